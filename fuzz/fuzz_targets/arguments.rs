@@ -1,5 +1,6 @@
-//! Any JSON as the arguments of any tool, and the same swollen to thousands of names, items and letters: no panic,
-//! a bounded answer, bounded work.
+//! Fuzzes the validation of arguments: any JSON as the arguments of any tool, also grown to
+//! thousands of names, items and letters. Validation must not panic, and both its result and its
+//! work are bounded.
 
 #![no_main]
 
@@ -19,13 +20,14 @@ use serde_json::Value;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
 
-/// How many names, and letters of them, one call may have compared.
+/// Maximum number of letters that the comparison of names may inspect in one call.
 const MAX_EFFORT: usize = 3_000_000;
-/// How large arguments may swell.
+/// Maximum number of values in grown arguments.
 const MAX_VALUES: usize = 20_000;
 const MAX_BYTES: usize = 1 << 20;
 
-/// Two bytes choose the tool, one what becomes of unknown fields, one how far the rest, which is JSON, swells.
+/// Splits the input. Two bytes choose the tool, one the treatment of unknown fields, and one the
+/// growth of the rest, which is JSON.
 fn parts(data: &[u8]) -> Option<(usize, UnknownFields, usize, JsonMap)> {
     let (head, text) = data.split_at_checked(4)?;
     let [high, low, mode, times] = head else {
@@ -44,13 +46,13 @@ fn parts(data: &[u8]) -> Option<(usize, UnknownFields, usize, JsonMap)> {
     }
 }
 
-/// What is left to grow.
+/// Remaining growth.
 struct Left {
     values: usize,
     bytes: usize,
 }
 
-/// Repeats items, names and letters, `times` over where there is space.
+/// Repeats items, names and letters `times` over, within the remaining growth.
 fn swollen(value: &Value, times: usize, left: &mut Left) -> Value {
     left.values = left.values.saturating_sub(1);
     match value {
@@ -74,7 +76,7 @@ fn swollen(value: &Value, times: usize, left: &mut Left) -> Value {
             for (name, value) in map {
                 grown.insert(name.clone(), swollen(value, times / 64, left));
                 for i in 1..each {
-                    // Other names, other spellings, long names.
+                    // Other names, other spellings, and long names.
                     let name = match i % 3 {
                         0 => format!("{name}{i}"),
                         1 => format!("{}{name}", "_".repeat(i)),

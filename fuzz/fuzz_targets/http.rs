@@ -1,9 +1,12 @@
-//! The HTTP front against whatever a client may send.
+//! Fuzzes the HTTP transport with anything that a client may send.
 //!
-//! The first byte chooses: bit 0 `--auth token` instead of none; bit 1 the rest is sent as it is, instead
-//! of read as messages; bit 2 messages carry a credential. Messages are divided by the byte 0x1e, and
-//! each is `METHOD target`, a line per header, an empty line, and the body; `@` for a header's value is
-//! the session that an answer before named.
+//! The first byte is a set of flags. Bit 0 selects `--auth token` instead of no authentication. Bit
+//! 1 sends the rest as raw bytes instead of parsing it as messages. Bit 2 adds a credential to
+//! messages.
+//!
+//! Messages are separated by the byte 0x1e. Each consists of `METHOD target`, one line per header,
+//! an empty line, and the body. A header value of `@` stands for the session of an earlier
+//! response.
 #![no_main]
 
 use std::{pin::pin, time::Duration};
@@ -31,17 +34,17 @@ const BY_TOKEN: u8 = 1;
 const RAW: u8 = 2;
 const CREDENTIAL: u8 = 4;
 
-/// Beyond every bound of the server, so that what has not come by then never comes.
+/// Longer than every timeout of the server: a response that has not come by then never comes.
 const NEVER: Duration = Duration::from_secs(PATIENCE.as_secs() * 10);
 
-/// How many bytes wait between client and server.
+/// Size of the pipe between client and server, in bytes.
 const PIPE: usize = 16 << 10;
 
-/// How much of an answer is read.
+/// Maximum amount of a response that is read.
 const MOST_FRAMES: usize = 64;
 const MOST_BYTES: usize = 64 << 10;
 
-/// What messages leave to the client's own HTTP.
+/// Headers of messages that are left to the HTTP client.
 const FRAMING: [HeaderName; 6] = [
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
@@ -65,7 +68,7 @@ fuzz_target!(|input: &[u8]| {
     });
 });
 
-/// A connection to the routes, bounded as the product's are.
+/// Connects to the routes, with the limits of the product.
 fn connect(router: &Router) -> DuplexStream {
     let (near, far) = duplex(PIPE);
     let service = TowerToHyperService::new(router.clone());
@@ -78,12 +81,12 @@ fn connect(router: &Router) -> DuplexStream {
     near
 }
 
-/// Bytes go in; an answer comes out, or the connection ends.
+/// Sends raw bytes. The server has to respond or to close the connection.
 async fn raw(router: &Router, input: &[u8]) {
     let (mut output, mut closed) = (Vec::new(), false);
     let (mut reader, mut writer) = split(connect(router));
     let writing = async {
-        // The server may have hung up before the end.
+        // The server may close the connection before the end of the input.
         _ = writer.write_all(input).await;
     };
     let reading = async {
@@ -95,7 +98,7 @@ async fn raw(router: &Router, input: &[u8]) {
             }
         }
     };
-    // Open streams are kept alive for ever.
+    // Open streams are kept alive forever.
     _ = timeout(NEVER * 2, async { tokio::join!(writing, reading) }).await;
     assert!(
         closed || !output.is_empty(),
@@ -108,7 +111,7 @@ async fn raw(router: &Router, input: &[u8]) {
     check_secrets(&output, input);
 }
 
-/// Messages go in one after the other, each on a connection of its own.
+/// Sends messages one after the other, each on a connection of its own.
 async fn messages(router: &Router, input: &[u8], flags: u8) {
     let mut session = HeaderValue::from_static("none");
     for message in input.split(|byte| *byte == 0x1e).take(8) {
@@ -146,7 +149,7 @@ async fn messages(router: &Router, input: &[u8], flags: u8) {
     }
 }
 
-/// A message as it is written above, if it is one.
+/// Parses a message in the format above.
 fn read(message: &[u8], session: &HeaderValue) -> Option<Request<Full<Bytes>>> {
     let end = message.windows(2).position(|two| two == b"\n\n");
     let (head, body) = match end {
@@ -192,7 +195,7 @@ fn halves(line: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((&line[..at], &line[at + 1..]))
 }
 
-/// The answer, as much of it as comes; nothing where the server hung up instead.
+/// Returns the response, as far as it comes; `None` if the server closes the connection instead.
 async fn exchange(router: &Router, request: Request<Full<Bytes>>) -> Option<(Parts, Vec<u8>)> {
     let io = TokioIo::new(connect(router));
     let (mut sender, connection) = client::conn::http1::handshake(io)
@@ -209,8 +212,8 @@ async fn exchange(router: &Router, request: Request<Full<Bytes>>) -> Option<(Par
     };
     let (head, body) = answer.into_parts();
     let (mut body, mut bytes) = (pin!(body), Vec::new());
-    // Streams that wait for news have no end; and what keeps them alive goes by the real clock, so that it
-    // comes without a pause once this one is ahead.
+    // A stream of notifications has no end. Its keep-alive follows the real clock, so that
+    // keep-alives come without a pause once the paused clock is ahead.
     let whole = async {
         for _ in 0..MOST_FRAMES {
             let Some(Ok(frame)) = body.frame().await else {
@@ -223,7 +226,7 @@ async fn exchange(router: &Router, request: Request<Full<Bytes>>) -> Option<(Par
     Some((head, bytes))
 }
 
-/// A refusal is something that clients can show.
+/// Checks that an error response is one that clients can display.
 fn check_refusal(head: &Parts, body: &[u8]) {
     let shown = String::from_utf8_lossy(body);
     let media = head
@@ -244,7 +247,7 @@ fn check_refusal(head: &Parts, body: &[u8]) {
     );
 }
 
-/// Nothing that only the server or the header knows comes back.
+/// Checks that the response contains nothing that only the server or the header knows.
 fn check_secrets(output: &[u8], input: &[u8]) {
     for secret in [KEY, TOKEN] {
         let echoed = contains(input, secret);

@@ -1,7 +1,9 @@
-//! A secret at any place of any document: it is in nothing that the product shows.
+//! Fuzzes masking: a secret at any place of any document must not occur in any output of the
+//! product.
 //!
-//! The input is read as a row of choices: which operation, where the secret stands, in which form, and what is
-//! around it. Names are made of words that tell a secret, words that tell none, and marks of paths.
+//! The input is read as a sequence of choices: the operation, the place and form of the secret, and
+//! the values around it. Names consist of words that mark a secret, other words, and path
+//! characters.
 #![no_main]
 
 use std::{
@@ -34,11 +36,11 @@ use portkey_operation::{Effect, JsonMap, ValidationOptions};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// A secret that nothing gives away but its place.
+/// A secret that only its place reveals to be one.
 const PLANTED: &str = "planted word of nobody";
-/// The same as a number.
+/// A secret number that only its place reveals to be one.
 const PLANTED_NUMBER: u64 = 731_904_482_615;
-/// A key of the server itself, which is known wherever it stands.
+/// A key of the server itself, which is recognized at any place.
 const OWN_NUMBER: &str = "824753190264";
 const OWN_ODD: &str = "own/key+with=\"quotes\"";
 
@@ -79,7 +81,7 @@ const WORDS: [&str; 32] = [
 const MARKS: [&str; 16] = [
     ".", "[", "]", "/", "~", "~1", "\"", "'", "[0]", "[]", " ", "\\", "`", "-", "\u{200b}", "ü",
 ];
-/// Names that say what is below, wherever they stand.
+/// Names that mark everything below as secret, at any place.
 const TELLING: [&str; 8] = [
     "client_secret",
     "db_password",
@@ -100,10 +102,10 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
 
 static ENTRIES: LazyLock<Vec<&Entry>> = LazyLock::new(|| CATALOG.iter().collect());
 
-/// What the upstream answers next: status line and body.
+/// Next response of the upstream: status line and body.
 static ANSWER: Mutex<(&str, String)> = Mutex::new(("200 OK", String::new()));
 
-/// Each run reads on where the last choice ended; behind the end, everything is the first of its kind.
+/// The rest of the input. Each choice takes the next byte; after the end, every byte is zero.
 struct Choices<'a>(&'a [u8]);
 
 impl Choices<'_> {
@@ -146,7 +148,7 @@ impl Choices<'_> {
         String::from_utf8_lossy(text).into_owned()
     }
 
-    /// Any value, of no more than so many levels.
+    /// Returns any value of at most `depth` levels.
     fn value(&mut self, depth: usize) -> Value {
         match self.byte() % 9 {
             0 | 1 if depth > 0 => (0..self.byte() % 4)
@@ -163,7 +165,7 @@ impl Choices<'_> {
         }
     }
 
-    /// A value among others that stand beside or around it.
+    /// Returns the value with others beside it or around it.
     fn among(&mut self, value: Value) -> Value {
         match self.byte() % 4 {
             0 => {
@@ -190,7 +192,7 @@ impl Choices<'_> {
         value
     }
 
-    /// The secret as one value, or as several of which it is a part.
+    /// Returns the secret as a single value, or as a part of several.
     fn secret(&mut self) -> Value {
         match self.byte() % 6 {
             0 => json!(PLANTED_NUMBER),
@@ -200,7 +202,7 @@ impl Choices<'_> {
         }
     }
 
-    /// A field of a telling name that has the secret, at any depth below it.
+    /// Returns a field with a name that marks secrets, and the secret at any depth below.
     fn named(&mut self) -> Value {
         let mut below = self.secret();
         if self.byte() % 2 == 0 {
@@ -209,7 +211,7 @@ impl Choices<'_> {
         json!({ (*self.of(&TELLING)): below })
     }
 
-    /// A key of the server's, in any form.
+    /// Returns a key of the server in any form.
     fn own(&mut self) -> Value {
         let key = *self.of(&[KEY, OWN_ODD]);
         match self.byte() % 7 {
@@ -224,7 +226,7 @@ impl Choices<'_> {
     }
 }
 
-/// Puts a value where a declared path such as `data[].key` leads.
+/// Places a value at a declared path such as `data[].key`.
 fn at_path(path: &str, value: Value, choices: &mut Choices<'_>) -> Value {
     let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     if step == "*" {
@@ -247,7 +249,7 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// Fails if a secret is in what is shown.
+/// Panics if the output contains a secret.
 fn assert_hidden(what: &str, shown: &str) {
     let plain = shown.replace("\\\\", "\\");
     for secret in [
@@ -265,7 +267,7 @@ fn assert_hidden(what: &str, shown: &str) {
     }
 }
 
-/// An answer with a secret in it, and what is around it.
+/// Returns a response with a secret and other values.
 fn answer(entry: &Entry, choices: &mut Choices<'_>) -> Value {
     let mut whole = json!({ choices.name(): choices.value(3) });
     let declared = entry.operation.secret_fields();
@@ -298,7 +300,7 @@ fn answer(entry: &Entry, choices: &mut Choices<'_>) -> Value {
     whole
 }
 
-/// Masks an answer, as results do.
+/// Masks a response like a result.
 fn masked(entry: &Entry, choices: &mut Choices<'_>) {
     let mut answer = answer(entry, choices);
     let before = answer.to_string();
@@ -307,7 +309,7 @@ fn masked(entry: &Entry, choices: &mut Choices<'_>) {
     assert_hidden(&format!("{} of {before}", entry.operation.name()), &shown);
 }
 
-/// The places of declared secrets in the schema of arguments.
+/// Collects the paths of declared secrets in the schema of arguments.
 fn declared_places(schema: &Value, at: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     if schema.get("x-secret").is_some() {
         found.push(at.clone());
@@ -326,7 +328,7 @@ fn declared_places(schema: &Value, at: &mut Vec<String>, found: &mut Vec<Vec<Str
     }
 }
 
-/// Shows arguments as dry runs, approvals and the audit log do.
+/// Renders arguments like dry runs, approvals and the audit log.
 fn arguments(entry: &Entry, choices: &mut Choices<'_>) {
     let published = entry.published();
     let mut places = Vec::new();
@@ -406,7 +408,7 @@ static OPENED: LazyLock<Secrets> = LazyLock::new(|| {
     )
 });
 
-/// What a reference is put into is masked where it is read back.
+/// Checks that the value of a reference is masked when it is read back.
 fn references(choices: &mut Choices<'_>) {
     let reference = json!("$file:key");
     let document = json!({ choices.name(): choices.within(reference) });
@@ -424,7 +426,7 @@ fn references(choices: &mut Choices<'_>) {
     if OPENED.fetch(published, caller, &mut args).is_err() {
         return;
     }
-    // As after a restart, when nothing is known of it.
+    // As after a restart, when the value is no longer known.
     let stored = args["config"]
         .to_string()
         .replace("fetched from the folder", PLANTED);
@@ -439,7 +441,7 @@ fn references(choices: &mut Choices<'_>) {
     }
 }
 
-/// A server before an upstream on a thread of its own, and its audit log.
+/// A server with an upstream on a thread of its own, and the server's audit log.
 static SERVER: LazyLock<(Dispatcher, PathBuf)> = LazyLock::new(|| {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -484,7 +486,8 @@ static SERVER: LazyLock<(Dispatcher, PathBuf)> = LazyLock::new(|| {
     (dispatcher.audited(audit.expect("an audit log")), file)
 });
 
-/// A whole call, answered with a success or an error; nothing of it, and nothing on record, has a secret.
+/// Makes a whole call, with a success or an error. Neither the result nor the audit log may contain
+/// a secret.
 fn called(entry: &Entry, choices: &mut Choices<'_>) {
     let operation = entry.operation;
     if operation.effects() != Effect::Read || !operation.revealed().is_empty() {
@@ -525,7 +528,7 @@ fn called(entry: &Entry, choices: &mut Choices<'_>) {
         args,
         answer: None,
     };
-    // One for all runs: the connections of the client live in it.
+    // Shared by all runs, because the connections of the client live in this runtime.
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().build().expect("a runtime")
@@ -541,7 +544,7 @@ fn called(entry: &Entry, choices: &mut Choices<'_>) {
     assert_hidden(&about, &recorded(file));
 }
 
-/// The lines that came since the last run, which another thread writes.
+/// Returns the lines since the last run, which another thread writes.
 fn recorded(file: &PathBuf) -> String {
     static READ: Mutex<u64> = Mutex::new(0);
     let mut read = READ.lock().expect("no panic");
@@ -561,7 +564,7 @@ fn recorded(file: &PathBuf) -> String {
 }
 
 fuzz_target!(|input: &[u8]| {
-    // The fuzzer reads the secrets out of the comparisons with them.
+    // The fuzzer learns the secrets from comparisons with them.
     let text = String::from_utf8_lossy(input);
     if ["planted", "7319", "8247", "own/", "own%"]
         .iter()
@@ -570,7 +573,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let mut choices = Choices(input);
-    // A whole call takes as long as many of the others.
+    // A whole call takes as long as many of the other checks.
     let way = choices.byte() % 64;
     let place = choices.byte() * 256 + choices.byte();
     let entry = ENTRIES[place % ENTRIES.len()];

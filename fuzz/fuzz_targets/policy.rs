@@ -1,5 +1,6 @@
-//! A policy of any text, asked about a call with any arguments: no panic, an end in time, and whoever adds a
-//! rule that denies lets nothing more pass.
+//! Fuzzes policies: any text as a policy, evaluated for a call with any arguments. The evaluation
+//! must not panic and must end in time. An additional rule that denies must not let more calls
+//! pass.
 
 #![no_main]
 
@@ -21,7 +22,8 @@ const TOOLS: [&str; 4] = [
     "delete-config",
 ];
 
-/// The first byte chooses the tool; the arguments come before a line of three hyphens, the policy behind it.
+/// Splits the input. The first byte chooses the tool. The arguments come before a line of three
+/// hyphens, the policy after that line.
 fn parts(data: &[u8]) -> Option<(&'static str, Value, &str)> {
     let (choice, text) = data.split_first()?;
     let (args, policy) = std::str::from_utf8(text).ok()?.split_once("\n---\n")?;
@@ -72,7 +74,7 @@ fuzz_target!(|data: &[u8]| {
             "a limit of nothing let something pass"
         );
     }
-    // Asked again, it says the same, but for what was counted in between.
+    // A second evaluation gives the same decision, except for counted limits.
     let again = decided(&policy, tool, &args);
     assert_eq!(
         again.as_ref().map(passes),

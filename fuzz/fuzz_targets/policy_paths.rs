@@ -1,5 +1,5 @@
-//! A path of any text, and arguments whose names hold anything: what stands where the path leads is seen by caps,
-//! conditions and redactions, however it is written, and nothing else is.
+//! Fuzzes policy paths: any text as a path, and arguments with any names. Caps, conditions and
+//! redactions have to find the value at the path in every spelling, and no other value.
 
 #![no_main]
 
@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
 
 const TOOL: &str = "create-config";
-/// The largest that the rules let pass.
+/// Maximum value that the rules permit.
 const MOST: f64 = 10.0;
 const PLANTED: &str = "planted-value-7c21";
 
-/// A byte says how the value is planted; the path comes before a line of three hyphens, the arguments behind it.
+/// Splits the input. A byte selects the form of the planted value. The path comes before a line of
+/// three hyphens, the arguments after that line.
 fn parts(data: &[u8]) -> Option<(u8, &str, JsonMap)> {
     let (how, text) = data.split_first()?;
     let (path, args) = std::str::from_utf8(text).ok()?.split_once("\n---\n")?;
@@ -30,7 +31,7 @@ fn parts(data: &[u8]) -> Option<(u8, &str, JsonMap)> {
     }
 }
 
-/// The names of a path, read in another way than the server reads it.
+/// Parses the names of a path independently of the server's own parser.
 fn names(path: &str) -> Option<Vec<String>> {
     let path = path.strip_prefix("args.").unwrap_or(path);
     let mut names = Vec::new();
@@ -59,7 +60,7 @@ fn names(path: &str) -> Option<Vec<String>> {
     }
 }
 
-/// A name without what tells its spellings apart.
+/// Removes the differences between the spellings of a name.
 fn plain(name: &str) -> String {
     let letters = name.chars().filter(|c| !['_', '-', ' '].contains(c));
     letters.flat_map(char::to_lowercase).collect()
@@ -69,7 +70,7 @@ fn is_same(a: &str, b: &str) -> bool {
     a == b || a.len() <= 128 && b.len() <= 128 && plain(a) == plain(b)
 }
 
-/// Whether every value that the names lead to is a number within the bound, or nothing.
+/// Returns true if every value at the path is absent, null, or a number of at most [`MOST`].
 fn is_within(value: &Value, names: &[String]) -> bool {
     let Some((name, rest)) = names.split_first() else {
         return value.is_null() || value.as_f64().is_some_and(|value| value <= MOST);
@@ -86,7 +87,7 @@ fn is_within(value: &Value, names: &[String]) -> bool {
     }
 }
 
-/// Puts a value where the names lead, in one of the forms that an API may take.
+/// Places a value at the path, in one of the forms that an API may accept.
 fn plant(into: &mut JsonMap, names: &[String], value: &Value, how: u8) {
     let Some((name, rest)) = names.split_first() else {
         return;
@@ -97,7 +98,7 @@ fn plant(into: &mut JsonMap, names: &[String], value: &Value, how: u8) {
         3 => format!("{name}-"),
         _ => name.clone(),
     };
-    // What changes more than the spelling is another name.
+    // A change of more than the spelling makes it another name.
     let name = if is_same(&name, &names[0]) {
         name
     } else {
@@ -160,7 +161,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let expected = is_within(&Value::Object(args.clone()), &names);
     assert_eq!(is_let_by, expected, "{path:?}: {args:?}");
-    // Whatever else there is, a value that stands where the path leads is seen.
+    // The value at the path is found, regardless of other values.
     let mut planted = args.clone();
     plant(&mut planted, &names, &json!(MOST + 1.0), how);
     assert_eq!(
@@ -182,7 +183,7 @@ fuzz_target!(|data: &[u8]| {
     let mut answer = args;
     plant(&mut answer, &names, &json!(PLANTED), how);
     let mut answer = Value::Object(answer);
-    // Paths into answers do not begin with `args.`, or mean a field that is called so.
+    // Paths into responses have no prefix `args.`; with it, they mean a field of that name.
     let redacted = Value::from(names.join(".")).to_string();
     if let Some(decision) = decided(&format!("redact: [{redacted}]"), &JsonMap::new()) {
         Decision::redact(&decision.redact, &mut answer);

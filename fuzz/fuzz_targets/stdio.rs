@@ -1,6 +1,6 @@
-//! The framing of standard input and output against whatever a client may write.
+//! Fuzzes the framing of standard input and output with anything that a client may write.
 //!
-//! Bit 0 of the first byte opens the connection properly before the rest is written.
+//! Bit 0 of the first byte initializes the connection before the rest is written.
 #![no_main]
 
 use std::{future::pending, time::Duration};
@@ -16,7 +16,7 @@ use tokio::{
 
 const OPENED: u8 = 1;
 
-/// Beyond every bound of the server, so that what has not come by then never comes.
+/// Longer than every timeout of the server: a response that has not come by then never comes.
 const NEVER: Duration = Duration::from_secs(600);
 
 const OPENING: &str = concat!(
@@ -27,7 +27,7 @@ const OPENING: &str = concat!(
     "\n"
 );
 
-/// Its id is one that nothing else has.
+/// A ping with an id that occurs nowhere else.
 const PING: &str = "\n{\"jsonrpc\":\"2.0\",\"id\":\"still-there-7f3a\",\"method\":\"ping\"}\n";
 const PINGED: &str = "still-there-7f3a";
 
@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((&flags, rest)) = input.split_first() else {
         return;
     };
-    // The fuzzer reads the id out of the comparison with it.
+    // The fuzzer learns the id from comparisons with it.
     if contains(rest, PINGED) {
         return;
     }
@@ -48,13 +48,13 @@ fuzz_target!(|input: &[u8]| {
         let writing = async {
             let opening = if opened { OPENING } else { "" };
             for bytes in [opening.as_bytes(), rest, PING.as_bytes()] {
-                // Who does not begin with MCP is hung up on.
+                // The server closes the connection if the client does not begin with MCP.
                 _ = writer.write_all(bytes).await;
             }
         };
         let reading = timeout(NEVER, pinged(answers, rest));
         let (_, pinged) = tokio::join!(writing, reading);
-        // Before a proper opening even a ping need not be answered.
+        // Before initialization, the server need not respond even to a ping.
         assert!(
             !opened || pinged.expect("neither an answer nor an end"),
             "the ping is lost"
@@ -62,7 +62,7 @@ fuzz_target!(|input: &[u8]| {
     });
 });
 
-/// Reads answers up to that of the ping, each of which is JSON-RPC. Whether it came.
+/// Reads responses, all of which have to be JSON-RPC, and returns true at the response to the ping.
 async fn pinged(answers: impl tokio::io::AsyncRead + Unpin, input: &[u8]) -> bool {
     let mut lines = BufReader::new(answers).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {

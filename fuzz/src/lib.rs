@@ -1,4 +1,5 @@
-//! What both targets share: a server that reaches nobody, and time that passes at once.
+//! Shared by the fuzz targets: a server without a reachable upstream, and a clock that skips
+//! waiting.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -25,13 +26,13 @@ use portkey_mcp::{
 use portkey_readiness::Readiness;
 use portkey_store::Store;
 
-/// The key that acts upstream. No answer may contain it.
+/// Upstream key. No response may contain it.
 pub const KEY: &str = "planted-upstream-key-5b1c9a52";
 
-/// What a client with `--auth token` sends.
+/// Token of a client under `--auth token`.
 pub const TOKEN: &str = "pmcp_planted-token-93d0c1e7";
 
-/// A token file whose one entry is [`TOKEN`].
+/// A token file with [`TOKEN`] as the only entry.
 const TOKENS: &str = r#"
 [[token]]
 name = "client"
@@ -39,13 +40,13 @@ sha256 = "0f7e71b944ace5b5133758689c87d03361f5bebfb9af5b35e977d6823c026b90"
 scopes = ["portkey:read", "portkey:write", "portkey:delete"]
 "#;
 
-/// How long a request's head, or its body, may take.
+/// Maximum time for the head or the body of a request.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Shared by all runs: its client holds the system's certificates, which take long to read.
+/// Shared by all runs: the client loads the system's certificates, which takes long.
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let settings = Settings {
-        // Nobody listens on the port of a protocol that is out of use.
+        // Port 9 belonged to the discard protocol; nothing listens there.
         addresses: Addresses::all_at(&"http://127.0.0.1:9/v1".parse().expect("an address")),
         connect_timeout: Duration::from_secs(1),
         timeout: Duration::from_secs(2),
@@ -61,7 +62,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     Server::new(Arc::new(dispatcher), None)
 });
 
-/// Runs to the end, on a clock that jumps to whatever is waited for.
+/// Runs a future to its end, on a clock that skips every wait.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime
@@ -72,13 +73,13 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// The server for whoever started it.
+/// Returns the server for a local caller.
 pub fn local() -> Server {
     SERVER.clone().for_local(Principal::local(credentials()))
 }
 
-/// The product's routes, as a connection has them, with `--auth token` or none. Nothing lives on in
-/// them from one run to the next.
+/// Returns the product's routes as seen by one connection, with `--auth token` or without
+/// authentication. No state survives from one run to the next.
 pub fn router(by_token: bool) -> Router {
     let auth = match by_token {
         true => Auth::Token(Watched::fixed(tokens())),
@@ -128,14 +129,14 @@ pub fn router(by_token: bool) -> Router {
     router.layer(Extension(ConnectInfo(peer)))
 }
 
-/// Whether the bytes contain the words.
+/// Returns true if the bytes contain the text.
 pub fn contains(bytes: &[u8], words: &str) -> bool {
     bytes
         .windows(words.len())
         .any(|window| window == words.as_bytes())
 }
 
-/// The key of the server for each upstream.
+/// Returns the server's key for each upstream.
 pub fn credentials() -> Credentials {
     let key = Key::new(KeySource::Option, &KEY.into()).expect("a key");
     Credentials {
