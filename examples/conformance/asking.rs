@@ -1,5 +1,5 @@
-//! The fixtures that ask the client: in sessions by a request of their own while they run, in the
-//! stateless protocol by an answer that says what is missing.
+//! Fixtures that request input from the client. In sessions they send a request while they run. In
+//! the stateless protocol their result names the missing input.
 
 use rmcp::{
     ErrorData, Peer, RoleServer,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::{complete, typed};
 
-/// Those that take no arguments.
+/// Names and descriptions of the tools without arguments.
 pub(crate) const TOOLS: &[(&str, &str)] = &[
     (
         "test_elicitation_sep1034_defaults",
@@ -85,7 +85,7 @@ fn roots() -> Value {
     json!({ "method": "roots/list", "params": {} })
 }
 
-/// Asks the client of a session; what it answered.
+/// Sends a request to the client of a session and returns the client's result.
 async fn ask(client: &Peer<RoleServer>, request: Value) -> Result<Value, String> {
     let request: InputRequest = typed(request).map_err(|error| error.to_string())?;
     let request = match request {
@@ -101,7 +101,7 @@ async fn ask(client: &Peer<RoleServer>, request: Value) -> Result<Value, String>
     serde_json::to_value(answer).map_err(|error| error.to_string())
 }
 
-/// Answers a tool that asks while it runs; `None` where there is none of that name.
+/// Calls a tool that requests input while it runs; `None` if there is no such tool.
 pub(crate) async fn call_in_session(
     name: &str,
     arguments: &JsonObject,
@@ -182,22 +182,22 @@ fn choices() -> Value {
     })
 }
 
-/// What a stateless request brought along.
+/// The parts of a stateless request that continue an earlier one.
 pub(crate) struct Round<'a> {
     pub(crate) responses: Option<&'a InputResponses>,
     pub(crate) state: Option<&'a str>,
     pub(crate) client: ClientCapabilities,
 }
 
-/// What comes of a round.
+/// Outcome of a round.
 enum Turn {
-    /// These are asked, with this state.
+    /// More input is required: the requests, and the state to return with the responses.
     Ask(Value, Option<String>),
     Done(String),
 }
 
 impl Round<'_> {
-    /// An answer of the client, at a path.
+    /// Returns the value at a path of a client's response.
     fn answer(&self, key: &str, path: &str) -> Option<&Value> {
         self.responses?.get(key)?.pointer(path)
     }
@@ -206,7 +206,8 @@ impl Round<'_> {
         self.answer(key, path)?.as_str()
     }
 
-    /// The number of the round before, by the state it gave out; any other state is refused.
+    /// Returns the number of the previous round according to its state. Any other state is
+    /// rejected.
     fn past(&self, name: &str) -> Result<u32, ErrorData> {
         let Some(state) = self.state else {
             return Ok(0);
@@ -217,12 +218,12 @@ impl Round<'_> {
     }
 }
 
-/// The state that a round of a fixture gives out. A product would seal it.
+/// Returns the state of a fixture after a round. A product would sign it.
 fn given_out(name: &str, round: u32) -> String {
     format!("{name} after round {round}")
 }
 
-/// Answers a tool that says what it still needs; `None` where there is none of that name.
+/// Calls a tool whose result can require more input; `None` if there is no such tool.
 pub(crate) fn call_stateless(
     name: &str,
     round: &Round<'_>,
@@ -239,7 +240,7 @@ pub(crate) fn call_stateless(
     })
 }
 
-/// The prompt that says what it still needs.
+/// Returns the prompt whose result can require more input.
 pub(crate) fn prompt(round: &Round<'_>) -> Result<GetPromptResponse, ErrorData> {
     let Some(context) = round.text("user_context", "/content/context") else {
         let question = one_text("What context should the prompt use?", "context");

@@ -1,5 +1,5 @@
-//! The tools, prompts and resources that the conformance suite looks for by name, those that ask the
-//! client for something excepted. Each is told as JSON, as the suite's descriptions have it.
+//! The tools, prompts and resources that the conformance suite expects by name, except those that
+//! request input from the client. Each is written as JSON, as in the descriptions of the suite.
 
 use portkey_mcp::mcp::notifications::Hub;
 use rmcp::{
@@ -16,29 +16,30 @@ use tokio::time::{Duration, sleep};
 
 use crate::layered::Level;
 
-/// One pixel.
+/// An image of one pixel.
 const IMAGE: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mPgL8sDAAGLAPQCOPOGAAAAAElFTkSuQmCC";
 
 /// A millisecond of silence.
 const SOUND: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA==";
 
-/// Between two notifications of one call, so that a client can tell them apart.
+/// Delay between two notifications of a call, so that a client can tell them apart.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A result; what it is has to be said in the stateless protocol, and rmcp takes it out elsewhere.
+/// Converts a complete result. The stateless protocol requires the type of the result; elsewhere
+/// rmcp removes it.
 pub(crate) fn complete<T: DeserializeOwned>(mut result: Value) -> Result<T, ErrorData> {
     result["resultType"] = "complete".into();
     typed(result)
 }
 
-/// JSON as what rmcp has for it.
+/// Converts JSON to a type of rmcp.
 pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ErrorData> {
     serde_json::from_value(value)
         .map_err(|error| ErrorData::internal_error(error.to_string(), None))
 }
 
-/// The tools, as a list; those of [`asking`](crate::asking) among them.
+/// Returns all tools as a list, including those of [`asking`](crate::asking).
 pub(crate) fn tools() -> Value {
     let nothing = || json!({ "type": "object", "properties": {} });
     let text = |name: &str| {
@@ -118,7 +119,7 @@ fn resource(uri: &str, kind: &str, text: &str) -> Value {
     json!({ "type": "resource", "resource": { "uri": uri, "mimeType": kind, "text": text } })
 }
 
-/// Answers a tool that asks for nothing; `None` where there is none of that name.
+/// Calls a tool that requests no input; `None` if there is no such tool.
 pub(crate) async fn call(
     name: &str,
     hub: &Hub,
@@ -184,7 +185,7 @@ async fn log(level: &Level, context: &RequestContext<RoleServer>) {
     ] {
         if wanted.is_some_and(Level::admits_information) {
             let message = LoggingMessageNotificationParam::new(Level::INFORMATION, json!(what));
-            // A client that is gone gets no answer either.
+            // A client that is gone does not get the result either.
             _ = context.peer.notify_logging_message(message).await;
         }
         sleep(PAUSE).await;
@@ -201,7 +202,7 @@ async fn progress(context: &RequestContext<RoleServer>) {
     }
 }
 
-/// The prompts, as a list.
+/// Returns all prompts as a list.
 pub(crate) fn prompts() -> Value {
     let needed = |name: &str| json!({ "name": name, "description": "A text.", "required": true });
     json!([
@@ -221,7 +222,7 @@ pub(crate) fn prompts() -> Value {
     ])
 }
 
-/// A prompt that asks for nothing.
+/// Returns a prompt that requests no input.
 pub(crate) fn prompt(name: &str, arguments: &JsonObject) -> Result<GetPromptResult, ErrorData> {
     let given = |name: &str| {
         let missing = || ErrorData::invalid_params(format!("`{name}` is missing"), None);
@@ -255,7 +256,7 @@ pub(crate) fn prompt(name: &str, arguments: &JsonObject) -> Result<GetPromptResu
     complete(json!({ "messages": contents.into_iter().map(said).collect::<Vec<_>>() }))
 }
 
-/// The resources, as a list.
+/// Returns all resources as a list.
 pub(crate) fn resources() -> Value {
     let list = [
         ("static-binary", "image/png", "An image."),
@@ -269,7 +270,7 @@ pub(crate) fn resources() -> Value {
     list.into_iter().map(told).collect()
 }
 
-/// The resource templates, as a list.
+/// Returns all resource templates as a list.
 pub(crate) fn templates() -> Value {
     json!([{
         "uriTemplate": "test://template/{id}/data",
@@ -279,7 +280,7 @@ pub(crate) fn templates() -> Value {
     }])
 }
 
-/// What is in a resource.
+/// Reads a resource.
 pub(crate) fn read(uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let id = uri
         .strip_prefix("test://template/")

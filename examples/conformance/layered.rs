@@ -1,4 +1,5 @@
-//! The product's own server with the fixtures on top: their names go to them, all else to the product.
+//! The product's own server with the fixtures on top. Requests for a fixture by name go to the
+//! fixture, all others to the product.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,7 +28,7 @@ use crate::{
     fixtures::{self, typed},
 };
 
-/// From which level on a session is logged to; each session sets its own.
+/// Minimum log level of a session; each session sets its own.
 #[derive(Debug)]
 pub(crate) struct Level(Mutex<LoggingLevel>);
 
@@ -38,7 +39,7 @@ impl Level {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a level lets information through.
+    /// Returns true if the level includes messages of level `info`.
     pub(crate) fn admits_information(level: LoggingLevel) -> bool {
         matches!(level, LoggingLevel::Debug | LoggingLevel::Info)
     }
@@ -79,7 +80,7 @@ impl Layered {
         self.tools.iter().any(|tool| tool.name == name)
     }
 
-    /// What the product offers, and what only the fixtures need.
+    /// Returns the capabilities of the product with those that only the fixtures need.
     fn capabilities(&self) -> ServerCapabilities {
         let mut all = ServerCapabilities::builder()
             .enable_logging()
@@ -103,7 +104,7 @@ fn stateless(context: &RequestContext<RoleServer>) -> bool {
 
 impl Foresight for Layered {
     fn is_quiet_read(&self, call: &CallToolRequestParams, head: &Parts) -> bool {
-        // The fixtures do all that a tool may.
+        // A fixture may use every feature of a tool call.
         let is_fixture = self.tools.iter().any(|tool| tool.name == call.name);
         !is_fixture && self.product.is_quiet_read(call, head)
     }
@@ -259,7 +260,7 @@ impl ServerHandler for Layered {
         Ok(result)
     }
 
-    /// Instead of the product, because more is announced here than it offers.
+    /// Replaces the method of the product, because more capabilities are announced here.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         let hub: &Hub = self.product.hub();
         self.session.join(hub, context.peer, &self.capabilities());

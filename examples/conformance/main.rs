@@ -1,9 +1,9 @@
-//! The server that the conformance suite judges: the product's own handler, router, authentication,
-//! limits and sandbox, and on top the tools, prompts and resources that the suite looks for by name.
+//! The server that the conformance suite tests: the product's own handler, router, authentication,
+//! limits and sandbox. On top are the tools, prompts and resources that the suite expects by name.
 //!
 //! `tests/clients/conformance.py` starts it, with the options of `portkey-mcp http` and a token in
-//! `CONFORMANCE_TOKEN`: the suite cannot send one, so it is added to each request here, outside of
-//! everything that is judged. Where it serves is said on standard error.
+//! `CONFORMANCE_TOKEN`. The suite cannot send a token, so the token is added to each request here,
+//! outside of all code under test. The address is printed to standard error.
 
 #![allow(
     deprecated,
@@ -39,7 +39,7 @@ use tokio::net::TcpListener;
 
 use crate::layered::Layered;
 
-/// What `portkey-mcp http` takes.
+/// Options of `portkey-mcp http`.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -62,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
         sandbox,
         ..
     } = HttpServerParts::build(options.app_settings()?, http_settings).await?;
-    // It calls tools it has never seen with arguments it made up.
+    // The suite calls tools that it has never seen, with invented arguments.
     ensure!(sandbox.is_some(), "the suite may only meet the sandbox");
 
     let listener = TcpListener::bind(settings.listen).await?;
