@@ -1,4 +1,4 @@
-//! Counters of windows of time: reserved before something is done, given back if it fails.
+//! Counters of time windows: reserved before an action, rolled back if the action fails.
 
 use std::time::Duration;
 
@@ -6,72 +6,75 @@ use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime};
 
 use super::{Key, LONGEST, Owner};
 
-/// Into how many parts a sliding window is cut. What is counted leaves it with its part, so that it is
-/// counted for up to a thirtieth longer than the window, never shorter.
+/// Number of parts of a sliding window. A count leaves the window together with its part, so that
+/// it lasts up to a thirtieth longer than the window, never shorter.
 const PARTS: u64 = 30;
 
-/// Bound on what is counted: numbers in Redis's scripts are exact up to here.
+/// Maximum of a counter: numbers in Redis scripts are exact up to this value.
 const MOST_COUNT: u64 = (1 << 53) - 1;
 
 const SECOND: u64 = 1_000_000;
 const DAY: u64 = 24 * 3600 * SECOND;
 
-/// The time within which something is counted. Calendar windows are those of UTC, weeks begin on Monday.
+/// Time within which calls are counted. Calendar windows are in UTC, and weeks begin on Monday.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Window {
-    /// A minute of the clock.
+    /// Clock minute.
     Minute,
-    /// An hour of the clock.
+    /// Clock hour.
     Hour,
-    /// A day of the calendar.
+    /// Calendar day.
     Day,
-    /// A week of the calendar.
+    /// Calendar week.
     Week,
-    /// A month of the calendar.
+    /// Calendar month.
     Month,
-    /// The time up to now, of this length.
+    /// The past period of this length.
     Sliding(Duration),
-    /// A token bucket: all may come at once, and what is spent comes back evenly, all of it in this time.
+    /// A token bucket that permits a burst of the whole budget. An empty bucket refills evenly in
+    /// this time.
     Bucket(Duration),
 }
 
-/// So many in a window, and how many of them are asked for.
+/// A maximum within a window, and the amount to reserve from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Whose counter it is. Each window under a key has a counter of its own; budgets of one key and one
-    /// window share it.
+    /// Key of the counter. Each window under a key has a counter of its own; budgets with the same
+    /// key and window share it.
     pub key: Key,
-    /// When what is counted is forgotten.
+    /// Window after which counts expire.
     pub window: Window,
-    /// How many there may be. Without effect beyond 2⁵³.
+    /// Maximum count. Values above 2⁵³ have the same effect as 2⁵³.
     pub most: u64,
-    /// How many are asked for; none asks only whether the budget was exceeded.
+    /// Amount to reserve. Zero only checks whether the budget is exceeded.
     pub amount: u64,
 }
 
-/// Whether all budgets allowed it.
+/// Result of reserving budgets.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// Yes, and it is counted. Dropping the reservation keeps it so.
+    /// All budgets permitted their amounts, which are counted now. Dropping the reservation keeps
+    /// the counts.
     Yes(Reservation),
-    /// No, and nothing is counted.
+    /// One budget did not permit its amount, and nothing is counted.
     Exhausted {
-        /// The first budget that did not allow it, by its place among those asked.
+        /// Index of the first such budget.
         index: usize,
-        /// How many that budget has counted.
+        /// Current count of that budget.
         counted: u64,
-        /// When the budget would allow it, if nothing else came; never, if it asks for more than that.
+        /// Time until the budget would permit the amount if nothing else is counted. `None` if the
+        /// amount exceeds the maximum.
         retry_after: Option<Duration>,
     },
 }
 
-/// What was counted, for [`roll_back`](super::Store::roll_back). There is no other way to give it back: if
-/// the process ends before, it stays counted for its window.
+/// Counted amounts, for [`roll_back`](super::Store::roll_back). There is no other way to give them
+/// back: if the process ends first, they stay counted for their window.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "dropping it keeps it counted"]
 pub struct Reservation(pub(super) Vec<(Asked, Granted)>);
 
-/// A budget as it is counted: times are microseconds since 1970.
+/// A budget in the form in which it is counted. Times are microseconds since 1970.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) name: String,
@@ -81,19 +84,20 @@ pub(super) struct Asked {
     pub(super) how: How,
 }
 
-/// How a window counts.
+/// Counting method of a window.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum How {
-    /// Spans of one length, the first of which begins at `offset`; `former` ones count beside the
-    /// current one.
+    /// Spans of one length, the first of which begins at `offset`. The `previous` spans before the
+    /// current one are counted as well.
     Even {
         width: u64,
         offset: u64,
         former: u64,
     },
-    /// Spans between these points.
+    /// Spans between these points in time.
     Between([u64; 4]),
-    /// As GCRA does: what is kept is when the bucket is full again.
+    /// The generic cell rate algorithm (GCRA), which stores only the time at which the bucket is
+    /// full again.
     Bucket {
         interval: u64,
         capacity: u64,
@@ -101,34 +105,35 @@ pub(super) enum How {
     },
 }
 
-/// What was counted, where, and until when that matters.
+/// A counted amount and its place in the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Granted {
-    /// The beginning of the span that it is counted in; of a bucket when it would be full again.
+    /// Start of the span that contains the amount; for a bucket, the time at which it is full
+    /// again.
     pub(super) mark: u64,
-    /// How many are counted with it.
+    /// Count including this amount.
     pub(super) counted: u64,
 }
 
-/// Why a budget does not allow it.
+/// Reason why a budget does not permit an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Short {
     pub(super) counted: u64,
-    /// In microseconds.
+    /// Time to wait, in microseconds.
     pub(super) wait: u64,
 }
 
-/// What is kept of a counter.
+/// Stored state of a counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// How many in which span, by its beginning.
+    /// Pairs of the start of a span and its count.
     Spans(Vec<(u64, u64)>),
-    /// When a bucket is full again, and in which time one comes back.
+    /// Time at which a bucket is full again, and interval in which one unit comes back.
     FullAt(u64, u64),
 }
 
 impl Window {
-    /// The window's name, in the name of a counter.
+    /// Returns the name of the window, as a part of the counter's name.
     fn named(self) -> String {
         match self {
             Self::Minute => "minute".into(),
@@ -163,7 +168,8 @@ impl Window {
                 let longest = micros(LONGEST);
                 let interval = micros(period).div_ceil(most.max(1));
                 let of = |count: u64| interval.saturating_mul(count).min(longest);
-                // More than fits is never granted, whatever the bounds make of it.
+                // An amount above the maximum is never granted, even if the bounds above shorten
+                // its cost.
                 let cost = if amount > most {
                     2 * longest
                 } else {
@@ -180,7 +186,7 @@ impl Window {
 }
 
 impl Asked {
-    /// The budget at this time, which matters for calendars only.
+    /// Converts a budget at this time, which matters for calendar windows only.
     pub(super) fn new(budget: &Budget, now: u64) -> Self {
         let Budget { key, window, .. } = budget;
         let (most, amount) = (budget.most.min(MOST_COUNT), budget.amount.min(MOST_COUNT));
@@ -194,8 +200,8 @@ impl Asked {
         }
     }
 
-    /// What it makes of the counter, with when that means nothing any more. The scripts for Redis do the
-    /// same.
+    /// Returns the new state of the counter, the time at which it expires, and the grant. The Lua
+    /// scripts for Redis do the same calculation.
     pub(super) fn reserve(
         &self,
         held: Option<&State>,
@@ -211,7 +217,8 @@ impl Asked {
                 Some(State::FullAt(full_at, each)) => (*full_at, *each),
                 _ => (now, interval),
             };
-            // No further off than this budget could have made it: it may have been another one before.
+            // An earlier budget may have been larger. Clamp to the latest time that this one can
+            // cause.
             let known = known.clamp(now, now + capacity);
             let full_at = known + cost;
             let of = |time: u64| (time - now).div_ceil(each);
@@ -260,10 +267,10 @@ impl Asked {
         ))
     }
 
-    /// What giving it back makes of the counter.
+    /// Returns the state of the counter after the grant is given back.
     pub(super) fn roll_back(&self, granted: &Granted, held: &State, now: u64) -> State {
         match (held, &self.how) {
-            // Only what has not come back by itself: the rest may have been spent anew.
+            // Only the part that has not refilled by itself, as the rest may have been spent again.
             (State::FullAt(full_at, each), How::Bucket { cost, .. }) => {
                 let back = granted.mark.saturating_sub(now).min(*cost);
                 State::FullAt(full_at.saturating_sub(back), *each)
@@ -281,7 +288,7 @@ impl Asked {
 }
 
 impl State {
-    /// Whether nothing is counted, so that it need not be kept.
+    /// Returns true if nothing is counted, so that the state need not be stored.
     pub(super) fn is_empty(&self, now: u64) -> bool {
         match self {
             Self::Spans(spans) => spans.iter().all(|(_, count)| *count == 0),
@@ -291,7 +298,8 @@ impl State {
 }
 
 impl How {
-    /// Where the current span begins, from where on spans count, and when the current one stops to.
+    /// Returns the start of the current span, the start of the first span that counts, and the time
+    /// at which the current span stops counting.
     fn span(&self, now: u64) -> (u64, u64, u64) {
         match self {
             Self::Even {
@@ -318,14 +326,14 @@ impl How {
     }
 }
 
-/// In microseconds, within bounds.
+/// Converts to microseconds, between 1 and [`LONGEST`].
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.min(LONGEST).as_micros())
         .unwrap_or(u64::MAX)
         .max(1)
 }
 
-/// The beginnings of the month before, of this one, and of the next two.
+/// Returns the starts of the previous month, of this month, and of the next two.
 fn months(now: u64) -> [u64; 4] {
     let date = i64::try_from(now)
         .ok()

@@ -1,5 +1,6 @@
--- Removes a value from a queue; its name is remembered. Arguments: the name, and what the keys of values
--- begin with.
+-- Removes a value from a queue and remembers its id.
+--
+-- Arguments: the id, and the prefix of the keys of values.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 redis.call('DEL', ARGV[2] .. ARGV[1])

@@ -1,9 +1,11 @@
--- Appends a value to a queue. The index is a text with a line for each value, `name owner end`, the oldest
--- first; the end is the time in milliseconds from which on the value is gone.
--- Arguments: name, owner and value; for how many milliseconds it is kept; for how many the name is remembered
--- after that; how many values one owner may have, and how many there may be; how many names; and what the
--- keys of values begin with.
--- Answers 0 if it was appended, 1 if its owner has too many, 2 if the queue is full.
+-- Appends a value to a queue. The index is a text with a line for each value, `name owner end`, the
+-- oldest first. The end is the time in milliseconds at which the value expires.
+--
+-- Arguments: id, owner and value; the milliseconds until the value expires, and for which the id is
+-- remembered after that. Then the maximum number of values of one owner, of values, and of ids; and
+-- the prefix of the keys of values.
+--
+-- Returns 0 if the value was appended, 1 if the owner has too many values, 2 if the queue is full.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id, owner, value = ARGV[1], ARGV[2], ARGV[3]

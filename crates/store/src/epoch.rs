@@ -1,45 +1,47 @@
-//! When something for single use was issued, by the store that marks its use.
+//! Timestamps of values for single use, issued by the store that marks their use.
 //!
-//! A store that loses its marks must not let anything be used again. So each store has an epoch, a random
-//! value that it loses together with its marks, and what is for single use names the epoch it was issued in.
-//! Its age goes by the store's clock, which is also the clock that marks expire by: whichever way that clock
-//! is set, a mark outlives what it marks.
+//! A store that loses its marks must not permit a second use. Each store therefore has an epoch, a
+//! random value that it loses together with its marks. A value for single use names the epoch in
+//! which it was issued.
+//!
+//! The age of such a value is measured by the store's clock, which is also the clock that marks
+//! expire by. A mark outlives its value, no matter how that clock is set.
 
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest, Sha256};
 
-/// Bytes of an epoch.
+/// Length of an epoch, in bytes.
 pub(super) const EPOCH_BYTES: usize = 16;
 
-/// A random value that a store loses together with everything else.
+/// A random value that a store loses together with all other data.
 pub(super) type Epoch = [u8; EPOCH_BYTES];
 
-/// When something was issued: in which epoch of its store, and at which time of the store's clock.
+/// Time of issue: an epoch of the store, and a time of the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     pub(super) epoch: Epoch,
-    /// Milliseconds. Never goes back.
+    /// Milliseconds of the store's clock, which never goes back.
     pub(super) at: u64,
 }
 
-/// What marking a use came to.
+/// Result of marking a use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// It was the first use.
+    /// This is the first use, which is permitted.
     First,
-    /// It was used before.
+    /// An earlier use was marked.
     Again,
-    /// It is too old.
+    /// The value is too old.
     Expired,
-    /// The store has forgotten since it was issued, so nobody knows whether it was used.
+    /// The store has lost data since the value was issued, so an earlier use cannot be ruled out.
     Forgotten,
 }
 
 impl Stamp {
-    /// How many bytes it has.
+    /// Length of the encoded timestamp, in bytes.
     pub const BYTES: usize = EPOCH_BYTES + 8;
 
-    /// Its bytes, to be kept with what it stamps.
+    /// Encodes the timestamp, to be stored with the value that it belongs to.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         let (epoch, at) = bytes.split_at_mut(EPOCH_BYTES);
@@ -48,7 +50,7 @@ impl Stamp {
         bytes
     }
 
-    /// Reads its bytes.
+    /// Decodes a timestamp.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         let (mut epoch, mut at) = ([0; EPOCH_BYTES], [0; 8]);
         let (first, last) = bytes.split_at(EPOCH_BYTES);
@@ -60,17 +62,17 @@ impl Stamp {
         }
     }
 
-    /// Whether both are of one epoch: the store has not forgotten in between.
+    /// Returns true if both timestamps are of one epoch: the store lost no data in between.
     pub fn is_of_epoch_of(&self, other: &Self) -> bool {
         self.epoch == other.epoch
     }
 }
 
-/// An epoch that no other store has.
+/// Returns an epoch that no other store has.
 pub(super) fn random_epoch() -> Epoch {
     let mut epoch = [0; EPOCH_BYTES];
     if SystemRandom::new().fill(&mut epoch).is_err() {
-        // Epochs have to differ, and nothing depends on their being secret.
+        // Epochs have to be distinct, and need not be secret.
         let now = std::time::SystemTime::now();
         let digest = Sha256::digest(format!("{now:?} {}", std::process::id()));
         epoch

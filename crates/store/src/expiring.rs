@@ -1,4 +1,4 @@
-//! A bounded map whose entries expire.
+//! A map whose entries expire.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -8,14 +8,14 @@ use std::{
 
 use super::Owner;
 
-/// What expires first, and among those what came first.
+/// Order of expiry: by time, then by insertion.
 type Turn = (Instant, u64);
 
 /// Minimum capacity of a map that is shrunk.
 const MIN_SHRINK_CAPACITY: usize = 256;
 
-/// A map whose entries expire. Unlike a cache it never lets go of one that has not, so that who must not
-/// forget can refuse instead.
+/// A map whose entries expire. Unlike a cache, it never drops an entry early; callers that must not
+/// lose entries can reject new ones instead.
 pub(super) struct Expiring<V> {
     entries: HashMap<Arc<str>, Entry<V>>,
     order: BTreeMap<Turn, Arc<str>>,
@@ -31,7 +31,7 @@ struct Entry<V> {
     turn: Turn,
 }
 
-/// The entries of one owner.
+/// Entries of one owner.
 #[derive(Default)]
 struct Owned {
     order: BTreeSet<Turn>,
@@ -55,12 +55,12 @@ impl<V> Expiring<V> {
         self.entries.len()
     }
 
-    /// The sum of what the entries weigh.
+    /// Returns the total weight of all entries.
     pub(super) fn weight(&self) -> usize {
         self.weight
     }
 
-    /// How many entries an owner has, and what they weigh.
+    /// Returns the number of entries of an owner, and their total weight.
     pub(super) fn of_owner(&self, owner: Owner) -> (usize, usize) {
         self.owners
             .get(&owner)
@@ -72,13 +72,13 @@ impl<V> Expiring<V> {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
-    /// For changing it; it expires as before.
+    /// Returns a value to modify; its expiry does not change.
     pub(super) fn get_mut(&mut self, key: &str, now: Instant) -> Option<&mut V> {
         self.forget_expired(now);
         self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
-    /// Puts it in, in the place of an earlier entry, whose owner stays where it has none.
+    /// Inserts or replaces an entry. Without a new owner, a replaced entry keeps its owner.
     pub(super) fn insert(
         &mut self,
         key: &str,
@@ -110,7 +110,7 @@ impl<V> Expiring<V> {
         );
     }
 
-    /// Has an entry expire at another time, and gives it an owner if it has none.
+    /// Changes the expiry of an entry, and sets the owner if the entry has none.
     pub(super) fn refresh(
         &mut self,
         key: &str,
@@ -122,7 +122,7 @@ impl<V> Expiring<V> {
         let entry = self.entries.get_mut(key)?;
         let turn = (expires, self.inserted);
         self.inserted += 1;
-        // In its place, because a session does this with each of its requests.
+        // Updated in place, because every request of a session does this.
         if let Some(key) = self.order.remove(&entry.turn) {
             self.order.insert(turn, key);
         }
@@ -150,7 +150,7 @@ impl<V> Expiring<V> {
         Some(entry)
     }
 
-    /// Lets go of the entry that would expire first.
+    /// Removes the entry that would expire first.
     pub(super) fn remove_first(&mut self) {
         if let Some((_, key)) = self.order.pop_first()
             && let Some(entry) = self.entries.remove(&key)
@@ -160,7 +160,7 @@ impl<V> Expiring<V> {
         }
     }
 
-    /// Lets go of the entry of an owner that would expire first.
+    /// Removes the entry of an owner that would expire first.
     pub(super) fn remove_first_of(&mut self, owner: Owner) {
         let first = self
             .owners
@@ -171,7 +171,7 @@ impl<V> Expiring<V> {
         }
     }
 
-    /// Lets go of what has expired.
+    /// Removes all expired entries.
     pub(super) fn forget_expired(&mut self, now: Instant) {
         while self
             .order
@@ -182,7 +182,7 @@ impl<V> Expiring<V> {
         }
     }
 
-    /// Drops the expired entries, and shrinks the map if most of its capacity is unused.
+    /// Removes the expired entries, and shrinks the map if most of its capacity is unused.
     pub(super) fn forget_expired_and_shrink(&mut self, now: Instant) {
         self.forget_expired(now);
         if self.entries.capacity() > MIN_SHRINK_CAPACITY.max(4 * self.entries.len()) {
@@ -240,7 +240,7 @@ mod tests {
         let mut entries = Expiring::default();
         entries.insert("early", None, "one", 3, at(10));
         entries.insert("late", owner, "two", 5, at(20));
-        // The first gets an owner; the second keeps its own.
+        // The first entry gets an owner; the second keeps its own.
         assert_eq!(entries.refresh("early", owner, at(30), now), Some(&"one"));
         assert_eq!(entries.refresh("late", None, at(25), now), Some(&"two"));
         assert_eq!(entries.of_owner(owner.unwrap()), (2, 8));

@@ -1,4 +1,4 @@
-//! What replicas share: counts of calls, marks of what was used, and small values that expire.
+//! State that replicas share: counters, marks of single use, and small values that expire.
 
 mod counter;
 mod epoch;
@@ -32,46 +32,49 @@ pub use self::{
     rights::REDIS_RIGHTS,
 };
 
-/// Bound on one value, in bytes.
+/// Maximum size of one value, in bytes.
 pub const MOST_VALUE_BYTES: usize = 1 << 20;
 
-/// Tells the time.
+/// Source of the current time.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// What replicas share. Cheap to clone; clones share.
+/// The state that replicas share. Cheap to clone; clones share the state.
 ///
-/// A call may fail, and then the caller decides. What guards something (limits, marks of single use)
-/// must refuse: *fail closed*. What only saves work or comfort (a session that another replica began)
-/// goes on without: *fail open*. A call never takes longer than twice the timeout, and while Redis is
-/// away most fail at once. That it is away is logged here, once.
+/// A call may fail, and then the caller decides. Protections such as limits and marks of single use
+/// must reject: *fail closed*. Optimizations and conveniences, such as a session that another
+/// replica began, go on without the store: *fail open*. A call never takes longer than twice the
+/// timeout. While Redis is unavailable, most calls fail at once. The outage is logged here, once.
 ///
-/// It takes Redis 6.2 or newer. That must not evict entries before they expire (`maxmemory-policy
-/// noeviction`), or marks of single use are forgotten early, and it must keep them on disk, or they are
-/// forgotten with a restart: see [`Store::forgot`]. Servers that must not share anything
-/// take different databases of it. A Redis user needs the rights in [`REDIS_RIGHTS`].
+/// Redis 6.2 or newer is required. Redis must not evict entries before they expire
+/// (`maxmemory-policy noeviction`), or marks of single use are lost early. Redis must also persist
+/// its data, or marks are lost in a restart: see [`Store::forgot`]. Servers that must not share
+/// anything use different databases of a Redis server. A Redis user needs the rights in
+/// [`REDIS_RIGHTS`].
 #[derive(Clone, Debug)]
 pub enum Store {
-    /// For a single replica; forgotten when the process ends.
+    /// Memory of a single replica. The data ends with the process.
     Memory(Arc<Memory>),
-    /// For several replicas. What waits for it is in boxes, or every call would make room for it.
+    /// A Redis server, for several replicas. Its futures are boxed, or else they would enlarge the
+    /// future of every call.
     Redis(Arc<Redis>),
 }
 
-/// Why the store could not do it.
+/// Error of the store.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum StoreError {
-    /// What the operator set cannot be used. Never repeats the address, for that holds a password.
+    /// Settings of the operator are invalid. The message never repeats the address, which contains
+    /// a password.
     #[error("{0}")]
     Settings(&'static str),
-    /// Redis cannot be reached, or does not do as it is told.
+    /// Redis cannot be reached, or gives an unexpected response.
     #[error("Redis at {address} cannot be used: {reason}")]
     Away {
         /// Host and port.
         address: Arc<str>,
-        /// In words, without anything that was sent.
+        /// Reason in words, without anything that was sent.
         reason: String,
     },
-    /// Redis is there, and its user lacks a right.
+    /// Redis is available, but its user lacks a right.
     #[error(
         "Redis at {address} does not let its user {what}. That is a matter of rights, and no outage: the \
          user needs `{REDIS_RIGHTS}`, as docs/deployment.md has it"
@@ -79,13 +82,13 @@ pub enum StoreError {
     NotPermitted {
         /// Host and port.
         address: Arc<str>,
-        /// What the user may not do.
+        /// Action that the user is not permitted to take.
         what: String,
     },
-    /// Memory holds as much as it may.
+    /// Memory has reached its maximum.
     #[error("too much is stored already")]
     Full,
-    /// Memory holds as much as it may for one owner: see [`Key::owned_by`].
+    /// Memory has reached its maximum for one owner: see [`Key::owned_by`].
     #[error("too much is stored for this caller already; wait until some of it has expired")]
     OwnerFull,
     /// The value exceeds [`MOST_VALUE_BYTES`].
@@ -93,18 +96,19 @@ pub enum StoreError {
     TooLarge,
 }
 
-/// So many in each period; all of them may come at once. A token bucket, counted as GCRA does: what is
-/// kept of each key is the one point in time at which its bucket is full again.
+/// A rate limit that permits bursts: a token bucket that is counted by GCRA. The stored state of a
+/// key is one point in time, at which its bucket is full again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
-    /// How many.
+    /// Capacity of the bucket.
     pub burst: NonZeroU32,
-    /// In which time a spent bucket fills.
+    /// Time in which an empty bucket fills.
     pub period: Duration,
 }
 
 impl Limit {
-    /// In which time one comes back: whole microseconds, because that is what Redis counts in.
+    /// Returns the time in which one unit comes back, in whole microseconds, the unit of the Redis
+    /// scripts.
     fn interval(&self) -> Duration {
         let each = self
             .period
@@ -114,7 +118,7 @@ impl Limit {
         Duration::from_micros(u64::try_from(each).unwrap_or(u64::MAX)).min(LONGEST)
     }
 
-    /// In which time all come back.
+    /// Returns the time in which an empty bucket fills.
     fn capacity(&self) -> Duration {
         self.interval()
             .saturating_mul(self.burst.get())
@@ -122,32 +126,34 @@ impl Limit {
     }
 }
 
-/// Whether a limit allowed it.
+/// Result of counting against a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// Yes, and it is counted.
+    /// The limit permitted one more, which is counted.
     Yes,
-    /// No, and nothing is counted; it will be allowed after this time.
+    /// The limit is exhausted and nothing is counted. One more is permitted after this time.
     RetryAfter(Duration),
 }
 
-/// Nothing lasts longer: a bound on what is computed with times.
+/// Maximum duration, which bounds all calculations with times.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// The name of an entry. It is shown in logs and in Redis: hash what is secret before.
+/// Name of an entry. Names appear in logs and in Redis, so secrets have to be hashed first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     name: String,
     owner: Option<Owner>,
 }
 
-/// Whose entry it is: a hash with a secret of the process, so that nobody can choose to be taken for another.
+/// Owner of an entry: a hash with a random key of the process. No caller can choose a name that
+/// collides with another caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Owner(u64);
 
 impl Key {
-    /// What the entry is for, then whom or what it is about. The parts may come from anywhere: one that
-    /// is long or has unusual characters is named by its digest, so that two names are never mixed up.
+    /// Creates a key from a purpose and the parts that identify the entry. Parts may come from any
+    /// source. A part that is long or has unusual characters is replaced by its digest, so that two
+    /// names never collide.
     pub fn new(purpose: &'static str, parts: &[&str]) -> Self {
         let mut key = purpose.to_owned();
         for part in parts {
@@ -166,8 +172,8 @@ impl Key {
         }
     }
 
-    /// The same, as one of the entries of an owner, of whom memory holds no more than
-    /// [`MAX_ENTRIES_PER_OWNER`] of each kind, so that there is room for others'. Redis has no such bound.
+    /// Assigns the entry to an owner. Memory holds at most [`MAX_ENTRIES_PER_OWNER`] entries of
+    /// each kind for one owner, which leaves capacity to others. Redis has no such limit.
     pub fn owned_by(self, owner: &str) -> Self {
         static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         Self {
@@ -189,13 +195,13 @@ impl fmt::Display for Key {
 }
 
 impl Store {
-    /// A store in memory. Made within a runtime, it forgets what has expired every few seconds; elsewhere only
-    /// when it is used.
+    /// Creates a store in memory. Within a runtime, expired entries are dropped every few seconds;
+    /// elsewhere only when the store is used.
     pub fn memory() -> Self {
         Self::in_memory(Memory::default())
     }
 
-    /// A store in memory whose counters go by this clock.
+    /// Creates a store in memory whose counters use this clock.
     pub fn memory_by(clock: Clock) -> Self {
         Self::in_memory(Memory::by(clock))
     }
@@ -208,13 +214,13 @@ impl Store {
         Self::Memory(memory)
     }
 
-    /// A store in Redis if there is a URL (`redis://user:password@host:6379/0`, or `rediss://` for
-    /// TLS), else in memory. `more_roots` are certificate authorities in PEM to trust beside the
-    /// system's; `timeout` bounds connecting, and each answer. Redis may be away now: that is only
-    /// logged.
+    /// Creates a store in Redis if there is a URL (`redis://user:password@host:6379/0`, or
+    /// `rediss://` for TLS), else in memory. `more_roots` are certificate authorities in PEM to
+    /// trust in addition to the system's. `timeout` is the maximum time for connecting and for each
+    /// response. An outage of Redis is only logged.
     ///
     /// # Errors
-    /// The URL or the certificates cannot be read.
+    /// Returns an error if the URL or the certificates cannot be parsed.
     pub async fn connect(
         url: Option<&SecretString>,
         more_roots: &[u8],
@@ -230,11 +236,12 @@ impl Store {
         Ok(Self::Redis(redis))
     }
 
-    /// Counts one against a limit, unless that is used up. Whoever limits in different ways takes
-    /// different keys for it. A failure is no permission.
+    /// Counts one against a rate limit, unless the limit is exhausted. Different limits need
+    /// different keys. An error must not be treated as permission.
     ///
     /// # Errors
-    /// Redis is away, or memory is full of other keys, or of other keys of the same owner.
+    /// Returns an error if Redis is unavailable, or if memory is full of other keys or of other
+    /// keys of the same owner.
     pub async fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
         match self {
             Self::Memory(memory) => memory.take(key, limit),
@@ -242,12 +249,12 @@ impl Store {
         }
     }
 
-    /// Counts for all of these budgets, or for none of them if one does not allow it. A failure is no
-    /// permission. The times are those of Redis, if there is one.
+    /// Counts for all of these budgets, or for none of them if one does not permit its amount. An
+    /// error must not be treated as permission. Times are those of Redis, if there is one.
     ///
     /// # Errors
-    /// Redis is away or its clock more than a month off, or memory is full of other keys, or of other keys of
-    /// the same owner.
+    /// Returns an error if Redis is unavailable or its clock is more than a month off. In memory,
+    /// returns an error if other keys, or other keys of the same owner, take all the capacity.
     pub async fn reserve(&self, budgets: &[Budget]) -> Result<Reserved, StoreError> {
         let asked: Vec<_> = budgets
             .iter()
@@ -269,11 +276,12 @@ impl Store {
         })
     }
 
-    /// Gives back what was counted. In a later window that changes nothing, and neither does a failure:
-    /// what was counted then stays so.
+    /// Gives back counted amounts. Has no effect in a later window. After an error, the amounts may
+    /// stay counted.
     ///
     /// # Errors
-    /// Redis is away. Whether it was given back is unknown then.
+    /// Returns an error if Redis is unavailable. The amounts may or may not have been given back
+    /// then.
     pub async fn roll_back(&self, reservation: Reservation) -> Result<(), StoreError> {
         let counted: Vec<_> = reservation
             .0
@@ -290,10 +298,10 @@ impl Store {
         }
     }
 
-    /// How many are counted in a window now.
+    /// Returns the current count of a window.
     ///
     /// # Errors
-    /// Redis is away or its clock more than a month off.
+    /// Returns an error if Redis is unavailable or its clock is more than a month off.
     pub async fn counted(&self, key: &Key, window: Window) -> Result<u64, StoreError> {
         let budget = Budget {
             key: key.clone(),
@@ -316,7 +324,7 @@ impl Store {
         }
     }
 
-    /// In microseconds since 1970; that of Redis may differ.
+    /// Returns the local time in microseconds since 1970. The clock of Redis may differ.
     fn about_now(&self) -> u64 {
         match self {
             Self::Memory(memory) => memory.now(),
@@ -324,10 +332,10 @@ impl Store {
         }
     }
 
-    /// The present moment, for what is issued now and may be used once.
+    /// Returns the current time of the store, for a value that is issued now and may be used once.
     ///
     /// # Errors
-    /// Redis is away.
+    /// Returns an error if Redis is unavailable.
     pub async fn stamp(&self) -> Result<Stamp, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.stamp()),
@@ -335,11 +343,12 @@ impl Store {
         }
     }
 
-    /// Marks the use of what was issued at a moment and is good for a time from then on. Only
-    /// [`Use::First`] is a permission; a failure is none.
+    /// Marks the use of a value that was issued at `stamp` and is valid for `ttl`. Only
+    /// [`Use::First`] is a permission; an error is not.
     ///
     /// # Errors
-    /// Redis is away, or memory is full of marks that have not expired, or of those of the same owner.
+    /// Returns an error if Redis is unavailable, or if memory is full of marks that have not
+    /// expired, in total or of the same owner.
     pub async fn use_once(
         &self,
         stamp: &Stamp,
@@ -352,8 +361,8 @@ impl Store {
         }
     }
 
-    /// How long ago it was noticed that the store had forgotten what it should have kept; none if it was not.
-    /// Redis is looked after for that every few seconds. The memory of a process begins and ends with it.
+    /// Returns the time since a loss of data was noticed; `None` if there was none. Redis is
+    /// checked every few seconds. Memory cannot lose data before its process ends.
     pub fn forgot(&self) -> Option<Duration> {
         match self {
             Self::Memory(_) => None,
@@ -361,10 +370,11 @@ impl Store {
         }
     }
 
-    /// Appends a value to a queue, for this time. The id has to be a new one of visible ASCII.
+    /// Appends a value to a queue, where it expires after `ttl`. The id has to be new and visible
+    /// ASCII.
     ///
     /// # Errors
-    /// Redis is away, or the value is too large.
+    /// Returns an error if Redis is unavailable or the value is too large.
     pub async fn enqueue(
         &self,
         queue: &Queue,
@@ -385,10 +395,10 @@ impl Store {
         }
     }
 
-    /// The names in a queue, the oldest first: of one owner, or all.
+    /// Returns the ids in a queue, the oldest first: of one owner, or of all.
     ///
     /// # Errors
-    /// Redis is away.
+    /// Returns an error if Redis is unavailable.
     pub async fn queued(
         &self,
         queue: &Queue,
@@ -403,10 +413,10 @@ impl Store {
         }
     }
 
-    /// The values of these names, where they are there still.
+    /// Returns the values with these ids, and `None` for those that are gone.
     ///
     /// # Errors
-    /// Redis is away.
+    /// Returns an error if Redis is unavailable.
     pub async fn queued_values(
         &self,
         queue: &Queue,
@@ -419,10 +429,10 @@ impl Store {
         }
     }
 
-    /// Puts another value in the place of one, for the time that it has left; whether it was there still.
+    /// Replaces a value in a queue and keeps its expiry. Returns false if the value is gone.
     ///
     /// # Errors
-    /// Redis is away, or the value is too large.
+    /// Returns an error if Redis is unavailable or the value is too large.
     pub async fn replace_queued(
         &self,
         queue: &Queue,
@@ -438,10 +448,10 @@ impl Store {
         }
     }
 
-    /// Removes a value from a queue, if it is there. Its name is remembered.
+    /// Removes a value from a queue, if it is there. Its id is remembered.
     ///
     /// # Errors
-    /// Redis is away.
+    /// Returns an error if Redis is unavailable.
     pub async fn dequeue(&self, queue: &Queue, id: &str) -> Result<(), StoreError> {
         match self {
             Self::Memory(memory) => {
@@ -452,11 +462,11 @@ impl Store {
         }
     }
 
-    /// Keeps a value for this time, in the place of an earlier one. Memory that is full gives up the
-    /// value that would expire first: of the same owner, if that has as many as it may.
+    /// Stores or replaces a value, which expires after `ttl`. If memory is full, the value that
+    /// would expire first is dropped: of the same owner, if that owner has reached its maximum.
     ///
     /// # Errors
-    /// Redis is away, or the value is too large.
+    /// Returns an error if Redis is unavailable or the value is too large.
     pub async fn put(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
         if value.len() > MOST_VALUE_BYTES {
             return Err(StoreError::TooLarge);
@@ -470,10 +480,10 @@ impl Store {
         }
     }
 
-    /// A value that was kept and has not expired.
+    /// Returns a value that has not expired.
     ///
     /// # Errors
-    /// Redis is away.
+    /// Returns an error if Redis is unavailable.
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.get(key)),
@@ -481,10 +491,10 @@ impl Store {
         }
     }
 
-    /// A value that was kept, and is from now on for this time.
+    /// Returns a value that has not expired, and sets its remaining time to `ttl`.
     ///
     /// # Errors
-    /// Redis is away.
+    /// Returns an error if Redis is unavailable.
     pub async fn refresh(&self, key: &Key, ttl: Duration) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.refresh(key, within_bounds(ttl))),
@@ -492,10 +502,10 @@ impl Store {
         }
     }
 
-    /// Forgets a value, if there is one.
+    /// Removes a value, if there is one.
     ///
     /// # Errors
-    /// Redis is away.
+    /// Returns an error if Redis is unavailable.
     pub async fn remove(&self, key: &Key) -> Result<(), StoreError> {
         match self {
             Self::Memory(memory) => {
@@ -507,7 +517,7 @@ impl Store {
     }
 }
 
-/// What is counted for each budget, or which does not allow it.
+/// The grant of each budget, or the index of the first budget that does not permit its amount.
 type Answer = Result<Vec<Granted>, (usize, Short)>;
 
 fn since_1970(time: SystemTime) -> u64 {
@@ -515,7 +525,7 @@ fn since_1970(time: SystemTime) -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// What the owner of a queued value is called in Redis.
+/// Returns the name of an owner of queued values in Redis.
 fn owner_name(owner: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(owner.as_bytes()))
 }

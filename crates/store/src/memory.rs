@@ -1,4 +1,4 @@
-//! The store of a single replica.
+//! Store in memory, for a single replica.
 
 use std::{
     collections::HashMap,
@@ -19,33 +19,33 @@ use super::{
     since_1970,
 };
 
-/// Bound on the entries of each kind. Those of limits and marks take some 200 bytes, counters of sliding
-/// windows up to 700.
+/// Maximum number of entries of each kind. A limit or a mark takes some 200 bytes, a counter of a
+/// sliding window up to 700.
 pub const MOST_ENTRIES: usize = 100_000;
 
-/// Bound on the values together, in bytes.
+/// Maximum size of all values together, in bytes.
 pub const MOST_BYTES: usize = 64 << 20;
 
-/// Bound on the entries of each kind that belong to one owner.
+/// Maximum number of entries of each kind that belong to one owner.
 pub const MAX_ENTRIES_PER_OWNER: usize = 1_000;
 
-/// Bound on the values together that belong to one owner, in bytes.
+/// Maximum size of all values of one owner together, in bytes.
 pub const MAX_BYTES_PER_OWNER: usize = 16 << 20;
 
 /// Interval at which expired entries are dropped.
 const FORGET_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Counts, marks and values of one process.
+/// Counters, marks and values of one process.
 pub struct Memory {
-    /// What counters go by: their windows are those of the calendar.
+    /// Clock of the counters, whose windows follow the calendar.
     clock: Clock,
     counters: Mutex<Expiring<State>>,
-    /// When the bucket of a key is full again, at which point the key means nothing any more.
+    /// Time at which the bucket of a key is full again. After that, the entry has no meaning.
     limits: Mutex<Expiring<Instant>>,
     marks: Mutex<Expiring<()>>,
     values: Mutex<Expiring<Bytes>>,
     queues: Mutex<HashMap<&'static str, Entries>>,
-    /// Another one in each process, because marks end with it.
+    /// Different in each process, because marks end with the process.
     epoch: Epoch,
     started: Instant,
 }
@@ -92,7 +92,7 @@ impl Memory {
             (Vec::<(&str, Option<Owner>, State, u64)>::new(), Vec::new());
         let (mut more, mut owners) = (0, Vec::<Owner>::new());
         for (index, one) in asked.iter().enumerate() {
-            // Budgets that share a counter see what those before them take.
+            // Budgets that share a counter include the amounts of those before them.
             let before = changed.iter().rposition(|(name, ..)| *name == one.name);
             let known = match before.and_then(|at| changed.get(at)) {
                 Some((_, _, state, _)) => Some(state),
@@ -133,7 +133,7 @@ impl Memory {
         for (asked, granted) in counted {
             if let Some(state) = counters.get_mut(&asked.name, instant) {
                 *state = asked.roll_back(granted, state, now);
-                // What is as good as new takes no room from others.
+                // A counter without counts takes no capacity from others.
                 if state.is_empty(now) {
                     counters.remove(&asked.name);
                 }
@@ -145,7 +145,7 @@ impl Memory {
         let (now, capacity) = (Instant::now(), limit.capacity());
         let mut limits = held(&self.limits);
         let known = limits.get(&key.name, now).copied();
-        // No further off than this limit could have made it: it may have been another one before.
+        // An earlier limit may have been larger. Clamp to the latest time that this one can cause.
         let full_at = known.unwrap_or(now).min(now + capacity) + limit.interval();
         let wait = full_at.saturating_duration_since(now + capacity);
         if !wait.is_zero() {
@@ -185,7 +185,7 @@ impl Memory {
             return Ok(Use::Again);
         }
         demand_room(&marks, key)?;
-        // Longer than what it marks: the age above is in whole milliseconds.
+        // The mark outlives its value, because the age above is in whole milliseconds.
         marks.insert(&key.name, key.owner, (), 0, now + ttl);
         Ok(Use::First)
     }
@@ -263,7 +263,8 @@ impl Memory {
     }
 }
 
-/// Drops expired entries until the store itself is dropped. Requests do that as well, but an idle server has none.
+/// Drops expired entries until the store itself is dropped. Requests do that as well, but an idle
+/// server has none.
 pub(super) async fn forget_at_intervals(memory: Weak<Memory>) {
     loop {
         sleep(FORGET_INTERVAL).await;
@@ -280,7 +281,7 @@ impl fmt::Debug for Memory {
     }
 }
 
-/// Makes sure that there is room for one more entry.
+/// Returns an error if there is no capacity for one more entry.
 fn demand_room<V>(entries: &Expiring<V>, key: &Key) -> Result<(), StoreError> {
     let of_owner = key.owner.map_or(0, |owner| entries.of_owner(owner).0);
     match () {
@@ -290,7 +291,7 @@ fn demand_room<V>(entries: &Expiring<V>, key: &Key) -> Result<(), StoreError> {
     }
 }
 
-/// No operation leaves the map half done, so one that panicked in another thread does no harm.
+/// Locks a mutex, even after a panic in another thread. No operation leaves a map half done.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,50 +1,50 @@
-//! Bounded lists of values in the order in which they came, each of one owner.
+//! Bounded lists of values in order of arrival. Each value has an owner.
 //!
-//! One owner cannot fill a queue for the others: once it is full, whoever has most in it makes place for an
-//! owner with fewer. Names of values that are gone are remembered for a while, so that the beginning of a
-//! name is never taken for that of another value.
+//! One owner cannot fill a queue for the others. Once a queue is full, the owner with the most
+//! values loses its oldest to an owner with fewer. Ids of values that are gone are remembered for a
+//! while, so that the prefix of an id is never mistaken for another value's.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// A queue, and the bounds on what is in it.
+/// A queue and its limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Queue {
-    /// What it is called in Redis.
+    /// Name of the queue in Redis.
     pub name: &'static str,
-    /// How many values one owner may have in it.
+    /// Maximum number of values of one owner.
     pub max_of_owner: usize,
-    /// How many values it may hold.
+    /// Maximum number of values.
     pub max: usize,
-    /// How long the name of a value is remembered after the value is gone.
+    /// Time for which the id of a value is remembered after the value is gone.
     pub remembers: Duration,
 }
 
 impl Queue {
-    /// Bound on the names, those that are remembered included.
+    /// Maximum number of ids, including those that are remembered.
     pub(super) const fn max_names(&self) -> usize {
         self.max * 4
     }
 }
 
-/// What appending a value came to.
+/// Result of appending a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queued {
-    /// It is the last one now.
+    /// The value is the last one in the queue now.
     Yes,
-    /// Its owner has as many as one may have.
+    /// The owner has as many values as permitted.
     TooManyOfOwner,
-    /// The queue is full, and nobody has much more in it than the owner.
+    /// The queue is full, and no owner has at least two values more than this one.
     Full,
 }
 
-/// The name of a value in a queue.
+/// The id of a value in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedName {
-    /// The name.
+    /// The id itself.
     pub id: String,
-    /// Whether the value is there still.
+    /// True if the value is still in the queue.
     pub is_live: bool,
 }
 
@@ -133,7 +133,7 @@ impl Entries {
             .map(|entry| entry.value.clone())
     }
 
-    /// Puts another value in the place of one; whether that was there still.
+    /// Replaces a value and returns false if it is gone.
     pub(super) fn replace(&mut self, id: &str, value: Bytes, now: Instant) -> bool {
         let mut live = self.0.iter_mut().filter(|entry| entry.is_live(now));
         let found = live.find(|entry| entry.id == id);
@@ -150,13 +150,13 @@ impl Entries {
         }
     }
 
-    /// Lets go of the values that have expired, and of the names that have been remembered for long enough.
+    /// Removes expired values, and the ids whose time of remembrance is over.
     fn forget(&mut self, queue: &Queue, now: Instant) {
         self.0.retain(|entry| entry.expires + queue.remembers > now);
         self.drop_expired_values(now);
     }
 
-    /// Drops the values that have expired; their names stay.
+    /// Drops expired values and keeps their ids.
     pub(super) fn drop_expired_values(&mut self, now: Instant) {
         for entry in self.0.iter_mut().filter(|entry| !entry.is_live(now)) {
             entry.value = Bytes::new();

@@ -1,14 +1,20 @@
--- Counts for all budgets, or for none. Each is seven arguments: its kind, how many there may be, how many
--- are asked for, and four numbers that the kind explains. Times are microseconds by the clock of Redis,
--- so that those of the replicas need not agree. Counters are texts: `start=count` for each span of time,
--- or when a bucket is full again and in which time one comes back.
--- Answers 0 and then, for each budget, a mark for giving it back and how many are counted now; or which
--- budget did not allow it, how many it has counted, and how long to wait.
+-- Counts for all budgets, or for none.
+--
+-- Each budget has seven arguments: its kind, its maximum, the requested amount, and four numbers
+-- whose meaning depends on the kind. Times are microseconds by the clock of Redis, so that the
+-- clocks of the replicas need not agree. Counters are texts. A counter of spans holds `start=count`
+-- for each span. A bucket holds the time at which it is full again, and the interval in which one
+-- unit comes back.
+--
+-- Returns 0 and then, for each budget, a mark for giving the amount back and the current count.
+-- Otherwise returns the number of the budget that did not permit its amount, its count, and the
+-- time to wait.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local held, ends, changed, answer = {}, {}, {}, {0}
 
--- Where the current span begins, from where on spans count, and when the current one stops to.
+-- Returns the start of the current span, the start of the first span that counts, and the time at
+-- which the current span stops counting.
 local function span(kind, a, b, c, d)
   if kind == 'even' then
     local slot = now - (now - b) % a

@@ -1,17 +1,17 @@
-//! What a user of Redis has to be allowed, and which of that it lacks.
+//! Rights that a Redis user needs, and detection of missing ones.
 
 use redis::RedisError;
 
-/// What a Redis user needs, in the words of an ACL:
+/// Rights of the Redis user, in ACL syntax:
 /// <https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/>.
 pub const REDIS_RIGHTS: &str = "~portkey-mcp:* -@all +del +evalsha +get +getex +ping +script|load \
     +select +set +time";
 
-/// What the user may not do, where that is what Redis says. It names the command; only those of ours are
-/// repeated.
+/// Returns the action that the user lacks a right for, if Redis reports that. A command is named
+/// only if it is one of ours.
 pub(super) fn missing_right(error: &RedisError) -> Option<String> {
     let text = error.to_string().to_ascii_lowercase();
-    // Up to 7.0, what a script may not do has another code.
+    // Up to Redis 7.0, a missing right within a script has another error code.
     let in_script = text.contains("user executing the script");
     if error.code() != Some("NOPERM") && !in_script {
         return None;

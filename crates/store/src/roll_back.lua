@@ -1,5 +1,6 @@
--- Gives back what was counted. Each counter is three arguments: its kind, how many (of a bucket, how much
--- time), and the mark that reserving answered. What has been forgotten since is not given back.
+-- Gives back counted amounts. Each counter has three arguments: its kind, the amount (for a bucket,
+-- an amount of time), and the mark that `reserve.lua` returned. Amounts that have expired since are
+-- not given back.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 

@@ -1,8 +1,12 @@
--- Marks one use, if it is the first. Arguments: the epoch and the time that it was issued in, for how many
--- milliseconds it is good, and how many uses the caller knows of in its epoch.
--- Answers `{result, uses}`: 0 for the first use, 1 if it was used, 2 if it is too old, 3 if the epoch is
--- over, so that nobody knows. The mark lasts at least as long as what it marks by the same clock: where that
--- was set back, the time stands still, and the mark lasts longer by as much.
+-- Marks a use, if it is the first.
+--
+-- Arguments: the epoch and the time of issue; the milliseconds of validity; the number of uses that
+-- the caller knows of in its epoch.
+--
+-- Returns `{result, uses}`. The result is 0 for the first use, 1 if an earlier use was marked, 2 if
+-- the value is too old. It is 3 if the epoch is over, so that an earlier use cannot be ruled out.
+-- The mark lasts at least as long as its value by the same clock. If that clock was set back, time
+-- stands still, and the mark lasts longer by the difference.
 local clock = redis.call('TIME')
 local real = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local epoch, uses, last = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+) (%d+)$')

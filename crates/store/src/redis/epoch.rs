@@ -1,4 +1,4 @@
-//! Single use in Redis, and noticing that Redis has forgotten.
+//! Single use in Redis, and detection of lost data.
 
 use std::{
     sync::{LazyLock, MutexGuard, PoisonError, Weak},
@@ -15,31 +15,31 @@ use crate::{
     epoch::{EPOCH_BYTES, Epoch, random_epoch},
 };
 
-/// How often it is looked whether Redis is there and has not forgotten.
+/// Interval at which Redis is checked for availability and lost data.
 const PULSE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Where the epoch is.
+/// Key of the epoch.
 const EPOCH_KEY: &str = "portkey-mcp:epoch";
 
 static PULSE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../pulse.lua")));
 static USE_ONCE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../use_once.lua")));
 
-/// What this replica knows of the epoch.
+/// Knowledge of this replica about the epoch.
 #[derive(Default)]
 pub(super) struct Known {
     epoch: Option<Epoch>,
-    /// How many uses were marked in it, at least.
+    /// Minimum number of uses that were marked in the epoch.
     uses: u64,
-    /// When it was noticed last that Redis had forgotten.
+    /// Time at which a loss of data was last noticed.
     forgot: Option<Instant>,
 }
 
-/// Looks after Redis for as long as somebody has the store.
+/// Checks Redis at intervals until the store is dropped.
 pub(crate) async fn follow(redis: Weak<Redis>) {
     loop {
         tokio::time::sleep(PULSE_INTERVAL).await;
         let Some(redis) = redis.upgrade() else { return };
-        // A failure is logged, and in what is known.
+        // The check itself logs and records a failure.
         _ = redis.pulse().await;
     }
 }
@@ -49,7 +49,7 @@ impl Redis {
         self.pulse().await
     }
 
-    /// Looks whether Redis is there and has not forgotten; the present moment.
+    /// Checks that Redis is available and has lost no data. Returns the current time of the store.
     pub(super) async fn pulse(&self) -> Result<Stamp, StoreError> {
         let (known, uses) = {
             let known = self.known();
@@ -102,18 +102,19 @@ impl Redis {
             _ => return Err(self.away("it answers what it was not asked".to_owned())),
         };
         if used == Use::Forgotten {
-            // So that it is noticed now, and the epoch over where Redis was set back.
+            // This notices the loss now, and ends the epoch if Redis was set back to an earlier
+            // state.
             _ = self.pulse().await;
         }
         Ok(used)
     }
 
-    /// How long ago it was noticed that Redis had forgotten.
+    /// Returns the time since a loss of data was last noticed.
     pub(crate) fn forgot(&self) -> Option<Duration> {
         self.known().forgot.map(|at| at.elapsed())
     }
 
-    /// Takes note of the epoch that Redis has, and how many uses it knows of.
+    /// Records the epoch of Redis and its number of uses.
     fn learn(&self, epoch: Epoch, uses: u64) {
         let mut known = self.known();
         if known.epoch == Some(epoch) {

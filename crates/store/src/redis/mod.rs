@@ -1,7 +1,7 @@
-//! The store of several replicas: a Redis server.
+//! Store in Redis, for several replicas.
 //!
-//! The connection is our own to manage: a connection that Redis refuses, say because it is still
-//! loading its data, is tried again by a later call, and never more often than [`PAUSE`] allows.
+//! The connection is managed here. If Redis refuses a connection, for instance while it loads its
+//! data, a later call tries again, at most once per [`PAUSE`].
 
 mod epoch;
 mod queue;
@@ -34,13 +34,13 @@ use super::{
 
 pub(super) use self::epoch::follow;
 
-/// How long nobody tries to connect after that failed; until then calls fail at once.
+/// Delay after a failed attempt to connect. Until it is over, calls fail at once.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How long a failure that lasts is not logged again.
+/// Minimum time between two logged failures.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// How long it is told that Redis has forgotten.
+/// Time for which a loss of data is reported.
 const FORGETTING_TOLD: Duration = Duration::from_secs(3600);
 
 const UNREADABLE_URL: StoreError = StoreError::Settings(
@@ -50,8 +50,8 @@ const UNREADABLE_URL: StoreError = StoreError::Settings(
 const UNREADABLE_ROOTS: StoreError =
     StoreError::Settings("the certificate authorities for Redis cannot be read; give them in PEM");
 
-/// Counts one against a limit. Times are microseconds, by the clock of Redis, so that those of the
-/// replicas need not agree.
+/// Counts one against a rate limit. Times are microseconds by the clock of Redis, so that the
+/// clocks of the replicas need not agree.
 static TAKE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local interval, capacity = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -71,35 +71,35 @@ static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("..
 static ROLL_BACK: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("../roll_back.lua")));
 
-/// Why Redis is not of full use.
+/// Reason for which Redis is not fully usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedisFault {
     /// The last command failed.
     Unreachable,
-    /// The user lacks a right.
+    /// The Redis user lacks a right.
     MissingRight,
-    /// Redis was emptied or set back of late.
+    /// Redis lost data recently: it was emptied, or set back to an earlier state.
     Forgotten,
 }
 
-/// A Redis server, and the one connection to it.
+/// A Redis server, with a single connection to it.
 pub struct Redis {
     client: Client,
     address: Arc<str>,
-    /// Bound on connecting, and on each answer.
+    /// Maximum time for connecting, and for each response.
     timeout: Duration,
     link: Mutex<Link>,
-    /// Apart from the link, which is locked while a connection is made: a call that has waited long enough must
-    /// not wait for that to be logged.
+    /// Separate from the link, which is locked while a connection is made. A call that has timed
+    /// out must be logged without waiting for that lock.
     complaints: SyncMutex<Complaints>,
-    /// Whether the last command failed.
+    /// True if the last command failed.
     is_away: AtomicBool,
-    /// Whether the user was found to lack a right.
+    /// True if the user was found to lack a right.
     lacks_right: AtomicBool,
     known: SyncMutex<epoch::Known>,
 }
 
-/// How often a command is given where the connection was closed before the answer.
+/// Number of attempts for a command if the connection is closed before the response.
 #[derive(Clone, Copy, PartialEq)]
 enum Times {
     Once,
@@ -109,25 +109,26 @@ enum Times {
 #[derive(Default)]
 struct Link {
     connection: Option<MultiplexedConnection>,
-    /// Counts connections, so that a late failure of an old one does not end its successor.
+    /// Number of connections so far, so that a late failure of an old one does not end its
+    /// successor.
     generation: u64,
-    /// Why the last attempt to connect failed, and when the next one may be made.
+    /// Error of the last attempt to connect, and the time of the next one.
     failed: Option<(StoreError, Instant)>,
 }
 
-/// What was logged.
+/// Record of logged failures.
 #[derive(Default)]
 struct Complaints {
-    /// When a failure was, last.
+    /// Time of the last logged failure.
     last: Option<Instant>,
-    /// The rights that were as missing; each is, once.
+    /// Missing rights that were logged; each is logged once.
     missing: BTreeSet<String>,
 }
 
 impl Redis {
     pub(super) fn new(url: &str, more_roots: &[u8], timeout: Duration) -> Result<Self, StoreError> {
-        // Other schemes and the fragment, which would switch the check of certificates off, are not on
-        // offer.
+        // Other schemes are rejected, and so is a fragment, which would disable the verification of
+        // certificates.
         let known = ["redis://", "rediss://"]
             .iter()
             .any(|scheme| url.starts_with(scheme));
@@ -153,7 +154,7 @@ impl Redis {
         })
     }
 
-    /// Why Redis is not of full use, as of the last command; none while it is.
+    /// Returns the reason why Redis is not fully usable, as of the last command; `None` while it is.
     pub fn fault(&self) -> Option<RedisFault> {
         if self.is_away.load(Ordering::Relaxed) {
             Some(RedisFault::Unreachable)
@@ -166,8 +167,8 @@ impl Redis {
         }
     }
 
-    /// Connects before the first call needs it, and tries what the user may do, so that a right that is
-    /// missing shows now and not when a human wants to approve something. A failure is logged, and no more.
+    /// Connects before the first call, and tries the commands that the user needs. A missing right
+    /// is thus noticed now, and not when a human wants to approve a call. A failure is only logged.
     pub(super) async fn greet(&self) {
         if let Err(StoreError::Away { .. }) = self.query::<()>(&cmd("PING")).await {
             return;
@@ -251,7 +252,8 @@ impl Redis {
         })
     }
 
-    /// Never repeated, unlike the others: it could give back twice what was counted once.
+    /// Never repeated, unlike the other commands: a second attempt could give back twice what was
+    /// counted once.
     pub(super) async fn roll_back(&self, counted: &[(Asked, Granted)]) -> Result<(), StoreError> {
         let mut call = ROLL_BACK.prepare_invoke();
         for (asked, granted) in counted {
@@ -308,7 +310,7 @@ impl Redis {
             .await
     }
 
-    /// Does it on the connection, within twice the timeout.
+    /// Runs a command on the connection, within twice the timeout.
     async fn run<T, F>(&self, work: impl Fn(MultiplexedConnection) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = RedisResult<T>>,
@@ -338,7 +340,7 @@ impl Redis {
             }
             Ok(_) if self.is_away.load(Ordering::Relaxed) => {
                 self.is_away.store(false, Ordering::Relaxed);
-                // Its rights may be others now; a command without one says so again.
+                // The rights may have changed. A command without one sets this again.
                 self.lacks_right.store(false, Ordering::Relaxed);
             }
             Ok(_) => {}
@@ -346,9 +348,9 @@ impl Redis {
         done
     }
 
-    /// A connection that Redis has closed is found only by using it, and then used anew once. Should
-    /// Redis have heard the first time already, then something is counted or marked twice: that is too
-    /// strict for once, never too lax.
+    /// Runs a command, and repeats it once on a new connection if Redis has closed the old one,
+    /// which is noticed only by using it. If Redis received the first attempt, a count or a mark is
+    /// made twice. The repetition makes a limit too strict once, and never too lax.
     async fn try_for<T, F>(
         &self,
         times: Times,
@@ -374,7 +376,7 @@ impl Redis {
         }
     }
 
-    /// The connection, made now if there is none: by one call, while others wait for it.
+    /// Returns the connection. If there is none, one call makes it while others wait.
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
         let mut link = self.link.lock().await;
         if let Some(connection) = &link.connection {
@@ -417,7 +419,8 @@ impl Redis {
         }
     }
 
-    /// Logs a failure, unless one was logged of late. A missing right is logged once, as it stays missing.
+    /// Logs a failure, unless one was logged recently. A missing right is logged once, as it stays
+    /// missing.
     fn complain(&self, error: &StoreError) {
         let mut complaints = self
             .complaints
@@ -459,10 +462,10 @@ impl fmt::Debug for Redis {
     }
 }
 
-/// The client of a `rediss://` URL. It takes either its own choice of authorities or ours, so ours has
-/// to include the system's.
+/// Creates the client of a `rediss://` URL. The client trusts either its own choice of authorities
+/// or the given ones, so the given ones have to include the system's.
 fn over_tls(info: ConnectionInfo, more_roots: &[u8]) -> Result<Client, StoreError> {
-    // Fails if it is set already, to the same.
+    // Fails if the same provider is installed already.
     _ = rustls::crypto::ring::default_provider().install_default();
     if more_roots.is_empty() {
         return Client::open(info).map_err(|_| UNREADABLE_URL);
@@ -480,13 +483,13 @@ fn over_tls(info: ConnectionInfo, more_roots: &[u8]) -> Result<Client, StoreErro
     Client::build_with_tls(info, certificates).map_err(|_| UNREADABLE_ROOTS)
 }
 
-/// Whether the connection is of no use any more. A silent one may lead to a server that is gone, one to
-/// a server that takes no writes to what was the primary.
+/// Returns true if the connection is unusable. A silent connection may lead to a server that is
+/// gone. One that is read-only leads to a server that is no longer the primary.
 fn is_lost(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error() || error.code() == Some("READONLY")
 }
 
-/// An error in words. Never in those of Redis, which repeats commands, and one of them is the password.
+/// Describes an error without the message of Redis, which repeats commands, including the password.
 fn told(error: &RedisError) -> String {
     match error.kind() {
         ErrorKind::Io => error.to_string(),

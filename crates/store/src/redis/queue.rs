@@ -1,4 +1,4 @@
-//! Queues in Redis: an index of names, and a value under each of them.
+//! Queues in Redis: an index of ids, and a value under each of them.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{Queue, Queued, QueuedName, StoreError};
 
 static ENQUEUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../enqueue.lua")));
 static DEQUEUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../dequeue.lua")));
-/// Not a pipeline, whose errors do not say what is wrong.
+/// A script and not a pipeline, because the errors of a pipeline do not say what is wrong.
 static VALUES: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local found = {}
@@ -18,7 +18,7 @@ static VALUES: LazyLock<Script> = LazyLock::new(|| {
          return found",
     )
 });
-/// The time in milliseconds, and the index.
+/// Returns the time in milliseconds, and the index.
 static INDEX: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local clock = redis.call('TIME')
@@ -109,7 +109,7 @@ impl Redis {
             .arg(value)
             .arg("XX")
             .arg("KEEPTTL");
-        // Nothing is answered where there is no value.
+        // Redis answers with nil if there is no value.
         Ok(self.query::<Option<String>>(&set).await?.is_some())
     }
 
@@ -126,7 +126,7 @@ fn index(queue: &Queue) -> String {
     format!("portkey-mcp:queue:{}", queue.name)
 }
 
-/// What the keys of the values begin with.
+/// Returns the prefix of the keys of values.
 fn values(queue: &Queue) -> String {
     format!("portkey-mcp:queued:{}:", queue.name)
 }
