@@ -1,6 +1,6 @@
-//! What it costs to find out which names are meant, so that a test can bound it without a clock.
+//! Counts name comparisons, so that a test can bound their cost without a clock.
 
-/// Adds to what this thread has compared, where debug assertions are on.
+/// Adds to the comparisons of this thread if debug assertions are on.
 #[inline]
 pub(super) fn add(letters: usize) {
     #[cfg(debug_assertions)]
@@ -9,7 +9,8 @@ pub(super) fn add(letters: usize) {
     let _ = letters;
 }
 
-/// How many names, and letters of names where all have to be looked at, this thread has compared so far.
+/// Returns the comparisons of this thread so far: names, and single letters where a comparison has
+/// to look at all of them.
 #[cfg(debug_assertions)]
 pub fn total() -> usize {
     COMPARED.get()

@@ -1,5 +1,7 @@
-//! How much arguments may hold: bounded before anything else looks at them, so that no later step has to be
-//! quick on what nobody means.
+//! Size limits of arguments, checked before anything else reads them.
+//!
+//! Later steps rely on these limits: none of them has to stay fast on arguments that no caller
+//! means.
 
 use std::fmt;
 
@@ -7,17 +9,17 @@ use serde_json::Value;
 
 use super::JsonMap;
 
-/// Bound on the names and items in the arguments of one call, at all depths together.
+/// The maximum number of names and items in the arguments of one call, at all depths together.
 pub const MAX_VALUES: usize = 40_000;
-/// Bound on the levels of arguments, counted from the arguments themselves.
+/// The maximum number of levels of arguments, counted from the arguments themselves.
 pub const MAX_DEPTH: usize = 64;
 
-/// Why arguments are not looked at.
+/// The size limit that arguments exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
-    /// They hold more than [`MAX_VALUES`].
+    /// More names and items than [`MAX_VALUES`].
     Values,
-    /// They have more levels than [`MAX_DEPTH`].
+    /// More levels than [`MAX_DEPTH`].
     Depth,
 }
 
@@ -33,7 +35,10 @@ impl fmt::Display for Excess {
     }
 }
 
-/// Checks arguments against both bounds; looks at no more than the first value beyond one.
+/// Checks arguments against both limits. Stops at the first value beyond one.
+///
+/// # Errors
+/// Returns the limit that the arguments exceed.
 pub(super) fn check(args: &JsonMap) -> Result<(), Excess> {
     let mut left = MAX_VALUES;
     args.values()
@@ -54,8 +59,11 @@ fn count(value: &Value, depth: usize, left: &mut usize) -> Result<(), Excess> {
     }
 }
 
-/// How many names and items a JSON text holds at most, and how deep it goes at most, told without reading it:
-/// a text that is no JSON has some number, too. `most` is where counting ends.
+/// Returns upper bounds on the names and items of a JSON text, and on its depth, without parsing
+/// it.
+///
+/// Counting stops once there are more than `most` values. A text that is not JSON has such numbers,
+/// too.
 pub fn measure(json: &[u8], most: usize) -> (usize, usize) {
     let (mut values, mut depth, mut deepest) = (0_usize, 0_usize, 0);
     let mut bytes = json.iter();
@@ -64,7 +72,7 @@ pub fn measure(json: &[u8], most: usize) -> (usize, usize) {
             b'"' => skip_string(&mut bytes),
             b',' => values += 1,
             b'[' | b'{' => {
-                // What is opened has one value more than commas, or none.
+                // An opened list or object holds one value more than it has commas, or none.
                 values += 1;
                 depth += 1;
                 deepest = deepest.max(depth);
@@ -172,7 +180,7 @@ mod tests {
                 "{json}"
             );
         }
-        // It ends where it is beyond the bound.
+        // Counting stops beyond the maximum.
         assert_eq!(measure(&[b','; 1_000], 10).0, 11);
     }
 
@@ -184,7 +192,7 @@ mod tests {
         ] {
             let mut left = usize::MAX;
             count(&value, 0, &mut left).unwrap();
-            // The value itself is counted, too.
+            // `count_values` counts the value itself as well.
             let held = usize::MAX - left - 1;
             assert!(
                 measure(value.to_string().as_bytes(), usize::MAX).0 >= held,

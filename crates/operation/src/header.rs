@@ -1,11 +1,14 @@
-//! What may stand in a request header.
+//! Validation of values that travel in a request header.
 //!
-//! Servers trim what surrounds a value and differ on bytes beyond ASCII, so a name with either would be
-//! looked up as another one. A line break would begin a header of the caller's own.
+//! Servers trim the spaces around a value and disagree on bytes beyond ASCII, so a name with either
+//! would be looked up as another one. A line break would let the caller add a header.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Adds one header, or says why the value cannot be one.
+/// Adds one header.
+///
+/// # Errors
+/// Returns a message if the value is empty, not printable ASCII, or begins or ends with a space.
 pub(super) fn insert(
     headers: &mut HeaderMap,
     name: &'static str,

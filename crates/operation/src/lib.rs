@@ -1,6 +1,6 @@
-//! What an operation is: one REST endpoint, declared once, that becomes one tool.
+//! Operations: REST endpoints, each declared once, that become tools.
 //!
-//! A declaration is a row in its domain's table and a struct:
+//! A declaration consists of an entry in its domain's `OPERATIONS` table and a struct:
 //!
 //! ```ignore
 //! pub const OPERATIONS: &[Operation] = &[
@@ -8,9 +8,12 @@
 //! ];
 //! ```
 //!
-//! The struct's rustdoc is what the model reads, its fields decide what is valid (see `shape`). The caller's
-//! JSON is what travels: once validated it is laid over path, query and body by name alone (see `wire`), so a
-//! field that is absent, `null` or set stays just that. Fields that this version does not know travel, too.
+//! The struct's rustdoc is the description that models read. The struct's fields decide which
+//! arguments are valid (see `argument_schema`).
+//!
+//! The caller's own JSON is sent. After validation, `upstream_request` distributes it over path,
+//! query and body by argument name alone. A field that is absent, `null` or set stays so. Fields
+//! that this version does not know are sent, too.
 
 #[doc(hidden)]
 pub mod effort;
@@ -56,19 +59,19 @@ pub use validation::{
 };
 pub use wire::WireRequest;
 
-/// A JSON object, as arguments arrive and bodies leave.
+/// A JSON object: the arguments of a call, or the body of a request.
 pub type JsonMap = Map<String, Value>;
 
-/// What a call does to the account.
+/// The effect of a call on the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Looks, and changes nothing.
+    /// Reads without changing anything.
     Read,
-    /// Adds something.
+    /// Adds a resource.
     Create,
-    /// Changes what is there.
+    /// Changes an existing resource.
     Update,
-    /// Takes something away.
+    /// Removes a resource.
     Delete,
 }
 
@@ -76,7 +79,7 @@ impl Effect {
     /// All effects.
     pub const ALL: [Self; 4] = [Self::Read, Self::Create, Self::Update, Self::Delete];
 
-    /// The word for it, as listings show it.
+    /// Returns the name of the effect, as listings show it.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -90,27 +93,28 @@ impl Effect {
 /// The four hints that MCP publishes about a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hints {
-    /// Changes nothing.
+    /// The tool changes nothing.
     pub read_only: bool,
-    /// May remove or overwrite what cannot be had back.
+    /// The tool may remove or overwrite something that cannot be restored.
     pub destructive: bool,
-    /// The same call twice leaves the account as the same call once.
+    /// A second identical call changes nothing more.
     pub idempotent: bool,
-    /// Makes the API reach out to a third system on the caller's word.
+    /// The tool makes the API contact a third system that the caller names.
     pub open_world: bool,
 }
 
-/// Who answers a call. Each has a key and an address of its own, and never gets the other's.
+/// The service that answers a call. Each has its own key and address, and never receives those of
+/// the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upstream {
-    /// Portkey, or whoever runs it oneself.
+    /// Portkey, hosted by Portkey or self-hosted.
     Portkey,
-    /// Enkrypt AI's cloud (enkrypt.md §1).
+    /// Enkrypt AI's cloud.
     Enkrypt,
 }
 
 impl Upstream {
-    /// What people call it.
+    /// Returns the display name of the service.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Portkey => "Portkey",
@@ -118,7 +122,7 @@ impl Upstream {
         }
     }
 
-    /// How an operator sets its key.
+    /// Returns the settings by which an operator gives the key.
     pub const fn key_settings(self) -> &'static str {
         match self {
             Self::Portkey => "PORTKEY_API_KEY (or --api-key-file)",
@@ -126,7 +130,7 @@ impl Upstream {
         }
     }
 
-    /// How an operator sets its address.
+    /// Returns the settings by which an operator gives the address.
     pub const fn address_settings(self) -> &'static str {
         match self {
             Self::Portkey => "--base-url (PORTKEY_BASE_URL)",
@@ -141,32 +145,34 @@ impl fmt::Display for Upstream {
     }
 }
 
-/// The host and version an operation lives on (quirks.md §1).
+/// The base URL of an endpoint: host and version. See "Base URLs and paths" in
+/// docs/portkey-api-notes.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// The control plane, `https://api.portkey.ai/v1` unless configured otherwise.
+    /// The control plane, `https://api.portkey.ai/v1` by default.
     ControlPlane,
-    /// The second version of the control plane, beside the first: `/v2`.
+    /// The second version of the control plane, `/v2` on the same host.
     ControlPlaneV2,
-    /// The inference gateway; the same address at Portkey, another one when self-hosted.
+    /// The inference gateway. It has the control plane's address at Portkey, and another one if
+    /// self-hosted.
     Gateway,
     /// The registry of MCP servers, `https://mcp.portkey.ai/v0.1`.
     Registry,
-    /// Public model catalogue, `https://api.portkey.ai`; takes no key.
+    /// The public model catalogue, `https://api.portkey.ai`. It takes no key.
     Catalogue,
-    /// Public price lists, `https://configs.portkey.ai`; takes no key.
+    /// The public price lists, `https://configs.portkey.ai`. They take no key.
     PriceLists,
-    /// Enkrypt AI's cloud, `https://api.enkryptai.com`; has no version in its paths.
+    /// Enkrypt AI's cloud, `https://api.enkryptai.com`. Its paths have no version.
     Enkrypt,
 }
 
 impl Base {
-    /// Whether anyone may ask; the key is never sent there.
+    /// Returns true if the host takes no key. The key is never sent there.
     pub const fn is_public(self) -> bool {
         matches!(self, Self::Catalogue | Self::PriceLists)
     }
 
-    /// Whose host it is.
+    /// Returns the service that runs the host.
     pub const fn upstream(self) -> Upstream {
         match self {
             Self::Enkrypt => Upstream::Enkrypt,
@@ -175,7 +181,7 @@ impl Base {
     }
 }
 
-/// The Portkey plan an operation needs, as far as it is known.
+/// The Portkey plan that an operation needs, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Open to every plan.
@@ -184,10 +190,10 @@ pub enum Plan {
     Enterprise,
 }
 
-/// What the body of a request is made of.
+/// The content of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// There is none: what the path does not take travels in the query.
+    /// No body. Arguments that the path does not take travel in the query.
     None,
     /// An object of the arguments that are in neither path nor query.
     Arguments,
@@ -195,7 +201,7 @@ pub(crate) enum Body {
     Bare(&'static str),
 }
 
-/// A condition over several arguments, checked after each has passed by itself.
+/// A condition over several arguments, checked after each argument has passed by itself.
 pub type Rule = fn(&JsonMap, &mut Findings);
 
 /// One declared endpoint.
@@ -231,32 +237,33 @@ pub struct Operation {
     check: fn(&JsonMap) -> Result<(), serde_json::Error>,
 }
 
-/// Declares a GET: reads; whatever the path does not take travels in the query.
+/// Declares a GET, which reads. Arguments that the path does not take travel in the query.
 pub const fn get<T: Input>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::GET, Effect::Read, name, path)
 }
 
-/// Declares a POST: creates; whatever the path does not take travels in the body.
+/// Declares a POST, which creates. Arguments that the path does not take travel in the body.
 pub const fn post<T: Input>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::POST, Effect::Create, name, path)
 }
 
-/// Declares a PUT: updates; whatever the path does not take travels in the body.
+/// Declares a PUT, which updates. Arguments that the path does not take travel in the body.
 pub const fn put<T: Input>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::PUT, Effect::Update, name, path)
 }
 
-/// Declares a PATCH: updates; whatever the path does not take travels in the body.
+/// Declares a PATCH, which updates. Arguments that the path does not take travel in the body.
 pub const fn patch<T: Input>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::PATCH, Effect::Update, name, path)
 }
 
-/// Declares a DELETE: deletes; whatever the path does not take travels in the query.
+/// Declares a DELETE, which deletes. Arguments that the path does not take travel in the query.
 pub const fn delete<T: Input>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::DELETE, Effect::Delete, name, path)
 }
 
-/// What a struct must be to stand as an operation's input. Nothing implements it by hand.
+/// The requirements on the input struct of an operation. The blanket implementation is the only
+/// one.
 pub trait Input: JsonSchema + DeserializeOwned {}
 impl<T: JsonSchema + DeserializeOwned> Input for T {}
 

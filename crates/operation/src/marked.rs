@@ -1,5 +1,5 @@
-//! Fields that are more than their type: those that `null` clears, those that are secret, and those
-//! of which one may be several.
+//! Field types whose schema carries a marker: clearable fields, secrets, open enums, alternatives
+//! and times.
 
 use std::{borrow::Cow, marker::PhantomData};
 
@@ -12,17 +12,17 @@ use serde_json::Value;
 
 use super::time::TimeRole;
 
-/// A field with three values: absent leaves it alone, `null` clears it, a value sets it.
+/// A field with three states: absent keeps the stored value, `null` clears it, a value sets it.
 ///
-/// A plain `Option` has two: absent, or a value; `null` is read as absent.
+/// A plain `Option` has two: absent, or a value. It reads `null` as absent.
 pub type Nullable<T> = Option<Marked<Clearable, T>>;
 
-/// A credential on its way in, or a map that may hold some. The mark it leaves in the schema is how
-/// redaction finds it (secrets.md §6).
+/// A credential in the arguments, or a map that may hold some. Redaction finds it by the marker in
+/// the schema.
 pub type Secret<T = String> = Marked<Secretive, T>;
 
-/// A `T` whose schema carries the mark `M`. Marks are never published, and the value is looked at
-/// but not kept.
+/// A `T` whose schema carries the marker `M`. Markers are never published. The value is checked and
+/// not stored.
 #[derive(Debug)]
 pub struct Marked<M, T>(PhantomData<(M, T)>);
 
@@ -32,13 +32,13 @@ impl<'de, M, T: Deserialize<'de>> Deserialize<'de> for Marked<M, T> {
     }
 }
 
-/// A kind of mark.
+/// A kind of marker.
 pub trait Mark {
-    /// What stands in the schema.
+    /// The key of the marker in the schema.
     const KEY: &'static str;
 }
 
-/// Marks what `null` clears.
+/// Marks a field that `null` clears.
 #[derive(Debug)]
 pub struct Clearable;
 
@@ -46,7 +46,7 @@ impl Mark for Clearable {
     const KEY: &'static str = "x-clearable";
 }
 
-/// Marks what must not be seen again.
+/// Marks a secret, which must not be shown again.
 #[derive(Debug)]
 pub struct Secretive;
 
@@ -74,14 +74,14 @@ impl<M: Mark, T: JsonSchema> JsonSchema for Marked<M, T> {
     }
 }
 
-/// Marks an enum whose values are the vendor's catalogue: others pass, with a warning.
+/// Marks an enum whose values are the vendor's. Other values pass with a warning.
 pub(super) const OPEN: &str = "x-open";
-/// Marks a value in whose place a list of such values may stand.
+/// Marks a value that a list of such values may replace.
 pub(super) const OR_LIST: &str = "x-or-list";
-/// Marks a value in whose place text may stand.
+/// Marks a value that text may replace.
 pub(super) const OR_TEXT: &str = "x-or-text";
 
-/// A `T` whose schema says something that Rust's types do not.
+/// Declares a `T` whose schema carries one more marker.
 macro_rules! schema_of {
     ($(#[$doc:meta])* $name:ident<T>, $mark:expr) => {
         $(#[$doc])*
@@ -111,23 +111,24 @@ macro_rules! schema_of {
 }
 
 schema_of! {
-    /// One of the values of the enum `T`, or any other text: the vocabulary is the vendor's and grows
-    /// without us. Values that are not known pass with a warning.
+    /// One of the values of the enum `T`, or any other text. The vocabulary is the vendor's and
+    /// grows between our releases, so unknown values pass with a warning.
     Open<T>, OPEN
 }
 
 schema_of! {
-    /// One `T` or a list of them. Clients allow a field one type, so it is published as `T`.
+    /// One `T` or a list of them. Clients allow one type per field, so the schema is published as
+    /// that of `T`.
     OneOrMany<T>, OR_LIST
 }
 
 schema_of! {
-    /// A text or a `T`. Clients allow a field one type, so it is published as text; a `T` passes as it is
-    /// or as JSON text.
+    /// A text or a `T`. Clients allow one type per field, so the schema is published as text. A `T`
+    /// passes as it is or as JSON text.
     TextOr<T>, OR_TEXT
 }
 
-/// A text or a list of texts; a list passes as it is or as JSON text.
+/// A text or a list of texts. A list passes as it is or as JSON text.
 pub type TextOrList = OneOrMany<String>;
 
 impl<'de, T> Deserialize<'de> for Open<T> {
@@ -156,7 +157,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for TextOr<T> {
     }
 }
 
-/// A point in time with a role, whose schema carries it.
+/// Declares a point in time whose schema carries its role.
 macro_rules! time {
     ($(#[$doc:meta])* $name:ident, $role:expr) => {
         $(#[$doc])*
@@ -186,18 +187,21 @@ macro_rules! time {
 }
 
 time! {
-    /// The beginning of a range of past time: RFC 3339, a period (`2026-11`, `last month`), which stands for
-    /// its beginning, or relative to now (`7d`, `-24h`). It travels as RFC 3339.
+    /// The beginning of a range in the past.
+    ///
+    /// Takes RFC 3339, a period (`2026-11`, `last month`), which stands for its beginning, or a
+    /// time relative to now (`7d`, `-24h`). Sent as RFC 3339.
     StartTime, TimeRole::Start
 }
 
 time! {
-    /// The end of a range of past time, as [`StartTime`]; a period stands for its end.
+    /// The end of a range in the past, written as [`StartTime`]. A period stands for its end.
     EndTime, TimeRole::End
 }
 
 time! {
-    /// A time to come, such as an expiry: RFC 3339, a date, or a time from now (`30d`). It travels as
-    /// RFC 3339.
+    /// A time in the future, such as an expiry.
+    ///
+    /// Takes RFC 3339, a date, or a time from now (`30d`). Sent as RFC 3339.
     Time, TimeRole::Point
 }

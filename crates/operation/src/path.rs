@@ -1,18 +1,19 @@
-//! Paths of fields, written for whoever reads them. Nothing reads one back: what a name means is decided
-//! where it stands.
+//! Paths of fields, for people to read. They are never parsed back: each name is interpreted when
+//! its object is visited.
 
 use std::fmt::{self, Write};
 
-/// The step to a field, behind the path of what it is in: `.name`, or `["a.b"]` where the name could be taken for
-/// more than one step.
+/// Returns the step to a field, to append to the path of its parent.
+///
+/// The step is `.name`, or `["a.b"]` if the name could be read as more than one step.
 pub fn field_step(name: &str) -> String {
     let mut step = String::with_capacity(name.len() + 1);
-    // A string takes everything.
+    // Writing to a string never fails.
     _ = write_step(&mut step, name);
     step
 }
 
-/// The path of a field in what stands at another path, which is empty for the whole.
+/// Returns the path of a field below a parent path, which is empty for the whole document.
 pub fn field_path(parent: &str, name: &str) -> String {
     if parent.is_empty() && is_one_step(name) {
         return name.to_owned();

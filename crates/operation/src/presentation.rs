@@ -1,4 +1,5 @@
-//! How operations are shown to clients: the form of their schemas, and an operator's own words.
+//! Presentation of operations to clients: the schema profile, and descriptions that an operator
+//! replaces.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,55 +8,55 @@ use serde_json::Value;
 
 use super::{JsonMap, Profile, Published};
 
-/// How many characters a description may have: clients cut longer ones.
+/// The maximum length of a description in characters. Clients cut longer ones.
 const LONGEST: usize = 2048;
 
-/// How operations are shown.
+/// The presentation of all operations to clients.
 #[derive(Clone, Debug, Default)]
 pub struct Presentation {
-    /// The form of schemas.
+    /// The profile in which schemas are published.
     pub profile: Profile,
-    /// Words to put in the place of ours, by the names of tools.
+    /// Replacements of the built-in descriptions, by tool name.
     pub wording: BTreeMap<String, Wording>,
 }
 
-/// The words of one tool that clients read; those left out stay.
+/// Replacements of one tool's descriptions. Absent fields keep the built-in text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wording {
-    /// Its title.
+    /// The title of the tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Its description.
+    /// The description of the tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The descriptions of its arguments, by path: `name`, `usage_limits.type`, and `models[].slug` for what
-    /// is in a list.
+    /// The descriptions of the arguments, by path: `name`, `usage_limits.type`, and `models[].slug`
+    /// for a field of list items.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub arguments: BTreeMap<String, String>,
 }
 
-/// Words that cannot be used.
+/// The reason why a replacement is rejected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WordingError {
-    /// They are empty, or longer than clients read.
+    /// The text is empty, or longer than clients read.
     #[error("{what} has {characters} characters; give 1 to {LONGEST}")]
     Length {
-        /// What they are of.
+        /// The replaced field or argument.
         what: String,
-        /// How many there are.
+        /// The length of the text in characters.
         characters: usize,
     },
-    /// They are of an argument that the tool does not show.
+    /// The published schema has no such argument.
     #[error("the tool shows no argument `{path}` in this form of schemas")]
     NoArgument {
-        /// Where it would be.
+        /// The path that was given.
         path: String,
     },
 }
 
 impl Wording {
-    /// The words of a tool as they are.
+    /// Collects the current descriptions of a tool.
     pub fn of(published: &Published) -> Self {
         let mut arguments = BTreeMap::new();
         collect(published.schema(), "", &mut arguments);
@@ -66,10 +67,10 @@ impl Wording {
         }
     }
 
-    /// Looks whether the words can be put on a tool.
+    /// Checks that the replacements apply to a tool.
     ///
     /// # Errors
-    /// The first that cannot.
+    /// Returns the first replacement that is too short, too long, or names an unknown argument.
     pub fn check(&self, published: &Published) -> Result<(), WordingError> {
         let own = [("title", &self.title), ("description", &self.description)];
         let own = own
@@ -97,7 +98,7 @@ impl Wording {
         Ok(())
     }
 
-    /// Puts the words in the place of a tool's own.
+    /// Replaces the descriptions of a tool.
     pub(super) fn put_on(&self, published: &mut Published) {
         if let Some(title) = &self.title {
             published.title.clone_from(title);
@@ -114,7 +115,7 @@ impl Wording {
     }
 }
 
-/// The schema of what stands at a path.
+/// Returns the schema at a path.
 fn argument<'a>(schema: &'a mut JsonMap, path: &str) -> Option<&'a mut JsonMap> {
     path.split('.').try_fold(schema, |schema, step| {
         let name = step.trim_end_matches("[]");
@@ -128,7 +129,7 @@ fn argument<'a>(schema: &'a mut JsonMap, path: &str) -> Option<&'a mut JsonMap> 
     })
 }
 
-/// Every description below a schema, by its path.
+/// Collects every description below a schema, by path.
 fn collect(schema: &JsonMap, at: &str, found: &mut BTreeMap<String, String>) {
     for (name, field) in schema
         .get("properties")

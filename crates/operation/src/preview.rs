@@ -1,37 +1,37 @@
-//! Previews: what a call would leave behind, found out by reading alone.
+//! Previews: the outcome of a call, computed from a read.
 
 use serde_json::{Value, json};
 
 use super::JsonMap;
 
-/// The argument that asks for a preview; it is never sent.
+/// The argument that asks for a preview. It is never sent.
 pub(super) const ARGUMENT: &str = "preview";
 
-/// What a body makes of a stored document: the document, the body, the outcome.
+/// Merges a request body into a stored document: (stored document, body) → outcome.
 pub type Merge = fn(&Value, &Value) -> Value;
 
-/// How an operation's outcome is found out beforehand.
+/// The preview of an operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Preview {
     /// Path of the GET that returns the stored document.
     pub(super) reads: &'static str,
-    /// What the call would make of it.
+    /// Computes the outcome of the call from the stored document.
     pub(super) merge: Merge,
 }
 
 impl Preview {
-    /// Takes the argument that asks for a preview out of a call's, and says what it was.
+    /// Removes the preview argument. Returns true if it was set.
     pub(super) fn take_wish(args: &mut JsonMap) -> bool {
         args.shift_remove(ARGUMENT) == Some(Value::Bool(true))
     }
 }
 
-/// Whether the arguments ask for a preview.
+/// Returns true if the arguments ask for a preview.
 pub(super) fn is_wished(args: &JsonMap) -> bool {
     args.get(ARGUMENT) == Some(&Value::Bool(true))
 }
 
-/// A preview that waits for the stored document.
+/// A preview that needs the stored document to be complete.
 #[derive(Clone, Debug)]
 pub struct Pending {
     pub(super) body: Value,
@@ -39,13 +39,13 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// The preview, as `{preview, stored, merged}`.
+    /// Renders the preview as `{preview, stored, merged}`.
     pub fn of(&self, stored: Value) -> Value {
         let merged = (self.merge)(&stored, &self.body);
         json!({ "preview": true, "stored": stored, "merged": merged })
     }
 
-    /// The preview where the stored document is not shown, with the reason.
+    /// Renders the preview without the stored document, with the reason why it is not shown.
     pub fn unknown(why: &str) -> Value {
         let note = format!("What is stored is not shown: {why}. Nothing was sent.");
         json!({ "preview": true, "stored": null, "merged": null, "note": note })

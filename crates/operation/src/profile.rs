@@ -1,7 +1,7 @@
 //! Profiles: the forms in which input schemas are published, each for a kind of client.
 //!
-//! All are made of the full schema by one walk. What a form cannot say as a keyword is said in descriptions, and
-//! checked when a call comes.
+//! One walk over the full schema makes all of them. A constraint that a profile cannot state as a
+//! keyword goes into the description, and is checked when a call arrives.
 
 use serde_json::{Value, json};
 
@@ -11,29 +11,29 @@ use super::{
     schema::{self, NAMES, SPEAKS, UNLISTED},
 };
 
-/// The argument that names what to clear, where `null` says that something is left out.
+/// The argument that names fields to clear, in profiles where `null` means that a field is omitted.
 pub(super) const CLEAR: &str = "clear";
 
-/// A form of schemas. Which client needs which is in docs/surfaces.md.
+/// A form of published schemas. docs/surfaces.md says which client needs which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// What all clients take: plain types, and the rest in words.
+    /// The subset that all clients accept: plain types, with constraints in descriptions.
     #[default]
     Portable,
     /// JSON Schema 2020-12 with every argument and every constraint.
     Full,
-    /// What OpenAI's strict mode takes: closed objects, of which every field is required. `null` stands for
-    /// what is left out, so an argument of its own names what is to be cleared.
+    /// The subset of OpenAI's strict mode: closed objects with every field required. `null` stands
+    /// for an omitted field, so a separate argument names the fields to clear.
     OpenAiStrict,
-    /// What Gemini takes: as portable, but each object says its fields, or is text.
+    /// The subset that Gemini accepts: as portable, but each object declares its fields or is text.
     Gemini,
 }
 
 impl Profile {
-    /// All of them.
+    /// All profiles.
     pub const ALL: [Self; 4] = [Self::Portable, Self::Full, Self::OpenAiStrict, Self::Gemini];
 
-    /// What it is called.
+    /// Returns the name of the profile in options and listings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
@@ -43,7 +43,7 @@ impl Profile {
         }
     }
 
-    /// Whether `null` says that a field is left out, even where it otherwise clears.
+    /// Returns true if `null` means that a field is omitted, even where it otherwise clears.
     pub(super) const fn clears_by_name(self) -> bool {
         self.form().all_required
     }
@@ -84,16 +84,17 @@ impl Profile {
         }
     }
 
-    /// The schema of a tool's arguments in this form. `updates` says that there is something to clear.
+    /// Publishes the schema of a tool's arguments. `updates` is true if there may be something to
+    /// clear.
     pub(super) fn publish(self, full: &Value, updates: bool) -> JsonMap {
         let form = Form {
             updates,
             ..self.form()
         };
         let mut root = form.publish(full, true, false);
-        // What the tool's own description has said already.
+        // The tool's own description already says this.
         root.shift_remove("description");
-        // Some arguments are taken by every tool that lists, and stand in no schema.
+        // Every list tool takes some arguments that are in no schema.
         if !form.all_required {
             root.shift_remove("additionalProperties");
         }
@@ -114,24 +115,24 @@ impl Profile {
     }
 }
 
-/// What sets the forms apart.
+/// The differences between profiles.
 #[derive(Clone, Copy)]
 struct Form {
-    /// Arguments that the tool's description names are listed as well.
+    /// Lists arguments that the tool's description names.
     every_field: bool,
-    /// Whatever has a description says it.
+    /// Publishes every description, even where an enclosing one covers it.
     every_word: bool,
-    /// The fields of the widest bodies are listed as well.
+    /// Lists the fields of the widest bodies.
     names_fields: bool,
-    /// Bounds, lengths and patterns stand as keywords, not in words.
+    /// States bounds, lengths and patterns as keywords, not in descriptions.
     constraints: bool,
-    /// Objects say that they take no other fields.
+    /// Declares that objects take no other fields.
     closed: bool,
-    /// Each field is required; one that may be left out can be `null`.
+    /// Requires each field. An optional one accepts `null`.
     all_required: bool,
-    /// An object of any fields is given as JSON text.
+    /// Publishes an object of undeclared fields as JSON text.
     maps_as_text: bool,
-    /// What can be cleared is there already.
+    /// The operation changes an existing resource, so there may be something to clear.
     updates: bool,
 }
 
@@ -170,7 +171,8 @@ impl Form {
             );
         }
         if let Some(items) = full.get("items") {
-            // The list is described already; its items only where they speak for their fields.
+            // The list is described already. Its items are described only if that description
+            // covers their fields.
             let speaks = items.get(SPEAKS).is_some() || items.get(NAMES).is_some();
             let is_text = self.is_text(items);
             let described = described && (full.get(NAMES).is_none() || self.every_word);
@@ -225,7 +227,7 @@ impl Form {
         out.extend(required.map(|names| ("required".to_owned(), names)));
     }
 
-    /// Whether an object is given as text, because it does not say its fields.
+    /// Returns true if an object is published as text, because it declares no fields.
     fn is_text(self, full: &Value) -> bool {
         self.maps_as_text
             && full.get("type").is_some_and(|kind| kind == "object")
@@ -259,7 +261,7 @@ impl Form {
         }
     }
 
-    /// The keywords that say what is otherwise said in words, or only when a call comes.
+    /// Adds the keywords that other profiles put into descriptions or check at call time only.
     fn constrain(self, full: &Value, out: &mut JsonMap) {
         const KEYWORDS: [&str; 7] = [
             "minimum",
@@ -284,7 +286,7 @@ impl Form {
             let item = self.publish(&item, false, false);
             out.insert("items".to_owned(), item.into());
         }
-        // Not so a map that may hold some: the rest of it is read.
+        // A map that may hold secrets is not write-only: the rest of it can be read.
         if full.get(Secretive::KEY).is_some()
             && full.get("type").is_some_and(|kind| kind == "string")
         {
@@ -303,13 +305,13 @@ impl Form {
         }
     }
 
-    /// The description, with what this form cannot say otherwise.
+    /// Returns the description, extended by the constraints that this profile has no keyword for.
     fn describe(self, full: &Value) -> String {
         let text = full
             .get("description")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        // Further paragraphs are for whoever reads the source.
+        // Further paragraphs are for readers of the source.
         let mut text = text.split("\n\n").next().unwrap_or_default().to_owned();
         let mut say = |sentence: &str| {
             if !text.is_empty() {
@@ -325,7 +327,7 @@ impl Form {
         if full.get(OPEN).is_some()
             && let Some(Value::Array(values)) = full.get("enum")
         {
-            // A long list is told by the field's own description, in fewer words.
+            // The field's own description summarises a longer list.
             const MAX_TOLD: usize = 16;
             if values.len() <= MAX_TOLD {
                 let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
@@ -344,9 +346,9 @@ impl Form {
     }
 }
 
-/// The bounds of a number in words.
+/// Describes the bounds of a number.
 fn bounds(full: &Value) -> Option<String> {
-    // That a page is not negative and a budget not zero need not be said.
+    // A lower bound of zero or one, as of a page or a budget, goes without saying.
     let least = full
         .get("minimum")
         .filter(|least| least.as_f64().is_some_and(|least| least > 1.0));
@@ -363,7 +365,7 @@ fn bounds(full: &Value) -> Option<String> {
     }
 }
 
-/// Whether anything in a full schema can be cleared.
+/// Returns true if a full schema has a clearable field.
 pub(super) fn clearable(full: &Value) -> bool {
     let below = |key: &str| full.get(key).is_some_and(clearable);
     let fields = full.get("properties").and_then(Value::as_object);

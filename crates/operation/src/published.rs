@@ -1,4 +1,4 @@
-//! An operation ready to be listed and called.
+//! Operations with their schema built, ready to be listed and called.
 
 use std::{fmt, sync::Arc};
 
@@ -14,7 +14,7 @@ use super::{
     wire,
 };
 
-/// An operation with its schema built.
+/// An operation with its schema, its compiled validation and its descriptions.
 #[derive(Clone, Debug)]
 pub struct Published {
     operation: Operation,
@@ -25,18 +25,19 @@ pub struct Published {
     shape: Shape,
     takes_secrets: bool,
     clears_by_name: bool,
-    /// Whether `null` is how this form of schemas leaves a field out.
+    /// True if `null` means that a field is omitted in this profile.
     null_leaves_out: bool,
 }
 
 impl Published {
-    /// Builds the schema in the usual form; a catalog does this once for every operation, when it is first
-    /// asked for.
+    /// Builds the schema in the default profile.
+    ///
+    /// A catalog does this once for every operation, when the operation is first used.
     pub fn new(operation: Operation) -> Self {
         Self::presented(operation, &Presentation::default())
     }
 
-    /// The same as an operator wants it presented.
+    /// Builds the schema in the operator's presentation.
     pub fn presented(operation: Operation, presentation: &Presentation) -> Self {
         let mut full = schema::full(operation.describe);
         let (title, description) = schema::take_docs(&mut full);
@@ -72,44 +73,47 @@ impl Published {
         published
     }
 
-    /// The declaration behind it.
+    /// Returns the declaration.
     pub fn operation(&self) -> &Operation {
         &self.operation
     }
 
-    /// The first paragraph of the input's rustdoc.
+    /// Returns the title: the first paragraph of the input's rustdoc.
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// The rest of the input's rustdoc.
+    /// Returns the description: the rest of the input's rustdoc.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// The input schema as clients get it.
+    /// Returns the input schema as clients receive it.
     pub fn schema(&self) -> &Arc<JsonMap> {
         &self.schema
     }
 
-    /// The input schema with every constraint and mark, as it is enforced.
+    /// Returns the input schema with every constraint and marker that is enforced.
     pub fn full_schema(&self) -> &Value {
         &self.full
     }
 
-    /// Validates arguments with the usual options: hands them back as they may travel.
+    /// Validates arguments with the default options, and returns them in the form in which they are
+    /// sent.
     ///
     /// # Errors
-    /// Everything that is wrong with the arguments, each with its path.
+    /// Returns every problem of the arguments, each with its path.
     pub fn admit(&self, args: JsonMap) -> Result<JsonMap, InputError> {
         Ok(self.validate(args, &ValidationOptions::default())?.args)
     }
 
-    /// Validates arguments: hands them back as they may travel, a text in the place of a number or an object
-    /// read as such, with what the caller is to be told of them.
+    /// Validates arguments, and returns them in the form in which they are sent, with warnings for
+    /// the caller.
+    ///
+    /// Text in the place of a number or an object is parsed as one.
     ///
     /// # Errors
-    /// What is wrong with the arguments, each with its path.
+    /// Returns the problems of the arguments, each with its path.
     pub fn validate(
         &self,
         mut args: JsonMap,
@@ -155,8 +159,9 @@ impl Published {
         Ok(validated)
     }
 
-    /// Where the body is the value of one argument, its fields may stand in that argument's place, as in the
-    /// body.
+    /// Wraps fields that stand in the place of a bare body's argument.
+    ///
+    /// Callers may give the fields of a bare body's value at the top level, as in the body itself.
     fn wrap_bare_body(&self, args: &mut JsonMap) {
         let Body::Bare(name) = self.operation.body else {
             return;
@@ -177,7 +182,8 @@ impl Published {
         args.insert(name.to_owned(), Value::Object(body));
     }
 
-    /// Fields of a document given as arguments of their own: one error for all of them.
+    /// Rejects fields of a document that are given as arguments of their own, with one error for
+    /// all.
     fn refuse_parts_of_document(&self, args: &mut JsonMap, findings: &mut Findings) {
         let Some((argument, fields)) = self.operation.document else {
             return;
@@ -195,11 +201,11 @@ impl Published {
         }
     }
 
-    /// An argument that says where or whether to look, and has no value, asks for nothing; strict clients
-    /// write all of them.
+    /// Omits locating or filtering arguments that have no value. They ask for nothing, and strict
+    /// clients write all of them.
     fn leave_out_empty(&self, args: &mut JsonMap, findings: &mut Findings) {
         let why = |name: &str, value: &Value| match value {
-            // What says what to change may be cleared by null; the schema knows.
+            // Null may clear an argument that names a change. The schema decides that.
             Value::Null => (!self.operation.is_change(name)).then_some("null"),
             Value::String(text) if text.bytes().all(|byte| byte.is_ascii_whitespace()) => {
                 self.operation.is_filter(name).then_some("empty")
@@ -227,13 +233,14 @@ impl Published {
         });
     }
 
-    /// An update that names nothing to change would be answered with a success, and change nothing.
+    /// Rejects an update that names no change. Portkey would answer with a success and change
+    /// nothing.
     fn refuse_empty_update(&self, args: &JsonMap, findings: &mut Findings) {
         let operation = &self.operation;
         let updates = matches!(operation.method, Method::PUT | Method::PATCH)
             && operation.body == Body::Arguments
             && !operation.acts_alone;
-        // An object that says nothing changes nothing; a map that is empty may replace another.
+        // An empty object of declared fields changes nothing. An empty map may replace another one.
         let says_nothing = |name: &str, value: &Value| {
             let declared = || self.full.get("properties")?.get(name)?.get("properties");
             value.as_object().is_some_and(JsonMap::is_empty) && declared().is_some()
@@ -258,37 +265,38 @@ impl Published {
         }
     }
 
-    /// Whether a call with these arguments changes anything; one that only asks for a preview does not.
+    /// Returns true if a call with these arguments changes anything. A preview does not.
     pub fn writes(&self, args: &JsonMap) -> bool {
         self.operation.effects() != Effect::Read && !self.previews(args)
     }
 
-    /// Whether a call with these arguments only asks what it would leave behind.
+    /// Returns true if a call with these arguments asks for a preview only.
     pub fn previews(&self, args: &JsonMap) -> bool {
         self.operation.previews() && preview::is_wished(args)
     }
 
-    /// Lays arguments that were admitted out on the wire.
+    /// Builds the upstream request from validated arguments.
     ///
     /// # Errors
-    /// A value that cannot stand where it belongs, in the path or in a header.
+    /// Returns an error if a value cannot be a path segment or a header, or if the address gets too
+    /// long.
     pub fn lay_out(&self, args: JsonMap) -> Result<WireRequest, InputError> {
         wire::lay_out(&self.operation, args)
     }
 
-    /// The request that arguments make, past the gate.
+    /// Validates arguments with the default options and builds the upstream request.
     ///
     /// # Errors
-    /// As of [`Published::admit`] and [`Published::lay_out`].
+    /// Returns the errors of [`Published::admit`] and [`Published::lay_out`].
     pub fn request(&self, args: JsonMap) -> Result<WireRequest, InputError> {
         self.lay_out(self.admit(args)?)
     }
 
-    /// Shows every text and every reference that stands where a secret does, with its path and what
-    /// belongs there, until `visit` finds one wanting.
+    /// Visits every text and every reference that stands where a secret does, with its path and its
+    /// kind.
     ///
     /// # Errors
-    /// What `visit` says.
+    /// Returns the first error of `visit`, and visits no further values.
     pub fn secrets<E>(
         &self,
         args: &mut JsonMap,
@@ -305,13 +313,14 @@ impl Published {
         outcome
     }
 
-    /// The arguments with every secret blanked, and with it everything that may hold one.
+    /// Replaces every secret by stars, and everything that may hold one.
     pub fn redacted(&self, args: JsonMap) -> JsonMap {
         self.redacted_with(args, |_, _, value| *value = "***".into())
     }
 
-    /// The arguments with every secret blanked; documents, maps of secrets and undeclared fields are left to
-    /// `blank`, which is given the name of each.
+    /// Replaces every secret by stars, and passes everything else that may hold one to `blank`.
+    ///
+    /// `blank` receives documents, maps of secrets and undeclared fields, each with its name.
     pub fn redacted_with(
         &self,
         args: JsonMap,

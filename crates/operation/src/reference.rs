@@ -1,17 +1,18 @@
-//! References: where a secret argument is to be found, in the place of the secret itself.
+//! References to secrets: the location of a secret argument, in the place of the secret itself.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-/// Begin the two kinds of reference, as key of an object or as text before a colon.
+/// Keys of the two kinds of reference: the key of an object, or the text before a colon.
 const VARIABLE: &str = "$env";
 const FILE: &str = "$file";
 
-/// The longest name or path that is read as one, in bytes.
+/// The maximum length of a name or path in a reference, in bytes.
 const LONGEST: usize = 1024;
 
-/// Says where a secret is: `{"$env": "NAME"}` or `"$env:NAME"`, `{"$file": "path"}` or `"$file:path"`.
+/// The location of a secret: `{"$env": "NAME"}` or `"$env:NAME"`, `{"$file": "path"}` or
+/// `"$file:path"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reference<'a> {
     /// A variable of the server's environment.
@@ -20,19 +21,19 @@ pub enum Reference<'a> {
     File(&'a str),
 }
 
-/// What belongs where a secret stands.
+/// The kind of value that belongs in the place of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
     /// A text.
     Text,
-    /// An object, as the JSON that a file holds.
+    /// An object, such as the JSON of a credentials file.
     Object,
-    /// Whatever may stand in an object of free form: a secret only where its name says so.
+    /// Any value of a free-form object, which is a secret only if its name says so.
     Free,
 }
 
 impl<'a> Reference<'a> {
-    /// The reference that a value is, if it is one.
+    /// Reads a value as a reference, if it has the form of one.
     pub fn in_value(value: &'a Value) -> Option<Self> {
         let (kind, place) = match value {
             Value::String(text) if text.starts_with('$') => text.split_once(':')?,
@@ -53,12 +54,12 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// The same as text.
+    /// Writes the reference as text.
     pub(super) fn to_text(self) -> Value {
         self.to_string().into()
     }
 
-    /// The same as an object.
+    /// Writes the reference as an object.
     pub(super) fn to_object(self) -> Value {
         match self {
             Self::Variable(name) => json!({ (VARIABLE): name }),

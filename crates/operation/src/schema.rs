@@ -1,31 +1,37 @@
-//! The full schema of an input type, with every constraint and our marks: built and tidied once.
+//! The full schema of an input type, with every constraint and marker, generated and normalized
+//! once.
 //!
-//! The [`Shape`](super::shape) that checks calls is compiled from it, and what a client sees is made of it by a
-//! [`Profile`](super::Profile).
+//! The [`Shape`](super::shape) that validates calls is compiled from it. A
+//! [`Profile`](super::Profile) publishes it to clients.
 
 use schemars::{
     Schema, SchemaGenerator, generate::SchemaSettings, transform::transform_subschemas,
 };
 use serde_json::Value;
 
-/// Marks a struct whose description speaks for its fields, which are published with their types only:
+/// Marks a struct whose description covers its fields, which are published with their types only:
 /// `#[schemars(extend("x-speaks-for-fields" = true))]`.
 pub(super) const SPEAKS: &str = "x-speaks-for-fields";
-/// Marks a struct whose description even names its fields, so that they are not published at all:
-/// `#[schemars(extend("x-names-fields" = true))]`. For the widest bodies, where a client would pay
-/// more for the fields than for the rest of the tool. On a field that is a list it says that the field's
-/// own description, which may point to another tool's, speaks for the items.
+/// Marks a struct whose description names its fields, which are not published at all:
+/// `#[schemars(extend("x-names-fields" = true))]`.
+///
+/// This is for the widest bodies, where a client would pay more for the fields than for the rest of
+/// the tool. On a field that is a list, the field's own description covers the items; it may point
+/// to another tool's.
 pub(super) const NAMES: &str = "x-names-fields";
 
-/// Marks a field that is taken but not published, because the tool's description names it:
-/// `#[schemars(extend("x-unlisted" = true))]`. For filters that many tools share.
+/// Marks a field that is accepted but not published, because the tool's description names it:
+/// `#[schemars(extend("x-unlisted" = true))]`.
+///
+/// This is for filters that many tools share.
 pub(super) const UNLISTED: &str = "x-unlisted";
 
-/// Marks the largest number that a type without a bound of its own can be.
+/// Marks the maximum of a number's type where the field has no bound of its own.
 pub(super) const WIDEST: &str = "x-widest";
 
-/// How many of some fields of a struct may be given: `extend("x-at-most-one" = [names])`. A list of
-/// lists states it of several groups.
+/// The number of fields of a group that may be given: `extend("x-at-most-one" = [names])`.
+///
+/// A list of lists declares several groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::enum_variant_names, reason = "each is a quantity of one")]
 pub(super) enum Quantity {
@@ -62,7 +68,7 @@ impl Quantity {
     }
 }
 
-/// The groups of fields a full schema limits in number.
+/// Returns the groups of fields that a full schema limits in number.
 pub(super) fn groups(full: &Value) -> impl Iterator<Item = (Quantity, Vec<String>)> + '_ {
     let strings = |list: &[Value]| {
         list.iter()
@@ -88,11 +94,12 @@ pub(super) fn groups(full: &Value) -> impl Iterator<Item = (Quantity, Vec<String
     })
 }
 
-/// How an input type describes itself: its `JsonSchema::json_schema`.
+/// The function that generates an input type's schema: its `JsonSchema::json_schema`.
 pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
 
-/// The full schema of an input type. Not generic, because what is here would otherwise be compiled once
-/// for each of them.
+/// Builds the full schema of an input type.
+///
+/// The function is not generic: its body would be compiled once per input type.
 pub(super) fn full(describe: Describe) -> Value {
     let mut generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
@@ -102,7 +109,7 @@ pub(super) fn full(describe: Describe) -> Value {
     schema.to_value()
 }
 
-/// Takes title and description from where rustdoc put them: the first paragraph, and the rest.
+/// Removes title and description from a schema: the first paragraph of the rustdoc, and the rest.
 pub(super) fn take_docs(schema: &mut Value) -> (String, String) {
     let Some(map) = schema.as_object_mut() else {
         return Default::default();
@@ -135,7 +142,7 @@ fn tidy(schema: &mut Schema) {
     transform_subschemas(&mut tidy, schema);
 }
 
-/// `Option` publishes `null`; here a field that is not required may simply be left out.
+/// Removes `null` from a schema. `Option` publishes it; here an optional field is simply omitted.
 fn forget_null(schema: &mut Schema) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|kind| kind != "null");
@@ -162,8 +169,10 @@ fn forget_null(schema: &mut Schema) {
     }
 }
 
-/// How wide a Rust number is tells the caller nothing. That a value fits is checked all the same, and of a `u32`
-/// schemars says no more than the width.
+/// Replaces the width of a Rust number by a marker.
+///
+/// The width tells a caller nothing, but values are checked against it. Of a `u32`, schemars states
+/// the width only.
 fn mark_width(schema: &mut Schema) {
     if schema
         .get("type")
@@ -177,7 +186,7 @@ fn mark_width(schema: &mut Schema) {
     }
 }
 
-/// An object takes the fields its struct has and no others; only a map says otherwise.
+/// Closes an object to fields that its struct lacks. Only a map is open.
 fn close(schema: &mut Schema) {
     let is_struct = schema.get("type").is_some_and(|kind| kind == "object");
     if is_struct && schema.get("additionalProperties").is_none() {
@@ -185,7 +194,7 @@ fn close(schema: &mut Schema) {
     }
 }
 
-/// Rustdoc breaks lines at a column; a description breaks them at paragraphs.
+/// Joins the lines of each paragraph. Rustdoc breaks lines at a column, descriptions at paragraphs.
 fn reflow(text: &str) -> String {
     let join = |paragraph: &str| {
         paragraph

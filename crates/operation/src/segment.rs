@@ -1,12 +1,12 @@
-//! What may stand as one segment of a path.
+//! Validation and encoding of values that become one segment of a path.
 //!
-//! URL parsers resolve `..` and even `%2e%2e`, and some servers decode more than once. An identifier
-//! that could climb out of its segment is therefore refused, not merely encoded: a workspace id of
-//! `..` must never turn the removal of a member into the removal of a user.
+//! URL parsers resolve `..` and even `%2e%2e`, and some servers decode more than once. An
+//! identifier that could leave its segment is therefore rejected, not merely encoded. Otherwise a
+//! workspace id of `..` could turn the removal of a member into the removal of a user.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// The longest identifier Portkey accepts (quirks.md §5.6).
+/// The maximum length of an identifier in characters: Portkey accepts slugs and names up to it.
 const MOST: usize = 255;
 
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -15,7 +15,10 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// Appends one segment to a path, or says why the value cannot be one.
+/// Appends one segment to a path.
+///
+/// # Errors
+/// Returns a message if the value is empty, too long, or could address another path.
 pub(super) fn push(path: &mut String, value: &str) -> Result<(), String> {
     if value
         .bytes()
@@ -40,7 +43,7 @@ fn inspect(value: &str) -> Result<(), String> {
             "is no identifier: {count} characters, at most {MOST} are allowed"
         ));
     }
-    // However often it was encoded, it is looked at as what it would become in the end.
+    // The value is checked in every stage of decoding, however often it was encoded.
     let mut seen = value.to_owned();
     loop {
         if let Some(odd) = seen

@@ -9,19 +9,20 @@ use jiff::{
 };
 use serde_json::Value;
 
-/// What a point in time is for, which decides what a period such as `2026-11` stands for.
+/// The role of a point in time. It decides which instant a period such as `2026-11` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimeRole {
-    /// The beginning of a range of the past: a period stands for its beginning.
+    /// The beginning of a range in the past. A period stands for its beginning.
     Start,
-    /// The end of a range of the past: a period stands for its end.
+    /// The end of a range in the past. A period stands for its end.
     End,
-    /// A point to come, such as an expiry: a period stands for its beginning, `30d` is in 30 days.
+    /// A point in the future, such as an expiry. A period stands for its beginning, and `30d` is in
+    /// 30 days.
     Point,
 }
 
 impl TimeRole {
-    /// What stands in the schema.
+    /// The key of the marker in the schema.
     pub(super) const KEY: &'static str = "x-time";
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -32,13 +33,13 @@ impl TimeRole {
         }
     }
 
-    /// The role that a mark in a schema names.
+    /// Reads the role that a marker names.
     pub(super) fn of(mark: &Value) -> Option<Self> {
         let roles = [Self::Start, Self::End, Self::Point];
         roles.into_iter().find(|role| mark == role.as_str())
     }
 
-    /// Whether one field is the other end of the range that another begins, by their names.
+    /// Returns true if two field names are the beginning and the end of one range.
     pub(super) fn is_end_of(start: &str, end: &str) -> bool {
         const PAIRS: [(&str, &str); 3] = [("min", "max"), ("start", "end"), ("from", "to")];
         start != end
@@ -48,7 +49,7 @@ impl TimeRole {
     }
 }
 
-/// What relative times are relative to.
+/// The clock and time zone that relative times refer to.
 #[derive(Clone, Default)]
 pub struct Clock {
     now: Option<Arc<dyn Fn() -> Timestamp + Send + Sync>>,
@@ -56,12 +57,12 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The clock of this machine, in UTC.
+    /// Returns the clock of this machine, in UTC.
     pub fn system() -> Self {
         Self::default()
     }
 
-    /// The same clock, with another source of the present moment: seconds since 1970.
+    /// Replaces the source of the current time: seconds since 1970.
     pub fn with_now(self, now: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         let now = move || Timestamp::from_second(now()).unwrap_or_else(|_| Timestamp::now());
         Self {
@@ -70,10 +71,10 @@ impl Clock {
         }
     }
 
-    /// The same clock, where days and months are those of a time zone by its IANA name; nothing where there
-    /// is no such zone.
+    /// Sets the time zone of days and months, by its IANA name. Returns `None` if there is no such
+    /// zone.
     pub fn in_zone(self, name: &str) -> Option<Self> {
-        // Looking it up would map the database of zones, at every start.
+        // Looking UTC up would map the time-zone database at every start.
         if name.eq_ignore_ascii_case("UTC") {
             return Some(Self { zone: None, ..self });
         }
@@ -84,7 +85,7 @@ impl Clock {
         })
     }
 
-    /// The present moment.
+    /// Returns the current time.
     pub(super) fn now(&self) -> Zoned {
         let now = self.now.as_ref().map_or_else(Timestamp::now, |now| now());
         now.to_zoned(self.zone.clone().unwrap_or(TimeZone::UTC))
@@ -99,12 +100,12 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A text that was read as a time.
+/// A text that was parsed as a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TimeText {
-    /// It is RFC 3339, and travels as it is.
+    /// A time in RFC 3339. The text is sent unchanged.
     Absolute(Timestamp),
-    /// It means this, at the clock it was read by.
+    /// A time in another form, resolved at the clock of the call.
     Resolved(Timestamp),
 }
 
@@ -116,7 +117,7 @@ impl TimeText {
     }
 }
 
-/// What is wrong with a text that is no time.
+/// Describes the accepted forms, for a text that is not a time.
 pub(super) fn expected(role: TimeRole) -> &'static str {
     match role {
         TimeRole::Start | TimeRole::End => {
@@ -129,9 +130,9 @@ pub(super) fn expected(role: TimeRole) -> &'static str {
     }
 }
 
-/// Reads a time; nothing where the text is none.
+/// Parses a time. Returns `None` if the text is not one.
 pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText> {
-    // None of the forms is longer.
+    // No accepted form is longer.
     const MAX_LEN: usize = 64;
     let text = text.trim();
     if text.len() > MAX_LEN {
@@ -139,7 +140,7 @@ pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText
     }
     match offset_of(text) {
         Some(true) => return text.parse().ok().map(TimeText::Absolute),
-        // The API takes it for UTC.
+        // The API reads a time without an offset as UTC.
         Some(false) if clock.zone.is_none() => {
             let time = text
                 .parse::<DateTime>()
@@ -151,7 +152,7 @@ pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText
         _ => {}
     }
     let now = clock.now();
-    // `1M` is a month wherever `1m` is a minute.
+    // `1M` is a month, `1m` a minute.
     let months = text.strip_suffix('M').filter(|number| {
         number.ends_with(|c: char| c.is_ascii_digit()) && !number.starts_with(['P', 'p'])
     });
@@ -170,13 +171,14 @@ pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText
     Some(TimeText::Resolved(time))
 }
 
-/// Writes a time as RFC 3339 in UTC, with milliseconds only where there are some.
+/// Formats a time as RFC 3339 in UTC. Milliseconds are written only if there are any.
 pub(super) fn write(time: Timestamp) -> String {
     let rounded = time.round(Unit::Millisecond).unwrap_or(time);
     rounded.to_string()
 }
 
-/// Of a text of the form `2026-11-29T10:00:00`, whether an offset follows; nothing for other forms.
+/// Returns true if an offset follows a text of the form `2026-11-29T10:00:00`. Returns `None` for
+/// other forms.
 fn offset_of(text: &str) -> Option<bool> {
     let shape: String = text
         .chars()
@@ -199,7 +201,7 @@ fn offset_of(text: &str) -> Option<bool> {
         }
         None => rest,
     };
-    // Each digit is a zero by now.
+    // Each digit was replaced by a zero above.
     match rest {
         "" => Some(false),
         "Z" | "+00:00" | "-00:00" => Some(true),
@@ -207,7 +209,7 @@ fn offset_of(text: &str) -> Option<bool> {
     }
 }
 
-/// The beginning of a calendar period, and the beginning of the one after it.
+/// Parses a calendar period. Returns its beginning and the beginning of the next one.
 fn period(words: &str, now: &Zoned) -> Option<(Zoned, Zoned)> {
     let day = start_of_day(now)?;
     let (start, length) = match words {
@@ -232,12 +234,12 @@ fn period(words: &str, now: &Zoned) -> Option<(Zoned, Zoned)> {
     Some((start, next))
 }
 
-/// The unit of the calendar that a day is in, and its length.
+/// Returns the beginning and the length of the calendar unit that contains a day.
 fn calendar_unit(unit: &str, day: &Zoned) -> Option<(Zoned, Span)> {
     let date = day.date();
     let (first, length) = match unit {
         "day" => (date, 1.day()),
-        // Weeks begin on Monday, as ISO 8601 has it.
+        // Weeks begin on Monday, as in ISO 8601.
         "week" => {
             let since_monday = date.weekday().since(Weekday::Monday);
             (
@@ -256,7 +258,7 @@ fn calendar_unit(unit: &str, day: &Zoned) -> Option<(Zoned, Span)> {
     Some((first.to_zoned(day.time_zone().clone()).ok()?, length))
 }
 
-/// A period in digits: `2026-11-29`, `2026-11`, `2026-Q4` or `2026`.
+/// Parses a period in digits: `2026-11-29`, `2026-11`, `2026-Q4` or `2026`.
 fn written_period(words: &str, now: &Zoned) -> Option<(Zoned, Span)> {
     let number = |text: &str| {
         text.bytes()
@@ -285,13 +287,13 @@ fn written_period(words: &str, now: &Zoned) -> Option<(Zoned, Span)> {
     Some((date.to_zoned(now.time_zone().clone()).ok()?, length))
 }
 
-/// A moment relative to now, or a date with a time of day and maybe an offset.
+/// Parses a moment: relative to now, or a date with a time of day and an optional offset.
 fn moment(text: &str, words: &str, role: TimeRole, now: &Zoned) -> Option<Zoned> {
     if words == "now" {
         return Some(now.clone());
     }
     if text.starts_with(|c: char| c.is_ascii_digit()) && text.contains('-') {
-        // With an offset, or without one in the zone of the clock.
+        // The offset decides, or without one the zone of the clock.
         if let Ok(time) = text.parse::<Timestamp>() {
             return Some(time.to_zoned(now.time_zone().clone()));
         }
@@ -304,7 +306,7 @@ fn moment(text: &str, words: &str, role: TimeRole, now: &Zoned) -> Option<Zoned>
     let (mut past, mut span) = (None, words);
     if let Some(rest) = span.strip_prefix("now") {
         span = rest.trim_start();
-        // `now7d` says nothing.
+        // `now7d` has no meaning.
         span.starts_with(['-', '+']).then_some(())?;
     }
     let prefixes = [
@@ -326,7 +328,7 @@ fn moment(text: &str, words: &str, role: TimeRole, now: &Zoned) -> Option<Zoned>
         past.is_none().then_some(())?;
         (past, span) = (Some(true), rest);
     }
-    // `m` is a minute here, as everywhere; a month is `mo`.
+    // `m` is a minute, as in most tools, and a month is `mo`.
     let span: Span = span
         .starts_with(|c: char| c.is_ascii_digit() || c == 'p')
         .then(|| span.parse().ok())??;
@@ -336,7 +338,7 @@ fn moment(text: &str, words: &str, role: TimeRole, now: &Zoned) -> Option<Zoned>
     } else {
         now.checked_add(span)
     };
-    // Fractions of a second are of no use to anybody.
+    // Fractions of a second have no use in a relative time.
     let to_second = ZonedRound::new()
         .smallest(Unit::Second)
         .mode(RoundMode::Trunc);
@@ -351,7 +353,7 @@ fn start_of_day(time: &Zoned) -> Option<Zoned> {
 mod tests {
     use super::*;
 
-    /// Sunday, 29 November 2026, 10:30 UTC.
+    /// Returns a clock at Sunday, 29 November 2026, 10:30 UTC.
     fn clock() -> Clock {
         Clock::system().with_now(|| 1_795_948_200)
     }

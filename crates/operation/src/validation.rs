@@ -1,4 +1,5 @@
-//! What validating the arguments of a call finds: problems that stop it, and warnings that go with it.
+//! Results of validating the arguments of a call: errors, which stop it, and warnings, which
+//! accompany the answer.
 
 use std::fmt;
 
@@ -6,59 +7,61 @@ use std::fmt;
 use super::Input;
 use super::{JsonMap, extent::MAX_VALUES, time::Clock};
 
-/// The most problems, and the most warnings of one kind, that one call is told.
+/// The maximum number of errors, and of warnings of one kind, that one call reports.
 const MAX_TOLD: usize = 20;
-/// The most arguments that may be unknown: nobody means more, and rules of policies look at each.
+/// The maximum number of unknown arguments. No caller means more, and policy rules examine each.
 pub(super) const MAX_UNKNOWN: usize = 100;
-/// The same of parts of documents, which repeat: a field that is new stands in every target.
+/// The maximum number of unknown parts of documents. They repeat: a new field is in every target.
 const MAX_UNKNOWN_PARTS: usize = 1_000;
-/// Bound on all problems of one call as they are told, in bytes; the same for all warnings.
+/// The maximum length of all errors of one call together, in bytes. All warnings have the same
+/// limit.
 const MAX_TOLD_BYTES: usize = 12_000;
-/// Bound on one problem or warning, in bytes. The longest list of names that an argument takes is shorter.
+/// The maximum length of one error or warning, in bytes. The longest list of accepted names is
+/// shorter.
 const MAX_TEXT_BYTES: usize = 3_000;
-/// Bound on a path as it is told, in bytes.
+/// The maximum length of a reported path, in bytes.
 const MAX_PLACE_BYTES: usize = 200;
 
-/// How arguments that this version does not know are treated.
+/// The treatment of arguments that this version does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownFields {
-    /// They are passed on as they are, and the answer says so.
+    /// Sends them unchanged, and warns about them.
     #[default]
     Warn,
-    /// They are refused.
+    /// Rejects the call.
     Deny,
-    /// They are passed on as they are.
+    /// Sends them unchanged, without a warning.
     Allow,
 }
 
-/// What validation depends on beside the schema.
+/// Settings of validation beside the schema.
 #[derive(Clone, Debug, Default)]
 pub struct ValidationOptions {
-    /// How unknown arguments are treated.
+    /// The treatment of unknown arguments.
     pub unknown_fields: UnknownFields,
-    /// What relative times are relative to.
+    /// The clock that relative times refer to.
     pub clock: Clock,
 }
 
-/// Arguments that may travel, and what has to be said of them.
+/// Arguments that passed validation, with warnings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Validated {
-    /// The arguments, in the form in which they travel.
+    /// The arguments in the form in which they are sent.
     pub args: JsonMap,
-    /// Paths of all arguments that this version does not know.
+    /// The paths of all arguments that this version does not know.
     pub unknown: Vec<String>,
-    /// What the caller is told beside the answer.
+    /// The warnings that accompany the answer.
     pub warnings: Vec<String>,
-    /// Times that were written in another form than RFC 3339, by path, as they travel.
+    /// The times that were not written in RFC 3339: each path with the time that is sent.
     pub times: Vec<(String, String)>,
 }
 
-/// One thing wrong with the arguments of a call.
+/// One invalid argument of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, as in `models[0].pricing_config`; empty for the arguments as a whole.
+    /// The path, such as `models[0].pricing_config`. Empty for the arguments as a whole.
     pub at: String,
-    /// What is wrong there, and what would be right.
+    /// A description of the problem and of a valid value.
     pub what: String,
 }
 
@@ -71,7 +74,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What was found wrong with one call, in the order of the arguments: the first problems, and how many more.
+/// The errors of one call in the order of its arguments: the first ones, and the number of the
+/// others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     first: Vec<Problem>,
@@ -93,33 +97,33 @@ impl Problems {
         self.first.push(problem);
     }
 
-    /// Whether one more would be told, and not only counted.
+    /// Returns true if one more error would be reported, not only counted.
     const fn has_room(&self) -> bool {
         self.first.len() < MAX_TOLD && self.bytes < MAX_TOLD_BYTES - MAX_TEXT_BYTES
     }
 
-    /// Whether nothing was found.
+    /// Returns true if there is no error.
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
 
-    /// What was found, without what is only counted.
+    /// Iterates over the reported errors, without those that are only counted.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.first.iter()
     }
 }
 
-/// Everything found about the arguments of one call.
+/// Everything that validation finds out about the arguments of one call.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     problems: Problems,
     unknown: Vec<String>,
     unknown_count: usize,
-    /// How many names were not looked at.
+    /// The number of names that were not examined.
     passed_over: usize,
-    /// What was likely meant by each unknown argument, in their order.
+    /// A suggestion for each of the first unknown arguments, in their order.
     hints: Vec<String>,
-    /// The same of parts of documents, which have warnings of their own.
+    /// Unknown parts of documents, which have warnings of their own.
     unknown_parts: Vec<String>,
     unknown_part_count: usize,
     values: Vec<String>,
@@ -127,15 +131,15 @@ pub struct Findings {
     taken_as: Vec<String>,
     warnings: Vec<String>,
     times: Vec<(String, String)>,
-    /// How many names have been compared with all that are known.
+    /// The number of unknown names that were compared with all known ones.
     compared: usize,
-    /// How many names and items there are in texts that were read as JSON.
+    /// The number of names and items in texts that were parsed as JSON.
     read: usize,
-    /// Which lists of what is known have been told, by their addresses.
+    /// The lists of known names that were reported already, by address.
     listed: Vec<usize>,
 }
 
-/// The first of some paths, and how many more there are.
+/// The first of some paths, and the number of the others.
 #[derive(Clone, Debug, Default)]
 struct Listed {
     first: Vec<String>,
@@ -143,42 +147,46 @@ struct Listed {
 }
 
 impl Findings {
-    /// Adds a problem, which stops the call.
+    /// Adds an error, which stops the call.
     pub fn add(&mut self, at: impl fmt::Display, what: impl fmt::Display) {
         self.problems.add(at, what);
     }
 
-    /// Adds a warning, which goes with the answer.
+    /// Adds a warning, which accompanies the answer.
     pub fn warn(&mut self, text: impl fmt::Display) {
         if self.warnings.len() < MAX_TOLD {
             self.warnings.push(bounded(text, MAX_TEXT_BYTES));
         }
     }
 
-    /// Whether one more problem would be told, and not only counted: what is dear to say is left out then.
+    /// Returns true if one more error would be reported. Callers skip messages that are expensive
+    /// to build otherwise.
     pub fn tells_more(&self) -> bool {
         self.problems.has_room()
     }
 
-    /// Whether one more name that is not known may be compared with those that are, which is dear. A call
-    /// that has more of them is refused.
+    /// Reserves the comparison of one unknown name with all known ones, which is expensive.
+    ///
+    /// A call with more of them is rejected.
     pub fn may_compare(&mut self) -> bool {
         self.compared += 1;
         self.compared <= MAX_UNKNOWN
     }
 
-    /// Whether one more value of an open vocabulary would be told.
+    /// Returns true if one more value of an open vocabulary would be reported.
     pub(super) const fn tells_value(&self) -> bool {
         self.values.len() < MAX_TOLD
     }
 
-    /// Whether a text that holds so many names and items may be read as JSON.
+    /// Reserves so many names and items of a text that is to be parsed as JSON. Returns false
+    /// beyond the maximum.
     pub(super) const fn may_read(&mut self, values: usize) -> bool {
         self.read = self.read.saturating_add(values);
         self.read <= MAX_VALUES
     }
 
-    /// Whether a list of what is known is told for the first time in this call.
+    /// Marks a list of known names as reported. Returns true if it was not reported before in this
+    /// call.
     pub(super) fn lists_first<T: ?Sized>(&mut self, known: &T) -> bool {
         let address = std::ptr::from_ref(known).addr();
         let is_first = !self.listed.contains(&address);
@@ -188,17 +196,18 @@ impl Findings {
         is_first
     }
 
-    /// Names are passed over, because there are too many that are not known: the call is refused.
+    /// Counts unknown names that are not examined because there are too many. The call is rejected.
     pub(super) fn pass_over(&mut self, count: usize) {
         self.passed_over += count;
     }
 
-    /// The problems so far.
+    /// Returns the errors so far.
     pub fn problems(&self) -> &Problems {
         &self.problems
     }
 
-    /// An argument that is not known travels. `hint` is told where the call fails for another reason.
+    /// Adds an unknown argument, which is sent. `hint` is reported if the call fails for another
+    /// reason.
     pub(super) fn pass_unknown(&mut self, at: impl fmt::Display, hint: impl FnOnce() -> String) {
         if self.hints.len() < MAX_TOLD {
             self.hints.push(hint());
@@ -209,8 +218,9 @@ impl Findings {
         }
     }
 
-    /// A part of a document that is not known travels, with a warning of its own. A document may have many of
-    /// them: the same field in each of a hundred targets, for one.
+    /// Adds an unknown part of a document, which is sent, with a warning of its own.
+    ///
+    /// A document may have many of them, such as one new field in each of a hundred targets.
     pub fn warn_of_unknown(&mut self, at: impl fmt::Display, text: impl fmt::Display) {
         self.unknown_part_count += 1;
         if self.unknown_parts.len() < MAX_UNKNOWN_PARTS {
@@ -219,7 +229,7 @@ impl Findings {
         self.warn(text);
     }
 
-    /// A value that an open vocabulary does not list travels.
+    /// Adds a value that an open vocabulary lacks. The value is sent.
     pub(super) fn pass_value(&mut self, at: impl fmt::Display, value: &str, hint: &str) {
         if self.tells_value() {
             let at = bounded(at, MAX_PLACE_BYTES);
@@ -229,7 +239,7 @@ impl Findings {
         }
     }
 
-    /// An argument does not travel, for a reason that is no error.
+    /// Adds an argument that is not sent, for a reason that is not an error.
     pub(super) fn leave_out(&mut self, at: impl fmt::Display, why: &'static str) {
         match self.left_out.iter_mut().find(|(known, _)| *known == why) {
             Some((_, listed)) => listed.add(at),
@@ -241,7 +251,7 @@ impl Findings {
         }
     }
 
-    /// An argument travels under the name that it most likely means.
+    /// Adds an argument that is sent under the name that it most likely means.
     pub(super) fn take_as(&mut self, at: impl fmt::Display, name: &str) {
         if self.taken_as.len() < MAX_TOLD {
             let at = bounded(at, MAX_PLACE_BYTES);
@@ -249,7 +259,7 @@ impl Findings {
         }
     }
 
-    /// A time travels in another form than it was written in.
+    /// Adds a time that is sent in another form than it was written in.
     pub(super) fn resolve_time(&mut self, at: impl fmt::Display, time: &str) {
         if self.times.len() < MAX_TOLD {
             self.times
@@ -257,14 +267,17 @@ impl Findings {
         }
     }
 
-    /// The arguments with what is to be said of them, or what is wrong with them.
+    /// Returns the arguments with their warnings.
+    ///
+    /// # Errors
+    /// Returns the errors if there are any, or if too many arguments are unknown.
     pub(super) fn finish(
         mut self,
         args: JsonMap,
         mode: UnknownFields,
     ) -> Result<Validated, InputError> {
         let count = self.unknown_count + self.passed_over;
-        // Whatever names were passed over may mean anything.
+        // Skipped names may mean any argument, so they are counted rather than reported.
         if self.passed_over > 0 && mode == UnknownFields::Deny && !self.problems.is_empty() {
             self.problems.more += self.passed_over;
         } else if count > MAX_UNKNOWN {
@@ -287,7 +300,7 @@ impl Findings {
             self.problems.add("", what);
         }
         if !self.problems.is_empty() {
-            // What is missing was maybe given under a name that is not known.
+            // A missing argument may have been given under an unknown name.
             for (at, hint) in self.unknown.iter().zip(self.hints) {
                 self.problems.add(at, format!("is not known{hint}"));
             }
@@ -343,7 +356,8 @@ impl Listed {
     }
 }
 
-/// As much of a text as is told. A longer one is not written out beyond that, and says that it goes on.
+/// Formats a text up to a maximum length. A longer text ends in an ellipsis, and the rest is never
+/// formatted.
 fn bounded(text: impl fmt::Display, max: usize) -> String {
     struct Bounded {
         text: String,
@@ -373,7 +387,7 @@ fn bounded(text: impl fmt::Display, max: usize) -> String {
     bounded.text
 }
 
-/// Leaves the first of some texts that are short enough together, and says how many more there are.
+/// Keeps the first warnings that fit together, and counts the others.
 fn bound(texts: &mut Vec<String>) {
     let mut bytes = 0;
     let fits = |text: &&String| {
@@ -388,19 +402,20 @@ fn bound(texts: &mut Vec<String>) {
     }
 }
 
-/// Why the arguments of a call are rejected: the reasons at once, for the caller to act on.
+/// The errors of a rejected call. They are reported together, so that the caller can correct all at
+/// once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct InputError(Problems);
 
 impl InputError {
-    /// One thing wrong.
+    /// Creates an error about one argument.
     pub fn one(at: impl fmt::Display, what: impl fmt::Display) -> Self {
         let mut problems = Problems::default();
         problems.add(at, what);
         Self(problems)
     }
 
-    /// The reasons.
+    /// Returns the single errors.
     pub fn problems(&self) -> &Problems {
         &self.0
     }
@@ -424,11 +439,11 @@ impl fmt::Display for InputError {
     }
 }
 
-/// Asks the input type itself what it says of arguments that the schema let pass.
+/// Deserializes validated arguments as the input type, to compare both checks.
 ///
-/// The schema is generated from the type, and so is `Deserialize`; they must agree. Where debug assertions
-/// are on, and so in every test, each call is held against both. A release has the schema alone: asking
-/// twice would be a seventh of our own machine code.
+/// Schema and `Deserialize` are generated from the same type and must agree. With debug assertions,
+/// and so in every test, each call is checked by both. A release uses the schema alone: the second
+/// check would make up a seventh of our own machine code.
 #[cfg(debug_assertions)]
 pub(super) fn check<T: Input>(args: &JsonMap) -> Result<(), serde_json::Error> {
     T::deserialize(args).map(drop)

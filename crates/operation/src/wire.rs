@@ -1,10 +1,9 @@
-//! Laying arguments out on the wire.
+//! Builds upstream requests from validated arguments. Nothing here does I/O.
 //!
-//! The rule has no exceptions but the declared ones: `{name}` in the path takes the argument of
-//! that name; of the rest, GET and DELETE send everything in the query, POST, PUT and PATCH everything
-//! in the body, save the names given to [`Operation::query`] and [`Operation::headers`];
-//! [`Operation::with_body`], [`Operation::bare_body`] and [`Operation::repeated`] say otherwise on the
-//! row. Nothing here does I/O.
+//! `{name}` in the path takes the argument of that name. Of the remaining arguments, GET and DELETE
+//! send all in the query, and POST, PUT and PATCH send all in the body. Declarations make
+//! exceptions with [`Operation::query`], [`Operation::headers`], [`Operation::with_body`],
+//! [`Operation::bare_body`] and [`Operation::repeated`].
 
 use http::{HeaderMap, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -14,31 +13,32 @@ use super::{
     Base, Body, Effect, InputError, JsonMap, Operation, Pending, header, preview::Preview, segment,
 };
 
-/// A request to an upstream, complete but for its host and its key.
+/// A request to an upstream, complete except for host and key.
 #[derive(Clone, Debug)]
 pub struct WireRequest {
     /// The name of the operation.
     pub operation: &'static str,
     /// The HTTP method.
     pub method: Method,
-    /// The host it goes to.
+    /// The base URL.
     pub base: Base,
     /// Path and query, encoded.
     pub target: String,
-    /// The headers that arguments travel in.
+    /// The headers that carry arguments.
     pub headers: HeaderMap,
-    /// The JSON body, where there is one.
+    /// The JSON body, if there is one.
     pub body: Option<Value>,
-    /// Whether it may be sent again when it is unknown whether it arrived.
+    /// True if the request may be sent again after its answer was lost.
     pub repeatable: bool,
-    /// Whether it is to change anything.
+    /// True if the request changes anything.
     pub writes: bool,
-    /// What is done with the answer where the call was only to be previewed: the request is then the
-    /// GET that the preview needs, and there is no other.
+    /// The preview to complete with the answer. The request is then the GET that the preview needs,
+    /// and there is no other request.
     pub preview: Option<Pending>,
 }
 
-/// The longest path and query, encoded. HTTP clients and servers take up to 65,534 bytes of a whole address.
+/// The maximum length of path and query, encoded, in bytes. HTTP clients and servers accept up to
+/// 65,534 bytes of a whole address.
 const MAX_TARGET_BYTES: usize = 64_000;
 
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
@@ -47,7 +47,11 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// Lays out arguments that have passed the gate.
+/// Builds the request of validated arguments.
+///
+/// # Errors
+/// Returns an error if a value cannot be a path segment or a header, or if path and query get too
+/// long.
 pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRequest, InputError> {
     let preview = operation.preview.filter(|_| Preview::take_wish(&mut args));
     let mut target = String::with_capacity(operation.path.len() + 64);
@@ -127,7 +131,7 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
     })
 }
 
-/// The argument that takes up most of a query, as far as that is worth telling.
+/// The argument that takes up most of a query, for the error about its length.
 #[derive(Default)]
 struct Longest {
     name: String,
@@ -136,7 +140,7 @@ struct Longest {
 
 impl Longest {
     fn take(&mut self, name: &str, bytes: usize) {
-        // Less is never the cause, and its name need not be copied.
+        // A shorter argument is never the cause, so its name is not copied.
         if bytes > self.bytes.max(256) {
             *self = Self {
                 name: name.to_owned(),
@@ -154,7 +158,8 @@ impl Longest {
     }
 }
 
-/// A value as a URL or a header carries it: lists joined by commas, objects as JSON, `null` not at all.
+/// Formats a value for a URL or a header: lists joined by commas, objects as JSON, `null` not at
+/// all.
 fn flat(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,

@@ -1,4 +1,4 @@
-//! Clearing fields by name, where `null` says that something is left out.
+//! Clearing of fields by an argument that names them, for profiles where `null` omits a field.
 
 use serde_json::Value;
 
@@ -9,13 +9,13 @@ use super::{
 };
 
 impl Shape {
-    /// The same shape, in which `null` leaves out what it otherwise clears.
+    /// Changes the schema so that `null` omits a field instead of clearing it.
     pub(crate) fn clearing_by_name(mut self) -> Self {
         self.forget_nulls();
         self
     }
 
-    /// The shape of one value, where a list or a text may stand in its place.
+    /// Returns the schema of one value, inside alternatives with a list or a text.
     fn inner(&self) -> &Self {
         match self {
             Self::OneOrMany(inner) | Self::TextOr(inner) => inner.inner(),
@@ -27,7 +27,7 @@ impl Shape {
         match self {
             Self::Struct(structure) => {
                 for field in &mut structure.fields {
-                    // What is required cannot be left out, so there `null` means what it says.
+                    // A required field cannot be omitted, so `null` keeps its meaning there.
                     field.null_clears &= field.required;
                     field.shape.forget_nulls();
                 }
@@ -46,7 +46,7 @@ impl Shape {
         }
     }
 
-    /// Sets what is named to `null`: a list of JSON Pointers, with or without the first slash.
+    /// Sets named fields to `null`. The names are JSON Pointers, with or without the first slash.
     pub(crate) fn clear(&self, args: &mut JsonMap, mut named: Value, findings: &mut Findings) {
         let at = At::Field(&At::Root, CLEAR);
         if named.is_null() {
@@ -104,7 +104,7 @@ impl Shape {
 }
 
 impl Struct {
-    /// Whether a path leads to what can be cleared.
+    /// Returns true if a path leads to a clearable field.
     fn clears(&self, path: &str) -> bool {
         let (name, below) = split(path);
         let Some(field) = self.fields.iter().find(|field| field.name == name) else {
@@ -123,7 +123,7 @@ impl Struct {
         }
     }
 
-    /// Whether a path leads to a value.
+    /// Returns true if a path leads to a value other than `null`.
     fn is_given(&self, map: &JsonMap, path: &str) -> bool {
         let mut value: Option<&Value> = None;
         for name in path.split('/') {
@@ -139,7 +139,7 @@ impl Struct {
         value.is_some_and(|value| !value.is_null())
     }
 
-    /// Clears what a path leads to. Objects on the way are made; items of lists are not.
+    /// Clears the field at a path. Missing objects on the way are created, items of lists are not.
     fn clear(&self, map: &mut JsonMap, path: &str) -> Option<()> {
         let (name, below) = split(path);
         let field = self.fields.iter().find(|field| field.name == name)?;
@@ -166,8 +166,9 @@ impl Struct {
     }
 }
 
-/// The first step of a path, and the rest if there is more. No field's name has a slash or a tilde, so
-/// nothing is escaped.
+/// Splits a path into its first step and the rest.
+///
+/// Nothing is escaped: no field name contains a slash or a tilde.
 fn split(path: &str) -> (&str, Option<&str>) {
     match path.split_once('/') {
         Some((name, below)) => (name, Some(below)),

@@ -1,4 +1,4 @@
-//! Compiles a full schema into the shape that checks calls.
+//! Compiles a full schema into an argument schema, which validates calls.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The fields of a struct: which are meant, which are missing, and what becomes of those that are not known.
+//! Validation of an object's fields: aliases, missing fields, unknown names and groups.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use super::{
     validate::{Nulls, TOO_MUCH_TEXT, quoted, short},
 };
 
-/// What every list takes beside its own arguments, and nothing else does.
+/// Options that every list tool accepts beside its own arguments, and no other tool does.
 const LIST_OPTIONS: [&str; 2] = ["fields", "all"];
 
 impl Struct {
@@ -34,7 +34,7 @@ impl Struct {
                         self.settle_null(field, map, here, walk);
                     }
                 }
-                // Strict clients write all fields, and no time is written so.
+                // Strict clients write all fields, and an empty text is no time.
                 Some(Value::String(text))
                     if !field.required
                         && matches!(field.shape, Shape::Time(_))
@@ -61,7 +61,7 @@ impl Struct {
         self.validate_ranges(map, at, walk);
     }
 
-    /// A `null` where it clears nothing.
+    /// Resolves a `null` in a field that it does not clear.
     fn settle_null(&self, field: &Field, map: &mut JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
         match walk.nulls {
             Nulls::LeaveOut => {}
@@ -80,12 +80,13 @@ impl Struct {
         map.shift_remove(&field.name);
     }
 
-    /// Takes names in another spelling as the known ones that they mean, and passes or refuses those that
-    /// mean none.
+    /// Renames fields in another spelling to the known names that they mean. Accepts or rejects all
+    /// other unknown names.
     fn settle_names(&self, map: &mut JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
         let is_known = |name: &str| self.fields.iter().any(|field| field.name == name);
         let mut unknown: Vec<String> = map.keys().filter(|name| !is_known(name)).cloned().collect();
-        // Where names are no data, so many are a mistake: the first ones show which.
+        // Where field names are not data, so many unknown ones are a mistake. The first ones
+        // suffice to show it.
         let most = self.fields.len() + MAX_UNKNOWN;
         if !self.any_names && unknown.len() > most {
             walk.findings.pass_over(unknown.len() - most);
@@ -94,7 +95,8 @@ impl Struct {
         let mut changes = Changes::default();
         for name in unknown {
             if matches!(at, At::Root) && names::is_client_key(&name) {
-                // Where the API has such a field, its spelling is one of ours.
+                // A client key that is also a field of the API is one of our known names in another
+                // spelling.
                 if self.meant_by(&name).is_none() {
                     walk.findings
                         .leave_out(At::Field(&at, &name), "the client's own");
@@ -103,7 +105,8 @@ impl Struct {
                 }
             }
             match self.meant_by(&name) {
-                // Where any name is an argument, only one that is missing can be meant by another.
+                // Where any name is accepted, another spelling can mean a known name only if that
+                // is missing.
                 Some(known) if self.any_names && changes.has(map, known) => {}
                 Some(known) => changes.take_as(map, name, known, at, walk),
                 None if self.any_names => {}
@@ -113,21 +116,21 @@ impl Struct {
         changes.make(map);
     }
 
-    /// The one known name that another spelling means.
+    /// Returns the one known name that another spelling means.
     fn meant_by(&self, name: &str) -> Option<&str> {
         let name = Spelling::of(name)?;
         let known = || self.fields.iter().map(|field| field.name.as_str());
         let mut same = known().filter(|known| name.means(known));
         match (same.next(), same.next()) {
             (Some(only), None) => Some(only),
-            // Where the spelling is known twice, neither is meant.
+            // An ambiguous spelling means neither.
             (Some(_), Some(_)) => None,
             (None, _) if self.any_names => None,
             (None, _) => names::only(known().filter(|known| name.is_plural_of(known))),
         }
     }
 
-    /// A name that no known one is meant by.
+    /// Handles a name that no known name is meant by.
     fn settle_unknown(
         &self,
         map: &JsonMap,
@@ -154,7 +157,7 @@ impl Struct {
             );
             return;
         }
-        // `a.b` is how paths are told, and no field is called so.
+        // Errors report paths as `a.b`, and no field has such a name.
         let first = name.split(['.', '[']).next().unwrap_or_default();
         if first.len() < name.len() && self.meant_exactly_by(first) {
             let message =
@@ -176,7 +179,7 @@ impl Struct {
                     return;
                 }
                 let hint = did_you_mean(name, known());
-                // Of many unknown names the first says what is known.
+                // Of many unknown names, the first lists the known ones.
                 let takes = match walk.findings.lists_first(self) {
                     true if self.fields.is_empty() => "; it takes none".to_owned(),
                     true => format!("; it takes {}", quoted(known())),
@@ -192,7 +195,7 @@ impl Struct {
         }
     }
 
-    /// Whether a name is a known one in another spelling, however many that are.
+    /// Returns true if a name is another spelling of one or more known names.
     fn meant_exactly_by(&self, name: &str) -> bool {
         Spelling::of(name)
             .is_some_and(|name| self.fields.iter().any(|field| name.means(&field.name)))
@@ -214,7 +217,8 @@ impl Struct {
         }
     }
 
-    /// A range that is empty or lies ahead is answered with zeros, which would pass for an answer.
+    /// Rejects a range that is empty or in the future. The API would answer it with zeros, which
+    /// look like a result.
     fn validate_ranges(&self, map: &JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
         let time = |i: usize, role| {
             let name = &self.fields.get(i)?.name;
@@ -249,21 +253,22 @@ impl Struct {
     }
 }
 
-/// What becomes of the names of an object, to be done at once: each change moves all that come after it.
+/// Changes of the names in an object. They are applied together, because each change moves all
+/// later entries.
 #[derive(Default)]
 struct Changes<'a> {
-    /// Names that are taken as known ones, each with that.
+    /// Names to replace, each with the known name that it means.
     renamed: Vec<(String, &'a str)>,
     removed: Vec<String>,
 }
 
 impl<'a> Changes<'a> {
-    /// Whether an object has a known name, or will have it.
+    /// Returns true if an object has a known name, or gets it by a change.
     fn has(&self, map: &JsonMap, known: &str) -> bool {
         map.contains_key(known) || self.renamed.iter().any(|(_, meant)| *meant == known)
     }
 
-    /// Takes one name as another, which is not there or has the same value.
+    /// Renames a field to a known name, which is absent or has the same value.
     fn take_as(
         &mut self,
         map: &JsonMap,
@@ -293,7 +298,7 @@ impl<'a> Changes<'a> {
         if self.renamed.is_empty() && self.removed.is_empty() {
             return;
         }
-        // In their places, so that what travels is in the caller's order.
+        // Renamed fields keep their places, so that the request has the caller's order.
         let taken_as = |name: String| match self.renamed.iter().find(|(other, _)| *other == name) {
             Some((_, known)) => (*known).to_owned(),
             None => name,

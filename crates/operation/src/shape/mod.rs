@@ -1,8 +1,7 @@
-//! The shape of an operation's arguments, compiled from its full schema.
+//! The schema of an operation's arguments, compiled from its full JSON schema.
 //!
-//! `validate` walks over the arguments, brings them into form (a number that came as text, an object that
-//! came as JSON text, a name in another spelling) and collects everything that is wrong, each with its
-//! path. On arguments that are right it allocates nothing.
+//! `validate` visits the arguments, and coerces text to numbers and objects and other spellings to
+//! known names. It collects every error with its path. Valid arguments cause no allocation.
 
 mod clear;
 mod compile;
@@ -21,12 +20,12 @@ pub use self::{
     secrets::Opaque,
 };
 
-/// What a value must look like.
+/// The schema of a value.
 #[derive(Clone, Debug)]
 pub(super) enum Shape {
-    /// A struct.
+    /// An object with declared fields.
     Struct(Struct),
-    /// A map: any names, each value of one shape, or `null` where that clears it.
+    /// A map of any names. All values have one schema, or are `null` if that clears them.
     Map {
         values: Box<Shape>,
         null_clears: bool,
@@ -37,9 +36,9 @@ pub(super) enum Shape {
         least: usize,
         most: usize,
     },
-    /// One of some values; an open vocabulary takes others, too.
+    /// One of some values. An open vocabulary accepts others, too.
     Enum { values: Vec<String>, open: bool },
-    /// Text of a bounded length in characters; a slug has a small alphabet.
+    /// Text of a bounded length in characters. A slug has a small alphabet.
     Text {
         least: usize,
         most: usize,
@@ -49,7 +48,7 @@ pub(super) enum Shape {
     Time(TimeRole),
     /// One value, or a list of such values.
     OneOrMany(Box<Shape>),
-    /// Text, or a value of another shape.
+    /// Text, or a value of another schema.
     TextOr(Box<Shape>),
     /// A whole number within bounds.
     Integer { least: i64, most: i64 },
@@ -57,37 +56,37 @@ pub(super) enum Shape {
     Number { least: f64, most: f64 },
     /// True or false.
     Truth,
-    /// Anything.
+    /// Any value.
     Any,
 }
 
-/// A struct: the fields that are known, and how they depend on each other.
+/// The schema of an object: its known fields, and their dependencies.
 #[derive(Clone, Debug)]
 pub(super) struct Struct {
     fields: Vec<Field>,
     groups: Vec<(Quantity, Vec<String>)>,
-    /// Pairs of fields that are the two ends of a time range, by their places in `fields`.
+    /// Pairs of fields that are the two ends of a time range, by index into `fields`.
     ranges: Vec<(usize, usize)>,
-    /// Whether any name is as good as another: unknown ones are not worth a word.
+    /// True if any field name is accepted, so that unknown names cause no warning.
     any_names: bool,
 }
 
-/// One field of a struct.
+/// One field of an object.
 #[derive(Clone, Debug)]
 struct Field {
     name: String,
     shape: Shape,
     required: bool,
     clearable: bool,
-    /// Whether that is what `null` does.
+    /// True if `null` clears the field in this profile.
     null_clears: bool,
     secret: bool,
 }
 
-/// The one pattern inputs may state, in `#[schemars(regex(pattern = …))]`: a slug's.
+/// The only pattern that inputs use, in `#[schemars(regex(pattern = …))]`: that of a slug.
 const SLUG_PATTERN: &str = "^[a-zA-Z0-9_-]+$";
 
-/// Where in the arguments the walk stands; written out only when there is something to say.
+/// The path of the visited value. It is formatted only if there is something to report.
 #[derive(Clone, Copy)]
 pub(super) enum At<'a> {
     Root,

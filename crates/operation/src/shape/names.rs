@@ -1,9 +1,11 @@
-//! Names of fields and values: which known one a caller means by another spelling.
+//! Comparison of names: finds the known field or value that another spelling means.
 
 use super::super::effort;
 
-/// Names that clients put beside a tool's arguments for reasons of their own, at the top level: ids of the
-/// call, placeholders for tools without arguments, notes to themselves. No field of the API has such a name.
+/// Names that clients add to a tool's arguments at the top level for their own purposes.
+///
+/// These are call ids, placeholders for tools without arguments, and notes. No field of the API has
+/// such a name.
 const CLIENT_KEYS: &[&str] = &[
     "toolCallId",
     "tool_call_id",
@@ -22,30 +24,31 @@ const CLIENT_KEYS: &[&str] = &[
     "__arg1",
 ];
 
-/// Whether a name is the client's own and no argument.
+/// Returns true if a name is the client's own and not an argument.
 pub(super) fn is_client_key(name: &str) -> bool {
     CLIENT_KEYS.contains(&name)
 }
 
-/// The longest name that may mean another one, in bytes. Comparing takes as long as the names are, or longer.
+/// The maximum length of a name that may mean another one, in bytes. Comparisons take at least
+/// linear time.
 pub(super) const MAX_NAME_BYTES: usize = 128;
 
-/// A name as it is compared with many others: without case and separators.
+/// A name without case and separators, prepared for many comparisons.
 pub(super) struct Spelling(String);
 
 impl Spelling {
-    /// Reads a name; nothing where it is too long to mean another one.
+    /// Normalizes a name. Returns `None` if the name is too long to mean another one.
     pub(super) fn of(name: &str) -> Option<Self> {
         (name.len() <= MAX_NAME_BYTES).then(|| Self(folded(name).collect()))
     }
 
-    /// Whether it differs from a known name in case and separators at most.
+    /// Returns true if a known name differs in case and separators at most.
     pub(super) fn means(&self, known: &str) -> bool {
         effort::add(1);
         folded(known).eq(self.0.chars())
     }
 
-    /// Whether it is the plural of a known name, or the other way round.
+    /// Returns true if one of the two names is the plural of the other.
     pub(super) fn is_plural_of(&self, known: &str) -> bool {
         effort::add(1);
         folded(known).chain(std::iter::once('s')).eq(self.0.chars())
@@ -53,21 +56,21 @@ impl Spelling {
     }
 }
 
-/// A name without case and separators: `onFail`, `on-fail` and `on_fail` are one.
+/// Removes case and separators: `onFail`, `on-fail` and `on_fail` become equal.
 fn folded(name: &str) -> impl Iterator<Item = char> + Clone + '_ {
     name.chars()
         .filter(|c| !matches!(c, '_' | '-' | ' '))
         .flat_map(char::to_lowercase)
 }
 
-/// Whether two names differ in case and separators at most.
+/// Returns true if two names differ in case and separators at most.
 pub(super) fn same_folded(a: &str, b: &str) -> bool {
     folded(a).eq(folded(b))
 }
 
-/// Whether two names differ in one letter, or in the order of two.
+/// Returns true if two names differ in one letter, or in the order of two.
 pub(super) fn is_slip_of(a: &str, b: &str) -> bool {
-    // Of two letters one slip makes any other name.
+    // In a name of two letters, one wrong letter can make any other name.
     const MIN_LEN: usize = 3;
     let (a, b): (Vec<char>, Vec<char>) = (folded(a).collect(), folded(b).collect());
     let len = |name: &[char]| name.iter().map(|c| c.len_utf8()).sum::<usize>();
@@ -93,29 +96,31 @@ pub(super) fn is_slip_of(a: &str, b: &str) -> bool {
     }
 }
 
-/// Whether two names are one in different spellings: they differ in case and separators at most. Names that are
-/// longer than any of an API are the same only if they are equal.
+/// Returns true if two names are spellings of one name: they differ in case and separators at most.
+///
+/// Names longer than any API name are the same only if they are equal.
 pub fn is_same_name(a: &str, b: &str) -> bool {
     a == b || a.len().max(b.len()) <= MAX_NAME_BYTES && same_folded(a, b)
 }
 
-/// Whether one name is the other in another spelling, or with one letter wrong.
+/// Returns true if a name is another spelling of a second name, or has one letter wrong.
 pub fn is_misspelling_of(a: &str, b: &str) -> bool {
     a.len().max(b.len()) <= MAX_NAME_BYTES && (same_folded(a, b) || is_slip_of(a, b))
 }
 
-/// The only one of some names that fits, if exactly one does.
+/// Returns the only name of an iterator, or `None` if there are several.
 pub(super) fn only<'a>(mut fitting: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     fitting.next().filter(|_| fitting.next().is_none())
 }
 
-/// The closest of some names, as the end of a sentence; nothing where none is close.
+/// Suggests the closest of some names, as the end of a sentence. Returns an empty text if none is
+/// close.
 pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
-    // Comparing is quadratic in the length, and nobody means a name by a page of text.
+    // Comparison takes quadratic time, and no caller means a name by a page of text.
     if given.len() > 100 {
         return String::new();
     }
-    // What differs in length by more than that is not alike, and need not be compared.
+    // Names that differ more in length cannot be similar, so they are not compared.
     const MIN_LIKENESS: f64 = 0.6;
     let given_len = given.chars().count();
     let is_near = |name: &&str| {
@@ -183,7 +188,8 @@ mod tests {
         assert!(!is_misspelling_of(&long(MAX_NAME_BYTES + 1), "name"));
     }
 
-    /// Those that differ in length by two fifths cannot be alike, so nothing is lost.
+    /// Names that differ in length by two fifths cannot be similar, so the length check loses
+    /// nothing.
     #[test]
     fn alike_names_are_found_whatever_their_lengths() {
         let known = ["abcdef", "abcdefghij", "abcdefghijklmnop"];

@@ -1,4 +1,4 @@
-//! Secrets among the arguments: blanked where arguments are shown, found where references are resolved.
+//! Secrets in arguments: redacted where arguments are shown, visited where references are resolved.
 
 use std::fmt;
 
@@ -9,29 +9,29 @@ use super::{
     At, Shape, Struct,
 };
 
-/// Is shown a value that stands where a secret does, and where that is.
+/// Visits a value that stands where a secret does, with its path.
 pub(in super::super) type Visit<'a, E> =
     dyn FnMut(&dyn fmt::Display, Slot, &mut Value) -> Result<(), E> + 'a;
 
-/// A part of the arguments that may hold secrets, and whose shape does not tell which.
+/// A part of the arguments that may hold secrets, while its schema does not say where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opaque {
-    /// A document of free form that is marked as secret.
+    /// A free-form document that is marked as secret.
     Document,
-    /// A map that is marked as secret, each value of which is one.
+    /// A map that is marked as secret, with a secret in each value.
     Values,
-    /// The value of a field that is not declared.
+    /// The value of an undeclared field.
     Unknown,
 }
 
-/// Blanks an opaque part, of which it is given the name.
+/// Redacts an opaque part, given its name.
 pub(in super::super) type Blank<'a> = dyn Fn(Opaque, &str, &mut Value) + 'a;
 
 impl Shape {
-    /// Blanks every secret in the arguments; parts that are opaque are left to `blank`.
+    /// Replaces every secret in the arguments by stars. Opaque parts are passed to `blank`.
     ///
-    /// It runs on what a caller wrote before anything has checked it, so whatever does not have the
-    /// shape that would tell the secrets apart is blanked as a whole.
+    /// This runs on unvalidated arguments. A value without the expected structure is replaced as a
+    /// whole, because the schema cannot tell its secrets apart.
     pub(in super::super) fn redact(&self, value: &mut Value, blank: &Blank<'_>) {
         self.read_text(value);
         match (self, value) {
@@ -64,9 +64,9 @@ impl Shape {
         }
     }
 
-    /// Blanks the value of a field that is secret.
+    /// Redacts the value of a secret field.
     fn hide(&self, name: &str, value: &mut Value, blank: &Blank<'_>) {
-        // A reference tells where the secret is, not what it is.
+        // A reference names the location of a secret, not the secret.
         if value.is_null() || Reference::in_value(value).is_some() {
             return;
         }
@@ -80,7 +80,7 @@ impl Shape {
         }
     }
 
-    /// Whether any field is secret.
+    /// Returns true if any field is secret.
     pub(in super::super) fn has_secrets(&self) -> bool {
         match self {
             Self::Struct(Struct { fields, .. }) => fields
@@ -94,8 +94,8 @@ impl Shape {
         }
     }
 
-    /// Writes each reference as the type of its field takes it: as text where text belongs, otherwise as
-    /// an object.
+    /// Writes each reference in the form that its field accepts: as text in a text field, otherwise
+    /// as an object.
     pub(super) fn settle_references(&self, value: &mut Value) {
         self.read_text(value);
         if let Some(reference) = Reference::in_value(value) {
@@ -135,7 +135,8 @@ impl Shape {
         }
     }
 
-    /// Shows every text and reference that stands where secrets do, until one is found wanting.
+    /// Visits every text and reference that stands where a secret does, until `visit` returns an
+    /// error.
     pub(in super::super) fn secrets<E>(
         &self,
         value: &mut Value,
@@ -177,7 +178,7 @@ impl Shape {
                 .iter_mut()
                 .enumerate()
                 .try_for_each(|(i, value)| items.secrets(value, secret, At::Item(&at, i), visit)),
-            // What is free in form may have references at any depth.
+            // Free-form values may have references at any depth.
             (Self::Any, Value::Object(map)) => map.iter_mut().try_for_each(|(name, value)| {
                 self.secrets(value, secret, At::Field(&at, name), visit)
             }),

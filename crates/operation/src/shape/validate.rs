@@ -1,4 +1,4 @@
-//! The walk over the arguments of a call: brings values into form, and finds what is wrong with them.
+//! Visits the arguments of a call, coerces values and collects errors.
 
 use serde_json::{Map, Number, Value};
 
@@ -13,30 +13,31 @@ use super::{
     names::{self, Spelling, did_you_mean},
 };
 
-/// What accompanies the walk over the arguments of one call.
+/// The state of one visit to the arguments of a call.
 pub(in super::super) struct Walk<'a> {
     pub(in super::super) options: &'a ValidationOptions,
     pub(in super::super) nulls: Nulls,
     pub(in super::super) findings: &'a mut Findings,
 }
 
-/// What a `null` means where it does not clear.
+/// The treatment of `null` in a field that it does not clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Nulls {
-    /// The field is left out; strict clients write all fields.
+    /// Omits the field. Strict clients write all fields.
     LeaveOut,
-    /// The same, and the caller is told.
+    /// Omits the field and warns the caller.
     LeaveOutTold,
-    /// The caller means to clear what cannot be cleared.
+    /// Reports an error: the caller wants to clear a field that cannot be cleared.
     Refuse,
 }
 
-/// What is said of a text that holds more JSON than is read.
+/// The error about text with more JSON than is parsed.
 pub(super) const TOO_MUCH_TEXT: &str =
     "holds too much JSON as text; write it as JSON, and make several calls of it";
 
 impl Walk<'_> {
-    /// Whether a text may be read as JSON, if it is such: what it holds counts like what is written out.
+    /// Returns true if a text may be parsed as JSON. Its content counts towards the same limits as
+    /// plain JSON.
     fn may_read(&mut self, text: &str) -> bool {
         if !is_structured(text) {
             return true;
@@ -45,7 +46,8 @@ impl Walk<'_> {
         depth <= MAX_DEPTH && self.findings.may_read(values)
     }
 
-    /// The same of all texts in a value where a secret belongs. What stands in texts within them counts, too.
+    /// Returns true if all texts in the value of a secret field may be parsed as JSON. Nested texts
+    /// count, too.
     pub(super) fn may_settle(&mut self, value: &Value) -> bool {
         match value {
             Value::String(text) if is_structured(text) => {
@@ -60,13 +62,13 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a text begins as JSON does that holds anything.
+/// Returns true if a text begins like a JSON object or list.
 fn is_structured(text: &str) -> bool {
     text.trim_start().starts_with(['{', '['])
 }
 
 impl Shape {
-    /// Brings the arguments of a call into form and collects what is wrong with them.
+    /// Coerces the arguments of a call and collects their errors.
     pub(in super::super) fn validate_arguments(&self, args: &mut JsonMap, walk: &mut Walk<'_>) {
         if let Self::Struct(structure) = self {
             structure.validate(args, At::Root, walk);
@@ -177,7 +179,7 @@ impl Shape {
         }
     }
 
-    /// Whether a text may be read as a list or an object.
+    /// Returns true if text may be parsed as a list or an object.
     const fn reads_structures(&self) -> bool {
         matches!(
             self,
@@ -189,7 +191,8 @@ impl Shape {
         )
     }
 
-    /// Reads what came as text but is meant otherwise; text that does not fit is left for the check.
+    /// Parses text in the place of another type. Text that does not fit stays for the type check to
+    /// report.
     pub(super) fn read_text(&self, value: &mut Value) {
         let Value::String(text) = &*value else { return };
         let read = match self {
@@ -198,7 +201,7 @@ impl Shape {
                 .map(Value::Object),
             Self::List { items, .. } => match serde_json::from_str::<Vec<Value>>(text) {
                 Ok(list) => Some(Value::Array(list)),
-                // A lone name where names are meant; text that tried to be JSON is not one.
+                // A single name may stand for a list of names, unless the text looks like JSON.
                 Err(_) if matches!(**items, Self::Text { .. } | Self::Enum { .. }) => {
                     let lone = !text.is_empty() && !text.trim_start().starts_with(['[', '{']);
                     lone.then(|| Value::Array(vec![Value::String(text.clone())]))
@@ -214,7 +217,7 @@ impl Shape {
                 Ok(list) => Some(Value::Array(list)),
                 Err(_) => return one.read_text(value),
             },
-            // Text that is no JSON is meant as it is.
+            // Text that is not JSON is meant literally.
             Self::TextOr(other) => return other.read_text(value),
             Self::Integer { .. } => {
                 let text = text.trim();
@@ -236,7 +239,7 @@ impl Shape {
         }
     }
 
-    /// Whether a value is of the kind that the shape is about.
+    /// Returns true if a value has the JSON type of the schema.
     fn takes(&self, value: &Value) -> bool {
         match self {
             Self::Struct(_) | Self::Map { .. } => value.is_object(),
@@ -288,7 +291,7 @@ fn validate_enum(
         return;
     }
     if open {
-        // Beyond those that are told, nothing is looked for.
+        // Suggestions are computed only for values that are reported.
         if walk.findings.tells_value() {
             let hint = did_you_mean(text, known());
             walk.findings.pass_value(at, &short(text), &hint);
@@ -339,9 +342,9 @@ fn is_slug(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(fits)
 }
 
-/// A whole number, which clients may write as a float.
+/// Reads a whole number, which clients may write as a float.
 fn as_integer(number: &Number) -> Option<i64> {
-    /// Beyond this a float does not tell neighbouring whole numbers apart.
+    /// Beyond this value a float cannot distinguish neighbouring whole numbers.
     const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
     number.as_i64().or_else(|| {
         let float = number
@@ -356,7 +359,7 @@ fn as_integer(number: &Number) -> Option<i64> {
 }
 
 fn bounds(number: &Number, least: i64, most: i64) -> String {
-    // A bound that is only a type's is not worth a word before something is beyond it.
+    // The upper bound of a type is mentioned only if a value exceeds it.
     let is_low = number.as_i64().is_some_and(|n| n < least);
     if is_low && most >= u32::MAX.into() {
         format!("takes a whole number of at least {least}, got {number}")
@@ -372,7 +375,7 @@ pub(super) fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
         .join(", ")
 }
 
-/// As much of a caller's text as an error should repeat.
+/// Shortens a caller's text to the part that an error repeats.
 pub(super) fn short(text: &str) -> String {
     let mut cut: String = text.chars().take(60).collect();
     if cut.len() < text.len() {
