@@ -1,26 +1,31 @@
-//! How a patch of an Enkrypt AI MCP gateway is merged into the stored gateway (enkrypt.md §2).
+//! Merge rules of Enkrypt AI MCP gateways: applies a patch to the stored gateway.
 //!
-//! Objects merge key by key and `null` removes a key, at every level (RFC 7396). The one list of things
-//! that have a name, `servers_config.servers`, is merged by that name; every other list is replaced.
+//! Objects merge key by key, and `null` removes a key, at every level (RFC 7396). The list
+//! `servers_config.servers` is merged by server name and version. Every other list is replaced.
 //!
-//! Two texts of Enkrypt's differ on the fields that a patch leaves out of a guardrails policy. Here they
-//! stay, as everything else does that a patch leaves out. A patch that always sends `enabled`,
-//! `guardrail_name` and `block` together has the same outcome under either text.
+//! Two texts of Enkrypt AI differ on the fields that a patch omits from a guardrails policy. One
+//! says that a policy is replaced as a unit, the other that omitted fields stay. Here they stay, as
+//! everywhere else. A patch that always sends `enabled`, `guardrail_name` and `block` together has
+//! the same outcome under both.
+//!
+//! See "Enkrypt AI merge rules" in docs/portkey-api-notes.md.
 
 use serde_json::{Map, Value};
 
 /// A JSON object.
 type Fields = Map<String, Value>;
 
-/// The two fields that tell servers apart.
+/// The two fields that identify a server.
 const NAME: [&str; 2] = ["saved_name", "server_version"];
-/// The version of a server that names none.
+/// The version of a server that does not name one.
 const FIRST_VERSION: &str = "v1";
-/// What takes a server off the list; never stored.
+/// The field that removes a server from the list. It is never stored.
 const DELETE: &str = "_delete";
 
-/// The gateway as it is after `patch`. Both are JSON objects as the API has them. A patch that is none
-/// changes nothing, and neither does an entry of `servers` without a `saved_name`.
+/// Merges `patch` into the stored gateway. Both are JSON objects in the form of the API.
+///
+/// A patch that is not an object changes nothing, and neither does an entry of `servers` without a
+/// `saved_name`.
 pub fn merge(stored: &Value, patch: &Value) -> Value {
     let Value::Object(patch) = patch else {
         return stored.clone();
@@ -42,15 +47,17 @@ fn merge_config(config: &mut Fields, patch: &Fields) {
         match (name.as_str(), change) {
             ("servers", Value::Null) => _ = config.insert(name.clone(), Value::Array(Vec::new())),
             ("servers", Value::Array(changes)) => merge_servers(config, changes),
-            // Not a list of servers, so it names none.
+            // Without a list of servers, the patch names none.
             ("servers", _) => {}
             _ => merge_field(config, name, change),
         }
     }
 }
 
-/// A place on the list, empty once its server is deleted. What the same patch names again afterwards
-/// takes its old place, so that the patch has the same outcome when it is sent twice.
+/// A position in the list, empty once its server is deleted.
+///
+/// A server that the same patch names again takes its old position. The patch therefore has the
+/// same outcome if it is sent twice.
 struct Slot {
     name: Option<(String, String)>,
     server: Option<Value>,
@@ -109,14 +116,14 @@ fn merge_servers(config: &mut Fields, changes: &[Value]) {
     }
 }
 
-/// What tells a server apart: its name and its version.
+/// Returns the key of a server: its name and its version.
 fn name_of(server: &Value) -> Option<(String, String)> {
     let [name, version] = NAME.map(|field| server.get(field).filter(|value| !value.is_null()));
     let version = version.map_or(Some(FIRST_VERSION), Value::as_str)?;
     Some((name?.as_str()?.to_owned(), version.to_owned()))
 }
 
-/// RFC 7396 for one field of an object.
+/// Applies RFC 7396 to one field of an object.
 fn merge_field(stored: &mut Fields, name: &str, change: &Value) {
     match change {
         Value::Null => _ = stored.shift_remove(name),
@@ -129,7 +136,7 @@ fn merge_field(stored: &mut Fields, name: &str, change: &Value) {
     }
 }
 
-/// Changes an object in its place inside another; an empty one where there is none.
+/// Changes a nested object in place. Starts with an empty one if there is none.
 fn within(outer: &mut Fields, name: &str, change: impl FnOnce(&mut Fields)) {
     let mut inner = match outer.get_mut(name).map(Value::take) {
         Some(Value::Object(inner)) => inner,

@@ -1,4 +1,5 @@
-//! The operations of the Portkey Admin API and of Enkrypt AI's MCP gateway: declared by domain, found by name.
+//! Operations of the Portkey Admin API and of Enkrypt AI's MCP gateway: declared by domain, found
+//! by name.
 
 pub mod catalog;
 pub mod domains;

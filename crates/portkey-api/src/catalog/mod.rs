@@ -1,4 +1,4 @@
-//! The operations this deployment offers, by name.
+//! The catalog: every operation on offer, by name.
 
 mod suggest;
 
@@ -13,26 +13,29 @@ use crate::domains::{DOMAINS, Domain, GROUPS};
 
 pub use suggest::{Guess, did_you_mean_one_of, suggestion};
 
-/// One offered operation and the domain it belongs to.
+/// An offered operation and its domain.
 #[derive(Debug)]
 pub struct Entry {
-    /// The domain.
+    /// The domain of the operation.
     pub domain: &'static Domain,
-    /// The declaration.
+    /// The declaration of the operation.
     pub operation: &'static Operation,
     presentation: Arc<Presentation>,
-    /// Boxed, because most are never asked for.
+    /// Boxed, because most operations are never used.
     published: OnceLock<Box<Published>>,
 }
 
 impl Entry {
-    /// The operation with its schema, which is built when it is first asked for and then kept: a client
-    /// waits for the start, and a call needs one schema of all.
+    /// Returns the operation with its schema.
+    ///
+    /// The schema is built on first use and then kept: clients wait for the server's start, and a
+    /// call needs one schema only.
     pub fn published(&self) -> &Published {
         self.published.get_or_init(|| Box::new(self.publish()))
     }
 
-    /// Has a look at the operation with its schema; one that nobody has asked for before is not kept.
+    /// Passes the operation with its schema to a function. A schema that was not built before is
+    /// not kept.
     pub fn glance<R>(&self, look: impl FnOnce(&Published) -> R) -> R {
         match self.published.get() {
             Some(published) => look(published),
@@ -45,7 +48,7 @@ impl Entry {
     }
 }
 
-/// Every offered operation, in the order of names.
+/// The catalog of offered operations, in the order of names.
 #[derive(Debug)]
 pub struct Catalog {
     entries: Vec<Entry>,
@@ -54,38 +57,38 @@ pub struct Catalog {
     off: Option<Upstream>,
 }
 
-/// Why a name leads to no tool.
+/// The reason why a name does not lead to a tool.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownTool {
-    /// There is none of that name; says which one is near.
+    /// No tool has that name. The error suggests a similar one.
     #[error("there is no tool `{name}`{hint}")]
     Nowhere {
-        /// The name, or the beginning of a long one.
+        /// The name, cut if it is long.
         name: String,
         /// A question that ends the sentence, or nothing.
         hint: String,
     },
-    /// There is one, and it is switched off.
+    /// The tool exists and is disabled.
     #[error(
         "`{name}` is switched off, because no {upstream} API key is configured. Two ways out: start the \
          server with {key} set, or with --sandbox to work on the embedded sandbox",
         key = .upstream.key_settings()
     )]
     Off {
-        /// The tool's name.
+        /// The name of the tool.
         name: &'static str,
-        /// Whose key it takes.
+        /// The upstream whose key is missing.
         upstream: Upstream,
     },
 }
 
 impl Catalog {
-    /// The catalog of everything.
+    /// Creates the catalog of all operations in the default presentation.
     pub fn full() -> Self {
         Self::presented(Presentation::default())
     }
 
-    /// The same as an operator wants it presented.
+    /// Creates the catalog of all operations in the operator's presentation.
     pub fn presented(presentation: Presentation) -> Self {
         let presentation = Arc::new(presentation);
         let entry = |domain, operation| Entry {
@@ -119,12 +122,12 @@ impl Catalog {
         }
     }
 
-    /// How the operations are shown.
+    /// Returns the presentation of the operations.
     pub fn presentation(&self) -> &Presentation {
         &self.presentation
     }
 
-    /// The same with an upstream's operations switched off: not listed, and a call of one is rejected.
+    /// Disables the operations of an upstream: they are not listed, and calls of them are rejected.
     pub fn without(self, upstream: Upstream) -> Self {
         Self {
             off: Some(upstream),
@@ -132,15 +135,15 @@ impl Catalog {
         }
     }
 
-    /// The same with nothing switched off.
+    /// Enables all operations.
     pub fn whole(self) -> Self {
         Self { off: None, ..self }
     }
 
-    /// The operation that answers to the name, which may be an alias or written with underscores.
+    /// Finds the operation of a name, which may be an alias or written with underscores.
     ///
     /// # Errors
-    /// There is none, or it is switched off.
+    /// Returns an error if there is no such operation, or if it is disabled.
     pub fn find(&self, name: &str) -> Result<&Entry, UnknownTool> {
         let found = match self.by_name.get(name) {
             None if name.contains('_') => self.by_name.get(name.replace('_', "-").as_str()),
@@ -162,24 +165,24 @@ impl Catalog {
         }
     }
 
-    /// Every operation, in the order of names.
+    /// Iterates over the enabled operations, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> + Clone {
         self.entries
             .iter()
             .filter(|entry| self.off != Some(entry.operation.base().upstream()))
     }
 
-    /// Every operation there is, on offer or not, in no order.
+    /// Iterates over all operations, enabled or not, in no order.
     pub fn operations() -> impl Iterator<Item = &'static Operation> + Clone {
         DOMAINS.iter().flat_map(|domain| domain.operations)
     }
 
-    /// The groups of domains, each with its name.
+    /// Returns the groups of domains, each with its name.
     pub const fn groups() -> &'static [(&'static str, &'static [&'static str])] {
         GROUPS
     }
 
-    /// The names of the domains, each once, in order.
+    /// Returns the names of the domains, each once, in order.
     pub fn domains() -> Vec<&'static str> {
         DOMAINS.iter().map(|domain| domain.name).collect()
     }

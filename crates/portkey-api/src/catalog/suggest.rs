@@ -1,13 +1,15 @@
-//! Suggests tools in place of a name that there is not: such as do what its verb says, and no others.
+//! Suggests tools for an unknown name, and only such as do what the name's verb says.
 //!
-//! A name that is nearly one of ours is taken for a slip. Of any other the verb decides which effect is
-//! meant, so that nobody who wants to create or to read is pointed at something that deletes.
+//! A name that is nearly a tool's is treated as a misspelling. In any other name, the verb decides
+//! which effect is meant. A caller who wants to create or to read is therefore never pointed at a
+//! tool that deletes.
 
 use portkey_operation::{Effect, Operation};
 
-/// At most so many tools are named.
+/// The maximum number of suggested tools.
 const MAX_SUGGESTIONS: usize = 3;
-/// Longer names are compared with nothing: that is quadratic, and nobody means a name by a page of text.
+/// The maximum length of a compared name. Comparison takes quadratic time, and no caller means a
+/// name by a page of text.
 const MAX_NAME_BYTES: usize = 100;
 
 const READ: &[&str] = &[
@@ -36,24 +38,24 @@ const DELETE: &[&str] = &[
     "detach",
 ];
 
-/// Words that say nothing about what is meant.
+/// Words that do not help to find a tool.
 const SMALL: &[&str] = &[
     "a", "all", "an", "by", "for", "from", "in", "of", "on", "the", "to", "with",
 ];
 
-/// A name that leads to no tool, as verb and nouns.
+/// An unknown tool name, split into verb and nouns.
 #[derive(Clone, Debug)]
 pub struct Guess {
     name: String,
     verb: Option<String>,
     effect: Option<Effect>,
     nouns: Vec<String>,
-    /// Whether one of the nouns names several things.
+    /// True if one of the nouns is a plural.
     is_plural: bool,
 }
 
 impl Guess {
-    /// Reads a name in any spelling.
+    /// Splits a name in any spelling.
     pub fn new(name: &str) -> Self {
         let name: String = name.chars().take(MAX_NAME_BYTES).collect();
         let words = words(&name);
@@ -80,25 +82,28 @@ impl Guess {
         }
     }
 
-    /// What it is about, without its verb.
+    /// Returns the nouns, without the verb.
     pub fn nouns(&self) -> String {
         self.nouns.join(" ")
     }
 
-    /// Whether it may mean an operation: it does what the verb says, or has that verb itself. Without a verb
-    /// only what reads may be meant.
+    /// Returns true if the name may mean an operation: the operation has the verb, or the effect of
+    /// the verb.
+    ///
+    /// A name without a verb can mean reads only.
     pub fn allows(&self, operation: &Operation) -> bool {
         let has_verb = self.verb.as_deref() == operation.name().split('-').next();
         let is_meant = self.effect.unwrap_or(Effect::Read) == operation.effects();
         match operation.effects() {
-            // What is deleted must be named in full: of two kinds the other one is the wrong one.
+            // A deletion must be named in full: of two kinds of resource, the other would be the
+            // wrong one.
             Effect::Delete => is_meant && self.fits(operation),
             Effect::Create => has_verb || is_meant && !operation.hints().destructive,
             Effect::Read | Effect::Update => has_verb || is_meant,
         }
     }
 
-    /// The operation whose name it is but for a slip, the nearest of several.
+    /// Returns the operation with the most similar name, if the name is a misspelling of it.
     pub fn slip<'a>(
         &self,
         operations: impl Iterator<Item = &'a Operation>,
@@ -115,7 +120,7 @@ impl Guess {
             .map(|(_, operation)| operation)
     }
 
-    /// How many letters it is away from a name of the same verb.
+    /// Returns the edit distance to a name with the same verb.
     fn distance(&self, name: &str) -> Option<usize> {
         if self.name.len().abs_diff(name.len()) > 2 {
             return None;
@@ -127,7 +132,7 @@ impl Guess {
         is_same.then(|| strsim::osa_distance(&self.name, name))
     }
 
-    /// How well the names of an operation fit, if they have all nouns.
+    /// Scores the match with the names of an operation, if they contain all nouns.
     fn fit(&self, operation: &Operation) -> Option<usize> {
         let own = words(operation.name());
         let also: Vec<_> = operation
@@ -146,12 +151,12 @@ impl Guess {
         let verb = own.first().map(String::as_str);
         let is_verb = self.verb.as_deref() == verb;
         let lists = self.is_plural && verb == Some("list");
-        // What is about less else is meant rather.
+        // Among equal matches, the operation with fewer words in its name is more likely.
         let fit = fit + if is_verb { 3 } else { 0 } + if lists { 2 } else { 0 };
         (!self.nouns.is_empty()).then_some(fit.saturating_sub(own.len()))
     }
 
-    /// Whether all that is known of an operation has all nouns.
+    /// Returns true if names and search terms of an operation contain all nouns.
     fn fits(&self, operation: &Operation) -> bool {
         let names = [operation.name()]
             .into_iter()
@@ -163,7 +168,7 @@ impl Guess {
         !self.nouns.is_empty() && self.nouns.iter().all(|noun| has(&all, noun))
     }
 
-    /// The operations that it may mean, by what they are called, best first.
+    /// Returns the operations that the name may mean, by their names, best match first.
     pub fn by_names<'a>(
         &self,
         operations: impl Iterator<Item = &'a Operation>,
@@ -181,7 +186,7 @@ impl Guess {
     }
 }
 
-/// The end of a sentence that asks whether one of these operations was meant; nothing where there are none.
+/// Suggests operations as the end of a sentence. Returns an empty text if there are none.
 pub fn did_you_mean_one_of<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> String {
     let mut names = operations
         .into_iter()
@@ -197,7 +202,7 @@ pub fn did_you_mean_one_of<'a>(operations: impl IntoIterator<Item = &'a Operatio
     }
 }
 
-/// The same for a name that leads to none of these operations.
+/// Suggests operations for an unknown name, as the end of a sentence.
 pub fn suggestion<'a>(
     name: &str,
     operations: impl Iterator<Item = &'a Operation> + Clone,
@@ -222,7 +227,7 @@ fn effect_of(verb: &str) -> Option<Effect> {
         .map(|(_, effect)| effect)
 }
 
-/// The words of a name in any spelling, in small letters.
+/// Splits a name in any spelling into lower-case words.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before_is_small = false;
@@ -242,12 +247,12 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// Whether one of the words is a noun, in the singular or the plural.
+/// Returns true if one of the words is the noun, in the singular or the plural.
 fn has(words: &[String], noun: &str) -> bool {
     words.iter().any(|word| singular(word) == noun)
 }
 
-/// A noun without the ending of its plural.
+/// Removes the plural ending of a noun.
 fn singular(word: &str) -> String {
     match word.strip_suffix("ies") {
         Some(stem) if stem.len() > 1 => format!("{stem}y"),

@@ -1,10 +1,10 @@
-//! Agent servers: agents behind the gateway, as they describe themselves.
+//! Agent servers: agents behind the gateway, with their self-descriptions.
 
 use portkey_operation::{Operation, get};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `agent-servers`.
 pub const OPERATIONS: &[Operation] = &[get::<GetCard>(
     "get-agent-server-card",
     "/agent-servers/{agent_server_id}/agent-card",

@@ -3,8 +3,7 @@
 use portkey_operation::{Operation, get};
 
 use super::shared::{TrafficOnly, traffic};
-/// A graph: its name, what else it is called, where it is, its title, what it shows, and what people say
-/// who want it.
+/// Declares a graph by name, alias, path, title, description and search terms.
 macro_rules! graph {
     ($name:literal, $alias:literal, $path:literal, $title:literal, $what:literal, $words:expr) => {
         get::<TrafficOnly>($name, concat!("/analytics/graphs/", $path))
@@ -16,7 +15,7 @@ macro_rules! graph {
     };
 }
 
-/// The room's table.
+/// Operations of the domain `analytics-graphs`.
 pub const OPERATIONS: &[Operation] = &[
     graph!(
         "get-cache-hit-rate-graph",

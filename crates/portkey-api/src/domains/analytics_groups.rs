@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Traffic, traffic};
-/// The room's table.
+/// Operations of the domain `analytics-groups`.
 pub const OPERATIONS: &[Operation] = &[
     get::<Grouped>("get-ai-models-grouped-data", "/analytics/groups/ai-models")
         .found_by(&[

@@ -3,7 +3,7 @@
 use portkey_operation::{Operation, get};
 
 use super::shared::{TrafficOnly, traffic};
-/// The room's table.
+/// Operations of the domain `analytics-summary`.
 pub const OPERATIONS: &[Operation] =
     &[
         get::<TrafficOnly>("get-cache-summary", "/analytics/summary/cache")

@@ -1,4 +1,4 @@
-//! API keys: what calls Portkey, for the organisation, for a workspace or for one of its members.
+//! API keys, which call Portkey for the organisation, for a workspace or for one of its members.
 
 use portkey_operation::{
     Findings, JsonMap, Nullable, Open, Operation, Time, delete, get, post, put,
@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Period, RateKind, UsageLimits, alert_below_limit};
-/// The room's table.
+/// Operations of the domain `api-keys`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListApiKeys>("list-all-api-keys", "/api-keys")
         .found_by(&[
@@ -309,7 +309,7 @@ fn new_key_fits(args: &JsonMap, findings: &mut Findings) {
     alert_below_limit(args, findings);
 }
 
-/// The organisation has no user keys, and a user's key needs its user.
+/// Rejects user keys of an organisation, which do not exist, and user keys without a user.
 fn owner_fits_the_pair(args: &JsonMap, findings: &mut Findings) {
     let is = |name: &str, word: &str| args.get(name).is_some_and(|value| value == word);
     if !is("sub_type", "user") {

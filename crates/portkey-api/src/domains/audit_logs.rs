@@ -4,7 +4,7 @@ use portkey_operation::{EndTime, Findings, JsonMap, Open, Operation, StartTime, 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `audit-logs`.
 pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "/audit-logs")
     .found_by(&[
         "activity history",

@@ -4,7 +4,7 @@ use portkey_operation::{Operation, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `collections`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListCollections>("list-collections", "/collections")
         .found_by(&[

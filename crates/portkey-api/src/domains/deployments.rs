@@ -1,11 +1,11 @@
-//! Deployments: gateways that run outside Portkey, whom they serve and how they sign in.
+//! Deployments: gateways outside Portkey, with the workspaces they serve and their credentials.
 
 use portkey_operation::{Base, JsonMap, Nullable, Open, Operation, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::Tags;
-/// The room's table. The control plane has these in its second version only.
+/// Operations of the domain `deployments`. Only the second version of the control plane has them.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListDeployments>("list-deployments", "/deployments")
         .found_by(&[

@@ -1,13 +1,14 @@
-//! Enkrypt AI's MCP gateway: which MCP servers stand behind it, and the guardrails around their tools.
+//! Enkrypt AI's MCP gateways: the MCP servers behind them, and the guardrails around their tools.
 //!
-//! Another company's API beside Portkey's, with its own host and key (enkrypt.md §1). What is known of it
-//! by name only is left out: creating, listing and removing gateways, and writing to the registry.
+//! This API belongs to another company than Portkey, and has a host and a key of its own. See
+//! "Enkrypt AI" in docs/portkey-api-notes.md. Endpoints that are known by name only are left out:
+//! creating, listing and removing gateways, and writing to the registry.
 
 use portkey_operation::{Base, Findings, JsonMap, Nullable, Operation, Secret, get, patch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `enkrypt-mcp-gateway`.
 pub const OPERATIONS: &[Operation] = &[
     get::<NamedGateway>("get-mcp-gateway", STORED).found_by(&["tools behind Enkrypt", "saved definition", "show", "is it enabled"])
         .on(Base::Enkrypt)
@@ -52,10 +53,10 @@ pub const OPERATIONS: &[Operation] = &[
         .aliases(&["modify-gateway"]),
 ];
 
-/// Where a gateway is read as it is stored.
+/// The path that returns a gateway as it is stored.
 const STORED: &str = "/mcp-gateway/get-gateway";
 const PROJECT: &str = "x-enkrypt-project";
-/// A gateway is named by headers, not by its path.
+/// Headers that name a gateway. Its path does not.
 const GATEWAY: &[(&str, &str)] = &[
     ("gateway", "x-enkrypt-mcp-gateway"),
     ("gateway_version", "x-enkrypt-mcp-gateway-version"),
@@ -169,8 +170,9 @@ pub struct Policy {
     pub block: Nullable<Vec<String>>,
 }
 
-/// A call that names nothing to change would come back as if it had worked. Where `preview` is left out, too,
-/// that is found for every update.
+/// Rejects a call that names no change: it would come back as if it had worked.
+///
+/// Without `preview`, the general check of updates finds this already.
 fn says_what_to_change(args: &JsonMap, findings: &mut Findings) {
     let fields = ["servers_config", "is_active", "is_sample"];
     if args.contains_key("preview") && !fields.iter().any(|field| args.contains_key(*field)) {

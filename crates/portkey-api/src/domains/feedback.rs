@@ -4,7 +4,7 @@ use portkey_operation::{JsonMap, Nullable, Operation, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `feedback`.
 pub const OPERATIONS: &[Operation] = &[
     post::<CreateFeedback>("create-feedback", "/feedback")
         .found_by(&[

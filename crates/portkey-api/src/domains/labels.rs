@@ -4,7 +4,7 @@ use portkey_operation::{Findings, JsonMap, Operation, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `labels`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListLabels>("list-labels", "/labels")
         .found_by(&["tags", "environments", "staging", "Etiketten", "markers"])
@@ -104,8 +104,10 @@ pub struct DeleteLabel {
     pub label_id: String,
 }
 
-/// A version is asked for by number, as `latest`, as `default` or by label, so a label is none of the
-/// others. Portkey lets one unusual character pass.
+/// Rejects a label that could mean a version.
+///
+/// A version is requested by number, as `latest`, as `default` or by label, so a label must be none
+/// of the others. Portkey accepts a single unusual character.
 fn name_is_no_version(args: &JsonMap, findings: &mut Findings) {
     let Some(name) = args.get("name").and_then(|name| name.as_str()) else {
         return;

@@ -4,7 +4,7 @@ use portkey_operation::{Effect, EndTime, JsonMap, Open, Operation, StartTime, ge
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `log-exports`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListLogExports>("list-all-log-exports", "/logs/exports")
         .found_by(&[
@@ -105,7 +105,7 @@ pub struct ListLogExports {
 /// Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateLogExport {
-    // Required: OpenAPI, and each body in public programs has it.
+    // Required: OpenAPI, and every body in public programs.
     #[expect(missing_docs, reason = "the struct says it")]
     pub filters: ExportFilters,
     /// What of each, unless the workspace denies it: id, trace_id, created_at, request, response, is_success,

@@ -1,11 +1,11 @@
-//! Logs: requests and their answers, recorded by the gateway or handed in.
+//! Logs: requests and their answers, recorded by the gateway or inserted by callers.
 
 use portkey_operation::{Base, Findings, JsonMap, OneOrMany, Operation, Secret, get, post};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::Tags;
-/// The room's table.
+/// Operations of the domain `logs`.
 pub const OPERATIONS: &[Operation] = &[
     post::<InsertLogs>("insert-logs", "/logs")
         .found_by(&[

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{CapabilityPage, CapabilitySwitch, Owner, SecretMapping};
-/// The room's table.
+/// Operations of the domain `mcp-integrations`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMcpIntegrations>("list-mcp-integrations", "/mcp-integrations")
         .found_by(&[

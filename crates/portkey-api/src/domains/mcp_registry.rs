@@ -1,10 +1,10 @@
-//! MCP registry: a workspace's MCP servers as clients that speak the registry's format find them.
+//! MCP registry: a workspace's MCP servers, in the format of the public MCP Registry.
 
 use portkey_operation::{Base, Operation, StartTime, get};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `mcp-registry`.
 pub const OPERATIONS: &[Operation] = &[get::<ListServers>("list-registry-mcp-servers", "/servers")
     .found_by(&[
         "discovery",

@@ -1,12 +1,14 @@
-//! MCP servers: an MCP integration as one workspace uses it, its capabilities and its users.
+//! MCP servers: an MCP integration in one workspace, with its capabilities and users.
 
 use portkey_operation::{Effect, JsonMap, Nullable, OneOrMany, Operation, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{CapabilityPage, CapabilitySwitch};
-/// The room's table. The operations that read and write a user's OAuth tokens are left out on
-/// purpose: no agent should hold them.
+/// Operations of the domain `mcp-servers`.
+///
+/// Operations that read or write a user's OAuth tokens are left out on purpose: no agent should
+/// hold them.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMcpServers>("list-mcp-servers", "/mcp-servers")
         .found_by(&[

@@ -1,10 +1,11 @@
-//! The Portkey Admin API, one room per domain, and one for Enkrypt AI's MCP gateway.
+//! The domains of the Portkey Admin API, and one for Enkrypt AI's MCP gateways.
 //!
-//! To add an endpoint: find its room, add a row to the room's table and a struct below it, run
-//! `UPDATE=1 cargo test`, and commit the schema and the call it wrote. See [`portkey_operation`].
+//! To add an endpoint, add an entry to the `OPERATIONS` table of its domain and a struct below it.
+//! Run `UPDATE=1 cargo test`, and commit the schema and the call that it wrote. See
+//! [`portkey_operation`].
 //!
-//! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
-//! what its live API was seen to do where the two differ.
+//! Names, hints, scopes and units come from Portkey's OpenAPI document, and from live answers where
+//! the two differ. docs/portkey-api-notes.md lists these differences and their sources.
 
 pub mod agent_servers;
 pub mod analytics_graphs;
@@ -44,18 +45,18 @@ pub mod workspaces;
 
 use portkey_operation::Operation;
 
-/// A domain of the API.
+/// A domain of the API: a kind of resource with its operations.
 #[derive(Debug)]
 pub struct Domain {
-    /// Its name, as listings and `tool-schemas/` have it.
+    /// The name of the domain in listings and in `tool-schemas/`.
     pub name: &'static str,
-    /// What it is for, in a line.
+    /// The purpose of the domain, in one line.
     pub about: &'static str,
-    /// Its operations.
+    /// The operations of the domain.
     pub operations: &'static [Operation],
 }
 
-/// Every room of the house.
+/// All domains.
 pub const DOMAINS: &[Domain] = &[
     domain(
         "agent-servers",
@@ -229,8 +230,9 @@ pub const DOMAINS: &[Domain] = &[
     ),
 ];
 
-/// Domains that belong together, by what people are responsible for. Where a group has a domain's name, the
-/// group is meant; scopes are about domains alone.
+/// Groups of domains, by the responsibilities of people.
+///
+/// Tool filters mean the group if a domain has the same name. Scopes name domains only.
 pub const GROUPS: &[(&str, &[&str])] = &[
     (
         "core",

@@ -1,10 +1,10 @@
-//! Model pricing: Portkey's public catalogue of what models cost and can do. It takes no key.
+//! Model pricing: Portkey's public catalogue of model prices and abilities, which takes no key.
 
 use portkey_operation::{Base, Operation, get};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `model-pricing`.
 pub const OPERATIONS: &[Operation] = &[
     get::<GetGeneralConfig>(
         "get-general-model-config",

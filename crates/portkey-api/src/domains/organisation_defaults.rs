@@ -4,7 +4,9 @@ use portkey_operation::{Base, Operation, get, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table. Only the second version of the API answers here (quirks.md §1.2).
+/// Operations of the domain `organisation-defaults`.
+///
+/// The API answers them on `/v2` only, although Portkey's changelog names `/v1`.
 pub const OPERATIONS: &[Operation] = &[
     get::<GetDefaults>("get-organisation-defaults", "/admin/organisation/defaults")
         .found_by(&[

@@ -4,7 +4,7 @@ use portkey_operation::{Operation, TextOr, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `prompt-partials`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListPartials>("list-prompt-partials", "/prompts/partials")
         .found_by(&[

@@ -1,4 +1,4 @@
-//! Providers: an integration lent to one workspace under a slug of its own, with its own limits.
+//! Providers: an integration in one workspace, with a slug and limits of its own.
 
 use portkey_operation::{
     JsonMap, Nullable, OneOrMany, Operation, Secret, Time, delete, get, post, put,
@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
-/// The room's table.
+/// Operations of the domain `providers`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListProviders>("list-all-providers", "/providers")
         .found_by(&["vendors", "LLM access", "slugs", "AI accounts", "Anbieter"])

@@ -1,11 +1,12 @@
-//! Rate-limits policies: caps per minute, hour, day or week for whatever traffic meets some conditions.
+//! Rate-limits policies: limits per minute, hour, day or week on traffic that meets some
+//! conditions.
 
 use portkey_operation::{Nullable, Open, Operation, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Condition, Grouping, PolicyStatus, PolicyTarget, RateKind};
-/// The room's table.
+/// Operations of the domain `rate-limits-policies`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListRateLimitsPolicies>("list-rate-limits-policies", "/policies/rate-limits")
         .found_by(&[

@@ -1,11 +1,13 @@
-//! SCIM: groups of an identity provider, and the workspaces their members get into.
+//! SCIM: groups of an identity provider, and the workspaces that their members join.
 
 use portkey_operation::{Base, Operation, delete, get, post};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::WorkspaceRole;
-/// The room's table. Only the second version of the API lists groups (quirks.md §1.2).
+/// Operations of the domain `scim`.
+///
+/// Groups are listed on `/v2` only, although Portkey's changelog names `/v1`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListGroups>("list-scim-groups", "/scim/groups")
         .found_by(&[
@@ -50,7 +52,7 @@ pub const OPERATIONS: &[Operation] = &[
     .scopes(ADMIN),
 ];
 
-/// No scope of a key suffices: it has to be an organisation's.
+/// Stands for a scope: no scope of a key suffices, only an organisation's Admin key.
 const ADMIN: &[&str] = &["organisation admin key"];
 
 /// List SCIM groups

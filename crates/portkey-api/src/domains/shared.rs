@@ -1,4 +1,4 @@
-//! Inputs that more than one room uses.
+//! Inputs that several domains use.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Tags as Portkey keeps them: names to text.
+/// Tags in Portkey's form: names with text values.
 pub type Tags = BTreeMap<String, String>;
 
 /// Whose things to list.
@@ -54,7 +54,7 @@ pub enum ValueFormat {
 /// type: cost|tokens; credit_limit: US dollars or tokens; alert_threshold: below it. next_usage_reset_at:
 /// RFC 3339.
 ///
-/// A budget; analytics and logs report cost in cents (quirks.md §8.6).
+/// A budget in US dollars or tokens. Analytics and logs report cost in US cents.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend(
     "x-speaks-for-fields" = true,
@@ -92,8 +92,9 @@ pub enum Period {
     Weekly,
 }
 
-/// An alert at its limit or over it would come too late, and Portkey refuses it (quirks.md §10.6). Looks
-/// at the budgets of these arguments and at those of what they list.
+/// Rejects an alert at or above its limit, which would come too late and which Portkey refuses.
+///
+/// Checks the budgets of these arguments and of the items that they list.
 pub(super) fn alert_below_limit(args: &JsonMap, findings: &mut Findings) {
     look_for_late_alerts("", args, findings);
 }
@@ -322,7 +323,7 @@ pub struct TrafficOnly {
     pub traffic: Traffic,
 }
 
-/// A description, followed by the filters of [`Traffic`] that are not listed.
+/// Appends the filters of [`Traffic`] that are not listed to a description.
 macro_rules! traffic {
     ($what:literal) => {
         concat!(

@@ -1,11 +1,11 @@
-//! Usage-limits policies: budgets for whatever traffic meets some conditions.
+//! Usage-limits policies: budgets of traffic that meets some conditions.
 
 use portkey_operation::{Nullable, Open, Operation, Time, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, alert_below_limit};
-/// The room's table.
+/// Operations of the domain `usage-limits-policies`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListUsageLimitsPolicies>("list-usage-limits-policies", "/policies/usage-limits")
         .found_by(&[

@@ -1,11 +1,11 @@
-//! User invites: people asked to join the organisation.
+//! User invites: invitations to join the organisation.
 
 use portkey_operation::{Open, Operation, delete, get, post};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{OrganisationRole, WorkspaceGrant};
-/// The room's table.
+/// Operations of the domain `user-invites`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListInvites>("list-all-invites", "/admin/users/invites")
         .found_by(&[

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::OrganisationRole;
-/// The room's table.
+/// Operations of the domain `users`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListUsers>("list-users", "/admin/users")
         .found_by(&[

@@ -1,4 +1,4 @@
-//! Virtual keys: one provider credential for one workspace, as it was before integrations.
+//! Virtual keys: one provider credential for one workspace, the predecessor of integrations.
 
 use portkey_operation::{
     JsonMap, Nullable, OneOrMany, Open, Operation, Secret, TextOr, Time, delete, get, post, put,
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::integrations::AzureAuth;
 use super::shared::{RateLimits, SecretMapping, UsageLimits, alert_below_limit};
-/// The room's table.
+/// Operations of the domain `virtual-keys`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListVirtualKeys>("list-all-virtual-keys", "/virtual-keys")
         .found_by(&[
@@ -57,7 +57,7 @@ pub const OPERATIONS: &[Operation] = &[
 ///
 /// Returns virtual keys without their credentials, one page at a time. Legacy: `list-all-providers`
 /// shows their successors.
-// The spec requires both paging parameters; the live API answers without (quirks.md §4.7).
+// The OpenAPI document requires both paging parameters. The live API answers without them.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListVirtualKeys {
     /// Zero-based.
@@ -80,7 +80,7 @@ pub struct CreateVirtualKey {
     /// Display name.
     pub name: Option<String>,
     /// Provider, such as `openai`, `anthropic` or `azure-openai`.
-    // The spec lists about thirty; Portkey has had many more since.
+    // The OpenAPI document lists about thirty providers. Portkey has had many more since.
     pub provider: Option<String>,
     /// Provider API key.
     pub key: Option<Secret>,

@@ -1,10 +1,10 @@
-//! Workspace exclusions: workspaces that the organisation's guardrails leave alone.
+//! Workspace exclusions: workspaces that are exempt from the organisation's guardrails.
 
 use portkey_operation::{Operation, get, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `workspace-exclusions`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListExclusions>(
         "list-input-guardrail-exclusions",

@@ -1,11 +1,11 @@
-//! Workspace members: which users are in a workspace, and what they may do there.
+//! Workspace members: the users of a workspace, and their roles.
 
 use portkey_operation::{Operation, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{WorkspaceGrant, WorkspaceRole};
-/// The room's table.
+/// Operations of the domain `workspace-members`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMembers>(
         "list-workspace-members",

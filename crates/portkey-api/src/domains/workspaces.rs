@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
-/// The room's table.
+/// Operations of the domain `workspaces`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListWorkspaces>("list-all-workspaces", "/admin/workspaces")
         .found_by(&[

@@ -1,16 +1,16 @@
-//! Fields of a config document, as far as a gateway is known to read them.
+//! Fields of a config document that a gateway is known to read.
 //!
-//! The document travels as it is; whoever relies on a field that nothing reads is told so. The fields are those
-//! of Portkey's config object (docs: inference-api/config-object) and of the open-source gateway
-//! (`requestValidator/schema/config.ts`, `types/requestBody.ts`).
+//! The document is sent unchanged, with a warning about fields that nothing reads. The fields are
+//! those of Portkey's config object (its documentation, `inference-api/config-object`) and of the
+//! open-source gateway (`requestValidator/schema/config.ts`, `types/requestBody.ts`).
 
 use portkey_operation::{Findings, JsonMap};
 use serde_json::Value;
 
-/// Names are compared up to this length; none that is read is so long.
+/// The maximum length up to which names are compared. No known name is as long.
 const MAX_NAME_CHARS: usize = 64;
 
-/// Fields of the root and of each target; the gateway reads them in camel case, too.
+/// Fields of the root and of each target. The gateway reads them in camel case, too.
 const READ_FIELDS: &[&str] = &[
     "ad_auth",
     "after_request_hooks",
@@ -50,7 +50,7 @@ const READ_FIELDS: &[&str] = &[
     "weight",
 ];
 
-/// Beginnings of the fields that only one provider has, without case and separators.
+/// Prefixes of fields that belong to one provider, without case and separators.
 const PROVIDER_PREFIXES: &[&str] = &[
     "amznsagemaker",
     "anthropic",
@@ -66,7 +66,7 @@ const PROVIDER_PREFIXES: &[&str] = &[
     "workersai",
 ];
 
-/// Fields of a document that callers give as arguments of their own.
+/// Fields of a document that callers often give as arguments of their own.
 pub(super) const FIELDS: &[&str] = &[
     "after_request_hooks",
     "api_key",
@@ -87,7 +87,7 @@ pub(super) const FIELDS: &[&str] = &[
     "virtual_key",
 ];
 
-/// Warns about the fields of a new document that no gateway is known to read.
+/// Warns about fields of a new document that no gateway is known to read.
 pub(super) fn warn_of_unread_fields(args: &JsonMap, findings: &mut Findings) {
     if let Some(Value::Object(document)) = args.get("config") {
         warn_of_unread(document, "config", findings);
@@ -112,7 +112,7 @@ fn warn_of_unread(fields: &JsonMap, at: &str, findings: &mut Findings) {
 }
 
 fn is_read(name: &str) -> bool {
-    // A longer name is none of those, and may have no more than a prefix of theirs.
+    // A longer name equals no known one. It can only have one of the prefixes.
     let name: String = folded(name).take(MAX_NAME_CHARS).collect();
     READ_FIELDS.iter().any(|read| folded(read).eq(name.chars()))
         || PROVIDER_PREFIXES

@@ -1,4 +1,4 @@
-//! Configs: how the gateway routes, retries, caches and guards a request.
+//! Configs, which make the gateway route, retry, cache and guard requests.
 
 mod document;
 
@@ -6,7 +6,7 @@ use portkey_operation::{Findings, JsonMap, Operation, Secret, delete, get, post,
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The room's table.
+/// Operations of the domain `configs`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListConfigs>("list-all-configs", "/configs")
         .found_by(&[
@@ -40,7 +40,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .secret(&["config", "data.config"])
         .scopes(&["configs.read"]),
-    // The document that live traffic follows is replaced, by a new version with each call.
+    // Each call replaces the document that live traffic uses, by a new version.
     put::<UpdateConfig>("update-config", "/configs/{slug}")
         .found_by(&[
             "routing rules",
@@ -152,10 +152,10 @@ pub struct ListVersions {
     pub slug: String,
 }
 
-/// The mark of a default config, which Portkey drops without a word, in the spellings that clients use.
+/// Spellings of the flag for a default config, which Portkey drops without an error.
 const DEFAULT_MARKS: [&str; 2] = ["isDefault", "is_default"];
 
-/// A document or a mark that has no effect passes, and the caller is told.
+/// Warns about a document or a flag without effect, which is sent all the same.
 fn new_config_is_effective(args: &JsonMap, findings: &mut Findings) {
     if DEFAULT_MARKS.iter().any(|mark| args.contains_key(*mark)) {
         findings.warn("`isDefault` is dropped by Portkey: no operation makes a config the default");
@@ -163,7 +163,9 @@ fn new_config_is_effective(args: &JsonMap, findings: &mut Findings) {
     document::warn_of_unread_fields(args, findings);
 }
 
-/// The same, but an update that has no other effect would be a success that changes nothing.
+/// Rejects an update that consists of the default flag: it would be a success that changes nothing.
+///
+/// Any other update gets the warnings of a new config.
 fn config_update_is_effective(args: &JsonMap, findings: &mut Findings) {
     let is_mark = |name: &str| DEFAULT_MARKS.contains(&name);
     let mark = args.keys().find(|name| is_mark(name));

@@ -1,28 +1,28 @@
-//! The catalogue of guardrail checks: which there are, and which parameters each takes.
+//! The catalogue of guardrail checks, with the parameters of each.
 
 use Takes::{Any, Flag, Number, Object, Share, Text, Texts, Word, Words};
 
 /// A kind of check.
 #[derive(Debug)]
 pub struct CheckKind {
-    /// Its id, such as `default.contains`.
+    /// The id of the check, such as `default.contains`.
     pub id: &'static str,
-    /// What it takes; nothing where Portkey looks at nothing.
+    /// The parameters of the check. `None` if Portkey validates nothing.
     pub parameters: Option<&'static [Parameter]>,
 }
 
 /// A parameter of a check.
 #[derive(Debug)]
 pub struct Parameter {
-    /// Its name.
+    /// The name of the parameter.
     pub name: &'static str,
-    /// What it must be.
+    /// The kind of value that the parameter takes.
     pub takes: Takes,
-    /// Whether the check needs it.
+    /// True if the check needs the parameter.
     pub required: bool,
 }
 
-/// What a parameter must be.
+/// The kind of value that a parameter takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Takes {
     /// Text.
@@ -37,9 +37,9 @@ pub enum Takes {
     Object,
     /// A list of texts.
     Texts,
-    /// One of these words.
+    /// One of these values, which are separated by spaces.
     Word(&'static str),
-    /// A list of these words.
+    /// A list of these values, which are separated by spaces.
     Words(&'static str),
     /// Anything.
     Any,
@@ -77,7 +77,7 @@ const fn may(name: &'static str, takes: Takes) -> Parameter {
 
 const NOT: Parameter = may("not", Flag);
 const REDACT: Parameter = may("redact", Flag);
-/// In milliseconds.
+/// The time limit of the check in milliseconds.
 const TIMEOUT: Parameter = may("timeout", Number);
 
 const UPPERCASE: &[Parameter] = &[NOT];
@@ -129,7 +129,7 @@ const ACUVITY_PII: &str = "\
 const ACUVITY_SECRETS: &str = "\
     credentials aws_secret_key github openai stripe jwt private_key";
 
-/// Every kind of check, in the order of the console.
+/// Every kind of check, in the order of Portkey's console.
 pub const CHECKS: &[CheckKind] = &[
     check(
         "default.jwt",
@@ -197,7 +197,7 @@ pub const CHECKS: &[CheckKind] = &[
             need("operator", Word("all any none")),
         ],
     ),
-    // Newer than the published list, which leaves its types open (changelog 1.13.0 and 1.15.0).
+    // Newer than the published list, and without published types (changelog 1.13.0 and 1.15.0).
     check(
         "default.requiredMetadataKeyPairs",
         &[

@@ -1,7 +1,7 @@
-//! Checks of a guardrail, held against the catalogue before Portkey sees them.
+//! Validation of guardrail checks against the catalogue, before Portkey receives them.
 //!
-//! Portkey stores a check whose parameters make no sense and finds out when traffic runs into it, so
-//! this is the last moment at which a caller can be told.
+//! Portkey stores a check with invalid parameters, and reports it only when traffic runs into it. A
+//! call is therefore the last moment at which its caller can learn of it.
 
 use std::fmt::{self, Display};
 
@@ -34,11 +34,12 @@ pub struct Check {
     pub is_enabled: Option<bool>,
 }
 
-/// Ids of checks of the gateway that differ in case and separators alone from those of the catalogue. They
-/// are known so that they are not taken for them.
+/// Ids of gateway checks that differ from ids of the catalogue in case and separators only.
+///
+/// The list prevents that such an id is mistaken for one of the catalogue.
 const OTHER_SPELLINGS: [&str; 2] = ["default.modelwhitelist", "panwPrismaAirs.intercept"];
 
-/// Those of the catalogue; others pass, for Portkey's own grows.
+/// Returns the schema of check ids. Unknown ids pass, because Portkey adds checks.
 fn ids(_: &mut SchemaGenerator) -> Schema {
     let ids: Vec<_> = CHECKS
         .iter()
@@ -48,15 +49,16 @@ fn ids(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ids, "x-open": true })
 }
 
-/// Every check that the catalogue has is given the parameters it needs, each of the right type. Parameters and
-/// words that the catalogue does not have pass with a warning.
+/// Checks that each known check has its required parameters, each of the right kind.
+///
+/// Parameters and values that the catalogue lacks pass with a warning.
 pub(super) fn fit_the_catalogue(args: &JsonMap, findings: &mut Findings) {
     let checks = args.get("checks").and_then(Value::as_array);
     for (i, check) in checks.into_iter().flatten().enumerate() {
         let kind = CHECKS
             .iter()
             .find(|kind| check.get("id").is_some_and(|id| id == kind.id));
-        // Another id has been reported by then.
+        // An unknown id was reported before.
         if let Some(kind) = kind {
             let parameters = check.get("parameters").and_then(Value::as_object);
             fit(kind, parameters.unwrap_or(&JsonMap::new()), i, findings);
@@ -72,7 +74,7 @@ fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
     for (name, value) in given {
         let at = format_args!("checks[{i}].parameters.{name}");
         match parameters.iter().find(|parameter| parameter.name == name) {
-            // What was written is not repeated: it may be a secret.
+            // The error does not repeat the value, which may be a secret.
             Some(parameter) if !parameter.takes.fits(value) => {
                 findings.add(at, format_args!("takes {}", parameter.takes));
             }
@@ -81,7 +83,7 @@ fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
                 parameter.takes
             )),
             Some(_) => {}
-            // Partners are signed in to with these where the organisation has not stored its own.
+            // Partners take these credentials where the organisation has not stored its own.
             None if kind.is_partners() && matches!(name.as_str(), "credentials" | "apiKey") => {}
             None => {
                 let lacking = parameters.iter().map(|known| known.name);
@@ -99,7 +101,7 @@ fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
             }
         }
     }
-    // A parameter that the catalogue does not have may stand in for one that it has.
+    // An unknown parameter may stand for one of the required ones.
     if has_unknown {
         return;
     }
@@ -111,13 +113,13 @@ fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
 }
 
 impl CheckKind {
-    /// Whether another company carries it out.
+    /// Returns true if a company other than Portkey runs the check.
     fn is_partners(&self) -> bool {
         !self.id.starts_with("default.") && !self.id.starts_with("portkey.")
     }
 }
 
-/// What the check takes, as `` `default.contains` takes words* (texts), … ``.
+/// Lists the parameters of a check, as `` `default.contains` takes words* (texts), … ``.
 impl Display for CheckKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` takes ", self.id)?;
@@ -143,7 +145,7 @@ impl Takes {
                 .as_f64()
                 .is_some_and(|number| (0.0..=1.0).contains(&number)),
             Self::Flag => value.is_boolean(),
-            // The gateway reads a text as JSON.
+            // The gateway parses text as JSON.
             Self::Object => {
                 let is_json = |text: &str| serde_json::from_str::<JsonMap>(text).is_ok();
                 value.is_object() || value.as_str().is_some_and(is_json)
@@ -152,7 +154,7 @@ impl Takes {
         }
     }
 
-    /// Whether a value that fits has words that are not known.
+    /// Returns true if an accepted value contains unknown words.
     fn names_unknown(self, value: &Value) -> bool {
         let (Self::Word(words) | Self::Words(words)) = self else {
             return false;

@@ -1,4 +1,4 @@
-//! Guardrails: checks on what goes to a model or an MCP tool and comes back, and what follows.
+//! Guardrails: checks on the traffic to and from models and MCP tools, and their consequences.
 
 pub mod catalogue;
 mod checks;
@@ -12,7 +12,7 @@ pub use checks::Check;
 
 use portkey_operation::{Open, Operation, TextOr, delete, get, post, put};
 
-/// The room's table.
+/// Operations of the domain `guardrails`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListGuardrails>("list-guardrails", "/guardrails")
         .found_by(&[
@@ -139,7 +139,7 @@ pub struct CreateGuardrail {
     /// Required: OpenAPI, and its examples all have it.
     #[schemars(length(min = 1))]
     pub checks: Vec<Check>,
-    // Required: OpenAPI, and its examples all have it.
+    // Required: OpenAPI and all of its examples.
     #[expect(missing_docs, reason = "the struct says it")]
     pub actions: Actions,
     /// Workspace UUID to keep it to; the organisation's own without.

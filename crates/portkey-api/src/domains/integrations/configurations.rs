@@ -1,7 +1,8 @@
-//! Provider settings of an integration: one struct for all providers, and which provider takes what.
+//! Provider settings of an integration: one struct for all providers, and the settings of each
+//! provider.
 //!
-//! Portkey's body is a union by provider. A union breaks several MCP clients, so one object with every
-//! field is published, and the real rule is checked here.
+//! Portkey's body is a union by provider. A union breaks several MCP clients, so the published
+//! schema is one object with every field. This module checks the actual rule.
 
 use std::collections::BTreeMap;
 
@@ -134,15 +135,17 @@ pub struct AzureDeployment {
     pub is_default: Option<bool>,
 }
 
-/// The settings one provider takes.
+/// The settings of one provider.
 struct Provider {
     id: &'static str,
     required: &'static [&'static str],
     optional: &'static [&'static [&'static str]],
 }
 
-/// Taken from the ten shapes of `configurations` in Portkey's OpenAPI document, and what Terraform's
-/// provider sends beyond them.
+/// Settings by provider.
+///
+/// Taken from the ten forms of `configurations` in Portkey's OpenAPI document, and the further
+/// settings that Terraform's provider sends.
 const PROVIDERS: &[Provider] = &[
     provider("openai", &[], &[&["openai_organization", "openai_project"]]),
     provider(
@@ -223,7 +226,7 @@ const SAGEMAKER_HEADERS: &[&str] = &[
     "amzn_sagemaker_model_name",
 ];
 
-/// What every provider takes beside its own settings.
+/// Settings that every provider takes beside its own.
 const ANY_PROVIDER: &[&str] = &["custom_host", "custom_headers", "is_key_required"];
 
 impl Provider {
@@ -240,11 +243,11 @@ impl Provider {
     }
 }
 
-/// On create: the settings are those of the provider named, and none it requires is missing.
+/// Checks on create that the settings belong to the named provider, and that none is missing.
 ///
-/// A provider that is not in the table passes with whatever it was given; Portkey has many more, and
-/// what most of them take is `custom_host` alone. A setting that is not in the table passes, too, and may
-/// stand in for one that is missing; one of another provider is a mistake.
+/// A provider outside the table passes with any settings: Portkey has many more, and most of them
+/// take `custom_host` alone. A setting outside the table passes, too, and may stand for a missing
+/// one. A setting of another provider is an error.
 pub(super) fn fit_the_provider(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args
         .get("configurations")
@@ -283,7 +286,7 @@ pub(super) fn fit_the_provider(args: &JsonMap, findings: &mut Findings) {
     }
 }
 
-/// On update: the provider is not named, so the settings must be such that one provider takes all.
+/// Checks on update that one provider takes all settings. The call does not name the provider.
 pub(super) fn fit_one_provider(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args
         .get("configurations")
@@ -315,12 +318,12 @@ pub(super) fn fit_one_provider(args: &JsonMap, findings: &mut Findings) {
     );
 }
 
-/// Whether some provider takes the setting.
+/// Returns true if some provider takes the setting.
 fn is_known(name: &str) -> bool {
     PROVIDERS.iter().any(|provider| provider.takes(name))
 }
 
-/// Whether a secret reference fills the setting at run time.
+/// Returns true if a secret reference fills the setting at run time.
 fn is_mapped(args: &JsonMap, name: &str) -> bool {
     let mappings = args
         .get("secret_mappings")

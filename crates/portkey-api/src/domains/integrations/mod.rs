@@ -1,4 +1,4 @@
-//! Integrations: an AI provider's credentials, held once and lent to workspaces.
+//! Integrations: the credentials of an AI provider, stored once and shared with workspaces.
 
 mod configurations;
 mod pricing;
@@ -16,7 +16,7 @@ use portkey_operation::{
 };
 
 use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, alert_below_limit};
-/// The room's table.
+/// Operations of the domain `integrations`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListIntegrations>("list-all-integrations", "/integrations")
         .found_by(&[
@@ -440,7 +440,8 @@ pub struct GlobalAccess {
     pub rate_limits: Nullable<Vec<RateLimits>>,
 }
 
-/// Earlier documents had the headers beside `configurations`, where the API does not look.
+/// Rejects headers beside `configurations`, where the API does not read them. Earlier documents had
+/// them there.
 fn headers_are_configured(args: &JsonMap, findings: &mut Findings) {
     let models = args.get("models").and_then(|models| models.as_array());
     for (i, model) in models.into_iter().flatten().enumerate() {
@@ -456,8 +457,10 @@ fn access_fits(args: &JsonMap, findings: &mut Findings) {
     alert_below_limit(args, findings);
 }
 
-/// Portkey's spec requires neither and its API does nothing then; saying so helps more. Where nothing else is
-/// given either, that is found for every update.
+/// Rejects an update of neither access list. Portkey's document requires neither, and its API then
+/// does nothing.
+///
+/// An update without any argument is rejected by the general check of updates.
 fn some_access_is_given(args: &JsonMap, findings: &mut Findings) {
     let says_something = args.keys().any(|name| name != "slug");
     if says_something

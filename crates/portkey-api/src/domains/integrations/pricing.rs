@@ -1,4 +1,4 @@
-//! What an integration's tokens cost: multipliers on the list prices.
+//! Prices of an integration's tokens: multipliers on the list prices.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Prompts: templates kept in versions, one of which is published.
+//! Prompts: templates with versions, one of which is published.
 
 mod run;
 
@@ -12,7 +12,7 @@ use portkey_operation::{
     Base, Effect, Findings, JsonMap, Nullable, Open, Operation, TextOr, delete, get, post, put,
 };
 
-/// What the two calls take beside what they list.
+/// The note on arguments that `run` and `render` take beside the listed ones.
 macro_rules! overrides {
     () => {
         "Other arguments override the template and may be any completion parameter, such as \
@@ -20,7 +20,7 @@ macro_rules! overrides {
     };
 }
 
-/// The room's table.
+/// Operations of the domain `prompts`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListPrompts>("list-prompts", "/prompts")
         .found_by(&["browse", "find", "library", "Vorlagen"])
@@ -94,7 +94,7 @@ pub const OPERATIONS: &[Operation] = &[
     ])
     .aliases(&["publish-prompt"])
     .scopes(&["prompts.publish"]),
-    // A POST only because it has a body: nothing is stored and no model is called.
+    // The call is a POST only because it has a body: it stores nothing and calls no model.
     post::<RunPrompt>("render-prompt", "/prompts/{prompt_id}/render")
         .found_by(&[
             "fill in",
@@ -325,7 +325,7 @@ pub struct UpdateVersion {
     pub label_id: Nullable<String>,
 }
 
-/// What only a version has, and so makes one.
+/// Fields of a version. An update of one of them creates a version.
 const OF_A_VERSION: [&str; 10] = [
     "string",
     "parameters",
@@ -339,14 +339,15 @@ const OF_A_VERSION: [&str; 10] = [
     "prompt_metadata",
 ];
 
-/// Portkey does not fill in what a version lacks unless it is told to patch.
+/// Requires all parts of a new version. Portkey copies missing ones from the latest version only if
+/// `patch` is true.
 fn a_version_is_whole(args: &JsonMap, findings: &mut Findings) {
     let is_change = |(name, value): (&String, &Value)| name != "prompt_id" && !value.is_null();
     if args.contains_key("parameters") && !args.iter().any(is_change) {
         findings.add("parameters", "null alone changes nothing");
     }
     let patches = args.get("patch").is_some_and(|patch| *patch == true);
-    // Terraform writes `parameters: null` beside a new name, and where a version has none.
+    // Terraform sends `parameters: null` beside a new name, and where a version has none.
     let is_given = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
     if patches || !OF_A_VERSION.iter().any(|&name| is_given(name)) {
         return;

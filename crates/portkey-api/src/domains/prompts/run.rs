@@ -1,4 +1,4 @@
-//! Running a prompt, and seeing what would be run: the two calls that go to the gateway.
+//! Running and rendering a prompt: the two calls that the gateway answers.
 //!
 //! Both take any parameter of a chat completion beside the named ones, so their inputs are open.
 
@@ -64,7 +64,7 @@ pub struct RunPrompt {
     pub others: BTreeMap<String, Value>,
 }
 
-/// Two habits of other clients that an open input would let through to no effect.
+/// Rejects two arguments of other clients that the open input would accept without any effect.
 pub(super) fn overrides_are_effective(args: &JsonMap, findings: &mut Findings) {
     if args.contains_key("hyperparameters") {
         findings.add(

@@ -1,4 +1,4 @@
-//! Secret references: where in a secret manager Portkey finds a credential.
+//! Secret references: locations of credentials in a secret manager, which Portkey reads.
 
 mod sign_in;
 
@@ -12,7 +12,7 @@ use portkey_operation::{
 };
 
 use super::shared::Tags;
-/// The room's table.
+/// Operations of the domain `secret-references`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListSecretReferences>("list-all-secret-references", "/secret-references")
         .found_by(&[
@@ -119,7 +119,7 @@ pub struct CreateSecretReference {
     ///
     /// Required: OpenAPI; the documents' examples all have it.
     pub manager_type: Open<Manager>,
-    // Required: OpenAPI; the documents' examples all have it.
+    // Required: OpenAPI and all examples of the documentation.
     #[expect(missing_docs, reason = "the struct says it")]
     pub auth_config: Secret<SignIn>,
     /// Its path, name or ARN there.

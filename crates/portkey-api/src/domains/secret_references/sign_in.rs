@@ -1,4 +1,4 @@
-//! How Portkey signs in to a secret manager: which settings each way takes.
+//! Authentication of Portkey at a secret manager: the methods, and the settings of each.
 
 use portkey_operation::{Findings, JsonMap, Nullable, Open};
 use schemars::JsonSchema;
@@ -65,7 +65,7 @@ pub enum VaultSignIn {
     Kubernetes,
 }
 
-/// A manager: what its settings begin with, and which of them says how to sign in.
+/// A secret manager: the prefix of its settings, and the setting that chooses the method.
 struct Manager {
     id: &'static str,
     prefix: &'static str,
@@ -73,7 +73,7 @@ struct Manager {
     ways: &'static [Way],
 }
 
-/// One way to sign in.
+/// A method of authentication and its settings.
 struct Way {
     word: &'static str,
     required: &'static [&'static str],
@@ -158,10 +158,11 @@ const fn way(
     }
 }
 
-/// On create: the settings are those of the manager and of the way chosen, and none is missing.
+/// Checks on create that the settings belong to the manager and the chosen method, and that none is
+/// missing.
 ///
-/// Managers, ways and settings that are not in the table pass: Portkey's own grow. A setting that is not
-/// in the table may stand in for one that is missing.
+/// Managers, methods and settings outside the table pass, because Portkey adds some. A setting
+/// outside the table may stand for a missing one.
 pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else {
         return;
@@ -204,7 +205,7 @@ pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
     }
 }
 
-/// Whether some way to sign in takes the setting.
+/// Returns true if some method takes the setting.
 fn is_known(name: &str) -> bool {
     MANAGERS.iter().any(|manager| {
         let in_way = |way: &Way| way.required.contains(&name) || way.optional.contains(&name);
@@ -212,7 +213,8 @@ fn is_known(name: &str) -> bool {
     })
 }
 
-/// On update: the manager is not named and cannot change, so the settings must all be one manager's.
+/// Checks on update that one manager takes all settings. The call does not name the manager, which
+/// cannot change.
 pub(super) fn fit_one_manager(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else {
         return;
