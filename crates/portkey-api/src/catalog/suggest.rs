@@ -23,7 +23,7 @@ const CREATE: &[&str] = &[
 const UPDATE: &[&str] = &[
     "update", "edit", "set", "change", "modify", "patch", "enable", "disable", "rename", "reset",
     "assign", "publish", "put", "replace", "move", "adjust", "raise", "increase", "lower",
-    "upsert", // What is archived is still there.
+    "upsert", // An archived resource still exists, so archiving is an update.
     "archive",
 ];
 const DELETE: &[&str] = &[
