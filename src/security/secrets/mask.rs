@@ -60,10 +60,16 @@ pub fn mask(operation: &Operation, answer: &mut Value) {
 /// to hold no key.
 pub(super) fn mask_also(operation: &Operation, answer: &mut Value, scanner: Option<&Scanner<'_>>) {
     for path in operation.secret_fields() {
-        each(answer, path, &mut |value, whole| match whole {
-            true => seal(value, scanner),
-            false => declared(value, scanner),
-        });
+        let last = path.rsplit('.').next().unwrap_or(path);
+        let is_credential = names::is_credential(last.trim_end_matches("[]"));
+        each(
+            answer,
+            path,
+            &mut |value, whole| match whole || is_credential {
+                true => seal(value, scanner),
+                false => declared(value, scanner),
+            },
+        );
     }
     for path in operation.revealed() {
         each(answer, path, &mut |value, _| seal(value, scanner));
@@ -120,8 +126,8 @@ fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value, bool)) {
     }
 }
 
-/// Masks a value that is declared secret. Every text or number in it is masked, whatever its name.
-/// A text that is JSON is masked as JSON.
+/// Masks a document that is declared secret. Every text or number in it is masked, whatever its
+/// name. A text that is JSON is masked as JSON.
 fn declared(value: &mut Value, scanner: Option<&Scanner<'_>>) {
     match value {
         Value::String(text) => {
@@ -192,6 +198,8 @@ fn walk_field(name: &str, value: &mut Value, place: Place, scanner: Option<&Scan
         Name::Secret if place.is_key_id(name, value) => walk(value, place, scanner),
         Name::Secret => hide_below(name, value, place, scanner),
         Name::Several => hide_several(value, place, scanner),
+        Name::Text if names::is_secret_text(value) => hide(value),
+        Name::Text => walk(value, place, scanner),
         Name::Sealed => seal(value, scanner),
         Name::Labels => {
             walk(
@@ -280,10 +288,11 @@ fn hide_pair(map: &mut JsonMap, place: Place, scanner: Option<&Scanner<'_>>) {
     let Some(name) = PAIR_NAMES.iter().find_map(|name| map.get(*name)?.as_str()) else {
         return;
     };
-    let is_secret = matches!(
-        names::read(name, place.strict),
-        Name::Secret | Name::Several | Name::Sealed
-    );
+    let is_secret = match names::read(name, place.strict) {
+        Name::Secret | Name::Several | Name::Sealed => true,
+        Name::Text => map.get("value").is_some_and(names::is_secret_text),
+        Name::Plain | Name::Labels => false,
+    };
     let is_id = map
         .get("value")
         .is_some_and(|value| place.is_key_id(name, value));

@@ -272,26 +272,44 @@ fn shown_places(
 /// Prefix of the marks that stand for secrets; no secret looks like it.
 const MARK: &str = "place of a secret ";
 
+/// Mark of a secret that is a number, or a number written as text. A field that counts tokens is
+/// shown if it is a number.
+const NUMBER_MARK: u64 = 6_174_310_597_823_000_000;
+
 /// Replaces every text and number by a mark, including those in lists and objects.
 fn mark(secret: &mut Value, index: usize) {
     match secret {
         Value::Array(list) => list.iter_mut().for_each(|item| mark(item, index)),
         Value::Object(map) => map.values_mut().for_each(|value| mark(value, index)),
         Value::Null | Value::Bool(_) => {}
+        value @ Value::Number(_) => *value = (NUMBER_MARK + index as u64).into(),
+        Value::String(text) if names::is_number(text) => {
+            *text = (NUMBER_MARK + index as u64).to_string();
+        }
         value => *value = format!("{MARK}{index}").into(),
     }
 }
 
+/// Which secret a number stands for, if any.
+fn marked_number(number: u64) -> Option<usize> {
+    number
+        .checked_sub(NUMBER_MARK)
+        .and_then(|index| usize::try_from(index).ok())
+}
+
 fn find_marks(value: &Value, shown: &mut [bool]) {
+    let index = match value {
+        Value::String(text) => match text.strip_prefix(MARK) {
+            Some(index) => index.parse().ok(),
+            None => text.parse().ok().and_then(marked_number),
+        },
+        Value::Number(number) => number.as_u64().and_then(marked_number),
+        _ => None,
+    };
+    if let Some(shown) = index.and_then(|index| shown.get_mut(index)) {
+        *shown = true;
+    }
     match value {
-        Value::String(text) => {
-            let index = text
-                .strip_prefix(MARK)
-                .and_then(|index| index.parse::<usize>().ok());
-            if let Some(shown) = index.and_then(|index| shown.get_mut(index)) {
-                *shown = true;
-            }
-        }
         Value::Array(list) => list.iter().for_each(|item| find_marks(item, shown)),
         Value::Object(map) => map.values().for_each(|value| find_marks(value, shown)),
         _ => {}

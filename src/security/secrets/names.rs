@@ -1,5 +1,7 @@
 //! Classifies field names: which of them tell that a value is a secret.
 
+use serde_json::Value;
+
 /// Treatment of a field, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
@@ -10,7 +12,9 @@ pub(super) enum Name {
     /// The value holds several secrets, or several objects with one each. A text or a number in it
     /// is a secret.
     Several,
-    /// Every value below is a secret, as in a collection of headers.
+    /// A text is a secret unless it is a number. Other values, such as a list of a model's tokens,
+    /// are not.
+    Text,
     Sealed,
     /// The value holds labels, whose names and values say nothing about secrets.
     Labels,
@@ -113,6 +117,9 @@ const fn letters(name: &str) -> u32 {
     found
 }
 
+/// Endings that do not change the kind of a name: `token_value` is a token.
+const NEUTRAL_ENDINGS: [&str; 2] = ["values", "value"];
+
 /// Maximum length of a name that is classified without an allocation, in bytes.
 const USUAL_BYTES: usize = 64;
 
@@ -156,11 +163,7 @@ const TOKEN_KINDS: [&str; 20] = [
 /// Returns `true` if a number of this name, or an object of such numbers, is about tokens of a
 /// model. A text of the same name may still be a secret.
 pub(super) fn counts_tokens(name: &str) -> bool {
-    let is_kind = |word: &str| {
-        TOKEN_KINDS
-            .iter()
-            .any(|kind| word.eq_ignore_ascii_case(kind))
-    };
+    let name = core(name);
     let ends = |ending: &str| {
         let start = name.len().checked_sub(ending.len());
         start
@@ -177,15 +180,81 @@ pub(super) fn counts_tokens(name: &str) -> bool {
     else {
         return false;
     };
-    ends("token") && kinds.split(['_', '-', '.']).any(is_kind)
+    ends("token") && words(kinds).any(is_token_kind)
+}
+
+fn is_token_kind(word: &str) -> bool {
+    TOKEN_KINDS
+        .iter()
+        .any(|kind| word.eq_ignore_ascii_case(kind))
+}
+
+/// The words of a name, as in `max_tokens`, `max-tokens` or `maxTokens`.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split(is_separator).flat_map(|part| {
+        let mut rest = part;
+        std::iter::from_fn(move || {
+            let is_new_word = |pair: &[u8]| match pair {
+                [before, after] => before.is_ascii_lowercase() && after.is_ascii_uppercase(),
+                _ => false,
+            };
+            let end = rest.as_bytes().windows(2).position(is_new_word);
+            // Both bytes are ASCII, so that a character ends between them.
+            let (word, more) = rest.split_at_checked(end.map_or(rest.len(), |at| at + 1))?;
+            rest = more;
+            (!word.is_empty()).then_some(word)
+        })
+    })
+}
+
+const fn is_separator(c: char) -> bool {
+    matches!(c, '-' | '_' | '.')
+}
+
+/// A name without numbers and neutral words at its end: `api_key` for `api_key_value_2`.
+fn core(name: &str) -> &str {
+    let mut core = name;
+    loop {
+        let mut shorter = core.trim_end_matches(|c: char| c.is_ascii_digit() || is_separator(c));
+        for ending in NEUTRAL_ENDINGS {
+            if let Some((before, end)) = shorter
+                .len()
+                .checked_sub(ending.len())
+                .and_then(|at| shorter.split_at_checked(at))
+                && end.eq_ignore_ascii_case(ending)
+            {
+                shorter = before;
+            }
+        }
+        if shorter.len() == core.len() {
+            return core;
+        }
+        core = shorter;
+    }
 }
 
 /// Returns `true` if a text under this name may be a secret.
 pub fn is_secret_name(name: &str) -> bool {
     matches!(
         read(name, true),
-        Name::Secret | Name::Several | Name::Sealed
+        Name::Secret | Name::Several | Name::Sealed | Name::Text
     )
+}
+
+/// Returns `true` if the value at a declared place of this name is a credential as a whole, not a
+/// document that may hold some.
+pub(super) fn is_credential(name: &str) -> bool {
+    is_secret_name(name) || name.ends_with("_key")
+}
+
+/// Returns `true` if a value is a secret under a name classified as [`Name::Text`].
+pub(super) fn is_secret_text(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !is_number(text))
+}
+
+/// Returns `true` if a text is a number.
+pub(super) fn is_number(text: &str) -> bool {
+    text.trim().parse::<f64>().is_ok()
 }
 
 /// Returns `true` if an undeclared field of this name may hold a secret.
@@ -193,11 +262,9 @@ pub fn is_secret_name(name: &str) -> bool {
 /// Wider than [`read`], which knows the names of the API. Blanking the id of a key costs less than
 /// showing a key.
 pub(super) fn may_be_secret(name: &str) -> bool {
-    const ENDINGS: [&str; 24] = [
+    const ENDINGS: [&str; 22] = [
         "key",
         "keys",
-        "key1",
-        "key2",
         "token",
         "tokens",
         "pass",
@@ -219,7 +286,10 @@ pub(super) fn may_be_secret(name: &str) -> bool {
         "connectionstring",
         "header",
     ];
-    let bare: String = name.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    let bare: String = core(name)
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric())
+        .collect();
     let bare = bare.to_ascii_lowercase();
     ENDINGS.iter().any(|ending| bare.ends_with(ending)) || bare.ends_with("headers")
 }
@@ -231,9 +301,7 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
         return Name::Plain;
     }
     // `apiKey`, `api-key` and `api_key` are one name.
-    let letters = name
-        .bytes()
-        .filter(|byte| !matches!(byte, b'-' | b'_' | b'.'));
+    let letters = name.bytes().filter(|byte| !is_separator(char::from(*byte)));
     let (mut buffer, long);
     let bare = if name.len() <= USUAL_BYTES {
         buffer = [0; USUAL_BYTES];
@@ -253,7 +321,46 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
     let Ok(bare) = str::from_utf8(bare) else {
         return Name::Secret;
     };
-    read_bare(name, bare, found, strict)
+    match read_bare(name, bare, found, strict) {
+        Name::Plain => read_variant(name, bare, found, strict),
+        read => read,
+    }
+}
+
+/// Reads a name that tells nothing as it is, without what stands at its end: `api_key_2`, `token_value`,
+/// `tokens`.
+fn read_variant(name: &str, bare: &str, found: u32, strict: bool) -> Name {
+    let is_variant = bare.ends_with(|c: char| c.is_ascii_digit() || c == 's');
+    if !is_variant && !bare.ends_with("value") {
+        return Name::Plain;
+    }
+    let (name, bare) = (core(name), core(bare));
+    let Some(singular) = bare.strip_suffix('s') else {
+        return match read_bare(name, bare, found, strict) {
+            // What is shown by its name is shown by that name alone.
+            Name::Labels => Name::Plain,
+            read => read,
+        };
+    };
+    match read_bare(name, bare, found, strict) {
+        Name::Plain | Name::Labels => {}
+        read => return read,
+    }
+    match read_bare(name, singular, found, strict) {
+        Name::Secret if singular.ends_with("token") => {
+            // `max_tokens` may be `auto`.
+            if words(name).any(is_token_kind) {
+                Name::Plain
+            } else {
+                Name::Text
+            }
+        }
+        // Names of fields, as of a guardrail that looks for them.
+        Name::Secret if singular == "key" => Name::Text,
+        Name::Secret => Name::Several,
+        Name::Sealed => Name::Sealed,
+        _ => Name::Plain,
+    }
 }
 
 /// Classifies a name, given also in lower case without separators, and with its letter set.
@@ -325,12 +432,128 @@ mod tests {
     }
 
     #[test]
+    fn variants_of_telling_names_are_read_like_them() {
+        struct Case {
+            names: &'static [&'static str],
+            /// Where credentials are kept, and elsewhere.
+            read_as: [Name; 2],
+        }
+        use Name::{Plain, Sealed, Secret, Several, Text};
+        let cases = [
+            Case {
+                names: &[
+                    "api_key_2",
+                    "apikey1",
+                    "apiKey10",
+                    "API-KEY-3",
+                    "x_api_key_value",
+                    "api_key_values",
+                    "apiKeyValue",
+                    "token_value",
+                    "token_2_value",
+                    "access_token_1",
+                    "authorization_value",
+                    "client_secret_2",
+                    "signed_url_2",
+                ],
+                read_as: [Secret, Secret],
+            },
+            Case {
+                names: &["key_value", "key2", "jwt_1", "auth_value", "pwd1"],
+                read_as: [Secret, Plain],
+            },
+            Case {
+                names: &[
+                    "headers_2",
+                    "headers_value",
+                    "cookie1",
+                    "cookies",
+                    "credentials2",
+                    "password_2",
+                ],
+                read_as: [Sealed, Sealed],
+            },
+            Case {
+                names: &["api_keys_2", "authorizations", "signedUrls", "invite_links"],
+                read_as: [Several, Several],
+            },
+            Case {
+                names: &["passphrases", "auth_keys", "signing_keys", "jwts"],
+                read_as: [Several, Plain],
+            },
+            Case {
+                names: &[
+                    "tokens",
+                    "tokens_2",
+                    "admin_tokens",
+                    "myTokens",
+                    "personal-tokens",
+                ],
+                read_as: [Text, Text],
+            },
+            Case {
+                names: &["keys"],
+                read_as: [Text, Plain],
+            },
+            Case {
+                names: &[
+                    "max_tokens",
+                    "maxTokens",
+                    "MAX_TOKENS",
+                    "total_tokens",
+                    "prompt_tokens_2",
+                    "next_page_token",
+                    "next_token_2",
+                    "secret_path",
+                    "metadata_2",
+                    "metadataKeys",
+                    "conditions_value",
+                    "group_by_2",
+                    "status",
+                    "value",
+                    "values",
+                    "monkeys",
+                    "v2",
+                    "2",
+                    "",
+                    "é2",
+                    "éé_value",
+                ],
+                read_as: [Plain, Plain],
+            },
+        ];
+        for Case { names, read_as } in cases {
+            for name in names {
+                assert_eq!([read(name, true), read(name, false)], read_as, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn number_as_a_text_is_no_token() {
+        for (value, is_secret) in [
+            (Value::from("abc"), true),
+            (Value::from("12ab"), true),
+            (Value::from(""), true),
+            (Value::from("4096"), false),
+            (Value::from(" -1.5"), false),
+            (Value::from(7), false),
+            (Value::from(vec!["abc"]), false),
+        ] {
+            assert_eq!(is_secret_text(&value), is_secret, "{value}");
+        }
+    }
+
+    #[test]
     fn numbers_of_tokens_are_told_from_tokens() {
         for name in [
             "request_token",
             "cache_read_input_token",
             "max_tokens",
             "price-per-token",
+            "requestToken",
+            "prompt_token_value",
+            "total_tokens_2",
         ] {
             assert!(counts_tokens(name), "{name}");
         }

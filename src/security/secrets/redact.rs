@@ -93,6 +93,7 @@ fn redact(value: &mut Value, place: Place) {
 fn redact_field(name: &str, value: &mut Value, place: Place) {
     match names::read(name, place.strict) {
         Name::Sealed | Name::Several => blank(value),
+        Name::Text if names::is_secret_text(value) => blank(value),
         // A price or a count of tokens is no secret; a PIN is one.
         Name::Secret if is_about_tokens(name, value) => redact(value, place),
         Name::Secret => match value {
@@ -113,7 +114,7 @@ fn redact_field(name: &str, value: &mut Value, place: Place) {
                 ..place
             },
         ),
-        Name::Plain => redact(value, place),
+        Name::Plain | Name::Text => redact(value, place),
     }
 }
 
@@ -144,9 +145,16 @@ fn redact_pair(map: &mut JsonMap) {
     let name = ["name", "key", "header"]
         .iter()
         .find_map(|name| map.get(*name)?.as_str());
-    let is_secret = name.is_some_and(names::is_secret_name);
-    if is_secret && let Some(value) = map.get_mut("value") {
-        blank(value);
+    let Some(read) = name.map(|name| names::read(name, true)) else {
+        return;
+    };
+    let Some(value) = map.get_mut("value") else {
+        return;
+    };
+    match read {
+        Name::Secret | Name::Several | Name::Sealed => blank(value),
+        Name::Text if names::is_secret_text(value) => blank(value),
+        Name::Text | Name::Plain | Name::Labels => {}
     }
 }
 

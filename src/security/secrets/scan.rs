@@ -104,7 +104,7 @@ const LOOKS: &[Look] = &[
 const NAMES: &[&str] = &["api-key", "api_key", "apikey", "authorization", "password"];
 
 /// A header or a field that holds a key, in a line of the log.
-const NAMED: &str = r#"(?i)((?:x-portkey-api-key|api[-_]?key|authorization|password)\\?["']?\s*[:=]\s*\\?["']?(?:bearer |basic )?)[A-Za-z0-9._~+/=-]{8,}"#;
+const NAMED: &str = r#"(?i)((?:x-portkey-api-key|api[-_]?key|authorization|password)(?:[-_]?(?:value|[0-9]{1,4}))?\\?["']?\s*[:=]\s*\\?["']?(?:bearer |basic )?)[A-Za-z0-9._~+/=-]{8,}"#;
 
 /// A regular expression that is compiled and run only for texts with one of its literals.
 ///

@@ -188,6 +188,32 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         r#"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"v","auth":{"a":"v"},"level":3}}}]}}"#,
         r##"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"#","auth":{"a":"#"},"level":3}}}]}}"##,
     ),
+    // A credential that is a JSON text, and names with a number or more at their end.
+    (
+        "get-virtual-key",
+        r#"{"key":"{\"type\":\"service_account\",\"project_id\":\"v\"}","masked_api_key":"[\"v\"]","model_config":"{\"zone\":\"z\",\"key\":\"v\"}"}"#,
+        r##"{"key":"#","masked_api_key":"#","model_config":"{\"zone\":\"z\",\"key\":\"#\"}"}"##,
+    ),
+    (
+        "get-virtual-key",
+        r#"{"key":{"zone":"v","n":[1,true]}}"#,
+        r##"{"key":{"zone":"#","n":["#",true]}}"##,
+    ),
+    (
+        "get-workspace",
+        r#"{"api_key_2":"v","apikey1":7,"x_api_key_value":"v","token_value":["v"],"tokens":"v","admin_tokens":"v","signed_urls":["v"],"variables":[{"name":"API_KEY_2","value":"v"},{"name":"tokens","value":"v"}]}"#,
+        r##"{"api_key_2":"#","apikey1":"#","x_api_key_value":"#","token_value":["#"],"tokens":"#","admin_tokens":"#","signed_urls":["#"],"variables":[{"name":"API_KEY_2","value":"#"},{"name":"tokens","value":"#"}]}"##,
+    ),
+    (
+        "get-workspace",
+        r#"{"tokens":123,"max_tokens":"auto","total_tokens":"4096","prompt_tokens":1,"token_count":2,"usage":{"tokens":"17","completion_tokens_2":3},"variables":[{"name":"tokens","value":9}]}"#,
+        r#"{"tokens":123,"max_tokens":"auto","total_tokens":"4096","prompt_tokens":1,"token_count":2,"usage":{"tokens":"17","completion_tokens_2":3},"variables":[{"name":"tokens","value":9}]}"#,
+    ),
+    (
+        "get-config",
+        r#"{"config":{"key2":"v","key_value":"v","keys":"v","keys_2":["name"],"passphrases":["v"],"stop":"v2"}}"#,
+        r##"{"config":{"key2":"#","key_value":"#","keys":"#","keys_2":["name"],"passphrases":["#"],"stop":"v2"}}"##,
+    ),
     // What another call reveals is masked here, and in an update that reveals nothing.
     (
         "get-deployment",
@@ -325,6 +351,9 @@ fn keys_are_found_in_texts() {
             r#"{"api_key":"abcdefghij","n":1}"#,
             r##"{"api_key":"#","n":1}"##,
         ),
+        ("api_key_2=abcdefghij", "api_key_2=#"),
+        (r#"{"apiKey1":"abcdefghij"}"#, r##"{"apiKey1":"#"}"##),
+        ("x_api_key_value: abcdefghij", "x_api_key_value: #"),
         (
             r#""{\"password\": \"abcdefghij\"}""#,
             r##""{\"password\": \"#\"}""##,
@@ -456,6 +485,53 @@ fn at_path(path: &str, value: Value) -> Value {
         (_, Some(name)) => json!({ name: [{ "id": "i" }, below] }),
         (name, None) => json!({ name: below }),
     }
+}
+
+/// Declared places of documents: what their names give away is masked, and the rest is shown.
+const DOCUMENTS: [&str; 11] = [
+    "auth_config",
+    "common_overrides",
+    "config",
+    "configurations",
+    "expanded_servers",
+    "mcp_config",
+    "model_config",
+    "parameters",
+    "query_params",
+    "request_body",
+    "servers_config",
+];
+
+/// Any other declared place is one of a credential, which is masked as a whole.
+#[test]
+fn credential_at_a_declared_place_is_masked_as_a_whole() {
+    let word = "planted word of nobody";
+    let mut places = 0;
+    for entry in Catalog::full().iter() {
+        let operation = entry.operation;
+        for path in operation.secret_fields().iter().chain(operation.revealed()) {
+            let last = path.rsplit('.').next().unwrap().trim_end_matches("[]");
+            if DOCUMENTS.contains(&last) {
+                continue;
+            }
+            places += 1;
+            for value in [
+                json!(json!({ "type": "service_account", "project_id": word }).to_string()),
+                json!(json!([[word], { "zone": word }]).to_string()),
+                json!({ "zone": word, "more": [{ "note": word }] }),
+                json!([word, { "zone": word }]),
+            ] {
+                let mut answer = at_path(path, value);
+                mask(operation, &mut answer);
+                assert!(
+                    !answer.to_string().contains(word),
+                    "{}, {path}: {answer}",
+                    operation.name()
+                );
+            }
+        }
+    }
+    assert!(places > 10, "{places}");
 }
 
 #[test]

@@ -130,6 +130,22 @@ fn only_secrets_are_blanked_in_arguments() {
         },
         Case {
             tool: "create-label",
+            args: json!({ "name": "n", "api_key_2": "v", "token_value": 7, "tokens": "v", "more": {
+                "tokens": 123, "max_tokens": "auto", "keyValue": "v", "total_tokens_2": 5 } }),
+            shown: json!({ "name": "n", "api_key_2": "***", "token_value": "***", "tokens": "***", "more": {
+                "tokens": 123, "max_tokens": "***", "keyValue": "***", "total_tokens_2": 5 } }),
+        },
+        Case {
+            tool: "update-config",
+            args: json!({ "slug": "s", "config": {
+                "api_key_2": "v", "tokens": "v", "more": { "tokens": 123, "max_tokens": "auto" },
+                "params": [{ "name": "X-Api-Key-2", "value": "v" }, { "name": "tokens", "value": 9 }] } }),
+            shown: json!({ "slug": "s", "config": {
+                "api_key_2": "***", "tokens": "***", "more": { "tokens": 123, "max_tokens": "auto" },
+                "params": [{ "name": "X-Api-Key-2", "value": "***" }, { "name": "tokens", "value": 9 }] } }),
+        },
+        Case {
+            tool: "create-label",
             args: json!({ "name": "n", "sk-abcdefghijklmnopqrstuvwx": 1 }),
             shown: json!({ "name": "n", MASK: 1 }),
         },
