@@ -15,7 +15,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -25,6 +31,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+use super::{SEVERAL_HOSTS, has_several_hosts};
 
 /// Maximum size of a request's head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -169,10 +177,17 @@ async fn answer(stream: TcpStream, router: Router, connection: Connection, limit
     // acknowledgement.
     _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let has_several_hosts = has_several_hosts(request.headers());
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(connection.clone());
         let answer = router.clone().oneshot(request);
-        async move { answer.await as Result<Response, _> }
+        async move {
+            if has_several_hosts {
+                let told = format!("{SEVERAL_HOSTS}\n");
+                return Ok((StatusCode::BAD_REQUEST, told).into_response());
+            }
+            answer.await as Result<Response, _>
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())

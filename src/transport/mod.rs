@@ -18,6 +18,20 @@ use std::{
 /// The byte order mark in UTF-8, which some clients write before the first message.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Message of the error response to a request with several `Host` headers.
+const SEVERAL_HOSTS: &str = "the request has more than one `Host` header; send one";
+
+/// Returns `true` if a request has several `Host` headers.
+///
+/// A proxy before this server may have used another of them (RFC 9112 §3.2).
+fn has_several_hosts(headers: &::http::HeaderMap) -> bool {
+    headers
+        .get_all(::http::header::HOST)
+        .iter()
+        .nth(1)
+        .is_some()
+}
+
 /// Binds a TCP listener. `option` is the command-line option that sets the address, for error
 /// messages.
 ///

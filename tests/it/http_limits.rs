@@ -115,21 +115,59 @@ async fn a_body_of_unknown_size_is_bounded_all_the_same() {
     assert_eq!(status, StatusCode::OK);
 }
 
+/// On every path of every listener.
 #[test]
 fn request_with_two_hosts_is_refused() {
-    let server = served(&[]);
-    let mut stream = connect(&server);
-    let head = "host: localhost\r\nhost: localhost\r\nconnection: close";
-    write!(
-        stream,
-        "POST /mcp HTTP/1.1\r\n{head}\r\ncontent-length: 0\r\n\r\n"
-    )
-    .unwrap();
-    let text = rest(stream);
-    assert!(
-        text.starts_with("HTTP/1.1 400 ") && text.contains("more than one `Host`"),
-        "{text}"
-    );
+    let folder = tempfile::tempdir().unwrap();
+    let admin = folder.path().join("admin.json");
+    let mut server = served(&[
+        "--path-prefix",
+        "/prefix",
+        "--metrics-listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--admin-file",
+        admin.to_str().unwrap(),
+    ]);
+    let address = |url: &str| url.split('/').nth(2).unwrap().to_owned();
+    let main = address(&server.url);
+    let line = server.read_until("/metrics");
+    let metrics = address(&line[line.find("http://").unwrap()..]);
+    let admin: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&admin).unwrap()).unwrap();
+    let admin = address(admin["url"].as_str().unwrap());
+    for (address, path) in [
+        (&main, "/prefix/mcp"),
+        (&main, "/prefix/mcp/readonly"),
+        (&main, "/prefix/healthz"),
+        (&main, "/healthz"),
+        (&main, "/readyz"),
+        (&main, "/prefix/sse"),
+        (&main, "/.well-known/oauth-protected-resource"),
+        (&main, "/prefix/.well-known/oauth-protected-resource"),
+        (&main, "/prefix"),
+        (&main, "/"),
+        (&metrics, "/metrics"),
+        (&metrics, "/"),
+        (&admin, "/"),
+        (&admin, "/approvals"),
+    ] {
+        for (hosts, is_refused) in [
+            ("host: localhost\r\nhost: localhost", true),
+            ("host: localhost", false),
+        ] {
+            let mut stream = TcpStream::connect(address).unwrap();
+            write!(
+                stream,
+                "GET {path} HTTP/1.1\r\n{hosts}\r\nconnection: close\r\n\r\n"
+            )
+            .unwrap();
+            let text = rest(stream);
+            let told = text.starts_with("HTTP/1.1 400 ") && text.contains("more than one `Host`");
+            assert_eq!(told, is_refused, "{path}: {text}");
+        }
+    }
 }
 
 #[test]

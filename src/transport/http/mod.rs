@@ -33,6 +33,7 @@ use anyhow::bail;
 use axum::{
     Router,
     extract::Request,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -71,6 +72,7 @@ use crate::{
     mcp::server::{Foresight, Server},
     observability::{metrics::Metrics, request::REQUEST_ID},
     security::signed_state::Keyring,
+    transport::{SEVERAL_HOSTS, has_several_hosts},
 };
 
 pub(crate) use body::{MAX_BODIES, MAX_BODIES_OF_CALLER};
@@ -350,29 +352,42 @@ pub fn router<H: Foresight + Clone>(
     });
     let prefix = &*settings.path_prefix;
     let endpoint = format!("{prefix}{PATH}");
-    let served = served
-        .merge(former::routes(&endpoint))
-        .merge(documents(front.clone()));
+    // What does not pass the front has its hosts counted here.
+    let one_host = || middleware::from_fn(demand_one_host);
+    let documents = documents(front).layer(one_host());
+    let former = former::routes(&endpoint).layer(one_host());
+    let served = served.merge(former).merge(documents.clone());
     let probes = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready));
+    let probes = probes.layer(one_host());
     let routes = match prefix {
         "" => served,
         // A client derives the URL of a document from the whole path of the endpoint, starting at
         // the root.
         _ => Router::new()
             .nest(prefix, served.merge(probes.clone()))
-            .merge(documents(front)),
+            .merge(documents),
     };
+    let elsewhere = async move || {
+        (
+            StatusCode::NOT_FOUND,
+            format!("MCP is served at {endpoint}\n"),
+        )
+    };
+    let elsewhere = Router::new().fallback(elsewhere).layer(one_host());
     routes
         .layer(CatchPanicLayer::custom(panicked))
         .merge(probes)
-        .fallback(async move || {
-            (
-                StatusCode::NOT_FOUND,
-                format!("MCP is served at {endpoint}\n"),
-            )
-        })
+        .merge(elsewhere)
+}
+
+/// Refuses a request with several `Host` headers.
+async fn demand_one_host(request: Request, next: Next) -> Response {
+    match has_several_hosts(request.headers()) {
+        true => Refusal::new(StatusCode::BAD_REQUEST, SEVERAL_HOSTS).into_response(),
+        false => next.run(request).await,
+    }
 }
 
 /// Routes for the metadata that OAuth clients look for. Any page may read it before it knows more

@@ -10,6 +10,7 @@ use axum::extract::Request;
 use http::{HeaderValue, StatusCode, header};
 
 use super::refusal::Refusal;
+use crate::transport::{SEVERAL_HOSTS, has_several_hosts};
 
 /// Maximum length of a name that is repeated in an error, in characters.
 const MAX_SHOWN: usize = 200;
@@ -66,14 +67,10 @@ impl Sites {
     /// Returns an error response if the host is missing, invalid or not allowed, or if the origin
     /// is not allowed.
     pub(super) fn check(&self, request: &mut Request) -> Result<(), Refusal> {
-        let mut hosts = request.headers().get_all(header::HOST).iter();
-        let (first, second) = (hosts.next(), hosts.next());
-        if second.is_some() {
-            // A proxy before this server may have used the other one (RFC 9112 §3.2).
-            let told = "the request has more than one `Host` header; send one";
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, told));
+        if has_several_hosts(request.headers()) {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, SEVERAL_HOSTS));
         }
-        let given = match first {
+        let given = match request.headers().get(header::HOST) {
             Some(value) => value.to_str().ok(),
             // HTTP/2 sends the host as the authority.
             None => request

@@ -315,7 +315,7 @@ async fn the_desk_turns_strangers_away() {
             get(&list)
                 .header("host", "evil.example")
                 .header("host", own),
-            StatusCode::FORBIDDEN,
+            StatusCode::BAD_REQUEST,
         ),
         (
             "no digest",
