@@ -9,7 +9,7 @@ use portkey_store::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST
 use crate::{
     auth::{
         oauth,
-        principal::{MAX_CHECKS, MAX_PROOFS, PROOF_TTL},
+        principal::{KNOWN_TTL, MAX_CHECKS, MAX_PROOFS, PROOF_TTL},
     },
     mcp::{
         completion,
@@ -160,16 +160,17 @@ fn of_transport() -> Vec<Kept> {
             at_bound: "no resource is watched",
         },
         Kept {
-            what: "What is known of keys: accepted, and refused",
+            what: "What is known of keys: accepted, refused, and accepted within a day",
             of_caller: format!(
                 "one entry; {} checks a minute of one network",
                 MAX_KEY_CHECKS.burst
             ),
-            in_all: format!(
-                "{} of either; {MAX_CHECKS} checks at once",
-                count(MAX_PROOFS)
+            in_all: format!("{} of each; {MAX_CHECKS} checks at once", count(MAX_PROOFS)),
+            time: format!(
+                "{}; accepted within a day {}",
+                seconds(PROOF_TTL),
+                seconds(KNOWN_TTL)
             ),
-            time: seconds(PROOF_TTL),
             at_bound: "the oldest is forgotten; 429 where too many are to be checked",
         },
     ]

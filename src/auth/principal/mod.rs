@@ -15,7 +15,9 @@ use portkey_policy::Policy;
 pub use credentials::{Credentials, Key, KeyError, KeySource, NoKey, Shape};
 pub use grant::Grant;
 pub use modes::{AccessModes, By, NoChoice, Setting, Tools};
-pub use proof::{KeyStatus, MAX_CHECKS, MAX_PROOFS, PROOF_TTL, Proofs, Prover, Proving, Unproven};
+pub use proof::{
+    KNOWN_TTL, KeyStatus, MAX_CHECKS, MAX_PROOFS, PROOF_TTL, Proofs, Prover, Proving, Unproven,
+};
 pub use scope::{Access, Scope, Scopes};
 pub use toolsets::{Toolsets, UnknownToolset};
 

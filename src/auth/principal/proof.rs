@@ -18,6 +18,8 @@ use super::Principal;
 
 /// Validity of the upstream's answer about a key.
 pub const PROOF_TTL: Duration = Duration::from_secs(60);
+/// Time for which an accepted key is distinguished from keys that may be invented.
+pub const KNOWN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Delay before an inconclusive check is repeated.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Time limit of one check.
@@ -88,6 +90,8 @@ pub struct Proofs {
 #[derive(Debug)]
 struct Known {
     accepted: Fading,
+    /// Those that were accepted within a day. They need a check again, and do not wait for it behind others.
+    known: Fading,
     refused: Fading,
     unknown: Fading,
     /// Keys being checked, each by one request at a time.
@@ -104,6 +108,7 @@ impl Default for Proofs {
         Self {
             known: Mutex::new(Known {
                 accepted: fading(PROOF_TTL),
+                known: fading(KNOWN_TTL),
                 refused: fading(PROOF_TTL),
                 unknown: fading(RETRY_DELAY),
                 checking: HashMap::new(),
@@ -129,6 +134,9 @@ impl Proofs {
     /// whether another check may be made, and `ask` makes it. Concurrent requests with the same key
     /// wait for that check.
     ///
+    /// A key that was accepted within a day is checked without `admit`: at most once a minute, or
+    /// once in two seconds while the upstream gives no answer.
+    ///
     /// # Errors
     /// Returns an error if the key is rejected, or its status is unknown.
     pub async fn check(
@@ -146,7 +154,9 @@ impl Proofs {
         if let Some(known) = self.look_up(name) {
             return known;
         }
-        admit.await?;
+        if !self.known().known.has(name, Instant::now()) {
+            admit.await?;
+        }
         let asked = timeout(CHECK_TIMEOUT, async {
             let _permit = self.checks.acquire().await;
             ask.await
@@ -186,6 +196,9 @@ impl Known {
         // Every successful call gets here, so a recent entry is kept as it is.
         if !self.accepted.has(name, now + PROOF_TTL / 4 * 3) {
             self.accepted.insert(name, now);
+        }
+        if !self.known.has(name, now + KNOWN_TTL / 4 * 3) {
+            self.known.insert(name, now);
         }
     }
 }
@@ -326,6 +339,34 @@ mod tests {
             .await;
         assert_eq!(checked, Err(Unproven::TooMany));
         assert!(proofs.known().checking.is_empty());
+    }
+
+    /// However many made-up keys came from its network.
+    #[tokio::test]
+    async fn key_that_was_accepted_before_is_checked_without_being_admitted() {
+        let proofs = Proofs::default();
+        let name: Arc<str> = "a".into();
+        assert_eq!(checked(&proofs, "a", KeyStatus::Accepted).await, Ok(()));
+        let fade = || proofs.known().accepted.entries.clear();
+        fade();
+        assert!(!proofs.is_accepted("a"));
+        let full = || ready(Err(Unproven::TooMany));
+        let again = proofs
+            .check(&name, full(), ready(KeyStatus::Accepted))
+            .await;
+        assert_eq!(again, Ok(()));
+        fade();
+        let revoked = proofs.check(&name, full(), ready(KeyStatus::Refused)).await;
+        assert_eq!(revoked, Err(Unproven::Refused));
+        let ask = async { panic!("it is known to be refused") };
+        assert_eq!(
+            proofs.check(&name, full(), ask).await,
+            Err(Unproven::Refused)
+        );
+        let other = proofs
+            .check(&"b".into(), full(), ready(KeyStatus::Accepted))
+            .await;
+        assert_eq!(other, Err(Unproven::TooMany));
     }
 
     #[tokio::test]
