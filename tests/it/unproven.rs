@@ -5,6 +5,7 @@ use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 use portkey_mcp::{auth::Auth, http_client::client_builder, mcp::server::Server};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::{
     hub::{routes_by, serve_routes, until_listeners},
@@ -378,4 +379,43 @@ async fn checks_for_one_network_are_bounded() {
         listen(&server, REAL).send().await.unwrap().status(),
         StatusCode::OK
     );
+}
+
+/// Each holds its body until the upstream has answered. With a bound for each key, made-up ones would hold any
+/// number.
+#[tokio::test]
+async fn large_requests_of_unproven_keys_are_bounded_by_their_network() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    let upstream = Upstream::start_by(move |request, _| match request.method.as_str() {
+        "POST" => Act::Later(held.clone(), "{}"),
+        _ => by_key(request),
+    });
+    let upstream = upstream.await;
+    let server = served(&upstream, &[]);
+    let note = "x".repeat(3_900 << 10);
+    let create = |key: &str| {
+        let args = json!({ "name": "n", "config": { "note": note } });
+        call(&server, "create-config", args).header("x-portkey-api-key", key)
+    };
+    let mut under_way = Vec::new();
+    // 32 MiB hold eight of them.
+    for count in 1..=8 {
+        under_way.push(tokio::spawn(create(&format!("pk-made-up-{count}")).send()));
+        upstream.asked(count).await;
+    }
+    let (status, text) = refusal(create("pk-made-up-9").send().await.unwrap()).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{text}");
+    assert!(text.contains("too many large requests at once"), "{text}");
+    let list = call(&server, "list-all-integrations", json!({}));
+    assert!(
+        said_by(list, REAL).await.0,
+        "a small request is no large one, and proves its key"
+    );
+    under_way.push(tokio::spawn(create(REAL).send()));
+    upstream.asked(10).await;
+    gate.add_permits(100);
+    for request in under_way {
+        assert_eq!(request.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
 }
