@@ -149,8 +149,14 @@ impl Desk {
         let file = options.guard.admin_file().ok_or_else(|| {
             anyhow!("give --admin-file, the file that the server with --admin-listen wrote")
         })?;
-        let told = || format!("cannot use {}; does the server run?", shown(file));
-        let text = read_guarded(file, Guarded::Private).with_context(told)?;
+        let told = |error: io::Error| match error.kind() {
+            // The server removes it when it ends.
+            io::ErrorKind::NotFound => {
+                anyhow!("there is no file {}; does the server run?", shown(file))
+            }
+            _ => anyhow!(error).context(format!("cannot use {}", shown(file))),
+        };
+        let text = read_guarded(file, Guarded::Private).map_err(told)?;
         // Not the error itself, for it may repeat the token.
         let foreign = || anyhow!("{} was not written by a server of ours", shown(file));
         let Access { url, token } =

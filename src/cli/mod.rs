@@ -25,6 +25,7 @@ use std::{
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use portkey_api::catalog::Entry;
+use portkey_bounded_file::with_causes;
 use portkey_sandbox::Sandbox;
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
@@ -162,7 +163,8 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
             // A value may have line breaks, and must not begin a line that passes for another message.
-            let text = format!("portkey-mcp: {error:#}").replace('\n', "\n  ");
+            let text =
+                format!("portkey-mcp: {}", with_causes(error.as_ref())).replace('\n', "\n  ");
             _ = writeln!(terminal::errors(), "{}", mask_line(&text));
             ExitCode::FAILURE
         }

@@ -92,6 +92,94 @@ fn only_regular_files_are_read_whatever_option_names_them() {
     }
 }
 
+/// Whichever option names it, by whatever errors the cause has come.
+#[test]
+fn cause_of_a_file_error_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("none").join("file");
+    let place = place.to_str().unwrap();
+    let commands: &[&[&str]] = &[
+        &["call", "list-labels", "--sandbox", "--policy", place],
+        &["tools", "--descriptions", place],
+        &["call", "list-labels", "--sandbox", "--ca-file", place],
+        &["call", "list-labels", "--api-key-file", place],
+        &["call", "list-labels", "--enkrypt-api-key-file", place],
+        &["call", "list-labels", "--sandbox", "--audit-log", place],
+        &[
+            "call",
+            "list-labels",
+            "--sandbox",
+            "--audit-log",
+            "-",
+            "--audit-key-file",
+            place,
+        ],
+        &["stdio", "--sandbox", "--prompts", place],
+        &[
+            "call",
+            "list-labels",
+            "--sandbox",
+            "--secrets",
+            "file",
+            "--secrets-dir",
+            "/proc/none/a",
+        ],
+        &["call", "list-labels", "--sandbox", "--secret-dir", place],
+        &["http", "--sandbox", "--auth", "token", "--auth-file", place],
+        &["http", "--sandbox", "--auth", "oauth", "--auth-file", place],
+        &["http", "--sandbox", "--tls-cert", place, "--tls-key", place],
+        &["http", "--sandbox", "--state-key-file", place],
+        &[
+            "http",
+            "--sandbox",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--admin-file",
+            place,
+        ],
+        &[
+            "token",
+            "new",
+            "--name",
+            "a",
+            "--scope",
+            "portkey:read",
+            "--file",
+            place,
+        ],
+        &["policy", "check", place],
+        &["audit", "verify", place],
+    ];
+    for args in commands {
+        let (ok, out, err) = said(args);
+        let last = err.lines().last().unwrap_or_default();
+        assert!(
+            !ok && last.starts_with("portkey-mcp: "),
+            "{args:?}: {out}{err}"
+        );
+        assert!(last.matches("os error").count() == 1, "{args:?}: {err}");
+    }
+}
+
+/// Whoever may not read the file is not asked whether the server runs.
+#[test]
+fn file_of_the_approval_address_that_others_may_read_is_told_as_that() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("admin.json");
+    let path = file.to_str().unwrap();
+    let list = || said(&["approvals", "list", "--admin-file", path]);
+    let (ok, _, err) = list();
+    assert!(!ok && err.contains("does the server run?"), "{err}");
+    fs::write(&file, "{}").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let (ok, _, err) = list();
+    assert!(!ok && err.contains("other users may read it"), "{err}");
+    assert!(!err.contains("does the server run?"), "{err}");
+}
+
 #[test]
 fn file_that_is_larger_than_any_is_not_read() {
     let folder = tempfile::tempdir().unwrap();

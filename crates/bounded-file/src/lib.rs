@@ -6,6 +6,7 @@
 
 use std::{
     borrow::Cow,
+    error::Error,
     fmt,
     fs::{File, FileType, Metadata, OpenOptions},
     io::{self, Read},
@@ -158,6 +159,20 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// An error and what caused it, in one line. A cause that an error before it tells already is not repeated.
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let told = cause.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
 fn check_regular(found: &Metadata) -> io::Result<()> {
     let kind = found.file_type();
     if kind.is_file() {
@@ -217,6 +232,46 @@ mod tests {
     use std::{fs, path::PathBuf};
 
     use super::*;
+
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl fmt::Display for Layer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Layer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let layers = |texts: &[&'static str]| {
+            texts
+                .iter()
+                .rev()
+                .fold(None, |below, text| Some(Box::new(Layer(text, below))))
+                .unwrap()
+        };
+        for (texts, told) in [
+            (&["a"][..], "a"),
+            (&["cannot read", "no file"], "cannot read: no file"),
+            (
+                &["cannot use", "cannot read: no file", "no file"],
+                "cannot use: cannot read: no file",
+            ),
+            (
+                &["no file. Make one", "no file", "why"],
+                "no file. Make one: why",
+            ),
+        ] {
+            assert_eq!(with_causes(&*layers(texts)), told);
+        }
+    }
 
     #[test]
     fn file_beyond_its_bound_is_an_error() {

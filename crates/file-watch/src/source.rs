@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
-use portkey_bounded_file::{Identity, MAX_CONFIG_BYTES, read, shown};
+use portkey_bounded_file::{Identity, MAX_CONFIG_BYTES, read, shown, with_causes};
 use sha2::{Digest, Sha256};
 use tracing::{error, info};
 
@@ -212,7 +212,7 @@ impl<T: Send + Sync + 'static> Target<T> {
     }
 
     fn refuse(&self, error: &anyhow::Error) {
-        let error = format!("{error:#}");
+        let error = with_causes(error.as_ref());
         let mut outcome = locked(&self.outcome);
         // Retries repeat the same error, which is logged only once.
         if outcome.refused.as_ref() != Some(&error) {

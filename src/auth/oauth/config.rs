@@ -6,6 +6,7 @@ use std::{
 };
 
 use jsonwebtoken::Algorithm;
+use portkey_bounded_file::with_causes;
 use portkey_policy::Policy;
 use serde::Deserialize;
 use toml::Spanned;
@@ -313,7 +314,7 @@ impl Entry {
         let scopes = match &self.scopes {
             None => Scopes::all(),
             Some(words) => scopes(words.get_ref(), domains)
-                .map_err(|error| Problem::at(words, format!("{error:#}")))?,
+                .map_err(|error| Problem::at(words, with_causes(error.as_ref())))?,
         };
         let credentials = match instead {
             Some(credentials) => credentials.clone(),
@@ -331,7 +332,8 @@ impl Entry {
             Some(named) => {
                 let file = folder.join(named.get_ref());
                 let policy = Policy::load(&file);
-                let policy = policy.map_err(|error| Problem::at(named, format!("{error:#}")))?;
+                let policy =
+                    policy.map_err(|error| Problem::at(named, with_causes(error.as_ref())))?;
                 files.push(file);
                 Some(Arc::new(policy))
             }
