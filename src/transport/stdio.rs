@@ -6,7 +6,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use rmcp::{
     RoleServer, ServiceExt,
     model::{
@@ -107,7 +107,7 @@ where
         // A client that closes the input before it sends anything only probes whether the server
         // starts.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(not_opened(error)),
     };
     let stop = running.cancellation_token();
     let ended = running.waiting();
@@ -141,6 +141,26 @@ where
         bail!(NOBODY_READS);
     }
     Ok(())
+}
+
+/// Returns the message of a failed initialization, without rmcp's type names.
+fn not_opened(error: ServerInitializeError) -> anyhow::Error {
+    match error {
+        ServerInitializeError::TransportError { error, .. } => {
+            match error.error.downcast_ref().map(io::Error::kind) {
+                Some(io::ErrorKind::BrokenPipe) => anyhow!(NOBODY_READS),
+                _ => anyhow!("standard output cannot be written: {}", error.error),
+            }
+        }
+        ServerInitializeError::ExpectedInitializeRequest(_) => anyhow!(
+            "the first message of the client is no request. A client opens with `initialize`, or with any \
+             request of the revision 2026-07-28"
+        ),
+        ServerInitializeError::UnexpectedInitializeResponse(_) => {
+            anyhow!("the request `initialize` has no answer; please report it")
+        }
+        error => error.into(),
+    }
 }
 
 /// Error message of a process whose standard output was closed.

@@ -131,6 +131,76 @@ fn closed_output_ends_an_idle_process() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
+/// Whatever ends a server before its client has opened, is told without the names of types.
+#[tokio::test]
+async fn why_a_server_ends_before_its_client_has_opened_is_told_in_words() {
+    struct Case {
+        is_read: bool,
+        first: &'static str,
+        told: &'static str,
+    }
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    for Case {
+        is_read,
+        first,
+        told,
+    } in [
+        Case {
+            is_read: false,
+            first: INITIALIZE,
+            told: "standard output was closed",
+        },
+        Case {
+            is_read: true,
+            first: r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+            told: "the first message of the client is no request",
+        },
+    ] {
+        let server = Server::new(dispatcher(&upstream).into(), None).for_local(operator());
+        let ((mut input, theirs), (ours, output)) =
+            (tokio::io::duplex(PIPE), tokio::io::duplex(PIPE));
+        let _output = is_read.then_some(output);
+        input
+            .write_all(format!("{first}\n").as_bytes())
+            .await
+            .unwrap();
+        let served = serve_on(server, theirs, ours, std::future::pending()).await;
+        let text = format!("{:#}", served.unwrap_err());
+        assert!(text.contains(told) && !text.contains("::"), "{text}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn full_output_is_told_in_words() {
+    let mut child = command(&["--sandbox"])
+        .stdin(Stdio::piped())
+        .stdout(
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{INITIALIZE}").unwrap();
+    let (status, _) = ended(&mut child);
+    let mut log = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
+    assert_eq!(status.code(), Some(1), "{log}");
+    let last = log.lines().last().unwrap();
+    assert!(
+        last.starts_with("portkey-mcp: standard output") && !last.contains("::"),
+        "{log}"
+    );
+}
+
 #[test]
 fn closing_both_ends_is_no_error() {
     let mut child = unread(&["--sandbox"]);
