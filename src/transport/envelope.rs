@@ -10,8 +10,8 @@ use serde::{
 };
 use serde_json::Value;
 
-/// Maximum size of messages that pass unchecked, in bytes. They cannot hold too much, and may be
-/// repeated whole.
+/// Maximum size of messages of which only the depth is checked, in bytes. They cannot hold too much,
+/// and may be repeated whole.
 const SMALL_BYTES: usize = 4 << 10;
 /// Maximum number of names and items in a message: those in arguments, and the fields around them.
 const MAX_MESSAGE_VALUES: usize = MAX_VALUES + 1_000;
@@ -54,7 +54,8 @@ pub(super) struct Excess {
 /// # Errors
 /// Returns the first limit that the message exceeds.
 pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
-    if message.len() <= SMALL_BYTES {
+    let is_small = message.len() <= SMALL_BYTES;
+    if is_small && !may_be_deep(message) {
         return Ok(());
     }
     let (values, depth) = measure(message, MAX_MESSAGE_VALUES);
@@ -75,8 +76,8 @@ pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
             "the message holds more than {MAX_MESSAGE_VALUES} names and items; send less at once"
         )
     } else if depth > MAX_MESSAGE_DEPTH {
-        format!("the message has more than {MAX_MESSAGE_DEPTH} levels")
-    } else if let Some(name) = found.long {
+        format!("the message is nested too deeply: it has more than {MAX_MESSAGE_DEPTH} levels")
+    } else if let Some(name) = found.long.filter(|_| !is_small) {
         format!("`{name}` in the message is longer than {MAX_NAME_BYTES} bytes")
     } else {
         return Ok(());
@@ -86,6 +87,15 @@ pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
         what,
         id: found.id,
     })
+}
+
+/// Whether a message opens so many lists and objects that it could exceed the bound on levels.
+fn may_be_deep(message: &[u8]) -> bool {
+    message
+        .iter()
+        .filter(|byte| matches!(byte, b'[' | b'{'))
+        .count()
+        > MAX_MESSAGE_DEPTH
 }
 
 #[derive(Default)]
@@ -242,6 +252,32 @@ mod tests {
                 id: Some(json!(8)),
             },
             Case {
+                what: "many levels in a small message",
+                message: format!(
+                    r#"{{"id":8,"params":{{"name":"{long}","a":{}{}}}}}"#,
+                    "[".repeat(126),
+                    "]".repeat(126)
+                ),
+                says: Some("nested too deeply: it has more than 127 levels"),
+                id: Some(json!(8)),
+            },
+            Case {
+                what: "as many levels as a message may have",
+                message: format!(
+                    r#"{{"id":8,"params":{{"name":"{long}","a":{}{},"b":[]}}}}"#,
+                    "[".repeat(125),
+                    "]".repeat(125)
+                ),
+                says: None,
+                id: None,
+            },
+            Case {
+                what: "many lists beside each other in a small message",
+                message: format!(r#"{{"id":8,"params":[{}[]]}}"#, "[],".repeat(1_000)),
+                says: None,
+                id: None,
+            },
+            Case {
                 what: "a long id",
                 message: with("/id", &json!(filler)),
                 says: Some("`id`"),
@@ -301,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn small_messages_are_not_looked_at() {
+    fn long_name_in_a_small_message_passes() {
         let message = format!(r#"{{"id":"{}"}}"#, "x".repeat(SMALL_BYTES - 9));
         assert_eq!(
             (message.len(), check(message.as_bytes())),
