@@ -195,6 +195,37 @@ fn wrong_arguments() -> Vec<Wrong> {
     ]
 }
 
+/// However many are told of those that are counted.
+#[test]
+fn number_of_unknown_arguments_is_told_alike_in_every_line() {
+    let catalog = Catalog::full();
+    let published = catalog.find("list-labels").unwrap().published();
+    for count in [101, 300, 9_000] {
+        let args = many(count, |i| format!("zz{i}"));
+        let options = ValidationOptions::default();
+        let error = published
+            .validate(args, &options)
+            .err()
+            .unwrap()
+            .to_string();
+        let lines: Vec<_> = error.lines().collect();
+        assert_eq!(lines[0], format!("{count} arguments are wrong:"), "{error}");
+        assert_eq!(
+            lines[1],
+            format!("- {count} arguments are not known; at most 100 may be")
+        );
+        let told = lines
+            .iter()
+            .filter(|line| line.starts_with("- `zz"))
+            .count();
+        assert_eq!(
+            *lines.last().unwrap(),
+            format!("- and {} more", count - told),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
     let catalog = Catalog::full();

@@ -81,9 +81,19 @@ pub struct Problems {
     first: Vec<Problem>,
     bytes: usize,
     more: usize,
+    /// How many of the first say how many others there are, and count as none themselves.
+    summaries: usize,
 }
 
 impl Problems {
+    /// Says how many problems of a kind there are; each is counted beside that.
+    fn summarize(&mut self, what: String) {
+        if self.has_room() {
+            self.summaries += 1;
+            self.add("", what);
+        }
+    }
+
     fn add(&mut self, at: impl fmt::Display, what: impl fmt::Display) {
         if !self.has_room() {
             self.more += 1;
@@ -282,7 +292,8 @@ impl Findings {
             self.problems.more += self.passed_over;
         } else if count > MAX_UNKNOWN {
             let what = format!("{count} arguments are not known; at most {MAX_UNKNOWN} may be");
-            self.problems.add("", what);
+            self.problems.summarize(what);
+            self.problems.more += count - self.hints.len();
         } else if self.passed_over > 0 {
             self.problems
                 .add("", "too many names are not those of arguments");
@@ -426,7 +437,8 @@ impl fmt::Display for InputError {
         match self.0.first.as_slice() {
             [only] => only.fmt(f),
             several => {
-                write!(f, "{} arguments are wrong:", several.len() + self.0.more)?;
+                let count = several.len() - self.0.summaries + self.0.more;
+                write!(f, "{count} arguments are wrong:")?;
                 several
                     .iter()
                     .try_for_each(|problem| write!(f, "\n- {problem}"))?;
