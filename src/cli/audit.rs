@@ -10,7 +10,8 @@ use crate::{observability::audit::Verifier, security::sanitize::one_line};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check that no line of an audit log is missing, changed, moved or put in; exit with 1 if one is.
+    /// Check that no line of an audit log is missing, changed, moved or put in; exit with 1 if one is, or if
+    /// there is none.
     #[command(after_help = "\
 Examples:
   portkey-mcp audit verify audit.jsonl
@@ -60,13 +61,20 @@ impl Command {
                 report.lost
             )?;
         }
+        for file in &report.empty {
+            writeln!(out, "{}: 0 entries: the file is empty", one_line(file))?;
+        }
         match &report.last {
             Some((seq, hash)) => {
-                let first = report.first.unwrap_or_default();
-                writeln!(
-                    out,
-                    "lines {first} to {seq} of the chain, the last with the hash {hash}"
-                )?;
+                let (first, intact) = (report.first.unwrap_or_default(), report.intact);
+                match intact == seq.saturating_sub(first).saturating_add(1) {
+                    true => write!(out, "lines {first} to {seq} of the chain")?,
+                    false => write!(
+                        out,
+                        "{intact} of the lines {first} to {seq} of the chain are as they were written"
+                    )?,
+                }
+                writeln!(out, ", the last with the hash {hash}")?;
             }
             None => writeln!(out, "there is no line of the chain")?,
         }
@@ -75,7 +83,9 @@ impl Command {
                 "the hash that has to be there is not: lines were cut off, or the chain was built anew"
             );
         }
-        Ok(if report.findings.is_empty() {
+        // Nothing tells a log that was emptied from one that never had a line.
+        let is_whole = report.findings.is_empty() && report.lines > 0;
+        Ok(if is_whole {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE

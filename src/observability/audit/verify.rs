@@ -33,6 +33,10 @@ pub struct Verifier {
 pub struct Report {
     /// Number of lines read.
     pub lines: u64,
+    /// Files without any line, as they were named.
+    pub empty: Vec<String>,
+    /// Number of lines that are unchanged.
+    pub intact: u64,
     /// Number of the first entry.
     pub first: Option<u64>,
     /// Number and hash of the last unchanged entry. Noted elsewhere, they show later whether
@@ -187,7 +191,11 @@ impl Verifier {
         }
         files.sort_by_key(|(seq, _)| *seq);
         for (_, path) in files {
-            self.read(&shown(path).to_string(), BufReader::new(open(path)?))?;
+            let (name, before) = (shown(path).to_string(), self.report.lines);
+            self.read(&name, BufReader::new(open(path)?))?;
+            if self.report.lines == before {
+                self.report.empty.push(name);
+            }
         }
         Ok(self.report())
     }
@@ -259,6 +267,7 @@ impl Verifier {
             _ => None,
         };
         self.report.first.get_or_insert(seq);
+        self.report.intact += 1;
         self.report.contains |= self.expected.as_deref() == Some(line.tag);
         let Link { seq, tag } = line.link();
         self.at = Some((seq, Some(tag.clone())));

@@ -137,6 +137,47 @@ fn the_command_says_where_and_fails() {
     assert!(!ok && told.contains("cannot read"), "{told}");
 }
 
+#[test]
+fn lines_that_are_missing_are_not_among_those_that_are_told() {
+    let folder = Folder::new();
+    let text = String::from_utf8(LOG.clone()).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    fs::write(
+        folder.log(),
+        [lines[0], lines[1], lines[4], lines[5]].concat(),
+    )
+    .unwrap();
+    let (ok, told) = verify(&[&folder.log()]);
+    assert!(
+        !ok && told.contains("lines 3 to 4 of the chain are missing"),
+        "{told}"
+    );
+    assert!(
+        told.contains("4 of the lines 1 to 6 of the chain are as they were written"),
+        "{told}"
+    );
+}
+
+#[test]
+fn log_without_any_line_fails() {
+    let folder = Folder::new();
+    fs::write(folder.log(), "").unwrap();
+    let empty = format!("{}: 0 entries: the file is empty", folder.log());
+    for options in [&[][..], &["--partial"]] {
+        let log = folder.log();
+        let (ok, told) = verify(&[&[&*log], options].concat());
+        assert!(!ok && told.contains(&empty), "{options:?}: {told}");
+    }
+    // As `logrotate` leaves it.
+    let full = folder.path("full");
+    fs::write(&full, &*LOG).unwrap();
+    let (ok, told) = verify(&[&folder.log(), &full]);
+    assert!(
+        ok && told.contains(&empty) && told.contains("lines 1 to 6"),
+        "{told}"
+    );
+}
+
 proptest! {
     #[test]
     fn any_byte_that_is_another_is_found(at in 0..LOG.len(), byte: u8) {
