@@ -76,6 +76,9 @@ impl Refusal {
         let message = self.to_string();
         match (self, code(self.status())) {
             (Self::NotInCatalogue, _) => Some(json!({ "error": message })),
+            (Self::TooLarge, _) => {
+                Some(json!({ "success": false, "data": { "message": message } }))
+            }
             (Self::NoSuchRoute, _) => Some(json!({ "status": "failure", "message": message })),
             (_, Some(code)) => {
                 Some(json!({ "success": false, "data": { "message": message, "errorCode": code } }))
@@ -88,7 +91,9 @@ impl Refusal {
     /// proxy would respond instead.
     pub(crate) fn enkrypt_body(&self) -> Option<Value> {
         let status = self.status();
-        code(status)?;
+        if !matches!(self, Self::TooLarge) {
+            code(status)?;
+        }
         let error = match status {
             StatusCode::NOT_FOUND => Some("Resource not found"),
             status => status.canonical_reason(),

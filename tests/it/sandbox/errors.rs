@@ -28,6 +28,17 @@ async fn a_key_is_needed_and_any_will_do() {
 }
 
 #[tokio::test]
+async fn body_that_is_too_large_is_refused_in_json() {
+    let portkey = Portkey::start().await;
+    let large = json!({ "name": "x".repeat(8 << 20) });
+    let answer = portkey.send(Method::POST, "/integrations", large).await;
+    assert_eq!(answer.status(), 413);
+    let expected =
+        json!({ "success": false, "data": { "message": "The request body is too large" } });
+    assert_eq!(json(answer).await, expected);
+}
+
+#[tokio::test]
 async fn every_answer_carries_its_own_request_id() {
     let portkey = Portkey::start().await;
     let mut ids = Vec::new();
