@@ -114,9 +114,10 @@ fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<Ex
         .count();
     let (name, count, revision) = (one_line(rules.name()), rules.len(), rules.revision());
     let all = catalog.iter().count();
+    let noun = if count == 1 { "rule" } else { "rules" };
     writeln!(
         out,
-        "{name} holds: {count} rules, {hidden} of {all} tools hidden, {listed} listed, revision {revision}"
+        "{name} holds: {count} {noun}, {hidden} of {all} tools hidden, {listed} listed, revision {revision}"
     )?;
     Ok(match strict && !rules.warnings().is_empty() {
         true => ExitCode::FAILURE,

@@ -40,6 +40,13 @@ fn check_tells_faults_and_warnings() {
     );
     let (ok, _, _) = said(&["policy", "check", &good, "--strict"]);
     assert!(!ok);
+    let one = file(
+        &folder,
+        "one.yaml",
+        "version: '1'\nrules: [{ name: r, action: deny, match: { tools: [delete-workspace] } }]\n",
+    );
+    let (ok, out, _) = said(&["policy", "check", &one]);
+    assert!(ok && out.contains("one.yaml holds: 1 rule, "), "{out}");
     let bad = file(
         &folder,
         "bad.yaml",
