@@ -37,13 +37,26 @@ const MAX_ANSWER_BYTES: usize = 32 << 20;
 #[derive(Debug, Subcommand)]
 pub(super) enum Approvals {
     /// List the calls that wait, or were decided of late, the oldest first.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp approvals list --admin-file admin.json
+  portkey-mcp approvals list --state pending --caller support --admin-file admin.json
+  portkey-mcp approvals list --limit 10 --after 3f9a51 --admin-file admin.json")]
     List(List),
     /// Show one call: what it would change, and the risk.
+    #[command(after_help = "\
+Example:
+  portkey-mcp approvals show 3f9a51 --admin-file admin.json")]
     Show {
         /// Its ticket, or at least six digits of the beginning that no other ticket of the last hour has.
         ticket: String,
     },
     /// Approve one call; it is carried out when its caller makes it again.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp approvals approve 3f9a51 --admin-file admin.json
+  portkey-mcp approvals approve 3f9a51 --by ann --digest DIGEST --admin-file admin.json
+  portkey-mcp approvals approve 3f9a51 --name openai-production --admin-file admin.json")]
     Approve {
         #[command(flatten)]
         about: About,
@@ -52,6 +65,9 @@ pub(super) enum Approvals {
         name: Option<String>,
     },
     /// Deny one call.
+    #[command(after_help = "\
+Example:
+  portkey-mcp approvals deny 3f9a51 --by ann --admin-file admin.json")]
     Deny {
         #[command(flatten)]
         about: About,

@@ -112,13 +112,19 @@ Examples:
   curl -H 'x-portkey-api-key: sandbox-workspace-ws-research' http://127.0.0.1:8788/v1/configs
   curl -H 'apikey: any' -H 'x-enkrypt-mcp-gateway: support-tools' \\
     http://127.0.0.1:8788/mcp-gateway/get-gateway
-Keys: any is accepted. sandbox-admin is an Admin key, sandbox-workspace-<slug> a key of that workspace; -read after
-  either allows reads alone; to any other key everything is open. docs/sandbox.md says more.")]
+
+Keys:
+  sandbox-admin               an Admin key
+  sandbox-workspace-<slug>    a key of that workspace
+  any other                   everything is open to it
+With -read after it, a key allows reads alone. docs/sandbox.md says more.")]
     Sandbox(Emulator),
     /// Ask a server of ours whether it is up; exit with 1 if not.
     #[command(after_help = "\
-Example:
-  portkey-mcp health --url http://127.0.0.1:9000/readyz")]
+Examples:
+  portkey-mcp health
+  portkey-mcp health --url http://127.0.0.1:9000/readyz
+  portkey-mcp health --url https://mcp.example.com/healthz --ca-file ca.pem")]
     Health {
         /// Address to ask.
         #[arg(long, default_value = "http://127.0.0.1:8787/healthz", value_parser = http_url)]

@@ -24,6 +24,45 @@ fn the_list_as_json_is_the_list_of_the_protocol() {
     assert_eq!(out.trim_end(), listed);
 }
 
+/// In lines that are not broken.
+#[test]
+fn help_of_every_command_has_examples() {
+    let commands: &[&[&str]] = &[
+        &[],
+        &["stdio"],
+        &["http"],
+        &["audit", "verify"],
+        &["token", "new"],
+        &["state-key", "new"],
+        &["policy", "check"],
+        &["policy", "explain"],
+        &["policy", "test"],
+        &["policy", "init"],
+        &["tools"],
+        &["call"],
+        &["approvals"],
+        &["approvals", "list"],
+        &["approvals", "show"],
+        &["approvals", "approve"],
+        &["approvals", "deny"],
+        &["sandbox"],
+        &["health"],
+    ];
+    for command in commands {
+        let (ok, out, _) = said(&[command, &["--help"][..]].concat());
+        let examples: Vec<_> = out
+            .lines()
+            .skip_while(|line| !matches!(*line, "Example:" | "Examples:"))
+            .skip(1)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        assert!(ok && !examples.is_empty(), "{command:?}: {out}");
+        for line in examples {
+            assert!(line.starts_with("  "), "{command:?}: {line}");
+        }
+    }
+}
+
 #[test]
 fn tools_are_shown_for_people() {
     let (ok, table, _) = said(&["tools"]);

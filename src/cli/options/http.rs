@@ -184,7 +184,8 @@ pub struct Http {
         help_heading = "Limits"
     )]
     write_timeout: Duration,
-    /// Bound on the answers that are held because clients do not read them, in bytes; one caller has a quarter.
+    /// Bound on the answers that are held because clients do not read them, in bytes: at least 1048576. One
+    /// caller has a quarter.
     #[arg(
         long,
         env = "PORTKEY_MCP_MAX_UNREAD_BYTES",
@@ -194,7 +195,7 @@ pub struct Http {
         help_heading = "Limits"
     )]
     max_unread_bytes: u32,
-    /// Bound on a request's head, in bytes.
+    /// Bound on a request's head, in bytes: at least 8192.
     #[arg(
         long,
         env = "PORTKEY_MCP_MAX_HEAD_BYTES",
@@ -252,8 +253,8 @@ pub struct Http {
         help_heading = "Limits"
     )]
     address_rate_limit: Option<Rate>,
-    /// How much of an IPv6 address counts in limits on addresses, in bits: whoever has one address of a
-    /// network has all of them.
+    /// How much of an IPv6 address counts in limits on addresses, in bits from 1 to 128: whoever has one
+    /// address of a network has all of them.
     #[arg(
         long,
         env = "PORTKEY_MCP_IPV6_PREFIX",

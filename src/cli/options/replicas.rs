@@ -30,8 +30,8 @@ pub(super) struct Replicas {
         help_heading = "Replicas"
     )]
     state_key_file: Option<PathBuf>,
-    /// Redis that replicas share limits and sessions through, such as redis://user:password@host:6379/0
-    /// or rediss://… for TLS. Prefer the variable or --redis-url-file.
+    /// Redis that replicas share limits, sessions, approvals, kept results and taint through, such as
+    /// redis://user:password@host:6379/0 or rediss://… for TLS. Prefer the variable or --redis-url-file.
     #[arg(
         long,
         env = "PORTKEY_MCP_REDIS_URL",

@@ -25,7 +25,7 @@ enum Carry {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Results")]
 pub(crate) struct ResultOptions {
-    /// Size beyond which a result is shown in part, in bytes of JSON; 0 for never.
+    /// Size beyond which a result is shown in part, in bytes of JSON: at least 1024, or 0 for never.
     #[arg(
         long,
         global = true,

@@ -23,8 +23,9 @@ use crate::security::sanitize::one_line;
 pub(super) enum Policy {
     /// Say whether a policy file holds, and what in it is likely meant otherwise.
     #[command(after_help = "\
-Example:
-  portkey-mcp policy check policy.yaml --strict")]
+Examples:
+  portkey-mcp policy check policy.yaml
+  portkey-mcp policy check policy.yaml --strict      with warnings as errors")]
     Check {
         /// The policy file.
         file: PathBuf,
