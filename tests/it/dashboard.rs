@@ -87,8 +87,13 @@ fn panels_are_whole_and_apart() {
 
 #[tokio::test]
 async fn what_it_asks_for_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    // A component that the server depends on.
+    let policy = folder.path().join("policy.yaml");
+    std::fs::write(&policy, "version: \"1\"\n").unwrap();
     let faults = ["--sandbox-faults", "503:0.5,seed:1", "--retries", "8"];
-    let measured = Measured::start(&faults);
+    let policy = ["--policy", policy.to_str().unwrap()];
+    let measured = Measured::start(&[&faults[..], &policy].concat());
     for tool in [
         "list-all-integrations",
         "list-labels",
@@ -109,7 +114,7 @@ async fn what_it_asks_for_is_there() {
     let there: BTreeSet<&str> = samples()
         .filter_map(|line| line.split(|c| !is_name(c)).next())
         .collect();
-    let mut asked = 0;
+    let (mut asked, mut shown) = (0, BTreeSet::new());
     let dashboard = dashboard();
     for target in panels(&dashboard)
         .iter()
@@ -125,6 +130,7 @@ async fn what_it_asks_for_is_there() {
                 "there is no {metric}, for {query}, in\n{text}"
             );
             asked += 1;
+            shown.insert(metric.to_owned());
             for label in &labels {
                 let labelled = format!("{label}=\"");
                 let has =
@@ -134,4 +140,15 @@ async fn what_it_asks_for_is_there() {
         }
     }
     assert!(asked > 20, "{asked}");
+    // Whatever is ours has a panel.
+    for family in text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE portkey_mcp_"))
+    {
+        let name = format!("portkey_mcp_{}", family.split(' ').next().unwrap());
+        assert!(
+            shown.iter().any(|metric| metric.starts_with(&name)),
+            "{name} has no panel"
+        );
+    }
 }
