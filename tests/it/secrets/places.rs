@@ -309,6 +309,57 @@ fn reference_where_a_secret_is_kept_is_resolved() {
     }
 }
 
+/// A number under `tokens` is a count, and shown.
+#[test]
+fn reference_to_a_number_is_resolved_only_where_numbers_are_masked() {
+    struct Case {
+        file: &'static str,
+        name: &'static str,
+        is_resolved: bool,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("number"), "481516234248").unwrap();
+    fs::write(folder.path().join("text"), "word-of-a-secret").unwrap();
+    let secrets = open(vec![folder.path().to_owned()]);
+    let published = CATALOG.find("create-config").unwrap().published();
+    for Case {
+        file,
+        name,
+        is_resolved,
+    } in [
+        Case {
+            file: "text",
+            name: "tokens",
+            is_resolved: true,
+        },
+        Case {
+            file: "number",
+            name: "tokens",
+            is_resolved: false,
+        },
+        Case {
+            file: "text",
+            name: "max_tokens",
+            is_resolved: false,
+        },
+        Case {
+            file: "number",
+            name: "api_key_2",
+            is_resolved: true,
+        },
+        Case {
+            file: "text",
+            name: "token_value",
+            is_resolved: true,
+        },
+    ] {
+        let args = json!({ "name": "n", "config": { name: format!("$file:{file}") } });
+        let validated = published.validate(map(&args), &ValidationOptions::default());
+        let outcome = secrets.fetch(published, LOCAL, &mut validated.unwrap().args);
+        assert_eq!(outcome.is_ok(), is_resolved, "{file}, {name}");
+    }
+}
+
 /// Where paths are written down, two places have two paths.
 #[test]
 fn declared_names_are_one_step_each() {
