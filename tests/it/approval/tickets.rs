@@ -19,10 +19,40 @@ use crate::{
     redis::Redis,
     requests::client,
 };
-use portkey_mcp::security::signed_state::Keyring;
+use portkey_mcp::{
+    pipeline::approval::{State, Ticket},
+    security::signed_state::Keyring,
+};
 
 pub(super) const SLUG: &str = "openai-production";
 pub(super) const TOOL: &str = "delete-integration";
+
+/// Servers share tickets while they are replaced one by one, so their stored form is fixed.
+#[test]
+fn stored_ticket_is_read_with_each_state() {
+    for (state, expected) in [
+        (json!("pending"), State::Pending),
+        (
+            json!({ "approved": "Dana" }),
+            State::Approved("Dana".to_owned()),
+        ),
+        (
+            json!({ "denied": "Dana" }),
+            State::Denied("Dana".to_owned()),
+        ),
+    ] {
+        let stored = json!({
+            "id": "0123456789abcdef0123456789abcdef", "tool": TOOL, "principal": "alice",
+            "text": "Approve this call?", "confirm": null, "asked": 1_796_000_000,
+            "expires": 1_796_000_300, "state": state, "binding": "ab", "stamp": "cd",
+            "serial": "ef", "key": "01",
+        });
+        let ticket: Ticket = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(ticket.state, expected);
+        assert_eq!(serde_json::to_value(&ticket).unwrap(), stored);
+        assert_eq!(ticket.shown()["state"], state);
+    }
+}
 
 /// A folder with a file that a server writes its address and token to.
 pub(super) struct Admin {
