@@ -30,7 +30,7 @@ use portkey_mcp::{
     security::{sanitize, secrets},
     upstream::{Addresses, Client, Retries, Settings},
 };
-use portkey_operation::{JsonMap, Published};
+use portkey_operation::{JsonMap, CompiledOperation};
 use portkey_policy::{Facts, Policy, Verdict};
 use portkey_store::Store;
 use rmcp::model::ListToolsResult;
@@ -69,12 +69,12 @@ fn requests(criterion: &mut Criterion) {
         ("refused", "create-integration", wrong(), false),
     ];
     for (size, tool, args, good) in cases {
-        let published = catalog.find(tool).expect("the tool exists").published();
+        let published = catalog.find(tool).expect("the tool exists").compiled();
         let Value::Object(args) = args else { continue };
-        let outcome = published.request(args.clone());
+        let outcome = published.validate_and_build_request(args.clone());
         assert_eq!(outcome.is_ok(), good, "{tool}: {outcome:?}");
         if let Err(error) = outcome {
-            assert!(error.problems().iter().count() > 4, "{error}");
+            assert!(error.errors().iter().count() > 4, "{error}");
         }
         criterion.bench_function(&format!("request/{size} {tool}"), |bench| {
             bench.iter_batched(
@@ -87,8 +87,8 @@ fn requests(criterion: &mut Criterion) {
 }
 
 /// A request, or what the caller is told instead.
-fn told(published: &Published, args: JsonMap) -> usize {
-    match published.request(args) {
+fn told(published: &CompiledOperation, args: JsonMap) -> usize {
+    match published.validate_and_build_request(args) {
         Ok(request) => black_box(request).target.len(),
         Err(error) => black_box(error.to_string()).len(),
     }
@@ -152,7 +152,7 @@ fn audit(criterion: &mut Criterion) {
     let published = catalog
         .find("update-mcp-integration")
         .expect("the tool exists")
-        .published();
+        .compiled();
     let Value::Object(args) = middling() else {
         return;
     };

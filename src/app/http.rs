@@ -167,7 +167,7 @@ impl HttpServerParts {
         } = http;
         if !matches!(auth, AuthSettings::None) {
             // A key that the server lacks may be one that a caller brings.
-            app.catalog = app.catalog.whole();
+            app.catalog = app.catalog.with_all_upstreams();
         }
         let readiness = app.readiness.clone();
         let tool_filter = app.tool_filter.clone();

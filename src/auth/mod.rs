@@ -249,7 +249,7 @@ impl Auth {
         let Ok(entry) = on_offer.catalog.find(name) else {
             return Ok(());
         };
-        if effect.is_some_and(|effect| effect != entry.operation.effects()) {
+        if effect.is_some_and(|effect| effect != entry.operation.effect()) {
             return Ok(());
         }
         if on_offer

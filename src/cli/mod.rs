@@ -24,7 +24,7 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
-use portkey_api::catalog::Entry;
+use portkey_api::catalog::CatalogEntry;
 use portkey_bounded_file::with_causes;
 use portkey_sandbox::Sandbox;
 use reqwest::Url;
@@ -265,7 +265,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         Some(Command::Tools(tools)) => {
             let (catalog, modes) = (options.catalog()?, options.access.modes()?);
             let (surface, policy) = (options.access.surface(), options.guard.policy()?);
-            let is_listed = |entry: &Entry| {
+            let is_listed = |entry: &CatalogEntry| {
                 let permits = |policy: &portkey_policy::Policy| policy.can_permit(entry.operation);
                 modes.admit(entry.domain.name, entry.operation).is_ok()
                     && policy.as_ref().is_none_or(permits)

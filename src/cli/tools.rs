@@ -10,10 +10,10 @@ use clap::{Args, ValueEnum};
 use super::options::descriptions;
 
 use portkey_api::{
-    catalog::{Catalog, Entry},
+    catalog::{Catalog, CatalogEntry},
     domains::{DOMAINS, Domain},
 };
-use portkey_operation::{Base, Operation, Plan, Published};
+use portkey_operation::{ApiBase, Operation, Plan, CompiledOperation};
 
 use crate::{
     mcp::{
@@ -51,7 +51,7 @@ impl Tools {
     pub(super) fn print(
         &self,
         catalog: &Catalog,
-        is_listed: impl Fn(&Entry) -> bool,
+        is_listed: impl Fn(&CatalogEntry) -> bool,
         surface: Surface,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
@@ -76,7 +76,7 @@ impl Tools {
             (Format::Json, Some(_)) => {
                 let tools: Vec<_> = tools
                     .into_iter()
-                    .map(|entry| server::tool(entry.published()))
+                    .map(|entry| server::tool(entry.compiled()))
                     .collect();
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)?;
@@ -91,7 +91,7 @@ impl Tools {
 }
 
 /// Those of the tools that fit best.
-fn found<'a>(tools: &[&'a Entry], words: &str) -> anyhow::Result<Vec<&'a Entry>> {
+fn found<'a>(tools: &[&'a CatalogEntry], words: &str) -> anyhow::Result<Vec<&'a CatalogEntry>> {
     let hits = Index::of(tools.iter().copied()).find(words, BEST);
     let entry = |hit: Hit| {
         tools
@@ -107,7 +107,7 @@ fn found<'a>(tools: &[&'a Entry], words: &str) -> anyhow::Result<Vec<&'a Entry>>
     Ok(hits.into_iter().filter_map(entry).collect())
 }
 
-fn short_table(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
+fn short_table(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
     let widest = tools
         .iter()
         .map(|entry| entry.operation.name().len())
@@ -115,18 +115,18 @@ fn short_table(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
         .unwrap_or(0);
     writeln!(out, "{:widest$}  {:6}  TITLE", "TOOL", "EFFECT")?;
     for entry in tools {
-        let (name, effect) = (entry.operation.name(), entry.operation.effects().word());
-        let title = one_line(entry.published().title());
+        let (name, effect) = (entry.operation.name(), entry.operation.effect().as_str());
+        let title = one_line(entry.compiled().title());
         writeln!(out, "{name:widest$}  {effect:6}  {title}")?;
     }
     Ok(())
 }
 
-fn short_markdown(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
+fn short_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "| Tool | Effect | Title |\n| --- | --- | --- |")?;
     for entry in tools {
-        let (name, effect) = (entry.operation.name(), entry.operation.effects().word());
-        let title = one_line(entry.published().title());
+        let (name, effect) = (entry.operation.name(), entry.operation.effect().as_str());
+        let title = one_line(entry.compiled().title());
         writeln!(out, "| `{name}` | {effect} | {title} |")?;
     }
     Ok(())
@@ -134,16 +134,16 @@ fn short_markdown(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
 
 /// What a surface lists, each with its domain; our own tools belong to none.
 fn rows<'a>(
-    tools: &[&'a Entry],
+    tools: &[&'a CatalogEntry],
     surface: Surface,
     catalog: &Catalog,
-) -> Vec<(Cow<'a, Published>, &'static str)> {
+) -> Vec<(Cow<'a, CompiledOperation>, &'static str)> {
     let operations = tools.iter().filter(|_| surface.lists_operations());
-    let operations = operations.map(|entry| (Cow::Borrowed(entry.published()), entry.domain.name));
+    let operations = operations.map(|entry| (Cow::Borrowed(entry.compiled()), entry.domain.name));
     let reaches = |effect| {
         tools
             .iter()
-            .any(|entry| entry.operation.effects() == effect)
+            .any(|entry| entry.operation.effect() == effect)
     };
     let own = surface
         .own(reaches)
@@ -153,7 +153,7 @@ fn rows<'a>(
         .collect()
 }
 
-fn table(tools: &[(Cow<'_, Published>, &'static str)], out: &mut impl Write) -> io::Result<()> {
+fn table(tools: &[(Cow<'_, CompiledOperation>, &'static str)], out: &mut impl Write) -> io::Result<()> {
     let widest = tools
         .iter()
         .map(|(tool, _)| tool.operation().name().len())
@@ -166,7 +166,7 @@ fn table(tools: &[(Cow<'_, Published>, &'static str)], out: &mut impl Write) -> 
         let bytes = bytes(tool)?;
         total += bytes;
         let operation = tool.operation();
-        let (effect, hints) = (operation.effects().word(), hints(operation));
+        let (effect, hints) = (operation.effect().as_str(), hints(operation));
         line(
             out,
             [operation.name(), domain, effect, &hints, &bytes.to_string()],
@@ -193,7 +193,7 @@ fn row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Result<()> 
 }
 
 /// The reference in `docs/tools.md`.
-fn markdown(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
+fn markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
     let count = tools.len();
     writeln!(
         out,
@@ -222,16 +222,16 @@ fn markdown(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn row_of(entry: &Entry, out: &mut impl Write) -> io::Result<()> {
+fn row_of(entry: &CatalogEntry, out: &mut impl Write) -> io::Result<()> {
     let operation = entry.operation;
     let (name, method, path) = (operation.name(), operation.method(), operation.path());
     let host = match operation.base() {
-        Base::ControlPlane | Base::Gateway => "/v1",
-        Base::ControlPlaneV2 => "/v2",
-        Base::Registry => "registry: ",
-        Base::Catalogue => "public: ",
-        Base::PriceLists => "price lists: ",
-        Base::Enkrypt => "Enkrypt AI: ",
+        ApiBase::ControlPlane | ApiBase::Gateway => "/v1",
+        ApiBase::ControlPlaneV2 => "/v2",
+        ApiBase::Registry => "registry: ",
+        ApiBase::Catalogue => "public: ",
+        ApiBase::PriceLists => "price lists: ",
+        ApiBase::Enkrypt => "Enkrypt AI: ",
     };
     let code = |names: &[&str]| {
         names
@@ -241,8 +241,8 @@ fn row_of(entry: &Entry, out: &mut impl Write) -> io::Result<()> {
             .join(", ")
     };
     let (scopes, names) = (
-        code(operation.needs_scopes()),
-        code(operation.other_names()),
+        code(operation.required_scopes()),
+        code(operation.alias_names()),
     );
     let plan = match operation.plan() {
         Plan::Any => "",
@@ -257,7 +257,7 @@ fn row_of(entry: &Entry, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What the tool adds to the answer of `tools/list`.
-fn bytes(tool: &Published) -> serde_json::Result<usize> {
+fn bytes(tool: &CompiledOperation) -> serde_json::Result<usize> {
     serde_json::to_vec(&server::tool(tool)).map(|json| json.len())
 }
 

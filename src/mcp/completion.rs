@@ -218,7 +218,7 @@ async fn listed(
 ) -> Option<Vec<Candidate>> {
     let list = dispatcher.catalog().find(name).ok()?;
     let takes = |name: &str| {
-        let fields = list.published().full_schema().get("properties");
+        let fields = list.compiled().full_schema().get("properties");
         fields.is_some_and(|fields| fields.get(name).is_some())
     };
     let paging = [("current_page", "page_size"), ("currentPage", "pageSize")];

@@ -182,7 +182,7 @@ impl Drop for Call<'_> {
             .record
             .operation
             .map_or(UNKNOWN, |operation| operation.name());
-        let effect = self.record.operation.map(|operation| operation.effects());
+        let effect = self.record.operation.map(|operation| operation.effect());
         metrics.call(*kind, effect);
         // Omits arguments, keys, and tool names that do not exist: callers can put anything there.
         info!(
@@ -191,7 +191,7 @@ impl Drop for Call<'_> {
             caller = &*self.principal.name,
             auth = self.principal.method.word(),
             tool,
-            effect = effect.map(|effect| effect.word()),
+            effect = effect.map(|effect| effect.as_str()),
             outcome = kind.as_str(),
             status,
             code,

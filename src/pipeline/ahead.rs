@@ -3,8 +3,8 @@
 
 use std::pin::Pin;
 
-use portkey_api::catalog::Entry;
-use portkey_operation::{JsonMap, Pending};
+use portkey_api::catalog::CatalogEntry;
+use portkey_operation::{JsonMap, PendingPreview};
 use serde_json::Value;
 
 use super::{Call, CallError, Dispatcher, Record, Way};
@@ -24,18 +24,18 @@ impl Dispatcher {
         &self,
         principal: &Principal,
         arrival: &Arrival,
-        entry: &Entry,
+        entry: &CatalogEntry,
         args: JsonMap,
         line: &mut Line<'_>,
     ) -> Result<Value, CallError> {
-        let published = entry.published();
+        let published = entry.compiled();
         let outlook = self.outlook(principal, arrival, entry, &args).await?;
         line.record.untrusted = outlook.untrusted;
         if outlook.changes_nothing(entry.operation) {
             let warning = "nothing would change: what is there has these values already";
             line.record.warnings.push(warning.to_owned());
         }
-        let request = published.lay_out(secrets::redacted(published, args))?;
+        let request = published.build_request(secrets::redacted(published, args))?;
         let url = self.portkey.url(request.base, &request.target)?;
         Ok(dry_run::report(&request, url.as_str(), &outlook))
     }
@@ -49,19 +49,19 @@ impl Dispatcher {
         &self,
         principal: &Principal,
         arrival: &Arrival,
-        entry: &Entry,
+        entry: &CatalogEntry,
         args: JsonMap,
         line: &mut Line<'_>,
     ) -> Result<Value, CallError> {
-        let (operation, published) = (entry.operation, entry.published());
-        let shown = published.lay_out(secrets::redacted(published, args.clone()))?;
+        let (operation, published) = (entry.operation, entry.compiled());
+        let shown = published.build_request(secrets::redacted(published, args.clone()))?;
         let read = dry_run::read_of(&self.catalog, operation);
         let (Some(preview), Some(read)) = (shown.preview, read) else {
             let why = format!(
                 "nothing that is on offer here reads what `{}` changes",
                 operation.name()
             );
-            return Ok(Pending::unknown(&why));
+            return Ok(PendingPreview::unavailable(&why));
         };
         let name = read.operation.name();
         let args = dry_run::arguments(operation, read, &args);
@@ -79,8 +79,8 @@ impl Dispatcher {
         line.record.retries = record.retries;
         line.record.upstream_request_id = record.upstream_request_id;
         match stored {
-            Ok(stored) => Ok(preview.of(stored)),
-            Err(error) if error.is_denial() => Ok(Pending::unknown(&not_shown(name, &error))),
+            Ok(stored) => Ok(preview.complete(stored)),
+            Err(error) if error.is_denial() => Ok(PendingPreview::unavailable(&not_shown(name, &error))),
             Err(error) => Err(error),
         }
     }
@@ -103,7 +103,7 @@ impl Dispatcher {
             entry,
             answer,
         } = way;
-        let (operation, published) = (entry.operation, entry.published());
+        let (operation, published) = (entry.operation, entry.compiled());
         let Some(approvals) = self.approvals() else {
             return Err(Denied::Nobody {
                 tool: operation.name(),
@@ -124,7 +124,7 @@ impl Dispatcher {
             title: published.title(),
             principal,
             arrival,
-            target: &published.lay_out(shown.clone())?.target,
+            target: &published.build_request(shown.clone())?.target,
             shown: &shown,
             outlook: &outlook,
             warnings,
@@ -143,10 +143,10 @@ impl Dispatcher {
         &self,
         principal: &Principal,
         arrival: &Arrival,
-        entry: &Entry,
+        entry: &CatalogEntry,
         args: &JsonMap,
     ) -> Result<Outlook, CallError> {
-        let (operation, published) = (entry.operation, entry.published());
+        let (operation, published) = (entry.operation, entry.compiled());
         let mut outlook = Outlook::default();
         if let Some(read) = dry_run::read_of(&self.catalog, operation) {
             let name = read.operation.name();
@@ -169,9 +169,9 @@ impl Dispatcher {
                 Err(error) => outlook.unknown = Some(format!("`{name}` does not answer ({error})")),
             }
         }
-        let body = published.lay_out(args.clone())?.body;
+        let body = published.build_request(args.clone())?.body;
         let shown = published
-            .lay_out(secrets::redacted(published, args.clone()))?
+            .build_request(secrets::redacted(published, args.clone()))?
             .body;
         let current = outlook.current.as_ref();
         outlook.changes = dry_run::changes(operation, body.as_ref(), shown.as_ref(), current);

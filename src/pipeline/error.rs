@@ -1,6 +1,6 @@
 //! Errors of tool calls, and the outcome that each one has in call records.
 
-use portkey_api::catalog::UnknownTool;
+use portkey_api::catalog::ToolLookupError;
 use portkey_operation::{InputError, Operation};
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 pub enum CallError {
     /// The name is not that of a tool.
     #[error(transparent)]
-    Unknown(#[from] UnknownTool),
+    Unknown(#[from] ToolLookupError),
     /// The tool is not available to this caller.
     #[error(transparent)]
     Withheld(#[from] Withheld),

@@ -12,10 +12,10 @@ pub mod taint;
 
 use std::{sync::Arc, time::SystemTime};
 
-use portkey_api::catalog::{Catalog, Entry};
+use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_concurrency::worker_pool::Workers;
 use portkey_file_watch::Watched;
-use portkey_operation::{JsonMap, Validated, ValidationOptions};
+use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
 use portkey_policy::{Decision, DecisionKind, Facts, Policy, Verdict};
 use portkey_store::Store;
 use serde_json::Value;
@@ -81,7 +81,7 @@ pub struct Call<'a> {
 struct Way<'a> {
     principal: &'a Principal,
     arrival: &'a Arrival,
-    entry: &'a Entry,
+    entry: &'a CatalogEntry,
     answer: Option<Answer>,
 }
 
@@ -175,13 +175,13 @@ impl Dispatcher {
             line.record.denied_by(&*denied.rule.name);
             return Err(denied.into());
         }
-        let published = entry.published();
+        let published = entry.compiled();
         let validated = published.validate(args, &self.validation)?;
-        let Validated {
+        let ValidatedArguments {
             mut args,
             unknown,
             warnings,
-            times,
+            resolved_times: times,
         } = validated;
         // A caller may have written a key where a field name belongs; it must not reach the record.
         line.record.warnings = warnings
@@ -272,7 +272,7 @@ impl Dispatcher {
             entry,
             answer,
         } = way;
-        let writes = entry.published().writes(&args);
+        let writes = entry.compiled().is_write(&args);
         let mut required = self.always.of(entry.operation).filter(|_| writes);
         let mut dry_run = (self.dry_run && writes).then_some("--dry-run".to_owned());
         match verdict {
@@ -308,7 +308,7 @@ impl Dispatcher {
             let approved = self.approved(way, &args, required, &warnings);
             line.record.approval = Some(approved.await?);
         }
-        if entry.published().previews(&args) {
+        if entry.compiled().is_preview(&args) {
             return self.preview(principal, arrival, entry, args, line).await;
         }
         self.send(principal, entry, args, line).await
@@ -318,11 +318,11 @@ impl Dispatcher {
     async fn send(
         &self,
         principal: &Principal,
-        entry: &Entry,
+        entry: &CatalogEntry,
         mut args: JsonMap,
         line: &mut Line<'_>,
     ) -> Result<Value, CallError> {
-        let published = entry.published();
+        let published = entry.compiled();
         let handover = self.secrets.make_ready(entry.operation, &args)?;
         let caller = Caller {
             name: &principal.name,
@@ -331,11 +331,11 @@ impl Dispatcher {
         let fetched = self.secrets.fetch(published, caller, &mut args)?;
         let fetched = fetched.with_own(principal.credentials.brought());
         let named = Named::of(&args);
-        let request = published.lay_out(args)?;
+        let request = published.build_request(args)?;
         line.intend()
             .await
             .inspect_err(|_| line.record.denied_by("audit"))?;
-        let writes = request.writes;
+        let writes = request.is_write;
         if writes {
             line.record.sends_write();
         }
@@ -378,7 +378,7 @@ impl Dispatcher {
         };
         let answer = outcome.map_err(refused)?;
         self.note_success(principal, entry.operation);
-        line.record.untrusted = entry.operation.is_untrusted();
+        line.record.untrusted = entry.operation.has_untrusted_content();
         Ok(answer)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
-use portkey_operation::{Base, Operation};
+use portkey_operation::{ApiBase, Operation};
 use portkey_policy::Policy;
 use portkey_store::{Key, Limit, Taken};
 
@@ -31,7 +31,7 @@ impl Dispatcher {
             return Ok(());
         }
         let counts = policies.iter().any(|policy| policy.counts(operation));
-        let taints = operation.is_untrusted() && !proves(operation.base());
+        let taints = operation.has_untrusted_content() && !proves(operation.base());
         if counts || taints {
             self.prove(principal).await
         } else {
@@ -97,6 +97,6 @@ impl Prover for Dispatcher {
 
 /// Returns true if a response from this host shows that the caller's key exists. The other hosts
 /// take no key, or a different one.
-fn proves(base: Base) -> bool {
-    matches!(base, Base::ControlPlane | Base::ControlPlaneV2)
+fn proves(base: ApiBase) -> bool {
+    matches!(base, ApiBase::ControlPlane | ApiBase::ControlPlaneV2)
 }

@@ -1,6 +1,6 @@
 //! Describes a call that the upstream refused, so that causes can be told apart.
 
-use portkey_operation::{JsonMap, Operation, Published};
+use portkey_operation::{JsonMap, Operation, CompiledOperation};
 use serde_json::Value;
 
 use crate::{
@@ -26,7 +26,7 @@ impl Named {
     }
 
     /// Describes the call for an error of the upstream.
-    pub(super) fn call(self, published: &Published, principal: &Principal) -> RefusedCall {
+    pub(super) fn call(self, published: &CompiledOperation, principal: &Principal) -> RefusedCall {
         let mut names = Vec::new();
         collect(published.full_schema(), &mut names);
         RefusedCall {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portkey_api::catalog::{Catalog, Entry};
+use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_concurrency::worker_pool::Workers;
 use portkey_file_watch::Watched;
 use portkey_operation::{JsonMap, Operation, ValidationOptions};
@@ -63,8 +63,8 @@ impl Dispatcher {
     }
 
     /// Returns the arguments in the form in which they are sent, or unchanged if they are invalid.
-    pub fn as_sent(&self, entry: &Entry, args: JsonMap) -> JsonMap {
-        match entry.published().validate(args.clone(), &self.validation) {
+    pub fn as_sent(&self, entry: &CatalogEntry, args: JsonMap) -> JsonMap {
+        match entry.compiled().validate(args.clone(), &self.validation) {
             Ok(validated) => validated.args,
             Err(_) => args,
         }
@@ -107,7 +107,7 @@ impl Dispatcher {
     ///
     /// The server-wide filter must offer it, the caller's own access must include it, and all
     /// policies must be able to permit some call of it.
-    pub fn shows(&self, principal: &Principal, entry: &Entry) -> bool {
+    pub fn shows(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
         let server = self.policy.as_ref().map(Watched::get);
         let offered = self.modes.admit(entry.domain.name, entry.operation);
         let permits = |policy: &Policy| policy.can_permit(entry.operation);
@@ -119,13 +119,13 @@ impl Dispatcher {
     }
 
     /// Returns true if the operation is in the caller's list of tools.
-    pub fn is_listed(&self, principal: &Principal, entry: &Entry) -> bool {
+    pub fn is_listed(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
         let offered = self.modes.admit(entry.domain.name, entry.operation).is_ok();
         offered && self.shows(principal, entry)
     }
 
     /// Returns true if only a rule about single calls can still deny the operation to the caller.
-    pub fn is_open(&self, principal: &Principal, entry: &Entry) -> bool {
+    pub fn is_open(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
         let may = principal.may(entry.domain.name, entry.operation).is_ok();
         may && self.is_listed(principal, entry)
     }
@@ -210,8 +210,8 @@ impl Dispatcher {
 
     /// Returns the entries that the server-wide filter offers, sorted by name. A caller may see
     /// fewer.
-    pub fn offered(&self) -> impl Iterator<Item = &Entry> {
-        let offered = |entry: &&Entry| self.modes.admit(entry.domain.name, entry.operation).is_ok();
+    pub fn offered(&self) -> impl Iterator<Item = &CatalogEntry> {
+        let offered = |entry: &&CatalogEntry| self.modes.admit(entry.domain.name, entry.operation).is_ok();
         self.catalog.iter().filter(offered)
     }
 }

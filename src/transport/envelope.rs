@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use portkey_operation::{MAX_VALUES, measure};
+use portkey_operation::{MAX_VALUES, measure_json};
 use serde::{
     Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -58,7 +58,7 @@ pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
     if is_small && !may_be_deep(message) {
         return Ok(());
     }
-    let (values, depth) = measure(message, MAX_MESSAGE_VALUES);
+    let (values, depth) = measure_json(message, MAX_MESSAGE_VALUES);
     let mut found = Found::default();
     let level = Level {
         depth: 0,

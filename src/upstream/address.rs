@@ -1,6 +1,6 @@
 //! Base URLs of the hosts that operations are sent to.
 
-use portkey_operation::Base;
+use portkey_operation::ApiBase;
 use reqwest::Url;
 
 /// Host of Portkey's own control plane.
@@ -71,15 +71,15 @@ impl Addresses {
 
     /// Returns the base URL to which an operation's path is appended; `None` for an unknown
     /// registry.
-    pub(super) fn of(&self, base: Base) -> Option<Url> {
+    pub(super) fn of(&self, base: ApiBase) -> Option<Url> {
         Some(match base {
-            Base::ControlPlane => self.control_plane.clone(),
-            Base::ControlPlaneV2 => self.control_plane_v2.clone(),
-            Base::Gateway => self.gateway.clone(),
-            Base::Registry => self.registry.clone()?,
-            Base::Catalogue => self.catalogue.clone(),
-            Base::PriceLists => self.price_lists.clone(),
-            Base::Enkrypt => self.enkrypt.clone(),
+            ApiBase::ControlPlane => self.control_plane.clone(),
+            ApiBase::ControlPlaneV2 => self.control_plane_v2.clone(),
+            ApiBase::Gateway => self.gateway.clone(),
+            ApiBase::Registry => self.registry.clone()?,
+            ApiBase::Catalogue => self.catalogue.clone(),
+            ApiBase::PriceLists => self.price_lists.clone(),
+            ApiBase::Enkrypt => self.enkrypt.clone(),
         })
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use backon::Retryable;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use portkey_operation::{Base, Upstream, WireRequest};
+use portkey_operation::{ApiBase, Upstream, UpstreamRequest};
 use reqwest::{Certificate, Url};
 use serde_json::Value;
 
@@ -208,7 +208,7 @@ impl Client {
     /// response is too large. An error response is returned as `Ok`: see [`Answer::outcome`].
     pub async fn send(
         &self,
-        request: WireRequest,
+        request: UpstreamRequest,
         credentials: &Credentials,
     ) -> Result<Answer, SendError> {
         let upstream = request.base.upstream();
@@ -274,15 +274,15 @@ impl Client {
 
     /// Checks a caller's key by a cheap read: one config of one page.
     pub async fn check_key(&self, credentials: &Credentials) -> KeyStatus {
-        let request = WireRequest {
+        let request = UpstreamRequest {
             operation: KEY_CHECK,
             method: Method::GET,
-            base: Base::ControlPlane,
+            base: ApiBase::ControlPlane,
             target: "/configs?current_page=0&page_size=1".to_owned(),
             headers: HeaderMap::new(),
             body: None,
-            repeatable: true,
-            writes: false,
+            is_retryable: true,
+            is_write: false,
             preview: None,
         };
         let Ok(answer) = self.send(request, credentials).await else {
@@ -301,7 +301,7 @@ impl Client {
 
     fn prepare(
         &self,
-        request: WireRequest,
+        request: UpstreamRequest,
         credentials: &Credentials,
     ) -> Result<Prepared, SendError> {
         // Headers inserted from here on replace those set by arguments.
@@ -331,8 +331,8 @@ impl Client {
             url,
             headers,
             body,
-            repeatable: request.repeatable,
-            writes: request.writes,
+            repeatable: request.is_retryable,
+            writes: request.is_write,
         })
     }
 
@@ -340,7 +340,7 @@ impl Client {
     ///
     /// # Errors
     /// Returns `NoRegistry` if the host is the registry and its address is unknown.
-    pub fn url(&self, base: Base, target: &str) -> Result<Url, SendError> {
+    pub fn url(&self, base: ApiBase, target: &str) -> Result<Url, SendError> {
         let mut url = self
             .settings
             .addresses

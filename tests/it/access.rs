@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portkey_api::catalog::{Catalog, Entry};
+use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_mcp::{
     auth::principal::{AccessModes, Tools, Toolsets, Withheld},
     http_client::client_builder,
@@ -31,15 +31,15 @@ use crate::{
 type Client = RunningService<RoleClient, ()>;
 
 /// What is left on offer, by what a mode promises.
-type Left = fn(&Entry) -> bool;
+type Left = fn(&CatalogEntry) -> bool;
 
 const READ_ONLY: Left = |entry| entry.operation.hints().read_only;
-const NO_DELETE: Left = |entry| entry.operation.effects() != Effect::Delete;
+const NO_DELETE: Left = |entry| entry.operation.effect() != Effect::Delete;
 const TWO_DOMAINS: Left = |entry| ["providers", "labels"].contains(&entry.domain.name);
 const LISTS: Left = |entry| {
     let mut names = entry
         .operation
-        .other_names()
+        .alias_names()
         .iter()
         .copied()
         .chain([name(entry)]);
@@ -49,7 +49,7 @@ const NO_KEYS: Left = |entry| name(entry) != "list-all-virtual-keys";
 const BOTH: Left = |entry| READ_ONLY(entry) && name(entry).ends_with("-integration");
 const NOTHING: Left = |_| false;
 
-fn name(entry: &Entry) -> &'static str {
+fn name(entry: &CatalogEntry) -> &'static str {
     entry.operation.name()
 }
 
@@ -129,7 +129,7 @@ async fn assert_narrowed(client: &Client, promised: Left, forbidden: &str, words
     let catalog = Catalog::full();
     let operation = catalog.find(forbidden).unwrap().operation;
     let names = operation
-        .other_names()
+        .alias_names()
         .iter()
         .copied()
         .chain([operation.name()]);
@@ -407,7 +407,7 @@ fn a_setting_that_means_nothing_stops_the_start() {
 #[tokio::test]
 async fn a_path_narrows_as_a_header_does() {
     let server = served(&["--no-delete"]);
-    let of_mcp = |entry: &Entry| entry.domain.name.starts_with("mcp-");
+    let of_mcp = |entry: &CatalogEntry| entry.domain.name.starts_with("mcp-");
     let mcp: Left = |entry| {
         let more = ["agent-servers", "enkrypt-mcp-gateway"].contains(&entry.domain.name);
         (more || entry.domain.name.starts_with("mcp-")) && NO_DELETE(entry)

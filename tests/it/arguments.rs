@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 fn request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String>> {
     let catalog = Catalog::full();
-    let published = catalog.find(tool).unwrap().published();
-    match published.request(args.as_object().unwrap().clone()) {
+    let published = catalog.find(tool).unwrap().compiled();
+    match published.validate_and_build_request(args.as_object().unwrap().clone()) {
         Ok(request) => Ok((request.target, request.body.unwrap_or_default())),
-        Err(error) => Err(error.problems().iter().map(ToString::to_string).collect()),
+        Err(error) => Err(error.errors().iter().map(ToString::to_string).collect()),
     }
 }
 
@@ -398,7 +398,7 @@ fn names_are_found_as_callers_write_them() {
             catalog
                 .find(written)
                 .unwrap()
-                .published()
+                .compiled()
                 .operation()
                 .name(),
             name,
@@ -430,8 +430,8 @@ fn a_page_of_nonsense_is_answered_in_a_line() {
 fn secrets_are_blanked() {
     let catalog = Catalog::full();
     let redact = |tool: &str, args: Value| {
-        let published = catalog.find(tool).unwrap().published();
-        Value::Object(published.redacted(args.as_object().unwrap().clone()))
+        let published = catalog.find(tool).unwrap().compiled();
+        Value::Object(published.redact(args.as_object().unwrap().clone()))
     };
     let args = json!({
         "name": "n", "key": "sk",

@@ -199,7 +199,7 @@ fn wrong_arguments() -> Vec<Wrong> {
 #[test]
 fn number_of_unknown_arguments_is_told_alike_in_every_line() {
     let catalog = Catalog::full();
-    let published = catalog.find("list-labels").unwrap().published();
+    let published = catalog.find("list-labels").unwrap().compiled();
     for count in [101, 300, 9_000] {
         let args = many(count, |i| format!("zz{i}"));
         let options = ValidationOptions::default();
@@ -245,7 +245,7 @@ fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
             says,
         } in wrong_arguments()
         {
-            let published = catalog.find(tool).unwrap().published();
+            let published = catalog.find(tool).unwrap().compiled();
             let before = effort::total();
             let error = published.validate(args, &options).expect_err(what);
             let effort = effort::total() - before;
@@ -257,7 +257,7 @@ fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
             );
             // What is cut short of a whole is no problem left out.
             assert_eq!(told, error.to_string(), "{what}");
-            assert!(error.problems().iter().count() <= 20, "{what}: {told}");
+            assert!(error.errors().iter().count() <= 20, "{what}: {told}");
             assert!(
                 mode == UnknownFields::Deny || told.contains(says),
                 "{what}: {told}"
@@ -281,7 +281,7 @@ fn names_that_are_passed_over_are_refused() {
             ..ValidationOptions::default()
         };
         let catalog = Catalog::full();
-        let published = catalog.find("create-label").unwrap().published();
+        let published = catalog.find("create-label").unwrap().compiled();
         let validate = |count: usize| {
             let args = (0..count).map(|i| (spelling(i), json!("n"))).collect();
             published.validate(args, &options)
@@ -306,7 +306,7 @@ fn lists_of_what_is_known_are_told_once() {
     let published = catalog
         .find("bulk-update-integration-workspaces")
         .unwrap()
-        .published();
+        .compiled();
     let options = ValidationOptions {
         unknown_fields: UnknownFields::Deny,
         ..ValidationOptions::default()
@@ -344,7 +344,7 @@ fn warnings_are_bounded() {
     ];
     for (tool, args) in calls {
         let args = args.as_object().unwrap().clone();
-        let published = catalog.find(tool).unwrap().published();
+        let published = catalog.find(tool).unwrap().compiled();
         let passed = published.validate(args, &ValidationOptions::default());
         let passed = passed.unwrap_or_else(|error| panic!("{tool}: {error}"));
         let bytes: usize = passed.warnings.iter().map(String::len).sum();

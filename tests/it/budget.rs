@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
-use portkey_api::catalog::{Catalog, Entry};
+use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_mcp::{
     auth::principal::Toolsets,
     mcp::{server, surface::Surface},
@@ -74,7 +74,7 @@ fn sent(tools: &[Tool]) -> usize {
 
 const HEAD: &str = "| Tools | Bytes | Tokens, about | Median | Largest |\n";
 
-fn listed(surface: Surface, offered: impl Fn(&Entry) -> bool) -> Vec<Tool> {
+fn listed(surface: Surface, offered: impl Fn(&CatalogEntry) -> bool) -> Vec<Tool> {
     let catalog = Catalog::full();
     server::tools(
         surface,
@@ -96,7 +96,7 @@ fn the_lists_are_within_their_budgets() {
     assert!(whole.bytes <= WHOLE, "{} bytes in all", whole.bytes);
     let sent = sent(&listed(Surface::Operations, |_| true));
     assert!(sent <= SENT, "{sent} bytes are sent");
-    let reads = |entry: &Entry| entry.operation.hints().read_only;
+    let reads = |entry: &CatalogEntry| entry.operation.hints().read_only;
     for (list, most) in [
         (listed(Surface::Compact, |_| true), COMPACT),
         (listed(Surface::Compact, reads), COMPACT_READ_ONLY),
@@ -108,7 +108,7 @@ fn the_lists_are_within_their_budgets() {
 
 #[test]
 fn the_bill_is_as_written() {
-    let reads = |entry: &Entry| entry.operation.hints().read_only;
+    let reads = |entry: &CatalogEntry| entry.operation.hints().read_only;
     let all = listed(Surface::Operations, |_| true);
     let mut text =
         "# Sizes\n\nWhat the list of tools takes, in bytes of JSON, by what is listed. Written by \
@@ -140,9 +140,9 @@ fn the_bill_is_as_written() {
                 profile,
                 ..Presentation::default()
             };
-            let catalog = Catalog::presented(presentation);
+            let catalog = Catalog::with_presentation(presentation);
             let list = server::tools(surface, catalog.presentation(), catalog.iter());
-            text += &Bill::of(&list).row(&format!("`{}`, `{name}`", profile.name()));
+            text += &Bill::of(&list).row(&format!("`{}`, `{name}`", profile.as_str()));
         }
     }
     text += "\n## Toolsets\n\nGroups of domains, on the surface `operations`.\n\n";
@@ -159,7 +159,7 @@ fn the_bill_is_as_written() {
         domains
             .entry(entry.domain.name)
             .or_default()
-            .push(server::tool(entry.published()));
+            .push(server::tool(entry.compiled()));
     }
     for (domain, tools) in domains {
         text += &Bill::of(&tools).row(domain);

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use portkey_api::catalog::Catalog;
-use portkey_operation::Published;
+use portkey_operation::CompiledOperation;
 use serde_json::{Value, json};
 
 #[test]
@@ -18,7 +18,7 @@ fn every_tool_sends_what_its_calls_say() {
             .unwrap_or_else(|_| panic!("{} is missing: show a call of the tool", path.display()));
         let mut cases: Vec<Value> = serde_json::from_str(&text).unwrap();
         for case in &mut cases {
-            case["sends"] = sends(entry.published(), &case["arguments"]);
+            case["sends"] = sends(entry.compiled(), &case["arguments"]);
         }
         let passes = cases.iter().any(|case| case["sends"].get("line").is_some());
         assert!(passes, "{} shows no call that works", path.display());
@@ -38,8 +38,8 @@ fn every_tool_sends_what_its_calls_say() {
     }
 }
 
-fn sends(published: &Published, arguments: &Value) -> Value {
-    match published.request(arguments.as_object().unwrap().clone()) {
+fn sends(published: &CompiledOperation, arguments: &Value) -> Value {
+    match published.validate_and_build_request(arguments.as_object().unwrap().clone()) {
         Ok(request) => {
             let line = format!("{} {}", request.method, request.target);
             let mut sends = json!({ "line": line, "body": request.body });

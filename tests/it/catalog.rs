@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portkey_api::{catalog::Catalog, domains::DOMAINS};
-use portkey_operation::{JsonMap, Published, UnknownFields, ValidationOptions};
+use portkey_operation::{JsonMap, CompiledOperation, UnknownFields, ValidationOptions};
 use serde_json::{Value, json};
 
-fn each(check: impl Fn(&Published) -> Result<(), String>) {
+fn each(check: impl Fn(&CompiledOperation) -> Result<(), String>) {
     let catalog = Catalog::full();
     let faults: Vec<_> = catalog
         .iter()
-        .map(|entry| entry.published())
+        .map(|entry| entry.compiled())
         .filter_map(|p| {
             check(p)
                 .err()
@@ -39,12 +39,12 @@ pub(crate) fn schemas<'a>(at: &str, schema: &'a Value, visit: &mut impl FnMut(&s
 
 /// Arguments of an update that names nothing to change, with the first field that changes something.
 pub(crate) fn with_a_change(
-    published: &Published,
+    published: &CompiledOperation,
     args: Value,
     value: impl Fn(&str, &Value) -> Value,
 ) -> Value {
     let names_no_change = |args: &Value| {
-        let outcome = published.admit(args.as_object().unwrap().clone());
+        let outcome = published.validate_with_defaults(args.as_object().unwrap().clone());
         outcome.is_err_and(|error| error.to_string().contains("nothing to change is given"))
     };
     if !names_no_change(&args) {
@@ -75,7 +75,7 @@ fn names_and_endpoints_are_taken_once() {
         .flat_map(|o| {
             [o.name()]
                 .into_iter()
-                .chain(o.other_names().iter().copied())
+                .chain(o.alias_names().iter().copied())
         })
         .collect();
     let lines: BTreeSet<_> = operations
@@ -113,7 +113,7 @@ fn names_fit_every_client() {
 #[test]
 fn words_for_searches_are_few_and_new() {
     each(|p| {
-        let (name, words) = (p.operation().name(), p.operation().words());
+        let (name, words) = (p.operation().name(), p.operation().search_terms());
         ensure(
             (3..=6).contains(&words.len()),
             format!("{} words, 3 to 6 wanted", words.len()),
@@ -155,7 +155,7 @@ fn placeholders_are_required_arguments() {
 #[test]
 fn query_names_are_arguments() {
     each(|p| {
-        p.operation().query_names().iter().try_for_each(|name| {
+        p.operation().query_arguments().iter().try_for_each(|name| {
             let known = p.full_schema()["properties"].get(name).is_some();
             ensure(
                 known,
@@ -169,7 +169,7 @@ fn query_names_are_arguments() {
 #[test]
 fn header_names_are_arguments_and_nobody_elses() {
     each(|p| {
-        let headers = p.operation().header_names();
+        let headers = p.operation().header_arguments();
         headers.iter().try_for_each(|(argument, header)| {
             let known = p.full_schema()["properties"].get(argument).is_some();
             ensure(
@@ -238,7 +238,7 @@ fn structs_that_name_their_fields_name_them_all() {
     let catalog = Catalog::full();
     let mut told = BTreeMap::new();
     for entry in catalog.iter() {
-        for (name, field) in entry.published().schema()["properties"]
+        for (name, field) in entry.compiled().schema()["properties"]
             .as_object()
             .unwrap()
         {
@@ -426,7 +426,7 @@ fn hints_fit_the_method() {
             "reads and destroys",
         )?;
         ensure(
-            !operation.repeatable() || hints.idempotent,
+            !operation.is_retryable() || hints.idempotent,
             "sent again although not idempotent",
         )
     });

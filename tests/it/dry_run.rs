@@ -232,7 +232,7 @@ fn what_is_changed_can_be_read() {
     for entry in catalog.iter() {
         let operation = entry.operation;
         let read = dry_run::read_of(&catalog, operation).map(|entry| entry.operation.name());
-        match operation.effects() {
+        match operation.effect() {
             Effect::Update | Effect::Delete => {
                 let blind = BLIND.contains(&operation.name());
                 assert_eq!(read.is_none(), blind, "{operation:?}: {read:?}");

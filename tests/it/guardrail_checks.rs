@@ -4,25 +4,25 @@ use std::{collections::BTreeSet, fs};
 
 use portkey_api::{
     catalog::Catalog,
-    domains::guardrails::catalogue::{CHECKS, Takes},
+    domains::guardrails::catalogue::{CHECKS, ParameterKind},
 };
-use portkey_operation::Published;
+use portkey_operation::CompiledOperation;
 use serde_json::{Value, json};
 
-fn published(name: &str) -> Published {
+fn published(name: &str) -> CompiledOperation {
     let catalog = Catalog::full();
     catalog
         .iter()
         .find(|e| e.operation.name() == name)
         .unwrap()
-        .published()
+        .compiled()
         .clone()
 }
 
 /// What is wrong with one check; nothing if it passes.
 fn refusal(check: Value) -> String {
     let arguments = json!({ "guardrail_id": "g", "checks": [check] });
-    let outcome = published("update-guardrail").request(arguments.as_object().unwrap().clone());
+    let outcome = published("update-guardrail").validate_and_build_request(arguments.as_object().unwrap().clone());
     outcome
         .err()
         .map(|error| error.to_string())
@@ -30,17 +30,17 @@ fn refusal(check: Value) -> String {
 }
 
 /// A value a parameter takes.
-pub(crate) fn example(takes: Takes) -> Value {
+pub(crate) fn example(takes: ParameterKind) -> Value {
     let first = |words: &str| words.split(' ').next().unwrap().to_owned();
     match takes {
-        Takes::Text | Takes::Any => json!("text"),
-        Takes::Number => json!(3),
-        Takes::Share => json!(0.5),
-        Takes::Flag => json!(true),
-        Takes::Object => json!({}),
-        Takes::Texts => json!(["text"]),
-        Takes::Word(words) => json!(first(words)),
-        Takes::Words(words) => json!([first(words)]),
+        ParameterKind::Text | ParameterKind::Any => json!("text"),
+        ParameterKind::Number => json!(3),
+        ParameterKind::Fraction => json!(0.5),
+        ParameterKind::Bool => json!(true),
+        ParameterKind::Object => json!({}),
+        ParameterKind::TextList => json!(["text"]),
+        ParameterKind::OneOf(words) => json!(first(words)),
+        ParameterKind::ValueList(words) => json!([first(words)]),
     }
 }
 
@@ -64,7 +64,7 @@ fn what_a_check_takes_passes_and_what_it_lacks_does_not() {
         let parameters = check.parameters.unwrap_or_default();
         let all: serde_json::Map<_, _> = parameters
             .iter()
-            .map(|p| (p.name.to_owned(), example(p.takes)))
+            .map(|p| (p.name.to_owned(), example(p.kind)))
             .collect();
         assert_eq!(
             refusal(json!({ "id": check.id, "parameters": all })),
@@ -81,7 +81,7 @@ fn what_a_check_takes_passes_and_what_it_lacks_does_not() {
             wrong[parameter.name] = json!(null);
             let told = refusal(json!({ "id": check.id, "parameters": wrong }));
             let at = format!("`checks[0].parameters.{}`", parameter.name);
-            let loose = matches!(parameter.takes, Takes::Any);
+            let loose = matches!(parameter.kind, ParameterKind::Any);
             assert!(
                 loose || told.contains(&at),
                 "{} of {}: {told}",
@@ -157,14 +157,14 @@ fn the_catalogue_is_as_recorded() {
             let needed = check["schema"]["required"].as_array();
             let needed = needed.is_some_and(|names| names.contains(&json!(parameter.name)));
             assert_eq!(parameter.required, needed, "{id} {}", parameter.name);
-            let (words, kind) = match parameter.takes {
-                Takes::Word(words) => (Some((words, &schema["enum"])), "string"),
-                Takes::Words(words) => (Some((words, &schema["items"]["enum"])), "array"),
-                Takes::Texts => (None, "array"),
-                Takes::Text => (None, "string"),
-                Takes::Number | Takes::Share => (None, "number"),
-                Takes::Flag => (None, "boolean"),
-                Takes::Object | Takes::Any => (None, "object"),
+            let (words, kind) = match parameter.kind {
+                ParameterKind::OneOf(words) => (Some((words, &schema["enum"])), "string"),
+                ParameterKind::ValueList(words) => (Some((words, &schema["items"]["enum"])), "array"),
+                ParameterKind::TextList => (None, "array"),
+                ParameterKind::Text => (None, "string"),
+                ParameterKind::Number | ParameterKind::Fraction => (None, "number"),
+                ParameterKind::Bool => (None, "boolean"),
+                ParameterKind::Object | ParameterKind::Any => (None, "object"),
             };
             assert_eq!(schema["type"], kind, "{id} {}", parameter.name);
             if let Some((words, recorded)) = words {
@@ -175,7 +175,7 @@ fn the_catalogue_is_as_recorded() {
                 );
             }
             assert_eq!(
-                matches!(parameter.takes, Takes::Share),
+                matches!(parameter.kind, ParameterKind::Fraction),
                 schema["maximum"] == 1,
                 "{id}"
             );

@@ -43,7 +43,7 @@ const CLIMBERS: &[&str] = &[
 ];
 
 /// Arguments that satisfy an operation, so that only the one under test can be at fault.
-pub(crate) fn minimal(entry: &portkey_api::catalog::Entry) -> Value {
+pub(crate) fn minimal(entry: &portkey_api::catalog::CatalogEntry) -> Value {
     fn fill(schema: &Value) -> Value {
         match schema["type"].as_str() {
             Some("object") => {
@@ -71,8 +71,8 @@ pub(crate) fn minimal(entry: &portkey_api::catalog::Entry) -> Value {
             _ => schema["enum"].get(0).cloned().unwrap_or_else(|| json!("x")),
         }
     }
-    let args = fill(entry.published().full_schema());
-    let mut args = with_a_change(entry.published(), args, |_, field| fill(field));
+    let args = fill(entry.compiled().full_schema());
+    let mut args = with_a_change(entry.compiled(), args, |_, field| fill(field));
     if entry.operation.name() == "bulk-update-integration-workspaces" {
         args["workspaces"] = json!([]);
     }

@@ -16,7 +16,7 @@ use crate::{
 
 /// Every tool in a form: operations, and those of the compact surface.
 pub(crate) fn tools(profile: Profile) -> Vec<Tool> {
-    let catalog = Catalog::presented(Presentation {
+    let catalog = Catalog::with_presentation(Presentation {
         profile,
         ..Presentation::default()
     });
@@ -133,7 +133,7 @@ fn every_list_obeys_the_clients_of_its_profile() {
     for profile in Profile::ALL {
         for tool in tools(profile) {
             let root = Value::Object((*tool.input_schema).clone());
-            let told = |fault: String| format!("{} {}{fault}", profile.name(), tool.name);
+            let told = |fault: String| format!("{} {}{fault}", profile.as_str(), tool.name);
             if root["type"] != "object" || !root["properties"].is_object() {
                 all.push(told(" is no plain object".to_owned()));
             }
@@ -158,19 +158,19 @@ fn forms_differ_in_form_alone() {
             let Ok(entry) = catalog.find(&tool.name) else {
                 continue;
             };
-            let full = &entry.published().full_schema()["properties"];
+            let full = &entry.compiled().full_schema()["properties"];
             let shown = tool.input_schema["properties"].as_object().unwrap();
             let strange = shown
                 .keys()
                 .filter(|name| full.get(name).is_none() && *name != "clear");
-            assert_eq!(strange.count(), 0, "{} {}", profile.name(), tool.name);
-            let required = &entry.published().full_schema()["required"];
+            assert_eq!(strange.count(), 0, "{} {}", profile.as_str(), tool.name);
+            let required = &entry.compiled().full_schema()["required"];
             for name in required.as_array().into_iter().flatten() {
                 let name = name.as_str().unwrap();
                 assert!(
                     shown.contains_key(name),
                     "{} {}: {name}",
-                    profile.name(),
+                    profile.as_str(),
                     tool.name
                 );
             }
@@ -185,14 +185,14 @@ fn strict_clients_clear_by_name() {
         profile: Profile::OpenAiStrict,
         ..Presentation::default()
     };
-    let catalog = Catalog::presented(presentation);
+    let catalog = Catalog::with_presentation(presentation);
     let admit = |tool: &str, args: Value| {
         let args = args.as_object().unwrap().clone();
         catalog
             .find(tool)
             .unwrap()
-            .published()
-            .admit(args)
+            .compiled()
+            .validate_with_defaults(args)
             .map(Value::Object)
     };
     for (tool, given, meant) in [
@@ -245,11 +245,11 @@ fn value_beside_its_clearing_is_refused() {
         profile: Profile::OpenAiStrict,
         ..Presentation::default()
     };
-    let catalog = Catalog::presented(presentation);
+    let catalog = Catalog::with_presentation(presentation);
     let args = json!({ "id": "a", "expires_at": "2099-01-01T00:00:00Z", "clear": ["/expires_at"] });
-    let published = catalog.find("update-api-key").unwrap().published();
+    let published = catalog.find("update-api-key").unwrap().compiled();
     let refused = published
-        .admit(args.as_object().unwrap().clone())
+        .validate_with_defaults(args.as_object().unwrap().clone())
         .unwrap_err();
     let told = "`clear[0]`: `/expires_at` has a value, too; leave out one of the two";
     assert_eq!(refused.to_string(), told);
@@ -267,7 +267,7 @@ fn words_make_the_round() {
     let folder = tempfile::tempdir().unwrap();
     for profile in Profile::ALL {
         for surface in ["operations", "compact"] {
-            let form = ["--schema-profile", profile.name(), "--surface", surface];
+            let form = ["--schema-profile", profile.as_str(), "--surface", surface];
             let file = folder.path().join("words.toml");
             fs::write(&file, exported(&form)).unwrap();
             let list =

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use portkey_api::domains::DOMAINS;
-use portkey_operation::{Base, Published};
+use portkey_operation::{ApiBase, CompiledOperation};
 use serde_json::Value;
 
 const RECORDS: &str = "../shared/portkey-api";
@@ -98,7 +98,7 @@ fn declarations_are_as_recorded() {
                 .iter()
                 .find(|o| o.name() == record["id"])
                 .unwrap();
-            compare(&Published::new(operation.clone()), record);
+            compare(&CompiledOperation::new(operation.clone()), record);
             compared += 1;
         }
     }
@@ -132,7 +132,7 @@ fn secrets_in_answers_are_declared() {
                 ];
                 let shown = shown.iter().any(|words| remark.contains(words));
                 let declared = match (once, shown) {
-                    (true, _) => operation.revealed().to_vec(),
+                    (true, _) => operation.one_time_secrets().to_vec(),
                     (_, false) => operation.secret_fields().to_vec(),
                     _ => [operation.secret_fields(), operation.sensitive_fields()].concat(),
                 };
@@ -197,7 +197,7 @@ fn fields_named(remark: &str) -> Vec<String> {
     fields
 }
 
-fn compare(published: &Published, record: &Value) {
+fn compare(published: &CompiledOperation, record: &Value) {
     let operation = published.operation();
     let name = operation.name();
     assert_eq!(operation.method().as_str(), record["method"], "{name}");
@@ -205,12 +205,12 @@ fn compare(published: &Published, record: &Value) {
     assert_eq!(operation.path(), path, "{name}");
     let in_gateway = record["self_hosted_host"] == "gateway";
     assert_eq!(
-        operation.base() == Base::Gateway,
+        operation.base() == ApiBase::Gateway,
         in_gateway,
         "host of {name}"
     );
     let headers: BTreeSet<_> = operation
-        .header_names()
+        .header_arguments()
         .iter()
         .map(|(_, header)| (*header).to_owned())
         .collect();
@@ -248,7 +248,7 @@ fn compare(published: &Published, record: &Value) {
     );
     names.extend(
         operation
-            .header_names()
+            .header_arguments()
             .iter()
             .map(|(argument, _)| (*argument).to_owned()),
     );
@@ -283,7 +283,7 @@ fn compare(published: &Published, record: &Value) {
     required.extend(strings(&record["body"]["required"]));
     for header in record["header_params"].as_array().into_iter().flatten() {
         let name = header["name"].as_str().unwrap();
-        let mut ours = operation.header_names().iter();
+        let mut ours = operation.header_arguments().iter();
         let Some((argument, _)) = ours.find(|(_, ours)| name.eq_ignore_ascii_case(ours)) else {
             continue;
         };
@@ -306,7 +306,7 @@ fn compare(published: &Published, record: &Value) {
     let scopes: BTreeSet<_> = strings(&record["plan_gate"]["scopes_any_of"]).collect();
     assert_eq!(
         operation
-            .needs_scopes()
+            .required_scopes()
             .iter()
             .map(|s| (*s).to_owned())
             .collect::<BTreeSet<_>>(),
@@ -322,7 +322,7 @@ fn compare(published: &Published, record: &Value) {
 
     let answers: BTreeSet<_> = [name]
         .iter()
-        .chain(operation.other_names())
+        .chain(operation.alias_names())
         .map(|n| (*n).to_owned())
         .collect();
     for alias in strings(&record["aliases"]).filter(|a| !TOO_GENERIC.contains(&a.as_str())) {

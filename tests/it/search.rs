@@ -102,7 +102,7 @@ fn every_operation_is_found_by_its_name_and_title() {
             find(&index, &name.replace('-', "_").to_uppercase(), 1),
             [name]
         );
-        let title = entry.published().title();
+        let title = entry.compiled().title();
         assert!(
             find(&index, title, 3).contains(&name),
             "{title}: {:?}",

@@ -303,7 +303,7 @@ fn without_a_key_the_server_starts() {
     let mut pipe = opened(&[]);
     pipe.send(&list(1));
     let listed = pipe.receive()["result"]["tools"].as_array().unwrap().len();
-    let catalog = Catalog::full().without(Whose::Enkrypt);
+    let catalog = Catalog::full().without_upstream(Whose::Enkrypt);
     assert_eq!(
         listed,
         server::tools(Surface::Operations, catalog.presentation(), catalog.iter()).len()

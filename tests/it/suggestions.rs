@@ -76,7 +76,7 @@ fn check(guess: &Guess, way: &str, told: &str) {
     let catalog = Catalog::full();
     for name in named {
         let operation = catalog.find(name).unwrap().operation;
-        let is_delete = operation.effects() == Effect::Delete;
+        let is_delete = operation.effect() == Effect::Delete;
         assert_eq!(is_delete, deletes, "{way}, {}: {told}", guess.name);
     }
 }
@@ -140,7 +140,7 @@ fn names_in_settings_and_policies_are_guessed_by_effect_too() {
         };
         let told = error.to_string();
         for name in named(&told) {
-            let deletes = Catalog::full().find(name).unwrap().operation.effects() == Effect::Delete;
+            let deletes = Catalog::full().find(name).unwrap().operation.effect() == Effect::Delete;
             let verb = guess.name.split(['-', '_']).next().unwrap();
             assert_eq!(
                 deletes,
@@ -155,7 +155,7 @@ fn names_in_settings_and_policies_are_guessed_by_effect_too() {
         let policy = Policy::parse("t", &rule, &Catalog::full()).unwrap();
         let warning = policy.warnings().concat();
         for name in named(&warning) {
-            let deletes = Catalog::full().find(name).unwrap().operation.effects() == Effect::Delete;
+            let deletes = Catalog::full().find(name).unwrap().operation.effect() == Effect::Delete;
             let verb = guess.name.split(['-', '_']).next().unwrap();
             assert_eq!(
                 deletes,

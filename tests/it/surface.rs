@@ -27,7 +27,7 @@ fn a_tool_promises_no_more_than_what_it_reaches_keeps() {
         };
         let promised = own.operation.hints();
         let reached = catalog.iter().map(|entry| entry.operation);
-        for operation in reached.filter(|operation| operation.effects() == effect) {
+        for operation in reached.filter(|operation| operation.effect() == effect) {
             let (name, hints) = (operation.name(), operation.hints());
             assert!(!promised.read_only || hints.read_only, "{name}");
             assert!(promised.destructive || !hints.destructive, "{name}");

@@ -160,7 +160,7 @@ async fn results_are_clean_and_say_whose_text_they_have() {
             // Those of our own say it with each answer.
             let says = catalog
                 .find(&tool.name)
-                .is_ok_and(|one| one.operation.is_untrusted());
+                .is_ok_and(|one| one.operation.has_untrusted_content());
             assert_eq!(marked(tool.meta.as_ref()), says, "{way}: {}", tool.name);
         }
     }

@@ -98,7 +98,7 @@ fn tables_of_values_have_those_of_the_enums_and_no_others() {
             set(&RejectionReason::ALL, RejectionReason::as_str),
         ),
         ("Error type", 0, set(&ErrorType::ALL, ErrorType::as_str)),
-        ("Effect", 0, set(&Effect::ALL, Effect::word)),
+        ("Effect", 0, set(&Effect::ALL, Effect::as_str)),
         ("Authentication", 0, set(&Method::ALL, Method::word)),
         ("Transport", 0, set(&Transport::ALL, Transport::as_str)),
         (
@@ -138,7 +138,7 @@ fn audit_document_has_the_values_of_each_field() {
         ),
         ("auth", set(&Method::ALL, Method::word)),
         ("transport", set(&Transport::ALL, Transport::as_str)),
-        ("effect", set(&Effect::ALL, Effect::word)),
+        ("effect", set(&Effect::ALL, Effect::as_str)),
         ("event", events()),
     ];
     let rows = table(AUDIT, "Values of");

@@ -13,14 +13,14 @@
 use serde_json::{Map, Value};
 
 /// A JSON object.
-type Fields = Map<String, Value>;
+type JsonObject = Map<String, Value>;
 
 /// The two fields that identify a server.
-const NAME: [&str; 2] = ["saved_name", "server_version"];
+const SERVER_KEY_FIELDS: [&str; 2] = ["saved_name", "server_version"];
 /// The version of a server that does not name one.
-const FIRST_VERSION: &str = "v1";
+const DEFAULT_SERVER_VERSION: &str = "v1";
 /// The field that removes a server from the list. It is never stored.
-const DELETE: &str = "_delete";
+const DELETE_MARKER: &str = "_delete";
 
 /// Merges `patch` into the stored gateway. Both are JSON objects in the form of the API.
 ///
@@ -34,7 +34,7 @@ pub fn merge(stored: &Value, patch: &Value) -> Value {
     for (name, change) in patch {
         match (name.as_str(), change) {
             ("servers_config", Value::Object(patch)) => {
-                within(&mut merged, name, |config| merge_config(config, patch));
+                update_object(&mut merged, name, |config| merge_config(config, patch));
             }
             _ => merge_field(&mut merged, name, change),
         }
@@ -42,7 +42,7 @@ pub fn merge(stored: &Value, patch: &Value) -> Value {
     Value::Object(merged)
 }
 
-fn merge_config(config: &mut Fields, patch: &Fields) {
+fn merge_config(config: &mut JsonObject, patch: &JsonObject) {
     for (name, change) in patch {
         match (name.as_str(), change) {
             ("servers", Value::Null) => _ = config.insert(name.clone(), Value::Array(Vec::new())),
@@ -58,28 +58,28 @@ fn merge_config(config: &mut Fields, patch: &Fields) {
 ///
 /// A server that the same patch names again takes its old position. The patch therefore has the
 /// same outcome if it is sent twice.
-struct Slot {
-    name: Option<(String, String)>,
+struct ServerSlot {
+    key: Option<(String, String)>,
     server: Option<Value>,
 }
 
-fn merge_servers(config: &mut Fields, changes: &[Value]) {
+fn merge_servers(config: &mut JsonObject, changes: &[Value]) {
     let stored = config
         .get("servers")
         .and_then(Value::as_array)
         .into_iter()
         .flatten();
-    let slot = |server: &Value| Slot {
-        name: name_of(server),
+    let slot = |server: &Value| ServerSlot {
+        key: server_key(server),
         server: Some(server.clone()),
     };
-    let mut slots: Vec<Slot> = stored.map(slot).collect();
+    let mut slots: Vec<ServerSlot> = stored.map(slot).collect();
     for change in changes {
-        let (Some(name), Value::Object(fields)) = (name_of(change), change) else {
+        let (Some(name), Value::Object(fields)) = (server_key(change), change) else {
             continue;
         };
-        let same = |slot: &Slot| slot.name.as_ref() == Some(&name);
-        if fields.get(DELETE) == Some(&Value::Bool(true)) {
+        let same = |slot: &ServerSlot| slot.key.as_ref() == Some(&name);
+        if fields.get(DELETE_MARKER) == Some(&Value::Bool(true)) {
             slots
                 .iter_mut()
                 .filter(|slot| same(slot))
@@ -87,8 +87,8 @@ fn merge_servers(config: &mut Fields, changes: &[Value]) {
             continue;
         }
         if !slots.iter().any(same) {
-            slots.push(Slot {
-                name: Some(name.clone()),
+            slots.push(ServerSlot {
+                key: Some(name.clone()),
                 server: None,
             });
         }
@@ -97,14 +97,14 @@ fn merge_servers(config: &mut Fields, changes: &[Value]) {
         };
         let mut server = match slot.server.take() {
             Some(Value::Object(server)) => server,
-            _ => NAME
+            _ => SERVER_KEY_FIELDS
                 .map(str::to_owned)
                 .into_iter()
                 .zip([name.0.into(), name.1.into()])
                 .collect(),
         };
         for (field, change) in fields {
-            if field != DELETE && !NAME.contains(&field.as_str()) {
+            if field != DELETE_MARKER && !SERVER_KEY_FIELDS.contains(&field.as_str()) {
                 merge_field(&mut server, field, change);
             }
         }
@@ -117,17 +117,17 @@ fn merge_servers(config: &mut Fields, changes: &[Value]) {
 }
 
 /// Returns the key of a server: its name and its version.
-fn name_of(server: &Value) -> Option<(String, String)> {
-    let [name, version] = NAME.map(|field| server.get(field).filter(|value| !value.is_null()));
-    let version = version.map_or(Some(FIRST_VERSION), Value::as_str)?;
+fn server_key(server: &Value) -> Option<(String, String)> {
+    let [name, version] = SERVER_KEY_FIELDS.map(|field| server.get(field).filter(|value| !value.is_null()));
+    let version = version.map_or(Some(DEFAULT_SERVER_VERSION), Value::as_str)?;
     Some((name?.as_str()?.to_owned(), version.to_owned()))
 }
 
 /// Applies RFC 7396 to one field of an object.
-fn merge_field(stored: &mut Fields, name: &str, change: &Value) {
+fn merge_field(stored: &mut JsonObject, name: &str, change: &Value) {
     match change {
         Value::Null => _ = stored.shift_remove(name),
-        Value::Object(patch) => within(stored, name, |inner| {
+        Value::Object(patch) => update_object(stored, name, |inner| {
             patch
                 .iter()
                 .for_each(|(name, change)| merge_field(inner, name, change));
@@ -137,10 +137,10 @@ fn merge_field(stored: &mut Fields, name: &str, change: &Value) {
 }
 
 /// Changes a nested object in place. Starts with an empty one if there is none.
-fn within(outer: &mut Fields, name: &str, change: impl FnOnce(&mut Fields)) {
+fn update_object(outer: &mut JsonObject, name: &str, change: impl FnOnce(&mut JsonObject)) {
     let mut inner = match outer.get_mut(name).map(Value::take) {
         Some(Value::Object(inner)) => inner,
-        _ => Fields::new(),
+        _ => JsonObject::new(),
     };
     change(&mut inner);
     outer.insert(name.to_owned(), Value::Object(inner));

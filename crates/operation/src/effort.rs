@@ -2,7 +2,7 @@
 
 /// Adds to the comparisons of this thread if debug assertions are on.
 #[inline]
-pub(super) fn add(letters: usize) {
+pub(super) fn record(letters: usize) {
     #[cfg(debug_assertions)]
     COMPARED.with(|compared| compared.set(compared.get() + letters));
     #[cfg(not(debug_assertions))]

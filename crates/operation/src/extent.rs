@@ -16,14 +16,14 @@ pub const MAX_DEPTH: usize = 64;
 
 /// The size limit that arguments exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excess {
+pub(super) enum SizeLimitError {
     /// More names and items than [`MAX_VALUES`].
     Values,
     /// More levels than [`MAX_DEPTH`].
     Depth,
 }
 
-impl fmt::Display for Excess {
+impl fmt::Display for SizeLimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Values => write!(
@@ -39,22 +39,22 @@ impl fmt::Display for Excess {
 ///
 /// # Errors
 /// Returns the limit that the arguments exceed.
-pub(super) fn check(args: &JsonMap) -> Result<(), Excess> {
+pub(super) fn check(args: &JsonMap) -> Result<(), SizeLimitError> {
     let mut left = MAX_VALUES;
     args.values()
-        .try_for_each(|value| count(value, 1, &mut left))
+        .try_for_each(|value| count_values(value, 1, &mut left))
 }
 
-fn count(value: &Value, depth: usize, left: &mut usize) -> Result<(), Excess> {
-    *left = left.checked_sub(1).ok_or(Excess::Values)?;
+fn count_values(value: &Value, depth: usize, left: &mut usize) -> Result<(), SizeLimitError> {
+    *left = left.checked_sub(1).ok_or(SizeLimitError::Values)?;
     match value {
-        Value::Array(_) | Value::Object(_) if depth >= MAX_DEPTH => Err(Excess::Depth),
+        Value::Array(_) | Value::Object(_) if depth >= MAX_DEPTH => Err(SizeLimitError::Depth),
         Value::Array(items) => items
             .iter()
-            .try_for_each(|item| count(item, depth + 1, left)),
+            .try_for_each(|item| count_values(item, depth + 1, left)),
         Value::Object(map) => map
             .values()
-            .try_for_each(|value| count(value, depth + 1, left)),
+            .try_for_each(|value| count_values(value, depth + 1, left)),
         _ => Ok(()),
     }
 }
@@ -64,7 +64,7 @@ fn count(value: &Value, depth: usize, left: &mut usize) -> Result<(), Excess> {
 ///
 /// Counting stops once there are more than `most` values. A text that is not JSON has such numbers,
 /// too.
-pub fn measure(json: &[u8], most: usize) -> (usize, usize) {
+pub fn measure_json(json: &[u8], most: usize) -> (usize, usize) {
     let (mut values, mut depth, mut deepest) = (0_usize, 0_usize, 0);
     let mut bytes = json.iter();
     while let Some(byte) = bytes.next() {
@@ -105,97 +105,97 @@ mod tests {
 
     use super::*;
 
-    fn nested(levels: usize) -> JsonMap {
+    fn nested_arguments(levels: usize) -> JsonMap {
         let value = (1..levels).fold(json!(1), |inner, _| json!([inner]));
         JsonMap::from_iter([("a".to_owned(), value)])
     }
 
     #[test]
-    fn arguments_within_both_bounds_pass() {
+    fn arguments_within_both_limits_pass() {
         let many: JsonMap = (0..MAX_VALUES).map(|i| (i.to_string(), json!(1))).collect();
         assert_eq!(check(&many), Ok(()));
-        assert_eq!(check(&nested(MAX_DEPTH)), Ok(()));
+        assert_eq!(check(&nested_arguments(MAX_DEPTH)), Ok(()));
     }
 
     #[test]
-    fn one_name_item_or_level_more_is_too_much() {
+    fn one_value_or_level_too_many_is_rejected() {
         let many: JsonMap = (0..=MAX_VALUES)
             .map(|i| (i.to_string(), json!(1)))
             .collect();
-        assert_eq!(check(&many), Err(Excess::Values));
+        assert_eq!(check(&many), Err(SizeLimitError::Values));
         let list = JsonMap::from_iter([("a".to_owned(), json!(vec![1; MAX_VALUES]))]);
-        assert_eq!(check(&list), Err(Excess::Values));
-        assert_eq!(check(&nested(MAX_DEPTH + 1)), Err(Excess::Depth));
+        assert_eq!(check(&list), Err(SizeLimitError::Values));
+        assert_eq!(check(&nested_arguments(MAX_DEPTH + 1)), Err(SizeLimitError::Depth));
     }
 
-    struct Measured {
+    struct MeasureCase {
         json: &'static str,
         values: usize,
         depth: usize,
     }
 
     #[test]
-    fn text_is_measured_without_being_read() {
+    fn text_is_measured_without_being_parsed() {
         let cases = [
-            Measured {
+            MeasureCase {
                 json: "1",
                 values: 0,
                 depth: 0,
             },
-            Measured {
+            MeasureCase {
                 json: "{}",
                 values: 1,
                 depth: 1,
             },
-            Measured {
+            MeasureCase {
                 json: r#"{"a":1,"b":[1,2,3]}"#,
                 values: 5,
                 depth: 2,
             },
-            Measured {
+            MeasureCase {
                 json: r#"{"a[,{\",[":"[[[,,,\\"}"#,
                 values: 1,
                 depth: 1,
             },
-            Measured {
+            MeasureCase {
                 json: r#"["unclosed [[[,"#,
                 values: 1,
                 depth: 1,
             },
-            Measured {
+            MeasureCase {
                 json: "]]]][",
                 values: 1,
                 depth: 1,
             },
         ];
-        for Measured {
+        for MeasureCase {
             json,
             values,
             depth,
         } in cases
         {
             assert_eq!(
-                measure(json.as_bytes(), usize::MAX),
+                measure_json(json.as_bytes(), usize::MAX),
                 (values, depth),
                 "{json}"
             );
         }
         // Counting stops beyond the maximum.
-        assert_eq!(measure(&[b','; 1_000], 10).0, 11);
+        assert_eq!(measure_json(&[b','; 1_000], 10).0, 11);
     }
 
     #[test]
-    fn no_json_text_holds_more_than_is_measured() {
+    fn measured_values_are_an_upper_bound() {
         for value in [
             json!({"a": [1, {"b": null}, []], "c": "x,[{"}),
             json!([[[[1]]], {}]),
         ] {
             let mut left = usize::MAX;
-            count(&value, 0, &mut left).unwrap();
+            count_values(&value, 0, &mut left).unwrap();
             // `count_values` counts the value itself as well.
             let held = usize::MAX - left - 1;
             assert!(
-                measure(value.to_string().as_bytes(), usize::MAX).0 >= held,
+                measure_json(value.to_string().as_bytes(), usize::MAX).0 >= held,
                 "{value}"
             );
         }

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{Base, Body, Effect, Hints, JsonMap, Operation, Plan, preview};
+use super::{ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, preview};
 
 impl Operation {
     /// Returns the name of the tool.
@@ -12,14 +12,14 @@ impl Operation {
     }
 
     /// Returns the aliases of the tool.
-    pub fn other_names(&self) -> &'static [&'static str] {
+    pub fn alias_names(&self) -> &'static [&'static str] {
         self.aliases
     }
 
     /// Returns the search terms: words of callers who mean this tool that its name and descriptions
     /// lack.
-    pub fn words(&self) -> &'static [&'static str] {
-        self.words
+    pub fn search_terms(&self) -> &'static [&'static str] {
+        self.search_terms
     }
 
     /// Returns the HTTP method of the endpoint.
@@ -28,7 +28,7 @@ impl Operation {
     }
 
     /// Returns the base URL of the endpoint.
-    pub fn base(&self) -> Base {
+    pub fn base(&self) -> ApiBase {
         self.base
     }
 
@@ -38,7 +38,7 @@ impl Operation {
     }
 
     /// Returns the effect that a call has on the account.
-    pub fn effects(&self) -> Effect {
+    pub fn effect(&self) -> Effect {
         self.effect
     }
 
@@ -49,7 +49,7 @@ impl Operation {
 
     /// Returns the API-key scopes of which any one suffices. The list is empty if no source names
     /// one.
-    pub fn needs_scopes(&self) -> &'static [&'static str] {
+    pub fn required_scopes(&self) -> &'static [&'static str] {
         self.scopes
     }
 
@@ -59,72 +59,72 @@ impl Operation {
     }
 
     /// Returns the fields of the answer that hold a one-time secret.
-    pub fn revealed(&self) -> &'static [&'static str] {
-        self.reveals
+    pub fn one_time_secrets(&self) -> &'static [&'static str] {
+        self.one_time_secrets
     }
 
     /// Returns true if a call with these arguments returns a one-time secret.
-    pub fn reveals_with(&self, args: &JsonMap) -> bool {
-        let wanted = |argument| args.get(argument) == Some(&Value::Bool(true));
-        !self.reveals.is_empty() && self.reveals_if.is_none_or(wanted)
+    pub fn returns_secrets_for(&self, args: &JsonMap) -> bool {
+        let is_true = |argument| args.get(argument) == Some(&Value::Bool(true));
+        !self.one_time_secrets.is_empty() && self.one_time_secrets_if.is_none_or(is_true)
     }
 
     /// Returns the fields of the answer that are a credential or may hold one.
     pub fn secret_fields(&self) -> &'static [&'static str] {
-        self.secret
+        self.secret_fields
     }
 
     /// Returns true if the answer has untrusted content: text that third parties wrote.
-    pub fn is_untrusted(&self) -> bool {
-        self.untrusted
+    pub fn has_untrusted_content(&self) -> bool {
+        self.returns_untrusted_content
     }
 
     /// Returns true if stored values are read back in answers that declare no secret fields.
-    pub const fn is_read_back_undeclared(&self) -> bool {
-        self.read_back_undeclared
+    pub const fn has_unmasked_reads(&self) -> bool {
+        self.has_unmasked_reads
     }
 
     /// Returns the fields of the answer that hold personal data or free text. They are kept out of
     /// logs and shown in results.
     pub fn sensitive_fields(&self) -> &'static [&'static str] {
-        self.sensitive
+        self.sensitive_fields
     }
 
     /// Returns true if an argument travels in the query.
     pub(super) fn is_filter(&self, name: &str) -> bool {
-        let in_query = self.body == Body::None || self.query.contains(&name);
+        let in_query = self.body == BodyKind::None || self.query.contains(&name);
         in_query && !self.placeholders().any(|placeholder| placeholder == name)
     }
 
     /// Returns true if an argument names a change, rather than the resource to change.
     pub(super) fn is_change(&self, name: &str) -> bool {
         /// Arguments that locate a resource, in the query or in the body.
-        const WHEREABOUTS: [&str; 2] = ["workspace_id", "organisation_id"];
-        self.body != Body::None
-            && name != preview::ARGUMENT
+        const LOCATION_ARGUMENTS: [&str; 2] = ["workspace_id", "organisation_id"];
+        self.body != BodyKind::None
+            && name != preview::PREVIEW_ARGUMENT
             && !self.query.contains(&name)
-            && !WHEREABOUTS.contains(&name)
+            && !LOCATION_ARGUMENTS.contains(&name)
             && !self.headers.iter().any(|(argument, _)| *argument == name)
             && !self.placeholders().any(|placeholder| placeholder == name)
     }
 
     /// Returns the arguments that travel in the query of a request with a body.
-    pub fn query_names(&self) -> &'static [&'static str] {
+    pub fn query_arguments(&self) -> &'static [&'static str] {
         self.query
     }
 
     /// Returns the arguments that travel in a request header, each with its header.
-    pub fn header_names(&self) -> &'static [(&'static str, &'static str)] {
+    pub fn header_arguments(&self) -> &'static [(&'static str, &'static str)] {
         self.headers
     }
 
     /// Returns the path of the GET that a preview reads, if the operation has a preview.
-    pub fn reads(&self) -> Option<&'static str> {
-        self.preview.map(|preview| preview.reads)
+    pub fn preview_path(&self) -> Option<&'static str> {
+        self.preview.map(|preview| preview.read_path)
     }
 
     /// Returns true if the argument `preview` asks for a preview.
-    pub(super) fn previews(&self) -> bool {
+    pub(super) fn supports_preview(&self) -> bool {
         self.preview.is_some()
     }
 
@@ -137,7 +137,7 @@ impl Operation {
     ///
     /// A POST never can: Portkey has no idempotency key, so a POST without an answer may have
     /// succeeded.
-    pub fn repeatable(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         self.hints.idempotent && self.method != Method::POST
     }
 }

@@ -42,22 +42,22 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use preview::Preview;
+use preview::PreviewSpec;
 
-pub use extent::{MAX_DEPTH, MAX_VALUES, measure};
+pub use extent::{MAX_DEPTH, MAX_VALUES, measure_json};
 pub use marked::{EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time};
 pub use path::{field_path, field_step};
 pub use presentation::{Presentation, Wording};
-pub use preview::{Merge, Pending};
+pub use preview::{MergeFn, PendingPreview};
 pub use profile::Profile;
-pub use published::Published;
-pub use reference::{Reference, Slot};
-pub use shape::{Opaque, did_you_mean, is_misspelling_of, is_same_name};
+pub use published::CompiledOperation;
+pub use reference::{Reference, SecretSlot};
+pub use shape::{OpaqueKind, did_you_mean, is_misspelling_of, is_same_name};
 pub use time::Clock;
 pub use validation::{
-    Findings, InputError, Problem, Problems, UnknownFields, Validated, ValidationOptions,
+    Findings, InputError, FieldError, FieldErrors, UnknownFields, ValidatedArguments, ValidationOptions,
 };
-pub use wire::WireRequest;
+pub use wire::UpstreamRequest;
 
 /// A JSON object: the arguments of a call, or the body of a request.
 pub type JsonMap = Map<String, Value>;
@@ -80,7 +80,7 @@ impl Effect {
     pub const ALL: [Self; 4] = [Self::Read, Self::Create, Self::Update, Self::Delete];
 
     /// Returns the name of the effect, as listings show it.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Create => "create",
@@ -148,7 +148,7 @@ impl fmt::Display for Upstream {
 /// The base URL of an endpoint: host and version. See "Base URLs and paths" in
 /// docs/portkey-api-notes.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Base {
+pub enum ApiBase {
     /// The control plane, `https://api.portkey.ai/v1` by default.
     ControlPlane,
     /// The second version of the control plane, `/v2` on the same host.
@@ -166,7 +166,7 @@ pub enum Base {
     Enkrypt,
 }
 
-impl Base {
+impl ApiBase {
     /// Returns true if the host takes no key. The key is never sent there.
     pub const fn is_public(self) -> bool {
         matches!(self, Self::Catalogue | Self::PriceLists)
@@ -192,7 +192,7 @@ pub enum Plan {
 
 /// The content of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Body {
+pub(crate) enum BodyKind {
     /// No body. Arguments that the path does not take travel in the query.
     None,
     /// An object of the arguments that are in neither path nor query.
@@ -202,72 +202,72 @@ pub(crate) enum Body {
 }
 
 /// A condition over several arguments, checked after each argument has passed by itself.
-pub type Rule = fn(&JsonMap, &mut Findings);
+pub type ArgumentRule = fn(&JsonMap, &mut Findings);
 
 /// One declared endpoint.
 #[derive(Clone)]
 pub struct Operation {
     name: &'static str,
     method: Method,
-    base: Base,
+    base: ApiBase,
     path: &'static str,
     effect: Effect,
     hints: Hints,
-    body: Body,
+    body: BodyKind,
     query: &'static [&'static str],
     headers: &'static [(&'static str, &'static str)],
-    preview: Option<Preview>,
-    repeated: &'static [&'static str],
-    reveals: &'static [&'static str],
-    reveals_if: Option<&'static str>,
-    secret: &'static [&'static str],
-    sensitive: &'static [&'static str],
-    untrusted: bool,
+    preview: Option<PreviewSpec>,
+    repeated_arguments: &'static [&'static str],
+    one_time_secrets: &'static [&'static str],
+    one_time_secrets_if: Option<&'static str>,
+    secret_fields: &'static [&'static str],
+    sensitive_fields: &'static [&'static str],
+    returns_untrusted_content: bool,
     aliases: &'static [&'static str],
-    words: &'static [&'static str],
+    search_terms: &'static [&'static str],
     scopes: &'static [&'static str],
     plan: Plan,
-    about: Option<(&'static str, &'static str)>,
-    rule: Option<Rule>,
+    shared_docs: Option<(&'static str, &'static str)>,
+    rule: Option<ArgumentRule>,
     document: Option<(&'static str, &'static [&'static str])>,
-    acts_alone: bool,
-    read_back_undeclared: bool,
-    describe: schema::Describe,
+    allows_empty_update: bool,
+    has_unmasked_reads: bool,
+    build_schema: schema::SchemaFn,
     #[cfg(debug_assertions)]
-    check: fn(&JsonMap) -> Result<(), serde_json::Error>,
+    check_deserialize: fn(&JsonMap) -> Result<(), serde_json::Error>,
 }
 
 /// Declares a GET, which reads. Arguments that the path does not take travel in the query.
-pub const fn get<T: Input>(name: &'static str, path: &'static str) -> Operation {
+pub const fn get<T: OperationInput>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::GET, Effect::Read, name, path)
 }
 
 /// Declares a POST, which creates. Arguments that the path does not take travel in the body.
-pub const fn post<T: Input>(name: &'static str, path: &'static str) -> Operation {
+pub const fn post<T: OperationInput>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::POST, Effect::Create, name, path)
 }
 
 /// Declares a PUT, which updates. Arguments that the path does not take travel in the body.
-pub const fn put<T: Input>(name: &'static str, path: &'static str) -> Operation {
+pub const fn put<T: OperationInput>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::PUT, Effect::Update, name, path)
 }
 
 /// Declares a PATCH, which updates. Arguments that the path does not take travel in the body.
-pub const fn patch<T: Input>(name: &'static str, path: &'static str) -> Operation {
+pub const fn patch<T: OperationInput>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::PATCH, Effect::Update, name, path)
 }
 
 /// Declares a DELETE, which deletes. Arguments that the path does not take travel in the query.
-pub const fn delete<T: Input>(name: &'static str, path: &'static str) -> Operation {
+pub const fn delete<T: OperationInput>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::DELETE, Effect::Delete, name, path)
 }
 
 /// The requirements on the input struct of an operation. The blanket implementation is the only
 /// one.
-pub trait Input: JsonSchema + DeserializeOwned {}
-impl<T: JsonSchema + DeserializeOwned> Input for T {}
+pub trait OperationInput: JsonSchema + DeserializeOwned {}
+impl<T: JsonSchema + DeserializeOwned> OperationInput for T {}
 
-const fn declare<T: Input>(
+const fn declare<T: OperationInput>(
     method: Method,
     effect: Effect,
     name: &'static str,
@@ -279,19 +279,19 @@ const fn declare<T: Input>(
         "a path starts with a slash"
     );
     let body = match effect {
-        Effect::Read | Effect::Delete => Body::None,
-        Effect::Create | Effect::Update => Body::Arguments,
+        Effect::Read | Effect::Delete => BodyKind::None,
+        Effect::Create | Effect::Update => BodyKind::Arguments,
     };
     Operation {
         name,
         method,
-        base: Base::ControlPlane,
+        base: ApiBase::ControlPlane,
         body,
-        reveals: &[],
-        reveals_if: None,
-        secret: &[],
-        sensitive: &[],
-        untrusted: false,
+        one_time_secrets: &[],
+        one_time_secrets_if: None,
+        secret_fields: &[],
+        sensitive_fields: &[],
+        returns_untrusted_content: false,
         path,
         effect,
         hints: Hints {
@@ -303,19 +303,19 @@ const fn declare<T: Input>(
         query: &[],
         headers: &[],
         preview: None,
-        repeated: &[],
+        repeated_arguments: &[],
         aliases: &[],
-        words: &[],
+        search_terms: &[],
         scopes: &[],
         plan: Plan::Any,
-        about: None,
+        shared_docs: None,
         rule: None,
         document: None,
-        acts_alone: false,
-        read_back_undeclared: false,
-        describe: T::json_schema,
+        allows_empty_update: false,
+        has_unmasked_reads: false,
+        build_schema: T::json_schema,
         #[cfg(debug_assertions)]
-        check: validation::check::<T>,
+        check_deserialize: validation::check_deserialize::<T>,
     }
 }
 

@@ -15,46 +15,46 @@ use super::time::TimeRole;
 /// A field with three states: absent keeps the stored value, `null` clears it, a value sets it.
 ///
 /// A plain `Option` has two: absent, or a value. It reads `null` as absent.
-pub type Nullable<T> = Option<Marked<Clearable, T>>;
+pub type Nullable<T> = Option<MarkedField<ClearableMarker, T>>;
 
 /// A credential in the arguments, or a map that may hold some. Redaction finds it by the marker in
 /// the schema.
-pub type Secret<T = String> = Marked<Secretive, T>;
+pub type Secret<T = String> = MarkedField<SecretMarker, T>;
 
 /// A `T` whose schema carries the marker `M`. Markers are never published. The value is checked and
 /// not stored.
 #[derive(Debug)]
-pub struct Marked<M, T>(PhantomData<(M, T)>);
+pub struct MarkedField<M, T>(PhantomData<(M, T)>);
 
-impl<'de, M, T: Deserialize<'de>> Deserialize<'de> for Marked<M, T> {
+impl<'de, M, T: Deserialize<'de>> Deserialize<'de> for MarkedField<M, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(|_| Self(PhantomData))
     }
 }
 
 /// A kind of marker.
-pub trait Mark {
+pub trait Marker {
     /// The key of the marker in the schema.
     const KEY: &'static str;
 }
 
 /// Marks a field that `null` clears.
 #[derive(Debug)]
-pub struct Clearable;
+pub struct ClearableMarker;
 
-impl Mark for Clearable {
+impl Marker for ClearableMarker {
     const KEY: &'static str = "x-clearable";
 }
 
 /// Marks a secret, which must not be shown again.
 #[derive(Debug)]
-pub struct Secretive;
+pub struct SecretMarker;
 
-impl Mark for Secretive {
+impl Marker for SecretMarker {
     const KEY: &'static str = "x-secret";
 }
 
-impl<M: Mark, T: JsonSchema> JsonSchema for Marked<M, T> {
+impl<M: Marker, T: JsonSchema> JsonSchema for MarkedField<M, T> {
     fn inline_schema() -> bool {
         true
     }
@@ -82,7 +82,7 @@ pub(super) const OR_LIST: &str = "x-or-list";
 pub(super) const OR_TEXT: &str = "x-or-text";
 
 /// Declares a `T` whose schema carries one more marker.
-macro_rules! schema_of {
+macro_rules! marked_type {
     ($(#[$doc:meta])* $name:ident<T>, $mark:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
@@ -110,19 +110,19 @@ macro_rules! schema_of {
     };
 }
 
-schema_of! {
+marked_type! {
     /// One of the values of the enum `T`, or any other text. The vocabulary is the vendor's and
     /// grows between our releases, so unknown values pass with a warning.
     Open<T>, OPEN
 }
 
-schema_of! {
+marked_type! {
     /// One `T` or a list of them. Clients allow one type per field, so the schema is published as
     /// that of `T`.
     OneOrMany<T>, OR_LIST
 }
 
-schema_of! {
+marked_type! {
     /// A text or a `T`. Clients allow one type per field, so the schema is published as text. A `T`
     /// passes as it is or as JSON text.
     TextOr<T>, OR_TEXT
@@ -158,7 +158,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for TextOr<T> {
 }
 
 /// Declares a point in time whose schema carries its role.
-macro_rules! time {
+macro_rules! time_type {
     ($(#[$doc:meta])* $name:ident, $role:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
@@ -186,7 +186,7 @@ macro_rules! time {
     };
 }
 
-time! {
+time_type! {
     /// The beginning of a range in the past.
     ///
     /// Takes RFC 3339, a period (`2026-11`, `last month`), which stands for its beginning, or a
@@ -194,12 +194,12 @@ time! {
     StartTime, TimeRole::Start
 }
 
-time! {
+time_type! {
     /// The end of a range in the past, written as [`StartTime`]. A period stands for its end.
     EndTime, TimeRole::End
 }
 
-time! {
+time_type! {
     /// A time in the future, such as an expiry.
     ///
     /// Takes RFC 3339, a date, or a time from now (`30d`). Sent as RFC 3339.

@@ -15,7 +15,7 @@ pub fn field_step(name: &str) -> String {
 
 /// Returns the path of a field below a parent path, which is empty for the whole document.
 pub fn field_path(parent: &str, name: &str) -> String {
-    if parent.is_empty() && is_one_step(name) {
+    if parent.is_empty() && is_plain_name(name) {
         return name.to_owned();
     }
     let mut path = parent.to_owned();
@@ -24,15 +24,15 @@ pub fn field_path(parent: &str, name: &str) -> String {
 }
 
 pub(super) fn write_step(to: &mut dyn Write, name: &str) -> fmt::Result {
-    if is_one_step(name) {
+    if is_plain_name(name) {
         return write!(to, ".{name}");
     }
     write!(to, "[{}]", serde_json::Value::from(name))
 }
 
-fn is_one_step(name: &str) -> bool {
-    let parts = |c: char| matches!(c, '.' | '[' | ']' | '"' | '\\' | '`') || c.is_control();
-    !name.is_empty() && !name.contains(parts)
+fn is_plain_name(name: &str) -> bool {
+    let is_path_syntax = |c: char| matches!(c, '.' | '[' | ']' | '"' | '\\' | '`') || c.is_control();
+    !name.is_empty() && !name.contains(is_path_syntax)
 }
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_places_have_one_path() {
+    fn different_places_have_different_paths() {
         let cases = [
             Case {
                 parent: "",

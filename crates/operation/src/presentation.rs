@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{JsonMap, Profile, Published};
+use super::{JsonMap, Profile, CompiledOperation};
 
 /// The maximum length of a description in characters. Clients cut longer ones.
-const LONGEST: usize = 2048;
+const MAX_DESCRIPTION_CHARS: usize = 2048;
 
 /// The presentation of all operations to clients.
 #[derive(Clone, Debug, Default)]
@@ -57,9 +57,9 @@ pub enum WordingError {
 
 impl Wording {
     /// Collects the current descriptions of a tool.
-    pub fn of(published: &Published) -> Self {
+    pub fn from_operation(published: &CompiledOperation) -> Self {
         let mut arguments = BTreeMap::new();
-        collect(published.schema(), "", &mut arguments);
+        collect_descriptions(published.schema(), "", &mut arguments);
         Self {
             title: Some(published.title.clone()),
             description: Some(published.description.clone()),
@@ -71,7 +71,7 @@ impl Wording {
     ///
     /// # Errors
     /// Returns the first replacement that is too short, too long, or names an unknown argument.
-    pub fn check(&self, published: &Published) -> Result<(), WordingError> {
+    pub fn check(&self, published: &CompiledOperation) -> Result<(), WordingError> {
         let own = [("title", &self.title), ("description", &self.description)];
         let own = own
             .into_iter()
@@ -82,7 +82,7 @@ impl Wording {
             .map(|(path, text)| (path.as_str(), text));
         for (what, text) in own.chain(arguments) {
             let characters = text.trim().chars().count();
-            if !(1..=LONGEST).contains(&characters) {
+            if !(1..=MAX_DESCRIPTION_CHARS).contains(&characters) {
                 return Err(WordingError::Length {
                     what: format!("`{what}`"),
                     characters,
@@ -91,7 +91,7 @@ impl Wording {
         }
         let mut schema = published.schema().as_ref().clone();
         for path in self.arguments.keys() {
-            if argument(&mut schema, path).is_none() {
+            if find_argument(&mut schema, path).is_none() {
                 return Err(WordingError::NoArgument { path: path.clone() });
             }
         }
@@ -99,7 +99,7 @@ impl Wording {
     }
 
     /// Replaces the descriptions of a tool.
-    pub(super) fn put_on(&self, published: &mut Published) {
+    pub(super) fn apply_to(&self, published: &mut CompiledOperation) {
         if let Some(title) = &self.title {
             published.title.clone_from(title);
         }
@@ -108,7 +108,7 @@ impl Wording {
         }
         let schema = Arc::make_mut(&mut published.schema);
         for (path, text) in &self.arguments {
-            if let Some(argument) = argument(schema, path) {
+            if let Some(argument) = find_argument(schema, path) {
                 argument.insert("description".to_owned(), text.as_str().into());
             }
         }
@@ -116,7 +116,7 @@ impl Wording {
 }
 
 /// Returns the schema at a path.
-fn argument<'a>(schema: &'a mut JsonMap, path: &str) -> Option<&'a mut JsonMap> {
+fn find_argument<'a>(schema: &'a mut JsonMap, path: &str) -> Option<&'a mut JsonMap> {
     path.split('.').try_fold(schema, |schema, step| {
         let name = step.trim_end_matches("[]");
         let lists = (step.len() - name.len()) / 2;
@@ -130,7 +130,7 @@ fn argument<'a>(schema: &'a mut JsonMap, path: &str) -> Option<&'a mut JsonMap> 
 }
 
 /// Collects every description below a schema, by path.
-fn collect(schema: &JsonMap, at: &str, found: &mut BTreeMap<String, String>) {
+fn collect_descriptions(schema: &JsonMap, at: &str, found: &mut BTreeMap<String, String>) {
     for (name, field) in schema
         .get("properties")
         .and_then(Value::as_object)
@@ -147,7 +147,7 @@ fn collect(schema: &JsonMap, at: &str, found: &mut BTreeMap<String, String>) {
             if let Some(text) = shown.get("description").and_then(Value::as_str) {
                 found.insert(path.clone(), text.to_owned());
             }
-            collect(shown, &path, found);
+            collect_descriptions(shown, &path, found);
             path += "[]";
             field = shown.get("items").and_then(Value::as_object);
         }

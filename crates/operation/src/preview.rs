@@ -5,48 +5,48 @@ use serde_json::{Value, json};
 use super::JsonMap;
 
 /// The argument that asks for a preview. It is never sent.
-pub(super) const ARGUMENT: &str = "preview";
+pub(super) const PREVIEW_ARGUMENT: &str = "preview";
 
 /// Merges a request body into a stored document: (stored document, body) → outcome.
-pub type Merge = fn(&Value, &Value) -> Value;
+pub type MergeFn = fn(&Value, &Value) -> Value;
 
 /// The preview of an operation.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Preview {
+pub(super) struct PreviewSpec {
     /// Path of the GET that returns the stored document.
-    pub(super) reads: &'static str,
+    pub(super) read_path: &'static str,
     /// Computes the outcome of the call from the stored document.
-    pub(super) merge: Merge,
+    pub(super) merge: MergeFn,
 }
 
-impl Preview {
+impl PreviewSpec {
     /// Removes the preview argument. Returns true if it was set.
-    pub(super) fn take_wish(args: &mut JsonMap) -> bool {
-        args.shift_remove(ARGUMENT) == Some(Value::Bool(true))
+    pub(super) fn take_flag(args: &mut JsonMap) -> bool {
+        args.shift_remove(PREVIEW_ARGUMENT) == Some(Value::Bool(true))
     }
 }
 
 /// Returns true if the arguments ask for a preview.
-pub(super) fn is_wished(args: &JsonMap) -> bool {
-    args.get(ARGUMENT) == Some(&Value::Bool(true))
+pub(super) fn is_requested(args: &JsonMap) -> bool {
+    args.get(PREVIEW_ARGUMENT) == Some(&Value::Bool(true))
 }
 
 /// A preview that needs the stored document to be complete.
 #[derive(Clone, Debug)]
-pub struct Pending {
+pub struct PendingPreview {
     pub(super) body: Value,
-    pub(super) merge: Merge,
+    pub(super) merge: MergeFn,
 }
 
-impl Pending {
+impl PendingPreview {
     /// Renders the preview as `{preview, stored, merged}`.
-    pub fn of(&self, stored: Value) -> Value {
+    pub fn complete(&self, stored: Value) -> Value {
         let merged = (self.merge)(&stored, &self.body);
         json!({ "preview": true, "stored": stored, "merged": merged })
     }
 
     /// Renders the preview without the stored document, with the reason why it is not shown.
-    pub fn unknown(why: &str) -> Value {
+    pub fn unavailable(why: &str) -> Value {
         let note = format!("What is stored is not shown: {why}. Nothing was sent.");
         json!({ "preview": true, "stored": null, "merged": null, "note": note })
     }

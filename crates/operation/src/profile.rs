@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::{
     JsonMap,
-    marked::{Clearable, Mark, OPEN, OR_LIST, OR_TEXT, Secretive},
-    schema::{self, NAMES, SPEAKS, UNLISTED},
+    marked::{ClearableMarker, Marker, OPEN, OR_LIST, OR_TEXT, SecretMarker},
+    schema::{self, OMIT_FIELDS, TYPES_ONLY, HIDDEN},
 };
 
 /// The argument that names fields to clear, in profiles where `null` means that a field is omitted.
-pub(super) const CLEAR: &str = "clear";
+pub(super) const CLEAR_ARGUMENT: &str = "clear";
 
 /// A form of published schemas. docs/surfaces.md says which client needs which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Profile {
     pub const ALL: [Self; 4] = [Self::Portable, Self::Full, Self::OpenAiStrict, Self::Gemini];
 
     /// Returns the name of the profile in options and listings.
-    pub const fn name(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Portable => "portable",
             Self::Full => "full",
@@ -44,42 +44,42 @@ impl Profile {
     }
 
     /// Returns true if `null` means that a field is omitted, even where it otherwise clears.
-    pub(super) const fn clears_by_name(self) -> bool {
-        self.form().all_required
+    pub(super) const fn clears_by_argument(self) -> bool {
+        self.rules().requires_all_fields
     }
 
-    const fn form(self) -> Form {
-        const LEAN: Form = Form {
-            every_field: false,
-            every_word: false,
-            names_fields: false,
-            constraints: false,
-            closed: false,
-            all_required: false,
-            maps_as_text: false,
-            updates: true,
+    const fn rules(self) -> ProfileRules {
+        const PORTABLE: ProfileRules = ProfileRules {
+            lists_hidden_fields: false,
+            describes_everything: false,
+            lists_omitted_fields: false,
+            has_constraint_keywords: false,
+            closes_objects: false,
+            requires_all_fields: false,
+            publishes_maps_as_text: false,
+            is_update: true,
         };
         match self {
-            Self::Portable => LEAN,
-            Self::Full => Form {
-                every_field: true,
-                every_word: true,
-                names_fields: true,
-                constraints: true,
-                ..LEAN
+            Self::Portable => PORTABLE,
+            Self::Full => ProfileRules {
+                lists_hidden_fields: true,
+                describes_everything: true,
+                lists_omitted_fields: true,
+                has_constraint_keywords: true,
+                ..PORTABLE
             },
-            Self::OpenAiStrict => Form {
-                every_field: true,
-                names_fields: true,
-                closed: true,
-                all_required: true,
-                maps_as_text: true,
-                ..LEAN
+            Self::OpenAiStrict => ProfileRules {
+                lists_hidden_fields: true,
+                lists_omitted_fields: true,
+                closes_objects: true,
+                requires_all_fields: true,
+                publishes_maps_as_text: true,
+                ..PORTABLE
             },
-            Self::Gemini => Form {
-                names_fields: true,
-                maps_as_text: true,
-                ..LEAN
+            Self::Gemini => ProfileRules {
+                lists_omitted_fields: true,
+                publishes_maps_as_text: true,
+                ..PORTABLE
             },
         }
     }
@@ -87,29 +87,29 @@ impl Profile {
     /// Publishes the schema of a tool's arguments. `updates` is true if there may be something to
     /// clear.
     pub(super) fn publish(self, full: &Value, updates: bool) -> JsonMap {
-        let form = Form {
-            updates,
-            ..self.form()
+        let form = ProfileRules {
+            is_update: updates,
+            ..self.rules()
         };
         let mut root = form.publish(full, true, false);
         // The tool's own description already says this.
         root.shift_remove("description");
         // Every list tool takes some arguments that are in no schema.
-        if !form.all_required {
+        if !form.requires_all_fields {
             root.shift_remove("additionalProperties");
         }
         let fields = root.entry("properties").or_insert_with(|| json!({}));
-        let clears = form.all_required && clearable(full);
+        let clears = form.requires_all_fields && has_clearable_fields(full);
         if clears && let Value::Object(fields) = fields {
-            let told = "Arguments to clear, as JSON Pointers such as /name: null only leaves out.";
+            let description = "Arguments to clear, as JSON Pointers such as /name: null only leaves out.";
             let items = json!({ "type": "string" });
-            let clear = json!({ "type": ["array", "null"], "description": told, "items": items });
-            fields.insert(CLEAR.to_owned(), clear);
+            let clear = json!({ "type": ["array", "null"], "description": description, "items": items });
+            fields.insert(CLEAR_ARGUMENT.to_owned(), clear);
         }
-        if form.all_required
+        if form.requires_all_fields
             && let Value::Array(required) = root.entry("required").or_insert_with(|| json!([]))
         {
-            required.extend(clears.then(|| CLEAR.into()));
+            required.extend(clears.then(|| CLEAR_ARGUMENT.into()));
         }
         root
     }
@@ -117,35 +117,35 @@ impl Profile {
 
 /// The differences between profiles.
 #[derive(Clone, Copy)]
-struct Form {
+struct ProfileRules {
     /// Lists arguments that the tool's description names.
-    every_field: bool,
+    lists_hidden_fields: bool,
     /// Publishes every description, even where an enclosing one covers it.
-    every_word: bool,
+    describes_everything: bool,
     /// Lists the fields of the widest bodies.
-    names_fields: bool,
+    lists_omitted_fields: bool,
     /// States bounds, lengths and patterns as keywords, not in descriptions.
-    constraints: bool,
+    has_constraint_keywords: bool,
     /// Declares that objects take no other fields.
-    closed: bool,
+    closes_objects: bool,
     /// Requires each field. An optional one accepts `null`.
-    all_required: bool,
+    requires_all_fields: bool,
     /// Publishes an object of undeclared fields as JSON text.
-    maps_as_text: bool,
+    publishes_maps_as_text: bool,
     /// The operation changes an existing resource, so there may be something to clear.
-    updates: bool,
+    is_update: bool,
 }
 
-impl Form {
+impl ProfileRules {
     fn publish(self, full: &Value, described: bool, nullable: bool) -> JsonMap {
         let mut out = JsonMap::new();
         let fields = full.get("properties").and_then(Value::as_object);
         let is_object = full.get("type").is_some_and(|kind| kind == "object");
-        let is_text = self.is_text(full);
-        let or_text = full.get(OR_TEXT).is_some() && !self.constraints;
-        let described = described || self.every_word;
+        let is_text = self.publishes_as_text(full);
+        let or_text = full.get(OR_TEXT).is_some() && !self.has_constraint_keywords;
+        let described = described || self.describes_everything;
         if let Some(kind) = full.get("type") {
-            out.insert("type".to_owned(), self.kind(full, kind, is_text, nullable));
+            out.insert("type".to_owned(), self.type_keyword(full, kind, is_text, nullable));
         }
         let mut description = if described {
             self.describe(full)
@@ -173,25 +173,25 @@ impl Form {
         if let Some(items) = full.get("items") {
             // The list is described already. Its items are described only if that description
             // covers their fields.
-            let speaks = items.get(SPEAKS).is_some() || items.get(NAMES).is_some();
-            let is_text = self.is_text(items);
-            let described = described && (full.get(NAMES).is_none() || self.every_word);
+            let speaks = items.get(TYPES_ONLY).is_some() || items.get(OMIT_FIELDS).is_some();
+            let is_text = self.publishes_as_text(items);
+            let described = described && (full.get(OMIT_FIELDS).is_none() || self.describes_everything);
             let mut items = self.publish(items, described, false);
-            if !speaks && !self.every_word && !is_text {
+            if !speaks && !self.describes_everything && !is_text {
                 items.shift_remove("description");
             }
             out.insert("items".to_owned(), items.into());
         }
         if let Some(fields) = fields
-            && (self.names_fields || full.get(NAMES).is_none())
+            && (self.lists_omitted_fields || full.get(OMIT_FIELDS).is_none())
         {
-            let silent = full.get(SPEAKS).is_some() || full.get(NAMES).is_some();
+            let silent = full.get(TYPES_ONLY).is_some() || full.get(OMIT_FIELDS).is_some();
             self.publish_fields(full, fields, described && !silent, &mut out);
         }
-        if self.constraints {
-            self.constrain(full, &mut out);
+        if self.has_constraint_keywords {
+            self.add_constraints(full, &mut out);
         }
-        if self.closed && is_object && !out.contains_key("additionalProperties") {
+        if self.closes_objects && is_object && !out.contains_key("additionalProperties") {
             out.insert("additionalProperties".to_owned(), false.into());
         }
         out
@@ -201,20 +201,20 @@ impl Form {
         let required = full.get("required").and_then(Value::as_array);
         let mut published = JsonMap::new();
         for (name, field) in fields {
-            let unlisted = field.get(UNLISTED).is_some();
-            if unlisted && !self.every_field {
+            let unlisted = field.get(HIDDEN).is_some();
+            if unlisted && !self.lists_hidden_fields {
                 continue;
             }
             let is_required =
                 required.is_some_and(|names| names.iter().any(|required| required == name));
-            let nullable = match self.all_required {
-                true => !is_required || field.get(Clearable::KEY).is_some(),
-                false => self.constraints && field.get(Clearable::KEY).is_some(),
+            let nullable = match self.requires_all_fields {
+                true => !is_required || field.get(ClearableMarker::KEY).is_some(),
+                false => self.has_constraint_keywords && field.get(ClearableMarker::KEY).is_some(),
             };
             let field = self.publish(field, described && !unlisted, nullable);
             published.insert(name.clone(), field.into());
         }
-        let required = match self.all_required {
+        let required = match self.requires_all_fields {
             true => Some(
                 published
                     .keys()
@@ -228,8 +228,8 @@ impl Form {
     }
 
     /// Returns true if an object is published as text, because it declares no fields.
-    fn is_text(self, full: &Value) -> bool {
-        self.maps_as_text
+    fn publishes_as_text(self, full: &Value) -> bool {
+        self.publishes_maps_as_text
             && full.get("type").is_some_and(|kind| kind == "object")
             && full.get("properties").is_none()
             && full
@@ -237,19 +237,19 @@ impl Form {
                 .is_some_and(|more| *more != false)
     }
 
-    fn kind(self, full: &Value, kind: &Value, is_text: bool, nullable: bool) -> Value {
+    fn type_keyword(self, full: &Value, kind: &Value, is_text: bool, nullable: bool) -> Value {
         let mut kinds = vec![if is_text {
             json!("string")
         } else {
             kind.clone()
         }];
         if full.get(OR_TEXT).is_some() {
-            match self.constraints {
+            match self.has_constraint_keywords {
                 true => kinds.insert(0, json!("string")),
                 false => kinds = vec![json!("string")],
             }
         }
-        if self.constraints && full.get(OR_LIST).is_some() {
+        if self.has_constraint_keywords && full.get(OR_LIST).is_some() {
             kinds.push(json!("array"));
         }
         if nullable {
@@ -262,7 +262,7 @@ impl Form {
     }
 
     /// Adds the keywords that other profiles put into descriptions or check at call time only.
-    fn constrain(self, full: &Value, out: &mut JsonMap) {
+    fn add_constraints(self, full: &Value, out: &mut JsonMap) {
         const KEYWORDS: [&str; 7] = [
             "minimum",
             "maximum",
@@ -287,7 +287,7 @@ impl Form {
             out.insert("items".to_owned(), item.into());
         }
         // A map that may hold secrets is not write-only: the rest of it can be read.
-        if full.get(Secretive::KEY).is_some()
+        if full.get(SecretMarker::KEY).is_some()
             && full.get("type").is_some_and(|kind| kind == "string")
         {
             out.insert("writeOnly".to_owned(), true.into());
@@ -298,7 +298,7 @@ impl Form {
                 out.insert("additionalProperties".to_owned(), true.into());
             }
             Some(values) => {
-                let values = self.publish(values, true, values.get(Clearable::KEY).is_some());
+                let values = self.publish(values, true, values.get(ClearableMarker::KEY).is_some());
                 out.insert("additionalProperties".to_owned(), values.into());
             }
             None => {}
@@ -313,30 +313,30 @@ impl Form {
             .unwrap_or_default();
         // Further paragraphs are for readers of the source.
         let mut text = text.split("\n\n").next().unwrap_or_default().to_owned();
-        let mut say = |sentence: &str| {
+        let mut append = |sentence: &str| {
             if !text.is_empty() {
                 text.push(' ');
             }
             text.push_str(sentence);
         };
-        if !self.constraints
-            && let Some(bounds) = bounds(full)
+        if !self.has_constraint_keywords
+            && let Some(bounds) = describe_bounds(full)
         {
-            say(&bounds);
+            append(&bounds);
         }
         if full.get(OPEN).is_some()
             && let Some(Value::Array(values)) = full.get("enum")
         {
             // The field's own description summarises a longer list.
-            const MAX_TOLD: usize = 16;
-            if values.len() <= MAX_TOLD {
+            const MAX_LISTED_VALUES: usize = 16;
+            if values.len() <= MAX_LISTED_VALUES {
                 let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
-                say(&format!("Such as {}.", values.join(", ")));
+                append(&format!("Such as {}.", values.join(", ")));
             }
         }
-        schema::groups(full).for_each(|group| say(&schema::sentence(&group)));
-        if full.get(Clearable::KEY).is_some() && self.updates {
-            say(if self.all_required {
+        schema::field_groups(full).for_each(|group| append(&schema::describe_group(&group)));
+        if full.get(ClearableMarker::KEY).is_some() && self.is_update {
+            append(if self.requires_all_fields {
                 "`clear` can name it."
             } else {
                 "null clears it."
@@ -347,7 +347,7 @@ impl Form {
 }
 
 /// Describes the bounds of a number.
-fn bounds(full: &Value) -> Option<String> {
+fn describe_bounds(full: &Value) -> Option<String> {
     // A lower bound of zero or one, as of a page or a budget, goes without saying.
     let least = full
         .get("minimum")
@@ -366,10 +366,10 @@ fn bounds(full: &Value) -> Option<String> {
 }
 
 /// Returns true if a full schema has a clearable field.
-pub(super) fn clearable(full: &Value) -> bool {
-    let below = |key: &str| full.get(key).is_some_and(clearable);
+pub(super) fn has_clearable_fields(full: &Value) -> bool {
+    let below = |key: &str| full.get(key).is_some_and(has_clearable_fields);
     let fields = full.get("properties").and_then(Value::as_object);
     let mut fields = fields.into_iter().flatten();
-    fields.any(|(_, field)| field.get(Clearable::KEY).is_some() || clearable(field))
+    fields.any(|(_, field)| field.get(ClearableMarker::KEY).is_some() || has_clearable_fields(field))
         || below("items")
 }

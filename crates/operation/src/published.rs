@@ -6,47 +6,47 @@ use http::Method;
 use serde_json::Value;
 
 use super::{
-    Body, Effect, Findings, InputError, JsonMap, Operation, Presentation, Slot, Validated,
-    ValidationOptions, WireRequest, extent, preview,
-    profile::{self, CLEAR},
+    BodyKind, Effect, Findings, InputError, JsonMap, Operation, Presentation, SecretSlot, ValidatedArguments,
+    ValidationOptions, UpstreamRequest, extent, preview,
+    profile::{self, CLEAR_ARGUMENT},
     schema,
-    shape::{At, Nulls, Opaque, Shape, Walk},
+    shape::{ArgumentPath, NullPolicy, OpaqueKind, ArgumentSchema, ArgumentWalk},
     wire,
 };
 
 /// An operation with its schema, its compiled validation and its descriptions.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub struct CompiledOperation {
     operation: Operation,
     pub(super) title: String,
     pub(super) description: String,
-    full: Value,
+    full_schema: Value,
     pub(super) schema: Arc<JsonMap>,
-    shape: Shape,
+    argument_schema: ArgumentSchema,
     takes_secrets: bool,
     clears_by_name: bool,
     /// True if `null` means that a field is omitted in this profile.
-    null_leaves_out: bool,
+    null_omits: bool,
 }
 
-impl Published {
+impl CompiledOperation {
     /// Builds the schema in the default profile.
     ///
     /// A catalog does this once for every operation, when the operation is first used.
     pub fn new(operation: Operation) -> Self {
-        Self::presented(operation, &Presentation::default())
+        Self::with_presentation(operation, &Presentation::default())
     }
 
     /// Builds the schema in the operator's presentation.
-    pub fn presented(operation: Operation, presentation: &Presentation) -> Self {
-        let mut full = schema::full(operation.describe);
+    pub fn with_presentation(operation: Operation, presentation: &Presentation) -> Self {
+        let mut full = schema::build_full_schema(operation.build_schema);
         let (title, description) = schema::take_docs(&mut full);
-        let (title, description) = match operation.about {
+        let (title, description) = match operation.shared_docs {
             Some((title, description)) => (title.to_owned(), description.to_owned()),
             None => (title, description),
         };
-        let (profile, shape) = (presentation.profile, Shape::of(&full));
-        let clears_by_name = profile.clears_by_name() && profile::clearable(&full);
+        let (profile, shape) = (presentation.profile, ArgumentSchema::of(&full));
+        let clears_by_name = profile.clears_by_argument() && profile::has_clearable_fields(&full);
         let shape = if clears_by_name {
             shape.clearing_by_name()
         } else {
@@ -60,15 +60,15 @@ impl Published {
             operation,
             title,
             description,
-            full,
+            full_schema: full,
             schema,
-            shape,
+            argument_schema: shape,
             takes_secrets,
             clears_by_name,
-            null_leaves_out: profile.clears_by_name(),
+            null_omits: profile.clears_by_argument(),
         };
         if let Some(wording) = presentation.wording.get(published.operation.name()) {
-            wording.put_on(&mut published);
+            wording.apply_to(&mut published);
         }
         published
     }
@@ -95,7 +95,7 @@ impl Published {
 
     /// Returns the input schema with every constraint and marker that is enforced.
     pub fn full_schema(&self) -> &Value {
-        &self.full
+        &self.full_schema
     }
 
     /// Validates arguments with the default options, and returns them in the form in which they are
@@ -103,7 +103,7 @@ impl Published {
     ///
     /// # Errors
     /// Returns every problem of the arguments, each with its path.
-    pub fn admit(&self, args: JsonMap) -> Result<JsonMap, InputError> {
+    pub fn validate_with_defaults(&self, args: JsonMap) -> Result<JsonMap, InputError> {
         Ok(self.validate(args, &ValidationOptions::default())?.args)
     }
 
@@ -118,41 +118,41 @@ impl Published {
         &self,
         mut args: JsonMap,
         options: &ValidationOptions,
-    ) -> Result<Validated, InputError> {
-        extent::check(&args).map_err(|excess| InputError::one("", excess))?;
+    ) -> Result<ValidatedArguments, InputError> {
+        extent::check(&args).map_err(|excess| InputError::new("", excess))?;
         let mut findings = Findings::default();
         let cleared = if self.clears_by_name {
-            args.shift_remove(CLEAR)
+            args.shift_remove(CLEAR_ARGUMENT)
         } else {
             None
         };
         self.wrap_bare_body(&mut args);
-        self.refuse_parts_of_document(&mut args, &mut findings);
-        self.leave_out_empty(&mut args, &mut findings);
+        self.reject_document_fields(&mut args, &mut findings);
+        self.omit_empty_arguments(&mut args, &mut findings);
         let nulls = match self.operation.effect {
-            _ if self.null_leaves_out => Nulls::LeaveOut,
-            Effect::Update => Nulls::Refuse,
-            _ => Nulls::LeaveOutTold,
+            _ if self.null_omits => NullPolicy::Omit,
+            Effect::Update => NullPolicy::Reject,
+            _ => NullPolicy::OmitWithWarning,
         };
-        let mut walk = Walk {
+        let mut walk = ArgumentWalk {
             options,
-            nulls,
+            null_policy: nulls,
             findings: &mut findings,
         };
-        self.shape.validate_arguments(&mut args, &mut walk);
+        self.argument_schema.validate_arguments(&mut args, &mut walk);
         if let Some(named) = cleared {
-            self.shape.clear(&mut args, named, &mut findings);
+            self.argument_schema.clear(&mut args, named, &mut findings);
         }
         if let Some(rule) = self.operation.rule {
             rule(&args, &mut findings);
         }
-        if findings.problems().is_empty() {
-            self.refuse_empty_update(&args, &mut findings);
+        if findings.errors().is_empty() {
+            self.reject_empty_update(&args, &mut findings);
         }
         let validated = findings.finish(args, options.unknown_fields)?;
         #[cfg(debug_assertions)]
         assert!(
-            (self.operation.check)(&validated.args).is_ok(),
+            (self.operation.check_deserialize)(&validated.args).is_ok(),
             "the schema of `{}` lets pass what its type does not",
             self.operation.name()
         );
@@ -163,7 +163,7 @@ impl Published {
     ///
     /// Callers may give the fields of a bare body's value at the top level, as in the body itself.
     fn wrap_bare_body(&self, args: &mut JsonMap) {
-        let Body::Bare(name) = self.operation.body else {
+        let BodyKind::Bare(name) = self.operation.body else {
             return;
         };
         let is_body = |other: &String| {
@@ -184,7 +184,7 @@ impl Published {
 
     /// Rejects fields of a document that are given as arguments of their own, with one error for
     /// all.
-    fn refuse_parts_of_document(&self, args: &mut JsonMap, findings: &mut Findings) {
+    fn reject_document_fields(&self, args: &mut JsonMap, findings: &mut Findings) {
         let Some((argument, fields)) = self.operation.document else {
             return;
         };
@@ -194,7 +194,7 @@ impl Published {
             args.retain(|name, _| !given.contains(&name.as_str()));
             let given: Vec<_> = given.iter().map(|field| format!("`{field}`")).collect();
             let given = given.join(", ");
-            findings.add(
+            findings.add_error(
                 "",
                 format!("put {given} into `{argument}`, which is the whole document"),
             );
@@ -203,8 +203,8 @@ impl Published {
 
     /// Omits locating or filtering arguments that have no value. They ask for nothing, and strict
     /// clients write all of them.
-    fn leave_out_empty(&self, args: &mut JsonMap, findings: &mut Findings) {
-        let why = |name: &str, value: &Value| match value {
+    fn omit_empty_arguments(&self, args: &mut JsonMap, findings: &mut Findings) {
+        let omit_reason = |name: &str, value: &Value| match value {
             // Null may clear an argument that names a change. The schema decides that.
             Value::Null => (!self.operation.is_change(name)).then_some("null"),
             Value::String(text) if text.bytes().all(|byte| byte.is_ascii_whitespace()) => {
@@ -215,17 +215,17 @@ impl Published {
             }
             _ => None,
         };
-        if !args.iter().any(|(name, value)| why(name, value).is_some()) {
+        if !args.iter().any(|(name, value)| omit_reason(name, value).is_some()) {
             return;
         }
-        let required = self.full.get("required").and_then(Value::as_array);
+        let required = self.full_schema.get("required").and_then(Value::as_array);
         let is_required = |name: &str| {
             required.is_some_and(|names| names.iter().any(|required| required == name))
         };
-        args.retain(|name, value| match why(name, value) {
+        args.retain(|name, value| match omit_reason(name, value) {
             Some(why) if !is_required(name) => {
-                if !self.null_leaves_out {
-                    findings.leave_out(name, why);
+                if !self.null_omits {
+                    findings.add_omitted(name, why);
                 }
                 false
             }
@@ -235,22 +235,22 @@ impl Published {
 
     /// Rejects an update that names no change. Portkey would answer with a success and change
     /// nothing.
-    fn refuse_empty_update(&self, args: &JsonMap, findings: &mut Findings) {
+    fn reject_empty_update(&self, args: &JsonMap, findings: &mut Findings) {
         let operation = &self.operation;
         let updates = matches!(operation.method, Method::PUT | Method::PATCH)
-            && operation.body == Body::Arguments
-            && !operation.acts_alone;
+            && operation.body == BodyKind::Arguments
+            && !operation.allows_empty_update;
         // An empty object of declared fields changes nothing. An empty map may replace another one.
-        let says_nothing = |name: &str, value: &Value| {
-            let declared = || self.full.get("properties")?.get(name)?.get("properties");
+        let is_empty_object = |name: &str, value: &Value| {
+            let declared = || self.full_schema.get("properties")?.get(name)?.get("properties");
             value.as_object().is_some_and(JsonMap::is_empty) && declared().is_some()
         };
         let mut changes = args.iter().filter(|(name, _)| operation.is_change(name));
-        if !updates || changes.any(|(name, value)| !says_nothing(name, value)) {
+        if !updates || changes.any(|(name, value)| !is_empty_object(name, value)) {
             return;
         }
         let fields = self
-            .full
+            .full_schema
             .get("properties")
             .and_then(Value::as_object)
             .into_iter()
@@ -260,19 +260,19 @@ impl Published {
             .map(|(name, _)| format!("`{name}`"))
             .collect();
         if !fields.is_empty() {
-            let what = format!("nothing to change is given; it takes {}", fields.join(", "));
-            findings.add("", what);
+            let message = format!("nothing to change is given; it takes {}", fields.join(", "));
+            findings.add_error("", message);
         }
     }
 
     /// Returns true if a call with these arguments changes anything. A preview does not.
-    pub fn writes(&self, args: &JsonMap) -> bool {
-        self.operation.effects() != Effect::Read && !self.previews(args)
+    pub fn is_write(&self, args: &JsonMap) -> bool {
+        self.operation.effect() != Effect::Read && !self.is_preview(args)
     }
 
     /// Returns true if a call with these arguments asks for a preview only.
-    pub fn previews(&self, args: &JsonMap) -> bool {
-        self.operation.previews() && preview::is_wished(args)
+    pub fn is_preview(&self, args: &JsonMap) -> bool {
+        self.operation.supports_preview() && preview::is_requested(args)
     }
 
     /// Builds the upstream request from validated arguments.
@@ -280,16 +280,16 @@ impl Published {
     /// # Errors
     /// Returns an error if a value cannot be a path segment or a header, or if the address gets too
     /// long.
-    pub fn lay_out(&self, args: JsonMap) -> Result<WireRequest, InputError> {
-        wire::lay_out(&self.operation, args)
+    pub fn build_request(&self, args: JsonMap) -> Result<UpstreamRequest, InputError> {
+        wire::build_request(&self.operation, args)
     }
 
     /// Validates arguments with the default options and builds the upstream request.
     ///
     /// # Errors
     /// Returns the errors of [`Published::admit`] and [`Published::lay_out`].
-    pub fn request(&self, args: JsonMap) -> Result<WireRequest, InputError> {
-        self.lay_out(self.admit(args)?)
+    pub fn validate_and_build_request(&self, args: JsonMap) -> Result<UpstreamRequest, InputError> {
+        self.build_request(self.validate_with_defaults(args)?)
     }
 
     /// Visits every text and every reference that stands where a secret does, with its path and its
@@ -297,37 +297,37 @@ impl Published {
     ///
     /// # Errors
     /// Returns the first error of `visit`, and visits no further values.
-    pub fn secrets<E>(
+    pub fn visit_secrets<E>(
         &self,
         args: &mut JsonMap,
-        mut visit: impl FnMut(&dyn fmt::Display, Slot, &mut Value) -> Result<(), E>,
+        mut visit: impl FnMut(&dyn fmt::Display, SecretSlot, &mut Value) -> Result<(), E>,
     ) -> Result<(), E> {
         if !self.takes_secrets {
             return Ok(());
         }
-        let mut cargo = Value::Object(std::mem::take(args));
-        let outcome = self.shape.secrets(&mut cargo, false, At::Root, &mut visit);
-        if let Value::Object(cargo) = cargo {
+        let mut arguments = Value::Object(std::mem::take(args));
+        let outcome = self.argument_schema.secrets(&mut arguments, false, ArgumentPath::Root, &mut visit);
+        if let Value::Object(cargo) = arguments {
             *args = cargo;
         }
         outcome
     }
 
     /// Replaces every secret by stars, and everything that may hold one.
-    pub fn redacted(&self, args: JsonMap) -> JsonMap {
-        self.redacted_with(args, |_, _, value| *value = "***".into())
+    pub fn redact(&self, args: JsonMap) -> JsonMap {
+        self.redact_with(args, |_, _, value| *value = "***".into())
     }
 
     /// Replaces every secret by stars, and passes everything else that may hold one to `blank`.
     ///
     /// `blank` receives documents, maps of secrets and undeclared fields, each with its name.
-    pub fn redacted_with(
+    pub fn redact_with(
         &self,
         args: JsonMap,
-        blank: impl Fn(Opaque, &str, &mut Value),
+        blank: impl Fn(OpaqueKind, &str, &mut Value),
     ) -> JsonMap {
         let mut args = Value::Object(args);
-        self.shape.redact(&mut args, &blank);
+        self.argument_schema.redact(&mut args, &blank);
         match args {
             Value::Object(args) => args,
             _ => JsonMap::new(),

@@ -5,11 +5,11 @@ use std::fmt;
 use serde_json::{Value, json};
 
 /// Keys of the two kinds of reference: the key of an object, or the text before a colon.
-const VARIABLE: &str = "$env";
-const FILE: &str = "$file";
+const ENV_KEY: &str = "$env";
+const FILE_KEY: &str = "$file";
 
 /// The maximum length of a name or path in a reference, in bytes.
-const LONGEST: usize = 1024;
+const MAX_REFERENCE_BYTES: usize = 1024;
 
 /// The location of a secret: `{"$env": "NAME"}` or `"$env:NAME"`, `{"$file": "path"}` or
 /// `"$file:path"`.
@@ -23,7 +23,7 @@ pub enum Reference<'a> {
 
 /// The kind of value that belongs in the place of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub enum SecretSlot {
     /// A text.
     Text,
     /// An object, such as the JSON of a credentials file.
@@ -34,7 +34,7 @@ pub enum Slot {
 
 impl<'a> Reference<'a> {
     /// Reads a value as a reference, if it has the form of one.
-    pub fn in_value(value: &'a Value) -> Option<Self> {
+    pub fn from_value(value: &'a Value) -> Option<Self> {
         let (kind, place) = match value {
             Value::String(text) if text.starts_with('$') => text.split_once(':')?,
             Value::Object(map) if map.len() == 1 => {
@@ -43,13 +43,13 @@ impl<'a> Reference<'a> {
             }
             _ => return None,
         };
-        let is_line = (1..=LONGEST).contains(&place.len()) && !place.contains(char::is_control);
+        let is_line = (1..=MAX_REFERENCE_BYTES).contains(&place.len()) && !place.contains(char::is_control);
         let is_name = place
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         match kind {
-            VARIABLE if is_line && is_name => Some(Self::Variable(place)),
-            FILE if is_line => Some(Self::File(place)),
+            ENV_KEY if is_line && is_name => Some(Self::Variable(place)),
+            FILE_KEY if is_line => Some(Self::File(place)),
             _ => None,
         }
     }
@@ -62,8 +62,8 @@ impl<'a> Reference<'a> {
     /// Writes the reference as an object.
     pub(super) fn to_object(self) -> Value {
         match self {
-            Self::Variable(name) => json!({ (VARIABLE): name }),
-            Self::File(path) => json!({ (FILE): path }),
+            Self::Variable(name) => json!({ (ENV_KEY): name }),
+            Self::File(path) => json!({ (FILE_KEY): path }),
         }
     }
 }
@@ -71,8 +71,8 @@ impl<'a> Reference<'a> {
 impl fmt::Display for Reference<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Variable(name) => write!(f, "{VARIABLE}:{name}"),
-            Self::File(path) => write!(f, "{FILE}:{path}"),
+            Self::Variable(name) => write!(f, "{ENV_KEY}:{name}"),
+            Self::File(path) => write!(f, "{FILE_KEY}:{path}"),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Builder methods of an operation: everything a declaration says beyond method and path.
 
-use super::{Base, Body, Effect, Merge, Operation, Plan, Rule, preview::Preview};
+use super::{ApiBase, BodyKind, Effect, MergeFn, Operation, Plan, ArgumentRule, preview::PreviewSpec};
 
 /// Deviations from the defaults of the HTTP method, and facts about answers. Each is part of the
 /// declaration.
 impl Operation {
     /// Sets the effect of the call where the HTTP method suggests another one.
-    pub const fn effect(mut self, effect: Effect) -> Self {
+    pub const fn with_effect(mut self, effect: Effect) -> Self {
         self.effect = effect;
         self.hints.read_only = matches!(effect, Effect::Read);
         self.hints.destructive = matches!(effect, Effect::Delete);
@@ -27,20 +27,20 @@ impl Operation {
     }
 
     /// Sets the base URL, if it is not that of the control plane.
-    pub const fn on(mut self, base: Base) -> Self {
+    pub const fn with_base(mut self, base: ApiBase) -> Self {
         self.base = base;
         self
     }
 
     /// Declares that a DELETE has a body.
     pub const fn with_body(mut self) -> Self {
-        self.body = Body::Arguments;
+        self.body = BodyKind::Arguments;
         self
     }
 
     /// Declares that the body is the value of one argument, where the API expects a list.
-    pub const fn bare_body(mut self, argument: &'static str) -> Self {
-        self.body = Body::Bare(argument);
+    pub const fn with_bare_body(mut self, argument: &'static str) -> Self {
+        self.body = BodyKind::Bare(argument);
         self
     }
 
@@ -57,14 +57,14 @@ impl Operation {
     }
 
     /// Names the fields of the answer that hold a one-time secret, such as `data[].key`.
-    pub const fn reveals(mut self, fields: &'static [&'static str]) -> Self {
-        self.reveals = fields;
+    pub const fn returns_secrets(mut self, fields: &'static [&'static str]) -> Self {
+        self.one_time_secrets = fields;
         self
     }
 
     /// Declares that the answer holds a one-time secret only if this argument is true.
-    pub const fn reveals_if(mut self, argument: &'static str) -> Self {
-        self.reveals_if = Some(argument);
+    pub const fn returns_secrets_if(mut self, argument: &'static str) -> Self {
+        self.one_time_secrets_if = Some(argument);
         self
     }
 
@@ -73,14 +73,14 @@ impl Operation {
     ///
     /// Text at `data[].key` is masked as a whole, an object where its names give a secret away, and
     /// `custom_headers.*` masks everything below.
-    pub const fn secret(mut self, fields: &'static [&'static str]) -> Self {
-        self.secret = fields;
+    pub const fn with_secret_fields(mut self, fields: &'static [&'static str]) -> Self {
+        self.secret_fields = fields;
         self
     }
 
     /// Declares that the answer has untrusted content: prompts, logs, or text of other servers.
-    pub const fn untrusted(mut self) -> Self {
-        self.untrusted = true;
+    pub const fn returns_untrusted_content(mut self) -> Self {
+        self.returns_untrusted_content = true;
         self
     }
 
@@ -89,19 +89,19 @@ impl Operation {
     ///
     /// These are personal data, and text that may hold it. A path such as `data[].user` covers
     /// everything below it.
-    pub const fn sensitive(mut self, fields: &'static [&'static str]) -> Self {
-        self.sensitive = fields;
+    pub const fn with_sensitive_fields(mut self, fields: &'static [&'static str]) -> Self {
+        self.sensitive_fields = fields;
         self
     }
 
     /// Names the arguments that travel in the query although the request has a body.
-    pub const fn query(mut self, names: &'static [&'static str]) -> Self {
+    pub const fn with_query_arguments(mut self, names: &'static [&'static str]) -> Self {
         self.query = names;
         self
     }
 
     /// Names the arguments that travel in request headers, each with its header.
-    pub const fn headers(mut self, names: &'static [(&'static str, &'static str)]) -> Self {
+    pub const fn with_header_arguments(mut self, names: &'static [(&'static str, &'static str)]) -> Self {
         self.headers = names;
         self
     }
@@ -110,15 +110,15 @@ impl Operation {
     ///
     /// The preview sends a single GET to the path `reads`. It shows the stored document, and the
     /// same with the call's body merged in.
-    pub const fn preview(mut self, reads: &'static str, merge: Merge) -> Self {
-        self.preview = Some(Preview { reads, merge });
+    pub const fn with_preview(mut self, reads: &'static str, merge: MergeFn) -> Self {
+        self.preview = Some(PreviewSpec { read_path: reads, merge });
         self
     }
 
     /// Names the lists of which each item travels as a query argument of its own. Other lists are
     /// joined by commas.
-    pub const fn repeated(mut self, names: &'static [&'static str]) -> Self {
-        self.repeated = names;
+    pub const fn with_repeated_arguments(mut self, names: &'static [&'static str]) -> Self {
+        self.repeated_arguments = names;
         self
     }
 
@@ -133,8 +133,8 @@ impl Operation {
     ///
     /// These are everyday words, terms of other products, and German ones. They are searched and
     /// never listed.
-    pub const fn found_by(mut self, words: &'static [&'static str]) -> Self {
-        self.words = words;
+    pub const fn with_search_terms(mut self, words: &'static [&'static str]) -> Self {
+        self.search_terms = words;
         self
     }
 
@@ -151,8 +151,8 @@ impl Operation {
     }
 
     /// Sets title and description where several operations share one input struct.
-    pub const fn about(mut self, title: &'static str, description: &'static str) -> Self {
-        self.about = Some((title, description));
+    pub const fn with_docs(mut self, title: &'static str, description: &'static str) -> Self {
+        self.shared_docs = Some((title, description));
         self
     }
 
@@ -160,7 +160,7 @@ impl Operation {
     ///
     /// Callers who give such a field as an argument of its own then get one error that names the
     /// document.
-    pub const fn document(
+    pub const fn with_document_fields(
         mut self,
         argument: &'static str,
         fields: &'static [&'static str],
@@ -170,21 +170,21 @@ impl Operation {
     }
 
     /// Declares that an update has an effect even if it names no change.
-    pub const fn acts_alone(mut self) -> Self {
-        self.acts_alone = true;
+    pub const fn allows_empty_update(mut self) -> Self {
+        self.allows_empty_update = true;
         self
     }
 
     /// Declares that stored values are read back in answers that declare no secret fields.
     ///
     /// A reference to a secret is then accepted only under a name that is masked in every answer.
-    pub const fn read_back_undeclared(mut self) -> Self {
-        self.read_back_undeclared = true;
+    pub const fn with_unmasked_reads(mut self) -> Self {
+        self.has_unmasked_reads = true;
         self
     }
 
     /// Adds a condition over several arguments.
-    pub const fn rule(mut self, rule: Rule) -> Self {
+    pub const fn with_rule(mut self, rule: ArgumentRule) -> Self {
         self.rule = Some(rule);
         self
     }

@@ -11,23 +11,23 @@ use serde_json::Value;
 
 /// Marks a struct whose description covers its fields, which are published with their types only:
 /// `#[schemars(extend("x-speaks-for-fields" = true))]`.
-pub(super) const SPEAKS: &str = "x-speaks-for-fields";
+pub(super) const TYPES_ONLY: &str = "x-speaks-for-fields";
 /// Marks a struct whose description names its fields, which are not published at all:
 /// `#[schemars(extend("x-names-fields" = true))]`.
 ///
 /// This is for the widest bodies, where a client would pay more for the fields than for the rest of
 /// the tool. On a field that is a list, the field's own description covers the items; it may point
 /// to another tool's.
-pub(super) const NAMES: &str = "x-names-fields";
+pub(super) const OMIT_FIELDS: &str = "x-names-fields";
 
 /// Marks a field that is accepted but not published, because the tool's description names it:
 /// `#[schemars(extend("x-unlisted" = true))]`.
 ///
 /// This is for filters that many tools share.
-pub(super) const UNLISTED: &str = "x-unlisted";
+pub(super) const HIDDEN: &str = "x-unlisted";
 
 /// Marks the maximum of a number's type where the field has no bound of its own.
-pub(super) const WIDEST: &str = "x-widest";
+pub(super) const TYPE_MAX: &str = "x-widest";
 
 /// The number of fields of a group that may be given: `extend("x-at-most-one" = [names])`.
 ///
@@ -51,7 +51,7 @@ impl Quantity {
         }
     }
 
-    pub(super) const fn words(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::AtMostOne => "at most one",
             Self::ExactlyOne => "exactly one",
@@ -69,7 +69,7 @@ impl Quantity {
 }
 
 /// Returns the groups of fields that a full schema limits in number.
-pub(super) fn groups(full: &Value) -> impl Iterator<Item = (Quantity, Vec<String>)> + '_ {
+pub(super) fn field_groups(full: &Value) -> impl Iterator<Item = (Quantity, Vec<String>)> + '_ {
     let strings = |list: &[Value]| {
         list.iter()
             .filter_map(Value::as_str)
@@ -95,17 +95,17 @@ pub(super) fn groups(full: &Value) -> impl Iterator<Item = (Quantity, Vec<String
 }
 
 /// The function that generates an input type's schema: its `JsonSchema::json_schema`.
-pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
+pub(super) type SchemaFn = fn(&mut SchemaGenerator) -> Schema;
 
 /// Builds the full schema of an input type.
 ///
 /// The function is not generic: its body would be compiled once per input type.
-pub(super) fn full(describe: Describe) -> Value {
+pub(super) fn build_full_schema(describe: SchemaFn) -> Value {
     let mut generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
         .into_generator();
     let mut schema = describe(&mut generator);
-    tidy(&mut schema);
+    normalize(&mut schema);
     schema.to_value()
 }
 
@@ -120,30 +120,30 @@ pub(super) fn take_docs(schema: &mut Value) -> (String, String) {
     };
     let (title, rest) = text.split_once("\n\n").unwrap_or((&text, &text));
     let mut rest = rest.to_owned();
-    for group in groups(schema) {
+    for group in field_groups(schema) {
         rest.push(' ');
-        rest += &sentence(&group);
+        rest += &describe_group(&group);
     }
     (title.to_owned(), rest)
 }
 
-pub(super) fn sentence((quantity, names): &(Quantity, Vec<String>)) -> String {
-    let (first, rest) = quantity.words().split_at(1);
+pub(super) fn describe_group((quantity, names): &(Quantity, Vec<String>)) -> String {
+    let (first, rest) = quantity.as_str().split_at(1);
     format!("{}{rest} of {}.", first.to_uppercase(), names.join(", "))
 }
 
-fn tidy(schema: &mut Schema) {
+fn normalize(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = reflow(text);
     }
-    forget_null(schema);
-    mark_width(schema);
-    close(schema);
-    transform_subschemas(&mut tidy, schema);
+    remove_null(schema);
+    record_type_max(schema);
+    close_object(schema);
+    transform_subschemas(&mut normalize, schema);
 }
 
 /// Removes `null` from a schema. `Option` publishes it; here an optional field is simply omitted.
-fn forget_null(schema: &mut Schema) {
+fn remove_null(schema: &mut Schema) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|kind| kind != "null");
         if let [only] = types.as_slice() {
@@ -173,7 +173,7 @@ fn forget_null(schema: &mut Schema) {
 ///
 /// The width tells a caller nothing, but values are checked against it. Of a `u32`, schemars states
 /// the width only.
-fn mark_width(schema: &mut Schema) {
+fn record_type_max(schema: &mut Schema) {
     if schema
         .get("type")
         .is_some_and(|kind| kind == "integer" || kind == "number")
@@ -182,12 +182,12 @@ fn mark_width(schema: &mut Schema) {
             .is_some_and(|format| format == "uint32")
         && schema.get("maximum").is_none()
     {
-        schema.insert(WIDEST.to_owned(), u32::MAX.into());
+        schema.insert(TYPE_MAX.to_owned(), u32::MAX.into());
     }
 }
 
 /// Closes an object to fields that its struct lacks. Only a map is open.
-fn close(schema: &mut Schema) {
+fn close_object(schema: &mut Schema) {
     let is_struct = schema.get("type").is_some_and(|kind| kind == "object");
     if is_struct && schema.get("additionalProperties").is_none() {
         schema.insert("additionalProperties".to_owned(), false.into());

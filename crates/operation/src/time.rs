@@ -34,13 +34,13 @@ impl TimeRole {
     }
 
     /// Reads the role that a marker names.
-    pub(super) fn of(mark: &Value) -> Option<Self> {
+    pub(super) fn from_marker(mark: &Value) -> Option<Self> {
         let roles = [Self::Start, Self::End, Self::Point];
         roles.into_iter().find(|role| mark == role.as_str())
     }
 
     /// Returns true if two field names are the beginning and the end of one range.
-    pub(super) fn is_end_of(start: &str, end: &str) -> bool {
+    pub(super) fn is_range_end(start: &str, end: &str) -> bool {
         const PAIRS: [(&str, &str); 3] = [("min", "max"), ("start", "end"), ("from", "to")];
         start != end
             && PAIRS
@@ -73,7 +73,7 @@ impl Clock {
 
     /// Sets the time zone of days and months, by its IANA name. Returns `None` if there is no such
     /// zone.
-    pub fn in_zone(self, name: &str) -> Option<Self> {
+    pub fn with_time_zone(self, name: &str) -> Option<Self> {
         // Looking UTC up would map the time-zone database at every start.
         if name.eq_ignore_ascii_case("UTC") {
             return Some(Self { zone: None, ..self });
@@ -102,14 +102,14 @@ impl fmt::Debug for Clock {
 
 /// A text that was parsed as a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum TimeText {
+pub(super) enum ParsedTime {
     /// A time in RFC 3339. The text is sent unchanged.
     Absolute(Timestamp),
     /// A time in another form, resolved at the clock of the call.
     Resolved(Timestamp),
 }
 
-impl TimeText {
+impl ParsedTime {
     pub(super) const fn timestamp(&self) -> Timestamp {
         match self {
             Self::Absolute(time) | Self::Resolved(time) => *time,
@@ -118,7 +118,7 @@ impl TimeText {
 }
 
 /// Describes the accepted forms, for a text that is not a time.
-pub(super) fn expected(role: TimeRole) -> &'static str {
+pub(super) fn expected_forms(role: TimeRole) -> &'static str {
     match role {
         TimeRole::Start | TimeRole::End => {
             "takes RFC 3339 such as `2026-11-01T00:00:00Z`, a date, a month (`2026-11`), `7d`, `-24h`, \
@@ -131,15 +131,15 @@ pub(super) fn expected(role: TimeRole) -> &'static str {
 }
 
 /// Parses a time. Returns `None` if the text is not one.
-pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText> {
+pub(super) fn parse(text: &str, role: TimeRole, clock: &Clock) -> Option<ParsedTime> {
     // No accepted form is longer.
     const MAX_LEN: usize = 64;
     let text = text.trim();
     if text.len() > MAX_LEN {
         return None;
     }
-    match offset_of(text) {
-        Some(true) => return text.parse().ok().map(TimeText::Absolute),
+    match has_offset(text) {
+        Some(true) => return text.parse().ok().map(ParsedTime::Absolute),
         // The API reads a time without an offset as UTC.
         Some(false) if clock.zone.is_none() => {
             let time = text
@@ -147,7 +147,7 @@ pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText
                 .ok()?
                 .to_zoned(TimeZone::UTC)
                 .ok()?;
-            return Some(TimeText::Absolute(time.timestamp()));
+            return Some(ParsedTime::Absolute(time.timestamp()));
         }
         _ => {}
     }
@@ -159,27 +159,27 @@ pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText
     let text = &months.map_or_else(|| text.to_owned(), |number| format!("{number}mo"));
     let words = text.to_lowercase().replace('_', " ");
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    let period = period(&words, &now);
+    let period = parse_period(&words, &now);
     let time = match period {
         Some((start, _)) if role != TimeRole::End => Some(start),
         Some((_, next)) => next.checked_sub(1.millisecond()).ok(),
-        None => moment(text, &words, role, &now),
+        None => parse_moment(text, &words, role, &now),
     };
     let time = time
         .filter(|time| (1..=9999).contains(&time.year()))?
         .timestamp();
-    Some(TimeText::Resolved(time))
+    Some(ParsedTime::Resolved(time))
 }
 
 /// Formats a time as RFC 3339 in UTC. Milliseconds are written only if there are any.
-pub(super) fn write(time: Timestamp) -> String {
+pub(super) fn format_rfc3339(time: Timestamp) -> String {
     let rounded = time.round(Unit::Millisecond).unwrap_or(time);
     rounded.to_string()
 }
 
 /// Returns true if an offset follows a text of the form `2026-11-29T10:00:00`. Returns `None` for
 /// other forms.
-fn offset_of(text: &str) -> Option<bool> {
+fn has_offset(text: &str) -> Option<bool> {
     let shape: String = text
         .chars()
         .map(|c| {
@@ -210,7 +210,7 @@ fn offset_of(text: &str) -> Option<bool> {
 }
 
 /// Parses a calendar period. Returns its beginning and the beginning of the next one.
-fn period(words: &str, now: &Zoned) -> Option<(Zoned, Zoned)> {
+fn parse_period(words: &str, now: &Zoned) -> Option<(Zoned, Zoned)> {
     let day = start_of_day(now)?;
     let (start, length) = match words {
         "today" => (day, 1.day()),
@@ -218,7 +218,7 @@ fn period(words: &str, now: &Zoned) -> Option<(Zoned, Zoned)> {
         "tomorrow" => (day.checked_add(1.day()).ok()?, 1.day()),
         _ => match words.split_once(' ') {
             Some((which, unit)) => {
-                let (start, length) = calendar_unit(unit, &day)?;
+                let (start, length) = containing_unit(unit, &day)?;
                 let start = match which {
                     "this" | "current" => start,
                     "last" | "previous" => start.checked_sub(length).ok()?,
@@ -227,7 +227,7 @@ fn period(words: &str, now: &Zoned) -> Option<(Zoned, Zoned)> {
                 };
                 (start, length)
             }
-            None => written_period(words, now)?,
+            None => parse_numeric_period(words, now)?,
         },
     };
     let next = start.checked_add(length).ok()?;
@@ -235,7 +235,7 @@ fn period(words: &str, now: &Zoned) -> Option<(Zoned, Zoned)> {
 }
 
 /// Returns the beginning and the length of the calendar unit that contains a day.
-fn calendar_unit(unit: &str, day: &Zoned) -> Option<(Zoned, Span)> {
+fn containing_unit(unit: &str, day: &Zoned) -> Option<(Zoned, Span)> {
     let date = day.date();
     let (first, length) = match unit {
         "day" => (date, 1.day()),
@@ -259,7 +259,7 @@ fn calendar_unit(unit: &str, day: &Zoned) -> Option<(Zoned, Span)> {
 }
 
 /// Parses a period in digits: `2026-11-29`, `2026-11`, `2026-Q4` or `2026`.
-fn written_period(words: &str, now: &Zoned) -> Option<(Zoned, Span)> {
+fn parse_numeric_period(words: &str, now: &Zoned) -> Option<(Zoned, Span)> {
     let number = |text: &str| {
         text.bytes()
             .all(|byte| byte.is_ascii_digit())
@@ -288,7 +288,7 @@ fn written_period(words: &str, now: &Zoned) -> Option<(Zoned, Span)> {
 }
 
 /// Parses a moment: relative to now, or a date with a time of day and an optional offset.
-fn moment(text: &str, words: &str, role: TimeRole, now: &Zoned) -> Option<Zoned> {
+fn parse_moment(text: &str, words: &str, role: TimeRole, now: &Zoned) -> Option<Zoned> {
     if words == "now" {
         return Some(now.clone());
     }
@@ -354,14 +354,14 @@ mod tests {
     use super::*;
 
     /// Returns a clock at Sunday, 29 November 2026, 10:30 UTC.
-    fn clock() -> Clock {
+    fn test_clock() -> Clock {
         Clock::system().with_now(|| 1_795_948_200)
     }
 
-    fn resolved(text: &str, role: TimeRole, clock: &Clock) -> Option<String> {
-        match read(text, role, clock) {
-            Some(TimeText::Resolved(time)) => Some(write(time)),
-            Some(TimeText::Absolute(_)) => Some("as it is".to_owned()),
+    fn resolve(text: &str, role: TimeRole, clock: &Clock) -> Option<String> {
+        match parse(text, role, clock) {
+            Some(ParsedTime::Resolved(time)) => Some(format_rfc3339(time)),
+            Some(ParsedTime::Absolute(_)) => Some("as it is".to_owned()),
             None => None,
         }
     }
@@ -487,14 +487,14 @@ mod tests {
                 (TimeRole::Point, point),
             ];
             for (role, expected) in roles {
-                let got = resolved(text, role, &clock());
+                let got = resolve(text, role, &test_clock());
                 assert_eq!(got.as_deref(), expected, "{text} as {}", role.as_str());
             }
         }
     }
 
     #[test]
-    fn texts_that_are_no_times_are_rejected() {
+    fn invalid_times_are_rejected() {
         let texts = [
             "",
             "2026-13-45T99:00:00Z",
@@ -514,16 +514,16 @@ mod tests {
             "20-11",
         ];
         for text in texts {
-            assert_eq!(resolved(text, TimeRole::Start, &clock()), None, "{text}");
+            assert_eq!(resolve(text, TimeRole::Start, &test_clock()), None, "{text}");
         }
         let long = "1d".repeat(1000);
-        assert_eq!(resolved(&long, TimeRole::Start, &clock()), None);
+        assert_eq!(resolve(&long, TimeRole::Start, &test_clock()), None);
     }
 
     #[test]
     fn days_are_those_of_the_time_zone() {
-        let clock = clock().in_zone("America/New_York").unwrap();
-        let start = |text| resolved(text, TimeRole::Start, &clock);
+        let clock = test_clock().with_time_zone("America/New_York").unwrap();
+        let start = |text| resolve(text, TimeRole::Start, &clock);
         assert_eq!(start("today").as_deref(), Some("2026-11-29T05:00:00Z"));
         assert_eq!(
             start("2026-11-29T10:00:00").as_deref(),

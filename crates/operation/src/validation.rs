@@ -4,23 +4,23 @@
 use std::fmt;
 
 #[cfg(debug_assertions)]
-use super::Input;
+use super::OperationInput;
 use super::{JsonMap, extent::MAX_VALUES, time::Clock};
 
 /// The maximum number of errors, and of warnings of one kind, that one call reports.
-const MAX_TOLD: usize = 20;
+const MAX_MESSAGES: usize = 20;
 /// The maximum number of unknown arguments. No caller means more, and policy rules examine each.
-pub(super) const MAX_UNKNOWN: usize = 100;
+pub(super) const MAX_UNKNOWN_ARGUMENTS: usize = 100;
 /// The maximum number of unknown parts of documents. They repeat: a new field is in every target.
 const MAX_UNKNOWN_PARTS: usize = 1_000;
 /// The maximum length of all errors of one call together, in bytes. All warnings have the same
 /// limit.
-const MAX_TOLD_BYTES: usize = 12_000;
+const MAX_TOTAL_MESSAGE_BYTES: usize = 12_000;
 /// The maximum length of one error or warning, in bytes. The longest list of accepted names is
 /// shorter.
-const MAX_TEXT_BYTES: usize = 3_000;
+const MAX_MESSAGE_BYTES: usize = 3_000;
 /// The maximum length of a reported path, in bytes.
-const MAX_PLACE_BYTES: usize = 200;
+const MAX_PATH_BYTES: usize = 200;
 
 /// The treatment of arguments that this version does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct ValidationOptions {
 
 /// Arguments that passed validation, with warnings.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Validated {
+pub struct ValidatedArguments {
     /// The arguments in the form in which they are sent.
     pub args: JsonMap,
     /// The paths of all arguments that this version does not know.
@@ -53,23 +53,23 @@ pub struct Validated {
     /// The warnings that accompany the answer.
     pub warnings: Vec<String>,
     /// The times that were not written in RFC 3339: each path with the time that is sent.
-    pub times: Vec<(String, String)>,
+    pub resolved_times: Vec<(String, String)>,
 }
 
 /// One invalid argument of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct FieldError {
     /// The path, such as `models[0].pricing_config`. Empty for the arguments as a whole.
-    pub at: String,
+    pub path: String,
     /// A description of the problem and of a valid value.
-    pub what: String,
+    pub message: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.at.as_str() {
-            "" => f.write_str(&self.what),
-            at => write!(f, "`{at}`: {}", self.what),
+        match self.path.as_str() {
+            "" => f.write_str(&self.message),
+            at => write!(f, "`{at}`: {}", self.message),
         }
     }
 }
@@ -77,39 +77,39 @@ impl fmt::Display for Problem {
 /// The errors of one call in the order of its arguments: the first ones, and the number of the
 /// others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problems {
-    first: Vec<Problem>,
+pub struct FieldErrors {
+    first: Vec<FieldError>,
     bytes: usize,
-    more: usize,
+    omitted_count: usize,
     /// How many of the first say how many others there are, and count as none themselves.
     summaries: usize,
 }
 
-impl Problems {
+impl FieldErrors {
     /// Says how many problems of a kind there are; each is counted beside that.
     fn summarize(&mut self, what: String) {
-        if self.has_room() {
+        if self.has_capacity() {
             self.summaries += 1;
             self.add("", what);
         }
     }
 
     fn add(&mut self, at: impl fmt::Display, what: impl fmt::Display) {
-        if !self.has_room() {
-            self.more += 1;
+        if !self.has_capacity() {
+            self.omitted_count += 1;
             return;
         }
-        let problem = Problem {
-            at: bounded(at, MAX_PLACE_BYTES),
-            what: bounded(what, MAX_TEXT_BYTES),
+        let problem = FieldError {
+            path: truncate_text(at, MAX_PATH_BYTES),
+            message: truncate_text(what, MAX_MESSAGE_BYTES),
         };
-        self.bytes += problem.at.len() + problem.what.len();
+        self.bytes += problem.path.len() + problem.message.len();
         self.first.push(problem);
     }
 
     /// Returns true if one more error would be reported, not only counted.
-    const fn has_room(&self) -> bool {
-        self.first.len() < MAX_TOLD && self.bytes < MAX_TOLD_BYTES - MAX_TEXT_BYTES
+    const fn has_capacity(&self) -> bool {
+        self.first.len() < MAX_MESSAGES && self.bytes < MAX_TOTAL_MESSAGE_BYTES - MAX_MESSAGE_BYTES
     }
 
     /// Returns true if there is no error.
@@ -118,7 +118,7 @@ impl Problems {
     }
 
     /// Iterates over the reported errors, without those that are only counted.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+    pub fn iter(&self) -> impl Iterator<Item = &FieldError> {
         self.first.iter()
     }
 }
@@ -126,154 +126,154 @@ impl Problems {
 /// Everything that validation finds out about the arguments of one call.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    problems: Problems,
+    errors: FieldErrors,
     unknown: Vec<String>,
     unknown_count: usize,
     /// The number of names that were not examined.
-    passed_over: usize,
+    skipped_count: usize,
     /// A suggestion for each of the first unknown arguments, in their order.
     hints: Vec<String>,
     /// Unknown parts of documents, which have warnings of their own.
     unknown_parts: Vec<String>,
     unknown_part_count: usize,
-    values: Vec<String>,
-    left_out: Vec<(&'static str, Listed)>,
-    taken_as: Vec<String>,
+    unknown_values: Vec<String>,
+    omitted: Vec<(&'static str, PathSample)>,
+    renamed: Vec<String>,
     warnings: Vec<String>,
-    times: Vec<(String, String)>,
+    resolved_times: Vec<(String, String)>,
     /// The number of unknown names that were compared with all known ones.
-    compared: usize,
+    comparisons: usize,
     /// The number of names and items in texts that were parsed as JSON.
-    read: usize,
+    json_values: usize,
     /// The lists of known names that were reported already, by address.
-    listed: Vec<usize>,
+    listed_vocabularies: Vec<usize>,
 }
 
 /// The first of some paths, and the number of the others.
 #[derive(Clone, Debug, Default)]
-struct Listed {
+struct PathSample {
     first: Vec<String>,
-    more: usize,
+    omitted_count: usize,
 }
 
 impl Findings {
     /// Adds an error, which stops the call.
-    pub fn add(&mut self, at: impl fmt::Display, what: impl fmt::Display) {
-        self.problems.add(at, what);
+    pub fn add_error(&mut self, at: impl fmt::Display, what: impl fmt::Display) {
+        self.errors.add(at, what);
     }
 
     /// Adds a warning, which accompanies the answer.
     pub fn warn(&mut self, text: impl fmt::Display) {
-        if self.warnings.len() < MAX_TOLD {
-            self.warnings.push(bounded(text, MAX_TEXT_BYTES));
+        if self.warnings.len() < MAX_MESSAGES {
+            self.warnings.push(truncate_text(text, MAX_MESSAGE_BYTES));
         }
     }
 
     /// Returns true if one more error would be reported. Callers skip messages that are expensive
     /// to build otherwise.
-    pub fn tells_more(&self) -> bool {
-        self.problems.has_room()
+    pub fn can_report_error(&self) -> bool {
+        self.errors.has_capacity()
     }
 
     /// Reserves the comparison of one unknown name with all known ones, which is expensive.
     ///
     /// A call with more of them is rejected.
-    pub fn may_compare(&mut self) -> bool {
-        self.compared += 1;
-        self.compared <= MAX_UNKNOWN
+    pub fn reserve_comparison(&mut self) -> bool {
+        self.comparisons += 1;
+        self.comparisons <= MAX_UNKNOWN_ARGUMENTS
     }
 
     /// Returns true if one more value of an open vocabulary would be reported.
-    pub(super) const fn tells_value(&self) -> bool {
-        self.values.len() < MAX_TOLD
+    pub(super) const fn can_report_value(&self) -> bool {
+        self.unknown_values.len() < MAX_MESSAGES
     }
 
     /// Reserves so many names and items of a text that is to be parsed as JSON. Returns false
     /// beyond the maximum.
-    pub(super) const fn may_read(&mut self, values: usize) -> bool {
-        self.read = self.read.saturating_add(values);
-        self.read <= MAX_VALUES
+    pub(super) const fn reserve_json_values(&mut self, values: usize) -> bool {
+        self.json_values = self.json_values.saturating_add(values);
+        self.json_values <= MAX_VALUES
     }
 
     /// Marks a list of known names as reported. Returns true if it was not reported before in this
     /// call.
-    pub(super) fn lists_first<T: ?Sized>(&mut self, known: &T) -> bool {
+    pub(super) fn mark_listed<T: ?Sized>(&mut self, known: &T) -> bool {
         let address = std::ptr::from_ref(known).addr();
-        let is_first = !self.listed.contains(&address);
+        let is_first = !self.listed_vocabularies.contains(&address);
         if is_first {
-            self.listed.push(address);
+            self.listed_vocabularies.push(address);
         }
         is_first
     }
 
     /// Counts unknown names that are not examined because there are too many. The call is rejected.
-    pub(super) fn pass_over(&mut self, count: usize) {
-        self.passed_over += count;
+    pub(super) fn skip_names(&mut self, count: usize) {
+        self.skipped_count += count;
     }
 
     /// Returns the errors so far.
-    pub fn problems(&self) -> &Problems {
-        &self.problems
+    pub fn errors(&self) -> &FieldErrors {
+        &self.errors
     }
 
     /// Adds an unknown argument, which is sent. `hint` is reported if the call fails for another
     /// reason.
-    pub(super) fn pass_unknown(&mut self, at: impl fmt::Display, hint: impl FnOnce() -> String) {
-        if self.hints.len() < MAX_TOLD {
+    pub(super) fn add_unknown_argument(&mut self, at: impl fmt::Display, hint: impl FnOnce() -> String) {
+        if self.hints.len() < MAX_MESSAGES {
             self.hints.push(hint());
         }
         self.unknown_count += 1;
-        if self.unknown.len() < MAX_UNKNOWN {
-            self.unknown.push(bounded(at, MAX_PLACE_BYTES));
+        if self.unknown.len() < MAX_UNKNOWN_ARGUMENTS {
+            self.unknown.push(truncate_text(at, MAX_PATH_BYTES));
         }
     }
 
     /// Adds an unknown part of a document, which is sent, with a warning of its own.
     ///
     /// A document may have many of them, such as one new field in each of a hundred targets.
-    pub fn warn_of_unknown(&mut self, at: impl fmt::Display, text: impl fmt::Display) {
+    pub fn warn_unknown_part(&mut self, at: impl fmt::Display, text: impl fmt::Display) {
         self.unknown_part_count += 1;
         if self.unknown_parts.len() < MAX_UNKNOWN_PARTS {
-            self.unknown_parts.push(bounded(at, MAX_PLACE_BYTES));
+            self.unknown_parts.push(truncate_text(at, MAX_PATH_BYTES));
         }
         self.warn(text);
     }
 
     /// Adds a value that an open vocabulary lacks. The value is sent.
-    pub(super) fn pass_value(&mut self, at: impl fmt::Display, value: &str, hint: &str) {
-        if self.tells_value() {
-            let at = bounded(at, MAX_PLACE_BYTES);
-            self.values.push(format!(
+    pub(super) fn add_unknown_value(&mut self, at: impl fmt::Display, value: &str, hint: &str) {
+        if self.can_report_value() {
+            let at = truncate_text(at, MAX_PATH_BYTES);
+            self.unknown_values.push(format!(
                 "`{at}`: the value `{value}` is not known to this version and was passed on unchecked{hint}"
             ));
         }
     }
 
     /// Adds an argument that is not sent, for a reason that is not an error.
-    pub(super) fn leave_out(&mut self, at: impl fmt::Display, why: &'static str) {
-        match self.left_out.iter_mut().find(|(known, _)| *known == why) {
+    pub(super) fn add_omitted(&mut self, at: impl fmt::Display, why: &'static str) {
+        match self.omitted.iter_mut().find(|(known, _)| *known == why) {
             Some((_, listed)) => listed.add(at),
             None => {
-                let mut listed = Listed::default();
+                let mut listed = PathSample::default();
                 listed.add(at);
-                self.left_out.push((why, listed));
+                self.omitted.push((why, listed));
             }
         }
     }
 
     /// Adds an argument that is sent under the name that it most likely means.
-    pub(super) fn take_as(&mut self, at: impl fmt::Display, name: &str) {
-        if self.taken_as.len() < MAX_TOLD {
-            let at = bounded(at, MAX_PLACE_BYTES);
-            self.taken_as.push(format!("`{name}` was taken as `{at}`"));
+    pub(super) fn add_renamed(&mut self, at: impl fmt::Display, name: &str) {
+        if self.renamed.len() < MAX_MESSAGES {
+            let at = truncate_text(at, MAX_PATH_BYTES);
+            self.renamed.push(format!("`{name}` was taken as `{at}`"));
         }
     }
 
     /// Adds a time that is sent in another form than it was written in.
-    pub(super) fn resolve_time(&mut self, at: impl fmt::Display, time: &str) {
-        if self.times.len() < MAX_TOLD {
-            self.times
-                .push((bounded(at, MAX_PLACE_BYTES), time.to_owned()));
+    pub(super) fn add_resolved_time(&mut self, at: impl fmt::Display, time: &str) {
+        if self.resolved_times.len() < MAX_MESSAGES {
+            self.resolved_times
+                .push((truncate_text(at, MAX_PATH_BYTES), time.to_owned()));
         }
     }
 
@@ -285,41 +285,41 @@ impl Findings {
         mut self,
         args: JsonMap,
         mode: UnknownFields,
-    ) -> Result<Validated, InputError> {
-        let count = self.unknown_count + self.passed_over;
+    ) -> Result<ValidatedArguments, InputError> {
+        let count = self.unknown_count + self.skipped_count;
         // Skipped names may mean any argument, so they are counted rather than reported.
-        if self.passed_over > 0 && mode == UnknownFields::Deny && !self.problems.is_empty() {
-            self.problems.more += self.passed_over;
-        } else if count > MAX_UNKNOWN {
-            let what = format!("{count} arguments are not known; at most {MAX_UNKNOWN} may be");
-            self.problems.summarize(what);
-            self.problems.more += count - self.hints.len();
-        } else if self.passed_over > 0 {
-            self.problems
+        if self.skipped_count > 0 && mode == UnknownFields::Deny && !self.errors.is_empty() {
+            self.errors.omitted_count += self.skipped_count;
+        } else if count > MAX_UNKNOWN_ARGUMENTS {
+            let what = format!("{count} arguments are not known; at most {MAX_UNKNOWN_ARGUMENTS} may be");
+            self.errors.summarize(what);
+            self.errors.omitted_count += count - self.hints.len();
+        } else if self.skipped_count > 0 {
+            self.errors
                 .add("", "too many names are not those of arguments");
         }
         if mode == UnknownFields::Deny {
             for at in &self.unknown_parts {
-                self.problems.add(at, "is not known");
+                self.errors.add(at, "is not known");
             }
-            self.problems.more += self.unknown_part_count - self.unknown_parts.len();
+            self.errors.omitted_count += self.unknown_part_count - self.unknown_parts.len();
         } else if self.unknown_part_count > MAX_UNKNOWN_PARTS {
             let count = self.unknown_part_count;
             let what = format!(
                 "{count} parts of a document are not known; at most {MAX_UNKNOWN_PARTS} may be"
             );
-            self.problems.add("", what);
+            self.errors.add("", what);
         }
-        if !self.problems.is_empty() {
+        if !self.errors.is_empty() {
             // A missing argument may have been given under an unknown name.
             for (at, hint) in self.unknown.iter().zip(self.hints) {
-                self.problems.add(at, format!("is not known{hint}"));
+                self.errors.add(at, format!("is not known{hint}"));
             }
-            return Err(InputError(self.problems));
+            return Err(InputError(self.errors));
         }
         let mut warnings = Vec::new();
         if mode != UnknownFields::Allow {
-            let mut listed = Listed::default();
+            let mut listed = PathSample::default();
             self.unknown.iter().for_each(|at| listed.add(at));
             warnings.extend(listed.describe(|names, is_one| {
                 let (is, was) = if is_one {
@@ -329,39 +329,39 @@ impl Findings {
                 };
                 format!("{names} {is} not known to this version and {was} passed on unchecked")
             }));
-            warnings.extend(self.values);
+            warnings.extend(self.unknown_values);
         }
-        warnings.extend(self.left_out.iter().filter_map(|(why, listed)| {
+        warnings.extend(self.omitted.iter().filter_map(|(why, listed)| {
             listed.describe(|names, _| format!("left out, because {why}: {names}"))
         }));
-        warnings.extend(self.taken_as);
+        warnings.extend(self.renamed);
         warnings.extend(self.warnings);
-        bound(&mut warnings);
+        truncate_warnings(&mut warnings);
         let mut unknown = self.unknown;
         unknown.extend(self.unknown_parts);
-        Ok(Validated {
+        Ok(ValidatedArguments {
             args,
             unknown,
             warnings,
-            times: self.times,
+            resolved_times: self.resolved_times,
         })
     }
 }
 
-impl Listed {
+impl PathSample {
     fn add(&mut self, at: impl fmt::Display) {
-        if self.first.len() < MAX_TOLD {
-            self.first.push(bounded(at, MAX_PLACE_BYTES));
+        if self.first.len() < MAX_MESSAGES {
+            self.first.push(truncate_text(at, MAX_PATH_BYTES));
         } else {
-            self.more += 1;
+            self.omitted_count += 1;
         }
     }
 
     fn describe(&self, tell: impl FnOnce(&str, bool) -> String) -> Option<String> {
         let names: Vec<_> = self.first.iter().map(|name| format!("`{name}`")).collect();
         let mut text = names.join(", ");
-        if self.more > 0 {
-            text += &format!(" and {} more", self.more);
+        if self.omitted_count > 0 {
+            text += &format!(" and {} more", self.omitted_count);
         }
         (!names.is_empty()).then(|| tell(&text, names.len() == 1))
     }
@@ -369,12 +369,12 @@ impl Listed {
 
 /// Formats a text up to a maximum length. A longer text ends in an ellipsis, and the rest is never
 /// formatted.
-fn bounded(text: impl fmt::Display, max: usize) -> String {
-    struct Bounded {
+fn truncate_text(text: impl fmt::Display, max: usize) -> String {
+    struct BoundedWriter {
         text: String,
         max: usize,
     }
-    impl fmt::Write for Bounded {
+    impl fmt::Write for BoundedWriter {
         fn write_str(&mut self, part: &str) -> fmt::Result {
             let left = self.max - self.text.len();
             match part.len() <= left {
@@ -388,7 +388,7 @@ fn bounded(text: impl fmt::Display, max: usize) -> String {
             Ok(())
         }
     }
-    let mut bounded = Bounded {
+    let mut bounded = BoundedWriter {
         text: String::new(),
         max,
     };
@@ -399,16 +399,16 @@ fn bounded(text: impl fmt::Display, max: usize) -> String {
 }
 
 /// Keeps the first warnings that fit together, and counts the others.
-fn bound(texts: &mut Vec<String>) {
+fn truncate_warnings(texts: &mut Vec<String>) {
     let mut bytes = 0;
     let fits = |text: &&String| {
         bytes += text.len();
-        bytes <= MAX_TOLD_BYTES
+        bytes <= MAX_TOTAL_MESSAGE_BYTES
     };
-    let kept = texts.iter().take_while(fits).count();
-    let more = texts.len() - kept;
+    let kept_count = texts.iter().take_while(fits).count();
+    let more = texts.len() - kept_count;
     if more > 0 {
-        texts.truncate(kept);
+        texts.truncate(kept_count);
         texts.push(format!("and {more} more warnings"));
     }
 }
@@ -416,18 +416,18 @@ fn bound(texts: &mut Vec<String>) {
 /// The errors of a rejected call. They are reported together, so that the caller can correct all at
 /// once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct InputError(Problems);
+pub struct InputError(FieldErrors);
 
 impl InputError {
     /// Creates an error about one argument.
-    pub fn one(at: impl fmt::Display, what: impl fmt::Display) -> Self {
-        let mut problems = Problems::default();
+    pub fn new(at: impl fmt::Display, what: impl fmt::Display) -> Self {
+        let mut problems = FieldErrors::default();
         problems.add(at, what);
         Self(problems)
     }
 
     /// Returns the single errors.
-    pub fn problems(&self) -> &Problems {
+    pub fn errors(&self) -> &FieldErrors {
         &self.0
     }
 }
@@ -437,12 +437,12 @@ impl fmt::Display for InputError {
         match self.0.first.as_slice() {
             [only] => only.fmt(f),
             several => {
-                let count = several.len() - self.0.summaries + self.0.more;
+                let count = several.len() - self.0.summaries + self.0.omitted_count;
                 write!(f, "{count} arguments are wrong:")?;
                 several
                     .iter()
                     .try_for_each(|problem| write!(f, "\n- {problem}"))?;
-                match self.0.more {
+                match self.0.omitted_count {
                     0 => Ok(()),
                     more => write!(f, "\n- and {more} more"),
                 }
@@ -457,6 +457,6 @@ impl fmt::Display for InputError {
 /// and so in every test, each call is checked by both. A release uses the schema alone: the second
 /// check would make up a seventh of our own machine code.
 #[cfg(debug_assertions)]
-pub(super) fn check<T: Input>(args: &JsonMap) -> Result<(), serde_json::Error> {
+pub(super) fn check_deserialize<T: OperationInput>(args: &JsonMap) -> Result<(), serde_json::Error> {
     T::deserialize(args).map(drop)
 }

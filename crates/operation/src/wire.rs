@@ -10,18 +10,18 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{
-    Base, Body, Effect, InputError, JsonMap, Operation, Pending, header, preview::Preview, segment,
+    ApiBase, BodyKind, Effect, InputError, JsonMap, Operation, PendingPreview, header, preview::PreviewSpec, segment,
 };
 
 /// A request to an upstream, complete except for host and key.
 #[derive(Clone, Debug)]
-pub struct WireRequest {
+pub struct UpstreamRequest {
     /// The name of the operation.
     pub operation: &'static str,
     /// The HTTP method.
     pub method: Method,
     /// The base URL.
-    pub base: Base,
+    pub base: ApiBase,
     /// Path and query, encoded.
     pub target: String,
     /// The headers that carry arguments.
@@ -29,19 +29,19 @@ pub struct WireRequest {
     /// The JSON body, if there is one.
     pub body: Option<Value>,
     /// True if the request may be sent again after its answer was lost.
-    pub repeatable: bool,
+    pub is_retryable: bool,
     /// True if the request changes anything.
-    pub writes: bool,
+    pub is_write: bool,
     /// The preview to complete with the answer. The request is then the GET that the preview needs,
     /// and there is no other request.
-    pub preview: Option<Pending>,
+    pub preview: Option<PendingPreview>,
 }
 
 /// The maximum length of path and query, encoded, in bytes. HTTP clients and servers accept up to
 /// 65,534 bytes of a whole address.
 const MAX_TARGET_BYTES: usize = 64_000;
 
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+const QUERY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
@@ -52,8 +52,8 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC
 /// # Errors
 /// Returns an error if a value cannot be a path segment or a header, or if path and query get too
 /// long.
-pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRequest, InputError> {
-    let preview = operation.preview.filter(|_| Preview::take_wish(&mut args));
+pub(super) fn build_request(operation: &Operation, mut args: JsonMap) -> Result<UpstreamRequest, InputError> {
+    let preview = operation.preview.filter(|_| PreviewSpec::take_flag(&mut args));
     let mut target = String::with_capacity(operation.path.len() + 64);
     for (i, piece) in operation.path.split(['{', '}']).enumerate() {
         if i % 2 == 0 {
@@ -62,84 +62,84 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
             let value = args
                 .shift_remove(piece)
                 .as_ref()
-                .and_then(flat)
+                .and_then(flatten_value)
                 .unwrap_or_default();
-            segment::push(&mut target, &value).map_err(|why| InputError::one(piece, why))?;
+            segment::push(&mut target, &value).map_err(|why| InputError::new(piece, why))?;
         }
     }
     let mut headers = HeaderMap::new();
     for (argument, name) in operation.headers {
-        if let Some(value) = args.shift_remove(*argument).as_ref().and_then(flat) {
+        if let Some(value) = args.shift_remove(*argument).as_ref().and_then(flatten_value) {
             header::insert(&mut headers, name, &value)
-                .map_err(|why| InputError::one(argument, why))?;
+                .map_err(|why| InputError::new(argument, why))?;
         }
     }
-    let bodiless = operation.body == Body::None;
-    let mut longest = Longest::default();
+    let bodiless = operation.body == BodyKind::None;
+    let mut longest = LongestArgument::default();
     let mut mark = '?';
     args.retain(|name, value| {
         let in_query = bodiless || operation.query.contains(&name.as_str());
         let values = match &*value {
-            Value::Array(items) if operation.repeated.contains(&name.as_str()) => items,
+            Value::Array(items) if operation.repeated_arguments.contains(&name.as_str()) => items,
             one => std::slice::from_ref(one),
         };
         let before = target.len();
-        for value in values.iter().filter(|_| in_query).filter_map(flat) {
+        for value in values.iter().filter(|_| in_query).filter_map(flatten_value) {
             target.push(mark);
             mark = '&';
-            target.extend(utf8_percent_encode(name, QUERY));
+            target.extend(utf8_percent_encode(name, QUERY_ENCODE_SET));
             target.push('=');
-            target.extend(utf8_percent_encode(&value, QUERY));
+            target.extend(utf8_percent_encode(&value, QUERY_ENCODE_SET));
         }
-        longest.take(name, target.len() - before);
+        longest.record(name, target.len() - before);
         !in_query
     });
     if target.len() > MAX_TARGET_BYTES {
-        return Err(longest.too_long(target.len()));
+        return Err(longest.into_error(target.len()));
     }
     let base = operation.base;
-    if let Some(Preview { reads, merge }) = preview {
-        return Ok(WireRequest {
+    if let Some(PreviewSpec { read_path: reads, merge }) = preview {
+        return Ok(UpstreamRequest {
             operation: operation.name,
             method: Method::GET,
             base,
             target: reads.to_owned(),
             headers,
             body: None,
-            repeatable: true,
-            writes: false,
-            preview: Some(Pending {
+            is_retryable: true,
+            is_write: false,
+            preview: Some(PendingPreview {
                 body: Value::Object(args),
                 merge,
             }),
         });
     }
-    Ok(WireRequest {
+    Ok(UpstreamRequest {
         operation: operation.name,
         method: operation.method.clone(),
         base,
         target,
         headers,
         body: match operation.body {
-            Body::None => None,
-            Body::Arguments => Some(Value::Object(args)),
-            Body::Bare(name) => args.shift_remove(name),
+            BodyKind::None => None,
+            BodyKind::Arguments => Some(Value::Object(args)),
+            BodyKind::Bare(name) => args.shift_remove(name),
         },
-        repeatable: operation.repeatable(),
-        writes: operation.effects() != Effect::Read,
+        is_retryable: operation.is_retryable(),
+        is_write: operation.effect() != Effect::Read,
         preview: None,
     })
 }
 
 /// The argument that takes up most of a query, for the error about its length.
 #[derive(Default)]
-struct Longest {
+struct LongestArgument {
     name: String,
     bytes: usize,
 }
 
-impl Longest {
-    fn take(&mut self, name: &str, bytes: usize) {
+impl LongestArgument {
+    fn record(&mut self, name: &str, bytes: usize) {
         // A shorter argument is never the cause, so its name is not copied.
         if bytes > self.bytes.max(256) {
             *self = Self {
@@ -149,22 +149,22 @@ impl Longest {
         }
     }
 
-    fn too_long(self, target: usize) -> InputError {
+    fn into_error(self, target: usize) -> InputError {
         let what = format!(
             "the arguments travel in the address of the request, which would be {target} bytes long, and \
              {MAX_TARGET_BYTES} fit; pass fewer or shorter values, in several calls if need be"
         );
-        InputError::one(self.name, what)
+        InputError::new(self.name, what)
     }
 }
 
 /// Formats a value for a URL or a header: lists joined by commas, objects as JSON, `null` not at
 /// all.
-fn flat(value: &Value) -> Option<String> {
+fn flatten_value(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
-        Value::Array(items) => Some(items.iter().filter_map(flat).collect::<Vec<_>>().join(",")),
+        Value::Array(items) => Some(items.iter().filter_map(flatten_value).collect::<Vec<_>>().join(",")),
         other => Some(other.to_string()),
     }
 }

@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 use super::{Decision, DecisionKind, Facts, Policy, Step, Verdict, explain};
 use crate::Transport;
 use portkey_api::catalog::Catalog;
-use portkey_operation::{JsonMap, Validated, ValidationOptions};
+use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
 use portkey_store::Store;
 
 /// A call, written by hand, to evaluate a policy with.
@@ -88,8 +88,8 @@ impl Case {
             .find(&self.call)
             .map_err(|error| fault(error.to_string()))?;
         let options = ValidationOptions::default();
-        let validated = entry.published().validate(self.args.clone(), &options);
-        let Validated { args, unknown, .. } =
+        let validated = entry.compiled().validate(self.args.clone(), &options);
+        let ValidatedArguments { args, unknown, .. } =
             validated.map_err(|error| fault(error.to_string()))?;
         let transport = match self.transport.as_deref() {
             None => Transport::Http,

@@ -1,6 +1,6 @@
 //! Paths into arguments and responses, such as `usage_limits.credit_limit` or `data[].email`.
 
-use portkey_operation::{JsonMap, MAX_VALUES, is_same_name, measure};
+use portkey_operation::{JsonMap, MAX_VALUES, is_same_name, measure_json};
 use serde_json::Value;
 
 /// Replacement for a value that a policy redacts.
@@ -108,7 +108,7 @@ fn is_structured(text: &str) -> bool {
 
 /// Parses a text as JSON if it has at most [`MAX_VALUES`] values, the maximum for arguments.
 fn parse(text: &str) -> Option<Value> {
-    let (values, _) = measure(text.as_bytes(), MAX_VALUES);
+    let (values, _) = measure_json(text.as_bytes(), MAX_VALUES);
     if values > MAX_VALUES {
         return None;
     }

@@ -212,7 +212,7 @@ impl Principal {
     /// that only lack a scope are listed, so that a client can request it.
     pub fn may(&self, domain: &'static str, operation: &Operation) -> Result<(), Withheld> {
         self.sees(domain, operation)?;
-        let access = Access::of(operation.effects());
+        let access = Access::of(operation.effect());
         if self.scopes.allows(domain, access) {
             return Ok(());
         }

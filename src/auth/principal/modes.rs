@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use globset::GlobBuilder;
-use portkey_api::catalog::suggestion;
+use portkey_api::catalog::suggest_tools;
 use portkey_operation::{Effect, Operation};
 
 use super::{Toolsets, Withheld};
@@ -93,7 +93,7 @@ impl AccessModes {
         let chosen = |tools: &Tools| tools.0.contains(name);
         let mode = if self.read_only && !operation.hints().read_only {
             Mode::ReadOnly
-        } else if self.no_delete && operation.effects() == Effect::Delete {
+        } else if self.no_delete && operation.effect() == Effect::Delete {
             Mode::NoDelete
         } else if self
             .toolsets
@@ -133,14 +133,14 @@ impl Tools {
             let meant = known.clone().filter(|operation| {
                 is_one_of_them(operation.name())
                     || operation
-                        .other_names()
+                        .alias_names()
                         .iter()
                         .any(|name| is_one_of_them(name))
             });
             let mut is_known = false;
             chosen.extend(meant.map(Operation::name).inspect(|_| is_known = true));
             if !is_known {
-                let hint = suggestion(given, known.clone());
+                let hint = suggest_tools(given, known.clone());
                 return Err(NoChoice::Unknown {
                     name: given.to_owned(),
                     hint,

@@ -21,9 +21,9 @@ fn profiles() -> impl TypedValueParser<Value = Profile> {
     let named = |name: String| {
         Profile::ALL
             .into_iter()
-            .find(|profile| profile.name() == name)
+            .find(|profile| profile.as_str() == name)
     };
-    PossibleValuesParser::new(Profile::ALL.map(Profile::name))
+    PossibleValuesParser::new(Profile::ALL.map(Profile::as_str))
         .try_map(move |name| named(name).ok_or("there is no such profile"))
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct AccessOptions {
         global = true,
         env = "PORTKEY_MCP_SCHEMA_PROFILE",
         value_name = "PROFILE",
-        default_value = Profile::default().name(),
+        default_value = Profile::default().as_str(),
         value_parser = profiles()
     )]
     schema_profile: Profile,

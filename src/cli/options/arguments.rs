@@ -70,5 +70,5 @@ fn zone(name: &str) -> Result<Clock, String> {
             one_line(name)
         )
     };
-    Clock::system().in_zone(name).ok_or_else(told)
+    Clock::system().with_time_zone(name).ok_or_else(told)
 }

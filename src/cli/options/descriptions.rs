@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write, path::Path};
 use anyhow::{Context, anyhow, bail};
 use portkey_api::catalog::Catalog;
 use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
-use portkey_operation::{Operation, Presentation, Profile, Published, Wording, did_you_mean};
+use portkey_operation::{Operation, Presentation, Profile, CompiledOperation, Wording, did_you_mean};
 
 use crate::mcp::surface;
 
@@ -36,7 +36,7 @@ fn check(presentation: &Presentation) -> anyhow::Result<()> {
             let near = did_you_mean(name, known().map(Operation::name));
             bail!("there is no tool `{name}`{near}");
         };
-        let published = Published::presented(operation.clone(), &plain);
+        let published = CompiledOperation::with_presentation(operation.clone(), &plain);
         wording
             .check(&published)
             .map_err(|error| anyhow!("{name}: {error}"))?;
@@ -46,11 +46,11 @@ fn check(presentation: &Presentation) -> anyhow::Result<()> {
 
 /// Prints the words of some tools as they are.
 pub(in crate::cli) fn write<'a>(
-    tools: impl Iterator<Item = &'a Published>,
+    tools: impl Iterator<Item = &'a CompiledOperation>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let wording: BTreeMap<&str, Wording> = tools
-        .map(|tool| (tool.operation().name(), Wording::of(tool)))
+        .map(|tool| (tool.operation().name(), Wording::from_operation(tool)))
         .collect();
     write!(out, "{HEAD}\n{}", toml::to_string(&wording)?)?;
     Ok(())

@@ -371,11 +371,11 @@ impl Options {
     /// The words to show them with cannot be read, or used.
     pub fn catalog(&self) -> anyhow::Result<Catalog> {
         let enkrypt = self.enkrypt_api_key.is_some() || self.enkrypt_api_key_file.is_some();
-        let whole = Catalog::presented(self.access.presentation()?);
+        let whole = Catalog::with_presentation(self.access.presentation()?);
         Ok(if enkrypt || self.sandbox {
             whole
         } else {
-            whole.without(Upstream::Enkrypt)
+            whole.without_upstream(Upstream::Enkrypt)
         })
     }
 

@@ -64,12 +64,12 @@ pub(super) fn print(
         (Effect::Delete, "take something away"),
     ];
     for (effect, about) in effects {
-        writeln!(out, "#   # {}: {about}", effect.word())?;
+        writeln!(out, "#   # {}: {about}", effect.as_str())?;
         for entry in catalog
             .iter()
-            .filter(|entry| entry.operation.effects() == effect)
+            .filter(|entry| entry.operation.effect() == effect)
         {
-            let (name, title) = (entry.operation.name(), entry.published().title());
+            let (name, title) = (entry.operation.name(), entry.compiled().title());
             writeln!(out, "#   {name}: {{ rules: [] }} # {title}")?;
         }
     }

@@ -232,7 +232,7 @@ fn from_portkey(operation: &Operation, status: StatusCode) -> &'static str {
         StatusCode::METHOD_NOT_ALLOWED => {
             "This Portkey does not offer the operation; it may be older than the API described here."
         }
-        StatusCode::CONFLICT => match operation.effects() {
+        StatusCode::CONFLICT => match operation.effect() {
             Effect::Delete => "Something still depends on it. Remove that first, then call again.",
             Effect::Create => "Something of that name or slug exists. Choose another slug or name.",
             Effect::Read | Effect::Update => {
@@ -268,7 +268,7 @@ const fn from_enkrypt(status: StatusCode) -> &'static str {
 fn forbidden(operation: &Operation, refusal: &Refusal) -> String {
     let call = &refusal.call;
     let mut causes = Vec::new();
-    causes.push(match operation.needs_scopes() {
+    causes.push(match operation.required_scopes() {
         [] => "the key lacks the scope".to_owned(),
         [only] => format!("the key lacks the scope (it needs `{only}`)"),
         several => format!(

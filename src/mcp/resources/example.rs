@@ -1,6 +1,6 @@
 //! Example arguments: the required ones, with values that pass validation.
 
-use portkey_api::catalog::Entry;
+use portkey_api::catalog::CatalogEntry;
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
@@ -10,12 +10,12 @@ const UUID: &str = "7d0f3c52-6a1b-4e0f-9b8e-2c4d5e6f7a80";
 ///
 /// If validation needs more than the schema says, the first optional field that satisfies it is
 /// added. Returns `None` if a single field is not sufficient.
-pub fn example(entry: &Entry) -> Option<JsonMap> {
-    let (published, root) = (entry.published(), entry.published().full_schema());
+pub fn example(entry: &CatalogEntry) -> Option<JsonMap> {
+    let (published, root) = (entry.compiled(), entry.compiled().full_schema());
     let Value::Object(least) = object(root, root, 0) else {
         return None;
     };
-    if published.request(least.clone()).is_ok() {
+    if published.validate_and_build_request(least.clone()).is_ok() {
         return Some(least);
     }
     let fields = root
@@ -28,7 +28,7 @@ pub fn example(entry: &Entry) -> Option<JsonMap> {
         args.insert(name.clone(), value(name, field, root, 0));
         args
     });
-    with_one_more.find(|args| published.request(args.clone()).is_ok())
+    with_one_more.find(|args| published.validate_and_build_request(args.clone()).is_ok())
 }
 
 /// Builds an object with its required fields. `root` holds the definitions that `schema` refers to.

@@ -12,7 +12,7 @@ mod example;
 use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
-use portkey_api::catalog::{Catalog, Entry};
+use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_operation::{JsonMap, Operation, Plan};
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ pub fn result_uri(handle: &str) -> String {
 #[derive(Clone, Copy, Debug)]
 pub struct Kind<'a> {
     /// Operation that reads an entity.
-    pub read: &'a Entry,
+    pub read: &'a CatalogEntry,
     /// Argument that takes the id.
     pub argument: &'static str,
 }
@@ -108,7 +108,7 @@ impl<'a> Kind<'a> {
         kinds
     }
 
-    fn of(read: &'a Entry) -> Option<Self> {
+    fn of(read: &'a CatalogEntry) -> Option<Self> {
         let mut places = read.operation.placeholders();
         let (argument, None) = (places.next()?, places.next()) else {
             return None;
@@ -130,7 +130,7 @@ impl<'a> Kind<'a> {
     }
 
     /// Finds the operation that lists the possible ids: the GET on the path before the parameter.
-    pub fn list(&self, catalog: &'a Catalog) -> Option<&'a Entry> {
+    pub fn list(&self, catalog: &'a Catalog) -> Option<&'a CatalogEntry> {
         let this = self.read.operation;
         let (above, _) = this.path().split_once("/{")?;
         let lists = |operation: &Operation| {
@@ -143,9 +143,9 @@ impl<'a> Kind<'a> {
 }
 
 /// Returns the required arguments of a call.
-fn required(entry: &Entry) -> impl Iterator<Item = &str> {
+fn required(entry: &CatalogEntry) -> impl Iterator<Item = &str> {
     let names = entry
-        .published()
+        .compiled()
         .full_schema()
         .get("required")
         .and_then(Value::as_array);
@@ -154,16 +154,16 @@ fn required(entry: &Entry) -> impl Iterator<Item = &str> {
 
 /// Describes an operation in full, before it is called: `{name, title, description, domain,
 /// aliases, effect, hints, request, scopes, plan, answer, schema, example}`.
-pub fn operation(entry: &Entry) -> Value {
-    let (operation, published) = (entry.operation, entry.published());
+pub fn operation(entry: &CatalogEntry) -> Value {
+    let (operation, published) = (entry.operation, entry.compiled());
     let hints = operation.hints();
     json!({
         "name": operation.name(),
         "title": published.title(),
         "description": published.description(),
         "domain": entry.domain.name,
-        "aliases": operation.other_names(),
-        "effect": operation.effects().word(),
+        "aliases": operation.alias_names(),
+        "effect": operation.effect().as_str(),
         "hints": {
             "read_only": hints.read_only,
             "destructive": hints.destructive,
@@ -175,15 +175,15 @@ pub fn operation(entry: &Entry) -> Value {
             "method": operation.method().as_str(),
             "path": operation.path(),
         },
-        "scopes": operation.needs_scopes(),
+        "scopes": operation.required_scopes(),
         "plan": match operation.plan() {
             Plan::Any => "any",
             Plan::Enterprise => "Enterprise",
         },
         "answer": {
-            "shown_once": operation.revealed(),
+            "shown_once": operation.one_time_secrets(),
             "masked": operation.secret_fields(),
-            "written_by_strangers": operation.is_untrusted(),
+            "written_by_strangers": operation.has_untrusted_content(),
         },
         "schema": &**published.schema(),
         "example": example(entry),

@@ -8,7 +8,7 @@ use std::{
     io,
 };
 
-use portkey_operation::{Effect, InputError, JsonMap, Published};
+use portkey_operation::{Effect, InputError, JsonMap, CompiledOperation};
 use serde_json::{Value, json};
 
 use super::{
@@ -99,7 +99,7 @@ pub struct Gathered<'a> {
 impl Listing {
     /// Returns the paging of an operation by its argument names and its own name; `None` if it does
     /// not list.
-    pub fn of(published: &Published) -> Option<Self> {
+    pub fn of(published: &CompiledOperation) -> Option<Self> {
         let (operation, schema) = (published.operation(), published.full_schema());
         let arguments = schema.get("properties").and_then(Value::as_object);
         // Each call looks up five names, most of them absent: comparing is cheaper than hashing.
@@ -120,7 +120,7 @@ impl Listing {
         });
         let cursor = argument(CURSOR).map(|_| Paging::Cursor);
         let paging = paging.or(cursor);
-        if operation.effects() != Effect::Read
+        if operation.effect() != Effect::Read
             || (paging.is_none() && !operation.name().starts_with("list-"))
         {
             return None;
@@ -143,7 +143,7 @@ impl Listing {
             let told = format!(
                 "takes a list of up to {MAX_FIELDS} names of fields, such as [\"id\", \"limits.cost\"]"
             );
-            wishes.fields = Fields::parse(&value).ok_or_else(|| InputError::one(FIELDS, told))?;
+            wishes.fields = Fields::parse(&value).ok_or_else(|| InputError::new(FIELDS, told))?;
         }
         if !own_all && let Some(value) = args.shift_remove(ALL) {
             wishes.all = match value {
@@ -151,7 +151,7 @@ impl Listing {
                 Value::Bool(all) => all,
                 Value::String(text) if text == "true" => true,
                 Value::String(text) if text == "false" => false,
-                _ => return Err(InputError::one(ALL, "takes true or false")),
+                _ => return Err(InputError::new(ALL, "takes true or false")),
             };
         }
         Ok(wishes)

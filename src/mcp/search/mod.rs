@@ -10,8 +10,8 @@ mod words;
 
 use std::{collections::BTreeMap, ops::Range};
 
-use portkey_api::catalog::Entry;
-use portkey_operation::{Effect, Operation, Published};
+use portkey_api::catalog::CatalogEntry;
+use portkey_operation::{Effect, Operation, CompiledOperation};
 
 /// Saturation of the term frequency: the lower, the sooner further occurrences stop to count.
 const K1: f32 = 1.2;
@@ -29,7 +29,7 @@ const NEAR: f32 = 0.7;
 struct Field {
     weight: f32,
     b: f32,
-    text: fn(&Entry, &Published) -> String,
+    text: fn(&CatalogEntry, &CompiledOperation) -> String,
 }
 
 const FIELDS: [Field; 7] = [
@@ -41,7 +41,7 @@ const FIELDS: [Field; 7] = [
     Field {
         weight: 3.0,
         b: 0.3,
-        text: |entry, _| entry.operation.words().join(" "),
+        text: |entry, _| entry.operation.search_terms().join(" "),
     },
     Field {
         weight: 1.5,
@@ -77,7 +77,7 @@ const FIELDS: [Field; 7] = [
     },
 ];
 
-fn parameters(published: &Published) -> Vec<&str> {
+fn parameters(published: &CompiledOperation) -> Vec<&str> {
     let properties = published
         .schema()
         .get("properties")
@@ -101,7 +101,7 @@ enum Kind {
 
 impl Kind {
     fn of(operation: &Operation) -> Self {
-        match operation.effects() {
+        match operation.effect() {
             Effect::Read if operation.name().starts_with("list-") => Self::List,
             Effect::Read => Self::Get,
             Effect::Create => Self::Create,
@@ -141,12 +141,12 @@ pub struct Index {
 
 impl Index {
     /// Builds the index of these operations.
-    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a CatalogEntry>) -> Self {
         let (mut operations, mut texts) = (Vec::new(), Vec::new());
         for entry in entries {
             operations.push(entry.operation);
             // Only a glance at each, because few schemas are needed if few tools are listed.
-            texts.push(entry.glance(|published| {
+            texts.push(entry.inspect(|published| {
                 FIELDS.map(|field| words::of(&(field.text)(entry, published)))
             }));
         }

@@ -165,7 +165,7 @@ impl Server {
             *answer = annotate(answer.take(), warnings, times);
         }
         let operation = record.operation;
-        let reveals = operation.is_none_or(|operation| !operation.revealed().is_empty());
+        let reveals = operation.is_none_or(|operation| !operation.one_time_secrets().is_empty());
         observed.ended(&outcome, CallError::outcome);
         match outcome {
             Err(CallError::Unknown(unknown)) => {

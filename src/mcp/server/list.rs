@@ -1,7 +1,7 @@
 //! The list of tools: the tools of a surface, and the pages that a caller sees of them.
 
-use portkey_api::catalog::Entry;
-use portkey_operation::{Operation, Presentation, Published};
+use portkey_api::catalog::CatalogEntry;
+use portkey_operation::{Operation, Presentation, CompiledOperation};
 use rmcp::{
     ErrorData,
     model::{
@@ -74,7 +74,7 @@ impl Server {
         let catalog = self.dispatcher.catalog();
         match surface::named(&tool.name).map(|own| own.does) {
             Some(Does::Execute(effect)) => catalog.iter().any(|entry| {
-                entry.operation.effects() == effect && self.dispatcher.shows(principal, entry)
+                entry.operation.effect() == effect && self.dispatcher.shows(principal, entry)
             }),
             Some(_) => true,
             None => catalog
@@ -88,14 +88,14 @@ impl Server {
 pub fn tools<'a>(
     surface: Surface,
     presentation: &Presentation,
-    offered: impl Iterator<Item = &'a Entry>,
+    offered: impl Iterator<Item = &'a CatalogEntry>,
 ) -> Vec<Tool> {
     let mut tools: Vec<Tool> = Vec::new();
     let mut effects = Vec::new();
     for entry in offered {
-        effects.push(entry.operation.effects());
+        effects.push(entry.operation.effect());
         if surface.lists_operations() {
-            tools.push(tool(entry.published()));
+            tools.push(tool(entry.compiled()));
         }
     }
     let own = surface.own(|effect| effects.contains(&effect));
@@ -109,21 +109,21 @@ pub fn tools<'a>(
 /// Marks a tool whose results have untrusted content. Tells clients that search tools themselves
 /// whether to load the tool always, or how to find it.
 fn meta(operation: &Operation) -> MetaObject {
-    let mut meta = match operation.is_untrusted() {
+    let mut meta = match operation.has_untrusted_content() {
         true => reply::untrusted(),
         false => MetaObject::new(),
     };
     if surface::is_core(operation.name()) {
         meta.0.insert(ALWAYS_LOAD.to_owned(), true.into());
-    } else if !operation.words().is_empty() {
+    } else if !operation.search_terms().is_empty() {
         meta.0
-            .insert(SEARCH_HINT.to_owned(), operation.words().join(", ").into());
+            .insert(SEARCH_HINT.to_owned(), operation.search_terms().join(", ").into());
     }
     meta
 }
 
 /// Builds the MCP tool of an operation.
-pub fn tool(published: &Published) -> Tool {
+pub fn tool(published: &CompiledOperation) -> Tool {
     let hints = published.operation().hints();
     let mut tool = Tool::new(
         published.operation().name(),

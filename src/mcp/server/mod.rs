@@ -36,7 +36,7 @@ use self::{
     capabilities::Changing,
 };
 
-use portkey_api::catalog::Entry;
+use portkey_api::catalog::CatalogEntry;
 use portkey_file_watch::Watched;
 use portkey_operation::Upstream;
 
@@ -269,7 +269,7 @@ fn info(dispatcher: &Dispatcher, surface: Surface, lists: Changing) -> ServerCon
         .with_title("Portkey Admin")
         .with_description(env!("CARGO_PKG_DESCRIPTION"))
         .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
-    let of_enkrypt = |entry: &Entry| entry.operation.base().upstream() == Upstream::Enkrypt;
+    let of_enkrypt = |entry: &CatalogEntry| entry.operation.base().upstream() == Upstream::Enkrypt;
     let more = match dispatcher.offered().any(of_enkrypt) {
         true => ENKRYPT_INSTRUCTIONS,
         false => "",
@@ -295,7 +295,7 @@ impl ServerHandler for Server {
     fn get_tool(&self, name: &str) -> Option<Tool> {
         match surface::named(name) {
             Some(own) => Some(tool(&own.published)),
-            None => Some(tool(self.dispatcher.catalog().find(name).ok()?.published())),
+            None => Some(tool(self.dispatcher.catalog().find(name).ok()?.compiled())),
         }
     }
 

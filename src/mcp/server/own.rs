@@ -1,7 +1,7 @@
 //! Calls of built-in tools: their results, or the operation that they call.
 
 use futures_util::FutureExt;
-use portkey_api::catalog::{Entry, Guess, UnknownTool, did_you_mean_one_of};
+use portkey_api::catalog::{CatalogEntry, ParsedToolName, ToolLookupError, did_you_mean_one_of};
 use portkey_operation::{
     Effect, InputError, JsonMap, Operation, Plan, UnknownFields, ValidationOptions,
 };
@@ -107,12 +107,12 @@ impl Server {
         let found = self.dispatcher.catalog().find(name);
         let entry = found.map_err(|unknown| self.unknown(principal, name, unknown))?;
         let operation = entry.operation;
-        if operation.effects() != effect {
+        if operation.effect() != effect {
             record.operation = Some(operation);
             self.seen(principal, name)?;
-            let (does, tool) = (operation.effects().word(), executor(operation));
+            let (does, tool) = (operation.effect().as_str(), executor(operation));
             let what = format!("`{name}` is of the effect {does}; call it by `{tool}`");
-            return Err(InputError::one("operation", what));
+            return Err(InputError::new("operation", what));
         }
         // An operation that is not offered is rejected and audited by the pipeline.
         let arguments = args.get("arguments").and_then(Value::as_object);
@@ -148,7 +148,7 @@ impl Server {
                 } else {
                     "handle"
                 };
-                InputError::one(at, error)
+                InputError::new(at, error)
             })?;
         if part.untrusted {
             // Another session may have made the call.
@@ -165,15 +165,15 @@ impl Server {
         let entry = self.dispatcher.catalog().find(name).ok()?;
         Some(format!(
             "`{name}` takes, as JSON Schema: {}",
-            json!(**entry.published().schema())
+            json!(**entry.compiled().schema())
         ))
     }
 
     /// Finds an operation that the caller may see.
-    fn seen(&self, principal: &Principal, name: &str) -> Result<&Entry, InputError> {
+    fn seen(&self, principal: &Principal, name: &str) -> Result<&CatalogEntry, InputError> {
         match self.dispatcher.catalog().find(name) {
             Ok(entry) if self.dispatcher.shows(principal, entry) => Ok(entry),
-            Ok(_) => Err(InputError::one(
+            Ok(_) => Err(InputError::new(
                 "operation",
                 format!("`{name}` is not on offer here"),
             )),
@@ -182,13 +182,13 @@ impl Server {
     }
 
     /// Builds the error for an unknown operation, with similar names.
-    fn unknown(&self, principal: &Principal, name: &str, unknown: UnknownTool) -> InputError {
+    fn unknown(&self, principal: &Principal, name: &str, unknown: ToolLookupError) -> InputError {
         let unknown = self.suggested(principal, name, unknown);
         let more = match unknown {
-            UnknownTool::Nowhere { .. } => " (`search-operations` finds others)",
-            UnknownTool::Off { .. } => "",
+            ToolLookupError::NotFound { .. } => " (`search-operations` finds others)",
+            ToolLookupError::Disabled { .. } => "",
         };
-        InputError::one("operation", format!("{unknown}{more}"))
+        InputError::new("operation", format!("{unknown}{more}"))
     }
 
     /// Adds suggestions to the error, from the operations that the caller may see.
@@ -199,33 +199,33 @@ impl Server {
         &self,
         principal: &Principal,
         name: &str,
-        unknown: UnknownTool,
-    ) -> UnknownTool {
-        let UnknownTool::Nowhere { name: shown, .. } = unknown else {
+        unknown: ToolLookupError,
+    ) -> ToolLookupError {
+        let ToolLookupError::NotFound { name: shown, .. } = unknown else {
             return unknown;
         };
-        let guess = Guess::new(name);
+        let guess = ParsedToolName::new(name);
         let catalog = self.dispatcher.catalog().iter();
         let visible = catalog.filter(|entry| self.dispatcher.shows(principal, entry));
         let visible = visible.map(|entry| entry.operation);
-        if let Some(operation) = guess.slip(visible.clone()) {
-            return UnknownTool::Nowhere {
+        if let Some(operation) = guess.find_misspelled(visible.clone()) {
+            return ToolLookupError::NotFound {
                 name: shown,
                 hint: did_you_mean_one_of([operation]),
             };
         }
-        let mut meant = guess.by_names(visible);
+        let mut meant = guess.rank_by_name(visible);
         for operation in self
             .near(principal, &guess.nouns())
             .map(|entry| entry.operation)
             .take(FOUND)
         {
             let is_new = !meant.iter().any(|known| known.name() == operation.name());
-            if is_new && guess.allows(operation) {
+            if is_new && guess.may_mean(operation) {
                 meant.push(operation);
             }
         }
-        UnknownTool::Nowhere {
+        ToolLookupError::NotFound {
             name: shown,
             hint: did_you_mean_one_of(meant),
         }
@@ -236,7 +236,7 @@ impl Server {
         &'a self,
         principal: &'a Principal,
         words: &str,
-    ) -> impl Iterator<Item = &'a Entry> {
+    ) -> impl Iterator<Item = &'a CatalogEntry> {
         let catalog = self.dispatcher.catalog();
         let index = self
             .index
@@ -257,7 +257,7 @@ impl Server {
             .and_then(Value::as_u64)
             .and_then(|most| most.try_into().ok());
         let fits =
-            |entry: &&Entry| effect.is_none_or(|one| entry.operation.effects().word() == one);
+            |entry: &&CatalogEntry| effect.is_none_or(|one| entry.operation.effect().as_str() == one);
         let near = self
             .near(principal, query)
             .filter(fits)
@@ -281,7 +281,7 @@ fn operation(args: &JsonMap) -> &str {
 
 /// Returns the built-in tool that calls an operation.
 fn executor(operation: &Operation) -> &'static str {
-    match operation.effects() {
+    match operation.effect() {
         Effect::Read => "read-operation",
         Effect::Create => "create-operation",
         Effect::Update => "update-operation",
@@ -290,8 +290,8 @@ fn executor(operation: &Operation) -> &'static str {
 }
 
 /// Summarizes an operation for a list of search hits.
-fn brief(entry: &Entry) -> Value {
-    let published = entry.published();
+fn brief(entry: &CatalogEntry) -> Value {
+    let published = entry.compiled();
     json!({
         "operation": entry.operation.name(),
         "title": published.title(),
@@ -301,19 +301,19 @@ fn brief(entry: &Entry) -> Value {
 }
 
 /// Describes an operation for a caller that is about to call it.
-fn describe(entry: &Entry) -> Value {
-    let (operation, published) = (entry.operation, entry.published());
+fn describe(entry: &CatalogEntry) -> Value {
+    let (operation, published) = (entry.operation, entry.compiled());
     let hints = operation.hints();
     json!({
         "operation": operation.name(),
         "title": published.title(),
         "description": published.description(),
         "domain": entry.domain.name,
-        "effect": operation.effects().word(),
+        "effect": operation.effect().as_str(),
         "call_by": executor(operation),
         "destructive": hints.destructive,
         "idempotent": hints.idempotent,
-        "key_scopes_any_of": operation.needs_scopes(),
+        "key_scopes_any_of": operation.required_scopes(),
         "plan": match operation.plan() {
             Plan::Any => "any",
             Plan::Enterprise => "Enterprise",

@@ -54,7 +54,7 @@ impl Server {
         // An operation that the caller may not call is rejected later, with its original arguments.
         let entry = entry.filter(|entry| self.dispatcher.is_open(principal, entry));
         let Some(entry) = entry else { return Ok(None) };
-        let Some(listing) = Listing::of(entry.published()) else {
+        let Some(listing) = Listing::of(entry.compiled()) else {
             return Ok(None);
         };
         let came = args.clone();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portkey_api::catalog::UnknownTool;
+use portkey_api::catalog::ToolLookupError;
 use portkey_file_watch::Watched;
 use rmcp::{
     ErrorData,
@@ -81,7 +81,7 @@ impl Server {
             match self.dispatcher.catalog().find(name) {
                 Ok(entry) if self.dispatcher.is_listed(principal, entry) => return true,
                 // The text looks like the name of a tool, but is none.
-                Err(UnknownTool::Nowhere { .. }) => {}
+                Err(ToolLookupError::NotFound { .. }) => {}
                 _ => names_tools = true,
             }
         }

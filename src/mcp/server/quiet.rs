@@ -42,7 +42,7 @@ impl Foresight for Server {
             .arguments
             .as_ref()
             .is_some_and(|args| args.contains_key(ALL));
-        entry.operation.effects() == Effect::Read
+        entry.operation.effect() == Effect::Read
             && !is_long
             && !self.dispatcher.may_ask(caller, entry.operation)
     }

@@ -85,7 +85,7 @@ impl Server {
         let kinds = Kind::all(self.dispatcher.catalog()).into_values();
         let seen = kinds.filter(|kind| self.dispatcher.is_listed(principal, kind.read));
         templates.extend(seen.map(|kind| {
-            let published = kind.read.published();
+            let published = kind.read.compiled();
             ResourceTemplate::new(kind.template(), kind.read.domain.name)
                 .with_title(published.title())
                 .with_description(published.description())
@@ -212,7 +212,7 @@ impl Server {
         observed.ended(&outcome, CallError::outcome);
         let answer = outcome.map_err(|error| refused(&error, self.max_error_bytes()))?;
         let untrusted = observed.is_untrusted();
-        let reveals = !kind.read.operation.revealed().is_empty();
+        let reveals = !kind.read.operation.one_time_secrets().is_empty();
         let may_keep = self
             .dispatcher
             .may_keep(principal, Some(kind.read.operation));

@@ -46,7 +46,7 @@ impl Server {
         let (name, mut args) = match surface::named(name) {
             None => (name, args),
             Some(own) if own.does == Does::ReadResult => {
-                return Err(InputError::one("handle", WHOLE).into());
+                return Err(InputError::new("handle", WHOLE).into());
             }
             Some(own) => {
                 answer = take_ticket(&mut args);

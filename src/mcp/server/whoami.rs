@@ -219,7 +219,7 @@ impl Server {
         let offered = |effect| {
             let all = self.dispatcher.catalog().iter();
             all.filter(|entry| self.dispatcher.shows(principal, entry))
-                .filter(|entry| entry.operation.effects() == effect)
+                .filter(|entry| entry.operation.effect() == effect)
                 .count()
         };
         let plan = self.plan(&told);

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, sync::LazyLock};
 
 use portkey_operation::{
-    Effect, JsonMap, Operation, Presentation, Published, delete, get, post, put,
+    Effect, JsonMap, Operation, Presentation, CompiledOperation, delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -19,13 +19,13 @@ pub struct OwnTool {
     /// Declaration without a schema.
     pub operation: &'static Operation,
     /// Declaration with its schema.
-    pub published: Published,
+    pub published: CompiledOperation,
 }
 
 impl OwnTool {
     /// Returns the declaration in the operator's presentation.
-    pub fn presented(&self, presentation: &Presentation) -> Published {
-        Published::presented(self.operation.clone(), presentation)
+    pub fn presented(&self, presentation: &Presentation) -> CompiledOperation {
+        CompiledOperation::with_presentation(self.operation.clone(), presentation)
     }
 }
 
@@ -48,14 +48,14 @@ pub enum Does {
 /// operation they may call.
 static TOOLS: &[(Operation, Does)] = &[
     (
-        post::<Execute>("create-operation", "/").destructive().open_world().about(
+        post::<Execute>("create-operation", "/").destructive().open_world().with_docs(
             "Create",
             "Calls an operation that creates or adds something. `search-operations` finds it.",
         ),
         Does::Execute(Effect::Create),
     ),
     (
-        delete::<Execute>("delete-operation", "/").about(
+        delete::<Execute>("delete-operation", "/").with_docs(
             "Delete",
             "Calls an operation that removes something. `search-operations` finds it.",
         ),
@@ -63,7 +63,7 @@ static TOOLS: &[(Operation, Does)] = &[
     ),
     (get::<Describe>("describe-operation", "/"), Does::Describe),
     (
-        get::<Execute>("read-operation", "/").open_world().about(
+        get::<Execute>("read-operation", "/").open_world().with_docs(
             "Read",
             "Calls an operation that changes nothing. `search-operations` finds it; describing it first is \
              optional, since a call that is wrong is answered with what the operation takes.",
@@ -73,7 +73,7 @@ static TOOLS: &[(Operation, Does)] = &[
     (get::<ReadResult>("read-result", "/"), Does::ReadResult),
     (get::<Search>("search-operations", "/"), Does::Search),
     (
-        put::<Execute>("update-operation", "/").destructive().not_idempotent().about(
+        put::<Execute>("update-operation", "/").destructive().not_idempotent().with_docs(
             "Update",
             "Calls an operation that changes what is there. Fields left out stay as they are, unless its \
              description says otherwise. `search-operations` finds it.",
@@ -164,7 +164,7 @@ pub fn tools() -> &'static [OwnTool] {
         let made = TOOLS.iter().map(|(operation, does)| OwnTool {
             does: *does,
             operation,
-            published: Published::new(operation.clone()),
+            published: CompiledOperation::new(operation.clone()),
         });
         made.collect()
     });

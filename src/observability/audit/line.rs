@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use portkey_operation::{Effect, JsonMap, Published};
+use portkey_operation::{Effect, JsonMap, CompiledOperation};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -82,13 +82,13 @@ impl<'a> Line<'a> {
     }
 
     /// Records the target and the validated arguments, with secrets masked.
-    pub fn admitted(&mut self, published: &Published, args: &JsonMap) {
+    pub fn admitted(&mut self, published: &CompiledOperation, args: &JsonMap) {
         if self.kept.is_none() {
             return;
         }
         let masked = redacted(published, args.clone());
         // If no request can be built, sending it reports the error.
-        let request = published.lay_out(masked.clone());
+        let request = published.build_request(masked.clone());
         self.record.target = request
             .ok()
             .map(|request| format!("{} {}", request.method, request.target));
@@ -104,7 +104,7 @@ impl<'a> Line<'a> {
         let writes = self
             .record
             .operation
-            .is_some_and(|operation| operation.effects() != Effect::Read);
+            .is_some_and(|operation| operation.effect() != Effect::Read);
         let Some(kept) = self.kept.as_mut().filter(|_| writes) else {
             return Ok(());
         };
@@ -176,7 +176,7 @@ impl Kept<'_> {
             tool: record
                 .operation
                 .map_or(UNKNOWN, |operation| operation.name()),
-            effect: record.operation.map(|operation| operation.effects().word()),
+            effect: record.operation.map(|operation| operation.effect().as_str()),
             target: record.target.as_deref().map(cut),
             arguments: record.arguments.as_ref().filter(|_| size <= longest),
             arguments_omitted_bytes: Some(size).filter(|size| *size > longest),

@@ -113,7 +113,7 @@ impl Metrics {
         if let Some(recorder) = &self.0 {
             recorder
                 .calls
-                .add([outcome.as_str(), effect.map_or("", Effect::word)]);
+                .add([outcome.as_str(), effect.map_or("", Effect::as_str)]);
         }
     }
 

@@ -69,10 +69,10 @@ pub struct Always {
 impl Always {
     /// Returns the requirement for calls of an operation, if there is one.
     pub fn of(self, operation: &Operation) -> Option<Required> {
-        let destructive = operation.hints().destructive || operation.effects() == Effect::Delete;
+        let destructive = operation.hints().destructive || operation.effect() == Effect::Delete;
         let rule = match () {
             () if self.deletes && destructive => "--approve-deletes",
-            () if self.writes && operation.effects() != Effect::Read => "--approve-writes",
+            () if self.writes && operation.effect() != Effect::Read => "--approve-writes",
             () => return None,
         };
         Some(Required {

@@ -142,7 +142,7 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
         "Approve this call? {} ({}, {})\n",
         about.title,
         operation.name(),
-        operation.effects().word()
+        operation.effect().as_str()
     );
     _ = write!(
         text,
@@ -163,7 +163,7 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
         _ = write!(text, " ({})", shortened(words, LONGEST_TEXT));
     }
     let changes = &about.outlook.changes;
-    if !changes.is_empty() && operation.effects() != Effect::Delete {
+    if !changes.is_empty() && operation.effect() != Effect::Delete {
         text.push_str("\n\nChanges:");
         let (start, mut shown) = (text.len(), 0);
         for change in changes.iter().take(MOST_CHANGES) {
@@ -218,7 +218,7 @@ fn line(text: &mut String, change: &Change) {
 /// Describes the risk of an operation, as far as its declaration tells.
 fn risk(operation: &Operation) -> String {
     let hints = operation.hints();
-    let mut risk = match operation.effects() {
+    let mut risk = match operation.effect() {
         Effect::Delete => "it removes something for good, and what depends on it may stop working.",
         _ if hints.destructive => {
             "it may overwrite or cut off something that cannot be had back, or stop what uses it."
@@ -227,7 +227,7 @@ fn risk(operation: &Operation) -> String {
         Effect::Create | Effect::Read => "it adds something that was not there before.",
     }
     .to_owned();
-    if !operation.revealed().is_empty() {
+    if !operation.one_time_secrets().is_empty() {
         risk.push_str(" Its answer shows the caller a secret.");
     }
     if hints.open_world {

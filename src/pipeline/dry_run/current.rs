@@ -1,6 +1,6 @@
 //! Finds, by path, the read operation that returns the resource which a write changes.
 
-use portkey_api::catalog::{Catalog, Entry};
+use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_operation::{Effect, JsonMap, Operation};
 
 /// Arguments that locate a resource and count as its address wherever they are sent: path, query,
@@ -13,16 +13,16 @@ const WHEREABOUTS: &[&str] = &["workspace_id", "organisation_id"];
 /// The read is the GET that the declaration names, or else the GET of the same path. Otherwise it
 /// is the GET of the nearest parent path that still identifies one resource. A created resource has
 /// none, because a list of the other resources says nothing about it.
-pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a Entry> {
-    if matches!(operation.effects(), Effect::Read) {
+pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a CatalogEntry> {
+    if matches!(operation.effect(), Effect::Read) {
         return None;
     }
     let reads = |path: &str| read_at(catalog, operation, path);
-    if let Some(path) = operation.reads() {
+    if let Some(path) = operation.preview_path() {
         return reads(path);
     }
     let mut path = operation.path();
-    let creates = matches!(operation.effects(), Effect::Create);
+    let creates = matches!(operation.effect(), Effect::Create);
     // POST to a collection creates a resource; `…/{id}/rotate` is about one that exists.
     if creates && !operation.hints().destructive {
         return None;
@@ -42,7 +42,7 @@ pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a En
 ///
 /// This is the read of the changed resource, or else of the nearest parent path. For a created
 /// resource the parent is the list that contains it.
-pub fn shows<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a Entry> {
+pub fn shows<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a CatalogEntry> {
     let above = || {
         let mut path = operation.path();
         loop {
@@ -59,7 +59,7 @@ pub fn shows<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a Entr
 }
 
 /// Returns the GET of a path on the same host as an operation.
-fn read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Option<&'a Entry> {
+fn read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Option<&'a CatalogEntry> {
     catalog.iter().find(|entry| {
         let read = entry.operation;
         read.method() == http::Method::GET && read.base() == operation.base() && read.path() == path
@@ -68,8 +68,8 @@ fn read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Optio
 
 /// Returns the arguments for the read, taken from those of the write: those that identify the
 /// resource, and none that are written.
-pub fn arguments(write: &Operation, read: &Entry, args: &JsonMap) -> JsonMap {
-    let schema = read.published().full_schema();
+pub fn arguments(write: &Operation, read: &CatalogEntry, args: &JsonMap) -> JsonMap {
+    let schema = read.compiled().full_schema();
     let known = schema
         .get("properties")
         .and_then(|properties| properties.as_object());
@@ -77,9 +77,9 @@ pub fn arguments(write: &Operation, read: &Entry, args: &JsonMap) -> JsonMap {
     let says_where = |name: &str| {
         bodiless
             || write.placeholders().any(|placeholder| placeholder == name)
-            || write.query_names().contains(&name)
+            || write.query_arguments().contains(&name)
             || write
-                .header_names()
+                .header_arguments()
                 .iter()
                 .any(|(argument, _)| *argument == name)
             || WHEREABOUTS.contains(&name)

@@ -61,7 +61,7 @@ pub fn changes(
         merges: operation.method() == http::Method::PATCH,
         found: Vec::new(),
     };
-    match (operation.effects(), body) {
+    match (operation.effect(), body) {
         (Effect::Delete, None) => {
             let from = current.map(|current| label(current).map_or(Value::Bool(true), Value::from));
             diff.push(Change {

@@ -5,7 +5,7 @@ mod brief;
 mod current;
 mod diff;
 
-use portkey_operation::{Effect, Operation, WireRequest};
+use portkey_operation::{Effect, Operation, UpstreamRequest};
 use serde_json::{Map, Value, json};
 
 pub use self::{
@@ -35,7 +35,7 @@ pub struct Outlook {
 impl Outlook {
     /// Returns true if the operation is an update that is known to change nothing.
     pub fn changes_nothing(&self, operation: &Operation) -> bool {
-        operation.effects() == Effect::Update && self.current.is_some() && self.changes.is_empty()
+        operation.effect() == Effect::Update && self.current.is_some() && self.changes.is_empty()
     }
 
     /// Returns a human-readable name of the resource.
@@ -47,7 +47,7 @@ impl Outlook {
 /// Builds the result of a dry run: `{dry_run, request, current, changes, note}`.
 ///
 /// The secrets in the request must already be blanked; long texts and lists are truncated here.
-pub fn report(request: &WireRequest, url: &str, outlook: &Outlook) -> Value {
+pub fn report(request: &UpstreamRequest, url: &str, outlook: &Outlook) -> Value {
     let short = |value: &Value| brief(value, LONGEST_TEXT, LONGEST_LIST);
     let mut sent = Map::new();
     sent.insert("method".to_owned(), request.method.as_str().into());

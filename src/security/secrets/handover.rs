@@ -65,8 +65,8 @@ impl Delivery {
         operation: &'static Operation,
         args: &JsonMap,
     ) -> Result<Handover, SecretError> {
-        let (tool, fields) = (operation.name(), operation.revealed());
-        let Some(field) = fields.first().filter(|_| operation.reveals_with(args)) else {
+        let (tool, fields) = (operation.name(), operation.one_time_secrets());
+        let Some(field) = fields.first().filter(|_| operation.returns_secrets_for(args)) else {
             return Ok(Handover::Nothing);
         };
         match self {

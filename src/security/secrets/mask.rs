@@ -71,7 +71,7 @@ pub(super) fn mask_also(operation: &Operation, answer: &mut Value, scanner: Opti
             },
         );
     }
-    for path in operation.revealed() {
+    for path in operation.one_time_secrets() {
         each(answer, path, &mut |value, _| seal(value, scanner));
     }
     // No group of requests is named by a key itself.

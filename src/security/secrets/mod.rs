@@ -13,7 +13,7 @@ mod scan;
 
 use std::{io, path::PathBuf};
 
-use portkey_operation::{Effect, JsonMap, Operation, Published, Reference};
+use portkey_operation::{Effect, JsonMap, Operation, CompiledOperation, Reference};
 use serde_json::Value;
 
 use scan::Scanner;
@@ -150,7 +150,7 @@ impl Secrets {
     /// such value.
     pub fn refuse_masks(
         &self,
-        published: &Published,
+        published: &CompiledOperation,
         args: &mut JsonMap,
     ) -> Result<(), SecretError> {
         if published.operation().hints().read_only {
@@ -158,7 +158,7 @@ impl Secrets {
         }
         // Creating cannot overwrite a stored value. Rotating acts on one that exists.
         let operation = published.operation();
-        let creates = operation.effects() == Effect::Create && !operation.hints().destructive;
+        let creates = operation.effect() == Effect::Create && !operation.hints().destructive;
         let masked = if creates {
             SecretError::Placeholder
         } else {
@@ -167,7 +167,7 @@ impl Secrets {
         if let Some(at) = mask::find_mask(args.iter()) {
             return Err(masked(at));
         }
-        published.secrets(args, |at, _, value| match value.as_str() {
+        published.visit_secrets(args, |at, _, value| match value.as_str() {
             Some(text) if mask::is_masked(text) => Err(masked(at.to_string())),
             _ => Ok(()),
         })
@@ -193,12 +193,12 @@ impl Secrets {
     /// Returns [`SecretError::Reference`] if a secret cannot be resolved, or not by this caller.
     pub fn fetch(
         &self,
-        published: &Published,
+        published: &CompiledOperation,
         caller: Caller<'_>,
         args: &mut JsonMap,
     ) -> Result<Fetched, SecretError> {
         let mut found = Vec::new();
-        published.secrets(args, |at, slot, value| {
+        published.visit_secrets(args, |at, slot, value| {
             let secret = self.references.fetch(value, slot, caller);
             let secret = secret.map_err(|why| SecretError::Reference {
                 at: at.to_string(),
@@ -213,8 +213,8 @@ impl Secrets {
         }
         let mut is_shown = shown_places(published, args, &found).into_iter();
         let mut secrets = found.into_iter();
-        published.secrets(args, |at, _, value| {
-            if Reference::in_value(value).is_none() {
+        published.visit_secrets(args, |at, _, value| {
+            if Reference::from_value(value).is_none() {
                 return Ok(());
             }
             // A secret is not put where it could be read back in clear.
@@ -241,14 +241,14 @@ impl Secrets {
 /// The masking itself decides, on a copy of the document with a mark in the place of each secret. A
 /// second classification of names could differ from the masking.
 fn shown_places(
-    published: &Published,
+    published: &CompiledOperation,
     args: &JsonMap,
     found: &[(Value, Vec<String>)],
 ) -> Vec<bool> {
     let mut marked = args.clone();
     let mut next = 0;
-    let outcome = published.secrets(&mut marked, |_, _, value| {
-        if Reference::in_value(value).is_some() {
+    let outcome = published.visit_secrets(&mut marked, |_, _, value| {
+        if Reference::from_value(value).is_some() {
             if let Some((secret, _)) = found.get(next) {
                 value.clone_from(secret);
                 mark(value, next);
@@ -259,7 +259,7 @@ fn shown_places(
     });
     let mut marked = Value::Object(marked);
     let mut shown = vec![outcome.is_err(); found.len()];
-    if published.operation().is_read_back_undeclared() {
+    if published.operation().has_unmasked_reads() {
         let mut answer = marked.clone();
         mask::mask_undeclared(&mut answer);
         find_marks(&answer, &mut shown);

@@ -5,7 +5,7 @@
 //! undeclared fields, names decide, and keys are found by their patterns. No part stays visible
 //! merely because it is unknown.
 
-use portkey_operation::{JsonMap, Opaque, Published, Reference};
+use portkey_operation::{JsonMap, OpaqueKind, CompiledOperation, Reference};
 use serde_json::Value;
 
 use super::{
@@ -42,8 +42,8 @@ const DOCUMENT: Place = Place {
 
 /// Redacts the arguments of a call: everything that is declared secret, or named or looks like a
 /// secret.
-pub fn redacted(published: &Published, args: JsonMap) -> JsonMap {
-    let mut redacted = published.redacted_with(args, blank_opaque);
+pub fn redacted(published: &CompiledOperation, args: JsonMap) -> JsonMap {
+    let mut redacted = published.redact_with(args, blank_opaque);
     mask_arguments(&mut redacted);
     redacted
 }
@@ -63,12 +63,12 @@ pub fn mask_arguments(args: &mut JsonMap) {
     }
 }
 
-fn blank_opaque(kind: Opaque, name: &str, value: &mut Value) {
+fn blank_opaque(kind: OpaqueKind, name: &str, value: &mut Value) {
     match kind {
-        Opaque::Document if SHOWN_DOCUMENTS.contains(&name) => redact(value, DOCUMENT),
-        Opaque::Document => *value = BLANK.into(),
-        Opaque::Values => blank(value),
-        Opaque::Unknown => redact_unknown(name, value),
+        OpaqueKind::Document if SHOWN_DOCUMENTS.contains(&name) => redact(value, DOCUMENT),
+        OpaqueKind::Document => *value = BLANK.into(),
+        OpaqueKind::Values => blank(value),
+        OpaqueKind::Unknown => redact_unknown(name, value),
     }
 }
 
@@ -184,7 +184,7 @@ fn redact_text(text: &mut String, place: Place) {
 /// Blanks every value below. Names stay unless they are keys. References stay too, because they
 /// only tell where a secret is.
 fn blank(value: &mut Value) {
-    if Reference::in_value(value).is_some() {
+    if Reference::from_value(value).is_some() {
         return;
     }
     match value {

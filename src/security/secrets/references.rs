@@ -8,7 +8,7 @@ use std::{
 
 use globset::{Glob, GlobSet};
 use portkey_bounded_file::Identity;
-use portkey_operation::{JsonMap, Reference, Slot};
+use portkey_operation::{JsonMap, Reference, SecretSlot};
 use serde_json::Value;
 
 use super::scan::{self, SHORTEST};
@@ -143,10 +143,10 @@ impl References {
     pub(super) fn fetch(
         &self,
         value: &Value,
-        slot: Slot,
+        slot: SecretSlot,
         caller: Caller<'_>,
     ) -> Result<Option<(Value, Vec<String>)>, Unresolved> {
-        let Some(reference) = Reference::in_value(value) else {
+        let Some(reference) = Reference::from_value(value) else {
             return Ok(None);
         };
         let open = self.0.as_ref().ok_or(Unresolved::Closed)?;
@@ -160,7 +160,7 @@ impl References {
         if scan::has_own(&text) {
             return Err(Unresolved::OwnKey(reference.to_string()));
         }
-        if slot != Slot::Object {
+        if slot != SecretSlot::Object {
             let secret = (text.len() >= SHORTEST).then(|| text.clone());
             return Ok(Some((text.into(), secret.into_iter().collect())));
         }

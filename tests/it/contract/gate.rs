@@ -69,11 +69,11 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 fn the_shape_takes_nothing_that_the_type_does_not() {
     let (mut taken, mut refused) = (0, 0);
     for entry in Catalog::full().iter() {
-        let published = entry.published();
+        let published = entry.compiled();
         let mut admit = |args: &Value| {
             let args: JsonMap = args.as_object().unwrap().clone();
             // Panics where the two differ.
-            match published.admit(args) {
+            match published.validate_with_defaults(args) {
                 Ok(_) => taken += 1,
                 Err(_) => refused += 1,
             }

@@ -64,7 +64,7 @@ impl Walk {
     async fn tool(&mut self, tool: &str, record: Option<&Value>) {
         let entry = self.world.entry(tool);
         let changes = !entry.operation.hints().read_only;
-        let schema = entry.published().full_schema().clone();
+        let schema = entry.compiled().full_schema().clone();
         let forms = profiles::forms(entry.operation);
         let endpoint = match record {
             Some(record) => Endpoint::recorded(entry.operation, record),
@@ -152,7 +152,7 @@ async fn call_without_a_required_argument_stays_off_the_wire() {
     let world = World::new().await;
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
-        let schema = entry.published().full_schema();
+        let schema = entry.compiled().full_schema();
         let known = |at: &str, _: &Value| values::value(tool, at, Extent::Least);
         let Value::Object(whole) = generate::fill(schema, "", Extent::Least, &known) else {
             panic!("{tool}")
@@ -173,7 +173,7 @@ async fn call_without_a_required_argument_stays_off_the_wire() {
             let Err(CallError::Input(error)) = outcome else {
                 panic!("{tool}, {name}: {outcome:?}")
             };
-            let told = error.problems().iter().any(|problem| problem.at == name);
+            let told = error.errors().iter().any(|problem| problem.path == name);
             assert!(told, "{tool}, {name}: {error}");
         }
     }

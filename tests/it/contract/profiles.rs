@@ -1,14 +1,14 @@
 //! The same arguments, as a client gives them that knows a tool by another form of its schema.
 
 use jsonschema::Validator;
-use portkey_operation::{JsonMap, Operation, Presentation, Profile, Published};
+use portkey_operation::{JsonMap, Operation, Presentation, Profile, CompiledOperation};
 use serde_json::{Value, json};
 
 /// A tool in one form.
 pub(super) struct Form {
     profile: Profile,
-    usual: Published,
-    published: Published,
+    usual: CompiledOperation,
+    published: CompiledOperation,
     validator: Validator,
 }
 
@@ -19,11 +19,11 @@ pub(super) fn forms(operation: &Operation) -> Vec<Form> {
             profile,
             ..Presentation::default()
         };
-        let published = Published::presented(operation.clone(), &presentation);
+        let published = CompiledOperation::with_presentation(operation.clone(), &presentation);
         let validator = jsonschema::validator_for(&json!(published.schema())).unwrap();
         Form {
             profile,
-            usual: Published::new(operation.clone()),
+            usual: CompiledOperation::new(operation.clone()),
             published,
             validator,
         }
@@ -50,16 +50,16 @@ impl Form {
         let told = !strict && self.profile != Profile::Full && !cleared.is_empty();
         if !told {
             let fits = self.validator.validate(&given);
-            fits.map_err(|error| format!("{}: {error} in {given}", self.profile.name()))?;
+            fits.map_err(|error| format!("{}: {error} in {given}", self.profile.as_str()))?;
         }
         let given = given.as_object().unwrap().clone();
         let (meant, usual) = (
-            self.published.admit(given),
-            self.usual.admit(arguments.clone()),
+            self.published.validate_with_defaults(given),
+            self.usual.validate_with_defaults(arguments.clone()),
         );
         match (meant, usual) {
             (Ok(meant), Ok(usual)) if meant == usual => Ok(()),
-            (meant, usual) => Err(format!("{}: {meant:?} for {usual:?}", self.profile.name())),
+            (meant, usual) => Err(format!("{}: {meant:?} for {usual:?}", self.profile.as_str())),
         }
     }
 }

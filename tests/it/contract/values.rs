@@ -242,7 +242,7 @@ fn check(set: usize) -> Value {
     let parameters = kind.parameters.unwrap_or_default();
     let parameters: JsonMap = parameters
         .iter()
-        .map(|p| (p.name.to_owned(), example(p.takes)))
+        .map(|p| (p.name.to_owned(), example(p.kind)))
         .collect();
     json!({ "id": kind.id, "parameters": parameters, "name": "Check", "is_enabled": set.is_multiple_of(2) })
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, fs};
 
-use portkey_operation::{Base, JsonMap, Operation};
+use portkey_operation::{ApiBase, JsonMap, Operation};
 use reqwest::Url;
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ impl Endpoint {
             method: record["method"].as_str().unwrap().to_owned(),
             path: format!("{}{path}", base.path().trim_end_matches('/')),
             places: elsewhere(operation, places),
-            headers: operation.header_names(),
+            headers: operation.header_arguments(),
         }
     }
 
@@ -99,16 +99,16 @@ impl Endpoint {
             }
         }
         let base = match operation.base() {
-            Base::ControlPlane | Base::Gateway => "/v1",
-            Base::ControlPlaneV2 => "/v2",
-            Base::Registry => "/v0.1",
-            Base::Catalogue | Base::PriceLists | Base::Enkrypt => "",
+            ApiBase::ControlPlane | ApiBase::Gateway => "/v1",
+            ApiBase::ControlPlaneV2 => "/v2",
+            ApiBase::Registry => "/v0.1",
+            ApiBase::Catalogue | ApiBase::PriceLists | ApiBase::Enkrypt => "",
         };
         Self {
             method,
             path: format!("{base}{}", operation.path()),
             places: elsewhere(operation, places),
-            headers: operation.header_names(),
+            headers: operation.header_arguments(),
         }
     }
 
@@ -193,7 +193,7 @@ impl Endpoint {
 
 /// With what travels in headers, or not at all.
 fn elsewhere(operation: &Operation, mut places: HashMap<String, Place>) -> HashMap<String, Place> {
-    let headers = operation.header_names().iter();
+    let headers = operation.header_arguments().iter();
     places.extend(headers.map(|(name, _)| ((*name).to_owned(), Place::Header)));
     let local = records::local_to(operation.name());
     places.extend(local.map(|name| (name.to_owned(), Place::Local)));

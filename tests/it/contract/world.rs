@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use portkey_api::catalog::{Catalog, Entry};
+use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_mcp::{
     mcp::reply::words,
     pipeline::{CallError, Dispatcher},
@@ -62,7 +62,7 @@ impl World {
     }
 
     /// The tool of a name.
-    pub(super) fn entry(&self, tool: &str) -> &Entry {
+    pub(super) fn entry(&self, tool: &str) -> &CatalogEntry {
         self.dispatcher.catalog().find(tool).unwrap()
     }
 
@@ -84,7 +84,7 @@ impl World {
     /// Arguments for a tool, about things that there are.
     pub(super) async fn arguments(&self, tool: &str, extent: Extent) -> Result<JsonMap, String> {
         let entry = self.entry(tool);
-        let schema = entry.published().full_schema();
+        let schema = entry.compiled().full_schema();
         let value = |known: Known<'_>| {
             let mut arguments = fill(schema, "", extent, known);
             if extent == Extent::Least {
@@ -92,7 +92,7 @@ impl World {
                     arguments[*name] = fill(&schema["properties"][*name], name, extent, known);
                 }
                 let field = |name: &str, field: &Value| fill(field, name, extent, known);
-                arguments = with_a_change(entry.published(), arguments, field);
+                arguments = with_a_change(entry.compiled(), arguments, field);
             }
             arguments
         };
@@ -145,13 +145,13 @@ impl World {
         preconditions::complete(tool, &mut arguments);
         // Only the first problems are told.
         for _ in 0..20 {
-            let outcome = self.entry(tool).published().request(arguments.clone());
+            let outcome = self.entry(tool).compiled().validate_and_build_request(arguments.clone());
             let Err(error) = outcome else { break };
             let mut whole = Value::Object(arguments);
             error
-                .problems()
+                .errors()
                 .iter()
-                .for_each(|problem| take_out(&mut whole, &problem.at));
+                .for_each(|problem| take_out(&mut whole, &problem.path));
             arguments = whole.as_object().unwrap().clone();
         }
         Ok(arguments)

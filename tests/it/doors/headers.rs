@@ -60,9 +60,9 @@ fn alias_in_the_header_matches_its_tool() {
     let catalog = portkey_api::catalog::Catalog::full();
     let aliased = catalog
         .iter()
-        .find(|entry| !entry.operation.other_names().is_empty());
+        .find(|entry| !entry.operation.alias_names().is_empty());
     let operation = aliased.unwrap().operation;
-    let alias = operation.other_names()[0];
+    let alias = operation.alias_names()[0];
     let reply = exchange(&server, &call(alias, operation.name()));
     assert_eq!(
         reply.status,

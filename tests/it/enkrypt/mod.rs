@@ -228,7 +228,7 @@ async fn what_cannot_stand_in_a_header_is_refused() {
     let (catalog, long) = (Catalog::full(), "g".repeat(33));
     for tool in TOOLS {
         let operation = catalog.find(tool).unwrap().operation;
-        for (argument, _) in operation.header_names() {
+        for (argument, _) in operation.header_arguments() {
             let mut values = vec![
                 "",
                 " ",
@@ -358,7 +358,7 @@ proptest! {
         let args = json!({ "gateway": "g", "gateway_version": version, "is_active": active,
             "is_sample": sample, "servers_config": { "servers": servers }, "preview": true });
         let catalog = Catalog::full();
-        if let Ok(request) = catalog.find("modify-gateway").unwrap().published().request(map(args)) {
+        if let Ok(request) = catalog.find("modify-gateway").unwrap().compiled().validate_and_build_request(map(args)) {
             prop_assert_eq!(request.method.as_str(), "GET");
             prop_assert_eq!(request.target.as_str(), "/mcp-gateway/get-gateway");
             prop_assert!(request.body.is_none() && request.preview.is_some());
@@ -373,10 +373,10 @@ fn what_may_hold_secrets_is_blanked() {
         json!({ "servers_config": { "common_overrides": {
             "input_guardrails_config": { "guardrail_name": "A", "additional_config": more } } } })
     };
-    let published = catalog.find("modify-mcp-gateway").unwrap().published();
-    let blanked = published.redacted(map(policy(json!({ "token": "t" }))));
+    let published = catalog.find("modify-mcp-gateway").unwrap().compiled();
+    let blanked = published.redact(map(policy(json!({ "token": "t" }))));
     assert_eq!(Value::Object(blanked), policy(json!("***")));
-    let cleared = published.redacted(map(policy(json!(null))));
+    let cleared = published.redact(map(policy(json!(null))));
     assert_eq!(Value::Object(cleared), policy(json!(null)));
 }
 

@@ -1,7 +1,7 @@
 //! No argument that was given is missing from the request without an error or a warning.
 
-use portkey_api::catalog::{Catalog, Entry};
-use portkey_operation::{JsonMap, Validated, ValidationOptions};
+use portkey_api::catalog::{Catalog, CatalogEntry};
+use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
 use serde_json::{Value, json};
 
 use crate::paths::minimal;
@@ -57,7 +57,7 @@ fn put(args: &mut Value, at: &[String], value: Value) {
 }
 
 /// Whether the request has the argument somewhere, or the caller is told of it.
-fn is_accounted_for(entry: &Entry, validated: &Validated, at: &[String]) -> bool {
+fn is_accounted_for(entry: &CatalogEntry, validated: &ValidatedArguments, at: &[String]) -> bool {
     let path = at.join(".");
     if validated
         .warnings
@@ -67,7 +67,7 @@ fn is_accounted_for(entry: &Entry, validated: &Validated, at: &[String]) -> bool
         return true;
     }
     let [name, below @ ..] = at else { return true };
-    let Ok(request) = entry.published().lay_out(validated.args.clone()) else {
+    let Ok(request) = entry.compiled().build_request(validated.args.clone()) else {
         return true;
     };
     if request.preview.is_some() || name == "preview" {
@@ -79,7 +79,7 @@ fn is_accounted_for(entry: &Entry, validated: &Validated, at: &[String]) -> bool
     }
     let operation = entry.operation;
     let in_header = operation
-        .header_names()
+        .header_arguments()
         .iter()
         .any(|(argument, header)| argument == name && request.headers.contains_key(*header));
     let is_bare = !request.body.as_ref().is_some_and(Value::is_object)
@@ -104,13 +104,13 @@ fn no_argument_is_lost_without_a_word() {
     let (mut tried, mut lost) = (0, Vec::new());
     for entry in Catalog::full().iter() {
         let least = minimal(entry);
-        for (at, schema) in places(entry.published().full_schema()) {
+        for (at, schema) in places(entry.compiled().full_schema()) {
             for value in values(schema) {
                 let mut args = least.clone();
                 put(&mut args, &at, value.clone());
                 let given: JsonMap = args.as_object().unwrap().clone();
                 let options = ValidationOptions::default();
-                let Ok(validated) = entry.published().validate(given, &options) else {
+                let Ok(validated) = entry.compiled().validate(given, &options) else {
                     continue;
                 };
                 tried += 1;

@@ -5,7 +5,7 @@ mod every_argument;
 mod times;
 
 use portkey_api::catalog::Catalog;
-use portkey_operation::{Clock, JsonMap, UnknownFields, Validated, ValidationOptions};
+use portkey_operation::{Clock, JsonMap, UnknownFields, ValidatedArguments, ValidationOptions};
 use serde_json::{Value, json};
 
 /// Sunday, 29 November 2026, 10:30 UTC.
@@ -15,18 +15,18 @@ fn validate_with(
     unknown_fields: UnknownFields,
     tool: &str,
     args: &Value,
-) -> Result<Validated, String> {
+) -> Result<ValidatedArguments, String> {
     let catalog = Catalog::full();
     let options = ValidationOptions {
         unknown_fields,
         clock: Clock::system().with_now(|| NOW),
     };
-    let published = catalog.find(tool).unwrap().published();
+    let published = catalog.find(tool).unwrap().compiled();
     let validated = published.validate(args.as_object().unwrap().clone(), &options);
     validated.map_err(|error| error.to_string())
 }
 
-fn validate(tool: &str, args: &Value) -> Result<Validated, String> {
+fn validate(tool: &str, args: &Value) -> Result<ValidatedArguments, String> {
     validate_with(UnknownFields::Warn, tool, args)
 }
 

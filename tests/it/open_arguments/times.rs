@@ -77,7 +77,7 @@ fn time_ranges_are_resolved_or_refused() {
                     sent("time_of_generation_max"),
                 );
                 let is_resolved = (sent.0 != *from, sent.1 != *until);
-                let told = |name: &str| validated.times.iter().any(|(at, _)| at == name);
+                let told = |name: &str| validated.resolved_times.iter().any(|(at, _)| at == name);
                 let told = (
                     told("time_of_generation_min"),
                     told("time_of_generation_max"),
@@ -102,7 +102,7 @@ fn every_time_is_read_as_one() {
     let mut found = 0;
     let mut strangers = Vec::new();
     for entry in Catalog::full().iter() {
-        let schema = entry.published().full_schema();
+        let schema = entry.compiled().full_schema();
         crate::catalog::schemas("", schema, &mut |at, schema| {
             let name = at.rsplit('.').next().unwrap_or_default();
             let is_named = name.ends_with("_at")

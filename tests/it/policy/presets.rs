@@ -44,7 +44,7 @@ async fn every_operation(
 #[tokio::test]
 async fn read_only_reads_only() {
     every_operation("read-only.yaml", SOMEONE, |_, operation| {
-        match operation.effects() {
+        match operation.effect() {
             Effect::Read => "allow",
             _ => "default",
         }
@@ -66,7 +66,7 @@ async fn careful_asks_for_what_cannot_be_had_back() {
         every_operation(
             "careful.yaml",
             Caller { tainted, ..SOMEONE },
-            |domain, operation| match operation.effects() {
+            |domain, operation| match operation.effect() {
                 _ if operation.name().contains("-scim-") => "hidden",
                 Effect::Read => "allow",
                 Effect::Delete => "approve",
@@ -89,7 +89,7 @@ async fn ci_deploys_and_deletes_nothing() {
         "collections",
     ];
     every_operation("ci.yaml", SOMEONE, |domain, operation| {
-        match operation.effects() {
+        match operation.effect() {
             Effect::Read => "allow",
             Effect::Create | Effect::Update if deployed.contains(&domain) => "allow",
             _ => "default",
@@ -108,7 +108,7 @@ async fn credentials_take_a_human() {
         "mcp-integrations",
     ];
     every_operation("keys-need-approval.yaml", SOMEONE, |domain, operation| {
-        match (operation.name(), operation.effects()) {
+        match (operation.name(), operation.effect()) {
             // It does not say when the key ends.
             ("create-api-key", _) => "deny",
             (_, Effect::Read) => "allow",
@@ -135,7 +135,7 @@ async fn business_hours_are_for_changes() {
     for later in [Duration::ZERO, SUNDAY] {
         let caller = Caller { later, ..SOMEONE };
         every_operation("business-hours.yaml", caller, |_, operation| {
-            match (operation.effects(), later.is_zero()) {
+            match (operation.effect(), later.is_zero()) {
                 (Effect::Read, _) | (Effect::Create | Effect::Update, true) => "allow",
                 (Effect::Create | Effect::Update, false) => "dry_run",
                 (Effect::Delete, true) => "approve",

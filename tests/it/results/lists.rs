@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::approval::{Human, WAYS, connected};
 
 fn listing(tool: &str) -> Option<Listing> {
-    Listing::of(Catalog::full().find(tool).unwrap().published())
+    Listing::of(Catalog::full().find(tool).unwrap().compiled())
 }
 
 fn map(value: Value) -> JsonMap {
@@ -278,7 +278,7 @@ async fn every_list_says_how_much_it_is() {
     let (mut asked, mut wrong) = (0, Vec::new());
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
-        let needs = entry.published().schema().get("required");
+        let needs = entry.compiled().schema().get("required");
         if listing(tool).is_none() || needs.is_some_and(|names| names != &json!([])) {
             continue;
         }

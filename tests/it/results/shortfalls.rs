@@ -26,7 +26,7 @@ fn page(total: u64, ids: std::ops::Range<u64>) -> Value {
 
 /// A list as it is gathered of these pages.
 fn gathered(args: &Value, pages: Vec<Value>) -> Value {
-    let listing = Listing::of(Catalog::full().find(TOOL).unwrap().published()).unwrap();
+    let listing = Listing::of(Catalog::full().find(TOOL).unwrap().compiled()).unwrap();
     let mut args = args.as_object().unwrap().clone();
     let wishes = listing.take_wishes(&mut args).unwrap();
     let mut pages = pages.into_iter();
@@ -212,7 +212,7 @@ fn list_that_is_not_all_there_says_what_is_missing() {
 
 #[test]
 fn failed_page_is_a_warning_too() {
-    let listing = Listing::of(Catalog::full().find(TOOL).unwrap().published()).unwrap();
+    let listing = Listing::of(Catalog::full().find(TOOL).unwrap().compiled()).unwrap();
     let mut args = json!({ "all": true, "page_size": 2 })
         .as_object()
         .unwrap()

@@ -61,7 +61,7 @@ pub(crate) fn calls(secret: &str) -> Vec<(&'static str, Value)> {
             planted += 1;
             Ok::<_, ()>(())
         };
-        entry.published().secrets(&mut args, plant).unwrap();
+        entry.compiled().visit_secrets(&mut args, plant).unwrap();
         // And one that is wrong, so that it is rejected.
         if planted > 0 {
             calls.push((
@@ -71,7 +71,7 @@ pub(crate) fn calls(secret: &str) -> Vec<(&'static str, Value)> {
         }
         if planted > 0
             || !entry.operation.secret_fields().is_empty()
-            || !entry.operation.revealed().is_empty()
+            || !entry.operation.one_time_secrets().is_empty()
         {
             calls.push((tool, args.into()));
         }

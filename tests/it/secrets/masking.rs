@@ -232,7 +232,7 @@ async fn answers_show_no_secrets() {
     for (tool, before, after) in ANSWERS {
         let upstream = Upstream::start(|_| ok(before)).await;
         let catalog = Catalog::full();
-        let published = catalog.find(tool).unwrap().published();
+        let published = catalog.find(tool).unwrap().compiled();
         let args = Value::Object(least(published.full_schema()));
         let args = with_a_change(published, args, |_, _| json!("x"));
         let Value::Object(args) = args else {
@@ -509,7 +509,7 @@ fn credential_at_a_declared_place_is_masked_as_a_whole() {
     let mut places = 0;
     for entry in Catalog::full().iter() {
         let operation = entry.operation;
-        for path in operation.secret_fields().iter().chain(operation.revealed()) {
+        for path in operation.secret_fields().iter().chain(operation.one_time_secrets()) {
             let last = path.rsplit('.').next().unwrap().trim_end_matches("[]");
             if DOCUMENTS.contains(&last) {
                 continue;
@@ -541,7 +541,7 @@ fn every_declared_place_is_masked_whatever_stands_there() {
     let mut places = 0;
     for entry in catalog.iter() {
         let operation = entry.operation;
-        for path in operation.secret_fields().iter().chain(operation.revealed()) {
+        for path in operation.secret_fields().iter().chain(operation.one_time_secrets()) {
             places += 1;
             for value in [
                 json!(word),

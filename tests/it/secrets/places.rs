@@ -39,7 +39,7 @@ fn open(folders: Vec<PathBuf>) -> Secrets {
 
 /// Resolves the references of a call; what is sent, with [`READ_BACK`] in the place of the secret.
 fn sent(tool: &str, args: &Value) -> Result<Value, String> {
-    let published = CATALOG.find(tool).unwrap().published();
+    let published = CATALOG.find(tool).unwrap().compiled();
     let args = args.as_object().unwrap().clone();
     let validated = published.validate(args, &ValidationOptions::default());
     let mut args = validated.map_err(|error| error.to_string())?.args;
@@ -321,7 +321,7 @@ fn reference_to_a_number_is_resolved_only_where_numbers_are_masked() {
     fs::write(folder.path().join("number"), "481516234248").unwrap();
     fs::write(folder.path().join("text"), "word-of-a-secret").unwrap();
     let secrets = open(vec![folder.path().to_owned()]);
-    let published = CATALOG.find("create-config").unwrap().published();
+    let published = CATALOG.find("create-config").unwrap().compiled();
     for Case {
         file,
         name,
@@ -379,9 +379,9 @@ fn declared_names_are_one_step_each() {
     }
     let mut found = BTreeSet::new();
     for entry in CATALOG.iter() {
-        names(entry.published().full_schema(), &mut found);
+        names(entry.compiled().full_schema(), &mut found);
         let operation = entry.operation;
-        let declared = operation.secret_fields().iter().chain(operation.revealed());
+        let declared = operation.secret_fields().iter().chain(operation.one_time_secrets());
         for step in declared.flat_map(|path| path.split('.')) {
             found.insert(step.trim_end_matches("[]").to_owned());
         }
@@ -402,7 +402,7 @@ fn secret_argument_is_masked_where_it_is_read_back() {
     for (tool, args) in super::leaks::calls("placeholder") {
         let entry = CATALOG.find(tool).unwrap();
         let validated = entry
-            .published()
+            .compiled()
             .validate(map(&args), &ValidationOptions::default());
         let Ok(validated) = validated else { continue };
         let args = Value::Object(validated.args);
@@ -452,8 +452,8 @@ fn with_reference(tool: &str, args: &Value, index: usize) -> (Value, Option<Stri
     CATALOG
         .find(tool)
         .unwrap()
-        .published()
-        .secrets(&mut args, plant)
+        .compiled()
+        .visit_secrets(&mut args, plant)
         .unwrap();
     (Value::Object(args), place)
 }

@@ -10,7 +10,7 @@ use crate::upstream::{Upstream, dispatcher, ok, operator};
 
 fn shown(tool: &str, args: &Value) -> Value {
     let catalog = Catalog::full();
-    let published = catalog.find(tool).unwrap().published();
+    let published = catalog.find(tool).unwrap().compiled();
     Value::Object(redacted(published, args.as_object().unwrap().clone()))
 }
 

@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::{
-    super::{Findings, JsonMap, ValidationOptions, profile::CLEAR},
-    At, Shape, Struct, Walk,
-    validate::Nulls,
+    super::{Findings, JsonMap, ValidationOptions, profile::CLEAR_ARGUMENT},
+    ArgumentPath, ArgumentSchema, ObjectSchema, ArgumentWalk,
+    validate::NullPolicy,
 };
 
-impl Shape {
+impl ArgumentSchema {
     /// Changes the schema so that `null` omits a field instead of clearing it.
     pub(crate) fn clearing_by_name(mut self) -> Self {
         self.forget_nulls();
@@ -25,11 +25,11 @@ impl Shape {
 
     fn forget_nulls(&mut self) {
         match self {
-            Self::Struct(structure) => {
+            Self::Object(structure) => {
                 for field in &mut structure.fields {
                     // A required field cannot be omitted, so `null` keeps its meaning there.
-                    field.null_clears &= field.required;
-                    field.shape.forget_nulls();
+                    field.null_clears &= field.is_required;
+                    field.schema.forget_nulls();
                 }
             }
             Self::Map {
@@ -48,33 +48,33 @@ impl Shape {
 
     /// Sets named fields to `null`. The names are JSON Pointers, with or without the first slash.
     pub(crate) fn clear(&self, args: &mut JsonMap, mut named: Value, findings: &mut Findings) {
-        let at = At::Field(&At::Root, CLEAR);
+        let at = ArgumentPath::Field(&ArgumentPath::Root, CLEAR_ARGUMENT);
         if named.is_null() {
             return;
         }
         let text = Self::Text {
-            least: 1,
-            most: usize::MAX,
+            min: 1,
+            max: usize::MAX,
             slug: false,
         };
         let names = Self::List {
             items: Box::new(text),
-            least: 0,
-            most: usize::MAX,
+            min: 0,
+            max: usize::MAX,
         };
         let mut found = Findings::default();
         let options = ValidationOptions::default();
-        let mut walk = Walk {
+        let mut walk = ArgumentWalk {
             options: &options,
-            nulls: Nulls::Refuse,
+            null_policy: NullPolicy::Reject,
             findings: &mut found,
         };
         names.validate(&mut named, at, &mut walk);
         found
-            .problems()
+            .errors()
             .iter()
-            .for_each(|problem| findings.add(&problem.at, &problem.what));
-        if !found.problems().is_empty() {
+            .for_each(|problem| findings.add_error(&problem.path, &problem.message));
+        if !found.errors().is_empty() {
             return;
         }
         let names = named
@@ -84,37 +84,37 @@ impl Shape {
             .filter_map(Value::as_str);
         for (i, name) in names.enumerate() {
             let path = name.strip_prefix('/').unwrap_or(name);
-            let Self::Struct(structure) = self else {
+            let Self::Object(structure) = self else {
                 return;
             };
             if !structure.clears(path) {
-                findings.add(
-                    At::Item(&at, i),
+                findings.add_error(
+                    ArgumentPath::Item(&at, i),
                     format!("`{name}` is nothing that can be cleared"),
                 );
             } else if structure.is_given(args, path) {
-                let told = format!("`{name}` has a value, too; leave out one of the two");
-                findings.add(At::Item(&at, i), told);
+                let message = format!("`{name}` has a value, too; leave out one of the two");
+                findings.add_error(ArgumentPath::Item(&at, i), message);
             } else if structure.clear(args, path).is_none() {
-                let told = format!("`{name}` is below what is not given");
-                findings.add(At::Item(&at, i), told);
+                let message = format!("`{name}` is below what is not given");
+                findings.add_error(ArgumentPath::Item(&at, i), message);
             }
         }
     }
 }
 
-impl Struct {
+impl ObjectSchema {
     /// Returns true if a path leads to a clearable field.
     fn clears(&self, path: &str) -> bool {
-        let (name, below) = split(path);
+        let (name, below) = split_first_step(path);
         let Some(field) = self.fields.iter().find(|field| field.name == name) else {
             return false;
         };
-        match (field.shape.inner(), below) {
-            (_, None) => field.clearable,
-            (Shape::Struct(structure), Some(below)) => structure.clears(below),
-            (Shape::List { items, .. }, Some(below)) => match (items.inner(), split(below)) {
-                (Shape::Struct(structure), (index, Some(below))) => {
+        match (field.schema.inner(), below) {
+            (_, None) => field.is_clearable,
+            (ArgumentSchema::Object(structure), Some(below)) => structure.clears(below),
+            (ArgumentSchema::List { items, .. }, Some(below)) => match (items.inner(), split_first_step(below)) {
+                (ArgumentSchema::Object(structure), (index, Some(below))) => {
                     index.parse::<usize>().is_ok() && structure.clears(below)
                 }
                 _ => false,
@@ -141,22 +141,22 @@ impl Struct {
 
     /// Clears the field at a path. Missing objects on the way are created, items of lists are not.
     fn clear(&self, map: &mut JsonMap, path: &str) -> Option<()> {
-        let (name, below) = split(path);
+        let (name, below) = split_first_step(path);
         let field = self.fields.iter().find(|field| field.name == name)?;
         let Some(below) = below else {
             map.insert(name.to_owned(), Value::Null);
             return Some(());
         };
-        match field.shape.inner() {
-            Shape::Struct(structure) => {
+        match field.schema.inner() {
+            ArgumentSchema::Object(structure) => {
                 let value = map.entry(name).or_insert_with(|| JsonMap::new().into());
                 structure.clear(value.as_object_mut()?, below)
             }
-            Shape::List { items, .. } => {
-                let (index, below) = split(below);
+            ArgumentSchema::List { items, .. } => {
+                let (index, below) = split_first_step(below);
                 let index: usize = index.parse().ok()?;
                 let item = map.get_mut(name)?.as_array_mut()?.get_mut(index)?;
-                let Shape::Struct(structure) = items.inner() else {
+                let ArgumentSchema::Object(structure) = items.inner() else {
                     return None;
                 };
                 structure.clear(item.as_object_mut()?, below?)
@@ -169,7 +169,7 @@ impl Struct {
 /// Splits a path into its first step and the rest.
 ///
 /// Nothing is escaped: no field name contains a slash or a tilde.
-fn split(path: &str) -> (&str, Option<&str>) {
+fn split_first_step(path: &str) -> (&str, Option<&str>) {
     match path.split_once('/') {
         Some((name, below)) => (name, Some(below)),
         None => (path, None),

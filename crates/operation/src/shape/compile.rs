@@ -5,14 +5,14 @@ use serde_json::Value;
 use super::{
     super::{
         JsonMap,
-        marked::{Clearable, Mark, OPEN, OR_LIST, OR_TEXT, Secretive},
+        marked::{ClearableMarker, Marker, OPEN, OR_LIST, OR_TEXT, SecretMarker},
         schema,
         time::TimeRole,
     },
-    Field, SLUG_PATTERN, Shape, Struct,
+    FieldSchema, SLUG_PATTERN, ArgumentSchema, ObjectSchema,
 };
 
-impl Shape {
+impl ArgumentSchema {
     /// Compiles a full schema.
     pub(in super::super) fn of(full: &Value) -> Self {
         let one = Self::of_one(full);
@@ -44,29 +44,29 @@ impl Shape {
         };
         match full.get("type").and_then(Value::as_str) {
             Some("object") => match full.get("properties") {
-                Some(Value::Object(fields)) => Self::Struct(Struct::of(fields, full)),
+                Some(Value::Object(fields)) => Self::Object(ObjectSchema::of(fields, full)),
                 _ if full.get("additionalProperties") == Some(&Value::Bool(false)) => {
-                    Self::Struct(Struct::of(&JsonMap::new(), full))
+                    Self::Object(ObjectSchema::of(&JsonMap::new(), full))
                 }
                 _ => {
                     let values = full.get("additionalProperties");
                     Self::Map {
                         values: Box::new(values.map_or(Self::Any, Self::of)),
                         null_clears: values
-                            .is_some_and(|values| values.get(Clearable::KEY).is_some()),
+                            .is_some_and(|values| values.get(ClearableMarker::KEY).is_some()),
                     }
                 }
             },
             Some("array") => Self::List {
                 items: Box::new(full.get("items").map_or(Self::Any, Self::of)),
-                least: size("minItems").unwrap_or(0),
-                most: size("maxItems").unwrap_or(usize::MAX),
+                min: size("minItems").unwrap_or(0),
+                max: size("maxItems").unwrap_or(usize::MAX),
             },
-            Some("string") => match full.get(TimeRole::KEY).and_then(TimeRole::of) {
+            Some("string") => match full.get(TimeRole::KEY).and_then(TimeRole::from_marker) {
                 Some(role) => Self::Time(role),
                 None => Self::Text {
-                    least: size("minLength").unwrap_or(0),
-                    most: size("maxLength").unwrap_or(usize::MAX),
+                    min: size("minLength").unwrap_or(0),
+                    max: size("maxLength").unwrap_or(usize::MAX),
                     slug: full
                         .get("pattern")
                         .is_some_and(|pattern| pattern == SLUG_PATTERN),
@@ -77,7 +77,7 @@ impl Shape {
                     .get("minimum")
                     .and_then(Value::as_i64)
                     .unwrap_or(i64::MIN),
-                most: ["maximum", schema::WIDEST]
+                most: ["maximum", schema::TYPE_MAX]
                     .iter()
                     .find_map(|key| full.get(key).and_then(Value::as_i64))
                     .unwrap_or(i64::MAX),
@@ -92,46 +92,46 @@ impl Shape {
                     .and_then(Value::as_f64)
                     .unwrap_or(f64::INFINITY),
             },
-            Some("boolean") => Self::Truth,
+            Some("boolean") => Self::Bool,
             _ => Self::Any,
         }
     }
 }
 
-impl Field {
+impl FieldSchema {
     fn of(name: &str, field: &Value, parent: &Value) -> Self {
         Self {
             name: name.to_owned(),
-            shape: Shape::of(field),
-            required: names(parent, "required").any(|required| required == name),
-            clearable: field.get(Clearable::KEY).is_some(),
-            null_clears: field.get(Clearable::KEY).is_some(),
-            secret: field.get(Secretive::KEY).is_some(),
+            schema: ArgumentSchema::of(field),
+            is_required: string_list(parent, "required").any(|required| required == name),
+            is_clearable: field.get(ClearableMarker::KEY).is_some(),
+            null_clears: field.get(ClearableMarker::KEY).is_some(),
+            is_secret: field.get(SecretMarker::KEY).is_some(),
         }
     }
 }
 
-impl Struct {
+impl ObjectSchema {
     fn of(fields: &JsonMap, full: &Value) -> Self {
         let fields: Vec<_> = fields
             .iter()
-            .map(|(name, field)| Field::of(name, field, full))
+            .map(|(name, field)| FieldSchema::of(name, field, full))
             .collect();
-        let end_of = |start: &Field| {
+        let end_of = |start: &FieldSchema| {
             fields.iter().position(|end| {
-                matches!(end.shape, Shape::Time(TimeRole::End))
-                    && TimeRole::is_end_of(&start.name, &end.name)
+                matches!(end.schema, ArgumentSchema::Time(TimeRole::End))
+                    && TimeRole::is_range_end(&start.name, &end.name)
             })
         };
         let starts = fields.iter().enumerate();
         let starts =
-            starts.filter(|(_, field)| matches!(field.shape, Shape::Time(TimeRole::Start)));
+            starts.filter(|(_, field)| matches!(field.schema, ArgumentSchema::Time(TimeRole::Start)));
         let ranges = starts
             .filter_map(|(i, start)| Some((i, end_of(start)?)))
             .collect();
         Self {
-            groups: schema::groups(full).collect(),
-            any_names: full
+            groups: schema::field_groups(full).collect(),
+            accepts_any_name: full
                 .get("additionalProperties")
                 .is_some_and(|more| *more != false),
             ranges,
@@ -140,7 +140,7 @@ impl Struct {
     }
 }
 
-fn names<'a>(full: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
+fn string_list<'a>(full: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
     let list = full.get(key).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str)
 }

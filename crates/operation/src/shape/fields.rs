@@ -6,54 +6,54 @@ use super::{
     super::{
         JsonMap,
         time::{self, TimeRole},
-        validation::{MAX_UNKNOWN, UnknownFields},
+        validation::{MAX_UNKNOWN_ARGUMENTS, UnknownFields},
     },
-    At, Field, Shape, Struct, Walk,
-    names::{self, MAX_NAME_BYTES, Spelling, did_you_mean},
-    validate::{Nulls, TOO_MUCH_TEXT, quoted, short},
+    ArgumentPath, FieldSchema, ArgumentSchema, ObjectSchema, ArgumentWalk,
+    names::{self, MAX_NAME_BYTES, NormalizedName, did_you_mean},
+    validate::{NullPolicy, TOO_MUCH_JSON_TEXT, quote_names, truncate_for_message},
 };
 
 /// Options that every list tool accepts beside its own arguments, and no other tool does.
 const LIST_OPTIONS: [&str; 2] = ["fields", "all"];
 
-impl Struct {
-    pub(super) fn validate(&self, map: &mut JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
+impl ObjectSchema {
+    pub(super) fn validate(&self, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
         let is_known = |name: &String| self.fields.iter().any(|field| field.name == *name);
         if !map.keys().all(is_known) {
             self.settle_names(map, at, walk);
         }
         for field in &self.fields {
-            let here = At::Field(&at, &field.name);
+            let here = ArgumentPath::Field(&at, &field.name);
             match map.get_mut(&field.name) {
                 Some(Value::Null) if field.null_clears => {}
                 Some(Value::Null) => {
-                    if field.required {
+                    if field.is_required {
                         map.shift_remove(&field.name);
-                        walk.findings.add(here, "is required");
+                        walk.findings.add_error(here, "is required");
                     } else {
                         self.settle_null(field, map, here, walk);
                     }
                 }
                 // Strict clients write all fields, and an empty text is no time.
                 Some(Value::String(text))
-                    if !field.required
-                        && matches!(field.shape, Shape::Time(_))
+                    if !field.is_required
+                        && matches!(field.schema, ArgumentSchema::Time(_))
                         && text.trim().is_empty() =>
                 {
                     map.shift_remove(&field.name);
-                    walk.findings.leave_out(here, "empty");
+                    walk.findings.add_omitted(here, "empty");
                 }
                 Some(value) => {
-                    if field.secret {
-                        if !walk.may_settle(value) {
-                            walk.findings.add(here, TOO_MUCH_TEXT);
+                    if field.is_secret {
+                        if !walk.reserve_nested_json(value) {
+                            walk.findings.add_error(here, TOO_MUCH_JSON_TEXT);
                             continue;
                         }
-                        field.shape.settle_references(value);
+                        field.schema.settle_references(value);
                     }
-                    field.shape.validate(value, here, walk);
+                    field.schema.validate(value, here, walk);
                 }
-                None if field.required => walk.findings.add(here, "is required"),
+                None if field.is_required => walk.findings.add_error(here, "is required"),
                 None => {}
             }
         }
@@ -62,19 +62,19 @@ impl Struct {
     }
 
     /// Resolves a `null` in a field that it does not clear.
-    fn settle_null(&self, field: &Field, map: &mut JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
-        match walk.nulls {
-            Nulls::LeaveOut => {}
-            Nulls::LeaveOutTold => walk.findings.leave_out(at, "null"),
-            Nulls::Refuse => {
-                let instead = match &field.shape {
-                    Shape::List { least: 0, .. } => {
+    fn settle_null(&self, field: &FieldSchema, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
+        match walk.null_policy {
+            NullPolicy::Omit => {}
+            NullPolicy::OmitWithWarning => walk.findings.add_omitted(at, "null"),
+            NullPolicy::Reject => {
+                let instead = match &field.schema {
+                    ArgumentSchema::List { min: 0, .. } => {
                         "; give `[]` for an empty list, or leave it out"
                     }
                     _ => "; give a value, or leave it out to keep what is stored",
                 };
                 walk.findings
-                    .add(at, format!("cannot be cleared by null{instead}"));
+                    .add_error(at, format!("cannot be cleared by null{instead}"));
             }
         }
         map.shift_remove(&field.name);
@@ -82,24 +82,24 @@ impl Struct {
 
     /// Renames fields in another spelling to the known names that they mean. Accepts or rejects all
     /// other unknown names.
-    fn settle_names(&self, map: &mut JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
+    fn settle_names(&self, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
         let is_known = |name: &str| self.fields.iter().any(|field| field.name == name);
         let mut unknown: Vec<String> = map.keys().filter(|name| !is_known(name)).cloned().collect();
         // Where field names are not data, so many unknown ones are a mistake. The first ones
         // suffice to show it.
-        let most = self.fields.len() + MAX_UNKNOWN;
-        if !self.any_names && unknown.len() > most {
-            walk.findings.pass_over(unknown.len() - most);
-            unknown.truncate(most);
+        let max_unknown = self.fields.len() + MAX_UNKNOWN_ARGUMENTS;
+        if !self.accepts_any_name && unknown.len() > max_unknown {
+            walk.findings.skip_names(unknown.len() - max_unknown);
+            unknown.truncate(max_unknown);
         }
-        let mut changes = Changes::default();
+        let mut changes = NameChanges::default();
         for name in unknown {
-            if matches!(at, At::Root) && names::is_client_key(&name) {
+            if matches!(at, ArgumentPath::Root) && names::is_client_key(&name) {
                 // A client key that is also a field of the API is one of our known names in another
                 // spelling.
                 if self.meant_by(&name).is_none() {
                     walk.findings
-                        .leave_out(At::Field(&at, &name), "the client's own");
+                        .add_omitted(ArgumentPath::Field(&at, &name), "the client's own");
                     changes.removed.push(name);
                     continue;
                 }
@@ -107,26 +107,26 @@ impl Struct {
             match self.meant_by(&name) {
                 // Where any name is accepted, another spelling can mean a known name only if that
                 // is missing.
-                Some(known) if self.any_names && changes.has(map, known) => {}
-                Some(known) => changes.take_as(map, name, known, at, walk),
-                None if self.any_names => {}
+                Some(known) if self.accepts_any_name && changes.has(map, known) => {}
+                Some(known) => changes.rename(map, name, known, at, walk),
+                None if self.accepts_any_name => {}
                 None => self.settle_unknown(map, &changes, &name, at, walk),
             }
         }
-        changes.make(map);
+        changes.apply(map);
     }
 
     /// Returns the one known name that another spelling means.
     fn meant_by(&self, name: &str) -> Option<&str> {
-        let name = Spelling::of(name)?;
+        let name = NormalizedName::new(name)?;
         let known = || self.fields.iter().map(|field| field.name.as_str());
-        let mut same = known().filter(|known| name.means(known));
+        let mut same = known().filter(|known| name.matches(known));
         match (same.next(), same.next()) {
             (Some(only), None) => Some(only),
             // An ambiguous spelling means neither.
             (Some(_), Some(_)) => None,
-            (None, _) if self.any_names => None,
-            (None, _) => names::only(known().filter(|known| name.is_plural_of(known))),
+            (None, _) if self.accepts_any_name => None,
+            (None, _) => names::single_match(known().filter(|known| name.is_plural_of(known))),
         }
     }
 
@@ -134,24 +134,24 @@ impl Struct {
     fn settle_unknown(
         &self,
         map: &JsonMap,
-        changes: &Changes<'_>,
+        changes: &NameChanges<'_>,
         name: &str,
-        at: At<'_>,
-        walk: &mut Walk<'_>,
+        at: ArgumentPath<'_>,
+        walk: &mut ArgumentWalk<'_>,
     ) {
-        if !walk.findings.may_compare() {
-            walk.findings.pass_over(1);
+        if !walk.findings.reserve_comparison() {
+            walk.findings.skip_names(1);
             return;
         }
         let known = || self.fields.iter().map(|field| field.name.as_str());
-        let shown = short(name);
-        let here = At::Field(&at, &shown);
+        let shown = truncate_for_message(name);
+        let here = ArgumentPath::Field(&at, &shown);
         if name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
-            walk.findings.add(here, "no argument has such a name");
+            walk.findings.add_error(here, "no argument has such a name");
             return;
         }
-        if matches!(at, At::Root) && LIST_OPTIONS.contains(&name) {
-            walk.findings.add(
+        if matches!(at, ArgumentPath::Root) && LIST_OPTIONS.contains(&name) {
+            walk.findings.add_error(
                 here,
                 "only tools that list take it; the answer of this one comes whole",
             );
@@ -162,70 +162,70 @@ impl Struct {
         if first.len() < name.len() && self.meant_exactly_by(first) {
             let message =
                 format!("is a path; nest what it names: `{first}` is an argument of its own");
-            walk.findings.add(here, message);
+            walk.findings.add_error(here, message);
             return;
         }
-        let lacking = || known().filter(|known| !changes.has(map, known));
-        let slip = lacking().find(|known| names::is_slip_of(known, name));
-        if let (Some(meant), true) = (slip, walk.options.unknown_fields != UnknownFields::Deny) {
+        let missing = || known().filter(|known| !changes.has(map, known));
+        let typo = missing().find(|known| names::is_typo_of(known, name));
+        if let (Some(meant), true) = (typo, walk.options.unknown_fields != UnknownFields::Deny) {
             walk.findings
-                .add(here, format!("no such argument, did you mean `{meant}`?"));
+                .add_error(here, format!("no such argument, did you mean `{meant}`?"));
             return;
         }
         match walk.options.unknown_fields {
             UnknownFields::Deny => {
-                if !walk.findings.tells_more() {
-                    walk.findings.pass_over(1);
+                if !walk.findings.can_report_error() {
+                    walk.findings.skip_names(1);
                     return;
                 }
                 let hint = did_you_mean(name, known());
                 // Of many unknown names, the first lists the known ones.
-                let takes = match walk.findings.lists_first(self) {
+                let takes = match walk.findings.mark_listed(self) {
                     true if self.fields.is_empty() => "; it takes none".to_owned(),
-                    true => format!("; it takes {}", quoted(known())),
+                    true => format!("; it takes {}", quote_names(known())),
                     false => String::new(),
                 };
                 walk.findings
-                    .add(here, format_args!("no such argument{hint}{takes}"));
+                    .add_error(here, format_args!("no such argument{hint}{takes}"));
             }
             UnknownFields::Warn | UnknownFields::Allow => {
                 walk.findings
-                    .pass_unknown(here, || did_you_mean(name, known()));
+                    .add_unknown_argument(here, || did_you_mean(name, known()));
             }
         }
     }
 
     /// Returns true if a name is another spelling of one or more known names.
     fn meant_exactly_by(&self, name: &str) -> bool {
-        Spelling::of(name)
-            .is_some_and(|name| self.fields.iter().any(|field| name.means(&field.name)))
+        NormalizedName::new(name)
+            .is_some_and(|name| self.fields.iter().any(|field| name.matches(&field.name)))
     }
 
-    fn validate_groups(&self, map: &JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
+    fn validate_groups(&self, map: &JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
         for (quantity, names) in &self.groups {
             let is_given = |name: &&String| map.get(*name).is_some_and(|value| !value.is_null());
             let given: Vec<_> = names.iter().filter(is_given).collect();
             if !quantity.allows(given.len()) {
-                let names = quoted(names.iter().map(String::as_str));
+                let names = quote_names(names.iter().map(String::as_str));
                 let got = match given.as_slice() {
                     [] => "none".to_owned(),
-                    given => quoted(given.iter().map(|name| name.as_str())),
+                    given => quote_names(given.iter().map(|name| name.as_str())),
                 };
-                let message = format!("takes {} of {names}; got {got}", quantity.words());
-                walk.findings.add(at, message);
+                let message = format!("takes {} of {names}; got {got}", quantity.as_str());
+                walk.findings.add_error(at, message);
             }
         }
     }
 
     /// Rejects a range that is empty or in the future. The API would answer it with zeros, which
     /// look like a result.
-    fn validate_ranges(&self, map: &JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
+    fn validate_ranges(&self, map: &JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
         let time = |i: usize, role| {
             let name = &self.fields.get(i)?.name;
             let text = map.get(name)?.as_str()?;
             Some((
                 name,
-                time::read(text, role, &walk.options.clock)?.timestamp(),
+                time::parse(text, role, &walk.options.clock)?.timestamp(),
             ))
         };
         let mut found = Vec::new();
@@ -240,7 +240,7 @@ impl Struct {
             } else if let Some((from, start)) = start
                 && start > walk.options.clock.now().timestamp()
             {
-                let now = time::write(walk.options.clock.now().timestamp());
+                let now = time::format_rfc3339(walk.options.clock.now().timestamp());
                 found.push((
                     from,
                     format!("the range lies in the future; it is {now} now"),
@@ -248,7 +248,7 @@ impl Struct {
             }
         }
         for (name, message) in found {
-            walk.findings.add(At::Field(&at, name), message);
+            walk.findings.add_error(ArgumentPath::Field(&at, name), message);
         }
     }
 }
@@ -256,26 +256,26 @@ impl Struct {
 /// Changes of the names in an object. They are applied together, because each change moves all
 /// later entries.
 #[derive(Default)]
-struct Changes<'a> {
+struct NameChanges<'a> {
     /// Names to replace, each with the known name that it means.
     renamed: Vec<(String, &'a str)>,
     removed: Vec<String>,
 }
 
-impl<'a> Changes<'a> {
+impl<'a> NameChanges<'a> {
     /// Returns true if an object has a known name, or gets it by a change.
     fn has(&self, map: &JsonMap, known: &str) -> bool {
         map.contains_key(known) || self.renamed.iter().any(|(_, meant)| *meant == known)
     }
 
     /// Renames a field to a known name, which is absent or has the same value.
-    fn take_as(
+    fn rename(
         &mut self,
         map: &JsonMap,
         name: String,
         known: &'a str,
-        at: At<'_>,
-        walk: &mut Walk<'_>,
+        at: ArgumentPath<'_>,
+        walk: &mut ArgumentWalk<'_>,
     ) {
         let earlier = self.renamed.iter().find(|(_, meant)| *meant == known);
         let source = earlier.map_or(known, |(name, _)| name);
@@ -283,29 +283,29 @@ impl<'a> Changes<'a> {
             if Some(value) != map.get(&name) {
                 let message =
                     format_args!("is given twice with different values, as `{name}` and `{known}`");
-                walk.findings.add(At::Field(&at, known), message);
+                walk.findings.add_error(ArgumentPath::Field(&at, known), message);
             }
             self.removed.push(name);
             return;
         }
-        if !names::same_folded(&name, known) {
-            walk.findings.take_as(At::Field(&at, known), &name);
+        if !names::is_same_normalized(&name, known) {
+            walk.findings.add_renamed(ArgumentPath::Field(&at, known), &name);
         }
         self.renamed.push((name, known));
     }
 
-    fn make(self, map: &mut JsonMap) {
+    fn apply(self, map: &mut JsonMap) {
         if self.renamed.is_empty() && self.removed.is_empty() {
             return;
         }
         // Renamed fields keep their places, so that the request has the caller's order.
-        let taken_as = |name: String| match self.renamed.iter().find(|(other, _)| *other == name) {
+        let new_name = |name: String| match self.renamed.iter().find(|(other, _)| *other == name) {
             Some((_, known)) => (*known).to_owned(),
             None => name,
         };
-        let left = std::mem::take(map)
+        let remaining = std::mem::take(map)
             .into_iter()
             .filter(|(name, _)| !self.removed.contains(name));
-        *map = left.map(|(name, value)| (taken_as(name), value)).collect();
+        *map = remaining.map(|(name, value)| (new_name(name), value)).collect();
     }
 }

@@ -14,73 +14,73 @@ use std::fmt;
 
 use super::{path::write_step, schema::Quantity, time::TimeRole};
 
-pub(super) use self::validate::{Nulls, Walk};
+pub(super) use self::validate::{NullPolicy, ArgumentWalk};
 pub use self::{
     names::{did_you_mean, is_misspelling_of, is_same_name},
-    secrets::Opaque,
+    secrets::OpaqueKind,
 };
 
 /// The schema of a value.
 #[derive(Clone, Debug)]
-pub(super) enum Shape {
+pub(super) enum ArgumentSchema {
     /// An object with declared fields.
-    Struct(Struct),
+    Object(ObjectSchema),
     /// A map of any names. All values have one schema, or are `null` if that clears them.
     Map {
-        values: Box<Shape>,
+        values: Box<ArgumentSchema>,
         null_clears: bool,
     },
     /// A list.
     List {
-        items: Box<Shape>,
-        least: usize,
-        most: usize,
+        items: Box<ArgumentSchema>,
+        min: usize,
+        max: usize,
     },
     /// One of some values. An open vocabulary accepts others, too.
     Enum { values: Vec<String>, open: bool },
     /// Text of a bounded length in characters. A slug has a small alphabet.
     Text {
-        least: usize,
-        most: usize,
+        min: usize,
+        max: usize,
         slug: bool,
     },
     /// A point in time, written as text.
     Time(TimeRole),
     /// One value, or a list of such values.
-    OneOrMany(Box<Shape>),
+    OneOrMany(Box<ArgumentSchema>),
     /// Text, or a value of another schema.
-    TextOr(Box<Shape>),
+    TextOr(Box<ArgumentSchema>),
     /// A whole number within bounds.
     Integer { least: i64, most: i64 },
     /// A number within bounds.
     Number { least: f64, most: f64 },
     /// True or false.
-    Truth,
+    Bool,
     /// Any value.
     Any,
 }
 
 /// The schema of an object: its known fields, and their dependencies.
 #[derive(Clone, Debug)]
-pub(super) struct Struct {
-    fields: Vec<Field>,
+pub(super) struct ObjectSchema {
+    fields: Vec<FieldSchema>,
     groups: Vec<(Quantity, Vec<String>)>,
     /// Pairs of fields that are the two ends of a time range, by index into `fields`.
     ranges: Vec<(usize, usize)>,
     /// True if any field name is accepted, so that unknown names cause no warning.
-    any_names: bool,
+    accepts_any_name: bool,
 }
 
 /// One field of an object.
 #[derive(Clone, Debug)]
-struct Field {
+struct FieldSchema {
     name: String,
-    shape: Shape,
-    required: bool,
-    clearable: bool,
+    schema: ArgumentSchema,
+    is_required: bool,
+    is_clearable: bool,
     /// True if `null` clears the field in this profile.
     null_clears: bool,
-    secret: bool,
+    is_secret: bool,
 }
 
 /// The only pattern that inputs use, in `#[schemars(regex(pattern = …))]`: that of a slug.
@@ -88,17 +88,17 @@ const SLUG_PATTERN: &str = "^[a-zA-Z0-9_-]+$";
 
 /// The path of the visited value. It is formatted only if there is something to report.
 #[derive(Clone, Copy)]
-pub(super) enum At<'a> {
+pub(super) enum ArgumentPath<'a> {
     Root,
-    Field(&'a At<'a>, &'a str),
-    Item(&'a At<'a>, usize),
+    Field(&'a ArgumentPath<'a>, &'a str),
+    Item(&'a ArgumentPath<'a>, usize),
 }
 
-impl fmt::Display for At<'_> {
+impl fmt::Display for ArgumentPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
-            Self::Field(At::Root, name) => f.write_str(name),
+            Self::Field(ArgumentPath::Root, name) => f.write_str(name),
             Self::Field(parent, name) => {
                 parent.fmt(f)?;
                 write_step(f, name)

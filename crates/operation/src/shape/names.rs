@@ -34,50 +34,50 @@ pub(super) fn is_client_key(name: &str) -> bool {
 pub(super) const MAX_NAME_BYTES: usize = 128;
 
 /// A name without case and separators, prepared for many comparisons.
-pub(super) struct Spelling(String);
+pub(super) struct NormalizedName(String);
 
-impl Spelling {
+impl NormalizedName {
     /// Normalizes a name. Returns `None` if the name is too long to mean another one.
-    pub(super) fn of(name: &str) -> Option<Self> {
-        (name.len() <= MAX_NAME_BYTES).then(|| Self(folded(name).collect()))
+    pub(super) fn new(name: &str) -> Option<Self> {
+        (name.len() <= MAX_NAME_BYTES).then(|| Self(normalize(name).collect()))
     }
 
     /// Returns true if a known name differs in case and separators at most.
-    pub(super) fn means(&self, known: &str) -> bool {
-        effort::add(1);
-        folded(known).eq(self.0.chars())
+    pub(super) fn matches(&self, known: &str) -> bool {
+        effort::record(1);
+        normalize(known).eq(self.0.chars())
     }
 
     /// Returns true if one of the two names is the plural of the other.
     pub(super) fn is_plural_of(&self, known: &str) -> bool {
-        effort::add(1);
-        folded(known).chain(std::iter::once('s')).eq(self.0.chars())
-            || folded(known).eq(self.0.chars().chain(std::iter::once('s')))
+        effort::record(1);
+        normalize(known).chain(std::iter::once('s')).eq(self.0.chars())
+            || normalize(known).eq(self.0.chars().chain(std::iter::once('s')))
     }
 }
 
 /// Removes case and separators: `onFail`, `on-fail` and `on_fail` become equal.
-fn folded(name: &str) -> impl Iterator<Item = char> + Clone + '_ {
+fn normalize(name: &str) -> impl Iterator<Item = char> + Clone + '_ {
     name.chars()
         .filter(|c| !matches!(c, '_' | '-' | ' '))
         .flat_map(char::to_lowercase)
 }
 
 /// Returns true if two names differ in case and separators at most.
-pub(super) fn same_folded(a: &str, b: &str) -> bool {
-    folded(a).eq(folded(b))
+pub(super) fn is_same_normalized(a: &str, b: &str) -> bool {
+    normalize(a).eq(normalize(b))
 }
 
 /// Returns true if two names differ in one letter, or in the order of two.
-pub(super) fn is_slip_of(a: &str, b: &str) -> bool {
+pub(super) fn is_typo_of(a: &str, b: &str) -> bool {
     // In a name of two letters, one wrong letter can make any other name.
     const MIN_LEN: usize = 3;
-    let (a, b): (Vec<char>, Vec<char>) = (folded(a).collect(), folded(b).collect());
+    let (a, b): (Vec<char>, Vec<char>) = (normalize(a).collect(), normalize(b).collect());
     let len = |name: &[char]| name.iter().map(|c| c.len_utf8()).sum::<usize>();
     if a.len().abs_diff(b.len()) > 1 || len(&a).min(len(&b)) < MIN_LEN {
         return false;
     }
-    effort::add(a.len() + b.len());
+    effort::record(a.len() + b.len());
     let start = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let (a, b) = (
         a.get(start..).unwrap_or_default(),
@@ -100,16 +100,16 @@ pub(super) fn is_slip_of(a: &str, b: &str) -> bool {
 ///
 /// Names longer than any API name are the same only if they are equal.
 pub fn is_same_name(a: &str, b: &str) -> bool {
-    a == b || a.len().max(b.len()) <= MAX_NAME_BYTES && same_folded(a, b)
+    a == b || a.len().max(b.len()) <= MAX_NAME_BYTES && is_same_normalized(a, b)
 }
 
 /// Returns true if a name is another spelling of a second name, or has one letter wrong.
 pub fn is_misspelling_of(a: &str, b: &str) -> bool {
-    a.len().max(b.len()) <= MAX_NAME_BYTES && (same_folded(a, b) || is_slip_of(a, b))
+    a.len().max(b.len()) <= MAX_NAME_BYTES && (is_same_normalized(a, b) || is_typo_of(a, b))
 }
 
 /// Returns the only name of an iterator, or `None` if there are several.
-pub(super) fn only<'a>(mut fitting: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn single_match<'a>(mut fitting: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     fitting.next().filter(|_| fitting.next().is_none())
 }
 
@@ -121,7 +121,7 @@ pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> St
         return String::new();
     }
     // Names that differ more in length cannot be similar, so they are not compared.
-    const MIN_LIKENESS: f64 = 0.6;
+    const MIN_SIMILARITY: f64 = 0.6;
     let given_len = given.chars().count();
     let is_near = |name: &&str| {
         let len = name.chars().count();
@@ -130,9 +130,9 @@ pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> St
     };
     known
         .filter(is_near)
-        .inspect(|name| effort::add(given.len() * name.len()))
+        .inspect(|name| effort::record(given.len() * name.len()))
         .map(|name| (strsim::normalized_damerau_levenshtein(given, name), name))
-        .filter(|(likeness, _)| *likeness >= MIN_LIKENESS)
+        .filter(|(likeness, _)| *likeness >= MIN_SIMILARITY)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| format!(", did you mean `{name}`?"))
         .unwrap_or_default()
@@ -149,13 +149,13 @@ mod tests {
             ("sub-type", "subType"),
             ("workspaceId", "workspace_id"),
         ] {
-            assert!(same_folded(a, b), "{a} {b}");
+            assert!(is_same_normalized(a, b), "{a} {b}");
         }
-        assert!(!same_folded("on_fail", "on_fails"));
+        assert!(!is_same_normalized("on_fail", "on_fails"));
     }
 
     #[test]
-    fn slips_are_one_letter_or_two_exchanged() {
+    fn typos_are_one_letter_or_two_exchanged() {
         for (a, b) in [
             ("creditLimt", "credit_limit"),
             ("naem", "name"),
@@ -164,7 +164,7 @@ mod tests {
             ("aaaa", "aaa"),
             ("ttags", "tags"),
         ] {
-            assert!(is_slip_of(a, b), "{a} {b}");
+            assert!(is_typo_of(a, b), "{a} {b}");
         }
         let others = [
             ("status", "state"),
@@ -176,22 +176,22 @@ mod tests {
             ("", "a"),
         ];
         for (a, b) in others {
-            assert!(!is_slip_of(a, b), "{a} {b}");
+            assert!(!is_typo_of(a, b), "{a} {b}");
         }
     }
 
     #[test]
-    fn long_names_mean_no_other() {
+    fn long_names_match_no_other_name() {
         let long = |len| format!("{}name", "_".repeat(len - 4));
-        assert!(Spelling::of(&long(MAX_NAME_BYTES)).is_some_and(|name| name.means("name")));
-        assert!(Spelling::of(&long(MAX_NAME_BYTES + 1)).is_none());
+        assert!(NormalizedName::new(&long(MAX_NAME_BYTES)).is_some_and(|name| name.matches("name")));
+        assert!(NormalizedName::new(&long(MAX_NAME_BYTES + 1)).is_none());
         assert!(!is_misspelling_of(&long(MAX_NAME_BYTES + 1), "name"));
     }
 
     /// Names that differ in length by two fifths cannot be similar, so the length check loses
     /// nothing.
     #[test]
-    fn alike_names_are_found_whatever_their_lengths() {
+    fn similar_names_are_suggested_whatever_their_lengths() {
         let known = ["abcdef", "abcdefghij", "abcdefghijklmnop"];
         for (given, meant) in [("abcdefxxxx", "abcdefghij"), ("abcdefghijxx", "abcdefghij")] {
             let hint = did_you_mean(given, known.into_iter());
@@ -201,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn plurals_are_told_from_other_endings() {
-        let is_plural_of = |a: &str, b| Spelling::of(a).is_some_and(|a| a.is_plural_of(b));
+    fn plurals_differ_from_other_endings() {
+        let is_plural_of = |a: &str, b| NormalizedName::new(a).is_some_and(|a| a.is_plural_of(b));
         assert!(is_plural_of("virtual_key", "virtualKeys") && is_plural_of("tags", "tag"));
         assert!(!is_plural_of("key", "keyed") && !is_plural_of("tags", "tags"));
     }

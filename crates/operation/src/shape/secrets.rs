@@ -5,17 +5,17 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{
-    super::{Reference, Slot},
-    At, Shape, Struct,
+    super::{Reference, SecretSlot},
+    ArgumentPath, ArgumentSchema, ObjectSchema,
 };
 
 /// Visits a value that stands where a secret does, with its path.
-pub(in super::super) type Visit<'a, E> =
-    dyn FnMut(&dyn fmt::Display, Slot, &mut Value) -> Result<(), E> + 'a;
+pub(in super::super) type SecretVisitor<'a, E> =
+    dyn FnMut(&dyn fmt::Display, SecretSlot, &mut Value) -> Result<(), E> + 'a;
 
 /// A part of the arguments that may hold secrets, while its schema does not say where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opaque {
+pub enum OpaqueKind {
     /// A free-form document that is marked as secret.
     Document,
     /// A map that is marked as secret, with a secret in each value.
@@ -25,14 +25,14 @@ pub enum Opaque {
 }
 
 /// Redacts an opaque part, given its name.
-pub(in super::super) type Blank<'a> = dyn Fn(Opaque, &str, &mut Value) + 'a;
+pub(in super::super) type OpaqueRedactor<'a> = dyn Fn(OpaqueKind, &str, &mut Value) + 'a;
 
-impl Shape {
+impl ArgumentSchema {
     /// Replaces every secret in the arguments by stars. Opaque parts are passed to `blank`.
     ///
     /// This runs on unvalidated arguments. A value without the expected structure is replaced as a
     /// whole, because the schema cannot tell its secrets apart.
-    pub(in super::super) fn redact(&self, value: &mut Value, blank: &Blank<'_>) {
+    pub(in super::super) fn redact(&self, value: &mut Value, blank: &OpaqueRedactor<'_>) {
         self.read_text(value);
         match (self, value) {
             (Self::OneOrMany(one), Value::Array(list)) => {
@@ -40,13 +40,13 @@ impl Shape {
             }
             (Self::TextOr(_), Value::String(_)) => {}
             (Self::OneOrMany(other) | Self::TextOr(other), value) => other.redact(value, blank),
-            (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
+            (Self::Object(ObjectSchema { fields, .. }), Value::Object(map)) => {
                 for (name, value) in map {
                     match fields.iter().find(|field| field.name == *name) {
-                        Some(field) if field.secret => field.shape.hide(name, value, blank),
-                        Some(field) => field.shape.redact(value, blank),
+                        Some(field) if field.is_secret => field.schema.hide(name, value, blank),
+                        Some(field) => field.schema.redact(value, blank),
                         None if value.is_null() => {}
-                        None => blank(Opaque::Unknown, name, value),
+                        None => blank(OpaqueKind::Unknown, name, value),
                     }
                 }
             }
@@ -57,7 +57,7 @@ impl Shape {
             (Self::List { items, .. }, Value::Array(list)) => {
                 list.iter_mut().for_each(|value| items.redact(value, blank));
             }
-            (Self::Struct(_) | Self::Map { .. } | Self::List { .. }, value) if !value.is_null() => {
+            (Self::Object(_) | Self::Map { .. } | Self::List { .. }, value) if !value.is_null() => {
                 *value = "***".into();
             }
             _ => {}
@@ -65,17 +65,17 @@ impl Shape {
     }
 
     /// Redacts the value of a secret field.
-    fn hide(&self, name: &str, value: &mut Value, blank: &Blank<'_>) {
+    fn hide(&self, name: &str, value: &mut Value, blank: &OpaqueRedactor<'_>) {
         // A reference names the location of a secret, not the secret.
-        if value.is_null() || Reference::in_value(value).is_some() {
+        if value.is_null() || Reference::from_value(value).is_some() {
             return;
         }
         self.read_text(value);
         match (self, &*value) {
             (Self::Map { values, .. }, Value::Object(_)) if matches!(**values, Self::Any) => {
-                blank(Opaque::Document, name, value);
+                blank(OpaqueKind::Document, name, value);
             }
-            (Self::Map { .. }, Value::Object(_)) => blank(Opaque::Values, name, value),
+            (Self::Map { .. }, Value::Object(_)) => blank(OpaqueKind::Values, name, value),
             _ => *value = "***".into(),
         }
     }
@@ -83,9 +83,9 @@ impl Shape {
     /// Returns true if any field is secret.
     pub(in super::super) fn has_secrets(&self) -> bool {
         match self {
-            Self::Struct(Struct { fields, .. }) => fields
+            Self::Object(ObjectSchema { fields, .. }) => fields
                 .iter()
-                .any(|field| field.secret || field.shape.has_secrets()),
+                .any(|field| field.is_secret || field.schema.has_secrets()),
             Self::Map { values: shape, .. }
             | Self::List { items: shape, .. }
             | Self::OneOrMany(shape)
@@ -98,7 +98,7 @@ impl Shape {
     /// as an object.
     pub(super) fn settle_references(&self, value: &mut Value) {
         self.read_text(value);
-        if let Some(reference) = Reference::in_value(value) {
+        if let Some(reference) = Reference::from_value(value) {
             match self {
                 Self::Text { .. } | Self::Enum { .. } | Self::TextOr(_) => {
                     *value = reference.to_text()
@@ -116,10 +116,10 @@ impl Shape {
             (Self::OneOrMany(other) | Self::TextOr(other), value @ Value::Object(_)) => {
                 other.settle_references(value);
             }
-            (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
+            (Self::Object(ObjectSchema { fields, .. }), Value::Object(map)) => {
                 for field in fields {
                     if let Some(value) = map.get_mut(&field.name) {
-                        field.shape.settle_references(value);
+                        field.schema.settle_references(value);
                     }
                 }
             }
@@ -141,53 +141,53 @@ impl Shape {
         &self,
         value: &mut Value,
         secret: bool,
-        at: At<'_>,
-        visit: &mut Visit<'_, E>,
+        at: ArgumentPath<'_>,
+        visit: &mut SecretVisitor<'_, E>,
     ) -> Result<(), E> {
         match (self, &mut *value) {
-            (_, value) if secret && Reference::in_value(value).is_some() => {
+            (_, value) if secret && Reference::from_value(value).is_some() => {
                 let slot = match self {
-                    Self::Map { .. } | Self::Struct(_) => Slot::Object,
-                    Self::Any => Slot::Free,
-                    _ => Slot::Text,
+                    Self::Map { .. } | Self::Object(_) => SecretSlot::Object,
+                    Self::Any => SecretSlot::Free,
+                    _ => SecretSlot::Text,
                 };
                 visit(&at, slot, value)
             }
             (Self::OneOrMany(one), Value::Array(list)) => list
                 .iter_mut()
                 .enumerate()
-                .try_for_each(|(i, value)| one.secrets(value, secret, At::Item(&at, i), visit)),
+                .try_for_each(|(i, value)| one.secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
             (Self::OneOrMany(other) | Self::TextOr(other), value @ Value::Object(_)) => {
                 other.secrets(value, secret, at, visit)
             }
-            (Self::Struct(Struct { fields, .. }), Value::Object(map)) => fields
+            (Self::Object(ObjectSchema { fields, .. }), Value::Object(map)) => fields
                 .iter()
                 .try_for_each(|field| match map.get_mut(&field.name) {
                     Some(value) => {
-                        let (secret, at) = (secret || field.secret, At::Field(&at, &field.name));
-                        field.shape.secrets(value, secret, at, visit)
+                        let (secret, at) = (secret || field.is_secret, ArgumentPath::Field(&at, &field.name));
+                        field.schema.secrets(value, secret, at, visit)
                     }
                     None => Ok(()),
                 }),
             (Self::Map { values: shape, .. }, Value::Object(map)) => {
                 map.iter_mut().try_for_each(|(name, value)| {
-                    shape.secrets(value, secret, At::Field(&at, name), visit)
+                    shape.secrets(value, secret, ArgumentPath::Field(&at, name), visit)
                 })
             }
             (Self::List { items, .. }, Value::Array(list)) => list
                 .iter_mut()
                 .enumerate()
-                .try_for_each(|(i, value)| items.secrets(value, secret, At::Item(&at, i), visit)),
+                .try_for_each(|(i, value)| items.secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
             // Free-form values may have references at any depth.
             (Self::Any, Value::Object(map)) => map.iter_mut().try_for_each(|(name, value)| {
-                self.secrets(value, secret, At::Field(&at, name), visit)
+                self.secrets(value, secret, ArgumentPath::Field(&at, name), visit)
             }),
             (Self::Any, Value::Array(list)) => list
                 .iter_mut()
                 .enumerate()
-                .try_for_each(|(i, value)| self.secrets(value, secret, At::Item(&at, i), visit)),
-            (Self::Any, value @ Value::String(_)) if secret => visit(&at, Slot::Free, value),
-            (_, value @ Value::String(_)) if secret => visit(&at, Slot::Text, value),
+                .try_for_each(|(i, value)| self.secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
+            (Self::Any, value @ Value::String(_)) if secret => visit(&at, SecretSlot::Free, value),
+            (_, value @ Value::String(_)) if secret => visit(&at, SecretSlot::Text, value),
             _ => Ok(()),
         }
     }

@@ -5,96 +5,96 @@ use serde_json::{Map, Number, Value};
 use super::{
     super::{
         Findings, JsonMap,
-        extent::{MAX_DEPTH, MAX_VALUES, measure},
-        time::{self, TimeRole, TimeText},
+        extent::{MAX_DEPTH, MAX_VALUES, measure_json},
+        time::{self, TimeRole, ParsedTime},
         validation::ValidationOptions,
     },
-    At, Shape,
-    names::{self, Spelling, did_you_mean},
+    ArgumentPath, ArgumentSchema,
+    names::{self, NormalizedName, did_you_mean},
 };
 
 /// The state of one visit to the arguments of a call.
-pub(in super::super) struct Walk<'a> {
+pub(in super::super) struct ArgumentWalk<'a> {
     pub(in super::super) options: &'a ValidationOptions,
-    pub(in super::super) nulls: Nulls,
+    pub(in super::super) null_policy: NullPolicy,
     pub(in super::super) findings: &'a mut Findings,
 }
 
 /// The treatment of `null` in a field that it does not clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Nulls {
+pub(in super::super) enum NullPolicy {
     /// Omits the field. Strict clients write all fields.
-    LeaveOut,
+    Omit,
     /// Omits the field and warns the caller.
-    LeaveOutTold,
+    OmitWithWarning,
     /// Reports an error: the caller wants to clear a field that cannot be cleared.
-    Refuse,
+    Reject,
 }
 
 /// The error about text with more JSON than is parsed.
-pub(super) const TOO_MUCH_TEXT: &str =
+pub(super) const TOO_MUCH_JSON_TEXT: &str =
     "holds too much JSON as text; write it as JSON, and make several calls of it";
 
-impl Walk<'_> {
+impl ArgumentWalk<'_> {
     /// Returns true if a text may be parsed as JSON. Its content counts towards the same limits as
     /// plain JSON.
-    fn may_read(&mut self, text: &str) -> bool {
-        if !is_structured(text) {
+    fn reserve_json_text(&mut self, text: &str) -> bool {
+        if !looks_structured(text) {
             return true;
         }
-        let (values, depth) = measure(text.as_bytes(), MAX_VALUES);
-        depth <= MAX_DEPTH && self.findings.may_read(values)
+        let (values, depth) = measure_json(text.as_bytes(), MAX_VALUES);
+        depth <= MAX_DEPTH && self.findings.reserve_json_values(values)
     }
 
     /// Returns true if all texts in the value of a secret field may be parsed as JSON. Nested texts
     /// count, too.
-    pub(super) fn may_settle(&mut self, value: &Value) -> bool {
+    pub(super) fn reserve_nested_json(&mut self, value: &Value) -> bool {
         match value {
-            Value::String(text) if is_structured(text) => {
+            Value::String(text) if looks_structured(text) => {
                 let opens = |byte: &u8| matches!(byte, b',' | b'[' | b'{');
-                let (_, depth) = measure(text.as_bytes(), usize::MAX);
-                depth <= MAX_DEPTH && self.findings.may_read(text.bytes().filter(opens).count())
+                let (_, depth) = measure_json(text.as_bytes(), usize::MAX);
+                depth <= MAX_DEPTH && self.findings.reserve_json_values(text.bytes().filter(opens).count())
             }
-            Value::Array(items) => items.iter().all(|item| self.may_settle(item)),
-            Value::Object(map) => map.values().all(|value| self.may_settle(value)),
+            Value::Array(items) => items.iter().all(|item| self.reserve_nested_json(item)),
+            Value::Object(map) => map.values().all(|value| self.reserve_nested_json(value)),
             _ => true,
         }
     }
 }
 
 /// Returns true if a text begins like a JSON object or list.
-fn is_structured(text: &str) -> bool {
+fn looks_structured(text: &str) -> bool {
     text.trim_start().starts_with(['{', '['])
 }
 
-impl Shape {
+impl ArgumentSchema {
     /// Coerces the arguments of a call and collects their errors.
-    pub(in super::super) fn validate_arguments(&self, args: &mut JsonMap, walk: &mut Walk<'_>) {
-        if let Self::Struct(structure) = self {
-            structure.validate(args, At::Root, walk);
+    pub(in super::super) fn validate_arguments(&self, args: &mut JsonMap, walk: &mut ArgumentWalk<'_>) {
+        if let Self::Object(structure) = self {
+            structure.validate(args, ArgumentPath::Root, walk);
         }
     }
 
-    pub(super) fn validate(&self, value: &mut Value, at: At<'_>, walk: &mut Walk<'_>) {
+    pub(super) fn validate(&self, value: &mut Value, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
         if let Value::String(text) = &*value
             && self.reads_structures()
-            && !walk.may_read(text)
+            && !walk.reserve_json_text(text)
         {
-            walk.findings.add(at, TOO_MUCH_TEXT);
+            walk.findings.add_error(at, TOO_MUCH_JSON_TEXT);
             return;
         }
         self.read_text(value);
         match (self, &mut *value) {
-            (Self::Any, _) | (Self::Truth, Value::Bool(_)) => {}
+            (Self::Any, _) | (Self::Bool, Value::Bool(_)) => {}
             (Self::OneOrMany(one), Value::Array(list)) => {
                 for (i, value) in list.iter_mut().enumerate() {
-                    one.validate(value, At::Item(&at, i), walk);
+                    one.validate(value, ArgumentPath::Item(&at, i), walk);
                 }
             }
             (Self::OneOrMany(one), other) if one.takes(other) => one.validate(other, at, walk),
             (Self::TextOr(_), Value::String(_)) => {}
             (Self::TextOr(other), value) if other.takes(value) => other.validate(value, at, walk),
-            (Self::Struct(structure), Value::Object(map)) => structure.validate(map, at, walk),
+            (Self::Object(structure), Value::Object(map)) => structure.validate(map, at, walk),
             (
                 Self::Map {
                     values,
@@ -104,42 +104,42 @@ impl Shape {
             ) => {
                 for (name, value) in map {
                     if !(value.is_null() && *null_clears) {
-                        values.validate(value, At::Field(&at, name), walk);
+                        values.validate(value, ArgumentPath::Field(&at, name), walk);
                     }
                 }
             }
-            (Self::List { items, least, most }, Value::Array(list)) => {
+            (Self::List { items, min: least, max: most }, Value::Array(list)) => {
                 let count = list.len();
                 if count < *least {
                     walk.findings
-                        .add(at, format_args!("takes at least {least}, got {count}"));
+                        .add_error(at, format_args!("takes at least {least}, got {count}"));
                 } else if count > *most {
                     walk.findings
-                        .add(at, format_args!("takes at most {most}, got {count}"));
+                        .add_error(at, format_args!("takes at most {most}, got {count}"));
                 }
                 for (i, value) in list.iter_mut().enumerate() {
-                    items.validate(value, At::Item(&at, i), walk);
+                    items.validate(value, ArgumentPath::Item(&at, i), walk);
                 }
             }
             (Self::Enum { values, open }, Value::String(text)) => {
                 validate_enum(values, *open, text, at, walk);
             }
-            (Self::Text { least, most, slug }, Value::String(text)) => {
+            (Self::Text { min: least, max: most, slug }, Value::String(text)) => {
                 let count = text.chars().count();
                 if count < *least {
-                    walk.findings.add(
+                    walk.findings.add_error(
                         at,
                         format_args!("takes a length of at least {least}, got {count}"),
                     );
                 } else if count > *most {
-                    walk.findings.add(
+                    walk.findings.add_error(
                         at,
                         format_args!("takes at most {most} characters, got {count}"),
                     );
                 }
                 if *slug && !is_slug(text) {
-                    let shown = short(text);
-                    walk.findings.add(
+                    let shown = truncate_for_message(text);
+                    walk.findings.add_error(
                         at,
                         format_args!(
                             "`{shown}` is no identifier; use letters, digits, `-` and `_` only"
@@ -154,10 +154,10 @@ impl Shape {
                         *number = n.into();
                     }
                 }
-                Some(n) => walk.findings.add(at, bounds(&n.into(), *least, *most)),
+                Some(n) => walk.findings.add_error(at, describe_bounds(&n.into(), *least, *most)),
                 None => walk
                     .findings
-                    .add(at, format_args!("takes a whole number, got {number}")),
+                    .add_error(at, format_args!("takes a whole number, got {number}")),
             },
             (Self::Number { least, most }, Value::Number(number)) => {
                 if number
@@ -168,13 +168,13 @@ impl Shape {
                         true => format!("takes a number from {least} to {most}, got {number}"),
                         false => format!("takes a number of at least {least}, got {number}"),
                     };
-                    walk.findings.add(at, bounds);
+                    walk.findings.add_error(at, bounds);
                 }
             }
             (_, other) => {
-                let (kind, got) = (self.kind(), kind_of(other));
+                let (kind, got) = (self.kind(), json_kind(other));
                 walk.findings
-                    .add(at, format_args!("takes {kind}, got {got}"));
+                    .add_error(at, format_args!("takes {kind}, got {got}"));
             }
         }
     }
@@ -183,7 +183,7 @@ impl Shape {
     const fn reads_structures(&self) -> bool {
         matches!(
             self,
-            Self::Struct(_)
+            Self::Object(_)
                 | Self::Map { .. }
                 | Self::List { .. }
                 | Self::OneOrMany(_)
@@ -196,7 +196,7 @@ impl Shape {
     pub(super) fn read_text(&self, value: &mut Value) {
         let Value::String(text) = &*value else { return };
         let read = match self {
-            Self::Struct(_) | Self::Map { .. } => serde_json::from_str::<Map<String, Value>>(text)
+            Self::Object(_) | Self::Map { .. } => serde_json::from_str::<Map<String, Value>>(text)
                 .ok()
                 .map(Value::Object),
             Self::List { items, .. } => match serde_json::from_str::<Vec<Value>>(text) {
@@ -226,7 +226,7 @@ impl Shape {
                 whole.or_else(float).map(Value::from)
             }
             Self::Number { .. } => serde_json::from_str(text).ok().map(Value::Number),
-            Self::Truth => text
+            Self::Bool => text
                 .trim()
                 .to_ascii_lowercase()
                 .parse::<bool>()
@@ -242,20 +242,20 @@ impl Shape {
     /// Returns true if a value has the JSON type of the schema.
     fn takes(&self, value: &Value) -> bool {
         match self {
-            Self::Struct(_) | Self::Map { .. } => value.is_object(),
+            Self::Object(_) | Self::Map { .. } => value.is_object(),
             Self::List { .. } => value.is_array(),
             Self::Enum { .. } | Self::Text { .. } | Self::Time(_) => value.is_string(),
             Self::OneOrMany(one) => value.is_array() || one.takes(value),
             Self::TextOr(other) => value.is_string() || other.takes(value),
             Self::Integer { .. } | Self::Number { .. } => value.is_number(),
-            Self::Truth => value.is_boolean(),
+            Self::Bool => value.is_boolean(),
             Self::Any => true,
         }
     }
 
     fn kind(&self) -> &'static str {
         match self {
-            Self::Struct(_) | Self::Map { .. } => "an object",
+            Self::Object(_) | Self::Map { .. } => "an object",
             Self::List { .. } => "a list",
             Self::Enum { .. } | Self::Text { .. } | Self::Time(_) => "text",
             Self::OneOrMany(one) if matches!(**one, Self::Text { .. }) => "text or a list of texts",
@@ -267,7 +267,7 @@ impl Shape {
             },
             Self::Integer { .. } => "a whole number",
             Self::Number { .. } => "a number",
-            Self::Truth => "true or false",
+            Self::Bool => "true or false",
             Self::Any => "anything",
         }
     }
@@ -277,62 +277,62 @@ fn validate_enum(
     values: &[String],
     open: bool,
     text: &mut String,
-    at: At<'_>,
-    walk: &mut Walk<'_>,
+    at: ArgumentPath<'_>,
+    walk: &mut ArgumentWalk<'_>,
 ) {
     if values.contains(text) {
         return;
     }
     let known = || values.iter().map(String::as_str);
-    let spelling = Spelling::of(text);
-    let meant = spelling.and_then(|text| names::only(known().filter(|value| text.means(value))));
-    if let Some(value) = meant {
+    let spelling = NormalizedName::new(text);
+    let matching = spelling.and_then(|text| names::single_match(known().filter(|value| text.matches(value))));
+    if let Some(value) = matching {
         value.clone_into(text);
         return;
     }
     if open {
         // Suggestions are computed only for values that are reported.
-        if walk.findings.tells_value() {
+        if walk.findings.can_report_value() {
             let hint = did_you_mean(text, known());
-            walk.findings.pass_value(at, &short(text), &hint);
+            walk.findings.add_unknown_value(at, &truncate_for_message(text), &hint);
         }
         return;
     }
-    if !walk.findings.tells_more() {
-        walk.findings.add(at, "no such value");
+    if !walk.findings.can_report_error() {
+        walk.findings.add_error(at, "no such value");
         return;
     }
     let hint = did_you_mean(text, known());
-    let takes = match walk.findings.lists_first(values) {
-        true => format!("; it takes {}", quoted(known())),
+    let takes = match walk.findings.mark_listed(values) {
+        true => format!("; it takes {}", quote_names(known())),
         false => String::new(),
     };
-    walk.findings.add(
+    walk.findings.add_error(
         at,
-        format_args!("no such value `{}`{hint}{takes}", short(text)),
+        format_args!("no such value `{}`{hint}{takes}", truncate_for_message(text)),
     );
 }
 
-fn validate_time(role: TimeRole, text: &mut String, at: At<'_>, walk: &mut Walk<'_>) {
-    let read = time::read(text, role, &walk.options.clock);
-    let is_past = |time: &TimeText| time.timestamp() < walk.options.clock.now().timestamp();
+fn validate_time(role: TimeRole, text: &mut String, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
+    let read = time::parse(text, role, &walk.options.clock);
+    let is_past = |time: &ParsedTime| time.timestamp() < walk.options.clock.now().timestamp();
     if role == TimeRole::Point && read.as_ref().is_some_and(is_past) {
         walk.findings
-            .warn(format_args!("`{at}` lies in the past: `{}`", short(text)));
+            .warn(format_args!("`{at}` lies in the past: `{}`", truncate_for_message(text)));
     }
     match read {
-        Some(TimeText::Absolute(_)) => {
+        Some(ParsedTime::Absolute(_)) => {
             if text.trim().len() < text.len() {
                 *text = text.trim().to_owned();
             }
         }
-        Some(TimeText::Resolved(time)) => {
-            *text = time::write(time);
-            walk.findings.resolve_time(at, text);
+        Some(ParsedTime::Resolved(time)) => {
+            *text = time::format_rfc3339(time);
+            walk.findings.add_resolved_time(at, text);
         }
-        None => walk.findings.add(
+        None => walk.findings.add_error(
             at,
-            format_args!("`{}` is no time; it {}", short(text), time::expected(role)),
+            format_args!("`{}` is no time; it {}", truncate_for_message(text), time::expected_forms(role)),
         ),
     }
 }
@@ -358,7 +358,7 @@ fn as_integer(number: &Number) -> Option<i64> {
     })
 }
 
-fn bounds(number: &Number, least: i64, most: i64) -> String {
+fn describe_bounds(number: &Number, least: i64, most: i64) -> String {
     // The upper bound of a type is mentioned only if a value exceeds it.
     let is_low = number.as_i64().is_some_and(|n| n < least);
     if is_low && most >= u32::MAX.into() {
@@ -368,7 +368,7 @@ fn bounds(number: &Number, least: i64, most: i64) -> String {
     }
 }
 
-pub(super) fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn quote_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
@@ -376,15 +376,15 @@ pub(super) fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// Shortens a caller's text to the part that an error repeats.
-pub(super) fn short(text: &str) -> String {
-    let mut cut: String = text.chars().take(60).collect();
-    if cut.len() < text.len() {
-        cut.push('…');
+pub(super) fn truncate_for_message(text: &str) -> String {
+    let mut shortened: String = text.chars().take(60).collect();
+    if shortened.len() < text.len() {
+        shortened.push('…');
     }
-    cut
+    shortened
 }
 
-fn kind_of(value: &Value) -> &'static str {
+fn json_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

@@ -3,7 +3,7 @@
 //! A path that leads to nothing in any of them guards nothing, although its author believes that it
 //! does.
 
-use portkey_api::catalog::{Catalog, Entry};
+use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_operation::{did_you_mean, is_misspelling_of, is_same_name};
 use serde_json::Value;
 
@@ -72,12 +72,12 @@ impl Written {
     }
 
     /// Returns the end of the warning if the path leads to no argument of any tool.
-    fn dead_end<'a, I: Iterator<Item = &'a Entry>>(
+    fn dead_end<'a, I: Iterator<Item = &'a CatalogEntry>>(
         &self,
         of: Of,
         entries: impl Fn() -> I,
     ) -> Option<String> {
-        let schema = |entry: &'a Entry| entry.published().full_schema();
+        let schema = |entry: &'a CatalogEntry| entry.compiled().full_schema();
         if entries().any(|entry| follow(schema(entry), &self.names, of).is_ok()) {
             return None;
         }
@@ -108,14 +108,14 @@ impl Written {
     }
 
     /// Returns the end of the warning if a name in the path misspells a field of responses.
-    fn slip<'a, I: Iterator<Item = &'a Entry>>(&self, entries: impl Fn() -> I) -> Option<String> {
+    fn slip<'a, I: Iterator<Item = &'a CatalogEntry>>(&self, entries: impl Fn() -> I) -> Option<String> {
         let declared = || {
             entries().flat_map(|entry| {
                 let operation = entry.operation;
                 let paths = [
                     operation.secret_fields(),
                     operation.sensitive_fields(),
-                    operation.revealed(),
+                    operation.one_time_secrets(),
                 ];
                 paths
                     .into_iter()
@@ -131,7 +131,7 @@ impl Written {
             // Responses mostly repeat the arguments under the same names.
             entries().any(|entry| {
                 let mut is_known = false;
-                collect(entry.published().full_schema(), "", &mut |_, known| {
+                collect(entry.compiled().full_schema(), "", &mut |_, known| {
                     is_known |= is_same_name(known, name);
                 });
                 is_known

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use globset::GlobBuilder;
 
 use crate::document::{Effect, Match};
-use portkey_api::catalog::{Catalog, suggestion};
+use portkey_api::catalog::{Catalog, suggest_tools};
 use portkey_operation::did_you_mean;
 
 /// Maximum length of a name or a glob, in bytes.
@@ -33,7 +33,7 @@ impl Selection {
             by_name.insert(operation.name(), entries.len());
             by_name.extend(
                 operation
-                    .other_names()
+                    .alias_names()
                     .iter()
                     .map(|name| (*name, entries.len())),
             );
@@ -41,7 +41,7 @@ impl Selection {
             entries.push(Entry {
                 name,
                 domain,
-                effect: operation.effects(),
+                effect: operation.effect(),
             });
         }
         Self {
@@ -91,7 +91,7 @@ impl Selection {
         if found.is_empty() {
             let hint = match is_glob(given) {
                 true => String::new(),
-                false => suggestion(&name, Catalog::operations()),
+                false => suggest_tools(&name, Catalog::operations()),
             };
             self.warnings.push(format!(
                 "{at}: no tool of this server is called `{given}`{hint}"

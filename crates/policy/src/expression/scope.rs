@@ -55,7 +55,7 @@ impl VariableResolver for Scope<'_, '_> {
             }
             "tool" => text(facts.operation.name()),
             "domain" => text(facts.domain),
-            "effect" => text(facts.operation.effects().word()),
+            "effect" => text(facts.operation.effect().as_str()),
             "principal" => text(facts.principal),
             "client" => text(facts.client.unwrap_or_default()),
             "transport" => text(facts.transport.as_str()),

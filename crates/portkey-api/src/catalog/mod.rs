@@ -7,62 +7,62 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use portkey_operation::{Operation, Presentation, Published, Upstream};
+use portkey_operation::{Operation, Presentation, CompiledOperation, Upstream};
 
 use crate::domains::{DOMAINS, Domain, GROUPS};
 
-pub use suggest::{Guess, did_you_mean_one_of, suggestion};
+pub use suggest::{ParsedToolName, did_you_mean_one_of, suggest_tools};
 
 /// An offered operation and its domain.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// The domain of the operation.
     pub domain: &'static Domain,
     /// The declaration of the operation.
     pub operation: &'static Operation,
     presentation: Arc<Presentation>,
     /// Boxed, because most operations are never used.
-    published: OnceLock<Box<Published>>,
+    compiled: OnceLock<Box<CompiledOperation>>,
 }
 
-impl Entry {
+impl CatalogEntry {
     /// Returns the operation with its schema.
     ///
     /// The schema is built on first use and then kept: clients wait for the server's start, and a
     /// call needs one schema only.
-    pub fn published(&self) -> &Published {
-        self.published.get_or_init(|| Box::new(self.publish()))
+    pub fn compiled(&self) -> &CompiledOperation {
+        self.compiled.get_or_init(|| Box::new(self.compile()))
     }
 
     /// Passes the operation with its schema to a function. A schema that was not built before is
     /// not kept.
-    pub fn glance<R>(&self, look: impl FnOnce(&Published) -> R) -> R {
-        match self.published.get() {
+    pub fn inspect<R>(&self, look: impl FnOnce(&CompiledOperation) -> R) -> R {
+        match self.compiled.get() {
             Some(published) => look(published),
-            None => look(&self.publish()),
+            None => look(&self.compile()),
         }
     }
 
-    fn publish(&self) -> Published {
-        Published::presented(self.operation.clone(), &self.presentation)
+    fn compile(&self) -> CompiledOperation {
+        CompiledOperation::with_presentation(self.operation.clone(), &self.presentation)
     }
 }
 
 /// The catalog of offered operations, in the order of names.
 #[derive(Debug)]
 pub struct Catalog {
-    entries: Vec<Entry>,
+    entries: Vec<CatalogEntry>,
     by_name: HashMap<&'static str, usize>,
     presentation: Arc<Presentation>,
-    off: Option<Upstream>,
+    disabled_upstream: Option<Upstream>,
 }
 
 /// The reason why a name does not lead to a tool.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownTool {
+pub enum ToolLookupError {
     /// No tool has that name. The error suggests a similar one.
     #[error("there is no tool `{name}`{hint}")]
-    Nowhere {
+    NotFound {
         /// The name, cut if it is long.
         name: String,
         /// A question that ends the sentence, or nothing.
@@ -74,7 +74,7 @@ pub enum UnknownTool {
          server with {key} set, or with --sandbox to work on the embedded sandbox",
         key = .upstream.key_settings()
     )]
-    Off {
+    Disabled {
         /// The name of the tool.
         name: &'static str,
         /// The upstream whose key is missing.
@@ -85,17 +85,17 @@ pub enum UnknownTool {
 impl Catalog {
     /// Creates the catalog of all operations in the default presentation.
     pub fn full() -> Self {
-        Self::presented(Presentation::default())
+        Self::with_presentation(Presentation::default())
     }
 
     /// Creates the catalog of all operations in the operator's presentation.
-    pub fn presented(presentation: Presentation) -> Self {
+    pub fn with_presentation(presentation: Presentation) -> Self {
         let presentation = Arc::new(presentation);
-        let entry = |domain, operation| Entry {
+        let entry = |domain, operation| CatalogEntry {
             domain,
             operation,
             presentation: presentation.clone(),
-            published: OnceLock::new(),
+            compiled: OnceLock::new(),
         };
         let mut entries: Vec<_> = DOMAINS
             .iter()
@@ -112,13 +112,13 @@ impl Catalog {
         for (i, entry) in entries.iter().enumerate() {
             let operation = entry.operation;
             by_name.insert(operation.name(), i);
-            by_name.extend(operation.other_names().iter().map(|name| (*name, i)));
+            by_name.extend(operation.alias_names().iter().map(|name| (*name, i)));
         }
         Self {
             entries,
             by_name,
             presentation,
-            off: None,
+            disabled_upstream: None,
         }
     }
 
@@ -128,36 +128,36 @@ impl Catalog {
     }
 
     /// Disables the operations of an upstream: they are not listed, and calls of them are rejected.
-    pub fn without(self, upstream: Upstream) -> Self {
+    pub fn without_upstream(self, upstream: Upstream) -> Self {
         Self {
-            off: Some(upstream),
+            disabled_upstream: Some(upstream),
             ..self
         }
     }
 
     /// Enables all operations.
-    pub fn whole(self) -> Self {
-        Self { off: None, ..self }
+    pub fn with_all_upstreams(self) -> Self {
+        Self { disabled_upstream: None, ..self }
     }
 
     /// Finds the operation of a name, which may be an alias or written with underscores.
     ///
     /// # Errors
     /// Returns an error if there is no such operation, or if it is disabled.
-    pub fn find(&self, name: &str) -> Result<&Entry, UnknownTool> {
+    pub fn find(&self, name: &str) -> Result<&CatalogEntry, ToolLookupError> {
         let found = match self.by_name.get(name) {
             None if name.contains('_') => self.by_name.get(name.replace('_', "-").as_str()),
             found => found,
         };
         let found = found.and_then(|i| self.entries.get(*i)).ok_or_else(|| {
-            let hint = suggestion(name, self.iter().map(|entry| entry.operation));
-            UnknownTool::Nowhere {
+            let hint = suggest_tools(name, self.iter().map(|entry| entry.operation));
+            ToolLookupError::NotFound {
                 name: name.chars().take(100).collect(),
                 hint,
             }
         })?;
         match found.operation.base().upstream() {
-            upstream if self.off == Some(upstream) => Err(UnknownTool::Off {
+            upstream if self.disabled_upstream == Some(upstream) => Err(ToolLookupError::Disabled {
                 name: found.operation.name(),
                 upstream,
             }),
@@ -166,10 +166,10 @@ impl Catalog {
     }
 
     /// Iterates over the enabled operations, in the order of names.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> + Clone {
+    pub fn iter(&self) -> impl Iterator<Item = &CatalogEntry> + Clone {
         self.entries
             .iter()
-            .filter(|entry| self.off != Some(entry.operation.base().upstream()))
+            .filter(|entry| self.disabled_upstream != Some(entry.operation.base().upstream()))
     }
 
     /// Iterates over all operations, enabled or not, in no order.

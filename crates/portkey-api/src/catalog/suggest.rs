@@ -12,21 +12,21 @@ const MAX_SUGGESTIONS: usize = 3;
 /// name by a page of text.
 const MAX_NAME_BYTES: usize = 100;
 
-const READ: &[&str] = &[
+const READ_VERBS: &[&str] = &[
     "get", "list", "show", "find", "search", "read", "fetch", "describe", "view", "count", "check",
     "query", "lookup", "retrieve", "display", "see", "who", "inspect",
 ];
-const CREATE: &[&str] = &[
+const CREATE_VERBS: &[&str] = &[
     "create", "add", "new", "make", "insert", "invite", "register", "issue", "generate", "post",
     "store",
 ];
-const UPDATE: &[&str] = &[
+const UPDATE_VERBS: &[&str] = &[
     "update", "edit", "set", "change", "modify", "patch", "enable", "disable", "rename", "reset",
     "assign", "publish", "put", "replace", "move", "adjust", "raise", "increase", "lower",
     "upsert", // An archived resource still exists, so archiving is an update.
     "archive",
 ];
-const DELETE: &[&str] = &[
+const DELETE_VERBS: &[&str] = &[
     "delete",
     "remove",
     "revoke",
@@ -39,13 +39,13 @@ const DELETE: &[&str] = &[
 ];
 
 /// Words that do not help to find a tool.
-const SMALL: &[&str] = &[
+const STOP_WORDS: &[&str] = &[
     "a", "all", "an", "by", "for", "from", "in", "of", "on", "the", "to", "with",
 ];
 
 /// An unknown tool name, split into verb and nouns.
 #[derive(Clone, Debug)]
-pub struct Guess {
+pub struct ParsedToolName {
     name: String,
     verb: Option<String>,
     effect: Option<Effect>,
@@ -54,19 +54,19 @@ pub struct Guess {
     is_plural: bool,
 }
 
-impl Guess {
+impl ParsedToolName {
     /// Splits a name in any spelling.
     pub fn new(name: &str) -> Self {
         let name: String = name.chars().take(MAX_NAME_BYTES).collect();
-        let words = words(&name);
-        let verb = words.iter().find(|word| effect_of(word).is_some()).cloned();
-        let effect = verb.as_deref().and_then(effect_of);
+        let words = split_words(&name);
+        let verb = words.iter().find(|word| verb_effect(word).is_some()).cloned();
+        let effect = verb.as_deref().and_then(verb_effect);
         let verb = verb.or_else(|| words.first().cloned());
         let is_noun = |word: &&String| effect.is_none() || Some(*word) != verb.as_ref();
         let nouns: Vec<_> = words
             .iter()
             .filter(is_noun)
-            .map(|word| singular(word))
+            .map(|word| singularize(word))
             .collect();
         let is_plural = words
             .iter()
@@ -91,58 +91,58 @@ impl Guess {
     /// the verb.
     ///
     /// A name without a verb can mean reads only.
-    pub fn allows(&self, operation: &Operation) -> bool {
+    pub fn may_mean(&self, operation: &Operation) -> bool {
         let has_verb = self.verb.as_deref() == operation.name().split('-').next();
-        let is_meant = self.effect.unwrap_or(Effect::Read) == operation.effects();
-        match operation.effects() {
+        let is_meant = self.effect.unwrap_or(Effect::Read) == operation.effect();
+        match operation.effect() {
             // A deletion must be named in full: of two kinds of resource, the other would be the
             // wrong one.
-            Effect::Delete => is_meant && self.fits(operation),
+            Effect::Delete => is_meant && self.matches_all_nouns(operation),
             Effect::Create => has_verb || is_meant && !operation.hints().destructive,
             Effect::Read | Effect::Update => has_verb || is_meant,
         }
     }
 
     /// Returns the operation with the most similar name, if the name is a misspelling of it.
-    pub fn slip<'a>(
+    pub fn find_misspelled<'a>(
         &self,
         operations: impl Iterator<Item = &'a Operation>,
     ) -> Option<&'a Operation> {
-        let most = if self.name.len() < 8 { 1 } else { 2 };
+        let max_distance = if self.name.len() < 8 { 1 } else { 2 };
         let near = operations.filter_map(|operation| {
             let names = [operation.name()]
                 .into_iter()
-                .chain(operation.other_names().iter().copied());
-            let distance = names.filter_map(|name| self.distance(name)).min()?;
-            (distance <= most).then_some((distance, operation))
+                .chain(operation.alias_names().iter().copied());
+            let distance = names.filter_map(|name| self.edit_distance(name)).min()?;
+            (distance <= max_distance).then_some((distance, operation))
         });
         near.min_by_key(|(distance, _)| *distance)
             .map(|(_, operation)| operation)
     }
 
     /// Returns the edit distance to a name with the same verb.
-    fn distance(&self, name: &str) -> Option<usize> {
+    fn edit_distance(&self, name: &str) -> Option<usize> {
         if self.name.len().abs_diff(name.len()) > 2 {
             return None;
         }
         let verb = |name: &str| name.split('-').next().unwrap_or_default().to_owned();
         let (ours, theirs) = (verb(&self.name), verb(name));
         let is_same = ours == theirs
-            || effect_of(&ours).is_none() && strsim::osa_distance(&ours, &theirs) <= 1;
+            || verb_effect(&ours).is_none() && strsim::osa_distance(&ours, &theirs) <= 1;
         is_same.then(|| strsim::osa_distance(&self.name, name))
     }
 
     /// Scores the match with the names of an operation, if they contain all nouns.
-    fn fit(&self, operation: &Operation) -> Option<usize> {
-        let own = words(operation.name());
+    fn score(&self, operation: &Operation) -> Option<usize> {
+        let own = split_words(operation.name());
         let also: Vec<_> = operation
-            .other_names()
+            .alias_names()
             .iter()
-            .flat_map(|name| words(name))
+            .flat_map(|name| split_words(name))
             .collect();
         let mut fit = 0_usize;
         for noun in &self.nouns {
-            fit += match (has(&own, noun), has(&also, noun)) {
+            fit += match (contains_noun(&own, noun), contains_noun(&also, noun)) {
                 (true, _) => 10,
                 (false, true) => 6,
                 (false, false) => return None,
@@ -157,28 +157,28 @@ impl Guess {
     }
 
     /// Returns true if names and search terms of an operation contain all nouns.
-    fn fits(&self, operation: &Operation) -> bool {
+    fn matches_all_nouns(&self, operation: &Operation) -> bool {
         let names = [operation.name()]
             .into_iter()
-            .chain(operation.other_names().iter().copied());
+            .chain(operation.alias_names().iter().copied());
         let all: Vec<_> = names
-            .chain(operation.words().iter().copied())
-            .flat_map(words)
+            .chain(operation.search_terms().iter().copied())
+            .flat_map(split_words)
             .collect();
-        !self.nouns.is_empty() && self.nouns.iter().all(|noun| has(&all, noun))
+        !self.nouns.is_empty() && self.nouns.iter().all(|noun| contains_noun(&all, noun))
     }
 
     /// Returns the operations that the name may mean, by their names, best match first.
-    pub fn by_names<'a>(
+    pub fn rank_by_name<'a>(
         &self,
         operations: impl Iterator<Item = &'a Operation>,
     ) -> Vec<&'a Operation> {
-        let mut fitting: Vec<_> = operations
-            .filter(|operation| self.allows(operation))
-            .filter_map(|operation| Some((self.fit(operation)?, operation)))
+        let mut candidates: Vec<_> = operations
+            .filter(|operation| self.may_mean(operation))
+            .filter_map(|operation| Some((self.score(operation)?, operation)))
             .collect();
-        fitting.sort_by(|(a, one), (b, other)| b.cmp(a).then(one.name().cmp(other.name())));
-        fitting
+        candidates.sort_by(|(a, one), (b, other)| b.cmp(a).then(one.name().cmp(other.name())));
+        candidates
             .into_iter()
             .map(|(_, operation)| operation)
             .take(MAX_SUGGESTIONS)
@@ -203,23 +203,23 @@ pub fn did_you_mean_one_of<'a>(operations: impl IntoIterator<Item = &'a Operatio
 }
 
 /// Suggests operations for an unknown name, as the end of a sentence.
-pub fn suggestion<'a>(
+pub fn suggest_tools<'a>(
     name: &str,
     operations: impl Iterator<Item = &'a Operation> + Clone,
 ) -> String {
-    let guess = Guess::new(name);
-    match guess.slip(operations.clone()) {
+    let guess = ParsedToolName::new(name);
+    match guess.find_misspelled(operations.clone()) {
         Some(operation) => did_you_mean_one_of([operation]),
-        None => did_you_mean_one_of(guess.by_names(operations)),
+        None => did_you_mean_one_of(guess.rank_by_name(operations)),
     }
 }
 
-fn effect_of(verb: &str) -> Option<Effect> {
+fn verb_effect(verb: &str) -> Option<Effect> {
     let verbs = [
-        (READ, Effect::Read),
-        (CREATE, Effect::Create),
-        (UPDATE, Effect::Update),
-        (DELETE, Effect::Delete),
+        (READ_VERBS, Effect::Read),
+        (CREATE_VERBS, Effect::Create),
+        (UPDATE_VERBS, Effect::Update),
+        (DELETE_VERBS, Effect::Delete),
     ];
     verbs
         .into_iter()
@@ -228,7 +228,7 @@ fn effect_of(verb: &str) -> Option<Effect> {
 }
 
 /// Splits a name in any spelling into lower-case words.
-fn words(name: &str) -> Vec<String> {
+fn split_words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before_is_small = false;
     for c in name.chars() {
@@ -243,17 +243,17 @@ fn words(name: &str) -> Vec<String> {
         }
         before_is_small = c.is_lowercase();
     }
-    words.retain(|word| !word.is_empty() && !SMALL.contains(&word.as_str()));
+    words.retain(|word| !word.is_empty() && !STOP_WORDS.contains(&word.as_str()));
     words
 }
 
 /// Returns true if one of the words is the noun, in the singular or the plural.
-fn has(words: &[String], noun: &str) -> bool {
-    words.iter().any(|word| singular(word) == noun)
+fn contains_noun(words: &[String], noun: &str) -> bool {
+    words.iter().any(|word| singularize(word) == noun)
 }
 
 /// Removes the plural ending of a noun.
-fn singular(word: &str) -> String {
+fn singularize(word: &str) -> String {
     match word.strip_suffix("ies") {
         Some(stem) if stem.len() > 1 => format!("{stem}y"),
         _ if word.len() < 4 || word.ends_with("ss") => word.to_owned(),

@@ -9,7 +9,7 @@ pub const OPERATIONS: &[Operation] = &[get::<GetCard>(
     "get-agent-server-card",
     "/agent-servers/{agent_server_id}/agent-card",
 )
-.found_by(&[
+.with_search_terms(&[
     "A2A",
     "agent capabilities",
     "agent profile",

@@ -8,7 +8,7 @@ use super::shared::{Traffic, traffic};
 /// Operations of the domain `analytics-groups`.
 pub const OPERATIONS: &[Operation] = &[
     get::<Grouped>("get-ai-models-grouped-data", "/analytics/groups/ai-models")
-        .found_by(&[
+        .with_search_terms(&[
             "most expensive model",
             "spend per LLM",
             "model usage",
@@ -16,18 +16,18 @@ pub const OPERATIONS: &[Operation] = &[
             "most used model",
             "Kosten pro Modell",
         ])
-        .about(
+        .with_docs(
             "Get analytics by model",
             traffic!("Requests and cost (US cents) per model, as texts."),
         )
         .aliases(&["get-analytics-group-models"])
         .enterprise()
-        .scopes(VIEW),
+        .scopes(VIEW_SCOPES),
     get::<GroupedByMetadata>(
         "get-metadata-grouped-data",
         "/analytics/groups/metadata/{metadata_key}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "cost per customer",
         "per feature",
         "chargeback",
@@ -35,32 +35,32 @@ pub const OPERATIONS: &[Operation] = &[
         "cost allocation",
         "Kosten pro Kunde",
     ])
-    .about(
+    .with_docs(
         "Get analytics by metadata",
         traffic!("Requests, cost (US cents), tokens and feedback per value of a metadata key."),
     )
     .aliases(&["get-analytics-group-metadata"])
     .enterprise()
-    .scopes(VIEW)
-    .untrusted()
-    .sensitive(&["data[].metadata_value"]),
+    .scopes(VIEW_SCOPES)
+    .returns_untrusted_content()
+    .with_sensitive_fields(&["data[].metadata_value"]),
     get::<Grouped>("get-provider-grouped-data", "/analytics/groups/provider")
-        .found_by(&[
+        .with_search_terms(&[
             "vendor comparison",
             "spend per vendor",
             "spent on openai",
             "usage by vendor",
             "Kosten pro Anbieter",
         ])
-        .about(
+        .with_docs(
             "Get analytics by provider",
             traffic!("Requests and cost (US cents) per provider."),
         )
         .aliases(&["get-analytics-group-providers"])
         .enterprise()
-        .scopes(VIEW),
+        .scopes(VIEW_SCOPES),
     get::<Grouped>("get-users-grouped-data", "/analytics/groups/users")
-        .found_by(&[
+        .with_search_terms(&[
             "spend per person",
             "top users",
             "heaviest",
@@ -68,20 +68,20 @@ pub const OPERATIONS: &[Operation] = &[
             "who uses most",
             "Kosten pro Benutzer",
         ])
-        .about(
+        .with_docs(
             "Get analytics by user",
             traffic!("Requests and cost (US cents) per user, as texts."),
         )
         .aliases(&["get-analytics-group-users", "get-user-stats"])
         .enterprise()
-        .scopes(VIEW)
-        .untrusted()
-        .sensitive(&["data[].user"]),
+        .scopes(VIEW_SCOPES)
+        .returns_untrusted_content()
+        .with_sensitive_fields(&["data[].user"]),
     get::<Grouped>(
         "get-workspaces-grouped-data",
         "/analytics/groups/workspaces",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "cost per team",
         "spend per department",
         "team usage",
@@ -89,14 +89,14 @@ pub const OPERATIONS: &[Operation] = &[
         "cost centre",
         "Kosten pro Team",
     ])
-    .about(
+    .with_docs(
         "Get analytics by workspace",
         traffic!("Requests and cost (US cents) per workspace."),
     )
     .enterprise()
-    .scopes(VIEW),
+    .scopes(VIEW_SCOPES),
     get::<GroupedBy>("get-analytics-grouped-data", "/analytics/groups/{group_by}")
-        .found_by(&[
+        .with_search_terms(&[
             "break down by",
             "pivot",
             "slice usage",
@@ -104,17 +104,17 @@ pub const OPERATIONS: &[Operation] = &[
             "usage per config or prompt",
             "Auswertung",
         ])
-        .about(
+        .with_docs(
             "Get analytics by a chosen dimension",
             traffic!(
                 "Requests and the columns asked for, per value of a dimension (cost in US cents)."
             ),
         )
         .enterprise()
-        .scopes(VIEW),
+        .scopes(VIEW_SCOPES),
 ];
 
-const VIEW: &[&str] = &["analytics.view"];
+const VIEW_SCOPES: &[&str] = &["analytics.view"];
 
 /// A page of groups.
 #[derive(Deserialize, JsonSchema)]

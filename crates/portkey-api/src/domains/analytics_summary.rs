@@ -7,14 +7,14 @@ use super::shared::{TrafficOnly, traffic};
 pub const OPERATIONS: &[Operation] =
     &[
         get::<TrafficOnly>("get-cache-summary", "/analytics/summary/cache")
-            .found_by(&[
+            .with_search_terms(&[
                 "cache effectiveness",
                 "cache statistics",
                 "saved time",
                 "is caching worth it",
                 "Cache-Übersicht",
             ])
-            .about(
+            .with_docs(
                 "Get the cache summary",
                 traffic!("Returns cache hits, their latency (ms) and the speed-up (percent)."),
             )

@@ -6,11 +6,11 @@ use portkey_operation::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{Period, RateKind, UsageLimits, alert_below_limit};
+use super::shared::{Period, RateKind, UsageLimits, check_alert_below_limit};
 /// Operations of the domain `api-keys`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListApiKeys>("list-all-api-keys", "/api-keys")
-        .found_by(&[
+        .with_search_terms(&[
             "tokens",
             "access keys",
             "who has keys",
@@ -19,15 +19,15 @@ pub const OPERATIONS: &[Operation] = &[
             "credentials inventory",
         ])
         .aliases(&["list-api-keys"])
-        .secret(&["data[].key"])
-        .sensitive(&["data[].defaults.metadata", "data[].alert_emails"])
+        .with_secret_fields(&["data[].key"])
+        .with_sensitive_fields(&["data[].defaults.metadata", "data[].alert_emails"])
         .scopes(&[
             "organisation_service_api_keys.list",
             "workspace_service_api_keys.list",
             "workspace_user_api_keys.list",
         ]),
     post::<CreateApiKey>("create-api-key", "/api-keys/{type}/{sub_type}")
-        .found_by(&[
+        .with_search_terms(&[
             "token",
             "issue",
             "generate",
@@ -35,30 +35,30 @@ pub const OPERATIONS: &[Operation] = &[
             "access key",
             "Schlüssel anlegen",
         ])
-        .rule(new_key_fits)
-        .reveals(&["key"])
+        .with_rule(check_new_key)
+        .returns_secrets(&["key"])
         .scopes(&[
             "organisation_service_api_keys.create",
             "workspace_service_api_keys.create",
             "workspace_user_api_keys.create",
         ]),
     get::<GetApiKey>("get-api-key", "/api-keys/{id}")
-        .found_by(&[
+        .with_search_terms(&[
             "key details",
             "permissions of a token",
             "what is a key allowed",
             "inspect",
             "Schlüssel ansehen",
         ])
-        .secret(&["key"])
-        .sensitive(&["defaults.metadata", "alert_emails"])
+        .with_secret_fields(&["key"])
+        .with_sensitive_fields(&["defaults.metadata", "alert_emails"])
         .scopes(&[
             "organisation_service_api_keys.read",
             "workspace_service_api_keys.read",
             "workspace_user_api_keys.read",
         ]),
     put::<UpdateApiKey>("update-api-key", "/api-keys/{id}")
-        .found_by(&[
+        .with_search_terms(&[
             "permissions",
             "budget of a token",
             "extend",
@@ -66,14 +66,14 @@ pub const OPERATIONS: &[Operation] = &[
             "Schlüssel ändern",
             "raise",
         ])
-        .rule(alert_below_limit)
+        .with_rule(check_alert_below_limit)
         .scopes(&[
             "organisation_service_api_keys.update",
             "workspace_service_api_keys.update",
             "workspace_user_api_keys.update",
         ]),
     delete::<DeleteApiKey>("delete-api-key", "/api-keys/{id}")
-        .found_by(&[
+        .with_search_terms(&[
             "leaked",
             "compromised",
             "invalidate",
@@ -87,7 +87,7 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.delete",
         ]),
     post::<RotateApiKey>("rotate-api-key", "/api-keys/{id}/rotate")
-        .found_by(&[
+        .with_search_terms(&[
             "renew",
             "roll",
             "regenerate",
@@ -96,7 +96,7 @@ pub const OPERATIONS: &[Operation] = &[
             "Schlüssel rotieren",
         ])
         .destructive()
-        .reveals(&["key"])
+        .returns_secrets(&["key"])
         .scopes(&[
             "organisation_service_api_keys.rotate",
             "workspace_service_api_keys.rotate",
@@ -304,23 +304,23 @@ pub struct RotateApiKey {
     pub key_transition_period_ms: Option<u64>,
 }
 
-fn new_key_fits(args: &JsonMap, findings: &mut Findings) {
-    owner_fits_the_pair(args, findings);
-    alert_below_limit(args, findings);
+fn check_new_key(args: &JsonMap, findings: &mut Findings) {
+    check_key_owner(args, findings);
+    check_alert_below_limit(args, findings);
 }
 
 /// Rejects user keys of an organisation, which do not exist, and user keys without a user.
-fn owner_fits_the_pair(args: &JsonMap, findings: &mut Findings) {
-    let is = |name: &str, word: &str| args.get(name).is_some_and(|value| value == word);
-    if !is("sub_type", "user") {
+fn check_key_owner(args: &JsonMap, findings: &mut Findings) {
+    let has_value = |name: &str, word: &str| args.get(name).is_some_and(|value| value == word);
+    if !has_value("sub_type", "user") {
         return;
     }
-    if is("type", "organisation") {
-        findings.add(
+    if has_value("type", "organisation") {
+        findings.add_error(
             "sub_type",
             "an organisation key is `service`; `user` keys are a workspace's",
         );
     } else if !args.contains_key("user_id") {
-        findings.add("user_id", "is required for a `user` key");
+        findings.add_error("user_id", "is required for a `user` key");
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Operations of the domain `audit-logs`.
 pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "/audit-logs")
-    .found_by(&[
+    .with_search_terms(&[
         "activity history",
         "trail",
         "who deleted or edited it",
@@ -14,16 +14,16 @@ pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "
         "Änderungsprotokoll",
         "compliance",
     ])
-    .rule(organisation_is_the_keys)
+    .with_rule(warn_about_organisation_id)
     .enterprise()
     .scopes(&["audit_logs.list"])
-    .untrusted()
-    .secret(&[
+    .returns_untrusted_content()
+    .with_secret_fields(&[
         "records[].request_body",
         "records[].query_params",
         "records[].request_headers",
     ])
-    .sensitive(&[
+    .with_sensitive_fields(&[
         "records[].client_ip",
         "records[].country",
         "records[].user_id",
@@ -94,7 +94,7 @@ pub enum Caller {
     ApiKey,
 }
 
-fn organisation_is_the_keys(args: &JsonMap, findings: &mut Findings) {
+fn warn_about_organisation_id(args: &JsonMap, findings: &mut Findings) {
     if args.contains_key("organisation_id") {
         findings.warn(
             "`organisation_id` makes Portkey answer 401 (unauthorised); leave it out, the key's is meant",

@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// Operations of the domain `collections`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListCollections>("list-collections", "/collections")
-        .found_by(&[
+        .with_search_terms(&[
             "prompt folders",
             "directories",
             "folder overview",
@@ -15,10 +15,10 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["prompts.list"]),
     post::<CreateCollection>("create-collection", "/collections")
-        .found_by(&["new directory", "make group", "subfolder", "Ordner anlegen"])
+        .with_search_terms(&["new directory", "make group", "subfolder", "Ordner anlegen"])
         .scopes(&["prompts.create"]),
     get::<GetCollection>("get-collection", "/collections/{collection_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "open folder",
             "subfolders",
             "contents of a directory",
@@ -26,7 +26,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["prompts.read"]),
     put::<UpdateCollection>("update-collection", "/collections/{collection_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "prompt folder name",
             "relabel directory",
             "edit",
@@ -34,7 +34,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["prompts.update"]),
     delete::<DeleteCollection>("delete-collection", "/collections/{collection_id}")
-        .found_by(&["folder", "directory", "drop", "Ordner löschen"])
+        .with_search_terms(&["folder", "directory", "drop", "Ordner löschen"])
         .scopes(&["prompts.delete"]),
 ];
 

@@ -1,6 +1,6 @@
 //! Deployments: gateways outside Portkey, with the workspaces they serve and their credentials.
 
-use portkey_operation::{Base, JsonMap, Nullable, Open, Operation, delete, get, post, put};
+use portkey_operation::{ApiBase, JsonMap, Nullable, Open, Operation, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use super::shared::Tags;
 /// Operations of the domain `deployments`. Only the second version of the control plane has them.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListDeployments>("list-deployments", "/deployments")
-        .found_by(&[
+        .with_search_terms(&[
             "self-hosted",
             "hybrid",
             "data planes",
@@ -16,12 +16,12 @@ pub const OPERATIONS: &[Operation] = &[
             "private cloud",
             "Installationen",
         ])
-        .on(Base::ControlPlaneV2)
-        .repeated(&["workspace_slug"])
+        .with_base(ApiBase::ControlPlaneV2)
+        .with_repeated_arguments(&["workspace_slug"])
         .enterprise()
         .scopes(&["deployments.list"]),
     post::<CreateDeployment>("create-deployment", "/deployments")
-        .found_by(&[
+        .with_search_terms(&[
             "self-hosted",
             "hybrid",
             "data plane",
@@ -29,12 +29,12 @@ pub const OPERATIONS: &[Operation] = &[
             "install",
             "air-gapped",
         ])
-        .on(Base::ControlPlaneV2)
+        .with_base(ApiBase::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.create"])
-        .reveals(ONE_TIME),
+        .returns_secrets(ONE_TIME_SECRETS),
     get::<GetDeployment>("get-deployment", "/deployments/{deployment_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "self-hosted",
             "data plane",
             "is it connected",
@@ -42,20 +42,20 @@ pub const OPERATIONS: &[Operation] = &[
             "on-prem",
             "Zustand",
         ])
-        .on(Base::ControlPlaneV2)
+        .with_base(ApiBase::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.read"]),
     put::<UpdateDeployment>("update-deployment", "/deployments/{deployment_id}")
-        .found_by(&["self-hosted", "data plane", "renew client secret", "edit"])
-        .on(Base::ControlPlaneV2)
+        .with_search_terms(&["self-hosted", "data plane", "renew client secret", "edit"])
+        .with_base(ApiBase::ControlPlaneV2)
         .destructive()
         .not_idempotent()
         .enterprise()
         .scopes(&["deployments.update"])
-        .reveals(ONE_TIME)
-        .reveals_if("rotate_auth"),
+        .returns_secrets(ONE_TIME_SECRETS)
+        .returns_secrets_if("rotate_auth"),
     delete::<DeleteDeployment>("delete-deployment", "/deployments/{deployment_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "decommission",
             "retire",
             "self-hosted",
@@ -63,11 +63,11 @@ pub const OPERATIONS: &[Operation] = &[
             "shut down",
             "abschalten",
         ])
-        .on(Base::ControlPlaneV2)
+        .with_base(ApiBase::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.delete"]),
     get::<PingDeployment>("ping-deployment", "/deployments/{deployment_id}/ping")
-        .found_by(&[
+        .with_search_terms(&[
             "heartbeat",
             "alive",
             "health check",
@@ -75,12 +75,12 @@ pub const OPERATIONS: &[Operation] = &[
             "self-hosted",
             "online",
         ])
-        .on(Base::ControlPlaneV2)
+        .with_base(ApiBase::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.read"]),
 ];
 
-const ONE_TIME: &[&str] = &["client_auth", "credentials"];
+const ONE_TIME_SECRETS: &[&str] = &["client_auth", "credentials"];
 
 /// List deployments
 ///

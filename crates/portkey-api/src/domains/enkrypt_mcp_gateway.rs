@@ -4,63 +4,63 @@
 //! "Enkrypt AI" in docs/portkey-api-notes.md. Endpoints that are known by name only are left out:
 //! creating, listing and removing gateways, and writing to the registry.
 
-use portkey_operation::{Base, Findings, JsonMap, Nullable, Operation, Secret, get, patch};
+use portkey_operation::{ApiBase, Findings, JsonMap, Nullable, Operation, Secret, get, patch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Operations of the domain `enkrypt-mcp-gateway`.
 pub const OPERATIONS: &[Operation] = &[
-    get::<NamedGateway>("get-mcp-gateway", STORED).found_by(&["tools behind Enkrypt", "saved definition", "show", "is it enabled"])
-        .on(Base::Enkrypt)
-        .headers(GATEWAY)
-        .about(
+    get::<NamedGateway>("get-mcp-gateway", STORED_GATEWAY_PATH).with_search_terms(&["tools behind Enkrypt", "saved definition", "show", "is it enabled"])
+        .with_base(ApiBase::Enkrypt)
+        .with_header_arguments(GATEWAY_HEADERS)
+        .with_docs(
             "Get an Enkrypt AI MCP gateway",
             "Returns one MCP gateway of Enkrypt AI as it is stored: its servers, its guardrails \
              policies and whether it is active.",
         )
         .aliases(&["get-gateway"])
-        .secret(&["servers_config"]),
-    get::<NamedGateway>("get-mcp-gateway-config", "/mcp-gateway/get-gateway-config").found_by(&["effective configuration", "running state", "resolved settings", "Enkrypt runtime"])
-        .on(Base::Enkrypt)
-        .headers(GATEWAY)
-        .about(
+        .with_secret_fields(&["servers_config"]),
+    get::<NamedGateway>("get-mcp-gateway-config", "/mcp-gateway/get-gateway-config").with_search_terms(&["effective configuration", "running state", "resolved settings", "Enkrypt runtime"])
+        .with_base(ApiBase::Enkrypt)
+        .with_header_arguments(GATEWAY_HEADERS)
+        .with_docs(
             "Get what an Enkrypt AI MCP gateway runs on",
             "Returns one MCP gateway of Enkrypt AI as it runs: each server with its command, tools and \
              the policies that apply. Has credentials in clear text.",
         )
         .aliases(&["get-gateway-config"])
-        .untrusted()
-        .secret(&["common_overrides", "expanded_servers[]", "expanded_servers[].mcp_config.config.env.*"])
-        .sensitive(&["common_overrides", "expanded_servers", "request_context"]),
-    get::<GetRegistryServer>("get-mcp-registry-server", "/mcp-registry/get-server").found_by(&["Enkrypt catalogue", "look up", "registry entry", "find"])
-        .on(Base::Enkrypt)
-        .headers(&[
+        .returns_untrusted_content()
+        .with_secret_fields(&["common_overrides", "expanded_servers[]", "expanded_servers[].mcp_config.config.env.*"])
+        .with_sensitive_fields(&["common_overrides", "expanded_servers", "request_context"]),
+    get::<GetRegistryServer>("get-mcp-registry-server", "/mcp-registry/get-server").with_search_terms(&["Enkrypt catalogue", "look up", "registry entry", "find"])
+        .with_base(ApiBase::Enkrypt)
+        .with_header_arguments(&[
             ("server", "x-enkrypt-mcp-registry-server"),
             ("server_version", "x-enkrypt-mcp-registry-server-version"),
             ("registry", "x-enkrypt-mcp-registry"),
-            ("project", PROJECT),
+            ("project", PROJECT_HEADER),
         ])
-        .untrusted()
-        .secret(&["mcp_config", "mcp_config.config.env.*"])
-        .sensitive(&["mcp_config"]),
-    patch::<ModifyMcpGateway>("modify-mcp-gateway", "/mcp-gateway/modify-gateway").found_by(&["turn off", "turn on", "switch", "disable", "add server to Enkrypt", "edit"])
-        .on(Base::Enkrypt)
-        .headers(GATEWAY)
-        .rule(says_what_to_change)
-        .preview(STORED, portkey_merge_patch::merge)
-        .secret(&["servers_config"])
+        .returns_untrusted_content()
+        .with_secret_fields(&["mcp_config", "mcp_config.config.env.*"])
+        .with_sensitive_fields(&["mcp_config"]),
+    patch::<ModifyMcpGateway>("modify-mcp-gateway", "/mcp-gateway/modify-gateway").with_search_terms(&["turn off", "turn on", "switch", "disable", "add server to Enkrypt", "edit"])
+        .with_base(ApiBase::Enkrypt)
+        .with_header_arguments(GATEWAY_HEADERS)
+        .with_rule(require_change)
+        .with_preview(STORED_GATEWAY_PATH, portkey_merge_patch::merge)
+        .with_secret_fields(&["servers_config"])
         .destructive()
         .aliases(&["modify-gateway"]),
 ];
 
 /// The path that returns a gateway as it is stored.
-const STORED: &str = "/mcp-gateway/get-gateway";
-const PROJECT: &str = "x-enkrypt-project";
+const STORED_GATEWAY_PATH: &str = "/mcp-gateway/get-gateway";
+const PROJECT_HEADER: &str = "x-enkrypt-project";
 /// Headers that name a gateway. Its path does not.
-const GATEWAY: &[(&str, &str)] = &[
+const GATEWAY_HEADERS: &[(&str, &str)] = &[
     ("gateway", "x-enkrypt-mcp-gateway"),
     ("gateway_version", "x-enkrypt-mcp-gateway-version"),
-    ("project", PROJECT),
+    ("project", PROJECT_HEADER),
 ];
 
 /// The name of a gateway, which is all that a read of it takes.
@@ -173,9 +173,9 @@ pub struct Policy {
 /// Rejects a call that names no change: it would come back as if it had worked.
 ///
 /// Without `preview`, the general check of updates finds this already.
-fn says_what_to_change(args: &JsonMap, findings: &mut Findings) {
+fn require_change(args: &JsonMap, findings: &mut Findings) {
     let fields = ["servers_config", "is_active", "is_sample"];
     if args.contains_key("preview") && !fields.iter().any(|field| args.contains_key(*field)) {
-        findings.add("", "nothing to change is given: takes at least one of `servers_config`, `is_active`, `is_sample`");
+        findings.add_error("", "nothing to change is given: takes at least one of `servers_config`, `is_active`, `is_sample`");
     }
 }

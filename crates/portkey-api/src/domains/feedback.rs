@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// Operations of the domain `feedback`.
 pub const OPERATIONS: &[Operation] = &[
     post::<CreateFeedback>("create-feedback", "/feedback")
-        .found_by(&[
+        .with_search_terms(&[
             "rate",
             "rating",
             "thumbs up",
@@ -17,7 +17,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["logs.write"]),
     put::<UpdateFeedback>("update-feedback", "/feedback/{id}")
-        .found_by(&[
+        .with_search_terms(&[
             "rating",
             "correct",
             "revise",

@@ -7,25 +7,25 @@ use serde::Deserialize;
 /// Operations of the domain `labels`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListLabels>("list-labels", "/labels")
-        .found_by(&["tags", "environments", "staging", "Etiketten", "markers"])
+        .with_search_terms(&["tags", "environments", "staging", "Etiketten", "markers"])
         .aliases(&["list-prompt-labels"])
         .scopes(&["prompts.list"]),
     post::<CreateLabel>("create-label", "/labels")
-        .found_by(&["tag", "staging", "environment", "marker", "Etikett anlegen"])
-        .rule(name_is_no_version)
+        .with_search_terms(&["tag", "staging", "environment", "marker", "Etikett anlegen"])
+        .with_rule(check_label_name)
         .aliases(&["create-prompt-label"])
         .scopes(&["prompts.create"]),
     get::<GetLabel>("get-label", "/labels/{label_id}")
-        .found_by(&["tag", "marker", "details", "Etikett"])
+        .with_search_terms(&["tag", "marker", "details", "Etikett"])
         .aliases(&["get-prompt-label"])
         .scopes(&["prompts.read"]),
     put::<UpdateLabel>("update-label", "/labels/{label_id}")
-        .found_by(&["tag", "rename", "colour", "recolour", "Etikett ändern"])
-        .rule(name_is_no_version)
+        .with_search_terms(&["tag", "rename", "colour", "recolour", "Etikett ändern"])
+        .with_rule(check_label_name)
         .aliases(&["update-prompt-label"])
         .scopes(&["prompts.update"]),
     delete::<DeleteLabel>("delete-label", "/labels/{label_id}")
-        .found_by(&["tag", "marker", "drop", "untag", "Etikett löschen"])
+        .with_search_terms(&["tag", "marker", "drop", "untag", "Etikett löschen"])
         .aliases(&["delete-prompt-label"])
         .scopes(&["prompts.delete"]),
 ];
@@ -108,20 +108,20 @@ pub struct DeleteLabel {
 ///
 /// A version is requested by number, as `latest`, as `default` or by label, so a label must be none
 /// of the others. Portkey accepts a single unusual character.
-fn name_is_no_version(args: &JsonMap, findings: &mut Findings) {
+fn check_label_name(args: &JsonMap, findings: &mut Findings) {
     let Some(name) = args.get("name").and_then(|name| name.as_str()) else {
         return;
     };
     let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
     if is_number || ["latest", "default"].contains(&name) {
-        findings.add(
+        findings.add_error(
             "name",
             "is taken to mean a version; a label is not `latest`, `default` or a number",
         );
     }
-    let unusual = |c: &char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');
-    let odd: String = name.chars().filter(unusual).collect();
-    if odd.chars().count() > 1 || odd.contains(|c: char| c == '@' || c.is_whitespace()) {
-        findings.add("name", "takes letters, digits, `-` and `_`");
+    let is_unusual = |c: &char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');
+    let unusual_chars: String = name.chars().filter(is_unusual).collect();
+    if unusual_chars.chars().count() > 1 || unusual_chars.contains(|c: char| c == '@' || c.is_whitespace()) {
+        findings.add_error("name", "takes letters, digits, `-` and `_`");
     }
 }

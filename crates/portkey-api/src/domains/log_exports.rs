@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// Operations of the domain `log-exports`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListLogExports>("list-all-log-exports", "/logs/exports")
-        .found_by(&[
+        .with_search_terms(&[
             "past dumps",
             "export history",
             "downloads",
@@ -16,9 +16,9 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .aliases(&["list-log-exports"])
         .enterprise()
-        .scopes(EXPORT),
+        .scopes(EXPORT_SCOPES),
     post::<CreateLogExport>("create-log-export", "/logs/exports")
-        .found_by(&[
+        .with_search_terms(&[
             "dump",
             "extract to CSV",
             "JSONL file",
@@ -27,12 +27,12 @@ pub const OPERATIONS: &[Operation] = &[
             "Logs exportieren",
         ])
         .enterprise()
-        .scopes(EXPORT),
+        .scopes(EXPORT_SCOPES),
     get::<GetFieldRestrictions>(
         "get-log-export-field-restrictions",
         "/logs/exports/field-restrictions",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "privacy",
         "hidden columns",
         "redaction",
@@ -41,9 +41,9 @@ pub const OPERATIONS: &[Operation] = &[
         "Datenschutz",
     ])
     .enterprise()
-    .scopes(EXPORT),
+    .scopes(EXPORT_SCOPES),
     get::<GetLogExport>("get-log-export", "/logs/exports/{export_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "is it finished",
             "how far",
             "export state",
@@ -51,9 +51,9 @@ pub const OPERATIONS: &[Operation] = &[
             "Fortschritt",
         ])
         .enterprise()
-        .scopes(EXPORT),
+        .scopes(EXPORT_SCOPES),
     put::<UpdateLogExport>("update-log-export", "/logs/exports/{export_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "edit",
             "change date range",
             "other columns",
@@ -61,15 +61,15 @@ pub const OPERATIONS: &[Operation] = &[
             "ändern",
         ])
         .enterprise()
-        .scopes(EXPORT),
+        .scopes(EXPORT_SCOPES),
     post::<CancelLogExport>("cancel-log-export", "/logs/exports/{export_id}/cancel")
-        .found_by(&["abort", "kill", "halt", "terminate", "abbrechen"])
-        .effect(Effect::Update)
+        .with_search_terms(&["abort", "kill", "halt", "terminate", "abbrechen"])
+        .with_effect(Effect::Update)
         .destructive()
         .enterprise()
-        .scopes(EXPORT),
+        .scopes(EXPORT_SCOPES),
     get::<DownloadLogExport>("download-log-export", "/logs/exports/{export_id}/download")
-        .found_by(&[
+        .with_search_terms(&[
             "get the dump",
             "fetch CSV",
             "save locally",
@@ -77,17 +77,17 @@ pub const OPERATIONS: &[Operation] = &[
             "herunterladen",
         ])
         .enterprise()
-        .scopes(EXPORT)
-        .reveals(&["signed_url"]),
+        .scopes(EXPORT_SCOPES)
+        .returns_secrets(&["signed_url"]),
     post::<StartLogExport>("start-log-export", "/logs/exports/{export_id}/start")
-        .found_by(&["kick off", "launch", "begin", "execute", "starten"])
-        .effect(Effect::Update)
+        .with_search_terms(&["kick off", "launch", "begin", "execute", "starten"])
+        .with_effect(Effect::Update)
         .not_idempotent()
         .enterprise()
-        .scopes(EXPORT),
+        .scopes(EXPORT_SCOPES),
 ];
 
-const EXPORT: &[&str] = &["logs.export"];
+const EXPORT_SCOPES: &[&str] = &["logs.export"];
 
 /// List log exports
 ///

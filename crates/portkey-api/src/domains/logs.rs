@@ -1,6 +1,6 @@
 //! Logs: requests and their answers, recorded by the gateway or inserted by callers.
 
-use portkey_operation::{Base, Findings, JsonMap, OneOrMany, Operation, Secret, get, post};
+use portkey_operation::{ApiBase, Findings, JsonMap, OneOrMany, Operation, Secret, get, post};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use super::shared::Tags;
 /// Operations of the domain `logs`.
 pub const OPERATIONS: &[Operation] = &[
     post::<InsertLogs>("insert-logs", "/logs")
-        .found_by(&[
+        .with_search_terms(&[
             "import",
             "push",
             "ingest",
@@ -16,14 +16,14 @@ pub const OPERATIONS: &[Operation] = &[
             "custom",
             "nachtragen",
         ])
-        .on(Base::Gateway)
-        .bare_body("logs")
-        .read_back_undeclared()
-        .rule(something_is_logged)
+        .with_base(ApiBase::Gateway)
+        .with_bare_body("logs")
+        .with_unmasked_reads()
+        .with_rule(require_log_entry)
         .aliases(&["insert-log"])
         .scopes(&["completions.write and logs.write"]),
     get::<GetLog>("get-log", "/logs/{log_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "trace",
             "single call",
             "what was sent",
@@ -31,11 +31,11 @@ pub const OPERATIONS: &[Operation] = &[
             "prompt and completion",
             "Protokoll",
         ])
-        .on(Base::Gateway)
+        .with_base(ApiBase::Gateway)
         .scopes(&["logs.read", "completions.write", "logs.write"])
-        .untrusted()
-        .secret(&["portkeyHeaders.*"])
-        .sensitive(&[
+        .returns_untrusted_content()
+        .with_secret_fields(&["portkeyHeaders.*"])
+        .with_sensitive_fields(&[
             "request",
             "response",
             "finalUntransformedRequest",
@@ -123,12 +123,12 @@ pub struct GetLog {
     pub log_id: String,
 }
 
-fn something_is_logged(args: &JsonMap, findings: &mut Findings) {
+fn require_log_entry(args: &JsonMap, findings: &mut Findings) {
     if args
         .get("logs")
         .and_then(|logs| logs.as_array())
         .is_some_and(Vec::is_empty)
     {
-        findings.add("logs", "takes at least 1, got 0");
+        findings.add_error("logs", "takes at least 1, got 0");
     }
 }

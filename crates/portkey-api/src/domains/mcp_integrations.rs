@@ -10,20 +10,20 @@ use super::shared::{CapabilityPage, CapabilitySwitch, Owner, SecretMapping};
 /// Operations of the domain `mcp-integrations`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMcpIntegrations>("list-mcp-integrations", "/mcp-integrations")
-        .found_by(&[
+        .with_search_terms(&[
             "tool servers",
             "connectors",
             "registered",
             "MCP catalogue",
             "Konnektoren",
         ])
-        .secret(&["data[].configurations"])
+        .with_secret_fields(&["data[].configurations"])
         .scopes(&[
             "organisation_mcp_integrations.list",
             "workspace_mcp_integrations.list",
         ]),
     post::<CreateMcpIntegration>("create-mcp-integration", "/mcp-integrations")
-        .found_by(&[
+        .with_search_terms(&[
             "onboard server",
             "add connector",
             "connect tool server",
@@ -38,26 +38,26 @@ pub const OPERATIONS: &[Operation] = &[
         "get-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}",
     )
-    .found_by(&["connector", "url and auth", "headers", "details", "inspect"])
-    .secret(&["configurations"])
-    .scopes(READ),
+    .with_search_terms(&["connector", "url and auth", "headers", "details", "inspect"])
+    .with_secret_fields(&["configurations"])
+    .scopes(READ_SCOPES),
     put::<UpdateMcpIntegration>(
         "update-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "connector",
         "change address",
         "switch to OAuth",
         "edit",
         "new token",
     ])
-    .scopes(UPDATE),
+    .scopes(UPDATE_SCOPES),
     delete::<DeleteMcpIntegration>(
         "delete-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}",
     )
-    .found_by(&["unregister", "connector", "disconnect", "drop", "entfernen"])
+    .with_search_terms(&["unregister", "connector", "disconnect", "drop", "entfernen"])
     .scopes(&[
         "organisation_mcp_integrations.delete",
         "workspace_mcp_integrations.delete",
@@ -66,20 +66,20 @@ pub const OPERATIONS: &[Operation] = &[
         "list-mcp-integration-capabilities",
         "/mcp-integrations/{mcp_integration_id}/capabilities",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "functions",
         "what can it do",
         "connector tools",
         "available actions",
         "Werkzeuge",
     ])
-    .untrusted()
-    .scopes(READ),
+    .returns_untrusted_content()
+    .scopes(READ_SCOPES),
     put::<UpdateCapabilities>(
         "bulk-update-mcp-integration-capabilities",
         "/mcp-integrations/{mcp_integration_id}/capabilities",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "turn off tool",
         "block dangerous tool",
         "allow tool",
@@ -87,37 +87,37 @@ pub const OPERATIONS: &[Operation] = &[
         "Werkzeug sperren",
     ])
     .aliases(&["update-mcp-integration-capabilities"])
-    .scopes(UPDATE),
+    .scopes(UPDATE_SCOPES),
     get::<GetMetadata>(
         "get-mcp-integration-metadata",
         "/mcp-integrations/{mcp_integration_id}/metadata",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "last refresh",
         "freshness",
         "protocol",
         "upstream info",
         "connector",
     ])
-    .untrusted()
-    .scopes(READ),
+    .returns_untrusted_content()
+    .scopes(READ_SCOPES),
     post::<SyncMcpIntegration>(
         "sync-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}/sync",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "refresh",
         "upload catalogue",
         "push definitions",
         "reload",
         "aktualisieren",
     ])
-    .effect(Effect::Update),
+    .with_effect(Effect::Update),
     post::<TestMcpIntegration>(
         "test-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}/test",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "ping",
         "reachable",
         "check connection",
@@ -125,14 +125,14 @@ pub const OPERATIONS: &[Operation] = &[
         "try",
         "Verbindung prüfen",
     ])
-    .effect(Effect::Read)
+    .with_effect(Effect::Read)
     .open_world()
     .scopes(&["organisation_mcp_integrations.read"]),
     get::<ListWorkspaces>(
         "list-mcp-integration-workspaces",
         "/mcp-integrations/{mcp_integration_id}/workspaces",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "who has access",
         "teams",
         "shared with",
@@ -144,17 +144,17 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-mcp-integration-workspaces",
         "/mcp-integrations/{mcp_integration_id}/workspaces",
     )
-    .found_by(&["share with team", "allow", "deny", "open up", "freigeben"])
+    .with_search_terms(&["share with team", "allow", "deny", "open up", "freigeben"])
     .destructive()
     .aliases(&["update-mcp-integration-workspaces"])
     .scopes(&["organisation_mcp_integrations.update"]),
 ];
 
-const READ: &[&str] = &[
+const READ_SCOPES: &[&str] = &[
     "organisation_mcp_integrations.read",
     "workspace_mcp_integrations.read",
 ];
-const UPDATE: &[&str] = &[
+const UPDATE_SCOPES: &[&str] = &[
     "organisation_mcp_integrations.update",
     "workspace_mcp_integrations.update",
 ];

@@ -1,12 +1,12 @@
 //! MCP registry: a workspace's MCP servers, in the format of the public MCP Registry.
 
-use portkey_operation::{Base, Operation, StartTime, get};
+use portkey_operation::{ApiBase, Operation, StartTime, get};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Operations of the domain `mcp-registry`.
 pub const OPERATIONS: &[Operation] = &[get::<ListServers>("list-registry-mcp-servers", "/servers")
-    .found_by(&[
+    .with_search_terms(&[
         "discovery",
         "server.json",
         "directory",
@@ -14,8 +14,8 @@ pub const OPERATIONS: &[Operation] = &[get::<ListServers>("list-registry-mcp-ser
         "publish",
         "discover",
     ])
-    .on(Base::Registry)
-    .untrusted()
+    .with_base(ApiBase::Registry)
+    .returns_untrusted_content()
     .scopes(&["mcp_servers.list"])];
 
 /// List MCP servers in registry format

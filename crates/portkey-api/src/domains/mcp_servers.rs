@@ -11,7 +11,7 @@ use super::shared::{CapabilityPage, CapabilitySwitch};
 /// hold them.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMcpServers>("list-mcp-servers", "/mcp-servers")
-        .found_by(&[
+        .with_search_terms(&[
             "connectors",
             "tool servers",
             "endpoints",
@@ -20,7 +20,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["mcp_servers.list"]),
     post::<CreateMcpServer>("create-mcp-server", "/mcp-servers")
-        .found_by(&[
+        .with_search_terms(&[
             "provision",
             "give team a connector",
             "expose",
@@ -29,14 +29,14 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["mcp_servers.create"]),
     get::<GetMcpServer>("get-mcp-server", "/mcp-servers/{mcp_server_id}")
-        .found_by(&["endpoint", "connector", "address", "details", "inspect"])
-        .scopes(READ)
-        .secret(&["mcp_integration_details.configurations"]),
+        .with_search_terms(&["endpoint", "connector", "address", "details", "inspect"])
+        .scopes(READ_SCOPES)
+        .with_secret_fields(&["mcp_integration_details.configurations"]),
     put::<UpdateMcpServer>("update-mcp-server", "/mcp-servers/{mcp_server_id}")
-        .found_by(&["rename", "edit", "retitle", "umbenennen"])
-        .scopes(UPDATE),
+        .with_search_terms(&["rename", "edit", "retitle", "umbenennen"])
+        .scopes(UPDATE_SCOPES),
     delete::<DeleteMcpServer>("delete-mcp-server", "/mcp-servers/{mcp_server_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "connector",
             "unregister",
             "take away",
@@ -48,14 +48,14 @@ pub const OPERATIONS: &[Operation] = &[
         "list-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities",
     )
-    .found_by(&["functions", "switched on", "available actions", "Werkzeuge"])
-    .untrusted()
-    .scopes(READ),
+    .with_search_terms(&["functions", "switched on", "available actions", "Werkzeuge"])
+    .returns_untrusted_content()
+    .scopes(READ_SCOPES),
     put::<UpdateCapabilities>(
         "bulk-update-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "turn off tool",
         "deactivate",
         "block function",
@@ -63,37 +63,37 @@ pub const OPERATIONS: &[Operation] = &[
         "Werkzeug abschalten",
     ])
     .aliases(&["update-mcp-server-capabilities"])
-    .scopes(UPDATE),
+    .scopes(UPDATE_SCOPES),
     post::<SyncCapabilities>(
         "sync-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities/sync",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "refresh tools",
         "reload",
         "push definitions",
         "update tool list",
         "aktualisieren",
     ])
-    .effect(Effect::Update),
+    .with_effect(Effect::Update),
     get::<ListConnections>(
         "list-mcp-server-connections",
         "/mcp-servers/{mcp_server_id}/connections",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "who is logged in",
         "OAuth sessions",
         "authorised accounts",
         "logins",
         "angemeldet",
     ])
-    .scopes(READ)
-    .sensitive(&["data[].user_id"]),
+    .scopes(READ_SCOPES)
+    .with_sensitive_fields(&["data[].user_id"]),
     delete::<DeleteConnection>(
         "delete-mcp-server-connection",
         "/mcp-servers/{mcp_server_id}/connections",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "log out",
         "sign out",
         "forget OAuth token",
@@ -102,22 +102,22 @@ pub const OPERATIONS: &[Operation] = &[
         "abmelden",
     ])
     .aliases(&["disconnect-mcp-server-connection"])
-    .scopes(UPDATE),
+    .scopes(UPDATE_SCOPES),
     get::<GetMetadata>(
         "get-mcp-server-metadata",
         "/mcp-servers/{mcp_server_id}/metadata",
     )
-    .found_by(&["software version", "protocol", "freshness", "about"])
-    .untrusted()
-    .scopes(READ),
+    .with_search_terms(&["software version", "protocol", "freshness", "about"])
+    .returns_untrusted_content()
+    .scopes(READ_SCOPES),
     post::<SyncMetadata>(
         "sync-mcp-server-metadata",
         "/mcp-servers/{mcp_server_id}/metadata/sync",
     )
-    .found_by(&["write info", "refresh", "push", "publish details"])
-    .effect(Effect::Update),
+    .with_search_terms(&["write info", "refresh", "push", "publish details"])
+    .with_effect(Effect::Update),
     post::<TestMcpServer>("test-mcp-server", "/mcp-servers/{mcp_server_id}/test")
-        .found_by(&[
+        .with_search_terms(&[
             "ping",
             "reachable",
             "respond",
@@ -125,33 +125,33 @@ pub const OPERATIONS: &[Operation] = &[
             "health check",
             "Verbindung prüfen",
         ])
-        .effect(Effect::Read)
+        .with_effect(Effect::Read)
         .open_world()
-        .scopes(READ),
+        .scopes(READ_SCOPES),
     get::<ListUserAccess>(
         "list-mcp-server-user-access",
         "/mcp-servers/{mcp_server_id}/user-access",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "who may use",
         "permissions",
         "allowed people",
         "ACL",
         "Berechtigungen",
     ])
-    .scopes(READ)
-    .sensitive(&["data[].user_id", "data[].first_name", "data[].last_name"]),
+    .scopes(READ_SCOPES)
+    .with_sensitive_fields(&["data[].user_id", "data[].first_name", "data[].last_name"]),
     put::<UpdateUserAccess>(
         "bulk-update-mcp-server-user-access",
         "/mcp-servers/{mcp_server_id}/user-access",
     )
-    .found_by(&["ban", "block person", "permit", "revoke", "ACL", "sperren"])
+    .with_search_terms(&["ban", "block person", "permit", "revoke", "ACL", "sperren"])
     .aliases(&["update-mcp-server-user-access"])
-    .scopes(UPDATE),
+    .scopes(UPDATE_SCOPES),
 ];
 
-const READ: &[&str] = &["mcp_servers.read"];
-const UPDATE: &[&str] = &["mcp_servers.update"];
+const READ_SCOPES: &[&str] = &["mcp_servers.read"];
+const UPDATE_SCOPES: &[&str] = &["mcp_servers.update"];
 
 /// List MCP servers
 ///

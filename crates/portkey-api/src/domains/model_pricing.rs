@@ -1,6 +1,6 @@
 //! Model pricing: Portkey's public catalogue of model prices and abilities, which takes no key.
 
-use portkey_operation::{Base, Operation, get};
+use portkey_operation::{ApiBase, Operation, get};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get-general-model-config",
         "/model-configs/general/{provider}/{model}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "context window",
         "max tokens",
         "vision support",
@@ -18,12 +18,12 @@ pub const OPERATIONS: &[Operation] = &[
         "capabilities",
         "specs",
     ])
-    .on(Base::Catalogue),
+    .with_base(ApiBase::Catalogue),
     get::<GetPricing>(
         "get-model-pricing",
         "/model-configs/pricing/{provider}/{model}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "how much",
         "cost of tokens",
         "rate",
@@ -31,10 +31,10 @@ pub const OPERATIONS: &[Operation] = &[
         "Preis",
         "expensive",
     ])
-    .on(Base::Catalogue),
+    .with_base(ApiBase::Catalogue),
     get::<ListPricing>("list-provider-pricing", "/pricing/{provider}.json")
-        .found_by(&["tariff table", "compare costs", "rates", "Preisliste"])
-        .on(Base::PriceLists),
+        .with_search_terms(&["tariff table", "compare costs", "rates", "Preisliste"])
+        .with_base(ApiBase::PriceLists),
 ];
 
 /// Get a model's general config

@@ -1,6 +1,6 @@
 //! Organisation defaults: the guardrails of every workspace.
 
-use portkey_operation::{Base, Operation, get, put};
+use portkey_operation::{ApiBase, Operation, get, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -9,21 +9,21 @@ use serde::Deserialize;
 /// The API answers them on `/v2` only, although Portkey's changelog names `/v1`.
 pub const OPERATIONS: &[Operation] = &[
     get::<GetDefaults>("get-organisation-defaults", "/admin/organisation/defaults")
-        .found_by(&[
+        .with_search_terms(&[
             "org-wide",
             "global guardrails",
             "enforced everywhere",
             "company policy",
             "Standard-Guardrails",
         ])
-        .on(Base::ControlPlaneV2)
+        .with_base(ApiBase::ControlPlaneV2)
         .enterprise()
         .scopes(&["organisation_settings.read"]),
     put::<UpdateDefaults>(
         "update-organisation-defaults",
         "/admin/organisation/defaults",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "org-wide",
         "enforce everywhere",
         "global guardrails",
@@ -31,7 +31,7 @@ pub const OPERATIONS: &[Operation] = &[
         "mandatory",
         "Standard ändern",
     ])
-    .on(Base::ControlPlaneV2)
+    .with_base(ApiBase::ControlPlaneV2)
     .destructive()
     .enterprise()
     .scopes(&["organisation_settings.update"]),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// Operations of the domain `prompt-partials`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListPartials>("list-prompt-partials", "/prompts/partials")
-        .found_by(&[
+        .with_search_terms(&[
             "snippets",
             "fragments",
             "reusable blocks",
@@ -16,7 +16,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["prompts.list"]),
     post::<CreatePartial>("create-prompt-partial", "/prompts/partials")
-        .found_by(&[
+        .with_search_terms(&[
             "snippet",
             "fragment",
             "reusable block",
@@ -28,21 +28,21 @@ pub const OPERATIONS: &[Operation] = &[
         "get-prompt-partial",
         "/prompts/partials/{prompt_partial_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "snippet",
         "fragment",
         "reusable block",
         "show contents",
         "Baustein",
     ])
-    .untrusted()
+    .returns_untrusted_content()
     .scopes(&["prompts.read"]),
     // Each change of the text adds a version.
     put::<UpdatePartial>(
         "update-prompt-partial",
         "/prompts/partials/{prompt_partial_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "snippet",
         "fragment",
         "edit reusable block",
@@ -55,7 +55,7 @@ pub const OPERATIONS: &[Operation] = &[
         "delete-prompt-partial",
         "/prompts/partials/{prompt_partial_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "snippet",
         "fragment",
         "reusable block",
@@ -67,7 +67,7 @@ pub const OPERATIONS: &[Operation] = &[
         "set-default-prompt-partial-version",
         "/prompts/partials/{prompt_partial_id}/makeDefault",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "promote",
         "roll back snippet",
         "activate",
@@ -81,14 +81,14 @@ pub const OPERATIONS: &[Operation] = &[
         "list-prompt-partial-versions",
         "/prompts/partials/{prompt_partial_id}/versions",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "history",
         "revisions",
         "older snippets",
         "changes",
         "Versionen",
     ])
-    .untrusted()
+    .returns_untrusted_content()
     .aliases(&["list-partial-versions"])
     .scopes(&["prompts.read"]),
 ];

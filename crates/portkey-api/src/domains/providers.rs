@@ -6,16 +6,16 @@ use portkey_operation::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
+use super::shared::{RateLimits, Tags, UsageLimits, check_alert_below_limit};
 /// Operations of the domain `providers`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListProviders>("list-all-providers", "/providers")
-        .found_by(&["vendors", "LLM access", "slugs", "AI accounts", "Anbieter"])
+        .with_search_terms(&["vendors", "LLM access", "slugs", "AI accounts", "Anbieter"])
         .aliases(&["list-providers"])
-        .secret(&["data[].model_config"])
+        .with_secret_fields(&["data[].model_config"])
         .scopes(&["providers.list", "virtual_keys.list"]),
     post::<CreateProvider>("create-provider", "/providers")
-        .found_by(&[
+        .with_search_terms(&[
             "give team",
             "vendor",
             "budget",
@@ -23,20 +23,20 @@ pub const OPERATIONS: &[Operation] = &[
             "allot",
             "Anbieter anlegen",
         ])
-        .rule(alert_below_limit)
+        .with_rule(check_alert_below_limit)
         .scopes(&["providers.create", "virtual_keys.create"]),
     get::<GetProvider>("get-provider", "/providers/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "vendor",
             "remaining budget",
             "credit left",
             "details",
             "Anbieter ansehen",
         ])
-        .secret(&["model_config", "configurations"])
+        .with_secret_fields(&["model_config", "configurations"])
         .scopes(&["providers.read", "virtual_keys.read"]),
     put::<UpdateProvider>("update-provider", "/providers/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "vendor",
             "raise limit",
             "budget",
@@ -44,11 +44,11 @@ pub const OPERATIONS: &[Operation] = &[
             "zero the spend",
             "Anbieter ändern",
         ])
-        .rule(alert_below_limit)
-        .query(&["workspace_id"])
+        .with_rule(check_alert_below_limit)
+        .with_query_arguments(&["workspace_id"])
         .scopes(&["providers.update", "virtual_keys.update"]),
     delete::<DeleteProvider>("delete-provider", "/providers/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "vendor",
             "take away",
             "drop",

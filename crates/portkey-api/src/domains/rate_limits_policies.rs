@@ -9,7 +9,7 @@ use super::shared::{Condition, Grouping, PolicyStatus, PolicyTarget, RateKind};
 /// Operations of the domain `rate-limits-policies`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListRateLimitsPolicies>("list-rate-limits-policies", "/policies/rate-limits")
-        .found_by(&[
+        .with_search_terms(&[
             "throttles",
             "rpm",
             "quotas",
@@ -21,7 +21,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["policies.list"]),
     post::<CreateRateLimitsPolicy>("create-rate-limits-policy", "/policies/rate-limits")
-        .found_by(&[
+        .with_search_terms(&[
             "throttle",
             "rpm",
             "tpm",
@@ -36,7 +36,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get-rate-limits-policy",
         "/policies/rate-limits/{rate_limits_policy_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "throttle",
         "rpm",
         "details",
@@ -51,7 +51,7 @@ pub const OPERATIONS: &[Operation] = &[
         "update-rate-limits-policy",
         "/policies/rate-limits/{rate_limits_policy_id}",
     )
-    .found_by(&["throttle", "loosen", "tighten", "rpm", "quota", "raise"])
+    .with_search_terms(&["throttle", "loosen", "tighten", "rpm", "quota", "raise"])
     .aliases(&["update-rate-limit"])
     .enterprise()
     .scopes(&["policies.update"]),
@@ -59,7 +59,7 @@ pub const OPERATIONS: &[Operation] = &[
         "delete-rate-limits-policy",
         "/policies/rate-limits/{rate_limits_policy_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "throttle",
         "rpm",
         "lift",

@@ -1,6 +1,6 @@
 //! SCIM: groups of an identity provider, and the workspaces that their members join.
 
-use portkey_operation::{Base, Operation, delete, get, post};
+use portkey_operation::{ApiBase, Operation, delete, get, post};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use super::shared::WorkspaceRole;
 /// Groups are listed on `/v2` only, although Portkey's changelog names `/v1`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListGroups>("list-scim-groups", "/scim/groups")
-        .found_by(&[
+        .with_search_terms(&[
             "Okta",
             "Entra ID",
             "Azure AD",
@@ -18,10 +18,10 @@ pub const OPERATIONS: &[Operation] = &[
             "IdP",
             "Gruppen",
         ])
-        .on(Base::ControlPlaneV2)
+        .with_base(ApiBase::ControlPlaneV2)
         .enterprise(),
     get::<ListMappings>("list-scim-workspace-mappings", "/scim/workspaces")
-        .found_by(&[
+        .with_search_terms(&[
             "Okta",
             "Entra",
             "AD group",
@@ -30,17 +30,17 @@ pub const OPERATIONS: &[Operation] = &[
             "Zuordnungen",
         ])
         .enterprise()
-        .scopes(ADMIN),
+        .scopes(ADMIN_KEY_SCOPES),
     post::<CreateMapping>("create-scim-workspace-mapping", "/scim/workspaces")
-        .found_by(&["Okta", "Entra", "AD group", "SSO", "link", "zuordnen"])
+        .with_search_terms(&["Okta", "Entra", "AD group", "SSO", "link", "zuordnen"])
         .idempotent()
         .enterprise()
-        .scopes(ADMIN),
+        .scopes(ADMIN_KEY_SCOPES),
     delete::<DeleteMapping>(
         "delete-scim-workspace-mapping",
         "/scim/workspaces/{scim_workspace_group_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "unlink",
         "Okta",
         "Entra",
@@ -49,11 +49,11 @@ pub const OPERATIONS: &[Operation] = &[
         "Zuordnung löschen",
     ])
     .enterprise()
-    .scopes(ADMIN),
+    .scopes(ADMIN_KEY_SCOPES),
 ];
 
 /// Stands for a scope: no scope of a key suffices, only an organisation's Admin key.
-const ADMIN: &[&str] = &["organisation admin key"];
+const ADMIN_KEY_SCOPES: &[&str] = &["organisation admin key"];
 
 /// List SCIM groups
 ///

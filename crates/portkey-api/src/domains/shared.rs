@@ -95,29 +95,29 @@ pub enum Period {
 /// Rejects an alert at or above its limit, which would come too late and which Portkey refuses.
 ///
 /// Checks the budgets of these arguments and of the items that they list.
-pub(super) fn alert_below_limit(args: &JsonMap, findings: &mut Findings) {
-    look_for_late_alerts("", args, findings);
+pub(super) fn check_alert_below_limit(args: &JsonMap, findings: &mut Findings) {
+    check_alerts_at("", args, findings);
 }
 
-fn look_for_late_alerts(at: &str, fields: &JsonMap, findings: &mut Findings) {
+fn check_alerts_at(at: &str, fields: &JsonMap, findings: &mut Findings) {
     let number = |name: &str| fields.get(name).and_then(Value::as_f64);
     if let (Some(alert), Some(limit)) = (number("alert_threshold"), number("credit_limit"))
         && alert >= limit
     {
         let what = format_args!("must be below `credit_limit`, {limit}");
-        findings.add(format_args!("{at}alert_threshold"), what);
+        findings.add_error(format_args!("{at}alert_threshold"), what);
     }
     for name in ["usage_limits", "workspaces", "global_workspace_access"] {
         match fields.get(name) {
             Some(Value::Object(inner)) => {
-                look_for_late_alerts(&format!("{at}{name}."), inner, findings);
+                check_alerts_at(&format!("{at}{name}."), inner, findings);
             }
             Some(Value::Array(items)) => {
                 for (i, inner) in items.iter().enumerate() {
                     let Some(inner) = inner.as_object() else {
                         continue;
                     };
-                    look_for_late_alerts(&format!("{at}{name}[{i}]."), inner, findings);
+                    check_alerts_at(&format!("{at}{name}[{i}]."), inner, findings);
                 }
             }
             _ => {}

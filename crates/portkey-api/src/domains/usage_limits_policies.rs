@@ -4,11 +4,11 @@ use portkey_operation::{Nullable, Open, Operation, Time, delete, get, post, put}
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, alert_below_limit};
+use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, check_alert_below_limit};
 /// Operations of the domain `usage-limits-policies`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListUsageLimitsPolicies>("list-usage-limits-policies", "/policies/usage-limits")
-        .found_by(&[
+        .with_search_terms(&[
             "spending caps",
             "quotas",
             "spend limits",
@@ -16,11 +16,11 @@ pub const OPERATIONS: &[Operation] = &[
             "Ausgabengrenzen",
         ])
         .aliases(&["list-usage-limits"])
-        .sensitive(&["data[].value_key_usage_map"])
+        .with_sensitive_fields(&["data[].value_key_usage_map"])
         .enterprise()
         .scopes(&["policies.list"]),
     post::<CreateUsageLimitsPolicy>("create-usage-limits-policy", "/policies/usage-limits")
-        .found_by(&[
+        .with_search_terms(&[
             "spending cap",
             "quota",
             "monthly budget",
@@ -28,7 +28,7 @@ pub const OPERATIONS: &[Operation] = &[
             "allowance",
             "Budget festlegen",
         ])
-        .rule(alert_below_limit)
+        .with_rule(check_alert_below_limit)
         .aliases(&["create-usage-limit"])
         .enterprise()
         .scopes(&["policies.create"]),
@@ -36,7 +36,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "spending cap",
         "quota",
         "allowance",
@@ -45,14 +45,14 @@ pub const OPERATIONS: &[Operation] = &[
         "Ausgabengrenze",
     ])
     .aliases(&["get-usage-limit"])
-    .sensitive(&["value_key_usage_map"])
+    .with_sensitive_fields(&["value_key_usage_map"])
     .enterprise()
     .scopes(&["policies.read"]),
     put::<UpdateUsageLimitsPolicy>(
         "update-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "spending cap",
         "quota",
         "raise budget",
@@ -60,7 +60,7 @@ pub const OPERATIONS: &[Operation] = &[
         "allowance",
         "Budget ändern",
     ])
-    .rule(alert_below_limit)
+    .with_rule(check_alert_below_limit)
     .aliases(&["update-usage-limit"])
     .enterprise()
     .scopes(&["policies.update"]),
@@ -68,7 +68,7 @@ pub const OPERATIONS: &[Operation] = &[
         "delete-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "spending cap",
         "quota",
         "allowance",
@@ -83,7 +83,7 @@ pub const OPERATIONS: &[Operation] = &[
         "list-usage-limits-policy-entities",
         "/policies/usage-limits/{policy_usage_limits_id}/entities",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "who used how much",
         "budget consumed",
         "quota left",
@@ -92,14 +92,14 @@ pub const OPERATIONS: &[Operation] = &[
         "Verbrauch",
     ])
     .aliases(&["list-usage-limit-entities"])
-    .sensitive(&["data[].value_key"])
+    .with_sensitive_fields(&["data[].value_key"])
     .enterprise()
     .scopes(&["policies.read"]),
     put::<ResetUsageLimitsPolicyEntity>(
         "reset-usage-limits-policy-entity",
         "/policies/usage-limits/{policy_usage_limits_id}/entities/{entity_id}/reset",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "clear",
         "quota back to zero",
         "unblock user",

@@ -8,19 +8,19 @@ use super::shared::{OrganisationRole, WorkspaceGrant};
 /// Operations of the domain `user-invites`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListInvites>("list-all-invites", "/admin/users/invites")
-        .found_by(&[
+        .with_search_terms(&[
             "pending invitations",
             "outstanding",
             "open",
             "Einladungen",
             "who was asked",
         ])
-        .sensitive(&["data[].email"])
+        .with_sensitive_fields(&["data[].email"])
         .aliases(&["list-user-invites"])
         .enterprise()
         .scopes(&["organisation_users.list"]),
     post::<InviteUser>("invite-user", "/admin/users/invites")
-        .found_by(&[
+        .with_search_terms(&[
             "onboard",
             "add colleague",
             "new employee",
@@ -28,15 +28,15 @@ pub const OPERATIONS: &[Operation] = &[
             "Benutzer einladen",
             "new hire",
         ])
-        .reveals(&["invite_link"])
+        .returns_secrets(&["invite_link"])
         .scopes(&["organisation_users.create"]),
     get::<GetInvite>("get-invite", "/admin/users/invites/{invite_id}")
-        .found_by(&["accepted", "pending", "did they join", "Einladung"])
-        .sensitive(&["email"])
+        .with_search_terms(&["accepted", "pending", "did they join", "Einladung"])
+        .with_sensitive_fields(&["email"])
         .aliases(&["get-user-invite"])
         .scopes(&["organisation_users.read"]),
     delete::<DeleteInvite>("delete-invite", "/admin/users/invites/{invite_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "cancel",
             "revoke",
             "retract",
@@ -46,14 +46,14 @@ pub const OPERATIONS: &[Operation] = &[
         .aliases(&["delete-user-invite"])
         .scopes(&["organisation_users.delete"]),
     post::<ResendInvite>("resend-invite", "/admin/users/invites/{invite_id}/resend")
-        .found_by(&[
+        .with_search_terms(&[
             "send again",
             "lost mail",
             "remind",
             "reminder",
             "erneut einladen",
         ])
-        .reveals(&["inviteLink"])
+        .returns_secrets(&["inviteLink"])
         .aliases(&["resend-user-invite"])
         .scopes(&["organisation_users.create"]),
 ];

@@ -8,7 +8,7 @@ use super::shared::OrganisationRole;
 /// Operations of the domain `users`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListUsers>("list-users", "/admin/users")
-        .found_by(&[
+        .with_search_terms(&[
             "people",
             "members",
             "employees",
@@ -16,12 +16,12 @@ pub const OPERATIONS: &[Operation] = &[
             "who is in our org",
             "Mitarbeiter",
         ])
-        .sensitive(&["data[].email", "data[].first_name", "data[].last_name"])
+        .with_sensitive_fields(&["data[].email", "data[].first_name", "data[].last_name"])
         .aliases(&["list-all-users"])
         .enterprise()
         .scopes(&["organisation_users.list"]),
     get::<GetUser>("get-user", "/admin/users/{user_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "person",
             "profile",
             "account",
@@ -29,11 +29,11 @@ pub const OPERATIONS: &[Operation] = &[
             "which rights",
             "Nutzer",
         ])
-        .sensitive(&["email", "first_name", "last_name"])
+        .with_sensitive_fields(&["email", "first_name", "last_name"])
         .enterprise()
         .scopes(&["organisation_users.read"]),
     put::<UpdateUser>("update-user", "/admin/users/{user_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "make admin",
             "promote",
             "demote",
@@ -43,7 +43,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["organisation_users.update"]),
     delete::<RemoveUser>("remove-user", "/admin/users/{user_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "offboard",
             "kick",
             "leaver",

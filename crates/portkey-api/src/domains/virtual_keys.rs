@@ -7,44 +7,44 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::integrations::AzureAuth;
-use super::shared::{RateLimits, SecretMapping, UsageLimits, alert_below_limit};
+use super::shared::{RateLimits, SecretMapping, UsageLimits, check_alert_below_limit};
 /// Operations of the domain `virtual-keys`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListVirtualKeys>("list-all-virtual-keys", "/virtual-keys")
-        .found_by(&[
+        .with_search_terms(&[
             "vkeys",
             "old provider keys",
             "vault keys",
             "virtuelle Schlüssel",
         ])
         .aliases(&["list-virtual-keys"])
-        .secret(&["data[].key", "data[].masked_api_key", "data[].model_config"])
+        .with_secret_fields(&["data[].key", "data[].masked_api_key", "data[].model_config"])
         .scopes(&["virtual_keys.list"]),
     post::<CreateVirtualKey>("create-virtual-key", "/virtual-keys")
-        .found_by(&[
+        .with_search_terms(&[
             "vkey",
             "add provider secret",
             "old style",
             "virtueller Schlüssel",
         ])
-        .rule(alert_below_limit)
+        .with_rule(check_alert_below_limit)
         .scopes(&["virtual_keys.create"]),
     get::<GetVirtualKey>("get-virtual-key", "/virtual-keys/{slug}")
-        .found_by(&["vkey", "inspect", "details", "virtueller Schlüssel"])
-        .secret(&["key", "masked_api_key", "model_config"])
+        .with_search_terms(&["vkey", "inspect", "details", "virtueller Schlüssel"])
+        .with_secret_fields(&["key", "masked_api_key", "model_config"])
         .scopes(&["virtual_keys.read"]),
     put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "vkey",
             "rotate provider secret",
             "edit",
             "swap",
             "virtueller Schlüssel",
         ])
-        .rule(alert_below_limit)
+        .with_rule(check_alert_below_limit)
         .scopes(&["virtual_keys.update"]),
     delete::<DeleteVirtualKey>("delete-virtual-key", "/virtual-keys/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "vkey",
             "drop",
             "revoke provider secret",

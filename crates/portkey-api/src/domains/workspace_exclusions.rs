@@ -9,20 +9,20 @@ pub const OPERATIONS: &[Operation] = &[
     get::<ListExclusions>(
         "list-input-guardrail-exclusions",
         "/workspace-exclusions/input-guardrails",
-    ).found_by(&["exempt", "bypass", "exceptions", "not checked", "unfiltered prompts", "Ausnahmen"])
-    .about(
+    ).with_search_terms(&["exempt", "bypass", "exceptions", "not checked", "unfiltered prompts", "Ausnahmen"])
+    .with_docs(
         "List input guardrail exclusions",
         "Returns the workspaces whose requests skip the organisation's input guardrails. Admin key, \
          Enterprise plan.",
     )
     .aliases(&["list-input-guardrail-workspace-exclusions"])
     .enterprise()
-    .scopes(LIST),
+    .scopes(LIST_SCOPES),
     put::<UpdateExclusions>(
         "bulk-update-input-guardrail-exclusions",
         "/workspace-exclusions/input-guardrails",
-    ).found_by(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
-    .about(
+    ).with_search_terms(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
+    .with_docs(
         "Update input guardrail exclusions",
         "Frees workspaces from the organisation's input guardrails, or puts them back; others stay. \
          Takes safety checks off live requests. Admin key, Enterprise plan.",
@@ -30,24 +30,24 @@ pub const OPERATIONS: &[Operation] = &[
     .destructive()
     .aliases(&["update-input-guardrail-workspace-exclusions"])
     .enterprise()
-    .scopes(UPDATE),
+    .scopes(UPDATE_SCOPES),
     get::<ListExclusions>(
         "list-output-guardrail-exclusions",
         "/workspace-exclusions/output-guardrails",
-    ).found_by(&["exempt", "bypass", "exceptions", "not checked", "unfiltered answers", "Ausnahmen"])
-    .about(
+    ).with_search_terms(&["exempt", "bypass", "exceptions", "not checked", "unfiltered answers", "Ausnahmen"])
+    .with_docs(
         "List output guardrail exclusions",
         "Returns the workspaces whose responses skip the organisation's output guardrails. \
          Admin key, Enterprise plan.",
     )
     .aliases(&["list-output-guardrail-workspace-exclusions"])
     .enterprise()
-    .scopes(LIST),
+    .scopes(LIST_SCOPES),
     put::<UpdateExclusions>(
         "bulk-update-output-guardrail-exclusions",
         "/workspace-exclusions/output-guardrails",
-    ).found_by(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
-    .about(
+    ).with_search_terms(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
+    .with_docs(
         "Update output guardrail exclusions",
         "Frees workspaces from the organisation's output guardrails, or puts them back; others stay. \
          Takes safety checks off live responses. Admin key, Enterprise plan.",
@@ -55,11 +55,11 @@ pub const OPERATIONS: &[Operation] = &[
     .destructive()
     .aliases(&["update-output-guardrail-workspace-exclusions"])
     .enterprise()
-    .scopes(UPDATE),
+    .scopes(UPDATE_SCOPES),
 ];
 
-const LIST: &[&str] = &["organisation_exclusions.list"];
-const UPDATE: &[&str] = &["organisation_exclusions.update"];
+const LIST_SCOPES: &[&str] = &["organisation_exclusions.list"];
+const UPDATE_SCOPES: &[&str] = &["organisation_exclusions.update"];
 
 /// List exclusions from either kind of guardrail.
 #[derive(Deserialize, JsonSchema)]

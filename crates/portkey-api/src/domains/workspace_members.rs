@@ -11,20 +11,20 @@ pub const OPERATIONS: &[Operation] = &[
         "list-workspace-members",
         "/admin/workspaces/{workspace_id}/users",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "who is in a team",
         "people",
         "team roster",
         "employees",
         "Mitglieder",
     ])
-    .sensitive(&["data[].email", "data[].first_name", "data[].last_name"])
+    .with_sensitive_fields(&["data[].email", "data[].first_name", "data[].last_name"])
     .scopes(&["workspace_users.list"]),
     post::<AddMembers>(
         "add-workspace-member",
         "/admin/workspaces/{workspace_id}/users",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "put person in team",
         "join",
         "let in",
@@ -36,14 +36,14 @@ pub const OPERATIONS: &[Operation] = &[
         "get-workspace-member",
         "/admin/workspaces/{workspace_id}/users/{user_id}",
     )
-    .found_by(&["person", "is someone in the team", "belongs", "Mitglied"])
-    .sensitive(&["email", "first_name", "last_name"])
+    .with_search_terms(&["person", "is someone in the team", "belongs", "Mitglied"])
+    .with_sensitive_fields(&["email", "first_name", "last_name"])
     .scopes(&["workspace_users.read"]),
     put::<UpdateMember>(
         "update-workspace-member",
         "/admin/workspaces/{workspace_id}/users/{user_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "promote",
         "manager",
         "demote",
@@ -56,7 +56,7 @@ pub const OPERATIONS: &[Operation] = &[
         "remove-workspace-member",
         "/admin/workspaces/{workspace_id}/users/{user_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "kick from team",
         "expel",
         "leave",

@@ -4,11 +4,11 @@ use portkey_operation::{Findings, JsonMap, Nullable, Open, Operation, delete, ge
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
+use super::shared::{RateLimits, Tags, UsageLimits, check_alert_below_limit};
 /// Operations of the domain `workspaces`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListWorkspaces>("list-all-workspaces", "/admin/workspaces")
-        .found_by(&[
+        .with_search_terms(&[
             "teams",
             "projects",
             "departments",
@@ -18,21 +18,21 @@ pub const OPERATIONS: &[Operation] = &[
         .aliases(&["list-workspaces"])
         .scopes(&["workspaces.list"]),
     post::<CreateWorkspace>("create-workspace", "/admin/workspaces")
-        .found_by(&[
+        .with_search_terms(&[
             "team",
             "project",
             "department",
             "tenant",
             "Arbeitsbereich anlegen",
         ])
-        .rule(alert_below_limit)
+        .with_rule(check_alert_below_limit)
         .scopes(&["workspaces.create"]),
     get::<GetWorkspace>("get-workspace", "/admin/workspaces/{workspace_id}")
-        .found_by(&["team", "project", "settings", "details", "Arbeitsbereich"])
-        .sensitive(&["users[].email", "users[].first_name", "users[].last_name"])
+        .with_search_terms(&["team", "project", "settings", "details", "Arbeitsbereich"])
+        .with_sensitive_fields(&["users[].email", "users[].first_name", "users[].last_name"])
         .scopes(&["workspaces.read"]),
     put::<UpdateWorkspace>("update-workspace", "/admin/workspaces/{workspace_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "team",
             "rename",
             "project",
@@ -40,10 +40,10 @@ pub const OPERATIONS: &[Operation] = &[
             "edit",
             "Arbeitsbereich ändern",
         ])
-        .rule(workspace_update_is_meant)
+        .with_rule(check_workspace_update)
         .scopes(&["workspaces.update"]),
     delete::<DeleteWorkspace>("delete-workspace", "/admin/workspaces/{workspace_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "team",
             "project",
             "tear down",
@@ -182,8 +182,8 @@ pub struct DeleteWorkspace {
     pub force_delete: Option<bool>,
 }
 
-fn workspace_update_is_meant(args: &JsonMap, findings: &mut Findings) {
-    alert_below_limit(args, findings);
+fn check_workspace_update(args: &JsonMap, findings: &mut Findings) {
+    check_alert_below_limit(args, findings);
     let Some(defaults) = args
         .get("defaults")
         .and_then(|defaults| defaults.as_object())

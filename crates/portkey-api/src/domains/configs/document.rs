@@ -11,7 +11,7 @@ use serde_json::Value;
 const MAX_NAME_CHARS: usize = 64;
 
 /// Fields of the root and of each target. The gateway reads them in camel case, too.
-const READ_FIELDS: &[&str] = &[
+const KNOWN_FIELDS: &[&str] = &[
     "ad_auth",
     "after_request_hooks",
     "api_key",
@@ -67,7 +67,7 @@ const PROVIDER_PREFIXES: &[&str] = &[
 ];
 
 /// Fields of a document that callers often give as arguments of their own.
-pub(super) const FIELDS: &[&str] = &[
+pub(super) const MISPLACED_FIELDS: &[&str] = &[
     "after_request_hooks",
     "api_key",
     "before_request_hooks",
@@ -88,39 +88,39 @@ pub(super) const FIELDS: &[&str] = &[
 ];
 
 /// Warns about fields of a new document that no gateway is known to read.
-pub(super) fn warn_of_unread_fields(args: &JsonMap, findings: &mut Findings) {
+pub(super) fn warn_unread_document_fields(args: &JsonMap, findings: &mut Findings) {
     if let Some(Value::Object(document)) = args.get("config") {
-        warn_of_unread(document, "config", findings);
+        warn_unread_fields(document, "config", findings);
     }
 }
 
-fn warn_of_unread(fields: &JsonMap, at: &str, findings: &mut Findings) {
-    for name in fields.keys().filter(|name| !is_read(name)) {
+fn warn_unread_fields(fields: &JsonMap, at: &str, findings: &mut Findings) {
+    for name in fields.keys().filter(|name| !is_known(name)) {
         let shown: String = name.chars().take(60).collect();
         let place = format_args!("{at}.{shown}");
         let text = format_args!(
             "`{place}` is not known to be read by the gateway: it is stored and has no effect"
         );
-        findings.warn_of_unknown(place, text);
+        findings.warn_unknown_part(place, text);
     }
     let targets = fields.get("targets").and_then(Value::as_array);
     for (i, target) in targets.into_iter().flatten().enumerate() {
         if let Value::Object(target) = target {
-            warn_of_unread(target, &format!("{at}.targets[{i}]"), findings);
+            warn_unread_fields(target, &format!("{at}.targets[{i}]"), findings);
         }
     }
 }
 
-fn is_read(name: &str) -> bool {
+fn is_known(name: &str) -> bool {
     // A longer name equals no known one. It can only have one of the prefixes.
-    let name: String = folded(name).take(MAX_NAME_CHARS).collect();
-    READ_FIELDS.iter().any(|read| folded(read).eq(name.chars()))
+    let name: String = normalize(name).take(MAX_NAME_CHARS).collect();
+    KNOWN_FIELDS.iter().any(|read| normalize(read).eq(name.chars()))
         || PROVIDER_PREFIXES
             .iter()
             .any(|prefix| name.starts_with(prefix))
 }
 
-fn folded(name: &str) -> impl Iterator<Item = char> {
+fn normalize(name: &str) -> impl Iterator<Item = char> {
     name.chars()
         .filter(|c| !matches!(c, '_' | '-'))
         .flat_map(char::to_lowercase)
@@ -139,7 +139,7 @@ mod tests {
             "aws_region",
             "awsRegion",
         ] {
-            assert!(is_read(name), "{name}");
+            assert!(is_known(name), "{name}");
         }
         for name in [
             "budget",
@@ -148,14 +148,14 @@ mod tests {
             "virtual_model",
             "fallback",
         ] {
-            assert!(!is_read(name), "{name}");
+            assert!(!is_known(name), "{name}");
         }
     }
 
     #[test]
-    fn fields_that_callers_put_beside_the_document_are_fields_of_it() {
-        for name in FIELDS {
-            assert!(READ_FIELDS.contains(name), "{name}");
+    fn misplaced_fields_are_known_fields() {
+        for name in MISPLACED_FIELDS {
+            assert!(KNOWN_FIELDS.contains(name), "{name}");
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// Operations of the domain `configs`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListConfigs>("list-all-configs", "/configs")
-        .found_by(&[
+        .with_search_terms(&[
             "routing rules",
             "gateway settings overview",
             "load balancers",
@@ -19,7 +19,7 @@ pub const OPERATIONS: &[Operation] = &[
         .aliases(&["list-configs"])
         .scopes(&["configs.list"]),
     post::<CreateConfig>("create-config", "/configs")
-        .found_by(&[
+        .with_search_terms(&[
             "fallback",
             "load balancing",
             "retry",
@@ -27,22 +27,22 @@ pub const OPERATIONS: &[Operation] = &[
             "caching",
             "Konfiguration anlegen",
         ])
-        .document("config", document::FIELDS)
-        .rule(new_config_is_effective)
+        .with_document_fields("config", document::MISPLACED_FIELDS)
+        .with_rule(warn_ineffective_fields)
         .scopes(&["configs.create"]),
     get::<GetConfig>("get-config", "/configs/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "routing",
             "gateway settings",
             "show rules",
             "strategy",
             "Konfiguration ansehen",
         ])
-        .secret(&["config", "data.config"])
+        .with_secret_fields(&["config", "data.config"])
         .scopes(&["configs.read"]),
     // Each call replaces the document that live traffic uses, by a new version.
     put::<UpdateConfig>("update-config", "/configs/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "routing rules",
             "load balancing",
             "fallback order",
@@ -50,13 +50,13 @@ pub const OPERATIONS: &[Operation] = &[
             "edit gateway settings",
             "Konfiguration ändern",
         ])
-        .document("config", document::FIELDS)
-        .rule(config_update_is_effective)
+        .with_document_fields("config", document::MISPLACED_FIELDS)
+        .with_rule(check_config_update)
         .destructive()
         .not_idempotent()
         .scopes(&["configs.update"]),
     delete::<DeleteConfig>("delete-config", "/configs/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "routing",
             "gateway settings",
             "drop rule",
@@ -64,7 +64,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["configs.delete"]),
     get::<ListVersions>("list-config-versions", "/configs/{slug}/versions")
-        .found_by(&[
+        .with_search_terms(&[
             "history",
             "revisions",
             "changes over time",
@@ -72,7 +72,7 @@ pub const OPERATIONS: &[Operation] = &[
             "Versionen",
             "earlier",
         ])
-        .secret(&["data[].config"])
+        .with_secret_fields(&["data[].config"])
         .scopes(&["configs.read"]),
 ];
 
@@ -153,29 +153,29 @@ pub struct ListVersions {
 }
 
 /// Spellings of the flag for a default config, which Portkey drops without an error.
-const DEFAULT_MARKS: [&str; 2] = ["isDefault", "is_default"];
+const DEFAULT_FLAG_NAMES: [&str; 2] = ["isDefault", "is_default"];
 
 /// Warns about a document or a flag without effect, which is sent all the same.
-fn new_config_is_effective(args: &JsonMap, findings: &mut Findings) {
-    if DEFAULT_MARKS.iter().any(|mark| args.contains_key(*mark)) {
+fn warn_ineffective_fields(args: &JsonMap, findings: &mut Findings) {
+    if DEFAULT_FLAG_NAMES.iter().any(|mark| args.contains_key(*mark)) {
         findings.warn("`isDefault` is dropped by Portkey: no operation makes a config the default");
     }
-    document::warn_of_unread_fields(args, findings);
+    document::warn_unread_document_fields(args, findings);
 }
 
 /// Rejects an update that consists of the default flag: it would be a success that changes nothing.
 ///
 /// Any other update gets the warnings of a new config.
-fn config_update_is_effective(args: &JsonMap, findings: &mut Findings) {
-    let is_mark = |name: &str| DEFAULT_MARKS.contains(&name);
-    let mark = args.keys().find(|name| is_mark(name));
-    if let Some(mark) = mark
-        && args.keys().all(|name| name == "slug" || is_mark(name))
+fn check_config_update(args: &JsonMap, findings: &mut Findings) {
+    let is_flag = |name: &str| DEFAULT_FLAG_NAMES.contains(&name);
+    let flag = args.keys().find(|name| is_flag(name));
+    if let Some(mark) = flag
+        && args.keys().all(|name| name == "slug" || is_flag(name))
     {
         let what = "is dropped by Portkey, and nothing else to change is given; it takes `name`, \
                     `config`, `status`";
-        findings.add(mark, what);
+        findings.add_error(mark, what);
         return;
     }
-    new_config_is_effective(args, findings);
+    warn_ineffective_fields(args, findings);
 }

@@ -1,6 +1,6 @@
 //! The catalogue of guardrail checks, with the parameters of each.
 
-use Takes::{Any, Flag, Number, Object, Share, Text, Texts, Word, Words};
+use ParameterKind::{Any, Bool, Number, Object, Fraction, Text, TextList, OneOf, ValueList};
 
 /// A kind of check.
 #[derive(Debug)]
@@ -17,30 +17,30 @@ pub struct Parameter {
     /// The name of the parameter.
     pub name: &'static str,
     /// The kind of value that the parameter takes.
-    pub takes: Takes,
+    pub kind: ParameterKind,
     /// True if the check needs the parameter.
     pub required: bool,
 }
 
 /// The kind of value that a parameter takes.
 #[derive(Clone, Copy, Debug)]
-pub enum Takes {
+pub enum ParameterKind {
     /// Text.
     Text,
     /// A number.
     Number,
     /// A number from 0 to 1.
-    Share,
+    Fraction,
     /// True or false.
-    Flag,
+    Bool,
     /// An object.
     Object,
     /// A list of texts.
-    Texts,
+    TextList,
     /// One of these values, which are separated by spaces.
-    Word(&'static str),
+    OneOf(&'static str),
     /// A list of these values, which are separated by spaces.
-    Words(&'static str),
+    ValueList(&'static str),
     /// Anything.
     Any,
 }
@@ -52,39 +52,39 @@ const fn check(id: &'static str, parameters: &'static [Parameter]) -> CheckKind 
     }
 }
 
-const fn anything(id: &'static str) -> CheckKind {
+const fn unchecked(id: &'static str) -> CheckKind {
     CheckKind {
         id,
         parameters: None,
     }
 }
 
-const fn need(name: &'static str, takes: Takes) -> Parameter {
+const fn required(name: &'static str, takes: ParameterKind) -> Parameter {
     Parameter {
         name,
-        takes,
+        kind: takes,
         required: true,
     }
 }
 
-const fn may(name: &'static str, takes: Takes) -> Parameter {
+const fn optional(name: &'static str, takes: ParameterKind) -> Parameter {
     Parameter {
         name,
-        takes,
+        kind: takes,
         required: false,
     }
 }
 
-const NOT: Parameter = may("not", Flag);
-const REDACT: Parameter = may("redact", Flag);
+const NOT_PARAMETER: Parameter = optional("not", Bool);
+const REDACT_PARAMETER: Parameter = optional("redact", Bool);
 /// The time limit of the check in milliseconds.
-const TIMEOUT: Parameter = may("timeout", Number);
+const TIMEOUT_PARAMETER: Parameter = optional("timeout", Number);
 
-const UPPERCASE: &[Parameter] = &[NOT];
+const UPPERCASE_PARAMETERS: &[Parameter] = &[NOT_PARAMETER];
 
-const PILLAR: &[Parameter] = &[need("scanners", Words(SCANNERS)), TIMEOUT];
+const PILLAR_PARAMETERS: &[Parameter] = &[required("scanners", ValueList(PILLAR_SCANNERS)), TIMEOUT_PARAMETER];
 
-const PARTNER: &[Parameter] = &[REDACT, TIMEOUT];
+const PARTNER_PARAMETERS: &[Parameter] = &[REDACT_PARAMETER, TIMEOUT_PARAMETER];
 
 const CODE_FORMATS: &str = "\
     SQL Python TypeScript JavaScript Java C# C++ C Ruby PHP Swift Kotlin Go Rust Scala R \
@@ -101,7 +101,7 @@ const OPENAI_CATEGORIES: &str = "\
     hate hate/threatening harassment harassment/threatening self-harm self-harm/intent \
     self-harm/instructions sexual sexual/minors violence violence/graphic";
 
-const LANGUAGES: &str = "\
+const PORTKEY_LANGUAGES: &str = "\
     eng_Latn zho_Hans spa_Latn ara_Arab por_Latn ind_Latn fra_Latn jpn_Jpan rus_Cyrl \
     deu_Latn kor_Hang tur_Latn ita_Latn pes_Arab pol_Latn vie_Latn nld_Latn hin_Deva \
     tha_Thai heb_Hebr ben_Beng swe_Latn ces_Latn ron_Latn ell_Grek ukr_Cyrl dan_Latn \
@@ -109,10 +109,10 @@ const LANGUAGES: &str = "\
     lit_Latn lav_Latn srp_Cyrl slv_Latn est_Latn urd_Arab fil_Latn aze_Latn tam_Taml \
     tel_Telu mar_Deva kan_Knda fas_Arab";
 
-const PII: &str = "\
+const PORTKEY_PII: &str = "\
     EMAIL_ADDRESS PHONE_NUMBER LOCATION_ADDRESS NAME IP_ADDRESS CREDIT_CARD SSN";
 
-const SCANNERS: &str = "\
+const PILLAR_SCANNERS: &str = "\
     prompt_injection pii secrets toxic_language invisible_characters";
 
 const MISTRAL_CATEGORIES: &str = "\
@@ -134,198 +134,198 @@ pub const CHECKS: &[CheckKind] = &[
     check(
         "default.jwt",
         &[
-            need("jwksUri", Text),
-            need("headerKey", Text),
-            may("cacheMaxAge", Number),
-            may("clockTolerance", Number),
-            may("maxTokenAge", Text),
-            may("algorithms", Texts),
+            required("jwksUri", Text),
+            required("headerKey", Text),
+            optional("cacheMaxAge", Number),
+            optional("clockTolerance", Number),
+            optional("maxTokenAge", Text),
+            optional("algorithms", TextList),
         ],
     ),
-    check("default.modelWhitelist", &[need("models", Texts)]),
-    check("default.isAllLowerCase", UPPERCASE),
-    check("default.regexMatch", &[need("rule", Text), NOT]),
+    check("default.modelWhitelist", &[required("models", TextList)]),
+    check("default.isAllLowerCase", UPPERCASE_PARAMETERS),
+    check("default.regexMatch", &[required("rule", Text), NOT_PARAMETER]),
     check(
         "default.sentenceCount",
         &[
-            may("minSentences", Number),
-            may("maxSentences", Number),
-            NOT,
+            optional("minSentences", Number),
+            optional("maxSentences", Number),
+            NOT_PARAMETER,
         ],
     ),
     check(
         "default.wordCount",
-        &[may("minWords", Number), may("maxWords", Number), NOT],
+        &[optional("minWords", Number), optional("maxWords", Number), NOT_PARAMETER],
     ),
     check(
         "default.characterCount",
         &[
-            may("minCharacters", Number),
-            may("maxCharacters", Number),
-            NOT,
+            optional("minCharacters", Number),
+            optional("maxCharacters", Number),
+            NOT_PARAMETER,
         ],
     ),
-    check("default.jsonSchema", &[need("schema", Object), NOT]),
+    check("default.jsonSchema", &[required("schema", Object), NOT_PARAMETER]),
     check(
         "default.jsonKeys",
-        &[need("keys", Texts), need("operator", Word("any all none"))],
+        &[required("keys", TextList), required("operator", OneOf("any all none"))],
     ),
     check(
         "default.contains",
-        &[need("words", Texts), need("operator", Word("any all none"))],
+        &[required("words", TextList), required("operator", OneOf("any all none"))],
     ),
-    check("default.validUrls", &[may("onlyDNS", Flag), NOT]),
+    check("default.validUrls", &[optional("onlyDNS", Bool), NOT_PARAMETER]),
     check(
         "default.containsCode",
-        &[need("format", Word(CODE_FORMATS)), NOT],
+        &[required("format", OneOf(CODE_FORMATS)), NOT_PARAMETER],
     ),
     check(
         "default.webhook",
         &[
-            need("webhookURL", Text),
-            may("headers", Object),
-            TIMEOUT,
-            may("failOnError", Flag),
+            required("webhookURL", Text),
+            optional("headers", Object),
+            TIMEOUT_PARAMETER,
+            optional("failOnError", Bool),
         ],
     ),
-    check("default.endsWith", &[need("suffix", Text), NOT]),
-    check("default.alluppercase", UPPERCASE),
+    check("default.endsWith", &[required("suffix", Text), NOT_PARAMETER]),
+    check("default.alluppercase", UPPERCASE_PARAMETERS),
     check(
         "default.requiredMetadataKeys",
         &[
-            need("metadataKeys", Texts),
-            need("operator", Word("all any none")),
+            required("metadataKeys", TextList),
+            required("operator", OneOf("all any none")),
         ],
     ),
     // Newer than the published list, and without published types (changelog 1.13.0 and 1.15.0).
     check(
         "default.requiredMetadataKeyPairs",
         &[
-            may("metadataPairs", Any),
-            may("operator", Word("all any none")),
-            may("matchType", Word("exact contains containsAll regex")),
+            optional("metadataPairs", Any),
+            optional("operator", OneOf("all any none")),
+            optional("matchType", OneOf("exact contains containsAll regex")),
         ],
     ),
     check(
         "default.allowedRequestTypes",
         &[
-            may("allowedTypes", Words(REQUEST_TYPES)),
-            may("blockedTypes", Words(REQUEST_TYPES)),
+            optional("allowedTypes", ValueList(REQUEST_TYPES)),
+            optional("blockedTypes", ValueList(REQUEST_TYPES)),
         ],
     ),
     check(
         "portkey.moderateContent",
-        &[need("categories", Words(OPENAI_CATEGORIES)), TIMEOUT],
+        &[required("categories", ValueList(OPENAI_CATEGORIES)), TIMEOUT_PARAMETER],
     ),
     check(
         "portkey.language",
-        &[may("language", Word(LANGUAGES)), NOT, TIMEOUT],
+        &[optional("language", OneOf(PORTKEY_LANGUAGES)), NOT_PARAMETER, TIMEOUT_PARAMETER],
     ),
     check(
         "portkey.pii",
-        &[REDACT, need("categories", Words(PII)), TIMEOUT],
+        &[REDACT_PARAMETER, required("categories", ValueList(PORTKEY_PII)), TIMEOUT_PARAMETER],
     ),
-    anything("portkey.gibberish"),
+    unchecked("portkey.gibberish"),
     check(
         "sydelabs.sydeguard",
         &[
-            may("prompt_injection_threshold", Share),
-            may("toxicity_threshold", Share),
-            may("evasion_threshold", Share),
-            TIMEOUT,
+            optional("prompt_injection_threshold", Fraction),
+            optional("toxicity_threshold", Fraction),
+            optional("evasion_threshold", Fraction),
+            TIMEOUT_PARAMETER,
         ],
     ),
     check(
         "aporia.validateProject",
-        &[need("projectID", Text), TIMEOUT],
+        &[required("projectID", Text), TIMEOUT_PARAMETER],
     ),
-    check("pillar.scanPrompt", PILLAR),
-    check("pillar.scanResponse", PILLAR),
-    check("patronus.phi", PARTNER),
-    check("patronus.pii", PARTNER),
-    check("patronus.isConcise", PARTNER),
-    check("patronus.isHelpful", PARTNER),
-    check("patronus.isPolite", PARTNER),
-    check("patronus.noApologies", PARTNER),
-    check("patronus.noGenderBias", PARTNER),
-    check("patronus.noRacialBias", PARTNER),
-    check("patronus.retrievalAnswerRelevance", PARTNER),
-    check("patronus.toxicity", PARTNER),
-    check("patronus.custom", &[need("profile", Text), TIMEOUT]),
+    check("pillar.scanPrompt", PILLAR_PARAMETERS),
+    check("pillar.scanResponse", PILLAR_PARAMETERS),
+    check("patronus.phi", PARTNER_PARAMETERS),
+    check("patronus.pii", PARTNER_PARAMETERS),
+    check("patronus.isConcise", PARTNER_PARAMETERS),
+    check("patronus.isHelpful", PARTNER_PARAMETERS),
+    check("patronus.isPolite", PARTNER_PARAMETERS),
+    check("patronus.noApologies", PARTNER_PARAMETERS),
+    check("patronus.noGenderBias", PARTNER_PARAMETERS),
+    check("patronus.noRacialBias", PARTNER_PARAMETERS),
+    check("patronus.retrievalAnswerRelevance", PARTNER_PARAMETERS),
+    check("patronus.toxicity", PARTNER_PARAMETERS),
+    check("patronus.custom", &[required("profile", Text), TIMEOUT_PARAMETER]),
     check(
         "mistral.moderateContent",
-        &[need("categories", Words(MISTRAL_CATEGORIES)), TIMEOUT],
+        &[required("categories", ValueList(MISTRAL_CATEGORIES)), TIMEOUT_PARAMETER],
     ),
     check(
         "bedrock.guard",
         &[
-            need("guardrailVersion", Text),
-            need("guardrailId", Text),
-            REDACT,
-            TIMEOUT,
+            required("guardrailVersion", Text),
+            required("guardrailId", Text),
+            REDACT_PARAMETER,
+            TIMEOUT_PARAMETER,
         ],
     ),
-    check("promptfoo.guard", PARTNER),
-    check("promptfoo.pii", PARTNER),
-    check("promptfoo.harm", PARTNER),
+    check("promptfoo.guard", PARTNER_PARAMETERS),
+    check("promptfoo.pii", PARTNER_PARAMETERS),
+    check("promptfoo.harm", PARTNER_PARAMETERS),
     check(
         "acuvity.scan",
         &[
-            may("prompt_injection", Flag),
-            may("prompt_injection_threshold", Share),
-            may("toxic", Flag),
-            may("toxic_threshold", Share),
-            may("jail_break", Flag),
-            may("jail_break_threshold", Share),
-            may("malicious_url", Flag),
-            may("malicious_url_threshold", Share),
-            may("biased", Flag),
-            may("biased_threshold", Share),
-            may("harmful", Flag),
-            may("harmful_threshold", Share),
-            may("language", Flag),
-            may("language_values", Word(ACUVITY_LANGUAGES)),
-            may("pii", Flag),
-            may("pii_redact", Flag),
-            may("pii_categories", Words(ACUVITY_PII)),
-            may("secrets", Flag),
-            may("secrets_redact", Flag),
-            may("secrets_categories", Words(ACUVITY_SECRETS)),
-            TIMEOUT,
+            optional("prompt_injection", Bool),
+            optional("prompt_injection_threshold", Fraction),
+            optional("toxic", Bool),
+            optional("toxic_threshold", Fraction),
+            optional("jail_break", Bool),
+            optional("jail_break_threshold", Fraction),
+            optional("malicious_url", Bool),
+            optional("malicious_url_threshold", Fraction),
+            optional("biased", Bool),
+            optional("biased_threshold", Fraction),
+            optional("harmful", Bool),
+            optional("harmful_threshold", Fraction),
+            optional("language", Bool),
+            optional("language_values", OneOf(ACUVITY_LANGUAGES)),
+            optional("pii", Bool),
+            optional("pii_redact", Bool),
+            optional("pii_categories", ValueList(ACUVITY_PII)),
+            optional("secrets", Bool),
+            optional("secrets_redact", Bool),
+            optional("secrets_categories", ValueList(ACUVITY_SECRETS)),
+            TIMEOUT_PARAMETER,
         ],
     ),
-    anything("lasso.classify"),
+    unchecked("lasso.classify"),
     check(
         "azure.contentSafety",
         &[
-            may("blocklistNames", Texts),
-            may("apiVersion", Text),
-            may("severity", Number),
-            may("categories", Words("Hate SelfHarm Sexual Violence")),
-            TIMEOUT,
+            optional("blocklistNames", TextList),
+            optional("apiVersion", Text),
+            optional("severity", Number),
+            optional("categories", ValueList("Hate SelfHarm Sexual Violence")),
+            TIMEOUT_PARAMETER,
         ],
     ),
     check(
         "azure.pii",
         &[
-            may("domain", Word("none phi")),
-            may("apiVersion", Text),
-            may("modelVersion", Text),
-            REDACT,
-            TIMEOUT,
+            optional("domain", OneOf("none phi")),
+            optional("apiVersion", Text),
+            optional("modelVersion", Text),
+            REDACT_PARAMETER,
+            TIMEOUT_PARAMETER,
         ],
     ),
     check(
         "panw-prisma-airs.intercept",
         &[
-            need("profile_name", Text),
-            may("ai_model", Text),
-            may("app_user", Text),
+            required("profile_name", Text),
+            optional("ai_model", Text),
+            optional("app_user", Text),
         ],
     ),
     // Newer than the published list (changelog 1.17.0).
     check(
         "cato.analyze",
-        &[may("userEmail", Text), may("keyAlias", Text), TIMEOUT],
+        &[optional("userEmail", Text), optional("keyAlias", Text), TIMEOUT_PARAMETER],
     ),
 ];

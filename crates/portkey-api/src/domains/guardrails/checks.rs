@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::catalogue::{CHECKS, CheckKind, Takes};
+use super::catalogue::{CHECKS, CheckKind, ParameterKind};
 /// id*, parameters {} (a wrong one is answered with what the check takes), name, is_enabled (true when
 /// left out). Ids: default.{jwt,modelWhitelist,isAllLowerCase,regexMatch,sentenceCount,wordCount,characterCount,jsonSchema,jsonKeys,contains,validUrls,containsCode,webhook,endsWith,alluppercase,requiredMetadataKeys,requiredMetadataKeyPairs,allowedRequestTypes}
 /// portkey.{moderateContent,language,pii,gibberish}
@@ -37,14 +37,14 @@ pub struct Check {
 /// Ids of gateway checks that differ from ids of the catalogue in case and separators only.
 ///
 /// The list prevents that such an id is mistaken for one of the catalogue.
-const OTHER_SPELLINGS: [&str; 2] = ["default.modelwhitelist", "panwPrismaAirs.intercept"];
+const SIMILAR_CHECK_IDS: [&str; 2] = ["default.modelwhitelist", "panwPrismaAirs.intercept"];
 
 /// Returns the schema of check ids. Unknown ids pass, because Portkey adds checks.
-fn ids(_: &mut SchemaGenerator) -> Schema {
+fn id_schema(_: &mut SchemaGenerator) -> Schema {
     let ids: Vec<_> = CHECKS
         .iter()
         .map(|check| check.id)
-        .chain(OTHER_SPELLINGS)
+        .chain(SIMILAR_CHECK_IDS)
         .collect();
     json_schema!({ "type": "string", "enum": ids, "x-open": true })
 }
@@ -52,7 +52,7 @@ fn ids(_: &mut SchemaGenerator) -> Schema {
 /// Checks that each known check has its required parameters, each of the right kind.
 ///
 /// Parameters and values that the catalogue lacks pass with a warning.
-pub(super) fn fit_the_catalogue(args: &JsonMap, findings: &mut Findings) {
+pub(super) fn validate_checks(args: &JsonMap, findings: &mut Findings) {
     let checks = args.get("checks").and_then(Value::as_array);
     for (i, check) in checks.into_iter().flatten().enumerate() {
         let kind = CHECKS
@@ -61,12 +61,12 @@ pub(super) fn fit_the_catalogue(args: &JsonMap, findings: &mut Findings) {
         // An unknown id was reported before.
         if let Some(kind) = kind {
             let parameters = check.get("parameters").and_then(Value::as_object);
-            fit(kind, parameters.unwrap_or(&JsonMap::new()), i, findings);
+            validate_check(kind, parameters.unwrap_or(&JsonMap::new()), i, findings);
         }
     }
 }
 
-fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
+fn validate_check(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
     let Some(parameters) = kind.parameters else {
         return;
     };
@@ -75,28 +75,28 @@ fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
         let at = format_args!("checks[{i}].parameters.{name}");
         match parameters.iter().find(|parameter| parameter.name == name) {
             // The error does not repeat the value, which may be a secret.
-            Some(parameter) if !parameter.takes.fits(value) => {
-                findings.add(at, format_args!("takes {}", parameter.takes));
+            Some(parameter) if !parameter.kind.accepts(value) => {
+                findings.add_error(at, format_args!("takes {}", parameter.kind));
             }
-            Some(parameter) if parameter.takes.names_unknown(value) => findings.warn(format_args!(
+            Some(parameter) if parameter.kind.has_unknown_values(value) => findings.warn(format_args!(
                 "`{at}`: a value is not known to this version and was passed on unchecked; the check takes {}",
-                parameter.takes
+                parameter.kind
             )),
             Some(_) => {}
             // Partners take these credentials where the organisation has not stored its own.
-            None if kind.is_partners() && matches!(name.as_str(), "credentials" | "apiKey") => {}
+            None if kind.is_partner_check() && matches!(name.as_str(), "credentials" | "apiKey") => {}
             None => {
                 let lacking = parameters.iter().map(|known| known.name);
                 let mut lacking = lacking.filter(|known| !given.contains_key(*known));
-                if findings.may_compare() && lacking.any(|known| is_misspelling_of(known, name)) {
+                if findings.reserve_comparison() && lacking.any(|known| is_misspelling_of(known, name)) {
                     let hint = did_you_mean(name, parameters.iter().map(|known| known.name));
-                    findings.add(at, format_args!("no such parameter{hint}; {kind}"));
+                    findings.add_error(at, format_args!("no such parameter{hint}; {kind}"));
                 } else {
                     has_unknown = true;
                     let text = format_args!(
                         "`{at}` is not known to this version and was passed on unchecked; {kind}"
                     );
-                    findings.warn_of_unknown(at, text);
+                    findings.warn_unknown_part(at, text);
                 }
             }
         }
@@ -108,13 +108,13 @@ fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
     let missing = |name: &str| given.get(name).is_none_or(Value::is_null);
     for parameter in parameters.iter().filter(|p| p.required && missing(p.name)) {
         let at = format_args!("checks[{i}].parameters.{}", parameter.name);
-        findings.add(at, format_args!("is required; {kind}"));
+        findings.add_error(at, format_args!("is required; {kind}"));
     }
 }
 
 impl CheckKind {
     /// Returns true if a company other than Portkey runs the check.
-    fn is_partners(&self) -> bool {
+    fn is_partner_check(&self) -> bool {
         !self.id.starts_with("default.") && !self.id.starts_with("portkey.")
     }
 }
@@ -126,37 +126,37 @@ impl Display for CheckKind {
         for (i, parameter) in self.parameters.unwrap_or_default().iter().enumerate() {
             let comma = if i == 0 { "" } else { ", " };
             let star = if parameter.required { "*" } else { "" };
-            write!(f, "{comma}`{}`{star} ({})", parameter.name, parameter.takes)?;
+            write!(f, "{comma}`{}`{star} ({})", parameter.name, parameter.kind)?;
         }
         Ok(())
     }
 }
 
-impl Takes {
-    fn fits(self, value: &Value) -> bool {
+impl ParameterKind {
+    fn accepts(self, value: &Value) -> bool {
         let list = |fits: &dyn Fn(&Value) -> bool| {
             value.as_array().is_some_and(|items| items.iter().all(fits))
         };
         match self {
             Self::Any => true,
-            Self::Text | Self::Word(_) => value.is_string(),
+            Self::Text | Self::OneOf(_) => value.is_string(),
             Self::Number => value.is_number(),
-            Self::Share => value
+            Self::Fraction => value
                 .as_f64()
                 .is_some_and(|number| (0.0..=1.0).contains(&number)),
-            Self::Flag => value.is_boolean(),
+            Self::Bool => value.is_boolean(),
             // The gateway parses text as JSON.
             Self::Object => {
                 let is_json = |text: &str| serde_json::from_str::<JsonMap>(text).is_ok();
                 value.is_object() || value.as_str().is_some_and(is_json)
             }
-            Self::Texts | Self::Words(_) => list(&Value::is_string),
+            Self::TextList | Self::ValueList(_) => list(&Value::is_string),
         }
     }
 
     /// Returns true if an accepted value contains unknown words.
-    fn names_unknown(self, value: &Value) -> bool {
-        let (Self::Word(words) | Self::Words(words)) = self else {
+    fn has_unknown_values(self, value: &Value) -> bool {
+        let (Self::OneOf(words) | Self::ValueList(words)) = self else {
             return false;
         };
         let is_known = |value: &Value| {
@@ -171,18 +171,18 @@ impl Takes {
     }
 }
 
-impl Display for Takes {
+impl Display for ParameterKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("anything"),
             Self::Text => f.write_str("text"),
             Self::Number => f.write_str("a number"),
-            Self::Share => f.write_str("a number from 0 to 1"),
-            Self::Flag => f.write_str("true or false"),
+            Self::Fraction => f.write_str("a number from 0 to 1"),
+            Self::Bool => f.write_str("true or false"),
             Self::Object => f.write_str("an object"),
-            Self::Texts => f.write_str("a list of texts"),
-            Self::Word(words) => write!(f, "one of {}", words.replace(' ', ", ")),
-            Self::Words(words) => write!(f, "a list of {}", words.replace(' ', ", ")),
+            Self::TextList => f.write_str("a list of texts"),
+            Self::OneOf(words) => write!(f, "one of {}", words.replace(' ', ", ")),
+            Self::ValueList(words) => write!(f, "a list of {}", words.replace(' ', ", ")),
         }
     }
 }

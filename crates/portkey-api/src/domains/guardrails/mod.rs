@@ -15,7 +15,7 @@ use portkey_operation::{Open, Operation, TextOr, delete, get, post, put};
 /// Operations of the domain `guardrails`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListGuardrails>("list-guardrails", "/guardrails")
-        .found_by(&[
+        .with_search_terms(&[
             "safety checks",
             "content filters",
             "moderation rules",
@@ -24,7 +24,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["guardrails.list", "organisation_guardrails.list"]),
     post::<CreateGuardrail>("create-guardrail", "/guardrails")
-        .found_by(&[
+        .with_search_terms(&[
             "content filter",
             "PII",
             "moderation",
@@ -32,10 +32,10 @@ pub const OPERATIONS: &[Operation] = &[
             "safety check",
             "Schutzregel",
         ])
-        .rule(checks::fit_the_catalogue)
+        .with_rule(checks::validate_checks)
         .scopes(&["guardrails.create", "organisation_guardrails.create"]),
     get::<GetGuardrail>("get-guardrail", "/guardrails/{guardrail_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "safety check details",
             "content filter",
             "moderation",
@@ -43,9 +43,9 @@ pub const OPERATIONS: &[Operation] = &[
             "Schutzregel",
         ])
         .scopes(&["guardrails.read", "organisation_guardrails.read"])
-        .secret(&["checks[].parameters"]),
+        .with_secret_fields(&["checks[].parameters"]),
     put::<UpdateGuardrail>("update-guardrail", "/guardrails/{guardrail_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "content filter",
             "safety check",
             "moderation",
@@ -54,10 +54,10 @@ pub const OPERATIONS: &[Operation] = &[
             "Schutzregel ändern",
         ])
         .destructive()
-        .rule(checks::fit_the_catalogue)
+        .with_rule(checks::validate_checks)
         .scopes(&["guardrails.update", "organisation_guardrails.update"]),
     delete::<DeleteGuardrail>("delete-guardrail", "/guardrails/{guardrail_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "content filter",
             "safety check",
             "moderation",
@@ -70,7 +70,7 @@ pub const OPERATIONS: &[Operation] = &[
         "list-guardrail-mcp-servers",
         "/guardrails/{guardrail_id}/mcp-servers",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "tools guarded",
         "watched servers",
         "protected",
@@ -82,7 +82,7 @@ pub const OPERATIONS: &[Operation] = &[
         "replace-guardrail-mcp-servers",
         "/guardrails/{guardrail_id}/mcp-servers",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "swap",
         "overwrite set",
         "whole list",
@@ -95,7 +95,7 @@ pub const OPERATIONS: &[Operation] = &[
         "set-guardrail-mcp-server",
         "/guardrails/{guardrail_id}/mcp-servers/{mcp_server_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "protect",
         "attach",
         "guard tool calls",

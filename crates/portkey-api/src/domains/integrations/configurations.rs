@@ -136,7 +136,7 @@ pub struct AzureDeployment {
 }
 
 /// The settings of one provider.
-struct Provider {
+struct ProviderSettings {
     id: &'static str,
     required: &'static [&'static str],
     optional: &'static [&'static [&'static str]],
@@ -146,32 +146,32 @@ struct Provider {
 ///
 /// Taken from the ten forms of `configurations` in Portkey's OpenAPI document, and the further
 /// settings that Terraform's provider sends.
-const PROVIDERS: &[Provider] = &[
-    provider("openai", &[], &[&["openai_organization", "openai_project"]]),
-    provider(
+const PROVIDER_SETTINGS: &[ProviderSettings] = &[
+    provider_settings("openai", &[], &[&["openai_organization", "openai_project"]]),
+    provider_settings(
         "azure-openai",
         &[
             "azure_resource_name",
             "azure_deployment_config",
             "azure_auth_mode",
         ],
-        &[AZURE_SIGN_IN],
+        &[AZURE_AUTH_SETTINGS],
     ),
-    provider(
+    provider_settings(
         "azure-ai",
         &["azure_foundry_url", "azure_auth_mode"],
         &[
             &["azure_api_version", "azure_deployment_name"],
-            AZURE_SIGN_IN,
+            AZURE_AUTH_SETTINGS,
         ],
     ),
-    provider("bedrock", &["aws_auth_type", "aws_region"], &[AWS_SIGN_IN]),
-    provider(
+    provider_settings("bedrock", &["aws_auth_type", "aws_region"], &[AWS_AUTH_SETTINGS]),
+    provider_settings(
         "sagemaker",
         &["aws_auth_type", "aws_region"],
-        &[AWS_SIGN_IN, SAGEMAKER_HEADERS],
+        &[AWS_AUTH_SETTINGS, SAGEMAKER_HEADERS],
     ),
-    provider(
+    provider_settings(
         "vertex-ai",
         &["vertex_auth_type", "vertex_region"],
         &[&[
@@ -181,24 +181,24 @@ const PROVIDERS: &[Provider] = &[
             "vertex_map_metadata",
         ]],
     ),
-    provider("workers-ai", &["workers_ai_account_id"], &[]),
-    provider("huggingface", &[], &[&["huggingface_base_url"]]),
-    provider("cortex", &["snowflake_account"], &[]),
+    provider_settings("workers-ai", &["workers_ai_account_id"], &[]),
+    provider_settings("huggingface", &[], &[&["huggingface_base_url"]]),
+    provider_settings("cortex", &["snowflake_account"], &[]),
 ];
 
-const fn provider(
+const fn provider_settings(
     id: &'static str,
     required: &'static [&'static str],
     optional: &'static [&'static [&'static str]],
-) -> Provider {
-    Provider {
+) -> ProviderSettings {
+    ProviderSettings {
         id,
         required,
         optional,
     }
 }
 
-const AZURE_SIGN_IN: &[&str] = &[
+const AZURE_AUTH_SETTINGS: &[&str] = &[
     "azure_entra_tenant_id",
     "azure_entra_client_id",
     "azure_entra_client_secret",
@@ -207,7 +207,7 @@ const AZURE_SIGN_IN: &[&str] = &[
     "azure_workload_client_id",
 ];
 
-const AWS_SIGN_IN: &[&str] = &[
+const AWS_AUTH_SETTINGS: &[&str] = &[
     "aws_access_key_id",
     "aws_secret_access_key",
     "aws_role_arn",
@@ -227,9 +227,9 @@ const SAGEMAKER_HEADERS: &[&str] = &[
 ];
 
 /// Settings that every provider takes beside its own.
-const ANY_PROVIDER: &[&str] = &["custom_host", "custom_headers", "is_key_required"];
+const COMMON_SETTINGS: &[&str] = &["custom_host", "custom_headers", "is_key_required"];
 
-impl Provider {
+impl ProviderSettings {
     fn takes(&self, name: &str) -> bool {
         self.settings().any(|setting| setting == name)
     }
@@ -239,7 +239,7 @@ impl Provider {
             .required
             .iter()
             .chain(self.optional.iter().copied().flatten());
-        named.chain(ANY_PROVIDER).copied()
+        named.chain(COMMON_SETTINGS).copied()
     }
 }
 
@@ -248,7 +248,7 @@ impl Provider {
 /// A provider outside the table passes with any settings: Portkey has many more, and most of them
 /// take `custom_host` alone. A setting outside the table passes, too, and may stand for a missing
 /// one. A setting of another provider is an error.
-pub(super) fn fit_the_provider(args: &JsonMap, findings: &mut Findings) {
+pub(super) fn check_provider_settings(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args
         .get("configurations")
         .and_then(|value| value.as_object())
@@ -258,7 +258,7 @@ pub(super) fn fit_the_provider(args: &JsonMap, findings: &mut Findings) {
     let Some(id) = args.get("ai_provider_id").and_then(|value| value.as_str()) else {
         return;
     };
-    let Some(provider) = PROVIDERS.iter().find(|provider| provider.id == id) else {
+    let Some(provider) = PROVIDER_SETTINGS.iter().find(|provider| provider.id == id) else {
         return;
     };
     for name in given
@@ -266,11 +266,11 @@ pub(super) fn fit_the_provider(args: &JsonMap, findings: &mut Findings) {
         .filter(|name| is_known(name) && !provider.takes(name))
     {
         let at = format!("configurations.{name}");
-        findings.add(
+        findings.add_error(
             at,
             format!(
                 "is no setting of `{id}`; it takes {}",
-                list(provider.settings())
+                quote_names(provider.settings())
             ),
         );
     }
@@ -279,15 +279,15 @@ pub(super) fn fit_the_provider(args: &JsonMap, findings: &mut Findings) {
     }
     for name in provider.required {
         if !given.contains_key(*name) && !is_mapped(args, name) {
-            let rule = list(provider.required.iter().copied());
+            let rule = quote_names(provider.required.iter().copied());
             let what = format!("is required; with `configurations` `{id}` needs {rule}");
-            findings.add(format!("configurations.{name}"), what);
+            findings.add_error(format!("configurations.{name}"), what);
         }
     }
 }
 
 /// Checks on update that one provider takes all settings. The call does not name the provider.
-pub(super) fn fit_one_provider(args: &JsonMap, findings: &mut Findings) {
+pub(super) fn reject_mixed_providers(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args
         .get("configurations")
         .and_then(|value| value.as_object())
@@ -295,7 +295,7 @@ pub(super) fn fit_one_provider(args: &JsonMap, findings: &mut Findings) {
         return;
     };
     let given: Vec<_> = given.keys().filter(|name| is_known(name)).collect();
-    if PROVIDERS
+    if PROVIDER_SETTINGS
         .iter()
         .any(|provider| given.iter().all(|name| provider.takes(name)))
     {
@@ -303,16 +303,16 @@ pub(super) fn fit_one_provider(args: &JsonMap, findings: &mut Findings) {
     }
     let owners = given
         .iter()
-        .filter(|name| !ANY_PROVIDER.contains(&name.as_str()))
+        .filter(|name| !COMMON_SETTINGS.contains(&name.as_str()))
         .map(|name| {
-            let ids = PROVIDERS
+            let ids = PROVIDER_SETTINGS
                 .iter()
                 .filter(|p| p.takes(name))
                 .map(|provider| provider.id);
-            format!("`{name}` belongs to {}", list(ids))
+            format!("`{name}` belongs to {}", quote_names(ids))
         });
     let owners: Vec<_> = owners.collect();
-    findings.add(
+    findings.add_error(
         "configurations",
         format!("mixes providers: {}", owners.join("; ")),
     );
@@ -320,7 +320,7 @@ pub(super) fn fit_one_provider(args: &JsonMap, findings: &mut Findings) {
 
 /// Returns true if some provider takes the setting.
 fn is_known(name: &str) -> bool {
-    PROVIDERS.iter().any(|provider| provider.takes(name))
+    PROVIDER_SETTINGS.iter().any(|provider| provider.takes(name))
 }
 
 /// Returns true if a secret reference fills the setting at run time.
@@ -334,7 +334,7 @@ fn is_mapped(args: &JsonMap, name: &str) -> bool {
     })
 }
 
-fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+fn quote_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()

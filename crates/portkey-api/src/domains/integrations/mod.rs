@@ -15,11 +15,11 @@ use portkey_operation::{
     Findings, JsonMap, Nullable, Open, Operation, Secret, delete, get, post, put,
 };
 
-use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, alert_below_limit};
+use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, check_alert_below_limit};
 /// Operations of the domain `integrations`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListIntegrations>("list-all-integrations", "/integrations")
-        .found_by(&[
+        .with_search_terms(&[
             "vendors",
             "LLM connections",
             "connected accounts",
@@ -28,13 +28,13 @@ pub const OPERATIONS: &[Operation] = &[
             "Anthropic",
         ])
         .aliases(&["list-integrations"])
-        .secret(&["data[].configurations"])
+        .with_secret_fields(&["data[].configurations"])
         .scopes(&[
             "organisation_integrations.list",
             "workspace_integrations.list",
         ]),
     post::<CreateIntegration>("create-integration", "/integrations")
-        .found_by(&[
+        .with_search_terms(&[
             "connect",
             "vendor account",
             "OpenAI key",
@@ -42,34 +42,34 @@ pub const OPERATIONS: &[Operation] = &[
             "Bedrock",
             "Anbieter verbinden",
         ])
-        .rule(configurations::fit_the_provider)
+        .with_rule(configurations::check_provider_settings)
         .scopes(&[
             "organisation_integrations.create",
             "workspace_integrations.create",
         ]),
     get::<GetIntegration>("get-integration", "/integrations/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "vendor connection",
             "account details",
             "OpenAI",
             "Anbieter ansehen",
             "inspect",
         ])
-        .secret(&["masked_key", "configurations"])
+        .with_secret_fields(&["masked_key", "configurations"])
         .enterprise()
-        .scopes(READ),
+        .scopes(READ_SCOPES),
     put::<UpdateIntegration>("update-integration", "/integrations/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "rotate OpenAI key",
             "vendor credential",
             "expired",
             "new secret",
             "Anbieter ändern",
         ])
-        .rule(configurations::fit_one_provider)
-        .scopes(UPDATE),
+        .with_rule(configurations::reject_mixed_providers)
+        .scopes(UPDATE_SCOPES),
     delete::<DeleteIntegration>("delete-integration", "/integrations/{slug}")
-        .found_by(&[
+        .with_search_terms(&[
             "disconnect",
             "vendor account",
             "unplug",
@@ -81,21 +81,21 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_integrations.delete",
         ]),
     get::<ListModels>("list-integration-models", "/integrations/{slug}/models")
-        .found_by(&[
+        .with_search_terms(&[
             "available LLMs",
             "which are switched on",
             "GPT",
             "allowed",
             "Modelle",
         ])
-        .secret(&["models[].custom_headers", "models[].configurations"])
+        .with_secret_fields(&["models[].custom_headers", "models[].configurations"])
         .enterprise()
-        .scopes(READ),
+        .scopes(READ_SCOPES),
     put::<UpdateModels>(
         "bulk-update-integration-models",
         "/integrations/{slug}/models",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "turn off",
         "turn on",
         "whitelist LLM",
@@ -104,13 +104,13 @@ pub const OPERATIONS: &[Operation] = &[
         "Modell sperren",
     ])
     .aliases(&["update-integration-models"])
-    .rule(headers_are_configured)
-    .scopes(UPDATE),
+    .with_rule(reject_misplaced_headers)
+    .scopes(UPDATE_SCOPES),
     delete::<DeleteModels>(
         "bulk-delete-integration-models",
         "/integrations/{slug}/models",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "fine-tuned",
         "own LLM",
         "unregister",
@@ -118,12 +118,12 @@ pub const OPERATIONS: &[Operation] = &[
         "eigenes Modell löschen",
     ])
     .aliases(&["delete-integration-model"])
-    .scopes(UPDATE),
+    .scopes(UPDATE_SCOPES),
     get::<ListWorkspaces>(
         "list-integration-workspaces",
         "/integrations/{slug}/workspaces",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "who has access",
         "teams allowed",
         "shared with",
@@ -136,7 +136,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-integration-workspaces",
         "/integrations/{slug}/workspaces",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "share with team",
         "let team use",
         "allow",
@@ -145,16 +145,16 @@ pub const OPERATIONS: &[Operation] = &[
         "freigeben",
     ])
     .destructive()
-    .rule(access_fits)
+    .with_rule(check_access)
     .aliases(&["update-integration-workspaces"])
     .scopes(&["organisation_integrations.update"]),
 ];
 
-const READ: &[&str] = &[
+const READ_SCOPES: &[&str] = &[
     "organisation_integrations.read",
     "workspace_integrations.read",
 ];
-const UPDATE: &[&str] = &[
+const UPDATE_SCOPES: &[&str] = &[
     "organisation_integrations.update",
     "workspace_integrations.update",
 ];
@@ -442,33 +442,33 @@ pub struct GlobalAccess {
 
 /// Rejects headers beside `configurations`, where the API does not read them. Earlier documents had
 /// them there.
-fn headers_are_configured(args: &JsonMap, findings: &mut Findings) {
+fn reject_misplaced_headers(args: &JsonMap, findings: &mut Findings) {
     let models = args.get("models").and_then(|models| models.as_array());
     for (i, model) in models.into_iter().flatten().enumerate() {
         if model.get("custom_headers").is_some() {
             let what = "belongs into `configurations` of the model";
-            findings.add(format_args!("models[{i}].custom_headers"), what);
+            findings.add_error(format_args!("models[{i}].custom_headers"), what);
         }
     }
 }
 
-fn access_fits(args: &JsonMap, findings: &mut Findings) {
-    some_access_is_given(args, findings);
-    alert_below_limit(args, findings);
+fn check_access(args: &JsonMap, findings: &mut Findings) {
+    require_access(args, findings);
+    check_alert_below_limit(args, findings);
 }
 
 /// Rejects an update of neither access list. Portkey's document requires neither, and its API then
 /// does nothing.
 ///
 /// An update without any argument is rejected by the general check of updates.
-fn some_access_is_given(args: &JsonMap, findings: &mut Findings) {
+fn require_access(args: &JsonMap, findings: &mut Findings) {
     let says_something = args.keys().any(|name| name != "slug");
     if says_something
         && !["workspaces", "global_workspace_access"]
             .iter()
             .any(|name| args.contains_key(*name))
     {
-        findings.add(
+        findings.add_error(
             "",
             "takes `workspaces`, `global_workspace_access` or both; neither is given",
         );

@@ -9,7 +9,7 @@ use serde_json::Value;
 pub use run::RunPrompt;
 
 use portkey_operation::{
-    Base, Effect, Findings, JsonMap, Nullable, Open, Operation, TextOr, delete, get, post, put,
+    ApiBase, Effect, Findings, JsonMap, Nullable, Open, Operation, TextOr, delete, get, post, put,
 };
 
 /// The note on arguments that `run` and `render` take beside the listed ones.
@@ -23,10 +23,10 @@ macro_rules! overrides {
 /// Operations of the domain `prompts`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListPrompts>("list-prompts", "/prompts")
-        .found_by(&["browse", "find", "library", "Vorlagen"])
+        .with_search_terms(&["browse", "find", "library", "Vorlagen"])
         .scopes(&["prompts.list"]),
     post::<CreatePrompt>("create-prompt", "/prompts")
-        .found_by(&[
+        .with_search_terms(&[
             "new template",
             "author",
             "write",
@@ -35,12 +35,12 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["prompts.create"]),
     get::<GetPrompt>("get-prompt", "/prompts/{prompt_id}")
-        .found_by(&["show template", "content", "view text", "read", "Vorlage"])
-        .untrusted()
-        .scopes(READ),
+        .with_search_terms(&["show template", "content", "view text", "read", "Vorlage"])
+        .returns_untrusted_content()
+        .scopes(READ_SCOPES),
     // Each change of the template adds a version.
     put::<UpdatePrompt>("update-prompt", "/prompts/{prompt_id}")
-        .found_by(&[
+        .with_search_terms(&[
             "edit template",
             "change system message",
             "reword",
@@ -48,16 +48,16 @@ pub const OPERATIONS: &[Operation] = &[
             "Vorlage ändern",
         ])
         .not_idempotent()
-        .rule(a_version_is_whole)
-        .scopes(UPDATE),
+        .with_rule(require_complete_version)
+        .scopes(UPDATE_SCOPES),
     delete::<DeletePrompt>("delete-prompt", "/prompts/{prompt_id}")
-        .found_by(&["template", "bin", "throw away", "drop", "Vorlage löschen"])
+        .with_search_terms(&["template", "bin", "throw away", "drop", "Vorlage löschen"])
         .scopes(&["prompts.delete"]),
     post::<RunPrompt>(
         "create-prompt-completion",
         "/prompts/{prompt_id}/completions",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "execute",
         "invoke",
         "generate",
@@ -65,7 +65,7 @@ pub const OPERATIONS: &[Operation] = &[
         "ausführen",
         "inference",
     ])
-    .about(
+    .with_docs(
         "Run a prompt",
         concat!(
             "Calls the prompt's model and returns its answer; each call costs money and is logged. \
@@ -73,18 +73,18 @@ pub const OPERATIONS: &[Operation] = &[
             overrides!()
         ),
     )
-    .on(Base::Gateway)
-    .rule(run::overrides_are_effective)
+    .with_base(ApiBase::Gateway)
+    .with_rule(run::reject_ineffective_overrides)
     .open_world()
-    .untrusted()
-    .sensitive(&["choices"])
+    .returns_untrusted_content()
+    .with_sensitive_fields(&["choices"])
     .aliases(&["run-prompt-completion"])
     .scopes(&["prompts.render", "completions.write"]),
     put::<PublishPrompt>(
         "set-default-prompt-version",
         "/prompts/{prompt_id}/makeDefault",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "promote",
         "deploy",
         "rollback",
@@ -96,7 +96,7 @@ pub const OPERATIONS: &[Operation] = &[
     .scopes(&["prompts.publish"]),
     // The call is a POST only because it has a body: it stores nothing and calls no model.
     post::<RunPrompt>("render-prompt", "/prompts/{prompt_id}/render")
-        .found_by(&[
+        .with_search_terms(&[
             "fill in",
             "dry run",
             "substitute",
@@ -104,46 +104,46 @@ pub const OPERATIONS: &[Operation] = &[
             "placeholders",
             "vorschau",
         ])
-        .about(
+        .with_docs(
             "Render a prompt",
             concat!(
                 "Returns the request that running the prompt would send, without calling a model. ",
                 overrides!()
             ),
         )
-        .on(Base::Gateway)
-        .rule(run::overrides_are_effective)
-        .effect(Effect::Read)
-        .untrusted()
-        .sensitive(&["data"])
+        .with_base(ApiBase::Gateway)
+        .with_rule(run::reject_ineffective_overrides)
+        .with_effect(Effect::Read)
+        .returns_untrusted_content()
+        .with_sensitive_fields(&["data"])
         .scopes(&["prompts.render"]),
     get::<ListVersions>("list-prompt-versions", "/prompts/{prompt_id}/versions")
-        .found_by(&["history", "revisions", "changes", "older", "Versionen"])
-        .untrusted()
-        .scopes(READ),
+        .with_search_terms(&["history", "revisions", "changes", "older", "Versionen"])
+        .returns_untrusted_content()
+        .scopes(READ_SCOPES),
     get::<GetVersion>(
         "get-prompt-version",
         "/prompts/{prompt_id}/versions/{version_id}",
     )
-    .found_by(&["revision", "old template", "specific", "compare", "frühere"])
-    .untrusted()
-    .scopes(READ),
+    .with_search_terms(&["revision", "old template", "specific", "compare", "frühere"])
+    .returns_untrusted_content()
+    .scopes(READ_SCOPES),
     put::<UpdateVersion>(
         "update-prompt-version",
         "/prompts/{prompt_id}/versions/{version_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "tag revision",
         "mark as production",
         "staging",
         "assign environment",
         "kennzeichnen",
     ])
-    .scopes(UPDATE),
+    .scopes(UPDATE_SCOPES),
 ];
 
-const READ: &[&str] = &["prompts.read"];
-const UPDATE: &[&str] = &["prompts.update"];
+const READ_SCOPES: &[&str] = &["prompts.read"];
+const UPDATE_SCOPES: &[&str] = &["prompts.update"];
 
 /// List prompts
 ///
@@ -326,7 +326,7 @@ pub struct UpdateVersion {
 }
 
 /// Fields of a version. An update of one of them creates a version.
-const OF_A_VERSION: [&str; 10] = [
+const VERSION_FIELDS: [&str; 10] = [
     "string",
     "parameters",
     "model",
@@ -341,20 +341,20 @@ const OF_A_VERSION: [&str; 10] = [
 
 /// Requires all parts of a new version. Portkey copies missing ones from the latest version only if
 /// `patch` is true.
-fn a_version_is_whole(args: &JsonMap, findings: &mut Findings) {
+fn require_complete_version(args: &JsonMap, findings: &mut Findings) {
     let is_change = |(name, value): (&String, &Value)| name != "prompt_id" && !value.is_null();
     if args.contains_key("parameters") && !args.iter().any(is_change) {
-        findings.add("parameters", "null alone changes nothing");
+        findings.add_error("parameters", "null alone changes nothing");
     }
     let patches = args.get("patch").is_some_and(|patch| *patch == true);
     // Terraform sends `parameters: null` beside a new name, and where a version has none.
     let is_given = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
-    if patches || !OF_A_VERSION.iter().any(|&name| is_given(name)) {
+    if patches || !VERSION_FIELDS.iter().any(|&name| is_given(name)) {
         return;
     }
     let needed = ["string", "parameters", "model", "virtual_key"];
     for name in needed.into_iter().filter(|name| !args.contains_key(*name)) {
-        findings.add(
+        findings.add_error(
             name,
             "is required for a new version; or set `patch` to copy the latest one",
         );

@@ -65,15 +65,15 @@ pub struct RunPrompt {
 }
 
 /// Rejects two arguments of other clients that the open input would accept without any effect.
-pub(super) fn overrides_are_effective(args: &JsonMap, findings: &mut Findings) {
+pub(super) fn reject_ineffective_overrides(args: &JsonMap, findings: &mut Findings) {
     if args.contains_key("hyperparameters") {
-        findings.add(
+        findings.add_error(
             "hyperparameters",
             "is not read; give each parameter as an argument of its own",
         );
     }
     if args.get("stream").is_some_and(|stream| *stream == true) {
-        findings.add(
+        findings.add_error(
             "stream",
             "makes an answer that a tool cannot return; leave it out",
         );

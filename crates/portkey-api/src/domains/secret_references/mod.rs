@@ -15,7 +15,7 @@ use super::shared::Tags;
 /// Operations of the domain `secret-references`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListSecretReferences>("list-all-secret-references", "/secret-references")
-        .found_by(&[
+        .with_search_terms(&[
             "vault",
             "AWS",
             "key management",
@@ -26,7 +26,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["secret_references.list"]),
     post::<CreateSecretReference>("create-secret-reference", "/secret-references")
-        .found_by(&[
+        .with_search_terms(&[
             "key store",
             "credential store",
             "connect",
@@ -34,43 +34,43 @@ pub const OPERATIONS: &[Operation] = &[
             "Tresor",
             "Geheimnis",
         ])
-        .rule(new_reference_fits)
+        .with_rule(check_new_reference)
         .enterprise()
         .scopes(&["secret_references.create"]),
     get::<GetSecretReference>(
         "get-secret-reference",
         "/secret-references/{secret_reference_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "vault",
         "where does it point",
         "details",
         "KMS",
         "Geheimnis",
     ])
-    .secret(&["auth_config"])
-    .sensitive(&["secret_path"])
+    .with_secret_fields(&["auth_config"])
+    .with_sensitive_fields(&["secret_path"])
     .enterprise()
     .scopes(&["secret_references.read"]),
     put::<UpdateSecretReference>(
         "update-secret-reference",
         "/secret-references/{secret_reference_id}",
     )
-    .found_by(&[
+    .with_search_terms(&[
         "vault",
         "change location",
         "move",
         "edit",
         "Geheimnis ändern",
     ])
-    .rule(changed_reference_fits)
+    .with_rule(check_reference_update)
     .enterprise()
     .scopes(&["secret_references.update"]),
     delete::<DeleteSecretReference>(
         "delete-secret-reference",
         "/secret-references/{secret_reference_id}",
     )
-    .found_by(&["vault", "unlink", "drop", "disconnect", "Geheimnis löschen"])
+    .with_search_terms(&["vault", "unlink", "drop", "disconnect", "Geheimnis löschen"])
     .enterprise()
     .scopes(&["secret_references.delete"]),
 ];
@@ -197,25 +197,25 @@ pub struct DeleteSecretReference {
     pub secret_reference_id: String,
 }
 
-fn new_reference_fits(args: &JsonMap, findings: &mut Findings) {
-    sign_in::fit_the_manager(args, findings);
-    all_workspaces_or_some(args, findings);
+fn check_new_reference(args: &JsonMap, findings: &mut Findings) {
+    sign_in::check_auth_settings(args, findings);
+    check_workspace_access(args, findings);
 }
 
-fn changed_reference_fits(args: &JsonMap, findings: &mut Findings) {
+fn check_reference_update(args: &JsonMap, findings: &mut Findings) {
     if args.contains_key("manager_type") {
         findings.warn("`manager_type` cannot be changed, and Portkey ignores it in an update");
     }
-    sign_in::fit_one_manager(args, findings);
-    all_workspaces_or_some(args, findings);
+    sign_in::reject_mixed_managers(args, findings);
+    check_workspace_access(args, findings);
 }
 
-fn all_workspaces_or_some(args: &JsonMap, findings: &mut Findings) {
+fn check_workspace_access(args: &JsonMap, findings: &mut Findings) {
     let all = args
         .get("allow_all_workspaces")
         .is_some_and(|value| *value == true);
     if all && args.contains_key("allowed_workspaces") {
-        findings.add(
+        findings.add_error(
             "allowed_workspaces",
             "cannot be with `allow_all_workspaces: true`",
         );

@@ -66,45 +66,45 @@ pub enum VaultSignIn {
 }
 
 /// A secret manager: the prefix of its settings, and the setting that chooses the method.
-struct Manager {
+struct SecretManager {
     id: &'static str,
     prefix: &'static str,
-    chooser: &'static str,
-    ways: &'static [Way],
+    method_field: &'static str,
+    methods: &'static [AuthMethod],
 }
 
 /// A method of authentication and its settings.
-struct Way {
-    word: &'static str,
+struct AuthMethod {
+    value: &'static str,
     required: &'static [&'static str],
     optional: &'static [&'static str],
 }
 
-const MANAGERS: &[Manager] = &[
-    Manager {
+const MANAGERS: &[SecretManager] = &[
+    SecretManager {
         id: "aws_sm",
         prefix: "aws_",
-        chooser: "aws_auth_type",
-        ways: &[
-            way(
+        method_field: "aws_auth_type",
+        methods: &[
+            auth_method(
                 "accessKey",
                 &["aws_access_key_id", "aws_secret_access_key", "aws_region"],
                 &[],
             ),
-            way(
+            auth_method(
                 "assumedRole",
                 &["aws_role_arn", "aws_region"],
                 &["aws_external_id"],
             ),
-            way("serviceRole", &[], &["aws_region"]),
+            auth_method("serviceRole", &[], &["aws_region"]),
         ],
     },
-    Manager {
+    SecretManager {
         id: "azure_kv",
         prefix: "azure_",
-        chooser: "azure_auth_mode",
-        ways: &[
-            way(
+        method_field: "azure_auth_mode",
+        methods: &[
+            auth_method(
                 "entra",
                 &[
                     "azure_entra_tenant_id",
@@ -114,30 +114,30 @@ const MANAGERS: &[Manager] = &[
                 ],
                 &[],
             ),
-            way(
+            auth_method(
                 "managed",
                 &["azure_vault_url"],
                 &["azure_managed_client_id"],
             ),
-            way("default", &["azure_vault_url"], &[]),
+            auth_method("default", &["azure_vault_url"], &[]),
         ],
     },
-    Manager {
+    SecretManager {
         id: "hashicorp_vault",
         prefix: "vault_",
-        chooser: "vault_auth_type",
-        ways: &[
-            way(
+        method_field: "vault_auth_type",
+        methods: &[
+            auth_method(
                 "token",
                 &["vault_addr", "vault_token"],
                 &["vault_namespace"],
             ),
-            way(
+            auth_method(
                 "approle",
                 &["vault_addr", "vault_role_id", "vault_secret_id"],
                 &["vault_namespace"],
             ),
-            way(
+            auth_method(
                 "kubernetes",
                 &["vault_addr", "vault_role"],
                 &["vault_namespace"],
@@ -146,13 +146,13 @@ const MANAGERS: &[Manager] = &[
     },
 ];
 
-const fn way(
+const fn auth_method(
     word: &'static str,
     required: &'static [&'static str],
     optional: &'static [&'static str],
-) -> Way {
-    Way {
-        word,
+) -> AuthMethod {
+    AuthMethod {
+        value: word,
         required,
         optional,
     }
@@ -163,7 +163,7 @@ const fn way(
 ///
 /// Managers, methods and settings outside the table pass, because Portkey adds some. A setting
 /// outside the table may stand for a missing one.
-pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
+pub(super) fn check_auth_settings(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else {
         return;
     };
@@ -174,31 +174,31 @@ pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
         return;
     };
     let has_unknown = given.keys().any(|name| !is_known(name));
-    let Some(word) = given.get(manager.chooser).and_then(|value| value.as_str()) else {
+    let Some(word) = given.get(manager.method_field).and_then(|value| value.as_str()) else {
         if has_unknown {
             return;
         }
-        let words = list(manager.ways.iter().map(|way| way.word));
+        let words = quote_names(manager.methods.iter().map(|way| way.value));
         let what = format!("is required; `{id}` takes {words}");
-        return findings.add(format!("auth_config.{}", manager.chooser), what);
+        return findings.add_error(format!("auth_config.{}", manager.method_field), what);
     };
-    let Some(way) = manager.ways.iter().find(|way| way.word == word) else {
+    let Some(way) = manager.methods.iter().find(|way| way.value == word) else {
         return;
     };
     let takes = |name: &str| {
-        name == manager.chooser || way.required.contains(&name) || way.optional.contains(&name)
+        name == manager.method_field || way.required.contains(&name) || way.optional.contains(&name)
     };
     for name in given.keys().filter(|name| is_known(name) && !takes(name)) {
-        let settings = list(way.required.iter().chain(way.optional).copied());
+        let settings = quote_names(way.required.iter().chain(way.optional).copied());
         let what = format!("is no setting of `{word}` in `{id}`; it takes {settings}");
-        findings.add(format!("auth_config.{name}"), what);
+        findings.add_error(format!("auth_config.{name}"), what);
     }
     let missing = way
         .required
         .iter()
         .filter(|name| !given.contains_key(**name));
     for name in missing.filter(|_| !has_unknown) {
-        findings.add(
+        findings.add_error(
             format!("auth_config.{name}"),
             format!("is required for `{word}`"),
         );
@@ -208,32 +208,32 @@ pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
 /// Returns true if some method takes the setting.
 fn is_known(name: &str) -> bool {
     MANAGERS.iter().any(|manager| {
-        let in_way = |way: &Way| way.required.contains(&name) || way.optional.contains(&name);
-        name == manager.chooser || manager.ways.iter().any(in_way)
+        let in_method = |way: &AuthMethod| way.required.contains(&name) || way.optional.contains(&name);
+        name == manager.method_field || manager.methods.iter().any(in_method)
     })
 }
 
 /// Checks on update that one manager takes all settings. The call does not name the manager, which
 /// cannot change.
-pub(super) fn fit_one_manager(args: &JsonMap, findings: &mut Findings) {
+pub(super) fn reject_mixed_managers(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else {
         return;
     };
-    let named = |manager: &&Manager| given.keys().any(|name| name.starts_with(manager.prefix));
+    let is_named = |manager: &&SecretManager| given.keys().any(|name| name.starts_with(manager.prefix));
     let managers: Vec<_> = MANAGERS
         .iter()
-        .filter(named)
+        .filter(is_named)
         .map(|manager| manager.id)
         .collect();
     if managers.len() > 1 {
-        findings.add(
+        findings.add_error(
             "auth_config",
-            format!("mixes {}", list(managers.into_iter())),
+            format!("mixes {}", quote_names(managers.into_iter())),
         );
     }
 }
 
-fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+fn quote_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
