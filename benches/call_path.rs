@@ -31,7 +31,7 @@ use portkey_mcp::{
     upstream::{Addresses, Client, Retries, Settings},
 };
 use portkey_operation::{JsonMap, CompiledOperation};
-use portkey_policy::{Facts, Policy, Verdict};
+use portkey_policy::{PolicyInput, Policy, Decision};
 use portkey_store::Store;
 use rmcp::model::ListToolsResult;
 use serde_json::{Value, json};
@@ -210,10 +210,10 @@ fn policy(criterion: &mut Criterion) {
     let catalog = Catalog::full();
     let entry = catalog.find("create-integration").expect("the tool exists");
     let Value::Object(args) = large() else { return };
-    let facts = Facts {
+    let facts = PolicyInput {
         operation: entry.operation,
         domain: entry.domain.name,
-        unknown: &[],
+        unknown_fields: &[],
         args: &args,
         principal: "someone",
         client: Some("bench"),
@@ -222,7 +222,7 @@ fn policy(criterion: &mut Criterion) {
         time: SystemTime::now(),
         tainted: false,
     };
-    let store = Store::memory();
+    let store = Store::in_memory();
     for (how, text) in [
         ("spread", spread(&catalog)),
         ("all about one", all_about_one()),
@@ -235,7 +235,7 @@ fn policy(criterion: &mut Criterion) {
                 .now_or_never()
                 .expect("memory is at hand")
         };
-        assert_eq!(decide().verdict, Verdict::Allow);
+        assert_eq!(decide().decision, Decision::Allow);
         criterion.bench_function(&format!("policy/200 rules, {how}"), |bench| {
             bench.iter(decide)
         });

@@ -11,10 +11,10 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use crate::fixtures::{complete, typed};
+use crate::fixtures::{complete_result, from_json};
 
 /// Names and descriptions of the tools without arguments.
-pub(crate) const TOOLS: &[(&str, &str)] = &[
+pub(crate) const TOOLS_WITHOUT_ARGUMENTS: &[(&str, &str)] = &[
     (
         "test_elicitation_sep1034_defaults",
         "Asks the user, with defaults.",
@@ -71,7 +71,7 @@ fn elicit(message: &str, properties: Value) -> Value {
     json!({ "method": "elicitation/create", "params": params })
 }
 
-fn one_text(message: &str, name: &str) -> Value {
+fn elicit_text(message: &str, name: &str) -> Value {
     elicit(message, json!({ name: { "type": "string" } }))
 }
 
@@ -87,7 +87,7 @@ fn roots() -> Value {
 
 /// Sends a request to the client of a session and returns the client's result.
 async fn ask(client: &Peer<RoleServer>, request: Value) -> Result<Value, String> {
-    let request: InputRequest = typed(request).map_err(|error| error.to_string())?;
+    let request: InputRequest = from_json(request).map_err(|error| error.to_string())?;
     let request = match request {
         InputRequest::CreateMessage(request) => ServerRequest::CreateMessageRequest(request),
         InputRequest::Elicitation(request) => ServerRequest::ElicitRequest(request),
@@ -107,24 +107,24 @@ pub(crate) async fn call_in_session(
     arguments: &JsonObject,
     context: &RequestContext<RoleServer>,
 ) -> Result<Option<CallToolResponse>, ErrorData> {
-    let given = |name: &str| {
+    let argument = |name: &str| {
         arguments
             .get(name)
             .and_then(Value::as_str)
             .unwrap_or_default()
     };
     let (request, sampling) = match name {
-        "test_sampling" => (sample(given("prompt"), 100), true),
+        "test_sampling" => (sample(argument("prompt"), 100), true),
         "test_elicitation" => {
             let text = |what: &str| json!({ "type": "string", "description": what });
             let properties =
                 json!({ "username": text("Who answers"), "email": text("Their address") });
-            (elicit(given("message"), properties), false)
+            (elicit(argument("message"), properties), false)
         }
         "test_elicitation_sep1034_defaults" => {
-            (elicit("Please look these over", defaults()), false)
+            (elicit("Please look these over", default_fields()), false)
         }
-        "test_elicitation_sep1330_enums" => (elicit("Please choose", choices()), false),
+        "test_elicitation_sep1330_enums" => (elicit("Please choose", enum_fields()), false),
         _ => return Ok(None),
     };
     let (text, failed) = match ask(&context.peer, request).await {
@@ -147,10 +147,10 @@ pub(crate) async fn call_in_session(
         Err(why) => (format!("the client could not be asked: {why}"), true),
     };
     let result = json!({ "content": [{ "type": "text", "text": text }], "isError": failed });
-    Ok(Some(CallToolResponse::Complete(complete(result)?)))
+    Ok(Some(CallToolResponse::Complete(complete_result(result)?)))
 }
 
-fn defaults() -> Value {
+fn default_fields() -> Value {
     json!({
         "name": { "type": "string", "default": "John Doe" },
         "age": { "type": "integer", "default": 30 },
@@ -160,7 +160,7 @@ fn defaults() -> Value {
     })
 }
 
-fn choices() -> Value {
+fn enum_fields() -> Value {
     let titled = |titles: [&str; 3]| {
         let one = |(i, title): (usize, &str)| json!({ "const": format!("value{}", i + 1), "title": title });
         titles.into_iter().enumerate().map(one).collect::<Vec<_>>()
@@ -183,126 +183,126 @@ fn choices() -> Value {
 }
 
 /// The parts of a stateless request that continue an earlier one.
-pub(crate) struct Round<'a> {
+pub(crate) struct StatelessRound<'a> {
     pub(crate) responses: Option<&'a InputResponses>,
     pub(crate) state: Option<&'a str>,
     pub(crate) client: ClientCapabilities,
 }
 
 /// Outcome of a round.
-enum Turn {
+enum RoundOutcome {
     /// More input is required: the requests, and the state to return with the responses.
     Ask(Value, Option<String>),
     Done(String),
 }
 
-impl Round<'_> {
+impl StatelessRound<'_> {
     /// Returns the value at a path of a client's response.
-    fn answer(&self, key: &str, path: &str) -> Option<&Value> {
+    fn response(&self, key: &str, path: &str) -> Option<&Value> {
         self.responses?.get(key)?.pointer(path)
     }
 
-    fn text(&self, key: &str, path: &str) -> Option<&str> {
-        self.answer(key, path)?.as_str()
+    fn response_text(&self, key: &str, path: &str) -> Option<&str> {
+        self.response(key, path)?.as_str()
     }
 
     /// Returns the number of the previous round according to its state. Any other state is
     /// rejected.
-    fn past(&self, name: &str) -> Result<u32, ErrorData> {
+    fn previous_round(&self, name: &str) -> Result<u32, ErrorData> {
         let Some(state) = self.state else {
             return Ok(0);
         };
-        let known = |round: &u32| state == given_out(name, *round);
+        let known = |round: &u32| state == round_state(name, *round);
         let refused = || ErrorData::invalid_params("requestState was rejected", None);
         (1..=2).find(known).ok_or_else(refused)
     }
 }
 
 /// Returns the state of a fixture after a round. A product would sign it.
-fn given_out(name: &str, round: u32) -> String {
+fn round_state(name: &str, round: u32) -> String {
     format!("{name} after round {round}")
 }
 
 /// Calls a tool whose result can require more input; `None` if there is no such tool.
 pub(crate) fn call_stateless(
     name: &str,
-    round: &Round<'_>,
+    round: &StatelessRound<'_>,
 ) -> Result<Option<CallToolResponse>, ErrorData> {
-    Ok(match turn(name, round)? {
+    Ok(match run_round(name, round)? {
         None => None,
-        Some(Turn::Done(text)) => {
+        Some(RoundOutcome::Done(text)) => {
             let result = json!({ "content": [{ "type": "text", "text": text }] });
-            Some(CallToolResponse::Complete(complete(result)?))
+            Some(CallToolResponse::Complete(complete_result(result)?))
         }
-        Some(Turn::Ask(requests, state)) => {
-            Some(CallToolResponse::InputRequired(required(requests, state)?))
+        Some(RoundOutcome::Ask(requests, state)) => {
+            Some(CallToolResponse::InputRequired(input_required(requests, state)?))
         }
     })
 }
 
 /// Returns the prompt whose result can require more input.
-pub(crate) fn prompt(round: &Round<'_>) -> Result<GetPromptResponse, ErrorData> {
-    let Some(context) = round.text("user_context", "/content/context") else {
-        let question = one_text("What context should the prompt use?", "context");
+pub(crate) fn prompt(round: &StatelessRound<'_>) -> Result<GetPromptResponse, ErrorData> {
+    let Some(context) = round.response_text("user_context", "/content/context") else {
+        let question = elicit_text("What context should the prompt use?", "context");
         let requests = json!({ "user_context": question });
-        return Ok(GetPromptResponse::InputRequired(required(requests, None)?));
+        return Ok(GetPromptResponse::InputRequired(input_required(requests, None)?));
     };
     let content = json!({ "type": "text", "text": format!("In this context: {context}") });
     let result = json!({ "messages": [{ "role": "user", "content": content }] });
-    Ok(GetPromptResponse::Complete(complete(result)?))
+    Ok(GetPromptResponse::Complete(complete_result(result)?))
 }
 
-fn required(requests: Value, state: Option<String>) -> Result<InputRequiredResult, ErrorData> {
+fn input_required(requests: Value, state: Option<String>) -> Result<InputRequiredResult, ErrorData> {
     Ok(InputRequiredResult::new(
-        Some(typed::<InputRequests>(requests)?),
+        Some(from_json::<InputRequests>(requests)?),
         state,
     ))
 }
 
-fn turn(name: &str, round: &Round<'_>) -> Result<Option<Turn>, ErrorData> {
-    let ask = |requests| Turn::Ask(requests, None);
-    let ask_after = |requests, past: u32| Turn::Ask(requests, Some(given_out(name, past + 1)));
+fn run_round(name: &str, round: &StatelessRound<'_>) -> Result<Option<RoundOutcome>, ErrorData> {
+    let ask = |requests| RoundOutcome::Ask(requests, None);
+    let ask_after = |requests, past: u32| RoundOutcome::Ask(requests, Some(round_state(name, past + 1)));
     let confirm =
         || json!({ "confirm": elicit("Please confirm", json!({ "ok": { "type": "boolean" } })) });
-    let user_name = || one_text("What is your name?", "name");
+    let user_name = || elicit_text("What is your name?", "name");
     Ok(Some(match name {
         "test_missing_capability" => {
             if round.client.sampling.is_none() {
                 let needed = ClientCapabilities::builder().enable_sampling().build();
                 return Err(ErrorData::missing_required_client_capability(needed));
             }
-            Turn::Done("the client samples".to_owned())
+            RoundOutcome::Done("the client samples".to_owned())
         }
         "test_input_required_result_elicitation" | "test_streaming_elicitation" => {
-            match round.text("user_name", "/content/name") {
-                Some(name) => Turn::Done(format!("Hello, {name}!")),
+            match round.response_text("user_name", "/content/name") {
+                Some(name) => RoundOutcome::Done(format!("Hello, {name}!")),
                 None => ask(json!({ "user_name": user_name() })),
             }
         }
         "test_input_required_result_sampling" => {
-            match round.text("capital_question", "/content/text") {
-                Some(text) => Turn::Done(text.to_owned()),
+            match round.response_text("capital_question", "/content/text") {
+                Some(text) => RoundOutcome::Done(text.to_owned()),
                 None => ask(
                     json!({ "capital_question": sample("What is the capital of France?", 100) }),
                 ),
             }
         }
-        "test_input_required_result_list_roots" => match round.answer("client_roots", "/roots") {
-            Some(roots) => Turn::Done(format!("the roots are {roots}")),
+        "test_input_required_result_list_roots" => match round.response("client_roots", "/roots") {
+            Some(roots) => RoundOutcome::Done(format!("the roots are {roots}")),
             None => ask(json!({ "client_roots": roots() })),
         },
         "test_input_required_result_request_state"
         | "test_input_required_result_tampered_state" => {
-            match (round.past(name)?, round.answer("confirm", "/content/ok")) {
-                (1, Some(_)) => Turn::Done("state-ok".to_owned()),
+            match (round.previous_round(name)?, round.response("confirm", "/content/ok")) {
+                (1, Some(_)) => RoundOutcome::Done("state-ok".to_owned()),
                 _ => ask_after(confirm(), 0),
             }
         }
         "test_input_required_result_multiple_inputs" => {
             let answered = ["user_name", "greeting", "client_roots"];
-            let all = answered.iter().all(|key| round.answer(key, "").is_some());
-            match (round.past(name)?, all) {
-                (1, true) => Turn::Done("all three are there".to_owned()),
+            let all = answered.iter().all(|key| round.response(key, "").is_some());
+            match (round.previous_round(name)?, all) {
+                (1, true) => RoundOutcome::Done("all three are there".to_owned()),
                 _ => {
                     let greeting = sample("Generate a greeting", 50);
                     ask_after(
@@ -312,16 +312,16 @@ fn turn(name: &str, round: &Round<'_>) -> Result<Option<Turn>, ErrorData> {
                 }
             }
         }
-        "test_input_required_result_multi_round" => match round.past(name)? {
-            1 if round.text("step1", "/content/name").is_some() => {
-                let question = one_text("Step 2: What is your favorite color?", "color");
+        "test_input_required_result_multi_round" => match round.previous_round(name)? {
+            1 if round.response_text("step1", "/content/name").is_some() => {
+                let question = elicit_text("Step 2: What is your favorite color?", "color");
                 ask_after(json!({ "step2": question }), 1)
             }
-            2 if round.text("step2", "/content/color").is_some() => {
-                Turn::Done("two steps".to_owned())
+            2 if round.response_text("step2", "/content/color").is_some() => {
+                RoundOutcome::Done("two steps".to_owned())
             }
             _ => ask_after(
-                json!({ "step1": one_text("Step 1: What is your name?", "name") }),
+                json!({ "step1": elicit_text("Step 1: What is your name?", "name") }),
                 0,
             ),
         },

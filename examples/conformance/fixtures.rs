@@ -14,27 +14,27 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 
-use crate::layered::Level;
+use crate::layered::LogLevel;
 
 /// An image of one pixel.
 const IMAGE: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mPgL8sDAAGLAPQCOPOGAAAAAElFTkSuQmCC";
 
 /// A millisecond of silence.
-const SOUND: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA==";
+const AUDIO: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA==";
 
 /// Delay between two notifications of a call, so that a client can tell them apart.
-const PAUSE: Duration = Duration::from_millis(50);
+const NOTIFICATION_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Converts a complete result. The stateless protocol requires the type of the result; elsewhere
 /// rmcp removes it.
-pub(crate) fn complete<T: DeserializeOwned>(mut result: Value) -> Result<T, ErrorData> {
+pub(crate) fn complete_result<T: DeserializeOwned>(mut result: Value) -> Result<T, ErrorData> {
     result["resultType"] = "complete".into();
-    typed(result)
+    from_json(result)
 }
 
 /// Converts JSON to a type of rmcp.
-pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ErrorData> {
+pub(crate) fn from_json<T: DeserializeOwned>(value: Value) -> Result<T, ErrorData> {
     serde_json::from_value(value)
         .map_err(|error| ErrorData::internal_error(error.to_string(), None))
 }
@@ -62,12 +62,12 @@ pub(crate) fn tools() -> Value {
     ]
     .into_iter()
     .map(|(name, about)| (name, about, nothing()))
-    .chain(crate::asking::TOOLS.iter().map(|(name, about)| (*name, *about, nothing())))
+    .chain(crate::asking::TOOLS_WITHOUT_ARGUMENTS.iter().map(|(name, about)| (*name, *about, nothing())))
     .chain([
         ("test_sampling", "Has the client's model answer.", text("prompt")),
         ("test_elicitation", "Asks the user.", text("message")),
-        ("test_custom_header", "Takes an argument that a header repeats.", in_header()),
-        ("json_schema_2020_12_tool", "Has a schema with many keywords.", many_keywords()),
+        ("test_custom_header", "Takes an argument that a header repeats.", schema_with_header()),
+        ("json_schema_2020_12_tool", "Has a schema with many keywords.", schema_with_many_keywords()),
     ])
     .map(|(name, about, schema)| json!({ "name": name, "description": about, "inputSchema": schema }))
     .collect();
@@ -75,7 +75,7 @@ pub(crate) fn tools() -> Value {
     tools.into()
 }
 
-fn in_header() -> Value {
+fn schema_with_header() -> Value {
     json!({
         "type": "object",
         "properties": { "region": { "type": "string", "x-mcp-header": "Region" } },
@@ -83,7 +83,7 @@ fn in_header() -> Value {
     })
 }
 
-fn many_keywords() -> Value {
+fn schema_with_many_keywords() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -123,14 +123,14 @@ fn resource(uri: &str, kind: &str, text: &str) -> Value {
 pub(crate) async fn call(
     name: &str,
     hub: &Hub,
-    level: &Level,
+    level: &LogLevel,
     context: &RequestContext<RoleServer>,
 ) -> Result<Option<CallToolResult>, ErrorData> {
     let content = match name {
         "test_simple_text" => json!([text("This is a simple text response for testing.")]),
         "test_image_content" => json!([image()]),
         "test_audio_content" => {
-            json!([{ "type": "audio", "data": SOUND, "mimeType": "audio/wav" }])
+            json!([{ "type": "audio", "data": AUDIO, "mimeType": "audio/wav" }])
         }
         "test_embedded_resource" => {
             let what = "This is an embedded resource content.";
@@ -143,7 +143,7 @@ pub(crate) async fn call(
         }
         "test_error_handling" => {
             let why = "This tool intentionally returns an error for testing";
-            return complete(json!({ "content": [text(why)], "isError": true })).map(Some);
+            return complete_result(json!({ "content": [text(why)], "isError": true })).map(Some);
         }
         "test_tool_with_logging" | "test_logging_tool" => {
             log(level, context).await;
@@ -166,10 +166,10 @@ pub(crate) async fn call(
         }
         _ => return Ok(None),
     };
-    complete(json!({ "content": content })).map(Some)
+    complete_result(json!({ "content": content })).map(Some)
 }
 
-async fn log(level: &Level, context: &RequestContext<RoleServer>) {
+async fn log(level: &LogLevel, context: &RequestContext<RoleServer>) {
     let modern = context
         .protocol_version()
         .is_some_and(|version| !version.has_initialize());
@@ -183,12 +183,12 @@ async fn log(level: &Level, context: &RequestContext<RoleServer>) {
         "Tool processing data",
         "Tool execution completed",
     ] {
-        if wanted.is_some_and(Level::admits_information) {
-            let message = LoggingMessageNotificationParam::new(Level::INFORMATION, json!(what));
+        if wanted.is_some_and(LogLevel::allows_info) {
+            let message = LoggingMessageNotificationParam::new(LogLevel::INFO, json!(what));
             // A client that is gone does not get the result either.
             _ = context.peer.notify_logging_message(message).await;
         }
-        sleep(PAUSE).await;
+        sleep(NOTIFICATION_INTERVAL).await;
     }
 }
 
@@ -198,7 +198,7 @@ async fn progress(context: &RequestContext<RoleServer>) {
             let so_far = ProgressNotificationParam::new(token, done).with_total(100.0);
             _ = context.peer.notify_progress(so_far).await;
         }
-        sleep(PAUSE).await;
+        sleep(NOTIFICATION_INTERVAL).await;
     }
 }
 
@@ -224,7 +224,7 @@ pub(crate) fn prompts() -> Value {
 
 /// Returns a prompt that requests no input.
 pub(crate) fn prompt(name: &str, arguments: &JsonObject) -> Result<GetPromptResult, ErrorData> {
-    let given = |name: &str| {
+    let argument = |name: &str| {
         let missing = || ErrorData::invalid_params(format!("`{name}` is missing"), None);
         arguments
             .get(name)
@@ -234,14 +234,14 @@ pub(crate) fn prompt(name: &str, arguments: &JsonObject) -> Result<GetPromptResu
     let contents = match name {
         "test_simple_prompt" => vec![text("This is a simple prompt for testing.")],
         "test_prompt_with_arguments" => {
-            let (first, second) = (given("arg1")?, given("arg2")?);
+            let (first, second) = (argument("arg1")?, argument("arg2")?);
             vec![text(&format!(
                 "Prompt with arguments: arg1='{first}', arg2='{second}'"
             ))]
         }
         "test_prompt_with_embedded_resource" => {
             let what = "Embedded resource content for testing.";
-            let inner = resource(given("resourceUri")?, "text/plain", what);
+            let inner = resource(argument("resourceUri")?, "text/plain", what);
             vec![inner, text("Please process the embedded resource above.")]
         }
         "test_prompt_with_image" => vec![image(), text("Please analyze the image above.")],
@@ -252,8 +252,8 @@ pub(crate) fn prompt(name: &str, arguments: &JsonObject) -> Result<GetPromptResu
             ));
         }
     };
-    let said = |content| json!({ "role": "user", "content": content });
-    complete(json!({ "messages": contents.into_iter().map(said).collect::<Vec<_>>() }))
+    let to_message = |content| json!({ "role": "user", "content": content });
+    complete_result(json!({ "messages": contents.into_iter().map(to_message).collect::<Vec<_>>() }))
 }
 
 /// Returns all resources as a list.
@@ -263,11 +263,11 @@ pub(crate) fn resources() -> Value {
         ("static-text", "text/plain", "A text."),
         ("watched-resource", "text/plain", "A text to watch."),
     ];
-    let told = |(name, kind, about)| {
+    let to_resource = |(name, kind, about)| {
         let uri = format!("test://{name}");
         json!({ "uri": uri, "name": name, "description": about, "mimeType": kind })
     };
-    list.into_iter().map(told).collect()
+    list.into_iter().map(to_resource).collect()
 }
 
 /// Returns all resource templates as a list.
@@ -281,7 +281,7 @@ pub(crate) fn templates() -> Value {
 }
 
 /// Reads a resource.
-pub(crate) fn read(uri: &str) -> Result<ReadResourceResult, ErrorData> {
+pub(crate) fn read_resource(uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let id = uri
         .strip_prefix("test://template/")
         .and_then(|rest| rest.strip_suffix("/data"));
@@ -307,5 +307,5 @@ pub(crate) fn read(uri: &str) -> Result<ReadResourceResult, ErrorData> {
     if let Some(content) = content.as_object_mut() {
         content.insert("uri".to_owned(), uri.into());
     }
-    complete(json!({ "contents": [content] }))
+    complete_result(json!({ "contents": [content] }))
 }

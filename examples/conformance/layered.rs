@@ -24,55 +24,55 @@ use rmcp::{
 use serde_json::json;
 
 use crate::{
-    asking::{self, Round},
-    fixtures::{self, typed},
+    asking::{self, StatelessRound},
+    fixtures::{self, from_json},
 };
 
 /// Minimum log level of a session; each session sets its own.
 #[derive(Debug)]
-pub(crate) struct Level(Mutex<LoggingLevel>);
+pub(crate) struct LogLevel(Mutex<LoggingLevel>);
 
-impl Level {
-    pub(crate) const INFORMATION: LoggingLevel = LoggingLevel::Info;
+impl LogLevel {
+    pub(crate) const INFO: LoggingLevel = LoggingLevel::Info;
 
     pub(crate) fn get(&self) -> LoggingLevel {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns true if the level includes messages of level `info`.
-    pub(crate) fn admits_information(level: LoggingLevel) -> bool {
+    pub(crate) fn allows_info(level: LoggingLevel) -> bool {
         matches!(level, LoggingLevel::Debug | LoggingLevel::Info)
     }
 }
 
-impl Default for Level {
+impl Default for LogLevel {
     fn default() -> Self {
         Self(Mutex::new(LoggingLevel::Debug))
     }
 }
 
-impl Clone for Level {
+impl Clone for LogLevel {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Layered {
-    product: Server,
+pub(crate) struct ConformanceServer {
+    inner: Server,
     tools: Arc<Vec<Tool>>,
     session: Session,
-    level: Level,
+    level: LogLevel,
 }
 
-impl Layered {
+impl ConformanceServer {
     pub(crate) fn new(product: Server) -> Result<Self, ErrorData> {
-        let tools = Arc::new(typed(fixtures::tools())?);
+        let tools = Arc::new(from_json(fixtures::tools())?);
         Ok(Self {
-            product,
+            inner: product,
             tools,
             session: Session::default(),
-            level: Level::default(),
+            level: LogLevel::default(),
         })
     }
 
@@ -91,35 +91,35 @@ impl Layered {
             .enable_resources_list_changed()
             .enable_resources_subscribe()
             .build();
-        all.tools = self.product.get_info().capabilities.tools;
+        all.tools = self.inner.get_info().capabilities.tools;
         all
     }
 }
 
-fn stateless(context: &RequestContext<RoleServer>) -> bool {
+fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
     context
         .protocol_version()
         .is_some_and(|version| !version.has_initialize())
 }
 
-impl Foresight for Layered {
+impl Foresight for ConformanceServer {
     fn is_quiet_read(&self, call: &CallToolRequestParams, head: &Parts) -> bool {
         // A fixture may use every feature of a tool call.
         let is_fixture = self.tools.iter().any(|tool| tool.name == call.name);
-        !is_fixture && self.product.is_quiet_read(call, head)
+        !is_fixture && self.inner.is_quiet_read(call, head)
     }
 }
 
-impl ServerHandler for Layered {
+impl ServerHandler for ConformanceServer {
     fn get_info(&self) -> ServerConfig {
-        let mut info = self.product.get_info();
+        let mut info = self.inner.get_info();
         info.capabilities = self.capabilities();
         info
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
         let fixture = self.tools.iter().find(|tool| tool.name == name).cloned();
-        fixture.or_else(|| self.product.get_tool(name))
+        fixture.or_else(|| self.inner.get_tool(name))
     }
 
     async fn list_tools(
@@ -127,7 +127,7 @@ impl ServerHandler for Layered {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let mut result = self.product.list_tools(request, context).await?;
+        let mut result = self.inner.list_tools(request, context).await?;
         result.tools.extend(self.tools.iter().cloned());
         Ok(result)
     }
@@ -139,15 +139,15 @@ impl ServerHandler for Layered {
     ) -> Result<CallToolResponse, ErrorData> {
         let name = request.name.as_ref();
         if !self.is_fixture(name) {
-            return self.product.call_tool(request, context).await;
+            return self.inner.call_tool(request, context).await;
         }
         if let Some(result) =
-            fixtures::call(name, self.product.hub(), &self.level, &context).await?
+            fixtures::call(name, self.inner.hub(), &self.level, &context).await?
         {
             return Ok(result.into());
         }
-        let asked = if stateless(&context) {
-            let round = Round {
+        let asked = if is_stateless(&context) {
+            let round = StatelessRound {
                 responses: request.input_responses.as_ref(),
                 state: request.request_state.as_deref(),
                 client: context.client_capabilities().unwrap_or_default(),
@@ -157,8 +157,8 @@ impl ServerHandler for Layered {
             let arguments = request.arguments.unwrap_or_default();
             asking::call_in_session(name, &arguments, &context).await?
         };
-        let elsewhere = || ErrorData::invalid_params("not in this generation", None);
-        asked.ok_or_else(elsewhere)
+        let unsupported = || ErrorData::invalid_params("not in this generation", None);
+        asked.ok_or_else(unsupported)
     }
 
     async fn list_prompts(
@@ -166,7 +166,7 @@ impl ServerHandler for Layered {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult::with_all_items(typed(
+        Ok(ListPromptsResult::with_all_items(from_json(
             fixtures::prompts(),
         )?))
     }
@@ -177,7 +177,7 @@ impl ServerHandler for Layered {
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         if request.name == "test_input_required_result_prompt" {
-            return asking::prompt(&Round {
+            return asking::prompt(&StatelessRound {
                 responses: request.input_responses.as_ref(),
                 state: request.request_state.as_deref(),
                 client: context.client_capabilities().unwrap_or_default(),
@@ -206,7 +206,7 @@ impl ServerHandler for Layered {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(typed(
+        Ok(ListResourcesResult::with_all_items(from_json(
             fixtures::resources(),
         )?))
     }
@@ -216,7 +216,7 @@ impl ServerHandler for Layered {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Ok(ListResourceTemplatesResult::with_all_items(typed(
+        Ok(ListResourceTemplatesResult::with_all_items(from_json(
             fixtures::templates(),
         )?))
     }
@@ -226,7 +226,7 @@ impl ServerHandler for Layered {
         request: ReadResourceRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        Ok(fixtures::read(&request.uri)?.into())
+        Ok(fixtures::read_resource(&request.uri)?.into())
     }
 
     async fn subscribe(
@@ -255,14 +255,14 @@ impl ServerHandler for Layered {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        let mut result = self.product.initialize(request, context).await?;
+        let mut result = self.inner.initialize(request, context).await?;
         result.capabilities = self.capabilities();
         Ok(result)
     }
 
     /// Replaces the method of the product, because more capabilities are announced here.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let hub: &Hub = self.product.hub();
+        let hub: &Hub = self.inner.hub();
         self.session.join(hub, context.peer, &self.capabilities());
     }
 
@@ -270,11 +270,11 @@ impl ServerHandler for Layered {
         &self,
         requested: &SubscriptionFilter,
     ) -> Option<SubscriptionFilter> {
-        self.product.accepted_subscription_filter(requested)
+        self.inner.accepted_subscription_filter(requested)
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        self.product.listen(subscription).await
+        self.inner.listen(subscription).await
     }
 
     async fn set_level(
@@ -282,7 +282,7 @@ impl ServerHandler for Layered {
         request: SetLevelRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        if stateless(&context) {
+        if is_stateless(&context) {
             let request = CustomRequest::new("logging/setLevel", Some(json!({})));
             return self.on_custom_request(request, context).await.map(|_| ());
         }
@@ -295,6 +295,6 @@ impl ServerHandler for Layered {
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        self.product.on_custom_request(request, context).await
+        self.inner.on_custom_request(request, context).await
     }
 }

@@ -37,7 +37,7 @@ use portkey_mcp::{
 };
 use tokio::net::TcpListener;
 
-use crate::layered::Layered;
+use crate::layered::ConformanceServer;
 
 /// Options of `portkey-mcp http`.
 #[derive(Parser)]
@@ -68,7 +68,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
     let stop = Stop::default();
-    let judged = router(Layered::new(server)?, auth, &settings, &shared, &stop);
+    let judged = router(ConformanceServer::new(server)?, auth, &settings, &shared, &stop);
     let with_token = middleware::from_fn(move |mut request: Request, next: Next| {
         request
             .headers_mut()

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use portkey_api::catalog::Catalog;
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
 use portkey_sandbox::Sandbox;
 use portkey_store::{RedisFault, Store};
@@ -106,7 +106,7 @@ impl StoreSettings {
                 Some(RedisFault::MissingRight) => {
                     ComponentState::degraded(DegradedReason::MissingRight)
                 }
-                Some(RedisFault::Forgotten) => ComponentState::degraded(DegradedReason::Forgotten),
+                Some(RedisFault::DataLost) => ComponentState::degraded(DegradedReason::Forgotten),
             };
             readiness.watch(ComponentName::Redis, state);
         }
@@ -122,7 +122,7 @@ pub struct HttpSettings {
     /// Listener, limits and sessions.
     pub server: http::Settings,
     /// Keys that sign what clients keep, the same at all replicas.
-    pub state_keys: Arc<Watched<Keyring>>,
+    pub state_keys: Arc<WatchedValue<Keyring>>,
     /// The store that replicas share.
     pub store: StoreSettings,
     /// Approvals by humans.

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use portkey_api::catalog::Catalog;
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_operation::ValidationOptions;
 use portkey_policy::Policy;
 use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
@@ -149,7 +149,7 @@ impl AppSettings {
             .dry_run(self.dry_run)
             .approving(self.approval_defaults);
         if let Some(file) = &self.policy_file {
-            dispatcher = dispatcher.under(Policy::watched(file)?);
+            dispatcher = dispatcher.under(Policy::watch(file)?);
         }
         if let Some(settings) = self.audit {
             let audit = Audit::start(settings)?;
@@ -179,7 +179,7 @@ pub struct McpSettings {
     /// Form of results.
     pub results: Results,
     /// Prompts on offer beside those built in.
-    pub prompts: Option<Watched<Library>>,
+    pub prompts: Option<WatchedValue<Library>>,
 }
 
 impl McpSettings {
@@ -211,7 +211,7 @@ impl ApprovalSettings {
     /// Returns an error if the address is not free or not loopback, or the file cannot be written.
     pub fn build(
         &self,
-        keys: Arc<Watched<Keyring>>,
+        keys: Arc<WatchedValue<Keyring>>,
         store: Store,
     ) -> anyhow::Result<(Arc<Approvals>, Option<Desk>)> {
         let approvals = Arc::new(Approvals::new(keys, store, self.timeout));
@@ -228,8 +228,8 @@ impl ApprovalSettings {
     /// As [`build`](Self::build), and if the system has no random numbers.
     pub fn build_alone(&self) -> anyhow::Result<(Arc<Approvals>, Option<Desk>)> {
         self.build(
-            Arc::new(Watched::fixed(Keyring::random()?)),
-            Store::memory(),
+            Arc::new(WatchedValue::fixed(Keyring::random()?)),
+            Store::in_memory(),
         )
     }
 }

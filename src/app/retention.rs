@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use portkey_concurrency::worker_pool;
-use portkey_store::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES};
+use portkey_store::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MAX_MEMORY_BYTES, MAX_MEMORY_ENTRIES};
 
 use crate::{
     auth::{
@@ -178,7 +178,7 @@ fn of_transport() -> Vec<Kept> {
 
 /// In memory. In Redis the time is the bound, and how often callers may call.
 fn of_store() -> Vec<Kept> {
-    let entries = || count(MOST_ENTRIES);
+    let entries = || count(MAX_MEMORY_ENTRIES);
     vec![
         Kept {
             what: "What other replicas need of a session",
@@ -187,7 +187,7 @@ fn of_store() -> Vec<Kept> {
                 count(MAX_ENTRIES_PER_OWNER),
                 bytes(MAX_BYTES_PER_OWNER)
             ),
-            in_all: format!("{} values, {}", entries(), bytes(MOST_BYTES)),
+            in_all: format!("{} values, {}", entries(), bytes(MAX_MEMORY_BYTES)),
             time: format!(
                 "{}; if not proven {}, or {} while more than {FEW_UNPROVEN_SESSIONS} of those are live",
                 seconds(REMEMBERED),
@@ -225,7 +225,7 @@ fn of_calls() -> Vec<Kept> {
         Kept {
             what: "Answers that were shown in part",
             of_caller: bytes(MOST_OF_PRINCIPAL),
-            in_all: bytes(MOST_BYTES),
+            in_all: bytes(MAX_MEMORY_BYTES),
             time: format!("`--result-ttl` ({})", seconds(USUAL_TTL)),
             at_bound: "the oldest goes",
         },
@@ -242,7 +242,7 @@ fn of_calls() -> Vec<Kept> {
         Kept {
             what: "Which approvals were used",
             of_caller: count(MAX_ENTRIES_PER_OWNER),
-            in_all: count(MOST_ENTRIES),
+            in_all: count(MAX_MEMORY_ENTRIES),
             time: "`--approval-timeout`".to_owned(),
             at_bound: "the approval does not count",
         },

@@ -10,9 +10,9 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 
 /// Registers every kind of file that is watched now as a component.
 pub(super) fn report(readiness: &Readiness) {
-    for FileStatus { kind, .. } in portkey_file_watch::files() {
+    for FileStatus { kind, .. } in portkey_file_watch::file_statuses() {
         let status = move || {
-            portkey_file_watch::files()
+            portkey_file_watch::file_statuses()
                 .into_iter()
                 .find(|status| status.kind == kind)
         };
@@ -25,7 +25,7 @@ pub(super) fn report(readiness: &Readiness) {
 fn state(status: FileStatus) -> ComponentState {
     let state = match status {
         FileStatus {
-            is_refused: true, ..
+            is_rejected: true, ..
         } => ComponentState::degraded(DegradedReason::InvalidVersion),
         FileStatus { since_check, .. } if since_check > MAX_AGE => {
             ComponentState::degraded(DegradedReason::NotChecked)
@@ -74,7 +74,7 @@ mod tests {
             let told = state(FileStatus {
                 kind: FileKind::PolicyFile,
                 since_check,
-                is_refused,
+                is_rejected: is_refused,
             });
             assert_eq!(
                 told,

@@ -12,8 +12,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::shown;
-use portkey_file_watch::{FileKind, Parsed, Watched};
+use portkey_bounded_file::display_path;
+use portkey_file_watch::{FileKind, ParsedValue, WatchedValue};
 use portkey_operation::Effect;
 
 use self::oauth::{Config, Http, KnownKeys, OAuth};
@@ -49,9 +49,9 @@ pub enum Auth {
     /// checks it.
     Key(Arc<dyn Prover>),
     /// Authentication by a token from the operator's token file.
-    Token(Watched<Tokens>),
+    Token(WatchedValue<Tokens>),
     /// Authentication by an access token of an authorization server.
-    OAuth(Watched<OAuth>, OnOffer),
+    OAuth(WatchedValue<OAuth>, OnOffer),
 }
 
 /// Tools that a caller could use with additional scopes.
@@ -124,7 +124,7 @@ impl From<Unproven> for Denied {
 
 /// Checks the permissions of a file of callers, because its writers decide who can call.
 fn check(file: &Path) -> anyhow::Result<()> {
-    check_permissions(file, Guarded::Trusted).with_context(|| format!("cannot use {}", shown(file)))
+    check_permissions(file, Guarded::Trusted).with_context(|| format!("cannot use {}", display_path(file)))
 }
 
 impl Auth {
@@ -142,7 +142,7 @@ impl Auth {
         let parse = move |text: &str| Tokens::parse(text, &folder, &domains, instead.as_ref());
         check(file)?;
         Ok(Self::Token(
-            Watched::start(file, parse)?.named(FileKind::TokenFile),
+            WatchedValue::from_file(file, parse)?.with_kind(FileKind::TokenFile),
         ))
     }
 
@@ -167,14 +167,14 @@ impl Auth {
             let oauth = OAuth::new(config, http.clone())
                 .with_known_keys(&known)
                 .with_path_prefix(&path_prefix);
-            Ok(Parsed {
+            Ok(ParsedValue {
                 value: oauth,
                 files,
             })
         };
         check(file)?;
         Ok(Self::OAuth(
-            Watched::start(file, parse)?.named(FileKind::OauthFile),
+            WatchedValue::from_file(file, parse)?.with_kind(FileKind::OauthFile),
             on_offer,
         ))
     }

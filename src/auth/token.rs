@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue};
-use portkey_file_watch::Parsed;
+use portkey_file_watch::ParsedValue;
 use portkey_policy::Policy;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ impl Tokens {
         folder: &Path,
         domains: &[&'static str],
         instead: Option<&Credentials>,
-    ) -> anyhow::Result<Parsed<Self>> {
+    ) -> anyhow::Result<ParsedValue<Self>> {
         let file: File = toml::from_str(text)?;
         let (mut tokens, mut files) = (Vec::new(), Vec::new());
         let (mut names, mut hashes) = (BTreeSet::new(), BTreeSet::new());
@@ -101,7 +101,7 @@ impl Tokens {
             }
             tokens.push(token);
         }
-        Ok(Parsed {
+        Ok(ParsedValue {
             value: Self(tokens),
             files,
         })

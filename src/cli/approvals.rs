@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use portkey_bounded_file::shown;
+use portkey_bounded_file::display_path;
 use reqwest::{Client, Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -168,13 +168,13 @@ impl Desk {
         let told = |error: io::Error| match error.kind() {
             // The server removes it when it ends.
             io::ErrorKind::NotFound => {
-                anyhow!("there is no file {}; does the server run?", shown(file))
+                anyhow!("there is no file {}; does the server run?", display_path(file))
             }
-            _ => anyhow!(error).context(format!("cannot use {}", shown(file))),
+            _ => anyhow!(error).context(format!("cannot use {}", display_path(file))),
         };
         let text = read_guarded(file, Guarded::Private).map_err(told)?;
         // Not the error itself, for it may repeat the token.
-        let foreign = || anyhow!("{} was not written by a server of ours", shown(file));
+        let foreign = || anyhow!("{} was not written by a server of ours", display_path(file));
         let Access { url, token } =
             serde_json::from_str(text.expose_secret()).map_err(|_| foreign())?;
         let (url, token) = (url.parse().map_err(|_| foreign())?, token.into());
@@ -263,7 +263,7 @@ impl Desk {
     ) -> anyhow::Result<()> {
         let ticket = self.find(&about.ticket).await?;
         let shown = text(&ticket, "digest");
-        let digest = about.digest.as_deref().unwrap_or(&shown);
+        let digest = about.digest.as_deref().unwrap_or(&display_path);
         let by = who(about.by.as_deref());
         let decision = json!({ "approve": approve, "digest": digest, "name": name, "by": by });
         let url = self.ticket(&text(&ticket, "id"))?;

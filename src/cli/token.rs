@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, open_with, read_file, shown, text};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, open_with, read_open_file, display_path, decode_utf8};
 use secrecy::ExposeSecret;
 
 use crate::auth::{
@@ -88,10 +88,10 @@ impl Token {
             )?;
             return Ok(());
         };
-        let told = || format!("cannot add to {}", shown(path));
+        let told = || format!("cannot add to {}", display_path(path));
         let mut file = opened(path).with_context(told)?;
-        let before = read_file(&file, MAX_CONFIG_BYTES)
-            .and_then(text)
+        let before = read_open_file(&file, MAX_CONFIG_BYTES)
+            .and_then(decode_utf8)
             .with_context(told)?;
         let gap = if before.is_empty() { "" } else { "\n" };
         let added = format!("{gap}{}", made.entry);

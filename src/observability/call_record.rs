@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use portkey_operation::{JsonMap, Operation};
-use portkey_policy::{DecisionKind, Noted};
+use portkey_policy::{DecisionKind, RuleMatch};
 
 /// The facts collected about a tool call.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Record {
     /// The rule or setting that made the decision; `None` if none applied.
     pub rule: Option<Arc<str>>,
     /// Shadow rules that matched: rules that are reported and not enforced.
-    pub shadows: Vec<Noted>,
+    pub shadows: Vec<RuleMatch>,
     /// The human's approval, with its method.
     pub approval: Option<Approved>,
     /// HTTP status of the upstream's response.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use portkey_policy::Noted;
+use portkey_policy::RuleMatch;
 use tracing::info;
 
 use crate::{
@@ -204,8 +204,8 @@ impl Drop for Call<'_> {
             transport = arrival.transport.as_str(),
             "call"
         );
-        for Noted {
-            rule, verb, words, ..
+        for RuleMatch {
+            rule, action: verb, message: words, ..
         } in &self.record.shadows
         {
             info!(

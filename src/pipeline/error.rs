@@ -28,7 +28,7 @@ pub enum CallError {
     Unproven(#[from] Unproven),
     /// A policy denies the call.
     #[error(transparent)]
-    Forbidden(#[from] portkey_policy::Denied),
+    Forbidden(#[from] portkey_policy::PolicyDenial),
     /// The arguments are invalid; the caller can correct them.
     #[error(transparent)]
     Input(#[from] InputError),

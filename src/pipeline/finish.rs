@@ -1,7 +1,7 @@
 //! Turns an upstream's response into the caller's result: parses it, sanitizes it and masks
 //! secrets.
 
-use portkey_concurrency::worker_pool::{INLINE_BYTES, Workers};
+use portkey_concurrency::worker_pool::{MAX_INLINE_BYTES, WorkerPool};
 use portkey_operation::Operation;
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ pub(super) struct Raw {
 impl Raw {
     /// Returns true if finishing the response would block a serving thread for too long.
     pub(super) fn is_large(&self) -> bool {
-        self.answer.bytes() > INLINE_BYTES
+        self.answer.bytes() > MAX_INLINE_BYTES
     }
 
     /// Returns the result for the caller.
@@ -51,13 +51,13 @@ impl Raw {
     /// waits for a worker without a timeout.
     pub(super) async fn finish_away(
         self,
-        workers: &Workers,
+        workers: &WorkerPool,
         fetched: Fetched,
     ) -> (Result<Value, Refusal>, Fetched) {
         let finish = move || {
             let outcome = self.finish(&fetched);
             (outcome, fetched)
         };
-        workers.run_to_end(finish).await
+        workers.run_finishing(finish).await
     }
 }

@@ -13,10 +13,10 @@ pub mod taint;
 use std::{sync::Arc, time::SystemTime};
 
 use portkey_api::catalog::{Catalog, CatalogEntry};
-use portkey_concurrency::worker_pool::Workers;
-use portkey_file_watch::Watched;
+use portkey_concurrency::worker_pool::WorkerPool;
+use portkey_file_watch::WatchedValue;
 use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
-use portkey_policy::{Decision, DecisionKind, Facts, Policy, Verdict};
+use portkey_policy::{PolicyEvaluation, DecisionKind, PolicyInput, Policy, Decision};
 use portkey_store::Store;
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ pub use crate::observability::call_record::Record;
 pub struct Dispatcher {
     catalog: Catalog,
     portkey: Client,
-    policy: Option<Watched<Policy>>,
+    policy: Option<WatchedValue<Policy>>,
     store: Store,
     dry_run: bool,
     always: Always,
@@ -59,7 +59,7 @@ pub struct Dispatcher {
     audit: Option<Audit>,
     secrets: Secrets,
     proofs: Proofs,
-    workers: Workers,
+    workers: WorkerPool,
 }
 
 /// A tool call as received.
@@ -171,7 +171,7 @@ impl Dispatcher {
         let server = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
         let policies: Vec<&Policy> = server.as_deref().into_iter().chain(own).collect();
         // Before validation, whose errors would reveal the arguments of a hidden tool.
-        if let Some(denied) = portkey_policy::hidden(&policies, entry.operation) {
+        if let Some(denied) = portkey_policy::check_hidden(&policies, entry.operation) {
             line.record.denied_by(&*denied.rule.name);
             return Err(denied.into());
         }
@@ -208,19 +208,19 @@ impl Dispatcher {
         proof.inspect_err(|_| line.record.denied_by("key"))?;
         if policies.is_empty() {
             return self
-                .carry_out(way, args, Verdict::Allow, String::new(), line)
+                .carry_out(way, args, Decision::Allow, String::new(), line)
                 .await;
         }
         let minded = policies
             .iter()
-            .any(|policy| policy.minds_taint(entry.operation));
+            .any(|policy| policy.depends_on_taint(entry.operation));
         let tainted = minded && self.taint.is_tainted(principal, arrival).await;
         let unknown = line.record.unknown_fields.clone();
-        let facts = Facts {
+        let facts = PolicyInput {
             operation: entry.operation,
             domain: entry.domain.name,
             args: &args,
-            unknown: &unknown,
+            unknown_fields: &unknown,
             principal: &principal.name,
             client: arrival.client.as_deref(),
             transport: arrival.transport,
@@ -229,11 +229,11 @@ impl Dispatcher {
             tainted,
         };
         let decision = portkey_policy::decide(&policies, &facts, &self.store).await;
-        let Decision {
-            verdict,
+        let PolicyEvaluation {
+            decision: verdict,
             shadows,
-            reserved,
-            redact,
+            reservations: reserved,
+            redactions: redact,
         } = decision;
         line.record.shadows = shadows;
         if let Some(rule) = verdict.rule() {
@@ -249,10 +249,10 @@ impl Dispatcher {
             Err(error) => !error.may_have_taken_effect(),
         };
         if nothing_happened {
-            Decision::roll_back(reserved, &self.store).await;
+            PolicyEvaluation::roll_back(reserved, &self.store).await;
         }
         let mut answer = outcome?;
-        Decision::redact(&redact, &mut answer);
+        PolicyEvaluation::redact(&redact, &mut answer);
         Ok(answer)
     }
 
@@ -262,7 +262,7 @@ impl Dispatcher {
         &self,
         way: Way<'_>,
         args: JsonMap,
-        verdict: Verdict,
+        verdict: Decision,
         revision: String,
         line: &mut Line<'_>,
     ) -> Result<Value, CallError> {
@@ -276,12 +276,12 @@ impl Dispatcher {
         let mut required = self.always.of(entry.operation).filter(|_| writes);
         let mut dry_run = (self.dry_run && writes).then_some("--dry-run".to_owned());
         match verdict {
-            Verdict::Allow => {}
-            Verdict::Deny(denied) => return Err(denied.into()),
-            Verdict::DryRun(noted) => dry_run = Some(noted.rule.name.to_string()),
-            Verdict::Approve(noted) => {
+            Decision::Allow => {}
+            Decision::Deny(denied) => return Err(denied.into()),
+            Decision::DryRun(noted) => dry_run = Some(noted.rule.name.to_string()),
+            Decision::Approve(noted) => {
                 let confirm = noted.confirm || required.is_some_and(|required| required.confirm);
-                let (rule, words) = (noted.rule.name.to_string(), Some(noted.words));
+                let (rule, words) = (noted.rule.name.to_string(), Some(noted.message));
                 required = Some(Required {
                     rule,
                     words,

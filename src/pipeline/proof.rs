@@ -4,13 +4,13 @@ use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use portkey_operation::{ApiBase, Operation};
 use portkey_policy::Policy;
-use portkey_store::{Key, Limit, Taken};
+use portkey_store::{StoreKey, TokenBucket, RateLimitOutcome};
 
 use super::Dispatcher;
 use crate::auth::principal::{Method, Principal, Prover, Proving, Unproven};
 
 /// The rate of key checks per network.
-pub const MAX_KEY_CHECKS: Limit = Limit {
+pub const MAX_KEY_CHECKS: TokenBucket = TokenBucket {
     burst: NonZeroU32::new(60).unwrap(),
     period: Duration::from_secs(60),
 };
@@ -30,7 +30,7 @@ impl Dispatcher {
         if principal.method != Method::Key {
             return Ok(());
         }
-        let counts = policies.iter().any(|policy| policy.counts(operation));
+        let counts = policies.iter().any(|policy| policy.uses_counters(operation));
         let taints = operation.has_untrusted_content() && !proves(operation.base());
         if counts || taints {
             self.prove(principal).await
@@ -68,11 +68,11 @@ impl Dispatcher {
             .unwrap_or_default();
         match self
             .store
-            .take(&Key::new("key-check", &[&network]), &MAX_KEY_CHECKS)
+            .take(&StoreKey::new("key-check", &[&network]), &MAX_KEY_CHECKS)
             .await
         {
-            Ok(Taken::Yes) => Ok(()),
-            Ok(Taken::RetryAfter(_)) => Err(Unproven::TooMany),
+            Ok(RateLimitOutcome::Allowed) => Ok(()),
+            Ok(RateLimitOutcome::RetryAfter(_)) => Err(Unproven::TooMany),
             Err(_) => Err(Unproven::Unknown),
         }
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portkey_api::catalog::{Catalog, CatalogEntry};
-use portkey_concurrency::worker_pool::Workers;
-use portkey_file_watch::Watched;
+use portkey_concurrency::worker_pool::WorkerPool;
+use portkey_file_watch::WatchedValue;
 use portkey_operation::{JsonMap, Operation, ValidationOptions};
 use portkey_policy::Policy;
 use portkey_store::Store;
@@ -30,22 +30,22 @@ impl Dispatcher {
             catalog,
             portkey,
             policy: None,
-            store: Store::memory(),
+            store: Store::in_memory(),
             modes: AccessModes::default(),
             validation: ValidationOptions::default(),
             dry_run: false,
             always: Always::default(),
             approvals: None,
-            taint: Taint::in_store(Store::memory()),
+            taint: Taint::in_store(Store::in_memory()),
             audit: None,
             secrets: Secrets::default(),
             proofs: Proofs::default(),
-            workers: Workers::shared(),
+            workers: WorkerPool::shared(),
         }
     }
 
     /// Sets the server policy. It is reloaded when its file changes.
-    pub fn under(self, policy: Watched<Policy>) -> Self {
+    pub fn under(self, policy: WatchedValue<Policy>) -> Self {
         Self {
             policy: Some(policy),
             ..self
@@ -94,12 +94,12 @@ impl Dispatcher {
 
     /// Sets the worker threads that finish large responses.
     #[must_use]
-    pub fn with_workers(self, workers: Workers) -> Self {
+    pub fn with_workers(self, workers: WorkerPool) -> Self {
         Self { workers, ..self }
     }
 
     /// Returns the server policy, which applies to all calls.
-    pub const fn policy(&self) -> Option<&Watched<Policy>> {
+    pub const fn policy(&self) -> Option<&WatchedValue<Policy>> {
         self.policy.as_ref()
     }
 
@@ -108,7 +108,7 @@ impl Dispatcher {
     /// The server-wide filter must offer it, the caller's own access must include it, and all
     /// policies must be able to permit some call of it.
     pub fn shows(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
-        let server = self.policy.as_ref().map(Watched::get);
+        let server = self.policy.as_ref().map(WatchedValue::get);
         let offered = self.modes.admit(entry.domain.name, entry.operation);
         let permits = |policy: &Policy| policy.can_permit(entry.operation);
         offered
@@ -138,17 +138,17 @@ impl Dispatcher {
 
     /// Returns true if a policy can require approval for calls of the operation.
     pub fn may_ask(&self, principal: &Principal, operation: &Operation) -> bool {
-        let server = self.policy.as_ref().map(Watched::get);
-        server.is_some_and(|policy| policy.asks(operation))
+        let server = self.policy.as_ref().map(WatchedValue::get);
+        server.is_some_and(|policy| policy.can_require_approval(operation))
             || principal
                 .policy
                 .as_deref()
-                .is_some_and(|policy| policy.asks(operation))
+                .is_some_and(|policy| policy.can_require_approval(operation))
     }
 
     /// Returns the revisions of all policies that apply to a caller, joined by `+`.
     pub fn revisions(&self, principal: &Principal) -> String {
-        let server = self.policy.as_ref().map(Watched::get);
+        let server = self.policy.as_ref().map(WatchedValue::get);
         let policies = server.as_deref().map(|policy| &**policy).into_iter();
         let policies = policies.chain(principal.policy.as_deref());
         policies.map(Policy::revision).collect::<Vec<_>>().join("+")

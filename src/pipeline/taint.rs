@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portkey_store::{Budget, Key, Store, Window};
+use portkey_store::{Budget, StoreKey, Store, Window};
 
 use crate::{auth::principal::Principal, observability::request::Arrival};
 
@@ -33,7 +33,7 @@ impl Taint {
     pub fn in_store(shared: Store) -> Self {
         Self {
             shared,
-            own: Store::memory(),
+            own: Store::in_memory(),
             overflow: Arc::default(),
         }
     }
@@ -63,29 +63,29 @@ impl Taint {
             return true;
         }
         let all = all_sessions(principal, 0);
-        if self.own.counted(&all.key, all.window).await != Ok(0) {
+        if self.own.count(&all.key, all.window).await != Ok(0) {
             return true;
         }
         let Budget { key, window, .. } = reading(principal, arrival, 0);
         for store in [&self.own, &self.shared] {
-            if store.counted(&key, window).await != Ok(0) {
+            if store.count(&key, window).await != Ok(0) {
                 return true;
             }
         }
-        self.shared.forgot().is_some_and(|ago| ago < LASTS)
+        self.shared.data_loss_age().is_some_and(|ago| ago < LASTS)
     }
 }
 
 fn reading(principal: &Principal, arrival: &Arrival, amount: u64) -> Budget {
     let key = match &arrival.session {
-        Some(session) => Key::new("tainted", &["session", &principal.name, session]),
-        None => Key::new("tainted", &["caller", &principal.name]),
+        Some(session) => StoreKey::new("tainted", &["session", &principal.name, session]),
+        None => StoreKey::new("tainted", &["caller", &principal.name]),
     };
     let key = key.owned_by(&principal.name);
     Budget {
         key,
         window: Window::Sliding(LASTS),
-        most: u64::MAX,
+        max: u64::MAX,
         amount,
     }
 }
@@ -93,11 +93,11 @@ fn reading(principal: &Principal, arrival: &Arrival, amount: u64) -> Budget {
 /// The counter for all sessions of a caller, used when the caller has too many. It has no owner,
 /// because the owner's share of the store is used up.
 fn all_sessions(principal: &Principal, amount: u64) -> Budget {
-    let key = Key::new("tainted", &["sessions", &principal.name]);
+    let key = StoreKey::new("tainted", &["sessions", &principal.name]);
     Budget {
         key,
         window: Window::Sliding(LASTS),
-        most: u64::MAX,
+        max: u64::MAX,
         amount,
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use std::time::Duration;
 
-use portkey_file_watch::Watched;
-use portkey_store::{Key, MOST_VALUE_BYTES, Queue, Queued, Store, StoreError};
+use portkey_file_watch::WatchedValue;
+use portkey_store::{StoreKey, MAX_VALUE_BYTES, Queue, EnqueueOutcome, Store, StoreError};
 
 use crate::security::signed_state::{Keyring, MAX_ENCRYPTION_BYTES};
 
@@ -19,16 +19,16 @@ use crate::security::signed_state::{Keyring, MAX_ENCRYPTION_BYTES};
 pub(crate) struct SealedStore {
     store: Store,
     /// `None` if the store is not shared, so that values need no encryption.
-    keys: Option<Arc<Watched<Keyring>>>,
+    keys: Option<Arc<WatchedValue<Keyring>>>,
 }
 
 impl SealedStore {
     /// Maximum size of one value, in bytes.
-    pub(crate) const MAX_VALUE_BYTES: usize = MOST_VALUE_BYTES - MAX_ENCRYPTION_BYTES;
+    pub(crate) const MAX_VALUE_BYTES: usize = MAX_VALUE_BYTES - MAX_ENCRYPTION_BYTES;
 
     /// Wraps a store. Values are encrypted only in Redis, because no other process shares this
     /// one's memory.
-    pub(crate) fn new(store: Store, keys: Arc<Watched<Keyring>>) -> Self {
+    pub(crate) fn new(store: Store, keys: Arc<WatchedValue<Keyring>>) -> Self {
         let keys = matches!(store, Store::Redis(_)).then_some(keys);
         Self { store, keys }
     }
@@ -36,7 +36,7 @@ impl SealedStore {
     /// Creates an unencrypted store in memory.
     pub(crate) fn memory() -> Self {
         Self {
-            store: Store::memory(),
+            store: Store::in_memory(),
             keys: None,
         }
     }
@@ -49,7 +49,7 @@ impl SealedStore {
     /// Encrypts and stores a value; see [`Store::put`].
     pub(crate) async fn put(
         &self,
-        key: &Key,
+        key: &StoreKey,
         value: Bytes,
         ttl: Duration,
     ) -> Result<(), StoreError> {
@@ -58,13 +58,13 @@ impl SealedStore {
     }
 
     /// Reads and decrypts a value; see [`Store::get`].
-    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+    pub(crate) async fn get(&self, key: &StoreKey) -> Result<Option<Bytes>, StoreError> {
         let found = self.store.get(key).await?;
         Ok(found.and_then(|value| self.decrypt(&key.to_string(), value)))
     }
 
     /// Removes a value; see [`Store::remove`].
-    pub(crate) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+    pub(crate) async fn remove(&self, key: &StoreKey) -> Result<(), StoreError> {
         self.store.remove(key).await
     }
 
@@ -76,7 +76,7 @@ impl SealedStore {
         owner: &str,
         value: Bytes,
         ttl: Duration,
-    ) -> Result<Queued, StoreError> {
+    ) -> Result<EnqueueOutcome, StoreError> {
         let value = self.encrypt(&place(queue, id), value)?;
         self.store.enqueue(queue, id, owner, value, ttl).await
     }
@@ -111,7 +111,7 @@ impl SealedStore {
         let why = "a value for Redis cannot be encrypted: the system gives no random numbers";
         sealed
             .map(Bytes::from)
-            .map_err(|_| StoreError::Settings(why))
+            .map_err(|_| StoreError::InvalidSettings(why))
     }
 
     fn decrypt(&self, place: &str, value: Bytes) -> Option<Bytes> {

@@ -18,8 +18,8 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use portkey_bounded_file::{MAX_KEY_BYTES, read_text};
-use portkey_store::{Key, Stamp, Store, Use};
+use portkey_bounded_file::{MAX_KEY_BYTES, read_to_string};
+use portkey_store::{StoreKey, Stamp, Store, UseOutcome};
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hmac,
@@ -120,7 +120,7 @@ impl Keyring {
     /// # Errors
     /// Returns an error if the file cannot be read or a line is invalid.
     pub fn read(file: &Path) -> Result<Self, KeyringError> {
-        let text: SecretString = read_text(file, MAX_KEY_BYTES)?.into();
+        let text: SecretString = read_to_string(file, MAX_KEY_BYTES)?.into();
         Self::parse(text.expose_secret())
     }
 
@@ -260,10 +260,10 @@ impl Keyring {
         let (ttl, stamped) = self.open_with_ttl(purpose, principal, binding, sealed)?;
         let (stamp, payload) = stamped.split_first_chunk().ok_or(Broken)?;
         let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(sealed));
-        let key = Key::new("sealed", &[&digest]).owned_by(principal);
+        let key = StoreKey::new("sealed", &[&digest]).owned_by(principal);
         match store.use_once(&Stamp::from_bytes(*stamp), &key, ttl).await {
-            Ok(Use::First) => Ok(payload.to_vec()),
-            Ok(Use::Again | Use::Expired | Use::Forgotten) | Err(_) => Err(Broken),
+            Ok(UseOutcome::First) => Ok(payload.to_vec()),
+            Ok(UseOutcome::AlreadyUsed | UseOutcome::Expired | UseOutcome::DataLost) | Err(_) => Err(Broken),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whatever a caller or an upstream writes, what is said of it is bounded, and so is the work.
 
 use portkey_api::catalog::Catalog;
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
     mcp::reply::{MAX_ERROR_BYTES, words},
     pipeline::{CallError, approval::Always},
@@ -689,7 +689,7 @@ async fn denials_are_bounded() {
     );
     let policy = Policy::parse("policy.yaml", &text, &Catalog::full()).unwrap();
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy));
+    let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy));
     let outcome = dispatcher
         .call(&operator(), "list-labels", JsonMap::new())
         .await;

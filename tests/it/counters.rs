@@ -9,7 +9,7 @@ use std::{
 };
 
 use chrono::DateTime;
-use portkey_store::{Budget, Key, MOST_ENTRIES, Reservation, Reserved, Store, StoreError, Window};
+use portkey_store::{Budget, StoreKey, MAX_MEMORY_ENTRIES, Reservation, ReserveOutcome, Store, StoreError, Window};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 
@@ -28,7 +28,7 @@ fn by_hand(start: u64) -> (Store, Arc<AtomicU64>) {
         let now = now.clone();
         Arc::new(move || UNIX_EPOCH + Duration::from_micros(now.load(Ordering::Relaxed)))
     };
-    (Store::memory_by(clock), now)
+    (Store::in_memory_with_clock(clock), now)
 }
 
 fn at(text: &str) -> u64 {
@@ -41,24 +41,24 @@ fn at(text: &str) -> u64 {
 
 fn budget(name: &str, window: Window, most: u64, amount: u64) -> Budget {
     Budget {
-        key: Key::new("test", &[name]),
+        key: StoreKey::new("test", &[name]),
         window,
-        most,
+        max: most,
         amount,
     }
 }
 
 async fn granted(store: &Store, budgets: &[Budget]) -> Reservation {
     match store.reserve(budgets).await.unwrap() {
-        Reserved::Yes(reservation) => reservation,
-        Reserved::Exhausted { .. } => panic!("{budgets:?} are exhausted"),
+        ReserveOutcome::Reserved(reservation) => reservation,
+        ReserveOutcome::Exhausted { .. } => panic!("{budgets:?} are exhausted"),
     }
 }
 
 async fn exhausted(store: &Store, budgets: &[Budget]) -> (usize, u64, Option<Duration>) {
     match store.reserve(budgets).await.unwrap() {
-        Reserved::Yes(_) => panic!("{budgets:?} are granted"),
-        Reserved::Exhausted {
+        ReserveOutcome::Reserved(_) => panic!("{budgets:?} are granted"),
+        ReserveOutcome::Exhausted {
             index,
             counted,
             retry_after,
@@ -117,7 +117,7 @@ async fn calendar_windows_end_when_the_calendar_says() {
         assert_eq!(exhausted(&store, &two).await.2, last, "{window:?}");
         now.store(end, Ordering::Relaxed);
         assert_eq!(
-            store.counted(&two[0].key, window).await,
+            store.count(&two[0].key, window).await,
             Ok(0),
             "{window:?}"
         );
@@ -125,7 +125,7 @@ async fn calendar_windows_end_when_the_calendar_says() {
         // What was given back is of a window that is over.
         store.roll_back(early).await.unwrap();
         assert_eq!(
-            store.counted(&two[0].key, window).await,
+            store.count(&two[0].key, window).await,
             Ok(2),
             "{window:?}"
         );
@@ -154,7 +154,7 @@ async fn redis_counts_by_the_same_calendar() {
             let one = [budget("a", window, 1, 1)];
             _ = store.reserve(&one).await.unwrap();
             let before = end_of(window);
-            let Reserved::Exhausted {
+            let ReserveOutcome::Exhausted {
                 retry_after: Some(retry_after),
                 ..
             } = store.reserve(&one).await.unwrap()
@@ -206,9 +206,9 @@ async fn budgets_are_granted_together_or_not_at_all() {
                 "{what}: {wait:?}"
             );
             // What the second refused, the first has not counted.
-            assert_eq!(other.counted(&both[0].key, window).await, Ok(2), "{what}");
+            assert_eq!(other.count(&both[0].key, window).await, Ok(2), "{what}");
             one.roll_back(first).await.unwrap();
-            assert_eq!(other.counted(&both[1].key, window).await, Ok(1), "{what}");
+            assert_eq!(other.count(&both[1].key, window).await, Ok(1), "{what}");
             _ = granted(&other, &both).await;
             exhausted(&other, &both).await;
             // Two budgets of one counter see each other.
@@ -219,9 +219,9 @@ async fn budgets_are_granted_together_or_not_at_all() {
                 "{what}"
             );
             let twice = granted(&one, &[again, budget("wide", window, 5, 1)]).await;
-            assert_eq!(one.counted(&both[0].key, window).await, Ok(5), "{what}");
+            assert_eq!(one.count(&both[0].key, window).await, Ok(5), "{what}");
             one.roll_back(twice).await.unwrap();
-            assert_eq!(one.counted(&both[0].key, window).await, Ok(2), "{what}");
+            assert_eq!(one.count(&both[0].key, window).await, Ok(2), "{what}");
             // More than there could ever be, nothing at all, and a question.
             let (_, counted, wait) = exhausted(&one, &[budget("wide", window, 5, 6)]).await;
             assert_eq!((counted, wait), (2, None), "{what}");
@@ -232,10 +232,10 @@ async fn budgets_are_granted_together_or_not_at_all() {
             if window != Window::Bucket(HOUR) {
                 exhausted(&one, &[budget("wide", window, 1, 0)]).await;
             }
-            assert_eq!(other.counted(&both[0].key, window).await, Ok(2), "{what}");
+            assert_eq!(other.count(&both[0].key, window).await, Ok(2), "{what}");
             // Windows of one key have counters of their own.
             assert_eq!(
-                one.counted(&both[0].key, Window::Sliding(HOUR / 7)).await,
+                one.count(&both[0].key, Window::Sliding(HOUR / 7)).await,
                 Ok(0),
                 "{what}"
             );
@@ -254,7 +254,7 @@ async fn what_leaves_a_window_is_free_again() {
             let three = [budget("a", window, 3, 3)];
             let old = granted(&one, &three).await;
             let start = std::time::Instant::now();
-            while let Reserved::Exhausted { retry_after, .. } = other.reserve(&three).await.unwrap()
+            while let ReserveOutcome::Exhausted { retry_after, .. } = other.reserve(&three).await.unwrap()
             {
                 let retry_after = retry_after.unwrap();
                 assert!(
@@ -294,12 +294,12 @@ async fn no_more_than_the_budget_whoever_asks_at_once() {
                         budget(&(at % 4).to_string(), window, 15, 1),
                     ];
                     match store.reserve(&asked).await.unwrap() {
-                        Reserved::Yes(reservation) if at % 5 == 0 => {
+                        ReserveOutcome::Reserved(reservation) if at % 5 == 0 => {
                             store.roll_back(reservation).await.unwrap();
                             0
                         }
-                        Reserved::Yes(_) => amount,
-                        Reserved::Exhausted { .. } => 0,
+                        ReserveOutcome::Reserved(_) => amount,
+                        ReserveOutcome::Exhausted { .. } => 0,
                     }
                 });
             }
@@ -307,7 +307,7 @@ async fn no_more_than_the_budget_whoever_asks_at_once() {
             let key = &budget("all", window, 0, 0).key;
             assert!((30..=40).contains(&kept), "{kind}, {window:?}: {kept}");
             assert_eq!(
-                one.counted(key, window).await,
+                one.count(key, window).await,
                 Ok(kept),
                 "{kind}, {window:?}"
             );
@@ -334,12 +334,12 @@ proptest! {
                 let ask = store.reserve(&asked);
                 let asked = futures_util::FutureExt::now_or_never(ask).unwrap().unwrap();
                 match asked {
-                    Reserved::Yes(_) if *is_kept => kept.push((time, *amount)),
-                    Reserved::Yes(reservation) => {
+                    ReserveOutcome::Reserved(_) if *is_kept => kept.push((time, *amount)),
+                    ReserveOutcome::Reserved(reservation) => {
                         let back = store.roll_back(reservation);
                         futures_util::FutureExt::now_or_never(back).unwrap().unwrap();
                     }
-                    Reserved::Exhausted { .. } => {}
+                    ReserveOutcome::Exhausted { .. } => {}
                 }
             }
             for (start, _) in &kept {
@@ -361,8 +361,8 @@ proptest! {
 
 #[tokio::test]
 async fn a_full_memory_refuses_to_count() {
-    let store = Store::memory();
-    for at in 0..MOST_ENTRIES {
+    let store = Store::in_memory();
+    for at in 0..MAX_MEMORY_ENTRIES {
         _ = granted(
             &store,
             &[budget(&at.to_string(), Window::Sliding(HOUR), 2, 1)],
@@ -376,10 +376,10 @@ async fn a_full_memory_refuses_to_count() {
     let both = store.reserve(&[known.clone(), new.clone()]).await;
     assert_eq!(both, Err(StoreError::Full));
     // Who is known is counted on, and was not counted by what was refused.
-    assert_eq!(store.counted(&known.key, known.window).await, Ok(1));
+    assert_eq!(store.count(&known.key, known.window).await, Ok(1));
     _ = granted(&store, std::slice::from_ref(&known)).await;
     exhausted(&store, std::slice::from_ref(&known)).await;
-    assert_eq!(store.counted(&new.key, new.window).await, Ok(0));
+    assert_eq!(store.count(&new.key, new.window).await, Ok(0));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! it, and as it is shown to a reader.
 
 use portkey_api::catalog::Catalog;
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
     auth::principal::{AccessModes, Principal, Scopes, Tools},
     pipeline::{CallError, Dispatcher, approval::Always},
@@ -75,7 +75,7 @@ const CLOSED: [Closed; 5] = [
 
 impl Closed {
     fn dispatcher(&self, upstream: &Upstream, always: Always) -> Dispatcher {
-        let dispatcher = guarded(upstream, always).under(Watched::fixed(policy(self.policy)));
+        let dispatcher = guarded(upstream, always).under(WatchedValue::fixed(policy(self.policy)));
         let catalog = Catalog::full();
         let known = catalog.iter().map(|entry| entry.operation);
         let excluded = Tools::named(["get-mcp-gateway", "get-config"], known).unwrap();
@@ -138,7 +138,7 @@ async fn preview_is_redacted_and_masked_as_the_read_is() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let redacting = "tools: { get_mcp_gateway: { rules: [{ name: r, redact: [description, \
                      'servers_config.servers[].saved_name'] }] } }";
-    let dispatcher = guarded(&upstream, Always::default()).under(Watched::fixed(policy(redacting)));
+    let dispatcher = guarded(&upstream, Always::default()).under(WatchedValue::fixed(policy(redacting)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let shown = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
         .await
@@ -163,7 +163,7 @@ async fn preview_is_redacted_and_masked_as_the_read_is() {
 async fn preview_counts_as_a_read() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let limited = "tools: { get_mcp_gateway: { rules: [{ name: few, rate_limit: 1/hour }] } }";
-    let dispatcher = guarded(&upstream, Always::default()).under(Watched::fixed(policy(limited)));
+    let dispatcher = guarded(&upstream, Always::default()).under(WatchedValue::fixed(policy(limited)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let first = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
         .await
@@ -255,13 +255,13 @@ async fn dry_run_and_question_show_the_document_as_it_is_read() {
         deletes: true,
         confirm: false,
     };
-    let dispatcher = guarded(&upstream, always).under(Watched::fixed(policy(redacting)));
+    let dispatcher = guarded(&upstream, always).under(WatchedValue::fixed(policy(redacting)));
     let args = json!({ "slug": "s", "name": "new-name", "config": { "note": "new-note" } });
     let asked = call(&dispatcher, &operator(), "update-config", &args).await;
     let Err(CallError::Ask(question)) = asked else {
         panic!("{asked:?}")
     };
-    let dry = guarded(&upstream, Always::default()).under(Watched::fixed(policy(redacting)));
+    let dry = guarded(&upstream, Always::default()).under(WatchedValue::fixed(policy(redacting)));
     let told = call(&dry.dry_run(true), &operator(), "update-config", &args)
         .await
         .unwrap();

@@ -9,7 +9,7 @@ use portkey_mcp::security::signed_state::{
     Broken, Keyring,
     Purpose::{RequestState, Session},
 };
-use portkey_store::{Key, MOST_ENTRIES, Stamp, Store, Use};
+use portkey_store::{StoreKey, MAX_MEMORY_ENTRIES, Stamp, Store, UseOutcome};
 use tokio::task::JoinSet;
 
 use crate::{programs::is_missing, redis::Redis};
@@ -191,7 +191,7 @@ fn a_file_that_does_not_hold_says_where() {
 #[tokio::test]
 async fn what_is_for_single_use_opens_once() {
     let server = (!is_missing("redis-server")).then(Redis::start);
-    let mut stores = vec![(Store::memory(), None)];
+    let mut stores = vec![(Store::in_memory(), None)];
     if let Some(server) = &server {
         stores.push((server.store().await, Some(server.store().await)));
     }
@@ -235,11 +235,11 @@ async fn what_is_for_single_use_opens_once() {
 #[tokio::test]
 async fn what_the_store_cannot_mark_does_not_open() {
     let keys = Keyring::random().unwrap();
-    let full = Store::memory();
+    let full = Store::in_memory();
     let stamp = full.stamp().await.unwrap();
-    for at in 0..MOST_ENTRIES {
-        let key = Key::new("test", &[&at.to_string()]);
-        assert_eq!(full.use_once(&stamp, &key, HOUR).await, Ok(Use::First));
+    for at in 0..MAX_MEMORY_ENTRIES {
+        let key = StoreKey::new("test", &[&at.to_string()]);
+        assert_eq!(full.use_once(&stamp, &key, HOUR).await, Ok(UseOutcome::First));
     }
     let mut stores = vec![(full, stamp)];
     if !is_missing("redis-server") {
@@ -273,7 +273,7 @@ async fn what_was_issued_before_the_store_forgot_does_not_open() {
         keys.open_once(RequestState, "alice", b"", sealed, store)
             .await
     };
-    let (before, after) = (Store::memory(), Store::memory());
+    let (before, after) = (Store::in_memory(), Store::in_memory());
     let sealed = seal(before.stamp().await.unwrap());
     assert_eq!(opens(&sealed, &after).await, Err(Broken));
     assert_eq!(opens(&sealed, &before).await, Ok(b"x".to_vec()));

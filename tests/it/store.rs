@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use portkey_store::{
-    Budget, Key, Limit, MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES,
-    MOST_VALUE_BYTES, Reserved, Store, StoreError, Taken, Use, Window,
+    Budget, StoreKey, TokenBucket, MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MAX_MEMORY_BYTES, MAX_MEMORY_ENTRIES,
+    MAX_VALUE_BYTES, ReserveOutcome, Store, StoreError, RateLimitOutcome, UseOutcome, Window,
 };
 use tokio::task::JoinSet;
 
@@ -26,7 +26,7 @@ pub(crate) struct Pair {
 }
 
 pub(crate) async fn pairs() -> Vec<Pair> {
-    let memory = Store::memory();
+    let memory = Store::in_memory();
     let mut pairs = vec![Pair {
         kind: "memory",
         one: memory.clone(),
@@ -46,21 +46,21 @@ pub(crate) async fn pairs() -> Vec<Pair> {
     pairs
 }
 
-pub(crate) fn key(name: &str) -> Key {
-    Key::new("test", &[name])
+pub(crate) fn key(name: &str) -> StoreKey {
+    StoreKey::new("test", &[name])
 }
 
-pub(crate) fn limit(burst: u32, period: Duration) -> Limit {
-    Limit {
+pub(crate) fn limit(burst: u32, period: Duration) -> TokenBucket {
+    TokenBucket {
         burst: NonZeroU32::new(burst).unwrap(),
         period,
     }
 }
 
 /// Marks the use of something that is issued now; whether it was the first use.
-pub(crate) async fn once(store: &Store, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
+pub(crate) async fn once(store: &Store, key: &StoreKey, ttl: Duration) -> Result<bool, StoreError> {
     let stamp = store.stamp().await?;
-    Ok(store.use_once(&stamp, key, ttl).await? == Use::First)
+    Ok(store.use_once(&stamp, key, ttl).await? == UseOutcome::First)
 }
 
 /// Asks until it is so, for as long as a slow machine may need.
@@ -80,10 +80,10 @@ async fn a_limit_holds_across_replicas() {
     {
         let (alice, three) = (key("alice"), limit(3, HOUR));
         for store in [&one, &other, &one] {
-            assert_eq!(store.take(&alice, &three).await, Ok(Taken::Yes), "{kind}");
+            assert_eq!(store.take(&alice, &three).await, Ok(RateLimitOutcome::Allowed), "{kind}");
         }
         for store in [&one, &other] {
-            let Ok(Taken::RetryAfter(wait)) = store.take(&alice, &three).await else {
+            let Ok(RateLimitOutcome::RetryAfter(wait)) = store.take(&alice, &three).await else {
                 panic!("{kind}: more than the limit");
             };
             // One of three comes back after a third of the hour, less what the test took.
@@ -91,7 +91,7 @@ async fn a_limit_holds_across_replicas() {
         }
         assert_eq!(
             other.take(&key("bob"), &three).await,
-            Ok(Taken::Yes),
+            Ok(RateLimitOutcome::Allowed),
             "{kind}"
         );
     }
@@ -108,8 +108,8 @@ async fn a_limit_allows_again_when_it_said_it_would() {
         let mut taken = 0;
         while taken < 4 {
             match one.take(&alice, &two).await.unwrap() {
-                Taken::Yes => taken += 1,
-                Taken::RetryAfter(wait) => {
+                RateLimitOutcome::Allowed => taken += 1,
+                RateLimitOutcome::RetryAfter(wait) => {
                     assert!(wait <= Duration::from_millis(200), "{kind}: {wait:?}");
                     tokio::task::yield_now().await;
                 }
@@ -123,7 +123,7 @@ async fn a_limit_allows_again_when_it_said_it_would() {
         );
         // A smaller limit under the same name, as after a change of configuration.
         let small = limit(1, Duration::from_millis(10));
-        if let Taken::RetryAfter(wait) = other.take(&alice, &small).await.unwrap() {
+        if let RateLimitOutcome::RetryAfter(wait) = other.take(&alice, &small).await.unwrap() {
             assert!(wait <= small.period, "{kind}: {wait:?}");
         }
     }
@@ -141,7 +141,7 @@ async fn limits_as_odd_as_can_be_written_are_counted() {
     for Pair { kind, one, .. } in pairs().await {
         for (at, odd) in odd.iter().enumerate() {
             let taken = one.take(&key(&at.to_string()), odd).await;
-            assert_eq!(taken, Ok(Taken::Yes), "{kind}: {odd:?}");
+            assert_eq!(taken, Ok(RateLimitOutcome::Allowed), "{kind}: {odd:?}");
         }
     }
 }
@@ -171,7 +171,7 @@ async fn exactly_as_many_as_allowed_win_a_race() {
         assert_eq!(done.iter().filter(|(first, _)| *first).count(), 1, "{kind}");
         assert_eq!(
             done.iter()
-                .filter(|(_, taken)| *taken == Taken::Yes)
+                .filter(|(_, taken)| *taken == RateLimitOutcome::Allowed)
                 .count(),
             10,
             "{kind}"
@@ -197,11 +197,11 @@ async fn values_are_kept_replaced_and_removed_everywhere() {
         assert_eq!(once(&one, &id, HOUR).await, Ok(true), "{kind}");
         assert_eq!(
             one.take(&id, &limit(1, HOUR)).await,
-            Ok(Taken::Yes),
+            Ok(RateLimitOutcome::Allowed),
             "{kind}"
         );
         assert_eq!(one.get(&id).await, Ok(None), "{kind}");
-        let large = Bytes::from(vec![0; MOST_VALUE_BYTES + 1]);
+        let large = Bytes::from(vec![0; MAX_VALUE_BYTES + 1]);
         assert_eq!(
             one.put(&id, large, HOUR).await,
             Err(StoreError::TooLarge),
@@ -253,28 +253,28 @@ async fn marks_and_values_expire() {
 
 #[tokio::test]
 async fn memory_is_bounded() {
-    let store = Store::memory();
+    let store = Store::in_memory();
     let (free, limit) = (key("free"), limit(2, HOUR));
-    for at in 0..MOST_ENTRIES {
+    for at in 0..MAX_MEMORY_ENTRIES {
         assert_eq!(once(&store, &key(&at.to_string()), HOUR).await, Ok(true));
         assert_eq!(
             store.take(&key(&at.to_string()), &limit).await,
-            Ok(Taken::Yes)
+            Ok(RateLimitOutcome::Allowed)
         );
     }
     // What guards refuses, and nobody is let off what is known of him.
     assert_eq!(once(&store, &free, HOUR).await, Err(StoreError::Full));
     assert_eq!(store.take(&free, &limit).await, Err(StoreError::Full));
     assert_eq!(once(&store, &key("0"), HOUR).await, Ok(false));
-    assert_eq!(store.take(&key("0"), &limit).await, Ok(Taken::Yes));
+    assert_eq!(store.take(&key("0"), &limit).await, Ok(RateLimitOutcome::Allowed));
     assert!(matches!(
         store.take(&key("0"), &limit).await,
-        Ok(Taken::RetryAfter(_))
+        Ok(RateLimitOutcome::RetryAfter(_))
     ));
 
     // What only saves work makes room.
-    let value = Bytes::from(vec![0; MOST_VALUE_BYTES]);
-    let fit = MOST_BYTES / MOST_VALUE_BYTES;
+    let value = Bytes::from(vec![0; MAX_VALUE_BYTES]);
+    let fit = MAX_MEMORY_BYTES / MAX_VALUE_BYTES;
     for at in 0..=fit {
         let later = Duration::from_secs(at as u64);
         store
@@ -294,23 +294,23 @@ async fn memory_is_bounded() {
 /// Made-up callers, and one with many sessions, leave room for those of others.
 #[tokio::test]
 async fn memory_is_bounded_for_each_owner() {
-    let store = Store::memory();
+    let store = Store::in_memory();
     let owned = |id: usize, owner: &str| key(&format!("{owner}-{id}")).owned_by(owner);
     let budget = |key| {
         [Budget {
             key,
             window: Window::Day,
-            most: 10,
+            max: 10,
             amount: 1,
         }]
     };
     let limit = limit(2, HOUR);
     for id in 0..MAX_ENTRIES_PER_OWNER {
         assert_eq!(once(&store, &owned(id, "many"), HOUR).await, Ok(true));
-        assert_eq!(store.take(&owned(id, "many"), &limit).await, Ok(Taken::Yes));
+        assert_eq!(store.take(&owned(id, "many"), &limit).await, Ok(RateLimitOutcome::Allowed));
         assert!(matches!(
             store.reserve(&budget(owned(id, "many"))).await,
-            Ok(Reserved::Yes(_))
+            Ok(ReserveOutcome::Reserved(_))
         ));
         store
             .put(&owned(id, "many"), "value".into(), HOUR)
@@ -326,19 +326,19 @@ async fn memory_is_bounded_for_each_owner() {
     );
     // What is known of it still counts, and what only saves work makes room for its own.
     assert_eq!(once(&store, &owned(0, "many"), HOUR).await, Ok(false));
-    assert_eq!(store.take(&owned(0, "many"), &limit).await, Ok(Taken::Yes));
+    assert_eq!(store.take(&owned(0, "many"), &limit).await, Ok(RateLimitOutcome::Allowed));
     store.put(&more, "value".into(), HOUR).await.unwrap();
     assert_eq!(store.get(&owned(0, "many")).await, Ok(None));
     assert_eq!(store.get(&owned(1, "many")).await, Ok(Some("value".into())));
     // Others have as much room as ever, and what is given back is room again.
     assert_eq!(once(&store, &owned(0, "other"), HOUR).await, Ok(true));
-    assert_eq!(store.take(&owned(0, "other"), &limit).await, Ok(Taken::Yes));
-    let Ok(Reserved::Yes(reservation)) = store.reserve(&budget(owned(1, "other"))).await else {
+    assert_eq!(store.take(&owned(0, "other"), &limit).await, Ok(RateLimitOutcome::Allowed));
+    let Ok(ReserveOutcome::Reserved(reservation)) = store.reserve(&budget(owned(1, "other"))).await else {
         panic!("it has room");
     };
     store.roll_back(reservation).await.unwrap();
-    let large = Bytes::from(vec![0; MOST_VALUE_BYTES]);
-    let fit = MAX_BYTES_PER_OWNER / MOST_VALUE_BYTES;
+    let large = Bytes::from(vec![0; MAX_VALUE_BYTES]);
+    let fit = MAX_BYTES_PER_OWNER / MAX_VALUE_BYTES;
     for id in 0..=fit {
         let later = Duration::from_secs(id as u64);
         store
@@ -355,17 +355,17 @@ async fn memory_is_bounded_for_each_owner() {
 fn keys_are_short_and_never_mistaken() {
     let long = "x".repeat(100_000);
     let names = [
-        Key::new("calls", &["alice", "203.0.113.7"]),
-        Key::new("calls", &["alice:203.0.113.7"]),
-        Key::new("calls", &["alice", ""]),
-        Key::new("calls", &["alice"]),
-        Key::new("calls", &["alice\n"]),
-        Key::new("calls", &["älice"]),
-        Key::new("calls", &["2001:db8::1", &long]),
-        Key::new("calls", &["2001:db8::1", &long[1..]]),
-        Key::new(
+        StoreKey::new("calls", &["alice", "203.0.113.7"]),
+        StoreKey::new("calls", &["alice:203.0.113.7"]),
+        StoreKey::new("calls", &["alice", ""]),
+        StoreKey::new("calls", &["alice"]),
+        StoreKey::new("calls", &["alice\n"]),
+        StoreKey::new("calls", &["älice"]),
+        StoreKey::new("calls", &["2001:db8::1", &long]),
+        StoreKey::new("calls", &["2001:db8::1", &long[1..]]),
+        StoreKey::new(
             "calls",
-            &[Key::new("", &["alice\n"])
+            &[StoreKey::new("", &["alice\n"])
                 .to_string()
                 .trim_start_matches(':')],
         ),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portkey_store::{Stamp, Store, Use};
+use portkey_store::{Stamp, Store, UseOutcome};
 
 use crate::{
     programs::is_missing,
@@ -46,33 +46,33 @@ async fn use_counts_once_and_in_time() {
         assert_eq!(Stamp::from_bytes(stamp.to_bytes()), stamp);
         assert_eq!(
             other.use_once(&stamp, &key("a"), HOUR).await,
-            Ok(Use::First),
+            Ok(UseOutcome::First),
             "{kind}"
         );
         assert_eq!(
             one.use_once(&stamp, &key("a"), HOUR).await,
-            Ok(Use::Again),
+            Ok(UseOutcome::AlreadyUsed),
             "{kind}"
         );
         assert_eq!(
             one.use_once(&stamp, &key("b"), HOUR).await,
-            Ok(Use::First),
+            Ok(UseOutcome::First),
             "{kind}"
         );
         let short = Duration::from_millis(20);
-        let is_old = async || one.use_once(&stamp, &key("c"), short).await == Ok(Use::Expired);
+        let is_old = async || one.use_once(&stamp, &key("c"), short).await == Ok(UseOutcome::Expired);
         eventually(kind, is_old).await;
-        assert_eq!(one.forgot(), None, "{kind}");
+        assert_eq!(one.data_loss_age(), None, "{kind}");
     }
 }
 
 #[tokio::test]
 async fn restarted_process_honours_nothing_that_was_issued_before() {
-    let (before, after) = (Store::memory(), Store::memory());
+    let (before, after) = (Store::in_memory(), Store::in_memory());
     let stamp = before.stamp().await.unwrap();
     assert_eq!(
         after.use_once(&stamp, &key("a"), HOUR).await,
-        Ok(Use::Forgotten)
+        Ok(UseOutcome::DataLost)
     );
 }
 
@@ -85,7 +85,7 @@ async fn emptied_redis_honours_nothing_that_was_issued_before() {
         let mut redis = Redis::start();
         let (one, other) = (redis.store().await, redis.store().await);
         let stamp = one.stamp().await.unwrap();
-        assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::First));
+        assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(UseOutcome::First));
         if restarts {
             redis.kill();
             redis.restart();
@@ -93,26 +93,26 @@ async fn emptied_redis_honours_nothing_that_was_issued_before() {
             assert_eq!(redis.run(&["FLUSHALL"]), "OK");
         }
         let used = one.use_once(&stamp, &key("a"), HOUR).await;
-        assert_eq!(used, Ok(Use::Forgotten), "restarts: {restarts}");
+        assert_eq!(used, Ok(UseOutcome::DataLost), "restarts: {restarts}");
         assert!(
-            one.forgot().is_some_and(|ago| ago < HOUR),
+            one.data_loss_age().is_some_and(|ago| ago < HOUR),
             "restarts: {restarts}"
         );
         // The other replica has not looked yet, and notices as soon as it does.
         assert_eq!(
             other.use_once(&stamp, &key("a"), HOUR).await,
-            Ok(Use::Forgotten)
+            Ok(UseOutcome::DataLost)
         );
-        assert!(other.forgot().is_some());
+        assert!(other.data_loss_age().is_some());
         // What is issued from then on is good, at both.
         let stamp = other.stamp().await.unwrap();
-        assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::First));
+        assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(UseOutcome::First));
         assert_eq!(
             other.use_once(&stamp, &key("a"), HOUR).await,
-            Ok(Use::Again)
+            Ok(UseOutcome::AlreadyUsed)
         );
         // A replica that starts now has not seen anything being forgotten.
-        assert_eq!(redis.store().await.forgot(), None);
+        assert_eq!(redis.store().await.data_loss_age(), None);
     }
 }
 
@@ -127,16 +127,16 @@ async fn redis_that_was_set_back_honours_nothing_that_was_issued_before() {
     let earlier = Kept::read(&redis);
     assert_eq!(
         store.use_once(&stamp, &key("a"), HOUR).await,
-        Ok(Use::First)
+        Ok(UseOutcome::First)
     );
     // As a snapshot has it that was made before the use.
     earlier.write(&redis);
     redis.run(&["DEL", "portkey-mcp:once:test:a"]);
     assert_eq!(
         store.use_once(&stamp, &key("a"), HOUR).await,
-        Ok(Use::Forgotten)
+        Ok(UseOutcome::DataLost)
     );
-    assert!(store.forgot().is_some());
+    assert!(store.data_loss_age().is_some());
     assert_ne!(Kept::read(&redis).epoch, earlier.epoch);
 }
 
@@ -159,7 +159,7 @@ async fn mark_outlives_what_it_marks_when_the_clock_is_set_back() {
     let minute = Duration::from_secs(60);
     assert_eq!(
         store.use_once(&stamp, &key("a"), minute).await,
-        Ok(Use::First)
+        Ok(UseOutcome::First)
     );
     let lasts: u64 = redis
         .run(&["PTTL", "portkey-mcp:once:test:a"])
@@ -169,6 +169,6 @@ async fn mark_outlives_what_it_marks_when_the_clock_is_set_back() {
     assert!((3_600_000..=3_660_000).contains(&lasts), "{lasts}");
     assert_eq!(
         store.use_once(&stamp, &key("a"), minute).await,
-        Ok(Use::Again)
+        Ok(UseOutcome::AlreadyUsed)
     );
 }

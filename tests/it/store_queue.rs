@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use portkey_store::{Queue, Queued, QueuedName, Store};
+use portkey_store::{Queue, EnqueueOutcome, QueuedId, Store};
 
 use crate::store::{HOUR, Pair, eventually, pairs};
 
 const QUEUE: Queue = Queue {
     name: "test",
-    max_of_owner: 4,
+    max_per_owner: 4,
     max: 6,
-    remembers: HOUR,
+    remember_for: HOUR,
 };
 
-async fn append(store: &Store, id: &str, owner: &str) -> Queued {
+async fn append(store: &Store, id: &str, owner: &str) -> EnqueueOutcome {
     store
         .enqueue(&QUEUE, id, owner, format!("value {id}").into(), HOUR)
         .await
@@ -22,9 +22,9 @@ async fn append(store: &Store, id: &str, owner: &str) -> Queued {
 
 /// The names of what is there, and of what was.
 async fn names(store: &Store, owner: Option<&str>) -> (Vec<String>, Vec<String>) {
-    let names = store.queued(&QUEUE, owner).await.unwrap();
+    let names = store.queued_ids(&QUEUE, owner).await.unwrap();
     let (live, gone): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_live);
-    let ids = |names: Vec<QueuedName>| names.into_iter().map(|name| name.id).collect();
+    let ids = |names: Vec<QueuedId>| names.into_iter().map(|name| name.id).collect();
     (ids(live), ids(gone))
 }
 
@@ -43,7 +43,7 @@ async fn values_are_listed_in_the_order_in_which_they_came() {
     } in pairs().await
     {
         for (id, owner) in [("c", "alice"), ("a", "bob"), ("b", "alice")] {
-            assert_eq!(append(&one, id, owner).await, Queued::Yes, "{kind}");
+            assert_eq!(append(&one, id, owner).await, EnqueueOutcome::Appended, "{kind}");
         }
         assert_eq!(names(&other, None).await.0, ["c", "a", "b"], "{kind}");
         assert_eq!(names(&other, Some("alice")).await.0, ["c", "b"], "{kind}");
@@ -79,11 +79,11 @@ async fn values_are_listed_in_the_order_in_which_they_came() {
 async fn owner_with_most_values_makes_place_for_others() {
     for Pair { kind, one, .. } in pairs().await {
         for id in ["a1", "a2", "a3", "a4"] {
-            assert_eq!(append(&one, id, "alice").await, Queued::Yes, "{kind}");
+            assert_eq!(append(&one, id, "alice").await, EnqueueOutcome::Appended, "{kind}");
         }
         assert_eq!(
             append(&one, "a5", "alice").await,
-            Queued::TooManyOfOwner,
+            EnqueueOutcome::OwnerFull,
             "{kind}"
         );
         for (id, owner) in [
@@ -92,7 +92,7 @@ async fn owner_with_most_values_makes_place_for_others() {
             ("c1", "carol"),
             ("c2", "carol"),
         ] {
-            assert_eq!(append(&one, id, owner).await, Queued::Yes, "{kind}: {id}");
+            assert_eq!(append(&one, id, owner).await, EnqueueOutcome::Appended, "{kind}: {id}");
         }
         // Six at most: the oldest of alice's made place.
         let (live, gone) = names(&one, None).await;
@@ -100,8 +100,8 @@ async fn owner_with_most_values_makes_place_for_others() {
         assert_eq!(gone, ["a1", "a2"], "{kind}");
         assert_eq!(values(&one, &["a1"]).await, [None], "{kind}");
         // Nobody has two more than any of them now, and everybody more than one who has none.
-        assert_eq!(append(&one, "b3", "bob").await, Queued::Full, "{kind}");
-        assert_eq!(append(&one, "d1", "dave").await, Queued::Yes, "{kind}");
+        assert_eq!(append(&one, "b3", "bob").await, EnqueueOutcome::QueueFull, "{kind}");
+        assert_eq!(append(&one, "d1", "dave").await, EnqueueOutcome::Appended, "{kind}");
         assert_eq!(names(&one, None).await.0.len(), QUEUE.max, "{kind}");
     }
 }
@@ -121,17 +121,17 @@ async fn expired_value_is_gone_and_its_name_remembered() {
         eventually(kind, async || values(&other, &["a"]).await == [None]).await;
         // It takes no place any more.
         for id in ["b", "c", "d", "e"] {
-            assert_eq!(append(&one, id, "alice").await, Queued::Yes, "{kind}");
+            assert_eq!(append(&one, id, "alice").await, EnqueueOutcome::Appended, "{kind}");
         }
         let brief = Queue {
             name: "brief",
-            remembers: short,
+            remember_for: short,
             ..QUEUE
         };
         one.enqueue(&brief, "a", "alice", "value".into(), short)
             .await
             .unwrap();
-        let is_forgotten = async || other.queued(&brief, None).await.unwrap().is_empty();
+        let is_forgotten = async || other.queued_ids(&brief, None).await.unwrap().is_empty();
         eventually(kind, is_forgotten).await;
     }
 }
@@ -141,7 +141,7 @@ async fn remembered_names_are_bounded() {
     for Pair { kind, one, .. } in pairs().await {
         for at in 0..100 {
             let id = format!("n{at}");
-            assert_eq!(append(&one, &id, "alice").await, Queued::Yes, "{kind}");
+            assert_eq!(append(&one, &id, "alice").await, EnqueueOutcome::Appended, "{kind}");
             one.dequeue(&QUEUE, &id).await.unwrap();
         }
         let (live, gone) = names(&one, None).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use portkey_store::{Budget, Key, Queue, REDIS_RIGHTS, Reserved, Store, StoreError, Window};
+use portkey_store::{Budget, StoreKey, Queue, REDIS_RIGHTS, ReserveOutcome, Store, StoreError, Window};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::task::JoinSet;
 
@@ -12,16 +12,16 @@ use crate::{
     store::{HOUR, PATIENT, eventually, key, limit, once},
 };
 
-async fn reserved_and_back(store: &Store, id: &Key) -> Result<(), StoreError> {
+async fn reserved_and_back(store: &Store, id: &StoreKey) -> Result<(), StoreError> {
     let budget = Budget {
         key: id.clone(),
         window: Window::Month,
-        most: 9,
+        max: 9,
         amount: 1,
     };
     match store.reserve(&[budget]).await? {
-        Reserved::Yes(reservation) => store.roll_back(reservation).await,
-        Reserved::Exhausted { .. } => panic!("what was given back is counted"),
+        ReserveOutcome::Reserved(reservation) => store.roll_back(reservation).await,
+        ReserveOutcome::Exhausted { .. } => panic!("what was given back is counted"),
     }
 }
 
@@ -30,9 +30,9 @@ async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
     let id = key("id");
     let queue = Queue {
         name: "test",
-        max_of_owner: 9,
+        max_per_owner: 9,
         max: 9,
-        remembers: HOUR,
+        remember_for: HOUR,
     };
     vec![
         store.take(&id, &limit(1, HOUR)).await.map(drop),
@@ -44,7 +44,7 @@ async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
             .enqueue(&queue, "a", "alice", "value".into(), HOUR)
             .await
             .map(drop),
-        store.queued(&queue, None).await.map(drop),
+        store.queued_ids(&queue, None).await.map(drop),
         store.queued_values(&queue, &["a"]).await.map(drop),
         store
             .replace_queued(&queue, "a", "other".into())
@@ -52,7 +52,7 @@ async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
             .map(drop),
         store.dequeue(&queue, "a").await,
         store.remove(&id).await,
-        store.counted(&id, Window::Month).await.map(drop),
+        store.count(&id, Window::Month).await.map(drop),
         reserved_and_back(store, &id).await,
     ]
 }
@@ -67,7 +67,7 @@ async fn while_redis_is_away_every_call_fails_at_once() {
     assert!(errors(&store).await.iter().all(Result::is_ok));
     server.kill();
     for error in errors(&store).await {
-        assert!(matches!(error, Err(StoreError::Away { .. })), "{error:?}");
+        assert!(matches!(error, Err(StoreError::Unavailable { .. })), "{error:?}");
     }
     // A replica that starts meanwhile is no worse off.
     let late = server.store().await;
@@ -103,7 +103,7 @@ async fn a_redis_that_hangs_is_not_waited_for() {
         });
     }
     for (answer, took) in tasks.join_all().await {
-        let Err(StoreError::Away { reason, .. }) = answer else {
+        let Err(StoreError::Unavailable { reason, .. }) = answer else {
             panic!("{answer:?}")
         };
         assert!(!reason.is_empty());
@@ -241,7 +241,7 @@ async fn an_address_that_cannot_be_used_stops_the_start() {
         let error = Store::connect(Some(&url.into()), &[], PATIENT)
             .await
             .unwrap_err();
-        assert!(matches!(error, StoreError::Settings(_)), "{url}: {error}");
+        assert!(matches!(error, StoreError::InvalidSettings(_)), "{url}: {error}");
         assert!(!error.to_string().contains("horse"), "{error}");
     }
     let roots = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

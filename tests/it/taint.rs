@@ -122,7 +122,7 @@ async fn reading_prompts_and_logs_taints() {
             false => answer("404 Not Found", "", "{}"),
         })
         .await;
-        let dispatcher = dispatcher(&upstream).sharing(Store::memory());
+        let dispatcher = dispatcher(&upstream).sharing(Store::in_memory());
         let arrival = within(Some("one"));
         calls(&dispatcher, &arrival, tool, args).await;
         let tainted = dispatcher.taint().is_tainted(&operator(), &arrival).await;

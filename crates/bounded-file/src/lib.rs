@@ -58,7 +58,7 @@ fn open_regular(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    with_flags(&mut options, without_links);
+    set_open_flags(&mut options, without_links);
     let file = options.open(path)?;
     check_regular(&file.metadata()?)?;
     Ok(file)
@@ -69,7 +69,7 @@ fn open_regular(
 /// # Errors
 /// Returns an error if the file cannot be read, is not a regular file, or is larger than `max`.
 pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    read_file(&open(path)?, max)
+    read_open_file(&open(path)?, max)
 }
 
 /// Reads a whole UTF-8 file of at most `max` bytes.
@@ -77,15 +77,15 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// Returns an error if the file cannot be read, is not a regular file, is larger than `max`, or is
 /// not UTF-8.
-pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
-    text(read(path, max)?)
+pub fn read_to_string(path: &Path, max: u64) -> io::Result<String> {
+    decode_utf8(read(path, max)?)
 }
 
 /// Reads the rest of an open file, at most `max` bytes.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read or is larger than `max`.
-pub fn read_file(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
+pub fn read_open_file(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
     let too_large = || {
         io::Error::new(
             io::ErrorKind::FileTooLarge,
@@ -112,7 +112,7 @@ pub fn read_file(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Returns an error if the bytes are not UTF-8. The error does not contain the bytes.
-pub fn text(bytes: Vec<u8>) -> io::Result<String> {
+pub fn decode_utf8(bytes: Vec<u8>) -> io::Result<String> {
     // The error of the conversion contains the bytes, which may be secret.
     String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"))
@@ -120,12 +120,12 @@ pub fn text(bytes: Vec<u8>) -> io::Result<String> {
 
 /// Identity of a file on this machine, independent of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity(u64, u64);
+pub struct FileIdentity(u64, u64);
 
-impl Identity {
+impl FileIdentity {
     /// Returns the identity of the file with this metadata.
     #[cfg(unix)]
-    pub fn of(found: &Metadata) -> Self {
+    pub fn from_metadata(found: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
         Self(found.dev(), found.ino())
     }
@@ -139,15 +139,15 @@ impl Identity {
 }
 
 /// Formats a path on one line, with invisible characters escaped.
-pub fn shown(path: &Path) -> Shown<'_> {
-    Shown(path.to_string_lossy())
+pub fn display_path(path: &Path) -> DisplayPath<'_> {
+    DisplayPath(path.to_string_lossy())
 }
 
 /// Displays a path; see [`shown`].
 #[derive(Debug)]
-pub struct Shown<'a>(Cow<'a, str>);
+pub struct DisplayPath<'a>(Cow<'a, str>);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for DisplayPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Quotes and backslashes are not escaped, so that an ordinary path can be copied.
         for part in self.0.split_inclusive(['"', '\'', '\\']) {
@@ -180,12 +180,12 @@ fn check_regular(found: &Metadata) -> io::Result<()> {
     }
     let why = format!(
         "it is {}, and only a regular file can be used here",
-        named(kind)
+        file_type_name(kind)
     );
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
-fn named(kind: FileType) -> &'static str {
+fn file_type_name(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
@@ -211,7 +211,7 @@ fn named(kind: FileType) -> &'static str {
 /// Sets flags so that opening never blocks and, if asked for, does not follow a link at the end of
 /// the path.
 #[cfg(unix)]
-fn with_flags(options: &mut OpenOptions, without_links: bool) {
+fn set_open_flags(options: &mut OpenOptions, without_links: bool) {
     use std::os::unix::fs::OpenOptionsExt;
 
     use rustix::fs::OFlags;
@@ -274,18 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn file_beyond_its_bound_is_an_error() {
+    fn file_above_its_limit_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "four").unwrap();
-        assert_eq!(read_text(&file, 4).unwrap(), "four");
-        let error = read_text(&file, 3).unwrap_err();
+        assert_eq!(read_to_string(&file, 4).unwrap(), "four");
+        let error = read_to_string(&file, 3).unwrap_err();
         assert_eq!(error.to_string(), "it has more than 3 bytes");
     }
 
     #[cfg(unix)]
     #[test]
-    fn what_is_no_regular_file_is_never_read() {
+    fn only_regular_files_are_read() {
         struct Case {
             path: PathBuf,
             error: &'static str,
@@ -327,12 +327,12 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn link_is_followed_only_where_that_is_wanted() {
+    fn link_is_followed_unless_forbidden() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "text").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        assert_eq!(read_text(&link, 8).unwrap(), "text");
+        assert_eq!(read_to_string(&link, 8).unwrap(), "text");
         let mut options = OpenOptions::new();
         options.append(true);
         let error = open_without_links(&link, options).unwrap_err().to_string();
@@ -346,6 +346,6 @@ mod tests {
     fn path_is_shown_on_one_line_without_escapes_of_a_terminal() {
         let path = Path::new("it's \\ a\n\u{1b}[31m\u{202e}\u{9b}\u{e9}.yaml");
         let expected = "it's \\ a\\n\\u{1b}[31m\\u{202e}\\u{9b}\u{e9}.yaml";
-        assert_eq!(shown(path).to_string(), expected);
+        assert_eq!(display_path(path).to_string(), expected);
     }
 }

@@ -9,11 +9,11 @@ use std::{
 
 use tokio::sync::watch;
 
-type Running<K, V> = HashMap<K, watch::Receiver<Option<V>>>;
+type RunningFlights<K, V> = HashMap<K, watch::Receiver<Option<V>>>;
 
 /// Work in progress by key; clones share it.
 pub struct SingleFlight<K, V> {
-    running: Arc<Mutex<Running<K, V>>>,
+    running: Arc<Mutex<RunningFlights<K, V>>>,
     max: usize,
 }
 
@@ -21,8 +21,8 @@ pub struct SingleFlight<K, V> {
 pub struct Flight<V>(watch::Receiver<Option<V>>);
 
 /// Removes the work from the map when it ends, even if it panics.
-struct Remove<K: Eq + Hash, V> {
-    running: Arc<Mutex<Running<K, V>>>,
+struct RemoveOnDrop<K: Eq + Hash, V> {
+    running: Arc<Mutex<RunningFlights<K, V>>>,
     key: K,
 }
 
@@ -60,7 +60,7 @@ where
         let (done, flight) = watch::channel(None);
         running.insert(key.clone(), flight.clone());
         drop(running);
-        let remove = Remove {
+        let remove = RemoveOnDrop {
             running: self.running.clone(),
             key,
         };
@@ -82,7 +82,7 @@ impl<V: Clone> Flight<V> {
     }
 }
 
-impl<K: Eq + Hash, V> Drop for Remove<K, V> {
+impl<K: Eq + Hash, V> Drop for RemoveOnDrop<K, V> {
     fn drop(&mut self) {
         lock(&self.running).remove(&self.key);
     }
@@ -108,7 +108,7 @@ impl<K, V> fmt::Debug for SingleFlight<K, V> {
     }
 }
 
-fn lock<K, V>(running: &Mutex<Running<K, V>>) -> MutexGuard<'_, Running<K, V>> {
+fn lock<K, V>(running: &Mutex<RunningFlights<K, V>>) -> MutexGuard<'_, RunningFlights<K, V>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -123,7 +123,7 @@ mod tests {
     const UNBOUNDED: (fn(&u8) -> bool, usize) = (|_| true, usize::MAX);
 
     #[tokio::test]
-    async fn those_who_come_together_share_one_piece_of_work() {
+    async fn concurrent_callers_share_one_piece_of_work() {
         let (flights, begun) = (
             SingleFlight::<u8, usize>::new(8),
             Arc::<AtomicUsize>::default(),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn too_much_work_at_once_is_not_begun() {
+    async fn work_beyond_limits_is_not_started() {
         let flights = SingleFlight::<u8, ()>::new(3);
         let join = |key: u8| flights.join(key, (|key: &u8| *key < 10, 2), std::future::pending);
         assert!(join(1).is_some() && join(2).is_some());

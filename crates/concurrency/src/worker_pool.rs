@@ -25,7 +25,7 @@ use tokio::{
 use tracing::Span;
 
 /// Maximum amount of JSON, in bytes, that is processed in place, within a few milliseconds.
-pub const INLINE_BYTES: usize = 256 << 10;
+pub const MAX_INLINE_BYTES: usize = 256 << 10;
 
 /// Maximum amount of work that one caller has running and waiting.
 pub const MAX_PER_CALLER: usize = 8;
@@ -37,22 +37,22 @@ pub const MAX_QUEUED: usize = 64;
 const MAX_RUNNING: usize = 4;
 
 /// Maximum time that the work of a caller waits for a thread.
-const MAX_WAIT: Duration = Duration::from_secs(5);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A pool of worker threads; clones share it.
 #[derive(Clone)]
-pub struct Workers(Arc<Inner>);
+pub struct WorkerPool(Arc<PoolState>);
 
-struct Inner {
+struct PoolState {
     /// Permits for work that callers request.
     running: Arc<Semaphore>,
     /// Permits for finishing responses, which must not wait behind requests.
     finishing: Arc<Semaphore>,
-    queued: Mutex<Queued>,
+    counts: Mutex<QueueCounts>,
 }
 
 #[derive(Default)]
-struct Queued {
+struct QueueCounts {
     total: usize,
     /// Contains only callers with work.
     by_caller: HashMap<Arc<str>, usize>,
@@ -60,7 +60,7 @@ struct Queued {
 
 /// Reason for which work was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Busy {
+pub enum PoolBusy {
     /// The caller has reached its limit.
     #[error(
         "{MAX_PER_CALLER} of them are under way for this caller. Wait for those, then call again"
@@ -72,29 +72,29 @@ pub enum Busy {
 }
 
 /// Counts the work of a caller until it is done, even if the caller no longer waits for it.
-struct Counted {
-    inner: Arc<Inner>,
+struct QueueSlot {
+    inner: Arc<PoolState>,
     caller: Arc<str>,
 }
 
-impl Workers {
+impl WorkerPool {
     /// Creates a pool with at most `max_running` threads for requests, and as many for responses.
     pub fn new(max_running: usize) -> Self {
         let threads = || Arc::new(Semaphore::new(max_running.max(1)));
         let (running, finishing) = (threads(), threads());
-        Self(Arc::new(Inner {
+        Self(Arc::new(PoolState {
             running,
             finishing,
-            queued: Mutex::default(),
+            counts: Mutex::default(),
         }))
     }
 
     /// Returns the pool of this process. Its size is one less than the number of processors, at
     /// least one and at most `MAX_RUNNING`.
     pub fn shared() -> Self {
-        static SHARED: LazyLock<Workers> = LazyLock::new(|| {
+        static SHARED: LazyLock<WorkerPool> = LazyLock::new(|| {
             let processors = available_parallelism().map_or(1, usize::from);
-            Workers::new(processors.saturating_sub(1).clamp(1, MAX_RUNNING))
+            WorkerPool::new(processors.saturating_sub(1).clamp(1, MAX_RUNNING))
         });
         SHARED.clone()
     }
@@ -108,17 +108,17 @@ impl Workers {
         &self,
         caller: &Arc<str>,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Busy> {
-        let counted = self.count(caller)?;
-        let permit = timeout(MAX_WAIT, permit(&self.0.running))
+    ) -> Result<T, PoolBusy> {
+        let counted = self.reserve_slot(caller)?;
+        let permit = timeout(QUEUE_TIMEOUT, acquire_permit(&self.0.running))
             .await
-            .map_err(|_| Busy::Server)?;
+            .map_err(|_| PoolBusy::Server)?;
         let work = move || {
             let done = work();
             drop(counted);
             done
         };
-        Ok(spawn(permit, work).await)
+        Ok(spawn_with_permit(permit, work).await)
     }
 
     /// Polls a future for a caller on the pool's threads, so that the waiting thread serves others
@@ -126,20 +126,20 @@ impl Workers {
     ///
     /// # Errors
     /// Returns an error if there is too much work. The future was not polled then.
-    pub async fn poll_apart<F>(&self, caller: &Arc<str>, future: F) -> Result<F::Output, Busy>
+    pub async fn poll_on_workers<F>(&self, caller: &Arc<str>, future: F) -> Result<F::Output, PoolBusy>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let woken = Arc::new(Woken(Notify::new()));
+        let woken = Arc::new(NotifyWaker(Notify::new()));
         let (mut polled, mut future) = self
-            .run(caller, poll(woken.clone(), Box::pin(future)))
+            .run(caller, poll_once(woken.clone(), Box::pin(future)))
             .await?;
         loop {
             match polled {
                 Poll::Ready(output) => return Ok(output),
                 Poll::Pending => {
                     woken.0.notified().await;
-                    (polled, future) = self.run_to_end(poll(woken.clone(), future)).await;
+                    (polled, future) = self.run_finishing(poll_once(woken.clone(), future)).await;
                 }
             }
         }
@@ -147,38 +147,38 @@ impl Workers {
 
     /// Runs work on a response and waits for a thread as long as necessary. The response of a call
     /// that took effect must not be lost.
-    pub async fn run_to_end<T: Send + 'static>(
+    pub async fn run_finishing<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        spawn(permit(&self.0.finishing).await, work).await
+        spawn_with_permit(acquire_permit(&self.0.finishing).await, work).await
     }
 
     /// Runs work on a response if a thread is free at once; otherwise returns `None`.
-    pub async fn try_run<T: Send + 'static>(
+    pub async fn try_run_finishing<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let permit = self.0.finishing.clone().try_acquire_owned().ok()?;
-        Some(spawn(Some(permit), work).await)
+        Some(spawn_with_permit(Some(permit), work).await)
     }
 
-    fn count(&self, caller: &Arc<str>) -> Result<Counted, Busy> {
-        let mut queued = self.0.queued();
+    fn reserve_slot(&self, caller: &Arc<str>) -> Result<QueueSlot, PoolBusy> {
+        let mut queued = self.0.lock_counts();
         if queued
             .by_caller
             .get(caller)
             .is_some_and(|count| *count >= MAX_PER_CALLER)
         {
-            return Err(Busy::Caller);
+            return Err(PoolBusy::Caller);
         }
         if queued.total >= MAX_QUEUED {
-            return Err(Busy::Server);
+            return Err(PoolBusy::Server);
         }
         queued.total += 1;
         *queued.by_caller.entry(caller.clone()).or_default() += 1;
         drop(queued);
-        Ok(Counted {
+        Ok(QueueSlot {
             inner: self.0.clone(),
             caller: caller.clone(),
         })
@@ -186,17 +186,17 @@ impl Workers {
 }
 
 /// Waker that notifies the task that waits to poll again.
-struct Woken(Notify);
+struct NotifyWaker(Notify);
 
-impl Wake for Woken {
+impl Wake for NotifyWaker {
     fn wake(self: Arc<Self>) {
         self.0.notify_one();
     }
 }
 
 /// Returns a closure that polls the future once, and hands it back with the result.
-fn poll<F: Future + ?Sized>(
-    woken: Arc<Woken>,
+fn poll_once<F: Future + ?Sized>(
+    woken: Arc<NotifyWaker>,
     mut future: Pin<Box<F>>,
 ) -> impl FnOnce() -> (Poll<F::Output>, Pin<Box<F>>) {
     let span = Span::current();
@@ -209,15 +209,15 @@ fn poll<F: Future + ?Sized>(
     }
 }
 
-impl Inner {
-    fn queued(&self) -> MutexGuard<'_, Queued> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+impl PoolState {
+    fn lock_counts(&self) -> MutexGuard<'_, QueueCounts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Counted {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
-        let mut queued = self.inner.queued();
+        let mut queued = self.inner.lock_counts();
         queued.total = queued.total.saturating_sub(1);
         if let Some(count) = queued.by_caller.get_mut(&self.caller) {
             *count = count.saturating_sub(1);
@@ -228,18 +228,18 @@ impl Drop for Counted {
     }
 }
 
-impl fmt::Debug for Workers {
+impl fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Workers({} queued)", self.0.queued().total)
+        write!(f, "Workers({} queued)", self.0.lock_counts().total)
     }
 }
 
-async fn permit(threads: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+async fn acquire_permit(threads: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     // The semaphore is never closed.
     threads.clone().acquire_owned().await.ok()
 }
 
-async fn spawn<T: Send + 'static>(
+async fn spawn_with_permit<T: Send + 'static>(
     permit: Option<OwnedSemaphorePermit>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
@@ -265,8 +265,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn caller_with_much_under_way_is_turned_back_alone() {
-        let workers = Workers::new(1);
+    async fn only_caller_at_its_limit_is_rejected() {
+        let workers = WorkerPool::new(1);
         let (alice, bob): (Arc<str>, Arc<str>) = ("alice".into(), "bob".into());
         let (release, held) = mpsc::channel::<()>();
         let blocked = tokio::spawn({
@@ -277,7 +277,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(
-            workers.try_run(|| ()).await,
+            workers.try_run_finishing(|| ()).await,
             Some(()),
             "answers have a thread of their own"
         );
@@ -287,13 +287,13 @@ mod tests {
                 tokio::spawn(async move { workers.run(&alice, move || number).await })
             })
             .collect();
-        while workers.0.queued().total < MAX_PER_CALLER + 1 {
+        while workers.0.lock_counts().total < MAX_PER_CALLER + 1 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(workers.run(&alice, || ()).await, Err(Busy::Caller));
+        assert_eq!(workers.run(&alice, || ()).await, Err(PoolBusy::Caller));
         // A caller that hangs up while waiting is no longer counted.
         waiting.pop().unwrap().abort();
-        while workers.0.queued().total == MAX_PER_CALLER + 1 {
+        while workers.0.lock_counts().total == MAX_PER_CALLER + 1 {
             tokio::task::yield_now().await;
         }
         let others = tokio::spawn({
@@ -307,11 +307,11 @@ mod tests {
         }
         assert_eq!(others.await.unwrap(), Ok("bob's"));
         assert_eq!(workers.run(&alice, || 7).await, Ok(7));
-        assert!(workers.0.queued().by_caller.is_empty());
+        assert!(workers.0.lock_counts().by_caller.is_empty());
     }
 
     #[tokio::test]
-    async fn future_polled_apart_takes_each_step_on_another_thread() {
+    async fn future_is_polled_on_other_threads_only() {
         let (send, receive) = tokio::sync::oneshot::channel();
         let here = std::thread::current().id();
         let apart = move || assert_ne!(std::thread::current().id(), here);
@@ -324,8 +324,8 @@ mod tests {
             received
         };
         let polled = tokio::spawn({
-            let workers = Workers::new(1);
-            async move { workers.poll_apart(&"alice".into(), future).await }
+            let workers = WorkerPool::new(1);
+            async move { workers.poll_on_workers(&"alice".into(), future).await }
         });
         tokio::task::yield_now().await;
         send.send(7).unwrap();
@@ -333,31 +333,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn future_of_caller_with_much_under_way_is_not_polled() {
-        let workers = Workers::new(1);
+    async fn future_of_caller_at_its_limit_is_not_polled() {
+        let workers = WorkerPool::new(1);
         let alice: Arc<str> = "alice".into();
-        let _held: Vec<_> = (0..MAX_PER_CALLER).map(|_| workers.count(&alice)).collect();
+        let _held: Vec<_> = (0..MAX_PER_CALLER).map(|_| workers.reserve_slot(&alice)).collect();
         let future = async { panic!("not to be polled") };
         assert_eq!(
-            workers.poll_apart::<_>(&alice, future).await,
-            Err::<(), _>(Busy::Caller)
+            workers.poll_on_workers::<_>(&alice, future).await,
+            Err::<(), _>(PoolBusy::Caller)
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_waits_for_long_is_not_done() {
-        let workers = Workers::new(1);
-        let _held = permit(&workers.0.running).await;
-        assert_eq!(workers.run(&"alice".into(), || ()).await, Err(Busy::Server));
-        assert_eq!(workers.0.queued().total, 0);
-        let _all = permit(&workers.0.finishing).await;
-        assert_eq!(workers.try_run(|| ()).await, None, "no thread is free");
+    async fn work_that_waits_too_long_is_not_done() {
+        let workers = WorkerPool::new(1);
+        let _held = acquire_permit(&workers.0.running).await;
+        assert_eq!(workers.run(&"alice".into(), || ()).await, Err(PoolBusy::Server));
+        assert_eq!(workers.0.lock_counts().total, 0);
+        let _all = acquire_permit(&workers.0.finishing).await;
+        assert_eq!(workers.try_run_finishing(|| ()).await, None, "no thread is free");
     }
 
     #[tokio::test]
     #[should_panic(expected = "as it should")]
-    async fn work_that_panics_panics_where_it_was_wanted() {
+    async fn panic_of_work_is_raised_in_its_caller() {
         let work = || -> () { panic!("as it should") };
-        _ = Workers::new(1).run(&"alice".into(), work).await;
+        _ = WorkerPool::new(1).run(&"alice".into(), work).await;
     }
 }

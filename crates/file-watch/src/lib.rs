@@ -17,13 +17,13 @@ use std::{
 
 use anyhow::Context;
 use arc_swap::{ArcSwap, Guard};
-use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, read_to_string, display_path};
 
-use self::source::{Check, Source, Target};
+use self::source::{CheckDepth, WatchedSource, FileSource};
 
 /// A parsed value with the files it came from.
 #[derive(Debug)]
-pub struct Parsed<T> {
+pub struct ParsedValue<T> {
     /// The value itself.
     pub value: T,
     /// Further files that the value was read from; their changes count as well.
@@ -31,15 +31,15 @@ pub struct Parsed<T> {
 }
 
 /// Callback with the previous value and the new one.
-type Listener<T> = Box<dyn Fn(&T, &T) + Send + Sync>;
+type ChangeListener<T> = Box<dyn Fn(&T, &T) + Send + Sync>;
 
 /// A value that is reloaded when its file changes. An invalid version is logged, and the previous
 /// value stays in effect.
-pub struct Watched<T> {
+pub struct WatchedValue<T> {
     current: Arc<ArcSwap<T>>,
-    listener: Arc<OnceLock<Listener<T>>>,
+    listener: Arc<OnceLock<ChangeListener<T>>>,
     /// The file is watched until this is dropped.
-    source: Option<Arc<dyn Source>>,
+    source: Option<Arc<dyn WatchedSource>>,
 }
 
 /// Purpose of a watched file or folder.
@@ -92,13 +92,13 @@ pub struct FileStatus {
     pub since_check: Duration,
     /// True if the latest version of a file is invalid, so that the previous one is still in
     /// effect.
-    pub is_refused: bool,
+    pub is_rejected: bool,
 }
 
 /// Returns the status of each kind of files that this process watches, including the files that
 /// they refer to. Files without a kind are left out.
-pub fn files() -> Vec<FileStatus> {
-    watcher::status()
+pub fn file_statuses() -> Vec<FileStatus> {
+    watcher::file_statuses()
 }
 
 /// Reloads every watched file soon, on another thread, even if it seems unchanged. A value changes
@@ -107,24 +107,24 @@ pub fn reload() {
     watcher::reload();
 }
 
-impl<T: Send + Sync + 'static> Watched<T> {
+impl<T: Send + Sync + 'static> WatchedValue<T> {
     /// Reads a file and watches it from then on.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or watched, or if its text is invalid.
-    pub fn start(
+    pub fn from_file(
         path: &Path,
-        parse: impl Fn(&str) -> anyhow::Result<Parsed<T>> + Send + 'static,
+        parse: impl Fn(&str) -> anyhow::Result<ParsedValue<T>> + Send + 'static,
     ) -> anyhow::Result<Self> {
         let (path, named) = (path.to_owned(), path.to_owned());
-        let read = move || -> anyhow::Result<Parsed<T>> {
-            let context = || format!("cannot use {}", shown(&path));
-            let text = read_text(&path, MAX_CONFIG_BYTES).with_context(context)?;
+        let read = move || -> anyhow::Result<ParsedValue<T>> {
+            let context = || format!("cannot use {}", display_path(&path));
+            let text = read_to_string(&path, MAX_CONFIG_BYTES).with_context(context)?;
             let mut parsed = parse(&text).with_context(context)?;
             parsed.files.insert(0, path.clone());
             Ok(parsed)
         };
-        Self::follow(named, read, <[PathBuf]>::to_vec)
+        Self::watch(named, read, <[PathBuf]>::to_vec)
     }
 
     /// Reads those files of a folder that `lists` returns. All of them are read again when one is
@@ -132,7 +132,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     ///
     /// # Errors
     /// Returns an error if the folder cannot be read or watched, or if its contents are invalid.
-    pub fn folder(
+    pub fn from_folder(
         path: &Path,
         lists: impl Fn(&Path) -> io::Result<Vec<PathBuf>> + Clone + Send + 'static,
         read: impl Fn(&[PathBuf]) -> anyhow::Result<T> + Send + 'static,
@@ -140,32 +140,32 @@ impl<T: Send + Sync + 'static> Watched<T> {
         let (named, here, there) = (path.to_owned(), path.to_owned(), path.to_owned());
         let listed = lists.clone();
         let read = move || {
-            let context = || format!("cannot use {}", shown(&here));
+            let context = || format!("cannot use {}", display_path(&here));
             let mut files = lists(&here).with_context(context)?;
             let value = read(&files).with_context(context)?;
             files.insert(0, here.clone());
-            Ok(Parsed { value, files })
+            Ok(ParsedValue { value, files })
         };
         let now = move |_: &[PathBuf]| {
             let mut files = listed(&there).unwrap_or_default();
             files.insert(0, there.clone());
             files
         };
-        Self::follow(named, read, now)
+        Self::watch(named, read, now)
     }
 
     /// Watches the result of `read`, which reads `path` and the files it refers to. `now` returns
     /// the current files, given those that the value was read from.
-    fn follow(
+    fn watch(
         path: PathBuf,
-        read: impl Fn() -> anyhow::Result<Parsed<T>> + Send + 'static,
+        read: impl Fn() -> anyhow::Result<ParsedValue<T>> + Send + 'static,
         now: impl Fn(&[PathBuf]) -> Vec<PathBuf> + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let listener = Arc::new(OnceLock::<Listener<T>>::new());
+        let listener = Arc::new(OnceLock::<ChangeListener<T>>::new());
         let (target, current) =
-            Target::start(path, Box::new(read), Box::new(now), listener.clone())?;
-        let source: Arc<dyn Source> = Arc::new(target);
-        watcher::follow(&source).context("cannot follow files: the system gives no thread")?;
+            FileSource::start(path, Box::new(read), Box::new(now), listener.clone())?;
+        let source: Arc<dyn WatchedSource> = Arc::new(target);
+        watcher::watch(&source).context("cannot follow files: the system gives no thread")?;
         Ok(Self {
             current,
             listener,
@@ -175,9 +175,9 @@ impl<T: Send + Sync + 'static> Watched<T> {
 
     /// Sets the kind of the file, under which [`files`] reports it.
     #[must_use]
-    pub fn named(self, kind: FileKind) -> Self {
+    pub fn with_kind(self, kind: FileKind) -> Self {
         if let Some(source) = &self.source {
-            source.name(kind);
+            source.set_kind(kind);
         }
         self
     }
@@ -207,12 +207,12 @@ impl<T: Send + Sync + 'static> Watched<T> {
     /// Checks the contents of the files now, on this thread.
     pub fn refresh(&self) {
         if let Some(source) = &self.source {
-            source.check(Check::Contents);
+            source.check(CheckDepth::Contents);
         }
     }
 }
 
-impl<T> fmt::Debug for Watched<T> {
+impl<T> fmt::Debug for WatchedValue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Watched")
     }
@@ -230,18 +230,18 @@ mod tests {
     use super::*;
 
     /// Watches a value that is the text of the file, or of the file that it names as `@path`.
-    fn watched(file: &Path) -> Watched<String> {
-        Watched::start(file, |text| match text.strip_prefix('@') {
+    fn watch_file(file: &Path) -> WatchedValue<String> {
+        WatchedValue::from_file(file, |text| match text.strip_prefix('@') {
             Some(other) => {
                 let other = PathBuf::from(other);
-                let value = read_text(&other, MAX_CONFIG_BYTES)?;
-                Ok(Parsed {
+                let value = read_to_string(&other, MAX_CONFIG_BYTES)?;
+                Ok(ParsedValue {
                     value,
                     files: vec![other],
                 })
             }
             None if text == "invalid" => bail!("the text is invalid"),
-            None => Ok(Parsed {
+            None => Ok(ParsedValue {
                 value: text.to_owned(),
                 files: Vec::new(),
             }),
@@ -250,17 +250,17 @@ mod tests {
     }
 
     /// Returns the value in effect after a check of the metadata alone.
-    fn after_look(watched: &Watched<String>) -> String {
+    fn check_metadata(watched: &WatchedValue<String>) -> String {
         let source = watched.source.as_ref().expect("it has a file");
-        source.check(Check::Metadata);
+        source.check(CheckDepth::Metadata);
         String::clone(&watched.get())
     }
 
-    fn is_refused(watched: &Watched<String>) -> bool {
+    fn is_rejected(watched: &WatchedValue<String>) -> bool {
         watched
             .source
             .as_ref()
-            .is_some_and(|source| source.status(FileKind::PolicyFile).is_refused)
+            .is_some_and(|source| source.status(FileKind::PolicyFile).is_rejected)
     }
 
     fn folder() -> TempDir {
@@ -278,12 +278,12 @@ mod tests {
         // Kubernetes mounts files like this: a link to a file in a folder that is a link itself.
         symlink(at("one"), at("data")).unwrap();
         symlink(at("data").join("file"), at("file")).unwrap();
-        let watched = watched(&at("file"));
+        let watched = watch_file(&at("file"));
         symlink(at("two"), at("data.new")).unwrap();
         fs::rename(at("data.new"), at("data")).unwrap();
-        assert_eq!(after_look(&watched), "new");
+        assert_eq!(check_metadata(&watched), "new");
         fs::write(at("two").join("file"), "newer").unwrap();
-        assert_eq!(after_look(&watched), "newer");
+        assert_eq!(check_metadata(&watched), "newer");
     }
 
     #[test]
@@ -294,17 +294,17 @@ mod tests {
             fs::create_dir(at(name)).unwrap();
             fs::write(at(name).join("file"), text).unwrap();
         }
-        let watched = watched(&at("folder").join("file"));
+        let watched = watch_file(&at("folder").join("file"));
         fs::rename(at("folder"), at("away")).unwrap();
         fs::rename(at("other"), at("folder")).unwrap();
-        assert_eq!(after_look(&watched), "new");
+        assert_eq!(check_metadata(&watched), "new");
         fs::remove_dir_all(at("folder")).unwrap();
-        assert_eq!(after_look(&watched), "new", "what was in effect stays so");
-        assert!(is_refused(&watched));
+        assert_eq!(check_metadata(&watched), "new", "what was in effect stays so");
+        assert!(is_rejected(&watched));
         fs::create_dir(at("folder")).unwrap();
         fs::write(at("folder").join("file"), "newest").unwrap();
-        assert_eq!(after_look(&watched), "newest");
-        assert!(!is_refused(&watched));
+        assert_eq!(check_metadata(&watched), "newest");
+        assert!(!is_rejected(&watched));
     }
 
     #[test]
@@ -313,28 +313,28 @@ mod tests {
         let (file, link) = (folder.path().join("file"), other.path().join("link"));
         fs::write(&file, "old").unwrap();
         fs::hard_link(&file, &link).unwrap();
-        let watched = watched(&file);
+        let watched = watch_file(&file);
         fs::write(&link, "new").unwrap();
-        assert_eq!(after_look(&watched), "new");
+        assert_eq!(check_metadata(&watched), "new");
     }
 
     #[test]
-    fn file_that_is_a_pipe_for_a_moment_is_still_followed() {
+    fn file_that_was_briefly_a_pipe_is_still_watched() {
         let folder = folder();
         let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();
-        let watched = watched(&file);
+        let watched = watch_file(&file);
         fs::remove_file(&file).unwrap();
         let made = std::process::Command::new("mkfifo")
             .arg(&file)
             .status()
             .unwrap();
         assert!(made.success());
-        assert_eq!(after_look(&watched), "old");
-        assert!(is_refused(&watched));
+        assert_eq!(check_metadata(&watched), "old");
+        assert!(is_rejected(&watched));
         fs::remove_file(&file).unwrap();
         fs::write(&file, "new").unwrap();
-        assert_eq!(after_look(&watched), "new");
+        assert_eq!(check_metadata(&watched), "new");
     }
 
     #[test]
@@ -342,66 +342,66 @@ mod tests {
         let folder = folder();
         let (file, other) = (folder.path().join("file"), folder.path().join("other"));
         fs::write(&file, "old").unwrap();
-        let watched = watched(&file);
+        let watched = watch_file(&file);
         fs::write(&file, format!("@{}", other.display())).unwrap();
-        assert_eq!(after_look(&watched), "old");
-        let retry = watched.source.as_ref().and_then(|source| source.retry());
+        assert_eq!(check_metadata(&watched), "old");
+        let retry = watched.source.as_ref().and_then(|source| source.next_retry());
         assert!(retry.is_some(), "it is tried again by itself");
         fs::write(&other, "new").unwrap();
         watched.refresh();
         assert_eq!(**watched.get(), "new");
         // The file that it names is watched from then on, too.
         fs::write(&other, "newer").unwrap();
-        assert_eq!(after_look(&watched), "newer");
+        assert_eq!(check_metadata(&watched), "newer");
     }
 
     #[test]
-    fn invalid_version_is_told_in_the_status_until_it_is_mended() {
+    fn invalid_version_is_reported_until_it_is_fixed() {
         let folder = folder();
         let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();
-        let watched = watched(&file).named(FileKind::PromptFolder);
+        let watched = watch_file(&file).with_kind(FileKind::PromptFolder);
         // No other test sets a kind.
         let status = || {
-            files()
+            file_statuses()
                 .into_iter()
                 .find(|file| file.kind == FileKind::PromptFolder)
                 .unwrap()
         };
-        assert!(!status().is_refused);
+        assert!(!status().is_rejected);
         fs::write(&file, "invalid").unwrap();
-        assert_eq!(after_look(&watched), "old");
-        assert!(status().is_refused);
+        assert_eq!(check_metadata(&watched), "old");
+        assert!(status().is_rejected);
         // The version that was in effect all the time is valid like any other.
         fs::write(&file, "old").unwrap();
-        assert_eq!(after_look(&watched), "old");
-        assert!(!status().is_refused);
+        assert_eq!(check_metadata(&watched), "old");
+        assert!(!status().is_rejected);
         drop(watched);
         assert!(
-            files()
+            file_statuses()
                 .iter()
                 .all(|file| file.kind != FileKind::PromptFolder)
         );
     }
 
     #[test]
-    fn fault_of_whoever_parses_does_not_end_the_following() {
+    fn panic_of_parser_does_not_end_watching() {
         let folder = folder();
         let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();
         let parse = |text: &str| match text {
             "fault" => panic!("a fault"),
-            text => Ok(Parsed {
+            text => Ok(ParsedValue {
                 value: text.to_owned(),
                 files: Vec::new(),
             }),
         };
-        let watched = Watched::start(&file, parse).unwrap();
+        let watched = WatchedValue::from_file(&file, parse).unwrap();
         fs::write(&file, "fault").unwrap();
-        assert_eq!(after_look(&watched), "old");
-        assert!(is_refused(&watched));
+        assert_eq!(check_metadata(&watched), "old");
+        assert!(is_rejected(&watched));
         fs::write(&file, "new").unwrap();
-        assert_eq!(after_look(&watched), "new");
+        assert_eq!(check_metadata(&watched), "new");
     }
 
     /// Restores the times from before the change, as some tools that restore files do.
@@ -410,11 +410,11 @@ mod tests {
         let folder = folder();
         let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();
-        let watched = watched(&file);
+        let watched = watch_file(&file);
         let modified = fs::metadata(&file).unwrap().modified().unwrap();
         fs::write(&file, "new").unwrap();
         let opened = fs::File::options().write(true).open(&file).unwrap();
         opened.set_modified(modified).unwrap();
-        assert_eq!(after_look(&watched), "new");
+        assert_eq!(check_metadata(&watched), "new");
     }
 }

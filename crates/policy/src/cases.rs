@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::{Decision, DecisionKind, Facts, Policy, Step, Verdict, explain};
+use super::{PolicyEvaluation, DecisionKind, PolicyInput, Policy, RuleTrace, Decision, explain};
 use crate::Transport;
 use portkey_api::catalog::Catalog;
 use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
@@ -16,7 +16,7 @@ use portkey_store::Store;
 /// A call, written by hand, to evaluate a policy with.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
+pub struct PolicyCase {
     /// Name of the tool.
     pub call: String,
     /// Arguments of the call, as a client would send them.
@@ -57,17 +57,17 @@ pub struct Case {
 /// Contents of a file of cases.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    cases: Vec<Spanned<Case>>,
+struct CaseFile {
+    cases: Vec<Spanned<PolicyCase>>,
 }
 
 /// Outcome of a case.
 #[derive(Debug)]
-pub struct Told {
+pub struct CaseResult {
     /// Decision on the last call.
-    pub decision: Decision,
+    pub decision: PolicyEvaluation,
     /// Result of every rule for the last call.
-    pub steps: Vec<Step>,
+    pub trace: Vec<RuleTrace>,
 }
 
 /// Reason why a case could not be evaluated, or did not give the expected decision.
@@ -75,37 +75,37 @@ pub struct Told {
 #[error("{0}")]
 pub struct CaseError(String);
 
-impl Case {
+impl PolicyCase {
     /// Evaluates a policy for the case, with counters that start at zero. The arguments are
     /// validated like those of a call.
     ///
     /// # Errors
     /// Returns an error if the tool does not exist, does not accept the arguments, or if
     /// `transport` or `time` is invalid.
-    pub async fn ask(&self, policy: &Policy, catalog: &Catalog) -> Result<Told, CaseError> {
-        let fault = |what: String| CaseError(what);
+    pub async fn run(&self, policy: &Policy, catalog: &Catalog) -> Result<CaseResult, CaseError> {
+        let case_error = |what: String| CaseError(what);
         let entry = catalog
             .find(&self.call)
-            .map_err(|error| fault(error.to_string()))?;
+            .map_err(|error| case_error(error.to_string()))?;
         let options = ValidationOptions::default();
         let validated = entry.compiled().validate(self.args.clone(), &options);
         let ValidatedArguments { args, unknown, .. } =
-            validated.map_err(|error| fault(error.to_string()))?;
+            validated.map_err(|error| case_error(error.to_string()))?;
         let transport = match self.transport.as_deref() {
             None => Transport::Http,
             Some(name) => Transport::from_name(name)
-                .ok_or_else(|| fault(format!("`{name}` is neither stdio nor http")))?,
+                .ok_or_else(|| case_error(format!("`{name}` is neither stdio nor http")))?,
         };
         let time = match self.time.as_deref().map(DateTime::parse_from_rfc3339) {
             None => SystemTime::now(),
             Some(Ok(time)) => time.into(),
-            Some(Err(error)) => return Err(fault(format!("`time`: {error}"))),
+            Some(Err(error)) => return Err(case_error(format!("`time`: {error}"))),
         };
-        let facts = Facts {
+        let facts = PolicyInput {
             operation: entry.operation,
             domain: entry.domain.name,
             args: &args,
-            unknown: &unknown,
+            unknown_fields: &unknown,
             principal: self.principal.as_deref().unwrap_or("local"),
             client: self.client.as_deref(),
             transport,
@@ -113,12 +113,12 @@ impl Case {
             time,
             tainted: self.tainted,
         };
-        let store = Store::memory();
+        let store = Store::in_memory();
         for _ in 1..self.times.unwrap_or(1) {
             policy.decide(&facts, &store).await;
         }
         let (decision, steps) = explain(&[policy], &facts, &store).await;
-        Ok(Told { decision, steps })
+        Ok(CaseResult { decision, trace: steps })
     }
 
     /// Checks that the policy decides as the case expects.
@@ -127,8 +127,8 @@ impl Case {
     /// Returns an error if the decision or the deciding rule differs, or if the case cannot be
     /// evaluated.
     pub async fn check(&self, policy: &Policy, catalog: &Catalog) -> Result<(), CaseError> {
-        let Told { decision, .. } = self.ask(policy, catalog).await?;
-        let (said, rule) = (decision.verdict.kind(), decision.verdict.rule());
+        let CaseResult { decision, .. } = self.run(policy, catalog).await?;
+        let (said, rule) = (decision.decision.kind(), decision.decision.rule());
         let by = rule.map_or_else(String::new, |rule| format!(" by {rule}"));
         let said_so = self.expect.is_none_or(|expected| expected == said);
         let by_it = self
@@ -154,8 +154,8 @@ impl Case {
 ///
 /// # Errors
 /// Returns an error if the text is not a valid file of cases.
-pub fn read(text: &str) -> Result<Vec<(u64, Case)>, CaseError> {
-    let file: File = serde_saphyr::from_str_with_options(text, super::document::options())
+pub fn parse_cases(text: &str) -> Result<Vec<(u64, PolicyCase)>, CaseError> {
+    let file: CaseFile = serde_saphyr::from_str_with_options(text, super::document::yaml_options())
         .map_err(|error| CaseError(error.without_snippet().to_string()))?;
     Ok(file
         .cases
@@ -165,12 +165,12 @@ pub fn read(text: &str) -> Result<Vec<(u64, Case)>, CaseError> {
 }
 
 /// Describes a decision in a sentence.
-pub fn sentence(verdict: &Verdict) -> String {
+pub fn describe_decision(verdict: &Decision) -> String {
     let kind = verdict.kind().as_str();
     match verdict {
-        Verdict::Allow => kind.to_owned(),
-        Verdict::Deny(denied) => format!("{kind}: {denied}"),
-        Verdict::Approve(noted) | Verdict::DryRun(noted) => format!("{kind}: {}", noted.words),
+        Decision::Allow => kind.to_owned(),
+        Decision::Deny(denied) => format!("{kind}: {denied}"),
+        Decision::Approve(noted) | Decision::DryRun(noted) => format!("{kind}: {}", noted.message),
     }
 }
 
@@ -178,7 +178,7 @@ pub fn sentence(verdict: &Verdict) -> String {
 ///
 /// # Errors
 /// Returns an error if the text is not a JSON object.
-pub fn arguments(text: &str) -> Result<JsonMap, CaseError> {
+pub fn parse_arguments(text: &str) -> Result<JsonMap, CaseError> {
     match serde_json::from_str(text) {
         Ok(Value::Object(args)) => Ok(args),
         Ok(_) => Err(CaseError("the arguments are no JSON object".to_owned())),

@@ -5,19 +5,19 @@ use portkey_operation::JsonMap;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
-use super::path::Path;
+use super::path::FieldPath;
 /// Maximum size of a compiled regular expression, in bytes.
-const MOST_REGEX_BYTES: usize = 1 << 18;
+const MAX_COMPILED_REGEX_BYTES: usize = 1 << 18;
 /// Maximum length of a text that a regular expression is matched against, in bytes.
-const MOST_MATCHED: usize = 1 << 18;
+const MAX_MATCHED_BYTES: usize = 1 << 18;
 /// Maximum length of the source of a regular expression, in bytes.
-const LONGEST_REGEX: usize = 1_000;
+const MAX_REGEX_BYTES: usize = 1_000;
 
 /// A comparison of an argument or a counter with a constant.
 #[derive(Debug)]
 pub(super) struct Condition {
-    pub(super) of: Of,
-    test: Test,
+    pub(super) operand: Operand,
+    comparison: Comparison,
     /// Path as written in the file.
     pub(super) path: String,
     /// Condition as written in the file, for explanations.
@@ -26,21 +26,21 @@ pub(super) struct Condition {
 
 /// Left side of a comparison.
 #[derive(Debug)]
-pub(super) enum Of {
-    Argument(Path),
+pub(super) enum Operand {
+    Argument(FieldPath),
     /// Index into the policy's table of counters.
     Counter(usize),
 }
 
 #[derive(Debug)]
-enum Test {
-    Equal(Value),
-    Unequal(Value),
+enum Comparison {
+    Eq(Value),
+    NotEq(Value),
     In(Vec<Value>),
     NotIn(Vec<Value>),
-    Less(f64),
+    LessThan(f64),
     AtMost(f64),
-    More(f64),
+    GreaterThan(f64),
     AtLeast(f64),
     Regex(Regex),
     Contains(Value),
@@ -52,7 +52,7 @@ impl Condition {
     ///
     /// # Errors
     /// Returns an error if the operator does not exist or does not accept the value.
-    pub(super) fn read(of: Of, path: &str, op: &str, value: &Value) -> Result<Self, String> {
+    pub(super) fn parse(of: Operand, path: &str, op: &str, value: &Value) -> Result<Self, String> {
         let number = || {
             value
                 .as_f64()
@@ -63,20 +63,20 @@ impl Condition {
             items.ok_or_else(|| format!("operator `{op}` takes a list"))
         };
         let test = match op {
-            "eq" => Test::Equal(value.clone()),
-            "neq" => Test::Unequal(value.clone()),
-            "in" => Test::In(list()?),
-            "not_in" => Test::NotIn(list()?),
-            "lt" => Test::Less(number()?),
-            "lte" => Test::AtMost(number()?),
-            "gt" => Test::More(number()?),
-            "gte" => Test::AtLeast(number()?),
+            "eq" => Comparison::Eq(value.clone()),
+            "neq" => Comparison::NotEq(value.clone()),
+            "in" => Comparison::In(list()?),
+            "not_in" => Comparison::NotIn(list()?),
+            "lt" => Comparison::LessThan(number()?),
+            "lte" => Comparison::AtMost(number()?),
+            "gt" => Comparison::GreaterThan(number()?),
+            "gte" => Comparison::AtLeast(number()?),
             "regex" => {
                 let pattern = value.as_str().ok_or("operator `regex` takes a text")?;
-                Test::Regex(regex(pattern)?)
+                Comparison::Regex(compile_regex(pattern)?)
             }
-            "contains" => Test::Contains(value.clone()),
-            "exists" => Test::Exists(
+            "contains" => Comparison::Contains(value.clone()),
+            "exists" => Comparison::Exists(
                 value
                     .as_bool()
                     .ok_or("operator `exists` takes true or false")?,
@@ -90,15 +90,15 @@ impl Condition {
         };
         let text = format!("{path} {op} {value}");
         Ok(Self {
-            of,
-            test,
+            operand: of,
+            comparison: test,
             path: path.to_owned(),
             text,
         })
     }
 
     /// Returns the largest integer that passes, if the comparison has an upper bound.
-    pub(super) fn most(&self) -> Option<u64> {
+    pub(super) fn upper_bound(&self) -> Option<u64> {
         let whole = |most: f64| {
             // The cast saturates. A bound below zero becomes zero.
             #[allow(
@@ -109,9 +109,9 @@ impl Condition {
             let most = most.max(0.0) as u64;
             most
         };
-        match self.test {
-            Test::Less(most) => Some(whole((most - 1.0).ceil())),
-            Test::AtMost(most) => Some(whole(most.floor())),
+        match self.comparison {
+            Comparison::LessThan(most) => Some(whole((most - 1.0).ceil())),
+            Comparison::AtMost(most) => Some(whole(most.floor())),
             _ => None,
         }
     }
@@ -123,20 +123,20 @@ impl Condition {
     /// # Errors
     /// Returns an error if the condition cannot be evaluated. The message contains no value of an
     /// argument.
-    pub(super) fn holds(
+    pub(super) fn is_satisfied(
         &self,
         args: &JsonMap,
         any: bool,
         counted: impl Fn(usize) -> u64,
     ) -> Result<bool, &'static str> {
-        let path = match &self.of {
-            Of::Counter(counter) => return self.test.holds(&Value::from(counted(*counter))),
-            Of::Argument(path) => path,
+        let path = match &self.operand {
+            Operand::Counter(counter) => return self.comparison.matches(&Value::from(counted(*counter))),
+            Operand::Argument(path) => path,
         };
         let (mut passed, mut failed, mut exists, mut broken) = (false, false, false, None);
-        let is_read = path.arguments(args, &mut |value| {
+        let is_read = path.visit_arguments(args, &mut |value| {
             exists |= !value.is_null();
-            match self.test.holds(value) {
+            match self.comparison.matches(value) {
                 Ok(true) => passed = true,
                 Ok(false) => failed = true,
                 Err(why) => broken = Some(why),
@@ -145,37 +145,37 @@ impl Condition {
         if !is_read {
             return Err("an argument begins like JSON and cannot be read");
         }
-        match (&self.test, broken) {
-            (Test::Exists(wanted), _) => Ok(exists == *wanted),
+        match (&self.comparison, broken) {
+            (Comparison::Exists(wanted), _) => Ok(exists == *wanted),
             (_, Some(why)) => Err(why),
             _ => Ok(passed && (any || !failed)),
         }
     }
 }
 
-impl Test {
-    fn holds(&self, actual: &Value) -> Result<bool, &'static str> {
+impl Comparison {
+    fn matches(&self, actual: &Value) -> Result<bool, &'static str> {
         let number = |test: fn(&f64, &f64) -> bool, bound: &f64| {
             actual.as_f64().is_some_and(|actual| test(&actual, bound))
         };
         Ok(match self {
-            Self::Equal(value) => equal(actual, value),
-            Self::Unequal(value) => !equal(actual, value),
-            Self::In(values) => values.iter().any(|value| equal(actual, value)),
-            Self::NotIn(values) => !values.iter().any(|value| equal(actual, value)),
-            Self::Less(bound) => number(f64::lt, bound),
+            Self::Eq(value) => is_equal(actual, value),
+            Self::NotEq(value) => !is_equal(actual, value),
+            Self::In(values) => values.iter().any(|value| is_equal(actual, value)),
+            Self::NotIn(values) => !values.iter().any(|value| is_equal(actual, value)),
+            Self::LessThan(bound) => number(f64::lt, bound),
             Self::AtMost(bound) => number(f64::le, bound),
-            Self::More(bound) => number(f64::gt, bound),
+            Self::GreaterThan(bound) => number(f64::gt, bound),
             Self::AtLeast(bound) => number(f64::ge, bound),
             Self::Regex(regex) => match actual.as_str() {
-                Some(text) if text.len() > MOST_MATCHED => {
+                Some(text) if text.len() > MAX_MATCHED_BYTES => {
                     return Err("an argument is too long for a regular expression");
                 }
                 text => text.is_some_and(|text| regex.is_match(text)),
             },
             Self::Contains(part) => match actual {
                 Value::String(text) => part.as_str().is_some_and(|part| text.contains(part)),
-                Value::Array(items) => items.iter().any(|item| equal(item, part)),
+                Value::Array(items) => items.iter().any(|item| is_equal(item, part)),
                 _ => false,
             },
             Self::Exists(wanted) => actual.is_null() != *wanted,
@@ -184,33 +184,33 @@ impl Test {
 }
 
 /// Compares numbers by value and other scalars by their text: `true` equals `"true"`.
-fn equal(a: &Value, b: &Value) -> bool {
+fn is_equal(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a.total_cmp(&b).is_eq() || a.eq(&b),
         _ => match (a.as_str(), b.as_str()) {
             (Some(a), Some(b)) => a == b,
-            (Some(text), None) => written(b).is_some_and(|written| written == text),
-            (None, Some(text)) => written(a).is_some_and(|written| written == text),
+            (Some(text), None) => scalar_text(b).is_some_and(|written| written == text),
+            (None, Some(text)) => scalar_text(a).is_some_and(|written| written == text),
             (None, None) => a == b,
         },
     }
 }
 
 /// Returns the JSON text of a scalar; `None` for lists and objects.
-fn written(value: &Value) -> Option<String> {
+fn scalar_text(value: &Value) -> Option<String> {
     (!value.is_array() && !value.is_object()).then(|| value.to_string())
 }
 
 /// Compiles a regular expression within the limits on memory and nesting.
-pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
-    if pattern.len() > LONGEST_REGEX {
+pub(super) fn compile_regex(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > MAX_REGEX_BYTES {
         return Err(format!(
-            "the regular expression is longer than {LONGEST_REGEX} bytes"
+            "the regular expression is longer than {MAX_REGEX_BYTES} bytes"
         ));
     }
     let built = RegexBuilder::new(pattern)
-        .size_limit(MOST_REGEX_BYTES)
-        .dfa_size_limit(MOST_REGEX_BYTES)
+        .size_limit(MAX_COMPILED_REGEX_BYTES)
+        .dfa_size_limit(MAX_COMPILED_REGEX_BYTES)
         .nest_limit(50)
         .build();
     built.map_err(|error| {

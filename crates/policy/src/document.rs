@@ -8,25 +8,25 @@ use serde_json::Value;
 use serde_saphyr::{Budget, Options, Spanned, from_str_with_options};
 
 /// Maximum size of a policy file, in bytes.
-pub const MOST_BYTES: usize = 1 << 20;
+pub const MAX_POLICY_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Document {
+pub(super) struct PolicyDocument {
     pub(super) version: Value,
     #[serde(rename = "description")]
     _description: Option<String>,
-    pub(super) default: Option<Posture>,
+    pub(super) default: Option<DefaultAction>,
     pub(super) hide: Option<Vec<Spanned<String>>>,
-    pub(super) tools: Option<BTreeMap<String, Option<Entry>>>,
+    pub(super) tools: Option<BTreeMap<String, Option<ToolEntry>>>,
     pub(super) all_tools: Option<AllTools>,
-    pub(super) rules: Option<Vec<Spanned<Rule>>>,
+    pub(super) rules: Option<Vec<Spanned<RawRule>>>,
 }
 
 /// Decision on a call that nothing in the file permits.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Posture {
+pub(super) enum DefaultAction {
     #[default]
     Allow,
     Deny,
@@ -35,41 +35,41 @@ pub(super) enum Posture {
 /// Rules of one tool, or of the tools that match a glob.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    pub(super) rules: Option<Vec<Spanned<Rule>>>,
-    pub(super) require: Option<Vec<Spanned<Condition>>>,
-    pub(super) deny_if: Option<Vec<Spanned<Condition>>>,
-    pub(super) limits: Option<Vec<Spanned<Limit>>>,
+pub(super) struct ToolEntry {
+    pub(super) rules: Option<Vec<Spanned<RawRule>>>,
+    pub(super) require: Option<Vec<Spanned<RawCondition>>>,
+    pub(super) deny_if: Option<Vec<Spanned<RawCondition>>>,
+    pub(super) limits: Option<Vec<Spanned<RawLimit>>>,
 }
 
 /// Counterpart of `"*"` in the hosted dialect.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AllTools {
-    pub(super) limits: Option<Vec<Spanned<Limit>>>,
+    pub(super) limits: Option<Vec<Spanned<RawLimit>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Rule {
+pub(super) struct RawRule {
     pub(super) name: Option<String>,
-    pub(super) action: Option<Action>,
+    pub(super) action: Option<RawAction>,
     /// Action that a shadow rule would take.
-    pub(super) would: Option<Action>,
+    pub(super) would: Option<RawAction>,
     #[serde(rename = "match")]
-    pub(super) matches: Option<Match>,
+    pub(super) matches: Option<OperationFilter>,
     pub(super) when: Option<String>,
-    pub(super) conditions: Option<Vec<Condition>>,
+    pub(super) conditions: Option<Vec<RawCondition>>,
     pub(super) on_deny: Option<String>,
     pub(super) reason: Option<String>,
-    pub(super) state: Option<State>,
-    pub(super) rate_limit: Option<Rate>,
-    pub(super) limits: Option<Vec<Limit>>,
-    pub(super) scope: Option<Scope>,
+    pub(super) state: Option<RawCounter>,
+    pub(super) rate_limit: Option<RawRate>,
+    pub(super) limits: Option<Vec<RawLimit>>,
+    pub(super) scope: Option<CounterScope>,
     pub(super) cap: Option<BTreeMap<String, f64>>,
     pub(super) redact: Option<Vec<String>>,
     /// Treatment of unknown arguments by a rule that reads arguments.
-    pub(super) unknown: Option<Unknown>,
+    pub(super) unknown: Option<UnknownFieldPolicy>,
     /// Requires the approver to type the name of the affected object.
     pub(super) confirm: Option<bool>,
 }
@@ -77,7 +77,7 @@ pub(super) struct Rule {
 /// Treatment of a call with unknown arguments.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Unknown {
+pub(super) enum UnknownFieldPolicy {
     /// Denies the call: an unknown field could do the very thing that the rule prevents.
     #[default]
     Deny,
@@ -87,7 +87,7 @@ pub(super) enum Unknown {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Action {
+pub(super) enum RawAction {
     #[default]
     Evaluate,
     Allow,
@@ -102,15 +102,15 @@ pub(super) enum Action {
 /// Selects the operations of a rule. An operation has to be in every list that is present.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Match {
+pub(super) struct OperationFilter {
     pub(super) tools: Option<Vec<String>>,
     pub(super) domains: Option<Vec<String>>,
-    pub(super) effects: Option<Vec<Effect>>,
+    pub(super) effects: Option<Vec<RawEffect>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Effect {
+pub(super) enum RawEffect {
     Read,
     Create,
     Update,
@@ -119,7 +119,7 @@ pub(super) enum Effect {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Condition {
+pub(super) struct RawCondition {
     pub(super) path: String,
     pub(super) op: String,
     #[serde(default)]
@@ -131,9 +131,9 @@ pub(super) struct Condition {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State {
+pub(super) struct RawCounter {
     pub(super) counter: String,
-    pub(super) window: Span,
+    pub(super) window: RawDuration,
     pub(super) increment: Option<u64>,
     pub(super) increment_from: Option<String>,
 }
@@ -141,21 +141,21 @@ pub(super) struct State {
 /// A rate, either as `5/hour` or as two fields.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-pub(super) enum Rate {
+pub(super) enum RawRate {
     Short(String),
-    Long { max: u64, window: Span },
+    Long { max: u64, window: RawDuration },
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Limit {
+pub(super) struct RawLimit {
     pub(super) name: Option<String>,
     pub(super) counter: Option<String>,
     pub(super) max: u64,
-    pub(super) window: Option<Span>,
-    pub(super) sliding: Option<Span>,
-    pub(super) bucket: Option<Span>,
-    pub(super) scope: Option<Scope>,
+    pub(super) window: Option<RawDuration>,
+    pub(super) sliding: Option<RawDuration>,
+    pub(super) bucket: Option<RawDuration>,
+    pub(super) scope: Option<CounterScope>,
     pub(super) increment: Option<u64>,
     pub(super) increment_from: Option<String>,
     pub(super) on_deny: Option<String>,
@@ -165,7 +165,7 @@ pub(super) struct Limit {
 /// A duration: `hour`, `10m`, or a number of seconds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Span {
+pub(super) enum RawDuration {
     Seconds(u64),
     Words(String),
 }
@@ -173,7 +173,7 @@ pub(super) enum Span {
 /// Group of calls that share a counter.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Scope {
+pub(super) enum CounterScope {
     /// One counter for each caller; the hosted dialect calls this scope `grant`.
     #[serde(alias = "grant")]
     Principal,
@@ -184,16 +184,16 @@ pub(super) enum Scope {
     Global,
 }
 
-impl Document {
+impl PolicyDocument {
     /// Parses the text of a policy file.
     ///
     /// # Errors
     /// Returns an error with line and column if the text does not have this format.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if text.len() > MOST_BYTES {
-            return Err(format!("the file is larger than {MOST_BYTES} bytes"));
+        if text.len() > MAX_POLICY_BYTES {
+            return Err(format!("the file is larger than {MAX_POLICY_BYTES} bytes"));
         }
-        from_str_with_options(text, options()).map_err(|error| {
+        from_str_with_options(text, yaml_options()).map_err(|error| {
             let error = error.without_snippet();
             error.to_string()
         })
@@ -201,7 +201,7 @@ impl Document {
 }
 
 /// Options for reading policy files: YAML 1.2, with limits on what anchors may expand to.
-pub(super) fn options() -> Options {
+pub(super) fn yaml_options() -> Options {
     let mut budget = Budget::default();
     budget.max_events = 200_000;
     budget.max_nodes = 100_000;

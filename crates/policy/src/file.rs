@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
-use portkey_file_watch::{FileKind, Parsed, Watched};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, read_to_string, display_path};
+use portkey_file_watch::{FileKind, ParsedValue, WatchedValue};
 use tracing::warn;
 
 use super::Policy;
@@ -16,16 +16,16 @@ impl Policy {
     /// # Errors
     /// Returns an error if the file cannot be read or is invalid. The message names the file, the
     /// lines and the reasons.
-    pub fn watched(file: &Path) -> anyhow::Result<Watched<Self>> {
-        let name = named(file);
-        Watched::start(file, move |text| {
-            let value = Self::of(&name, text)?;
-            Ok(Parsed {
+    pub fn watch(file: &Path) -> anyhow::Result<WatchedValue<Self>> {
+        let name = policy_name(file);
+        WatchedValue::from_file(file, move |text| {
+            let value = Self::parse_and_warn(&name, text)?;
+            Ok(ParsedValue {
                 value,
                 files: Vec::new(),
             })
         })
-        .map(|policy| policy.named(FileKind::PolicyFile))
+        .map(|policy| policy.with_kind(FileKind::PolicyFile))
     }
 
     /// Reads a policy file once.
@@ -33,22 +33,22 @@ impl Policy {
     /// # Errors
     /// Returns the errors of [`Policy::watched`].
     pub fn load(file: &Path) -> anyhow::Result<Self> {
-        let told = || format!("cannot use {}", shown(file));
-        let text = read_text(file, MAX_CONFIG_BYTES).with_context(told)?;
-        Self::of(&named(file), &text).with_context(told)
+        let context = || format!("cannot use {}", display_path(file));
+        let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(context)?;
+        Self::parse_and_warn(&policy_name(file), &text).with_context(context)
     }
 
     /// Reads a policy file once, without logging its [warnings](Policy::warnings).
     ///
     /// # Errors
     /// Returns the errors of [`Policy::watched`].
-    pub fn quiet(file: &Path) -> anyhow::Result<Self> {
-        let told = || format!("cannot use {}", shown(file));
-        let text = read_text(file, MAX_CONFIG_BYTES).with_context(told)?;
-        Self::parse(&named(file), &text, &Catalog::full()).with_context(told)
+    pub fn load_without_warnings(file: &Path) -> anyhow::Result<Self> {
+        let context = || format!("cannot use {}", display_path(file));
+        let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(context)?;
+        Self::parse(&policy_name(file), &text, &Catalog::full()).with_context(context)
     }
 
-    fn of(name: &str, text: &str) -> anyhow::Result<Self> {
+    fn parse_and_warn(name: &str, text: &str) -> anyhow::Result<Self> {
         let policy = Self::parse(name, text, &Catalog::full())?;
         for warning in &policy.warnings {
             warn!(
@@ -60,6 +60,6 @@ impl Policy {
     }
 }
 
-fn named(file: &Path) -> String {
-    shown(Path::new(file.file_name().unwrap_or(file.as_os_str()))).to_string()
+fn policy_name(file: &Path) -> String {
+    display_path(Path::new(file.file_name().unwrap_or(file.as_os_str()))).to_string()
 }

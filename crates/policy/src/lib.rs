@@ -26,17 +26,17 @@ use std::{
 
 use portkey_operation::{JsonMap, Operation};
 
-use self::{limit::Counter, rule::Rule};
+use self::{limit::PolicyCounter, rule::Rule};
 
 pub use self::{
     compile::PolicyError,
     decide::{
-        Decision, DecisionKind, Denied, Noted, Stage, Step, Verdict, decide, explain, hidden,
+        PolicyEvaluation, DecisionKind, PolicyDenial, RuleMatch, DenialStage, RuleTrace, Decision, decide, explain, check_hidden,
     },
-    document::MOST_BYTES,
-    expression::{LONGEST as LONGEST_EXPRESSION, MOST_TEXT, MOST_VALUES},
-    path::{Path, REDACTED},
-    rule::{Cite, Verb},
+    document::MAX_POLICY_BYTES,
+    expression::{MAX_EXPRESSION_BYTES as LONGEST_EXPRESSION, MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES},
+    path::{FieldPath, REDACTED},
+    rule::{RuleRef, RuleAction},
     transport::Transport,
 };
 
@@ -45,31 +45,31 @@ pub struct Policy {
     name: Arc<str>,
     revision: String,
     /// True if calls are denied unless something in the file permits them.
-    closed: bool,
+    denies_by_default: bool,
     rules: Vec<Rule>,
-    counters: Vec<Counter>,
-    of: HashMap<&'static str, Resolved>,
+    counters: Vec<PolicyCounter>,
+    operations: HashMap<&'static str, ResolvedOperation>,
     warnings: Vec<String>,
 }
 
 /// Compiled facts about one operation.
 #[derive(Debug, Default)]
-struct Resolved {
-    hidden: bool,
+struct ResolvedOperation {
+    is_hidden: bool,
     /// True if a call may pass, as far as that can be decided without its arguments.
     can_pass: bool,
     /// True if the operation is listed under `tools`, by name or by glob.
-    listed: bool,
+    is_listed: bool,
     /// Indexes of the rules that apply to the operation, in their order.
     rules: Vec<usize>,
     /// Counters that these rules compare. The value is true if at least one such rule is not a
     /// shadow rule.
-    reads: BTreeMap<usize, bool>,
+    compared_counters: BTreeMap<usize, bool>,
 }
 
 /// A call, as policies see it.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct PolicyInput<'a> {
     /// Called operation.
     pub operation: &'static Operation,
     /// Domain of the operation.
@@ -77,7 +77,7 @@ pub struct Facts<'a> {
     /// Arguments, as they are sent upstream.
     pub args: &'a JsonMap,
     /// Paths of arguments that this version of the server does not know.
-    pub unknown: &'a [String],
+    pub unknown_fields: &'a [String],
     /// Name of the caller.
     pub principal: &'a str,
     /// Name that the client claims in its client info; not verified.
@@ -106,51 +106,51 @@ impl Policy {
 
     /// Returns true if the operation is hidden from callers under this policy.
     pub fn hides(&self, operation: &Operation) -> bool {
-        self.of
+        self.operations
             .get(operation.name())
-            .is_some_and(|resolved| resolved.hidden)
+            .is_some_and(|resolved| resolved.is_hidden)
     }
 
     /// Returns true if a call of the operation can pass this policy. The result depends on the
     /// default, names, globs, domains and effects alone. A rule with a condition is assumed to let
     /// a call pass.
     pub fn can_permit(&self, operation: &Operation) -> bool {
-        self.permits_some(operation.name())
+        self.can_permit_name(operation.name())
     }
 
     /// Returns true if both policies list the same operations.
-    pub fn lists_as(&self, other: &Self) -> bool {
-        self.of
+    pub fn lists_same_operations_as(&self, other: &Self) -> bool {
+        self.operations
             .keys()
-            .all(|name| self.permits_some(name) == other.permits_some(name))
+            .all(|name| self.can_permit_name(name) == other.can_permit_name(name))
     }
 
-    fn permits_some(&self, name: &str) -> bool {
-        self.of
+    fn can_permit_name(&self, name: &str) -> bool {
+        self.operations
             .get(name)
-            .map_or(!self.closed, |found| found.can_pass)
+            .map_or(!self.denies_by_default, |found| found.can_pass)
     }
 
     /// Returns true if a rule for the operation depends on whether the session has read untrusted
     /// content.
-    pub fn minds_taint(&self, operation: &Operation) -> bool {
-        self.about(operation)
-            .any(|rule| rule.when.as_ref().is_some_and(|when| when.minds_taint))
+    pub fn depends_on_taint(&self, operation: &Operation) -> bool {
+        self.rules_for(operation)
+            .any(|rule| rule.when.as_ref().is_some_and(|when| when.depends_on_taint))
     }
 
     /// Returns true if a rule for the operation can require an approval.
-    pub fn asks(&self, operation: &Operation) -> bool {
-        self.about(operation).any(|rule| rule.verb == Verb::Approve)
+    pub fn can_require_approval(&self, operation: &Operation) -> bool {
+        self.rules_for(operation).any(|rule| rule.action == RuleAction::Approve)
     }
 
     /// Returns true if a call of the operation can count towards a limit.
-    pub fn counts(&self, operation: &Operation) -> bool {
-        self.about(operation).any(|rule| !rule.limits.is_empty())
+    pub fn uses_counters(&self, operation: &Operation) -> bool {
+        self.rules_for(operation).any(|rule| !rule.limits.is_empty())
     }
 
-    fn about(&self, operation: &Operation) -> impl Iterator<Item = &Rule> {
+    fn rules_for(&self, operation: &Operation) -> impl Iterator<Item = &Rule> {
         let rules = self
-            .of
+            .operations
             .get(operation.name())
             .into_iter()
             .flat_map(|found| &found.rules);

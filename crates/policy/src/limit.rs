@@ -2,52 +2,52 @@
 
 use std::{fmt, time::Duration};
 
-use portkey_store::{Budget, Key, Window};
+use portkey_store::{Budget, StoreKey, Window};
 
-use super::{Facts, document, path::Path};
+use super::{PolicyInput, document, path::FieldPath};
 /// A counter that a policy declares.
 #[derive(Clone, Debug)]
-pub(super) struct Counter {
+pub(super) struct PolicyCounter {
     /// Tool or glob that the counter is written under, `_global`, or the name of the rule.
-    pub(super) of: String,
+    pub(super) namespace: String,
     pub(super) name: String,
     pub(super) window: Window,
-    pub(super) scope: document::Scope,
+    pub(super) scope: document::CounterScope,
 }
 
 /// Amount that a rule adds to a counter, and its maximum.
 #[derive(Clone, Debug)]
-pub(super) struct Limit {
+pub(super) struct CounterLimit {
     /// Index into the policy's table of counters.
     pub(super) counter: usize,
     /// Maximum of the counter. Without it, calls are only counted.
-    pub(super) most: Option<u64>,
-    pub(super) amount: Amount,
-    pub(super) words: Option<String>,
+    pub(super) max: Option<u64>,
+    pub(super) amount: LimitAmount,
+    pub(super) message: Option<String>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Amount {
+pub(super) enum LimitAmount {
     Fixed(u64),
     /// Value of an argument: its path, and the path as written.
-    From(Path, String),
+    FromArgument(FieldPath, String),
 }
 
-impl Counter {
+impl PolicyCounter {
     /// Returns the key of the counter in the store. The key survives a reload, so that no count is
     /// lost.
-    pub(super) fn key(&self, policy: &str, facts: &Facts<'_>) -> Key {
+    pub(super) fn store_key(&self, policy: &str, facts: &PolicyInput<'_>) -> StoreKey {
         let (kind, whose) = match self.scope {
-            document::Scope::Global => ("all", ""),
-            document::Scope::Principal => ("principal", facts.principal),
-            document::Scope::Session => match facts.session {
+            document::CounterScope::Global => ("all", ""),
+            document::CounterScope::Principal => ("principal", facts.principal),
+            document::CounterScope::Session => match facts.session {
                 Some(session) => ("session", session),
                 None => ("principal", facts.principal),
             },
         };
-        let key = Key::new("policy", &[policy, &self.of, &self.name, kind, whose]);
+        let key = StoreKey::new("policy", &[policy, &self.namespace, &self.name, kind, whose]);
         match self.scope {
-            document::Scope::Global => key,
+            document::CounterScope::Global => key,
             // A caller with many sessions has many counters. Owning them leaves capacity to other
             // callers.
             _ => key.owned_by(facts.principal),
@@ -55,11 +55,11 @@ impl Counter {
     }
 }
 
-impl Limit {
+impl CounterLimit {
     /// Returns true if a single call exceeds the maximum.
-    pub(super) fn admits_nothing(&self) -> bool {
-        match (self.most, &self.amount) {
-            (Some(most), Amount::Fixed(amount)) => *amount > most,
+    pub(super) fn denies_every_call(&self) -> bool {
+        match (self.max, &self.amount) {
+            (Some(most), LimitAmount::Fixed(amount)) => *amount > most,
             _ => false,
         }
     }
@@ -70,16 +70,16 @@ impl Limit {
     /// Returns an error if the argument that holds the amount is absent, negative or not a number.
     pub(super) fn budget(
         &self,
-        counter: &Counter,
+        counter: &PolicyCounter,
         policy: &str,
-        facts: &Facts<'_>,
+        facts: &PolicyInput<'_>,
     ) -> Result<Budget, String> {
         let amount = match &self.amount {
-            Amount::Fixed(amount) => *amount,
-            Amount::From(path, text) => {
+            LimitAmount::Fixed(amount) => *amount,
+            LimitAmount::FromArgument(path, text) => {
                 // Several values, as in a list, are added up.
                 let mut sum = None;
-                path.arguments(facts.args, &mut |value| {
+                path.visit_arguments(facts.args, &mut |value| {
                     let amount = value.as_f64().filter(|amount| *amount >= 0.0);
                     sum = Some(sum.unwrap_or_default() + amount.unwrap_or(f64::NAN));
                 });
@@ -96,20 +96,20 @@ impl Limit {
                 amount
             }
         };
-        let key = counter.key(policy, facts);
+        let key = counter.store_key(policy, facts);
         Ok(Budget {
             key,
             window: counter.window,
-            most: self.most.unwrap_or(u64::MAX),
+            max: self.max.unwrap_or(u64::MAX),
             amount,
         })
     }
 }
 
 /// Displays a window: `hour`, `600s`, `bucket of 60s`.
-pub(super) struct Words(pub(super) Window);
+pub(super) struct WindowName(pub(super) Window);
 
-impl fmt::Display for Words {
+impl fmt::Display for WindowName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Window::Minute => f.write_str("minute"),
@@ -124,30 +124,30 @@ impl fmt::Display for Words {
 }
 
 /// Parses a window: a calendar unit, or the duration of a sliding window.
-pub(super) fn window(span: &document::Span) -> Result<Window, String> {
+pub(super) fn parse_window(span: &document::RawDuration) -> Result<Window, String> {
     match span {
-        document::Span::Words(word) => match word.as_str() {
+        document::RawDuration::Words(word) => match word.as_str() {
             "minute" => Ok(Window::Minute),
             "hour" => Ok(Window::Hour),
             "day" => Ok(Window::Day),
             "week" => Ok(Window::Week),
             "month" => Ok(Window::Month),
-            _ => length(span).map(Window::Sliding).map_err(|_| {
+            _ => parse_duration(span).map(Window::Sliding).map_err(|_| {
                 format!("`{word}` is no window; there are minute, hour, day, week and month")
             }),
         },
-        document::Span::Seconds(60) => Ok(Window::Minute),
-        document::Span::Seconds(3_600) => Ok(Window::Hour),
-        document::Span::Seconds(86_400) => Ok(Window::Day),
-        document::Span::Seconds(_) => length(span).map(Window::Sliding),
+        document::RawDuration::Seconds(60) => Ok(Window::Minute),
+        document::RawDuration::Seconds(3_600) => Ok(Window::Hour),
+        document::RawDuration::Seconds(86_400) => Ok(Window::Day),
+        document::RawDuration::Seconds(_) => parse_duration(span).map(Window::Sliding),
     }
 }
 
 /// Parses a duration: a number of seconds, or a number with the unit s, m, h or d.
-pub(super) fn length(span: &document::Span) -> Result<Duration, String> {
+pub(super) fn parse_duration(span: &document::RawDuration) -> Result<Duration, String> {
     let seconds = match span {
-        document::Span::Seconds(seconds) => Some(*seconds),
-        document::Span::Words(text) => {
+        document::RawDuration::Seconds(seconds) => Some(*seconds),
+        document::RawDuration::Words(text) => {
             let unit = match text.chars().last() {
                 Some('s') => 1,
                 Some('m') => 60,
@@ -169,19 +169,19 @@ pub(super) fn length(span: &document::Span) -> Result<Duration, String> {
 }
 
 /// Parses a rate such as `5/hour`.
-pub(super) fn rate(rate: &document::Rate) -> Result<(u64, Window), String> {
+pub(super) fn parse_rate(rate: &document::RawRate) -> Result<(u64, Window), String> {
     match rate {
-        document::Rate::Short(text) => {
-            let told = || format!("`{text}` is no rate; write such as 5/hour");
-            let (count, word) = text.split_once('/').ok_or_else(told)?;
-            let count = count.trim().parse().map_err(|_| told())?;
-            let window = window(&document::Span::Words(word.trim().to_owned()))?;
+        document::RawRate::Short(text) => {
+            let invalid_rate = || format!("`{text}` is no rate; write such as 5/hour");
+            let (count, word) = text.split_once('/').ok_or_else(invalid_rate)?;
+            let count = count.trim().parse().map_err(|_| invalid_rate())?;
+            let window = parse_window(&document::RawDuration::Words(word.trim().to_owned()))?;
             if count == 0 {
-                Err(told())
+                Err(invalid_rate())
             } else {
                 Ok((count, window))
             }
         }
-        document::Rate::Long { max, window: span } => Ok((*max, window(span)?)),
+        document::RawRate::Long { max, window: span } => Ok((*max, parse_window(span)?)),
     }
 }

@@ -8,26 +8,26 @@ pub const REDACTED: &str = "[redacted by policy]";
 
 /// Location of values: field names, and `[]` for every item of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path(Vec<Step>);
+pub struct FieldPath(Vec<PathSegment>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+enum PathSegment {
     Name(String),
-    Each,
+    EachItem,
 }
 
-impl Path {
+impl FieldPath {
     /// Parses a path. Returns `None` if a name in the path is empty or contains a stray bracket.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut steps = Vec::new();
         for part in text.split('.') {
             let name = part.trim_end_matches("[]");
             if name.is_empty() || name.contains(['[', ']']) {
                 return None;
             }
-            steps.push(Step::Name(name.to_owned()));
+            steps.push(PathSegment::Name(name.to_owned()));
             steps.extend(std::iter::repeat_n(
-                Step::Each,
+                PathSegment::EachItem,
                 (part.len() - name.len()) / 2,
             ));
         }
@@ -35,15 +35,15 @@ impl Path {
     }
 
     /// Returns true if the path has no `[]`.
-    pub(super) fn is_single(&self) -> bool {
-        !self.0.contains(&Step::Each)
+    pub(super) fn has_no_lists(&self) -> bool {
+        !self.0.contains(&PathSegment::EachItem)
     }
 
     /// Returns the field names in their order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|step| match step {
-            Step::Name(name) => Some(name.as_str()),
-            Step::Each => None,
+            PathSegment::Name(name) => Some(name.as_str()),
+            PathSegment::EachItem => None,
         })
     }
 
@@ -53,61 +53,61 @@ impl Path {
     /// A text on the way is parsed if it begins like JSON. If it cannot be parsed, the text itself
     /// is visited and the result is false. Another parser may accept what this one rejects, such as
     /// `1e999`.
-    pub(super) fn arguments(&self, args: &JsonMap, visit: &mut dyn FnMut(&Value)) -> bool {
-        let Some((Step::Name(first), rest)) = self.0.split_first() else {
+    pub(super) fn visit_arguments(&self, args: &JsonMap, visit: &mut dyn FnMut(&Value)) -> bool {
+        let Some((PathSegment::Name(first), rest)) = self.0.split_first() else {
             return true;
         };
-        fields(args, first).fold(true, |is_read, value| each(value, rest, visit) & is_read)
+        matching_fields(args, first).fold(true, |is_read, value| visit_values(value, rest, visit) & is_read)
     }
 
     /// Replaces the values of a response that the path leads to.
     pub fn redact(&self, answer: &mut Value) {
-        _ = blank(answer, &self.0);
+        _ = redact_value(answer, &self.0);
     }
 }
 
 /// Returns the values of an object whose names match in any spelling.
-fn fields<'a>(map: &'a JsonMap, name: &'a str) -> impl Iterator<Item = &'a Value> {
+fn matching_fields<'a>(map: &'a JsonMap, name: &'a str) -> impl Iterator<Item = &'a Value> {
     map.iter()
         .filter(move |(other, _)| is_same_name(other, name))
         .map(|(_, value)| value)
 }
 
-fn each(value: &Value, steps: &[Step], visit: &mut dyn FnMut(&Value)) -> bool {
+fn visit_values(value: &Value, steps: &[PathSegment], visit: &mut dyn FnMut(&Value)) -> bool {
     match (steps.split_first(), value) {
         (None, _) => {
             visit(value);
             true
         }
-        (Some((Step::Name(name), rest)), Value::Object(map)) => {
-            fields(map, name).fold(true, |is_read, inner| each(inner, rest, visit) & is_read)
+        (Some((PathSegment::Name(name), rest)), Value::Object(map)) => {
+            matching_fields(map, name).fold(true, |is_read, inner| visit_values(inner, rest, visit) & is_read)
         }
-        (Some((Step::Each, rest)), Value::Array(items)) => items
+        (Some((PathSegment::EachItem, rest)), Value::Array(items)) => items
             .iter()
-            .fold(true, |is_read, item| each(item, rest, visit) & is_read),
-        (Some(_), Value::String(text)) if is_structured(text) => match parse(text) {
-            Some(inner) => each(&inner, steps, visit),
+            .fold(true, |is_read, item| visit_values(item, rest, visit) & is_read),
+        (Some(_), Value::String(text)) if looks_like_json(text) => match parse_bounded_json(text) {
+            Some(inner) => visit_values(&inner, steps, visit),
             None => {
                 visit(value);
                 false
             }
         },
         // An API that accepts one value or a list may receive either for the other.
-        (Some((Step::Each, rest)), one) => each(one, rest, visit),
-        (Some((Step::Name(_), _)), Value::Array(items)) => items
+        (Some((PathSegment::EachItem, rest)), one) => visit_values(one, rest, visit),
+        (Some((PathSegment::Name(_), _)), Value::Array(items)) => items
             .iter()
-            .fold(true, |is_read, item| each(item, steps, visit) & is_read),
+            .fold(true, |is_read, item| visit_values(item, steps, visit) & is_read),
         _ => true,
     }
 }
 
 /// Returns true if a text begins like a JSON object or list.
-fn is_structured(text: &str) -> bool {
+fn looks_like_json(text: &str) -> bool {
     text.trim_start().starts_with(['{', '['])
 }
 
 /// Parses a text as JSON if it has at most [`MAX_VALUES`] values, the maximum for arguments.
-fn parse(text: &str) -> Option<Value> {
+fn parse_bounded_json(text: &str) -> Option<Value> {
     let (values, _) = measure_json(text.as_bytes(), MAX_VALUES);
     if values > MAX_VALUES {
         return None;
@@ -117,37 +117,37 @@ fn parse(text: &str) -> Option<Value> {
 
 /// Redacts the values at the path and returns true if there were any. Lists are traversed even if
 /// the path names none, and so are JSON documents in texts.
-fn blank(value: &mut Value, steps: &[Step]) -> bool {
+fn redact_value(value: &mut Value, steps: &[PathSegment]) -> bool {
     // Every value is visited, whatever was redacted before.
-    let any = |blanked: bool, inner: &mut Value, rest: &[Step]| blank(inner, rest) | blanked;
+    let redact_next = |blanked: bool, inner: &mut Value, rest: &[PathSegment]| redact_value(inner, rest) | blanked;
     match (steps.split_first(), value) {
         (None, value) => {
             *value = Value::from(REDACTED);
             true
         }
-        (Some((Step::Name(name), rest)), Value::Object(map)) => {
+        (Some((PathSegment::Name(name), rest)), Value::Object(map)) => {
             let named = map
                 .iter_mut()
                 .filter(|(other, _)| is_same_name(other, name));
-            named.fold(false, |blanked, (_, inner)| any(blanked, inner, rest))
+            named.fold(false, |blanked, (_, inner)| redact_next(blanked, inner, rest))
         }
-        (Some((Step::Each, rest)), Value::Array(items)) => items
+        (Some((PathSegment::EachItem, rest)), Value::Array(items)) => items
             .iter_mut()
-            .fold(false, |blanked, item| any(blanked, item, rest)),
-        (Some(_), Value::String(text)) if is_structured(text) => {
+            .fold(false, |blanked, item| redact_next(blanked, item, rest)),
+        (Some(_), Value::String(text)) if looks_like_json(text) => {
             let Ok(mut inner) = serde_json::from_str::<Value>(text) else {
                 return false;
             };
-            let blanked = blank(&mut inner, steps);
+            let blanked = redact_value(&mut inner, steps);
             if blanked {
                 *text = inner.to_string();
             }
             blanked
         }
-        (Some((Step::Each, rest)), one @ Value::Object(_)) => blank(one, rest),
-        (Some((Step::Name(_), _)), Value::Array(items)) => items
+        (Some((PathSegment::EachItem, rest)), one @ Value::Object(_)) => redact_value(one, rest),
+        (Some((PathSegment::Name(_), _)), Value::Array(items)) => items
             .iter_mut()
-            .fold(false, |blanked, item| any(blanked, item, steps)),
+            .fold(false, |blanked, item| redact_next(blanked, item, steps)),
         _ => false,
     }
 }

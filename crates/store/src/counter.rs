@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime};
 
-use super::{Key, LONGEST, Owner};
+use super::{StoreKey, MAX_DURATION, Owner};
 
 /// Number of parts of a sliding window. A count leaves the window together with its part, so that
 /// it lasts up to a thirtieth longer than the window, never shorter.
-const PARTS: u64 = 30;
+const SLIDING_PARTS: u64 = 30;
 
 /// Maximum of a counter: numbers in Redis scripts are exact up to this value.
-const MOST_COUNT: u64 = (1 << 53) - 1;
+const MAX_COUNT: u64 = (1 << 53) - 1;
 
-const SECOND: u64 = 1_000_000;
-const DAY: u64 = 24 * 3600 * SECOND;
+const SECOND_MICROS: u64 = 1_000_000;
+const DAY_MICROS: u64 = 24 * 3600 * SECOND_MICROS;
 
 /// Time within which calls are counted. Calendar windows are in UTC, and weeks begin on Monday.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,21 +41,21 @@ pub enum Window {
 pub struct Budget {
     /// Key of the counter. Each window under a key has a counter of its own; budgets with the same
     /// key and window share it.
-    pub key: Key,
+    pub key: StoreKey,
     /// Window after which counts expire.
     pub window: Window,
     /// Maximum count. Values above 2⁵³ have the same effect as 2⁵³.
-    pub most: u64,
+    pub max: u64,
     /// Amount to reserve. Zero only checks whether the budget is exceeded.
     pub amount: u64,
 }
 
 /// Result of reserving budgets.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Reserved {
+pub enum ReserveOutcome {
     /// All budgets permitted their amounts, which are counted now. Dropping the reservation keeps
     /// the counts.
-    Yes(Reservation),
+    Reserved(Reservation),
     /// One budget did not permit its amount, and nothing is counted.
     Exhausted {
         /// Index of the first such budget.
@@ -72,30 +72,30 @@ pub enum Reserved {
 /// back: if the process ends first, they stay counted for their window.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "dropping it keeps it counted"]
-pub struct Reservation(pub(super) Vec<(Asked, Granted)>);
+pub struct Reservation(pub(super) Vec<(CounterRequest, CounterGrant)>);
 
 /// A budget in the form in which it is counted. Times are microseconds since 1970.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct CounterRequest {
     pub(super) name: String,
     pub(super) owner: Option<Owner>,
-    pub(super) most: u64,
+    pub(super) max: u64,
     pub(super) amount: u64,
-    pub(super) how: How,
+    pub(super) method: CountingMethod,
 }
 
 /// Counting method of a window.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum CountingMethod {
     /// Spans of one length, the first of which begins at `offset`. The `previous` spans before the
     /// current one are counted as well.
-    Even {
+    FixedSpans {
         width: u64,
         offset: u64,
-        former: u64,
+        previous: u64,
     },
     /// Spans between these points in time.
-    Between([u64; 4]),
+    CalendarSpans([u64; 4]),
     /// The generic cell rate algorithm (GCRA), which stores only the time at which the bucket is
     /// full again.
     Bucket {
@@ -107,7 +107,7 @@ pub(super) enum How {
 
 /// A counted amount and its place in the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Granted {
+pub(super) struct CounterGrant {
     /// Start of the span that contains the amount; for a bucket, the time at which it is full
     /// again.
     pub(super) mark: u64,
@@ -117,7 +117,7 @@ pub(super) struct Granted {
 
 /// Reason why a budget does not permit an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Short {
+pub(super) struct BudgetShortage {
     pub(super) counted: u64,
     /// Time to wait, in microseconds.
     pub(super) wait: u64,
@@ -125,7 +125,7 @@ pub(super) struct Short {
 
 /// Stored state of a counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum CounterState {
     /// Pairs of the start of a span and its count.
     Spans(Vec<(u64, u64)>),
     /// Time at which a bucket is full again, and interval in which one unit comes back.
@@ -134,39 +134,39 @@ pub(super) enum State {
 
 impl Window {
     /// Returns the name of the window, as a part of the counter's name.
-    fn named(self) -> String {
+    fn name(self) -> String {
         match self {
             Self::Minute => "minute".into(),
             Self::Hour => "hour".into(),
             Self::Day => "day".into(),
             Self::Week => "week".into(),
             Self::Month => "month".into(),
-            Self::Sliding(length) => format!("sliding-{}", micros(length)),
-            Self::Bucket(period) => format!("bucket-{}", micros(period)),
+            Self::Sliding(length) => format!("sliding-{}", to_micros(length)),
+            Self::Bucket(period) => format!("bucket-{}", to_micros(period)),
         }
     }
 
-    fn how(self, most: u64, amount: u64, now: u64) -> How {
-        let even = |width, offset| How::Even {
+    fn counting_method(self, most: u64, amount: u64, now: u64) -> CountingMethod {
+        let even = |width, offset| CountingMethod::FixedSpans {
             width,
             offset,
-            former: 0,
+            previous: 0,
         };
         match self {
-            Self::Minute => even(60 * SECOND, 0),
-            Self::Hour => even(3600 * SECOND, 0),
-            Self::Day => even(DAY, 0),
+            Self::Minute => even(60 * SECOND_MICROS, 0),
+            Self::Hour => even(3600 * SECOND_MICROS, 0),
+            Self::Day => even(DAY_MICROS, 0),
             // 1970 began on a Thursday.
-            Self::Week => even(7 * DAY, 4 * DAY),
-            Self::Month => How::Between(months(now)),
-            Self::Sliding(length) => How::Even {
-                width: micros(length).div_ceil(PARTS),
+            Self::Week => even(7 * DAY_MICROS, 4 * DAY_MICROS),
+            Self::Month => CountingMethod::CalendarSpans(month_starts(now)),
+            Self::Sliding(length) => CountingMethod::FixedSpans {
+                width: to_micros(length).div_ceil(SLIDING_PARTS),
                 offset: 0,
-                former: PARTS,
+                previous: SLIDING_PARTS,
             },
             Self::Bucket(period) => {
-                let longest = micros(LONGEST);
-                let interval = micros(period).div_ceil(most.max(1));
+                let longest = to_micros(MAX_DURATION);
+                let interval = to_micros(period).div_ceil(most.max(1));
                 let of = |count: u64| interval.saturating_mul(count).min(longest);
                 // An amount above the maximum is never granted, even if the bounds above shorten
                 // its cost.
@@ -175,7 +175,7 @@ impl Window {
                 } else {
                     of(amount)
                 };
-                How::Bucket {
+                CountingMethod::Bucket {
                     interval,
                     capacity: of(most),
                     cost,
@@ -185,18 +185,18 @@ impl Window {
     }
 }
 
-impl Asked {
+impl CounterRequest {
     /// Converts a budget at this time, which matters for calendar windows only.
-    pub(super) fn new(budget: &Budget, now: u64) -> Self {
+    pub(super) fn from_budget(budget: &Budget, now: u64) -> Self {
         let Budget { key, window, .. } = budget;
-        let (most, amount) = (budget.most.min(MOST_COUNT), budget.amount.min(MOST_COUNT));
-        let name = format!("{key}:{}", window.named());
+        let (most, amount) = (budget.max.min(MAX_COUNT), budget.amount.min(MAX_COUNT));
+        let name = format!("{key}:{}", window.name());
         Self {
             name,
             owner: key.owner,
-            most,
+            max: most,
             amount,
-            how: window.how(most, amount, now),
+            method: window.counting_method(most, amount, now),
         }
     }
 
@@ -204,17 +204,17 @@ impl Asked {
     /// scripts for Redis do the same calculation.
     pub(super) fn reserve(
         &self,
-        held: Option<&State>,
+        held: Option<&CounterState>,
         now: u64,
-    ) -> Result<(State, u64, Granted), Short> {
-        if let How::Bucket {
+    ) -> Result<(CounterState, u64, CounterGrant), BudgetShortage> {
+        if let CountingMethod::Bucket {
             interval,
             capacity,
             cost,
-        } = self.how
+        } = self.method
         {
             let (known, each) = match held {
-                Some(State::FullAt(full_at, each)) => (*full_at, *each),
+                Some(CounterState::FullAt(full_at, each)) => (*full_at, *each),
                 _ => (now, interval),
             };
             // An earlier budget may have been larger. Clamp to the latest time that this one can
@@ -224,43 +224,43 @@ impl Asked {
             let of = |time: u64| (time - now).div_ceil(each);
             return match full_at.saturating_sub(now + capacity) {
                 0 => {
-                    let granted = Granted {
+                    let granted = CounterGrant {
                         mark: full_at,
                         counted: of(full_at),
                     };
-                    Ok((State::FullAt(full_at, interval), full_at, granted))
+                    Ok((CounterState::FullAt(full_at, interval), full_at, granted))
                 }
-                wait => Err(Short {
+                wait => Err(BudgetShortage {
                     counted: of(known),
                     wait: wait.min(capacity),
                 }),
             };
         }
-        let (slot, since, end) = self.how.span(now);
+        let (slot, since, end) = self.method.current_span(now);
         let mut spans = match held {
-            Some(State::Spans(spans)) => spans.clone(),
+            Some(CounterState::Spans(spans)) => spans.clone(),
             _ => Vec::new(),
         };
         spans.retain(|(start, _)| *start >= since);
         let counted = spans.iter().map(|(_, count)| count).sum::<u64>();
         let total = counted.saturating_add(self.amount);
-        if total > self.most {
-            let mut over = total - self.most;
+        if total > self.max {
+            let mut over = total - self.max;
             let freed = spans.iter().find_map(|(start, count)| {
                 over = over.saturating_sub(*count);
                 (over == 0).then_some(*start)
             });
             let wait = (freed.unwrap_or(slot) + end - slot).saturating_sub(now);
-            return Err(Short { counted, wait });
+            return Err(BudgetShortage { counted, wait });
         }
         match spans.iter_mut().find(|(start, _)| *start == slot) {
             Some((_, count)) => *count += self.amount,
             None => spans.push((slot, self.amount)),
         }
         Ok((
-            State::Spans(spans),
+            CounterState::Spans(spans),
             end,
-            Granted {
+            CounterGrant {
                 mark: slot,
                 counted: total,
             },
@@ -268,26 +268,26 @@ impl Asked {
     }
 
     /// Returns the state of the counter after the grant is given back.
-    pub(super) fn roll_back(&self, granted: &Granted, held: &State, now: u64) -> State {
-        match (held, &self.how) {
+    pub(super) fn roll_back(&self, granted: &CounterGrant, held: &CounterState, now: u64) -> CounterState {
+        match (held, &self.method) {
             // Only the part that has not refilled by itself, as the rest may have been spent again.
-            (State::FullAt(full_at, each), How::Bucket { cost, .. }) => {
+            (CounterState::FullAt(full_at, each), CountingMethod::Bucket { cost, .. }) => {
                 let back = granted.mark.saturating_sub(now).min(*cost);
-                State::FullAt(full_at.saturating_sub(back), *each)
+                CounterState::FullAt(full_at.saturating_sub(back), *each)
             }
-            (State::Spans(spans), _) => {
+            (CounterState::Spans(spans), _) => {
                 let lowered = |(start, count): &(u64, u64)| match *start == granted.mark {
                     true => (*start, count.saturating_sub(self.amount)),
                     false => (*start, *count),
                 };
-                State::Spans(spans.iter().map(lowered).collect())
+                CounterState::Spans(spans.iter().map(lowered).collect())
             }
             (held, _) => held.clone(),
         }
     }
 }
 
-impl State {
+impl CounterState {
     /// Returns true if nothing is counted, so that the state need not be stored.
     pub(super) fn is_empty(&self, now: u64) -> bool {
         match self {
@@ -297,15 +297,15 @@ impl State {
     }
 }
 
-impl How {
+impl CountingMethod {
     /// Returns the start of the current span, the start of the first span that counts, and the time
     /// at which the current span stops counting.
-    fn span(&self, now: u64) -> (u64, u64, u64) {
+    fn current_span(&self, now: u64) -> (u64, u64, u64) {
         match self {
-            Self::Even {
+            Self::FixedSpans {
                 width,
                 offset,
-                former,
+                previous: former,
             } => {
                 let slot = now - now.saturating_sub(*offset) % width;
                 (
@@ -314,7 +314,7 @@ impl How {
                     slot + (former + 1) * width,
                 )
             }
-            Self::Between(points) => {
+            Self::CalendarSpans(points) => {
                 let span = points.windows(2).rev().find_map(|pair| match pair {
                     [start, end] if *start <= now => Some((*start, *start, *end)),
                     _ => None,
@@ -327,14 +327,14 @@ impl How {
 }
 
 /// Converts to microseconds, between 1 and [`LONGEST`].
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.min(LONGEST).as_micros())
+fn to_micros(time: Duration) -> u64 {
+    u64::try_from(time.min(MAX_DURATION).as_micros())
         .unwrap_or(u64::MAX)
         .max(1)
 }
 
 /// Returns the starts of the previous month, of this month, and of the next two.
-fn months(now: u64) -> [u64; 4] {
+fn month_starts(now: u64) -> [u64; 4] {
     let date = i64::try_from(now)
         .ok()
         .and_then(DateTime::from_timestamp_micros);

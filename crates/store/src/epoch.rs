@@ -21,20 +21,20 @@ pub(super) type Epoch = [u8; EPOCH_BYTES];
 pub struct Stamp {
     pub(super) epoch: Epoch,
     /// Milliseconds of the store's clock, which never goes back.
-    pub(super) at: u64,
+    pub(super) issued_at_millis: u64,
 }
 
 /// Result of marking a use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum UseOutcome {
     /// This is the first use, which is permitted.
     First,
     /// An earlier use was marked.
-    Again,
+    AlreadyUsed,
     /// The value is too old.
     Expired,
     /// The store has lost data since the value was issued, so an earlier use cannot be ruled out.
-    Forgotten,
+    DataLost,
 }
 
 impl Stamp {
@@ -46,7 +46,7 @@ impl Stamp {
         let mut bytes = [0; Self::BYTES];
         let (epoch, at) = bytes.split_at_mut(EPOCH_BYTES);
         epoch.copy_from_slice(&self.epoch);
-        at.copy_from_slice(&self.at.to_be_bytes());
+        at.copy_from_slice(&self.issued_at_millis.to_be_bytes());
         bytes
     }
 
@@ -58,12 +58,12 @@ impl Stamp {
         at.copy_from_slice(last);
         Self {
             epoch,
-            at: u64::from_be_bytes(at),
+            issued_at_millis: u64::from_be_bytes(at),
         }
     }
 
     /// Returns true if both timestamps are of one epoch: the store lost no data in between.
-    pub fn is_of_epoch_of(&self, other: &Self) -> bool {
+    pub fn is_same_epoch(&self, other: &Self) -> bool {
         self.epoch == other.epoch
     }
 }
@@ -91,7 +91,7 @@ mod tests {
     fn stamp_is_read_as_it_was_written() {
         let stamp = Stamp {
             epoch: random_epoch(),
-            at: 0x0102_0304_0506_0708,
+            issued_at_millis: 0x0102_0304_0506_0708,
         };
         assert_eq!(Stamp::from_bytes(stamp.to_bytes()), stamp);
     }

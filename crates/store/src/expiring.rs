@@ -9,36 +9,36 @@ use std::{
 use super::Owner;
 
 /// Order of expiry: by time, then by insertion.
-type Turn = (Instant, u64);
+type ExpiryOrder = (Instant, u64);
 
 /// Minimum capacity of a map that is shrunk.
 const MIN_SHRINK_CAPACITY: usize = 256;
 
 /// A map whose entries expire. Unlike a cache, it never drops an entry early; callers that must not
 /// lose entries can reject new ones instead.
-pub(super) struct Expiring<V> {
-    entries: HashMap<Arc<str>, Entry<V>>,
-    order: BTreeMap<Turn, Arc<str>>,
-    owners: HashMap<Owner, Owned>,
+pub(super) struct ExpiringMap<V> {
+    entries: HashMap<Arc<str>, ExpiringEntry<V>>,
+    order: BTreeMap<ExpiryOrder, Arc<str>>,
+    owners: HashMap<Owner, OwnerEntries>,
     inserted: u64,
     weight: usize,
 }
 
-struct Entry<V> {
+struct ExpiringEntry<V> {
     value: V,
     owner: Option<Owner>,
     weight: usize,
-    turn: Turn,
+    turn: ExpiryOrder,
 }
 
 /// Entries of one owner.
 #[derive(Default)]
-struct Owned {
-    order: BTreeSet<Turn>,
+struct OwnerEntries {
+    order: BTreeSet<ExpiryOrder>,
     weight: usize,
 }
 
-impl<V> Default for Expiring<V> {
+impl<V> Default for ExpiringMap<V> {
     fn default() -> Self {
         Self {
             entries: HashMap::new(),
@@ -50,7 +50,7 @@ impl<V> Default for Expiring<V> {
     }
 }
 
-impl<V> Expiring<V> {
+impl<V> ExpiringMap<V> {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -61,20 +61,20 @@ impl<V> Expiring<V> {
     }
 
     /// Returns the number of entries of an owner, and their total weight.
-    pub(super) fn of_owner(&self, owner: Owner) -> (usize, usize) {
+    pub(super) fn owner_usage(&self, owner: Owner) -> (usize, usize) {
         self.owners
             .get(&owner)
             .map_or((0, 0), |owned| (owned.order.len(), owned.weight))
     }
 
     pub(super) fn get(&mut self, key: &str, now: Instant) -> Option<&V> {
-        self.forget_expired(now);
+        self.remove_expired(now);
         self.entries.get(key).map(|entry| &entry.value)
     }
 
     /// Returns a value to modify; its expiry does not change.
     pub(super) fn get_mut(&mut self, key: &str, now: Instant) -> Option<&mut V> {
-        self.forget_expired(now);
+        self.remove_expired(now);
         self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
@@ -87,7 +87,7 @@ impl<V> Expiring<V> {
         weight: usize,
         expires: Instant,
     ) {
-        let before = self.take_out(key);
+        let before = self.detach(key);
         let owner = owner.or(before.and_then(|entry| entry.owner));
         let key: Arc<str> = key.into();
         let turn = (expires, self.inserted);
@@ -101,7 +101,7 @@ impl<V> Expiring<V> {
         }
         self.entries.insert(
             key,
-            Entry {
+            ExpiringEntry {
                 value,
                 owner,
                 weight,
@@ -118,7 +118,7 @@ impl<V> Expiring<V> {
         expires: Instant,
         now: Instant,
     ) -> Option<&V> {
-        self.forget_expired(now);
+        self.remove_expired(now);
         let entry = self.entries.get_mut(key)?;
         let turn = (expires, self.inserted);
         self.inserted += 1;
@@ -139,29 +139,29 @@ impl<V> Expiring<V> {
     }
 
     pub(super) fn remove(&mut self, key: &str) {
-        self.take_out(key);
+        self.detach(key);
     }
 
-    fn take_out(&mut self, key: &str) -> Option<Entry<V>> {
+    fn detach(&mut self, key: &str) -> Option<ExpiringEntry<V>> {
         let entry = self.entries.remove(key)?;
         self.order.remove(&entry.turn);
         self.weight -= entry.weight;
-        self.disown(&entry);
+        self.detach_from_owner(&entry);
         Some(entry)
     }
 
     /// Removes the entry that would expire first.
-    pub(super) fn remove_first(&mut self) {
+    pub(super) fn remove_next_to_expire(&mut self) {
         if let Some((_, key)) = self.order.pop_first()
             && let Some(entry) = self.entries.remove(&key)
         {
             self.weight -= entry.weight;
-            self.disown(&entry);
+            self.detach_from_owner(&entry);
         }
     }
 
     /// Removes the entry of an owner that would expire first.
-    pub(super) fn remove_first_of(&mut self, owner: Owner) {
+    pub(super) fn remove_next_to_expire_of(&mut self, owner: Owner) {
         let first = self
             .owners
             .get(&owner)
@@ -172,26 +172,26 @@ impl<V> Expiring<V> {
     }
 
     /// Removes all expired entries.
-    pub(super) fn forget_expired(&mut self, now: Instant) {
+    pub(super) fn remove_expired(&mut self, now: Instant) {
         while self
             .order
             .first_key_value()
             .is_some_and(|((expires, _), _)| *expires <= now)
         {
-            self.remove_first();
+            self.remove_next_to_expire();
         }
     }
 
     /// Removes the expired entries, and shrinks the map if most of its capacity is unused.
-    pub(super) fn forget_expired_and_shrink(&mut self, now: Instant) {
-        self.forget_expired(now);
+    pub(super) fn remove_expired_and_shrink(&mut self, now: Instant) {
+        self.remove_expired(now);
         if self.entries.capacity() > MIN_SHRINK_CAPACITY.max(4 * self.entries.len()) {
             self.entries.shrink_to_fit();
             self.owners.shrink_to_fit();
         }
     }
 
-    fn disown(&mut self, entry: &Entry<V>) {
+    fn detach_from_owner(&mut self, entry: &ExpiringEntry<V>) {
         let Some(owner) = entry.owner else { return };
         if let Some(owned) = self.owners.get_mut(&owner) {
             owned.order.remove(&entry.turn);
@@ -208,12 +208,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::Key;
+    use crate::StoreKey;
 
     #[test]
-    fn room_of_expired_entries_is_given_back() {
+    fn capacity_of_expired_entries_is_released() {
         let now = Instant::now();
-        let mut entries = Expiring::default();
+        let mut entries = ExpiringMap::default();
         for number in 0..10_000 {
             entries.insert(
                 &number.to_string(),
@@ -223,7 +223,7 @@ mod tests {
                 now + Duration::from_secs(number),
             );
         }
-        entries.forget_expired_and_shrink(now + Duration::from_secs(9_000));
+        entries.remove_expired_and_shrink(now + Duration::from_secs(9_000));
         assert_eq!(entries.len(), 999);
         assert!(
             entries.entries.capacity() < 4_000,
@@ -236,17 +236,17 @@ mod tests {
     fn refreshed_entry_expires_later_and_is_counted_once() {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
-        let owner = Key::new("session", &["a"]).owned_by("somebody").owner;
-        let mut entries = Expiring::default();
+        let owner = StoreKey::new("session", &["a"]).owned_by("somebody").owner;
+        let mut entries = ExpiringMap::default();
         entries.insert("early", None, "one", 3, at(10));
         entries.insert("late", owner, "two", 5, at(20));
         // The first entry gets an owner; the second keeps its own.
         assert_eq!(entries.refresh("early", owner, at(30), now), Some(&"one"));
         assert_eq!(entries.refresh("late", None, at(25), now), Some(&"two"));
-        assert_eq!(entries.of_owner(owner.unwrap()), (2, 8));
+        assert_eq!(entries.owner_usage(owner.unwrap()), (2, 8));
         assert_eq!(entries.get("late", at(24)), Some(&"two"));
         assert_eq!(entries.get("late", at(25)), None);
-        assert_eq!(entries.of_owner(owner.unwrap()), (1, 3));
+        assert_eq!(entries.owner_usage(owner.unwrap()), (1, 3));
         assert_eq!(entries.get("early", at(29)), Some(&"one"));
         assert_eq!(entries.refresh("early", owner, at(40), at(30)), None);
         assert_eq!((entries.len(), entries.weight()), (0, 0));

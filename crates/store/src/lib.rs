@@ -22,18 +22,18 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
-use self::counter::{Asked, Granted, Short};
+use self::counter::{CounterRequest, CounterGrant, BudgetShortage};
 pub use self::{
-    counter::{Budget, Reservation, Reserved, Window},
-    epoch::{Stamp, Use},
-    memory::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES, Memory},
-    queue::{Queue, Queued, QueuedName},
-    redis::{Redis, RedisFault},
+    counter::{Budget, Reservation, ReserveOutcome, Window},
+    epoch::{Stamp, UseOutcome},
+    memory::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MAX_MEMORY_BYTES, MAX_MEMORY_ENTRIES, MemoryStore},
+    queue::{Queue, EnqueueOutcome, QueuedId},
+    redis::{RedisStore, RedisFault},
     rights::REDIS_RIGHTS,
 };
 
 /// Maximum size of one value, in bytes.
-pub const MOST_VALUE_BYTES: usize = 1 << 20;
+pub const MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// Source of the current time.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -53,10 +53,10 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 #[derive(Clone, Debug)]
 pub enum Store {
     /// Memory of a single replica. The data ends with the process.
-    Memory(Arc<Memory>),
+    Memory(Arc<MemoryStore>),
     /// A Redis server, for several replicas. Its futures are boxed, or else they would enlarge the
     /// future of every call.
-    Redis(Arc<Redis>),
+    Redis(Arc<RedisStore>),
 }
 
 /// Error of the store.
@@ -65,10 +65,10 @@ pub enum StoreError {
     /// Settings of the operator are invalid. The message never repeats the address, which contains
     /// a password.
     #[error("{0}")]
-    Settings(&'static str),
+    InvalidSettings(&'static str),
     /// Redis cannot be reached, or gives an unexpected response.
     #[error("Redis at {address} cannot be used: {reason}")]
-    Away {
+    Unavailable {
         /// Host and port.
         address: Arc<str>,
         /// Reason in words, without anything that was sent.
@@ -92,21 +92,21 @@ pub enum StoreError {
     #[error("too much is stored for this caller already; wait until some of it has expired")]
     OwnerFull,
     /// The value exceeds [`MOST_VALUE_BYTES`].
-    #[error("the value is larger than {MOST_VALUE_BYTES} bytes")]
+    #[error("the value is larger than {MAX_VALUE_BYTES} bytes")]
     TooLarge,
 }
 
 /// A rate limit that permits bursts: a token bucket that is counted by GCRA. The stored state of a
 /// key is one point in time, at which its bucket is full again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Limit {
+pub struct TokenBucket {
     /// Capacity of the bucket.
     pub burst: NonZeroU32,
     /// Time in which an empty bucket fills.
     pub period: Duration,
 }
 
-impl Limit {
+impl TokenBucket {
     /// Returns the time in which one unit comes back, in whole microseconds, the unit of the Redis
     /// scripts.
     fn interval(&self) -> Duration {
@@ -115,32 +115,32 @@ impl Limit {
             .as_micros()
             .div_ceil(u128::from(self.burst.get()))
             .max(1);
-        Duration::from_micros(u64::try_from(each).unwrap_or(u64::MAX)).min(LONGEST)
+        Duration::from_micros(u64::try_from(each).unwrap_or(u64::MAX)).min(MAX_DURATION)
     }
 
     /// Returns the time in which an empty bucket fills.
     fn capacity(&self) -> Duration {
         self.interval()
             .saturating_mul(self.burst.get())
-            .min(LONGEST)
+            .min(MAX_DURATION)
     }
 }
 
 /// Result of counting against a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum RateLimitOutcome {
     /// The limit permitted one more, which is counted.
-    Yes,
+    Allowed,
     /// The limit is exhausted and nothing is counted. One more is permitted after this time.
     RetryAfter(Duration),
 }
 
 /// Maximum duration, which bounds all calculations with times.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Name of an entry. Names appear in logs and in Redis, so secrets have to be hashed first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct StoreKey {
     name: String,
     owner: Option<Owner>,
 }
@@ -150,7 +150,7 @@ pub struct Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Owner(u64);
 
-impl Key {
+impl StoreKey {
     /// Creates a key from a purpose and the parts that identify the entry. Parts may come from any
     /// source. A part that is long or has unusual characters is replaced by its digest, so that two
     /// names never collide.
@@ -158,7 +158,7 @@ impl Key {
         let mut key = purpose.to_owned();
         for part in parts {
             key.push(':');
-            match is_plain(part) {
+            match is_plain_key_part(part) {
                 true => key.push_str(part),
                 false => {
                     key.push('#');
@@ -183,12 +183,12 @@ impl Key {
     }
 }
 
-fn is_plain(part: &str) -> bool {
-    let usual = |c: char| c.is_ascii_alphanumeric() || "-._@/".contains(c);
-    (1..=64).contains(&part.len()) && part.chars().all(usual)
+fn is_plain_key_part(part: &str) -> bool {
+    let is_plain_char = |c: char| c.is_ascii_alphanumeric() || "-._@/".contains(c);
+    (1..=64).contains(&part.len()) && part.chars().all(is_plain_char)
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
@@ -197,19 +197,19 @@ impl fmt::Display for Key {
 impl Store {
     /// Creates a store in memory. Within a runtime, expired entries are dropped every few seconds;
     /// elsewhere only when the store is used.
-    pub fn memory() -> Self {
-        Self::in_memory(Memory::default())
+    pub fn in_memory() -> Self {
+        Self::from_memory(MemoryStore::default())
     }
 
     /// Creates a store in memory whose counters use this clock.
-    pub fn memory_by(clock: Clock) -> Self {
-        Self::in_memory(Memory::by(clock))
+    pub fn in_memory_with_clock(clock: Clock) -> Self {
+        Self::from_memory(MemoryStore::with_clock(clock))
     }
 
-    fn in_memory(memory: Memory) -> Self {
+    fn from_memory(memory: MemoryStore) -> Self {
         let memory = Arc::new(memory);
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(memory::forget_at_intervals(Arc::downgrade(&memory)));
+            runtime.spawn(memory::run_cleanup(Arc::downgrade(&memory)));
         }
         Self::Memory(memory)
     }
@@ -227,12 +227,12 @@ impl Store {
         timeout: Duration,
     ) -> Result<Self, StoreError> {
         let Some(url) = url else {
-            return Ok(Self::memory());
+            return Ok(Self::in_memory());
         };
-        let redis = Redis::new(url.expose_secret().trim(), more_roots, timeout)?;
-        redis.greet().await;
+        let redis = RedisStore::new(url.expose_secret().trim(), more_roots, timeout)?;
+        redis.check_rights().await;
         let redis = Arc::new(redis);
-        tokio::spawn(redis::follow(Arc::downgrade(&redis)));
+        tokio::spawn(redis::monitor(Arc::downgrade(&redis)));
         Ok(Self::Redis(redis))
     }
 
@@ -242,7 +242,7 @@ impl Store {
     /// # Errors
     /// Returns an error if Redis is unavailable, or if memory is full of other keys or of other
     /// keys of the same owner.
-    pub async fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
+    pub async fn take(&self, key: &StoreKey, limit: &TokenBucket) -> Result<RateLimitOutcome, StoreError> {
         match self {
             Self::Memory(memory) => memory.take(key, limit),
             Self::Redis(redis) => Box::pin(redis.take(key, limit)).await,
@@ -255,19 +255,19 @@ impl Store {
     /// # Errors
     /// Returns an error if Redis is unavailable or its clock is more than a month off. In memory,
     /// returns an error if other keys, or other keys of the same owner, take all the capacity.
-    pub async fn reserve(&self, budgets: &[Budget]) -> Result<Reserved, StoreError> {
+    pub async fn reserve(&self, budgets: &[Budget]) -> Result<ReserveOutcome, StoreError> {
         let asked: Vec<_> = budgets
             .iter()
-            .map(|budget| Asked::new(budget, self.about_now()))
+            .map(|budget| CounterRequest::from_budget(budget, self.approximate_now_micros()))
             .collect();
         Ok(match self.try_reserve(&asked).await? {
-            Ok(granted) => Reserved::Yes(Reservation(asked.into_iter().zip(granted).collect())),
-            Err((index, Short { counted, wait })) => {
-                let could = asked
+            Ok(granted) => ReserveOutcome::Reserved(Reservation(asked.into_iter().zip(granted).collect())),
+            Err((index, BudgetShortage { counted, wait })) => {
+                let can_succeed = asked
                     .get(index)
-                    .is_some_and(|asked| asked.amount <= asked.most);
-                let retry_after = could.then(|| Duration::from_micros(wait));
-                Reserved::Exhausted {
+                    .is_some_and(|asked| asked.amount <= asked.max);
+                let retry_after = can_succeed.then(|| Duration::from_micros(wait));
+                ReserveOutcome::Exhausted {
                     index,
                     counted,
                     retry_after,
@@ -302,21 +302,21 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if Redis is unavailable or its clock is more than a month off.
-    pub async fn counted(&self, key: &Key, window: Window) -> Result<u64, StoreError> {
+    pub async fn count(&self, key: &StoreKey, window: Window) -> Result<u64, StoreError> {
         let budget = Budget {
             key: key.clone(),
             window,
-            most: u64::MAX,
+            max: u64::MAX,
             amount: 0,
         };
-        let asked = [Asked::new(&budget, self.about_now())];
+        let asked = [CounterRequest::from_budget(&budget, self.approximate_now_micros())];
         Ok(match self.try_reserve(&asked).await? {
             Ok(granted) => granted.first().map_or(0, |granted| granted.counted),
             Err((_, short)) => short.counted,
         })
     }
 
-    async fn try_reserve(&self, asked: &[Asked]) -> Result<Answer, StoreError> {
+    async fn try_reserve(&self, asked: &[CounterRequest]) -> Result<GrantResult, StoreError> {
         match self {
             _ if asked.is_empty() => Ok(Ok(Vec::new())),
             Self::Memory(memory) => memory.reserve(asked),
@@ -325,10 +325,10 @@ impl Store {
     }
 
     /// Returns the local time in microseconds since 1970. The clock of Redis may differ.
-    fn about_now(&self) -> u64 {
+    fn approximate_now_micros(&self) -> u64 {
         match self {
-            Self::Memory(memory) => memory.now(),
-            Self::Redis(_) => since_1970(SystemTime::now()),
+            Self::Memory(memory) => memory.now_micros(),
+            Self::Redis(_) => unix_micros(SystemTime::now()),
         }
     }
 
@@ -352,18 +352,18 @@ impl Store {
     pub async fn use_once(
         &self,
         stamp: &Stamp,
-        key: &Key,
+        key: &StoreKey,
         ttl: Duration,
-    ) -> Result<Use, StoreError> {
+    ) -> Result<UseOutcome, StoreError> {
         match self {
-            Self::Memory(memory) => memory.use_once(stamp, key, within_bounds(ttl)),
-            Self::Redis(redis) => Box::pin(redis.use_once(stamp, key, within_bounds(ttl))).await,
+            Self::Memory(memory) => memory.use_once(stamp, key, clamp_ttl(ttl)),
+            Self::Redis(redis) => Box::pin(redis.use_once(stamp, key, clamp_ttl(ttl))).await,
         }
     }
 
     /// Returns the time since a loss of data was noticed; `None` if there was none. Redis is
     /// checked every few seconds. Memory cannot lose data before its process ends.
-    pub fn forgot(&self) -> Option<Duration> {
+    pub fn data_loss_age(&self) -> Option<Duration> {
         match self {
             Self::Memory(_) => None,
             Self::Redis(redis) => redis.forgot(),
@@ -382,15 +382,15 @@ impl Store {
         owner: &str,
         value: Bytes,
         ttl: Duration,
-    ) -> Result<Queued, StoreError> {
-        if value.len() > MOST_VALUE_BYTES {
+    ) -> Result<EnqueueOutcome, StoreError> {
+        if value.len() > MAX_VALUE_BYTES {
             return Err(StoreError::TooLarge);
         }
-        let ttl = within_bounds(ttl);
+        let ttl = clamp_ttl(ttl);
         match self {
             Self::Memory(memory) => Ok(memory.enqueue(queue, (id, owner), value, ttl)),
             Self::Redis(redis) => {
-                Box::pin(redis.enqueue(queue, id, &owner_name(owner), &value, ttl)).await
+                Box::pin(redis.enqueue(queue, id, &owner_digest(owner), &value, ttl)).await
             }
         }
     }
@@ -399,15 +399,15 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if Redis is unavailable.
-    pub async fn queued(
+    pub async fn queued_ids(
         &self,
         queue: &Queue,
         owner: Option<&str>,
-    ) -> Result<Vec<QueuedName>, StoreError> {
+    ) -> Result<Vec<QueuedId>, StoreError> {
         match self {
-            Self::Memory(memory) => Ok(memory.queued(queue, owner)),
+            Self::Memory(memory) => Ok(memory.queued_ids(queue, owner)),
             Self::Redis(redis) => {
-                let owner = owner.map(owner_name);
+                let owner = owner.map(owner_digest);
                 Box::pin(redis.queued(queue, owner.as_deref())).await
             }
         }
@@ -439,7 +439,7 @@ impl Store {
         id: &str,
         value: Bytes,
     ) -> Result<bool, StoreError> {
-        if value.len() > MOST_VALUE_BYTES {
+        if value.len() > MAX_VALUE_BYTES {
             return Err(StoreError::TooLarge);
         }
         match self {
@@ -467,16 +467,16 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if Redis is unavailable or the value is too large.
-    pub async fn put(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
-        if value.len() > MOST_VALUE_BYTES {
+    pub async fn put(&self, key: &StoreKey, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        if value.len() > MAX_VALUE_BYTES {
             return Err(StoreError::TooLarge);
         }
         match self {
             Self::Memory(memory) => {
-                memory.put(key, value, within_bounds(ttl));
+                memory.put(key, value, clamp_ttl(ttl));
                 Ok(())
             }
-            Self::Redis(redis) => Box::pin(redis.put(key, value, within_bounds(ttl))).await,
+            Self::Redis(redis) => Box::pin(redis.put(key, value, clamp_ttl(ttl))).await,
         }
     }
 
@@ -484,7 +484,7 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if Redis is unavailable.
-    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+    pub async fn get(&self, key: &StoreKey) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.get(key)),
             Self::Redis(redis) => Box::pin(redis.get(key)).await,
@@ -495,10 +495,10 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if Redis is unavailable.
-    pub async fn refresh(&self, key: &Key, ttl: Duration) -> Result<Option<Bytes>, StoreError> {
+    pub async fn refresh(&self, key: &StoreKey, ttl: Duration) -> Result<Option<Bytes>, StoreError> {
         match self {
-            Self::Memory(memory) => Ok(memory.refresh(key, within_bounds(ttl))),
-            Self::Redis(redis) => Box::pin(redis.refresh(key, within_bounds(ttl))).await,
+            Self::Memory(memory) => Ok(memory.refresh(key, clamp_ttl(ttl))),
+            Self::Redis(redis) => Box::pin(redis.refresh(key, clamp_ttl(ttl))).await,
         }
     }
 
@@ -506,7 +506,7 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if Redis is unavailable.
-    pub async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+    pub async fn remove(&self, key: &StoreKey) -> Result<(), StoreError> {
         match self {
             Self::Memory(memory) => {
                 memory.remove(key);
@@ -518,18 +518,18 @@ impl Store {
 }
 
 /// The grant of each budget, or the index of the first budget that does not permit its amount.
-type Answer = Result<Vec<Granted>, (usize, Short)>;
+type GrantResult = Result<Vec<CounterGrant>, (usize, BudgetShortage)>;
 
-fn since_1970(time: SystemTime) -> u64 {
+fn unix_micros(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Returns the name of an owner of queued values in Redis.
-fn owner_name(owner: &str) -> String {
+fn owner_digest(owner: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(owner.as_bytes()))
 }
 
-fn within_bounds(ttl: Duration) -> Duration {
-    ttl.clamp(Duration::from_millis(1), LONGEST)
+fn clamp_ttl(ttl: Duration) -> Duration {
+    ttl.clamp(Duration::from_millis(1), MAX_DURATION)
 }

@@ -11,20 +11,20 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::{
-    Answer, Clock, Key, Limit, Owner, Queue, Queued, QueuedName, Stamp, StoreError, Taken, Use,
-    counter::{Asked, Granted, State},
+    GrantResult, Clock, StoreKey, TokenBucket, Owner, Queue, EnqueueOutcome, QueuedId, Stamp, StoreError, RateLimitOutcome, UseOutcome,
+    counter::{CounterRequest, CounterGrant, CounterState},
     epoch::{Epoch, random_epoch},
-    expiring::Expiring,
-    queue::Entries,
-    since_1970,
+    expiring::ExpiringMap,
+    queue::QueueEntries,
+    unix_micros,
 };
 
 /// Maximum number of entries of each kind. A limit or a mark takes some 200 bytes, a counter of a
 /// sliding window up to 700.
-pub const MOST_ENTRIES: usize = 100_000;
+pub const MAX_MEMORY_ENTRIES: usize = 100_000;
 
 /// Maximum size of all values together, in bytes.
-pub const MOST_BYTES: usize = 64 << 20;
+pub const MAX_MEMORY_BYTES: usize = 64 << 20;
 
 /// Maximum number of entries of each kind that belong to one owner.
 pub const MAX_ENTRIES_PER_OWNER: usize = 1_000;
@@ -33,31 +33,31 @@ pub const MAX_ENTRIES_PER_OWNER: usize = 1_000;
 pub const MAX_BYTES_PER_OWNER: usize = 16 << 20;
 
 /// Interval at which expired entries are dropped.
-const FORGET_INTERVAL: Duration = Duration::from_secs(5);
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counters, marks and values of one process.
-pub struct Memory {
+pub struct MemoryStore {
     /// Clock of the counters, whose windows follow the calendar.
     clock: Clock,
-    counters: Mutex<Expiring<State>>,
+    counters: Mutex<ExpiringMap<CounterState>>,
     /// Time at which the bucket of a key is full again. After that, the entry has no meaning.
-    limits: Mutex<Expiring<Instant>>,
-    marks: Mutex<Expiring<()>>,
-    values: Mutex<Expiring<Bytes>>,
-    queues: Mutex<HashMap<&'static str, Entries>>,
+    limits: Mutex<ExpiringMap<Instant>>,
+    marks: Mutex<ExpiringMap<()>>,
+    values: Mutex<ExpiringMap<Bytes>>,
+    queues: Mutex<HashMap<&'static str, QueueEntries>>,
     /// Different in each process, because marks end with the process.
     epoch: Epoch,
     started: Instant,
 }
 
-impl Default for Memory {
+impl Default for MemoryStore {
     fn default() -> Self {
-        Self::by(Arc::new(SystemTime::now))
+        Self::with_clock(Arc::new(SystemTime::now))
     }
 }
 
-impl Memory {
-    pub(super) fn by(clock: Clock) -> Self {
+impl MemoryStore {
+    pub(super) fn with_clock(clock: Clock) -> Self {
         Self {
             clock,
             counters: Mutex::default(),
@@ -71,25 +71,25 @@ impl Memory {
     }
 
     /// Drops the expired entries of every kind.
-    fn forget_expired(&self, now: Instant) {
-        held(&self.counters).forget_expired_and_shrink(now);
-        held(&self.limits).forget_expired_and_shrink(now);
-        held(&self.marks).forget_expired_and_shrink(now);
-        held(&self.values).forget_expired_and_shrink(now);
-        held(&self.queues)
+    fn remove_expired(&self, now: Instant) {
+        lock(&self.counters).remove_expired_and_shrink(now);
+        lock(&self.limits).remove_expired_and_shrink(now);
+        lock(&self.marks).remove_expired_and_shrink(now);
+        lock(&self.values).remove_expired_and_shrink(now);
+        lock(&self.queues)
             .values_mut()
             .for_each(|entries| entries.drop_expired_values(now));
     }
 
-    pub(super) fn now(&self) -> u64 {
-        since_1970((self.clock)())
+    pub(super) fn now_micros(&self) -> u64 {
+        unix_micros((self.clock)())
     }
 
-    pub(super) fn reserve(&self, asked: &[Asked]) -> Result<Answer, StoreError> {
-        let mut counters = held(&self.counters);
-        let (now, instant) = (self.now(), Instant::now());
+    pub(super) fn reserve(&self, asked: &[CounterRequest]) -> Result<GrantResult, StoreError> {
+        let mut counters = lock(&self.counters);
+        let (now, instant) = (self.now_micros(), Instant::now());
         let (mut changed, mut granted) =
-            (Vec::<(&str, Option<Owner>, State, u64)>::new(), Vec::new());
+            (Vec::<(&str, Option<Owner>, CounterState, u64)>::new(), Vec::new());
         let (mut more, mut owners) = (0, Vec::<Owner>::new());
         for (index, one) in asked.iter().enumerate() {
             // Budgets that share a counter include the amounts of those before them.
@@ -111,12 +111,12 @@ impl Memory {
                 Err(short) => return Ok(Err((index, short))),
             }
         }
-        if more > 0 && counters.len() + more > MOST_ENTRIES {
+        if more > 0 && counters.len() + more > MAX_MEMORY_ENTRIES {
             return Err(StoreError::Full);
         }
         for owner in &owners {
             let asked = owners.iter().filter(|one| *one == owner).count();
-            if counters.of_owner(*owner).0 + asked > MAX_ENTRIES_PER_OWNER {
+            if counters.owner_usage(*owner).0 + asked > MAX_ENTRIES_PER_OWNER {
                 return Err(StoreError::OwnerFull);
             }
         }
@@ -127,9 +127,9 @@ impl Memory {
         Ok(Ok(granted))
     }
 
-    pub(super) fn roll_back(&self, counted: &[(Asked, Granted)]) {
-        let mut counters = held(&self.counters);
-        let (now, instant) = (self.now(), Instant::now());
+    pub(super) fn roll_back(&self, counted: &[(CounterRequest, CounterGrant)]) {
+        let mut counters = lock(&self.counters);
+        let (now, instant) = (self.now_micros(), Instant::now());
         for (asked, granted) in counted {
             if let Some(state) = counters.get_mut(&asked.name, instant) {
                 *state = asked.roll_back(granted, state, now);
@@ -141,53 +141,53 @@ impl Memory {
         }
     }
 
-    pub(super) fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
+    pub(super) fn take(&self, key: &StoreKey, limit: &TokenBucket) -> Result<RateLimitOutcome, StoreError> {
         let (now, capacity) = (Instant::now(), limit.capacity());
-        let mut limits = held(&self.limits);
+        let mut limits = lock(&self.limits);
         let known = limits.get(&key.name, now).copied();
         // An earlier limit may have been larger. Clamp to the latest time that this one can cause.
         let full_at = known.unwrap_or(now).min(now + capacity) + limit.interval();
         let wait = full_at.saturating_duration_since(now + capacity);
         if !wait.is_zero() {
-            return Ok(Taken::RetryAfter(wait));
+            return Ok(RateLimitOutcome::RetryAfter(wait));
         }
         if known.is_none() {
-            demand_room(&limits, key)?;
+            check_capacity(&limits, key)?;
         }
         limits.insert(&key.name, key.owner, full_at, 0, full_at);
-        Ok(Taken::Yes)
+        Ok(RateLimitOutcome::Allowed)
     }
 
     pub(super) fn stamp(&self) -> Stamp {
         let at = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Stamp {
             epoch: self.epoch,
-            at,
+            issued_at_millis: at,
         }
     }
 
     pub(super) fn use_once(
         &self,
         stamp: &Stamp,
-        key: &Key,
+        key: &StoreKey,
         ttl: Duration,
-    ) -> Result<Use, StoreError> {
+    ) -> Result<UseOutcome, StoreError> {
         let (now, current) = (Instant::now(), self.stamp());
         if stamp.epoch != self.epoch {
-            return Ok(Use::Forgotten);
+            return Ok(UseOutcome::DataLost);
         }
-        let age = Duration::from_millis(current.at.saturating_sub(stamp.at));
+        let age = Duration::from_millis(current.issued_at_millis.saturating_sub(stamp.issued_at_millis));
         if age >= ttl {
-            return Ok(Use::Expired);
+            return Ok(UseOutcome::Expired);
         }
-        let mut marks = held(&self.marks);
+        let mut marks = lock(&self.marks);
         if marks.get(&key.name, now).is_some() {
-            return Ok(Use::Again);
+            return Ok(UseOutcome::AlreadyUsed);
         }
-        demand_room(&marks, key)?;
+        check_capacity(&marks, key)?;
         // The mark outlives its value, because the age above is in whole milliseconds.
         marks.insert(&key.name, key.owner, (), 0, now + ttl);
-        Ok(Use::First)
+        Ok(UseOutcome::First)
     }
 
     pub(super) fn enqueue(
@@ -196,103 +196,103 @@ impl Memory {
         name: (&str, &str),
         value: Bytes,
         ttl: Duration,
-    ) -> Queued {
-        let mut queues = held(&self.queues);
+    ) -> EnqueueOutcome {
+        let mut queues = lock(&self.queues);
         queues
             .entry(queue.name)
             .or_default()
             .append(queue, name, value, ttl, Instant::now())
     }
 
-    pub(super) fn queued(&self, queue: &Queue, owner: Option<&str>) -> Vec<QueuedName> {
-        let mut queues = held(&self.queues);
+    pub(super) fn queued_ids(&self, queue: &Queue, owner: Option<&str>) -> Vec<QueuedId> {
+        let mut queues = lock(&self.queues);
         let entries = queues.get_mut(queue.name);
         entries
-            .map(|entries| entries.names(queue, owner, Instant::now()))
+            .map(|entries| entries.ids(queue, owner, Instant::now()))
             .unwrap_or_default()
     }
 
     pub(super) fn queued_values(&self, queue: &Queue, ids: &[&str]) -> Vec<Option<Bytes>> {
-        let (queues, now) = (held(&self.queues), Instant::now());
+        let (queues, now) = (lock(&self.queues), Instant::now());
         let entries = queues.get(queue.name);
         ids.iter().map(|id| entries?.get(id, now)).collect()
     }
 
     pub(super) fn replace_queued(&self, queue: &Queue, id: &str, value: Bytes) -> bool {
-        let mut queues = held(&self.queues);
+        let mut queues = lock(&self.queues);
         let entries = queues.get_mut(queue.name);
         entries.is_some_and(|entries| entries.replace(id, value, Instant::now()))
     }
 
     pub(super) fn dequeue(&self, queue: &Queue, id: &str) {
-        if let Some(entries) = held(&self.queues).get_mut(queue.name) {
+        if let Some(entries) = lock(&self.queues).get_mut(queue.name) {
             entries.remove(id, Instant::now());
         }
     }
 
-    pub(super) fn put(&self, key: &Key, value: Bytes, ttl: Duration) {
-        let mut values = held(&self.values);
+    pub(super) fn put(&self, key: &StoreKey, value: Bytes, ttl: Duration) {
+        let mut values = lock(&self.values);
         let (weight, now) = (value.len(), Instant::now());
-        values.forget_expired(now);
+        values.remove_expired(now);
         values.insert(&key.name, key.owner, value, weight, now + ttl);
         if let Some(owner) = key.owner {
             let exceeds =
                 |(count, bytes)| count > MAX_ENTRIES_PER_OWNER || bytes > MAX_BYTES_PER_OWNER;
-            while exceeds(values.of_owner(owner)) {
-                values.remove_first_of(owner);
+            while exceeds(values.owner_usage(owner)) {
+                values.remove_next_to_expire_of(owner);
             }
         }
-        while values.len() > MOST_ENTRIES || values.weight() > MOST_BYTES {
-            values.remove_first();
+        while values.len() > MAX_MEMORY_ENTRIES || values.weight() > MAX_MEMORY_BYTES {
+            values.remove_next_to_expire();
         }
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Bytes> {
-        held(&self.values).get(&key.name, Instant::now()).cloned()
+    pub(super) fn get(&self, key: &StoreKey) -> Option<Bytes> {
+        lock(&self.values).get(&key.name, Instant::now()).cloned()
     }
 
-    pub(super) fn refresh(&self, key: &Key, ttl: Duration) -> Option<Bytes> {
+    pub(super) fn refresh(&self, key: &StoreKey, ttl: Duration) -> Option<Bytes> {
         let now = Instant::now();
-        held(&self.values)
+        lock(&self.values)
             .refresh(&key.name, key.owner, now + ttl, now)
             .cloned()
     }
 
-    pub(super) fn remove(&self, key: &Key) {
-        held(&self.values).remove(&key.name);
+    pub(super) fn remove(&self, key: &StoreKey) {
+        lock(&self.values).remove(&key.name);
     }
 }
 
 /// Drops expired entries until the store itself is dropped. Requests do that as well, but an idle
 /// server has none.
-pub(super) async fn forget_at_intervals(memory: Weak<Memory>) {
+pub(super) async fn run_cleanup(memory: Weak<MemoryStore>) {
     loop {
-        sleep(FORGET_INTERVAL).await;
+        sleep(CLEANUP_INTERVAL).await;
         let Some(memory) = memory.upgrade() else {
             return;
         };
-        memory.forget_expired(Instant::now());
+        memory.remove_expired(Instant::now());
     }
 }
 
-impl fmt::Debug for Memory {
+impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Memory")
     }
 }
 
 /// Returns an error if there is no capacity for one more entry.
-fn demand_room<V>(entries: &Expiring<V>, key: &Key) -> Result<(), StoreError> {
-    let of_owner = key.owner.map_or(0, |owner| entries.of_owner(owner).0);
+fn check_capacity<V>(entries: &ExpiringMap<V>, key: &StoreKey) -> Result<(), StoreError> {
+    let of_owner = key.owner.map_or(0, |owner| entries.owner_usage(owner).0);
     match () {
-        () if entries.len() >= MOST_ENTRIES => Err(StoreError::Full),
+        () if entries.len() >= MAX_MEMORY_ENTRIES => Err(StoreError::Full),
         () if of_owner >= MAX_ENTRIES_PER_OWNER => Err(StoreError::OwnerFull),
         () => Ok(()),
     }
 }
 
 /// Locks a mutex, even after a panic in another thread. No operation leaves a map half done.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -303,17 +303,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn idle_store_drops_expired_values() {
-        let store = Store::memory();
+        let store = Store::in_memory();
         let Store::Memory(memory) = &store else {
             panic!("it is in memory")
         };
-        let key = |id| Key::new("session", &[id]);
+        let key = |id| StoreKey::new("session", &[id]);
         memory.put(&key("live"), "b".into(), Duration::from_secs(3600));
         memory.put(&key("expired"), "a".into(), Duration::ZERO);
-        let count = || held(&memory.values).len();
+        let count = || lock(&memory.values).len();
         assert_eq!(count(), 2);
         tokio::task::yield_now().await;
-        tokio::time::advance(FORGET_INTERVAL).await;
+        tokio::time::advance(CLEANUP_INTERVAL).await;
         tokio::task::yield_now().await;
         assert_eq!(count(), 1);
     }

@@ -14,34 +14,34 @@ pub struct Queue {
     /// Name of the queue in Redis.
     pub name: &'static str,
     /// Maximum number of values of one owner.
-    pub max_of_owner: usize,
+    pub max_per_owner: usize,
     /// Maximum number of values.
     pub max: usize,
     /// Time for which the id of a value is remembered after the value is gone.
-    pub remembers: Duration,
+    pub remember_for: Duration,
 }
 
 impl Queue {
     /// Maximum number of ids, including those that are remembered.
-    pub(super) const fn max_names(&self) -> usize {
+    pub(super) const fn max_ids(&self) -> usize {
         self.max * 4
     }
 }
 
 /// Result of appending a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queued {
+pub enum EnqueueOutcome {
     /// The value is the last one in the queue now.
-    Yes,
+    Appended,
     /// The owner has as many values as permitted.
-    TooManyOfOwner,
+    OwnerFull,
     /// The queue is full, and no owner has at least two values more than this one.
-    Full,
+    QueueFull,
 }
 
 /// The id of a value in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueuedName {
+pub struct QueuedId {
     /// The id itself.
     pub id: String,
     /// True if the value is still in the queue.
@@ -50,23 +50,23 @@ pub struct QueuedName {
 
 /// A queue of one process, the oldest entry first.
 #[derive(Debug, Default)]
-pub(super) struct Entries(Vec<Entry>);
+pub(super) struct QueueEntries(Vec<QueueEntry>);
 
 #[derive(Debug)]
-struct Entry {
+struct QueueEntry {
     id: String,
     owner: String,
     value: Bytes,
     expires: Instant,
 }
 
-impl Entry {
+impl QueueEntry {
     fn is_live(&self, now: Instant) -> bool {
         self.expires > now
     }
 }
 
-impl Entries {
+impl QueueEntries {
     pub(super) fn append(
         &mut self,
         queue: &Queue,
@@ -74,18 +74,18 @@ impl Entries {
         value: Bytes,
         ttl: Duration,
         now: Instant,
-    ) -> Queued {
-        self.forget(queue, now);
+    ) -> EnqueueOutcome {
+        self.remove_forgotten(queue, now);
         let live = || self.0.iter().filter(|entry| entry.is_live(now));
-        let held = |owner: &str| live().filter(|entry| entry.owner == owner).count();
-        let own = held(owner);
-        if own >= queue.max_of_owner {
-            return Queued::TooManyOfOwner;
+        let count_of = |owner: &str| live().filter(|entry| entry.owner == owner).count();
+        let own = count_of(owner);
+        if own >= queue.max_per_owner {
+            return EnqueueOutcome::OwnerFull;
         }
         if live().count() >= queue.max {
-            let most = live().map(|entry| (held(&entry.owner), &entry.owner)).max();
+            let most = live().map(|entry| (count_of(&entry.owner), &entry.owner)).max();
             let Some((_, whose)) = most.filter(|(count, _)| *count > own + 1) else {
-                return Queued::Full;
+                return EnqueueOutcome::QueueFull;
             };
             let whose = whose.clone();
             let oldest = self
@@ -96,31 +96,31 @@ impl Entries {
                 (entry.expires, entry.value) = (now, Bytes::new());
             }
         }
-        let mut surplus = (self.0.len() + 1).saturating_sub(queue.max_names());
+        let mut surplus = (self.0.len() + 1).saturating_sub(queue.max_ids());
         self.0.retain(|entry| {
             let goes = surplus > 0 && !entry.is_live(now);
             surplus -= usize::from(goes);
             !goes
         });
         let (id, owner) = (id.to_owned(), owner.to_owned());
-        self.0.push(Entry {
+        self.0.push(QueueEntry {
             id,
             owner,
             value,
             expires: now + ttl,
         });
-        Queued::Yes
+        EnqueueOutcome::Appended
     }
 
-    pub(super) fn names(
+    pub(super) fn ids(
         &mut self,
         queue: &Queue,
         owner: Option<&str>,
         now: Instant,
-    ) -> Vec<QueuedName> {
-        self.forget(queue, now);
-        let of_owner = |entry: &&Entry| owner.is_none_or(|owner| entry.owner == owner);
-        let name = |entry: &Entry| QueuedName {
+    ) -> Vec<QueuedId> {
+        self.remove_forgotten(queue, now);
+        let of_owner = |entry: &&QueueEntry| owner.is_none_or(|owner| entry.owner == owner);
+        let name = |entry: &QueueEntry| QueuedId {
             id: entry.id.clone(),
             is_live: entry.is_live(now),
         };
@@ -151,8 +151,8 @@ impl Entries {
     }
 
     /// Removes expired values, and the ids whose time of remembrance is over.
-    fn forget(&mut self, queue: &Queue, now: Instant) {
-        self.0.retain(|entry| entry.expires + queue.remembers > now);
+    fn remove_forgotten(&mut self, queue: &Queue, now: Instant) {
+        self.0.retain(|entry| entry.expires + queue.remember_for > now);
         self.drop_expired_values(now);
     }
 
@@ -173,14 +173,14 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let queue = Queue {
             name: "queue",
-            max_of_owner: 2,
+            max_per_owner: 2,
             max: 2,
-            remembers: hour,
+            remember_for: hour,
         };
-        let (mut entries, now) = (Entries::default(), Instant::now());
+        let (mut entries, now) = (QueueEntries::default(), Instant::now());
         for (id, ttl) in [("expired", Duration::ZERO), ("live", hour)] {
             let queued = entries.append(&queue, (id, "owner"), id.into(), ttl, now);
-            assert_eq!(queued, Queued::Yes);
+            assert_eq!(queued, EnqueueOutcome::Appended);
         }
         entries.drop_expired_values(now);
         let values: Vec<_> = entries

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use http::HeaderValue;
-use portkey_bounded_file::shown;
+use portkey_bounded_file::display_path;
 use portkey_operation::Upstream;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -29,7 +29,7 @@ impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
-            Self::File(path) => write!(f, "file:{}", shown(path)),
+            Self::File(path) => write!(f, "file:{}", display_path(path)),
             Self::Option => f.write_str("the option or its variable"),
             Self::Request => f.write_str("the request"),
             Self::Sandbox => f.write_str("the sandbox"),
@@ -50,7 +50,7 @@ pub enum KeyError {
     #[error("the variable {0} is not set")]
     Unset(String),
     /// The file cannot be read.
-    #[error("cannot read the key file {}: {source}", shown(path))]
+    #[error("cannot read the key file {}: {source}", display_path(path))]
     Unread {
         /// The file.
         path: PathBuf,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use portkey_bounded_file::shown;
+use portkey_bounded_file::display_path;
 
 use crate::observability::audit::{Key, Settings, SyncPolicy, Target};
 
@@ -112,7 +112,7 @@ impl AuditOptions {
     /// Returns an error if the file cannot be read or is too short.
     pub(crate) fn key(&self) -> anyhow::Result<Option<Key>> {
         let read = |file: &PathBuf| {
-            Key::read(file).with_context(|| format!("cannot use the audit key {}", shown(file)))
+            Key::read(file).with_context(|| format!("cannot use the audit key {}", display_path(file)))
         };
         self.audit_key_file.as_ref().map(read).transpose()
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Write, path::Path};
 
 use anyhow::{Context, anyhow, bail};
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, read_to_string, display_path};
 use portkey_operation::{Operation, Presentation, Profile, CompiledOperation, Wording, did_you_mean};
 
 use crate::mcp::surface;
@@ -17,8 +17,8 @@ const HEAD: &str = "\
 
 /// Reads the words, each of which has to be of something that is shown.
 pub(super) fn read(file: &Path, profile: Profile) -> anyhow::Result<Presentation> {
-    let at = || format!("--descriptions {}", shown(file));
-    let text = read_text(file, MAX_CONFIG_BYTES).with_context(at)?;
+    let at = || format!("--descriptions {}", display_path(file));
+    let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(at)?;
     let wording: BTreeMap<String, Wording> = toml::from_str(&text).with_context(at)?;
     let presentation = Presentation { profile, wording };
     check(&presentation).with_context(at)?;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
-use portkey_store::Limit;
+use portkey_store::TokenBucket;
 
 use super::{Options, pause, rate::Rate, replicas::Replicas, seconds};
 use crate::{
@@ -336,11 +336,11 @@ impl Http {
 
     /// The limit that is set, or the default. Without authentication there is none: whoever may connect to
     /// loopback is the operator, who limits only themselves.
-    fn limit(&self, rate: Option<Rate>, default_per_minute: NonZeroU32) -> Option<Limit> {
+    fn limit(&self, rate: Option<Rate>, default_per_minute: NonZeroU32) -> Option<TokenBucket> {
         match (rate, self.auth) {
             (Some(rate), _) => rate.0,
             (None, Mode::None) => None,
-            (None, _) => Some(Limit {
+            (None, _) => Some(TokenBucket {
                 burst: default_per_minute,
                 period: Duration::from_secs(60),
             }),

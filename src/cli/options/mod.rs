@@ -19,8 +19,8 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read_text, shown};
-use portkey_file_watch::Watched;
+use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read_to_string, display_path};
+use portkey_file_watch::WatchedValue;
 use portkey_operation::Upstream;
 use portkey_readiness::Readiness;
 use portkey_sandbox::{Faults, PinnedTime};
@@ -310,8 +310,8 @@ impl Options {
     fn sandbox_key(&self) -> anyhow::Result<Key> {
         let given = match (&self.api_key, &self.api_key_file) {
             (Some(key), _) => key.expose_secret().to_owned(),
-            (None, Some(file)) => read_text(file, MAX_KEY_BYTES)
-                .with_context(|| format!("cannot read the key file {}", shown(file)))?,
+            (None, Some(file)) => read_to_string(file, MAX_KEY_BYTES)
+                .with_context(|| format!("cannot read the key file {}", display_path(file)))?,
             (None, None) => String::new(),
         };
         // In quotes, or with a word before it, it is one of the sandbox's all the same.
@@ -361,7 +361,7 @@ impl Options {
     ///
     /// # Errors
     /// An own one does not hold.
-    pub fn prompts(&self) -> anyhow::Result<Option<Watched<Library>>> {
+    pub fn prompts(&self) -> anyhow::Result<Option<WatchedValue<Library>>> {
         self.prompts.as_deref().map(Library::follow).transpose()
     }
 
@@ -414,7 +414,7 @@ impl Options {
             return Ok(Vec::new());
         };
         portkey_bounded_file::read(file, MAX_CONFIG_BYTES)
-            .with_context(|| format!("cannot read the CA file {}", shown(file)))
+            .with_context(|| format!("cannot read the CA file {}", display_path(file)))
     }
 
     fn extra_roots(&self) -> anyhow::Result<Vec<Certificate>> {
@@ -422,9 +422,9 @@ impl Options {
             return Ok(Vec::new());
         };
         let roots = Certificate::from_pem_bundle(&self.extra_roots_pem()?)
-            .with_context(|| format!("{} holds no PEM certificates", shown(file)))?;
+            .with_context(|| format!("{} holds no PEM certificates", display_path(file)))?;
         if roots.is_empty() {
-            bail!("{} holds no PEM certificates", shown(file));
+            bail!("{} holds no PEM certificates", display_path(file));
         }
         Ok(roots)
     }

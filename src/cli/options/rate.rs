@@ -3,11 +3,11 @@
 use std::{str::FromStr, time::Duration};
 
 use anyhow::anyhow;
-use portkey_store::Limit;
+use portkey_store::TokenBucket;
 
 /// A limit on requests, or the wish for none.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate(pub(super) Option<Limit>);
+pub(super) struct Rate(pub(super) Option<TokenBucket>);
 
 impl FromStr for Rate {
     type Err = anyhow::Error;
@@ -25,7 +25,7 @@ impl FromStr for Rate {
             _ => return Err(told()),
         };
         let burst = count.parse().map_err(|_| told())?;
-        Ok(Self(Some(Limit {
+        Ok(Self(Some(TokenBucket {
             burst,
             period: Duration::from_secs(seconds),
         })))

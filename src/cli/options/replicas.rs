@@ -4,8 +4,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use portkey_bounded_file::shown;
-use portkey_file_watch::{FileKind, Parsed, Watched};
+use portkey_bounded_file::display_path;
+use portkey_file_watch::{FileKind, ParsedValue, WatchedValue};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -116,20 +116,20 @@ impl Replicas {
     }
 
     /// What seals.
-    pub(super) fn keys(&self) -> anyhow::Result<Arc<Watched<Keyring>>> {
+    pub(super) fn keys(&self) -> anyhow::Result<Arc<WatchedValue<Keyring>>> {
         let keys = match &self.state_key_file {
             Some(file) => {
-                let context = || format!("cannot use {}", shown(file));
+                let context = || format!("cannot use {}", display_path(file));
                 check_permissions(file, Guarded::Secret).with_context(context)?;
-                Watched::start(file, |text| {
-                    Ok(Parsed {
+                WatchedValue::from_file(file, |text| {
+                    Ok(ParsedValue {
                         value: Keyring::parse(text)?,
                         files: Vec::new(),
                     })
                 })?
-                .named(FileKind::StateKeyFile)
+                .with_kind(FileKind::StateKeyFile)
             }
-            None => Watched::fixed(Keyring::random()?),
+            None => WatchedValue::fixed(Keyring::random()?),
         };
         Ok(Arc::new(keys))
     }
@@ -141,7 +141,7 @@ impl Replicas {
     pub(super) fn store(&self, options: &Options) -> anyhow::Result<StoreSettings> {
         let redis_url = match &self.redis_url_file {
             Some(file) => {
-                let context = || format!("cannot read {}", shown(file));
+                let context = || format!("cannot read {}", display_path(file));
                 Some(read_guarded(file, Guarded::Secret).with_context(context)?)
             }
             None => self.redis_url.clone(),

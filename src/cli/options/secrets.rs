@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use portkey_bounded_file::shown;
+use portkey_bounded_file::display_path;
 
 use crate::security::secrets::{Allowed, Delivery, References, Secrets};
 
@@ -79,7 +79,7 @@ impl SecretOptions {
             (Way::Inline, None) => Delivery::Inline,
             (Way::Deny, None) => Delivery::Deny,
             (Way::File, Some(folder)) => Delivery::in_folder(folder)
-                .with_context(|| format!("--secrets-dir {} cannot be used", shown(folder)))?,
+                .with_context(|| format!("--secrets-dir {} cannot be used", display_path(folder)))?,
             (Way::File, None) => bail!("--secrets file needs --secrets-dir"),
             (Way::Inline | Way::Deny, Some(_)) => {
                 bail!("--secrets-dir belongs to --secrets file; leave one of the two out")

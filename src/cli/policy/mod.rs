@@ -11,10 +11,10 @@ use std::{
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, read_to_string, display_path};
 use portkey_policy::{
     Policy as Rules,
-    cases::{self, Case},
+    cases::{self, PolicyCase},
 };
 
 use crate::security::sanitize::one_line;
@@ -88,9 +88,9 @@ pub(super) struct Explain {
 impl Policy {
     pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Check { file, strict } => check(&Rules::quiet(&file)?, strict, out),
+            Self::Check { file, strict } => check(&Rules::load_without_warnings(&file)?, strict, out),
             Self::Explain(explain) => explain.run(out).await,
-            Self::Test { file, cases } => test(&Rules::quiet(&file)?, &cases, out).await,
+            Self::Test { file, cases } => test(&Rules::load_without_warnings(&file)?, &cases, out).await,
             Self::Init { preset } => {
                 begin::print(preset, &Catalog::full(), out)?;
                 Ok(ExitCode::SUCCESS)
@@ -128,15 +128,15 @@ fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<Ex
 
 impl Explain {
     async fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let rules = Rules::quiet(&self.file)?;
+        let rules = Rules::load_without_warnings(&self.file)?;
         let mut call = self.call.into_iter();
         let tool = call.next().unwrap_or_default();
         let args = call
             .next()
-            .map(|args| cases::arguments(&args))
+            .map(|args| cases::parse_arguments(&args))
             .transpose()?
             .unwrap_or_default();
-        let case = Case {
+        let case = PolicyCase {
             call: tool,
             args,
             principal: self.principal,
@@ -144,15 +144,15 @@ impl Explain {
             transport: self.transport,
             time: self.time,
             tainted: self.tainted,
-            ..Case::default()
+            ..PolicyCase::default()
         };
         let catalog = Catalog::full();
-        let cases::Told { decision, steps } = case.ask(&rules, &catalog).await?;
-        writeln!(out, "{}", one_line(&cases::sentence(&decision.verdict)))?;
-        if let portkey_policy::Verdict::Deny(denied) = &decision.verdict {
+        let cases::CaseResult { decision, trace: steps } = case.run(&rules, &catalog).await?;
+        writeln!(out, "{}", one_line(&cases::describe_decision(&decision.decision)))?;
+        if let portkey_policy::Decision::Deny(denied) = &decision.decision {
             writeln!(out, "  decided at: {}", denied.stage.as_str())?;
         }
-        if let Some(rule) = decision.verdict.rule() {
+        if let Some(rule) = decision.decision.rule() {
             writeln!(out, "  decided by: {}", one_line(&rule.to_string()))?;
         }
         if catalog
@@ -162,13 +162,13 @@ impl Explain {
             writeln!(out, "  not listed: no call of it can be permitted")?;
         }
         for step in steps {
-            let shadow = if step.shadow { ", shadow" } else { "" };
-            let (rule, verb, outcome) = (step.rule, step.verb.as_str(), step.outcome);
+            let shadow = if step.is_shadow { ", shadow" } else { "" };
+            let (rule, verb, outcome) = (step.rule, step.action.as_str(), step.outcome);
             let line = format!("{rule} [{verb}{shadow}]: {outcome}");
             writeln!(out, "  {}", one_line(&line))?;
         }
         for noted in &decision.shadows {
-            let (name, verb, words) = (&noted.rule.name, noted.verb.as_str(), &noted.words);
+            let (name, verb, words) = (&noted.rule.name, noted.action.as_str(), &noted.message);
             let line = format!("shadow `{name}` would {verb}: {words}");
             writeln!(out, "  {}", one_line(&line))?;
         }
@@ -177,9 +177,9 @@ impl Explain {
 }
 
 async fn test(rules: &Rules, file: &Path, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let told = || format!("cannot use {}", shown(file));
-    let text = read_text(file, MAX_CONFIG_BYTES).with_context(told)?;
-    let cases = cases::read(&text).with_context(told)?;
+    let told = || format!("cannot use {}", display_path(file));
+    let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(told)?;
+    let cases = cases::parse_cases(&text).with_context(told)?;
     let (catalog, mut failed) = (Catalog::full(), 0);
     for (line, case) in &cases {
         if let Err(error) = case.check(rules, &catalog).await {

@@ -12,8 +12,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use portkey_bounded_file::{read_text, shown};
-use portkey_file_watch::{FileKind, Watched};
+use portkey_bounded_file::{read_to_string, display_path};
+use portkey_file_watch::{FileKind, WatchedValue};
 use portkey_operation::JsonMap;
 
 pub use self::document::{Argument, DocumentError, Prompt};
@@ -99,10 +99,10 @@ impl Library {
     /// # Errors
     /// Returns an error if the folder cannot be read, if a file is invalid, or if two files have the
     /// same name. The error names the file, the line and the reason.
-    pub fn follow(folder: &Path) -> anyhow::Result<Watched<Self>> {
+    pub fn follow(folder: &Path) -> anyhow::Result<WatchedValue<Self>> {
         let prompts =
-            Watched::folder(folder, markdown, |files| Self::built_in().with_files(files))?;
-        Ok(prompts.named(FileKind::PromptFolder))
+            WatchedValue::from_folder(folder, markdown, |files| Self::built_in().with_files(files))?;
+        Ok(prompts.with_kind(FileKind::PromptFolder))
     }
 
     fn with_files(mut self, files: &[PathBuf]) -> anyhow::Result<Self> {
@@ -111,14 +111,14 @@ impl Library {
         }
         let mut own = BTreeMap::new();
         for file in files {
-            let told = || format!("cannot use the prompt {}", shown(file));
-            let text = read_text(file, MOST_BYTES).with_context(told)?;
+            let told = || format!("cannot use the prompt {}", display_path(file));
+            let text = read_to_string(file, MOST_BYTES).with_context(told)?;
             let prompt = Prompt::parse(&text).with_context(told)?;
             if let Some(other) = own.insert(prompt.name().to_owned(), file) {
                 bail!(
                     "{}: {} has the name `{}` too",
                     told(),
-                    shown(other),
+                    display_path(other),
                     prompt.name()
                 );
             }

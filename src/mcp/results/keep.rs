@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use portkey_concurrency::worker_pool::Busy;
-use portkey_store::{Key, StoreError};
+use portkey_concurrency::worker_pool::PoolBusy;
+use portkey_store::{StoreKey, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -35,7 +35,7 @@ pub enum ResultError {
     Away(#[from] StoreError),
     /// Too many large results are being read.
     #[error("this part of a large result was not read: {0}")]
-    Busy(#[from] Busy),
+    Busy(#[from] PoolBusy),
     /// The search exceeded its time limit.
     #[error(
         "the search takes too long; give the `pointer` of a part of the result, or page through it"
@@ -106,7 +106,7 @@ impl Keep {
         whole: Bytes,
         untrusted: bool,
     ) -> Result<(), StoreError> {
-        let ledger = Key::new("results-of", &[principal]);
+        let ledger = StoreKey::new("results-of", &[principal]);
         let mut kept: Ledger = match self.store.get(&ledger).await? {
             Some(kept) => serde_json::from_slice(&kept).unwrap_or_default(),
             None => Vec::new(),
@@ -197,12 +197,12 @@ fn name(handle: &str) -> String {
     hex::encode(Sha256::digest(handle.as_bytes()))
 }
 
-fn head(principal: &str, name: &str) -> Key {
-    Key::new("result", &[principal, name])
+fn head(principal: &str, name: &str) -> StoreKey {
+    StoreKey::new("result", &[principal, name])
 }
 
-fn part(principal: &str, name: &str, i: usize) -> Key {
-    Key::new("result-part", &[principal, name, &i.to_string()])
+fn part(principal: &str, name: &str, i: usize) -> StoreKey {
+    StoreKey::new("result-part", &[principal, name, &i.to_string()])
 }
 
 fn json(value: &impl Serialize) -> Bytes {

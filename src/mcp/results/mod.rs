@@ -9,8 +9,8 @@ mod warnings;
 
 use std::{sync::Arc, time::Duration};
 
-use portkey_concurrency::worker_pool::{INLINE_BYTES, Workers};
-use portkey_file_watch::Watched;
+use portkey_concurrency::worker_pool::{MAX_INLINE_BYTES, WorkerPool};
+use portkey_file_watch::WatchedValue;
 use portkey_operation::JsonMap;
 use portkey_store::Store;
 use serde::Serialize;
@@ -61,7 +61,7 @@ pub struct Results {
     most: Option<usize>,
     content: Content,
     keep: Arc<Keep>,
-    workers: Workers,
+    workers: WorkerPool,
 }
 
 /// A rendered result.
@@ -113,12 +113,12 @@ impl Results {
             most,
             content,
             keep,
-            workers: Workers::shared(),
+            workers: WorkerPool::shared(),
         }
     }
 
     /// Uses the store that replicas share, encrypted, if there is one.
-    pub fn sharing(self, store: &Store, keys: &Arc<Watched<Keyring>>) -> Self {
+    pub fn sharing(self, store: &Store, keys: &Arc<WatchedValue<Keyring>>) -> Self {
         // A full memory store removes values, and results must not displace the values of other
         // features.
         let Store::Redis(_) = store else { return self };
@@ -136,7 +136,7 @@ impl Results {
 
     /// Sets the workers that process large results.
     #[must_use]
-    pub fn with_workers(self, workers: Workers) -> Self {
+    pub fn with_workers(self, workers: WorkerPool) -> Self {
         Self { workers, ..self }
     }
 
@@ -163,7 +163,7 @@ impl Results {
         origin: Origin,
         may_keep: impl Future<Output = bool>,
     ) -> Shown {
-        match preview::text(&answer, INLINE_BYTES) {
+        match preview::text(&answer, MAX_INLINE_BYTES) {
             Some(text) => {
                 self.bound_text(principal, answer, text, origin, may_keep)
                     .await
@@ -216,7 +216,7 @@ impl Results {
                 whole.into_object()
             }
         };
-        let whole = self.workers.run_to_end(written).await;
+        let whole = self.workers.run_finishing(written).await;
         let Some(most) = most.filter(|most| whole.bytes > *most) else {
             return whole.shown();
         };
@@ -233,7 +233,7 @@ impl Results {
                 structured,
             }
         };
-        self.workers.run_to_end(cut).await
+        self.workers.run_finishing(cut).await
     }
 
     /// Stores a result if that is permitted, and returns the notice about it.
@@ -275,7 +275,7 @@ impl Results {
     ) -> Result<Part, ResultError> {
         let kept = self.keep.get(principal, handle).await?;
         let (untrusted, most) = (kept.untrusted, self.most.unwrap_or(USUAL_BYTES));
-        let value = if kept.bytes() <= INLINE_BYTES {
+        let value = if kept.bytes() <= MAX_INLINE_BYTES {
             part::read(&kept.parse()?, handle, request, most)?
         } else {
             let (handle, request) = (handle.to_owned(), request.clone());

@@ -37,7 +37,7 @@ use self::{
 };
 
 use portkey_api::catalog::CatalogEntry;
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_operation::Upstream;
 
 use crate::{
@@ -97,7 +97,7 @@ pub struct Server {
     /// Index to search operations, built on first use.
     index: Arc<OnceLock<Index>>,
     /// Built-in prompts are parsed on first use, because many clients never request them.
-    prompts: Arc<OnceLock<Watched<Library>>>,
+    prompts: Arc<OnceLock<WatchedValue<Library>>>,
     completer: Completer,
     page: Option<usize>,
     local: Option<Arc<Principal>>,
@@ -120,7 +120,7 @@ impl Server {
             lists = Changing::with_what_is_seen();
             let hub = hub.clone();
             policy.on_change(move |before, now| {
-                if !before.lists_as(now) {
+                if !before.lists_same_operations_as(now) {
                     hub.lists_changed();
                 }
             });
@@ -161,7 +161,7 @@ impl Server {
     }
 
     /// Replaces the built-in prompts, if others are given. Clients are notified when they change.
-    pub fn prompting(self, prompts: Option<Watched<Library>>) -> Self {
+    pub fn prompting(self, prompts: Option<WatchedValue<Library>>) -> Self {
         let Some(prompts) = prompts else { return self };
         let hub = self.hub.clone();
         prompts.on_change(move |_, _| hub.prompts_changed());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portkey_api::catalog::ToolLookupError;
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use rmcp::{
     ErrorData,
     model::{
@@ -21,7 +21,7 @@ use crate::{
 impl Server {
     /// Returns the current prompts.
     pub(super) fn library(&self) -> Arc<Library> {
-        let fixed = || Watched::fixed(Library::built_in());
+        let fixed = || WatchedValue::fixed(Library::built_in());
         Arc::clone(&self.prompts.get_or_init(fixed).get())
     }
 

@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use portkey_bounded_file::{Identity, open_without_links, shown};
+use portkey_bounded_file::{FileIdentity, open_without_links, display_path};
 use serde_json::json;
 use tracing::{error, info};
 
@@ -84,7 +84,7 @@ impl LogFile {
             path: log.path.clone(),
             source,
         })?;
-        info!(file = %shown(&log.path), seq = link.seq, hash = link.tag, "the audit log goes on");
+        info!(file = %display_path(&log.path), seq = link.seq, hash = link.tag, "the audit log goes on");
         Ok((log, link, found))
     }
 
@@ -104,7 +104,7 @@ impl LogFile {
         let Ok(bytes) = fs::symlink_metadata(&aside).map(|found| found.len()) else {
             return Ok(Found::new());
         };
-        error!(bytes, kept = %shown(&aside), "the audit log ended in half a line");
+        error!(bytes, kept = %display_path(&aside), "the audit log ended in half a line");
         let name = aside
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
@@ -126,7 +126,7 @@ impl LogFile {
             Err(error) => return Err(error),
         };
         let ours = self.file.metadata()?;
-        if Identity::of(&there) != Identity::of(&ours) {
+        if FileIdentity::from_metadata(&there) != FileIdentity::from_metadata(&ours) {
             if there.is_file() && there.len() == 0 {
                 return self.begin_anew(false);
             }
@@ -137,12 +137,12 @@ impl LogFile {
             };
             let why = format!(
                 "{what} is in the place of the audit log {}; move it away, and the log goes on",
-                shown(&self.path)
+                display_path(&self.path)
             );
             return Err(io::Error::other(why));
         }
         if ours.len() != self.length {
-            error!(file = %shown(&self.path), "somebody else changed the audit log");
+            error!(file = %display_path(&self.path), "somebody else changed the audit log");
             self.length = ours.len();
         }
         Ok(())
@@ -164,7 +164,7 @@ impl LogFile {
         }
         #[cfg(unix)]
         File::open(folder(&self.path))?.sync_all()?;
-        error!(file = %shown(&self.path), "somebody else moved the audit log; it goes on in a new file");
+        error!(file = %display_path(&self.path), "somebody else moved the audit log; it goes on in a new file");
         self.file = file;
         self.length = 0;
         Ok(())
@@ -238,7 +238,7 @@ impl LogFile {
             .keep
             .map_or(0, |keep| (full.len() + 1).saturating_sub(keep));
         for (_, old) in full.iter().take(spare) {
-            info!(file = %shown(old), "removed by --audit-keep");
+            info!(file = %display_path(old), "removed by --audit-keep");
             fs::remove_file(old)?;
         }
         Ok(())

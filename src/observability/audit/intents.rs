@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use portkey_bounded_file::{Identity, open_without_links, shown};
+use portkey_bounded_file::{FileIdentity, open_without_links, display_path};
 use serde_json::Value;
 use tracing::error;
 
@@ -86,13 +86,13 @@ impl Intents {
     pub(super) fn check_place(&mut self) -> io::Result<()> {
         let path = &self.path;
         match fs::symlink_metadata(path) {
-            Ok(there) if Identity::of(&there) == Identity::of(&self.file.metadata()?) => Ok(()),
+            Ok(there) if FileIdentity::from_metadata(&there) == FileIdentity::from_metadata(&self.file.metadata()?) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.taken.is_empty() => {
                 let mut options = private();
                 options.create_new(true);
                 let file = open_without_links(path, options)?;
                 lock(&file, path).map_err(|error| io::Error::other(error.to_string()))?;
-                error!(file = %shown(path), "somebody else removed the file; it is made anew");
+                error!(file = %display_path(path), "somebody else removed the file; it is made anew");
                 (self.file, self.slots) = (file, 0);
                 self.free.clear();
                 Ok(())
@@ -101,7 +101,7 @@ impl Intents {
             _ => {
                 let why = format!(
                     "somebody else moved or replaced {}; remove what is there",
-                    shown(path)
+                    display_path(path)
                 );
                 Err(io::Error::other(why))
             }

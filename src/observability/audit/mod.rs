@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use portkey_bounded_file::shown;
+use portkey_bounded_file::display_path;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -91,7 +91,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A file cannot be opened, read or written.
-    #[error("cannot use the audit log {}: {source}", shown(path))]
+    #[error("cannot use the audit log {}: {source}", display_path(path))]
     Io {
         /// Path of the file.
         path: PathBuf,
@@ -101,14 +101,14 @@ pub enum StartError {
     /// Another process writes to the file.
     #[error(
         "the audit log {} is in use by another process; each process and each replica needs a file of its own",
-        shown(.0)
+        display_path(.0)
     )]
     InUse(PathBuf),
     /// The last entry was changed, or was written with another key.
     #[error(
         "the last line of the audit log {} was changed or was written with another key (or without one). \
          Look with `portkey-mcp audit verify`, then move the file away to begin a new chain",
-        shown(.0)
+        display_path(.0)
     )]
     Broken(PathBuf),
     /// The system provides no random numbers.

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use portkey_bounded_file::{open, shown};
+use portkey_bounded_file::{open, display_path};
 use serde::Deserialize;
 
 use super::{
@@ -181,7 +181,7 @@ impl Verifier {
             let told = |error: io::Error| {
                 io::Error::new(
                     error.kind(),
-                    format!("cannot read {}: {error}", shown(path)),
+                    format!("cannot read {}: {error}", display_path(path)),
                 )
             };
             let (file, mut first) = (open(path).map_err(told)?, Vec::new());
@@ -191,7 +191,7 @@ impl Verifier {
         }
         files.sort_by_key(|(seq, _)| *seq);
         for (_, path) in files {
-            let (name, before) = (shown(path).to_string(), self.report.lines);
+            let (name, before) = (display_path(path).to_string(), self.report.lines);
             self.read(&name, BufReader::new(open(path)?))?;
             if self.report.lines == before {
                 self.report.empty.push(name);

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_operation::{Effect, Operation};
 use portkey_store::Store;
 
@@ -87,7 +87,7 @@ impl Always {
 /// Issues approval requests, keeps tickets, and checks responses.
 #[derive(Debug)]
 pub struct Approvals {
-    keys: Arc<Watched<Keyring>>,
+    keys: Arc<WatchedValue<Keyring>>,
     store: SealedStore,
     ttl: Duration,
     desk: OnceLock<String>,
@@ -104,7 +104,7 @@ impl Approvals {
     /// a shared store.
     ///
     /// A response is valid for `ttl`, and once among all replicas that share the store.
-    pub fn new(keys: Arc<Watched<Keyring>>, store: Store, ttl: Duration) -> Self {
+    pub fn new(keys: Arc<WatchedValue<Keyring>>, store: Store, ttl: Duration) -> Self {
         let store = SealedStore::new(store, keys.clone());
         Self {
             keys,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use portkey_operation::JsonMap;
-use portkey_store::{Key, Limit, Queue, Queued, Stamp, StoreError, Taken, Use};
+use portkey_store::{StoreKey, TokenBucket, Queue, EnqueueOutcome, Stamp, StoreError, RateLimitOutcome, UseOutcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -36,14 +36,14 @@ pub const NAME_REMEMBERED: Duration = Duration::from_secs(3600);
 /// The queue that holds the tickets.
 const QUEUE: Queue = Queue {
     name: "approval",
-    max_of_owner: MAX_TICKETS_OF_CALLER,
+    max_per_owner: MAX_TICKETS_OF_CALLER,
     max: MAX_TICKETS,
-    remembers: NAME_REMEMBERED,
+    remember_for: NAME_REMEMBERED,
 };
 /// Length of a ticket id, in bytes.
 const NAME_BYTES: usize = 16;
 /// The rate at which one caller can create tickets; low enough that a human can still read them.
-const MOST_TICKETS: Limit = Limit {
+const MOST_TICKETS: TokenBucket = TokenBucket {
     burst: NonZeroU32::new(60).unwrap(),
     period: Duration::from_secs(3600),
 };
@@ -239,8 +239,8 @@ impl Ticket {
         }
     }
 
-    fn mark(&self, what: &'static str) -> Key {
-        Key::new(what, &[&self.id]).owned_by(&self.principal)
+    fn mark(&self, what: &'static str) -> StoreKey {
+        StoreKey::new(what, &[&self.id]).owned_by(&self.principal)
     }
 
     fn stamp(&self) -> Option<Stamp> {
@@ -250,7 +250,7 @@ impl Ticket {
 
     /// Returns true if the store has lost no data since the ticket was created.
     fn is_of_epoch_of(&self, now: &Stamp) -> bool {
-        self.stamp().is_some_and(|stamp| stamp.is_of_epoch_of(now))
+        self.stamp().is_some_and(|stamp| stamp.is_same_epoch(now))
     }
 }
 
@@ -280,7 +280,7 @@ impl Approvals {
         if own.len() >= MAX_TICKETS_OF_CALLER {
             return Err(Denied::TooMany);
         }
-        let of_caller = Key::new("approval-asked", &[&principal.name]);
+        let of_caller = StoreKey::new("approval-asked", &[&principal.name]);
         match self
             .store
             .store()
@@ -288,8 +288,8 @@ impl Approvals {
             .await
             .map_err(unkept)?
         {
-            Taken::Yes => {}
-            Taken::RetryAfter(_) => return Err(Denied::TooMany),
+            RateLimitOutcome::Allowed => {}
+            RateLimitOutcome::RetryAfter(_) => return Err(Denied::TooMany),
         }
         let randomness = || Denied::Unkept("the system gives no random numbers".to_owned());
         let id = random::<NAME_BYTES>().map_err(|_| randomness())?;
@@ -318,9 +318,9 @@ impl Approvals {
             .await
             .map_err(unkept)?
         {
-            Queued::Yes => {}
-            Queued::TooManyOfOwner => return Err(Denied::TooMany),
-            Queued::Full => return Err(Denied::QueueFull),
+            EnqueueOutcome::Appended => {}
+            EnqueueOutcome::OwnerFull => return Err(Denied::TooMany),
+            EnqueueOutcome::QueueFull => return Err(Denied::QueueFull),
         }
         let tool = question.tool;
         warn!(
@@ -344,7 +344,7 @@ impl Approvals {
         limit: usize,
     ) -> Result<Page, Undecided> {
         let stamp = self.store.store().stamp().await?;
-        let names = self.store.store().queued(&QUEUE, None).await?;
+        let names = self.store.store().queued_ids(&QUEUE, None).await?;
         let start = match after {
             None => 0,
             Some(after) => {
@@ -401,7 +401,7 @@ impl Approvals {
         if start.len() < MIN_NAME_DIGITS {
             return Err(Undecided::TooShort);
         }
-        let names = self.store.store().queued(&QUEUE, None).await?;
+        let names = self.store.store().queued_ids(&QUEUE, None).await?;
         let mut found = names.iter().filter(|name| name.id.starts_with(&start));
         let id = match (found.next(), found.next()) {
             (Some(only), None) => &only.id,
@@ -447,9 +447,9 @@ impl Approvals {
             return Err(Undecided::Decided);
         }
         match self.use_once(&ticket, "approval-decided").await? {
-            Use::First => {}
-            Use::Again => return Err(Undecided::Decided),
-            Use::Expired | Use::Forgotten => return Err(Undecided::Unknown),
+            UseOutcome::First => {}
+            UseOutcome::AlreadyUsed => return Err(Undecided::Decided),
+            UseOutcome::Expired | UseOutcome::DataLost => return Err(Undecided::Unknown),
         }
         let by = super::plain(by);
         ticket.state = if yes {
@@ -495,7 +495,7 @@ impl Approvals {
                 .use_once(ticket, "approval-used")
                 .await
                 .map_err(unkept)?
-                == Use::First
+                == UseOutcome::First
             {
                 self.store
                     .store()
@@ -520,7 +520,7 @@ impl Approvals {
         let names = self
             .store
             .store()
-            .queued(&QUEUE, Some(&principal.name))
+            .queued_ids(&QUEUE, Some(&principal.name))
             .await?;
         let live = names
             .iter()
@@ -542,9 +542,9 @@ impl Approvals {
     }
 
     /// Marks something that can happen to a ticket only once.
-    async fn use_once(&self, ticket: &Ticket, what: &'static str) -> Result<Use, StoreError> {
+    async fn use_once(&self, ticket: &Ticket, what: &'static str) -> Result<UseOutcome, StoreError> {
         let Some(stamp) = ticket.stamp() else {
-            return Ok(Use::Forgotten);
+            return Ok(UseOutcome::DataLost);
         };
         self.store
             .store()

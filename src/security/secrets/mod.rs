@@ -66,7 +66,7 @@ pub enum SecretError {
     #[error(
         "`{tool}` answers with a secret, and the file for it cannot be made in {}: {source}. Nothing was \
          sent; tell the operator",
-        portkey_bounded_file::shown(folder)
+        portkey_bounded_file::display_path(folder)
     )]
     NoFile {
         /// Name of the tool.

@@ -2,7 +2,7 @@
 
 use std::{fs::Metadata, io, path::Path};
 
-use portkey_bounded_file::{MAX_KEY_BYTES, open, read_file, shown, text};
+use portkey_bounded_file::{MAX_KEY_BYTES, open, read_open_file, display_path, decode_utf8};
 use secrecy::SecretString;
 
 /// Protection that a file needs.
@@ -46,7 +46,7 @@ pub fn check_permissions(file: &Path, guarded: Guarded) -> io::Result<()> {
 pub fn read_guarded(file: &Path, guarded: Guarded) -> io::Result<SecretString> {
     let opened = open(file)?;
     check(file, &opened.metadata()?, guarded)?;
-    Ok(text(read_file(&opened, MAX_KEY_BYTES)?)?.into())
+    Ok(decode_utf8(read_open_file(&opened, MAX_KEY_BYTES)?)?.into())
 }
 
 fn check(file: &Path, metadata: &Metadata, guarded: Guarded) -> io::Result<()> {
@@ -57,7 +57,7 @@ fn check(file: &Path, metadata: &Metadata, guarded: Guarded) -> io::Result<()> {
         Loose::Writable => "everybody may write it",
         Loose::Readable => "other users may read it",
     };
-    let path = shown(file);
+    let path = display_path(file);
     match (loose, guarded) {
         (Loose::Readable, Guarded::Trusted) => {}
         (Loose::Readable, Guarded::Secret) => {

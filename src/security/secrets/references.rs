@@ -7,7 +7,7 @@ use std::{
 };
 
 use globset::{Glob, GlobSet};
-use portkey_bounded_file::Identity;
+use portkey_bounded_file::FileIdentity;
 use portkey_operation::{JsonMap, Reference, SecretSlot};
 use serde_json::Value;
 
@@ -93,7 +93,7 @@ pub enum CannotOpen {
     /// A folder cannot be opened.
     #[error(
         "the folder {} cannot be opened: {source}",
-        portkey_bounded_file::shown(path)
+        portkey_bounded_file::display_path(path)
     )]
     Folder {
         /// Path of the folder.
@@ -221,7 +221,7 @@ fn real_file(folder: &Path, path: &str) -> Option<(File, u64)> {
     let opened = file.metadata().ok()?;
     // If the path was changed in between, nothing is returned.
     let again = real.canonicalize().ok().filter(|again| *again == real)?;
-    let is_same = Identity::of(&opened) == Identity::of(&again.symlink_metadata().ok()?);
+    let is_same = FileIdentity::from_metadata(&opened) == FileIdentity::from_metadata(&again.symlink_metadata().ok()?);
     is_same.then_some((file, opened.len()))
 }
 
@@ -246,7 +246,7 @@ fn instructions(allowed: &Allowed) -> String {
     let folders = allowed
         .folders
         .iter()
-        .map(|folder| portkey_bounded_file::shown(folder).to_string());
+        .map(|folder| portkey_bounded_file::display_path(folder).to_string());
     let open: Vec<_> = allowed.variables.iter().cloned().chain(folders).collect();
     format!(
         " Where an argument is a credential, `$env:NAME` or `$file:PATH` has the server fill it in; open \

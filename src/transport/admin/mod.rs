@@ -25,7 +25,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use portkey_bounded_file::{Identity, shown};
+use portkey_bounded_file::{FileIdentity, display_path};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
@@ -209,7 +209,7 @@ impl Desk {
         let key = hex::encode(random::<16>()?);
         let mut written = None;
         if let Some(file) = file {
-            let told = || format!("cannot write {}", shown(file));
+            let told = || format!("cannot write {}", display_path(file));
             let opened = write(file, &json!({ "url": url, "token": token })).with_context(told)?;
             written = Some((file.to_owned(), opened));
         }
@@ -241,7 +241,7 @@ impl Drop for Desk {
         self.ended.cancel();
         if let Some((file, written)) = &self.file
             && let (Ok(found), Ok(ours)) = (fs::symlink_metadata(file), written.metadata())
-            && Identity::of(&found) == Identity::of(&ours)
+            && FileIdentity::from_metadata(&found) == FileIdentity::from_metadata(&ours)
         {
             // Its address is no longer valid. A file that another server has written in its place
             // is left alone.

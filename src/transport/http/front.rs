@@ -14,8 +14,8 @@ use axum::{
 };
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
-use portkey_concurrency::worker_pool::{Busy, INLINE_BYTES, Workers};
-use portkey_store::{Key, Limit, Store, StoreError, Taken};
+use portkey_concurrency::worker_pool::{PoolBusy, MAX_INLINE_BYTES, WorkerPool};
+use portkey_store::{StoreKey, TokenBucket, Store, StoreError, RateLimitOutcome};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -66,10 +66,10 @@ pub(super) struct Front {
     /// Limits on memory for large bodies.
     pub(super) bodies: Arc<HeldBytes<Holder>>,
     /// Threads that parse large requests.
-    pub(super) workers: Workers,
+    pub(super) workers: WorkerPool,
     pub(super) store: Store,
-    pub(super) address_rate: Option<Limit>,
-    pub(super) rate: Option<Limit>,
+    pub(super) address_rate: Option<TokenBucket>,
+    pub(super) rate: Option<TokenBucket>,
     pub(super) metrics: Metrics,
     pub(super) unread: Arc<Unread>,
     pub(super) sites: Arc<Sites>,
@@ -152,7 +152,7 @@ impl Front {
                     None => next(request).await,
                     Some(holder) => self
                         .workers
-                        .poll_apart(&holder, next_apart(request))
+                        .poll_on_workers(&holder, next_apart(request))
                         .await
                         .unwrap_or_else(|error| busy(error).into_response()),
                 };
@@ -241,7 +241,7 @@ impl Front {
         let of_address = self.from_address.begin(network).ok_or_else(too_many)?;
         // Before the caller is known, so that tokens cannot be tried out without limit.
         if let Some(limit) = &self.address_rate {
-            let key = Key::new("rate", &["address", &network.to_string()]);
+            let key = StoreKey::new("rate", &["address", &network.to_string()]);
             self.count("address", &key, limit).await?;
         }
         self.sites.check(&mut request)?;
@@ -261,7 +261,7 @@ impl Front {
             self.unread.check(&principal.name).map_err(unread)?;
         }
         if let Some(limit) = &self.rate {
-            let mut key = Key::new("rate", &["principal", &principal.name]);
+            let mut key = StoreKey::new("rate", &["principal", &principal.name]);
             if principal.network.is_some() {
                 // Keys can be made up, and those of one network must not displace the counters of
                 // others.
@@ -277,7 +277,7 @@ impl Front {
         let hold = |bytes| self.hold(&principal, bytes);
         let (body, held) = self.body.read(&parts, body, hold).await?;
         let wants_call = self.callers.auth.permits();
-        let large_of = (body.len() > INLINE_BYTES).then(|| self.holder(&principal).name());
+        let large_of = (body.len() > MAX_INLINE_BYTES).then(|| self.holder(&principal).name());
         let called = match &large_of {
             None => body::check(&body, wants_call)?,
             Some(holder) => {
@@ -332,10 +332,10 @@ impl Front {
     }
 
     /// Counts one request against a rate limit of its address or its caller.
-    async fn count(&self, kind: &'static str, key: &Key, limit: &Limit) -> Result<(), Refusal> {
+    async fn count(&self, kind: &'static str, key: &StoreKey, limit: &TokenBucket) -> Result<(), Refusal> {
         match self.store.take(key, limit).await {
-            Ok(Taken::Yes) => Ok(()),
-            Ok(Taken::RetryAfter(wait)) => {
+            Ok(RateLimitOutcome::Allowed) => Ok(()),
+            Ok(RateLimitOutcome::RetryAfter(wait)) => {
                 let told = format!("too many requests from one {kind}; wait before the next");
                 Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(wait))
             }
@@ -426,13 +426,13 @@ fn unread(exceeded: Exceeded) -> Refusal {
 }
 
 /// Creates the response for too many large requests.
-fn busy(busy: Busy) -> Refusal {
+fn busy(busy: PoolBusy) -> Refusal {
     let (status, told) = match busy {
-        Busy::Caller => (
+        PoolBusy::Caller => (
             StatusCode::TOO_MANY_REQUESTS,
             "too many large requests at once; wait for some to end",
         ),
-        Busy::Server => (
+        PoolBusy::Server => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the server reads too many large requests; try again in a few seconds",
         ),

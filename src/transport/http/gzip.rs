@@ -12,7 +12,7 @@ use axum::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderValue, header};
-use portkey_concurrency::worker_pool::{INLINE_BYTES, Workers};
+use portkey_concurrency::worker_pool::{MAX_INLINE_BYTES, WorkerPool};
 
 use super::accept::{JSON, is_of, split};
 /// Minimum size of a compressed response, in bytes. Smaller ones gain less than they cost.
@@ -46,9 +46,9 @@ pub(super) async fn compressed(response: Response, encodings: Option<&HeaderValu
     let Ok(json) = to_bytes(body, usize::MAX).await else {
         return Response::from_parts(parts, Body::empty());
     };
-    let written = match json.len() <= INLINE_BYTES {
+    let written = match json.len() <= MAX_INLINE_BYTES {
         true => gzip(&json).ok(),
-        false => gzip_large(&json, &Workers::shared()).await,
+        false => gzip_large(&json, &WorkerPool::shared()).await,
     };
     let Some(written) = written else {
         return Response::from_parts(parts, json.into());
@@ -68,9 +68,9 @@ fn gzip(json: &[u8]) -> io::Result<Vec<u8>> {
 
 /// Compresses a large response on a worker thread. Returns `None` if no thread is free: the
 /// response is then sent uncompressed rather than delayed.
-async fn gzip_large(json: &Bytes, workers: &Workers) -> Option<Vec<u8>> {
+async fn gzip_large(json: &Bytes, workers: &WorkerPool) -> Option<Vec<u8>> {
     let json = json.clone();
-    workers.try_run(move || gzip(&json).ok()).await.flatten()
+    workers.try_run_finishing(move || gzip(&json).ok()).await.flatten()
 }
 
 /// Returns `true` if a client accepts gzip. An explicit `gzip` takes precedence over `*`.
@@ -104,8 +104,8 @@ mod tests {
 
     #[tokio::test]
     async fn large_answer_is_compressed_only_while_a_thread_is_free() {
-        let workers = Workers::new(1);
-        let json = Bytes::from("x".repeat(INLINE_BYTES + 1));
+        let workers = WorkerPool::new(1);
+        let json = Bytes::from("x".repeat(MAX_INLINE_BYTES + 1));
         let compressed = gzip_large(&json, &workers).await.unwrap();
         let mut text = Vec::new();
         GzDecoder::new(&*compressed).read_to_end(&mut text).unwrap();
@@ -118,7 +118,7 @@ mod tests {
                 _ = begun.send(());
                 held.recv()
             };
-            others.run_to_end(work).await
+            others.run_finishing(work).await
         });
         begins.await.unwrap();
         assert_eq!(gzip_large(&json, &workers).await, None);

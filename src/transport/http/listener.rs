@@ -19,8 +19,8 @@ use axum_server::{
 };
 use http::{Request, Version};
 use hyper_util::rt::TokioTimer;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read, read_text, shown};
-use portkey_file_watch::{FileKind, Parsed, Watched};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read, read_to_string, display_path};
+use portkey_file_watch::{FileKind, ParsedValue, WatchedValue};
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -72,7 +72,7 @@ pub struct Connections {
 /// A certificate and its key, which are reloaded when their files change.
 pub struct Tls {
     config: RustlsConfig,
-    _watched: Watched<()>,
+    _watched: WatchedValue<()>,
 }
 
 impl Tls {
@@ -81,22 +81,22 @@ impl Tls {
     /// # Errors
     /// Returns an error if a file cannot be read, or the key does not belong to the certificate.
     pub fn start(certificate: &Path, key: PathBuf) -> anyhow::Result<Self> {
-        let unusable = || format!("cannot use {}", shown(&key));
+        let unusable = || format!("cannot use {}", display_path(&key));
         check_permissions(&key, Guarded::Secret).with_context(unusable)?;
-        let first = read_text(certificate, MAX_CONFIG_BYTES)
-            .with_context(|| format!("cannot read {}", shown(certificate)))?;
+        let first = read_to_string(certificate, MAX_CONFIG_BYTES)
+            .with_context(|| format!("cannot read {}", display_path(certificate)))?;
         let config = RustlsConfig::from_config(tls(&first, &key)?);
         let follows = config.clone();
-        let watched = Watched::start(certificate, move |pem| {
+        let watched = WatchedValue::from_file(certificate, move |pem| {
             follows.reload_from_config(tls(pem, &key)?);
-            Ok(Parsed {
+            Ok(ParsedValue {
                 value: (),
                 files: vec![key.clone()],
             })
         })?;
         Ok(Self {
             config,
-            _watched: watched.named(FileKind::CertificateFile),
+            _watched: watched.with_kind(FileKind::CertificateFile),
         })
     }
 }
@@ -113,7 +113,7 @@ fn tls(certificate: &str, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
     let key = read(key, MAX_KEY_BYTES)
         .map_err(anyhow::Error::from)
         .and_then(|pem| Ok(PrivateKeyDer::from_pem_slice(&pem)?))
-        .map_err(|error| anyhow!("cannot read a private key from {}: {error}", shown(key)))?;
+        .map_err(|error| anyhow!("cannot read a private key from {}: {error}", display_path(key)))?;
     let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

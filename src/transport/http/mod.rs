@@ -40,9 +40,9 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderName, Method, StatusCode, header};
 use ipnet::IpNet;
-use portkey_concurrency::worker_pool::Workers;
-use portkey_file_watch::Watched;
-use portkey_store::{Limit, Store};
+use portkey_concurrency::worker_pool::WorkerPool;
+use portkey_file_watch::WatchedValue;
+use portkey_store::{TokenBucket, Store};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -113,9 +113,9 @@ pub struct Settings {
     /// Prefix length of IPv6 addresses that are counted as one address, in bits.
     pub ipv6_prefix: u8,
     /// Rate limit of one caller, over all replicas.
-    pub rate: Option<Limit>,
+    pub rate: Option<TokenBucket>,
     /// Rate limit of one address, over all replicas.
-    pub address_rate: Option<Limit>,
+    pub address_rate: Option<TokenBucket>,
     /// Limits on connections.
     pub connections: Connections,
     /// Limits on sessions.
@@ -138,7 +138,7 @@ pub struct SharedParts {
     /// Notifies of changes to the file of callers.
     pub callers: Changes,
     /// Keys that sign session ids, the same at all replicas.
-    pub keys: Arc<Watched<Keyring>>,
+    pub keys: Arc<WatchedValue<Keyring>>,
     /// Rate limits and sessions of all replicas.
     pub store: Store,
     /// Counters of rejected requests and connections.
@@ -306,7 +306,7 @@ pub fn router<H: Foresight + Clone>(
         from_address: UnderWay::new(settings.address_concurrency),
         of_principal: UnderWay::new(settings.concurrency),
         bodies: HeldBytes::new(MAX_BODIES_OF_CALLER, MAX_BODIES),
-        workers: Workers::shared(),
+        workers: WorkerPool::shared(),
         store: shared.store.clone(),
         address_rate: settings.address_rate,
         rate: settings.rate,

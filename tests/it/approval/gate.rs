@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portkey_api::catalog::Catalog;
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
     auth::principal::Principal,
     observability::request::Arrival,
@@ -28,11 +28,11 @@ use crate::{
 };
 
 pub(crate) fn guarded(upstream: &Upstream, always: Always) -> Dispatcher {
-    guarded_by(upstream, always, Store::memory())
+    guarded_by(upstream, always, Store::in_memory())
 }
 
 fn guarded_by(upstream: &Upstream, always: Always, store: Store) -> Dispatcher {
-    let keys = Arc::new(Watched::fixed(Keyring::random().unwrap()));
+    let keys = Arc::new(WatchedValue::fixed(Keyring::random().unwrap()));
     let approvals = Approvals::new(keys, store, Duration::from_secs(60));
     dispatcher(upstream)
         .approving(always)
@@ -350,7 +350,7 @@ async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
         deletes: true,
         ..Always::default()
     };
-    let store = Store::memory();
+    let store = Store::in_memory();
     let dispatcher = guarded_by(&upstream, always, store.clone());
     let ticket = tickets(&dispatcher, &["s"]).await.remove(0);
     let approvals = dispatcher.approvals().unwrap();
@@ -374,9 +374,9 @@ async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
     let hour = Duration::from_secs(3600);
     let queue = Queue {
         name: "approval",
-        max_of_owner: 9,
+        max_per_owner: 9,
         max: 9,
-        remembers: hour,
+        remember_for: hour,
     };
     let last = if ticket.id.ends_with('0') { "1" } else { "0" };
     let other = format!("{}{last}", &ticket.id[..ticket.id.len() - 1]);
@@ -528,8 +528,8 @@ async fn approval_is_used_up_by_a_write_that_may_have_taken_effect() {
         writes: true,
         ..Always::default()
     };
-    let keys = Arc::new(Watched::fixed(Keyring::random().unwrap()));
-    let approvals = Approvals::new(keys, Store::memory(), Duration::from_secs(60));
+    let keys = Arc::new(WatchedValue::fixed(Keyring::random().unwrap()));
+    let approvals = Approvals::new(keys, Store::in_memory(), Duration::from_secs(60));
     approvals.open_desk("http://127.0.0.1:1".to_owned());
     let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
     let dispatcher = dispatcher.approving(always).asking(Arc::new(approvals));

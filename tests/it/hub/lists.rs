@@ -88,7 +88,7 @@ async fn what_a_policy_hides_is_announced_for_every_list() {
     let file = folder.path().join("policy.yaml");
     fs::write(&file, "version: '1'").unwrap();
     let server = || {
-        let policy = Policy::watched(&file).unwrap();
+        let policy = Policy::watch(&file).unwrap();
         Server::new(Arc::new(dispatcher().under(policy)), None)
     };
     let change = |i| {

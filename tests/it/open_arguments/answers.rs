@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_mcp::pipeline::CallError;
 use portkey_policy::Policy;
 use serde_json::{Value, json};
@@ -160,7 +160,7 @@ async fn rules_that_look_at_arguments_deny_unknown_ones() {
         let catalog = portkey_api::catalog::Catalog::full();
         let policy = Policy::parse("policy.yaml", &text, &catalog).unwrap();
         let upstream = Upstream::start(|_| ok("{}")).await;
-        let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy));
+        let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy));
         let args = json!({ "name": "n", "colour": 1 })
             .as_object()
             .unwrap()
@@ -254,7 +254,7 @@ async fn caps_hold_for_an_object_and_for_a_list_of_them() {
             let catalog = portkey_api::catalog::Catalog::full();
             let policy = Policy::parse("policy.yaml", &text, &catalog).unwrap();
             let upstream = Upstream::start(|_| ok("{}")).await;
-            let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy));
+            let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy));
             let args = args.as_object().unwrap().clone();
             let outcome = dispatcher.call(&operator(), tool, args.clone()).await;
             assert_eq!(

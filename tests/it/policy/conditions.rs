@@ -129,14 +129,14 @@ rules:
   - { name: others, action: allow, when: 'principal == "else"', redact: [id] }
 "#,
     );
-    let store = Store::memory();
+    let store = Store::in_memory();
     let decision = decided(&[&policy], SOMEONE, &store, ("list-labels", &json!({}))).await;
     let mut answer = json!({
         "id": 1,
         "data": [{ "email": "a@example.com", "name": { "first": "A" } }, { "name": null }, 3],
         "owner": [{ "email": "b@example.com" }],
     });
-    Decision::redact(&decision.redact, &mut answer);
+    PolicyEvaluation::redact(&decision.redactions, &mut answer);
     let gone = "[redacted by policy]";
     let expected = json!({
         "id": 1,

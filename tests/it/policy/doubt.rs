@@ -1,6 +1,6 @@
 //! What may have happened stays counted; what did not is given back.
 
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_mcp::pipeline::CallError;
 use serde_json::json;
 
@@ -110,7 +110,7 @@ async fn write_that_may_have_taken_effect_stays_counted() {
         } in CASES
         {
             let upstream = Upstream::start(move |_| act()).await;
-            let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy(limits)));
+            let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy(limits)));
             let call = async || {
                 let conditions = json!([{ "key": "metadata._user", "value": "*" }]);
                 let args = json!({
@@ -151,7 +151,7 @@ async fn write_that_was_never_sent_is_given_back() {
     settings.retries.most = 0;
     let client = portkey_mcp::upstream::Client::new(settings);
     let dispatcher = portkey_mcp::pipeline::Dispatcher::new(Catalog::full(), client);
-    let dispatcher = dispatcher.under(Watched::fixed(policy(LIMITS[0])));
+    let dispatcher = dispatcher.under(WatchedValue::fixed(policy(LIMITS[0])));
     for _ in 0..3 {
         let args = json!({ "name": "n" }).as_object().unwrap().clone();
         let outcome = dispatcher.call(&operator(), "create-label", args).await;
@@ -163,7 +163,7 @@ async fn write_that_was_never_sent_is_given_back() {
 #[tokio::test]
 async fn write_that_is_cut_off_stays_counted() {
     let upstream = Upstream::start(|_| Act::Hang).await;
-    let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy(LIMITS[0])));
+    let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy(LIMITS[0])));
     let call = async || {
         let args = json!({ "name": "n" }).as_object().unwrap().clone();
         dispatcher.call(&operator(), "create-label", args).await

@@ -1,6 +1,6 @@
 //! `when:`: what expressions see, what they may not do, and that an error denies.
 
-use portkey_policy::{MOST_TEXT, MOST_VALUES};
+use portkey_policy::{MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES};
 use serde_json::json;
 
 use super::*;
@@ -134,7 +134,7 @@ async fn an_error_denies_and_tells_no_value() {
         for action in ["deny", "allow", "approve", "dry_run"] {
             let policy =
                 policy(&when(expression).replace("action: deny", &format!("action: {action}")));
-            let store = Store::memory();
+            let store = Store::in_memory();
             let told = told(&decided(&[&policy], SOMEONE, &store, ("create-api-key", &args)).await);
             assert!(
                 told.starts_with("deny r") && told.contains(words),
@@ -153,7 +153,7 @@ async fn an_error_denies_and_tells_no_value() {
 
 #[tokio::test]
 async fn arguments_beyond_a_bound_are_not_looked_at() {
-    let many: Vec<u32> = (0..=u32::try_from(MOST_VALUES).unwrap()).collect();
+    let many: Vec<u32> = (0..=u32::try_from(MAX_ARGUMENT_VALUES).unwrap()).collect();
     let large = "deny r: the policy rule `r` denies `create-api-key`: it cannot be evaluated: `when`: the arguments are too large";
     let expression = when("'x' in args.scopes");
     holds(
@@ -162,12 +162,12 @@ async fn arguments_beyond_a_bound_are_not_looked_at() {
             ("create-api-key", json!({ "scopes": many }), large),
             (
                 "create-api-key",
-                json!({ "scopes": ["y".repeat(MOST_TEXT + 1)] }),
+                json!({ "scopes": ["y".repeat(MAX_ARGUMENT_TEXT_BYTES + 1)] }),
                 large,
             ),
             (
                 "create-api-key",
-                json!({ "scopes": ["y".repeat(MOST_TEXT / 2)] }),
+                json!({ "scopes": ["y".repeat(MAX_ARGUMENT_TEXT_BYTES / 2)] }),
                 "allow",
             ),
         ],

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
     observability::request::Arrival,
     pipeline::{CallError, approval::Always},
@@ -403,7 +403,7 @@ async fn whoever_has_read_what_strangers_wrote_can_be_asked_for_more() {
         "version: '1'\nrules: [{ name: wary, action: deny, match: { effects: [create] }, when: tainted }]",
     );
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let dispatcher = dispatcher(&upstream).under(Watched::fixed(wary));
+    let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(wary));
     let calls = async |tool: &str, args: Value| {
         dispatcher
             .call(&operator(), tool, args.as_object().unwrap().clone())
@@ -433,7 +433,7 @@ async fn a_question_does_not_taint_and_a_dry_run_does() {
     for (action, taints) in [("approve", false), ("dry_run", true)] {
         let upstream = Upstream::start(|_| ok("{}")).await;
         let dispatcher =
-            guarded(&upstream, Always::default()).under(Watched::fixed(update(action)));
+            guarded(&upstream, Always::default()).under(WatchedValue::fixed(update(action)));
         let args = json!({ "prompt_id": "p", "name": "n" })
             .as_object()
             .unwrap()

@@ -1,6 +1,6 @@
 //! Files of Intercept's format and of its hosted dialect, taken as they are.
 
-use portkey_policy::Stage;
+use portkey_policy::DenialStage;
 use serde_json::json;
 
 use super::*;
@@ -98,7 +98,7 @@ tools:
 "#;
 
 async fn run(text: &str, calls: &[(&str, Value, &str)]) {
-    let (policy, store) = (policy(text), Store::memory());
+    let (policy, store) = (policy(text), Store::in_memory());
     for (index, (tool, args, expected)) in calls.iter().enumerate() {
         let told = told(&decided(&[&policy], SOMEONE, &store, (tool, args)).await);
         assert!(
@@ -226,13 +226,13 @@ tools:
         ],
     )
     .await;
-    let (policy, store) = (policy(text), Store::memory());
+    let (policy, store) = (policy(text), Store::in_memory());
     let call = ("list-labels", &json!({}));
     decided(&[&policy], SOMEONE, &store, call).await;
-    let Verdict::Deny(denied) = decided(&[&policy], SOMEONE, &store, call).await.verdict else {
+    let Decision::Deny(denied) = decided(&[&policy], SOMEONE, &store, call).await.decision else {
         panic!("it was allowed");
     };
-    assert_eq!(denied.stage, Stage::Limits);
+    assert_eq!(denied.stage, DenialStage::Limits);
     let wait = denied.retry_after.unwrap();
     assert!(
         !wait.is_zero() && wait <= Duration::from_secs(60),

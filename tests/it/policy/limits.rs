@@ -6,7 +6,7 @@ use super::*;
 
 const LABELS: (&str, &Value) = ("list-labels", &Value::Null);
 
-async fn made(policy: &Policy, caller: Caller<'_>, store: &Store) -> Decision {
+async fn made(policy: &Policy, caller: Caller<'_>, store: &Store) -> PolicyEvaluation {
     decided(&[policy], caller, store, (LABELS.0, &json!({}))).await
 }
 
@@ -30,7 +30,7 @@ async fn every_window_counts() {
         "sliding: 30",
         "bucket: 2h",
     ] {
-        let (policy, store) = (limited(&format!("{{ max: 2, {window} }}")), Store::memory());
+        let (policy, store) = (limited(&format!("{{ max: 2, {window} }}")), Store::in_memory());
         for expected in ["allow", "allow", "deny few", "deny few"] {
             let told = told(&made(&policy, SOMEONE, &store).await);
             assert!(told.starts_with(expected), "{window}: {told}");
@@ -71,7 +71,7 @@ async fn scopes_say_who_shares_a_counter() {
     ];
     for (scope, calls) in cases {
         let policy = limited(&format!("{{ max: 1, window: hour, scope: {scope} }}"));
-        let store = Store::memory();
+        let store = Store::in_memory();
         for (caller, expected) in *calls {
             let told = told(&made(&policy, *caller, &store).await);
             assert!(
@@ -84,11 +84,11 @@ async fn scopes_say_who_shares_a_counter() {
 
 #[tokio::test]
 async fn what_is_given_back_can_be_taken_again() {
-    let (policy, store) = (limited("{ max: 1, window: hour }"), Store::memory());
+    let (policy, store) = (limited("{ max: 1, window: hour }"), Store::in_memory());
     for _ in 0..3 {
         let decision = made(&policy, SOMEONE, &store).await;
         assert_eq!(told(&decision), "allow");
-        Decision::roll_back(decision.reserved, &store).await;
+        PolicyEvaluation::roll_back(decision.reservations, &store).await;
     }
     made(&policy, SOMEONE, &store).await;
     assert!(told(&made(&policy, SOMEONE, &store).await).starts_with("deny few"));
@@ -100,7 +100,7 @@ async fn a_call_that_one_limit_stops_takes_nothing_of_another() {
         "version: '1'\nrules:\n  - { name: many, limits: [{ counter: m, max: 2, window: hour }] }\n  \
          - { name: one, match: { tools: [get-config] }, rate_limit: 1/hour }",
     );
-    let store = Store::memory();
+    let store = Store::in_memory();
     let config = ("get-config", &json!({}));
     for expected in ["allow", "deny one", "deny one"] {
         let told = told(&decided(&[&policy], SOMEONE, &store, config).await);
@@ -112,7 +112,7 @@ async fn a_call_that_one_limit_stops_takes_nothing_of_another() {
 
 #[tokio::test]
 async fn counters_outlive_a_change_of_the_file() {
-    let store = Store::memory();
+    let store = Store::in_memory();
     let (before, after) = (
         limited("{ max: 1, window: hour }"),
         limited("{ max: 2, window: hour }"),
@@ -138,7 +138,7 @@ tools:
 rules:
   - { name: after two, action: approve, match: { tools: [list-labels] }, when: 'counters.lists >= 2 && counters["lists"] < 9' }
 "#;
-    let (policy, store) = (policy(text), Store::memory());
+    let (policy, store) = (policy(text), Store::in_memory());
     for expected in ["allow", "allow", "approve after two"] {
         assert_eq!(told(&made(&policy, SOMEONE, &store).await), expected);
     }
@@ -176,5 +176,5 @@ async fn a_store_that_is_away_lets_nothing_pass() {
     let [shadow] = &decision.shadows[..] else {
         panic!("{:?}", decision.shadows)
     };
-    assert!(shadow.words.contains("cannot be read"), "{shadow:?}");
+    assert!(shadow.message.contains("cannot be read"), "{shadow:?}");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use portkey_api::catalog::Catalog;
-use portkey_file_watch::Watched;
+use portkey_file_watch::WatchedValue;
 use portkey_mcp::auth::principal::Principal;
 use rmcp::model::{ArgumentInfo, CompleteRequestParams, Reference};
 use serde_json::json;
@@ -243,7 +243,7 @@ async fn call_of_an_unlisted_tool_is_denied_and_not_unknown() {
 #[tokio::test]
 async fn own_policy_of_a_caller_narrows_its_list_alone() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy(
+    let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy(
         "version: '1'\nrules: [{ name: a, action: deny, match: { effects: [delete] } }]",
     )));
     let own = policy("version: '1'\ndefault: deny\ntools: { '*-label': {} }");
@@ -289,7 +289,7 @@ async fn change_of_what_is_permitted_is_in_effect_and_announced() {
     ] {
         let now = policy(text);
         assert_eq!(
-            (before.lists_as(&now), now.lists_as(&before)),
+            (before.lists_same_operations_as(&now), now.lists_same_operations_as(&before)),
             (is_same, is_same),
             "{text}"
         );

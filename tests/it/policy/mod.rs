@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::observability::request::Transport;
-use portkey_policy::{Decision, Facts, Policy, Verdict};
+use portkey_policy::{PolicyEvaluation, PolicyInput, Policy, Decision};
 use portkey_store::Store;
 use serde_json::Value;
 
@@ -60,13 +60,13 @@ async fn decided(
     caller: Caller<'_>,
     store: &Store,
     (tool, args): (&str, &Value),
-) -> Decision {
+) -> PolicyEvaluation {
     let catalog = Catalog::full();
     let entry = catalog.find(tool).unwrap();
-    let facts = Facts {
+    let facts = PolicyInput {
         operation: entry.operation,
         domain: entry.domain.name,
-        unknown: &[],
+        unknown_fields: &[],
         args: args.as_object().unwrap(),
         principal: caller.principal,
         client: Some("test"),
@@ -79,12 +79,12 @@ async fn decided(
 }
 
 /// The verdict in a line: `allow`, `approve rule`, `dry_run rule`, or `deny rule: words`.
-fn told(decision: &Decision) -> String {
-    match &decision.verdict {
-        Verdict::Allow => "allow".to_owned(),
-        Verdict::Approve(noted) => format!("approve {}", noted.rule.name),
-        Verdict::DryRun(noted) => format!("dry_run {}", noted.rule.name),
-        Verdict::Deny(denied) => format!("deny {}: {}", denied.rule.name, denied.words),
+fn told(decision: &PolicyEvaluation) -> String {
+    match &decision.decision {
+        Decision::Allow => "allow".to_owned(),
+        Decision::Approve(noted) => format!("approve {}", noted.rule.name),
+        Decision::DryRun(noted) => format!("dry_run {}", noted.rule.name),
+        Decision::Deny(denied) => format!("deny {}: {}", denied.rule.name, denied.message),
     }
 }
 
@@ -92,7 +92,7 @@ fn told(decision: &Decision) -> String {
 async fn holds(text: &str, calls: &[(&str, Value, &str)]) {
     let policy = policy(text);
     for (tool, args, expected) in calls {
-        let store = Store::memory();
+        let store = Store::in_memory();
         let told = told(&decided(&[&policy], SOMEONE, &store, (tool, args)).await);
         assert!(
             told.starts_with(expected),

@@ -107,7 +107,7 @@ rules:
         tainted: true,
         ..SOMEONE
     };
-    let store = Store::memory();
+    let store = Store::in_memory();
     let told = told(&decided(&[&policy], tainted, &store, ("list-configs", &json!({}))).await);
     assert!(told.starts_with(closed), "{told}");
 }
@@ -133,11 +133,11 @@ async fn two_policies_agree_or_the_stricter_wins() {
         (&[], "allow"),
     ];
     for (policies, expected) in cases {
-        let store = Store::memory();
+        let store = Store::in_memory();
         let told = told(&decided(policies, SOMEONE, &store, ("get-config", &json!({}))).await);
         assert!(told.starts_with(expected), "{policies:?}: {told}");
     }
-    let store = Store::memory();
+    let store = Store::in_memory();
     let decision = decided(
         &[&open, &shut],
         SOMEONE,
@@ -145,7 +145,7 @@ async fn two_policies_agree_or_the_stricter_wins() {
         ("list-labels", &json!({})),
     )
     .await;
-    let Verdict::Deny(denied) = decision.verdict else {
+    let Decision::Deny(denied) = decision.decision else {
         panic!("{decision:?}")
     };
     assert_eq!(
@@ -169,7 +169,7 @@ tools:
       - { name: few, action: shadow, rate_limit: 1/hour }
 "#,
     );
-    let store = Store::memory();
+    let store = Store::in_memory();
     let args = json!({ "usage_limits": { "credit_limit": 11 } });
     let mut seen = Vec::new();
     for _ in 0..2 {
@@ -178,7 +178,7 @@ tools:
         let names = decision
             .shadows
             .iter()
-            .map(|noted| (noted.rule.name.to_string(), noted.verb.as_str()));
+            .map(|noted| (noted.rule.name.to_string(), noted.action.as_str()));
         seen.push(names.collect::<Vec<_>>());
     }
     let named = |names: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {

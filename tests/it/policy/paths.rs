@@ -160,7 +160,7 @@ async fn rules_see_values_in_lists_in_other_spellings_and_in_text() {
         let decision = decided(
             &[&policy(&text)],
             SOMEONE,
-            &Store::memory(),
+            &Store::in_memory(),
             ("create-config", &args),
         )
         .await;
@@ -232,9 +232,9 @@ async fn redactions_reach_other_spellings_and_text() {
         ),
     ];
     for (mut answer, expected) in cases {
-        let store = Store::memory();
+        let store = Store::in_memory();
         let decision = decided(&[&policy], SOMEONE, &store, ("get-config", &json!({}))).await;
-        Decision::redact(&decision.redact, &mut answer);
+        PolicyEvaluation::redact(&decision.redactions, &mut answer);
         assert_eq!(answer, expected);
     }
 }

@@ -25,11 +25,11 @@ async fn every_operation(
 ) {
     let policy = ready_made(name);
     for entry in Catalog::full().iter() {
-        let (operation, store) = (entry.operation, Store::memory());
+        let (operation, store) = (entry.operation, Store::in_memory());
         let call = (operation.name(), &json!({}));
         let said = decided(&[&policy], caller, &store, call).await;
-        let word = match &said.verdict {
-            Verdict::Deny(denied) => denied.stage.as_str(),
+        let word = match &said.decision {
+            Decision::Deny(denied) => denied.stage.as_str(),
             other => other.kind().as_str(),
         };
         assert_eq!(
@@ -124,7 +124,7 @@ async fn credentials_take_a_human() {
         (key("workspace", 501), "deny new keys have a bound"),
         (key("organisation", 5), "deny no admin keys"),
     ] {
-        let store = Store::memory();
+        let store = Store::in_memory();
         let told = told(&decided(&[&policy], SOMEONE, &store, ("create-api-key", &args)).await);
         assert!(told.starts_with(expected), "{args}: {told}");
     }

@@ -1,6 +1,6 @@
 //! What holds of every policy and every call: no panic, and a rule that denies never lets more pass.
 
-use portkey_policy::Stage;
+use portkey_policy::DenialStage;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 
@@ -121,13 +121,13 @@ fn args() -> impl Strategy<Value = Value> {
 }
 
 /// How much a verdict lets pass.
-fn rank(decision: &Decision) -> u8 {
-    match &decision.verdict {
-        Verdict::Deny(denied) if denied.stage == Stage::Hidden => 0,
-        Verdict::Deny(_) => 1,
-        Verdict::Approve(_) => 2,
-        Verdict::DryRun(_) => 3,
-        Verdict::Allow => 4,
+fn rank(decision: &PolicyEvaluation) -> u8 {
+    match &decision.decision {
+        Decision::Deny(denied) if denied.stage == DenialStage::Hidden => 0,
+        Decision::Deny(_) => 1,
+        Decision::Approve(_) => 2,
+        Decision::DryRun(_) => 3,
+        Decision::Allow => 4,
     }
 }
 
@@ -168,8 +168,8 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (before, after) = runtime.block_on(async {
             let call = (tool, &args);
-            let before = decided(&[&without], SOMEONE, &Store::memory(), call).await;
-            (before, decided(&[&with], SOMEONE, &Store::memory(), call).await)
+            let before = decided(&[&without], SOMEONE, &Store::in_memory(), call).await;
+            (before, decided(&[&with], SOMEONE, &Store::in_memory(), call).await)
         });
         prop_assert!(rank(&after) <= rank(&before), "{} became {}", told(&before), told(&after));
     }

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portkey_concurrency::worker_pool::{Busy, MAX_PER_CALLER, Workers};
-use portkey_file_watch::Watched;
+use portkey_concurrency::worker_pool::{PoolBusy, MAX_PER_CALLER, WorkerPool};
+use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
     auth::principal::Principal,
     mcp::results::{Content, MOST_OF_PRINCIPAL, Origin, Request, ResultError, Results, Shown},
@@ -157,8 +157,8 @@ async fn replicas_share_it_and_do_without_while_redis_is_away() {
     );
 }
 
-fn keys() -> Arc<Watched<Keyring>> {
-    Arc::new(Watched::fixed(Keyring::random().unwrap()))
+fn keys() -> Arc<WatchedValue<Keyring>> {
+    Arc::new(WatchedValue::fixed(Keyring::random().unwrap()))
 }
 
 /// Whoever reads Redis learns nothing of an answer, and without its key it is not there.
@@ -192,7 +192,7 @@ async fn result_in_redis_is_encrypted() {
 }
 
 /// Keeps the threads of some workers busy until they are dropped: for what callers ask for, and for answers.
-fn block(workers: &Workers) -> [mpsc::Sender<()>; 2] {
+fn block(workers: &WorkerPool) -> [mpsc::Sender<()>; 2] {
     let (begun, begins) = mpsc::channel();
     let blocks = [true, false].map(|is_for_callers| {
         let (release, held) = mpsc::channel::<()>();
@@ -208,7 +208,7 @@ fn block(workers: &Workers) -> [mpsc::Sender<()>; 2] {
             runtime.block_on(async {
                 match is_for_callers {
                     true => workers.run(&"somebody".into(), wait).await.unwrap(),
-                    false => workers.run_to_end(wait).await,
+                    false => workers.run_finishing(wait).await,
                 }
             });
         });
@@ -222,7 +222,7 @@ fn block(workers: &Workers) -> [mpsc::Sender<()>; 2] {
 
 #[tokio::test]
 async fn large_result_is_read_while_the_serving_thread_goes_on() {
-    let workers = Workers::new(1);
+    let workers = WorkerPool::new(1);
     let results = bounded(2_000).with_workers(workers.clone());
     let alice = named("alice");
     let large = handle(&keep(&results, "alice", 3 << 20).await);
@@ -243,7 +243,7 @@ async fn large_result_is_read_while_the_serving_thread_goes_on() {
 
 #[tokio::test]
 async fn caller_that_reads_much_at_once_is_turned_back_and_others_are_not() {
-    let workers = Workers::new(1);
+    let workers = WorkerPool::new(1);
     let results = bounded(2_000).with_workers(workers.clone());
     let (alice, bob) = (named("alice"), named("bob"));
     let of_alice = handle(&keep(&results, "alice", 1 << 20).await);
@@ -257,7 +257,7 @@ async fn caller_that_reads_much_at_once_is_turned_back_and_others_are_not() {
         assert!(futures_util::poll!(one).is_pending());
     }
     let refused = results.read(&alice, &of_alice, &request).await.unwrap_err();
-    assert_eq!(refused, ResultError::Busy(Busy::Caller));
+    assert_eq!(refused, ResultError::Busy(PoolBusy::Caller));
     assert!(refused.to_string().contains("call again"), "{refused}");
     let mut other = Box::pin(results.read(&bob, &of_bob, &request));
     assert!(futures_util::poll!(&mut other).is_pending());
@@ -270,7 +270,7 @@ async fn caller_that_reads_much_at_once_is_turned_back_and_others_are_not() {
 
 #[tokio::test]
 async fn large_answer_is_cut_while_the_serving_thread_goes_on() {
-    let workers = Workers::new(1);
+    let workers = WorkerPool::new(1);
     let results = bounded(2_000).with_workers(workers.clone());
     let alice = named("alice");
     let blocked = block(&workers);
@@ -291,7 +291,7 @@ async fn large_answer_is_cut_while_the_serving_thread_goes_on() {
 async fn large_answer_of_portkey_is_read_while_the_serving_thread_goes_on() {
     let body = json!({ "data": [{ "slug": "pc-one", "name": "x".repeat(1 << 20) }] }).to_string();
     let upstream = Upstream::start(move |_| ok(&body)).await;
-    let workers = Workers::new(1);
+    let workers = WorkerPool::new(1);
     let dispatcher = dispatcher(&upstream).with_workers(workers.clone());
     let blocked = block(&workers);
     let operator = operator();

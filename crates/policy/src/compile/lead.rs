@@ -8,31 +8,31 @@ use portkey_operation::{did_you_mean, is_misspelling_of, is_same_name};
 use serde_json::Value;
 
 /// A path in a rule.
-pub(super) struct Written {
+pub(super) struct RulePath {
     /// Location of the rule in the file, and the field that holds the path.
-    pub(super) at: String,
+    pub(super) location: String,
     /// Path as written.
     pub(super) text: String,
     /// Field names in the path.
     pub(super) names: Vec<String>,
-    pub(super) of: Of,
+    pub(super) target: PathTarget,
     /// Tools that the rule applies to, as indexes.
     pub(super) tools: Vec<usize>,
 }
 
 /// Document that a path is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Of {
+pub(super) enum PathTarget {
     /// Arguments; names match in any spelling.
     Arguments,
     /// Arguments as an expression reads them; names match in the declared spelling only.
-    Expression,
+    ExpressionArguments,
     /// Responses. Their fields are not declared, so only misspellings are reported.
-    Answers,
+    Responses,
 }
 
 /// Field names that occur in the responses of many operations, and in no arguments.
-const OF_ANSWERS: [&str; 12] = [
+const COMMON_RESPONSE_FIELDS: [&str; 12] = [
     "created_at",
     "data",
     "email",
@@ -47,7 +47,7 @@ const OF_ANSWERS: [&str; 12] = [
     "updated_at",
 ];
 
-impl Written {
+impl RulePath {
     /// Returns a warning if the path leads to nothing.
     pub(super) fn warning(&self, catalog: &Catalog, tools: &[&'static str]) -> Option<String> {
         let entries = || {
@@ -56,12 +56,12 @@ impl Written {
         };
         // A rule without a tool of this server guards nothing here; a warning says so already.
         entries().next()?;
-        let hint = match self.of {
-            Of::Answers => self.slip(entries)?,
+        let hint = match self.target {
+            PathTarget::Responses => self.slip(entries)?,
             of => self.dead_end(of, entries)?,
         };
-        let (at, text) = (&self.at, &self.text);
-        let what = if self.of == Of::Answers {
+        let (at, text) = (&self.location, &self.text);
+        let what = if self.target == PathTarget::Responses {
             "answers"
         } else {
             "arguments"
@@ -74,29 +74,29 @@ impl Written {
     /// Returns the end of the warning if the path leads to no argument of any tool.
     fn dead_end<'a, I: Iterator<Item = &'a CatalogEntry>>(
         &self,
-        of: Of,
+        of: PathTarget,
         entries: impl Fn() -> I,
     ) -> Option<String> {
         let schema = |entry: &'a CatalogEntry| entry.compiled().full_schema();
-        if entries().any(|entry| follow(schema(entry), &self.names, of).is_ok()) {
+        if entries().any(|entry| resolve_path(schema(entry), &self.names, of).is_ok()) {
             return None;
         }
         // The tools in which the path leads furthest give the best suggestions.
         let ends: Vec<_> = entries()
-            .filter_map(|entry| Some((follow(schema(entry), &self.names, of).err()?, entry)))
+            .filter_map(|entry| Some((resolve_path(schema(entry), &self.names, of).err()?, entry)))
             .collect();
-        let most = ends.iter().map(|(end, _)| end.steps).max()?;
-        let furthest = || ends.iter().filter(|(end, _)| end.steps == most);
+        let most = ends.iter().map(|(end, _)| end.depth).max()?;
+        let furthest = || ends.iter().filter(|(end, _)| end.depth == most);
         let wrong = self.names.get(most)?;
         let near = furthest().find_map(|(end, _)| {
-            Some(did_you_mean(wrong, end.known.iter().copied())).filter(|hint| !hint.is_empty())
+            Some(did_you_mean(wrong, end.alternatives.iter().copied())).filter(|hint| !hint.is_empty())
         });
         // Otherwise the last name may exist at another place.
         let last = self.names.last()?;
-        let elsewhere = || {
+        let find_elsewhere = || {
             furthest().find_map(|(_, entry)| {
                 let mut place = None;
-                collect(schema(entry), "", &mut |path, name| {
+                visit_fields(schema(entry), "", &mut |path, name| {
                     if is_same_name(name, last) {
                         place.get_or_insert_with(|| path.to_owned());
                     }
@@ -104,7 +104,7 @@ impl Written {
                 place.map(|place| format!(", did you mean `{place}`?"))
             })
         };
-        Some(near.or_else(elsewhere).unwrap_or_default())
+        Some(near.or_else(find_elsewhere).unwrap_or_default())
     }
 
     /// Returns the end of the warning if a name in the path misspells a field of responses.
@@ -124,14 +124,14 @@ impl Written {
             })
         };
         let is_known = |name: &str| {
-            OF_ANSWERS.iter().any(|known| is_same_name(known, name))
+            COMMON_RESPONSE_FIELDS.iter().any(|known| is_same_name(known, name))
                 || declared().any(|known| is_same_name(known, name))
         };
         let is_argument = |name: &str| {
             // Responses mostly repeat the arguments under the same names.
             entries().any(|entry| {
                 let mut is_known = false;
-                collect(entry.compiled().full_schema(), "", &mut |_, known| {
+                visit_fields(entry.compiled().full_schema(), "", &mut |_, known| {
                     is_known |= is_same_name(known, name);
                 });
                 is_known
@@ -139,7 +139,7 @@ impl Written {
         };
         let mut odd = self.names.iter().filter(|name| !is_known(name));
         odd.find_map(|name| {
-            let mut known = OF_ANSWERS.into_iter().chain(declared());
+            let mut known = COMMON_RESPONSE_FIELDS.into_iter().chain(declared());
             let meant = known.find(|known| is_misspelling_of(known, name))?;
             (!is_argument(name)).then(|| format!(", did you mean `{meant}`?"))
         })
@@ -147,25 +147,25 @@ impl Written {
 }
 
 /// The point at which a path leads no further.
-struct End<'a> {
+struct DeadEnd<'a> {
     /// Number of names that were found.
-    steps: usize,
+    depth: usize,
     /// Names that exist in place of the next one.
-    known: Vec<&'a str>,
+    alternatives: Vec<&'a str>,
 }
 
 /// Follows a path through a schema.
-fn follow<'a>(mut schema: &'a Value, names: &[String], of: Of) -> Result<(), End<'a>> {
+fn resolve_path<'a>(mut schema: &'a Value, names: &[String], of: PathTarget) -> Result<(), DeadEnd<'a>> {
     for (steps, name) in names.iter().enumerate() {
         while let Some(items) = schema.get("items") {
             schema = items;
         }
         let known = schema.get("properties").and_then(Value::as_object);
-        let is_meant = |known: &str| match of {
-            Of::Expression => known == name,
-            Of::Arguments | Of::Answers => is_same_name(known, name),
+        let is_match = |known: &str| match of {
+            PathTarget::ExpressionArguments => known == name,
+            PathTarget::Arguments | PathTarget::Responses => is_same_name(known, name),
         };
-        let field = known.and_then(|known| known.iter().find(|(known, _)| is_meant(known)));
+        let field = known.and_then(|known| known.iter().find(|(known, _)| is_match(known)));
         schema = match (field, schema.get("additionalProperties")) {
             (Some((_, field)), _) => field,
             (None, Some(values @ Value::Object(_))) => values,
@@ -178,7 +178,7 @@ fn follow<'a>(mut schema: &'a Value, names: &[String], of: Of) -> Result<(), End
                     .flatten()
                     .map(|(name, _)| name.as_str())
                     .collect();
-                return Err(End { steps, known });
+                return Err(DeadEnd { depth: steps, alternatives: known });
             }
         };
     }
@@ -196,9 +196,9 @@ fn may_be_object(schema: &Value) -> bool {
 }
 
 /// Visits every field of a schema, at any depth, with its path.
-fn collect(schema: &Value, at: &str, visit: &mut dyn FnMut(&str, &str)) {
+fn visit_fields(schema: &Value, at: &str, visit: &mut dyn FnMut(&str, &str)) {
     if let Some(items) = schema.get("items") {
-        collect(items, at, visit);
+        visit_fields(items, at, visit);
     }
     let fields = schema.get("properties").and_then(Value::as_object);
     for (name, field) in fields.into_iter().flatten() {
@@ -208,6 +208,6 @@ fn collect(schema: &Value, at: &str, visit: &mut dyn FnMut(&str, &str)) {
             format!("{at}.{name}")
         };
         visit(&path, name);
-        collect(field, &path, visit);
+        visit_fields(field, &path, visit);
     }
 }

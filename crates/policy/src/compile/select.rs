@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use globset::GlobBuilder;
 
-use crate::document::{Effect, Match};
+use crate::document::{RawEffect, OperationFilter};
 use portkey_api::catalog::{Catalog, suggest_tools};
 use portkey_operation::did_you_mean;
 
 /// Maximum length of a name or a glob, in bytes.
-const LONGEST: usize = 200;
+const MAX_NAME_BYTES: usize = 200;
 
 /// An operation with the properties that policies match on.
-pub(super) struct Entry {
+pub(super) struct OperationEntry {
     pub(super) name: &'static str,
     domain: &'static str,
     effect: portkey_operation::Effect,
@@ -20,13 +20,13 @@ pub(super) struct Entry {
 
 /// All operations, and warnings about names that match none of them.
 pub(super) struct Selection {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<OperationEntry>,
     by_name: HashMap<&'static str, usize>,
     pub(super) warnings: Vec<String>,
 }
 
 impl Selection {
-    pub(super) fn over(catalog: &Catalog) -> Self {
+    pub(super) fn from_catalog(catalog: &Catalog) -> Self {
         let (mut entries, mut by_name) = (Vec::new(), HashMap::new());
         for entry in catalog.iter() {
             let operation = entry.operation;
@@ -38,7 +38,7 @@ impl Selection {
                     .map(|name| (*name, entries.len())),
             );
             let (name, domain) = (operation.name(), entry.domain.name);
-            entries.push(Entry {
+            entries.push(OperationEntry {
                 name,
                 domain,
                 effect: operation.effect(),
@@ -56,8 +56,8 @@ impl Selection {
     }
 
     /// Returns the tool's own name for an alias, and any other name in kebab case.
-    pub(super) fn canonical(&self, name: &str) -> String {
-        let name = kebab(name);
+    pub(super) fn canonical_name(&self, name: &str) -> String {
+        let name = to_kebab_case(name);
         let known = self
             .by_name
             .get(name.as_str())
@@ -67,13 +67,13 @@ impl Selection {
 
     /// Returns the operations that a name or a glob matches. No match is a warning, not an error: a
     /// policy may also name tools of other servers.
-    pub(super) fn names(&mut self, given: &str, at: &str) -> Result<Vec<usize>, String> {
-        if given.trim().is_empty() || given.len() > LONGEST {
+    pub(super) fn resolve(&mut self, given: &str, at: &str) -> Result<Vec<usize>, String> {
+        if given.trim().is_empty() || given.len() > MAX_NAME_BYTES {
             return Err(format!(
-                "{at}: a name has between 1 and {LONGEST} characters"
+                "{at}: a name has between 1 and {MAX_NAME_BYTES} characters"
             ));
         }
-        let name = kebab(given);
+        let name = to_kebab_case(given);
         let found = if is_glob(given) {
             let glob = GlobBuilder::new(&name).build();
             let glob = glob.map_err(|error| format!("{at}: `{given}` is no glob: {error}"))?;
@@ -101,15 +101,15 @@ impl Selection {
     }
 
     /// Returns the given operations that the `match` of a rule selects.
-    pub(super) fn narrowed(
+    pub(super) fn filter(
         &mut self,
         among: &[usize],
-        matches: &Match,
+        matches: &OperationFilter,
         at: &str,
     ) -> Result<Vec<usize>, String> {
         let mut named = matches.tools.as_ref().map(|_| Vec::new());
         for name in matches.tools.iter().flatten() {
-            let found = self.names(name, at)?;
+            let found = self.resolve(name, at)?;
             named
                 .iter_mut()
                 .for_each(|named: &mut Vec<usize>| named.extend(found.iter().copied()));
@@ -129,21 +129,21 @@ impl Selection {
             let domain = matches.domains.as_ref();
             let domain = domain.is_none_or(|all| all.iter().any(|one| one == entry.domain));
             let effect = matches.effects.as_ref();
-            let effect = effect.is_none_or(|all| all.iter().any(|one| is(*one, entry.effect)));
+            let effect = effect.is_none_or(|all| all.iter().any(|one| is_same_effect(*one, entry.effect)));
             named && domain && effect
         };
         Ok(among.iter().filter(fits).copied().collect())
     }
 }
 
-fn is(written: Effect, effect: portkey_operation::Effect) -> bool {
+fn is_same_effect(written: RawEffect, effect: portkey_operation::Effect) -> bool {
     use portkey_operation::Effect as Is;
     matches!(
         (written, effect),
-        (Effect::Read, Is::Read)
-            | (Effect::Create, Is::Create)
-            | (Effect::Update, Is::Update)
-            | (Effect::Delete, Is::Delete)
+        (RawEffect::Read, Is::Read)
+            | (RawEffect::Create, Is::Create)
+            | (RawEffect::Update, Is::Update)
+            | (RawEffect::Delete, Is::Delete)
     )
 }
 
@@ -152,6 +152,6 @@ pub(super) fn is_glob(name: &str) -> bool {
 }
 
 /// Tool names have hyphens; policies written for other servers have underscores.
-pub(super) fn kebab(name: &str) -> String {
+pub(super) fn to_kebab_case(name: &str) -> String {
     name.replace('_', "-")
 }

@@ -5,42 +5,42 @@ mod weigh;
 use std::{sync::Arc, time::Duration};
 
 use portkey_operation::Operation;
-use portkey_store::{Reservation, Reserved, Store, StoreError};
+use portkey_store::{Reservation, ReserveOutcome, Store, StoreError};
 
 use super::{
-    Facts, Policy,
-    expression::Variables,
-    path::Path,
-    rule::{Cite, Verb},
+    PolicyInput, Policy,
+    expression::CallVariables,
+    path::FieldPath,
+    rule::{RuleRef, RuleAction},
 };
 use serde::Deserialize;
-use weigh::{Findings, Reach};
+use weigh::{Evaluator, PolicyState};
 
 /// Result of evaluating policies for a call.
 #[derive(Debug)]
-pub struct Decision {
+pub struct PolicyEvaluation {
     /// Decision on the call.
-    pub verdict: Verdict,
+    pub decision: Decision,
     /// Matches of shadow rules, with the actions that they would have taken.
-    pub shadows: Vec<Noted>,
+    pub shadows: Vec<RuleMatch>,
     /// Reservations made for limits. The caller has to roll them back if the call fails or is not
     /// made.
-    pub reserved: Vec<Reservation>,
+    pub reservations: Vec<Reservation>,
     /// Paths that are redacted in the response.
-    pub redact: Vec<Arc<[Path]>>,
+    pub redactions: Vec<Arc<[FieldPath]>>,
 }
 
 /// Decision on a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// The call is permitted.
     Allow,
     /// The call is denied.
-    Deny(Denied),
+    Deny(PolicyDenial),
     /// The call needs the approval of a human.
-    Approve(Noted),
+    Approve(RuleMatch),
     /// The request is shown and not sent.
-    DryRun(Noted),
+    DryRun(RuleMatch),
 }
 
 /// Kind of a decision, as it is named in logs, audit entries and test cases.
@@ -74,7 +74,7 @@ impl DecisionKind {
     }
 }
 
-impl Verdict {
+impl Decision {
     /// Returns the kind of the decision.
     pub const fn kind(&self) -> DecisionKind {
         match self {
@@ -86,7 +86,7 @@ impl Verdict {
     }
 
     /// Returns the rule that decided.
-    pub const fn rule(&self) -> Option<&Cite> {
+    pub const fn rule(&self) -> Option<&RuleRef> {
         match self {
             Self::Allow => None,
             Self::Deny(denied) => Some(&denied.rule),
@@ -97,20 +97,20 @@ impl Verdict {
 
 /// A rule that matched, and the action it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Noted {
+pub struct RuleMatch {
     /// Reference to the rule.
-    pub rule: Cite,
+    pub rule: RuleRef,
     /// Action that the rule takes, or would take as a shadow rule.
-    pub verb: Verb,
+    pub action: RuleAction,
     /// Reason, in a sentence.
-    pub words: String,
+    pub message: String,
     /// True if the approver has to type the name of the affected object.
     pub confirm: bool,
 }
 
 /// Stage of the fixed order at which a call was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum DenialStage {
     /// The operation is hidden.
     Hidden,
     /// Nothing in the policy permits the call.
@@ -121,7 +121,7 @@ pub enum Stage {
     Limits,
 }
 
-impl Stage {
+impl DenialStage {
     /// Returns the value in explanations. A denial without a rule uses it in place of a rule's
     /// name.
     pub const fn as_str(self) -> &'static str {
@@ -137,169 +137,169 @@ impl Stage {
 /// Denial of a call. The message names the reason, not a way around it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]
-pub struct Denied {
+pub struct PolicyDenial {
     /// Stage at which the call was denied.
-    pub stage: Stage,
+    pub stage: DenialStage,
     /// Rule that denied the call, or the part of the file that stands in for one.
-    pub rule: Cite,
+    pub rule: RuleRef,
     /// Reason, in a sentence.
-    pub words: String,
+    pub message: String,
     /// Time until a call may succeed, if a limit is exhausted.
     pub retry_after: Option<Duration>,
 }
 
 /// Result of one rule, for explanations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct RuleTrace {
     /// Reference to the rule.
-    pub rule: Cite,
+    pub rule: RuleRef,
     /// Action of the rule.
-    pub verb: Verb,
+    pub action: RuleAction,
     /// True for a shadow rule, which is only reported.
-    pub shadow: bool,
+    pub is_shadow: bool,
     /// Result of the rule for the call, in words.
     pub outcome: String,
 }
 
 impl Policy {
     /// Evaluates this policy for a call.
-    pub async fn decide(&self, facts: &Facts<'_>, store: &Store) -> Decision {
+    pub async fn decide(&self, facts: &PolicyInput<'_>, store: &Store) -> PolicyEvaluation {
         decide(&[self], facts, store).await
     }
 }
 
 /// Evaluates several policies together for a call.
-pub async fn decide(policies: &[&Policy], facts: &Facts<'_>, store: &Store) -> Decision {
-    decided(policies, facts, store, None).await
+pub async fn decide(policies: &[&Policy], facts: &PolicyInput<'_>, store: &Store) -> PolicyEvaluation {
+    evaluate_policies(policies, facts, store, None).await
 }
 
 /// Evaluates several policies like [`decide`], and returns the result of every rule as well.
 pub async fn explain(
     policies: &[&Policy],
-    facts: &Facts<'_>,
+    facts: &PolicyInput<'_>,
     store: &Store,
-) -> (Decision, Vec<Step>) {
+) -> (PolicyEvaluation, Vec<RuleTrace>) {
     let mut steps = Vec::new();
-    let decision = decided(policies, facts, store, Some(&mut steps)).await;
+    let decision = evaluate_policies(policies, facts, store, Some(&mut steps)).await;
     (decision, steps)
 }
 
-async fn decided(
+async fn evaluate_policies(
     policies: &[&Policy],
-    facts: &Facts<'_>,
+    facts: &PolicyInput<'_>,
     store: &Store,
-    steps: Option<&mut Vec<Step>>,
-) -> Decision {
+    steps: Option<&mut Vec<RuleTrace>>,
+) -> PolicyEvaluation {
     let tool = facts.operation.name();
-    if let Some(denied) = hidden(policies, facts.operation) {
-        return Decision::of(Verdict::Deny(denied));
+    if let Some(denied) = check_hidden(policies, facts.operation) {
+        return PolicyEvaluation::from_decision(Decision::Deny(denied));
     }
-    let mut reaches = Vec::with_capacity(policies.len());
+    let mut states = Vec::with_capacity(policies.len());
     for policy in policies {
-        match Reach::of(policy, facts, store).await {
-            Ok(reach) => reaches.push(reach),
+        match PolicyState::load(policy, facts, store).await {
+            Ok(reach) => states.push(reach),
             Err(error) => {
-                let words = uncounted(tool, &error);
-                return Decision::of(Verdict::Deny(Denied::by(policy, Stage::Limits, words)));
+                let words = counting_error_message(tool, &error);
+                return PolicyEvaluation::from_decision(Decision::Deny(PolicyDenial::from_policy(policy, DenialStage::Limits, words)));
             }
         }
     }
-    let mut findings = Findings::new(steps);
+    let mut evaluator = Evaluator::new(steps);
     {
-        let variables = Variables::of(facts);
-        for reach in &reaches {
-            findings.weigh(reach, facts, &variables);
+        let variables = CallVariables::new(facts);
+        for reach in &states {
+            evaluator.evaluate(reach, facts, &variables);
         }
     }
-    if let Some(policy) = findings.closed {
+    if let Some(policy) = evaluator.denied_by_default {
         let words = format!("the policy of this server does not permit `{tool}`");
-        let verdict = Verdict::Deny(Denied::by(policy, Stage::Default, words));
-        return Decision {
-            shadows: findings.shadows,
-            ..Decision::of(verdict)
+        let verdict = Decision::Deny(PolicyDenial::from_policy(policy, DenialStage::Default, words));
+        return PolicyEvaluation {
+            shadows: evaluator.shadows,
+            ..PolicyEvaluation::from_decision(verdict)
         };
     }
-    let Findings {
+    let Evaluator {
         denied,
-        approve,
+        approval: approve,
         dry_run,
-        taken,
-        watched,
+        budgets: taken,
+        shadow_budgets: watched,
         mut shadows,
-        redact,
+        redactions: redact,
         ..
-    } = findings;
+    } = evaluator;
     let mut reserved = Vec::new();
     let verdict = match denied {
-        Some(denied) => Verdict::Deny(denied),
+        Some(denied) => Decision::Deny(denied),
         None => match taken.reserve(store, tool).await {
-            Err(denied) => Verdict::Deny(denied),
+            Err(denied) => Decision::Deny(denied),
             Ok(reservation) => {
                 reserved.extend(reservation);
                 // Shadow limits are reserved one by one, so that none of them stops another.
                 for one in watched {
                     match one.reserve(store, tool).await {
                         Ok(reservation) => reserved.extend(reservation),
-                        Err(denied) => shadows.push(Noted {
+                        Err(denied) => shadows.push(RuleMatch {
                             rule: denied.rule,
-                            verb: Verb::Evaluate,
-                            words: denied.words,
+                            action: RuleAction::Evaluate,
+                            message: denied.message,
                             confirm: false,
                         }),
                     }
                 }
                 match (approve, dry_run) {
-                    (Some(noted), _) => Verdict::Approve(noted),
-                    (None, Some(noted)) => Verdict::DryRun(noted),
-                    (None, None) => Verdict::Allow,
+                    (Some(noted), _) => Decision::Approve(noted),
+                    (None, Some(noted)) => Decision::DryRun(noted),
+                    (None, None) => Decision::Allow,
                 }
             }
         },
     };
-    Decision {
-        verdict,
+    PolicyEvaluation {
+        decision: verdict,
         shadows,
-        reserved,
-        redact,
+        reservations: reserved,
+        redactions: redact,
     }
 }
 
 /// Returns the denial of a hidden operation, if one of these policies hides it.
-pub fn hidden(policies: &[&Policy], operation: &Operation) -> Option<Denied> {
+pub fn check_hidden(policies: &[&Policy], operation: &Operation) -> Option<PolicyDenial> {
     let policy = policies.iter().find(|policy| policy.hides(operation))?;
     let words = format!(
         "`{}` is hidden by the policy of this server",
         operation.name()
     );
-    Some(Denied::by(policy, Stage::Hidden, words))
+    Some(PolicyDenial::from_policy(policy, DenialStage::Hidden, words))
 }
 
-impl Denied {
+impl PolicyDenial {
     /// Creates a denial by a part of the file that is not a rule.
-    fn by(policy: &Policy, stage: Stage, words: String) -> Self {
+    fn from_policy(policy: &Policy, stage: DenialStage, words: String) -> Self {
         let (policy, name) = (policy.name.clone(), Arc::from(stage.as_str()));
-        let rule = Cite {
+        let rule = RuleRef {
             policy,
-            place: Arc::clone(&name),
+            location: Arc::clone(&name),
             name,
             line: 0,
         };
         Self {
             stage,
             rule,
-            words,
+            message: words,
             retry_after: None,
         }
     }
 }
 
-impl Decision {
-    fn of(verdict: Verdict) -> Self {
+impl PolicyEvaluation {
+    fn from_decision(verdict: Decision) -> Self {
         Self {
-            verdict,
+            decision: verdict,
             shadows: Vec::new(),
-            reserved: Vec::new(),
-            redact: Vec::new(),
+            reservations: Vec::new(),
+            redactions: Vec::new(),
         }
     }
 
@@ -314,7 +314,7 @@ impl Decision {
     }
 
     /// Redacts the values at these paths in a response.
-    pub fn redact(redact: &[Arc<[Path]>], answer: &mut serde_json::Value) {
+    pub fn redact(redact: &[Arc<[FieldPath]>], answer: &mut serde_json::Value) {
         redact
             .iter()
             .flat_map(|paths| paths.iter())
@@ -323,7 +323,7 @@ impl Decision {
 }
 
 /// Returns the message for a limit that cannot be counted. Such a limit denies the call.
-fn uncounted(tool: &str, error: &StoreError) -> String {
+fn counting_error_message(tool: &str, error: &StoreError) -> String {
     match error {
         // This error concerns one caller only, who can cause it at will. Hence the level `debug`.
         StoreError::OwnerFull => tracing::debug!(%error, "limits cannot be counted"),
@@ -342,7 +342,7 @@ fn uncounted(tool: &str, error: &StoreError) -> String {
 }
 
 /// Returns the advice on when to try again, as the end of a sentence.
-fn wait(retry_after: Option<Duration>) -> String {
+fn retry_hint(retry_after: Option<Duration>) -> String {
     match retry_after.map(|wait| wait.as_secs().max(1)) {
         None => String::new(),
         Some(seconds @ ..=119) => format!("; try again in {seconds} s"),
@@ -351,24 +351,24 @@ fn wait(retry_after: Option<Duration>) -> String {
     }
 }
 
-impl weigh::Budgets<'_> {
+impl weigh::LimitBudgets<'_> {
     /// Reserves all budgets, or none.
-    async fn reserve(self, store: &Store, tool: &str) -> Result<Option<Reservation>, Denied> {
+    async fn reserve(self, store: &Store, tool: &str) -> Result<Option<Reservation>, PolicyDenial> {
         if self.budgets.is_empty() {
             return Ok(None);
         }
         let (index, retry_after) = match store.reserve(&self.budgets).await {
-            Ok(Reserved::Yes(reservation)) => return Ok(Some(reservation)),
-            Ok(Reserved::Exhausted {
+            Ok(ReserveOutcome::Reserved(reservation)) => return Ok(Some(reservation)),
+            Ok(ReserveOutcome::Exhausted {
                 index, retry_after, ..
             }) => (index, retry_after),
             Err(error) => {
-                let words = uncounted(tool, &error);
-                return Err(self.denied(0, words, None));
+                let words = counting_error_message(tool, &error);
+                return Err(self.denial(0, words, None));
             }
         };
-        let mut words = self.words(index);
-        words.push_str(&wait(retry_after));
-        Err(self.denied(index, words, retry_after))
+        let mut words = self.message(index);
+        words.push_str(&retry_hint(retry_after));
+        Err(self.denial(index, words, retry_after))
     }
 }

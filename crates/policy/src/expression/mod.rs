@@ -22,23 +22,23 @@ use cel::{
 };
 use regex::Regex;
 
-use self::scope::Scope;
-use super::condition::regex;
+use self::scope::ExpressionScope;
+use super::condition::compile_regex;
 
-pub(super) use self::scope::Variables;
-pub use self::value::{MOST_TEXT, MOST_VALUES};
+pub(super) use self::scope::CallVariables;
+pub use self::value::{MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES};
 
 /// Maximum length of an expression, in bytes.
-pub const LONGEST: usize = 1_000;
+pub const MAX_EXPRESSION_BYTES: usize = 1_000;
 /// Maximum number of characters that can open a nesting level. The limit bounds the stack of the
 /// parser.
-const MOST_SIGNS: usize = 150;
+const MAX_NESTING_CHARS: usize = 150;
 /// Stack size of the parser thread, in bytes. The parser takes some 100 kB for each bracket.
-const READING_STACK: usize = 1 << 24;
+const PARSER_STACK_BYTES: usize = 1 << 24;
 /// Maximum nesting depth of an expression.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 /// Maximum product of values and text bytes, if a macro iterates over arguments.
-const MOST_WORK: usize = 1 << 28;
+const MAX_MACRO_WORK: usize = 1 << 28;
 
 /// Variables of expressions.
 const VARIABLES: &[&str] = &[
@@ -108,7 +108,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
         clippy::expect_used,
         reason = "each name is declared once, and no value is looked at"
     )]
-    times::add(&mut env).expect("times are not declared elsewhere");
+    times::add_time_functions(&mut env).expect("times are not declared elsewhere");
     Arc::new(env)
 });
 
@@ -124,7 +124,7 @@ pub(super) struct Expression {
     /// Paths of the arguments that the expression reads, as lists of names.
     pub(super) arguments: Vec<Vec<String>>,
     /// True if the expression reads whether the session has seen untrusted content.
-    pub(super) minds_taint: bool,
+    pub(super) depends_on_taint: bool,
     has_macro: bool,
 }
 
@@ -170,16 +170,16 @@ impl Expression {
     /// # Errors
     /// Returns an error if the expression is invalid, uses an unknown name, or exceeds a limit.
     pub(super) fn compile(source: &str) -> Result<Self, String> {
-        if source.len() > LONGEST {
-            return Err(format!("the expression is longer than {LONGEST} bytes"));
+        if source.len() > MAX_EXPRESSION_BYTES {
+            return Err(format!("the expression is longer than {MAX_EXPRESSION_BYTES} bytes"));
         }
-        let opens = |c: &char| "+-*/%<>=!?:.[({&|".contains(*c);
-        if source.chars().filter(opens).count() > MOST_SIGNS {
+        let opens_level = |c: &char| "+-*/%<>=!?:.[({&|".contains(*c);
+        if source.chars().filter(opens_level).count() > MAX_NESTING_CHARS {
             return Err("the expression is too long; split the rule".to_owned());
         }
         std::thread::scope(|scope| {
-            let reader = std::thread::Builder::new().stack_size(READING_STACK);
-            let reading = reader.spawn_scoped(scope, || Self::read(source));
+            let reader = std::thread::Builder::new().stack_size(PARSER_STACK_BYTES);
+            let reading = reader.spawn_scoped(scope, || Self::parse(source));
             let read = reading
                 .map_err(|error| format!("it cannot be read: {error}"))?
                 .join();
@@ -187,7 +187,7 @@ impl Expression {
         })
     }
 
-    fn read(source: &str) -> Result<Self, String> {
+    fn parse(source: &str) -> Result<Self, String> {
         let parser = Parser::new()
             .max_recursion_depth(24)
             .error_recovery_limit(1);
@@ -204,46 +204,46 @@ impl Expression {
             counters: Vec::new(),
             uses_args: false,
             arguments: Vec::new(),
-            minds_taint: false,
+            depends_on_taint: false,
             has_macro: false,
         };
-        expression.tree = expression.checked(tree, 0, &mut Vec::new(), false)?;
+        expression.tree = expression.check_node(tree, 0, &mut Vec::new(), false)?;
         Ok(expression)
     }
 
     /// Checks the limits and returns the tree with calls of `matches` resolved.
-    fn checked(
+    fn check_node(
         &mut self,
         mut node: IdedExpr,
         depth: usize,
         bound: &mut Vec<String>,
         looping: bool,
     ) -> Result<IdedExpr, String> {
-        if let Some(names) = argument(&node, bound) {
+        if let Some(names) = argument_path(&node, bound) {
             // A prefix of a recorded path is part of that path.
             let is_part = |longer: &Vec<String>| longer.starts_with(&names);
             if !self.arguments.iter().any(is_part) {
                 self.arguments.push(names);
             }
         }
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return Err(format!(
-                "the expression has more than {DEEPEST} levels; split the rule"
+                "the expression has more than {MAX_DEPTH} levels; split the rule"
             ));
         }
         let inner = |this: &mut Self, node: &mut IdedExpr, bound: &mut Vec<String>, looping| {
-            *node = this.checked(std::mem::take(node), depth + 1, bound, looping)?;
+            *node = this.check_node(std::mem::take(node), depth + 1, bound, looping)?;
             Ok::<(), String>(())
         };
         match &mut node.expr {
             Expr::Unspecified | Expr::Literal(_) => {}
-            Expr::Ident(name) => self.names(name, bound)?,
-            Expr::Select(select) => match is_counters(&select.operand) {
+            Expr::Ident(name) => self.check_name(name, bound)?,
+            Expr::Select(select) => match is_counters_variable(&select.operand) {
                 true => self.counters.push(select.field.clone()),
                 false => inner(self, &mut select.operand, bound, looping)?,
             },
             Expr::Call(call) => {
-                if let Some(name) = counter_of(call) {
+                if let Some(name) = indexed_counter(call) {
                     self.counters.push(name);
                     return Ok(node);
                 }
@@ -280,7 +280,7 @@ impl Expression {
                 if looping {
                     return Err("one macro may not stand inside another".to_owned());
                 }
-                if makes_values(each) {
+                if is_map_macro(each) {
                     return Err("`map` is not offered".to_owned());
                 }
                 self.has_macro = true;
@@ -298,7 +298,7 @@ impl Expression {
         Ok(node)
     }
 
-    fn names(&mut self, name: &str, bound: &[String]) -> Result<(), String> {
+    fn check_name(&mut self, name: &str, bound: &[String]) -> Result<(), String> {
         if bound.iter().any(|bound| bound == name) || name.starts_with('@') {
             return Ok(());
         }
@@ -309,7 +309,7 @@ impl Expression {
                 Ok(())
             }
             "tainted" => {
-                self.minds_taint = true;
+                self.depends_on_taint = true;
                 Ok(())
             }
             name if VARIABLES.contains(&name) => Ok(()),
@@ -339,7 +339,7 @@ impl Expression {
             id: 0,
             expr: Expr::Ident(format!("@{}", self.patterns.len())),
         };
-        self.patterns.push(Pattern(regex(text.inner())?));
+        self.patterns.push(Pattern(compile_regex(text.inner())?));
         operators::IN.clone_into(&mut call.func_name);
         call.args = vec![target, pattern];
         Ok(())
@@ -350,40 +350,40 @@ impl Expression {
     ///
     /// # Errors
     /// Returns an error if the evaluation fails. The message contains no value of an argument.
-    pub(super) fn holds(&self, call: &Variables<'_>, counted: &[u64]) -> Result<bool, String> {
+    pub(super) fn is_true(&self, call: &CallVariables<'_>, counted: &[u64]) -> Result<bool, String> {
         if self.uses_args {
-            let extent = call.extent();
-            let work = extent.values.saturating_mul(extent.text);
-            if !extent.is_within() || (self.has_macro && work > MOST_WORK) {
+            let extent = call.argument_size();
+            let work = extent.values.saturating_mul(extent.text_bytes);
+            if !extent.is_within() || (self.has_macro && work > MAX_MACRO_WORK) {
                 return Err("the arguments are too large for a rule to look at".to_owned());
             }
         }
-        let scope = Scope {
+        let scope = ExpressionScope {
             expression: self,
-            call,
-            counted,
+            variables: call,
+            counts: counted,
         };
         let mut context = Context::with_env(ENVIRONMENT.clone());
         context.set_variable_resolver(&scope);
-        let value = Value::resolve_val(&self.tree, &context).map_err(|error| why(&error))?;
+        let value = Value::resolve_val(&self.tree, &context).map_err(|error| error_message(&error))?;
         let truth = value.downcast_ref::<CelBool>().map(|truth| *truth.inner());
         truth.ok_or_else(|| "it is neither true nor false".to_owned())
     }
 }
 
-fn is_counters(node: &IdedExpr) -> bool {
+fn is_counters_variable(node: &IdedExpr) -> bool {
     matches!(&node.expr, Expr::Ident(name) if name == "counters")
 }
 
 /// Returns the path of the argument that the node reads, if it reads one.
-fn argument(node: &IdedExpr, bound: &[String]) -> Option<Vec<String>> {
+fn argument_path(node: &IdedExpr, bound: &[String]) -> Option<Vec<String>> {
     let inner = |of: &IdedExpr, name: &str| match &of.expr {
         Expr::Ident(ident) => {
             let is_args = ident == "args" && !bound.contains(ident);
             is_args.then(|| vec![name.to_owned()])
         }
         _ => {
-            let mut names = argument(of, bound)?;
+            let mut names = argument_path(of, bound)?;
             names.push(name.to_owned());
             Some(names)
         }
@@ -406,7 +406,7 @@ fn argument(node: &IdedExpr, bound: &[String]) -> Option<Vec<String>> {
 
 /// Returns true for the expansion of `map`: a loop that appends other values than the items of the
 /// list that it iterates over.
-fn makes_values(each: &ComprehensionExpr) -> bool {
+fn is_map_macro(each: &ComprehensionExpr) -> bool {
     let step = match &each.loop_step.expr {
         Expr::Call(call) if call.func_name == operators::CONDITIONAL => call.args.get(1),
         _ => Some(&each.loop_step),
@@ -433,7 +433,7 @@ fn makes_values(each: &ComprehensionExpr) -> bool {
 }
 
 /// Returns the name of the counter in `counters["name"]`.
-fn counter_of(call: &CallExpr) -> Option<String> {
+fn indexed_counter(call: &CallExpr) -> Option<String> {
     match call.args.as_slice() {
         [
             of,
@@ -441,14 +441,14 @@ fn counter_of(call: &CallExpr) -> Option<String> {
                 expr: Expr::Literal(LiteralValue::String(name)),
                 ..
             },
-        ] if call.func_name == operators::INDEX && is_counters(of) => Some(name.inner().to_owned()),
+        ] if call.func_name == operators::INDEX && is_counters_variable(of) => Some(name.inner().to_owned()),
         _ => None,
     }
 }
 
 /// Describes an error. The messages of the CEL library can contain values of arguments, which may
 /// be secret.
-fn why(error: &ExecutionError) -> String {
+fn error_message(error: &ExecutionError) -> String {
     match error {
         ExecutionError::NoSuchKey(name) => format!("there is no `{name}`; ask `has(…)` first"),
         ExecutionError::UndeclaredReference(name) => format!("there is no `{name}`"),

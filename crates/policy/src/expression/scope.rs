@@ -12,46 +12,46 @@ use cel::{
 
 use super::{
     Expression,
-    value::{self, Extent, borrowed},
+    value::{self, ArgumentSize, borrow_value},
 };
-use crate::Facts;
+use crate::PolicyInput;
 
 /// Variables of a call. The arguments are converted when an expression first reads them.
-pub(crate) struct Variables<'a> {
-    facts: &'a Facts<'a>,
+pub(crate) struct CallVariables<'a> {
+    input: &'a PolicyInput<'a>,
     args: OnceLock<Box<dyn Val + 'a>>,
-    extent: OnceLock<Extent>,
+    size: OnceLock<ArgumentSize>,
 }
 
-impl<'a> Variables<'a> {
-    pub(crate) fn of(facts: &'a Facts<'a>) -> Self {
+impl<'a> CallVariables<'a> {
+    pub(crate) fn new(facts: &'a PolicyInput<'a>) -> Self {
         Self {
-            facts,
+            input: facts,
             args: OnceLock::new(),
-            extent: OnceLock::new(),
+            size: OnceLock::new(),
         }
     }
 
-    pub(super) fn extent(&self) -> &Extent {
-        self.extent.get_or_init(|| Extent::of(self.facts.args))
+    pub(super) fn argument_size(&self) -> &ArgumentSize {
+        self.size.get_or_init(|| ArgumentSize::from_args(self.input.args))
     }
 }
 
 /// Variables of one expression.
-pub(super) struct Scope<'s, 'a> {
+pub(super) struct ExpressionScope<'s, 'a> {
     pub(super) expression: &'s Expression,
-    pub(super) call: &'s Variables<'a>,
-    pub(super) counted: &'s [u64],
+    pub(super) variables: &'s CallVariables<'a>,
+    pub(super) counts: &'s [u64],
 }
 
-impl VariableResolver for Scope<'_, '_> {
+impl VariableResolver for ExpressionScope<'_, '_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
-        let facts = self.call.facts;
+        let facts = self.variables.input;
         let text = |text: &'b str| Some(CowVal::owned(CelString::from(text)));
         match variable {
             "args" => {
-                let args = self.call.args.get_or_init(|| value::map(facts.args));
-                Some(borrowed(args.as_ref()))
+                let args = self.variables.args.get_or_init(|| value::to_cel_map(facts.args));
+                Some(borrow_value(args.as_ref()))
             }
             "tool" => text(facts.operation.name()),
             "domain" => text(facts.domain),
@@ -61,7 +61,7 @@ impl VariableResolver for Scope<'_, '_> {
             "transport" => text(facts.transport.as_str()),
             "session" => text(facts.session.unwrap_or_default()),
             "unknown_fields" => {
-                let names = self.call.facts.unknown.iter();
+                let names = self.variables.input.unknown_fields.iter();
                 let names = names
                     .map(|name| -> Box<dyn Val + 'b> { Box::new(CelString::from(name.as_str())) });
                 Some(CowVal::owned(CelList::from(names.collect::<Vec<_>>())))
@@ -73,7 +73,7 @@ impl VariableResolver for Scope<'_, '_> {
                 Some(CowVal::owned(CelInt::from(seconds)))
             }
             "counters" => {
-                let values = self.expression.counters.iter().zip(self.counted);
+                let values = self.expression.counters.iter().zip(self.counts);
                 let entry = |(name, value): (&'b String, &u64)| {
                     let value = i64::try_from(*value).unwrap_or(i64::MAX);
                     let value: Box<dyn Val + 'b> = Box::new(CelInt::from(value));

@@ -19,7 +19,7 @@ use jiff::{
 };
 
 /// A part of a time.
-struct Part {
+struct TimePart {
     name: &'static str,
     read: fn(&Zoned) -> i64,
     function: Function,
@@ -27,51 +27,51 @@ struct Part {
 
 /// The parts of a time, as CEL counts them. Months, days of the month and days of the year start at
 /// 0. Days of the week start at 0 on Sunday.
-const PARTS: [Part; 9] = [
-    Part {
+const TIME_PARTS: [TimePart; 9] = [
+    TimePart {
         name: "getFullYear",
         read: |time| time.year().into(),
-        function: part::<0>,
+        function: read_part::<0>,
     },
-    Part {
+    TimePart {
         name: "getMonth",
         read: |time| i64::from(time.month()) - 1,
-        function: part::<1>,
+        function: read_part::<1>,
     },
-    Part {
+    TimePart {
         name: "getDate",
         read: |time| time.day().into(),
-        function: part::<2>,
+        function: read_part::<2>,
     },
-    Part {
+    TimePart {
         name: "getDayOfMonth",
         read: |time| i64::from(time.day()) - 1,
-        function: part::<3>,
+        function: read_part::<3>,
     },
-    Part {
+    TimePart {
         name: "getDayOfWeek",
         read: |time| time.weekday().to_sunday_zero_offset().into(),
-        function: part::<4>,
+        function: read_part::<4>,
     },
-    Part {
+    TimePart {
         name: "getDayOfYear",
         read: |time| i64::from(time.day_of_year()) - 1,
-        function: part::<5>,
+        function: read_part::<5>,
     },
-    Part {
+    TimePart {
         name: "getHours",
         read: |time| time.hour().into(),
-        function: part::<6>,
+        function: read_part::<6>,
     },
-    Part {
+    TimePart {
         name: "getMinutes",
         read: |time| time.minute().into(),
-        function: part::<7>,
+        function: read_part::<7>,
     },
-    Part {
+    TimePart {
         name: "getSeconds",
         read: |time| time.second().into(),
-        function: part::<8>,
+        function: read_part::<8>,
     },
 ];
 
@@ -79,11 +79,11 @@ const PARTS: [Part; 9] = [
 ///
 /// # Errors
 /// Returns an error if a function of the same name exists.
-pub(super) fn add(env: &mut Env) -> Result<(), DeclarationError> {
-    env.add_overload("timestamp", "timestamp_text", vec![STRING_TYPE], timestamp)?;
-    env.add_overload("timestamp", "timestamp_seconds", vec![INT_TYPE], same)?;
-    env.add_overload("duration", "duration_text", vec![STRING_TYPE], duration)?;
-    for Part { name, function, .. } in PARTS {
+pub(super) fn add_time_functions(env: &mut Env) -> Result<(), DeclarationError> {
+    env.add_overload("timestamp", "timestamp_text", vec![STRING_TYPE], parse_timestamp)?;
+    env.add_overload("timestamp", "timestamp_seconds", vec![INT_TYPE], identity)?;
+    env.add_overload("duration", "duration_text", vec![STRING_TYPE], parse_duration)?;
+    for TimePart { name, function, .. } in TIME_PARTS {
         let id = |of: &str| format!("{name}_{of}");
         env.add_member_overload(name, &id("here"), INT_TYPE, vec![], function)?;
         env.add_member_overload(name, &id("there"), INT_TYPE, vec![STRING_TYPE], function)?;
@@ -91,40 +91,40 @@ pub(super) fn add(env: &mut Env) -> Result<(), DeclarationError> {
     Ok(())
 }
 
-fn timestamp<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let time: Option<Timestamp> = text(args.first()).and_then(|text| text.parse().ok());
-    time.map(|time| seconds(time.as_second()))
-        .ok_or_else(|| wrong("timestamp"))
+fn parse_timestamp<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let time: Option<Timestamp> = as_text(args.first()).and_then(|text| text.parse().ok());
+    time.map(|time| seconds_value(time.as_second()))
+        .ok_or_else(|| invalid_argument("timestamp"))
 }
 
-fn duration<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let length: Option<SignedDuration> = text(args.first()).and_then(|text| text.parse().ok());
+fn parse_duration<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let length: Option<SignedDuration> = as_text(args.first()).and_then(|text| text.parse().ok());
     length
-        .map(|length| seconds(length.as_secs()))
-        .ok_or_else(|| wrong("duration"))
+        .map(|length| seconds_value(length.as_secs()))
+        .ok_or_else(|| invalid_argument("duration"))
 }
 
-fn same<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    args.pop().ok_or_else(|| wrong("timestamp"))
+fn identity<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    args.pop().ok_or_else(|| invalid_argument("timestamp"))
 }
 
-fn part<'b, 'v, const WHICH: usize>(
+fn read_part<'b, 'v, const WHICH: usize>(
     args: Vec<CowVal<'b, 'v>>,
 ) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let time = args.first().and_then(|time| time.downcast_ref::<CelInt>());
     let time = time.and_then(|time| Timestamp::from_second(*time.inner()).ok());
     let zone = match args.get(1) {
         None => Some(TimeZone::UTC),
-        named => text(named).and_then(zone),
+        named => as_text(named).and_then(parse_time_zone),
     };
-    match (time, zone, PARTS.get(WHICH)) {
-        (Some(time), Some(zone), Some(part)) => Ok(seconds((part.read)(&time.to_zoned(zone)))),
-        _ => Err(wrong("time")),
+    match (time, zone, TIME_PARTS.get(WHICH)) {
+        (Some(time), Some(zone), Some(part)) => Ok(seconds_value((part.read)(&time.to_zoned(zone)))),
+        _ => Err(invalid_argument("time")),
     }
 }
 
 /// Parses a time zone such as `Europe/Berlin`, or a UTC offset such as `+05:30`.
-fn zone(name: &str) -> Option<TimeZone> {
+fn parse_time_zone(name: &str) -> Option<TimeZone> {
     let Some((hours, minutes)) = name.split_once(':') else {
         return TimeZone::get(name).ok();
     };
@@ -142,15 +142,15 @@ fn zone(name: &str) -> Option<TimeZone> {
         .map(TimeZone::fixed)
 }
 
-fn text<'a>(arg: Option<&'a CowVal<'_, '_>>) -> Option<&'a str> {
+fn as_text<'a>(arg: Option<&'a CowVal<'_, '_>>) -> Option<&'a str> {
     arg?.downcast_ref::<CelString<'_>>().map(CelString::inner)
 }
 
-fn seconds<'b, 'v>(count: i64) -> CowVal<'b, 'v> {
+fn seconds_value<'b, 'v>(count: i64) -> CowVal<'b, 'v> {
     CowVal::owned(CelInt::from(count))
 }
 
-fn wrong(what: &str) -> ExecutionError {
+fn invalid_argument(what: &str) -> ExecutionError {
     // The message leaves out the value, which may be secret.
     ExecutionError::function_error(what, "it takes another value")
 }

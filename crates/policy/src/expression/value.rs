@@ -10,19 +10,19 @@ use portkey_operation::JsonMap;
 use serde_json::Value;
 
 /// Maximum number of values in the arguments that expressions evaluate.
-pub const MOST_VALUES: usize = 10_000;
+pub const MAX_ARGUMENT_VALUES: usize = 10_000;
 /// Maximum amount of text in these arguments, in bytes.
-pub const MOST_TEXT: usize = 1 << 20;
+pub const MAX_ARGUMENT_TEXT_BYTES: usize = 1 << 20;
 
 /// Size of arguments.
 #[derive(Debug, Default)]
-pub(super) struct Extent {
+pub(super) struct ArgumentSize {
     pub(super) values: usize,
-    pub(super) text: usize,
+    pub(super) text_bytes: usize,
 }
 
-impl Extent {
-    pub(super) fn of(args: &JsonMap) -> Self {
+impl ArgumentSize {
+    pub(super) fn from_args(args: &JsonMap) -> Self {
         let mut extent = Self::default();
         args.iter()
             .for_each(|(name, value)| extent.add(name, value));
@@ -30,14 +30,14 @@ impl Extent {
     }
 
     pub(super) const fn is_within(&self) -> bool {
-        self.values <= MOST_VALUES && self.text <= MOST_TEXT
+        self.values <= MAX_ARGUMENT_VALUES && self.text_bytes <= MAX_ARGUMENT_TEXT_BYTES
     }
 
     fn add(&mut self, name: &str, value: &Value) {
         self.values += 1;
-        self.text += name.len();
+        self.text_bytes += name.len();
         match value {
-            Value::String(text) => self.text += text.len(),
+            Value::String(text) => self.text_bytes += text.len(),
             Value::Array(items) => items.iter().for_each(|item| self.add("", item)),
             Value::Object(map) => map.iter().for_each(|(name, value)| self.add(name, value)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -46,13 +46,13 @@ impl Extent {
 }
 
 /// Converts a JSON object to a CEL map.
-pub(super) fn map(map: &JsonMap) -> Box<dyn Val + '_> {
-    let entry = |(name, value)| (CelMapKey::from(String::as_str(name)), val(value));
+pub(super) fn to_cel_map(map: &JsonMap) -> Box<dyn Val + '_> {
+    let entry = |(name, value)| (CelMapKey::from(String::as_str(name)), to_cel_value(value));
     let entries: HashMap<CelMapKey<'_>, Box<dyn Val + '_>> = map.iter().map(entry).collect();
     Box::new(CelMap::from(entries))
 }
 
-fn val(value: &Value) -> Box<dyn Val + '_> {
+fn to_cel_value(value: &Value) -> Box<dyn Val + '_> {
     match value {
         Value::Null => Box::new(CelNull),
         Value::Bool(truth) => Box::new(CelBool::from(*truth)),
@@ -63,14 +63,14 @@ fn val(value: &Value) -> Box<dyn Val + '_> {
         },
         Value::String(text) => Box::new(CelString::from(text.as_str())),
         Value::Array(items) => {
-            let items: Vec<Box<dyn Val + '_>> = items.iter().map(val).collect();
+            let items: Vec<Box<dyn Val + '_>> = items.iter().map(to_cel_value).collect();
             Box::new(CelList::from(items))
         }
-        Value::Object(object) => map(object),
+        Value::Object(object) => to_cel_map(object),
     }
 }
 
 /// Lends a value to an expression.
-pub(super) fn borrowed<'b, 'a: 'b>(val: &'b (dyn Val + 'a)) -> CowVal<'b, 'b> {
+pub(super) fn borrow_value<'b, 'a: 'b>(val: &'b (dyn Val + 'a)) -> CowVal<'b, 'b> {
     CowVal::Borrowed(val)
 }

@@ -9,42 +9,42 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use redis::Script;
 use tracing::error;
 
-use super::{Redis, millis};
+use super::{RedisStore, to_millis};
 use crate::{
-    Key, Stamp, StoreError, Use,
+    StoreKey, Stamp, StoreError, UseOutcome,
     epoch::{EPOCH_BYTES, Epoch, random_epoch},
 };
 
 /// Interval at which Redis is checked for availability and lost data.
-const PULSE_INTERVAL: Duration = Duration::from_secs(5);
+const EPOCH_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Key of the epoch.
 const EPOCH_KEY: &str = "portkey-mcp:epoch";
 
-static PULSE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../pulse.lua")));
+static CHECK_EPOCH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../pulse.lua")));
 static USE_ONCE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../use_once.lua")));
 
 /// Knowledge of this replica about the epoch.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct EpochState {
     epoch: Option<Epoch>,
     /// Minimum number of uses that were marked in the epoch.
     uses: u64,
     /// Time at which a loss of data was last noticed.
-    forgot: Option<Instant>,
+    data_loss_at: Option<Instant>,
 }
 
 /// Checks Redis at intervals until the store is dropped.
-pub(crate) async fn follow(redis: Weak<Redis>) {
+pub(crate) async fn monitor(redis: Weak<RedisStore>) {
     loop {
-        tokio::time::sleep(PULSE_INTERVAL).await;
+        tokio::time::sleep(EPOCH_CHECK_INTERVAL).await;
         let Some(redis) = redis.upgrade() else { return };
         // The check itself logs and records a failure.
         _ = redis.pulse().await;
     }
 }
 
-impl Redis {
+impl RedisStore {
     pub(crate) async fn stamp(&self) -> Result<Stamp, StoreError> {
         self.pulse().await
     }
@@ -55,26 +55,26 @@ impl Redis {
             let known = self.known();
             (known.epoch, known.uses)
         };
-        let mut call = PULSE.key(EPOCH_KEY);
-        call.arg(encode(&random_epoch()));
-        call.arg(known.map(|epoch| encode(&epoch)).unwrap_or_default())
+        let mut call = CHECK_EPOCH.key(EPOCH_KEY);
+        call.arg(encode_epoch(&random_epoch()));
+        call.arg(known.map(|epoch| encode_epoch(&epoch)).unwrap_or_default())
             .arg(uses);
         let call = &call;
         let work =
             |mut link| async move { call.invoke_async::<(String, u64, u64)>(&mut link).await };
         let (epoch, uses, at) = self.run(work).await?;
-        let epoch = decode(&epoch)
-            .ok_or_else(|| self.away(format!("what is at `{EPOCH_KEY}` is not ours")))?;
+        let epoch = decode_epoch(&epoch)
+            .ok_or_else(|| self.unavailable(format!("what is at `{EPOCH_KEY}` is not ours")))?;
         self.learn(epoch, uses);
-        Ok(Stamp { epoch, at })
+        Ok(Stamp { epoch, issued_at_millis: at })
     }
 
     pub(crate) async fn use_once(
         &self,
         stamp: &Stamp,
-        key: &Key,
+        key: &StoreKey,
         ttl: Duration,
-    ) -> Result<Use, StoreError> {
+    ) -> Result<UseOutcome, StoreError> {
         let seen = {
             let known = self.known();
             if known.epoch == Some(stamp.epoch) {
@@ -85,23 +85,23 @@ impl Redis {
         };
         let mut call = USE_ONCE.key(EPOCH_KEY);
         call.key(format!("portkey-mcp:once:{key}"));
-        call.arg(encode(&stamp.epoch))
-            .arg(stamp.at)
-            .arg(millis(ttl))
+        call.arg(encode_epoch(&stamp.epoch))
+            .arg(stamp.issued_at_millis)
+            .arg(to_millis(ttl))
             .arg(seen);
         let call = &call;
         let work = |mut link| async move { call.invoke_async::<(u8, u64)>(&mut link).await };
         let used = match self.run(work).await? {
             (0, uses) => {
                 self.learn(stamp.epoch, uses);
-                Use::First
+                UseOutcome::First
             }
-            (1, _) => Use::Again,
-            (2, _) => Use::Expired,
-            (3, _) => Use::Forgotten,
-            _ => return Err(self.away("it answers what it was not asked".to_owned())),
+            (1, _) => UseOutcome::AlreadyUsed,
+            (2, _) => UseOutcome::Expired,
+            (3, _) => UseOutcome::DataLost,
+            _ => return Err(self.unavailable("it answers what it was not asked".to_owned())),
         };
-        if used == Use::Forgotten {
+        if used == UseOutcome::DataLost {
             // This notices the loss now, and ends the epoch if Redis was set back to an earlier
             // state.
             _ = self.pulse().await;
@@ -111,7 +111,7 @@ impl Redis {
 
     /// Returns the time since a loss of data was last noticed.
     pub(crate) fn forgot(&self) -> Option<Duration> {
-        self.known().forgot.map(|at| at.elapsed())
+        self.known().data_loss_at.map(|at| at.elapsed())
     }
 
     /// Records the epoch of Redis and its number of uses.
@@ -122,7 +122,7 @@ impl Redis {
             return;
         }
         if known.epoch.is_some() {
-            known.forgot = Some(Instant::now());
+            known.data_loss_at = Some(Instant::now());
             error!(
                 address = %self.address,
                 "Redis has forgotten what replicas share: it was emptied, restarted without its data or set \
@@ -133,16 +133,16 @@ impl Redis {
         (known.epoch, known.uses) = (Some(epoch), uses);
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, EpochState> {
+        self.epoch_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn encode(epoch: &Epoch) -> String {
+fn encode_epoch(epoch: &Epoch) -> String {
     URL_SAFE_NO_PAD.encode(epoch)
 }
 
-fn decode(text: &str) -> Option<Epoch> {
+fn decode_epoch(text: &str) -> Option<Epoch> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     <[u8; EPOCH_BYTES]>::try_from(bytes).ok()
 }

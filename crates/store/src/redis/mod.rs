@@ -27,28 +27,28 @@ use tokio::{sync::Mutex, time::timeout};
 use tracing::{error, info, warn};
 
 use super::{
-    Answer, Key, Limit, StoreError, Taken,
-    counter::{Asked, Granted, How, Short},
+    GrantResult, StoreKey, TokenBucket, StoreError, RateLimitOutcome,
+    counter::{CounterRequest, CounterGrant, CountingMethod, BudgetShortage},
     rights::missing_right,
 };
 
-pub(super) use self::epoch::follow;
+pub(super) use self::epoch::monitor;
 
 /// Delay after a failed attempt to connect. Until it is over, calls fail at once.
-const PAUSE: Duration = Duration::from_millis(250);
+const RECONNECT_DELAY: Duration = Duration::from_millis(250);
 
 /// Minimum time between two logged failures.
-const SILENCE: Duration = Duration::from_secs(60);
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Time for which a loss of data is reported.
-const FORGETTING_TOLD: Duration = Duration::from_secs(3600);
+const DATA_LOSS_REPORT_TIME: Duration = Duration::from_secs(3600);
 
-const UNREADABLE_URL: StoreError = StoreError::Settings(
+const INVALID_URL: StoreError = StoreError::InvalidSettings(
     "the address of Redis cannot be read; give redis://user:password@host:6379/0, or rediss:// for TLS, \
      with %-escapes where the password has special characters",
 );
-const UNREADABLE_ROOTS: StoreError =
-    StoreError::Settings("the certificate authorities for Redis cannot be read; give them in PEM");
+const INVALID_ROOTS: StoreError =
+    StoreError::InvalidSettings("the certificate authorities for Redis cannot be read; give them in PEM");
 
 /// Counts one against a rate limit. Times are microseconds by the clock of Redis, so that the
 /// clocks of the replicas need not agree.
@@ -79,53 +79,53 @@ pub enum RedisFault {
     /// The Redis user lacks a right.
     MissingRight,
     /// Redis lost data recently: it was emptied, or set back to an earlier state.
-    Forgotten,
+    DataLost,
 }
 
 /// A Redis server, with a single connection to it.
-pub struct Redis {
+pub struct RedisStore {
     client: Client,
     address: Arc<str>,
     /// Maximum time for connecting, and for each response.
     timeout: Duration,
-    link: Mutex<Link>,
+    link: Mutex<ConnectionState>,
     /// Separate from the link, which is locked while a connection is made. A call that has timed
     /// out must be logged without waiting for that lock.
-    complaints: SyncMutex<Complaints>,
+    logged_failures: SyncMutex<LoggedFailures>,
     /// True if the last command failed.
-    is_away: AtomicBool,
+    is_unavailable: AtomicBool,
     /// True if the user was found to lack a right.
     lacks_right: AtomicBool,
-    known: SyncMutex<epoch::Known>,
+    epoch_state: SyncMutex<epoch::EpochState>,
 }
 
 /// Number of attempts for a command if the connection is closed before the response.
 #[derive(Clone, Copy, PartialEq)]
-enum Times {
+enum Attempts {
     Once,
     Twice,
 }
 
 #[derive(Default)]
-struct Link {
+struct ConnectionState {
     connection: Option<MultiplexedConnection>,
     /// Number of connections so far, so that a late failure of an old one does not end its
     /// successor.
     generation: u64,
     /// Error of the last attempt to connect, and the time of the next one.
-    failed: Option<(StoreError, Instant)>,
+    last_failure: Option<(StoreError, Instant)>,
 }
 
 /// Record of logged failures.
 #[derive(Default)]
-struct Complaints {
+struct LoggedFailures {
     /// Time of the last logged failure.
-    last: Option<Instant>,
+    last_logged: Option<Instant>,
     /// Missing rights that were logged; each is logged once.
-    missing: BTreeSet<String>,
+    missing_rights: BTreeSet<String>,
 }
 
-impl Redis {
+impl RedisStore {
     pub(super) fn new(url: &str, more_roots: &[u8], timeout: Duration) -> Result<Self, StoreError> {
         // Other schemes are rejected, and so is a fragment, which would disable the verification of
         // certificates.
@@ -133,35 +133,35 @@ impl Redis {
             .iter()
             .any(|scheme| url.starts_with(scheme));
         if !known || url.contains('#') {
-            return Err(UNREADABLE_URL);
+            return Err(INVALID_URL);
         }
-        let info: ConnectionInfo = url.into_connection_info().map_err(|_| UNREADABLE_URL)?;
+        let info: ConnectionInfo = url.into_connection_info().map_err(|_| INVALID_URL)?;
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let address = info.addr().to_string().into();
         let client = match info.addr() {
-            ConnectionAddr::TcpTls { .. } => over_tls(info, more_roots)?,
-            _ => Client::open(info).map_err(|_| UNREADABLE_URL)?,
+            ConnectionAddr::TcpTls { .. } => open_tls_client(info, more_roots)?,
+            _ => Client::open(info).map_err(|_| INVALID_URL)?,
         };
         Ok(Self {
             client,
             address,
             timeout,
             link: Mutex::default(),
-            complaints: SyncMutex::default(),
-            is_away: AtomicBool::new(false),
+            logged_failures: SyncMutex::default(),
+            is_unavailable: AtomicBool::new(false),
             lacks_right: AtomicBool::new(false),
-            known: SyncMutex::default(),
+            epoch_state: SyncMutex::default(),
         })
     }
 
     /// Returns the reason why Redis is not fully usable, as of the last command; `None` while it is.
     pub fn fault(&self) -> Option<RedisFault> {
-        if self.is_away.load(Ordering::Relaxed) {
+        if self.is_unavailable.load(Ordering::Relaxed) {
             Some(RedisFault::Unreachable)
         } else if self.lacks_right.load(Ordering::Relaxed) {
             Some(RedisFault::MissingRight)
-        } else if self.forgot().is_some_and(|ago| ago < FORGETTING_TOLD) {
-            Some(RedisFault::Forgotten)
+        } else if self.forgot().is_some_and(|ago| ago < DATA_LOSS_REPORT_TIME) {
+            Some(RedisFault::DataLost)
         } else {
             None
         }
@@ -169,11 +169,11 @@ impl Redis {
 
     /// Connects before the first call, and tries the commands that the user needs. A missing right
     /// is thus noticed now, and not when a human wants to approve a call. A failure is only logged.
-    pub(super) async fn greet(&self) {
-        if let Err(StoreError::Away { .. }) = self.query::<()>(&cmd("PING")).await {
+    pub(super) async fn check_rights(&self) {
+        if let Err(StoreError::Unavailable { .. }) = self.query::<()>(&cmd("PING")).await {
             return;
         }
-        let key = named(&Key::new("rights", &[]));
+        let key = value_key(&StoreKey::new("rights", &[]));
         let commands = [
             cmd("SET").arg(&key).arg(1).arg("PX").arg(1).take(),
             cmd("GET").arg(&key).take(),
@@ -188,7 +188,7 @@ impl Redis {
         _ = self.pulse().await;
     }
 
-    pub(super) async fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
+    pub(super) async fn take(&self, key: &StoreKey, limit: &TokenBucket) -> Result<RateLimitOutcome, StoreError> {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut call = TAKE.key(format!("portkey-mcp:limit:{key}"));
         call.arg(micros(limit.interval()))
@@ -198,35 +198,35 @@ impl Redis {
             .run(|mut link| async move { call.invoke_async::<u64>(&mut link).await })
             .await?;
         Ok(match wait {
-            0 => Taken::Yes,
-            wait => Taken::RetryAfter(Duration::from_micros(wait)),
+            0 => RateLimitOutcome::Allowed,
+            wait => RateLimitOutcome::RetryAfter(Duration::from_micros(wait)),
         })
     }
 
-    pub(super) async fn reserve(&self, asked: &[Asked]) -> Result<Answer, StoreError> {
+    pub(super) async fn reserve(&self, asked: &[CounterRequest]) -> Result<GrantResult, StoreError> {
         let mut call = RESERVE.prepare_invoke();
-        for Asked {
+        for CounterRequest {
             name,
-            most,
+            max: most,
             amount,
-            how,
+            method: how,
             ..
         } in asked
         {
             let (kind, numbers) = match *how {
-                How::Even {
+                CountingMethod::FixedSpans {
                     width,
                     offset,
-                    former,
+                    previous: former,
                 } => ("even", [width, offset, former, 0]),
-                How::Between(points) => ("between", points),
-                How::Bucket {
+                CountingMethod::CalendarSpans(points) => ("between", points),
+                CountingMethod::Bucket {
                     interval,
                     capacity,
                     cost,
                 } => ("bucket", [interval, capacity, cost, 0]),
             };
-            call.key(counter(name))
+            call.key(counter_key(name))
                 .arg(kind)
                 .arg(*most)
                 .arg(*amount)
@@ -240,34 +240,34 @@ impl Redis {
             Some((0, marks)) => Ok(marks
                 .chunks_exact(2)
                 .filter_map(|pair| match *pair {
-                    [mark, counted] => Some(Granted { mark, counted }),
+                    [mark, counted] => Some(CounterGrant { mark, counted }),
                     _ => None,
                 })
                 .collect()),
             Some((place, &[counted, wait])) => {
                 let index = usize::try_from(*place).unwrap_or(usize::MAX) - 1;
-                Err((index, Short { counted, wait }))
+                Err((index, BudgetShortage { counted, wait }))
             }
-            _ => return Err(self.away("it answers what it was not asked".to_owned())),
+            _ => return Err(self.unavailable("it answers what it was not asked".to_owned())),
         })
     }
 
     /// Never repeated, unlike the other commands: a second attempt could give back twice what was
     /// counted once.
-    pub(super) async fn roll_back(&self, counted: &[(Asked, Granted)]) -> Result<(), StoreError> {
+    pub(super) async fn roll_back(&self, counted: &[(CounterRequest, CounterGrant)]) -> Result<(), StoreError> {
         let mut call = ROLL_BACK.prepare_invoke();
         for (asked, granted) in counted {
-            let (kind, amount) = match asked.how {
-                How::Bucket { cost, .. } => ("bucket", cost),
+            let (kind, amount) = match asked.method {
+                CountingMethod::Bucket { cost, .. } => ("bucket", cost),
                 _ => ("spans", asked.amount),
             };
-            call.key(counter(&asked.name))
+            call.key(counter_key(&asked.name))
                 .arg(kind)
                 .arg(amount)
                 .arg(granted.mark);
         }
-        let (call, once) = (&call, Times::Once);
-        self.run_for(once, |mut link| async move {
+        let (call, once) = (&call, Attempts::Once);
+        self.run_with_attempts(once, |mut link| async move {
             call.invoke_async::<()>(&mut link).await
         })
         .await
@@ -275,34 +275,34 @@ impl Redis {
 
     pub(super) async fn put(
         &self,
-        key: &Key,
+        key: &StoreKey,
         value: Bytes,
         ttl: Duration,
     ) -> Result<(), StoreError> {
         let mut set = cmd("SET");
-        set.arg(named(key)).arg(&*value).arg("PX").arg(millis(ttl));
+        set.arg(value_key(key)).arg(&*value).arg("PX").arg(to_millis(ttl));
         self.query(&set).await
     }
 
-    pub(super) async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        let found: Option<Vec<u8>> = self.query(cmd("GET").arg(named(key))).await?;
+    pub(super) async fn get(&self, key: &StoreKey) -> Result<Option<Bytes>, StoreError> {
+        let found: Option<Vec<u8>> = self.query(cmd("GET").arg(value_key(key))).await?;
         Ok(found.map(Bytes::from))
     }
 
     pub(super) async fn refresh(
         &self,
-        key: &Key,
+        key: &StoreKey,
         ttl: Duration,
     ) -> Result<Option<Bytes>, StoreError> {
         let mut get = cmd("GETEX");
         let found: Option<Vec<u8>> = self
-            .query(get.arg(named(key)).arg("PX").arg(millis(ttl)))
+            .query(get.arg(value_key(key)).arg("PX").arg(to_millis(ttl)))
             .await?;
         Ok(found.map(Bytes::from))
     }
 
-    pub(super) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
-        self.query(cmd("DEL").arg(named(key))).await
+    pub(super) async fn remove(&self, key: &StoreKey) -> Result<(), StoreError> {
+        self.query(cmd("DEL").arg(value_key(key))).await
     }
 
     async fn query<T: redis::FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
@@ -315,31 +315,31 @@ impl Redis {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        self.run_for(Times::Twice, work).await
+        self.run_with_attempts(Attempts::Twice, work).await
     }
 
-    async fn run_for<T, F>(
+    async fn run_with_attempts<T, F>(
         &self,
-        times: Times,
+        times: Attempts,
         work: impl Fn(MultiplexedConnection) -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let done = timeout(self.timeout.saturating_mul(2), self.try_for(times, work))
+        let done = timeout(self.timeout.saturating_mul(2), self.try_run(times, work))
             .await
-            .unwrap_or_else(|_| Err(self.away("it does not answer in time".to_owned())));
+            .unwrap_or_else(|_| Err(self.unavailable("it does not answer in time".to_owned())));
         match &done {
             Err(error) => {
                 match error {
                     StoreError::NotPermitted { .. } => &self.lacks_right,
-                    _ => &self.is_away,
+                    _ => &self.is_unavailable,
                 }
                 .store(true, Ordering::Relaxed);
-                self.complain(error);
+                self.log_failure(error);
             }
-            Ok(_) if self.is_away.load(Ordering::Relaxed) => {
-                self.is_away.store(false, Ordering::Relaxed);
+            Ok(_) if self.is_unavailable.load(Ordering::Relaxed) => {
+                self.is_unavailable.store(false, Ordering::Relaxed);
                 // The rights may have changed. A command without one sets this again.
                 self.lacks_right.store(false, Ordering::Relaxed);
             }
@@ -351,26 +351,26 @@ impl Redis {
     /// Runs a command, and repeats it once on a new connection if Redis has closed the old one,
     /// which is noticed only by using it. If Redis received the first attempt, a count or a mark is
     /// made twice. The repetition makes a limit too strict once, and never too lax.
-    async fn try_for<T, F>(
+    async fn try_run<T, F>(
         &self,
-        times: Times,
+        times: Attempts,
         work: impl Fn(MultiplexedConnection) -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let mut again = times == Times::Twice;
+        let mut again = times == Attempts::Twice;
         loop {
             let (connection, generation) = self.connection().await?;
             let error = match work(connection).await {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            if is_lost(&error) {
+            if is_connection_lost(&error) {
                 self.disconnect(generation).await;
             }
             if !(again && error.is_connection_dropped()) {
-                return Err(self.failure(&error));
+                return Err(self.to_store_error(&error));
             }
             again = false;
         }
@@ -383,7 +383,7 @@ impl Redis {
             return Ok((connection.clone(), link.generation));
         }
         if let Some((error, _)) = link
-            .failed
+            .last_failure
             .as_ref()
             .filter(|(_, until)| Instant::now() < *until)
         {
@@ -399,14 +399,14 @@ impl Redis {
         {
             Ok(connection) => {
                 info!(address = %self.address, "connected to Redis");
-                link.failed = None;
+                link.last_failure = None;
                 link.generation += 1;
                 link.connection = Some(connection.clone());
                 Ok((connection, link.generation))
             }
             Err(error) => {
-                let error = self.failure(&error);
-                link.failed = Some((error.clone(), Instant::now() + PAUSE));
+                let error = self.to_store_error(&error);
+                link.last_failure = Some((error.clone(), Instant::now() + RECONNECT_DELAY));
                 Err(error)
             }
         }
@@ -421,40 +421,40 @@ impl Redis {
 
     /// Logs a failure, unless one was logged recently. A missing right is logged once, as it stays
     /// missing.
-    fn complain(&self, error: &StoreError) {
+    fn log_failure(&self, error: &StoreError) {
         let mut complaints = self
-            .complaints
+            .logged_failures
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let StoreError::NotPermitted { what, .. } = error {
-            if complaints.missing.insert(what.clone()) {
+            if complaints.missing_rights.insert(what.clone()) {
                 error!(%error, "the Redis user lacks a right");
             }
-        } else if complaints.last.is_none_or(|at| at.elapsed() > SILENCE) {
-            complaints.last = Some(Instant::now());
+        } else if complaints.last_logged.is_none_or(|at| at.elapsed() > FAILURE_LOG_INTERVAL) {
+            complaints.last_logged = Some(Instant::now());
             warn!(%error, "replicas share nothing for now");
         }
     }
 
-    fn failure(&self, error: &RedisError) -> StoreError {
+    fn to_store_error(&self, error: &RedisError) -> StoreError {
         match missing_right(error) {
             Some(what) => StoreError::NotPermitted {
                 address: self.address.clone(),
                 what,
             },
-            None => self.away(told(error)),
+            None => self.unavailable(describe_error(error)),
         }
     }
 
-    fn away(&self, reason: String) -> StoreError {
-        StoreError::Away {
+    fn unavailable(&self, reason: String) -> StoreError {
+        StoreError::Unavailable {
             address: self.address.clone(),
             reason,
         }
     }
 }
 
-impl fmt::Debug for Redis {
+impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis")
             .field("address", &self.address)
@@ -464,11 +464,11 @@ impl fmt::Debug for Redis {
 
 /// Creates the client of a `rediss://` URL. The client trusts either its own choice of authorities
 /// or the given ones, so the given ones have to include the system's.
-fn over_tls(info: ConnectionInfo, more_roots: &[u8]) -> Result<Client, StoreError> {
+fn open_tls_client(info: ConnectionInfo, more_roots: &[u8]) -> Result<Client, StoreError> {
     // Fails if the same provider is installed already.
     _ = rustls::crypto::ring::default_provider().install_default();
     if more_roots.is_empty() {
-        return Client::open(info).map_err(|_| UNREADABLE_URL);
+        return Client::open(info).map_err(|_| INVALID_URL);
     }
     let mut roots = more_roots.to_vec();
     for root in rustls_native_certs::load_native_certs().certs {
@@ -480,17 +480,17 @@ fn over_tls(info: ConnectionInfo, more_roots: &[u8]) -> Result<Client, StoreErro
         client_tls: None,
         root_cert: Some(roots),
     };
-    Client::build_with_tls(info, certificates).map_err(|_| UNREADABLE_ROOTS)
+    Client::build_with_tls(info, certificates).map_err(|_| INVALID_ROOTS)
 }
 
 /// Returns true if the connection is unusable. A silent connection may lead to a server that is
 /// gone. One that is read-only leads to a server that is no longer the primary.
-fn is_lost(error: &RedisError) -> bool {
+fn is_connection_lost(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error() || error.code() == Some("READONLY")
 }
 
 /// Describes an error without the message of Redis, which repeats commands, including the password.
-fn told(error: &RedisError) -> String {
+fn describe_error(error: &RedisError) -> String {
     match error.kind() {
         ErrorKind::Io => error.to_string(),
         ErrorKind::AuthenticationFailed => "it refuses the user or the password".to_owned(),
@@ -501,14 +501,14 @@ fn told(error: &RedisError) -> String {
     }
 }
 
-fn counter(name: &str) -> String {
+fn counter_key(name: &str) -> String {
     format!("portkey-mcp:count:{name}")
 }
 
-fn named(key: &Key) -> String {
+fn value_key(key: &StoreKey) -> String {
     format!("portkey-mcp:value:{key}")
 }
 
-fn millis(ttl: Duration) -> u64 {
+fn to_millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,8 +5,8 @@ use std::{sync::LazyLock, time::Duration};
 use bytes::Bytes;
 use redis::{Script, cmd};
 
-use super::{Redis, millis};
-use crate::{Queue, Queued, QueuedName, StoreError};
+use super::{RedisStore, to_millis};
+use crate::{Queue, EnqueueOutcome, QueuedId, StoreError};
 
 static ENQUEUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../enqueue.lua")));
 static DEQUEUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../dequeue.lua")));
@@ -27,7 +27,7 @@ static INDEX: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-impl Redis {
+impl RedisStore {
     pub(crate) async fn enqueue(
         &self,
         queue: &Queue,
@@ -35,24 +35,24 @@ impl Redis {
         owner: &str,
         value: &[u8],
         ttl: Duration,
-    ) -> Result<Queued, StoreError> {
-        let mut call = ENQUEUE.key(index(queue));
+    ) -> Result<EnqueueOutcome, StoreError> {
+        let mut call = ENQUEUE.key(index_key(queue));
         call.arg(id)
             .arg(owner)
             .arg(value)
-            .arg(millis(ttl))
-            .arg(millis(queue.remembers));
-        call.arg(queue.max_of_owner)
+            .arg(to_millis(ttl))
+            .arg(to_millis(queue.remember_for));
+        call.arg(queue.max_per_owner)
             .arg(queue.max)
-            .arg(queue.max_names())
-            .arg(values(queue));
+            .arg(queue.max_ids())
+            .arg(value_key_prefix(queue));
         let call = &call;
         let work = |mut link| async move { call.invoke_async::<u8>(&mut link).await };
         match self.run(work).await? {
-            0 => Ok(Queued::Yes),
-            1 => Ok(Queued::TooManyOfOwner),
-            2 => Ok(Queued::Full),
-            _ => Err(self.away("it answers what it was not asked".to_owned())),
+            0 => Ok(EnqueueOutcome::Appended),
+            1 => Ok(EnqueueOutcome::OwnerFull),
+            2 => Ok(EnqueueOutcome::QueueFull),
+            _ => Err(self.unavailable("it answers what it was not asked".to_owned())),
         }
     }
 
@@ -60,18 +60,18 @@ impl Redis {
         &self,
         queue: &Queue,
         owner: Option<&str>,
-    ) -> Result<Vec<QueuedName>, StoreError> {
-        let call = INDEX.key(index(queue));
+    ) -> Result<Vec<QueuedId>, StoreError> {
+        let call = INDEX.key(index_key(queue));
         let call = &call;
         let work = |mut link| async move { call.invoke_async::<(u64, String)>(&mut link).await };
         let (now, index) = self.run(work).await?;
-        let remembers = millis(queue.remembers);
+        let remembers = to_millis(queue.remember_for);
         let name = |line: &str| {
             let mut parts = line.split(' ');
             let (id, whose, ends) = (parts.next()?, parts.next()?, parts.next()?);
             let ends: u64 = ends.parse().ok()?;
             let is_wanted = owner.is_none_or(|owner| owner == whose) && ends + remembers > now;
-            is_wanted.then(|| QueuedName {
+            is_wanted.then(|| QueuedId {
                 id: id.to_owned(),
                 is_live: ends > now,
             })
@@ -86,7 +86,7 @@ impl Redis {
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
         let mut call = VALUES.prepare_invoke();
         for id in ids {
-            call.key(format!("{}{id}", values(queue)));
+            call.key(format!("{}{id}", value_key_prefix(queue)));
         }
         let call = &call;
         let work =
@@ -105,7 +105,7 @@ impl Redis {
         value: &[u8],
     ) -> Result<bool, StoreError> {
         let mut set = cmd("SET");
-        set.arg(format!("{}{id}", values(queue)))
+        set.arg(format!("{}{id}", value_key_prefix(queue)))
             .arg(value)
             .arg("XX")
             .arg("KEEPTTL");
@@ -114,19 +114,19 @@ impl Redis {
     }
 
     pub(crate) async fn dequeue(&self, queue: &Queue, id: &str) -> Result<(), StoreError> {
-        let mut call = DEQUEUE.key(index(queue));
-        call.arg(id).arg(values(queue));
+        let mut call = DEQUEUE.key(index_key(queue));
+        call.arg(id).arg(value_key_prefix(queue));
         let call = &call;
         self.run(|mut link| async move { call.invoke_async::<()>(&mut link).await })
             .await
     }
 }
 
-fn index(queue: &Queue) -> String {
+fn index_key(queue: &Queue) -> String {
     format!("portkey-mcp:queue:{}", queue.name)
 }
 
 /// Returns the prefix of the keys of values.
-fn values(queue: &Queue) -> String {
+fn value_key_prefix(queue: &Queue) -> String {
     format!("portkey-mcp:queued:{}:", queue.name)
 }

@@ -48,7 +48,7 @@ impl GuardOptions {
         self.policy
             .policy
             .as_deref()
-            .map(portkey_policy::Policy::quiet)
+            .map(portkey_policy::Policy::load_without_warnings)
             .transpose()
     }
 

@@ -34,8 +34,8 @@ pub(crate) use self::bounded::{
     MAX_UNPROVEN_SESSIONS_PER_NETWORK, UNPROVEN_TTL,
 };
 
-use portkey_file_watch::Watched;
-use portkey_store::{Key, Store};
+use portkey_file_watch::WatchedValue;
+use portkey_store::{StoreKey, Store};
 
 use self::bounded::{VISIT, Visit};
 use super::{refusal::Refusal, streams::Callers};
@@ -84,7 +84,7 @@ pub struct Bounds {
 /// The sessions of this replica, and those in the shared store.
 pub(super) struct Sessions {
     live: Arc<Bounded>,
-    keys: Arc<Watched<Keyring>>,
+    keys: Arc<WatchedValue<Keyring>>,
     /// Recently verified ids, by their signed form.
     opened: Cache<HeaderValue, Opened>,
     callers: Callers,
@@ -103,7 +103,7 @@ impl Sessions {
     /// Creates the sessions of a replica. `end` cancels their calls.
     pub(super) fn new(
         bounds: Bounds,
-        keys: Arc<Watched<Keyring>>,
+        keys: Arc<WatchedValue<Keyring>>,
         store: Store,
         callers: Callers,
         end: CancellationToken,
@@ -326,8 +326,8 @@ impl SessionStore for Elsewhere {
     }
 }
 
-fn key(id: &str) -> Key {
-    Key::new("session", &[id])
+fn key(id: &str) -> StoreKey {
+    StoreKey::new("session", &[id])
 }
 
 fn header(text: &str) -> Result<HeaderValue, Broken> {
