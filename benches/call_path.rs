@@ -17,7 +17,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    auth::principal::{Credentials, NoKey, Principal},
+    auth::principal::{Credentials, MissingKey, Principal},
     mcp::{search::Index, server::Server},
     observability::{
         audit::{Audit, Line, Settings as AuditSettings, SyncPolicy, Target},
@@ -120,7 +120,7 @@ fn observe(criterion: &mut Criterion) {
     let credentials = Credentials {
         portkey: None,
         enkrypt: None,
-        missing: NoKey::Server,
+        missing_key: MissingKey::Server,
     };
     let principal = Principal::local(credentials);
     let catalog = Catalog::full();
@@ -145,7 +145,7 @@ fn audit(criterion: &mut Criterion) {
     let credentials = Credentials {
         portkey: None,
         enkrypt: None,
-        missing: NoKey::Server,
+        missing_key: MissingKey::Server,
     };
     let principal = Principal::local(credentials);
     let catalog = Catalog::full();

@@ -3,7 +3,7 @@
 use std::{io::Write, time::Instant};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::auth::{Entry, NewToken};
+use portkey_mcp::auth::{TokenEntry, NewToken};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
@@ -31,13 +31,13 @@ impl Tokens {
         let mut headers = Vec::new();
         for name in names {
             let scopes = vec!["portkey:read".to_owned(), "portkey:write".to_owned()];
-            let entry = Entry {
+            let entry = TokenEntry {
                 name: (*name).to_owned(),
                 scopes,
                 portkey_key: Some(key.clone()),
-                ..Entry::default()
+                ..TokenEntry::default()
             };
-            let new = NewToken::make(entry, folder.path(), &Catalog::domains())?;
+            let new = NewToken::generate(entry, folder.path(), &Catalog::domains())?;
             writeln!(file, "{}", new.entry)?;
             headers.push(format!(
                 "authorization: Bearer {}\r\n",

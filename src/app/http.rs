@@ -13,8 +13,8 @@ use secrecy::SecretString;
 use super::{AppContext, AppSettings, ApprovalSettings, McpSettings, watched_files};
 use crate::{
     auth::{
-        Auth, Changes, OnOffer, oauth,
-        principal::{AccessModes, Credentials, Principal},
+        Auth, CallerChanges, OfferedTools, oauth,
+        principal::{ToolFilter, Credentials, Principal},
     },
     http_client::network_error,
     mcp::server::Server,
@@ -54,7 +54,7 @@ impl AuthSettings {
     fn build(
         self,
         dispatcher: &Arc<Dispatcher>,
-        tool_filter: AccessModes,
+        tool_filter: ToolFilter,
         credentials: Credentials,
         stand_in: bool,
         path_prefix: &str,
@@ -64,17 +64,17 @@ impl AuthSettings {
             Self::None => Ok(Auth::None(Arc::new(Principal::local(credentials)))),
             Self::Key => Ok(Auth::Key(dispatcher.clone())),
             Self::Token { file } => {
-                Auth::token(&file, Catalog::domains(), stand_in.then_some(credentials))
+                Auth::from_token_file(&file, Catalog::domains(), stand_in.then_some(credentials))
             }
             Self::OAuth { file, client } => {
                 network_error::check_proxies()?;
-                let client = oauth::Http::new(client)?.with_readiness(readiness.clone());
-                let on_offer = OnOffer {
+                let client = oauth::IssuerClient::new(client)?.with_readiness(readiness.clone());
+                let on_offer = OfferedTools {
                     catalog: Catalog::full(),
-                    modes: tool_filter,
+                    filter: tool_filter,
                 };
                 let stand_in = stand_in.then_some(credentials);
-                Auth::oauth(&file, on_offer, stand_in, client, path_prefix.to_owned())
+                Auth::from_oauth_file(&file, on_offer, stand_in, client, path_prefix.to_owned())
             }
         }
     }
@@ -196,13 +196,13 @@ impl HttpServerParts {
         )?;
         mcp.results = mcp.results.sharing(&store, &keys);
         let mut server = mcp.build(dispatcher, metrics.clone());
-        let callers = Changes::default();
+        let callers = CallerChanges::default();
         // The file of callers decides which tools each caller sees.
         let hub = server.hub().clone();
         let changes = callers.clone();
         let on_change = move || {
             hub.lists_changed();
-            changes.announce();
+            changes.notify();
         };
         if auth.on_change(on_change) {
             server = server.with_callers_that_change();

@@ -17,7 +17,7 @@ use portkey_store::Store;
 use reqwest::Certificate;
 
 use crate::{
-    auth::principal::{AccessModes, Credentials, Key, NoKey, Principal},
+    auth::principal::{ToolFilter, Credentials, UpstreamKey, MissingKey, Principal},
     http_client::network_error,
     mcp::{prompts::Library, results::Results, server::Server, surface::Surface},
     observability::{
@@ -52,7 +52,7 @@ pub enum Backend {
         /// Pinned time of its clock; the machine's clock if none.
         now: Option<PinnedTime>,
         /// Key that acts on it, which selects the kind of key to simulate.
-        key: Key,
+        key: UpstreamKey,
     },
 }
 
@@ -74,7 +74,7 @@ pub struct AppSettings {
     /// Operations on offer.
     pub catalog: Catalog,
     /// Tools that the operator leaves on offer.
-    pub tool_filter: AccessModes,
+    pub tool_filter: ToolFilter,
     /// Rules for reading arguments.
     pub validation: ValidationOptions,
     /// Treatment of secrets in answers and arguments.
@@ -115,14 +115,14 @@ impl AppSettings {
                 credentials,
             } => (addresses, credentials, None),
             Backend::Sandbox { faults, now, key } => {
-                let sandbox = Sandbox::start_at(([127, 0, 0, 1], 0).into(), faults, now)
+                let sandbox = Sandbox::start_with_clock(([127, 0, 0, 1], 0).into(), faults, now)
                     .await
                     .context("cannot start the sandbox")?;
                 let addresses = Addresses::all_at(&sandbox.base_url().parse()?);
                 let credentials = Credentials {
                     portkey: Some(key.clone()),
                     enkrypt: Some(key),
-                    missing: NoKey::Server,
+                    missing_key: MissingKey::Server,
                 };
                 (addresses, credentials, Some(sandbox))
             }

@@ -9,7 +9,7 @@ use portkey_store::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MAX_MEMORY_BYTES
 use crate::{
     auth::{
         oauth,
-        principal::{KNOWN_TTL, MAX_CHECKS, MAX_PROOFS, PROOF_TTL},
+        principal::{KNOWN_TTL, MAX_CONCURRENT_CHECKS, MAX_KEY_PROOFS, KEY_PROOF_TTL},
     },
     mcp::{
         completion,
@@ -165,10 +165,10 @@ fn of_transport() -> Vec<Kept> {
                 "one entry; {} checks a minute of one network",
                 MAX_KEY_CHECKS.burst
             ),
-            in_all: format!("{} of each; {MAX_CHECKS} checks at once", count(MAX_PROOFS)),
+            in_all: format!("{} of each; {MAX_CONCURRENT_CHECKS} checks at once", count(MAX_KEY_PROOFS)),
             time: format!(
                 "{}; accepted within a day {}",
-                seconds(PROOF_TTL),
+                seconds(KEY_PROOF_TTL),
                 seconds(KNOWN_TTL)
             ),
             at_bound: "the oldest is forgotten; 429 where too many are to be checked",
@@ -258,7 +258,7 @@ fn of_calls() -> Vec<Kept> {
             of_caller: "one for each token".to_owned(),
             in_all: format!(
                 "{}; {} that it is asked about",
-                bytes(usize::try_from(oauth::MOST_KEPT).unwrap_or(usize::MAX)),
+                bytes(usize::try_from(oauth::MAX_CACHE_BYTES).unwrap_or(usize::MAX)),
                 count(oauth::MAX_PENDING)
             ),
             time: "until the token expires, or is to be asked about again".to_owned(),

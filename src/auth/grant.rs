@@ -11,7 +11,7 @@ use std::{
 use tokio::{sync::watch, time::sleep};
 
 use super::Auth;
-use crate::auth::principal::{Grant, Principal, Unproven};
+use crate::auth::principal::{Grant, Principal, ProofError};
 
 /// Interval between two checks of a grant. Checks also happen at known expiry times and when the
 /// file of callers changes.
@@ -22,61 +22,61 @@ const KEY_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Maximum lifetime of a grant by token introspection, because only the issuer can read such a
 /// token.
-pub(super) const MAX_INTROSPECTED: Duration = Duration::from_secs(600);
+pub(super) const INTROSPECTED_GRANT_TTL: Duration = Duration::from_secs(600);
 
 /// Remaining validity of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum GrantValidity {
     /// No end is known.
     Unlimited,
     /// Time until the grant expires.
-    For(Duration),
+    Remaining(Duration),
     /// The grant has ended.
-    Nothing,
+    Expired,
 }
 
-impl Left {
+impl GrantValidity {
     /// Returns the validity until `end`; unlimited without one.
-    pub(super) fn until(end: Option<SystemTime>) -> Self {
+    pub(super) fn from_expiry(end: Option<SystemTime>) -> Self {
         let Some(end) = end else {
             return Self::Unlimited;
         };
         match end.duration_since(SystemTime::now()) {
-            Ok(left) if !left.is_zero() => Self::For(left),
-            _ => Self::Nothing,
+            Ok(left) if !left.is_zero() => Self::Remaining(left),
+            _ => Self::Expired,
         }
     }
 }
 
 /// Notifies long-lived streams of changes to the file of callers. Clones share one channel.
 #[derive(Clone, Debug)]
-pub struct Changes(Arc<watch::Sender<()>>);
+pub struct CallerChanges(Arc<watch::Sender<()>>);
 
-impl Default for Changes {
+impl Default for CallerChanges {
     fn default() -> Self {
         Self(Arc::new(watch::Sender::new(())))
     }
 }
 
-impl Changes {
+impl CallerChanges {
     /// Notifies all receivers that the file has changed.
-    pub fn announce(&self) {
+    pub fn notify(&self) {
         self.0.send_replace(());
     }
 
     /// Subscribes to changes that happen from now on.
-    pub fn listen(&self) -> Listener {
-        Listener(self.0.subscribe())
+    pub fn subscribe(&self) -> CallerChangeReceiver {
+        CallerChangeReceiver(self.0.subscribe())
     }
 }
 
 /// Receiver of changes to the file of callers.
 #[derive(Debug)]
-pub struct Listener(watch::Receiver<()>);
+pub struct CallerChangeReceiver(watch::Receiver<()>);
 
-impl Listener {
+impl CallerChangeReceiver {
     /// Waits for the next change.
-    pub async fn changed(&mut self) {
+    pub async fn wait_for_change(&mut self) {
         if self.0.changed().await.is_err() {
             // All senders are dropped, so no change can arrive any more.
             std::future::pending().await
@@ -85,7 +85,7 @@ impl Listener {
 }
 
 /// Returns a number that is unique to one version of the settings in this process.
-pub(super) fn next_settings() -> u64 {
+pub(super) fn next_settings_version() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
@@ -94,38 +94,38 @@ impl Auth {
     /// Returns the delay until the next check of a grant, or `None` if the grant has ended.
     pub fn next_check(&self, grant: &Grant) -> Option<Duration> {
         let left = match (self, grant) {
-            (Self::Token(tokens), Grant::Token(hash)) => tokens.get().left(hash),
+            (Self::Token(tokens), Grant::Token(hash)) => tokens.get().validity(hash),
             (Self::OAuth(oauth, _), Grant::OAuth { until, settings }) => {
-                match oauth.get().settings() == *settings {
-                    true => Left::until(*until),
-                    false => Left::Nothing,
+                match oauth.get().settings_version() == *settings {
+                    true => GrantValidity::from_expiry(*until),
+                    false => GrantValidity::Expired,
                 }
             }
-            (_, Grant::Standing | Grant::Key) => Left::Unlimited,
+            (_, Grant::Permanent | Grant::Key) => GrantValidity::Unlimited,
             // The grant was issued under another authentication method.
-            _ => Left::Nothing,
+            _ => GrantValidity::Expired,
         };
         match left {
-            Left::Unlimited => Some(CHECK_INTERVAL),
-            Left::For(left) => Some(left.min(CHECK_INTERVAL)),
-            Left::Nothing => None,
+            GrantValidity::Unlimited => Some(CHECK_INTERVAL),
+            GrantValidity::Remaining(left) => Some(left.min(CHECK_INTERVAL)),
+            GrantValidity::Expired => None,
         }
     }
 
     /// Waits until the caller's grant ends.
-    pub async fn ended(&self, principal: &Principal, mut changes: Listener) {
+    pub async fn wait_until_grant_ends(&self, principal: &Principal, mut changes: CallerChangeReceiver) {
         while let Some(interval) = self.next_check(&principal.grant) {
             if principal.grant == Grant::Key {
                 sleep(KEY_CHECK_INTERVAL).await;
                 // A grant survives while its upstream cannot be reached.
-                if self.prove(principal).await == Err(Unproven::Refused) {
+                if self.prove(principal).await == Err(ProofError::Rejected) {
                     return;
                 }
                 continue;
             }
             tokio::select! {
                 () = sleep(interval) => {}
-                () = changes.changed() => {}
+                () = changes.wait_for_change() => {}
             }
         }
     }
@@ -143,7 +143,7 @@ impl Auth {
     ///
     /// # Errors
     /// Returns an error if the key is rejected, or if the upstream gives no answer.
-    pub async fn prove(&self, principal: &Principal) -> Result<(), Unproven> {
+    pub async fn prove(&self, principal: &Principal) -> Result<(), ProofError> {
         match self {
             Self::Key(prover) => prover.prove(principal).await,
             _ => Ok(()),

@@ -3,70 +3,70 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portkey_operation::Upstream;
 
-use super::{Denied, only};
+use super::{AuthRejection, single_header};
 use crate::auth::principal::{
-    Credentials, Grant, Key, KeyError, KeySource, Method, NoKey, Principal, Scopes, Toolsets,
+    Credentials, Grant, UpstreamKey, KeyError, KeySource, AuthMethod, MissingKey, Principal, Scopes, Toolsets,
 };
 
 /// Header that carries the Portkey key.
-pub const PORTKEY_HEADER: HeaderName = HeaderName::from_static("x-portkey-api-key");
+pub const PORTKEY_KEY_HEADER: HeaderName = HeaderName::from_static("x-portkey-api-key");
 /// Header that carries the Enkrypt AI key. Without it, tools for Enkrypt AI are disabled.
-pub const ENKRYPT_HEADER: HeaderName = HeaderName::from_static("x-enkrypt-api-key");
+pub const ENKRYPT_KEY_HEADER: HeaderName = HeaderName::from_static("x-enkrypt-api-key");
 
 pub(super) const CHALLENGE: &str = "ApiKey realm=\"Portkey\", header=\"x-portkey-api-key\"";
 
 /// Builds the caller from the keys in the headers. Portkey itself decides which operations the key
 /// permits.
-pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
-    let portkey = key(headers, &PORTKEY_HEADER)?.ok_or_else(|| {
-        Denied::stranger(
+pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, AuthRejection> {
+    let portkey = parse_key(headers, &PORTKEY_KEY_HEADER)?.ok_or_else(|| {
+        AuthRejection::unauthorized(
             "send your Portkey API key in the header x-portkey-api-key",
             CHALLENGE,
         )
     })?;
-    let enkrypt = key(headers, &ENKRYPT_HEADER)?;
+    let enkrypt = parse_key(headers, &ENKRYPT_KEY_HEADER)?;
     Ok(Principal {
         // The fingerprint distinguishes callers without revealing their keys.
         name: format!("key-{}", portkey.fingerprint()).into(),
-        method: Method::Key,
+        method: AuthMethod::Key,
         scopes: Scopes::all(),
         toolsets: Toolsets::all(),
         credentials: Credentials {
             portkey: Some(portkey),
             enkrypt,
-            missing,
+            missing_key: missing,
         },
         policy: None,
-        narrowing: None,
+        request_filter: None,
         grant: Grant::Key,
         network: None,
     })
 }
 
-fn key(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Key>, Denied> {
-    let Some(value) = only(headers, name)? else {
+fn parse_key(headers: &HeaderMap, name: &HeaderName) -> Result<Option<UpstreamKey>, AuthRejection> {
+    let Some(value) = single_header(headers, name)? else {
         return Ok(None);
     };
     let challenge = HeaderValue::from_static(CHALLENGE);
-    let denied = |why: String| {
+    let reject_key = |why: String| {
         let told = format!("the key in the header `{name}` {why}");
-        Denied::with_challenge(told.into(), challenge.clone())
+        AuthRejection::with_challenge(told.into(), challenge.clone())
     };
     let text = value
         .to_str()
-        .map_err(|_| denied("is no text that a key can be".to_owned()))?;
-    Key::new(KeySource::Request, &text.into())
+        .map_err(|_| reject_key("is no text that a key can be".to_owned()))?;
+    UpstreamKey::new(KeySource::Request, &text.into())
         .map(Some)
         .map_err(|error| match error {
-            KeyError::Misshapen(_, shape) => denied(shape.to_string()),
-            _ => denied("is empty".to_owned()),
+            KeyError::Malformed(_, shape) => reject_key(shape.to_string()),
+            _ => reject_key("is empty".to_owned()),
         })
 }
 
-fn missing(upstream: Upstream) -> NoKey {
+fn missing_request_key(upstream: Upstream) -> MissingKey {
     let header = match upstream {
         Upstream::Portkey => "x-portkey-api-key",
         Upstream::Enkrypt => "x-enkrypt-api-key",
     };
-    NoKey::Request(upstream, header)
+    MissingKey::Request(upstream, header)
 }

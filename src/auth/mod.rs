@@ -16,15 +16,15 @@ use portkey_bounded_file::display_path;
 use portkey_file_watch::{FileKind, ParsedValue, WatchedValue};
 use portkey_operation::Effect;
 
-use self::oauth::{Config, Http, KnownKeys, OAuth};
+use self::oauth::{OAuthConfig, IssuerClient, RetainedKeys, OAuth};
 use crate::{
-    auth::principal::{AccessModes, Credentials, Principal, Prover, Shape, Unproven, Withheld},
+    auth::principal::{ToolFilter, Credentials, Principal, KeyProver, KeyDefect, ProofError, AccessDenied},
     security::secrets::{Guarded, check_permissions},
 };
 
-pub use grant::{Changes, Listener};
-pub use key::{ENKRYPT_HEADER, PORTKEY_HEADER};
-pub use token::{Entry, NewToken, Tokens};
+pub use grant::{CallerChanges, CallerChangeReceiver};
+pub use key::{ENKRYPT_KEY_HEADER, PORTKEY_KEY_HEADER};
+pub use token::{TokenEntry, NewToken, Tokens};
 
 /// Query parameters that carry credentials in other APIs. They are rejected, because every proxy on
 /// the way logs the URL.
@@ -47,26 +47,26 @@ pub enum Auth {
     None(Arc<Principal>),
     /// Authentication by the Portkey key in each request. Such a key may be made up, so the prover
     /// checks it.
-    Key(Arc<dyn Prover>),
+    Key(Arc<dyn KeyProver>),
     /// Authentication by a token from the operator's token file.
     Token(WatchedValue<Tokens>),
     /// Authentication by an access token of an authorization server.
-    OAuth(WatchedValue<OAuth>, OnOffer),
+    OAuth(WatchedValue<OAuth>, OfferedTools),
 }
 
 /// Tools that a caller could use with additional scopes.
 #[derive(Debug)]
-pub struct OnOffer {
+pub struct OfferedTools {
     /// All tools of the server.
     pub catalog: Catalog,
     /// Tool filter of the operator.
-    pub modes: AccessModes,
+    pub filter: ToolFilter,
 }
 
 /// Rejection of a request by authentication.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Denied {
+pub struct AuthRejection {
     /// Status of the response.
     pub status: StatusCode,
     /// Message for the client.
@@ -74,21 +74,21 @@ pub struct Denied {
     /// Value of the header `WWW-Authenticate`, which says how to get access.
     pub challenge: Option<HeaderValue>,
     /// Detail that is logged and never sent to the client.
-    pub detail: Option<String>,
+    pub log_detail: Option<String>,
 }
 
-impl Denied {
-    const fn bad(message: &'static str) -> Self {
+impl AuthRejection {
+    const fn bad_request(message: &'static str) -> Self {
         let message = Cow::Borrowed(message);
         Self {
             status: StatusCode::BAD_REQUEST,
             message,
             challenge: None,
-            detail: None,
+            log_detail: None,
         }
     }
 
-    const fn stranger(message: &'static str, challenge: &'static str) -> Self {
+    const fn unauthorized(message: &'static str, challenge: &'static str) -> Self {
         Self::with_challenge(Cow::Borrowed(message), HeaderValue::from_static(challenge))
     }
 
@@ -98,32 +98,32 @@ impl Denied {
             status: StatusCode::UNAUTHORIZED,
             message,
             challenge,
-            detail: None,
+            log_detail: None,
         }
     }
 }
 
-impl From<Unproven> for Denied {
-    fn from(unproven: Unproven) -> Self {
+impl From<ProofError> for AuthRejection {
+    fn from(unproven: ProofError) -> Self {
         let (status, challenge) = match unproven {
-            Unproven::Refused => (
+            ProofError::Rejected => (
                 StatusCode::UNAUTHORIZED,
                 Some(HeaderValue::from_static(key::CHALLENGE)),
             ),
-            Unproven::Unknown => (StatusCode::SERVICE_UNAVAILABLE, None),
-            Unproven::TooMany => (StatusCode::TOO_MANY_REQUESTS, None),
+            ProofError::Unknown => (StatusCode::SERVICE_UNAVAILABLE, None),
+            ProofError::TooManyKeys => (StatusCode::TOO_MANY_REQUESTS, None),
         };
         Self {
             status,
             message: unproven.to_string().into(),
             challenge,
-            detail: None,
+            log_detail: None,
         }
     }
 }
 
 /// Checks the permissions of a file of callers, because its writers decide who can call.
-fn check(file: &Path) -> anyhow::Result<()> {
+fn check_caller_file(file: &Path) -> anyhow::Result<()> {
     check_permissions(file, Guarded::Trusted).with_context(|| format!("cannot use {}", display_path(file)))
 }
 
@@ -133,14 +133,14 @@ impl Auth {
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or is invalid.
-    pub fn token(
+    pub fn from_token_file(
         file: &Path,
         domains: Vec<&'static str>,
         instead: Option<Credentials>,
     ) -> anyhow::Result<Self> {
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
         let parse = move |text: &str| Tokens::parse(text, &folder, &domains, instead.as_ref());
-        check(file)?;
+        check_caller_file(file)?;
         Ok(Self::Token(
             WatchedValue::from_file(file, parse)?.with_kind(FileKind::TokenFile),
         ))
@@ -152,27 +152,27 @@ impl Auth {
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or is invalid.
-    pub fn oauth(
+    pub fn from_oauth_file(
         file: &Path,
-        on_offer: OnOffer,
+        on_offer: OfferedTools,
         instead: Option<Credentials>,
-        http: Http,
+        http: IssuerClient,
         path_prefix: String,
     ) -> anyhow::Result<Self> {
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-        let (domains, known) = (Catalog::domains(), KnownKeys::default());
+        let (domains, known) = (Catalog::domains(), RetainedKeys::default());
         let parse = move |text: &str| {
-            let config = Config::parse(text, &folder, &domains, instead.as_ref())?;
+            let config = OAuthConfig::parse(text, &folder, &domains, instead.as_ref())?;
             let files = config.files().to_vec();
             let oauth = OAuth::new(config, http.clone())
-                .with_known_keys(&known)
+                .with_retained_keys(&known)
                 .with_path_prefix(&path_prefix);
             Ok(ParsedValue {
                 value: oauth,
                 files,
             })
         };
-        check(file)?;
+        check_caller_file(file)?;
         Ok(Self::OAuth(
             WatchedValue::from_file(file, parse)?.with_kind(FileKind::OauthFile),
             on_offer,
@@ -195,28 +195,28 @@ impl Auth {
     /// # Errors
     /// Returns an error if the credential is missing, malformed, of an unsupported kind or
     /// rejected.
-    pub async fn authenticate(&self, request: &Parts) -> Result<Arc<Principal>, Denied> {
+    pub async fn authenticate(&self, request: &Parts) -> Result<Arc<Principal>, AuthRejection> {
         if request.uri.query().is_some_and(has_credentials) {
-            return Err(Denied::bad(
+            return Err(AuthRejection::bad_request(
                 "credentials may not stand in the address, where every proxy logs them; send them in \
                  a header, and consider those sent as known to others",
             ));
         }
         match self {
             Self::None(principal) => {
-                refuse(&request.headers, &[PORTKEY_HEADER, ENKRYPT_HEADER])?;
+                reject_credentials(&request.headers, &[PORTKEY_KEY_HEADER, ENKRYPT_KEY_HEADER])?;
                 Ok(principal.clone())
             }
             Self::Key(_) => {
-                refuse(&request.headers, &[header::AUTHORIZATION])?;
+                reject_credentials(&request.headers, &[header::AUTHORIZATION])?;
                 key::authenticate(&request.headers).map(Arc::new)
             }
             Self::Token(tokens) => {
-                refuse(&request.headers, &[PORTKEY_HEADER, ENKRYPT_HEADER])?;
+                reject_credentials(&request.headers, &[PORTKEY_KEY_HEADER, ENKRYPT_KEY_HEADER])?;
                 tokens.get().authenticate(&request.headers)
             }
             Self::OAuth(oauth, _) => {
-                refuse(&request.headers, &[PORTKEY_HEADER, ENKRYPT_HEADER])?;
+                reject_credentials(&request.headers, &[PORTKEY_KEY_HEADER, ENKRYPT_KEY_HEADER])?;
                 // The clone keeps this version of the settings alive during the check, even if the
                 // file changes.
                 let oauth = Arc::clone(&oauth.get());
@@ -236,13 +236,13 @@ impl Auth {
     ///
     /// # Errors
     /// Returns an error if the token lacks a scope.
-    pub fn permit(
+    pub fn check_scope(
         &self,
         principal: &Principal,
         name: &str,
         effect: Option<Effect>,
         path: &str,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), AuthRejection> {
         let Self::OAuth(oauth, on_offer) = self else {
             return Ok(());
         };
@@ -253,34 +253,34 @@ impl Auth {
             return Ok(());
         }
         if on_offer
-            .modes
-            .admit(entry.domain.name, entry.operation)
+            .filter
+            .check(entry.domain.name, entry.operation)
             .is_err()
         {
             return Ok(());
         }
-        let Err(withheld) = principal.may(entry.domain.name, entry.operation) else {
+        let Err(withheld) = principal.authorize(entry.domain.name, entry.operation) else {
             return Ok(());
         };
         match &withheld {
-            Withheld::Scope { needed, .. } => {
+            AccessDenied::Scope { needed, .. } => {
                 Err(oauth
                     .get()
-                    .insufficient(principal, needed, withheld.to_string(), path))
+                    .insufficient_scope(principal, needed, withheld.to_string(), path))
             }
             _ => Ok(()),
         }
     }
 
     /// Returns true if [`Auth::permit`] can reject a call.
-    pub const fn permits(&self) -> bool {
+    pub const fn checks_scopes(&self) -> bool {
         matches!(self, Self::OAuth(..))
     }
 
     /// Returns the protected resource metadata if `path` addresses it.
-    pub fn metadata(&self, path: &str) -> Option<Bytes> {
+    pub fn resource_metadata(&self, path: &str) -> Option<Bytes> {
         match self {
-            Self::OAuth(oauth, _) => oauth.get().metadata(path),
+            Self::OAuth(oauth, _) => oauth.get().metadata_document(path),
             _ => None,
         }
     }
@@ -298,9 +298,9 @@ fn has_credentials(query: &str) -> bool {
 
 /// Rejects credentials of other authentication methods, because their senders expect them to be
 /// used.
-fn refuse(headers: &HeaderMap, foreign: &[HeaderName]) -> Result<(), Denied> {
+fn reject_credentials(headers: &HeaderMap, foreign: &[HeaderName]) -> Result<(), AuthRejection> {
     match foreign.iter().any(|name| headers.contains_key(name)) {
-        true => Err(Denied::bad(
+        true => Err(AuthRejection::bad_request(
             "the request has a credential of a kind that this server does not take; leave it out, and \
              ask the operator which kind the server takes",
         )),
@@ -309,17 +309,17 @@ fn refuse(headers: &HeaderMap, foreign: &[HeaderName]) -> Result<(), Denied> {
 }
 
 /// Returns the value of a header that may occur at most once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Denied> {
+fn single_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, AuthRejection> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (_, Some(_)) => Err(Denied::bad("a credential is given twice; send only one")),
+        (_, Some(_)) => Err(AuthRejection::bad_request("a credential is given twice; send only one")),
         (value, None) => Ok(value),
     }
 }
 
 /// Returns the bearer token of a request.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
-    let Some(value) = only(headers, &header::AUTHORIZATION)? else {
+fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, AuthRejection> {
+    let Some(value) = single_header(headers, &header::AUTHORIZATION)? else {
         return Ok(None);
     };
     let token = value.to_str().ok().and_then(|text| {
@@ -328,19 +328,19 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
     });
     match token {
         Some(token) if !token.is_empty() => Ok(Some(token)),
-        _ => Err(Denied::bad(
+        _ => Err(AuthRejection::bad_request(
             "the Authorization header is to be `Bearer` and a token",
         )),
     }
 }
 
 /// Rejects a token whose form shows that the client is configured wrongly.
-fn misshapen(token: &str, challenge: HeaderValue) -> Result<(), Denied> {
-    match Shape::of(token) {
+fn check_token_form(token: &str, challenge: HeaderValue) -> Result<(), AuthRejection> {
+    match KeyDefect::detect(token) {
         None => Ok(()),
         Some(shape) => {
             let told = format!("the token {shape}, in the configuration of the client");
-            Err(Denied::with_challenge(told.into(), challenge))
+            Err(AuthRejection::with_challenge(told.into(), challenge))
         }
     }
 }

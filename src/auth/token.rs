@@ -19,29 +19,29 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Denied, bearer, grant::Left, misshapen};
+use super::{AuthRejection, bearer_token, grant::GrantValidity, check_token_form};
 use crate::auth::principal::{
-    Credentials, Grant, Key, KeySource, Method, NoKey, Principal, Scope, Scopes, Toolsets,
+    Credentials, Grant, UpstreamKey, KeySource, AuthMethod, MissingKey, Principal, Scope, Scopes, Toolsets,
 };
 
 const CHALLENGE: &str = "Bearer realm=\"portkey-mcp\"";
-const BAD_TOKEN: &str = "Bearer realm=\"portkey-mcp\", error=\"invalid_token\"";
+const INVALID_TOKEN_CHALLENGE: &str = "Bearer realm=\"portkey-mcp\", error=\"invalid_token\"";
 
 /// Prefix of every token, by which secret scanners recognise leaked ones.
-const PREFIX: &str = "pmcp_";
+const TOKEN_PREFIX: &str = "pmcp_";
 
 /// Content of the token file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct TokenFile {
     #[serde(default)]
-    token: Vec<Entry>,
+    token: Vec<TokenEntry>,
 }
 
 /// Entry of one token: its holder and its permissions.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct TokenEntry {
     /// Name of the caller.
     pub name: String,
     /// SHA-256 of the token in hexadecimal, which [`NewToken::make`] sets.
@@ -66,9 +66,9 @@ pub struct Entry {
 }
 
 /// The tokens of a file, each stored as its hash.
-pub struct Tokens(Vec<Token>);
+pub struct Tokens(Vec<StoredToken>);
 
-struct Token {
+struct StoredToken {
     hash: [u8; 32],
     expires: Option<SystemTime>,
     principal: Arc<Principal>,
@@ -86,12 +86,12 @@ impl Tokens {
         domains: &[&'static str],
         instead: Option<&Credentials>,
     ) -> anyhow::Result<ParsedValue<Self>> {
-        let file: File = toml::from_str(text)?;
+        let file: TokenFile = toml::from_str(text)?;
         let (mut tokens, mut files) = (Vec::new(), Vec::new());
         let (mut names, mut hashes) = (BTreeSet::new(), BTreeSet::new());
         for entry in file.token {
             let name = entry.name.clone();
-            let token = entry.read(folder, domains, instead, &mut files);
+            let token = entry.into_token(folder, domains, instead, &mut files);
             let token = token.with_context(|| format!("token `{name}`"))?;
             if !hashes.insert(token.hash) {
                 bail!("token `{name}`: another entry has the same sha256");
@@ -107,31 +107,31 @@ impl Tokens {
         })
     }
 
-    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
-        let Some(token) = bearer(headers)? else {
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, AuthRejection> {
+        let Some(token) = bearer_token(headers)? else {
             let message = "this server wants a token: `Authorization: Bearer …`";
-            return Err(Denied::stranger(message, CHALLENGE));
+            return Err(AuthRejection::unauthorized(message, CHALLENGE));
         };
-        misshapen(token, HeaderValue::from_static(BAD_TOKEN))?;
-        let hash = hash(token);
+        check_token_form(token, HeaderValue::from_static(INVALID_TOKEN_CHALLENGE))?;
+        let hash = hash_token(token);
         match self.find(&hash) {
             Some(token) if token.expires.is_none_or(|end| SystemTime::now() < end) => {
                 Ok(token.principal.clone())
             }
-            _ => Err(Denied::stranger(
+            _ => Err(AuthRejection::unauthorized(
                 "the token is unknown, withdrawn or expired",
-                BAD_TOKEN,
+                INVALID_TOKEN_CHALLENGE,
             )),
         }
     }
 
     /// Returns the remaining validity of the token with this hash.
-    pub(super) fn left(&self, hash: &[u8; 32]) -> Left {
+    pub(super) fn validity(&self, hash: &[u8; 32]) -> GrantValidity {
         self.find(hash)
-            .map_or(Left::Nothing, |token| Left::until(token.expires))
+            .map_or(GrantValidity::Expired, |token| GrantValidity::from_expiry(token.expires))
     }
 
-    fn find(&self, hash: &[u8; 32]) -> Option<&Token> {
+    fn find(&self, hash: &[u8; 32]) -> Option<&StoredToken> {
         // All hashes are compared, so that the time taken does not reveal which one matches.
         let mut found = None;
         for one in &self.0 {
@@ -151,25 +151,25 @@ impl fmt::Debug for Tokens {
     }
 }
 
-impl Entry {
-    fn read(
+impl TokenEntry {
+    fn into_token(
         self,
         folder: &Path,
         domains: &[&'static str],
         instead: Option<&Credentials>,
         files: &mut Vec<PathBuf>,
-    ) -> anyhow::Result<Token> {
+    ) -> anyhow::Result<StoredToken> {
         check_name(&self.name)?;
-        let scopes = scopes(&self.scopes, domains)?;
+        let scopes = parse_scopes(&self.scopes, domains)?;
         let toolsets = match &self.toolsets {
             None => Toolsets::all(),
-            Some(names) => Toolsets::named(names.iter().map(String::as_str), domains)?,
+            Some(names) => Toolsets::from_names(names.iter().map(String::as_str), domains)?,
         };
-        let mut key = |field: &str, reference: Option<&String>| -> anyhow::Result<Option<Key>> {
+        let mut key = |field: &str, reference: Option<&String>| -> anyhow::Result<Option<UpstreamKey>> {
             let Some(reference) = reference.filter(|_| instead.is_none()) else {
                 return Ok(None);
             };
-            let key = Key::named(reference).with_context(|| format!("`{field}`"))?;
+            let key = UpstreamKey::from_reference(reference).with_context(|| format!("`{field}`"))?;
             if let KeySource::File(path) = key.source() {
                 files.push(path.clone());
             }
@@ -180,7 +180,7 @@ impl Entry {
         let credentials = instead.cloned().unwrap_or(Credentials {
             portkey,
             enkrypt,
-            missing: NoKey::Caller,
+            missing_key: MissingKey::Caller,
         });
         let policy = self.policy.map(|file| folder.join(file));
         let loaded = policy
@@ -189,22 +189,22 @@ impl Entry {
             .transpose()?
             .map(Arc::new);
         files.extend(policy);
-        let expires = self.expires.as_deref().map(date).transpose()?;
+        let expires = self.expires.as_deref().map(parse_expiry).transpose()?;
         let mut hash = [0; 32];
         hex::decode_to_slice(&self.sha256, &mut hash)
             .context("`sha256` has 64 hexadecimal digits; `portkey-mcp token new` makes one")?;
         let principal = Principal {
             name: self.name.into(),
-            method: Method::Token,
+            method: AuthMethod::Token,
             scopes,
             toolsets,
             credentials,
             policy: loaded,
-            narrowing: None,
+            request_filter: None,
             grant: Grant::Token(hash),
             network: None,
         };
-        Ok(Token {
+        Ok(StoredToken {
             hash,
             expires,
             principal: Arc::new(principal),
@@ -213,14 +213,14 @@ impl Entry {
 }
 
 /// Parses the scopes in the operator's file. Unlike in foreign tokens, each must be known.
-pub(super) fn scopes(words: &[String], domains: &[&'static str]) -> anyhow::Result<Scopes> {
+pub(super) fn parse_scopes(words: &[String], domains: &[&'static str]) -> anyhow::Result<Scopes> {
     if words.is_empty() {
         bail!("`scopes` is empty, so the token could do nothing");
     }
     let read = |word: &String| -> anyhow::Result<Scope> {
         let scope: Scope = word.parse().with_context(|| format!("`{word}`"))?;
         if let Some(domain) = scope.domain() {
-            Toolsets::domain(domain, domains).with_context(|| format!("`{word}`"))?;
+            Toolsets::find_domain(domain, domains).with_context(|| format!("`{word}`"))?;
         }
         Ok(scope)
     };
@@ -236,13 +236,13 @@ pub(super) fn check_name(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn date(text: &str) -> anyhow::Result<SystemTime> {
-    let told = || anyhow!("`expires` is a time such as 2027-01-31T00:00:00Z");
-    let date: DateTime<Utc> = text.parse().map_err(|_| told())?;
+fn parse_expiry(text: &str) -> anyhow::Result<SystemTime> {
+    let invalid_date = || anyhow!("`expires` is a time such as 2027-01-31T00:00:00Z");
+    let date: DateTime<Utc> = text.parse().map_err(|_| invalid_date())?;
     Ok(date.into())
 }
 
-fn hash(token: &str) -> [u8; 32] {
+fn hash_token(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
@@ -259,18 +259,18 @@ impl NewToken {
     ///
     /// # Errors
     /// Returns an error if the entry is invalid, or the system has no randomness.
-    pub fn make(entry: Entry, folder: &Path, domains: &[&'static str]) -> anyhow::Result<Self> {
+    pub fn generate(entry: TokenEntry, folder: &Path, domains: &[&'static str]) -> anyhow::Result<Self> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| anyhow!("no randomness: {error}"))?;
-        let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));
-        let sha256 = hex::encode(hash(&token));
-        let entry = Entry { sha256, ..entry };
+        let token = format!("{TOKEN_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));
+        let sha256 = hex::encode(hash_token(&token));
+        let entry = TokenEntry { sha256, ..entry };
         let entry = format!("[[token]]\n{}", toml::to_string(&entry)?);
         // The keys may be configured on another machine only.
         let elsewhere = Credentials {
             portkey: None,
             enkrypt: None,
-            missing: NoKey::Caller,
+            missing_key: MissingKey::Caller,
         };
         Tokens::parse(&entry, folder, domains, Some(&elsewhere))?;
         Ok(Self {

@@ -267,7 +267,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let (surface, policy) = (options.access.surface(), options.guard.policy()?);
             let is_listed = |entry: &CatalogEntry| {
                 let permits = |policy: &portkey_policy::Policy| policy.can_permit(entry.operation);
-                modes.admit(entry.domain.name, entry.operation).is_ok()
+                modes.check(entry.domain.name, entry.operation).is_ok()
                     && policy.as_ref().is_none_or(permits)
             };
             tools.print(&catalog, is_listed, surface, &mut terminal::output())?;
@@ -294,7 +294,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
 
 async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
     let (faults, now) = (options.sandbox_faults.clone(), options.sandbox_now);
-    let sandbox = Sandbox::start_at(listen, faults, now).await;
+    let sandbox = Sandbox::start_with_clock(listen, faults, now).await;
     let sandbox = sandbox.map_err(|error| transport::not_listening(listen, "--listen", &error))?;
     tracing::info!(
         "serving a Portkey Admin API at {}; any key is accepted",

@@ -13,8 +13,8 @@ use portkey_bounded_file::{MAX_CONFIG_BYTES, open_with, read_open_file, display_
 use secrecy::ExposeSecret;
 
 use crate::auth::{
-    Entry, NewToken, Tokens,
-    principal::{Credentials, NoKey},
+    TokenEntry, NewToken, Tokens,
+    principal::{Credentials, MissingKey},
 };
 
 #[derive(Debug, Subcommand)]
@@ -63,7 +63,7 @@ impl Token {
         let Self::New(new) = self;
         let domains = Catalog::domains();
         let toolsets = Some(new.toolset).filter(|toolsets| !toolsets.is_empty());
-        let entry = Entry {
+        let entry = TokenEntry {
             name: new.name,
             scopes: new.scope,
             toolsets,
@@ -71,14 +71,14 @@ impl Token {
             enkrypt_key: new.enkrypt_key,
             expires: new.expires,
             policy: new.policy,
-            ..Entry::default()
+            ..TokenEntry::default()
         };
         let folder = new
             .file
             .as_deref()
             .and_then(Path::parent)
             .unwrap_or(Path::new(""));
-        let made = NewToken::make(entry, folder, &domains)?;
+        let made = NewToken::generate(entry, folder, &domains)?;
         let Some(path) = &new.file else {
             write!(out, "{}", made.entry)?;
             writeln!(
@@ -99,7 +99,7 @@ impl Token {
         let elsewhere = Credentials {
             portkey: None,
             enkrypt: None,
-            missing: NoKey::Caller,
+            missing_key: MissingKey::Caller,
         };
         Tokens::parse(
             &format!("{before}{added}"),

@@ -189,7 +189,7 @@ impl Drop for Call<'_> {
             target: "portkey_mcp::call",
             request_id = arrival.id.as_str(),
             caller = &*self.principal.name,
-            auth = self.principal.method.word(),
+            auth = self.principal.method.as_str(),
             tool,
             effect = effect.map(|effect| effect.as_str()),
             outcome = kind.as_str(),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Call, CallError, Dispatcher, Record, Way};
 use crate::{
-    auth::principal::{Principal, Prover},
+    auth::principal::{Principal, KeyProver},
     observability::{audit::Line, request::Arrival},
     pipeline::{
         approval::{About, Approved, Binding, Denied, Question, Required},

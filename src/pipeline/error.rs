@@ -4,7 +4,7 @@ use portkey_api::catalog::ToolLookupError;
 use portkey_operation::{InputError, Operation};
 
 use crate::{
-    auth::principal::{Unproven, Withheld},
+    auth::principal::{ProofError, AccessDenied},
     observability::{
         audit::Unwritable,
         call_record::{CallOutcome, OutcomeKind, RejectionReason},
@@ -22,10 +22,10 @@ pub enum CallError {
     Unknown(#[from] ToolLookupError),
     /// The tool is not available to this caller.
     #[error(transparent)]
-    Withheld(#[from] Withheld),
+    Withheld(#[from] AccessDenied),
     /// State would be kept, or a human asked, in the name of a key that may be made up.
     #[error(transparent)]
-    Unproven(#[from] Unproven),
+    Unproven(#[from] ProofError),
     /// A policy denies the call.
     #[error(transparent)]
     Forbidden(#[from] portkey_policy::PolicyDenial),

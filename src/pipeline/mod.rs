@@ -21,7 +21,7 @@ use portkey_store::Store;
 use serde_json::Value;
 
 use crate::{
-    auth::principal::{AccessModes, Method, Principal, Proofs},
+    auth::principal::{ToolFilter, AuthMethod, Principal, KeyProofs},
     observability::{
         audit::{Audit, Line},
         call_record::OutcomeKind,
@@ -53,12 +53,12 @@ pub struct Dispatcher {
     dry_run: bool,
     always: Always,
     approvals: Option<Arc<Approvals>>,
-    modes: AccessModes,
+    modes: ToolFilter,
     validation: ValidationOptions,
     taint: Taint,
     audit: Option<Audit>,
     secrets: Secrets,
-    proofs: Proofs,
+    proofs: KeyProofs,
     workers: WorkerPool,
 }
 
@@ -163,10 +163,10 @@ impl Dispatcher {
         } = call;
         let entry = self.catalog.find(name)?;
         line.record.operation = Some(entry.operation);
-        let on_offer = self.modes.admit(entry.domain.name, entry.operation);
+        let on_offer = self.modes.check(entry.domain.name, entry.operation);
         on_offer
-            .and_then(|()| principal.may(entry.domain.name, entry.operation))
-            .inspect_err(|withheld| line.record.denied_by(withheld.word()))?;
+            .and_then(|()| principal.authorize(entry.domain.name, entry.operation))
+            .inspect_err(|withheld| line.record.denied_by(withheld.as_str()))?;
         let own = principal.policy.as_deref();
         let server = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
         let policies: Vec<&Policy> = server.as_deref().into_iter().chain(own).collect();
@@ -326,10 +326,10 @@ impl Dispatcher {
         let handover = self.secrets.make_ready(entry.operation, &args)?;
         let caller = Caller {
             name: &principal.name,
-            is_local: principal.method == Method::Local,
+            is_local: principal.method == AuthMethod::Local,
         };
         let fetched = self.secrets.fetch(published, caller, &mut args)?;
-        let fetched = fetched.with_own(principal.credentials.brought());
+        let fetched = fetched.with_own(principal.credentials.request_keys());
         let named = Named::of(&args);
         let request = published.build_request(args)?;
         line.intend()

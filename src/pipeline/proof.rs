@@ -7,7 +7,7 @@ use portkey_policy::Policy;
 use portkey_store::{StoreKey, TokenBucket, RateLimitOutcome};
 
 use super::Dispatcher;
-use crate::auth::principal::{Method, Principal, Prover, Proving, Unproven};
+use crate::auth::principal::{AuthMethod, Principal, KeyProver, ProofFuture, ProofError};
 
 /// The rate of key checks per network.
 pub const MAX_KEY_CHECKS: TokenBucket = TokenBucket {
@@ -26,8 +26,8 @@ impl Dispatcher {
         principal: &Principal,
         operation: &Operation,
         policies: &[&Policy],
-    ) -> Result<(), Unproven> {
-        if principal.method != Method::Key {
+    ) -> Result<(), ProofError> {
+        if principal.method != AuthMethod::Key {
             return Ok(());
         }
         let counts = policies.iter().any(|policy| policy.uses_counters(operation));
@@ -45,15 +45,15 @@ impl Dispatcher {
         principal: &Principal,
         operation: Option<&Operation>,
     ) -> bool {
-        principal.method != Method::Key
+        principal.method != AuthMethod::Key
             || operation.is_some_and(|operation| proves(operation.base()))
             || self.prove(principal).await.is_ok()
     }
 
     /// Remembers that the upstream accepted the caller's key.
     pub(super) fn note_success(&self, principal: &Principal, operation: &Operation) {
-        if principal.method == Method::Key && proves(operation.base()) {
-            self.proofs.accept(&principal.name);
+        if principal.method == AuthMethod::Key && proves(operation.base()) {
+            self.proofs.record_accepted(&principal.name);
         }
     }
 
@@ -62,7 +62,7 @@ impl Dispatcher {
     /// # Errors
     /// Returns `TooManyKeys` if the network has used up its checks, or `Unknown` if the store is
     /// unavailable.
-    async fn admit_check(&self, network: Option<IpAddr>) -> Result<(), Unproven> {
+    async fn admit_check(&self, network: Option<IpAddr>) -> Result<(), ProofError> {
         let network = network
             .map(|network| network.to_string())
             .unwrap_or_default();
@@ -72,20 +72,20 @@ impl Dispatcher {
             .await
         {
             Ok(RateLimitOutcome::Allowed) => Ok(()),
-            Ok(RateLimitOutcome::RetryAfter(_)) => Err(Unproven::TooMany),
-            Err(_) => Err(Unproven::Unknown),
+            Ok(RateLimitOutcome::RetryAfter(_)) => Err(ProofError::TooManyKeys),
+            Err(_) => Err(ProofError::Unknown),
         }
     }
 }
 
-impl Prover for Dispatcher {
+impl KeyProver for Dispatcher {
     fn is_proven(&self, name: &str) -> bool {
         self.proofs.is_accepted(name)
     }
 
-    fn prove<'a>(&'a self, principal: &'a Principal) -> Proving<'a> {
+    fn prove<'a>(&'a self, principal: &'a Principal) -> ProofFuture<'a> {
         Box::pin(async move {
-            if principal.method != Method::Key {
+            if principal.method != AuthMethod::Key {
                 return Ok(());
             }
             let admit = self.admit_check(principal.network);

@@ -4,7 +4,7 @@ use portkey_operation::{JsonMap, Operation, CompiledOperation};
 use serde_json::Value;
 
 use crate::{
-    auth::principal::{KeySource, Method, Principal},
+    auth::principal::{KeySource, AuthMethod, Principal},
     upstream::{Doubt, KeyHolder, RefusedCall},
 };
 
@@ -45,7 +45,7 @@ fn holder(operation: &Operation, principal: &Principal) -> KeyHolder {
     let key = principal.credentials.key(operation.base().upstream());
     match key.map(|key| key.source()) {
         Ok(KeySource::Request) => KeyHolder::Request,
-        _ if principal.method == Method::Local => KeyHolder::Local,
+        _ if principal.method == AuthMethod::Local => KeyHolder::Local,
         _ => KeyHolder::Operator,
     }
 }

@@ -11,7 +11,7 @@ use portkey_store::Store;
 
 use super::Dispatcher;
 use crate::{
-    auth::principal::{AccessModes, Principal, Proofs},
+    auth::principal::{ToolFilter, Principal, KeyProofs},
     observability::{audit::Audit, metrics::Metrics},
     pipeline::{
         approval::{Always, Approvals},
@@ -31,7 +31,7 @@ impl Dispatcher {
             portkey,
             policy: None,
             store: Store::in_memory(),
-            modes: AccessModes::default(),
+            modes: ToolFilter::default(),
             validation: ValidationOptions::default(),
             dry_run: false,
             always: Always::default(),
@@ -39,7 +39,7 @@ impl Dispatcher {
             taint: Taint::in_store(Store::in_memory()),
             audit: None,
             secrets: Secrets::default(),
-            proofs: Proofs::default(),
+            proofs: KeyProofs::default(),
             workers: WorkerPool::shared(),
         }
     }
@@ -58,7 +58,7 @@ impl Dispatcher {
     }
 
     /// Sets the server-wide tool filter, which applies to every caller.
-    pub fn narrowed(self, modes: AccessModes) -> Self {
+    pub fn narrowed(self, modes: ToolFilter) -> Self {
         Self { modes, ..self }
     }
 
@@ -109,10 +109,10 @@ impl Dispatcher {
     /// policies must be able to permit some call of it.
     pub fn shows(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
         let server = self.policy.as_ref().map(WatchedValue::get);
-        let offered = self.modes.admit(entry.domain.name, entry.operation);
+        let offered = self.modes.check(entry.domain.name, entry.operation);
         let permits = |policy: &Policy| policy.can_permit(entry.operation);
         offered
-            .and_then(|()| principal.sees(entry.domain.name, entry.operation))
+            .and_then(|()| principal.check_visible(entry.domain.name, entry.operation))
             .is_ok()
             && server.is_none_or(|policy| permits(&policy))
             && principal.policy.as_deref().is_none_or(permits)
@@ -120,13 +120,13 @@ impl Dispatcher {
 
     /// Returns true if the operation is in the caller's list of tools.
     pub fn is_listed(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
-        let offered = self.modes.admit(entry.domain.name, entry.operation).is_ok();
+        let offered = self.modes.check(entry.domain.name, entry.operation).is_ok();
         offered && self.shows(principal, entry)
     }
 
     /// Returns true if only a rule about single calls can still deny the operation to the caller.
     pub fn is_open(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
-        let may = principal.may(entry.domain.name, entry.operation).is_ok();
+        let may = principal.authorize(entry.domain.name, entry.operation).is_ok();
         may && self.is_listed(principal, entry)
     }
 
@@ -211,7 +211,7 @@ impl Dispatcher {
     /// Returns the entries that the server-wide filter offers, sorted by name. A caller may see
     /// fewer.
     pub fn offered(&self) -> impl Iterator<Item = &CatalogEntry> {
-        let offered = |entry: &&CatalogEntry| self.modes.admit(entry.domain.name, entry.operation).is_ok();
+        let offered = |entry: &&CatalogEntry| self.modes.check(entry.domain.name, entry.operation).is_ok();
         self.catalog.iter().filter(offered)
     }
 }

@@ -20,7 +20,7 @@ use reqwest::{Certificate, Url};
 use serde_json::Value;
 
 use crate::{
-    auth::principal::{Credentials, KeyStatus, NoKey},
+    auth::principal::{Credentials, KeyStatus, MissingKey},
     http_client::{client_builder, network_error},
     observability::{metrics::Metrics, traces::Span},
 };
@@ -69,7 +69,7 @@ pub struct Settings {
 pub enum SendError {
     /// The caller has no key for the upstream.
     #[error(transparent)]
-    NoKey(#[from] NoKey),
+    NoKey(#[from] MissingKey),
     /// The registry of a self-hosted Portkey is unknown.
     #[error(
         "this control plane is not Portkey's own, so the address of its MCP registry is not known and \
@@ -291,7 +291,7 @@ impl Client {
         match answer.outcome() {
             Ok(_) => KeyStatus::Accepted,
             Err(refusal) => match (refusal.status, refusal.code.as_deref()) {
-                (StatusCode::UNAUTHORIZED, _) => KeyStatus::Refused,
+                (StatusCode::UNAUTHORIZED, _) => KeyStatus::Rejected,
                 // The code shows that Portkey knows the key, which only lacks a permission.
                 (StatusCode::FORBIDDEN, Some(NOT_ALLOWED)) => KeyStatus::Accepted,
                 _ => KeyStatus::Unknown,

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_mcp::{
-    auth::principal::{AccessModes, Tools, Toolsets, Withheld},
+    auth::principal::{ToolFilter, ToolSelection, Toolsets, AccessDenied},
     http_client::client_builder,
 };
 use portkey_operation::Effect;
@@ -487,7 +487,7 @@ fn groups_are_of_domains_and_leave_none_out() {
             "{group}"
         );
         left.retain(|domain| !members.contains(domain));
-        let named = Toolsets::named([*group], &domains).unwrap();
+        let named = Toolsets::from_names([*group], &domains).unwrap();
         assert!(
             domains
                 .iter()
@@ -510,32 +510,32 @@ fn groups_are_of_domains_and_leave_none_out() {
 /// However many narrow, what is left is what each of them leaves.
 #[test]
 fn narrowing_only_takes_away() {
-    let names = |given: &[&str]| Tools::named(given.iter().copied(), Catalog::operations()).ok();
+    let names = |given: &[&str]| ToolSelection::from_patterns(given.iter().copied(), Catalog::operations()).ok();
     let domains =
-        |given: &[&str]| Toolsets::named(given.iter().copied(), &Catalog::domains()).unwrap();
-    let modes = AccessModes {
+        |given: &[&str]| Toolsets::from_names(given.iter().copied(), &Catalog::domains()).unwrap();
+    let modes = ToolFilter {
         toolsets: Some(domains(&["integrations", "prompts"])),
         tools: names(&["*-integration", "list-*"]),
-        excluded: names(&["list-all-integrations"]),
+        excluded_tools: names(&["list-all-integrations"]),
         no_delete: true,
-        ..AccessModes::default()
+        ..ToolFilter::default()
     };
     let mut whole = operator();
     whole.toolsets = domains(&["integrations", "workspaces"]);
-    let narrowed = whole.narrowed(modes.clone());
+    let narrowed = whole.with_request_filter(modes.clone());
     let mut left = HashMap::new();
     for entry in Catalog::full().iter() {
         let (domain, operation) = (entry.domain.name, entry.operation);
-        let may = narrowed.may(domain, operation);
-        let each = whole.may(domain, operation).is_ok() && modes.admit(domain, operation).is_ok();
+        let may = narrowed.authorize(domain, operation);
+        let each = whole.authorize(domain, operation).is_ok() && modes.check(domain, operation).is_ok();
         assert_eq!(may.is_ok(), each, "{}", operation.name());
         assert_eq!(
-            narrowed.sees(domain, operation).is_ok(),
+            narrowed.check_visible(domain, operation).is_ok(),
             each,
             "{}",
             operation.name()
         );
-        let of_mode = matches!(may, Err(Withheld::Mode { .. }));
+        let of_mode = matches!(may, Err(AccessDenied::Filtered { .. }));
         *left.entry((each, of_mode)).or_insert(0) += 1;
     }
     assert_eq!(left.len(), 3, "{left:?}");

@@ -148,7 +148,7 @@ fn the_bill_is_as_written() {
     text += "\n## Toolsets\n\nGroups of domains, on the surface `operations`.\n\n";
     text += &table("Toolset");
     for (group, _) in Catalog::groups() {
-        let named = Toolsets::named([*group], &Catalog::domains()).unwrap();
+        let named = Toolsets::from_names([*group], &Catalog::domains()).unwrap();
         let list = listed(Surface::Operations, |entry| named.allows(entry.domain.name));
         text += &Bill::of(&list).row(&format!("`{group}`"));
     }

@@ -187,7 +187,7 @@ async fn a_list_is_kept_for_its_caller_alone() {
         assert_eq!(upstream.count(), asked);
     }
     // The same caller, as one whose request leaves less.
-    let toolsets = Toolsets::named(["prompts"].into_iter(), &["configs", "prompts"]).unwrap();
+    let toolsets = Toolsets::from_names(["prompts"].into_iter(), &["configs", "prompts"]).unwrap();
     let narrowed = Principal { toolsets, ..alice };
     assert_eq!(
         asks(&completer, &dispatcher, &narrowed, "").await,

@@ -169,7 +169,7 @@ async fn the_current_state_is_read_as_the_caller() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let dispatcher = dispatcher(&upstream).dry_run(true);
     let mut writer = operator();
-    writer.scopes = Scopes::among(["portkey:write"]);
+    writer.scopes = Scopes::from_words(["portkey:write"]);
     let args = json!({ "slug": "s", "name": "New" })
         .as_object()
         .unwrap()
@@ -184,7 +184,7 @@ async fn the_current_state_is_read_as_the_caller() {
         "{told}"
     );
     // And who may not write gets no dry run of it.
-    writer.scopes = Scopes::among(["portkey:read"]);
+    writer.scopes = Scopes::from_words(["portkey:read"]);
     assert!(
         dispatcher
             .call(&writer, "update-integration", args)

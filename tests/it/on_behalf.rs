@@ -4,7 +4,7 @@
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
-    auth::principal::{AccessModes, Principal, Scopes, Tools},
+    auth::principal::{ToolFilter, Principal, Scopes, ToolSelection},
     pipeline::{CallError, Dispatcher, approval::Always},
 };
 use portkey_policy::Policy;
@@ -78,17 +78,17 @@ impl Closed {
         let dispatcher = guarded(upstream, always).under(WatchedValue::fixed(policy(self.policy)));
         let catalog = Catalog::full();
         let known = catalog.iter().map(|entry| entry.operation);
-        let excluded = Tools::named(["get-mcp-gateway", "get-config"], known).unwrap();
+        let excluded = ToolSelection::from_patterns(["get-mcp-gateway", "get-config"], known).unwrap();
         let excluded = self.excludes.then_some(excluded);
-        dispatcher.narrowed(AccessModes {
-            excluded,
-            ..AccessModes::default()
+        dispatcher.narrowed(ToolFilter {
+            excluded_tools: excluded,
+            ..ToolFilter::default()
         })
     }
 
     fn caller(&self) -> Principal {
         Principal {
-            scopes: Scopes::among(self.scopes.iter().copied()),
+            scopes: Scopes::from_words(self.scopes.iter().copied()),
             ..operator()
         }
     }

@@ -2,7 +2,7 @@
 //! destroys where something else was meant.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::auth::principal::Tools;
+use portkey_mcp::auth::principal::ToolSelection;
 use portkey_operation::Effect;
 use portkey_policy::Policy;
 use rmcp::{ServiceError, model::CallToolRequestParams};
@@ -135,7 +135,7 @@ fn tools_that_are_not_on_offer_are_not_suggested() {
 fn names_in_settings_and_policies_are_guessed_by_effect_too() {
     for guess in GUESSES {
         let known = Catalog::operations();
-        let Err(error) = Tools::named([guess.name], known) else {
+        let Err(error) = ToolSelection::from_patterns([guess.name], known) else {
             continue;
         };
         let told = error.to_string();
@@ -164,7 +164,7 @@ fn names_in_settings_and_policies_are_guessed_by_effect_too() {
             );
         }
     }
-    let told = Tools::named(["delete-member"], Catalog::operations())
+    let told = ToolSelection::from_patterns(["delete-member"], Catalog::operations())
         .unwrap_err()
         .to_string();
     assert!(

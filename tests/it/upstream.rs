@@ -7,7 +7,7 @@ use std::{
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    auth::principal::{Credentials, Key, KeySource, NoKey, Principal},
+    auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey, Principal},
     pipeline::Dispatcher,
     upstream::{Addresses, Client, Retries, Settings},
 };
@@ -212,11 +212,11 @@ pub(crate) const ENKRYPT_KEY: &str = "ek-planted-secret-9876543210";
 
 /// Whoever runs the process, with a key for each upstream.
 pub(crate) fn operator() -> Principal {
-    let key = |text: &str| Some(Key::new(KeySource::Option, &text.into()).unwrap());
+    let key = |text: &str| Some(UpstreamKey::new(KeySource::Option, &text.into()).unwrap());
     Principal::local(Credentials {
         portkey: key(KEY),
         enkrypt: key(ENKRYPT_KEY),
-        missing: NoKey::Server,
+        missing_key: MissingKey::Server,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use portkey_mcp::{
-    auth::principal::Method,
+    auth::principal::AuthMethod,
     observability::{
         audit::LogEvent,
         call_record::{ApprovalMethod, ErrorType, OutcomeKind, RejectionReason},
@@ -99,7 +99,7 @@ fn tables_of_values_have_those_of_the_enums_and_no_others() {
         ),
         ("Error type", 0, set(&ErrorType::ALL, ErrorType::as_str)),
         ("Effect", 0, set(&Effect::ALL, Effect::as_str)),
-        ("Authentication", 0, set(&Method::ALL, Method::word)),
+        ("Authentication", 0, set(&AuthMethod::ALL, AuthMethod::as_str)),
         ("Transport", 0, set(&Transport::ALL, Transport::as_str)),
         (
             "Transport",
@@ -136,7 +136,7 @@ fn audit_document_has_the_values_of_each_field() {
             "approval_method",
             set(&ApprovalMethod::ALL, ApprovalMethod::as_str),
         ),
-        ("auth", set(&Method::ALL, Method::word)),
+        ("auth", set(&AuthMethod::ALL, AuthMethod::as_str)),
         ("transport", set(&Transport::ALL, Transport::as_str)),
         ("effect", set(&Effect::ALL, Effect::as_str)),
         ("event", events()),

@@ -8,14 +8,14 @@ use super::{
     caller::Caller,
     check,
     domains::workspaces,
-    field::Kind,
-    refusal::Refusal,
+    field::FieldType,
+    refusal::ApiError,
     store::{Item, ORGANISATION, Store, text},
 };
 
 /// An API call that is passed to an action.
 #[derive(Debug, Default)]
-pub(crate) struct Call {
+pub(crate) struct ApiCall {
     /// Caller of the API.
     pub(crate) caller: Caller,
     /// The values of the path's placeholders, in order.
@@ -29,7 +29,7 @@ pub(crate) struct Call {
     pub(crate) list: Option<Vec<Value>>,
 }
 
-impl Call {
+impl ApiCall {
     /// Returns the first placeholder of the path, which identifies the item.
     pub(crate) fn handle(&self) -> &str {
         self.path.first().map(String::as_str).unwrap_or_default()
@@ -54,22 +54,22 @@ impl Call {
     }
 
     /// Returns a query argument as an integer, which must be in a range.
-    pub(crate) fn number(
+    pub(crate) fn number_in_range(
         &self,
         name: &str,
         least: usize,
         most: usize,
-    ) -> Result<Option<usize>, Refusal> {
+    ) -> Result<Option<usize>, ApiError> {
         let Some(written) = self.query(name) else {
             return Ok(None);
         };
         match written.parse() {
             Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            _ if most == usize::MAX => Err(Refusal::field(
+            _ if most == usize::MAX => Err(ApiError::invalid_field(
                 name,
                 format_args!("must be a whole number from {least} up"),
             )),
-            _ => Err(Refusal::field(
+            _ => Err(ApiError::invalid_field(
                 name,
                 format_args!("must be from {least} to {most}"),
             )),
@@ -78,20 +78,20 @@ impl Call {
 
     /// Returns the id of the workspace that the query or body names. An Admin key must name one; an
     /// unrestricted key defaults to the default workspace.
-    pub(crate) fn workspace(&self, store: &Store) -> Result<String, Refusal> {
-        if let Some(named) = self.named_workspace(store)? {
+    pub(crate) fn workspace_id(&self, store: &Store) -> Result<String, ApiError> {
+        if let Some(named) = self.requested_workspace_id(store)? {
             return Ok(named);
         }
-        if self.caller.is_open() {
-            return workspaces::resolve(store, workspaces::DEFAULT).map(id_of);
+        if self.caller.is_unrestricted() {
+            return workspaces::resolve(store, workspaces::DEFAULT_SLUG).map(item_id);
         }
-        Err(Refusal::Forbidden(
+        Err(ApiError::Forbidden(
             "An organisation key must name a workspace_id here".to_owned(),
         ))
     }
 
     /// Returns the id of the workspace that the query or body names, if any.
-    pub(crate) fn named_workspace(&self, store: &Store) -> Result<Option<String>, Refusal> {
+    pub(crate) fn requested_workspace_id(&self, store: &Store) -> Result<Option<String>, ApiError> {
         let in_body = self
             .body
             .get("workspace_id")
@@ -100,19 +100,19 @@ impl Call {
         let Some(named) = self.query("workspace_id").map(Into::into).or(in_body) else {
             return Ok(None);
         };
-        let id = check::value(store, Kind::Workspace, "workspace_id", &named)?;
+        let id = check::validate_value(store, FieldType::Workspace, "workspace_id", &named)?;
         Ok(id.as_str().map(str::to_owned))
     }
 
     /// Checks the workspace and the organisation that the query or body names. These arguments are
     /// accepted on every route.
-    pub(crate) fn check_place(&self, store: &Store) -> Result<(), Refusal> {
+    pub(crate) fn check_scope(&self, store: &Store) -> Result<(), ApiError> {
         if let Some(workspace) = self.query("workspace_id") {
-            check::value(store, Kind::Workspace, "workspace_id", &workspace.into())?;
+            check::validate_value(store, FieldType::Workspace, "workspace_id", &workspace.into())?;
         }
         let in_body = self.body.get("organisation_id").and_then(Value::as_str);
         match self.query("organisation_id").or(in_body) {
-            Some(id) if id != ORGANISATION => Err(Refusal::Forbidden(
+            Some(id) if id != ORGANISATION => Err(ApiError::Forbidden(
                 "The key belongs to another organisation".to_owned(),
             )),
             _ => Ok(()),
@@ -134,6 +134,6 @@ pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
 }
 
 /// Returns the id under which the store keeps an item.
-pub(crate) fn id_of(item: &Item) -> String {
+pub(crate) fn item_id(item: &Item) -> String {
     text(item, "id").to_owned()
 }

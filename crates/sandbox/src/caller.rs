@@ -5,22 +5,22 @@ use serde_json::Value;
 
 use super::{
     KEY_PREFIX,
-    call::Call,
+    call::ApiCall,
     domains::{self, access, api_keys, workspaces},
-    refusal::Refusal,
-    resource::{Owner, Resource, Verb},
-    route::Action,
-    store::{Item, ORGANISATION, Shelf, Store, text},
+    refusal::ApiError,
+    resource::{ResourceOwner, Resource, CrudAction},
+    route::RouteAction,
+    store::{Item, ORGANISATION, CollectionKey, Store, text},
 };
 
 /// Prefix of an Admin key's name, after [`KEY_PREFIX`].
-const ADMIN: &str = "admin";
+const ADMIN_KEY_PREFIX: &str = "admin";
 
 /// Prefix of a workspace key's name, after [`KEY_PREFIX`]. The slug or id of the workspace follows.
-const WORKSPACE: &str = "workspace-";
+const WORKSPACE_KEY_PREFIX: &str = "workspace-";
 
 /// Suffix of keys that may only read.
-const READ_ONLY: &str = "-read";
+const READ_ONLY_SUFFIX: &str = "-read";
 
 /// Path prefixes that require an Admin key.
 const ADMIN_PATHS: &[&str] = &[
@@ -35,20 +35,20 @@ const ADMIN_PATHS: &[&str] = &[
 ];
 
 /// Arguments that name a collection.
-const COLLECTIONS: &[&str] = &["collection_id", "parent_collection_id"];
+const COLLECTION_ARGUMENTS: &[&str] = &["collection_id", "parent_collection_id"];
 
 /// The caller of the API, identified by its key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller {
-    kind: Kind,
+    kind: KeyKind,
     read_only: bool,
 }
 
 #[derive(Clone, Debug, Default)]
-enum Kind {
+enum KeyKind {
     /// A key without a kind, which has access to everything.
     #[default]
-    Any,
+    Unrestricted,
     /// An Admin key, which belongs to the organisation and has no access to the data plane.
     Admin,
     /// A key of the workspace with this id.
@@ -57,91 +57,91 @@ enum Kind {
 
 impl Caller {
     /// Determines the caller from its key.
-    pub(crate) fn new(store: &Store, key: &str) -> Result<Self, Refusal> {
+    pub(crate) fn new(store: &Store, key: &str) -> Result<Self, ApiError> {
         let Some(name) = key.strip_prefix(KEY_PREFIX) else {
             return Ok(Self::default());
         };
-        if api_keys::is_secret(key) {
-            let kind = match api_keys::workspace_of(store, key)? {
-                Some(workspace) => Kind::Workspace(workspace),
-                None => Kind::Admin,
+        if api_keys::is_sandbox_secret(key) {
+            let kind = match api_keys::find_workspace_id(store, key)? {
+                Some(workspace) => KeyKind::Workspace(workspace),
+                None => KeyKind::Admin,
             };
             return Ok(Self {
                 kind,
                 read_only: false,
             });
         }
-        if let Some(named) = name.strip_prefix(WORKSPACE) {
+        if let Some(named) = name.strip_prefix(WORKSPACE_KEY_PREFIX) {
             let id = |handle: &str| {
                 workspaces::resolve(store, handle).map(|found| text(found, "id").to_owned())
             };
-            let found = match (id(named), named.strip_suffix(READ_ONLY)) {
+            let found = match (id(named), named.strip_suffix(READ_ONLY_SUFFIX)) {
                 (Ok(id), _) => Some((id, false)),
                 (Err(_), Some(named)) => id(named).ok().map(|id| (id, true)),
                 (Err(_), None) => None,
             };
             let (id, read_only) = found.ok_or_else(|| {
-                Refusal::NotAuthorised(format!("The key's workspace `{named}` does not exist"))
+                ApiError::RejectedKey(format!("The key's workspace `{named}` does not exist"))
             })?;
             return Ok(Self {
-                kind: Kind::Workspace(id),
+                kind: KeyKind::Workspace(id),
                 read_only,
             });
         }
-        let read_only = name.ends_with(READ_ONLY);
+        let read_only = name.ends_with(READ_ONLY_SUFFIX);
         let is_admin = name
-            .strip_prefix(ADMIN)
+            .strip_prefix(ADMIN_KEY_PREFIX)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
         Ok(Self {
-            kind: if is_admin { Kind::Admin } else { Kind::Any },
+            kind: if is_admin { KeyKind::Admin } else { KeyKind::Unrestricted },
             read_only,
         })
     }
 
     /// Returns true if the key has access to everything.
-    pub(crate) const fn is_open(&self) -> bool {
-        matches!(self.kind, Kind::Any)
+    pub(crate) const fn is_unrestricted(&self) -> bool {
+        matches!(self.kind, KeyKind::Unrestricted)
     }
 
     /// Returns the id of the key's workspace, if it belongs to one.
-    pub(crate) fn workspace(&self) -> Option<&str> {
+    pub(crate) fn workspace_id(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Workspace(id) => Some(id),
-            Kind::Any | Kind::Admin => None,
+            KeyKind::Workspace(id) => Some(id),
+            KeyKind::Unrestricted | KeyKind::Admin => None,
         }
     }
 
     /// Rejects calls that this kind of key may not make at all. `path` excludes the version prefix.
-    pub(crate) fn authorize(&self, method: &Method, path: &str) -> Result<(), Refusal> {
-        let refuse = |why: &str| Err(Refusal::Forbidden(why.to_owned()));
+    pub(crate) fn authorize(&self, method: &Method, path: &str) -> Result<(), ApiError> {
+        let refuse = |why: &str| Err(ApiError::Forbidden(why.to_owned()));
         let reads = *method == Method::GET || path.ends_with("/render");
         if self.read_only && !reads {
             return refuse("The key's scopes do not allow it to write");
         }
         match self.kind {
-            Kind::Any => Ok(()),
-            Kind::Admin if is_data_plane(method, path) => {
+            KeyKind::Unrestricted => Ok(()),
+            KeyKind::Admin if is_data_plane(method, path) => {
                 refuse("An Admin key cannot call the data plane: use a workspace's key")
             }
-            Kind::Admin => Ok(()),
-            Kind::Workspace(_) if is_for_admins(method, path) => {
+            KeyKind::Admin => Ok(()),
+            KeyKind::Workspace(_) if requires_admin_key(method, path) => {
                 refuse("A workspace's key cannot do this: use an Admin key")
             }
-            Kind::Workspace(_) => Ok(()),
+            KeyKind::Workspace(_) => Ok(()),
         }
     }
 
     /// Restricts a call with a workspace's key to that workspace, whichever workspace it names.
-    pub(crate) fn confine(&self, call: &mut Call, action: Action) {
-        let Some(workspace) = self.workspace() else {
+    pub(crate) fn confine_to_workspace(&self, call: &mut ApiCall, action: RouteAction) {
+        let Some(workspace) = self.workspace_id() else {
             return;
         };
-        let says_where = |name: &str| matches!(name, "workspace_id" | "organisation_id");
-        call.query.retain(|(name, _)| !says_where(name));
+        let is_scope_field = |name: &str| matches!(name, "workspace_id" | "organisation_id");
+        call.query.retain(|(name, _)| !is_scope_field(name));
         call.query
             .push(("workspace_id".to_owned(), workspace.to_owned()));
-        call.body.retain(|name, _| !says_where(name));
-        if matches!(action, Action::Ordinary(Verb::Create, _)) && !call.body.is_empty() {
+        call.body.retain(|name, _| !is_scope_field(name));
+        if matches!(action, RouteAction::Crud(CrudAction::Create, _)) && !call.body.is_empty() {
             call.body
                 .insert("workspace_id".to_owned(), workspace.into());
         }
@@ -149,45 +149,45 @@ impl Caller {
 
     /// Rejects a call if the caller has no access to the item in its path, or to the collection
     /// that it names. `path` excludes the version prefix.
-    pub(crate) fn check_item(
+    pub(crate) fn authorize_item(
         &self,
         store: &Store,
         method: &Method,
         path: &str,
-        call: &Call,
-    ) -> Result<(), Refusal> {
-        if self.workspace().is_none() {
+        call: &ApiCall,
+    ) -> Result<(), ApiError> {
+        if self.workspace_id().is_none() {
             return Ok(());
         }
-        for name in COLLECTIONS {
+        for name in COLLECTION_ARGUMENTS {
             let in_body = call.body.get(*name).and_then(Value::as_str);
             let Some(handle) = in_body.or_else(|| call.query(name)) else {
                 continue;
             };
-            let shelf = Shelf {
+            let shelf = CollectionKey {
                 kind: "collections",
                 owner: ORGANISATION,
             };
             let found = store.find(shelf, handle);
-            if found.is_some_and(|collection| !self.sees(store, shelf.kind, collection)) {
+            if found.is_some_and(|collection| !self.can_see(store, shelf.kind, collection)) {
                 let why = format!("No collection `{handle}` is open to this key");
-                return Err(Refusal::Forbidden(why));
+                return Err(ApiError::Forbidden(why));
             }
         }
-        let Some(resource) = resource_of(path) else {
+        let Some(resource) = resource_for_path(path) else {
             return Ok(());
         };
         // A prompt's handle may include its version.
         let handle = call.handle().split('@').next().unwrap_or_default();
-        let Some(item) = store.find(resource.shared(), handle) else {
+        let Some(item) = store.find(resource.organisation_collection(), handle) else {
             return Ok(());
         };
         let is_shared = text(item, "workspace_id").is_empty() && resource.kind != "workspaces";
-        match self.sees(store, resource.kind, item) && (*method == Method::GET || !is_shared) {
+        match self.can_see(store, resource.kind, item) && (*method == Method::GET || !is_shared) {
             true => Ok(()),
             false => {
                 let object = resource.object;
-                Err(Refusal::Forbidden(format!(
+                Err(ApiError::Forbidden(format!(
                     "No {object} `{handle}` is open to this key"
                 )))
             }
@@ -195,14 +195,14 @@ impl Caller {
     }
 
     /// Returns true if the caller has access to an item of the organisation's collections.
-    pub(crate) fn sees(&self, store: &Store, kind: &str, item: &Item) -> bool {
-        let Some(workspace) = self.workspace() else {
+    pub(crate) fn can_see(&self, store: &Store, kind: &str, item: &Item) -> bool {
+        let Some(workspace) = self.workspace_id() else {
             return true;
         };
         match (kind, text(item, "workspace_id")) {
             ("workspaces", _) => text(item, "id") == workspace,
             ("api-keys", "") => false,
-            (kind, "") => access::is_open_to(store, kind, item, workspace),
+            (kind, "") => access::is_visible_to(store, kind, item, workspace),
             (_, of) => of == workspace,
         }
     }
@@ -215,7 +215,7 @@ fn is_data_plane(method: &Method, path: &str) -> bool {
         || posts && (path == "/logs" || path.ends_with("/completions"))
 }
 
-fn is_for_admins(method: &Method, path: &str) -> bool {
+fn requires_admin_key(method: &Method, path: &str) -> bool {
     let makes_workspace = *method == Method::POST && path == "/admin/workspaces";
     let removes_workspace = *method == Method::DELETE
         && path
@@ -232,13 +232,13 @@ fn is_for_admins(method: &Method, path: &str) -> bool {
 }
 
 /// Returns the organisation's resource to which the item at a path belongs.
-fn resource_of(path: &str) -> Option<&'static Resource> {
+fn resource_for_path(path: &str) -> Option<&'static Resource> {
     let resources = domains::ALL
         .iter()
         .flat_map(|domain| domain.resources)
         .copied();
     resources
-        .filter(|resource| matches!(resource.owner, Owner::Organisation))
+        .filter(|resource| matches!(resource.owner, ResourceOwner::Organisation))
         .filter(|resource| {
             path.strip_prefix(resource.path)
                 .is_some_and(|rest| rest.len() > 1)

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::store::{Item, Store, text};
 
 /// Fields that name the container of an item.
-const INSIDE: &[&str] = &["workspace_id", "collection_id", "parent_collection_id"];
+const PARENT_FIELDS: &[&str] = &["workspace_id", "collection_id", "parent_collection_id"];
 
 /// Optional references to other items: the kind of the target, and a JSON pointer to the
 /// references. The pointer leads to a list of handles, a list of rows with an `id`, or an object
@@ -16,7 +16,7 @@ const INSIDE: &[&str] = &["workspace_id", "collection_id", "parent_collection_id
 ///
 /// Documents written by callers, such as a config or a policy's conditions, are not rewritten. If a
 /// config names a removed guardrail, the gateway no longer enforces it.
-const NAMED: &[(&str, &str)] = &[
+const REFERENCES: &[(&str, &str)] = &[
     ("guardrails", "/defaults/input_guardrails"),
     ("guardrails", "/defaults/output_guardrails"),
     ("guardrails", "/input_guardrails"),
@@ -37,8 +37,8 @@ pub(crate) fn remove(store: &mut Store, kind: &'static str, item: Item) {
         if id.is_empty() {
             continue;
         }
-        let taken = store.sweep(id, |other| text(other, "id") == id || is_inside(other, id));
-        forget(store, kind, &item);
+        let taken = store.remove_matching(id, |other| text(other, "id") == id || is_inside(other, id));
+        remove_references(store, kind, &item);
         gone.extend(
             taken
                 .into_iter()
@@ -49,7 +49,7 @@ pub(crate) fn remove(store: &mut Store, kind: &'static str, item: Item) {
 
 /// Kinds of items that prevent the deletion of a workspace, each with its name in the error.
 /// Providers have replaced virtual keys and appear under their name.
-const HOLDERS: &[(&str, &str)] = &[
+const WORKSPACE_BLOCKERS: &[(&str, &str)] = &[
     ("virtual-keys", "Virtual Keys"),
     ("providers", "Virtual Keys"),
     ("configs", "Configs"),
@@ -60,23 +60,23 @@ const HOLDERS: &[(&str, &str)] = &[
 ];
 
 /// Returns the name of a kind of items that must be deleted before the workspace.
-pub(crate) fn holder(store: &Store, workspace: &str) -> Option<&'static str> {
+pub(crate) fn find_workspace_blocker(store: &Store, workspace: &str) -> Option<&'static str> {
     let present = store.kinds_with(|item| text(item, "workspace_id") == workspace);
-    HOLDERS
+    WORKSPACE_BLOCKERS
         .iter()
         .find(|(kind, _)| present.contains(kind))
         .map(|(_, name)| *name)
 }
 
 fn is_inside(item: &Item, id: &str) -> bool {
-    INSIDE.iter().any(|field| text(item, field) == id)
+    PARENT_FIELDS.iter().any(|field| text(item, field) == id)
 }
 
 /// Removes an item's handles from all references to items of its kind.
-fn forget(store: &mut Store, kind: &str, gone: &Item) {
+fn remove_references(store: &mut Store, kind: &str, gone: &Item) {
     let handles = [text(gone, "id"), text(gone, "slug")];
     let names = |value: &Value| value.as_str().is_some_and(|text| handles.contains(&text));
-    let places: Vec<_> = NAMED
+    let places: Vec<_> = REFERENCES
         .iter()
         .filter(|(of, _)| *of == kind)
         .map(|(_, at)| at)
@@ -86,7 +86,7 @@ fn forget(store: &mut Store, kind: &str, gone: &Item) {
     }
     for item in store.all_mut() {
         for pointer in &places {
-            match place(item, pointer) {
+            match pointer_mut(item, pointer) {
                 Some(Value::Array(list)) => {
                     list.retain(|one| !names(one) && !one.get("id").is_some_and(names));
                 }
@@ -99,7 +99,7 @@ fn forget(store: &mut Store, kind: &str, gone: &Item) {
     }
 }
 
-fn place<'i>(item: &'i mut Item, pointer: &str) -> Option<&'i mut Value> {
+fn pointer_mut<'i>(item: &'i mut Item, pointer: &str) -> Option<&'i mut Value> {
     let mut names = pointer.split('/').skip(1);
     let field = item.get_mut(names.next()?)?;
     names.try_fold(field, |value, name| value.get_mut(name))

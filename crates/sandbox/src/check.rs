@@ -8,19 +8,19 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    clock::is_instant,
+    clock::is_timestamp,
     domains::workspaces,
-    field::{Field, Kind, List, Nulls, Preset},
-    refusal::Refusal,
+    field::{Field, FieldType, ListSchema, NullPolicy, DefaultValue},
+    refusal::ApiError,
     store::{Item, Store, text},
 };
 
 /// Maximum length of names and slugs, in characters.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_CHARS: usize = 255;
 
 /// Purpose of a validated body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Occasion {
+pub(crate) enum WriteKind {
     /// A new item: required fields must be present, and absent fields get their defaults.
     Create,
     /// A change: absent fields keep their values.
@@ -28,168 +28,168 @@ pub(crate) enum Occasion {
 }
 
 /// Validates the declared fields of a body. Undeclared fields are ignored, as in the API.
-pub(crate) fn body(
+pub(crate) fn validate_body(
     store: &Store,
     fields: &[Field],
     body: &Item,
-    occasion: Occasion,
-) -> Result<Item, Refusal> {
-    object(store, fields, "", body, occasion)
+    occasion: WriteKind,
+) -> Result<Item, ApiError> {
+    validate_object(store, fields, "", body, occasion)
 }
 
 /// Validates one value. `path` names the value in errors.
-pub(crate) fn value(
+pub(crate) fn validate_value(
     store: &Store,
-    kind: Kind,
+    kind: FieldType,
     path: &str,
     value: &Value,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     let accept = |holds: bool, expected: &str| match holds {
         true => Ok(value.clone()),
-        false => Err(Refusal::field(path, format_args!("must be {expected}"))),
+        false => Err(ApiError::invalid_field(path, format_args!("must be {expected}"))),
     };
     let written = value.as_str();
     match kind {
-        Kind::Text => accept(written.is_some(), "a text"),
-        Kind::TextUpTo(most) => accept(
+        FieldType::Text => accept(written.is_some(), "a text"),
+        FieldType::TextUpTo(most) => accept(
             written.is_some_and(|text| text.chars().count() <= most),
             &format!("a text of at most {most} characters"),
         ),
-        Kind::TextOrObject => accept(
+        FieldType::TextOrObject => accept(
             written.is_some() || value.is_object(),
             "a text or an object",
         ),
-        Kind::TextOrTexts => accept(is_text_or_texts(value), "a text or a list of texts"),
-        Kind::Name => accept(
-            written.is_some_and(|text| !text.trim().is_empty() && fits(text)),
+        FieldType::TextOrTexts => accept(is_text_or_texts(value), "a text or a list of texts"),
+        FieldType::Name => accept(
+            written.is_some_and(|text| !text.trim().is_empty() && fits_name_length(text)),
             "a text of 1 to 255 characters",
         ),
-        Kind::Slug => accept(
+        FieldType::Slug => accept(
             written.is_some_and(is_slug),
             "made of letters, digits, `-` and `_`, 1 to 255",
         ),
-        Kind::Choice(choices) => accept(
+        FieldType::Enum(choices) => accept(
             written.is_some_and(|text| choices.contains(&text)),
             &format!("one of `{}`", choices.join("`, `")),
         ),
-        Kind::Choices(choices) => accept(
+        FieldType::EnumList(choices) => accept(
             written.is_some_and(|text| text.split(',').all(|one| choices.contains(&one.trim()))),
             &format!("some of `{}`, separated by commas", choices.join("`, `")),
         ),
-        Kind::Flag => accept(value.is_boolean(), "true or false"),
-        Kind::WholeOrText(least, most) => {
+        FieldType::Bool => accept(value.is_boolean(), "true or false"),
+        FieldType::IntegerOrText(least, most) => {
             let number = written.and_then(|text| text.trim().parse::<i64>().ok());
             let number = number.map(Value::from);
-            self::value(
+            self::validate_value(
                 store,
-                Kind::Whole(least, most),
+                FieldType::Integer(least, most),
                 path,
                 number.as_ref().unwrap_or(value),
             )
         }
-        Kind::Whole(least, most) => accept(
+        FieldType::Integer(least, most) => accept(
             value
                 .as_i64()
                 .is_some_and(|number| (least..=most).contains(&number)),
-            &whole_range(least, most),
+            &describe_integer_range(least, most),
         ),
-        Kind::Amount => accept(
+        FieldType::NonNegative => accept(
             value.as_f64().is_some_and(|number| number >= 0.0),
             "a number from 0 up",
         ),
-        Kind::Number(least, most) => accept(
+        FieldType::Number(least, most) => accept(
             value
                 .as_f64()
                 .is_some_and(|number| (least..=most).contains(&number)),
             &format!("a number from {least} to {most}"),
         ),
-        Kind::Instant => accept(
-            written.is_some_and(is_instant),
+        FieldType::Timestamp => accept(
+            written.is_some_and(is_timestamp),
             "a date and time in ISO 8601",
         ),
-        Kind::Moment => {
+        FieldType::TimestampOrLocal => {
             let zoned = written
                 .map(|text| format!("{text}Z"))
-                .filter(|text| is_instant(text));
+                .filter(|text| is_timestamp(text));
             let zoned = zoned.map(Value::from);
-            self::value(store, Kind::Instant, path, zoned.as_ref().unwrap_or(value))
+            self::validate_value(store, FieldType::Timestamp, path, zoned.as_ref().unwrap_or(value))
         }
-        Kind::Url => accept(written.is_some_and(is_url), "an http or https URL"),
-        Kind::PublicUrl => accept(
+        FieldType::Url => accept(written.is_some_and(is_url), "an http or https URL"),
+        FieldType::PublicUrl => accept(
             written.is_some_and(is_public_url),
             "a URL of a public host, without `#`",
         ),
-        Kind::Workspace => {
-            let handle = written.ok_or_else(|| Refusal::field(path, "must be a text"))?;
+        FieldType::Workspace => {
+            let handle = written.ok_or_else(|| ApiError::invalid_field(path, "must be a text"))?;
             workspaces::resolve(store, handle).map(|workspace| text(workspace, "id").into())
         }
-        Kind::Labels => accept(is_labels(value), "an object with texts in it"),
-        Kind::EncodedLabels => written
+        FieldType::Labels => accept(is_labels(value), "an object with texts in it"),
+        FieldType::EncodedLabels => written
             .and_then(|json| serde_json::from_str(json).ok())
             .filter(is_labels)
-            .ok_or_else(|| Refusal::field(path, "must be a JSON object with texts in it")),
-        Kind::Multipliers => accept(
+            .ok_or_else(|| ApiError::invalid_field(path, "must be a JSON object with texts in it")),
+        FieldType::Multipliers => accept(
             value.is_object() && is_multipliers(value),
             "an object whose leaves are numbers from 0 up or null",
         ),
-        Kind::Object => accept(value.is_object(), "an object"),
-        Kind::Shape(shape) => {
+        FieldType::AnyObject => accept(value.is_object(), "an object"),
+        FieldType::Object(shape) => {
             let given = value
                 .as_object()
-                .ok_or_else(|| Refusal::field(path, "must be an object"))?;
-            let clean = object(store, shape.fields, path, given, Occasion::Create)?;
-            (shape.rule)(&clean).map_err(|why| Refusal::field(path, why))?;
-            if shape.open {
+                .ok_or_else(|| ApiError::invalid_field(path, "must be an object"))?;
+            let clean = validate_object(store, shape.fields, path, given, WriteKind::Create)?;
+            (shape.rule)(&clean).map_err(|why| ApiError::invalid_field(path, why))?;
+            if shape.keeps_unknown {
                 let mut whole = given.clone();
                 whole.extend(clean);
                 return Ok(Value::Object(whole));
             }
             Ok(Value::Object(clean))
         }
-        Kind::List(declared) => list(store, declared, path, value),
-        Kind::ListOrOne(declared) => match value {
+        FieldType::List(declared) => validate_list(store, declared, path, value),
+        FieldType::ListOrItem(declared) => match value {
             Value::Object(_) => {
-                let one = self::value(store, declared.of, path, value)?;
+                let one = self::validate_value(store, declared.item_type, path, value)?;
                 Ok(Value::Array(vec![one]))
             }
-            value => list(store, declared, path, value),
+            value => validate_list(store, declared, path, value),
         },
     }
 }
 
-fn object(
+fn validate_object(
     store: &Store,
     fields: &[Field],
     path: &str,
     given: &Item,
-    occasion: Occasion,
-) -> Result<Item, Refusal> {
+    occasion: WriteKind,
+) -> Result<Item, ApiError> {
     let inside = |name: &str| match path {
         "" => name.to_owned(),
         path => format!("{path}.{name}"),
     };
-    let creates = occasion == Occasion::Create;
+    let creates = occasion == WriteKind::Create;
     let mut clean = Item::new();
-    for field in fields.iter().filter(|field| creates || !field.fixed) {
+    for field in fields.iter().filter(|field| creates || !field.immutable) {
         let kept = match given.get(field.name) {
             None if creates && field.required => {
-                return Err(Refusal::field(&inside(field.name), "is required"));
+                return Err(ApiError::invalid_field(&inside(field.name), "is required"));
             }
-            Some(Value::Null) if creates && field.required && field.nulls == Nulls::Refused => {
-                return Err(Refusal::field(&inside(field.name), "is required"));
+            Some(Value::Null) if creates && field.required && field.null_policy == NullPolicy::Rejected => {
+                return Err(ApiError::invalid_field(&inside(field.name), "is required"));
             }
-            None if creates => preset(field.preset),
+            None if creates => default_json(field.default),
             None => None,
-            Some(Value::Null) => match field.nulls {
-                Nulls::AtFirst | Nulls::Clear if creates => {
-                    Some(preset(field.preset).unwrap_or_default())
+            Some(Value::Null) => match field.null_policy {
+                NullPolicy::OnCreate | NullPolicy::Allowed if creates => {
+                    Some(default_json(field.default).unwrap_or_default())
                 }
-                Nulls::Clear => Some(Value::Null),
-                Nulls::AtFirst | Nulls::Refused => {
-                    return Err(Refusal::field(&inside(field.name), "cannot be null"));
+                NullPolicy::Allowed => Some(Value::Null),
+                NullPolicy::OnCreate | NullPolicy::Rejected => {
+                    return Err(ApiError::invalid_field(&inside(field.name), "cannot be null"));
                 }
             },
-            Some(given) => Some(value(store, field.kind, &inside(field.name), given)?),
+            Some(given) => Some(validate_value(store, field.kind, &inside(field.name), given)?),
         };
         if let Some(kept) = kept {
             clean.insert(field.name.to_owned(), kept);
@@ -198,26 +198,26 @@ fn object(
     Ok(clean)
 }
 
-fn list(store: &Store, declared: &List, path: &str, given: &Value) -> Result<Value, Refusal> {
+fn validate_list(store: &Store, declared: &ListSchema, path: &str, given: &Value) -> Result<Value, ApiError> {
     let given = given
         .as_array()
-        .ok_or_else(|| Refusal::field(path, "must be a list"))?;
-    if !(declared.least..=declared.most).contains(&given.len()) {
-        let bounds = match declared.most {
-            usize::MAX => format!("must have {} items or more", declared.least),
-            most => format!("must have {} to {most} items", declared.least),
+        .ok_or_else(|| ApiError::invalid_field(path, "must be a list"))?;
+    if !(declared.min_items..=declared.max_items).contains(&given.len()) {
+        let bounds = match declared.max_items {
+            usize::MAX => format!("must have {} items or more", declared.min_items),
+            most => format!("must have {} to {most} items", declared.min_items),
         };
-        return Err(Refusal::field(path, bounds));
+        return Err(ApiError::invalid_field(path, bounds));
     }
     let items = given.iter().enumerate();
     let clean: Vec<Value> = items
-        .map(|(index, item)| value(store, declared.of, &format!("{path}[{index}]"), item))
+        .map(|(index, item)| validate_value(store, declared.item_type, &format!("{path}[{index}]"), item))
         .collect::<Result<_, _>>()?;
-    if let Some(field) = declared.unique {
+    if let Some(field) = declared.unique_field {
         let mut seen = HashSet::new();
         let mut values = clean.iter().filter_map(|item| item.get(field)?.as_str());
         if let Some(twice) = values.find(|text| !seen.insert(*text)) {
-            return Err(Refusal::field(
+            return Err(ApiError::invalid_field(
                 path,
                 format_args!("has `{field}` `{twice}` twice"),
             ));
@@ -226,31 +226,31 @@ fn list(store: &Store, declared: &List, path: &str, given: &Value) -> Result<Val
     Ok(Value::Array(clean))
 }
 
-fn preset(preset: Preset) -> Option<Value> {
+fn default_json(preset: DefaultValue) -> Option<Value> {
     Some(match preset {
-        Preset::Absent => return None,
-        Preset::Null => Value::Null,
-        Preset::Flag(flag) => flag.into(),
-        Preset::Text(text) => text.into(),
-        Preset::EmptyList => Value::Array(Vec::new()),
-        Preset::EmptyObject => Value::Object(Item::new()),
+        DefaultValue::Absent => return None,
+        DefaultValue::Null => Value::Null,
+        DefaultValue::Bool(flag) => flag.into(),
+        DefaultValue::Text(text) => text.into(),
+        DefaultValue::EmptyList => Value::Array(Vec::new()),
+        DefaultValue::EmptyObject => Value::Object(Item::new()),
     })
 }
 
-fn whole_range(least: i64, most: i64) -> String {
+fn describe_integer_range(least: i64, most: i64) -> String {
     match most {
         i64::MAX => format!("a whole number from {least} up"),
         most => format!("a whole number from {least} to {most}"),
     }
 }
 
-fn fits(text: &str) -> bool {
-    text.chars().count() <= LONGEST_NAME
+fn fits_name_length(text: &str) -> bool {
+    text.chars().count() <= MAX_NAME_CHARS
 }
 
 fn is_slug(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    !text.is_empty() && fits(text) && text.bytes().all(allowed)
+    !text.is_empty() && fits_name_length(text) && text.bytes().all(allowed)
 }
 
 fn is_url(text: &str) -> bool {
@@ -265,13 +265,13 @@ fn is_public_url(text: &str) -> bool {
     let url = text.parse::<http::Uri>().unwrap_or_default();
     let host = url.host().unwrap_or_default().to_ascii_lowercase();
     let near = match host.trim_matches(['[', ']']).parse() {
-        Ok(IpAddr::V4(ip)) => is_near(ip),
+        Ok(IpAddr::V4(ip)) => is_private_address(ip),
         Ok(IpAddr::V6(ip)) => {
             ip.is_loopback()
                 || ip.is_unspecified()
                 || ip.is_unique_local()
                 || ip.is_unicast_link_local()
-                || ip.to_ipv4_mapped().is_some_and(is_near)
+                || ip.to_ipv4_mapped().is_some_and(is_private_address)
         }
         Err(_) => {
             host == "localhost"
@@ -283,7 +283,7 @@ fn is_public_url(text: &str) -> bool {
     is_url(text) && !text.contains('#') && !near
 }
 
-fn is_near(ip: Ipv4Addr) -> bool {
+fn is_private_address(ip: Ipv4Addr) -> bool {
     ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
 }
 

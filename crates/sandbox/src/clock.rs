@@ -6,11 +6,11 @@ use std::{
 };
 
 /// Seconds per day.
-pub(crate) const DAY: u64 = 86_400;
+pub(crate) const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Earliest time that can be pinned, 2000-01-01T00:00:00Z. The seeded history of the sandbox lies
 /// before the pinned time.
-const MIN_PINNED: u64 = 946_684_800;
+const MIN_PINNED_SECONDS: u64 = 946_684_800;
 
 /// A time at which the sandbox's clock is pinned: an RFC 3339 date and time in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct PinnedTime(u64);
 
 impl PinnedTime {
     /// Returns the time in seconds since 1970.
-    pub const fn unix(self) -> u64 {
+    pub const fn unix_seconds(self) -> u64 {
         self.0
     }
 }
@@ -32,7 +32,7 @@ impl FromStr for PinnedTime {
     type Err = InvalidPinnedTime;
 
     fn from_str(text: &str) -> Result<Self, InvalidPinnedTime> {
-        let seconds = seconds(text.trim()).filter(|seconds| *seconds >= MIN_PINNED);
+        let seconds = parse_timestamp(text.trim()).filter(|seconds| *seconds >= MIN_PINNED_SECONDS);
         seconds
             .map(Self)
             .ok_or_else(|| InvalidPinnedTime(text.to_owned()))
@@ -48,7 +48,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// Creates a clock pinned at a time in seconds since 1970.
-    pub(crate) fn pinned_at(seconds: u64) -> Self {
+    pub(crate) fn from_unix_seconds(seconds: u64) -> Self {
         Self {
             pinned: Some(seconds),
         }
@@ -57,7 +57,7 @@ impl Clock {
     /// Creates a clock pinned at a time, or a real one.
     pub(crate) fn new(pinned: Option<PinnedTime>) -> Self {
         Self {
-            pinned: pinned.map(PinnedTime::unix),
+            pinned: pinned.map(PinnedTime::unix_seconds),
         }
     }
 
@@ -69,7 +69,7 @@ impl Clock {
     }
 
     /// Returns the time in seconds since 1970, the format of the inference API.
-    pub(crate) fn unix(&self) -> u64 {
+    pub(crate) fn unix_seconds(&self) -> u64 {
         let real = || {
             SystemTime::now()
                 .duration_since(UNIX_EPOCH)
@@ -81,38 +81,38 @@ impl Clock {
 
     /// Returns the time in Portkey's format, such as `2026-01-01T00:00:00.000Z`.
     pub(crate) fn now(&self) -> String {
-        self.later(0)
+        self.after_seconds(0)
     }
 
     /// Returns the time in a number of seconds from now. Timestamps sort as texts.
-    pub(crate) fn later(&self, seconds: u64) -> String {
-        written(self.unix().saturating_add(seconds))
+    pub(crate) fn after_seconds(&self, seconds: u64) -> String {
+        format_timestamp(self.unix_seconds().saturating_add(seconds))
     }
 
     /// Returns the time in a number of days from now.
-    pub(crate) fn in_days(&self, days: u64) -> String {
-        self.later(days.saturating_mul(DAY))
+    pub(crate) fn after_days(&self, days: u64) -> String {
+        self.after_seconds(days.saturating_mul(SECONDS_PER_DAY))
     }
 }
 
 /// Formats a time in seconds since 1970 as Portkey does.
-pub(crate) fn written(seconds: u64) -> String {
+pub(crate) fn format_timestamp(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_from_days(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
 }
 
 /// Parses a date and time as [`is_instant`] accepts it into seconds since 1970; 0 for times before
 /// 1970.
-pub(crate) fn seconds(text: &str) -> Option<u64> {
-    if !is_instant(text) {
+pub(crate) fn parse_timestamp(text: &str) -> Option<u64> {
+    if !is_timestamp(text) {
         return None;
     }
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    if day > days_in(year, month) {
+    if day > days_in_month(year, month) {
         return None;
     }
     // As in `civil_from_days`, years begin on 1 March.
@@ -137,7 +137,7 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     Some(u64::try_from(whole).unwrap_or_default())
 }
 
-fn days_in(year: i64, month: i64) -> i64 {
+fn days_in_month(year: i64, month: i64) -> i64 {
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     match month {
         2 if is_leap => 29,
@@ -149,7 +149,7 @@ fn days_in(year: i64, month: i64) -> i64 {
 
 /// Converts days since 1970-01-01 to year, month and day. The algorithm counts 400-year eras that
 /// begin on 1 March, so that a leap day is the last day of its year.
-fn civil(days: u64) -> (u64, u64, u64) {
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -163,7 +163,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 }
 
 /// Returns true if a text is a date and time such as `2026-05-31T12:00:00Z` or `…+02:00`.
-pub(crate) fn is_instant(text: &str) -> bool {
+pub(crate) fn is_timestamp(text: &str) -> bool {
     let Some((date, time)) = text.split_once(['T', 't']) else {
         return false;
     };
@@ -171,11 +171,11 @@ pub(crate) fn is_instant(text: &str) -> bool {
     let (time, zone) = time.split_at(zone);
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
     let zone_is_right = match zone.strip_prefix(['+', '-']) {
-        Some(offset) => numbers(offset, ':', &[(2, 0, 23), (2, 0, 59)]),
+        Some(offset) => are_numbers(offset, ':', &[(2, 0, 23), (2, 0, 59)]),
         None => zone.eq_ignore_ascii_case("z"),
     };
-    numbers(date, '-', &[(4, 0, 9999), (2, 1, 12), (2, 1, 31)])
-        && numbers(time, ':', &[(2, 0, 23), (2, 0, 59), (2, 0, 60)])
+    are_numbers(date, '-', &[(4, 0, 9999), (2, 1, 12), (2, 1, 31)])
+        && are_numbers(time, ':', &[(2, 0, 23), (2, 0, 59), (2, 0, 60)])
         && !fraction.is_empty()
         && fraction.bytes().all(|byte| byte.is_ascii_digit())
         && zone_is_right
@@ -183,7 +183,7 @@ pub(crate) fn is_instant(text: &str) -> bool {
 
 /// Returns true if a text consists of numbers with these widths and ranges, separated by
 /// `separator`.
-fn numbers(text: &str, separator: char, expected: &[(usize, u32, u32)]) -> bool {
+fn are_numbers(text: &str, separator: char, expected: &[(usize, u32, u32)]) -> bool {
     let parts: Vec<&str> = text.split(separator).collect();
     parts.len() == expected.len()
         && parts
@@ -208,21 +208,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moment_is_read_as_it_is_written() {
+    fn timestamp_survives_a_round_trip() {
         for text in [
             "2000-01-01T00:00:00.000Z",
             "2026-02-28T23:59:59.000Z",
             "2028-02-29T12:30:00.000Z",
         ] {
             let pinned: PinnedTime = text.parse().unwrap();
-            assert_eq!(written(pinned.unix()), text);
+            assert_eq!(format_timestamp(pinned.unix_seconds()), text);
         }
         let east: PinnedTime = "2026-05-31T12:00:00+02:00".parse().unwrap();
-        assert_eq!(written(east.unix()), "2026-05-31T10:00:00.000Z");
+        assert_eq!(format_timestamp(east.unix_seconds()), "2026-05-31T10:00:00.000Z");
     }
 
     #[test]
-    fn impossible_moment_is_refused() {
+    fn invalid_time_is_rejected() {
         for text in [
             "",
             "now",
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn pinned_clock_moves_with_writes_alone() {
+    fn pinned_clock_advances_only_on_writes() {
         let mut clock = Clock::new(Some("2026-05-31T12:00:00Z".parse().unwrap()));
         assert_eq!(clock.now(), clock.now());
         clock.tick();
@@ -255,6 +255,6 @@ mod tests {
             .unwrap()
             .as_secs();
         clock.tick();
-        assert!((before..=before + 60).contains(&clock.unix()));
+        assert!((before..=before + 60).contains(&clock.unix_seconds()));
     }
 }

@@ -3,20 +3,20 @@
 use serde_json::Value;
 
 use super::{
-    call::{Call, id_of},
+    call::{ApiCall, item_id},
     cascade,
-    check::{self, Occasion},
+    check::{self, WriteKind},
     mask::{mask, mask_object, mask_settings},
-    refusal::Refusal,
-    resource::{Draft, Filter, Owner, Resource},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, ResourceOwner, Resource},
     store::{Item, ORGANISATION, Store, text},
 };
 
 /// Result of an action.
-pub(crate) type Outcome = Result<Value, Refusal>;
+pub(crate) type ApiResult = Result<Value, ApiError>;
 
 /// Returns `{}`, the body of writes that return no data.
-pub(crate) fn done() -> Value {
+pub(crate) fn empty_object() -> Value {
     Value::Object(Item::new())
 }
 
@@ -30,32 +30,32 @@ pub(crate) fn pick(item: &Item, fields: &[&str]) -> Value {
 }
 
 /// Returns one page of the items that match the filters.
-pub(crate) fn list(resource: &Resource, store: &Store, call: &Call) -> Outcome {
-    let items: Vec<&Item> = match (resource.owner, call.named_workspace(store)?) {
-        (Owner::Organisation, _) => store.all(resource.shared()).collect(),
-        (Owner::Workspace, Some(workspace)) => store.all(resource.shelf(&workspace)).collect(),
-        (Owner::Workspace, None) => store.all_of(resource.kind),
+pub(crate) fn list(resource: &Resource, store: &Store, call: &ApiCall) -> ApiResult {
+    let items: Vec<&Item> = match (resource.owner, call.requested_workspace_id(store)?) {
+        (ResourceOwner::Organisation, _) => store.all(resource.organisation_collection()).collect(),
+        (ResourceOwner::Workspace, Some(workspace)) => store.all(resource.collection_key(&workspace)).collect(),
+        (ResourceOwner::Workspace, None) => store.all_of_kind(resource.kind),
     };
-    let mut asked: Vec<(&Filter, Value)> = Vec::new();
+    let mut asked: Vec<(&ListFilter, Value)> = Vec::new();
     for filter in resource.list.filters {
         if let Some(written) = call.query(filter.param) {
-            let value = check::value(store, filter.kind, filter.param, &written.into())?;
+            let value = check::validate_value(store, filter.kind, filter.param, &written.into())?;
             asked.push((filter, value));
         }
     }
     let passes = |item: &&Item| {
         asked
             .iter()
-            .all(|(filter, value)| filter.passes(store, item, value))
+            .all(|(filter, value)| filter.matches(store, item, value))
     };
     let open = items
         .into_iter()
-        .filter(|item| call.caller.sees(store, resource.kind, item));
+        .filter(|item| call.caller.can_see(store, resource.kind, item));
     let kept: Vec<&Item> = open.filter(passes).collect();
-    let (page, more) = resource.list.paging.cut(call, &kept)?;
+    let (page, more) = resource.list.paging.select_page(call, &kept)?;
     let shown = page
         .iter()
-        .map(|item| show(resource, store, call, item, resource.list.shows));
+        .map(|item| show(resource, store, call, item, resource.list.item_fields));
     Ok(resource
         .list
         .envelope
@@ -63,14 +63,14 @@ pub(crate) fn list(resource: &Resource, store: &Store, call: &Call) -> Outcome {
 }
 
 /// Creates an item.
-pub(crate) fn create(resource: &Resource, store: &mut Store, call: &Call) -> Outcome {
-    let owner = owner(resource, store, call)?;
-    let mut item = check::body(store, resource.fields, &call.body, Occasion::Create)?;
-    let shelf = resource.shelf(&owner);
+pub(crate) fn create(resource: &Resource, store: &mut Store, call: &ApiCall) -> ApiResult {
+    let owner = owner_id(resource, store, call)?;
+    let mut item = check::validate_body(store, resource.fields, &call.body, WriteKind::Create)?;
+    let shelf = resource.collection_key(&owner);
     let slug = match item.get("slug").and_then(Value::as_str) {
         Some(slug) if store.find(shelf, slug).is_some() => {
             let object = resource.object;
-            return Err(Refusal::Conflict(format!(
+            return Err(ApiError::Conflict(format!(
                 "There is already a {object} called `{slug}`"
             )));
         }
@@ -79,10 +79,10 @@ pub(crate) fn create(resource: &Resource, store: &mut Store, call: &Call) -> Out
         None => new_slug(resource, store, &owner, text(&item, "name")),
     };
     item.insert("slug".to_owned(), slug.into());
-    (resource.hooks.admit)(
+    (resource.hooks.before_write)(
         store,
         call,
-        Draft {
+        PendingWrite {
             before: None,
             change: &mut item,
         },
@@ -94,90 +94,90 @@ pub(crate) fn create(resource: &Resource, store: &mut Store, call: &Call) -> Out
     item.insert("created_at".to_owned(), now.clone().into());
     item.insert("last_updated_at".to_owned(), now.into());
     store.insert(shelf, item);
-    (resource.hooks.created)(store, shelf, &id);
+    (resource.hooks.after_create)(store, shelf, &id);
     let item = resource.find_stored(store, &owner, &id)?;
-    Ok(show(resource, store, call, item, resource.creates))
+    Ok(show(resource, store, call, item, resource.create_fields))
 }
 
 /// Returns one item.
-pub(crate) fn get(resource: &Resource, store: &Store, call: &Call) -> Outcome {
-    let owner = owner(resource, store, call)?;
+pub(crate) fn get(resource: &Resource, store: &Store, call: &ApiCall) -> ApiResult {
+    let owner = owner_id(resource, store, call)?;
     let item = resource.find(store, &owner, call.handle())?;
-    Ok(show(resource, store, call, item, resource.reads))
+    Ok(show(resource, store, call, item, resource.read_fields))
 }
 
 /// Changes the given fields of an item.
-pub(crate) fn update(resource: &Resource, store: &mut Store, call: &Call) -> Outcome {
-    let owner = owner(resource, store, call)?;
+pub(crate) fn update(resource: &Resource, store: &mut Store, call: &ApiCall) -> ApiResult {
+    let owner = owner_id(resource, store, call)?;
     let before = resource.find(store, &owner, call.handle())?;
-    let id = id_of(before);
-    let mut change = check::body(store, resource.fields, &call.body, Occasion::Update)?;
-    let draft = Draft {
+    let id = item_id(before);
+    let mut change = check::validate_body(store, resource.fields, &call.body, WriteKind::Update)?;
+    let draft = PendingWrite {
         before: Some(before),
         change: &mut change,
     };
-    (resource.hooks.admit)(store, call, draft)?;
+    (resource.hooks.before_write)(store, call, draft)?;
 
     change.insert("last_updated_at".to_owned(), store.clock.now().into());
-    if let Some(item) = store.find_mut(resource.shelf(&owner), &id) {
+    if let Some(item) = store.find_mut(resource.collection_key(&owner), &id) {
         item.extend(change);
     }
     let item = resource.find_stored(store, &owner, &id)?;
-    Ok(show(resource, store, call, item, resource.updates))
+    Ok(show(resource, store, call, item, resource.update_fields))
 }
 
 /// Removes an item and its dependents.
-pub(crate) fn delete(resource: &Resource, store: &mut Store, call: &Call) -> Outcome {
-    let owner = owner(resource, store, call)?;
+pub(crate) fn delete(resource: &Resource, store: &mut Store, call: &ApiCall) -> ApiResult {
+    let owner = owner_id(resource, store, call)?;
     let item = resource.find(store, &owner, call.handle())?;
-    (resource.hooks.release)(store, call, item)?;
+    (resource.hooks.before_delete)(store, call, item)?;
     let item = item.clone();
     store.remember_removed(resource.kind, &item);
     cascade::remove(store, resource.kind, item);
-    Ok(done())
+    Ok(empty_object())
 }
 
 /// Returns an item as callers see it: the named fields in order, with `null` for absent ones.
 pub(crate) fn show(
     resource: &Resource,
     store: &Store,
-    call: &Call,
+    call: &ApiCall,
     item: &Item,
     fields: &[&str],
 ) -> Value {
     let shown = fields.iter().filter_map(|&name| {
         let derive = resource
-            .derived
+            .derived_fields
             .iter()
             .find(|(derived, _)| *derived == name);
         let value = match (name, derive) {
             (_, Some((_, derive))) => derive(store, call, item)?,
             ("object", _) => resource.object.into(),
             ("organisation_id", _) => ORGANISATION.into(),
-            _ => stored(resource, item, name),
+            _ => stored_field(resource, item, name),
         };
         Some((name.to_owned(), value))
     });
     Value::Object(shown.collect())
 }
 
-fn stored(resource: &Resource, item: &Item, name: &str) -> Value {
+fn stored_field(resource: &Resource, item: &Item, name: &str) -> Value {
     if let Some(secret) = name.strip_prefix("masked_") {
         return item.get(secret).and_then(Value::as_str).map(mask).into();
     }
     match item.get(name) {
         Some(Value::Object(object)) => Value::Object(match name {
-            "configurations" | "auth_config" => mask_settings(object, resource.secrets),
-            _ => mask_object(object, resource.secrets),
+            "configurations" | "auth_config" => mask_settings(object, resource.secret_fields),
+            _ => mask_object(object, resource.secret_fields),
         }),
         other => other.cloned().unwrap_or_default(),
     }
 }
 
-fn owner(resource: &Resource, store: &Store, call: &Call) -> Result<String, Refusal> {
+fn owner_id(resource: &Resource, store: &Store, call: &ApiCall) -> Result<String, ApiError> {
     match resource.owner {
-        Owner::Organisation => Ok(ORGANISATION.to_owned()),
-        Owner::Workspace => call.workspace(store),
+        ResourceOwner::Organisation => Ok(ORGANISATION.to_owned()),
+        ResourceOwner::Workspace => call.workspace_id(store),
     }
 }
 
@@ -186,7 +186,7 @@ fn seeded_slug(
     resource: &Resource,
     store: &Store,
     owner: &str,
-    call: &Call,
+    call: &ApiCall,
     item: &Item,
 ) -> String {
     let plain = match text(&call.body, "slug") {
@@ -197,7 +197,7 @@ fn seeded_slug(
         ),
         slug => slug.to_owned(),
     };
-    let shelf = resource.shelf(owner);
+    let shelf = resource.collection_key(owner);
     let numbered = (store.count(shelf) + 1..).map(|number| format!("{plain}-{number}"));
     let mut candidates = std::iter::once(plain.clone()).chain(numbered);
     candidates
@@ -214,7 +214,7 @@ fn new_slug(resource: &Resource, store: &mut Store, owner: &str, name: &str) -> 
         .trim_end_matches('-');
     loop {
         let slug = format!("{}{kept}-{}", resource.slug_prefix, store.next_suffix());
-        if store.find(resource.shelf(owner), &slug).is_none() {
+        if store.find(resource.collection_key(owner), &slug).is_none() {
             return slug;
         }
     }

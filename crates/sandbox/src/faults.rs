@@ -11,7 +11,7 @@ use super::noise::noise;
 const EXAMPLE: &str = "429:0.2,503:0.1,latency:50ms,reset:0.05,lost:0.05,seed:7";
 
 /// Maximum delay in a fault list.
-const LONGEST_LATENCY: Duration = Duration::from_secs(60);
+const MAX_LATENCY: Duration = Duration::from_secs(60);
 
 /// Faults to inject, and their probabilities. The default is none.
 ///
@@ -27,16 +27,16 @@ const LONGEST_LATENCY: Duration = Duration::from_secs(60);
 /// previous requests.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    answers: Vec<ErrorAnswer>,
-    reset: f64,
-    lost: f64,
+    errors: Vec<InjectedError>,
+    reset_chance: f64,
+    lost_chance: f64,
     latency: Duration,
     seed: u64,
 }
 
 /// An injected error response and its probability.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ErrorAnswer {
+pub(crate) struct InjectedError {
     /// Status of the response.
     pub(crate) status: StatusCode,
     /// Seconds for the header `Retry-After`.
@@ -46,29 +46,29 @@ pub(crate) struct ErrorAnswer {
 
 /// A fault of one request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Fault {
+pub(crate) enum InjectedFault {
     /// The request gets an error response and is not executed.
-    Answer(ErrorAnswer),
+    Error(InjectedError),
     /// The request is not executed, and its connection is closed without a response.
-    Reset,
+    ConnectionReset,
     /// The request is executed, and its connection is closed without a response.
-    Lost,
+    ResponseLost,
 }
 
 impl Faults {
     /// Returns the fault of request number `count`, if any.
-    pub(crate) fn strike(&self, count: u64) -> Option<Fault> {
-        let mut left = chance(self.seed, count);
-        for answer in &self.answers {
+    pub(crate) fn fault_for_request(&self, count: u64) -> Option<InjectedFault> {
+        let mut left = random_fraction(self.seed, count);
+        for answer in &self.errors {
             if left < answer.chance {
-                return Some(Fault::Answer(*answer));
+                return Some(InjectedFault::Error(*answer));
             }
             left -= answer.chance;
         }
-        if left < self.reset {
-            return Some(Fault::Reset);
+        if left < self.reset_chance {
+            return Some(InjectedFault::ConnectionReset);
         }
-        (left - self.reset < self.lost).then_some(Fault::Lost)
+        (left - self.reset_chance < self.lost_chance).then_some(InjectedFault::ResponseLost)
     }
 
     /// Returns the delay of every response.
@@ -78,7 +78,7 @@ impl Faults {
 }
 
 /// Returns a number in `0.0..1.0` that depends on `seed` and `count` only.
-fn chance(seed: u64, count: u64) -> f64 {
+fn random_fraction(seed: u64, count: u64) -> f64 {
     // An `f64` holds 53 bits exactly.
     (noise(seed, count) >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -86,33 +86,33 @@ fn chance(seed: u64, count: u64) -> f64 {
 /// Error for an invalid fault list.
 #[derive(Debug, thiserror::Error)]
 #[error("`{part}`: {why}; write faults like `{EXAMPLE}`")]
-pub struct BadFaults {
+pub struct InvalidFaults {
     part: String,
     why: &'static str,
 }
 
 impl FromStr for Faults {
-    type Err = BadFaults;
+    type Err = InvalidFaults;
 
-    fn from_str(text: &str) -> Result<Self, BadFaults> {
+    fn from_str(text: &str) -> Result<Self, InvalidFaults> {
         let mut faults = Self::default();
         for part in text
             .split(',')
             .map(str::trim)
             .filter(|part| !part.is_empty())
         {
-            faults.add(part).map_err(|why| BadFaults {
+            faults.add(part).map_err(|why| InvalidFaults {
                 part: part.to_owned(),
                 why,
             })?;
         }
         let sum = faults
-            .answers
+            .errors
             .iter()
             .map(|answer| answer.chance)
             .sum::<f64>();
-        if sum + faults.reset + faults.lost > 1.0 {
-            return Err(BadFaults {
+        if sum + faults.reset_chance + faults.lost_chance > 1.0 {
+            return Err(InvalidFaults {
                 part: text.to_owned(),
                 why: "chances add up to more than 1",
             });
@@ -126,16 +126,16 @@ impl Faults {
         let (name, value) = part.split_once(':').ok_or("needs a `:` and a value")?;
         match name {
             "latency" => self.latency = parse_latency(value)?,
-            "reset" => self.reset = parse_chance(value)?,
-            "lost" => self.lost = parse_chance(value)?,
+            "reset" => self.reset_chance = parse_chance(value)?,
+            "lost" => self.lost_chance = parse_chance(value)?,
             "seed" => self.seed = value.parse().map_err(|_| "the seed is a whole number")?,
-            status => self.answers.push(parse_answer(status, value)?),
+            status => self.errors.push(parse_error(status, value)?),
         }
         Ok(())
     }
 }
 
-fn parse_answer(status: &str, value: &str) -> Result<ErrorAnswer, &'static str> {
+fn parse_error(status: &str, value: &str) -> Result<InjectedError, &'static str> {
     let status = status
         .parse()
         .ok()
@@ -154,7 +154,7 @@ fn parse_answer(status: &str, value: &str) -> Result<ErrorAnswer, &'static str> 
             )
         }
     };
-    Ok(ErrorAnswer {
+    Ok(InjectedError {
         status,
         retry_after,
         chance: parse_chance(chance)?,
@@ -177,6 +177,6 @@ fn parse_latency(text: &str) -> Result<Duration, &'static str> {
     };
     latency
         .ok()
-        .filter(|latency| *latency <= LONGEST_LATENCY)
+        .filter(|latency| *latency <= MAX_LATENCY)
         .ok_or(WHY)
 }

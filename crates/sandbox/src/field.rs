@@ -4,7 +4,7 @@ use super::store::Item;
 
 /// Type of a field's value.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum FieldType {
     /// Any text.
     Text,
     /// A text, or a list of texts.
@@ -18,23 +18,23 @@ pub(crate) enum Kind {
     /// Letters, digits, `-` and `_`; 255 characters at most.
     Slug,
     /// One of these texts.
-    Choice(&'static [&'static str]),
+    Enum(&'static [&'static str]),
     /// Some of these texts separated by commas, as in queries.
-    Choices(&'static [&'static str]),
+    EnumList(&'static [&'static str]),
     /// A boolean.
-    Flag,
+    Bool,
     /// An integer in an inclusive range, or its text.
-    WholeOrText(i64, i64),
+    IntegerOrText(i64, i64),
     /// An integer in an inclusive range.
-    Whole(i64, i64),
+    Integer(i64, i64),
     /// A number of at least zero.
-    Amount,
+    NonNegative,
     /// A number in an inclusive range.
     Number(f64, f64),
     /// A date and time in ISO 8601.
-    Instant,
+    Timestamp,
     /// A date and time in ISO 8601, stored as UTC if it has no zone.
-    Moment,
+    TimestampOrLocal,
     /// An `http` or `https` URL.
     Url,
     /// An `http` or `https` URL with a public host.
@@ -48,79 +48,79 @@ pub(crate) enum Kind {
     /// An object whose leaves are numbers of at least zero, or null.
     Multipliers,
     /// Any object, stored as it is.
-    Object,
+    AnyObject,
     /// An object with declared fields.
-    Shape(&'static Shape),
+    Object(&'static ObjectSchema),
     /// A list.
-    List(&'static List),
+    List(&'static ListSchema),
     /// A list, or its only item; stored as a list.
-    ListOrOne(&'static List),
+    ListOrItem(&'static ListSchema),
 }
 
 /// Declaration of a list: its items, their number, and a field that must be unique.
 #[derive(Debug)]
-pub(crate) struct List {
+pub(crate) struct ListSchema {
     /// Type of each item.
-    pub(crate) of: Kind,
+    pub(crate) item_type: FieldType,
     /// Minimum number of items.
-    pub(crate) least: usize,
+    pub(crate) min_items: usize,
     /// Maximum number of items.
-    pub(crate) most: usize,
+    pub(crate) max_items: usize,
     /// Field whose values must be unique among the items.
-    pub(crate) unique: Option<&'static str>,
+    pub(crate) unique_field: Option<&'static str>,
 }
 
-impl List {
+impl ListSchema {
     /// Declares a list of any length.
-    pub(crate) const fn of(kind: Kind) -> Self {
+    pub(crate) const fn new(kind: FieldType) -> Self {
         Self {
-            of: kind,
-            least: 0,
-            most: usize::MAX,
-            unique: None,
+            item_type: kind,
+            min_items: 0,
+            max_items: usize::MAX,
+            unique_field: None,
         }
     }
 }
 
 /// Declaration of an object: its fields and a rule across them.
 #[derive(Debug)]
-pub(crate) struct Shape {
+pub(crate) struct ObjectSchema {
     /// Fields that are validated.
     pub(crate) fields: &'static [Field],
     /// True if other fields are stored as they are; otherwise they are ignored.
-    pub(crate) open: bool,
+    pub(crate) keeps_unknown: bool,
     /// Rule across several valid fields. It returns the reason if they are inconsistent.
     pub(crate) rule: fn(&Item) -> Result<(), &'static str>,
 }
 
-impl Shape {
+impl ObjectSchema {
     /// Declares an object without a rule across its fields.
-    pub(crate) const fn of(fields: &'static [Field]) -> Self {
+    pub(crate) const fn new(fields: &'static [Field]) -> Self {
         Self {
             fields,
-            open: false,
+            keeps_unknown: false,
             rule: |_| Ok(()),
         }
     }
 
     /// Declares an object that also keeps undeclared fields.
-    pub(crate) const fn open(fields: &'static [Field]) -> Self {
+    pub(crate) const fn with_unknown_fields(fields: &'static [Field]) -> Self {
         Self {
-            open: true,
-            ..Self::of(fields)
+            keeps_unknown: true,
+            ..Self::new(fields)
         }
     }
 }
 
 /// Default of a field that is absent on creation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Preset {
+pub(crate) enum DefaultValue {
     /// Nothing is stored.
     Absent,
     /// `null`.
     Null,
     /// A boolean.
-    Flag(bool),
+    Bool(bool),
     /// A text.
     Text(&'static str),
     /// `[]`.
@@ -131,13 +131,13 @@ pub(crate) enum Preset {
 
 /// Treatment of `null` as the value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Nulls {
+pub(crate) enum NullPolicy {
     /// `null` is rejected.
-    Refused,
+    Rejected,
     /// `null` is accepted on creation only, with the same meaning as an absent field.
-    AtFirst,
+    OnCreate,
     /// `null` is always accepted; on update it clears the field.
-    Clear,
+    Allowed,
 }
 
 /// Declaration of a field in a body or query.
@@ -146,28 +146,28 @@ pub(crate) struct Field {
     /// Name of the field in JSON.
     pub(crate) name: &'static str,
     /// Type of the value.
-    pub(crate) kind: Kind,
+    pub(crate) kind: FieldType,
     /// True if creation requires the field.
     pub(crate) required: bool,
     /// True if updates ignore the field.
-    pub(crate) fixed: bool,
+    pub(crate) immutable: bool,
     /// Treatment of `null`.
-    pub(crate) nulls: Nulls,
+    pub(crate) null_policy: NullPolicy,
     /// Default on creation.
-    pub(crate) preset: Preset,
+    pub(crate) default: DefaultValue,
 }
 
 impl Field {
     /// Declares an optional field without a default.
-    pub(crate) const fn new(name: &'static str, kind: Kind) -> Self {
-        let nulls = Nulls::Refused;
+    pub(crate) const fn new(name: &'static str, kind: FieldType) -> Self {
+        let nulls = NullPolicy::Rejected;
         Self {
             name,
             kind,
             required: false,
-            fixed: false,
-            nulls,
-            preset: Preset::Absent,
+            immutable: false,
+            null_policy: nulls,
+            default: DefaultValue::Absent,
         }
     }
 
@@ -180,9 +180,9 @@ impl Field {
     }
 
     /// Makes updates ignore the field.
-    pub(crate) const fn fixed(self) -> Self {
+    pub(crate) const fn immutable(self) -> Self {
         Self {
-            fixed: true,
+            immutable: true,
             ..self
         }
     }
@@ -190,21 +190,21 @@ impl Field {
     /// Accepts `null`, which clears the field.
     pub(crate) const fn nullable(self) -> Self {
         Self {
-            nulls: Nulls::Clear,
+            null_policy: NullPolicy::Allowed,
             ..self
         }
     }
 
     /// Accepts `null` on creation, but not on update.
-    pub(crate) const fn nullable_at_first(self) -> Self {
+    pub(crate) const fn nullable_on_create(self) -> Self {
         Self {
-            nulls: Nulls::AtFirst,
+            null_policy: NullPolicy::OnCreate,
             ..self
         }
     }
 
     /// Sets the default on creation.
-    pub(crate) const fn preset(self, preset: Preset) -> Self {
-        Self { preset, ..self }
+    pub(crate) const fn with_default(self, preset: DefaultValue) -> Self {
+        Self { default: preset, ..self }
     }
 }

@@ -45,19 +45,19 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use clock::{InvalidPinnedTime, PinnedTime};
-pub use faults::{BadFaults, Faults};
+pub use faults::{InvalidFaults, Faults};
 
 /// Default key of the embedded server. Any key that is not blank is accepted. A key that begins
 /// with [`KEY_PREFIX`] may state its kind: `sandbox-admin` is an Admin key, and
 /// `sandbox-workspace-<slug>` is a key of that workspace. With the suffix `-read`, either may only
 /// read. All other keys, including this one, have access to everything.
-pub const KEY: &str = "sandbox-key";
+pub const DEFAULT_API_KEY: &str = "sandbox-key";
 
 /// Prefix of the sandbox's own keys.
 pub const KEY_PREFIX: &str = "sandbox-";
 
 /// Time limit for requests in progress when the sandbox is stopped.
-const GRACE: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running sandbox. Dropping it stops it.
 #[derive(Debug)]
@@ -74,33 +74,33 @@ impl Sandbox {
     /// # Errors
     /// Returns an error if the address cannot be bound or the store cannot be seeded.
     pub async fn start(listen: SocketAddr, faults: Faults) -> io::Result<Self> {
-        Self::start_at(listen, faults, None).await
+        Self::start_with_clock(listen, faults, None).await
     }
 
     /// Starts a sandbox like [`Sandbox::start`], with the clock pinned if `now` is given.
     ///
     /// # Errors
     /// Returns an error if the address cannot be bound or the store cannot be seeded.
-    pub async fn start_at(
+    pub async fn start_with_clock(
         listen: SocketAddr,
         faults: Faults,
         now: Option<PinnedTime>,
     ) -> io::Result<Self> {
         let routes = route::Routes::new(domains::ALL);
-        let store = seed::organisation(&routes, now).map_err(io::Error::other)?;
-        let service = http::Service {
+        let store = seed::seed_store(&routes, now).map_err(io::Error::other)?;
+        let service = http::SandboxService {
             routes,
             store: Mutex::new(store),
             faults,
-            count: AtomicU64::new(1),
+            request_count: AtomicU64::new(1),
         };
         let socket = TcpListener::bind(listen).await?;
         let address = socket.local_addr()?;
         let stop = CancellationToken::new();
-        let make = http::answer
+        let make = http::handle_request
             .with_state(Arc::new(service))
-            .into_make_service_with_connect_info::<line::Line>();
-        let serve = axum::serve(line::lines(socket), make)
+            .into_make_service_with_connect_info::<line::ConnectionHandle>();
+        let serve = axum::serve(line::abortable_listener(socket), make)
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let server = tokio::spawn(async move {
             if let Err(error) = serve.await {
@@ -134,14 +134,14 @@ impl Sandbox {
     pub async fn stop(mut self) {
         drop(self.stop);
         if !self.server.is_finished()
-            && tokio::time::timeout(GRACE, &mut self.server).await.is_err()
+            && tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut self.server).await.is_err()
         {
             self.server.abort();
         }
     }
 
     /// Waits until the sandbox ends by itself.
-    pub async fn stopped(&mut self) {
+    pub async fn wait_until_stopped(&mut self) {
         // A completed task must not be awaited again.
         if !self.server.is_finished()
             && let Err(error) = (&mut self.server).await

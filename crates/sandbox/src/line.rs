@@ -22,15 +22,15 @@ use tokio::{
 
 /// Handle of one connection. After an abort, writes fail and the server drops the connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Line(Arc<AtomicBool>);
+pub(crate) struct ConnectionHandle(Arc<AtomicBool>);
 
-impl Line {
+impl ConnectionHandle {
     /// Aborts the connection before its next response.
-    pub(crate) fn cut(&self) {
+    pub(crate) fn abort(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn check(&self) -> io::Result<()> {
+    fn check_open(&self) -> io::Result<()> {
         match self.0.load(Ordering::Relaxed) {
             true => Err(io::ErrorKind::ConnectionReset.into()),
             false => Ok(()),
@@ -38,34 +38,34 @@ impl Line {
     }
 }
 
-impl<F: FnMut(&mut TcpStream) + Send + 'static> Connected<IncomingStream<'_, Lines<F>>> for Line {
-    fn connect_info(stream: IncomingStream<'_, Lines<F>>) -> Self {
-        stream.io().line.clone()
+impl<F: FnMut(&mut TcpStream) + Send + 'static> Connected<IncomingStream<'_, AbortableListener<F>>> for ConnectionHandle {
+    fn connect_info(stream: IncomingStream<'_, AbortableListener<F>>) -> Self {
+        stream.io().handle.clone()
     }
 }
 
 /// A listener whose connections can be aborted.
-pub(crate) struct Lines<F>(TapIo<TcpListener, F>);
+pub(crate) struct AbortableListener<F>(TapIo<TcpListener, F>);
 
 /// Listens on a socket. Responses are small, so the delay for collecting data is disabled.
-pub(crate) fn lines(socket: TcpListener) -> Lines<impl FnMut(&mut TcpStream) + Send + 'static> {
-    Lines(socket.tap_io(|stream| {
+pub(crate) fn abortable_listener(socket: TcpListener) -> AbortableListener<impl FnMut(&mut TcpStream) + Send + 'static> {
+    AbortableListener(socket.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection keeps its delay");
         }
     }))
 }
 
-impl<F: FnMut(&mut TcpStream) + Send + 'static> Listener for Lines<F> {
-    type Io = Connection;
+impl<F: FnMut(&mut TcpStream) + Send + 'static> Listener for AbortableListener<F> {
+    type Io = AbortableConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (AbortableConnection, SocketAddr) {
         let (stream, peer) = self.0.accept().await;
         (
-            Connection {
+            AbortableConnection {
                 stream,
-                line: Line::default(),
+                handle: ConnectionHandle::default(),
             },
             peer,
         )
@@ -77,12 +77,12 @@ impl<F: FnMut(&mut TcpStream) + Send + 'static> Listener for Lines<F> {
 }
 
 /// A connection and the handle for aborting it.
-pub(crate) struct Connection {
+pub(crate) struct AbortableConnection {
     stream: TcpStream,
-    line: Line,
+    handle: ConnectionHandle,
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for AbortableConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -92,13 +92,13 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for AbortableConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.line.check()?;
+        self.handle.check_open()?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -107,7 +107,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.line.check()?;
+        self.handle.check_open()?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

@@ -2,64 +2,64 @@
 
 use serde_json::{Value, json};
 
-use super::{call::Call, refusal::Refusal, store::Item};
+use super::{call::ApiCall, refusal::ApiError, store::Item};
 
 /// Paging parameters of a list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paging {
     /// Query argument with the page number.
-    pub(crate) number: &'static str,
+    pub(crate) page_param: &'static str,
     /// Number of the first page.
-    pub(crate) first: usize,
+    pub(crate) first_page: usize,
     /// Query argument with the page size.
-    pub(crate) size: &'static str,
+    pub(crate) size_param: &'static str,
     /// Default page size.
-    pub(crate) usual: usize,
+    pub(crate) default_size: usize,
     /// Maximum page size.
-    pub(crate) most: usize,
+    pub(crate) max_size: usize,
 }
 
 impl Paging {
     /// Pages by `current_page` from 0, as in most lists.
     pub(crate) const fn zero_based(usual: usize, most: usize) -> Self {
         Self {
-            number: "current_page",
-            first: 0,
-            size: "page_size",
-            usual,
-            most,
+            page_param: "current_page",
+            first_page: 0,
+            size_param: "page_size",
+            default_size: usual,
+            max_size: most,
         }
     }
 
     /// Pages by `currentPage` from 0, as in lists of users.
     pub(crate) const fn camel_case(usual: usize, most: usize) -> Self {
         Self {
-            number: "currentPage",
-            first: 0,
-            size: "pageSize",
-            usual,
-            most,
+            page_param: "currentPage",
+            first_page: 0,
+            size_param: "pageSize",
+            default_size: usual,
+            max_size: most,
         }
     }
 
     /// Pages by `page` from 1, as in lists of MCP capabilities.
     pub(crate) const fn one_based(usual: usize, most: usize) -> Self {
         Self {
-            number: "page",
-            first: 1,
-            size: "page_size",
-            usual,
-            most,
+            page_param: "page",
+            first_page: 1,
+            size_param: "page_size",
+            default_size: usual,
+            max_size: most,
         }
     }
 
     /// Returns the requested page of `all`, and whether there are more items after it.
-    pub(crate) fn cut<'a, T>(self, call: &Call, all: &'a [T]) -> Result<(&'a [T], bool), Refusal> {
+    pub(crate) fn select_page<'a, T>(self, call: &ApiCall, all: &'a [T]) -> Result<(&'a [T], bool), ApiError> {
         let number = call
-            .number(self.number, self.first, usize::MAX)?
-            .unwrap_or(self.first);
-        let size = call.number(self.size, 1, self.most)?.unwrap_or(self.usual);
-        let start = (number - self.first).saturating_mul(size).min(all.len());
+            .number_in_range(self.page_param, self.first_page, usize::MAX)?
+            .unwrap_or(self.first_page);
+        let size = call.number_in_range(self.size_param, 1, self.max_size)?.unwrap_or(self.default_size);
+        let start = (number - self.first_page).saturating_mul(size).min(all.len());
         let rest = all.get(start..).unwrap_or_default();
         let (page, after) = rest.split_at(size.min(rest.len()));
         Ok((page, !after.is_empty()))
@@ -70,31 +70,31 @@ impl Paging {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Envelope {
     /// True if the envelope has `object: "list"`.
-    pub(crate) object: bool,
+    pub(crate) includes_object: bool,
     /// True if the envelope has `has_more`.
-    pub(crate) has_more: bool,
+    pub(crate) includes_has_more: bool,
 }
 
 impl Envelope {
     /// The default envelope: `{object, total, data}`.
     pub(crate) const LIST: Self = Self {
-        object: true,
-        has_more: false,
+        includes_object: true,
+        includes_has_more: false,
     };
     /// The envelope `{object, total, has_more, data}`.
     pub(crate) const LIST_WITH_MORE: Self = Self {
-        object: true,
-        has_more: true,
+        includes_object: true,
+        includes_has_more: true,
     };
 
     /// Wraps a page.
     pub(crate) fn wrap(self, total: usize, more: bool, page: Vec<Value>) -> Value {
         let mut answer = Item::new();
-        if self.object {
+        if self.includes_object {
             answer.insert("object".to_owned(), "list".into());
         }
         answer.insert("total".to_owned(), total.into());
-        if self.has_more {
+        if self.includes_has_more {
             answer.insert("has_more".to_owned(), more.into());
         }
         answer.insert("data".to_owned(), json!(page));

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 /// Error of an API call.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum ApiError {
     /// The request has no key.
     #[error("No API key: send it as {0}")]
-    Unauthorised(&'static str),
+    MissingKey(&'static str),
     /// The key is invalid.
     #[error("{0}")]
-    NotAuthorised(String),
+    RejectedKey(String),
     /// The request is invalid; the text names the field.
     #[error("{0}")]
     Invalid(String),
@@ -20,7 +20,7 @@ pub(crate) enum Refusal {
     Forbidden(String),
     /// The item does not exist.
     #[error("No {object} is called `{handle}`")]
-    Missing {
+    NotFound {
         /// Type of the item.
         object: &'static str,
         /// Handle that was looked up.
@@ -31,7 +31,7 @@ pub(crate) enum Refusal {
     NothingToUpdate,
     /// Enkrypt AI has no document of this kind with the given name, version and project.
     #[error("{0} not found")]
-    NotFound(&'static str),
+    EnkryptNotFound(&'static str),
     /// The public catalogue does not contain the model or provider.
     #[error("Model or provider not found")]
     NotInCatalogue,
@@ -40,43 +40,43 @@ pub(crate) enum Refusal {
     Conflict(String),
     /// The body exceeds the size limit.
     #[error("The request body is too large")]
-    TooLarge,
+    BodyTooLarge,
     /// No endpoint exists for this method and path. In the API, such calls reach the inference
     /// gateway, which requires its own headers.
     #[error("Either x-portkey-config or x-portkey-provider header is required")]
     NoSuchRoute,
     /// An injected fault.
     #[error("The sandbox was asked to fail this request")]
-    Fault(StatusCode),
+    InjectedFault(StatusCode),
 }
 
-impl Refusal {
+impl ApiError {
     /// Builds the error for an invalid field of the body.
-    pub(crate) fn field(path: &str, why: impl std::fmt::Display) -> Self {
+    pub(crate) fn invalid_field(path: &str, why: impl std::fmt::Display) -> Self {
         Self::Invalid(format!("`{path}` {why}"))
     }
 
     /// Returns the status of the response.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorised(_) | Self::NotAuthorised(_) => StatusCode::UNAUTHORIZED,
+            Self::MissingKey(_) | Self::RejectedKey(_) => StatusCode::UNAUTHORIZED,
             Self::Invalid(_) | Self::NothingToUpdate | Self::NoSuchRoute => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::Missing { .. } | Self::NotFound(_) | Self::NotInCatalogue => {
+            Self::NotFound { .. } | Self::EnkryptNotFound(_) | Self::NotInCatalogue => {
                 StatusCode::NOT_FOUND
             }
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Fault(status) => *status,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::InjectedFault(status) => *status,
         }
     }
 
     /// Returns the response body in Portkey's format, or `None` if a proxy would respond instead.
-    pub(crate) fn body(&self) -> Option<Value> {
+    pub(crate) fn portkey_body(&self) -> Option<Value> {
         let message = self.to_string();
-        match (self, code(self.status())) {
+        match (self, error_code(self.status())) {
             (Self::NotInCatalogue, _) => Some(json!({ "error": message })),
-            (Self::TooLarge, _) => {
+            (Self::BodyTooLarge, _) => {
                 Some(json!({ "success": false, "data": { "message": message } }))
             }
             (Self::NoSuchRoute, _) => Some(json!({ "status": "failure", "message": message })),
@@ -91,8 +91,8 @@ impl Refusal {
     /// proxy would respond instead.
     pub(crate) fn enkrypt_body(&self) -> Option<Value> {
         let status = self.status();
-        if !matches!(self, Self::TooLarge) {
-            code(status)?;
+        if !matches!(self, Self::BodyTooLarge) {
+            error_code(status)?;
         }
         let error = match status {
             StatusCode::NOT_FOUND => Some("Resource not found"),
@@ -103,7 +103,7 @@ impl Refusal {
 }
 
 /// Returns Portkey's error code for a status, if it has one.
-fn code(status: StatusCode) -> Option<&'static str> {
+fn error_code(status: StatusCode) -> Option<&'static str> {
     Some(match status.as_u16() {
         400 => "AB01",
         401 => "AB05",

@@ -6,11 +6,11 @@
 use serde_json::Value;
 
 use super::{
-    call::Call,
-    field::{Field, Kind},
+    call::ApiCall,
+    field::{Field, FieldType},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    store::{Item, ORGANISATION, Shelf, Store},
+    refusal::ApiError,
+    store::{Item, ORGANISATION, CollectionKey, Store},
 };
 
 /// A resource with the actions create, list, read, update and delete under one path.
@@ -22,13 +22,13 @@ pub(crate) struct Resource {
     /// Path of the collection. An item's path ends with its handle.
     pub(crate) path: &'static str,
     /// Supported actions.
-    pub(crate) verbs: &'static [Verb],
+    pub(crate) actions: &'static [CrudAction],
     /// Owner of the items.
-    pub(crate) owner: Owner,
+    pub(crate) owner: ResourceOwner,
     /// Handle of an item in a path.
-    pub(crate) found_by: FoundBy,
+    pub(crate) lookup_key: LookupKey,
     /// Response for a missing item.
-    pub(crate) missing: Missing,
+    pub(crate) missing_response: MissingResponse,
     /// Prefix of generated slugs.
     pub(crate) slug_prefix: &'static str,
     /// Number of characters of the name in a generated slug.
@@ -36,27 +36,27 @@ pub(crate) struct Resource {
     /// Fields of a request body.
     pub(crate) fields: &'static [Field],
     /// Fields that are masked in all objects of a response.
-    pub(crate) secrets: &'static [&'static str],
+    pub(crate) secret_fields: &'static [&'static str],
     /// Fields that are computed when an item is read.
-    pub(crate) derived: &'static [(&'static str, Derive)],
+    pub(crate) derived_fields: &'static [(&'static str, DeriveField)],
     /// Settings of the list action.
-    pub(crate) list: Listing,
+    pub(crate) list: ListSettings,
     /// Fields of an item when it is read. `masked_<field>` is the masked form of a secret.
-    pub(crate) reads: &'static [&'static str],
+    pub(crate) read_fields: &'static [&'static str],
     /// Fields in the response to a create.
-    pub(crate) creates: &'static [&'static str],
+    pub(crate) create_fields: &'static [&'static str],
     /// Fields in the response to an update.
-    pub(crate) updates: &'static [&'static str],
+    pub(crate) update_fields: &'static [&'static str],
     /// Special behaviour of writes.
     pub(crate) hooks: Hooks,
 }
 
 /// Computes a field from a stored item; `None` omits the field.
-pub(crate) type Derive = fn(&Store, &Call, &Item) -> Option<Value>;
+pub(crate) type DeriveField = fn(&Store, &ApiCall, &Item) -> Option<Value>;
 
 /// A standard action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
+pub(crate) enum CrudAction {
     /// `GET` on the collection.
     List,
     /// `POST` on the collection.
@@ -69,7 +69,7 @@ pub(crate) enum Verb {
     Delete,
 }
 
-impl Verb {
+impl CrudAction {
     /// All standard actions.
     pub(crate) const ALL: &'static [Self] = &[
         Self::List,
@@ -82,7 +82,7 @@ impl Verb {
 
 /// Owner of a resource's items.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Owner {
+pub(crate) enum ResourceOwner {
     /// The organisation owns the items.
     Organisation,
     /// A workspace owns the items, and each call must name it.
@@ -91,7 +91,7 @@ pub(crate) enum Owner {
 
 /// Handle that identifies an item in a path.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum FoundBy {
+pub(crate) enum LookupKey {
     /// Only the id.
     Id,
     /// Only the slug.
@@ -102,7 +102,7 @@ pub(crate) enum FoundBy {
 
 /// Response for a missing item.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Missing {
+pub(crate) enum MissingResponse {
     /// 404.
     NotFound,
     /// 403, as for an item that others have access to.
@@ -110,54 +110,54 @@ pub(crate) enum Missing {
 }
 
 /// Settings of a list action.
-pub(crate) struct Listing {
+pub(crate) struct ListSettings {
     /// Paging of the list.
     pub(crate) paging: Paging,
     /// Envelope of a page.
     pub(crate) envelope: Envelope,
     /// Supported filters.
-    pub(crate) filters: &'static [Filter],
+    pub(crate) filters: &'static [ListFilter],
     /// Fields of a listed item.
-    pub(crate) shows: &'static [&'static str],
+    pub(crate) item_fields: &'static [&'static str],
 }
 
-impl Listing {
+impl ListSettings {
     /// Pages of 100 items in the default envelope, without filters.
-    pub(crate) const USUAL: Self = Self {
+    pub(crate) const DEFAULT: Self = Self {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[],
-        shows: &[],
+        item_fields: &[],
     };
 }
 
 /// A query argument that filters a list.
-pub(crate) struct Filter {
+pub(crate) struct ListFilter {
     /// Name of the argument.
     pub(crate) param: &'static str,
     /// Type of the argument.
-    pub(crate) kind: Kind,
+    pub(crate) kind: FieldType,
     /// Predicate for items, given the validated argument. Without one, the field with the
     /// argument's name must be equal to it.
-    pub(crate) keeps: Option<Keeps>,
+    pub(crate) predicate: Option<FilterPredicate>,
 }
 
 /// Tests an item against a validated argument.
-pub(crate) type Keeps = fn(&Store, &Item, &Value) -> bool;
+pub(crate) type FilterPredicate = fn(&Store, &Item, &Value) -> bool;
 
-impl Filter {
+impl ListFilter {
     /// Keeps the items whose field with this name equals the argument.
-    pub(crate) const fn same(param: &'static str, kind: Kind) -> Self {
+    pub(crate) const fn equals(param: &'static str, kind: FieldType) -> Self {
         Self {
             param,
             kind,
-            keeps: None,
+            predicate: None,
         }
     }
 
     /// Returns true if the item matches the argument.
-    pub(crate) fn passes(&self, store: &Store, item: &Item, asked: &Value) -> bool {
-        match self.keeps {
+    pub(crate) fn matches(&self, store: &Store, item: &Item, asked: &Value) -> bool {
+        match self.predicate {
             Some(keeps) => keeps(store, item, asked),
             None => item.get(self.param) == Some(asked),
         }
@@ -168,24 +168,24 @@ impl Filter {
 /// `after_create` runs afterwards and cannot reject the write.
 pub(crate) struct Hooks {
     /// Rejects a write or alters the fields to be stored.
-    pub(crate) admit: fn(&Store, &Call, Draft<'_>) -> Result<(), Refusal>,
+    pub(crate) before_write: fn(&Store, &ApiCall, PendingWrite<'_>) -> Result<(), ApiError>,
     /// Rejects a removal.
-    pub(crate) release: fn(&Store, &Call, &Item) -> Result<(), Refusal>,
+    pub(crate) before_delete: fn(&Store, &ApiCall, &Item) -> Result<(), ApiError>,
     /// Completes a new item, given its collection and id.
-    pub(crate) created: fn(&mut Store, Shelf<'_>, &str),
+    pub(crate) after_create: fn(&mut Store, CollectionKey<'_>, &str),
 }
 
 impl Hooks {
     /// No special behaviour.
     pub(crate) const NONE: Self = Self {
-        admit: |_, _, _| Ok(()),
-        release: |_, _, _| Ok(()),
-        created: |_, _, _| {},
+        before_write: |_, _, _| Ok(()),
+        before_delete: |_, _, _| Ok(()),
+        after_create: |_, _, _| {},
     };
 }
 
 /// A validated write that has not been applied yet.
-pub(crate) struct Draft<'a> {
+pub(crate) struct PendingWrite<'a> {
     /// The existing item; `None` on creation.
     pub(crate) before: Option<&'a Item>,
     /// Fields to be stored, each validated separately.
@@ -200,34 +200,34 @@ impl Resource {
             kind,
             object,
             path,
-            verbs: Verb::ALL,
-            owner: Owner::Organisation,
-            found_by: FoundBy::IdOrSlug,
-            missing: Missing::NotFound,
+            actions: CrudAction::ALL,
+            owner: ResourceOwner::Organisation,
+            lookup_key: LookupKey::IdOrSlug,
+            missing_response: MissingResponse::NotFound,
             slug_prefix: "",
             slug_name_length: 15,
             fields: &[],
-            secrets: &[],
-            derived: &[],
-            list: Listing::USUAL,
-            reads: &[],
-            creates: &["id", "slug"],
-            updates: &[],
+            secret_fields: &[],
+            derived_fields: &[],
+            list: ListSettings::DEFAULT,
+            read_fields: &[],
+            create_fields: &["id", "slug"],
+            update_fields: &[],
             hooks: Hooks::NONE,
         }
     }
 
     /// Returns the collection of the items of an owner.
-    pub(crate) fn shelf<'a>(&self, owner: &'a str) -> Shelf<'a> {
-        Shelf {
+    pub(crate) fn collection_key<'a>(&self, owner: &'a str) -> CollectionKey<'a> {
+        CollectionKey {
             kind: self.kind,
             owner,
         }
     }
 
     /// Returns the collection of the organisation's items.
-    pub(crate) fn shared(&self) -> Shelf<'static> {
-        self.shelf(ORGANISATION)
+    pub(crate) fn organisation_collection(&self) -> CollectionKey<'static> {
+        self.collection_key(ORGANISATION)
     }
 
     /// Returns an item by an id that the caller has just stored or found.
@@ -236,12 +236,12 @@ impl Resource {
         store: &'s Store,
         owner: &str,
         id: &str,
-    ) -> Result<&'s Item, Refusal> {
-        let missing = || Refusal::Missing {
+    ) -> Result<&'s Item, ApiError> {
+        let missing = || ApiError::NotFound {
             object: self.object,
             handle: id.to_owned(),
         };
-        store.find(self.shelf(owner), id).ok_or_else(missing)
+        store.find(self.collection_key(owner), id).ok_or_else(missing)
     }
 
     /// Returns an item by a handle of the supported kind.
@@ -250,21 +250,21 @@ impl Resource {
         store: &'s Store,
         owner: &str,
         handle: &str,
-    ) -> Result<&'s Item, Refusal> {
+    ) -> Result<&'s Item, ApiError> {
         let found = store
-            .find(self.shelf(owner), handle)
-            .filter(|item| match self.found_by {
-                FoundBy::Id => item.get("id").is_some_and(|id| id == handle),
-                FoundBy::Slug => item.get("slug").is_some_and(|slug| slug == handle),
-                FoundBy::IdOrSlug => true,
+            .find(self.collection_key(owner), handle)
+            .filter(|item| match self.lookup_key {
+                LookupKey::Id => item.get("id").is_some_and(|id| id == handle),
+                LookupKey::Slug => item.get("slug").is_some_and(|slug| slug == handle),
+                LookupKey::IdOrSlug => true,
             });
-        found.ok_or_else(|| match self.missing {
-            Missing::NotFound => Refusal::Missing {
+        found.ok_or_else(|| match self.missing_response {
+            MissingResponse::NotFound => ApiError::NotFound {
                 object: self.object,
                 handle: handle.to_owned(),
             },
-            Missing::Forbidden => {
-                Refusal::Forbidden(format!("No {} `{handle}` is open to this key", self.object))
+            MissingResponse::Forbidden => {
+                ApiError::Forbidden(format!("No {} `{handle}` is open to this key", self.object))
             }
         })
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde_json::{Map, Value};
 
-use super::{clock::Clock, domains::analytics::traffic::Traffic, refusal::Refusal};
+use super::{clock::Clock, domains::analytics::traffic::Traffic, refusal::ApiError};
 
 /// Maximum number of items of all kinds.
 const MAX_ITEMS: usize = 50_000;
@@ -32,7 +32,7 @@ pub(crate) fn flag(item: &Item, field: &str) -> bool {
 /// Key of a collection: the kind of its items and their owner. The owner is an item's id,
 /// [`ORGANISATION`] or [`HISTORY`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shelf<'a> {
+pub(crate) struct CollectionKey<'a> {
     /// Kind of the items.
     pub(crate) kind: &'static str,
     /// Id of the owner.
@@ -51,7 +51,7 @@ const HANDLES: [&str; 2] = ["id", "slug"];
 /// State of a sandbox.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    shelves: HashMap<&'static str, HashMap<String, Items>>,
+    collections: HashMap<&'static str, HashMap<String, ItemCollection>>,
     /// Clock of the sandbox.
     pub(crate) clock: Clock,
     /// Traffic through the gateway.
@@ -61,24 +61,24 @@ pub(crate) struct Store {
     /// Kinds, ids and slugs of removed items.
     removed: HashSet<(&'static str, String)>,
     /// Entries of `removed` in the order of removal.
-    removed_by_age: VecDeque<(&'static str, String)>,
-    usage: Usage,
+    removal_order: VecDeque<(&'static str, String)>,
+    usage: StoreUsage,
     /// Items that may have changed since their size was measured.
     changed: Vec<(&'static str, String, u64)>,
-    named: u64,
-    placed: u64,
-    suffixed: u64,
+    id_count: u64,
+    insert_count: u64,
+    suffix_count: u64,
 }
 
 /// Size of a store.
 #[derive(Debug, Default)]
-struct Usage {
+struct StoreUsage {
     items: usize,
     records: usize,
     bytes: usize,
 }
 
-impl Usage {
+impl StoreUsage {
     fn add(&mut self, owner: &str, bytes: usize) {
         *self.count(owner) += 1;
         self.bytes += bytes;
@@ -101,23 +101,23 @@ impl Usage {
 
 /// Items of one collection in order of creation, with an index by id and slug.
 #[derive(Debug, Default)]
-struct Items {
-    by_age: BTreeMap<u64, Stored>,
+struct ItemCollection {
+    by_age: BTreeMap<u64, StoredItem>,
     handles: HashMap<String, u64>,
 }
 
 /// An item and its last measured size in memory.
 #[derive(Debug)]
-struct Stored {
+struct StoredItem {
     item: Item,
     bytes: usize,
 }
 
-impl Items {
+impl ItemCollection {
     /// Removes and returns the items that match.
-    fn take(&mut self, picked: impl Fn(&Item) -> bool) -> Vec<Stored> {
+    fn extract(&mut self, picked: impl Fn(&Item) -> bool) -> Vec<StoredItem> {
         let picked = self.by_age.extract_if(.., |_, stored| picked(&stored.item));
-        let taken: Vec<Stored> = picked.map(|(_, stored)| stored).collect();
+        let taken: Vec<StoredItem> = picked.map(|(_, stored)| stored).collect();
         for handle in taken
             .iter()
             .flat_map(|it| HANDLES.map(|field| text(&it.item, field)))
@@ -131,14 +131,14 @@ impl Items {
 impl Store {
     /// Returns a new id in the form of a UUID.
     pub(crate) fn next_id(&mut self) -> String {
-        self.named += 1;
+        self.id_count += 1;
         // Multiplication by an odd constant is a bijection: ids look random and never repeat.
-        let mixed = self.named.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = self.id_count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         format!(
             "{:08x}-{:04x}-4000-8000-{:012x}",
             mixed >> 32,
             (mixed >> 16) & 0xffff,
-            self.named
+            self.id_count
         )
     }
 
@@ -146,9 +146,9 @@ impl Store {
     /// cannot be guessed from a name. They depend on nothing else that varies, so that a pinned
     /// clock repeats them.
     pub(crate) fn next_suffix(&mut self) -> String {
-        self.suffixed += 1;
+        self.suffix_count += 1;
         let mut z =
-            (self.clock.unix() ^ self.suffixed.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (self.clock.unix_seconds() ^ self.suffix_count.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         format!("{:06x}", z >> 40)
@@ -163,11 +163,11 @@ impl Store {
         {
             let removed = (kind, handle.to_owned());
             if self.removed.insert(removed.clone()) {
-                self.removed_by_age.push_back(removed);
+                self.removal_order.push_back(removed);
             }
         }
-        while self.removed_by_age.len() > MAX_REMOVED
-            && let Some(oldest) = self.removed_by_age.pop_front()
+        while self.removal_order.len() > MAX_REMOVED
+            && let Some(oldest) = self.removal_order.pop_front()
         {
             self.removed.remove(&oldest);
         }
@@ -175,8 +175,8 @@ impl Store {
 
     /// Checks that a write of so many bytes fits the limits. Writes that remove something are
     /// allowed until the records are full, and up to an eighth above the memory limit.
-    pub(crate) fn check_bounds(&self, removes: bool, brings: usize) -> Result<(), Refusal> {
-        let Usage {
+    pub(crate) fn check_limits(&self, removes: bool, brings: usize) -> Result<(), ApiError> {
+        let StoreUsage {
             items,
             records,
             bytes,
@@ -195,15 +195,15 @@ impl Store {
         } else {
             return Ok(());
         };
-        Err(Refusal::Conflict(format!(
+        Err(ApiError::Conflict(format!(
             "This is a limit of the sandbox, which holds at most {bound}"
         )))
     }
 
     /// Measures the sizes of changed items again.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn update_usage(&mut self) {
         for (kind, owner, number) in std::mem::take(&mut self.changed) {
-            let shelf = Shelf {
+            let shelf = CollectionKey {
                 kind,
                 owner: &owner,
             };
@@ -213,7 +213,7 @@ impl Store {
             let Some(stored) = items.by_age.get_mut(&number) else {
                 continue;
             };
-            let (before, now) = (stored.bytes, weigh_fields(&stored.item));
+            let (before, now) = (stored.bytes, estimate_fields_bytes(&stored.item));
             stored.bytes = now;
             self.usage.bytes = self.usage.bytes.saturating_sub(before) + now;
         }
@@ -225,32 +225,32 @@ impl Store {
     }
 
     /// Inserts an item into a collection, indexed by its `id` and its `slug`.
-    pub(crate) fn insert(&mut self, shelf: Shelf<'_>, item: Item) {
-        self.placed += 1;
+    pub(crate) fn insert(&mut self, shelf: CollectionKey<'_>, item: Item) {
+        self.insert_count += 1;
         let items = self
-            .shelves
+            .collections
             .entry(shelf.kind)
             .or_default()
             .entry(shelf.owner.to_owned())
             .or_default();
         for field in HANDLES {
             if let Some(Value::String(handle)) = item.get(field) {
-                items.handles.insert(handle.clone(), self.placed);
+                items.handles.insert(handle.clone(), self.insert_count);
             }
         }
-        let bytes = weigh_fields(&item);
-        items.by_age.insert(self.placed, Stored { item, bytes });
+        let bytes = estimate_fields_bytes(&item);
+        items.by_age.insert(self.insert_count, StoredItem { item, bytes });
         self.usage.add(shelf.owner, bytes);
     }
 
     /// Returns the item with this id or slug.
-    pub(crate) fn find(&self, shelf: Shelf<'_>, handle: &str) -> Option<&Item> {
+    pub(crate) fn find(&self, shelf: CollectionKey<'_>, handle: &str) -> Option<&Item> {
         let items = self.items(shelf)?;
         Some(&items.by_age.get(items.handles.get(handle)?)?.item)
     }
 
     /// Returns the item with this id or slug for changes. Its `id` and `slug` must not change.
-    pub(crate) fn find_mut(&mut self, shelf: Shelf<'_>, handle: &str) -> Option<&mut Item> {
+    pub(crate) fn find_mut(&mut self, shelf: CollectionKey<'_>, handle: &str) -> Option<&mut Item> {
         let number = *self.items(shelf)?.handles.get(handle)?;
         self.changed
             .push((shelf.kind, shelf.owner.to_owned(), number));
@@ -258,28 +258,28 @@ impl Store {
     }
 
     /// Returns the items of a collection, oldest first.
-    pub(crate) fn all(&self, shelf: Shelf<'_>) -> impl Iterator<Item = &Item> {
+    pub(crate) fn all(&self, shelf: CollectionKey<'_>) -> impl Iterator<Item = &Item> {
         self.items(shelf)
             .into_iter()
             .flat_map(|items| items.by_age.values().map(|it| &it.item))
     }
 
     /// Returns the items of a kind with any owner, oldest first.
-    pub(crate) fn all_of(&self, kind: &str) -> Vec<&Item> {
-        let owners = self.shelves.get(kind).into_iter().flat_map(HashMap::values);
+    pub(crate) fn all_of_kind(&self, kind: &str) -> Vec<&Item> {
+        let owners = self.collections.get(kind).into_iter().flat_map(HashMap::values);
         let items: BTreeMap<_, _> = owners.flat_map(|items| &items.by_age).collect();
         items.into_values().map(|stored| &stored.item).collect()
     }
 
     /// Counts the items of a collection.
-    pub(crate) fn count(&self, shelf: Shelf<'_>) -> usize {
+    pub(crate) fn count(&self, shelf: CollectionKey<'_>) -> usize {
         self.items(shelf).map_or(0, |items| items.by_age.len())
     }
 
     /// Removes the item with this id or slug.
-    pub(crate) fn remove(&mut self, shelf: Shelf<'_>, handle: &str) -> Option<Item> {
+    pub(crate) fn remove(&mut self, shelf: CollectionKey<'_>, handle: &str) -> Option<Item> {
         let items = self.items_mut(shelf)?;
-        let Stored { item, bytes } = items.by_age.remove(items.handles.get(handle)?)?;
+        let StoredItem { item, bytes } = items.by_age.remove(items.handles.get(handle)?)?;
         for field in HANDLES {
             items.handles.remove(text(&item, field));
         }
@@ -288,9 +288,9 @@ impl Store {
     }
 
     /// Removes all items of a collection.
-    pub(crate) fn clear(&mut self, shelf: Shelf<'_>) {
+    pub(crate) fn clear(&mut self, shelf: CollectionKey<'_>) {
         let cleared = self
-            .shelves
+            .collections
             .get_mut(shelf.kind)
             .and_then(|all| all.remove(shelf.owner));
         for stored in cleared.iter().flat_map(|items| items.by_age.values()) {
@@ -300,29 +300,29 @@ impl Store {
 
     /// Returns the kinds with an item that matches. Records are ignored.
     pub(crate) fn kinds_with(&self, asked: impl Fn(&Item) -> bool) -> Vec<&'static str> {
-        let has_some = |owners: &HashMap<String, Items>| {
+        let has_some = |owners: &HashMap<String, ItemCollection>| {
             let mut present = owners.iter().filter(|(owner, _)| *owner != HISTORY);
             present.any(|(_, items)| items.by_age.values().any(|it| asked(&it.item)))
         };
-        let kinds = self.shelves.iter().filter(|(_, owners)| has_some(owners));
+        let kinds = self.collections.iter().filter(|(_, owners)| has_some(owners));
         kinds.map(|(kind, _)| *kind).collect()
     }
 
     /// Removes all collections of an owner, and the matching items of all others except records.
     /// Returns the matching items with their kinds.
-    pub(crate) fn sweep(
+    pub(crate) fn remove_matching(
         &mut self,
         owner: &str,
         picked: impl Fn(&Item) -> bool,
     ) -> Vec<(&'static str, Item)> {
         let mut taken = Vec::new();
-        for (kind, owners) in &mut self.shelves {
+        for (kind, owners) in &mut self.collections {
             let cleared = owners.remove(owner);
             for stored in cleared.iter().flat_map(|items| items.by_age.values()) {
                 self.usage.remove(owner, stored.bytes);
             }
             let present = owners.iter_mut().filter(|(owner, _)| *owner != HISTORY);
-            for Stored { item, bytes } in present.flat_map(|(_, items)| items.take(&picked)) {
+            for StoredItem { item, bytes } in present.flat_map(|(_, items)| items.extract(&picked)) {
                 self.usage.remove(ORGANISATION, bytes);
                 taken.push((*kind, item));
             }
@@ -332,39 +332,39 @@ impl Store {
 
     /// Returns all items except records for changes. Their `id` and `slug` must not change.
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Item> {
-        let shelves = self.shelves.values_mut().flatten();
+        let shelves = self.collections.values_mut().flatten();
         let present = shelves.filter(|(owner, _)| *owner != HISTORY);
         present.flat_map(|(_, items)| items.by_age.values_mut().map(|stored| &mut stored.item))
     }
 
-    fn items(&self, shelf: Shelf<'_>) -> Option<&Items> {
-        self.shelves.get(shelf.kind)?.get(shelf.owner)
+    fn items(&self, shelf: CollectionKey<'_>) -> Option<&ItemCollection> {
+        self.collections.get(shelf.kind)?.get(shelf.owner)
     }
 
-    fn items_mut(&mut self, shelf: Shelf<'_>) -> Option<&mut Items> {
-        self.shelves.get_mut(shelf.kind)?.get_mut(shelf.owner)
+    fn items_mut(&mut self, shelf: CollectionKey<'_>) -> Option<&mut ItemCollection> {
+        self.collections.get_mut(shelf.kind)?.get_mut(shelf.owner)
     }
 }
 
 /// Estimates the memory of fields in bytes.
-pub(crate) fn weigh_fields(fields: &Item) -> usize {
+pub(crate) fn estimate_fields_bytes(fields: &Item) -> usize {
     /// Size of a name and a value in their map.
     const ENTRY: usize = 128;
     fields
         .iter()
-        .map(|(name, value)| ENTRY + name.len() + weigh(value))
+        .map(|(name, value)| ENTRY + name.len() + estimate_value_bytes(value))
         .sum()
 }
 
 /// Estimates the memory that a value takes beside its own place in its container.
-pub(crate) fn weigh(value: &Value) -> usize {
+pub(crate) fn estimate_value_bytes(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
         Value::Array(items) => items
             .iter()
-            .map(|item| size_of::<Value>() + weigh(item))
+            .map(|item| size_of::<Value>() + estimate_value_bytes(item))
             .sum(),
-        Value::Object(fields) => weigh_fields(fields),
+        Value::Object(fields) => estimate_fields_bytes(fields),
         _ => 0,
     }
 }
@@ -375,7 +375,7 @@ mod tests {
 
     use super::*;
 
-    const SHELF: Shelf<'static> = Shelf {
+    const LABELS: CollectionKey<'static> = CollectionKey {
         kind: "labels",
         owner: ORGANISATION,
     };
@@ -387,7 +387,7 @@ mod tests {
             .clone()
     }
 
-    fn told(outcome: Result<(), Refusal>) -> Option<String> {
+    fn error_message(outcome: Result<(), ApiError>) -> Option<String> {
         outcome.err().map(|refusal| refusal.to_string())
     }
 
@@ -395,22 +395,22 @@ mod tests {
     fn items_are_bounded_and_may_still_be_removed() {
         let mut store = Store::default();
         for number in 0..MAX_ITEMS {
-            assert_eq!(told(store.check_bounds(false, 0)), None);
-            store.insert(SHELF, item(&number.to_string(), ""));
+            assert_eq!(error_message(store.check_limits(false, 0)), None);
+            store.insert(LABELS, item(&number.to_string(), ""));
         }
         let limit = format!(
             "This is a limit of the sandbox, which holds at most {MAX_ITEMS} items; delete some, or start it anew"
         );
-        assert_eq!(told(store.check_bounds(false, 0)), Some(limit));
-        assert_eq!(told(store.check_bounds(true, 0)), None);
-        store.remove(SHELF, "7").unwrap();
-        assert_eq!(told(store.check_bounds(false, 0)), None);
+        assert_eq!(error_message(store.check_limits(false, 0)), Some(limit));
+        assert_eq!(error_message(store.check_limits(true, 0)), None);
+        store.remove(LABELS, "7").unwrap();
+        assert_eq!(error_message(store.check_limits(false, 0)), None);
     }
 
     #[test]
     fn records_are_bounded_and_stop_all_writes() {
         let mut store = Store::default();
-        let shelf = Shelf {
+        let shelf = CollectionKey {
             kind: "audit-logs",
             owner: HISTORY,
         };
@@ -418,7 +418,7 @@ mod tests {
             store.insert(shelf, Item::new());
         }
         for removes in [false, true] {
-            let told = told(store.check_bounds(removes, 0)).unwrap();
+            let told = error_message(store.check_limits(removes, 0)).unwrap();
             let limit = format!("{MAX_RECORDS} records of what has happened; start it anew");
             assert!(told.ends_with(&limit), "{told}");
         }
@@ -429,36 +429,36 @@ mod tests {
         let mut store = Store::default();
         let fresh = store.usage.bytes;
         for id in ["a", "b", "c", "d"] {
-            store.insert(SHELF, item(id, "x"));
+            store.insert(LABELS, item(id, "x"));
         }
         let change = item("b", &"x".repeat(MAX_BYTES));
         assert!(
-            told(store.check_bounds(false, weigh_fields(&change)))
+            error_message(store.check_limits(false, estimate_fields_bytes(&change)))
                 .unwrap()
                 .contains("64 MiB")
         );
-        store.find_mut(SHELF, "b").unwrap().extend(change);
-        store.settle();
+        store.find_mut(LABELS, "b").unwrap().extend(change);
+        store.update_usage();
         assert!(
-            told(store.check_bounds(false, 0))
+            error_message(store.check_limits(false, 0))
                 .unwrap()
                 .contains("64 MiB")
         );
-        assert_eq!(told(store.check_bounds(true, 0)), None);
+        assert_eq!(error_message(store.check_limits(true, 0)), None);
         store
-            .find_mut(SHELF, "b")
+            .find_mut(LABELS, "b")
             .unwrap()
             .insert("text".to_owned(), "y".into());
-        store.settle();
-        assert_eq!(told(store.check_bounds(false, 0)), None);
-        store.remove(SHELF, "a").unwrap();
-        store.sweep("nobody", |item| text(item, "id") == "b");
-        store.clear(SHELF);
+        store.update_usage();
+        assert_eq!(error_message(store.check_limits(false, 0)), None);
+        store.remove(LABELS, "a").unwrap();
+        store.remove_matching("nobody", |item| text(item, "id") == "b");
+        store.clear(LABELS);
         assert_eq!((store.usage.bytes, store.usage.items), (fresh, 0));
     }
 
     #[test]
-    fn removed_items_are_forgotten_at_last() {
+    fn oldest_removed_items_are_forgotten() {
         let mut store = Store::default();
         for number in 0..MAX_REMOVED {
             store.remember_removed("labels", &item(&number.to_string(), ""));

@@ -7,48 +7,48 @@ use serde::Deserialize;
 
 /// Reason why a URL cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AddressError {
+pub(super) enum SecureUrlError {
     #[error("this is no address; give one such as https://login.example.com")]
-    NoAddress,
+    InvalidUrl,
     #[error("only https addresses can be used here, and http on this machine's loopback")]
     Unencrypted,
     #[error("the address may not hold a user name, a password or a fragment")]
-    Extras,
+    UserInfoOrFragment,
     #[error("the address may not have a query, because it identifies its owner")]
-    Query,
+    HasQuery,
 }
 
 /// URL of a trusted service.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Address(Url);
+pub(super) struct SecureUrl(Url);
 
-impl Address {
+impl SecureUrl {
     pub(super) const fn url(&self) -> &Url {
         &self.0
     }
 
     /// Returns true if the URL uses HTTP, which is allowed on loopback only.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(super) fn is_unencrypted(&self) -> bool {
         self.0.scheme() == "http"
     }
 }
 
-impl TryFrom<String> for Address {
-    type Error = AddressError;
+impl TryFrom<String> for SecureUrl {
+    type Error = SecureUrlError;
 
-    fn try_from(text: String) -> Result<Self, AddressError> {
-        let url: Url = text.parse().map_err(|_| AddressError::NoAddress)?;
+    fn try_from(text: String) -> Result<Self, SecureUrlError> {
+        let url: Url = text.parse().map_err(|_| SecureUrlError::InvalidUrl)?;
         let host = url
             .host_str()
-            .ok_or(AddressError::NoAddress)?
+            .ok_or(SecureUrlError::InvalidUrl)?
             .trim_matches(['[', ']']);
         let loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
         if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
-            return Err(AddressError::Unencrypted);
+            return Err(SecureUrlError::Unencrypted);
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-            return Err(AddressError::Extras);
+            return Err(SecureUrlError::UserInfoOrFragment);
         }
         Ok(Self(url))
     }
@@ -58,17 +58,17 @@ impl TryFrom<String> for Address {
 /// original text is kept.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Identifier {
+pub(super) struct IdentifierUrl {
     text: String,
-    address: Address,
+    address: SecureUrl,
 }
 
-impl Identifier {
+impl IdentifierUrl {
     pub(super) fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub(super) const fn address(&self) -> &Address {
+    pub(super) const fn secure_url(&self) -> &SecureUrl {
         &self.address
     }
 
@@ -79,12 +79,12 @@ impl Identifier {
 
     /// Returns the URL of a well-known document, whose name stands between host and path (RFC 8414
     /// §3, RFC 9728 §3.1).
-    pub(super) fn well_known(&self, name: &str) -> String {
-        self.well_known_at(name, self.path())
+    pub(super) fn well_known_url(&self, name: &str) -> String {
+        self.well_known_url_for_path(name, self.path())
     }
 
     /// Returns the URL of a well-known document for another path at the same host.
-    pub(super) fn well_known_at(&self, name: &str, path: &str) -> String {
+    pub(super) fn well_known_url_for_path(&self, name: &str, path: &str) -> String {
         format!("{}/.well-known/{name}{path}", self.origin())
     }
 
@@ -94,13 +94,13 @@ impl Identifier {
     }
 }
 
-impl TryFrom<String> for Identifier {
-    type Error = AddressError;
+impl TryFrom<String> for IdentifierUrl {
+    type Error = SecureUrlError;
 
-    fn try_from(text: String) -> Result<Self, AddressError> {
-        let address = Address::try_from(text.clone())?;
+    fn try_from(text: String) -> Result<Self, SecureUrlError> {
+        let address = SecureUrl::try_from(text.clone())?;
         if address.0.query().is_some() {
-            return Err(AddressError::Query);
+            return Err(SecureUrlError::HasQuery);
         }
         Ok(Self { text, address })
     }

@@ -11,11 +11,11 @@ use portkey_policy::Policy;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::auth::principal::{Credentials, Key, KeySource, NoKey, Scopes, Toolsets};
+use crate::auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey, Scopes, Toolsets};
 
 use super::{
-    super::token::{check_name, scopes},
-    address::{Address, Identifier},
+    super::token::{check_name, parse_scopes},
+    address::{SecureUrl, IdentifierUrl},
     tenant::Tenant,
 };
 
@@ -23,19 +23,19 @@ use super::{
 /// key.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {problem}")]
-pub struct ConfigError {
+pub struct OAuthConfigError {
     line: usize,
     problem: String,
 }
 
 /// Content of `--auth-file` for `--auth oauth`, including the keys that it names.
 #[derive(Debug)]
-pub struct Config {
-    pub(super) resource: Identifier,
+pub struct OAuthConfig {
+    pub(super) resource: IdentifierUrl,
     /// Values of `aud` that are accepted besides the resource.
     pub(super) audiences: Vec<String>,
-    pub(super) issuer: Identifier,
-    pub(super) check: Check,
+    pub(super) issuer: IdentifierUrl,
+    pub(super) check: TokenCheck,
     pub(super) leeway_seconds: u64,
     pub(super) scopes_supported: Vec<String>,
     pub(super) tenants: Vec<Tenant>,
@@ -44,53 +44,53 @@ pub struct Config {
 
 /// Method by which tokens are checked.
 #[derive(Debug)]
-pub(super) enum Check {
+pub(super) enum TokenCheck {
     /// Check by signature. Without a `jwks_url`, the issuer's metadata names it.
     Jwt {
-        jwks_url: Option<Address>,
+        jwks_url: Option<SecureUrl>,
         algorithms: Vec<Algorithm>,
     },
     /// Check by token introspection at the issuer.
-    Introspection(Introspection),
+    Introspection(IntrospectionEndpoint),
 }
 
 /// Introspection endpoint and client credentials (RFC 7662).
 #[derive(Debug)]
-pub(super) struct Introspection {
-    pub(super) url: Address,
+pub(super) struct IntrospectionEndpoint {
+    pub(super) url: SecureUrl,
     pub(super) client_id: String,
-    pub(super) client_secret: Key,
+    pub(super) client_secret: UpstreamKey,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    resource: Identifier,
+struct OAuthFile {
+    resource: IdentifierUrl,
     #[serde(default = "no_audiences")]
     audiences: Spanned<Vec<String>>,
-    issuer: Identifier,
-    jwks_url: Option<Address>,
-    algorithms: Option<Spanned<Vec<Signature>>>,
-    introspection: Option<Asked>,
+    issuer: IdentifierUrl,
+    jwks_url: Option<SecureUrl>,
+    algorithms: Option<Spanned<Vec<SignatureAlgorithm>>>,
+    introspection: Option<IntrospectionEntry>,
     #[serde(default = "half_a_minute")]
     leeway_seconds: Spanned<u64>,
     #[serde(default = "wide_scopes")]
     scopes_supported: Spanned<Vec<String>>,
     #[serde(default)]
-    tenant: Vec<Entry>,
+    tenant: Vec<TenantEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
-    url: Address,
+struct IntrospectionEntry {
+    url: SecureUrl,
     client_id: Spanned<String>,
     client_secret: Spanned<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct TenantEntry {
     #[serde(default = "subject")]
     claim: String,
     value: Spanned<String>,
@@ -106,9 +106,9 @@ struct Entry {
 /// Asymmetric signature algorithm, which proves the identity of the signer.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-struct Signature(Algorithm);
+struct SignatureAlgorithm(Algorithm);
 
-impl TryFrom<String> for Signature {
+impl TryFrom<String> for SignatureAlgorithm {
     type Error = &'static str;
 
     fn try_from(name: String) -> Result<Self, &'static str> {
@@ -141,7 +141,7 @@ fn subject() -> String {
     "sub".to_owned()
 }
 
-impl Config {
+impl OAuthConfig {
     /// Parses the text of a file in `folder`, and loads the keys and policies that it names.
     /// `toolsets` are the known names. `instead` replaces the upstream keys of all callers.
     ///
@@ -153,8 +153,8 @@ impl Config {
         folder: &Path,
         toolsets: &[&'static str],
         instead: Option<&Credentials>,
-    ) -> Result<Self, ConfigError> {
-        let located = |Problem { start, what }: Problem| ConfigError {
+    ) -> Result<Self, OAuthConfigError> {
+        let located = |ConfigProblem { offset: start, message: what }: ConfigProblem| OAuthConfigError {
             line: 1 + text
                 .bytes()
                 .take(start)
@@ -162,15 +162,15 @@ impl Config {
                 .count(),
             problem: what,
         };
-        let file: File = toml::from_str(text).map_err(|error| {
+        let file: OAuthFile = toml::from_str(text).map_err(|error| {
             // The error's own rendering would quote the line of the file.
             let start = error.span().map_or(0, |span| span.start);
-            located(Problem {
-                start,
-                what: error.message().to_owned(),
+            located(ConfigProblem {
+                offset: start,
+                message: error.message().to_owned(),
             })
         })?;
-        file.check(folder, toolsets, instead).map_err(located)
+        file.validate(folder, toolsets, instead).map_err(located)
     }
 
     /// Other files that were read, such as keys and policies.
@@ -188,36 +188,36 @@ const DEFAULT_ALGORITHMS: [Algorithm; 5] = [
 ];
 
 /// An invalid setting, and its byte offset in the file.
-struct Problem {
-    start: usize,
-    what: String,
+struct ConfigProblem {
+    offset: usize,
+    message: String,
 }
 
-impl Problem {
-    fn at<T>(place: &Spanned<T>, what: impl ToString) -> Self {
+impl ConfigProblem {
+    fn at_span<T>(place: &Spanned<T>, what: impl ToString) -> Self {
         Self {
-            start: place.span().start,
-            what: what.to_string(),
+            offset: place.span().start,
+            message: what.to_string(),
         }
     }
 }
 
-impl File {
-    fn check(
+impl OAuthFile {
+    fn validate(
         self,
         folder: &Path,
         domains: &[&'static str],
         instead: Option<&Credentials>,
-    ) -> Result<Config, Problem> {
+    ) -> Result<OAuthConfig, ConfigProblem> {
         if *self.leeway_seconds.get_ref() > 300 {
-            return Err(Problem::at(
+            return Err(ConfigProblem::at_span(
                 &self.leeway_seconds,
                 "leeway_seconds is at most 300",
             ));
         }
         let supported = &self.scopes_supported;
         if !supported.get_ref().iter().all(|scope| is_scope(scope)) {
-            return Err(Problem::at(
+            return Err(ConfigProblem::at_span(
                 supported,
                 "a scope has no blanks, quotes or backslashes",
             ));
@@ -230,39 +230,39 @@ impl File {
         {
             let what = "an audience is empty or not printable; give what tokens have in `aud`, such as \
                         the client id or `api://…`";
-            return Err(Problem::at(&self.audiences, what));
+            return Err(ConfigProblem::at_span(&self.audiences, what));
         }
         if self.tenant.is_empty() {
             let what = "there is no [[tenant]], so nobody could call; add one that says which \
                         portkey_key acts for which claim";
-            return Err(Problem {
-                start: 0,
-                what: what.to_owned(),
+            return Err(ConfigProblem {
+                offset: 0,
+                message: what.to_owned(),
             });
         }
         let mut files = Vec::new();
         let check = match (self.introspection, self.algorithms, self.jwks_url) {
-            (Some(asked), None, None) => Check::Introspection(asked.check(&mut files)?),
+            (Some(asked), None, None) => TokenCheck::Introspection(asked.validate(&mut files)?),
             (Some(asked), ..) => {
                 let what = "tokens are checked either by [introspection] or by signature; leave out \
                             the one or jwks_url and algorithms";
-                return Err(Problem::at(&asked.client_id, what));
+                return Err(ConfigProblem::at_span(&asked.client_id, what));
             }
             (None, Some(named), _) if named.get_ref().is_empty() => {
-                return Err(Problem::at(&named, "name at least one algorithm"));
+                return Err(ConfigProblem::at_span(&named, "name at least one algorithm"));
             }
             (None, named, jwks_url) => {
                 let named = named.map(|named| named.into_inner().into_iter().map(|one| one.0));
                 let algorithms = named.map_or(DEFAULT_ALGORITHMS.to_vec(), Iterator::collect);
-                Check::Jwt {
+                TokenCheck::Jwt {
                     jwks_url,
                     algorithms,
                 }
             }
         };
         let tenants = self.tenant.into_iter();
-        let tenants = tenants.map(|one| one.check(folder, domains, instead, &mut files));
-        Ok(Config {
+        let tenants = tenants.map(|one| one.validate(folder, domains, instead, &mut files));
+        Ok(OAuthConfig {
             tenants: tenants.collect::<Result<_, _>>()?,
             resource: self.resource,
             audiences: self.audiences.into_inner(),
@@ -275,16 +275,16 @@ impl File {
     }
 }
 
-impl Asked {
-    fn check(self, files: &mut Vec<PathBuf>) -> Result<Introspection, Problem> {
-        let client_secret = key(&self.client_secret, files)?;
+impl IntrospectionEntry {
+    fn validate(self, files: &mut Vec<PathBuf>) -> Result<IntrospectionEndpoint, ConfigProblem> {
+        let client_secret = read_key(&self.client_secret, files)?;
         if !is_one_line(self.client_id.get_ref()) {
-            return Err(Problem::at(
+            return Err(ConfigProblem::at_span(
                 &self.client_id,
                 "client_id is empty or not printable",
             ));
         }
-        Ok(Introspection {
+        Ok(IntrospectionEndpoint {
             url: self.url,
             client_id: self.client_id.into_inner(),
             client_secret,
@@ -292,39 +292,39 @@ impl Asked {
     }
 }
 
-impl Entry {
-    fn check(
+impl TenantEntry {
+    fn validate(
         self,
         folder: &Path,
         domains: &[&'static str],
         instead: Option<&Credentials>,
         files: &mut Vec<PathBuf>,
-    ) -> Result<Tenant, Problem> {
+    ) -> Result<Tenant, ConfigProblem> {
         if !is_one_line(self.value.get_ref()) {
-            return Err(Problem::at(&self.value, "value is empty or not printable"));
+            return Err(ConfigProblem::at_span(&self.value, "value is empty or not printable"));
         }
         if let Some(name) = &self.name {
-            check_name(name.get_ref()).map_err(|error| Problem::at(name, error))?;
+            check_name(name.get_ref()).map_err(|error| ConfigProblem::at_span(name, error))?;
         }
         let toolsets = match &self.toolsets {
             None => Toolsets::all(),
-            Some(names) => Toolsets::named(names.get_ref().iter().map(String::as_str), domains)
-                .map_err(|error| Problem::at(names, error))?,
+            Some(names) => Toolsets::from_names(names.get_ref().iter().map(String::as_str), domains)
+                .map_err(|error| ConfigProblem::at_span(names, error))?,
         };
         let scopes = match &self.scopes {
             None => Scopes::all(),
-            Some(words) => scopes(words.get_ref(), domains)
-                .map_err(|error| Problem::at(words, with_causes(error.as_ref())))?,
+            Some(words) => parse_scopes(words.get_ref(), domains)
+                .map_err(|error| ConfigProblem::at_span(words, with_causes(error.as_ref())))?,
         };
         let credentials = match instead {
             Some(credentials) => credentials.clone(),
             None => Credentials {
-                portkey: Some(key(&self.portkey_key, files)?),
+                portkey: Some(read_key(&self.portkey_key, files)?),
                 enkrypt: self
                     .enkrypt_key
-                    .map(|named| key(&named, files))
+                    .map(|named| read_key(&named, files))
                     .transpose()?,
-                missing: NoKey::Caller,
+                missing_key: MissingKey::Caller,
             },
         };
         let policy = match &self.policy {
@@ -333,7 +333,7 @@ impl Entry {
                 let file = folder.join(named.get_ref());
                 let policy = Policy::load(&file);
                 let policy =
-                    policy.map_err(|error| Problem::at(named, with_causes(error.as_ref())))?;
+                    policy.map_err(|error| ConfigProblem::at_span(named, with_causes(error.as_ref())))?;
                 files.push(file);
                 Some(Arc::new(policy))
             }
@@ -353,8 +353,8 @@ impl Entry {
 }
 
 /// Loads the key that a setting names, and records its file.
-fn key(named: &Spanned<String>, files: &mut Vec<PathBuf>) -> Result<Key, Problem> {
-    let key = Key::named(named.get_ref()).map_err(|error| Problem::at(named, error))?;
+fn read_key(named: &Spanned<String>, files: &mut Vec<PathBuf>) -> Result<UpstreamKey, ConfigProblem> {
+    let key = UpstreamKey::from_reference(named.get_ref()).map_err(|error| ConfigProblem::at_span(named, error))?;
     if let KeySource::File(path) = key.source() {
         files.push(path.clone());
     }

@@ -4,10 +4,10 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    super::{Denied, bearer, misshapen},
+    super::{AuthRejection, bearer_token, check_token_form},
     Challenge, OAuth, OAuthError,
 };
-use crate::auth::principal::{Needed, Principal};
+use crate::auth::principal::{RequiredScope, Principal};
 
 impl OAuth {
     /// Authenticates the caller of a request with these headers at `path`.
@@ -15,18 +15,18 @@ impl OAuth {
         &self,
         headers: &HeaderMap,
         path: &str,
-    ) -> Result<Principal, Denied> {
-        let challenge = |why: &Challenge<'_>| self.challenge_at(why, path);
-        let Some(token) = bearer(headers)? else {
+    ) -> Result<Principal, AuthRejection> {
+        let challenge = |why: &Challenge<'_>| self.challenge_for_path(why, path);
+        let Some(token) = bearer_token(headers)? else {
             let told = "this server wants an access token: `Authorization: Bearer …`. \
                         WWW-Authenticate says where to read how to get one";
-            return Err(Denied::with_challenge(
+            return Err(AuthRejection::with_challenge(
                 told.into(),
                 challenge(&Challenge::NoToken),
             ));
         };
-        misshapen(token, challenge(&Challenge::InvalidToken))?;
-        self.verify_at(token, path).await.map_err(|error| {
+        check_token_form(token, challenge(&Challenge::InvalidToken))?;
+        self.verify_for_path(token, path).await.map_err(|error| {
             let (status, challenge, detail) = match error {
                 OAuthError::Invalid(reason) => (
                     StatusCode::UNAUTHORIZED,
@@ -36,32 +36,32 @@ impl OAuth {
                 OAuthError::NoTenant => (StatusCode::FORBIDDEN, None, None),
                 OAuthError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None, None),
             };
-            Denied {
+            AuthRejection {
                 status,
                 message: error.to_string().into(),
                 challenge,
-                detail,
+                log_detail: detail,
             }
         })
     }
 
     /// Builds the rejection of a call at `path` for which the caller lacks a scope.
-    pub(crate) fn insufficient(
+    pub(crate) fn insufficient_scope(
         &self,
         principal: &Principal,
-        needed: &Needed,
+        needed: &RequiredScope,
         message: String,
         path: &str,
-    ) -> Denied {
+    ) -> AuthRejection {
         let challenge = Challenge::InsufficientScope {
             has: &principal.scopes,
             needed,
         };
-        Denied {
+        AuthRejection {
             status: StatusCode::FORBIDDEN,
             message: message.into(),
-            challenge: Some(self.challenge_at(&challenge, path)),
-            detail: None,
+            challenge: Some(self.challenge_for_path(&challenge, path)),
+            log_detail: None,
         }
     }
 }

@@ -14,25 +14,25 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    OAuthError, Reason,
-    breaker::Breaker,
-    claims::{Claims, Expected},
+    OAuthError, TokenRejection,
+    breaker::CircuitBreaker,
+    claims::{Claims, ExpectedClaims},
     config,
-    remote::{Fault, Http, MAX_WAIT, in_time, json},
+    remote::{IssuerError, IssuerClient, CALLER_WAIT_TIMEOUT, with_timeout, fetch_json},
 };
 /// Maximum time for which an active token is cached. A revoked token can be used for as long.
-const KEPT_GOOD: Duration = Duration::from_secs(30);
+const ACTIVE_TOKEN_TTL: Duration = Duration::from_secs(30);
 
 /// Time for which an inactive token is cached.
-const KEPT_BAD: Duration = Duration::from_secs(5);
+const INACTIVE_TOKEN_TTL: Duration = Duration::from_secs(5);
 
-const MOST_BYTES: usize = 64 << 10;
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 /// Maximum size of the cache in bytes.
-pub(crate) const MOST_KEPT: u64 = 16 << 20;
+pub(crate) const MAX_CACHE_BYTES: u64 = 16 << 20;
 
 /// Approximate memory of a cache entry besides the response, in bytes.
-const OVERHEAD: u32 = 256;
+const ENTRY_OVERHEAD_BYTES: u32 = 256;
 
 /// Maximum number of tokens that are introspected or wait for introspection.
 pub(crate) const MAX_PENDING: usize = 1_024;
@@ -41,7 +41,7 @@ pub(crate) const MAX_PENDING: usize = 1_024;
 const MAX_REQUESTS: usize = 64;
 
 /// Characters that form encoding escapes: all but the unreserved ones (RFC 3986 §2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+const FORM_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -50,47 +50,47 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// Introspection of tokens, with at most one request per token at a time.
 #[derive(Debug)]
 pub(super) struct Introspection {
-    asking: Arc<Asking>,
+    introspector: Arc<Introspector>,
     /// Requests under way, keyed by hash so that no token stays in memory.
-    pending: SingleFlight<[u8; 32], Option<Known>>,
+    pending: SingleFlight<[u8; 32], Option<CachedResult>>,
 }
 
 #[derive(Debug)]
-struct Asking {
-    http: Http,
-    endpoint: config::Introspection,
-    expected: Expected,
+struct Introspector {
+    http: IssuerClient,
+    endpoint: config::IntrospectionEndpoint,
+    expected: ExpectedClaims,
     /// Cached results, also keyed by hash.
-    known: Cache<[u8; 32], Known>,
+    cache: Cache<[u8; 32], CachedResult>,
     requests: Semaphore,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
 }
 
 #[derive(Clone, Debug)]
-struct Known {
-    verdict: Result<Arc<Claims>, Reason>,
-    until: Instant,
+struct CachedResult {
+    result: Result<Arc<Claims>, TokenRejection>,
+    expires_at: Instant,
     bytes: u32,
 }
 
 impl Introspection {
-    pub(super) fn new(http: Http, endpoint: config::Introspection, expected: Expected) -> Self {
+    pub(super) fn new(http: IssuerClient, endpoint: config::IntrospectionEndpoint, expected: ExpectedClaims) -> Self {
         let known = Cache::builder()
-            .weigher(|_: &[u8; 32], known: &Known| known.bytes.saturating_add(OVERHEAD))
-            .max_capacity(MOST_KEPT)
-            .time_to_live(KEPT_GOOD)
+            .weigher(|_: &[u8; 32], known: &CachedResult| known.bytes.saturating_add(ENTRY_OVERHEAD_BYTES))
+            .max_capacity(MAX_CACHE_BYTES)
+            .time_to_live(ACTIVE_TOKEN_TTL)
             .build();
-        let (requests, breaker) = (Semaphore::new(MAX_REQUESTS), Breaker::default());
-        let asking = Asking {
+        let (requests, breaker) = (Semaphore::new(MAX_REQUESTS), CircuitBreaker::default());
+        let asking = Introspector {
             http,
             endpoint,
             expected,
-            known,
+            cache: known,
             requests,
             breaker,
         };
         Self {
-            asking: Arc::new(asking),
+            introspector: Arc::new(asking),
             pending: SingleFlight::new(MAX_PENDING),
         }
     }
@@ -100,41 +100,41 @@ impl Introspection {
     /// subsequent callers.
     pub(super) async fn verify(&self, token: &str) -> Result<Arc<Claims>, OAuthError> {
         let hash = <[u8; 32]>::from(Sha256::digest(token));
-        if let Some(known) = self.asking.known.get(&hash)
-            && Instant::now() < known.until
+        if let Some(known) = self.introspector.cache.get(&hash)
+            && Instant::now() < known.expires_at
         {
-            return Ok(known.verdict?);
+            return Ok(known.result?);
         }
-        if self.asking.breaker.is_open() {
+        if self.introspector.breaker.is_open() {
             return Err(OAuthError::Unavailable);
         }
-        let asking = || {
-            let (asking, token) = (self.asking.clone(), token.to_owned());
-            async move { asking.learn(hash, &token).await }
+        let introspect = || {
+            let (asking, token) = (self.introspector.clone(), token.to_owned());
+            async move { asking.introspect_and_cache(hash, &token).await }
         };
-        let pending = self.pending.join(hash, (|_| false, usize::MAX), asking);
+        let pending = self.pending.join(hash, (|_| false, usize::MAX), introspect);
         let pending = pending.ok_or(OAuthError::Unavailable)?;
-        let known = timeout(MAX_WAIT, pending.value())
+        let known = timeout(CALLER_WAIT_TIMEOUT, pending.value())
             .await
             .ok()
             .flatten()
             .flatten();
-        Ok(known.ok_or(OAuthError::Unavailable)?.verdict?)
+        Ok(known.ok_or(OAuthError::Unavailable)?.result?)
     }
 }
 
-impl Asking {
+impl Introspector {
     /// Introspects a token and caches the result. Returns `None` if there is no usable response.
-    async fn learn(&self, hash: [u8; 32], token: &str) -> Option<Known> {
+    async fn introspect_and_cache(&self, hash: [u8; 32], token: &str) -> Option<CachedResult> {
         // Waiting for a permit says nothing about the issuer, so it does not count as a failure.
-        let _permit = timeout(MAX_WAIT, self.requests.acquire())
+        let _permit = timeout(CALLER_WAIT_TIMEOUT, self.requests.acquire())
             .await
             .ok()?
             .ok()?;
-        if !self.breaker.admit() {
+        if !self.breaker.try_acquire() {
             return None;
         }
-        let answer = in_time(self.ask(token)).await;
+        let answer = with_timeout(self.introspect(token)).await;
         let fault = answer.as_ref().err();
         self.http.report(fault);
         let is_news = self.breaker.record(fault);
@@ -144,18 +144,18 @@ impl Asking {
                 false => debug!(%fault, "the authorization server said nothing about a token"),
             }
         }
-        let known = self.judge(answer.ok()?);
-        self.known.insert(hash, known.clone());
+        let known = self.evaluate(answer.ok()?);
+        self.cache.insert(hash, known.clone());
         Some(known)
     }
 
-    async fn ask(&self, token: &str) -> Result<(bool, Value, u32), Fault> {
-        let config::Introspection {
+    async fn introspect(&self, token: &str) -> Result<(bool, Value, u32), IssuerError> {
+        let config::IntrospectionEndpoint {
             url,
             client_id,
             client_secret,
         } = &self.endpoint;
-        let encoded = |text| percent_encode(text, RESERVED).to_string();
+        let encoded = |text| percent_encode(text, FORM_ESCAPED).to_string();
         let secret = encoded(client_secret.header().as_bytes());
         let request = self
             .http
@@ -169,30 +169,30 @@ impl Asking {
                 "token={}&token_type_hint=access_token",
                 encoded(token.as_bytes())
             ));
-        let answer = json(request, MOST_BYTES).await?;
+        let answer = fetch_json(request, MAX_RESPONSE_BYTES).await?;
         let active = answer
             .get("active")
             .and_then(Value::as_bool)
-            .ok_or(Fault::NotJson)?;
+            .ok_or(IssuerError::NotJson)?;
         let bytes = answer.to_string().len().try_into().unwrap_or(u32::MAX);
         Ok((active, answer, bytes))
     }
 
-    fn judge(&self, (active, answer, bytes): (bool, Value, u32)) -> Known {
+    fn evaluate(&self, (active, answer, bytes): (bool, Value, u32)) -> CachedResult {
         let verdict = match answer {
             Value::Object(claims) if active => Claims::new(claims, &self.expected).map(Arc::new),
-            _ => Err(Reason::Inactive),
+            _ => Err(TokenRejection::Inactive),
         };
         let kept = match &verdict {
             Ok(claims) => claims
                 .seconds_left()
                 .and_then(|left| Duration::try_from_secs_f64(left).ok())
-                .map_or(KEPT_GOOD, |left| left.min(KEPT_GOOD)),
-            Err(_) => KEPT_BAD,
+                .map_or(ACTIVE_TOKEN_TTL, |left| left.min(ACTIVE_TOKEN_TTL)),
+            Err(_) => INACTIVE_TOKEN_TTL,
         };
-        Known {
-            verdict,
-            until: Instant::now() + kept,
+        CachedResult {
+            result: verdict,
+            expires_at: Instant::now() + kept,
             bytes,
         }
     }

@@ -17,11 +17,11 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    OAuthError, Reason,
-    address::{Address, Identifier},
+    OAuthError, TokenRejection,
+    address::{SecureUrl, IdentifierUrl},
     claims::Claims,
-    jwt::{Keys, Rules, head},
-    remote::{Fault, Http, MAX_WAIT, in_time, json},
+    jwt::{SigningKeys, TokenRules, parse_header},
+    remote::{IssuerError, IssuerClient, CALLER_WAIT_TIMEOUT, with_timeout, fetch_json},
 };
 
 /// Age from which keys are refreshed in the background.
@@ -34,59 +34,59 @@ const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Minimum interval between two fetches, so that made-up key ids cannot cause load on the issuer.
-const PAUSE: Duration = Duration::from_secs(30);
+const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Retry interval after the first failure without any keys, when no caller can be served. The
 /// interval doubles with each further failure, up to [`PAUSE`].
-const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(5);
+const INITIAL_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-const MOST_BYTES: usize = 1 << 20;
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// Cached keys of one issuer. Clones are cheap and share the cache.
 #[derive(Clone, Debug)]
-pub(super) struct Jwks(Arc<Inner>);
+pub(super) struct Jwks(Arc<JwksState>);
 
 #[derive(Debug)]
-struct Inner {
-    http: Http,
-    issuer: Identifier,
-    jwks_url: Option<Address>,
-    rules: Rules,
-    held: ArcSwapOption<Held>,
-    fetches: Mutex<Fetches>,
+struct JwksState {
+    http: IssuerClient,
+    issuer: IdentifierUrl,
+    jwks_url: Option<SecureUrl>,
+    rules: TokenRules,
+    current: ArcSwapOption<FetchedKeys>,
+    fetches: Mutex<FetchState>,
 }
 
 #[derive(Debug)]
-struct Held {
-    keys: Keys,
-    since: Instant,
+struct FetchedKeys {
+    keys: SigningKeys,
+    fetched_at: Instant,
 }
 
 /// State of past and current fetches.
 #[derive(Debug, Default)]
-struct Fetches {
+struct FetchState {
     /// Channel that closes when the current fetch ends.
     current: Option<watch::Receiver<()>>,
     /// End of the last fetch.
-    ended: Option<Instant>,
+    last_ended_at: Option<Instant>,
     /// Number of consecutive failed fetches.
     failures: u32,
 }
 
 impl Jwks {
     pub(super) fn new(
-        http: Http,
-        issuer: Identifier,
-        jwks_url: Option<Address>,
-        rules: Rules,
+        http: IssuerClient,
+        issuer: IdentifierUrl,
+        jwks_url: Option<SecureUrl>,
+        rules: TokenRules,
     ) -> Self {
         let (held, fetches) = (ArcSwapOption::empty(), Mutex::default());
-        Self(Arc::new(Inner {
+        Self(Arc::new(JwksState {
             http,
             issuer,
             jwks_url,
             rules,
-            held,
+            current: held,
             fetches,
         }))
     }
@@ -94,7 +94,7 @@ impl Jwks {
     /// Returns true if `other` gets the same keys for the same rules.
     pub(super) fn is_same_source(&self, other: &Self) -> bool {
         let (ours, others) = (&self.0, &other.0);
-        let url = |inner: &Inner| inner.jwks_url.as_ref().map(|address| address.url().clone());
+        let url = |inner: &JwksState| inner.jwks_url.as_ref().map(|address| address.url().clone());
         ours.issuer.as_str() == others.issuer.as_str()
             && url(ours) == url(others)
             && ours.rules == others.rules
@@ -102,24 +102,24 @@ impl Jwks {
 
     /// Returns the claims of a token that the issuer has signed.
     pub(super) async fn verify(&self, token: &str) -> Result<Claims, OAuthError> {
-        let head = head(token)?;
-        let held = self.held().await?;
+        let head = parse_header(token)?;
+        let held = self.current_keys().await?;
         match held.keys.verify(token, &head, &self.0.rules) {
-            Err(Reason::UnknownKey) => {
-                let is_over = match self.refresh(Some(held.since)) {
-                    Some(fetch) => wait(fetch).await,
+            Err(TokenRejection::UnknownKey) => {
+                let is_over = match self.refresh(Some(held.fetched_at)) {
+                    Some(fetch) => wait_for_fetch(fetch).await,
                     None => true,
                 };
                 match self
                     .0
-                    .held
+                    .current
                     .load_full()
-                    .filter(|newer| newer.since > held.since)
+                    .filter(|newer| newer.fetched_at > held.fetched_at)
                 {
                     Some(newer) => Ok(newer.keys.verify(token, &head, &self.0.rules)?),
                     // Newer keys may include the missing one, so the token is not rejected yet.
                     None if !is_over || self.is_failing() => Err(OAuthError::Unavailable),
-                    None => Err(Reason::UnknownKey.into()),
+                    None => Err(TokenRejection::UnknownKey.into()),
                 }
             }
             outcome => Ok(outcome?),
@@ -127,16 +127,16 @@ impl Jwks {
     }
 
     /// Returns keys that are fresh enough to use.
-    async fn held(&self) -> Result<Arc<Held>, OAuthError> {
-        let held = self.0.held.load_full();
-        let age = held.as_ref().map(|held| held.since.elapsed());
+    async fn current_keys(&self) -> Result<Arc<FetchedKeys>, OAuthError> {
+        let held = self.0.current.load_full();
+        let age = held.as_ref().map(|held| held.fetched_at.elapsed());
         if let Some(held) = &held
             && age.is_some_and(|age| age < RENEWAL_AGE)
         {
             return Ok(held.clone());
         }
         let is_failing = self.is_failing();
-        let fetch = self.refresh(held.as_ref().map(|held| held.since));
+        let fetch = self.refresh(held.as_ref().map(|held| held.fetched_at));
         // While the issuer responds, callers wait for its newest keys. While it fails, no caller
         // waits for another failure.
         let waits = match age {
@@ -145,20 +145,20 @@ impl Jwks {
             _ => true,
         };
         if let Some(fetch) = fetch.filter(|_| waits) {
-            wait(fetch).await;
+            wait_for_fetch(fetch).await;
         }
         let held = self
             .0
-            .held
+            .current
             .load_full()
-            .filter(|held| held.since.elapsed() < MAX_STALE);
+            .filter(|held| held.fetched_at.elapsed() < MAX_STALE);
         held.ok_or(OAuthError::Unavailable)
     }
 
     /// Returns the fetch of keys newer than `than`: the current one, or a new one. Returns `None`
     /// if newer keys are present or the minimum interval has not passed.
     fn refresh(&self, than: Option<Instant>) -> Option<watch::Receiver<()>> {
-        let mut fetches = self.0.fetches();
+        let mut fetches = self.0.lock_fetches();
         // A closed channel that is still present belongs to a fetch that was aborted.
         if let Some(current) = fetches
             .current
@@ -167,9 +167,9 @@ impl Jwks {
         {
             return Some(current.clone());
         }
-        let since = self.0.held.load().as_ref().map(|held| held.since);
-        let pause = fetches.pause(since.is_some());
-        if since > than || fetches.ended.is_some_and(|ended| ended.elapsed() < pause) {
+        let since = self.0.current.load().as_ref().map(|held| held.fetched_at);
+        let pause = fetches.min_interval(since.is_some());
+        if since > than || fetches.last_ended_at.is_some_and(|ended| ended.elapsed() < pause) {
             return None;
         }
         let (ends, fetch) = watch::channel(());
@@ -185,19 +185,19 @@ impl Jwks {
 
     /// Returns true if the last fetch failed.
     fn is_failing(&self) -> bool {
-        self.0.fetches().failures > 0
+        self.0.lock_fetches().failures > 0
     }
 }
 
-impl Inner {
+impl JwksState {
     async fn refresh(&self) {
         let begun = Instant::now();
-        let outcome = in_time(self.fetch()).await;
+        let outcome = with_timeout(self.fetch()).await;
         self.http.report(outcome.as_ref().err());
         let failed = match outcome {
             Ok(keys) => {
                 debug!("fetched the keys of the authorization server");
-                self.held.store(Some(Arc::new(Held { keys, since: begun })));
+                self.current.store(Some(Arc::new(FetchedKeys { keys, fetched_at: begun })));
                 false
             }
             Err(fault) => {
@@ -205,42 +205,42 @@ impl Inner {
                 true
             }
         };
-        let mut fetches = self.fetches();
+        let mut fetches = self.lock_fetches();
         fetches.failures = if failed {
             fetches.failures.saturating_add(1)
         } else {
             0
         };
-        fetches.ended = Some(Instant::now());
+        fetches.last_ended_at = Some(Instant::now());
         fetches.current = None;
     }
 
-    async fn fetch(&self) -> Result<Keys, Fault> {
+    async fn fetch(&self) -> Result<SigningKeys, IssuerError> {
         let url = match &self.jwks_url {
             Some(url) => url.clone(),
-            None => self.http.discover(&self.issuer, MOST_BYTES).await?,
+            None => self.http.discover_jwks_url(&self.issuer, MAX_RESPONSE_BYTES).await?,
         };
-        Keys::parse(&json(self.http.get(&url), MOST_BYTES).await?, &self.rules)
+        SigningKeys::parse(&fetch_json(self.http.get(&url), MAX_RESPONSE_BYTES).await?, &self.rules)
     }
 
-    fn fetches(&self) -> MutexGuard<'_, Fetches> {
+    fn lock_fetches(&self) -> MutexGuard<'_, FetchState> {
         self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Fetches {
+impl FetchState {
     /// Returns the minimum interval between the end of the last fetch and the next one.
-    fn pause(&self, has_keys: bool) -> Duration {
+    fn min_interval(&self, has_keys: bool) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(8);
         match has_keys {
-            true => PAUSE,
-            false => PAUSE_WITHOUT_KEYS.saturating_mul(1 << doublings).min(PAUSE),
+            true => MIN_FETCH_INTERVAL,
+            false => INITIAL_RETRY_INTERVAL.saturating_mul(1 << doublings).min(MIN_FETCH_INTERVAL),
         }
     }
 }
 
 /// Waits for a fetch for a bounded time. Returns true if the fetch has ended.
-async fn wait(mut fetch: watch::Receiver<()>) -> bool {
+async fn wait_for_fetch(mut fetch: watch::Receiver<()>) -> bool {
     // No value is ever sent: the channel only closes.
-    timeout(MAX_WAIT, fetch.changed()).await.is_ok()
+    timeout(CALLER_WAIT_TIMEOUT, fetch.changed()).await.is_ok()
 }

@@ -7,24 +7,24 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Reason,
-    claims::{Claims, Expected},
-    remote::Fault,
+    TokenRejection,
+    claims::{Claims, ExpectedClaims},
+    remote::IssuerError,
 };
 
 /// Maximum number of keys in a JWK set, far above real use.
-const MOST_KEYS: usize = 100;
+const MAX_KEYS: usize = 100;
 
 /// Rules for accepting tokens.
 #[derive(Debug, PartialEq)]
-pub(super) struct Rules {
-    pub(super) expected: Expected,
+pub(super) struct TokenRules {
+    pub(super) expected: ExpectedClaims,
     pub(super) algorithms: Vec<Algorithm>,
 }
 
 /// Keys with which an issuer signs tokens.
 #[derive(Debug)]
-pub(super) struct Keys(Vec<SigningKey>);
+pub(super) struct SigningKeys(Vec<SigningKey>);
 
 #[derive(Debug)]
 struct SigningKey {
@@ -52,33 +52,33 @@ struct Jwk {
 }
 
 /// Header of a token whose form is valid.
-pub(super) struct Head(Header);
+pub(super) struct TokenHeader(Header);
 
 /// Parses and checks the header of a token, before any key is fetched for it.
-pub(super) fn head(token: &str) -> Result<Head, Reason> {
+pub(super) fn parse_header(token: &str) -> Result<TokenHeader, TokenRejection> {
     // Unknown algorithms, including `none`, are rejected here as well.
-    let header = decode_header(token).map_err(|_| Reason::Malformed)?;
+    let header = decode_header(token).map_err(|_| TokenRejection::Malformed)?;
     if header.crit.is_some() {
-        return Err(Reason::Critical);
+        return Err(TokenRejection::CriticalExtension);
     }
     // Issuers sign other tokens with the same keys, such as logout tokens.
     let kinds = ["JWT", "at+jwt", "application/at+jwt"];
     let is_kind = |typ: &String| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(typ));
     if !header.typ.as_ref().is_none_or(is_kind) {
-        return Err(Reason::Kind);
+        return Err(TokenRejection::WrongType);
     }
-    Ok(Head(header))
+    Ok(TokenHeader(header))
 }
 
-impl Keys {
+impl SigningKeys {
     /// Parses the signing keys of a JWK set that the rules allow. Other keys are skipped.
-    pub(super) fn parse(set: &Value, rules: &Rules) -> Result<Self, Fault> {
+    pub(super) fn parse(set: &Value, rules: &TokenRules) -> Result<Self, IssuerError> {
         let keys = set
             .get("keys")
             .and_then(Value::as_array)
-            .ok_or(Fault::NoKeys)?;
-        if keys.len() > MOST_KEYS {
-            return Err(Fault::TooLarge);
+            .ok_or(IssuerError::NoKeys)?;
+        if keys.len() > MAX_KEYS {
+            return Err(IssuerError::TooLarge);
         }
         let keys: Vec<_> = keys
             .iter()
@@ -86,7 +86,7 @@ impl Keys {
             .collect();
         // An issuer does not publish an empty set on purpose, so the previous keys stay in use.
         if keys.is_empty() {
-            Err(Fault::NoKeys)
+            Err(IssuerError::NoKeys)
         } else {
             Ok(Self(keys))
         }
@@ -99,9 +99,9 @@ impl Keys {
     pub(super) fn verify(
         &self,
         token: &str,
-        Head(header): &Head,
-        rules: &Rules,
-    ) -> Result<Claims, Reason> {
+        TokenHeader(header): &TokenHeader,
+        rules: &TokenRules,
+    ) -> Result<Claims, TokenRejection> {
         let named = self
             .0
             .iter()
@@ -113,24 +113,24 @@ impl Keys {
         if fitting.is_empty() {
             let known = header.kid.is_some() && named.count() > 0;
             return Err(if known {
-                Reason::Algorithm
+                TokenRejection::WrongAlgorithm
             } else {
-                Reason::UnknownKey
+                TokenRejection::UnknownKey
             });
         }
         // A token must name its key if several keys fit.
         if header.kid.is_none() && fitting.len() > 1 {
-            return Err(Reason::UnknownKey);
+            return Err(TokenRejection::UnknownKey);
         }
         // Keys may share an id, so each of them is tried.
-        let mut failed = Reason::UnknownKey;
+        let mut failed = TokenRejection::UnknownKey;
         for key in fitting {
             match decode::<Map<String, Value>>(token, &key.key, &key.validation) {
                 Ok(decoded) => return Claims::new(decoded.claims, &rules.expected),
-                Err(error) => match reason(error.kind()) {
+                Err(error) => match rejection_from_error(error.kind()) {
                     // A key without an id may have been replaced by a newer one.
-                    Reason::Signature if header.kid.is_none() => {}
-                    Reason::Signature => failed = Reason::Signature,
+                    TokenRejection::WrongSignature if header.kid.is_none() => {}
+                    TokenRejection::WrongSignature => failed = TokenRejection::WrongSignature,
                     other => return Err(other),
                 },
             }
@@ -140,7 +140,7 @@ impl Keys {
 }
 
 impl SigningKey {
-    fn parse(jwk: &Value, rules: &Rules) -> Option<Self> {
+    fn parse(jwk: &Value, rules: &TokenRules) -> Option<Self> {
         let jwk = Jwk::deserialize(jwk).ok()?;
         let signs = jwk.used_for.as_deref().is_none_or(|used| used == "sig")
             && jwk
@@ -158,7 +158,7 @@ impl SigningKey {
         validation.validate_aud = false;
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         Some(Self {
-            key: jwk.key()?,
+            key: jwk.decoding_key()?,
             id: jwk.kid,
             algorithm,
             validation,
@@ -186,7 +186,7 @@ impl Jwk {
         }
     }
 
-    fn key(&self) -> Option<DecodingKey> {
+    fn decoding_key(&self) -> Option<DecodingKey> {
         let key = match self.kty.as_str() {
             "RSA" => DecodingKey::from_rsa_components(self.n.as_deref()?, self.e.as_deref()?),
             "EC" => {
@@ -203,14 +203,14 @@ impl Jwk {
     }
 }
 
-fn reason(kind: &ErrorKind) -> Reason {
+fn rejection_from_error(kind: &ErrorKind) -> TokenRejection {
     match kind {
-        ErrorKind::InvalidSignature => Reason::Signature,
-        ErrorKind::ExpiredSignature => Reason::Expired,
-        ErrorKind::ImmatureSignature => Reason::NotYet,
-        ErrorKind::InvalidIssuer => Reason::Issuer,
-        ErrorKind::MissingRequiredClaim(_) => Reason::Incomplete,
-        ErrorKind::InvalidAlgorithm => Reason::Algorithm,
-        _ => Reason::Malformed,
+        ErrorKind::InvalidSignature => TokenRejection::WrongSignature,
+        ErrorKind::ExpiredSignature => TokenRejection::Expired,
+        ErrorKind::ImmatureSignature => TokenRejection::NotYetValid,
+        ErrorKind::InvalidIssuer => TokenRejection::WrongIssuer,
+        ErrorKind::MissingRequiredClaim(_) => TokenRejection::MissingClaim,
+        ErrorKind::InvalidAlgorithm => TokenRejection::WrongAlgorithm,
+        _ => TokenRejection::Malformed,
     }
 }

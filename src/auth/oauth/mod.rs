@@ -28,33 +28,33 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tracing::debug;
 
-use super::grant::{MAX_INTROSPECTED, next_settings};
+use super::grant::{INTROSPECTED_GRANT_TTL, next_settings_version};
 use crate::auth::principal::{Grant, Principal};
 
 use self::{
-    claims::{Claims, Expected},
-    config::Check,
+    claims::{Claims, ExpectedClaims},
+    config::TokenCheck,
     introspect::Introspection,
     jwks::Jwks,
-    jwt::Rules,
-    metadata::{ENDPOINT, Metadata},
+    jwt::TokenRules,
+    metadata::{ENDPOINT_PATH, ResourceMetadata},
     tenant::Tenant,
 };
 
-pub use config::{Config, ConfigError};
-pub(crate) use introspect::{MAX_PENDING, MOST_KEPT};
+pub use config::{OAuthConfig, OAuthConfigError};
+pub(crate) use introspect::{MAX_PENDING, MAX_CACHE_BYTES};
 pub use metadata::Challenge;
-pub use remote::Http;
+pub use remote::IssuerClient;
 
 /// Maximum length of a token in bytes. Longer ones exceed common header limits anyway.
-const LONGEST_TOKEN: usize = 16 << 10;
+const MAX_TOKEN_BYTES: usize = 16 << 10;
 
 /// Rejection of a token. Its text contains nothing from the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OAuthError {
     /// 401: the token is invalid, and another one may be accepted.
     #[error("the access token was not accepted")]
-    Invalid(#[from] Reason),
+    Invalid(#[from] TokenRejection),
     /// 403: the token is valid, but no tenant matches its bearer.
     #[error(
         "the access token is good, but no key of this server is meant for its bearer. The operator of \
@@ -69,7 +69,7 @@ pub enum OAuthError {
 /// Reason why a token was rejected, for logs and tests. Callers get the same message for all
 /// reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub enum TokenRejection {
     /// The token is longer than 16 KiB.
     #[error("it is too long")]
     TooLong,
@@ -78,37 +78,37 @@ pub enum Reason {
     Malformed,
     /// The token's `typ` is not that of an access token.
     #[error("it is no access token")]
-    Kind,
+    WrongType,
     /// The token has critical header extensions.
     #[error("it has critical extensions")]
-    Critical,
+    CriticalExtension,
     /// The token's algorithm differs from that of its key, or is not allowed.
     #[error("its algorithm is not that of the key, or not allowed")]
-    Algorithm,
+    WrongAlgorithm,
     /// The issuer publishes no key for the token.
     #[error("the issuer publishes no such key")]
     UnknownKey,
     /// The signature does not match the key.
     #[error("its signature does not match")]
-    Signature,
+    WrongSignature,
     /// A required claim is missing or has the wrong type.
     #[error("it lacks a required claim")]
-    Incomplete,
+    MissingClaim,
     /// The token is from another issuer.
     #[error("it is of another issuer")]
-    Issuer,
+    WrongIssuer,
     /// The token is issued for another audience.
     #[error("it is meant for another server")]
-    Audience,
+    WrongAudience,
     /// The token names no subject.
     #[error("it names no subject")]
-    Subject,
+    MissingSubject,
     /// The token has expired.
     #[error("it has expired")]
     Expired,
     /// The token is not valid yet.
     #[error("it is not valid yet")]
-    NotYet,
+    NotYetValid,
     /// The issuer reports that the token is not active.
     #[error("the issuer says that it is not active")]
     Inactive,
@@ -119,13 +119,13 @@ pub enum Reason {
 pub struct OAuth {
     verifier: Verifier,
     tenants: Vec<Tenant>,
-    metadata: Metadata,
+    metadata: ResourceMetadata,
     /// Audiences that are accepted besides the resource.
     audiences: Vec<String>,
     /// Maximum clock difference.
     leeway: Duration,
     /// Number that distinguishes this version of the settings from later ones.
-    settings: u64,
+    settings_version: u64,
 }
 
 #[derive(Debug)]
@@ -136,31 +136,31 @@ enum Verifier {
 
 /// Keys of an issuer that are retained across changes of the settings.
 #[derive(Debug, Default)]
-pub struct KnownKeys(Mutex<Option<Jwks>>);
+pub struct RetainedKeys(Mutex<Option<Jwks>>);
 
 impl OAuth {
     /// Creates a resource server. Nothing is fetched before the first token arrives.
-    pub fn new(config: Config, http: Http) -> Self {
-        signature::install();
-        let metadata = Metadata::new(config.resource, &config.issuer, config.scopes_supported);
+    pub fn new(config: OAuthConfig, http: IssuerClient) -> Self {
+        signature::install_crypto_provider();
+        let metadata = ResourceMetadata::new(config.resource, &config.issuer, config.scopes_supported);
         let issuer = config.issuer.as_str().to_owned();
-        let expected = Expected {
+        let expected = ExpectedClaims {
             issuer,
             leeway: config.leeway_seconds,
         };
         let leeway = Duration::from_secs(config.leeway_seconds);
         let verifier = match config.check {
-            Check::Jwt {
+            TokenCheck::Jwt {
                 jwks_url,
                 algorithms,
             } => {
-                let rules = Rules {
+                let rules = TokenRules {
                     expected,
                     algorithms,
                 };
                 Verifier::Jwt(Jwks::new(http, config.issuer, jwks_url, rules))
             }
-            Check::Introspection(endpoint) => {
+            TokenCheck::Introspection(endpoint) => {
                 let asking = Introspection::new(http, endpoint, expected);
                 Verifier::Introspection(Box::new(asking))
             }
@@ -172,14 +172,14 @@ impl OAuth {
             metadata,
             audiences,
             leeway,
-            settings: next_settings(),
+            settings_version: next_settings_version(),
         }
     }
 
     /// Reuses the retained keys if they are from the same source, else retains the current ones. A
     /// change of other settings must not cause a new fetch from the issuer.
     #[must_use]
-    pub fn with_known_keys(mut self, known: &KnownKeys) -> Self {
+    pub fn with_retained_keys(mut self, known: &RetainedKeys) -> Self {
         let mut known = known.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Verifier::Jwt(jwks) = &mut self.verifier {
             match &*known {
@@ -203,7 +203,7 @@ impl OAuth {
     /// # Errors
     /// Returns an [`OAuthError`] if the token is rejected or cannot be checked.
     pub async fn verify(&self, token: &str) -> Result<Principal, OAuthError> {
-        self.verify_at(token, ENDPOINT).await
+        self.verify_for_path(token, ENDPOINT_PATH).await
     }
 
     /// Verifies a token for the endpoint at `path` and returns its bearer. The token may be issued
@@ -211,26 +211,26 @@ impl OAuth {
     ///
     /// # Errors
     /// Returns an [`OAuthError`] if the token is rejected or cannot be checked.
-    pub async fn verify_at(&self, token: &str, path: &str) -> Result<Principal, OAuthError> {
+    pub async fn verify_for_path(&self, token: &str, path: &str) -> Result<Principal, OAuthError> {
         let outcome = async {
-            let claims = self.claims(token).await?;
+            let claims = self.verify_claims(token).await?;
             let endpoint = self.metadata.resource_at(path);
             // Clients name the resource by the URL they call, including a trailing slash.
             let called = path.ends_with('/').then(|| format!("{endpoint}/"));
             let ours = [self.metadata.resource(), &*endpoint]
                 .into_iter()
                 .chain(called.as_deref());
-            if !claims.are_for(ours.chain(self.audiences.iter().map(String::as_str))) {
-                return Err(Reason::Audience.into());
+            if !claims.has_audience(ours.chain(self.audiences.iter().map(String::as_str))) {
+                return Err(TokenRejection::WrongAudience.into());
             }
-            let tenant = self.tenants.iter().find(|tenant| tenant.has(&claims));
+            let tenant = self.tenants.iter().find(|tenant| tenant.matches(&claims));
             let grant = Grant::OAuth {
-                until: self.until(&claims),
-                settings: self.settings,
+                until: self.grant_end(&claims),
+                settings: self.settings_version,
             };
             Ok(tenant
                 .ok_or(OAuthError::NoTenant)?
-                .principal(&claims, grant))
+                .to_principal(&claims, grant))
         };
         let outcome = outcome.await;
         if let Err(OAuthError::Invalid(reason)) = &outcome {
@@ -240,27 +240,27 @@ impl OAuth {
     }
 
     /// Returns the metadata document if `path` addresses it (RFC 9728 §3).
-    pub fn metadata(&self, path: &str) -> Option<Bytes> {
-        self.metadata.at(path)
+    pub fn metadata_document(&self, path: &str) -> Option<Bytes> {
+        self.metadata.document_at(path)
     }
 
     /// Returns the value of `WWW-Authenticate` for a rejected request.
     pub fn challenge(&self, challenge: &Challenge<'_>) -> HeaderValue {
-        self.challenge_at(challenge, ENDPOINT)
+        self.challenge_for_path(challenge, ENDPOINT_PATH)
     }
 
     /// Returns the value of `WWW-Authenticate` for a rejected request to the endpoint at `path`.
-    pub fn challenge_at(&self, challenge: &Challenge<'_>, path: &str) -> HeaderValue {
+    pub fn challenge_for_path(&self, challenge: &Challenge<'_>, path: &str) -> HeaderValue {
         self.metadata.challenge(challenge, path)
     }
 
     /// Returns the number that identifies this version of the settings.
-    pub(super) const fn settings(&self) -> u64 {
-        self.settings
+    pub(super) const fn settings_version(&self) -> u64 {
+        self.settings_version
     }
 
     /// Returns the time at which a grant by these claims ends, if known.
-    fn until(&self, claims: &Claims) -> Option<SystemTime> {
+    fn grant_end(&self, claims: &Claims) -> Option<SystemTime> {
         let expiry = claims
             .expiry()
             .and_then(|expiry| expiry.checked_add(self.leeway));
@@ -268,20 +268,20 @@ impl OAuth {
             Verifier::Jwt(_) => expiry,
             // The token may be revoked at any time.
             Verifier::Introspection(_) => {
-                let asked = SystemTime::now() + MAX_INTROSPECTED;
+                let asked = SystemTime::now() + INTROSPECTED_GRANT_TTL;
                 Some(expiry.map_or(asked, |expiry| expiry.min(asked)))
             }
         }
     }
 
-    async fn claims(&self, token: &str) -> Result<Arc<Claims>, OAuthError> {
-        if token.len() > LONGEST_TOKEN {
-            return Err(Reason::TooLong.into());
+    async fn verify_claims(&self, token: &str) -> Result<Arc<Claims>, OAuthError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenRejection::TooLong.into());
         }
         // Characters of a bearer token (RFC 6750 §2.1).
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
         if token.is_empty() || !token.bytes().all(fits) {
-            return Err(Reason::Malformed.into());
+            return Err(TokenRejection::Malformed.into());
         }
         match &self.verifier {
             Verifier::Jwt(jwks) => Ok(Arc::new(jwks.verify(token).await?)),

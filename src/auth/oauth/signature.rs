@@ -16,13 +16,13 @@ use ring::signature::{
 
 /// Installs the cryptography provider of `jsonwebtoken` for this process. Without one it would
 /// panic.
-pub(super) fn install() {
+pub(super) fn install_crypto_provider() {
     // The call fails if a provider is installed already, which is harmless.
-    _ = RING.install_default();
+    _ = RING_PROVIDER.install_default();
 }
 
 /// Provider that verifies signatures and supports nothing else.
-static RING: CryptoProvider = CryptoProvider {
+static RING_PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(unsupported()),
     verifier_factory,
     key_utils: KeyUtils {
@@ -38,19 +38,19 @@ fn unsupported() -> Error {
     new_error(ErrorKind::UnsupportedAlgorithm)
 }
 
-struct Ring {
+struct RingVerifier {
     algorithm: Algorithm,
-    scheme: Scheme,
+    scheme: SignatureScheme,
     key: DecodingKey,
 }
 
-enum Scheme {
+enum SignatureScheme {
     Rsa(&'static RsaParameters),
     Curve(&'static dyn VerificationAlgorithm),
 }
 
 fn verifier_factory(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
-    use Scheme::{Curve, Rsa};
+    use SignatureScheme::{Curve, Rsa};
     let scheme = match algorithm {
         Algorithm::RS256 => Rsa(&RSA_PKCS1_2048_8192_SHA256),
         Algorithm::RS384 => Rsa(&RSA_PKCS1_2048_8192_SHA384),
@@ -66,20 +66,20 @@ fn verifier_factory(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn 
     if key.family() != algorithm.family() {
         return Err(new_error(ErrorKind::InvalidKeyFormat));
     }
-    Ok(Box::new(Ring {
+    Ok(Box::new(RingVerifier {
         algorithm: *algorithm,
         scheme,
         key: key.clone(),
     }))
 }
 
-impl Verifier<Vec<u8>> for Ring {
+impl Verifier<Vec<u8>> for RingVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), Mismatch> {
         let holds = match (&self.scheme, self.key.kind()) {
-            (Scheme::Rsa(scheme), DecodingKeyKind::RsaModulusExponent { n, e }) => {
+            (SignatureScheme::Rsa(scheme), DecodingKeyKind::RsaModulusExponent { n, e }) => {
                 RsaPublicKeyComponents { n, e }.verify(scheme, message, signature)
             }
-            (Scheme::Curve(scheme), DecodingKeyKind::SecretOrDer(point)) => {
+            (SignatureScheme::Curve(scheme), DecodingKeyKind::SecretOrDer(point)) => {
                 UnparsedPublicKey::new(*scheme, point).verify(message, signature)
             }
             _ => return Err(Mismatch::new()),
@@ -88,7 +88,7 @@ impl Verifier<Vec<u8>> for Ring {
     }
 }
 
-impl JwtVerifier for Ring {
+impl JwtVerifier for RingVerifier {
     fn algorithm(&self) -> Algorithm {
         self.algorithm
     }

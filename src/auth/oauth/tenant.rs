@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portkey_policy::Policy;
 
-use crate::auth::principal::{Credentials, Grant, Method, Principal, Scopes, Toolsets};
+use crate::auth::principal::{Credentials, Grant, AuthMethod, Principal, Scopes, Toolsets};
 
 use super::claims::Claims;
 
@@ -28,23 +28,23 @@ pub(super) struct Tenant {
 
 impl Tenant {
     /// Returns true if these claims belong to the tenant.
-    pub(super) fn has(&self, claims: &Claims) -> bool {
-        claims.say(&self.claim, &self.value)
+    pub(super) fn matches(&self, claims: &Claims) -> bool {
+        claims.has_value(&self.claim, &self.value)
     }
 
     /// Builds the caller with these claims.
-    pub(super) fn principal(&self, claims: &Claims, grant: Grant) -> Principal {
+    pub(super) fn to_principal(&self, claims: &Claims, grant: Grant) -> Principal {
         let name = self.name.as_deref().unwrap_or("oauth");
         Principal {
             // One tenant may have many callers, each with its own limits and sessions. Logs get a
             // fingerprint, because subjects are often e-mail addresses.
             name: format!("{name}/{}", claims.fingerprint()).into(),
-            method: Method::OAuth,
-            scopes: claims.scopes().and(&self.scopes),
+            method: AuthMethod::OAuth,
+            scopes: claims.scopes().intersect(&self.scopes),
             toolsets: self.toolsets.clone(),
             credentials: self.credentials.clone(),
             policy: self.policy.clone(),
-            narrowing: None,
+            request_filter: None,
             grant,
             network: None,
         }

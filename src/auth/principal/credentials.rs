@@ -45,13 +45,13 @@ pub enum KeyError {
     Empty(KeySource),
     /// The text is malformed in a way that shows a wrong configuration.
     #[error("the API key in {0} {1}")]
-    Misshapen(KeySource, Shape),
+    Malformed(KeySource, KeyDefect),
     /// The variable is not set.
     #[error("the variable {0} is not set")]
-    Unset(String),
+    VariableNotSet(String),
     /// The file cannot be read.
     #[error("cannot read the key file {}: {source}", display_path(path))]
-    Unread {
+    UnreadableFile {
         /// The file.
         path: PathBuf,
         /// Reason of the failure.
@@ -59,14 +59,14 @@ pub enum KeyError {
     },
     /// The reference is neither a variable nor a file.
     #[error("a key is named as env:VARIABLE or file:PATH, never written out")]
-    NoReference,
+    InvalidReference,
 }
 
 /// Defect of a text that was configured as a key but cannot be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum KeyDefect {
     /// The text begins with a byte order mark.
-    Marked,
+    ByteOrderMark,
     /// The text is in quotes.
     Quoted,
     /// The text is a placeholder that was not replaced.
@@ -74,21 +74,21 @@ pub enum Shape {
     /// The text is a reference to a key.
     Reference,
     /// The text begins with an authentication scheme.
-    Scheme,
+    SchemePrefix,
     /// The text begins with the name of a variable.
     Assignment,
     /// The text contains blanks or line breaks.
-    Spaced,
+    Whitespace,
     /// The text is masked.
     Masked,
     /// The text contains characters that a header cannot hold.
-    Foreign,
+    InvalidCharacters,
 }
 
-impl fmt::Display for Shape {
+impl fmt::Display for KeyDefect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Marked => {
+            Self::ByteOrderMark => {
                 "begins with a byte order mark (BOM); save the file as UTF-8 without one"
             }
             Self::Quoted => "is in quotes; leave the quotes out",
@@ -100,18 +100,18 @@ impl fmt::Display for Shape {
                 "is a reference such as `env:NAME` or `file:PATH`; give the key itself here, or its file \
                  where a file is asked for"
             }
-            Self::Scheme => "begins with `Bearer`; give the key alone",
+            Self::SchemePrefix => "begins with `Bearer`; give the key alone",
             Self::Assignment => "begins with a name, as in `NAME=key`; give the key alone",
-            Self::Spaced => "has blanks or line breaks in it; give one key, on one line",
+            Self::Whitespace => "has blanks or line breaks in it; give one key, on one line",
             Self::Masked => "is masked with asterisks; give the whole key",
-            Self::Foreign => "has characters that no key has; copy it again",
+            Self::InvalidCharacters => "has characters that no key has; copy it again",
         })
     }
 }
 
-impl Shape {
+impl KeyDefect {
     /// Returns the defect of a trimmed text, or `None` if it may be a key.
-    pub fn of(text: &str) -> Option<Self> {
+    pub fn detect(text: &str) -> Option<Self> {
         let begins = |with: &str| {
             text.get(..with.len())
                 .is_some_and(|t| t.eq_ignore_ascii_case(with))
@@ -132,7 +132,7 @@ impl Shape {
                 .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         };
         if text.starts_with('\u{feff}') {
-            Some(Self::Marked)
+            Some(Self::ByteOrderMark)
         } else if text.starts_with(quotes) || text.ends_with(quotes) {
             Some(Self::Quoted)
         } else if placeholders
@@ -149,7 +149,7 @@ impl Shape {
         {
             Some(Self::Reference)
         } else if begins("bearer ") {
-            Some(Self::Scheme)
+            Some(Self::SchemePrefix)
         } else if text.split_once('=').is_some_and(|(name, key)| {
             let name = name.strip_prefix("export ").unwrap_or(name);
             // Base64 keys may end with `=`.
@@ -159,9 +159,9 @@ impl Shape {
         } else if text.contains("***") {
             Some(Self::Masked)
         } else if text.contains(char::is_whitespace) {
-            Some(Self::Spaced)
+            Some(Self::Whitespace)
         } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Some(Self::Foreign)
+            Some(Self::InvalidCharacters)
         } else {
             None
         }
@@ -170,12 +170,12 @@ impl Shape {
 
 /// An upstream key and its source.
 #[derive(Clone)]
-pub struct Key {
+pub struct UpstreamKey {
     source: KeySource,
     header: HeaderValue,
 }
 
-impl Key {
+impl UpstreamKey {
     /// Creates a key from a text, which is trimmed.
     ///
     /// # Errors
@@ -185,11 +185,11 @@ impl Key {
         if text.is_empty() {
             return Err(KeyError::Empty(source));
         }
-        if let Some(shape) = Shape::of(text) {
-            return Err(KeyError::Misshapen(source, shape));
+        if let Some(shape) = KeyDefect::detect(text) {
+            return Err(KeyError::Malformed(source, shape));
         }
         let header = HeaderValue::from_str(text);
-        let mut header = header.map_err(|_| KeyError::Misshapen(source.clone(), Shape::Foreign))?;
+        let mut header = header.map_err(|_| KeyError::Malformed(source.clone(), KeyDefect::InvalidCharacters))?;
         header.set_sensitive(true);
         // Keys from requests are not registered for masking, because the process does not keep
         // them. The sandbox's key is public and needs no masking.
@@ -203,25 +203,25 @@ impl Key {
     ///
     /// # Errors
     /// Returns an error if the reference is invalid, or there is no valid key at its target.
-    pub fn named(reference: &str) -> Result<Self, KeyError> {
+    pub fn from_reference(reference: &str) -> Result<Self, KeyError> {
         if let Some(name) = reference.strip_prefix("env:") {
-            let secret = std::env::var(name).map_err(|_| KeyError::Unset(name.to_owned()))?;
+            let secret = std::env::var(name).map_err(|_| KeyError::VariableNotSet(name.to_owned()))?;
             return Self::new(KeySource::Env(name.to_owned()), &secret.into());
         }
         let path = reference
             .strip_prefix("file:")
-            .ok_or(KeyError::NoReference)?;
-        Self::in_file(path.into())
+            .ok_or(KeyError::InvalidReference)?;
+        Self::from_file(path.into())
     }
 
     /// Reads the key in a file.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or contains no valid key.
-    pub fn in_file(path: PathBuf) -> Result<Self, KeyError> {
+    pub fn from_file(path: PathBuf) -> Result<Self, KeyError> {
         match read_guarded(&path, Guarded::Secret) {
             Ok(secret) => Self::new(KeySource::File(path), &secret),
-            Err(source) => Err(KeyError::Unread { path, source }),
+            Err(source) => Err(KeyError::UnreadableFile { path, source }),
         }
     }
 
@@ -243,7 +243,7 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for UpstreamKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({})", self.source)
     }
@@ -251,7 +251,7 @@ impl fmt::Debug for Key {
 
 /// Error for a missing upstream key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoKey {
+pub enum MissingKey {
     /// The server has no key and acts for all callers with its own.
     #[error(
         "no {0} API key is configured, so nothing was sent. Two ways out: start the server with {key} \
@@ -274,17 +274,17 @@ pub enum NoKey {
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// Key for requests to Portkey; never sent elsewhere.
-    pub portkey: Option<Key>,
+    pub portkey: Option<UpstreamKey>,
     /// Key for requests to Enkrypt AI; never sent elsewhere.
-    pub enkrypt: Option<Key>,
+    pub enkrypt: Option<UpstreamKey>,
     /// Builds the error for a missing key.
-    pub missing: fn(Upstream) -> NoKey,
+    pub missing_key: fn(Upstream) -> MissingKey,
 }
 
 impl Credentials {
     /// Returns the keys that arrived with the request. Keys from other sources are registered for
     /// masking already.
-    pub(crate) fn brought(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn request_keys(&self) -> impl Iterator<Item = &str> {
         let keys = [&self.portkey, &self.enkrypt].into_iter().flatten();
         let brought = keys.filter(|key| key.source == KeySource::Request);
         brought.filter_map(|key| key.header.to_str().ok())
@@ -294,46 +294,46 @@ impl Credentials {
     ///
     /// # Errors
     /// Returns an error if there is none.
-    pub fn key(&self, upstream: Upstream) -> Result<&Key, NoKey> {
+    pub fn key(&self, upstream: Upstream) -> Result<&UpstreamKey, MissingKey> {
         let key = match upstream {
             Upstream::Portkey => &self.portkey,
             Upstream::Enkrypt => &self.enkrypt,
         };
-        key.as_ref().ok_or_else(|| (self.missing)(upstream))
+        key.as_ref().ok_or_else(|| (self.missing_key)(upstream))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Shape;
+    use super::KeyDefect;
 
     #[test]
-    fn text_that_is_no_key_has_a_shape() {
+    fn malformed_key_has_a_defect() {
         for (text, expected) in [
-            ("\u{feff}pk-1", Some(Shape::Marked)),
-            ("\"pk-1\"", Some(Shape::Quoted)),
-            ("'pk-1", Some(Shape::Quoted)),
-            ("\u{201c}pk-1\u{201d}", Some(Shape::Quoted)),
-            ("${PORTKEY_API_KEY}", Some(Shape::Placeholder)),
-            ("${env:PORTKEY_API_KEY}", Some(Shape::Placeholder)),
-            ("${input:key}", Some(Shape::Placeholder)),
-            ("$PORTKEY_API_KEY", Some(Shape::Placeholder)),
-            ("$(cat key)", Some(Shape::Placeholder)),
-            ("{{key}}", Some(Shape::Placeholder)),
-            ("<your key>", Some(Shape::Placeholder)),
-            ("%PORTKEY_API_KEY%", Some(Shape::Placeholder)),
-            ("env:PORTKEY_API_KEY", Some(Shape::Reference)),
-            ("file:/run/secrets/key", Some(Shape::Reference)),
-            ("op://vault/portkey/key", Some(Shape::Reference)),
-            ("Bearer pk-1", Some(Shape::Scheme)),
-            ("bearer pk-1", Some(Shape::Scheme)),
-            ("PORTKEY_API_KEY=pk-1", Some(Shape::Assignment)),
-            ("export PORTKEY_API_KEY=pk-1", Some(Shape::Assignment)),
-            ("pk-1\npk-2", Some(Shape::Spaced)),
-            ("x-portkey-api-key: pk-1", Some(Shape::Spaced)),
-            ("pk-***", Some(Shape::Masked)),
-            ("pk-\u{200b}1", Some(Shape::Foreign)),
-            ("pk-\u{7}1", Some(Shape::Foreign)),
+            ("\u{feff}pk-1", Some(KeyDefect::ByteOrderMark)),
+            ("\"pk-1\"", Some(KeyDefect::Quoted)),
+            ("'pk-1", Some(KeyDefect::Quoted)),
+            ("\u{201c}pk-1\u{201d}", Some(KeyDefect::Quoted)),
+            ("${PORTKEY_API_KEY}", Some(KeyDefect::Placeholder)),
+            ("${env:PORTKEY_API_KEY}", Some(KeyDefect::Placeholder)),
+            ("${input:key}", Some(KeyDefect::Placeholder)),
+            ("$PORTKEY_API_KEY", Some(KeyDefect::Placeholder)),
+            ("$(cat key)", Some(KeyDefect::Placeholder)),
+            ("{{key}}", Some(KeyDefect::Placeholder)),
+            ("<your key>", Some(KeyDefect::Placeholder)),
+            ("%PORTKEY_API_KEY%", Some(KeyDefect::Placeholder)),
+            ("env:PORTKEY_API_KEY", Some(KeyDefect::Reference)),
+            ("file:/run/secrets/key", Some(KeyDefect::Reference)),
+            ("op://vault/portkey/key", Some(KeyDefect::Reference)),
+            ("Bearer pk-1", Some(KeyDefect::SchemePrefix)),
+            ("bearer pk-1", Some(KeyDefect::SchemePrefix)),
+            ("PORTKEY_API_KEY=pk-1", Some(KeyDefect::Assignment)),
+            ("export PORTKEY_API_KEY=pk-1", Some(KeyDefect::Assignment)),
+            ("pk-1\npk-2", Some(KeyDefect::Whitespace)),
+            ("x-portkey-api-key: pk-1", Some(KeyDefect::Whitespace)),
+            ("pk-***", Some(KeyDefect::Masked)),
+            ("pk-\u{200b}1", Some(KeyDefect::InvalidCharacters)),
+            ("pk-\u{7}1", Some(KeyDefect::InvalidCharacters)),
             ("pk-1", None),
             ("k", None),
             ("AbC_d+/9==", None),
@@ -342,7 +342,7 @@ mod tests {
             ("$2b$10$abc", None),
             ("a=b", None),
         ] {
-            assert_eq!(Shape::of(text), expected, "{text}");
+            assert_eq!(KeyDefect::detect(text), expected, "{text}");
         }
     }
 }

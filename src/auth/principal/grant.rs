@@ -6,7 +6,7 @@ use std::time::SystemTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// A grant that cannot end.
-    Standing,
+    Permanent,
     /// The caller's own key, valid while the upstream accepts it.
     Key,
     /// A token of the operator's file, by its hash, valid while the file contains it.
@@ -23,6 +23,6 @@ pub enum Grant {
 impl Grant {
     /// Returns true if the grant can end.
     pub const fn can_end(&self) -> bool {
-        !matches!(self, Self::Standing)
+        !matches!(self, Self::Permanent)
     }
 }

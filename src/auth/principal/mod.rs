@@ -12,18 +12,18 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use portkey_operation::{Operation, Upstream};
 use portkey_policy::Policy;
 
-pub use credentials::{Credentials, Key, KeyError, KeySource, NoKey, Shape};
+pub use credentials::{Credentials, UpstreamKey, KeyError, KeySource, MissingKey, KeyDefect};
 pub use grant::Grant;
-pub use modes::{AccessModes, By, NoChoice, Setting, Tools};
+pub use modes::{ToolFilter, FilterSource, InvalidToolPattern, FilterSetting, ToolSelection};
 pub use proof::{
-    KNOWN_TTL, KeyStatus, MAX_CHECKS, MAX_PROOFS, PROOF_TTL, Proofs, Prover, Proving, Unproven,
+    KNOWN_TTL, KeyStatus, MAX_CONCURRENT_CHECKS, MAX_KEY_PROOFS, KEY_PROOF_TTL, KeyProofs, KeyProver, ProofFuture, ProofError,
 };
-pub use scope::{Access, Scope, Scopes};
+pub use scope::{ScopeAccess, Scope, Scopes};
 pub use toolsets::{Toolsets, UnknownToolset};
 
 /// Method by which a caller authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum AuthMethod {
     /// No authentication: the caller started the process or connected over loopback.
     Local,
     /// Authentication by the caller's own Portkey key.
@@ -34,12 +34,12 @@ pub enum Method {
     OAuth,
 }
 
-impl Method {
+impl AuthMethod {
     /// All methods.
     pub const ALL: [Self; 4] = [Self::Local, Self::Key, Self::Token, Self::OAuth];
 
     /// Returns the name for logs and metrics.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
             Self::Key => "key",
@@ -59,7 +59,7 @@ pub struct Principal {
     /// it. Contains no secret.
     pub name: Arc<str>,
     /// Method by which the caller authenticated.
-    pub method: Method,
+    pub method: AuthMethod,
     /// Scopes of the caller.
     pub scopes: Scopes,
     /// Toolsets that the caller sees.
@@ -69,7 +69,7 @@ pub struct Principal {
     /// Policy that applies to the caller besides the server's.
     pub policy: Option<Arc<Policy>>,
     /// Tool filter of the caller's request.
-    pub narrowing: Option<Arc<AccessModes>>,
+    pub request_filter: Option<Arc<ToolFilter>>,
     /// Basis on which the caller was authenticated.
     pub grant: Grant,
     /// Network of the request, set if the caller may be made up. Limits then apply to the network.
@@ -78,14 +78,14 @@ pub struct Principal {
 
 /// Reason why a caller may not use an existing operation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Withheld {
+pub enum AccessDenied {
     /// The tool filter of the server or the request excludes the tool.
     #[error("`{tool}` is not on offer: {setting}")]
-    Mode {
+    Filtered {
         /// Name of the tool.
         tool: &'static str,
         /// The setting and its effect.
-        setting: Setting,
+        setting: FilterSetting,
     },
     /// The tool's domain is not among the caller's toolsets.
     #[error(
@@ -102,11 +102,11 @@ pub enum Withheld {
     },
     /// The caller has no key for the tool's upstream.
     #[error("`{tool}` is switched off, because {why}")]
-    NoKey {
+    MissingKey {
         /// Name of the tool.
         tool: &'static str,
         /// The missing key, and the remedies.
-        why: NoKey,
+        why: MissingKey,
     },
     /// The caller lacks the scope.
     #[error(
@@ -117,7 +117,7 @@ pub enum Withheld {
         /// Name of the tool.
         tool: &'static str,
         /// Scopes either of which is sufficient.
-        needed: Needed,
+        needed: RequiredScope,
         /// Name of the caller.
         caller: Arc<str>,
     },
@@ -125,26 +125,26 @@ pub enum Withheld {
 
 /// The two scopes either of which permits an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Needed {
+pub struct RequiredScope {
     /// Scope for all domains.
-    pub wide: Scope,
+    pub for_all_domains: Scope,
     /// Scope for the operation's domain only.
-    pub narrow: Scope,
+    pub for_domain: Scope,
 }
 
-impl fmt::Display for Needed {
+impl fmt::Display for RequiredScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` or `{}`", self.wide, self.narrow)
+        write!(f, "`{}` or `{}`", self.for_all_domains, self.for_domain)
     }
 }
 
-impl Withheld {
+impl AccessDenied {
     /// Returns the name of the reason.
-    pub const fn word(&self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Mode { .. } => "mode",
+            Self::Filtered { .. } => "mode",
             Self::Toolset { .. } => "toolset",
-            Self::NoKey { .. } => "key",
+            Self::MissingKey { .. } => "key",
             Self::Scope { .. } => "scope",
         }
     }
@@ -156,21 +156,21 @@ impl Principal {
     pub fn local(credentials: Credentials) -> Self {
         Self {
             name: "local".into(),
-            method: Method::Local,
+            method: AuthMethod::Local,
             scopes: Scopes::all(),
             toolsets: Toolsets::all(),
             credentials,
             policy: None,
-            narrowing: None,
-            grant: Grant::Standing,
+            request_filter: None,
+            grant: Grant::Permanent,
             network: None,
         }
     }
 
     /// Restricts the caller to the tool filter of a request.
-    pub fn narrowed(&self, modes: AccessModes) -> Self {
+    pub fn with_request_filter(&self, modes: ToolFilter) -> Self {
         Self {
-            narrowing: Some(Arc::new(modes)),
+            request_filter: Some(Arc::new(modes)),
             ..self.clone()
         }
     }
@@ -180,13 +180,13 @@ impl Principal {
     /// # Errors
     /// Returns an error if the request's filter or the caller's toolsets exclude the operation, or
     /// if an upstream other than Portkey has no key.
-    pub fn sees(&self, domain: &'static str, operation: &Operation) -> Result<(), Withheld> {
-        if let Some(modes) = &self.narrowing {
-            modes.admit(domain, operation)?;
+    pub fn check_visible(&self, domain: &'static str, operation: &Operation) -> Result<(), AccessDenied> {
+        if let Some(modes) = &self.request_filter {
+            modes.check(domain, operation)?;
         }
         if !self.toolsets.allows(domain) {
             let (tool, caller) = (operation.name(), self.name.clone());
-            return Err(Withheld::Toolset {
+            return Err(AccessDenied::Toolset {
                 tool,
                 domain,
                 caller,
@@ -197,7 +197,7 @@ impl Principal {
         if upstream != Upstream::Portkey
             && let Err(why) = self.credentials.key(upstream)
         {
-            return Err(Withheld::NoKey {
+            return Err(AccessDenied::MissingKey {
                 tool: operation.name(),
                 why,
             });
@@ -210,17 +210,17 @@ impl Principal {
     /// # Errors
     /// Returns an error if the operation is not visible, or the caller lacks the scope. Operations
     /// that only lack a scope are listed, so that a client can request it.
-    pub fn may(&self, domain: &'static str, operation: &Operation) -> Result<(), Withheld> {
-        self.sees(domain, operation)?;
-        let access = Access::of(operation.effect());
+    pub fn authorize(&self, domain: &'static str, operation: &Operation) -> Result<(), AccessDenied> {
+        self.check_visible(domain, operation)?;
+        let access = ScopeAccess::from_effect(operation.effect());
         if self.scopes.allows(domain, access) {
             return Ok(());
         }
-        let needed = Needed {
-            wide: Scope::wide(access),
-            narrow: Scope::of(domain, access),
+        let needed = RequiredScope {
+            for_all_domains: Scope::for_all_domains(access),
+            for_domain: Scope::for_domain(domain, access),
         };
-        Err(Withheld::Scope {
+        Err(AccessDenied::Scope {
             tool: operation.name(),
             needed,
             caller: self.name.clone(),

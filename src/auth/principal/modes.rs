@@ -7,16 +7,16 @@ use globset::GlobBuilder;
 use portkey_api::catalog::suggest_tools;
 use portkey_operation::{Effect, Operation};
 
-use super::{Toolsets, Withheld};
+use super::{Toolsets, AccessDenied};
 /// Maximum number of names and globs in one selection.
-const MOST: usize = 64;
+const MAX_PATTERNS: usize = 64;
 
 /// Maximum length of a name or glob, in bytes.
-const LONGEST: usize = 100;
+const MAX_PATTERN_BYTES: usize = 100;
 
 /// Source of a tool filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum By {
+pub enum FilterSource {
     /// The operator's options.
     #[default]
     Operator,
@@ -26,9 +26,9 @@ pub enum By {
 
 /// A tool filter. The default excludes nothing.
 #[derive(Clone, Debug, Default)]
-pub struct AccessModes {
+pub struct ToolFilter {
     /// Source of the filter.
-    pub by: By,
+    pub source: FilterSource,
     /// Keeps only tools with the read-only hint.
     pub read_only: bool,
     /// Excludes tools that delete.
@@ -36,18 +36,18 @@ pub struct AccessModes {
     /// Keeps only these domains.
     pub toolsets: Option<Toolsets>,
     /// Keeps only these tools.
-    pub tools: Option<Tools>,
+    pub tools: Option<ToolSelection>,
     /// Excludes these tools.
-    pub excluded: Option<Tools>,
+    pub excluded_tools: Option<ToolSelection>,
 }
 
 /// A selection of tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tools(BTreeSet<&'static str>);
+pub struct ToolSelection(BTreeSet<&'static str>);
 
 /// Reason why a text selects no tools.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoChoice {
+pub enum InvalidToolPattern {
     /// The text is neither a name nor a glob.
     #[error(
         "`{0}` is neither a tool's name nor a glob: those have up to {LONGEST} letters, digits, `-`, `_`, \
@@ -63,19 +63,19 @@ pub enum NoChoice {
         hint: String,
     },
     /// There are too many names and globs.
-    #[error("more than {MOST} names and globs")]
+    #[error("more than {MAX_PATTERNS} names and globs")]
     TooMany,
 }
 
 /// The setting that excludes a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setting {
-    by: By,
-    mode: Mode,
+pub struct FilterSetting {
+    source: FilterSource,
+    mode: FilterMode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+enum FilterMode {
     ReadOnly,
     NoDelete,
     Toolsets,
@@ -83,53 +83,53 @@ enum Mode {
     ExcludeTools,
 }
 
-impl AccessModes {
+impl ToolFilter {
     /// Checks that the filter keeps an operation.
     ///
     /// # Errors
     /// Returns an error with the excluding setting if it does not.
-    pub fn admit(&self, domain: &str, operation: &Operation) -> Result<(), Withheld> {
+    pub fn check(&self, domain: &str, operation: &Operation) -> Result<(), AccessDenied> {
         let name = operation.name();
-        let chosen = |tools: &Tools| tools.0.contains(name);
+        let chosen = |tools: &ToolSelection| tools.0.contains(name);
         let mode = if self.read_only && !operation.hints().read_only {
-            Mode::ReadOnly
+            FilterMode::ReadOnly
         } else if self.no_delete && operation.effect() == Effect::Delete {
-            Mode::NoDelete
+            FilterMode::NoDelete
         } else if self
             .toolsets
             .as_ref()
             .is_some_and(|toolsets| !toolsets.allows(domain))
         {
-            Mode::Toolsets
+            FilterMode::Toolsets
         } else if self.tools.as_ref().is_some_and(|tools| !chosen(tools)) {
-            Mode::Tools
-        } else if self.excluded.as_ref().is_some_and(chosen) {
-            Mode::ExcludeTools
+            FilterMode::Tools
+        } else if self.excluded_tools.as_ref().is_some_and(chosen) {
+            FilterMode::ExcludeTools
         } else {
             return Ok(());
         };
-        Err(Withheld::Mode {
+        Err(AccessDenied::Filtered {
             tool: name,
-            setting: Setting { by: self.by, mode },
+            setting: FilterSetting { source: self.source, mode },
         })
     }
 }
 
-impl Tools {
+impl ToolSelection {
     /// Selects operations by names, aliases and globs, with hyphens or underscores.
     ///
     /// # Errors
     /// Returns an error if a pattern is malformed or matches no operation.
-    pub fn named<'a>(
+    pub fn from_patterns<'a>(
         given: impl IntoIterator<Item = &'a str>,
         known: impl Iterator<Item = &'static Operation> + Clone,
-    ) -> Result<Self, NoChoice> {
+    ) -> Result<Self, InvalidToolPattern> {
         let mut chosen = BTreeSet::new();
         for (count, given) in given.into_iter().enumerate() {
-            if count >= MOST {
-                return Err(NoChoice::TooMany);
+            if count >= MAX_PATTERNS {
+                return Err(InvalidToolPattern::TooMany);
             }
-            let is_one_of_them = matcher(given)?;
+            let is_one_of_them = build_matcher(given)?;
             let meant = known.clone().filter(|operation| {
                 is_one_of_them(operation.name())
                     || operation
@@ -141,7 +141,7 @@ impl Tools {
             chosen.extend(meant.map(Operation::name).inspect(|_| is_known = true));
             if !is_known {
                 let hint = suggest_tools(given, known.clone());
-                return Err(NoChoice::Unknown {
+                return Err(InvalidToolPattern::Unknown {
                     name: given.to_owned(),
                     hint,
                 });
@@ -152,10 +152,10 @@ impl Tools {
 }
 
 /// Builds a predicate that matches names equal to a given name or covered by a given glob.
-fn matcher(given: &str) -> Result<impl Fn(&str) -> bool, NoChoice> {
+fn build_matcher(given: &str) -> Result<impl Fn(&str) -> bool, InvalidToolPattern> {
     let usual = |c: char| c.is_ascii_alphanumeric() || "-_*?".contains(c);
-    let malformed = || NoChoice::Malformed(given.chars().take(LONGEST).collect());
-    if !(1..=LONGEST).contains(&given.len()) || !given.chars().all(usual) {
+    let malformed = || InvalidToolPattern::Malformed(given.chars().take(MAX_PATTERN_BYTES).collect());
+    if !(1..=MAX_PATTERN_BYTES).contains(&given.len()) || !given.chars().all(usual) {
         return Err(malformed());
     }
     let name = given.replace('_', "-");
@@ -175,29 +175,29 @@ fn matcher(given: &str) -> Result<impl Fn(&str) -> bool, NoChoice> {
     })
 }
 
-impl fmt::Display for Setting {
+impl fmt::Display for FilterSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { by, mode } = self;
+        let Self { source: by, mode } = self;
         let name = match (by, mode) {
-            (By::Request, Mode::ReadOnly) => {
+            (FilterSource::Request, FilterMode::ReadOnly) => {
                 "the request's path or its header `X-Portkey-MCP-Readonly`"
             }
-            (By::Request, Mode::Toolsets) => {
+            (FilterSource::Request, FilterMode::Toolsets) => {
                 "the request's path or its header `X-Portkey-MCP-Toolsets`"
             }
-            (By::Request, Mode::Tools) => "the request's header `X-Portkey-MCP-Tools`",
-            (_, Mode::ReadOnly) => "`--read-only`",
-            (_, Mode::NoDelete) => "`--no-delete`",
-            (_, Mode::Toolsets) => "`--toolsets`",
-            (_, Mode::Tools) => "`--tools`",
-            (_, Mode::ExcludeTools) => "`--exclude-tools`",
+            (FilterSource::Request, FilterMode::Tools) => "the request's header `X-Portkey-MCP-Tools`",
+            (_, FilterMode::ReadOnly) => "`--read-only`",
+            (_, FilterMode::NoDelete) => "`--no-delete`",
+            (_, FilterMode::Toolsets) => "`--toolsets`",
+            (_, FilterMode::Tools) => "`--tools`",
+            (_, FilterMode::ExcludeTools) => "`--exclude-tools`",
         };
         let does = match mode {
-            Mode::ReadOnly => "leaves only tools that read",
-            Mode::NoDelete => "leaves no tools that delete",
-            Mode::Toolsets => "does not name its toolset",
-            Mode::Tools => "does not name it",
-            Mode::ExcludeTools => "names it",
+            FilterMode::ReadOnly => "leaves only tools that read",
+            FilterMode::NoDelete => "leaves no tools that delete",
+            FilterMode::Toolsets => "does not name its toolset",
+            FilterMode::Tools => "does not name it",
+            FilterMode::ExcludeTools => "names it",
         };
         write!(f, "{name} {does}")
     }

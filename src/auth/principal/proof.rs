@@ -17,7 +17,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::Principal;
 
 /// Validity of the upstream's answer about a key.
-pub const PROOF_TTL: Duration = Duration::from_secs(60);
+pub const KEY_PROOF_TTL: Duration = Duration::from_secs(60);
 /// Time for which an accepted key is distinguished from keys that may be invented.
 pub const KNOWN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Delay before an inconclusive check is repeated.
@@ -25,9 +25,9 @@ const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Time limit of one check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of remembered accepted keys, and of rejected ones.
-pub const MAX_PROOFS: usize = 10_000;
+pub const MAX_KEY_PROOFS: usize = 10_000;
 /// Maximum number of concurrent checks.
-pub const MAX_CHECKS: usize = 16;
+pub const MAX_CONCURRENT_CHECKS: usize = 16;
 
 /// Status of a key at the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,21 +35,21 @@ pub enum KeyStatus {
     /// The upstream knows the key.
     Accepted,
     /// The upstream does not know the key.
-    Refused,
+    Rejected,
     /// The status is unknown: the upstream could not be reached, or failed for another reason.
     Unknown,
 }
 
 /// Reason why nothing is stored and nobody is asked in a caller's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unproven {
+pub enum ProofError {
     /// The upstream does not know the key.
     #[error(
         "Portkey does not accept the key of this request (401), so nothing is kept or asked in its name. Send \
          a key that Portkey accepts. If this one may only call other operations, a call that succeeds with it \
          proves it for a minute"
     )]
-    Refused,
+    Rejected,
     /// The upstream gave no conclusive answer about the key.
     #[error(
         "Portkey does not say at the moment whether it accepts the key of this request, so nothing is kept or \
@@ -61,14 +61,14 @@ pub enum Unproven {
         "too many unknown keys came from one address, so nothing is kept or asked in the name of this one. Try \
          again in a minute, or make a read with the key first: one that succeeds proves it"
     )]
-    TooMany,
+    TooManyKeys,
 }
 
 /// Future returned by [`Prover::prove`].
-pub type Proving<'a> = Pin<Box<dyn Future<Output = Result<(), Unproven>> + Send + 'a>>;
+pub type ProofFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ProofError>> + Send + 'a>>;
 
 /// Proves that callers are genuine where their key is the only evidence.
-pub trait Prover: fmt::Debug + Send + Sync {
+pub trait KeyProver: fmt::Debug + Send + Sync {
     /// Returns true if the caller of this name is proven, without asking the upstream.
     fn is_proven(&self, name: &str) -> bool;
 
@@ -76,58 +76,58 @@ pub trait Prover: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Returns an error if the key is rejected, or if the upstream gives no conclusive answer.
-    fn prove<'a>(&'a self, principal: &'a Principal) -> Proving<'a>;
+    fn prove<'a>(&'a self, principal: &'a Principal) -> ProofFuture<'a>;
 }
 
 /// Statuses of keys, by the names of their callers.
 #[derive(Debug)]
-pub struct Proofs {
-    known: Mutex<Known>,
+pub struct KeyProofs {
+    state: Mutex<ProofState>,
     /// Limits the number of concurrent checks.
     checks: Semaphore,
 }
 
 #[derive(Debug)]
-struct Known {
-    accepted: Fading,
+struct ProofState {
+    accepted: ExpiringNames,
     /// Those that were accepted within a day. They need a check again, and do not wait for it behind others.
-    known: Fading,
-    refused: Fading,
-    unknown: Fading,
+    known: ExpiringNames,
+    rejected: ExpiringNames,
+    unknown: ExpiringNames,
     /// Keys being checked, each by one request at a time.
     checking: HashMap<Arc<str>, Arc<tokio::sync::Mutex<()>>>,
 }
 
-impl Default for Proofs {
+impl Default for KeyProofs {
     fn default() -> Self {
-        let fading = |ttl| Fading {
+        let fading = |ttl| ExpiringNames {
             ttl,
             entries: HashMap::new(),
             order: VecDeque::new(),
         };
         Self {
-            known: Mutex::new(Known {
-                accepted: fading(PROOF_TTL),
+            state: Mutex::new(ProofState {
+                accepted: fading(KEY_PROOF_TTL),
                 known: fading(KNOWN_TTL),
-                refused: fading(PROOF_TTL),
+                rejected: fading(KEY_PROOF_TTL),
                 unknown: fading(RETRY_DELAY),
                 checking: HashMap::new(),
             }),
-            checks: Semaphore::new(MAX_CHECKS),
+            checks: Semaphore::new(MAX_CONCURRENT_CHECKS),
         }
     }
 }
 
-impl Proofs {
+impl KeyProofs {
     /// Returns true if the caller's key is known to be accepted.
     pub fn is_accepted(&self, name: &str) -> bool {
-        self.known().accepted.has(name, Instant::now())
+        self.lock_state().accepted.contains(name, Instant::now())
     }
 
     /// Records a successful call with the caller's key.
-    pub fn accept(&self, name: &Arc<str>) {
+    pub fn record_accepted(&self, name: &Arc<str>) {
         let now = Instant::now();
-        self.known().accept(name, now);
+        self.lock_state().record_accepted(name, now);
     }
 
     /// Checks that the caller's key is accepted. If nothing is known about it, `admit` decides
@@ -142,19 +142,19 @@ impl Proofs {
     pub async fn check(
         &self,
         name: &Arc<str>,
-        admit: impl Future<Output = Result<(), Unproven>>,
+        admit: impl Future<Output = Result<(), ProofError>>,
         ask: impl Future<Output = KeyStatus>,
-    ) -> Result<(), Unproven> {
+    ) -> Result<(), ProofError> {
         if let Some(known) = self.look_up(name) {
             return known;
         }
-        let turn = Turn::new(self, name);
+        let turn = CheckTurn::new(self, name);
         let _held = turn.lock.lock().await;
         // The previous holder of the lock may have checked the key.
         if let Some(known) = self.look_up(name) {
             return known;
         }
-        if !self.known().known.has(name, Instant::now()) {
+        if !self.lock_state().known.contains(name, Instant::now()) {
             admit.await?;
         }
         let asked = timeout(CHECK_TIMEOUT, async {
@@ -163,57 +163,57 @@ impl Proofs {
         });
         let status = asked.await.unwrap_or(KeyStatus::Unknown);
         let now = Instant::now();
-        let mut known = self.known();
+        let mut known = self.lock_state();
         match status {
-            KeyStatus::Accepted => known.accept(name, now),
-            KeyStatus::Refused => known.refused.insert(name, now),
+            KeyStatus::Accepted => known.record_accepted(name, now),
+            KeyStatus::Rejected => known.rejected.insert(name, now),
             KeyStatus::Unknown => known.unknown.insert(name, now),
         }
         // A call may have succeeded in the meantime.
-        known.look_up(name, now).unwrap_or(Err(Unproven::Unknown))
+        known.look_up(name, now).unwrap_or(Err(ProofError::Unknown))
     }
 
-    fn look_up(&self, name: &str) -> Option<Result<(), Unproven>> {
-        self.known().look_up(name, Instant::now())
+    fn look_up(&self, name: &str) -> Option<Result<(), ProofError>> {
+        self.lock_state().look_up(name, Instant::now())
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_state(&self) -> MutexGuard<'_, ProofState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    fn look_up(&self, name: &str, now: Instant) -> Option<Result<(), Unproven>> {
+impl ProofState {
+    fn look_up(&self, name: &str, now: Instant) -> Option<Result<(), ProofError>> {
         match () {
-            () if self.accepted.has(name, now) => Some(Ok(())),
-            () if self.refused.has(name, now) => Some(Err(Unproven::Refused)),
-            () if self.unknown.has(name, now) => Some(Err(Unproven::Unknown)),
+            () if self.accepted.contains(name, now) => Some(Ok(())),
+            () if self.rejected.contains(name, now) => Some(Err(ProofError::Rejected)),
+            () if self.unknown.contains(name, now) => Some(Err(ProofError::Unknown)),
             () => None,
         }
     }
 
-    fn accept(&mut self, name: &Arc<str>, now: Instant) {
+    fn record_accepted(&mut self, name: &Arc<str>, now: Instant) {
         // Every successful call gets here, so a recent entry is kept as it is.
-        if !self.accepted.has(name, now + PROOF_TTL / 4 * 3) {
+        if !self.accepted.contains(name, now + KEY_PROOF_TTL / 4 * 3) {
             self.accepted.insert(name, now);
         }
-        if !self.known.has(name, now + KNOWN_TTL / 4 * 3) {
+        if !self.known.contains(name, now + KNOWN_TTL / 4 * 3) {
             self.known.insert(name, now);
         }
     }
 }
 
 /// Exclusive check of one key by one request; other requests wait for its lock.
-struct Turn<'a> {
-    proofs: &'a Proofs,
+struct CheckTurn<'a> {
+    proofs: &'a KeyProofs,
     name: Arc<str>,
     lock: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl<'a> Turn<'a> {
-    fn new(proofs: &'a Proofs, name: &Arc<str>) -> Self {
+impl<'a> CheckTurn<'a> {
+    fn new(proofs: &'a KeyProofs, name: &Arc<str>) -> Self {
         let lock = proofs
-            .known()
+            .lock_state()
             .checking
             .entry(name.clone())
             .or_default()
@@ -226,9 +226,9 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for CheckTurn<'_> {
     fn drop(&mut self) {
-        let mut known = self.proofs.known();
+        let mut known = self.proofs.lock_state();
         // One reference is held here and one in the map.
         if Arc::strong_count(&self.lock) <= 2 {
             known.checking.remove(&self.name);
@@ -238,7 +238,7 @@ impl Drop for Turn<'_> {
 
 /// Names with an expiry. The earliest are evicted when the set is full.
 #[derive(Debug)]
-struct Fading {
+struct ExpiringNames {
     ttl: Duration,
     /// Expiry of each name.
     entries: HashMap<Arc<str>, Instant>,
@@ -246,8 +246,8 @@ struct Fading {
     order: VecDeque<(Instant, Arc<str>)>,
 }
 
-impl Fading {
-    fn has(&self, name: &str, now: Instant) -> bool {
+impl ExpiringNames {
+    fn contains(&self, name: &str, now: Instant) -> bool {
         self.entries.get(name).is_some_and(|end| now < *end)
     }
 
@@ -257,7 +257,7 @@ impl Fading {
         self.order.push_back((end, name.clone()));
         while let Some((end, first)) = self.order.front()
             && (*end <= now
-                || self.entries.len() > MAX_PROOFS
+                || self.entries.len() > MAX_KEY_PROOFS
                 || self.entries.get(first) != Some(end))
         {
             if self.entries.get(first) == Some(end) {
@@ -279,17 +279,17 @@ mod tests {
 
     use super::*;
 
-    async fn checked(proofs: &Proofs, name: &str, status: KeyStatus) -> Result<(), Unproven> {
+    async fn check_key(proofs: &KeyProofs, name: &str, status: KeyStatus) -> Result<(), ProofError> {
         proofs
             .check(&name.into(), ready(Ok(())), ready(status))
             .await
     }
 
     #[tokio::test]
-    async fn answer_about_a_key_counts_without_asking_again() {
+    async fn known_status_is_not_checked_again() {
         struct Case {
             first: KeyStatus,
-            then: Result<(), Unproven>,
+            then: Result<(), ProofError>,
         }
         for Case { first, then } in [
             Case {
@@ -297,16 +297,16 @@ mod tests {
                 then: Ok(()),
             },
             Case {
-                first: KeyStatus::Refused,
-                then: Err(Unproven::Refused),
+                first: KeyStatus::Rejected,
+                then: Err(ProofError::Rejected),
             },
             Case {
                 first: KeyStatus::Unknown,
-                then: Err(Unproven::Unknown),
+                then: Err(ProofError::Unknown),
             },
         ] {
-            let proofs = Proofs::default();
-            assert_eq!(checked(&proofs, "a", first).await, then);
+            let proofs = KeyProofs::default();
+            assert_eq!(check_key(&proofs, "a", first).await, then);
             let admit = async { panic!("it is known") };
             let ask = async { panic!("it is known") };
             assert_eq!(
@@ -320,58 +320,58 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn successful_call_proves_a_key_that_was_refused() {
-        let proofs = Proofs::default();
+    async fn successful_call_proves_a_rejected_key() {
+        let proofs = KeyProofs::default();
         assert_eq!(
-            checked(&proofs, "a", KeyStatus::Refused).await,
-            Err(Unproven::Refused)
+            check_key(&proofs, "a", KeyStatus::Rejected).await,
+            Err(ProofError::Rejected)
         );
-        proofs.accept(&"a".into());
-        assert_eq!(checked(&proofs, "a", KeyStatus::Refused).await, Ok(()));
+        proofs.record_accepted(&"a".into());
+        assert_eq!(check_key(&proofs, "a", KeyStatus::Rejected).await, Ok(()));
     }
 
     #[tokio::test]
-    async fn check_that_is_not_admitted_asks_nobody() {
-        let proofs = Proofs::default();
+    async fn check_without_admission_is_not_made() {
+        let proofs = KeyProofs::default();
         let ask = async { panic!("it was not admitted") };
         let checked = proofs
-            .check(&"a".into(), ready(Err(Unproven::TooMany)), ask)
+            .check(&"a".into(), ready(Err(ProofError::TooManyKeys)), ask)
             .await;
-        assert_eq!(checked, Err(Unproven::TooMany));
-        assert!(proofs.known().checking.is_empty());
+        assert_eq!(checked, Err(ProofError::TooManyKeys));
+        assert!(proofs.lock_state().checking.is_empty());
     }
 
     /// However many made-up keys came from its network.
     #[tokio::test]
     async fn key_that_was_accepted_before_is_checked_without_being_admitted() {
-        let proofs = Proofs::default();
+        let proofs = KeyProofs::default();
         let name: Arc<str> = "a".into();
-        assert_eq!(checked(&proofs, "a", KeyStatus::Accepted).await, Ok(()));
-        let fade = || proofs.known().accepted.entries.clear();
+        assert_eq!(check_key(&proofs, "a", KeyStatus::Accepted).await, Ok(()));
+        let fade = || proofs.lock_state().accepted.entries.clear();
         fade();
         assert!(!proofs.is_accepted("a"));
-        let full = || ready(Err(Unproven::TooMany));
+        let full = || ready(Err(ProofError::TooManyKeys));
         let again = proofs
             .check(&name, full(), ready(KeyStatus::Accepted))
             .await;
         assert_eq!(again, Ok(()));
         fade();
-        let revoked = proofs.check(&name, full(), ready(KeyStatus::Refused)).await;
-        assert_eq!(revoked, Err(Unproven::Refused));
+        let revoked = proofs.check(&name, full(), ready(KeyStatus::Rejected)).await;
+        assert_eq!(revoked, Err(ProofError::Rejected));
         let ask = async { panic!("it is known to be refused") };
         assert_eq!(
             proofs.check(&name, full(), ask).await,
-            Err(Unproven::Refused)
+            Err(ProofError::Rejected)
         );
         let other = proofs
             .check(&"b".into(), full(), ready(KeyStatus::Accepted))
             .await;
-        assert_eq!(other, Err(Unproven::TooMany));
+        assert_eq!(other, Err(ProofError::TooManyKeys));
     }
 
     #[tokio::test]
-    async fn requests_with_one_key_make_one_check() {
-        let (proofs, asked) = (Proofs::default(), AtomicUsize::new(0));
+    async fn concurrent_requests_with_one_key_share_a_check() {
+        let (proofs, asked) = (KeyProofs::default(), AtomicUsize::new(0));
         let (name, go) = ("a".into(), Semaphore::new(0));
         let check = || async {
             let ask = async {
@@ -385,40 +385,40 @@ mod tests {
         let (results, ()) = tokio::join!(join_all((0..10).map(|_| check())), open);
         assert_eq!(results, vec![Ok(()); 10]);
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        assert!(proofs.known().checking.is_empty());
+        assert!(proofs.lock_state().checking.is_empty());
     }
 
     #[tokio::test]
-    async fn check_that_is_given_up_is_made_by_the_next() {
-        let proofs = Proofs::default();
+    async fn abandoned_check_is_made_by_the_next_request() {
+        let proofs = KeyProofs::default();
         let name: Arc<str> = "a".into();
         {
             let abandoned = proofs.check(&name, ready(Ok(())), std::future::pending());
             futures_util::pin_mut!(abandoned);
             assert!(futures_util::poll!(&mut abandoned).is_pending());
         }
-        assert_eq!(checked(&proofs, "a", KeyStatus::Accepted).await, Ok(()));
+        assert_eq!(check_key(&proofs, "a", KeyStatus::Accepted).await, Ok(()));
     }
 
     /// Made-up keys evict each other and never an accepted key.
     #[tokio::test]
-    async fn refused_keys_are_bounded_apart_from_accepted_ones() {
-        let proofs = Proofs::default();
-        assert_eq!(checked(&proofs, "real", KeyStatus::Accepted).await, Ok(()));
-        for i in 0..MAX_PROOFS + 10 {
-            _ = checked(&proofs, &format!("made-up-{i}"), KeyStatus::Refused).await;
+    async fn rejected_keys_never_evict_accepted_ones() {
+        let proofs = KeyProofs::default();
+        assert_eq!(check_key(&proofs, "real", KeyStatus::Accepted).await, Ok(()));
+        for i in 0..MAX_KEY_PROOFS + 10 {
+            _ = check_key(&proofs, &format!("made-up-{i}"), KeyStatus::Rejected).await;
         }
-        let known = proofs.known();
-        assert_eq!(known.refused.entries.len(), MAX_PROOFS);
-        assert_eq!(known.refused.order.len(), MAX_PROOFS);
-        assert!(known.accepted.has("real", Instant::now()));
-        assert!(!known.refused.has("made-up-0", Instant::now()));
+        let known = proofs.lock_state();
+        assert_eq!(known.rejected.entries.len(), MAX_KEY_PROOFS);
+        assert_eq!(known.rejected.order.len(), MAX_KEY_PROOFS);
+        assert!(known.accepted.contains("real", Instant::now()));
+        assert!(!known.rejected.contains("made-up-0", Instant::now()));
     }
 
     #[test]
-    fn name_that_is_put_in_again_lasts_from_then_on() {
-        let mut fading = Fading {
-            ttl: PROOF_TTL,
+    fn reinserted_name_expires_later() {
+        let mut fading = ExpiringNames {
+            ttl: KEY_PROOF_TTL,
             entries: HashMap::new(),
             order: VecDeque::new(),
         };
@@ -426,8 +426,8 @@ mod tests {
         for i in 0..100 {
             fading.insert(&name, start + Duration::from_secs(i));
         }
-        let last = start + Duration::from_secs(99) + PROOF_TTL;
-        assert!(fading.has("a", last - Duration::from_millis(1)) && !fading.has("a", last));
+        let last = start + Duration::from_secs(99) + KEY_PROOF_TTL;
+        assert!(fading.contains("a", last - Duration::from_millis(1)) && !fading.contains("a", last));
         assert_eq!((fading.entries.len(), fading.order.len()), (1, 1));
     }
 }

@@ -6,7 +6,7 @@ use portkey_operation::Effect;
 
 /// Kind of access that a scope permits. No kind includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
+pub enum ScopeAccess {
     /// Reading.
     Read,
     /// Creating and updating.
@@ -15,12 +15,12 @@ pub enum Access {
     Delete,
 }
 
-impl Access {
+impl ScopeAccess {
     /// All kinds of access.
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Delete];
 
     /// Returns the access that an operation with this effect requires.
-    pub const fn of(effect: Effect) -> Self {
+    pub const fn from_effect(effect: Effect) -> Self {
         match effect {
             Effect::Read => Self::Read,
             Effect::Create | Effect::Update => Self::Write,
@@ -28,7 +28,7 @@ impl Access {
         }
     }
 
-    const fn word(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",
@@ -40,18 +40,18 @@ impl Access {
 /// A scope: `portkey:read` for all domains, `portkey:prompts:read` for one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope {
-    access: Access,
+    access: ScopeAccess,
     domain: Option<String>,
 }
 
 /// Error for a text that is not a scope of this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is no scope; scopes are such as portkey:read, portkey:write or portkey:prompts:delete")]
-pub struct NoScope;
+pub struct InvalidScope;
 
 impl Scope {
     /// Creates a scope for all domains.
-    pub const fn wide(access: Access) -> Self {
+    pub const fn for_all_domains(access: ScopeAccess) -> Self {
         Self {
             access,
             domain: None,
@@ -59,7 +59,7 @@ impl Scope {
     }
 
     /// Creates a scope for one domain.
-    pub fn of(domain: &str, access: Access) -> Self {
+    pub fn for_domain(domain: &str, access: ScopeAccess) -> Self {
         Self {
             access,
             domain: Some(domain.to_owned()),
@@ -75,26 +75,26 @@ impl Scope {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.domain {
-            None => write!(f, "portkey:{}", self.access.word()),
-            Some(domain) => write!(f, "portkey:{domain}:{}", self.access.word()),
+            None => write!(f, "portkey:{}", self.access.as_str()),
+            Some(domain) => write!(f, "portkey:{domain}:{}", self.access.as_str()),
         }
     }
 }
 
 impl FromStr for Scope {
-    type Err = NoScope;
+    type Err = InvalidScope;
 
-    fn from_str(text: &str) -> Result<Self, NoScope> {
-        let rest = text.strip_prefix("portkey:").ok_or(NoScope)?;
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        let rest = text.strip_prefix("portkey:").ok_or(InvalidScope)?;
         let (domain, word) = match rest.split_once(':') {
             Some((domain, word)) => (Some(domain), word),
             None => (None, rest),
         };
-        let access = Access::ALL.into_iter().find(|access| access.word() == word);
+        let access = ScopeAccess::ALL.into_iter().find(|access| access.as_str() == word);
         match (access, domain) {
-            (Some(access), Some(domain)) if !domain.is_empty() => Ok(Self::of(domain, access)),
-            (Some(access), None) => Ok(Self::wide(access)),
-            _ => Err(NoScope),
+            (Some(access), Some(domain)) if !domain.is_empty() => Ok(Self::for_domain(domain, access)),
+            (Some(access), None) => Ok(Self::for_all_domains(access)),
+            _ => Err(InvalidScope),
         }
     }
 }
@@ -106,12 +106,12 @@ pub struct Scopes(BTreeSet<Scope>);
 impl Scopes {
     /// Returns scopes that permit everything.
     pub fn all() -> Self {
-        Self(Access::ALL.into_iter().map(Scope::wide).collect())
+        Self(ScopeAccess::ALL.into_iter().map(Scope::for_all_domains).collect())
     }
 
     /// Parses the scopes of this server among a token's scopes. Scopes of other services are
     /// ignored.
-    pub fn among<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         Self(
             words
                 .into_iter()
@@ -122,20 +122,20 @@ impl Scopes {
 
     /// Returns true if everything is permitted.
     pub fn is_all(&self) -> bool {
-        Access::ALL
+        ScopeAccess::ALL
             .into_iter()
-            .all(|access| self.0.contains(&Scope::wide(access)))
+            .all(|access| self.0.contains(&Scope::for_all_domains(access)))
     }
 
     /// Returns true if this access to this domain is permitted.
-    pub fn allows(&self, domain: &str, access: Access) -> bool {
+    pub fn allows(&self, domain: &str, access: ScopeAccess) -> bool {
         self.0
             .iter()
             .any(|scope| scope.access == access && scope.domain().is_none_or(|of| of == domain))
     }
 
     /// Returns the scopes that both sets permit.
-    pub fn and(&self, bound: &Self) -> Self {
+    pub fn intersect(&self, bound: &Self) -> Self {
         let narrowed = |one: &Self, other: &Self| {
             let allowed = |scope: &&Scope| match scope.domain() {
                 Some(domain) => other.allows(domain, scope.access),

@@ -27,7 +27,7 @@ impl Toolsets {
     ///
     /// # Errors
     /// Returns an error with a suggestion if a name is unknown.
-    pub fn named<'a>(
+    pub fn from_names<'a>(
         names: impl IntoIterator<Item = &'a str>,
         known: &[&'static str],
     ) -> Result<Self, UnknownToolset> {
@@ -37,7 +37,7 @@ impl Toolsets {
                 Some((_, domains)) => {
                     named.extend(domains.iter().filter(|one| known.contains(one)))
                 }
-                None => _ = named.insert(Self::domain(name, known)?),
+                None => _ = named.insert(Self::find_domain(name, known)?),
             }
         }
         Ok(Self(Some(named)))
@@ -47,7 +47,7 @@ impl Toolsets {
     ///
     /// # Errors
     /// Returns an error with a suggestion if there is none.
-    pub fn domain(name: &str, known: &[&'static str]) -> Result<&'static str, UnknownToolset> {
+    pub fn find_domain(name: &str, known: &[&'static str]) -> Result<&'static str, UnknownToolset> {
         known
             .iter()
             .copied()
@@ -63,7 +63,7 @@ impl Toolsets {
     }
 
     /// Returns the domains in both selections.
-    pub fn and(self, other: Self) -> Self {
+    pub fn intersect(self, other: Self) -> Self {
         match (self.0, other.0) {
             (Some(one), Some(other)) => Self(Some(&one & &other)),
             (one, other) => Self(one.or(other)),

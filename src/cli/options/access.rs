@@ -12,7 +12,7 @@ use portkey_operation::{Presentation, Profile};
 
 use super::descriptions;
 use crate::{
-    auth::principal::{AccessModes, By, Tools, Toolsets},
+    auth::principal::{ToolFilter, FilterSource, ToolSelection, Toolsets},
     mcp::surface::Surface,
 };
 
@@ -130,28 +130,28 @@ impl AccessOptions {
     ///
     /// # Errors
     /// A name or a glob means nothing; says which one is near.
-    pub(crate) fn modes(&self) -> anyhow::Result<AccessModes> {
+    pub(crate) fn modes(&self) -> anyhow::Result<ToolFilter> {
         let trimmed = |given: &'_ [String]| -> Vec<String> {
             given.iter().map(|one| one.trim().to_owned()).collect()
         };
         let tools = |option, given: &[String]| {
             let given = trimmed(given);
-            let chosen = Tools::named(given.iter().map(String::as_str), Catalog::operations());
+            let chosen = ToolSelection::from_patterns(given.iter().map(String::as_str), Catalog::operations());
             (!given.is_empty())
                 .then(|| chosen.context(option))
                 .transpose()
         };
         let toolsets = trimmed(&self.toolsets);
-        let named = Toolsets::named(toolsets.iter().map(String::as_str), &Catalog::domains());
-        Ok(AccessModes {
-            by: By::Operator,
+        let named = Toolsets::from_names(toolsets.iter().map(String::as_str), &Catalog::domains());
+        Ok(ToolFilter {
+            source: FilterSource::Operator,
             read_only: self.read_only,
             no_delete: self.no_delete,
             toolsets: (!toolsets.is_empty())
                 .then(|| named.context("--toolsets"))
                 .transpose()?,
             tools: tools("--tools", &self.tools)?,
-            excluded: tools("--exclude-tools", &self.exclude_tools)?,
+            excluded_tools: tools("--exclude-tools", &self.exclude_tools)?,
         })
     }
 }

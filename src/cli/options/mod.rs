@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     app::{AppSettings, Backend, McpSettings},
-    auth::principal::{Credentials, Key, KeySource, NoKey},
+    auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey},
     http_client::client_builder,
     mcp::prompts::Library,
     observability::logging,
@@ -253,7 +253,7 @@ impl Options {
         let now = self
             .sandbox_now
             .filter(|_| self.sandbox)
-            .map(PinnedTime::unix);
+            .map(PinnedTime::unix_seconds);
         Ok(AppSettings {
             backend,
             connect_timeout: self.connect_timeout,
@@ -298,7 +298,7 @@ impl Options {
                 self.enkrypt_api_key.as_ref(),
                 self.enkrypt_api_key_file.as_deref(),
             )?,
-            missing: NoKey::Server,
+            missing_key: MissingKey::Server,
         })
     }
 
@@ -307,7 +307,7 @@ impl Options {
     ///
     /// # Errors
     /// A key of the sandbox's has another form than a key, or the file that may hold one cannot be read.
-    fn sandbox_key(&self) -> anyhow::Result<Key> {
+    fn sandbox_key(&self) -> anyhow::Result<UpstreamKey> {
         let given = match (&self.api_key, &self.api_key_file) {
             (Some(key), _) => key.expose_secret().to_owned(),
             (None, Some(file)) => read_to_string(file, MAX_KEY_BYTES)
@@ -322,7 +322,7 @@ impl Options {
                 self.api_key_file.as_deref(),
             )?
             .context("there is no key"),
-            false => Ok(Key::new(KeySource::Sandbox, &portkey_sandbox::KEY.into())?),
+            false => Ok(UpstreamKey::new(KeySource::Sandbox, &portkey_sandbox::DEFAULT_API_KEY.into())?),
         }
     }
 
@@ -459,18 +459,18 @@ fn read_key(
     (variable, option): (&str, &str),
     given: Option<&SecretString>,
     file: Option<&Path>,
-) -> anyhow::Result<Option<Key>> {
+) -> anyhow::Result<Option<UpstreamKey>> {
     let (key, place) = match (given, file) {
         (Some(_), Some(_)) => bail!(
             "both an API key and a key file are given; set only one of {variable} ({option}) and \
              {variable}_FILE ({option}-file)"
         ),
         (Some(key), None) => (
-            Key::new(KeySource::Option, key),
+            UpstreamKey::new(KeySource::Option, key),
             format!("{variable} ({option})"),
         ),
         (None, Some(file)) => (
-            Key::in_file(file.to_owned()),
+            UpstreamKey::from_file(file.to_owned()),
             format!("{variable}_FILE ({option}-file)"),
         ),
         (None, None) => return Ok(None),

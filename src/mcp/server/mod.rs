@@ -235,7 +235,7 @@ impl Server {
     /// Returns the time for which a client may cache a list. It is zero if the caller's tools are
     /// filtered per request, since the next request may have another filter.
     fn ttl(&self, principal: &Principal, otherwise: u64) -> u64 {
-        if principal.narrowing.is_some() {
+        if principal.request_filter.is_some() {
             0
         } else {
             otherwise

@@ -225,7 +225,7 @@ impl Server {
         let plan = self.plan(&told);
         let mut answer = json!({
             "caller": &*principal.name,
-            "authenticated_by": principal.method.word(),
+            "authenticated_by": principal.method.as_str(),
             "scopes": scopes,
             "operations": {
                 "read": offered(Effect::Read),

@@ -161,7 +161,7 @@ impl Kept<'_> {
             time: written(self.time),
             call: call_id(*call),
             principal: cut(&principal.name),
-            auth: principal.method.word(),
+            auth: principal.method.as_str(),
             client: client.as_deref().map(cut),
             transport: arrival.transport.as_str(),
             protocol: Some(arrival.protocol).filter(|protocol| *protocol != UNKNOWN),

@@ -33,7 +33,7 @@ use super::{
     writing::{Outgoing, Writing},
 };
 use crate::{
-    auth::principal::{Method as Proof, Principal},
+    auth::principal::{AuthMethod as Proof, Principal},
     observability::{
         call_record::RejectionReason,
         metrics::Metrics,
@@ -270,13 +270,13 @@ impl Front {
             self.count("principal", &key, limit).await?;
         }
         let principal = match narrowing(parts.uri.path(), &parts.headers)? {
-            Some(modes) => Arc::new(principal.narrowed(modes)),
+            Some(modes) => Arc::new(principal.with_request_filter(modes)),
             None => principal,
         };
         let is_stream = parts.method == Method::GET;
         let hold = |bytes| self.hold(&principal, bytes);
         let (body, held) = self.body.read(&parts, body, hold).await?;
-        let wants_call = self.callers.auth.permits();
+        let wants_call = self.callers.auth.checks_scopes();
         let large_of = (body.len() > MAX_INLINE_BYTES).then(|| self.holder(&principal).name());
         let called = match &large_of {
             None => body::check(&body, wants_call)?,
@@ -292,7 +292,7 @@ impl Front {
         if let Some(Called { name, effect }) = called {
             self.callers
                 .auth
-                .permit(&principal, &name, effect, parts.uri.path())?;
+                .check_scope(&principal, &name, effect, parts.uri.path())?;
         }
         let limited = principal.grant.can_end().then(|| principal.clone());
         parts.extensions.insert(principal);
@@ -364,7 +364,7 @@ impl Front {
 
 /// Serves the OAuth metadata about obtaining a token, which any client may read.
 pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Response {
-    match front.callers.auth.metadata(uri.path()) {
+    match front.callers.auth.resource_metadata(uri.path()) {
         Some(document) => (
             [
                 (header::CONTENT_TYPE, JSON),

@@ -68,7 +68,7 @@ use self::{
 use portkey_readiness::Readiness;
 
 use crate::{
-    auth::{Auth, Changes},
+    auth::{Auth, CallerChanges},
     mcp::server::{Foresight, Server},
     observability::{metrics::Metrics, request::REQUEST_ID},
     security::signed_state::Keyring,
@@ -136,7 +136,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct SharedParts {
     /// Notifies of changes to the file of callers.
-    pub callers: Changes,
+    pub callers: CallerChanges,
     /// Keys that sign session ids, the same at all replicas.
     pub keys: Arc<WatchedValue<Keyring>>,
     /// Rate limits and sessions of all replicas.

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use portkey_api::catalog::Catalog;
 
 use super::refusal::Refusal;
-use crate::auth::principal::{AccessModes, By, Tools, Toolsets};
+use crate::auth::principal::{ToolFilter, FilterSource, ToolSelection, Toolsets};
 
 /// Prefix of the three filter headers.
 const PREFIX: &str = "x-portkey-mcp-";
@@ -27,7 +27,7 @@ pub(super) const PATHS: [&str; 4] = [
 ];
 
 /// Reads the tool filter from path and headers. Returns `None` if neither restricts anything.
-pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<AccessModes>, Refusal> {
+pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<ToolFilter>, Refusal> {
     // Some clients end every address with a slash.
     let path = path.strip_suffix('/').unwrap_or(path);
     // Few requests have one of the headers. Scanning the names in the request is less work than
@@ -50,26 +50,26 @@ pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<Access
         Some(text) if text.eq_ignore_ascii_case("false") => false,
         Some(_) => return Err(bad(&READ_ONLY, "it is to be `true` or `false`")),
     };
-    let toolsets = toolsets.map(|text| Toolsets::named(words(text), &Catalog::domains()));
+    let toolsets = toolsets.map(|text| Toolsets::from_names(words(text), &Catalog::domains()));
     let toolsets = toolsets
         .transpose()
         .map_err(|error| bad(&TOOLSETS, error))?;
     let toolsets = match (toolsets, path.toolsets) {
-        (Some(one), Some(other)) => Some(one.and(other)),
+        (Some(one), Some(other)) => Some(one.intersect(other)),
         (one, other) => one.or(other),
     };
-    let tools = tools.map(|text| Tools::named(words(text), Catalog::operations()));
-    Ok(Some(AccessModes {
-        by: By::Request,
+    let tools = tools.map(|text| ToolSelection::from_patterns(words(text), Catalog::operations()));
+    Ok(Some(ToolFilter {
+        source: FilterSource::Request,
         read_only: read_only || path.read_only,
         toolsets,
         tools: tools.transpose().map_err(|error| bad(&TOOLS, error))?,
-        ..AccessModes::default()
+        ..ToolFilter::default()
     }))
 }
 
 /// Reads the tool filter from a path below [`PATH`].
-fn by_path(path: &str) -> Result<AccessModes, Refusal> {
+fn by_path(path: &str) -> Result<ToolFilter, Refusal> {
     let rest = path.strip_prefix(PATH).unwrap_or_default();
     let (rest, read_only) = match rest.strip_suffix("/readonly") {
         Some(rest) => (rest, true),
@@ -78,18 +78,18 @@ fn by_path(path: &str) -> Result<AccessModes, Refusal> {
     let names = rest
         .strip_prefix("/x/")
         .map(|names| percent_decode_str(names).decode_utf8_lossy());
-    let toolsets = names.map(|names| Toolsets::named(words(&names), &Catalog::domains()));
+    let toolsets = names.map(|names| Toolsets::from_names(words(&names), &Catalog::domains()));
     let toolsets = toolsets.transpose().map_err(|unknown| {
         Refusal::new(
             StatusCode::NOT_FOUND,
             format!("the path names no toolsets: {unknown}"),
         )
     })?;
-    Ok(AccessModes {
-        by: By::Request,
+    Ok(ToolFilter {
+        source: FilterSource::Request,
         read_only,
         toolsets,
-        ..AccessModes::default()
+        ..ToolFilter::default()
     })
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use crate::{
-    auth::{Denied, principal::Unproven},
+    auth::{AuthRejection, principal::ProofError},
     mcp::reply::{MAX_ERROR_BYTES, bounded},
     observability::call_record::RejectionReason,
 };
@@ -96,8 +96,8 @@ impl Refusal {
     }
 }
 
-impl From<Denied> for Refusal {
-    fn from(denied: Denied) -> Self {
+impl From<AuthRejection> for Refusal {
+    fn from(denied: AuthRejection) -> Self {
         let mut refusal = Self::new(denied.status, denied.message);
         if matches!(
             denied.status,
@@ -105,7 +105,7 @@ impl From<Denied> for Refusal {
         ) {
             refusal = refusal.retry_after(LATER);
         }
-        refusal.detail = denied.detail;
+        refusal.detail = denied.log_detail;
         refusal.headers.extend(
             denied
                 .challenge
@@ -115,9 +115,9 @@ impl From<Denied> for Refusal {
     }
 }
 
-impl From<Unproven> for Refusal {
-    fn from(unproven: Unproven) -> Self {
-        Denied::from(unproven).into()
+impl From<ProofError> for Refusal {
+    fn from(unproven: ProofError) -> Self {
+        AuthRejection::from(unproven).into()
     }
 }
 

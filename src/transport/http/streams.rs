@@ -15,7 +15,7 @@ use super::{
     limits::{Permit, UnderWay},
     refusal::Refusal,
 };
-use crate::auth::{Auth, Changes, principal::Principal};
+use crate::auth::{Auth, CallerChanges, principal::Principal};
 
 /// Maximum number of streams of all callers. Higher if more sessions are allowed, because each
 /// session may have one.
@@ -32,7 +32,7 @@ pub(super) struct Listening;
 #[derive(Clone, Debug)]
 pub(super) struct Callers {
     pub(super) auth: Arc<Auth>,
-    pub(super) changes: Changes,
+    pub(super) changes: CallerChanges,
 }
 
 impl Callers {
@@ -48,7 +48,7 @@ impl Callers {
         let Self { auth, changes } = self.clone();
         response.map(|body| {
             let ended = Box::pin(async move {
-                auth.ended(&principal, changes.listen()).await;
+                auth.wait_until_grant_ends(&principal, changes.subscribe()).await;
                 if !listens {
                     sleep(grace).await;
                 }

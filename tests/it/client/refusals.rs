@@ -1,7 +1,7 @@
 //! What is told of an upstream's refusal: the cause that it names, however deep, and no guess beside it.
 
 use portkey_mcp::{
-    auth::principal::{Key, KeySource, Method, Principal},
+    auth::principal::{UpstreamKey, KeySource, AuthMethod, Principal},
     security::secrets::MASK,
 };
 use serde_json::{Value, json};
@@ -371,26 +371,26 @@ async fn causes_are_guessed_only_where_the_upstream_names_none() {
 #[tokio::test]
 async fn refused_key_is_told_to_whoever_can_replace_it() {
     let body = || json!({"success": false, "data": {"message": "Unauthorised Request"}});
-    let with = |method: Method, source: KeySource| {
+    let with = |method: AuthMethod, source: KeySource| {
         let mut principal = operator();
         principal.method = method;
-        principal.credentials.portkey = Some(Key::new(source, &"pk-other".into()).unwrap());
+        principal.credentials.portkey = Some(UpstreamKey::new(source, &"pk-other".into()).unwrap());
         principal
     };
     let env = || KeySource::Env("PORTKEY_API_KEY".to_owned());
     let cases = [
         (
-            with(Method::Local, env()),
+            with(AuthMethod::Local, env()),
             "Check PORTKEY_API_KEY",
             "operator",
         ),
         (
-            with(Method::Key, KeySource::Request),
+            with(AuthMethod::Key, KeySource::Request),
             "The key came with this request",
             "PORTKEY_API_KEY",
         ),
         (
-            with(Method::Token, env()),
+            with(AuthMethod::Token, env()),
             "tell its operator",
             "came with this request",
         ),

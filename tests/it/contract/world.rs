@@ -185,7 +185,7 @@ impl World {
 
 async fn sandbox() -> Sandbox {
     let (listen, now) = ("127.0.0.1:0".parse().unwrap(), NOW.parse().unwrap());
-    Sandbox::start_at(listen, Faults::default(), Some(now))
+    Sandbox::start_with_clock(listen, Faults::default(), Some(now))
         .await
         .unwrap()
 }

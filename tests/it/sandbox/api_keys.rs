@@ -228,7 +228,7 @@ async fn keys_are_found_by_workspace_or_id_and_under_both_versions() {
         .sandbox
         .base_url()
         .replace("/v1", &format!("/v2/api-keys/{id}"));
-    let key = ("x-portkey-api-key", portkey_sandbox::KEY);
+    let key = ("x-portkey-api-key", portkey_sandbox::DEFAULT_API_KEY);
     let answer = portkey
         .client
         .get(v2)

@@ -47,7 +47,7 @@ async fn every_write_leaves_an_entry() {
         ["update", "delete", "update", "update", "create"]
     );
     assert!(!all.to_string().contains("not-to-be-told"), "{all}");
-    assert!(!all.to_string().contains(portkey_sandbox::KEY));
+    assert!(!all.to_string().contains(portkey_sandbox::DEFAULT_API_KEY));
     let first = &all["records"][4];
     assert_eq!(
         (&first["uri"], &first["request_id"]),

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{KEY, Portkey, column, json as body};
+use super::{DEFAULT_API_KEY, Portkey, column, json as body};
 
 /// The workspace that is deleted, and those that are not.
 const DOOMED: &str = "ws-support-bot";
@@ -106,7 +106,7 @@ impl Portkey {
         let request = self
             .client
             .request(method, url)
-            .header("x-portkey-api-key", KEY);
+            .header("x-portkey-api-key", DEFAULT_API_KEY);
         let answer = if sent.is_null() {
             request
         } else {

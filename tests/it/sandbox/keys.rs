@@ -106,7 +106,7 @@ async fn kind_of_a_key_is_told_by_its_text() {
             labels: 200,
         },
         Case {
-            key: portkey_sandbox::KEY,
+            key: portkey_sandbox::DEFAULT_API_KEY,
             defaults: 200,
             logs: 200,
             labels: 200,

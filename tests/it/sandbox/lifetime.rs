@@ -20,7 +20,7 @@ async fn a_stopped_sandbox_gives_its_port_back() {
         Sandbox::start(address, Faults::default()).await.is_err(),
         "the port is taken"
     );
-    let waiting = tokio::time::timeout(Duration::ZERO, sandbox.stopped()).await;
+    let waiting = tokio::time::timeout(Duration::ZERO, sandbox.wait_until_stopped()).await;
     assert!(waiting.is_err(), "nothing has stopped it");
 
     // The client keeps its connection open; that must not hold the sandbox up.

@@ -52,7 +52,7 @@ mod workspace_members;
 mod workspaces;
 
 use portkey_mcp::http_client::client_builder;
-use portkey_sandbox::{Faults, KEY, Sandbox};
+use portkey_sandbox::{Faults, DEFAULT_API_KEY, Sandbox};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -88,7 +88,7 @@ impl Portkey {
     async fn begin(faults: Faults, now: Option<&str>) -> Self {
         let now = now.map(|now| now.parse().unwrap());
         let listen = "127.0.0.1:0".parse().unwrap();
-        let sandbox = Sandbox::start_at(listen, faults, now).await.unwrap();
+        let sandbox = Sandbox::start_with_clock(listen, faults, now).await.unwrap();
         let client = client_builder().no_proxy().build().unwrap();
         Self { sandbox, client }
     }
@@ -101,7 +101,7 @@ impl Portkey {
 
     /// Sends with a key and, unless it is `null`, a JSON body.
     async fn send(&self, method: Method, path: &str, body: Value) -> Response {
-        self.send_as(KEY, method, path, body).await
+        self.send_as(DEFAULT_API_KEY, method, path, body).await
     }
 
     /// The same with a key of one's own.

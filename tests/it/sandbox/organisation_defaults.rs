@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{KEY, Portkey, column, json as read};
+use super::{DEFAULT_API_KEY, Portkey, column, json as read};
 
 const PLAIN: &str = "guard_plain-language";
 const PATH: &str = "/admin/organisation/defaults";
@@ -14,7 +14,7 @@ async fn v2(portkey: &Portkey, method: Method, body: Value) -> (u16, Value) {
     let request = portkey
         .client
         .request(method, url)
-        .header("x-portkey-api-key", KEY);
+        .header("x-portkey-api-key", DEFAULT_API_KEY);
     let request = request
         .header("content-type", "application/json")
         .body(body.to_string());

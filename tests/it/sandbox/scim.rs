@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{KEY, Portkey, column, json as read};
+use super::{DEFAULT_API_KEY, Portkey, column, json as read};
 
 const PATH: &str = "/scim/workspaces";
 
@@ -13,7 +13,7 @@ async fn groups(portkey: &Portkey, query: &str) -> Value {
         portkey
             .client
             .get(url)
-            .header("x-portkey-api-key", KEY)
+            .header("x-portkey-api-key", DEFAULT_API_KEY)
             .send()
             .await
             .unwrap(),
@@ -157,7 +157,7 @@ async fn each_half_answers_on_its_own_version() {
     let v2 = portkey
         .client
         .get(url)
-        .header("x-portkey-api-key", KEY)
+        .header("x-portkey-api-key", DEFAULT_API_KEY)
         .send()
         .await
         .unwrap();

@@ -3,7 +3,7 @@
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    auth::principal::{Credentials, Key, KeySource, NoKey, Principal},
+    auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey, Principal},
     mcp::reply,
     observability::{call_record::CallOutcome, request::Arrival},
     pipeline::{Call, Record},
@@ -141,11 +141,11 @@ async fn key_of_a_request_is_masked_in_answers_and_refusals() {
         _ => answer("400 Bad Request", "", &refused),
     })
     .await;
-    let key_of_request = Key::new(KeySource::Request, &key.into()).unwrap();
+    let key_of_request = UpstreamKey::new(KeySource::Request, &key.into()).unwrap();
     let credentials = Credentials {
         portkey: Some(key_of_request),
         enkrypt: None,
-        missing: NoKey::Server,
+        missing_key: MissingKey::Server,
     };
     let principal = Principal {
         credentials,

@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 
 use super::{integrations, mcp_integrations, workspaces};
 use crate::{
-    call::id_of,
+    call::item_id,
     crud::pick,
-    store::{Item, Shelf, Store, flag, text},
+    store::{Item, CollectionKey, Store, flag, text},
 };
 
 /// Field with the access of workspaces that have no row.
-pub(super) const GLOBAL: &str = "global_workspace_access";
+pub(super) const GLOBAL_ACCESS_FIELD: &str = "global_workspace_access";
 
 /// Returns true if a workspace may use `parent`, whose access rows are stored under `kind`.
-pub(super) fn is_open(store: &Store, kind: &'static str, parent: &Item, workspace: &str) -> bool {
+pub(super) fn has_access(store: &Store, kind: &'static str, parent: &Item, workspace: &str) -> bool {
     match store.find(
-        Shelf {
+        CollectionKey {
             kind,
             owner: text(parent, "id"),
         },
@@ -25,24 +25,24 @@ pub(super) fn is_open(store: &Store, kind: &'static str, parent: &Item, workspac
     ) {
         Some(row) => flag(row, "enabled"),
         None => parent
-            .get(GLOBAL)
+            .get(GLOBAL_ACCESS_FIELD)
             .is_some_and(|global| global["enabled"] == true),
     }
 }
 
 /// Returns true if a workspace's key has access to an item of the organisation. Integrations are
 /// visible only if the workspace may use them.
-pub(crate) fn is_open_to(store: &Store, kind: &str, item: &Item, workspace: &str) -> bool {
+pub(crate) fn is_visible_to(store: &Store, kind: &str, item: &Item, workspace: &str) -> bool {
     match kind {
-        "integrations" => integrations::is_open(store, item, workspace),
-        "mcp-integrations" => mcp_integrations::is_open(store, item, workspace),
+        "integrations" => integrations::has_access(store, item, workspace),
+        "mcp-integrations" => mcp_integrations::has_access(store, item, workspace),
         _ => true,
     }
 }
 
 /// Counts the workspaces with access.
-pub(super) fn count(store: &Store, kind: &'static str, parent: &Item) -> Value {
-    let rows = store.all(Shelf {
+pub(super) fn count_workspaces(store: &Store, kind: &'static str, parent: &Item) -> Value {
+    let rows = store.all(CollectionKey {
         kind,
         owner: text(parent, "id"),
     });
@@ -50,8 +50,8 @@ pub(super) fn count(store: &Store, kind: &'static str, parent: &Item) -> Value {
 }
 
 /// Gives a workspace access.
-pub(super) fn grant(store: &mut Store, shelf: Shelf<'_>, workspace: &str) {
-    merge(
+pub(super) fn grant(store: &mut Store, shelf: CollectionKey<'_>, workspace: &str) {
+    merge_rows(
         store,
         shelf,
         &[json!({ "id": workspace, "enabled": true })],
@@ -61,14 +61,14 @@ pub(super) fn grant(store: &mut Store, shelf: Shelf<'_>, workspace: &str) {
 
 /// Merges validated rows, or replaces all existing ones. Returns the ids of the workspaces that
 /// gained access.
-pub(super) fn merge(
+pub(super) fn merge_rows(
     store: &mut Store,
-    shelf: Shelf<'_>,
+    shelf: CollectionKey<'_>,
     rows: &[Value],
     replace: bool,
 ) -> Vec<String> {
     let enabled = |row: &&Item| flag(row, "enabled");
-    let before: Vec<String> = store.all(shelf).filter(enabled).map(id_of).collect();
+    let before: Vec<String> = store.all(shelf).filter(enabled).map(item_id).collect();
     if replace {
         store.clear(shelf);
     }
@@ -77,7 +77,7 @@ pub(super) fn merge(
         let Ok(workspace) = workspaces::resolve(store, text(row, "id")) else {
             continue;
         };
-        let (id, slug) = (id_of(workspace), text(workspace, "slug").to_owned());
+        let (id, slug) = (item_id(workspace), text(workspace, "slug").to_owned());
         if store.find(shelf, &id).is_none() {
             let fresh = json!({
                 "id": id, "slug": slug, "status": "active", "created_at": now,
@@ -93,7 +93,7 @@ pub(super) fn merge(
     let newly = store
         .all(shelf)
         .filter(enabled)
-        .map(id_of)
+        .map(item_id)
         .filter(|id| !before.contains(id));
     newly.collect()
 }
@@ -107,9 +107,9 @@ fn set_row(stored: &mut Item, row: &Item) {
 }
 
 /// Returns the row of one workspace as its own key sees it, with the slug as `id`.
-pub(super) fn show_own(
+pub(super) fn show_own_row(
     store: &Store,
-    shelf: Shelf<'_>,
+    shelf: CollectionKey<'_>,
     workspace: &str,
     fields: &[&str],
 ) -> Vec<Value> {
@@ -119,7 +119,7 @@ pub(super) fn show_own(
 
 /// Returns the rows as an integration's list shows them: these fields, with the workspace's slug as
 /// `id`.
-pub(super) fn show(store: &Store, shelf: Shelf<'_>, fields: &[&str]) -> Vec<Value> {
+pub(super) fn show_rows(store: &Store, shelf: CollectionKey<'_>, fields: &[&str]) -> Vec<Value> {
     store.all(shelf).map(|row| show_row(row, fields)).collect()
 }
 

@@ -3,17 +3,17 @@
 use serde_json::json;
 
 use crate::{
-    call::Call,
-    crud::Outcome,
-    refusal::Refusal,
-    route::{Domain, Version, get},
+    call::ApiCall,
+    crud::ApiResult,
+    refusal::ApiError,
+    route::{Domain, ApiVersion, get},
     store::Store,
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[],
-    routes: &[get("/agent-servers/{id}/agent-card", card)],
+    routes: &[get("/agent-servers/{id}/agent-card", get_card)],
 };
 
 /// The agents: id, slug, name and the single skill of each.
@@ -32,11 +32,11 @@ const AGENTS: [(&str, &str, &str, &str); 2] = [
     ),
 ];
 
-fn card(_: &mut Store, call: &Call) -> Outcome {
+fn get_card(_: &mut Store, call: &ApiCall) -> ApiResult {
     let handle = call.handle();
     let mut agents = AGENTS.iter();
     let found = agents.find(|(id, slug, _, _)| *id == handle || *slug == handle);
-    let (_, slug, name, skill) = found.ok_or_else(|| Refusal::Missing {
+    let (_, slug, name, skill) = found.ok_or_else(|| ApiError::NotFound {
         object: "agent-server",
         handle: handle.to_owned(),
     })?;

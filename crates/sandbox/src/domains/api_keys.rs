@@ -8,73 +8,73 @@ use super::{
 };
 use crate::{
     KEY_PREFIX,
-    call::{Call, id_of},
-    check::{self, Occasion},
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
     clock,
-    crud::{self, Outcome},
-    field::{Field, Kind, List, Preset, Shape},
+    crud::{self, ApiResult},
+    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     mask::mask,
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource, Verb},
-    route::{Domain, Version, get, post, put},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
+    route::{Domain, ApiVersion, get, post, put},
     store::{Item, ORGANISATION, Store, flag, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1, Version::V2],
+    versions: &[ApiVersion::V1, ApiVersion::V2],
     resources: &[&API_KEYS],
     routes: &[
         post("/api-keys/{type}/{sub-type}", create),
         get("/api-keys/{id}", |store, call| {
-            crud::get(&API_KEYS, store, call).map_err(|refusal| of_departed(store, call, refusal))
+            crud::get(&API_KEYS, store, call).map_err(|refusal| forbid_if_departed(store, call, refusal))
         }),
         put("/api-keys/{id}", |store, call| {
             crud::update(&API_KEYS, store, call)
-                .map_err(|refusal| of_departed(store, call, refusal))
+                .map_err(|refusal| forbid_if_departed(store, call, refusal))
         }),
         post("/api-keys/{id}/rotate", |store, call| {
-            rotate(store, call).map_err(|refusal| of_departed(store, call, refusal))
+            rotate(store, call).map_err(|refusal| forbid_if_departed(store, call, refusal))
         }),
     ],
 };
 
 /// Private field with the time at which the previous secret stops working.
-const TRANSITION: &str = "key_transition_expires_at";
+const TRANSITION_END_FIELD: &str = "key_transition_expires_at";
 
 /// Private field with the previous secret.
-const PREVIOUS: &str = "previous_key";
+const PREVIOUS_KEY_FIELD: &str = "previous_key";
 
 /// Minimum transition period in milliseconds, during which both secrets work; also the default.
-const SHORTEST_TRANSITION: i64 = 1_800_000;
+const MIN_TRANSITION_MS: i64 = 1_800_000;
 
 static API_KEYS: Resource = Resource {
     // Creation has the type in its path; the others respond 403 for keys of removed users.
-    verbs: &[Verb::List, Verb::Delete],
-    found_by: FoundBy::Id,
+    actions: &[CrudAction::List, CrudAction::Delete],
+    lookup_key: LookupKey::Id,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("description", Kind::Text),
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new("user_id", Kind::Name).fixed(),
-        Field::new("scopes", Kind::List(&SCOPES)).required(),
-        Field::new("rate_limits", Kind::ListOrOne(&RATE_LIMITS))
+        Field::new("name", FieldType::Name).required(),
+        Field::new("description", FieldType::Text),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new("user_id", FieldType::Name).immutable(),
+        Field::new("scopes", FieldType::List(&SCOPES)).required(),
+        Field::new("rate_limits", FieldType::ListOrItem(&RATE_LIMITS))
             .nullable()
-            .preset(Preset::EmptyList),
-        Field::new("usage_limits", Kind::Shape(&USAGE_LIMIT)).nullable(),
-        Field::new("reset_usage", Kind::Flag),
-        Field::new("defaults", Kind::Shape(&DEFAULTS)).preset(Preset::EmptyObject),
-        Field::new("alert_emails", Kind::List(&EMAILS)).nullable(),
-        Field::new("expires_at", Kind::Instant).nullable(),
-        Field::new("rotation_policy", Kind::Shape(&ROTATION)).nullable(),
+            .with_default(DefaultValue::EmptyList),
+        Field::new("usage_limits", FieldType::Object(&USAGE_LIMIT)).nullable(),
+        Field::new("reset_usage", FieldType::Bool),
+        Field::new("defaults", FieldType::Object(&DEFAULTS)).with_default(DefaultValue::EmptyObject),
+        Field::new("alert_emails", FieldType::List(&EMAILS)).nullable(),
+        Field::new("expires_at", FieldType::Timestamp).nullable(),
+        Field::new("rotation_policy", FieldType::Object(&ROTATION)).nullable(),
     ],
-    derived: &[
+    derived_fields: &[
         ("key", |_, _, item| Some(mask(text(item, "key")).into())),
         ("expiry_enforced", |_, _, _| Some(0.into())),
         ("allow_config_override", |_, _, item| {
             Some(override_as_number(item))
         }),
-        ("defaults", |_, _, item| Some(defaults(item))),
+        ("defaults", |_, _, item| Some(show_defaults(item))),
         // Present only when a single key is read.
         ("next_usage_reset_at", |_, call, item| {
             let next = item
@@ -88,16 +88,16 @@ static API_KEYS: Resource = Resource {
                 .cloned()
         }),
     ],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[Filter::same("workspace_id", Kind::Workspace), BY_IDS],
-        shows: SHOWN,
+        filters: &[ListFilter::equals("workspace_id", FieldType::Workspace), BY_IDS],
+        item_fields: SHOWN,
     },
-    reads: SHOWN,
-    creates: &["id", "object"],
+    read_fields: SHOWN,
+    create_fields: &["id", "object"],
     hooks: Hooks {
-        admit,
+        before_write: prepare_write,
         ..Hooks::NONE
     },
     ..Resource::new("api-keys", "api-key", "/api-keys")
@@ -132,38 +132,38 @@ const SHOWN: &[&str] = &[
     "object",
 ];
 
-static SCOPES: List = List::of(Kind::Name);
+static SCOPES: ListSchema = ListSchema::new(FieldType::Name);
 
-static EMAILS: List = List::of(Kind::Name);
+static EMAILS: ListSchema = ListSchema::new(FieldType::Name);
 
 /// Rates of keys support a longer and a shorter window than others.
-static RATE_LIMIT: Shape = Shape::of(&[
-    Field::new("type", Kind::Choice(&["requests", "tokens"])).required(),
-    Field::new("unit", Kind::Choice(&["rps", "rpm", "rph", "rpd", "rpw"])).required(),
-    Field::new("value", Kind::Whole(0, i64::MAX)).required(),
+static RATE_LIMIT: ObjectSchema = ObjectSchema::new(&[
+    Field::new("type", FieldType::Enum(&["requests", "tokens"])).required(),
+    Field::new("unit", FieldType::Enum(&["rps", "rpm", "rph", "rpd", "rpw"])).required(),
+    Field::new("value", FieldType::Integer(0, i64::MAX)).required(),
 ]);
 
-static RATE_LIMITS: List = List::of(Kind::Shape(&RATE_LIMIT));
+static RATE_LIMITS: ListSchema = ListSchema::new(FieldType::Object(&RATE_LIMIT));
 
-static DEFAULTS: Shape = Shape::of(&[
-    Field::new("metadata", Kind::Object),
-    Field::new("config_id", Kind::Name).nullable(),
-    Field::new("allow_config_override", Kind::Flag),
+static DEFAULTS: ObjectSchema = ObjectSchema::new(&[
+    Field::new("metadata", FieldType::AnyObject),
+    Field::new("config_id", FieldType::Name).nullable(),
+    Field::new("allow_config_override", FieldType::Bool),
 ]);
 
-static ROTATION: Shape = Shape {
+static ROTATION: ObjectSchema = ObjectSchema {
     rule: check_rotation,
-    ..Shape::of(&[
-        Field::new("rotation_period", Kind::Choice(&["weekly", "monthly"])).nullable(),
-        Field::new("rotation_period_days", Kind::Whole(1, 365)).nullable(),
-        Field::new("next_rotation_at", Kind::Instant).nullable(),
+    ..ObjectSchema::new(&[
+        Field::new("rotation_period", FieldType::Enum(&["weekly", "monthly"])).nullable(),
+        Field::new("rotation_period_days", FieldType::Integer(1, 365)).nullable(),
+        Field::new("next_rotation_at", FieldType::Timestamp).nullable(),
         TRANSITION_PERIOD,
     ])
 };
 
 const TRANSITION_PERIOD: Field = Field::new(
     "key_transition_period_ms",
-    Kind::Whole(SHORTEST_TRANSITION, i64::MAX),
+    FieldType::Integer(MIN_TRANSITION_MS, i64::MAX),
 );
 
 fn check_rotation(policy: &Item) -> Result<(), &'static str> {
@@ -179,7 +179,7 @@ fn check_rotation(policy: &Item) -> Result<(), &'static str> {
     }
 }
 
-fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     let change = draft.change;
     let emails = change.get("alert_emails").and_then(Value::as_array);
     if !emails
@@ -187,7 +187,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
         .flatten()
         .all(|email| email.as_str().is_some_and(|e| e.contains('@')))
     {
-        return Err(Refusal::field("alert_emails", "must be e-mail addresses"));
+        return Err(ApiError::invalid_field("alert_emails", "must be e-mail addresses"));
     }
     let config = change
         .get("defaults")
@@ -196,7 +196,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
         configs::resolve(store, config)?;
     }
     match draft.before {
-        None => classify(store, call, change)?,
+        None => set_key_type(store, call, change)?,
         Some(before) => {
             merge_object(draft.before, change, "defaults");
             if flag(change, "reset_usage") {
@@ -213,29 +213,29 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 }
 
 /// Sets the type of a new key from the path, and the owner that the type requires.
-fn classify(store: &Store, call: &Call, key: &mut Item) -> Result<(), Refusal> {
+fn set_key_type(store: &Store, call: &ApiCall, key: &mut Item) -> Result<(), ApiError> {
     let [kind, sub_type] = call.path.as_slice() else {
-        return Err(Refusal::NoSuchRoute);
+        return Err(ApiError::NoSuchRoute);
     };
     match (kind.as_str(), sub_type.as_str()) {
         ("organisation", "service") => {
             key.remove("workspace_id");
         }
         ("workspace", "service" | "user") => {
-            key.insert("workspace_id".to_owned(), call.workspace(store)?.into());
+            key.insert("workspace_id".to_owned(), call.workspace_id(store)?.into());
         }
         ("organisation", "user") => {
-            return Err(Refusal::field(
+            return Err(ApiError::invalid_field(
                 "sub-type",
                 "must be `service` for an organisation",
             ));
         }
-        _ => return Err(Refusal::field("type", "and sub-type name no kind of key")),
+        _ => return Err(ApiError::invalid_field("type", "and sub-type name no kind of key")),
     }
     if sub_type != "user" {
         key.remove("user_id");
     } else if text(key, "user_id").is_empty() {
-        return Err(Refusal::field("user_id", "is required for a user's key"));
+        return Err(ApiError::invalid_field("user_id", "is required for a user's key"));
     }
     key.insert("type".to_owned(), format!("{kind}-{sub_type}").into());
     key.insert("status".to_owned(), "active".into());
@@ -249,26 +249,26 @@ fn new_secret(store: &mut Store) -> String {
 }
 
 /// Returns true if a text has the form of a secret generated here.
-pub(crate) fn is_secret(text: &str) -> bool {
+pub(crate) fn is_sandbox_secret(text: &str) -> bool {
     let name = text.strip_prefix(KEY_PREFIX).unwrap_or_default();
     name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Returns the workspace id of the key with this secret, or `None` for an Admin key. The previous
 /// secret is valid until its transition ends. An expired key is rejected.
-pub(crate) fn workspace_of(store: &Store, secret: &str) -> Result<Option<String>, Refusal> {
+pub(crate) fn find_workspace_id(store: &Store, secret: &str) -> Result<Option<String>, ApiError> {
     let now = store.clock.now();
     let counts = |key: &&Item| {
         text(key, "key") == secret
-            || text(key, PREVIOUS) == secret && text(key, TRANSITION) > now.as_str()
+            || text(key, PREVIOUS_KEY_FIELD) == secret && text(key, TRANSITION_END_FIELD) > now.as_str()
     };
-    let key = store.all(API_KEYS.shared()).find(counts);
+    let key = store.all(API_KEYS.organisation_collection()).find(counts);
     let key = key.ok_or_else(|| {
-        Refusal::NotAuthorised("The key has been deleted or rotated, or never was one".to_owned())
+        ApiError::RejectedKey("The key has been deleted or rotated, or never was one".to_owned())
     })?;
-    let expiry = clock::seconds(text(key, "expires_at"));
-    if expiry.is_some_and(|expiry| expiry <= store.clock.unix()) {
-        return Err(Refusal::NotAuthorised("The key has expired".to_owned()));
+    let expiry = clock::parse_timestamp(text(key, "expires_at"));
+    if expiry.is_some_and(|expiry| expiry <= store.clock.unix_seconds()) {
+        return Err(ApiError::RejectedKey("The key has expired".to_owned()));
     }
     Ok(key
         .get("workspace_id")
@@ -276,7 +276,7 @@ pub(crate) fn workspace_of(store: &Store, secret: &str) -> Result<Option<String>
         .map(str::to_owned))
 }
 
-fn create(store: &mut Store, call: &Call) -> Outcome {
+fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
     let mut answer = crud::create(&API_KEYS, store, call)?;
     let id = answer
         .get("id")
@@ -286,7 +286,7 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
     let secret = new_secret(store);
     if let (Some(answer), Some(item)) = (
         answer.as_object_mut(),
-        store.find_mut(API_KEYS.shared(), &id),
+        store.find_mut(API_KEYS.organisation_collection(), &id),
     ) {
         answer.insert("key".to_owned(), secret.clone().into());
         item.insert("key".to_owned(), secret.into());
@@ -295,12 +295,12 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
 }
 
 /// Adds a new secret beside the old one. A key cannot be rotated again while both work.
-fn rotate(store: &mut Store, call: &Call) -> Outcome {
+fn rotate(store: &mut Store, call: &ApiCall) -> ApiResult {
     let item = API_KEYS.find(store, ORGANISATION, call.handle())?;
-    let given = check::body(store, &[TRANSITION_PERIOD], &call.body, Occasion::Update)?;
-    if text(item, TRANSITION) > store.clock.now().as_str() {
-        let until = text(item, TRANSITION);
-        return Err(Refusal::Conflict(format!(
+    let given = check::validate_body(store, &[TRANSITION_PERIOD], &call.body, WriteKind::Update)?;
+    if text(item, TRANSITION_END_FIELD) > store.clock.now().as_str() {
+        let until = text(item, TRANSITION_END_FIELD);
+        return Err(ApiError::Conflict(format!(
             "The key is being rotated already, until {until}"
         )));
     }
@@ -311,17 +311,17 @@ fn rotate(store: &mut Store, call: &Call) -> Outcome {
         .and_then(period);
     let period = period(&given)
         .or(usual)
-        .unwrap_or(SHORTEST_TRANSITION.unsigned_abs());
+        .unwrap_or(MIN_TRANSITION_MS.unsigned_abs());
 
-    let (id, secret) = (id_of(item), new_secret(store));
-    let until = store.clock.later(period / 1000);
-    if let Some(item) = store.find_mut(API_KEYS.shared(), &id) {
+    let (id, secret) = (item_id(item), new_secret(store));
+    let until = store.clock.after_seconds(period / 1000);
+    if let Some(item) = store.find_mut(API_KEYS.organisation_collection(), &id) {
         if let Some(before) = item.insert("key".to_owned(), secret.clone().into()) {
-            item.insert(PREVIOUS.to_owned(), before);
+            item.insert(PREVIOUS_KEY_FIELD.to_owned(), before);
         }
-        item.insert(TRANSITION.to_owned(), until.clone().into());
+        item.insert(TRANSITION_END_FIELD.to_owned(), until.clone().into());
     }
-    Ok(json!({ "id": id, "key": secret, (TRANSITION): until }))
+    Ok(json!({ "id": id, "key": secret, (TRANSITION_END_FIELD): until }))
 }
 
 fn override_as_number(item: &Item) -> Value {
@@ -332,7 +332,7 @@ fn override_as_number(item: &Item) -> Value {
 }
 
 /// Returns the defaults of a key. `allow_config_override` is omitted unless it was set.
-fn defaults(item: &Item) -> Value {
+fn show_defaults(item: &Item) -> Value {
     const OVERRIDE: &str = "allow_config_override";
     let set = |name: &str| {
         item.get("defaults")
@@ -347,26 +347,26 @@ fn defaults(item: &Item) -> Value {
 }
 
 /// Removes the keys of a removed user.
-pub(super) fn remove_of_user(store: &mut Store, user: &str) {
+pub(super) fn remove_keys_of_user(store: &mut Store, user: &str) {
     let is_own = |key: &&Item| text(key, "user_id") == user;
     let keys: Vec<Item> = store
-        .all(API_KEYS.shared())
+        .all(API_KEYS.organisation_collection())
         .filter(is_own)
         .cloned()
         .collect();
     for key in keys {
-        store.remove(API_KEYS.shared(), text(&key, "id"));
-        store.remember_removed(OF_DEPARTED, &key);
+        store.remove(API_KEYS.organisation_collection(), text(&key, "id"));
+        store.remember_removed(DEPARTED_USER_KEYS_KIND, &key);
     }
 }
 
 /// Kind under which the keys of removed users are remembered.
-const OF_DEPARTED: &str = "keys-of-departed-users";
+const DEPARTED_USER_KEYS_KIND: &str = "keys-of-departed-users";
 
 /// Replaces the error for a key that was removed with its user by 403.
-fn of_departed(store: &Store, call: &Call, refusal: Refusal) -> Refusal {
-    match store.was_removed(OF_DEPARTED, call.handle()) {
-        true => Refusal::Forbidden(format!(
+fn forbid_if_departed(store: &Store, call: &ApiCall, refusal: ApiError) -> ApiError {
+    match store.was_removed(DEPARTED_USER_KEYS_KIND, call.handle()) {
+        true => ApiError::Forbidden(format!(
             "API key `{}` is not open to this key",
             call.handle()
         )),

@@ -4,34 +4,34 @@ use http::{Method, StatusCode, request::Parts};
 use serde_json::{Value, json};
 
 use crate::{
-    call::Call,
+    call::ApiCall,
     clock,
-    crud::{Outcome, pick},
+    crud::{ApiResult, pick},
     mask::mask,
     page::Paging,
-    refusal::Refusal,
-    route::{Domain, Version, get},
-    store::{HISTORY, Item, ORGANISATION, Shelf, Store, text},
+    refusal::ApiError,
+    route::{Domain, ApiVersion, get},
+    store::{HISTORY, Item, ORGANISATION, CollectionKey, Store, text},
 };
 
 use super::{users, workspaces};
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[],
     routes: &[get("/audit-logs", list)],
 };
 
-const SHELF: Shelf<'static> = Shelf {
+const COLLECTION: CollectionKey<'static> = CollectionKey {
     kind: "audit-logs",
     owner: HISTORY,
 };
 
 /// Maximum size of a stored body in bytes. Larger bodies are replaced by a note.
-const LONGEST_BODY: usize = 16 * 1024;
+const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// Parts of names whose values are masked.
-const SECRETS: &[&str] = &[
+const SECRET_NAME_PARTS: &[&str] = &[
     "key",
     "token",
     "secret",
@@ -82,17 +82,17 @@ const FILTERS: &[&str] = &[
 pub(crate) fn record(
     store: &mut Store,
     head: &Parts,
-    call: &Call,
+    call: &ApiCall,
     status: StatusCode,
     request_id: &str,
 ) {
-    let workspace = call.workspace(store).ok();
+    let workspace = call.workspace_id(store).ok();
     let body = match &call.list {
         Some(list) => Value::Array(list.clone()),
         None => Value::Object(call.body.clone()),
     };
-    let body = Some(without_secrets("", &body).to_string());
-    let body = body.filter(|body| body.len() <= LONGEST_BODY);
+    let body = Some(mask_secrets("", &body).to_string());
+    let body = body.filter(|body| body.len() <= MAX_BODY_BYTES);
     let query: Item = call
         .query
         .iter()
@@ -111,28 +111,28 @@ pub(crate) fn record(
         "uri": head.uri.path(),
         "request_id": request_id,
         "request_body": body.unwrap_or_else(|| json!({ "truncated": true }).to_string()),
-        "query_params": without_secrets("", &Value::Object(query)).to_string(),
-        "request_headers": without_secrets("", &headers).to_string(),
-        "user_id": users::OWNER,
+        "query_params": mask_secrets("", &Value::Object(query)).to_string(),
+        "request_headers": mask_secrets("", &headers).to_string(),
+        "user_id": users::OWNER_ID,
         "user_type": "api_key",
         "organisation_id": ORGANISATION,
         "workspace_id": workspace,
         "response_status_code": status.as_u16(),
-        "resource_type": resource(head.uri.path()),
-        "action": action(&head.method),
+        "resource_type": resource_type(head.uri.path()),
+        "action": action_name(&head.method),
         "client_ip": "127.0.0.1",
         "country": null,
     });
-    store.insert(SHELF, entry.as_object().cloned().unwrap_or_default());
+    store.insert(COLLECTION, entry.as_object().cloned().unwrap_or_default());
 }
 
 /// Returns the collection that a path addresses.
-fn resource(path: &str) -> &str {
+fn resource_type(path: &str) -> &str {
     let mut words = path.split('/').skip(2).skip_while(|word| *word == "admin");
     words.next().unwrap_or_default()
 }
 
-fn action(method: &Method) -> &'static str {
+fn action_name(method: &Method) -> &'static str {
     match *method {
         Method::POST => "create",
         Method::PUT => "update",
@@ -142,9 +142,9 @@ fn action(method: &Method) -> &'static str {
 }
 
 /// Masks all values under secret names, at any depth.
-fn without_secrets(name: &str, value: &Value) -> Value {
+fn mask_secrets(name: &str, value: &Value) -> Value {
     let lower = name.to_ascii_lowercase();
-    let secret = SECRETS.iter().any(|part| lower.contains(part));
+    let secret = SECRET_NAME_PARTS.iter().any(|part| lower.contains(part));
     match value {
         Value::Object(fields) => {
             let inside = |field: &String| {
@@ -156,12 +156,12 @@ fn without_secrets(name: &str, value: &Value) -> Value {
             };
             let shown = fields
                 .iter()
-                .map(|(field, value)| (field.clone(), without_secrets(&inside(field), value)));
+                .map(|(field, value)| (field.clone(), mask_secrets(&inside(field), value)));
             Value::Object(shown.collect())
         }
         Value::Array(items) => items
             .iter()
-            .map(|item| without_secrets(name, item))
+            .map(|item| mask_secrets(name, item))
             .collect(),
         Value::String(text) if secret => mask(text).into(),
         other => other.clone(),
@@ -169,18 +169,18 @@ fn without_secrets(name: &str, value: &Value) -> Value {
 }
 
 /// Returns the entries of a period, newest first.
-fn list(store: &mut Store, call: &Call) -> Outcome {
+fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
     // The organisation follows from the key. The live API rejects calls that name it as well
     // (demisto/content#45228).
     if call.query("organisation_id").is_some() {
-        return Err(Refusal::NotAuthorised("Unauthorised Request".to_owned()));
+        return Err(ApiError::RejectedKey("Unauthorised Request".to_owned()));
     }
     let moment = |name: &str| {
         let written = call
             .query(name)
-            .ok_or_else(|| Refusal::field(name, "is required"))?;
-        clock::seconds(written)
-            .ok_or_else(|| Refusal::field(name, "must be a date and time in ISO 8601"))
+            .ok_or_else(|| ApiError::invalid_field(name, "is required"))?;
+        clock::parse_timestamp(written)
+            .ok_or_else(|| ApiError::invalid_field(name, "must be a date and time in ISO 8601"))
     };
     let (from, until) = (moment("start_time")?, moment("end_time")?);
     let workspace = match call.query("workspace_id") {
@@ -188,7 +188,7 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
         None => None,
     };
     let fits = |entry: &&Item| {
-        let at = clock::seconds(text(entry, "timestamp")).unwrap_or_default();
+        let at = clock::parse_timestamp(text(entry, "timestamp")).unwrap_or_default();
         let equals = |name: &&str| {
             call.query(name).is_none_or(|asked| match entry.get(*name) {
                 Some(Value::Number(number)) => number.to_string() == asked,
@@ -202,9 +202,9 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
                 .is_none_or(|asked| text(entry, "workspace_id") == asked)
             && FILTERS.iter().all(equals)
     };
-    let mut entries: Vec<&Item> = store.all(SHELF).filter(fits).collect();
+    let mut entries: Vec<&Item> = store.all(COLLECTION).filter(fits).collect();
     entries.reverse();
-    let (page, _) = Paging::zero_based(100, 100).cut(call, &entries)?;
+    let (page, _) = Paging::zero_based(100, 100).select_page(call, &entries)?;
     let records: Vec<Value> = page.iter().map(|entry| pick(entry, SHOWN)).collect();
     Ok(json!({ "records": records, "total": entries.len(), "object": "analytics-graph" }))
 }

@@ -4,15 +4,15 @@
 
 use serde_json::{Value, json};
 
-use super::mcp_integrations::{MCP_INTEGRATIONS, named};
+use super::mcp_integrations::{MCP_INTEGRATIONS, find_for_call};
 use crate::{
-    call::{Call, id_of},
-    check::{self, Occasion},
-    crud::{Outcome, done, pick},
-    field::{Field, Kind, List, Preset, Shape},
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
+    crud::{ApiResult, empty_object, pick},
+    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::Paging,
-    refusal::Refusal,
-    store::{Item, Shelf, Store, flag, text},
+    refusal::ApiError,
+    store::{Item, CollectionKey, Store, flag, text},
 };
 
 const TYPES: &[&str] = &["tool", "prompt", "resource", "resource_template"];
@@ -21,23 +21,23 @@ const PAGING: Paging = Paging::one_based(100, 500);
 
 /// Returns the collection of an MCP integration's capabilities, whose handle combines type and
 /// name.
-pub(super) fn shelf(mcp_integration: &str) -> Shelf<'_> {
-    Shelf {
+pub(super) fn collection_key(mcp_integration: &str) -> CollectionKey<'_> {
+    CollectionKey {
         kind: "mcp-capabilities",
         owner: mcp_integration,
     }
 }
 
 /// Returns the handle of a capability.
-pub(super) fn handle(capability: &Item) -> String {
+pub(super) fn capability_handle(capability: &Item) -> String {
     format!("{}/{}", text(capability, "type"), text(capability, "name"))
 }
 
 /// Returns one page of the capabilities, with the counts of all.
-pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
-    let owner = id_of(named(store, call)?);
-    let all: Vec<&Item> = store.all(shelf(&owner)).collect();
-    page(
+pub(super) fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let owner = item_id(find_for_call(store, call)?);
+    let all: Vec<&Item> = store.all(collection_key(&owner)).collect();
+    render_page(
         store,
         call,
         &all,
@@ -46,8 +46,8 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
 }
 
 /// Fields of a capability before its state; `DETAIL_FIELDS` come after it.
-const NAMES: &[&str] = &["name", "type", "title", "description", "icons"];
-const DETAILS: &[&str] = &[
+const NAME_FIELDS: &[&str] = &["name", "type", "title", "description", "icons"];
+const DETAIL_FIELDS: &[&str] = &[
     "input_schema",
     "output_schema",
     "execution",
@@ -60,10 +60,10 @@ const DETAILS: &[&str] = &[
 ];
 
 /// Returns the requested page of capabilities, each with these fields of its state.
-pub(super) fn page(store: &Store, call: &Call, all: &[&Item], state: &[&str]) -> Outcome {
+pub(super) fn render_page(store: &Store, call: &ApiCall, all: &[&Item], state: &[&str]) -> ApiResult {
     let asked = call.query("type");
     if let Some(asked) = asked {
-        check::value(store, Kind::Choice(TYPES), "type", &asked.into())?;
+        check::validate_value(store, FieldType::Enum(TYPES), "type", &asked.into())?;
     }
     let counts = TYPES.iter().map(|kind| {
         let of_type = || all.iter().filter(|item| text(item, "type") == *kind);
@@ -76,32 +76,32 @@ pub(super) fn page(store: &Store, call: &Call, all: &[&Item], state: &[&str]) ->
     let counts = Value::Object(counts.collect());
     let asked_for = |item: &&Item| asked.is_none_or(|kind| text(item, "type") == kind);
     let kept: Vec<&Item> = all.iter().copied().filter(asked_for).collect();
-    let (page, has_more) = PAGING.cut(call, &kept)?;
-    let shown = [NAMES, state, DETAILS].concat();
+    let (page, has_more) = PAGING.select_page(call, &kept)?;
+    let shown = [NAME_FIELDS, state, DETAIL_FIELDS].concat();
     let data: Vec<Value> = page.iter().map(|item| pick(item, &shown)).collect();
     Ok(json!({ "data": data, "counts": counts, "total": kept.len(), "has_more": has_more }))
 }
 
-static SWITCH: Shape = Shape::of(&[
-    Field::new("name", Kind::Name).required(),
-    Field::new("type", Kind::Choice(&["tool", "prompt", "resource"])).required(),
-    Field::new("enabled", Kind::Flag).required(),
+static SWITCH: ObjectSchema = ObjectSchema::new(&[
+    Field::new("name", FieldType::Name).required(),
+    Field::new("type", FieldType::Enum(&["tool", "prompt", "resource"])).required(),
+    Field::new("enabled", FieldType::Bool).required(),
 ]);
 
-static SWITCHES: List = List {
-    least: 1,
-    ..List::of(Kind::Shape(&SWITCH))
+static SWITCHES: ListSchema = ListSchema {
+    min_items: 1,
+    ..ListSchema::new(FieldType::Object(&SWITCH))
 };
 
-const UPDATE: &[Field] = &[Field::new("capabilities", Kind::List(&SWITCHES)).required()];
+const UPDATE: &[Field] = &[Field::new("capabilities", FieldType::List(&SWITCHES)).required()];
 
 /// Parses the switches of a call. An unknown capability invalidates all of them.
-pub(super) fn switches(
+pub(super) fn parse_switches(
     store: &Store,
-    call: &Call,
+    call: &ApiCall,
     is_known: impl Fn(&str) -> bool,
-) -> Result<Vec<Item>, Refusal> {
-    let mut given = check::body(store, UPDATE, &call.body, Occasion::Create)?;
+) -> Result<Vec<Item>, ApiError> {
+    let mut given = check::validate_body(store, UPDATE, &call.body, WriteKind::Create)?;
     let Some(Value::Array(switches)) = given.remove("capabilities") else {
         return Ok(Vec::new());
     };
@@ -109,8 +109,8 @@ pub(super) fn switches(
         .into_iter()
         .filter_map(|switch| switch.as_object().cloned());
     let switches: Vec<Item> = switches.collect();
-    match switches.iter().map(handle).find(|handle| !is_known(handle)) {
-        Some(handle) => Err(Refusal::Missing {
+    match switches.iter().map(capability_handle).find(|handle| !is_known(handle)) {
+        Some(handle) => Err(ApiError::NotFound {
             object: "capability",
             handle,
         }),
@@ -119,13 +119,13 @@ pub(super) fn switches(
 }
 
 /// Enables or disables the named capabilities.
-pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
-    let owner = id_of(named(store, call)?);
-    let is_known = |handle: &str| store.find(shelf(&owner), handle).is_some();
-    let switches = switches(store, call, is_known)?;
+pub(super) fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let owner = item_id(find_for_call(store, call)?);
+    let is_known = |handle: &str| store.find(collection_key(&owner), handle).is_some();
+    let switches = parse_switches(store, call, is_known)?;
     let now = store.clock.now();
     for switch in &switches {
-        if let Some(stored) = store.find_mut(shelf(&owner), &handle(switch)) {
+        if let Some(stored) = store.find_mut(collection_key(&owner), &capability_handle(switch)) {
             stored.insert("enabled".to_owned(), flag(switch, "enabled").into());
             stored.insert("last_updated_at".to_owned(), now.clone().into());
         }
@@ -134,7 +134,7 @@ pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
 }
 
 /// Fields with the metadata of an upstream server.
-pub(super) const METADATA: &[&str] = &[
+pub(super) const METADATA_FIELDS: &[&str] = &[
     "server_name",
     "server_version",
     "protocol_version",
@@ -145,50 +145,50 @@ pub(super) const METADATA: &[&str] = &[
 ];
 
 /// Returns the metadata of the upstream server.
-pub(super) fn metadata(store: &mut Store, call: &Call) -> Outcome {
-    Ok(pick(named(store, call)?, METADATA))
+pub(super) fn get_metadata(store: &mut Store, call: &ApiCall) -> ApiResult {
+    Ok(pick(find_for_call(store, call)?, METADATA_FIELDS))
 }
 
-static OFFER: Shape = Shape::open(&[
-    Field::new("name", Kind::Name).required(),
-    Field::new("type", Kind::Choice(TYPES)).required(),
-    Field::new("enabled", Kind::Flag).preset(Preset::Flag(true)),
+static CAPABILITY: ObjectSchema = ObjectSchema::with_unknown_fields(&[
+    Field::new("name", FieldType::Name).required(),
+    Field::new("type", FieldType::Enum(TYPES)).required(),
+    Field::new("enabled", FieldType::Bool).with_default(DefaultValue::Bool(true)),
 ]);
 
 /// A list of capabilities, as reported by a client of the upstream.
-pub(super) static OFFERS: List = List::of(Kind::Shape(&OFFER));
+pub(super) static CAPABILITY_LIST: ListSchema = ListSchema::new(FieldType::Object(&CAPABILITY));
 
 const SYNC: &[Field] = &[
-    Field::new("server_info", Kind::Object),
-    Field::new("capabilities", Kind::List(&OFFERS)),
+    Field::new("server_info", FieldType::AnyObject),
+    Field::new("capabilities", FieldType::List(&CAPABILITY_LIST)),
 ];
 
 /// Stores what the caller reports about the upstream. A list of capabilities replaces the existing
 /// one; disabled capabilities stay disabled.
-pub(super) fn sync(store: &mut Store, call: &Call) -> Outcome {
-    let owner = id_of(named(store, call)?);
-    let given = check::body(store, SYNC, &call.body, Occasion::Create)?;
+pub(super) fn sync(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let owner = item_id(find_for_call(store, call)?);
+    let given = check::validate_body(store, SYNC, &call.body, WriteKind::Create)?;
     if let Some(Value::Array(offers)) = given.get("capabilities") {
         replace_all(store, &owner, offers);
     }
     let now = store.clock.now();
-    if let Some(item) = store.find_mut(MCP_INTEGRATIONS.shared(), &owner) {
+    if let Some(item) = store.find_mut(MCP_INTEGRATIONS.organisation_collection(), &owner) {
         if let Some(Value::Object(server)) = given.get("server_info") {
-            learn(item, server);
+            copy_server_info(item, server);
         }
         item.insert("sync_status".to_owned(), "synced".into());
         item.insert("last_synced_at".to_owned(), now.into());
     }
-    Ok(done())
+    Ok(empty_object())
 }
 
 /// Replaces the list of capabilities; disabled capabilities stay disabled.
 pub(super) fn replace_all(store: &mut Store, owner: &str, offers: &[Value]) {
     let now: Value = store.clock.now().into();
-    let known: Vec<Item> = store.all(shelf(owner)).cloned().collect();
-    store.clear(shelf(owner));
+    let known: Vec<Item> = store.all(collection_key(owner)).cloned().collect();
+    store.clear(collection_key(owner));
     for offer in offers.iter().filter_map(Value::as_object) {
-        let slug = handle(offer);
+        let slug = capability_handle(offer);
         let before = known.iter().find(|known| text(known, "slug") == slug);
         let mut item = offer.clone();
         item.remove("id");
@@ -200,12 +200,12 @@ pub(super) fn replace_all(store: &mut Store, owner: &str, offers: &[Value]) {
         }
         item.insert("last_updated_at".to_owned(), now.clone());
         item.insert("slug".to_owned(), slug.into());
-        store.insert(shelf(owner), item);
+        store.insert(collection_key(owner), item);
     }
 }
 
 /// Copies what an MCP server reports about itself at the start of a session.
-fn learn(item: &mut Item, server: &Item) {
+fn copy_server_info(item: &mut Item, server: &Item) {
     for (field, names) in [
         ("server_name", ["name", "server_name"]),
         ("server_version", ["version", "server_version"]),

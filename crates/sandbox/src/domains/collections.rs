@@ -4,43 +4,43 @@ use serde_json::{Value, json};
 
 use super::{parts::BY_SEARCH, prompts, workspaces};
 use crate::{
-    call::{Call, id_of},
-    crud::{self, Outcome},
-    field::{Field, Kind, Preset},
+    call::{ApiCall, item_id},
+    crud::{self, ApiResult},
+    field::{Field, FieldType, DefaultValue},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Resource, Verb},
-    route::{Domain, Version, get, post},
-    store::{Item, ORGANISATION, Shelf, Store, flag, text},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
+    route::{Domain, ApiVersion, get, post},
+    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[&COLLECTIONS],
     routes: &[get("/collections", list), post("/collections", create)],
 };
 
 /// Field with the id of the parent collection.
-const PARENT: &str = "parent_collection_id";
+const PARENT_FIELD: &str = "parent_collection_id";
 
 static COLLECTIONS: Resource = Resource {
-    verbs: &[Verb::Get, Verb::Update, Verb::Delete],
+    actions: &[CrudAction::Get, CrudAction::Update, CrudAction::Delete],
     slug_prefix: "co-",
     slug_name_length: 6,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new(PARENT, Kind::Name)
+        Field::new("name", FieldType::Name).required(),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new(PARENT_FIELD, FieldType::Name)
             .nullable()
-            .fixed()
-            .preset(Preset::Null),
+            .immutable()
+            .with_default(DefaultValue::Null),
     ],
-    derived: &[
+    derived_fields: &[
         ("is_default", |_, _, collection| {
             Some(u8::from(flag(collection, "is_default")).into())
         }),
         ("collection_details", |store, _, collection| {
-            Some(details(store, collection))
+            Some(collection_details(store, collection))
         }),
         ("child_collections", |store, call, collection| {
             let shown = ["id", "name", "last_updated_at", "collection_details"];
@@ -49,19 +49,19 @@ static COLLECTIONS: Resource = Resource {
             Some(children.map(show).collect())
         }),
     ],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope {
-            object: false,
-            has_more: false,
+            includes_object: false,
+            includes_has_more: false,
         },
-        filters: &[BY_SEARCH, Filter::same("workspace_id", Kind::Workspace)],
-        shows: &[
+        filters: &[BY_SEARCH, ListFilter::equals("workspace_id", FieldType::Workspace)],
+        item_fields: &[
             "id",
             "name",
             "workspace_id",
             "slug",
-            PARENT,
+            PARENT_FIELD,
             "is_default",
             "status",
             "created_at",
@@ -69,12 +69,12 @@ static COLLECTIONS: Resource = Resource {
             "collection_details",
         ],
     },
-    reads: &[
+    read_fields: &[
         "id",
         "name",
         "workspace_id",
         "slug",
-        PARENT,
+        PARENT_FIELD,
         "is_default",
         "status",
         "created_at",
@@ -82,72 +82,72 @@ static COLLECTIONS: Resource = Resource {
         "child_collections",
     ],
     hooks: Hooks {
-        admit,
-        release,
+        before_write: prepare_write,
+        before_delete: check_removal,
         ..Hooks::NONE
     },
     ..Resource::new("collections", "collection", "/collections")
 };
 
 /// Returns the collection with an id or slug.
-pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
+pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, ApiError> {
     COLLECTIONS.find(store, ORGANISATION, handle)
 }
 
-fn list(store: &mut Store, call: &Call) -> Outcome {
-    let named = call.named_workspace(store)?;
-    let all = || workspaces::all(store).map(id_of).collect();
+fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let named = call.requested_workspace_id(store)?;
+    let all = || workspaces::all(store).map(item_id).collect();
     let places: Vec<String> = named.map_or_else(all, |workspace| vec![workspace]);
     for workspace in places {
-        default_of(store, &workspace)?;
+        ensure_default(store, &workspace)?;
     }
     crud::list(&COLLECTIONS, store, call)
 }
 
-fn create(store: &mut Store, call: &Call) -> Outcome {
-    let workspace = call.workspace(store)?;
-    default_of(store, &workspace)?;
+fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let workspace = call.workspace_id(store)?;
+    ensure_default(store, &workspace)?;
     crud::create(&COLLECTIONS, store, call)
 }
 
 /// Keeps the direct items of the requested collection.
-pub(super) const BY_COLLECTION: Filter = Filter {
+pub(super) const BY_COLLECTION: ListFilter = ListFilter {
     param: "collection_id",
-    kind: Kind::Name,
-    keeps: Some(|store, item, asked| {
+    kind: FieldType::Name,
+    predicate: Some(|store, item, asked| {
         let collection = resolve(store, asked.as_str().unwrap_or_default());
         collection.is_ok_and(|collection| item.get("collection_id") == collection.get("id"))
     }),
 };
 
 /// Checks that the collection or workspace that a call names exists.
-pub(super) fn check_place(store: &Store, call: &Call) -> Result<(), Refusal> {
+pub(super) fn check_location(store: &Store, call: &ApiCall) -> Result<(), ApiError> {
     match call.query("collection_id") {
         Some(collection) => resolve(store, collection).map(|_| ()),
-        None => call.named_workspace(store).map(|_| ()),
+        None => call.requested_workspace_id(store).map(|_| ()),
     }
 }
 
 /// Returns the default collection of a workspace, if it has been created.
 pub(super) fn find_default<'s>(store: &'s Store, workspace: &str) -> Option<&'s Item> {
-    let mut all = store.all(COLLECTIONS.shared());
+    let mut all = store.all(COLLECTIONS.organisation_collection());
     all.find(|c| flag(c, "is_default") && text(c, "workspace_id") == workspace)
 }
 
 /// Returns the id of a workspace's default collection. In the API, every workspace has one from the
 /// beginning. The sandbox creates it on first use, so that workspaces do not depend on collections.
-pub(super) fn default_of(store: &mut Store, workspace: &str) -> Result<String, Refusal> {
+pub(super) fn ensure_default(store: &mut Store, workspace: &str) -> Result<String, ApiError> {
     if let Some(found) = find_default(store, workspace) {
-        return Ok(id_of(found));
+        return Ok(item_id(found));
     }
     let body = json!({ "name": "Default", "workspace_id": workspace });
     let body = body.as_object().cloned().unwrap_or_default();
     let made = crud::create(
         &COLLECTIONS,
         store,
-        &Call {
+        &ApiCall {
             body,
-            ..Call::default()
+            ..ApiCall::default()
         },
     )?;
     let id = made
@@ -155,30 +155,30 @@ pub(super) fn default_of(store: &mut Store, workspace: &str) -> Result<String, R
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
-    if let Some(collection) = store.find_mut(COLLECTIONS.shared(), &id) {
+    if let Some(collection) = store.find_mut(COLLECTIONS.organisation_collection(), &id) {
         collection.insert("is_default".to_owned(), true.into());
     }
     Ok(id)
 }
 
-fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     let change = draft.change;
     if draft.before.is_some() {
         return match change.contains_key("name") {
             true => Ok(()),
-            false => Err(Refusal::field("name", "is required")),
+            false => Err(ApiError::invalid_field("name", "is required")),
         };
     }
-    let workspace = call.workspace(store)?;
-    if let Some(Value::String(parent)) = change.get(PARENT) {
+    let workspace = call.workspace_id(store)?;
+    if let Some(Value::String(parent)) = change.get(PARENT_FIELD) {
         let parent = resolve(store, parent)?;
         if text(parent, "workspace_id") != workspace {
-            return Err(Refusal::field(
-                PARENT,
+            return Err(ApiError::invalid_field(
+                PARENT_FIELD,
                 "is a collection of another workspace",
             ));
         }
-        change.insert(PARENT.to_owned(), id_of(parent).into());
+        change.insert(PARENT_FIELD.to_owned(), item_id(parent).into());
     }
     change.insert("workspace_id".to_owned(), workspace.into());
     change.insert("status".to_owned(), "active".into());
@@ -186,11 +186,11 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 }
 
 /// Responds to the deletion of a default collection with 404, like the live API.
-fn release(_: &Store, call: &Call, collection: &Item) -> Result<(), Refusal> {
+fn check_removal(_: &Store, call: &ApiCall, collection: &Item) -> Result<(), ApiError> {
     match flag(collection, "is_default") {
         true => {
             let handle = call.handle().to_owned();
-            Err(Refusal::Missing {
+            Err(ApiError::NotFound {
                 object: COLLECTIONS.object,
                 handle,
             })
@@ -200,17 +200,17 @@ fn release(_: &Store, call: &Call, collection: &Item) -> Result<(), Refusal> {
 }
 
 fn children<'s>(store: &'s Store, collection: &Item) -> impl Iterator<Item = &'s Item> + use<'s> {
-    let id = id_of(collection);
+    let id = item_id(collection);
     store
-        .all(COLLECTIONS.shared())
-        .filter(move |child| text(child, PARENT) == id)
+        .all(COLLECTIONS.organisation_collection())
+        .filter(move |child| text(child, PARENT_FIELD) == id)
 }
 
 /// Returns the number of direct items, and the times of their last changes.
-fn details(store: &Store, collection: &Item) -> Value {
+fn collection_details(store: &Store, collection: &Item) -> Value {
     let children: Vec<&Item> = children(store, collection).collect();
     let id = text(collection, "id");
-    let shelf = Shelf {
+    let shelf = CollectionKey {
         kind: prompts::KIND,
         owner: ORGANISATION,
     };
@@ -221,11 +221,11 @@ fn details(store: &Store, collection: &Item) -> Value {
     json!({
         "child_collections_count": children.len(),
         "prompts_count": prompts.len(),
-        "child_collections_last_updated_at": newest(&children),
-        "prompts_last_updated_at": newest(&prompts),
+        "child_collections_last_updated_at": newest_update(&children),
+        "prompts_last_updated_at": newest_update(&prompts),
     })
 }
 
-fn newest<'s>(items: &[&'s Item]) -> Option<&'s str> {
+fn newest_update<'s>(items: &[&'s Item]) -> Option<&'s str> {
     items.iter().map(|item| text(item, "last_updated_at")).max()
 }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::{refusal::Refusal, store::Item};
+use crate::{refusal::ApiError, store::Item};
 
 /// Fields that name a destination. A target needs at least one of them.
 const DESTINATIONS: &[&str] = &[
@@ -74,12 +74,12 @@ const LISTS: &[&str] = &[
 type TypeRule = (&'static [&'static str], fn(&Value) -> bool, &'static str);
 
 /// Rejects a document that is not a config. An empty document is valid.
-pub(super) fn check(document: &Item) -> Result<(), Refusal> {
+pub(super) fn check(document: &Item) -> Result<(), ApiError> {
     check_level(document, "config")?;
     let mut known = DESTINATIONS.iter().chain(BEHAVIOURS);
     match document.is_empty() || known.any(|name| document.contains_key(*name)) {
         true => Ok(()),
-        false => Err(Refusal::field(
+        false => Err(ApiError::invalid_field(
             "config",
             "has no field of a config, such as `strategy`, `targets`, `provider`, `cache` or `retry`",
         )),
@@ -87,12 +87,12 @@ pub(super) fn check(document: &Item) -> Result<(), Refusal> {
 }
 
 /// Checks a config or target and all nested targets. A target has the form of a config.
-fn check_level(level: &Item, path: &str) -> Result<(), Refusal> {
+fn check_level(level: &Item, path: &str) -> Result<(), ApiError> {
     check_types(level, path)?;
     if let Some(strategy) = level.get("strategy") {
         check_strategy(strategy, &format!("{path}.strategy"))?;
         if !level.contains_key("targets") {
-            return Err(Refusal::field(
+            return Err(ApiError::invalid_field(
                 &format!("{path}.targets"),
                 "is required with a strategy",
             ));
@@ -108,17 +108,17 @@ fn check_level(level: &Item, path: &str) -> Result<(), Refusal> {
         let path = format!("{path}.targets[{index}]");
         let target = target
             .as_object()
-            .ok_or_else(|| Refusal::field(&path, "must be an object"))?;
+            .ok_or_else(|| ApiError::invalid_field(&path, "must be an object"))?;
         if !DESTINATIONS.iter().any(|name| target.contains_key(*name)) {
             let why = "names no destination: give `provider`, `virtual_key` or `override_params`";
-            return Err(Refusal::field(&path, why));
+            return Err(ApiError::invalid_field(&path, why));
         }
         check_level(target, &path)?;
     }
     Ok(())
 }
 
-fn check_types(level: &Item, path: &str) -> Result<(), Refusal> {
+fn check_types(level: &Item, path: &str) -> Result<(), ApiError> {
     let rules: [TypeRule; 4] = [
         (TEXTS, Value::is_string, "a text"),
         (NUMBERS, is_amount, "a number from 0 up"),
@@ -128,7 +128,7 @@ fn check_types(level: &Item, path: &str) -> Result<(), Refusal> {
     for (name, value) in level {
         // Such a name results from a path-based edit that was sent as a document.
         if name.contains('[') || name.starts_with("targets.") || name.starts_with("strategy.") {
-            return Err(Refusal::field(
+            return Err(ApiError::invalid_field(
                 &format!("{path}.{name}"),
                 "is a path, not a field",
             ));
@@ -140,23 +140,23 @@ fn check_types(level: &Item, path: &str) -> Result<(), Refusal> {
             && !fits(value)
         {
             let why = format!("must be {expected}");
-            return Err(Refusal::field(&format!("{path}.{name}"), why));
+            return Err(ApiError::invalid_field(&format!("{path}.{name}"), why));
         }
     }
     Ok(())
 }
 
-fn check_strategy(strategy: &Value, path: &str) -> Result<(), Refusal> {
+fn check_strategy(strategy: &Value, path: &str) -> Result<(), ApiError> {
     let strategy = strategy
         .as_object()
-        .ok_or_else(|| Refusal::field(path, "must be an object"))?;
+        .ok_or_else(|| ApiError::invalid_field(path, "must be an object"))?;
     let mode = strategy
         .get("mode")
         .and_then(Value::as_str)
         .unwrap_or_default();
     if !MODES.contains(&mode) {
         let why = format!("must be one of `{}`", MODES.join("`, `"));
-        return Err(Refusal::field(&format!("{path}.mode"), why));
+        return Err(ApiError::invalid_field(&format!("{path}.mode"), why));
     }
     check_statuses(strategy, path)?;
     if mode != "conditional" {
@@ -172,23 +172,23 @@ fn check_strategy(strategy: &Value, path: &str) -> Result<(), Refusal> {
         true => Ok(()),
         false => {
             let why = "must be a list of `{query, then}`";
-            Err(Refusal::field(&format!("{path}.conditions"), why))
+            Err(ApiError::invalid_field(&format!("{path}.conditions"), why))
         }
     }
 }
 
-fn check_retry_and_cache(level: &Item, path: &str) -> Result<(), Refusal> {
+fn check_retry_and_cache(level: &Item, path: &str) -> Result<(), ApiError> {
     if let Some(retry) = level.get("retry") {
         let path = format!("{path}.retry");
         let retry = retry
             .as_object()
-            .ok_or_else(|| Refusal::field(&path, "must be an object"))?;
+            .ok_or_else(|| ApiError::invalid_field(&path, "must be an object"))?;
         if retry
             .get("attempts")
             .is_some_and(|attempts| !attempts.is_u64())
         {
             let why = "must be a whole number from 0 up";
-            return Err(Refusal::field(&format!("{path}.attempts"), why));
+            return Err(ApiError::invalid_field(&format!("{path}.attempts"), why));
         }
         check_statuses(retry, &path)?;
     }
@@ -201,27 +201,27 @@ fn check_retry_and_cache(level: &Item, path: &str) -> Result<(), Refusal> {
                 .unwrap_or_default();
             if !CACHES.contains(&mode) {
                 let why = format!("must be one of `{}`", CACHES.join("`, `"));
-                return Err(Refusal::field(&format!("{path}.cache.mode"), why));
+                return Err(ApiError::invalid_field(&format!("{path}.cache.mode"), why));
             }
             match cache
                 .get("max_age")
                 .is_none_or(|age| is_amount(age) || age.is_string())
             {
                 true => Ok(()),
-                false => Err(Refusal::field(
+                false => Err(ApiError::invalid_field(
                     &format!("{path}.cache.max_age"),
                     "must be a number",
                 )),
             }
         }
-        Some(_) => Err(Refusal::field(
+        Some(_) => Err(ApiError::invalid_field(
             &format!("{path}.cache"),
             "must be an object",
         )),
     }
 }
 
-fn check_statuses(item: &Item, path: &str) -> Result<(), Refusal> {
+fn check_statuses(item: &Item, path: &str) -> Result<(), ApiError> {
     let Some(statuses) = item.get("on_status_codes") else {
         return Ok(());
     };
@@ -230,7 +230,7 @@ fn check_statuses(item: &Item, path: &str) -> Result<(), Refusal> {
         .is_some_and(|statuses| statuses.iter().all(Value::is_u64))
     {
         true => Ok(()),
-        false => Err(Refusal::field(
+        false => Err(ApiError::invalid_field(
             &format!("{path}.on_status_codes"),
             "must be a list of statuses",
         )),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn document_that_is_no_config_is_refused_with_the_place() {
+    fn invalid_config_is_rejected_with_its_path() {
         struct Case {
             document: Value,
             place: &'static str,

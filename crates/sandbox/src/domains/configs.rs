@@ -4,18 +4,18 @@ use serde_json::Value;
 
 use super::{config_documents, users, versions, workspaces};
 use crate::{
-    call::Call,
-    crud::{self, Outcome},
-    field::{Field, Kind, Preset},
+    call::ApiCall,
+    crud::{self, ApiResult},
+    field::{Field, FieldType, DefaultValue},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource, Verb},
-    route::{Domain, Version, get, post, put},
-    store::{Item, ORGANISATION, Shelf, Store, text},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
+    route::{Domain, ApiVersion, get, post, put},
+    store::{Item, ORGANISATION, CollectionKey, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1, Version::V2],
+    versions: &[ApiVersion::V1, ApiVersion::V2],
     resources: &[&CONFIGS],
     routes: &[
         get("/configs", |store, call| crud::list(&CONFIGS, store, call)),
@@ -26,20 +26,20 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Kind of the versions.
-const VERSIONS: &str = "config-versions";
+const VERSIONS_KIND: &str = "config-versions";
 
 static CONFIGS: Resource = Resource {
-    verbs: &[Verb::Get, Verb::Delete],
-    found_by: FoundBy::Slug,
+    actions: &[CrudAction::Get, CrudAction::Delete],
+    lookup_key: LookupKey::Slug,
     slug_prefix: "pc-",
     slug_name_length: 6,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("config", Kind::Object).required(),
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new("status", Kind::Name).preset(Preset::Text("active")),
+        Field::new("name", FieldType::Name).required(),
+        Field::new("config", FieldType::AnyObject).required(),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new("status", FieldType::Name).with_default(DefaultValue::Text("active")),
     ],
-    derived: &[
+    derived_fields: &[
         ("config", |_, _, config| {
             config
                 .get("config")
@@ -47,19 +47,19 @@ static CONFIGS: Resource = Resource {
         }),
         // No call can make a config the default of its workspace.
         ("is_default", |_, _, _| Some(0.into())),
-        ("owner_id", |_, _, _| Some(users::OWNER.into())),
-        ("updated_by", |_, _, _| Some(users::OWNER.into())),
+        ("owner_id", |_, _, _| Some(users::OWNER_ID.into())),
+        ("updated_by", |_, _, _| Some(users::OWNER_ID.into())),
         ("format", |_, _, _| Some("json".into())),
         ("type", |_, _, _| Some("ORG_CONFIG".into())),
         ("version_id", |store, _, config| {
-            Some(versions::id_or_null(versions::latest(store, shelf(config))))
+            Some(versions::id_or_null(versions::latest(store, collection_key(config))))
         }),
     ],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[Filter::same("workspace_id", Kind::Workspace)],
-        shows: &[
+        filters: &[ListFilter::equals("workspace_id", FieldType::Workspace)],
+        item_fields: &[
             "id",
             "name",
             "workspace_id",
@@ -74,13 +74,13 @@ static CONFIGS: Resource = Resource {
             "object",
         ],
     },
-    reads: SHOWN,
-    creates: &["id", "version_id", "slug"],
-    updates: &["version_id"],
+    read_fields: SHOWN,
+    create_fields: &["id", "version_id", "slug"],
+    update_fields: &["version_id"],
     hooks: Hooks {
-        admit,
-        release,
-        created,
+        before_write: prepare_write,
+        before_delete: check_removal,
+        after_create: finish_create,
     },
     ..Resource::new("configs", "config", "/configs")
 };
@@ -106,23 +106,23 @@ const SHOWN: &[&str] = &[
 ];
 
 /// Returns the collection of a config's versions.
-fn shelf(config: &Item) -> Shelf<'_> {
-    Shelf {
-        kind: VERSIONS,
+fn collection_key(config: &Item) -> CollectionKey<'_> {
+    CollectionKey {
+        kind: VERSIONS_KIND,
         owner: text(config, "id"),
     }
 }
 
 /// Returns the config with an id or slug.
-pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
-    let missing = || Refusal::Missing {
+pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, ApiError> {
+    let missing = || ApiError::NotFound {
         object: CONFIGS.object,
         handle: handle.to_owned(),
     };
-    store.find(CONFIGS.shared(), handle).ok_or_else(missing)
+    store.find(CONFIGS.organisation_collection(), handle).ok_or_else(missing)
 }
 
-fn create(store: &mut Store, call: &Call) -> Outcome {
+fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
     let made = crud::create(&CONFIGS, store, call)?;
     let slug = made
         .get("slug")
@@ -130,24 +130,24 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
         .unwrap_or_default()
         .to_owned();
     let config = CONFIGS.find(store, ORGANISATION, &slug)?;
-    Ok(succeeded(store, call, config, made))
+    Ok(success_body(store, call, config, made))
 }
 
-fn update(store: &mut Store, call: &Call) -> Outcome {
+fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
     let before = CONFIGS.find(store, ORGANISATION, call.handle());
-    let handle = text(before.map_err(|_| Refusal::NothingToUpdate)?, "id").to_owned();
+    let handle = text(before.map_err(|_| ApiError::NothingToUpdate)?, "id").to_owned();
     crud::update(&CONFIGS, store, call)?;
     if call.body.contains_key("config") {
-        save(store, &handle);
+        save_version(store, &handle);
     }
     let config = CONFIGS.find_stored(store, ORGANISATION, &handle)?;
-    let data = crud::show(&CONFIGS, store, call, config, CONFIGS.updates);
-    Ok(succeeded(store, call, config, data))
+    let data = crud::show(&CONFIGS, store, call, config, CONFIGS.update_fields);
+    Ok(success_body(store, call, config, data))
 }
 
 /// Builds the response to a write in both formats: the specification shows `data`, the SDKs and the
 /// Terraform provider read the top level.
-fn succeeded(store: &Store, call: &Call, config: &Item, data: Value) -> Value {
+fn success_body(store: &Store, call: &ApiCall, config: &Item, data: Value) -> Value {
     let mut answer = crud::show(&CONFIGS, store, call, config, &["id", "slug", "version_id"]);
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("success".to_owned(), true.into());
@@ -156,11 +156,11 @@ fn succeeded(store: &Store, call: &Call, config: &Item, data: Value) -> Value {
     answer
 }
 
-fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     if draft.before.is_none() {
         draft
             .change
-            .insert("workspace_id".to_owned(), call.workspace(store)?.into());
+            .insert("workspace_id".to_owned(), call.workspace_id(store)?.into());
     }
     match draft.change.get("config").and_then(Value::as_object) {
         Some(document) => config_documents::check(document),
@@ -170,7 +170,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 
 /// Rejects the deletion of a config while a workspace assigns it to its users' keys. Keys that name
 /// the config do not prevent it.
-fn release(store: &Store, _: &Call, config: &Item) -> Result<(), Refusal> {
+fn check_removal(store: &Store, _: &ApiCall, config: &Item) -> Result<(), ApiError> {
     let user = workspaces::all(store).find(|workspace| {
         let default = workspace
             .get("defaults")
@@ -178,7 +178,7 @@ fn release(store: &Store, _: &Call, config: &Item) -> Result<(), Refusal> {
         default.is_some_and(|named| [config.get("id"), config.get("slug")].contains(&Some(named)))
     });
     match user {
-        Some(workspace) => Err(Refusal::Conflict(format!(
+        Some(workspace) => Err(ApiError::Conflict(format!(
             "The config is the user_api_key_config of workspace `{}`",
             text(workspace, "slug")
         ))),
@@ -186,13 +186,13 @@ fn release(store: &Store, _: &Call, config: &Item) -> Result<(), Refusal> {
     }
 }
 
-fn created(store: &mut Store, _: Shelf<'_>, id: &str) {
-    save(store, id);
+fn finish_create(store: &mut Store, _: CollectionKey<'_>, id: &str) {
+    save_version(store, id);
 }
 
 /// Stores the current config as a version.
-fn save(store: &mut Store, id: &str) {
-    let Some(config) = store.find(CONFIGS.shared(), id) else {
+fn save_version(store: &mut Store, id: &str) {
+    let Some(config) = store.find(CONFIGS.organisation_collection(), id) else {
         return;
     };
     let kept = ["config", "name"].into_iter();
@@ -200,8 +200,8 @@ fn save(store: &mut Store, id: &str) {
     let content = content.collect();
     versions::append(
         store,
-        Shelf {
-            kind: VERSIONS,
+        CollectionKey {
+            kind: VERSIONS_KIND,
             owner: id,
         },
         content,
@@ -209,9 +209,9 @@ fn save(store: &mut Store, id: &str) {
 }
 
 /// Returns all versions, each in the form of a config.
-fn list_versions(store: &mut Store, call: &Call) -> Outcome {
+fn list_versions(store: &mut Store, call: &ApiCall) -> ApiResult {
     let config = CONFIGS.find(store, ORGANISATION, call.handle())?;
-    let shown = versions::newest_first(store, shelf(config))
+    let shown = versions::newest_first(store, collection_key(config))
         .into_iter()
         .map(|version| {
             let mut then = config.clone();

@@ -8,18 +8,18 @@ use super::{
     workspaces,
 };
 use crate::{
-    call::{Call, id_of},
-    crud::{self, Outcome, done},
-    field::{Field, Kind, List, Preset, Shape},
+    call::{ApiCall, item_id},
+    crud::{self, ApiResult, empty_object},
+    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource},
-    route::{Domain, Version, delete, get, post, put},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource},
+    route::{Domain, ApiVersion, delete, get, post, put},
     store::{Item, ORGANISATION, Store, flag, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V2],
+    versions: &[ApiVersion::V2],
     resources: &[&DEPLOYMENTS],
     routes: &[
         get("/deployments", list),
@@ -33,52 +33,52 @@ pub(super) static DOMAIN: Domain = Domain {
 
 static DEPLOYMENTS: Resource = Resource {
     // The routes above accept `self` as an id, return credentials, or have a repeated argument.
-    verbs: &[],
-    found_by: FoundBy::Id,
+    actions: &[],
+    lookup_key: LookupKey::Id,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("slug", Kind::Slug).fixed(),
-        Field::new("type", Kind::Choice(&["production", "non_production"]))
-            .preset(Preset::Text("production")),
-        Field::new("status", Kind::Choice(&["active", "archived"])).preset(Preset::Text("active")),
-        Field::new("deployment_config", Kind::Object)
+        Field::new("name", FieldType::Name).required(),
+        Field::new("slug", FieldType::Slug).immutable(),
+        Field::new("type", FieldType::Enum(&["production", "non_production"]))
+            .with_default(DefaultValue::Text("production")),
+        Field::new("status", FieldType::Enum(&["active", "archived"])).with_default(DefaultValue::Text("active")),
+        Field::new("deployment_config", FieldType::AnyObject)
             .nullable()
-            .preset(Preset::EmptyObject),
-        Field::new("is_default", Kind::Flag).preset(Preset::Flag(false)),
-        Field::new("tags", Kind::Labels)
+            .with_default(DefaultValue::EmptyObject),
+        Field::new("is_default", FieldType::Bool).with_default(DefaultValue::Bool(false)),
+        Field::new("tags", FieldType::Labels)
             .nullable()
-            .preset(Preset::EmptyObject),
-        Field::new("auth_settings", Kind::Shape(&SETTINGS)).preset(Preset::EmptyObject),
-        Field::new("rotate_auth", Kind::Flag),
-        Field::new("override_existing", Kind::Flag),
+            .with_default(DefaultValue::EmptyObject),
+        Field::new("auth_settings", FieldType::Object(&SETTINGS)).with_default(DefaultValue::EmptyObject),
+        Field::new("rotate_auth", FieldType::Bool),
+        Field::new("override_existing", FieldType::Bool),
     ],
-    derived: &[("is_default", |_, _, item| {
+    derived_fields: &[("is_default", |_, _, item| {
         Some(u8::from(flag(item, "is_default")).into())
     })],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[
-            Filter::same("status", Kind::Choice(&["active", "archived"])),
-            Filter::same("type", Kind::Choice(&["production", "non_production"])),
+            ListFilter::equals("status", FieldType::Enum(&["active", "archived"])),
+            ListFilter::equals("type", FieldType::Enum(&["production", "non_production"])),
             BY_SEARCH,
-            Filter {
+            ListFilter {
                 param: "workspace_slug",
-                kind: Kind::Text,
-                keeps: Some(|_, item, asked| {
+                kind: FieldType::Text,
+                predicate: Some(|_, item, asked| {
                     let settings = item.get("auth_settings").and_then(Value::as_object);
                     let mut asked = asked.as_str().unwrap_or_default().split(',');
-                    settings.is_some_and(|settings| asked.any(|slug| serves(settings, slug)))
+                    settings.is_some_and(|settings| asked.any(|slug| serves_workspace(settings, slug)))
                 }),
             },
             BY_TAGS,
         ],
-        shows: SHOWN,
+        item_fields: SHOWN,
     },
-    reads: SHOWN,
-    creates: &["id", "organisation_id"],
+    read_fields: SHOWN,
+    create_fields: &["id", "organisation_id"],
     hooks: Hooks {
-        admit,
+        before_write: prepare_write,
         ..Hooks::NONE
     },
     ..Resource::new("deployments", "deployment", "/deployments")
@@ -103,29 +103,29 @@ const SHOWN: &[&str] = &[
     "object",
 ];
 
-static WORKSPACES: List = List::of(Kind::Name);
-static SUBJECTS: List = List::of(Kind::Name);
+static WORKSPACES: ListSchema = ListSchema::new(FieldType::Name);
+static SUBJECTS: ListSchema = ListSchema::new(FieldType::Name);
 
-static SETTINGS: Shape = Shape::of(&[
-    Field::new("gateway_base_url", Kind::Url),
-    Field::new("mcp_gateway_base_url", Kind::Url),
-    Field::new("is_dataservice_hosted", Kind::Whole(0, 1)),
-    Field::new("is_playground_proxy_allowed", Kind::Whole(0, 1)),
-    Field::new(ALLOWED, Kind::List(&WORKSPACES)),
-    Field::new(SUBS, Kind::List(&SUBJECTS)),
-    Field::new("jwt_sub_workspace_mapping", Kind::Object),
-    Field::new("allow_all_workspaces", Kind::Flag),
-    Field::new("remove_workspaces_allowed", Kind::List(&WORKSPACES)),
-    Field::new("remove_subs_allowed", Kind::List(&SUBJECTS)),
+static SETTINGS: ObjectSchema = ObjectSchema::new(&[
+    Field::new("gateway_base_url", FieldType::Url),
+    Field::new("mcp_gateway_base_url", FieldType::Url),
+    Field::new("is_dataservice_hosted", FieldType::Integer(0, 1)),
+    Field::new("is_playground_proxy_allowed", FieldType::Integer(0, 1)),
+    Field::new(ALLOWED_WORKSPACES_FIELD, FieldType::List(&WORKSPACES)),
+    Field::new(ALLOWED_SUBJECTS_FIELD, FieldType::List(&SUBJECTS)),
+    Field::new("jwt_sub_workspace_mapping", FieldType::AnyObject),
+    Field::new("allow_all_workspaces", FieldType::Bool),
+    Field::new("remove_workspaces_allowed", FieldType::List(&WORKSPACES)),
+    Field::new("remove_subs_allowed", FieldType::List(&SUBJECTS)),
 ]);
 
 /// Field with the workspaces that a gateway serves.
-const ALLOWED: &str = "workspaces_allowed";
+const ALLOWED_WORKSPACES_FIELD: &str = "workspaces_allowed";
 
 /// Field with the JWT subjects that a gateway accepts.
-const SUBS: &str = "jwt_subs_allowed";
+const ALLOWED_SUBJECTS_FIELD: &str = "jwt_subs_allowed";
 
-fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     let change = draft.change;
     let replace = flag(change, "override_existing");
     // Both are actions and are not stored.
@@ -136,14 +136,14 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
         .and_then(|item| item.get("auth_settings")?.as_object());
     if let Some(Value::Object(given)) = change.get_mut("auth_settings") {
         let known = given
-            .get(ALLOWED)
+            .get(ALLOWED_WORKSPACES_FIELD)
             .and_then(Value::as_array)
             .into_iter()
             .flatten();
         for workspace in known.filter_map(Value::as_str) {
             workspaces::resolve(store, workspace)?;
         }
-        *given = settings(
+        *given = merge_settings(
             before.cloned().unwrap_or_default(),
             std::mem::take(given),
             replace,
@@ -157,10 +157,10 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 
 /// Applies a change to settings. Lists are extended unless they are replaced, and removals apply
 /// last.
-fn settings(mut settings: Item, mut given: Item, replace: bool) -> Item {
+fn merge_settings(mut settings: Item, mut given: Item, replace: bool) -> Item {
     for (list, dropped) in [
-        (ALLOWED, "remove_workspaces_allowed"),
-        (SUBS, "remove_subs_allowed"),
+        (ALLOWED_WORKSPACES_FIELD, "remove_workspaces_allowed"),
+        (ALLOWED_SUBJECTS_FIELD, "remove_subs_allowed"),
     ] {
         let take = |from: Option<Value>| match from {
             Some(Value::Array(items)) => items,
@@ -183,34 +183,34 @@ fn settings(mut settings: Item, mut given: Item, replace: bool) -> Item {
     }
     settings.extend(given);
     if flag(&settings, "allow_all_workspaces") {
-        settings.insert(ALLOWED.to_owned(), json!([]));
+        settings.insert(ALLOWED_WORKSPACES_FIELD.to_owned(), json!([]));
     }
     settings
 }
 
 /// Returns the call with the id of its deployment. `self` means the default one, because the
 /// sandbox treats every caller as its gateway.
-fn resolved(store: &Store, call: &Call) -> Result<Call, Refusal> {
+fn resolve_call(store: &Store, call: &ApiCall) -> Result<ApiCall, ApiError> {
     let own = || {
         store
-            .all(DEPLOYMENTS.shared())
+            .all(DEPLOYMENTS.organisation_collection())
             .find(|item| flag(item, "is_default"))
     };
     let id = match call.handle() {
-        "self" => own().map(id_of).unwrap_or_default(),
+        "self" => own().map(item_id).unwrap_or_default(),
         id => id.to_owned(),
     };
     DEPLOYMENTS.find(store, ORGANISATION, &id)?;
-    Ok(Call {
+    Ok(ApiCall {
         path: vec![id],
         query: call.query.clone(),
         body: call.body.clone(),
-        ..Call::default()
+        ..ApiCall::default()
     })
 }
 
 /// Adds new credentials to a response. They are not stored, because they cannot be read again.
-fn with_credentials(store: &mut Store, answer: Value) -> Value {
+fn add_credentials(store: &mut Store, answer: Value) -> Value {
     let Value::Object(mut answer) = answer else {
         return answer;
     };
@@ -226,28 +226,28 @@ fn with_credentials(store: &mut Store, answer: Value) -> Value {
 fn keep_one_default(store: &mut Store, id: &str) {
     let is_default = |item: &&Item| flag(item, "is_default") && text(item, "id") != id;
     let made = store
-        .find(DEPLOYMENTS.shared(), id)
+        .find(DEPLOYMENTS.organisation_collection(), id)
         .is_some_and(|item| flag(item, "is_default"));
     let others: Vec<String> = store
-        .all(DEPLOYMENTS.shared())
+        .all(DEPLOYMENTS.organisation_collection())
         .filter(is_default)
-        .map(id_of)
+        .map(item_id)
         .collect();
     for other in others.iter().filter(|_| made) {
-        if let Some(item) = store.find_mut(DEPLOYMENTS.shared(), other) {
+        if let Some(item) = store.find_mut(DEPLOYMENTS.organisation_collection(), other) {
             item.insert("is_default".to_owned(), false.into());
         }
     }
 }
 
-fn serves(settings: &Item, workspace: &str) -> bool {
-    let allowed = settings.get(ALLOWED).and_then(Value::as_array);
+fn serves_workspace(settings: &Item, workspace: &str) -> bool {
+    let allowed = settings.get(ALLOWED_WORKSPACES_FIELD).and_then(Value::as_array);
     flag(settings, "allow_all_workspaces")
         || allowed.is_some_and(|allowed| allowed.iter().any(|slug| slug == workspace))
 }
 
 /// Returns a page. The argument `workspace_slug` may be repeated, and one match is sufficient.
-fn list(store: &mut Store, call: &Call) -> Outcome {
+fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
     let (workspaces, mut query): (Vec<_>, Vec<_>) = call
         .query
         .iter()
@@ -258,44 +258,44 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
     crud::list(
         &DEPLOYMENTS,
         store,
-        &Call {
+        &ApiCall {
             query,
-            ..Call::default()
+            ..ApiCall::default()
         },
     )
 }
 
-fn create(store: &mut Store, call: &Call) -> Outcome {
+fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
     let answer = crud::create(&DEPLOYMENTS, store, call)?;
     let id = answer.get("id").and_then(Value::as_str).unwrap_or_default();
     keep_one_default(store, id);
-    Ok(with_credentials(store, answer))
+    Ok(add_credentials(store, answer))
 }
 
-fn read(store: &mut Store, call: &Call) -> Outcome {
-    crud::get(&DEPLOYMENTS, store, &resolved(store, call)?)
+fn read(store: &mut Store, call: &ApiCall) -> ApiResult {
+    crud::get(&DEPLOYMENTS, store, &resolve_call(store, call)?)
 }
 
-fn update(store: &mut Store, call: &Call) -> Outcome {
-    let call = resolved(store, call)?;
+fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let call = resolve_call(store, call)?;
     let answer = crud::update(&DEPLOYMENTS, store, &call)?;
     keep_one_default(store, call.handle());
     Ok(match flag(&call.body, "rotate_auth") {
-        true => with_credentials(store, answer),
+        true => add_credentials(store, answer),
         false => answer,
     })
 }
 
 /// Archives a deployment, which remains visible.
-fn archive(store: &mut Store, call: &Call) -> Outcome {
-    let call = resolved(store, call)?;
-    if let Some(item) = store.find_mut(DEPLOYMENTS.shared(), call.handle()) {
+fn archive(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let call = resolve_call(store, call)?;
+    if let Some(item) = store.find_mut(DEPLOYMENTS.organisation_collection(), call.handle()) {
         item.insert("status".to_owned(), "archived".into());
         item.insert("is_default".to_owned(), false.into());
     }
-    Ok(done())
+    Ok(empty_object())
 }
 
-fn ping(store: &mut Store, call: &Call) -> Outcome {
-    resolved(store, call).map(|_| done())
+fn ping(store: &mut Store, call: &ApiCall) -> ApiResult {
+    resolve_call(store, call).map(|_| empty_object())
 }

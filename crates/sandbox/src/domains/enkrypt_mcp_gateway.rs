@@ -7,71 +7,71 @@
 use serde_json::{Value, json};
 
 use crate::{
-    call::Call,
-    check::{self, Occasion},
-    crud::{Outcome, pick},
-    field::{Field, Kind, List, Shape},
-    refusal::Refusal,
-    route::{Domain, Version, get, patch},
-    store::{Item, Shelf, Store, text},
+    call::ApiCall,
+    check::{self, WriteKind},
+    crud::{ApiResult, pick},
+    field::{Field, FieldType, ListSchema, ObjectSchema},
+    refusal::ApiError,
+    route::{Domain, ApiVersion, get, patch},
+    store::{Item, CollectionKey, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::Enkrypt],
+    versions: &[ApiVersion::Enkrypt],
     resources: &[],
     routes: &[
         get("/mcp-gateway/get-gateway", |store, call| {
-            Ok(pick(named(store, call, &GATEWAYS)?, GATEWAY_FIELDS))
+            Ok(pick(find_for_call(store, call, &GATEWAYS)?, GATEWAY_FIELDS))
         }),
-        get("/mcp-gateway/get-gateway-config", expanded),
+        get("/mcp-gateway/get-gateway-config", get_expanded_config),
         patch("/mcp-gateway/modify-gateway", modify),
         get("/mcp-registry/get-server", |store, call| {
-            Ok(pick(named(store, call, &SERVERS)?, SERVER_FIELDS))
+            Ok(pick(find_for_call(store, call, &SERVERS)?, SERVER_FIELDS))
         }),
     ],
 };
 
 /// Name of the only project and the only registry.
-const DEFAULT: &str = "default";
+const DEFAULT_NAME: &str = "default";
 /// Id of the user who owns the sandbox's keys.
-const USER: &str = "e4c10000-0000-4000-8000-00000000ada0";
+const USER_ID: &str = "e4c10000-0000-4000-8000-00000000ada0";
 
 /// A kind of documents that headers identify.
-pub(crate) struct Kept {
-    shelf: Shelf<'static>,
+pub(crate) struct DocumentKind {
+    collection: CollectionKey<'static>,
     /// Name of the kind in errors.
     object: &'static str,
     /// Header with the name. The header with the version has the suffix `-version`.
     header: &'static str,
-    longest: usize,
-    name: &'static str,
-    version: &'static str,
+    max_name_bytes: usize,
+    name_field: &'static str,
+    version_field: &'static str,
 }
 
 /// MCP gateways.
-pub(crate) static GATEWAYS: Kept = Kept {
-    shelf: Shelf {
+pub(crate) static GATEWAYS: DocumentKind = DocumentKind {
+    collection: CollectionKey {
         kind: "enkrypt-gateways",
-        owner: DEFAULT,
+        owner: DEFAULT_NAME,
     },
     object: "MCP gateway",
     header: "x-enkrypt-mcp-gateway",
-    longest: 32,
-    name: "gateway_saved_name",
-    version: "gateway_version",
+    max_name_bytes: 32,
+    name_field: "gateway_saved_name",
+    version_field: "gateway_version",
 };
 
 /// Servers in the registry.
-pub(crate) static SERVERS: Kept = Kept {
-    shelf: Shelf {
+pub(crate) static SERVERS: DocumentKind = DocumentKind {
+    collection: CollectionKey {
         kind: "enkrypt-servers",
-        owner: DEFAULT,
+        owner: DEFAULT_NAME,
     },
     object: "MCP registry server",
     header: "x-enkrypt-mcp-registry-server",
-    longest: usize::MAX,
-    name: "saved_name",
-    version: "server_version",
+    max_name_bytes: usize::MAX,
+    name_field: "saved_name",
+    version_field: "server_version",
 };
 
 const GATEWAY_FIELDS: &[&str] = &[
@@ -105,98 +105,98 @@ const SERVER_FIELDS: &[&str] = &[
     "updated_at",
 ];
 
-static POLICY: Shape = Shape::of(&[
-    Field::new("enabled", Kind::Flag).nullable(),
-    Field::new("guardrail_name", Kind::Text).nullable(),
-    Field::new("additional_config", Kind::Object).nullable(),
-    Field::new("block", Kind::List(&List::of(Kind::Text))).nullable(),
+static POLICY: ObjectSchema = ObjectSchema::new(&[
+    Field::new("enabled", FieldType::Bool).nullable(),
+    Field::new("guardrail_name", FieldType::Text).nullable(),
+    Field::new("additional_config", FieldType::AnyObject).nullable(),
+    Field::new("block", FieldType::List(&ListSchema::new(FieldType::Text))).nullable(),
 ]);
-const INPUT: Field = Field::new("input_guardrails_config", Kind::Shape(&POLICY)).nullable();
-const OUTPUT: Field = Field::new("output_guardrails_config", Kind::Shape(&POLICY)).nullable();
-static OVERRIDES: Shape = Shape::of(&[
+const INPUT: Field = Field::new("input_guardrails_config", FieldType::Object(&POLICY)).nullable();
+const OUTPUT: Field = Field::new("output_guardrails_config", FieldType::Object(&POLICY)).nullable();
+static OVERRIDES: ObjectSchema = ObjectSchema::new(&[
     INPUT,
     OUTPUT,
-    Field::new("server_tools_guardrails_config", Kind::Shape(&POLICY)).nullable(),
+    Field::new("server_tools_guardrails_config", FieldType::Object(&POLICY)).nullable(),
 ]);
-static SERVER: Shape = Shape::of(&[
-    Field::new("saved_name", Kind::Name).required(),
-    Field::new("server_version", Kind::Text),
+static SERVER: ObjectSchema = ObjectSchema::new(&[
+    Field::new("saved_name", FieldType::Name).required(),
+    Field::new("server_version", FieldType::Text),
     INPUT,
     OUTPUT,
-    Field::new("_delete", Kind::Flag),
+    Field::new("_delete", FieldType::Bool),
 ]);
-static CONFIG: Shape = Shape::of(&[
-    Field::new("common_overrides", Kind::Shape(&OVERRIDES)).nullable(),
-    Field::new("servers", Kind::List(&List::of(Kind::Shape(&SERVER)))).nullable(),
+static CONFIG: ObjectSchema = ObjectSchema::new(&[
+    Field::new("common_overrides", FieldType::Object(&OVERRIDES)).nullable(),
+    Field::new("servers", FieldType::List(&ListSchema::new(FieldType::Object(&SERVER)))).nullable(),
 ]);
 static PATCH: &[Field] = &[
-    Field::new("servers_config", Kind::Shape(&CONFIG)).nullable(),
-    Field::new("is_active", Kind::Flag),
-    Field::new("is_sample", Kind::Flag),
+    Field::new("servers_config", FieldType::Object(&CONFIG)).nullable(),
+    Field::new("is_active", FieldType::Bool),
+    Field::new("is_sample", FieldType::Bool),
 ];
 
 /// Stores a document under its name and version.
-pub(crate) fn keep(store: &mut Store, kind: &Kept, document: Value) {
+pub(crate) fn insert_document(store: &mut Store, kind: &DocumentKind, document: Value) {
     let Value::Object(mut document) = document else {
         return;
     };
     let now = store.clock.now();
-    let handle = handle(text(&document, kind.name), text(&document, kind.version));
+    let handle = versioned_handle(text(&document, kind.name_field), text(&document, kind.version_field));
     let common = [
         ("slug", handle.into()),
-        ("project_name", DEFAULT.into()),
+        ("project_name", DEFAULT_NAME.into()),
         ("is_active", true.into()),
         ("is_sample", false.into()),
         ("created_at", now.clone().into()),
         ("updated_at", now.into()),
-        ("created_by", USER.into()),
-        ("updated_by", USER.into()),
+        ("created_by", USER_ID.into()),
+        ("updated_by", USER_ID.into()),
     ];
     document.extend(common.map(|(name, value)| (name.to_owned(), value)));
-    store.insert(kind.shelf, document);
+    store.insert(kind.collection, document);
 }
 
 /// Returns the handle of a document. The separator is unambiguous, because headers cannot contain a
 /// line break.
-fn handle(name: &str, version: &str) -> String {
+fn versioned_handle(name: &str, version: &str) -> String {
     format!("{name}\n{version}")
 }
 
 /// Returns the handle of the document that the headers of a call identify.
-fn asked(call: &Call, kind: &Kept) -> Result<String, Refusal> {
-    let (header, longest) = (kind.header, kind.longest);
+fn requested_handle(call: &ApiCall, kind: &DocumentKind) -> Result<String, ApiError> {
+    let (header, longest) = (kind.header, kind.max_name_bytes);
     let name = call
         .header(header)
-        .ok_or_else(|| Refusal::Invalid(format!("The header {header} is required")))?;
+        .ok_or_else(|| ApiError::Invalid(format!("The header {header} is required")))?;
     if name.len() > longest {
-        return Err(Refusal::Invalid(format!(
+        return Err(ApiError::Invalid(format!(
             "{header} takes {longest} characters at most"
         )));
     }
     let elsewhere = ["x-enkrypt-project", "x-enkrypt-mcp-registry"]
         .iter()
-        .any(|place| call.header(place).is_some_and(|name| name != DEFAULT));
+        .any(|place| call.header(place).is_some_and(|name| name != DEFAULT_NAME));
     match elsewhere {
-        true => Err(Refusal::NotFound(kind.object)),
-        false => Ok(handle(
+        true => Err(ApiError::EnkryptNotFound(kind.object)),
+        false => Ok(versioned_handle(
             name,
             call.header(&format!("{header}-version")).unwrap_or("v1"),
         )),
     }
 }
 
-fn named<'s>(store: &'s Store, call: &Call, kind: &Kept) -> Result<&'s Item, Refusal> {
+fn find_for_call<'s>(store: &'s Store, call: &ApiCall, kind: &DocumentKind) -> Result<&'s Item, ApiError> {
     store
-        .find(kind.shelf, &asked(call, kind)?)
-        .ok_or(Refusal::NotFound(kind.object))
+        .find(kind.collection, &requested_handle(call, kind)?)
+        .ok_or(ApiError::EnkryptNotFound(kind.object))
 }
 
-fn modify(store: &mut Store, call: &Call) -> Outcome {
-    let handle = asked(call, &GATEWAYS)?;
-    let patch = Value::Object(check::body(store, PATCH, &call.body, Occasion::Update)?);
+fn modify(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let handle = requested_handle(call, &GATEWAYS)?;
+    let patch = Value::Object(check::validate_body(store, PATCH, &call.body, WriteKind::Update)?);
     let now = store.clock.now();
-    let gateway = store.find_mut(GATEWAYS.shelf, &handle);
-    let gateway = gateway.ok_or(Refusal::NotFound(GATEWAYS.object))?;
+    let gateway = store.find_mut(GATEWAYS.collection, &handle);
+    let gateway = gateway.ok_or(ApiError::EnkryptNotFound(GATEWAYS.object))?;
     if let Value::Object(merged) =
         portkey_merge_patch::merge(&Value::Object(gateway.clone()), &patch)
     {
@@ -207,17 +207,17 @@ fn modify(store: &mut Store, call: &Call) -> Outcome {
 }
 
 /// Returns the effective config of a gateway, with the registry's data for each server.
-fn expanded(store: &mut Store, call: &Call) -> Outcome {
-    let gateway = named(store, call, &GATEWAYS)?;
+fn get_expanded_config(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let gateway = find_for_call(store, call, &GATEWAYS)?;
     let config = gateway.get("servers_config");
     let servers = config
         .and_then(|config| config.get("servers"))
         .and_then(Value::as_array);
     let expand = |server: &Item| {
-        let handle = handle(text(server, "saved_name"), text(server, "server_version"));
+        let handle = versioned_handle(text(server, "saved_name"), text(server, "server_version"));
         // A server unknown to the registry has no data.
         let known = store
-            .find(SERVERS.shelf, &handle)
+            .find(SERVERS.collection, &handle)
             .cloned()
             .unwrap_or_default();
         let known = |field: &str| known.get(field).cloned().unwrap_or_default();
@@ -240,15 +240,15 @@ fn expanded(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({
         "gateway_id": gateway.get("gateway_id"),
         "gateway_saved_name": text(gateway, "gateway_saved_name"),
-        "project_name": DEFAULT,
+        "project_name": DEFAULT_NAME,
         "common_overrides": overrides,
         "expanded_servers": servers,
         "request_context": {
             "gateway_version": text(gateway, "gateway_version"),
             "gateway_saved_name": text(gateway, "gateway_saved_name"),
-            "user_id": USER,
-            "registry_name": DEFAULT,
-            "project_name": DEFAULT,
+            "user_id": USER_ID,
+            "registry_name": DEFAULT_NAME,
+            "project_name": DEFAULT_NAME,
         },
     }))
 }

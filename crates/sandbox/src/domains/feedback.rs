@@ -3,60 +3,60 @@
 use serde_json::{Value, json};
 
 use crate::{
-    call::Call,
-    check::{self, Occasion},
-    crud::Outcome,
-    field::{Field, Kind, Preset, Shape},
-    refusal::Refusal,
-    route::{Domain, Version, post, put},
-    store::{HISTORY, Item, Shelf, Store},
+    call::ApiCall,
+    check::{self, WriteKind},
+    crud::ApiResult,
+    field::{Field, FieldType, DefaultValue, ObjectSchema},
+    refusal::ApiError,
+    route::{Domain, ApiVersion, post, put},
+    store::{HISTORY, Item, CollectionKey, Store},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[],
     routes: &[
-        post("/feedback", create).takes_list(),
+        post("/feedback", create).with_list_body(),
         put("/feedback/{id}", update),
     ],
 };
 
 /// Collection of all feedback.
-pub(super) const SHELF: Shelf<'static> = Shelf {
+pub(super) const COLLECTION: CollectionKey<'static> = CollectionKey {
     kind: "feedback",
     owner: HISTORY,
 };
 
 const FIELDS: &[Field] = &[
-    Field::new("trace_id", Kind::Name).required().fixed(),
+    Field::new("trace_id", FieldType::Name).required().immutable(),
     // Clients also send the score as a text.
-    Field::new("value", Kind::WholeOrText(-10, 10))
+    Field::new("value", FieldType::IntegerOrText(-10, 10))
         .required()
         .nullable(),
-    Field::new("weight", Kind::Number(0.0, 1.0)).nullable(),
-    Field::new("metadata", Kind::Object)
+    Field::new("weight", FieldType::Number(0.0, 1.0)).nullable(),
+    Field::new("metadata", FieldType::AnyObject)
         .nullable()
-        .preset(Preset::EmptyObject),
+        .with_default(DefaultValue::EmptyObject),
 ];
 
-static FEEDBACK: Shape = Shape::of(FIELDS);
+static FEEDBACK: ObjectSchema = ObjectSchema::new(FIELDS);
 
 /// Stores all feedback of a call, or none if one is invalid. A trace without a log is valid,
 /// because the log may follow later.
-fn create(store: &mut Store, call: &Call) -> Outcome {
+fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
     let given = match &call.list {
         Some(list) => list
             .iter()
             .enumerate()
             .map(|(index, one)| {
-                check::value(store, Kind::Shape(&FEEDBACK), &format!("[{index}]"), one)
+                check::validate_value(store, FieldType::Object(&FEEDBACK), &format!("[{index}]"), one)
             })
             .collect::<Result<Vec<_>, _>>()?,
-        None => vec![Value::Object(check::body(
+        None => vec![Value::Object(check::validate_body(
             store,
             FIELDS,
             &call.body,
-            Occasion::Create,
+            WriteKind::Create,
         )?)],
     };
     let mut ids = Vec::new();
@@ -65,27 +65,27 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
         let mut item = Item::from_iter([("weight".to_owned(), 1.into())]);
         item.extend(one.as_object().cloned().unwrap_or_default());
         item.insert("id".to_owned(), id.clone().into());
-        store.insert(SHELF, item);
+        store.insert(COLLECTION, item);
         ids.push(id);
     }
-    Ok(saved("created", &ids))
+    Ok(feedback_body("created", &ids))
 }
 
 /// Changes the given fields of a feedback.
-fn update(store: &mut Store, call: &Call) -> Outcome {
-    let change = check::body(store, FIELDS, &call.body, Occasion::Update)?;
+fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let change = check::validate_body(store, FIELDS, &call.body, WriteKind::Update)?;
     let id = call.handle();
-    let missing = || Refusal::Missing {
+    let missing = || ApiError::NotFound {
         object: "feedback",
         handle: id.to_owned(),
     };
     store
-        .find_mut(SHELF, id)
+        .find_mut(COLLECTION, id)
         .ok_or_else(missing)?
         .extend(change);
-    Ok(saved("updated", &[id.to_owned()]))
+    Ok(feedback_body("updated", &[id.to_owned()]))
 }
 
-fn saved(what: &str, ids: &[String]) -> Value {
+fn feedback_body(what: &str, ids: &[String]) -> Value {
     json!({ "status": "success", "message": format!("Feedback {what}"), "feedback_ids": ids })
 }

@@ -4,19 +4,19 @@ use serde_json::{Value, json};
 
 use super::{mcp_servers, parts::BY_IDS, users};
 use crate::{
-    call::{Call, id_of},
-    check::{self, Occasion},
-    crud::{self, Outcome},
-    field::{Field, Kind, List, Preset, Shape},
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
+    crud::{self, ApiResult},
+    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Missing, Resource, Verb},
-    route::{Domain, Version, get, put},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, Hooks, ListSettings, MissingResponse, Resource, CrudAction},
+    route::{Domain, ApiVersion, get, put},
     store::{Item, ORGANISATION, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[&GUARDRAILS],
     routes: &[
         put("/guardrails/{id}", update),
@@ -27,48 +27,48 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Private field with the number of versions.
-const VERSION: &str = "version";
+const VERSION_FIELD: &str = "version";
 
 /// Private field with the mapped MCP servers, by id.
-const SERVERS: &str = "mcp_servers";
+const SERVERS_FIELD: &str = "mcp_servers";
 
 static GUARDRAILS: Resource = Resource {
     // An update has its own route, because it responds 400 for a missing guardrail.
-    verbs: &[Verb::List, Verb::Create, Verb::Get, Verb::Delete],
-    missing: Missing::Forbidden,
+    actions: &[CrudAction::List, CrudAction::Create, CrudAction::Get, CrudAction::Delete],
+    missing_response: MissingResponse::Forbidden,
     slug_prefix: "pg-",
     slug_name_length: 6,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("checks", Kind::List(&CHECKS)).required(),
-        Field::new("actions", Kind::Object).required(),
-        Field::new("workspace_id", Kind::Workspace)
+        Field::new("name", FieldType::Name).required(),
+        Field::new("checks", FieldType::List(&CHECKS)).required(),
+        Field::new("actions", FieldType::AnyObject).required(),
+        Field::new("workspace_id", FieldType::Workspace)
             .nullable()
-            .fixed()
-            .preset(Preset::Null),
-        Field::new("target", Kind::Choice(&["llm", "mcp_tools"]))
-            .fixed()
-            .preset(Preset::Text("llm")),
+            .immutable()
+            .with_default(DefaultValue::Null),
+        Field::new("target", FieldType::Enum(&["llm", "mcp_tools"]))
+            .immutable()
+            .with_default(DefaultValue::Text("llm")),
     ],
-    derived: &[("version_id", |_, _, guardrail| {
+    derived_fields: &[("version_id", |_, _, guardrail| {
         Some(version_id(guardrail).into())
     })],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(100, 1000),
         envelope: Envelope {
-            object: false,
-            has_more: false,
+            includes_object: false,
+            includes_has_more: false,
         },
         filters: &[
-            Filter::same("workspace_id", Kind::Workspace),
-            Filter {
+            ListFilter::equals("workspace_id", FieldType::Workspace),
+            ListFilter {
                 param: "organisation_id",
-                kind: Kind::Text,
-                keeps: Some(|_, guardrail, _| text(guardrail, "workspace_id").is_empty()),
+                kind: FieldType::Text,
+                predicate: Some(|_, guardrail, _| text(guardrail, "workspace_id").is_empty()),
             },
             BY_IDS,
         ],
-        shows: &[
+        item_fields: &[
             "id",
             "name",
             "slug",
@@ -81,7 +81,7 @@ static GUARDRAILS: Resource = Resource {
             "updated_by",
         ],
     },
-    reads: &[
+    read_fields: &[
         "id",
         "name",
         "slug",
@@ -97,43 +97,43 @@ static GUARDRAILS: Resource = Resource {
         "target",
         "version_id",
     ],
-    creates: &["id", "slug", "version_id"],
-    updates: &["id", "slug", "version_id"],
+    create_fields: &["id", "slug", "version_id"],
+    update_fields: &["id", "slug", "version_id"],
     hooks: Hooks {
-        admit,
+        before_write: prepare_write,
         ..Hooks::NONE
     },
     ..Resource::new("guardrails", "guardrail", "/guardrails")
 };
 
 // Any id is accepted, because partners add checks.
-static CHECK: Shape = Shape::open(&[
-    Field::new("id", Kind::Name).required(),
-    Field::new("parameters", Kind::Object),
-    Field::new("name", Kind::Name),
-    Field::new("is_enabled", Kind::Flag),
+static CHECK: ObjectSchema = ObjectSchema::with_unknown_fields(&[
+    Field::new("id", FieldType::Name).required(),
+    Field::new("parameters", FieldType::AnyObject),
+    Field::new("name", FieldType::Name),
+    Field::new("is_enabled", FieldType::Bool),
 ]);
 
-static CHECKS: List = List {
-    least: 1,
-    ..List::of(Kind::Shape(&CHECK))
+static CHECKS: ListSchema = ListSchema {
+    min_items: 1,
+    ..ListSchema::new(FieldType::Object(&CHECK))
 };
 
-static HANDLES: List = List::of(Kind::Name);
+static HANDLES: ListSchema = ListSchema::new(FieldType::Name);
 
 /// Guardrails for requests, by id or slug.
-pub(super) const INPUT: Field = Field::new("input_guardrails", Kind::List(&HANDLES));
+pub(super) const INPUT: Field = Field::new("input_guardrails", FieldType::List(&HANDLES));
 
 /// Guardrails for responses, by id or slug.
-pub(super) const OUTPUT: Field = Field::new("output_guardrails", Kind::List(&HANDLES));
+pub(super) const OUTPUT: Field = Field::new("output_guardrails", FieldType::List(&HANDLES));
 
 /// Returns the guardrail with an id or slug. The live API responds 403 if there is none.
-pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
+pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, ApiError> {
     GUARDRAILS.find(store, ORGANISATION, handle)
 }
 
 /// Checks that all guardrails in both lists exist.
-pub(super) fn check_named(store: &Store, lists: &Item) -> Result<(), Refusal> {
+pub(super) fn check_exist(store: &Store, lists: &Item) -> Result<(), ApiError> {
     let lists = [INPUT, OUTPUT]
         .into_iter()
         .filter_map(|field| lists.get(field.name)?.as_array());
@@ -142,8 +142,8 @@ pub(super) fn check_named(store: &Store, lists: &Item) -> Result<(), Refusal> {
 }
 
 /// Checks that all guardrails in both lists exist and belong to the organisation.
-pub(super) fn check_defaults(store: &Store, lists: &Item) -> Result<(), Refusal> {
-    check_named(store, lists)?;
+pub(super) fn check_defaults(store: &Store, lists: &Item) -> Result<(), ApiError> {
+    check_exist(store, lists)?;
     for field in [INPUT, OUTPUT] {
         let handles = lists
             .get(field.name)
@@ -153,7 +153,7 @@ pub(super) fn check_defaults(store: &Store, lists: &Item) -> Result<(), Refusal>
         for handle in handles.filter_map(Value::as_str) {
             if !text(resolve(store, handle)?, "workspace_id").is_empty() {
                 let why = format!("has `{handle}`, which is a guardrail of a workspace");
-                return Err(Refusal::field(field.name, why));
+                return Err(ApiError::invalid_field(field.name, why));
             }
         }
     }
@@ -163,21 +163,21 @@ pub(super) fn check_defaults(store: &Store, lists: &Item) -> Result<(), Refusal>
 /// Derives the id of a version from the guardrail's id and the number of the version.
 fn version_id(guardrail: &Item) -> String {
     let number = guardrail
-        .get(VERSION)
+        .get(VERSION_FIELD)
         .and_then(Value::as_u64)
         .unwrap_or_default();
     let (family, _) = text(guardrail, "id").rsplit_once('-').unwrap_or_default();
     format!("{family}-{number:012x}")
 }
 
-fn update(store: &mut Store, call: &Call) -> Outcome {
-    named(store, call).map_err(|_| Refusal::NothingToUpdate)?;
+fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
+    find_for_call(store, call).map_err(|_| ApiError::NothingToUpdate)?;
     crud::update(&GUARDRAILS, store, call)
 }
 
 /// Stores a guardrail without a `workspace_id` as one of the organisation, whatever else the body
 /// names.
-fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(_: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     let change = draft.change;
     // Enabled checks omit `is_enabled` in responses.
     let checks = change.get_mut("checks").and_then(Value::as_array_mut);
@@ -192,95 +192,95 @@ fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     }
     let version = match draft.before {
         Some(before) => {
-            change.insert("updated_by".to_owned(), users::OWNER.into());
+            change.insert("updated_by".to_owned(), users::OWNER_ID.into());
             before
-                .get(VERSION)
+                .get(VERSION_FIELD)
                 .and_then(Value::as_u64)
                 .unwrap_or_default()
         }
         None => {
             change.insert("status".to_owned(), "active".into());
-            change.insert("owner_id".to_owned(), users::OWNER.into());
-            change.insert(SERVERS.to_owned(), json!({}));
+            change.insert("owner_id".to_owned(), users::OWNER_ID.into());
+            change.insert(SERVERS_FIELD.to_owned(), json!({}));
             0
         }
     };
-    change.insert(VERSION.to_owned(), (version + 1).into());
+    change.insert(VERSION_FIELD.to_owned(), (version + 1).into());
     Ok(())
 }
 
-static SIDES: List = List {
-    least: 1,
-    ..List::of(Kind::Choice(&["input", "output"]))
+static SIDES: ListSchema = ListSchema {
+    min_items: 1,
+    ..ListSchema::new(FieldType::Enum(&["input", "output"]))
 };
-static CAPABILITIES: List = List::of(Kind::Name);
+static CAPABILITIES: ListSchema = ListSchema::new(FieldType::Name);
 
 const MAPPING: &[Field] = &[
-    Field::new("run_on", Kind::List(&SIDES)).required(),
-    Field::new("mcp_integration_capability_ids", Kind::List(&CAPABILITIES))
-        .preset(Preset::EmptyList),
+    Field::new("run_on", FieldType::List(&SIDES)).required(),
+    Field::new("mcp_integration_capability_ids", FieldType::List(&CAPABILITIES))
+        .with_default(DefaultValue::EmptyList),
 ];
 
-static MAPPING_SHAPE: Shape = Shape::of(MAPPING);
+static MAPPING_SHAPE: ObjectSchema = ObjectSchema::new(MAPPING);
 
-const REPLACEMENT: &[Field] = &[Field::new(SERVERS, Kind::Object).required()];
+const REPLACEMENT: &[Field] = &[Field::new(SERVERS_FIELD, FieldType::AnyObject).required()];
 
 /// Returns the guardrail that the path names.
-fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
+fn find_for_call<'s>(store: &'s Store, call: &ApiCall) -> Result<&'s Item, ApiError> {
     resolve(store, call.handle())
 }
 
-fn servers(guardrail: &Item) -> Item {
+fn mapped_servers(guardrail: &Item) -> Item {
     guardrail
-        .get(SERVERS)
+        .get(SERVERS_FIELD)
         .and_then(Value::as_object)
         .cloned()
         .unwrap_or_default()
 }
 
 /// Returns a mapping without its private fields.
-fn shown(mapping: &Value) -> Value {
+fn show_mapping(mapping: &Value) -> Value {
     let mut mapping = mapping.as_object().cloned().unwrap_or_default();
     mapping.remove("map_id");
     Value::Object(mapping)
 }
 
-fn list_servers(store: &mut Store, call: &Call) -> Outcome {
-    let servers = servers(named(store, call)?);
+fn list_servers(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let servers = mapped_servers(find_for_call(store, call)?);
     let shown: Item = servers
         .iter()
-        .map(|(id, mapping)| (id.clone(), shown(mapping)))
+        .map(|(id, mapping)| (id.clone(), show_mapping(mapping)))
         .collect();
-    Ok(json!({ (SERVERS): shown }))
+    Ok(json!({ (SERVERS_FIELD): shown }))
 }
 
 /// Returns the guardrail for mapping servers; its target must be tool calls.
-fn mappable(store: &Store, call: &Call) -> Result<(String, Item), Refusal> {
-    let guardrail = named(store, call)?;
+fn find_mappable(store: &Store, call: &ApiCall) -> Result<(String, Item), ApiError> {
+    let guardrail = find_for_call(store, call)?;
     match text(guardrail, "target") {
-        "mcp_tools" => Ok((id_of(guardrail), servers(guardrail))),
-        _ => Err(Refusal::Invalid(
+        "mcp_tools" => Ok((item_id(guardrail), mapped_servers(guardrail))),
+        _ => Err(ApiError::Invalid(
             "The guardrail's `target` is not mcp_tools".to_owned(),
         )),
     }
 }
 
 /// Replaces all mapped servers. One invalid server leaves all of them unchanged.
-fn replace_servers(store: &mut Store, call: &Call) -> Outcome {
-    let (guardrail, before) = mappable(store, call)?;
-    let given = check::body(store, REPLACEMENT, &call.body, Occasion::Create)?;
+fn replace_servers(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let (guardrail, before) = find_mappable(store, call)?;
+    let given = check::validate_body(store, REPLACEMENT, &call.body, WriteKind::Create)?;
     let (mut after, mut added, mut updated) = (Item::new(), Vec::new(), Vec::new());
     for (handle, mapping) in given
-        .get(SERVERS)
+        .get(SERVERS_FIELD)
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
     {
-        let path = format!("{SERVERS}.{handle}");
-        let mapping = check::value(store, Kind::Shape(&MAPPING_SHAPE), &path, mapping)?;
-        let id = id_of(mcp_servers::resolve(store, handle)?);
+        let path = format!("{SERVERS_FIELD}.{handle}");
+        let mapping = check::validate_value(store, FieldType::Object(&MAPPING_SHAPE), &path, mapping)?;
+        let id = item_id(mcp_servers::resolve(store, handle)?);
         match before.get(&id) {
-            Some(old) if shown(old) == mapping => {}
+            Some(old) if show_mapping(old) == mapping => {}
             Some(_) => updated.push(id.clone()),
             None => added.push(id.clone()),
         }
@@ -299,22 +299,22 @@ fn replace_servers(store: &mut Store, call: &Call) -> Outcome {
     let changed = !(added.is_empty() && updated.is_empty() && removed.is_empty());
     let answer =
         json!({ "changed": changed, "added": added, "updated": updated, "removed": removed });
-    keep(store, &guardrail, after);
+    store_servers(store, &guardrail, after);
     Ok(answer)
 }
 
 /// Maps one server or changes its mapping. Absent fields keep their values.
-fn set_server(store: &mut Store, call: &Call) -> Outcome {
-    let (guardrail, mut servers) = mappable(store, call)?;
+fn set_server(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let (guardrail, mut servers) = find_mappable(store, call)?;
     let handle = call.path.get(1).map(String::as_str).unwrap_or_default();
-    let id = id_of(mcp_servers::resolve(store, handle)?);
+    let id = item_id(mcp_servers::resolve(store, handle)?);
     let known = servers.get(&id).and_then(Value::as_object).cloned();
     let occasion = if known.is_some() {
-        Occasion::Update
+        WriteKind::Update
     } else {
-        Occasion::Create
+        WriteKind::Create
     };
-    let given = check::body(store, MAPPING, &call.body, occasion)?;
+    let given = check::validate_body(store, MAPPING, &call.body, occasion)?;
     let mut mapping = known.unwrap_or_default();
     mapping.extend(given);
     let map_id = mapping
@@ -323,12 +323,12 @@ fn set_server(store: &mut Store, call: &Call) -> Outcome {
         .unwrap_or_else(|| store.next_id().into());
     mapping.insert("map_id".to_owned(), map_id.clone());
     servers.insert(id, Value::Object(mapping));
-    keep(store, &guardrail, servers);
+    store_servers(store, &guardrail, servers);
     Ok(json!({ "map_id": map_id }))
 }
 
-fn keep(store: &mut Store, guardrail: &str, servers: Item) {
-    if let Some(item) = store.find_mut(GUARDRAILS.shared(), guardrail) {
-        item.insert(SERVERS.to_owned(), Value::Object(servers));
+fn store_servers(store: &mut Store, guardrail: &str, servers: Item) {
+    if let Some(item) = store.find_mut(GUARDRAILS.organisation_collection(), guardrail) {
+        item.insert(SERVERS_FIELD.to_owned(), Value::Object(servers));
     }
 }

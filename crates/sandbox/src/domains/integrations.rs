@@ -4,23 +4,23 @@ use serde_json::{Value, json};
 
 use super::{
     access, credentials, models,
-    parts::{BY_TAGS, BY_TYPE, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMITS, level, merge_object},
+    parts::{BY_TAGS, BY_TYPE, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMITS, owner_level, merge_object},
     providers, secret_references,
 };
 use crate::{
-    call::{Call, id_of},
-    check::{self, Occasion},
-    crud::{Outcome, done},
-    field::{Field, Kind, List, Preset, Shape},
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
+    crud::{ApiResult, empty_object},
+    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource},
-    route::{Domain, Version, delete, get, put},
-    store::{Item, ORGANISATION, Shelf, Store, flag, text},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource},
+    route::{Domain, ApiVersion, delete, get, put},
+    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1, Version::V2],
+    versions: &[ApiVersion::V1, ApiVersion::V2],
     resources: &[&INTEGRATIONS],
     routes: &[
         get("/integrations/{slug}/models", models::list),
@@ -32,52 +32,52 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Kind of the access rows.
-const ACCESS: &str = "integration-workspaces";
+const ACCESS_KIND: &str = "integration-workspaces";
 
 pub(super) static INTEGRATIONS: Resource = Resource {
-    found_by: FoundBy::Slug,
+    lookup_key: LookupKey::Slug,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("ai_provider_id", Kind::Name).required().fixed(),
-        Field::new("slug", Kind::Slug).fixed(),
-        Field::new("key", Kind::Text),
-        Field::new("description", Kind::Text),
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new("configurations", Kind::Object).preset(Preset::EmptyObject),
-        Field::new("secret_mappings", Kind::List(&SECRET_MAPPINGS)).preset(Preset::EmptyList),
-        Field::new("pricing_adjustments", Kind::Multipliers).nullable(),
-        Field::new("tags", Kind::Labels),
-        Field::new("allow_all_models", Kind::Flag).preset(Preset::Flag(false)),
-        Field::new("create_default_provider", Kind::Flag)
-            .fixed()
-            .preset(Preset::Flag(true)),
-        Field::new("default_provider_slug", Kind::Slug).fixed(),
+        Field::new("name", FieldType::Name).required(),
+        Field::new("ai_provider_id", FieldType::Name).required().immutable(),
+        Field::new("slug", FieldType::Slug).immutable(),
+        Field::new("key", FieldType::Text),
+        Field::new("description", FieldType::Text),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new("configurations", FieldType::AnyObject).with_default(DefaultValue::EmptyObject),
+        Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS)).with_default(DefaultValue::EmptyList),
+        Field::new("pricing_adjustments", FieldType::Multipliers).nullable(),
+        Field::new("tags", FieldType::Labels),
+        Field::new("allow_all_models", FieldType::Bool).with_default(DefaultValue::Bool(false)),
+        Field::new("create_default_provider", FieldType::Bool)
+            .immutable()
+            .with_default(DefaultValue::Bool(true)),
+        Field::new("default_provider_slug", FieldType::Slug).immutable(),
     ],
-    secrets: credentials::SECRETS,
-    derived: &[
-        ("type", |_, _, item| Some(level(item).into())),
+    secret_fields: credentials::SECRETS,
+    derived_fields: &[
+        ("type", |_, _, item| Some(owner_level(item).into())),
         ("workspace_count", |store, _, item| {
-            Some(access::count(store, ACCESS, item))
+            Some(access::count_workspaces(store, ACCESS_KIND, item))
         }),
         ("global_workspace_access_settings", |_, _, item| {
-            item.get(access::GLOBAL).cloned()
+            item.get(access::GLOBAL_ACCESS_FIELD).cloned()
         }),
     ],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[
-            Filter {
+            ListFilter {
                 param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: Some(|store, item, asked| {
-                    is_open(store, item, asked.as_str().unwrap_or_default())
+                kind: FieldType::Workspace,
+                predicate: Some(|store, item, asked| {
+                    has_access(store, item, asked.as_str().unwrap_or_default())
                 }),
             },
             BY_TYPE,
             BY_TAGS,
         ],
-        shows: &[
+        item_fields: &[
             "id",
             "organisation_id",
             "ai_provider_id",
@@ -90,7 +90,7 @@ pub(super) static INTEGRATIONS: Resource = Resource {
             "object",
         ],
     },
-    reads: &[
+    read_fields: &[
         "id",
         "organisation_id",
         "ai_provider_id",
@@ -113,24 +113,24 @@ pub(super) static INTEGRATIONS: Resource = Resource {
         "workspace_id",
     ],
     hooks: Hooks {
-        admit,
-        created,
+        before_write: prepare_write,
+        after_create: finish_create,
         ..Hooks::NONE
     },
     ..Resource::new("integrations", "integration", "/integrations")
 };
 
 /// Returns true if a workspace may use an integration.
-pub(super) fn is_open(store: &Store, integration: &Item, workspace: &str) -> bool {
-    access::is_open(store, ACCESS, integration, workspace)
+pub(super) fn has_access(store: &Store, integration: &Item, workspace: &str) -> bool {
+    access::has_access(store, ACCESS_KIND, integration, workspace)
 }
 
 /// Returns the integration that the path names.
-pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
+pub(super) fn find_for_call<'s>(store: &'s Store, call: &ApiCall) -> Result<&'s Item, ApiError> {
     INTEGRATIONS.find(store, ORGANISATION, call.handle())
 }
 
-fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     merge_object(draft.before, draft.change, "configurations");
     let provider = text(draft.before.unwrap_or(draft.change), "ai_provider_id");
     if let Some(Value::Object(settings)) = draft.change.get("configurations") {
@@ -139,11 +139,11 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     secret_references::check_mappings(store, draft.before, draft.change)?;
     match draft.before {
         Some(_) => Ok(()),
-        None => admit_new(store, draft.change),
+        None => prepare_new(store, draft.change),
     }
 }
 
-fn admit_new(store: &Store, integration: &mut Item) -> Result<(), Refusal> {
+fn prepare_new(store: &Store, integration: &mut Item) -> Result<(), ApiError> {
     let given = |field: &str| match integration.get(field) {
         Some(Value::String(text)) => !text.is_empty(),
         Some(Value::Array(list)) => !list.is_empty(),
@@ -155,7 +155,7 @@ fn admit_new(store: &Store, integration: &mut Item) -> Result<(), Refusal> {
         .into_iter()
         .any(given)
     {
-        return Err(Refusal::field(
+        return Err(ApiError::invalid_field(
             "key",
             "is required, or secret_mappings that fill it",
         ));
@@ -164,24 +164,24 @@ fn admit_new(store: &Store, integration: &mut Item) -> Result<(), Refusal> {
         && flag(integration, "create_default_provider")
     {
         let slug = text(integration, "default_provider_slug");
-        providers::check_default(store, integration, workspace, slug)?;
+        providers::check_default_slug(store, integration, workspace, slug)?;
     }
     let closed = json!({ "enabled": false, "usage_limits": null, "rate_limits": null });
-    integration.insert(access::GLOBAL.to_owned(), closed);
+    integration.insert(access::GLOBAL_ACCESS_FIELD.to_owned(), closed);
     integration.insert("status".to_owned(), "active".into());
     Ok(())
 }
 
-fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
+fn finish_create(store: &mut Store, shelf: CollectionKey<'_>, id: &str) {
     let Some(integration) = store.find(shelf, id).cloned() else {
         return;
     };
-    models::stock(store, &integration);
+    models::insert_provider_models(store, &integration);
     let Some(Value::String(workspace)) = integration.get("workspace_id") else {
         return;
     };
-    let rows = Shelf {
-        kind: ACCESS,
+    let rows = CollectionKey {
+        kind: ACCESS_KIND,
         owner: id,
     };
     access::grant(store, rows, workspace);
@@ -191,79 +191,79 @@ fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
     }
 }
 
-fn list_workspaces(store: &mut Store, call: &Call) -> Outcome {
-    let integration = named(store, call)?;
-    let shelf = Shelf {
-        kind: ACCESS,
+fn list_workspaces(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let integration = find_for_call(store, call)?;
+    let shelf = CollectionKey {
+        kind: ACCESS_KIND,
         owner: text(integration, "id"),
     };
     let shown = ["id", "enabled", "usage_limits", "rate_limits"];
-    let rows = match call.caller.workspace() {
-        Some(own) => access::show_own(store, shelf, own, &shown),
-        None => access::show(store, shelf, &shown),
+    let rows = match call.caller.workspace_id() {
+        Some(own) => access::show_own_row(store, shelf, own, &shown),
+        None => access::show_rows(store, shelf, &shown),
     };
-    let global = integration.get(access::GLOBAL);
-    Ok(json!({ "total": rows.len(), "workspaces": rows, (access::GLOBAL): global }))
+    let global = integration.get(access::GLOBAL_ACCESS_FIELD);
+    Ok(json!({ "total": rows.len(), "workspaces": rows, (access::GLOBAL_ACCESS_FIELD): global }))
 }
 
-static ROW: Shape = Shape::of(&[
-    Field::new("id", Kind::Workspace).required(),
-    Field::new("enabled", Kind::Flag).required(),
-    Field::new("usage_limits", Kind::List(&USAGE_LIMITS)).nullable(),
-    Field::new("rate_limits", Kind::List(&RATE_LIMITS)).nullable(),
-    Field::new("reset_usage", Kind::Flag),
-    Field::new("create_default_provider", Kind::Flag),
-    Field::new("default_provider_slug", Kind::Slug),
+static ROW: ObjectSchema = ObjectSchema::new(&[
+    Field::new("id", FieldType::Workspace).required(),
+    Field::new("enabled", FieldType::Bool).required(),
+    Field::new("usage_limits", FieldType::List(&USAGE_LIMITS)).nullable(),
+    Field::new("rate_limits", FieldType::List(&RATE_LIMITS)).nullable(),
+    Field::new("reset_usage", FieldType::Bool),
+    Field::new("create_default_provider", FieldType::Bool),
+    Field::new("default_provider_slug", FieldType::Slug),
 ]);
 
-static ROWS: List = List {
-    unique: Some("id"),
-    ..List::of(Kind::Shape(&ROW))
+static ROWS: ListSchema = ListSchema {
+    unique_field: Some("id"),
+    ..ListSchema::new(FieldType::Object(&ROW))
 };
 
-static EVERYONE: Shape = Shape::of(&[
-    Field::new("enabled", Kind::Flag).required(),
-    Field::new("usage_limits", Kind::List(&USAGE_LIMITS)).nullable(),
-    Field::new("rate_limits", Kind::List(&RATE_LIMITS)).nullable(),
+static GLOBAL_ACCESS: ObjectSchema = ObjectSchema::new(&[
+    Field::new("enabled", FieldType::Bool).required(),
+    Field::new("usage_limits", FieldType::List(&USAGE_LIMITS)).nullable(),
+    Field::new("rate_limits", FieldType::List(&RATE_LIMITS)).nullable(),
 ]);
 
 const GRANTS: &[Field] = &[
-    Field::new("workspaces", Kind::List(&ROWS)),
-    Field::new(access::GLOBAL, Kind::Shape(&EVERYONE)),
-    Field::new("override_existing_workspace_access", Kind::Flag),
-    Field::new("create_default_provider", Kind::Flag).preset(Preset::Flag(true)),
-    Field::new("default_provider_slug", Kind::Slug),
+    Field::new("workspaces", FieldType::List(&ROWS)),
+    Field::new(access::GLOBAL_ACCESS_FIELD, FieldType::Object(&GLOBAL_ACCESS)),
+    Field::new("override_existing_workspace_access", FieldType::Bool),
+    Field::new("create_default_provider", FieldType::Bool).with_default(DefaultValue::Bool(true)),
+    Field::new("default_provider_slug", FieldType::Slug),
 ];
 
-fn update_workspaces(store: &mut Store, call: &Call) -> Outcome {
-    let integration = named(store, call)?.clone();
-    let id = id_of(&integration);
-    let given = check::body(store, GRANTS, &call.body, Occasion::Create)?;
+fn update_workspaces(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let integration = find_for_call(store, call)?.clone();
+    let id = item_id(&integration);
+    let given = check::validate_body(store, GRANTS, &call.body, WriteKind::Create)?;
     let rows = given.get("workspaces").and_then(Value::as_array);
-    let global = given.get(access::GLOBAL).and_then(Value::as_object);
+    let global = given.get(access::GLOBAL_ACCESS_FIELD).and_then(Value::as_object);
     if rows.is_none() && global.is_none() {
-        return Err(Refusal::field(
+        return Err(ApiError::invalid_field(
             "workspaces",
             "or `global_workspace_access` is required",
         ));
     }
     let replace = rows.is_some() && flag(&given, "override_existing_workspace_access");
     let rows = rows.map(Vec::as_slice).unwrap_or_default();
-    let gifts: Vec<Gift<'_>> = rows
+    let gifts: Vec<DefaultProviderGrant<'_>> = rows
         .iter()
-        .filter_map(|row| Gift::from_row(row, &given))
+        .filter_map(|row| DefaultProviderGrant::from_row(row, &given))
         .collect();
     for gift in &gifts {
-        providers::check_default(store, &integration, gift.workspace, gift.slug)?;
+        providers::check_default_slug(store, &integration, gift.workspace, gift.slug)?;
     }
 
-    if let (Some(global), Some(stored)) = (global, store.find_mut(INTEGRATIONS.shared(), &id)) {
+    if let (Some(global), Some(stored)) = (global, store.find_mut(INTEGRATIONS.organisation_collection(), &id)) {
         merge_global(stored, global);
     }
-    let newly = access::merge(
+    let newly = access::merge_rows(
         store,
-        Shelf {
-            kind: ACCESS,
+        CollectionKey {
+            kind: ACCESS_KIND,
             owner: &id,
         },
         rows,
@@ -275,16 +275,16 @@ fn update_workspaces(store: &mut Store, call: &Call) -> Outcome {
     {
         providers::create_default(store, &integration, gift.workspace, gift.slug);
     }
-    Ok(done())
+    Ok(empty_object())
 }
 
 /// The default provider that a workspace gets together with access.
-struct Gift<'a> {
+struct DefaultProviderGrant<'a> {
     workspace: &'a str,
     slug: &'a str,
 }
 
-impl<'a> Gift<'a> {
+impl<'a> DefaultProviderGrant<'a> {
     /// Reads the settings of a row; the body provides defaults.
     fn from_row(row: &'a Value, body: &'a Item) -> Option<Self> {
         let setting = |name: &str| row.get(name).or(body.get(name));
@@ -300,7 +300,7 @@ impl<'a> Gift<'a> {
 }
 
 fn merge_global(integration: &mut Item, change: &Item) {
-    if let Some(Value::Object(global)) = integration.get_mut(access::GLOBAL) {
+    if let Some(Value::Object(global)) = integration.get_mut(access::GLOBAL_ACCESS_FIELD) {
         for (name, value) in change {
             global.insert(name.clone(), value.clone());
         }

@@ -4,56 +4,56 @@ use serde_json::Value;
 
 use super::parts::BY_SEARCH;
 use crate::{
-    call::{Call, id_of},
-    field::{Field, Kind},
+    call::{ApiCall, item_id},
+    field::{Field, FieldType},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource},
-    route::{Domain, Version},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource},
+    route::{Domain, ApiVersion},
     store::{Item, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[&LABELS],
     routes: &[],
 };
 
 static LABELS: Resource = Resource {
-    found_by: FoundBy::Id,
+    lookup_key: LookupKey::Id,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("description", Kind::Text),
-        Field::new("color_code", Kind::Text),
-        Field::new("workspace_id", Kind::Workspace)
+        Field::new("name", FieldType::Name).required(),
+        Field::new("description", FieldType::Text),
+        Field::new("color_code", FieldType::Text),
+        Field::new("workspace_id", FieldType::Workspace)
             .nullable()
-            .fixed(),
+            .immutable(),
     ],
-    derived: &[("is_universal", |_, _, label| {
+    derived_fields: &[("is_universal", |_, _, label| {
         Some(is_universal(label).into())
     })],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope {
-            object: false,
-            has_more: false,
+            includes_object: false,
+            includes_has_more: false,
         },
         filters: &[
             BY_SEARCH,
-            Filter {
+            ListFilter {
                 param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: Some(|_, label, asked| {
+                kind: FieldType::Workspace,
+                predicate: Some(|_, label, asked| {
                     is_universal(label) || label.get("workspace_id") == Some(asked)
                 }),
             },
         ],
-        shows: SHOWN,
+        item_fields: SHOWN,
     },
-    reads: SHOWN,
-    creates: &["id"],
+    read_fields: SHOWN,
+    create_fields: &["id"],
     hooks: Hooks {
-        admit,
+        before_write: prepare_write,
         ..Hooks::NONE
     },
     ..Resource::new("labels", "label", "/labels")
@@ -75,7 +75,7 @@ const SHOWN: &[&str] = &[
 /// Returns the label with this id.
 pub(super) fn find<'s>(store: &'s Store, id: &str) -> Option<&'s Item> {
     store
-        .find(LABELS.shared(), id)
+        .find(LABELS.organisation_collection(), id)
         .filter(|label| text(label, "id") == id)
 }
 
@@ -84,7 +84,7 @@ fn is_universal(label: &Item) -> bool {
     !label.get("workspace_id").is_some_and(Value::is_string)
 }
 
-fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     let change = draft.change;
     if draft.before.is_none() {
         change.insert("status".to_owned(), "active".into());
@@ -92,16 +92,16 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let Some(name) = change.get("name").and_then(Value::as_str) else {
         return Ok(());
     };
-    if let Some(why) = unfit(name) {
-        return Err(Refusal::field("name", why));
+    if let Some(why) = find_name_problem(name) {
+        return Err(ApiError::invalid_field("name", why));
     }
     let place = text(draft.before.unwrap_or(change), "workspace_id");
-    let own = draft.before.map(id_of);
+    let own = draft.before.map(item_id);
     let mut others = store
-        .all(LABELS.shared())
-        .filter(|other| Some(id_of(other)) != own);
+        .all(LABELS.organisation_collection())
+        .filter(|other| Some(item_id(other)) != own);
     match others.any(|other| text(other, "name") == name && text(other, "workspace_id") == place) {
-        true => Err(Refusal::Conflict(format!(
+        true => Err(ApiError::Conflict(format!(
             "There is already a label called `{name}`"
         ))),
         false => Ok(()),
@@ -109,7 +109,7 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 }
 
 /// Returns the problem with a name, if any. Names with a meaning for versions are reserved.
-fn unfit(name: &str) -> Option<&'static str> {
+fn find_name_problem(name: &str) -> Option<&'static str> {
     if ["latest", "default"].contains(&name) || name.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some("cannot be latest, default or a number");
     }

@@ -4,55 +4,55 @@ use serde_json::{Value, json};
 
 use super::workspaces;
 use crate::{
-    call::Call,
-    check::{self, Occasion},
-    crud::Outcome,
-    field::{Field, Kind, Preset, Shape},
+    call::ApiCall,
+    check::{self, WriteKind},
+    crud::ApiResult,
+    field::{Field, FieldType, DefaultValue, ObjectSchema},
     mask::mask,
-    refusal::Refusal,
-    route::{Domain, Version, get, post},
-    store::{HISTORY, Item, ORGANISATION, Shelf, Store, text},
+    refusal::ApiError,
+    route::{Domain, ApiVersion, get, post},
+    store::{HISTORY, Item, ORGANISATION, CollectionKey, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[],
-    routes: &[post("/logs", insert).takes_list(), get("/logs/{id}", read)],
+    routes: &[post("/logs", insert).with_list_body(), get("/logs/{id}", read)],
 };
 
 /// Collection of all logs.
-pub(super) const SHELF: Shelf<'static> = Shelf {
+pub(super) const COLLECTION: CollectionKey<'static> = CollectionKey {
     kind: "logs",
     owner: HISTORY,
 };
 
-static REQUEST: Shape = Shape::of(&[
-    Field::new("url", Kind::Url).required(),
-    Field::new("method", Kind::Name).preset(Preset::Text("POST")),
-    Field::new("headers", Kind::Labels).preset(Preset::EmptyObject),
-    Field::new("body", Kind::Object).required(),
+static REQUEST: ObjectSchema = ObjectSchema::new(&[
+    Field::new("url", FieldType::Url).required(),
+    Field::new("method", FieldType::Name).with_default(DefaultValue::Text("POST")),
+    Field::new("headers", FieldType::Labels).with_default(DefaultValue::EmptyObject),
+    Field::new("body", FieldType::AnyObject).required(),
 ]);
 
-static RESPONSE: Shape = Shape::of(&[
-    Field::new("status", Kind::Whole(100, 599)),
-    Field::new("headers", Kind::Labels).preset(Preset::EmptyObject),
-    Field::new("body", Kind::Object).required(),
-    Field::new("response_time", Kind::Whole(0, i64::MAX)),
+static RESPONSE: ObjectSchema = ObjectSchema::new(&[
+    Field::new("status", FieldType::Integer(100, 599)),
+    Field::new("headers", FieldType::Labels).with_default(DefaultValue::EmptyObject),
+    Field::new("body", FieldType::AnyObject).required(),
+    Field::new("response_time", FieldType::Integer(0, i64::MAX)),
 ]);
 
 const ENTRY: &[Field] = &[
-    Field::new("request", Kind::Shape(&REQUEST)).required(),
-    Field::new("response", Kind::Shape(&RESPONSE)).required(),
-    Field::new("metadata", Kind::Labels).preset(Preset::EmptyObject),
+    Field::new("request", FieldType::Object(&REQUEST)).required(),
+    Field::new("response", FieldType::Object(&RESPONSE)).required(),
+    Field::new("metadata", FieldType::Labels).with_default(DefaultValue::EmptyObject),
 ];
 
-static ENTRY_SHAPE: Shape = Shape::of(ENTRY);
+static ENTRY_SHAPE: ObjectSchema = ObjectSchema::new(ENTRY);
 
 /// Headers that carry a credential.
-const CREDENTIALS: &[&str] = &["authorization", "x-api-key", "api-key", "x-portkey-api-key"];
+const CREDENTIAL_HEADERS: &[&str] = &["authorization", "x-api-key", "api-key", "x-portkey-api-key"];
 
 /// Hosts that identify a provider.
-const HOSTS: &[(&str, &str)] = &[
+const PROVIDER_HOSTS: &[(&str, &str)] = &[
     ("openai.azure.com", "azure-openai"),
     ("openai.com", "openai"),
     ("anthropic.com", "anthropic"),
@@ -60,7 +60,7 @@ const HOSTS: &[(&str, &str)] = &[
 ];
 
 /// Prices of prompt and completion tokens, in millionths of a US cent.
-const PRICES: &[(&str, u64, u64)] = &[
+const TOKEN_PRICES: &[(&str, u64, u64)] = &[
     ("gpt-4o", 250, 1000),
     ("gpt-4o-mini", 15, 60),
     ("claude-sonnet-4", 300, 1500),
@@ -68,8 +68,8 @@ const PRICES: &[(&str, u64, u64)] = &[
 ];
 
 /// Returns the cost of a request, in millionths of a US cent.
-pub(super) fn cost(model: &str, asked: u64, answered: u64) -> u64 {
-    let price = PRICES.iter().find(|(known, ..)| *known == model);
+pub(super) fn request_cost(model: &str, asked: u64, answered: u64) -> u64 {
+    let price = TOKEN_PRICES.iter().find(|(known, ..)| *known == model);
     price.map_or(0, |(_, input, output)| {
         asked
             .saturating_mul(*input)
@@ -78,45 +78,45 @@ pub(super) fn cost(model: &str, asked: u64, answered: u64) -> u64 {
 }
 
 /// Stores all logs of a call, or none if one is invalid.
-fn insert(store: &mut Store, call: &Call) -> Outcome {
+fn insert(store: &mut Store, call: &ApiCall) -> ApiResult {
     let entries = match &call.list {
         Some(list) if list.is_empty() => {
-            return Err(Refusal::Invalid("The list holds no log".to_owned()));
+            return Err(ApiError::Invalid("The list holds no log".to_owned()));
         }
         Some(list) => list
             .iter()
             .enumerate()
             .map(|(index, entry)| {
                 let path = format!("[{index}]");
-                check::value(store, Kind::Shape(&ENTRY_SHAPE), &path, entry)
+                check::validate_value(store, FieldType::Object(&ENTRY_SHAPE), &path, entry)
             })
             .collect::<Result<Vec<_>, _>>()?,
-        None => vec![Value::Object(check::body(
+        None => vec![Value::Object(check::validate_body(
             store,
             ENTRY,
             &call.body,
-            Occasion::Create,
+            WriteKind::Create,
         )?)],
     };
     let own = call
         .caller
-        .workspace()
+        .workspace_id()
         .and_then(|id| workspaces::resolve(store, id).ok());
     let workspace = own
-        .map_or(workspaces::DEFAULT, |workspace| text(workspace, "slug"))
+        .map_or(workspaces::DEFAULT_SLUG, |workspace| text(workspace, "slug"))
         .to_owned();
     let mut ids = Vec::new();
     for entry in &entries {
         let id = store.next_id();
-        let log = record(&id, &store.clock.now(), &workspace, entry);
-        store.insert(SHELF, log);
+        let log = build_log(&id, &store.clock.now(), &workspace, entry);
+        store.insert(COLLECTION, log);
         ids.push(id);
     }
     Ok(json!({ "status": "success", "log_ids": ids }))
 }
 
 /// Metrics that only exist for requests through the gateway.
-const OF_THE_GATEWAY: [&str; 24] = [
+const GATEWAY_METRICS: [&str; 24] = [
     "api_key_id",
     "cache_processing_time",
     "config",
@@ -144,7 +144,7 @@ const OF_THE_GATEWAY: [&str; 24] = [
 ];
 
 /// Builds a log in its stored form.
-fn record(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
+fn build_log(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
     let [request, response, metadata] =
         ["request", "response", "metadata"].map(|part| entry.get(part).unwrap_or(&Value::Null));
     let written = |part: &Value, pointer: &str| {
@@ -163,7 +163,7 @@ fn record(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
     let url = written(request, "/url");
     let host = url.parse::<http::Uri>().unwrap_or_default();
     let host = host.host().unwrap_or_default();
-    let provider = HOSTS.iter().find(|(end, _)| host.ends_with(end));
+    let provider = PROVIDER_HOSTS.iter().find(|(end, _)| host.ends_with(end));
     let model = Some(written(request, "/body/model")).filter(|model| !model.is_empty());
     let model = model.unwrap_or_else(|| written(response, "/body/model"));
     let asked = tokens(["prompt_tokens", "input_tokens"]);
@@ -179,20 +179,20 @@ fn record(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
     let trace = Some(written(metadata, "/trace_id")).filter(|trace| !trace.is_empty());
     let labels = metadata.as_object().into_iter().flatten();
     let (names, texts): (Vec<_>, Vec<_>) = labels.unzip();
-    let micro_cents = cost(&model, asked, answered);
+    let micro_cents = request_cost(&model, asked, answered);
     let log = json!({
         "id": id, "created_at": now, "organisation_id": ORGANISATION,
         "metadata": metadata, "micro_cents": micro_cents,
         "request": { "url": url, "method": request.get("method"), "body": request.get("body"),
-            "headers": headers(request), "portkeyHeaders": {} },
-        "response": { "status": status, "headers": headers(response),
+            "headers": mask_headers(request), "portkeyHeaders": {} },
+        "response": { "status": status, "headers": mask_headers(response),
             "body": response.get("body"), "responseTime": time,
             "lastUsedOptionJsonPath": null },
         "metrics": {
             "id": id, "organisation_id": ORGANISATION, "created_at": now,
             "is_success": status < 400, "ai_org": provider.map_or("custom", |(_, name)| name),
             "ai_model": model, "req_units": asked, "res_units": answered,
-            "total_units": asked.saturating_add(answered), "cost": cents(micro_cents),
+            "total_units": asked.saturating_add(answered), "cost": micro_cents_to_cents(micro_cents),
             "cost_currency": "USD", "request_url": url, "request_method": request.get("method"),
             "response_status_code": status, "response_time": time, "is_proxy_call": false,
             "cache_status": null, "cache_type": null, "retry_success_count": 0,
@@ -205,25 +205,25 @@ fn record(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
     let mut log = log.as_object().cloned().unwrap_or_default();
     // The metrics are present but have no value.
     if let Some(Value::Object(metrics)) = log.get_mut("metrics") {
-        metrics.extend(OF_THE_GATEWAY.map(|name| (name.to_owned(), Value::Null)));
+        metrics.extend(GATEWAY_METRICS.map(|name| (name.to_owned(), Value::Null)));
     }
     log
 }
 
 /// Converts millionths of a cent to cents.
-pub(super) fn cents(micro: u64) -> f64 {
+pub(super) fn micro_cents_to_cents(micro: u64) -> f64 {
     micro as f64 / 1_000_000.0
 }
 
 /// Returns the headers of a request or response, with masked credentials.
-fn headers(part: &Value) -> Item {
+fn mask_headers(part: &Value) -> Item {
     let given = part
         .get("headers")
         .and_then(Value::as_object)
         .into_iter()
         .flatten();
     let shown = given.map(|(name, value)| {
-        let secret = CREDENTIALS.contains(&name.to_ascii_lowercase().as_str());
+        let secret = CREDENTIAL_HEADERS.contains(&name.to_ascii_lowercase().as_str());
         let text = value.as_str().unwrap_or_default();
         (
             name.clone(),
@@ -238,18 +238,18 @@ fn headers(part: &Value) -> Item {
 }
 
 /// Returns a request or response at one of its stages, with the URL and method of the request.
-fn message(part: &Value, request: &Value) -> Value {
+fn stage_message(part: &Value, request: &Value) -> Value {
     json!({ "url": request.get("url"), "method": request.get("method"),
         "headers": part.get("headers"), "body": part.get("body") })
 }
 
-fn read(store: &mut Store, call: &Call) -> Outcome {
-    let missing = || Refusal::Missing {
+fn read(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let missing = || ApiError::NotFound {
         object: "log",
         handle: call.handle().to_owned(),
     };
-    let log = store.find(SHELF, call.handle()).ok_or_else(missing)?;
-    if let Some(own) = call.caller.workspace() {
+    let log = store.find(COLLECTION, call.handle()).ok_or_else(missing)?;
+    if let Some(own) = call.caller.workspace_id() {
         let slug = log
             .get("metrics")
             .and_then(|metrics| metrics.get("workspace_slug"));
@@ -263,8 +263,8 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
         "_id": text(log, "id"), "request": request, "response": response,
         "organisation_id": ORGANISATION, "created_at": text(log, "created_at"),
         "metrics": log.get("metrics"),
-        "finalUntransformedRequest": message(&request, &request),
-        "transformedRequest": message(&request, &request),
-        "originalResponse": message(&response, &request),
+        "finalUntransformedRequest": stage_message(&request, &request),
+        "transformedRequest": stage_message(&request, &request),
+        "originalResponse": stage_message(&response, &request),
     }))
 }

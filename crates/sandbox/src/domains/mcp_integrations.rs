@@ -4,28 +4,28 @@ use serde_json::{Value, json};
 
 use super::{
     access, capabilities,
-    parts::{BY_SEARCH, BY_TYPE, SECRET_MAPPINGS, level, merge_object},
+    parts::{BY_SEARCH, BY_TYPE, SECRET_MAPPINGS, owner_level, merge_object},
     secret_references, users,
 };
 use crate::{
-    call::{Call, id_of},
-    check::{self, Occasion},
-    crud::{Outcome, done, pick},
-    field::{Field, Kind, List, Preset, Shape},
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
+    crud::{ApiResult, empty_object, pick},
+    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Resource},
-    route::{Domain, Version, get, post, put},
-    store::{Item, ORGANISATION, Shelf, Store, flag, text},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource},
+    route::{Domain, ApiVersion, get, post, put},
+    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[&MCP_INTEGRATIONS],
     routes: &[
         get("/mcp-integrations/{id}/capabilities", capabilities::list),
         put("/mcp-integrations/{id}/capabilities", capabilities::update),
-        get("/mcp-integrations/{id}/metadata", capabilities::metadata),
+        get("/mcp-integrations/{id}/metadata", capabilities::get_metadata),
         post("/mcp-integrations/{id}/sync", capabilities::sync),
         post("/mcp-integrations/{id}/test", test),
         get("/mcp-integrations/{id}/workspaces", list_workspaces),
@@ -34,43 +34,43 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Kind of the access rows.
-const ACCESS: &str = "mcp-integration-workspaces";
+const ACCESS_KIND: &str = "mcp-integration-workspaces";
 
 pub(super) static MCP_INTEGRATIONS: Resource = Resource {
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("url", Kind::Url).required(),
+        Field::new("name", FieldType::Name).required(),
+        Field::new("url", FieldType::Url).required(),
         // Any name is accepted, because the vendor adds authentication types.
-        Field::new("auth_type", Kind::Name).required(),
-        Field::new("transport", Kind::Choice(&["http", "sse", "interactive"])).required(),
-        Field::new("slug", Kind::Slug).fixed(),
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new("description", Kind::Text).nullable(),
-        Field::new("configurations", Kind::Shape(&CONFIGURATIONS)),
-        Field::new("secret_mappings", Kind::List(&SECRET_MAPPINGS)).preset(Preset::EmptyList),
+        Field::new("auth_type", FieldType::Name).required(),
+        Field::new("transport", FieldType::Enum(&["http", "sse", "interactive"])).required(),
+        Field::new("slug", FieldType::Slug).immutable(),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new("description", FieldType::Text).nullable(),
+        Field::new("configurations", FieldType::Object(&CONFIGURATIONS)),
+        Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS)).with_default(DefaultValue::EmptyList),
     ],
-    secrets: &["custom_headers", "passthrough_header"],
-    derived: &[
-        ("type", |_, _, item| Some(level(item).into())),
+    secret_fields: &["custom_headers", "passthrough_header"],
+    derived_fields: &[
+        ("type", |_, _, item| Some(owner_level(item).into())),
         ("workspaces_count", |store, _, item| {
-            Some(access::count(store, ACCESS, item))
+            Some(access::count_workspaces(store, ACCESS_KIND, item))
         }),
     ],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(100, 1000),
         envelope: Envelope::LIST_WITH_MORE,
         filters: &[
             BY_SEARCH,
             BY_TYPE,
-            Filter {
+            ListFilter {
                 param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: Some(|store, item, asked| {
-                    access::is_open(store, ACCESS, item, asked.as_str().unwrap_or_default())
+                kind: FieldType::Workspace,
+                predicate: Some(|store, item, asked| {
+                    access::has_access(store, ACCESS_KIND, item, asked.as_str().unwrap_or_default())
                 }),
             },
         ],
-        shows: &[
+        item_fields: &[
             "id",
             "name",
             "owner_id",
@@ -89,7 +89,7 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
             "secret_mappings",
         ],
     },
-    reads: &[
+    read_fields: &[
         "id",
         "name",
         "description",
@@ -98,7 +98,7 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
         "created_at",
         "last_updated_at",
         "configurations",
-        access::GLOBAL,
+        access::GLOBAL_ACCESS_FIELD,
         "workspace_id",
         "slug",
         "url",
@@ -108,39 +108,39 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
         "secret_mappings",
     ],
     hooks: Hooks {
-        admit,
-        created,
+        before_write: prepare_write,
+        after_create: finish_create,
         ..Hooks::NONE
     },
     ..Resource::new("mcp-integrations", "mcp-integration", "/mcp-integrations")
 };
 
 /// Returns the MCP integration that the path names.
-pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
+pub(super) fn find_for_call<'s>(store: &'s Store, call: &ApiCall) -> Result<&'s Item, ApiError> {
     MCP_INTEGRATIONS.find(store, ORGANISATION, call.handle())
 }
 
-fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     merge_object(draft.before, draft.change, "configurations");
     secret_references::check_mappings(store, draft.before, draft.change)?;
     if draft.before.is_none() {
         draft.change.insert("status".to_owned(), "active".into());
         draft
             .change
-            .insert("owner_id".to_owned(), users::OWNER.into());
+            .insert("owner_id".to_owned(), users::OWNER_ID.into());
     }
     Ok(())
 }
 
-fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
+fn finish_create(store: &mut Store, shelf: CollectionKey<'_>, id: &str) {
     let workspace = store
         .find(shelf, id)
         .and_then(|item| item.get("workspace_id"));
     if let Some(Value::String(workspace)) = workspace.cloned() {
         access::grant(
             store,
-            Shelf {
-                kind: ACCESS,
+            CollectionKey {
+                kind: ACCESS_KIND,
                 owner: id,
             },
             &workspace,
@@ -149,17 +149,17 @@ fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
 }
 
 /// Returns true if a workspace may use an MCP integration.
-pub(super) fn is_open(store: &Store, mcp_integration: &Item, workspace: &str) -> bool {
-    access::is_open(store, ACCESS, mcp_integration, workspace)
+pub(super) fn has_access(store: &Store, mcp_integration: &Item, workspace: &str) -> bool {
+    access::has_access(store, ACCESS_KIND, mcp_integration, workspace)
 }
 
-fn test(store: &mut Store, call: &Call) -> Outcome {
-    Ok(try_upstream(text(named(store, call)?, "url")))
+fn test(store: &mut Store, call: &ApiCall) -> ApiResult {
+    Ok(test_upstream(text(find_for_call(store, call)?, "url")))
 }
 
 /// Tests the connection to an upstream. All hosts respond except those under `.invalid`, a reserved
 /// domain that never exists. A host without a response is a result and not an error.
-pub(super) fn try_upstream(url: &str) -> Value {
+pub(super) fn test_upstream(url: &str) -> Value {
     let parsed = url.parse::<http::Uri>().unwrap_or_default();
     let host = parsed.host().unwrap_or_default();
     let reached = !host.ends_with(".invalid");
@@ -173,69 +173,69 @@ pub(super) fn try_upstream(url: &str) -> Value {
 }
 
 /// Returns the workspaces in one of two formats; any `version` selects the newer one.
-fn list_workspaces(store: &mut Store, call: &Call) -> Outcome {
-    let item = named(store, call)?;
-    let shelf = Shelf {
-        kind: ACCESS,
+fn list_workspaces(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let item = find_for_call(store, call)?;
+    let shelf = CollectionKey {
+        kind: ACCESS_KIND,
         owner: text(item, "id"),
     };
     let shown = ["id", "enabled", "status", "created_at", "last_updated_at"];
-    let rows: Vec<Value> = match call.caller.workspace() {
-        Some(own) => access::show_own(store, shelf, own, &shown),
+    let rows: Vec<Value> = match call.caller.workspace_id() {
+        Some(own) => access::show_own_row(store, shelf, own, &shown),
         // The organisation's key gets the workspace's UUID here, unlike in the list of an
         // integration.
         None => store.all(shelf).map(|row| pick(row, &shown)).collect(),
     };
-    let global = item.get(access::GLOBAL);
+    let global = item.get(access::GLOBAL_ACCESS_FIELD);
     Ok(match call.query("version") {
-        Some(_) => json!({ "total": rows.len(), "data": rows, (access::GLOBAL): global }),
-        None => json!({ "workspaces": rows, (access::GLOBAL): global }),
+        Some(_) => json!({ "total": rows.len(), "data": rows, (access::GLOBAL_ACCESS_FIELD): global }),
+        None => json!({ "workspaces": rows, (access::GLOBAL_ACCESS_FIELD): global }),
     })
 }
 
-static CONFIGURATIONS: Shape = Shape::open(&[
-    Field::new("custom_headers", Kind::Object),
-    Field::new("passthrough_header", Kind::Object),
+static CONFIGURATIONS: ObjectSchema = ObjectSchema::with_unknown_fields(&[
+    Field::new("custom_headers", FieldType::AnyObject),
+    Field::new("passthrough_header", FieldType::AnyObject),
 ]);
 
-static ROW: Shape = Shape::of(&[
-    Field::new("id", Kind::Workspace).required(),
-    Field::new("enabled", Kind::Flag).required(),
+static ROW: ObjectSchema = ObjectSchema::new(&[
+    Field::new("id", FieldType::Workspace).required(),
+    Field::new("enabled", FieldType::Bool).required(),
 ]);
 
-static ROWS: List = List {
-    unique: Some("id"),
-    ..List::of(Kind::Shape(&ROW))
+static ROWS: ListSchema = ListSchema {
+    unique_field: Some("id"),
+    ..ListSchema::new(FieldType::Object(&ROW))
 };
 
-static EVERYONE: Shape = Shape::of(&[Field::new("enabled", Kind::Flag)]);
+static GLOBAL_ACCESS: ObjectSchema = ObjectSchema::new(&[Field::new("enabled", FieldType::Bool)]);
 
 const GRANTS: &[Field] = &[
-    Field::new("workspaces", Kind::List(&ROWS)).required(),
-    Field::new(access::GLOBAL, Kind::Shape(&EVERYONE)).nullable(),
-    Field::new("override_existing_workspace_access", Kind::Flag),
+    Field::new("workspaces", FieldType::List(&ROWS)).required(),
+    Field::new(access::GLOBAL_ACCESS_FIELD, FieldType::Object(&GLOBAL_ACCESS)).nullable(),
+    Field::new("override_existing_workspace_access", FieldType::Bool),
 ];
 
-fn update_workspaces(store: &mut Store, call: &Call) -> Outcome {
-    let id = id_of(named(store, call)?);
-    let given = check::body(store, GRANTS, &call.body, Occasion::Create)?;
+fn update_workspaces(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let id = item_id(find_for_call(store, call)?);
+    let given = check::validate_body(store, GRANTS, &call.body, WriteKind::Create)?;
     let rows = given.get("workspaces").and_then(Value::as_array);
     let replace = flag(&given, "override_existing_workspace_access");
     let rows = rows.map(Vec::as_slice).unwrap_or_default();
-    access::merge(
+    access::merge_rows(
         store,
-        Shelf {
-            kind: ACCESS,
+        CollectionKey {
+            kind: ACCESS_KIND,
             owner: &id,
         },
         rows,
         replace,
     );
     if let (Some(global), Some(item)) = (
-        given.get(access::GLOBAL),
-        store.find_mut(MCP_INTEGRATIONS.shared(), &id),
+        given.get(access::GLOBAL_ACCESS_FIELD),
+        store.find_mut(MCP_INTEGRATIONS.organisation_collection(), &id),
     ) {
-        item.insert(access::GLOBAL.to_owned(), global.clone());
+        item.insert(access::GLOBAL_ACCESS_FIELD.to_owned(), global.clone());
     }
-    Ok(done())
+    Ok(empty_object())
 }

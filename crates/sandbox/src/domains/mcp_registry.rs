@@ -4,27 +4,27 @@ use serde_json::{Value, json};
 
 use super::mcp_servers::{MCP_SERVERS, gateway_url};
 use crate::{
-    call::Call,
+    call::ApiCall,
     check,
-    crud::Outcome,
-    field::Kind,
-    refusal::Refusal,
-    route::{Domain, Version, get},
+    crud::ApiResult,
+    field::FieldType,
+    refusal::ApiError,
+    route::{Domain, ApiVersion, get},
     store::{Item, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::Registry],
+    versions: &[ApiVersion::Registry],
     resources: &[],
     routes: &[get("/servers", list)],
 };
 
-fn list(store: &mut Store, call: &Call) -> Outcome {
-    let workspace = call.workspace(store)?;
-    let limit = call.number("limit", 1, 100)?.unwrap_or(50);
+fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let workspace = call.workspace_id(store)?;
+    let limit = call.number_in_range("limit", 1, 100)?.unwrap_or(50);
     let since = call.query("updated_since").unwrap_or_default();
     if !since.is_empty() {
-        check::value(store, Kind::Instant, "updated_since", &since.into())?;
+        check::validate_value(store, FieldType::Timestamp, "updated_since", &since.into())?;
     }
     let search = call.query("search").unwrap_or_default().to_lowercase();
     let asked_for = |server: &&Item| {
@@ -33,12 +33,12 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
             // Up to the second, all UTC timestamps have the same format and compare as texts.
             && text(server, "last_updated_at").get(..19) >= since.get(..19)
     };
-    let kept: Vec<&Item> = store.all(MCP_SERVERS.shared()).filter(asked_for).collect();
+    let kept: Vec<&Item> = store.all(MCP_SERVERS.organisation_collection()).filter(asked_for).collect();
     // A cursor is the id of the last server on the previous page.
     let start = match call.query("cursor") {
         Some(cursor) => {
             let last = kept.iter().position(|server| text(server, "id") == cursor);
-            last.ok_or_else(|| Refusal::field("cursor", "is not one that was given out"))? + 1
+            last.ok_or_else(|| ApiError::invalid_field("cursor", "is not one that was given out"))? + 1
         }
         None => 0,
     };

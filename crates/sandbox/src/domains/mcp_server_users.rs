@@ -3,28 +3,28 @@
 use serde_json::{Value, json};
 
 use super::{
-    mcp_servers::{MCP_SERVERS, named},
+    mcp_servers::{MCP_SERVERS, find_for_call},
     users,
 };
 use crate::{
-    call::{Call, id_of},
-    check::{self, Occasion},
-    crud::{Outcome, pick},
-    field::{Field, Kind, List, Shape},
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
+    crud::{ApiResult, pick},
+    field::{Field, FieldType, ListSchema, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    store::{Item, ORGANISATION, Shelf, Store, flag, text},
+    refusal::ApiError,
+    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
 };
 
 /// Kind of the connections of a server.
-const CONNECTIONS: &str = "mcp-server-connections";
+const CONNECTIONS_KIND: &str = "mcp-server-connections";
 
 /// Kind of the access settings of single users.
-const OVERRIDES: &str = "mcp-server-users";
+const OVERRIDES_KIND: &str = "mcp-server-users";
 
 /// Signs users in to a server. The API has no call for this, because signing in requires a browser.
 pub(crate) fn sign_in(store: &mut Store, server: &str, users: &[&str]) {
-    let Ok(owner) = MCP_SERVERS.find(store, ORGANISATION, server).map(id_of) else {
+    let Ok(owner) = MCP_SERVERS.find(store, ORGANISATION, server).map(item_id) else {
         return;
     };
     let now = store.clock.now();
@@ -33,8 +33,8 @@ pub(crate) fn sign_in(store: &mut Store, server: &str, users: &[&str]) {
             "created_at": now, "last_updated_at": now });
         let connection = connection.as_object().cloned().unwrap_or_default();
         store.insert(
-            Shelf {
-                kind: CONNECTIONS,
+            CollectionKey {
+                kind: CONNECTIONS_KIND,
                 owner: &owner,
             },
             connection,
@@ -43,43 +43,43 @@ pub(crate) fn sign_in(store: &mut Store, server: &str, users: &[&str]) {
 }
 
 /// Returns one page of the connections.
-pub(super) fn list_connections(store: &mut Store, call: &Call) -> Outcome {
+pub(super) fn list_connections(store: &mut Store, call: &ApiCall) -> ApiResult {
     const PAGING: Paging = Paging::zero_based(100, 500);
-    let owner = id_of(named(store, call)?);
+    let owner = item_id(find_for_call(store, call)?);
     let asked = call.query("user_id");
-    let all = store.all(Shelf {
-        kind: CONNECTIONS,
+    let all = store.all(CollectionKey {
+        kind: CONNECTIONS_KIND,
         owner: &owner,
     });
     let kept: Vec<&Item> = all
         .filter(|item| asked.is_none_or(|user| text(item, "user_id") == user))
         .collect();
-    let (page, more) = PAGING.cut(call, &kept)?;
+    let (page, more) = PAGING.select_page(call, &kept)?;
     let shown = ["user_id", "connected", "created_at", "last_updated_at"];
     let data = page.iter().map(|item| pick(item, &shown)).collect();
     Ok(Envelope {
-        object: false,
-        has_more: true,
+        includes_object: false,
+        includes_has_more: true,
     }
     .wrap(kept.len(), more, data))
 }
 
 /// Removes a user's connection. The organisation's key has no user, so it must name one.
-pub(super) fn disconnect(store: &mut Store, call: &Call) -> Outcome {
-    let owner = id_of(named(store, call)?);
+pub(super) fn disconnect(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let owner = item_id(find_for_call(store, call)?);
     let user = call
         .query("user_id")
-        .ok_or_else(|| Refusal::field("user_id", "is required"))?;
+        .ok_or_else(|| ApiError::invalid_field("user_id", "is required"))?;
     let gone = store.remove(
-        Shelf {
-            kind: CONNECTIONS,
+        CollectionKey {
+            kind: CONNECTIONS_KIND,
             owner: &owner,
         },
         user,
     );
     match gone {
         Some(_) => Ok(json!({ "success": true })),
-        None => Err(Refusal::Missing {
+        None => Err(ApiError::NotFound {
             object: "connection",
             handle: user.to_owned(),
         }),
@@ -87,9 +87,9 @@ pub(super) fn disconnect(store: &mut Store, call: &Call) -> Outcome {
 }
 
 /// Returns one page of the organisation's users with their access, searched by name or address.
-pub(super) fn list_access(store: &mut Store, call: &Call) -> Outcome {
+pub(super) fn list_access(store: &mut Store, call: &ApiCall) -> ApiResult {
     const PAGING: Paging = Paging::one_based(100, 500);
-    let server = named(store, call)?;
+    let server = find_for_call(store, call)?;
     let (owner, default) = (text(server, "id"), text(server, "default_user_access"));
     let asked = call.query("search").unwrap_or_default().to_lowercase();
     let is_asked_for = |user: &&Item| {
@@ -99,22 +99,22 @@ pub(super) fn list_access(store: &mut Store, call: &Call) -> Outcome {
             .any(|said| said.to_lowercase().contains(&asked))
     };
     let kept: Vec<&Item> = users::all(store).filter(is_asked_for).collect();
-    let (page, more) = PAGING.cut(call, &kept)?;
+    let (page, more) = PAGING.select_page(call, &kept)?;
     let data: Vec<Value> = page
         .iter()
         .map(|user| {
             let id = text(user, "id");
             let own = store.find(
-                Shelf {
-                    kind: OVERRIDES,
+                CollectionKey {
+                    kind: OVERRIDES_KIND,
                     owner,
                 },
                 id,
             );
             let signed_in = store
                 .find(
-                    Shelf {
-                        kind: CONNECTIONS,
+                    CollectionKey {
+                        kind: CONNECTIONS_KIND,
                         owner,
                     },
                     id,
@@ -138,32 +138,32 @@ pub(super) fn list_access(store: &mut Store, call: &Call) -> Outcome {
     )
 }
 
-static SETTING: Shape = Shape::of(&[
-    Field::new("user_id", Kind::Name).required(),
-    Field::new("enabled", Kind::Flag).required(),
+static SETTING: ObjectSchema = ObjectSchema::new(&[
+    Field::new("user_id", FieldType::Name).required(),
+    Field::new("enabled", FieldType::Bool).required(),
 ]);
 
-static SETTINGS: List = List {
-    unique: Some("user_id"),
-    ..List::of(Kind::Shape(&SETTING))
+static SETTINGS: ListSchema = ListSchema {
+    unique_field: Some("user_id"),
+    ..ListSchema::new(FieldType::Object(&SETTING))
 };
 
 const UPDATE: &[Field] = &[
-    Field::new("user_access", Kind::List(&SETTINGS)),
-    Field::new("default_user_access", Kind::Choice(&["allow", "deny"])),
+    Field::new("user_access", FieldType::List(&SETTINGS)),
+    Field::new("default_user_access", FieldType::Enum(&["allow", "deny"])),
 ];
 
 /// Sets the access of all named users, or of none if one is unknown, and the default.
-pub(super) fn update_access(store: &mut Store, call: &Call) -> Outcome {
-    let owner = id_of(named(store, call)?);
-    let given = check::body(store, UPDATE, &call.body, Occasion::Update)?;
+pub(super) fn update_access(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let owner = item_id(find_for_call(store, call)?);
+    let given = check::validate_body(store, UPDATE, &call.body, WriteKind::Update)?;
     let settings = given.get("user_access").and_then(Value::as_array);
     let settings = || settings.into_iter().flatten().filter_map(Value::as_object);
     for setting in settings() {
         users::find(store, text(setting, "user_id"))?;
     }
-    let shelf = Shelf {
-        kind: OVERRIDES,
+    let shelf = CollectionKey {
+        kind: OVERRIDES_KIND,
         owner: &owner,
     };
     for setting in settings() {
@@ -174,7 +174,7 @@ pub(super) fn update_access(store: &mut Store, call: &Call) -> Outcome {
     }
     if let (Some(default), Some(server)) = (
         given.get("default_user_access"),
-        store.find_mut(MCP_SERVERS.shared(), &owner),
+        store.find_mut(MCP_SERVERS.organisation_collection(), &owner),
     ) {
         server.insert("default_user_access".to_owned(), default.clone());
     }

@@ -13,22 +13,22 @@ use super::{
     workspaces,
 };
 use crate::{
-    call::{Call, id_of},
-    check::{self, Occasion},
-    crud::{self, Outcome, done},
-    field::{Field, Kind},
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
+    crud::{self, ApiResult, empty_object},
+    field::{Field, FieldType},
     mask::mask_settings,
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Resource, Verb},
-    route::{Domain, Version, delete, get, post, put},
-    store::{Item, ORGANISATION, Shelf, Store, flag, text},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
+    route::{Domain, ApiVersion, delete, get, post, put},
+    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
 };
 
 pub(crate) use super::mcp_server_users::sign_in;
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[&MCP_SERVERS],
     routes: &[
         get("/mcp-servers", |store, call| {
@@ -45,7 +45,7 @@ pub(super) static DOMAIN: Domain = Domain {
             "/mcp-servers/{id}/connections",
             mcp_server_users::disconnect,
         ),
-        get("/mcp-servers/{id}/metadata", metadata),
+        get("/mcp-servers/{id}/metadata", get_metadata),
         post("/mcp-servers/{id}/metadata/sync", sync_metadata),
         post("/mcp-servers/{id}/test", test),
         get(
@@ -60,59 +60,59 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Kind of the switches of a server's capabilities.
-const SWITCHES: &str = "mcp-server-switches";
+const SWITCHES_KIND: &str = "mcp-server-switches";
 
 pub(super) static MCP_SERVERS: Resource = Resource {
     // Only listing requires a workspace.
-    verbs: &[Verb::Create, Verb::Get, Verb::Update, Verb::Delete],
+    actions: &[CrudAction::Create, CrudAction::Get, CrudAction::Update, CrudAction::Delete],
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("mcp_integration_id", Kind::Name)
+        Field::new("name", FieldType::Name).required(),
+        Field::new("mcp_integration_id", FieldType::Name)
             .required()
-            .fixed(),
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new("slug", Kind::Slug).fixed(),
-        Field::new("description", Kind::Text).nullable(),
+            .immutable(),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new("slug", FieldType::Slug).immutable(),
+        Field::new("description", FieldType::Text).nullable(),
     ],
-    derived: &[
+    derived_fields: &[
         ("mcp_integration_slug", |store, _, server| {
-            Some(of_integration(store, server, "slug"))
+            Some(integration_field(store, server, "slug"))
         }),
         ("mcp_integration_url", |store, _, server| {
-            Some(of_integration(store, server, "url"))
+            Some(integration_field(store, server, "url"))
         }),
         ("auth_type", |store, _, server| {
-            Some(of_integration(store, server, "auth_type"))
+            Some(integration_field(store, server, "auth_type"))
         }),
         ("mcp_integration_details", |store, _, server| {
-            Some(details(store, server))
+            Some(integration_details(store, server))
         }),
         ("workspace_name", |store, _, server| {
-            Some(of_workspace(store, server, "name"))
+            Some(workspace_field(store, server, "name"))
         }),
         ("workspace_slug", |store, _, server| {
-            Some(of_workspace(store, server, "slug"))
+            Some(workspace_field(store, server, "slug"))
         }),
         ("url", |_, _, server| Some(gateway_url(server).into())),
     ],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(100, 100),
         envelope: Envelope {
-            object: false,
-            has_more: false,
+            includes_object: false,
+            includes_has_more: false,
         },
         filters: &[
-            Filter::same("workspace_id", Kind::Workspace),
-            Filter {
+            ListFilter::equals("workspace_id", FieldType::Workspace),
+            ListFilter {
                 param: "id",
                 ..BY_IDS
             },
-            Filter {
-                kind: Kind::Name,
+            ListFilter {
+                kind: FieldType::Name,
                 ..BY_SEARCH
             },
         ],
-        shows: &[
+        item_fields: &[
             "id",
             "organisation_id",
             "name",
@@ -131,7 +131,7 @@ pub(super) static MCP_SERVERS: Resource = Resource {
             "url",
         ],
     },
-    reads: &[
+    read_fields: &[
         "id",
         "slug",
         "name",
@@ -143,26 +143,26 @@ pub(super) static MCP_SERVERS: Resource = Resource {
         "workspace_id",
     ],
     hooks: Hooks {
-        admit,
+        before_write: prepare_write,
         ..Hooks::NONE
     },
     ..Resource::new("mcp-servers", "mcp-server", "/mcp-servers")
 };
 
 /// Returns the MCP server that the path names.
-pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
+pub(super) fn find_for_call<'s>(store: &'s Store, call: &ApiCall) -> Result<&'s Item, ApiError> {
     resolve(store, call.handle())
 }
 
 /// Returns the MCP server with an id or slug.
-pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
+pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, ApiError> {
     MCP_SERVERS.find(store, ORGANISATION, handle)
 }
 
-fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     let change = draft.change;
     if text(change, "description").chars().count() > 500 {
-        return Err(Refusal::field(
+        return Err(ApiError::invalid_field(
             "description",
             "must have 500 characters at most",
         ));
@@ -174,19 +174,19 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     if let Some(Value::String(slug)) = call.body.get("slug")
         && !(3..=50).contains(&slug.len())
     {
-        return Err(Refusal::field("slug", "must have 3 to 50 characters"));
+        return Err(ApiError::invalid_field("slug", "must have 3 to 50 characters"));
     }
-    let workspace = call.workspace(store)?;
+    let workspace = call.workspace_id(store)?;
     let integration =
         MCP_INTEGRATIONS.find(store, ORGANISATION, text(change, "mcp_integration_id"))?;
-    if !mcp_integrations::is_open(store, integration, &workspace) {
+    if !mcp_integrations::has_access(store, integration, &workspace) {
         let slug = text(integration, "slug");
         let text = format!("MCP integration `{slug}` is not enabled for this workspace");
-        return Err(Refusal::Forbidden(text));
+        return Err(ApiError::Forbidden(text));
     }
     let owner = integration.get("owner_id").cloned().unwrap_or_default();
     for (name, value) in [
-        ("mcp_integration_id", id_of(integration).into()),
+        ("mcp_integration_id", item_id(integration).into()),
         ("workspace_id", workspace.into()),
         ("owner_id", owner),
         ("status", "active".into()),
@@ -198,21 +198,21 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 }
 
 /// Returns the integration of a server, unless it has been removed.
-fn integration<'s>(store: &'s Store, server: &Item) -> Option<&'s Item> {
+fn find_integration<'s>(store: &'s Store, server: &Item) -> Option<&'s Item> {
     store.find(
-        MCP_INTEGRATIONS.shared(),
+        MCP_INTEGRATIONS.organisation_collection(),
         text(server, "mcp_integration_id"),
     )
 }
 
-fn of_integration(store: &Store, server: &Item, field: &str) -> Value {
-    integration(store, server)
+fn integration_field(store: &Store, server: &Item, field: &str) -> Value {
+    find_integration(store, server)
         .and_then(|item| item.get(field))
         .cloned()
         .unwrap_or_default()
 }
 
-fn of_workspace(store: &Store, server: &Item, field: &str) -> Value {
+fn workspace_field(store: &Store, server: &Item, field: &str) -> Value {
     let workspace = workspaces::resolve(store, text(server, "workspace_id")).ok();
     workspace
         .and_then(|item| item.get(field))
@@ -220,7 +220,7 @@ fn of_workspace(store: &Store, server: &Item, field: &str) -> Value {
         .unwrap_or_default()
 }
 
-fn details(store: &Store, server: &Item) -> Value {
+fn integration_details(store: &Store, server: &Item) -> Value {
     const SHOWN: &[&str] = &[
         "id",
         "slug",
@@ -230,12 +230,12 @@ fn details(store: &Store, server: &Item) -> Value {
         "transport",
         "auth_type",
     ];
-    let Some(integration) = integration(store, server) else {
+    let Some(integration) = find_integration(store, server) else {
         return Value::Null;
     };
     let mut details = crud::pick(integration, SHOWN);
     if let Some(Value::Object(settings)) = details.get_mut("configurations") {
-        *settings = mask_settings(settings, MCP_INTEGRATIONS.secrets);
+        *settings = mask_settings(settings, MCP_INTEGRATIONS.secret_fields);
     }
     details
 }
@@ -246,20 +246,20 @@ pub(super) fn gateway_url(server: &Item) -> String {
 }
 
 /// Returns a server's capabilities, each with its own switch and that of the integration.
-fn offered(store: &Store, server: &Item) -> Vec<Item> {
+fn effective_capabilities(store: &Store, server: &Item) -> Vec<Item> {
     let (id, integration) = (text(server, "id"), text(server, "mcp_integration_id"));
-    let source = if store.count(capabilities::shelf(id)) > 0 {
+    let source = if store.count(capabilities::collection_key(id)) > 0 {
         id
     } else {
         integration
     };
-    let switches = Shelf {
-        kind: SWITCHES,
+    let switches = CollectionKey {
+        kind: SWITCHES_KIND,
         owner: id,
     };
-    let offered = store.all(capabilities::shelf(source)).map(|capability| {
-        let handle = capabilities::handle(capability);
-        let upstream = store.find(capabilities::shelf(integration), &handle);
+    let offered = store.all(capabilities::collection_key(source)).map(|capability| {
+        let handle = capabilities::capability_handle(capability);
+        let upstream = store.find(capabilities::collection_key(integration), &handle);
         let switch = store.find(switches, &handle);
         let mut item = capability.clone();
         let enabled = switch.is_none_or(|switch| flag(switch, "enabled"));
@@ -273,28 +273,28 @@ fn offered(store: &Store, server: &Item) -> Vec<Item> {
     offered.collect()
 }
 
-fn list_capabilities(store: &mut Store, call: &Call) -> Outcome {
-    let all = offered(store, named(store, call)?);
+fn list_capabilities(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let all = effective_capabilities(store, find_for_call(store, call)?);
     let all: Vec<&Item> = all.iter().collect();
-    capabilities::page(store, call, &all, &["enabled", "integration_enabled"])
+    capabilities::render_page(store, call, &all, &["enabled", "integration_enabled"])
 }
 
 /// Enables or disables the named capabilities.
-fn update_capabilities(store: &mut Store, call: &Call) -> Outcome {
-    let server = named(store, call)?;
-    let owner = id_of(server);
-    let known: Vec<String> = offered(store, server)
+fn update_capabilities(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let server = find_for_call(store, call)?;
+    let owner = item_id(server);
+    let known: Vec<String> = effective_capabilities(store, server)
         .iter()
-        .map(capabilities::handle)
+        .map(capabilities::capability_handle)
         .collect();
     let is_known = |handle: &str| known.iter().any(|known| known == handle);
-    let switches = capabilities::switches(store, call, is_known)?;
-    let shelf = Shelf {
-        kind: SWITCHES,
+    let switches = capabilities::parse_switches(store, call, is_known)?;
+    let shelf = CollectionKey {
+        kind: SWITCHES_KIND,
         owner: &owner,
     };
     for switch in switches {
-        let slug = capabilities::handle(&switch);
+        let slug = capabilities::capability_handle(&switch);
         store.remove(shelf, &slug);
         let mut item = Item::new();
         item.insert("slug".to_owned(), slug.into());
@@ -306,65 +306,65 @@ fn update_capabilities(store: &mut Store, call: &Call) -> Outcome {
 
 const SYNC: &[Field] = &[Field::new(
     "capabilities",
-    Kind::List(&capabilities::OFFERS),
+    FieldType::List(&capabilities::CAPABILITY_LIST),
 )];
 
 /// Gives a server its own list of capabilities.
-fn sync_capabilities(store: &mut Store, call: &Call) -> Outcome {
-    let owner = id_of(named(store, call)?);
-    let given = check::body(store, SYNC, &call.body, Occasion::Create)?;
+fn sync_capabilities(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let owner = item_id(find_for_call(store, call)?);
+    let given = check::validate_body(store, SYNC, &call.body, WriteKind::Create)?;
     if let Some(Value::Array(offers)) = given.get("capabilities") {
         capabilities::replace_all(store, &owner, offers);
     }
-    Ok(synced(store, &owner, Item::new()))
+    Ok(mark_synced(store, &owner, Item::new()))
 }
 
 /// Fields for the server's metadata. The upstream's description is accepted and dropped: responses
 /// have no field for it, and the server's own description belongs to the administrator.
-const METADATA: &[Field] = &[
-    Field::new("server_name", Kind::Text),
-    Field::new("server_version", Kind::Text),
-    Field::new("protocol_version", Kind::Text),
-    Field::new("title", Kind::Text),
-    Field::new("website_url", Kind::Text),
-    Field::new("icons", Kind::Object),
-    Field::new("capability_flags", Kind::Object),
-    Field::new("instructions", Kind::Text),
+const METADATA_FIELDS: &[Field] = &[
+    Field::new("server_name", FieldType::Text),
+    Field::new("server_version", FieldType::Text),
+    Field::new("protocol_version", FieldType::Text),
+    Field::new("title", FieldType::Text),
+    Field::new("website_url", FieldType::Text),
+    Field::new("icons", FieldType::AnyObject),
+    Field::new("capability_flags", FieldType::AnyObject),
+    Field::new("instructions", FieldType::Text),
 ];
 
-fn sync_metadata(store: &mut Store, call: &Call) -> Outcome {
-    let owner = id_of(named(store, call)?);
-    let given = check::body(store, METADATA, &call.body, Occasion::Update)?;
-    Ok(synced(store, &owner, given))
+fn sync_metadata(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let owner = item_id(find_for_call(store, call)?);
+    let given = check::validate_body(store, METADATA_FIELDS, &call.body, WriteKind::Update)?;
+    Ok(mark_synced(store, &owner, given))
 }
 
-fn synced(store: &mut Store, owner: &str, learnt: Item) -> Value {
+fn mark_synced(store: &mut Store, owner: &str, learnt: Item) -> Value {
     let now = store.clock.now();
-    if let Some(server) = store.find_mut(MCP_SERVERS.shared(), owner) {
+    if let Some(server) = store.find_mut(MCP_SERVERS.organisation_collection(), owner) {
         server.extend(learnt);
         server.insert("sync_status".to_owned(), "synced".into());
         server.insert("last_synced_at".to_owned(), now.into());
     }
-    done()
+    empty_object()
 }
 
 /// Returns the metadata of the upstream: the server's own, else that of its integration.
-fn metadata(store: &mut Store, call: &Call) -> Outcome {
-    let server = named(store, call)?;
-    let known = capabilities::METADATA.iter().map(|&name| {
+fn get_metadata(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let server = find_for_call(store, call)?;
+    let known = capabilities::METADATA_FIELDS.iter().map(|&name| {
         let own = server.get(name).cloned();
         (
             name.to_owned(),
-            own.unwrap_or_else(|| of_integration(store, server, name)),
+            own.unwrap_or_else(|| integration_field(store, server, name)),
         )
     });
     Ok(Value::Object(known.collect()))
 }
 
-fn test(store: &mut Store, call: &Call) -> Outcome {
-    let server = named(store, call)?;
-    let mut told = match integration(store, server) {
-        Some(integration) => mcp_integrations::try_upstream(text(integration, "url")),
+fn test(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let server = find_for_call(store, call)?;
+    let mut told = match find_integration(store, server) {
+        Some(integration) => mcp_integrations::test_upstream(text(integration, "url")),
         None => json!({ "success": false, "status_code": null, "response_time_ms": null,
             "url": null, "error": "The MCP integration has been removed" }),
     };

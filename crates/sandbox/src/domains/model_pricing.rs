@@ -3,26 +3,26 @@
 use serde_json::{Value, json};
 
 use crate::{
-    call::Call,
-    crud::Outcome,
-    refusal::Refusal,
-    route::{Domain, Version, get},
+    call::ApiCall,
+    crud::ApiResult,
+    refusal::ApiError,
+    route::{Domain, ApiVersion, get},
     store::{Item, Store},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::Public],
+    versions: &[ApiVersion::Public],
     resources: &[],
     routes: &[
-        get("/model-configs/general/{provider}/{model}", general),
-        get("/model-configs/pricing/{provider}/{model}", pricing),
-        get("/pricing/{provider}.json", price_list),
+        get("/model-configs/general/{provider}/{model}", get_general),
+        get("/model-configs/pricing/{provider}/{model}", get_pricing),
+        get("/pricing/{provider}.json", get_price_list),
     ],
 };
 
 /// A model: provider, name, prices of prompt and completion tokens in cents, context window and
 /// maximum output.
-struct Model {
+struct CatalogueModel {
     provider: &'static str,
     name: &'static str,
     request: f64,
@@ -31,8 +31,8 @@ struct Model {
     output: u32,
 }
 
-const CATALOGUE: [Model; 5] = [
-    Model {
+const CATALOGUE: [CatalogueModel; 5] = [
+    CatalogueModel {
         provider: "openai",
         name: "gpt-4o",
         request: 0.000_25,
@@ -40,7 +40,7 @@ const CATALOGUE: [Model; 5] = [
         context: 128_000,
         output: 16_384,
     },
-    Model {
+    CatalogueModel {
         provider: "openai",
         name: "gpt-4o-mini",
         request: 0.000_015,
@@ -48,7 +48,7 @@ const CATALOGUE: [Model; 5] = [
         context: 128_000,
         output: 16_384,
     },
-    Model {
+    CatalogueModel {
         provider: "openai",
         name: "o3-mini",
         request: 0.000_11,
@@ -56,7 +56,7 @@ const CATALOGUE: [Model; 5] = [
         context: 200_000,
         output: 100_000,
     },
-    Model {
+    CatalogueModel {
         provider: "anthropic",
         name: "claude-sonnet-4",
         request: 0.000_3,
@@ -64,7 +64,7 @@ const CATALOGUE: [Model; 5] = [
         context: 200_000,
         output: 64_000,
     },
-    Model {
+    CatalogueModel {
         provider: "vertex-ai",
         name: "gemini-2.5-flash",
         request: 0.000_03,
@@ -75,18 +75,18 @@ const CATALOGUE: [Model; 5] = [
 ];
 
 /// Returns the model that the path names by provider and name.
-fn named(call: &Call) -> Result<&'static Model, Refusal> {
+fn find_for_call(call: &ApiCall) -> Result<&'static CatalogueModel, ApiError> {
     let (provider, name) = match call.path.as_slice() {
         [provider, name] => (provider, name),
-        _ => return Err(Refusal::NotInCatalogue),
+        _ => return Err(ApiError::NotInCatalogue),
     };
     let mut models = CATALOGUE.iter();
     let found = models.find(|model| model.provider == provider && model.name == name);
-    found.ok_or(Refusal::NotInCatalogue)
+    found.ok_or(ApiError::NotInCatalogue)
 }
 
-fn general(_: &mut Store, call: &Call) -> Outcome {
-    let model = named(call)?;
+fn get_general(_: &mut Store, call: &ApiCall) -> ApiResult {
+    let model = find_for_call(call)?;
     Ok(json!({
         "params": [
             { "key": "max_tokens", "defaultValue": 1024, "minValue": 1, "maxValue": model.output },
@@ -97,11 +97,11 @@ fn general(_: &mut Store, call: &Call) -> Outcome {
     }))
 }
 
-fn pricing(_: &mut Store, call: &Call) -> Outcome {
-    named(call).map(price)
+fn get_pricing(_: &mut Store, call: &ApiCall) -> ApiResult {
+    find_for_call(call).map(price)
 }
 
-fn price(model: &Model) -> Value {
+fn price(model: &CatalogueModel) -> Value {
     let usage = |token: &str, rate: &str| {
         json!({ "operation": "multiply",
         "operands": [{ "value": token }, { "value": rate }] })
@@ -119,7 +119,7 @@ fn price(model: &Model) -> Value {
     })
 }
 
-fn price_list(_: &mut Store, call: &Call) -> Outcome {
+fn get_price_list(_: &mut Store, call: &ApiCall) -> ApiResult {
     let provider = call.handle().strip_suffix(".json").unwrap_or_default();
     let models = CATALOGUE.iter().filter(|model| model.provider == provider);
     let list: Item = models
@@ -131,7 +131,7 @@ fn price_list(_: &mut Store, call: &Call) -> Outcome {
         })
         .collect();
     match list.is_empty() {
-        true => Err(Refusal::NotInCatalogue),
+        true => Err(ApiError::NotInCatalogue),
         false => Ok(Value::Object(list)),
     }
 }

@@ -5,28 +5,28 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::{
-    integrations::{INTEGRATIONS, named},
+    integrations::{INTEGRATIONS, find_for_call},
     parts::named_list,
 };
 use crate::{
-    call::{Call, id_of},
-    check::{self, Occasion},
-    crud::{Outcome, done, pick},
-    field::{Field, Kind, List, Preset, Shape},
-    refusal::Refusal,
-    store::{Item, Shelf, Store, flag, text},
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
+    crud::{ApiResult, empty_object, pick},
+    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
+    refusal::ApiError,
+    store::{Item, CollectionKey, Store, flag, text},
 };
 
 /// Returns the collection of an integration's models.
-pub(super) fn shelf(integration: &str) -> Shelf<'_> {
-    Shelf {
+pub(super) fn collection_key(integration: &str) -> CollectionKey<'_> {
+    CollectionKey {
         kind: "integration-models",
         owner: integration,
     }
 }
 
 /// Returns some of the models that a provider offers.
-fn catalogue(provider: &str) -> &'static [&'static str] {
+fn provider_models(provider: &str) -> &'static [&'static str] {
     match provider {
         "openai" => &["gpt-4o", "gpt-4o-mini", "o3-mini", "text-embedding-3-small"],
         "azure-openai" => &["gpt-4o", "gpt-4o-mini"],
@@ -39,20 +39,20 @@ fn catalogue(provider: &str) -> &'static [&'static str] {
 
 /// Adds the models of its provider to a new integration. They are disabled unless it allows all
 /// models.
-pub(super) fn stock(store: &mut Store, integration: &Item) {
-    let enabled = flag(integration, ALLOW_ALL);
-    for slug in catalogue(text(integration, "ai_provider_id")) {
-        store.insert(shelf(text(integration, "id")), fresh(slug, enabled));
+pub(super) fn insert_provider_models(store: &mut Store, integration: &Item) {
+    let enabled = flag(integration, ALLOW_ALL_FIELD);
+    for slug in provider_models(text(integration, "ai_provider_id")) {
+        store.insert(collection_key(text(integration, "id")), new_model(slug, enabled));
     }
 }
 
-fn fresh(slug: &str, enabled: bool) -> Item {
+fn new_model(slug: &str, enabled: bool) -> Item {
     let model = json!({ "slug": slug, "name": slug, "enabled": enabled, "is_custom": false });
     model.as_object().cloned().unwrap_or_default()
 }
 
 /// Returns the models of an integration.
-pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
+pub(super) fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
     const SHOWN: &[&str] = &[
         "slug",
         "name",
@@ -63,54 +63,54 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
         "pricing_config",
         "configurations",
     ];
-    let integration = named(store, call)?;
+    let integration = find_for_call(store, call)?;
     let models = store
-        .all(shelf(text(integration, "id")))
+        .all(collection_key(text(integration, "id")))
         .map(|model| pick(model, SHOWN));
     let mut answer = named_list("models", models.collect());
     if let Some(answer) = answer.as_object_mut() {
-        answer.insert(ALLOW_ALL.to_owned(), flag(integration, ALLOW_ALL).into());
+        answer.insert(ALLOW_ALL_FIELD.to_owned(), flag(integration, ALLOW_ALL_FIELD).into());
     }
     Ok(answer)
 }
 
-static PRICE: Shape = Shape::open(&[
-    Field::new("type", Kind::Name).preset(Preset::Text("static")),
-    Field::new("pay_as_you_go", Kind::Multipliers),
+static PRICE: ObjectSchema = ObjectSchema::with_unknown_fields(&[
+    Field::new("type", FieldType::Name).with_default(DefaultValue::Text("static")),
+    Field::new("pay_as_you_go", FieldType::Multipliers),
 ]);
 
-static CONFIGURATIONS: Shape = Shape::open(&[
-    Field::new("custom_host", Kind::PublicUrl),
-    Field::new("custom_headers", Kind::Labels),
+static CONFIGURATIONS: ObjectSchema = ObjectSchema::with_unknown_fields(&[
+    Field::new("custom_host", FieldType::PublicUrl),
+    Field::new("custom_headers", FieldType::Labels),
 ]);
 
-static MODEL: Shape = Shape::of(&[
-    Field::new("slug", Kind::Name).required(),
-    Field::new("enabled", Kind::Flag).required(),
-    Field::new("is_custom", Kind::Flag).nullable(),
-    Field::new("is_finetune", Kind::Flag).nullable(),
-    Field::new("base_model_slug", Kind::Text).nullable(),
-    Field::new("configurations", Kind::Shape(&CONFIGURATIONS)),
-    Field::new("pricing_config", Kind::Shape(&PRICE)),
+static MODEL: ObjectSchema = ObjectSchema::new(&[
+    Field::new("slug", FieldType::Name).required(),
+    Field::new("enabled", FieldType::Bool).required(),
+    Field::new("is_custom", FieldType::Bool).nullable(),
+    Field::new("is_finetune", FieldType::Bool).nullable(),
+    Field::new("base_model_slug", FieldType::Text).nullable(),
+    Field::new("configurations", FieldType::Object(&CONFIGURATIONS)),
+    Field::new("pricing_config", FieldType::Object(&PRICE)),
 ]);
 
-static MODELS: List = List {
-    unique: Some("slug"),
-    ..List::of(Kind::Shape(&MODEL))
+static MODELS: ListSchema = ListSchema {
+    unique_field: Some("slug"),
+    ..ListSchema::new(FieldType::Object(&MODEL))
 };
 
 const UPDATE: &[Field] = &[
-    Field::new("models", Kind::List(&MODELS)).required(),
-    Field::new(ALLOW_ALL, Kind::Flag),
+    Field::new("models", FieldType::List(&MODELS)).required(),
+    Field::new(ALLOW_ALL_FIELD, FieldType::Bool),
 ];
 
 /// Field that enables all models of the provider.
-const ALLOW_ALL: &str = "allow_all_models";
+const ALLOW_ALL_FIELD: &str = "allow_all_models";
 
 /// Updates the named models and adds new ones; others are unchanged.
-pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
-    let id = id_of(named(store, call)?);
-    let given = check::body(store, UPDATE, &call.body, Occasion::Create)?;
+pub(super) fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let id = item_id(find_for_call(store, call)?);
+    let given = check::validate_body(store, UPDATE, &call.body, WriteKind::Create)?;
     let models = given
         .get("models")
         .and_then(Value::as_array)
@@ -118,49 +118,49 @@ pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
         .flatten();
     for model in models.filter_map(Value::as_object) {
         let slug = text(model, "slug");
-        if store.find(shelf(&id), slug).is_none() {
-            store.insert(shelf(&id), fresh(slug, true));
+        if store.find(collection_key(&id), slug).is_none() {
+            store.insert(collection_key(&id), new_model(slug, true));
         }
-        if let Some(stored) = store.find_mut(shelf(&id), slug) {
+        if let Some(stored) = store.find_mut(collection_key(&id), slug) {
             stored.extend(model.clone());
         }
     }
     if let (Some(allow), Some(integration)) = (
-        given.get(ALLOW_ALL),
-        store.find_mut(INTEGRATIONS.shared(), &id),
+        given.get(ALLOW_ALL_FIELD),
+        store.find_mut(INTEGRATIONS.organisation_collection(), &id),
     ) {
-        integration.insert(ALLOW_ALL.to_owned(), allow.clone());
+        integration.insert(ALLOW_ALL_FIELD.to_owned(), allow.clone());
     }
-    Ok(done())
+    Ok(empty_object())
 }
 
 /// Removes the named custom models, or none if one is not custom.
-pub(super) fn delete(store: &mut Store, call: &Call) -> Outcome {
-    let id = id_of(named(store, call)?);
+pub(super) fn delete(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let id = item_id(find_for_call(store, call)?);
     if !call.body.is_empty() {
-        return Err(Refusal::Invalid(
+        return Err(ApiError::Invalid(
             "Name the models in the query, as `slugs`".to_owned(),
         ));
     }
     let slugs = call
         .query("slugs")
-        .ok_or_else(|| Refusal::field("slugs", "is required"))?;
+        .ok_or_else(|| ApiError::invalid_field("slugs", "is required"))?;
     let slugs: HashSet<&str> = slugs.split(',').map(str::trim).collect();
     let custom = |slug: &str| {
-        let model = store.find(shelf(&id), slug);
+        let model = store.find(collection_key(&id), slug);
         model.is_some_and(|model| flag(model, "is_custom") || flag(model, "is_finetune"))
     };
     let mut others: Vec<&str> = slugs.iter().copied().filter(|slug| !custom(slug)).collect();
     others.sort_unstable();
     if !others.is_empty() {
         let others = others.join("`, `");
-        return Err(Refusal::field(
+        return Err(ApiError::invalid_field(
             "slugs",
             format_args!("has no custom model in `{others}`"),
         ));
     }
     for slug in slugs {
-        store.remove(shelf(&id), slug);
+        store.remove(collection_key(&id), slug);
     }
-    Ok(done())
+    Ok(empty_object())
 }

@@ -4,17 +4,17 @@ use serde_json::Value;
 
 use super::guardrails::{self, INPUT, OUTPUT};
 use crate::{
-    call::Call,
-    check::{self, Occasion},
-    crud::{Outcome, done, pick},
+    call::ApiCall,
+    check::{self, WriteKind},
+    crud::{ApiResult, empty_object, pick},
     field::Field,
-    route::{Domain, Version, get, put},
-    store::{Item, ORGANISATION, Shelf, Store},
+    route::{Domain, ApiVersion, get, put},
+    store::{Item, ORGANISATION, CollectionKey, Store},
 };
 
 /// The domain, which the first version of the API does not have.
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V2],
+    versions: &[ApiVersion::V2],
     resources: &[],
     routes: &[
         get("/admin/organisation/defaults", |store, _| Ok(read(store))),
@@ -22,17 +22,17 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-const SHELF: Shelf<'static> = Shelf {
+const COLLECTION: CollectionKey<'static> = CollectionKey {
     kind: "organisation-defaults",
     owner: ORGANISATION,
 };
 
-const LISTS: &[Field] = &[INPUT, OUTPUT];
+const GUARDRAIL_FIELDS: &[Field] = &[INPUT, OUTPUT];
 
 /// Returns the lists with the id and slug of each guardrail, whichever of them was stored.
 fn read(store: &Store) -> Value {
-    let stored = store.find(SHELF, ORGANISATION);
-    let shown = LISTS.iter().map(|field| {
+    let stored = store.find(COLLECTION, ORGANISATION);
+    let shown = GUARDRAIL_FIELDS.iter().map(|field| {
         let list = stored
             .and_then(|item| item.get(field.name))
             .and_then(Value::as_array);
@@ -46,15 +46,15 @@ fn read(store: &Store) -> Value {
     Value::Object(shown.collect())
 }
 
-fn update(store: &mut Store, call: &Call) -> Outcome {
-    let change = check::body(store, LISTS, &call.body, Occasion::Update)?;
+fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let change = check::validate_body(store, GUARDRAIL_FIELDS, &call.body, WriteKind::Update)?;
     guardrails::check_defaults(store, &change)?;
-    if let Some(stored) = store.find_mut(SHELF, ORGANISATION) {
+    if let Some(stored) = store.find_mut(COLLECTION, ORGANISATION) {
         stored.extend(change);
     } else {
         let mut fresh = Item::from_iter([("id".to_owned(), ORGANISATION.into())]);
         fresh.extend(change);
-        store.insert(SHELF, fresh);
+        store.insert(COLLECTION, fresh);
     }
-    Ok(done())
+    Ok(empty_object())
 }

@@ -3,29 +3,29 @@
 use serde_json::{Value, json};
 
 use crate::{
-    field::{Field, Kind, List, Preset, Shape},
-    resource::Filter,
+    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
+    resource::ListFilter,
     store::{Item, text},
 };
 
 /// A budget of money or tokens per reset period.
-pub(super) static USAGE_LIMIT: Shape = Shape {
+pub(super) static USAGE_LIMIT: ObjectSchema = ObjectSchema {
     fields: &[
-        Field::new("credit_limit", Kind::Whole(1, i64::MAX)),
-        Field::new("type", Kind::Choice(&["cost", "tokens"])),
-        Field::new("alert_threshold", Kind::Whole(1, i64::MAX)),
-        Field::new("periodic_reset", Kind::Choice(&["monthly", "weekly"]))
+        Field::new("credit_limit", FieldType::Integer(1, i64::MAX)),
+        Field::new("type", FieldType::Enum(&["cost", "tokens"])),
+        Field::new("alert_threshold", FieldType::Integer(1, i64::MAX)),
+        Field::new("periodic_reset", FieldType::Enum(&["monthly", "weekly"]))
             .nullable()
-            .preset(Preset::Null),
-        Field::new("periodic_reset_days", Kind::Whole(1, 365))
+            .with_default(DefaultValue::Null),
+        Field::new("periodic_reset_days", FieldType::Integer(1, 365))
             .nullable()
-            .preset(Preset::Null),
-        Field::new("next_usage_reset_at", Kind::Instant)
+            .with_default(DefaultValue::Null),
+        Field::new("next_usage_reset_at", FieldType::Timestamp)
             .nullable()
-            .preset(Preset::Null),
+            .with_default(DefaultValue::Null),
     ],
     rule: check_usage_limit,
-    open: false,
+    keeps_unknown: false,
 };
 
 fn check_usage_limit(limit: &Item) -> Result<(), &'static str> {
@@ -44,37 +44,37 @@ fn check_usage_limit(limit: &Item) -> Result<(), &'static str> {
 }
 
 /// A rate of requests or tokens per minute, hour, day or week.
-pub(super) static RATE_LIMIT: Shape = Shape::of(&[
-    Field::new("type", Kind::Choice(&["requests", "tokens"])),
-    Field::new("unit", Kind::Choice(&["rpm", "rph", "rpd", "rpw"])),
-    Field::new("value", Kind::Whole(0, i64::MAX)),
+pub(super) static RATE_LIMIT: ObjectSchema = ObjectSchema::new(&[
+    Field::new("type", FieldType::Enum(&["requests", "tokens"])),
+    Field::new("unit", FieldType::Enum(&["rpm", "rph", "rpd", "rpw"])),
+    Field::new("value", FieldType::Integer(0, i64::MAX)),
 ]);
 
 /// At most one budget.
-pub(super) static USAGE_LIMITS: List = List {
-    most: 1,
-    ..List::of(Kind::Shape(&USAGE_LIMIT))
+pub(super) static USAGE_LIMITS: ListSchema = ListSchema {
+    max_items: 1,
+    ..ListSchema::new(FieldType::Object(&USAGE_LIMIT))
 };
 
 /// At most one rate.
-pub(super) static RATE_LIMITS: List = List {
-    most: 1,
-    ..List::of(Kind::Shape(&RATE_LIMIT))
+pub(super) static RATE_LIMITS: ListSchema = ListSchema {
+    max_items: 1,
+    ..ListSchema::new(FieldType::Object(&RATE_LIMIT))
 };
 
-static SECRET_MAPPING: Shape = Shape {
+static SECRET_MAPPING: ObjectSchema = ObjectSchema {
     fields: &[
-        Field::new("target_field", Kind::Name).required(),
-        Field::new("secret_reference_id", Kind::Name).required(),
-        Field::new("secret_key", Kind::Text)
+        Field::new("target_field", FieldType::Name).required(),
+        Field::new("secret_reference_id", FieldType::Name).required(),
+        Field::new("secret_key", FieldType::Text)
             .nullable()
-            .preset(Preset::Null),
-        Field::new("value_format", Kind::Choice(&["json", "string"]))
+            .with_default(DefaultValue::Null),
+        Field::new("value_format", FieldType::Enum(&["json", "string"]))
             .nullable()
-            .preset(Preset::Null),
+            .with_default(DefaultValue::Null),
     ],
     rule: check_secret_mapping,
-    open: false,
+    keeps_unknown: false,
 };
 
 fn check_secret_mapping(mapping: &Item) -> Result<(), &'static str> {
@@ -92,16 +92,16 @@ fn check_secret_mapping(mapping: &Item) -> Result<(), &'static str> {
 }
 
 /// Fields filled from secret references, each at most once.
-pub(super) static SECRET_MAPPINGS: List = List {
-    unique: Some("target_field"),
-    ..List::of(Kind::Shape(&SECRET_MAPPING))
+pub(super) static SECRET_MAPPINGS: ListSchema = ListSchema {
+    unique_field: Some("target_field"),
+    ..ListSchema::new(FieldType::Object(&SECRET_MAPPING))
 };
 
 /// Keeps the items whose `tags` contain all requested labels.
-pub(super) const BY_TAGS: Filter = Filter {
+pub(super) const BY_TAGS: ListFilter = ListFilter {
     param: "tags",
-    kind: Kind::EncodedLabels,
-    keeps: Some(|_, item, asked| {
+    kind: FieldType::EncodedLabels,
+    predicate: Some(|_, item, asked| {
         let tag = |name: &str| item.get("tags").and_then(|tags| tags.get(name));
         let mut asked = asked.as_object().into_iter().flatten();
         asked.all(|(name, value)| tag(name) == Some(value))
@@ -109,34 +109,34 @@ pub(super) const BY_TAGS: Filter = Filter {
 };
 
 /// Keeps the items whose names contain the text in `search`, ignoring case.
-pub(super) const BY_SEARCH: Filter = Filter {
+pub(super) const BY_SEARCH: ListFilter = ListFilter {
     param: "search",
-    kind: Kind::Text,
-    keeps: Some(|_, item, asked| {
+    kind: FieldType::Text,
+    predicate: Some(|_, item, asked| {
         let asked = asked.as_str().unwrap_or_default().to_lowercase();
         text(item, "name").to_lowercase().contains(&asked)
     }),
 };
 
 /// Keeps the items whose ids are listed in `ids`.
-pub(super) const BY_IDS: Filter = Filter {
+pub(super) const BY_IDS: ListFilter = ListFilter {
     param: "ids",
-    kind: Kind::Text,
-    keeps: Some(|_, item, asked| {
+    kind: FieldType::Text,
+    predicate: Some(|_, item, asked| {
         let mut ids = asked.as_str().unwrap_or_default().split(',');
         ids.any(|id| id.trim() == text(item, "id"))
     }),
 };
 
 /// Keeps the items of workspaces, those of the organisation, or `all`.
-pub(super) const BY_TYPE: Filter = Filter {
+pub(super) const BY_TYPE: ListFilter = ListFilter {
     param: "type",
-    kind: Kind::Choice(&["workspace", "organisation", "all"]),
-    keeps: Some(|_, item, asked| asked == "all" || asked == level(item)),
+    kind: FieldType::Enum(&["workspace", "organisation", "all"]),
+    predicate: Some(|_, item, asked| asked == "all" || asked == owner_level(item)),
 };
 
 /// Returns the level of an item's owner: `workspace` or `organisation`.
-pub(super) fn level(item: &Item) -> &'static str {
+pub(super) fn owner_level(item: &Item) -> &'static str {
     match item.get("workspace_id") {
         Some(Value::String(_)) => "workspace",
         _ => "organisation",

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::{refusal::Refusal, store::Item};
+use crate::{refusal::ApiError, store::Item};
 
 /// Parameters with numeric values.
 const NUMBERS: &[&str] = &[
@@ -27,7 +27,7 @@ const SWITCHES: &[&str] = &["stream", "logprobs", "parallel_tool_calls"];
 type TypeRule = (&'static [&'static str], fn(&Value) -> bool, &'static str);
 
 /// Rejects a template or parameters that no model would accept. Absent fields are not checked.
-pub(super) fn check(content: &Item) -> Result<(), Refusal> {
+pub(super) fn check(content: &Item) -> Result<(), ApiError> {
     if let Some(template) = content.get("string").and_then(Value::as_str) {
         check_template(template)?;
     }
@@ -38,26 +38,26 @@ pub(super) fn check(content: &Item) -> Result<(), Refusal> {
 }
 
 /// Checks a template. A JSON list contains messages; any other template is the text of one message.
-fn check_template(template: &str) -> Result<(), Refusal> {
+fn check_template(template: &str) -> Result<(), ApiError> {
     let Ok(messages) = serde_json::from_str::<Vec<Value>>(template) else {
         return Ok(());
     };
     for (index, message) in messages.iter().enumerate() {
         let path = format!("string[{index}]");
         if !message.is_object() {
-            return Err(Refusal::field(
+            return Err(ApiError::invalid_field(
                 &path,
                 "must be a message, an object with a `role`",
             ));
         }
         if !message["role"].is_string() {
-            return Err(Refusal::field(&format!("{path}.role"), "must be a text"));
+            return Err(ApiError::invalid_field(&format!("{path}.role"), "must be a text"));
         }
     }
     Ok(())
 }
 
-fn check_parameters(parameters: &Item) -> Result<(), Refusal> {
+fn check_parameters(parameters: &Item) -> Result<(), ApiError> {
     let rules: [TypeRule; 2] = [
         (NUMBERS, Value::is_number, "a number"),
         (SWITCHES, Value::is_boolean, "true or false"),
@@ -70,7 +70,7 @@ fn check_parameters(parameters: &Item) -> Result<(), Refusal> {
             && !fits(value)
         {
             let why = format!("must be {expected}");
-            return Err(Refusal::field(&format!("parameters.{name}"), why));
+            return Err(ApiError::invalid_field(&format!("parameters.{name}"), why));
         }
     }
     Ok(())
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn template_of_something_else_is_refused_with_the_place() {
+    fn invalid_template_is_rejected_with_its_path() {
         for (string, place) in [
             (r#"["Hello"]"#, "`string[0]` must be a message"),
             (

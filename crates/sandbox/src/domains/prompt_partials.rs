@@ -5,22 +5,22 @@ use serde_json::{Value, json};
 use super::{
     collections,
     parts::BY_SEARCH,
-    versions::{self, NUMBER},
+    versions::{self, NUMBER_FIELD},
 };
 use crate::{
-    call::{Call, id_of},
-    check::{self, Occasion},
-    crud::{self, Outcome, done},
-    field::{Field, Kind, Preset},
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
+    crud::{self, ApiResult, empty_object},
+    field::{Field, FieldType, DefaultValue},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Resource, Verb},
-    route::{Domain, Version, get, post, put},
-    store::{Item, ORGANISATION, Shelf, Store, text},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
+    route::{Domain, ApiVersion, get, post, put},
+    store::{Item, ORGANISATION, CollectionKey, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[&PARTIALS],
     routes: &[
         get("/prompts/partials", list),
@@ -28,7 +28,7 @@ pub(super) static DOMAIN: Domain = Domain {
         get("/prompts/partials/{id}", read),
         put("/prompts/partials/{id}", update),
         put("/prompts/partials/{id}/makeDefault", |store, call| {
-            versions::publish(&PARTIALS, VERSIONS, store, call)
+            versions::publish(&PARTIALS, VERSIONS_KIND, store, call)
         }),
         get("/prompts/partials/{id}/versions", list_versions),
     ],
@@ -38,43 +38,43 @@ pub(super) static DOMAIN: Domain = Domain {
 pub(super) const KIND: &str = "prompt-partials";
 
 /// Kind of their versions.
-pub(super) const VERSIONS: &str = "prompt-partial-versions";
+pub(super) const VERSIONS_KIND: &str = "prompt-partial-versions";
 
 /// Fields that belong to a version.
-const CONTENT: &[&str] = &["string", "version_description"];
+const CONTENT_FIELDS: &[&str] = &["string", "version_description"];
 
 static PARTIALS: Resource = Resource {
-    verbs: &[Verb::Delete],
+    actions: &[CrudAction::Delete],
     slug_prefix: "pp-",
     slug_name_length: 10,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("string", Kind::Text).required(),
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new("status", Kind::Name).preset(Preset::Text("active")),
-        Field::new("version_description", Kind::Text),
+        Field::new("name", FieldType::Name).required(),
+        Field::new("string", FieldType::Text).required(),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new("status", FieldType::Name).with_default(DefaultValue::Text("active")),
+        Field::new("version_description", FieldType::Text),
     ],
-    derived: &[("version_id", |store, _, partial| {
+    derived_fields: &[("version_id", |store, _, partial| {
         Some(versions::id_or_null(versions::latest(
             store,
-            shelf(partial),
+            collection_key(partial),
         )))
     })],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[
             BY_SEARCH,
-            Filter::same("workspace_id", Kind::Workspace),
+            ListFilter::equals("workspace_id", FieldType::Workspace),
             collections::BY_COLLECTION,
         ],
-        shows: SHOWN,
+        item_fields: SHOWN,
     },
-    reads: SHOWN,
-    creates: &["id", "slug", "version_id"],
+    read_fields: SHOWN,
+    create_fields: &["id", "slug", "version_id"],
     hooks: Hooks {
-        admit,
-        created,
+        before_write: prepare_write,
+        after_create: finish_create,
         ..Hooks::NONE
     },
     ..Resource::new(KIND, "partial", "/prompts/partials")
@@ -92,29 +92,29 @@ const SHOWN: &[&str] = &[
 ];
 
 /// Returns the collection of a partial's versions.
-fn shelf(partial: &Item) -> Shelf<'_> {
-    Shelf {
-        kind: VERSIONS,
+fn collection_key(partial: &Item) -> CollectionKey<'_> {
+    CollectionKey {
+        kind: VERSIONS_KIND,
         owner: text(partial, "id"),
     }
 }
 
-fn list(store: &mut Store, call: &Call) -> Outcome {
-    collections::check_place(store, call)?;
+fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
+    collections::check_location(store, call)?;
     crud::list(&PARTIALS, store, call)
 }
 
 /// Creates a partial in the default collection of its workspace.
-fn create(store: &mut Store, call: &Call) -> Outcome {
-    let workspace = call.workspace(store)?;
-    collections::default_of(store, &workspace)?;
+fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let workspace = call.workspace_id(store)?;
+    collections::ensure_default(store, &workspace)?;
     crud::create(&PARTIALS, store, call)
 }
 
-fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     if draft.before.is_none() {
-        let workspace = call.workspace(store)?;
-        let collection = collections::find_default(store, &workspace).map(id_of);
+        let workspace = call.workspace_id(store)?;
+        let collection = collections::find_default(store, &workspace).map(item_id);
         draft
             .change
             .insert("collection_id".to_owned(), collection.into());
@@ -125,16 +125,16 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn created(store: &mut Store, partials: Shelf<'_>, id: &str) {
-    versions::begin(store, partials, VERSIONS, id, CONTENT);
+fn finish_create(store: &mut Store, partials: CollectionKey<'_>, id: &str) {
+    versions::create_first(store, partials, VERSIONS_KIND, id, CONTENT_FIELDS);
 }
 
-fn read(store: &mut Store, call: &Call) -> Outcome {
+fn read(store: &mut Store, call: &ApiCall) -> ApiResult {
     let partial = PARTIALS.find(store, ORGANISATION, call.handle())?;
-    let version = versions::find(store, shelf(partial), partial, call.query("version"))?;
+    let version = versions::find(store, collection_key(partial), partial, call.query("version"))?;
     let mut shown = crud::show(&PARTIALS, store, call, partial, SHOWN);
     if let Some(shown) = shown.as_object_mut() {
-        for field in ["string", NUMBER, "version_description"] {
+        for field in ["string", NUMBER_FIELD, "version_description"] {
             shown.insert(
                 field.to_owned(),
                 version.get(field).cloned().unwrap_or_default(),
@@ -149,23 +149,23 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
 }
 
 /// Returns the text of a partial's published version.
-pub(super) fn published(store: &Store, handle: &str) -> Option<String> {
-    let partial = store.find(PARTIALS.shared(), handle)?;
-    let version = versions::find(store, shelf(partial), partial, None).ok()?;
+pub(super) fn find_published_text(store: &Store, handle: &str) -> Option<String> {
+    let partial = store.find(PARTIALS.organisation_collection(), handle)?;
+    let version = versions::find(store, collection_key(partial), partial, None).ok()?;
     Some(text(version, "string").to_owned())
 }
 
 /// Updates a partial. A new text becomes an unpublished version; other fields change the partial.
-fn update(store: &mut Store, call: &Call) -> Outcome {
-    let id = id_of(PARTIALS.find(store, ORGANISATION, call.handle())?);
-    let mut change = check::body(store, PARTIALS.fields, &call.body, Occasion::Update)?;
-    let mut content = versions::take(&mut change, CONTENT);
+fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let id = item_id(PARTIALS.find(store, ORGANISATION, call.handle())?);
+    let mut change = check::validate_body(store, PARTIALS.fields, &call.body, WriteKind::Update)?;
+    let mut content = versions::take_fields(&mut change, CONTENT_FIELDS);
     change.insert("last_updated_at".to_owned(), store.clock.now().into());
-    if let Some(partial) = store.find_mut(PARTIALS.shared(), &id) {
+    if let Some(partial) = store.find_mut(PARTIALS.organisation_collection(), &id) {
         partial.extend(change);
     }
     if !content.contains_key("string") {
-        return Ok(done());
+        return Ok(empty_object());
     }
     // The specification names the field `description`.
     if let Some(Value::String(description)) = call.body.get("description") {
@@ -175,8 +175,8 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     }
     let version = versions::append(
         store,
-        Shelf {
-            kind: VERSIONS,
+        CollectionKey {
+            kind: VERSIONS_KIND,
             owner: &id,
         },
         content,
@@ -184,16 +184,16 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "prompt_partial_version_id": version }))
 }
 
-fn list_versions(store: &mut Store, call: &Call) -> Outcome {
+fn list_versions(store: &mut Store, call: &ApiCall) -> ApiResult {
     let partial = PARTIALS.find(store, ORGANISATION, call.handle())?;
-    let shown = versions::newest_first(store, shelf(partial))
+    let shown = versions::newest_first(store, collection_key(partial))
         .into_iter()
         .map(|version| {
             json!({
                 "prompt_partial_id": partial.get("id"),
                 "prompt_partial_version_id": version.get("id"),
                 "slug": partial.get("slug"),
-                "version": version.get(NUMBER),
+                "version": version.get(NUMBER_FIELD),
                 "string": version.get("string"),
                 "description": version.get("version_description"),
                 "created_at": version.get("created_at"),

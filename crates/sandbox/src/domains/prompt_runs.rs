@@ -8,23 +8,23 @@ use serde_json::{Value, json};
 use super::{
     labels, prompt_partials,
     prompts::{self, PROMPTS},
-    templates::{Filling, plain},
-    versions::{self, NUMBER},
+    templates::{TemplateValues, value_as_text},
+    versions::{self, NUMBER_FIELD},
 };
 use crate::{
-    call::Call,
-    check::{self, Occasion},
-    crud::Outcome,
-    field::{Field, Kind},
-    refusal::Refusal,
+    call::ApiCall,
+    check::{self, WriteKind},
+    crud::ApiResult,
+    field::{Field, FieldType},
+    refusal::ApiError,
     store::{Item, ORGANISATION, Store, text},
 };
 
 /// Maximum number of choices per call.
-const MOST_ANSWERS: u64 = 16;
+const MAX_CHOICES: u64 = 16;
 
 /// A prepared run of a prompt.
-struct Run<'s> {
+struct PromptRun<'s> {
     prompt: &'s Item,
     version: &'s Item,
     variables: Item,
@@ -33,36 +33,36 @@ struct Run<'s> {
 }
 
 /// Handles `POST …/render`.
-pub(super) fn render(store: &mut Store, call: &Call) -> Outcome {
-    let run = prepare(store, call)?;
+pub(super) fn render(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let run = prepare_run(store, call)?;
     Ok(json!({ "success": true, "data": run.request }))
 }
 
 /// Handles `POST …/completions`.
-pub(super) fn complete(store: &mut Store, call: &Call) -> Outcome {
-    let run = prepare(store, call)?;
-    let said = answer(&run);
+pub(super) fn complete(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let run = prepare_run(store, call)?;
+    let said = compose_answer(&run);
     let is_chat = run.request.contains_key("messages");
     let asked = run.request.get("messages").or(run.request.get("prompt"));
-    let asked = asked.map(words).unwrap_or_default();
+    let asked = asked.map(count_words).unwrap_or_default();
     let many = run
         .request
         .get("n")
         .and_then(Value::as_u64)
         .unwrap_or(1)
-        .clamp(1, MOST_ANSWERS);
+        .clamp(1, MAX_CHOICES);
     let choice = |index: u64| match is_chat {
         true => json!({ "index": index, "finish_reason": "stop",
             "message": { "role": "assistant", "content": said } }),
         false => json!({ "index": index, "finish_reason": "stop", "text": said }),
     };
     let choices: Vec<Value> = (0..many).map(choice).collect();
-    let written = words(&said.as_str().into()) * many;
+    let written = count_words(&said.as_str().into()) * many;
     let model = run.request.get("model").cloned().unwrap_or_default();
     Ok(json!({
         "id": format!("chatcmpl-sandbox-{}", store.next_id()),
         "object": if is_chat { "chat.completion" } else { "text_completion" },
-        "created": store.clock.unix(),
+        "created": store.clock.unix_seconds(),
         "model": model,
         "choices": choices,
         "usage": { "prompt_tokens": asked, "completion_tokens": written,
@@ -72,14 +72,14 @@ pub(super) fn complete(store: &mut Store, call: &Call) -> Outcome {
 
 /// Builds the request from the filled template, its parameters and the caller's overrides.
 /// `<prompt>@<version>` names a version by number or label.
-fn prepare<'s>(store: &'s Store, call: &Call) -> Result<Run<'s>, Refusal> {
-    const GIVEN: &[Field] = &[Field::new("variables", Kind::Object).required()];
+fn prepare_run<'s>(store: &'s Store, call: &ApiCall) -> Result<PromptRun<'s>, ApiError> {
+    const GIVEN: &[Field] = &[Field::new("variables", FieldType::AnyObject).required()];
     let (handle, asked) = match call.handle().split_once('@') {
         Some((handle, asked)) => (handle, Some(asked)),
         None => (call.handle(), None),
     };
     let prompt = PROMPTS.find(store, ORGANISATION, handle)?;
-    let shelf = prompts::shelf(prompt);
+    let shelf = prompts::collection_key(prompt);
     let mut all = store.all(shelf);
     let labelled = all.find(|version| {
         let label = labels::find(store, text(version, "label_id"));
@@ -89,14 +89,14 @@ fn prepare<'s>(store: &'s Store, call: &Call) -> Result<Run<'s>, Refusal> {
         Some(version) => version,
         None => versions::find(store, shelf, prompt, asked)?,
     };
-    let mut given = check::body(store, GIVEN, &call.body, Occasion::Create)?;
+    let mut given = check::validate_body(store, GIVEN, &call.body, WriteKind::Create)?;
     let variables = match given.remove("variables") {
         Some(Value::Object(variables)) => variables,
         _ => Item::new(),
     };
 
-    let partial = |slug: &str| prompt_partials::published(store, slug);
-    let filling = Filling {
+    let partial = |slug: &str| prompt_partials::find_published_text(store, slug);
+    let filling = TemplateValues {
         variables: &variables,
         partial: &partial,
     };
@@ -124,7 +124,7 @@ fn prepare<'s>(store: &'s Store, call: &Call) -> Result<Run<'s>, Refusal> {
     }
     let overrides = call.body.iter().filter(|(name, _)| *name != "variables");
     request.extend(overrides.map(|(name, value)| (name.clone(), value.clone())));
-    Ok(Run {
+    Ok(PromptRun {
         prompt,
         version,
         variables,
@@ -133,13 +133,13 @@ fn prepare<'s>(store: &'s Store, call: &Call) -> Result<Run<'s>, Refusal> {
 }
 
 /// Returns the simulated completion, which is the same for the same input.
-fn answer(run: &Run<'_>) -> String {
-    let number = run.version.get(NUMBER).map(plain).unwrap_or_default();
+fn compose_answer(run: &PromptRun<'_>) -> String {
+    let number = run.version.get(NUMBER_FIELD).map(value_as_text).unwrap_or_default();
     let prompt = text(run.prompt, "slug");
     let told = run
         .variables
         .iter()
-        .map(|(name, value)| format!("{name}={}", plain(value)));
+        .map(|(name, value)| format!("{name}={}", value_as_text(value)));
     let told = match run.variables.is_empty() {
         true => "no variables".to_owned(),
         false => told.collect::<Vec<_>>().join(", "),
@@ -150,11 +150,11 @@ fn answer(run: &Run<'_>) -> String {
 }
 
 /// Counts the words in a value, which serve as tokens.
-fn words(value: &Value) -> u64 {
+fn count_words(value: &Value) -> u64 {
     match value {
         Value::String(text) => text.split_whitespace().count() as u64,
-        Value::Array(items) => items.iter().map(words).sum(),
-        Value::Object(fields) => fields.values().map(words).sum(),
+        Value::Array(items) => items.iter().map(count_words).sum(),
+        Value::Object(fields) => fields.values().map(count_words).sum(),
         _ => 0,
     }
 }

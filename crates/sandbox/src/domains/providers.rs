@@ -11,52 +11,52 @@ use super::{
     parts::{BY_TAGS, RATE_LIMITS, USAGE_LIMIT},
 };
 use crate::{
-    call::{Call, id_of},
+    call::{ApiCall, item_id},
     crud,
-    field::{Field, Kind},
+    field::{Field, FieldType},
     mask::mask_settings,
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Hooks, Listing, Owner, Resource},
-    route::{Domain, Version},
-    store::{Item, ORGANISATION, Shelf, Store, text},
+    refusal::ApiError,
+    resource::{PendingWrite, Hooks, ListSettings, ResourceOwner, Resource},
+    route::{Domain, ApiVersion},
+    store::{Item, ORGANISATION, CollectionKey, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[&PROVIDERS],
     routes: &[],
 };
 
 /// Private field with the id of the integration, because its slug may be reused.
-const INTEGRATION: &str = "integration";
+const INTEGRATION_FIELD: &str = "integration";
 
 /// Note of a provider that was created with access to an integration.
 const GRANT_NOTE: &str = "Created automatically on integration access grant";
 
 pub(super) static PROVIDERS: Resource = Resource {
-    owner: Owner::Workspace,
+    owner: ResourceOwner::Workspace,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("integration_id", Kind::Name).required().fixed(),
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new("slug", Kind::Slug).fixed(),
-        Field::new("note", Kind::Text).nullable_at_first(),
-        Field::new("usage_limits", Kind::Shape(&USAGE_LIMIT)),
-        Field::new("rate_limits", Kind::ListOrOne(&RATE_LIMITS)),
-        Field::new("expires_at", Kind::Instant).nullable(),
-        Field::new("reset_usage", Kind::Flag),
-        Field::new("tags", Kind::Labels),
+        Field::new("name", FieldType::Name).required(),
+        Field::new("integration_id", FieldType::Name).required().immutable(),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new("slug", FieldType::Slug).immutable(),
+        Field::new("note", FieldType::Text).nullable_on_create(),
+        Field::new("usage_limits", FieldType::Object(&USAGE_LIMIT)),
+        Field::new("rate_limits", FieldType::ListOrItem(&RATE_LIMITS)),
+        Field::new("expires_at", FieldType::Timestamp).nullable(),
+        Field::new("reset_usage", FieldType::Bool),
+        Field::new("tags", FieldType::Labels),
     ],
-    derived: &[
+    derived_fields: &[
         ("status", |store, _, provider| Some(status(store, provider))),
         ("configurations", configurations),
     ],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(50, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[BY_TAGS],
-        shows: &[
+        item_fields: &[
             "id",
             "name",
             "integration_id",
@@ -72,7 +72,7 @@ pub(super) static PROVIDERS: Resource = Resource {
             "object",
         ],
     },
-    reads: &[
+    read_fields: &[
         "id",
         "name",
         "integration_id",
@@ -88,45 +88,45 @@ pub(super) static PROVIDERS: Resource = Resource {
         "configurations",
         "object",
     ],
-    updates: &["id", "slug"],
+    update_fields: &["id", "slug"],
     hooks: Hooks {
-        admit,
+        before_write: prepare_write,
         ..Hooks::NONE
     },
     ..Resource::new("providers", "provider", "/providers")
 };
 
 /// Returns the collection of a workspace's providers.
-pub(super) fn shelf(workspace: &str) -> Shelf<'_> {
-    PROVIDERS.shelf(workspace)
+pub(super) fn collection_key(workspace: &str) -> CollectionKey<'_> {
+    PROVIDERS.collection_key(workspace)
 }
 
 /// Rejects the slug of a default provider if another provider has it.
-pub(super) fn check_default(
+pub(super) fn check_default_slug(
     store: &Store,
     integration: &Item,
     workspace: &str,
     slug: &str,
-) -> Result<(), Refusal> {
-    match store.find(shelf(workspace), slug) {
-        Some(_) if !has_one(store, integration, workspace) => Err(Refusal::Conflict(format!(
+) -> Result<(), ApiError> {
+    match store.find(collection_key(workspace), slug) {
+        Some(_) if !has_provider(store, integration, workspace) => Err(ApiError::Conflict(format!(
             "The workspace has a provider called `{slug}` already"
         ))),
         _ => Ok(()),
     }
 }
 
-fn has_one(store: &Store, integration: &Item, workspace: &str) -> bool {
+fn has_provider(store: &Store, integration: &Item, workspace: &str) -> bool {
     let id = text(integration, "id");
     store
-        .all(shelf(workspace))
-        .any(|provider| text(provider, INTEGRATION) == id)
+        .all(collection_key(workspace))
+        .any(|provider| text(provider, INTEGRATION_FIELD) == id)
 }
 
 /// Creates the default provider for a workspace with new access to an integration, unless it has
 /// one.
 pub(super) fn create_default(store: &mut Store, integration: &Item, workspace: &str, slug: &str) {
-    if has_one(store, integration, workspace) {
+    if has_provider(store, integration, workspace) {
         return;
     }
     let wanted = if slug.is_empty() {
@@ -135,7 +135,7 @@ pub(super) fn create_default(store: &mut Store, integration: &Item, workspace: &
         slug
     };
     let slug = store
-        .find(shelf(workspace), wanted)
+        .find(collection_key(workspace), wanted)
         .is_none()
         .then_some(("slug", wanted));
     let fields = [
@@ -152,16 +152,16 @@ pub(super) fn create_default(store: &mut Store, integration: &Item, workspace: &
     if let Err(refusal) = crud::create(
         &PROVIDERS,
         store,
-        &Call {
+        &ApiCall {
             body,
-            ..Call::default()
+            ..ApiCall::default()
         },
     ) {
         tracing::warn!(%refusal, "no default provider");
     }
 }
 
-fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     let change = draft.change;
     if let Some(before) = draft.before {
         let revived = match text(before, "status") {
@@ -175,15 +175,15 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
             change.insert("status".to_owned(), "active".into());
         }
     } else {
-        let workspace = call.workspace(store)?;
+        let workspace = call.workspace_id(store)?;
         let named = text(change, "integration_id");
         let integration = INTEGRATIONS.find(store, ORGANISATION, named)?;
-        if !integrations::is_open(store, integration, &workspace) {
+        if !integrations::has_access(store, integration, &workspace) {
             let slug = text(integration, "slug");
             let text = format!("Integration `{slug}` is not enabled for this workspace");
-            return Err(Refusal::Forbidden(text));
+            return Err(ApiError::Forbidden(text));
         }
-        change.insert(INTEGRATION.to_owned(), id_of(integration).into());
+        change.insert(INTEGRATION_FIELD.to_owned(), item_id(integration).into());
         change.insert("workspace_id".to_owned(), workspace.into());
         change.insert("status".to_owned(), "active".into());
     }
@@ -193,14 +193,14 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 }
 
 /// Returns the integration of a provider, unless it has been deleted.
-pub(super) fn integration<'s>(store: &'s Store, provider: &Item) -> Option<&'s Item> {
-    store.find(INTEGRATIONS.shared(), text(provider, INTEGRATION))
+pub(super) fn find_integration<'s>(store: &'s Store, provider: &Item) -> Option<&'s Item> {
+    store.find(INTEGRATIONS.organisation_collection(), text(provider, INTEGRATION_FIELD))
 }
 
 /// Returns the state of a provider, which depends on its integration.
 pub(super) fn status(store: &Store, provider: &Item) -> Value {
-    let works = integration(store, provider).is_some_and(|integration| {
-        integrations::is_open(store, integration, text(provider, "workspace_id"))
+    let works = find_integration(store, provider).is_some_and(|integration| {
+        integrations::has_access(store, integration, text(provider, "workspace_id"))
     });
     match works {
         true => text(provider, "status").into(),
@@ -209,10 +209,10 @@ pub(super) fn status(store: &Store, provider: &Item) -> Value {
 }
 
 /// Returns the integration's settings with masked secrets, if requested.
-fn configurations(store: &Store, call: &Call, provider: &Item) -> Option<Value> {
+fn configurations(store: &Store, call: &ApiCall, provider: &Item) -> Option<Value> {
     call.query("include_configurations")
         .filter(|asked| *asked == "true")?;
-    let integration = integration(store, provider)?;
+    let integration = find_integration(store, provider)?;
     let settings = integration.get("configurations")?.as_object()?;
-    Some(Value::Object(mask_settings(settings, INTEGRATIONS.secrets)))
+    Some(Value::Object(mask_settings(settings, INTEGRATIONS.secret_fields)))
 }

@@ -2,16 +2,16 @@
 
 use super::policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS};
 use crate::{
-    call::Call,
-    field::{Field, Kind, Preset},
-    refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Resource},
-    route::{Domain, Version, delete, get, put},
+    call::ApiCall,
+    field::{Field, FieldType, DefaultValue},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource},
+    route::{Domain, ApiVersion, delete, get, put},
     store::Store,
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1, Version::V2],
+    versions: &[ApiVersion::V1, ApiVersion::V2],
     resources: &[&POLICIES],
     routes: &[
         get("/policies/rate-limits", |store, call| {
@@ -29,43 +29,43 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-const TYPES: Kind = Kind::Choice(&["requests", "tokens"]);
+const TYPES: FieldType = FieldType::Enum(&["requests", "tokens"]);
 /// Units of a rate. Portkey's documentation also has separate units for tokens.
-const UNITS: Kind = Kind::Choice(&[
+const UNITS: FieldType = FieldType::Enum(&[
     "rps", "rpm", "rph", "rpd", "rpw", "tps", "tpm", "tph", "tpd", "tpw",
 ]);
 
 static POLICIES: Resource = Resource {
     fields: &[
-        Field::new("conditions", Kind::List(&CONDITIONS)).required(),
-        Field::new("group_by", Kind::List(&GROUPS))
-            .fixed()
-            .preset(Preset::EmptyList),
-        Field::new("type", TYPES).required().fixed(),
+        Field::new("conditions", FieldType::List(&CONDITIONS)).required(),
+        Field::new("group_by", FieldType::List(&GROUPS))
+            .immutable()
+            .with_default(DefaultValue::EmptyList),
+        Field::new("type", TYPES).required().immutable(),
         Field::new("unit", UNITS).required(),
-        Field::new("value", Kind::Amount).required(),
-        Field::new("name", Kind::Name),
+        Field::new("value", FieldType::NonNegative).required(),
+        Field::new("name", FieldType::Name),
         DESCRIPTION,
         STATUS,
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new("target", Kind::Choice(&["llm", "mcp_tools"])).fixed(),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new("target", FieldType::Enum(&["llm", "mcp_tools"])).immutable(),
     ],
-    list: Listing {
+    list: ListSettings {
         filters: &[
-            Filter::same("workspace_id", Kind::Workspace),
+            ListFilter::equals("workspace_id", FieldType::Workspace),
             BY_STATUS,
-            Filter::same("type", TYPES),
-            Filter::same("unit", UNITS),
+            ListFilter::equals("type", TYPES),
+            ListFilter::equals("unit", UNITS),
         ],
-        shows: SHOWN,
-        ..Listing::USUAL
+        item_fields: SHOWN,
+        ..ListSettings::DEFAULT
     },
-    reads: SHOWN,
+    read_fields: SHOWN,
     hooks: Hooks {
-        admit,
+        before_write: prepare_write,
         ..Hooks::NONE
     },
-    ..policies::resource(
+    ..policies::base_resource(
         "rate-limits-policies",
         "policy-rate-limits",
         "/policies/rate-limits",
@@ -90,9 +90,9 @@ const SHOWN: &[&str] = &[
     "object",
 ];
 
-fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     match draft.before {
-        None => policies::place(store, call, draft.change),
+        None => policies::assign_workspace(store, call, draft.change),
         Some(_) => Ok(()),
     }
 }

@@ -4,45 +4,45 @@ use serde_json::Value;
 
 use super::parts::{BY_SEARCH, BY_TAGS, merge_object};
 use crate::{
-    call::Call,
-    crud::{self, Outcome},
-    field::{Field, Kind, List, Preset},
+    call::ApiCall,
+    crud::{self, ApiResult},
+    field::{Field, FieldType, ListSchema, DefaultValue},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Resource, Verb},
-    route::{Domain, Version, post},
-    store::{Item, ORGANISATION, Shelf, Store, text},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
+    route::{Domain, ApiVersion, post},
+    store::{Item, ORGANISATION, CollectionKey, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[&SECRET_REFERENCES],
     routes: &[post("/secret-references", create)],
 };
 
 /// Maximum length of the description and the path, in characters.
-const LONGEST: usize = 1024;
+const MAX_TEXT_CHARS: usize = 1024;
 
-const MANAGER: Kind = Kind::Choice(&["aws_sm", "azure_kv", "hashicorp_vault"]);
+const MANAGER: FieldType = FieldType::Enum(&["aws_sm", "azure_kv", "hashicorp_vault"]);
 
 static SECRET_REFERENCES: Resource = Resource {
     // Creation has its own route, because a taken slug is an invalid field here and not a conflict.
-    verbs: &[Verb::List, Verb::Get, Verb::Update, Verb::Delete],
+    actions: &[CrudAction::List, CrudAction::Get, CrudAction::Update, CrudAction::Delete],
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("slug", Kind::Slug).fixed(),
-        Field::new("description", Kind::Text).nullable(),
-        Field::new("manager_type", MANAGER).required().fixed(),
-        Field::new("auth_config", Kind::Object).required(),
-        Field::new("secret_path", Kind::Text).required(),
-        Field::new("secret_key", Kind::Name).nullable(),
-        Field::new(ALL_WORKSPACES, Kind::Flag),
-        Field::new(SOME_WORKSPACES, Kind::List(&WORKSPACES)),
-        Field::new("tags", Kind::Labels)
+        Field::new("name", FieldType::Name).required(),
+        Field::new("slug", FieldType::Slug).immutable(),
+        Field::new("description", FieldType::Text).nullable(),
+        Field::new("manager_type", MANAGER).required().immutable(),
+        Field::new("auth_config", FieldType::AnyObject).required(),
+        Field::new("secret_path", FieldType::Text).required(),
+        Field::new("secret_key", FieldType::Name).nullable(),
+        Field::new(ALL_WORKSPACES, FieldType::Bool),
+        Field::new(SOME_WORKSPACES, FieldType::List(&WORKSPACES)),
+        Field::new("tags", FieldType::Labels)
             .nullable()
-            .preset(Preset::EmptyObject),
+            .with_default(DefaultValue::EmptyObject),
     ],
-    secrets: &[
+    secret_fields: &[
         "aws_access_key_id",
         "aws_secret_access_key",
         "aws_role_arn",
@@ -51,23 +51,23 @@ static SECRET_REFERENCES: Resource = Resource {
         "vault_token",
         "vault_secret_id",
     ],
-    derived: &[(SOME_WORKSPACES, |_, _, item| {
+    derived_fields: &[(SOME_WORKSPACES, |_, _, item| {
         item.get(SOME_WORKSPACES)
             .filter(|list| list.is_array())
             .cloned()
     })],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(20, 100),
         envelope: Envelope::LIST,
         filters: &[
-            Filter::same("manager_type", MANAGER),
+            ListFilter::equals("manager_type", MANAGER),
             BY_TAGS,
-            Filter {
-                kind: Kind::Name,
+            ListFilter {
+                kind: FieldType::Name,
                 ..BY_SEARCH
             },
         ],
-        shows: &[
+        item_fields: &[
             "id",
             "name",
             "slug",
@@ -78,7 +78,7 @@ static SECRET_REFERENCES: Resource = Resource {
             "object",
         ],
     },
-    reads: &[
+    read_fields: &[
         "id",
         "organisation_id",
         "name",
@@ -97,10 +97,10 @@ static SECRET_REFERENCES: Resource = Resource {
         "auth_config",
         "object",
     ],
-    creates: &["id", "slug", "object"],
+    create_fields: &["id", "slug", "object"],
     hooks: Hooks {
-        admit,
-        release,
+        before_write: prepare_write,
+        before_delete: check_removal,
         ..Hooks::NONE
     },
     ..Resource::new(
@@ -113,14 +113,14 @@ static SECRET_REFERENCES: Resource = Resource {
 const ALL_WORKSPACES: &str = "allow_all_workspaces";
 const SOME_WORKSPACES: &str = "allowed_workspaces";
 
-static WORKSPACES: List = List {
-    least: 1,
-    ..List::of(Kind::Workspace)
+static WORKSPACES: ListSchema = ListSchema {
+    min_items: 1,
+    ..ListSchema::new(FieldType::Workspace)
 };
 
 /// Authentication methods: manager, the setting that selects the method, its value, and the
 /// required settings.
-const SIGN_INS: &[(&str, &str, &str, &[&str])] = &[
+const AUTH_METHODS: &[(&str, &str, &str, &[&str])] = &[
     (
         "aws_sm",
         "aws_auth_type",
@@ -177,10 +177,10 @@ const SIGN_INS: &[(&str, &str, &str, &[&str])] = &[
     ),
 ];
 
-fn create(store: &mut Store, call: &Call) -> Outcome {
+fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
     let slug = text(&call.body, "slug");
-    if !slug.is_empty() && store.find(SECRET_REFERENCES.shared(), slug).is_some() {
-        return Err(Refusal::field(
+    if !slug.is_empty() && store.find(SECRET_REFERENCES.organisation_collection(), slug).is_some() {
+        return Err(ApiError::invalid_field(
             "slug",
             "is taken by another secret reference",
         ));
@@ -188,19 +188,19 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
     crud::create(&SECRET_REFERENCES, store, call)
 }
 
-fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(_: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     let (before, change) = (draft.before, draft.change);
     for name in ["description", "secret_path"] {
-        if text(change, name).chars().count() > LONGEST {
-            return Err(Refusal::field(name, "must have 1024 characters at most"));
+        if text(change, name).chars().count() > MAX_TEXT_CHARS {
+            return Err(ApiError::invalid_field(name, "must have 1024 characters at most"));
         }
     }
     merge_object(before, change, "auth_config");
     let manager = before.map_or_else(|| text(change, "manager_type"), |i| text(i, "manager_type"));
     if let Some(settings) = change.get("auth_config").and_then(Value::as_object) {
-        check_sign_in(manager, settings)?;
+        check_auth_method(manager, settings)?;
     }
-    open_to(before, change)?;
+    set_allowed_workspaces(before, change)?;
     if before.is_none() {
         change.insert("status".to_owned(), "ACTIVE".into());
         change.insert("created_by".to_owned(), "system".into());
@@ -208,19 +208,19 @@ fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_sign_in(manager: &str, settings: &Item) -> Result<(), Refusal> {
-    let chosen = SIGN_INS.iter().find(|(of, chooser, word, _)| {
+fn check_auth_method(manager: &str, settings: &Item) -> Result<(), ApiError> {
+    let chosen = AUTH_METHODS.iter().find(|(of, chooser, word, _)| {
         *of == manager && settings.get(*chooser).is_some_and(|given| given == word)
     });
     let Some((_, _, word, required)) = chosen else {
         let why = format!("names no way to sign in to {manager}");
-        return Err(Refusal::field("auth_config", why));
+        return Err(ApiError::invalid_field("auth_config", why));
     };
     let given = |name: &str| settings.get(name).is_some_and(Value::is_string);
     match required.iter().find(|name| !given(name)) {
         Some(name) => {
             let path = format!("auth_config.{name}");
-            Err(Refusal::field(
+            Err(ApiError::invalid_field(
                 &path,
                 format_args!("is required for {word}"),
             ))
@@ -230,7 +230,7 @@ fn check_sign_in(manager: &str, settings: &Item) -> Result<(), Refusal> {
 }
 
 /// Validates and sets the allowed workspaces: all, or a list with at least one.
-fn open_to(before: Option<&Item>, change: &mut Item) -> Result<(), Refusal> {
+fn set_allowed_workspaces(before: Option<&Item>, change: &mut Item) -> Result<(), ApiError> {
     let all = change.get(ALL_WORKSPACES).and_then(Value::as_bool);
     let listed = change.contains_key(SOME_WORKSPACES);
     let had_list = before
@@ -238,13 +238,13 @@ fn open_to(before: Option<&Item>, change: &mut Item) -> Result<(), Refusal> {
         .is_some_and(Value::is_array);
     match (all, listed) {
         (Some(true), true) => {
-            return Err(Refusal::field(
+            return Err(ApiError::invalid_field(
                 SOME_WORKSPACES,
                 "cannot be with allow_all_workspaces",
             ));
         }
         (Some(false), false) if !had_list => {
-            return Err(Refusal::field(
+            return Err(ApiError::invalid_field(
                 SOME_WORKSPACES,
                 "is required without allow_all_workspaces",
             ));
@@ -269,7 +269,7 @@ pub(super) fn check_mappings(
     store: &Store,
     before: Option<&Item>,
     change: &Item,
-) -> Result<(), Refusal> {
+) -> Result<(), ApiError> {
     let workspace = text(before.unwrap_or(change), "workspace_id");
     let mappings = change
         .get("secret_mappings")
@@ -283,18 +283,18 @@ pub(super) fn check_mappings(
         let is_open = allowed.is_none_or(|allowed| allowed.iter().any(|id| id == workspace));
         if !is_open && !workspace.is_empty() {
             let text = format!("Secret reference `{handle}` is not open to this workspace");
-            return Err(Refusal::Forbidden(text));
+            return Err(ApiError::Forbidden(text));
         }
     }
     Ok(())
 }
 
 /// Rejects the removal of a reference that is in use.
-fn release(store: &Store, _: &Call, reference: &Item) -> Result<(), Refusal> {
+fn check_removal(store: &Store, _: &ApiCall, reference: &Item) -> Result<(), ApiError> {
     let names = [text(reference, "id"), text(reference, "slug")];
     for kind in ["integrations", "mcp-integrations", "virtual-keys"] {
         let user = store
-            .all(Shelf {
+            .all(CollectionKey {
                 kind,
                 owner: ORGANISATION,
             })
@@ -307,7 +307,7 @@ fn release(store: &Store, _: &Call, reference: &Item) -> Result<(), Refusal> {
             });
         if let Some(user) = user {
             let slug = text(user, "slug");
-            return Err(Refusal::Invalid(format!(
+            return Err(ApiError::Invalid(format!(
                 "The secret reference is in use by `{slug}`"
             )));
         }

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use crate::store::Item;
 
 /// Maximum nesting depth of partials, which also stops recursion.
-const DEEPEST: usize = 8;
+const MAX_PARTIAL_DEPTH: usize = 8;
 
 /// A part of a template.
-enum Piece<'t> {
+enum TemplatePart<'t> {
     /// Text between double braces.
     Tag(&'t str),
     /// Text outside of braces.
@@ -16,45 +16,45 @@ enum Piece<'t> {
 }
 
 /// Splits a template into its parts, in order. Unclosed braces are text.
-fn pieces(template: &str) -> Vec<Piece<'_>> {
+fn split_template(template: &str) -> Vec<TemplatePart<'_>> {
     let mut pieces = Vec::new();
     let mut rest = template;
     while let Some((text, tail)) = rest.split_once("{{") {
         let Some((tag, after)) = tail.split_once("}}") else {
             break;
         };
-        pieces.push(Piece::Text(text));
-        pieces.push(Piece::Tag(tag.trim()));
+        pieces.push(TemplatePart::Text(text));
+        pieces.push(TemplatePart::Tag(tag.trim()));
         rest = after;
     }
-    pieces.push(Piece::Text(rest));
+    pieces.push(TemplatePart::Text(rest));
     pieces
 }
 
 /// Values for a template: variables by name, and partials by slug.
-pub(super) struct Filling<'f> {
+pub(super) struct TemplateValues<'f> {
     /// Values of the variables.
     pub(super) variables: &'f Item,
     /// Returns the text of a partial, if it exists.
     pub(super) partial: &'f dyn Fn(&str) -> Option<String>,
 }
 
-impl Filling<'_> {
+impl TemplateValues<'_> {
     /// Fills a template. Missing values are empty, and sections are not evaluated.
     pub(super) fn fill(&self, template: &str) -> String {
-        self.fill_within(template, DEEPEST)
+        self.fill_within(template, MAX_PARTIAL_DEPTH)
     }
 
     fn fill_within(&self, template: &str, depth: usize) -> String {
-        let filled = pieces(template).into_iter().map(|piece| match piece {
-            Piece::Text(text) => text.to_owned(),
-            Piece::Tag(tag) => match (tag.strip_prefix('>'), depth.checked_sub(1)) {
+        let filled = split_template(template).into_iter().map(|piece| match piece {
+            TemplatePart::Text(text) => text.to_owned(),
+            TemplatePart::Tag(tag) => match (tag.strip_prefix('>'), depth.checked_sub(1)) {
                 (Some(slug), Some(depth)) => {
                     let text = (self.partial)(slug.trim()).unwrap_or_default();
                     self.fill_within(&text, depth)
                 }
                 (Some(_), None) => String::new(),
-                (None, _) => self.variables.get(tag).map(plain).unwrap_or_default(),
+                (None, _) => self.variables.get(tag).map(value_as_text).unwrap_or_default(),
             },
         });
         filled.collect()
@@ -77,7 +77,7 @@ impl Filling<'_> {
 }
 
 /// Formats a value for insertion into a text.
-pub(super) fn plain(value: &Value) -> String {
+pub(super) fn value_as_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -86,10 +86,10 @@ pub(super) fn plain(value: &Value) -> String {
 }
 
 /// Returns the names that a template uses, in the format of a prompt's `variable_components`.
-pub(super) fn components(template: &str) -> Value {
+pub(super) fn template_components(template: &str) -> Value {
     let (mut variables, mut partials, mut sections) = (Vec::new(), Vec::new(), Vec::new());
-    for piece in pieces(template) {
-        let Piece::Tag(tag) = piece else { continue };
+    for piece in split_template(template) {
+        let TemplatePart::Tag(tag) = piece else { continue };
         let (list, name) = match tag.split_at_checked(1) {
             Some((">", slug)) => (&mut partials, slug.trim()),
             Some(("#" | "^", name)) => (&mut sections, name.trim()),

@@ -10,19 +10,19 @@ use super::{
     workspaces,
 };
 use crate::{
-    call::{Call, id_of},
+    call::{ApiCall, item_id},
     clock,
-    crud::{Outcome, done},
-    field::{Field, Kind, Preset},
+    crud::{ApiResult, empty_object},
+    field::{Field, FieldType, DefaultValue},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Resource},
-    route::{Domain, Version, delete, get, put},
-    store::{Item, Shelf, Store, text},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource},
+    route::{Domain, ApiVersion, delete, get, put},
+    store::{Item, CollectionKey, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1, Version::V2],
+    versions: &[ApiVersion::V1, ApiVersion::V2],
     resources: &[&POLICIES],
     routes: &[
         get("/policies/usage-limits", |store, call| {
@@ -38,61 +38,61 @@ pub(super) static DOMAIN: Domain = Domain {
             "/policies/usage-limits/{id}/entities/{entity}/reset",
             reset_entity,
         )
-        .without_body(),
+        .with_optional_body(),
     ],
 };
 
 /// Kind of the groups of a policy.
-const ENTITIES: &str = "usage-limits-entities";
+const ENTITIES_KIND: &str = "usage-limits-entities";
 
 /// Private field with the time of the last usage reset.
-const RESET_AT: &str = "reset_at";
+const RESET_AT_FIELD: &str = "reset_at";
 
 /// Field with the usage of all groups.
-const USAGE_MAP: &str = "value_key_usage_map";
+const USAGE_MAP_FIELD: &str = "value_key_usage_map";
 
 /// Minimum budget in tokens.
-const FEWEST_TOKENS: f64 = 100.0;
+const MIN_TOKEN_BUDGET: f64 = 100.0;
 
-const TYPES: Kind = Kind::Choice(&["cost", "tokens", "requests"]);
+const TYPES: FieldType = FieldType::Enum(&["cost", "tokens", "requests"]);
 
 static POLICIES: Resource = Resource {
     fields: &[
-        Field::new("conditions", Kind::List(&CONDITIONS)).required(),
-        Field::new("group_by", Kind::List(&GROUPS))
-            .fixed()
-            .preset(Preset::EmptyList),
-        Field::new("type", TYPES).required().fixed(),
-        Field::new("credit_limit", Kind::Amount).required(),
-        Field::new("name", Kind::Name),
+        Field::new("conditions", FieldType::List(&CONDITIONS)).required(),
+        Field::new("group_by", FieldType::List(&GROUPS))
+            .immutable()
+            .with_default(DefaultValue::EmptyList),
+        Field::new("type", TYPES).required().immutable(),
+        Field::new("credit_limit", FieldType::NonNegative).required(),
+        Field::new("name", FieldType::Name),
         DESCRIPTION,
         STATUS,
-        Field::new("alert_threshold", Kind::Amount).nullable(),
-        Field::new("periodic_reset", Kind::Choice(&["monthly", "weekly"])).nullable(),
-        Field::new("periodic_reset_days", Kind::Whole(1, 365)).nullable(),
-        Field::new("next_usage_reset_at", Kind::Instant).nullable(),
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new("target", Kind::Choice(&["llm", "mcp_tools"])).fixed(),
+        Field::new("alert_threshold", FieldType::NonNegative).nullable(),
+        Field::new("periodic_reset", FieldType::Enum(&["monthly", "weekly"])).nullable(),
+        Field::new("periodic_reset_days", FieldType::Integer(1, 365)).nullable(),
+        Field::new("next_usage_reset_at", FieldType::Timestamp).nullable(),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new("target", FieldType::Enum(&["llm", "mcp_tools"])).immutable(),
     ],
-    derived: &[
+    derived_fields: &[
         policies::TARGET,
-        (USAGE_MAP, |store, _, policy| Some(usage_map(store, policy))),
+        (USAGE_MAP_FIELD, |store, _, policy| Some(usage_map(store, policy))),
     ],
-    list: Listing {
+    list: ListSettings {
         filters: &[
-            Filter::same("workspace_id", Kind::Workspace),
+            ListFilter::equals("workspace_id", FieldType::Workspace),
             BY_STATUS,
-            Filter::same("type", TYPES),
+            ListFilter::equals("type", TYPES),
         ],
-        shows: SHOWN,
-        ..Listing::USUAL
+        item_fields: SHOWN,
+        ..ListSettings::DEFAULT
     },
-    reads: SHOWN,
+    read_fields: SHOWN,
     hooks: Hooks {
-        admit,
+        before_write: prepare_write,
         ..Hooks::NONE
     },
-    ..policies::resource(
+    ..policies::base_resource(
         "usage-limits-policies",
         "policy-usage-limits",
         "/policies/usage-limits",
@@ -118,14 +118,14 @@ const SHOWN: &[&str] = &[
     "organisation_id",
     "created_at",
     "last_updated_at",
-    USAGE_MAP,
+    USAGE_MAP_FIELD,
     "object",
 ];
 
-fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     let change = draft.change;
     if draft.before.is_none() {
-        policies::place(store, call, change)?;
+        policies::assign_workspace(store, call, change)?;
     }
     // The policy is validated as it will be after the change.
     let value = |name: &str| {
@@ -137,18 +137,18 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     };
     let number = |name: &str| value(name).and_then(Value::as_f64);
     match (number("alert_threshold"), number("credit_limit")) {
-        (Some(0.0), _) => Err(Refusal::field("alert_threshold", "must be above 0")),
-        (Some(alert), Some(limit)) if alert >= limit => Err(Refusal::field(
+        (Some(0.0), _) => Err(ApiError::invalid_field("alert_threshold", "must be above 0")),
+        (Some(alert), Some(limit)) if alert >= limit => Err(ApiError::invalid_field(
             "alert_threshold",
             "must be below credit_limit",
         )),
         (_, Some(limit))
-            if limit < FEWEST_TOKENS && value("type").is_some_and(|kind| kind == "tokens") =>
+            if limit < MIN_TOKEN_BUDGET && value("type").is_some_and(|kind| kind == "tokens") =>
         {
-            Err(Refusal::field("credit_limit", "must be 100 tokens or more"))
+            Err(ApiError::invalid_field("credit_limit", "must be 100 tokens or more"))
         }
         _ if value("periodic_reset").is_some() && value("periodic_reset_days").is_some() => Err(
-            Refusal::field("periodic_reset", "cannot be with periodic_reset_days"),
+            ApiError::invalid_field("periodic_reset", "cannot be with periodic_reset_days"),
         ),
         _ => Ok(()),
     }
@@ -161,23 +161,23 @@ fn entities<'s>(store: &'s Store, policy: &'s Item) -> impl Iterator<Item = Item
         .map(|workspace| text(workspace, "slug"))
         .unwrap_or_default();
     store
-        .all(Shelf {
-            kind: ENTITIES,
+        .all(CollectionKey {
+            kind: ENTITIES_KIND,
             owner: text(policy, "id"),
         })
         .map(move |entity| {
             let group = text(entity, "value_key")
                 .strip_prefix("metadata.")
                 .unwrap_or_default();
-            let since = [text(entity, RESET_AT), text(policy, "created_at")];
+            let since = [text(entity, RESET_AT_FIELD), text(policy, "created_at")];
             let since = since
                 .into_iter()
-                .find_map(clock::seconds)
+                .find_map(clock::parse_timestamp)
                 .unwrap_or_default();
             let label = group.split_once(':').unwrap_or_default();
-            let cents = analytics::spent(store, workspace, label, since);
+            let cents = analytics::cost_since(store, workspace, label, since);
             let mut entity = entity.clone();
-            entity.remove(RESET_AT);
+            entity.remove(RESET_AT_FIELD);
             entity.insert("current_usage".to_owned(), (cents.round() / 100.0).into());
             entity
         })
@@ -188,7 +188,7 @@ fn is_exhausted(policy: &Item, entity: &Item) -> bool {
     number(entity, "current_usage") >= number(policy, "credit_limit")
 }
 
-fn state(policy: &Item, entity: &Item) -> &'static str {
+fn entity_status(policy: &Item, entity: &Item) -> &'static str {
     if is_exhausted(policy, entity) {
         "exhausted"
     } else {
@@ -204,7 +204,7 @@ fn usage_map(store: &Store, policy: &Item) -> Value {
             .is_some_and(|alert| usage.and_then(Value::as_f64) >= Some(alert));
         let told = json!({
             "current_usage": usage,
-            "status": state(policy, &entity),
+            "status": entity_status(policy, &entity),
             "is_threshold_alerts_sent": alerted,
             "is_exhausted_alerts_sent": is_exhausted(policy, &entity),
         });
@@ -214,54 +214,54 @@ fn usage_map(store: &Store, policy: &Item) -> Value {
 }
 
 /// Returns one policy, with its usage only if requested.
-fn read(store: &mut Store, call: &Call) -> Outcome {
+fn read(store: &mut Store, call: &ApiCall) -> ApiResult {
     let mut policy = policies::get(&POLICIES, store, call)?;
     if call.query("include_usage") != Some("true")
         && let Some(policy) = policy.as_object_mut()
     {
-        policy.remove(USAGE_MAP);
+        policy.remove(USAGE_MAP_FIELD);
     }
     Ok(policy)
 }
 
-fn update(store: &mut Store, call: &Call) -> Outcome {
+fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
     let answer = policies::update(&POLICIES, store, call)?;
     if let Some(Value::String(value_key)) = call.body.get("reset_usage_for_value") {
         let owner = call.handle();
         let named = store
-            .all(Shelf {
-                kind: ENTITIES,
+            .all(CollectionKey {
+                kind: ENTITIES_KIND,
                 owner,
             })
             .find(|entity| text(entity, "value_key") == value_key)
-            .map(id_of);
-        forget_usage(store, owner, &named.unwrap_or_default());
+            .map(item_id);
+        reset_usage(store, owner, &named.unwrap_or_default());
     }
     Ok(answer)
 }
 
-fn list_entities(store: &mut Store, call: &Call) -> Outcome {
-    let policy = policies::in_state(&POLICIES, store, call, "active")?;
+fn list_entities(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let policy = policies::find_in_state(&POLICIES, store, call, "active")?;
     let wanted = call.query("status");
     if wanted.is_some_and(|status| !["active", "exhausted"].contains(&status)) {
-        return Err(Refusal::field("status", "must be `active` or `exhausted`"));
+        return Err(ApiError::invalid_field("status", "must be `active` or `exhausted`"));
     }
     let search = call.query("search").unwrap_or_default().to_lowercase();
     let entities: Vec<Item> = entities(store, policy)
-        .filter(|entity| wanted.is_none_or(|status| status == state(policy, entity)))
+        .filter(|entity| wanted.is_none_or(|status| status == entity_status(policy, entity)))
         .filter(|entity| text(entity, "value_key").to_lowercase().contains(&search))
         .collect();
-    let (page, more) = Paging::zero_based(100, 100).cut(call, &entities)?;
+    let (page, more) = Paging::zero_based(100, 100).select_page(call, &entities)?;
     let shown = page.iter().cloned().map(Value::Object);
     Ok(Envelope::LIST.wrap(entities.len(), more, shown.collect()))
 }
 
-fn reset_entity(store: &mut Store, call: &Call) -> Outcome {
-    policies::in_state(&POLICIES, store, call, "active")?;
+fn reset_entity(store: &mut Store, call: &ApiCall) -> ApiResult {
+    policies::find_in_state(&POLICIES, store, call, "active")?;
     let handle = call.path.get(1).cloned().unwrap_or_default();
-    match forget_usage(store, call.handle(), &handle) {
-        true => Ok(done()),
-        false => Err(Refusal::Missing {
+    match reset_usage(store, call.handle(), &handle) {
+        true => Ok(empty_object()),
+        false => Err(ApiError::NotFound {
             object: "entity",
             handle,
         }),
@@ -269,16 +269,16 @@ fn reset_entity(store: &mut Store, call: &Call) -> Outcome {
 }
 
 /// Resets the usage of a policy's group. Returns false if there is no such group.
-fn forget_usage(store: &mut Store, policy: &str, entity: &str) -> bool {
+fn reset_usage(store: &mut Store, policy: &str, entity: &str) -> bool {
     let now = store.clock.now();
     let entity = store.find_mut(
-        Shelf {
-            kind: ENTITIES,
+        CollectionKey {
+            kind: ENTITIES_KIND,
             owner: policy,
         },
         entity,
     );
     entity
-        .map(|entity| entity.insert(RESET_AT.to_owned(), now.into()))
+        .map(|entity| entity.insert(RESET_AT_FIELD.to_owned(), now.into()))
         .is_some()
 }

@@ -6,27 +6,27 @@
 use serde_json::Value;
 
 use crate::{
-    call::{Call, id_of},
-    check::{self, Occasion},
-    crud::{Outcome, done},
-    field::{Field, Kind},
-    refusal::Refusal,
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
+    crud::{ApiResult, empty_object},
+    field::{Field, FieldType},
+    refusal::ApiError,
     resource::Resource,
-    store::{Item, ORGANISATION, Shelf, Store, text},
+    store::{Item, ORGANISATION, CollectionKey, Store, text},
 };
 
 /// Private field with the number of the published version.
-pub(super) const DEFAULT: &str = "default_version";
+pub(super) const DEFAULT_VERSION_FIELD: &str = "default_version";
 
 /// Field with the number of a version.
-pub(super) const NUMBER: &str = "version";
+pub(super) const NUMBER_FIELD: &str = "version";
 
 /// Adds a version with this content and returns its id.
-pub(super) fn append(store: &mut Store, shelf: Shelf<'_>, mut content: Item) -> String {
+pub(super) fn append(store: &mut Store, shelf: CollectionKey<'_>, mut content: Item) -> String {
     let number = store.count(shelf) + 1;
     let id = store.next_id();
     content.insert("id".to_owned(), id.clone().into());
-    content.insert(NUMBER.to_owned(), number.into());
+    content.insert(NUMBER_FIELD.to_owned(), number.into());
     content.insert("status".to_owned(), "active".into());
     content.insert("created_at".to_owned(), store.clock.now().into());
     store.insert(shelf, content);
@@ -34,12 +34,12 @@ pub(super) fn append(store: &mut Store, shelf: Shelf<'_>, mut content: Item) -> 
 }
 
 /// Returns the newest version.
-pub(super) fn latest<'s>(store: &'s Store, shelf: Shelf<'_>) -> Option<&'s Item> {
+pub(super) fn latest<'s>(store: &'s Store, shelf: CollectionKey<'_>) -> Option<&'s Item> {
     store.all(shelf).last()
 }
 
 /// Returns all versions, newest first.
-pub(super) fn newest_first<'s>(store: &'s Store, shelf: Shelf<'_>) -> Vec<&'s Item> {
+pub(super) fn newest_first<'s>(store: &'s Store, shelf: CollectionKey<'_>) -> Vec<&'s Item> {
     let mut versions: Vec<&Item> = store.all(shelf).collect();
     versions.reverse();
     versions
@@ -48,32 +48,32 @@ pub(super) fn newest_first<'s>(store: &'s Store, shelf: Shelf<'_>) -> Vec<&'s It
 /// Returns the requested version of an item: `latest`, a number, or the published one.
 pub(super) fn find<'s>(
     store: &'s Store,
-    shelf: Shelf<'_>,
+    shelf: CollectionKey<'_>,
     item: &Item,
     asked: Option<&str>,
-) -> Result<&'s Item, Refusal> {
+) -> Result<&'s Item, ApiError> {
     let found = match asked {
         Some("latest") => latest(store, shelf),
         None | Some("default") => {
-            let published = item.get(DEFAULT).and_then(Value::as_u64);
-            published.and_then(|number| numbered(store, shelf, number))
+            let published = item.get(DEFAULT_VERSION_FIELD).and_then(Value::as_u64);
+            published.and_then(|number| find_by_number(store, shelf, number))
         }
         Some(number) => {
-            let wrong = || Refusal::field("version", "must be latest, default or a number");
-            numbered(store, shelf, number.parse().map_err(|_| wrong())?)
+            let wrong = || ApiError::invalid_field("version", "must be latest, default or a number");
+            find_by_number(store, shelf, number.parse().map_err(|_| wrong())?)
         }
     };
     let handle = || asked.unwrap_or("default").to_owned();
-    found.ok_or_else(|| Refusal::Missing {
+    found.ok_or_else(|| ApiError::NotFound {
         object: "version",
         handle: handle(),
     })
 }
 
-fn numbered<'s>(store: &'s Store, shelf: Shelf<'_>, number: u64) -> Option<&'s Item> {
+fn find_by_number<'s>(store: &'s Store, shelf: CollectionKey<'_>, number: u64) -> Option<&'s Item> {
     store
         .all(shelf)
-        .find(|version| version.get(NUMBER).and_then(Value::as_u64) == Some(number))
+        .find(|version| version.get(NUMBER_FIELD).and_then(Value::as_u64) == Some(number))
 }
 
 /// Publishes the version whose number the call provides.
@@ -81,33 +81,33 @@ pub(super) fn publish(
     resource: &Resource,
     kind: &'static str,
     store: &mut Store,
-    call: &Call,
-) -> Outcome {
-    const WHICH: &[Field] = &[Field::new(NUMBER, Kind::Whole(1, i64::MAX)).required()];
-    let id = id_of(resource.find(store, ORGANISATION, call.handle())?);
-    let given = check::body(store, WHICH, &call.body, Occasion::Create)?;
+    call: &ApiCall,
+) -> ApiResult {
+    const WHICH: &[Field] = &[Field::new(NUMBER_FIELD, FieldType::Integer(1, i64::MAX)).required()];
+    let id = item_id(resource.find(store, ORGANISATION, call.handle())?);
+    let given = check::validate_body(store, WHICH, &call.body, WriteKind::Create)?;
     let number = given
-        .get(NUMBER)
+        .get(NUMBER_FIELD)
         .and_then(Value::as_u64)
         .unwrap_or_default();
-    if numbered(store, Shelf { kind, owner: &id }, number).is_none() {
-        return Err(Refusal::Missing {
+    if find_by_number(store, CollectionKey { kind, owner: &id }, number).is_none() {
+        return Err(ApiError::NotFound {
             object: "version",
             handle: number.to_string(),
         });
     }
     let now = store.clock.now();
-    if let Some(item) = store.find_mut(resource.shared(), &id) {
-        item.insert(DEFAULT.to_owned(), number.into());
+    if let Some(item) = store.find_mut(resource.organisation_collection(), &id) {
+        item.insert(DEFAULT_VERSION_FIELD.to_owned(), number.into());
         item.insert("last_updated_at".to_owned(), now.into());
     }
-    Ok(done())
+    Ok(empty_object())
 }
 
 /// Creates and publishes the first version of a new item from the given fields.
-pub(super) fn begin(
+pub(super) fn create_first(
     store: &mut Store,
-    items: Shelf<'_>,
+    items: CollectionKey<'_>,
     kind: &'static str,
     id: &str,
     fields: &[&str],
@@ -115,13 +115,13 @@ pub(super) fn begin(
     let Some(item) = store.find_mut(items, id) else {
         return;
     };
-    item.insert(DEFAULT.to_owned(), 1.into());
-    let content = take(item, fields);
-    append(store, Shelf { kind, owner: id }, content);
+    item.insert(DEFAULT_VERSION_FIELD.to_owned(), 1.into());
+    let content = take_fields(item, fields);
+    append(store, CollectionKey { kind, owner: id }, content);
 }
 
 /// Removes the fields of a version from an item or a change, and returns them.
-pub(super) fn take(item: &mut Item, fields: &[&str]) -> Item {
+pub(super) fn take_fields(item: &mut Item, fields: &[&str]) -> Item {
     let taken = fields
         .iter()
         .filter_map(|&name| Some((name.to_owned(), item.remove(name)?)));

@@ -10,19 +10,19 @@ use super::{
     secret_references, workspaces,
 };
 use crate::{
-    call::{Call, id_of},
-    crud::{self, Outcome, done},
-    field::{Field, Kind, List, Preset, Shape},
+    call::{ApiCall, item_id},
+    crud::{self, ApiResult, empty_object},
+    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     mask::{mask, mask_settings},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, FoundBy, Hooks, Listing, Resource},
-    route::{Domain, Version, delete, get, post, put},
+    refusal::ApiError,
+    resource::{PendingWrite, LookupKey, Hooks, ListSettings, Resource},
+    route::{Domain, ApiVersion, delete, get, post, put},
     store::{Item, ORGANISATION, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[&VIRTUAL_KEYS],
     routes: &[
         get("/virtual-keys", list),
@@ -34,25 +34,25 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Private field with the settings of the provider.
-const SETTINGS: &str = "settings";
+const SETTINGS_FIELD: &str = "settings";
 
 static VIRTUAL_KEYS: Resource = Resource {
     // Creation wraps its response; the other actions include providers.
-    verbs: &[],
-    found_by: FoundBy::Slug,
+    actions: &[],
+    lookup_key: LookupKey::Slug,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("provider", Kind::Name).required().fixed(),
-        Field::new("key", Kind::Name),
-        Field::new("note", Kind::Text).nullable(),
-        Field::new("deploymentConfig", Kind::List(&DEPLOYMENTS)),
-        Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new("usage_limits", Kind::Shape(&USAGE_LIMIT)),
-        Field::new("rate_limits", Kind::ListOrOne(&RATE_LIMITS)),
-        Field::new("expires_at", Kind::Instant).fixed(),
-        Field::new("secret_mappings", Kind::List(&SECRET_MAPPINGS)).preset(Preset::EmptyList),
+        Field::new("name", FieldType::Name).required(),
+        Field::new("provider", FieldType::Name).required().immutable(),
+        Field::new("key", FieldType::Name),
+        Field::new("note", FieldType::Text).nullable(),
+        Field::new("deploymentConfig", FieldType::List(&DEPLOYMENTS)),
+        Field::new("workspace_id", FieldType::Workspace).immutable(),
+        Field::new("usage_limits", FieldType::Object(&USAGE_LIMIT)),
+        Field::new("rate_limits", FieldType::ListOrItem(&RATE_LIMITS)),
+        Field::new("expires_at", FieldType::Timestamp).immutable(),
+        Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS)).with_default(DefaultValue::EmptyList),
     ],
-    derived: &[
+    derived_fields: &[
         // The live API has this field and never fills it.
         ("key", |_, _, _| Some("".into())),
         ("masked_api_key", |_, _, item| Some(masked_key(item))),
@@ -60,7 +60,7 @@ static VIRTUAL_KEYS: Resource = Resource {
             item.get("provider").cloned()
         }),
         ("model_config", |_, call, item| {
-            Some(shown_settings(call, item))
+            Some(show_settings(call, item))
         }),
         ("rate_limits", |_, call, item| Some(rate_limits(call, item))),
         ("workspace_name", |store, _, item| {
@@ -68,11 +68,11 @@ static VIRTUAL_KEYS: Resource = Resource {
             workspace.get("name").cloned()
         }),
     ],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(50, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[],
-        shows: &[
+        item_fields: &[
             "id",
             "organisation_id",
             "name",
@@ -94,7 +94,7 @@ static VIRTUAL_KEYS: Resource = Resource {
             "object",
         ],
     },
-    reads: &[
+    read_fields: &[
         "id",
         "ai_provider_name",
         "model_config",
@@ -113,35 +113,35 @@ static VIRTUAL_KEYS: Resource = Resource {
         "tags",
         "object",
     ],
-    creates: &["slug"],
+    create_fields: &["slug"],
     hooks: Hooks {
-        admit,
+        before_write: prepare_write,
         ..Hooks::NONE
     },
     ..Resource::new("virtual-keys", "virtual-key", "/virtual-keys")
 };
 
-static DEPLOYMENT: Shape = Shape::of(&[
-    Field::new("apiVersion", Kind::Name).required(),
-    Field::new("deploymentName", Kind::Name).required(),
-    Field::new("alias", Kind::Text),
-    Field::new("is_default", Kind::Flag),
+static DEPLOYMENT: ObjectSchema = ObjectSchema::new(&[
+    Field::new("apiVersion", FieldType::Name).required(),
+    Field::new("deploymentName", FieldType::Name).required(),
+    Field::new("alias", FieldType::Text),
+    Field::new("is_default", FieldType::Bool),
 ]);
 
-static DEPLOYMENTS: List = List::of(Kind::Shape(&DEPLOYMENT));
+static DEPLOYMENTS: ListSchema = ListSchema::new(FieldType::Object(&DEPLOYMENT));
 
-fn create(store: &mut Store, call: &Call) -> Outcome {
+fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
     let made = crud::create(&VIRTUAL_KEYS, store, call)?;
     Ok(json!({ "success": true, "data": made }))
 }
 
-fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     let item = draft.change;
     if draft.before.is_none() {
-        item.insert("workspace_id".to_owned(), call.workspace(store)?.into());
+        item.insert("workspace_id".to_owned(), call.workspace_id(store)?.into());
         item.insert("status".to_owned(), "active".into());
     }
-    keep_settings(&call.body, draft.before, item);
+    store_settings(&call.body, draft.before, item);
     secret_references::check_mappings(store, draft.before, item)
 }
 
@@ -154,7 +154,7 @@ fn masked_key(item: &Item) -> Value {
 }
 
 /// Fields of a body that are not settings of the provider.
-const NO_SETTINGS: &[&str] = &[
+const NON_SETTING_FIELDS: &[&str] = &[
     "name",
     "provider",
     "key",
@@ -174,12 +174,12 @@ const NO_SETTINGS: &[&str] = &[
 
 /// Stores the settings of a provider. Any name is accepted, because each provider has its own
 /// settings.
-fn keep_settings(body: &Item, before: Option<&Item>, change: &mut Item) {
-    let old = before.and_then(|item| item.get(SETTINGS)?.as_object());
+fn store_settings(body: &Item, before: Option<&Item>, change: &mut Item) {
+    let old = before.and_then(|item| item.get(SETTINGS_FIELD)?.as_object());
     let mut settings = old.cloned().unwrap_or_default();
     let own = body
         .iter()
-        .filter(|(name, _)| !NO_SETTINGS.contains(&name.as_str()));
+        .filter(|(name, _)| !NON_SETTING_FIELDS.contains(&name.as_str()));
     let together = body
         .get("model_config")
         .and_then(Value::as_object)
@@ -190,13 +190,13 @@ fn keep_settings(body: &Item, before: Option<&Item>, change: &mut Item) {
             .map(|(name, value)| (name.clone(), value.clone())),
     );
     settings.retain(|_, value| !value.is_null());
-    change.insert(SETTINGS.to_owned(), Value::Object(settings));
+    change.insert(SETTINGS_FIELD.to_owned(), Value::Object(settings));
 }
 
 /// Returns the settings of a provider. If there are none, the live API returns `null` in lists and
 /// `{}` elsewhere.
-fn shown_settings(call: &Call, item: &Item) -> Value {
-    let settings = item.get(SETTINGS).and_then(Value::as_object);
+fn show_settings(call: &ApiCall, item: &Item) -> Value {
+    let settings = item.get(SETTINGS_FIELD).and_then(Value::as_object);
     let settings = mask_settings(settings.unwrap_or(&Item::new()), &[]);
     match settings.is_empty() && call.handle().is_empty() {
         true => Value::Null,
@@ -205,7 +205,7 @@ fn shown_settings(call: &Call, item: &Item) -> Value {
 }
 
 /// Returns the rates. If there are none, the live API returns `null` in lists and `[]` elsewhere.
-fn rate_limits(call: &Call, item: &Item) -> Value {
+fn rate_limits(call: &ApiCall, item: &Item) -> Value {
     match item.get("rate_limits").filter(|limits| limits.is_array()) {
         Some(limits) => limits.clone(),
         None if call.handle().is_empty() => Value::Null,
@@ -216,7 +216,7 @@ fn rate_limits(call: &Call, item: &Item) -> Value {
 /// Represents a provider as a virtual key, with the credential of its integration.
 fn from_provider(store: &Store, provider: &Item) -> Item {
     let mut item = provider.clone();
-    let integration = providers::integration(store, provider);
+    let integration = providers::find_integration(store, provider);
     let of_integration = |name: &str| {
         integration
             .and_then(|integration| integration.get(name))
@@ -233,72 +233,72 @@ fn from_provider(store: &Store, provider: &Item) -> Item {
 }
 
 /// Returns the providers of one workspace, or of all.
-fn providers_in<'s>(store: &'s Store, workspace: Option<&str>) -> Vec<&'s Item> {
-    let places = workspaces::all(store).map(id_of);
+fn list_providers<'s>(store: &'s Store, workspace: Option<&str>) -> Vec<&'s Item> {
+    let places = workspaces::all(store).map(item_id);
     let places = places.filter(|id| workspace.is_none_or(|workspace| workspace == id));
     let places: Vec<String> = places.collect();
     places
         .iter()
-        .flat_map(|id| store.all(providers::shelf(id)))
+        .flat_map(|id| store.all(providers::collection_key(id)))
         .collect()
 }
 
 /// Returns the id of the workspace that a call names, if any.
-fn asked_workspace(store: &Store, call: &Call) -> Result<Option<String>, Refusal> {
+fn requested_workspace_id(store: &Store, call: &ApiCall) -> Result<Option<String>, ApiError> {
     let in_body = call.body.get("workspace_id").and_then(Value::as_str);
     match call.query("workspace_id").or(in_body) {
-        Some(handle) => workspaces::resolve(store, handle).map(|found| Some(id_of(found))),
+        Some(handle) => workspaces::resolve(store, handle).map(|found| Some(item_id(found))),
         None => Ok(None),
     }
 }
 
-fn list(store: &mut Store, call: &Call) -> Outcome {
-    let workspace = asked_workspace(store, call)?;
+fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let workspace = requested_workspace_id(store, call)?;
     let is_asked = |item: &&Item| {
         workspace
             .as_deref()
             .is_none_or(|workspace| text(item, "workspace_id") == workspace)
     };
-    let own = store.all(VIRTUAL_KEYS.shared()).filter(is_asked).cloned();
-    let made = providers_in(store, workspace.as_deref()).into_iter();
+    let own = store.all(VIRTUAL_KEYS.organisation_collection()).filter(is_asked).cloned();
+    let made = list_providers(store, workspace.as_deref()).into_iter();
     let all: Vec<Item> = own
         .chain(made.map(|item| from_provider(store, item)))
         .collect();
     let listing = &VIRTUAL_KEYS.list;
-    let (page, more) = listing.paging.cut(call, &all)?;
-    let show = |item| crud::show(&VIRTUAL_KEYS, store, call, item, listing.shows);
+    let (page, more) = listing.paging.select_page(call, &all)?;
+    let show = |item| crud::show(&VIRTUAL_KEYS, store, call, item, listing.item_fields);
     Ok(listing
         .envelope
         .wrap(all.len(), more, page.iter().map(show).collect()))
 }
 
 /// Returns the provider that the path names, unless a virtual key has its slug.
-fn named_provider<'s>(store: &'s Store, call: &Call) -> Option<&'s Item> {
+fn find_provider<'s>(store: &'s Store, call: &ApiCall) -> Option<&'s Item> {
     if VIRTUAL_KEYS
         .find(store, ORGANISATION, call.handle())
         .is_ok()
     {
         return None;
     }
-    let workspace = asked_workspace(store, call).ok()?;
-    let mut all = providers_in(store, workspace.as_deref()).into_iter();
+    let workspace = requested_workspace_id(store, call).ok()?;
+    let mut all = list_providers(store, workspace.as_deref()).into_iter();
     all.find(|item| text(item, "slug") == call.handle())
 }
 
 /// Converts a call for a provider to one on the provider's resource, if the path names a provider.
-fn as_provider_call(store: &Store, call: &Call) -> Option<Call> {
-    let provider = named_provider(store, call)?;
+fn to_provider_call(store: &Store, call: &ApiCall) -> Option<ApiCall> {
+    let provider = find_provider(store, call)?;
     let workspace = text(provider, "workspace_id").to_owned();
-    Some(Call {
-        path: vec![id_of(provider)],
+    Some(ApiCall {
+        path: vec![item_id(provider)],
         query: vec![("workspace_id".to_owned(), workspace)],
         body: call.body.clone(),
-        ..Call::default()
+        ..ApiCall::default()
     })
 }
 
-fn read(store: &mut Store, call: &Call) -> Outcome {
-    match named_provider(store, call) {
+fn read(store: &mut Store, call: &ApiCall) -> ApiResult {
+    match find_provider(store, call) {
         Some(provider) => {
             let item = from_provider(store, provider);
             Ok(crud::show(
@@ -306,22 +306,22 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
                 store,
                 call,
                 &item,
-                VIRTUAL_KEYS.reads,
+                VIRTUAL_KEYS.read_fields,
             ))
         }
         None => crud::get(&VIRTUAL_KEYS, store, call),
     }
 }
 
-fn update(store: &mut Store, call: &Call) -> Outcome {
-    match as_provider_call(store, call) {
-        Some(call) => crud::update(&PROVIDERS, store, &call).map(|_| done()),
+fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
+    match to_provider_call(store, call) {
+        Some(call) => crud::update(&PROVIDERS, store, &call).map(|_| empty_object()),
         None => crud::update(&VIRTUAL_KEYS, store, call),
     }
 }
 
-fn remove(store: &mut Store, call: &Call) -> Outcome {
-    match as_provider_call(store, call) {
+fn remove(store: &mut Store, call: &ApiCall) -> ApiResult {
+    match to_provider_call(store, call) {
         Some(call) => crud::delete(&PROVIDERS, store, &call),
         None => crud::delete(&VIRTUAL_KEYS, store, call),
     }

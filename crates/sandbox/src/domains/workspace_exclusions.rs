@@ -3,68 +3,68 @@
 use serde_json::{Value, json};
 
 use crate::{
-    call::Call,
-    check::{self, Occasion},
-    crud::{Outcome, done},
-    field::{Field, Kind, List, Shape},
-    route::{Domain, Version, get, put},
-    store::{Item, ORGANISATION, Shelf, Store, flag, text},
+    call::ApiCall,
+    check::{self, WriteKind},
+    crud::{ApiResult, empty_object},
+    field::{Field, FieldType, ListSchema, ObjectSchema},
+    route::{Domain, ApiVersion, get, put},
+    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[],
     routes: &[
         get("/workspace-exclusions/input-guardrails", |store, _| {
-            Ok(list(store, INPUT))
+            Ok(list(store, INPUT_COLLECTION))
         }),
         put("/workspace-exclusions/input-guardrails", |store, call| {
-            update(store, call, INPUT)
+            update(store, call, INPUT_COLLECTION)
         }),
         get("/workspace-exclusions/output-guardrails", |store, _| {
-            Ok(list(store, OUTPUT))
+            Ok(list(store, OUTPUT_COLLECTION))
         }),
         put("/workspace-exclusions/output-guardrails", |store, call| {
-            update(store, call, OUTPUT)
+            update(store, call, OUTPUT_COLLECTION)
         }),
     ],
 };
 
-const INPUT: Shelf<'static> = Shelf {
+const INPUT_COLLECTION: CollectionKey<'static> = CollectionKey {
     kind: "input-guardrail-exclusions",
     owner: ORGANISATION,
 };
-const OUTPUT: Shelf<'static> = Shelf {
+const OUTPUT_COLLECTION: CollectionKey<'static> = CollectionKey {
     kind: "output-guardrail-exclusions",
     owner: ORGANISATION,
 };
 
 /// Returns the settings of all workspaces.
-fn list(store: &Store, shelf: Shelf<'static>) -> Value {
+fn list(store: &Store, shelf: CollectionKey<'static>) -> Value {
     let rows = store.all(shelf);
     let rows = rows
         .map(|row| json!({ "workspace_id": text(row, "id"), "excluded": flag(row, "excluded") }));
     json!({ "workspaces": rows.collect::<Vec<_>>() })
 }
 
-static ROW: Shape = Shape::of(&[
-    Field::new("workspace_id", Kind::Workspace).required(),
-    Field::new("excluded", Kind::Flag).required(),
+static ROW: ObjectSchema = ObjectSchema::new(&[
+    Field::new("workspace_id", FieldType::Workspace).required(),
+    Field::new("excluded", FieldType::Bool).required(),
 ]);
 
-static ROWS: List = List {
-    unique: Some("workspace_id"),
-    ..List::of(Kind::Shape(&ROW))
+static ROWS: ListSchema = ListSchema {
+    unique_field: Some("workspace_id"),
+    ..ListSchema::new(FieldType::Object(&ROW))
 };
 
 const CHANGE: &[Field] = &[
-    Field::new("workspaces", Kind::List(&ROWS)).required(),
-    Field::new("override_existing", Kind::Flag),
+    Field::new("workspaces", FieldType::List(&ROWS)).required(),
+    Field::new("override_existing", FieldType::Bool),
 ];
 
 /// Changes the given rows, or replaces all existing ones.
-fn update(store: &mut Store, call: &Call, shelf: Shelf<'static>) -> Outcome {
-    let given = check::body(store, CHANGE, &call.body, Occasion::Create)?;
+fn update(store: &mut Store, call: &ApiCall, shelf: CollectionKey<'static>) -> ApiResult {
+    let given = check::validate_body(store, CHANGE, &call.body, WriteKind::Create)?;
     if flag(&given, "override_existing") {
         store.clear(shelf);
     }
@@ -85,5 +85,5 @@ fn update(store: &mut Store, call: &Call, shelf: Shelf<'static>) -> Outcome {
             store.insert(shelf, Item::from_iter(fresh));
         }
     }
-    Ok(done())
+    Ok(empty_object())
 }

@@ -4,23 +4,23 @@ use serde_json::{Value, json};
 
 use super::{users, workspaces};
 use crate::{
-    call::{Call, id_of},
-    check::{self, Occasion},
-    crud::{Outcome, done, pick},
-    field::{Field, Kind, List, Shape},
+    call::{ApiCall, item_id},
+    check::{self, WriteKind},
+    crud::{ApiResult, empty_object, pick},
+    field::{Field, FieldType, ListSchema, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    route::{Domain, Version, delete, get, post, put},
-    store::{Item, Shelf, Store, text},
+    refusal::ApiError,
+    route::{Domain, ApiVersion, delete, get, post, put},
+    store::{Item, CollectionKey, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1, Version::V2],
+    versions: &[ApiVersion::V1, ApiVersion::V2],
     resources: &[],
     routes: &[
         get("/admin/workspaces/{id}/users", list),
         post("/admin/workspaces/{id}/users", add),
-        get("/admin/workspaces/{id}/users/{user}", show_one),
+        get("/admin/workspaces/{id}/users/{user}", get_member),
         put("/admin/workspaces/{id}/users/{user}", update),
         delete("/admin/workspaces/{id}/users/{user}", remove),
     ],
@@ -30,11 +30,11 @@ pub(super) static DOMAIN: Domain = Domain {
 const KIND: &str = "workspace-members";
 
 /// Roles of a member.
-pub(super) const ROLE: Kind = Kind::Choice(&["admin", "member", "manager"]);
+pub(super) const ROLE: FieldType = FieldType::Enum(&["admin", "member", "manager"]);
 
 const PAGING: Paging = Paging::zero_based(50, usize::MAX);
 
-const LISTED: &[&str] = &[
+const LISTED_FIELDS: &[&str] = &[
     "object",
     "id",
     "first_name",
@@ -51,7 +51,7 @@ const LISTED: &[&str] = &[
 ];
 
 /// Fields of members in the response of their workspace, without addresses.
-const IN_WORKSPACE: &[&str] = &[
+const WORKSPACE_FIELDS: &[&str] = &[
     "first_name",
     "last_name",
     "org_role",
@@ -63,15 +63,15 @@ const IN_WORKSPACE: &[&str] = &[
     "id",
 ];
 
-fn shelf(workspace: &str) -> Shelf<'_> {
-    Shelf {
+fn collection_key(workspace: &str) -> CollectionKey<'_> {
+    CollectionKey {
         kind: KIND,
         owner: workspace,
     }
 }
 
 /// Joins a membership with its user.
-fn whole(store: &Store, workspace: &str, member: &Item) -> Item {
+fn join_with_user(store: &Store, workspace: &str, member: &Item) -> Item {
     let user = users::find(store, text(member, "id")).ok();
     let of_user = |field: &str| user.map(|user| text(user, field));
     let joined = json!({
@@ -93,67 +93,67 @@ fn whole(store: &Store, workspace: &str, member: &Item) -> Item {
 }
 
 /// Returns the members of a workspace for its own response.
-pub(super) fn in_workspace(store: &Store, workspace: &str) -> Value {
-    let members = store.all(shelf(workspace));
+pub(super) fn show_members(store: &Store, workspace: &str) -> Value {
+    let members = store.all(collection_key(workspace));
     members
-        .map(|member| pick(&whole(store, workspace, member), IN_WORKSPACE))
+        .map(|member| pick(&join_with_user(store, workspace, member), WORKSPACE_FIELDS))
         .collect()
 }
 
 /// Returns the ids of a user's workspaces.
-pub(super) fn workspaces_of(store: &Store, user: &str) -> Vec<String> {
-    let all = workspaces::all(store).map(id_of);
-    all.filter(|workspace| store.find(shelf(workspace), user).is_some())
+pub(super) fn workspace_ids_of_user(store: &Store, user: &str) -> Vec<String> {
+    let all = workspaces::all(store).map(item_id);
+    all.filter(|workspace| store.find(collection_key(workspace), user).is_some())
         .collect()
 }
 
 /// Adds existing users to a workspace.
-pub(super) fn join(store: &mut Store, workspace: &str, members: &[(String, String)]) {
+pub(super) fn add_members(store: &mut Store, workspace: &str, members: &[(String, String)]) {
     let now = store.clock.now();
     for (user, role) in members {
         let member = json!({ "id": user, "role": role, "created_at": now, "last_updated_at": now });
         store.insert(
-            shelf(workspace),
+            collection_key(workspace),
             member.as_object().cloned().unwrap_or_default(),
         );
     }
 }
 
-fn list(store: &mut Store, call: &Call) -> Outcome {
-    let workspace = id_of(workspaces::resolve(store, call.handle())?);
+fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let workspace = item_id(workspaces::resolve(store, call.handle())?);
     if let Some(role) = call.query("role") {
-        check::value(store, ROLE, "role", &role.into())?;
+        check::validate_value(store, ROLE, "role", &role.into())?;
     }
     let has = |member: &Item, field: &str, asked: Option<&str>| {
         asked.is_none_or(|asked| text(member, field).eq_ignore_ascii_case(asked))
     };
-    let kept: Vec<Item> = (store.all(shelf(&workspace)))
-        .map(|member| whole(store, &workspace, member))
+    let kept: Vec<Item> = (store.all(collection_key(&workspace)))
+        .map(|member| join_with_user(store, &workspace, member))
         .filter(|member| has(member, "role", call.query("role")))
         .filter(|member| has(member, "email", call.query("email")))
         .collect();
-    let (page, more) = PAGING.cut(call, &kept)?;
-    let page = page.iter().map(|member| pick(member, LISTED)).collect();
+    let (page, more) = PAGING.select_page(call, &kept)?;
+    let page = page.iter().map(|member| pick(member, LISTED_FIELDS)).collect();
     Ok(Envelope::LIST.wrap(kept.len(), more, page))
 }
 
-static GRANT: Shape = Shape::of(&[
-    Field::new("id", Kind::Name).required(),
+static GRANT: ObjectSchema = ObjectSchema::new(&[
+    Field::new("id", FieldType::Name).required(),
     Field::new("role", ROLE).required(),
 ]);
 
-static GRANTS: List = List {
-    least: 1,
-    unique: Some("id"),
-    ..List::of(Kind::Shape(&GRANT))
+static GRANTS: ListSchema = ListSchema {
+    min_items: 1,
+    unique_field: Some("id"),
+    ..ListSchema::new(FieldType::Object(&GRANT))
 };
 
-const ADD: &[Field] = &[Field::new("users", Kind::List(&GRANTS)).required()];
+const ADD: &[Field] = &[Field::new("users", FieldType::List(&GRANTS)).required()];
 
 /// Adds all named users, or none if one is invalid.
-fn add(store: &mut Store, call: &Call) -> Outcome {
-    let workspace = id_of(workspaces::resolve(store, call.handle())?);
-    let given = check::body(store, ADD, &call.body, Occasion::Create)?;
+fn add(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let workspace = item_id(workspaces::resolve(store, call.handle())?);
+    let given = check::validate_body(store, ADD, &call.body, WriteKind::Create)?;
     let grants = given
         .get("users")
         .and_then(Value::as_array)
@@ -161,37 +161,37 @@ fn add(store: &mut Store, call: &Call) -> Outcome {
         .flatten();
     let mut members = Vec::new();
     for grant in grants.filter_map(Value::as_object) {
-        let user = id_of(users::find(store, text(grant, "id"))?);
-        if store.find(shelf(&workspace), &user).is_some() {
+        let user = item_id(users::find(store, text(grant, "id"))?);
+        if store.find(collection_key(&workspace), &user).is_some() {
             let text = format!("User `{user}` is a member of the workspace already");
-            return Err(Refusal::Conflict(text));
+            return Err(ApiError::Conflict(text));
         }
         members.push((user, text(grant, "role").to_owned()));
     }
-    join(store, &workspace, &members);
-    Ok(done())
+    add_members(store, &workspace, &members);
+    Ok(empty_object())
 }
 
 /// Returns the workspace and the member that the path names.
-fn named<'s>(store: &'s Store, call: &Call) -> Result<(String, &'s Item), Refusal> {
-    let workspace = id_of(workspaces::resolve(store, call.handle())?);
+fn find_for_call<'s>(store: &'s Store, call: &ApiCall) -> Result<(String, &'s Item), ApiError> {
+    let workspace = item_id(workspaces::resolve(store, call.handle())?);
     let handle = call.path.get(1).map(String::as_str).unwrap_or_default();
     let missing = || match users::has_left(store, handle) {
-        true => Refusal::Forbidden(format!("User `{handle}` is not open to this key")),
-        false => Refusal::Missing {
+        true => ApiError::Forbidden(format!("User `{handle}` is not open to this key")),
+        false => ApiError::NotFound {
             object: "workspace-user",
             handle: handle.to_owned(),
         },
     };
-    let member = store.find(shelf(&workspace), handle).ok_or_else(missing)?;
+    let member = store.find(collection_key(&workspace), handle).ok_or_else(missing)?;
     Ok((workspace, member))
 }
 
 /// Returns one member in the format of the API: without the id, and with the role prefixed by
 /// `ws-`.
-fn show_one(store: &mut Store, call: &Call) -> Outcome {
-    let (workspace, member) = named(store, call)?;
-    let mut shown = whole(store, &workspace, member);
+fn get_member(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let (workspace, member) = find_for_call(store, call)?;
+    let mut shown = join_with_user(store, &workspace, member);
     shown.shift_remove("id");
     shown.insert(
         "role".to_owned(),
@@ -202,20 +202,20 @@ fn show_one(store: &mut Store, call: &Call) -> Outcome {
 
 const CHANGE: &[Field] = &[Field::new("role", ROLE).required()];
 
-fn update(store: &mut Store, call: &Call) -> Outcome {
-    let (workspace, member) = named(store, call)?;
-    let user = id_of(member);
-    let mut change = check::body(store, CHANGE, &call.body, Occasion::Create)?;
+fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let (workspace, member) = find_for_call(store, call)?;
+    let user = item_id(member);
+    let mut change = check::validate_body(store, CHANGE, &call.body, WriteKind::Create)?;
     change.insert("last_updated_at".to_owned(), store.clock.now().into());
-    if let Some(member) = store.find_mut(shelf(&workspace), &user) {
+    if let Some(member) = store.find_mut(collection_key(&workspace), &user) {
         member.extend(change);
     }
-    Ok(done())
+    Ok(empty_object())
 }
 
-fn remove(store: &mut Store, call: &Call) -> Outcome {
-    let (workspace, member) = named(store, call)?;
-    let user = id_of(member);
-    store.remove(shelf(&workspace), &user);
-    Ok(done())
+fn remove(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let (workspace, member) = find_for_call(store, call)?;
+    let user = item_id(member);
+    store.remove(collection_key(&workspace), &user);
+    Ok(empty_object())
 }

@@ -8,47 +8,47 @@ use super::{
     users, workspace_members as members,
 };
 use crate::{
-    call::Call,
+    call::ApiCall,
     cascade,
-    check::{self, Occasion},
-    crud::{self, Outcome},
-    field::{Field, Kind, List, Preset, Shape},
+    check::{self, WriteKind},
+    crud::{self, ApiResult},
+    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Missing, Resource, Verb},
-    route::{Domain, Version, get},
-    store::{Item, ORGANISATION, Shelf, Store, flag, text},
+    refusal::ApiError,
+    resource::{PendingWrite, ListFilter, Hooks, ListSettings, MissingResponse, Resource, CrudAction},
+    route::{Domain, ApiVersion, get},
+    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1, Version::V2],
+    versions: &[ApiVersion::V1, ApiVersion::V2],
     resources: &[&WORKSPACES],
     routes: &[get("/admin/workspaces/{id}", read)],
 };
 
 /// Slug of the default workspace, for calls that name none.
-pub(crate) const DEFAULT: &str = "ws-shared";
+pub(crate) const DEFAULT_SLUG: &str = "ws-shared";
 
 static WORKSPACES: Resource = Resource {
     // Reading has its own route, because it responds 404 for a deleted workspace.
-    verbs: &[Verb::List, Verb::Create, Verb::Update, Verb::Delete],
-    missing: Missing::Forbidden,
+    actions: &[CrudAction::List, CrudAction::Create, CrudAction::Update, CrudAction::Delete],
+    missing_response: MissingResponse::Forbidden,
     slug_prefix: "ws-",
     slug_name_length: 6,
     fields: &[
-        Field::new("name", Kind::Name).required(),
-        Field::new("description", Kind::Text),
-        Field::new("icon", Kind::Text),
-        Field::new("defaults", Kind::Shape(&DEFAULTS)).preset(Preset::Null),
-        Field::new("users", Kind::List(&USERS)).fixed(),
-        Field::new("usage_limits", Kind::List(&USAGE_LIMITS))
+        Field::new("name", FieldType::Name).required(),
+        Field::new("description", FieldType::Text),
+        Field::new("icon", FieldType::Text),
+        Field::new("defaults", FieldType::Object(&DEFAULTS)).with_default(DefaultValue::Null),
+        Field::new("users", FieldType::List(&USERS)).immutable(),
+        Field::new("usage_limits", FieldType::List(&USAGE_LIMITS))
             .nullable()
-            .preset(Preset::Null),
-        Field::new("rate_limits", Kind::List(&RATE_LIMITS))
+            .with_default(DefaultValue::Null),
+        Field::new("rate_limits", FieldType::List(&RATE_LIMITS))
             .nullable()
-            .preset(Preset::Null),
+            .with_default(DefaultValue::Null),
     ],
-    derived: &[
+    derived_fields: &[
         ("name", |_, call, workspace| {
             Some(display_name(call, workspace))
         }),
@@ -68,37 +68,37 @@ static WORKSPACES: Resource = Resource {
                 .into(),
             )
         }),
-        ("created_by", |_, _, _| Some(users::OWNER.into())),
+        ("created_by", |_, _, _| Some(users::OWNER_ID.into())),
         ("users", |store, _, item| {
-            Some(members::in_workspace(store, text(item, "id")))
+            Some(members::show_members(store, text(item, "id")))
         }),
     ],
-    list: Listing {
+    list: ListSettings {
         paging: Paging::zero_based(50, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[
-            Filter {
+            ListFilter {
                 param: "name",
-                kind: Kind::Text,
-                keeps: Some(has_name_part),
+                kind: FieldType::Text,
+                predicate: Some(has_name_part),
             },
-            Filter {
+            ListFilter {
                 param: "exact_name",
-                kind: Kind::Text,
-                keeps: Some(|_, workspace, asked| workspace.get("name") == Some(asked)),
+                kind: FieldType::Text,
+                predicate: Some(|_, workspace, asked| workspace.get("name") == Some(asked)),
             },
-            Filter {
+            ListFilter {
                 param: "status",
-                kind: Kind::Choices(&["active", "archived"]),
-                keeps: Some(|_, workspace, asked| {
+                kind: FieldType::EnumList(&["active", "archived"]),
+                predicate: Some(|_, workspace, asked| {
                     let mut asked = asked.as_str().unwrap_or_default().split(',');
                     asked.any(|status| status.trim() == text(workspace, "status"))
                 }),
             },
         ],
-        shows: SHOWN,
+        item_fields: SHOWN,
     },
-    reads: &[
+    read_fields: &[
         "id",
         "name",
         "description",
@@ -119,11 +119,11 @@ static WORKSPACES: Resource = Resource {
         "users",
         "object",
     ],
-    creates: SHOWN,
+    create_fields: SHOWN,
     hooks: Hooks {
-        admit,
-        release,
-        created,
+        before_write: prepare_write,
+        before_delete: check_removal,
+        after_create: finish_create,
     },
     ..Resource::new("workspaces", "workspace", "/admin/workspaces")
 };
@@ -146,31 +146,31 @@ const SHOWN: &[&str] = &[
     "object",
 ];
 
-static USERS: List = List::of(Kind::Name);
+static USERS: ListSchema = ListSchema::new(FieldType::Name);
 
-static DEFAULTS: Shape = Shape::of(&[
-    Field::new("metadata", Kind::Labels),
+static DEFAULTS: ObjectSchema = ObjectSchema::new(&[
+    Field::new("metadata", FieldType::Labels),
     guardrails::INPUT,
     guardrails::OUTPUT,
-    Field::new("user_api_key_config", Kind::Name).nullable(),
+    Field::new("user_api_key_config", FieldType::Name).nullable(),
 ]);
 
 /// Returns the workspace with an id or slug. A missing workspace is rejected like an inaccessible
 /// one.
-pub(crate) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
+pub(crate) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, ApiError> {
     WORKSPACES.find(store, ORGANISATION, handle)
 }
 
 /// Returns all workspaces.
 pub(super) fn all(store: &Store) -> impl Iterator<Item = &Item> {
-    store.all(WORKSPACES.shared())
+    store.all(WORKSPACES.organisation_collection())
 }
 
 /// Values of `name_format`.
-const NAME_FORMAT: Kind = Kind::Choice(&["display", "plain"]);
+const NAME_FORMAT: FieldType = FieldType::Enum(&["display", "plain"]);
 
 /// Returns the name with the icon as prefix, unless the plain name is requested.
-fn display_name(call: &Call, workspace: &Item) -> Value {
+fn display_name(call: &ApiCall, workspace: &Item) -> Value {
     let name = text(workspace, "name");
     match (text(workspace, "icon"), call.query("name_format")) {
         ("", _) | (_, Some("plain")) => name.into(),
@@ -240,14 +240,14 @@ fn has_name_part(_: &Store, workspace: &Item, asked: &Value) -> bool {
 
 /// Returns one workspace. Its status is `null` here and set in lists. A deleted workspace yields
 /// 404 here, and 403 if a call only refers to it.
-fn read(store: &mut Store, call: &Call) -> Outcome {
+fn read(store: &mut Store, call: &ApiCall) -> ApiResult {
     if let Some(format) = call.query("name_format") {
-        check::value(store, NAME_FORMAT, "name_format", &format.into())?;
+        check::validate_value(store, NAME_FORMAT, "name_format", &format.into())?;
     }
     let mut shown = crud::get(&WORKSPACES, store, call).map_err(|refusal| {
         let handle = call.handle();
         match store.was_removed(WORKSPACES.kind, handle) {
-            true => Refusal::Missing {
+            true => ApiError::NotFound {
                 object: WORKSPACES.object,
                 handle: handle.to_owned(),
             },
@@ -261,18 +261,18 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
 }
 
 /// Validates a write. An update of `defaults` replaces all previous ones.
-fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
     if call
         .body
         .get("security_settings")
         .is_some_and(|settings| !settings.is_null())
     {
-        return Err(Refusal::Invalid(
+        return Err(ApiError::Invalid(
             "Workspace override is not enabled".to_owned(),
         ));
     }
     if draft.before.is_none() {
-        for user in named_users(draft.change) {
+        for user in new_member_ids(draft.change) {
             users::find(store, &user)?;
         }
         draft.change.insert("status".to_owned(), "active".into());
@@ -285,8 +285,8 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 
 /// Checks that the guardrails and the config in the defaults exist, and that the config belongs to
 /// the workspace.
-fn check_defaults(store: &Store, workspace: Option<&Item>, defaults: &Item) -> Result<(), Refusal> {
-    guardrails::check_named(store, defaults)?;
+fn check_defaults(store: &Store, workspace: Option<&Item>, defaults: &Item) -> Result<(), ApiError> {
+    guardrails::check_exist(store, defaults)?;
     let Some(Value::String(config)) = defaults.get("user_api_key_config") else {
         return Ok(());
     };
@@ -295,13 +295,13 @@ fn check_defaults(store: &Store, workspace: Option<&Item>, defaults: &Item) -> R
         true => Ok(()),
         false => {
             let why = "is a config of another workspace";
-            Err(Refusal::field("defaults.user_api_key_config", why))
+            Err(ApiError::invalid_field("defaults.user_api_key_config", why))
         }
     }
 }
 
 /// Returns the ids of the initial members of a new workspace.
-fn named_users(workspace: &Item) -> Vec<String> {
+fn new_member_ids(workspace: &Item) -> Vec<String> {
     let users = workspace
         .get("users")
         .and_then(Value::as_array)
@@ -312,32 +312,32 @@ fn named_users(workspace: &Item) -> Vec<String> {
         .collect()
 }
 
-fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
-    let users = store.find(shelf, id).map(named_users).unwrap_or_default();
+fn finish_create(store: &mut Store, shelf: CollectionKey<'_>, id: &str) {
+    let users = store.find(shelf, id).map(new_member_ids).unwrap_or_default();
     let members: Vec<_> = users
         .into_iter()
         .map(|user| (user, "member".to_owned()))
         .collect();
-    members::join(store, id, &members);
+    members::add_members(store, id, &members);
 }
 
 /// Allows the deletion if the body repeats the name and nothing in the workspace prevents it.
 /// `force_delete` is accepted and has no effect.
-fn release(store: &Store, call: &Call, workspace: &Item) -> Result<(), Refusal> {
-    const CONFIRMATION: &[Field] = &[Field::new("name", Kind::Name).required()];
-    let given = check::body(store, CONFIRMATION, &call.body, Occasion::Create)?;
+fn check_removal(store: &Store, call: &ApiCall, workspace: &Item) -> Result<(), ApiError> {
+    const CONFIRMATION: &[Field] = &[Field::new("name", FieldType::Name).required()];
+    let given = check::validate_body(store, CONFIRMATION, &call.body, WriteKind::Create)?;
     if text(&given, "name") != text(workspace, "name") {
-        return Err(Refusal::field("name", "must repeat the workspace's name"));
+        return Err(ApiError::invalid_field("name", "must repeat the workspace's name"));
     }
     if flag(workspace, "is_default") {
-        return Err(Refusal::Invalid(
+        return Err(ApiError::Invalid(
             "The default workspace cannot be deleted".to_owned(),
         ));
     }
-    match cascade::holder(store, text(workspace, "id")) {
+    match cascade::find_workspace_blocker(store, text(workspace, "id")) {
         Some(things) => {
             let text = format!("Unable to delete. Please ensure that all {things} are deleted");
-            Err(Refusal::Conflict(text))
+            Err(ApiError::Conflict(text))
         }
         None => Ok(()),
     }

@@ -4,12 +4,12 @@
 use serde_json::{Value, json};
 
 use crate::{
-    domains::enkrypt_mcp_gateway::{GATEWAYS, SERVERS, keep},
+    domains::enkrypt_mcp_gateway::{GATEWAYS, SERVERS, insert_document},
     store::Store,
 };
 
 /// Inserts the servers and the gateways.
-pub(super) fn settle(store: &mut Store) {
+pub(super) fn seed_gateways(store: &mut Store) {
     let servers = [
         server(
             (
@@ -48,7 +48,7 @@ pub(super) fn settle(store: &mut Store) {
         ),
     ];
     for server in servers {
-        keep(store, &SERVERS, server);
+        insert_document(store, &SERVERS, server);
     }
     let mut sheets = policy("Support Guard", &["injection_attack", "pii"]);
     if let Some(sheets) = sheets.as_object_mut() {
@@ -81,7 +81,7 @@ pub(super) fn settle(store: &mut Store) {
     ] {
         let gateway = json!({ "gateway_saved_name": name, "gateway_version": version,
             "gateway_id": id, "servers_config": config });
-        keep(store, &GATEWAYS, gateway);
+        insert_document(store, &GATEWAYS, gateway);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{ORGANISATION, Step, post, put};
+use super::{ORGANISATION, SeedStep, post, put};
 
 /// Creates MCP servers from integrations in workspaces.
-pub(super) fn mcp_servers() -> Vec<Step> {
+pub(super) fn mcp_servers() -> Vec<SeedStep> {
     let server = |name: &str, slug: &str, from: &str, workspace: &str, description: &str| {
         let body = json!({ "name": name, "slug": slug, "mcp_integration_id": from,
             "workspace_id": workspace, "description": description });
@@ -50,7 +50,7 @@ pub(super) fn mcp_servers() -> Vec<Step> {
 
 /// Creates one guardrail each for a workspace, the organisation and tool calls, and the
 /// organisation's defaults.
-pub(super) fn guardrails() -> Vec<Step> {
+pub(super) fn guardrails() -> Vec<SeedStep> {
     let follow = |deny: bool| {
         let feedback =
             |value: i8| json!({ "feedback": { "value": value, "weight": 1, "metadata": "" } });
@@ -103,7 +103,7 @@ pub(super) fn guardrails() -> Vec<Step> {
 }
 
 /// Creates one deployment in use and one on trial.
-pub(super) fn deployments() -> Vec<Step> {
+pub(super) fn deployments() -> Vec<SeedStep> {
     vec![
         post(
             "/v2/deployments",

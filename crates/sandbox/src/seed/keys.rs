@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{Step, post};
-use crate::domains::analytics::traffic::EVALUATION_BUDGET;
+use super::{SeedStep, post};
+use crate::domains::analytics::traffic::EVALUATION_BUDGET_USD;
 
 /// Creates API keys: one of the organisation, four that are or were in use, and one that is unused.
-pub(super) fn api_keys(in_a_year: &str) -> Vec<Step> {
+pub(super) fn api_keys(in_a_year: &str) -> Vec<SeedStep> {
     vec![
         post(
             "/v1/api-keys/organisation/service",
@@ -33,8 +33,8 @@ pub(super) fn api_keys(in_a_year: &str) -> Vec<Step> {
             json!({
                 "name": "Evaluation runs", "workspace_id": "ws-research",
                 "scopes": ["completions.write"], "expires_at": in_a_year,
-                "usage_limits": { "type": "cost", "credit_limit": EVALUATION_BUDGET,
-                    "alert_threshold": EVALUATION_BUDGET * 4 / 5 },
+                "usage_limits": { "type": "cost", "credit_limit": EVALUATION_BUDGET_USD,
+                    "alert_threshold": EVALUATION_BUDGET_USD * 4 / 5 },
             }),
         ),
         post(
@@ -62,7 +62,7 @@ pub(super) fn api_keys(in_a_year: &str) -> Vec<Step> {
 }
 
 /// Creates secret references, the first of which the Vertex integration uses.
-pub(super) fn secret_references() -> Vec<Step> {
+pub(super) fn secret_references() -> Vec<SeedStep> {
     vec![
         post(
             "/v1/secret-references",
@@ -98,7 +98,7 @@ pub(super) fn secret_references() -> Vec<Step> {
 }
 
 /// Creates virtual keys, the predecessors of integrations.
-pub(super) fn virtual_keys() -> Vec<Step> {
+pub(super) fn virtual_keys() -> Vec<SeedStep> {
     vec![
         post(
             "/v1/virtual-keys",

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Step, post, put};
+use super::{SeedStep, post, put};
 
 /// Registers the MCP servers and their capabilities.
-pub(super) fn integrations() -> Vec<Step> {
+pub(super) fn integrations() -> Vec<SeedStep> {
     vec![
         post(
             "/v1/mcp-integrations",

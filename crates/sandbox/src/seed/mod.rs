@@ -12,40 +12,40 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    call::{Call, id_of},
-    clock::{Clock, DAY, PinnedTime, written},
+    call::{ApiCall, item_id},
+    clock::{Clock, SECONDS_PER_DAY, PinnedTime, format_timestamp},
     domains::{
         self,
         analytics::traffic::{
-            EVALUATION_AGE, EVALUATION_BUDGET, RESET_AGE, RESET_PERIOD, Traffic, WORKSPACE_BUDGET,
+            EVALUATION_AGE_DAYS, EVALUATION_BUDGET_USD, RESET_AGE_DAYS, RESET_PERIOD_DAYS, Traffic, WORKSPACE_BUDGET_USD,
         },
         users,
     },
-    refusal::Refusal,
+    refusal::ApiError,
     route::Routes,
-    store::{ORGANISATION, Shelf, Store},
+    store::{ORGANISATION, CollectionKey, Store},
 };
 
 /// Age of the organisation in days when the sandbox starts.
-const FOUNDED: u64 = 130;
+const FOUNDED_DAYS_AGO: u64 = 130;
 
 /// Age of the latest requests and jobs in seconds when the sandbox starts.
-const LATEST: u64 = 2 * 3600;
+const LATEST_AGE_SECONDS: u64 = 2 * 3600;
 
 /// Creates a store with the seeded organisation. Its history covers the months before the pinned
 /// time, or before now.
-pub(crate) fn organisation(routes: &Routes, pinned: Option<PinnedTime>) -> Result<Store, Refusal> {
+pub(crate) fn seed_store(routes: &Routes, pinned: Option<PinnedTime>) -> Result<Store, ApiError> {
     let mut store = Store::default();
     store.is_seeding = true;
     let clock = Clock::new(pinned);
-    let now = clock.unix();
-    let in_a_year = written(now + 364 * DAY);
-    let month = (written(now - 30 * DAY), written(now));
-    store.clock = Clock::pinned_at(now - FOUNDED * DAY);
-    users::settle(&mut store);
+    let now = clock.unix_seconds();
+    let in_a_year = format_timestamp(now + 364 * SECONDS_PER_DAY);
+    let month = (format_timestamp(now - 30 * SECONDS_PER_DAY), format_timestamp(now));
+    store.clock = Clock::from_unix_seconds(now - FOUNDED_DAYS_AGO * SECONDS_PER_DAY);
+    users::insert_people(&mut store);
     // Age of each step in days, and its calls.
-    let rooms = [
-        (FOUNDED, workspaces()),
+    let steps_by_age = [
+        (FOUNDED_DAYS_AGO, workspaces()),
         (129, keys::secret_references()),
         (128, integrations()),
         (128, access()),
@@ -62,17 +62,17 @@ pub(crate) fn organisation(routes: &Routes, pinned: Option<PinnedTime>) -> Resul
         (70, gateway::guardrails()),
         (110, gateway::deployments()),
     ];
-    for (age, steps) in rooms {
-        store.clock = Clock::pinned_at(now - age * DAY - LATEST);
+    for (age, steps) in steps_by_age {
+        store.clock = Clock::from_unix_seconds(now - age * SECONDS_PER_DAY - LATEST_AGE_SECONDS);
         for (method, path, body) in steps {
-            let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
+            let (action, path) = routes.find(&method, path).ok_or(ApiError::NoSuchRoute)?;
             let body = body.as_object().cloned().unwrap_or_default();
             action.run(
                 &mut store,
-                &Call {
+                &ApiCall {
                     path,
                     body,
-                    ..Call::default()
+                    ..ApiCall::default()
                 },
             )?;
             store.clock.tick();
@@ -80,33 +80,33 @@ pub(crate) fn organisation(routes: &Routes, pinned: Option<PinnedTime>) -> Resul
     }
     store.clock = clock;
     let key = |slug: &str| {
-        let keys = Shelf {
+        let keys = CollectionKey {
             kind: "api-keys",
             owner: ORGANISATION,
         };
-        store.find(keys, slug).map(id_of).unwrap_or_default()
+        store.find(keys, slug).map(item_id).unwrap_or_default()
     };
     store.traffic = Traffic::new(now, key);
-    settle(&mut store);
-    policies::tell_projects_apart(&mut store);
-    enkrypt::settle(&mut store);
+    apply_history(&mut store);
+    policies::insert_project_entities(&mut store);
+    enkrypt::seed_gateways(&mut store);
     store.is_seeding = false;
     Ok(store)
 }
 
 /// Applies changes that happen over time and that no call can make, such as a sign-in, a default,
 /// an archived item or a spent budget.
-fn settle(store: &mut Store) {
-    domains::mcp_servers::sign_in(store, "papers", &[users::ADMIN, users::RESEARCH_LEAD]);
-    let research = domains::workspaces::resolve(store, "ws-research").map(id_of);
+fn apply_history(store: &mut Store) {
+    domains::mcp_servers::sign_in(store, "papers", &[users::ADMIN_ID, users::RESEARCH_LEAD_ID]);
+    let research = domains::workspaces::resolve(store, "ws-research").map(item_id);
     let research = research.unwrap_or_default();
-    let days_ago = |days: u64| written(store.traffic.days_ago(days));
-    let last_reset = days_ago(RESET_AGE);
-    let evaluation = days_ago(EVALUATION_AGE);
-    let next_reset = written(store.traffic.days_ago(RESET_AGE) + RESET_PERIOD * DAY);
-    let budget = json!([{ "type": "cost", "credit_limit": WORKSPACE_BUDGET,
-        "alert_threshold": WORKSPACE_BUDGET * 4 / 5, "periodic_reset": null,
-        "periodic_reset_days": RESET_PERIOD, "next_usage_reset_at": next_reset }]);
+    let days_ago = |days: u64| format_timestamp(store.traffic.midnight_days_ago(days));
+    let last_reset = days_ago(RESET_AGE_DAYS);
+    let evaluation = days_ago(EVALUATION_AGE_DAYS);
+    let next_reset = format_timestamp(store.traffic.midnight_days_ago(RESET_AGE_DAYS) + RESET_PERIOD_DAYS * SECONDS_PER_DAY);
+    let budget = json!([{ "type": "cost", "credit_limit": WORKSPACE_BUDGET_USD,
+        "alert_threshold": WORKSPACE_BUDGET_USD * 4 / 5, "periodic_reset": null,
+        "periodic_reset_days": RESET_PERIOD_DAYS, "next_usage_reset_at": next_reset }]);
     for (kind, owner, handle, field, value) in [
         (
             "deployments",
@@ -118,7 +118,7 @@ fn settle(store: &mut Store) {
         (
             "workspaces",
             ORGANISATION,
-            domains::workspaces::DEFAULT,
+            domains::workspaces::DEFAULT_SLUG,
             "is_default",
             json!(true),
         ),
@@ -207,25 +207,25 @@ fn settle(store: &mut Store) {
             json!("exhausted"),
         ),
     ] {
-        if let Some(item) = store.find_mut(Shelf { kind, owner }, handle) {
+        if let Some(item) = store.find_mut(CollectionKey { kind, owner }, handle) {
             item.insert(field.to_owned(), value);
         }
     }
-    domains::user_invites::settle(store);
+    domains::user_invites::apply_history(store);
 }
 
 /// A call that seeds data.
-type Step = (Method, &'static str, Value);
+type SeedStep = (Method, &'static str, Value);
 
-fn post(path: &'static str, body: Value) -> Step {
+fn post(path: &'static str, body: Value) -> SeedStep {
     (Method::POST, path, body)
 }
 
-fn put(path: &'static str, body: Value) -> Step {
+fn put(path: &'static str, body: Value) -> SeedStep {
     (Method::PUT, path, body)
 }
 
-fn workspaces() -> Vec<Step> {
+fn workspaces() -> Vec<SeedStep> {
     vec![
         post(
             "/v1/admin/workspaces",
@@ -252,7 +252,7 @@ fn workspaces() -> Vec<Step> {
     ]
 }
 
-fn integrations() -> Vec<Step> {
+fn integrations() -> Vec<SeedStep> {
     vec![
         post(
             "/v1/integrations",
@@ -322,7 +322,7 @@ fn integrations() -> Vec<Step> {
     ]
 }
 
-fn access() -> Vec<Step> {
+fn access() -> Vec<SeedStep> {
     vec![
         put(
             "/v1/integrations/openai-production/models",
@@ -370,7 +370,7 @@ fn access() -> Vec<Step> {
     ]
 }
 
-fn providers(in_a_year: &str) -> Vec<Step> {
+fn providers(in_a_year: &str) -> Vec<SeedStep> {
     vec![
         post(
             "/v1/providers",
@@ -378,8 +378,8 @@ fn providers(in_a_year: &str) -> Vec<Step> {
                 "name": "Claude for trials", "slug": "claude-trials",
                 "integration_id": "anthropic", "workspace_id": "ws-research",
                 "note": "Ask platform-team@example.com for more budget",
-                "usage_limits": { "type": "cost", "credit_limit": EVALUATION_BUDGET,
-                    "alert_threshold": EVALUATION_BUDGET * 4 / 5 },
+                "usage_limits": { "type": "cost", "credit_limit": EVALUATION_BUDGET_USD,
+                    "alert_threshold": EVALUATION_BUDGET_USD * 4 / 5 },
                 "tags": { "stage": "experiment" },
             }),
         ),
@@ -394,7 +394,7 @@ fn providers(in_a_year: &str) -> Vec<Step> {
     ]
 }
 
-fn observability((from, until): &(String, String)) -> Vec<Step> {
+fn observability((from, until): &(String, String)) -> Vec<SeedStep> {
     let log = json!({
         "request": { "url": "https://api.openai.com/v1/chat/completions",
             "body": { "model": "gpt-4o-mini",

@@ -2,32 +2,32 @@
 
 use serde_json::json;
 
-use super::{Step, post};
-use crate::domains::users::{ADMIN, FINANCE_READER, RESEARCH_LEAD, SUPPORT_LEAD};
+use super::{SeedStep, post};
+use crate::domains::users::{ADMIN_ID, FINANCE_READER_ID, RESEARCH_LEAD_ID, SUPPORT_LEAD_ID};
 
 /// Creates the members, invitations and mappings.
-pub(super) fn steps() -> Vec<Step> {
+pub(super) fn steps() -> Vec<SeedStep> {
     vec![
         post(
             "/v1/admin/workspaces/ws-shared/users",
             json!({ "users": [
-                { "id": ADMIN, "role": "admin" },
-                { "id": RESEARCH_LEAD, "role": "member" },
-                { "id": SUPPORT_LEAD, "role": "member" },
+                { "id": ADMIN_ID, "role": "admin" },
+                { "id": RESEARCH_LEAD_ID, "role": "member" },
+                { "id": SUPPORT_LEAD_ID, "role": "member" },
             ] }),
         ),
         post(
             "/v1/admin/workspaces/ws-research/users",
             json!({ "users": [
-                { "id": RESEARCH_LEAD, "role": "admin" },
-                { "id": FINANCE_READER, "role": "member" },
+                { "id": RESEARCH_LEAD_ID, "role": "admin" },
+                { "id": FINANCE_READER_ID, "role": "member" },
             ] }),
         ),
         post(
             "/v1/admin/workspaces/ws-support-bot/users",
             json!({ "users": [
-                { "id": ADMIN, "role": "admin" },
-                { "id": SUPPORT_LEAD, "role": "manager" },
+                { "id": ADMIN_ID, "role": "admin" },
+                { "id": SUPPORT_LEAD_ID, "role": "manager" },
             ] }),
         ),
         post(

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Step, post};
+use super::{SeedStep, post};
 use crate::{
-    call::id_of,
-    domains::analytics::traffic::EVALUATION_BUDGET,
-    store::{ORGANISATION, Shelf, Store},
+    call::item_id,
+    domains::analytics::traffic::EVALUATION_BUDGET_USD,
+    store::{ORGANISATION, CollectionKey, Store},
 };
 
 /// Creates budgets, one of which is archived later.
-pub(super) fn usage_limits() -> Vec<Step> {
+pub(super) fn usage_limits() -> Vec<SeedStep> {
     let budget = |name: &str, limit: u64| {
         json!({
             "name": name, "workspace_id": "ws-research", "type": "cost", "credit_limit": limit,
@@ -18,11 +18,11 @@ pub(super) fn usage_limits() -> Vec<Step> {
             "group_by": [{ "key": "metadata.project" }],
         })
     };
-    let mut projects = budget("Budget of each project", EVALUATION_BUDGET);
+    let mut projects = budget("Budget of each project", EVALUATION_BUDGET_USD);
     if let Some(fields) = projects.as_object_mut() {
         fields.insert(
             "alert_threshold".to_owned(),
-            json!(EVALUATION_BUDGET * 4 / 5),
+            json!(EVALUATION_BUDGET_USD * 4 / 5),
         );
     }
     vec![
@@ -32,7 +32,7 @@ pub(super) fn usage_limits() -> Vec<Step> {
 }
 
 /// Creates rate limits.
-pub(super) fn rate_limits() -> Vec<Step> {
+pub(super) fn rate_limits() -> Vec<SeedStep> {
     vec![post(
         "/v1/policies/rate-limits",
         json!({
@@ -44,14 +44,14 @@ pub(super) fn rate_limits() -> Vec<Step> {
 }
 
 /// Inserts a group for each project of a budget, which no call of this API can do.
-pub(super) fn tell_projects_apart(store: &mut Store) {
-    let policies = Shelf {
+pub(super) fn insert_project_entities(store: &mut Store) {
+    let policies = CollectionKey {
         kind: "usage-limits-policies",
         owner: ORGANISATION,
     };
     let policy = store
         .find(policies, "budget-of-each-project")
-        .map(id_of)
+        .map(item_id)
         .unwrap_or_default();
     for project in ["summaries", "translation", "evaluation"] {
         let entity = [
@@ -63,7 +63,7 @@ pub(super) fn tell_projects_apart(store: &mut Store) {
             .into_iter()
             .collect();
         store.insert(
-            Shelf {
+            CollectionKey {
                 kind: "usage-limits-entities",
                 owner: &policy,
             },

@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
-use super::{Step, post, put};
+use super::{SeedStep, post, put};
 
 /// Creates configs, collections, labels and prompts.
-pub(super) fn steps() -> Vec<Step> {
-    [configs(), shelves(), prompts()]
+pub(super) fn steps() -> Vec<SeedStep> {
+    [configs(), collections_and_labels(), prompts()]
         .into_iter()
         .flatten()
         .collect()
 }
 
-fn configs() -> Vec<Step> {
+fn configs() -> Vec<SeedStep> {
     vec![
         post(
             "/v1/configs",
@@ -49,7 +49,7 @@ fn configs() -> Vec<Step> {
     ]
 }
 
-fn shelves() -> Vec<Step> {
+fn collections_and_labels() -> Vec<SeedStep> {
     vec![
         post(
             "/v1/collections",
@@ -79,7 +79,7 @@ fn shelves() -> Vec<Step> {
     ]
 }
 
-fn prompts() -> Vec<Step> {
+fn prompts() -> Vec<SeedStep> {
     const MESSAGES: &str = r#"[
         {"role": "system", "content": "{{>pp-house-style}}"},
         {"role": "user", "content": "{{customer}} asks for the money back for order {{order}}."}

@@ -473,7 +473,7 @@ async fn hold(sessions: Weak<Bounded>, session: Arc<Live>, handle: LocalSessionH
     let Some(Callers { auth, changes }) = sessions.upgrade().map(|all| all.callers.clone()) else {
         return;
     };
-    let mut changes = changes.listen();
+    let mut changes = changes.subscribe();
     loop {
         let Some(check) = auth.next_check(&session.grant()) else {
             info!(
@@ -491,7 +491,7 @@ async fn hold(sessions: Weak<Bounded>, session: Arc<Live>, handle: LocalSessionH
         tokio::select! {
             () = session.ended() => return,
             () = tokio::time::sleep(interval) => {}
-            () = changes.changed() => {}
+            () = changes.wait_for_change() => {}
         }
         let Some(all) = sessions.upgrade() else {
             return;

@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::auth::{
-    oauth::Config,
-    principal::{Credentials, NoKey},
+    oauth::OAuthConfig,
+    principal::{Credentials, MissingKey},
 };
 
 use super::TOOLSETS;
@@ -42,7 +42,7 @@ fn a_whole_file_is_read() {
     );
     let policy = folder.path().join("own.yaml");
     fs::write(&policy, "version: '1'").unwrap();
-    let config = Config::parse(&text, folder.path(), TOOLSETS, None).unwrap();
+    let config = OAuthConfig::parse(&text, folder.path(), TOOLSETS, None).unwrap();
     assert_eq!(config.files(), [key.clone(), key.clone(), policy]);
     let shown = format!("{config:?}");
     assert!(
@@ -152,7 +152,7 @@ fn a_file_that_does_not_hold_says_where_and_what() {
             "value is empty",
         ),
     ] {
-        let error = Config::parse(&text, Path::new(""), TOOLSETS, None)
+        let error = OAuthConfig::parse(&text, Path::new(""), TOOLSETS, None)
             .unwrap_err()
             .to_string();
         let expected = format!("line {line}: ");
@@ -178,9 +178,9 @@ fn the_example_of_the_documentation_holds() {
     let anyone = Credentials {
         portkey: None,
         enkrypt: None,
-        missing: NoKey::Caller,
+        missing_key: MissingKey::Caller,
     };
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("auditors.yaml"), "version: '1'").unwrap();
-    Config::parse(whole[0], folder.path(), &Catalog::domains(), Some(&anyone)).unwrap();
+    OAuthConfig::parse(whole[0], folder.path(), &Catalog::domains(), Some(&anyone)).unwrap();
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portkey_mcp::auth::{
-    oauth::{OAuth, OAuthError, Reason},
-    principal::Access,
+    oauth::{OAuth, OAuthError, TokenRejection},
+    principal::ScopeAccess,
 };
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ async fn the_issuer_is_asked_as_a_client_of_its_own() {
     let issuer = Issuer::silent().await;
     issuer.says(ASK, active(claims(&issuer)));
     let principal = asking(&issuer).verify("opaque+/token==").await.unwrap();
-    assert!(principal.scopes.allows("prompts", Access::Read));
+    assert!(principal.scopes.allows("prompts", ScopeAccess::Read));
     let asked = &issuer.requests()[..];
     assert_eq!(asked.len(), 1);
     assert_eq!(
@@ -72,12 +72,12 @@ async fn what_the_issuer_says_is_measured() {
         (
             "not active",
             Says::Json(json!({ "active": false })),
-            Err(Reason::Inactive),
+            Err(TokenRejection::Inactive),
         ),
         (
             "not active, with claims",
             Says::Json(claims_with(&issuer, json!({ "active": false }))),
-            Err(Reason::Inactive),
+            Err(TokenRejection::Inactive),
         ),
         (
             "other issuer",
@@ -85,12 +85,12 @@ async fn what_the_issuer_says_is_measured() {
                 &issuer,
                 json!({ "iss": "https://evil.example.com" }),
             )),
-            Err(Reason::Issuer),
+            Err(TokenRejection::WrongIssuer),
         ),
         (
             "no audience",
             active(claims_with(&issuer, json!({ "aud": null }))),
-            Err(Reason::Audience),
+            Err(TokenRejection::WrongAudience),
         ),
         (
             "other audience",
@@ -98,27 +98,27 @@ async fn what_the_issuer_says_is_measured() {
                 &issuer,
                 json!({ "aud": "https://other.example.com" }),
             )),
-            Err(Reason::Audience),
+            Err(TokenRejection::WrongAudience),
         ),
         (
             "over",
             active(claims_with(&issuer, json!({ "exp": from_now(-60) }))),
-            Err(Reason::Expired),
+            Err(TokenRejection::Expired),
         ),
         (
             "to come",
             active(claims_with(&issuer, json!({ "nbf": from_now(60) }))),
-            Err(Reason::NotYet),
+            Err(TokenRejection::NotYetValid),
         ),
         (
             "no time",
             active(claims_with(&issuer, json!({ "exp": "x" }))),
-            Err(Reason::Malformed),
+            Err(TokenRejection::Malformed),
         ),
         (
             "nobody",
             active(claims_with(&issuer, json!({ "sub": null }))),
-            Err(Reason::Subject),
+            Err(TokenRejection::MissingSubject),
         ),
     ] {
         issuer.says(ASK, answer);
@@ -169,7 +169,7 @@ async fn a_word_is_kept_for_moments() {
     issuer.says(ASK, Says::Json(json!({ "active": false })));
     oauth.verify("good").await.unwrap();
     later(30).await;
-    let refused = Err(OAuthError::Invalid(Reason::Inactive));
+    let refused = Err(OAuthError::Invalid(TokenRejection::Inactive));
     for (wait, asked) in [(0, 4), (4, 4), (1, 5)] {
         later(wait).await;
         assert_eq!(oauth.verify("good").await.map(|_| ()), refused);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portkey_mcp::auth::oauth::{OAuthError, Reason};
+use portkey_mcp::auth::oauth::{OAuthError, TokenRejection};
 use portkey_readiness::{Component, ComponentName, ComponentState, DegradedReason, Readiness};
 use serde_json::json;
 
@@ -172,7 +172,7 @@ async fn a_rotated_key_is_found() {
     oauth.verify(&by_old).await.unwrap();
     // Too soon to ask again.
     let refused = oauth.verify(&by_new).await.unwrap_err();
-    assert_eq!(refused, OAuthError::Invalid(Reason::UnknownKey));
+    assert_eq!(refused, OAuthError::Invalid(TokenRejection::UnknownKey));
     assert_eq!(issuer.count(KEYS), 1);
     later(30).await;
     issuer.publishes(&[new.jwk()]);
@@ -180,7 +180,7 @@ async fn a_rotated_key_is_found() {
     assert_eq!(issuer.count(KEYS), 2);
     // What is no longer published is no longer good.
     let refused = oauth.verify(&by_old).await.unwrap_err();
-    assert_eq!(refused, OAuthError::Invalid(Reason::UnknownKey));
+    assert_eq!(refused, OAuthError::Invalid(TokenRejection::UnknownKey));
 }
 
 /// A key without an id is known by its signatures alone.
@@ -209,7 +209,7 @@ async fn a_rotated_key_without_an_id_is_found() {
     issuer.publishes(&[nameless(&new), nameless(&old)]);
     let token = new.signed(&header, &claims(&issuer));
     let refused = server(&issuer, "").verify(&token).await.unwrap_err();
-    assert_eq!(refused, OAuthError::Invalid(Reason::UnknownKey));
+    assert_eq!(refused, OAuthError::Invalid(TokenRejection::UnknownKey));
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn keys_may_share_an_id() {
     }
     let stranger = Signer::es256("a").token(&claims(&issuer));
     let refused = oauth.verify(&stranger).await.unwrap_err();
-    assert_eq!(refused, OAuthError::Invalid(Reason::Signature));
+    assert_eq!(refused, OAuthError::Invalid(TokenRejection::WrongSignature));
 }
 
 #[tokio::test]
@@ -238,7 +238,7 @@ async fn made_up_key_ids_do_not_bother_the_issuer() {
             .verify(&signer.signed(&header, &claims(&issuer)))
             .await
             .unwrap_err();
-        assert_eq!(refused, OAuthError::Invalid(Reason::UnknownKey));
+        assert_eq!(refused, OAuthError::Invalid(TokenRejection::UnknownKey));
     }
     assert_eq!(issuer.count(KEYS), 2);
 }
@@ -298,7 +298,7 @@ async fn old_keys_are_renewed_and_used_for_a_day_without_an_issuer() {
     ));
     assert_eq!(
         oauth.verify(&bad).await.unwrap_err(),
-        OAuthError::Invalid(Reason::Audience)
+        OAuthError::Invalid(TokenRejection::WrongAudience)
     );
     later(23 * 60 * 60).await;
     oauth.verify(&token).await.unwrap();

@@ -2,7 +2,7 @@
 
 use portkey_mcp::auth::{
     oauth::{Challenge, OAuth},
-    principal::{Access, Needed, Scope, Scopes},
+    principal::{ScopeAccess, RequiredScope, Scope, Scopes},
 };
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn the_document_is_at_both_places() {
         ),
     ] {
         let oauth = at(resource, "");
-        let document: Value = serde_json::from_slice(&oauth.metadata(PLACE).unwrap()).unwrap();
+        let document: Value = serde_json::from_slice(&oauth.metadata_document(PLACE).unwrap()).unwrap();
         assert_eq!(
             document,
             json!({
@@ -47,9 +47,9 @@ fn the_document_is_at_both_places() {
             })
         );
         let longer = longer.map(|path| format!("{PLACE}{path}"));
-        assert!(longer.is_none_or(|path| oauth.metadata(&path).is_some()));
+        assert!(longer.is_none_or(|path| oauth.metadata_document(&path).is_some()));
         for elsewhere in ["/", "/mcp", &format!("{PLACE}/other"), &format!("{PLACE}s")] {
-            assert!(oauth.metadata(elsewhere).is_none(), "{elsewhere}");
+            assert!(oauth.metadata_document(elsewhere).is_none(), "{elsewhere}");
         }
         let challenge = oauth.challenge(&Challenge::NoToken);
         assert_eq!(
@@ -79,11 +79,11 @@ fn challenges_say_what_to_ask_for() {
         "{invalid}"
     );
 
-    let needed = Needed {
-        wide: Scope::wide(Access::Delete),
-        narrow: Scope::of("prompts", Access::Delete),
+    let needed = RequiredScope {
+        for_all_domains: Scope::for_all_domains(ScopeAccess::Delete),
+        for_domain: Scope::for_domain("prompts", ScopeAccess::Delete),
     };
-    let has = Scopes::among(["portkey:read", "portkey:a\"b\\c:read"]);
+    let has = Scopes::from_words(["portkey:read", "portkey:a\"b\\c:read"]);
     let insufficient = Challenge::InsufficientScope {
         has: &has,
         needed: &needed,
@@ -196,7 +196,7 @@ fn each_endpoint_has_a_document_and_a_challenge() {
         ),
     ] {
         let oauth = at(resource, "").with_path_prefix(prefix);
-        let document = oauth.metadata(&format!("{PLACE}{path}"));
+        let document = oauth.metadata_document(&format!("{PLACE}{path}"));
         let document = document.map(|text| serde_json::from_slice::<Value>(&text).unwrap());
         let named = document
             .as_ref()
@@ -236,7 +236,7 @@ fn each_endpoint_has_a_document_and_a_challenge() {
         ),
     ] {
         let oauth = at(resource, "").with_path_prefix(prefix);
-        let challenge = oauth.challenge_at(&Challenge::NoToken, path);
+        let challenge = oauth.challenge_for_path(&Challenge::NoToken, path);
         let expected = format!("Bearer resource_metadata=\"{url}\", ");
         assert!(
             challenge.to_str().unwrap().starts_with(&expected),

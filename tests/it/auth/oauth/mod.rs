@@ -17,7 +17,7 @@ use std::{
 };
 
 use portkey_mcp::{
-    auth::oauth::{Config, Http, OAuth, OAuthError},
+    auth::oauth::{OAuthConfig, IssuerClient, OAuth, OAuthError},
     http_client::client_builder,
 };
 use portkey_readiness::Readiness;
@@ -52,8 +52,8 @@ fn start(settings: &str) -> OAuth {
 
 /// The same, where the state of the issuer is reported.
 fn start_reporting(settings: &str, readiness: &Readiness) -> OAuth {
-    let config = Config::parse(settings, Path::new(""), TOOLSETS, None).unwrap();
-    let http = Http::new(client_builder().no_proxy()).unwrap();
+    let config = OAuthConfig::parse(settings, Path::new(""), TOOLSETS, None).unwrap();
+    let http = IssuerClient::new(client_builder().no_proxy()).unwrap();
     OAuth::new(config, http.with_readiness(readiness.clone()))
 }
 

@@ -2,7 +2,7 @@
 
 use portkey_mcp::auth::{
     oauth::{OAuth, OAuthError},
-    principal::{Access, Principal},
+    principal::{ScopeAccess, Principal},
 };
 use portkey_operation::Upstream;
 use serde_json::{Value, json};
@@ -231,6 +231,6 @@ async fn scopes_are_those_of_the_token_within_those_of_the_tenant() {
         assert_eq!(has.join(" "), scopes, "{sub} {claims}");
     }
     let reader = world.verify(json!({ "sub": "reader" })).await.unwrap();
-    assert!(reader.scopes.allows("prompts", Access::Read));
-    assert!(!reader.scopes.allows("prompts", Access::Delete));
+    assert!(reader.scopes.allows("prompts", ScopeAccess::Read));
+    assert!(!reader.scopes.allows("prompts", ScopeAccess::Delete));
 }

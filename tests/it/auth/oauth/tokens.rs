@@ -1,8 +1,8 @@
 //! Which signed tokens are good.
 
 use portkey_mcp::auth::{
-    oauth::{OAuthError, Reason},
-    principal::{Access, Method},
+    oauth::{OAuthError, TokenRejection},
+    principal::{ScopeAccess, AuthMethod},
 };
 use ring::hmac;
 use serde_json::{Value, json};
@@ -29,9 +29,9 @@ async fn every_allowed_algorithm_is_checked() {
     for signer in &signers {
         let token = signer.token(&claims(&issuer));
         let principal = oauth.verify(&token).await.unwrap();
-        assert_eq!(principal.method, Method::OAuth);
-        assert!(principal.scopes.allows("prompts", Access::Read));
-        assert!(!principal.scopes.allows("prompts", Access::Write));
+        assert_eq!(principal.method, AuthMethod::OAuth);
+        assert!(principal.scopes.allows("prompts", ScopeAccess::Read));
+        assert!(!principal.scopes.allows("prompts", ScopeAccess::Write));
         // Signed by the same key, for somebody else's claims.
         let other = signer.token(&claims_with(&issuer, json!({ "sub": "bob" })));
         let (text, signature) = (
@@ -39,7 +39,7 @@ async fn every_allowed_algorithm_is_checked() {
             other.rsplit_once('.').unwrap().1,
         );
         let mixed = oauth.verify(&format!("{text}.{signature}")).await;
-        assert_eq!(mixed.unwrap_err(), OAuthError::Invalid(Reason::Signature));
+        assert_eq!(mixed.unwrap_err(), OAuthError::Invalid(TokenRejection::WrongSignature));
     }
     assert_eq!(issuer.count(KEYS), 1);
 }
@@ -83,30 +83,30 @@ async fn bad_claims_are_refused() {
     for (changes, reason) in [
         (
             json!({ "aud": "https://other.example.com/mcp" }),
-            Reason::Audience,
+            TokenRejection::WrongAudience,
         ),
         (
             json!({ "aud": ["https://other.example.com"] }),
-            Reason::Audience,
+            TokenRejection::WrongAudience,
         ),
-        (json!({ "aud": [] }), Reason::Audience),
-        (json!({ "aud": format!("{RESOURCE}/") }), Reason::Audience),
-        (json!({ "aud": null }), Reason::Incomplete),
-        (json!({ "aud": 7 }), Reason::Incomplete),
-        (json!({ "iss": "https://evil.example.com" }), Reason::Issuer),
-        (json!({ "iss": format!("{}/", issuer.url) }), Reason::Issuer),
-        (json!({ "iss": [issuer.url] }), Reason::Issuer),
-        (json!({ "iss": null }), Reason::Incomplete),
-        (json!({ "exp": from_now(-40) }), Reason::Expired),
-        (json!({ "exp": 0 }), Reason::Expired),
-        (json!({ "exp": null }), Reason::Incomplete),
-        (json!({ "exp": "tomorrow" }), Reason::Incomplete),
-        (json!({ "exp": -1 }), Reason::Incomplete),
-        (json!({ "nbf": from_now(60) }), Reason::NotYet),
-        (json!({ "nbf": "today" }), Reason::Malformed),
-        (json!({ "sub": null }), Reason::Incomplete),
-        (json!({ "sub": 7 }), Reason::Incomplete),
-        (json!({ "sub": "" }), Reason::Subject),
+        (json!({ "aud": [] }), TokenRejection::WrongAudience),
+        (json!({ "aud": format!("{RESOURCE}/") }), TokenRejection::WrongAudience),
+        (json!({ "aud": null }), TokenRejection::MissingClaim),
+        (json!({ "aud": 7 }), TokenRejection::MissingClaim),
+        (json!({ "iss": "https://evil.example.com" }), TokenRejection::WrongIssuer),
+        (json!({ "iss": format!("{}/", issuer.url) }), TokenRejection::WrongIssuer),
+        (json!({ "iss": [issuer.url] }), TokenRejection::WrongIssuer),
+        (json!({ "iss": null }), TokenRejection::MissingClaim),
+        (json!({ "exp": from_now(-40) }), TokenRejection::Expired),
+        (json!({ "exp": 0 }), TokenRejection::Expired),
+        (json!({ "exp": null }), TokenRejection::MissingClaim),
+        (json!({ "exp": "tomorrow" }), TokenRejection::MissingClaim),
+        (json!({ "exp": -1 }), TokenRejection::MissingClaim),
+        (json!({ "nbf": from_now(60) }), TokenRejection::NotYetValid),
+        (json!({ "nbf": "today" }), TokenRejection::Malformed),
+        (json!({ "sub": null }), TokenRejection::MissingClaim),
+        (json!({ "sub": 7 }), TokenRejection::MissingClaim),
+        (json!({ "sub": "" }), TokenRejection::MissingSubject),
     ] {
         let token = signer.token(&claims_with(&issuer, changes.clone()));
         let refused = oauth.verify(&token).await.unwrap_err();
@@ -139,52 +139,52 @@ async fn the_key_decides_on_the_algorithm() {
         (
             "none",
             format!("{}.", unsigned(&header("none", "rsa"), &good)),
-            Reason::Malformed,
+            TokenRejection::Malformed,
         ),
         (
             "public key as secret",
             by_hmac(&rsa.jwk().to_string()),
-            Reason::Algorithm,
+            TokenRejection::WrongAlgorithm,
         ),
         (
             "modulus as secret",
             by_hmac(rsa.jwk()["n"].as_str().unwrap()),
-            Reason::Algorithm,
+            TokenRejection::WrongAlgorithm,
         ),
         (
             "RSA for a curve's key",
             rsa.signed(&header("RS256", "p256"), &good),
-            Reason::Algorithm,
+            TokenRejection::WrongAlgorithm,
         ),
         (
             "curve for an RSA key",
             p256.signed(&header("ES256", "rsa"), &good),
-            Reason::Algorithm,
+            TokenRejection::WrongAlgorithm,
         ),
         (
             "other curve",
             p256.signed(&header("ES256", "p384"), &good),
-            Reason::Algorithm,
+            TokenRejection::WrongAlgorithm,
         ),
         (
             "other padding",
             Signer::rsa("rsa", "PS256").signed(&header("PS256", "rsa"), &good),
-            Reason::Algorithm,
+            TokenRejection::WrongAlgorithm,
         ),
         (
             "padding that the header does not say",
             Signer::rsa("rsa", "PS256").signed(&header("RS256", "rsa"), &good),
-            Reason::Signature,
+            TokenRejection::WrongSignature,
         ),
         (
             "key that the token brings",
             stranger.signed(&own_key, &good),
-            Reason::Signature,
+            TokenRejection::WrongSignature,
         ),
         (
             "unknown key",
             p256.signed(&header("ES256", "new"), &good),
-            Reason::UnknownKey,
+            TokenRejection::UnknownKey,
         ),
     ];
     for (what, token, reason) in tokens {
@@ -209,30 +209,30 @@ async fn misshapen_tokens_are_refused_before_anything_is_fetched() {
     let token = signer.token(&good);
     let huge = claims_with(&issuer, json!({ "x": "x".repeat(16 << 10) }));
     for (what, token, reason) in [
-        ("nothing", String::new(), Reason::Malformed),
-        ("a word", "opaque".to_owned(), Reason::Malformed),
+        ("nothing", String::new(), TokenRejection::Malformed),
+        ("a word", "opaque".to_owned(), TokenRejection::Malformed),
         (
             "two parts",
             token.rsplit_once('.').unwrap().0.to_owned(),
-            Reason::Malformed,
+            TokenRejection::Malformed,
         ),
-        ("five parts", format!("{token}.a.b"), Reason::Malformed),
-        ("a blank", format!("{token} "), Reason::Malformed),
-        ("other letters", format!("{token}é"), Reason::Malformed),
+        ("five parts", format!("{token}.a.b"), TokenRejection::Malformed),
+        ("a blank", format!("{token} "), TokenRejection::Malformed),
+        ("other letters", format!("{token}é"), TokenRejection::Malformed),
         (
             "no JSON",
             format!("{}.e30.x", base64("{")),
-            Reason::Malformed,
+            TokenRejection::Malformed,
         ),
-        ("too long", signer.token(&huge), Reason::TooLong),
+        ("too long", signer.token(&huge), TokenRejection::TooLong),
         (
             "logout token",
             with("typ", json!("logout+jwt")),
-            Reason::Kind,
+            TokenRejection::WrongType,
         ),
-        ("proof", with("typ", json!("dpop+jwt")), Reason::Kind),
-        ("extensions", with("crit", json!(["b64"])), Reason::Critical),
-        ("no extensions", with("crit", json!([])), Reason::Critical),
+        ("proof", with("typ", json!("dpop+jwt")), TokenRejection::WrongType),
+        ("extensions", with("crit", json!(["b64"])), TokenRejection::CriticalExtension),
+        ("no extensions", with("crit", json!([])), TokenRejection::CriticalExtension),
     ] {
         let refused = oauth.verify(&token).await.unwrap_err();
         assert_eq!(refused, OAuthError::Invalid(reason), "{what}");
@@ -253,12 +253,12 @@ async fn the_operator_narrows_algorithms_and_leeway() {
     let late = ec.token(&claims_with(&issuer, json!({ "exp": from_now(-2) })));
     assert_eq!(
         oauth.verify(&late).await.unwrap_err(),
-        OAuthError::Invalid(Reason::Expired)
+        OAuthError::Invalid(TokenRejection::Expired)
     );
     let other = rsa.token(&claims(&issuer));
     assert_eq!(
         oauth.verify(&other).await.unwrap_err(),
-        OAuthError::Invalid(Reason::UnknownKey)
+        OAuthError::Invalid(TokenRejection::UnknownKey)
     );
 }
 
@@ -271,47 +271,47 @@ async fn keys_are_taken_for_what_they_say() {
     let issuer = Issuer::with_keys(&[]).await;
     let spare = Signer::es256("spare");
     for (changes, rs, ps) in [
-        (json!({ "alg": null }), Ok(()), Err(Reason::Algorithm)),
+        (json!({ "alg": null }), Ok(()), Err(TokenRejection::WrongAlgorithm)),
         (
             json!({ "alg": null, "use": null }),
             Ok(()),
-            Err(Reason::Algorithm),
+            Err(TokenRejection::WrongAlgorithm),
         ),
-        (json!({ "alg": "PS256" }), Err(Reason::Algorithm), Ok(())),
+        (json!({ "alg": "PS256" }), Err(TokenRejection::WrongAlgorithm), Ok(())),
         (
             json!({ "key_ops": ["verify"] }),
             Ok(()),
-            Err(Reason::Algorithm),
+            Err(TokenRejection::WrongAlgorithm),
         ),
         (
             json!({ "use": "enc" }),
-            Err(Reason::UnknownKey),
-            Err(Reason::UnknownKey),
+            Err(TokenRejection::UnknownKey),
+            Err(TokenRejection::UnknownKey),
         ),
         (
             json!({ "key_ops": ["encrypt"] }),
-            Err(Reason::UnknownKey),
-            Err(Reason::UnknownKey),
+            Err(TokenRejection::UnknownKey),
+            Err(TokenRejection::UnknownKey),
         ),
         (
             json!({ "alg": "HS256" }),
-            Err(Reason::UnknownKey),
-            Err(Reason::UnknownKey),
+            Err(TokenRejection::UnknownKey),
+            Err(TokenRejection::UnknownKey),
         ),
         (
             json!({ "alg": "ES256" }),
-            Err(Reason::UnknownKey),
-            Err(Reason::UnknownKey),
+            Err(TokenRejection::UnknownKey),
+            Err(TokenRejection::UnknownKey),
         ),
         (
             json!({ "kty": "oct", "k": "c2VjcmV0" }),
-            Err(Reason::UnknownKey),
-            Err(Reason::UnknownKey),
+            Err(TokenRejection::UnknownKey),
+            Err(TokenRejection::UnknownKey),
         ),
         (
             json!({ "n": "!" }),
-            Err(Reason::UnknownKey),
-            Err(Reason::UnknownKey),
+            Err(TokenRejection::UnknownKey),
+            Err(TokenRejection::UnknownKey),
         ),
     ] {
         let mut jwk = good.jwk();
@@ -395,10 +395,10 @@ async fn token_is_for_an_audience_that_is_accepted() {
     ] {
         let token = signer.token(&claims_with(&issuer, json!({ "aud": aud })));
         for (oauth, expected) in [(&strict, by_strict), (&open, by_open)] {
-            let outcome = oauth.verify_at(&token, path).await.map(|_| ());
+            let outcome = oauth.verify_for_path(&token, path).await.map(|_| ());
             let expected = expected
                 .then_some(())
-                .ok_or(OAuthError::Invalid(Reason::Audience));
+                .ok_or(OAuthError::Invalid(TokenRejection::WrongAudience));
             assert_eq!(outcome, expected, "{aud} at {path}");
         }
     }

@@ -5,49 +5,49 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 
 use super::{
-    row::{self, Origin, Row},
-    total::whole,
+    row::{self, TrafficOrigin, TrafficRow},
+    total::count_as_f64,
 };
 use crate::{
-    call::Call,
+    call::ApiCall,
     check,
-    clock::{self, DAY},
-    domains::{logs::cents, workspaces},
-    field::Kind,
-    refusal::Refusal,
+    clock::{self, SECONDS_PER_DAY},
+    domains::{logs::micro_cents_to_cents, workspaces},
+    field::FieldType,
+    refusal::ApiError,
     store::{Item, Store, text},
 };
 
 /// Validated filters of a call.
-pub(super) struct Filters {
+pub(super) struct TrafficFilters {
     period: RangeInclusive<u64>,
     now: u64,
     workspace: Option<String>,
-    ranges: Vec<(Figure, f64, f64)>,
-    choices: Vec<(Feature, Vec<String>)>,
+    ranges: Vec<(NumberGetter, f64, f64)>,
+    choices: Vec<(TextGetter, Vec<String>)>,
     metadata: Item,
 }
 
 /// Name of a `<name>_min` and `<name>_max` filter, and the number that it bounds.
-type Range = (&'static str, Figure);
+type RangeFilter = (&'static str, NumberGetter);
 /// Getter of a number that some requests have.
-type Figure = fn(&Row<'_>) -> Option<f64>;
+type NumberGetter = fn(&TrafficRow<'_>) -> Option<f64>;
 
-const RANGES: &[Range] = &[
-    ("total_units", |row| Some(whole(row.asked + row.answered))),
-    ("cost", |row| Some(cents(row.cost))),
-    ("prompt_token", |row| Some(whole(row.asked))),
-    ("completion_token", |row| Some(whole(row.answered))),
+const RANGES: &[RangeFilter] = &[
+    ("total_units", |row| Some(count_as_f64(row.prompt_tokens + row.completion_tokens))),
+    ("cost", |row| Some(micro_cents_to_cents(row.cost))),
+    ("prompt_token", |row| Some(count_as_f64(row.prompt_tokens))),
+    ("completion_token", |row| Some(count_as_f64(row.completion_tokens))),
     ("weighted_feedback", |row| row.weighted_feedback()),
 ];
 
 /// Name of a filter with comma-separated texts, one of which must match, and the text that it
 /// tests.
-type Choice = (&'static str, Feature);
+type ChoiceFilter = (&'static str, TextGetter);
 /// Getter of a text that every request has; possibly empty.
-type Feature = fn(&Row<'_>) -> String;
+type TextGetter = fn(&TrafficRow<'_>) -> String;
 
-const CHOICES: &[Choice] = &[
+const CHOICES: &[ChoiceFilter] = &[
     ("status_code", |row| row.status.to_string()),
     ("virtual_keys", |row| row.origin.virtual_key.clone()),
     ("configs", |row| row.origin.config.clone()),
@@ -62,14 +62,14 @@ const CHOICES: &[Choice] = &[
     ("prompt_slug", |row| row.origin.prompt.clone()),
 ];
 
-impl Filters {
+impl TrafficFilters {
     /// Parses and validates the filters of a call.
-    pub(super) fn of(store: &Store, call: &Call) -> Result<Self, Refusal> {
+    pub(super) fn from_call(store: &Store, call: &ApiCall) -> Result<Self, ApiError> {
         let moment = |name: &str| {
             let written = call.query(name);
-            let written = written.ok_or_else(|| Refusal::field(name, "is required"))?;
-            clock::seconds(written)
-                .ok_or_else(|| Refusal::field(name, "must be a date and time in ISO 8601"))
+            let written = written.ok_or_else(|| ApiError::invalid_field(name, "is required"))?;
+            clock::parse_timestamp(written)
+                .ok_or_else(|| ApiError::invalid_field(name, "must be a date and time in ISO 8601"))
         };
         let (from, until) = (
             moment("time_of_generation_min")?,
@@ -77,7 +77,7 @@ impl Filters {
         );
         let mut ranges = Vec::new();
         for (name, figure) in RANGES {
-            let (least, most) = (bound(call, name, "min")?, bound(call, name, "max")?);
+            let (least, most) = (parse_bound(call, name, "min")?, parse_bound(call, name, "max")?);
             if least.is_some() || most.is_some() {
                 let range = (least.unwrap_or(f64::MIN), most.unwrap_or(f64::MAX));
                 ranges.push((*figure, range.0, range.1));
@@ -90,18 +90,18 @@ impl Filters {
                 .map(|one| one.trim().to_owned());
             Some((*has, asked.collect()))
         });
-        let workspace = match (call.caller.workspace(), call.query("workspace_slug")) {
+        let workspace = match (call.caller.workspace_id(), call.query("workspace_slug")) {
             (Some(own), _) => Some(text(workspaces::resolve(store, own)?, "slug").to_owned()),
             (None, Some(slug)) => Some(text(workspaces::resolve(store, slug)?, "slug").to_owned()),
             (None, None) => None,
         };
         let metadata = match call.query("metadata") {
-            Some(json) => check::value(store, Kind::EncodedLabels, "metadata", &json.into())?,
+            Some(json) => check::validate_value(store, FieldType::EncodedLabels, "metadata", &json.into())?,
             None => Value::Null,
         };
         Ok(Self {
             period: from..=until,
-            now: store.clock.unix(),
+            now: store.clock.unix_seconds(),
             workspace,
             ranges,
             choices: choices.collect(),
@@ -110,7 +110,7 @@ impl Filters {
     }
 
     /// Removes the restriction to one workspace.
-    pub(super) fn everywhere(self) -> Self {
+    pub(super) fn with_all_workspaces(self) -> Self {
         Self {
             workspace: None,
             ..self
@@ -119,33 +119,33 @@ impl Filters {
 
     /// Returns the seconds per point of a graph. A point covers a day, an hour in periods up to two
     /// days, and a minute in periods up to three hours.
-    pub(super) fn step(&self) -> u64 {
+    pub(super) fn step_seconds(&self) -> u64 {
         match self.period.end().saturating_sub(*self.period.start()) {
             0..=10_800 => 60,
             10_801..=172_800 => 3600,
-            _ => DAY,
+            _ => SECONDS_PER_DAY,
         }
     }
 
     /// Returns the matching rows, oldest first.
-    pub(super) fn apply<'s>(&self, store: &'s Store) -> Vec<Row<'s>> {
+    pub(super) fn apply<'s>(&self, store: &'s Store) -> Vec<TrafficRow<'s>> {
         // Rows after the current time do not exist yet.
         let past = *self.period.start()..=self.now.min(*self.period.end());
         let streams = store
             .traffic
-            .rows(&past, self.step() == 60, |origin| self.wants(origin));
-        let logs = row::inserted(store).into_iter();
+            .rows(&past, self.step_seconds() == 60, |origin| self.matches_origin(origin));
+        let logs = row::logged_rows(store).into_iter();
         let mut rows: Vec<_> = streams
             .into_iter()
             .chain(logs)
-            .filter(|row| self.passes(row))
+            .filter(|row| self.matches_row(row))
             .collect();
         rows.sort_by_key(|row| row.at);
         rows
     }
 
     /// Returns true if rows of this origin can match.
-    fn wants(&self, origin: &Origin) -> bool {
+    fn matches_origin(&self, origin: &TrafficOrigin) -> bool {
         self.workspace
             .as_ref()
             .is_none_or(|workspace| origin.workspace == *workspace)
@@ -155,11 +155,11 @@ impl Filters {
                 .all(|(key, value)| origin.label(key) == value.as_str())
     }
 
-    fn passes(&self, row: &Row<'_>) -> bool {
+    fn matches_row(&self, row: &TrafficRow<'_>) -> bool {
         let mut ranges = self.ranges.iter();
         let mut choices = self.choices.iter();
         self.period.contains(&row.at)
-            && self.wants(&row.origin)
+            && self.matches_origin(&row.origin)
             && ranges.all(|(figure, least, most)| {
                 figure(row).is_some_and(|figure| (*least..=*most).contains(&figure))
             })
@@ -168,7 +168,7 @@ impl Filters {
 }
 
 /// Parses one bound of a range filter.
-fn bound(call: &Call, name: &str, end: &str) -> Result<Option<f64>, Refusal> {
+fn parse_bound(call: &ApiCall, name: &str, end: &str) -> Result<Option<f64>, ApiError> {
     let name = format!("{name}_{end}");
     let Some(written) = call.query(&name) else {
         return Ok(None);
@@ -179,5 +179,5 @@ fn bound(call: &Call, name: &str, end: &str) -> Result<Option<f64>, Refusal> {
         .filter(|number: &f64| number.is_finite());
     number
         .map(Some)
-        .ok_or_else(|| Refusal::field(&name, "must be a number"))
+        .ok_or_else(|| ApiError::invalid_field(&name, "must be a number"))
 }

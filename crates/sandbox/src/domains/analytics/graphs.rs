@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    filters::Filters,
-    row::Row,
-    total::{Total, whole},
+    filters::TrafficFilters,
+    row::TrafficRow,
+    total::{TrafficTotal, count_as_f64},
 };
 use crate::{
-    call::Call,
+    call::ApiCall,
     clock,
-    crud::Outcome,
-    refusal::Refusal,
+    crud::ApiResult,
+    refusal::ApiError,
     store::{Item, Store},
 };
 
@@ -23,20 +23,20 @@ struct Graph {
     /// Last part of the graph's path.
     path: &'static str,
     /// Summary of the whole period.
-    summary: fn(&Total) -> Value,
+    summary: fn(&TrafficTotal) -> Value,
     /// Data points of the graph.
-    points: Points,
+    points: GraphPoints,
 }
 
 /// Data points of a graph.
-enum Points {
+enum GraphPoints {
     /// One point per day, hour or minute with traffic, from its total and the cumulative total.
-    Timeline(fn(&Total, &Total) -> Value),
+    Timeline(fn(&TrafficTotal, &TrafficTotal) -> Value),
     /// A split of the whole period.
-    Parts(fn(&[Row<'_>]) -> Vec<Value>),
+    Parts(fn(&[TrafficRow<'_>]) -> Vec<Value>),
 }
 
-use Points::{Parts, Timeline};
+use GraphPoints::{Parts, Timeline};
 
 const GRAPHS: &[Graph] = &[
     Graph {
@@ -73,13 +73,13 @@ const GRAPHS: &[Graph] = &[
         path: "errors/stacks",
         summary: |all| json!({ "total": all.errors }),
         points: Timeline(
-            |part, _| json!({ "stats": counts(&part.statuses, "response_status_code", "count") }),
+            |part, _| json!({ "stats": count_points(&part.statuses, "response_status_code", "count") }),
         ),
     },
     Graph {
         path: "errors/status-codes",
         summary: |all| json!({ "total_errors": all.errors, "unique_error_codes": all.statuses.len() }),
-        points: Parts(|rows| counts(&Total::of(rows).statuses, "status_code", "count")),
+        points: Parts(|rows| count_points(&TrafficTotal::from_rows(rows).statuses, "status_code", "count")),
     },
     Graph {
         path: "users",
@@ -93,9 +93,9 @@ const GRAPHS: &[Graph] = &[
     },
     Graph {
         path: "requests/rescued",
-        summary: |all| json!({ "retry": all.retried(), "fallback": all.fallbacks }),
+        summary: |all| json!({ "retry": all.retried_requests(), "fallback": all.fallbacks }),
         points: Timeline(|part, _| {
-            json!({ "retry": counts(&part.retries, "retry_success_count", "count"),
+            json!({ "retry": count_points(&part.retries, "retry_success_count", "count"),
                 "fallback": part.fallbacks })
         }),
     },
@@ -111,8 +111,8 @@ const GRAPHS: &[Graph] = &[
     },
     Graph {
         path: "cache/latency",
-        summary: |all| json!({ "avg": all.hit_latency() }),
-        points: Timeline(|part, _| json!({ "avg": part.hit_latency() })),
+        summary: |all| json!({ "avg": all.mean_hit_latency() }),
+        points: Timeline(|part, _| json!({ "avg": part.mean_hit_latency() })),
     },
     Graph {
         path: "feedbacks",
@@ -127,35 +127,35 @@ const GRAPHS: &[Graph] = &[
     Graph {
         path: "feedbacks/scores",
         summary: |all| json!({ "total": all.ratings }),
-        points: Parts(|rows| counts(&Total::of(rows).scores, "score", "total")),
+        points: Parts(|rows| count_points(&TrafficTotal::from_rows(rows).scores, "score", "total")),
     },
     Graph {
         path: "feedbacks/ai-models",
         summary: |_| json!({}),
-        points: Parts(by_model),
+        points: Parts(points_by_model),
     },
 ];
 
-fn cost(total: &Total) -> Value {
+fn cost(total: &TrafficTotal) -> Value {
     json!({ "total": total.cost(), "avg": total.per_request(total.cost()) })
 }
 
-fn tokens(total: &Total) -> Value {
-    json!({ "total": total.tokens(), "avg": total.per_request(whole(total.tokens())) })
+fn tokens(total: &TrafficTotal) -> Value {
+    json!({ "total": total.tokens(), "avg": total.per_request(count_as_f64(total.tokens())) })
 }
 
-fn latency(total: &Total) -> Value {
-    json!({ "avg": total.latency(), "p50": total.percentile(50), "p90": total.percentile(90),
+fn latency(total: &TrafficTotal) -> Value {
+    json!({ "avg": total.mean_latency(), "p50": total.percentile(50), "p90": total.percentile(90),
         "p99": total.percentile(99) })
 }
 
-fn per_user(total: &Total) -> u64 {
+fn per_user(total: &TrafficTotal) -> u64 {
     let users = u64::try_from(total.users.len()).unwrap_or(u64::MAX);
     total.users.values().sum::<u64>() / users.max(1)
 }
 
 /// Formats counts as `[{<key>, <count>}]`.
-fn counts<K: Copy + Into<Value>>(
+fn count_points<K: Copy + Into<Value>>(
     counts: &BTreeMap<K, u64>,
     key: &'static str,
     count: &'static str,
@@ -169,15 +169,15 @@ fn counts<K: Copy + Into<Value>>(
         .collect()
 }
 
-fn by_model(rows: &[Row<'_>]) -> Vec<Value> {
-    let mut models: BTreeMap<&str, Total> = BTreeMap::new();
+fn points_by_model(rows: &[TrafficRow<'_>]) -> Vec<Value> {
+    let mut models: BTreeMap<&str, TrafficTotal> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.ratings.is_empty()) {
         models
             .entry(row.origin.model.as_str())
             .or_default()
             .add(row);
     }
-    let point = |(model, total): (&str, Total)| {
+    let point = |(model, total): (&str, TrafficTotal)| {
         json!({ "ai_model": model, "total": total.ratings,
             "avg_weighted_feedback": total.weighted_feedback() })
     };
@@ -185,34 +185,34 @@ fn by_model(rows: &[Row<'_>]) -> Vec<Value> {
 }
 
 /// Returns the graph that the path names.
-pub(super) fn draw(store: &mut Store, call: &Call) -> Outcome {
+pub(super) fn draw(store: &mut Store, call: &ApiCall) -> ApiResult {
     let path = call.path.join("/");
     let graph = GRAPHS.iter().find(|graph| graph.path == path);
-    let graph = graph.ok_or(Refusal::Missing {
+    let graph = graph.ok_or(ApiError::NotFound {
         object: "graph",
         handle: path,
     })?;
-    let filters = Filters::of(store, call)?;
+    let filters = TrafficFilters::from_call(store, call)?;
     let rows = filters.apply(store);
     let points = match graph.points {
         Parts(split) => split(&rows),
-        Timeline(point) => timeline(&rows, filters.step(), point),
+        Timeline(point) => build_timeline(&rows, filters.step_seconds(), point),
     };
     Ok(json!({
-        "summary": (graph.summary)(&Total::of(&rows)),
+        "summary": (graph.summary)(&TrafficTotal::from_rows(&rows)),
         "data_points": points,
         "object": "analytics-graph",
     }))
 }
 
-fn timeline(rows: &[Row<'_>], step: u64, point: fn(&Total, &Total) -> Value) -> Vec<Value> {
-    let mut so_far = Total::default();
+fn build_timeline(rows: &[TrafficRow<'_>], step: u64, point: fn(&TrafficTotal, &TrafficTotal) -> Value) -> Vec<Value> {
+    let mut so_far = TrafficTotal::default();
     let parts = rows.chunk_by(|a, b| a.at / step == b.at / step);
     parts
         .map(|part| {
-            let total = Total::of(part);
+            let total = TrafficTotal::from_rows(part);
             part.iter().for_each(|row| so_far.add(row));
-            let begin = clock::written(total.first / step * step);
+            let begin = clock::format_timestamp(total.first_at / step * step);
             let mut whole = Item::from_iter([("timestamp".to_owned(), begin.into())]);
             whole.extend(
                 point(&total, &so_far)

@@ -9,29 +9,29 @@ pub(crate) mod traffic;
 
 use serde_json::json;
 
-use self::{filters::Filters, total::Total};
+use self::{filters::TrafficFilters, total::TrafficTotal};
 use crate::{
-    call::Call,
-    crud::Outcome,
-    refusal::Refusal,
-    route::{Domain, Version, get},
+    call::ApiCall,
+    crud::ApiResult,
+    refusal::ApiError,
+    route::{Domain, ApiVersion, get},
     store::{Item, Store},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
-    versions: &[Version::V1],
+    versions: &[ApiVersion::V1],
     resources: &[],
     routes: &[
         get("/analytics/graphs/{name}", graphs::draw),
         get("/analytics/graphs/{family}/{name}", graphs::draw),
         get("/analytics/groups/{dimension}", groups::list),
         get("/analytics/groups/metadata/{key}", groups::list_metadata),
-        get("/analytics/summary/cache", cache_summary),
+        get("/analytics/summary/cache", summarise_cache),
     ],
 };
 
 /// Counts the requests of a workspace that match the filters of an export.
-pub(super) fn count(store: &Store, workspace: &str, filters: &Item) -> Result<u64, Refusal> {
+pub(super) fn count_requests(store: &Store, workspace: &str, filters: &Item) -> Result<u64, ApiError> {
     // Exports may omit the period, which analytics require.
     let mut asked = vec![
         (
@@ -52,30 +52,30 @@ pub(super) fn count(store: &Store, workspace: &str, filters: &Item) -> Result<u6
         (name.clone(), text)
     }));
     asked.push(("workspace_slug".to_owned(), workspace.to_owned()));
-    let call = Call {
+    let call = ApiCall {
         query: asked,
-        ..Call::default()
+        ..ApiCall::default()
     };
-    Ok(Total::of(&Filters::of(store, &call)?.apply(store)).requests)
+    Ok(TrafficTotal::from_rows(&TrafficFilters::from_call(store, &call)?.apply(store)).requests)
 }
 
 /// Returns the cost of a workspace's requests with a metadata label since a time, in US cents.
-pub(super) fn spent(store: &Store, workspace: &str, label: (&str, &str), since: u64) -> f64 {
+pub(super) fn cost_since(store: &Store, workspace: &str, label: (&str, &str), since: u64) -> f64 {
     let (name, value) = label;
     let rows = store
         .traffic
-        .rows(&(since..=store.clock.unix()), false, |origin| {
+        .rows(&(since..=store.clock.unix_seconds()), false, |origin| {
             origin.workspace == workspace && origin.label(name) == Some(value)
         });
-    Total::of(&rows).cost()
+    TrafficTotal::from_rows(&rows).cost()
 }
 
-fn cache_summary(store: &mut Store, call: &Call) -> Outcome {
-    let total = Total::of(&Filters::of(store, call)?.apply(store));
+fn summarise_cache(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let total = TrafficTotal::from_rows(&TrafficFilters::from_call(store, call)?.apply(store));
     Ok(json!({
         "summary": {
             "hits": total.hits(),
-            "avg_latency": total.hit_latency(),
+            "avg_latency": total.mean_hit_latency(),
             "total_requests": total.requests,
             "cache_speedup": total.speedup(),
         },

@@ -11,7 +11,7 @@ use crate::{
 
 /// Origin and destination of requests: all texts of a row.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Origin {
+pub(crate) struct TrafficOrigin {
     /// Slug of the workspace that sent the requests.
     pub(super) workspace: String,
     /// Name of the AI provider.
@@ -34,7 +34,7 @@ pub(crate) struct Origin {
     pub(super) metadata: Vec<(String, String)>,
 }
 
-impl Origin {
+impl TrafficOrigin {
     /// Returns a metadata text.
     pub(super) fn label(&self, key: &str) -> Option<&str> {
         let found = self.metadata.iter().find(|(name, _)| name == key);
@@ -44,17 +44,17 @@ impl Origin {
 
 /// Origin of a row: shared by all rows of a stream, owned by the row of a log.
 #[derive(Clone, Debug)]
-pub(super) enum Source<'t> {
+pub(super) enum RowOrigin<'t> {
     /// Origin of a stream.
-    Stream(&'t Origin),
+    Stream(&'t TrafficOrigin),
     /// Origin of a log.
-    Log(Box<Origin>),
+    Log(Box<TrafficOrigin>),
 }
 
-impl Deref for Source<'_> {
-    type Target = Origin;
+impl Deref for RowOrigin<'_> {
+    type Target = TrafficOrigin;
 
-    fn deref(&self) -> &Origin {
+    fn deref(&self) -> &TrafficOrigin {
         match self {
             Self::Stream(origin) => origin,
             Self::Log(origin) => origin,
@@ -64,9 +64,9 @@ impl Deref for Source<'_> {
 
 /// Requests that differ only in their minute.
 #[derive(Clone, Debug)]
-pub(super) struct Row<'t> {
+pub(super) struct TrafficRow<'t> {
     /// Origin and destination.
-    pub(super) origin: Source<'t>,
+    pub(super) origin: RowOrigin<'t>,
     /// Time of the first request, in seconds since 1970.
     pub(super) at: u64,
     /// Time of the last request, in seconds since 1970.
@@ -76,7 +76,7 @@ pub(super) struct Row<'t> {
     /// HTTP status of each request.
     pub(super) status: u16,
     /// Cache outcome of each request.
-    pub(super) cache: Cache,
+    pub(super) cache: CacheOutcome,
     /// Number of retries before each request succeeded.
     pub(super) retries: u64,
     /// True if a fallback responded.
@@ -84,20 +84,20 @@ pub(super) struct Row<'t> {
     /// Cost of each request, in millionths of a US cent.
     pub(super) cost: u64,
     /// Cost that the cache saved on each request, in millionths of a US cent.
-    pub(super) saved: u64,
+    pub(super) saved_cost: u64,
     /// Prompt tokens of each request.
-    pub(super) asked: u64,
+    pub(super) prompt_tokens: u64,
     /// Completion tokens of each request.
-    pub(super) answered: u64,
+    pub(super) completion_tokens: u64,
     /// Duration of each request, in milliseconds.
-    pub(super) latency: u64,
+    pub(super) latency_ms: u64,
     /// Scores and weights of the feedback on one of the requests.
     pub(super) ratings: Vec<(i64, f64)>,
 }
 
 /// Cache outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cache {
+pub(super) enum CacheOutcome {
     /// No matching entry.
     Miss,
     /// An entry for the identical request.
@@ -106,7 +106,7 @@ pub(super) enum Cache {
     Semantic,
 }
 
-impl Row<'_> {
+impl TrafficRow<'_> {
     /// Returns the mean of the scores multiplied by their weights.
     pub(super) fn weighted_feedback(&self) -> Option<f64> {
         let count = u32::try_from(self.ratings.len())
@@ -115,7 +115,7 @@ impl Row<'_> {
         Some(
             self.ratings
                 .iter()
-                .map(|(value, weight)| score(*value) * weight)
+                .map(|(value, weight)| score_as_f64(*value) * weight)
                 .sum::<f64>()
                 / f64::from(count),
         )
@@ -123,16 +123,16 @@ impl Row<'_> {
 }
 
 /// Converts a score for calculations.
-pub(super) fn score(value: i64) -> f64 {
+pub(super) fn score_as_f64(value: i64) -> f64 {
     i32::try_from(value).map(f64::from).unwrap_or_default()
 }
 
 /// Returns the inserted logs, with the feedback on their traces.
-pub(super) fn inserted(store: &Store) -> Vec<Row<'static>> {
-    store.all(logs::SHELF).map(|log| row(store, log)).collect()
+pub(super) fn logged_rows(store: &Store) -> Vec<TrafficRow<'static>> {
+    store.all(logs::COLLECTION).map(|log| row_from_log(store, log)).collect()
 }
 
-fn row(store: &Store, log: &Item) -> Row<'static> {
+fn row_from_log(store: &Store, log: &Item) -> TrafficRow<'static> {
     let written = |name: &str| {
         let found = log
             .get("metrics")
@@ -147,7 +147,7 @@ fn row(store: &Store, log: &Item) -> Row<'static> {
     };
     let trace = written("trace_id");
     let given = store
-        .all(feedback::SHELF)
+        .all(feedback::COLLECTION)
         .filter(|given| text(given, "trace_id") == trace);
     let ratings = given.filter_map(|given| {
         Some((
@@ -162,8 +162,8 @@ fn row(store: &Store, log: &Item) -> Row<'static> {
         .flatten();
     let labels =
         labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
-    let at = clock::seconds(text(log, "created_at")).unwrap_or_default();
-    let origin = Origin {
+    let at = clock::parse_timestamp(text(log, "created_at")).unwrap_or_default();
+    let origin = TrafficOrigin {
         workspace: written("workspace_slug"),
         provider: written("ai_org"),
         virtual_key: written("virtual_key"),
@@ -175,23 +175,23 @@ fn row(store: &Store, log: &Item) -> Row<'static> {
         metadata: labels.collect(),
         trace: trace.clone(),
     };
-    Row {
-        origin: Source::Log(Box::new(origin)),
+    TrafficRow {
+        origin: RowOrigin::Log(Box::new(origin)),
         at,
         last_at: at,
         requests: 1,
         status: u16::try_from(number("response_status_code")).unwrap_or_default(),
-        cache: Cache::Miss,
+        cache: CacheOutcome::Miss,
         retries: 0,
         fallback: false,
         cost: log
             .get("micro_cents")
             .and_then(|cost| cost.as_u64())
             .unwrap_or_default(),
-        saved: 0,
-        asked: number("req_units"),
-        answered: number("res_units"),
-        latency: number("response_time"),
+        saved_cost: 0,
+        prompt_tokens: number("req_units"),
+        completion_tokens: number("res_units"),
+        latency_ms: number("response_time"),
         ratings: ratings.collect(),
     }
 }

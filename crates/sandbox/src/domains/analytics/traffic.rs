@@ -8,11 +8,11 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::row::{Cache, Origin, Row, Source};
-use crate::{clock::DAY, domains::logs, noise::noise};
+use super::row::{CacheOutcome, TrafficOrigin, TrafficRow, RowOrigin};
+use crate::{clock::SECONDS_PER_DAY, domains::logs, noise::noise};
 
 /// A continuous stream of similar requests.
-struct Stream {
+struct TrafficStream {
     workspace: &'static str,
     provider: &'static str,
     virtual_key: &'static str,
@@ -25,17 +25,17 @@ struct Stream {
     team: &'static str,
     project: &'static str,
     stage: &'static str,
-    daily: u64,
-    asked: u64,
-    answered: u64,
-    latency: u64,
+    daily_requests: u64,
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    latency_ms: u64,
     cached_percent: u64,
-    plan: Plan,
+    plan: StreamPlan,
 }
 
 /// Course of a stream over time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Plan {
+enum StreamPlan {
     /// Constant traffic.
     Steady,
     /// Constant traffic with a surge.
@@ -45,25 +45,25 @@ enum Plan {
 }
 
 /// Slug of the workspace that exceeds its budget.
-const OVERSPENT: &str = "ws-research";
+const OVERSPENT_WORKSPACE: &str = "ws-research";
 
 /// Budget of the workspace that exceeds it, in US dollars.
-pub(crate) const WORKSPACE_BUDGET: u64 = 500;
+pub(crate) const WORKSPACE_BUDGET_USD: u64 = 500;
 
 /// Budget of the evaluation's key, provider and project, in US dollars.
-pub(crate) const EVALUATION_BUDGET: u64 = 150;
+pub(crate) const EVALUATION_BUDGET_USD: u64 = 150;
 
 /// Days between two resets of the workspace's budget.
-pub(crate) const RESET_PERIOD: u64 = 30;
+pub(crate) const RESET_PERIOD_DAYS: u64 = 30;
 
 /// Days from the last reset of that budget to the start day of the sandbox.
-pub(crate) const RESET_AGE: u64 = 12;
+pub(crate) const RESET_AGE_DAYS: u64 = 12;
 
 /// Days from the start of the evaluation to the start day.
-pub(crate) const EVALUATION_AGE: u64 = 30;
+pub(crate) const EVALUATION_AGE_DAYS: u64 = 30;
 
 /// Days of traffic before the start day.
-const DAYS: u64 = 100;
+const TRAFFIC_DAYS: u64 = 100;
 
 /// Days from the incident to the start day, and its range in seconds of the day. Four in five
 /// requests to OpenAI failed.
@@ -73,44 +73,44 @@ const INCIDENT: (u64, Range<u64>) = (3, 13 * 3600 + 17 * 60..15 * 3600 + 42 * 60
 const SURGE: (u64, u64, u64) = (1, 9, 32);
 
 /// Share of the day's requests in each hour, in thousandths.
-const SHARES: [u64; 24] = [
+const HOURLY_SHARES: [u64; 24] = [
     12, 8, 6, 6, 8, 14, 24, 42, 62, 76, 80, 74, 60, 70, 80, 78, 70, 56, 42, 36, 34, 28, 20, 14,
 ];
 
 #[rustfmt::skip]
-const STREAMS: [Stream; 8] = [
-    Stream { workspace: OVERSPENT, provider: "anthropic", virtual_key: "anthropic", model: "claude-sonnet-4",
+const STREAMS: [TrafficStream; 8] = [
+    TrafficStream { workspace: OVERSPENT_WORKSPACE, provider: "anthropic", virtual_key: "anthropic", model: "claude-sonnet-4",
         api_key: "research-notebooks", config: "", prompt: "", user: "research-lead@example.com", team: "research",
-        project: "", stage: "experiment", daily: 900, asked: 2400, answered: 900, latency: 2600, cached_percent: 4,
-        plan: Plan::Surges },
-    Stream { workspace: OVERSPENT, provider: "anthropic", virtual_key: "claude-trials", model: "claude-sonnet-4",
+        project: "", stage: "experiment", daily_requests: 900, prompt_tokens: 2400, completion_tokens: 900, latency_ms: 2600, cached_percent: 4,
+        plan: StreamPlan::Surges },
+    TrafficStream { workspace: OVERSPENT_WORKSPACE, provider: "anthropic", virtual_key: "claude-trials", model: "claude-sonnet-4",
         api_key: "evaluation-runs", config: "", prompt: "", user: "research-lead@example.com", team: "research",
-        project: "evaluation", stage: "experiment", daily: 500, asked: 2400, answered: 900, latency: 2700,
-        cached_percent: 0, plan: Plan::UntilSpent },
-    Stream { workspace: OVERSPENT, provider: "anthropic", virtual_key: "anthropic", model: "claude-sonnet-4",
+        project: "evaluation", stage: "experiment", daily_requests: 500, prompt_tokens: 2400, completion_tokens: 900, latency_ms: 2700,
+        cached_percent: 0, plan: StreamPlan::UntilSpent },
+    TrafficStream { workspace: OVERSPENT_WORKSPACE, provider: "anthropic", virtual_key: "anthropic", model: "claude-sonnet-4",
         api_key: "research-notebooks", config: "", prompt: "", user: "research-analyst@example.com", team: "research",
-        project: "summaries", stage: "experiment", daily: 180, asked: 1500, answered: 400, latency: 1900,
-        cached_percent: 6, plan: Plan::Steady },
-    Stream { workspace: OVERSPENT, provider: "vertex-ai", virtual_key: "gemini", model: "gemini-2.5-flash",
+        project: "summaries", stage: "experiment", daily_requests: 180, prompt_tokens: 1500, completion_tokens: 400, latency_ms: 1900,
+        cached_percent: 6, plan: StreamPlan::Steady },
+    TrafficStream { workspace: OVERSPENT_WORKSPACE, provider: "vertex-ai", virtual_key: "gemini", model: "gemini-2.5-flash",
         api_key: "research-notebooks", config: "", prompt: "", user: "research-analyst@example.com", team: "research",
-        project: "translation", stage: "experiment", daily: 320, asked: 1800, answered: 600, latency: 900,
-        cached_percent: 0, plan: Plan::Steady },
-    Stream { workspace: "ws-support-bot", provider: "openai", virtual_key: "openai-production", model: "gpt-4o-mini",
+        project: "translation", stage: "experiment", daily_requests: 320, prompt_tokens: 1800, completion_tokens: 600, latency_ms: 900,
+        cached_percent: 0, plan: StreamPlan::Steady },
+    TrafficStream { workspace: "ws-support-bot", provider: "openai", virtual_key: "openai-production", model: "gpt-4o-mini",
         api_key: "support-bot-production", config: "pc-support-fallback", prompt: "pp-refund-reply",
-        user: "support-bot@example.com", team: "support", project: "", stage: "production", daily: 4800, asked: 700,
-        answered: 180, latency: 640, cached_percent: 30, plan: Plan::Steady },
-    Stream { workspace: "ws-support-bot", provider: "azure-openai", virtual_key: "azure", model: "gpt-4o",
+        user: "support-bot@example.com", team: "support", project: "", stage: "production", daily_requests: 4800, prompt_tokens: 700,
+        completion_tokens: 180, latency_ms: 640, cached_percent: 30, plan: StreamPlan::Steady },
+    TrafficStream { workspace: "ws-support-bot", provider: "azure-openai", virtual_key: "azure", model: "gpt-4o",
         api_key: "support-bot-production", config: "pc-support-fallback", prompt: "pp-escalation",
-        user: "support-lead@example.com", team: "support", project: "", stage: "production", daily: 400, asked: 900,
-        answered: 250, latency: 1100, cached_percent: 10, plan: Plan::Steady },
-    Stream { workspace: "ws-shared", provider: "openai", virtual_key: "openai-production", model: "gpt-4o",
+        user: "support-lead@example.com", team: "support", project: "", stage: "production", daily_requests: 400, prompt_tokens: 900,
+        completion_tokens: 250, latency_ms: 1100, cached_percent: 10, plan: StreamPlan::Steady },
+    TrafficStream { workspace: "ws-shared", provider: "openai", virtual_key: "openai-production", model: "gpt-4o",
         api_key: "shared-assistants", config: "", prompt: "", user: "product-manager@example.com", team: "product",
-        project: "", stage: "internal", daily: 340, asked: 1200, answered: 400, latency: 1300, cached_percent: 8,
-        plan: Plan::Steady },
-    Stream { workspace: "ws-shared", provider: "anthropic", virtual_key: "anthropic", model: "claude-sonnet-4",
+        project: "", stage: "internal", daily_requests: 340, prompt_tokens: 1200, completion_tokens: 400, latency_ms: 1300, cached_percent: 8,
+        plan: StreamPlan::Steady },
+    TrafficStream { workspace: "ws-shared", provider: "anthropic", virtual_key: "anthropic", model: "claude-sonnet-4",
         api_key: "shared-assistants", config: "", prompt: "pp-release-notes", user: "developer@example.com",
-        team: "platform", project: "", stage: "internal", daily: 160, asked: 1500, answered: 500, latency: 2200,
-        cached_percent: 12, plan: Plan::Steady },
+        team: "platform", project: "", stage: "internal", daily_requests: 160, prompt_tokens: 1500, completion_tokens: 500, latency_ms: 2200,
+        cached_percent: 12, plan: StreamPlan::Steady },
 ];
 
 /// Traffic of one sandbox. The default is empty.
@@ -121,33 +121,33 @@ pub(crate) struct Traffic {
     /// Time from which requests of the workspace without budget are rejected.
     overspent_at: u64,
     /// Time at which the evaluation's budget was spent.
-    evaluated_at: u64,
+    evaluation_spent_at: u64,
     /// Origin of each stream.
-    origins: Vec<Origin>,
+    origins: Vec<TrafficOrigin>,
 }
 
 /// Similar requests of one hour, spread evenly over a part of its minutes.
-struct Part<'t> {
-    row: Row<'t>,
+struct HourPart<'t> {
+    row: TrafficRow<'t>,
     /// Minutes of the hour.
     minutes: Range<u64>,
     /// Offset of the first request in its interval; less than the number of minutes.
     phase: u64,
 }
 
-impl Part<'_> {
+impl HourPart<'_> {
     fn length(&self) -> u64 {
         self.minutes.end - self.minutes.start
     }
 
     /// Counts the requests before a minute, counted from the first minute of this part.
-    fn before(&self, minute: u64) -> u64 {
+    fn requests_before(&self, minute: u64) -> u64 {
         (minute * self.row.requests + self.phase) / self.length()
     }
 
     /// Returns the minute of the n-th request, counted from the first minute of this part. `n`
     /// starts at 1.
-    fn minute_of(&self, n: u64) -> u64 {
+    fn minute_of_request(&self, n: u64) -> u64 {
         (n * self.length() - self.phase).div_ceil(self.row.requests) - 1
     }
 }
@@ -158,38 +158,38 @@ impl Traffic {
     pub(crate) fn new(now: u64, key: impl Fn(&str) -> String) -> Self {
         let origins = STREAMS
             .iter()
-            .map(|stream| stream.origin(key(stream.api_key)))
+            .map(|stream| stream.to_origin(key(stream.api_key)))
             .collect();
         let mut traffic = Self {
-            midnight: now / DAY * DAY,
+            midnight: now / SECONDS_PER_DAY * SECONDS_PER_DAY,
             overspent_at: u64::MAX,
-            evaluated_at: u64::MAX,
+            evaluation_spent_at: u64::MAX,
             origins,
         };
-        traffic.evaluated_at = traffic.spent_at(
-            traffic.days_ago(EVALUATION_AGE),
-            EVALUATION_BUDGET,
-            |stream| stream.plan == Plan::UntilSpent,
+        traffic.evaluation_spent_at = traffic.find_budget_exhaustion(
+            traffic.midnight_days_ago(EVALUATION_AGE_DAYS),
+            EVALUATION_BUDGET_USD,
+            |stream| stream.plan == StreamPlan::UntilSpent,
         );
         traffic.overspent_at =
-            traffic.spent_at(traffic.days_ago(RESET_AGE), WORKSPACE_BUDGET, |stream| {
-                stream.workspace == OVERSPENT
+            traffic.find_budget_exhaustion(traffic.midnight_days_ago(RESET_AGE_DAYS), WORKSPACE_BUDGET_USD, |stream| {
+                stream.workspace == OVERSPENT_WORKSPACE
             });
         traffic
     }
 
     /// Returns the midnight at the beginning of a day before the start day.
-    pub(crate) fn days_ago(&self, days: u64) -> u64 {
-        self.midnight.saturating_sub(days * DAY)
+    pub(crate) fn midnight_days_ago(&self, days: u64) -> u64 {
+        self.midnight.saturating_sub(days * SECONDS_PER_DAY)
     }
 
     /// Returns the end of the hour in which streams exhaust a budget, counted from a time.
-    fn spent_at(&self, from: u64, dollars: u64, of: impl Fn(&Stream) -> bool) -> u64 {
+    fn find_budget_exhaustion(&self, from: u64, dollars: u64, of: impl Fn(&TrafficStream) -> bool) -> u64 {
         let budget = dollars * 100 * 1_000_000;
         let mut spent = 0;
         for hour in from / 3600..self.midnight / 3600 {
             for (number, stream) in STREAMS.iter().enumerate().filter(|(_, stream)| of(stream)) {
-                let parts = self.hour(number, stream, hour);
+                let parts = self.hour_parts(number, stream, hour);
                 spent += parts
                     .iter()
                     .map(|part| part.row.requests * part.row.cost)
@@ -208,9 +208,9 @@ impl Traffic {
         &self,
         period: &RangeInclusive<u64>,
         by_minute: bool,
-        wanted: impl Fn(&Origin) -> bool,
-    ) -> Vec<Row<'_>> {
-        let (from, until) = (self.days_ago(DAYS).max(*period.start()), *period.end());
+        wanted: impl Fn(&TrafficOrigin) -> bool,
+    ) -> Vec<TrafficRow<'_>> {
+        let (from, until) = (self.midnight_days_ago(TRAFFIC_DAYS).max(*period.start()), *period.end());
         let mut rows = Vec::new();
         let streams = STREAMS.iter().zip(&self.origins).enumerate();
         for (number, (stream, _)) in streams.filter(|(_, (_, origin))| wanted(origin)) {
@@ -219,11 +219,11 @@ impl Traffic {
             for hour in from / 3600..=until / 3600 {
                 let begin = hour * 3600;
                 let whole = !by_minute && from <= begin && begin + 3599 <= until;
-                for part in self.hour(number, stream, hour) {
+                for part in self.hour_parts(number, stream, hour) {
                     let at = |minute: u64| begin + (part.minutes.start + minute) * 60 + second;
                     if whole {
-                        let (first, last) = (part.minute_of(1), part.minute_of(part.row.requests));
-                        rows.push(Row {
+                        let (first, last) = (part.minute_of_request(1), part.minute_of_request(part.row.requests));
+                        rows.push(TrafficRow {
                             at: at(first),
                             last_at: at(last),
                             ..part.row
@@ -231,10 +231,10 @@ impl Traffic {
                         continue;
                     }
                     for minute in 0..part.length() {
-                        let requests = part.before(minute + 1) - part.before(minute);
+                        let requests = part.requests_before(minute + 1) - part.requests_before(minute);
                         let at = at(minute);
                         if requests > 0 && (from..=until).contains(&at) {
-                            rows.push(Row {
+                            rows.push(TrafficRow {
                                 at,
                                 last_at: at,
                                 requests,
@@ -249,55 +249,55 @@ impl Traffic {
     }
 
     /// Returns the requests of a stream in one hour, given in hours since 1970.
-    fn hour<'t>(&'t self, number: usize, stream: &Stream, hour: u64) -> Vec<Part<'t>> {
+    fn hour_parts<'t>(&'t self, number: usize, stream: &TrafficStream, hour: u64) -> Vec<HourPart<'t>> {
         let Some(origin) = self.origins.get(number) else {
             return Vec::new();
         };
         let begin = hour * 3600;
-        let has_ended = stream.plan == Plan::UntilSpent
-            && !(self.days_ago(EVALUATION_AGE)..self.evaluated_at).contains(&begin);
+        let has_ended = stream.plan == StreamPlan::UntilSpent
+            && !(self.midnight_days_ago(EVALUATION_AGE_DAYS)..self.evaluation_spent_at).contains(&begin);
         if has_ended {
             return Vec::new();
         }
         let chance = noise(number as u64, hour);
-        let (day, share) = (hour / 24, SHARES.iter().cycle().nth((hour % 24) as usize));
+        let (day, share) = (hour / 24, HOURLY_SHARES.iter().cycle().nth((hour % 24) as usize));
         // 1 January 1970 was a Thursday.
         let busy = if (day + 3) % 7 >= 5 { 40 } else { 100 };
         let (age, from, factor) = SURGE;
-        let surges = self.days_ago(age) + from * 3600..self.midnight;
-        let daily = match stream.plan == Plan::Surges && surges.contains(&begin) {
-            true => stream.daily * factor * 100,
-            false => stream.daily * busy,
+        let surges = self.midnight_days_ago(age) + from * 3600..self.midnight;
+        let daily = match stream.plan == StreamPlan::Surges && surges.contains(&begin) {
+            true => stream.daily_requests * factor * 100,
+            false => stream.daily_requests * busy,
         };
         let share = share.copied().unwrap_or_default() * (90 + chance % 21);
         let requests = (daily * share + chance % 10_000_000) / 10_000_000;
 
-        let row = stream.request(origin, chance);
-        let refused = stream.workspace == OVERSPENT && begin >= self.overspent_at;
+        let row = stream.to_row(origin, chance);
+        let refused = stream.workspace == OVERSPENT_WORKSPACE && begin >= self.overspent_at;
         let (age, times) = INCIDENT;
-        let failing = self.days_ago(age) + times.start..self.days_ago(age) + times.end;
+        let failing = self.midnight_days_ago(age) + times.start..self.midnight_days_ago(age) + times.end;
         let fails =
             stream.provider == "openai" && failing.start < begin + 3600 && begin < failing.end;
         let mut parts = Vec::new();
         let usual = (&row, stream.cached_percent);
         if refused {
-            let refused = Row {
+            let refused = TrafficRow {
                 status: 412,
-                latency: 12,
+                latency_ms: 12,
                 cost: 0,
-                asked: 0,
-                answered: 0,
+                prompt_tokens: 0,
+                completion_tokens: 0,
                 ..row
             };
-            add(&mut parts, &(0..60), chance >> 8, requests, refused);
+            push_part(&mut parts, &(0..60), chance >> 8, requests, refused);
         } else if fails {
             // The minutes before, during and after the incident; each range may be empty.
             let minute = |at: u64| (at.clamp(begin, begin + 3600) - begin) / 60;
             let (start, end) = (minute(failing.start), minute(failing.end));
             let until = |minute: u64| (requests * minute + chance % 60) / 60;
-            add_served(&mut parts, &(0..start), chance, until(start), usual);
-            add_failing(&mut parts, &(start..end), until(end) - until(start), &row);
-            add_served(
+            push_normal_parts(&mut parts, &(0..start), chance, until(start), usual);
+            push_incident_parts(&mut parts, &(start..end), until(end) - until(start), &row);
+            push_normal_parts(
                 &mut parts,
                 &(end..60),
                 chance,
@@ -305,7 +305,7 @@ impl Traffic {
                 usual,
             );
         } else {
-            add_served(&mut parts, &(0..60), chance, requests, usual);
+            push_normal_parts(&mut parts, &(0..60), chance, requests, usual);
             if hour % 24 == 14 {
                 rate_one(&mut parts, chance);
             }
@@ -315,17 +315,17 @@ impl Traffic {
 }
 
 /// Adds requests to the parts of an hour, if there are any.
-fn add<'t>(
-    parts: &mut Vec<Part<'t>>,
+fn push_part<'t>(
+    parts: &mut Vec<HourPart<'t>>,
     minutes: &Range<u64>,
     phase: u64,
     requests: u64,
-    row: Row<'t>,
+    row: TrafficRow<'t>,
 ) {
     if requests > 0 && !minutes.is_empty() {
         let phase = phase % (minutes.end - minutes.start);
-        parts.push(Part {
-            row: Row { requests, ..row },
+        parts.push(HourPart {
+            row: TrafficRow { requests, ..row },
             minutes: minutes.clone(),
             phase,
         });
@@ -333,12 +333,12 @@ fn add<'t>(
 }
 
 /// Adds requests without an incident: errors, cache hits, retries, fallbacks and successes.
-fn add_served<'t>(
-    parts: &mut Vec<Part<'t>>,
+fn push_normal_parts<'t>(
+    parts: &mut Vec<HourPart<'t>>,
     minutes: &Range<u64>,
     chance: u64,
     requests: u64,
-    (full, cached_percent): (&Row<'t>, u64),
+    (full, cached_percent): (&TrafficRow<'t>, u64),
 ) {
     // Fractions of a request are rounded at random, so that the mean is correct.
     let part =
@@ -353,46 +353,46 @@ fn add_served<'t>(
     } else {
         429
     };
-    let error = Row {
+    let error = TrafficRow {
         status,
-        latency: 250,
+        latency_ms: 250,
         cost: 0,
-        answered: 0,
+        completion_tokens: 0,
         ..full.clone()
     };
-    let cached = Row {
+    let cached = TrafficRow {
         cost: 0,
-        saved: full.cost,
-        latency: 35 + chance % 30,
+        saved_cost: full.cost,
+        latency_ms: 35 + chance % 30,
         ..full.clone()
     };
     let retries = 1 + (chance >> 48) % 2;
-    let mut add = |requests: u64, row: Row<'t>| add(parts, minutes, chance >> 8, requests, row);
+    let mut add = |requests: u64, row: TrafficRow<'t>| push_part(parts, minutes, chance >> 8, requests, row);
     add(errors, error);
     add(
         hits - hits / 4,
-        Row {
-            cache: Cache::Simple,
+        TrafficRow {
+            cache: CacheOutcome::Simple,
             ..cached.clone()
         },
     );
     add(
         hits / 4,
-        Row {
-            cache: Cache::Semantic,
+        TrafficRow {
+            cache: CacheOutcome::Semantic,
             ..cached
         },
     );
     add(
         retried,
-        Row {
+        TrafficRow {
             retries,
             ..full.clone()
         },
     );
     add(
         rescued,
-        Row {
+        TrafficRow {
             fallback: true,
             ..full.clone()
         },
@@ -401,31 +401,31 @@ fn add_served<'t>(
 }
 
 /// Adds requests during the incident: four in five fail, and a fallback serves half of the rest.
-fn add_failing<'t>(parts: &mut Vec<Part<'t>>, minutes: &Range<u64>, requests: u64, full: &Row<'t>) {
+fn push_incident_parts<'t>(parts: &mut Vec<HourPart<'t>>, minutes: &Range<u64>, requests: u64, full: &TrafficRow<'t>) {
     let errors = requests * 4 / 5;
     let rescued = (requests - errors) / 2;
-    let error = Row {
+    let error = TrafficRow {
         status: 503,
-        latency: 30_000,
+        latency_ms: 30_000,
         cost: 0,
-        answered: 0,
+        completion_tokens: 0,
         ..full.clone()
     };
     // Half an interval remains before the first and after the last request, so that both ends of
     // the incident show to the minute.
     let phase = minutes.end.saturating_sub(minutes.start) / 2;
-    add(parts, minutes, phase, errors, error);
-    add(
+    push_part(parts, minutes, phase, errors, error);
+    push_part(
         parts,
         minutes,
         phase,
         rescued,
-        Row {
+        TrafficRow {
             fallback: true,
             ..full.clone()
         },
     );
-    add(
+    push_part(
         parts,
         minutes,
         phase,
@@ -435,13 +435,13 @@ fn add_failing<'t>(parts: &mut Vec<Part<'t>>, minutes: &Range<u64>, requests: u6
 }
 
 /// Adds feedback to one of the requests of an hour.
-fn rate_one(parts: &mut Vec<Part<'_>>, chance: u64) {
+fn rate_one(parts: &mut Vec<HourPart<'_>>, chance: u64) {
     const VALUES: [(i64, f64); 5] = [(8, 1.0), (5, 1.0), (10, 0.5), (-4, 1.0), (7, 0.8)];
     let rating = VALUES.iter().cycle().nth((chance % 5) as usize).copied();
     let Some(last) = parts.last_mut().filter(|part| part.row.status == 200) else {
         return;
     };
-    let rated = Row {
+    let rated = TrafficRow {
         requests: 1,
         ratings: rating.into_iter().collect(),
         ..last.row.clone()
@@ -451,15 +451,15 @@ fn rate_one(parts: &mut Vec<Part<'_>>, chance: u64) {
     if last.row.requests == 0 {
         parts.pop();
     }
-    parts.push(Part {
+    parts.push(HourPart {
         row: rated,
         minutes,
         phase,
     });
 }
 
-impl Stream {
-    fn origin(&self, api_key: String) -> Origin {
+impl TrafficStream {
+    fn to_origin(&self, api_key: String) -> TrafficOrigin {
         let labels = [
             ("_user", self.user),
             ("team", self.team),
@@ -467,7 +467,7 @@ impl Stream {
             ("stage", self.stage),
         ];
         let labels = labels.into_iter().filter(|(_, value)| !value.is_empty());
-        Origin {
+        TrafficOrigin {
             workspace: self.workspace.to_owned(),
             provider: self.provider.to_owned(),
             virtual_key: self.virtual_key.to_owned(),
@@ -478,26 +478,26 @@ impl Stream {
             metadata: labels
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
-            ..Origin::default()
+            ..TrafficOrigin::default()
         }
     }
 
     /// Returns a successful request of an hour.
-    fn request<'t>(&self, origin: &'t Origin, chance: u64) -> Row<'t> {
-        Row {
-            origin: Source::Stream(origin),
+    fn to_row<'t>(&self, origin: &'t TrafficOrigin, chance: u64) -> TrafficRow<'t> {
+        TrafficRow {
+            origin: RowOrigin::Stream(origin),
             at: 0,
             last_at: 0,
             requests: 1,
             status: 200,
-            cache: Cache::Miss,
+            cache: CacheOutcome::Miss,
             retries: 0,
             fallback: false,
-            cost: logs::cost(self.model, self.asked, self.answered),
-            saved: 0,
-            asked: self.asked,
-            answered: self.answered,
-            latency: self.latency * (80 + (chance >> 52) % 41) / 100,
+            cost: logs::request_cost(self.model, self.prompt_tokens, self.completion_tokens),
+            saved_cost: 0,
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.completion_tokens,
+            latency_ms: self.latency_ms * (80 + (chance >> 52) % 41) / 100,
             ratings: Vec::new(),
         }
     }
