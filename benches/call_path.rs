@@ -197,10 +197,10 @@ fn answers(criterion: &mut Criterion) {
         let bytes = answer.to_string().len();
         assert!((95_000..110_000).contains(&bytes), "{bytes}");
         criterion.bench_function(&format!("answer/clean {tool}"), |bench| {
-            bench.iter(|| sanitize::clean(&mut answer));
+            bench.iter(|| sanitize::sanitize_value(&mut answer));
         });
         criterion.bench_function(&format!("answer/mask {tool}"), |bench| {
-            bench.iter(|| secrets::mask(operation, &mut answer));
+            bench.iter(|| secrets::mask_response(operation, &mut answer));
         });
     }
 }

@@ -32,7 +32,7 @@ use portkey_mcp::{
     cli::{Http, Options},
     transport::{
         self,
-        http::{Stop, router},
+        http::{ShutdownTokens, router},
     },
 };
 use tokio::net::TcpListener;
@@ -67,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
 
     let listener = TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let stop = Stop::default();
+    let stop = ShutdownTokens::default();
     let judged = router(ConformanceServer::new(server)?, auth, &settings, &shared, &stop);
     let with_token = middleware::from_fn(move |mut request: Request, next: Next| {
         request
@@ -81,7 +81,7 @@ async fn main() -> anyhow::Result<()> {
     eprintln!("serving the fixtures at http://{address}/mcp");
     tokio::select! {
         ended = axum::serve(listener, service) => ended?,
-        signal = transport::interrupted() => signal?,
+        signal = transport::wait_for_shutdown_signal() => signal?,
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::{
     pipeline::Dispatcher,
     security::signed_state::Keyring,
     transport::{
-        admin::Desk,
+        admin::ApprovalServer,
         http::{self, SharedParts},
     },
 };
@@ -120,7 +120,7 @@ pub struct HttpSettings {
     /// How callers are authenticated.
     pub auth: AuthSettings,
     /// Listener, limits and sessions.
-    pub server: http::Settings,
+    pub server: http::HttpSettings,
     /// Keys that sign what clients keep, the same at all replicas.
     pub state_keys: Arc<WatchedValue<Keyring>>,
     /// The store that replicas share.
@@ -141,13 +141,13 @@ pub struct HttpServerParts {
     /// Authenticates callers.
     pub auth: Auth,
     /// Listener, limits and sessions.
-    pub settings: http::Settings,
+    pub settings: http::HttpSettings,
     /// Parts that the HTTP server shares with others.
     pub shared: SharedParts,
     /// The embedded sandbox, if it is in use; it stops when this is dropped.
     pub sandbox: Option<Sandbox>,
     /// The approval server, if it has an address; it stops when this is dropped.
-    pub approval_server: Option<Desk>,
+    pub approval_server: Option<ApprovalServer>,
 }
 
 impl HttpServerParts {

@@ -29,7 +29,7 @@ use crate::{
         approval::{Always, Approvals},
     },
     security::{secrets::Secrets, signed_state::Keyring},
-    transport::admin::Desk,
+    transport::admin::ApprovalServer,
     upstream::{self, Addresses, Client, Retries},
 };
 
@@ -213,11 +213,11 @@ impl ApprovalSettings {
         &self,
         keys: Arc<WatchedValue<Keyring>>,
         store: Store,
-    ) -> anyhow::Result<(Arc<Approvals>, Option<Desk>)> {
+    ) -> anyhow::Result<(Arc<Approvals>, Option<ApprovalServer>)> {
         let approvals = Arc::new(Approvals::new(keys, store, self.timeout));
         let server = self
             .listen
-            .map(|listen| Desk::open(listen, self.file.as_deref(), approvals.clone()))
+            .map(|listen| ApprovalServer::start(listen, self.file.as_deref(), approvals.clone()))
             .transpose()?;
         Ok((approvals, server))
     }
@@ -226,7 +226,7 @@ impl ApprovalSettings {
     ///
     /// # Errors
     /// As [`build`](Self::build), and if the system has no random numbers.
-    pub fn build_alone(&self) -> anyhow::Result<(Arc<Approvals>, Option<Desk>)> {
+    pub fn build_alone(&self) -> anyhow::Result<(Arc<Approvals>, Option<ApprovalServer>)> {
         self.build(
             Arc::new(WatchedValue::fixed(Keyring::random()?)),
             Store::in_memory(),
@@ -242,7 +242,7 @@ pub struct LocalServerParts {
     /// The embedded sandbox, if it is in use; it stops when this is dropped.
     pub sandbox: Option<Sandbox>,
     /// The approval server, if it has an address; it stops when this is dropped.
-    pub approval_server: Option<Desk>,
+    pub approval_server: Option<ApprovalServer>,
 }
 
 impl LocalServerParts {

@@ -26,9 +26,9 @@ use crate::{
     transport::{
         self,
         http::{
-            CROWDED_UNPROVEN_TTL, FEW_UNPROVEN_SESSIONS, MAX_BODIES, MAX_BODIES_OF_CALLER,
-            MAX_STREAMS, MAX_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED,
-            UNPROVEN_TTL,
+            CROWDED_UNPROVEN_IDLE_TIMEOUT, CROWDED_UNPROVEN_SESSIONS, MAX_LARGE_BODY_BYTES, MAX_LARGE_BODY_BYTES_PER_CALLER,
+            MAX_STREAMS, MAX_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS_PER_NETWORK, STORED_SESSION_TTL,
+            UNPROVEN_SESSION_TTL,
         },
     },
 };
@@ -94,9 +94,9 @@ fn of_transport() -> Vec<Kept> {
             what: "Their bodies, each of at most `--max-request-bytes`; those of more than 64 KiB together",
             of_caller: format!(
                 "{}; the same for all callers of a network who are not proven",
-                bytes(MAX_BODIES_OF_CALLER)
+                bytes(MAX_LARGE_BODY_BYTES_PER_CALLER)
             ),
-            in_all: bytes(MAX_BODIES),
+            in_all: bytes(MAX_LARGE_BODY_BYTES),
             time: "until answered; `--body-timeout` for the body".to_owned(),
             at_bound: "429",
         },
@@ -112,7 +112,7 @@ fn of_transport() -> Vec<Kept> {
             what: "Requests and answers on a pipe, under way or unread",
             of_caller: format!(
                 "{}, or {} of answers or of requests, and one more",
-                count(transport::MAX_OPEN),
+                count(transport::MAX_OPEN_REQUESTS),
                 bytes(transport::MAX_UNWRITTEN_BYTES)
             ),
             in_all: "as one caller's: there is one".to_owned(),
@@ -131,9 +131,9 @@ fn of_transport() -> Vec<Kept> {
             of_caller: format!("of one network {MAX_UNPROVEN_SESSIONS_PER_NETWORK}"),
             in_all: format!("{MAX_UNPROVEN_SESSIONS}, beside the others"),
             time: format!(
-                "{}; {} without use while there are more than {FEW_UNPROVEN_SESSIONS}",
-                seconds(UNPROVEN_TTL),
-                seconds(CROWDED_UNPROVEN_TTL)
+                "{}; {} without use while there are more than {CROWDED_UNPROVEN_SESSIONS}",
+                seconds(UNPROVEN_SESSION_TTL),
+                seconds(CROWDED_UNPROVEN_IDLE_TIMEOUT)
             ),
             at_bound: "the least recently used one makes room, in use or not",
         },
@@ -189,10 +189,10 @@ fn of_store() -> Vec<Kept> {
             ),
             in_all: format!("{} values, {}", entries(), bytes(MAX_MEMORY_BYTES)),
             time: format!(
-                "{}; if not proven {}, or {} while more than {FEW_UNPROVEN_SESSIONS} of those are live",
-                seconds(REMEMBERED),
-                seconds(UNPROVEN_TTL),
-                seconds(CROWDED_UNPROVEN_TTL)
+                "{}; if not proven {}, or {} while more than {CROWDED_UNPROVEN_SESSIONS} of those are live",
+                seconds(STORED_SESSION_TTL),
+                seconds(UNPROVEN_SESSION_TTL),
+                seconds(CROWDED_UNPROVEN_IDLE_TIMEOUT)
             ),
             at_bound: "the one that would be forgotten first is: the caller's own, if it has too many",
         },
@@ -269,8 +269,8 @@ fn of_calls() -> Vec<Kept> {
             of_caller: "as all".to_owned(),
             in_all: format!(
                 "{}, {}",
-                count(secrets::MOST_PASSED),
-                bytes(secrets::MOST_PASSED_BYTES)
+                count(secrets::MAX_PASSED_SECRETS),
+                bytes(secrets::MAX_PASSED_SECRET_BYTES)
             ),
             time: "until others take their place".to_owned(),
             at_bound: "the oldest is masked by its place alone",

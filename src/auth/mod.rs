@@ -19,7 +19,7 @@ use portkey_operation::Effect;
 use self::oauth::{OAuthConfig, IssuerClient, RetainedKeys, OAuth};
 use crate::{
     auth::principal::{ToolFilter, Credentials, Principal, KeyProver, KeyDefect, ProofError, AccessDenied},
-    security::secrets::{Guarded, check_permissions},
+    security::secrets::{FileProtection, check_permissions},
 };
 
 pub use grant::{CallerChanges, CallerChangeReceiver};
@@ -124,7 +124,7 @@ impl From<ProofError> for AuthRejection {
 
 /// Checks the permissions of a file of callers, because its writers decide who can call.
 fn check_caller_file(file: &Path) -> anyhow::Result<()> {
-    check_permissions(file, Guarded::Trusted).with_context(|| format!("cannot use {}", display_path(file)))
+    check_permissions(file, FileProtection::Trusted).with_context(|| format!("cannot use {}", display_path(file)))
 }
 
 impl Auth {

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::options::Options;
 use crate::security::{
-    sanitize::one_line,
-    secrets::{Guarded, read_guarded},
+    sanitize::escape_to_one_line,
+    secrets::{FileProtection, read_protected_file},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -172,7 +172,7 @@ impl Desk {
             }
             _ => anyhow!(error).context(format!("cannot use {}", display_path(file))),
         };
-        let text = read_guarded(file, Guarded::Private).map_err(told)?;
+        let text = read_protected_file(file, FileProtection::Private).map_err(told)?;
         // Not the error itself, for it may repeat the token.
         let foreign = || anyhow!("{} was not written by a server of ours", display_path(file));
         let Access { url, token } =
@@ -248,7 +248,7 @@ impl Desk {
                 .get("error")
                 .and_then(Value::as_str)
                 .unwrap_or(status.as_str());
-            bail!("{}", one_line(why));
+            bail!("{}", escape_to_one_line(why));
         }
         Ok(body)
     }
@@ -314,19 +314,19 @@ fn lines<'a>(ticket: &'a Value, field: &str) -> &'a str {
 
 /// A text of the server's, on one line.
 fn text<'a>(ticket: &'a Value, field: &str) -> Cow<'a, str> {
-    one_line(lines(ticket, field))
+    escape_to_one_line(lines(ticket, field))
 }
 
 /// `pending`, or what was decided and by whom.
 fn state(ticket: &Value) -> String {
     match ticket.get("state") {
-        Some(Value::String(word)) => one_line(word).into_owned(),
+        Some(Value::String(word)) => escape_to_one_line(word).into_owned(),
         Some(Value::Object(decided)) => {
             let said = decided.iter().map(|(word, by)| match by.as_str() {
                 Some(by) => format!("{word} by {by}"),
                 None => word.clone(),
             });
-            one_line(&said.collect::<String>()).into_owned()
+            escape_to_one_line(&said.collect::<String>()).into_owned()
         }
         _ => String::new(),
     }

@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::options::AuditOptions;
-use crate::{observability::audit::Verifier, security::sanitize::one_line};
+use crate::{observability::audit::Verifier, security::sanitize::escape_to_one_line};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -49,7 +49,7 @@ impl Command {
         }
         let report = verifier.files(files)?;
         for finding in &report.findings {
-            writeln!(out, "{}", one_line(&finding.to_string()))?;
+            writeln!(out, "{}", escape_to_one_line(&finding.to_string()))?;
         }
         if report.more > 0 {
             writeln!(out, "and {} more", report.more)?;
@@ -62,7 +62,7 @@ impl Command {
             )?;
         }
         for file in &report.empty {
-            writeln!(out, "{}: 0 entries: the file is empty", one_line(file))?;
+            writeln!(out, "{}: 0 entries: the file is empty", escape_to_one_line(file))?;
         }
         match &report.last {
             Some((seq, hash)) => {

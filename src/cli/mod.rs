@@ -295,12 +295,12 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
 async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
     let (faults, now) = (options.sandbox_faults.clone(), options.sandbox_now);
     let sandbox = Sandbox::start_with_clock(listen, faults, now).await;
-    let sandbox = sandbox.map_err(|error| transport::not_listening(listen, "--listen", &error))?;
+    let sandbox = sandbox.map_err(|error| transport::listen_error(listen, "--listen", &error))?;
     tracing::info!(
         "serving a Portkey Admin API at {}; any key is accepted",
         sandbox.base_url()
     );
-    transport::interrupted().await?;
+    transport::wait_for_shutdown_signal().await?;
     sandbox.stop().await;
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(super) struct New {
 impl StateKey {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<()> {
         let Self::New(New { id }) = self;
-        writeln!(out, "{}", Keyring::new_line(&id)?)?;
+        writeln!(out, "{}", Keyring::generate_line(&id)?)?;
         Ok(())
     }
 }

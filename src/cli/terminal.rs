@@ -10,7 +10,7 @@ use std::{
     mem,
 };
 
-use crate::security::sanitize::escaped;
+use crate::security::sanitize::escape_invisible;
 
 /// Standard output.
 pub(super) fn output() -> Screen<StdoutLock<'static>> {
@@ -45,9 +45,9 @@ impl<W: Write> Screen<W> {
     fn write_line(&mut self) -> io::Result<()> {
         let line = mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&line);
-        let escaped = escaped(&text);
+        let escaped = escape_invisible(&text);
         self.inner
-            .write_all(escaped.as_deref().unwrap_or(&text).as_bytes())
+            .write_all(escape_invisible.as_deref().unwrap_or(&text).as_bytes())
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
         server,
         surface::Surface,
     },
-    security::sanitize::one_line,
+    security::sanitize::escape_to_one_line,
 };
 
 #[derive(Args, Debug)]
@@ -116,7 +116,7 @@ fn short_table(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> 
     writeln!(out, "{:widest$}  {:6}  TITLE", "TOOL", "EFFECT")?;
     for entry in tools {
         let (name, effect) = (entry.operation.name(), entry.operation.effect().as_str());
-        let title = one_line(entry.compiled().title());
+        let title = escape_to_one_line(entry.compiled().title());
         writeln!(out, "{name:widest$}  {effect:6}  {title}")?;
     }
     Ok(())
@@ -126,7 +126,7 @@ fn short_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<(
     writeln!(out, "| Tool | Effect | Title |\n| --- | --- | --- |")?;
     for entry in tools {
         let (name, effect) = (entry.operation.name(), entry.operation.effect().as_str());
-        let title = one_line(entry.compiled().title());
+        let title = escape_to_one_line(entry.compiled().title());
         writeln!(out, "| `{name}` | {effect} | {title} |")?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use clap::{
 };
 
 use super::terminal;
-use crate::security::{sanitize::one_line, secrets::mask_text};
+use crate::security::{sanitize::escape_to_one_line, secrets::mask_text};
 
 /// Says what is wrong, or what was asked for: help, or the version.
 pub(super) fn tell(mut error: Error) -> ExitCode {
@@ -35,7 +35,7 @@ pub(super) fn tell(mut error: Error) -> ExitCode {
 
 /// What was given, as it may be repeated; none where it is of our own making.
 fn shown(kind: ContextKind, value: &ContextValue) -> Option<ContextValue> {
-    let line = |text: &String| without_credentials(&one_line(text));
+    let line = |text: &String| without_credentials(&escape_to_one_line(text));
     match value {
         ContextValue::String(text) => Some(ContextValue::String(line(text))),
         ContextValue::Strings(texts) => {

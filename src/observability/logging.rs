@@ -18,7 +18,7 @@ use tracing_subscriber::{
 
 use crate::{
     observability::metrics,
-    security::{sanitize::one_line, secrets::mask_line},
+    security::{sanitize::escape_to_one_line, secrets::mask_line},
 };
 
 /// Form of the lines in the log.
@@ -108,7 +108,7 @@ impl<W: Write> Write for Masking<W> {
         let masked = mask_line(&text);
         let content = masked.strip_suffix('\n').unwrap_or(&masked);
         // In one write, because the queue keeps each apart.
-        match one_line(content) {
+        match escape_to_one_line(content) {
             Cow::Borrowed(_) => self.0.write_all(masked.as_bytes())?,
             // A value with a line break would pass for a line of ours.
             Cow::Owned(content) => self.0.write_all(format!("{content}\n").as_bytes())?,

@@ -35,7 +35,7 @@ impl Dispatcher {
             let warning = "nothing would change: what is there has these values already";
             line.record.warnings.push(warning.to_owned());
         }
-        let request = published.build_request(secrets::redacted(published, args))?;
+        let request = published.build_request(secrets::redact_arguments(published, args))?;
         let url = self.portkey.url(request.base, &request.target)?;
         Ok(dry_run::report(&request, url.as_str(), &outlook))
     }
@@ -54,7 +54,7 @@ impl Dispatcher {
         line: &mut Line<'_>,
     ) -> Result<Value, CallError> {
         let (operation, published) = (entry.operation, entry.compiled());
-        let shown = published.build_request(secrets::redacted(published, args.clone()))?;
+        let shown = published.build_request(secrets::redact_arguments(published, args.clone()))?;
         let read = dry_run::read_of(&self.catalog, operation);
         let (Some(preview), Some(read)) = (shown.preview, read) else {
             let why = format!(
@@ -118,7 +118,7 @@ impl Dispatcher {
             return Ok(approved);
         }
         let outlook = self.outlook(principal, arrival, entry, args).await?;
-        let shown = secrets::redacted(published, args.clone());
+        let shown = secrets::redact_arguments(published, args.clone());
         let about = About {
             operation,
             title: published.title(),
@@ -171,7 +171,7 @@ impl Dispatcher {
         }
         let body = published.build_request(args.clone())?.body;
         let shown = published
-            .build_request(secrets::redacted(published, args.clone()))?
+            .build_request(secrets::redact_arguments(published, args.clone()))?
             .body;
         let current = outlook.current.as_ref();
         outlook.changes = dry_run::changes(operation, body.as_ref(), shown.as_ref(), current);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     security::{
         sanitize,
-        secrets::{Fetched, Handover},
+        secrets::{CallSecrets, SecretDelivery},
     },
     upstream::{Answer, Refusal},
 };
@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct Raw {
     pub(super) answer: Answer,
     pub(super) operation: &'static Operation,
-    pub(super) handover: Handover,
+    pub(super) handover: SecretDelivery,
 }
 
 impl Raw {
@@ -30,7 +30,7 @@ impl Raw {
     ///
     /// # Errors
     /// Returns the upstream's error if the response is one.
-    pub(super) fn finish(self, fetched: &Fetched) -> Result<Value, Refusal> {
+    pub(super) fn finish(self, fetched: &CallSecrets) -> Result<Value, Refusal> {
         let Self {
             answer,
             operation,
@@ -38,10 +38,10 @@ impl Raw {
         } = self;
         let body = answer.body();
         let mut answer = answer.outcome()?;
-        let plain = sanitize::plain(&body);
+        let plain = sanitize::as_clean_ascii(&body);
         // Sanitized before secrets are masked, because invisible characters could hide a key.
         if plain.is_none() {
-            sanitize::clean(&mut answer);
+            sanitize::sanitize_value(&mut answer);
         }
         handover.complete(operation, fetched, plain, &mut answer);
         Ok(answer)
@@ -52,8 +52,8 @@ impl Raw {
     pub(super) async fn finish_away(
         self,
         workers: &WorkerPool,
-        fetched: Fetched,
-    ) -> (Result<Value, Refusal>, Fetched) {
+        fetched: CallSecrets,
+    ) -> (Result<Value, Refusal>, CallSecrets) {
         let finish = move || {
             let outcome = self.finish(&fetched);
             (outcome, fetched)

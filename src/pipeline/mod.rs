@@ -33,7 +33,7 @@ use crate::{
     },
     security::{
         sanitize,
-        secrets::{Caller, Secrets, mask_text},
+        secrets::{ReferenceCaller, Secrets, mask_text},
     },
     upstream::{Client, Doubt, Refusal},
 };
@@ -194,7 +194,7 @@ impl Dispatcher {
             .collect();
         let masked = |(at, time): (String, String)| (mask_text(&at).into_owned(), time);
         line.record.times = times.into_iter().map(masked).collect();
-        self.secrets.refuse_masks(published, &mut args)?;
+        self.secrets.reject_masked_values(published, &mut args)?;
         line.admitted(published, &args);
         let way = Way {
             principal,
@@ -323,13 +323,13 @@ impl Dispatcher {
         line: &mut Line<'_>,
     ) -> Result<Value, CallError> {
         let published = entry.compiled();
-        let handover = self.secrets.make_ready(entry.operation, &args)?;
-        let caller = Caller {
+        let handover = self.secrets.prepare_delivery(entry.operation, &args)?;
+        let caller = ReferenceCaller {
             name: &principal.name,
             is_local: principal.method == AuthMethod::Local,
         };
-        let fetched = self.secrets.fetch(published, caller, &mut args)?;
-        let fetched = fetched.with_own(principal.credentials.request_keys());
+        let fetched = self.secrets.resolve_references(published, caller, &mut args)?;
+        let fetched = fetched.with_request_keys(principal.credentials.request_keys());
         let named = Named::of(&args);
         let request = published.build_request(args)?;
         line.intend()
@@ -350,7 +350,7 @@ impl Dispatcher {
         record.status = Some(answer.status().as_u16());
         record.retries = Some(answer.attempts().saturating_sub(1));
         // The id is logged and audited, so it must not contain a secret that the upstream repeats.
-        let request_id = answer.request_id().filter(|id| fetched.is_free(id));
+        let request_id = answer.request_id().filter(|id| fetched.has_no_secret(id));
         record.upstream_request_id = request_id.map(str::to_owned);
         let raw = Raw {
             answer,
@@ -363,7 +363,7 @@ impl Dispatcher {
             (raw.finish(&fetched), fetched)
         };
         let refused = |mut refusal: Refusal| {
-            refusal.scrub(|text| match sanitize::cleaned(text) {
+            refusal.scrub(|text| match sanitize::sanitize_text(text) {
                 Some(clean) => fetched.mask(&clean),
                 None => fetched.mask(text),
             });

@@ -9,22 +9,22 @@ use std::time::Duration;
 use portkey_file_watch::WatchedValue;
 use portkey_store::{StoreKey, MAX_VALUE_BYTES, Queue, EnqueueOutcome, Store, StoreError};
 
-use crate::security::signed_state::{Keyring, MAX_ENCRYPTION_BYTES};
+use crate::security::signed_state::{Keyring, MAX_ENCRYPTION_OVERHEAD_BYTES};
 
 /// A store with encrypted values. A value that none of the keys can decrypt counts as absent.
 ///
 /// Names are not encrypted. A name tells for which caller a value is kept, and nothing of its
 /// content.
 #[derive(Clone, Debug)]
-pub(crate) struct SealedStore {
+pub(crate) struct EncryptedStore {
     store: Store,
     /// `None` if the store is not shared, so that values need no encryption.
     keys: Option<Arc<WatchedValue<Keyring>>>,
 }
 
-impl SealedStore {
+impl EncryptedStore {
     /// Maximum size of one value, in bytes.
-    pub(crate) const MAX_VALUE_BYTES: usize = MAX_VALUE_BYTES - MAX_ENCRYPTION_BYTES;
+    pub(crate) const MAX_VALUE_BYTES: usize = MAX_VALUE_BYTES - MAX_ENCRYPTION_OVERHEAD_BYTES;
 
     /// Wraps a store. Values are encrypted only in Redis, because no other process shares this
     /// one's memory.
@@ -34,7 +34,7 @@ impl SealedStore {
     }
 
     /// Creates an unencrypted store in memory.
-    pub(crate) fn memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         Self {
             store: Store::in_memory(),
             keys: None,
@@ -77,7 +77,7 @@ impl SealedStore {
         value: Bytes,
         ttl: Duration,
     ) -> Result<EnqueueOutcome, StoreError> {
-        let value = self.encrypt(&place(queue, id), value)?;
+        let value = self.encrypt(&queued_value_place(queue, id), value)?;
         self.store.enqueue(queue, id, owner, value, ttl).await
     }
 
@@ -88,7 +88,7 @@ impl SealedStore {
         ids: &[&str],
     ) -> Result<Vec<Bytes>, StoreError> {
         let found = self.store.queued_values(queue, ids).await?;
-        let open = |(id, value): (&&str, Option<Bytes>)| self.decrypt(&place(queue, id), value?);
+        let open = |(id, value): (&&str, Option<Bytes>)| self.decrypt(&queued_value_place(queue, id), value?);
         Ok(ids.iter().zip(found).filter_map(open).collect())
     }
 
@@ -99,7 +99,7 @@ impl SealedStore {
         id: &str,
         value: Bytes,
     ) -> Result<bool, StoreError> {
-        let value = self.encrypt(&place(queue, id), value)?;
+        let value = self.encrypt(&queued_value_place(queue, id), value)?;
         self.store.replace_queued(queue, id, value).await
     }
 
@@ -107,9 +107,9 @@ impl SealedStore {
         let Some(keys) = &self.keys else {
             return Ok(value);
         };
-        let sealed = keys.get().encrypt(place, &value);
+        let encrypted = keys.get().encrypt(place, &value);
         let why = "a value for Redis cannot be encrypted: the system gives no random numbers";
-        sealed
+        encrypted
             .map(Bytes::from)
             .map_err(|_| StoreError::InvalidSettings(why))
     }
@@ -124,6 +124,6 @@ impl SealedStore {
 
 /// Builds the associated data of a queued value, so that no value can be moved to the place of
 /// another.
-fn place(queue: &Queue, id: &str) -> String {
+fn queued_value_place(queue: &Queue, id: &str) -> String {
     format!("{}:{id}", queue.name)
 }

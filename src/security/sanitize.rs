@@ -16,7 +16,7 @@ const BLACK_FLAG: char = '\u{1f3f4}';
 const CANCEL_TAG: char = '\u{e007f}';
 
 /// Flags that Unicode recommends to spell with tags: England, Scotland, Wales.
-const FLAGS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
+const TAG_FLAGS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
 
 /// Returns at most the first `max` characters of a text.
 pub fn first_chars(text: &str, max: usize) -> &str {
@@ -32,22 +32,22 @@ pub fn first_chars(text: &str, max: usize) -> &str {
 }
 
 /// Sanitizes every text and field name in a response. Clean texts are left untouched.
-pub fn clean(answer: &mut Value) {
+pub fn sanitize_value(answer: &mut Value) {
     match answer {
         Value::String(text) => {
-            if let Some(cleaned) = cleaned(text) {
-                *text = cleaned;
+            if let Some(cleaned) = sanitize_text(text) {
+                *text = sanitize_text;
             }
         }
-        Value::Array(list) => list.iter_mut().for_each(clean),
+        Value::Array(list) => list.iter_mut().for_each(sanitize_value),
         Value::Object(map) => {
             if map.keys().any(|name| !is_clean(name)) {
                 let fields = std::mem::take(map).into_iter();
                 *map = fields
-                    .map(|(name, value)| (cleaned(&name).unwrap_or(name), value))
+                    .map(|(name, value)| (sanitize_text(&name).unwrap_or(name), value))
                     .collect();
             }
-            map.values_mut().for_each(clean);
+            map.values_mut().for_each(sanitize_value);
         }
         _ => {}
     }
@@ -57,41 +57,41 @@ pub fn clean(answer: &mut Value) {
 ///
 /// Every text in such a document is clean and appears verbatim. Most responses qualify, so they
 /// need no walk over each text.
-pub fn plain(json: &[u8]) -> Option<&str> {
+pub fn as_clean_ascii(json: &[u8]) -> Option<&str> {
     // Without a branch, as in `is_clean`.
     let other =
         |byte: u8| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte >= 0x7f || byte == b'\\';
-    let is_plain = !json.iter().fold(false, |found, byte| found | other(*byte));
-    is_plain.then(|| str::from_utf8(json).ok()).flatten()
+    let is_clean_ascii = !json.iter().fold(false, |found, byte| found | other(*byte));
+    is_clean_ascii.then(|| str::from_utf8(json).ok()).flatten()
 }
 
 /// Removes invisible characters from a text. Returns `None` if the text is clean.
-pub fn cleaned(text: &str) -> Option<String> {
+pub fn sanitize_text(text: &str) -> Option<String> {
     if is_clean(text) {
         return None;
     }
-    let clean = without_unseen(text, |clean, c| {
+    let clean = replace_invisible(text, |clean, c| {
         // Line separators that look like ordinary line breaks.
         if matches!(c, '\u{2028}' | '\u{2029}') {
-            clean.push('\n');
+            sanitize_value.push('\n');
         }
     });
-    (clean != text).then_some(clean)
+    (sanitize_value != text).then_some(sanitize_value)
 }
 
 /// Replaces invisible characters by JSON escapes, such as `\u202e`, so that JSON stays the same
 /// document. Returns `None` if the text is clean.
-pub fn escaped(text: &str) -> Option<String> {
+pub fn escape_invisible(text: &str) -> Option<String> {
     if is_clean(text) {
         return None;
     }
-    let escaped = without_unseen(text, escape);
-    (escaped != text).then_some(escaped)
+    let escaped = replace_invisible(text, push_escape);
+    (escape_invisible != text).then_some(escape_invisible)
 }
 
 /// Escapes a text as [`escaped`] does, and line breaks and tabs as well. Used for values in a line
 /// of the server's own output, which must not start another line.
-pub fn one_line(text: &str) -> Cow<'_, str> {
+pub fn escape_to_one_line(text: &str) -> Cow<'_, str> {
     // Without a branch, as in `is_clean`: almost every text is printable ASCII.
     if !text
         .bytes()
@@ -103,13 +103,13 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
         true => Cow::Owned(text.replace('\n', "\\n").replace('\t', "\\t")),
         false => Cow::Borrowed(text),
     };
-    match escaped(&text) {
-        Some(escaped) => Cow::Owned(escaped),
+    match escape_invisible(&text) {
+        Some(escaped) => Cow::Owned(escape_invisible),
         None => text,
     }
 }
 
-fn escape(text: &mut String, c: char) {
+fn push_escape(text: &mut String, c: char) {
     for unit in c.encode_utf16(&mut [0; 2]) {
         // Writing to a string cannot fail.
         _ = write!(text, "\\u{unit:04x}");
@@ -117,31 +117,31 @@ fn escape(text: &mut String, c: char) {
 }
 
 /// Calls `instead` for each invisible character, and copies all others.
-fn without_unseen(text: &str, instead: impl Fn(&mut String, char)) -> String {
+fn replace_invisible(text: &str, instead: impl Fn(&mut String, char)) -> String {
     let mut clean = String::with_capacity(text.len());
     let (mut before, mut rest) = (None, text.chars());
     while let Some(c) = rest.next() {
         if c == BLACK_FLAG
-            && let Some(flag) = flag(rest.as_str())
+            && let Some(flag) = flag_tag_count(rest.as_str())
         {
-            clean.push(c);
+            sanitize_value.push(c);
             // Tags count as marks of the flag: no joiner or selector may follow them.
-            clean.extend(rest.by_ref().take(flag));
+            sanitize_value.extend(rest.by_ref().take(flag));
             before = Some(CANCEL_TAG);
             continue;
         }
         let is_break = matches!(c, '\u{2028}' | '\u{2029}');
-        if is_seen(c) || stays(c, before, rest.clone().next()) {
-            clean.push(c);
+        if is_visible(c) || is_kept_in_context(c, before, rest.clone().next()) {
+            sanitize_value.push(c);
         } else {
-            instead(&mut clean, c);
+            instead(&mut sanitize_value, c);
             if !is_break {
                 continue;
             }
         }
         before = Some(c);
     }
-    clean
+    sanitize_value
 }
 
 fn is_clean(text: &str) -> bool {
@@ -152,12 +152,12 @@ fn is_clean(text: &str) -> bool {
             .bytes()
             .fold(false, |found, byte| found | control(byte));
     }
-    text.chars().all(is_seen)
+    text.chars().all(is_visible)
 }
 
 /// Returns `true` if a character has a shape of its own and stays in any context. Line breaks and
 /// tabs count as visible.
-pub fn is_seen(c: char) -> bool {
+pub fn is_visible(c: char) -> bool {
     match c {
         '\n' | '\t' | ' '..='~' => true,
         // Most of Latin, Greek and Cyrillic; Chinese, Japanese and Korean.
@@ -165,7 +165,7 @@ pub fn is_seen(c: char) -> bool {
         '\u{2000}'..='\u{200a}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}' => true,
         '\u{20a0}'..='\u{20cf}' => true,
         '\u{3040}'..='\u{3163}' | '\u{3165}'..='\u{9fff}' | '\u{ac00}'..='\u{d7ff}' => true,
-        c if is_unseen(c) => false,
+        c if is_shapeless(c) => false,
         _ => match get_general_category(c) {
             GeneralCategory::Control
             | GeneralCategory::LineSeparator
@@ -189,7 +189,7 @@ pub fn is_seen(c: char) -> bool {
 }
 
 /// Matches characters without a shape whose general category does not say so.
-fn is_unseen(c: char) -> bool {
+fn is_shapeless(c: char) -> bool {
     is_selector(c)
         || matches!(
             c,
@@ -203,22 +203,22 @@ const fn is_selector(c: char) -> bool {
 }
 
 /// Returns `true` if an invisible character changes the characters beside it, and so has to stay.
-fn stays(c: char, before: Option<char>, after: Option<char>) -> bool {
+fn is_kept_in_context(c: char, before: Option<char>, after: Option<char>) -> bool {
     let Some(before) = before else { return false };
     match c {
-        ZERO_WIDTH_JOINER if is_pictured(before) => after.is_some_and(is_pictured),
+        ZERO_WIDTH_JOINER if is_emoji_like(before) => after.is_some_and(is_emoji_like),
         ZERO_WIDTH_JOINER | ZERO_WIDTH_NON_JOINER => {
-            joins(before)
-                && after.is_none_or(|after| joins(after) || !is_unseen(after) && is_seen(after))
+            is_joining_letter(before)
+                && after.is_none_or(|after| is_joining_letter(after) || !is_shapeless(after) && is_visible(after))
         }
         '\u{fe0e}' | '\u{fe0f}' => {
-            matches!(before, '0'..='9' | '#' | '*') || is_pictured(before) && !is_selector(before)
+            matches!(before, '0'..='9' | '#' | '*') || is_emoji_like(before) && !is_selector(before)
         }
         '\u{180b}'..='\u{180d}' | '\u{180f}' => {
             matches!(before, '\u{1800}'..='\u{180a}' | '\u{1810}'..='\u{18af}')
         }
         // For ideographs, and for letters and signs with two shapes.
-        '\u{fe00}'..='\u{fe0d}' => !before.is_ascii() && !is_selector(before) && is_seen(before),
+        '\u{fe00}'..='\u{fe0d}' => !before.is_ascii() && !is_selector(before) && is_visible(before),
         '\u{e0100}'..='\u{e01ef}' => is_ideograph(before),
         // Old Korean is spelt with fillers.
         '\u{115f}' | '\u{1160}' => {
@@ -230,7 +230,7 @@ fn stays(c: char, before: Option<char>, after: Option<char>) -> bool {
 }
 
 /// Matches emoji and similar signs, including a selector or skin tone after one.
-const fn is_pictured(c: char) -> bool {
+const fn is_emoji_like(c: char) -> bool {
     matches!(
         c,
         '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{20e3}' | '\u{2122}' | '\u{2139}'
@@ -241,7 +241,7 @@ const fn is_pictured(c: char) -> bool {
 
 /// Matches letters of scripts in which a joiner changes the shape of words: Arabic and its
 /// neighbours, the scripts of India and South-East Asia, Mongolian.
-const fn joins(c: char) -> bool {
+const fn is_joining_letter(c: char) -> bool {
     matches!(
         c,
         '\u{620}'..='\u{6ff}' | '\u{700}'..='\u{109f}' | '\u{1780}'..='\u{18af}'
@@ -255,7 +255,7 @@ const fn is_ideograph(c: char) -> bool {
 }
 
 /// Counts the tags after a black flag that turn it into another flag.
-fn flag(rest: &str) -> Option<usize> {
+fn flag_tag_count(rest: &str) -> Option<usize> {
     let tags = rest.chars().take(6);
     let spelt: String = tags
         .map(|c| match c {
@@ -265,5 +265,5 @@ fn flag(rest: &str) -> Option<usize> {
         })
         .collect();
     let name = spelt.strip_suffix('.')?;
-    FLAGS.contains(&name).then_some(spelt.len())
+    TAG_FLAGS.contains(&name).then_some(spelt.len())
 }

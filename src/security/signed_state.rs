@@ -31,34 +31,34 @@ use sha2::{Digest, Sha256};
 use crate::security::secrets;
 
 /// Minimum length of a key, in bytes.
-const KEY_BYTES: usize = RequestStateCodec::MIN_KEY_LENGTH;
+const MIN_KEY_BYTES: usize = RequestStateCodec::MIN_KEY_LENGTH;
 
 /// Length of the header before each payload, in bytes. The header holds the id of the signing
 /// process, a serial number, the time by that process's clock, and the lifetime in milliseconds.
-const HEAD_BYTES: usize = 32;
+const HEADER_BYTES: usize = 32;
 
 /// Random id of this process, and its start by a monotonic clock.
 static PROCESS: LazyLock<([u8; 8], Instant)> = LazyLock::new(|| {
     // Without random numbers, no key is created or used either.
-    (random().unwrap_or_default(), Instant::now())
+    (random_bytes().unwrap_or_default(), Instant::now())
 });
 
 /// Label for deriving the encryption key from a state key. The state key itself only signs.
-const ENCRYPTION: &[u8] = b"portkey-mcp: values in a shared store, AES-256-GCM";
+const ENCRYPTION_KEY_LABEL: &[u8] = b"portkey-mcp: values in a shared store, AES-256-GCM";
 
 /// Format of an encrypted value: this byte, the length of the key's id, the id, the nonce, the
 /// ciphertext and its tag.
-const FORM: u8 = 1;
+const ENCRYPTED_FORMAT: u8 = 1;
 
 /// Maximum number of bytes that encryption adds to a value.
-pub(crate) const MAX_ENCRYPTION_BYTES: usize = 2 + MAX_ID_BYTES + NONCE_LEN + 16;
+pub(crate) const MAX_ENCRYPTION_OVERHEAD_BYTES: usize = 2 + MAX_KEY_ID_BYTES + NONCE_LEN + 16;
 
 /// Maximum length of a key's id, in bytes.
-const MAX_ID_BYTES: usize = 32;
+const MAX_KEY_ID_BYTES: usize = 32;
 
 /// Use of a signed value. A value signed for one use is invalid for every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum StatePurpose {
     /// The session id of a client up to 2025-11-25. Visible ASCII, as headers require.
     Session,
     /// The state of a request that takes several rounds (SEP-2322).
@@ -69,7 +69,7 @@ pub enum Purpose {
 /// caller's, or already used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it was not issued by this server for this use, or is no longer valid")]
-pub struct Broken;
+pub struct InvalidState;
 
 /// Reason why there is no keyring.
 #[derive(Debug, thiserror::Error)]
@@ -89,14 +89,14 @@ pub enum KeyringError {
     #[error("it holds no key; make one with `portkey-mcp state-key new`")]
     Empty,
     /// The id of a key has characters or a length that a line cannot hold.
-    #[error("{ODD_ID}")]
-    OddId,
+    #[error("{INVALID_ID}")]
+    InvalidId,
     /// The system has no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,
 }
 
-const ODD_ID: &str = "the id has to be 1 to 32 letters, digits, `-`, `_` or `.`";
+const INVALID_ID: &str = "the id has to be 1 to 32 letters, digits, `-`, `_` or `.`";
 
 /// The keys for signing and encryption. The first key signs, and each of them verifies.
 ///
@@ -107,11 +107,11 @@ const ODD_ID: &str = "the id has to be 1 to 32 letters, digits, `-`, `_` or `.`"
 pub struct Keyring {
     codec: RequestStateCodec,
     /// The encryption keys, by the ids of the state keys that they are derived from.
-    encrypting: Vec<(String, LessSafeKey)>,
+    encryption_keys: Vec<(String, LessSafeKey)>,
 }
 
 /// Serial number of the next signed value, so that no two signed values are equal.
-static SEALED: AtomicU64 = AtomicU64::new(0);
+static SIGNED_COUNT: AtomicU64 = AtomicU64::new(0);
 
 impl Keyring {
     /// Reads a keyring from a file. The file has a line `id:base64` for each key, of at least 32
@@ -136,27 +136,27 @@ impl Keyring {
             if entry.is_empty() || entry.starts_with('#') {
                 continue;
             }
-            let wrong = |problem| KeyringError::Line { line, problem };
+            let line_error = |problem| KeyringError::Line { line, problem };
             let (id, key) = entry
                 .split_once(':')
-                .ok_or(wrong("expected `id:key`, the key in base64"))?;
-            secrets::learn(key.trim());
+                .ok_or(line_error("expected `id:key`, the key in base64"))?;
+            secrets::learn_key(key.trim());
             let key = STANDARD
                 .decode(key.trim())
-                .map_err(|_| wrong("the key is no base64"))?;
+                .map_err(|_| line_error("the key is no base64"))?;
             let problem = match id.trim() {
-                id if !is_id(id) => ODD_ID,
+                id if !is_key_id(id) => INVALID_ID,
                 id if keys.iter().any(|(known, _)| *known == id) => "this id was given before",
-                _ if key.len() < KEY_BYTES => "the key is shorter than 32 bytes",
+                _ if key.len() < MIN_KEY_BYTES => "the key is shorter than 32 bytes",
                 id => {
                     keys.push((id, key));
                     continue;
                 }
             };
-            return Err(wrong(problem));
+            return Err(line_error(problem));
         }
         let first = keys.first().map(|(id, _)| *id).ok_or(KeyringError::Empty)?;
-        Self::of(first, keys)
+        Self::from_keys(first, keys)
     }
 
     /// Creates a keyring with one random key, which is lost when the process ends. Suitable for a
@@ -165,48 +165,48 @@ impl Keyring {
     /// # Errors
     /// Returns [`KeyringError::NoRandomness`] if the system has no random numbers.
     pub fn random() -> Result<Self, KeyringError> {
-        Self::of("random", vec![("random", random::<KEY_BYTES>()?.to_vec())])
+        Self::from_keys("random", vec![("random", random_bytes::<MIN_KEY_BYTES>()?.to_vec())])
     }
 
-    fn of(first: &str, keys: Vec<(&str, Vec<u8>)>) -> Result<Self, KeyringError> {
+    fn from_keys(first: &str, keys: Vec<(&str, Vec<u8>)>) -> Result<Self, KeyringError> {
         let derived = keys
             .iter()
-            .map(|(id, key)| Some(((*id).to_owned(), encrypting(key)?)));
+            .map(|(id, key)| Some(((*id).to_owned(), derive_encryption_key(key)?)));
         let encrypting = derived.collect::<Option<_>>().ok_or(KeyringError::Empty)?;
         let codec = RequestStateCodec::new_with_keyring(first, keys);
         // The codec's conditions on ids and keys were checked line by line.
         let codec = codec.map_err(|_| KeyringError::Empty)?;
-        Ok(Self { codec, encrypting })
+        Ok(Self { codec, encryption_keys: encrypting })
     }
 
     /// Generates a line with a new key for a keyring file.
     ///
     /// # Errors
     /// Returns an error if the id is invalid or the system has no random numbers.
-    pub fn new_line(id: &str) -> Result<String, KeyringError> {
-        if !is_id(id) {
-            return Err(KeyringError::OddId);
+    pub fn generate_line(id: &str) -> Result<String, KeyringError> {
+        if !is_key_id(id) {
+            return Err(KeyringError::InvalidId);
         }
-        Ok(format!("{id}:{}", STANDARD.encode(random::<KEY_BYTES>()?)))
+        Ok(format!("{id}:{}", STANDARD.encode(random_bytes::<MIN_KEY_BYTES>()?)))
     }
 
     /// Signs a payload for one principal, a binding and a lifetime.
-    pub fn seal(
+    pub fn sign(
         &self,
-        purpose: Purpose,
+        purpose: StatePurpose,
         principal: &str,
         binding: &[u8],
         payload: &[u8],
         ttl: Duration,
     ) -> String {
         let (process, started) = &*PROCESS;
-        let mut text = Vec::with_capacity(HEAD_BYTES + payload.len());
+        let mut text = Vec::with_capacity(HEADER_BYTES + payload.len());
         text.extend(process);
-        text.extend(SEALED.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        text.extend(SIGNED_COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         text.extend(millis(started.elapsed()).to_be_bytes());
         text.extend(millis(ttl).to_be_bytes());
         text.extend(payload);
-        let bound = bound_to(purpose, principal, binding);
+        let bound = binding_digest(purpose, principal, binding);
         self.codec
             .seal_with(&text, &SealOptions::new().associated_data(&bound).ttl(ttl))
     }
@@ -216,29 +216,29 @@ impl Keyring {
     /// # Errors
     /// Returns [`Broken`] if the signature, the principal or the binding does not match, or if the
     /// lifetime is over.
-    pub fn open(
+    pub fn verify(
         &self,
-        purpose: Purpose,
+        purpose: StatePurpose,
         principal: &str,
         binding: &[u8],
         sealed: &str,
-    ) -> Result<Vec<u8>, Broken> {
-        let (_, payload) = self.open_with_ttl(purpose, principal, binding, sealed)?;
+    ) -> Result<Vec<u8>, InvalidState> {
+        let (_, payload) = self.verify_with_ttl(purpose, principal, binding, sealed)?;
         Ok(payload)
     }
 
     /// Signs a payload that can be verified only once. The stamp comes from the store that will
     /// mark the use.
-    pub fn seal_once(
+    pub fn sign_once(
         &self,
-        purpose: Purpose,
+        purpose: StatePurpose,
         principal: &str,
         binding: &[u8],
         payload: &[u8],
         (ttl, stamp): (Duration, Stamp),
     ) -> String {
         let stamped = [&stamp.to_bytes()[..], payload].concat();
-        self.seal(purpose, principal, binding, &stamped, ttl)
+        self.sign(purpose, principal, binding, &stamped, ttl)
     }
 
     /// Verifies a signed value that no replica has verified this way before, and returns its
@@ -249,36 +249,36 @@ impl Keyring {
     ///
     /// # Errors
     /// Returns [`Broken`] if the value is invalid or was used, or if the store cannot tell.
-    pub async fn open_once(
+    pub async fn verify_once(
         &self,
-        purpose: Purpose,
+        purpose: StatePurpose,
         principal: &str,
         binding: &[u8],
         sealed: &str,
         store: &Store,
-    ) -> Result<Vec<u8>, Broken> {
-        let (ttl, stamped) = self.open_with_ttl(purpose, principal, binding, sealed)?;
-        let (stamp, payload) = stamped.split_first_chunk().ok_or(Broken)?;
+    ) -> Result<Vec<u8>, InvalidState> {
+        let (ttl, stamped) = self.verify_with_ttl(purpose, principal, binding, sealed)?;
+        let (stamp, payload) = stamped.split_first_chunk().ok_or(InvalidState)?;
         let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(sealed));
         let key = StoreKey::new("sealed", &[&digest]).owned_by(principal);
         match store.use_once(&Stamp::from_bytes(*stamp), &key, ttl).await {
             Ok(UseOutcome::First) => Ok(payload.to_vec()),
-            Ok(UseOutcome::AlreadyUsed | UseOutcome::Expired | UseOutcome::DataLost) | Err(_) => Err(Broken),
+            Ok(UseOutcome::AlreadyUsed | UseOutcome::Expired | UseOutcome::DataLost) | Err(_) => Err(InvalidState),
         }
     }
 
-    fn open_with_ttl(
+    fn verify_with_ttl(
         &self,
-        purpose: Purpose,
+        purpose: StatePurpose,
         principal: &str,
         binding: &[u8],
         sealed: &str,
-    ) -> Result<(Duration, Vec<u8>), Broken> {
-        let bound = bound_to(purpose, principal, binding);
-        let mut text = self.codec.open_with(sealed, &bound).map_err(|_| Broken)?;
-        let payload = text.split_off(HEAD_BYTES.min(text.len()));
-        let (rest, ttl) = text.split_last_chunk().ok_or(Broken)?;
-        let (rest, sealed_at) = rest.split_last_chunk().ok_or(Broken)?;
+    ) -> Result<(Duration, Vec<u8>), InvalidState> {
+        let bound = binding_digest(purpose, principal, binding);
+        let mut text = self.codec.open_with(sealed, &bound).map_err(|_| InvalidState)?;
+        let payload = text.split_off(HEADER_BYTES.min(text.len()));
+        let (rest, ttl) = text.split_last_chunk().ok_or(InvalidState)?;
+        let (rest, sealed_at) = rest.split_last_chunk().ok_or(InvalidState)?;
         let ttl = Duration::from_millis(u64::from_be_bytes(*ttl));
         // The codec uses the system's clock, which can be set back. Values signed by this process
         // are also checked by a monotonic clock.
@@ -286,7 +286,7 @@ impl Keyring {
         if rest.starts_with(process) {
             let sealed_at = Duration::from_millis(u64::from_be_bytes(*sealed_at));
             if started.elapsed().saturating_sub(sealed_at) > ttl {
-                return Err(Broken);
+                return Err(InvalidState);
             }
         }
         Ok((ttl, payload))
@@ -297,36 +297,36 @@ impl Keyring {
     /// # Errors
     /// Returns [`KeyringError::NoRandomness`] if the system has no random numbers.
     pub fn encrypt(&self, place: &str, value: &[u8]) -> Result<Vec<u8>, KeyringError> {
-        let (id, key) = self.encrypting.first().ok_or(KeyringError::Empty)?;
-        let nonce = random::<NONCE_LEN>()?;
-        let id_bytes = u8::try_from(id.len()).map_err(|_| KeyringError::OddId)?;
-        let mut sealed = Vec::with_capacity(value.len() + MAX_ENCRYPTION_BYTES);
-        sealed.extend([FORM, id_bytes]);
-        sealed.extend(id.as_bytes());
-        sealed.extend(nonce);
+        let (id, key) = self.encryption_keys.first().ok_or(KeyringError::Empty)?;
+        let nonce = random_bytes::<NONCE_LEN>()?;
+        let id_bytes = u8::try_from(id.len()).map_err(|_| KeyringError::InvalidId)?;
+        let mut encrypted = Vec::with_capacity(value.len() + MAX_ENCRYPTION_OVERHEAD_BYTES);
+        encrypted.extend([ENCRYPTED_FORMAT, id_bytes]);
+        encrypted.extend(id.as_bytes());
+        encrypted.extend(nonce);
         let mut text = value.to_vec();
         let nonce = Nonce::assume_unique_for_key(nonce);
         key.seal_in_place_append_tag(nonce, Aad::from(place.as_bytes()), &mut text)
             .map_err(|_| KeyringError::NoRandomness)?;
-        sealed.extend(text);
-        Ok(sealed)
+        encrypted.extend(text);
+        Ok(encrypted)
     }
 
     /// Decrypts a value that one of the keys encrypted for this place.
     ///
     /// # Errors
     /// Returns [`Broken`] if none of the keys encrypted the value for this place.
-    pub fn decrypt(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, Broken> {
-        let ([form, id_bytes], rest) = sealed.split_first_chunk().ok_or(Broken)?;
+    pub fn decrypt(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, InvalidState> {
+        let ([form, id_bytes], rest) = sealed.split_first_chunk().ok_or(InvalidState)?;
         let (id, rest) = rest
             .split_at_checked(usize::from(*id_bytes))
-            .ok_or(Broken)?;
-        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Broken)?;
+            .ok_or(InvalidState)?;
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or(InvalidState)?;
         let mut keys = self
-            .encrypting
+            .encryption_keys
             .iter()
             .filter(|(known, _)| known.as_bytes() == id);
-        let (_, key) = keys.next().filter(|_| *form == FORM).ok_or(Broken)?;
+        let (_, key) = keys.next().filter(|_| *form == ENCRYPTED_FORMAT).ok_or(InvalidState)?;
         let (nonce, place) = (
             Nonce::assume_unique_for_key(*nonce),
             Aad::from(place.as_bytes()),
@@ -334,7 +334,7 @@ impl Keyring {
         let mut text = text.to_vec();
         let length = key
             .open_in_place(nonce, place, &mut text)
-            .map_err(|_| Broken)?
+            .map_err(|_| InvalidState)?
             .len();
         text.truncate(length);
         Ok(text)
@@ -343,8 +343,8 @@ impl Keyring {
 
 /// Derives the encryption key from a state key (HMAC as a key derivation function, NIST SP
 /// 800-108r1).
-fn encrypting(key: &[u8]) -> Option<LessSafeKey> {
-    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), ENCRYPTION);
+fn derive_encryption_key(key: &[u8]) -> Option<LessSafeKey> {
+    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), ENCRYPTION_KEY_LABEL);
     UnboundKey::new(&AES_256_GCM, derived.as_ref())
         .ok()
         .map(LessSafeKey::new)
@@ -356,10 +356,10 @@ fn millis(time: Duration) -> u64 {
 
 /// Computes a digest of everything that a signature is bound to. Lengths are included, so that no
 /// part can be mistaken for its neighbour.
-fn bound_to(purpose: Purpose, principal: &str, binding: &[u8]) -> [u8; 32] {
+fn binding_digest(purpose: StatePurpose, principal: &str, binding: &[u8]) -> [u8; 32] {
     let purpose = match purpose {
-        Purpose::Session => "session",
-        Purpose::RequestState => "request-state",
+        StatePurpose::Session => "session",
+        StatePurpose::RequestState => "request-state",
     };
     let mut digest = Sha256::new();
     for part in [purpose.as_bytes(), principal.as_bytes(), binding] {
@@ -369,13 +369,13 @@ fn bound_to(purpose: Purpose, principal: &str, binding: &[u8]) -> [u8; 32] {
     digest.finalize().into()
 }
 
-fn is_id(id: &str) -> bool {
-    let usual = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    (1..=MAX_ID_BYTES).contains(&id.len()) && id.chars().all(usual)
+fn is_key_id(id: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (1..=MAX_KEY_ID_BYTES).contains(&id.len()) && id.chars().all(is_allowed)
 }
 
 /// Returns random bytes from the system.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], KeyringError> {
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], KeyringError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| KeyringError::NoRandomness)?;
     Ok(bytes)

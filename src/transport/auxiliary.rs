@@ -42,11 +42,11 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct ConnectionLimits {
     /// Maximum number of open connections whose request is not authenticated.
-    pub(super) unauthenticated: usize,
+    pub(super) max_unauthenticated: usize,
     /// Maximum number of open connections whose request is authenticated.
-    pub(super) authenticated: usize,
+    pub(super) max_authenticated: usize,
     /// Maximum time for a request's head.
     pub(super) head_timeout: Duration,
     /// Maximum lifetime of a connection, from its first byte to the last byte of its response.
@@ -55,25 +55,25 @@ pub(super) struct Limits {
 
 /// The connection of a request.
 #[derive(Clone, Debug)]
-pub(super) struct Connection(Arc<Open>);
+pub(super) struct Connection(Arc<OpenConnection>);
 
 /// An open connection, which is counted until this is dropped.
 #[derive(Debug)]
-struct Open {
+struct OpenConnection {
     number: u64,
     closed: CancellationToken,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
-    connections: Arc<Connections>,
+    connections: Arc<ConnectionTracker>,
 }
 
 /// The open connections of a listener.
 #[derive(Debug)]
-struct Connections {
-    limits: Limits,
-    opened: AtomicU64,
+struct ConnectionTracker {
+    limits: ConnectionLimits,
+    next_number: AtomicU64,
     /// Connections whose request is not authenticated, the oldest first.
-    unauthenticated: Mutex<VecDeque<(u64, CancellationToken)>>,
-    authenticated: Arc<Semaphore>,
+    unauthenticated_connections: Mutex<VecDeque<(u64, CancellationToken)>>,
+    authenticated_permits: Arc<Semaphore>,
 }
 
 impl Connection {
@@ -81,44 +81,44 @@ impl Connection {
     /// there are too many of these already.
     #[must_use]
     pub(super) fn authenticate(&self) -> bool {
-        let Open {
+        let OpenConnection {
             number,
             permit,
             connections,
             ..
         } = &*self.0;
-        let Ok(own) = connections.authenticated.clone().try_acquire_owned() else {
+        let Ok(own) = connections.authenticated_permits.clone().try_acquire_owned() else {
             return false;
         };
         *lock(permit) = Some(own);
-        connections.forget(*number);
+        connections.remove_unauthenticated(*number);
         true
     }
 }
 
-impl Connections {
-    fn new(limits: Limits) -> Self {
+impl ConnectionTracker {
+    fn new(limits: ConnectionLimits) -> Self {
         Self {
             limits,
-            opened: AtomicU64::default(),
-            unauthenticated: Mutex::default(),
-            authenticated: Arc::new(Semaphore::new(limits.authenticated)),
+            next_number: AtomicU64::default(),
+            unauthenticated_connections: Mutex::default(),
+            authenticated_permits: Arc::new(Semaphore::new(limits.max_authenticated)),
         }
     }
 
     /// Counts a new connection, and closes the oldest one if there are too many.
-    fn open(self: &Arc<Self>) -> Connection {
-        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+    fn register(self: &Arc<Self>) -> Connection {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let closed = CancellationToken::new();
-        let mut waiting = lock(&self.unauthenticated);
-        while waiting.len() >= self.limits.unauthenticated.max(1) {
+        let mut waiting = lock(&self.unauthenticated_connections);
+        while waiting.len() >= self.limits.max_unauthenticated.max(1) {
             if let Some((_, oldest)) = waiting.pop_front() {
                 oldest.cancel();
             }
         }
         waiting.push_back((number, closed.clone()));
         let connections = self.clone();
-        Connection(Arc::new(Open {
+        Connection(Arc::new(OpenConnection {
             number,
             closed,
             permit: Mutex::default(),
@@ -126,14 +126,14 @@ impl Connections {
         }))
     }
 
-    fn forget(&self, number: u64) {
-        lock(&self.unauthenticated).retain(|(other, _)| *other != number);
+    fn remove_unauthenticated(&self, number: u64) {
+        lock(&self.unauthenticated_connections).retain(|(other, _)| *other != number);
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.connections.forget(self.number);
+        self.connections.remove_unauthenticated(self.number);
     }
 }
 
@@ -144,11 +144,11 @@ impl Drop for Open {
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     ended: CancellationToken,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let connections = Arc::new(Connections::new(limits));
+    let connections = Arc::new(ConnectionTracker::new(limits));
     loop {
         let accepted = tokio::select! {
             () = ended.cancelled() => return Ok(()),
@@ -159,20 +159,20 @@ pub(super) async fn serve(
             sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
-        let (connection, router, ended) = (connections.open(), router.clone(), ended.clone());
+        let (connection, router, ended) = (connections.register(), router.clone(), ended.clone());
         tokio::spawn(async move {
             let closed = connection.0.closed.clone();
             tokio::select! {
                 () = ended.cancelled() => {}
                 () = closed.cancelled() => {}
-                () = answer(stream, router, connection, limits) => {}
+                () = serve_connection(stream, router, connection, limits) => {}
             }
         });
     }
 }
 
 /// Serves the one request of a connection.
-async fn answer(stream: TcpStream, router: Router, connection: Connection, limits: Limits) {
+async fn serve_connection(stream: TcpStream, router: Router, connection: Connection, limits: ConnectionLimits) {
     // Responses are sent in several small writes. Without this, each would wait for an
     // acknowledgement.
     _ = stream.set_nodelay(true);
@@ -212,27 +212,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        unauthenticated: 2,
-        authenticated: 1,
+    const LIMITS: ConnectionLimits = ConnectionLimits {
+        max_unauthenticated: 2,
+        max_authenticated: 1,
         head_timeout: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
     };
 
     #[test]
     fn oldest_unauthenticated_connection_is_closed_for_a_new_one() {
-        let connections = Arc::new(Connections::new(LIMITS));
-        let open: Vec<_> = (0..3).map(|_| connections.open()).collect();
+        let connections = Arc::new(ConnectionTracker::new(LIMITS));
+        let open: Vec<_> = (0..3).map(|_| connections.register()).collect();
         let closed: Vec<_> = open.iter().map(|one| one.0.closed.is_cancelled()).collect();
         assert_eq!(closed, [true, false, false]);
     }
 
     #[test]
     fn authenticated_connection_is_not_closed_for_a_new_one() {
-        let connections = Arc::new(Connections::new(LIMITS));
-        let first = connections.open();
+        let connections = Arc::new(ConnectionTracker::new(LIMITS));
+        let first = connections.register();
         assert!(first.authenticate());
-        let open: Vec<_> = (0..9).map(|_| connections.open()).collect();
+        let open: Vec<_> = (0..9).map(|_| connections.register()).collect();
         assert!(!first.0.closed.is_cancelled());
         assert!(!open[8].authenticate(), "more than may be authenticated");
         drop(first);
@@ -240,11 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn ended_connection_makes_place() {
-        let connections = Arc::new(Connections::new(LIMITS));
-        let first = connections.open();
-        drop(connections.open());
-        _ = connections.open();
+    fn closed_connection_frees_its_slot() {
+        let connections = Arc::new(ConnectionTracker::new(LIMITS));
+        let first = connections.register();
+        drop(connections.register());
+        _ = connections.register();
         assert!(!first.0.closed.is_cancelled());
     }
 }

@@ -18,38 +18,38 @@ use rmcp::{
 use tokio::sync::Notify;
 
 /// Maximum number of requests that are in flight or wait to be written.
-pub(crate) const MAX_OPEN: usize = 128;
+pub(crate) const MAX_OPEN_REQUESTS: usize = 128;
 /// Maximum size of unwritten responses before no more requests are read, in bytes.
 pub(crate) const MAX_UNWRITTEN_BYTES: usize = 4 << 20;
 /// Maximum size of requests in flight before no more are read, in bytes.
-const MAX_OPEN_BYTES: usize = 4 << 20;
+const MAX_OPEN_REQUEST_BYTES: usize = 4 << 20;
 /// Maximum number of ids of cancelled requests that are remembered.
-const MAX_CANCELLED: usize = 256;
+const MAX_CANCELLED_IDS: usize = 256;
 
 /// The requests between being read and having their responses written.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    state: Mutex<State>,
+    state: Mutex<BacklogState>,
     /// Reading is paused.
     is_full: AtomicBool,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    open: Vec<Open>,
+struct BacklogState {
+    open: Vec<OpenRequest>,
     /// The ids of cancelled requests, whose handlers may still run.
     cancelled: VecDeque<RequestId>,
     /// The ids of requests from the server that the client has not answered.
-    questions: Vec<RequestId>,
-    unwritten: usize,
+    server_requests: Vec<RequestId>,
+    unwritten_messages: usize,
     unwritten_bytes: usize,
     is_stopped: bool,
 }
 
 /// A request in flight.
 #[derive(Debug)]
-struct Open {
+struct OpenRequest {
     id: RequestId,
     bytes: usize,
     /// The request is a subscription, whose response comes only when it ends.
@@ -58,17 +58,17 @@ struct Open {
 
 /// Reason to reject a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotTaken {
+pub(super) enum RequestRejection {
     /// Another request in flight has the same id.
     IdInUse,
     /// Too many requests are in flight, and the client has to answer a request of the server before
     /// any of them can end.
-    TooMany,
+    TooManyRequests,
 }
 
-impl State {
-    fn requests(&self) -> usize {
-        self.unwritten
+impl BacklogState {
+    fn request_count(&self) -> usize {
+        self.unwritten_messages
             + self
                 .open
                 .iter()
@@ -82,15 +82,15 @@ impl State {
         let open_bytes: usize = self.open.iter().map(|open| open.bytes).sum();
         self.is_stopped
             || self.unwritten_bytes >= MAX_UNWRITTEN_BYTES
-            || self.unwritten >= MAX_OPEN
-            || self.questions.is_empty()
-                && (self.requests() >= MAX_OPEN || open_bytes >= MAX_OPEN_BYTES)
+            || self.unwritten_messages >= MAX_OPEN_REQUESTS
+            || self.server_requests.is_empty()
+                && (self.request_count() >= MAX_OPEN_REQUESTS || open_bytes >= MAX_OPEN_REQUEST_BYTES)
     }
 }
 
 impl Backlog {
     /// Waits until the next message may be read.
-    pub(super) async fn readable(&self) {
+    pub(super) async fn wait_until_readable(&self) {
         while self.is_full.load(Ordering::Acquire) {
             let changed = self.changed.notified();
             if self.is_full.load(Ordering::Acquire) {
@@ -100,7 +100,7 @@ impl Backlog {
     }
 
     /// Never returns once reading has stopped for good.
-    pub(super) async fn unless_stopped(&self) {
+    pub(super) async fn block_if_stopped(&self) {
         if self.is_full.load(Ordering::Acquire) && self.state().is_stopped {
             pending::<()>().await;
         }
@@ -108,36 +108,36 @@ impl Backlog {
 
     /// Stops reading for good.
     pub(super) fn stop(&self) {
-        self.change(|state| state.is_stopped = true);
+        self.update(|state| state.is_stopped = true);
     }
 
     /// Records a received message of this size.
     ///
     /// # Errors
     /// Returns an error if the message is a request that cannot be accepted.
-    pub(super) fn read(
+    pub(super) fn record_received(
         &self,
         message: &RxJsonRpcMessage<RoleServer>,
         bytes: usize,
-    ) -> Result<(), NotTaken> {
+    ) -> Result<(), RequestRejection> {
         match message {
             JsonRpcMessage::Request(request) => {
                 let is_subscription = matches!(
                     request.request,
                     ClientRequest::SubscriptionsListenRequest(_)
                 );
-                let open = Open {
+                let open = OpenRequest {
                     id: request.id.clone(),
                     bytes,
                     is_subscription,
                 };
-                self.change(|state| {
+                self.update(|state| {
                     let is_used = state.open.iter().any(|other| other.id == open.id);
                     if is_used || state.cancelled.contains(&open.id) {
-                        return Err(NotTaken::IdInUse);
+                        return Err(RequestRejection::IdInUse);
                     }
-                    if state.requests() >= MAX_OPEN {
-                        return Err(NotTaken::TooMany);
+                    if state.request_count() >= MAX_OPEN_REQUESTS {
+                        return Err(RequestRejection::TooManyRequests);
                     }
                     state.open.push(open);
                     Ok(())
@@ -147,17 +147,17 @@ impl Backlog {
                 if let ClientNotification::CancelledNotification(cancelled) = &message.notification
                     && let Some(id) = &cancelled.params.request_id
                 {
-                    self.change(|state| state.cancel(id));
+                    self.update(|state| state.cancel_request(id));
                 }
                 Ok(())
             }
             JsonRpcMessage::Response(response) => {
-                self.change(|state| state.questions.retain(|id| *id != response.id));
+                self.update(|state| state.server_requests.retain(|id| *id != response.id));
                 Ok(())
             }
             JsonRpcMessage::Error(error) => {
                 if let Some(of) = &error.id {
-                    self.change(|state| state.questions.retain(|id| id != of));
+                    self.update(|state| state.server_requests.retain(|id| id != of));
                 }
                 Ok(())
             }
@@ -165,35 +165,35 @@ impl Backlog {
     }
 
     /// Records a message that is about to be written. It counts until it is written.
-    pub(super) fn sends(&self, message: &TxJsonRpcMessage<RoleServer>, is_refusal: bool) {
-        self.change(|state| {
-            state.unwritten += 1;
+    pub(super) fn record_outgoing(&self, message: &TxJsonRpcMessage<RoleServer>, is_refusal: bool) {
+        self.update(|state| {
+            state.unwritten_messages += 1;
             match message {
-                JsonRpcMessage::Response(response) => state.close(&response.id),
+                JsonRpcMessage::Response(response) => state.close_request(&response.id),
                 // The id of a rejected request is that of another one, which continues.
                 JsonRpcMessage::Error(error) if !is_refusal => {
-                    error.id.iter().for_each(|id| state.close(id));
+                    error.id.iter().for_each(|id| state.close_request(id));
                 }
-                JsonRpcMessage::Request(request) => state.questions.push(request.id.clone()),
+                JsonRpcMessage::Request(request) => state.server_requests.push(request.id.clone()),
                 JsonRpcMessage::Error(_) | JsonRpcMessage::Notification(_) => {}
             }
         });
     }
 
     /// Adds the size of an unwritten message.
-    pub(super) fn unwritten(&self, bytes: usize) {
-        self.change(|state| state.unwritten_bytes += bytes);
+    pub(super) fn add_unwritten_bytes(&self, bytes: usize) {
+        self.update(|state| state.unwritten_bytes += bytes);
     }
 
     /// Removes a message that was written, or never will be.
-    pub(super) fn written(&self, bytes: usize) {
-        self.change(|state| {
-            state.unwritten -= 1;
+    pub(super) fn record_written(&self, bytes: usize) {
+        self.update(|state| {
+            state.unwritten_messages -= 1;
             state.unwritten_bytes -= bytes;
         });
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn update<T>(&self, change: impl FnOnce(&mut BacklogState) -> T) -> T {
         let mut state = self.state();
         let outcome = change(&mut state);
         let is_full = state.is_full();
@@ -205,23 +205,23 @@ impl Backlog {
         outcome
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BacklogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn close(&mut self, id: &RequestId) {
+impl BacklogState {
+    fn close_request(&mut self, id: &RequestId) {
         if let Some(at) = self.open.iter().position(|open| open.id == *id) {
             self.open.swap_remove(at);
         }
     }
 
-    fn cancel(&mut self, id: &RequestId) {
+    fn cancel_request(&mut self, id: &RequestId) {
         let before = self.open.len();
-        self.close(id);
+        self.close_request(id);
         if self.open.len() < before {
-            if self.cancelled.len() >= MAX_CANCELLED {
+            if self.cancelled.len() >= MAX_CANCELLED_IDS {
                 self.cancelled.pop_front();
             }
             self.cancelled.push_back(id.clone());

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// Maximum size of messages of which only the depth is checked, in bytes. They cannot hold too much,
 /// and may be repeated whole.
-const SMALL_BYTES: usize = 4 << 10;
+const MAX_UNCHECKED_BYTES: usize = 4 << 10;
 /// Maximum number of names and items in a message: those in arguments, and the fields around them.
 const MAX_MESSAGE_VALUES: usize = MAX_VALUES + 1_000;
 /// Maximum depth of a message. The parser has the same limit, with a less helpful message.
@@ -22,7 +22,7 @@ const MAX_NAME_BYTES: usize = 1_024;
 /// Maximum depth of such a name below the message.
 const MAX_NAME_DEPTH: usize = 3;
 /// Fields whose value a response may repeat.
-const NAMES: [&str; 8] = [
+const CHECKED_FIELDS: [&str; 8] = [
     "id",
     "method",
     "name",
@@ -33,15 +33,15 @@ const NAMES: [&str; 8] = [
     "progressToken",
 ];
 /// Field that a response does not repeat, or bounds by itself.
-const ARGUMENTS: &str = "arguments";
+const ARGUMENTS_FIELD: &str = "arguments";
 
 /// A message that is beyond a limit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Excess {
+pub(super) struct RejectedMessage {
     /// The message is valid JSON.
     pub(super) is_json: bool,
     /// The limit that the message exceeds, and what to do.
-    pub(super) what: String,
+    pub(super) reason: String,
     /// The id of the request, if it is short enough to be repeated.
     pub(super) id: Option<Value>,
 }
@@ -53,14 +53,14 @@ pub(super) struct Excess {
 ///
 /// # Errors
 /// Returns the first limit that the message exceeds.
-pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
-    let is_small = message.len() <= SMALL_BYTES;
+pub(super) fn check(message: &[u8]) -> Result<(), RejectedMessage> {
+    let is_small = message.len() <= MAX_UNCHECKED_BYTES;
     if is_small && !may_be_deep(message) {
         return Ok(());
     }
     let (values, depth) = measure_json(message, MAX_MESSAGE_VALUES);
-    let mut found = Found::default();
-    let level = Level {
+    let mut found = ScannedFields::default();
+    let level = ValueVisitor {
         depth: 0,
         name: None,
         found: &mut found,
@@ -77,14 +77,14 @@ pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
         )
     } else if depth > MAX_MESSAGE_DEPTH {
         format!("the message is nested too deeply: it has more than {MAX_MESSAGE_DEPTH} levels")
-    } else if let Some(name) = found.long.filter(|_| !is_small) {
+    } else if let Some(name) = found.too_long.filter(|_| !is_small) {
         format!("`{name}` in the message is longer than {MAX_NAME_BYTES} bytes")
     } else {
         return Ok(());
     };
-    Err(Excess {
+    Err(RejectedMessage {
         is_json,
-        what,
+        reason: what,
         id: found.id,
     })
 }
@@ -99,26 +99,26 @@ fn may_be_deep(message: &[u8]) -> bool {
 }
 
 #[derive(Default)]
-struct Found {
+struct ScannedFields {
     id: Option<Value>,
     /// Field whose value is too long.
-    long: Option<&'static str>,
+    too_long: Option<&'static str>,
 }
 
 /// One value of a message, with its field if that is in [`NAMES`]. Visits values of every type.
-struct Level<'a> {
+struct ValueVisitor<'a> {
     depth: usize,
     name: Option<&'static str>,
-    found: &'a mut Found,
+    found: &'a mut ScannedFields,
 }
 
-impl Level<'_> {
+impl ValueVisitor<'_> {
     fn is_id(&self) -> bool {
         self.depth == 1 && self.name == Some("id")
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Level<'_> {
+impl<'de> DeserializeSeed<'de> for ValueVisitor<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -126,7 +126,7 @@ impl<'de> DeserializeSeed<'de> for Level<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Level<'_> {
+impl<'de> Visitor<'de> for ValueVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,7 +161,7 @@ impl<'de> Visitor<'de> for Level<'_> {
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
         match self.name {
-            Some(name) if text.len() > MAX_NAME_BYTES => self.found.long = Some(name),
+            Some(name) if text.len() > MAX_NAME_BYTES => self.found.too_long = Some(name),
             Some(_) if self.is_id() => self.found.id = Some(text.into()),
             _ => {}
         }
@@ -179,13 +179,13 @@ impl<'de> Visitor<'de> for Level<'_> {
             return Ok(());
         }
         while let Some(key) = fields.next_key::<String>()? {
-            if key == ARGUMENTS {
+            if key == ARGUMENTS_FIELD {
                 fields.next_value::<IgnoredAny>()?;
                 continue;
             }
-            let name = NAMES.into_iter().find(|name| *name == key);
+            let name = CHECKED_FIELDS.into_iter().find(|name| *name == key);
             let depth = self.depth + 1;
-            fields.next_value_seed(Level {
+            fields.next_value_seed(ValueVisitor {
                 depth,
                 name,
                 found: &mut *self.found,
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn messages_beyond_a_bound_are_rejected_with_their_id() {
         let long = "x".repeat(MAX_NAME_BYTES + 1);
-        let filler = "x".repeat(SMALL_BYTES);
+        let filler = "x".repeat(MAX_UNCHECKED_BYTES);
         let call = |arguments: Value| {
             json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call",
                 "params": { "name": "list-labels", "arguments": arguments } })
@@ -328,7 +328,7 @@ mod tests {
             match (check(message.as_bytes()), says) {
                 (Ok(()), None) => {}
                 (Err(excess), Some(says)) => {
-                    assert!(excess.what.contains(says), "{what}: {}", excess.what);
+                    assert!(excess.reason.contains(says), "{what}: {}", excess.reason);
                     assert_eq!(excess.id, id, "{what}");
                 }
                 (outcome, _) => panic!("{what}: {outcome:?}"),
@@ -338,10 +338,10 @@ mod tests {
 
     #[test]
     fn long_name_in_a_small_message_passes() {
-        let message = format!(r#"{{"id":"{}"}}"#, "x".repeat(SMALL_BYTES - 9));
+        let message = format!(r#"{{"id":"{}"}}"#, "x".repeat(MAX_UNCHECKED_BYTES - 9));
         assert_eq!(
             (message.len(), check(message.as_bytes())),
-            (SMALL_BYTES, Ok(()))
+            (MAX_UNCHECKED_BYTES, Ok(()))
         );
     }
 }

@@ -8,7 +8,7 @@ pub mod http;
 pub mod stdio;
 mod trim;
 
-pub(crate) use self::backlog::{MAX_OPEN, MAX_UNWRITTEN_BYTES};
+pub(crate) use self::backlog::{MAX_OPEN_REQUESTS, MAX_UNWRITTEN_BYTES};
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use std::{
 };
 
 /// The byte order mark in UTF-8, which some clients write before the first message.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Message of the error response to a request with several `Host` headers.
 const SEVERAL_HOSTS: &str = "the request has more than one `Host` header; send one";
@@ -39,14 +39,14 @@ fn has_several_hosts(headers: &::http::HeaderMap) -> bool {
 /// Returns an error if the address cannot be bound. The message says why, and what to do.
 pub fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
     let listener =
-        TcpListener::bind(address).map_err(|error| not_listening(address, option, &error))?;
+        TcpListener::bind(address).map_err(|error| listen_error(address, option, &error))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
 /// Describes why an address cannot be bound, and what to do.
-pub fn not_listening(address: SocketAddr, option: &str, error: &io::Error) -> anyhow::Error {
-    let told = match error.kind() {
+pub fn listen_error(address: SocketAddr, option: &str, error: &io::Error) -> anyhow::Error {
+    let reason = match error.kind() {
         io::ErrorKind::AddrInUse => {
             let port = address.port();
             format!(
@@ -63,7 +63,7 @@ pub fn not_listening(address: SocketAddr, option: &str, error: &io::Error) -> an
         ),
         _ => format!("{error}. Choose another address with `{option}`"),
     };
-    anyhow::anyhow!("cannot listen on {address}: {told}")
+    anyhow::anyhow!("cannot listen on {address}: {reason}")
 }
 
 /// Calls `reload` for each SIGHUP from now on. Without a handler that signal ends the process.
@@ -108,7 +108,7 @@ fn has_terminal() -> bool {
 ///
 /// # Errors
 /// Returns an error if the system provides no signal handlers.
-pub async fn interrupted() -> std::io::Result<()> {
+pub async fn wait_for_shutdown_signal() -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

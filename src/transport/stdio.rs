@@ -27,33 +27,33 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
-    backlog::{Backlog, MAX_OPEN, NotTaken},
-    envelope::{self, Excess},
-    trim::trim,
+    backlog::{Backlog, MAX_OPEN_REQUESTS, RequestRejection},
+    envelope::{self, RejectedMessage},
+    trim::trim_message,
 };
 use crate::mcp::server::Server;
 
 /// Maximum length of a line, in bytes.
-pub const LONGEST_LINE: usize = 16 * 1024 * 1024;
+pub const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Initial capacity of the buffer for a response, in bytes. Most responses fit without growing it.
-const USUAL_LINE: usize = 4 * 1024;
+const INITIAL_LINE_BYTES: usize = 4 * 1024;
 
 /// Error code of a request that is rejected for now. One of the codes that servers are free to use.
 const BUSY: ErrorCode = ErrorCode(-32000);
 
 /// Maximum capacity of a line buffer that is reused for the next line, in bytes.
-const MAX_KEPT_BYTES: usize = 64 * 1024;
+const MAX_REUSED_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Time for calls in flight to finish after the process is asked to stop. Clients kill it soon
 /// after they ask.
-const GRACE: Duration = Duration::from_secs(2);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// Timeout for writing the last responses.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Timeout for every step once standard output is closed. The process has to end within a second.
-const MOMENT: Duration = Duration::from_millis(250);
+const CLOSED_OUTPUT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Serves one client over standard input and output, until it closes the input or the process is
 /// interrupted.
@@ -62,9 +62,9 @@ const MOMENT: Duration = Duration::from_millis(250);
 /// Returns an error if the client does not begin with MCP, or a stream fails.
 pub async fn serve(server: Server) -> anyhow::Result<()> {
     let (input, output) = stdio_pipes();
-    let lines = Lines::new(input, output);
-    watch_output(lines.broken());
-    serve_lines(server, lines, super::interrupted()).await
+    let lines = LineTransport::new(input, output);
+    watch_output(lines.output_broken_token());
+    serve_lines(server, lines, super::wait_for_shutdown_signal()).await
 }
 
 /// Serves one client over any pair of streams, until it closes the input or `interrupted`
@@ -78,12 +78,12 @@ pub async fn serve_on(
     output: impl AsyncWrite + Unpin + Send + 'static,
     interrupted: impl Future<Output = io::Result<()>>,
 ) -> anyhow::Result<()> {
-    serve_lines(server, Lines::new(input, output), interrupted).await
+    serve_lines(server, LineTransport::new(input, output), interrupted).await
 }
 
 async fn serve_lines<R, W>(
     server: Server,
-    lines: Lines<R, W>,
+    lines: LineTransport<R, W>,
     interrupted: impl Future<Output = io::Result<()>>,
 ) -> anyhow::Result<()>
 where
@@ -91,16 +91,16 @@ where
     W: AsyncWrite + Unpin + Send + 'static,
 {
     // Open subscriptions would otherwise be waited for, as if they were calls.
-    let (hub, ended) = (server.hub().clone(), lines.ended());
+    let (hub, ended) = (server.hub().clone(), lines.input_closed_token());
     tokio::spawn(async move {
         ended.cancelled().await;
         hub.close();
     });
-    let (backlog, broken, hung_up) = (lines.backlog.clone(), lines.broken(), lines.ended());
+    let (backlog, broken, hung_up) = (lines.backlog.clone(), lines.output_broken_token(), lines.input_closed_token());
     let calls = server.clone();
     let running = tokio::select! {
         running = server.serve(lines) => running,
-        () = broken.cancelled() => bail!(NOBODY_READS),
+        () = broken.cancelled() => bail!(CLOSED_OUTPUT_MESSAGE),
     };
     let running = match running {
         Ok(running) => running,
@@ -122,15 +122,15 @@ where
             false
         }
         // A client that exits closes both ends, which is no error.
-        () = broken.cancelled() => timeout(MOMENT, hung_up.cancelled()).await.is_err(),
+        () = broken.cancelled() => timeout(CLOSED_OUTPUT_TIMEOUT, hung_up.cancelled()).await.is_err(),
     };
     backlog.stop();
     // Calls in flight are finished rather than aborted: the outcome of an aborted write would be
     // unknown.
     let (grace, last_words) = if broken.is_cancelled() {
-        (MOMENT, MOMENT)
+        (CLOSED_OUTPUT_TIMEOUT, CLOSED_OUTPUT_TIMEOUT)
     } else {
-        (GRACE, LAST_WORDS)
+        (SHUTDOWN_GRACE, FLUSH_TIMEOUT)
     };
     _ = timeout(grace, calls.idle()).await;
     stop.cancel();
@@ -138,7 +138,7 @@ where
         ended?;
     }
     if is_broken {
-        bail!(NOBODY_READS);
+        bail!(CLOSED_OUTPUT_MESSAGE);
     }
     Ok(())
 }
@@ -148,7 +148,7 @@ fn not_opened(error: ServerInitializeError) -> anyhow::Error {
     match error {
         ServerInitializeError::TransportError { error, .. } => {
             match error.error.downcast_ref().map(io::Error::kind) {
-                Some(io::ErrorKind::BrokenPipe) => anyhow!(NOBODY_READS),
+                Some(io::ErrorKind::BrokenPipe) => anyhow!(CLOSED_OUTPUT_MESSAGE),
                 _ => anyhow!("standard output cannot be written: {}", error.error),
             }
         }
@@ -164,7 +164,7 @@ fn not_opened(error: ServerInitializeError) -> anyhow::Error {
 }
 
 /// Error message of a process whose standard output was closed.
-const NOBODY_READS: &str = "standard output was closed, so no answer can reach the client. Calls under way were cut off: a write \
+const CLOSED_OUTPUT_MESSAGE: &str = "standard output was closed, so no answer can reach the client. Calls under way were cut off: a write \
      among them may have taken effect";
 
 /// Cancels a token once standard output is closed at the other end, which otherwise shows only at
@@ -200,135 +200,135 @@ fn watch_output(_: CancellationToken) {}
 
 /// Newline-delimited JSON-RPC over any pair of streams.
 #[derive(Debug)]
-pub struct Lines<R, W> {
+pub struct LineTransport<R, W> {
     input: BufReader<R>,
     /// The line being read. It is a field because a read may be dropped half-way and resumed.
     line: Vec<u8>,
     /// The rest of an overlong line is being skipped.
-    skipping: bool,
+    is_skipping: bool,
     /// A first request was received, so notifications may follow.
-    opened: bool,
+    has_received_request: bool,
     output: Arc<Mutex<W>>,
     backlog: Arc<Backlog>,
-    ended: CancellationToken,
+    input_closed: CancellationToken,
     /// Cancelled once nothing can be written any more.
-    broken: CancellationToken,
+    output_broken: CancellationToken,
 }
 
 /// Outcome of reading a line.
-enum Read {
-    Whole,
+enum LineRead {
+    Complete,
     TooLong,
-    End,
+    EndOfInput,
 }
 
-impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<R, W> {
+impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> LineTransport<R, W> {
     /// Creates a transport that reads from one stream and writes to the other.
     pub fn new(input: R, output: W) -> Self {
         Self {
             input: BufReader::with_capacity(64 * 1024, input),
             line: Vec::new(),
-            skipping: false,
-            opened: false,
+            is_skipping: false,
+            has_received_request: false,
             output: Arc::new(Mutex::new(output)),
             backlog: Arc::default(),
-            ended: CancellationToken::new(),
-            broken: CancellationToken::new(),
+            input_closed: CancellationToken::new(),
+            output_broken: CancellationToken::new(),
         }
     }
 
     /// Token that is cancelled when the client has closed the input. Its requests may still be
     /// answered.
-    pub fn ended(&self) -> CancellationToken {
-        self.ended.clone()
+    pub fn input_closed_token(&self) -> CancellationToken {
+        self.input_closed.clone()
     }
 
     /// Token that is cancelled when nothing can be written any more. It may also be cancelled by
     /// code that learns of a closed output.
-    pub fn broken(&self) -> CancellationToken {
-        self.broken.clone()
+    pub fn output_broken_token(&self) -> CancellationToken {
+        self.output_broken.clone()
     }
 
-    async fn read_line(&mut self) -> io::Result<Read> {
+    async fn read_line(&mut self) -> io::Result<LineRead> {
         loop {
             let available = self.input.fill_buf().await?;
             if available.is_empty() {
-                return Ok(Read::End);
+                return Ok(LineRead::EndOfInput);
             }
             let end = available.iter().position(|byte| *byte == b'\n');
             let part = end
                 .and_then(|end| available.get(..end))
                 .unwrap_or(available);
             let used = end.map_or(part.len(), |end| end + 1);
-            if !self.skipping {
+            if !self.is_skipping {
                 self.line.extend_from_slice(part);
             }
             // No await between copying and consuming, so dropping this read loses nothing.
             self.input.consume(used);
-            if self.line.len() > LONGEST_LINE {
+            if self.line.len() > MAX_LINE_BYTES {
                 self.line = Vec::new();
-                self.skipping = true;
+                self.is_skipping = true;
             }
             if end.is_some() {
-                let too_long = std::mem::take(&mut self.skipping);
-                return Ok(if too_long { Read::TooLong } else { Read::Whole });
+                let too_long = std::mem::take(&mut self.is_skipping);
+                return Ok(if too_long { LineRead::TooLong } else { LineRead::Complete });
             }
         }
     }
 
     /// Sends an error for a line that is no message. Spawned, because this read may be dropped at
     /// any await.
-    fn complain(&mut self, Complaint { code, what, id }: Complaint) {
+    fn send_error(&mut self, LineError { code, message: what, id }: LineError) {
         debug!(what, "unreadable line");
         let message = JsonRpcMessage::error(ErrorData::new(code, what, None), id);
-        self.backlog.sends(&message, true);
-        tokio::spawn(self.write(message));
+        self.backlog.record_outgoing(&message, true);
+        tokio::spawn(self.write_message(message));
     }
 
     /// Sends an error for a request that is not accepted.
-    fn refuse(&mut self, message: RxJsonRpcMessage<RoleServer>, why: NotTaken) {
+    fn reject_request(&mut self, message: RxJsonRpcMessage<RoleServer>, why: RequestRejection) {
         let JsonRpcMessage::Request(request) = message else {
             return;
         };
         let id = request.id;
         let (code, what) = match why {
-            NotTaken::IdInUse => {
+            RequestRejection::IdInUse => {
                 let what = format!(
                     "the id {id} is in use by another request; give each request an id that none had before"
                 );
                 (ErrorCode::INVALID_REQUEST, what)
             }
-            NotTaken::TooMany => {
+            RequestRejection::TooManyRequests => {
                 let what = format!(
-                    "{MAX_OPEN} requests are under way, and one of them asks this client something; answer that, \
+                    "{MAX_OPEN_REQUESTS} requests are under way, and one of them asks this client something; answer that, \
                      or wait for some to end"
                 );
                 (BUSY, what)
             }
         };
-        self.complain(Complaint {
+        self.send_error(LineError {
             code,
-            what,
+            message: what,
             id: Some(id),
         });
     }
 
     /// Writes a message that the backlog already counts as unwritten.
-    fn write(
+    fn write_message(
         &self,
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        let (output, broken) = (self.output.clone(), self.broken.clone());
-        let mut waiting = Waiting {
+        let (output, broken) = (self.output.clone(), self.output_broken.clone());
+        let mut waiting = PendingWrite {
             backlog: self.backlog.clone(),
             bytes: 0,
         };
         async move {
-            let mut line = Vec::with_capacity(USUAL_LINE);
+            let mut line = Vec::with_capacity(INITIAL_LINE_BYTES);
             serde_json::to_writer(&mut line, &message)?;
             drop(message);
             line.push(b'\n');
-            waiting.has(line.len());
+            waiting.set_bytes(line.len());
             let mut output = output.lock().await;
             let written = async {
                 output.write_all(&line).await?;
@@ -339,7 +339,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
     }
 }
 
-impl<R, W> Transport<RoleServer> for Lines<R, W>
+impl<R, W> Transport<RoleServer> for LineTransport<R, W>
 where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send + 'static,
@@ -350,49 +350,49 @@ where
         &mut self,
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        self.backlog.sends(&message, false);
-        self.write(message)
+        self.backlog.record_outgoing(&message, false);
+        self.write_message(message)
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
-            self.backlog.readable().await;
+            self.backlog.wait_until_readable().await;
             match self.read_line().await {
-                Ok(Read::Whole) => self.backlog.unless_stopped().await,
-                Ok(Read::TooLong) => {
-                    let what = format!("the message is longer than {LONGEST_LINE} bytes");
-                    self.complain(Complaint {
+                Ok(LineRead::Complete) => self.backlog.block_if_stopped().await,
+                Ok(LineRead::TooLong) => {
+                    let what = format!("the message is longer than {MAX_LINE_BYTES} bytes");
+                    self.send_error(LineError {
                         code: ErrorCode::INVALID_REQUEST,
-                        what,
+                        message: what,
                         id: None,
                     });
                     continue;
                 }
-                Ok(Read::End) => {
-                    self.ended.cancel();
+                Ok(LineRead::EndOfInput) => {
+                    self.input_closed.cancel();
                     return None;
                 }
                 Err(error) => {
                     warn!(%error, "standard input broke");
-                    self.ended.cancel();
+                    self.input_closed.cancel();
                     return None;
                 }
             }
             let line = std::mem::take(&mut self.line);
-            let message = line.strip_prefix(super::MARK).unwrap_or(&line);
+            let message = line.strip_prefix(super::UTF8_BOM).unwrap_or(&line);
             match read_message(message.trim_ascii()) {
                 Ok(Some(mut message)) => {
-                    trim(&mut message);
+                    trim_message(&mut message);
                     // rmcp ends a connection that begins with a notification, and some clients
                     // probe that way.
-                    let early = !self.opened && matches!(message, JsonRpcMessage::Notification(_));
-                    self.opened |= !early;
+                    let early = !self.has_received_request && matches!(message, JsonRpcMessage::Notification(_));
+                    self.has_received_request |= !early;
                     if !early {
-                        if let Err(why) = self.backlog.read(&message, line.len()) {
-                            self.refuse(message, why);
+                        if let Err(why) = self.backlog.record_received(&message, line.len()) {
+                            self.reject_request(message, why);
                             continue;
                         }
-                        if line.capacity() <= MAX_KEPT_BYTES {
+                        if line.capacity() <= MAX_REUSED_BUFFER_BYTES {
                             // The buffer is reused for the next line.
                             self.line = line;
                             self.line.clear();
@@ -402,14 +402,14 @@ where
                     debug!("a notification before the first request was passed over");
                 }
                 Ok(None) => {}
-                Err(complaint) => self.complain(complaint),
+                Err(complaint) => self.send_error(complaint),
             }
         }
     }
 
     async fn close(&mut self) -> Result<(), io::Error> {
         // A client that does not read would keep the process alive.
-        match timeout(MOMENT, self.output.lock()).await {
+        match timeout(CLOSED_OUTPUT_TIMEOUT, self.output.lock()).await {
             Ok(mut output) => output.shutdown().await,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
@@ -417,43 +417,43 @@ where
 }
 
 /// A message that waits to be written.
-struct Waiting {
+struct PendingWrite {
     backlog: Arc<Backlog>,
     bytes: usize,
 }
 
-impl Waiting {
-    fn has(&mut self, bytes: usize) {
+impl PendingWrite {
+    fn set_bytes(&mut self, bytes: usize) {
         self.bytes = bytes;
-        self.backlog.unwritten(bytes);
+        self.backlog.add_unwritten_bytes(bytes);
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingWrite {
     fn drop(&mut self) {
-        self.backlog.written(self.bytes);
+        self.backlog.record_written(self.bytes);
     }
 }
 
 /// Error for a line that is no message, with the id of its request if known.
-struct Complaint {
+struct LineError {
     code: ErrorCode,
-    what: String,
+    message: String,
     id: Option<RequestId>,
 }
 
 /// Parses a line as a message. Returns `None` if it needs no response.
-fn read_message(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Complaint> {
+fn read_message(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, LineError> {
     if line.is_empty() {
         return Ok(None);
     }
-    envelope::check(line).map_err(|Excess { is_json, what, id }| Complaint {
+    envelope::check(line).map_err(|RejectedMessage { is_json, reason: what, id }| LineError {
         code: if is_json {
             ErrorCode::INVALID_REQUEST
         } else {
             ErrorCode::PARSE_ERROR
         },
-        what,
+        message: what,
         id: id.and_then(|id| serde_json::from_value(id).ok()),
     })?;
     if let Some(call) = read_tool_call(line) {
@@ -461,7 +461,7 @@ fn read_message(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Com
     }
     serde_json::from_slice(line)
         .map(Some)
-        .or_else(|_| complaint(line).map_or(Ok(None), Err))
+        .or_else(|_| invalid_line_error(line).map_or(Ok(None), Err))
 }
 
 /// Parses a `tools/call` as rmcp does, without trying every other kind of request first. Returns
@@ -489,20 +489,20 @@ fn read_tool_call(line: &[u8]) -> Option<RxJsonRpcMessage<RoleServer>> {
 }
 
 /// Describes the error in a line that is no message. Returns `None` if it needs no response.
-fn complaint(line: &[u8]) -> Option<Complaint> {
+fn invalid_line_error(line: &[u8]) -> Option<LineError> {
     let invalid = |what: &str, id| {
-        Some(Complaint {
+        Some(LineError {
             code: ErrorCode::INVALID_REQUEST,
-            what: what.to_owned(),
+            message: what.to_owned(),
             id,
         })
     };
     match serde_json::from_slice(line) {
         Err(error) => {
             let what = format!("the line is no JSON: {error}; send one JSON-RPC message per line");
-            Some(Complaint {
+            Some(LineError {
                 code: ErrorCode::PARSE_ERROR,
-                what,
+                message: what,
                 id: None,
             })
         }

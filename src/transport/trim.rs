@@ -10,26 +10,26 @@ use serde_json::{Value, json};
 use crate::security::sanitize::first_chars;
 
 /// Maximum length of a client's name and of its version when kept, in characters.
-const MAX_CLIENT_TEXT: usize = 100;
+const MAX_CLIENT_TEXT_CHARS: usize = 100;
 /// Maximum length of a text in `_meta` when kept, such as a trace context, in bytes.
-const MAX_META_TEXT: usize = 512;
+const MAX_META_TEXT_BYTES: usize = 512;
 /// Maximum length of a protocol revision, in bytes. All known ones have ten.
 const MAX_VERSION_BYTES: usize = 32;
 /// Maximum length of a request id that is kept, in bytes.
 pub(super) const MAX_ID_BYTES: usize = 256;
 
 /// Names of the texts in `_meta` that are used. Long ones are dropped.
-const META_TEXTS: [&str; 3] = [
+const KEPT_META_KEYS: [&str; 3] = [
     "io.modelcontextprotocol/protocolVersion",
     "traceparent",
     "tracestate",
 ];
-const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
-const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+const CLIENT_INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
+const CLIENT_CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 
 /// Trims a message that is kept for longer than its response takes. All others are left as they
 /// are.
-pub(super) fn trim(message: &mut ClientJsonRpcMessage) {
+pub(super) fn trim_message(message: &mut ClientJsonRpcMessage) {
     let ClientJsonRpcMessage::Request(message) = message else {
         return;
     };
@@ -47,7 +47,7 @@ pub(super) fn trim_initialize(params: &mut InitializeRequestParams) {
         // As unknown as the one that the client named.
         params.protocol_version = ProtocolVersion::LATEST;
     }
-    params.client_info = trimmed_client(&params.client_info);
+    params.client_info = trim_client(&params.client_info);
     params.meta.iter_mut().for_each(trim_meta);
     let capabilities = &mut params.capabilities;
     (capabilities.experimental, capabilities.extensions) = (None, None);
@@ -67,22 +67,22 @@ fn trim_listen(params: &mut SubscriptionsListenRequestParams) {
 
 fn trim_meta(meta: &mut RequestMetaObject) {
     let mut kept = RequestMetaObject::new();
-    for name in META_TEXTS {
+    for name in KEPT_META_KEYS {
         let text = meta.get(name).and_then(Value::as_str);
-        if let Some(text) = text.filter(|text| text.len() <= MAX_META_TEXT) {
+        if let Some(text) = text.filter(|text| text.len() <= MAX_META_TEXT_BYTES) {
             kept.insert(name.to_owned(), text.into());
         }
     }
-    if let Some(client) = meta.get(CLIENT_INFO) {
-        let text = |name| client.get(name).and_then(Value::as_str).map(shortened);
+    if let Some(client) = meta.get(CLIENT_INFO_KEY) {
+        let text = |name| client.get(name).and_then(Value::as_str).map(shorten);
         let client = match (text("name"), text("version")) {
             (Some(name), Some(version)) => json!({ "name": name, "version": version }),
             // The reader of this field reports the error.
             _ => Value::Null,
         };
-        kept.insert(CLIENT_INFO.to_owned(), client);
+        kept.insert(CLIENT_INFO_KEY.to_owned(), client);
     }
-    if let Some(said) = meta.get(CLIENT_CAPABILITIES) {
+    if let Some(said) = meta.get(CLIENT_CAPABILITIES_KEY) {
         // A stream sends no requests to its client, so it does not matter which capabilities there
         // are.
         let capabilities = if said.is_object() {
@@ -90,21 +90,21 @@ fn trim_meta(meta: &mut RequestMetaObject) {
         } else {
             Value::Null
         };
-        kept.insert(CLIENT_CAPABILITIES.to_owned(), capabilities);
+        kept.insert(CLIENT_CAPABILITIES_KEY.to_owned(), capabilities);
     }
     *meta = kept;
 }
 
-fn trimmed_client(client: &Implementation) -> Implementation {
-    Implementation::new(shortened(&client.name), shortened(&client.version))
+fn trim_client(client: &Implementation) -> Implementation {
+    Implementation::new(shorten(&client.name), shorten(&client.version))
 }
 
-fn shortened(text: &str) -> String {
-    first_chars(text, MAX_CLIENT_TEXT).to_owned()
+fn shorten(text: &str) -> String {
+    first_chars(text, MAX_CLIENT_TEXT_CHARS).to_owned()
 }
 
 /// Returns `true` if the id of a request is short enough to be kept.
-pub(super) fn is_short(id: &RequestId) -> bool {
+pub(super) fn is_short_id(id: &RequestId) -> bool {
     match id {
         RequestId::String(id) => id.len() <= MAX_ID_BYTES,
         RequestId::Number(_) => true,
@@ -116,9 +116,9 @@ pub(super) fn is_short(id: &RequestId) -> bool {
 mod tests {
     use super::*;
 
-    fn trimmed(message: &Value) -> Value {
+    fn trim_json(message: &Value) -> Value {
         let mut message = serde_json::from_value(message.clone()).unwrap();
-        trim(&mut message);
+        trim_message(&mut message);
         serde_json::to_value(&message).unwrap()
     }
 
@@ -145,7 +145,7 @@ mod tests {
                 },
             },
         });
-        let short = "x".repeat(MAX_CLIENT_TEXT);
+        let short = "x".repeat(MAX_CLIENT_TEXT_CHARS);
         let expected = json!({
             "_meta": { "traceparent": "00-1-2-00" },
             "protocolVersion": "2026-07-28",
@@ -156,7 +156,7 @@ mod tests {
                 "roots": { "listChanged": true },
             },
         });
-        assert_eq!(trimmed(&message)["params"], expected);
+        assert_eq!(trim_json(&message)["params"], expected);
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
             },
             "notifications": { "toolsListChanged": true, "resourceSubscriptions": [] },
         });
-        assert_eq!(trimmed(&message)["params"], expected);
+        assert_eq!(trim_json(&message)["params"], expected);
     }
 
     #[test]
@@ -195,6 +195,6 @@ mod tests {
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
             "params": { "_meta": { "a": "b" }, "name": "t", "arguments": { "c": "d" } },
         });
-        assert_eq!(trimmed(&message), message);
+        assert_eq!(trim_json(&message), message);
     }
 }

@@ -43,7 +43,7 @@ impl Replicas {
         let (sandbox, redis) = (Served::start(&args), Redis::start());
         let files = tempfile::tempdir().unwrap();
         let (keys, url) = (files.path().join("keys"), files.path().join("redis"));
-        fs::write(&keys, Keyring::new_line("k1").unwrap()).unwrap();
+        fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
         fs::write(&url, redis.url()).unwrap();
         let args = [
             "http",

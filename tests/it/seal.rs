@@ -6,8 +6,8 @@ use std::{
 };
 
 use portkey_mcp::security::signed_state::{
-    Broken, Keyring,
-    Purpose::{RequestState, Session},
+    InvalidState, Keyring,
+    StatePurpose::{RequestState, Session},
 };
 use portkey_store::{StoreKey, MAX_MEMORY_ENTRIES, Stamp, Store, UseOutcome};
 use tokio::task::JoinSet;
@@ -27,9 +27,9 @@ fn ring(lines: &[&str]) -> Keyring {
 #[test]
 fn only_the_same_opens_it() {
     let keys = Keyring::random().unwrap();
-    let sealed = keys.seal(Session, "alice", b"binding", b"payload \x00\xff", HOUR);
+    let sealed = keys.sign(Session, "alice", b"binding", b"payload \x00\xff", HOUR);
     assert_eq!(
-        keys.open(Session, "alice", b"binding", &sealed),
+        keys.verify(Session, "alice", b"binding", &sealed),
         Ok(b"payload \x00\xff".to_vec())
     );
     let others = [
@@ -43,19 +43,19 @@ fn only_the_same_opens_it() {
         (Session, "alic", b"ebinding"),
     ];
     for (purpose, principal, binding) in others {
-        let opened = keys.open(purpose, principal, binding, &sealed);
-        assert_eq!(opened, Err(Broken), "{purpose:?} {principal} {binding:?}");
+        let opened = keys.verify(purpose, principal, binding, &sealed);
+        assert_eq!(opened, Err(InvalidState), "{purpose:?} {principal} {binding:?}");
     }
     let opened = Keyring::random()
         .unwrap()
-        .open(Session, "alice", b"binding", &sealed);
-    assert_eq!(opened, Err(Broken), "another ring");
+        .verify(Session, "alice", b"binding", &sealed);
+    assert_eq!(opened, Err(InvalidState), "another ring");
 }
 
 #[test]
 fn a_sealed_text_fits_into_a_header_and_is_never_the_same() {
     let keys = Keyring::random().unwrap();
-    let seal = || keys.seal(Session, "älice", b"", "ünvisible\n".as_bytes(), HOUR);
+    let seal = || keys.sign(Session, "älice", b"", "ünvisible\n".as_bytes(), HOUR);
     let (one, other) = (seal(), seal());
     assert!(one.bytes().all(|byte| byte.is_ascii_graphic()), "{one}");
     assert_ne!(one, other);
@@ -64,7 +64,7 @@ fn a_sealed_text_fits_into_a_header_and_is_never_the_same() {
 #[test]
 fn whatever_is_changed_breaks_it() {
     let keys = ring(&[&format!("k:{ZEROS}")]);
-    let sealed = keys.seal(RequestState, "alice", b"", b"payload", HOUR);
+    let sealed = keys.sign(RequestState, "alice", b"", b"payload", HOUR);
     for at in 0..sealed.len() {
         for other in [b'A', b'B', b'_', b'.', b'=', b' '] {
             let mut bytes = sealed.clone().into_bytes();
@@ -74,22 +74,22 @@ fn whatever_is_changed_breaks_it() {
             bytes[at] = other;
             let text = String::from_utf8(bytes).unwrap();
             assert_eq!(
-                keys.open(RequestState, "alice", b"", &text),
-                Err(Broken),
+                keys.verify(RequestState, "alice", b"", &text),
+                Err(InvalidState),
                 "{text}"
             );
         }
         assert_eq!(
-            keys.open(RequestState, "alice", b"", &sealed[..at]),
-            Err(Broken),
+            keys.verify(RequestState, "alice", b"", &sealed[..at]),
+            Err(InvalidState),
             "{at}"
         );
     }
     for more in ["A", "=", ".", " ", "\n", "é"] {
         let text = format!("{sealed}{more}");
         assert_eq!(
-            keys.open(RequestState, "alice", b"", &text),
-            Err(Broken),
+            keys.verify(RequestState, "alice", b"", &text),
+            Err(InvalidState),
             "{text}"
         );
     }
@@ -98,26 +98,26 @@ fn whatever_is_changed_breaks_it() {
 #[test]
 fn it_opens_for_its_time_only() {
     let keys = Keyring::random().unwrap();
-    let sealed = keys.seal(Session, "alice", b"", b"", Duration::from_millis(20));
+    let sealed = keys.sign(Session, "alice", b"", b"", Duration::from_millis(20));
     let start = Instant::now();
-    while keys.open(Session, "alice", b"", &sealed).is_ok() {
+    while keys.verify(Session, "alice", b"", &sealed).is_ok() {
         assert!(
             start.elapsed() < Duration::from_secs(20),
             "it never expires"
         );
     }
-    let sealed = keys.seal(Session, "alice", b"", b"", Duration::MAX);
-    assert_eq!(keys.open(Session, "alice", b"", &sealed), Ok(Vec::new()));
+    let sealed = keys.sign(Session, "alice", b"", b"", Duration::MAX);
+    assert_eq!(keys.verify(Session, "alice", b"", &sealed), Ok(Vec::new()));
 }
 
 #[test]
 fn keys_can_be_replaced() {
     let (old, new) = (
-        Keyring::new_line("old").unwrap(),
-        Keyring::new_line("new").unwrap(),
+        Keyring::generate_line("old").unwrap(),
+        Keyring::generate_line("new").unwrap(),
     );
-    let seal = |keys: &Keyring| keys.seal(Session, "alice", b"", b"id", HOUR);
-    let opens = |keys: &Keyring, sealed: &str| keys.open(Session, "alice", b"", sealed).is_ok();
+    let seal = |keys: &Keyring| keys.sign(Session, "alice", b"", b"id", HOUR);
+    let opens = |keys: &Keyring, sealed: &str| keys.verify(Session, "alice", b"", sealed).is_ok();
 
     let before = ring(&["# made for this test", "", &old]);
     let between = ring(&[&format!("  {old}\r"), &new]);
@@ -138,7 +138,7 @@ fn keys_can_be_replaced() {
     // The first line signs.
     assert!(opens(&before, &seal(&between)) && !opens(&before, &seal(&after)));
     // An id is a name, and does not make another key the same.
-    let imposter = ring(&[&Keyring::new_line("old").unwrap()]);
+    let imposter = ring(&[&Keyring::generate_line("old").unwrap()]);
     assert!(!opens(&imposter, &by_old));
 }
 
@@ -185,7 +185,7 @@ fn a_file_that_does_not_hold_says_where() {
             .to_string()
             .contains("read")
     );
-    assert!(Keyring::new_line("k:1").is_err());
+    assert!(Keyring::generate_line("k:1").is_err());
 }
 
 #[tokio::test]
@@ -195,17 +195,17 @@ async fn what_is_for_single_use_opens_once() {
     if let Some(server) = &server {
         stores.push((server.store().await, Some(server.store().await)));
     }
-    let line = Keyring::new_line("k").unwrap();
+    let line = Keyring::generate_line("k").unwrap();
     for (one, other) in stores {
         let other = other.unwrap_or_else(|| one.clone());
         let issued = ring(&[&line]);
         let once = (HOUR, one.stamp().await.unwrap());
-        let sealed = issued.seal_once(RequestState, "alice", b"args", b"nonce", once);
+        let sealed = issued.sign_once(RequestState, "alice", b"args", b"nonce", once);
         // Whose it is not does not use it up.
         let stolen = issued
-            .open_once(RequestState, "bob", b"args", &sealed, &one)
+            .verify_once(RequestState, "bob", b"args", &sealed, &one)
             .await;
-        assert_eq!(stolen, Err(Broken));
+        assert_eq!(stolen, Err(InvalidState));
         let mut tasks = JoinSet::new();
         for at in 0..100 {
             let (keys, sealed) = (ring(&[&line]), sealed.clone());
@@ -215,17 +215,17 @@ async fn what_is_for_single_use_opens_once() {
                 other.clone()
             };
             tasks.spawn(async move {
-                keys.open_once(RequestState, "alice", b"args", &sealed, &store)
+                keys.verify_once(RequestState, "alice", b"args", &sealed, &store)
                     .await
             });
         }
         let opened: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
         assert_eq!(opened, [b"nonce"]);
         // The next one is another one, even when all about it is the same.
-        let next = issued.seal_once(RequestState, "alice", b"args", b"nonce", once);
+        let next = issued.sign_once(RequestState, "alice", b"args", b"nonce", once);
         assert!(
             issued
-                .open_once(RequestState, "alice", b"args", &next, &other)
+                .verify_once(RequestState, "alice", b"args", &next, &other)
                 .await
                 .is_ok()
         );
@@ -250,17 +250,17 @@ async fn what_the_store_cannot_mark_does_not_open() {
         server.kill();
     }
     for (store, stamp) in stores {
-        let sealed = keys.seal_once(RequestState, "alice", b"", b"", (HOUR, stamp));
+        let sealed = keys.sign_once(RequestState, "alice", b"", b"", (HOUR, stamp));
         let opened = keys
-            .open_once(RequestState, "alice", b"", &sealed, &store)
+            .verify_once(RequestState, "alice", b"", &sealed, &store)
             .await;
-        assert_eq!(opened, Err(Broken), "{store:?}");
+        assert_eq!(opened, Err(InvalidState), "{store:?}");
     }
 }
 
 #[test]
 fn byte_order_mark_before_the_first_key_is_skipped() {
-    let line = Keyring::new_line("a").unwrap();
+    let line = Keyring::generate_line("a").unwrap();
     assert!(Keyring::parse(&format!("\u{feff}{line}\n")).is_ok());
 }
 
@@ -268,25 +268,25 @@ fn byte_order_mark_before_the_first_key_is_skipped() {
 #[tokio::test]
 async fn what_was_issued_before_the_store_forgot_does_not_open() {
     let keys = Keyring::random().unwrap();
-    let seal = |stamp: Stamp| keys.seal_once(RequestState, "alice", b"", b"x", (HOUR, stamp));
+    let seal = |stamp: Stamp| keys.sign_once(RequestState, "alice", b"", b"x", (HOUR, stamp));
     let opens = async |sealed: &str, store: &Store| {
-        keys.open_once(RequestState, "alice", b"", sealed, store)
+        keys.verify_once(RequestState, "alice", b"", sealed, store)
             .await
     };
     let (before, after) = (Store::in_memory(), Store::in_memory());
     let sealed = seal(before.stamp().await.unwrap());
-    assert_eq!(opens(&sealed, &after).await, Err(Broken));
+    assert_eq!(opens(&sealed, &after).await, Err(InvalidState));
     assert_eq!(opens(&sealed, &before).await, Ok(b"x".to_vec()));
     // What says nothing of a store is for none.
-    let unstamped = keys.seal(RequestState, "alice", b"", b"x", HOUR);
-    assert_eq!(opens(&unstamped, &before).await, Err(Broken));
+    let unstamped = keys.sign(RequestState, "alice", b"", b"x", HOUR);
+    assert_eq!(opens(&unstamped, &before).await, Err(InvalidState));
 }
 
 #[test]
 fn encrypted_value_is_read_by_its_keys_at_its_place_alone() {
     let (old, new) = (
-        Keyring::new_line("old").unwrap(),
-        Keyring::new_line("new").unwrap(),
+        Keyring::generate_line("old").unwrap(),
+        Keyring::generate_line("new").unwrap(),
     );
     let value = "a value that nobody else reads ".repeat(99).into_bytes();
     let sealed = ring(&[&old]).encrypt("result:alice", &value).unwrap();
@@ -299,7 +299,7 @@ fn encrypted_value_is_read_by_its_keys_at_its_place_alone() {
         place: &'a str,
         is_read: bool,
     }
-    let imposter = Keyring::new_line("old").unwrap();
+    let imposter = Keyring::generate_line("old").unwrap();
     let cases = [
         Case {
             keys: &[&old],
@@ -339,7 +339,7 @@ fn encrypted_value_is_read_by_its_keys_at_its_place_alone() {
             if is_read {
                 Ok(value.clone())
             } else {
-                Err(Broken)
+                Err(InvalidState)
             },
             "{place}"
         );
@@ -348,10 +348,10 @@ fn encrypted_value_is_read_by_its_keys_at_its_place_alone() {
     for at in 0..sealed.len() {
         let mut changed = sealed.clone();
         changed[at] ^= 1;
-        assert_eq!(keys.decrypt("result:alice", &changed), Err(Broken), "{at}");
+        assert_eq!(keys.decrypt("result:alice", &changed), Err(InvalidState), "{at}");
         assert_eq!(
             keys.decrypt("result:alice", &sealed[..at]),
-            Err(Broken),
+            Err(InvalidState),
             "{at}"
         );
     }

@@ -1,7 +1,7 @@
 //! Text that strangers wrote: what is taken out of it, what stays, and what says that it is there.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::security::sanitize::{clean, cleaned};
+use portkey_mcp::security::sanitize::{sanitize_value, sanitize_text};
 use serde_json::{Value, json};
 use unicode_general_category::{GeneralCategory, get_general_category};
 
@@ -68,16 +68,16 @@ const CLEANED: &[(&str, &str)] = &[
 #[test]
 fn texts_are_cleaned_of_what_cannot_be_seen() {
     for text in INTACT {
-        assert_eq!(cleaned(text), None, "{text}");
+        assert_eq!(sanitize_text(text), None, "{text}");
     }
     for (text, expected) in CLEANED {
         assert_eq!(
-            cleaned(text).as_deref(),
+            sanitize_text(text).as_deref(),
             Some(*expected),
             "{}",
             text.escape_unicode()
         );
-        assert_eq!(cleaned(expected), None, "{}", expected.escape_unicode());
+        assert_eq!(sanitize_text(expected), None, "{}", expected.escape_unicode());
     }
 }
 
@@ -86,7 +86,7 @@ fn texts_are_cleaned_of_what_cannot_be_seen() {
 fn no_unseen_character_stays_by_itself() {
     for c in ('\u{80}'..=char::MAX).chain('\0'..='\u{1f}') {
         let text = format!("a{c}b");
-        let stays = cleaned(&text).is_none();
+        let stays = sanitize_text(&text).is_none();
         let unseen = matches!(
             get_general_category(c),
             GeneralCategory::Control | GeneralCategory::Format
@@ -115,7 +115,7 @@ fn no_unseen_character_stays_by_itself() {
 fn answers_are_cleaned_at_every_depth() {
     let mut answer =
         json!({ "a\u{202e}": ["x\u{200b}", { "b": "y\u{e0041}", "n": 1 }], "c": null });
-    clean(&mut answer);
+    sanitize_value(&mut answer);
     assert_eq!(
         answer,
         json!({ "a": ["x", { "b": "y", "n": 1 }], "c": null })

@@ -8,7 +8,7 @@ use portkey_operation::Upstream;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::security::secrets::{self, Guarded, read_guarded};
+use crate::security::secrets::{self, FileProtection, read_protected_file};
 
 /// Source of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,7 +194,7 @@ impl UpstreamKey {
         // Keys from requests are not registered for masking, because the process does not keep
         // them. The sandbox's key is public and needs no masking.
         if !matches!(source, KeySource::Request | KeySource::Sandbox) {
-            secrets::learn(text);
+            secrets::learn_key(text);
         }
         Ok(Self { source, header })
     }
@@ -219,7 +219,7 @@ impl UpstreamKey {
     /// # Errors
     /// Returns an error if the file cannot be read or contains no valid key.
     pub fn from_file(path: PathBuf) -> Result<Self, KeyError> {
-        match read_guarded(&path, Guarded::Secret) {
+        match read_protected_file(&path, FileProtection::Secret) {
             Ok(secret) => Self::new(KeySource::File(path), &secret),
             Err(source) => Err(KeyError::UnreadableFile { path, source }),
         }

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use portkey_operation::{Clock, UnknownFields, ValidationOptions};
 
-use crate::security::sanitize::one_line;
+use crate::security::sanitize::escape_to_one_line;
 
 /// How arguments that this version does not know are treated.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -67,7 +67,7 @@ fn zone(name: &str) -> Result<Clock, String> {
     let told = || {
         format!(
             "there is no time zone `{}`; give one such as UTC or Europe/Berlin",
-            one_line(name)
+            escape_to_one_line(name)
         )
     };
     Clock::system().with_time_zone(name).ok_or_else(told)

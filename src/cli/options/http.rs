@@ -10,7 +10,7 @@ use portkey_store::TokenBucket;
 use super::{Options, pause, rate::Rate, replicas::Replicas, seconds};
 use crate::{
     app::{AuthSettings, HttpSettings},
-    transport::http::{Connections, Settings, Tls, Unread},
+    transport::http::{ConnectionBounds, HttpSettings, Tls, UnreadResponses},
 };
 
 pub(in crate::cli) const EXAMPLES: &str = "\
@@ -347,13 +347,13 @@ impl Http {
         }
     }
 
-    fn connections(&self) -> Connections {
-        Connections {
-            most: self.max_connections,
+    fn connections(&self) -> ConnectionBounds {
+        ConnectionBounds {
+            max: self.max_connections,
             head_timeout: self.idle_timeout,
             head_bytes: self.max_head_bytes as usize,
             write_timeout: self.write_timeout,
-            unread: Unread::new(self.max_unread_bytes as usize),
+            unread: UnreadResponses::new(self.max_unread_bytes as usize),
         }
     }
 
@@ -364,8 +364,8 @@ impl Http {
         }
     }
 
-    fn server(self, options: &Options) -> anyhow::Result<Settings> {
-        Ok(Settings {
+    fn server(self, options: &Options) -> anyhow::Result<HttpSettings> {
+        Ok(HttpSettings {
             rate: self.limit(self.rate_limit, USUAL_RATE),
             address_rate: self.limit(self.address_rate_limit, USUAL_ADDRESS_RATE),
             connections: self.connections(),

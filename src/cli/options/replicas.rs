@@ -13,7 +13,7 @@ use super::{Options, seconds};
 use crate::{
     app::StoreSettings,
     security::{
-        secrets::{self, Guarded, check_permissions, read_guarded},
+        secrets::{self, FileProtection, check_permissions, read_protected_file},
         signed_state::Keyring,
     },
     transport::http::SessionBounds,
@@ -109,9 +109,9 @@ impl Replicas {
     pub(super) fn sessions(&self) -> SessionBounds {
         SessionBounds {
             ttl: self.session_ttl,
-            idle: self.session_idle,
-            most: self.max_sessions as usize,
-            most_of_principal: self.max_sessions_per_principal as usize,
+            idle_timeout: self.session_idle,
+            max: self.max_sessions as usize,
+            max_per_principal: self.max_sessions_per_principal as usize,
         }
     }
 
@@ -120,7 +120,7 @@ impl Replicas {
         let keys = match &self.state_key_file {
             Some(file) => {
                 let context = || format!("cannot use {}", display_path(file));
-                check_permissions(file, Guarded::Secret).with_context(context)?;
+                check_permissions(file, FileProtection::Secret).with_context(context)?;
                 WatchedValue::from_file(file, |text| {
                     Ok(ParsedValue {
                         value: Keyring::parse(text)?,
@@ -142,13 +142,13 @@ impl Replicas {
         let redis_url = match &self.redis_url_file {
             Some(file) => {
                 let context = || format!("cannot read {}", display_path(file));
-                Some(read_guarded(file, Guarded::Secret).with_context(context)?)
+                Some(read_protected_file(file, FileProtection::Secret).with_context(context)?)
             }
             None => self.redis_url.clone(),
         };
         let url = redis_url.as_ref();
         if let Some(url) = url.and_then(|url| Url::parse(url.expose_secret().trim()).ok()) {
-            url.password().into_iter().for_each(secrets::learn);
+            url.password().into_iter().for_each(secrets::learn_key);
         }
         Ok(StoreSettings {
             redis_url,

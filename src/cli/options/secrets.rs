@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use portkey_bounded_file::display_path;
 
-use crate::security::secrets::{Allowed, Delivery, References, Secrets};
+use crate::security::secrets::{AllowedReferences, DeliveryMode, SecretReferences, Secrets};
 
 /// How secrets that a call reveals reach whoever calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -76,16 +76,16 @@ impl SecretOptions {
     /// They contradict each other, or a folder cannot be used.
     pub(crate) fn build(&self) -> anyhow::Result<Secrets> {
         let delivery = match (self.secrets, &self.secrets_dir) {
-            (Way::Inline, None) => Delivery::Inline,
-            (Way::Deny, None) => Delivery::Deny,
-            (Way::File, Some(folder)) => Delivery::in_folder(folder)
+            (Way::Inline, None) => DeliveryMode::Inline,
+            (Way::Deny, None) => DeliveryMode::Deny,
+            (Way::File, Some(folder)) => DeliveryMode::in_folder(folder)
                 .with_context(|| format!("--secrets-dir {} cannot be used", display_path(folder)))?,
             (Way::File, None) => bail!("--secrets file needs --secrets-dir"),
             (Way::Inline | Way::Deny, Some(_)) => {
                 bail!("--secrets-dir belongs to --secrets file; leave one of the two out")
             }
         };
-        let references = References::open(&Allowed {
+        let references = SecretReferences::open(&AllowedReferences {
             variables: self.secret_env.clone(),
             folders: self.secret_dir.clone(),
             callers: self.secret_caller.clone(),

@@ -17,7 +17,7 @@ use portkey_policy::{
     cases::{self, PolicyCase},
 };
 
-use crate::security::sanitize::one_line;
+use crate::security::sanitize::escape_to_one_line;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
@@ -102,7 +102,7 @@ impl Policy {
 fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let word = if strict { "error" } else { "warning" };
     for warning in rules.warnings() {
-        writeln!(out, "{word}: {}", one_line(warning))?;
+        writeln!(out, "{word}: {}", escape_to_one_line(warning))?;
     }
     let catalog = Catalog::full();
     let hidden = catalog
@@ -113,7 +113,7 @@ fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<Ex
         .iter()
         .filter(|entry| rules.can_permit(entry.operation))
         .count();
-    let (name, count, revision) = (one_line(rules.name()), rules.len(), rules.revision());
+    let (name, count, revision) = (escape_to_one_line(rules.name()), rules.len(), rules.revision());
     let all = catalog.iter().count();
     let noun = if count == 1 { "rule" } else { "rules" };
     writeln!(
@@ -148,12 +148,12 @@ impl Explain {
         };
         let catalog = Catalog::full();
         let cases::CaseResult { decision, trace: steps } = case.run(&rules, &catalog).await?;
-        writeln!(out, "{}", one_line(&cases::describe_decision(&decision.decision)))?;
+        writeln!(out, "{}", escape_to_one_line(&cases::describe_decision(&decision.decision)))?;
         if let portkey_policy::Decision::Deny(denied) = &decision.decision {
             writeln!(out, "  decided at: {}", denied.stage.as_str())?;
         }
         if let Some(rule) = decision.decision.rule() {
-            writeln!(out, "  decided by: {}", one_line(&rule.to_string()))?;
+            writeln!(out, "  decided by: {}", escape_to_one_line(&rule.to_string()))?;
         }
         if catalog
             .find(&case.call)
@@ -165,12 +165,12 @@ impl Explain {
             let shadow = if step.is_shadow { ", shadow" } else { "" };
             let (rule, verb, outcome) = (step.rule, step.action.as_str(), step.outcome);
             let line = format!("{rule} [{verb}{shadow}]: {outcome}");
-            writeln!(out, "  {}", one_line(&line))?;
+            writeln!(out, "  {}", escape_to_one_line(&line))?;
         }
         for noted in &decision.shadows {
             let (name, verb, words) = (&noted.rule.name, noted.action.as_str(), &noted.message);
             let line = format!("shadow `{name}` would {verb}: {words}");
-            writeln!(out, "  {}", one_line(&line))?;
+            writeln!(out, "  {}", escape_to_one_line(&line))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -186,7 +186,7 @@ async fn test(rules: &Rules, file: &Path, out: &mut impl Write) -> anyhow::Resul
             failed += 1;
             let name = case.name.as_deref().unwrap_or(&case.call);
             let told = format!("line {line}: {name}: {error}");
-            writeln!(out, "{}", one_line(&told))?;
+            writeln!(out, "{}", escape_to_one_line(&told))?;
         }
     }
     writeln!(

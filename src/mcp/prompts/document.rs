@@ -288,6 +288,6 @@ pub(super) fn plain(value: &str) -> Option<String> {
     if value.chars().count() > LONGEST_VALUE {
         return None;
     }
-    let clean = sanitize::cleaned(value).unwrap_or_else(|| value.to_owned());
+    let clean = sanitize::sanitize_text(value).unwrap_or_else(|| value.to_owned());
     Some(clean.split_whitespace().collect::<Vec<_>>().join(" "))
 }

@@ -15,14 +15,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     auth::principal::Principal,
-    security::{encrypted_store::SealedStore, signed_state::random},
+    security::{encrypted_store::EncryptedStore, signed_state::random_bytes},
 };
 
 /// Maximum size of the stored results of one caller, in bytes.
 pub const MOST_OF_PRINCIPAL: usize = 16 << 20;
 
 /// Size of the chunks into which a result is divided, in bytes.
-const PART_BYTES: usize = SealedStore::MAX_VALUE_BYTES;
+const PART_BYTES: usize = EncryptedStore::MAX_VALUE_BYTES;
 
 /// Reason for which a stored result cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +53,7 @@ pub enum ResultError {
 
 #[derive(Debug)]
 pub(super) struct Keep {
-    store: SealedStore,
+    store: EncryptedStore,
     ttl: Duration,
 }
 
@@ -68,7 +68,7 @@ struct Head {
 type Ledger = Vec<(String, usize, usize)>;
 
 impl Keep {
-    pub(super) const fn new(store: SealedStore, ttl: Duration) -> Self {
+    pub(super) const fn new(store: EncryptedStore, ttl: Duration) -> Self {
         Self { store, ttl }
     }
 
@@ -90,7 +90,7 @@ impl Keep {
         if whole.len() > MOST_OF_PRINCIPAL {
             return Err("it is too large");
         }
-        let handle = random::<16>().map_err(|_| "the system gives no random numbers")?;
+        let handle = random_bytes::<16>().map_err(|_| "the system gives no random numbers")?;
         let handle = hex::encode(handle);
         let kept = self
             .try_put(&principal.name, &name(&handle), whole, untrusted)

@@ -20,7 +20,7 @@ use self::{keep::Keep, preview::Cut};
 use crate::{
     auth::principal::Principal,
     mcp::resources::result_uri,
-    security::{encrypted_store::SealedStore, signed_state::Keyring},
+    security::{encrypted_store::EncryptedStore, signed_state::Keyring},
 };
 
 pub(crate) use self::list::ALL;
@@ -108,7 +108,7 @@ impl Results {
     /// Truncates results above `most` bytes, if given, and stores the whole in memory for `ttl`.
     pub fn new(most: Option<usize>, content: Content, ttl: Duration) -> Self {
         let most = most.map(|most| most.max(LEAST_BYTES));
-        let keep = Arc::new(Keep::new(SealedStore::memory(), ttl));
+        let keep = Arc::new(Keep::new(EncryptedStore::in_memory(), ttl));
         Self {
             most,
             content,
@@ -122,7 +122,7 @@ impl Results {
         // A full memory store removes values, and results must not displace the values of other
         // features.
         let Store::Redis(_) = store else { return self };
-        let store = SealedStore::new(store.clone(), keys.clone());
+        let store = EncryptedStore::new(store.clone(), keys.clone());
         Self {
             keep: Arc::new(Keep::new(store, self.keep.ttl())),
             ..self

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::StartError;
-use crate::security::secrets::{self, Guarded, read_guarded};
+use crate::security::secrets::{self, FileProtection, read_protected_file};
 
 /// Minimum length of a key, in bytes.
 const SHORTEST_KEY: usize = 32;
@@ -44,7 +44,7 @@ impl Key {
     /// # Errors
     /// Returns an error if the file cannot be read, is readable by others, or its key is too short.
     pub fn read(file: &Path) -> Result<Self, KeyError> {
-        let text = read_guarded(file, Guarded::Private).map_err(|error| match error.kind() {
+        let text = read_protected_file(file, FileProtection::Private).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => KeyError::Loose(error),
             _ => KeyError::Unreadable(error),
         })?;
@@ -52,7 +52,7 @@ impl Key {
         if text.len() < SHORTEST_KEY {
             return Err(KeyError::Short);
         }
-        secrets::learn(text);
+        secrets::learn_key(text);
         Ok(Self(hmac::Key::new(HMAC_SHA256, text.as_bytes())))
     }
 

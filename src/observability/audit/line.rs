@@ -23,8 +23,8 @@ use crate::{
         request::{Arrival, Transport, UNKNOWN},
     },
     security::{
-        sanitize::escaped,
-        secrets::{mask_text, redacted},
+        sanitize::escape_invisible,
+        secrets::{mask_text, redact_arguments},
     },
 };
 
@@ -86,7 +86,7 @@ impl<'a> Line<'a> {
         if self.kept.is_none() {
             return;
         }
-        let masked = redacted(published, args.clone());
+        let masked = redact_arguments(published, args.clone());
         // If no request can be built, sending it reports the error.
         let request = published.build_request(masked.clone());
         self.record.target = request
@@ -198,7 +198,7 @@ impl Kept<'_> {
         let body = serde_json::to_string(&line).unwrap_or_default();
         // Control characters are escaped, because logs are viewed in terminals. The JSON value
         // stays the same.
-        let body = escaped(&body).unwrap_or(body).into_bytes();
+        let body = escape_invisible(&body).unwrap_or(body).into_bytes();
         Entry { call: *call, body }
     }
 }

@@ -24,8 +24,8 @@ use portkey_store::Store;
 use crate::{
     auth::principal::Principal,
     security::{
-        encrypted_store::SealedStore,
-        signed_state::{Keyring, Purpose},
+        encrypted_store::EncryptedStore,
+        signed_state::{Keyring, StatePurpose},
     },
 };
 
@@ -88,7 +88,7 @@ impl Always {
 #[derive(Debug)]
 pub struct Approvals {
     keys: Arc<WatchedValue<Keyring>>,
-    store: SealedStore,
+    store: EncryptedStore,
     ttl: Duration,
     desk: OnceLock<String>,
 }
@@ -105,7 +105,7 @@ impl Approvals {
     ///
     /// A response is valid for `ttl`, and once among all replicas that share the store.
     pub fn new(keys: Arc<WatchedValue<Keyring>>, store: Store, ttl: Duration) -> Self {
-        let store = SealedStore::new(store, keys.clone());
+        let store = EncryptedStore::new(store, keys.clone());
         Self {
             keys,
             store,
@@ -148,7 +148,7 @@ impl Approvals {
         let kept = serde_json::to_vec(&kept).unwrap_or_default();
         let (binding, once) = (question.binding().as_bytes(), (self.ttl, stamp));
         let keys = self.keys.get();
-        Ok(keys.seal_once(Purpose::RequestState, &principal.name, binding, &kept, once))
+        Ok(keys.sign_once(StatePurpose::RequestState, &principal.name, binding, &kept, once))
     }
 
     /// Returns the approval of the call identified by `binding`; `None` if no human has been asked.
@@ -166,8 +166,8 @@ impl Approvals {
             Some(Answer::Given(said)) => said?.of(binding).map(Some),
             Some(Answer::Sealed { state, form }) => {
                 let (keys, purpose, name) =
-                    (self.keys.get(), Purpose::RequestState, &principal.name);
-                let kept = keys.open_once(
+                    (self.keys.get(), StatePurpose::RequestState, &principal.name);
+                let kept = keys.verify_once(
                     purpose,
                     name,
                     binding.as_bytes(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::security::sanitize::is_seen;
+use crate::security::sanitize::is_visible;
 
 /// Escapes everything with which a text could imitate a part of the approval request.
 ///
@@ -14,7 +14,7 @@ pub fn plain(text: &str) -> String {
         match c {
             '`' => shown.push('\''),
             // Writing to a string cannot fail.
-            c if c.is_control() || !is_seen(c) => _ = write!(shown, "\\u{{{:x}}}", u32::from(c)),
+            c if c.is_control() || !is_visible(c) => _ = write!(shown, "\\u{{{:x}}}", u32::from(c)),
             c => shown.push(c),
         }
     }

@@ -19,7 +19,7 @@ use tracing::warn;
 use super::{
     Answer, ApprovalMethod, Approvals, Approved, Binding, Denied, Form, Question, Reaction,
 };
-use crate::{auth::principal::Principal, security::signed_state::random};
+use crate::{auth::principal::Principal, security::signed_state::random_bytes};
 
 /// Maximum number of tickets per caller.
 pub const MAX_TICKETS_OF_CALLER: usize = 30;
@@ -292,9 +292,9 @@ impl Approvals {
             RateLimitOutcome::RetryAfter(_) => return Err(Denied::TooMany),
         }
         let randomness = || Denied::Unkept("the system gives no random numbers".to_owned());
-        let id = random::<NAME_BYTES>().map_err(|_| randomness())?;
-        let key = random::<16>().map_err(|_| randomness())?;
-        let serial = random::<16>().map_err(|_| randomness())?;
+        let id = random_bytes::<NAME_BYTES>().map_err(|_| randomness())?;
+        let key = random_bytes::<16>().map_err(|_| randomness())?;
+        let serial = random_bytes::<16>().map_err(|_| randomness())?;
         let (key, asked) = (hex::encode(key), now());
         let ticket = Ticket {
             id: hex::encode(id),

@@ -9,7 +9,7 @@ use std::{
 
 /// A folder that only the current user can access.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct SecretFolder {
     path: PathBuf,
     /// Handle of the folder itself. Files are created in this very folder, even if its path leads
     /// elsewhere by then.
@@ -17,11 +17,11 @@ pub(super) struct Folder {
     opened: std::os::fd::OwnedFd,
 }
 
-fn refused(why: &str) -> io::Error {
+fn permission_denied(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, why)
 }
 
-impl Folder {
+impl SecretFolder {
     /// Opens a folder by its real path.
     ///
     /// # Errors
@@ -36,18 +36,18 @@ impl Folder {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = File::from(open(path, flags, Mode::empty())?);
         if path.canonicalize()? != path {
-            return Err(refused(
+            return Err(permission_denied(
                 "a link leads there now; name the real folder, and start again",
             ));
         }
         let found = opened.metadata()?;
         if found.uid() != rustix::process::geteuid().as_raw() {
-            return Err(refused(
+            return Err(permission_denied(
                 "it belongs to another user; name a folder of this one",
             ));
         }
         if found.mode() & 0o077 != 0 {
-            return Err(refused(
+            return Err(permission_denied(
                 "others can look into it; `chmod 700` it, or name another",
             ));
         }
@@ -60,7 +60,7 @@ impl Folder {
     #[cfg(not(unix))]
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         if path.canonicalize()? != path {
-            return Err(refused(
+            return Err(permission_denied(
                 "a link leads there now; name the real folder, and start again",
             ));
         }
@@ -75,7 +75,7 @@ impl Folder {
     }
 
     /// Returns the path of a file in the folder.
-    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+    pub(super) fn file_path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
@@ -107,10 +107,10 @@ impl Folder {
         use std::os::unix::fs::MetadataExt;
 
         Self::open(&self.path)?;
-        let (found, held) = (self.path_of(name).symlink_metadata()?, file.metadata()?);
+        let (found, held) = (self.file_path(name).symlink_metadata()?, file.metadata()?);
         match (found.dev(), found.ino()) == (held.dev(), held.ino()) && held.nlink() == 1 {
             true => Ok(()),
-            false => Err(refused("another file is in its place")),
+            false => Err(permission_denied("another file is in its place")),
         }
     }
 

@@ -10,13 +10,13 @@ use portkey_operation::{JsonMap, Operation};
 use serde_json::Value;
 use tracing::error;
 
-use super::{SecretError, folder::Folder};
+use super::{SecretError, folder::SecretFolder};
 /// Disk space that is reserved before a secret exists, in bytes.
-const RESERVED: usize = 8192;
+const RESERVED_BYTES: usize = 8192;
 
 /// The operator's choice of how one-time secrets reach the caller.
 #[derive(Clone, Debug, Default)]
-pub enum Delivery {
+pub enum DeliveryMode {
     /// In the result of the call.
     #[default]
     Inline,
@@ -28,20 +28,20 @@ pub enum Delivery {
 
 /// The secrets that one call will return, and how each is delivered.
 #[derive(Debug)]
-pub enum Handover {
+pub enum SecretDelivery {
     /// The call returns no secret: everything secret is masked.
     Nothing,
     /// These fields, in the result.
     Inline(&'static [&'static str]),
     /// These fields, each in a file of its own.
-    Files(Vec<(&'static str, Reserved)>),
+    Files(Vec<(&'static str, ReservedFile)>),
 }
 
 /// Values taken out of a response while the rest is masked, and put back afterwards.
 #[derive(Debug)]
-pub(super) struct Revealed(Vec<(&'static str, Value)>);
+pub(super) struct TakenSecrets(Vec<(&'static str, Value)>);
 
-impl Delivery {
+impl DeliveryMode {
     /// Delivers secrets in files of a folder that only the current user can access. The folder is
     /// created if necessary.
     ///
@@ -56,30 +56,30 @@ impl Delivery {
         builder.create(folder)?;
         let folder = folder.canonicalize()?;
         // Checked again whenever a file is created in it.
-        Folder::open(&folder)?;
+        SecretFolder::open(&folder)?;
         Ok(Self::File(folder))
     }
 
-    pub(super) fn make_ready(
+    pub(super) fn prepare(
         &self,
         operation: &'static Operation,
         args: &JsonMap,
-    ) -> Result<Handover, SecretError> {
+    ) -> Result<SecretDelivery, SecretError> {
         let (tool, fields) = (operation.name(), operation.one_time_secrets());
         let Some(field) = fields.first().filter(|_| operation.returns_secrets_for(args)) else {
-            return Ok(Handover::Nothing);
+            return Ok(SecretDelivery::Nothing);
         };
         match self {
-            Self::Inline => Ok(Handover::Inline(fields)),
+            Self::Inline => Ok(SecretDelivery::Inline(fields)),
             Self::Deny => Err(SecretError::Denied { tool, field }),
             Self::File(folder) => {
                 let reserve = |field: &&'static str| {
-                    Reserved::make(folder, &format!("{tool}.{field}")).map(|file| (*field, file))
+                    ReservedFile::create(folder, &format!("{tool}.{field}")).map(|file| (*field, file))
                 };
                 let files: io::Result<_> = fields.iter().map(reserve).collect();
                 let folder = || folder.clone();
                 files
-                    .map(Handover::Files)
+                    .map(SecretDelivery::Files)
                     .map_err(|source| SecretError::NoFile {
                         tool,
                         folder: folder(),
@@ -90,16 +90,16 @@ impl Delivery {
     }
 }
 
-impl Handover {
+impl SecretDelivery {
     /// Takes the secrets to deliver out of a response.
-    pub(super) fn take(self, answer: &mut Value) -> Revealed {
+    pub(super) fn take_secrets(self, answer: &mut Value) -> TakenSecrets {
         let mut take = |field: &'static str| {
             let slot = field
                 .split('.')
                 .try_fold(&mut *answer, |value, name| value.get_mut(name))?;
             (!slot.is_null()).then(|| slot.take())
         };
-        Revealed(match self {
+        TakenSecrets(match self {
             Self::Nothing => Vec::new(),
             Self::Inline(fields) => fields
                 .iter()
@@ -107,13 +107,13 @@ impl Handover {
                 .collect(),
             Self::Files(files) => files
                 .into_iter()
-                .filter_map(|(field, file)| Some((field, file.keep(&take(field)?))))
+                .filter_map(|(field, file)| Some((field, file.store(&take(field)?))))
                 .collect(),
         })
     }
 }
 
-impl Revealed {
+impl TakenSecrets {
     pub(super) fn put_back(self, answer: &mut Value) {
         for (field, value) in self.0 {
             let slot = field
@@ -129,44 +129,44 @@ impl Revealed {
 /// A new file with reserved space for a secret. The file is removed on drop unless a secret was
 /// written to it.
 #[derive(Debug)]
-pub struct Reserved {
-    folder: Folder,
+pub struct ReservedFile {
+    folder: SecretFolder,
     /// Label of the secret, which begins the file's name.
-    what: String,
+    label: String,
     name: String,
     file: File,
-    kept: bool,
+    is_written: bool,
 }
 
-impl Reserved {
+impl ReservedFile {
     /// Creates a file that only the current user can read, with an unguessable name.
-    fn make(folder: &Path, what: &str) -> io::Result<Self> {
-        let folder = Folder::open(folder)?;
+    fn create(folder: &Path, what: &str) -> io::Result<Self> {
+        let folder = SecretFolder::open(folder)?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let name = format!("{what}.{}", hex::encode(random));
         let file = folder.create(&name)?;
         let mut reserved = Self {
             folder,
-            what: what.to_owned(),
+            label: what.to_owned(),
             name,
             file,
-            kept: false,
+            is_written: false,
         };
         // A full disk shows now, while no secret can get lost.
-        reserved.file.write_all(&[0; RESERVED])?;
+        reserved.file.write_all(&[0; RESERVED_BYTES])?;
         Ok(reserved)
     }
 
     /// Writes a secret and returns the file's path, or a text saying that the secret is lost.
-    fn keep(mut self, secret: &Value) -> Value {
+    fn store(mut self, secret: &Value) -> Value {
         let text = match secret {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
         match self
             .write(text.as_bytes())
-            .or_else(|_| self.write_anew(text.as_bytes()))
+            .or_else(|_| self.write_to_new_file(text.as_bytes()))
         {
             Ok(path) => path.to_string_lossy().into(),
             Err(source) => {
@@ -183,20 +183,20 @@ impl Reserved {
         self.file.write_all(text)?;
         self.file.set_len(text.len() as u64)?;
         self.file.sync_all()?;
-        self.kept = true;
-        Ok(self.folder.path_of(&self.name))
+        self.is_written = true;
+        Ok(self.folder.file_path(&self.name))
     }
 
     /// Writes the secret to a new file. Used if the first file was moved or removed: by then the
     /// secret exists, and a new file may still hold it.
-    fn write_anew(&self, text: &[u8]) -> io::Result<PathBuf> {
-        Self::make(self.folder.path(), &self.what)?.write(text)
+    fn write_to_new_file(&self, text: &[u8]) -> io::Result<PathBuf> {
+        Self::create(self.folder.path(), &self.label)?.write(text)
     }
 }
 
-impl Drop for Reserved {
+impl Drop for ReservedFile {
     fn drop(&mut self) {
-        if !self.kept {
+        if !self.is_written {
             self.folder.remove(&self.name);
         }
     }

@@ -4,10 +4,10 @@ use portkey_operation::JsonMap;
 use serde_json::Value;
 
 /// Minimum length of a token that is taken for a secret by its characters alone, in bytes.
-const MIN_RANDOM: usize = 24;
+const MIN_RANDOM_BYTES: usize = 24;
 /// Minimum length of such a token of hexadecimal digits, in bytes. Identifiers are often
 /// hexadecimal.
-const MIN_RANDOM_HEX: usize = 32;
+const MIN_RANDOM_HEX_BYTES: usize = 32;
 
 /// Returns `true` if a text is a UUID in its usual form.
 pub(super) fn is_uuid(text: &str) -> bool {
@@ -19,7 +19,7 @@ pub(super) fn is_uuid(text: &str) -> bool {
 }
 
 /// Splits a text into parts that could each be a key.
-pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn candidate_tokens(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+' | '=')))
 }
 
@@ -28,13 +28,13 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
 /// A random token changes between large letters, small letters and digits far more often than names
 /// do, such as those of models. A UUID is an identifier and does not count.
 pub(super) fn is_random(token: &str) -> bool {
-    if token.len() < MIN_RANDOM || is_uuid(token) {
+    if token.len() < MIN_RANDOM_BYTES || is_uuid(token) {
         return false;
     }
     let is_hex = token
         .bytes()
         .all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
-    if is_hex && token.len() < MIN_RANDOM_HEX {
+    if is_hex && token.len() < MIN_RANDOM_HEX_BYTES {
         return false;
     }
     let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
@@ -48,7 +48,7 @@ pub(super) fn is_random(token: &str) -> bool {
 }
 
 /// Keywords in a JSON Schema of a field that hold no value of the field (JSON Schema 2020-12).
-const SCHEMA_WORDS: [&str; 30] = [
+const SCHEMA_KEYWORDS: [&str; 30] = [
     "type",
     "title",
     "description",
@@ -81,13 +81,13 @@ const SCHEMA_WORDS: [&str; 30] = [
     "contentEncoding",
 ];
 /// Keywords in a JSON Schema of a field that may hold a value of the field.
-const SCHEMA_VALUES: [&str; 5] = ["default", "const", "enum", "example", "examples"];
+const SCHEMA_VALUE_KEYWORDS: [&str; 5] = ["default", "const", "enum", "example", "examples"];
 const SCHEMA_TYPES: [&str; 6] = ["string", "number", "integer", "boolean", "object", "array"];
 
 /// Returns `true` if an object is the JSON Schema of a field, as MCP tools have for each argument.
 /// Such a field called `token` is no secret.
 pub(super) fn is_schema(map: &JsonMap) -> bool {
-    let known = |name: &String| SCHEMA_WORDS.contains(&name.as_str()) || is_schema_value(name);
+    let known = |name: &String| SCHEMA_KEYWORDS.contains(&name.as_str()) || is_schema_value_keyword(name);
     let is_type = |word: &str| SCHEMA_TYPES.contains(&word);
     map.get("type")
         .and_then(|word| word.as_str())
@@ -96,15 +96,15 @@ pub(super) fn is_schema(map: &JsonMap) -> bool {
 }
 
 /// Returns `true` if a keyword of a schema may hold a value of the described field.
-pub(super) fn is_schema_value(name: &str) -> bool {
-    SCHEMA_VALUES.contains(&name)
+pub(super) fn is_schema_value_keyword(name: &str) -> bool {
+    SCHEMA_VALUE_KEYWORDS.contains(&name)
 }
 
 /// Returns `true` if a JSON text holds exactly the value that was parsed from it.
 ///
 /// Of a name that occurs twice in an object only one value is parsed, and the first one is still in
 /// the text.
-pub(super) fn says_only(text: &str, read: &Value) -> bool {
+pub(super) fn is_exact_json(text: &str, read: &Value) -> bool {
     let (mut in_text, mut is_escaped) = (false, false);
     let compact = text.bytes().filter(|byte| {
         let is_space = !in_text && byte.is_ascii_whitespace();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_twice_is_found() {
+    fn duplicate_name_is_detected() {
         let cases = [
             Case {
                 text: "{\"a\": [1,  {\"b\":\" \\\" x\"}]}\n",
@@ -159,7 +159,7 @@ mod tests {
         } in cases
         {
             let read: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(says_only(text, &read), expected, "{text}");
+            assert_eq!(is_exact_json(text, &read), expected, "{text}");
         }
     }
 }

@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use super::{
     looks,
-    names::{self, Name},
-    scan::{MASK, Scanner},
+    names::{self, NameKind},
+    scan::{MASK, KeyScanner},
 };
 /// Context of a value in a response.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct MaskContext {
     /// The value is where credentials are kept.
     strict: bool,
     /// A field named like a key holds the id of one.
@@ -25,7 +25,7 @@ struct Place {
     has_pairs: bool,
 }
 
-const STRICT: Place = Place {
+const STRICT_CONTEXT: MaskContext = MaskContext {
     strict: true,
     has_key_ids: false,
     has_pairs: true,
@@ -34,9 +34,9 @@ const STRICT: Place = Place {
 /// Fields that hold the name of a setting written as an object with its name and its `value`.
 const PAIR_NAMES: [&str; 3] = ["name", "key", "header"];
 /// Fields that may hold the value of a setting.
-const VALUES_OF_PAIR: [&str; 3] = ["value", "values", "default"];
+const PAIR_VALUES: [&str; 3] = ["value", "values", "default"];
 /// Fields that stay visible in a setting whose value is secret.
-const SHOWN_OF_PAIR: [&str; 10] = [
+const SHOWN_PAIR_FIELDS: [&str; 10] = [
     "name",
     "key",
     "header",
@@ -52,33 +52,33 @@ const SHOWN_OF_PAIR: [&str; 10] = [
 /// Masks the secrets in a response to an operation, including those that the call itself returns.
 ///
 /// Values that an upstream has masked stay as they are, and so does personal data.
-pub fn mask(operation: &Operation, answer: &mut Value) {
-    mask_also(operation, answer, Some(&Scanner::new(&[])));
+pub fn mask_response(operation: &Operation, answer: &mut Value) {
+    mask_with(operation, answer, Some(&KeyScanner::new(&[])));
 }
 
 /// Masks a response with a given scanner, which finds keys in texts. `None` if the texts are known
 /// to hold no key.
-pub(super) fn mask_also(operation: &Operation, answer: &mut Value, scanner: Option<&Scanner<'_>>) {
+pub(super) fn mask_with(operation: &Operation, answer: &mut Value, scanner: Option<&KeyScanner<'_>>) {
     for path in operation.secret_fields() {
         let last = path.rsplit('.').next().unwrap_or(path);
         let is_credential = names::is_credential(last.trim_end_matches("[]"));
-        each(
+        for_each_at(
             answer,
             path,
             &mut |value, whole| match whole || is_credential {
-                true => seal(value, scanner),
-                false => declared(value, scanner),
+                true => mask_all(value, scanner),
+                false => mask_declared(value, scanner),
             },
         );
     }
     for path in operation.one_time_secrets() {
-        each(answer, path, &mut |value, _| seal(value, scanner));
+        for_each_at(answer, path, &mut |value, _| mask_all(value, scanner));
     }
     // No group of requests is named by a key itself.
     let has_key_ids = operation.path().starts_with("/analytics/");
-    walk(
+    mask_value(
         answer,
-        Place {
+        MaskContext {
             strict: false,
             has_key_ids,
             has_pairs: true,
@@ -89,24 +89,24 @@ pub(super) fn mask_also(operation: &Operation, answer: &mut Value, scanner: Opti
 
 /// Masks a response that declares no secret fields.
 pub(super) fn mask_undeclared(answer: &mut Value) {
-    let place = Place {
+    let place = MaskContext {
         strict: false,
         has_key_ids: false,
         has_pairs: true,
     };
-    walk(answer, place, Some(&Scanner::new(&[])));
+    mask_value(answer, place, Some(&KeyScanner::new(&[])));
 }
 
 /// Masks a document by the rules for places where credentials are kept.
 pub(super) fn mask_document(document: &mut Value) {
-    walk(document, STRICT, Some(&Scanner::new(&[])));
+    mask_value(document, STRICT_CONTEXT, Some(&KeyScanner::new(&[])));
 }
 
 /// Calls `act` for every value at a declared path such as `data[].key`.
 ///
 /// The flag is `true` if everything below is secret, as at `headers.*`. Such paths are this
 /// project's own, and no name in them has a dot or a bracket.
-fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value, bool)) {
+fn for_each_at(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value, bool)) {
     let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     let (name, many) = match step.strip_suffix("[]") {
         Some(name) => (name, true),
@@ -119,30 +119,30 @@ fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value, bool)) {
         (value, "*") => act(value, true),
         (Value::Array(list), "") if many => list.iter_mut().for_each(|item| act(item, false)),
         (Value::Array(list), rest) if many => {
-            list.iter_mut().for_each(|item| each(item, rest, act))
+            list.iter_mut().for_each(|item| for_each_at(item, rest, act))
         }
         (value, "") => act(value, false),
-        (value, rest) => each(value, rest, act),
+        (value, rest) => for_each_at(value, rest, act),
     }
 }
 
 /// Masks a document that is declared secret. Every text or number in it is masked, whatever its
 /// name. A text that is JSON is masked as JSON.
-fn declared(value: &mut Value, scanner: Option<&Scanner<'_>>) {
+fn mask_declared(value: &mut Value, scanner: Option<&KeyScanner<'_>>) {
     match value {
         Value::String(text) => {
-            if !mask_inside(text, |inside| declared(inside, scanner)) {
-                hide(value);
+            if !mask_json_text(text, |inside| mask_declared(inside, scanner)) {
+                mask_scalar(value);
             }
         }
-        Value::Number(_) => hide(value),
-        Value::Array(list) => list.iter_mut().for_each(|item| declared(item, scanner)),
-        value => walk(value, STRICT, scanner),
+        Value::Number(_) => mask_scalar(value),
+        Value::Array(list) => list.iter_mut().for_each(|item| mask_declared(item, scanner)),
+        value => mask_value(value, STRICT_CONTEXT, scanner),
     }
 }
 
 /// Masks a document that is written as a text. Returns `false` if the text is no JSON document.
-fn mask_inside(text: &mut String, mask: impl Fn(&mut Value)) -> bool {
+fn mask_json_text(text: &mut String, mask: impl Fn(&mut Value)) -> bool {
     if !text.trim_ascii_start().starts_with(['{', '[']) {
         return false;
     }
@@ -150,19 +150,19 @@ fn mask_inside(text: &mut String, mask: impl Fn(&mut Value)) -> bool {
         return false;
     };
     let before = inside.clone();
-    mask(&mut inside);
-    if inside != before || !looks::says_only(text, &before) {
+    mask_response(&mut inside);
+    if inside != before || !looks::is_exact_json(text, &before) {
         *text = inside.to_string();
     }
     true
 }
 
 /// Masks values with telling names, and keys in texts and names.
-fn walk(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
+fn mask_value(value: &mut Value, place: MaskContext, scanner: Option<&KeyScanner<'_>>) {
     match value {
         Value::String(text) => {
             if place.strict {
-                mask_inside(text, |inside| walk(inside, place, scanner));
+                mask_json_text(text, |inside| mask_value(inside, place, scanner));
             }
             if let Some(scanner) = scanner
                 && let Cow::Owned(masked) = scanner.mask(text)
@@ -170,18 +170,18 @@ fn walk(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
                 *text = masked;
             }
         }
-        Value::Number(number) if scanner.is_some_and(|scanner| scanner.is_key(number)) => {
+        Value::Number(number) if scanner.is_some_and(|scanner| scanner.is_key_number(number)) => {
             *value = MASK.into();
         }
-        Value::Array(list) => list.iter_mut().for_each(|item| walk(item, place, scanner)),
+        Value::Array(list) => list.iter_mut().for_each(|item| mask_value(item, place, scanner)),
         Value::Object(map) => {
             let mut has_value = false;
             for (name, value) in &mut *map {
                 has_value |= name == "value";
-                walk_field(name, value, place, scanner);
+                mask_field(name, value, place, scanner);
             }
             if has_value && place.has_pairs {
-                hide_pair(map, place, scanner);
+                mask_pair(map, place, scanner);
             }
             if let Some(scanner) = scanner {
                 mask_names(map, |name| scanner.mask(name));
@@ -192,19 +192,19 @@ fn walk(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
 }
 
 /// Masks a field by the kind of its name.
-fn walk_field(name: &str, value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
-    match names::read(name, place.strict) {
-        Name::Plain => walk(value, place, scanner),
-        Name::Secret if place.is_key_id(name, value) => walk(value, place, scanner),
-        Name::Secret => hide_below(name, value, place, scanner),
-        Name::Several => hide_several(value, place, scanner),
-        Name::Text if names::is_secret_text(value) => hide(value),
-        Name::Text => walk(value, place, scanner),
-        Name::Sealed => seal(value, scanner),
-        Name::Labels => {
-            walk(
+fn mask_field(name: &str, value: &mut Value, place: MaskContext, scanner: Option<&KeyScanner<'_>>) {
+    match names::classify(name, place.strict) {
+        NameKind::NotSecret => mask_value(value, place, scanner),
+        NameKind::Secret if place.is_key_id(name, value) => mask_value(value, place, scanner),
+        NameKind::Secret => mask_named_secret(name, value, place, scanner),
+        NameKind::SecretCollection => mask_collection(value, place, scanner),
+        NameKind::Text if names::is_secret_text(value) => mask_scalar(value),
+        NameKind::Text => mask_value(value, place, scanner),
+        NameKind::AllSecret => mask_all(value, scanner),
+        NameKind::Labels => {
+            mask_value(
                 value,
-                Place {
+                MaskContext {
                     strict: false,
                     has_pairs: false,
                     ..place
@@ -215,7 +215,7 @@ fn walk_field(name: &str, value: &mut Value, place: Place, scanner: Option<&Scan
     }
 }
 
-impl Place {
+impl MaskContext {
     /// Returns `true` if a value named like an API key is the id of one.
     ///
     /// Such an id is a UUID. Where credentials are kept, a key may be a UUID as well.
@@ -225,58 +225,58 @@ impl Place {
             Value::Array(list) => list.iter().all(is_uuid),
             value => is_uuid(value),
         };
-        !self.strict && names::is_api_key(name) && (self.has_key_ids || are_uuids())
+        !self.strict && names::is_api_key_name(name) && (self.has_key_ids || are_uuids())
     }
 }
 
 /// Masks a value that has the name of a secret: texts, numbers, and everything below an object.
-fn hide_below(name: &str, value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
+fn mask_named_secret(name: &str, value: &mut Value, place: MaskContext, scanner: Option<&KeyScanner<'_>>) {
     match value {
-        Value::Number(_) | Value::Object(_) if names::counts_tokens(name) => {
-            walk(value, place, scanner);
+        Value::Number(_) | Value::Object(_) if names::is_token_count(name) => {
+            mask_value(value, place, scanner);
         }
         Value::Object(map) if looks::is_schema(map) => {
             for (name, value) in map {
-                match looks::is_schema_value(name) {
-                    true => seal(value, scanner),
-                    false => walk(value, place, scanner),
+                match looks::is_schema_value_keyword(name) {
+                    true => mask_all(value, scanner),
+                    false => mask_value(value, place, scanner),
                 }
             }
         }
-        Value::Object(_) => seal(value, scanner),
+        Value::Object(_) => mask_all(value, scanner),
         Value::Array(list) => {
             list.iter_mut()
-                .for_each(|item| hide_below(name, item, place, scanner));
+                .for_each(|item| mask_named_secret(name, item, place, scanner));
         }
         // A boolean only tells whether there is a secret.
         Value::Bool(_) => {}
-        value => hide(value),
+        value => mask_scalar(value),
     }
 }
 
 /// Masks a value that has the name of several secrets: a list, or an object with any names.
-fn hide_several(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
+fn mask_collection(value: &mut Value, place: MaskContext, scanner: Option<&KeyScanner<'_>>) {
     // The id of a key is no secret.
     let is_id = |text: &str| !place.strict && looks::is_uuid(text);
     match value {
         Value::String(text) if is_id(text) => {}
         Value::Array(list) => {
             list.iter_mut().for_each(|item| match item {
-                Value::Object(_) => walk(item, place, scanner),
-                item => hide_several(item, place, scanner),
+                Value::Object(_) => mask_value(item, place, scanner),
+                item => mask_collection(item, place, scanner),
             });
         }
         Value::Object(map) => {
             for (name, value) in &mut *map {
                 match value {
-                    Value::Object(_) => walk_field(name, value, place, scanner),
-                    value => hide_several(value, place, scanner),
+                    Value::Object(_) => mask_field(name, value, place, scanner),
+                    value => mask_collection(value, place, scanner),
                 }
             }
-            seal_names(map, scanner);
+            mask_random_names(map, scanner);
         }
         Value::Bool(_) => {}
-        value => hide(value),
+        value => mask_scalar(value),
     }
 }
 
@@ -284,51 +284,51 @@ fn hide_several(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) 
 ///
 /// Elsewhere than among credentials, an object with a name and a value may be anything, such as a
 /// limit that people have named.
-fn hide_pair(map: &mut JsonMap, place: Place, scanner: Option<&Scanner<'_>>) {
+fn mask_pair(map: &mut JsonMap, place: MaskContext, scanner: Option<&KeyScanner<'_>>) {
     let Some(name) = PAIR_NAMES.iter().find_map(|name| map.get(*name)?.as_str()) else {
         return;
     };
-    let is_secret = match names::read(name, place.strict) {
-        Name::Secret | Name::Several | Name::Sealed => true,
-        Name::Text => map.get("value").is_some_and(names::is_secret_text),
-        Name::Plain | Name::Labels => false,
+    let is_secret = match names::classify(name, place.strict) {
+        NameKind::Secret | NameKind::SecretCollection | NameKind::AllSecret => true,
+        NameKind::Text => map.get("value").is_some_and(names::is_secret_text),
+        NameKind::NotSecret | NameKind::Labels => false,
     };
     let is_id = map
         .get("value")
         .is_some_and(|value| place.is_key_id(name, value));
-    let is_setting = place.strict || map.keys().all(|name| is_of_setting(name));
+    let is_setting = place.strict || map.keys().all(|name| is_setting_field(name));
     if is_secret && is_setting && !is_id {
-        for name in VALUES_OF_PAIR {
+        for name in PAIR_VALUES {
             map.get_mut(name)
                 .into_iter()
-                .for_each(|value| seal(value, scanner));
+                .for_each(|value| mask_all(value, scanner));
         }
     }
 }
 
-fn is_of_setting(name: &str) -> bool {
-    VALUES_OF_PAIR.contains(&name) || SHOWN_OF_PAIR.contains(&name) || name == "id"
+fn is_setting_field(name: &str) -> bool {
+    PAIR_VALUES.contains(&name) || SHOWN_PAIR_FIELDS.contains(&name) || name == "id"
 }
 
 /// Masks every value in a value, and names that look like keys.
-fn seal(value: &mut Value, scanner: Option<&Scanner<'_>>) {
+fn mask_all(value: &mut Value, scanner: Option<&KeyScanner<'_>>) {
     match value {
         Value::Object(map) => {
             for value in map.values_mut() {
                 match value {
-                    Value::Bool(_) => hide(value),
-                    value => seal(value, scanner),
+                    Value::Bool(_) => mask_scalar(value),
+                    value => mask_all(value, scanner),
                 }
             }
-            seal_names(map, scanner);
+            mask_random_names(map, scanner);
         }
         // A list of headers or settings, each with its name.
         Value::Array(list) => list.iter_mut().for_each(|item| match item {
-            Value::Object(map) if is_setting(map) => seal_setting(map, scanner),
-            item => seal(item, scanner),
+            Value::Object(map) if is_setting(map) => mask_setting(map, scanner),
+            item => mask_all(item, scanner),
         }),
         Value::Bool(_) => {}
-        value => hide(value),
+        value => mask_scalar(value),
     }
 }
 
@@ -337,26 +337,26 @@ fn is_setting(map: &JsonMap) -> bool {
 }
 
 /// Masks everything in a setting but the fields that describe it.
-fn seal_setting(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
+fn mask_setting(map: &mut JsonMap, scanner: Option<&KeyScanner<'_>>) {
     for (name, value) in &mut *map {
-        if !SHOWN_OF_PAIR.contains(&name.as_str()) {
-            seal(value, scanner);
+        if !SHOWN_PAIR_FIELDS.contains(&name.as_str()) {
+            mask_all(value, scanner);
         }
     }
-    seal_names(map, scanner);
-    walk_shown(map, scanner);
+    mask_random_names(map, scanner);
+    mask_shown_fields(map, scanner);
 }
 
 /// Masks keys in the visible fields of a setting, which may hold one as any text may.
-fn walk_shown(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
-    for name in SHOWN_OF_PAIR {
+fn mask_shown_fields(map: &mut JsonMap, scanner: Option<&KeyScanner<'_>>) {
+    for name in SHOWN_PAIR_FIELDS {
         if let Some(shown) = map.get_mut(name) {
-            walk(shown, STRICT, scanner);
+            mask_value(shown, STRICT_CONTEXT, scanner);
         }
     }
 }
 
-fn seal_names(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
+fn mask_random_names(map: &mut JsonMap, scanner: Option<&KeyScanner<'_>>) {
     mask_names(map, |name| match scanner {
         _ if looks::is_random(name) => MASK.into(),
         Some(scanner) => scanner.mask(name),
@@ -385,17 +385,17 @@ pub(super) fn mask_names(map: &mut JsonMap, masked: impl Fn(&str) -> Cow<'_, str
 }
 
 /// Masks a text, a number or a boolean, and each of them in a list.
-fn hide(value: &mut Value) {
+fn mask_scalar(value: &mut Value) {
     match value {
         Value::String(text) if text.is_empty() || is_masked(text) => {}
         Value::String(_) | Value::Number(_) | Value::Bool(_) => *value = MASK.into(),
-        Value::Array(list) => list.iter_mut().for_each(hide),
+        Value::Array(list) => list.iter_mut().for_each(mask_scalar),
         _ => {}
     }
 }
 
 /// Masks the given secrets in a text. Returns `None` if the text holds none of them.
-pub(super) fn exact(text: &str, also: &[&str]) -> Option<String> {
+pub(super) fn mask_exact(text: &str, also: &[&str]) -> Option<String> {
     let mut masked = None::<String>;
     for secret in also {
         let text = masked.as_deref().unwrap_or(text);
@@ -418,18 +418,18 @@ pub fn is_masked(text: &str) -> bool {
 pub(super) fn find_mask<'a>(
     values: impl Iterator<Item = (&'a String, &'a Value)>,
 ) -> Option<String> {
-    fn at(value: &Value) -> Option<String> {
+    fn find_in(value: &Value) -> Option<String> {
         match value {
             Value::String(text) => text.contains(MASK).then(String::new),
             Value::Array(list) => list
                 .iter()
                 .enumerate()
-                .find_map(|(i, item)| at(item).map(|rest| format!("[{i}]{rest}"))),
+                .find_map(|(i, item)| find_in(item).map(|rest| format!("[{i}]{rest}"))),
             Value::Object(map) => map.iter().find_map(|(name, value)| {
                 let below = if name.contains(MASK) {
                     Some(String::new())
                 } else {
-                    at(value)
+                    find_in(value)
                 };
                 below.map(|rest| format!("{}{rest}", field_step(name)))
             }),
@@ -441,7 +441,7 @@ pub(super) fn find_mask<'a>(
         let below = if name.contains(MASK) {
             Some(String::new())
         } else {
-            at(value)
+            find_in(value)
         };
         below.map(|rest| format!("{name}{rest}"))
     })

@@ -16,24 +16,24 @@ use std::{io, path::PathBuf};
 use portkey_operation::{Effect, JsonMap, Operation, CompiledOperation, Reference};
 use serde_json::Value;
 
-use scan::Scanner;
+use scan::KeyScanner;
 
-pub use handover::{Delivery, Handover};
-pub use mask::{is_masked, mask};
+pub use handover::{DeliveryMode, SecretDelivery};
+pub use mask::{is_masked, mask_response};
 pub use names::is_secret_name;
-pub use permissions::{Guarded, check_permissions, read_guarded};
-pub use redact::{BLANK, mask_arguments, redacted};
-pub use references::{Allowed, Caller, References, Unresolved};
-pub use scan::{MASK, has_own, learn, mask as mask_text, mask_line};
-pub(crate) use scan::{MOST_PASSED, MOST_PASSED_BYTES};
+pub use permissions::{FileProtection, check_permissions, read_protected_file};
+pub use redact::{BLANK, mask_arguments, redact_arguments};
+pub use references::{AllowedReferences, ReferenceCaller, SecretReferences, ReferenceError};
+pub use scan::{MASK, contains_own_key, learn_key, mask_text as mask_text, mask_line};
+pub(crate) use scan::{MAX_PASSED_SECRETS, MAX_PASSED_SECRET_BYTES};
 
 /// The operator's settings for secrets.
 ///
 /// By default, one-time secrets are delivered in the result, and no argument may refer to a secret.
 #[derive(Debug, Default)]
 pub struct Secrets {
-    delivery: Delivery,
-    references: References,
+    delivery: DeliveryMode,
+    references: SecretReferences,
 }
 
 /// Reason to reject a call because of a secret. Nothing was sent.
@@ -82,19 +82,19 @@ pub enum SecretError {
         /// Path of the argument.
         at: String,
         /// Cause of the failure.
-        why: Unresolved,
+        why: ReferenceError,
     },
 }
 
 /// Secrets of one call: those resolved for it, and the keys that came with its request. They are
 /// recognized in this call only.
 #[derive(Default)]
-pub struct Fetched(Vec<String>);
+pub struct CallSecrets(Vec<String>);
 
-impl Fetched {
+impl CallSecrets {
     /// Adds keys that came with the request. No upstream has a reason to repeat them.
     #[must_use]
-    pub fn with_own<'a>(mut self, own: impl Iterator<Item = &'a str>) -> Self {
+    pub fn with_request_keys<'a>(mut self, own: impl Iterator<Item = &'a str>) -> Self {
         own.for_each(|key| self.add(key));
         self
     }
@@ -102,17 +102,17 @@ impl Fetched {
     /// Masks these secrets and any other key in a text from an upstream.
     pub fn mask(&self, text: &str) -> String {
         let also: Vec<_> = self.texts().collect();
-        Scanner::new(&also).mask(text).into_owned()
+        KeyScanner::new(&also).mask(text).into_owned()
     }
 
     /// Returns `true` if a text holds neither one of these secrets nor any other key.
-    pub fn is_free(&self, text: &str) -> bool {
+    pub fn has_no_secret(&self, text: &str) -> bool {
         !self.texts().any(|secret| text.contains(secret)) && mask_text(text) == text
     }
 
     /// Adds a secret with all its spellings.
     fn add(&mut self, secret: &str) {
-        if secret.len() >= scan::SHORTEST {
+        if secret.len() >= scan::MIN_KEY_BYTES {
             self.0.push(secret.to_owned());
             self.0.extend(scan::spellings(secret));
         }
@@ -123,7 +123,7 @@ impl Fetched {
     }
 }
 
-impl std::fmt::Debug for Fetched {
+impl std::fmt::Debug for CallSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Fetched({})", self.0.len())
     }
@@ -131,7 +131,7 @@ impl std::fmt::Debug for Fetched {
 
 impl Secrets {
     /// Combines the settings for delivery and for references.
-    pub const fn new(delivery: Delivery, references: References) -> Self {
+    pub const fn new(delivery: DeliveryMode, references: SecretReferences) -> Self {
         Self {
             delivery,
             references,
@@ -148,7 +148,7 @@ impl Secrets {
     /// # Errors
     /// Returns [`SecretError::Masked`] or [`SecretError::Placeholder`] with the path of the first
     /// such value.
-    pub fn refuse_masks(
+    pub fn reject_masked_values(
         &self,
         published: &CompiledOperation,
         args: &mut JsonMap,
@@ -178,12 +178,12 @@ impl Secrets {
     ///
     /// # Errors
     /// Returns an error if the settings forbid delivery or no file can be created.
-    pub fn make_ready(
+    pub fn prepare_delivery(
         &self,
         operation: &'static Operation,
         args: &JsonMap,
-    ) -> Result<Handover, SecretError> {
-        self.delivery.make_ready(operation, args)
+    ) -> Result<SecretDelivery, SecretError> {
+        self.delivery.prepare(operation, args)
     }
 
     /// Replaces references in the arguments by the secrets. This is the last step before a call is
@@ -191,15 +191,15 @@ impl Secrets {
     ///
     /// # Errors
     /// Returns [`SecretError::Reference`] if a secret cannot be resolved, or not by this caller.
-    pub fn fetch(
+    pub fn resolve_references(
         &self,
         published: &CompiledOperation,
-        caller: Caller<'_>,
+        caller: ReferenceCaller<'_>,
         args: &mut JsonMap,
-    ) -> Result<Fetched, SecretError> {
+    ) -> Result<CallSecrets, SecretError> {
         let mut found = Vec::new();
         published.visit_secrets(args, |at, slot, value| {
-            let secret = self.references.fetch(value, slot, caller);
+            let secret = self.references.resolve(value, slot, caller);
             let secret = secret.map_err(|why| SecretError::Reference {
                 at: at.to_string(),
                 why,
@@ -207,11 +207,11 @@ impl Secrets {
             found.extend(secret);
             Ok(())
         })?;
-        let mut fetched = Fetched::default();
+        let mut fetched = CallSecrets::default();
         if found.is_empty() {
             return Ok(fetched);
         }
-        let mut is_shown = shown_places(published, args, &found).into_iter();
+        let mut is_shown = visible_places(published, args, &found).into_iter();
         let mut secrets = found.into_iter();
         published.visit_secrets(args, |at, _, value| {
             if Reference::from_value(value).is_none() {
@@ -221,12 +221,12 @@ impl Secrets {
             let (Some((real, texts)), Some(false)) = (secrets.next(), is_shown.next()) else {
                 return Err(SecretError::Reference {
                     at: at.to_string(),
-                    why: Unresolved::Open,
+                    why: ReferenceError::NotMasked,
                 });
             };
             *value = real;
             for text in texts {
-                scan::learn_passed(&text);
+                scan::learn_passed_secret(&text);
                 fetched.add(&text);
             }
             Ok(())
@@ -240,7 +240,7 @@ impl Secrets {
 ///
 /// The masking itself decides, on a copy of the document with a mark in the place of each secret. A
 /// second classification of names could differ from the masking.
-fn shown_places(
+fn visible_places(
     published: &CompiledOperation,
     args: &JsonMap,
     found: &[(Value, Vec<String>)],
@@ -251,7 +251,7 @@ fn shown_places(
         if Reference::from_value(value).is_some() {
             if let Some((secret, _)) = found.get(next) {
                 value.clone_from(secret);
-                mark(value, next);
+                put_marks(value, next);
             }
             next += 1;
         }
@@ -270,23 +270,23 @@ fn shown_places(
 }
 
 /// Prefix of the marks that stand for secrets; no secret looks like it.
-const MARK: &str = "place of a secret ";
+const PLACE_MARK: &str = "place of a secret ";
 
 /// Mark of a secret that is a number, or a number written as text. A field that counts tokens is
 /// shown if it is a number.
 const NUMBER_MARK: u64 = 6_174_310_597_823_000_000;
 
 /// Replaces every text and number by a mark, including those in lists and objects.
-fn mark(secret: &mut Value, index: usize) {
+fn put_marks(secret: &mut Value, index: usize) {
     match secret {
-        Value::Array(list) => list.iter_mut().for_each(|item| mark(item, index)),
-        Value::Object(map) => map.values_mut().for_each(|value| mark(value, index)),
+        Value::Array(list) => list.iter_mut().for_each(|item| put_marks(item, index)),
+        Value::Object(map) => map.values_mut().for_each(|value| put_marks(value, index)),
         Value::Null | Value::Bool(_) => {}
         value @ Value::Number(_) => *value = (NUMBER_MARK + index as u64).into(),
         Value::String(text) if names::is_number(text) => {
             *text = (NUMBER_MARK + index as u64).to_string();
         }
-        value => *value = format!("{MARK}{index}").into(),
+        value => *value = format!("{PLACE_MARK}{index}").into(),
     }
 }
 
@@ -299,7 +299,7 @@ fn marked_number(number: u64) -> Option<usize> {
 
 fn find_marks(value: &Value, shown: &mut [bool]) {
     let index = match value {
-        Value::String(text) => match text.strip_prefix(MARK) {
+        Value::String(text) => match text.strip_prefix(PLACE_MARK) {
             Some(index) => index.parse().ok(),
             None => text.parse().ok().and_then(marked_number),
         },
@@ -316,22 +316,22 @@ fn find_marks(value: &Value, shown: &mut [bool]) {
     }
 }
 
-impl Handover {
+impl SecretDelivery {
     /// Masks a response and delivers the secrets that the call returns.
     ///
     /// `plain` is the original response if it is [clean ASCII](crate::security::sanitize::plain).
     pub fn complete(
         self,
         operation: &Operation,
-        fetched: &Fetched,
+        fetched: &CallSecrets,
         plain: Option<&str>,
         answer: &mut Value,
     ) {
         let also: Vec<_> = fetched.texts().collect();
         let is_keyless = |plain| also.is_empty() && !scan::may_have_key(plain);
-        let scanner = (!plain.is_some_and(is_keyless)).then(|| Scanner::new(&also));
-        let revealed = self.take(answer);
-        mask::mask_also(operation, answer, scanner.as_ref());
+        let scanner = (!plain.is_some_and(is_keyless)).then(|| KeyScanner::new(&also));
+        let revealed = self.take_secrets(answer);
+        mask::mask_with(operation, answer, scanner.as_ref());
         revealed.put_back(answer);
     }
 }

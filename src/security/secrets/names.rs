@@ -4,25 +4,25 @@ use serde_json::Value;
 
 /// Treatment of a field, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum NameKind {
     /// The name says nothing.
-    Plain,
+    NotSecret,
     /// The value is a secret: a text, a number, or a list or an object of such.
     Secret,
     /// The value holds several secrets, or several objects with one each. A text or a number in it
     /// is a secret.
-    Several,
+    SecretCollection,
     /// A text is a secret unless it is a number. Other values, such as a list of a model's tokens,
     /// are not.
     Text,
-    Sealed,
+    AllSecret,
     /// The value holds labels, whose names and values say nothing about secrets.
     Labels,
 }
 
 /// Names that look like a secret's but are harmless: the place of a secret in a secret manager, and
 /// the next page of a list.
-const HARMLESS: &[&str] = &[
+const HARMLESS_NAMES: &[&str] = &[
     "secret_key",
     "secret_mappings",
     "secret_path",
@@ -33,37 +33,37 @@ const HARMLESS: &[&str] = &[
 ];
 
 /// A word that tells a secret anywhere in a name.
-struct Word {
+struct TellingWord {
     text: &'static str,
     letters: u32,
 }
 
-const SECRET: Word = word("secret");
-const PASSWORD: Word = word("password");
-const SERVICE_ACCOUNT: Word = word("serviceaccount");
-const PRIVATE_KEY: Word = word("privatekey");
-const ACCESS_KEY: Word = word("accesskey");
+const SECRET: TellingWord = telling_word("secret");
+const PASSWORD: TellingWord = telling_word("password");
+const SERVICE_ACCOUNT: TellingWord = telling_word("serviceaccount");
+const PRIVATE_KEY: TellingWord = telling_word("privatekey");
+const ACCESS_KEY: TellingWord = telling_word("accesskey");
 
 /// Letter sets of all telling words. Nearly all names lack a letter of every one of them.
-const LETTERS: [u32; 14] = [
+const TELLING_LETTERS: [u32; 14] = [
     SECRET.letters,
-    letters("token"),
-    letters("key"),
-    letters("authorization"),
+    letter_set("token"),
+    letter_set("key"),
+    letter_set("authorization"),
     PASSWORD.letters,
-    letters("credential"),
-    letters("clientauth"),
+    letter_set("credential"),
+    letter_set("clientauth"),
     SERVICE_ACCOUNT.letters,
-    letters("signedurl"),
-    letters("invitelink"),
-    letters("headers"),
-    letters("cookie"),
-    letters("metadata"),
-    letters("conditions"),
+    letter_set("signedurl"),
+    letter_set("invitelink"),
+    letter_set("headers"),
+    letter_set("cookie"),
+    letter_set("metadata"),
+    letter_set("conditions"),
 ];
 
 /// Names that tell a secret where credentials are kept, and are ordinary words elsewhere.
-const STRICT: [&str; 18] = [
+const STRICT_NAMES: [&str; 18] = [
     "key",
     "passwd",
     "pwd",
@@ -86,7 +86,7 @@ const STRICT: [&str; 18] = [
 
 /// Endings of names of several secrets. Other names that end with `tokens` are a count, or a text
 /// in parts.
-const SEVERAL: [&str; 9] = [
+const COLLECTION_ENDINGS: [&str; 9] = [
     "apikeys",
     "accesstokens",
     "refreshtokens",
@@ -98,16 +98,16 @@ const SEVERAL: [&str; 9] = [
     "clientsecrets",
 ];
 
-const fn word(text: &'static str) -> Word {
-    Word {
+const fn telling_word(text: &'static str) -> TellingWord {
+    TellingWord {
         text,
-        letters: letters(text),
+        letters: letter_set(text),
     }
 }
 
 /// Returns the set of letters in a name, one bit each, regardless of case. Other characters may
 /// pass for a letter.
-const fn letters(name: &str) -> u32 {
+const fn letter_set(name: &str) -> u32 {
     let (mut found, mut rest) = (0, name.as_bytes());
     while let [first, more @ ..] = rest {
         // The last five bits are the same for both cases of a letter.
@@ -121,10 +121,10 @@ const fn letters(name: &str) -> u32 {
 const NEUTRAL_ENDINGS: [&str; 2] = ["values", "value"];
 
 /// Maximum length of a name that is classified without an allocation, in bytes.
-const USUAL_BYTES: usize = 64;
+const INLINE_NAME_BYTES: usize = 64;
 
 /// Returns `true` if a name is that of an API key, or of the id of one.
-pub(super) fn is_api_key(name: &str) -> bool {
+pub(super) fn is_api_key_name(name: &str) -> bool {
     let mut bare = name
         .bytes()
         .rev()
@@ -137,7 +137,7 @@ pub(super) fn is_api_key(name: &str) -> bool {
 
 /// Words that mark a number of tokens or the price of one: `request_token`,
 /// `cache_read_input_token`.
-const TOKEN_KINDS: [&str; 20] = [
+const TOKEN_COUNT_WORDS: [&str; 20] = [
     "request",
     "response",
     "prompt",
@@ -162,7 +162,7 @@ const TOKEN_KINDS: [&str; 20] = [
 
 /// Returns `true` if a number of this name, or an object of such numbers, is about tokens of a
 /// model. A text of the same name may still be a secret.
-pub(super) fn counts_tokens(name: &str) -> bool {
+pub(super) fn is_token_count(name: &str) -> bool {
     let name = core(name);
     let ends = |ending: &str| {
         let start = name.len().checked_sub(ending.len());
@@ -184,7 +184,7 @@ pub(super) fn counts_tokens(name: &str) -> bool {
 }
 
 fn is_token_kind(word: &str) -> bool {
-    TOKEN_KINDS
+    TOKEN_COUNT_WORDS
         .iter()
         .any(|kind| word.eq_ignore_ascii_case(kind))
 }
@@ -236,8 +236,8 @@ fn core(name: &str) -> &str {
 /// Returns `true` if a text under this name may be a secret.
 pub fn is_secret_name(name: &str) -> bool {
     matches!(
-        read(name, true),
-        Name::Secret | Name::Several | Name::Sealed | Name::Text
+        classify(name, true),
+        NameKind::Secret | NameKind::SecretCollection | NameKind::AllSecret | NameKind::Text
     )
 }
 
@@ -295,16 +295,16 @@ pub(super) fn may_be_secret(name: &str) -> bool {
 }
 
 /// Classifies a name. `strict` where credentials are kept, so that even `key` names a secret.
-pub(super) fn read(name: &str, strict: bool) -> Name {
-    let found = letters(name);
-    if !strict && LETTERS.iter().all(|telling| found & telling != *telling) {
-        return Name::Plain;
+pub(super) fn classify(name: &str, strict: bool) -> NameKind {
+    let found = letter_set(name);
+    if !strict && TELLING_LETTERS.iter().all(|telling| found & telling != *telling) {
+        return NameKind::NotSecret;
     }
     // `apiKey`, `api-key` and `api_key` are one name.
     let letters = name.bytes().filter(|byte| !is_separator(char::from(*byte)));
     let (mut buffer, long);
-    let bare = if name.len() <= USUAL_BYTES {
-        buffer = [0; USUAL_BYTES];
+    let bare = if name.len() <= INLINE_NAME_BYTES {
+        buffer = [0; INLINE_NAME_BYTES];
         let mut length = 0;
         for (slot, byte) in buffer.iter_mut().zip(letters) {
             *slot = byte.to_ascii_lowercase();
@@ -319,66 +319,66 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
     };
     // Dropping ASCII separators keeps the text valid UTF-8, so this does not happen.
     let Ok(bare) = str::from_utf8(bare) else {
-        return Name::Secret;
+        return NameKind::Secret;
     };
-    match read_bare(name, bare, found, strict) {
-        Name::Plain => read_variant(name, bare, found, strict),
+    match classify_normalized(name, bare, found, strict) {
+        NameKind::NotSecret => read_variant(name, bare, found, strict),
         read => read,
     }
 }
 
 /// Reads a name that tells nothing as it is, without what stands at its end: `api_key_2`, `token_value`,
 /// `tokens`.
-fn read_variant(name: &str, bare: &str, found: u32, strict: bool) -> Name {
+fn read_variant(name: &str, bare: &str, found: u32, strict: bool) -> NameKind {
     let is_variant = bare.ends_with(|c: char| c.is_ascii_digit() || c == 's');
     if !is_variant && !bare.ends_with("value") {
-        return Name::Plain;
+        return NameKind::NotSecret;
     }
     let (name, bare) = (core(name), core(bare));
     let Some(singular) = bare.strip_suffix('s') else {
-        return match read_bare(name, bare, found, strict) {
+        return match classify_normalized(name, bare, found, strict) {
             // What is shown by its name is shown by that name alone.
-            Name::Labels => Name::Plain,
+            NameKind::Labels => NameKind::NotSecret,
             read => read,
         };
     };
-    match read_bare(name, bare, found, strict) {
-        Name::Plain | Name::Labels => {}
+    match classify_normalized(name, bare, found, strict) {
+        NameKind::NotSecret | NameKind::Labels => {}
         read => return read,
     }
-    match read_bare(name, singular, found, strict) {
-        Name::Secret if singular.ends_with("token") => {
+    match classify_normalized(name, singular, found, strict) {
+        NameKind::Secret if singular.ends_with("token") => {
             // `max_tokens` may be `auto`.
             if words(name).any(is_token_kind) {
-                Name::Plain
+                NameKind::NotSecret
             } else {
-                Name::Text
+                NameKind::Text
             }
         }
         // Names of fields, as of a guardrail that looks for them.
-        Name::Secret if singular == "key" => Name::Text,
-        Name::Secret => Name::Several,
-        Name::Sealed => Name::Sealed,
-        _ => Name::Plain,
+        NameKind::Secret if singular == "key" => NameKind::Text,
+        NameKind::Secret => NameKind::SecretCollection,
+        NameKind::AllSecret => NameKind::AllSecret,
+        _ => NameKind::NotSecret,
     }
 }
 
 /// Classifies a name, given also in lower case without separators, and with its letter set.
-fn read_bare(name: &str, bare: &str, found: u32, strict: bool) -> Name {
+fn classify_normalized(name: &str, bare: &str, found: u32, strict: bool) -> NameKind {
     match bare {
-        "metadata" | "conditions" => return Name::Labels,
+        "metadata" | "conditions" => return NameKind::Labels,
         // Elsewhere `key` names no secret anyway.
-        "groupby" if strict => return Name::Labels,
+        "groupby" if strict => return NameKind::Labels,
         "headers" | "customheaders" | "requestheaders" | "responseheaders" | "portkeyheaders"
-        | "cookie" | "setcookie" | "clientauth" => return Name::Sealed,
-        "signedurl" | "invitelink" => return Name::Secret,
-        bare if strict && STRICT.contains(&bare) => return Name::Secret,
+        | "cookie" | "setcookie" | "clientauth" => return NameKind::AllSecret,
+        "signedurl" | "invitelink" => return NameKind::Secret,
+        bare if strict && STRICT_NAMES.contains(&bare) => return NameKind::Secret,
         _ => {}
     }
-    if bare == "secrets" || SEVERAL.iter().any(|ending| bare.ends_with(ending)) {
-        return Name::Several;
+    if bare == "secrets" || COLLECTION_ENDINGS.iter().any(|ending| bare.ends_with(ending)) {
+        return NameKind::SecretCollection;
     }
-    let has = |word: &Word| found & word.letters == word.letters && bare.contains(word.text);
+    let has = |word: &TellingWord| found & word.letters == word.letters && bare.contains(word.text);
     let sealed = bare.starts_with("credential")
         || has(&SERVICE_ACCOUNT)
         || has(&PRIVATE_KEY)
@@ -390,9 +390,9 @@ fn read_bare(name: &str, bare: &str, found: u32, strict: bool) -> Name {
         || has(&SECRET);
     let refers = bare.starts_with("secretreference") || bare.starts_with("secrets");
     match (sealed, secret) {
-        (true, _) => Name::Sealed,
-        (false, true) if !refers && !HARMLESS.contains(&name) => Name::Secret,
-        _ => Name::Plain,
+        (true, _) => NameKind::AllSecret,
+        (false, true) if !refers && !HARMLESS_NAMES.contains(&name) => NameKind::Secret,
+        _ => NameKind::NotSecret,
     }
 }
 
@@ -401,25 +401,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_whatever_their_length() {
+    fn names_of_any_length_are_classified() {
         for length in [0, 1, 50, 58, 59, 60, 63, 64, 65, 200, 10_000] {
             for filler in ["x", "_", "é"] {
                 let long = filler.repeat(length);
                 for (ending, read_as) in [
-                    ("api_key", Name::Secret),
-                    ("client_secret", Name::Secret),
-                    ("db_password", Name::Sealed),
-                    ("name", Name::Plain),
+                    ("api_key", NameKind::Secret),
+                    ("client_secret", NameKind::Secret),
+                    ("db_password", NameKind::AllSecret),
+                    ("name", NameKind::NotSecret),
                 ] {
                     let name = format!("{long}{ending}");
-                    assert_eq!(read(&name, true), read_as, "{length} {filler} {ending}");
+                    assert_eq!(classify(&name, true), read_as, "{length} {filler} {ending}");
                 }
             }
         }
     }
 
     #[test]
-    fn a_name_that_only_begins_like_a_secret_is_none() {
+    fn name_that_only_begins_like_a_secret_is_not_secret() {
         for name in [
             "headers[0].note",
             "headers[",
@@ -427,7 +427,7 @@ mod tests {
             "api_key/x",
             "secrets_manager",
         ] {
-            assert_eq!(read(name, true), Name::Plain, "{name}");
+            assert_eq!(classify(name, true), NameKind::NotSecret, "{name}");
         }
     }
 
@@ -436,9 +436,9 @@ mod tests {
         struct Case {
             names: &'static [&'static str],
             /// Where credentials are kept, and elsewhere.
-            read_as: [Name; 2],
+            read_as: [NameKind; 2],
         }
-        use Name::{Plain, Sealed, Secret, Several, Text};
+        use NameKind::{NotSecret, AllSecret, Secret, SecretCollection, Text};
         let cases = [
             Case {
                 names: &[
@@ -460,7 +460,7 @@ mod tests {
             },
             Case {
                 names: &["key_value", "key2", "jwt_1", "auth_value", "pwd1"],
-                read_as: [Secret, Plain],
+                read_as: [Secret, NotSecret],
             },
             Case {
                 names: &[
@@ -471,15 +471,15 @@ mod tests {
                     "credentials2",
                     "password_2",
                 ],
-                read_as: [Sealed, Sealed],
+                read_as: [AllSecret, AllSecret],
             },
             Case {
                 names: &["api_keys_2", "authorizations", "signedUrls", "invite_links"],
-                read_as: [Several, Several],
+                read_as: [SecretCollection, SecretCollection],
             },
             Case {
                 names: &["passphrases", "auth_keys", "signing_keys", "jwts"],
-                read_as: [Several, Plain],
+                read_as: [SecretCollection, NotSecret],
             },
             Case {
                 names: &[
@@ -493,7 +493,7 @@ mod tests {
             },
             Case {
                 names: &["keys"],
-                read_as: [Text, Plain],
+                read_as: [Text, NotSecret],
             },
             Case {
                 names: &[
@@ -519,12 +519,12 @@ mod tests {
                     "é2",
                     "éé_value",
                 ],
-                read_as: [Plain, Plain],
+                read_as: [NotSecret, NotSecret],
             },
         ];
         for Case { names, read_as } in cases {
             for name in names {
-                assert_eq!([read(name, true), read(name, false)], read_as, "{name}");
+                assert_eq!([classify(name, true), classify(name, false)], read_as, "{name}");
             }
         }
     }
@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_tokens_are_told_from_tokens() {
+    fn token_counts_are_distinguished_from_tokens() {
         for name in [
             "request_token",
             "cache_read_input_token",
@@ -555,7 +555,7 @@ mod tests {
             "prompt_token_value",
             "total_tokens_2",
         ] {
-            assert!(counts_tokens(name), "{name}");
+            assert!(is_token_count(name), "{name}");
         }
         for name in [
             "token",
@@ -565,7 +565,7 @@ mod tests {
             "api_key",
             "é_token",
         ] {
-            assert!(!counts_tokens(name), "{name}");
+            assert!(!is_token_count(name), "{name}");
         }
     }
 }

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 /// Protection that a file needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guarded {
+pub enum FileProtection {
     /// Only the owner may read or write the file.
     Private,
     /// Others may not write the file. If they may read it, a warning is logged.
@@ -18,7 +18,7 @@ pub enum Guarded {
 
 /// Permission that is too loose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Loose {
+enum LoosePermission {
     /// Everybody may write the file.
     Writable,
     /// The file belongs to the user of this process, and others may read or write it.
@@ -34,8 +34,8 @@ enum Loose {
 /// # Errors
 /// Returns an error if the metadata cannot be read, or `PermissionDenied` if the permissions are
 /// too loose. The message says what to do.
-pub fn check_permissions(file: &Path, guarded: Guarded) -> io::Result<()> {
-    check(file, &file.metadata()?, guarded)
+pub fn check_permissions(file: &Path, guarded: FileProtection) -> io::Result<()> {
+    check_metadata(file, &file.metadata()?, guarded)
 }
 
 /// Reads a file that holds a secret, and checks the very file that was read.
@@ -43,27 +43,27 @@ pub fn check_permissions(file: &Path, guarded: Guarded) -> io::Result<()> {
 /// # Errors
 /// Returns an error as [`check_permissions`] does, or if the file is not regular, not text, or
 /// larger than a secret.
-pub fn read_guarded(file: &Path, guarded: Guarded) -> io::Result<SecretString> {
+pub fn read_protected_file(file: &Path, guarded: FileProtection) -> io::Result<SecretString> {
     let opened = open(file)?;
-    check(file, &opened.metadata()?, guarded)?;
+    check_metadata(file, &opened.metadata()?, guarded)?;
     Ok(decode_utf8(read_open_file(&opened, MAX_KEY_BYTES)?)?.into())
 }
 
-fn check(file: &Path, metadata: &Metadata, guarded: Guarded) -> io::Result<()> {
-    let Some(loose) = found(metadata) else {
+fn check_metadata(file: &Path, metadata: &Metadata, guarded: FileProtection) -> io::Result<()> {
+    let Some(loose) = find_loose_permission(metadata) else {
         return Ok(());
     };
     let what = match loose {
-        Loose::Writable => "everybody may write it",
-        Loose::Readable => "other users may read it",
+        LoosePermission::Writable => "everybody may write it",
+        LoosePermission::Readable => "other users may read it",
     };
     let path = display_path(file);
     match (loose, guarded) {
-        (Loose::Readable, Guarded::Trusted) => {}
-        (Loose::Readable, Guarded::Secret) => {
+        (LoosePermission::Readable, FileProtection::Trusted) => {}
+        (LoosePermission::Readable, FileProtection::Secret) => {
             tracing::warn!("{path} holds a secret, and {what}; `chmod 600 {path}` keeps them out");
         }
-        (Loose::Writable, _) | (Loose::Readable, Guarded::Private) => {
+        (LoosePermission::Writable, _) | (LoosePermission::Readable, FileProtection::Private) => {
             let why = format!("{what}; run `chmod 600 {path}`");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
@@ -72,9 +72,9 @@ fn check(file: &Path, metadata: &Metadata, guarded: Guarded) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn found(file: &Metadata) -> Option<Loose> {
+fn find_loose_permission(file: &Metadata) -> Option<LoosePermission> {
     use std::os::unix::fs::MetadataExt;
-    judge(
+    judge_mode(
         file.mode(),
         file.uid() == rustix::process::geteuid().as_raw(),
     )
@@ -82,15 +82,15 @@ fn found(file: &Metadata) -> Option<Loose> {
 
 /// Accepts every file: on other systems these permissions do not describe the access of others.
 #[cfg(not(unix))]
-const fn found(_: &Metadata) -> Option<Loose> {
+const fn found(_: &Metadata) -> Option<LoosePermission> {
     None
 }
 
 #[cfg(unix)]
-const fn judge(mode: u32, is_ours: bool) -> Option<Loose> {
+const fn judge_mode(mode: u32, is_ours: bool) -> Option<LoosePermission> {
     match (mode & 0o002, mode & 0o077) {
-        (1.., _) => Some(Loose::Writable),
-        (0, 1..) if is_ours => Some(Loose::Readable),
+        (1.., _) => Some(LoosePermission::Writable),
+        (0, 1..) if is_ours => Some(LoosePermission::Readable),
         _ => None,
     }
 }
@@ -102,11 +102,11 @@ mod tests {
     struct Case {
         mode: u32,
         is_ours: bool,
-        loose: Option<Loose>,
+        loose: Option<LoosePermission>,
     }
 
     #[test]
-    fn permissions_are_judged_by_who_owns_the_file() {
+    fn permissions_depend_on_the_owner_of_the_file() {
         let cases = [
             Case {
                 mode: 0o100_600,
@@ -126,27 +126,27 @@ mod tests {
             Case {
                 mode: 0o100_640,
                 is_ours: true,
-                loose: Some(Loose::Readable),
+                loose: Some(LoosePermission::Readable),
             },
             Case {
                 mode: 0o100_604,
                 is_ours: true,
-                loose: Some(Loose::Readable),
+                loose: Some(LoosePermission::Readable),
             },
             Case {
                 mode: 0o100_620,
                 is_ours: true,
-                loose: Some(Loose::Readable),
+                loose: Some(LoosePermission::Readable),
             },
             Case {
                 mode: 0o100_644,
                 is_ours: true,
-                loose: Some(Loose::Readable),
+                loose: Some(LoosePermission::Readable),
             },
             Case {
                 mode: 0o100_602,
                 is_ours: true,
-                loose: Some(Loose::Writable),
+                loose: Some(LoosePermission::Writable),
             },
             // As Kubernetes mounts secrets, with and without a group.
             Case {
@@ -167,7 +167,7 @@ mod tests {
             Case {
                 mode: 0o100_666,
                 is_ours: false,
-                loose: Some(Loose::Writable),
+                loose: Some(LoosePermission::Writable),
             },
         ];
         for Case {
@@ -176,7 +176,7 @@ mod tests {
             loose,
         } in cases
         {
-            assert_eq!(judge(mode, is_ours), loose, "{mode:o}, ours: {is_ours}");
+            assert_eq!(judge_mode(mode, is_ours), loose, "{mode:o}, ours: {is_ours}");
         }
     }
 }

@@ -9,10 +9,10 @@ use portkey_operation::{JsonMap, OpaqueKind, CompiledOperation, Reference};
 use serde_json::Value;
 
 use super::{
-    looks::{is_random, is_schema, is_schema_value, says_only, tokens},
+    looks::{is_random, is_schema, is_schema_value_keyword, is_exact_json, candidate_tokens},
     mask::mask_names,
-    names::{self, Name},
-    scan::{MASK, SHORTEST, Scanner, mask_line},
+    names::{self, NameKind},
+    scan::{MASK, MIN_KEY_BYTES, KeyScanner, mask_line},
 };
 /// Replaces a secret argument.
 pub const BLANK: &str = "***";
@@ -28,32 +28,32 @@ const SHOWN_DOCUMENTS: [&str; 4] = [
 
 /// Context of a value.
 #[derive(Clone, Copy)]
-struct Place {
+struct RedactContext {
     /// The value is where credentials are kept.
     strict: bool,
     /// The value is within a document, where anything that looks random is a secret.
     in_document: bool,
 }
 
-const DOCUMENT: Place = Place {
+const DOCUMENT: RedactContext = RedactContext {
     strict: true,
     in_document: true,
 };
 
 /// Redacts the arguments of a call: everything that is declared secret, or named or looks like a
 /// secret.
-pub fn redacted(published: &CompiledOperation, args: JsonMap) -> JsonMap {
+pub fn redact_arguments(published: &CompiledOperation, args: JsonMap) -> JsonMap {
     let mut redacted = published.redact_with(args, blank_opaque);
-    mask_arguments(&mut redacted);
-    redacted
+    mask_arguments(&mut redact_arguments);
+    redact_arguments
 }
 
 /// Blanks values in arguments that are secret by their names or patterns, at any depth.
 pub fn mask_arguments(args: &mut JsonMap) {
     let mut whole = Value::Object(std::mem::take(args));
-    redact(
+    redact_value(
         &mut whole,
-        Place {
+        RedactContext {
             strict: false,
             in_document: false,
         },
@@ -65,7 +65,7 @@ pub fn mask_arguments(args: &mut JsonMap) {
 
 fn blank_opaque(kind: OpaqueKind, name: &str, value: &mut Value) {
     match kind {
-        OpaqueKind::Document if SHOWN_DOCUMENTS.contains(&name) => redact(value, DOCUMENT),
+        OpaqueKind::Document if SHOWN_DOCUMENTS.contains(&name) => redact_value(value, DOCUMENT),
         OpaqueKind::Document => *value = BLANK.into(),
         OpaqueKind::Values => blank(value),
         OpaqueKind::Unknown => redact_unknown(name, value),
@@ -73,11 +73,11 @@ fn blank_opaque(kind: OpaqueKind, name: &str, value: &mut Value) {
 }
 
 /// Blanks the secrets in a value.
-fn redact(value: &mut Value, place: Place) {
+fn redact_value(value: &mut Value, place: RedactContext) {
     match value {
         Value::String(text) => redact_text(text, place),
-        Value::Number(number) if Scanner::new(&[]).is_key(number) => *value = MASK.into(),
-        Value::Array(list) => list.iter_mut().for_each(|item| redact(item, place)),
+        Value::Number(number) if KeyScanner::new(&[]).is_key_number(number) => *value = MASK.into(),
+        Value::Array(list) => list.iter_mut().for_each(|item| redact_value(item, place)),
         Value::Object(map) => {
             if place.in_document {
                 redact_pair(map);
@@ -90,36 +90,36 @@ fn redact(value: &mut Value, place: Place) {
     }
 }
 
-fn redact_field(name: &str, value: &mut Value, place: Place) {
-    match names::read(name, place.strict) {
-        Name::Sealed | Name::Several => blank(value),
-        Name::Text if names::is_secret_text(value) => blank(value),
+fn redact_field(name: &str, value: &mut Value, place: RedactContext) {
+    match names::classify(name, place.strict) {
+        NameKind::AllSecret | NameKind::SecretCollection => blank(value),
+        NameKind::Text if names::is_secret_text(value) => blank(value),
         // A price or a count of tokens is no secret; a PIN is one.
-        Name::Secret if is_about_tokens(name, value) => redact(value, place),
-        Name::Secret => match value {
+        NameKind::Secret if is_about_tokens(name, value) => redact_value(value, place),
+        NameKind::Secret => match value {
             Value::Object(map) if is_schema(map) => {
                 for (name, value) in map {
-                    match is_schema_value(name) {
+                    match is_schema_value_keyword(name) {
                         true => blank(value),
-                        false => redact(value, place),
+                        false => redact_value(value, place),
                     }
                 }
             }
             value => blank(value),
         },
-        Name::Labels => redact(
+        NameKind::Labels => redact_value(
             value,
-            Place {
+            RedactContext {
                 strict: false,
                 ..place
             },
         ),
-        Name::Plain | Name::Text => redact(value, place),
+        NameKind::NotSecret | NameKind::Text => redact_value(value, place),
     }
 }
 
 fn is_about_tokens(name: &str, value: &Value) -> bool {
-    matches!(value, Value::Number(_) | Value::Object(_)) && names::counts_tokens(name)
+    matches!(value, Value::Number(_) | Value::Object(_)) && names::is_token_count(name)
 }
 
 /// Redacts an undeclared field: everything that may be a secret by its name is blanked, at any
@@ -145,30 +145,30 @@ fn redact_pair(map: &mut JsonMap) {
     let name = ["name", "key", "header"]
         .iter()
         .find_map(|name| map.get(*name)?.as_str());
-    let Some(read) = name.map(|name| names::read(name, true)) else {
+    let Some(read) = name.map(|name| names::classify(name, true)) else {
         return;
     };
     let Some(value) = map.get_mut("value") else {
         return;
     };
     match read {
-        Name::Secret | Name::Several | Name::Sealed => blank(value),
-        Name::Text if names::is_secret_text(value) => blank(value),
-        Name::Text | Name::Plain | Name::Labels => {}
+        NameKind::Secret | NameKind::SecretCollection | NameKind::AllSecret => blank(value),
+        NameKind::Text if names::is_secret_text(value) => blank(value),
+        NameKind::Text | NameKind::NotSecret | NameKind::Labels => {}
     }
 }
 
 /// Redacts a text. A document that is written as a text is redacted as a document.
-fn redact_text(text: &mut String, place: Place) {
-    if text.len() < SHORTEST {
+fn redact_text(text: &mut String, place: RedactContext) {
+    if text.len() < MIN_KEY_BYTES {
         return;
     }
     if text.starts_with(['{', '['])
         && let Ok(mut inside) = serde_json::from_str::<Value>(text)
     {
         let before = inside.clone();
-        redact(&mut inside, place);
-        if inside != before || !says_only(text, &before) {
+        redact_value(&mut inside, place);
+        if inside != before || !is_exact_json(text, &before) {
             *text = inside.to_string();
         }
         return;
@@ -176,7 +176,7 @@ fn redact_text(text: &mut String, place: Place) {
     if let std::borrow::Cow::Owned(masked) = mask_line(text) {
         *text = masked;
     }
-    if place.in_document && tokens(text).any(is_random) {
+    if place.in_document && candidate_tokens(text).any(is_random) {
         *text = BLANK.into();
     }
 }
@@ -205,7 +205,7 @@ fn blank(value: &mut Value) {
 fn blank_fields(map: &mut JsonMap, is_secret: impl Fn(&str) -> bool) {
     for (name, value) in &mut *map {
         match value {
-            value if !is_secret(name) => redact(value, DOCUMENT),
+            value if !is_secret(name) => redact_value(value, DOCUMENT),
             Value::Bool(_) => *value = BLANK.into(),
             value => blank(value),
         }

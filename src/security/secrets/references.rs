@@ -11,19 +11,19 @@ use portkey_bounded_file::FileIdentity;
 use portkey_operation::{JsonMap, Reference, SecretSlot};
 use serde_json::Value;
 
-use super::scan::{self, SHORTEST};
+use super::scan::{self, MIN_KEY_BYTES};
 /// Maximum size of a file that holds a secret, in bytes.
-const LARGEST: u64 = 65_536;
+const MAX_SECRET_FILE_BYTES: u64 = 65_536;
 
 /// Prefixes of this server's own variables, to which no argument can refer.
-const OWN: [&str; 2] = ["PORTKEY_", "ENKRYPT_"];
+const OWN_VARIABLE_PREFIXES: [&str; 2] = ["PORTKEY_", "ENKRYPT_"];
 
 /// The references that the operator allows.
 #[derive(Debug, Default)]
-pub struct References(Option<Open>);
+pub struct SecretReferences(Option<OpenReferences>);
 
 #[derive(Debug)]
-struct Open {
+struct OpenReferences {
     variables: GlobSet,
     folders: Vec<PathBuf>,
     callers: GlobSet,
@@ -33,7 +33,7 @@ struct Open {
 /// Settings for references, as the operator writes them. If variables and folders are empty, no
 /// reference is allowed.
 #[derive(Clone, Debug, Default)]
-pub struct Allowed {
+pub struct AllowedReferences {
     /// Names of variables, with `*` for any characters.
     pub variables: Vec<String>,
     /// Folders of files that each hold a secret.
@@ -44,7 +44,7 @@ pub struct Allowed {
 
 /// The caller that uses a reference.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller<'a> {
+pub struct ReferenceCaller<'a> {
     /// Name of the caller.
     pub name: &'a str,
     /// The caller runs this process itself.
@@ -53,32 +53,32 @@ pub struct Caller<'a> {
 
 /// Reason why a secret cannot be resolved.
 #[derive(Debug, thiserror::Error)]
-pub enum Unresolved {
+pub enum ReferenceError {
     /// References are not allowed for this caller, or for none at all.
     #[error("refers to a secret of this server, which the operator has not opened to you")]
-    Closed,
+    NotAllowed,
     /// The variable is not allowed.
     #[error("the variable `{0}` is not one that the operator of this server opened to arguments")]
-    Variable(String),
+    VariableNotAllowed(String),
     /// The variable is empty or is no text.
     #[error("the variable `{0}` is not set where this server runs")]
-    Unset(String),
+    VariableNotSet(String),
     /// The file does not exist or is in none of the folders.
     #[error(
         "there is no file `{0}` in a folder that the operator of this server opened to arguments"
     )]
-    File(String),
+    FileNotFound(String),
     /// The file is empty, no text, or too large.
     #[error("the file `{0}` holds no secret: it is empty, no text, or larger than 64 KiB")]
-    Content(String),
+    InvalidFile(String),
     /// The place takes an object, and the secret is no JSON object.
     #[error("`{0}` does not hold a JSON object")]
-    NoObject(String),
+    NotAnObject(String),
     /// The secret would not be masked in this place when it is read back.
     #[error(
         "refers to a secret where none is kept: such a field has a name such as `api_key` or `headers`"
     )]
-    Open,
+    NotMasked,
     /// The secret is one of the keys that the server itself uses.
     #[error("`{0}` holds a key of this server itself, which is not for arguments")]
     OwnKey(String),
@@ -86,7 +86,7 @@ pub enum Unresolved {
 
 /// A setting for references is invalid.
 #[derive(Debug, thiserror::Error)]
-pub enum CannotOpen {
+pub enum ReferenceSettingsError {
     /// A pattern is invalid.
     #[error(transparent)]
     Pattern(#[from] globset::Error),
@@ -103,12 +103,12 @@ pub enum CannotOpen {
     },
 }
 
-impl References {
+impl SecretReferences {
     /// Validates the settings and opens the folders.
     ///
     /// # Errors
     /// Returns an error if a pattern is invalid or a folder does not exist.
-    pub fn open(allowed: &Allowed) -> Result<Self, CannotOpen> {
+    pub fn open(allowed: &AllowedReferences) -> Result<Self, ReferenceSettingsError> {
         if allowed.variables.is_empty() && allowed.folders.is_empty() {
             return Ok(Self(None));
         }
@@ -117,19 +117,19 @@ impl References {
                 true => Ok(real),
                 false => Err(io::ErrorKind::NotADirectory.into()),
             });
-            real.map_err(|source| CannotOpen::Folder {
+            real.map_err(|source| ReferenceSettingsError::Folder {
                 path: path.clone(),
                 source,
             })
         };
-        Ok(Self(Some(Open {
-            variables: patterns(&allowed.variables)?,
+        Ok(Self(Some(OpenReferences {
+            variables: build_patterns(&allowed.variables)?,
             folders: allowed
                 .folders
                 .iter()
                 .map(folder)
                 .collect::<Result<_, _>>()?,
-            callers: patterns(&allowed.callers)?,
+            callers: build_patterns(&allowed.callers)?,
             instructions: instructions(allowed),
         })))
     }
@@ -140,70 +140,70 @@ impl References {
 
     /// Resolves the reference in a value. Returns the new value and the secret texts in it, or
     /// `None` if the value is no reference.
-    pub(super) fn fetch(
+    pub(super) fn resolve(
         &self,
         value: &Value,
         slot: SecretSlot,
-        caller: Caller<'_>,
-    ) -> Result<Option<(Value, Vec<String>)>, Unresolved> {
+        caller: ReferenceCaller<'_>,
+    ) -> Result<Option<(Value, Vec<String>)>, ReferenceError> {
         let Some(reference) = Reference::from_value(value) else {
             return Ok(None);
         };
-        let open = self.0.as_ref().ok_or(Unresolved::Closed)?;
+        let open = self.0.as_ref().ok_or(ReferenceError::NotAllowed)?;
         if !caller.is_local && !open.callers.is_match(caller.name) {
-            return Err(Unresolved::Closed);
+            return Err(ReferenceError::NotAllowed);
         }
         let text = match reference {
-            Reference::Variable(name) => open.variable(name)?,
-            Reference::File(path) => open.file(path)?,
+            Reference::Variable(name) => open.read_variable(name)?,
+            Reference::File(path) => open.read_file(path)?,
         };
-        if scan::has_own(&text) {
-            return Err(Unresolved::OwnKey(reference.to_string()));
+        if scan::contains_own_key(&text) {
+            return Err(ReferenceError::OwnKey(reference.to_string()));
         }
         if slot != SecretSlot::Object {
-            let secret = (text.len() >= SHORTEST).then(|| text.clone());
+            let secret = (text.len() >= MIN_KEY_BYTES).then(|| text.clone());
             return Ok(Some((text.into(), secret.into_iter().collect())));
         }
         let object: JsonMap =
-            serde_json::from_str(&text).map_err(|_| Unresolved::NoObject(reference.to_string()))?;
+            serde_json::from_str(&text).map_err(|_| ReferenceError::NotAnObject(reference.to_string()))?;
         let object = Value::Object(object);
         let mut texts = Vec::new();
-        collect(&object, &mut texts);
+        collect_texts(&object, &mut texts);
         Ok(Some((object, texts)))
     }
 }
 
-impl Open {
-    fn variable(&self, name: &str) -> Result<String, Unresolved> {
-        let is_own = OWN.iter().any(|prefix| name.starts_with(prefix));
+impl OpenReferences {
+    fn read_variable(&self, name: &str) -> Result<String, ReferenceError> {
+        let is_own = OWN_VARIABLE_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         if is_own || !self.variables.is_match(name) {
-            return Err(Unresolved::Variable(name.to_owned()));
+            return Err(ReferenceError::VariableNotAllowed(name.to_owned()));
         }
         let value = std::env::var(name)
             .ok()
             .filter(|value| !value.trim().is_empty());
-        value.ok_or_else(|| Unresolved::Unset(name.to_owned()))
+        value.ok_or_else(|| ReferenceError::VariableNotSet(name.to_owned()))
     }
 
-    fn file(&self, path: &str) -> Result<String, Unresolved> {
+    fn read_file(&self, path: &str) -> Result<String, ReferenceError> {
         let found = self
             .folders
             .iter()
-            .find_map(|folder| real_file(folder, path));
-        let (file, size) = found.ok_or_else(|| Unresolved::File(path.to_owned()))?;
-        let content = || Unresolved::Content(path.to_owned());
-        if size > LARGEST {
-            return Err(content());
+            .find_map(|folder| open_file_within(folder, path));
+        let (file, size) = found.ok_or_else(|| ReferenceError::FileNotFound(path.to_owned()))?;
+        let invalid_file = || ReferenceError::InvalidFile(path.to_owned());
+        if size > MAX_SECRET_FILE_BYTES {
+            return Err(invalid_file());
         }
         let mut text = String::new();
-        file.take(LARGEST)
+        file.take(MAX_SECRET_FILE_BYTES)
             .read_to_string(&mut text)
-            .map_err(|_| content())?;
+            .map_err(|_| invalid_file())?;
         // Editors end a file with a line break, which is no part of the secret.
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let text = text.strip_suffix('\r').unwrap_or(text);
         if text.is_empty() {
-            Err(content())
+            Err(invalid_file())
         } else {
             Ok(text.to_owned())
         }
@@ -212,7 +212,7 @@ impl Open {
 
 /// Opens a regular file that lies within a folder after all links are followed. Returns the file
 /// with its size.
-fn real_file(folder: &Path, path: &str) -> Option<(File, u64)> {
+fn open_file_within(folder: &Path, path: &str) -> Option<(File, u64)> {
     let real = folder.join(path).canonicalize().ok()?;
     if !real.starts_with(folder) || !real.symlink_metadata().ok()?.is_file() {
         return None;
@@ -225,16 +225,16 @@ fn real_file(folder: &Path, path: &str) -> Option<(File, u64)> {
     is_same.then_some((file, opened.len()))
 }
 
-fn collect(value: &Value, texts: &mut Vec<String>) {
+fn collect_texts(value: &Value, texts: &mut Vec<String>) {
     match value {
-        Value::String(text) if text.len() >= SHORTEST => texts.push(text.clone()),
-        Value::Array(list) => list.iter().for_each(|item| collect(item, texts)),
-        Value::Object(map) => map.values().for_each(|item| collect(item, texts)),
+        Value::String(text) if text.len() >= MIN_KEY_BYTES => texts.push(text.clone()),
+        Value::Array(list) => list.iter().for_each(|item| collect_texts(item, texts)),
+        Value::Object(map) => map.values().for_each(|item| collect_texts(item, texts)),
         _ => {}
     }
 }
 
-fn patterns(patterns: &[String]) -> Result<GlobSet, globset::Error> {
+fn build_patterns(patterns: &[String]) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSet::builder();
     for pattern in patterns {
         set.add(Glob::new(pattern)?);
@@ -242,7 +242,7 @@ fn patterns(patterns: &[String]) -> Result<GlobSet, globset::Error> {
     set.build()
 }
 
-fn instructions(allowed: &Allowed) -> String {
+fn instructions(allowed: &AllowedReferences) -> String {
     let folders = allowed
         .folders
         .iter()

@@ -20,17 +20,17 @@ use serde_json::Number;
 pub const MASK: &str = "[masked by portkey-mcp]";
 
 /// Minimum length of a key that is searched for, in bytes. Shorter ones would be found everywhere.
-pub(super) const SHORTEST: usize = 8;
+pub(super) const MIN_KEY_BYTES: usize = 8;
 
 /// Maximum number of passed-on secrets that are remembered, counting each spelling. The oldest are
 /// forgotten first.
-pub(crate) const MOST_PASSED: usize = 1024;
+pub(crate) const MAX_PASSED_SECRETS: usize = 1024;
 /// Maximum size of these secrets together, in bytes. The automaton that finds them takes about
 /// thirty times as much.
-pub(crate) const MOST_PASSED_BYTES: usize = 512 << 10;
+pub(crate) const MAX_PASSED_SECRET_BYTES: usize = 512 << 10;
 /// Maximum length of a secret that is searched for in all spellings, in bytes. A longer one is
 /// searched for as it is and as JSON writes it.
-const MOST_SPELT_BYTES: usize = 4096;
+const MAX_RESPELLED_BYTES: usize = 4096;
 
 /// Characters that stay as they are in a query. Forms and paths encode the same characters or
 /// fewer.
@@ -41,93 +41,93 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// A pattern of a kind of key.
-struct Look {
+struct KeyPattern {
     /// Literals, one of which every match holds. Each has at least three bytes, so that many can be
     /// searched for at once.
-    signs: &'static [&'static str],
+    literals: &'static [&'static str],
     /// Regular expression of the whole key. ASCII and short counts only: each state of the compiled
     /// expression takes memory.
-    whole: &'static str,
+    regex: &'static str,
 }
 
-const fn look(signs: &'static [&'static str], whole: &'static str) -> Look {
-    Look { signs, whole }
+const fn key_pattern(signs: &'static [&'static str], whole: &'static str) -> KeyPattern {
+    KeyPattern { literals: signs, regex: whole }
 }
 
 /// A credential within a URL, in the characters allowed there. The `@` is put back after masking.
 /// [`may_be_address`] is the filter for it.
 const USERINFO: &str = r"://[!$%&()*+,.0-9;=A-Z_a-z~-]*:[!$%&()*+,.0-9:;=A-Z_a-z~-]+@";
 
-const LOOKS: &[Look] = &[
+const KEY_PATTERNS: &[KeyPattern] = &[
     // A long run without separators tells a key from words joined by hyphens.
-    look(
+    key_pattern(
         &["sk-", "pk-", "rk-"],
         "(?:sk|pk|rk)-[A-Za-z0-9_-]*[A-Za-z0-9]{16}[A-Za-z0-9_-]*|(?:sk|pk|rk)-[A-Za-z0-9_-]{36,}",
     ),
-    look(
+    key_pattern(
         &["k_live_", "k_test_"],
         "(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{16,}",
     ),
     // A JWT, signed or encrypted.
-    look(
+    key_pattern(
         &["eyJ"],
         r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}",
     ),
-    look(&["AKIA", "ASIA"], "(?:AKIA|ASIA)[A-Z0-9]{16}"),
-    look(
+    key_pattern(&["AKIA", "ASIA"], "(?:AKIA|ASIA)[A-Z0-9]{16}"),
+    key_pattern(
         &["earer ", "EARER "],
         r"(?:[Bb]earer|BEARER) {1,4}[A-Za-z0-9._~+/-]{16,}={0,2}",
     ),
-    look(
+    key_pattern(
         &["gho_", "ghp_", "ghs_", "ghr_", "ghu_"],
         "gh[opsru]_[A-Za-z0-9]{20,}",
     ),
-    look(&["github_pat_"], "github_pat_[A-Za-z0-9_]{20,}"),
-    look(&["glpat-"], "glpat-[A-Za-z0-9_-]{20,}"),
-    look(&["xox"], "xox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    look(
+    key_pattern(&["github_pat_"], "github_pat_[A-Za-z0-9_]{20,}"),
+    key_pattern(&["glpat-"], "glpat-[A-Za-z0-9_-]{20,}"),
+    key_pattern(&["xox"], "xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    key_pattern(
         &["hooks.slack.com"],
         r"hooks\.slack\.com/services/[A-Za-z0-9/_-]+",
     ),
-    look(&["AIza"], "AIza[A-Za-z0-9_-]{35}"),
-    look(&["hf_"], "hf_[A-Za-z0-9]{20,}"),
-    look(&["gsk_"], "gsk_[A-Za-z0-9]{20,}"),
-    look(&["hvs."], r"hvs\.[A-Za-z0-9_-]{20,}"),
-    look(
+    key_pattern(&["AIza"], "AIza[A-Za-z0-9_-]{35}"),
+    key_pattern(&["hf_"], "hf_[A-Za-z0-9]{20,}"),
+    key_pattern(&["gsk_"], "gsk_[A-Za-z0-9]{20,}"),
+    key_pattern(&["hvs."], r"hvs\.[A-Za-z0-9_-]{20,}"),
+    key_pattern(
         &["-----BEGIN "],
         r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]{0,20}PRIVATE KEY-----|$)",
     ),
-    look(&[], USERINFO),
+    key_pattern(&[], USERINFO),
 ];
 
 /// Literals, one of which every match of [`NAMED`] holds in lower case.
-const NAMES: &[&str] = &["api-key", "api_key", "apikey", "authorization", "password"];
+const NAMED_KEY_LITERALS: &[&str] = &["api-key", "api_key", "apikey", "authorization", "password"];
 
 /// A header or a field that holds a key, in a line of the log.
-const NAMED: &str = r#"(?i)((?:x-portkey-api-key|api[-_]?key|authorization|password)(?:[-_]?(?:value|[0-9]{1,4}))?\\?["']?\s*[:=]\s*\\?["']?(?:bearer |basic )?)[A-Za-z0-9._~+/=-]{8,}"#;
+const NAMED_KEY_PATTERN: &str = r#"(?i)((?:x-portkey-api-key|api[-_]?key|authorization|password)(?:[-_]?(?:value|[0-9]{1,4}))?\\?["']?\s*[:=]\s*\\?["']?(?:bearer |basic )?)[A-Za-z0-9._~+/=-]{8,}"#;
 
 /// A regular expression that is compiled and run only for texts with one of its literals.
 ///
 /// Most texts have none, and many servers never see one that has. The compiled expression is most
 /// of the memory that an idle server would hold.
-struct Signed {
+struct PrefilteredRegex {
     /// Searches many bytes at once. `None` on a processor without the instructions.
-    signs: Option<packed::Searcher>,
+    literals: Option<packed::Searcher>,
     /// Finds literals that are too short for the searcher.
-    also: fn(&str) -> bool,
-    whole: LazyLock<Option<Regex>>,
+    extra_check: fn(&str) -> bool,
+    regex: LazyLock<Option<Regex>>,
 }
 
-impl Signed {
+impl PrefilteredRegex {
     fn new(
         signs: impl IntoIterator<Item = &'static str>,
         also: fn(&str) -> bool,
         whole: fn() -> Option<Regex>,
     ) -> Self {
         Self {
-            signs: packed::Searcher::new(signs),
-            also,
-            whole: LazyLock::new(whole),
+            literals: packed::Searcher::new(signs),
+            extra_check: also,
+            regex: LazyLock::new(whole),
         }
     }
 
@@ -136,52 +136,52 @@ impl Signed {
     /// # Errors
     /// Returns an error if the expression cannot be compiled, so that the caller masks the whole
     /// text.
-    fn about(&self, text: &str) -> Result<Option<&Regex>, Unmade> {
-        match &self.signs {
-            Some(signs) if signs.find(text).is_none() && !(self.also)(text) => Ok(None),
-            _ => self.whole.as_ref().map(Some).ok_or(Unmade),
+    fn regex_for(&self, text: &str) -> Result<Option<&Regex>, PatternError> {
+        match &self.literals {
+            Some(signs) if signs.find(text).is_none() && !(self.extra_check)(text) => Ok(None),
+            _ => self.regex.as_ref().map(Some).ok_or(PatternError),
         }
     }
 }
 
 /// A built-in regular expression could not be compiled.
-struct Unmade;
+struct PatternError;
 
-static LOOK: LazyLock<Signed> = LazyLock::new(|| {
+static KEY_REGEX: LazyLock<PrefilteredRegex> = LazyLock::new(|| {
     let whole = || {
         Regex::new(
-            &LOOKS
+            &KEY_PATTERNS
                 .iter()
-                .map(|look| look.whole)
+                .map(|look| look.regex)
                 .collect::<Vec<_>>()
                 .join("|"),
         )
         .ok()
     };
-    Signed::new(
-        LOOKS.iter().flat_map(|look| look.signs).copied(),
-        may_be_address,
+    PrefilteredRegex::new(
+        KEY_PATTERNS.iter().flat_map(|look| look.literals).copied(),
+        may_hold_address_credential,
         whole,
     )
 });
 
-static NAME: LazyLock<Signed> =
-    LazyLock::new(|| Signed::new(NAMES.iter().copied(), |_| false, || Regex::new(NAMED).ok()));
+static NAMED_KEY_REGEX: LazyLock<PrefilteredRegex> =
+    LazyLock::new(|| PrefilteredRegex::new(NAMED_KEY_LITERALS.iter().copied(), |_| false, || Regex::new(NAMED_KEY_PATTERN).ok()));
 
 /// Returns `true` if a text may hold a URL with a credential.
-fn may_be_address(text: &str) -> bool {
+fn may_hold_address_credential(text: &str) -> bool {
     text.contains('@') && text.contains("://")
 }
 
-static KNOWN: LazyLock<ArcSwap<Known>> =
-    LazyLock::new(|| ArcSwap::from_pointee(Known::of(Vec::new())));
+static KNOWN_SECRETS: LazyLock<ArcSwap<KnownSecrets>> =
+    LazyLock::new(|| ArcSwap::from_pointee(KnownSecrets::new(Vec::new())));
 /// Held while a new list is built, so that no key is lost.
-static LEARNING: Mutex<()> = Mutex::new(());
+static LEARN_LOCK: Mutex<()> = Mutex::new(());
 
 /// Keys that this process holds or has passed on.
 #[derive(Debug)]
-struct Known {
-    keys: Vec<Held>,
+struct KnownSecrets {
+    keys: Vec<KnownSecret>,
     /// Automaton that finds the keys. If it cannot be built, every text is masked as a whole.
     finder: Option<AhoCorasick>,
     /// One of the keys could occur in a response as a number.
@@ -189,14 +189,14 @@ struct Known {
 }
 
 #[derive(Clone, Debug)]
-struct Held {
+struct KnownSecret {
     key: String,
     /// The server itself uses the key.
-    own: bool,
+    is_own: bool,
 }
 
-impl Known {
-    fn of(keys: Vec<Held>) -> Self {
+impl KnownSecrets {
+    fn new(keys: Vec<KnownSecret>) -> Self {
         // One key may be a prefix of another.
         let longest = MatchKind::LeftmostLongest;
         let values = keys.iter().map(|held| held.key.as_str());
@@ -204,7 +204,7 @@ impl Known {
             .match_kind(longest)
             .build(values)
             .ok();
-        let has_numbers = keys.iter().any(|held| is_number(&held.key));
+        let has_numbers = keys.iter().any(|held| may_be_number(&held.key));
         Self {
             keys,
             finder,
@@ -212,7 +212,7 @@ impl Known {
         }
     }
 
-    fn may_be_in(&self, text: &str) -> bool {
+    fn may_occur_in(&self, text: &str) -> bool {
         // With an empty list the automaton would still read the whole text.
         let found = || {
             self.finder
@@ -222,67 +222,67 @@ impl Known {
         !self.keys.is_empty() && found()
     }
 
-    fn has(&self, key: &str) -> bool {
+    fn contains(&self, key: &str) -> bool {
         self.keys.iter().any(|held| held.key == key)
     }
 
     /// Masks every key in a text.
     fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if !self.may_be_in(text) {
-            return mask_looks(text);
+        if !self.may_occur_in(text) {
+            return mask_patterns(text);
         }
         let Some(finder) = &self.finder else {
             return Cow::Borrowed(MASK);
         };
         let unknown = finder.replace_all(text, &vec![MASK; self.keys.len()]);
-        mask_looks(&unknown).into_owned().into()
+        mask_patterns(&unknown).into_owned().into()
     }
 }
 
 /// Finds keys in the texts, names and numbers of one response. It knows the keys of this process,
 /// the patterns, and some more keys of the call.
-pub(super) struct Scanner<'a> {
-    known: Guard<Arc<Known>>,
-    also: &'a [&'a str],
+pub(super) struct KeyScanner<'a> {
+    known: Guard<Arc<KnownSecrets>>,
+    extra_keys: &'a [&'a str],
     has_numbers: bool,
 }
 
-impl std::fmt::Debug for Scanner<'_> {
+impl std::fmt::Debug for KeyScanner<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Scanner")
     }
 }
 
-impl<'a> Scanner<'a> {
+impl<'a> KeyScanner<'a> {
     pub(super) fn new(also: &'a [&'a str]) -> Self {
-        let known = KNOWN.load();
-        let has_numbers = known.has_numbers || also.iter().any(|key| is_number(key));
+        let known = KNOWN_SECRETS.load();
+        let has_numbers = known.has_numbers || also.iter().any(|key| may_be_number(key));
         Self {
             known,
-            also,
+            extra_keys: also,
             has_numbers,
         }
     }
 
     /// Masks every key in a text. Returns the same text if it holds none.
     pub(super) fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if text.len() < SHORTEST {
+        if text.len() < MIN_KEY_BYTES {
             return Cow::Borrowed(text);
         }
-        match super::mask::exact(text, self.also) {
+        match super::mask::mask_exact(text, self.extra_keys) {
             Some(masked) => self.known.mask(&masked).into_owned().into(),
             None => self.known.mask(text),
         }
     }
 
     /// Returns `true` if a number is one of the keys.
-    pub(super) fn is_key(&self, number: &Number) -> bool {
+    pub(super) fn is_key_number(&self, number: &Number) -> bool {
         self.has_numbers && matches!(self.mask(&number.to_string()), Cow::Owned(_))
     }
 }
 
 /// Returns `true` if a key could be written as a number.
-fn is_number(key: &str) -> bool {
+fn may_be_number(key: &str) -> bool {
     key.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
@@ -302,7 +302,7 @@ pub(super) fn spellings(secret: &str) -> Vec<String> {
             .to_owned()
     };
     let once = escaped(secret);
-    if secret.len() > MOST_SPELT_BYTES {
+    if secret.len() > MAX_RESPELLED_BYTES {
         return if once == secret {
             Vec::new()
         } else {
@@ -313,7 +313,7 @@ pub(super) fn spellings(secret: &str) -> Vec<String> {
     let mut all = vec![
         // Some writers escape `/`, and some all that is not ASCII.
         once.replace('/', "\\/"),
-        ascii_escaped(&once),
+        escape_non_ascii(&once),
         escaped(&once),
         encoded.to_ascii_lowercase(),
         encoded.replace("%20", "+"),
@@ -327,7 +327,7 @@ pub(super) fn spellings(secret: &str) -> Vec<String> {
 }
 
 /// Escapes all non-ASCII characters in a JSON text.
-fn ascii_escaped(json: &str) -> String {
+fn escape_non_ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if c.is_ascii() {
@@ -343,7 +343,7 @@ fn ascii_escaped(json: &str) -> String {
 }
 
 /// Returns `true` if a match is a key in its context.
-fn is_key(text: &str, found: &Match<'_>) -> bool {
+fn is_likely_key(text: &str, found: &Match<'_>) -> bool {
     let key = found.as_str();
     // The match is no key at the end of a word such as `task-`. A line break before it may be
     // written as `\n`.
@@ -358,39 +358,39 @@ fn is_key(text: &str, found: &Match<'_>) -> bool {
 }
 
 /// Learns a key that the server itself uses, to be masked wherever it occurs.
-pub fn learn(key: &str) {
+pub fn learn_key(key: &str) {
     remember(key, true);
 }
 
 /// Learns a secret that the server has passed on to an upstream.
-pub(super) fn learn_passed(secret: &str) {
+pub(super) fn learn_passed_secret(secret: &str) {
     remember(secret, false);
 }
 
 fn remember(key: &str, own: bool) {
     // A key that is part of the mask would be masked in the mask.
-    if key.len() < SHORTEST || MASK.contains(key) || KNOWN.load().has(key) {
+    if key.len() < MIN_KEY_BYTES || MASK.contains(key) || KNOWN_SECRETS.load().contains(key) {
         return;
     }
-    let _alone = LEARNING.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut keys = KNOWN.load().keys.clone();
+    let _alone = LEARN_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut keys = KNOWN_SECRETS.load().keys.clone();
     let spelt = spellings(key).into_iter();
     for key in std::iter::once(key.to_owned()).chain(spelt) {
         if !own {
             forget_oldest(&mut keys, key.len());
         }
-        keys.push(Held { key, own });
+        keys.push(KnownSecret { key, is_own: own });
     }
-    KNOWN.store(Known::of(keys).into());
+    KNOWN_SECRETS.store(KnownSecrets::new(keys).into());
 }
 
 /// Forgets the oldest passed-on secrets until one more of `bytes` bytes fits.
-fn forget_oldest(keys: &mut Vec<Held>, bytes: usize) {
-    let passed = || keys.iter().filter(|held| !held.own);
+fn forget_oldest(keys: &mut Vec<KnownSecret>, bytes: usize) {
+    let passed = || keys.iter().filter(|held| !held.is_own);
     let mut count = passed().count();
     let mut sum = passed().map(|held| held.key.len()).sum::<usize>() + bytes;
     keys.retain(|held| {
-        let goes = !held.own && (count >= MOST_PASSED || sum > MOST_PASSED_BYTES);
+        let goes = !held.is_own && (count >= MAX_PASSED_SECRETS || sum > MAX_PASSED_SECRET_BYTES);
         if goes {
             count -= 1;
             sum -= held.key.len();
@@ -400,35 +400,35 @@ fn forget_oldest(keys: &mut Vec<Held>, bytes: usize) {
 }
 
 /// Returns `true` if a text holds a key that the server itself uses.
-pub fn has_own(text: &str) -> bool {
-    KNOWN
+pub fn contains_own_key(text: &str) -> bool {
+    KNOWN_SECRETS
         .load()
         .keys
         .iter()
-        .any(|held| held.own && text.contains(&held.key))
+        .any(|held| held.is_own && text.contains(&held.key))
 }
 
 /// Masks every key in a text. Returns the same text if it holds none.
-pub fn mask(text: &str) -> Cow<'_, str> {
-    KNOWN.load().mask(text)
+pub fn mask_text(text: &str) -> Cow<'_, str> {
+    KNOWN_SECRETS.load().mask(text)
 }
 
 /// Returns `true` if a text may hold a key. Nearly all texts hold none, and this check is fast for
 /// them.
 pub(super) fn may_have_key(text: &str) -> bool {
-    KNOWN.load().may_be_in(text) || !matches!(LOOK.about(text), Ok(None))
+    KNOWN_SECRETS.load().may_occur_in(text) || !matches!(KEY_REGEX.regex_for(text), Ok(None))
 }
 
 /// Masks everything in a text that matches a pattern of a key.
-fn mask_looks(text: &str) -> Cow<'_, str> {
-    let look = match LOOK.about(text) {
+fn mask_patterns(text: &str) -> Cow<'_, str> {
+    let look = match KEY_REGEX.regex_for(text) {
         Ok(Some(look)) => look,
         Ok(None) => return Cow::Borrowed(text),
-        Err(Unmade) => return Cow::Borrowed(MASK),
+        Err(PatternError) => return Cow::Borrowed(MASK),
     };
     let mut found = look
         .find_iter(text)
-        .filter(|found| is_key(text, found))
+        .filter(|found| is_likely_key(text, found))
         .peekable();
     if found.peek().is_none() {
         return Cow::Borrowed(text);
@@ -448,11 +448,11 @@ fn mask_looks(text: &str) -> Cow<'_, str> {
 
 /// Masks every key in a line of the log, and every value that is named like one.
 pub fn mask_line(line: &str) -> Cow<'_, str> {
-    let masked = mask(line);
-    let named = match NAME.about(&masked.to_ascii_lowercase()) {
+    let masked = mask_text(line);
+    let named = match NAMED_KEY_REGEX.regex_for(&masked.to_ascii_lowercase()) {
         Ok(Some(named)) => named,
         Ok(None) => return masked,
-        Err(Unmade) => return Cow::Borrowed(MASK),
+        Err(PatternError) => return Cow::Borrowed(MASK),
     };
     match named.replace_all(&masked, format!("${{1}}{MASK}")) {
         Cow::Borrowed(_) => masked,
@@ -464,18 +464,18 @@ pub fn mask_line(line: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn passed(keys: &[Held]) -> Vec<&str> {
+    fn passed_keys(keys: &[KnownSecret]) -> Vec<&str> {
         keys.iter()
-            .filter(|held| !held.own)
+            .filter(|held| !held.is_own)
             .map(|held| held.key.as_str())
             .collect()
     }
 
     #[test]
-    fn oldest_secrets_that_were_passed_on_make_room() {
-        let held = |key: &str, own| Held {
+    fn oldest_passed_secrets_are_forgotten_first() {
+        let held = |key: &str, own| KnownSecret {
             key: key.to_owned(),
-            own,
+            is_own: own,
         };
         let mut keys = vec![
             held("own", true),
@@ -483,19 +483,19 @@ mod tests {
             held("second", false),
         ];
         forget_oldest(&mut keys, 10);
-        assert_eq!(passed(&keys), ["first", "second"]);
-        forget_oldest(&mut keys, MOST_PASSED_BYTES - "second".len());
-        assert_eq!((passed(&keys), keys.len()), (vec!["second"], 2));
-        let mut many: Vec<_> = (0..MOST_PASSED)
+        assert_eq!(passed_keys(&keys), ["first", "second"]);
+        forget_oldest(&mut keys, MAX_PASSED_SECRET_BYTES - "second".len());
+        assert_eq!((passed_keys(&keys), keys.len()), (vec!["second"], 2));
+        let mut many: Vec<_> = (0..MAX_PASSED_SECRETS)
             .map(|i| held(&i.to_string(), false))
             .collect();
         many.insert(0, held("own", true));
         forget_oldest(&mut many, 1);
-        assert_eq!((many.len(), passed(&many)[0]), (MOST_PASSED, "1"));
+        assert_eq!((many.len(), passed_keys(&many)[0]), (MAX_PASSED_SECRETS, "1"));
     }
 
     #[test]
-    fn plain_keys_have_one_spelling_and_long_ones_two() {
+    fn unreserved_keys_have_one_spelling_and_long_ones_two() {
         assert_eq!(spellings("pk-plain_key.0~1"), Vec::<String>::new());
         assert!(spellings("a/b+c").contains(&"a%2Fb%2Bc".to_owned()));
         assert_eq!(spellings(&"a\n".repeat(3_000)), ["a\\n".repeat(3_000)]);

@@ -33,17 +33,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use self::page::Entered;
-use super::auxiliary::{self, Connection, Limits};
+use self::page::FormInput;
+use super::auxiliary::{self, Connection, ConnectionLimits};
 use crate::{
     pipeline::approval::{self, Approvals, Filter, MAX_PAGE, Reaction, Ticket, Undecided},
-    security::{secrets, signed_state::random},
+    security::{secrets, signed_state::random_bytes},
 };
 
 /// Limits on connections.
-const LIMITS: Limits = Limits {
-    unauthenticated: 32,
-    authenticated: 32,
+const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
+    max_unauthenticated: 32,
+    max_authenticated: 32,
     head_timeout: Duration::from_secs(5),
     timeout: Duration::from_secs(30),
 };
@@ -55,31 +55,31 @@ const MAX_BODY_BYTES: usize = 16 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Number of tickets on a page if the request names none.
-const DEFAULT_PAGE: usize = 50;
+const DEFAULT_PAGE_SIZE: usize = 50;
 
 /// The running approval server, which stops when this is dropped.
 #[derive(Debug)]
-pub struct Desk {
-    ended: CancellationToken,
+pub struct ApprovalServer {
+    shutdown: CancellationToken,
     /// The file with address and token. Kept open, because a file created after its removal may get
     /// the same inode number.
-    file: Option<(PathBuf, fs::File)>,
+    connection_file: Option<(PathBuf, fs::File)>,
 }
 
 /// State that request handlers share.
-struct Office {
+struct ApprovalServerState {
     approvals: Arc<Approvals>,
     /// Host names of this server, with the port.
-    hosts: [String; 3],
+    own_hosts: [String; 3],
     token: String,
     /// Key in the path of the list page.
-    key: String,
+    list_key: String,
 }
 
-impl Office {
+impl ApprovalServerState {
     /// Returns `true` if the host is this server's, and the origin, if a browser sends one, is the
     /// same.
-    fn may_send(&self, headers: &HeaderMap) -> bool {
+    fn is_same_origin(&self, headers: &HeaderMap) -> bool {
         // At most one of each: another program might use the other of two.
         let text = |name| {
             let mut values = headers.get_all(name).iter();
@@ -93,34 +93,34 @@ impl Office {
         let host = host.unwrap_or_default();
         let own = origin.is_none_or(|origin| origin == format!("http://{host}"));
         let is_clear = !more_hosts && !more_origins;
-        is_clear && own && self.hosts.iter().any(|known| known == host)
+        is_clear && own && self.own_hosts.iter().any(|known| known == host)
     }
 
     /// Authenticates a request by the token, or by the key of a page. All other paths are unknown
     /// to every caller.
-    async fn authenticate(&self, path: &str, headers: &HeaderMap) -> Result<Access, Response> {
+    async fn authenticate(&self, path: &str, headers: &HeaderMap) -> Result<RequestAccess, Response> {
         let mut steps = path.split('/').skip(1);
         match (steps.next(), steps.next(), steps.next(), steps.next()) {
             (Some("approvals"), _, None, _) => {
-                demand_token(self, headers).map_err(IntoResponse::into_response)?;
-                Ok(Access::Token)
+                require_token(self, headers).map_err(IntoResponse::into_response)?;
+                Ok(RequestAccess::ApiToken)
             }
             (Some("decide"), Some(id), Some(key), None) => {
-                let ticket = opened(self, id, key)
+                let ticket = find_page_ticket(self, id, key)
                     .await
                     .map_err(IntoResponse::into_response)?;
-                Ok(Access::Page(Arc::new(ticket)))
+                Ok(RequestAccess::TicketPage(Arc::new(ticket)))
             }
             (Some("waiting"), Some(key), id, None) => {
-                if !bool::from(key.as_bytes().ct_eq(self.key.as_bytes())) {
-                    return Err(gone().into_response());
+                if !bool::from(key.as_bytes().ct_eq(self.list_key.as_bytes())) {
+                    return Err(not_found_page().into_response());
                 }
                 let Some(id) = id else {
-                    return Ok(Access::List);
+                    return Ok(RequestAccess::TicketList);
                 };
                 let ticket = self.approvals.ticket(id).await.ok().flatten();
-                let ticket = ticket.filter(Ticket::is_pending).ok_or_else(gone);
-                Ok(Access::Page(Arc::new(
+                let ticket = ticket.filter(Ticket::is_pending).ok_or_else(not_found_page);
+                Ok(RequestAccess::TicketPage(Arc::new(
                     ticket.map_err(IntoResponse::into_response)?,
                 )))
             }
@@ -131,18 +131,18 @@ impl Office {
 
 /// Access that a request has.
 #[derive(Clone)]
-enum Access {
+enum RequestAccess {
     /// Access by the token in the file.
-    Token,
+    ApiToken,
     /// Access by the key of the page about this ticket.
-    Page(Arc<Ticket>),
+    TicketPage(Arc<Ticket>),
     /// Access by the key of the list page.
-    List,
+    TicketList,
 }
 
 /// A decision as `portkey-mcp approvals` sends it.
 #[derive(Deserialize)]
-struct Decision {
+struct ApprovalDecision {
     approve: bool,
     /// Digest of the ticket as it was shown.
     digest: String,
@@ -152,7 +152,7 @@ struct Decision {
 
 /// A decision as the page sends it.
 #[derive(Deserialize)]
-struct Filled {
+struct ApprovalForm {
     token: String,
     /// Digest of the ticket as the page showed it.
     #[serde(default)]
@@ -167,12 +167,12 @@ struct Filled {
     name: String,
 }
 
-impl Filled {
+impl ApprovalForm {
     /// Returns `true` if the call is approved.
     ///
     /// # Errors
     /// Returns a message if the form holds no valid decision.
-    fn decision(&self) -> Result<bool, &'static str> {
+    fn validate_decision(&self) -> Result<bool, &'static str> {
         let approve = match self.decision.as_str() {
             "approve" => true,
             "deny" => false,
@@ -180,19 +180,19 @@ impl Filled {
         };
         match self.by.trim().chars().count() {
             0 => Err("Nothing was decided: enter your name, it goes on record."),
-            1..=page::LONGEST_NAME => Ok(approve),
+            1..=page::MAX_NAME_CHARS => Ok(approve),
             _ => Err("Nothing was decided: the name is too long."),
         }
     }
 }
 
-impl Desk {
+impl ApprovalServer {
     /// Starts the server, and writes its address and a token for the API to the file, readable by
     /// its owner only.
     ///
     /// # Errors
     /// Returns an error if the address is not loopback or not free, or the file cannot be written.
-    pub fn open(
+    pub fn start(
         listen: SocketAddr,
         file: Option<&Path>,
         approvals: Arc<Approvals>,
@@ -204,14 +204,14 @@ impl Desk {
         }
         let listener = super::listen(listen, "--admin-listen")?;
         let address = listener.local_addr()?;
-        let (url, token) = (format!("http://{address}"), hex::encode(random::<32>()?));
-        secrets::learn(&token);
-        let key = hex::encode(random::<16>()?);
-        let mut written = None;
+        let (url, token) = (format!("http://{address}"), hex::encode(random_bytes::<32>()?));
+        secrets::learn_key(&token);
+        let key = hex::encode(random_bytes::<16>()?);
+        let mut connection_file = None;
         if let Some(file) = file {
-            let told = || format!("cannot write {}", display_path(file));
-            let opened = write(file, &json!({ "url": url, "token": token })).with_context(told)?;
-            written = Some((file.to_owned(), opened));
+            let context = || format!("cannot write {}", display_path(file));
+            let opened = write_connection_file(file, &json!({ "url": url, "token": token })).with_context(context)?;
+            connection_file = Some((file.to_owned(), opened));
         }
         let port = address.port();
         let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
@@ -221,25 +221,25 @@ impl Desk {
         let ended = CancellationToken::new();
         tokio::spawn(serve(
             listener,
-            Office {
+            ApprovalServerState {
                 approvals,
-                hosts,
+                own_hosts: hosts,
                 token,
-                key,
+                list_key: key,
             },
             ended.clone(),
         ));
         Ok(Self {
-            ended,
-            file: written,
+            shutdown: ended,
+            connection_file,
         })
     }
 }
 
-impl Drop for Desk {
+impl Drop for ApprovalServer {
     fn drop(&mut self) {
-        self.ended.cancel();
-        if let Some((file, written)) = &self.file
+        self.shutdown.cancel();
+        if let Some((file, written)) = &self.connection_file
             && let (Ok(found), Ok(ours)) = (fs::symlink_metadata(file), written.metadata())
             && FileIdentity::from_metadata(&found) == FileIdentity::from_metadata(&ours)
         {
@@ -251,7 +251,7 @@ impl Drop for Desk {
 }
 
 /// Writes a file that only its owner may read, replacing an earlier one.
-fn write(file: &Path, what: &Value) -> std::io::Result<fs::File> {
+fn write_connection_file(file: &Path, what: &Value) -> std::io::Result<fs::File> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -265,49 +265,49 @@ fn write(file: &Path, what: &Value) -> std::io::Result<fs::File> {
     Ok(opened)
 }
 
-async fn serve(listener: TcpListener, office: Office, ended: CancellationToken) {
+async fn serve(listener: TcpListener, office: ApprovalServerState, ended: CancellationToken) {
     let office = Arc::new(office);
     let router = Router::new()
-        .route("/approvals", get(list))
-        .route("/approvals/{id}", get(show).post(decide))
-        .route("/decide/{id}/{key}", get(page).post(fill))
-        .route("/waiting/{key}", get(waiting))
-        .route("/waiting/{key}/{id}", get(page).post(fill))
+        .route("/approvals", get(list_tickets))
+        .route("/approvals/{id}", get(show_ticket).post(decide_ticket))
+        .route("/decide/{id}/{key}", get(show_ticket_page).post(submit_form))
+        .route("/waiting/{key}", get(show_list_page))
+        .route("/waiting/{key}/{id}", get(show_ticket_page).post(submit_form))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
-        .layer(middleware::from_fn_with_state(office.clone(), guard))
+        .layer(middleware::from_fn_with_state(office.clone(), guard_request))
         .with_state(office);
-    if let Err(error) = auxiliary::serve(listener, router, LIMITS, ended).await {
+    if let Err(error) = auxiliary::serve(listener, router, CONNECTION_LIMITS, ended).await {
         error!(%error, "nobody can decide about calls any more");
     }
 }
 
 /// Checks host, origin and credentials of a request before its body is read.
-async fn guard(
-    State(office): State<Arc<Office>>,
+async fn guard_request(
+    State(office): State<Arc<ApprovalServerState>>,
     Extension(connection): Extension<Connection>,
     request: Request,
     next: Next,
 ) -> Response {
-    let admitted = admit(&office, &connection, request).await;
-    let mut response = match admitted {
+    let checked = authenticate_and_read(&office, &connection, request).await;
+    let mut response = match checked {
         Ok(request) => next.run(request).await,
         Err(response) => response,
     };
-    for (name, value) in page::HEADERS {
+    for (name, value) in page::RESPONSE_HEADERS {
         response.headers_mut().insert(name, value);
     }
     response
 }
 
 /// Authenticates a request and reads its body.
-async fn admit(
-    office: &Office,
+async fn authenticate_and_read(
+    office: &ApprovalServerState,
     connection: &Connection,
     request: Request,
 ) -> Result<Request, Response> {
     let refuse = |status, why: &'static str| (status, why).into_response();
     let (mut parts, body) = request.into_parts();
-    if !office.may_send(&parts.headers) {
+    if !office.is_same_origin(&parts.headers) {
         // A page of another origin may have sent it, or reached this server by a host name of its
         // own.
         info!("an approval request was refused: its host or its origin is another one");
@@ -341,7 +341,7 @@ async fn admit(
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
-fn demand_token(office: &Office, headers: &HeaderMap) -> Result<(), Answer> {
+fn require_token(office: &ApprovalServerState, headers: &HeaderMap) -> Result<(), JsonError> {
     let given = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
@@ -350,32 +350,32 @@ fn demand_token(office: &Office, headers: &HeaderMap) -> Result<(), Answer> {
         .unwrap_or_default();
     match bool::from(given.as_bytes().ct_eq(office.token.as_bytes())) {
         true => Ok(()),
-        false => Err(refused(
+        false => Err(json_error(
             StatusCode::UNAUTHORIZED,
             "the token is missing or another one",
         )),
     }
 }
 
-type Answer = (StatusCode, Json<Value>);
+type JsonError = (StatusCode, Json<Value>);
 
-fn refused(status: StatusCode, why: impl ToString) -> Answer {
+fn json_error(status: StatusCode, why: impl ToString) -> JsonError {
     (status, Json(json!({ "error": why.to_string() })))
 }
 
-fn undecided(error: &Undecided) -> Answer {
+fn decision_error(error: &Undecided) -> JsonError {
     let status = match error {
         Undecided::Unknown => StatusCode::NOT_FOUND,
         Undecided::Decided | Undecided::Ambiguous | Undecided::NotShown => StatusCode::CONFLICT,
         Undecided::TooShort | Undecided::Mistyped(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Undecided::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    refused(status, error)
+    json_error(status, error)
 }
 
 /// Query for one page of the list of tickets. Empty fields of a form count as absent.
 #[derive(Deserialize)]
-struct Wanted {
+struct TicketQuery {
     caller: Option<String>,
     tool: Option<String>,
     state: Option<String>,
@@ -383,7 +383,7 @@ struct Wanted {
     limit: Option<usize>,
 }
 
-impl Wanted {
+impl TicketQuery {
     fn filter(&self) -> Filter {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         Filter {
@@ -393,8 +393,8 @@ impl Wanted {
         }
     }
 
-    async fn find(&self, office: &Office) -> Result<approval::Page, Undecided> {
-        let limit = self.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
+    async fn fetch_page(&self, office: &ApprovalServerState) -> Result<approval::Page, Undecided> {
+        let limit = self.limit.unwrap_or(DEFAULT_PAGE_SIZE).min(MAX_PAGE);
         office
             .approvals
             .tickets(&self.filter(), self.after.as_deref(), limit)
@@ -402,84 +402,84 @@ impl Wanted {
     }
 }
 
-async fn list(
-    State(office): State<Arc<Office>>,
-    Query(wanted): Query<Wanted>,
-) -> Result<Json<Value>, Answer> {
+async fn list_tickets(
+    State(office): State<Arc<ApprovalServerState>>,
+    Query(wanted): Query<TicketQuery>,
+) -> Result<Json<Value>, JsonError> {
     let page = wanted
-        .find(&office)
+        .fetch_page(&office)
         .await
-        .map_err(|error| undecided(&error))?;
+        .map_err(|error| decision_error(&error))?;
     let tickets: Vec<_> = page.tickets.iter().map(Ticket::shown).collect();
     Ok(Json(json!({ "tickets": tickets, "next": page.next })))
 }
 
-async fn show(
-    State(office): State<Arc<Office>>,
+async fn show_ticket(
+    State(office): State<Arc<ApprovalServerState>>,
     Segments(start): Segments<String>,
-) -> Result<Json<Value>, Answer> {
+) -> Result<Json<Value>, JsonError> {
     let ticket = office
         .approvals
         .find(&start)
         .await
-        .map_err(|error| undecided(&error))?;
+        .map_err(|error| decision_error(&error))?;
     Ok(Json(ticket.shown()))
 }
 
-async fn decide(
-    State(office): State<Arc<Office>>,
+async fn decide_ticket(
+    State(office): State<Arc<ApprovalServerState>>,
     Segments(id): Segments<String>,
-    Json(decision): Json<Decision>,
-) -> Result<Json<Value>, Answer> {
-    let Decision {
+    Json(decision): Json<ApprovalDecision>,
+) -> Result<Json<Value>, JsonError> {
+    let ApprovalDecision {
         approve,
         digest,
         name,
         by,
     } = decision;
-    let form = form(approve, name);
+    let form = build_form(approve, name);
     let by = by.unwrap_or_else(|| "approvals".to_owned());
     let ticket = office.approvals.decide(&id, &digest, &form, &by).await;
-    let ticket = ticket.map_err(|error| undecided(&error))?;
-    told(&ticket);
+    let ticket = ticket.map_err(|error| decision_error(&error))?;
+    log_decision(&ticket);
     Ok(Json(ticket.shown()))
 }
 
 /// Shows the list of tickets.
-async fn waiting(
-    State(office): State<Arc<Office>>,
-    Query(wanted): Query<Wanted>,
-) -> Result<Html<String>, Page> {
-    let found = wanted.find(&office).await.map_err(|error| {
-        let (status, _) = undecided(&error);
+async fn show_list_page(
+    State(office): State<Arc<ApprovalServerState>>,
+    Query(wanted): Query<TicketQuery>,
+) -> Result<Html<String>, HtmlError> {
+    let found = wanted.fetch_page(&office).await.map_err(|error| {
+        let (status, _) = decision_error(&error);
         (
             status,
-            Html(page::message(&format!(
+            Html(page::message_page(&format!(
                 "The calls cannot be listed: {error}."
             ))),
         )
     })?;
-    Ok(Html(page::list(&office.key, &wanted.filter(), &found)))
+    Ok(Html(page::list_page(&office.list_key, &wanted.filter(), &found)))
 }
 
 /// Returns the ticket of a page, to which the request has access.
-fn of_page(access: &Access) -> Result<&Ticket, Page> {
+fn page_ticket(access: &RequestAccess) -> Result<&Ticket, HtmlError> {
     match access {
-        Access::Page(ticket) => Ok(ticket),
-        Access::Token | Access::List => Err(gone()),
+        RequestAccess::TicketPage(ticket) => Ok(ticket),
+        RequestAccess::ApiToken | RequestAccess::TicketList => Err(not_found_page()),
     }
 }
 
-async fn page(Extension(access): Extension<Access>) -> Result<Html<String>, Page> {
-    Ok(Html(page::question(of_page(&access)?, Entered::default())))
+async fn show_ticket_page(Extension(access): Extension<RequestAccess>) -> Result<Html<String>, HtmlError> {
+    Ok(Html(page::decision_page(page_ticket(&access)?, FormInput::default())))
 }
 
-async fn fill(
-    State(office): State<Arc<Office>>,
-    Extension(access): Extension<Access>,
-    Form(filled): Form<Filled>,
-) -> Result<Html<String>, Page> {
-    let ticket = of_page(&access)?;
+async fn submit_form(
+    State(office): State<Arc<ApprovalServerState>>,
+    Extension(access): Extension<RequestAccess>,
+    Form(filled): Form<ApprovalForm>,
+) -> Result<Html<String>, HtmlError> {
+    let ticket = page_ticket(&access)?;
     if !bool::from(
         filled
             .token
@@ -488,16 +488,16 @@ async fn fill(
     ) {
         return Err((
             StatusCode::FORBIDDEN,
-            Html(page::message("This form is not one of ours.")),
+            Html(page::message_page("This form is not one of ours.")),
         ));
     }
     let (by, name) = (filled.by.trim(), filled.name.as_str());
-    let again = |status, note: &str| {
+    let show_form_again = |status, note: &str| {
         (
             status,
-            Html(page::question(
+            Html(page::decision_page(
                 ticket,
-                Entered {
+                FormInput {
                     note: Some(note),
                     by,
                     name,
@@ -505,46 +505,46 @@ async fn fill(
             )),
         )
     };
-    let approve = filled.decision();
-    let approve = approve.map_err(|note| again(StatusCode::UNPROCESSABLE_ENTITY, note))?;
-    let form = form(approve, Some(filled.name.clone()));
-    let decided = office
+    let approve = filled.validate_decision();
+    let approve = approve.map_err(|note| show_form_again(StatusCode::UNPROCESSABLE_ENTITY, note))?;
+    let form = build_form(approve, Some(filled.name.clone()));
+    let outcome = office
         .approvals
         .decide(&ticket.id, &filled.digest, &form, by)
         .await;
-    let decided = decided.map_err(|error| {
+    let decided = outcome.map_err(|error| {
         let (status, note) = (
-            undecided(&error).0,
+            decision_error(&error).0,
             format!("Nothing was decided: {error}."),
         );
         match error {
-            Undecided::Mistyped(_) => again(status, &note),
-            _ => (status, Html(page::message(&note))),
+            Undecided::Mistyped(_) => show_form_again(status, &note),
+            _ => (status, Html(page::message_page(&note))),
         }
     });
     let ticket = decided?;
-    told(&ticket);
-    Ok(Html(page::message(match ticket.state {
+    log_decision(&ticket);
+    Ok(Html(page::message_page(match ticket.state {
         approval::State::Approved(_) => "Approved. The call is carried out when it is made again.",
         _ => "Denied. Nothing is sent.",
     })))
 }
 
-type Page = (StatusCode, Html<String>);
+type HtmlError = (StatusCode, Html<String>);
 
 /// Finds a pending ticket by the id and the key in the address of its page.
-async fn opened(office: &Office, id: &str, key: &str) -> Result<Ticket, Page> {
+async fn find_page_ticket(office: &ApprovalServerState, id: &str, key: &str) -> Result<Ticket, HtmlError> {
     let ticket = office.approvals.ticket(id).await.ok().flatten();
     let open = ticket.filter(|ticket| ticket.opens_with(key) && ticket.is_pending());
-    open.ok_or_else(gone)
+    open.ok_or_else(not_found_page)
 }
 
-fn gone() -> Page {
+fn not_found_page() -> HtmlError {
     let gone = "There is nothing to decide here: it was decided, has expired, or never was.";
-    (StatusCode::NOT_FOUND, Html(page::message(gone)))
+    (StatusCode::NOT_FOUND, Html(page::message_page(gone)))
 }
 
-fn form(approve: bool, typed: Option<String>) -> approval::Form {
+fn build_form(approve: bool, typed: Option<String>) -> approval::Form {
     let reaction = if approve {
         Reaction::Accept
     } else {
@@ -557,7 +557,7 @@ fn form(approve: bool, typed: Option<String>) -> approval::Form {
     }
 }
 
-fn told(ticket: &Ticket) {
+fn log_decision(ticket: &Ticket) {
     let (state, by) = ticket.state.as_parts();
     warn!(
         tool = ticket.tool,

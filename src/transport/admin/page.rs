@@ -5,10 +5,10 @@ use http::{HeaderName, HeaderValue, header};
 use crate::pipeline::approval::{Filter, Page, State, Ticket};
 
 /// Maximum length of the approver's name, in characters.
-pub(super) const LONGEST_NAME: usize = 100;
+pub(super) const MAX_NAME_CHARS: usize = 100;
 
 /// Headers of every response.
-pub(super) const HEADERS: [(HeaderName, HeaderValue); 5] = [
+pub(super) const RESPONSE_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
@@ -30,7 +30,7 @@ pub(super) const HEADERS: [(HeaderName, HeaderValue); 5] = [
 
 /// Entered values of a form that comes back without a decision.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Entered<'a> {
+pub(super) struct FormInput<'a> {
     /// Reason why nothing was decided.
     pub(super) note: Option<&'a str>,
     pub(super) by: &'a str,
@@ -42,10 +42,10 @@ pub(super) struct Entered<'a> {
 /// The Enter key presses the first button of a form (HTML, "implicit submission"), so the first one
 /// decides nothing. It is placed outside of the view instead of being `hidden`, because WebKit
 /// skips buttons that are not drawn.
-pub(super) fn question(ticket: &Ticket, entered: Entered<'_>) -> String {
+pub(super) fn decision_page(ticket: &Ticket, entered: FormInput<'_>) -> String {
     let name = match &ticket.confirm {
         Some(_) => {
-            let name = escaped(entered.name);
+            let name = escape_html(entered.name);
             format!(
                 "<p><label>Name of what it is about, to approve: <input name=\"name\" \
                  value=\"{name}\" autocomplete=\"off\" autofocus></label></p>"
@@ -55,19 +55,19 @@ pub(super) fn question(ticket: &Ticket, entered: Entered<'_>) -> String {
     };
     let note = entered
         .note
-        .map(|note| format!("<p><strong>{}</strong></p>", escaped(note)));
-    let (note, by) = (note.unwrap_or_default(), escaped(entered.by));
-    let (text, token) = (escaped(&ticket.text), escaped(ticket.form_token()));
+        .map(|note| format!("<p><strong>{}</strong></p>", escape_html(note)));
+    let (note, by) = (note.unwrap_or_default(), escape_html(entered.by));
+    let (text, token) = (escape_html(&ticket.text), escape_html(ticket.form_token()));
     let digest = ticket.digest();
     let minutes = ticket.left().as_secs() / 60;
-    document(&format!(
+    html_document(&format!(
         "<pre>{text}</pre>{note}<form method=\"post\">\
          <button name=\"decision\" value=\"none\" class=\"unseen\" tabindex=\"-1\" \
          aria-hidden=\"true\" formnovalidate>Not yet</button>\
          <input type=\"hidden\" name=\"token\" value=\"{token}\">\
          <input type=\"hidden\" name=\"digest\" value=\"{digest}\">\
          <p><label>Your name, for the record: <input name=\"by\" value=\"{by}\" \
-         maxlength=\"{LONGEST_NAME}\" autocomplete=\"name\" required></label></p>{name}\
+         maxlength=\"{MAX_NAME_CHARS}\" autocomplete=\"name\" required></label></p>{name}\
          <p><button name=\"decision\" value=\"deny\">Deny</button> \
          <button name=\"decision\" value=\"approve\">Approve</button></p></form>\
          <p>It waits for {minutes} more minutes.</p>"
@@ -76,8 +76,8 @@ pub(super) fn question(ticket: &Ticket, entered: Entered<'_>) -> String {
 
 /// Renders the list of calls that wait or were decided recently, with a form to filter it and one
 /// for the next page.
-pub(super) fn list(key: &str, filter: &Filter, page: &Page) -> String {
-    let value = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
+pub(super) fn list_page(key: &str, filter: &Filter, page: &Page) -> String {
+    let value = |text: &Option<String>| escape_html(text.as_deref().unwrap_or_default());
     let (caller, tool, state) = (
         value(&filter.caller),
         value(&filter.tool),
@@ -85,15 +85,15 @@ pub(super) fn list(key: &str, filter: &Filter, page: &Page) -> String {
     );
     let mut rows = String::new();
     for ticket in &page.tickets {
-        let (tool, caller) = (escaped(&ticket.tool), escaped(&ticket.principal));
-        let (id, minutes) = (escaped(&ticket.id), ticket.left().as_secs() / 60);
+        let (tool, caller) = (escape_html(&ticket.tool), escape_html(&ticket.principal));
+        let (id, minutes) = (escape_html(&ticket.id), ticket.left().as_secs() / 60);
         let call = match ticket.state {
             State::Pending => format!("<a href=\"/waiting/{key}/{id}\">{tool}</a>"),
             State::Approved(_) | State::Denied(_) => tool,
         };
         let (word, by) = ticket.state.as_parts();
         let by = by
-            .map(|by| format!(" by {}", escaped(by)))
+            .map(|by| format!(" by {}", escape_html(by)))
             .unwrap_or_default();
         rows.push_str(&format!(
             "<tr><td>{call}</td><td>{caller}</td><td>{word}{by}</td><td>{minutes} min</td>\
@@ -110,10 +110,10 @@ pub(super) fn list(key: &str, filter: &Filter, page: &Page) -> String {
              <input type=\"hidden\" name=\"tool\" value=\"{tool}\">\
              <input type=\"hidden\" name=\"state\" value=\"{state}\">\
              <button name=\"after\" value=\"{}\">Next page</button></form>",
-            escaped(next)
+            escape_html(next)
         )
     });
-    document(&format!(
+    html_document(&format!(
         "<form><label>Caller: <input name=\"caller\" value=\"{caller}\"></label> \
          <label>Tool: <input name=\"tool\" value=\"{tool}\"></label> \
          <label>State: <select name=\"state\">{}</select></label> <button>Show</button></form>\
@@ -125,11 +125,11 @@ pub(super) fn list(key: &str, filter: &Filter, page: &Page) -> String {
 }
 
 /// Renders a page with one sentence.
-pub(super) fn message(text: &str) -> String {
-    document(&format!("<p>{}</p>", escaped(text)))
+pub(super) fn message_page(text: &str) -> String {
+    html_document(&format!("<p>{}</p>", escape_html(text)))
 }
 
-fn document(body: &str) -> String {
+fn html_document(body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Approval</title>\
          <style>body{{font:16px sans-serif;max-width:50em;margin:2em auto;padding:0 1em}}\
@@ -140,7 +140,7 @@ fn document(body: &str) -> String {
     )
 }
 
-fn escaped(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -14,14 +14,14 @@ use rmcp::model::RequestId;
 use serde::{Deserialize, de::IgnoredAny};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// The `Accept` header that rmcp requires.
-pub(super) const BOTH: HeaderValue =
+pub(super) const JSON_AND_EVENTS: HeaderValue =
     HeaderValue::from_static("application/json, text/event-stream");
 
 /// Response types that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Forms {
+pub(super) enum AcceptedTypes {
     /// Either type, as the server chooses.
     Both,
     /// JSON only.
@@ -32,14 +32,14 @@ pub(super) enum Forms {
     Neither,
 }
 
-impl Forms {
+impl AcceptedTypes {
     /// Parses the `Accept` headers. Without a media range in them, everything is accepted.
-    pub(super) fn accepted(headers: &HeaderMap) -> Self {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::ACCEPT).iter();
         let values = values.filter_map(|value| value.to_str().ok());
         let ranges: Vec<_> = values
-            .flat_map(|value| split(value, ','))
-            .filter_map(range)
+            .flat_map(|value| split_unquoted(value, ','))
+            .filter_map(parse_range)
             .collect();
         if ranges.is_empty() {
             return Self::Both;
@@ -59,14 +59,14 @@ impl Forms {
 
 /// A media range, and whether its weight excludes it.
 #[derive(Clone, Copy)]
-struct Range<'a> {
+struct MediaRange<'a> {
     kind: &'a str,
     subtype: &'a str,
     is_excluded: bool,
 }
 
-fn range(entry: &str) -> Option<Range<'_>> {
-    let mut parts = split(entry, ';').map(str::trim);
+fn parse_range(entry: &str) -> Option<MediaRange<'_>> {
+    let mut parts = split_unquoted(entry, ';').map(str::trim);
     let essence = parts.next().filter(|essence| !essence.is_empty())?;
     // Some Java clients write `*` for `*/*`.
     let (kind, subtype) = essence.split_once('/').unwrap_or((essence, "*"));
@@ -76,7 +76,7 @@ fn range(entry: &str) -> Option<Range<'_>> {
             .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
         weight.is_some_and(|(_, weight)| weight.trim().parse() == Ok(0_f32))
     });
-    Some(Range {
+    Some(MediaRange {
         kind: kind.trim(),
         subtype: subtype.trim(),
         is_excluded,
@@ -84,8 +84,8 @@ fn range(entry: &str) -> Option<Range<'_>> {
 }
 
 /// Returns `true` unless the most specific range that matches a type excludes it.
-fn accepts(ranges: &[Range<'_>], kind: &str, subtype: &str) -> bool {
-    let specificity = |range: &Range<'_>| match (range.kind, range.subtype) {
+fn accepts(ranges: &[MediaRange<'_>], kind: &str, subtype: &str) -> bool {
+    let specificity = |range: &MediaRange<'_>| match (range.kind, range.subtype) {
         ("*", "*") => Some(0),
         (one, "*") if one.eq_ignore_ascii_case(kind) => Some(1),
         (one, other) if one.eq_ignore_ascii_case(kind) && other.eq_ignore_ascii_case(subtype) => {
@@ -101,7 +101,7 @@ fn accepts(ranges: &[Range<'_>], kind: &str, subtype: &str) -> bool {
 }
 
 /// Splits a text at a character outside of quoted strings.
-pub(super) fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
+pub(super) fn split_unquoted(text: &str, at: char) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |c| {
         if std::mem::take(&mut is_escaped) {
@@ -117,7 +117,7 @@ pub(super) fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
 }
 
 /// Returns `true` if a response has this media type.
-pub(super) fn is_of(response: &Response, media_type: &HeaderValue) -> bool {
+pub(super) fn has_media_type(response: &Response, media_type: &HeaderValue) -> bool {
     let kind = response
         .headers()
         .get(header::CONTENT_TYPE)
@@ -126,17 +126,17 @@ pub(super) fn is_of(response: &Response, media_type: &HeaderValue) -> bool {
 }
 
 /// Kind of a message in a stream of events.
-pub(super) enum Sent {
+pub(super) enum StreamMessage {
     /// The response that the stream was opened for.
-    Answer,
+    Response,
     /// A request to the client, which it cannot answer if it does not read the stream.
-    Question(RequestId),
+    Request(RequestId),
     /// A notification, or no message at all.
     Other,
 }
 
-impl Sent {
-    fn read(data: &[u8]) -> Self {
+impl StreamMessage {
+    fn parse(data: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Message {
             id: Option<RequestId>,
@@ -146,8 +146,8 @@ impl Sent {
             Ok(Message {
                 id: Some(id),
                 method: Some(_),
-            }) => Self::Question(id),
-            Ok(Message { method: None, .. }) => Self::Answer,
+            }) => Self::Request(id),
+            Ok(Message { method: None, .. }) => Self::Response,
             _ => Self::Other,
         }
     }
@@ -158,7 +158,7 @@ impl Sent {
 ///
 /// A stream without a response becomes 202 without a body, because the client has cancelled its
 /// request.
-pub(super) async fn as_json<F: Future<Output = ()>>(
+pub(super) async fn into_json<F: Future<Output = ()>>(
     response: Response,
     decline: impl Fn(RequestId) -> F,
 ) -> Response {
@@ -168,14 +168,14 @@ pub(super) async fn as_json<F: Future<Output = ()>>(
     let mut read = Vec::new();
     while let Some(Ok(chunk)) = chunks.next().await {
         read.extend_from_slice(&chunk);
-        while let Some(data) = next_event(&mut read) {
-            match Sent::read(&data) {
-                Sent::Answer => {
+        while let Some(data) = take_event(&mut read) {
+            match StreamMessage::parse(&data) {
+                StreamMessage::Response => {
                     parts.headers.insert(header::CONTENT_TYPE, JSON);
                     return Response::from_parts(parts, data.into());
                 }
-                Sent::Question(id) => decline(id).await,
-                Sent::Other => {}
+                StreamMessage::Request(id) => decline(id).await,
+                StreamMessage::Other => {}
             }
         }
     }
@@ -186,7 +186,7 @@ pub(super) async fn as_json<F: Future<Output = ()>>(
 
 /// Takes the first complete event out of the buffer, and returns its data. rmcp writes each message
 /// on one line.
-fn next_event(read: &mut Vec<u8>) -> Option<Vec<u8>> {
+fn take_event(read: &mut Vec<u8>) -> Option<Vec<u8>> {
     let end = read.windows(2).position(|two| two == b"\n\n")?;
     let event: Vec<u8> = read.drain(..end + 2).collect();
     let data = event
@@ -196,12 +196,12 @@ fn next_event(read: &mut Vec<u8>) -> Option<Vec<u8>> {
 }
 
 /// Wraps a JSON response into a stream of one event.
-pub(super) async fn as_events(response: Response) -> Response {
+pub(super) async fn into_events(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     // The response is in memory as a whole.
     let json = to_bytes(body, usize::MAX).await.unwrap_or_default();
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_TYPE, EVENTS);
+    parts.headers.insert(header::CONTENT_TYPE, EVENT_STREAM);
     let event = [b"data: ".as_slice(), &json, b"\n\n"].concat();
     Response::from_parts(parts, Bytes::from(event).into())
 }
@@ -214,7 +214,7 @@ mod tests {
     struct Case {
         name: &'static str,
         accept: &'static [&'static str],
-        forms: Forms,
+        forms: AcceptedTypes,
     }
 
     #[test]
@@ -229,90 +229,90 @@ mod tests {
             accept,
             forms,
         } in [
-            case("no header", &[], Forms::Both),
-            case("an empty header", &[""], Forms::Both),
-            case("everything", &["*/*"], Forms::Both),
+            case("no header", &[], AcceptedTypes::Both),
+            case("an empty header", &[""], AcceptedTypes::Both),
+            case("everything", &["*/*"], AcceptedTypes::Both),
             case(
                 "everything, as Java writes it",
                 &["text/html, *; q=.2, */*; q=.2"],
-                Forms::Both,
+                AcceptedTypes::Both,
             ),
             case(
                 "both",
                 &["application/json, text/event-stream"],
-                Forms::Both,
+                AcceptedTypes::Both,
             ),
             case(
                 "both in two lines",
                 &["application/json", "text/event-stream"],
-                Forms::Both,
+                AcceptedTypes::Both,
             ),
             case(
                 "both in capitals",
                 &["Application/JSON,TEXT/Event-Stream"],
-                Forms::Both,
+                AcceptedTypes::Both,
             ),
             case(
                 "both without blanks and weighted",
                 &["application/json;q=0.1,text/*;q=1"],
-                Forms::Both,
+                AcceptedTypes::Both,
             ),
             case(
                 "a browser",
                 &["text/html,application/xml;q=0.9,*/*;q=0.8"],
-                Forms::Both,
+                AcceptedTypes::Both,
             ),
-            case("JSON alone", &["application/json"], Forms::Json),
+            case("JSON alone", &["application/json"], AcceptedTypes::Json),
             case(
                 "JSON with a parameter",
                 &["application/json; charset=utf-8"],
-                Forms::Json,
+                AcceptedTypes::Json,
             ),
             case(
                 "a parameter with a comma",
                 &["application/json;a=\"b,c;q=0\""],
-                Forms::Json,
+                AcceptedTypes::Json,
             ),
-            case("any application", &["application/*"], Forms::Json),
-            case("events alone", &["text/event-stream"], Forms::Events),
-            case("any text", &["text/*; q=0.5"], Forms::Events),
+            case("any application", &["application/*"], AcceptedTypes::Json),
+            case("events alone", &["text/event-stream"], AcceptedTypes::Events),
+            case("any text", &["text/*; q=0.5"], AcceptedTypes::Events),
             case(
                 "events excluded",
                 &["application/json, text/event-stream;q=0"],
-                Forms::Json,
+                AcceptedTypes::Json,
             ),
             case(
                 "JSON excluded from everything",
                 &["*/*, application/json; q=0.0"],
-                Forms::Events,
+                AcceptedTypes::Events,
             ),
             case(
                 "one of a kind",
                 &["application/*;q=0, application/json"],
-                Forms::Json,
+                AcceptedTypes::Json,
             ),
             case(
                 "a weight that is none",
                 &["application/json;q=abc"],
-                Forms::Json,
+                AcceptedTypes::Json,
             ),
-            case("something else", &["text/html"], Forms::Neither),
-            case("nothing", &["*/*;q=0"], Forms::Neither),
+            case("something else", &["text/html"], AcceptedTypes::Neither),
+            case("nothing", &["*/*;q=0"], AcceptedTypes::Neither),
         ] {
             let values = accept
                 .iter()
                 .map(|value| (header::ACCEPT, value.parse().unwrap()));
-            assert_eq!(Forms::accepted(&values.collect()), forms, "{name}");
+            assert_eq!(AcceptedTypes::from_headers(&values.collect()), forms, "{name}");
         }
     }
 
     #[tokio::test]
-    async fn answer_is_taken_out_of_a_stream() {
+    async fn response_is_read_from_a_stream() {
         let events = ": ping\n\nid: 0\nretry: 3000\ndata:\n\ndata: {\"method\":\"a\"}\n\n\
                       data: {\"id\":7,\"method\":\"b\"}\n\ndata: {\"id\":1,\"result\":{}}\n\n";
         let asked = std::cell::RefCell::new(Vec::new());
         let response = Response::new(Body::from(events));
-        let response = as_json(response, async |id| asked.borrow_mut().push(id)).await;
+        let response = into_json(response, async |id| asked.borrow_mut().push(id)).await;
         assert_eq!(asked.take(), [RequestId::Number(7)]);
         assert_eq!(response.headers()[header::CONTENT_TYPE], JSON);
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -320,8 +320,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stream_without_an_answer_is_accepted() {
-        let response = as_json(Response::new(Body::empty()), async |_| {}).await;
+    async fn stream_without_a_response_is_accepted() {
+        let response = into_json(Response::new(Body::empty()), async |_| {}).await;
         assert_eq!(response.status(), StatusCode::ACCEPTED);
     }
 }

@@ -8,14 +8,14 @@ use ipnet::IpNet;
 
 /// The proxies that are trusted to name a client's address.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Proxies(pub(super) Vec<IpNet>);
+pub(super) struct TrustedProxies(pub(super) Vec<IpNet>);
 
-impl Proxies {
+impl TrustedProxies {
     /// Returns the address of the client: the last one in `X-Forwarded-For` that belongs to no
     /// trusted proxy.
     ///
     /// The header is read from the end, because addresses further in front may be made up.
-    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(super) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
             return peer;
@@ -26,7 +26,7 @@ impl Proxies {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|v| v.rsplit(','));
         for hop in hops {
-            let Some(address) = address(hop.trim()) else {
+            let Some(address) = parse_address(hop.trim()) else {
                 break;
             };
             client = address;
@@ -47,7 +47,7 @@ impl Proxies {
 /// themselves, and IPv6 addresses by their network of this prefix length.
 ///
 /// An owner of one IPv6 network has all the addresses in it (RFC 6177).
-pub(super) fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
+pub(super) fn client_network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let host_bits = 128_u32.saturating_sub(ipv6_prefix.into());
@@ -59,7 +59,7 @@ pub(super) fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
 }
 
 /// Parses an address as proxies write it, with or without a port.
-fn address(text: &str) -> Option<IpAddr> {
+fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_matches(['[', ']']).parse();
     let address = bare.or_else(|_| {
         text.parse()
@@ -103,7 +103,7 @@ mod tests {
         ] {
             let parsed: (IpAddr, IpAddr) = (address.parse().unwrap(), expected.parse().unwrap());
             assert_eq!(
-                network(parsed.0, ipv6_prefix),
+                client_network(parsed.0, ipv6_prefix),
                 parsed.1,
                 "{address}/{ipv6_prefix}"
             );

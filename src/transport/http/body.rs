@@ -13,35 +13,35 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{
-    super::{MARK, envelope},
-    refusal::Refusal,
+    super::{UTF8_BOM, envelope},
+    refusal::ErrorResponse,
 };
 use crate::mcp::surface::{self, Does};
 
 /// Maximum size of a rejected body that is still read, in bytes. A client that is still sending
 /// when the connection closes never sees the error.
-const READ_TO_REFUSE: usize = 64 << 20;
+const MAX_DRAINED_BYTES: usize = 64 << 20;
 
 /// Maximum size of bodies that are limited only by their number, in bytes.
-const SMALL_BODY: usize = 64 << 10;
+const SMALL_BODY_BYTES: usize = 64 << 10;
 
 /// Maximum size of the large bodies of one caller's requests in flight, in bytes. Unproven callers
 /// of one network share it.
-pub(crate) const MAX_BODIES_OF_CALLER: usize = 32 << 20;
+pub(crate) const MAX_LARGE_BODY_BYTES_PER_CALLER: usize = 32 << 20;
 
 /// Maximum size of the large bodies of all requests in flight, in bytes.
-pub(crate) const MAX_BODIES: usize = 128 << 20;
+pub(crate) const MAX_LARGE_BODY_BYTES: usize = 128 << 20;
 
 /// Limits on a request body.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct BodyBounds {
     /// Maximum size, in bytes.
-    pub(super) size: usize,
+    pub(super) max_bytes: usize,
     /// Timeout from the end of the head to the end of the body.
-    pub(super) time: Duration,
+    pub(super) timeout: Duration,
 }
 
-impl Bounds {
+impl BodyBounds {
     /// Reads a request's body. `hold` reserves memory for a large one.
     ///
     /// # Errors
@@ -51,33 +51,33 @@ impl Bounds {
         self,
         parts: &Parts,
         body: Body,
-        hold: impl Fn(usize) -> Result<P, Refusal>,
-    ) -> Result<(Bytes, Option<P>), Refusal> {
+        hold: impl Fn(usize) -> Result<P, ErrorResponse>,
+    ) -> Result<(Bytes, Option<P>), ErrorResponse> {
         let read = async {
-            let declared = declared(&parts.headers);
-            if declared.is_some_and(|length| length > self.size) {
+            let declared = declared_length(&parts.headers);
+            if declared.is_some_and(|length| length > self.max_bytes) {
                 drain(&parts.headers, body).await;
-                return Err(Refusal::too_large());
+                return Err(ErrorResponse::request_too_large());
             }
             let held = match declared {
-                Some(length) if length > SMALL_BODY => Some(hold(length)?),
+                Some(length) if length > SMALL_BODY_BYTES => Some(hold(length)?),
                 Some(_) => None,
                 None if body.is_end_stream() => None,
                 None => return self.read_undeclared(body, hold).await,
             };
-            match Limited::new(body, self.size).collect().await {
-                Ok(body) => Ok((without_mark(body.to_bytes()), held)),
-                Err(error) if error.is::<LengthLimitError>() => Err(Refusal::too_large()),
-                Err(_) => Err(broken_off()),
+            match Limited::new(body, self.max_bytes).collect().await {
+                Ok(body) => Ok((strip_byte_order_mark(body.to_bytes()), held)),
+                Err(error) if error.is::<LengthLimitError>() => Err(ErrorResponse::request_too_large()),
+                Err(_) => Err(incomplete_body()),
             }
         };
-        let slow = || {
-            Refusal::new(
+        let timeout_error = || {
+            ErrorResponse::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "the body took too long to arrive",
             )
         };
-        timeout(self.time, read).await.map_err(|_| slow())?
+        timeout(self.timeout, read).await.map_err(|_| timeout_error())?
     }
 
     /// Reads a body of undeclared size. Beyond the size of a small one, it counts as one of the
@@ -85,34 +85,34 @@ impl Bounds {
     async fn read_undeclared<P>(
         self,
         body: Body,
-        hold: impl Fn(usize) -> Result<P, Refusal>,
-    ) -> Result<(Bytes, Option<P>), Refusal> {
+        hold: impl Fn(usize) -> Result<P, ErrorResponse>,
+    ) -> Result<(Bytes, Option<P>), ErrorResponse> {
         let (mut read, mut held) = (BytesMut::new(), None);
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| broken_off())?;
+            let chunk = chunk.map_err(|_| incomplete_body())?;
             let length = read.len() + chunk.len();
-            if length > self.size {
-                return Err(Refusal::too_large());
+            if length > self.max_bytes {
+                return Err(ErrorResponse::request_too_large());
             }
-            if length > SMALL_BODY && held.is_none() {
-                held = Some(hold(self.size)?);
+            if length > SMALL_BODY_BYTES && held.is_none() {
+                held = Some(hold(self.max_bytes)?);
             }
             read.extend_from_slice(&chunk);
         }
-        Ok((without_mark(read.freeze()), held))
+        Ok((strip_byte_order_mark(read.freeze()), held))
     }
 }
 
-fn broken_off() -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "the body broke off")
+fn incomplete_body() -> ErrorResponse {
+    ErrorResponse::new(StatusCode::BAD_REQUEST, "the body broke off")
 }
 
 /// Removes the byte order mark before a body. JSON has none, and some clients write it (RFC 8259
 /// §8.1).
-fn without_mark(mut body: Bytes) -> Bytes {
-    if body.starts_with(MARK) {
-        body.advance(MARK.len());
+fn strip_byte_order_mark(mut body: Bytes) -> Bytes {
+    if body.starts_with(UTF8_BOM) {
+        body.advance(UTF8_BOM.len());
     }
     body
 }
@@ -122,33 +122,33 @@ fn without_mark(mut body: Bytes) -> Bytes {
 ///
 /// # Errors
 /// Returns an error response if the body exceeds a limit of [`envelope::check`].
-pub(super) fn check(body: &[u8], wants_call: bool) -> Result<Option<Called<'_>>, Refusal> {
+pub(super) fn check_message(body: &[u8], wants_call: bool) -> Result<Option<CalledOperation<'_>>, ErrorResponse> {
     match envelope::check(body) {
-        Ok(()) if wants_call => Ok(Called::by(body)),
+        Ok(()) if wants_call => Ok(CalledOperation::from_body(body)),
         Ok(()) => Ok(None),
-        Err(excess) => Err(Refusal::new(StatusCode::BAD_REQUEST, excess.what)),
+        Err(excess) => Err(ErrorResponse::new(StatusCode::BAD_REQUEST, excess.reason)),
     }
 }
 
 /// The operation that a JSON-RPC message calls.
-pub(super) struct Called<'a> {
+pub(super) struct CalledOperation<'a> {
     /// Name of the operation.
     pub(super) name: Cow<'a, str>,
     /// Effect that the operation must have, if a tool for all operations of that effect calls it.
     pub(super) effect: Option<Effect>,
 }
 
-impl<'a> Called<'a> {
+impl<'a> CalledOperation<'a> {
     /// Copies the name out of the body that it borrows from.
-    pub(super) fn into_owned(self) -> Called<'static> {
-        Called {
+    pub(super) fn into_owned(self) -> CalledOperation<'static> {
+        CalledOperation {
             name: self.name.into_owned().into(),
             effect: self.effect,
         }
     }
 
     /// Reads the operation from a body. Returns `None` if the message calls none.
-    fn by(body: &'a [u8]) -> Option<Self> {
+    fn from_body(body: &'a [u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Tool<'a> {
             #[serde(borrow)]
@@ -164,14 +164,14 @@ impl<'a> Called<'a> {
             #[serde(borrow)]
             operation: Cow<'a, str>,
         }
-        let Tool { name } = params(body)?;
+        let Tool { name } = parse_params(body)?;
         match surface::named(&name).map(|own| own.does) {
             None => Some(Self { name, effect: None }),
             // Parsed a second time, because few calls are of this kind.
             Some(Does::Execute(effect)) => {
                 let Execute {
                     arguments: Operation { operation },
-                } = params(body)?;
+                } = parse_params(body)?;
                 Some(Self {
                     name: operation,
                     effect: Some(effect),
@@ -184,7 +184,7 @@ impl<'a> Called<'a> {
 
 /// Parses the parameters of a `tools/call` message into a type. Returns `None` for any other
 /// message.
-fn params<'a, P: Deserialize<'a>>(body: &'a [u8]) -> Option<P> {
+fn parse_params<'a, P: Deserialize<'a>>(body: &'a [u8]) -> Option<P> {
     #[derive(Deserialize)]
     struct Message<'a, P> {
         #[serde(borrow)]
@@ -195,7 +195,7 @@ fn params<'a, P: Deserialize<'a>>(body: &'a [u8]) -> Option<P> {
     (message.method == "tools/call").then_some(message.params)
 }
 
-fn declared(headers: &HeaderMap) -> Option<usize> {
+fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers
         .get(header::CONTENT_LENGTH)?
         .to_str()
@@ -207,7 +207,7 @@ fn declared(headers: &HeaderMap) -> Option<usize> {
 async fn drain(headers: &HeaderMap, body: Body) {
     // A client that sends `Expect` has not sent the body yet, and reading would ask for it.
     let asks_first = headers.contains_key(header::EXPECT);
-    if declared(headers).is_none_or(|length| length > READ_TO_REFUSE) || asks_first {
+    if declared_length(headers).is_none_or(|length| length > MAX_DRAINED_BYTES) || asks_first {
         return;
     }
     let mut body = body.into_data_stream();

@@ -30,35 +30,35 @@ use rmcp::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    accept::{BOTH, EVENTS, Forms, JSON, as_events, as_json, is_of},
-    front::Repeatable,
-    gzip::takes_gzip,
-    headers::{Glance, MCP_METHOD, MCP_NAME, MCP_VERSION, explained},
-    plain::{CALL, Head, Message, Params},
-    refusal::Refusal,
-    session::{Begun, Bounded, Live, SESSION_ID, full},
-    streams::{Listening, Streams, holding},
+    accept::{JSON_AND_EVENTS, EVENT_STREAM, AcceptedTypes, JSON, into_events, into_json, has_media_type},
+    front::RepeatableResponse,
+    gzip::accepts_gzip,
+    headers::{MessageSummary, MCP_METHOD, MCP_NAME, MCP_VERSION, explain_missing_headers},
+    plain::{TOOLS_CALL, FastPathHead, FastPathMessage, FastPathParams},
+    refusal::ErrorResponse,
+    session::{InFlightCall, LimitedSessionManager, ActiveSession, SESSION_ID, session_limit_error},
+    streams::{ListenOnly, StreamLimiter, hold_permit},
     unread::MIN_COUNTED_BYTES,
 };
 use crate::{
     auth::principal::Principal,
     mcp::{reply, server::Foresight},
     observability::request,
-    transport::trim::{MAX_ID_BYTES, is_short, trim},
+    transport::trim::{MAX_ID_BYTES, is_short_id, trim_message},
 };
 
 /// Keyword in a schema for an argument that must also be sent in a header.
-const ANNOTATION: &str = "x-mcp-header";
+const HEADER_ANNOTATION: &str = "x-mcp-header";
 
 /// Method that starts a session.
 const INITIALIZE: &str = "initialize";
 /// Method whose response is a stream that lasts as long as the client listens.
-const LISTEN: &str = "subscriptions/listen";
+const SUBSCRIPTIONS_LISTEN: &str = "subscriptions/listen";
 /// Methods that are answered at once, with large responses.
-const LISTS: [&str; 3] = ["tools/list", "prompts/list", "resources/list"];
+const LIST_METHODS: [&str; 3] = ["tools/list", "prompts/list", "resources/list"];
 
 /// Headers that are used after a long-lived request has started.
-const LASTING: [HeaderName; 10] = [
+const RETAINED_HEADERS: [HeaderName; 10] = [
     header::HOST,
     header::ORIGIN,
     header::ACCEPT,
@@ -72,38 +72,38 @@ const LASTING: [HeaderName; 10] = [
 ];
 
 /// The endpoint of a handler, which is reached directly or by rmcp.
-pub(super) struct Endpoint<H> {
+pub(super) struct McpEndpoint<H> {
     handler: H,
-    rmcp: StreamableHttpService<H, Bounded>,
-    sessions: Arc<Bounded>,
+    rmcp: StreamableHttpService<H, LimitedSessionManager>,
+    sessions: Arc<LimitedSessionManager>,
     /// Host names of this server.
     hosts: Vec<String>,
     /// Limits on streams that wait for notifications.
-    streams: Streams,
+    streams: StreamLimiter,
     /// Peer for calls on the fast path without a session. Nothing but the response reaches the
     /// client.
-    client: OnceLock<Peer<RoleServer>>,
+    sessionless_peer: OnceLock<Peer<RoleServer>>,
     /// Tools without arguments in headers, among those called so far.
-    unannotated: RwLock<HashSet<Cow<'static, str>>>,
+    unannotated_tools: RwLock<HashSet<Cow<'static, str>>>,
     /// Cancels calls that outlive the server.
     end: CancellationToken,
 }
 
 /// A call as the handler takes it.
-struct Call {
+struct DirectCall {
     id: RequestId,
     params: CallToolRequestParams,
     meta: RequestMetaObject,
 }
 
-impl<H: Foresight + Clone> Endpoint<H> {
+impl<H: Foresight + Clone> McpEndpoint<H> {
     /// Creates the endpoint of a handler, for requests that name one of these hosts.
     pub(super) fn new(
         handler: H,
-        rmcp: StreamableHttpService<H, Bounded>,
-        sessions: Arc<Bounded>,
+        rmcp: StreamableHttpService<H, LimitedSessionManager>,
+        sessions: Arc<LimitedSessionManager>,
         hosts: Vec<String>,
-        streams: Streams,
+        streams: StreamLimiter,
         end: CancellationToken,
     ) -> Self {
         let (client, unannotated) = (OnceLock::new(), RwLock::default());
@@ -113,135 +113,135 @@ impl<H: Foresight + Clone> Endpoint<H> {
             sessions,
             hosts,
             streams,
-            client,
-            unannotated,
+            sessionless_peer: client,
+            unannotated_tools: unannotated,
             end,
         }
     }
 
     /// Serves a request.
     pub(super) async fn serve(&self, request: Request) -> Response {
-        let Some(head) = Head::read(&request, &self.hosts, &self.sessions) else {
-            return self.pass_on(request).await;
+        let Some(head) = FastPathHead::parse(&request, &self.hosts, &self.sessions) else {
+            return self.forward_to_rmcp(request).await;
         };
         let (parts, body) = request.into_parts();
         // Complete and within the limits, because it was read before.
         let Ok(body) = to_bytes(body, usize::MAX).await else {
-            return Refusal::new(StatusCode::BAD_REQUEST, "the body broke off").into_response();
+            return ErrorResponse::new(StatusCode::BAD_REQUEST, "the body broke off").into_response();
         };
-        let Some(call) = self.plain(&body, &head, &parts) else {
-            return self.pass_on(Request::from_parts(parts, body.into())).await;
+        let Some(call) = self.read_direct_call(&body, &head, &parts) else {
+            return self.forward_to_rmcp(Request::from_parts(parts, body.into())).await;
         };
         match head {
-            Head::Alone(_) => self.call(call, parts).await,
-            Head::InSession(session) => match self.begin(&session, &call.id).await {
-                Some((begun, client)) => self.call_in(begun, client, call, parts).await,
-                None => self.pass_on(Request::from_parts(parts, body.into())).await,
+            FastPathHead::Sessionless(_) => self.call_without_session(call, parts).await,
+            FastPathHead::InSession(session) => match self.begin_call(&session, &call.id).await {
+                Some((begun, client)) => self.call_in_session(begun, client, call, parts).await,
+                None => self.forward_to_rmcp(Request::from_parts(parts, body.into())).await,
             },
         }
     }
 
-    async fn pass_on(&self, request: Request) -> Response {
+    async fn forward_to_rmcp(&self, request: Request) -> Response {
         // Boxed, so that calls on the fast path do not carry the size of this future.
-        Box::pin(self.try_pass_on(request))
+        Box::pin(self.try_forward_to_rmcp(request))
             .await
             .unwrap_or_else(IntoResponse::into_response)
     }
 
     /// Forwards a request to rmcp, adapted to its demands. The response is converted to a type that
     /// the client accepts.
-    async fn try_pass_on(&self, request: Request) -> Result<Response, Refusal> {
+    async fn try_forward_to_rmcp(&self, request: Request) -> Result<Response, ErrorResponse> {
         let (mut parts, body) = request.into_parts();
         // Complete and within the limits, because it was read before.
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-        let glance = Glance::read(&body);
-        let forms = Forms::accepted(&parts.headers);
-        demand_form(forms, &parts.method, &glance.method)?;
-        parts.headers.insert(header::ACCEPT, BOTH);
-        glance.align_name(&mut parts.headers, |name| self.handler.get_tool(name));
-        let missing = glance.missing(&parts.headers);
+        let summary = MessageSummary::parse(&body);
+        let accepted = AcceptedTypes::from_headers(&parts.headers);
+        ensure_acceptable(accepted, &parts.method, &summary.method)?;
+        parts.headers.insert(header::ACCEPT, JSON_AND_EVENTS);
+        summary.align_name_header(&mut parts.headers, |name| self.handler.get_tool(name));
+        let missing = summary.missing_headers(&parts.headers);
         let session = parts
             .headers
             .get(SESSION_ID)
             .and_then(|id| id.to_str().ok());
         let session: Option<SessionId> = session.map(Into::into);
-        let begins = session.is_none() && glance.method == INITIALIZE;
-        let listens = glance.method == LISTEN;
+        let begins = session.is_none() && summary.method == INITIALIZE;
+        let listens = summary.method == SUBSCRIPTIONS_LISTEN;
         let stream = match parts.extensions.get::<Arc<Principal>>() {
             Some(caller) if listens || parts.method == Method::GET => {
-                Some(self.streams.begin(caller).await?)
+                Some(self.streams.acquire(caller).await?)
             }
             _ => None,
         };
         if parts.method != Method::DELETE {
             self.sessions
-                .prepare(session.as_ref(), begins)
+                .reserve_permits(session.as_ref(), begins)
                 .await
-                .map_err(|_| full())?;
+                .map_err(|_| session_limit_error())?;
         }
         // Nothing precedes a list in its stream, so it can be sent as JSON and compressed.
         let is_list = session.is_some()
-            && forms == Forms::Both
-            && LISTS.contains(&&*glance.method)
+            && accepted == AcceptedTypes::Both
+            && LIST_METHODS.contains(&&*summary.method)
             && wants_gzip(&parts.headers);
         let is_post = parts.method == Method::POST;
         // All other methods change nothing, so their requests can be repeated.
-        let is_repeatable = glance.method != CALL;
-        drop(glance);
+        let is_repeatable = summary.method != TOOLS_CALL;
+        drop(summary);
         let request = match listens {
-            true => lasting(parts, body)?,
+            true => detach_request(parts, body)?,
             false => Request::from_parts(parts, Body::from(body)),
         };
         let response = self.rmcp.handle(request).await.map(Body::new);
-        let mut response = explained(response, &missing).await;
+        let mut response = explain_missing_headers(response, &missing).await;
         if let Some(stream) = stream {
-            response.extensions_mut().insert(Listening);
-            response = holding(response, stream);
+            response.extensions_mut().insert(ListenOnly);
+            response = hold_permit(response, stream);
         }
         if !is_post || response.status() != StatusCode::OK {
             return Ok(response);
         }
-        let mut response = match forms {
-            Forms::Json | Forms::Both
-                if is_of(&response, &EVENTS) && (is_list || forms == Forms::Json) =>
+        let mut response = match accepted {
+            AcceptedTypes::Json | AcceptedTypes::Both
+                if has_media_type(&response, &EVENT_STREAM) && (is_list || accepted == AcceptedTypes::Json) =>
             {
-                as_json(response, |id| self.sessions.decline(session.as_ref(), id)).await
+                into_json(response, |id| self.sessions.decline_server_request(session.as_ref(), id)).await
             }
-            Forms::Events if is_of(&response, &JSON) => as_events(response).await,
+            AcceptedTypes::Events if has_media_type(&response, &JSON) => into_events(response).await,
             _ => response,
         };
         let is_large = response.body().size_hint().lower() >= MIN_COUNTED_BYTES as u64;
         if is_large && is_repeatable {
-            response.extensions_mut().insert(Repeatable);
+            response.extensions_mut().insert(RepeatableResponse);
         }
         Ok(response)
     }
 
     /// Parses a call that needs nothing but its response. Returns `None` for all other messages.
-    fn plain(&self, body: &[u8], head: &Head, parts: &Parts) -> Option<Call> {
-        let Message {
+    fn read_direct_call(&self, body: &[u8], head: &FastPathHead, parts: &Parts) -> Option<DirectCall> {
+        let FastPathMessage {
             id,
             params:
-                Params {
+                FastPathParams {
                     name,
                     arguments,
                     meta,
                 },
             ..
-        } = Message::read(body, head)?;
+        } = FastPathMessage::parse(body, head)?;
         let mut params = CallToolRequestParams::new(name.to_owned());
         params.arguments = arguments;
         // Requests to a client of 2026-07-28 are part of the response.
-        let is_silent = matches!(head, Head::Alone(_)) && meta.get_progress_token().is_none();
+        let is_silent = matches!(head, FastPathHead::Sessionless(_)) && meta.get_progress_token().is_none();
         let wants_no_more = is_silent || self.handler.is_quiet_read(&params, parts);
-        (wants_no_more && self.is_unannotated(&params.name)).then_some(Call { id, params, meta })
+        (wants_no_more && self.is_unannotated(&params.name)).then_some(DirectCall { id, params, meta })
     }
 
     /// Returns `true` if no argument of a tool must be sent in a header. Otherwise rmcp compares
     /// the two (SEP-2243).
     fn is_unannotated(&self, name: &str) -> bool {
         if self
-            .unannotated
+            .unannotated_tools
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .contains(name)
@@ -252,11 +252,11 @@ impl<H: Foresight + Clone> Endpoint<H> {
             return false;
         };
         let schema = serde_json::to_string(&tool.input_schema);
-        let is_unannotated = schema.is_ok_and(|schema| !schema.contains(ANNOTATION));
+        let is_unannotated = schema.is_ok_and(|schema| !schema.contains(HEADER_ANNOTATION));
         // Cached only under the tool's own name. Callers could otherwise fill the set with other
         // spellings.
         if is_unannotated && tool.name == name {
-            self.unannotated
+            self.unannotated_tools
                 .write()
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(tool.name);
@@ -265,59 +265,59 @@ impl<H: Foresight + Clone> Endpoint<H> {
     }
 
     /// Begins a call in a session. Returns `None` if the session cannot take it.
-    async fn begin(
+    async fn begin_call(
         &self,
-        session: &Arc<Live>,
+        session: &Arc<ActiveSession>,
         id: &RequestId,
-    ) -> Option<(Begun, Peer<RoleServer>)> {
-        let client = session.client(|hello| self.nobody(Some(hello)))?;
-        let begun = session.begin(id)?;
-        self.sessions.keep(session).await.then_some((begun, client))
+    ) -> Option<(InFlightCall, Peer<RoleServer>)> {
+        let client = session.peer(|hello| self.detached_peer(Some(hello)))?;
+        let call_in_flight = session.begin_call(id)?;
+        self.sessions.touch(session).await.then_some((call_in_flight, client))
     }
 
     /// Creates a peer that is not connected to a client. Nothing but the response reaches the
     /// client.
-    fn nobody(&self, hello: Option<InitializeRequestParams>) -> Peer<RoleServer> {
+    fn detached_peer(&self, hello: Option<InitializeRequestParams>) -> Peer<RoleServer> {
         // The service has no input and no output, so it ends as soon as it has started.
-        let nowhere = (tokio::io::empty(), tokio::io::sink());
-        serve_directly(self.handler.clone(), nowhere, hello)
+        let closed_streams = (tokio::io::empty(), tokio::io::sink());
+        serve_directly(self.handler.clone(), closed_streams, hello)
             .peer()
             .clone()
     }
 
-    async fn call(&self, call: Call, parts: Parts) -> Response {
-        let client = self.client.get_or_init(|| self.nobody(None)).clone();
+    async fn call_without_session(&self, call: DirectCall, parts: Parts) -> Response {
+        let client = self.sessionless_peer.get_or_init(|| self.detached_peer(None)).clone();
         let id = call.id.clone();
-        let outcome = self.outcome(call, client, parts, self.end.clone()).await;
+        let outcome = self.call_handler(call, client, parts, self.end.clone()).await;
         let status = outcome
             .as_ref()
-            .map_or_else(|error| status(error.code), |_| StatusCode::OK);
-        respond(id, outcome, status)
+            .map_or_else(|error| http_status(error.code), |_| StatusCode::OK);
+        build_response(id, outcome, status)
     }
 
-    async fn call_in(
+    async fn call_in_session(
         &self,
-        begun: Begun,
+        begun: InFlightCall,
         client: Peer<RoleServer>,
-        call: Call,
+        call: DirectCall,
         parts: Parts,
     ) -> Response {
         let id = call.id.clone();
-        let mut outcome = self.outcome(call, client, parts, begun.end.clone()).await;
+        let mut outcome = self.call_handler(call, client, parts, begun.end.clone()).await;
         if begun.end.is_cancelled() {
             // A cancelled call has no response, which a stream without events expresses.
-            return ([(header::CONTENT_TYPE, EVENTS)], Body::empty()).into_response();
+            return ([(header::CONTENT_TYPE, EVENT_STREAM)], Body::empty()).into_response();
         }
         if let Ok(CallToolResponse::Complete(result)) = &mut outcome {
             // Only clients since 2026-07-28 know results that are incomplete.
             result.result_type.take_if(|it| it.is_complete());
         }
-        respond(id, outcome, StatusCode::OK)
+        build_response(id, outcome, StatusCode::OK)
     }
 
-    async fn outcome(
+    async fn call_handler(
         &self,
-        Call { id, params, meta }: Call,
+        DirectCall { id, params, meta }: DirectCall,
         client: Peer<RoleServer>,
         parts: Parts,
         end: CancellationToken,
@@ -330,7 +330,7 @@ impl<H: Foresight + Clone> Endpoint<H> {
     }
 }
 
-fn respond(
+fn build_response(
     id: RequestId,
     outcome: Result<CallToolResponse, ErrorData>,
     status: StatusCode,
@@ -343,23 +343,23 @@ fn respond(
     match written {
         Ok(body) => (status, [(header::CONTENT_TYPE, JSON)], body).into_response(),
         Err(_) => {
-            let told = "the answer could not be written";
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, told).into_response()
+            let message = "the answer could not be written";
+            ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
         }
     }
 }
 
 /// Reduces a request that rmcp keeps for the lifetime of its stream to the parts in use.
-fn lasting(parts: Parts, body: Bytes) -> Result<Request, Refusal> {
+fn detach_request(parts: Parts, body: Bytes) -> Result<Request, ErrorResponse> {
     let body = match serde_json::from_slice(&body) {
         Ok(mut message) => {
             if let ClientJsonRpcMessage::Request(request) = &message
-                && !is_short(&request.id)
+                && !is_short_id(&request.id)
             {
-                let told = format!("the `id` of a subscription has at most {MAX_ID_BYTES} bytes");
-                return Err(Refusal::new(StatusCode::BAD_REQUEST, told));
+                let message = format!("the `id` of a subscription has at most {MAX_ID_BYTES} bytes");
+                return Err(ErrorResponse::new(StatusCode::BAD_REQUEST, message));
             }
-            trim(&mut message);
+            trim_message(&mut message);
             serde_json::to_vec(&message).map_or(body, Bytes::from)
         }
         // rmcp reports the error.
@@ -375,7 +375,7 @@ fn lasting(parts: Parts, body: Bytes) -> Result<Request, Refusal> {
     } = parts;
     // Copies, because a header value keeps the whole head of its request in memory, and so does a
     // URI.
-    let copied = LASTING.into_iter().filter_map(|name| {
+    let copied = RETAINED_HEADERS.into_iter().filter_map(|name| {
         let value = HeaderValue::from_bytes(headers.get(&name)?.as_bytes()).ok()?;
         Some((name, value))
     });
@@ -396,21 +396,21 @@ fn lasting(parts: Parts, body: Bytes) -> Result<Request, Refusal> {
 ///
 /// # Errors
 /// Returns 406 with the types to accept.
-fn demand_form(forms: Forms, method: &Method, message: &str) -> Result<(), Refusal> {
-    let told = match forms {
-        Forms::Neither if matches!(*method, Method::GET | Method::POST) => {
+fn ensure_acceptable(forms: AcceptedTypes, method: &Method, message: &str) -> Result<(), ErrorResponse> {
+    let message = match forms {
+        AcceptedTypes::Neither if matches!(*method, Method::GET | Method::POST) => {
             "answers are `application/json` or `text/event-stream`, and the header `Accept` has neither; \
              send both, or `*/*`"
         }
-        Forms::Json if *method == Method::GET => {
+        AcceptedTypes::Json if *method == Method::GET => {
             "what GET gets here is a stream of events; send `Accept: text/event-stream`"
         }
-        Forms::Json if message == LISTEN => {
+        AcceptedTypes::Json if message == SUBSCRIPTIONS_LISTEN => {
             "a subscription is a stream of events; send `Accept: application/json, text/event-stream`"
         }
         _ => return Ok(()),
     };
-    Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, told).invalid())
+    Err(ErrorResponse::new(StatusCode::NOT_ACCEPTABLE, message).with_invalid_request_code())
 }
 
 /// Returns `true` if a client accepts gzip.
@@ -418,12 +418,12 @@ fn wants_gzip(headers: &HeaderMap) -> bool {
     let encodings = headers
         .get(header::ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok());
-    encodings.is_some_and(takes_gzip)
+    encodings.is_some_and(accepts_gzip)
 }
 
 /// Returns the status that the protocol of 2026-07-28 demands for an error. Most errors are sent
 /// with 200.
-fn status(code: ErrorCode) -> StatusCode {
+fn http_status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::UNSUPPORTED_PROTOCOL_VERSION
         | ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY

@@ -11,10 +11,10 @@ use axum::{
 use http::{StatusCode, Uri};
 use tracing::info;
 
-use super::refusal::Refusal;
+use super::refusal::ErrorResponse;
 
 /// Customary paths of servers with the older transport.
-const PATHS: [&str; 8] = [
+const LEGACY_PATHS: [&str; 8] = [
     "/sse",
     "/sse/",
     "/messages",
@@ -27,20 +27,20 @@ const PATHS: [&str; 8] = [
 
 /// Builds routes that name the current endpoint.
 pub(super) fn routes(endpoint: &str) -> Router {
-    let told = format!(
+    let message = format!(
         "this server speaks streamable HTTP, at `{endpoint}`. Set the client's address to that, and its \
          transport to streamable HTTP (`http`) instead of HTTP+SSE (`sse`)"
     );
     let refuse = move |ConnectInfo(peer): ConnectInfo<SocketAddr>, uri: Uri| {
-        let told = told.clone();
-        async move { refused(peer, &uri, told) }
+        let message = message.clone();
+        async move { reject_legacy_request(peer, &uri, message) }
     };
-    PATHS.into_iter().fold(Router::new(), |routes, path| {
+    LEGACY_PATHS.into_iter().fold(Router::new(), |routes, path| {
         routes.route(path, any(refuse.clone()))
     })
 }
 
-fn refused(peer: SocketAddr, uri: &Uri, told: String) -> Response {
+fn reject_legacy_request(peer: SocketAddr, uri: &Uri, told: String) -> Response {
     info!(path = uri.path(), address = %peer.ip(), "request rejected: the older transport, HTTP+SSE");
-    Refusal::new(StatusCode::NOT_FOUND, told).into_response()
+    ErrorResponse::new(StatusCode::NOT_FOUND, told).into_response()
 }

@@ -20,17 +20,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    accept::{EVENTS, JSON, is_of},
-    address::{Proxies, network},
-    body::{self, Bounds, Called},
-    gzip::compressed,
-    limits::{BytesPermit, HeldBytes, Permit, UnderWay},
-    narrowing::narrowing,
-    refusal::{Refusal, Refused, in_json_rpc},
-    sites::Sites,
-    streams::{Callers, Listening},
-    unread::{Exceeded, MIN_COUNTED_BYTES, Unread},
-    writing::{Outgoing, Writing},
+    accept::{EVENT_STREAM, JSON, has_media_type},
+    address::{TrustedProxies, client_network},
+    body::{self, BodyBounds, CalledOperation},
+    gzip::compress,
+    limits::{BytesPermit, ByteLimiter, Permit, ConcurrencyLimiter},
+    narrowing::read_request_filter,
+    refusal::{ErrorResponse, RejectionDetails, convert_to_json_rpc},
+    sites::AllowedSites,
+    streams::{CallerAuth, ListenOnly},
+    unread::{UnreadLimit, MIN_COUNTED_BYTES, UnreadResponses},
+    writing::{MonitoredBody, WriteMonitor},
 };
 use crate::{
     auth::principal::{AuthMethod as Proof, Principal},
@@ -42,67 +42,67 @@ use crate::{
 };
 
 /// Retry delay after too many concurrent requests: as soon as one of them may have ended.
-const SOON: Duration = Duration::from_secs(1);
+const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(1);
 
 /// Maximum length of a path in a log line, in bytes.
-const MAX_LOGGED_PATH: usize = 200;
+const MAX_LOGGED_PATH_BYTES: usize = 200;
 
 /// Maximum length of a reason in a log line, in bytes. Some of it may be the caller's text.
-const MAX_LOGGED_REASON: usize = 500;
+const MAX_LOGGED_REASON_BYTES: usize = 500;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The checks and limits for requests.
 #[derive(Debug)]
-pub(super) struct Front {
-    pub(super) callers: Callers,
+pub(super) struct RequestGuard {
+    pub(super) callers: CallerAuth,
     /// Time for which the response of a call may outlast its caller's grant.
     pub(super) grace: Duration,
-    pub(super) proxies: Proxies,
+    pub(super) proxies: TrustedProxies,
     pub(super) ipv6_prefix: u8,
-    pub(super) body: Bounds,
-    pub(super) from_address: Arc<UnderWay<IpAddr>>,
-    pub(super) of_principal: Arc<UnderWay<Arc<str>>>,
+    pub(super) body: BodyBounds,
+    pub(super) per_address: Arc<ConcurrencyLimiter<IpAddr>>,
+    pub(super) per_principal: Arc<ConcurrencyLimiter<Arc<str>>>,
     /// Limits on memory for large bodies.
-    pub(super) bodies: Arc<HeldBytes<Holder>>,
+    pub(super) large_bodies: Arc<ByteLimiter<BodyOwner>>,
     /// Threads that parse large requests.
     pub(super) workers: WorkerPool,
     pub(super) store: Store,
     pub(super) address_rate: Option<TokenBucket>,
     pub(super) rate: Option<TokenBucket>,
     pub(super) metrics: Metrics,
-    pub(super) unread: Arc<Unread>,
-    pub(super) sites: Arc<Sites>,
+    pub(super) unread: Arc<UnreadResponses>,
+    pub(super) sites: Arc<AllowedSites>,
     /// Cancelled once connections should be made elsewhere.
     pub(super) draining: CancellationToken,
 }
 
 /// Known facts about a request, for the log if it is rejected.
 #[derive(Default)]
-struct Seen {
+struct RejectionContext {
     address: Option<IpAddr>,
     caller: Option<Arc<str>>,
 }
 
 /// Permits that a request holds while it is in flight.
-struct Permits {
+struct RequestPermits {
     _of_address: Permit<IpAddr>,
     _of_principal: Permit<Arc<str>>,
-    body: Option<BytesPermit<Holder>>,
+    body: Option<BytesPermit<BodyOwner>>,
 }
 
 /// Owner of large bodies, for limits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Holder {
+pub(super) enum BodyOwner {
     /// A caller.
     Principal(Arc<str>),
     /// Unproven callers of one network, whose names may be made up.
     Network(IpAddr),
 }
 
-impl Holder {
+impl BodyOwner {
     /// Returns the name that worker threads count the owner's work under.
-    fn name(self) -> Arc<str> {
+    fn into_name(self) -> Arc<str> {
         match self {
             Self::Principal(name) => name,
             // Only callers by key have a network, and their names begin with `key-`.
@@ -113,40 +113,40 @@ impl Holder {
 
 /// A request that passed all checks. It names its caller if the caller's grant may end before the
 /// response.
-struct Admitted {
+struct AcceptedRequest {
     request: Request,
-    permits: Option<Permits>,
-    limited: Option<Arc<Principal>>,
+    permits: Option<RequestPermits>,
+    expiring_caller: Option<Arc<Principal>>,
     /// Owner of the work, if the body is large.
-    large_of: Option<Arc<str>>,
+    large_body_owner: Option<Arc<str>>,
 }
 
-impl Front {
+impl RequestGuard {
     /// Checks a request and calls `next`, or returns an error response. A large request goes to
     /// `next_apart` instead, and is polled on worker threads.
-    pub(super) async fn pass<F: Future<Output = Response>>(
+    pub(super) async fn handle<F: Future<Output = Response>>(
         &self,
         mut request: Request,
         next: impl FnOnce(Request) -> F,
         next_apart: impl FnOnce(Request) -> BoxFuture<'static, Response>,
     ) -> Response {
         let Some(&ConnectInfo::<SocketAddr>(peer)) = request.extensions().get() else {
-            let told = "the request has no address";
-            return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, told).into_response();
+            let message = "the request has no address";
+            return ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response();
         };
         let (method, version) = (request.method().clone(), request.version());
         let encodings = request.headers().get(header::ACCEPT_ENCODING).cloned();
         let uri = request.uri().clone();
-        let writing = request.extensions().get::<Arc<Writing>>().cloned();
-        let id = self.name(peer.ip(), request.headers());
+        let writing = request.extensions().get::<Arc<WriteMonitor>>().cloned();
+        let id = self.request_id(peer.ip(), request.headers());
         request.extensions_mut().insert(id.clone());
-        let mut seen = Seen::default();
-        let mut response = match self.admit(peer.ip(), request, &mut seen).await {
-            Ok(Admitted {
+        let mut seen = RejectionContext::default();
+        let mut response = match self.authenticate_and_limit(peer.ip(), request, &mut seen).await {
+            Ok(AcceptedRequest {
                 request,
                 mut permits,
-                limited,
-                large_of,
+                expiring_caller: limited,
+                large_body_owner: large_of,
             }) => {
                 let response = match large_of {
                     None => next(request).await,
@@ -154,28 +154,28 @@ impl Front {
                         .workers
                         .poll_on_workers(&holder, next_apart(request))
                         .await
-                        .unwrap_or_else(|error| busy(error).into_response()),
+                        .unwrap_or_else(|error| busy_error(error).into_response()),
                 };
-                let response = in_json_rpc(&method, response).await;
-                let mut response = compressed(response, encodings.as_ref()).await;
+                let response = convert_to_json_rpc(&method, response).await;
+                let mut response = compress(response, encodings.as_ref()).await;
                 if let Some(permits) = &mut permits
-                    && response.extensions().get::<Listening>().is_some()
+                    && response.extensions().get::<ListenOnly>().is_some()
                 {
                     // Little is kept of the body of a request that only listens.
                     permits.body = None;
                 }
-                if let Some(principal) = limited.filter(|_| is_of(&response, &EVENTS)) {
-                    response = self.callers.limit(response, principal, self.grace);
+                if let Some(principal) = limited.filter(|_| has_media_type(&response, &EVENT_STREAM)) {
+                    response = self.callers.end_with_grant(response, principal, self.grace);
                 }
                 // In flight until the last byte is sent, which for a stream is long after the
                 // first.
-                self.send(response, seen.caller.as_ref(), writing, permits)
+                self.attach_permits(response, seen.caller.as_ref(), writing, permits)
             }
             Err(refusal) => refusal.into_response(),
         };
-        if let Some(refused) = response.extensions().get::<Refused>() {
+        if let Some(refused) = response.extensions().get::<RejectionDetails>() {
             self.metrics.rejected(refused.reason);
-            log(refused, response.status(), &id, uri.path(), &seen);
+            log_rejection(refused, response.status(), &id, uri.path(), &seen);
         }
         response
             .headers_mut()
@@ -195,12 +195,12 @@ impl Front {
 
     /// Attaches the permits of a request to its response, until that is sent. A large response is
     /// counted. It is dropped if there are too many of these and the request can be repeated.
-    fn send(
+    fn attach_permits(
         &self,
         response: Response,
         caller: Option<&Arc<str>>,
-        writing: Option<Arc<Writing>>,
-        permits: Option<Permits>,
+        writing: Option<Arc<WriteMonitor>>,
+        permits: Option<RequestPermits>,
     ) -> Response {
         let size = response.body().size_hint();
         let bytes = size.exact().and_then(|bytes| usize::try_from(bytes).ok());
@@ -209,18 +209,18 @@ impl Front {
             (_, None) => None,
             (bytes, Some(caller)) => {
                 if let Err(exceeded) = self.unread.check(caller)
-                    && response.extensions().get::<Repeatable>().is_some()
+                    && response.extensions().get::<RepeatableResponse>().is_some()
                 {
-                    return unread(exceeded).into_response();
+                    return unread_error(exceeded).into_response();
                 }
-                Some(self.unread.hold(caller.clone(), bytes.unwrap_or_default()))
+                Some(self.unread.count(caller.clone(), bytes.unwrap_or_default()))
             }
         };
-        response.map(|body| Body::new(Outgoing::new(body, counted, writing, permits)))
+        response.map(|body| Body::new(MonitoredBody::new(body, counted, writing, permits)))
     }
 
     /// Returns the request id that a trusted proxy has set, or a new one.
-    fn name(&self, peer: IpAddr, headers: &HeaderMap) -> RequestId {
+    fn request_id(&self, peer: IpAddr, headers: &HeaderMap) -> RequestId {
         let given = headers
             .get(REQUEST_ID)
             .filter(|_| self.proxies.trusts(peer.to_canonical()));
@@ -229,20 +229,20 @@ impl Front {
             .unwrap_or_else(RequestId::make)
     }
 
-    async fn admit(
+    async fn authenticate_and_limit(
         &self,
         peer: IpAddr,
         mut request: Request,
-        seen: &mut Seen,
-    ) -> Result<Admitted, Refusal> {
-        let address = self.proxies.client(peer, request.headers());
+        seen: &mut RejectionContext,
+    ) -> Result<AcceptedRequest, ErrorResponse> {
+        let address = self.proxies.client_address(peer, request.headers());
         seen.address = Some(address);
-        let network = network(address, self.ipv6_prefix);
-        let of_address = self.from_address.begin(network).ok_or_else(too_many)?;
+        let network = client_network(address, self.ipv6_prefix);
+        let of_address = self.per_address.acquire(network).ok_or_else(too_many_requests)?;
         // Before the caller is known, so that tokens cannot be tried out without limit.
         if let Some(limit) = &self.address_rate {
             let key = StoreKey::new("rate", &["address", &network.to_string()]);
-            self.count("address", &key, limit).await?;
+            self.count_request("address", &key, limit).await?;
         }
         self.sites.check(&mut request)?;
         let (mut parts, body) = request.into_parts();
@@ -254,11 +254,11 @@ impl Front {
         }
         seen.caller = Some(principal.name.clone());
         let of_principal = self
-            .of_principal
-            .begin(principal.name.clone())
-            .ok_or_else(too_many)?;
+            .per_principal
+            .acquire(principal.name.clone())
+            .ok_or_else(too_many_requests)?;
         if parts.method == Method::POST {
-            self.unread.check(&principal.name).map_err(unread)?;
+            self.unread.check(&principal.name).map_err(unread_error)?;
         }
         if let Some(limit) = &self.rate {
             let mut key = StoreKey::new("rate", &["principal", &principal.name]);
@@ -267,29 +267,29 @@ impl Front {
                 // others.
                 key = key.owned_by(&network.to_string());
             }
-            self.count("principal", &key, limit).await?;
+            self.count_request("principal", &key, limit).await?;
         }
-        let principal = match narrowing(parts.uri.path(), &parts.headers)? {
+        let principal = match read_request_filter(parts.uri.path(), &parts.headers)? {
             Some(modes) => Arc::new(principal.with_request_filter(modes)),
             None => principal,
         };
         let is_stream = parts.method == Method::GET;
-        let hold = |bytes| self.hold(&principal, bytes);
+        let hold = |bytes| self.reserve_body(&principal, bytes);
         let (body, held) = self.body.read(&parts, body, hold).await?;
         let wants_call = self.callers.auth.checks_scopes();
-        let large_of = (body.len() > MAX_INLINE_BYTES).then(|| self.holder(&principal).name());
+        let large_of = (body.len() > MAX_INLINE_BYTES).then(|| self.body_owner(&principal).into_name());
         let called = match &large_of {
-            None => body::check(&body, wants_call)?,
+            None => body::check_message(&body, wants_call)?,
             Some(holder) => {
                 let body = body.clone();
                 let check = move || {
-                    let called = body::check(&body, wants_call)?;
-                    Ok::<_, Refusal>(called.map(Called::into_owned))
+                    let called = body::check_message(&body, wants_call)?;
+                    Ok::<_, ErrorResponse>(called.map(CalledOperation::into_owned))
                 };
-                self.workers.run(holder, check).await.map_err(busy)??
+                self.workers.run(holder, check).await.map_err(busy_error)??
             }
         };
-        if let Some(Called { name, effect }) = called {
+        if let Some(CalledOperation { name, effect }) = called {
             self.callers
                 .auth
                 .check_scope(&principal, &name, effect, parts.uri.path())?;
@@ -298,50 +298,50 @@ impl Front {
         parts.extensions.insert(principal);
         let request = Request::from_parts(parts, body.into());
         // A stream that waits for notifications has limits of its own.
-        let permits = Permits {
+        let permits = RequestPermits {
             _of_address: of_address,
             _of_principal: of_principal,
             body: held,
         };
         let permits = (!is_stream).then_some(permits);
-        Ok(Admitted {
+        Ok(AcceptedRequest {
             request,
             permits,
-            limited,
-            large_of,
+            expiring_caller: limited,
+            large_body_owner: large_of,
         })
     }
 
     /// Returns the owner that a caller's large bodies count for.
-    fn holder(&self, principal: &Principal) -> Holder {
+    fn body_owner(&self, principal: &Principal) -> BodyOwner {
         match principal.network {
             Some(network) if !self.callers.auth.is_proven(&principal.name) => {
-                Holder::Network(network)
+                BodyOwner::Network(network)
             }
-            _ => Holder::Principal(principal.name.clone()),
+            _ => BodyOwner::Principal(principal.name.clone()),
         }
     }
 
     /// Reserves memory for a large body.
-    fn hold(&self, principal: &Principal, bytes: usize) -> Result<BytesPermit<Holder>, Refusal> {
-        let holder = self.holder(principal);
-        self.bodies.reserve(holder, bytes).ok_or_else(|| {
-            let told = "too many large requests at once; wait for some to end";
-            Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(SOON)
+    fn reserve_body(&self, principal: &Principal, bytes: usize) -> Result<BytesPermit<BodyOwner>, ErrorResponse> {
+        let holder = self.body_owner(principal);
+        self.large_bodies.reserve(holder, bytes).ok_or_else(|| {
+            let message = "too many large requests at once; wait for some to end";
+            ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(RETRY_AFTER_LIMIT)
         })
     }
 
     /// Counts one request against a rate limit of its address or its caller.
-    async fn count(&self, kind: &'static str, key: &StoreKey, limit: &TokenBucket) -> Result<(), Refusal> {
+    async fn count_request(&self, kind: &'static str, key: &StoreKey, limit: &TokenBucket) -> Result<(), ErrorResponse> {
         match self.store.take(key, limit).await {
             Ok(RateLimitOutcome::Allowed) => Ok(()),
             Ok(RateLimitOutcome::RetryAfter(wait)) => {
-                let told = format!("too many requests from one {kind}; wait before the next");
-                Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(wait))
+                let message = format!("too many requests from one {kind}; wait before the next");
+                Err(ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(wait))
             }
             Err(StoreError::OwnerFull) => {
-                let told = "too many keys came from one address; wait before the next";
-                Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(SOON))
+                let message = "too many keys came from one address; wait before the next";
+                Err(ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(RETRY_AFTER_LIMIT))
             }
             Err(error) => {
                 // A request that cannot be counted is rejected: a limit that fails with its counter
@@ -349,21 +349,21 @@ impl Front {
                 // The store itself logs at a higher level that it is unavailable, and not for each
                 // request.
                 debug!(%error, "a request was refused, because it could not be counted");
-                let told = match error {
+                let message = match error {
                     StoreError::NotPermitted { .. } => {
                         "requests cannot be counted: the Redis user of this server lacks a right; tell \
                          whoever runs the server"
                     }
                     _ => "requests cannot be counted for now; wait before the next",
                 };
-                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(SOON))
+                Err(ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message).with_retry_after(RETRY_AFTER_LIMIT))
             }
         }
     }
 }
 
 /// Serves the OAuth metadata about obtaining a token, which any client may read.
-pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Response {
+pub(super) async fn serve_metadata(State(front): State<Arc<RequestGuard>>, uri: Uri) -> Response {
     match front.callers.auth.resource_metadata(uri.path()) {
         Some(document) => (
             [
@@ -379,11 +379,11 @@ pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Respo
 
 /// Logs each rejected request that an operator may have to act upon. Malformed requests are logged
 /// at `debug`, because anyone can send any number of them.
-fn log(refused: &Refused, status: StatusCode, id: &RequestId, path: &str, seen: &Seen) {
+fn log_rejection(refused: &RejectionDetails, status: StatusCode, id: &RequestId, path: &str, seen: &RejectionContext) {
     let (request_id, status) = (id.as_str(), status.as_u16());
     let (reason, why) = (refused.reason.as_str(), &*refused.message);
-    let path = path.get(..MAX_LOGGED_PATH).unwrap_or(path);
-    let (why, _) = why.split_at(why.floor_char_boundary(MAX_LOGGED_REASON));
+    let path = path.get(..MAX_LOGGED_PATH_BYTES).unwrap_or(path);
+    let (why, _) = why.split_at(why.floor_char_boundary(MAX_LOGGED_REASON_BYTES));
     let address = seen.address.map(tracing::field::display);
     let caller = seen.caller.as_deref();
     match refused.reason {
@@ -408,25 +408,25 @@ fn log(refused: &Refused, status: StatusCode, id: &RequestId, path: &str, seen: 
 
 /// Marks a response whose request can be repeated without changing anything.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Repeatable;
+pub(super) struct RepeatableResponse;
 
 /// Creates the response for too many unread responses.
-fn unread(exceeded: Exceeded) -> Refusal {
+fn unread_error(exceeded: UnreadLimit) -> ErrorResponse {
     let (status, told) = match exceeded {
-        Exceeded::OfCaller => (
+        UnreadLimit::PerCaller => (
             StatusCode::TOO_MANY_REQUESTS,
             "too many answers wait for this caller to read them; read them before the next request",
         ),
-        Exceeded::InAll => (
+        UnreadLimit::Total => (
             StatusCode::SERVICE_UNAVAILABLE,
             "too many answers wait for clients to read them; wait before the next request",
         ),
     };
-    Refusal::new(status, told).retry_after(SOON)
+    ErrorResponse::new(status, told).with_retry_after(RETRY_AFTER_LIMIT)
 }
 
 /// Creates the response for too many large requests.
-fn busy(busy: PoolBusy) -> Refusal {
+fn busy_error(busy: PoolBusy) -> ErrorResponse {
     let (status, told) = match busy {
         PoolBusy::Caller => (
             StatusCode::TOO_MANY_REQUESTS,
@@ -437,13 +437,13 @@ fn busy(busy: PoolBusy) -> Refusal {
             "the server reads too many large requests; try again in a few seconds",
         ),
     };
-    Refusal::new(status, told).retry_after(SOON)
+    ErrorResponse::new(status, told).with_retry_after(RETRY_AFTER_LIMIT)
 }
 
-fn too_many() -> Refusal {
-    Refusal::new(
+fn too_many_requests() -> ErrorResponse {
+    ErrorResponse::new(
         StatusCode::TOO_MANY_REQUESTS,
         "too many requests at once; wait for some to end",
     )
-    .retry_after(SOON)
+    .with_retry_after(RETRY_AFTER_LIMIT)
 }

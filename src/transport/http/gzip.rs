@@ -14,32 +14,32 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderValue, header};
 use portkey_concurrency::worker_pool::{MAX_INLINE_BYTES, WorkerPool};
 
-use super::accept::{JSON, is_of, split};
+use super::accept::{JSON, has_media_type, split_unquoted};
 /// Minimum size of a compressed response, in bytes. Smaller ones gain less than they cost.
-const MIN_BYTES: u64 = 8 << 10;
+const MIN_COMPRESSED_BYTES: u64 = 8 << 10;
 
 /// Reduces the 167 KB of the list of tools to 27 KB. The highest level achieves no more.
-const LEVEL: Compression = Compression::new(6);
+const COMPRESSION_LEVEL: Compression = Compression::new(6);
 
 /// Compresses a response if it is large and its client accepts gzip. `encodings` is
 /// `Accept-Encoding`.
-pub(super) async fn compressed(response: Response, encodings: Option<&HeaderValue>) -> Response {
+pub(super) async fn compress(response: Response, encodings: Option<&HeaderValue>) -> Response {
     let is_large = response
         .body()
         .size_hint()
         .exact()
-        .is_some_and(|size| size >= MIN_BYTES);
-    if !is_large || !is_of(&response, &JSON) {
+        .is_some_and(|size| size >= MIN_COMPRESSED_BYTES);
+    if !is_large || !has_media_type(&response, &JSON) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
     parts
         .headers
         .insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    let takes_gzip = encodings
+    let accepts_gzip = encodings
         .and_then(|value| value.to_str().ok())
-        .is_some_and(takes_gzip);
-    if !takes_gzip || parts.headers.contains_key(header::CONTENT_ENCODING) {
+        .is_some_and(accepts_gzip);
+    if !accepts_gzip || parts.headers.contains_key(header::CONTENT_ENCODING) {
         return Response::from_parts(parts, body);
     }
     // The body is in memory as a whole.
@@ -48,7 +48,7 @@ pub(super) async fn compressed(response: Response, encodings: Option<&HeaderValu
     };
     let written = match json.len() <= MAX_INLINE_BYTES {
         true => gzip(&json).ok(),
-        false => gzip_large(&json, &WorkerPool::shared()).await,
+        false => gzip_on_worker(&json, &WorkerPool::shared()).await,
     };
     let Some(written) = written else {
         return Response::from_parts(parts, json.into());
@@ -61,22 +61,22 @@ pub(super) async fn compressed(response: Response, encodings: Option<&HeaderValu
 }
 
 fn gzip(json: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(json.len() / 4), LEVEL);
+    let mut encoder = GzEncoder::new(Vec::with_capacity(json.len() / 4), COMPRESSION_LEVEL);
     encoder.write_all(json)?;
     encoder.finish()
 }
 
 /// Compresses a large response on a worker thread. Returns `None` if no thread is free: the
 /// response is then sent uncompressed rather than delayed.
-async fn gzip_large(json: &Bytes, workers: &WorkerPool) -> Option<Vec<u8>> {
+async fn gzip_on_worker(json: &Bytes, workers: &WorkerPool) -> Option<Vec<u8>> {
     let json = json.clone();
     workers.try_run_finishing(move || gzip(&json).ok()).await.flatten()
 }
 
 /// Returns `true` if a client accepts gzip. An explicit `gzip` takes precedence over `*`.
-pub(super) fn takes_gzip(encodings: &str) -> bool {
-    let mut of_everything = false;
-    for coding in split(encodings, ',') {
+pub(super) fn accepts_gzip(encodings: &str) -> bool {
+    let mut accepts_any = false;
+    for coding in split_unquoted(encodings, ',') {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
         let weight = parameters
             .trim()
@@ -84,14 +84,14 @@ pub(super) fn takes_gzip(encodings: &str) -> bool {
             .map(|(_, weight)| weight.trim());
         let is_taken = weight.is_none_or(|weight| weight.parse() != Ok(0_f32));
         match name.trim() {
-            "*" => of_everything = is_taken,
+            "*" => accepts_any = is_taken,
             name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => {
                 return is_taken;
             }
             _ => {}
         }
     }
-    of_everything
+    accepts_any
 }
 
 #[cfg(test)]
@@ -103,10 +103,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn large_answer_is_compressed_only_while_a_thread_is_free() {
+    async fn large_response_is_compressed_only_while_a_thread_is_free() {
         let workers = WorkerPool::new(1);
         let json = Bytes::from("x".repeat(MAX_INLINE_BYTES + 1));
-        let compressed = gzip_large(&json, &workers).await.unwrap();
+        let compressed = gzip_on_worker(&json, &workers).await.unwrap();
         let mut text = Vec::new();
         GzDecoder::new(&*compressed).read_to_end(&mut text).unwrap();
         assert_eq!(text, json);
@@ -121,13 +121,13 @@ mod tests {
             others.run_finishing(work).await
         });
         begins.await.unwrap();
-        assert_eq!(gzip_large(&json, &workers).await, None);
+        assert_eq!(gzip_on_worker(&json, &workers).await, None);
         drop(release);
         assert!(busy.await.unwrap().is_err(), "it was let go");
     }
 
     #[test]
-    fn gzip_is_taken_where_it_is_named() {
+    fn gzip_is_accepted_if_named() {
         for (encodings, expected) in [
             ("gzip", true),
             ("br, GZIP;q=0.5", true),
@@ -138,7 +138,7 @@ mod tests {
             ("br, deflate", false),
             ("", false),
         ] {
-            assert_eq!(takes_gzip(encodings), expected, "{encodings}");
+            assert_eq!(accepts_gzip(encodings), expected, "{encodings}");
         }
     }
 }

@@ -10,7 +10,7 @@ use rmcp::model::{ErrorCode, Tool};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::accept::{JSON, is_of};
+use super::accept::{JSON, has_media_type};
 
 pub(super) const MCP_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 pub(super) const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -21,27 +21,27 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 
 /// The parts of a message that are needed before rmcp parses it.
 #[derive(Default, Deserialize)]
-pub(super) struct Glance<'a> {
+pub(super) struct MessageSummary<'a> {
     #[serde(borrow, default)]
     pub(super) method: Cow<'a, str>,
     #[serde(borrow, default)]
-    params: Option<Params<'a>>,
+    params: Option<SummaryParams<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Params<'a> {
+struct SummaryParams<'a> {
     #[serde(borrow)]
     name: Option<Cow<'a, str>>,
 }
 
-impl<'a> Glance<'a> {
+impl<'a> MessageSummary<'a> {
     /// Parses a message. Returns an empty summary if it is invalid.
-    pub(super) fn read(message: &'a [u8]) -> Self {
+    pub(super) fn parse(message: &'a [u8]) -> Self {
         serde_json::from_slice(message).unwrap_or_default()
     }
 
     /// The name of the tool that the message calls.
-    fn tool(&self) -> Option<&str> {
+    fn tool_name(&self) -> Option<&str> {
         self.params
             .as_ref()?
             .name
@@ -51,16 +51,16 @@ impl<'a> Glance<'a> {
 
     /// Replaces `Mcp-Name` by the name in the message if both mean the same tool. rmcp compares
     /// them literally.
-    pub(super) fn align_name(&self, headers: &mut HeaderMap, find: impl Fn(&str) -> Option<Tool>) {
+    pub(super) fn align_name_header(&self, headers: &mut HeaderMap, find: impl Fn(&str) -> Option<Tool>) {
         let mut values = headers.get_all(MCP_NAME).iter();
-        let (Some(given), None, Some(name)) = (values.next(), values.next(), self.tool()) else {
+        let (Some(given), None, Some(name)) = (values.next(), values.next(), self.tool_name()) else {
             return;
         };
-        let Some(given) = given.to_str().ok().and_then(decoded) else {
+        let Some(given) = given.to_str().ok().and_then(decode_header_value) else {
             return;
         };
-        let means = |name: &str| find(name).map(|tool| tool.name);
-        if given == name || means(name).is_none_or(|meant| means(&given) != Some(meant)) {
+        let canonical_name = |name: &str| find(name).map(|tool| tool.name);
+        if given == name || canonical_name(name).is_none_or(|meant| canonical_name(&given) != Some(meant)) {
             return;
         }
         if let Ok(name) = HeaderValue::from_str(name) {
@@ -69,12 +69,12 @@ impl<'a> Glance<'a> {
     }
 
     /// Returns the required headers that are missing.
-    pub(super) fn missing(&self, headers: &HeaderMap) -> Vec<&'static str> {
+    pub(super) fn missing_headers(&self, headers: &HeaderMap) -> Vec<&'static str> {
         let mut needed = vec![
             (MCP_VERSION, "MCP-Protocol-Version"),
             (MCP_METHOD, "Mcp-Method"),
         ];
-        if self.tool().is_some() {
+        if self.tool_name().is_some() {
             needed.push((MCP_NAME, "Mcp-Name"));
         }
         needed.retain(|(name, _)| !headers.contains_key(name));
@@ -83,7 +83,7 @@ impl<'a> Glance<'a> {
 }
 
 /// Decodes a header value. Text that no header can hold is sent in Base64.
-fn decoded(value: &str) -> Option<Cow<'_, str>> {
+fn decode_header_value(value: &str) -> Option<Cow<'_, str>> {
     let Some(wrapped) = value
         .strip_prefix("=?base64?")
         .and_then(|rest| rest.strip_suffix("?="))
@@ -96,10 +96,10 @@ fn decoded(value: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Adds advice on missing headers to an error response about headers.
-pub(super) async fn explained(response: Response, missing: &[&str]) -> Response {
+pub(super) async fn explain_missing_headers(response: Response, missing: &[&str]) -> Response {
     if response.status() != StatusCode::BAD_REQUEST
         || missing.is_empty()
-        || !is_of(&response, &JSON)
+        || !has_media_type(&response, &JSON)
     {
         return response;
     }

@@ -9,31 +9,31 @@ use std::{
 
 /// Limits the requests in flight for each key.
 #[derive(Debug)]
-pub(super) struct UnderWay<K: Hash + Eq> {
-    most: usize,
+pub(super) struct ConcurrencyLimiter<K: Hash + Eq> {
+    max_per_key: usize,
     counts: Mutex<HashMap<K, usize>>,
 }
 
-impl<K: Hash + Eq + Clone> UnderWay<K> {
+impl<K: Hash + Eq + Clone> ConcurrencyLimiter<K> {
     /// Creates a limiter with this maximum for each key.
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
-            most,
+            max_per_key: most,
             counts: Mutex::default(),
         })
     }
 
     /// Acquires a permit. Returns `None` if the limit is reached.
-    pub(super) fn begin(self: &Arc<Self>, of: K) -> Option<Permit<K>> {
+    pub(super) fn acquire(self: &Arc<Self>, of: K) -> Option<Permit<K>> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(of.clone()).or_default();
-        if *count >= self.most {
+        if *count >= self.max_per_key {
             return None;
         }
         *count += 1;
         Some(Permit {
-            under_way: self.clone(),
-            of,
+            limiter: self.clone(),
+            key: of,
         })
     }
 
@@ -47,19 +47,19 @@ impl<K: Hash + Eq + Clone> UnderWay<K> {
 /// A request in flight, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Permit<K: Hash + Eq + Clone> {
-    under_way: Arc<UnderWay<K>>,
-    of: K,
+    limiter: Arc<ConcurrencyLimiter<K>>,
+    key: K,
 }
 
 impl<K: Hash + Eq + Clone> Drop for Permit<K> {
     fn drop(&mut self) {
         let mut counts = self
-            .under_way
+            .limiter
             .counts
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         // An entry, so that the key is hashed once.
-        match counts.entry(self.of.clone()) {
+        match counts.entry(self.key.clone()) {
             Entry::Occupied(count) if *count.get() <= 1 => _ = count.remove(),
             Entry::Occupied(mut count) => *count.get_mut() -= 1,
             Entry::Vacant(_) => {}
@@ -69,18 +69,18 @@ impl<K: Hash + Eq + Clone> Drop for Permit<K> {
 
 /// Limits the bytes held for each key, and for all together.
 #[derive(Debug)]
-pub(super) struct HeldBytes<K: Hash + Eq> {
-    max_of_each: usize,
-    max_of_all: usize,
+pub(super) struct ByteLimiter<K: Hash + Eq> {
+    max_per_key: usize,
+    max_total: usize,
     counts: Mutex<(usize, HashMap<K, usize>)>,
 }
 
-impl<K: Hash + Eq + Clone> HeldBytes<K> {
+impl<K: Hash + Eq + Clone> ByteLimiter<K> {
     /// Creates a limiter with these maxima for each key and for all.
     pub(super) fn new(max_of_each: usize, max_of_all: usize) -> Arc<Self> {
         Arc::new(Self {
-            max_of_each,
-            max_of_all,
+            max_per_key: max_of_each,
+            max_total: max_of_all,
             counts: Mutex::default(),
         })
     }
@@ -91,15 +91,15 @@ impl<K: Hash + Eq + Clone> HeldBytes<K> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, each) = &mut *counts;
         let held = each.get(&of).copied().unwrap_or_default();
-        let fits = held == 0 || held.saturating_add(bytes) <= self.max_of_each;
-        if !fits || *all != 0 && all.saturating_add(bytes) > self.max_of_all {
+        let fits = held == 0 || held.saturating_add(bytes) <= self.max_per_key;
+        if !fits || *all != 0 && all.saturating_add(bytes) > self.max_total {
             return None;
         }
         *all += bytes;
         *each.entry(of.clone()).or_default() += bytes;
         Some(BytesPermit {
-            held: self.clone(),
-            of,
+            limiter: self.clone(),
+            key: of,
             bytes,
         })
     }
@@ -108,24 +108,24 @@ impl<K: Hash + Eq + Clone> HeldBytes<K> {
 /// Reserved bytes, until this is dropped.
 #[derive(Debug)]
 pub(super) struct BytesPermit<K: Hash + Eq> {
-    held: Arc<HeldBytes<K>>,
-    of: K,
+    limiter: Arc<ByteLimiter<K>>,
+    key: K,
     bytes: usize,
 }
 
 impl<K: Hash + Eq> Drop for BytesPermit<K> {
     fn drop(&mut self) {
         let mut counts = self
-            .held
+            .limiter
             .counts
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let (all, each) = &mut *counts;
         *all -= self.bytes;
-        if let Some(count) = each.get_mut(&self.of) {
+        if let Some(count) = each.get_mut(&self.key) {
             *count -= self.bytes;
             if *count == 0 {
-                each.remove(&self.of);
+                each.remove(&self.key);
             }
         }
     }
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_for_each_and_for_all() {
-        let held = HeldBytes::new(10, 25);
+        let held = ByteLimiter::new(10, 25);
         let first = held.reserve("a", 6).unwrap();
         assert!(held.reserve("a", 5).is_none());
         let second = held.reserve("a", 4).unwrap();

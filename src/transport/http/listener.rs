@@ -39,26 +39,26 @@ use tokio_util::{
 use tower::util::MapResponse;
 use tracing::info;
 
-use super::{prompt::Prompt, sniff::Sniffing, unread::Unread, writing::Writing};
+use super::{prompt::FirstByteTimeout, sniff::PlainHttpDetector, unread::UnreadResponses, writing::WriteMonitor};
 use crate::{
     observability::{
         call_record::RejectionReason,
         metrics::{Held, Metrics},
     },
-    security::secrets::{Guarded, check_permissions},
+    security::secrets::{FileProtection, check_permissions},
 };
 
 /// Maximum number of open streams of one HTTP/2 connection.
-const MOST_STREAMS: u32 = 256;
+const MAX_STREAMS_PER_CONNECTION: u32 = 256;
 
 /// Time for the first request of connections that were accepted just before the listener closed.
-const MOMENT: Duration = Duration::from_secs(1);
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// Limits on connections.
 #[derive(Clone, Debug)]
-pub struct Connections {
+pub struct ConnectionBounds {
     /// Maximum number of open connections. Further ones are closed at once.
-    pub most: u32,
+    pub max: u32,
     /// Timeout for a request's head, and for the next request on a connection.
     pub head_timeout: Duration,
     /// Maximum size of a request's head, in bytes.
@@ -66,7 +66,7 @@ pub struct Connections {
     /// Time for which a client may read nothing of a response.
     pub write_timeout: Duration,
     /// Counts response bytes that clients have not read.
-    pub unread: Arc<Unread>,
+    pub unread: Arc<UnreadResponses>,
 }
 
 /// A certificate and its key, which are reloaded when their files change.
@@ -81,14 +81,14 @@ impl Tls {
     /// # Errors
     /// Returns an error if a file cannot be read, or the key does not belong to the certificate.
     pub fn start(certificate: &Path, key: PathBuf) -> anyhow::Result<Self> {
-        let unusable = || format!("cannot use {}", display_path(&key));
-        check_permissions(&key, Guarded::Secret).with_context(unusable)?;
+        let context = || format!("cannot use {}", display_path(&key));
+        check_permissions(&key, FileProtection::Secret).with_context(context)?;
         let first = read_to_string(certificate, MAX_CONFIG_BYTES)
             .with_context(|| format!("cannot read {}", display_path(certificate)))?;
-        let config = RustlsConfig::from_config(tls(&first, &key)?);
-        let follows = config.clone();
+        let config = RustlsConfig::from_config(tls_config(&first, &key)?);
+        let reloadable = config.clone();
         let watched = WatchedValue::from_file(certificate, move |pem| {
-            follows.reload_from_config(tls(pem, &key)?);
+            reloadable.reload_from_config(tls_config(pem, &key)?);
             Ok(ParsedValue {
                 value: (),
                 files: vec![key.clone()],
@@ -107,7 +107,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-fn tls(certificate: &str, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
+fn tls_config(certificate: &str, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
     let chain = chain.map_err(|error| anyhow!("the certificate is no PEM: {error}"))?;
     let key = read(key, MAX_KEY_BYTES)
@@ -125,29 +125,29 @@ fn tls(certificate: &str, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
 
 /// Shuts the server down in steps.
 #[derive(Clone, Debug, Default)]
-pub(in crate::transport) struct Ending {
+pub(in crate::transport) struct Shutdown {
     closed: CancellationToken,
     /// Connections without any request yet.
-    fresh: TaskTracker,
+    idle_new_connections: TaskTracker,
     connections: Handle<SocketAddr>,
 }
 
-impl Ending {
+impl Shutdown {
     /// Stops accepting connections. Waits a moment for those without a request yet, because one may
     /// be on its way.
-    pub(super) async fn close(&self) {
+    pub(super) async fn stop_accepting(&self) {
         self.closed.cancel();
-        self.fresh.close();
-        _ = timeout(MOMENT, self.fresh.wait()).await;
+        self.idle_new_connections.close();
+        _ = timeout(FIRST_REQUEST_GRACE, self.idle_new_connections.wait()).await;
     }
 
     /// Closes each connection as soon as it has no request in flight.
-    pub(super) fn finish(&self) {
+    pub(super) fn close_idle(&self) {
         self.connections.graceful_shutdown(None);
     }
 
     /// Aborts all remaining connections.
-    pub(in crate::transport) fn cut(&self) {
+    pub(in crate::transport) fn abort(&self) {
         self.connections.shutdown();
     }
 }
@@ -159,61 +159,61 @@ impl Ending {
 pub(in crate::transport) async fn serve(
     listener: TcpListener,
     router: Router,
-    bounds: Connections,
+    bounds: ConnectionBounds,
     metrics: Metrics,
     tls: Option<&Tls>,
-    ending: Ending,
+    ending: Shutdown,
 ) -> io::Result<()> {
-    let open = Arc::new(Semaphore::new(bounds.most as usize));
+    let open = Arc::new(Semaphore::new(bounds.max as usize));
     let time = bounds.head_timeout;
     match tls {
         Some(tls) => {
-            let inner = Sniffing::new(RustlsAcceptor::new(tls.config.clone()), time);
-            let acceptor = Bounded {
+            let inner = PlainHttpDetector::new(RustlsAcceptor::new(tls.config.clone()), time);
+            let acceptor = LimitedAcceptor {
                 inner,
                 open,
-                time,
+                start_timeout: time,
                 bounds: bounds.clone(),
                 metrics,
             };
-            run(listener, router, bounds, acceptor, ending).await
+            run_server(listener, router, bounds, acceptor, ending).await
         }
         None => {
             let inner = DefaultAcceptor::new();
-            let acceptor = Bounded {
+            let acceptor = LimitedAcceptor {
                 inner,
                 open,
-                time,
+                start_timeout: time,
                 bounds: bounds.clone(),
                 metrics,
             };
-            run(listener, router, bounds, acceptor, ending).await
+            run_server(listener, router, bounds, acceptor, ending).await
         }
     }
 }
 
-async fn run<A>(
+async fn run_server<A>(
     listener: TcpListener,
     router: Router,
-    bounds: Connections,
-    acceptor: Bounded<A>,
-    ending: Ending,
+    bounds: ConnectionBounds,
+    acceptor: LimitedAcceptor<A>,
+    ending: Shutdown,
 ) -> io::Result<()>
 where
-    A: Accept<TcpStream, Counted<Service>, Service = Counted<Service>>,
+    A: Accept<TcpStream, CountedConnection<ConnectionService>, Service = CountedConnection<ConnectionService>>,
     A: Clone + Send + Sync + 'static,
     A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A::Future: Send + 'static,
 {
     let (open, handle) = (acceptor.open.clone(), ending.connections);
     // Counted on accept, before the connection's own task starts.
-    let fresh = ending.fresh.clone();
+    let fresh = ending.idle_new_connections.clone();
     let services = MapResponse::new(
         router.into_make_service_with_connect_info::<SocketAddr>(),
-        move |service| Holding {
+        move |service| GuardedService {
             service,
-            held: fresh.token(),
-            writing: None,
+            guard: fresh.token(),
+            write_monitor: None,
         },
     );
     let mut server = axum_server::from_tcp(listener)?
@@ -228,11 +228,11 @@ where
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(bounds.head_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(MOST_STREAMS)
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .keep_alive_interval(bounds.head_timeout)
         .keep_alive_timeout(bounds.head_timeout);
     // Until the last connection is accepted, the number of new ones is unknown.
-    let taking = ending.fresh.token();
+    let taking = ending.idle_new_connections.token();
     let closed = async {
         ending.closed.cancelled().await;
         // Queued connections are reported only after a wait, however short.
@@ -246,41 +246,41 @@ where
             drop(taking);
             // The last connection has ended when all permits are back. Waiting for them earlier
             // would withhold permits from connections that still need theirs.
-            ending.fresh.wait().await;
-            _ = open.acquire_many(bounds.most).await;
+            ending.idle_new_connections.wait().await;
+            _ = open.acquire_many(bounds.max).await;
             Ok(())
         }
     }
 }
 
 /// The routes as a service of one connection.
-type Service = AddExtension<Router, ConnectInfo<SocketAddr>>;
+type ConnectionService = AddExtension<Router, ConnectInfo<SocketAddr>>;
 
 /// Accepts connections up to the maximum number.
 #[derive(Clone)]
-struct Bounded<A> {
+struct LimitedAcceptor<A> {
     inner: A,
     open: Arc<Semaphore>,
     /// Timeout for TLS and the first bytes of a connection.
-    time: Duration,
-    bounds: Connections,
+    start_timeout: Duration,
+    bounds: ConnectionBounds,
     metrics: Metrics,
 }
 
-impl<A, S> Accept<TcpStream, New<S>> for Bounded<A>
+impl<A, S> Accept<TcpStream, NewConnection<S>> for LimitedAcceptor<A>
 where
-    A: Accept<TcpStream, Counted<S>>,
+    A: Accept<TcpStream, CountedConnection<S>>,
     A::Future: Send + 'static,
 {
-    type Stream = Prompt<A::Stream>;
+    type Stream = FirstByteTimeout<A::Stream>;
     type Service = A::Service;
     type Future =
         Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send + 'static>>;
 
-    fn accept(&self, stream: TcpStream, new: New<S>) -> Self::Future {
-        let Holding {
+    fn accept(&self, stream: TcpStream, new: NewConnection<S>) -> Self::Future {
+        let GuardedService {
             service,
-            held: fresh,
+            guard: fresh,
             ..
         } = new;
         let Ok(permit) = self.open.clone().try_acquire_owned() else {
@@ -297,36 +297,36 @@ where
         _ = stream.set_nodelay(true);
         let held = Arc::new((permit, self.metrics.connection()));
         let unread = self.bounds.unread.clone();
-        let writing = Writing::new(self.bounds.write_timeout, unread, self.metrics.clone());
-        let service = Holding {
+        let writing = WriteMonitor::new(self.bounds.write_timeout, unread, self.metrics.clone());
+        let service = GuardedService {
             service,
-            held,
-            writing: Some(writing.clone()),
+            guard: held,
+            write_monitor: Some(writing.clone()),
         };
-        let (accepted, time) = (self.inner.accept(stream, service), self.time);
+        let (accepted, time) = (self.inner.accept(stream, service), self.start_timeout);
         Box::pin(async move {
             let (stream, service) = accepted.await?;
-            Ok((Prompt::new(stream, time, fresh, writing), service))
+            Ok((FirstByteTimeout::new(stream, time, fresh, writing), service))
         })
     }
 }
 
 /// The service of a connection without any request yet.
-type New<S> = Holding<S, TaskTrackerToken>;
+type NewConnection<S> = GuardedService<S, TaskTrackerToken>;
 
 /// The service of an accepted connection, which frees its permit on drop.
-type Counted<S> = Holding<S, Arc<(OwnedSemaphorePermit, Held)>>;
+type CountedConnection<S> = GuardedService<S, Arc<(OwnedSemaphorePermit, Held)>>;
 
 /// A service that keeps a guard alive.
 #[derive(Clone)]
-struct Holding<S, T> {
+struct GuardedService<S, T> {
     service: S,
-    held: T,
+    guard: T,
     /// Monitor of the connection's writes, once it is accepted.
-    writing: Option<Arc<Writing>>,
+    write_monitor: Option<Arc<WriteMonitor>>,
 }
 
-impl<S: tower::Service<Request<B>>, T, B> tower::Service<Request<B>> for Holding<S, T> {
+impl<S: tower::Service<Request<B>>, T, B> tower::Service<Request<B>> for GuardedService<S, T> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -338,7 +338,7 @@ impl<S: tower::Service<Request<B>>, T, B> tower::Service<Request<B>> for Holding
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         // Before HTTP/2 the socket alone shows whether a client reads.
         if request.version() == Version::HTTP_2
-            && let Some(writing) = &self.writing
+            && let Some(writing) = &self.write_monitor
         {
             request.extensions_mut().insert(writing.clone());
         }

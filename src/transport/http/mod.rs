@@ -53,17 +53,17 @@ use tower_http::{
 use tracing::{error, info, warn};
 
 use self::{
-    address::Proxies,
-    body::Bounds,
-    endpoint::Endpoint,
-    front::{Front, metadata},
-    limits::{HeldBytes, UnderWay},
-    listener::Ending,
-    narrowing::{PATH, PATHS},
-    refusal::Refusal,
+    address::TrustedProxies,
+    body::BodyBounds,
+    endpoint::McpEndpoint,
+    front::{RequestGuard, serve_metadata},
+    limits::{ByteLimiter, ConcurrencyLimiter},
+    listener::Shutdown,
+    narrowing::{MCP_PATH, MCP_PATHS},
+    refusal::ErrorResponse,
     session::Sessions,
-    sites::{Sites, loopback_origins},
-    streams::{Callers, Streams},
+    sites::{AllowedSites, loopback_origins},
+    streams::{CallerAuth, StreamLimiter},
 };
 use portkey_readiness::Readiness;
 
@@ -75,22 +75,22 @@ use crate::{
     transport::{SEVERAL_HOSTS, has_several_hosts},
 };
 
-pub(crate) use body::{MAX_BODIES, MAX_BODIES_OF_CALLER};
-pub use listener::{Connections, Tls};
-pub use session::Bounds as SessionBounds;
+pub(crate) use body::{MAX_LARGE_BODY_BYTES, MAX_LARGE_BODY_BYTES_PER_CALLER};
+pub use listener::{ConnectionBounds, Tls};
+pub use session::SessionBounds as SessionBounds;
 pub(crate) use session::{
-    CROWDED_UNPROVEN_TTL, FEW_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
-    MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED, UNPROVEN_TTL,
+    CROWDED_UNPROVEN_IDLE_TIMEOUT, CROWDED_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
+    MAX_UNPROVEN_SESSIONS_PER_NETWORK, STORED_SESSION_TTL, UNPROVEN_SESSION_TTL,
 };
 pub(crate) use streams::MAX_STREAMS;
-pub use unread::Unread;
+pub use unread::UnreadResponses;
 
 /// Time for which a browser may cache the answer to a preflight request.
-const PREFLIGHT: Duration = Duration::from_secs(600);
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// Settings of the HTTP transport.
 #[derive(Debug)]
-pub struct Settings {
+pub struct HttpSettings {
     /// Address of the listener.
     pub listen: SocketAddr,
     /// Host names that clients may use, beside the loopback names and the address itself.
@@ -117,7 +117,7 @@ pub struct Settings {
     /// Rate limit of one address, over all replicas.
     pub address_rate: Option<TokenBucket>,
     /// Limits on connections.
-    pub connections: Connections,
+    pub connections: ConnectionBounds,
     /// Limits on sessions.
     pub sessions: SessionBounds,
     /// Certificate for TLS. `None` for plain HTTP.
@@ -149,9 +149,9 @@ pub struct SharedParts {
 
 /// The two steps of shutdown. First clients should go elsewhere, then everything ends.
 #[derive(Clone, Debug, Default)]
-pub struct Stop {
-    drain: CancellationToken,
-    end: CancellationToken,
+pub struct ShutdownTokens {
+    draining: CancellationToken,
+    ended: CancellationToken,
 }
 
 /// Serves until interrupted, then lets calls in flight finish.
@@ -161,7 +161,7 @@ pub struct Stop {
 pub async fn serve(
     server: Server,
     auth: Auth,
-    settings: Settings,
+    settings: HttpSettings,
     shared: SharedParts,
 ) -> anyhow::Result<()> {
     if matches!(auth, Auth::None(_)) && !settings.listen.ip().is_loopback() {
@@ -178,15 +178,15 @@ pub async fn serve(
     }
     let listener = super::listen(settings.listen, "--listen")?;
     let address = listener.local_addr()?;
-    let scraped = settings.metrics_listen.map(scrape::bind).transpose()?;
-    let stop = Stop::default();
+    let metrics_listener = settings.metrics_listen.map(scrape::bind).transpose()?;
+    let stop = ShutdownTokens::default();
     let router = router(server.clone(), auth, &settings, &shared, &stop);
     let metrics = shared.metrics;
-    let ending = Ending::default();
+    let shutdown = Shutdown::default();
     let serving = tokio::spawn({
         let tls = settings.tls;
         let bounds = settings.connections;
-        let ending = ending.clone();
+        let ending = shutdown.clone();
         let metrics = metrics.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
         info!(
@@ -195,20 +195,20 @@ pub async fn serve(
         );
         async move { listener::serve(listener, router, bounds, metrics, tls.as_ref(), ending).await }
     });
-    if let Some(scraped) = scraped {
+    if let Some(scraped) = metrics_listener {
         // Runs until the end, so that metrics of the shutdown can be read.
         tokio::spawn(scrape::serve(scraped, metrics));
     }
-    super::interrupted().await?;
+    super::wait_for_shutdown_signal().await?;
     info!("stopping; calls under way may finish");
-    stop.drain.cancel();
+    stop.draining.cancel();
     tokio::select! {
         () = tokio::time::sleep(settings.drain_delay) => {}
         // An operator who interrupts again does not want to wait.
-        again = super::interrupted() => again?,
+        again = super::wait_for_shutdown_signal() => again?,
     }
-    ending.close().await;
-    ending.finish();
+    shutdown.stop_accepting().await;
+    shutdown.close_idle();
     if tokio::time::timeout(settings.grace, server.idle())
         .await
         .is_err()
@@ -218,14 +218,14 @@ pub async fn serve(
     // Open streams never end by themselves, and the last responses still have to be sent.
     let ended = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        stop.end.cancel();
+        stop.ended.cancel();
         serving.await
     });
     match tokio::time::timeout(Duration::from_secs(3), ended).await {
         Ok(joined) => joined???,
         Err(_) => {
             warn!("connections still open were cut off");
-            ending.cut();
+            shutdown.abort();
         }
     }
     Ok(())
@@ -236,23 +236,23 @@ pub async fn serve(
 pub fn router<H: Foresight + Clone>(
     handler: H,
     auth: Auth,
-    settings: &Settings,
+    settings: &HttpSettings,
     shared: &SharedParts,
-    stop: &Stop,
+    stop: &ShutdownTokens,
 ) -> Router {
     let mut hosts = vec![
         "localhost".to_owned(),
         "127.0.0.1".to_owned(),
         "::1".to_owned(),
     ];
-    hosts.extend(host_of(settings.listen.ip()));
-    hosts.extend(settings.allowed_hosts.iter().map(|host| without_dot(host)));
+    hosts.extend(public_host(settings.listen.ip()));
+    hosts.extend(settings.allowed_hosts.iter().map(|host| strip_trailing_dot(host)));
     let mut origins = loopback_origins(settings.listen.ip());
     origins.extend(settings.allowed_origins.iter().cloned());
-    let sites = Arc::new(Sites::new(&hosts, &origins));
+    let sites = Arc::new(AllowedSites::new(&hosts, &origins));
     let auth = Arc::new(auth);
     let (keys, store) = (shared.keys.clone(), shared.store.clone());
-    let callers = Callers {
+    let callers = CallerAuth {
         auth: auth.clone(),
         changes: shared.callers.clone(),
     };
@@ -261,7 +261,7 @@ pub fn router<H: Foresight + Clone>(
         keys,
         store,
         callers.clone(),
-        stop.end.clone(),
+        stop.ended.clone(),
     );
     // Both flags: sessions for clients up to 2025-11-25, plain JSON without one for those after.
     let mut config = StreamableHttpServerConfig::default()
@@ -271,14 +271,14 @@ pub fn router<H: Foresight + Clone>(
         .with_allowed_origins(origins)
         .enforce_origin_validation()
         .with_max_request_body_bytes(settings.max_request_bytes)
-        .with_cancellation_token(stop.end.clone());
-    config.session_store = Some(sessions.elsewhere());
-    let made = handler.clone();
-    let live = sessions.live().clone();
-    let rmcp = StreamableHttpService::new(move || Ok(made.clone()), live.clone(), config);
-    let streams = Streams::new(auth, settings.concurrency, settings.sessions);
-    let endpoint = Endpoint::new(handler, rmcp, live, hosts, streams, stop.end.clone());
-    let draining = stop.drain.clone();
+        .with_cancellation_token(stop.ended.clone());
+    config.session_store = Some(sessions.shared_store());
+    let prototype = handler.clone();
+    let live = sessions.manager().clone();
+    let rmcp = StreamableHttpService::new(move || Ok(prototype.clone()), live.clone(), config);
+    let streams = StreamLimiter::new(auth, settings.concurrency, settings.sessions);
+    let endpoint = McpEndpoint::new(handler, rmcp, live, hosts, streams, stop.ended.clone());
+    let draining = stop.draining.clone();
     let readiness = shared.readiness.clone();
     let ready = async move || {
         let stopping = draining.is_cancelled();
@@ -294,18 +294,18 @@ pub fn router<H: Foresight + Clone>(
             format!("{}\n", readiness.report_json(stopping)),
         )
     };
-    let front = Arc::new(Front {
+    let front = Arc::new(RequestGuard {
         callers,
         grace: settings.grace,
-        proxies: Proxies(settings.trusted_proxies.clone()),
+        proxies: TrustedProxies(settings.trusted_proxies.clone()),
         ipv6_prefix: settings.ipv6_prefix,
-        body: Bounds {
-            size: settings.max_request_bytes,
-            time: settings.body_timeout,
+        body: BodyBounds {
+            max_bytes: settings.max_request_bytes,
+            timeout: settings.body_timeout,
         },
-        from_address: UnderWay::new(settings.address_concurrency),
-        of_principal: UnderWay::new(settings.concurrency),
-        bodies: HeldBytes::new(MAX_BODIES_OF_CALLER, MAX_BODIES),
+        per_address: ConcurrencyLimiter::new(settings.address_concurrency),
+        per_principal: ConcurrencyLimiter::new(settings.concurrency),
+        large_bodies: ByteLimiter::new(MAX_LARGE_BODY_BYTES_PER_CALLER, MAX_LARGE_BODY_BYTES),
         workers: WorkerPool::shared(),
         store: shared.store.clone(),
         address_rate: settings.address_rate,
@@ -313,22 +313,22 @@ pub fn router<H: Foresight + Clone>(
         metrics: shared.metrics.clone(),
         unread: settings.connections.unread.clone(),
         sites: sites.clone(),
-        draining: stop.drain.clone(),
+        draining: stop.draining.clone(),
     });
-    let mcp = Arc::new(Mcp {
-        front: front.clone(),
+    let mcp = Arc::new(McpService {
+        guard: front.clone(),
         sessions,
         endpoint,
     });
     let whole = mcp.clone();
     let whole = service_fn(move |request| {
         let mcp = whole.clone();
-        async move { Ok::<_, Infallible>(mcp.answer(request).await) }
+        async move { Ok::<_, Infallible>(mcp.handle(request).await) }
     });
     // Shared, because the function below is cloned for every request.
-    let of_pages = Arc::new(
+    let with_cors = Arc::new(
         ServiceBuilder::new()
-            .option_layer(cors(&sites))
+            .option_layer(cors_layer(&sites))
             .service(whole),
     );
     let mcp = service_fn(move |request: Request| {
@@ -336,25 +336,25 @@ pub fn router<H: Foresight + Clone>(
         let of_pages = request
             .headers()
             .contains_key(header::ORIGIN)
-            .then(|| (*of_pages).clone());
+            .then(|| (*with_cors).clone());
         let mcp = mcp.clone();
         async move {
             match of_pages {
                 Some(of_pages) => of_pages.oneshot(request).await,
-                None => Ok(mcp.answer(request).await),
+                None => Ok(mcp.handle(request).await),
             }
         }
     });
-    let served = PATHS.into_iter().fold(Router::new(), |routes, path| {
+    let served = MCP_PATHS.into_iter().fold(Router::new(), |routes, path| {
         routes
             .route_service(path, mcp.clone())
             .route_service(&format!("{path}/"), mcp.clone())
     });
     let prefix = &*settings.path_prefix;
-    let endpoint = format!("{prefix}{PATH}");
+    let endpoint = format!("{prefix}{MCP_PATH}");
     // What does not pass the front has its hosts counted here.
     let one_host = || middleware::from_fn(demand_one_host);
-    let documents = documents(front).layer(one_host());
+    let documents = metadata_routes(front).layer(one_host());
     let former = former::routes(&endpoint).layer(one_host());
     let served = served.merge(former).merge(documents.clone());
     let probes = Router::new()
@@ -377,7 +377,7 @@ pub fn router<H: Foresight + Clone>(
     };
     let elsewhere = Router::new().fallback(elsewhere).layer(one_host());
     routes
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(panic_response))
         .merge(probes)
         .merge(elsewhere)
 }
@@ -385,19 +385,19 @@ pub fn router<H: Foresight + Clone>(
 /// Refuses a request with several `Host` headers.
 async fn demand_one_host(request: Request, next: Next) -> Response {
     match has_several_hosts(request.headers()) {
-        true => Refusal::new(StatusCode::BAD_REQUEST, SEVERAL_HOSTS).into_response(),
+        true => ErrorResponse::new(StatusCode::BAD_REQUEST, SEVERAL_HOSTS).into_response(),
         false => next.run(request).await,
     }
 }
 
 /// Routes for the metadata that OAuth clients look for. Any page may read it before it knows more
 /// about this server (RFC 9728 §3).
-fn documents(front: Arc<Front>) -> Router {
+fn metadata_routes(front: Arc<RequestGuard>) -> Router {
     Router::new()
-        .route("/.well-known/oauth-protected-resource", get(metadata))
+        .route("/.well-known/oauth-protected-resource", get(serve_metadata))
         .route(
             "/.well-known/oauth-protected-resource/{*resource}",
-            get(metadata),
+            get(serve_metadata),
         )
         .layer(
             CorsLayer::new()
@@ -410,46 +410,46 @@ fn documents(front: Arc<Front>) -> Router {
 
 /// The steps between a request and the handler. Each step calls the next one directly, because
 /// layers would box every request and every response.
-struct Mcp<H> {
-    front: Arc<Front>,
+struct McpService<H> {
+    guard: Arc<RequestGuard>,
     sessions: Sessions,
-    endpoint: Endpoint<H>,
+    endpoint: McpEndpoint<H>,
 }
 
-impl<H: Foresight + Clone> Mcp<H> {
-    async fn answer(self: Arc<Self>, request: Request) -> Response {
-        let followed = |request| self.follow(request);
+impl<H: Foresight + Clone> McpService<H> {
+    async fn handle(self: Arc<Self>, request: Request) -> Response {
+        let serve_direct = |request| self.serve_in_session(request);
         // A future polled on other threads cannot borrow. Ordinary requests avoid the box.
-        let followed_apart = |request| {
+        let serve_boxed = |request| {
             let mcp = self.clone();
-            async move { mcp.follow(request).await }.boxed()
+            async move { mcp.serve_in_session(request).await }.boxed()
         };
-        self.front.pass(request, followed, followed_apart).await
+        self.guard.handle(request, serve_direct, serve_boxed).await
     }
 
-    fn follow(&self, request: Request) -> impl Future<Output = Response> + Send {
+    fn serve_in_session(&self, request: Request) -> impl Future<Output = Response> + Send {
         self.sessions
-            .follow(request, |request| self.endpoint.serve(request))
+            .serve(request, |request| self.endpoint.serve(request))
     }
 }
 
-fn host_of(ip: IpAddr) -> Option<String> {
+fn public_host(ip: IpAddr) -> Option<String> {
     (!ip.is_unspecified() && !ip.is_loopback()).then(|| ip.to_string())
 }
 
 /// Removes the trailing dot that makes a host name absolute.
-fn without_dot(host: &str) -> String {
+fn strip_trailing_dot(host: &str) -> String {
     let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
     format!("{}{port}", name.strip_suffix('.').unwrap_or(name))
 }
 
 /// Builds the CORS layer for the allowed origins and the headers of the protocol. Returns `None` if
 /// no origin is allowed.
-fn cors(sites: &Arc<Sites>) -> Option<CorsLayer> {
+fn cors_layer(sites: &Arc<AllowedSites>) -> Option<CorsLayer> {
     let sites = Some(sites).filter(|sites| sites.has_origins())?.clone();
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, _| {
-            sites.allows(origin)
+            sites.allows_origin(origin)
         }))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         // Tools may have headers of their own, `Mcp-Param-…`, so a fixed list is not possible.
@@ -461,12 +461,12 @@ fn cors(sites: &Arc<Sites>) -> Option<CorsLayer> {
             header::RETRY_AFTER,
             REQUEST_ID,
         ]))
-        .max_age(PREFLIGHT);
+        .max_age(PREFLIGHT_MAX_AGE);
     Some(cors)
 }
 
-fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+fn panic_response(_: Box<dyn std::any::Any + Send>) -> Response {
     error!("a request's handler panicked");
     let message = "an internal error ended the request; please report it with the server's log";
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
+    ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
 }

@@ -7,70 +7,70 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use percent_encoding::percent_decode_str;
 use portkey_api::catalog::Catalog;
 
-use super::refusal::Refusal;
+use super::refusal::ErrorResponse;
 use crate::auth::principal::{ToolFilter, FilterSource, ToolSelection, Toolsets};
 
 /// Prefix of the three filter headers.
-const PREFIX: &str = "x-portkey-mcp-";
+const HEADER_PREFIX: &str = "x-portkey-mcp-";
 const READ_ONLY: HeaderName = HeaderName::from_static("x-portkey-mcp-readonly");
 const TOOLSETS: HeaderName = HeaderName::from_static("x-portkey-mcp-toolsets");
 const TOOLS: HeaderName = HeaderName::from_static("x-portkey-mcp-tools");
 
 /// Path of MCP with all tools.
-pub(super) const PATH: &str = "/mcp";
+pub(super) const MCP_PATH: &str = "/mcp";
 /// Path of MCP and its variants: read-only tools, some toolsets, and both combined.
-pub(super) const PATHS: [&str; 4] = [
-    PATH,
+pub(super) const MCP_PATHS: [&str; 4] = [
+    MCP_PATH,
     "/mcp/readonly",
     "/mcp/x/{toolsets}",
     "/mcp/x/{toolsets}/readonly",
 ];
 
 /// Reads the tool filter from path and headers. Returns `None` if neither restricts anything.
-pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<ToolFilter>, Refusal> {
+pub(super) fn read_request_filter(path: &str, headers: &HeaderMap) -> Result<Option<ToolFilter>, ErrorResponse> {
     // Some clients end every address with a slash.
     let path = path.strip_suffix('/').unwrap_or(path);
     // Few requests have one of the headers. Scanning the names in the request is less work than
     // three look-ups.
-    if path == PATH && !headers.keys().any(|name| name.as_str().starts_with(PREFIX)) {
+    if path == MCP_PATH && !headers.keys().any(|name| name.as_str().starts_with(HEADER_PREFIX)) {
         return Ok(None);
     }
     let (read_only, toolsets, tools) = (
-        only(headers, &READ_ONLY)?,
-        only(headers, &TOOLSETS)?,
-        only(headers, &TOOLS)?,
+        single_value(headers, &READ_ONLY)?,
+        single_value(headers, &TOOLSETS)?,
+        single_value(headers, &TOOLS)?,
     );
-    if path == PATH && read_only.is_none() && toolsets.is_none() && tools.is_none() {
+    if path == MCP_PATH && read_only.is_none() && toolsets.is_none() && tools.is_none() {
         return Ok(None);
     }
-    let path = by_path(path)?;
+    let path = filter_from_path(path)?;
     let read_only = match read_only {
         None => false,
         Some(text) if text.eq_ignore_ascii_case("true") => true,
         Some(text) if text.eq_ignore_ascii_case("false") => false,
-        Some(_) => return Err(bad(&READ_ONLY, "it is to be `true` or `false`")),
+        Some(_) => return Err(invalid_header(&READ_ONLY, "it is to be `true` or `false`")),
     };
-    let toolsets = toolsets.map(|text| Toolsets::from_names(words(text), &Catalog::domains()));
+    let toolsets = toolsets.map(|text| Toolsets::from_names(split_names(text), &Catalog::domains()));
     let toolsets = toolsets
         .transpose()
-        .map_err(|error| bad(&TOOLSETS, error))?;
+        .map_err(|error| invalid_header(&TOOLSETS, error))?;
     let toolsets = match (toolsets, path.toolsets) {
         (Some(one), Some(other)) => Some(one.intersect(other)),
         (one, other) => one.or(other),
     };
-    let tools = tools.map(|text| ToolSelection::from_patterns(words(text), Catalog::operations()));
+    let tools = tools.map(|text| ToolSelection::from_patterns(split_names(text), Catalog::operations()));
     Ok(Some(ToolFilter {
         source: FilterSource::Request,
         read_only: read_only || path.read_only,
         toolsets,
-        tools: tools.transpose().map_err(|error| bad(&TOOLS, error))?,
+        tools: tools.transpose().map_err(|error| invalid_header(&TOOLS, error))?,
         ..ToolFilter::default()
     }))
 }
 
 /// Reads the tool filter from a path below [`PATH`].
-fn by_path(path: &str) -> Result<ToolFilter, Refusal> {
-    let rest = path.strip_prefix(PATH).unwrap_or_default();
+fn filter_from_path(path: &str) -> Result<ToolFilter, ErrorResponse> {
+    let rest = path.strip_prefix(MCP_PATH).unwrap_or_default();
     let (rest, read_only) = match rest.strip_suffix("/readonly") {
         Some(rest) => (rest, true),
         None => (rest, false),
@@ -78,9 +78,9 @@ fn by_path(path: &str) -> Result<ToolFilter, Refusal> {
     let names = rest
         .strip_prefix("/x/")
         .map(|names| percent_decode_str(names).decode_utf8_lossy());
-    let toolsets = names.map(|names| Toolsets::from_names(words(&names), &Catalog::domains()));
+    let toolsets = names.map(|names| Toolsets::from_names(split_names(&names), &Catalog::domains()));
     let toolsets = toolsets.transpose().map_err(|unknown| {
-        Refusal::new(
+        ErrorResponse::new(
             StatusCode::NOT_FOUND,
             format!("the path names no toolsets: {unknown}"),
         )
@@ -93,23 +93,23 @@ fn by_path(path: &str) -> Result<ToolFilter, Refusal> {
     })
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+fn split_names(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim)
 }
 
 /// Returns the value of a header that may occur once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+fn single_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ErrorResponse> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (_, Some(_)) => Err(bad(name, "it is given twice")),
+        (_, Some(_)) => Err(invalid_header(name, "it is given twice")),
         (None, _) => Ok(None),
         (Some(value), None) => value
             .to_str()
             .map(Some)
-            .map_err(|_| bad(name, "it is no plain text")),
+            .map_err(|_| invalid_header(name, "it is no plain text")),
     }
 }
 
-fn bad(name: &HeaderName, why: impl fmt::Display) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, format!("the header {name}: {why}"))
+fn invalid_header(name: &HeaderName, why: impl fmt::Display) -> ErrorResponse {
+    ErrorResponse::new(StatusCode::BAD_REQUEST, format!("the header {name}: {why}"))
 }

@@ -18,61 +18,61 @@ use tokio::{
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::writing::{Stall, Writing};
+use super::writing::{SocketStall, WriteMonitor};
 
 /// Length of the HTTP/2 preface (RFC 9113 §3.4), in bytes. Once this many have arrived, the HTTP
 /// version is known.
-const OPENING: usize = 24;
+const HTTP2_PREFACE_BYTES: usize = 24;
 
 /// Beginning of the HTTP/2 preface that no other request has.
-const HTTP_2: &[u8] = b"PRI ";
+const HTTP2_PREFACE_START: &[u8] = b"PRI ";
 
 /// A stream with two timeouts. Reads fail if the first bytes arrive late, and writes fail if the
 /// peer does not read.
-pub(super) struct Prompt<S> {
+pub(super) struct FirstByteTimeout<S> {
     stream: S,
     /// `None` once enough bytes have arrived.
-    beginning: Option<Beginning>,
-    seen: usize,
+    start_deadline: Option<StartDeadline>,
+    bytes_read: usize,
     is_http_2: bool,
-    writing: Arc<Writing>,
-    stall: Stall,
+    write_monitor: Arc<WriteMonitor>,
+    stall: SocketStall,
     /// Time of the next check for a response that waits for its window.
     tick: Option<Pin<Box<Sleep>>>,
 }
 
-struct Beginning {
-    until: Pin<Box<Sleep>>,
-    _counted: TaskTrackerToken,
+struct StartDeadline {
+    deadline: Pin<Box<Sleep>>,
+    _tracked: TaskTrackerToken,
 }
 
-impl<S> Prompt<S> {
+impl<S> FirstByteTimeout<S> {
     /// Wraps a stream whose first bytes have to arrive within `time`. It is counted by `counted`
     /// until then.
     pub(super) fn new(
         stream: S,
         time: Duration,
         counted: TaskTrackerToken,
-        writing: Arc<Writing>,
+        writing: Arc<WriteMonitor>,
     ) -> Self {
-        let beginning = Beginning {
-            until: Box::pin(sleep(time)),
-            _counted: counted,
+        let beginning = StartDeadline {
+            deadline: Box::pin(sleep(time)),
+            _tracked: counted,
         };
-        let (stall, tick) = (Stall::default(), None);
+        let (stall, tick) = (SocketStall::default(), None);
         Self {
             stream,
-            beginning: Some(beginning),
-            seen: 0,
+            start_deadline: Some(beginning),
+            bytes_read: 0,
             is_http_2: false,
-            writing,
+            write_monitor: writing,
             stall,
             tick,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Prompt<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FirstByteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -81,41 +81,41 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prompt<S> {
         let this = &mut *self;
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let Some(beginning) = &mut this.beginning else {
+        let Some(beginning) = &mut this.start_deadline else {
             if this.is_http_2
                 && read.is_pending()
-                && this.writing.is_overdue(context, &mut this.tick)
+                && this.write_monitor.is_overdue(context, &mut this.tick)
             {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             return read;
         };
-        if read.is_pending() && beginning.until.as_mut().poll(context).is_ready() {
+        if read.is_pending() && beginning.deadline.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let new = buffer.filled().get(before..).unwrap_or_default();
-        if this.seen == 0 && new.starts_with(HTTP_2) {
+        if this.bytes_read == 0 && new.starts_with(HTTP2_PREFACE_START) {
             this.is_http_2 = true;
         }
-        this.seen += new.len();
-        if this.seen >= OPENING {
-            this.beginning = None;
+        this.bytes_read += new.len();
+        if this.bytes_read >= HTTP2_PREFACE_BYTES {
+            this.start_deadline = None;
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FirstByteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         // A request with a response was complete, however short.
-        self.beginning = None;
+        self.start_deadline = None;
         let this = &mut *self;
         let wrote = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.stall.wrote(wrote, bytes.len(), &this.writing, context)
+        this.stall.check_write(wrote, bytes.len(), &this.write_monitor, context)
     }
 
     fn poll_write_vectored(
@@ -123,7 +123,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.beginning = None;
+        self.start_deadline = None;
         let this = &mut *self;
         let wrote = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
         let bytes = if wrote.is_pending() {
@@ -131,7 +131,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         } else {
             0
         };
-        this.stall.wrote(wrote, bytes, &this.writing, context)
+        this.stall.check_write(wrote, bytes, &this.write_monitor, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -141,12 +141,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let flushed = Pin::new(&mut this.stream).poll_flush(context);
-        this.stall.flushed(flushed, &this.writing, context)
+        this.stall.check_flush(flushed, &this.write_monitor, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let shut = Pin::new(&mut this.stream).poll_shutdown(context);
-        this.stall.flushed(shut, &this.writing, context)
+        this.stall.check_flush(shut, &this.write_monitor, context)
     }
 }

@@ -24,17 +24,17 @@ const PARSE_ERROR: i32 = -32700;
 const SERVER_ERROR: i32 = -32000;
 
 /// Retry delay after the server could not determine who the caller is.
-const LATER: Duration = Duration::from_secs(5);
+const RETRY_AFTER_AUTH_FAILURE: Duration = Duration::from_secs(5);
 
 /// Maximum length of an error message, in bytes. It may repeat what a caller wrote.
 const MAX_MESSAGE_BYTES: usize = 2_000;
 
 /// Maximum size of an error in plain text that is read, in bytes.
-const MOST_TEXT: usize = 64 << 10;
+const MAX_TEXT_BYTES: usize = 64 << 10;
 
 /// Details of a rejected request for metrics and the log, attached to the response.
 #[derive(Clone, Debug)]
-pub(super) struct Refused {
+pub(super) struct RejectionDetails {
     /// Reason, for metrics and the log.
     pub(super) reason: RejectionReason,
     /// Message to the client, followed by details for the log.
@@ -43,7 +43,7 @@ pub(super) struct Refused {
 
 /// A response to a request that is not served.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     status: StatusCode,
     code: i32,
     message: Cow<'static, str>,
@@ -53,7 +53,7 @@ pub(super) struct Refusal {
     headers: Box<HeaderMap>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// Creates a response with this status and message.
     pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         let code = match status {
@@ -72,7 +72,7 @@ impl Refusal {
     }
 
     /// Sets the code of an invalid request, whatever the status.
-    pub(super) fn invalid(self) -> Self {
+    pub(super) fn with_invalid_request_code(self) -> Self {
         Self {
             code: INVALID_REQUEST,
             ..self
@@ -80,7 +80,7 @@ impl Refusal {
     }
 
     /// Sets `Retry-After`, in whole seconds, rounded up.
-    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+    pub(super) fn with_retry_after(mut self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.headers
             .insert(header::RETRY_AFTER, seconds.max(1).into());
@@ -88,7 +88,7 @@ impl Refusal {
     }
 
     /// Creates the response to a request larger than the limit.
-    pub(super) fn too_large() -> Self {
+    pub(super) fn request_too_large() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "the request is larger than --max-request-bytes allows",
@@ -96,34 +96,34 @@ impl Refusal {
     }
 }
 
-impl From<AuthRejection> for Refusal {
+impl From<AuthRejection> for ErrorResponse {
     fn from(denied: AuthRejection) -> Self {
-        let mut refusal = Self::new(denied.status, denied.message);
+        let mut error_response = Self::new(denied.status, denied.message);
         if matches!(
             denied.status,
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
         ) {
-            refusal = refusal.retry_after(LATER);
+            error_response = error_response.with_retry_after(RETRY_AFTER_AUTH_FAILURE);
         }
-        refusal.detail = denied.log_detail;
-        refusal.headers.extend(
+        error_response.detail = denied.log_detail;
+        error_response.headers.extend(
             denied
                 .challenge
                 .map(|value| (header::WWW_AUTHENTICATE, value)),
         );
-        refusal
+        error_response
     }
 }
 
-impl From<ProofError> for Refusal {
+impl From<ProofError> for ErrorResponse {
     fn from(unproven: ProofError) -> Self {
         AuthRejection::from(unproven).into()
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorResponse {
     fn into_response(mut self) -> Response {
-        let reason = reason(self.status);
+        let reason = rejection_reason(self.status);
         if self.message.len() > MAX_MESSAGE_BYTES {
             self.message = bounded(self.message.into_owned(), MAX_MESSAGE_BYTES).into();
         }
@@ -140,12 +140,12 @@ impl IntoResponse for Refusal {
             None => self.message,
         };
         // Attached so that metrics and the log recognize rejected requests.
-        let refused = Extension(Refused { reason, message });
-        (self.status, *self.headers, refused, body.to_string()).into_response()
+        let details = Extension(RejectionDetails { reason, message });
+        (self.status, *self.headers, details, body.to_string()).into_response()
     }
 }
 
-const fn reason(status: StatusCode) -> RejectionReason {
+const fn rejection_reason(status: StatusCode) -> RejectionReason {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RejectionReason::Access,
         StatusCode::TOO_MANY_REQUESTS => RejectionReason::Limit,
@@ -158,7 +158,7 @@ const fn reason(status: StatusCode) -> RejectionReason {
 }
 
 /// Converts the plain-text errors of the layers below into JSON-RPC errors.
-pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -> Response {
+pub(super) async fn convert_to_json_rpc(method: &Method, mut response: Response<Body>) -> Response {
     if *method == Method::DELETE && response.status() == StatusCode::ACCEPTED {
         // The session has ended, and some clients warn of anything but 200 and 204.
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -179,24 +179,24 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
     }
     if is_json {
         // rmcp's error messages may repeat any part of the request.
-        let told = "the request is invalid, and repeats too much to be told in what";
-        return Refusal::new(status, told).invalid().into_response();
+        let message = "the request is invalid, and repeats too much to be told in what";
+        return ErrorResponse::new(status, message).with_invalid_request_code().into_response();
     }
     let (parts, body) = response.into_parts();
-    let text = to_bytes(body, MOST_TEXT).await.unwrap_or_default();
+    let text = to_bytes(body, MAX_TEXT_BYTES).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let refusal = match status {
         // rmcp reports invalid JSON as an unsupported media type.
-        StatusCode::UNSUPPORTED_MEDIA_TYPE if text.starts_with("fail to deserialize") => Refusal {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if text.starts_with("fail to deserialize") => ErrorResponse {
             code: PARSE_ERROR,
-            ..Refusal::new(StatusCode::BAD_REQUEST, "the body is no JSON-RPC message")
+            ..ErrorResponse::new(StatusCode::BAD_REQUEST, "the body is no JSON-RPC message")
         },
         StatusCode::BAD_REQUEST if text.ends_with("Session ID is required") => {
-            Refusal::new(status, no_session(method))
+            ErrorResponse::new(status, missing_session_message(method))
         }
-        _ => Refusal::new(status, text.trim().to_owned()).invalid(),
+        _ => ErrorResponse::new(status, text.trim().to_owned()).with_invalid_request_code(),
     };
-    Refusal {
+    ErrorResponse {
         headers: Box::new(parts.headers),
         ..refusal
     }
@@ -204,7 +204,7 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
 }
 
 /// Explains what to do about a request that names no session where one is required.
-fn no_session(method: &Method) -> &'static str {
+fn missing_session_message(method: &Method) -> &'static str {
     match *method {
         Method::GET => {
             "a stream belongs to a session, and the request names none in `Mcp-Session-Id`. This server \

@@ -13,13 +13,13 @@ use tracing::{error, info};
 
 use crate::{
     observability::metrics::{CONTENT_TYPE, Metrics},
-    transport::auxiliary::{self, Limits},
+    transport::auxiliary::{self, ConnectionLimits},
 };
 
 /// Limits on connections. Anyone may read metrics, so no connection is authenticated.
-const LIMITS: Limits = Limits {
-    unauthenticated: 64,
-    authenticated: 0,
+const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
+    max_unauthenticated: 64,
+    max_authenticated: 0,
     head_timeout: Duration::from_secs(5),
     timeout: Duration::from_secs(10),
 };
@@ -40,7 +40,7 @@ pub(super) async fn serve(listener: TcpListener, metrics: Metrics) {
         .fallback(async || (StatusCode::NOT_FOUND, "metrics are served at /metrics\n"));
     // Never cancelled, so that metrics of the shutdown can be read.
     let ended = CancellationToken::new();
-    if let Err(error) = auxiliary::serve(listener, router, LIMITS, ended).await {
+    if let Err(error) = auxiliary::serve(listener, router, CONNECTION_LIMITS, ended).await {
         error!(%error, "metrics are no longer served");
     }
 }

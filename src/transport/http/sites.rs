@@ -9,44 +9,44 @@ use std::net::IpAddr;
 use axum::extract::Request;
 use http::{HeaderValue, StatusCode, header};
 
-use super::refusal::Refusal;
+use super::refusal::ErrorResponse;
 use crate::transport::{SEVERAL_HOSTS, has_several_hosts};
 
 /// Maximum length of a name that is repeated in an error, in characters.
-const MAX_SHOWN: usize = 200;
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// The allowed hosts and origins.
 #[derive(Debug)]
-pub(super) struct Sites {
-    hosts: Vec<Host>,
-    origins: Vec<Origin>,
+pub(super) struct AllowedSites {
+    hosts: Vec<AllowedHost>,
+    origins: Vec<PageOrigin>,
 }
 
 /// A host name, with a port if only that one is allowed.
 #[derive(Debug)]
-struct Host {
+struct AllowedHost {
     name: String,
     port: Option<u16>,
 }
 
 /// An origin. Without a port it matches any port.
 #[derive(Debug, PartialEq, Eq)]
-enum Origin {
+enum PageOrigin {
     /// The opaque origin, `null`.
     Null,
-    Of {
+    Tuple {
         scheme: String,
         host: String,
         port: Option<u16>,
     },
 }
 
-impl Sites {
+impl AllowedSites {
     /// Parses the allowed hosts and origins. Invalid ones are skipped.
     pub(super) fn new(hosts: &[String], origins: &[String]) -> Self {
         let host = |text: &String| {
-            let (name, port) = authority(text.trim())?;
-            Some(Host {
+            let (name, port) = split_authority(text.trim())?;
+            Some(AllowedHost {
                 name: name.to_ascii_lowercase(),
                 port,
             })
@@ -55,7 +55,7 @@ impl Sites {
             hosts: hosts.iter().filter_map(host).collect(),
             origins: origins
                 .iter()
-                .filter_map(|text| Origin::allowed(text.trim()))
+                .filter_map(|text| PageOrigin::from_setting(text.trim()))
                 .collect(),
         }
     }
@@ -66,9 +66,9 @@ impl Sites {
     /// # Errors
     /// Returns an error response if the host is missing, invalid or not allowed, or if the origin
     /// is not allowed.
-    pub(super) fn check(&self, request: &mut Request) -> Result<(), Refusal> {
+    pub(super) fn check(&self, request: &mut Request) -> Result<(), ErrorResponse> {
         if has_several_hosts(request.headers()) {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, SEVERAL_HOSTS));
+            return Err(ErrorResponse::new(StatusCode::BAD_REQUEST, SEVERAL_HOSTS));
         }
         let given = match request.headers().get(header::HOST) {
             Some(value) => value.to_str().ok(),
@@ -78,20 +78,20 @@ impl Sites {
                 .authority()
                 .map(|authority| authority.as_str()),
         };
-        let Some((name, port)) = given.and_then(authority) else {
-            let told = "the request names no host, or not as one is written: `name` or `name:port`";
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, told));
+        let Some((name, port)) = given.and_then(split_authority) else {
+            let message = "the request names no host, or not as one is written: `name` or `name:port`";
+            return Err(ErrorResponse::new(StatusCode::BAD_REQUEST, message));
         };
-        let is_one = |host: &Host| {
+        let matches_request = |host: &AllowedHost| {
             host.name.eq_ignore_ascii_case(name) && host.port.is_none_or(|only| port == Some(only))
         };
-        if !self.hosts.iter().any(is_one) {
-            let shown: String = name.chars().take(MAX_SHOWN).collect();
-            let told = format!(
+        if !self.hosts.iter().any(matches_request) {
+            let shown: String = name.chars().take(MAX_SHOWN_CHARS).collect();
+            let message = format!(
                 "this server does not answer to the host name `{shown}`. Its operator can allow it with \
                  `--allowed-host {shown}`"
             );
-            return Err(Refusal::new(StatusCode::FORBIDDEN, told).invalid());
+            return Err(ErrorResponse::new(StatusCode::FORBIDDEN, message).with_invalid_request_code());
         }
         if given.is_some_and(|given| given.as_bytes().get(name.len()) == Some(&b'.')) {
             let plain = port.map_or(name.to_owned(), |port| format!("{name}:{port}"));
@@ -101,26 +101,26 @@ impl Sites {
             }
         }
         match request.headers().get(header::ORIGIN) {
-            Some(origin) if !self.allows(origin) => {
+            Some(origin) if !self.allows_origin(origin) => {
                 let shown: String = origin
                     .to_str()
                     .unwrap_or_default()
                     .chars()
-                    .take(MAX_SHOWN)
+                    .take(MAX_SHOWN_CHARS)
                     .collect();
-                let told = format!(
+                let message = format!(
                     "pages of the origin `{shown}` may not call this server. Its operator can allow \
                      them with `--allowed-origin {shown}`"
                 );
-                Err(Refusal::new(StatusCode::FORBIDDEN, told).invalid())
+                Err(ErrorResponse::new(StatusCode::FORBIDDEN, message).with_invalid_request_code())
             }
             _ => Ok(()),
         }
     }
 
     /// Returns `true` if pages of an origin may call.
-    pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
-        let Some(given) = origin.to_str().ok().and_then(Origin::given) else {
+    pub(super) fn allows_origin(&self, origin: &HeaderValue) -> bool {
+        let Some(given) = origin.to_str().ok().and_then(PageOrigin::from_header) else {
             return false;
         };
         self.origins.iter().any(|allowed| allowed.covers(&given))
@@ -132,15 +132,15 @@ impl Sites {
     }
 }
 
-impl Origin {
+impl PageOrigin {
     /// Parses an origin as browsers send it.
-    fn given(text: &str) -> Option<Self> {
+    fn from_header(text: &str) -> Option<Self> {
         if text.eq_ignore_ascii_case("null") {
             return Some(Self::Null);
         }
         let (scheme, rest) = text.split_once("://")?;
-        let (host, port) = authority(rest)?;
-        Some(Self::Of {
+        let (host, port) = split_authority(rest)?;
+        Some(Self::Tuple {
             scheme: scheme.to_ascii_lowercase(),
             host: host.to_ascii_lowercase(),
             port,
@@ -148,7 +148,7 @@ impl Origin {
     }
 
     /// Parses an origin as operators write it: `:*` stands for any port, and a path is ignored.
-    fn allowed(text: &str) -> Option<Self> {
+    fn from_setting(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         let host = rest.split('/').next().unwrap_or(rest);
         let (host, is_any_port) = match host.strip_suffix(":*") {
@@ -156,39 +156,39 @@ impl Origin {
             None => (host, false),
         };
         let origin = match scheme {
-            "" => Self::given(host),
-            _ => Self::given(&format!("{scheme}://{host}")),
+            "" => Self::from_header(host),
+            _ => Self::from_header(&format!("{scheme}://{host}")),
         };
-        origin.filter(|origin| !is_any_port || matches!(origin, Self::Of { port: None, .. }))
+        origin.filter(|origin| !is_any_port || matches!(origin, Self::Tuple { port: None, .. }))
     }
 
     fn covers(&self, given: &Self) -> bool {
         match (self, given) {
             (
-                Self::Of {
+                Self::Tuple {
                     scheme,
                     host,
                     port: None,
                 },
-                Self::Of {
+                Self::Tuple {
                     scheme: s, host: h, ..
                 },
             ) => scheme == s && host == h,
             (
-                Self::Of { scheme, host, port },
-                Self::Of {
+                Self::Tuple { scheme, host, port },
+                Self::Tuple {
                     scheme: s,
                     host: h,
                     port: p,
                 },
             ) => {
                 // Browsers omit the default port (RFC 6454 §6.2).
-                let usual = match s.as_str() {
+                let default_port = match s.as_str() {
                     "https" => Some(443),
                     "http" => Some(80),
                     _ => None,
                 };
-                scheme == s && host == h && p.or(usual) == *port
+                scheme == s && host == h && p.or(default_port) == *port
             }
             (one, other) => one == other,
         }
@@ -200,7 +200,7 @@ pub(super) fn loopback_origins(listen: IpAddr) -> Vec<String> {
     if !listen.is_loopback() {
         return Vec::new();
     }
-    let own = match listen {
+    let listen_host = match listen {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),
     };
@@ -209,16 +209,16 @@ pub(super) fn loopback_origins(listen: IpAddr) -> Vec<String> {
         "127.0.0.1".to_owned(),
         "[::1]".to_owned(),
     ];
-    if !hosts.contains(&own) {
-        hosts.push(own);
+    if !hosts.contains(&listen_host) {
+        hosts.push(listen_host);
     }
-    let of = |scheme: &'static str| hosts.iter().map(move |host| format!("{scheme}://{host}:*"));
-    of("http").chain(of("https")).collect()
+    let with_scheme = |scheme: &'static str| hosts.iter().map(move |host| format!("{scheme}://{host}:*"));
+    with_scheme("http").chain(with_scheme("https")).collect()
 }
 
 /// Splits `name:port`. The name is returned without the brackets of an address and without a final
 /// dot.
-fn authority(text: &str) -> Option<(&str, Option<u16>)> {
+fn split_authority(text: &str) -> Option<(&str, Option<u16>)> {
     let (name, rest) = match text.strip_prefix('[') {
         Some(text) => {
             let (name, rest) = text.split_once(']')?;
@@ -250,14 +250,14 @@ fn authority(text: &str) -> Option<(&str, Option<u16>)> {
 mod tests {
     use super::*;
 
-    fn sites(hosts: &[&str], origins: &[&str]) -> Sites {
+    fn sites(hosts: &[&str], origins: &[&str]) -> AllowedSites {
         let owned = |texts: &[&str]| {
             texts
                 .iter()
                 .map(|&text| text.to_owned())
                 .collect::<Vec<_>>()
         };
-        Sites::new(&owned(hosts), &owned(origins))
+        AllowedSites::new(&owned(hosts), &owned(origins))
     }
 
     #[test]
@@ -329,14 +329,14 @@ mod tests {
             ("null", false),
             ("", false),
         ] {
-            let allowed = HeaderValue::from_str(origin).is_ok_and(|origin| sites.allows(&origin));
+            let allowed = HeaderValue::from_str(origin).is_ok_and(|origin| sites.allows_origin(&origin));
             assert_eq!(allowed, passes, "{origin}");
         }
     }
 
     #[test]
-    fn pages_of_this_machine_are_let_on_loopback_alone() {
-        let loopback = Sites::new(&[], &loopback_origins([127, 0, 0, 1].into()));
+    fn local_pages_are_allowed_only_on_loopback() {
+        let loopback = AllowedSites::new(&[], &loopback_origins([127, 0, 0, 1].into()));
         for (origin, passes) in [
             ("http://localhost:6274", true),
             ("https://127.0.0.1", true),
@@ -346,7 +346,7 @@ mod tests {
             ("null", false),
         ] {
             let allowed =
-                HeaderValue::from_str(origin).is_ok_and(|origin| loopback.allows(&origin));
+                HeaderValue::from_str(origin).is_ok_and(|origin| loopback.allows_origin(&origin));
             assert_eq!(allowed, passes, "{origin}");
         }
         for beyond in [IpAddr::from([0, 0, 0, 0]), IpAddr::from([10, 0, 0, 7])] {

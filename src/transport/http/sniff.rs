@@ -12,26 +12,26 @@ use tokio::{
 use tracing::info;
 
 /// First byte of every TLS connection (RFC 8446 §5.1), and of no HTTP request.
-const HANDSHAKE: u8 = 22;
+const TLS_HANDSHAKE: u8 = 22;
 
-const ANSWER: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+const PLAIN_HTTP_RESPONSE: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
     This port speaks TLS, and the request came in plain HTTP. Call an address that begins with https://\n";
 
 /// Acceptor that checks the first byte of a connection before TLS does.
 #[derive(Clone)]
-pub(super) struct Sniffing<A> {
+pub(super) struct PlainHttpDetector<A> {
     inner: A,
     /// Timeout for that byte.
-    time: Duration,
+    timeout: Duration,
 }
 
-impl<A> Sniffing<A> {
+impl<A> PlainHttpDetector<A> {
     pub(super) fn new(inner: A, time: Duration) -> Self {
-        Self { inner, time }
+        Self { inner, timeout: time }
     }
 }
 
-impl<A, S> Accept<TcpStream, S> for Sniffing<A>
+impl<A, S> Accept<TcpStream, S> for PlainHttpDetector<A>
 where
     A: Accept<TcpStream, S> + Clone + Send + 'static,
     A::Future: Send,
@@ -43,26 +43,26 @@ where
         Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send + 'static>>;
 
     fn accept(&self, mut stream: TcpStream, service: S) -> Self::Future {
-        let Self { inner, time } = self.clone();
+        let Self { inner, timeout: time } = self.clone();
         Box::pin(async move {
             let mut first = [0];
             let seen = timeout(time, stream.peek(&mut first)).await??;
-            if seen == 0 || first == [HANDSHAKE] {
+            if seen == 0 || first == [TLS_HANDSHAKE] {
                 return inner.accept(stream, service).await;
             }
             if first.iter().all(u8::is_ascii_uppercase) {
                 let peer = stream.peer_addr()?.ip();
                 info!(address = %peer, "connection refused: plain HTTP on a port with TLS");
-                _ = timeout(time, answer(&mut stream)).await;
+                _ = timeout(time, respond_in_plain_http(&mut stream)).await;
             }
             Err(io::ErrorKind::InvalidData.into())
         })
     }
 }
 
-async fn answer(stream: &mut TcpStream) -> io::Result<()> {
+async fn respond_in_plain_http(stream: &mut TcpStream) -> io::Result<()> {
     // Unread data at the close of a connection would discard the response.
     _ = stream.read(&mut [0; 8 << 10]).await?;
-    stream.write_all(ANSWER.as_bytes()).await?;
+    stream.write_all(PLAIN_HTTP_RESPONSE.as_bytes()).await?;
     stream.shutdown().await
 }

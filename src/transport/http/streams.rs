@@ -12,8 +12,8 @@ use tracing::info;
 
 use super::{
     SessionBounds,
-    limits::{Permit, UnderWay},
-    refusal::Refusal,
+    limits::{Permit, ConcurrencyLimiter},
+    refusal::ErrorResponse,
 };
 use crate::auth::{Auth, CallerChanges, principal::Principal};
 
@@ -22,29 +22,29 @@ use crate::auth::{Auth, CallerChanges, principal::Principal};
 pub(crate) const MAX_STREAMS: usize = 2_048;
 
 /// Retry delay after too many streams.
-const RETRY_DELAY: Duration = Duration::from_secs(30);
+const RETRY_AFTER_STREAM_LIMIT: Duration = Duration::from_secs(30);
 
 /// Marks the response of a request that only listens.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Listening;
+pub(super) struct ListenOnly;
 
 /// Authentication of callers, and its changes.
 #[derive(Clone, Debug)]
-pub(super) struct Callers {
+pub(super) struct CallerAuth {
     pub(super) auth: Arc<Auth>,
     pub(super) changes: CallerChanges,
 }
 
-impl Callers {
+impl CallerAuth {
     /// Ends a stream with its caller's grant: at once if it only listens, and otherwise after
     /// `grace`. A call that was made in time can then still be answered.
-    pub(super) fn limit(
+    pub(super) fn end_with_grant(
         &self,
         response: Response,
         principal: Arc<Principal>,
         grace: Duration,
     ) -> Response {
-        let listens = response.extensions().get::<Listening>().is_some();
+        let listens = response.extensions().get::<ListenOnly>().is_some();
         let Self { auth, changes } = self.clone();
         response.map(|body| {
             let ended = Box::pin(async move {
@@ -64,46 +64,46 @@ impl Callers {
 
 /// Limits on streams that wait for notifications.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(super) struct StreamLimiter {
     auth: Arc<Auth>,
-    all: Arc<UnderWay<()>>,
-    of_principal: Arc<UnderWay<Arc<str>>>,
+    all_streams: Arc<ConcurrencyLimiter<()>>,
+    per_principal: Arc<ConcurrencyLimiter<Arc<str>>>,
 }
 
 /// Permits of one stream.
 pub(super) type StreamPermit = (Permit<()>, Permit<Arc<str>>);
 
-impl Streams {
+impl StreamLimiter {
     /// Creates limits. Each caller may have as many streams as concurrent requests, and one for
     /// each session.
     pub(super) fn new(auth: Arc<Auth>, concurrency: usize, sessions: SessionBounds) -> Self {
         Self {
             auth,
-            all: UnderWay::new(MAX_STREAMS.max(sessions.most)),
-            of_principal: UnderWay::new(concurrency.max(sessions.most_of_principal)),
+            all_streams: ConcurrencyLimiter::new(MAX_STREAMS.max(sessions.max)),
+            per_principal: ConcurrencyLimiter::new(concurrency.max(sessions.max_per_principal)),
         }
     }
 
     /// Acquires permits for a stream. The caller has to be proven.
-    pub(super) async fn begin(&self, principal: &Principal) -> Result<StreamPermit, Refusal> {
+    pub(super) async fn acquire(&self, principal: &Principal) -> Result<StreamPermit, ErrorResponse> {
         self.auth.prove(principal).await?;
         let of_principal = self
-            .of_principal
-            .begin(principal.name.clone())
+            .per_principal
+            .acquire(principal.name.clone())
             .ok_or_else(|| {
-                let told = "this caller has too many streams open; close some of them";
-                Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(RETRY_DELAY)
+                let message = "this caller has too many streams open; close some of them";
+                ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(RETRY_AFTER_STREAM_LIMIT)
             })?;
-        let all = self.all.begin(()).ok_or_else(|| {
-            let told = "too many streams are open; try again later, or go without one";
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(RETRY_DELAY)
+        let all = self.all_streams.acquire(()).ok_or_else(|| {
+            let message = "too many streams are open; try again later, or go without one";
+            ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message).with_retry_after(RETRY_AFTER_STREAM_LIMIT)
         })?;
         Ok((all, of_principal))
     }
 }
 
 /// Holds a stream's permits until the last byte of its response is sent.
-pub(super) fn holding(response: Response, permit: StreamPermit) -> Response {
+pub(super) fn hold_permit(response: Response, permit: StreamPermit) -> Response {
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {
             let _held = &permit;

@@ -13,32 +13,32 @@ use std::{
 pub(super) const MIN_COUNTED_BYTES: usize = 16 << 10;
 
 /// Divisor of the total limit that gives the limit of one caller.
-const SHARE_OF_CALLER: usize = 4;
+const MAX_CALLER_SHARE_DIVISOR: usize = 4;
 
 /// The unread bytes of responses, with a limit.
 #[derive(Debug)]
-pub struct Unread {
-    max: usize,
-    all: AtomicUsize,
-    of_callers: Mutex<HashMap<Arc<str>, usize>>,
+pub struct UnreadResponses {
+    max_bytes: usize,
+    total_bytes: AtomicUsize,
+    per_caller: Mutex<HashMap<Arc<str>, usize>>,
 }
 
 /// The limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exceeded {
+pub(super) enum UnreadLimit {
     /// The limit of one caller.
-    OfCaller,
+    PerCaller,
     /// The total limit.
-    InAll,
+    Total,
 }
 
-impl Unread {
+impl UnreadResponses {
     /// Creates a counter with a total limit in bytes, a quarter of it for one caller.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
-            max,
-            all: AtomicUsize::new(0),
-            of_callers: Mutex::default(),
+            max_bytes: max,
+            total_bytes: AtomicUsize::new(0),
+            per_caller: Mutex::default(),
         })
     }
 
@@ -47,47 +47,47 @@ impl Unread {
     ///
     /// # Errors
     /// Returns the limit that was reached.
-    pub(super) fn check(&self, caller: &Arc<str>) -> Result<(), Exceeded> {
-        let all = self.all.load(Ordering::Relaxed);
-        if all < self.max / SHARE_OF_CALLER {
+    pub(super) fn check(&self, caller: &Arc<str>) -> Result<(), UnreadLimit> {
+        let all = self.total_bytes.load(Ordering::Relaxed);
+        if all < self.max_bytes / MAX_CALLER_SHARE_DIVISOR {
             return Ok(());
         }
-        if all >= self.max {
-            return Err(Exceeded::InAll);
+        if all >= self.max_bytes {
+            return Err(UnreadLimit::Total);
         }
-        match self.of_callers().get(caller) {
-            Some(bytes) if *bytes >= self.max / SHARE_OF_CALLER => Err(Exceeded::OfCaller),
+        match self.per_caller().get(caller) {
+            Some(bytes) if *bytes >= self.max_bytes / MAX_CALLER_SHARE_DIVISOR => Err(UnreadLimit::PerCaller),
             _ => Ok(()),
         }
     }
 
     /// Returns `true` if the total limit is reached.
     pub(super) fn is_exceeded(&self) -> bool {
-        self.all.load(Ordering::Relaxed) >= self.max
+        self.total_bytes.load(Ordering::Relaxed) >= self.max_bytes
     }
 
     /// Counts a response of a caller until the returned value is dropped.
-    pub(super) fn hold(self: &Arc<Self>, caller: Arc<str>, bytes: usize) -> Held {
-        let mut held = Held {
+    pub(super) fn count(self: &Arc<Self>, caller: Arc<str>, bytes: usize) -> CountedBytes {
+        let mut held = CountedBytes {
             unread: self.clone(),
             caller: Some(caller),
             bytes: 0,
         };
-        held.set(bytes);
+        held.set_bytes(bytes);
         held
     }
 
     /// Counts bytes of no known caller until the returned value is dropped. Starts with zero.
-    pub(super) fn hold_for_nobody(self: &Arc<Self>) -> Held {
-        Held {
+    pub(super) fn count_without_caller(self: &Arc<Self>) -> CountedBytes {
+        CountedBytes {
             unread: self.clone(),
             caller: None,
             bytes: 0,
         }
     }
 
-    fn of_callers(&self) -> MutexGuard<'_, HashMap<Arc<str>, usize>> {
-        self.of_callers
+    fn per_caller(&self) -> MutexGuard<'_, HashMap<Arc<str>, usize>> {
+        self.per_caller
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,26 +95,26 @@ impl Unread {
 
 /// Unread bytes, which are counted until this is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
-    unread: Arc<Unread>,
+pub(super) struct CountedBytes {
+    unread: Arc<UnreadResponses>,
     caller: Option<Arc<str>>,
     bytes: usize,
 }
 
-impl Held {
+impl CountedBytes {
     /// Sets a new number of bytes.
-    pub(super) fn set(&mut self, bytes: usize) {
+    pub(super) fn set_bytes(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.bytes, bytes);
         if bytes == before {
             return;
         }
-        let Unread { all, .. } = &*self.unread;
+        let UnreadResponses { total_bytes: all, .. } = &*self.unread;
         match bytes > before {
             true => all.fetch_add(bytes - before, Ordering::Relaxed),
             false => all.fetch_sub(before - bytes, Ordering::Relaxed),
         };
         let Some(caller) = &self.caller else { return };
-        let mut of_callers = self.unread.of_callers();
+        let mut of_callers = self.unread.per_caller();
         let of_caller = of_callers.entry(caller.clone()).or_default();
         *of_caller = (*of_caller + bytes).saturating_sub(before);
         if *of_caller == 0 {
@@ -123,9 +123,9 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for CountedBytes {
     fn drop(&mut self) {
-        self.set(0);
+        self.set_bytes(0);
     }
 }
 
@@ -134,23 +134,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn caller_has_a_quarter_and_all_have_the_whole() {
-        let unread = Unread::new(4000);
+    fn caller_may_use_a_quarter_of_the_limit() {
+        let unread = UnreadResponses::new(4000);
         let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
-        let mut held = unread.hold(one.clone(), 999);
+        let mut held = unread.count(one.clone(), 999);
         assert_eq!(unread.check(&one), Ok(()));
-        held.set(1000);
-        assert_eq!(unread.check(&one), Err(Exceeded::OfCaller));
+        held.set_bytes(1000);
+        assert_eq!(unread.check(&one), Err(UnreadLimit::PerCaller));
         assert_eq!(unread.check(&other), Ok(()));
-        let rest = unread.hold(other.clone(), 3000);
-        assert_eq!(unread.check(&"third".into()), Err(Exceeded::InAll));
+        let rest = unread.count(other.clone(), 3000);
+        assert_eq!(unread.check(&"third".into()), Err(UnreadLimit::Total));
         assert!(unread.is_exceeded());
         drop(rest);
         assert!(!unread.is_exceeded());
-        held.set(10);
+        held.set_bytes(10);
         assert_eq!(unread.check(&one), Ok(()));
         drop(held);
-        assert_eq!(unread.all.load(Ordering::Relaxed), 0);
-        assert!(unread.of_callers().is_empty());
+        assert_eq!(unread.total_bytes.load(Ordering::Relaxed), 0);
+        assert!(unread.per_caller().is_empty());
     }
 }

@@ -35,7 +35,7 @@ async fn documented_redis_user_suffices_for_all_that_replicas_share() {
     let files = tempfile::tempdir().unwrap();
     let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
     let (keys, url, policy) = (path("state.keys"), path("redis-url"), path("policy.yaml"));
-    fs::write(&keys, Keyring::new_line("k1").unwrap()).unwrap();
+    fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
     fs::write(&url, redis.documented_url(0)).unwrap();
     fs::write(&policy, POLICY).unwrap();
     let admins = [Admin::new(), Admin::new()];
@@ -133,7 +133,7 @@ async fn missing_right_is_told_to_whoever_decides() {
     let (admin, url) = (Admin::new(), redis.documented_url(0));
     let options = admin.options();
     let keys = admin.file() + ".keys";
-    fs::write(&keys, Keyring::new_line("k1").unwrap()).unwrap();
+    fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
     let args = [
         "http",
         "--sandbox",

@@ -499,7 +499,7 @@ async fn replicas_share_tickets() {
     );
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
-    fs::write(&keys, Keyring::new_line("k1").unwrap()).unwrap();
+    fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
     let (admins, url) = ([Admin::new(), Admin::new(), Admin::new()], redis.url());
     let replica = |admin: &Admin| {
         let options = admin.options();

@@ -18,8 +18,8 @@ use portkey_mcp::{
     },
     pipeline::Dispatcher,
     transport::{
-        http::{Stop, router},
-        stdio::Lines,
+        http::{ShutdownTokens, router},
+        stdio::LineTransport,
     },
     upstream::Client,
 };
@@ -118,7 +118,7 @@ async fn connect<H: Foresight + Clone>(
             let (input, output) = tokio::io::split(theirs);
             let handler = handler.clone();
             tokio::spawn(async move {
-                let running = handler.serve(Lines::new(input, output)).await.unwrap();
+                let running = handler.serve(LineTransport::new(input, output)).await.unwrap();
                 running.waiting().await.unwrap();
             });
             Ears(ears)
@@ -166,7 +166,7 @@ pub(crate) async fn routes<H: Foresight + Clone>(handler: H) -> Router {
         shared,
         ..
     } = parts().await;
-    router(handler, auth, &settings, &shared, &Stop::default())
+    router(handler, auth, &settings, &shared, &ShutdownTokens::default())
 }
 
 /// The same for callers who are recognised in another way.
@@ -174,7 +174,7 @@ pub(crate) async fn routes_by<H: Foresight + Clone>(handler: H, auth: Auth) -> R
     let HttpServerParts {
         settings, shared, ..
     } = parts().await;
-    router(handler, auth, &settings, &shared, &Stop::default())
+    router(handler, auth, &settings, &shared, &ShutdownTokens::default())
 }
 
 fn server() -> Server {

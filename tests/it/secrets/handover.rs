@@ -8,7 +8,7 @@ use std::{
 
 use portkey_mcp::{
     pipeline::Dispatcher,
-    security::secrets::{Delivery, References, Secrets},
+    security::secrets::{DeliveryMode, SecretReferences, Secrets},
 };
 use serde_json::{Value, json};
 
@@ -180,15 +180,15 @@ fn a_folder_that_others_can_look_into_stops_the_start() {
 }
 
 /// A parent, and a private folder in it that secrets go to.
-fn private() -> (tempfile::TempDir, PathBuf, Delivery) {
+fn private() -> (tempfile::TempDir, PathBuf, DeliveryMode) {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().canonicalize().unwrap().join("secrets");
-    let delivery = Delivery::in_folder(&folder).unwrap();
+    let delivery = DeliveryMode::in_folder(&folder).unwrap();
     (parent, folder, delivery)
 }
 
-fn handing(upstream: &Upstream, delivery: Delivery) -> Dispatcher {
-    dispatcher(upstream).guarding(Secrets::new(delivery, References::default()))
+fn handing(upstream: &Upstream, delivery: DeliveryMode) -> Dispatcher {
+    dispatcher(upstream).guarding(Secrets::new(delivery, SecretReferences::default()))
 }
 
 async fn invited(dispatcher: &Dispatcher) -> Result<Value, String> {
@@ -277,7 +277,7 @@ async fn folder_of_another_user_is_refused() {
     let error = invited(&handing(&upstream, delivery)).await.unwrap_err();
     assert!(error.contains("belongs to another user"), "{error}");
     assert!(
-        Delivery::in_folder(&folder)
+        DeliveryMode::in_folder(&folder)
             .unwrap_err()
             .to_string()
             .contains("another user")
@@ -291,7 +291,7 @@ async fn folder_that_was_made_anew_is_used() {
     let (_parent, folder, delivery) = private();
     let dispatcher = handing(&upstream, delivery);
     fs::remove_dir(&folder).unwrap();
-    Delivery::in_folder(&folder).unwrap();
+    DeliveryMode::in_folder(&folder).unwrap();
     let answer = invited(&dispatcher).await.unwrap();
     assert_eq!(
         fs::read_to_string(answer["invite_link"].as_str().unwrap()).unwrap(),

@@ -1,7 +1,7 @@
 //! Masking: what answers show of secrets, and what may come back of it.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::security::secrets::{MASK, mask, mask_line, mask_text};
+use portkey_mcp::security::secrets::{MASK, mask_response, mask_line, mask_text};
 use serde_json::{Value, json};
 
 use super::everywhere;
@@ -246,7 +246,7 @@ async fn answers_show_no_secrets() {
         assert_eq!(got, expected, "{tool}");
         // Once more changes nothing.
         let mut again = got.clone();
-        mask(published.operation(), &mut again);
+        mask_response(published.operation(), &mut again);
         assert_eq!(got, again, "{tool}");
     }
 }
@@ -522,7 +522,7 @@ fn credential_at_a_declared_place_is_masked_as_a_whole() {
                 json!([word, { "zone": word }]),
             ] {
                 let mut answer = at_path(path, value);
-                mask(operation, &mut answer);
+                mask_response(operation, &mut answer);
                 assert!(
                     !answer.to_string().contains(word),
                     "{}, {path}: {answer}",
@@ -554,7 +554,7 @@ fn every_declared_place_is_masked_whatever_stands_there() {
             ] {
                 let mut answer = at_path(path, value);
                 let before = answer.to_string();
-                mask(operation, &mut answer);
+                mask_response(operation, &mut answer);
                 let shown = answer.to_string();
                 let shows = shown.contains(word) || shown.contains(&number.to_string());
                 assert!(!shows, "{}, {path}: {before} -> {shown}", operation.name());

@@ -7,7 +7,7 @@ use portkey_mcp::{
     mcp::reply,
     observability::{call_record::CallOutcome, request::Arrival},
     pipeline::{Call, Record},
-    security::secrets::{MASK, learn, mask, mask_line, mask_text},
+    security::secrets::{MASK, learn_key, mask_response, mask_line, mask_text},
 };
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ const ODD: &str = "own/key+with=\"quotes\" \\ and ü, 4711";
 fn masked(answer: &Value) -> Value {
     let catalog = Catalog::full();
     let mut answer = answer.clone();
-    mask(
+    mask_response(
         catalog.find("get-workspace").unwrap().operation,
         &mut answer,
     );
@@ -28,7 +28,7 @@ fn masked(answer: &Value) -> Value {
 
 #[test]
 fn own_key_is_masked_however_it_is_written() {
-    learn(ODD);
+    learn_key(ODD);
     let json = json!(ODD).to_string();
     let json = &json[1..json.len() - 1];
     let nested = json!(json).to_string();
@@ -56,8 +56,8 @@ fn own_key_is_masked_however_it_is_written() {
 
 #[test]
 fn own_key_is_masked_in_names_numbers_and_documents_in_texts() {
-    learn("824753190264");
-    learn(ODD);
+    learn_key("824753190264");
+    learn_key(ODD);
     let document = json!({ "note": [ODD], ODD: 1 }).to_string();
     let answer = json!({ ODD: { "n": 824_753_190_264_u64 }, "list": [824_753_190_264_u64, 8], "text": document,
         "824753190264": ODD, "plain": 8_247 });

@@ -107,7 +107,7 @@ fn started(option: &str, text: &str, mode: u32) -> String {
 
 #[test]
 fn other_secret_files_are_warned_of_and_refused_if_everybody_may_write() {
-    let state_key = portkey_mcp::security::signed_state::Keyring::new_line("k").unwrap();
+    let state_key = portkey_mcp::security::signed_state::Keyring::generate_line("k").unwrap();
     let readable = "other users may read it; `chmod 600 ";
     let writable = "everybody may write it; run `chmod 600 ";
     let cases = [

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::LazyLock};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::security::secrets::{Allowed, Caller, Delivery, MASK, References, Secrets, mask};
+use portkey_mcp::security::secrets::{AllowedReferences, ReferenceCaller, DeliveryMode, MASK, SecretReferences, Secrets, mask_response};
 use portkey_operation::{JsonMap, ValidationOptions, field_path};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ const FETCHED: &str = "fetched-from-the-folder-of-secrets";
 /// Stands for it where it is read back, as after a restart: nothing is known of it.
 const READ_BACK: &str = "unknown word after a restart";
 
-const LOCAL: Caller<'_> = Caller {
+const LOCAL: ReferenceCaller<'_> = ReferenceCaller {
     name: "local",
     is_local: true,
 };
@@ -30,11 +30,11 @@ static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
 });
 
 fn open(folders: Vec<PathBuf>) -> Secrets {
-    let allowed = Allowed {
+    let allowed = AllowedReferences {
         folders,
-        ..Allowed::default()
+        ..AllowedReferences::default()
     };
-    Secrets::new(Delivery::Inline, References::open(&allowed).unwrap())
+    Secrets::new(DeliveryMode::Inline, SecretReferences::open(&allowed).unwrap())
 }
 
 /// Resolves the references of a call; what is sent, with [`READ_BACK`] in the place of the secret.
@@ -44,7 +44,7 @@ fn sent(tool: &str, args: &Value) -> Result<Value, String> {
     let validated = published.validate(args, &ValidationOptions::default());
     let mut args = validated.map_err(|error| error.to_string())?.args;
     SECRETS
-        .fetch(published, LOCAL, &mut args)
+        .resolve_references(published, LOCAL, &mut args)
         .map_err(|error| error.to_string())?;
     let text = Value::Object(args).to_string();
     Ok(serde_json::from_str(&text.replace(FETCHED, READ_BACK)).unwrap())
@@ -52,7 +52,7 @@ fn sent(tool: &str, args: &Value) -> Result<Value, String> {
 
 /// What a read of it shows.
 fn shown(read: &str, mut answer: Value) -> String {
-    mask(CATALOG.find(read).unwrap().operation, &mut answer);
+    mask_response(CATALOG.find(read).unwrap().operation, &mut answer);
     answer.to_string()
 }
 
@@ -355,7 +355,7 @@ fn reference_to_a_number_is_resolved_only_where_numbers_are_masked() {
     ] {
         let args = json!({ "name": "n", "config": { name: format!("$file:{file}") } });
         let validated = published.validate(map(&args), &ValidationOptions::default());
-        let outcome = secrets.fetch(published, LOCAL, &mut validated.unwrap().args);
+        let outcome = secrets.resolve_references(published, LOCAL, &mut validated.unwrap().args);
         assert_eq!(outcome.is_ok(), is_resolved, "{file}, {name}");
     }
 }
@@ -467,7 +467,7 @@ fn assert_masked_in_reads(tool: &str, sent: &Value) {
             json!({ "data": sent }),
             json!({ "data": [sent] }),
         ] {
-            mask(read.operation, &mut answer);
+            mask_response(read.operation, &mut answer);
             for path in surviving(&answer, &mut Vec::new()) {
                 let name = path.last().unwrap().as_str();
                 let read = read.operation.name();

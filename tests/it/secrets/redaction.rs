@@ -1,7 +1,7 @@
 //! Redaction of arguments, as dry runs, approvals and the audit log show them: everything but secrets.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::security::secrets::{MASK, redacted};
+use portkey_mcp::security::secrets::{MASK, redact_arguments};
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::upstream::{Upstream, dispatcher, ok, operator};
 fn shown(tool: &str, args: &Value) -> Value {
     let catalog = Catalog::full();
     let published = catalog.find(tool).unwrap().compiled();
-    Value::Object(redacted(published, args.as_object().unwrap().clone()))
+    Value::Object(redact_arguments(published, args.as_object().unwrap().clone()))
 }
 
 struct Case {

@@ -29,35 +29,35 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Bounds,
-    live::{Live, OpenStream},
+    SessionBounds,
+    live::{ActiveSession, OpenStream},
 };
 use crate::{
     auth::principal::Principal,
     transport::{
         http::{
-            limits::{Permit, UnderWay},
-            streams::Callers,
+            limits::{Permit, ConcurrencyLimiter},
+            streams::CallerAuth,
         },
-        trim::trim,
+        trim::trim_message,
     },
 };
 
 tokio::task_local! {
     /// The request being served. rmcp does not pass it to its session manager.
-    pub(super) static VISIT: Visit;
+    pub(super) static CURRENT_REQUEST: CurrentRequest;
 }
 
 /// The parts of a request that the session manager needs, and the permits it obtained.
-pub(super) struct Visit {
+pub(super) struct CurrentRequest {
     pub(super) principal: Arc<Principal>,
     /// Permits for the session that the request may start.
-    pub(super) place: Cell<Option<Place>>,
+    pub(super) permits: Cell<Option<SessionPermits>>,
 }
 
 /// Permits of a session: one of all, and one of its principal. A session of an unproven caller
 /// takes one of all unproven, and one of its network instead.
-pub(super) type Place = (Permit<()>, Option<Permit<Arc<str>>>, Option<Permit<IpAddr>>);
+pub(super) type SessionPermits = (Permit<()>, Option<Permit<Arc<str>>>, Option<Permit<IpAddr>>);
 
 /// Maximum number of sessions of unproven callers.
 pub(crate) const MAX_UNPROVEN_SESSIONS: usize = 250;
@@ -66,79 +66,79 @@ pub(crate) const MAX_UNPROVEN_SESSIONS: usize = 250;
 pub(crate) const MAX_UNPROVEN_SESSIONS_PER_NETWORK: usize = 25;
 
 /// Maximum lifetime of a session while its caller is unproven.
-pub(crate) const UNPROVEN_TTL: Duration = Duration::from_secs(60);
+pub(crate) const UNPROVEN_SESSION_TTL: Duration = Duration::from_secs(60);
 
 /// Idle timeout of such a session while more than [`FEW_UNPROVEN_SESSIONS`] are active.
-pub(crate) const CROWDED_UNPROVEN_TTL: Duration = Duration::from_secs(15);
+pub(crate) const CROWDED_UNPROVEN_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Number of sessions of unproven callers above which the shorter idle timeout applies.
-pub(crate) const FEW_UNPROVEN_SESSIONS: usize = 32;
+pub(crate) const CROWDED_UNPROVEN_SESSIONS: usize = 32;
 
 /// Interval of checking whether the caller of such a session is proven by now.
 const PROOF_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Timeout for ending a session that is being evicted.
-const CLOSING: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Stream id that never exists, because ids count up from zero.
-const NO_STREAM: u64 = u64::MAX;
+const UNUSED_STREAM_ID: u64 = u64::MAX;
 
-pub(in crate::transport::http) struct Bounded {
+pub(in crate::transport::http) struct LimitedSessionManager {
     rmcp: LocalSessionManager,
-    all: Arc<UnderWay<()>>,
-    of_principal: Arc<UnderWay<Arc<str>>>,
-    unproven: Arc<UnderWay<()>>,
-    of_network: Arc<UnderWay<IpAddr>>,
-    callers: Callers,
+    all_sessions: Arc<ConcurrencyLimiter<()>>,
+    per_principal: Arc<ConcurrencyLimiter<Arc<str>>>,
+    unproven: Arc<ConcurrencyLimiter<()>>,
+    per_network: Arc<ConcurrencyLimiter<IpAddr>>,
+    callers: CallerAuth,
     /// Reference to itself, for the tasks of its sessions.
     this: Weak<Self>,
-    live: Mutex<HashMap<SessionId, Arc<Live>>>,
-    idle: Duration,
+    active: Mutex<HashMap<SessionId, Arc<ActiveSession>>>,
+    idle_timeout: Duration,
     /// Cancels calls that outlive the server.
     end: CancellationToken,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(in crate::transport::http) enum Error {
+pub(in crate::transport::http) enum SessionError {
     #[error("too many sessions")]
-    Full,
+    LimitReached,
     #[error(transparent)]
     Local(#[from] LocalSessionManagerError),
 }
 
-impl Bounded {
-    pub(super) fn new(bounds: Bounds, callers: Callers, end: CancellationToken) -> Arc<Self> {
+impl LimitedSessionManager {
+    pub(super) fn new(bounds: SessionBounds, callers: CallerAuth, end: CancellationToken) -> Arc<Self> {
         let mut rmcp = LocalSessionManager::default();
         let mut config = SessionConfig::default();
-        config.keep_alive = Some(bounds.idle);
+        config.keep_alive = Some(bounds.idle_timeout);
         rmcp.session_config = config;
         Arc::new_cyclic(|this| Self {
             rmcp,
-            all: UnderWay::new(bounds.most),
-            of_principal: UnderWay::new(bounds.most_of_principal),
-            unproven: UnderWay::new(MAX_UNPROVEN_SESSIONS),
-            of_network: UnderWay::new(MAX_UNPROVEN_SESSIONS_PER_NETWORK),
+            all_sessions: ConcurrencyLimiter::new(bounds.max),
+            per_principal: ConcurrencyLimiter::new(bounds.max_per_principal),
+            unproven: ConcurrencyLimiter::new(MAX_UNPROVEN_SESSIONS),
+            per_network: ConcurrencyLimiter::new(MAX_UNPROVEN_SESSIONS_PER_NETWORK),
             callers,
             this: this.clone(),
-            live: Mutex::default(),
-            idle: bounds.idle,
+            active: Mutex::default(),
+            idle_timeout: bounds.idle_timeout,
             end,
         })
     }
 
     /// Finds an active session.
-    pub(in crate::transport::http) fn find(&self, id: &str) -> Option<Arc<Live>> {
-        self.live().get(id).cloned()
+    pub(in crate::transport::http) fn find(&self, id: &str) -> Option<Arc<ActiveSession>> {
+        self.active_sessions().get(id).cloned()
     }
 
     /// Touches a session in rmcp, which ends sessions that seem idle. Returns `false` if the
     /// session is gone.
-    pub(in crate::transport::http) async fn keep(&self, session: &Live) -> bool {
-        if !session.take_due() {
+    pub(in crate::transport::http) async fn touch(&self, session: &ActiveSession) -> bool {
+        if !session.needs_touch() {
             return true;
         }
         match self.handle(&session.id).await {
-            Some(handle) => is_heard(&handle).await,
+            Some(handle) => touch_session(&handle).await,
             None => false,
         }
     }
@@ -148,16 +148,16 @@ impl Bounded {
     ///
     /// # Errors
     /// Returns an error if the limit is reached and no session is idle.
-    pub(in crate::transport::http) async fn prepare(
+    pub(in crate::transport::http) async fn reserve_permits(
         &self,
         id: Option<&SessionId>,
         begins: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SessionError> {
         if let Some(id) = id {
             match self.find(id) {
                 // The session can be continued once it has ended.
                 Some(session) if session.is_closing() => {
-                    _ = timeout(CLOSING, session.ended()).await;
+                    _ = timeout(CLOSE_TIMEOUT, session.wait_for_end()).await;
                 }
                 Some(_) => return Ok(()),
                 None => {}
@@ -165,24 +165,24 @@ impl Bounded {
         } else if !begins {
             return Ok(());
         }
-        let Ok(principal) = VISIT.try_with(|visit| visit.principal.clone()) else {
+        let Ok(principal) = CURRENT_REQUEST.try_with(|visit| visit.principal.clone()) else {
             return Ok(());
         };
-        let place = self.place(&principal).await?;
-        _ = VISIT.try_with(|visit| visit.place.set(Some(place)));
+        let place = self.acquire_permits(&principal).await?;
+        _ = CURRENT_REQUEST.try_with(|visit| visit.permits.set(Some(place)));
         Ok(())
     }
 
     /// Answers a server's request with an error, in the place of a client that accepts no stream of
     /// events.
-    pub(in crate::transport::http) async fn decline(
+    pub(in crate::transport::http) async fn decline_server_request(
         &self,
         id: Option<&SessionId>,
         question: RequestId,
     ) {
-        let told = "the client accepts no stream of events, so it cannot be asked";
+        let message = "the client accepts no stream of events, so it cannot be asked";
         let error =
-            ClientJsonRpcMessage::error(ErrorData::invalid_request(told, None), Some(question));
+            ClientJsonRpcMessage::error(ErrorData::invalid_request(message, None), Some(question));
         if let Some(id) = id {
             // A session that has ended waits for no answer.
             _ = self.rmcp.accept_message(id, error).await;
@@ -193,20 +193,20 @@ impl Bounded {
         self.rmcp.sessions.read().await.get(id).cloned()
     }
 
-    async fn begin(&self, id: SessionId, principal: &Principal, place: Place) {
+    async fn start_session(&self, id: SessionId, principal: &Principal, place: SessionPermits) {
         let end = self.end.child_token();
-        let session = Arc::new(Live::new(id.clone(), principal, place, self.idle, end));
+        let session = Arc::new(ActiveSession::new(id.clone(), principal, place, self.idle_timeout, end));
         if let Some(handle) = self.handle(&id).await {
-            tokio::spawn(hold(self.this.clone(), session.clone(), handle));
+            tokio::spawn(supervise_session(self.this.clone(), session.clone(), handle));
         }
-        self.live().insert(id, session);
+        self.active_sessions().insert(id, session);
     }
 
     /// Acquires permits for a session of this caller, evicting another one if necessary.
-    async fn place(&self, principal: &Principal) -> Result<Place, Error> {
+    async fn acquire_permits(&self, principal: &Principal) -> Result<SessionPermits, SessionError> {
         match self.callers.auth.is_proven(&principal.name) {
-            true => self.place_of(&principal.name).await,
-            false => self.unproven_place(network_of(principal)).await,
+            true => self.acquire_proven_permits(&principal.name).await,
+            false => self.acquire_unproven_permits(caller_network(principal)).await,
         }
     }
 
@@ -214,17 +214,17 @@ impl Bounded {
     ///
     /// # Errors
     /// Returns an error if the limit is reached and no session is idle.
-    pub(super) async fn promote(&self, session: &Live) -> Result<(), Error> {
-        let place = self.place_of(&session.principal).await?;
+    pub(super) async fn promote(&self, session: &ActiveSession) -> Result<(), SessionError> {
+        let place = self.acquire_proven_permits(&session.principal).await?;
         session.promote(place);
         Ok(())
     }
 
-    async fn place_of(&self, principal: &Arc<str>) -> Result<Place, Error> {
+    async fn acquire_proven_permits(&self, principal: &Arc<str>) -> Result<SessionPermits, SessionError> {
         loop {
-            let of_anybody = match self.of_principal.begin(principal.clone()) {
+            let of_anybody = match self.per_principal.acquire(principal.clone()) {
                 None => false,
-                Some(of_principal) => match self.all.begin(()) {
+                Some(of_principal) => match self.all_sessions.acquire(()) {
                     Some(all) => return Ok((all, Some(of_principal), None)),
                     None => true,
                 },
@@ -239,25 +239,25 @@ impl Bounded {
                     caller = &**principal,
                     bound, "session refused: as many as allowed are in use"
                 );
-                return Err(Error::Full);
+                return Err(SessionError::LimitReached);
             };
-            self.close(&idle).await;
+            self.evict(&idle).await;
         }
     }
 
     /// Acquires permits for a session of an unproven caller. If necessary, the least recently used
     /// session is evicted, even if one of its streams is open.
-    async fn unproven_place(&self, network: IpAddr) -> Result<Place, Error> {
+    async fn acquire_unproven_permits(&self, network: IpAddr) -> Result<SessionPermits, SessionError> {
         loop {
-            let of_any = match self.of_network.begin(network) {
+            let of_any = match self.per_network.acquire(network) {
                 None => false,
-                Some(of_network) => match self.unproven.begin(()) {
+                Some(of_network) => match self.unproven.acquire(()) {
                     Some(all) => return Ok((all, None, Some(of_network))),
                     None => true,
                 },
             };
             let oldest = {
-                let live = self.live();
+                let live = self.active_sessions();
                 let unproven = live
                     .values()
                     .filter(|one| one.is_unproven() && !one.is_closing());
@@ -266,24 +266,24 @@ impl Bounded {
                     .cloned()
             };
             // Sessions that are about to start have permits, and cannot be evicted yet.
-            let oldest = oldest.ok_or(Error::Full)?;
-            self.close(&oldest).await;
+            let oldest = oldest.ok_or(SessionError::LimitReached)?;
+            self.evict(&oldest).await;
         }
     }
 
     /// Returns the current idle timeout of sessions with an unproven caller.
-    pub(super) fn unproven_idle(&self) -> Duration {
-        let is_crowded = self.unproven.count(&()) > FEW_UNPROVEN_SESSIONS;
+    pub(super) fn unproven_idle_timeout(&self) -> Duration {
+        let is_crowded = self.unproven.count(&()) > CROWDED_UNPROVEN_SESSIONS;
         if is_crowded {
-            CROWDED_UNPROVEN_TTL
+            CROWDED_UNPROVEN_IDLE_TIMEOUT
         } else {
-            UNPROVEN_TTL
+            UNPROVEN_SESSION_TTL
         }
     }
 
     /// Ends a session in favour of another. The session can be continued.
-    async fn close(&self, session: &Live) {
-        if session.close()
+    async fn evict(&self, session: &ActiveSession) {
+        if session.begin_closing()
             && let Some(handle) = self.handle(&session.id).await
         {
             // A session that has ended by itself frees its permits as well.
@@ -293,8 +293,8 @@ impl Bounded {
 
     /// Returns the session that was idle for longest. Sessions of this caller come first; those of
     /// others count only if `of_anybody` is set.
-    fn longest_idle(&self, principal: &Arc<str>, of_anybody: bool) -> Option<Arc<Live>> {
-        let live = self.live();
+    fn longest_idle(&self, principal: &Arc<str>, of_anybody: bool) -> Option<Arc<ActiveSession>> {
+        let live = self.active_sessions();
         let proven = live.values().filter(|one| !one.is_unproven());
         let idle =
             proven.filter_map(|one| Some((one.principal != *principal, one.idle_since()?, one)));
@@ -304,50 +304,50 @@ impl Bounded {
     }
 
     /// Returns the caller and the reserved permits, or acquires others.
-    async fn prepared(&self) -> Result<(Arc<Principal>, Place), Error> {
-        let prepared = VISIT.try_with(|visit| (visit.principal.clone(), visit.place.take()));
-        let (principal, place) = prepared.map_err(|_| Error::Full)?;
+    async fn take_permits(&self) -> Result<(Arc<Principal>, SessionPermits), SessionError> {
+        let prepared = CURRENT_REQUEST.try_with(|visit| (visit.principal.clone(), visit.permits.take()));
+        let (principal, place) = prepared.map_err(|_| SessionError::LimitReached)?;
         match place {
             Some(place) => Ok((principal, place)),
-            None => Ok((principal.clone(), self.place(&principal).await?)),
+            None => Ok((principal.clone(), self.acquire_permits(&principal).await?)),
         }
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn active_sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<ActiveSession>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl SessionManager for Bounded {
-    type Error = Error;
+impl SessionManager for LimitedSessionManager {
+    type Error = SessionError;
     type Transport = <LocalSessionManager as SessionManager>::Transport;
 
-    async fn create_session(&self) -> Result<(SessionId, Self::Transport), Error> {
-        let (principal, place) = self.prepared().await?;
+    async fn create_session(&self) -> Result<(SessionId, Self::Transport), SessionError> {
+        let (principal, place) = self.take_permits().await?;
         let (id, transport) = self.rmcp.create_session().await?;
-        self.begin(id.clone(), &principal, place).await;
+        self.start_session(id.clone(), &principal, place).await;
         Ok((id, transport))
     }
 
     async fn restore_session(
         &self,
         id: SessionId,
-    ) -> Result<RestoreOutcome<Self::Transport>, Error> {
-        let (principal, place) = self.prepared().await?;
+    ) -> Result<RestoreOutcome<Self::Transport>, SessionError> {
+        let (principal, place) = self.take_permits().await?;
         let outcome = self.rmcp.restore_session(id.clone()).await?;
         if matches!(outcome, RestoreOutcome::Restored(_)) {
-            self.begin(id, &principal, place).await;
+            self.start_session(id, &principal, place).await;
         }
         Ok(outcome)
     }
 
     /// Called whenever a session ends, for whatever reason.
-    async fn close_session(&self, id: &SessionId) -> Result<(), Error> {
+    async fn close_session(&self, id: &SessionId) -> Result<(), SessionError> {
         let session = self.find(id);
         let closed = self.rmcp.close_session(id).await;
         if let Some(session) = session {
             // A request that waits for the end may continue the session at once.
-            self.live().retain(|_, one| !Arc::ptr_eq(one, &session));
+            self.active_sessions().retain(|_, one| !Arc::ptr_eq(one, &session));
             session.end();
         }
         Ok(closed?)
@@ -357,24 +357,24 @@ impl SessionManager for Bounded {
         &self,
         id: &SessionId,
         mut message: ClientJsonRpcMessage,
-    ) -> Result<ServerJsonRpcMessage, Error> {
+    ) -> Result<ServerJsonRpcMessage, SessionError> {
         // rmcp keeps the message for as long as the session lasts.
-        trim(&mut message);
-        let hello = hello(&message);
+        trim_message(&mut message);
+        let params = initialize_params(&message);
         // The session is not idle, and so not evicted, until the message is answered.
         let _open = self.find(id).map(|session| session.open_stream(None));
         let answer = self.rmcp.initialize_session(id, message).await?;
-        if let (Some(mut hello), Some(session)) = (hello, self.find(id))
+        if let (Some(mut hello), Some(session)) = (params, self.find(id))
             && let ServerJsonRpcMessage::Response(response) = &answer
             && let ServerResult::InitializeResult(result) = &response.result
         {
             hello.protocol_version = result.protocol_version.clone();
-            session.initialized(hello);
+            session.set_initialize_params(hello);
         }
         Ok(answer)
     }
 
-    async fn has_session(&self, id: &SessionId) -> Result<bool, Error> {
+    async fn has_session(&self, id: &SessionId) -> Result<bool, SessionError> {
         Ok(self.rmcp.has_session(id).await?)
     }
 
@@ -382,37 +382,37 @@ impl SessionManager for Bounded {
         &self,
         id: &SessionId,
         message: ClientJsonRpcMessage,
-    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
-        let asked = match &message {
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionError> {
+        let request_id = match &message {
             ClientJsonRpcMessage::Request(request) => Some(request.id.clone()),
             _ => None,
         };
         let mut open = None;
         if let Some(session) = self.find(id) {
-            if let Some(Err(why)) = asked.as_ref().map(|asked| session.ask(asked)) {
+            if let Some(Err(why)) = request_id.as_ref().map(|asked| session.register_request(asked)) {
                 let error = ErrorData::invalid_request(why, None);
-                let refused = ServerJsonRpcMessage::error(error, asked);
+                let refused = ServerJsonRpcMessage::error(error, request_id);
                 let refused = ServerSseMessage::from_message(refused);
                 return Ok(stream::once(ready(refused)).left_stream());
             }
-            open = Some(session.open_stream(asked));
+            open = Some(session.open_stream(request_id));
         }
-        Ok(held(self.rmcp.create_stream(id, message).await?, open).right_stream())
+        Ok(track_stream(self.rmcp.create_stream(id, message).await?, open).right_stream())
     }
 
     async fn accept_message(
         &self,
         id: &SessionId,
         message: ClientJsonRpcMessage,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SessionError> {
         if let Some(session) = self.find(id) {
             // The message itself touches the session in rmcp.
-            _ = session.take_due();
+            _ = session.needs_touch();
             if let ClientJsonRpcMessage::Notification(said) = &message
                 && let ClientNotification::CancelledNotification(cancelled) = &said.notification
                 && let Some(call) = &cancelled.params.request_id
             {
-                session.cancel(call);
+                session.cancel_call(call);
             }
         }
         Ok(self.rmcp.accept_message(id, message).await?)
@@ -421,23 +421,23 @@ impl SessionManager for Bounded {
     async fn create_standalone_stream(
         &self,
         id: &SessionId,
-    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionError> {
         let open = self.find(id).map(|session| session.open_stream(None));
-        Ok(held(self.rmcp.create_standalone_stream(id).await?, open))
+        Ok(track_stream(self.rmcp.create_standalone_stream(id).await?, open))
     }
 
     async fn resume(
         &self,
         id: &SessionId,
         last_event_id: String,
-    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionError> {
         let open = self.find(id).map(|session| session.open_stream(None));
-        Ok(held(self.rmcp.resume(id, last_event_id).await?, open))
+        Ok(track_stream(self.rmcp.resume(id, last_event_id).await?, open))
     }
 }
 
 /// Returns the parameters of an `initialize` request.
-fn hello(message: &ClientJsonRpcMessage) -> Option<InitializeRequestParams> {
+fn initialize_params(message: &ClientJsonRpcMessage) -> Option<InitializeRequestParams> {
     let ClientJsonRpcMessage::Request(request) = message else {
         return None;
     };
@@ -448,7 +448,7 @@ fn hello(message: &ClientJsonRpcMessage) -> Option<InitializeRequestParams> {
 }
 
 /// Wraps a stream so that its session counts as in use.
-fn held(
+fn track_stream(
     stream: impl Stream<Item = ServerSseMessage> + Send + Sync + 'static,
     mut open: Option<OpenStream>,
 ) -> impl Stream<Item = ServerSseMessage> + Send + Sync + 'static {
@@ -460,7 +460,7 @@ fn held(
             )
         });
         if let Some(open) = open.as_mut().filter(|_| is_answer) {
-            open.answered();
+            open.mark_answered();
         }
     })
 }
@@ -469,8 +469,8 @@ fn held(
 /// notices neither.
 ///
 /// Ends the session when its caller's grant ends, or when an unproven caller is not proven in time.
-async fn hold(sessions: Weak<Bounded>, session: Arc<Live>, handle: LocalSessionHandle) {
-    let Some(Callers { auth, changes }) = sessions.upgrade().map(|all| all.callers.clone()) else {
+async fn supervise_session(sessions: Weak<LimitedSessionManager>, session: Arc<ActiveSession>, handle: LocalSessionHandle) {
+    let Some(CallerAuth { auth, changes }) = sessions.upgrade().map(|all| all.callers.clone()) else {
         return;
     };
     let mut changes = changes.subscribe();
@@ -480,16 +480,16 @@ async fn hold(sessions: Weak<Bounded>, session: Arc<Live>, handle: LocalSessionH
                 caller = &*session.principal,
                 "a session ended, because its caller is let in no longer"
             );
-            _ = session.close();
+            _ = session.begin_closing();
             _ = handle.close().await;
             return;
         };
-        let mut interval = session.interval().min(check);
+        let mut interval = session.touch_interval().min(check);
         if session.is_unproven() {
             interval = interval.min(PROOF_INTERVAL);
         }
         tokio::select! {
-            () = session.ended() => return,
+            () = session.wait_for_end() => return,
             () = tokio::time::sleep(interval) => {}
             () = changes.wait_for_change() => {}
         }
@@ -499,27 +499,27 @@ async fn hold(sessions: Weak<Bounded>, session: Arc<Live>, handle: LocalSessionH
         if session.is_unproven() {
             let is_proven = auth.is_proven(&session.principal);
             let idle = session.idle_since().map(|since| since.elapsed());
-            let is_late = session.is_older_than(UNPROVEN_TTL)
-                || idle.is_some_and(|idle| idle >= all.unproven_idle());
+            let is_late = session.is_older_than(UNPROVEN_SESSION_TTL)
+                || idle.is_some_and(|idle| idle >= all.unproven_idle_timeout());
             if is_proven && all.promote(&session).await.is_err() || is_late && session.is_unproven()
             {
-                all.close(&session).await;
+                all.evict(&session).await;
                 return;
             }
         }
-        if session.is_busy() && !is_heard(&handle).await {
+        if session.is_busy() && !touch_session(&handle).await {
             return;
         }
     }
 }
 
 /// Returns the network of an unproven caller.
-fn network_of(principal: &Principal) -> IpAddr {
+fn caller_network(principal: &Principal) -> IpAddr {
     principal.network.unwrap_or(Ipv6Addr::UNSPECIFIED.into())
 }
 
 /// Touches a session in rmcp. Returns `false` if the session is gone.
-async fn is_heard(handle: &LocalSessionHandle) -> bool {
+async fn touch_session(handle: &LocalSessionHandle) -> bool {
     // Any event counts as use, and this one does nothing else.
-    handle.close_request_wise_channel(NO_STREAM).await.is_ok()
+    handle.close_request_wise_channel(UNUSED_STREAM_ID).await.is_ok()
 }

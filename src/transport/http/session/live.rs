@@ -18,71 +18,71 @@ use rmcp::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::bounded::Place;
+use super::bounded::SessionPermits;
 use crate::{
     auth::principal::{Grant, Principal},
-    transport::trim::{MAX_ID_BYTES, is_short},
+    transport::trim::{MAX_ID_BYTES, is_short_id},
 };
 
 /// Maximum time between two touches of a session in rmcp, which ends idle sessions. Shorter if the
 /// idle timeout is short.
-const MAX_UNHEARD: Duration = Duration::from_secs(60);
+const MAX_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Time within which a client may resume a broken stream to receive its response.
-const RESUMABLE: Duration = Duration::from_secs(60);
+const RESUME_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A session, from its start to its end.
-pub(in crate::transport::http) struct Live {
+pub(in crate::transport::http) struct ActiveSession {
     pub(super) id: SessionId,
     pub(super) principal: Arc<str>,
     /// Network of the caller, if the caller was unproven.
     pub(super) network: IpAddr,
-    begun: Instant,
+    started: Instant,
     /// Set while the caller is unproven.
     is_unproven: AtomicBool,
     /// Grant by which the caller was last authenticated.
     grant: Mutex<Grant>,
     /// Released when the session ends, even if other references to it remain.
-    place: Mutex<Option<Place>>,
+    permits: Mutex<Option<SessionPermits>>,
     /// Parameters of `initialize`, with the negotiated revision.
-    hello: OnceLock<InitializeRequestParams>,
-    client: OnceLock<Peer<RoleServer>>,
-    calls: Mutex<HashMap<RequestId, CancellationToken>>,
+    initialize_params: OnceLock<InitializeRequestParams>,
+    peer: OnceLock<Peer<RoleServer>>,
+    in_flight_calls: Mutex<HashMap<RequestId, CancellationToken>>,
     /// Requests that rmcp answers on streams. For a broken stream, the time until which its
     /// response is kept.
-    asked: Mutex<HashMap<RequestId, Option<Instant>>>,
+    pending_requests: Mutex<HashMap<RequestId, Option<Instant>>>,
     /// Cancels the calls of the session.
     end: CancellationToken,
     /// Interval of touching the session in rmcp.
-    unheard: Duration,
-    used: Mutex<Use>,
+    touch_interval: Duration,
+    usage: Mutex<SessionUsage>,
 }
 
 /// Usage of a session.
-struct Use {
+struct SessionUsage {
     /// Time of the last touch in rmcp.
-    heard: Instant,
+    last_touch: Instant,
     /// Time of the last request of the client.
-    last: Instant,
+    last_use: Instant,
     /// Number of open streams.
     streams: usize,
     /// Time until which a call with a broken stream may be resumed.
-    resumable: Option<Instant>,
+    resumable_until: Option<Instant>,
     /// The session is being evicted, and accepts nothing new.
     is_closing: bool,
 }
 
-impl Use {
+impl SessionUsage {
     fn is_busy(&self, now: Instant) -> bool {
-        self.streams > 0 || self.resumable.is_some_and(|until| now < until)
+        self.streams > 0 || self.resumable_until.is_some_and(|until| now < until)
     }
 }
 
-impl Live {
+impl ActiveSession {
     pub(super) fn new(
         id: SessionId,
         principal: &Principal,
-        place: Place,
+        place: SessionPermits,
         idle: Duration,
         end: CancellationToken,
     ) -> Self {
@@ -93,34 +93,34 @@ impl Live {
             id,
             principal: principal.name.clone(),
             network: principal.network.unwrap_or(Ipv6Addr::UNSPECIFIED.into()),
-            begun: now,
+            started: now,
             is_unproven: of_network.is_some().into(),
             grant: principal.grant.into(),
-            place: Some(place).into(),
-            hello: OnceLock::new(),
-            client: OnceLock::new(),
-            calls: Mutex::default(),
-            asked: Mutex::default(),
+            permits: Some(place).into(),
+            initialize_params: OnceLock::new(),
+            peer: OnceLock::new(),
+            in_flight_calls: Mutex::default(),
+            pending_requests: Mutex::default(),
             end,
-            unheard: MAX_UNHEARD.min(idle / 4),
-            used: Use {
-                heard: now,
-                last: now,
+            touch_interval: MAX_TOUCH_INTERVAL.min(idle / 4),
+            usage: SessionUsage {
+                last_touch: now,
+                last_use: now,
                 streams,
-                resumable,
+                resumable_until: resumable,
                 is_closing,
             }
             .into(),
         }
     }
 
-    pub(super) fn initialized(&self, hello: InitializeRequestParams) {
+    pub(super) fn set_initialize_params(&self, hello: InitializeRequestParams) {
         // Set once, by the only `initialize` of a session.
-        _ = self.hello.set(hello);
+        _ = self.initialize_params.set(hello);
     }
 
     pub(super) fn end(&self) {
-        self.give_back();
+        self.release_permits();
         self.end.cancel();
     }
 
@@ -132,17 +132,17 @@ impl Live {
     /// Returns `true` if the session has reached an age. A session with a call in flight may be
     /// twice as old.
     pub(super) fn is_older_than(&self, age: Duration) -> bool {
-        let age = if self.calls().is_empty() {
+        let age = if self.in_flight_calls().is_empty() {
             age
         } else {
             2 * age
         };
-        self.begun.elapsed() >= age
+        self.started.elapsed() >= age
     }
 
     /// Counts the session as one of a proven caller, with these permits.
-    pub(super) fn promote(&self, place: Place) {
-        let mut held = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn promote(&self, place: SessionPermits) {
+        let mut held = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
         // A session that has released its permits takes no new ones.
         if held.is_some() {
             *held = Some(place);
@@ -162,60 +162,60 @@ impl Live {
 
     /// Returns the time of the last request of the client.
     pub(super) fn last_used(&self) -> Instant {
-        self.used().last
+        self.usage().last_use
     }
 
     /// Waits until the session has ended.
-    pub(super) async fn ended(&self) {
+    pub(super) async fn wait_for_end(&self) {
         self.end.cancelled().await;
     }
 
     /// Records use, and returns `true` if rmcp has to be touched now. Only one caller gets `true`
     /// in each interval, and has to touch the session.
-    pub(super) fn take_due(&self) -> bool {
-        let mut used = self.used();
+    pub(super) fn needs_touch(&self) -> bool {
+        let mut used = self.usage();
         let now = Instant::now();
-        used.last = now;
-        let is_due = now.duration_since(used.heard) >= self.unheard;
+        used.last_use = now;
+        let is_due = now.duration_since(used.last_touch) >= self.touch_interval;
         if is_due {
-            used.heard = now;
+            used.last_touch = now;
         }
         is_due
     }
 
     /// Returns the interval of checking whether the session is in use.
-    pub(super) fn interval(&self) -> Duration {
-        self.unheard
+    pub(super) fn touch_interval(&self) -> Duration {
+        self.touch_interval
     }
 
     /// Returns `true` if a stream is open or a call is in flight.
     pub(super) fn is_busy(&self) -> bool {
-        !self.calls().is_empty() || self.used().is_busy(Instant::now())
+        !self.in_flight_calls().is_empty() || self.usage().is_busy(Instant::now())
     }
 
     /// Returns the time of the last use if the session could be evicted.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        let used = self.used();
+        let used = self.usage();
         let is_idle = !used.is_closing && !used.is_busy(Instant::now());
-        (is_idle && self.calls().is_empty()).then_some(used.last)
+        (is_idle && self.in_flight_calls().is_empty()).then_some(used.last_use)
     }
 
     /// Begins the eviction of the session. Returns `false` if it has begun already.
-    pub(super) fn close(&self) -> bool {
-        let was_open = !std::mem::replace(&mut self.used().is_closing, true);
-        self.give_back();
+    pub(super) fn begin_closing(&self) -> bool {
+        let was_open = !std::mem::replace(&mut self.usage().is_closing, true);
+        self.release_permits();
         was_open
     }
 
     /// Returns `true` if the session is being evicted.
     pub(super) fn is_closing(&self) -> bool {
-        self.used().is_closing
+        self.usage().is_closing
     }
 
     /// Counts an open stream until the returned value is dropped. `awaited` is the request whose
     /// response the stream brings, if any.
     pub(super) fn open_stream(self: &Arc<Self>, awaited: Option<RequestId>) -> OpenStream {
-        self.used().streams += 1;
+        self.usage().streams += 1;
         OpenStream {
             session: self.clone(),
             awaited,
@@ -227,13 +227,13 @@ impl Live {
     ///
     /// # Errors
     /// Returns a message if the id is in use or too long.
-    pub(super) fn ask(&self, id: &RequestId) -> Result<(), String> {
-        if !is_short(id) {
+    pub(super) fn register_request(&self, id: &RequestId) -> Result<(), String> {
+        if !is_short_id(id) {
             return Err(format!(
                 "the `id` of a request has at most {MAX_ID_BYTES} bytes"
             ));
         }
-        let (mut asked, now) = (self.asked(), Instant::now());
+        let (mut asked, now) = (self.pending_requests(), Instant::now());
         asked.retain(|_, until| until.is_none_or(|until| now < until));
         match asked.entry(id.clone()) {
             Entry::Occupied(_) => Err("a request with this `id` is under way already; give each \
@@ -246,43 +246,43 @@ impl Live {
         }
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<RequestId, Option<Instant>>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending_requests(&self) -> MutexGuard<'_, HashMap<RequestId, Option<Instant>>> {
+        self.pending_requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give_back(&self) {
-        self.place
+    fn release_permits(&self) {
+        self.permits
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
     }
 
-    fn used(&self) -> MutexGuard<'_, Use> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    fn usage(&self) -> MutexGuard<'_, SessionUsage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the peer for the client, which is created from the parameters of `initialize`.
     /// Returns `None` before those have arrived.
-    pub(in crate::transport::http) fn client(
+    pub(in crate::transport::http) fn peer(
         &self,
         make: impl FnOnce(InitializeRequestParams) -> Peer<RoleServer>,
     ) -> Option<Peer<RoleServer>> {
-        let hello = self.hello.get()?;
-        Some(self.client.get_or_init(|| make(hello.clone())).clone())
+        let hello = self.initialize_params.get()?;
+        Some(self.peer.get_or_init(|| make(hello.clone())).clone())
     }
 
     /// Begins a call. Returns `None` if another call has the same id, or the session is being
     /// evicted.
-    pub(in crate::transport::http) fn begin(self: &Arc<Self>, id: &RequestId) -> Option<Begun> {
+    pub(in crate::transport::http) fn begin_call(self: &Arc<Self>, id: &RequestId) -> Option<InFlightCall> {
         if self.is_closing() {
             return None;
         }
-        match self.calls().entry(id.clone()) {
+        match self.in_flight_calls().entry(id.clone()) {
             Entry::Occupied(_) => None,
             Entry::Vacant(place) => {
                 let end = self.end.child_token();
                 place.insert(end.clone());
-                Some(Begun {
+                Some(InFlightCall {
                     session: self.clone(),
                     id: id.clone(),
                     end,
@@ -291,58 +291,58 @@ impl Live {
         }
     }
 
-    pub(super) fn cancel(&self, id: &RequestId) {
-        if let Some(end) = self.calls().get(id) {
+    pub(super) fn cancel_call(&self, id: &RequestId) {
+        if let Some(end) = self.in_flight_calls().get(id) {
             end.cancel();
         }
     }
 
-    fn calls(&self) -> MutexGuard<'_, HashMap<RequestId, CancellationToken>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_flight_calls(&self) -> MutexGuard<'_, HashMap<RequestId, CancellationToken>> {
+        self.in_flight_calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A call in flight, which ends when this is dropped.
-pub(in crate::transport::http) struct Begun {
-    session: Arc<Live>,
+pub(in crate::transport::http) struct InFlightCall {
+    session: Arc<ActiveSession>,
     id: RequestId,
     /// Cancelled when the client cancels the call, or the session ends.
     pub(in crate::transport::http) end: CancellationToken,
 }
 
-impl Drop for Begun {
+impl Drop for InFlightCall {
     fn drop(&mut self) {
-        self.session.calls().remove(&self.id);
+        self.session.in_flight_calls().remove(&self.id);
     }
 }
 
 /// A stream of a session, which counts as open until this is dropped.
 pub(super) struct OpenStream {
-    session: Arc<Live>,
+    session: Arc<ActiveSession>,
     /// The request whose response the stream brings. `None` once the response has arrived.
     awaited: Option<RequestId>,
 }
 
 impl OpenStream {
     /// Records that the response has arrived.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn mark_answered(&mut self) {
         if let Some(id) = self.awaited.take() {
-            self.session.asked().remove(&id);
+            self.session.pending_requests().remove(&id);
         }
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        let mut used = self.session.used();
+        let mut used = self.session.usage();
         let now = Instant::now();
         used.streams = used.streams.saturating_sub(1);
-        used.last = now;
+        used.last_use = now;
         if let Some(id) = self.awaited.take() {
-            used.resumable = Some(now + RESUMABLE);
+            used.resumable_until = Some(now + RESUME_TIMEOUT);
             drop(used);
-            if let Some(until) = self.session.asked().get_mut(&id) {
-                *until = Some(now + RESUMABLE);
+            if let Some(until) = self.session.pending_requests().get_mut(&id) {
+                *until = Some(now + RESUME_TIMEOUT);
             }
         }
     }

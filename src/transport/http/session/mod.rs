@@ -25,23 +25,23 @@ use rmcp::transport::streamable_http_server::session::{
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
-    bounded::Bounded,
-    live::{Begun, Live},
+    bounded::LimitedSessionManager,
+    live::{InFlightCall, ActiveSession},
 };
 
 pub(crate) use self::bounded::{
-    CROWDED_UNPROVEN_TTL, FEW_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
-    MAX_UNPROVEN_SESSIONS_PER_NETWORK, UNPROVEN_TTL,
+    CROWDED_UNPROVEN_IDLE_TIMEOUT, CROWDED_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
+    MAX_UNPROVEN_SESSIONS_PER_NETWORK, UNPROVEN_SESSION_TTL,
 };
 
 use portkey_file_watch::WatchedValue;
 use portkey_store::{StoreKey, Store};
 
-use self::bounded::{VISIT, Visit};
-use super::{refusal::Refusal, streams::Callers};
+use self::bounded::{CURRENT_REQUEST, CurrentRequest};
+use super::{refusal::ErrorResponse, streams::CallerAuth};
 use crate::{
     auth::principal::Principal,
-    security::signed_state::{Broken, Keyring, Purpose},
+    security::signed_state::{InvalidState, Keyring, StatePurpose},
     transport::trim::trim_initialize,
 };
 
@@ -49,52 +49,52 @@ pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-i
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// The first revision without sessions.
-const WITHOUT_SESSIONS: &str = "2026-07-28";
+const FIRST_VERSION_WITHOUT_SESSIONS: &str = "2026-07-28";
 
 /// Lifetime of an idle session in the store, during which it can be continued.
 ///
 /// Some clients never recover from a lost session, so it is long. A session takes some hundred
 /// bytes in the store. In memory it takes some 50 kB, and is kept for [`Bounds::idle`].
-pub(crate) const REMEMBERED: Duration = Duration::from_secs(3600);
+pub(crate) const STORED_SESSION_TTL: Duration = Duration::from_secs(3600);
 
 /// Marker in the store for a session that its client has ended.
-const ENDED: &[u8] = b"ended";
+const ENDED_MARKER: &[u8] = b"ended";
 
 /// Time for which a verified id is cached, because verifying one takes longer than most other steps
 /// of a call. An expired id, or one whose key was removed, may therefore stay valid for this much
 /// longer.
-const OPEN: Duration = Duration::from_secs(5);
+const VERIFIED_ID_TTL: Duration = Duration::from_secs(5);
 
 /// Retry delay when there are too many sessions. Clients end sessions whenever they like.
-const LATER: Duration = Duration::from_secs(30);
+const RETRY_AFTER_SESSION_LIMIT: Duration = Duration::from_secs(30);
 
 /// Limits on sessions.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct SessionBounds {
     /// Maximum lifetime of an id, however busy its session.
     pub ttl: Duration,
     /// Time without a stream or a call after which a session's memory is released.
-    pub idle: Duration,
+    pub idle_timeout: Duration,
     /// Maximum number of active sessions at this replica.
-    pub most: usize,
+    pub max: usize,
     /// Maximum number of active sessions of one caller.
-    pub most_of_principal: usize,
+    pub max_per_principal: usize,
 }
 
 /// The sessions of this replica, and those in the shared store.
 pub(super) struct Sessions {
-    live: Arc<Bounded>,
+    manager: Arc<LimitedSessionManager>,
     keys: Arc<WatchedValue<Keyring>>,
     /// Recently verified ids, by their signed form.
-    opened: Cache<HeaderValue, Opened>,
-    callers: Callers,
+    verified_ids: Cache<HeaderValue, VerifiedId>,
+    callers: CallerAuth,
     store: Store,
     ttl: Duration,
 }
 
 /// A verified id, and the caller it belongs to.
 #[derive(Clone)]
-struct Opened {
+struct VerifiedId {
     id: HeaderValue,
     principal: Arc<str>,
 }
@@ -102,22 +102,22 @@ struct Opened {
 impl Sessions {
     /// Creates the sessions of a replica. `end` cancels their calls.
     pub(super) fn new(
-        bounds: Bounds,
+        bounds: SessionBounds,
         keys: Arc<WatchedValue<Keyring>>,
         store: Store,
-        callers: Callers,
+        callers: CallerAuth,
         end: CancellationToken,
     ) -> Self {
-        let most = u64::try_from(bounds.most).unwrap_or(u64::MAX);
+        let most = u64::try_from(bounds.max).unwrap_or(u64::MAX);
         let opened = Cache::builder()
-            .time_to_live(OPEN)
+            .time_to_live(VERIFIED_ID_TTL)
             .max_capacity(most)
             .build();
-        let live = Bounded::new(bounds, callers.clone(), end);
+        let live = LimitedSessionManager::new(bounds, callers.clone(), end);
         Self {
-            live,
+            manager: live,
             keys,
-            opened,
+            verified_ids: opened,
             callers,
             store,
             ttl: bounds.ttl,
@@ -125,46 +125,46 @@ impl Sessions {
     }
 
     /// The manager of active sessions, for rmcp.
-    pub(super) fn live(&self) -> &Arc<Bounded> {
-        &self.live
+    pub(super) fn manager(&self) -> &Arc<LimitedSessionManager> {
+        &self.manager
     }
 
     /// The store of sessions that are not active here, for rmcp.
-    pub(super) fn elsewhere(&self) -> Arc<dyn SessionStore> {
+    pub(super) fn shared_store(&self) -> Arc<dyn SessionStore> {
         let (store, callers) = (self.store.clone(), self.callers.clone());
-        Arc::new(Elsewhere {
+        Arc::new(SharedSessionStore {
             store,
             callers,
-            live: self.live.clone(),
+            manager: self.manager.clone(),
         })
     }
 
     /// Serves a request in its session. Session ids are verified in the request and signed in the
     /// response.
-    pub(super) async fn follow<F: Future<Output = Response>>(
+    pub(super) async fn serve<F: Future<Output = Response>>(
         &self,
         request: Request,
         next: impl FnOnce(Request) -> F,
     ) -> Response {
-        self.try_follow(request, next)
+        self.try_serve(request, next)
             .await
             .unwrap_or_else(IntoResponse::into_response)
     }
 
-    async fn try_follow<F: Future<Output = Response>>(
+    async fn try_serve<F: Future<Output = Response>>(
         &self,
         mut request: Request,
         next: impl FnOnce(Request) -> F,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ErrorResponse> {
         let principal = request
             .extensions()
             .get::<Arc<Principal>>()
-            .ok_or_else(nobody)?
+            .ok_or_else(missing_caller_error)?
             .clone();
-        match self.opened(&request, &principal)? {
+        match self.verify_id(&request, &principal)? {
             Some(id) => {
-                let name = id.to_str().map_err(|_| Broken)?;
-                self.demand_not_ended(name, &principal).await?;
+                let name = id.to_str().map_err(|_| InvalidState)?;
+                self.ensure_not_ended(name, &principal).await?;
                 if principal.grant.can_end() {
                     self.renew(name, &principal, request.method()).await?;
                 }
@@ -172,13 +172,13 @@ impl Sessions {
             }
             None => _ = request.headers_mut().remove(SESSION_ID),
         }
-        let visit = Visit {
+        let current_request = CurrentRequest {
             principal: principal.clone(),
-            place: Cell::default(),
+            permits: Cell::default(),
         };
-        let mut response = VISIT.scope(visit, next(request)).await;
+        let mut response = CURRENT_REQUEST.scope(current_request, next(request)).await;
         if let Some(id) = response.headers().get(SESSION_ID) {
-            let sealed = self.sealed(id, &principal)?;
+            let sealed = self.sign_id(id, &principal)?;
             response.headers_mut().insert(SESSION_ID, sealed);
         }
         Ok(response)
@@ -186,8 +186,8 @@ impl Sessions {
 
     /// Extends a session to the grant of this request's caller. Counts it as one of a proven caller
     /// if that is the case. A stream requires a proven caller.
-    async fn renew(&self, id: &str, principal: &Principal, method: &Method) -> Result<(), Refusal> {
-        let Some(session) = self.live.find(id) else {
+    async fn renew(&self, id: &str, principal: &Principal, method: &Method) -> Result<(), ErrorResponse> {
+        let Some(session) = self.manager.find(id) else {
             return Ok(());
         };
         session.renew(principal.grant);
@@ -199,51 +199,51 @@ impl Sessions {
             self.callers.auth.prove(principal).await?;
         }
         if self.callers.auth.is_proven(&principal.name) {
-            let promoted = self.live.promote(&session).await;
+            let promoted = self.manager.promote(&session).await;
             // Without permits the session continues as before.
-            promoted.or_else(|_| if opens_stream { Err(full()) } else { Ok(()) })?;
+            promoted.or_else(|_| if opens_stream { Err(session_limit_error()) } else { Ok(()) })?;
         }
         Ok(())
     }
 
     /// Verifies the session id in the header. Returns `None` if there is none or the revision has
     /// no sessions.
-    fn opened(
+    fn verify_id(
         &self,
         request: &Request,
         principal: &Principal,
-    ) -> Result<Option<HeaderValue>, Broken> {
+    ) -> Result<Option<HeaderValue>, InvalidState> {
         let Some(sealed) = request.headers().get(SESSION_ID) else {
             return Ok(None);
         };
         let version = request.headers().get(PROTOCOL_VERSION);
-        if version.is_some_and(|version| version.as_bytes() >= WITHOUT_SESSIONS.as_bytes()) {
+        if version.is_some_and(|version| version.as_bytes() >= FIRST_VERSION_WITHOUT_SESSIONS.as_bytes()) {
             return Ok(None);
         }
-        if let Some(opened) = self.opened.get(sealed)
+        if let Some(opened) = self.verified_ids.get(sealed)
             && opened.principal == principal.name
         {
             return Ok(Some(opened.id));
         }
-        let text = sealed.to_str().map_err(|_| Broken)?;
+        let text = sealed.to_str().map_err(|_| InvalidState)?;
         let id = self
             .keys
             .get()
-            .open(Purpose::Session, &principal.name, b"", text)?;
-        let id = HeaderValue::from_maybe_shared(Bytes::from(id)).map_err(|_| Broken)?;
-        let opened = Opened {
+            .verify(StatePurpose::Session, &principal.name, b"", text)?;
+        let id = HeaderValue::from_maybe_shared(Bytes::from(id)).map_err(|_| InvalidState)?;
+        let opened = VerifiedId {
             id: id.clone(),
             principal: principal.name.clone(),
         };
         // A copy, because a header value keeps the whole head of its request in memory.
-        self.opened.insert(header(text)?, opened);
+        self.verified_ids.insert(header_value(text)?, opened);
         Ok(Some(id))
     }
 
-    fn sealed(&self, id: &HeaderValue, principal: &Principal) -> Result<HeaderValue, Broken> {
+    fn sign_id(&self, id: &HeaderValue, principal: &Principal) -> Result<HeaderValue, InvalidState> {
         let keys = self.keys.get();
-        header(&keys.seal(
-            Purpose::Session,
+        header_value(&keys.sign(
+            StatePurpose::Session,
             &principal.name,
             b"",
             id.as_bytes(),
@@ -253,23 +253,23 @@ impl Sessions {
 
     /// Checks that the session was not ended, and extends its lifetime in the store. If the store
     /// is unavailable, the session continues at this replica.
-    async fn demand_not_ended(&self, id: &str, principal: &Principal) -> Result<(), Refusal> {
+    async fn ensure_not_ended(&self, id: &str, principal: &Principal) -> Result<(), ErrorResponse> {
         let is_proven = self.callers.auth.is_proven(&principal.name)
             || self
-                .live
+                .manager
                 .find(id)
                 .is_some_and(|session| !session.is_unproven());
         let state = match is_proven {
-            true => self.store.refresh(&key(id), REMEMBERED).await,
+            true => self.store.refresh(&session_key(id), STORED_SESSION_TTL).await,
             // The lifetime in the store is not extended: it may stem from a time when the caller
             // was proven.
-            false => self.store.get(&key(id)).await,
+            false => self.store.get(&session_key(id)).await,
         };
         match state {
-            Ok(Some(state)) if state == ENDED => {
+            Ok(Some(state)) if state == ENDED_MARKER => {
                 // The session may be inactive here, which is no error.
-                _ = self.live.close_session(&id.into()).await;
-                Err(Broken.into())
+                _ = self.manager.close_session(&id.into()).await;
+                Err(InvalidState.into())
             }
             Ok(_) | Err(_) => Ok(()),
         }
@@ -278,27 +278,27 @@ impl Sessions {
 
 /// The sessions in the shared store. An unavailable store counts as empty: sessions then exist at
 /// their own replica only.
-struct Elsewhere {
+struct SharedSessionStore {
     store: Store,
-    callers: Callers,
-    live: Arc<Bounded>,
+    callers: CallerAuth,
+    manager: Arc<LimitedSessionManager>,
 }
 
 #[async_trait]
-impl SessionStore for Elsewhere {
+impl SessionStore for SharedSessionStore {
     async fn load(&self, id: &str) -> Result<Option<SessionState>, SessionStoreError> {
-        let found = self.store.get(&key(id)).await.ok().flatten();
+        let found = self.store.get(&session_key(id)).await.ok().flatten();
         Ok(found.and_then(|state| serde_json::from_slice(&state).ok()))
     }
 
     async fn store(&self, id: &str, state: &SessionState) -> Result<(), SessionStoreError> {
         let mut state = state.clone();
         trim_initialize(&mut state.initialize_params);
-        let (mut key, mut time) = (key(id), self.live.unproven_idle());
-        _ = VISIT.try_with(|Visit { principal, .. }| {
+        let (mut key, mut time) = (session_key(id), self.manager.unproven_idle_timeout());
+        _ = CURRENT_REQUEST.try_with(|CurrentRequest { principal, .. }| {
             let is_proven = self.callers.auth.is_proven(&principal.name);
             if is_proven {
-                time = REMEMBERED;
+                time = STORED_SESSION_TTL;
             }
             // Entries of one owner displace only each other: a caller who starts many sessions
             // loses the oldest of them.
@@ -320,23 +320,23 @@ impl SessionStore for Elsewhere {
         // its end.
         _ = self
             .store
-            .put(&key(id), Bytes::from_static(ENDED), REMEMBERED)
+            .put(&session_key(id), Bytes::from_static(ENDED_MARKER), STORED_SESSION_TTL)
             .await;
         Ok(())
     }
 }
 
-fn key(id: &str) -> StoreKey {
+fn session_key(id: &str) -> StoreKey {
     StoreKey::new("session", &[id])
 }
 
-fn header(text: &str) -> Result<HeaderValue, Broken> {
-    HeaderValue::from_str(text).map_err(|_| Broken)
+fn header_value(text: &str) -> Result<HeaderValue, InvalidState> {
+    HeaderValue::from_str(text).map_err(|_| InvalidState)
 }
 
 /// An invalid id names no session.
-impl From<Broken> for Refusal {
-    fn from(_: Broken) -> Self {
+impl From<InvalidState> for ErrorResponse {
+    fn from(_: InvalidState) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             "there is no such session; begin one with `initialize`",
@@ -345,14 +345,14 @@ impl From<Broken> for Refusal {
 }
 
 /// Creates the response for when the limit on sessions is reached.
-pub(super) fn full() -> Refusal {
+pub(super) fn session_limit_error() -> ErrorResponse {
     let message = "too many sessions are in use; end those that are not needed, or use the protocol of \
                    2026-07-28, which has none";
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(LATER)
+    ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message).with_retry_after(RETRY_AFTER_SESSION_LIMIT)
 }
 
-fn nobody() -> Refusal {
-    Refusal::new(
+fn missing_caller_error() -> ErrorResponse {
+    ErrorResponse::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the request has no caller",
     )
