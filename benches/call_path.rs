@@ -20,15 +20,15 @@ use portkey_mcp::{
     auth::principal::{Credentials, MissingKey, Principal},
     mcp::{search::Index, server::Server},
     observability::{
-        audit::{Audit, Line, Settings as AuditSettings, SyncPolicy, Target},
-        call_record::{OutcomeKind, Record},
+        audit::{AuditLog, PendingEntry, AuditSettings as AuditSettings, SyncPolicy, AuditTarget},
+        call_record::{OutcomeKind, CallRecord},
         metrics::Metrics,
-        observer::Call,
-        request::{Arrival, Transport},
+        observer::CallObserver,
+        request::{RequestInfo, Transport},
     },
     pipeline::{CallError, Dispatcher},
     security::{sanitize, secrets},
-    upstream::{Addresses, Client, Retries, Settings},
+    upstream::{Addresses, UpstreamClient, RetrySettings, UpstreamSettings},
 };
 use portkey_operation::{JsonMap, CompiledOperation};
 use portkey_policy::{PolicyInput, Policy, Decision};
@@ -95,16 +95,16 @@ fn told(published: &CompiledOperation, args: JsonMap) -> usize {
 }
 
 fn list(criterion: &mut Criterion) {
-    let settings = Settings {
-        addresses: Addresses::all_at(&"http://127.0.0.1:1/v1".parse().expect("an address")),
+    let settings = UpstreamSettings {
+        addresses: Addresses::from_single_host(&"http://127.0.0.1:1/v1".parse().expect("an address")),
         connect_timeout: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         max_response_bytes: 1,
-        retries: Retries::default(),
+        retries: RetrySettings::default(),
         extra_roots: Vec::new(),
         proxies: false,
     };
-    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
+    let dispatcher = Dispatcher::new(Catalog::full(), UpstreamClient::new(settings));
     let server = Server::new(Arc::new(dispatcher), None);
     criterion.bench_function("tools-list/clone", |bench| {
         bench.iter(|| server.tools().to_vec())
@@ -129,12 +129,12 @@ fn observe(criterion: &mut Criterion) {
         .expect("the tool exists")
         .operation;
     for (name, on) in [("off", false), ("on", true)] {
-        let metrics = Metrics::on_if(on);
+        let metrics = Metrics::new(on);
         criterion.bench_function(&format!("observe/metrics {name}"), |bench| {
             bench.iter(|| {
-                let mut call = Call::begin(&metrics, Arrival::local(), &principal);
-                call.parts().1.operation = Some(operation);
-                call.ended(&Ok::<_, CallError>(()), CallError::outcome);
+                let mut call = CallObserver::begin(&metrics, RequestInfo::local(), &principal);
+                call.request_and_record().1.operation = Some(operation);
+                call.record_result(&Ok::<_, CallError>(()), CallError::outcome);
             });
         });
     }
@@ -157,21 +157,21 @@ fn audit(criterion: &mut Criterion) {
         return;
     };
     let settings = AuditSettings {
-        target: Target::File("/dev/null".into()),
+        target: AuditTarget::File("/dev/null".into()),
         key: None,
         sync: SyncPolicy::Never,
-        writes_go_unrecorded: false,
+        allow_unrecorded_writes: false,
         max_bytes: None,
-        keep: None,
+        max_full_files: None,
     };
-    let audit = Audit::start(settings).expect("an audit log");
+    let audit = AuditLog::start(settings).expect("an audit log");
     for (name, audit) in [("off", None), ("on", Some(&audit))] {
-        let arrival = Arrival::local();
+        let arrival = RequestInfo::local();
         criterion.bench_function(&format!("audit/{name}"), |bench| {
             bench.iter(|| {
-                let mut record = Record::default();
-                let mut line = Line::begin(audit, &principal, &arrival, &args, &mut record);
-                line.admitted(published, &args);
+                let mut record = CallRecord::default();
+                let mut line = PendingEntry::begin(audit, &principal, &arrival, &args, &mut record);
+                line.record_arguments(published, &args);
                 line.record.outcome = OutcomeKind::Answered.into();
             });
         });

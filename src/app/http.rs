@@ -178,13 +178,13 @@ impl HttpServerParts {
         } = app.build().await?;
         let store = store.connect(&readiness).await?;
         let (approvals, approval_server) = approval.build(keys.clone(), store.clone())?;
-        let metrics = Metrics::on_if(exports_metrics || settings.metrics_listen.is_some())
+        let metrics = Metrics::new(exports_metrics || settings.metrics_listen.is_some())
             .with_readiness(&readiness);
         let dispatcher = Arc::new(
             dispatcher
-                .sharing(store.clone())
-                .asking(approvals)
-                .measured(metrics.clone()),
+                .with_store(store.clone())
+                .with_approvals(approvals)
+                .with_metrics(metrics.clone()),
         );
         let auth = auth.build(
             &dispatcher,

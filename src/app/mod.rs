@@ -21,16 +21,16 @@ use crate::{
     http_client::network_error,
     mcp::{prompts::Library, results::Results, server::Server, surface::Surface},
     observability::{
-        audit::{self, Audit},
+        audit::{self, AuditLog},
         metrics::Metrics,
     },
     pipeline::{
         Dispatcher,
-        approval::{Always, Approvals},
+        approval::{ApprovalDefaults, Approvals},
     },
     security::{secrets::Secrets, signed_state::Keyring},
     transport::admin::ApprovalServer,
-    upstream::{self, Addresses, Client, Retries},
+    upstream::{self, Addresses, UpstreamClient, RetrySettings},
 };
 
 pub use self::http::{AuthSettings, HttpServerParts, HttpSettings, StoreSettings};
@@ -82,11 +82,11 @@ pub struct AppSettings {
     /// Answers writes with a preview instead of sending them.
     pub dry_run: bool,
     /// Kinds of calls that always need approval.
-    pub approval_defaults: Always,
+    pub approval_defaults: ApprovalDefaults,
     /// Policy file, if any.
     pub policy_file: Option<PathBuf>,
     /// Audit log, if any.
-    pub audit: Option<audit::Settings>,
+    pub audit: Option<audit::AuditSettings>,
     /// States of the components that the server depends on.
     pub readiness: Readiness,
 }
@@ -118,7 +118,7 @@ impl AppSettings {
                 let sandbox = Sandbox::start_with_clock(([127, 0, 0, 1], 0).into(), faults, now)
                     .await
                     .context("cannot start the sandbox")?;
-                let addresses = Addresses::all_at(&sandbox.base_url().parse()?);
+                let addresses = Addresses::from_single_host(&sandbox.base_url().parse()?);
                 let credentials = Credentials {
                     portkey: Some(key.clone()),
                     enkrypt: Some(key),
@@ -130,36 +130,36 @@ impl AppSettings {
         if sandbox.is_none() {
             network_error::check_proxies()?;
         }
-        let client = Client::new(upstream::Settings {
+        let client = UpstreamClient::new(upstream::UpstreamSettings {
             addresses,
             connect_timeout: self.connect_timeout,
             timeout: self.timeout,
             max_response_bytes: self.max_response_bytes,
-            retries: Retries {
-                most: self.max_retries,
-                ..Retries::default()
+            retries: RetrySettings {
+                max_retries: self.max_retries,
+                ..RetrySettings::default()
             },
             extra_roots: self.extra_roots,
             proxies: sandbox.is_none(),
         });
         let mut dispatcher = Dispatcher::new(self.catalog, client)
-            .narrowed(self.tool_filter)
+            .with_tool_filter(self.tool_filter)
             .with_validation(self.validation)
-            .guarding(self.secrets)
-            .dry_run(self.dry_run)
-            .approving(self.approval_defaults);
+            .with_secrets(self.secrets)
+            .with_dry_run(self.dry_run)
+            .with_approval_defaults(self.approval_defaults);
         if let Some(file) = &self.policy_file {
-            dispatcher = dispatcher.under(Policy::watch(file)?);
+            dispatcher = dispatcher.with_policy(Policy::watch(file)?);
         }
         if let Some(settings) = self.audit {
-            let audit = Audit::start(settings)?;
-            let is_failing = audit.failure();
+            let audit = AuditLog::start(settings)?;
+            let is_failing = audit.failure_probe();
             let state = move || match is_failing() {
                 true => ComponentState::degraded(DegradedReason::CannotBeWritten),
                 false => ComponentState::OK,
             };
             self.readiness.watch(ComponentName::AuditLog, state);
-            dispatcher = dispatcher.audited(audit);
+            dispatcher = dispatcher.with_audit(audit);
         }
         Ok(AppContext {
             dispatcher,
@@ -258,12 +258,12 @@ impl LocalServerParts {
     ) -> anyhow::Result<Self> {
         let readiness = app.readiness.clone();
         let context = app.build().await?;
-        let metrics = Metrics::on_if(exports_metrics).with_readiness(&readiness);
+        let metrics = Metrics::new(exports_metrics).with_readiness(&readiness);
         let (approvals, approval_server) = approval.build_alone()?;
         let dispatcher = context
             .dispatcher
-            .measured(metrics.clone())
-            .asking(approvals);
+            .with_metrics(metrics.clone())
+            .with_approvals(approvals);
         let server = mcp
             .build(Arc::new(dispatcher), metrics)
             .for_local(Principal::local(context.credentials));

@@ -19,7 +19,7 @@ use crate::{
     observability::audit,
     pipeline::{
         MAX_KEY_CHECKS,
-        approval::{MAX_TICKETS, MAX_TICKETS_OF_CALLER, NAME_REMEMBERED},
+        approval::{MAX_TICKETS, MAX_TICKETS_OF_CALLER, TICKET_ID_RETENTION},
         taint,
     },
     security::secrets,
@@ -214,7 +214,7 @@ fn of_store() -> Vec<Kept> {
             what: "Which sessions read text that strangers wrote",
             of_caller: count(MAX_ENTRIES_PER_OWNER),
             in_all: entries(),
-            time: seconds(taint::LASTS),
+            time: seconds(taint::TAINT_DURATION),
             at_bound: "all sessions of the caller count as such; where there are too many in all, all do",
         },
     ]
@@ -235,7 +235,7 @@ fn of_calls() -> Vec<Kept> {
             in_all: count(MAX_TICKETS),
             time: format!(
                 "`--approval-timeout`; their names {} more",
-                seconds(NAME_REMEMBERED)
+                seconds(TICKET_ID_RETENTION)
             ),
             at_bound: "the call is denied; in all, the oldest of whoever has most makes room first",
         },
@@ -278,7 +278,7 @@ fn of_calls() -> Vec<Kept> {
         Kept {
             what: "Lines that wait for the audit log",
             of_caller: "as all".to_owned(),
-            in_all: bytes(audit::MOST_WAITING),
+            in_all: bytes(audit::MAX_WAITING_BYTES),
             time: "until written".to_owned(),
             at_bound: "writes are denied; lines of reads are counted, and the log tells how many are missing",
         },

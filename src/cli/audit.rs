@@ -45,20 +45,20 @@ impl Command {
         }) = self;
         let mut verifier = Verifier::new(options.key()?, *partial);
         if let Some(hash) = contains {
-            verifier = verifier.expecting(hash);
+            verifier = verifier.with_expected_hash(hash);
         }
-        let report = verifier.files(files)?;
+        let report = verifier.verify_files(files)?;
         for finding in &report.findings {
             writeln!(out, "{}", escape_to_one_line(&finding.to_string()))?;
         }
-        if report.more > 0 {
-            writeln!(out, "and {} more", report.more)?;
+        if report.more_findings > 0 {
+            writeln!(out, "and {} more", report.more_findings)?;
         }
-        if report.lost > 0 {
+        if report.lost_calls > 0 {
             writeln!(
                 out,
                 "{} calls have no line: the log could not be written for too long",
-                report.lost
+                report.lost_calls
             )?;
         }
         for file in &report.empty {

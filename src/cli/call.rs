@@ -20,7 +20,7 @@ use crate::{
     },
     pipeline::{
         Dispatcher,
-        approval::{Answer, ApprovalMethod, Denied, Form, Grant, Question, Reaction},
+        approval::{ApprovalResponse, ApprovalMethod, ApprovalError, FormResponse, Approval, ApprovalRequest, FormAction},
     },
 };
 
@@ -50,7 +50,7 @@ impl Call {
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
         let args = arguments(&self.arguments)?;
-        let ask = async |question: &Question| ask(server.dispatcher(), local, question).await;
+        let ask = async |question: &ApprovalRequest| ask(server.dispatcher(), local, question).await;
         match server.call_from_shell(local, &self.tool, args, ask).await {
             Ok(answer) => {
                 serde_json::to_writer_pretty(&mut *out, &answer)?;
@@ -75,24 +75,24 @@ fn is_refused_key(tool: &str, answer: &Value) -> bool {
 async fn ask(
     dispatcher: &Dispatcher,
     local: &Principal,
-    question: &Question,
-) -> Result<Option<Answer>, Denied> {
+    question: &ApprovalRequest,
+) -> Result<Option<ApprovalResponse>, ApprovalError> {
     match (at_terminal(question), dispatcher.approvals()) {
-        (Err(Denied::Nobody { .. }), Some(approvals)) => {
-            let ticket = approvals.file(local, question).await?;
-            approvals.decided(&ticket.id).await;
+        (Err(ApprovalError::NoApprover { .. }), Some(approvals)) => {
+            let ticket = approvals.create_ticket(local, question).await?;
+            approvals.wait_for_decision(&ticket.id).await;
             Ok(None)
         }
-        (said, _) => Ok(Some(Answer::Given(said))),
+        (said, _) => Ok(Some(ApprovalResponse::Resolved(said))),
     }
 }
 
 /// Asks whoever sits at the terminal, if there is one: the question on standard error, the answer from
 /// standard input.
-fn at_terminal(question: &Question) -> Result<Grant, Denied> {
+fn at_terminal(question: &ApprovalRequest) -> Result<Approval, ApprovalError> {
     let (input, mut screen) = (io::stdin(), terminal::errors());
     if !(input.is_terminal() && terminal::is_read()) {
-        return Err(Denied::Nobody {
+        return Err(ApprovalError::NoApprover {
             tool: question.tool,
             rule: question.rule.clone(),
         });
@@ -100,9 +100,9 @@ fn at_terminal(question: &Question) -> Result<Grant, Denied> {
     let needs_name = question.confirm.is_some();
     let form = write!(screen, "{}\n\n", question.text)
         .and_then(|()| read_decision(&mut input.lock(), &mut screen, needs_name))
-        .map_err(|error| Denied::Unasked(error.to_string()))?;
+        .map_err(|error| ApprovalError::RequestFailed(error.to_string()))?;
     let by = logged_in().unwrap_or_else(|| "terminal".to_owned());
-    question.answered(&form, ApprovalMethod::Terminal, &by)
+    question.resolve(&form, ApprovalMethod::Terminal, &by)
 }
 
 /// Bound on a line that is typed, in bytes; what is longer is several.
@@ -113,7 +113,7 @@ fn read_decision(
     mut input: impl BufRead,
     screen: &mut impl Write,
     needs_name: bool,
-) -> io::Result<Form> {
+) -> io::Result<FormResponse> {
     let (prompt, again) = match needs_name {
         true => (
             "Name, or no",
@@ -129,26 +129,26 @@ fn read_decision(
         screen.flush()?;
         let mut line = String::new();
         if input.by_ref().take(MAX_ANSWER).read_line(&mut line)? == 0 {
-            return Ok(Form {
-                reaction: Reaction::Cancel,
+            return Ok(FormResponse {
+                action: FormAction::Cancel,
                 approve: false,
-                typed: None,
+                typed_name: None,
             });
         }
         let typed = line.trim();
-        let form = |reaction, approve| Form {
-            reaction,
+        let form = |reaction, approve| FormResponse {
+            action: reaction,
             approve,
-            typed: Some(typed.to_owned()),
+            typed_name: Some(typed.to_owned()),
         };
         match typed.to_ascii_lowercase().as_str() {
             "" => {}
             // A name that reads so is a name: what is not the right one approves nothing either.
             _ if needs_name && !["n", "no"].contains(&typed) => {
-                return Ok(form(Reaction::Accept, true));
+                return Ok(form(FormAction::Accept, true));
             }
-            "n" | "no" => return Ok(form(Reaction::Decline, false)),
-            "y" | "yes" => return Ok(form(Reaction::Accept, true)),
+            "n" | "no" => return Ok(form(FormAction::Decline, false)),
+            "y" | "yes" => return Ok(form(FormAction::Accept, true)),
             _ => {}
         }
         writeln!(screen, "{again}")?;
@@ -190,7 +190,7 @@ mod tests {
     struct Case {
         input: &'static str,
         needs_name: bool,
-        reaction: Reaction,
+        reaction: FormAction,
         approve: bool,
         typed: Option<&'static str>,
         prompts: usize,
@@ -199,7 +199,7 @@ mod tests {
     const NO_ANSWER: Case = Case {
         input: "",
         needs_name: false,
-        reaction: Reaction::Cancel,
+        reaction: FormAction::Cancel,
         approve: false,
         typed: None,
         prompts: 1,
@@ -208,12 +208,12 @@ mod tests {
     #[test]
     fn terminal_prompt_is_repeated_until_something_decides() {
         let yes = Case {
-            reaction: Reaction::Accept,
+            reaction: FormAction::Accept,
             approve: true,
             ..NO_ANSWER
         };
         let no = Case {
-            reaction: Reaction::Decline,
+            reaction: FormAction::Decline,
             ..NO_ANSWER
         };
         let cases = [
@@ -278,7 +278,7 @@ mod tests {
             let screen = String::from_utf8(screen).unwrap();
             let prompts = screen.matches(": ").count() - screen.matches("decided: ").count();
             assert_eq!(
-                (form.reaction, form.approve, form.typed.as_deref(), prompts),
+                (form.action, form.approve, form.typed_name.as_deref(), prompts),
                 (case.reaction, case.approve, case.typed, case.prompts),
                 "{:?}: {screen}",
                 case.input

@@ -16,7 +16,7 @@ pub(super) async fn check(url: Url, client: ClientBuilder) -> anyhow::Result<()>
     let answer = client.get(url.clone()).send().await;
     let url = without_credentials(url);
     let answer =
-        answer.map_err(|error| anyhow!("{url} is down: {}", network_error::cause(&error)))?;
+        answer.map_err(|error| anyhow!("{url} is down: {}", network_error::describe_cause(&error)))?;
     if !answer.status().is_success() {
         bail!("{url} answered {}", answer.status());
     }

@@ -279,7 +279,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
                 sandbox: _sandbox,
             } = options.app_settings()?.build().await?;
             let (approvals, _approval_server) = options.guard.approval().build_alone()?;
-            let server = Server::new(Arc::new(dispatcher.asking(approvals)), None);
+            let server = Server::new(Arc::new(dispatcher.with_approvals(approvals)), None);
             let local = Principal::local(credentials);
             return call.run(&server, &local, &mut terminal::output()).await;
         }

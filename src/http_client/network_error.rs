@@ -7,13 +7,13 @@ use hyper_util::client::proxy::matcher::Matcher;
 use rustls::{CertificateError, InvalidMessage};
 
 /// Describes the innermost cause of an error; the outer ones only say that sending failed.
-pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn describe_cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     loop {
-        if let Some(told) = told(innermost) {
+        if let Some(told) = describe_known_error(innermost) {
             return told;
         }
-        let Some(source) = source(innermost) else {
+        let Some(source) = next_cause(innermost) else {
             return innermost.to_string();
         };
         innermost = source;
@@ -22,7 +22,7 @@ pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
 
 /// Returns the cause of an error. `source()` of an `io::Error` skips the error wrapped in it, so
 /// that one is taken first.
-fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+fn next_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref)
@@ -32,17 +32,17 @@ fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
     }
 }
 
-fn told(error: &(dyn Error + 'static)) -> Option<String> {
+fn describe_known_error(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return Some(of_tls(error));
+        return Some(describe_tls_error(error));
     }
     if error
         .downcast_ref::<hyper::Error>()
         .is_some_and(hyper::Error::is_parse)
     {
-        let told = "what answers there does not speak HTTP; if the port speaks TLS, the address has to \
+        let message = "what answers there does not speak HTTP; if the port speaks TLS, the address has to \
                     begin with https://";
-        return Some(told.to_owned());
+        return Some(message.to_owned());
     }
     match error.downcast_ref::<io::Error>()?.kind() {
         io::ErrorKind::ConnectionRefused => {
@@ -52,9 +52,9 @@ fn told(error: &(dyn Error + 'static)) -> Option<String> {
     }
 }
 
-fn of_tls(error: &rustls::Error) -> String {
+fn describe_tls_error(error: &rustls::Error) -> String {
     match error {
-        rustls::Error::InvalidCertificate(error) => of_certificate(error),
+        rustls::Error::InvalidCertificate(error) => describe_certificate_error(error),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "the address begins with https://, and what answers there does not speak TLS. Give the port \
              that does, or an address that begins with http://"
@@ -64,7 +64,7 @@ fn of_tls(error: &rustls::Error) -> String {
     }
 }
 
-fn of_certificate(error: &CertificateError) -> String {
+fn describe_certificate_error(error: &CertificateError) -> String {
     match error {
         CertificateError::UnknownIssuer => {
             "its certificate is self-signed, or issued by an authority that is not trusted here. Give the \
@@ -82,7 +82,7 @@ fn of_certificate(error: &CertificateError) -> String {
             "its certificate is for another host name. Give the name that stands in it".to_owned()
         }
         CertificateError::Revoked => "its certificate is revoked".to_owned(),
-        CertificateError::Other(error) if error.to_string() == CA_AS_SERVER => {
+        CertificateError::Other(error) if error.to_string() == CA_USED_AS_END_ENTITY => {
             "its certificate is that of an authority, as self-signed ones often are, and not of a server. \
              Give the server a certificate that is not (`CA:FALSE`), and have it trusted with --ca-file \
              (PORTKEY_MCP_CA_FILE)"
@@ -94,10 +94,10 @@ fn of_certificate(error: &CertificateError) -> String {
 
 /// The verifier's name for a certificate authority used as a server. No type is exported for this
 /// error.
-const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
+const CA_USED_AS_END_ENTITY: &str = "CaUsedAsEndEntity";
 
 /// Returns the system's proxy for an address, without its credentials.
-pub(crate) fn proxy_of(address: &str) -> Option<String> {
+pub(crate) fn system_proxy(address: &str) -> Option<String> {
     let address: Uri = address.parse().ok()?;
     let proxy = Matcher::from_system().intercept(&address)?;
     let (scheme, authority) = (proxy.uri().scheme_str()?, proxy.uri().authority()?);
@@ -117,7 +117,7 @@ pub(crate) fn proxy_of(address: &str) -> Option<String> {
 pub(crate) struct InvalidProxy(&'static str);
 
 /// The variables that name a proxy; in each pair the first one set is used.
-const PROXIES: [[&str; 2]; 3] = [
+const PROXY_VARIABLES: [[&str; 2]; 3] = [
     ["HTTPS_PROXY", "https_proxy"],
     ["HTTP_PROXY", "http_proxy"],
     ["ALL_PROXY", "all_proxy"],
@@ -138,19 +138,19 @@ fn check_proxies_in(variable: impl Fn(&str) -> Option<OsString>) -> Result<(), I
     if variable("REQUEST_METHOD").is_some() {
         return Ok(());
     }
-    for names in PROXIES {
+    for names in PROXY_VARIABLES {
         let set = names
             .into_iter()
             .find_map(|name| Some((name, variable(name)?)));
         let Some((name, address)) = set else { continue };
-        if !address.is_empty() && !address.to_str().is_some_and(is_proxy) {
+        if !address.is_empty() && !address.to_str().is_some_and(is_proxy_address) {
             return Err(InvalidProxy(name));
         }
     }
     Ok(())
 }
 
-fn is_proxy(address: &str) -> bool {
+fn is_proxy_address(address: &str) -> bool {
     let Ok(uri) = address.parse::<Uri>() else {
         return false;
     };
@@ -254,28 +254,28 @@ mod tests {
             };
             let found = check_proxies_in(variable).err();
             assert_eq!(found, invalid.map(InvalidProxy), "{variables:?}");
-            let told = found.map(|error| error.to_string()).unwrap_or_default();
-            assert!(!told.contains("secret"), "{told}");
+            let message = found.map(|error| error.to_string()).unwrap_or_default();
+            assert!(!message.contains("secret"), "{message}");
         }
     }
 
     #[test]
-    fn cause_is_told_by_what_is_wrapped_deepest() {
+    fn cause_is_that_of_innermost_error() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls));
-        assert!(cause(&wrapped).contains("--ca-file"), "{}", cause(&wrapped));
+        assert!(describe_cause(&wrapped).contains("--ca-file"), "{}", describe_cause(&wrapped));
         let plain = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
         assert!(
-            cause(&plain).contains("does not speak TLS"),
+            describe_cause(&plain).contains("does not speak TLS"),
             "{}",
-            cause(&plain)
+            describe_cause(&plain)
         );
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         assert_eq!(
-            cause(&refused),
+            describe_cause(&refused),
             "nothing listens there (connection refused)"
         );
         let other = io::Error::other("the cable is cut");
-        assert_eq!(cause(&other), "the cable is cut");
+        assert_eq!(describe_cause(&other), "the cable is cut");
     }
 }

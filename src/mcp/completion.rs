@@ -16,8 +16,8 @@ use tracing::debug;
 use crate::{
     auth::principal::Principal,
     mcp::resources::Kind,
-    observability::request::Arrival,
-    pipeline::{Call, Dispatcher, Record},
+    observability::request::RequestInfo,
+    pipeline::{ToolCall, Dispatcher, CallRecord},
 };
 
 /// Lifetime of the cached candidates of a list.
@@ -81,7 +81,7 @@ pub struct Asker<'a> {
     /// Caller that requests the completion.
     pub principal: &'a Principal,
     /// Information about the request.
-    pub arrival: &'a Arrival,
+    pub arrival: &'a RequestInfo,
     /// Values of the arguments that are filled in already.
     pub chosen: &'a HashMap<String, String>,
 }
@@ -117,7 +117,7 @@ impl Completer {
             return Vec::new();
         };
         // Checked before the cache, because this request may be restricted more than the last one.
-        if !asker.dispatcher.is_open(asker.principal, list) {
+        if !asker.dispatcher.is_authorized(asker.principal, list) {
             return Vec::new();
         }
         let workspace = WORKSPACE.iter().find_map(|name| asker.chosen.get(*name));
@@ -129,7 +129,7 @@ impl Completer {
             caller: asker.principal.name.clone(),
             list: list.operation.name(),
             workspace: workspace.cloned(),
-            policies: asker.dispatcher.revisions(asker.principal),
+            policies: asker.dispatcher.policy_revisions(asker.principal),
         };
         let known = self
             .kept
@@ -212,7 +212,7 @@ pub fn matching<'a>(
 async fn listed(
     dispatcher: &Dispatcher,
     principal: &Principal,
-    arrival: &Arrival,
+    arrival: &RequestInfo,
     name: &'static str,
     workspace: Option<&str>,
 ) -> Option<Vec<Candidate>> {
@@ -233,14 +233,14 @@ async fn listed(
             args.insert(number.to_owned(), page.into());
             args.insert(size.to_owned(), PAGE.into());
         }
-        let call = Call {
+        let call = ToolCall {
             principal,
             arrival,
             name,
             args,
-            answer: None,
+            approval_response: None,
         };
-        let answer = match dispatcher.recorded(call, &mut Record::default()).await {
+        let answer = match dispatcher.call(call, &mut CallRecord::default()).await {
             Ok(answer) => answer,
             Err(error) => {
                 debug!(tool = name, why = %error, "nothing to complete from");

@@ -8,7 +8,7 @@ use portkey_policy::{DecisionKind, RuleMatch};
 
 /// The facts collected about a tool call.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct CallRecord {
     /// The operation that the tool's name resolved to.
     pub operation: Option<&'static Operation>,
     /// Method, path and query, with secrets masked; set only if the call is audited.
@@ -20,9 +20,9 @@ pub struct Record {
     /// The rule or setting that made the decision; `None` if none applied.
     pub rule: Option<Arc<str>>,
     /// Shadow rules that matched: rules that are reported and not enforced.
-    pub shadows: Vec<RuleMatch>,
+    pub shadow_matches: Vec<RuleMatch>,
     /// The human's approval, with its method.
-    pub approval: Option<Approved>,
+    pub approval: Option<ApprovalRecord>,
     /// HTTP status of the upstream's response.
     pub status: Option<u16>,
     /// Number of retries, if there was a response.
@@ -43,7 +43,7 @@ pub struct Record {
     pub outcome: CallOutcome,
 }
 
-impl Default for Record {
+impl Default for CallRecord {
     fn default() -> Self {
         Self {
             operation: None,
@@ -51,7 +51,7 @@ impl Default for Record {
             arguments: None,
             decision: DecisionKind::Allow,
             rule: None,
-            shadows: Vec::new(),
+            shadow_matches: Vec::new(),
             approval: None,
             status: None,
             retries: None,
@@ -66,21 +66,21 @@ impl Default for Record {
     }
 }
 
-impl Record {
+impl CallRecord {
     /// Sets the decision and the rule or setting that made it.
-    pub fn decided(&mut self, decision: DecisionKind, rule: impl Into<Arc<str>>) {
+    pub fn set_decision(&mut self, decision: DecisionKind, rule: impl Into<Arc<str>>) {
         self.decision = decision;
         self.rule = Some(rule.into());
     }
 
     /// Marks a write as sent. The outcome is `Unknown` until a response tells otherwise.
-    pub fn sends_write(&mut self) {
+    pub fn mark_write_sent(&mut self) {
         self.is_sent = true;
         self.outcome = OutcomeKind::Unknown.into();
     }
 
     /// Sets the outcome of a call that panicked: failed, or unknown if a write was sent.
-    pub fn panicked(&mut self) {
+    pub fn mark_panicked(&mut self) {
         self.outcome = CallOutcome::failed("a panic");
         if self.is_sent {
             self.outcome.kind = OutcomeKind::Unknown;
@@ -88,8 +88,8 @@ impl Record {
     }
 
     /// Sets the decision to `Deny`, by a rule or check of this server.
-    pub fn denied_by(&mut self, rule: impl Into<Arc<str>>) {
-        self.decided(DecisionKind::Deny, rule);
+    pub fn set_denied_by(&mut self, rule: impl Into<Arc<str>>) {
+        self.set_decision(DecisionKind::Deny, rule);
     }
 }
 
@@ -238,7 +238,7 @@ impl ApprovalMethod {
 
 /// An approval, as audit entries record it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approved {
+pub struct ApprovalRecord {
     /// The way in which the human approved.
     pub method: ApprovalMethod,
     /// The approver, as far as known; for a form, the caller whose client showed it.

@@ -82,7 +82,7 @@ pub(crate) fn start(level: &str, format: LogFormat) -> anyhow::Result<WorkerGuar
     let (queue, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(QUEUE)
         .finish(Gathered::new());
-    metrics::follow_log(queue.error_counter());
+    metrics::register_log_counter(queue.error_counter());
     let lines = tracing_subscriber::fmt::layer().with_writer(Masking(queue));
     let lines = match format {
         LogFormat::Text => lines.boxed(),

@@ -9,30 +9,30 @@ use tracing::info;
 use crate::{
     auth::principal::Principal,
     observability::{
-        call_record::{CallOutcome, ErrorType, OutcomeKind, Record, RejectionReason},
-        metrics::{Held, Metrics},
-        request::{Arrival, UNKNOWN},
+        call_record::{CallOutcome, ErrorType, OutcomeKind, CallRecord, RejectionReason},
+        metrics::{GaugeGuard, Metrics},
+        request::{RequestInfo, UNKNOWN_NAME},
         traces::Span,
     },
 };
 
 /// Observes an MCP request until it is dropped.
 #[derive(Debug)]
-pub struct Operation {
+pub struct RequestObserver {
     metrics: Metrics,
-    arrival: Arrival,
+    arrival: RequestInfo,
     method: &'static str,
     tool: &'static str,
     error: Option<ErrorType>,
     started: Instant,
     span: Span,
-    _in_flight: Held,
+    _in_flight: GaugeGuard,
 }
 
-impl Operation {
+impl RequestObserver {
     /// Starts observing a request. Unless an outcome is set, the request counts as cancelled.
-    pub fn begin(metrics: &Metrics, arrival: Arrival, method: &'static str) -> Self {
-        let span = Span::serve(&arrival, method);
+    pub fn begin(metrics: &Metrics, arrival: RequestInfo, method: &'static str) -> Self {
+        let span = Span::start_request(&arrival, method);
         Self {
             metrics: metrics.clone(),
             arrival,
@@ -41,12 +41,12 @@ impl Operation {
             tool: "",
             error: Some(ErrorType::Cancelled),
             started: Instant::now(),
-            _in_flight: metrics.in_flight(),
+            _in_flight: metrics.track_request(),
         }
     }
 
     /// Ends the request with an outcome and returns that outcome. `kind` maps an error to its type.
-    pub fn ends<T, E>(
+    pub fn finish<T, E>(
         mut self,
         outcome: Result<T, E>,
         kind: impl FnOnce(&E) -> ErrorType,
@@ -56,57 +56,57 @@ impl Operation {
     }
 }
 
-impl Drop for Operation {
+impl Drop for RequestObserver {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         self.metrics
-            .operation(&self.arrival, self.method, self.tool, self.error, took);
+            .record_request(&self.arrival, self.method, self.tool, self.error, took);
         if !self.tool.is_empty() {
-            self.span.tool(self.tool);
+            self.span.set_tool(self.tool);
         }
         if let Some(error) = self.error {
-            self.span.failed(error.as_str());
+            self.span.set_error(error.as_str());
         }
     }
 }
 
 /// Observes a tool call until it is dropped.
 #[derive(Debug)]
-pub struct Call<'a> {
-    operation: Operation,
+pub struct CallObserver<'a> {
+    request: RequestObserver,
     principal: &'a Principal,
-    record: Record,
+    record: CallRecord,
 }
 
-impl<'a> Call<'a> {
+impl<'a> CallObserver<'a> {
     /// Starts observing a call of `tools/call`. Unless an outcome is set, the call counts as
     /// cancelled.
-    pub fn begin(metrics: &Metrics, arrival: Arrival, principal: &'a Principal) -> Self {
-        Self::of("tools/call", metrics, arrival, principal)
+    pub fn begin(metrics: &Metrics, arrival: RequestInfo, principal: &'a Principal) -> Self {
+        Self::with_method("tools/call", metrics, arrival, principal)
     }
 
     /// Starts observing a tool call that serves `resources/read`.
-    pub fn reading(metrics: &Metrics, arrival: Arrival, principal: &'a Principal) -> Self {
-        Self::of("resources/read", metrics, arrival, principal)
+    pub fn begin_read(metrics: &Metrics, arrival: RequestInfo, principal: &'a Principal) -> Self {
+        Self::with_method("resources/read", metrics, arrival, principal)
     }
 
-    fn of(
+    fn with_method(
         method: &'static str,
         metrics: &Metrics,
-        arrival: Arrival,
+        arrival: RequestInfo,
         principal: &'a Principal,
     ) -> Self {
-        let operation = Operation::begin(metrics, arrival, method);
+        let operation = RequestObserver::begin(metrics, arrival, method);
         Self {
-            operation,
+            request: operation,
             principal,
-            record: Record::default(),
+            record: CallRecord::default(),
         }
     }
 
     /// Returns the information about the request.
-    pub const fn arrival(&self) -> &Arrival {
-        &self.operation.arrival
+    pub const fn request_info(&self) -> &RequestInfo {
+        &self.request.arrival
     }
 
     /// Returns true if the result contains untrusted content.
@@ -120,28 +120,28 @@ impl<'a> Call<'a> {
     }
 
     /// Returns the request information, and the record for the pipeline to fill.
-    pub fn parts(&mut self) -> (&Arrival, &mut Record) {
-        (&self.operation.arrival, &mut self.record)
+    pub fn request_and_record(&mut self) -> (&RequestInfo, &mut CallRecord) {
+        (&self.request.arrival, &mut self.record)
     }
 
     /// Returns the span of the request.
     pub fn span(&self) -> Span {
-        self.operation.span.clone()
+        self.request.span.clone()
     }
 
     /// Records the result of the pipeline. `describe` maps an error to an outcome; its second
     /// argument is true if a write was sent.
-    pub fn ended<T, E>(
+    pub fn record_result<T, E>(
         &mut self,
         result: &Result<T, E>,
         describe: impl FnOnce(&E, bool) -> CallOutcome,
     ) {
         // The pipeline has recorded the outcome of a success. An error may come from later, when a
         // human was asked.
-        self.operation.error = None;
+        self.request.error = None;
         let Err(error) = result else { return };
         let outcome = describe(error, self.record.is_sent);
-        self.operation.error = match (outcome.kind, outcome.rejection) {
+        self.request.error = match (outcome.kind, outcome.rejection) {
             // An approval request is no error: the client presents it to its user.
             (OutcomeKind::Asked, _) => None,
             // The client receives this as a protocol error.
@@ -149,27 +149,27 @@ impl<'a> Call<'a> {
             _ => Some(ErrorType::ToolError),
         };
         if let Some(reason) = outcome.rejection {
-            self.operation.metrics.rejected(reason);
+            self.request.metrics.record_rejection(reason);
         }
         self.record.outcome = outcome;
     }
 
     /// Records that the call panicked.
-    pub fn panicked(&mut self) {
-        self.operation.error = Some(ErrorType::ToolError);
-        self.record.panicked();
+    pub fn record_panic(&mut self) {
+        self.request.error = Some(ErrorType::ToolError);
+        self.record.mark_panicked();
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for CallObserver<'_> {
     fn drop(&mut self) {
-        let Operation {
+        let RequestObserver {
             metrics,
             arrival,
             started,
             ..
-        } = &self.operation;
-        let Record {
+        } = &self.request;
+        let CallRecord {
             status,
             outcome: CallOutcome {
                 kind, code, error, ..
@@ -181,9 +181,9 @@ impl Drop for Call<'_> {
         let tool = self
             .record
             .operation
-            .map_or(UNKNOWN, |operation| operation.name());
+            .map_or(UNKNOWN_NAME, |operation| operation.name());
         let effect = self.record.operation.map(|operation| operation.effect());
-        metrics.call(*kind, effect);
+        metrics.record_call(*kind, effect);
         // Omits arguments, keys, and tool names that do not exist: callers can put anything there.
         info!(
             target: "portkey_mcp::call",
@@ -198,7 +198,7 @@ impl Drop for Call<'_> {
             error,
             decision = self.record.rule.as_ref().map(|_| self.record.decision.as_str()),
             rule = self.record.rule.as_deref(),
-            duration_ms = milliseconds(started.elapsed()),
+            duration_ms = to_milliseconds(started.elapsed()),
             upstream_request_id = self.record.upstream_request_id,
             protocol = arrival.protocol,
             transport = arrival.transport.as_str(),
@@ -206,7 +206,7 @@ impl Drop for Call<'_> {
         );
         for RuleMatch {
             rule, action: verb, message: words, ..
-        } in &self.record.shadows
+        } in &self.record.shadow_matches
         {
             info!(
                 target: "portkey_mcp::shadow",
@@ -218,28 +218,28 @@ impl Drop for Call<'_> {
                 "a rule that only tells"
             );
         }
-        self.operation.tool = tool;
+        self.request.tool = tool;
     }
 }
 
 /// Converts to milliseconds, rounded to microseconds.
-fn milliseconds(duration: Duration) -> f64 {
+fn to_milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Observes a session until it is dropped.
 #[derive(Debug)]
-pub struct Session {
+pub struct SessionObserver {
     metrics: Metrics,
-    arrival: Arrival,
+    arrival: RequestInfo,
     started: Instant,
-    _open: Held,
+    _open: GaugeGuard,
 }
 
-impl Session {
+impl SessionObserver {
     /// Starts observing a session that begins with this request.
-    pub fn begin(metrics: &Metrics, arrival: Arrival) -> Self {
-        let (metrics, _open) = (metrics.clone(), metrics.session());
+    pub fn begin(metrics: &Metrics, arrival: RequestInfo) -> Self {
+        let (metrics, _open) = (metrics.clone(), metrics.track_session());
         Self {
             metrics,
             arrival,
@@ -249,9 +249,9 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for SessionObserver {
     fn drop(&mut self) {
         self.metrics
-            .session_ended(&self.arrival, self.started.elapsed());
+            .record_session(&self.arrival, self.started.elapsed());
     }
 }

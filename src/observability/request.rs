@@ -12,18 +12,18 @@ use std::{
 
 use http::{HeaderName, HeaderValue};
 
-use crate::observability::traces::Parent;
+use crate::observability::traces::TraceParent;
 
 pub use portkey_policy::Transport;
 
 /// Label value for names that do not exist.
-pub const UNKNOWN: &str = "_unknown";
+pub const UNKNOWN_NAME: &str = "_unknown";
 
 /// Header with the id of a request, accepted from trusted proxies and returned in responses.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Maximum length of an accepted id, in characters.
-const LONGEST_ID: usize = 128;
+const MAX_ID_CHARS: usize = 128;
 
 /// The id of a request in logs and responses: visible ASCII.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// Generates an id: a random part per process, then a counter. The id is unique and not secret.
-    pub fn make() -> Self {
+    pub fn generate() -> Self {
         static PROCESS: LazyLock<String> =
             LazyLock::new(|| format!("{:016x}", RandomState::new().build_hasher().finish()));
         static COUNT: AtomicU64 = AtomicU64::new(1);
@@ -42,15 +42,15 @@ impl RequestId {
 
     /// Takes the id from a header, unless it is empty, longer than 128 characters, or not visible
     /// ASCII.
-    pub fn read(header: &HeaderValue) -> Option<Self> {
-        let fits = (1..=LONGEST_ID).contains(&header.len())
+    pub fn from_header(header: &HeaderValue) -> Option<Self> {
+        let fits = (1..=MAX_ID_CHARS).contains(&header.len())
             && header.as_bytes().iter().all(u8::is_ascii_graphic);
         fits.then(|| Self(header.clone()))
     }
 
     /// Copies the id into memory of its own. A header value would otherwise keep the whole head of
     /// its request in memory.
-    pub fn detached(&self) -> Self {
+    pub fn to_detached(&self) -> Self {
         Self(HeaderValue::from_bytes(self.0.as_bytes()).unwrap_or(HeaderValue::from_static("none")))
     }
 
@@ -60,7 +60,7 @@ impl RequestId {
     }
 
     /// Returns the id as a header value.
-    pub const fn header(&self) -> &HeaderValue {
+    pub const fn as_header_value(&self) -> &HeaderValue {
         &self.0
     }
 }
@@ -73,7 +73,7 @@ impl fmt::Display for RequestId {
 
 /// Information about how a request reached the server.
 #[derive(Clone, Debug)]
-pub struct Arrival {
+pub struct RequestInfo {
     /// Id of the request in logs and responses.
     pub id: RequestId,
     /// Transport of the request.
@@ -81,7 +81,7 @@ pub struct Arrival {
     /// MCP protocol version of the request; `_unknown` if there is none.
     pub protocol: &'static str,
     /// Trace that the request belongs to.
-    pub parent: Parent,
+    pub trace_parent: TraceParent,
     /// Name and version that the client gives for itself.
     pub client: Option<Arc<str>>,
     /// Id of the session, if there is one; over standard input and output, the process's single
@@ -89,14 +89,14 @@ pub struct Arrival {
     pub session: Option<Arc<str>>,
 }
 
-impl Arrival {
+impl RequestInfo {
     /// Creates the information for a call from the command line.
     pub fn local() -> Self {
         Self {
-            id: RequestId::make(),
+            id: RequestId::generate(),
             transport: Transport::Stdio,
-            protocol: UNKNOWN,
-            parent: Parent::read(None, None),
+            protocol: UNKNOWN_NAME,
+            trace_parent: TraceParent::from_headers(None, None),
             client: Some(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).into()),
             session: None,
         }

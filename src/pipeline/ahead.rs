@@ -7,37 +7,37 @@ use portkey_api::catalog::CatalogEntry;
 use portkey_operation::{JsonMap, PendingPreview};
 use serde_json::Value;
 
-use super::{Call, CallError, Dispatcher, Record, Way};
+use super::{ToolCall, CallError, Dispatcher, CallRecord, AuthorizedCall};
 use crate::{
     auth::principal::{Principal, KeyProver},
-    observability::{audit::Line, request::Arrival},
+    observability::{audit::PendingEntry, request::RequestInfo},
     pipeline::{
-        approval::{About, Approved, Binding, Denied, Question, Required},
-        dry_run::{self, Outlook},
+        approval::{ApprovalSubject, ApprovalRecord, Binding, ApprovalError, ApprovalRequest, ApprovalRequirement},
+        dry_run::{self, ChangePreview},
     },
     security::secrets,
 };
 
 impl Dispatcher {
     /// Answers a write with the request that it would send and the changes that it would make.
-    pub(super) async fn rehearse(
+    pub(super) async fn dry_run(
         &self,
         principal: &Principal,
-        arrival: &Arrival,
+        arrival: &RequestInfo,
         entry: &CatalogEntry,
         args: JsonMap,
-        line: &mut Line<'_>,
+        audit_entry: &mut PendingEntry<'_>,
     ) -> Result<Value, CallError> {
         let published = entry.compiled();
-        let outlook = self.outlook(principal, arrival, entry, &args).await?;
-        line.record.untrusted = outlook.untrusted;
-        if outlook.changes_nothing(entry.operation) {
+        let preview = self.build_change_preview(principal, arrival, entry, &args).await?;
+        audit_entry.record.untrusted = preview.is_untrusted;
+        if preview.is_no_op(entry.operation) {
             let warning = "nothing would change: what is there has these values already";
-            line.record.warnings.push(warning.to_owned());
+            audit_entry.record.warnings.push(warning.to_owned());
         }
         let request = published.build_request(secrets::redact_arguments(published, args))?;
-        let url = self.portkey.url(request.base, &request.target)?;
-        Ok(dry_run::report(&request, url.as_str(), &outlook))
+        let url = self.upstream.url(request.base, &request.target)?;
+        Ok(dry_run::report(&request, url.as_str(), &preview))
     }
 
     /// Answers a write that asks for a preview with the stored state and the state that the call
@@ -45,17 +45,17 @@ impl Dispatcher {
     ///
     /// The stored state is read as if the caller had asked for it, so that policies, scopes and
     /// filters apply. If the caller may not read it, the answer says so instead.
-    pub(super) async fn preview(
+    pub(super) async fn answer_with_preview(
         &self,
         principal: &Principal,
-        arrival: &Arrival,
+        arrival: &RequestInfo,
         entry: &CatalogEntry,
         args: JsonMap,
-        line: &mut Line<'_>,
+        audit_entry: &mut PendingEntry<'_>,
     ) -> Result<Value, CallError> {
         let (operation, published) = (entry.operation, entry.compiled());
         let shown = published.build_request(secrets::redact_arguments(published, args.clone()))?;
-        let read = dry_run::read_of(&self.catalog, operation);
+        let read = dry_run::find_read(&self.catalog, operation);
         let (Some(preview), Some(read)) = (shown.preview, read) else {
             let why = format!(
                 "nothing that is on offer here reads what `{}` changes",
@@ -64,23 +64,23 @@ impl Dispatcher {
             return Ok(PendingPreview::unavailable(&why));
         };
         let name = read.operation.name();
-        let args = dry_run::arguments(operation, read, &args);
-        let mut record = Record::default();
-        let call = Call {
+        let args = dry_run::read_arguments(operation, read, &args);
+        let mut record = CallRecord::default();
+        let call = ToolCall {
             principal,
             arrival,
             name,
             args,
-            answer: None,
+            approval_response: None,
         };
-        let stored = self.again(call, &mut record).await;
-        line.record.untrusted |= record.untrusted;
-        line.record.status = record.status;
-        line.record.retries = record.retries;
-        line.record.upstream_request_id = record.upstream_request_id;
+        let stored = self.call_nested(call, &mut record).await;
+        audit_entry.record.untrusted |= record.untrusted;
+        audit_entry.record.status = record.status;
+        audit_entry.record.retries = record.retries;
+        audit_entry.record.upstream_request_id = record.upstream_request_id;
         match stored {
             Ok(stored) => Ok(preview.complete(stored)),
-            Err(error) if error.is_denial() => Ok(PendingPreview::unavailable(&not_shown(name, &error))),
+            Err(error) if error.is_denial() => Ok(PendingPreview::unavailable(&explain_hidden_read(name, &error))),
             Err(error) => Err(error),
         }
     }
@@ -90,22 +90,22 @@ impl Dispatcher {
     /// # Errors
     /// Returns `ApprovalRequired` with the request if nobody has decided yet, or `ApprovalDenied`
     /// if the response is no approval.
-    pub(super) async fn approved(
+    pub(super) async fn require_approval(
         &self,
-        way: Way<'_>,
+        authorized: AuthorizedCall<'_>,
         args: &JsonMap,
-        required: Required,
+        required: ApprovalRequirement,
         warnings: &[String],
-    ) -> Result<Approved, CallError> {
-        let Way {
+    ) -> Result<ApprovalRecord, CallError> {
+        let AuthorizedCall {
             principal,
             arrival,
             entry,
-            answer,
-        } = way;
+            approval_response: answer,
+        } = authorized;
         let (operation, published) = (entry.operation, entry.compiled());
         let Some(approvals) = self.approvals() else {
-            return Err(Denied::Nobody {
+            return Err(ApprovalError::NoApprover {
                 tool: operation.name(),
                 rule: required.rule,
             }
@@ -113,24 +113,24 @@ impl Dispatcher {
         };
         // A key that has not been checked may be made up; no human is asked in its name.
         self.prove(principal).await?;
-        let binding = Binding::of(&principal.name, operation.name(), args, &required);
+        let binding = Binding::new(&principal.name, operation.name(), args, &required);
         if let Some(approved) = approvals.check(principal, &binding, answer).await? {
             return Ok(approved);
         }
-        let outlook = self.outlook(principal, arrival, entry, args).await?;
+        let preview = self.build_change_preview(principal, arrival, entry, args).await?;
         let shown = secrets::redact_arguments(published, args.clone());
-        let about = About {
+        let about = ApprovalSubject {
             operation,
             title: published.title(),
             principal,
             arrival,
             target: &published.build_request(shown.clone())?.target,
-            shown: &shown,
-            outlook: &outlook,
+            masked_args: &shown,
+            preview: &preview,
             warnings,
             required,
         };
-        Err(CallError::Ask(Box::new(Question::new(
+        Err(CallError::ApprovalRequired(Box::new(ApprovalRequest::new(
             about,
             binding,
             args.clone(),
@@ -139,59 +139,59 @@ impl Dispatcher {
 
     /// Compares a write with the current state. The state is read as if the caller had asked for
     /// it; if the caller may not read it, it stays unknown.
-    async fn outlook(
+    async fn build_change_preview(
         &self,
         principal: &Principal,
-        arrival: &Arrival,
+        arrival: &RequestInfo,
         entry: &CatalogEntry,
         args: &JsonMap,
-    ) -> Result<Outlook, CallError> {
+    ) -> Result<ChangePreview, CallError> {
         let (operation, published) = (entry.operation, entry.compiled());
-        let mut outlook = Outlook::default();
-        if let Some(read) = dry_run::read_of(&self.catalog, operation) {
+        let mut preview = ChangePreview::default();
+        if let Some(read) = dry_run::find_read(&self.catalog, operation) {
             let name = read.operation.name();
-            let args = dry_run::arguments(operation, read, args);
-            let mut record = Record::default();
-            let call = Call {
+            let args = dry_run::read_arguments(operation, read, args);
+            let mut record = CallRecord::default();
+            let call = ToolCall {
                 principal,
                 arrival,
                 name,
                 args,
-                answer: None,
+                approval_response: None,
             };
-            match self.again(call, &mut record).await {
+            match self.call_nested(call, &mut record).await {
                 Ok(current) => {
-                    outlook.untrusted = record.untrusted;
-                    outlook.current = Some(current);
+                    preview.is_untrusted = record.untrusted;
+                    preview.current = Some(current);
                 }
-                Err(error @ CallError::Refused(..)) => outlook.unknown = Some(error.to_string()),
-                Err(error) if error.is_denial() => outlook.unknown = Some(not_shown(name, &error)),
-                Err(error) => outlook.unknown = Some(format!("`{name}` does not answer ({error})")),
+                Err(error @ CallError::Upstream(..)) => preview.unknown_reason = Some(error.to_string()),
+                Err(error) if error.is_denial() => preview.unknown_reason = Some(explain_hidden_read(name, &error)),
+                Err(error) => preview.unknown_reason = Some(format!("`{name}` does not answer ({error})")),
             }
         }
         let body = published.build_request(args.clone())?.body;
         let shown = published
             .build_request(secrets::redact_arguments(published, args.clone()))?
             .body;
-        let current = outlook.current.as_ref();
-        outlook.changes = dry_run::changes(operation, body.as_ref(), shown.as_ref(), current);
-        Ok(outlook)
+        let current = preview.current.as_ref();
+        preview.changes = dry_run::compute_changes(operation, body.as_ref(), shown.as_ref(), current);
+        Ok(preview)
     }
 
     /// Makes a call inside a call. The future is boxed because it is recursive.
     ///
     /// The nested call taints nobody: the outer call decides who receives its result, and an
     /// approval request is for a human only.
-    fn again<'a>(
+    fn call_nested<'a>(
         &'a self,
-        call: Call<'a>,
-        record: &'a mut Record,
+        call: ToolCall<'a>,
+        record: &'a mut CallRecord,
     ) -> Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>> {
-        Box::pin(self.noted(call, record))
+        Box::pin(self.call_with_audit(call, record))
     }
 }
 
 /// Explains that the caller may not read the current state.
-fn not_shown(read: &str, error: &CallError) -> String {
+fn explain_hidden_read(read: &str, error: &CallError) -> String {
     format!("it is read with `{read}`, which is not open to this caller: {error}")
 }

@@ -6,12 +6,12 @@ use portkey_operation::{InputError, Operation};
 use crate::{
     auth::principal::{ProofError, AccessDenied},
     observability::{
-        audit::Unwritable,
+        audit::AuditUnavailable,
         call_record::{CallOutcome, OutcomeKind, RejectionReason},
     },
-    pipeline::approval::{Denied, Question, Waiting},
+    pipeline::approval::{ApprovalError, ApprovalRequest, PendingApproval},
     security::secrets::SecretError,
-    upstream::{Refusal, SendError},
+    upstream::{UpstreamError, SendError},
 };
 
 /// An error of a call. The variants are split by who can do something about them.
@@ -19,31 +19,31 @@ use crate::{
 pub enum CallError {
     /// The name is not that of a tool.
     #[error(transparent)]
-    Unknown(#[from] ToolLookupError),
+    UnknownTool(#[from] ToolLookupError),
     /// The tool is not available to this caller.
     #[error(transparent)]
-    Withheld(#[from] AccessDenied),
+    AccessDenied(#[from] AccessDenied),
     /// State would be kept, or a human asked, in the name of a key that may be made up.
     #[error(transparent)]
-    Unproven(#[from] ProofError),
+    UnprovenKey(#[from] ProofError),
     /// A policy denies the call.
     #[error(transparent)]
-    Forbidden(#[from] portkey_policy::PolicyDenial),
+    PolicyDenied(#[from] portkey_policy::PolicyDenial),
     /// The arguments are invalid; the caller can correct them.
     #[error(transparent)]
-    Input(#[from] InputError),
+    InvalidArguments(#[from] InputError),
     /// The call needs the approval of a human, who can be asked.
     #[error("`{}` needs the approval of a human, and nothing was sent", .0.tool)]
-    Ask(Box<Question>),
+    ApprovalRequired(Box<ApprovalRequest>),
     /// The call needs the approval of a human, who has been asked.
     #[error(transparent)]
-    Waiting(#[from] Waiting),
+    ApprovalPending(#[from] PendingApproval),
     /// No human approved the call.
     #[error(transparent)]
-    Denied(#[from] Denied),
+    ApprovalDenied(#[from] ApprovalError),
     /// The intent of the call could not be written to the audit log.
     #[error(transparent)]
-    Unwritable(#[from] Unwritable),
+    AuditUnavailable(#[from] AuditUnavailable),
     /// A secret in the arguments cannot be resolved or must not be sent.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -52,7 +52,7 @@ pub enum CallError {
     Send(#[from] SendError),
     /// The upstream responded with an error.
     #[error("`{}` was refused with {}: {}", .0.name(), .1.status.as_u16(), .1.message)]
-    Refused(&'static Operation, Box<Refusal>),
+    Upstream(&'static Operation, Box<UpstreamError>),
 }
 
 impl CallError {
@@ -60,13 +60,13 @@ impl CallError {
     pub const fn is_denial(&self) -> bool {
         matches!(
             self,
-            Self::Withheld(_)
-                | Self::Unproven(_)
-                | Self::Forbidden(_)
-                | Self::Ask(_)
-                | Self::Waiting(_)
-                | Self::Denied(_)
-                | Self::Unknown(_)
+            Self::AccessDenied(_)
+                | Self::UnprovenKey(_)
+                | Self::PolicyDenied(_)
+                | Self::ApprovalRequired(_)
+                | Self::ApprovalPending(_)
+                | Self::ApprovalDenied(_)
+                | Self::UnknownTool(_)
         )
     }
 
@@ -76,16 +76,16 @@ impl CallError {
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Send(error) => error.may_have_taken_effect(),
-            Self::Refused(_, refusal) => refusal.may_have_taken_effect(),
-            Self::Unknown(_)
-            | Self::Withheld(_)
-            | Self::Unproven(_)
-            | Self::Forbidden(_)
-            | Self::Input(_)
-            | Self::Ask(_)
-            | Self::Waiting(_)
-            | Self::Denied(_)
-            | Self::Unwritable(_)
+            Self::Upstream(_, refusal) => refusal.may_have_taken_effect(),
+            Self::UnknownTool(_)
+            | Self::AccessDenied(_)
+            | Self::UnprovenKey(_)
+            | Self::PolicyDenied(_)
+            | Self::InvalidArguments(_)
+            | Self::ApprovalRequired(_)
+            | Self::ApprovalPending(_)
+            | Self::ApprovalDenied(_)
+            | Self::AuditUnavailable(_)
             | Self::Secret(_) => false,
         }
     }
@@ -94,32 +94,32 @@ impl CallError {
     /// effect is `Unknown`, whatever the response.
     pub fn outcome(&self, is_sent: bool) -> CallOutcome {
         let outcome = match self {
-            Self::Ask(_) => OutcomeKind::Asked.into(),
-            Self::Waiting(_) => OutcomeKind::Waiting.into(),
-            Self::Refused(_, refusal) => CallOutcome {
+            Self::ApprovalRequired(_) => OutcomeKind::Asked.into(),
+            Self::ApprovalPending(_) => OutcomeKind::Waiting.into(),
+            Self::Upstream(_, refusal) => CallOutcome {
                 code: refusal.code.clone(),
                 ..OutcomeKind::Refused.into()
             },
             Self::Send(error) => CallOutcome::failed(error),
-            Self::Withheld(_) => {
+            Self::AccessDenied(_) => {
                 CallOutcome::rejected(OutcomeKind::Withheld, RejectionReason::Withheld)
             }
-            Self::Forbidden(_) => {
+            Self::PolicyDenied(_) => {
                 CallOutcome::rejected(OutcomeKind::Forbidden, RejectionReason::Policy)
             }
-            Self::Denied(_) => {
+            Self::ApprovalDenied(_) => {
                 CallOutcome::rejected(OutcomeKind::Denied, RejectionReason::Approval)
             }
-            Self::Unproven(_) => {
+            Self::UnprovenKey(_) => {
                 CallOutcome::rejected(OutcomeKind::Denied, RejectionReason::Access)
             }
-            Self::Unwritable(_) => {
+            Self::AuditUnavailable(_) => {
                 CallOutcome::rejected(OutcomeKind::Denied, RejectionReason::Unavailable)
             }
-            Self::Unknown(_) => {
+            Self::UnknownTool(_) => {
                 CallOutcome::rejected(OutcomeKind::Rejected, RejectionReason::UnknownTool)
             }
-            Self::Input(_) => {
+            Self::InvalidArguments(_) => {
                 CallOutcome::rejected(OutcomeKind::Rejected, RejectionReason::Arguments)
             }
             Self::Secret(error) => match error {

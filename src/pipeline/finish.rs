@@ -10,34 +10,34 @@ use crate::{
         sanitize,
         secrets::{CallSecrets, SecretDelivery},
     },
-    upstream::{Answer, Refusal},
+    upstream::{UpstreamResponse, UpstreamError},
 };
 
 /// A response as received, with what is needed to finish it.
-pub(super) struct Raw {
-    pub(super) answer: Answer,
+pub(super) struct RawResponse {
+    pub(super) response: UpstreamResponse,
     pub(super) operation: &'static Operation,
-    pub(super) handover: SecretDelivery,
+    pub(super) delivery: SecretDelivery,
 }
 
-impl Raw {
+impl RawResponse {
     /// Returns true if finishing the response would block a serving thread for too long.
     pub(super) fn is_large(&self) -> bool {
-        self.answer.bytes() > MAX_INLINE_BYTES
+        self.response.body_len() > MAX_INLINE_BYTES
     }
 
     /// Returns the result for the caller.
     ///
     /// # Errors
     /// Returns the upstream's error if the response is one.
-    pub(super) fn finish(self, fetched: &CallSecrets) -> Result<Value, Refusal> {
+    pub(super) fn finish(self, fetched: &CallSecrets) -> Result<Value, UpstreamError> {
         let Self {
-            answer,
+            response: answer,
             operation,
-            handover,
+            delivery: handover,
         } = self;
         let body = answer.body();
-        let mut answer = answer.outcome()?;
+        let mut answer = answer.into_result()?;
         let plain = sanitize::as_clean_ascii(&body);
         // Sanitized before secrets are masked, because invisible characters could hide a key.
         if plain.is_none() {
@@ -49,11 +49,11 @@ impl Raw {
 
     /// Finishes the response on a worker thread. The upstream has already been called, so this
     /// waits for a worker without a timeout.
-    pub(super) async fn finish_away(
+    pub(super) async fn finish_on_worker(
         self,
         workers: &WorkerPool,
         fetched: CallSecrets,
-    ) -> (Result<Value, Refusal>, CallSecrets) {
+    ) -> (Result<Value, UpstreamError>, CallSecrets) {
         let finish = move || {
             let outcome = self.finish(&fetched);
             (outcome, fetched)

@@ -23,40 +23,40 @@ use serde_json::Value;
 use crate::{
     auth::principal::{ToolFilter, AuthMethod, Principal, KeyProofs},
     observability::{
-        audit::{Audit, Line},
+        audit::{AuditLog, PendingEntry},
         call_record::OutcomeKind,
-        request::Arrival,
+        request::RequestInfo,
     },
     pipeline::{
-        approval::{Always, Answer, Approvals, Required},
+        approval::{ApprovalDefaults, ApprovalResponse, Approvals, ApprovalRequirement},
         taint::Taint,
     },
     security::{
         sanitize,
         secrets::{ReferenceCaller, Secrets, mask_text},
     },
-    upstream::{Client, Doubt, Refusal},
+    upstream::{UpstreamClient, RetrySafety, UpstreamError},
 };
 
-use self::{finish::Raw, refused::Named};
+use self::{finish::RawResponse, refused::ScopeArguments};
 
 pub use self::{error::CallError, proof::MAX_KEY_CHECKS};
-pub use crate::observability::call_record::Record;
+pub use crate::observability::call_record::CallRecord;
 
 /// The parts that authorize, validate and send tool calls.
 #[derive(Debug)]
 pub struct Dispatcher {
     catalog: Catalog,
-    portkey: Client,
+    upstream: UpstreamClient,
     policy: Option<WatchedValue<Policy>>,
     store: Store,
     dry_run: bool,
-    always: Always,
+    approval_defaults: ApprovalDefaults,
     approvals: Option<Arc<Approvals>>,
-    modes: ToolFilter,
+    tool_filter: ToolFilter,
     validation: ValidationOptions,
     taint: Taint,
-    audit: Option<Audit>,
+    audit: Option<AuditLog>,
     secrets: Secrets,
     proofs: KeyProofs,
     workers: WorkerPool,
@@ -64,25 +64,25 @@ pub struct Dispatcher {
 
 /// A tool call as received.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct ToolCall<'a> {
     /// The caller.
     pub principal: &'a Principal,
     /// Request id, transport, session and client of the request that carries the call.
-    pub arrival: &'a Arrival,
+    pub arrival: &'a RequestInfo,
     /// The tool's name, as the caller wrote it.
     pub name: &'a str,
     /// The arguments, as the caller wrote them.
     pub args: JsonMap,
     /// The human's decision, if this call repeats one for which approval was requested.
-    pub answer: Option<Answer>,
+    pub approval_response: Option<ApprovalResponse>,
 }
 
 /// A call that passed authorization and validation, without its arguments.
-struct Way<'a> {
+struct AuthorizedCall<'a> {
     principal: &'a Principal,
-    arrival: &'a Arrival,
+    arrival: &'a RequestInfo,
     entry: &'a CatalogEntry,
-    answer: Option<Answer>,
+    approval_response: Option<ApprovalResponse>,
 }
 
 impl Dispatcher {
@@ -90,21 +90,21 @@ impl Dispatcher {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn call(
+    pub async fn call_as_local(
         &self,
         principal: &Principal,
         name: &str,
         args: JsonMap,
     ) -> Result<Value, CallError> {
-        let arrival = &Arrival::local();
-        let call = Call {
+        let arrival = &RequestInfo::local();
+        let call = ToolCall {
             principal,
             arrival,
             name,
             args,
-            answer: None,
+            approval_response: None,
         };
-        self.recorded(call, &mut Record::default()).await
+        self.call(call, &mut CallRecord::default()).await
     }
 
     /// Makes a call, and writes everything found out about it to `record`. Dropping the future
@@ -114,9 +114,9 @@ impl Dispatcher {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn recorded(&self, call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
+    pub async fn call(&self, call: ToolCall<'_>, record: &mut CallRecord) -> Result<Value, CallError> {
         let (principal, arrival) = (call.principal, call.arrival);
-        let outcome = self.noted(call, record).await;
+        let outcome = self.call_with_audit(call, record).await;
         if record.untrusted {
             self.taint.mark(principal, arrival).await;
         }
@@ -128,51 +128,51 @@ impl Dispatcher {
     pub fn record_rejected_call(
         &self,
         principal: &Principal,
-        arrival: &Arrival,
+        arrival: &RequestInfo,
         args: &JsonMap,
-        record: &mut Record,
+        record: &mut CallRecord,
     ) {
         // The audit entry is written when it is dropped.
-        let line = Line::begin(self.audit.as_ref(), principal, arrival, args, record);
-        line.record.outcome = OutcomeKind::Rejected.into();
+        let audit_entry = PendingEntry::begin(self.audit.as_ref(), principal, arrival, args, record);
+        audit_entry.record.outcome = OutcomeKind::Rejected.into();
     }
 
     /// Makes a call with an audit entry, and does not taint its caller.
-    async fn noted(&self, mut call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
-        call.answer = call.answer.or(approval::take_ticket(&mut call.args));
+    async fn call_with_audit(&self, mut call: ToolCall<'_>, record: &mut CallRecord) -> Result<Value, CallError> {
+        call.approval_response = call.approval_response.or(approval::take_ticket(&mut call.args));
         let (principal, arrival) = (call.principal, call.arrival);
-        let mut line = Line::begin(self.audit.as_ref(), principal, arrival, &call.args, record);
-        let outcome = self.decided(call, &mut line).await;
-        line.record.outcome = match &outcome {
-            Ok(_) if line.record.decision == DecisionKind::DryRun => OutcomeKind::DryRun.into(),
+        let mut audit_entry = PendingEntry::begin(self.audit.as_ref(), principal, arrival, &call.args, record);
+        let outcome = self.authorize_and_execute(call, &mut audit_entry).await;
+        audit_entry.record.outcome = match &outcome {
+            Ok(_) if audit_entry.record.decision == DecisionKind::DryRun => OutcomeKind::DryRun.into(),
             Ok(_) => OutcomeKind::Answered.into(),
-            Err(error) => error.outcome(line.record.is_sent),
+            Err(error) => error.outcome(audit_entry.record.is_sent),
         };
         outcome
     }
 
     /// Authorizes and validates a call, evaluates the policies, applies their decision, and settles
     /// the limits they reserved.
-    async fn decided(&self, call: Call<'_>, line: &mut Line<'_>) -> Result<Value, CallError> {
-        let Call {
+    async fn authorize_and_execute(&self, call: ToolCall<'_>, audit_entry: &mut PendingEntry<'_>) -> Result<Value, CallError> {
+        let ToolCall {
             principal,
             arrival,
             name,
             args,
-            answer,
+            approval_response: answer,
         } = call;
         let entry = self.catalog.find(name)?;
-        line.record.operation = Some(entry.operation);
-        let on_offer = self.modes.check(entry.domain.name, entry.operation);
-        on_offer
+        audit_entry.record.operation = Some(entry.operation);
+        let is_offered = self.tool_filter.check(entry.domain.name, entry.operation);
+        is_offered
             .and_then(|()| principal.authorize(entry.domain.name, entry.operation))
-            .inspect_err(|withheld| line.record.denied_by(withheld.as_str()))?;
+            .inspect_err(|withheld| audit_entry.record.set_denied_by(withheld.as_str()))?;
         let own = principal.policy.as_deref();
         let server = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
         let policies: Vec<&Policy> = server.as_deref().into_iter().chain(own).collect();
         // Before validation, whose errors would reveal the arguments of a hidden tool.
         if let Some(denied) = portkey_policy::check_hidden(&policies, entry.operation) {
-            line.record.denied_by(&*denied.rule.name);
+            audit_entry.record.set_denied_by(&*denied.rule.name);
             return Err(denied.into());
         }
         let published = entry.compiled();
@@ -184,38 +184,38 @@ impl Dispatcher {
             resolved_times: times,
         } = validated;
         // A caller may have written a key where a field name belongs; it must not reach the record.
-        line.record.warnings = warnings
+        audit_entry.record.warnings = warnings
             .iter()
             .map(|text| mask_text(text).into_owned())
             .collect();
-        line.record.unknown_fields = unknown
+        audit_entry.record.unknown_fields = unknown
             .iter()
             .map(|path| mask_text(path).into_owned())
             .collect();
         let masked = |(at, time): (String, String)| (mask_text(&at).into_owned(), time);
-        line.record.times = times.into_iter().map(masked).collect();
+        audit_entry.record.times = times.into_iter().map(masked).collect();
         self.secrets.reject_masked_values(published, &mut args)?;
-        line.admitted(published, &args);
-        let way = Way {
+        audit_entry.record_arguments(published, &args);
+        let authorized = AuthorizedCall {
             principal,
             arrival,
             entry,
-            answer,
+            approval_response: answer,
         };
         let proof = self
-            .demand_proof(principal, entry.operation, &policies)
+            .require_proven_key(principal, entry.operation, &policies)
             .await;
-        proof.inspect_err(|_| line.record.denied_by("key"))?;
+        proof.inspect_err(|_| audit_entry.record.set_denied_by("key"))?;
         if policies.is_empty() {
             return self
-                .carry_out(way, args, Decision::Allow, String::new(), line)
+                .apply_decision(authorized, args, Decision::Allow, String::new(), audit_entry)
                 .await;
         }
-        let minded = policies
+        let depends_on_taint = policies
             .iter()
             .any(|policy| policy.depends_on_taint(entry.operation));
-        let tainted = minded && self.taint.is_tainted(principal, arrival).await;
-        let unknown = line.record.unknown_fields.clone();
+        let tainted = depends_on_taint && self.taint.is_tainted(principal, arrival).await;
+        let unknown = audit_entry.record.unknown_fields.clone();
         let facts = PolicyInput {
             operation: entry.operation,
             domain: entry.domain.name,
@@ -235,17 +235,17 @@ impl Dispatcher {
             reservations: reserved,
             redactions: redact,
         } = decision;
-        line.record.shadows = shadows;
+        audit_entry.record.shadow_matches = shadows;
         if let Some(rule) = verdict.rule() {
-            line.record.decided(verdict.kind(), &*rule.name);
+            audit_entry.record.set_decision(verdict.kind(), &*rule.name);
         }
         let revisions: Vec<_> = policies.iter().map(|policy| policy.revision()).collect();
         let outcome = self
-            .carry_out(way, args, verdict, revisions.join("+"), line)
+            .apply_decision(authorized, args, verdict, revisions.join("+"), audit_entry)
             .await;
         // A call that was sent counts against limits, and so does one that may have been.
         let nothing_happened = match &outcome {
-            Ok(_) => line.record.decision == DecisionKind::DryRun,
+            Ok(_) => audit_entry.record.decision == DecisionKind::DryRun,
             Err(error) => !error.may_have_taken_effect(),
         };
         if nothing_happened {
@@ -258,33 +258,33 @@ impl Dispatcher {
 
     /// Applies the decision of the policies: denies the call, runs it dry, requires approval, or
     /// sends it.
-    async fn carry_out(
+    async fn apply_decision(
         &self,
-        way: Way<'_>,
+        authorized: AuthorizedCall<'_>,
         args: JsonMap,
-        verdict: Decision,
+        decision: Decision,
         revision: String,
-        line: &mut Line<'_>,
+        audit_entry: &mut PendingEntry<'_>,
     ) -> Result<Value, CallError> {
-        let Way {
+        let AuthorizedCall {
             principal,
             arrival,
             entry,
-            answer,
-        } = way;
+            approval_response: answer,
+        } = authorized;
         let writes = entry.compiled().is_write(&args);
-        let mut required = self.always.of(entry.operation).filter(|_| writes);
+        let mut required = self.approval_defaults.requirement_for(entry.operation).filter(|_| writes);
         let mut dry_run = (self.dry_run && writes).then_some("--dry-run".to_owned());
-        match verdict {
+        match decision {
             Decision::Allow => {}
             Decision::Deny(denied) => return Err(denied.into()),
             Decision::DryRun(noted) => dry_run = Some(noted.rule.name.to_string()),
             Decision::Approve(noted) => {
                 let confirm = noted.confirm || required.is_some_and(|required| required.confirm);
                 let (rule, words) = (noted.rule.name.to_string(), Some(noted.message));
-                required = Some(Required {
+                required = Some(ApprovalRequirement {
                     rule,
-                    words,
+                    message: words,
                     confirm,
                     revision,
                 });
@@ -292,26 +292,26 @@ impl Dispatcher {
         }
         // A dry run sends nothing, so it needs no approval.
         if let Some(rule) = dry_run {
-            line.record.decided(DecisionKind::DryRun, rule);
-            return self.rehearse(principal, arrival, entry, args, line).await;
+            audit_entry.record.set_decision(DecisionKind::DryRun, rule);
+            return self.dry_run(principal, arrival, entry, args, audit_entry).await;
         }
         if let Some(required) = required {
-            line.record
-                .decided(DecisionKind::Approve, required.rule.as_str());
-            let warnings = line.record.warnings.clone();
-            let way = Way {
+            audit_entry.record
+                .set_decision(DecisionKind::Approve, required.rule.as_str());
+            let warnings = audit_entry.record.warnings.clone();
+            let authorized = AuthorizedCall {
                 principal,
                 arrival,
                 entry,
-                answer,
+                approval_response: answer,
             };
-            let approved = self.approved(way, &args, required, &warnings);
-            line.record.approval = Some(approved.await?);
+            let approved = self.require_approval(authorized, &args, required, &warnings);
+            audit_entry.record.approval = Some(approved.await?);
         }
         if entry.compiled().is_preview(&args) {
-            return self.preview(principal, arrival, entry, args, line).await;
+            return self.answer_with_preview(principal, arrival, entry, args, audit_entry).await;
         }
-        self.send(principal, entry, args, line).await
+        self.send(principal, entry, args, audit_entry).await
     }
 
     /// Sends the request to the upstream and finishes its response.
@@ -320,7 +320,7 @@ impl Dispatcher {
         principal: &Principal,
         entry: &CatalogEntry,
         mut args: JsonMap,
-        line: &mut Line<'_>,
+        audit_entry: &mut PendingEntry<'_>,
     ) -> Result<Value, CallError> {
         let published = entry.compiled();
         let handover = self.secrets.prepare_delivery(entry.operation, &args)?;
@@ -330,55 +330,55 @@ impl Dispatcher {
         };
         let fetched = self.secrets.resolve_references(published, caller, &mut args)?;
         let fetched = fetched.with_request_keys(principal.credentials.request_keys());
-        let named = Named::of(&args);
+        let scope_arguments = ScopeArguments::from_arguments(&args);
         let request = published.build_request(args)?;
-        line.intend()
+        audit_entry.record_intent()
             .await
-            .inspect_err(|_| line.record.denied_by("audit"))?;
+            .inspect_err(|_| audit_entry.record.set_denied_by("audit"))?;
         let writes = request.is_write;
         if writes {
-            line.record.sends_write();
+            audit_entry.record.mark_write_sent();
         }
-        let sent = self.portkey.send(request, &principal.credentials).await;
+        let sent = self.upstream.send(request, &principal.credentials).await;
         // Looked up only for calls that failed.
-        let look = || {
-            self.way_to_look(principal, entry.operation)
+        let verification_tool = || {
+            self.find_verification_tool(principal, entry.operation)
                 .filter(|_| writes)
         };
-        let answer = sent.map_err(|error| error.with_look(look()))?;
-        let record = &mut *line.record;
+        let answer = sent.map_err(|error| error.with_verification_tool(verification_tool()))?;
+        let record = &mut *audit_entry.record;
         record.status = Some(answer.status().as_u16());
         record.retries = Some(answer.attempts().saturating_sub(1));
         // The id is logged and audited, so it must not contain a secret that the upstream repeats.
         let request_id = answer.request_id().filter(|id| fetched.has_no_secret(id));
         record.upstream_request_id = request_id.map(str::to_owned);
-        let raw = Raw {
-            answer,
+        let raw = RawResponse {
+            response: answer,
             operation: entry.operation,
-            handover,
+            delivery: handover,
         };
         let (outcome, fetched) = if raw.is_large() {
-            Box::pin(raw.finish_away(&self.workers, fetched)).await
+            Box::pin(raw.finish_on_worker(&self.workers, fetched)).await
         } else {
             (raw.finish(&fetched), fetched)
         };
-        let refused = |mut refusal: Refusal| {
+        let to_error = |mut refusal: UpstreamError| {
             refusal.scrub(|text| match sanitize::sanitize_text(text) {
                 Some(clean) => fetched.mask(&clean),
                 None => fetched.mask(text),
             });
             record.upstream_request_id.clone_from(&refusal.request_id);
-            refusal.call = Box::new(named.call(published, principal));
+            refusal.call = Box::new(scope_arguments.describe_call(published, principal));
             refusal.call.warnings.clone_from(&record.warnings);
-            refusal.call.doubt = Doubt {
+            refusal.call.retry_safety = RetrySafety {
                 writes,
-                look: look(),
+                verification_tool: verification_tool(),
             };
-            CallError::Refused(entry.operation, Box::new(refusal))
+            CallError::Upstream(entry.operation, Box::new(refusal))
         };
-        let answer = outcome.map_err(refused)?;
-        self.note_success(principal, entry.operation);
-        line.record.untrusted = entry.operation.has_untrusted_content();
+        let answer = outcome.map_err(to_error)?;
+        self.record_accepted_key(principal, entry.operation);
+        audit_entry.record.untrusted = entry.operation.has_untrusted_content();
         Ok(answer)
     }
 }

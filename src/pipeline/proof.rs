@@ -21,7 +21,7 @@ impl Dispatcher {
     ///
     /// Such state is a counter of a limit, or the taint of untrusted content read from a host
     /// that does not check the key.
-    pub(super) async fn demand_proof(
+    pub(super) async fn require_proven_key(
         &self,
         principal: &Principal,
         operation: &Operation,
@@ -31,7 +31,7 @@ impl Dispatcher {
             return Ok(());
         }
         let counts = policies.iter().any(|policy| policy.uses_counters(operation));
-        let taints = operation.has_untrusted_content() && !proves(operation.base());
+        let taints = operation.has_untrusted_content() && !verifies_key(operation.base());
         if counts || taints {
             self.prove(principal).await
         } else {
@@ -40,19 +40,19 @@ impl Dispatcher {
     }
 
     /// Returns true if the result of a successful call may be stored for its caller.
-    pub(crate) async fn may_keep(
+    pub(crate) async fn can_store_result(
         &self,
         principal: &Principal,
         operation: Option<&Operation>,
     ) -> bool {
         principal.method != AuthMethod::Key
-            || operation.is_some_and(|operation| proves(operation.base()))
+            || operation.is_some_and(|operation| verifies_key(operation.base()))
             || self.prove(principal).await.is_ok()
     }
 
     /// Remembers that the upstream accepted the caller's key.
-    pub(super) fn note_success(&self, principal: &Principal, operation: &Operation) {
-        if principal.method == AuthMethod::Key && proves(operation.base()) {
+    pub(super) fn record_accepted_key(&self, principal: &Principal, operation: &Operation) {
+        if principal.method == AuthMethod::Key && verifies_key(operation.base()) {
             self.proofs.record_accepted(&principal.name);
         }
     }
@@ -62,7 +62,7 @@ impl Dispatcher {
     /// # Errors
     /// Returns `TooManyKeys` if the network has used up its checks, or `Unknown` if the store is
     /// unavailable.
-    async fn admit_check(&self, network: Option<IpAddr>) -> Result<(), ProofError> {
+    async fn limit_key_checks(&self, network: Option<IpAddr>) -> Result<(), ProofError> {
         let network = network
             .map(|network| network.to_string())
             .unwrap_or_default();
@@ -88,8 +88,8 @@ impl KeyProver for Dispatcher {
             if principal.method != AuthMethod::Key {
                 return Ok(());
             }
-            let admit = self.admit_check(principal.network);
-            let ask = self.portkey.check_key(&principal.credentials);
+            let admit = self.limit_key_checks(principal.network);
+            let ask = self.upstream.check_key(&principal.credentials);
             self.proofs.check(&principal.name, admit, ask).await
         })
     }
@@ -97,6 +97,6 @@ impl KeyProver for Dispatcher {
 
 /// Returns true if a response from this host shows that the caller's key exists. The other hosts
 /// take no key, or a different one.
-fn proves(base: ApiBase) -> bool {
+fn verifies_key(base: ApiBase) -> bool {
     matches!(base, ApiBase::ControlPlane | ApiBase::ControlPlaneV2)
 }

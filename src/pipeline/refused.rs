@@ -5,19 +5,19 @@ use serde_json::Value;
 
 use crate::{
     auth::principal::{KeySource, AuthMethod, Principal},
-    upstream::{Doubt, KeyHolder, RefusedCall},
+    upstream::{RetrySafety, KeyHolder, FailedCall},
 };
 
 /// The scope that the arguments name. Extracted before the call, because sending consumes the
 /// arguments.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Named {
+pub(super) struct ScopeArguments {
     workspace: bool,
     organisation: bool,
 }
 
-impl Named {
-    pub(super) fn of(args: &JsonMap) -> Self {
+impl ScopeArguments {
+    pub(super) fn from_arguments(args: &JsonMap) -> Self {
         let names = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
         Self {
             workspace: names("workspace_id"),
@@ -26,22 +26,22 @@ impl Named {
     }
 
     /// Describes the call for an error of the upstream.
-    pub(super) fn call(self, published: &CompiledOperation, principal: &Principal) -> RefusedCall {
+    pub(super) fn describe_call(self, published: &CompiledOperation, principal: &Principal) -> FailedCall {
         let mut names = Vec::new();
-        collect(published.full_schema(), &mut names);
-        RefusedCall {
-            key: holder(published.operation(), principal),
-            names,
+        collect_field_names(published.full_schema(), &mut names);
+        FailedCall {
+            key_holder: key_holder(published.operation(), principal),
+            argument_names: names,
             has_workspace: self.workspace,
             has_organisation: self.organisation,
             warnings: Vec::new(),
-            doubt: Doubt::default(),
+            retry_safety: RetrySafety::default(),
         }
     }
 }
 
 /// Returns who can replace the key that acts for a caller.
-fn holder(operation: &Operation, principal: &Principal) -> KeyHolder {
+fn key_holder(operation: &Operation, principal: &Principal) -> KeyHolder {
     let key = principal.credentials.key(operation.base().upstream());
     match key.map(|key| key.source()) {
         Ok(KeySource::Request) => KeyHolder::Request,
@@ -51,7 +51,7 @@ fn holder(operation: &Operation, principal: &Principal) -> KeyHolder {
 }
 
 /// Collects the names of all fields in a schema.
-fn collect(schema: &Value, names: &mut Vec<String>) {
+fn collect_field_names(schema: &Value, names: &mut Vec<String>) {
     match schema {
         Value::Object(map) => {
             for (name, below) in map {
@@ -59,13 +59,13 @@ fn collect(schema: &Value, names: &mut Vec<String>) {
                     && let Value::Object(fields) = below
                 {
                     names.extend(fields.keys().cloned());
-                    fields.values().for_each(|field| collect(field, names));
+                    fields.values().for_each(|field| collect_field_names(field, names));
                 } else {
-                    collect(below, names);
+                    collect_field_names(below, names);
                 }
             }
         }
-        Value::Array(list) => list.iter().for_each(|item| collect(item, names)),
+        Value::Array(list) => list.iter().for_each(|item| collect_field_names(item, names)),
         _ => {}
     }
 }

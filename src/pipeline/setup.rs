@@ -12,31 +12,31 @@ use portkey_store::Store;
 use super::Dispatcher;
 use crate::{
     auth::principal::{ToolFilter, Principal, KeyProofs},
-    observability::{audit::Audit, metrics::Metrics},
+    observability::{audit::AuditLog, metrics::Metrics},
     pipeline::{
-        approval::{Always, Approvals},
+        approval::{ApprovalDefaults, Approvals},
         dry_run,
         taint::Taint,
     },
     security::secrets::Secrets,
-    upstream::Client,
+    upstream::UpstreamClient,
 };
 
 impl Dispatcher {
     /// Creates a dispatcher that offers the operations of a catalog and sends calls to the
     /// upstreams.
-    pub fn new(catalog: Catalog, portkey: Client) -> Self {
+    pub fn new(catalog: Catalog, portkey: UpstreamClient) -> Self {
         Self {
             catalog,
-            portkey,
+            upstream: portkey,
             policy: None,
             store: Store::in_memory(),
-            modes: ToolFilter::default(),
+            tool_filter: ToolFilter::default(),
             validation: ValidationOptions::default(),
             dry_run: false,
-            always: Always::default(),
+            approval_defaults: ApprovalDefaults::default(),
             approvals: None,
-            taint: Taint::in_store(Store::in_memory()),
+            taint: Taint::new(Store::in_memory()),
             audit: None,
             secrets: Secrets::default(),
             proofs: KeyProofs::default(),
@@ -45,7 +45,7 @@ impl Dispatcher {
     }
 
     /// Sets the server policy. It is reloaded when its file changes.
-    pub fn under(self, policy: WatchedValue<Policy>) -> Self {
+    pub fn with_policy(self, policy: WatchedValue<Policy>) -> Self {
         Self {
             policy: Some(policy),
             ..self
@@ -53,17 +53,17 @@ impl Dispatcher {
     }
 
     /// Replaces the catalog of operations.
-    pub fn offering(self, catalog: Catalog) -> Self {
+    pub fn with_catalog(self, catalog: Catalog) -> Self {
         Self { catalog, ..self }
     }
 
     /// Sets the server-wide tool filter, which applies to every caller.
-    pub fn narrowed(self, modes: ToolFilter) -> Self {
-        Self { modes, ..self }
+    pub fn with_tool_filter(self, modes: ToolFilter) -> Self {
+        Self { tool_filter: modes, ..self }
     }
 
     /// Returns the arguments in the form in which they are sent, or unchanged if they are invalid.
-    pub fn as_sent(&self, entry: &CatalogEntry, args: JsonMap) -> JsonMap {
+    pub fn normalize_arguments(&self, entry: &CatalogEntry, args: JsonMap) -> JsonMap {
         match entry.compiled().validate(args.clone(), &self.validation) {
             Ok(validated) => validated.args,
             Err(_) => args,
@@ -76,18 +76,18 @@ impl Dispatcher {
     }
 
     /// Sets the store for counters and taint, which replicas can share.
-    pub fn sharing(self, store: Store) -> Self {
+    pub fn with_store(self, store: Store) -> Self {
         Self {
-            taint: Taint::in_store(store.clone()),
+            taint: Taint::new(store.clone()),
             store,
             ..self
         }
     }
 
     /// Records upstream requests in these metrics.
-    pub fn measured(self, metrics: Metrics) -> Self {
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
         Self {
-            portkey: self.portkey.measured(metrics),
+            upstream: self.upstream.with_metrics(metrics),
             ..self
         }
     }
@@ -107,9 +107,9 @@ impl Dispatcher {
     ///
     /// The server-wide filter must offer it, the caller's own access must include it, and all
     /// policies must be able to permit some call of it.
-    pub fn shows(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
+    pub fn can_see(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
         let server = self.policy.as_ref().map(WatchedValue::get);
-        let offered = self.modes.check(entry.domain.name, entry.operation);
+        let offered = self.tool_filter.check(entry.domain.name, entry.operation);
         let permits = |policy: &Policy| policy.can_permit(entry.operation);
         offered
             .and_then(|()| principal.check_visible(entry.domain.name, entry.operation))
@@ -120,24 +120,24 @@ impl Dispatcher {
 
     /// Returns true if the operation is in the caller's list of tools.
     pub fn is_listed(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
-        let offered = self.modes.check(entry.domain.name, entry.operation).is_ok();
-        offered && self.shows(principal, entry)
+        let offered = self.tool_filter.check(entry.domain.name, entry.operation).is_ok();
+        offered && self.can_see(principal, entry)
     }
 
     /// Returns true if only a rule about single calls can still deny the operation to the caller.
-    pub fn is_open(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
+    pub fn is_authorized(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
         let may = principal.authorize(entry.domain.name, entry.operation).is_ok();
         may && self.is_listed(principal, entry)
     }
 
     /// Returns the tool with which the caller can verify that a write took effect, if there is one.
-    pub fn way_to_look(&self, principal: &Principal, write: &Operation) -> Option<&'static str> {
-        let read = dry_run::shows(&self.catalog, write)?;
-        self.shows(principal, read).then(|| read.operation.name())
+    pub fn find_verification_tool(&self, principal: &Principal, write: &Operation) -> Option<&'static str> {
+        let read = dry_run::find_verification_read(&self.catalog, write)?;
+        self.can_see(principal, read).then(|| read.operation.name())
     }
 
     /// Returns true if a policy can require approval for calls of the operation.
-    pub fn may_ask(&self, principal: &Principal, operation: &Operation) -> bool {
+    pub fn can_require_approval(&self, principal: &Principal, operation: &Operation) -> bool {
         let server = self.policy.as_ref().map(WatchedValue::get);
         server.is_some_and(|policy| policy.can_require_approval(operation))
             || principal
@@ -147,7 +147,7 @@ impl Dispatcher {
     }
 
     /// Returns the revisions of all policies that apply to a caller, joined by `+`.
-    pub fn revisions(&self, principal: &Principal) -> String {
+    pub fn policy_revisions(&self, principal: &Principal) -> String {
         let server = self.policy.as_ref().map(WatchedValue::get);
         let policies = server.as_deref().map(|policy| &**policy).into_iter();
         let policies = policies.chain(principal.policy.as_deref());
@@ -155,7 +155,7 @@ impl Dispatcher {
     }
 
     /// Enables or disables dry runs, in which writes are described and not sent.
-    pub fn dry_run(self, on: bool) -> Self {
+    pub fn with_dry_run(self, on: bool) -> Self {
         Self {
             dry_run: on,
             ..self
@@ -163,12 +163,12 @@ impl Dispatcher {
     }
 
     /// Sets which kinds of calls always need a human's approval.
-    pub fn approving(self, always: Always) -> Self {
-        Self { always, ..self }
+    pub fn with_approval_defaults(self, always: ApprovalDefaults) -> Self {
+        Self { approval_defaults: always, ..self }
     }
 
     /// Sets the store of approvals. Without one, calls that need approval are denied.
-    pub fn asking(self, approvals: Arc<Approvals>) -> Self {
+    pub fn with_approvals(self, approvals: Arc<Approvals>) -> Self {
         Self {
             approvals: Some(approvals),
             ..self
@@ -176,7 +176,7 @@ impl Dispatcher {
     }
 
     /// Sets the audit log, which gets an entry for every call.
-    pub fn audited(self, audit: Audit) -> Self {
+    pub fn with_audit(self, audit: AuditLog) -> Self {
         Self {
             audit: Some(audit),
             ..self
@@ -184,7 +184,7 @@ impl Dispatcher {
     }
 
     /// Sets how secrets are masked, delivered and resolved.
-    pub fn guarding(self, secrets: Secrets) -> Self {
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
         Self { secrets, ..self }
     }
 
@@ -210,8 +210,8 @@ impl Dispatcher {
 
     /// Returns the entries that the server-wide filter offers, sorted by name. A caller may see
     /// fewer.
-    pub fn offered(&self) -> impl Iterator<Item = &CatalogEntry> {
-        let offered = |entry: &&CatalogEntry| self.modes.check(entry.domain.name, entry.operation).is_ok();
+    pub fn available_entries(&self) -> impl Iterator<Item = &CatalogEntry> {
+        let offered = |entry: &&CatalogEntry| self.tool_filter.check(entry.domain.name, entry.operation).is_ok();
         self.catalog.iter().filter(offered)
     }
 }

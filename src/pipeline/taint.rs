@@ -10,10 +10,10 @@ use std::{
 
 use portkey_store::{Budget, StoreKey, Store, Window};
 
-use crate::{auth::principal::Principal, observability::request::Arrival};
+use crate::{auth::principal::Principal, observability::request::RequestInfo};
 
 /// Time for which a session stays tainted after it has read untrusted content.
-pub const LASTS: Duration = Duration::from_secs(3600);
+pub const TAINT_DURATION: Duration = Duration::from_secs(3600);
 
 /// The tainted sessions. All requests of a caller without a session share one taint.
 ///
@@ -22,61 +22,61 @@ pub const LASTS: Duration = Duration::from_secs(3600);
 pub struct Taint {
     shared: Store,
     /// Taint that the shared store could not record. At least this replica must not forget it.
-    own: Store,
+    local: Store,
     /// The time at which taint could not be recorded anywhere; from then on all sessions count as
     /// tainted.
-    overflow: Arc<Mutex<Option<Instant>>>,
+    overflowed_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Taint {
     /// Keeps taint in a store, and shares it with all replicas that use the store.
-    pub fn in_store(shared: Store) -> Self {
+    pub fn new(shared: Store) -> Self {
         Self {
             shared,
-            own: Store::in_memory(),
-            overflow: Arc::default(),
+            local: Store::in_memory(),
+            overflowed_at: Arc::default(),
         }
     }
 
     /// Marks the session as tainted. If the store's limit per caller is reached, all sessions of
     /// the caller become tainted.
-    pub async fn mark(&self, principal: &Principal, arrival: &Arrival) {
-        let read = [reading(principal, arrival, 1)];
-        if self.shared.reserve(&read).await.is_ok() || self.own.reserve(&read).await.is_ok() {
+    pub async fn mark(&self, principal: &Principal, arrival: &RequestInfo) {
+        let read = [session_counter(principal, arrival, 1)];
+        if self.shared.reserve(&read).await.is_ok() || self.local.reserve(&read).await.is_ok() {
             return;
         }
         if self
-            .own
-            .reserve(&[all_sessions(principal, 1)])
+            .local
+            .reserve(&[caller_counter(principal, 1)])
             .await
             .is_err()
         {
-            *self.overflow.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            *self.overflowed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
     }
 
     /// Returns true if the session was tainted within the last hour, or if that cannot be ruled
     /// out. It cannot if the store is unavailable or has recently lost data.
-    pub async fn is_tainted(&self, principal: &Principal, arrival: &Arrival) -> bool {
-        let overflow = *self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
-        if overflow.is_some_and(|since| since.elapsed() < LASTS) {
+    pub async fn is_tainted(&self, principal: &Principal, arrival: &RequestInfo) -> bool {
+        let overflow = *self.overflowed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if overflow.is_some_and(|since| since.elapsed() < TAINT_DURATION) {
             return true;
         }
-        let all = all_sessions(principal, 0);
-        if self.own.count(&all.key, all.window).await != Ok(0) {
+        let all = caller_counter(principal, 0);
+        if self.local.count(&all.key, all.window).await != Ok(0) {
             return true;
         }
-        let Budget { key, window, .. } = reading(principal, arrival, 0);
-        for store in [&self.own, &self.shared] {
+        let Budget { key, window, .. } = session_counter(principal, arrival, 0);
+        for store in [&self.local, &self.shared] {
             if store.count(&key, window).await != Ok(0) {
                 return true;
             }
         }
-        self.shared.data_loss_age().is_some_and(|ago| ago < LASTS)
+        self.shared.data_loss_age().is_some_and(|ago| ago < TAINT_DURATION)
     }
 }
 
-fn reading(principal: &Principal, arrival: &Arrival, amount: u64) -> Budget {
+fn session_counter(principal: &Principal, arrival: &RequestInfo, amount: u64) -> Budget {
     let key = match &arrival.session {
         Some(session) => StoreKey::new("tainted", &["session", &principal.name, session]),
         None => StoreKey::new("tainted", &["caller", &principal.name]),
@@ -84,7 +84,7 @@ fn reading(principal: &Principal, arrival: &Arrival, amount: u64) -> Budget {
     let key = key.owned_by(&principal.name);
     Budget {
         key,
-        window: Window::Sliding(LASTS),
+        window: Window::Sliding(TAINT_DURATION),
         max: u64::MAX,
         amount,
     }
@@ -92,11 +92,11 @@ fn reading(principal: &Principal, arrival: &Arrival, amount: u64) -> Budget {
 
 /// The counter for all sessions of a caller, used when the caller has too many. It has no owner,
 /// because the owner's share of the store is used up.
-fn all_sessions(principal: &Principal, amount: u64) -> Budget {
+fn caller_counter(principal: &Principal, amount: u64) -> Budget {
     let key = StoreKey::new("tainted", &["sessions", &principal.name]);
     Budget {
         key,
-        window: Window::Sliding(LASTS),
+        window: Window::Sliding(TAINT_DURATION),
         max: u64::MAX,
         amount,
     }

@@ -4,7 +4,7 @@ use portkey_operation::ApiBase;
 use reqwest::Url;
 
 /// Host of Portkey's own control plane.
-const PORTKEY: &str = "api.portkey.ai";
+const PORTKEY_HOST: &str = "api.portkey.ai";
 
 /// The base URLs of all hosts. Operations are spread over several hosts, and some of them take no
 /// key.
@@ -36,12 +36,12 @@ impl Addresses {
         registry: Option<Url>,
         enkrypt: Url,
     ) -> Result<Self, <Url as std::str::FromStr>::Err> {
-        let portkeys_own = control_plane.host_str() == Some(PORTKEY);
+        let portkeys_own = control_plane.host_str() == Some(PORTKEY_HOST);
         let known = portkeys_own
             .then(|| Url::parse("https://mcp.portkey.ai/v0.1"))
             .transpose()?;
         Ok(Self {
-            control_plane_v2: second_version(&control_plane),
+            control_plane_v2: v2_url(&control_plane),
             gateway: gateway.unwrap_or_else(|| control_plane.clone()),
             registry: registry.or(known),
             catalogue: Url::parse("https://api.portkey.ai")?,
@@ -52,7 +52,7 @@ impl Addresses {
     }
 
     /// Uses one host for everything, as the sandbox does.
-    pub fn all_at(control_plane: &Url) -> Self {
+    pub fn from_single_host(control_plane: &Url) -> Self {
         let at = |path: &str| {
             let mut url = control_plane.clone();
             url.set_path(path);
@@ -60,7 +60,7 @@ impl Addresses {
         };
         Self {
             control_plane: control_plane.clone(),
-            control_plane_v2: second_version(control_plane),
+            control_plane_v2: v2_url(control_plane),
             gateway: control_plane.clone(),
             registry: Some(at("/v0.1")),
             catalogue: at("/"),
@@ -71,7 +71,7 @@ impl Addresses {
 
     /// Returns the base URL to which an operation's path is appended; `None` for an unknown
     /// registry.
-    pub(super) fn of(&self, base: ApiBase) -> Option<Url> {
+    pub(super) fn base_url(&self, base: ApiBase) -> Option<Url> {
         Some(match base {
             ApiBase::ControlPlane => self.control_plane.clone(),
             ApiBase::ControlPlaneV2 => self.control_plane_v2.clone(),
@@ -85,7 +85,7 @@ impl Addresses {
 }
 
 /// Replaces the suffix `/v1` of the path by `/v2`, or appends `/v2`.
-fn second_version(first: &Url) -> Url {
+fn v2_url(first: &Url) -> Url {
     let mut url = first.clone();
     let path = url.path().trim_end_matches('/');
     let path = format!("{}/v2", path.strip_suffix("/v1").unwrap_or(path));

@@ -10,14 +10,14 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::{
-    Doubt,
-    details::{self, Detail},
+    RetrySafety,
+    details::{self, ErrorDetail},
 };
 use crate::security::sanitize::first_chars;
 
 /// A response as received, with any status.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct UpstreamResponse {
     status: StatusCode,
     body: Bytes,
     content_type: Option<String>,
@@ -25,12 +25,12 @@ pub struct Answer {
     retry_after: Option<Duration>,
     attempts: usize,
     /// True if an attempt before this response may have taken effect.
-    is_doubtful: bool,
+    has_uncertain_attempt: bool,
 }
 
 /// An error response of an upstream, whatever its shape was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct UpstreamError {
     /// HTTP status; a success status if only the body reports the failure.
     pub status: StatusCode,
     /// Error code of Portkey, such as `AB03`, or of a provider.
@@ -38,7 +38,7 @@ pub struct Refusal {
     /// Message of the upstream, or ours if it sent none.
     pub message: String,
     /// Causes that the body lists beside the message.
-    pub details: Vec<Detail>,
+    pub details: Vec<ErrorDetail>,
     /// Number of causes that were left out.
     pub more_details: u32,
     /// Id that the upstream's support can look up.
@@ -46,20 +46,20 @@ pub struct Refusal {
     /// Number of times the request was sent.
     pub attempts: usize,
     /// True if an attempt before the refused one may have taken effect.
-    pub is_doubtful: bool,
+    pub has_uncertain_attempt: bool,
     /// Kind of the error, as far as the body tells more than the status.
-    pub kind: Kind,
+    pub kind: UpstreamErrorKind,
     /// The call that failed.
-    pub call: Box<RefusedCall>,
+    pub call: Box<FailedCall>,
 }
 
 /// Properties of a failed call that tell causes apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RefusedCall {
+pub struct FailedCall {
     /// Holder of the key that was sent.
-    pub key: KeyHolder,
+    pub key_holder: KeyHolder,
     /// Names of all arguments and fields that the operation takes.
-    pub names: Vec<String>,
+    pub argument_names: Vec<String>,
     /// True if the call named a workspace.
     pub has_workspace: bool,
     /// True if the call named an organisation.
@@ -67,7 +67,7 @@ pub struct RefusedCall {
     /// Warnings about the arguments that the caller gets; one of them may be the cause.
     pub warnings: Vec<String>,
     /// Advice for the caller if the call may have taken effect despite the error.
-    pub doubt: Doubt,
+    pub retry_safety: RetrySafety,
 }
 
 /// The holder of the key that a request was made with; only the holder can replace it.
@@ -82,11 +82,11 @@ pub enum KeyHolder {
     Operator,
 }
 
-impl Refusal {
+impl UpstreamError {
     /// Passes every text of the upstream through `scrub` and truncates the result. A code or an id
     /// that `scrub` would change is removed.
     pub fn scrub(&mut self, scrub: impl Fn(&str) -> String) {
-        self.more_details = details::bound(&mut self.message, &mut self.details, &scrub);
+        self.more_details = details::scrub_and_truncate(&mut self.message, &mut self.details, &scrub);
         let is_kept = |text: &String| scrub(text) == *text;
         self.code = self.code.take().filter(is_kept);
         self.request_id = self.request_id.take().filter(is_kept);
@@ -95,44 +95,44 @@ impl Refusal {
 
 /// The kind of an upstream error, beyond its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum UpstreamErrorKind {
     /// The status tells the kind.
-    Plain,
+    ErrorStatus,
     /// The inference gateway responded: the control plane has no such path and passes it on.
     NoSuchRoute,
     /// The body is not an upstream's; a proxy or another server responded.
-    Stranger,
+    UnrecognizedResponse,
     /// The status is a success, but the body reports a failure.
-    InBody,
+    FailureInBody,
 }
 
 /// Maximum length of the upstream's request id, in characters. The id is repeated to callers and in
 /// logs.
 const MAX_REQUEST_ID_CHARS: usize = 200;
 
-fn short_id(id: &str) -> String {
+fn truncate_id(id: &str) -> String {
     first_chars(id, MAX_REQUEST_ID_CHARS).to_owned()
 }
 
-impl Answer {
+impl UpstreamResponse {
     pub(super) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let id = ["x-portkey-request-id", "x-portkey-trace-id", "x-request-id"];
         Self {
             status,
             body,
-            content_type: text(header::CONTENT_TYPE.as_str()).map(short_id),
-            request_id: id.iter().find_map(|name| text(name)).map(short_id),
-            retry_after: text(header::RETRY_AFTER.as_str()).and_then(pause),
+            content_type: text(header::CONTENT_TYPE.as_str()).map(truncate_id),
+            request_id: id.iter().find_map(|name| text(name)).map(truncate_id),
+            retry_after: text(header::RETRY_AFTER.as_str()).and_then(parse_retry_after),
             attempts: 1,
-            is_doubtful: false,
+            has_uncertain_attempt: false,
         }
     }
 
     /// Sets the number of attempts. `is_doubtful` is true if one of them may have taken effect.
-    pub(super) fn after(mut self, attempts: usize, is_doubtful: bool) -> Self {
+    pub(super) fn with_attempts(mut self, attempts: usize, is_doubtful: bool) -> Self {
         self.attempts = attempts;
-        self.is_doubtful = is_doubtful;
+        self.has_uncertain_attempt = is_doubtful;
         self
     }
 
@@ -156,7 +156,7 @@ impl Answer {
     }
 
     /// Returns the length of the body.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(crate) fn body_len(&self) -> usize {
         self.body.len()
     }
 
@@ -169,29 +169,29 @@ impl Answer {
     ///
     /// # Errors
     /// Returns the upstream's error if the status or the body reports a failure.
-    pub fn outcome(self) -> Result<Value, Refusal> {
+    pub fn into_result(self) -> Result<Value, UpstreamError> {
         // UTF-8 is validated once for the whole body, not for each text in it.
         let text = str::from_utf8(&self.body).ok();
         let body = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
         match (self.status.is_success(), body) {
             (true, Some(Value::Null)) => Ok(Value::Object(Map::new())),
             (true, None) if self.body.trim_ascii().is_empty() => Ok(Value::Object(Map::new())),
-            (true, Some(body)) if says_failed(&body) => Err(self.refusal(&body, Kind::InBody)),
+            (true, Some(body)) if reports_failure(&body) => Err(self.into_error(&body, UpstreamErrorKind::FailureInBody)),
             (true, Some(body)) => Ok(body),
-            (_, None) => Err(self.not_json()),
+            (_, None) => Err(self.into_non_json_error()),
             (false, Some(body)) => {
-                let kind = if is_stray(self.status, &body) {
-                    Kind::NoSuchRoute
+                let kind = if is_unknown_route(self.status, &body) {
+                    UpstreamErrorKind::NoSuchRoute
                 } else {
-                    Kind::Plain
+                    UpstreamErrorKind::ErrorStatus
                 };
-                Err(self.refusal(&body, kind))
+                Err(self.into_error(&body, kind))
             }
         }
     }
 
     /// Parses an error body of any shape.
-    fn refusal(self, body: &Value, kind: Kind) -> Refusal {
+    fn into_error(self, body: &Value, kind: UpstreamErrorKind) -> UpstreamError {
         let inner = [body.get("error"), body.get("data")].into_iter().flatten();
         let inner = inner
             .into_iter()
@@ -208,38 +208,38 @@ impl Answer {
             inner.get("code"),
             body.get("errorCode"),
         ];
-        let texts = details::read(body, inner, kind == Kind::Plain);
+        let texts = details::read_texts(body, inner, kind == UpstreamErrorKind::ErrorStatus);
         let message = texts.message.unwrap_or_else(|| match kind {
-            Kind::InBody => "the answer says that it failed, and not why".to_owned(),
-            _ => silent(self.status),
+            UpstreamErrorKind::FailureInBody => "the answer says that it failed, and not why".to_owned(),
+            _ => status_text(self.status),
         });
-        Refusal {
+        UpstreamError {
             status: self.status,
             code: code.into_iter().find_map(text).filter(|code| is_code(code)),
             message,
             details: texts.details,
             more_details: 0,
             request_id: text(body.get("request_id"))
-                .map(|id| short_id(&id))
+                .map(|id| truncate_id(&id))
                 .or(self.request_id),
             attempts: self.attempts,
-            is_doubtful: self.is_doubtful,
+            has_uncertain_attempt: self.has_uncertain_attempt,
             kind,
             call: Box::default(),
         }
     }
 
-    fn not_json(self) -> Refusal {
+    fn into_non_json_error(self) -> UpstreamError {
         let length = self.body.len();
         let what = self.content_type.as_deref().unwrap_or("no content type");
         let (message, kind) = match length {
-            0 => (silent(self.status), Kind::Plain),
+            0 => (status_text(self.status), UpstreamErrorKind::ErrorStatus),
             _ => (
                 format!("{length} bytes that are no JSON ({what})"),
-                Kind::Stranger,
+                UpstreamErrorKind::UnrecognizedResponse,
             ),
         };
-        Refusal {
+        UpstreamError {
             status: self.status,
             code: None,
             message,
@@ -247,7 +247,7 @@ impl Answer {
             more_details: 0,
             request_id: self.request_id,
             attempts: self.attempts,
-            is_doubtful: self.is_doubtful,
+            has_uncertain_attempt: self.has_uncertain_attempt,
             kind,
             call: Box::default(),
         }
@@ -255,7 +255,7 @@ impl Answer {
 }
 
 /// Parses `Retry-After`: seconds, or a date. A date in the past means no delay.
-fn pause(value: &str) -> Option<Duration> {
+fn parse_retry_after(value: &str) -> Option<Duration> {
     let seconds = value.trim().parse().ok().map(Duration::from_secs);
     seconds.or_else(|| {
         let date = httpdate::parse_http_date(value.trim()).ok()?;
@@ -265,14 +265,14 @@ fn pause(value: &str) -> Option<Duration> {
 
 /// Returns true if a success is a failure according to its body: `success: false`, or an `error`
 /// object.
-fn says_failed(body: &Value) -> bool {
+fn reports_failure(body: &Value) -> bool {
     body.get("success") == Some(&Value::Bool(false))
         || body.get("error").is_some_and(Value::is_object)
 }
 
 /// Returns true if the inference gateway responded for lack of a route. The gateway then asks for
 /// one of its own headers.
-fn is_stray(status: StatusCode, body: &Value) -> bool {
+fn is_unknown_route(status: StatusCode, body: &Value) -> bool {
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     status == StatusCode::BAD_REQUEST
         && text("status") == "failure"
@@ -286,7 +286,7 @@ fn is_code(text: &str) -> bool {
     text.len() <= 32 && text.bytes().all(fits)
 }
 
-fn silent(status: StatusCode) -> String {
+fn status_text(status: StatusCode) -> String {
     status
         .canonical_reason()
         .unwrap_or("no reason given")

@@ -12,7 +12,7 @@ use crate::security::secrets::{MASK, is_secret_name};
 /// Maximum number of reported details; further ones are counted.
 const MAX_DETAILS: usize = 8;
 /// Maximum number of values read from one body. It bounds the time that a hostile body can cost.
-const MAX_READ: usize = 1_000;
+const MAX_VALUES_READ: usize = 1_000;
 /// Maximum depth at which details are read.
 const MAX_DEPTH: usize = 8;
 /// Maximum length of a message, in bytes.
@@ -21,14 +21,14 @@ const MAX_TEXT_BYTES: usize = 1_000;
 const MAX_DETAIL_BYTES: usize = 300;
 /// Maximum length of a text before keys in it are masked, in bytes. It exceeds the reported length,
 /// so that a key within that length is never cut before it is masked.
-const MAX_READ_BYTES: usize = 8 * MAX_TEXT_BYTES;
+const MAX_UNMASKED_BYTES: usize = 8 * MAX_TEXT_BYTES;
 /// Maximum length of a detail's path, in bytes.
-const MAX_PLACE_BYTES: usize = 100;
+const MAX_PATH_BYTES: usize = 100;
 /// Maximum length of a word that counts as a cause, such as `required`, and not as a value.
 const MAX_WORD_BYTES: usize = 24;
 
 /// Fields that contain a message, in order of precedence.
-const MESSAGES: [&str; 9] = [
+const MESSAGE_FIELDS: [&str; 9] = [
     "message",
     "msg",
     "detail",
@@ -40,7 +40,7 @@ const MESSAGES: [&str; 9] = [
     "text",
 ];
 /// Fields that contain further details.
-const CONTAINERS: [&str; 25] = [
+const DETAIL_FIELDS: [&str; 25] = [
     "fieldViolations",
     "errors",
     "error",
@@ -68,7 +68,7 @@ const CONTAINERS: [&str; 25] = [
     "message",
 ];
 /// Fields that contain the path a detail is about.
-const PLACES: [&str; 11] = [
+const PATH_FIELDS: [&str; 11] = [
     "path",
     "loc",
     "field",
@@ -82,10 +82,10 @@ const PLACES: [&str; 11] = [
     "source",
 ];
 /// Fields with a code, reported if nothing else describes the error.
-const CODES: [&str; 6] = ["code", "errorCode", "error_code", "type", "rule", "keyword"];
+const CODE_FIELDS: [&str; 6] = ["code", "errorCode", "error_code", "type", "rule", "keyword"];
 /// Fields that identify the kind of the error or the request. They describe no cause unless their
 /// value is a sentence.
-const KINDS: [&str; 25] = [
+const METADATA_FIELDS: [&str; 25] = [
     "@type",
     "success",
     "status",
@@ -113,12 +113,12 @@ const KINDS: [&str; 25] = [
     "schemaPath",
 ];
 /// Fields that echo the request.
-const REPEATS: [&str; 13] = [
+const ECHO_FIELDS: [&str; 13] = [
     "received", "value", "input", "given", "actual", "instance", "ctx", "params", "target",
     "headers", "body", "request", "query",
 ];
 /// Words of messages that name no cause, in any order.
-const GENERIC: &str = "a access action again allow allowed already an and any api are args arguments as \
+const GENERIC_WORDS: &str = "a access action again allow allowed already an and any api are args arguments as \
     authentication authorised authorization authorized bad be been body call can cannot check conflict \
     content could couldn data denied did do does don duplicate enough entity error errors execute exist \
     exists fail failed failure for forbidden has have in insufficient internal invalid is it its key \
@@ -129,16 +129,16 @@ const GENERIC: &str = "a access action again allow allowed already an and any ap
 
 /// One cause among the details of an error.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Detail {
+pub struct ErrorDetail {
     /// Path of the field, such as `a.b`; empty if none is named.
-    pub place: String,
+    pub path: String,
     /// Description of the problem.
     pub text: String,
 }
 
-impl fmt::Display for Detail {
+impl fmt::Display for ErrorDetail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.place {
+        match &*self.path {
             "" => f.write_str(&self.text),
             place => write!(f, "`{place}`: {}", self.text),
         }
@@ -147,9 +147,9 @@ impl fmt::Display for Detail {
 
 /// The texts of an error body.
 #[derive(Debug, Default)]
-pub(super) struct Texts {
+pub(super) struct ErrorTexts {
     pub(super) message: Option<String>,
-    pub(super) details: Vec<Detail>,
+    pub(super) details: Vec<ErrorDetail>,
 }
 
 /// Returns true if the message names no cause, that is, if all its words are generic: "you do not
@@ -161,7 +161,7 @@ pub fn is_generic(message: &str) -> bool {
     let words = message.split(|c: char| !c.is_alphanumeric() && c != '_');
     words.filter(|word| !word.is_empty()).all(|word| {
         let word = word.to_ascii_lowercase();
-        GENERIC
+        GENERIC_WORDS
             .split_ascii_whitespace()
             .any(|generic| generic == word)
     })
@@ -171,17 +171,17 @@ pub fn is_generic(message: &str) -> bool {
 ///
 /// If the body has neither a known message nor known details and is `all` about the error, every
 /// field is read.
-pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
-    let text = |value: &Value, name: &str| own_text(value.get(name)?);
-    let first = |value: &Value| MESSAGES.iter().find_map(|name| text(value, name));
+pub(super) fn read_texts(body: &Value, inner: &Value, all: bool) -> ErrorTexts {
+    let text = |value: &Value, name: &str| message_text(value.get(name)?);
+    let first = |value: &Value| MESSAGE_FIELDS.iter().find_map(|name| text(value, name));
     let message = text(inner, "message")
         .or_else(|| text(body, "error"))
         .or_else(|| text(body, "message"))
         .or_else(|| first(inner))
         .or_else(|| first(body))
         .or_else(|| text(body, "data"))
-        .or_else(|| own_text(body));
-    let mut found = Found::default();
+        .or_else(|| message_text(body));
+    let mut found = DetailCollector::default();
     let data = body
         .get("data")
         .filter(|data| data.is_object() || data.is_array());
@@ -193,60 +193,60 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
     }
     for layer in layers.iter().copied() {
         let Value::Object(map) = layer else {
-            found.collect(layer, &Spot::default(), 0);
+            found.collect(layer, &DetailLocation::default(), 0);
             continue;
         };
         // Next to a message that names the cause, `error` is only the name of the status.
         let is_named = message
             .as_deref()
             .is_some_and(|message| !is_generic(message));
-        let texts = MESSAGES.iter();
+        let texts = MESSAGE_FIELDS.iter();
         let texts = texts.filter(|name| **name != "title" && (**name != "error" || !is_named));
-        for text in texts.filter_map(|name| own_text(map.get(*name)?)) {
-            found.push(&Spot::default(), &text);
+        for text in texts.filter_map(|name| message_text(map.get(*name)?)) {
+            found.push(&DetailLocation::default(), &text);
         }
-        for name in CONTAINERS {
-            let below = map.get(name).filter(|below| own_text(below).is_none());
+        for name in DETAIL_FIELDS {
+            let below = map.get(name).filter(|below| message_text(below).is_none());
             let is_layer = |below: &&Value| layers.iter().any(|layer| std::ptr::eq(*layer, *below));
             if let Some(below) = below.filter(|below| !is_layer(below)) {
-                found.collect(below, &Spot::default(), 0);
+                found.collect(below, &DetailLocation::default(), 0);
             }
         }
     }
-    let says_more = |detail: &Detail| {
+    let says_more = |detail: &ErrorDetail| {
         let is_message = Some(detail.text.as_str()) == message.as_deref();
-        !detail.place.is_empty() || !is_message && (message.is_none() || !is_generic(&detail.text))
+        !detail.path.is_empty() || !is_message && (message.is_none() || !is_generic(&detail.text))
     };
     let mut details = found.details;
     details.retain(says_more);
     if all && message.is_none() && details.is_empty() && inner.is_object() {
-        let mut found = Found::default();
-        found.collect(inner, &Spot::default(), 0);
+        let mut found = DetailCollector::default();
+        found.collect(inner, &DetailLocation::default(), 0);
         details = found.details;
     }
     let message = message.or_else(|| (!details.is_empty()).then(|| details.remove(0).to_string()));
     let place = ["param", "field"].iter().find_map(|name| text(inner, name));
     let message = match (message, place) {
         (Some(message), Some(place)) if !message.contains(&place) => Some(
-            Detail {
-                place,
+            ErrorDetail {
+                path: place,
                 text: message,
             }
             .to_string(),
         ),
         (message, _) => message,
     };
-    Texts { message, details }
+    ErrorTexts { message, details }
 }
 
 /// Returns a text that is not JSON in a string.
-fn own_text(value: &Value) -> Option<String> {
+fn message_text(value: &Value) -> Option<String> {
     let text = value.as_str()?.trim();
-    (!text.is_empty() && json_in(text).is_none()).then(|| beginning(text).to_owned())
+    (!text.is_empty() && parse_embedded_json(text).is_none()).then(|| truncate_before_masking(text).to_owned())
 }
 
 /// Parses an object or a list that was sent as a string.
-fn json_in(text: &str) -> Option<Value> {
+fn parse_embedded_json(text: &str) -> Option<Value> {
     let text = text.trim_start();
     if !text.starts_with(['{', '[']) {
         return None;
@@ -256,51 +256,51 @@ fn json_in(text: &str) -> Option<Value> {
 
 /// The location of a detail in the body.
 #[derive(Clone, Default)]
-struct Spot {
+struct DetailLocation {
     /// Path for display only; nothing is looked up by it.
-    place: String,
+    path: String,
     /// True if a name on the path is that of a secret.
     is_secret: bool,
 }
 
-impl Spot {
+impl DetailLocation {
     /// Returns the location of a field below this one.
-    fn below(&self, name: &str) -> Self {
+    fn child(&self, name: &str) -> Self {
         let is_secret = self.is_secret || is_secret_name(name);
         Self {
-            place: joined(&self.place, name),
+            path: join_paths(&self.path, name),
             is_secret,
         }
     }
 
     /// Appends the location that an object names for itself.
-    fn about(&self, own: &Self) -> Self {
-        let place = joined(&self.place, &own.place);
+    fn join(&self, own: &Self) -> Self {
+        let place = join_paths(&self.path, &own.path);
         Self {
-            place,
+            path: place,
             is_secret: self.is_secret || own.is_secret,
         }
     }
 }
 
 #[derive(Default)]
-struct Found {
-    details: Vec<Detail>,
-    known: HashSet<Detail>,
-    read: usize,
+struct DetailCollector {
+    details: Vec<ErrorDetail>,
+    seen: HashSet<ErrorDetail>,
+    values_read: usize,
 }
 
-impl Found {
-    fn collect(&mut self, value: &Value, spot: &Spot, depth: usize) {
-        self.read += 1;
-        if depth > MAX_DEPTH || self.read > MAX_READ {
+impl DetailCollector {
+    fn collect(&mut self, value: &Value, spot: &DetailLocation, depth: usize) {
+        self.values_read += 1;
+        if depth > MAX_DEPTH || self.values_read > MAX_VALUES_READ {
             return;
         }
         match value {
             Value::Null => {}
-            Value::Bool(_) | Value::Number(_) if spot.place.is_empty() => {}
+            Value::Bool(_) | Value::Number(_) if spot.path.is_empty() => {}
             Value::Bool(_) | Value::Number(_) => self.push(spot, &value.to_string()),
-            Value::String(text) => match json_in(text) {
+            Value::String(text) => match parse_embedded_json(text) {
                 Some(inside) => self.collect(&inside, spot, depth + 1),
                 None => self.push(spot, text),
             },
@@ -308,17 +308,17 @@ impl Found {
                 list.iter()
                     .for_each(|item| self.collect(item, spot, depth + 1));
             }
-            Value::Object(map) => self.object(map, spot, depth),
+            Value::Object(map) => self.collect_object(map, spot, depth),
         }
     }
 
-    fn object(&mut self, map: &Map<String, Value>, spot: &Spot, depth: usize) {
-        let (own, place_name) = own_place(map);
-        let spot = spot.about(&own);
-        let text = MESSAGES.iter().find_map(|name| own_text(map.get(*name)?));
+    fn collect_object(&mut self, map: &Map<String, Value>, spot: &DetailLocation, depth: usize) {
+        let (own, place_name) = object_location(map);
+        let spot = spot.join(&own);
+        let text = MESSAGE_FIELDS.iter().find_map(|name| message_text(map.get(*name)?));
         let before = self.details.len();
         if let Some(text) = &text {
-            let more = extras(map, place_name);
+            let more = describe_extras(map, place_name);
             self.push(
                 &spot,
                 &if more.is_empty() {
@@ -328,8 +328,8 @@ impl Found {
                 },
             );
         }
-        for below in CONTAINERS.iter().filter_map(|name| map.get(*name)) {
-            if own_text(below).is_none() {
+        for below in DETAIL_FIELDS.iter().filter_map(|name| map.get(*name)) {
+            if message_text(below).is_none() {
                 self.collect(below, &spot, depth + 1);
             }
         }
@@ -342,8 +342,8 @@ impl Found {
         if text.is_some() || self.details.len() > before {
             return;
         }
-        let code = CODES.iter().find_map(|name| own_text(map.get(*name)?));
-        let is_record = !own.place.is_empty();
+        let code = CODE_FIELDS.iter().find_map(|name| message_text(map.get(*name)?));
+        let is_record = !own.path.is_empty();
         if let (Some(code), true) = (&code, is_record) {
             return self.push(&spot, code);
         }
@@ -353,28 +353,28 @@ impl Found {
                 Value::String(text) => text.contains(' '),
                 _ => false,
             };
-            let is_passed = KINDS.contains(&name.as_str()) && !is_sentence
-                || REPEATS.contains(&name.as_str())
+            let is_passed = METADATA_FIELDS.contains(&name.as_str()) && !is_sentence
+                || ECHO_FIELDS.contains(&name.as_str())
                     && (!is_sentence || is_record || code.is_some())
                 || Some(name.as_str()) == place_name;
             if !is_passed {
-                self.collect(value, &spot.below(name), depth + 1);
+                self.collect(value, &spot.child(name), depth + 1);
             }
         }
     }
 
-    fn push(&mut self, spot: &Spot, text: &str) {
+    fn push(&mut self, spot: &DetailLocation, text: &str) {
         let text = text.trim();
         if text.is_empty() {
             return;
         }
-        let is_value = spot.is_secret && !says_something(text);
-        let text = if is_value { MASK } else { beginning(text) };
-        let detail = Detail {
-            place: spot.place.clone(),
+        let is_value = spot.is_secret && !is_explanation(text);
+        let text = if is_value { MASK } else { truncate_before_masking(text) };
+        let detail = ErrorDetail {
+            path: spot.path.clone(),
             text: text.to_owned(),
         };
-        if self.known.insert(detail.clone()) {
+        if self.seen.insert(detail.clone()) {
             self.details.push(detail);
         }
     }
@@ -382,21 +382,21 @@ impl Found {
 
 /// Returns true if a text in a secret's field describes the secret and is not its value: a
 /// sentence, or a word such as `required`.
-fn says_something(text: &str) -> bool {
+fn is_explanation(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
     text.contains(' ') || text.len() <= MAX_WORD_BYTES && text.chars().all(is_word)
 }
 
 /// Returns the location that an object names for itself, and the field that names it.
-fn own_place(map: &Map<String, Value>) -> (Spot, Option<&'static str>) {
-    for name in PLACES {
+fn object_location(map: &Map<String, Value>) -> (DetailLocation, Option<&'static str>) {
+    for name in PATH_FIELDS {
         let spot = match map.get(name) {
             // A path sent as one string; any part of it may be the name of a secret.
             Some(Value::String(text)) => {
                 let mut parts = text.split(['.', '/', '[', ']', '\'', '"']);
                 let is_secret = is_secret_name(text) || parts.any(is_secret_name);
-                Spot {
-                    place: dotted(text),
+                DetailLocation {
+                    path: to_dotted_path(text),
                     is_secret,
                 }
             }
@@ -408,31 +408,31 @@ fn own_place(map: &Map<String, Value>) -> (Spot, Option<&'static str>) {
                 };
                 let steps: Vec<String> = steps.iter().map_while(step).collect();
                 let is_secret = steps.iter().any(|step| is_secret_name(step));
-                Spot {
-                    place: steps.join("."),
+                DetailLocation {
+                    path: steps.join("."),
                     is_secret,
                 }
             }
-            Some(Value::Object(inner)) if name == "source" => own_place(inner).0,
+            Some(Value::Object(inner)) if name == "source" => object_location(inner).0,
             _ => continue,
         };
-        if !spot.place.is_empty() {
+        if !spot.path.is_empty() {
             return (spot, Some(name));
         }
     }
-    (Spot::default(), None)
+    (DetailLocation::default(), None)
 }
 
 /// Converts a JSON Pointer or a JSON path to the form `a.b`.
-fn dotted(path: &str) -> String {
+fn to_dotted_path(path: &str) -> String {
     match path.strip_prefix(['/', '$', '#']) {
         Some(rest) => rest.trim_start_matches(['/', '.']).replace('/', "."),
         None => path.to_owned(),
     }
 }
 
-fn joined(place: &str, name: &str) -> String {
-    let (place, name) = (beginning(place), beginning(name));
+fn join_paths(place: &str, name: &str) -> String {
+    let (place, name) = (truncate_before_masking(place), truncate_before_masking(name));
     match (place, name) {
         ("", name) => name.to_owned(),
         (place, "") => place.to_owned(),
@@ -441,19 +441,19 @@ fn joined(place: &str, name: &str) -> String {
 }
 
 /// Truncates a text to [`MAX_READ_BYTES`], well above the length that is reported.
-fn beginning(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_READ_BYTES))
+fn truncate_before_masking(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_UNMASKED_BYTES))
         .unwrap_or(text)
 }
 
 /// Joins the short values next to a message, such as `expected string`.
-fn extras(map: &Map<String, Value>, place: Option<&str>) -> String {
+fn describe_extras(map: &Map<String, Value>, place: Option<&str>) -> String {
     let is_told = |name: &&String| {
         let name = name.as_str();
-        !(MESSAGES.contains(&name)
-            || CONTAINERS.contains(&name)
-            || KINDS.contains(&name)
-            || REPEATS.contains(&name)
+        !(MESSAGE_FIELDS.contains(&name)
+            || DETAIL_FIELDS.contains(&name)
+            || METADATA_FIELDS.contains(&name)
+            || ECHO_FIELDS.contains(&name)
             || name == "name"
             || Some(name) == place
             || is_secret_name(name))
@@ -472,28 +472,28 @@ fn extras(map: &Map<String, Value>, place: Option<&str>) -> String {
 
 /// Passes every text through `scrub`, truncates the results, and returns the number of details left
 /// out.
-pub(super) fn bound(
+pub(super) fn scrub_and_truncate(
     message: &mut String,
-    details: &mut Vec<Detail>,
+    details: &mut Vec<ErrorDetail>,
     scrub: impl Fn(&str) -> String,
 ) -> u32 {
     // Scrubbed before truncating, because half a key is not recognized as one.
-    *message = shortened(&scrub(message), MAX_TEXT_BYTES);
+    *message = truncate_text(&scrub(message), MAX_TEXT_BYTES);
     let left_out = details.len().saturating_sub(MAX_DETAILS);
     details.truncate(MAX_DETAILS);
     for detail in details {
-        detail.place = shortened(&scrub(&detail.place), MAX_PLACE_BYTES).replace('`', "'");
+        detail.path = truncate_text(&scrub(&detail.path), MAX_PATH_BYTES).replace('`', "'");
         // Line breaks are replaced, so that no detail can imitate another one.
-        detail.text = shortened(&scrub(&detail.text), MAX_DETAIL_BYTES).replace('\n', " ");
+        detail.text = truncate_text(&scrub(&detail.text), MAX_DETAIL_BYTES).replace('\n', " ");
     }
     left_out.try_into().unwrap_or(u32::MAX)
 }
 
-fn shortened(text: &str, most: usize) -> String {
-    if text.len() <= most {
+fn truncate_text(text: &str, max_bytes: usize) -> String {
+    if text.len() <= max_bytes {
         return text.to_owned();
     }
-    let end = (0..=most)
+    let end = (0..=max_bytes)
         .rev()
         .find(|at| text.is_char_boundary(*at))
         .unwrap_or_default();

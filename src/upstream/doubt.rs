@@ -8,45 +8,45 @@ use std::fmt;
 
 use http::StatusCode;
 
-use super::{Kind, Refusal, SendError};
+use super::{UpstreamErrorKind, UpstreamError, SendError};
 
 impl SendError {
     /// Returns true if the request was sent and no complete response came.
     pub const fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Interrupted(..) | Self::TimedOut { .. } | Self::TooLarge(..) => true,
-            Self::NoKey(_)
+            Self::MissingKey(_)
             | Self::NoRegistry
             | Self::Setup(_)
-            | Self::NotBuilt(..)
+            | Self::InvalidRequest(..)
             | Self::Unreachable { .. } => false,
         }
     }
 
     /// Sets the tool with which the caller can verify that the request took effect.
     #[must_use]
-    pub fn with_look(mut self, tool: Option<&'static str>) -> Self {
+    pub fn with_verification_tool(mut self, tool: Option<&'static str>) -> Self {
         if let Self::Interrupted(.., doubt)
         | Self::TimedOut { doubt, .. }
         | Self::TooLarge(.., doubt) = &mut self
         {
-            doubt.look = tool;
+            doubt.verification_tool = tool;
         }
         self
     }
 }
 
-impl Refusal {
+impl UpstreamError {
     /// Returns true if this attempt or an earlier one may have taken effect.
     pub fn may_have_taken_effect(&self) -> bool {
         // Without a route, nothing could have carried out the request.
-        self.is_doubtful || self.kind != Kind::NoSuchRoute && leaves_open(self.status)
+        self.has_uncertain_attempt || self.kind != UpstreamErrorKind::NoSuchRoute && is_outcome_unknown(self.status)
     }
 }
 
 /// Returns true if a response with this status leaves it unknown whether the request took effect.
 /// Applies only if the body reports no success.
-pub(super) fn leaves_open(status: StatusCode) -> bool {
+pub(super) fn is_outcome_unknown(status: StatusCode) -> bool {
     match status {
         // "Send the same request there", so it was not carried out here (RFC 9110 §15.4.2, §15.4.8,
         // §15.4.9).
@@ -64,23 +64,23 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Advice on repeating a request of which it is unknown whether it took effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Doubt {
+pub struct RetrySafety {
     /// True if the request writes.
     pub writes: bool,
     /// The tool that shows whether the write took effect, if there is one.
-    pub look: Option<&'static str>,
+    pub verification_tool: Option<&'static str>,
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for RetrySafety {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self { writes: false, .. } => f.write_str("The call can be made again"),
-            Self { look: Some(tool), .. } => write!(
+            Self { verification_tool: Some(tool), .. } => write!(
                 f,
                 "It may have taken effect all the same: look with `{tool}`, and make the call again only if it \
                  did not"
             ),
-            Self { look: None, .. } => f.write_str(
+            Self { verification_tool: None, .. } => f.write_str(
                 "It may have taken effect all the same: look whether it did, and make the call again only if \
                  it did not",
             ),
@@ -94,11 +94,11 @@ mod tests {
 
     struct Case {
         status: u16,
-        kind: Kind,
+        kind: UpstreamErrorKind,
         may_have_taken_effect: bool,
     }
 
-    fn case(status: u16, kind: Kind, may_have_taken_effect: bool) -> Case {
+    fn case(status: u16, kind: UpstreamErrorKind, may_have_taken_effect: bool) -> Case {
         Case {
             status,
             kind,
@@ -107,34 +107,34 @@ mod tests {
     }
 
     #[test]
-    fn status_and_body_tell_whether_a_refusal_leaves_open_what_happened() {
+    fn status_and_kind_decide_whether_outcome_is_unknown() {
         for Case {
             status,
             kind,
             may_have_taken_effect,
         } in [
-            case(400, Kind::Plain, false),
-            case(400, Kind::NoSuchRoute, false),
-            case(401, Kind::Plain, false),
-            case(403, Kind::Stranger, false),
-            case(409, Kind::Plain, false),
-            case(413, Kind::Plain, false),
-            case(429, Kind::Plain, false),
-            case(408, Kind::Plain, true),
-            case(499, Kind::Plain, true),
-            case(500, Kind::Plain, true),
-            case(502, Kind::Stranger, true),
-            case(503, Kind::Plain, true),
-            case(504, Kind::Plain, true),
-            case(200, Kind::Stranger, true),
-            case(200, Kind::InBody, true),
-            case(301, Kind::Plain, false),
-            case(302, Kind::Stranger, true),
-            case(303, Kind::Plain, true),
-            case(307, Kind::Stranger, false),
-            case(308, Kind::Plain, false),
+            case(400, UpstreamErrorKind::ErrorStatus, false),
+            case(400, UpstreamErrorKind::NoSuchRoute, false),
+            case(401, UpstreamErrorKind::ErrorStatus, false),
+            case(403, UpstreamErrorKind::UnrecognizedResponse, false),
+            case(409, UpstreamErrorKind::ErrorStatus, false),
+            case(413, UpstreamErrorKind::ErrorStatus, false),
+            case(429, UpstreamErrorKind::ErrorStatus, false),
+            case(408, UpstreamErrorKind::ErrorStatus, true),
+            case(499, UpstreamErrorKind::ErrorStatus, true),
+            case(500, UpstreamErrorKind::ErrorStatus, true),
+            case(502, UpstreamErrorKind::UnrecognizedResponse, true),
+            case(503, UpstreamErrorKind::ErrorStatus, true),
+            case(504, UpstreamErrorKind::ErrorStatus, true),
+            case(200, UpstreamErrorKind::UnrecognizedResponse, true),
+            case(200, UpstreamErrorKind::FailureInBody, true),
+            case(301, UpstreamErrorKind::ErrorStatus, false),
+            case(302, UpstreamErrorKind::UnrecognizedResponse, true),
+            case(303, UpstreamErrorKind::ErrorStatus, true),
+            case(307, UpstreamErrorKind::UnrecognizedResponse, false),
+            case(308, UpstreamErrorKind::ErrorStatus, false),
         ] {
-            let refusal = Refusal {
+            let refusal = UpstreamError {
                 status: StatusCode::from_u16(status).unwrap_or_default(),
                 code: None,
                 message: String::new(),
@@ -142,7 +142,7 @@ mod tests {
                 more_details: 0,
                 request_id: None,
                 attempts: 1,
-                is_doubtful: false,
+                has_uncertain_attempt: false,
                 kind,
                 call: Box::default(),
             };

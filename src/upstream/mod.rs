@@ -26,16 +26,16 @@ use crate::{
 };
 
 pub use address::Addresses;
-pub use answer::{Answer, KeyHolder, Kind, Refusal, RefusedCall};
-pub use details::{Detail, is_generic};
-pub use doubt::Doubt;
-pub use retry::Retries;
+pub use answer::{UpstreamResponse, KeyHolder, UpstreamErrorKind, UpstreamError, FailedCall};
+pub use details::{ErrorDetail, is_generic};
+pub use doubt::RetrySafety;
+pub use retry::RetrySettings;
 
 /// Name of key checks in metrics and traces, where calls have the names of their operations.
-const KEY_CHECK: &str = "check-key";
+const KEY_CHECK_NAME: &str = "check-key";
 
 /// Portkey's error code for a valid key that lacks a permission.
-const NOT_ALLOWED: &str = "AB03";
+const NOT_ALLOWED_CODE: &str = "AB03";
 
 /// Returns the header in which an upstream expects its key.
 const fn key_header(upstream: Upstream) -> HeaderName {
@@ -47,7 +47,7 @@ const fn key_header(upstream: Upstream) -> HeaderName {
 
 /// Addresses, timeouts and limits of the client.
 #[derive(Debug)]
-pub struct Settings {
+pub struct UpstreamSettings {
     /// Base URLs of the hosts.
     pub addresses: Addresses,
     /// Maximum time for opening a connection.
@@ -57,7 +57,7 @@ pub struct Settings {
     /// Maximum size of a response, decompressed, in bytes.
     pub max_response_bytes: usize,
     /// Number and delays of retries.
-    pub retries: Retries,
+    pub retries: RetrySettings,
     /// Certificate authorities trusted in addition to the system's.
     pub extra_roots: Vec<Certificate>,
     /// True if the system's proxies are used; false for the embedded sandbox.
@@ -69,7 +69,7 @@ pub struct Settings {
 pub enum SendError {
     /// The caller has no key for the upstream.
     #[error(transparent)]
-    NoKey(#[from] MissingKey),
+    MissingKey(#[from] MissingKey),
     /// The registry of a self-hosted Portkey is unknown.
     #[error(
         "this control plane is not Portkey's own, so the address of its MCP registry is not known and \
@@ -81,7 +81,7 @@ pub enum SendError {
     Setup(#[source] reqwest::Error),
     /// The request could not be built.
     #[error("the request to {0} could not be built, nothing was sent: {1}")]
-    NotBuilt(Upstream, Cause),
+    InvalidRequest(Upstream, TransportCause),
     /// No connection was made, so nothing was sent.
     #[error(
         "{upstream} could not be reached, nothing was sent. {place}: {cause}. {}",
@@ -91,13 +91,13 @@ pub enum SendError {
         /// The unreachable upstream.
         upstream: Upstream,
         /// Address and proxy that were tried.
-        place: Place,
+        place: UpstreamEndpoint,
         /// The failure of the connection.
-        cause: Cause,
+        cause: TransportCause,
     },
     /// The connection broke after the request was sent; its effect is unknown.
     #[error("the connection to {0} broke before its answer was complete: {1}. {2}")]
-    Interrupted(Upstream, Cause, Doubt),
+    Interrupted(Upstream, TransportCause, RetrySafety),
     /// The whole call took too long.
     #[error("{upstream} did not answer within {} s. {doubt}", bound.as_secs_f32())]
     TimedOut {
@@ -106,16 +106,16 @@ pub enum SendError {
         /// The timeout.
         bound: Duration,
         /// Advice on repeating the request.
-        doubt: Doubt,
+        doubt: RetrySafety,
     },
     /// The response exceeded the maximum size, in bytes.
-    #[error("the answer of {0} is larger than {1} bytes and was dropped. {advice}", advice = too_large(*.2))]
-    TooLarge(Upstream, usize, Doubt),
+    #[error("the answer of {0} is larger than {1} bytes and was dropped. {advice}", advice = too_large_advice(*.2))]
+    TooLarge(Upstream, usize, RetrySafety),
 }
 
 /// Returns advice for a response that is too large. A write is not to be repeated with a narrower
 /// filter, because that would carry it out a second time.
-fn too_large(doubt: Doubt) -> String {
+fn too_large_advice(doubt: RetrySafety) -> String {
     match doubt.writes {
         false => {
             "Ask for less (a smaller `page_size`, a narrower filter), or raise --max-response-bytes"
@@ -127,28 +127,28 @@ fn too_large(doubt: Doubt) -> String {
 
 /// A transport error, displayed without the address it occurred on.
 #[derive(Debug)]
-pub struct Cause(reqwest::Error);
+pub struct TransportCause(reqwest::Error);
 
-impl fmt::Display for Cause {
+impl fmt::Display for TransportCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_connect() && self.0.is_timeout() {
             return f.write_str("no connection was made within the --connect-timeout");
         }
-        f.write_str(&network_error::cause(&self.0))
+        f.write_str(&network_error::describe_cause(&self.0))
     }
 }
 
 /// The address of an upstream: scheme, host and port, and the proxy in use.
 #[derive(Debug)]
-pub struct Place {
+pub struct UpstreamEndpoint {
     address: String,
     proxy: Option<String>,
 }
 
-impl Place {
-    fn of(url: &Url, proxies: bool) -> Self {
+impl UpstreamEndpoint {
+    fn new(url: &Url, proxies: bool) -> Self {
         let address = url.origin().ascii_serialization();
-        let proxy = network_error::proxy_of(&address).filter(|_| proxies);
+        let proxy = network_error::system_proxy(&address).filter(|_| proxies);
         Self { address, proxy }
     }
 
@@ -165,7 +165,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for UpstreamEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.proxy {
             Some(proxy) => write!(f, "`{}` through the proxy `{proxy}`", self.address),
@@ -179,15 +179,15 @@ impl fmt::Display for Place {
 /// The connection pool is created on the first call. A server that only lists its tools never reads
 /// the system's certificates.
 #[derive(Debug)]
-pub struct Client {
-    settings: Settings,
+pub struct UpstreamClient {
+    settings: UpstreamSettings,
     http: OnceLock<reqwest::Client>,
     metrics: Metrics,
 }
 
-impl Client {
+impl UpstreamClient {
     /// Creates a client; no connection is made yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: UpstreamSettings) -> Self {
         Self {
             settings,
             http: OnceLock::new(),
@@ -196,7 +196,7 @@ impl Client {
     }
 
     /// Records attempts and retries in these metrics.
-    pub fn measured(self, metrics: Metrics) -> Self {
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }
     }
 
@@ -210,37 +210,37 @@ impl Client {
         &self,
         request: UpstreamRequest,
         credentials: &Credentials,
-    ) -> Result<Answer, SendError> {
+    ) -> Result<UpstreamResponse, SendError> {
         let upstream = request.base.upstream();
         let request = self.prepare(request, credentials)?;
-        let doubt = Doubt {
+        let doubt = RetrySafety {
             writes: request.writes,
-            look: None,
+            verification_tool: None,
         };
         let started = Instant::now();
         let (mut attempts, mut arrived, mut is_doubtful) = (0, false, false);
         let attempt = || {
             attempts += 1;
             if attempts > 1 {
-                self.metrics.retried(upstream);
+                self.metrics.record_retry(upstream);
             }
-            self.attempt(&request)
+            self.send_attempt(&request)
         };
         let sent = attempt
-            .retry(self.settings.retries.pauses())
+            .retry(self.settings.retries.backoff())
             .when(|failure| {
                 arrived |= !failure.is_unsent();
-                let again = failure.again(request.repeatable);
+                let again = failure.can_retry(request.repeatable);
                 // An attempt that is not retried ends the call, and its own response or error tells
                 // what it may have done.
-                is_doubtful |= again && failure.leaves_open();
+                is_doubtful |= again && failure.is_outcome_unknown();
                 again
             })
-            .adjust(|failure: &Failure, pause| {
+            .adjust(|failure: &AttemptFailure, pause| {
                 let left = self.settings.timeout.saturating_sub(started.elapsed());
                 self.settings
                     .retries
-                    .pause(failure.retry_after(), pause, left)
+                    .next_delay(failure.retry_after(), pause, left)
             });
         let outcome = tokio::time::timeout(self.settings.timeout, sent).await;
         match outcome {
@@ -249,22 +249,22 @@ impl Client {
                 bound: self.settings.timeout,
                 doubt,
             }),
-            Ok(Ok(answer) | Err(Failure::Busy(answer))) => Ok(answer.after(attempts, is_doubtful)),
-            Ok(Err(Failure::Lost(error))) if error.is_connect() && !arrived => {
-                let place = Place::of(&request.url, self.settings.proxies);
+            Ok(Ok(answer) | Err(AttemptFailure::Busy(answer))) => Ok(answer.with_attempts(attempts, is_doubtful)),
+            Ok(Err(AttemptFailure::Transport(error))) if error.is_connect() && !arrived => {
+                let place = UpstreamEndpoint::new(&request.url, self.settings.proxies);
                 Err(SendError::Unreachable {
                     upstream,
                     place,
-                    cause: Cause(error),
+                    cause: TransportCause(error),
                 })
             }
-            Ok(Err(Failure::Lost(error))) if error.is_builder() => {
-                Err(SendError::NotBuilt(upstream, Cause(error)))
+            Ok(Err(AttemptFailure::Transport(error))) if error.is_builder() => {
+                Err(SendError::InvalidRequest(upstream, TransportCause(error)))
             }
-            Ok(Err(Failure::Lost(error))) => {
-                Err(SendError::Interrupted(upstream, Cause(error), doubt))
+            Ok(Err(AttemptFailure::Transport(error))) => {
+                Err(SendError::Interrupted(upstream, TransportCause(error), doubt))
             }
-            Ok(Err(Failure::TooLarge)) => Err(SendError::TooLarge(
+            Ok(Err(AttemptFailure::TooLarge)) => Err(SendError::TooLarge(
                 upstream,
                 self.settings.max_response_bytes,
                 doubt,
@@ -275,7 +275,7 @@ impl Client {
     /// Checks a caller's key by a cheap read: one config of one page.
     pub async fn check_key(&self, credentials: &Credentials) -> KeyStatus {
         let request = UpstreamRequest {
-            operation: KEY_CHECK,
+            operation: KEY_CHECK_NAME,
             method: Method::GET,
             base: ApiBase::ControlPlane,
             target: "/configs?current_page=0&page_size=1".to_owned(),
@@ -288,12 +288,12 @@ impl Client {
         let Ok(answer) = self.send(request, credentials).await else {
             return KeyStatus::Unknown;
         };
-        match answer.outcome() {
+        match answer.into_result() {
             Ok(_) => KeyStatus::Accepted,
             Err(refusal) => match (refusal.status, refusal.code.as_deref()) {
                 (StatusCode::UNAUTHORIZED, _) => KeyStatus::Rejected,
                 // The code shows that Portkey knows the key, which only lacks a permission.
-                (StatusCode::FORBIDDEN, Some(NOT_ALLOWED)) => KeyStatus::Accepted,
+                (StatusCode::FORBIDDEN, Some(NOT_ALLOWED_CODE)) => KeyStatus::Accepted,
                 _ => KeyStatus::Unknown,
             },
         }
@@ -303,7 +303,7 @@ impl Client {
         &self,
         request: UpstreamRequest,
         credentials: &Credentials,
-    ) -> Result<Prepared, SendError> {
+    ) -> Result<PreparedRequest, SendError> {
         // Headers inserted from here on replace those set by arguments.
         let mut headers = request.headers;
         if !request.base.is_public() {
@@ -323,7 +323,7 @@ impl Client {
         });
         let url = self.url(request.base, &request.target)?;
         let http = self.http()?;
-        Ok(Prepared {
+        Ok(PreparedRequest {
             operation: request.operation,
             upstream: request.base.upstream(),
             http,
@@ -344,7 +344,7 @@ impl Client {
         let mut url = self
             .settings
             .addresses
-            .of(base)
+            .base_url(base)
             .ok_or(SendError::NoRegistry)?;
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -374,9 +374,9 @@ impl Client {
         Ok(self.http.get_or_init(|| built).clone())
     }
 
-    async fn attempt(&self, request: &Prepared) -> Result<Answer, Failure> {
-        let mut measured = self.metrics.attempt(request.operation, request.upstream);
-        let span = Span::attempt(request.upstream, &request.method);
+    async fn send_attempt(&self, request: &PreparedRequest) -> Result<UpstreamResponse, AttemptFailure> {
+        let mut attempt = self.metrics.start_attempt(request.operation, request.upstream);
+        let span = Span::start_attempt(request.upstream, &request.method);
         let mut headers = request.headers.clone();
         span.inject(&mut headers);
         let mut sending = request
@@ -388,25 +388,25 @@ impl Client {
         }
         let mut response = sending.send().await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let most = self.settings.max_response_bytes;
+        let max_bytes = self.settings.max_response_bytes;
         if response
             .content_length()
-            .is_some_and(|length| length > most as u64)
+            .is_some_and(|length| length > max_bytes as u64)
         {
-            return Err(Failure::TooLarge);
+            return Err(AttemptFailure::TooLarge);
         }
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > most {
-                return Err(Failure::TooLarge);
+            if body.len() + chunk.len() > max_bytes {
+                return Err(AttemptFailure::TooLarge);
             }
             body.extend_from_slice(&chunk);
         }
-        measured.answered(status);
-        span.answered(status);
-        let answer = Answer::new(status, &headers, body.freeze());
-        if retry::is_busy(status) {
-            Err(Failure::Busy(answer))
+        attempt.set_status(status);
+        span.set_status(status);
+        let answer = UpstreamResponse::new(status, &headers, body.freeze());
+        if retry::is_busy_status(status) {
+            Err(AttemptFailure::Busy(answer))
         } else {
             Ok(answer)
         }
@@ -419,7 +419,7 @@ fn encode(body: &Value) -> Bytes {
 }
 
 /// A request that can be sent repeatedly.
-struct Prepared {
+struct PreparedRequest {
     operation: &'static str,
     upstream: Upstream,
     http: reqwest::Client,
@@ -432,37 +432,37 @@ struct Prepared {
 }
 
 /// A failed attempt, which may be retried.
-enum Failure {
+enum AttemptFailure {
     /// The upstream is temporarily unavailable or limits the rate.
-    Busy(Answer),
+    Busy(UpstreamResponse),
     /// The connection failed, before or during the response.
-    Lost(reqwest::Error),
+    Transport(reqwest::Error),
     /// The response is too large.
     TooLarge,
 }
 
-impl Failure {
-    fn again(&self, repeatable: bool) -> bool {
+impl AttemptFailure {
+    fn can_retry(&self, repeatable: bool) -> bool {
         match self {
             Self::Busy(_) => repeatable,
-            Self::Lost(error) if error.is_builder() => false,
+            Self::Transport(error) if error.is_builder() => false,
             // A request that was never sent can be retried even if it must not be carried out
             // twice.
-            Self::Lost(_) => repeatable || self.is_unsent(),
+            Self::Transport(_) => repeatable || self.is_unsent(),
             Self::TooLarge => false,
         }
     }
 
     /// Returns true if no connection was made, so that nothing was sent.
     fn is_unsent(&self) -> bool {
-        matches!(self, Self::Lost(error) if error.is_connect())
+        matches!(self, Self::Transport(error) if error.is_connect())
     }
 
     /// Returns true if the attempt may have taken effect.
-    fn leaves_open(&self) -> bool {
+    fn is_outcome_unknown(&self) -> bool {
         match self {
-            Self::Busy(answer) => doubt::leaves_open(answer.status()),
-            Self::Lost(_) => !self.is_unsent(),
+            Self::Busy(answer) => doubt::is_outcome_unknown(answer.status()),
+            Self::Transport(_) => !self.is_unsent(),
             Self::TooLarge => true,
         }
     }
@@ -470,15 +470,15 @@ impl Failure {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy(answer) => answer.retry_after(),
-            Self::Lost(_) | Self::TooLarge => None,
+            Self::Transport(_) | Self::TooLarge => None,
         }
     }
 }
 
-impl From<reqwest::Error> for Failure {
+impl From<reqwest::Error> for AttemptFailure {
     fn from(error: reqwest::Error) -> Self {
         // The address is known from the settings; in errors it would repeat ids and passwords in
         // userinfo.
-        Self::Lost(error.without_url())
+        Self::Transport(error.without_url())
     }
 }

@@ -7,34 +7,34 @@ use http::StatusCode;
 
 /// The number of retries and the delays before them.
 #[derive(Clone, Copy, Debug)]
-pub struct Retries {
+pub struct RetrySettings {
     /// Maximum number of retries; zero disables them.
-    pub most: usize,
+    pub max_retries: usize,
     /// Delay before the first retry; each further delay is twice as long, with jitter.
-    pub first_pause: Duration,
+    pub initial_delay: Duration,
     /// Maximum delay, both of the backoff and of an accepted `Retry-After`.
-    pub longest_pause: Duration,
+    pub max_delay: Duration,
 }
 
-impl Default for Retries {
+impl Default for RetrySettings {
     fn default() -> Self {
         Self {
-            most: 3,
-            first_pause: Duration::from_millis(250),
-            longest_pause: Duration::from_secs(10),
+            max_retries: 3,
+            initial_delay: Duration::from_millis(250),
+            max_delay: Duration::from_secs(10),
         }
     }
 }
 
-impl Retries {
+impl RetrySettings {
     /// Returns the delays of the exponential backoff, regardless of `Retry-After`.
-    pub(super) fn pauses(&self) -> ExponentialBuilder {
+    pub(super) fn backoff(&self) -> ExponentialBuilder {
         ExponentialBuilder::default()
             .with_jitter()
             .with_factor(2.0)
-            .with_min_delay(self.first_pause)
-            .with_max_delay(self.longest_pause)
-            .with_max_times(self.most)
+            .with_min_delay(self.initial_delay)
+            .with_max_delay(self.max_delay)
+            .with_max_times(self.max_retries)
     }
 
     /// Returns the delay before the next attempt: `Retry-After` if the upstream sent one, else the
@@ -42,19 +42,19 @@ impl Retries {
     ///
     /// Returns `None` if no retries are left, or if the delay exceeds the maximum or the time left
     /// for the call.
-    pub(super) fn pause(
+    pub(super) fn next_delay(
         &self,
-        asked: Option<Duration>,
-        own: Option<Duration>,
-        left: Duration,
+        retry_after: Option<Duration>,
+        backoff: Option<Duration>,
+        time_left: Duration,
     ) -> Option<Duration> {
-        let pause = asked.unwrap_or(own?);
-        (own.is_some() && pause <= self.longest_pause.max(own?) && pause < left).then_some(pause)
+        let pause = retry_after.unwrap_or(backoff?);
+        (backoff.is_some() && pause <= self.max_delay.max(backoff?) && pause < time_left).then_some(pause)
     }
 }
 
 /// Returns true if the same request may succeed after a delay.
-pub(super) fn is_busy(status: StatusCode) -> bool {
+pub(super) fn is_busy_status(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::TOO_MANY_REQUESTS

@@ -4,7 +4,7 @@ use portkey_api::catalog::Catalog;
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
     mcp::reply::{MAX_ERROR_BYTES, words},
-    pipeline::{CallError, approval::Always},
+    pipeline::{CallError, approval::ApprovalDefaults},
 };
 use portkey_operation::{JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, effort};
 use portkey_policy::Policy;
@@ -249,7 +249,7 @@ fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
             let before = effort::total();
             let error = published.validate(args, &options).expect_err(what);
             let effort = effort::total() - before;
-            let told = words(&CallError::Input(error.clone()));
+            let told = words(&CallError::InvalidArguments(error.clone()));
             assert!(
                 told.len() <= MAX_ERROR_BYTES,
                 "{what}: {} bytes",
@@ -668,7 +668,7 @@ async fn errors_of_upstreams_are_bounded() {
             .unwrap()
             .clone();
         let outcome = dispatcher(&upstream)
-            .call(&operator(), "get-integration", args)
+            .call_as_local(&operator(), "get-integration", args)
             .await;
         let told = words(&outcome.unwrap_err());
         assert!(
@@ -689,9 +689,9 @@ async fn denials_are_bounded() {
     );
     let policy = Policy::parse("policy.yaml", &text, &Catalog::full()).unwrap();
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy));
+    let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy));
     let outcome = dispatcher
-        .call(&operator(), "list-labels", JsonMap::new())
+        .call_as_local(&operator(), "list-labels", JsonMap::new())
         .await;
     let told = words(&outcome.unwrap_err());
     assert!(
@@ -709,9 +709,9 @@ async fn questions_are_bounded() {
     let upstream = Upstream::start(move |_| ok(&stored)).await;
     let dispatcher = guarded(
         &upstream,
-        Always {
+        ApprovalDefaults {
             writes: true,
-            ..Always::default()
+            ..ApprovalDefaults::default()
         },
     );
     let documents = [
@@ -724,8 +724,8 @@ async fn questions_are_bounded() {
             .as_object()
             .unwrap()
             .clone();
-        let outcome = dispatcher.call(&operator(), "update-config", args).await;
-        let Err(CallError::Ask(question)) = outcome else {
+        let outcome = dispatcher.call_as_local(&operator(), "update-config", args).await;
+        let Err(CallError::ApprovalRequired(question)) = outcome else {
             panic!("{outcome:?}")
         };
         assert!(

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use portkey_mcp::{
     auth::principal::{Principal, Toolsets},
     mcp::completion::{Asker, Completer},
-    observability::request::Arrival,
+    observability::request::RequestInfo,
     pipeline::Dispatcher,
 };
 use rmcp::{
@@ -147,7 +147,7 @@ async fn asks(
     principal: &Principal,
     typed: &str,
 ) -> Vec<String> {
-    let (arrival, chosen) = (&Arrival::local(), &HashMap::new());
+    let (arrival, chosen) = (&RequestInfo::local(), &HashMap::new());
     let asker = Asker {
         dispatcher,
         principal,
@@ -253,7 +253,7 @@ async fn completions_at_once_are_one_request_that_outlives_who_asked() {
 async fn made_up_workspaces_are_not_asked_about_without_end() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
-    let (operator, arrival) = (operator(), Arrival::local());
+    let (operator, arrival) = (operator(), RequestInfo::local());
     let ask = async |workspace: String| {
         let chosen = HashMap::from([("workspace".to_owned(), workspace)]);
         let asker = Asker {

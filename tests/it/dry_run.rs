@@ -19,9 +19,9 @@ const STORED: &str = r#"{"name":"Old","slug":"s","description":null,"masked_key"
     "key":"sk-***9","tags":["a","b"],"configurations":{"region":"eu","zone":"1","token":"x***"}}"#;
 
 async fn dry(upstream: &Upstream, tool: &str, args: &Value) -> Value {
-    let dispatcher = dispatcher(upstream).dry_run(true);
+    let dispatcher = dispatcher(upstream).with_dry_run(true);
     dispatcher
-        .call(&operator(), tool, args.as_object().unwrap().clone())
+        .call_as_local(&operator(), tool, args.as_object().unwrap().clone())
         .await
         .unwrap()
 }
@@ -167,7 +167,7 @@ async fn what_is_told_is_bounded() {
 #[tokio::test]
 async fn the_current_state_is_read_as_the_caller() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
-    let dispatcher = dispatcher(&upstream).dry_run(true);
+    let dispatcher = dispatcher(&upstream).with_dry_run(true);
     let mut writer = operator();
     writer.scopes = Scopes::from_words(["portkey:write"]);
     let args = json!({ "slug": "s", "name": "New" })
@@ -175,7 +175,7 @@ async fn the_current_state_is_read_as_the_caller() {
         .unwrap()
         .clone();
     let told = dispatcher
-        .call(&writer, "update-integration", args.clone())
+        .call_as_local(&writer, "update-integration", args.clone())
         .await
         .unwrap();
     assert_eq!((&told["current"], upstream.count()), (&Value::Null, 0));
@@ -187,7 +187,7 @@ async fn the_current_state_is_read_as_the_caller() {
     writer.scopes = Scopes::from_words(["portkey:read"]);
     assert!(
         dispatcher
-            .call(&writer, "update-integration", args)
+            .call_as_local(&writer, "update-integration", args)
             .await
             .is_err()
     );
@@ -210,12 +210,12 @@ async fn reads_and_previews_are_carried_out_and_wrong_calls_refused() {
         json!([{ "path": "is_active", "to": false }])
     );
     assert_eq!(upstream.requests()[2].target, "/mcp-gateway/get-gateway");
-    let dispatcher = dispatcher(&upstream).dry_run(true);
+    let dispatcher = dispatcher(&upstream).with_dry_run(true);
     for args in [json!({}), json!({ "slug": "../x" })] {
         let args = args.as_object().unwrap().clone();
         assert!(
             dispatcher
-                .call(&operator(), "delete-integration", args)
+                .call_as_local(&operator(), "delete-integration", args)
                 .await
                 .is_err()
         );
@@ -231,7 +231,7 @@ fn what_is_changed_can_be_read() {
     let catalog = Catalog::full();
     for entry in catalog.iter() {
         let operation = entry.operation;
-        let read = dry_run::read_of(&catalog, operation).map(|entry| entry.operation.name());
+        let read = dry_run::find_read(&catalog, operation).map(|entry| entry.operation.name());
         match operation.effect() {
             Effect::Update | Effect::Delete => {
                 let blind = BLIND.contains(&operation.name());
@@ -302,10 +302,10 @@ async fn a_dry_server_changes_nothing() {
 #[tokio::test]
 async fn without_it_writes_are_sent() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let dispatcher: Dispatcher = dispatcher(&upstream).dry_run(false);
+    let dispatcher: Dispatcher = dispatcher(&upstream).with_dry_run(false);
     let args = json!({ "slug": "s" }).as_object().unwrap().clone();
     dispatcher
-        .call(&operator(), "delete-integration", args)
+        .call_as_local(&operator(), "delete-integration", args)
         .await
         .unwrap();
     assert_eq!(upstream.requests()[0].method, "DELETE");

@@ -5,7 +5,7 @@ use portkey_api::catalog::Catalog;
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
     auth::principal::{ToolFilter, Principal, Scopes, ToolSelection},
-    pipeline::{CallError, Dispatcher, approval::Always},
+    pipeline::{CallError, Dispatcher, approval::ApprovalDefaults},
 };
 use portkey_policy::Policy;
 use serde_json::{Value, json};
@@ -74,13 +74,13 @@ const CLOSED: [Closed; 5] = [
 ];
 
 impl Closed {
-    fn dispatcher(&self, upstream: &Upstream, always: Always) -> Dispatcher {
-        let dispatcher = guarded(upstream, always).under(WatchedValue::fixed(policy(self.policy)));
+    fn dispatcher(&self, upstream: &Upstream, always: ApprovalDefaults) -> Dispatcher {
+        let dispatcher = guarded(upstream, always).with_policy(WatchedValue::fixed(policy(self.policy)));
         let catalog = Catalog::full();
         let known = catalog.iter().map(|entry| entry.operation);
         let excluded = ToolSelection::from_patterns(["get-mcp-gateway", "get-config"], known).unwrap();
         let excluded = self.excludes.then_some(excluded);
-        dispatcher.narrowed(ToolFilter {
+        dispatcher.with_tool_filter(ToolFilter {
             excluded_tools: excluded,
             ..ToolFilter::default()
         })
@@ -101,7 +101,7 @@ async fn call(
     args: &Value,
 ) -> Result<Value, CallError> {
     dispatcher
-        .call(caller, tool, args.as_object().unwrap().clone())
+        .call_as_local(caller, tool, args.as_object().unwrap().clone())
         .await
 }
 
@@ -110,7 +110,7 @@ async fn preview_is_for_whoever_may_read_the_document() {
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     for closed in &CLOSED {
         let upstream = Upstream::start(|_| ok(STORED)).await;
-        let dispatcher = closed.dispatcher(&upstream, Always::default());
+        let dispatcher = closed.dispatcher(&upstream, ApprovalDefaults::default());
         let shown = call(&dispatcher, &closed.caller(), "modify-mcp-gateway", &args)
             .await
             .unwrap();
@@ -138,7 +138,7 @@ async fn preview_is_redacted_and_masked_as_the_read_is() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let redacting = "tools: { get_mcp_gateway: { rules: [{ name: r, redact: [description, \
                      'servers_config.servers[].saved_name'] }] } }";
-    let dispatcher = guarded(&upstream, Always::default()).under(WatchedValue::fixed(policy(redacting)));
+    let dispatcher = guarded(&upstream, ApprovalDefaults::default()).with_policy(WatchedValue::fixed(policy(redacting)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let shown = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
         .await
@@ -163,7 +163,7 @@ async fn preview_is_redacted_and_masked_as_the_read_is() {
 async fn preview_counts_as_a_read() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let limited = "tools: { get_mcp_gateway: { rules: [{ name: few, rate_limit: 1/hour }] } }";
-    let dispatcher = guarded(&upstream, Always::default()).under(WatchedValue::fixed(policy(limited)));
+    let dispatcher = guarded(&upstream, ApprovalDefaults::default()).with_policy(WatchedValue::fixed(policy(limited)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let first = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
         .await
@@ -181,7 +181,7 @@ async fn preview_counts_as_a_read() {
 #[tokio::test]
 async fn preview_resolves_and_shows_no_secret_of_its_own() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
-    let dispatcher = guarded(&upstream, Always::default());
+    let dispatcher = guarded(&upstream, ApprovalDefaults::default());
     let policies = json!({ "input_guardrails_config": {
         "enabled": true, "guardrail_name": "G", "block": [],
         "additional_config": { "api_key": "$env:HOME", "token": "a-text-of-the-caller" },
@@ -216,19 +216,19 @@ async fn dry_run_and_question_show_no_document_that_the_caller_may_not_read() {
     for closed in &CLOSED {
         for (tool, args, read) in &writes {
             let upstream = Upstream::start(|_| ok(STORED)).await;
-            let always = Always {
+            let always = ApprovalDefaults {
                 writes: true,
                 deletes: true,
                 confirm: true,
             };
             let dispatcher = closed.dispatcher(&upstream, always);
             let asked = call(&dispatcher, &closed.caller(), tool, args).await;
-            let Err(CallError::Ask(question)) = asked else {
+            let Err(CallError::ApprovalRequired(question)) = asked else {
                 panic!("{}: {asked:?}", closed.what)
             };
             let dry = closed
-                .dispatcher(&upstream, Always::default())
-                .dry_run(true);
+                .dispatcher(&upstream, ApprovalDefaults::default())
+                .with_dry_run(true);
             let told = call(&dry, &closed.caller(), tool, args).await.unwrap();
             assert_eq!(told["current"], Value::Null, "{}: {told}", closed.what);
             for text in [&question.text, told["note"].as_str().unwrap()] {
@@ -250,19 +250,19 @@ async fn dry_run_and_question_show_the_document_as_it_is_read() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let redacting = "tools: { get_config: { rules: [{ name: r, redact: [name, config, \
                      description, servers_config] }] } }";
-    let always = Always {
+    let always = ApprovalDefaults {
         writes: true,
         deletes: true,
         confirm: false,
     };
-    let dispatcher = guarded(&upstream, always).under(WatchedValue::fixed(policy(redacting)));
+    let dispatcher = guarded(&upstream, always).with_policy(WatchedValue::fixed(policy(redacting)));
     let args = json!({ "slug": "s", "name": "new-name", "config": { "note": "new-note" } });
     let asked = call(&dispatcher, &operator(), "update-config", &args).await;
-    let Err(CallError::Ask(question)) = asked else {
+    let Err(CallError::ApprovalRequired(question)) = asked else {
         panic!("{asked:?}")
     };
-    let dry = guarded(&upstream, Always::default()).under(WatchedValue::fixed(policy(redacting)));
-    let told = call(&dry.dry_run(true), &operator(), "update-config", &args)
+    let dry = guarded(&upstream, ApprovalDefaults::default()).with_policy(WatchedValue::fixed(policy(redacting)));
+    let told = call(&dry.with_dry_run(true), &operator(), "update-config", &args)
         .await
         .unwrap();
     let all = format!("{told} {}", question.text);
@@ -278,11 +278,11 @@ async fn dry_run_and_question_show_the_document_as_it_is_read() {
 async fn preview_of_what_is_missing_is_an_error() {
     let missing = r#"{"code":404,"error":"Resource not found","message":"MCP gateway not found"}"#;
     let upstream = Upstream::start(move |_| answer("404 Not Found", "", missing)).await;
-    let dispatcher = guarded(&upstream, Always::default());
+    let dispatcher = guarded(&upstream, ApprovalDefaults::default());
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let outcome = call(&dispatcher, &operator(), "modify-mcp-gateway", &args).await;
     assert!(
-        matches!(outcome, Err(CallError::Refused(..))),
+        matches!(outcome, Err(CallError::Upstream(..))),
         "{outcome:?}"
     );
 }

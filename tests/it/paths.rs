@@ -92,13 +92,13 @@ async fn nothing_that_climbs_reaches_the_wire() {
                 let mut args = minimal(entry);
                 args[argument] = json!(value);
                 let outcome = dispatcher
-                    .call(
+                    .call_as_local(
                         &operator(),
                         operation.name(),
                         args.as_object().unwrap().clone(),
                     )
                     .await;
-                let Err(CallError::Input(error)) = outcome else {
+                let Err(CallError::InvalidArguments(error)) = outcome else {
                     panic!("{operation:?} with `{argument}` = {value:?}: {outcome:?}");
                 };
                 let text = error.to_string();
@@ -129,7 +129,7 @@ async fn odd_but_harmless_identifiers_stay_in_their_segment() {
     for (slug, path) in cases {
         let args = json!({ "slug": slug }).as_object().unwrap().clone();
         dispatcher
-            .call(&operator(), "get-integration", args)
+            .call_as_local(&operator(), "get-integration", args)
             .await
             .unwrap();
         assert_eq!(upstream.requests().last().unwrap().target, path);

@@ -2,8 +2,8 @@
 
 use portkey_mcp::{
     auth::principal::Principal,
-    observability::request::Arrival,
-    pipeline::{Call, Dispatcher, Record, taint::Taint},
+    observability::request::RequestInfo,
+    pipeline::{ToolCall, Dispatcher, CallRecord, taint::Taint},
 };
 use portkey_store::Store;
 use serde_json::json;
@@ -22,10 +22,10 @@ fn named(name: &str) -> Principal {
     }
 }
 
-fn within(session: Option<&str>) -> Arrival {
-    Arrival {
+fn within(session: Option<&str>) -> RequestInfo {
+    RequestInfo {
         session: session.map(Into::into),
-        ..Arrival::local()
+        ..RequestInfo::local()
     }
 }
 
@@ -37,7 +37,7 @@ async fn a_session_is_tainted_at_every_replica_and_no_other_is() {
             kind, one, other, ..
         } in pairs().await
         {
-            let (here, there) = (Taint::in_store(one), Taint::in_store(other));
+            let (here, there) = (Taint::new(one), Taint::new(other));
             assert!(!here.is_tainted(&alice, &within(read_in)).await, "{kind}");
             here.mark(&alice, &within(read_in)).await;
             let asked = [Some("one"), Some("two"), None];
@@ -58,7 +58,7 @@ async fn what_cannot_be_known_counts_as_tainted() {
         return;
     }
     let mut server = Redis::start();
-    let taint = Taint::in_store(server.store().await);
+    let taint = Taint::new(server.store().await);
     let (alice, read, other) = (named("alice"), within(Some("read")), within(Some("other")));
     assert!(!taint.is_tainted(&alice, &other).await);
     let epoch = server.run(&["GET", "portkey-mcp:epoch"]);
@@ -85,7 +85,7 @@ async fn every_session_is_tainted_after_redis_forgot() {
     }
     let server = Redis::start();
     let store = server.store().await;
-    let taint = Taint::in_store(store.clone());
+    let taint = Taint::new(store.clone());
     let (alice, other) = (named("alice"), within(Some("other")));
     assert!(!taint.is_tainted(&alice, &other).await);
     assert_eq!(server.run(&["FLUSHALL"]), "OK");
@@ -94,16 +94,16 @@ async fn every_session_is_tainted_after_redis_forgot() {
     assert!(taint.is_tainted(&alice, &other).await);
 }
 
-async fn calls(dispatcher: &Dispatcher, arrival: &Arrival, name: &str, args: serde_json::Value) {
+async fn calls(dispatcher: &Dispatcher, arrival: &RequestInfo, name: &str, args: serde_json::Value) {
     let (principal, args) = (&operator(), args.as_object().unwrap().clone());
-    let call = Call {
+    let call = ToolCall {
         principal,
         arrival,
         name,
         args,
-        answer: None,
+        approval_response: None,
     };
-    _ = dispatcher.recorded(call, &mut Record::default()).await;
+    _ = dispatcher.call(call, &mut CallRecord::default()).await;
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn reading_prompts_and_logs_taints() {
             false => answer("404 Not Found", "", "{}"),
         })
         .await;
-        let dispatcher = dispatcher(&upstream).sharing(Store::in_memory());
+        let dispatcher = dispatcher(&upstream).with_store(Store::in_memory());
         let arrival = within(Some("one"));
         calls(&dispatcher, &arrival, tool, args).await;
         let tainted = dispatcher.taint().is_tainted(&operator(), &arrival).await;

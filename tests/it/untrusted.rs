@@ -175,7 +175,7 @@ async fn a_hidden_key_is_masked() {
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
     let dispatcher = crate::upstream::dispatcher(&upstream);
     let got = dispatcher
-        .call(&crate::upstream::operator(), "get-workspace", args)
+        .call_as_local(&crate::upstream::operator(), "get-workspace", args)
         .await
         .unwrap();
     let mask = portkey_mcp::security::secrets::MASK;

@@ -9,7 +9,7 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey, Principal},
     pipeline::Dispatcher,
-    upstream::{Addresses, Client, Retries, Settings},
+    upstream::{Addresses, UpstreamClient, RetrySettings, UpstreamSettings},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -221,17 +221,17 @@ pub(crate) fn operator() -> Principal {
 }
 
 /// Settings with short bounds, for a server at this address.
-pub(crate) fn settings(base_url: &str) -> Settings {
+pub(crate) fn settings(base_url: &str) -> UpstreamSettings {
     use std::time::Duration;
-    Settings {
-        addresses: Addresses::all_at(&base_url.parse().unwrap()),
+    UpstreamSettings {
+        addresses: Addresses::from_single_host(&base_url.parse().unwrap()),
         connect_timeout: Duration::from_secs(2),
         timeout: Duration::from_secs(20),
         max_response_bytes: 10 << 20,
-        retries: Retries {
-            most: 3,
-            first_pause: Duration::from_millis(1),
-            longest_pause: Duration::from_secs(2),
+        retries: RetrySettings {
+            max_retries: 3,
+            initial_delay: Duration::from_millis(1),
+            max_delay: Duration::from_secs(2),
         },
         extra_roots: Vec::new(),
         proxies: false,
@@ -240,5 +240,5 @@ pub(crate) fn settings(base_url: &str) -> Settings {
 
 /// Everything a call needs, against this server.
 pub(crate) fn dispatcher(upstream: &Upstream) -> Dispatcher {
-    Dispatcher::new(Catalog::full(), Client::new(settings(&upstream.base_url)))
+    Dispatcher::new(Catalog::full(), UpstreamClient::new(settings(&upstream.base_url)))
 }

@@ -145,15 +145,15 @@ pub struct Component {
 
 /// The components of a server. Clones are cheap and share the same state.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<ComponentName, Source>>>);
+pub struct Readiness(Arc<Mutex<BTreeMap<ComponentName, StateSource>>>);
 
 #[derive(Clone)]
-enum Source {
+enum StateSource {
     Reported {
         degraded: Option<DegradedReason>,
         last_success: Option<Instant>,
     },
-    Watched(Arc<dyn Fn() -> ComponentState + Send + Sync>),
+    Polled(Arc<dyn Fn() -> ComponentState + Send + Sync>),
 }
 
 impl ComponentState {
@@ -184,7 +184,7 @@ impl ComponentState {
 impl Readiness {
     /// Registers a component that will report its state. It counts as working until it does.
     pub fn register(&self, name: ComponentName) {
-        let unused = Source::Reported {
+        let unused = StateSource::Reported {
             degraded: None,
             last_success: None,
         };
@@ -197,7 +197,7 @@ impl Readiness {
         let now = Instant::now();
         let mut sources = self.sources();
         let known = match sources.get(&name) {
-            Some(Source::Reported { last_success, .. }) => *last_success,
+            Some(StateSource::Reported { last_success, .. }) => *last_success,
             _ => None,
         };
         let last_success = match state {
@@ -210,7 +210,7 @@ impl Readiness {
         };
         sources.insert(
             name,
-            Source::Reported {
+            StateSource::Reported {
                 degraded: state.degraded,
                 last_success,
             },
@@ -224,7 +224,7 @@ impl Readiness {
         state: impl Fn() -> ComponentState + Send + Sync + 'static,
     ) {
         self.sources()
-            .insert(name, Source::Watched(Arc::new(state)));
+            .insert(name, StateSource::Polled(Arc::new(state)));
     }
 
     /// Returns all components with their states, sorted by name.
@@ -235,9 +235,9 @@ impl Readiness {
             .iter()
             .map(|(name, source)| (*name, source.clone()))
             .collect();
-        let state = |source: Source| match source {
-            Source::Watched(state) => state(),
-            Source::Reported {
+        let state = |source: StateSource| match source {
+            StateSource::Polled(state) => state(),
+            StateSource::Reported {
                 degraded,
                 last_success,
             } => ComponentState {
@@ -262,19 +262,19 @@ impl Readiness {
         };
         let components: BTreeMap<_, _> = components
             .iter()
-            .map(|one| (one.name.as_str(), Told::from(one.state)))
+            .map(|one| (one.name.as_str(), ComponentReport::from(one.state)))
             .collect();
         json!({ "status": status.as_str(), "components": components })
     }
 
-    fn sources(&self) -> MutexGuard<'_, BTreeMap<ComponentName, Source>> {
+    fn sources(&self) -> MutexGuard<'_, BTreeMap<ComponentName, StateSource>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A component's state as `/readyz` serializes it.
 #[derive(Serialize)]
-struct Told {
+struct ComponentReport {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -282,7 +282,7 @@ struct Told {
     last_success_seconds: Option<u64>,
 }
 
-impl From<ComponentState> for Told {
+impl From<ComponentState> for ComponentReport {
     fn from(
         ComponentState {
             degraded,
@@ -308,13 +308,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_components_the_server_is_ready() {
-        let told = Readiness::default().report_json(false);
-        assert_eq!(told, json!({ "status": "ready", "components": {} }));
+    fn server_without_components_is_ready() {
+        let report = Readiness::default().report_json(false);
+        assert_eq!(report, json!({ "status": "ready", "components": {} }));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn degraded_component_is_told_with_reason_and_age() {
+    async fn degraded_component_has_reason_and_age() {
         let readiness = Readiness::default();
         readiness.report(ComponentName::OauthIssuer, ComponentState::OK);
         readiness.watch(ComponentName::Redis, || ComponentState::OK);
@@ -349,17 +349,17 @@ mod tests {
     }
 
     #[test]
-    fn component_may_report_while_it_is_asked() {
+    fn component_can_report_while_it_is_polled() {
         let readiness = Readiness::default();
         let other = readiness.clone();
         readiness.watch(ComponentName::File(FileKind::PolicyFile), move || {
             other.report(ComponentName::Redis, ComponentState::OK);
             ComponentState::degraded(DegradedReason::NotChecked).with_age(Duration::from_secs(3))
         });
-        let told = readiness.report_json(false);
+        let report = readiness.report_json(false);
         let file =
             json!({ "status": "degraded", "reason": "not_checked", "last_success_seconds": 3 });
-        assert_eq!(told["components"]["policy_file"], file);
+        assert_eq!(report["components"]["policy_file"], file);
         assert_eq!(
             readiness.report_json(false)["components"]["redis"]["status"],
             "ok"

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use portkey_bounded_file::display_path;
 
-use crate::observability::audit::{Key, Settings, SyncPolicy, Target};
+use crate::observability::audit::{AuditKey, AuditSettings, SyncPolicy, AuditTarget};
 
 #[allow(missing_docs, reason = "clap would show it as the command's help")]
 #[derive(Args, Debug)]
@@ -83,26 +83,26 @@ impl AuditOptions {
     ///
     /// # Errors
     /// Returns an error if the key cannot be read.
-    pub(super) fn settings(&self) -> anyhow::Result<Option<Settings>> {
+    pub(super) fn settings(&self) -> anyhow::Result<Option<AuditSettings>> {
         let Some(path) = &self.audit_log else {
             return Ok(None);
         };
         let target = match path.to_str() {
-            Some("-") => Target::Stderr,
-            _ => Target::File(path.clone()),
+            Some("-") => AuditTarget::Stderr,
+            _ => AuditTarget::File(path.clone()),
         };
         let sync = match self.audit_sync {
             When::Always => SyncPolicy::Always,
             When::Interval => SyncPolicy::Interval,
             When::Never => SyncPolicy::Never,
         };
-        Ok(Some(Settings {
+        Ok(Some(AuditSettings {
             target,
             key: self.key()?,
             sync,
-            writes_go_unrecorded: self.audit_failure == OnFailure::Allow,
+            allow_unrecorded_writes: self.audit_failure == OnFailure::Allow,
             max_bytes: self.audit_max_bytes,
-            keep: self.audit_keep,
+            max_full_files: self.audit_keep,
         }))
     }
 
@@ -110,9 +110,9 @@ impl AuditOptions {
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or is too short.
-    pub(crate) fn key(&self) -> anyhow::Result<Option<Key>> {
+    pub(crate) fn key(&self) -> anyhow::Result<Option<AuditKey>> {
         let read = |file: &PathBuf| {
-            Key::read(file).with_context(|| format!("cannot use the audit key {}", display_path(file)))
+            AuditKey::from_file(file).with_context(|| format!("cannot use the audit key {}", display_path(file)))
         };
         self.audit_key_file.as_ref().map(read).transpose()
     }

@@ -7,13 +7,13 @@ use std::fmt::Write;
 use http::StatusCode;
 use portkey_operation::{Effect, Operation, Plan, Upstream};
 
-use crate::upstream::{KeyHolder, Kind, Refusal, is_generic};
+use crate::upstream::{KeyHolder, UpstreamErrorKind, UpstreamError, is_generic};
 
 /// Quotation marks around a name in a message.
 const QUOTES: [&str; 3] = ["`", "'", "\""];
 
 /// Describes an upstream error in full.
-pub(super) fn refusal(operation: &Operation, refusal: &Refusal) -> String {
+pub(super) fn refusal(operation: &Operation, refusal: &UpstreamError) -> String {
     let (us, status) = (operation.base().upstream(), refusal.status.as_u16());
     let mut text = format!("{us} answered `{}` with {status}", operation.name());
     // Writing to a string cannot fail.
@@ -36,7 +36,7 @@ pub(super) fn refusal(operation: &Operation, refusal: &Refusal) -> String {
     if let Some(meaning) = meaning(operation, refusal) {
         _ = write!(text, "\n{meaning}");
     }
-    let doubt = refusal.call.doubt;
+    let doubt = refusal.call.retry_safety;
     if doubt.writes && refusal.may_have_taken_effect() {
         _ = write!(text, "\n{doubt}.");
     }
@@ -48,41 +48,41 @@ pub(super) fn refusal(operation: &Operation, refusal: &Refusal) -> String {
 
 /// Explains the meaning of an upstream error and the next step; `None` if the upstream's message is
 /// sufficient.
-fn meaning(operation: &Operation, refusal: &Refusal) -> Option<String> {
+fn meaning(operation: &Operation, refusal: &UpstreamError) -> Option<String> {
     let (upstream, status) = (operation.base().upstream(), refusal.status);
     // These mean the same from any server, and proxies often send them.
-    if let Some(text) = from_in_between(upstream, status, refusal.call.doubt.writes) {
+    if let Some(text) = from_in_between(upstream, status, refusal.call.retry_safety.writes) {
         return Some(text);
     }
     let text = match refusal.kind {
-        Kind::NoSuchRoute => {
+        UpstreamErrorKind::NoSuchRoute => {
             "This base URL has no such endpoint. Check --base-url (PORTKEY_BASE_URL): it ends in /v1, \
              and a self-hosted control plane has its own address."
                 .to_owned()
         }
-        Kind::Stranger => {
-            let then = if refusal.call.doubt.writes { "" } else { ", then call again" };
+        UpstreamErrorKind::UnrecognizedResponse => {
+            let then = if refusal.call.retry_safety.writes { "" } else { ", then call again" };
             format!(
                 "That is not how {upstream} answers; a proxy or another server did. Check {} and the \
                  network{then}.",
                 upstream.address_settings()
             )
         }
-        Kind::InBody => {
+        UpstreamErrorKind::FailureInBody => {
             "The request arrived and was carried out; its result is the failure above.".to_owned()
         }
-        Kind::Plain if status.is_redirection() => format!(
+        UpstreamErrorKind::ErrorStatus if status.is_redirection() => format!(
             "Redirects are not followed, so that the key goes nowhere else. Set {} to the final \
              address.",
             upstream.address_settings()
         ),
-        Kind::Plain => return from_upstream(operation, refusal),
+        UpstreamErrorKind::ErrorStatus => return from_upstream(operation, refusal),
     };
     Some(text)
 }
 
 /// Explains a status code, unless the upstream has named a cause.
-fn from_upstream(operation: &Operation, refusal: &Refusal) -> Option<String> {
+fn from_upstream(operation: &Operation, refusal: &UpstreamError) -> Option<String> {
     let upstream = operation.base().upstream();
     let cause = !refusal.details.is_empty() || !is_generic(&refusal.message);
     match (refusal.status, upstream) {
@@ -99,7 +99,7 @@ fn from_upstream(operation: &Operation, refusal: &Refusal) -> Option<String> {
 
 /// Explains how to correct an invalid request, by the argument that the upstream names if there is
 /// one.
-fn invalid(refusal: &Refusal, cause: bool) -> String {
+fn invalid(refusal: &UpstreamError, cause: bool) -> String {
     const AGAIN: &str = "the same arguments will be refused again";
     match (named_argument(refusal), cause) {
         (Some(name), _) => format!("Change `{name}` and call again; {AGAIN}."),
@@ -112,8 +112,8 @@ fn invalid(refusal: &Refusal, cause: bool) -> String {
 }
 
 /// Returns the argument that the upstream error is about.
-fn named_argument(refusal: &Refusal) -> Option<&str> {
-    let names = &refusal.call.names;
+fn named_argument(refusal: &UpstreamError) -> Option<&str> {
+    let names = &refusal.call.argument_names;
     let known = |word: &str| {
         names
             .iter()
@@ -124,7 +124,7 @@ fn named_argument(refusal: &Refusal) -> Option<&str> {
     let placed = refusal
         .details
         .iter()
-        .find_map(|detail| step(&detail.place));
+        .find_map(|detail| step(&detail.path));
     let texts = || {
         let details = refusal.details.iter().map(|detail| &*detail.text);
         [&*refusal.message].into_iter().chain(details)
@@ -157,7 +157,7 @@ fn in_text(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Explains a rejected key by its owner, and names other possible causes.
-fn unauthorized(operation: &Operation, refusal: &Refusal, cause: bool) -> String {
+fn unauthorized(operation: &Operation, refusal: &UpstreamError, cause: bool) -> String {
     let upstream = operation.base().upstream();
     let call = &refusal.call;
     // Reported of the live API in demisto/content#45228.
@@ -176,7 +176,7 @@ fn unauthorized(operation: &Operation, refusal: &Refusal, cause: bool) -> String
         }
     };
     let (key, address) = (upstream.key_settings(), upstream.address_settings());
-    match call.key {
+    match call.key_holder {
         KeyHolder::Local if cause => {
             format!("The key is that of {key}; calling again with it will not help.")
         }
@@ -265,7 +265,7 @@ const fn from_enkrypt(status: StatusCode) -> &'static str {
 
 /// Lists the causes for which Portkey sends one and the same 403 body, without those that the call
 /// excludes.
-fn forbidden(operation: &Operation, refusal: &Refusal) -> String {
+fn forbidden(operation: &Operation, refusal: &UpstreamError) -> String {
     let call = &refusal.call;
     let mut causes = Vec::new();
     causes.push(match operation.required_scopes() {
@@ -276,7 +276,7 @@ fn forbidden(operation: &Operation, refusal: &Refusal) -> String {
             several.join("` or `")
         ),
     });
-    let takes_workspace = call.names.iter().any(|name| name == "workspace_id");
+    let takes_workspace = call.argument_names.iter().any(|name| name == "workspace_id");
     causes.push(match (call.has_workspace, takes_workspace) {
         (true, _) => {
             "the key is of another workspace than the `workspace_id` of the call".to_owned()

@@ -107,7 +107,7 @@ pub fn words(error: &CallError) -> String {
 
 fn in_full(error: &CallError) -> String {
     let words = match error {
-        CallError::Refused(operation, refusal) => explain::refusal(operation, refusal),
+        CallError::Upstream(operation, refusal) => explain::refusal(operation, refusal),
         other => other.to_string(),
     };
     match mask_text(&words) {

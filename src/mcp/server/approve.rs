@@ -18,7 +18,7 @@ use crate::{
     pipeline::{
         CallError,
         approval::{
-            Answer, ApprovalMethod, Approvals, Denied, Form, Grant, Question, Reaction, plain,
+            ApprovalResponse, ApprovalMethod, Approvals, ApprovalError, FormResponse, Approval, ApprovalRequest, FormAction, escape_untrusted,
         },
     },
 };
@@ -33,19 +33,19 @@ const NAME: &str = "name";
 /// Outcome of an approval request.
 pub(super) enum Asked {
     /// A human responded, or no response came.
-    Answered(Result<Grant, Denied>),
+    Answered(Result<Approval, ApprovalError>),
     /// The client asks the human, and repeats the call.
     Later(Box<InputRequiredResult>),
 }
 
 /// Takes the approval response out of a repeated call.
-pub(super) fn answer(request: &mut CallToolRequestParams) -> Option<Answer> {
+pub(super) fn answer(request: &mut CallToolRequestParams) -> Option<ApprovalResponse> {
     let state = request.request_state.take()?;
     let said = request.input_responses.as_mut()?.remove(QUESTION)?;
     // A response that cannot be parsed does not approve.
     let result =
         serde_json::from_value(said).unwrap_or(ElicitResult::new(ElicitationAction::Cancel));
-    Some(Answer::Sealed {
+    Some(ApprovalResponse::Signed {
         state,
         form: form(result),
     })
@@ -60,7 +60,7 @@ pub(super) async fn ask(
     approvals: &Approvals,
     context: &RequestContext<RoleServer>,
     principal: &Principal,
-    question: &Question,
+    question: &ApprovalRequest,
 ) -> Result<Asked, CallError> {
     if !shows_forms(context.client_capabilities().as_ref()) {
         return Err(file(approvals, principal, question).await);
@@ -72,20 +72,20 @@ pub(super) async fn ask(
     if !waits {
         let request = InputRequest::Elicitation(ElicitRequest::new(elicitation));
         let requests = [(QUESTION.to_owned(), request)].into();
-        let state = approvals.sealed(principal, question).await?;
+        let state = approvals.sign_request(principal, question).await?;
         return Ok(Asked::Later(Box::new(InputRequiredResult::new(
             Some(requests),
             Some(state),
         ))));
     }
     match wait(&context.peer, elicitation, approvals).await {
-        Ok(form) => Ok(Asked::Answered(question.answered(
+        Ok(form) => Ok(Asked::Answered(question.resolve(
             &form,
             ApprovalMethod::Form,
             &principal.name,
         ))),
         // The client declares forms but does not support them.
-        Err(Denied::Unasked(_)) if approvals.desk().is_some() => {
+        Err(ApprovalError::RequestFailed(_)) if approvals.admin_url().is_some() => {
             Err(file(approvals, principal, question).await)
         }
         Err(denied) => Ok(Asked::Answered(Err(denied))),
@@ -93,9 +93,9 @@ pub(super) async fn ask(
 }
 
 /// Creates a ticket for an approver who is not at this client.
-async fn file(approvals: &Approvals, principal: &Principal, question: &Question) -> CallError {
-    match approvals.file(principal, question).await {
-        Ok(ticket) => ticket.waiting(question.tool).into(),
+async fn file(approvals: &Approvals, principal: &Principal, question: &ApprovalRequest) -> CallError {
+    match approvals.create_ticket(principal, question).await {
+        Ok(ticket) => ticket.to_pending(question.tool).into(),
         Err(denied) => denied.into(),
     }
 }
@@ -104,12 +104,12 @@ async fn wait(
     client: &Peer<RoleServer>,
     elicitation: ElicitRequestParams,
     approvals: &Approvals,
-) -> Result<Form, Denied> {
-    let asked = client.create_elicitation_with_timeout(elicitation, Some(approvals.patience()));
+) -> Result<FormResponse, ApprovalError> {
+    let asked = client.create_elicitation_with_timeout(elicitation, Some(approvals.timeout()));
     match asked.await {
         Ok(result) => Ok(form(result)),
-        Err(ServiceError::Timeout { .. }) => Err(Denied::TimedOut),
-        Err(error) => Err(Denied::Unasked(error.to_string())),
+        Err(ServiceError::Timeout { .. }) => Err(ApprovalError::TimedOut),
+        Err(error) => Err(ApprovalError::RequestFailed(error.to_string())),
     }
 }
 
@@ -121,7 +121,7 @@ fn shows_forms(capabilities: Option<&ClientCapabilities>) -> bool {
 }
 
 /// Builds the form, which is the same for both kinds of client.
-fn elicitation(question: &Question) -> ElicitRequestParams {
+fn elicitation(question: &ApprovalRequest) -> ElicitRequestParams {
     let yes = |schema: BooleanSchema| {
         schema
             .title("Carry it out")
@@ -130,7 +130,7 @@ fn elicitation(question: &Question) -> ElicitRequestParams {
     let form = ElicitationSchema::builder().required_bool_with(APPROVE, yes);
     let form = match &question.confirm {
         Some(name) => {
-            let what = format!("Type {} to confirm.", plain(name));
+            let what = format!("Type {} to confirm.", escape_untrusted(name));
             let name = |schema: StringSchema| schema.title("Name").description(what);
             form.required_string_with(NAME, name)
         }
@@ -143,15 +143,15 @@ fn elicitation(question: &Question) -> ElicitRequestParams {
     }
 }
 
-fn form(result: ElicitResult) -> Form {
+fn form(result: ElicitResult) -> FormResponse {
     let field = |name: &str| result.content.as_ref()?.get(name).cloned();
-    Form {
-        reaction: match result.action {
-            ElicitationAction::Accept => Reaction::Accept,
-            ElicitationAction::Decline => Reaction::Decline,
-            _ => Reaction::Cancel,
+    FormResponse {
+        action: match result.action {
+            ElicitationAction::Accept => FormAction::Accept,
+            ElicitationAction::Decline => FormAction::Decline,
+            _ => FormAction::Cancel,
         },
         approve: field(APPROVE).is_some_and(|yes| yes == true),
-        typed: field(NAME).and_then(|name| name.as_str().map(str::to_owned)),
+        typed_name: field(NAME).and_then(|name| name.as_str().map(str::to_owned)),
     }
 }

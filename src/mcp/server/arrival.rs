@@ -7,8 +7,8 @@ use rmcp::{RoleServer, model::ProtocolVersion, service::RequestContext};
 
 use crate::{
     observability::{
-        request::{Arrival, RequestId, Transport, UNKNOWN},
-        traces::Parent,
+        request::{RequestInfo, RequestId, Transport, UNKNOWN_NAME},
+        traces::TraceParent,
     },
     security::sanitize::first_chars,
 };
@@ -23,13 +23,13 @@ const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 static STDIO: LazyLock<Arc<str>> = LazyLock::new(|| Transport::Stdio.as_str().into());
 
 /// Collects the information about a request.
-pub(super) fn arrival(context: &RequestContext<RoleServer>) -> Arrival {
+pub(super) fn arrival(context: &RequestContext<RoleServer>) -> RequestInfo {
     let parts = context.extensions.get::<Parts>();
     let id = parts
         .and_then(|parts| parts.extensions.get::<RequestId>())
         .cloned();
-    Arrival {
-        id: id.unwrap_or_else(RequestId::make),
+    RequestInfo {
+        id: id.unwrap_or_else(RequestId::generate),
         transport: if parts.is_some() {
             Transport::Http
         } else {
@@ -37,8 +37,8 @@ pub(super) fn arrival(context: &RequestContext<RoleServer>) -> Arrival {
         },
         protocol: context
             .protocol_version()
-            .map_or(UNKNOWN, |version| known(&version)),
-        parent: Parent::read(
+            .map_or(UNKNOWN_NAME, |version| known(&version)),
+        trace_parent: TraceParent::from_headers(
             context.meta.get_traceparent(),
             parts.map(|parts| &parts.headers),
         ),
@@ -83,5 +83,5 @@ pub(super) fn known(version: &ProtocolVersion) -> &'static str {
     let known = ProtocolVersion::KNOWN_VERSIONS
         .iter()
         .find(|known| *known == version);
-    known.map_or(UNKNOWN, ProtocolVersion::as_str)
+    known.map_or(UNKNOWN_NAME, ProtocolVersion::as_str)
 }

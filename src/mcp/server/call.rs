@@ -24,13 +24,13 @@ use crate::{
         results::{Content, Origin, Shown, annotate},
         surface,
     },
-    observability::{call_record::OutcomeKind, observer::Call},
+    observability::{call_record::OutcomeKind, observer::CallObserver},
     pipeline::{
         self, CallError,
-        approval::{Answer, Denied, Question, take_ticket},
+        approval::{ApprovalResponse, ApprovalError, ApprovalRequest, take_ticket},
     },
     security::sanitize::first_chars,
-    upstream::Doubt,
+    upstream::RetrySafety,
 };
 
 /// Maximum length of a tool name that a message repeats, in characters.
@@ -46,17 +46,17 @@ impl Server {
         let _under_way = self.calls.token();
         let name = short(&request.name);
         let principal = self.caller(&context)?;
-        let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
+        let mut observed = CallObserver::begin(&self.metrics, arrival(&context), principal);
         let span = observed.span();
-        let call = span.around(self.call(&context, principal, request, &mut observed));
+        let call = span.instrument(self.call(&context, principal, request, &mut observed));
         // rmcp drops a panic with its task, and the client would wait forever.
         let call = AssertUnwindSafe(call).catch_unwind();
         tokio::select! {
             outcome = call => match outcome {
                 Ok(result) => result,
                 Err(_) => {
-                    observed.panicked();
-                    let id = &observed.arrival().id;
+                    observed.record_panic();
+                    let id = &observed.request_info().id;
                     error!(tool = %name, request_id = id.as_str(), "call panicked");
                     let text = format!(
                         "an internal error ended `{name}`; whether it took effect is unknown. \
@@ -75,15 +75,15 @@ impl Server {
     fn cut_off(
         &self,
         principal: &Principal,
-        observed: &Call<'_>,
+        observed: &CallObserver<'_>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(write) = observed.sent_write() else {
             let told = "the call was cut off, because it was taken back or the server stops; it changed nothing";
             return Err(ErrorData::internal_error(told, None));
         };
-        let doubt = Doubt {
+        let doubt = RetrySafety {
             writes: true,
-            look: self.dispatcher.way_to_look(principal, write),
+            verification_tool: self.dispatcher.find_verification_tool(principal, write),
         };
         let (name, upstream) = (write.name(), write.base().upstream());
         let text =
@@ -96,9 +96,9 @@ impl Server {
         context: &RequestContext<RoleServer>,
         principal: &Principal,
         mut request: CallToolRequestParams,
-        observed: &mut Call<'_>,
+        observed: &mut CallObserver<'_>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let (arrival, record) = observed.parts();
+        let (arrival, record) = observed.request_and_record();
         let mut answer = approve::answer(&mut request);
         let mut args = request.arguments.unwrap_or_default();
         let own = surface::named(&request.name);
@@ -125,30 +125,30 @@ impl Server {
             Ok(wanted) => wanted,
             Err(error) => return Ok(self.reject(observed, error.into())),
         };
-        let call = pipeline::Call {
+        let call = pipeline::ToolCall {
             principal,
             arrival,
             name,
             args,
-            answer,
+            approval_response: answer,
         };
-        let mut outcome = self.dispatcher.recorded(call, record).await;
-        if let Err(CallError::Ask(question)) = outcome {
+        let mut outcome = self.dispatcher.call(call, record).await;
+        if let Err(CallError::ApprovalRequired(question)) = outcome {
             outcome = match self.ask(context, principal, &question).await {
                 // Repeated whatever the response was: the pipeline decides about it, and audits it.
                 Ok(Asked::Answered(said)) => {
-                    let (args, answer) = (question.into_args(), Some(Answer::Given(said)));
-                    let call = pipeline::Call {
+                    let (args, answer) = (question.into_args(), Some(ApprovalResponse::Resolved(said)));
+                    let call = pipeline::ToolCall {
                         principal,
                         arrival,
                         name,
                         args,
-                        answer,
+                        approval_response: answer,
                     };
-                    self.dispatcher.recorded(call, record).await
+                    self.dispatcher.call(call, record).await
                 }
                 Ok(Asked::Later(result)) => {
-                    observed.ended(&Err::<(), _>(CallError::Ask(question)), CallError::outcome);
+                    observed.record_result(&Err::<(), _>(CallError::ApprovalRequired(question)), CallError::outcome);
                     return Ok((*result).into());
                 }
                 Err(error) => Err(error),
@@ -166,21 +166,21 @@ impl Server {
         }
         let operation = record.operation;
         let reveals = operation.is_none_or(|operation| !operation.one_time_secrets().is_empty());
-        observed.ended(&outcome, CallError::outcome);
+        observed.record_result(&outcome, CallError::outcome);
         match outcome {
-            Err(CallError::Unknown(unknown)) => {
+            Err(CallError::UnknownTool(unknown)) => {
                 let unknown = self.suggested(principal, name, unknown);
                 Err(ErrorData::invalid_params(unknown.to_string(), None))
             }
             Err(error) => {
-                let is_wrong = own.is_some() && matches!(error, CallError::Input(_));
+                let is_wrong = own.is_some() && matches!(error, CallError::InvalidArguments(_));
                 let takes = is_wrong.then(|| self.takes(name)).flatten();
                 Ok(self.error_with(&error, takes).into())
             }
             Ok(body) => {
                 let untrusted = observed.is_untrusted();
                 let origin = Origin { untrusted, reveals };
-                let may_keep = self.dispatcher.may_keep(principal, operation);
+                let may_keep = self.dispatcher.can_store_result(principal, operation);
                 let shown = self
                     .results
                     .bound_if(principal, body, origin, may_keep)
@@ -206,9 +206,9 @@ impl Server {
     }
 
     /// Builds the result of a call that was rejected for its arguments.
-    fn reject(&self, observed: &mut Call<'_>, error: CallError) -> CallToolResponse {
+    fn reject(&self, observed: &mut CallObserver<'_>, error: CallError) -> CallToolResponse {
         let result = reply::error(&error, self.max_error_bytes()).into();
-        observed.ended(&Err::<(), _>(error), CallError::outcome);
+        observed.record_result(&Err::<(), _>(error), CallError::outcome);
         result
     }
 
@@ -225,9 +225,9 @@ impl Server {
         &self,
         context: &RequestContext<RoleServer>,
         principal: &Principal,
-        question: &Question,
+        question: &ApprovalRequest,
     ) -> Result<Asked, CallError> {
-        let nobody = || Denied::Nobody {
+        let nobody = || ApprovalError::NoApprover {
             tool: question.tool,
             rule: question.rule.clone(),
         };
@@ -237,9 +237,9 @@ impl Server {
 }
 
 /// Builds the result of a built-in tool, which is small or truncated already.
-fn own_answer(answer: OwnAnswer, content: Content, observed: &mut Call<'_>) -> CallToolResponse {
+fn own_answer(answer: OwnAnswer, content: Content, observed: &mut CallObserver<'_>) -> CallToolResponse {
     let OwnAnswer { value, untrusted } = answer;
-    let (_, record) = observed.parts();
+    let (_, record) = observed.request_and_record();
     (record.outcome, record.untrusted) = (OutcomeKind::Answered.into(), untrusted);
     let shown = Shown {
         text: value.to_string(),

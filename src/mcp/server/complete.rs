@@ -63,8 +63,8 @@ impl Server {
                     matching(GUIDES.iter().map(|guide| (guide.topic, guide.title)), typed)
                 }
                 OPERATION_TEMPLATE if name == "name" => {
-                    let entries = self.dispatcher.offered();
-                    let seen = entries.filter(|entry| self.dispatcher.shows(principal, entry));
+                    let entries = self.dispatcher.available_entries();
+                    let seen = entries.filter(|entry| self.dispatcher.can_see(principal, entry));
                     matching(seen.map(|entry| (entry.operation.name(), "")), typed)
                 }
                 GUIDE_TEMPLATE | OPERATION_TEMPLATE => return Err(wrong(UNDECLARED)),

@@ -27,7 +27,7 @@ impl Server {
     pub fn tools(&self) -> &[Tool] {
         let presentation = self.dispatcher.catalog().presentation();
         self.tools
-            .get_or_init(|| tools(self.surface, presentation, self.dispatcher.offered()))
+            .get_or_init(|| tools(self.surface, presentation, self.dispatcher.available_entries()))
     }
 
     /// Returns a page of the tools that a caller sees.
@@ -74,12 +74,12 @@ impl Server {
         let catalog = self.dispatcher.catalog();
         match surface::named(&tool.name).map(|own| own.does) {
             Some(Does::Execute(effect)) => catalog.iter().any(|entry| {
-                entry.operation.effect() == effect && self.dispatcher.shows(principal, entry)
+                entry.operation.effect() == effect && self.dispatcher.can_see(principal, entry)
             }),
             Some(_) => true,
             None => catalog
                 .find(&tool.name)
-                .is_ok_and(|entry| self.dispatcher.shows(principal, entry)),
+                .is_ok_and(|entry| self.dispatcher.can_see(principal, entry)),
         }
     }
 }

@@ -106,7 +106,7 @@ pub struct Server {
     session: Session,
     metrics: Metrics,
     /// Set when the client opens the session that this clone serves.
-    opened: OnceLock<Arc<observer::Session>>,
+    opened: OnceLock<Arc<observer::SessionObserver>>,
 }
 
 impl Server {
@@ -228,8 +228,8 @@ impl Server {
         context: &RequestContext<RoleServer>,
         answer: impl FnOnce(&Principal) -> Result<T, ErrorData>,
     ) -> Result<T, ErrorData> {
-        let observed = observer::Operation::begin(&self.metrics, arrival(context), method);
-        observed.ends(self.caller(context).and_then(|caller| answer(caller)), kind)
+        let observed = observer::RequestObserver::begin(&self.metrics, arrival(context), method);
+        observed.finish(self.caller(context).and_then(|caller| answer(caller)), kind)
     }
 
     /// Returns the time for which a client may cache a list. It is zero if the caller's tools are
@@ -270,7 +270,7 @@ fn info(dispatcher: &Dispatcher, surface: Surface, lists: Changing) -> ServerCon
         .with_description(env!("CARGO_PKG_DESCRIPTION"))
         .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
     let of_enkrypt = |entry: &CatalogEntry| entry.operation.base().upstream() == Upstream::Enkrypt;
-    let more = match dispatcher.offered().any(of_enkrypt) {
+    let more = match dispatcher.available_entries().any(of_enkrypt) {
         true => ENKRYPT_INSTRUCTIONS,
         false => "",
     };
@@ -309,10 +309,10 @@ impl ServerHandler for Server {
         let mut arrival = arrival(&context);
         if let Ok(result) = &outcome {
             arrival.protocol = known(&result.protocol_version);
-            let begun = || observer::Session::begin(&self.metrics, arrival.clone()).into();
+            let begun = || observer::SessionObserver::begin(&self.metrics, arrival.clone()).into();
             self.opened.get_or_init(begun);
         }
-        observer::Operation::begin(&self.metrics, arrival, "initialize").ends(outcome, kind)
+        observer::RequestObserver::begin(&self.metrics, arrival, "initialize").finish(outcome, kind)
     }
 
     async fn list_tools(
@@ -384,14 +384,14 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         let observed =
-            observer::Operation::begin(&self.metrics, arrival(&context), "completion/complete");
+            observer::RequestObserver::begin(&self.metrics, arrival(&context), "completion/complete");
         let completed = tokio::select! {
             completed = Box::pin(self.completed(&request, &context)) => completed,
             () = context.ct.cancelled() => {
                 Err(ErrorData::internal_error("the completion was cancelled", None))
             }
         };
-        observed.ends(completed, kind)
+        observed.finish(completed, kind)
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {

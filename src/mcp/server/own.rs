@@ -15,8 +15,8 @@ use crate::{
         search::Index,
         surface::{Does, OwnTool},
     },
-    observability::request::Arrival,
-    pipeline::{CallError, Record},
+    observability::request::RequestInfo,
+    pipeline::{CallError, CallRecord},
 };
 
 /// Default number of operations that a search returns.
@@ -58,9 +58,9 @@ impl Server {
         &self,
         own: &'static OwnTool,
         principal: &Principal,
-        arrival: &Arrival,
+        arrival: &RequestInfo,
         args: JsonMap,
-        record: &mut Record,
+        record: &mut CallRecord,
     ) -> Result<Reached, CallError> {
         record.operation = Some(own.operation);
         let came = matches!(own.does, Does::Execute(_)).then(|| args.clone());
@@ -76,9 +76,9 @@ impl Server {
         &self,
         own: &OwnTool,
         principal: &Principal,
-        arrival: &Arrival,
+        arrival: &RequestInfo,
         args: JsonMap,
-        record: &mut Record,
+        record: &mut CallRecord,
     ) -> Result<Reached, CallError> {
         // No argument is sent upstream, so unknown ones need not be tolerated.
         let options = ValidationOptions {
@@ -101,7 +101,7 @@ impl Server {
         effect: Effect,
         principal: &Principal,
         args: &JsonMap,
-        record: &mut Record,
+        record: &mut CallRecord,
     ) -> Result<Reached, InputError> {
         let name = operation(args);
         let found = self.dispatcher.catalog().find(name);
@@ -126,7 +126,7 @@ impl Server {
     async fn part(
         &self,
         principal: &Principal,
-        arrival: &Arrival,
+        arrival: &RequestInfo,
         args: &JsonMap,
     ) -> Result<OwnAnswer, InputError> {
         let text = |name: &str| args.get(name).and_then(Value::as_str);
@@ -172,7 +172,7 @@ impl Server {
     /// Finds an operation that the caller may see.
     fn seen(&self, principal: &Principal, name: &str) -> Result<&CatalogEntry, InputError> {
         match self.dispatcher.catalog().find(name) {
-            Ok(entry) if self.dispatcher.shows(principal, entry) => Ok(entry),
+            Ok(entry) if self.dispatcher.can_see(principal, entry) => Ok(entry),
             Ok(_) => Err(InputError::new(
                 "operation",
                 format!("`{name}` is not on offer here"),
@@ -206,7 +206,7 @@ impl Server {
         };
         let guess = ParsedToolName::new(name);
         let catalog = self.dispatcher.catalog().iter();
-        let visible = catalog.filter(|entry| self.dispatcher.shows(principal, entry));
+        let visible = catalog.filter(|entry| self.dispatcher.can_see(principal, entry));
         let visible = visible.map(|entry| entry.operation);
         if let Some(operation) = guess.find_misspelled(visible.clone()) {
             return ToolLookupError::NotFound {
@@ -240,10 +240,10 @@ impl Server {
         let catalog = self.dispatcher.catalog();
         let index = self
             .index
-            .get_or_init(|| Index::of(self.dispatcher.offered()));
+            .get_or_init(|| Index::of(self.dispatcher.available_entries()));
         let hits = index.find(words, usize::MAX).into_iter();
         hits.filter_map(|hit| catalog.find(hit.operation.name()).ok())
-            .filter(|entry| self.dispatcher.shows(principal, entry))
+            .filter(|entry| self.dispatcher.can_see(principal, entry))
     }
 
     fn found(&self, principal: &Principal, args: &JsonMap) -> Value {

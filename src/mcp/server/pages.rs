@@ -11,8 +11,8 @@ use crate::{
         reply,
         results::{Gathered, Listing, Wishes},
     },
-    observability::request::Arrival,
-    pipeline::{Call, Record},
+    observability::request::RequestInfo,
+    pipeline::{ToolCall, CallRecord},
 };
 
 /// A call of an operation, which may list something.
@@ -20,7 +20,7 @@ pub(super) struct Source<'a> {
     /// Client to notify of progress; `None` in the shell.
     pub(super) client: Option<&'a RequestContext<RoleServer>>,
     pub(super) principal: &'a Principal,
-    pub(super) arrival: &'a Arrival,
+    pub(super) arrival: &'a RequestInfo,
     pub(super) name: &'a str,
 }
 
@@ -42,7 +42,7 @@ impl Server {
         &self,
         source: &Source<'_>,
         args: &mut JsonMap,
-        record: &mut Record,
+        record: &mut CallRecord,
     ) -> Result<Option<Wanted>, InputError> {
         let Source {
             principal,
@@ -52,7 +52,7 @@ impl Server {
         } = *source;
         let entry = self.dispatcher.catalog().find(name).ok();
         // An operation that the caller may not call is rejected later, with its original arguments.
-        let entry = entry.filter(|entry| self.dispatcher.is_open(principal, entry));
+        let entry = entry.filter(|entry| self.dispatcher.is_authorized(principal, entry));
         let Some(entry) = entry else { return Ok(None) };
         let Some(listing) = Listing::of(entry.compiled()) else {
             return Ok(None);
@@ -62,7 +62,7 @@ impl Server {
             Ok(wishes) => {
                 // The next page is requested with the arguments in the form in which this one is
                 // sent.
-                let args = self.dispatcher.as_sent(entry, args.clone());
+                let args = self.dispatcher.normalize_arguments(entry, args.clone());
                 Ok(Some(Wanted {
                     listing,
                     wishes,
@@ -88,7 +88,7 @@ impl Server {
         source: &Source<'_>,
         wanted: &Wanted,
         first: Value,
-        record: &mut Record,
+        record: &mut CallRecord,
     ) -> Value {
         let Source {
             client,
@@ -101,17 +101,17 @@ impl Server {
             if let Some(client) = client {
                 progress(client, &gathered).await;
             }
-            let mut page = Record::default();
-            let call = Call {
+            let mut page = CallRecord::default();
+            let call = ToolCall {
                 principal,
                 arrival,
                 name,
                 args,
-                answer: None,
+                approval_response: None,
             };
             // Boxed: most lists end with their first page, and every call would otherwise reserve
             // the space.
-            match Box::pin(self.dispatcher.recorded(call, &mut page)).await {
+            match Box::pin(self.dispatcher.call(call, &mut page)).await {
                 Ok(answer) => gathered.add(answer),
                 Err(error) => gathered.stop(reply::words(&error)),
             }

@@ -44,6 +44,6 @@ impl Foresight for Server {
             .is_some_and(|args| args.contains_key(ALL));
         entry.operation.effect() == Effect::Read
             && !is_long
-            && !self.dispatcher.may_ask(caller, entry.operation)
+            && !self.dispatcher.can_require_approval(caller, entry.operation)
     }
 }

@@ -22,8 +22,8 @@ use crate::{
         results::{Origin, Request, ResultError},
     },
     observability::{
-        observer::{Call, Operation},
-        request::Arrival,
+        observer::{CallObserver, RequestObserver},
+        request::RequestInfo,
     },
     pipeline::{self, CallError},
 };
@@ -110,14 +110,14 @@ impl Server {
         {
             return self.thing(uri, *kind, id, context).await;
         }
-        let observed = Operation::begin(&self.metrics, arrival(context), "resources/read");
+        let observed = RequestObserver::begin(&self.metrics, arrival(context), "resources/read");
         let outcome = match address {
             Some(Address::Result(handle)) => {
                 self.kept(principal, &arrival(context), uri, &handle).await
             }
             address => self.text(principal, uri, address),
         };
-        observed.ends(outcome, kind)
+        observed.finish(outcome, kind)
     }
 
     /// Reads a stored result from its beginning, within the size limit, with the arguments to
@@ -125,7 +125,7 @@ impl Server {
     async fn kept(
         &self,
         principal: &Principal,
-        arrival: &Arrival,
+        arrival: &RequestInfo,
         uri: &str,
         handle: &str,
     ) -> Result<ReadResourceResult, ErrorData> {
@@ -190,32 +190,32 @@ impl Server {
     ) -> Result<ReadResourceResult, ErrorData> {
         let _under_way = self.calls.token();
         let principal = self.caller(context)?;
-        let mut observed = Call::reading(&self.metrics, arrival(context), principal);
+        let mut observed = CallObserver::begin_read(&self.metrics, arrival(context), principal);
         let span = observed.span();
         let outcome = {
-            let (arrival, record) = observed.parts();
+            let (arrival, record) = observed.request_and_record();
             let (name, args) = (kind.read.operation.name(), kind.arguments(id));
-            let call = pipeline::Call {
+            let call = pipeline::ToolCall {
                 principal,
                 arrival,
                 name,
                 args,
-                answer: None,
+                approval_response: None,
             };
             tokio::select! {
-                outcome = span.around(self.dispatcher.recorded(call, record)) => outcome,
+                outcome = span.instrument(self.dispatcher.call(call, record)) => outcome,
                 () = context.ct.cancelled() => {
                     return Err(ErrorData::internal_error("the read was cancelled", None));
                 }
             }
         };
-        observed.ended(&outcome, CallError::outcome);
+        observed.record_result(&outcome, CallError::outcome);
         let answer = outcome.map_err(|error| refused(&error, self.max_error_bytes()))?;
         let untrusted = observed.is_untrusted();
         let reveals = !kind.read.operation.one_time_secrets().is_empty();
         let may_keep = self
             .dispatcher
-            .may_keep(principal, Some(kind.read.operation));
+            .can_store_result(principal, Some(kind.read.operation));
         let origin = Origin { untrusted, reveals };
         let shown = self
             .results
@@ -239,18 +239,18 @@ impl Server {
 fn refused(error: &CallError, max: usize) -> ErrorData {
     let words = reply::bounded(reply::words(error), max);
     match error {
-        CallError::Refused(_, refusal) if matches!(refusal.status.as_u16(), 400 | 403 | 404) => {
+        CallError::Upstream(_, refusal) if matches!(refusal.status.as_u16(), 400 | 403 | 404) => {
             not_found(words)
         }
-        CallError::Input(_) => ErrorData::invalid_params(words, None),
-        CallError::Ask(_) => {
+        CallError::InvalidArguments(_) => ErrorData::invalid_params(words, None),
+        CallError::ApprovalRequired(_) => {
             let words = format!("{words}; a resource cannot ask, so call the tool instead");
             ErrorData::invalid_request(words, None)
         }
-        CallError::Withheld(_)
-        | CallError::Unproven(_)
-        | CallError::Forbidden(_)
-        | CallError::Denied(_) => ErrorData::invalid_request(words, None),
+        CallError::AccessDenied(_)
+        | CallError::UnprovenKey(_)
+        | CallError::PolicyDenied(_)
+        | CallError::ApprovalDenied(_) => ErrorData::invalid_request(words, None),
         _ => ErrorData::internal_error(words, None),
     }
 }

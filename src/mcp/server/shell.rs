@@ -11,10 +11,10 @@ use crate::{
         results::annotate,
         surface::{self, Does},
     },
-    observability::request::Arrival,
+    observability::request::RequestInfo,
     pipeline::{
-        Call, CallError, Dispatcher, Record,
-        approval::{Answer, Denied, Question, take_ticket},
+        ToolCall, CallError, Dispatcher, CallRecord,
+        approval::{ApprovalResponse, ApprovalError, ApprovalRequest, take_ticket},
     },
 };
 
@@ -39,9 +39,9 @@ impl Server {
         principal: &Principal,
         name: &str,
         mut args: JsonMap,
-        ask: impl AsyncFnOnce(&Question) -> Result<Option<Answer>, Denied>,
+        ask: impl AsyncFnOnce(&ApprovalRequest) -> Result<Option<ApprovalResponse>, ApprovalError>,
     ) -> Result<Value, CallError> {
-        let (arrival, record) = (&Arrival::local(), &mut Record::default());
+        let (arrival, record) = (&RequestInfo::local(), &mut CallRecord::default());
         let mut answer = None;
         let (name, mut args) = match surface::named(name) {
             None => (name, args),
@@ -63,30 +63,30 @@ impl Server {
             name,
         };
         let wanted = self.wanted(&source, &mut args, record)?;
-        let call = Call {
+        let call = ToolCall {
             principal,
             arrival,
             name,
             args,
-            answer,
+            approval_response: answer,
         };
-        let first = match self.dispatcher.recorded(call, record).await {
-            Err(CallError::Ask(question)) => {
+        let first = match self.dispatcher.call(call, record).await {
+            Err(CallError::ApprovalRequired(question)) => {
                 let (answer, args) = (ask(&question).await?, question.into_args());
-                let call = Call {
+                let call = ToolCall {
                     principal,
                     arrival,
                     name,
                     args,
-                    answer,
+                    approval_response: answer,
                 };
-                match self.dispatcher.recorded(call, record).await {
+                match self.dispatcher.call(call, record).await {
                     // A second request for approval means that the ticket has expired.
-                    Err(CallError::Ask(_)) => return Err(Denied::TimedOut.into()),
+                    Err(CallError::ApprovalRequired(_)) => return Err(ApprovalError::TimedOut.into()),
                     outcome => outcome?,
                 }
             }
-            Err(CallError::Unknown(unknown)) => {
+            Err(CallError::UnknownTool(unknown)) => {
                 return Err(self.suggested(principal, name, unknown).into());
             }
             outcome => outcome?,

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::Server;
 use crate::{
     auth::principal::Principal,
-    observability::request::Arrival,
-    pipeline::{Call, CallError, Record},
+    observability::request::RequestInfo,
+    pipeline::{ToolCall, CallError, CallRecord},
 };
 
 /// A read that tests a permission of the key.
@@ -138,7 +138,7 @@ impl Told<'_> {
     fn refuses_key(&self) -> Option<bool> {
         match &self.outcome {
             Ok(_) => Some(false),
-            Err(CallError::Refused(_, refusal)) => Some(refusal.status == StatusCode::UNAUTHORIZED),
+            Err(CallError::Upstream(_, refusal)) => Some(refusal.status == StatusCode::UNAUTHORIZED),
             Err(_) => None,
         }
     }
@@ -147,7 +147,7 @@ impl Told<'_> {
     const fn may_read(&self) -> &'static str {
         match &self.outcome {
             Ok(_) => "yes",
-            Err(CallError::Refused(..)) => "no",
+            Err(CallError::Upstream(..)) => "no",
             Err(_) => "unknown",
         }
     }
@@ -156,7 +156,7 @@ impl Told<'_> {
     fn error(&self) -> Option<String> {
         match &self.outcome {
             Ok(_) => None,
-            Err(CallError::Refused(_, refusal)) => Some(match &refusal.code {
+            Err(CallError::Upstream(_, refusal)) => Some(match &refusal.code {
                 Some(code) => format!("{} {code}", refusal.status.as_u16()),
                 None => refusal.status.as_u16().to_string(),
             }),
@@ -169,19 +169,19 @@ impl Server {
     /// Returns the caller and the permissions of its key, as a few cheap reads show them.
     ///
     /// Each read is a call of its own, which policies, limits and the audit log see.
-    pub(super) async fn whoami(&self, principal: &Principal, arrival: &Arrival) -> Value {
+    pub(super) async fn whoami(&self, principal: &Principal, arrival: &RequestInfo) -> Value {
         let probes = PROBES.iter().map(async |probe| {
             let args = serde_json::from_str(probe.args).unwrap_or_default();
-            let call = Call {
+            let call = ToolCall {
                 principal,
                 arrival,
                 name: probe.operation,
                 args,
-                answer: None,
+                approval_response: None,
             };
             Told {
                 probe,
-                outcome: self.dispatcher.recorded(call, &mut Record::default()).await,
+                outcome: self.dispatcher.call(call, &mut CallRecord::default()).await,
             }
         });
         let told = join_all(probes).await;
@@ -218,7 +218,7 @@ impl Server {
         let scopes: Vec<String> = principal.scopes.iter().map(ToString::to_string).collect();
         let offered = |effect| {
             let all = self.dispatcher.catalog().iter();
-            all.filter(|entry| self.dispatcher.shows(principal, entry))
+            all.filter(|entry| self.dispatcher.can_see(principal, entry))
                 .filter(|entry| entry.operation.effect() == effect)
                 .count()
         };
@@ -261,7 +261,7 @@ impl Server {
         for one in gated {
             match &one.outcome {
                 Ok(_) => return PlanKind::Enterprise,
-                Err(CallError::Refused(..)) => refused = true,
+                Err(CallError::Upstream(..)) => refused = true,
                 Err(_) => {}
             }
         }

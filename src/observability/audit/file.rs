@@ -15,12 +15,12 @@ use serde_json::json;
 use tracing::{error, info};
 
 use super::{
-    LogEvent, MAX_LINE_BYTES, Settings, StartError,
-    chain::{Chain, Link, Sealed},
-    intents::beside,
-    line::written,
+    LogEvent, MAX_LINE_BYTES, AuditSettings, AuditStartError,
+    chain::{Chain, ChainLink, ParsedLine},
+    intents::sibling_path,
+    line::format_time,
     lines::{BoundedLine, read_line},
-    sink::Found,
+    sink::StartEvents,
 };
 /// The current log file.
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub(super) struct LogFile {
     /// Length of the complete entries, in bytes.
     length: u64,
     /// True if a failed write left a partial entry behind them.
-    ragged: bool,
+    has_partial_write: bool,
     max_bytes: u64,
-    keep: Option<usize>,
+    max_full_files: Option<usize>,
 }
 
 impl LogFile {
@@ -41,46 +41,46 @@ impl LogFile {
     /// A partial line at the end, as a crash leaves it, is quarantined.
     pub(super) fn open(
         path: &Path,
-        settings: &Settings,
+        settings: &AuditSettings,
         chain: &Chain,
-    ) -> Result<(Self, Link, Found), StartError> {
-        let failed = |source| StartError::Io {
+    ) -> Result<(Self, ChainLink, StartEvents), AuditStartError> {
+        let io_error = |source| AuditStartError::Io {
             path: path.to_owned(),
             source,
         };
-        let mut options = private();
+        let mut options = private_file_options();
         options.append(true).create(true);
-        let mut file = open_without_links(path, options).map_err(failed)?;
-        lock(&file, path)?;
-        let (last, half) = tail(&mut file).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len() - half.len() as u64;
+        let mut file = open_without_links(path, options).map_err(io_error)?;
+        lock_exclusively(&file, path)?;
+        let (last, half) = read_tail(&mut file).map_err(io_error)?;
+        let length = file.metadata().map_err(io_error)?.len() - half.len() as u64;
         let link = match last {
-            Some(last) => continued(path, &last, chain)?,
+            Some(last) => continue_from(path, &last, chain)?,
             // The process may have ended between a rotation and the first entry of the new file.
-            None => match numbered(path).map_err(failed)?.last() {
+            None => match full_files(path).map_err(io_error)?.last() {
                 Some((_, full)) => {
                     let mut options = OpenOptions::new();
                     options.read(true);
                     let (last, _) = open_without_links(full, options)
-                        .and_then(|mut file| tail(&mut file))
-                        .map_err(failed)?;
-                    continued(full, &last.unwrap_or_default(), chain)?
+                        .and_then(|mut file| read_tail(&mut file))
+                        .map_err(io_error)?;
+                    continue_from(full, &last.unwrap_or_default(), chain)?
                 }
-                None => Link::first(),
+                None => ChainLink::genesis(),
             },
         };
         let max_bytes = settings.max_bytes.unwrap_or(u64::MAX);
-        let (path, keep) = (path.to_owned(), settings.keep);
+        let (path, keep) = (path.to_owned(), settings.max_full_files);
         let mut log = Self {
             path,
             file,
             length,
-            ragged: false,
+            has_partial_write: false,
             max_bytes,
-            keep,
+            max_full_files: keep,
         };
-        let found = log.put_aside(&half, &link);
-        let found = found.map_err(|source| StartError::Io {
+        let found = log.quarantine_partial_line(&half, &link);
+        let found = found.map_err(|source| AuditStartError::Io {
             path: log.path.clone(),
             source,
         })?;
@@ -90,10 +90,10 @@ impl LogFile {
 
     /// Moves a partial line to a file of its own. Its name contains the number of the entry that
     /// will report it.
-    fn put_aside(&mut self, half: &[u8], link: &Link) -> io::Result<Found> {
-        let aside = beside(&self.path, format_args!("torn-{}", link.seq + 1));
+    fn quarantine_partial_line(&mut self, half: &[u8], link: &ChainLink) -> io::Result<StartEvents> {
+        let aside = sibling_path(&self.path, format_args!("torn-{}", link.seq + 1));
         if !half.is_empty() {
-            let mut options = private();
+            let mut options = private_file_options();
             options.create(true).truncate(true);
             let mut file = open_without_links(&aside, options)?;
             file.write_all(half)?;
@@ -102,13 +102,13 @@ impl LogFile {
         }
         // The file also exists if an earlier process ended before it could report it.
         let Ok(bytes) = fs::symlink_metadata(&aside).map(|found| found.len()) else {
-            return Ok(Found::new());
+            return Ok(StartEvents::new());
         };
         error!(bytes, kept = %display_path(&aside), "the audit log ended in half a line");
         let name = aside
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
-        Ok(vec![event(
+        Ok(vec![build_event(
             LogEvent::Torn,
             &json!({ "bytes": bytes, "kept": name }),
         )])
@@ -118,17 +118,17 @@ impl LogFile {
     ///
     /// If the file was moved away, or replaced by an empty one, a new file is started. Anything
     /// else in its place is an error.
-    pub(super) fn check_place(&mut self) -> io::Result<()> {
-        self.trim()?;
+    pub(super) fn check_path(&mut self) -> io::Result<()> {
+        self.discard_partial_write()?;
         let there = match fs::symlink_metadata(&self.path) {
             Ok(there) => there,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.begin_anew(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.start_new_file(true),
             Err(error) => return Err(error),
         };
         let ours = self.file.metadata()?;
         if FileIdentity::from_metadata(&there) != FileIdentity::from_metadata(&ours) {
             if there.is_file() && there.len() == 0 {
-                return self.begin_anew(false);
+                return self.start_new_file(false);
             }
             let what = if there.is_file() {
                 "another file that is not empty"
@@ -149,21 +149,21 @@ impl LogFile {
     }
 
     /// Continues in a new file; if `is_new` is false, an existing empty one is accepted.
-    fn begin_anew(&mut self, is_new: bool) -> io::Result<()> {
+    fn start_new_file(&mut self, is_new: bool) -> io::Result<()> {
         // The entries of the old file must be durable, too.
         self.file.sync_all()?;
-        let mut options = private();
+        let mut options = private_file_options();
         options.append(true).create_new(is_new);
         let file = open_without_links(&self.path, options)?;
-        let is_taken = |error: StartError| io::Error::other(error.to_string());
-        lock(&file, &self.path).map_err(is_taken)?;
+        let in_use_error = |error: AuditStartError| io::Error::other(error.to_string());
+        lock_exclusively(&file, &self.path).map_err(in_use_error)?;
         if file.metadata()?.len() > 0 {
             return Err(io::Error::other(
                 "somebody else writes to the new audit log",
             ));
         }
         #[cfg(unix)]
-        File::open(folder(&self.path))?.sync_all()?;
+        File::open(parent_dir(&self.path))?.sync_all()?;
         error!(file = %display_path(&self.path), "somebody else moved the audit log; it goes on in a new file");
         self.file = file;
         self.length = 0;
@@ -172,7 +172,7 @@ impl LogFile {
 
     /// Appends complete entries, or nothing.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.trim()?;
+        self.discard_partial_write()?;
         if self.length > 0 && self.length.saturating_add(lines.len() as u64) > self.max_bytes {
             self.rotate()?;
         }
@@ -180,8 +180,8 @@ impl LogFile {
         if let Err(error) = written {
             // Part of the entries may have been written. If they cannot be removed now, the next
             // write removes them first.
-            self.ragged = true;
-            _ = self.trim();
+            self.has_partial_write = true;
+            _ = self.discard_partial_write();
             return Err(error);
         }
         self.length += lines.len() as u64;
@@ -189,10 +189,10 @@ impl LogFile {
     }
 
     /// Removes what a failed write left behind.
-    fn trim(&mut self) -> io::Result<()> {
-        if self.ragged {
+    fn discard_partial_write(&mut self) -> io::Result<()> {
+        if self.has_partial_write {
             self.file.set_len(self.length)?;
-            self.ragged = false;
+            self.has_partial_write = false;
         }
         Ok(())
     }
@@ -203,12 +203,12 @@ impl LogFile {
     }
 
     /// Returns the number of bytes that fit before the file is rotated.
-    pub(super) fn room(&self) -> u64 {
+    pub(super) fn bytes_until_rotation(&self) -> u64 {
         self.max_bytes.saturating_sub(self.length)
     }
 
     /// Returns true if the file contains an entry about this call.
-    pub(super) fn mentions(&mut self, call: &str) -> io::Result<bool> {
+    pub(super) fn contains_call(&mut self, call: &str) -> io::Result<bool> {
         let mark = format!("\"call\":\"{call}\"");
         self.file.rewind()?;
         let (mut reader, mut line) = (BufReader::new(&self.file), Vec::new());
@@ -223,19 +223,19 @@ impl LogFile {
     /// Renames the full file and starts the next one.
     fn rotate(&mut self) -> io::Result<()> {
         self.file.sync_all()?;
-        let full = numbered(&self.path)?;
+        let full = full_files(&self.path)?;
         let number = full.last().map_or(1, |(number, _)| number + 1);
-        fs::rename(&self.path, beside(&self.path, number))?;
-        let mut options = private();
+        fs::rename(&self.path, sibling_path(&self.path, number))?;
+        let mut options = private_file_options();
         options.append(true).create_new(true);
         let file = open_without_links(&self.path, options)?;
-        lock(&file, &self.path).map_err(|error| io::Error::other(error.to_string()))?;
+        lock_exclusively(&file, &self.path).map_err(|error| io::Error::other(error.to_string()))?;
         self.file = file;
         self.length = 0;
         #[cfg(unix)]
-        File::open(folder(&self.path))?.sync_all()?;
+        File::open(parent_dir(&self.path))?.sync_all()?;
         let spare = self
-            .keep
+            .max_full_files
             .map_or(0, |keep| (full.len() + 1).saturating_sub(keep));
         for (_, old) in full.iter().take(spare) {
             info!(file = %display_path(old), "removed by --audit-keep");
@@ -246,7 +246,7 @@ impl LogFile {
 }
 
 /// Returns the options for opening files of the log: read and write, by their owner only.
-pub(super) fn private() -> OpenOptions {
+pub(super) fn private_file_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]
@@ -255,11 +255,11 @@ pub(super) fn private() -> OpenOptions {
 }
 
 /// Locks the file, by whatever name it was opened, for this process until it is closed.
-pub(super) fn lock(file: &File, log: &Path) -> Result<(), StartError> {
+pub(super) fn lock_exclusively(file: &File, log: &Path) -> Result<(), AuditStartError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(StartError::InUse(log.to_owned())),
-        Err(TryLockError::Error(source)) => Err(StartError::Io {
+        Err(TryLockError::WouldBlock) => Err(AuditStartError::InUse(log.to_owned())),
+        Err(TryLockError::Error(source)) => Err(AuditStartError::Io {
             path: log.to_owned(),
             source,
         }),
@@ -267,8 +267,8 @@ pub(super) fn lock(file: &File, log: &Path) -> Result<(), StartError> {
 }
 
 /// Builds an entry about the log itself.
-pub(super) fn event(what: LogEvent, more: &serde_json::Value) -> Vec<u8> {
-    let mut line = json!({ "time": written(SystemTime::now()), "event": what });
+pub(super) fn build_event(what: LogEvent, more: &serde_json::Value) -> Vec<u8> {
+    let mut line = json!({ "time": format_time(SystemTime::now()), "event": what });
     if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
         line.extend(more.clone());
     }
@@ -276,14 +276,14 @@ pub(super) fn event(what: LogEvent, more: &serde_json::Value) -> Vec<u8> {
 }
 
 /// Returns the link after the last entry, if that entry is unchanged.
-fn continued(path: &Path, last: &[u8], chain: &Chain) -> Result<Link, StartError> {
-    let line = Sealed::read(last).filter(|line| chain.vouches_for(line));
-    line.map(|line| line.link())
-        .ok_or_else(|| StartError::Broken(path.to_owned()))
+fn continue_from(path: &Path, last: &[u8], chain: &Chain) -> Result<ChainLink, AuditStartError> {
+    let line = ParsedLine::parse(last).filter(|line| chain.matches(line));
+    line.map(|line| line.to_link())
+        .ok_or_else(|| AuditStartError::InvalidLastLine(path.to_owned()))
 }
 
 /// Returns the last complete line of a file, and the partial line after it.
-fn tail(file: &mut File) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
+fn read_tail(file: &mut File) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
     let length = file.metadata()?.len();
     // Enough for a complete line and a partial one.
     let from = length.saturating_sub(2 * MAX_LINE_BYTES as u64);
@@ -300,13 +300,13 @@ fn tail(file: &mut File) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
 }
 
 /// Lists the full files of a log, oldest first.
-fn numbered(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+fn full_files(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let Some(name) = log.file_name() else {
         return Ok(Vec::new());
     };
     let start = format!("{}.", name.to_string_lossy());
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder(log))? {
+    for entry in fs::read_dir(parent_dir(log))? {
         let entry = entry?;
         let name = entry.file_name();
         let number = name
@@ -319,7 +319,7 @@ fn numbered(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-fn folder(path: &Path) -> &Path {
+fn parent_dir(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."))

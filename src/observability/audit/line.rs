@@ -15,12 +15,12 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Audit, Entry, Unwritable};
+use super::{AuditLog, AuditEntry, AuditUnavailable};
 use crate::{
     auth::principal::Principal,
     observability::{
-        call_record::{CallOutcome, OutcomeKind, Record},
-        request::{Arrival, Transport, UNKNOWN},
+        call_record::{CallOutcome, OutcomeKind, CallRecord},
+        request::{RequestInfo, Transport, UNKNOWN_NAME},
     },
     security::{
         sanitize::escape_invisible,
@@ -29,61 +29,61 @@ use crate::{
 };
 
 /// Maximum size of the arguments in an entry, as JSON in bytes.
-const LONGEST_ARGUMENTS: usize = 64 << 10;
+const MAX_ARGUMENT_BYTES: usize = 64 << 10;
 
 /// Maximum size of the arguments in the intent of a write, as JSON in bytes.
-const LONGEST_INTENDED: usize = 2 << 10;
+const MAX_INTENT_ARGUMENT_BYTES: usize = 2 << 10;
 
 /// Maximum length of texts from callers or upstreams, in characters.
-const LONGEST_TEXT: usize = 512;
+const MAX_TEXT_CHARS: usize = 512;
 
 /// The audit entry of a call in progress. Dropping it writes the entry; without an audit log, it
 /// does nothing.
 #[derive(Debug)]
-pub struct Line<'a> {
+pub struct PendingEntry<'a> {
     /// The record that the entry is built from.
-    pub record: &'a mut Record,
-    kept: Option<Kept<'a>>,
+    pub record: &'a mut CallRecord,
+    context: Option<EntryContext<'a>>,
 }
 
 #[derive(Debug)]
-struct Kept<'a> {
-    audit: &'a Audit,
+struct EntryContext<'a> {
+    audit: &'a AuditLog,
     principal: &'a Principal,
-    arrival: &'a Arrival,
+    arrival: &'a RequestInfo,
     call: u64,
     time: SystemTime,
     started: Instant,
     digest: String,
-    intended: bool,
+    has_intent: bool,
 }
 
-impl<'a> Line<'a> {
+impl<'a> PendingEntry<'a> {
     /// Starts the entry of a call. The digest is computed over the arguments as received.
     pub fn begin(
-        audit: Option<&'a Audit>,
+        audit: Option<&'a AuditLog>,
         principal: &'a Principal,
-        arrival: &'a Arrival,
+        arrival: &'a RequestInfo,
         args: &JsonMap,
-        record: &'a mut Record,
+        record: &'a mut CallRecord,
     ) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
-        let kept = audit.map(|audit| Kept {
+        let kept = audit.map(|audit| EntryContext {
             audit,
             principal,
             arrival,
             call: COUNT.fetch_add(1, Ordering::Relaxed),
             time: SystemTime::now(),
             started: Instant::now(),
-            digest: audit.digest(&sorted(args)),
-            intended: false,
+            digest: audit.digest(&to_canonical_json(args)),
+            has_intent: false,
         });
-        Self { record, kept }
+        Self { record, context: kept }
     }
 
     /// Records the target and the validated arguments, with secrets masked.
-    pub fn admitted(&mut self, published: &CompiledOperation, args: &JsonMap) {
-        if self.kept.is_none() {
+    pub fn record_arguments(&mut self, published: &CompiledOperation, args: &JsonMap) {
+        if self.context.is_none() {
             return;
         }
         let masked = redact_arguments(published, args.clone());
@@ -100,23 +100,23 @@ impl<'a> Line<'a> {
     ///
     /// # Errors
     /// Returns an error if the intent cannot be recorded and writes must not be sent without it.
-    pub async fn intend(&mut self) -> Result<(), Unwritable> {
+    pub async fn record_intent(&mut self) -> Result<(), AuditUnavailable> {
         let writes = self
             .record
             .operation
             .is_some_and(|operation| operation.effect() != Effect::Read);
-        let Some(kept) = self.kept.as_mut().filter(|_| writes) else {
+        let Some(kept) = self.context.as_mut().filter(|_| writes) else {
             return Ok(());
         };
-        let entry = kept.entry(
+        let entry = kept.build_entry(
             self.record,
             &OutcomeKind::Unknown.into(),
-            LONGEST_INTENDED,
+            MAX_INTENT_ARGUMENT_BYTES,
             None,
         );
-        let recorded = kept.audit.intend(entry).await;
-        kept.intended = recorded.is_ok();
-        if kept.audit.0.writes_go_unrecorded {
+        let recorded = kept.audit.submit_intent(entry).await;
+        kept.has_intent = recorded.is_ok();
+        if kept.audit.0.allow_unrecorded_writes {
             Ok(())
         } else {
             recorded
@@ -124,73 +124,73 @@ impl<'a> Line<'a> {
     }
 }
 
-impl Drop for Line<'_> {
+impl Drop for PendingEntry<'_> {
     fn drop(&mut self) {
-        let Some(kept) = &self.kept else { return };
+        let Some(kept) = &self.context else { return };
         if thread::panicking() {
-            self.record.panicked();
+            self.record.mark_panicked();
         }
         let took = Some(kept.started.elapsed());
-        let entry = kept.entry(self.record, &self.record.outcome, LONGEST_ARGUMENTS, took);
-        kept.audit.write(entry, kept.intended);
+        let entry = kept.build_entry(self.record, &self.record.outcome, MAX_ARGUMENT_BYTES, took);
+        kept.audit.submit(entry, kept.has_intent);
     }
 }
 
-impl Kept<'_> {
-    fn entry(
+impl EntryContext<'_> {
+    fn build_entry(
         &self,
-        record: &Record,
+        record: &CallRecord,
         outcome: &CallOutcome,
-        longest: usize,
+        max_argument_bytes: usize,
         took: Option<Duration>,
-    ) -> Entry {
+    ) -> AuditEntry {
         let Self {
             arrival,
             principal,
             call,
             ..
         } = self;
-        let size = record.arguments.as_ref().map(size).unwrap_or_default();
+        let size = record.arguments.as_ref().map(json_bytes).unwrap_or_default();
         let (client, error) = (
             arrival.client.as_deref().map(mask_text),
             outcome.error.as_deref().map(mask_text),
         );
         let approval = record.approval.as_ref();
         let approved_by = approval.map(|approved| mask_text(&approved.by));
-        let line = Body {
-            time: written(self.time),
+        let line = EntryBody {
+            time: format_time(self.time),
             call: call_id(*call),
-            principal: cut(&principal.name),
+            principal: truncate(&principal.name),
             auth: principal.method.as_str(),
-            client: client.as_deref().map(cut),
+            client: client.as_deref().map(truncate),
             transport: arrival.transport.as_str(),
-            protocol: Some(arrival.protocol).filter(|protocol| *protocol != UNKNOWN),
+            protocol: Some(arrival.protocol).filter(|protocol| *protocol != UNKNOWN_NAME),
             session: arrival
                 .session
                 .as_deref()
                 .map(|id| match arrival.transport {
                     Transport::Stdio => id.to_owned(),
-                    Transport::Http => shortened(id),
+                    Transport::Http => digest_session(id),
                 }),
             request_id: arrival.id.as_str(),
             tool: record
                 .operation
-                .map_or(UNKNOWN, |operation| operation.name()),
+                .map_or(UNKNOWN_NAME, |operation| operation.name()),
             effect: record.operation.map(|operation| operation.effect().as_str()),
-            target: record.target.as_deref().map(cut),
-            arguments: record.arguments.as_ref().filter(|_| size <= longest),
-            arguments_omitted_bytes: Some(size).filter(|size| *size > longest),
-            unknown_fields: shown_of(&record.unknown_fields),
+            target: record.target.as_deref().map(truncate),
+            arguments: record.arguments.as_ref().filter(|_| size <= max_argument_bytes),
+            arguments_omitted_bytes: Some(size).filter(|size| *size > max_argument_bytes),
+            unknown_fields: first_unknown_fields(&record.unknown_fields),
             arguments_hmac: &self.digest,
             decision: record.decision.as_str(),
-            rule: record.rule.as_deref().map(cut),
+            rule: record.rule.as_deref().map(truncate),
             approval_method: approval.map(|approved| approved.method.as_str()),
-            approved_by: approved_by.as_deref().map(cut),
+            approved_by: approved_by.as_deref().map(truncate),
             outcome: outcome.kind.as_str(),
             status: record.status,
-            code: outcome.code.as_deref().map(cut),
-            error: error.as_deref().map(cut),
-            upstream_request_id: record.upstream_request_id.as_deref().map(cut),
+            code: outcome.code.as_deref().map(truncate),
+            error: error.as_deref().map(truncate),
+            upstream_request_id: record.upstream_request_id.as_deref().map(truncate),
             retries: record.retries,
             duration_ms: took.map(|took| (took.as_secs_f64() * 1e6).round() / 1e3),
         };
@@ -199,19 +199,19 @@ impl Kept<'_> {
         // Control characters are escaped, because logs are viewed in terminals. The JSON value
         // stays the same.
         let body = escape_invisible(&body).unwrap_or(body).into_bytes();
-        Entry { call: *call, body }
+        AuditEntry { call: *call, body }
     }
 }
 
 /// Returns the first hundred unknown fields.
-fn shown_of(unknown: &[String]) -> &[String] {
+fn first_unknown_fields(unknown: &[String]) -> &[String] {
     const MAX_SHOWN: usize = 100;
     unknown.get(..MAX_SHOWN).unwrap_or(unknown)
 }
 
 /// The serialized form of an entry; `docs/audit.md` describes the fields.
 #[derive(Serialize)]
-struct Body<'a> {
+struct EntryBody<'a> {
     time: String,
     call: String,
     principal: &'a str,
@@ -259,7 +259,7 @@ struct Body<'a> {
 }
 
 /// Formats a time as RFC 3339 in UTC, with milliseconds.
-pub(super) fn written(time: SystemTime) -> String {
+pub(super) fn format_time(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
@@ -282,28 +282,28 @@ fn call_id(count: u64) -> String {
 }
 
 /// Serializes arguments with sorted keys, so that equal arguments have equal digests.
-fn sorted(args: &JsonMap) -> Vec<u8> {
+fn to_canonical_json(args: &JsonMap) -> Vec<u8> {
     let mut args = Value::Object(args.clone());
     args.sort_all_objects();
     serde_json::to_vec(&args).unwrap_or_default()
 }
 
-fn size(args: &JsonMap) -> usize {
+fn json_bytes(args: &JsonMap) -> usize {
     serde_json::to_vec(args).map_or(0, |json| json.len())
 }
 
 /// Returns a digest that distinguishes sessions. The id itself would let a reader of the log join
 /// the session.
-fn shortened(session: &str) -> String {
+fn digest_session(session: &str) -> String {
     let mut digest = hex::encode(Sha256::digest(session));
     digest.truncate(16);
     digest
 }
 
-fn cut(text: &str) -> &str {
+fn truncate(text: &str) -> &str {
     let end = text
         .char_indices()
-        .nth(LONGEST_TEXT)
+        .nth(MAX_TEXT_CHARS)
         .map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or_default()
 }

@@ -8,9 +8,9 @@ use super::MAX_LINE_BYTES;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BoundedLine {
     /// A line with its line break.
-    Whole,
+    Complete,
     /// The rest of the text, without a line break.
-    Torn,
+    Partial,
     /// A line that exceeds the maximum; its beginning was read and the rest skipped.
     TooLong,
     /// The end of the text.
@@ -30,7 +30,7 @@ pub(super) fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Resu
             return Ok(match () {
                 () if is_empty => BoundedLine::End,
                 () if is_too_long => BoundedLine::TooLong,
-                () => BoundedLine::Torn,
+                () => BoundedLine::Partial,
             });
         }
         is_empty = false;
@@ -45,7 +45,7 @@ pub(super) fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Resu
             return Ok(if is_too_long {
                 BoundedLine::TooLong
             } else {
-                BoundedLine::Whole
+                BoundedLine::Complete
             });
         }
     }
@@ -74,11 +74,11 @@ mod tests {
             }
         }
         let expected = [
-            (BoundedLine::Whole, 3),
-            (BoundedLine::Whole, 0),
+            (BoundedLine::Complete, 3),
+            (BoundedLine::Complete, 0),
             (BoundedLine::TooLong, MAX_LINE_BYTES),
-            (BoundedLine::Whole, MAX_LINE_BYTES),
-            (BoundedLine::Torn, 4),
+            (BoundedLine::Complete, MAX_LINE_BYTES),
+            (BoundedLine::Partial, 4),
             (BoundedLine::End, 0),
         ];
         assert_eq!(read, expected);

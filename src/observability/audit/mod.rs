@@ -34,23 +34,23 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use self::{sink::Sink, writer::Writer};
-pub use chain::{Key, KeyError};
-pub use line::Line;
+pub use chain::{AuditKey, AuditKeyError};
+pub use line::PendingEntry;
 pub use verify::{Damage, Finding, Report, Verifier};
 
 /// Maximum time that a write waits for its intent, and that the process waits for the last entries
 /// when it exits.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum size of the entries that wait to be written, in bytes.
-pub(crate) const MOST_WAITING: usize = 16 << 20;
+pub(crate) const MAX_WAITING_BYTES: usize = 16 << 20;
 
 /// Maximum size of an entry, in bytes. The server itself writes no larger ones.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// The destination of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum AuditTarget {
     /// Standard error; every start begins a new chain.
     Stderr,
     /// A file, which is continued after its last entry. If the path is a pipe or a device, every
@@ -72,24 +72,24 @@ pub enum SyncPolicy {
 
 /// Settings of the audit log.
 #[derive(Debug)]
-pub struct Settings {
+pub struct AuditSettings {
     /// Destination of the log.
-    pub target: Target,
+    pub target: AuditTarget,
     /// Key of the chain. Without a key, anyone can compute a valid chain.
-    pub key: Option<Key>,
+    pub key: Option<AuditKey>,
     /// Points at which the log is synced to disk.
     pub sync: SyncPolicy,
     /// True if writes are sent even when their intent could not be recorded.
-    pub writes_go_unrecorded: bool,
+    pub allow_unrecorded_writes: bool,
     /// Size at which a file is rotated, in bytes; `None` for no limit.
     pub max_bytes: Option<u64>,
     /// Number of full files that are kept; `None` keeps all.
-    pub keep: Option<usize>,
+    pub max_full_files: Option<usize>,
 }
 
 /// A reason why the audit log cannot be started.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum AuditStartError {
     /// A file cannot be opened, read or written.
     #[error("cannot use the audit log {}: {source}", display_path(path))]
     Io {
@@ -110,7 +110,7 @@ pub enum StartError {
          Look with `portkey-mcp audit verify`, then move the file away to begin a new chain",
         display_path(.0)
     )]
-    Broken(PathBuf),
+    InvalidLastLine(PathBuf),
     /// The system provides no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,
@@ -125,38 +125,38 @@ pub enum StartError {
     "nothing was sent: the audit log of this server cannot be written, and nothing is changed without it. \
      Reads still work; tell whoever runs the server, whose log says what is wrong"
 )]
-pub struct Unwritable;
+pub struct AuditUnavailable;
 
 /// A handle to the audit log; clones share it. Dropping the last one writes the submitted entries.
 #[derive(Clone)]
-pub struct Audit(Arc<Handle>);
+pub struct AuditLog(Arc<AuditHandle>);
 
-struct Handle {
-    sender: Option<Sender<Message>>,
+struct AuditHandle {
+    sender: Option<Sender<WriterMessage>>,
     /// Closed once the last entry is written.
     done: Mutex<Receiver<()>>,
-    queue: Arc<Queue>,
+    queue: Arc<QueueState>,
     digests: hmac::Key,
-    writes_go_unrecorded: bool,
+    allow_unrecorded_writes: bool,
 }
 
 /// State that both ends of the queue share.
 #[derive(Debug, Default)]
-struct Queue {
+struct QueueState {
     /// Size of the entries waiting to be written, in bytes.
-    waiting: AtomicUsize,
+    waiting_bytes: AtomicUsize,
     /// Number of entries that were dropped and not reported yet.
-    lost: AtomicU64,
+    lost_lines: AtomicU64,
     /// True if the last attempt to write failed.
     is_failing: AtomicBool,
 }
 
 /// A message to the writer.
-enum Message {
+enum WriterMessage {
     /// The entry of a finished call.
-    Line(Entry),
+    Entry(AuditEntry),
     /// The intent of a write that is about to be sent, and the channel for the reply.
-    Intent(Entry, oneshot::Sender<Result<(), Unwritable>>),
+    Intent(AuditEntry, oneshot::Sender<Result<(), AuditUnavailable>>),
 }
 
 /// An event of the log itself.
@@ -177,23 +177,23 @@ impl LogEvent {
 }
 
 /// An entry before it is chained: a JSON object, and the number of its call.
-struct Entry {
+struct AuditEntry {
     call: u64,
     body: Vec<u8>,
 }
 
-impl Audit {
+impl AuditLog {
     /// Opens the log and starts its writer.
     ///
     /// # Errors
     /// Returns an error if the log cannot be opened or continued.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    pub fn start(settings: AuditSettings) -> Result<Self, AuditStartError> {
         let digests = match &settings.key {
-            Some(key) => key.for_digests(),
-            None => chain::random()?,
+            Some(key) => key.derive_digest_key(),
+            None => chain::random_key()?,
         };
-        let writes_go_unrecorded = settings.writes_go_unrecorded;
-        let queue = Arc::<Queue>::default();
+        let writes_go_unrecorded = settings.allow_unrecorded_writes;
+        let queue = Arc::<QueueState>::default();
         let (sink, link, recovered) = Sink::open(&settings)?;
         let (sender, receiver) = mpsc::channel();
         let (ends, done) = mpsc::channel::<()>();
@@ -205,47 +205,47 @@ impl Audit {
             drop(ends);
         };
         let thread = thread::Builder::new().name("audit".to_owned());
-        thread.spawn(run).map_err(StartError::NoThread)?;
+        thread.spawn(run).map_err(AuditStartError::NoThread)?;
         let done = Mutex::new(done);
-        Ok(Self(Arc::new(Handle {
+        Ok(Self(Arc::new(AuditHandle {
             sender: Some(sender),
             done,
             queue,
             digests,
-            writes_go_unrecorded,
+            allow_unrecorded_writes: writes_go_unrecorded,
         })))
     }
 
     /// Returns a function that reports whether the last attempt to write failed.
-    pub fn failure(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+    pub fn failure_probe(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let queue = self.0.queue.clone();
         move || queue.is_failing.load(Ordering::Relaxed)
     }
 
     /// Submits an entry. If the queue is full, only an entry with a recorded intent is accepted.
-    fn write(&self, entry: Entry, intended: bool) {
+    fn submit(&self, entry: AuditEntry, intended: bool) {
         let (queue, bytes) = (&self.0.queue, entry.body.len());
-        let waiting = queue.waiting.fetch_add(bytes, Ordering::Relaxed);
-        if waiting > MOST_WAITING && !intended || self.send(Message::Line(entry)).is_err() {
-            queue.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            queue.lost.fetch_add(1, Ordering::Relaxed);
+        let waiting = queue.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if waiting > MAX_WAITING_BYTES && !intended || self.send(WriterMessage::Entry(entry)).is_err() {
+            queue.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            queue.lost_lines.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Submits the intent of a write, and waits until it is recorded.
-    async fn intend(&self, entry: Entry) -> Result<(), Unwritable> {
+    async fn submit_intent(&self, entry: AuditEntry) -> Result<(), AuditUnavailable> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Intent(entry, reply))?;
-        match tokio::time::timeout(PATIENCE, answer).await {
+        self.send(WriterMessage::Intent(entry, reply))?;
+        match tokio::time::timeout(WRITE_TIMEOUT, answer).await {
             Ok(Ok(recorded)) => recorded,
             // The writer has ended, or the disk does not respond.
-            Ok(Err(_)) | Err(_) => Err(Unwritable),
+            Ok(Err(_)) | Err(_) => Err(AuditUnavailable),
         }
     }
 
-    fn send(&self, message: Message) -> Result<(), Unwritable> {
-        let sender = self.0.sender.as_ref().ok_or(Unwritable)?;
-        sender.send(message).map_err(|_| Unwritable)
+    fn send(&self, message: WriterMessage) -> Result<(), AuditUnavailable> {
+        let sender = self.0.sender.as_ref().ok_or(AuditUnavailable)?;
+        sender.send(message).map_err(|_| AuditUnavailable)
     }
 
     /// Returns a keyed digest. It shows which texts are equal, and reveals nothing else without the
@@ -255,17 +255,17 @@ impl Audit {
     }
 }
 
-impl Drop for Handle {
+impl Drop for AuditHandle {
     fn drop(&mut self) {
         drop(self.sender.take());
         if let Ok(done) = self.done.lock() {
             // An unread pipe or an unresponsive disk must not keep the process alive.
-            _ = done.recv_timeout(PATIENCE);
+            _ = done.recv_timeout(WRITE_TIMEOUT);
         }
     }
 }
 
-impl fmt::Debug for Audit {
+impl fmt::Debug for AuditLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Audit")
     }

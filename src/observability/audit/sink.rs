@@ -9,10 +9,10 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    LogEvent, Settings, StartError, Target,
-    chain::{Chain, Link},
-    file::{LogFile, event},
-    intents::Intents,
+    LogEvent, AuditSettings, AuditStartError, AuditTarget,
+    chain::{Chain, ChainLink},
+    file::{LogFile, build_event},
+    intents::IntentFile,
 };
 
 /// The destination of entries.
@@ -20,35 +20,35 @@ pub(super) enum Sink {
     /// A stream, from which nothing can be read again.
     Stream(Box<dyn Write + Send>),
     /// A file that is continued, with the file of intents.
-    File(Box<LogFile>, Intents),
+    File(Box<LogFile>, IntentFile),
 }
 
 /// Events found at start, which are written first: JSON objects.
-pub(super) type Found = Vec<Vec<u8>>;
+pub(super) type StartEvents = Vec<Vec<u8>>;
 
 impl Sink {
     /// Opens the destination. Returns also the link that the next entry continues, and the events
     /// to write first.
-    pub(super) fn open(settings: &Settings) -> Result<(Self, Link, Found), StartError> {
+    pub(super) fn open(settings: &AuditSettings) -> Result<(Self, ChainLink, StartEvents), AuditStartError> {
         let path = match &settings.target {
-            Target::Stderr => return Ok(Self::stream(io::stderr())),
-            Target::File(path) => path,
+            AuditTarget::Stderr => return Ok(Self::from_stream(io::stderr())),
+            AuditTarget::File(path) => path,
         };
-        let failed = |source| StartError::Io {
+        let io_error = |source| AuditStartError::Io {
             path: path.clone(),
             source,
         };
         if is_stream(path) {
-            return Ok(Self::stream(
-                OpenOptions::new().write(true).open(path).map_err(failed)?,
+            return Ok(Self::from_stream(
+                OpenOptions::new().write(true).open(path).map_err(io_error)?,
             ));
         }
-        let (intents, interrupted) = Intents::open(path)?;
+        let (intents, interrupted) = IntentFile::open(path)?;
         let chain = Chain::new(settings.key.clone());
         let (mut file, link, mut found) = LogFile::open(path, settings, &chain)?;
         for (call, body) in interrupted {
             // The process may have ended after it wrote the entry and before it cleared the intent.
-            if !file.mentions(&call).map_err(failed)? {
+            if !file.contains_call(&call).map_err(io_error)? {
                 found.push(body);
             }
         }
@@ -57,24 +57,24 @@ impl Sink {
 
     /// Creates a stream and its first event, which shows before any call whether the stream can be
     /// written.
-    fn stream(stream: impl Write + Send + 'static) -> (Self, Link, Found) {
+    fn from_stream(stream: impl Write + Send + 'static) -> (Self, ChainLink, StartEvents) {
         (
             Self::Stream(Box::new(stream)),
-            Link::first(),
-            vec![event(LogEvent::Begin, &Value::Null)],
+            ChainLink::genesis(),
+            vec![build_event(LogEvent::Begin, &Value::Null)],
         )
     }
 
     /// Checks that the files are still found at their paths.
-    pub(super) fn check_place(&mut self) -> io::Result<()> {
+    pub(super) fn check_path(&mut self) -> io::Result<()> {
         match self {
             Self::Stream(_) => Ok(()),
-            Self::File(file, _) => file.check_place(),
+            Self::File(file, _) => file.check_path(),
         }
     }
 
     /// Returns true if the destination is a file, which others could move or remove.
-    pub(super) const fn has_place(&self) -> bool {
+    pub(super) const fn is_file(&self) -> bool {
         matches!(self, Self::File(..))
     }
 
@@ -95,15 +95,15 @@ impl Sink {
     }
 
     /// Returns the number of bytes that fit before the file is rotated; one entry always fits.
-    pub(super) fn room(&self) -> u64 {
+    pub(super) fn bytes_until_rotation(&self) -> u64 {
         match self {
             Self::Stream(_) => u64::MAX,
-            Self::File(file, _) => file.room(),
+            Self::File(file, _) => file.bytes_until_rotation(),
         }
     }
 
     /// Returns the file of intents, if there is one.
-    pub(super) fn intents(&mut self) -> Option<&mut Intents> {
+    pub(super) fn intents(&mut self) -> Option<&mut IntentFile> {
         match self {
             Self::Stream(_) => None,
             Self::File(_, intents) => Some(intents),

@@ -11,20 +11,20 @@ use serde::Deserialize;
 
 use super::{
     LogEvent,
-    chain::{Chain, Key, Link, Sealed},
+    chain::{Chain, AuditKey, ChainLink, ParsedLine},
     lines::{BoundedLine, read_line},
 };
 /// Maximum number of reported findings; a file that is no audit log would have one for each line.
-const MOST_FINDINGS: usize = 100;
+const MAX_FINDINGS: usize = 100;
 
 /// Reads a log from its first entry on and collects findings.
 #[derive(Debug)]
 pub struct Verifier {
     chain: Chain,
-    keyed: bool,
-    expected: Option<String>,
+    is_keyed: bool,
+    expected_hash: Option<String>,
     /// Number of the previous entry, and its hash if known; `None` before the first.
-    at: Option<(u64, Option<String>)>,
+    position: Option<(u64, Option<String>)>,
     report: Report,
 }
 
@@ -43,11 +43,11 @@ pub struct Report {
     /// entries were cut off the end.
     pub last: Option<(u64, String)>,
     /// Number of calls without an entry, as the log itself reports: the queue was full.
-    pub lost: u64,
+    pub lost_calls: u64,
     /// Findings in the order of the lines; at most a hundred.
     pub findings: Vec<Finding>,
     /// Number of findings beyond those.
-    pub more: u64,
+    pub more_findings: u64,
     /// True if the expected hash was found, or none was expected.
     pub contains: bool,
 }
@@ -87,7 +87,7 @@ pub enum Damage {
     /// The previous entry is not the one that preceded this entry when it was written.
     Unlinked,
     /// The line has no line break, so it was not written completely.
-    Torn,
+    Truncated,
     /// The entry has a plain hash where a keyed one is expected, so anyone could have written it.
     NotKeyed,
     /// The entry has a keyed hash, and no key was given to check it.
@@ -117,7 +117,7 @@ impl fmt::Display for Damage {
             Self::Unlinked => {
                 f.write_str("the line before this one is another than when it was written")
             }
-            Self::Torn => f.write_str("this line was cut off"),
+            Self::Truncated => f.write_str("this line was cut off"),
             Self::NotKeyed => {
                 f.write_str("this line has no keyed hash: it was not written with the key")
             }
@@ -136,7 +136,7 @@ impl fmt::Display for Finding {
 
 /// An entry about the log itself.
 #[derive(Deserialize)]
-struct Event {
+struct EventLine {
     event: LogEvent,
     #[serde(default)]
     lost: u64,
@@ -145,10 +145,10 @@ struct Event {
 impl Verifier {
     /// Creates a verifier for entries written with this key, or without one. `partial` accepts that
     /// the first files are missing.
-    pub fn new(key: Option<Key>, partial: bool) -> Self {
+    pub fn new(key: Option<AuditKey>, partial: bool) -> Self {
         let keyed = key.is_some();
         let at = (!partial).then(|| {
-            let Link { seq, tag } = Link::first();
+            let ChainLink { seq, tag } = ChainLink::genesis();
             (seq, Some(tag))
         });
         let report = Report {
@@ -157,16 +157,16 @@ impl Verifier {
         };
         Self {
             chain: Chain::new(key),
-            keyed,
-            expected: None,
-            at,
+            is_keyed: keyed,
+            expected_hash: None,
+            position: at,
             report,
         }
     }
 
     /// Requires an entry with this hash, which was noted earlier.
-    pub fn expecting(mut self, hash: &str) -> Self {
-        self.expected = Some(hash.to_owned());
+    pub fn with_expected_hash(mut self, hash: &str) -> Self {
+        self.expected_hash = Some(hash.to_owned());
         self.report.contains = false;
         self
     }
@@ -175,36 +175,36 @@ impl Verifier {
     ///
     /// # Errors
     /// Returns an error if a file cannot be read.
-    pub fn files(mut self, paths: &[PathBuf]) -> io::Result<Report> {
+    pub fn verify_files(mut self, paths: &[PathBuf]) -> io::Result<Report> {
         let mut files = Vec::new();
         for path in paths {
-            let told = |error: io::Error| {
+            let context = |error: io::Error| {
                 io::Error::new(
                     error.kind(),
                     format!("cannot read {}: {error}", display_path(path)),
                 )
             };
-            let (file, mut first) = (open(path).map_err(told)?, Vec::new());
-            read_line(&mut BufReader::new(file), &mut first).map_err(told)?;
-            let seq = Sealed::read(&first).map(|line| line.seq);
+            let (file, mut first) = (open(path).map_err(context)?, Vec::new());
+            read_line(&mut BufReader::new(file), &mut first).map_err(context)?;
+            let seq = ParsedLine::parse(&first).map(|line| line.seq);
             files.push((seq.unwrap_or(u64::MAX), path));
         }
         files.sort_by_key(|(seq, _)| *seq);
         for (_, path) in files {
             let (name, before) = (display_path(path).to_string(), self.report.lines);
-            self.read(&name, BufReader::new(open(path)?))?;
+            self.verify_reader(&name, BufReader::new(open(path)?))?;
             if self.report.lines == before {
                 self.report.empty.push(name);
             }
         }
-        Ok(self.report())
+        Ok(self.into_report())
     }
 
     /// Verifies the next part of the chain.
     ///
     /// # Errors
     /// Returns an error if the text cannot be read.
-    pub fn read(&mut self, file: &str, mut text: impl BufRead) -> io::Result<()> {
+    pub fn verify_reader(&mut self, file: &str, mut text: impl BufRead) -> io::Result<()> {
         let mut bytes = Vec::new();
         for line in 1.. {
             let read = read_line(&mut text, &mut bytes)?;
@@ -213,49 +213,49 @@ impl Verifier {
             }
             self.report.lines += 1;
             let damage = match read {
-                BoundedLine::Torn => Some(Damage::Torn),
-                BoundedLine::TooLong => self.line(None),
-                BoundedLine::Whole | BoundedLine::End => self.line(Some(&bytes)),
+                BoundedLine::Partial => Some(Damage::Truncated),
+                BoundedLine::TooLong => self.check_line(None),
+                BoundedLine::Complete | BoundedLine::End => self.check_line(Some(&bytes)),
             };
             let Some(damage) = damage else { continue };
-            if self.report.findings.len() < MOST_FINDINGS {
+            if self.report.findings.len() < MAX_FINDINGS {
                 self.report.findings.push(Finding {
                     file: file.to_owned(),
                     line,
                     damage,
                 });
             } else {
-                self.report.more += 1;
+                self.report.more_findings += 1;
             }
         }
         Ok(())
     }
 
     /// Returns the findings.
-    pub fn report(self) -> Report {
+    pub fn into_report(self) -> Report {
         self.report
     }
 
     /// Returns the defect of a line, if any. `bytes` is `None` for a line longer than any entry.
-    fn line(&mut self, bytes: Option<&[u8]>) -> Option<Damage> {
-        let next = self.at.as_ref().map(|(seq, _)| seq.saturating_add(1));
+    fn check_line(&mut self, bytes: Option<&[u8]>) -> Option<Damage> {
+        let next = self.position.as_ref().map(|(seq, _)| seq.saturating_add(1));
         let bytes = bytes.unwrap_or_default();
-        let damage = match Sealed::read(bytes) {
+        let damage = match ParsedLine::parse(bytes) {
             None => Damage::Unreadable,
-            Some(line) if line.keyed && !self.keyed => Damage::Keyed,
-            Some(line) if self.keyed && !line.keyed => Damage::NotKeyed,
-            Some(line) if !self.chain.vouches_for(&line) => Damage::Changed,
-            Some(line) => return self.place(&line, bytes),
+            Some(line) if line.is_keyed && !self.is_keyed => Damage::Keyed,
+            Some(line) if self.is_keyed && !line.is_keyed => Damage::NotKeyed,
+            Some(line) if !self.chain.matches(&line) => Damage::Changed,
+            Some(line) => return self.check_position(&line, bytes),
         };
         // The number and hash of this entry are unknown, so the next one is not compared with them.
-        self.at = next.map(|seq| (seq, None));
+        self.position = next.map(|seq| (seq, None));
         Some(damage)
     }
 
     /// Checks that an unchanged entry is in the right position.
-    fn place(&mut self, line: &Sealed<'_>, bytes: &[u8]) -> Option<Damage> {
+    fn check_position(&mut self, line: &ParsedLine<'_>, bytes: &[u8]) -> Option<Damage> {
         let seq = line.seq;
-        let damage = match &self.at {
+        let damage = match &self.position {
             Some((after, _)) if seq <= *after => {
                 return Some(Damage::Misplaced { seq, after: *after });
             }
@@ -268,14 +268,14 @@ impl Verifier {
         };
         self.report.first.get_or_insert(seq);
         self.report.intact += 1;
-        self.report.contains |= self.expected.as_deref() == Some(line.tag);
-        let Link { seq, tag } = line.link();
-        self.at = Some((seq, Some(tag.clone())));
+        self.report.contains |= self.expected_hash.as_deref() == Some(line.tag);
+        let ChainLink { seq, tag } = line.to_link();
+        self.position = Some((seq, Some(tag.clone())));
         self.report.last = Some((seq, tag));
-        if let Ok(Event { event, lost }) = serde_json::from_slice(bytes)
+        if let Ok(EventLine { event, lost }) = serde_json::from_slice(bytes)
             && event == LogEvent::Gap
         {
-            self.report.lost = self.report.lost.saturating_add(lost);
+            self.report.lost_calls = self.report.lost_calls.saturating_add(lost);
         }
         damage
     }

@@ -17,93 +17,93 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::{
-    Entry, LogEvent, Message, Queue, Settings, SyncPolicy, Unwritable,
-    chain::{Chain, Link},
-    file::event,
-    sink::{Found, Sink},
+    AuditEntry, LogEvent, WriterMessage, QueueState, AuditSettings, SyncPolicy, AuditUnavailable,
+    chain::{Chain, ChainLink},
+    file::build_event,
+    sink::{StartEvents, Sink},
 };
 
 /// Interval between syncs with [`SyncPolicy::Interval`], and between attempts after a failed write.
-const PAUSE: Duration = Duration::from_secs(1);
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Interval at which an idle writer checks that the log is still at its path.
-const PLACE_INTERVAL: Duration = Duration::from_secs(5);
+const PATH_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum size of one write, in bytes; at least one entry is written.
-const BATCH: usize = 256 << 10;
+const MAX_BATCH_BYTES: usize = 256 << 10;
 
 /// Maximum number of messages received before they are processed.
-const TAKEN_AT_ONCE: usize = 256;
+const MAX_MESSAGES_PER_TURN: usize = 256;
 
 /// The receiving end of the queue.
 pub(super) struct Writer {
     sink: Sink,
     chain: Chain,
     sync: SyncPolicy,
-    queue: Arc<Queue>,
+    queue: Arc<QueueState>,
     /// Number and hash of the last written entry.
-    link: Link,
+    last_link: ChainLink,
     /// Entries to write.
-    waiting: VecDeque<Entry>,
+    waiting: VecDeque<AuditEntry>,
     /// Intents to record.
-    intended: Vec<(Entry, oneshot::Sender<Result<(), Unwritable>>)>,
+    pending_intents: Vec<(AuditEntry, oneshot::Sender<Result<(), AuditUnavailable>>)>,
     /// Calls whose entry is written, but perhaps not yet synced.
-    written: Vec<u64>,
+    written_calls: Vec<u64>,
     /// Time since which something is not synced.
-    unsynced: Option<Instant>,
+    unsynced_since: Option<Instant>,
     /// True while the intents of the previous process are not cleared; the first entries report
     /// them.
-    left: bool,
-    failing: bool,
+    has_previous_intents: bool,
+    is_failing: bool,
 }
 
 impl Writer {
     /// Creates a writer that continues after `link`, and writes `found` first.
     pub(super) fn new(
         sink: Sink,
-        link: Link,
-        found: Found,
-        settings: &Settings,
-        queue: Arc<Queue>,
+        link: ChainLink,
+        events: StartEvents,
+        settings: &AuditSettings,
+        queue: Arc<QueueState>,
     ) -> Self {
         let mut writer = Self {
             sink,
             chain: Chain::new(settings.key.clone()),
             sync: settings.sync,
             queue,
-            link,
+            last_link: link,
             waiting: VecDeque::new(),
-            intended: Vec::new(),
-            written: Vec::new(),
-            unsynced: None,
-            left: true,
-            failing: false,
+            pending_intents: Vec::new(),
+            written_calls: Vec::new(),
+            unsynced_since: None,
+            has_previous_intents: true,
+            is_failing: false,
         };
-        found.into_iter().for_each(|body| writer.tell(body));
+        events.into_iter().for_each(|body| writer.push_event(body));
         writer
     }
 
     /// Writes entries until all senders are dropped.
-    pub(super) fn run(&mut self, messages: &Receiver<Message>) {
+    pub(super) fn run(&mut self, messages: &Receiver<WriterMessage>) {
         loop {
-            self.work();
-            let message = match self.pause() {
+            self.process_queue();
+            let message = match self.time_until_work() {
                 None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(pause) => messages.recv_timeout(pause),
             };
             match message {
-                Ok(message) => self.take(message),
+                Ok(message) => self.enqueue(message),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             messages
                 .try_iter()
-                .take(TAKEN_AT_ONCE)
-                .for_each(|message| self.take(message));
+                .take(MAX_MESSAGES_PER_TURN)
+                .for_each(|message| self.enqueue(message));
         }
         self.sync = SyncPolicy::Always;
-        self.work();
-        let (lines, Link { seq, tag }) = (self.waiting.len(), &self.link);
+        self.process_queue();
+        let (lines, ChainLink { seq, tag }) = (self.waiting.len(), &self.last_link);
         if lines > 0 {
             error!(
                 lines,
@@ -113,123 +113,123 @@ impl Writer {
         info!(seq, hash = tag, "the audit log is closed");
     }
 
-    fn take(&mut self, message: Message) {
+    fn enqueue(&mut self, message: WriterMessage) {
         match message {
-            Message::Line(entry) => self.waiting.push_back(entry),
-            Message::Intent(entry, reply) => self.intended.push((entry, reply)),
+            WriterMessage::Entry(entry) => self.waiting.push_back(entry),
+            WriterMessage::Intent(entry, reply) => self.pending_intents.push((entry, reply)),
         }
     }
 
     /// Queues an entry about the log itself.
-    fn tell(&mut self, body: Vec<u8>) {
-        self.queue.waiting.fetch_add(body.len(), Ordering::Relaxed);
+    fn push_event(&mut self, body: Vec<u8>) {
+        self.queue.waiting_bytes.fetch_add(body.len(), Ordering::Relaxed);
         // Zero stands for no call: numbers of calls begin at one.
-        self.waiting.push_back(Entry { call: 0, body });
+        self.waiting.push_back(AuditEntry { call: 0, body });
     }
 
     /// Returns the time after which work is due without a new message; `None` for never.
-    fn pause(&self) -> Option<Duration> {
-        if self.failing {
-            return Some(PAUSE);
+    fn time_until_work(&self) -> Option<Duration> {
+        if self.is_failing {
+            return Some(SYNC_INTERVAL);
         }
-        if let Some(since) = self.unsynced.filter(|_| self.sync == SyncPolicy::Interval) {
-            return Some(PAUSE.saturating_sub(since.elapsed()));
+        if let Some(since) = self.unsynced_since.filter(|_| self.sync == SyncPolicy::Interval) {
+            return Some(SYNC_INTERVAL.saturating_sub(since.elapsed()));
         }
-        self.sink.has_place().then_some(PLACE_INTERVAL)
+        self.sink.is_file().then_some(PATH_CHECK_INTERVAL)
     }
 
-    fn work(&mut self) {
-        let lines = self.write().and_then(|()| self.check_intents());
-        self.note(&lines);
-        let intended = mem::take(&mut self.intended);
+    fn process_queue(&mut self) {
+        let lines = self.write_waiting().and_then(|()| self.check_intents());
+        self.log_state_change(&lines);
+        let intended = mem::take(&mut self.pending_intents);
         if intended.is_empty() {
             return;
         }
-        let recorded = lines.and_then(|()| self.put(&intended));
-        self.note(&recorded);
-        let recorded = recorded.map_err(|_| Unwritable);
+        let recorded = lines.and_then(|()| self.write_intents(&intended));
+        self.log_state_change(&recorded);
+        let recorded = recorded.map_err(|_| AuditUnavailable);
         for (entry, reply) in intended {
             if reply.send(recorded).is_err() || recorded.is_err() {
                 // Nobody waits for the reply any more, or the intent failed, so nothing is sent.
-                self.written.push(entry.call);
+                self.written_calls.push(entry.call);
             }
         }
     }
 
     /// Checks that intents can be recorded, if there are any or writing failed before.
     fn check_intents(&mut self) -> io::Result<()> {
-        let is_due = self.failing || !self.intended.is_empty();
+        let is_due = self.is_failing || !self.pending_intents.is_empty();
         match self.sink.intents().filter(|_| is_due) {
-            Some(intents) => intents.check_place(),
+            Some(intents) => intents.check_path(),
             None => Ok(()),
         }
     }
 
     /// Writes the waiting entries.
-    fn write(&mut self) -> io::Result<()> {
-        self.sink.check_place()?;
-        let lost = self.queue.lost.swap(0, Ordering::Relaxed);
+    fn write_waiting(&mut self) -> io::Result<()> {
+        self.sink.check_path()?;
+        let lost = self.queue.lost_lines.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            self.tell(event(LogEvent::Gap, &json!({ "lost": lost })));
+            self.push_event(build_event(LogEvent::Gap, &json!({ "lost": lost })));
         }
         let mut batch = Vec::new();
         while !self.waiting.is_empty() {
             batch.clear();
-            let (mut link, mut count, mut bytes) = (self.link.clone(), 0, 0);
+            let (mut link, mut count, mut bytes) = (self.last_link.clone(), 0, 0);
             for entry in &self.waiting {
                 let before = batch.len();
-                let next = self.chain.seal(&link, &entry.body, &mut batch);
-                if count > 0 && (before > BATCH || batch.len() as u64 > self.sink.room()) {
+                let next = self.chain.append_line(&link, &entry.body, &mut batch);
+                if count > 0 && (before > MAX_BATCH_BYTES || batch.len() as u64 > self.sink.bytes_until_rotation()) {
                     batch.truncate(before);
                     break;
                 }
                 (link, count, bytes) = (next, count + 1, bytes + entry.body.len());
             }
             self.sink.append(&batch)?;
-            self.link = link;
-            self.unsynced.get_or_insert_with(Instant::now);
-            self.queue.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            self.written
+            self.last_link = link;
+            self.unsynced_since.get_or_insert_with(Instant::now);
+            self.queue.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.written_calls
                 .extend(self.waiting.drain(..count).map(|entry| entry.call));
         }
-        self.settle()
+        self.sync_and_clear_intents()
     }
 
     /// Syncs what is due, and clears the intents of calls whose entry is safe.
-    fn settle(&mut self) -> io::Result<()> {
-        if let Some(since) = self.unsynced {
+    fn sync_and_clear_intents(&mut self) -> io::Result<()> {
+        if let Some(since) = self.unsynced_since {
             match self.sync {
                 SyncPolicy::Always => self.sink.sync()?,
-                SyncPolicy::Interval if since.elapsed() < PAUSE => return Ok(()),
+                SyncPolicy::Interval if since.elapsed() < SYNC_INTERVAL => return Ok(()),
                 SyncPolicy::Interval => self.sink.sync()?,
                 SyncPolicy::Never => {}
             }
-            self.unsynced = None;
+            self.unsynced_since = None;
         }
         let Some(intents) = self.sink.intents() else {
-            self.written.clear();
+            self.written_calls.clear();
             return Ok(());
         };
-        if mem::take(&mut self.left) {
-            intents.clear_left()?;
+        if mem::take(&mut self.has_previous_intents) {
+            intents.clear_previous()?;
         }
-        while let Some(call) = self.written.last() {
+        while let Some(call) = self.written_calls.last() {
             intents.clear(*call)?;
-            self.written.pop();
+            self.written_calls.pop();
         }
         Ok(())
     }
 
     /// Records intents.
-    fn put(
+    fn write_intents(
         &mut self,
-        intended: &[(Entry, oneshot::Sender<Result<(), Unwritable>>)],
+        intended: &[(AuditEntry, oneshot::Sender<Result<(), AuditUnavailable>>)],
     ) -> io::Result<()> {
         let Some(intents) = self.sink.intents() else {
             return Ok(());
         };
         for (entry, _) in intended {
-            intents.put(entry.call, &entry.body)?;
+            intents.add(entry.call, &entry.body)?;
         }
         if self.sync == SyncPolicy::Never {
             Ok(())
@@ -239,17 +239,17 @@ impl Writer {
     }
 
     /// Logs when writing begins to fail, and when it works again.
-    fn note(&mut self, outcome: &io::Result<()>) {
+    fn log_state_change(&mut self, outcome: &io::Result<()>) {
         match outcome {
-            Err(error) if !self.failing => {
+            Err(error) if !self.is_failing => {
                 error!(%error, "the audit log cannot be written; it is tried again and again");
             }
-            Ok(()) if self.failing && self.waiting.is_empty() => {
+            Ok(()) if self.is_failing && self.waiting.is_empty() => {
                 info!("the audit log is written again");
             }
             _ => {}
         }
-        self.failing = outcome.is_err();
-        self.queue.is_failing.store(self.failing, Ordering::Relaxed);
+        self.is_failing = outcome.is_err();
+        self.queue.is_failing.store(self.is_failing, Ordering::Relaxed);
     }
 }

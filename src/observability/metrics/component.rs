@@ -12,36 +12,36 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
 };
 
-const DEGRADED: (&str, &str) = (
+const DEGRADED_METRIC: (&str, &str) = (
     "portkey_mcp.component.degraded",
     "Whether a component does not work as it should",
 );
-const AGE: (&str, &str) = (
+const AGE_METRIC: (&str, &str) = (
     "portkey_mcp.component.age",
     "Seconds since a component last worked, where that is known",
 );
 
 /// Collects the states of the components once they are known; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Components(Arc<OnceLock<Readiness>>);
+pub(super) struct ComponentCollector(Arc<OnceLock<Readiness>>);
 
-impl Components {
+impl ComponentCollector {
     /// Sets the readiness whose components are exported.
-    pub(super) fn follow(&self, readiness: &Readiness) {
+    pub(super) fn set_readiness(&self, readiness: &Readiness) {
         // A process has one server and so one readiness; a second one is ignored.
         _ = self.0.set(readiness.clone());
         #[cfg(feature = "otel")]
-        export(readiness);
+        register_otel_gauges(readiness);
     }
 }
 
-impl Collector for Components {
+impl Collector for ComponentCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let components = self.0.get().map(Readiness::components).unwrap_or_default();
         if components.is_empty() {
             return Ok(());
         }
-        let (name, about) = DEGRADED;
+        let (name, about) = DEGRADED_METRIC;
         let name = name.replace('.', "_");
         let kind = MetricType::Gauge;
         let mut metric = encoder.encode_descriptor(&name, about, None, kind)?;
@@ -50,7 +50,7 @@ impl Collector for Components {
             let degraded = i64::from(component.state.degraded.is_some());
             ConstGauge::new(degraded).encode(metric.encode_family(&labels)?)?;
         }
-        let (name, about) = AGE;
+        let (name, about) = AGE_METRIC;
         let name = format!("{}_seconds", name.replace('.', "_"));
         let mut metric = encoder.encode_descriptor(&name, about, None, kind)?;
         for component in &components {
@@ -65,12 +65,12 @@ impl Collector for Components {
 
 /// Registers the same gauges with OpenTelemetry, which polls them when it exports.
 #[cfg(feature = "otel")]
-fn export(readiness: &Readiness) {
+fn register_otel_gauges(readiness: &Readiness) {
     use opentelemetry::{KeyValue, global};
 
     let meter = global::meter(env!("CARGO_PKG_NAME"));
     let label = |name: &'static str| [KeyValue::new("component", name)];
-    let (name, about) = DEGRADED;
+    let (name, about) = DEGRADED_METRIC;
     let from = readiness.clone();
     let degraded = meter.u64_observable_gauge(name).with_description(about);
     _ = degraded
@@ -81,7 +81,7 @@ fn export(readiness: &Readiness) {
             }
         })
         .build();
-    let (name, about) = AGE;
+    let (name, about) = AGE_METRIC;
     let from = readiness.clone();
     let age = meter
         .f64_observable_gauge(name)
@@ -107,9 +107,9 @@ mod tests {
     use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
 
     #[test]
-    fn components_are_told_with_their_state_and_age() {
+    fn components_are_rendered_with_state_and_age() {
         let readiness = Readiness::default();
-        let metrics = Metrics::on_if(true).with_readiness(&readiness);
+        let metrics = Metrics::new(true).with_readiness(&readiness);
         assert!(
             !metrics.render().contains("portkey_mcp_component"),
             "{}",

@@ -22,7 +22,7 @@ use prometheus_client::{
 };
 
 /// The name of an instrument in OpenTelemetry's dotted form, and its description.
-pub(super) type Named = (&'static str, &'static str);
+pub(super) type NameAndHelp = (&'static str, &'static str);
 
 /// The labels of one series.
 #[derive(Clone, Debug)]
@@ -49,13 +49,13 @@ impl<const N: usize> Hash for Labels<N> {
 impl<const N: usize> Labels<N> {
     #[cfg(feature = "otel")]
     fn attributes(&self) -> Vec<KeyValue> {
-        self.present()
+        self.non_empty()
             .map(|(name, value)| KeyValue::new(name, value))
             .collect()
     }
 
     /// Returns the labels that have a value; an empty value means that the label is absent.
-    fn present(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+    fn non_empty(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.names
             .into_iter()
             .zip(self.values)
@@ -65,10 +65,10 @@ impl<const N: usize> Labels<N> {
 
 impl<const N: usize> EncodeLabelSet for Labels<N> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
-        for (name, value) in self.present() {
+        for (name, value) in self.non_empty() {
             let mut label = encoder.encode_label();
             let mut key = label.encode_label_key()?;
-            key.write_str(&underscored(name))?;
+            key.write_str(&to_prometheus_name(name))?;
             let mut written = key.encode_label_value()?;
             written.write_str(value)?;
             written.finish()?;
@@ -84,13 +84,13 @@ fn meter() -> Meter {
 }
 
 /// Converts a dotted name to Prometheus' form.
-fn underscored(name: &str) -> String {
+fn to_prometheus_name(name: &str) -> String {
     name.replace('.', "_")
 }
 
 /// A histogram of durations in seconds.
 #[derive(Debug)]
-pub(super) struct Durations<const N: usize> {
+pub(super) struct DurationHistogram<const N: usize> {
     names: [&'static str; N],
     series: Family<Labels<N>, histogram::Histogram, Buckets>,
     #[cfg(feature = "otel")]
@@ -107,15 +107,15 @@ impl MetricConstructor<histogram::Histogram> for Buckets {
     }
 }
 
-impl<const N: usize> Durations<N> {
+impl<const N: usize> DurationHistogram<N> {
     pub(super) fn new(
         registry: &mut Registry,
-        (name, about): Named,
+        (name, about): NameAndHelp,
         names: [&'static str; N],
         buckets: Buckets,
     ) -> Self {
         let series = Family::new_with_constructor(buckets);
-        registry.register_with_unit(underscored(name), about, Unit::Seconds, series.clone());
+        registry.register_with_unit(to_prometheus_name(name), about, Unit::Seconds, series.clone());
         #[cfg(feature = "otel")]
         let exported = meter()
             .f64_histogram(name)
@@ -147,21 +147,21 @@ impl<const N: usize> Durations<N> {
 
 /// A counter of events.
 #[derive(Debug)]
-pub(super) struct Count<const N: usize> {
+pub(super) struct EventCounter<const N: usize> {
     names: [&'static str; N],
     series: Family<Labels<N>, counter::Counter<u64, AtomicU64>>,
     #[cfg(feature = "otel")]
     exported: opentelemetry::metrics::Counter<u64>,
 }
 
-impl<const N: usize> Count<N> {
+impl<const N: usize> EventCounter<N> {
     pub(super) fn new(
         registry: &mut Registry,
-        (name, about): Named,
+        (name, about): NameAndHelp,
         names: [&'static str; N],
     ) -> Self {
         let series = Family::default();
-        registry.register(underscored(name), about, series.clone());
+        registry.register(to_prometheus_name(name), about, series.clone());
         Self {
             names,
             series,
@@ -183,16 +183,16 @@ impl<const N: usize> Count<N> {
 
 /// A gauge of a current number.
 #[derive(Debug)]
-pub(super) struct Level {
+pub(super) struct LevelGauge {
     gauge: gauge::Gauge,
     #[cfg(feature = "otel")]
     exported: opentelemetry::metrics::UpDownCounter<i64>,
 }
 
-impl Level {
-    pub(super) fn new(registry: &mut Registry, (name, about): Named) -> Self {
+impl LevelGauge {
+    pub(super) fn new(registry: &mut Registry, (name, about): NameAndHelp) -> Self {
         let gauge = gauge::Gauge::default();
-        registry.register(underscored(name), about, gauge.clone());
+        registry.register(to_prometheus_name(name), about, gauge.clone());
         Self {
             gauge,
             #[cfg(feature = "otel")]
@@ -203,13 +203,13 @@ impl Level {
         }
     }
 
-    pub(super) fn rise(&self) {
+    pub(super) fn increment(&self) {
         self.gauge.inc();
         #[cfg(feature = "otel")]
         self.exported.add(1, &[]);
     }
 
-    pub(super) fn fall(&self) {
+    pub(super) fn decrement(&self) {
         self.gauge.dec();
         #[cfg(feature = "otel")]
         self.exported.add(-1, &[]);

@@ -14,31 +14,31 @@ use std::{
 use http::StatusCode;
 use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
 
-pub(crate) use self::process::follow_log;
+pub(crate) use self::process::register_log_counter;
 use portkey_operation::{Effect, Upstream};
 
 use self::{
-    component::Components,
-    instrument::{Buckets, Count, Durations, Level},
-    process::Process,
+    component::ComponentCollector,
+    instrument::{Buckets, EventCounter, DurationHistogram, LevelGauge},
+    process::ProcessCollector,
 };
 use portkey_readiness::Readiness;
 
 use crate::observability::{
     call_record::{ErrorType, OutcomeKind, RejectionReason},
-    request::Arrival,
+    request::RequestInfo,
 };
 
 /// Content type of the text that [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Bucket bounds that the conventions advise for requests.
-const REQUESTS: Buckets = Buckets(&[
+const REQUEST_BUCKETS: Buckets = Buckets(&[
     0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 ]);
 
 /// Bucket bounds from a second to a day, because sessions outlast requests.
-const SESSIONS: Buckets = Buckets(&[
+const SESSION_BUCKETS: Buckets = Buckets(&[
     1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0,
 ]);
 
@@ -49,29 +49,29 @@ pub struct Metrics(Option<Arc<Recorder>>);
 
 struct Recorder {
     registry: Registry,
-    operations: Durations<5>,
-    in_flight: Level,
-    sessions: Durations<2>,
-    sessions_open: Level,
-    connections: Level,
-    calls: Count<2>,
-    rejections: Count<1>,
-    upstream: Durations<3>,
-    retries: Count<1>,
-    components: Components,
+    operations: DurationHistogram<5>,
+    in_flight: LevelGauge,
+    sessions: DurationHistogram<2>,
+    sessions_open: LevelGauge,
+    connections: LevelGauge,
+    calls: EventCounter<2>,
+    rejections: EventCounter<1>,
+    upstream: DurationHistogram<3>,
+    retries: EventCounter<1>,
+    components: ComponentCollector,
 }
 
 impl Metrics {
     /// Creates metrics, which record only if they are wanted.
-    pub fn on_if(wanted: bool) -> Self {
-        Self(wanted.then(|| Arc::new(Recorder::new())))
+    pub fn new(enabled: bool) -> Self {
+        Self(enabled.then(|| Arc::new(Recorder::new())))
     }
 
     /// Adds the readiness of the components.
     #[must_use]
     pub fn with_readiness(self, readiness: &Readiness) -> Self {
         if let Some(recorder) = &self.0 {
-            recorder.components.follow(readiness);
+            recorder.components.set_readiness(readiness);
         }
         self
     }
@@ -87,9 +87,9 @@ impl Metrics {
     }
 
     /// Records a finished MCP request. `tool` is empty for requests that call none.
-    pub(crate) fn operation(
+    pub(crate) fn record_request(
         &self,
-        arrival: &Arrival,
+        arrival: &RequestInfo,
         method: &'static str,
         tool: &'static str,
         error: Option<ErrorType>,
@@ -109,7 +109,7 @@ impl Metrics {
     }
 
     /// Counts a tool call by its outcome and effect.
-    pub(crate) fn call(&self, outcome: OutcomeKind, effect: Option<Effect>) {
+    pub(crate) fn record_call(&self, outcome: OutcomeKind, effect: Option<Effect>) {
         if let Some(recorder) = &self.0 {
             recorder
                 .calls
@@ -118,16 +118,16 @@ impl Metrics {
     }
 
     /// Counts a request that this server rejected.
-    pub(crate) fn rejected(&self, reason: RejectionReason) {
+    pub(crate) fn record_rejection(&self, reason: RejectionReason) {
         if let Some(recorder) = &self.0 {
             recorder.rejections.add([reason.as_str()]);
         }
     }
 
     /// Starts the timer of an attempt at an upstream. Dropping it records the attempt.
-    pub(crate) fn attempt(&self, operation: &'static str, upstream: Upstream) -> Attempt {
+    pub(crate) fn start_attempt(&self, operation: &'static str, upstream: Upstream) -> AttemptTimer {
         let (recorder, started) = (self.0.clone(), Instant::now());
-        Attempt {
+        AttemptTimer {
             recorder,
             operation,
             upstream,
@@ -137,29 +137,29 @@ impl Metrics {
     }
 
     /// Counts a retry of an upstream request.
-    pub(crate) fn retried(&self, upstream: Upstream) {
+    pub(crate) fn record_retry(&self, upstream: Upstream) {
         if let Some(recorder) = &self.0 {
-            recorder.retries.add([word(upstream)]);
+            recorder.retries.add([upstream_label(upstream)]);
         }
     }
 
     /// Counts a request as in flight until the guard is dropped.
-    pub(crate) fn in_flight(&self) -> Held {
-        Held::new(self.0.clone(), |recorder| &recorder.in_flight)
+    pub(crate) fn track_request(&self) -> GaugeGuard {
+        GaugeGuard::new(self.0.clone(), |recorder| &recorder.in_flight)
     }
 
     /// Counts a connection as open until the guard is dropped.
-    pub(crate) fn connection(&self) -> Held {
-        Held::new(self.0.clone(), |recorder| &recorder.connections)
+    pub(crate) fn track_connection(&self) -> GaugeGuard {
+        GaugeGuard::new(self.0.clone(), |recorder| &recorder.connections)
     }
 
     /// Counts a session as open until the guard is dropped.
-    pub(crate) fn session(&self) -> Held {
-        Held::new(self.0.clone(), |recorder| &recorder.sessions_open)
+    pub(crate) fn track_session(&self) -> GaugeGuard {
+        GaugeGuard::new(self.0.clone(), |recorder| &recorder.sessions_open)
     }
 
     /// Records the duration of a session.
-    pub(crate) fn session_ended(&self, arrival: &Arrival, took: Duration) {
+    pub(crate) fn record_session(&self, arrival: &RequestInfo, took: Duration) {
         if let Some(recorder) = &self.0 {
             recorder.sessions.record(
                 [arrival.protocol, arrival.transport.network_transport()],
@@ -170,7 +170,7 @@ impl Metrics {
 }
 
 /// Times an attempt at an upstream. Without a status, it counts as unanswered.
-pub(crate) struct Attempt {
+pub(crate) struct AttemptTimer {
     recorder: Option<Arc<Recorder>>,
     operation: &'static str,
     upstream: Upstream,
@@ -178,17 +178,17 @@ pub(crate) struct Attempt {
     started: Instant,
 }
 
-impl Attempt {
+impl AttemptTimer {
     /// Sets the status of the response.
-    pub(crate) fn answered(&mut self, status: StatusCode) {
-        self.status = class(status);
+    pub(crate) fn set_status(&mut self, status: StatusCode) {
+        self.status = status_class(status);
     }
 }
 
-impl Drop for Attempt {
+impl Drop for AttemptTimer {
     fn drop(&mut self) {
         if let Some(recorder) = &self.recorder {
-            let labels = [self.operation, word(self.upstream), self.status];
+            let labels = [self.operation, upstream_label(self.upstream), self.status];
             recorder.upstream.record(labels, self.started.elapsed());
         }
     }
@@ -205,29 +205,29 @@ impl fmt::Debug for Metrics {
 }
 
 /// Keeps a gauge incremented until dropped.
-pub(crate) struct Held {
+pub(crate) struct GaugeGuard {
     recorder: Option<Arc<Recorder>>,
-    level: fn(&Recorder) -> &Level,
+    level: fn(&Recorder) -> &LevelGauge,
 }
 
-impl Held {
-    fn new(recorder: Option<Arc<Recorder>>, level: fn(&Recorder) -> &Level) -> Self {
+impl GaugeGuard {
+    fn new(recorder: Option<Arc<Recorder>>, level: fn(&Recorder) -> &LevelGauge) -> Self {
         if let Some(recorder) = &recorder {
-            level(recorder).rise();
+            level(recorder).increment();
         }
         Self { recorder, level }
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         if let Some(recorder) = &self.recorder {
-            (self.level)(recorder).fall();
+            (self.level)(recorder).decrement();
         }
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for GaugeGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Held")
     }
@@ -239,12 +239,12 @@ impl Recorder {
         let to = &mut registry;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         to.register("portkey_mcp_build", "Which build runs", build);
-        to.register_collector(Box::new(Process::now()));
-        let components = Components::default();
+        to.register_collector(Box::new(ProcessCollector::new()));
+        let components = ComponentCollector::default();
         to.register_collector(Box::new(components.clone()));
         Self {
             components,
-            operations: Durations::new(
+            operations: DurationHistogram::new(
                 to,
                 (
                     "mcp.server.operation.duration",
@@ -257,26 +257,26 @@ impl Recorder {
                     "mcp.protocol.version",
                     "network.transport",
                 ],
-                REQUESTS,
+                REQUEST_BUCKETS,
             ),
-            in_flight: Level::new(
+            in_flight: LevelGauge::new(
                 to,
                 ("portkey_mcp.requests_in_flight", "MCP requests under way"),
             ),
-            sessions: Durations::new(
+            sessions: DurationHistogram::new(
                 to,
                 ("mcp.server.session.duration", "How long sessions last"),
                 ["mcp.protocol.version", "network.transport"],
-                SESSIONS,
+                SESSION_BUCKETS,
             ),
-            sessions_open: Level::new(to, ("portkey_mcp.sessions", "Open sessions")),
-            connections: Level::new(to, ("portkey_mcp.connections", "Open connections")),
-            calls: Count::new(
+            sessions_open: LevelGauge::new(to, ("portkey_mcp.sessions", "Open sessions")),
+            connections: LevelGauge::new(to, ("portkey_mcp.connections", "Open connections")),
+            calls: EventCounter::new(
                 to,
                 ("portkey_mcp.calls", "Tool calls by what became of them"),
                 ["outcome", "effect"],
             ),
-            rejections: Count::new(
+            rejections: EventCounter::new(
                 to,
                 (
                     "portkey_mcp.rejections",
@@ -284,16 +284,16 @@ impl Recorder {
                 ),
                 ["reason"],
             ),
-            upstream: Durations::new(
+            upstream: DurationHistogram::new(
                 to,
                 (
                     "portkey_mcp.upstream.request.duration",
                     "How long attempts at upstreams take",
                 ),
                 ["operation", "upstream", "status"],
-                REQUESTS,
+                REQUEST_BUCKETS,
             ),
-            retries: Count::new(
+            retries: EventCounter::new(
                 to,
                 (
                     "portkey_mcp.upstream.retries",
@@ -306,14 +306,14 @@ impl Recorder {
     }
 }
 
-const fn word(upstream: Upstream) -> &'static str {
+const fn upstream_label(upstream: Upstream) -> &'static str {
     match upstream {
         Upstream::Portkey => "portkey",
         Upstream::Enkrypt => "enkrypt",
     }
 }
 
-fn class(status: StatusCode) -> &'static str {
+fn status_class(status: StatusCode) -> &'static str {
     match status.as_u16() / 100 {
         1 => "1xx",
         2 => "2xx",

@@ -15,22 +15,22 @@ use prometheus_client::{
 use tracing_appender::non_blocking::ErrorCounter;
 
 /// Counter of lost log lines; a process has one log.
-static LOST_LINES: OnceLock<ErrorCounter> = OnceLock::new();
+static LOST_LOG_LINES: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// Sets the counter of lost log lines.
-pub(crate) fn follow_log(lost: ErrorCounter) {
+pub(crate) fn register_log_counter(lost: ErrorCounter) {
     // Only the first log is written, so a second counter is ignored.
-    _ = LOST_LINES.set(lost);
+    _ = LOST_LOG_LINES.set(lost);
 }
 
 /// Collects the start time, the resident memory and the number of lost log lines.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(super) struct ProcessCollector {
     started: f64,
 }
 
-impl Process {
-    pub(super) fn now() -> Self {
+impl ProcessCollector {
+    pub(super) fn new() -> Self {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -40,9 +40,9 @@ impl Process {
     }
 }
 
-impl Collector for Process {
+impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        if let Some(lost) = LOST_LINES.get() {
+        if let Some(lost) = LOST_LOG_LINES.get() {
             let (name, about) = (
                 "portkey_mcp_log_lines_lost",
                 "Lines that nobody read from the log",
@@ -60,7 +60,7 @@ impl Collector for Process {
             "When the process started, in seconds since 1970",
             self.started,
         )?;
-        match resident() {
+        match resident_memory_bytes() {
             Some(bytes) => gauge(
                 "process_resident_memory_bytes",
                 "Memory that the process has in RAM",
@@ -72,7 +72,7 @@ impl Collector for Process {
 }
 
 /// Returns the resident memory in bytes, on systems with `/proc`.
-fn resident() -> Option<f64> {
+fn resident_memory_bytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()

@@ -19,7 +19,7 @@ use tracing::warn;
 use crate::http_client::client_builder;
 
 /// Maximum time for exporting the remaining telemetry at shutdown.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
@@ -30,7 +30,7 @@ pub(super) fn tracer() -> Option<&'static SdkTracer> {
 
 /// The running exporters of traces and metrics.
 #[derive(Debug, Default)]
-pub struct Exports {
+pub struct Exporters {
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
 }
@@ -39,13 +39,13 @@ pub struct Exports {
 ///
 /// # Errors
 /// Returns an error if a variable has an invalid value.
-pub fn start() -> anyhow::Result<Exports> {
-    let mut exports = Exports::default();
-    let (traces, metrics) = (wanted("TRACES"), wanted("METRICS"));
+pub fn start() -> anyhow::Result<Exporters> {
+    let mut exports = Exporters::default();
+    let (traces, metrics) = (is_enabled("TRACES"), is_enabled("METRICS"));
     if !traces && !metrics {
         return Ok(exports);
     }
-    let client = Client {
+    let client = OtlpHttpClient {
         http: client_builder().build()?,
         runtime: Handle::current(),
     };
@@ -79,14 +79,14 @@ pub fn start() -> anyhow::Result<Exports> {
 }
 
 /// Returns true if the standard `OTEL_*` variables enable a signal.
-fn wanted(signal: &str) -> bool {
+fn is_enabled(signal: &str) -> bool {
     let is = |name: &str, value: &str| {
         env::var(name).is_ok_and(|set| set.trim().eq_ignore_ascii_case(value))
     };
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let somewhere =
+    let has_endpoint =
         set("OTEL_EXPORTER_OTLP_ENDPOINT") || set(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"));
-    somewhere && !is("OTEL_SDK_DISABLED", "true") && !is(&format!("OTEL_{signal}_EXPORTER"), "none")
+    has_endpoint && !is("OTEL_SDK_DISABLED", "true") && !is(&format!("OTEL_{signal}_EXPORTER"), "none")
 }
 
 /// Describes this service: by the `OTEL_*` variables if they name it, else by the package name.
@@ -101,7 +101,7 @@ fn resource() -> Resource {
     }
 }
 
-impl Exports {
+impl Exporters {
     /// Returns true if metrics are exported.
     pub const fn has_metrics(&self) -> bool {
         self.metrics.is_some()
@@ -113,10 +113,10 @@ impl Exports {
         let flushed = tokio::task::spawn_blocking(move || {
             let traces = self
                 .traces
-                .map(|traces| traces.shutdown_with_timeout(LAST_WORDS));
+                .map(|traces| traces.shutdown_with_timeout(FLUSH_TIMEOUT));
             let metrics = self
                 .metrics
-                .map(|metrics| metrics.shutdown_with_timeout(LAST_WORDS));
+                .map(|metrics| metrics.shutdown_with_timeout(FLUSH_TIMEOUT));
             [traces, metrics]
                 .into_iter()
                 .flatten()
@@ -130,18 +130,18 @@ impl Exports {
 
 /// Sends requests of the exporters, whose threads run outside the Tokio runtime.
 #[derive(Clone)]
-struct Client {
+struct OtlpHttpClient {
     http: reqwest::Client,
     runtime: Handle,
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for OtlpHttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Client")
     }
 }
 
-impl HttpClient for Client {
+impl HttpClient for OtlpHttpClient {
     fn send_bytes<'life0, 'async_trait>(
         &'life0 self,
         request: Request<Bytes>,

@@ -12,8 +12,8 @@ mod span;
 
 #[cfg(feature = "otel")]
 pub use self::{
-    export::{Exports, start},
-    span::{Parent, Span},
+    export::{Exporters, start},
+    span::{TraceParent, Span},
 };
 #[cfg(not(feature = "otel"))]
 pub use off::{Exports, Parent, Span, start};

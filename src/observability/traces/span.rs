@@ -12,26 +12,26 @@ use opentelemetry::{
 use portkey_operation::Upstream;
 
 use super::export;
-use crate::observability::request::Arrival;
+use crate::observability::request::RequestInfo;
 
 /// Header that names the parent span, by W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The remote span that a request belongs to, if it names one.
 #[derive(Clone, Debug, Default)]
-pub struct Parent(Option<SpanContext>);
+pub struct TraceParent(Option<SpanContext>);
 
-impl Parent {
+impl TraceParent {
     /// Reads the trace parent from the metadata of the message, or else from the headers of the
     /// HTTP request.
-    pub fn read(meta: Option<&str>, headers: Option<&HeaderMap>) -> Self {
-        let header = || headers?.get(TRACEPARENT)?.to_str().ok().and_then(parse);
-        Self(meta.and_then(parse).or_else(header))
+    pub fn from_headers(meta: Option<&str>, headers: Option<&HeaderMap>) -> Self {
+        let header = || headers?.get(TRACEPARENT)?.to_str().ok().and_then(parse_traceparent);
+        Self(meta.and_then(parse_traceparent).or_else(header))
     }
 }
 
 /// Parses `00-<trace id>-<span id>-<flags>`. Of later versions, only these common parts are read.
-fn parse(text: &str) -> Option<SpanContext> {
+fn parse_traceparent(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');
     let mut part = |length: usize| {
         let fits = |part: &&str| {
@@ -61,8 +61,8 @@ pub struct Span(Option<Context>);
 
 impl Span {
     /// Starts the span of an MCP request.
-    pub(crate) fn serve(arrival: &Arrival, method: &'static str) -> Self {
-        let parent = match &arrival.parent.0 {
+    pub(crate) fn start_request(arrival: &RequestInfo, method: &'static str) -> Self {
+        let parent = match &arrival.trace_parent.0 {
             Some(parent) => Context::new().with_remote_span_context(parent.clone()),
             None => Context::new(),
         };
@@ -74,11 +74,11 @@ impl Span {
                 KeyValue::new("portkey_mcp.request_id", arrival.id.to_string()),
             ]
         };
-        Self::begin(method.into(), SpanKind::Server, &parent, attributes)
+        Self::start(method.into(), SpanKind::Server, &parent, attributes)
     }
 
     /// Starts the span of an attempt at an upstream, as a child of the current request's span.
-    pub(crate) fn attempt(upstream: Upstream, method: &Method) -> Self {
+    pub(crate) fn start_attempt(upstream: Upstream, method: &Method) -> Self {
         let attributes = || {
             vec![
                 KeyValue::new("http.request.method", method.to_string()),
@@ -86,10 +86,10 @@ impl Span {
             ]
         };
         let name = format!("{method} {}", upstream.name());
-        Self::begin(name, SpanKind::Client, &Context::current(), attributes)
+        Self::start(name, SpanKind::Client, &Context::current(), attributes)
     }
 
-    fn begin(
+    fn start(
         name: String,
         kind: SpanKind,
         parent: &Context,
@@ -105,7 +105,7 @@ impl Span {
     }
 
     /// Names the tool that the request calls.
-    pub(crate) fn tool(&self, name: &'static str) {
+    pub(crate) fn set_tool(&self, name: &'static str) {
         if let Some(context) = &self.0 {
             context.span().update_name(format!("tools/call {name}"));
             context
@@ -115,7 +115,7 @@ impl Span {
     }
 
     /// Marks the span as failed, with a value for `error.type`.
-    pub(crate) fn failed(&self, kind: &'static str) {
+    pub(crate) fn set_error(&self, kind: &'static str) {
         if let Some(context) = &self.0 {
             context
                 .span()
@@ -125,7 +125,7 @@ impl Span {
     }
 
     /// Sets the HTTP status of the upstream's response.
-    pub(crate) fn answered(&self, status: StatusCode) {
+    pub(crate) fn set_status(&self, status: StatusCode) {
         if let Some(context) = &self.0 {
             let code = i64::from(status.as_u16());
             context
@@ -150,7 +150,7 @@ impl Span {
     }
 
     /// Makes this span the current one while the future runs.
-    pub(crate) fn around<F: Future>(&self, future: F) -> WithContext<F> {
+    pub(crate) fn instrument<F: Future>(&self, future: F) -> WithContext<F> {
         future.with_context(self.0.clone().unwrap_or_default())
     }
 }

@@ -1,10 +1,10 @@
 //! Responses to approval requests, and the approvals they result in.
 
-use super::{Approved, Binding, plain};
+use super::{ApprovalRecord, Binding, plain};
 
 /// The action that a human took on a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reaction {
+pub enum FormAction {
     /// Filled in and submitted.
     Accept,
     /// Declined.
@@ -15,43 +15,43 @@ pub enum Reaction {
 
 /// A completed approval form.
 #[derive(Clone, Debug)]
-pub struct Form {
+pub struct FormResponse {
     /// The action taken on the form.
-    pub reaction: Reaction,
+    pub action: FormAction,
     /// True if the call is to be carried out.
     pub approve: bool,
     /// The name that the human typed, if one was required.
-    pub typed: Option<String>,
+    pub typed_name: Option<String>,
 }
 
 /// A response to an approval request that accompanies a call.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ApprovalResponse {
     /// Collected by this process, which asked the human itself. A denial is recorded as the outcome
     /// of the call.
-    Given(Result<Grant, Denied>),
+    Resolved(Result<Approval, ApprovalError>),
     /// The id of a ticket. The id alone approves nothing: a human must have decided about the
     /// ticket elsewhere.
     Ticket(String),
     /// Returned by the client together with the signed state that it kept.
-    Sealed {
+    Signed {
         /// The signed state.
         state: String,
         /// The completed form.
-        form: Form,
+        form: FormResponse,
     },
 }
 
 /// A human's approval of one call. Only an approval request can create one.
 #[derive(Debug)]
-pub struct Grant {
+pub struct Approval {
     pub(super) binding: Binding,
-    pub(super) approved: Approved,
+    pub(super) record: ApprovalRecord,
 }
 
 /// A reason why a call that needs approval is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub enum ApprovalError {
     /// A human declined.
     #[error(
         "a human declined the call, and nothing was sent. Do not make it again unless they ask for it"
@@ -65,19 +65,19 @@ pub enum Denied {
     TimedOut,
     /// The name typed to confirm is not the expected one.
     #[error("the name that was typed to confirm the call is not {0}, and nothing was sent")]
-    Mistyped(String),
+    WrongName(String),
     /// The response does not belong to this call, was used already, or has expired.
     #[error(
         "the approval that came with the call is not for this call, was used already or has expired. \
          Nothing was sent; make the call again without it, and it is asked for anew"
     )]
-    Void,
+    InvalidResponse,
     /// The client cannot show forms, and there is no approval server.
     #[error(
         "`{tool}` needs the approval of a human (rule `{rule}`), and there is no way to ask for it here: \
          the client does not show forms (elicitation), and nobody decides elsewhere. Nothing was sent"
     )]
-    Nobody {
+    NoApprover {
         /// The tool.
         tool: &'static str,
         /// The rule that requires approval.
@@ -85,13 +85,13 @@ pub enum Denied {
     },
     /// The request or its response could not be stored.
     #[error("the approval of the call cannot be kept, and nothing was sent: {0}")]
-    Unkept(String),
+    StoreFailed(String),
     /// The caller has too many pending requests, or created too many within the last hour.
     #[error(
         "too many calls of this caller wait for approval already, and nothing was sent. Wait until some \
          of them are decided or have expired"
     )]
-    TooMany,
+    TooManyPending,
     /// All callers together have too many pending requests.
     #[error(
         "too many calls wait for approval at this server, and nothing was sent. Try again in a few minutes, \
@@ -100,36 +100,36 @@ pub enum Denied {
     QueueFull,
     /// The client failed to ask.
     #[error("the client could not ask for the approval, and nothing was sent: {0}")]
-    Unasked(String),
+    RequestFailed(String),
 }
 
-impl Form {
+impl FormResponse {
     /// Checks that the form approves the call.
     ///
     /// # Errors
     /// Returns an error if the form was declined or dismissed, or lacks the required name.
-    pub(super) fn judge(&self, confirm: Option<&str>) -> Result<(), Denied> {
-        match (self.reaction, confirm) {
-            (Reaction::Cancel, _) => Err(Denied::Cancelled),
-            (Reaction::Accept, None) if self.approve => Ok(()),
-            (Reaction::Accept, Some(name)) if self.approve => {
-                match self.typed.as_deref().map(str::trim) == Some(name) {
+    pub(super) fn evaluate(&self, confirm: Option<&str>) -> Result<(), ApprovalError> {
+        match (self.action, confirm) {
+            (FormAction::Cancel, _) => Err(ApprovalError::Cancelled),
+            (FormAction::Accept, None) if self.approve => Ok(()),
+            (FormAction::Accept, Some(name)) if self.approve => {
+                match self.typed_name.as_deref().map(str::trim) == Some(name) {
                     true => Ok(()),
-                    false => Err(Denied::Mistyped(plain(name))),
+                    false => Err(ApprovalError::WrongName(escape_untrusted(name))),
                 }
             }
-            (Reaction::Accept | Reaction::Decline, _) => Err(Denied::Declined),
+            (FormAction::Accept | FormAction::Decline, _) => Err(ApprovalError::Declined),
         }
     }
 }
 
-impl Grant {
+impl Approval {
     /// Returns the approval if it is bound to this call, else `InvalidResponse`.
-    pub(super) fn of(self, binding: &Binding) -> Result<Approved, Denied> {
+    pub(super) fn verify(self, binding: &Binding) -> Result<ApprovalRecord, ApprovalError> {
         if self.binding == *binding {
-            Ok(self.approved)
+            Ok(self.record)
         } else {
-            Err(Denied::Void)
+            Err(ApprovalError::InvalidResponse)
         }
     }
 }

@@ -4,7 +4,7 @@ use portkey_operation::JsonMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Required;
+use super::ApprovalRequirement;
 /// SHA-256 digest of a call: caller, tool, arguments, and the rule that requires approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding([u8; 32]);
@@ -12,12 +12,12 @@ pub struct Binding([u8; 32]);
 impl Binding {
     /// Computes the digest over validated arguments, secrets included. The order of fields does not
     /// matter.
-    pub fn of(principal: &str, tool: &str, args: &JsonMap, required: &Required) -> Self {
+    pub fn new(principal: &str, tool: &str, args: &JsonMap, required: &ApprovalRequirement) -> Self {
         let mut digest = Sha256::new();
         for part in [principal, tool, &required.rule, &required.revision] {
-            text(&mut digest, part);
+            hash_text(&mut digest, part);
         }
-        object(&mut digest, args);
+        hash_object(&mut digest, args);
         Self(digest.finalize().into())
     }
 
@@ -29,35 +29,35 @@ impl Binding {
 
 /// Hashes a text with its length as prefix, so that adjacent parts cannot be shifted into each
 /// other.
-fn text(digest: &mut Sha256, part: &str) {
+fn hash_text(digest: &mut Sha256, part: &str) {
     digest.update((part.len() as u64).to_be_bytes());
     digest.update(part.as_bytes());
 }
 
-fn object(digest: &mut Sha256, map: &JsonMap) {
+fn hash_object(digest: &mut Sha256, map: &JsonMap) {
     let mut fields: Vec<_> = map.iter().collect();
     fields.sort_unstable_by_key(|(name, _)| *name);
     digest.update(b"{");
     digest.update((fields.len() as u64).to_be_bytes());
     for (name, inner) in fields {
-        text(digest, name);
-        value(digest, inner);
+        hash_text(digest, name);
+        hash_value(digest, inner);
     }
 }
 
-fn value(digest: &mut Sha256, one: &Value) {
+fn hash_value(digest: &mut Sha256, one: &Value) {
     match one {
-        Value::Object(map) => object(digest, map),
+        Value::Object(map) => hash_object(digest, map),
         Value::Array(list) => {
             digest.update(b"[");
             digest.update((list.len() as u64).to_be_bytes());
-            list.iter().for_each(|item| value(digest, item));
+            list.iter().for_each(|item| hash_value(digest, item));
         }
         Value::String(inner) => {
             digest.update(b"\"");
-            text(digest, inner);
+            hash_text(digest, inner);
         }
         // `null`, `true`, `false`, or a number as it was written.
-        other => text(digest, &other.to_string()),
+        other => hash_text(digest, &other.to_string()),
     }
 }

@@ -29,26 +29,26 @@ use crate::{
     },
 };
 
-pub(crate) use self::question::About;
+pub(crate) use self::question::ApprovalSubject;
 pub use self::{
-    answer::{Answer, Denied, Form, Grant, Reaction},
+    answer::{ApprovalResponse, ApprovalError, FormResponse, Approval, FormAction},
     binding::Binding,
-    plain::plain,
-    question::Question,
+    plain::escape_untrusted,
+    question::ApprovalRequest,
     ticket::{
-        Filter, MAX_PAGE, MAX_TICKETS, MAX_TICKETS_OF_CALLER, MIN_NAME_DIGITS, NAME_REMEMBERED,
-        Page, State, Ticket, Undecided, Waiting, take_ticket,
+        TicketFilter, MAX_PAGE_TICKETS, MAX_TICKETS, MAX_TICKETS_OF_CALLER, MIN_ID_DIGITS, TICKET_ID_RETENTION,
+        TicketPage, TicketState, Ticket, DecisionError, PendingApproval, take_ticket,
     },
 };
-pub use crate::observability::call_record::{ApprovalMethod, Approved};
+pub use crate::observability::call_record::{ApprovalMethod, ApprovalRecord};
 
 /// The requirement that a human approve a call, as a rule states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Required {
+pub struct ApprovalRequirement {
     /// Name of the rule or option that requires approval.
     pub rule: String,
     /// Message of the rule for the approver.
-    pub words: Option<String>,
+    pub message: Option<String>,
     /// True if the approver has to type the resource's name.
     pub confirm: bool,
     /// Revision of the policies; an approval is invalid once they change.
@@ -57,7 +57,7 @@ pub struct Required {
 
 /// Approval required by the effect of an operation, regardless of policies.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Always {
+pub struct ApprovalDefaults {
     /// Require approval for every write.
     pub writes: bool,
     /// Require approval for operations that irrevocably remove or may overwrite something.
@@ -66,18 +66,18 @@ pub struct Always {
     pub confirm: bool,
 }
 
-impl Always {
+impl ApprovalDefaults {
     /// Returns the requirement for calls of an operation, if there is one.
-    pub fn of(self, operation: &Operation) -> Option<Required> {
+    pub fn requirement_for(self, operation: &Operation) -> Option<ApprovalRequirement> {
         let destructive = operation.hints().destructive || operation.effect() == Effect::Delete;
         let rule = match () {
             () if self.deletes && destructive => "--approve-deletes",
             () if self.writes && operation.effect() != Effect::Read => "--approve-writes",
             () => return None,
         };
-        Some(Required {
+        Some(ApprovalRequirement {
             rule: rule.to_owned(),
-            words: None,
+            message: None,
             confirm: self.confirm && destructive,
             revision: String::new(),
         })
@@ -90,12 +90,12 @@ pub struct Approvals {
     keys: Arc<WatchedValue<Keyring>>,
     store: EncryptedStore,
     ttl: Duration,
-    desk: OnceLock<String>,
+    admin_url: OnceLock<String>,
 }
 
 /// State that a client keeps between an approval request and its response, apart from the binding.
 #[derive(serde::Deserialize, serde::Serialize)]
-struct Kept {
+struct ClientState {
     confirm: Option<String>,
 }
 
@@ -110,23 +110,23 @@ impl Approvals {
             keys,
             store,
             ttl,
-            desk: OnceLock::new(),
+            admin_url: OnceLock::new(),
         }
     }
 
     /// Announces the approval server at this address, so that humans can decide there.
-    pub fn open_desk(&self, url: String) {
+    pub fn set_admin_url(&self, url: String) {
         // Set twice, the first address stays.
-        _ = self.desk.set(url);
+        _ = self.admin_url.set(url);
     }
 
     /// Returns the address of the approval server, if there is one.
-    pub fn desk(&self) -> Option<&str> {
-        self.desk.get().map(String::as_str)
+    pub fn admin_url(&self) -> Option<&str> {
+        self.admin_url.get().map(String::as_str)
     }
 
     /// Returns the time for which a request waits for its response.
-    pub const fn patience(&self) -> Duration {
+    pub const fn timeout(&self) -> Duration {
         self.ttl
     }
 
@@ -135,18 +135,18 @@ impl Approvals {
     ///
     /// # Errors
     /// Returns `StoreFailed` if the store that will record its use is unavailable.
-    pub async fn sealed(
+    pub async fn sign_request(
         &self,
         principal: &Principal,
-        question: &Question,
-    ) -> Result<String, Denied> {
+        request: &ApprovalRequest,
+    ) -> Result<String, ApprovalError> {
         let stamp = self.store.store().stamp().await;
-        let stamp = stamp.map_err(|error| Denied::Unkept(error.to_string()))?;
-        let kept = Kept {
-            confirm: question.confirm.clone(),
+        let stamp = stamp.map_err(|error| ApprovalError::StoreFailed(error.to_string()))?;
+        let kept = ClientState {
+            confirm: request.confirm.clone(),
         };
         let kept = serde_json::to_vec(&kept).unwrap_or_default();
-        let (binding, once) = (question.binding().as_bytes(), (self.ttl, stamp));
+        let (binding, once) = (request.binding().as_bytes(), (self.ttl, stamp));
         let keys = self.keys.get();
         Ok(keys.sign_once(StatePurpose::RequestState, &principal.name, binding, &kept, once))
     }
@@ -160,11 +160,11 @@ impl Approvals {
         &self,
         principal: &Principal,
         binding: &Binding,
-        answer: Option<Answer>,
-    ) -> Result<Option<Approved>, Denied> {
-        match answer {
-            Some(Answer::Given(said)) => said?.of(binding).map(Some),
-            Some(Answer::Sealed { state, form }) => {
+        response: Option<ApprovalResponse>,
+    ) -> Result<Option<ApprovalRecord>, ApprovalError> {
+        match response {
+            Some(ApprovalResponse::Resolved(said)) => said?.verify(binding).map(Some),
+            Some(ApprovalResponse::Signed { state, form }) => {
                 let (keys, purpose, name) =
                     (self.keys.get(), StatePurpose::RequestState, &principal.name);
                 let kept = keys.verify_once(
@@ -174,19 +174,19 @@ impl Approvals {
                     &state,
                     self.store.store(),
                 );
-                let kept = kept.await.map_err(|_| Denied::Void)?;
-                let kept: Kept = serde_json::from_slice(&kept).map_err(|_| Denied::Void)?;
-                form.judge(kept.confirm.as_deref())?;
-                Ok(Some(Approved {
+                let kept = kept.await.map_err(|_| ApprovalError::InvalidResponse)?;
+                let kept: ClientState = serde_json::from_slice(&kept).map_err(|_| ApprovalError::InvalidResponse)?;
+                form.evaluate(kept.confirm.as_deref())?;
+                Ok(Some(ApprovalRecord {
                     method: ApprovalMethod::Form,
                     by: principal.name.to_string(),
                 }))
             }
-            Some(Answer::Ticket(id)) if self.desk().is_some() => {
+            Some(ApprovalResponse::Ticket(id)) if self.admin_url().is_some() => {
                 self.use_ticket(principal, binding, Some(&id)).await
             }
-            None if self.desk().is_some() => self.use_ticket(principal, binding, None).await,
-            Some(Answer::Ticket(_)) | None => Ok(None),
+            None if self.admin_url().is_some() => self.use_ticket(principal, binding, None).await,
+            Some(ApprovalResponse::Ticket(_)) | None => Ok(None),
         }
     }
 }

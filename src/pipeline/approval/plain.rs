@@ -8,7 +8,7 @@ use crate::security::sanitize::is_visible;
 ///
 /// This covers line breaks, invisible characters, changes of the writing direction, and the
 /// backtick that would end its quotation.
-pub fn plain(text: &str) -> String {
+pub fn escape_untrusted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -5,31 +5,31 @@ use std::fmt::{self, Write};
 use portkey_operation::{Effect, JsonMap, Operation, field_path};
 use serde_json::Value;
 
-use super::{ApprovalMethod, Approved, Binding, Denied, Form, Grant, Required, plain};
+use super::{ApprovalMethod, ApprovalRecord, Binding, ApprovalError, FormResponse, Approval, ApprovalRequirement, plain};
 use crate::{
     auth::principal::Principal,
-    observability::request::Arrival,
-    pipeline::dry_run::{Change, Outlook},
+    observability::request::RequestInfo,
+    pipeline::dry_run::{FieldChange, ChangePreview},
     security::secrets::{BLANK, MASK, mask_text},
 };
 
 /// Maximum number of changes in the text.
-const MOST_CHANGES: usize = 40;
+const MAX_CHANGES: usize = 40;
 /// Maximum length of one value, in characters.
-const LONGEST_VALUE: usize = 300;
+const MAX_VALUE_CHARS: usize = 300;
 /// Maximum length of all changes together, in bytes.
 const MAX_CHANGES_BYTES: usize = 16 << 10;
 /// Maximum number of warnings in the text.
 const MAX_WARNINGS: usize = 10;
 /// Maximum length of a rule's message, or of the list of secrets that a call sets, in characters.
-const LONGEST_TEXT: usize = 1_000;
+const MAX_TEXT_CHARS: usize = 1_000;
 /// Maximum length of a name to type, in characters; a longer one is not requested.
-const LONGEST_NAME: usize = 60;
+const MAX_NAME_CHARS: usize = 60;
 /// Maximum length of an identifier to type, in characters, if the resource's name cannot be typed.
 const MAX_ID_CHARS: usize = 200;
 
 /// A call that waits for a human's decision.
-pub struct Question {
+pub struct ApprovalRequest {
     /// Name of the tool.
     pub tool: &'static str,
     /// The rule that requires approval.
@@ -44,47 +44,47 @@ pub struct Question {
 
 /// The parts that an approval request is built from.
 #[derive(Debug)]
-pub(crate) struct About<'a> {
+pub(crate) struct ApprovalSubject<'a> {
     pub(crate) operation: &'a Operation,
     pub(crate) title: &'a str,
     pub(crate) principal: &'a Principal,
-    pub(crate) arrival: &'a Arrival,
+    pub(crate) arrival: &'a RequestInfo,
     /// Path and query of the request, with secrets blanked.
     pub(crate) target: &'a str,
     /// Arguments with secrets blanked.
-    pub(crate) shown: &'a JsonMap,
-    pub(crate) outlook: &'a Outlook,
+    pub(crate) masked_args: &'a JsonMap,
+    pub(crate) preview: &'a ChangePreview,
     /// Warnings about the arguments, as the caller gets them.
     pub(crate) warnings: &'a [String],
-    pub(crate) required: Required,
+    pub(crate) required: ApprovalRequirement,
 }
 
-impl Question {
+impl ApprovalRequest {
     /// Builds the request for a call with these arguments, from which the binding was computed.
-    pub(crate) fn new(about: About<'_>, binding: Binding, args: JsonMap) -> Self {
+    pub(crate) fn new(subject: ApprovalSubject<'_>, binding: Binding, args: JsonMap) -> Self {
         // A human must not have to type a key.
         let is_no_key = |text: &&str| mask_text(text) == *text;
-        let name = about
-            .outlook
-            .label()
-            .filter(|name| is_typeable(name, LONGEST_NAME));
+        let name = subject
+            .preview
+            .display_name()
+            .filter(|name| is_typeable(name, MAX_NAME_CHARS));
         let name = name.filter(is_no_key);
         let named = || {
-            let last = about.operation.placeholders().last();
+            let last = subject.operation.placeholders().last();
             let id = last.and_then(|placeholder| args.get(placeholder)?.as_str());
             let id = id
                 .filter(|id| is_typeable(id, MAX_ID_CHARS))
                 .filter(is_no_key);
-            id.unwrap_or(about.operation.name()).to_owned()
+            id.unwrap_or(subject.operation.name()).to_owned()
         };
-        let confirm = about
+        let confirm = subject
             .required
             .confirm
             .then(|| name.map_or_else(named, str::to_owned));
         // The names of clients and callers and the messages of policies are free text and may
         // contain a key.
-        let text = mask_text(&text(&about, confirm.as_deref())).into_owned();
-        let (tool, rule) = (about.operation.name(), about.required.rule);
+        let text = mask_text(&render_text(&subject, confirm.as_deref())).into_owned();
+        let (tool, rule) = (subject.operation.name(), subject.required.rule);
         Self {
             tool,
             rule,
@@ -109,21 +109,21 @@ impl Question {
     ///
     /// # Errors
     /// Returns an error if the form does not approve the call.
-    pub fn answered(&self, form: &Form, method: ApprovalMethod, by: &str) -> Result<Grant, Denied> {
-        form.judge(self.confirm.as_deref())?;
-        let approved = Approved {
+    pub fn resolve(&self, form: &FormResponse, method: ApprovalMethod, by: &str) -> Result<Approval, ApprovalError> {
+        form.evaluate(self.confirm.as_deref())?;
+        let approved = ApprovalRecord {
             method,
             by: by.to_owned(),
         };
-        Ok(Grant {
+        Ok(Approval {
             binding: self.binding,
-            approved,
+            record: approved,
         })
     }
 }
 
 /// Omits the arguments, which may contain secrets.
-impl fmt::Debug for Question {
+impl fmt::Debug for ApprovalRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Question")
             .field("tool", &self.tool)
@@ -132,15 +132,15 @@ impl fmt::Debug for Question {
 }
 
 fn is_typeable(name: &str, max_chars: usize) -> bool {
-    name.chars().count() <= max_chars && plain(name) == name && name.trim() == name
+    name.chars().count() <= max_chars && escape_untrusted(name) == name && name.trim() == name
 }
 
 /// Renders the text. Writing to a string cannot fail, so the results of `write!` are ignored.
-fn text(about: &About<'_>, confirm: Option<&str>) -> String {
-    let operation = about.operation;
+fn render_text(subject: &ApprovalSubject<'_>, confirm: Option<&str>) -> String {
+    let operation = subject.operation;
     let mut text = format!(
         "Approve this call? {} ({}, {})\n",
-        about.title,
+        subject.title,
         operation.name(),
         operation.effect().as_str()
     );
@@ -148,29 +148,29 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
         text,
         "\nTarget: {} `{}`",
         operation.method(),
-        cut(about.target)
+        truncate(subject.target)
     );
-    if let Some(name) = about.outlook.label() {
-        _ = write!(text, ", named `{}`", cut(name));
+    if let Some(name) = subject.preview.display_name() {
+        _ = write!(text, ", named `{}`", truncate(name));
     }
-    _ = write!(text, "\nRisk: {}", risk(operation));
-    _ = write!(text, "\nAsked by: `{}`", cut(&about.principal.name));
-    if let Some(client) = &about.arrival.client {
-        _ = write!(text, ", with a client that calls itself `{}`", cut(client));
+    _ = write!(text, "\nRisk: {}", describe_risk(operation));
+    _ = write!(text, "\nAsked by: `{}`", truncate(&subject.principal.name));
+    if let Some(client) = &subject.arrival.client {
+        _ = write!(text, ", with a client that calls itself `{}`", truncate(client));
     }
-    _ = write!(text, "\nRule: {}", cut(&about.required.rule));
-    if let Some(words) = &about.required.words {
-        _ = write!(text, " ({})", shortened(words, LONGEST_TEXT));
+    _ = write!(text, "\nRule: {}", truncate(&subject.required.rule));
+    if let Some(words) = &subject.required.message {
+        _ = write!(text, " ({})", truncate_to(words, MAX_TEXT_CHARS));
     }
-    let changes = &about.outlook.changes;
+    let changes = &subject.preview.changes;
     if !changes.is_empty() && operation.effect() != Effect::Delete {
         text.push_str("\n\nChanges:");
         let (start, mut shown) = (text.len(), 0);
-        for change in changes.iter().take(MOST_CHANGES) {
+        for change in changes.iter().take(MAX_CHANGES) {
             if text.len() - start > MAX_CHANGES_BYTES {
                 break;
             }
-            line(&mut text, change);
+            render_change(&mut text, change);
             shown += 1;
         }
         if let Some(more) = changes.len().checked_sub(shown).filter(|more| *more > 0) {
@@ -178,35 +178,35 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
         }
     }
     let mut secrets = Vec::new();
-    blanked(about.shown, "", &mut secrets);
+    collect_blanked(subject.masked_args, "", &mut secrets);
     if !secrets.is_empty() {
-        let secrets = shortened(&secrets.join(", "), LONGEST_TEXT);
+        let secrets = truncate_to(&secrets.join(", "), MAX_TEXT_CHARS);
         _ = write!(text, "\n\nSecrets that it sets, not shown: `{secrets}`");
     }
-    for warning in about.warnings.iter().take(MAX_WARNINGS) {
-        _ = write!(text, "\n\nWarning: {}", cut(warning));
+    for warning in subject.warnings.iter().take(MAX_WARNINGS) {
+        _ = write!(text, "\n\nWarning: {}", truncate(warning));
     }
-    let more_warnings = about.warnings.len().saturating_sub(MAX_WARNINGS);
+    let more_warnings = subject.warnings.len().saturating_sub(MAX_WARNINGS);
     if more_warnings > 0 {
         _ = write!(text, "\n\nWarnings that are not shown: {more_warnings}");
     }
-    if let Some(why) = &about.outlook.unknown {
-        _ = write!(text, "\n\nWhat is there now is not known: {}", cut(why));
+    if let Some(why) = &subject.preview.unknown_reason {
+        _ = write!(text, "\n\nWhat is there now is not known: {}", truncate(why));
     }
     if let Some(name) = confirm {
-        _ = write!(text, "\n\nTo approve, type: `{}`", plain(name));
+        _ = write!(text, "\n\nTo approve, type: `{}`", escape_untrusted(name));
     }
     text
 }
 
-fn line(text: &mut String, change: &Change) {
-    let value = |value: &Value| cut(&value.to_string());
+fn render_change(text: &mut String, change: &FieldChange) {
+    let value = |value: &Value| truncate(&value.to_string());
     let path = if change.path.is_empty() {
         "all of it"
     } else {
         &change.path
     };
-    _ = write!(text, "\n- `{}`: ", cut(path));
+    _ = write!(text, "\n- `{}`: ", truncate(path));
     _ = match (&change.from, &change.to) {
         (Some(from), Some(to)) => write!(text, "`{}` becomes `{}`", value(from), value(to)),
         (None, Some(to)) => write!(text, "set to `{}`", value(to)),
@@ -216,7 +216,7 @@ fn line(text: &mut String, change: &Change) {
 }
 
 /// Describes the risk of an operation, as far as its declaration tells.
-fn risk(operation: &Operation) -> String {
+fn describe_risk(operation: &Operation) -> String {
     let hints = operation.hints();
     let mut risk = match operation.effect() {
         Effect::Delete => "it removes something for good, and what depends on it may stop working.",
@@ -237,36 +237,36 @@ fn risk(operation: &Operation) -> String {
 }
 
 /// Collects the paths of blanked values.
-fn blanked(map: &JsonMap, at: &str, found: &mut Vec<String>) {
+fn collect_blanked(map: &JsonMap, at: &str, found: &mut Vec<String>) {
     for (name, value) in map {
         let path = match at {
             // The path is truncated when displayed anyway, and each field below would copy it.
-            at if at.len() > LONGEST_TEXT => at.to_owned(),
-            at => field_path(at, &cut(name)),
+            at if at.len() > MAX_TEXT_CHARS => at.to_owned(),
+            at => field_path(at, &truncate(name)),
         };
-        blanked_in(value, path, found);
+        collect_blanked_in(value, path, found);
     }
 }
 
-fn blanked_in(value: &Value, path: String, found: &mut Vec<String>) {
+fn collect_blanked_in(value: &Value, path: String, found: &mut Vec<String>) {
     match value {
         Value::String(text) if text == BLANK || text.contains(MASK) => found.push(path),
-        Value::Object(map) => blanked(map, &path, found),
+        Value::Object(map) => collect_blanked(map, &path, found),
         Value::Array(list) => {
             for (i, item) in list.iter().enumerate() {
-                blanked_in(item, format!("{path}[{i}]"), found);
+                collect_blanked_in(item, format!("{path}[{i}]"), found);
             }
         }
         _ => {}
     }
 }
 
-fn cut(text: &str) -> String {
-    shortened(text, LONGEST_VALUE)
+fn truncate(text: &str) -> String {
+    truncate_to(text, MAX_VALUE_CHARS)
 }
 
-fn shortened(text: &str, longest: usize) -> String {
-    let shown = plain(text);
+fn truncate_to(text: &str, longest: usize) -> String {
+    let shown = escape_untrusted(text);
     match shown.char_indices().nth(longest) {
         Some((end, _)) => {
             let (start, rest) = shown.split_at(end);

@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 use tracing::warn;
 
 use super::{
-    Answer, ApprovalMethod, Approvals, Approved, Binding, Denied, Form, Question, Reaction,
+    ApprovalResponse, ApprovalMethod, Approvals, ApprovalRecord, Binding, ApprovalError, FormResponse, ApprovalRequest, FormAction,
 };
 use crate::{auth::principal::Principal, security::signed_state::random_bytes};
 
@@ -26,33 +26,33 @@ pub const MAX_TICKETS_OF_CALLER: usize = 30;
 /// Maximum number of tickets of all callers.
 pub const MAX_TICKETS: usize = 500;
 /// Maximum number of tickets per page of a list.
-pub const MAX_PAGE: usize = 200;
+pub const MAX_PAGE_TICKETS: usize = 200;
 /// Minimum number of digits in an abbreviated ticket id.
-pub const MIN_NAME_DIGITS: usize = 6;
+pub const MIN_ID_DIGITS: usize = 6;
 
 /// Time for which the id of a ticket stays known after the ticket is gone.
-pub const NAME_REMEMBERED: Duration = Duration::from_secs(3600);
+pub const TICKET_ID_RETENTION: Duration = Duration::from_secs(3600);
 
 /// The queue that holds the tickets.
 const QUEUE: Queue = Queue {
     name: "approval",
     max_per_owner: MAX_TICKETS_OF_CALLER,
     max: MAX_TICKETS,
-    remember_for: NAME_REMEMBERED,
+    remember_for: TICKET_ID_RETENTION,
 };
 /// Length of a ticket id, in bytes.
-const NAME_BYTES: usize = 16;
+const ID_BYTES: usize = 16;
 /// The rate at which one caller can create tickets; low enough that a human can still read them.
-const MOST_TICKETS: TokenBucket = TokenBucket {
+const MAX_TICKET_RATE: TokenBucket = TokenBucket {
     burst: NonZeroU32::new(60).unwrap(),
     period: Duration::from_secs(3600),
 };
 /// Number of tickets read from the store at once.
-const CHUNK: usize = 50;
+const TICKETS_PER_READ: usize = 50;
 /// Interval between checks for a decision.
-const POLL: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// The argument that may name a ticket; it is never sent to an upstream.
-const ARGUMENT: &str = "approval_ticket";
+const TICKET_ARGUMENT: &str = "approval_ticket";
 
 /// An approval request that waits for a decision.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -72,7 +72,7 @@ pub struct Ticket {
     /// Time until which a decision can be made and used, in seconds since 1970. For display only.
     pub expires: u64,
     /// The decision, if there is one.
-    pub state: State,
+    pub state: TicketState,
     binding: String,
     /// Time of creation by the store's clock, with the store's epoch.
     stamp: String,
@@ -84,7 +84,7 @@ pub struct Ticket {
 
 /// Criteria for listing tickets.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct TicketFilter {
     /// Only tickets of this caller.
     pub caller: Option<String>,
     /// Only tickets for this tool.
@@ -95,7 +95,7 @@ pub struct Filter {
 
 /// A page of tickets, oldest first.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct TicketPage {
     /// The tickets of this page.
     pub tickets: Vec<Ticket>,
     /// Id after which the next page begins; `None` on the last page.
@@ -105,7 +105,7 @@ pub struct Page {
 /// The state of a ticket.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum TicketState {
     /// Nobody has decided.
     Pending,
     /// Approved, with the name that the approver gave.
@@ -114,7 +114,7 @@ pub enum State {
     Denied(String),
 }
 
-impl State {
+impl TicketState {
     /// Returns the name of the state, and who decided.
     pub fn as_parts(&self) -> (&'static str, Option<&str>) {
         match self {
@@ -132,7 +132,7 @@ impl State {
      your user, for whoever runs this server can decide about it. Once they have, make exactly the same \
      call again within {seconds} s; with other arguments it is another call. You cannot approve it yourself"
 )]
-pub struct Waiting {
+pub struct PendingApproval {
     /// Name of the tool.
     pub tool: &'static str,
     /// Id of the ticket.
@@ -143,34 +143,34 @@ pub struct Waiting {
 
 /// A reason why a decision is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undecided {
+pub enum DecisionError {
     /// The ticket does not exist, or not any more.
     #[error("there is no such ticket; it may have expired")]
-    Unknown,
+    UnknownTicket,
     /// The abbreviated id is too short.
-    #[error("give at least {MIN_NAME_DIGITS} digits of the ticket")]
-    TooShort,
+    #[error("give at least {MIN_ID_DIGITS} digits of the ticket")]
+    IdTooShort,
     /// The abbreviated id matches several tickets.
     #[error(
         "several tickets begin so, or did within the last hour; give more digits of the one that is meant"
     )]
-    Ambiguous,
+    AmbiguousId,
     /// Somebody else decided first.
     #[error("it was decided already")]
-    Decided,
+    AlreadyDecided,
     /// The digest is not that of the ticket, so the decision is about something else.
     #[error("the digest is not that of the ticket: look at the ticket again before deciding")]
-    NotShown,
+    DigestMismatch,
     /// The name typed to confirm is not the expected one.
     #[error("to approve it, type its name: {0}")]
-    Mistyped(String),
+    WrongName(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl Filter {
-    fn admits(&self, ticket: &Ticket) -> bool {
+impl TicketFilter {
+    fn matches(&self, ticket: &Ticket) -> bool {
         let is =
             |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
         is(&self.caller, &ticket.principal)
@@ -202,44 +202,44 @@ impl Ticket {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }
-        hex::encode(digest.finalize().get(..NAME_BYTES).unwrap_or_default())
+        hex::encode(digest.finalize().get(..ID_BYTES).unwrap_or_default())
     }
 
     /// Returns true if nobody has decided.
     pub fn is_pending(&self) -> bool {
-        self.state == State::Pending
+        self.state == TicketState::Pending
     }
 
     /// Returns true if the key opens the ticket's page. Compares in constant time.
-    pub fn opens_with(&self, key: &str) -> bool {
-        digest(key).as_bytes().ct_eq(self.key.as_bytes()).into()
+    pub fn matches_page_key(&self, key: &str) -> bool {
+        digest_hex(key).as_bytes().ct_eq(self.key.as_bytes()).into()
     }
 
     /// Serializes what may be shown: everything but the page key and the form token.
-    pub fn shown(&self) -> Value {
+    pub fn to_public_json(&self) -> Value {
         json!({
             "id": self.id, "tool": self.tool, "principal": self.principal, "text": self.text,
             "confirm": self.confirm, "asked": self.asked, "expires": self.expires,
-            "seconds_left": self.left().as_secs(), "digest": self.digest(), "state": self.state,
+            "seconds_left": self.time_left().as_secs(), "digest": self.digest(), "state": self.state,
         })
     }
 
     /// Returns the approximate time left. The store decides by its own clock.
-    pub fn left(&self) -> Duration {
+    pub fn time_left(&self) -> Duration {
         let whole = self.expires.saturating_sub(self.asked);
-        Duration::from_secs(self.expires.saturating_sub(now()).min(whole))
+        Duration::from_secs(self.expires.saturating_sub(unix_seconds()).min(whole))
     }
 
     /// Returns the error that the caller receives while the ticket is pending.
-    pub fn waiting(&self, tool: &'static str) -> Waiting {
-        Waiting {
+    pub fn to_pending(&self, tool: &'static str) -> PendingApproval {
+        PendingApproval {
             tool,
             id: self.id.clone(),
-            seconds: self.left().as_secs(),
+            seconds: self.time_left().as_secs(),
         }
     }
 
-    fn mark(&self, what: &'static str) -> StoreKey {
+    fn once_key(&self, what: &'static str) -> StoreKey {
         StoreKey::new(what, &[&self.id]).owned_by(&self.principal)
     }
 
@@ -249,7 +249,7 @@ impl Ticket {
     }
 
     /// Returns true if the store has lost no data since the ticket was created.
-    fn is_of_epoch_of(&self, now: &Stamp) -> bool {
+    fn is_in_epoch_of(&self, now: &Stamp) -> bool {
         self.stamp().is_some_and(|stamp| stamp.is_same_epoch(now))
     }
 }
@@ -263,66 +263,66 @@ impl Approvals {
     /// # Errors
     /// Returns an error if there is no approval server, the caller has too many tickets, or the
     /// store fails.
-    pub async fn file(&self, principal: &Principal, question: &Question) -> Result<Ticket, Denied> {
-        let Some(desk) = self.desk() else {
-            return Err(Denied::Nobody {
-                tool: question.tool,
-                rule: question.rule.clone(),
+    pub async fn create_ticket(&self, principal: &Principal, request: &ApprovalRequest) -> Result<Ticket, ApprovalError> {
+        let Some(desk) = self.admin_url() else {
+            return Err(ApprovalError::NoApprover {
+                tool: request.tool,
+                rule: request.rule.clone(),
             });
         };
-        let stamp = self.store.store().stamp().await.map_err(unkept)?;
-        let own = self.tickets_of(principal, &stamp).await.map_err(unkept)?;
-        let binding = hex::encode(question.binding().as_bytes());
+        let stamp = self.store.store().stamp().await.map_err(store_failed)?;
+        let own = self.caller_tickets(principal, &stamp).await.map_err(store_failed)?;
+        let binding = hex::encode(request.binding().as_bytes());
         let waits = |ticket: &&Ticket| ticket.binding == binding && ticket.is_pending();
         if let Some(ticket) = own.iter().find(waits) {
             return Ok(ticket.clone());
         }
         if own.len() >= MAX_TICKETS_OF_CALLER {
-            return Err(Denied::TooMany);
+            return Err(ApprovalError::TooManyPending);
         }
         let of_caller = StoreKey::new("approval-asked", &[&principal.name]);
         match self
             .store
             .store()
-            .take(&of_caller, &MOST_TICKETS)
+            .take(&of_caller, &MAX_TICKET_RATE)
             .await
-            .map_err(unkept)?
+            .map_err(store_failed)?
         {
             RateLimitOutcome::Allowed => {}
-            RateLimitOutcome::RetryAfter(_) => return Err(Denied::TooMany),
+            RateLimitOutcome::RetryAfter(_) => return Err(ApprovalError::TooManyPending),
         }
-        let randomness = || Denied::Unkept("the system gives no random numbers".to_owned());
-        let id = random_bytes::<NAME_BYTES>().map_err(|_| randomness())?;
-        let key = random_bytes::<16>().map_err(|_| randomness())?;
-        let serial = random_bytes::<16>().map_err(|_| randomness())?;
-        let (key, asked) = (hex::encode(key), now());
+        let no_randomness = || ApprovalError::StoreFailed("the system gives no random numbers".to_owned());
+        let id = random_bytes::<ID_BYTES>().map_err(|_| no_randomness())?;
+        let key = random_bytes::<16>().map_err(|_| no_randomness())?;
+        let serial = random_bytes::<16>().map_err(|_| no_randomness())?;
+        let (key, asked) = (hex::encode(key), unix_seconds());
         let ticket = Ticket {
             id: hex::encode(id),
-            tool: question.tool.to_owned(),
+            tool: request.tool.to_owned(),
             principal: principal.name.to_string(),
-            text: question.text.clone(),
-            confirm: question.confirm.clone(),
+            text: request.text.clone(),
+            confirm: request.confirm.clone(),
             asked,
-            expires: asked + self.patience().as_secs().max(1),
-            state: State::Pending,
+            expires: asked + self.timeout().as_secs().max(1),
+            state: TicketState::Pending,
             binding,
             stamp: hex::encode(stamp.to_bytes()),
             serial: hex::encode(serial),
-            key: digest(&key),
+            key: digest_hex(&key),
         };
         let value = serde_json::to_vec(&ticket).unwrap_or_default().into();
         let (id, owner) = (&ticket.id, &principal.name);
         match self
             .store
-            .enqueue(&QUEUE, id, owner, value, self.patience())
+            .enqueue(&QUEUE, id, owner, value, self.timeout())
             .await
-            .map_err(unkept)?
+            .map_err(store_failed)?
         {
             EnqueueOutcome::Appended => {}
-            EnqueueOutcome::OwnerFull => return Err(Denied::TooMany),
-            EnqueueOutcome::QueueFull => return Err(Denied::QueueFull),
+            EnqueueOutcome::OwnerFull => return Err(ApprovalError::TooManyPending),
+            EnqueueOutcome::QueueFull => return Err(ApprovalError::QueueFull),
         }
-        let tool = question.tool;
+        let tool = request.tool;
         warn!(
             tool,
             ticket = id,
@@ -337,19 +337,19 @@ impl Approvals {
     ///
     /// # Errors
     /// Returns an error if the ticket `after` does not exist, or if the store is unavailable.
-    pub async fn tickets(
+    pub async fn list_tickets(
         &self,
-        filter: &Filter,
+        filter: &TicketFilter,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Page, Undecided> {
+    ) -> Result<TicketPage, DecisionError> {
         let stamp = self.store.store().stamp().await?;
         let names = self.store.store().queued_ids(&QUEUE, None).await?;
         let start = match after {
             None => 0,
             Some(after) => {
                 let place = names.iter().position(|name| name.id == after);
-                place.ok_or(Undecided::Unknown)? + 1
+                place.ok_or(DecisionError::UnknownTicket)? + 1
             }
         };
         let live: Vec<_> = names
@@ -357,12 +357,12 @@ impl Approvals {
             .skip(start)
             .filter(|name| name.is_live)
             .collect();
-        let limit = limit.clamp(1, MAX_PAGE);
+        let limit = limit.clamp(1, MAX_PAGE_TICKETS);
         let mut tickets: Vec<Ticket> = Vec::new();
-        for chunk in live.chunks(CHUNK) {
+        for chunk in live.chunks(TICKETS_PER_READ) {
             let ids: Vec<_> = chunk.iter().map(|name| &*name.id).collect();
-            let found = self.load(&ids, &stamp).await?;
-            tickets.extend(found.into_iter().filter(|ticket| filter.admits(ticket)));
+            let found = self.load_tickets(&ids, &stamp).await?;
+            tickets.extend(found.into_iter().filter(|ticket| filter.matches(ticket)));
             if tickets.len() > limit {
                 break;
             }
@@ -373,7 +373,7 @@ impl Approvals {
             .last()
             .filter(|_| !is_all)
             .map(|ticket| ticket.id.clone());
-        Ok(Page { tickets, next })
+        Ok(TicketPage { tickets, next })
     }
 
     /// Returns the ticket with this id.
@@ -381,11 +381,11 @@ impl Approvals {
     /// # Errors
     /// Returns an error if the store is unavailable.
     pub async fn ticket(&self, id: &str) -> Result<Option<Ticket>, StoreError> {
-        if !(id.len() == 2 * NAME_BYTES && is_name(id)) {
+        if !(id.len() == 2 * ID_BYTES && is_ticket_id(id)) {
             return Ok(None);
         }
         let stamp = self.store.store().stamp().await?;
-        Ok(self.load(&[id], &stamp).await?.pop())
+        Ok(self.load_tickets(&[id], &stamp).await?.pop())
     }
 
     /// Returns the ticket whose id begins with `start`. The prefix must be unique among all ids of
@@ -393,30 +393,30 @@ impl Approvals {
     ///
     /// # Errors
     /// Returns an error if no ticket matches, several do, or the prefix is too short.
-    pub async fn find(&self, start: &str) -> Result<Ticket, Undecided> {
+    pub async fn find_ticket(&self, start: &str) -> Result<Ticket, DecisionError> {
         let start = start.to_ascii_lowercase();
-        if !is_name(&start) || start.len() > 2 * NAME_BYTES {
-            return Err(Undecided::Unknown);
+        if !is_ticket_id(&start) || start.len() > 2 * ID_BYTES {
+            return Err(DecisionError::UnknownTicket);
         }
-        if start.len() < MIN_NAME_DIGITS {
-            return Err(Undecided::TooShort);
+        if start.len() < MIN_ID_DIGITS {
+            return Err(DecisionError::IdTooShort);
         }
         let names = self.store.store().queued_ids(&QUEUE, None).await?;
         let mut found = names.iter().filter(|name| name.id.starts_with(&start));
         let id = match (found.next(), found.next()) {
             (Some(only), None) => &only.id,
-            (None, _) => return Err(Undecided::Unknown),
-            (Some(_), Some(_)) => return Err(Undecided::Ambiguous),
+            (None, _) => return Err(DecisionError::UnknownTicket),
+            (Some(_), Some(_)) => return Err(DecisionError::AmbiguousId),
         };
-        self.ticket(id).await?.ok_or(Undecided::Unknown)
+        self.ticket(id).await?.ok_or(DecisionError::UnknownTicket)
     }
 
     /// Waits until somebody has decided about a ticket, or it has expired.
-    pub async fn decided(&self, id: &str) {
+    pub async fn wait_for_decision(&self, id: &str) {
         while let Ok(Some(ticket)) = self.ticket(id).await
             && ticket.is_pending()
         {
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -430,37 +430,37 @@ impl Approvals {
         &self,
         id: &str,
         digest: &str,
-        form: &Form,
+        form: &FormResponse,
         by: &str,
-    ) -> Result<Ticket, Undecided> {
-        let mut ticket = self.ticket(id).await?.ok_or(Undecided::Unknown)?;
+    ) -> Result<Ticket, DecisionError> {
+        let mut ticket = self.ticket(id).await?.ok_or(DecisionError::UnknownTicket)?;
         if !bool::from(ticket.digest().as_bytes().ct_eq(digest.as_bytes())) {
-            return Err(Undecided::NotShown);
+            return Err(DecisionError::DigestMismatch);
         }
-        let yes = match form.judge(ticket.confirm.as_deref()) {
+        let yes = match form.evaluate(ticket.confirm.as_deref()) {
             Ok(()) => true,
-            Err(Denied::Mistyped(name)) => return Err(Undecided::Mistyped(name)),
-            Err(_) if form.reaction == Reaction::Cancel => return Ok(ticket),
+            Err(ApprovalError::WrongName(name)) => return Err(DecisionError::WrongName(name)),
+            Err(_) if form.action == FormAction::Cancel => return Ok(ticket),
             Err(_) => false,
         };
         if !ticket.is_pending() {
-            return Err(Undecided::Decided);
+            return Err(DecisionError::AlreadyDecided);
         }
-        match self.use_once(&ticket, "approval-decided").await? {
+        match self.mark_once(&ticket, "approval-decided").await? {
             UseOutcome::First => {}
-            UseOutcome::AlreadyUsed => return Err(Undecided::Decided),
-            UseOutcome::Expired | UseOutcome::DataLost => return Err(Undecided::Unknown),
+            UseOutcome::AlreadyUsed => return Err(DecisionError::AlreadyDecided),
+            UseOutcome::Expired | UseOutcome::DataLost => return Err(DecisionError::UnknownTicket),
         }
-        let by = super::plain(by);
+        let by = super::escape_untrusted(by);
         ticket.state = if yes {
-            State::Approved(by)
+            TicketState::Approved(by)
         } else {
-            State::Denied(by)
+            TicketState::Denied(by)
         };
         let value = serde_json::to_vec(&ticket).unwrap_or_default().into();
         match self.store.replace_queued(&QUEUE, id, value).await? {
             true => Ok(ticket),
-            false => Err(Undecided::Unknown),
+            false => Err(DecisionError::UnknownTicket),
         }
     }
 
@@ -471,38 +471,38 @@ impl Approvals {
         principal: &Principal,
         binding: &Binding,
         named: Option<&str>,
-    ) -> Result<Option<Approved>, Denied> {
-        let stamp = self.store.store().stamp().await.map_err(unkept)?;
+    ) -> Result<Option<ApprovalRecord>, ApprovalError> {
+        let stamp = self.store.store().stamp().await.map_err(store_failed)?;
         let binding = hex::encode(binding.as_bytes());
-        let mut own = self.tickets_of(principal, &stamp).await.map_err(unkept)?;
+        let mut own = self.caller_tickets(principal, &stamp).await.map_err(store_failed)?;
         own.retain(|ticket| ticket.binding == binding);
         if let Some(id) = named
             && !own.iter().any(|ticket| ticket.id == id)
         {
-            return Err(Denied::Void);
+            return Err(ApprovalError::InvalidResponse);
         }
         if own
             .iter()
-            .any(|ticket| matches!(ticket.state, State::Denied(_)))
+            .any(|ticket| matches!(ticket.state, TicketState::Denied(_)))
         {
-            return Err(Denied::Declined);
+            return Err(ApprovalError::Declined);
         }
         for ticket in &own {
-            let State::Approved(by) = &ticket.state else {
+            let TicketState::Approved(by) = &ticket.state else {
                 continue;
             };
             if self
-                .use_once(ticket, "approval-used")
+                .mark_once(ticket, "approval-used")
                 .await
-                .map_err(unkept)?
+                .map_err(store_failed)?
                 == UseOutcome::First
             {
                 self.store
                     .store()
                     .dequeue(&QUEUE, &ticket.id)
                     .await
-                    .map_err(unkept)?;
-                return Ok(Some(Approved {
+                    .map_err(store_failed)?;
+                return Ok(Some(ApprovalRecord {
                     method: ApprovalMethod::Ticket,
                     by: by.clone(),
                 }));
@@ -512,7 +512,7 @@ impl Approvals {
     }
 
     /// Returns the unexpired tickets of a caller.
-    async fn tickets_of(
+    async fn caller_tickets(
         &self,
         principal: &Principal,
         stamp: &Stamp,
@@ -526,56 +526,56 @@ impl Approvals {
             .iter()
             .filter(|name| name.is_live)
             .map(|name| &*name.id);
-        self.load(&live.collect::<Vec<_>>(), stamp).await
+        self.load_tickets(&live.collect::<Vec<_>>(), stamp).await
     }
 
     /// Loads the tickets that still exist. A ticket of an earlier epoch is dropped, because the
     /// store has lost the record of its decision.
-    async fn load(&self, ids: &[&str], stamp: &Stamp) -> Result<Vec<Ticket>, StoreError> {
+    async fn load_tickets(&self, ids: &[&str], stamp: &Stamp) -> Result<Vec<Ticket>, StoreError> {
         let values = self.store.queued_values(&QUEUE, ids).await?;
         let tickets = values
             .iter()
             .filter_map(|value| serde_json::from_slice(value).ok());
         Ok(tickets
-            .filter(|ticket: &Ticket| ticket.is_of_epoch_of(stamp))
+            .filter(|ticket: &Ticket| ticket.is_in_epoch_of(stamp))
             .collect())
     }
 
     /// Marks something that can happen to a ticket only once.
-    async fn use_once(&self, ticket: &Ticket, what: &'static str) -> Result<UseOutcome, StoreError> {
+    async fn mark_once(&self, ticket: &Ticket, what: &'static str) -> Result<UseOutcome, StoreError> {
         let Some(stamp) = ticket.stamp() else {
             return Ok(UseOutcome::DataLost);
         };
         self.store
             .store()
-            .use_once(&stamp, &ticket.mark(what), self.patience())
+            .use_once(&stamp, &ticket.once_key(what), self.timeout())
             .await
     }
 }
 
 /// Removes the ticket id from the arguments of a call, where a caller can put it.
-pub fn take_ticket(args: &mut JsonMap) -> Option<Answer> {
-    match args.shift_remove(ARGUMENT)? {
-        Value::String(id) => Some(Answer::Ticket(id)),
+pub fn take_ticket(args: &mut JsonMap) -> Option<ApprovalResponse> {
+    match args.shift_remove(TICKET_ARGUMENT)? {
+        Value::String(id) => Some(ApprovalResponse::Ticket(id)),
         // No ticket has such an id.
-        other => Some(Answer::Ticket(other.to_string())),
+        other => Some(ApprovalResponse::Ticket(other.to_string())),
     }
 }
 
-fn is_name(text: &str) -> bool {
+fn is_ticket_id(text: &str) -> bool {
     text.bytes()
         .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn unkept(error: StoreError) -> Denied {
-    Denied::Unkept(error.to_string())
+fn store_failed(error: StoreError) -> ApprovalError {
+    ApprovalError::StoreFailed(error.to_string())
 }
 
-fn digest(key: &str) -> String {
+fn digest_hex(key: &str) -> String {
     hex::encode(Sha256::digest(key.as_bytes()))
 }
 
-fn now() -> u64 {
+fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 /// Maximum depth of a displayed value.
-const DEEPEST: usize = 12;
+const MAX_DEPTH: usize = 12;
 
 /// Truncates texts to `text` characters, and lists and objects to `items` entries. Each truncated
 /// part states how much was left out.
-pub fn brief(value: &Value, text: usize, items: usize) -> Value {
-    cut(value, text, items, 0)
+pub fn truncate(value: &Value, text: usize, items: usize) -> Value {
+    truncate_nested(value, text, items, 0)
 }
 
-fn cut(value: &Value, text: usize, items: usize, depth: usize) -> Value {
-    let inner = |value: &Value| cut(value, text, items, depth + 1);
+fn truncate_nested(value: &Value, text: usize, items: usize, depth: usize) -> Value {
+    let inner = |value: &Value| truncate_nested(value, text, items, depth + 1);
     match value {
         Value::String(long) => match long.char_indices().nth(text) {
             Some((end, _)) => {
@@ -24,7 +24,7 @@ fn cut(value: &Value, text: usize, items: usize, depth: usize) -> Value {
             }
             None => value.clone(),
         },
-        Value::Array(_) | Value::Object(_) if depth >= DEEPEST => json!("…"),
+        Value::Array(_) | Value::Object(_) if depth >= MAX_DEPTH => json!("…"),
         Value::Array(list) => {
             let mut kept: Vec<Value> = list.iter().take(items).map(inner).collect();
             if let Some(more) = list.len().checked_sub(items).filter(|more| *more > 0) {

@@ -5,7 +5,7 @@ use portkey_operation::{Effect, JsonMap, Operation};
 
 /// Arguments that locate a resource and count as its address wherever they are sent: path, query,
 /// header or body.
-const WHEREABOUTS: &[&str] = &["workspace_id", "organisation_id"];
+const LOCATION_ARGUMENTS: &[&str] = &["workspace_id", "organisation_id"];
 
 /// Returns the read of the resource that an operation changes, or `None` for an operation that
 /// creates one.
@@ -13,11 +13,11 @@ const WHEREABOUTS: &[&str] = &["workspace_id", "organisation_id"];
 /// The read is the GET that the declaration names, or else the GET of the same path. Otherwise it
 /// is the GET of the nearest parent path that still identifies one resource. A created resource has
 /// none, because a list of the other resources says nothing about it.
-pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a CatalogEntry> {
+pub fn find_read<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a CatalogEntry> {
     if matches!(operation.effect(), Effect::Read) {
         return None;
     }
-    let reads = |path: &str| read_at(catalog, operation, path);
+    let reads = |path: &str| find_read_at(catalog, operation, path);
     if let Some(path) = operation.preview_path() {
         return reads(path);
     }
@@ -42,11 +42,11 @@ pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a Ca
 ///
 /// This is the read of the changed resource, or else of the nearest parent path. For a created
 /// resource the parent is the list that contains it.
-pub fn shows<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a CatalogEntry> {
+pub fn find_verification_read<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a CatalogEntry> {
     let above = || {
         let mut path = operation.path();
         loop {
-            if let Some(entry) = read_at(catalog, operation, path) {
+            if let Some(entry) = find_read_at(catalog, operation, path) {
                 return Some(entry);
             }
             path = path
@@ -55,11 +55,11 @@ pub fn shows<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a Cata
                 .filter(|above| !above.is_empty())?;
         }
     };
-    read_of(catalog, operation).or_else(above)
+    find_read(catalog, operation).or_else(above)
 }
 
 /// Returns the GET of a path on the same host as an operation.
-fn read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Option<&'a CatalogEntry> {
+fn find_read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Option<&'a CatalogEntry> {
     catalog.iter().find(|entry| {
         let read = entry.operation;
         read.method() == http::Method::GET && read.base() == operation.base() && read.path() == path
@@ -68,7 +68,7 @@ fn read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Optio
 
 /// Returns the arguments for the read, taken from those of the write: those that identify the
 /// resource, and none that are written.
-pub fn arguments(write: &Operation, read: &CatalogEntry, args: &JsonMap) -> JsonMap {
+pub fn read_arguments(write: &Operation, read: &CatalogEntry, args: &JsonMap) -> JsonMap {
     let schema = read.compiled().full_schema();
     let known = schema
         .get("properties")
@@ -82,7 +82,7 @@ pub fn arguments(write: &Operation, read: &CatalogEntry, args: &JsonMap) -> Json
                 .header_arguments()
                 .iter()
                 .any(|(argument, _)| *argument == name)
-            || WHEREABOUTS.contains(&name)
+            || LOCATION_ARGUMENTS.contains(&name)
     };
     let taken = args.iter().filter(|(name, _)| {
         known.is_some_and(|known| known.contains_key(name.as_str())) && says_where(name)

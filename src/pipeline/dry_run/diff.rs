@@ -7,17 +7,17 @@ use super::brief;
 use crate::security::secrets::{BLANK, MASK, is_masked, mask_text};
 
 /// Maximum number of reported changes.
-const MOST_CHANGES: usize = 100;
+const MAX_CHANGES: usize = 100;
 /// Maximum length of a text in a change, in characters.
-const LONGEST_TEXT: usize = 300;
+const MAX_TEXT_CHARS: usize = 300;
 /// Maximum length of a field name in a path, in bytes. A path longer than this is not extended.
-const LONGEST_PATH: usize = 200;
+const MAX_PATH_BYTES: usize = 200;
 /// Maximum length of a list in a change, in items.
-const LONGEST_LIST: usize = 20;
+const MAX_LIST_ITEMS: usize = 20;
 
 /// One field that the call would change.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub struct FieldChange {
     /// Path of the field, such as `a.b[2]`; empty for the whole resource.
     pub path: String,
     /// Current value; `None` if the field is new or its value is unknown.
@@ -26,7 +26,7 @@ pub struct Change {
     pub to: Option<Value>,
 }
 
-impl Change {
+impl FieldChange {
     /// Serializes the change as `{path, from, to}`, without absent values.
     pub fn to_json(&self) -> Value {
         let path = Some(Value::from(self.path.as_str()));
@@ -51,45 +51,45 @@ impl Change {
 /// - A masked value in the current state counts as unchanged, because it cannot be compared.
 /// - For a value blanked in `shown`, the path is reported without the values. All other values are
 ///   reported as in `shown`.
-pub fn changes(
+pub fn compute_changes(
     operation: &Operation,
     body: Option<&Value>,
     shown: Option<&Value>,
     current: Option<&Value>,
-) -> Vec<Change> {
-    let mut diff = Diff {
+) -> Vec<FieldChange> {
+    let mut diff = DiffBuilder {
         merges: operation.method() == http::Method::PATCH,
-        found: Vec::new(),
+        changes: Vec::new(),
     };
     match (operation.effect(), body) {
         (Effect::Delete, None) => {
-            let from = current.map(|current| label(current).map_or(Value::Bool(true), Value::from));
-            diff.push(Change {
+            let from = current.map(|current| display_name(current).map_or(Value::Bool(true), Value::from));
+            diff.push(FieldChange {
                 path: String::new(),
                 from,
                 to: None,
             });
         }
         (_, Some(Value::Object(fields))) => {
-            let now = current.map(item);
+            let now = current.map(unwrap_data);
             for (name, value) in fields {
                 let shown = shown.and_then(|shown| shown.get(name));
                 diff.compare(
-                    &step("", name),
+                    &child_path("", name),
                     now.and_then(|now| now.get(name)),
                     value,
                     shown,
                 );
             }
         }
-        (_, Some(body)) => diff.compare("", current.map(item), body, shown),
+        (_, Some(body)) => diff.compare("", current.map(unwrap_data), body, shown),
         (_, None) => {}
     }
-    diff.found
+    diff.changes
 }
 
 /// Returns the resource in a response, which is either the whole body or its `data` field.
-fn item(answer: &Value) -> &Value {
+fn unwrap_data(answer: &Value) -> &Value {
     answer
         .get("data")
         .filter(|data| data.is_object())
@@ -97,25 +97,25 @@ fn item(answer: &Value) -> &Value {
 }
 
 /// Returns a human-readable name for the resource in a response.
-pub(super) fn label(answer: &Value) -> Option<&str> {
-    let item = item(answer);
+pub(super) fn display_name(answer: &Value) -> Option<&str> {
+    let item = unwrap_data(answer);
     let mut names = ["name", "slug", "title", "email", "id"].iter();
     names.find_map(|name| item.get(name)?.as_str())
 }
 
-fn short(value: &Value) -> Value {
-    brief(value, LONGEST_TEXT, LONGEST_LIST)
+fn shorten(value: &Value) -> Value {
+    truncate(value, MAX_TEXT_CHARS, MAX_LIST_ITEMS)
 }
 
-struct Diff {
+struct DiffBuilder {
     merges: bool,
-    found: Vec<Change>,
+    changes: Vec<FieldChange>,
 }
 
-impl Diff {
+impl DiffBuilder {
     fn compare(&mut self, path: &str, from: Option<&Value>, to: &Value, shown: Option<&Value>) {
         // Further changes would not be reported.
-        if self.found.len() >= MOST_CHANGES {
+        if self.changes.len() >= MAX_CHANGES {
             return;
         }
         let shown = shown.filter(|shown| *shown != BLANK);
@@ -124,7 +124,7 @@ impl Diff {
             (Some(Value::Object(from)), Value::Object(to)) => {
                 for (name, value) in to {
                     let shown = shown.and_then(|shown| shown.get(name));
-                    self.compare(&step(path, name), from.get(name), value, shown);
+                    self.compare(&child_path(path, name), from.get(name), value, shown);
                 }
                 let left_out = from.iter().filter(|(name, _)| !to.contains_key(*name));
                 for (name, gone) in left_out {
@@ -132,7 +132,7 @@ impl Diff {
                         .as_str()
                         .is_none_or(|gone| gone == MASK || !is_masked(gone));
                     if is_known && !self.merges && !name.starts_with("masked_") {
-                        self.remove(&step(path, name), gone, shown);
+                        self.push_removal(&child_path(path, name), gone, shown);
                     }
                 }
             }
@@ -144,7 +144,7 @@ impl Diff {
                 {
                     Some(from) => self.compare(path, Some(&from), to, shown),
                     None if is_masked(text) => {}
-                    None => self.add(path, from, shown),
+                    None => self.push_value(path, from, shown),
                 }
             }
             // A masked text cannot be compared.
@@ -156,21 +156,21 @@ impl Diff {
                     self.compare(&format!("{path}[{i}]"), Some(from), to, shown);
                 }
             }
-            (from, _) => self.add(path, from, shown),
+            (from, _) => self.push_value(path, from, shown),
         }
     }
 
     /// Adds a changed value; a secret's values are blanked.
-    fn add(&mut self, path: &str, from: Option<&Value>, shown: Option<&Value>) {
+    fn push_value(&mut self, path: &str, from: Option<&Value>, shown: Option<&Value>) {
         let show = |value: &Value| {
             if shown.is_none() {
                 BLANK.into()
             } else {
-                short(value)
+                shorten(value)
             }
         };
-        let to = Some(shown.map_or_else(|| BLANK.into(), short));
-        self.push(Change {
+        let to = Some(shown.map_or_else(|| BLANK.into(), shorten));
+        self.push(FieldChange {
             path: path.to_owned(),
             from: from.map(show),
             to,
@@ -178,34 +178,34 @@ impl Diff {
     }
 
     /// Adds a removed value; a secret's value is blanked.
-    fn remove(&mut self, path: &str, gone: &Value, shown: Option<&Value>) {
+    fn push_removal(&mut self, path: &str, gone: &Value, shown: Option<&Value>) {
         let from = if shown.is_none() {
             BLANK.into()
         } else {
-            short(gone)
+            shorten(gone)
         };
-        self.push(Change {
+        self.push(FieldChange {
             path: path.to_owned(),
             from: Some(from),
             to: None,
         });
     }
 
-    fn push(&mut self, change: Change) {
-        if self.found.len() < MOST_CHANGES {
-            self.found.push(change);
+    fn push(&mut self, change: FieldChange) {
+        if self.changes.len() < MAX_CHANGES {
+            self.changes.push(change);
         }
     }
 }
 
 /// Returns the path of a child field. Names come from callers, too, and may contain a key, so they
 /// are masked.
-fn step(path: &str, name: &str) -> String {
-    if path.len() > LONGEST_PATH {
+fn child_path(path: &str, name: &str) -> String {
+    if path.len() > MAX_PATH_BYTES {
         return path.to_owned();
     }
     let name = mask_text(name);
-    let shown = name.floor_char_boundary(LONGEST_PATH);
+    let shown = name.floor_char_boundary(MAX_PATH_BYTES);
     let name = match name.get(..shown) {
         Some(beginning) if shown < name.len() => format!("{beginning}…").into(),
         _ => name,

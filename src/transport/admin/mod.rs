@@ -36,7 +36,7 @@ use tracing::{error, info, warn};
 use self::page::FormInput;
 use super::auxiliary::{self, Connection, ConnectionLimits};
 use crate::{
-    pipeline::approval::{self, Approvals, Filter, MAX_PAGE, Reaction, Ticket, Undecided},
+    pipeline::approval::{self, Approvals, TicketFilter, MAX_PAGE_TICKETS, FormAction, Ticket, DecisionError},
     security::{secrets, signed_state::random_bytes},
 };
 
@@ -217,7 +217,7 @@ impl ApprovalServer {
         let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
         let page = format!("/waiting/{key}");
         info!(%address, page, "calls that wait for approval are decided about here");
-        approvals.open_desk(url);
+        approvals.set_admin_url(url);
         let ended = CancellationToken::new();
         tokio::spawn(serve(
             listener,
@@ -363,12 +363,12 @@ fn json_error(status: StatusCode, why: impl ToString) -> JsonError {
     (status, Json(json!({ "error": why.to_string() })))
 }
 
-fn decision_error(error: &Undecided) -> JsonError {
+fn decision_error(error: &DecisionError) -> JsonError {
     let status = match error {
-        Undecided::Unknown => StatusCode::NOT_FOUND,
-        Undecided::Decided | Undecided::Ambiguous | Undecided::NotShown => StatusCode::CONFLICT,
-        Undecided::TooShort | Undecided::Mistyped(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Undecided::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        DecisionError::UnknownTicket => StatusCode::NOT_FOUND,
+        DecisionError::AlreadyDecided | DecisionError::AmbiguousId | DecisionError::DigestMismatch => StatusCode::CONFLICT,
+        DecisionError::IdTooShort | DecisionError::WrongName(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        DecisionError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     json_error(status, error)
 }
@@ -384,20 +384,20 @@ struct TicketQuery {
 }
 
 impl TicketQuery {
-    fn filter(&self) -> Filter {
+    fn filter(&self) -> TicketFilter {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        Filter {
+        TicketFilter {
             caller: given(&self.caller),
             tool: given(&self.tool),
             state: given(&self.state),
         }
     }
 
-    async fn fetch_page(&self, office: &ApprovalServerState) -> Result<approval::Page, Undecided> {
-        let limit = self.limit.unwrap_or(DEFAULT_PAGE_SIZE).min(MAX_PAGE);
+    async fn fetch_page(&self, office: &ApprovalServerState) -> Result<approval::TicketPage, DecisionError> {
+        let limit = self.limit.unwrap_or(DEFAULT_PAGE_SIZE).min(MAX_PAGE_TICKETS);
         office
             .approvals
-            .tickets(&self.filter(), self.after.as_deref(), limit)
+            .list_tickets(&self.filter(), self.after.as_deref(), limit)
             .await
     }
 }
@@ -410,7 +410,7 @@ async fn list_tickets(
         .fetch_page(&office)
         .await
         .map_err(|error| decision_error(&error))?;
-    let tickets: Vec<_> = page.tickets.iter().map(Ticket::shown).collect();
+    let tickets: Vec<_> = page.tickets.iter().map(Ticket::to_public_json).collect();
     Ok(Json(json!({ "tickets": tickets, "next": page.next })))
 }
 
@@ -420,10 +420,10 @@ async fn show_ticket(
 ) -> Result<Json<Value>, JsonError> {
     let ticket = office
         .approvals
-        .find(&start)
+        .find_ticket(&start)
         .await
         .map_err(|error| decision_error(&error))?;
-    Ok(Json(ticket.shown()))
+    Ok(Json(ticket.to_public_json()))
 }
 
 async fn decide_ticket(
@@ -442,7 +442,7 @@ async fn decide_ticket(
     let ticket = office.approvals.decide(&id, &digest, &form, &by).await;
     let ticket = ticket.map_err(|error| decision_error(&error))?;
     log_decision(&ticket);
-    Ok(Json(ticket.shown()))
+    Ok(Json(ticket.to_public_json()))
 }
 
 /// Shows the list of tickets.
@@ -518,14 +518,14 @@ async fn submit_form(
             format!("Nothing was decided: {error}."),
         );
         match error {
-            Undecided::Mistyped(_) => show_form_again(status, &note),
+            DecisionError::WrongName(_) => show_form_again(status, &note),
             _ => (status, Html(page::message_page(&note))),
         }
     });
     let ticket = decided?;
     log_decision(&ticket);
     Ok(Html(page::message_page(match ticket.state {
-        approval::State::Approved(_) => "Approved. The call is carried out when it is made again.",
+        approval::TicketState::Approved(_) => "Approved. The call is carried out when it is made again.",
         _ => "Denied. Nothing is sent.",
     })))
 }
@@ -535,7 +535,7 @@ type HtmlError = (StatusCode, Html<String>);
 /// Finds a pending ticket by the id and the key in the address of its page.
 async fn find_page_ticket(office: &ApprovalServerState, id: &str, key: &str) -> Result<Ticket, HtmlError> {
     let ticket = office.approvals.ticket(id).await.ok().flatten();
-    let open = ticket.filter(|ticket| ticket.opens_with(key) && ticket.is_pending());
+    let open = ticket.filter(|ticket| ticket.matches_page_key(key) && ticket.is_pending());
     open.ok_or_else(not_found_page)
 }
 
@@ -544,16 +544,16 @@ fn not_found_page() -> HtmlError {
     (StatusCode::NOT_FOUND, Html(page::message_page(gone)))
 }
 
-fn build_form(approve: bool, typed: Option<String>) -> approval::Form {
+fn build_form(approve: bool, typed: Option<String>) -> approval::FormResponse {
     let reaction = if approve {
-        Reaction::Accept
+        FormAction::Accept
     } else {
-        Reaction::Decline
+        FormAction::Decline
     };
-    approval::Form {
-        reaction,
+    approval::FormResponse {
+        action: reaction,
         approve,
-        typed,
+        typed_name: typed,
     }
 }
 

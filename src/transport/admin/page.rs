@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, header};
 
-use crate::pipeline::approval::{Filter, Page, State, Ticket};
+use crate::pipeline::approval::{TicketFilter, TicketPage, TicketState, Ticket};
 
 /// Maximum length of the approver's name, in characters.
 pub(super) const MAX_NAME_CHARS: usize = 100;
@@ -59,7 +59,7 @@ pub(super) fn decision_page(ticket: &Ticket, entered: FormInput<'_>) -> String {
     let (note, by) = (note.unwrap_or_default(), escape_html(entered.by));
     let (text, token) = (escape_html(&ticket.text), escape_html(ticket.form_token()));
     let digest = ticket.digest();
-    let minutes = ticket.left().as_secs() / 60;
+    let minutes = ticket.time_left().as_secs() / 60;
     html_document(&format!(
         "<pre>{text}</pre>{note}<form method=\"post\">\
          <button name=\"decision\" value=\"none\" class=\"unseen\" tabindex=\"-1\" \
@@ -76,7 +76,7 @@ pub(super) fn decision_page(ticket: &Ticket, entered: FormInput<'_>) -> String {
 
 /// Renders the list of calls that wait or were decided recently, with a form to filter it and one
 /// for the next page.
-pub(super) fn list_page(key: &str, filter: &Filter, page: &Page) -> String {
+pub(super) fn list_page(key: &str, filter: &TicketFilter, page: &TicketPage) -> String {
     let value = |text: &Option<String>| escape_html(text.as_deref().unwrap_or_default());
     let (caller, tool, state) = (
         value(&filter.caller),
@@ -86,10 +86,10 @@ pub(super) fn list_page(key: &str, filter: &Filter, page: &Page) -> String {
     let mut rows = String::new();
     for ticket in &page.tickets {
         let (tool, caller) = (escape_html(&ticket.tool), escape_html(&ticket.principal));
-        let (id, minutes) = (escape_html(&ticket.id), ticket.left().as_secs() / 60);
+        let (id, minutes) = (escape_html(&ticket.id), ticket.time_left().as_secs() / 60);
         let call = match ticket.state {
-            State::Pending => format!("<a href=\"/waiting/{key}/{id}\">{tool}</a>"),
-            State::Approved(_) | State::Denied(_) => tool,
+            TicketState::Pending => format!("<a href=\"/waiting/{key}/{id}\">{tool}</a>"),
+            TicketState::Approved(_) | TicketState::Denied(_) => tool,
         };
         let (word, by) = ticket.state.as_parts();
         let by = by

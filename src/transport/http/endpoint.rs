@@ -381,7 +381,7 @@ fn detach_request(parts: Parts, body: Bytes) -> Result<Request, ErrorResponse> {
     });
     let headers: HeaderMap = copied.collect();
     if let Some(id) = extensions.get_mut::<request::RequestId>() {
-        *id = id.detached();
+        *id = id.to_detached();
     }
     let mut request = Request::new(Body::from(body));
     *request.uri_mut() = uri.to_string().parse().unwrap_or_default();

@@ -37,7 +37,7 @@ use crate::{
     observability::{
         call_record::RejectionReason,
         metrics::Metrics,
-        request::{REQUEST_ID, RequestId},
+        request::{REQUEST_ID_HEADER, RequestId},
     },
 };
 
@@ -174,12 +174,12 @@ impl RequestGuard {
             Err(refusal) => refusal.into_response(),
         };
         if let Some(refused) = response.extensions().get::<RejectionDetails>() {
-            self.metrics.rejected(refused.reason);
+            self.metrics.record_rejection(refused.reason);
             log_rejection(refused, response.status(), &id, uri.path(), &seen);
         }
         response
             .headers_mut()
-            .insert(REQUEST_ID, id.header().clone());
+            .insert(REQUEST_ID_HEADER, id.as_header_value().clone());
         // Responses may hold keys, and differ by caller.
         response
             .headers_mut()
@@ -222,11 +222,11 @@ impl RequestGuard {
     /// Returns the request id that a trusted proxy has set, or a new one.
     fn request_id(&self, peer: IpAddr, headers: &HeaderMap) -> RequestId {
         let given = headers
-            .get(REQUEST_ID)
+            .get(REQUEST_ID_HEADER)
             .filter(|_| self.proxies.trusts(peer.to_canonical()));
         given
-            .and_then(RequestId::read)
-            .unwrap_or_else(RequestId::make)
+            .and_then(RequestId::from_header)
+            .unwrap_or_else(RequestId::generate)
     }
 
     async fn authenticate_and_limit(

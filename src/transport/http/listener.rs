@@ -43,7 +43,7 @@ use super::{prompt::FirstByteTimeout, sniff::PlainHttpDetector, unread::UnreadRe
 use crate::{
     observability::{
         call_record::RejectionReason,
-        metrics::{Held, Metrics},
+        metrics::{GaugeGuard, Metrics},
     },
     security::secrets::{FileProtection, check_permissions},
 };
@@ -289,13 +289,13 @@ where
                 .ok()
                 .map(|peer| tracing::field::display(peer.ip()));
             info!(address, "connection refused: --max-connections are open");
-            self.metrics.rejected(RejectionReason::Limit);
+            self.metrics.record_rejection(RejectionReason::Limit);
             return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
         };
         // Responses are sent in several small writes. Without this, each would wait for an
         // acknowledgement.
         _ = stream.set_nodelay(true);
-        let held = Arc::new((permit, self.metrics.connection()));
+        let held = Arc::new((permit, self.metrics.track_connection()));
         let unread = self.bounds.unread.clone();
         let writing = WriteMonitor::new(self.bounds.write_timeout, unread, self.metrics.clone());
         let service = GuardedService {
@@ -315,7 +315,7 @@ where
 type NewConnection<S> = GuardedService<S, TaskTrackerToken>;
 
 /// The service of an accepted connection, which frees its permit on drop.
-type CountedConnection<S> = GuardedService<S, Arc<(OwnedSemaphorePermit, Held)>>;
+type CountedConnection<S> = GuardedService<S, Arc<(OwnedSemaphorePermit, GaugeGuard)>>;
 
 /// A service that keeps a guard alive.
 #[derive(Clone)]

@@ -70,7 +70,7 @@ use portkey_readiness::Readiness;
 use crate::{
     auth::{Auth, CallerChanges},
     mcp::server::{Foresight, Server},
-    observability::{metrics::Metrics, request::REQUEST_ID},
+    observability::{metrics::Metrics, request::REQUEST_ID_HEADER},
     security::signed_state::Keyring,
     transport::{SEVERAL_HOSTS, has_several_hosts},
 };
@@ -459,7 +459,7 @@ fn cors_layer(sites: &Arc<AllowedSites>) -> Option<CorsLayer> {
             HeaderName::from_static("mcp-protocol-version"),
             header::WWW_AUTHENTICATE,
             header::RETRY_AFTER,
-            REQUEST_ID,
+            REQUEST_ID_HEADER,
         ]))
         .max_age(PREFLIGHT_MAX_AGE);
     Some(cors)

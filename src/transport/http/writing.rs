@@ -97,7 +97,7 @@ impl WriteMonitor {
         let is_over = took >= self.timeout || took >= CHECK_INTERVAL && self.unread.is_exceeded();
         if is_over {
             info!("connection closed: its client did not take an answer within --write-timeout");
-            self.metrics.rejected(RejectionReason::Slow);
+            self.metrics.record_rejection(RejectionReason::Slow);
         }
         is_over
     }

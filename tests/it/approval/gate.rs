@@ -6,16 +6,16 @@ use portkey_api::catalog::Catalog;
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
     auth::principal::Principal,
-    observability::request::Arrival,
+    observability::request::RequestInfo,
     pipeline::{
-        Call, CallError, Dispatcher, Record,
+        ToolCall, CallError, Dispatcher, CallRecord,
         approval::{
-            Always, Answer, ApprovalMethod, Approvals, Approved, Denied, Filter, Form, MAX_PAGE,
-            MAX_TICKETS_OF_CALLER, MIN_NAME_DIGITS, Question, Reaction, Ticket, Undecided,
+            ApprovalDefaults, ApprovalResponse, ApprovalMethod, Approvals, ApprovalRecord, ApprovalError, TicketFilter, FormResponse, MAX_PAGE_TICKETS,
+            MAX_TICKETS_OF_CALLER, MIN_ID_DIGITS, ApprovalRequest, FormAction, Ticket, DecisionError,
         },
     },
     security::signed_state::Keyring,
-    upstream::Client,
+    upstream::UpstreamClient,
 };
 use portkey_policy::DecisionKind;
 use portkey_store::{Queue, Store};
@@ -27,46 +27,46 @@ use crate::{
     upstream::{Upstream, answer, dispatcher, ok, operator, settings},
 };
 
-pub(crate) fn guarded(upstream: &Upstream, always: Always) -> Dispatcher {
+pub(crate) fn guarded(upstream: &Upstream, always: ApprovalDefaults) -> Dispatcher {
     guarded_by(upstream, always, Store::in_memory())
 }
 
-fn guarded_by(upstream: &Upstream, always: Always, store: Store) -> Dispatcher {
+fn guarded_by(upstream: &Upstream, always: ApprovalDefaults, store: Store) -> Dispatcher {
     let keys = Arc::new(WatchedValue::fixed(Keyring::random().unwrap()));
     let approvals = Approvals::new(keys, store, Duration::from_secs(60));
     dispatcher(upstream)
-        .approving(always)
-        .asking(Arc::new(approvals))
+        .with_approval_defaults(always)
+        .with_approvals(Arc::new(approvals))
 }
 
 async fn call(
     dispatcher: &Dispatcher,
     (tool, args): (&str, &Value),
-    answer: Option<Answer>,
-) -> (Result<Value, CallError>, Record) {
-    let (principal, arrival, mut record) = (operator(), Arrival::local(), Record::default());
+    answer: Option<ApprovalResponse>,
+) -> (Result<Value, CallError>, CallRecord) {
+    let (principal, arrival, mut record) = (operator(), RequestInfo::local(), CallRecord::default());
     let args = args.as_object().unwrap().clone();
-    let call = Call {
+    let call = ToolCall {
         principal: &principal,
         arrival: &arrival,
         name: tool,
         args,
-        answer,
+        approval_response: answer,
     };
-    (dispatcher.recorded(call, &mut record).await, record)
+    (dispatcher.call(call, &mut record).await, record)
 }
 
-async fn question(dispatcher: &Dispatcher, tool: &str, args: &Value) -> Box<Question> {
+async fn question(dispatcher: &Dispatcher, tool: &str, args: &Value) -> Box<ApprovalRequest> {
     match call(dispatcher, (tool, args), None).await.0 {
-        Err(CallError::Ask(question)) => question,
+        Err(CallError::ApprovalRequired(question)) => question,
         other => panic!("{tool}: {other:?}"),
     }
 }
 
-const YES: Form = Form {
-    reaction: Reaction::Accept,
+const YES: FormResponse = FormResponse {
+    action: FormAction::Accept,
     approve: true,
-    typed: None,
+    typed_name: None,
 };
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn what_needs_approval_is_a_matter_of_effect() {
         ] {
             let dispatcher = guarded(
                 &upstream,
-                Always {
+                ApprovalDefaults {
                     writes,
                     deletes,
                     confirm: false,
@@ -123,7 +123,7 @@ async fn what_needs_approval_is_a_matter_of_effect() {
             );
             let before = upstream.count();
             let (outcome, _) = call(&dispatcher, (tool, &args), None).await;
-            let was_asked = matches!(outcome, Err(CallError::Ask(_)));
+            let was_asked = matches!(outcome, Err(CallError::ApprovalRequired(_)));
             assert_eq!(
                 was_asked, asked,
                 "{tool} {args} {writes} {deletes}: {outcome:?}"
@@ -144,15 +144,15 @@ async fn a_yes_opens_the_call_it_was_said_to() {
     let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
     let dispatcher = guarded(
         &upstream,
-        Always {
+        ApprovalDefaults {
             deletes: true,
-            ..Always::default()
+            ..ApprovalDefaults::default()
         },
     );
     let (tool, args) = ("delete-integration", json!({ "slug": "s" }));
     let grant = async |args: &Value| {
         let question = question(&dispatcher, tool, args).await;
-        Some(Answer::Given(question.answered(
+        Some(ApprovalResponse::Resolved(question.resolve(
             &YES,
             ApprovalMethod::Terminal,
             "someone",
@@ -161,7 +161,7 @@ async fn a_yes_opens_the_call_it_was_said_to() {
     let (outcome, record) = call(&dispatcher, (tool, &args), grant(&args).await).await;
     assert!(outcome.is_ok());
     let approved = record.approval.unwrap();
-    let expected = Approved {
+    let expected = ApprovalRecord {
         method: ApprovalMethod::Terminal,
         by: "someone".to_owned(),
     };
@@ -173,7 +173,7 @@ async fn a_yes_opens_the_call_it_was_said_to() {
         let sent = upstream.count();
         let (outcome, record) = call(&dispatcher, (other.0, &other.1), grant(&args).await).await;
         assert!(
-            matches!(outcome, Err(CallError::Denied(Denied::Void))),
+            matches!(outcome, Err(CallError::ApprovalDenied(ApprovalError::InvalidResponse))),
             "{other:?}: {outcome:?}"
         );
         assert_eq!(record.approval, None);
@@ -191,27 +191,27 @@ async fn tickets_of_one_caller_are_bounded() {
     let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
     let dispatcher = guarded(
         &upstream,
-        Always {
+        ApprovalDefaults {
             deletes: true,
-            ..Always::default()
+            ..ApprovalDefaults::default()
         },
     );
     let approvals = dispatcher.approvals().unwrap();
-    approvals.open_desk("http://127.0.0.1:1".to_owned());
+    approvals.set_admin_url("http://127.0.0.1:1".to_owned());
     let mut outcomes = Vec::new();
     for i in 0..70 {
         let args = json!({ "slug": format!("s{i}") });
         let question = question(&dispatcher, "delete-integration", &args).await;
-        outcomes.push(approvals.file(&operator(), &question).await.map(drop));
+        outcomes.push(approvals.create_ticket(&operator(), &question).await.map(drop));
     }
     let (filed, refused) = outcomes.split_at(MAX_TICKETS_OF_CALLER);
     assert_eq!(filed, vec![Ok(()); MAX_TICKETS_OF_CALLER]);
     assert_eq!(
         refused,
-        vec![Err(Denied::TooMany); 70 - MAX_TICKETS_OF_CALLER]
+        vec![Err(ApprovalError::TooManyPending); 70 - MAX_TICKETS_OF_CALLER]
     );
     let page = approvals
-        .tickets(&Filter::default(), None, MAX_PAGE)
+        .list_tickets(&TicketFilter::default(), None, MAX_PAGE_TICKETS)
         .await
         .unwrap();
     assert_eq!(page.tickets.len(), MAX_TICKETS_OF_CALLER);
@@ -222,23 +222,23 @@ async fn tickets_of_one_caller_are_bounded() {
         name: "bob".into(),
         ..operator()
     };
-    assert!(approvals.file(&bob, &of_bob).await.is_ok());
+    assert!(approvals.create_ticket(&bob, &of_bob).await.is_ok());
     // One that waits already is no further one.
     let args = json!({ "slug": "s0" });
     let again = question(&dispatcher, "delete-integration", &args).await;
-    assert!(approvals.file(&operator(), &again).await.is_ok());
+    assert!(approvals.create_ticket(&operator(), &again).await.is_ok());
 }
 
 /// A dry run sends nothing, so there is nothing to approve.
 #[tokio::test]
 async fn a_dry_run_asks_nobody() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always {
+    let always = ApprovalDefaults {
         writes: true,
         deletes: true,
         confirm: true,
     };
-    let dispatcher = guarded(&upstream, always).dry_run(true);
+    let dispatcher = guarded(&upstream, always).with_dry_run(true);
     let args = json!({ "slug": "s" });
     let (outcome, record) = call(&dispatcher, ("delete-integration", &args), None).await;
     assert!(
@@ -262,31 +262,31 @@ async fn the_name_to_type_is_one_that_can_be_typed() {
     ] {
         let stored: &'static str = stored.to_owned().leak();
         let upstream = Upstream::start(move |_| ok(stored)).await;
-        let always = Always {
+        let always = ApprovalDefaults {
             deletes: true,
             confirm: true,
-            ..Always::default()
+            ..ApprovalDefaults::default()
         };
         let args = json!({ "slug": "s" });
         let asked = question(&guarded(&upstream, always), "delete-integration", &args).await;
         assert_eq!(asked.confirm.as_deref(), Some(name), "{stored}");
-        let typed = Form {
-            typed: Some(name.to_owned()),
+        let typed = FormResponse {
+            typed_name: Some(name.to_owned()),
             ..YES
         };
-        assert!(asked.answered(&YES, ApprovalMethod::Form, "x").is_err());
-        assert!(asked.answered(&typed, ApprovalMethod::Form, "x").is_ok());
+        assert!(asked.resolve(&YES, ApprovalMethod::Form, "x").is_err());
+        assert!(asked.resolve(&typed, ApprovalMethod::Form, "x").is_ok());
     }
 }
 
 #[tokio::test]
 async fn without_anybody_to_ask_it_is_denied() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always {
+    let always = ApprovalDefaults {
         deletes: true,
-        ..Always::default()
+        ..ApprovalDefaults::default()
     };
-    let dispatcher = dispatcher(&upstream).approving(always);
+    let dispatcher = dispatcher(&upstream).with_approval_defaults(always);
     let (outcome, _) = call(
         &dispatcher,
         ("delete-label", &json!({ "label_id": "l" })),
@@ -294,7 +294,7 @@ async fn without_anybody_to_ask_it_is_denied() {
     )
     .await;
     assert!(
-        matches!(outcome, Err(CallError::Denied(Denied::Nobody { .. }))),
+        matches!(outcome, Err(CallError::ApprovalDenied(ApprovalError::NoApprover { .. }))),
         "{outcome:?}"
     );
     // From the shell, without a terminal.
@@ -314,11 +314,11 @@ async fn without_anybody_to_ask_it_is_denied() {
 /// Files a ticket about each of these.
 async fn tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
     let approvals = dispatcher.approvals().unwrap();
-    approvals.open_desk("http://127.0.0.1:1".to_owned());
+    approvals.set_admin_url("http://127.0.0.1:1".to_owned());
     let mut tickets = Vec::new();
     for slug in slugs {
         let asked = question(dispatcher, "delete-integration", &json!({ "slug": slug })).await;
-        tickets.push(approvals.file(&operator(), &asked).await.unwrap());
+        tickets.push(approvals.create_ticket(&operator(), &asked).await.unwrap());
     }
     tickets
 }
@@ -327,9 +327,9 @@ async fn tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
 #[tokio::test]
 async fn tickets_of_one_call_at_two_servers_have_different_names() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always {
+    let always = ApprovalDefaults {
         deletes: true,
-        ..Always::default()
+        ..ApprovalDefaults::default()
     };
     let mut names = Vec::new();
     for _ in 0..2 {
@@ -337,8 +337,8 @@ async fn tickets_of_one_call_at_two_servers_have_different_names() {
         names.push(tickets(&dispatcher, &["s"]).await.remove(0).id);
     }
     assert_ne!(
-        names[0][..MIN_NAME_DIGITS],
-        names[1][..MIN_NAME_DIGITS],
+        names[0][..MIN_ID_DIGITS],
+        names[1][..MIN_ID_DIGITS],
         "{names:?}"
     );
 }
@@ -346,18 +346,18 @@ async fn tickets_of_one_call_at_two_servers_have_different_names() {
 #[tokio::test]
 async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always {
+    let always = ApprovalDefaults {
         deletes: true,
-        ..Always::default()
+        ..ApprovalDefaults::default()
     };
     let store = Store::in_memory();
     let dispatcher = guarded_by(&upstream, always, store.clone());
     let ticket = tickets(&dispatcher, &["s"]).await.remove(0);
     let approvals = dispatcher.approvals().unwrap();
-    let find = async |start: &str| approvals.find(start).await.map(|ticket| ticket.id);
+    let find = async |start: &str| approvals.find_ticket(start).await.map(|ticket| ticket.id);
     let (short, shorter) = (
-        &ticket.id[..MIN_NAME_DIGITS],
-        &ticket.id[..MIN_NAME_DIGITS - 1],
+        &ticket.id[..MIN_ID_DIGITS],
+        &ticket.id[..MIN_ID_DIGITS - 1],
     );
     assert_eq!(find(short).await, Ok(ticket.id.clone()));
     assert_eq!(
@@ -365,10 +365,10 @@ async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
         Ok(ticket.id.clone())
     );
     for few in ["", shorter] {
-        assert_eq!(find(few).await, Err(Undecided::TooShort), "{few}");
+        assert_eq!(find(few).await, Err(DecisionError::IdTooShort), "{few}");
     }
     for none in ["zzzzzz", "../../x", &format!("{}0", ticket.id)] {
-        assert_eq!(find(none).await, Err(Undecided::Unknown), "{none}");
+        assert_eq!(find(none).await, Err(DecisionError::UnknownTicket), "{none}");
     }
     // Another one that begins so was there a moment ago, and has gone.
     let hour = Duration::from_secs(3600);
@@ -385,17 +385,17 @@ async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
         .await
         .unwrap();
     store.dequeue(&queue, &other).await.unwrap();
-    assert_eq!(find(short).await, Err(Undecided::Ambiguous));
+    assert_eq!(find(short).await, Err(DecisionError::AmbiguousId));
     assert_eq!(find(&ticket.id).await, Ok(ticket.id.clone()));
-    assert_eq!(find(&other).await, Err(Undecided::Unknown));
+    assert_eq!(find(&other).await, Err(DecisionError::UnknownTicket));
 }
 
 #[tokio::test]
 async fn decision_with_another_digest_decides_nothing() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always {
+    let always = ApprovalDefaults {
         deletes: true,
-        ..Always::default()
+        ..ApprovalDefaults::default()
     };
     let dispatcher = guarded(&upstream, always);
     let both = tickets(&dispatcher, &["s", "t"]).await;
@@ -405,7 +405,7 @@ async fn decision_with_another_digest_decides_nothing() {
             .decide(&both[0].id, digest, &YES, "dana")
             .await
             .map(drop);
-        assert_eq!(decided, Err(Undecided::NotShown), "{digest}");
+        assert_eq!(decided, Err(DecisionError::DigestMismatch), "{digest}");
     }
     let decided = approvals
         .decide(&both[0].id, &both[0].digest(), &YES, "dana")
@@ -416,10 +416,10 @@ async fn decision_with_another_digest_decides_nothing() {
 #[tokio::test]
 async fn tickets_are_listed_in_pages_the_oldest_first() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always {
+    let always = ApprovalDefaults {
         writes: true,
         deletes: true,
-        ..Always::default()
+        ..ApprovalDefaults::default()
     };
     let dispatcher = guarded(&upstream, always);
     let filed = tickets(&dispatcher, &["a", "b", "c", "d", "e"]).await;
@@ -430,7 +430,7 @@ async fn tickets_are_listed_in_pages_the_oldest_first() {
         name: "bob".into(),
         ..operator()
     };
-    let of_bob = approvals.file(&bob, &asked).await.unwrap();
+    let of_bob = approvals.create_ticket(&bob, &asked).await.unwrap();
     approvals
         .decide(&filed[1].id, &filed[1].digest(), &YES, "dana")
         .await
@@ -441,7 +441,7 @@ async fn tickets_are_listed_in_pages_the_oldest_first() {
     let (mut after, mut listed, mut pages) = (None, Vec::new(), Vec::new());
     loop {
         let page = approvals
-            .tickets(&Filter::default(), after.as_deref(), 4)
+            .list_tickets(&TicketFilter::default(), after.as_deref(), 4)
             .await
             .unwrap();
         pages.push(page.tickets.len());
@@ -454,58 +454,58 @@ async fn tickets_are_listed_in_pages_the_oldest_first() {
     assert_eq!((listed, pages), (ids.clone(), vec![4, 2]));
 
     struct Case {
-        filter: Filter,
+        filter: TicketFilter,
         found: Vec<String>,
     }
     let text = |text: &str| Some(text.to_owned());
     let cases = [
         Case {
-            filter: Filter {
+            filter: TicketFilter {
                 caller: text("bob"),
-                ..Filter::default()
+                ..TicketFilter::default()
             },
             found: vec![of_bob.id.clone()],
         },
         Case {
-            filter: Filter {
+            filter: TicketFilter {
                 tool: text("create-label"),
-                ..Filter::default()
+                ..TicketFilter::default()
             },
             found: vec![of_bob.id.clone()],
         },
         Case {
-            filter: Filter {
+            filter: TicketFilter {
                 state: text("approved"),
-                ..Filter::default()
+                ..TicketFilter::default()
             },
             found: vec![ids[1].clone()],
         },
         Case {
-            filter: Filter {
+            filter: TicketFilter {
                 caller: text("bob"),
                 state: text("denied"),
-                ..Filter::default()
+                ..TicketFilter::default()
             },
             found: Vec::new(),
         },
     ];
     for Case { filter, found } in cases {
-        let page = approvals.tickets(&filter, None, MAX_PAGE).await.unwrap();
+        let page = approvals.list_tickets(&filter, None, MAX_PAGE_TICKETS).await.unwrap();
         let listed: Vec<_> = page.tickets.into_iter().map(|ticket| ticket.id).collect();
         assert_eq!(listed, found, "{filter:?}");
     }
-    let unknown = approvals.tickets(&Filter::default(), Some("0"), 4).await;
-    assert_eq!(unknown.map(drop), Err(Undecided::Unknown));
+    let unknown = approvals.list_tickets(&TicketFilter::default(), Some("0"), 4).await;
+    assert_eq!(unknown.map(drop), Err(DecisionError::UnknownTicket));
 }
 
 /// However much a call would change, a ticket about it is small, and says how much it leaves out.
 #[tokio::test]
 async fn question_about_a_large_change_is_bounded() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always {
+    let always = ApprovalDefaults {
         writes: true,
         confirm: true,
-        ..Always::default()
+        ..ApprovalDefaults::default()
     };
     let dispatcher = guarded(&upstream, always);
     let wide = "\u{1F980}".repeat(500);
@@ -523,20 +523,20 @@ async fn question_about_a_large_change_is_bounded() {
 async fn approval_is_used_up_by_a_write_that_may_have_taken_effect() {
     let upstream = Upstream::start(|_| answer("504 Gateway Timeout", "", "")).await;
     let mut settings = settings(&upstream.base_url);
-    settings.retries.most = 0;
-    let always = Always {
+    settings.retries.max_retries = 0;
+    let always = ApprovalDefaults {
         writes: true,
-        ..Always::default()
+        ..ApprovalDefaults::default()
     };
     let keys = Arc::new(WatchedValue::fixed(Keyring::random().unwrap()));
     let approvals = Approvals::new(keys, Store::in_memory(), Duration::from_secs(60));
-    approvals.open_desk("http://127.0.0.1:1".to_owned());
-    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
-    let dispatcher = dispatcher.approving(always).asking(Arc::new(approvals));
+    approvals.set_admin_url("http://127.0.0.1:1".to_owned());
+    let dispatcher = Dispatcher::new(Catalog::full(), UpstreamClient::new(settings));
+    let dispatcher = dispatcher.with_approval_defaults(always).with_approvals(Arc::new(approvals));
     let approvals = dispatcher.approvals().unwrap();
     let args = json!({ "name": "l" });
     let asked = question(&dispatcher, "create-label", &args).await;
-    let ticket = approvals.file(&operator(), &asked).await.unwrap();
+    let ticket = approvals.create_ticket(&operator(), &asked).await.unwrap();
     approvals
         .decide(&ticket.id, &ticket.digest(), &YES, "dana")
         .await
@@ -544,15 +544,15 @@ async fn approval_is_used_up_by_a_write_that_may_have_taken_effect() {
     let sent = upstream.count();
     let (outcome, _) = call(&dispatcher, ("create-label", &args), None).await;
     assert!(
-        matches!(outcome, Err(CallError::Refused(..))),
+        matches!(outcome, Err(CallError::Upstream(..))),
         "{outcome:?}"
     );
     assert_eq!(upstream.requests_after(sent).len(), 1);
-    for answer in [None, Some(Answer::Ticket(ticket.id))] {
+    for answer in [None, Some(ApprovalResponse::Ticket(ticket.id))] {
         let (outcome, _) = call(&dispatcher, ("create-label", &args), answer).await;
         let is_refused = matches!(
             outcome,
-            Err(CallError::Ask(_) | CallError::Denied(Denied::Void))
+            Err(CallError::ApprovalRequired(_) | CallError::ApprovalDenied(ApprovalError::InvalidResponse))
         );
         assert!(is_refused, "{outcome:?}");
     }

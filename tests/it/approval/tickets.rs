@@ -20,7 +20,7 @@ use crate::{
     requests::client,
 };
 use portkey_mcp::{
-    pipeline::approval::{State, Ticket},
+    pipeline::approval::{TicketState, Ticket},
     security::signed_state::Keyring,
 };
 
@@ -31,14 +31,14 @@ pub(super) const TOOL: &str = "delete-integration";
 #[test]
 fn stored_ticket_is_read_with_each_state() {
     for (state, expected) in [
-        (json!("pending"), State::Pending),
+        (json!("pending"), TicketState::Pending),
         (
             json!({ "approved": "Dana" }),
-            State::Approved("Dana".to_owned()),
+            TicketState::Approved("Dana".to_owned()),
         ),
         (
             json!({ "denied": "Dana" }),
-            State::Denied("Dana".to_owned()),
+            TicketState::Denied("Dana".to_owned()),
         ),
     ] {
         let stored = json!({
@@ -50,7 +50,7 @@ fn stored_ticket_is_read_with_each_state() {
         let ticket: Ticket = serde_json::from_value(stored.clone()).unwrap();
         assert_eq!(ticket.state, expected);
         assert_eq!(serde_json::to_value(&ticket).unwrap(), stored);
-        assert_eq!(ticket.shown()["state"], state);
+        assert_eq!(ticket.to_public_json()["state"], state);
     }
 }
 

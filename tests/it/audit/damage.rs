@@ -23,8 +23,8 @@ static LOG: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 fn report(text: &[u8]) -> Report {
     let mut verifier = Verifier::new(None, false);
-    verifier.read("log", text).unwrap();
-    verifier.report()
+    verifier.verify_reader("log", text).unwrap();
+    verifier.into_report()
 }
 
 fn found(text: &[u8]) -> Vec<(u64, Damage)> {
@@ -85,8 +85,8 @@ fn every_kind_of_damage_is_named_with_its_line() {
                 (4, Damage::Misplaced { seq: 3, after: 3 }),
             ],
         ),
-        (of(&[1, 2]) + lines[2].trim_end(), vec![(3, Damage::Torn)]),
-        (of(&[1, 2]) + &lines[2][..50], vec![(3, Damage::Torn)]),
+        (of(&[1, 2]) + lines[2].trim_end(), vec![(3, Damage::Truncated)]),
+        (of(&[1, 2]) + &lines[2][..50], vec![(3, Damage::Truncated)]),
         (String::new(), vec![]),
     ];
     for (text, expected) in cases {
@@ -117,7 +117,7 @@ fn a_line_that_was_rebuilt_is_found_by_the_next() {
 fn findings_are_bounded() {
     let report = report("{}\n".repeat(1000).as_bytes());
     assert_eq!(
-        (report.lines, report.findings.len(), report.more),
+        (report.lines, report.findings.len(), report.more_findings),
         (1000, 100, 900)
     );
 }
@@ -221,7 +221,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path: PathBuf = folder.path().join("log");
         fs::write(&path, &text).unwrap();
-        let report = Verifier::new(None, true).files(&[path.clone(), path]).unwrap();
+        let report = Verifier::new(None, true).verify_files(&[path.clone(), path]).unwrap();
         prop_assert!(report.lines.is_multiple_of(2));
     }
 }

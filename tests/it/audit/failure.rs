@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use portkey_mcp::observability::audit::{Audit, Settings, SyncPolicy, Target, Verifier};
+use portkey_mcp::observability::audit::{AuditLog, AuditSettings, SyncPolicy, AuditTarget, Verifier};
 use serde_json::{Value, json};
 
 use super::{Folder, assert_has, call, create, lines, verify};
@@ -135,14 +135,14 @@ async fn lines_are_kept_until_there_is_room_again() {
     assert!(verify(&[&folder.log()]).0);
 }
 
-fn settings(target: Target) -> Settings {
-    Settings {
+fn settings(target: AuditTarget) -> AuditSettings {
+    AuditSettings {
         target,
         key: None,
         sync: SyncPolicy::Always,
-        writes_go_unrecorded: false,
+        allow_unrecorded_writes: false,
         max_bytes: None,
-        keep: None,
+        max_full_files: None,
     }
 }
 
@@ -169,14 +169,14 @@ async fn lines_that_find_no_room_are_counted_on_record() {
         file.read_to_string(&mut text).unwrap();
         text
     });
-    let audit = Audit::start(settings(Target::File(pipe.into()))).unwrap();
-    let dispatcher = dispatcher(&upstream).audited(audit);
+    let audit = AuditLog::start(settings(AuditTarget::File(pipe.into()))).unwrap();
+    let dispatcher = dispatcher(&upstream).with_audit(audit);
     let args = json!({ "search": "x".repeat(60_000) });
     let calls = 300;
     for _ in 0..calls {
         let args = args.as_object().unwrap().clone();
         dispatcher
-            .call(&operator(), "list-prompts", args)
+            .call_as_local(&operator(), "list-prompts", args)
             .await
             .unwrap();
     }
@@ -192,10 +192,10 @@ async fn lines_that_find_no_room_are_counted_on_record() {
     // Two lines are the log's own.
     assert_eq!(lines.len() as u64 - 2 + lost, calls);
     let mut verifier = Verifier::new(None, false);
-    verifier.read("pipe", text.as_bytes()).unwrap();
-    let report = verifier.report();
+    verifier.verify_reader("pipe", text.as_bytes()).unwrap();
+    let report = verifier.into_report();
     assert!(
-        report.findings.is_empty() && report.lost == lost,
+        report.findings.is_empty() && report.lost_calls == lost,
         "{report:?}"
     );
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portkey_mcp::{mcp::reply, pipeline::CallError, upstream::Retries};
+use portkey_mcp::{mcp::reply, pipeline::CallError, upstream::RetrySettings};
 use serde_json::{Value, json};
 
 use super::{call, create, with};
@@ -107,8 +107,8 @@ async fn write_that_may_have_taken_effect_says_so_and_where_to_look() {
         let upstream = Upstream::start(move |_| act()).await;
         let dispatcher = with(&upstream, |settings| {
             settings.timeout = Duration::from_millis(300);
-            settings.retries = Retries {
-                most: 0,
+            settings.retries = RetrySettings {
+                max_retries: 0,
                 ..settings.retries
             };
         });
@@ -147,7 +147,7 @@ async fn error_says_whether_the_call_may_have_taken_effect() {
         let dispatcher = with(&upstream, |_| {});
         let arguments = create().as_object().unwrap().clone();
         let outcome = dispatcher
-            .call(&operator(), "create-integration", arguments)
+            .call_as_local(&operator(), "create-integration", arguments)
             .await;
         let error = outcome.unwrap_err();
         assert_eq!(error.may_have_taken_effect(), expected, "{status}");
@@ -188,9 +188,9 @@ async fn refusal_after_being_asked_to_wait_leaves_nothing_open() {
     let dispatcher = with(&upstream, |_| {});
     let arguments = json!({ "slug": "x" }).as_object().unwrap().clone();
     let error = dispatcher
-        .call(&operator(), "delete-integration", arguments)
+        .call_as_local(&operator(), "delete-integration", arguments)
         .await
         .unwrap_err();
-    assert!(matches!(error, CallError::Refused(..)), "{error}");
+    assert!(matches!(error, CallError::Upstream(..)), "{error}");
     assert!(!error.may_have_taken_effect(), "{error}");
 }

@@ -11,7 +11,7 @@ use portkey_mcp::{
     auth::principal::Principal,
     mcp::reply,
     pipeline::{CallError, Dispatcher},
-    upstream::{Client, Settings},
+    upstream::{UpstreamClient, UpstreamSettings},
 };
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn call_as(
     args: Value,
 ) -> Result<Value, String> {
     let outcome = dispatcher
-        .call(principal, tool, args.as_object().unwrap().clone())
+        .call_as_local(principal, tool, args.as_object().unwrap().clone())
         .await;
     outcome.map_err(|error| {
         let text = reply::words(&error);
@@ -40,10 +40,10 @@ async fn call_as(
     })
 }
 
-fn with(upstream: &Upstream, change: impl FnOnce(&mut Settings)) -> Dispatcher {
+fn with(upstream: &Upstream, change: impl FnOnce(&mut UpstreamSettings)) -> Dispatcher {
     let mut settings = settings(&upstream.base_url);
     change(&mut settings);
-    Dispatcher::new(Catalog::full(), Client::new(settings))
+    Dispatcher::new(Catalog::full(), UpstreamClient::new(settings))
 }
 
 fn create() -> Value {
@@ -338,7 +338,7 @@ async fn dropping_a_call_aborts_its_request() {
     let dispatcher = dispatcher(&upstream);
     let operator = operator();
     tokio::select! {
-        outcome = dispatcher.call(&operator, "list-all-integrations", serde_json::Map::new()) => panic!("{outcome:?}"),
+        outcome = dispatcher.call_as_local(&operator, "list-all-integrations", serde_json::Map::new()) => panic!("{outcome:?}"),
         () = upstream.asked(1) => {}
     }
     upstream.hung_up.acquire().await.unwrap().forget();
@@ -348,7 +348,7 @@ async fn dropping_a_call_aborts_its_request() {
 fn refusals_keep_what_later_layers_need() {
     fn assert_typed(error: &CallError) -> Option<u16> {
         match error {
-            CallError::Refused(_, refusal) => Some(refusal.status.as_u16()),
+            CallError::Upstream(_, refusal) => Some(refusal.status.as_u16()),
             _ => None,
         }
     }
@@ -359,7 +359,7 @@ fn refusals_keep_what_later_layers_need() {
     runtime.block_on(async {
         let upstream = Upstream::start(|_| answer("409 Conflict", "", "{}")).await;
         let error = dispatcher(&upstream)
-            .call(&operator(), "list-all-integrations", serde_json::Map::new())
+            .call_as_local(&operator(), "list-all-integrations", serde_json::Map::new())
             .await;
         assert_eq!(assert_typed(&error.unwrap_err()), Some(409));
     });

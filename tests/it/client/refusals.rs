@@ -416,7 +416,7 @@ async fn dry_run_tells_why_the_current_state_is_unknown() {
         answer("404 Not Found", "content-type: application/json\r\n", body)
     })
     .await;
-    let dispatcher = dispatcher(&upstream).dry_run(true);
+    let dispatcher = dispatcher(&upstream).with_dry_run(true);
     let args = json!({"slug": "s", "name": "New"});
     let told = call(&dispatcher, "update-integration", args).await.unwrap();
     let note = told["note"].as_str().unwrap();

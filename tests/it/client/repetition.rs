@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{pipeline::Dispatcher, upstream::Client};
+use portkey_mcp::{pipeline::Dispatcher, upstream::UpstreamClient};
 use serde_json::json;
 
 use super::{call, create, with};
@@ -62,7 +62,7 @@ async fn repetition_is_bounded_and_told() {
         "{text}"
     );
     assert_eq!(upstream.requests().len(), 4);
-    let none = with(&upstream, |settings| settings.retries.most = 0);
+    let none = with(&upstream, |settings| settings.retries.max_retries = 0);
     call(&none, "get-integration", json!({ "slug": "x" }))
         .await
         .unwrap_err();
@@ -170,7 +170,7 @@ async fn a_refused_connection_says_that_nothing_was_sent() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1", closed.local_addr().unwrap());
     drop(closed);
-    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings(&address)));
+    let dispatcher = Dispatcher::new(Catalog::full(), UpstreamClient::new(settings(&address)));
     for (tool, args) in [
         ("get-integration", json!({ "slug": "x" })),
         ("create-integration", create()),
@@ -193,7 +193,7 @@ async fn what_was_sent_once_is_not_told_as_unsent() {
         drop(listener);
         stream.readable().await.unwrap();
     });
-    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings(&address)));
+    let dispatcher = Dispatcher::new(Catalog::full(), UpstreamClient::new(settings(&address)));
     let text = call(&dispatcher, "get-integration", json!({ "slug": "x" }))
         .await
         .unwrap_err();

@@ -170,7 +170,7 @@ async fn call_without_a_required_argument_stays_off_the_wire() {
         });
         for (name, arguments) in without.collect::<Vec<_>>() {
             let outcome = world.call(tool, arguments).await;
-            let Err(CallError::Input(error)) = outcome else {
+            let Err(CallError::InvalidArguments(error)) = outcome else {
                 panic!("{tool}, {name}: {outcome:?}")
             };
             let told = error.errors().iter().any(|problem| problem.path == name);

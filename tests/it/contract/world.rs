@@ -10,7 +10,7 @@ use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_mcp::{
     mcp::reply::words,
     pipeline::{CallError, Dispatcher},
-    upstream::Client,
+    upstream::UpstreamClient,
 };
 use portkey_operation::JsonMap;
 use portkey_sandbox::{Faults, Sandbox};
@@ -46,7 +46,7 @@ impl World {
         let current = address.clone();
         let wire = Upstream::start(move |_| Act::Forward(*current.lock().unwrap())).await;
         let settings = upstream::settings(&wire.base_url);
-        let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
+        let dispatcher = Dispatcher::new(Catalog::full(), UpstreamClient::new(settings));
         Self {
             sandbox,
             address,
@@ -68,7 +68,7 @@ impl World {
 
     /// Makes a call.
     pub(super) async fn call(&self, tool: &str, arguments: JsonMap) -> Result<Value, CallError> {
-        self.dispatcher.call(&operator(), tool, arguments).await
+        self.dispatcher.call_as_local(&operator(), tool, arguments).await
     }
 
     /// How many requests came over the wire.

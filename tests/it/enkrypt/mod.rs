@@ -8,7 +8,7 @@ use portkey_mcp::{
     auth::principal::Principal,
     mcp::reply,
     pipeline::{CallError, Dispatcher},
-    upstream::{Addresses, Client, Settings},
+    upstream::{Addresses, UpstreamClient, UpstreamSettings},
 };
 use portkey_operation::JsonMap;
 use proptest::prelude::*;
@@ -47,7 +47,7 @@ async fn call_as(
     args: Value,
 ) -> Result<Value, String> {
     dispatcher
-        .call(principal, tool, map(args))
+        .call_as_local(principal, tool, map(args))
         .await
         .map_err(|error| {
             let text = reply::words(&error);
@@ -64,11 +64,11 @@ async fn call_as(
 fn between(portkey: &Upstream, enkrypt: &Upstream) -> Dispatcher {
     let url = |upstream: &Upstream| upstream.base_url.parse::<reqwest::Url>().unwrap();
     let addresses = Addresses::new(url(portkey), None, Some(url(portkey)), url(enkrypt)).unwrap();
-    let settings = Settings {
+    let settings = UpstreamSettings {
         addresses,
         ..upstream::settings(&portkey.base_url)
     };
-    Dispatcher::new(Catalog::full(), Client::new(settings))
+    Dispatcher::new(Catalog::full(), UpstreamClient::new(settings))
 }
 
 #[tokio::test]
@@ -248,8 +248,8 @@ async fn what_cannot_stand_in_a_header_is_refused() {
             for value in values {
                 let mut args = arguments(tool);
                 args[argument] = json!(value);
-                let outcome = dispatcher.call(&operator(), tool, map(args)).await;
-                let Err(CallError::Input(error)) = outcome else {
+                let outcome = dispatcher.call_as_local(&operator(), tool, map(args)).await;
+                let Err(CallError::InvalidArguments(error)) = outcome else {
                     panic!("{tool} with `{argument}` = {value:?}: {outcome:?}");
                 };
                 assert!(
@@ -287,7 +287,7 @@ async fn a_change_is_sent_as_it_was_written() {
             args.insert("gateway".into(), json!("g"));
             args.extend(preview.map(|preview| ("preview".to_owned(), preview)));
             dispatcher
-                .call(&operator(), "modify-mcp-gateway", args)
+                .call_as_local(&operator(), "modify-mcp-gateway", args)
                 .await
                 .unwrap();
             let seen = enkrypt.requests().pop().unwrap();
@@ -456,7 +456,7 @@ async fn every_refusal_is_told_in_full() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1", closed.local_addr().unwrap());
     drop(closed);
-    let client = Client::new(upstream::settings(&address));
+    let client = UpstreamClient::new(upstream::settings(&address));
     let nobody = Dispatcher::new(Catalog::full(), client);
     let text = call(&nobody, "get-mcp-gateway", json!({ "gateway": "g" }))
         .await

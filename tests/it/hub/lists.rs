@@ -6,7 +6,7 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     mcp::{prompts, server::Server},
     pipeline::Dispatcher,
-    upstream::Client,
+    upstream::UpstreamClient,
 };
 use portkey_policy::Policy;
 use rmcp::model::{ServerCapabilities, SubscriptionFilter};
@@ -17,7 +17,7 @@ use crate::upstream::settings;
 const PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\n---\nGreet.\n";
 
 fn dispatcher() -> Dispatcher {
-    Dispatcher::new(Catalog::full(), Client::new(settings("http://127.0.0.1:9")))
+    Dispatcher::new(Catalog::full(), UpstreamClient::new(settings("http://127.0.0.1:9")))
 }
 
 fn announced(capabilities: &ServerCapabilities) -> [Option<bool>; 3] {
@@ -89,7 +89,7 @@ async fn what_a_policy_hides_is_announced_for_every_list() {
     fs::write(&file, "version: '1'").unwrap();
     let server = || {
         let policy = Policy::watch(&file).unwrap();
-        Server::new(Arc::new(dispatcher().under(policy)), None)
+        Server::new(Arc::new(dispatcher().with_policy(policy)), None)
     };
     let change = |i| {
         fs::write(

@@ -21,7 +21,7 @@ use portkey_mcp::{
         http::{ShutdownTokens, router},
         stdio::LineTransport,
     },
-    upstream::Client,
+    upstream::UpstreamClient,
 };
 use rmcp::{
     ClientHandler, ClientLifecycleMode, Peer, RoleClient, ServiceExt,
@@ -178,7 +178,7 @@ pub(crate) async fn routes_by<H: Foresight + Clone>(handler: H, auth: Auth) -> R
 }
 
 fn server() -> Server {
-    let portkey = Client::new(settings("http://127.0.0.1:9"));
+    let portkey = UpstreamClient::new(settings("http://127.0.0.1:9"));
     Server::new(Arc::new(Dispatcher::new(Catalog::full(), portkey)), None)
 }
 

@@ -93,7 +93,7 @@ async fn refusals_of_the_upstream_name_unknown_arguments() {
         .unwrap()
         .clone();
     let outcome = dispatcher(&upstream)
-        .call(&operator(), "create-label", args)
+        .call_as_local(&operator(), "create-label", args)
         .await;
     let text = portkey_mcp::mcp::reply::words(&outcome.unwrap_err());
     assert!(text.ends_with(&format!("Warning: {UNKNOWN}")), "{text}");
@@ -160,15 +160,15 @@ async fn rules_that_look_at_arguments_deny_unknown_ones() {
         let catalog = portkey_api::catalog::Catalog::full();
         let policy = Policy::parse("policy.yaml", &text, &catalog).unwrap();
         let upstream = Upstream::start(|_| ok("{}")).await;
-        let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy));
+        let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy));
         let args = json!({ "name": "n", "colour": 1 })
             .as_object()
             .unwrap()
             .clone();
-        let outcome = dispatcher.call(&operator(), "create-label", args).await;
+        let outcome = dispatcher.call_as_local(&operator(), "create-label", args).await;
         match (&outcome, passes) {
             (Ok(_), true) => assert_eq!(upstream.requests().len(), 1, "{rule}"),
-            (Err(CallError::Forbidden(denied)), false) => {
+            (Err(CallError::PolicyDenied(denied)), false) => {
                 let text = denied.to_string();
                 let is_told =
                     text.contains("`colour` is none that is known") || rule.contains(" in ");
@@ -179,7 +179,7 @@ async fn rules_that_look_at_arguments_deny_unknown_ones() {
         }
         // Without it the call is none of the rule's business, or within it.
         let known = json!({ "name": "n" }).as_object().unwrap().clone();
-        let outcome = dispatcher.call(&operator(), "create-label", known).await;
+        let outcome = dispatcher.call_as_local(&operator(), "create-label", known).await;
         assert!(outcome.is_ok(), "{rule}: {outcome:?}");
     }
 }
@@ -254,9 +254,9 @@ async fn caps_hold_for_an_object_and_for_a_list_of_them() {
             let catalog = portkey_api::catalog::Catalog::full();
             let policy = Policy::parse("policy.yaml", &text, &catalog).unwrap();
             let upstream = Upstream::start(|_| ok("{}")).await;
-            let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy));
+            let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy));
             let args = args.as_object().unwrap().clone();
-            let outcome = dispatcher.call(&operator(), tool, args.clone()).await;
+            let outcome = dispatcher.call_as_local(&operator(), tool, args.clone()).await;
             assert_eq!(
                 outcome.is_ok(),
                 *passes,

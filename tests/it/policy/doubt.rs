@@ -110,7 +110,7 @@ async fn write_that_may_have_taken_effect_stays_counted() {
         } in CASES
         {
             let upstream = Upstream::start(move |_| act()).await;
-            let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy(limits)));
+            let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy(limits)));
             let call = async || {
                 let conditions = json!([{ "key": "metadata._user", "value": "*" }]);
                 let args = json!({
@@ -118,16 +118,16 @@ async fn write_that_may_have_taken_effect_stays_counted() {
                 });
                 let args = args.as_object().unwrap().clone();
                 dispatcher
-                    .call(&operator(), "create-usage-limits-policy", args)
+                    .call_as_local(&operator(), "create-usage-limits-policy", args)
                     .await
             };
             let first = call().await;
             assert!(
-                !matches!(first, Err(CallError::Input(_) | CallError::Forbidden(_))),
+                !matches!(first, Err(CallError::InvalidArguments(_) | CallError::PolicyDenied(_))),
                 "{first:?}"
             );
             let second = call().await;
-            let is_denied = matches!(second, Err(CallError::Forbidden(_)));
+            let is_denied = matches!(second, Err(CallError::PolicyDenied(_)));
             assert_eq!(
                 is_denied, is_counted,
                 "{what} under {limits}: {first:?}, then {second:?}"
@@ -148,13 +148,13 @@ async fn write_that_was_never_sent_is_given_back() {
     let url = format!("http://{}/v1", free.local_addr().unwrap());
     drop(free);
     let mut settings = crate::upstream::settings(&url);
-    settings.retries.most = 0;
-    let client = portkey_mcp::upstream::Client::new(settings);
+    settings.retries.max_retries = 0;
+    let client = portkey_mcp::upstream::UpstreamClient::new(settings);
     let dispatcher = portkey_mcp::pipeline::Dispatcher::new(Catalog::full(), client);
-    let dispatcher = dispatcher.under(WatchedValue::fixed(policy(LIMITS[0])));
+    let dispatcher = dispatcher.with_policy(WatchedValue::fixed(policy(LIMITS[0])));
     for _ in 0..3 {
         let args = json!({ "name": "n" }).as_object().unwrap().clone();
-        let outcome = dispatcher.call(&operator(), "create-label", args).await;
+        let outcome = dispatcher.call_as_local(&operator(), "create-label", args).await;
         assert!(matches!(outcome, Err(CallError::Send(_))), "{outcome:?}");
     }
 }
@@ -163,16 +163,16 @@ async fn write_that_was_never_sent_is_given_back() {
 #[tokio::test]
 async fn write_that_is_cut_off_stays_counted() {
     let upstream = Upstream::start(|_| Act::Hang).await;
-    let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy(LIMITS[0])));
+    let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy(LIMITS[0])));
     let call = async || {
         let args = json!({ "name": "n" }).as_object().unwrap().clone();
-        dispatcher.call(&operator(), "create-label", args).await
+        dispatcher.call_as_local(&operator(), "create-label", args).await
     };
     tokio::select! {
         outcome = call() => panic!("it was answered: {outcome:?}"),
         () = upstream.asked(1) => {}
     }
     let second = call().await;
-    assert!(matches!(second, Err(CallError::Forbidden(_))), "{second:?}");
+    assert!(matches!(second, Err(CallError::PolicyDenied(_))), "{second:?}");
     assert_eq!(upstream.count(), 1);
 }

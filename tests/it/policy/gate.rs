@@ -4,8 +4,8 @@ use std::{fs, path::PathBuf};
 
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
-    observability::request::Arrival,
-    pipeline::{CallError, approval::Always},
+    observability::request::RequestInfo,
+    pipeline::{CallError, approval::ApprovalDefaults},
 };
 use rmcp::{
     ClientLifecycleMode,
@@ -403,10 +403,10 @@ async fn whoever_has_read_what_strangers_wrote_can_be_asked_for_more() {
         "version: '1'\nrules: [{ name: wary, action: deny, match: { effects: [create] }, when: tainted }]",
     );
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(wary));
+    let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(wary));
     let calls = async |tool: &str, args: Value| {
         dispatcher
-            .call(&operator(), tool, args.as_object().unwrap().clone())
+            .call_as_local(&operator(), tool, args.as_object().unwrap().clone())
             .await
     };
     calls("create-label", json!({ "name": "a" })).await.unwrap();
@@ -415,7 +415,7 @@ async fn whoever_has_read_what_strangers_wrote_can_be_asked_for_more() {
         .unwrap();
     let outcome = calls("create-label", json!({ "name": "b" })).await;
     assert!(
-        matches!(outcome, Err(CallError::Forbidden(_))),
+        matches!(outcome, Err(CallError::PolicyDenied(_))),
         "{outcome:?}"
     );
     calls("list-labels", json!({})).await.unwrap();
@@ -433,17 +433,17 @@ async fn a_question_does_not_taint_and_a_dry_run_does() {
     for (action, taints) in [("approve", false), ("dry_run", true)] {
         let upstream = Upstream::start(|_| ok("{}")).await;
         let dispatcher =
-            guarded(&upstream, Always::default()).under(WatchedValue::fixed(update(action)));
+            guarded(&upstream, ApprovalDefaults::default()).with_policy(WatchedValue::fixed(update(action)));
         let args = json!({ "prompt_id": "p", "name": "n" })
             .as_object()
             .unwrap()
             .clone();
-        let outcome = dispatcher.call(&operator(), "update-prompt", args).await;
-        let went_on = matches!(outcome, Err(CallError::Ask(_)) | Ok(_));
+        let outcome = dispatcher.call_as_local(&operator(), "update-prompt", args).await;
+        let went_on = matches!(outcome, Err(CallError::ApprovalRequired(_)) | Ok(_));
         assert!(went_on && upstream.count() == 1, "{action}: {outcome:?}");
         let tainted = dispatcher
             .taint()
-            .is_tainted(&operator(), &Arrival::local())
+            .is_tainted(&operator(), &RequestInfo::local())
             .await;
         assert_eq!(tainted, taints, "{action}");
     }

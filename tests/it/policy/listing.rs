@@ -243,7 +243,7 @@ async fn call_of_an_unlisted_tool_is_denied_and_not_unknown() {
 #[tokio::test]
 async fn own_policy_of_a_caller_narrows_its_list_alone() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let dispatcher = dispatcher(&upstream).under(WatchedValue::fixed(policy(
+    let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy(
         "version: '1'\nrules: [{ name: a, action: deny, match: { effects: [delete] } }]",
     )));
     let own = policy("version: '1'\ndefault: deny\ntools: { '*-label': {} }");

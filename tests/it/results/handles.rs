@@ -295,7 +295,7 @@ async fn large_answer_of_portkey_is_read_while_the_serving_thread_goes_on() {
     let dispatcher = dispatcher(&upstream).with_workers(workers.clone());
     let blocked = block(&workers);
     let operator = operator();
-    let mut calling = Box::pin(dispatcher.call(&operator, "list-configs", JsonMap::new()));
+    let mut calling = Box::pin(dispatcher.call_as_local(&operator, "list-configs", JsonMap::new()));
     while upstream.count() == 0 {
         assert!(futures_util::poll!(&mut calling).is_pending());
         tokio::task::yield_now().await;

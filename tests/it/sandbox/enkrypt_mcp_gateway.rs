@@ -4,7 +4,7 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     mcp::reply,
     pipeline::Dispatcher,
-    upstream::{Client, Settings},
+    upstream::{UpstreamClient, UpstreamSettings},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,13 +14,13 @@ use crate::upstream::{self, operator};
 
 /// The whole way of a call, to this sandbox.
 fn dispatcher(portkey: &Portkey) -> Dispatcher {
-    let settings: Settings = upstream::settings(&portkey.sandbox.base_url());
-    Dispatcher::new(Catalog::full(), Client::new(settings))
+    let settings: UpstreamSettings = upstream::settings(&portkey.sandbox.base_url());
+    Dispatcher::new(Catalog::full(), UpstreamClient::new(settings))
 }
 
 async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value, String> {
     let outcome = dispatcher
-        .call(&operator(), tool, args.as_object().unwrap().clone())
+        .call_as_local(&operator(), tool, args.as_object().unwrap().clone())
         .await;
     outcome.map_err(|error| reply::words(&error))
 }

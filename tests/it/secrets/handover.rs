@@ -188,12 +188,12 @@ fn private() -> (tempfile::TempDir, PathBuf, DeliveryMode) {
 }
 
 fn handing(upstream: &Upstream, delivery: DeliveryMode) -> Dispatcher {
-    dispatcher(upstream).guarding(Secrets::new(delivery, SecretReferences::default()))
+    dispatcher(upstream).with_secrets(Secrets::new(delivery, SecretReferences::default()))
 }
 
 async fn invited(dispatcher: &Dispatcher) -> Result<Value, String> {
     let args = invite().as_object().unwrap().clone();
-    let outcome = dispatcher.call(&operator(), "invite-user", args).await;
+    let outcome = dispatcher.call_as_local(&operator(), "invite-user", args).await;
     outcome.map_err(|error| error.to_string())
 }
 

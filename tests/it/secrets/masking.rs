@@ -239,7 +239,7 @@ async fn answers_show_no_secrets() {
             panic!("{tool}")
         };
         let got = dispatcher(&upstream)
-            .call(&operator(), tool, args)
+            .call_as_local(&operator(), tool, args)
             .await
             .unwrap();
         let expected: Value = serde_json::from_str(&after.replace('#', MASK)).unwrap();
@@ -285,7 +285,7 @@ async fn what_a_call_is_there_to_reveal_is_revealed() {
         let upstream = Upstream::start(move |_| ok(&text)).await;
         let args = args.as_object().unwrap().clone();
         let got = dispatcher(&upstream)
-            .call(&operator(), tool, args)
+            .call_as_local(&operator(), tool, args)
             .await
             .unwrap();
         assert_eq!(got, body, "{tool}");
@@ -397,7 +397,7 @@ async fn a_masked_value_is_not_written_back() {
     ] {
         let args = args.as_object().unwrap().clone();
         let error = dispatcher
-            .call(&operator(), tool, args)
+            .call_as_local(&operator(), tool, args)
             .await
             .unwrap_err()
             .to_string();
@@ -421,7 +421,7 @@ async fn a_masked_value_is_not_written_back() {
     ] {
         let args = args.as_object().unwrap().clone();
         let error = dispatcher
-            .call(&operator(), tool, args)
+            .call_as_local(&operator(), tool, args)
             .await
             .unwrap_err()
             .to_string();
@@ -434,7 +434,7 @@ async fn a_masked_value_is_not_written_back() {
     assert_eq!(upstream.count(), 0);
     let fine = json!({ "slug": "s", "key": "real-***-key-with-stars-in-it" });
     dispatcher
-        .call(
+        .call_as_local(
             &operator(),
             "update-integration",
             fine.as_object().unwrap().clone(),

@@ -5,8 +5,8 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey, Principal},
     mcp::reply,
-    observability::{call_record::CallOutcome, request::Arrival},
-    pipeline::{Call, Record},
+    observability::{call_record::CallOutcome, request::RequestInfo},
+    pipeline::{ToolCall, CallRecord},
     security::secrets::{MASK, learn_key, mask_response, mask_line, mask_text},
 };
 use serde_json::{Value, json};
@@ -85,16 +85,16 @@ async fn own_key_is_in_no_part_of_a_refusal() {
     .to_string();
     let headers = format!("content-type: application/json\r\nx-request-id: {KEY}\r\n");
     let upstream = Upstream::start(move |_| answer("400 Bad Request", &headers, &body)).await;
-    let (principal, arrival, mut record) = (operator(), Arrival::local(), Record::default());
+    let (principal, arrival, mut record) = (operator(), RequestInfo::local(), CallRecord::default());
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
-    let call = Call {
+    let call = ToolCall {
         principal: &principal,
         arrival: &arrival,
         name: "get-workspace",
         args,
-        answer: None,
+        approval_response: None,
     };
-    let outcome = dispatcher(&upstream).recorded(call, &mut record).await;
+    let outcome = dispatcher(&upstream).call(call, &mut record).await;
     let error = outcome.unwrap_err();
     let words = reply::words(&error);
     assert!(words.contains(MASK), "{words}");
@@ -110,17 +110,17 @@ async fn own_key_is_in_no_part_of_a_refusal() {
 async fn own_key_is_no_request_id() {
     let headers = format!("content-type: application/json\r\nx-request-id: {KEY}\r\n");
     let upstream = Upstream::start(move |_| answer("200 OK", &headers, "{}")).await;
-    let (principal, arrival, mut record) = (operator(), Arrival::local(), Record::default());
+    let (principal, arrival, mut record) = (operator(), RequestInfo::local(), CallRecord::default());
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
-    let call = Call {
+    let call = ToolCall {
         principal: &principal,
         arrival: &arrival,
         name: "get-workspace",
         args,
-        answer: None,
+        approval_response: None,
     };
     dispatcher(&upstream)
-        .recorded(call, &mut record)
+        .call(call, &mut record)
         .await
         .unwrap();
     assert_eq!(record.upstream_request_id, None);
@@ -154,11 +154,11 @@ async fn key_of_a_request_is_masked_in_answers_and_refusals() {
     let dispatcher = dispatcher(&upstream);
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
     let shown = dispatcher
-        .call(&principal, "get-workspace", args.clone())
+        .call_as_local(&principal, "get-workspace", args.clone())
         .await
         .unwrap();
     let error = dispatcher
-        .call(&principal, "get-workspace", args)
+        .call_as_local(&principal, "get-workspace", args)
         .await
         .unwrap_err();
     let all = format!("{shown} {}", reply::words(&error));

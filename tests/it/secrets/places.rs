@@ -273,11 +273,11 @@ async fn reference_under_a_name_that_only_looks_like_a_place_is_refused() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), FETCHED).unwrap();
-    let dispatcher = dispatcher(&upstream).guarding(open(vec![folder.path().to_owned()]));
+    let dispatcher = dispatcher(&upstream).with_secrets(open(vec![folder.path().to_owned()]));
     let args = json!({ "name": "n", "config": { "z.headers.note": reference } });
     let args = args.as_object().unwrap().clone();
     let error = dispatcher
-        .call(&operator(), "create-config", args)
+        .call_as_local(&operator(), "create-config", args)
         .await
         .unwrap_err()
         .to_string();
@@ -508,7 +508,7 @@ async fn masked_name_is_not_written_back() {
     let args = json!({ "slug": "s", "config": { "targets": [{ MASK: 1 }] } });
     let args = args.as_object().unwrap().clone();
     let error = dispatcher(&upstream)
-        .call(&operator(), "update-config", args)
+        .call_as_local(&operator(), "update-config", args)
         .await
         .unwrap_err();
     let error = error.to_string();

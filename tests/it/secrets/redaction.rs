@@ -251,10 +251,10 @@ async fn dry_run_shows_all_but_secrets() {
     ] });
     let stored = json!({ "config": document.to_string(), "name": "c" }).to_string();
     let upstream = Upstream::start(move |_| ok(&stored)).await;
-    let dispatcher = dispatcher(&upstream).dry_run(true);
+    let dispatcher = dispatcher(&upstream).with_dry_run(true);
     let call = async |tool: &str, args: Value| {
         let args = args.as_object().unwrap().clone();
-        dispatcher.call(&operator(), tool, args).await.unwrap()
+        dispatcher.call_as_local(&operator(), tool, args).await.unwrap()
     };
     let config = json!({ "strategy": { "mode": "loadbalance" }, "targets": [
         { "provider": "@a", "weight": 0.5, "api_key": new }, { "provider": "@b", "weight": 0.5 },

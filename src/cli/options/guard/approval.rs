@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, builder::BoolishValueParser};
 
 use super::super::seconds;
-use crate::{app::ApprovalSettings, pipeline::approval::Always};
+use crate::{app::ApprovalSettings, pipeline::approval::ApprovalDefaults};
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Approval")]
@@ -72,8 +72,8 @@ pub(super) struct ApprovalOptions {
 }
 
 impl ApprovalOptions {
-    pub(super) const fn defaults(&self) -> Always {
-        Always {
+    pub(super) const fn defaults(&self) -> ApprovalDefaults {
+        ApprovalDefaults {
             writes: self.approve_writes,
             deletes: self.approve_deletes,
             confirm: self.approve_by_name,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use self::{approval::ApprovalOptions, policy::PolicyOptions};
-use crate::{app::ApprovalSettings, pipeline::approval::Always};
+use crate::{app::ApprovalSettings, pipeline::approval::ApprovalDefaults};
 
 /// Options that restrict calls.
 #[derive(Args, Debug)]
@@ -26,7 +26,7 @@ impl GuardOptions {
     }
 
     /// Kinds of calls that always need approval.
-    pub(super) const fn approval_defaults(&self) -> Always {
+    pub(super) const fn approval_defaults(&self) -> ApprovalDefaults {
         self.approval.defaults()
     }
 
