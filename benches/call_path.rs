@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     auth::principal::{Credentials, MissingKey, Principal},
-    mcp::{search::Index, server::Server},
+    mcp::{search::SearchIndex, server::Server},
     observability::{
         audit::{AuditLog, PendingEntry, AuditSettings as AuditSettings, SyncPolicy, AuditTarget},
         call_record::{OutcomeKind, CallRecord},
@@ -42,7 +42,7 @@ fn start(criterion: &mut Criterion) {
 
 fn search(criterion: &mut Criterion) {
     let catalog = Catalog::full();
-    let index = || Index::of(catalog.iter());
+    let index = || SearchIndex::from_entries(catalog.iter());
     criterion.bench_function("search/index", |bench| bench.iter(index));
     let index = index();
     for words in [
@@ -50,7 +50,7 @@ fn search(criterion: &mut Criterion) {
         "wich teamz may usse the opanai integraton in prodction",
     ] {
         criterion.bench_function(&format!("search/{words}"), |bench| {
-            bench.iter(|| index.find(black_box(words), 10).len());
+            bench.iter(|| index.search(black_box(words), 10).len());
         });
     }
 }

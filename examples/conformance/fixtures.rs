@@ -1,7 +1,7 @@
 //! The tools, prompts and resources that the conformance suite expects by name, except those that
 //! request input from the client. Each is written as JSON, as in the descriptions of the suite.
 
-use portkey_mcp::mcp::notifications::Hub;
+use portkey_mcp::mcp::notifications::ChangeNotifier;
 use rmcp::{
     ErrorData, RoleServer,
     model::{
@@ -122,7 +122,7 @@ fn resource(uri: &str, kind: &str, text: &str) -> Value {
 /// Calls a tool that requests no input; `None` if there is no such tool.
 pub(crate) async fn call(
     name: &str,
-    hub: &Hub,
+    hub: &ChangeNotifier,
     level: &LogLevel,
     context: &RequestContext<RoleServer>,
 ) -> Result<Option<CallToolResult>, ErrorData> {
@@ -154,11 +154,11 @@ pub(crate) async fn call(
             json!([text("done")])
         }
         "test_trigger_tool_change" => {
-            hub.tools_changed();
+            hub.notify_tools_changed();
             json!([text("announced")])
         }
         "test_trigger_prompt_change" => {
-            hub.prompts_changed();
+            hub.notify_prompts_changed();
             json!([text("announced")])
         }
         "test_reconnection" | "test_custom_header" | "json_schema_2020_12_tool" => {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
 use portkey_mcp::mcp::{
-    notifications::{Hub, Session},
-    server::{Foresight, Server},
+    notifications::{ChangeNotifier, SessionSubscription},
+    server::{DirectCallHandler, Server},
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -61,7 +61,7 @@ impl Clone for LogLevel {
 pub(crate) struct ConformanceServer {
     inner: Server,
     tools: Arc<Vec<Tool>>,
-    session: Session,
+    session: SessionSubscription,
     level: LogLevel,
 }
 
@@ -71,7 +71,7 @@ impl ConformanceServer {
         Ok(Self {
             inner: product,
             tools,
-            session: Session::default(),
+            session: SessionSubscription::default(),
             level: LogLevel::default(),
         })
     }
@@ -102,11 +102,11 @@ fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
         .is_some_and(|version| !version.has_initialize())
 }
 
-impl Foresight for ConformanceServer {
-    fn is_quiet_read(&self, call: &CallToolRequestParams, head: &Parts) -> bool {
+impl DirectCallHandler for ConformanceServer {
+    fn is_direct_read(&self, call: &CallToolRequestParams, head: &Parts) -> bool {
         // A fixture may use every feature of a tool call.
         let is_fixture = self.tools.iter().any(|tool| tool.name == call.name);
-        !is_fixture && self.inner.is_quiet_read(call, head)
+        !is_fixture && self.inner.is_direct_read(call, head)
     }
 }
 
@@ -142,7 +142,7 @@ impl ServerHandler for ConformanceServer {
             return self.inner.call_tool(request, context).await;
         }
         if let Some(result) =
-            fixtures::call(name, self.inner.hub(), &self.level, &context).await?
+            fixtures::call(name, self.inner.notifier(), &self.level, &context).await?
         {
             return Ok(result.into());
         }
@@ -262,8 +262,8 @@ impl ServerHandler for ConformanceServer {
 
     /// Replaces the method of the product, because more capabilities are announced here.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let hub: &Hub = self.inner.hub();
-        self.session.join(hub, context.peer, &self.capabilities());
+        let hub: &ChangeNotifier = self.inner.notifier();
+        self.session.subscribe(hub, context.peer, &self.capabilities());
     }
 
     fn accepted_subscription_filter(

@@ -29,7 +29,7 @@ use clap::Parser;
 use http::{HeaderValue, header};
 use portkey_mcp::{
     app::HttpServerParts,
-    cli::{Http, Options},
+    cli::{HttpOptions, Options},
     transport::{
         self,
         http::{ShutdownTokens, router},
@@ -45,7 +45,7 @@ struct Arguments {
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
-    http: Http,
+    http: HttpOptions,
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -194,18 +194,18 @@ impl HttpServerParts {
             &settings.path_prefix,
             &readiness,
         )?;
-        mcp.results = mcp.results.sharing(&store, &keys);
+        mcp.results = mcp.results.with_shared_store(&store, &keys);
         let mut server = mcp.build(dispatcher, metrics.clone());
         let callers = CallerChanges::default();
         // The file of callers decides which tools each caller sees.
-        let hub = server.hub().clone();
+        let hub = server.notifier().clone();
         let changes = callers.clone();
         let on_change = move || {
-            hub.lists_changed();
+            hub.notify_lists_changed();
             changes.notify();
         };
         if auth.on_change(on_change) {
-            server = server.with_callers_that_change();
+            server = server.with_changing_access();
         }
         watched_files::report(&readiness);
         Ok(Self {

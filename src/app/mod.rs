@@ -19,7 +19,7 @@ use reqwest::Certificate;
 use crate::{
     auth::principal::{ToolFilter, Credentials, UpstreamKey, MissingKey, Principal},
     http_client::network_error,
-    mcp::{prompts::Library, results::Results, server::Server, surface::Surface},
+    mcp::{prompts::PromptLibrary, results::Results, server::Server, surface::Surface},
     observability::{
         audit::{self, AuditLog},
         metrics::Metrics,
@@ -179,16 +179,16 @@ pub struct McpSettings {
     /// Form of results.
     pub results: Results,
     /// Prompts on offer beside those built in.
-    pub prompts: Option<WatchedValue<Library>>,
+    pub prompts: Option<WatchedValue<PromptLibrary>>,
 }
 
 impl McpSettings {
     fn build(self, dispatcher: Arc<Dispatcher>, metrics: Metrics) -> Server {
         Server::new(dispatcher, self.tools_page)
-            .measured(metrics)
-            .on_surface(self.surface)
-            .showing(self.results)
-            .prompting(self.prompts)
+            .with_metrics(metrics)
+            .with_surface(self.surface)
+            .with_results(self.results)
+            .with_prompts(self.prompts)
     }
 }
 
@@ -266,7 +266,7 @@ impl LocalServerParts {
             .with_approvals(approvals);
         let server = mcp
             .build(Arc::new(dispatcher), metrics)
-            .for_local(Principal::local(context.credentials));
+            .with_local_principal(Principal::local(context.credentials));
         watched_files::report(&readiness);
         Ok(Self {
             server,

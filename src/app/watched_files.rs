@@ -6,7 +6,7 @@ use portkey_file_watch::FileStatus;
 use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
 
 /// How long ago files were last looked at, at most, if all is well: many times as long as it takes.
-const MAX_AGE: Duration = Duration::from_secs(30);
+const MAX_CHECK_AGE: Duration = Duration::from_secs(30);
 
 /// Registers every kind of file that is watched now as a component.
 pub(super) fn report(readiness: &Readiness) {
@@ -17,17 +17,17 @@ pub(super) fn report(readiness: &Readiness) {
                 .find(|status| status.kind == kind)
         };
         readiness.watch(ComponentName::File(kind), move || {
-            status().map_or(ComponentState::OK, state)
+            status().map_or(ComponentState::OK, file_state)
         });
     }
 }
 
-fn state(status: FileStatus) -> ComponentState {
+fn file_state(status: FileStatus) -> ComponentState {
     let state = match status {
         FileStatus {
             is_rejected: true, ..
         } => ComponentState::degraded(DegradedReason::InvalidVersion),
-        FileStatus { since_check, .. } if since_check > MAX_AGE => {
+        FileStatus { since_check, .. } if since_check > MAX_CHECK_AGE => {
             ComponentState::degraded(DegradedReason::NotChecked)
         }
         _ => ComponentState::OK,
@@ -71,7 +71,7 @@ mod tests {
         } in cases
         {
             let since_check = Duration::from_secs(seconds);
-            let told = state(FileStatus {
+            let told = file_state(FileStatus {
                 kind: FileKind::PolicyFile,
                 since_check,
                 is_rejected: is_refused,

@@ -29,20 +29,20 @@ Examples:
   portkey-mcp approvals approve 3f9a51 --admin-file admin.json";
 
 /// Longer than a server that is up ever takes.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bound on an answer, in bytes: more than all calls that can wait at once.
-const MAX_ANSWER_BYTES: usize = 32 << 20;
+const MAX_RESPONSE_BYTES: usize = 32 << 20;
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Approvals {
+pub(super) enum ApprovalsCommand {
     /// List the calls that wait, or were decided of late, the oldest first.
     #[command(after_help = "\
 Examples:
   portkey-mcp approvals list --admin-file admin.json
   portkey-mcp approvals list --state pending --caller support --admin-file admin.json
   portkey-mcp approvals list --limit 10 --after 3f9a51 --admin-file admin.json")]
-    List(List),
+    List(ListArgs),
     /// Show one call: what it would change, and the risk.
     #[command(after_help = "\
 Example:
@@ -59,7 +59,7 @@ Examples:
   portkey-mcp approvals approve 3f9a51 --name openai-production --admin-file admin.json")]
     Approve {
         #[command(flatten)]
-        about: About,
+        about: DecisionArgs,
         /// Name of what the call is about, where that has to be typed.
         #[arg(long)]
         name: Option<String>,
@@ -70,13 +70,13 @@ Example:
   portkey-mcp approvals deny 3f9a51 --by ann --admin-file admin.json")]
     Deny {
         #[command(flatten)]
-        about: About,
+        about: DecisionArgs,
     },
 }
 
 // No rustdoc: clap would show it as the command's help.
 #[derive(Args, Debug)]
-pub(super) struct List {
+pub(super) struct ListArgs {
     /// Only calls of this caller.
     #[arg(long, value_name = "NAME")]
     caller: Option<String>,
@@ -85,7 +85,7 @@ pub(super) struct List {
     tool: Option<String>,
     /// Only calls that wait, or were decided so.
     #[arg(long)]
-    state: Option<State>,
+    state: Option<TicketState>,
     /// How many to list, up to 200.
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=200))]
     limit: u16,
@@ -95,13 +95,13 @@ pub(super) struct List {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum State {
+enum TicketState {
     Pending,
     Approved,
     Denied,
 }
 
-impl State {
+impl TicketState {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -113,7 +113,7 @@ impl State {
 
 // No rustdoc: clap would show it as the command's help.
 #[derive(Args, Debug)]
-pub(super) struct About {
+pub(super) struct DecisionArgs {
     /// Its ticket, or at least six digits of the beginning that no other ticket of the last hour has.
     ticket: String,
     /// Digest that `show` told: a ticket that says something else is not decided about.
@@ -126,31 +126,31 @@ pub(super) struct About {
 
 /// What the server wrote down for us.
 #[derive(Deserialize)]
-struct Access {
+struct AdminAccess {
     url: String,
     token: String,
 }
 
-struct Desk {
+struct ApprovalClient {
     url: Url,
     token: SecretString,
     client: Client,
 }
 
-impl Approvals {
+impl ApprovalsCommand {
     pub(super) async fn run(&self, options: &Options, out: &mut impl Write) -> anyhow::Result<()> {
-        let desk = Desk::reach(options)?;
+        let desk = ApprovalClient::from_options(options)?;
         match self {
-            Self::List(wanted) => list(&desk.list(wanted).await?, out)?,
+            Self::List(wanted) => print_tickets(&desk.list_tickets(wanted).await?, out)?,
             Self::Show { ticket } => {
-                let ticket = desk.find(ticket).await?;
+                let ticket = desk.find_ticket(ticket).await?;
                 writeln!(
                     out,
                     "{}\n\nTicket: {}, {}\nDigest: {}",
-                    lines(&ticket, "text"),
-                    text(&ticket, "id"),
-                    state(&ticket),
-                    text(&ticket, "digest")
+                    multiline_field(&ticket, "text"),
+                    single_line_field(&ticket, "id"),
+                    format_state(&ticket),
+                    single_line_field(&ticket, "digest")
                 )?;
             }
             Self::Approve { about, name } => desk.decide(about, true, name.as_deref(), out).await?,
@@ -160,39 +160,39 @@ impl Approvals {
     }
 }
 
-impl Desk {
-    fn reach(options: &Options) -> anyhow::Result<Self> {
+impl ApprovalClient {
+    fn from_options(options: &Options) -> anyhow::Result<Self> {
         let file = options.guard.admin_file().ok_or_else(|| {
             anyhow!("give --admin-file, the file that the server with --admin-listen wrote")
         })?;
-        let told = |error: io::Error| match error.kind() {
+        let context = |error: io::Error| match error.kind() {
             // The server removes it when it ends.
             io::ErrorKind::NotFound => {
                 anyhow!("there is no file {}; does the server run?", display_path(file))
             }
             _ => anyhow!(error).context(format!("cannot use {}", display_path(file))),
         };
-        let text = read_protected_file(file, FileProtection::Private).map_err(told)?;
+        let text = read_protected_file(file, FileProtection::Private).map_err(context)?;
         // Not the error itself, for it may repeat the token.
-        let foreign = || anyhow!("{} was not written by a server of ours", display_path(file));
-        let Access { url, token } =
-            serde_json::from_str(text.expose_secret()).map_err(|_| foreign())?;
-        let (url, token) = (url.parse().map_err(|_| foreign())?, token.into());
+        let invalid_file = || anyhow!("{} was not written by a server of ours", display_path(file));
+        let AdminAccess { url, token } =
+            serde_json::from_str(text.expose_secret()).map_err(|_| invalid_file())?;
+        let (url, token) = (url.parse().map_err(|_| invalid_file())?, token.into());
         Ok(Self {
             url,
             token,
-            client: options.http()?.no_proxy().timeout(PATIENCE).build()?,
+            client: options.http_client_builder()?.no_proxy().timeout(REQUEST_TIMEOUT).build()?,
         })
     }
 
     /// The tickets that are wanted, and which comes next.
-    async fn list(&self, wanted: &List) -> anyhow::Result<Value> {
+    async fn list_tickets(&self, wanted: &ListArgs) -> anyhow::Result<Value> {
         let mut url = self.url.join("approvals")?;
         let limit = wanted.limit.to_string();
         let fields = [
             ("caller", wanted.caller.as_deref()),
             ("tool", wanted.tool.as_deref()),
-            ("state", wanted.state.map(State::as_str)),
+            ("state", wanted.state.map(TicketState::as_str)),
             ("after", wanted.after.as_deref()),
             ("limit", Some(&limit)),
         ];
@@ -200,16 +200,16 @@ impl Desk {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)));
         url.query_pairs_mut().extend_pairs(given);
-        self.ask(Method::GET, url, None).await
+        self.send_request(Method::GET, url, None).await
     }
 
     /// The one ticket whose name begins so.
-    async fn find(&self, start: &str) -> anyhow::Result<Value> {
-        self.ask(Method::GET, self.ticket(start)?, None).await
+    async fn find_ticket(&self, start: &str) -> anyhow::Result<Value> {
+        self.send_request(Method::GET, self.ticket_url(start)?, None).await
     }
 
     /// The address of a ticket.
-    fn ticket(&self, id: &str) -> anyhow::Result<Url> {
+    fn ticket_url(&self, id: &str) -> anyhow::Result<Url> {
         // Nothing else may become a part of the path.
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             bail!(
@@ -220,7 +220,7 @@ impl Desk {
         Ok(self.url.join(&format!("approvals/{id}"))?)
     }
 
-    async fn ask(&self, method: Method, url: Url, body: Option<Value>) -> anyhow::Result<Value> {
+    async fn send_request(&self, method: Method, url: Url, body: Option<Value>) -> anyhow::Result<Value> {
         let mut request = self
             .client
             .request(method, url)
@@ -234,9 +234,9 @@ impl Desk {
         let mut answer = answer.context("the server cannot be reached; does it still run?")?;
         let (status, mut bytes) = (answer.status(), Vec::new());
         while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
-            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+            if bytes.len() + chunk.len() > MAX_RESPONSE_BYTES {
                 bail!(
-                    "the answer has more than {MAX_ANSWER_BYTES} bytes, so it is not from a server of ours; \
+                    "the answer has more than {MAX_RESPONSE_BYTES} bytes, so it is not from a server of ours; \
                      is the address in --admin-file right?"
                 );
             }
@@ -256,30 +256,30 @@ impl Desk {
     /// Decides about a ticket as it is now, or as it was when its digest was told.
     async fn decide(
         &self,
-        about: &About,
+        about: &DecisionArgs,
         approve: bool,
         name: Option<&str>,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        let ticket = self.find(&about.ticket).await?;
-        let shown = text(&ticket, "digest");
+        let ticket = self.find_ticket(&about.ticket).await?;
+        let shown = single_line_field(&ticket, "digest");
         let digest = about.digest.as_deref().unwrap_or(&display_path);
-        let by = who(about.by.as_deref());
+        let by = approver_name(about.by.as_deref());
         let decision = json!({ "approve": approve, "digest": digest, "name": name, "by": by });
-        let url = self.ticket(&text(&ticket, "id"))?;
-        let decided = self.ask(Method::POST, url, Some(decision)).await?;
+        let url = self.ticket_url(&single_line_field(&ticket, "id"))?;
+        let decided = self.send_request(Method::POST, url, Some(decision)).await?;
         writeln!(
             out,
             "{} {}: {}",
-            text(&decided, "id"),
-            text(&decided, "tool"),
-            state(&decided)
+            single_line_field(&decided, "id"),
+            single_line_field(&decided, "tool"),
+            format_state(&decided)
         )?;
         Ok(())
     }
 }
 
-fn list(page: &Value, out: &mut impl Write) -> io::Result<()> {
+fn print_tickets(page: &Value, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
         "{:32}  {:24}  {:>7}  {:16}  TOOL",
@@ -294,18 +294,18 @@ fn list(page: &Value, out: &mut impl Write) -> io::Result<()> {
             .get("seconds_left")
             .and_then(Value::as_u64)
             .unwrap_or_default();
-        let (id, state) = (text(ticket, "id"), state(ticket));
-        let (caller, tool) = (text(ticket, "principal"), text(ticket, "tool"));
+        let (id, state) = (single_line_field(ticket, "id"), format_state(ticket));
+        let (caller, tool) = (single_line_field(ticket, "principal"), single_line_field(ticket, "tool"));
         writeln!(out, "{id:32}  {state:24}  {left:>7}  {caller:16}  {tool}")?;
     }
-    match &*text(page, "next") {
+    match &*single_line_field(page, "next") {
         "" => Ok(()),
         next => writeln!(out, "\nThere are more: go on with --after {next}"),
     }
 }
 
 /// A text of the server's that has lines.
-fn lines<'a>(ticket: &'a Value, field: &str) -> &'a str {
+fn multiline_field<'a>(ticket: &'a Value, field: &str) -> &'a str {
     ticket
         .get(field)
         .and_then(Value::as_str)
@@ -313,12 +313,12 @@ fn lines<'a>(ticket: &'a Value, field: &str) -> &'a str {
 }
 
 /// A text of the server's, on one line.
-fn text<'a>(ticket: &'a Value, field: &str) -> Cow<'a, str> {
-    escape_to_one_line(lines(ticket, field))
+fn single_line_field<'a>(ticket: &'a Value, field: &str) -> Cow<'a, str> {
+    escape_to_one_line(multiline_field(ticket, field))
 }
 
 /// `pending`, or what was decided and by whom.
-fn state(ticket: &Value) -> String {
+fn format_state(ticket: &Value) -> String {
     match ticket.get("state") {
         Some(Value::String(word)) => escape_to_one_line(word).into_owned(),
         Some(Value::Object(decided)) => {
@@ -333,18 +333,18 @@ fn state(ticket: &Value) -> String {
 }
 
 /// Whoever is named, or else is logged in.
-fn who(by: Option<&str>) -> String {
+fn approver_name(by: Option<&str>) -> String {
     let named = by
         .map(str::trim)
         .filter(|by| !by.is_empty())
         .map(str::to_owned);
     named
-        .or_else(logged_in)
+        .or_else(login_name)
         .unwrap_or_else(|| "approvals".to_owned())
 }
 
 /// Whoever is logged in, as far as the environment says.
-pub(super) fn logged_in() -> Option<String> {
+pub(super) fn login_name() -> Option<String> {
     let mut names = ["USER", "LOGNAME"]
         .iter()
         .filter_map(|name| std::env::var(name).ok());

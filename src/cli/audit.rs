@@ -9,18 +9,18 @@ use super::options::AuditOptions;
 use crate::{observability::audit::Verifier, security::sanitize::escape_to_one_line};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum AuditCommand {
     /// Check that no line of an audit log is missing, changed, moved or put in; exit with 1 if one is, or if
     /// there is none.
     #[command(after_help = "\
 Examples:
   portkey-mcp audit verify audit.jsonl
   portkey-mcp audit verify audit.jsonl audit.jsonl.[0-9]* --audit-key-file audit.key")]
-    Verify(Verify),
+    Verify(VerifyArgs),
 }
 
 #[derive(Args, Debug)]
-pub(super) struct Verify {
+pub(super) struct VerifyArgs {
     /// The files of one log, in any order.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -32,13 +32,13 @@ pub(super) struct Verify {
     contains: Option<String>,
 }
 
-impl Command {
+impl AuditCommand {
     pub(super) fn run(
         &self,
         options: &AuditOptions,
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
-        let Self::Verify(Verify {
+        let Self::Verify(VerifyArgs {
             files,
             partial,
             contains,

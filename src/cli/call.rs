@@ -10,13 +10,13 @@ use clap::Args;
 use portkey_operation::JsonMap;
 use serde_json::Value;
 
-use super::{approvals::logged_in, terminal};
+use super::{approvals::login_name, terminal};
 use crate::{
     auth::principal::Principal,
     mcp::{
         reply,
-        server::{KEY_REFUSED, Server},
-        surface::{self, Does},
+        server::{KEY_REFUSED_FIELD, Server},
+        surface::{self, BuiltinAction},
     },
     pipeline::{
         Dispatcher,
@@ -34,7 +34,7 @@ Examples:
   portkey-mcp call update-mcp-integration mcp_integration_id=issue-tracker description:=null";
 
 #[derive(Args, Debug)]
-pub(super) struct Call {
+pub(super) struct CallCommand {
     /// Name of the tool.
     tool: String,
     /// Arguments: a JSON object, or any number of `name=text` and `name:=json`.
@@ -42,42 +42,42 @@ pub(super) struct Call {
     arguments: Vec<String>,
 }
 
-impl Call {
+impl CallCommand {
     pub(super) async fn run(
         &self,
         server: &Server,
         local: &Principal,
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
-        let args = arguments(&self.arguments)?;
-        let ask = async |question: &ApprovalRequest| ask(server.dispatcher(), local, question).await;
+        let args = parse_arguments(&self.arguments)?;
+        let ask = async |question: &ApprovalRequest| request_approval(server.dispatcher(), local, question).await;
         match server.call_from_shell(local, &self.tool, args, ask).await {
             Ok(answer) => {
                 serde_json::to_writer_pretty(&mut *out, &answer)?;
                 writeln!(out)?;
-                if is_refused_key(&self.tool, &answer) {
+                if is_key_rejected(&self.tool, &answer) {
                     bail!("Portkey refuses the key. Check PORTKEY_API_KEY and --base-url");
                 }
                 Ok(ExitCode::SUCCESS)
             }
-            Err(error) => bail!(reply::words(&error)),
+            Err(error) => bail!(reply::error_message(&error)),
         }
     }
 }
 
 /// Whether this is `whoami` saying that the key is good for nothing.
-fn is_refused_key(tool: &str, answer: &Value) -> bool {
-    let is_whoami = surface::named(tool).is_some_and(|own| own.does == Does::WhoAmI);
-    is_whoami && answer.get(KEY_REFUSED) == Some(&Value::Bool(true))
+fn is_key_rejected(tool: &str, answer: &Value) -> bool {
+    let is_whoami = surface::find_builtin(tool).is_some_and(|own| own.action == BuiltinAction::WhoAmI);
+    is_whoami && answer.get(KEY_REFUSED_FIELD) == Some(&Value::Bool(true))
 }
 
 /// Asks whoever sits at the terminal; where there is none, waits until somebody has decided elsewhere.
-async fn ask(
+async fn request_approval(
     dispatcher: &Dispatcher,
     local: &Principal,
     question: &ApprovalRequest,
 ) -> Result<Option<ApprovalResponse>, ApprovalError> {
-    match (at_terminal(question), dispatcher.approvals()) {
+    match (prompt_at_terminal(question), dispatcher.approvals()) {
         (Err(ApprovalError::NoApprover { .. }), Some(approvals)) => {
             let ticket = approvals.create_ticket(local, question).await?;
             approvals.wait_for_decision(&ticket.id).await;
@@ -89,9 +89,9 @@ async fn ask(
 
 /// Asks whoever sits at the terminal, if there is one: the question on standard error, the answer from
 /// standard input.
-fn at_terminal(question: &ApprovalRequest) -> Result<Approval, ApprovalError> {
-    let (input, mut screen) = (io::stdin(), terminal::errors());
-    if !(input.is_terminal() && terminal::is_read()) {
+fn prompt_at_terminal(question: &ApprovalRequest) -> Result<Approval, ApprovalError> {
+    let (input, mut screen) = (io::stdin(), terminal::stderr());
+    if !(input.is_terminal() && terminal::is_interactive()) {
         return Err(ApprovalError::NoApprover {
             tool: question.tool,
             rule: question.rule.clone(),
@@ -101,12 +101,12 @@ fn at_terminal(question: &ApprovalRequest) -> Result<Approval, ApprovalError> {
     let form = write!(screen, "{}\n\n", question.text)
         .and_then(|()| read_decision(&mut input.lock(), &mut screen, needs_name))
         .map_err(|error| ApprovalError::RequestFailed(error.to_string()))?;
-    let by = logged_in().unwrap_or_else(|| "terminal".to_owned());
+    let by = login_name().unwrap_or_else(|| "terminal".to_owned());
     question.resolve(&form, ApprovalMethod::Terminal, &by)
 }
 
 /// Bound on a line that is typed, in bytes; what is longer is several.
-const MAX_ANSWER: u64 = 64 << 10;
+const MAX_INPUT_LINE_BYTES: u64 = 64 << 10;
 
 /// Asks until something is typed that decides. The end of the input closes the question.
 fn read_decision(
@@ -128,7 +128,7 @@ fn read_decision(
         write!(screen, "{prompt}: ")?;
         screen.flush()?;
         let mut line = String::new();
-        if input.by_ref().take(MAX_ANSWER).read_line(&mut line)? == 0 {
+        if input.by_ref().take(MAX_INPUT_LINE_BYTES).read_line(&mut line)? == 0 {
             return Ok(FormResponse {
                 action: FormAction::Cancel,
                 approve: false,
@@ -155,7 +155,7 @@ fn read_decision(
     }
 }
 
-fn arguments(given: &[String]) -> anyhow::Result<JsonMap> {
+fn parse_arguments(given: &[String]) -> anyhow::Result<JsonMap> {
     if let [only] = given
         && only.trim_start().starts_with('{')
     {

@@ -8,13 +8,13 @@ use reqwest::{ClientBuilder, Url};
 use crate::http_client::network_error;
 
 /// Longer than a server that is up ever takes.
-const PATIENCE: Duration = Duration::from_secs(3);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// `client` has the authorities to trust.
 pub(super) async fn check(url: Url, client: ClientBuilder) -> anyhow::Result<()> {
-    let client = client.no_proxy().timeout(PATIENCE).build()?;
+    let client = client.no_proxy().timeout(REQUEST_TIMEOUT).build()?;
     let answer = client.get(url.clone()).send().await;
-    let url = without_credentials(url);
+    let url = redact_credentials(url);
     let answer =
         answer.map_err(|error| anyhow!("{url} is down: {}", network_error::describe_cause(&error)))?;
     if !answer.status().is_success() {
@@ -24,7 +24,7 @@ pub(super) async fn check(url: Url, client: ClientBuilder) -> anyhow::Result<()>
 }
 
 /// The address as it may be repeated: what authenticates in it is a secret.
-fn without_credentials(mut url: Url) -> Url {
+fn redact_credentials(mut url: Url) -> Url {
     // Neither is possible in an address without a host, which has none of it.
     _ = url.set_username("");
     _ = url.set_password(None);

@@ -30,7 +30,7 @@ use portkey_sandbox::Sandbox;
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
-use self::options::http_url;
+use self::options::parse_http_url;
 use crate::{
     app::{AppContext, HttpServerParts, LocalServerParts},
     auth::principal::Principal,
@@ -40,7 +40,7 @@ use crate::{
     transport,
 };
 
-pub use options::{Options, http::Http};
+pub use options::{Options, http::HttpOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,7 +50,7 @@ Examples:
   portkey-mcp call list-all-integrations page_size=5 --sandbox";
 
 /// How long the process waits for a read of standard input that is under way when it ends.
-const LAST_READ: Duration = Duration::from_millis(100);
+const STDIN_READ_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// An MCP server for the Portkey Admin API: every operation a typed, checked tool.
 #[derive(Debug, Parser)]
@@ -72,19 +72,19 @@ Examples:
     Stdio,
     /// Serve MCP over streamable HTTP at /mcp, with /healthz and /readyz.
     #[command(after_help = options::http::EXAMPLES)]
-    Http(Box<Http>),
+    Http(Box<HttpOptions>),
     /// Check audit logs.
     #[command(subcommand)]
-    Audit(audit::Command),
+    Audit(audit::AuditCommand),
     /// Make tokens for `http --auth token`.
     #[command(subcommand)]
-    Token(token::Token),
+    Token(token::TokenCommand),
     /// Make keys for `http --state-key-file`.
     #[command(subcommand)]
-    StateKey(state_key::StateKey),
+    StateKey(state_key::StateKeyCommand),
     /// Check, explain, test and begin policy files.
     #[command(subcommand)]
-    Policy(policy::Policy),
+    Policy(policy::PolicyCommand),
     /// List the tools with their domain, hints and size, or find some by words.
     #[command(after_help = "\
 Examples:
@@ -94,13 +94,13 @@ Examples:
   portkey-mcp tools --search \"turn off a model\"
   portkey-mcp tools --export-descriptions > words.toml     to change some, for --descriptions
   portkey-mcp tools --format json > tools.json")]
-    Tools(tools::Tools),
+    Tools(tools::ToolsCommand),
     /// Call one tool and print its result as JSON; exit with 1 if it fails.
     #[command(after_help = call::EXAMPLES)]
-    Call(call::Call),
+    Call(call::CallCommand),
     /// Decide about calls that wait for approval.
     #[command(subcommand, after_help = approvals::EXAMPLES)]
-    Approvals(approvals::Approvals),
+    Approvals(approvals::ApprovalsCommand),
     /// Serve the embedded Portkey Admin API itself, for other clients.
     #[command(after_help = "\
 Examples:
@@ -118,7 +118,7 @@ Keys:
   sandbox-workspace-<slug>    a key of that workspace
   any other                   everything is open to it
 With -read after it, a key allows reads alone. docs/sandbox.md says more.")]
-    Sandbox(Emulator),
+    Sandbox(SandboxArgs),
     /// Ask a server of ours whether it is up; exit with 1 if not.
     #[command(after_help = "\
 Examples:
@@ -127,13 +127,13 @@ Examples:
   portkey-mcp health --url https://mcp.example.com/healthz --ca-file ca.pem")]
     Health {
         /// Address to ask.
-        #[arg(long, default_value = "http://127.0.0.1:8787/healthz", value_parser = http_url)]
+        #[arg(long, default_value = "http://127.0.0.1:8787/healthz", value_parser = parse_http_url)]
         url: Url,
     },
 }
 
 #[derive(Args, Debug)]
-struct Emulator {
+struct SandboxArgs {
     /// Address to listen on.
     #[arg(
         long,
@@ -145,20 +145,20 @@ struct Emulator {
 
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
-    let matches = without_empty_variables(Cli::command()).try_get_matches();
+    let matches = ignore_empty_variables(Cli::command()).try_get_matches();
     let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     let Cli { options, command } = match parsed {
         Ok(cli) => cli,
-        Err(error) => return usage::tell(error),
+        Err(error) => return usage::report_usage_error(error),
     };
-    let ran = logging::start(&options.log_level, options.log_format.into()).and_then(|guard| {
+    let ran = logging::init_logging(&options.log_level, options.log_format.into()).and_then(|guard| {
         let _written_when_done = guard;
         let is_stdio = matches!(command, None | Some(Command::Stdio));
-        let runtime = runtime(command.as_ref())?;
-        let ran = runtime.block_on(run(options, command));
+        let runtime = build_runtime(command.as_ref())?;
+        let ran = runtime.block_on(run_command(options, command));
         if is_stdio {
             // A read of standard input that nothing ends would keep the process.
-            runtime.shutdown_timeout(LAST_READ);
+            runtime.shutdown_timeout(STDIN_READ_TIMEOUT);
         }
         ran
     });
@@ -171,7 +171,7 @@ pub fn main() -> ExitCode {
             // A value may have line breaks, and must not begin a line that passes for another message.
             let text =
                 format!("portkey-mcp: {}", with_causes(error.as_ref())).replace('\n', "\n  ");
-            _ = writeln!(terminal::errors(), "{}", mask_line(&text));
+            _ = writeln!(terminal::stderr(), "{}", mask_line(&text));
             ExitCode::FAILURE
         }
     }
@@ -190,7 +190,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 ///
 /// A command without such a variable stays as it is: to make the arguments of all of them anew takes 300 kB of
 /// memory at each start.
-fn without_empty_variables(mut command: clap::Command) -> clap::Command {
+fn ignore_empty_variables(mut command: clap::Command) -> clap::Command {
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     if command
         .get_arguments()
@@ -202,14 +202,14 @@ fn without_empty_variables(mut command: clap::Command) -> clap::Command {
         });
     }
     for subcommand in command.get_subcommands_mut() {
-        *subcommand = without_empty_variables(mem::take(subcommand));
+        *subcommand = ignore_empty_variables(mem::take(subcommand));
     }
     command
 }
 
 /// One thread, unless several are asked for: handing work between threads costs more than the work,
 /// and a single one carries more calls than Portkey answers.
-fn runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
+fn build_runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
     let threads = match command {
         Some(Command::Http(http)) => usize::from(http.threads),
         _ => 1,
@@ -223,12 +223,12 @@ fn runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
     Ok(builder.enable_all().build()?)
 }
 
-async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitCode> {
+async fn run_command(options: Options, command: Option<Command>) -> anyhow::Result<ExitCode> {
     match command {
         None | Some(Command::Stdio) => {
             transport::reload_on_hangup(portkey_file_watch::reload)?;
-            options.warn();
-            memory::give_back_when_idle();
+            options.log_warnings();
+            memory::spawn_memory_purge();
             let exports = traces::start()?;
             let LocalServerParts {
                 server,
@@ -246,9 +246,9 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             served?;
         }
         Some(Command::Http(http)) => {
-            memory::give_back_when_idle();
+            memory::spawn_memory_purge();
             transport::reload_on_hangup(portkey_file_watch::reload)?;
-            options.warn();
+            options.log_warnings();
             let exports = traces::start()?;
             let settings = http.settings(&options, exports.has_metrics())?;
             let parts = HttpServerParts::build(options.app_settings()?, settings).await?;
@@ -256,21 +256,21 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             exports.flush().await;
             served?;
         }
-        Some(Command::Audit(audit)) => return audit.run(&options.audit, &mut terminal::output()),
+        Some(Command::Audit(audit)) => return audit.run(&options.audit, &mut terminal::stdout()),
         Some(Command::Token(token)) => {
-            token.run(&mut terminal::output(), &mut terminal::errors())?;
+            token.run(&mut terminal::stdout(), &mut terminal::stderr())?;
         }
-        Some(Command::Policy(policy)) => return policy.run(&mut terminal::output()).await,
-        Some(Command::StateKey(key)) => key.run(&mut terminal::output())?,
+        Some(Command::Policy(policy)) => return policy.run(&mut terminal::stdout()).await,
+        Some(Command::StateKey(key)) => key.run(&mut terminal::stdout())?,
         Some(Command::Tools(tools)) => {
-            let (catalog, modes) = (options.catalog()?, options.access.modes()?);
+            let (catalog, modes) = (options.catalog()?, options.access.tool_filter()?);
             let (surface, policy) = (options.access.surface(), options.guard.policy()?);
             let is_listed = |entry: &CatalogEntry| {
                 let permits = |policy: &portkey_policy::Policy| policy.can_permit(entry.operation);
                 modes.check(entry.domain.name, entry.operation).is_ok()
                     && policy.as_ref().is_none_or(permits)
             };
-            tools.print(&catalog, is_listed, surface, &mut terminal::output())?;
+            tools.print(&catalog, is_listed, surface, &mut terminal::stdout())?;
         }
         Some(Command::Call(call)) => {
             let AppContext {
@@ -281,18 +281,18 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let (approvals, _approval_server) = options.guard.approval().build_alone()?;
             let server = Server::new(Arc::new(dispatcher.with_approvals(approvals)), None);
             let local = Principal::local(credentials);
-            return call.run(&server, &local, &mut terminal::output()).await;
+            return call.run(&server, &local, &mut terminal::stdout()).await;
         }
         Some(Command::Approvals(approvals)) => {
-            approvals.run(&options, &mut terminal::output()).await?;
+            approvals.run(&options, &mut terminal::stdout()).await?;
         }
-        Some(Command::Sandbox(emulator)) => emulate(&options, emulator.listen).await?,
-        Some(Command::Health { url }) => health::check(url, options.http()?).await?,
+        Some(Command::Sandbox(emulator)) => run_sandbox(&options, emulator.listen).await?,
+        Some(Command::Health { url }) => health::check(url, options.http_client_builder()?).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
+async fn run_sandbox(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
     let (faults, now) = (options.sandbox_faults.clone(), options.sandbox_now);
     let sandbox = Sandbox::start_with_clock(listen, faults, now).await;
     let sandbox = sandbox.map_err(|error| transport::listen_error(listen, "--listen", &error))?;

@@ -13,28 +13,28 @@ use std::{
 use crate::security::sanitize::escape_invisible;
 
 /// Standard output.
-pub(super) fn output() -> Screen<StdoutLock<'static>> {
-    Screen::new(io::stdout().lock())
+pub(super) fn stdout() -> TerminalWriter<StdoutLock<'static>> {
+    TerminalWriter::new(io::stdout().lock())
 }
 
 /// Standard error.
-pub(super) fn errors() -> Screen<Stderr> {
-    Screen::new(io::stderr())
+pub(super) fn stderr() -> TerminalWriter<Stderr> {
+    TerminalWriter::new(io::stderr())
 }
 
 /// Whether a human reads standard error.
-pub(super) fn is_read() -> bool {
+pub(super) fn is_interactive() -> bool {
     io::stderr().is_terminal()
 }
 
 /// Writes what can be seen.
-pub(super) struct Screen<W: Write> {
+pub(super) struct TerminalWriter<W: Write> {
     inner: W,
     /// The beginning of a line: what a character looks like depends on its neighbours.
     line: Vec<u8>,
 }
 
-impl<W: Write> Screen<W> {
+impl<W: Write> TerminalWriter<W> {
     pub(super) const fn new(inner: W) -> Self {
         Self {
             inner,
@@ -51,7 +51,7 @@ impl<W: Write> Screen<W> {
     }
 }
 
-impl<W: Write> Write for Screen<W> {
+impl<W: Write> Write for TerminalWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
         if self.line.is_empty() && bytes.iter().all(is_plain) {
@@ -73,7 +73,7 @@ impl<W: Write> Write for Screen<W> {
     }
 }
 
-impl<W: Write> Drop for Screen<W> {
+impl<W: Write> Drop for TerminalWriter<W> {
     fn drop(&mut self) {
         // Whoever wants to know flushes.
         _ = self.flush();
@@ -86,9 +86,9 @@ mod tests {
 
     use super::*;
 
-    fn shown(parts: &[&[u8]]) -> String {
+    fn written_text(parts: &[&[u8]]) -> String {
         let mut screen = Vec::new();
-        let mut writer = Screen::new(&mut screen);
+        let mut writer = TerminalWriter::new(&mut screen);
         parts
             .iter()
             .for_each(|part| writer.write_all(part).unwrap());
@@ -142,14 +142,14 @@ mod tests {
             shown: expected,
         } in cases
         {
-            assert_eq!(shown(&parts), expected);
+            assert_eq!(written_text(&parts), expected);
         }
     }
 
     #[test]
     fn json_stays_the_same_document() {
         let value = serde_json::json!({ "a\u{9b}": "\u{1b}[31m\u{202e}\u{e0041} é\n" });
-        let text = shown(&[value.to_string().as_bytes()]);
+        let text = written_text(&[value.to_string().as_bytes()]);
         assert!(
             text.chars().all(|c| !c.is_control() && c != '\u{202e}'),
             "{text}"

@@ -18,7 +18,7 @@ use crate::auth::{
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Token {
+pub(super) enum TokenCommand {
     /// Make a token: its entry for the token file, and the token itself, which is shown this once.
     #[command(after_help = "\
 Examples:
@@ -26,11 +26,11 @@ Examples:
     --file tokens.toml                         adds the entry, prints the token
   portkey-mcp token new --name ci --scope portkey:read --scope portkey:prompts:write \\
     --portkey-key file:/run/secrets/ci >> tokens.toml    the token goes to standard error")]
-    New(New),
+    New(NewTokenArgs),
 }
 
 #[derive(Args, Debug)]
-pub(super) struct New {
+pub(super) struct NewTokenArgs {
     /// What the caller is called in logs and limits.
     #[arg(long)]
     name: String,
@@ -58,7 +58,7 @@ pub(super) struct New {
     file: Option<PathBuf>,
 }
 
-impl Token {
+impl TokenCommand {
     pub(super) fn run(self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<()> {
         let Self::New(new) = self;
         let domains = Catalog::domains();
@@ -88,11 +88,11 @@ impl Token {
             )?;
             return Ok(());
         };
-        let told = || format!("cannot add to {}", display_path(path));
-        let mut file = opened(path).with_context(told)?;
+        let context = || format!("cannot add to {}", display_path(path));
+        let mut file = open_token_file(path).with_context(context)?;
         let before = read_open_file(&file, MAX_CONFIG_BYTES)
             .and_then(decode_utf8)
-            .with_context(told)?;
+            .with_context(context)?;
         let gap = if before.is_empty() { "" } else { "\n" };
         let added = format!("{gap}{}", made.entry);
         // A name may be taken, and a file that does not hold would keep the server from starting.
@@ -107,15 +107,15 @@ impl Token {
             &domains,
             Some(&elsewhere),
         )
-        .with_context(told)?;
-        file.write_all(added.as_bytes()).with_context(told)?;
+        .with_context(context)?;
+        file.write_all(added.as_bytes()).with_context(context)?;
         writeln!(out, "{}", made.token.expose_secret())?;
         Ok(())
     }
 }
 
 /// The file, made if it is not there. Locked, so that what is added at the same time is looked at, too.
-fn opened(path: &Path) -> io::Result<File> {
+fn open_token_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
     #[cfg(unix)]

@@ -17,7 +17,7 @@ use portkey_operation::{ApiBase, Operation, Plan, CompiledOperation};
 
 use crate::{
     mcp::{
-        search::{Hit, Index},
+        search::{SearchHit, SearchIndex},
         server,
         surface::Surface,
     },
@@ -25,10 +25,10 @@ use crate::{
 };
 
 #[derive(Args, Debug)]
-pub(super) struct Tools {
+pub(super) struct ToolsCommand {
     /// How to print them; `json` is the array of tools/list, byte for byte, `markdown` the reference.
     #[arg(long, default_value = "table")]
-    format: Format,
+    format: OutputFormat,
     /// Print the ten on offer that fit these words best, the best first.
     #[arg(long, value_name = "WORDS")]
     search: Option<String>,
@@ -38,16 +38,16 @@ pub(super) struct Tools {
 }
 
 /// How many tools a search prints.
-const BEST: usize = 10;
+const MAX_SEARCH_HITS: usize = 10;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+enum OutputFormat {
     Table,
     Json,
     Markdown,
 }
 
-impl Tools {
+impl ToolsCommand {
     pub(super) fn print(
         &self,
         catalog: &Catalog,
@@ -57,43 +57,43 @@ impl Tools {
     ) -> anyhow::Result<()> {
         let mut tools: Vec<_> = catalog.iter().filter(|entry| is_listed(entry)).collect();
         if let Some(words) = &self.search {
-            tools = found(&tools, words)?;
+            tools = search_tools(&tools, words)?;
         }
         if self.export_descriptions {
-            return descriptions::write(
-                rows(&tools, surface, catalog)
+            return descriptions::write_descriptions(
+                tool_rows(&tools, surface, catalog)
                     .iter()
                     .map(|(tool, _)| &**tool),
                 out,
             );
         }
         match (self.format, &self.search) {
-            (Format::Json, None) => {
-                let tools = server::tools(surface, catalog.presentation(), tools.into_iter());
+            (OutputFormat::Json, None) => {
+                let tools = server::build_tools(surface, catalog.presentation(), tools.into_iter());
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)?;
             }
-            (Format::Json, Some(_)) => {
+            (OutputFormat::Json, Some(_)) => {
                 let tools: Vec<_> = tools
                     .into_iter()
-                    .map(|entry| server::tool(entry.compiled()))
+                    .map(|entry| server::build_tool(entry.compiled()))
                     .collect();
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)?;
             }
-            (Format::Table, None) => table(&rows(&tools, surface, catalog), out)?,
-            (Format::Table, Some(_)) => short_table(&tools, out)?,
-            (Format::Markdown, None) => markdown(&tools, out)?,
-            (Format::Markdown, Some(_)) => short_markdown(&tools, out)?,
+            (OutputFormat::Table, None) => print_table(&tool_rows(&tools, surface, catalog), out)?,
+            (OutputFormat::Table, Some(_)) => print_search_table(&tools, out)?,
+            (OutputFormat::Markdown, None) => print_markdown(&tools, out)?,
+            (OutputFormat::Markdown, Some(_)) => print_search_markdown(&tools, out)?,
         }
         Ok(())
     }
 }
 
 /// Those of the tools that fit best.
-fn found<'a>(tools: &[&'a CatalogEntry], words: &str) -> anyhow::Result<Vec<&'a CatalogEntry>> {
-    let hits = Index::of(tools.iter().copied()).find(words, BEST);
-    let entry = |hit: Hit| {
+fn search_tools<'a>(tools: &[&'a CatalogEntry], words: &str) -> anyhow::Result<Vec<&'a CatalogEntry>> {
+    let hits = SearchIndex::from_entries(tools.iter().copied()).search(words, MAX_SEARCH_HITS);
+    let entry = |hit: SearchHit| {
         tools
             .iter()
             .copied()
@@ -107,7 +107,7 @@ fn found<'a>(tools: &[&'a CatalogEntry], words: &str) -> anyhow::Result<Vec<&'a 
     Ok(hits.into_iter().filter_map(entry).collect())
 }
 
-fn short_table(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
+fn print_search_table(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
     let widest = tools
         .iter()
         .map(|entry| entry.operation.name().len())
@@ -122,7 +122,7 @@ fn short_table(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> 
     Ok(())
 }
 
-fn short_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
+fn print_search_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "| Tool | Effect | Title |\n| --- | --- | --- |")?;
     for entry in tools {
         let (name, effect) = (entry.operation.name(), entry.operation.effect().as_str());
@@ -133,7 +133,7 @@ fn short_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<(
 }
 
 /// What a surface lists, each with its domain; our own tools belong to none.
-fn rows<'a>(
+fn tool_rows<'a>(
     tools: &[&'a CatalogEntry],
     surface: Surface,
     catalog: &Catalog,
@@ -146,27 +146,27 @@ fn rows<'a>(
             .any(|entry| entry.operation.effect() == effect)
     };
     let own = surface
-        .own(reaches)
-        .map(|own| own.presented(catalog.presentation()));
+        .builtin_tools(reaches)
+        .map(|own| own.with_presentation(catalog.presentation()));
     operations
         .chain(own.map(|own| (Cow::Owned(own), "")))
         .collect()
 }
 
-fn table(tools: &[(Cow<'_, CompiledOperation>, &'static str)], out: &mut impl Write) -> io::Result<()> {
+fn print_table(tools: &[(Cow<'_, CompiledOperation>, &'static str)], out: &mut impl Write) -> io::Result<()> {
     let widest = tools
         .iter()
         .map(|(tool, _)| tool.operation().name().len())
         .max()
         .unwrap_or(0);
-    let line = |out: &mut _, cells: [&str; 5]| row(out, widest, cells);
+    let line = |out: &mut _, cells: [&str; 5]| print_row(out, widest, cells);
     line(out, ["TOOL", "DOMAIN", "EFFECT", "HINTS", "BYTES"])?;
     let mut total = 0;
     for (tool, domain) in tools {
-        let bytes = bytes(tool)?;
+        let bytes = json_size(tool)?;
         total += bytes;
         let operation = tool.operation();
-        let (effect, hints) = (operation.effect().as_str(), hints(operation));
+        let (effect, hints) = (operation.effect().as_str(), format_hints(operation));
         line(
             out,
             [operation.name(), domain, effect, &hints, &bytes.to_string()],
@@ -184,7 +184,7 @@ fn table(tools: &[(Cow<'_, CompiledOperation>, &'static str)], out: &mut impl Wr
     )
 }
 
-fn row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Result<()> {
+fn print_row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Result<()> {
     let [tool, domain, effect, hints, bytes] = cells;
     writeln!(
         out,
@@ -193,7 +193,7 @@ fn row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Result<()> 
 }
 
 /// The reference in `docs/tools.md`.
-fn markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
+fn print_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
     let count = tools.len();
     writeln!(
         out,
@@ -216,13 +216,13 @@ fn markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
             "| Tool | Request | Hints | Scopes | Also called |\n| --- | --- | --- | --- | --- |"
         )?;
         for entry in tools.iter().filter(|entry| entry.domain.name == name) {
-            row_of(entry, out)?;
+            print_markdown_row(entry, out)?;
         }
     }
     Ok(())
 }
 
-fn row_of(entry: &CatalogEntry, out: &mut impl Write) -> io::Result<()> {
+fn print_markdown_row(entry: &CatalogEntry, out: &mut impl Write) -> io::Result<()> {
     let operation = entry.operation;
     let (name, method, path) = (operation.name(), operation.method(), operation.path());
     let host = match operation.base() {
@@ -249,7 +249,7 @@ fn row_of(entry: &CatalogEntry, out: &mut impl Write) -> io::Result<()> {
         Plan::Enterprise if scopes.is_empty() => "Enterprise plan",
         Plan::Enterprise => "; Enterprise plan",
     };
-    let hints = hints(operation);
+    let hints = format_hints(operation);
     writeln!(
         out,
         "| `{name}` | `{method} {host}{path}` | {hints} | {scopes}{plan} | {names} |"
@@ -257,12 +257,12 @@ fn row_of(entry: &CatalogEntry, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What the tool adds to the answer of `tools/list`.
-fn bytes(tool: &CompiledOperation) -> serde_json::Result<usize> {
-    serde_json::to_vec(&server::tool(tool)).map(|json| json.len())
+fn json_size(tool: &CompiledOperation) -> serde_json::Result<usize> {
+    serde_json::to_vec(&server::build_tool(tool)).map(|json| json.len())
 }
 
 /// The hints that hold.
-fn hints(operation: &Operation) -> String {
+fn format_hints(operation: &Operation) -> String {
     let hints = operation.hints();
     let all = [
         (hints.read_only, "read-only"),

@@ -13,7 +13,7 @@ use super::terminal;
 use crate::security::{sanitize::escape_to_one_line, secrets::mask_text};
 
 /// Says what is wrong, or what was asked for: help, or the version.
-pub(super) fn tell(mut error: Error) -> ExitCode {
+pub(super) fn report_usage_error(mut error: Error) -> ExitCode {
     if !error.use_stderr() {
         // It is all of our own making. Where nobody reads it, there is nobody to tell either.
         _ = error.print();
@@ -21,7 +21,7 @@ pub(super) fn tell(mut error: Error) -> ExitCode {
     }
     let given: Vec<_> = error
         .context()
-        .map(|(kind, value)| (kind, shown(kind, value)))
+        .map(|(kind, value)| (kind, sanitize_context(kind, value)))
         .collect();
     for (kind, value) in given {
         if let Some(value) = value {
@@ -29,13 +29,13 @@ pub(super) fn tell(mut error: Error) -> ExitCode {
         }
     }
     let text = error.render().to_string();
-    _ = write!(terminal::errors(), "{}", mask_text(&text));
+    _ = write!(terminal::stderr(), "{}", mask_text(&text));
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// What was given, as it may be repeated; none where it is of our own making.
-fn shown(kind: ContextKind, value: &ContextValue) -> Option<ContextValue> {
-    let line = |text: &String| without_credentials(&escape_to_one_line(text));
+fn sanitize_context(kind: ContextKind, value: &ContextValue) -> Option<ContextValue> {
+    let line = |text: &String| redact_credentials(&escape_to_one_line(text));
     match value {
         ContextValue::String(text) => Some(ContextValue::String(line(text))),
         ContextValue::Strings(texts) => {
@@ -53,7 +53,7 @@ fn shown(kind: ContextKind, value: &ContextValue) -> Option<ContextValue> {
 
 /// An address that cannot be read, without user, password, query and fragment. It is not taken apart as an
 /// address is, for it may be none.
-fn without_credentials(text: &str) -> String {
+fn redact_credentials(text: &str) -> String {
     let Some((before, after)) = text.split_once("://") else {
         return match text.rsplit_once('@') {
             Some((_, host)) => format!("***@{host}"),
@@ -112,7 +112,7 @@ mod tests {
             },
         ];
         for Case { given, shown } in cases {
-            assert_eq!(without_credentials(given), shown);
+            assert_eq!(redact_credentials(given), shown);
         }
     }
 }

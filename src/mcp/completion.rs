@@ -15,51 +15,51 @@ use tracing::debug;
 
 use crate::{
     auth::principal::Principal,
-    mcp::resources::Kind,
+    mcp::resources::ResourceKind,
     observability::request::RequestInfo,
     pipeline::{ToolCall, Dispatcher, CallRecord},
 };
 
 /// Lifetime of the cached candidates of a list.
-pub(crate) const KEPT: Duration = Duration::from_secs(30);
+pub(crate) const CACHE_TTL: Duration = Duration::from_secs(30);
 /// Lifetime of a cached failure: the list gave no result, or none to this caller.
-const KEPT_FAILURE: Duration = Duration::from_secs(10);
+const FAILURE_CACHE_TTL: Duration = Duration::from_secs(10);
 /// Maximum number of lists fetched concurrently.
-const MAX_RUNNING: usize = 64;
+const MAX_LOOKUPS: usize = 64;
 /// Maximum number of lists fetched concurrently for one caller. Only a caller that makes up
 /// workspaces needs more.
-const MAX_RUNNING_PER_CALLER: usize = 4;
+const MAX_LOOKUPS_PER_CALLER: usize = 4;
 /// Maximum size of the cache, in bytes of names and values.
-pub(crate) const MAX_BYTES: usize = 4 << 20;
+pub(crate) const MAX_CACHE_BYTES: usize = 4 << 20;
 /// Page size to request: the smallest maximum that any Portkey list has.
-const PAGE: usize = 100;
+const PAGE_SIZE: usize = 100;
 /// Maximum number of pages read from one list.
-const MOST_PAGES: usize = 5;
+const MAX_PAGES: usize = 5;
 /// Maximum size of a value or a name, in bytes. Portkey's identifiers are not longer.
-const LONGEST: usize = 255;
+const MAX_VALUE_BYTES: usize = 255;
 /// Names of the argument for a workspace, in tools and in prompts.
-const WORKSPACE: [&str; 3] = ["workspace_id", "workspace", "workspace_slug"];
+const WORKSPACE_ARGUMENTS: [&str; 3] = ["workspace_id", "workspace", "workspace_slug"];
 
 /// Completes identifiers. Cheap to clone; clones share their cache.
 #[derive(Clone, Debug)]
 pub struct Completer {
-    kept: Cache<Key, Listed>,
-    running: SingleFlight<Key, Candidates>,
+    cache: Cache<CacheKey, CachedCandidates>,
+    lookups: SingleFlight<CacheKey, Candidates>,
 }
 
 /// Candidates of a list; `None` if the list gave no result.
 type Candidates = Option<Arc<[Candidate]>>;
 
 #[derive(Clone, Debug)]
-struct Listed {
+struct CachedCandidates {
     candidates: Candidates,
-    until: Instant,
+    expires_at: Instant,
 }
 
 /// Key of a cached list: caller, list, workspace and policies. No caller is shown what only another
 /// may read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct CacheKey {
     caller: Arc<str>,
     list: &'static str,
     workspace: Option<String>,
@@ -75,20 +75,20 @@ struct Candidate {
 
 /// The caller of a completion and the state of its request.
 #[derive(Clone, Copy, Debug)]
-pub struct Asker<'a> {
+pub struct CompletionLookup<'a> {
     /// Dispatcher that makes the list call.
     pub dispatcher: &'a Arc<Dispatcher>,
     /// Caller that requests the completion.
     pub principal: &'a Principal,
     /// Information about the request.
-    pub arrival: &'a RequestInfo,
+    pub request_info: &'a RequestInfo,
     /// Values of the arguments that are filled in already.
-    pub chosen: &'a HashMap<String, String>,
+    pub arguments: &'a HashMap<String, String>,
 }
 
 impl Default for Completer {
     fn default() -> Self {
-        let weigh = |key: &Key, listed: &Listed| {
+        let weigh = |key: &CacheKey, listed: &CachedCandidates| {
             let found = listed.candidates.iter().flat_map(|found| found.iter());
             let bytes: usize = found.map(|one| one.value.len() + one.name.len() + 64).sum();
             let workspace = key.workspace.as_ref().map_or(0, String::len);
@@ -96,12 +96,12 @@ impl Default for Completer {
             u32::try_from(bytes + key + 256).unwrap_or(u32::MAX)
         };
         let kept = Cache::builder()
-            .time_to_live(KEPT)
-            .max_capacity(MAX_BYTES as u64);
+            .time_to_live(CACHE_TTL)
+            .max_capacity(MAX_CACHE_BYTES as u64);
         let kept = kept.weigher(weigh).build();
         Self {
-            kept,
-            running: SingleFlight::new(MAX_RUNNING),
+            cache: kept,
+            lookups: SingleFlight::new(MAX_LOOKUPS),
         }
     }
 }
@@ -110,34 +110,34 @@ impl Completer {
     /// Returns the identifiers of a domain's entities that match the typed text.
     ///
     /// A failure yields no identifiers and no error: a completion is only a help.
-    pub async fn things(&self, asker: Asker<'_>, domain: &str, typed: &str) -> Vec<String> {
+    pub async fn complete_ids(&self, asker: CompletionLookup<'_>, domain: &str, typed: &str) -> Vec<String> {
         let catalog = asker.dispatcher.catalog();
-        let kinds = Kind::all(catalog);
-        let Some(list) = kinds.get(domain).and_then(|kind| kind.list(catalog)) else {
+        let kinds = ResourceKind::by_domain(catalog);
+        let Some(list) = kinds.get(domain).and_then(|kind| kind.list_operation(catalog)) else {
             return Vec::new();
         };
         // Checked before the cache, because this request may be restricted more than the last one.
         if !asker.dispatcher.is_authorized(asker.principal, list) {
             return Vec::new();
         }
-        let workspace = WORKSPACE.iter().find_map(|name| asker.chosen.get(*name));
+        let workspace = WORKSPACE_ARGUMENTS.iter().find_map(|name| asker.arguments.get(*name));
         // A longer text is no identifier: it matches nothing and names no workspace.
-        if typed.len() > LONGEST || workspace.is_some_and(|workspace| workspace.len() > LONGEST) {
+        if typed.len() > MAX_VALUE_BYTES || workspace.is_some_and(|workspace| workspace.len() > MAX_VALUE_BYTES) {
             return Vec::new();
         }
-        let key = Key {
+        let key = CacheKey {
             caller: asker.principal.name.clone(),
             list: list.operation.name(),
             workspace: workspace.cloned(),
             policies: asker.dispatcher.policy_revisions(asker.principal),
         };
         let known = self
-            .kept
+            .cache
             .get(&key)
-            .filter(|listed| Instant::now() < listed.until);
+            .filter(|listed| Instant::now() < listed.expires_at);
         let found = match known {
             Some(listed) => listed.candidates,
-            None => self.ask(asker, list.operation.name(), key).await,
+            None => self.load_candidates(asker, list.operation.name(), key).await,
         };
         let Some(found) = found else {
             return Vec::new();
@@ -145,40 +145,40 @@ impl Completer {
         let names = found
             .iter()
             .map(|one| (one.value.as_str(), one.name.as_str()));
-        matching(names, typed)
+        filter_matches(names, typed)
     }
 
     /// Fetches a list, unless that is in flight, and caches the outcome.
     ///
     /// The fetch continues if the client cancels its request, as clients do with the next key
     /// press.
-    async fn ask(&self, asker: Asker<'_>, list: &'static str, key: Key) -> Candidates {
+    async fn load_candidates(&self, asker: CompletionLookup<'_>, list: &'static str, key: CacheKey) -> Candidates {
         let caller = key.caller.clone();
-        let alike = |other: &Key| other.caller == caller;
+        let alike = |other: &CacheKey| other.caller == caller;
         let work = || {
-            let (kept, key) = (self.kept.clone(), key.clone());
+            let (kept, key) = (self.cache.clone(), key.clone());
             let dispatcher = asker.dispatcher.clone();
-            let (principal, arrival) = (asker.principal.clone(), asker.arrival.clone());
+            let (principal, arrival) = (asker.principal.clone(), asker.request_info.clone());
             async move {
                 let workspace = key.workspace.as_deref();
-                let found = listed(&dispatcher, &principal, &arrival, list, workspace).await;
+                let found = list_candidates(&dispatcher, &principal, &arrival, list, workspace).await;
                 let candidates: Candidates = found.map(Arc::from);
                 let time = if candidates.is_some() {
-                    KEPT
+                    CACHE_TTL
                 } else {
-                    KEPT_FAILURE
+                    FAILURE_CACHE_TTL
                 };
-                let listed = Listed {
+                let listed = CachedCandidates {
                     candidates: candidates.clone(),
-                    until: Instant::now() + time,
+                    expires_at: Instant::now() + time,
                 };
                 kept.insert(key, listed);
                 candidates
             }
         };
         let running = self
-            .running
-            .join(key.clone(), (alike, MAX_RUNNING_PER_CALLER), work)?;
+            .lookups
+            .join(key.clone(), (alike, MAX_LOOKUPS_PER_CALLER), work)?;
         running.value().await.flatten()
     }
 }
@@ -186,12 +186,12 @@ impl Completer {
 /// Returns the candidates of which the value or the name contains the typed text, ignoring case.
 ///
 /// Candidates that begin with the text come first.
-pub fn matching<'a>(
+pub fn filter_matches<'a>(
     candidates: impl Iterator<Item = (&'a str, &'a str)>,
     typed: &str,
 ) -> Vec<String> {
     let typed = typed.trim();
-    if typed.len() > LONGEST {
+    if typed.len() > MAX_VALUE_BYTES {
         return Vec::new();
     }
     let typed = typed.to_lowercase();
@@ -209,7 +209,7 @@ pub fn matching<'a>(
 }
 
 /// Reads the candidates of a list, up to [`MOST_PAGES`] pages; `None` if a call fails.
-async fn listed(
+async fn list_candidates(
     dispatcher: &Dispatcher,
     principal: &Principal,
     arrival: &RequestInfo,
@@ -224,14 +224,14 @@ async fn listed(
     let paging = [("current_page", "page_size"), ("currentPage", "pageSize")];
     let paging = paging.into_iter().find(|(page, _)| takes(page));
     let mut all = Vec::new();
-    for page in 0..MOST_PAGES {
+    for page in 0..MAX_PAGES {
         let mut args = JsonMap::new();
         if let Some(workspace) = workspace.filter(|_| takes("workspace_id")) {
             args.insert("workspace_id".to_owned(), workspace.into());
         }
         if let Some((number, size)) = paging {
             args.insert(number.to_owned(), page.into());
-            args.insert(size.to_owned(), PAGE.into());
+            args.insert(size.to_owned(), PAGE_SIZE.into());
         }
         let call = ToolCall {
             principal,
@@ -247,9 +247,9 @@ async fn listed(
                 return None;
             }
         };
-        let items = items(&answer);
-        all.extend(items.iter().filter_map(candidate));
-        if paging.is_none() || items.len() < PAGE {
+        let items = find_items(&answer);
+        all.extend(items.iter().filter_map(parse_candidate));
+        if paging.is_none() || items.len() < PAGE_SIZE {
             break;
         }
     }
@@ -258,7 +258,7 @@ async fn listed(
 
 /// Returns the items of a list. The key that holds them differs between endpoints, so the first
 /// array is taken.
-fn items(answer: &Value) -> &[Value] {
+fn find_items(answer: &Value) -> &[Value] {
     let all =
         std::iter::once(answer).chain(answer.as_object().into_iter().flat_map(|map| map.values()));
     all.filter_map(Value::as_array)
@@ -266,11 +266,11 @@ fn items(answer: &Value) -> &[Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-fn candidate(item: &Value) -> Option<Candidate> {
+fn parse_candidate(item: &Value) -> Option<Candidate> {
     let text = |names: &[&str]| {
         let texts = names.iter().filter_map(|name| item.get(*name)?.as_str());
         texts
-            .filter(|text| (1..=LONGEST).contains(&text.len()))
+            .filter(|text| (1..=MAX_VALUE_BYTES).contains(&text.len()))
             .map(str::to_owned)
             .next()
     };

@@ -24,10 +24,10 @@ use tracing::warn;
 
 /// Maximum number of pending changes of one subscriber. A subscriber with more counts as fallen
 /// behind.
-const BACKLOG: usize = 64;
+const MAX_PENDING_CHANGES: usize = 64;
 
 /// Maximum number of resources that one subscriber watches: rmcp compares each with each.
-pub const MOST_RESOURCES: usize = 1_000;
+pub const MAX_WATCHED_RESOURCES: usize = 1_000;
 
 /// Maximum total size of the URIs that one subscriber watches, in bytes.
 pub const MAX_FILTER_BYTES: usize = 64 << 10;
@@ -37,7 +37,7 @@ const MAX_REQUEST_BYTES: usize = 4 << 10;
 
 /// Sends change notifications to subscribers. Clones share the same subscribers.
 #[derive(Clone, Debug)]
-pub struct Hub {
+pub struct ChangeNotifier {
     changes: broadcast::Sender<Change>,
     closed: CancellationToken,
 }
@@ -51,46 +51,46 @@ enum Change {
     Resource(Arc<str>),
 }
 
-impl Default for Hub {
+impl Default for ChangeNotifier {
     fn default() -> Self {
         Self {
-            changes: broadcast::Sender::new(BACKLOG),
+            changes: broadcast::Sender::new(MAX_PENDING_CHANGES),
             closed: CancellationToken::new(),
         }
     }
 }
 
-impl Hub {
+impl ChangeNotifier {
     /// Notifies subscribers that the list of tools changed. Like the other notifications it returns
     /// at once.
-    pub fn tools_changed(&self) {
-        self.announce(Change::Tools);
+    pub fn notify_tools_changed(&self) {
+        self.notify(Change::Tools);
     }
 
     /// Notifies subscribers that all lists changed, because the access of callers did.
-    pub fn lists_changed(&self) {
-        self.tools_changed();
-        self.prompts_changed();
-        self.resources_changed();
+    pub fn notify_lists_changed(&self) {
+        self.notify_tools_changed();
+        self.notify_prompts_changed();
+        self.notify_resources_changed();
     }
 
     /// Notifies subscribers that the list of prompts changed.
-    pub fn prompts_changed(&self) {
-        self.announce(Change::Prompts);
+    pub fn notify_prompts_changed(&self) {
+        self.notify(Change::Prompts);
     }
 
     /// Notifies subscribers that the list of resources changed.
-    pub fn resources_changed(&self) {
-        self.announce(Change::Resources);
+    pub fn notify_resources_changed(&self) {
+        self.notify(Change::Resources);
     }
 
     /// Notifies those that watch a resource that its content changed.
-    pub fn resource_updated(&self, uri: impl Into<Arc<str>>) {
-        self.announce(Change::Resource(uri.into()));
+    pub fn notify_resource_updated(&self, uri: impl Into<Arc<str>>) {
+        self.notify(Change::Resource(uri.into()));
     }
 
     /// Returns the number of current subscribers.
-    pub fn listeners(&self) -> usize {
+    pub fn subscriber_count(&self) -> usize {
         self.changes.receiver_count()
     }
 
@@ -104,13 +104,13 @@ impl Hub {
     ///
     /// Accepts no resources if there are more than [`MOST_RESOURCES`] of them or more than
     /// [`MAX_FILTER_BYTES`] of URIs.
-    pub fn accepted(requested: &SubscriptionFilter) -> SubscriptionFilter {
+    pub fn limit_filter(requested: &SubscriptionFilter) -> SubscriptionFilter {
         let mut accepted = SubscriptionFilter::default();
         accepted.tools_list_changed = requested.tools_list_changed;
         accepted.prompts_list_changed = requested.prompts_list_changed;
         accepted.resources_list_changed = requested.resources_list_changed;
         accepted.resource_subscriptions = match &requested.resource_subscriptions {
-            Some(uris) if !is_bounded(uris.iter()) => Some(Vec::new()),
+            Some(uris) if !is_within_limits(uris.iter()) => Some(Vec::new()),
             uris => uris.clone(),
         };
         accepted
@@ -122,19 +122,19 @@ impl Hub {
     /// A request that exceeds the limits ends at once. Transports truncate requests before, so only
     /// a client that tried to evade the limits gets here.
     pub async fn listen(&self, subscription: SubscriptionContext) {
-        if !is_kept_small(&subscription) {
+        if !is_request_within_limits(&subscription) {
             warn!("a subscription was ended: more would be kept of its request than is allowed");
             return;
         }
-        let listener = Listener::Stream(subscription.sink().clone());
+        let listener = Subscriber::Stream(subscription.sink().clone());
         tokio::select! {
             () = subscription.cancelled() => {}
             () = self.closed.cancelled() => {}
-            () = listener.follow(self.changes.subscribe()) => {}
+            () = listener.forward_changes(self.changes.subscribe()) => {}
         }
     }
 
-    fn announce(&self, change: Change) {
+    fn notify(&self, change: Change) {
         // Sending fails only if there are no subscribers.
         _ = self.changes.send(change);
     }
@@ -143,33 +143,33 @@ impl Hub {
 /// Subscription of a client of up to 2025-11-25. It lasts as long as this value, which is as long
 /// as the client's session.
 #[derive(Debug, Default)]
-pub struct Session {
-    joined: OnceLock<DropGuard>,
-    resources: OnceLock<Watched>,
+pub struct SessionSubscription {
+    stop_guard: OnceLock<DropGuard>,
+    resources: OnceLock<WatchedUris>,
 }
 
 /// URIs of the resources that a session watches.
-type Watched = Arc<Mutex<BTreeSet<String>>>;
+type WatchedUris = Arc<Mutex<BTreeSet<String>>>;
 
 /// A clone starts without a subscription: each clone of a server serves another session.
-impl Clone for Session {
+impl Clone for SessionSubscription {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-impl Session {
+impl SessionSubscription {
     /// Notifies the client from now on of the changes that the server's capabilities announce.
     ///
     /// Call this when the client has opened its session. A second call, or one without a session,
     /// has no effect.
-    pub fn join(&self, hub: &Hub, client: Peer<RoleServer>, capabilities: &ServerCapabilities) {
+    pub fn subscribe(&self, hub: &ChangeNotifier, client: Peer<RoleServer>, capabilities: &ServerCapabilities) {
         // Clients of 2026-07-28 send no `initialize`, and may be notified on their streams only.
         if client.peer_info().is_none() {
             return;
         }
         let ended = CancellationToken::new();
-        if self.joined.set(ended.clone().drop_guard()).is_err() {
+        if self.stop_guard.set(ended.clone().drop_guard()).is_err() {
             return;
         }
         let mut lists = SubscriptionFilter::default();
@@ -177,7 +177,7 @@ impl Session {
         lists.prompts_list_changed = Some(true);
         lists.resources_list_changed = Some(true);
         let lists = lists.supported_by(capabilities);
-        let listener = Listener::Session {
+        let listener = Subscriber::Session {
             client,
             lists,
             resources: self.resources().clone(),
@@ -186,7 +186,7 @@ impl Session {
         tokio::spawn(async move {
             tokio::select! {
                 () = ended.cancelled() => {}
-                () = listener.follow(changes) => {}
+                () = listener.forward_changes(changes) => {}
             }
         });
     }
@@ -194,8 +194,8 @@ impl Session {
     /// Watches a resource. Returns `false` if that would exceed [`MOST_RESOURCES`] or
     /// [`MAX_FILTER_BYTES`].
     pub fn watch(&self, uri: String) -> bool {
-        let mut resources = locked(self.resources());
-        let fits = resources.contains(&uri) || is_bounded(resources.iter().chain([&uri]));
+        let mut resources = lock(self.resources());
+        let fits = resources.contains(&uri) || is_within_limits(resources.iter().chain([&uri]));
         if fits {
             resources.insert(uri);
         }
@@ -204,35 +204,35 @@ impl Session {
 
     /// Stops watching a resource.
     pub fn unwatch(&self, uri: &str) {
-        locked(self.resources()).remove(uri);
+        lock(self.resources()).remove(uri);
     }
 
-    fn resources(&self) -> &Watched {
-        self.resources.get_or_init(Watched::default)
+    fn resources(&self) -> &WatchedUris {
+        self.resources.get_or_init(WatchedUris::default)
     }
 }
 
 /// A client to notify, by stream or by session.
-enum Listener {
+enum Subscriber {
     Stream(SubscriptionSink),
     Session {
         client: Peer<RoleServer>,
         lists: SubscriptionFilter,
-        resources: Watched,
+        resources: WatchedUris,
     },
 }
 
-impl Listener {
+impl Subscriber {
     /// Forwards changes until the client has disconnected.
-    async fn follow(&self, mut changes: broadcast::Receiver<Change>) {
+    async fn forward_changes(&self, mut changes: broadcast::Receiver<Change>) {
         loop {
             let news = match changes.recv().await {
                 Ok(change) => vec![change],
-                Err(RecvError::Lagged(_)) => self.everything(),
+                Err(RecvError::Lagged(_)) => self.all_changes(),
                 Err(RecvError::Closed) => return,
             };
             for change in news {
-                if !self.tell(change).await {
+                if !self.notify(change).await {
                     return;
                 }
             }
@@ -241,11 +241,11 @@ impl Listener {
 
     /// Sends a change if the client subscribed to it. Returns `false` if the client has
     /// disconnected.
-    async fn tell(&self, change: Change) -> bool {
+    async fn notify(&self, change: Change) -> bool {
         match self {
             // The stream applies its filter itself.
             Self::Stream(stream) => !matches!(
-                stream.send(change.notification()).await,
+                stream.send(change.into_notification()).await,
                 Err(SubscriptionSendError::SubscriptionClosed | SubscriptionSendError::Service(_))
             ),
             Self::Session {
@@ -257,11 +257,11 @@ impl Listener {
                     Change::Tools => lists.tools_list_changed == Some(true),
                     Change::Prompts => lists.prompts_list_changed == Some(true),
                     Change::Resources => lists.resources_list_changed == Some(true),
-                    Change::Resource(uri) => locked(resources).contains(&**uri),
+                    Change::Resource(uri) => lock(resources).contains(&**uri),
                 };
                 !wanted
                     || client
-                        .send_notification(change.notification())
+                        .send_notification(change.into_notification())
                         .await
                         .is_ok()
             }
@@ -269,7 +269,7 @@ impl Listener {
     }
 
     /// Returns every change that this subscriber could have missed.
-    fn everything(&self) -> Vec<Change> {
+    fn all_changes(&self) -> Vec<Change> {
         let mut all = vec![Change::Tools, Change::Prompts, Change::Resources];
         let resource = |uri: &String| Change::Resource(uri.as_str().into());
         match self {
@@ -283,14 +283,14 @@ impl Listener {
                         .map(resource),
                 );
             }
-            Self::Session { resources, .. } => all.extend(locked(resources).iter().map(resource)),
+            Self::Session { resources, .. } => all.extend(lock(resources).iter().map(resource)),
         }
         all
     }
 }
 
 impl Change {
-    fn notification(self) -> ServerNotification {
+    fn into_notification(self) -> ServerNotification {
         match self {
             Self::Tools => {
                 ServerNotification::ToolListChangedNotification(NotificationNoParam::default())
@@ -309,18 +309,18 @@ impl Change {
 }
 
 /// Returns `true` if one subscriber may watch these URIs.
-fn is_bounded<'a>(uris: impl Iterator<Item = &'a String>) -> bool {
+fn is_within_limits<'a>(uris: impl Iterator<Item = &'a String>) -> bool {
     let (mut count, mut bytes) = (0, 0_usize);
     for uri in uris {
         count += 1;
         bytes = bytes.saturating_add(uri.len());
     }
-    count <= MOST_RESOURCES && bytes <= MAX_FILTER_BYTES
+    count <= MAX_WATCHED_RESOURCES && bytes <= MAX_FILTER_BYTES
 }
 
 /// Returns `true` if the parts of a request that rmcp keeps for the life of its stream are within
 /// the limits.
-fn is_kept_small(subscription: &SubscriptionContext) -> bool {
+fn is_request_within_limits(subscription: &SubscriptionContext) -> bool {
     let uris = subscription
         .requested()
         .resource_subscriptions
@@ -332,11 +332,11 @@ fn is_kept_small(subscription: &SubscriptionContext) -> bool {
         RequestId::String(id) => id.len(),
         RequestId::Number(_) => 0,
     };
-    is_bounded(uris) && meta.saturating_add(id) <= MAX_REQUEST_BYTES
+    is_within_limits(uris) && meta.saturating_add(id) <= MAX_REQUEST_BYTES
 }
 
 /// Locks the set. Poisoning is ignored: each update leaves the set complete, so a panic elsewhere
 /// damages nothing.
-fn locked(resources: &Watched) -> MutexGuard<'_, BTreeSet<String>> {
+fn lock(resources: &WatchedUris) -> MutexGuard<'_, BTreeSet<String>> {
     resources.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -31,22 +31,22 @@ pub enum LogFormat {
 }
 
 /// How many lines may wait to be written.
-const QUEUE: usize = 4096;
+const MAX_QUEUED_LINES: usize = 4096;
 
 /// How long lines gather before they are written, after others were. A write for each, and a thread woken
 /// for it, would cost a busy server more than making the line.
-const GATHER: Duration = Duration::from_millis(10);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Standard error, written to when what has gathered ends.
-struct Gathered(BufWriter<Stderr>);
+struct BatchedStderr(BufWriter<Stderr>);
 
-impl Gathered {
+impl BatchedStderr {
     fn new() -> Self {
         Self(BufWriter::with_capacity(64 * 1024, io::stderr()))
     }
 }
 
-impl Write for Gathered {
+impl Write for BatchedStderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.write(line)
     }
@@ -54,7 +54,7 @@ impl Write for Gathered {
     /// The thread that writes does this whenever no line is left, and then looks for more.
     fn flush(&mut self) -> io::Result<()> {
         let flushed = self.0.flush();
-        thread::sleep(GATHER);
+        thread::sleep(FLUSH_INTERVAL);
         flushed
     }
 }
@@ -67,7 +67,7 @@ impl Write for Gathered {
 ///
 /// # Errors
 /// The level cannot be read.
-pub(crate) fn start(level: &str, format: LogFormat) -> anyhow::Result<WorkerGuard> {
+pub(crate) fn init_logging(level: &str, format: LogFormat) -> anyhow::Result<WorkerGuard> {
     let chosen: Targets = level.parse()?;
     // Below warnings rmcp logs whole messages, and those hold secrets; no directive may ask for them. The
     // warnings of its service are errors as Rust prints them, each of a call that has a line of its own.
@@ -80,10 +80,10 @@ pub(crate) fn start(level: &str, format: LogFormat) -> anyhow::Result<WorkerGuar
         }
     });
     let (queue, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(QUEUE)
-        .finish(Gathered::new());
+        .buffered_lines_limit(MAX_QUEUED_LINES)
+        .finish(BatchedStderr::new());
     metrics::register_log_counter(queue.error_counter());
-    let lines = tracing_subscriber::fmt::layer().with_writer(Masking(queue));
+    let lines = tracing_subscriber::fmt::layer().with_writer(MaskingWriter(queue));
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
@@ -98,9 +98,9 @@ pub(crate) fn start(level: &str, format: LogFormat) -> anyhow::Result<WorkerGuar
 
 /// Masks keys in each line before it is written: whatever the rooms before were to keep out.
 #[derive(Clone, Debug)]
-struct Masking<W>(W);
+struct MaskingWriter<W>(W);
 
-impl<W: Write> Write for Masking<W> {
+impl<W: Write> Write for MaskingWriter<W> {
     // A line comes whole.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // Slow, and lines are text.
@@ -121,10 +121,10 @@ impl<W: Write> Write for Masking<W> {
     }
 }
 
-impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Masking<W> {
-    type Writer = Masking<W::Writer>;
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for MaskingWriter<W> {
+    type Writer = MaskingWriter<W::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Masking(self.0.make_writer())
+        MaskingWriter(self.0.make_writer())
     }
 }

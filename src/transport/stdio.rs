@@ -91,7 +91,7 @@ where
     W: AsyncWrite + Unpin + Send + 'static,
 {
     // Open subscriptions would otherwise be waited for, as if they were calls.
-    let (hub, ended) = (server.hub().clone(), lines.input_closed_token());
+    let (hub, ended) = (server.notifier().clone(), lines.input_closed_token());
     tokio::spawn(async move {
         ended.cancelled().await;
         hub.close();
@@ -132,7 +132,7 @@ where
     } else {
         (SHUTDOWN_GRACE, FLUSH_TIMEOUT)
     };
-    _ = timeout(grace, calls.idle()).await;
+    _ = timeout(grace, calls.drain()).await;
     stop.cancel();
     if let Ok(ended) = timeout(last_words, ended).await {
         ended?;

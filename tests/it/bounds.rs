@@ -3,7 +3,7 @@
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
-    mcp::reply::{MAX_ERROR_BYTES, words},
+    mcp::reply::{MAX_ERROR_BYTES, error_message},
     pipeline::{CallError, approval::ApprovalDefaults},
 };
 use portkey_operation::{JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, effort};
@@ -249,7 +249,7 @@ fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
             let before = effort::total();
             let error = published.validate(args, &options).expect_err(what);
             let effort = effort::total() - before;
-            let told = words(&CallError::InvalidArguments(error.clone()));
+            let told = error_message(&CallError::InvalidArguments(error.clone()));
             assert!(
                 told.len() <= MAX_ERROR_BYTES,
                 "{what}: {} bytes",
@@ -670,7 +670,7 @@ async fn errors_of_upstreams_are_bounded() {
         let outcome = dispatcher(&upstream)
             .call_as_local(&operator(), "get-integration", args)
             .await;
-        let told = words(&outcome.unwrap_err());
+        let told = error_message(&outcome.unwrap_err());
         assert!(
             told.len() <= 8_000,
             "{} bytes: {}",
@@ -693,7 +693,7 @@ async fn denials_are_bounded() {
     let outcome = dispatcher
         .call_as_local(&operator(), "list-labels", JsonMap::new())
         .await;
-    let told = words(&outcome.unwrap_err());
+    let told = error_message(&outcome.unwrap_err());
     assert!(
         told.len() <= MAX_ERROR_BYTES && told.contains("(the rest is left out)"),
         "{}",

@@ -76,7 +76,7 @@ const HEAD: &str = "| Tools | Bytes | Tokens, about | Median | Largest |\n";
 
 fn listed(surface: Surface, offered: impl Fn(&CatalogEntry) -> bool) -> Vec<Tool> {
     let catalog = Catalog::full();
-    server::tools(
+    server::build_tools(
         surface,
         catalog.presentation(),
         catalog.iter().filter(|entry| offered(entry)),
@@ -141,7 +141,7 @@ fn the_bill_is_as_written() {
                 ..Presentation::default()
             };
             let catalog = Catalog::with_presentation(presentation);
-            let list = server::tools(surface, catalog.presentation(), catalog.iter());
+            let list = server::build_tools(surface, catalog.presentation(), catalog.iter());
             text += &Bill::of(&list).row(&format!("`{}`, `{name}`", profile.as_str()));
         }
     }
@@ -159,7 +159,7 @@ fn the_bill_is_as_written() {
         domains
             .entry(entry.domain.name)
             .or_default()
-            .push(server::tool(entry.compiled()));
+            .push(server::build_tool(entry.compiled()));
     }
     for (domain, tools) in domains {
         text += &Bill::of(&tools).row(domain);

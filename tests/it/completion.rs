@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use portkey_mcp::{
     auth::principal::{Principal, Toolsets},
-    mcp::completion::{Asker, Completer},
+    mcp::completion::{CompletionLookup, Completer},
     observability::request::RequestInfo,
     pipeline::Dispatcher,
 };
@@ -148,13 +148,13 @@ async fn asks(
     typed: &str,
 ) -> Vec<String> {
     let (arrival, chosen) = (&RequestInfo::local(), &HashMap::new());
-    let asker = Asker {
+    let asker = CompletionLookup {
         dispatcher,
         principal,
-        arrival,
-        chosen,
+        request_info: arrival,
+        arguments: chosen,
     };
-    completer.things(asker, "configs", typed).await
+    completer.complete_ids(asker, "configs", typed).await
 }
 
 /// Lets so much time go by.
@@ -256,13 +256,13 @@ async fn made_up_workspaces_are_not_asked_about_without_end() {
     let (operator, arrival) = (operator(), RequestInfo::local());
     let ask = async |workspace: String| {
         let chosen = HashMap::from([("workspace".to_owned(), workspace)]);
-        let asker = Asker {
+        let asker = CompletionLookup {
             dispatcher: &dispatcher,
             principal: &operator,
-            arrival: &arrival,
-            chosen: &chosen,
+            request_info: &arrival,
+            arguments: &chosen,
         };
-        completer.things(asker, "configs", "").await
+        completer.complete_ids(asker, "configs", "").await
     };
     for number in 0..4 {
         tokio::select! {

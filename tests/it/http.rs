@@ -29,7 +29,7 @@ use crate::{
 
 /// How many tools there are.
 fn how_many() -> usize {
-    server::tools(
+    server::build_tools(
         Surface::Operations,
         &Presentation::default(),
         Catalog::full().iter(),

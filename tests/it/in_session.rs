@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use http::{Method, Request, StatusCode, header};
-use portkey_mcp::{http_client::client_builder, mcp::server::Foresight};
+use portkey_mcp::{http_client::client_builder, mcp::server::DirectCallHandler};
 use reqwest::RequestBuilder;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -303,8 +303,8 @@ async fn a_read_that_is_not_wanted_any_more_is_given_up() {
 #[derive(Clone, Default)]
 struct Begun(Arc<AtomicUsize>);
 
-impl Foresight for Begun {
-    fn is_quiet_read(&self, _: &CallToolRequestParams, _: &http::request::Parts) -> bool {
+impl DirectCallHandler for Begun {
+    fn is_direct_read(&self, _: &CallToolRequestParams, _: &http::request::Parts) -> bool {
         true
     }
 }

@@ -2,7 +2,7 @@
 //! tell them apart, and nothing that rmcp would turn back gets past it.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portkey_mcp::mcp::server::Foresight;
+use portkey_mcp::mcp::server::DirectCallHandler;
 use reqwest::StatusCode;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -323,7 +323,7 @@ async fn what_is_wrong_in_a_head_or_a_message_is_still_turned_back() {
 #[derive(Clone)]
 struct Regions;
 
-impl Foresight for Regions {}
+impl DirectCallHandler for Regions {}
 
 impl ServerHandler for Regions {
     fn get_info(&self) -> ServerConfig {

@@ -20,7 +20,7 @@ pub(crate) fn tools(profile: Profile) -> Vec<Tool> {
         profile,
         ..Presentation::default()
     });
-    let listed = |surface| server::tools(surface, catalog.presentation(), catalog.iter());
+    let listed = |surface| server::build_tools(surface, catalog.presentation(), catalog.iter());
     [listed(Surface::Operations), listed(Surface::Compact)].concat()
 }
 

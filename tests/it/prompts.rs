@@ -3,7 +3,7 @@
 use std::fs;
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::prompts::{Library, Prompt};
+use portkey_mcp::mcp::prompts::{PromptLibrary, PromptTemplate};
 use rmcp::{
     ServiceError,
     model::{ErrorCode, GetPromptRequestParams},
@@ -23,11 +23,11 @@ const OWN: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\narguments:
 
 #[test]
 fn the_built_in_prompts_name_tools_that_there_are() {
-    let (library, catalog) = (Library::built_in(), Catalog::full());
+    let (library, catalog) = (PromptLibrary::built_in(), Catalog::full());
     assert_eq!(library.iter().count(), 9);
     for prompt in library.iter() {
         let mut tools = 0;
-        for name in prompt.mentions() {
+        for name in prompt.mentioned_tools() {
             let entry = catalog
                 .find(name)
                 .unwrap_or_else(|e| panic!("{}: {e}", prompt.name()));
@@ -61,7 +61,7 @@ fn the_built_in_prompts_name_tools_that_there_are() {
 #[test]
 fn the_reference_has_every_prompt_and_argument() {
     let text = fs::read_to_string("docs/prompts.md").unwrap();
-    for prompt in Library::built_in().iter() {
+    for prompt in PromptLibrary::built_in().iter() {
         let (_, section) = text
             .split_once(&format!("### `{}`\n", prompt.name()))
             .unwrap();
@@ -84,7 +84,7 @@ fn the_reference_has_every_prompt_and_argument() {
 }
 
 /// Every argument with its own name as the value.
-fn filled(prompt: &Prompt) -> serde_json::Map<String, Value> {
+fn filled(prompt: &PromptTemplate) -> serde_json::Map<String, Value> {
     let names = prompt
         .arguments()
         .iter()
@@ -142,7 +142,7 @@ fn a_file_that_is_no_prompt_is_told_with_its_line() {
         ),
     ];
     for (text, line, reason) in cases {
-        let error = Prompt::parse(&text).unwrap_err();
+        let error = PromptTemplate::parse(&text).unwrap_err();
         assert!(error.reason.contains(reason), "{text:?}: {error}");
         assert!(
             error.line.abs_diff(line) <= 1,
@@ -153,7 +153,7 @@ fn a_file_that_is_no_prompt_is_told_with_its_line() {
 
 #[test]
 fn a_prompt_takes_plain_texts_only() {
-    let own = Prompt::parse(OWN).unwrap();
+    let own = PromptTemplate::parse(OWN).unwrap();
     let long = "x".repeat(1_001);
     let cases = [
         (
@@ -194,13 +194,13 @@ fn own_prompts_come_from_a_folder() {
     write("own.md", OWN);
     write("ours.md", &OWN.replace("name: own", "name: weekly-digest"));
     write("notes.txt", "not one of them");
-    let library = Library::follow(folder.path()).unwrap();
+    let library = PromptLibrary::watch_folder(folder.path()).unwrap();
     let library = library.get();
     assert_eq!(library.iter().count(), 10);
     assert_eq!(library.find("weekly-digest").unwrap().title(), "Own");
     assert_eq!(library.find("own").unwrap().title(), "Own");
     write("twice.md", OWN);
-    let error = format!("{:#}", Library::follow(folder.path()).unwrap_err());
+    let error = format!("{:#}", PromptLibrary::watch_folder(folder.path()).unwrap_err());
     assert!(
         error.contains("twice.md") && error.contains("own.md"),
         "{error}"

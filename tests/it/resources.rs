@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::{
     guide::GUIDES,
-    resources::{Address, Kind, example},
+    resources::{ResourceAddress, ResourceKind, example_arguments},
 };
 use rmcp::{
     ServiceError,
@@ -39,18 +39,18 @@ fn json_of(content: &Value) -> Value {
 
 #[test]
 fn an_address_names_what_it_says() {
-    let thing = |domain: &str, id: &str| Address::Thing {
+    let thing = |domain: &str, id: &str| ResourceAddress::Entity {
         domain: domain.into(),
         id: id.into(),
     };
     let cases = [
         (
             "portkey://guide/errors",
-            Some(Address::Guide("errors".into())),
+            Some(ResourceAddress::Guide("errors".into())),
         ),
         (
             "portkey://operations/get-config",
-            Some(Address::Operation("get-config".into())),
+            Some(ResourceAddress::Operation("get-config".into())),
         ),
         ("portkey://configs/pc-1", Some(thing("configs", "pc-1"))),
         ("portkey://users/a%20b%2Fc", Some(thing("users", "a b/c"))),
@@ -62,15 +62,15 @@ fn an_address_names_what_it_says() {
         ("", None),
     ];
     for (uri, expected) in cases {
-        assert_eq!(Address::parse(uri), expected, "{uri}");
+        assert_eq!(ResourceAddress::parse(uri), expected, "{uri}");
     }
 }
 
 #[test]
 fn every_kind_of_thing_has_a_template_of_its_own() {
     let catalog = Catalog::full();
-    let kinds = Kind::all(&catalog);
-    let templates: BTreeSet<_> = kinds.values().map(Kind::template).collect();
+    let kinds = ResourceKind::by_domain(&catalog);
+    let templates: BTreeSet<_> = kinds.values().map(ResourceKind::uri_template).collect();
     assert_eq!(templates.len(), kinds.len());
     for domain in [
         "configs",
@@ -82,10 +82,10 @@ fn every_kind_of_thing_has_a_template_of_its_own() {
     ] {
         let kind = &kinds[domain];
         assert!(
-            kind.template()
+            kind.uri_template()
                 .starts_with(&format!("portkey://{domain}/{{"))
         );
-        let list = kind.list(&catalog).unwrap().operation;
+        let list = kind.list_operation(&catalog).unwrap().operation;
         assert!(list.name().starts_with("list-"), "{domain}: {list:?}");
     }
     for kind in kinds.values() {
@@ -101,7 +101,7 @@ fn every_kind_of_thing_has_a_template_of_its_own() {
 fn every_example_passes_the_gate() {
     let mut without = Vec::new();
     for entry in Catalog::full().iter() {
-        match example(entry) {
+        match example_arguments(entry) {
             Some(args) => {
                 let outcome = entry.compiled().validate_and_build_request(args);
                 assert!(outcome.is_ok(), "{:?}: {outcome:?}", entry.operation);

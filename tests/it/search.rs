@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fs};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::search::{Hit, Index};
+use portkey_mcp::mcp::search::{SearchHit, SearchIndex};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -22,16 +22,16 @@ fn tasks() -> Vec<Task> {
     serde_json::from_str(&fs::read_to_string("tests/data/search.json").unwrap()).unwrap()
 }
 
-fn names(hits: &[Hit]) -> Vec<&'static str> {
+fn names(hits: &[SearchHit]) -> Vec<&'static str> {
     hits.iter().map(|hit| hit.operation.name()).collect()
 }
 
-fn find(index: &Index, words: &str, most: usize) -> Vec<&'static str> {
-    names(&index.find(words, most))
+fn find(index: &SearchIndex, words: &str, most: usize) -> Vec<&'static str> {
+    names(&index.search(words, most))
 }
 
 /// How many of the tasks have a right operation among the first five, and as the first.
-fn found(index: &Index, tasks: &[&Task]) -> (usize, usize) {
+fn found(index: &SearchIndex, tasks: &[&Task]) -> (usize, usize) {
     let (mut among, mut first) = (0, 0);
     for Task { task, want, .. } in tasks {
         let found = find(index, task, 5);
@@ -53,7 +53,7 @@ fn found(index: &Index, tasks: &[&Task]) -> (usize, usize) {
 
 #[test]
 fn people_find_what_they_mean() {
-    let (index, tasks) = (Index::of(Catalog::full().iter()), tasks());
+    let (index, tasks) = (SearchIndex::from_entries(Catalog::full().iter()), tasks());
     let (held_out, known): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.held_out);
     assert!(
         known.len() >= 160 && held_out.len() >= 40,
@@ -94,7 +94,7 @@ fn the_tasks_are_about_everything() {
 #[test]
 fn every_operation_is_found_by_its_name_and_title() {
     let catalog = Catalog::full();
-    let index = Index::of(catalog.iter());
+    let index = SearchIndex::from_entries(catalog.iter());
     for entry in catalog.iter() {
         let name = entry.operation.name();
         assert_eq!(find(&index, name, 1), [name]);
@@ -113,7 +113,7 @@ fn every_operation_is_found_by_its_name_and_title() {
 
 #[test]
 fn words_are_taken_as_they_are_meant() {
-    let index = Index::of(Catalog::full().iter());
+    let index = SearchIndex::from_entries(Catalog::full().iter());
     let same: &[(&str, &str)] = &[
         ("delete guardrail", "DELETE, guard rail!"),
         ("delete guardrail", "delted guardrial"),
@@ -135,7 +135,7 @@ fn words_are_taken_as_they_are_meant() {
 /// A verb tells operations of its effect from others about the same thing.
 #[test]
 fn verbs_choose_the_effect() {
-    let index = Index::of(Catalog::full().iter());
+    let index = SearchIndex::from_entries(Catalog::full().iter());
     for (words, name) in [
         ("labels", "list-labels"),
         ("inspect label", "get-label"),
@@ -152,7 +152,7 @@ fn verbs_choose_the_effect() {
 
 #[test]
 fn nothing_is_found_by_nothing() {
-    let index = Index::of(Catalog::full().iter());
+    let index = SearchIndex::from_entries(Catalog::full().iter());
     for words in [
         "",
         " \n",
@@ -171,21 +171,21 @@ fn nothing_is_found_by_nothing() {
             find(&index, words, 5)
         );
     }
-    let nobody = Index::of([]);
-    assert!(nobody.find("delete label", 5).is_empty());
+    let nobody = SearchIndex::from_entries([]);
+    assert!(nobody.search("delete label", 5).is_empty());
 }
 
 /// Whoever searches is a stranger: a page of text, or words in any script, are answered like others.
 #[test]
 fn anything_can_be_asked() {
-    let index = Index::of(Catalog::full().iter());
+    let index = SearchIndex::from_entries(Catalog::full().iter());
     let cases = [
         "delete label ".repeat(10_000),
         "é".repeat(5_000),
         "Ünïcødé ключ 鍵 delete label".into(),
     ];
     for words in cases {
-        assert!(index.find(&words, 5).len() <= 5);
+        assert!(index.search(&words, 5).len() <= 5);
     }
     let long = format!("delete label {}", "x".repeat(100_000));
     assert_eq!(find(&index, &long, 1), ["delete-label"]);
@@ -194,13 +194,13 @@ fn anything_can_be_asked() {
 #[test]
 fn answers_are_bounded_and_repeatable() {
     let (catalog, words) = (Catalog::full(), "which prompts are there");
-    let index = Index::of(catalog.iter());
-    let all = index.find(words, usize::MAX);
+    let index = SearchIndex::from_entries(catalog.iter());
+    let all = index.search(words, usize::MAX);
     assert!(
         all.windows(2)
             .all(|two| two[0].score >= two[1].score && two[1].score > 0.0)
     );
-    let same = Index::of(catalog.iter().collect::<Vec<_>>().into_iter().rev());
+    let same = SearchIndex::from_entries(catalog.iter().collect::<Vec<_>>().into_iter().rev());
     assert_eq!(
         names(&all),
         find(&same, words, usize::MAX),
@@ -219,6 +219,6 @@ fn only_what_is_on_offer_is_found() {
             .iter()
             .filter(|entry| entry.operation.hints().read_only)
     };
-    let found = Index::of(reads()).find("delete api key", usize::MAX);
+    let found = SearchIndex::from_entries(reads()).search("delete api key", usize::MAX);
     assert!(!found.is_empty() && found.iter().all(|hit| hit.operation.hints().read_only));
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use portkey_mcp::app::retention::{kept, table};
+use portkey_mcp::app::retention::{retention_rows, markdown_table};
 
 use crate::check_file;
 
@@ -18,19 +18,19 @@ fn document_has_the_table_of_all_that_is_kept() {
     assert!(before.contains("## What is kept\n"), "{before}");
     check_file(
         Path::new(DOCUMENT),
-        &format!("{before}{BEGIN}{}{END}{after}", table()),
+        &format!("{before}{BEGIN}{}{END}{after}", markdown_table()),
     );
 }
 
 #[test]
 fn each_thing_kept_has_bounds_and_a_time() {
-    for one in kept() {
+    for one in retention_rows() {
         let texts = [
-            one.what,
-            &one.of_caller,
-            &one.in_all,
-            &one.time,
-            one.at_bound,
+            one.data,
+            &one.per_caller,
+            &one.in_total,
+            &one.duration,
+            one.at_limit,
         ];
         assert!(
             texts

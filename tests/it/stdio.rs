@@ -18,7 +18,7 @@ use crate::{
 
 /// How many tools there are.
 fn how_many() -> usize {
-    server::tools(
+    server::build_tools(
         Surface::Operations,
         &Presentation::default(),
         Catalog::full().iter(),
@@ -306,7 +306,7 @@ fn without_a_key_the_server_starts() {
     let catalog = Catalog::full().without_upstream(Whose::Enkrypt);
     assert_eq!(
         listed,
-        server::tools(Surface::Operations, catalog.presentation(), catalog.iter()).len()
+        server::build_tools(Surface::Operations, catalog.presentation(), catalog.iter()).len()
     );
     pipe.send(&call(3, "get-mcp-gateway", &json!({ "gateway": "g" })));
     let error = pipe.receive()["error"]["message"].to_string();

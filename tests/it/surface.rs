@@ -1,7 +1,7 @@
 //! Surfaces: the same operations behind a dozen tools, for real clients over both transports in both generations.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::surface::{Does, tools};
+use portkey_mcp::mcp::surface::{BuiltinAction, builtin_tools};
 use serde_json::{Value, json};
 
 use crate::{
@@ -21,8 +21,8 @@ const COMPACT: [&str; 5] = [
 #[test]
 fn a_tool_promises_no_more_than_what_it_reaches_keeps() {
     let catalog = Catalog::full();
-    for own in tools() {
-        let Does::Execute(effect) = own.does else {
+    for own in builtin_tools() {
+        let BuiltinAction::Execute(effect) = own.action else {
             continue;
         };
         let promised = own.operation.hints();
@@ -63,7 +63,7 @@ async fn everything_can_be_found_described_and_called() {
             .collect();
         assert_eq!(
             names,
-            tools()
+            builtin_tools()
                 .iter()
                 .map(|own| own.operation.name())
                 .collect::<Vec<_>>()
@@ -251,7 +251,7 @@ async fn what_is_withheld_is_withheld_behind_every_tool() {
     for client in everywhere(&args, &[]).await {
         let way = client.way;
         let tools = client.tools().await;
-        let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
+        let names: Vec<_> = builtin_tools.iter().map(|tool| &*tool.name).collect();
         assert_eq!(
             names,
             [

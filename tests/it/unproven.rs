@@ -302,7 +302,7 @@ async fn session_of_an_unproven_key_ends_after_a_minute() {
             Caller::new(&url, key).initialize().await.status,
             StatusCode::OK
         );
-        until_listeners(server.hub(), sessions).await;
+        until_listeners(server.notifier(), sessions).await;
     }
     let real = Caller::new(&url, REAL);
     assert!(
@@ -317,7 +317,7 @@ async fn session_of_an_unproven_key_ends_after_a_minute() {
         tokio::time::advance(Duration::from_secs(21)).await;
         tokio::task::yield_now().await;
     }
-    until_listeners(server.hub(), 1).await;
+    until_listeners(server.notifier(), 1).await;
 }
 
 /// Sessions of two networks, of which one alone has no more than 25.
@@ -340,13 +340,13 @@ async fn sessions_of_unproven_keys_end_sooner_where_there_are_many() {
             assert_eq!(begun.status, StatusCode::OK);
         }
     }
-    until_listeners(server.hub(), 40).await;
+    until_listeners(server.notifier(), 40).await;
     tokio::time::pause();
     for _ in 0..2 {
         tokio::time::advance(Duration::from_secs(11)).await;
         tokio::task::yield_now().await;
     }
-    until_listeners(server.hub(), 32).await;
+    until_listeners(server.notifier(), 32).await;
 }
 
 /// A network whose keys fail is not asked about without end.

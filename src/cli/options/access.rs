@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The profiles by their names.
-fn profiles() -> impl TypedValueParser<Value = Profile> {
+fn profile_parser() -> impl TypedValueParser<Value = Profile> {
     let named = |name: String| {
         Profile::ALL
             .into_iter()
@@ -29,7 +29,7 @@ fn profiles() -> impl TypedValueParser<Value = Profile> {
 
 /// How operations are shown.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Shown {
+enum SurfaceMode {
     /// Each as a tool of its own.
     Operations,
     /// By a few tools that find, describe and call them.
@@ -47,7 +47,7 @@ pub(crate) struct AccessOptions {
         env = "PORTKEY_MCP_SURFACE",
         default_value = "operations"
     )]
-    surface: Shown,
+    surface: SurfaceMode,
     /// Form of the tools' schemas, for the client at hand; see docs/surfaces.md.
     #[arg(
         long,
@@ -55,7 +55,7 @@ pub(crate) struct AccessOptions {
         env = "PORTKEY_MCP_SCHEMA_PROFILE",
         value_name = "PROFILE",
         default_value = Profile::default().as_str(),
-        value_parser = profiles()
+        value_parser = profile_parser()
     )]
     schema_profile: Profile,
     /// TOML file of titles and descriptions to show in the place of ours; begin with
@@ -106,8 +106,8 @@ impl AccessOptions {
     /// How operations are shown.
     pub(crate) const fn surface(&self) -> Surface {
         match self.surface {
-            Shown::Operations => Surface::Operations,
-            Shown::Compact => Surface::Compact,
+            SurfaceMode::Operations => Surface::Operations,
+            SurfaceMode::Compact => Surface::Compact,
         }
     }
 
@@ -118,7 +118,7 @@ impl AccessOptions {
     pub(crate) fn presentation(&self) -> anyhow::Result<Presentation> {
         let profile = self.schema_profile;
         match &self.descriptions {
-            Some(file) => descriptions::read(file, profile),
+            Some(file) => descriptions::read_descriptions(file, profile),
             None => Ok(Presentation {
                 profile,
                 ..Presentation::default()
@@ -130,7 +130,7 @@ impl AccessOptions {
     ///
     /// # Errors
     /// A name or a glob means nothing; says which one is near.
-    pub(crate) fn modes(&self) -> anyhow::Result<ToolFilter> {
+    pub(crate) fn tool_filter(&self) -> anyhow::Result<ToolFilter> {
         let trimmed = |given: &'_ [String]| -> Vec<String> {
             given.iter().map(|one| one.trim().to_owned()).collect()
         };

@@ -7,7 +7,7 @@ use crate::security::sanitize::escape_to_one_line;
 
 /// How arguments that this version does not know are treated.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Unknown {
+enum UnknownArguments {
     /// Passed on as they are; the answer says so.
     Warn,
     /// Refused.
@@ -29,7 +29,7 @@ pub(crate) struct ArgumentOptions {
         value_name = "HOW",
         default_value = "warn"
     )]
-    unknown_fields: Unknown,
+    unknown_fields: UnknownArguments,
     /// Time zone, such as Europe/Berlin, whose days and months `today`, `2026-11` or `last month` mean.
     #[arg(
         long,
@@ -37,7 +37,7 @@ pub(crate) struct ArgumentOptions {
         env = "PORTKEY_MCP_TIMEZONE",
         value_name = "ZONE",
         default_value = "UTC",
-        value_parser = zone
+        value_parser = parse_time_zone
     )]
     timezone: Clock,
 }
@@ -45,11 +45,11 @@ pub(crate) struct ArgumentOptions {
 impl ArgumentOptions {
     /// How arguments are validated. `now` is where the clock of what is called stands, in seconds since 1970,
     /// if it is not this machine's.
-    pub(crate) fn validation(&self, now: Option<u64>) -> ValidationOptions {
+    pub(crate) fn validation_options(&self, now: Option<u64>) -> ValidationOptions {
         let unknown_fields = match self.unknown_fields {
-            Unknown::Warn => UnknownFields::Warn,
-            Unknown::Deny => UnknownFields::Deny,
-            Unknown::Allow => UnknownFields::Allow,
+            UnknownArguments::Warn => UnknownFields::Warn,
+            UnknownArguments::Deny => UnknownFields::Deny,
+            UnknownArguments::Allow => UnknownFields::Allow,
         };
         let clock = self.timezone.clone();
         let clock = match now.and_then(|now| i64::try_from(now).ok()) {
@@ -63,12 +63,12 @@ impl ArgumentOptions {
     }
 }
 
-fn zone(name: &str) -> Result<Clock, String> {
-    let told = || {
+fn parse_time_zone(name: &str) -> Result<Clock, String> {
+    let invalid_zone = || {
         format!(
             "there is no time zone `{}`; give one such as UTC or Europe/Berlin",
             escape_to_one_line(name)
         )
     };
-    Clock::system().with_time_zone(name).ok_or_else(told)
+    Clock::system().with_time_zone(name).ok_or_else(invalid_zone)
 }

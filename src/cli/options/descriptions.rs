@@ -10,23 +10,23 @@ use portkey_operation::{Operation, Presentation, Profile, CompiledOperation, Wor
 use crate::mcp::surface;
 
 /// What stands above the words.
-const HEAD: &str = "\
+const FILE_HEADER: &str = "\
 # Titles and descriptions of tools, for --descriptions. Keep what you change, and leave out the rest: what is not
 # here stays as it is.
 ";
 
 /// Reads the words, each of which has to be of something that is shown.
-pub(super) fn read(file: &Path, profile: Profile) -> anyhow::Result<Presentation> {
-    let at = || format!("--descriptions {}", display_path(file));
-    let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(at)?;
-    let wording: BTreeMap<String, Wording> = toml::from_str(&text).with_context(at)?;
+pub(super) fn read_descriptions(file: &Path, profile: Profile) -> anyhow::Result<Presentation> {
+    let context = || format!("--descriptions {}", display_path(file));
+    let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(context)?;
+    let wording: BTreeMap<String, Wording> = toml::from_str(&text).with_context(context)?;
     let presentation = Presentation { profile, wording };
-    check(&presentation).with_context(at)?;
+    validate(&presentation).with_context(context)?;
     Ok(presentation)
 }
 
-fn check(presentation: &Presentation) -> anyhow::Result<()> {
-    let known = || Catalog::operations().chain(surface::tools().iter().map(|own| own.operation));
+fn validate(presentation: &Presentation) -> anyhow::Result<()> {
+    let known = || Catalog::operations().chain(surface::builtin_tools().iter().map(|own| own.operation));
     let plain = Presentation {
         profile: presentation.profile,
         ..Presentation::default()
@@ -45,13 +45,13 @@ fn check(presentation: &Presentation) -> anyhow::Result<()> {
 }
 
 /// Prints the words of some tools as they are.
-pub(in crate::cli) fn write<'a>(
+pub(in crate::cli) fn write_descriptions<'a>(
     tools: impl Iterator<Item = &'a CompiledOperation>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let wording: BTreeMap<&str, Wording> = tools
         .map(|tool| (tool.operation().name(), Wording::from_operation(tool)))
         .collect();
-    write!(out, "{HEAD}\n{}", toml::to_string(&wording)?)?;
+    write!(out, "{FILE_HEADER}\n{}", toml::to_string(&wording)?)?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
 use portkey_store::TokenBucket;
 
-use super::{Options, pause, rate::Rate, replicas::Replicas, seconds};
+use super::{Options, parse_duration, rate::RateLimit, replicas::ReplicaOptions, parse_seconds};
 use crate::{
     app::{AuthSettings, HttpSettings},
     transport::http::{ConnectionBounds, HttpSettings, Tls, UnreadResponses},
@@ -27,13 +27,13 @@ Examples:
   portkey-mcp http --auth token --auth-file tokens.toml --metrics-listen 127.0.0.1:9090";
 
 /// Requests a minute of one caller.
-const USUAL_RATE: NonZeroU32 = NonZeroU32::new(1200).unwrap();
+const DEFAULT_RATE_PER_MINUTE: NonZeroU32 = NonZeroU32::new(1200).unwrap();
 /// Requests a minute from one address.
-const USUAL_ADDRESS_RATE: NonZeroU32 = NonZeroU32::new(6000).unwrap();
+const DEFAULT_ADDRESS_RATE_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6000).unwrap();
 
 /// How callers are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Mode {
+enum AuthMode {
     /// Not at all: only for loopback.
     None,
     /// Each request brings its Portkey key in x-portkey-api-key.
@@ -47,7 +47,7 @@ enum Mode {
 
 #[allow(missing_docs, reason = "clap would show it as the command's help")]
 #[derive(Args, Debug)]
-pub struct Http {
+pub struct HttpOptions {
     /// Address to listen on.
     #[arg(long, env = "PORTKEY_MCP_LISTEN", default_value = "127.0.0.1:8787")]
     listen: SocketAddr,
@@ -67,7 +67,7 @@ pub struct Http {
         default_value = "none",
         help_heading = "Authentication"
     )]
-    auth: Mode,
+    auth: AuthMode,
     /// File of tokens, or of OAuth settings, for the --auth of that name; takes effect whenever it changes.
     #[arg(
         long,
@@ -108,7 +108,7 @@ pub struct Http {
         env = "PORTKEY_MCP_ALLOWED_HOSTS",
         value_delimiter = ',',
         value_name = "HOST",
-        value_parser = host,
+        value_parser = parse_host,
         help_heading = "Network"
     )]
     allowed_host: Vec<String>,
@@ -119,7 +119,7 @@ pub struct Http {
         env = "PORTKEY_MCP_ALLOWED_ORIGINS",
         value_delimiter = ',',
         value_name = "ORIGIN",
-        value_parser = origin,
+        value_parser = parse_origin,
         help_heading = "Network"
     )]
     allowed_origin: Vec<String>,
@@ -130,7 +130,7 @@ pub struct Http {
         value_name = "PATH",
         default_value = "",
         hide_default_value = true,
-        value_parser = prefix,
+        value_parser = parse_path_prefix,
         help_heading = "Network"
     )]
     path_prefix: String,
@@ -140,7 +140,7 @@ pub struct Http {
         env = "PORTKEY_MCP_TRUSTED_PROXIES",
         value_delimiter = ',',
         value_name = "NET",
-        value_parser = net,
+        value_parser = parse_network,
         help_heading = "Network"
     )]
     trusted_proxies: Vec<IpNet>,
@@ -159,7 +159,7 @@ pub struct Http {
         env = "PORTKEY_MCP_BODY_TIMEOUT",
         value_name = "SECONDS",
         default_value = "30",
-        value_parser = seconds,
+        value_parser = parse_seconds,
         help_heading = "Limits"
     )]
     body_timeout: Duration,
@@ -169,7 +169,7 @@ pub struct Http {
         env = "PORTKEY_MCP_IDLE_TIMEOUT",
         value_name = "SECONDS",
         default_value = "75",
-        value_parser = seconds,
+        value_parser = parse_seconds,
         help_heading = "Limits"
     )]
     idle_timeout: Duration,
@@ -180,7 +180,7 @@ pub struct Http {
         env = "PORTKEY_MCP_WRITE_TIMEOUT",
         value_name = "SECONDS",
         default_value = "30",
-        value_parser = seconds,
+        value_parser = parse_seconds,
         help_heading = "Limits"
     )]
     write_timeout: Duration,
@@ -243,7 +243,7 @@ pub struct Http {
         value_name = "RATE",
         help_heading = "Limits"
     )]
-    rate_limit: Option<Rate>,
+    rate_limit: Option<RateLimit>,
     /// How many requests may come from one address, over all replicas. Without it 6000/m, and none with
     /// --auth none.
     #[arg(
@@ -252,7 +252,7 @@ pub struct Http {
         value_name = "RATE",
         help_heading = "Limits"
     )]
-    address_rate_limit: Option<Rate>,
+    address_rate_limit: Option<RateLimit>,
     /// How much of an IPv6 address counts in limits on addresses, in bits from 1 to 128: whoever has one
     /// address of a network has all of them.
     #[arg(
@@ -271,12 +271,12 @@ pub struct Http {
         env = "PORTKEY_MCP_DRAIN_DELAY",
         value_name = "SECONDS",
         default_value = "0",
-        value_parser = pause,
+        value_parser = parse_duration,
         help_heading = "Network"
     )]
     drain_delay: Duration,
     #[command(flatten)]
-    replicas: Replicas,
+    replicas: ReplicaOptions,
     /// Address to serve Prometheus metrics at, under /metrics; anyone who can connect may read them.
     #[arg(
         long,
@@ -287,7 +287,7 @@ pub struct Http {
     metrics_listen: Option<SocketAddr>,
 }
 
-impl Http {
+impl HttpOptions {
     /// Returns the settings of the HTTP server. `exports_metrics` records metrics although no address serves
     /// them.
     ///
@@ -298,13 +298,13 @@ impl Http {
         options: &Options,
         exports_metrics: bool,
     ) -> anyhow::Result<HttpSettings> {
-        if self.auth != Mode::None {
-            options.demand_keyless()?;
+        if self.auth != AuthMode::None {
+            options.require_no_keys()?;
         }
         Ok(HttpSettings {
             auth: self.auth(options)?,
-            state_keys: self.replicas.keys()?,
-            store: self.replicas.store(options)?,
+            state_keys: self.replicas.state_keys()?,
+            store: self.replicas.connect_store(options)?,
             approval: options.guard.approval(),
             mcp: options.mcp_settings()?,
             exports_metrics,
@@ -314,21 +314,21 @@ impl Http {
 
     fn auth(&self, options: &Options) -> anyhow::Result<AuthSettings> {
         match (self.auth, self.auth_file.clone()) {
-            (Mode::None, None) => Ok(AuthSettings::None),
-            (Mode::Key, None) => Ok(AuthSettings::Key),
-            (Mode::Token, Some(file)) => Ok(AuthSettings::Token { file }),
-            (Mode::OAuth, Some(file)) => Ok(AuthSettings::OAuth {
+            (AuthMode::None, None) => Ok(AuthSettings::None),
+            (AuthMode::Key, None) => Ok(AuthSettings::Key),
+            (AuthMode::Token, Some(file)) => Ok(AuthSettings::Token { file }),
+            (AuthMode::OAuth, Some(file)) => Ok(AuthSettings::OAuth {
                 file,
-                client: options.http()?,
+                client: options.http_client_builder()?,
             }),
-            (Mode::None | Mode::Key, Some(_)) => {
+            (AuthMode::None | AuthMode::Key, Some(_)) => {
                 bail!("--auth-file belongs to --auth token or oauth; leave one of the two out")
             }
-            (Mode::OAuth, None) => bail!(
+            (AuthMode::OAuth, None) => bail!(
                 "--auth oauth needs --auth-file, which says whose access tokens count and which keys \
                  act for whom; see docs/authentication.md"
             ),
-            (Mode::Token, None) => bail!(
+            (AuthMode::Token, None) => bail!(
                 "--auth token needs --auth-file; make the first entry with `portkey-mcp token new`"
             ),
         }
@@ -336,10 +336,10 @@ impl Http {
 
     /// The limit that is set, or the default. Without authentication there is none: whoever may connect to
     /// loopback is the operator, who limits only themselves.
-    fn limit(&self, rate: Option<Rate>, default_per_minute: NonZeroU32) -> Option<TokenBucket> {
+    fn limit(&self, rate: Option<RateLimit>, default_per_minute: NonZeroU32) -> Option<TokenBucket> {
         match (rate, self.auth) {
             (Some(rate), _) => rate.0,
-            (None, Mode::None) => None,
+            (None, AuthMode::None) => None,
             (None, _) => Some(TokenBucket {
                 burst: default_per_minute,
                 period: Duration::from_secs(60),
@@ -366,11 +366,11 @@ impl Http {
 
     fn server(self, options: &Options) -> anyhow::Result<HttpSettings> {
         Ok(HttpSettings {
-            rate: self.limit(self.rate_limit, USUAL_RATE),
-            address_rate: self.limit(self.address_rate_limit, USUAL_ADDRESS_RATE),
+            rate: self.limit(self.rate_limit, DEFAULT_RATE_PER_MINUTE),
+            address_rate: self.limit(self.address_rate_limit, DEFAULT_ADDRESS_RATE_PER_MINUTE),
             connections: self.connections(),
             tls: self.tls()?,
-            sessions: self.replicas.sessions(),
+            sessions: self.replicas.session_bounds(),
             grace: options.timeout(),
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -390,7 +390,7 @@ impl Http {
 }
 
 /// A network, or a single address.
-fn net(text: &str) -> anyhow::Result<IpNet> {
+fn parse_network(text: &str) -> anyhow::Result<IpNet> {
     let address = || text.parse().map(|address: std::net::IpAddr| address.into());
     text.parse()
         .or_else(|_| address())
@@ -398,7 +398,7 @@ fn net(text: &str) -> anyhow::Result<IpNet> {
 }
 
 /// A host name, with or without a port.
-fn host(text: &str) -> anyhow::Result<String> {
+fn parse_host(text: &str) -> anyhow::Result<String> {
     match text.contains(['/', '*']) {
         true => Err(anyhow!(
             "give the name alone, such as mcp.example.com; there are no wildcards"
@@ -408,7 +408,7 @@ fn host(text: &str) -> anyhow::Result<String> {
 }
 
 /// A browser origin; `null` is one, too.
-fn origin(text: &str) -> anyhow::Result<String> {
+fn parse_origin(text: &str) -> anyhow::Result<String> {
     match text.contains("://") || text == "null" {
         true => Ok(text.trim().to_owned()),
         false => Err(anyhow!(
@@ -418,7 +418,7 @@ fn origin(text: &str) -> anyhow::Result<String> {
 }
 
 /// A path that others can stand behind.
-fn prefix(text: &str) -> anyhow::Result<String> {
+fn parse_path_prefix(text: &str) -> anyhow::Result<String> {
     let path = text.trim().trim_end_matches('/');
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'.' | b'_' | b'~');
     match path.is_empty() || path.starts_with('/') && !path.contains("//") && path.bytes().all(fits)

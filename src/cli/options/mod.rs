@@ -37,14 +37,14 @@ use crate::{
     app::{AppSettings, Backend, McpSettings},
     auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey},
     http_client::client_builder,
-    mcp::prompts::Library,
+    mcp::prompts::PromptLibrary,
     observability::logging,
     upstream::Addresses,
 };
 
 /// What each key is set with: a variable and an option, either of which a `_FILE` or `-file` follows.
-const PORTKEY_KEY: (&str, &str) = ("PORTKEY_API_KEY", "--api-key");
-const ENKRYPT_KEY: (&str, &str) = ("ENKRYPT_API_KEY", "--enkrypt-api-key");
+const PORTKEY_KEY_SETTINGS: (&str, &str) = ("PORTKEY_API_KEY", "--api-key");
+const ENKRYPT_KEY_SETTINGS: (&str, &str) = ("ENKRYPT_API_KEY", "--enkrypt-api-key");
 
 /// Options that every subcommand takes.
 #[derive(Args, Debug)]
@@ -69,14 +69,14 @@ pub struct Options {
         env = "PORTKEY_BASE_URL",
         value_name = "URL",
         default_value = "https://api.portkey.ai/v1",
-        value_parser = base_url
+        value_parser = parse_base_url
     )]
     base_url: Url,
     /// Address of the inference gateway, where it is not that of the Admin API.
-    #[arg(long, global = true, env = "PORTKEY_GATEWAY_URL", value_name = "URL", value_parser = base_url)]
+    #[arg(long, global = true, env = "PORTKEY_GATEWAY_URL", value_name = "URL", value_parser = parse_base_url)]
     gateway_url: Option<Url>,
     /// Address of the MCP registry, where the Admin API is not Portkey's own.
-    #[arg(long, global = true, env = "PORTKEY_REGISTRY_URL", value_name = "URL", value_parser = base_url)]
+    #[arg(long, global = true, env = "PORTKEY_REGISTRY_URL", value_name = "URL", value_parser = parse_base_url)]
     registry_url: Option<Url>,
     /// Enkrypt AI API key, for its MCP gateway; without it those tools are off. Prefer the variable or the
     /// file here, too.
@@ -105,15 +105,15 @@ pub struct Options {
         env = "ENKRYPT_BASE_URL",
         value_name = "URL",
         default_value = "https://api.enkryptai.com",
-        value_parser = base_url,
+        value_parser = parse_base_url,
         help_heading = "Enkrypt AI"
     )]
     enkrypt_base_url: Url,
     /// Bound on a whole call, repetitions included, in seconds.
-    #[arg(long, global = true, env = "PORTKEY_MCP_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, global = true, env = "PORTKEY_MCP_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     timeout: Duration,
     /// Bound on connecting, in seconds.
-    #[arg(long, global = true, env = "PORTKEY_MCP_CONNECT_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, global = true, env = "PORTKEY_MCP_CONNECT_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     connect_timeout: Duration,
     /// How often a call that may be repeated is, after 429, 502, 503, 504 or a lost connection.
     #[arg(
@@ -147,7 +147,7 @@ pub struct Options {
     )]
     sandbox: bool,
     /// Faults the sandbox injects, such as 429:0.2,503:0.1,latency:50ms,seed:7.
-    #[arg(long, global = true, env = "PORTKEY_MCP_SANDBOX_FAULTS", value_name = "FAULTS", default_value = "", hide_default_value = true, value_parser = faults, help_heading = "Sandbox")]
+    #[arg(long, global = true, env = "PORTKEY_MCP_SANDBOX_FAULTS", value_name = "FAULTS", default_value = "", hide_default_value = true, value_parser = parse_faults, help_heading = "Sandbox")]
     pub(crate) sandbox_faults: Faults,
     /// Pins the sandbox's clock at a moment, such as 2026-05-31T12:00:00Z: it moves by one second with each
     /// write, and the same calls get the same answers. Otherwise the clock is the machine's.
@@ -262,8 +262,8 @@ impl Options {
             max_retries: self.retries,
             extra_roots: self.extra_roots()?,
             catalog: self.catalog()?,
-            tool_filter: self.access.modes()?,
-            validation: self.arguments.validation(now),
+            tool_filter: self.access.tool_filter()?,
+            validation: self.arguments.validation_options(now),
             secrets: self.secrets.build()?,
             dry_run: self.guard.dry_run(),
             approval_defaults: self.guard.approval_defaults(),
@@ -282,19 +282,19 @@ impl Options {
             tools_page: self.tools_page.map(usize::from),
             surface: self.access.surface(),
             results: self.results.build(),
-            prompts: self.prompts()?,
+            prompts: self.load_prompts()?,
         })
     }
 
     fn credentials(&self) -> anyhow::Result<Credentials> {
         Ok(Credentials {
             portkey: read_key(
-                PORTKEY_KEY,
+                PORTKEY_KEY_SETTINGS,
                 self.api_key.as_ref(),
                 self.api_key_file.as_deref(),
             )?,
             enkrypt: read_key(
-                ENKRYPT_KEY,
+                ENKRYPT_KEY_SETTINGS,
                 self.enkrypt_api_key.as_ref(),
                 self.enkrypt_api_key_file.as_deref(),
             )?,
@@ -317,7 +317,7 @@ impl Options {
         // In quotes, or with a word before it, it is one of the sandbox's all the same.
         match given.contains(portkey_sandbox::KEY_PREFIX) {
             true => read_key(
-                PORTKEY_KEY,
+                PORTKEY_KEY_SETTINGS,
                 self.api_key.as_ref(),
                 self.api_key_file.as_deref(),
             )?
@@ -330,7 +330,7 @@ impl Options {
     ///
     /// # Errors
     /// The file of authorities cannot be read.
-    pub fn http(&self) -> anyhow::Result<reqwest::ClientBuilder> {
+    pub fn http_client_builder(&self) -> anyhow::Result<reqwest::ClientBuilder> {
         let us = concat!("portkey-mcp/", env!("CARGO_PKG_VERSION"));
         Ok(client_builder()
             .user_agent(us)
@@ -341,11 +341,11 @@ impl Options {
     ///
     /// # Errors
     /// One is set.
-    pub fn demand_keyless(&self) -> anyhow::Result<()> {
+    pub fn require_no_keys(&self) -> anyhow::Result<()> {
         let set = [
-            (self.api_key.is_some(), PORTKEY_KEY.0),
+            (self.api_key.is_some(), PORTKEY_KEY_SETTINGS.0),
             (self.api_key_file.is_some(), "PORTKEY_API_KEY_FILE"),
-            (self.enkrypt_api_key.is_some(), ENKRYPT_KEY.0),
+            (self.enkrypt_api_key.is_some(), ENKRYPT_KEY_SETTINGS.0),
             (self.enkrypt_api_key_file.is_some(), "ENKRYPT_API_KEY_FILE"),
         ];
         match set.into_iter().find(|(set, _)| *set) {
@@ -361,8 +361,8 @@ impl Options {
     ///
     /// # Errors
     /// An own one does not hold.
-    pub fn prompts(&self) -> anyhow::Result<Option<WatchedValue<Library>>> {
-        self.prompts.as_deref().map(Library::follow).transpose()
+    pub fn load_prompts(&self) -> anyhow::Result<Option<WatchedValue<PromptLibrary>>> {
+        self.prompts.as_deref().map(PromptLibrary::watch_folder).transpose()
     }
 
     /// The operations on offer: Enkrypt AI's only where they can be called.
@@ -430,7 +430,7 @@ impl Options {
     }
 
     /// Says what is worth a word before the start.
-    pub fn warn(&self) {
+    pub fn log_warnings(&self) {
         for url in self.urls() {
             if !self.sandbox && url.scheme() == "http" && !is_loopback(url) {
                 let host = url.host_str();
@@ -481,7 +481,7 @@ fn read_key(
 }
 
 /// An address of HTTP.
-pub(crate) fn http_url(text: &str) -> anyhow::Result<Url> {
+pub(crate) fn parse_http_url(text: &str) -> anyhow::Result<Url> {
     let url: Url = text
         .parse()
         .map_err(|error| anyhow!("{error}; give an address such as https://api.portkey.ai/v1"))?;
@@ -491,8 +491,8 @@ pub(crate) fn http_url(text: &str) -> anyhow::Result<Url> {
     Ok(url)
 }
 
-fn base_url(text: &str) -> anyhow::Result<Url> {
-    let url = http_url(text)?;
+fn parse_base_url(text: &str) -> anyhow::Result<Url> {
+    let url = parse_http_url(text)?;
     if url.query().is_some() || url.fragment().is_some() {
         bail!("the address may not have a query or a fragment");
     }
@@ -500,15 +500,15 @@ fn base_url(text: &str) -> anyhow::Result<Url> {
 }
 
 /// A length of time, given in seconds.
-pub(crate) fn seconds(text: &str) -> anyhow::Result<Duration> {
-    match pause(text)? {
+pub(crate) fn parse_seconds(text: &str) -> anyhow::Result<Duration> {
+    match parse_duration(text)? {
         Duration::ZERO => bail!("give a number of seconds above zero"),
         duration => Ok(duration),
     }
 }
 
 /// A time that may be none at all.
-pub(crate) fn pause(text: &str) -> anyhow::Result<Duration> {
+pub(crate) fn parse_duration(text: &str) -> anyhow::Result<Duration> {
     let seconds: f64 = text
         .parse()
         .context("give a number of seconds, such as 30 or 0.5")?;
@@ -516,7 +516,7 @@ pub(crate) fn pause(text: &str) -> anyhow::Result<Duration> {
 }
 
 /// Like the other parsers, but an empty text stands for no faults.
-fn faults(text: &str) -> anyhow::Result<Faults> {
+fn parse_faults(text: &str) -> anyhow::Result<Faults> {
     if text.trim().is_empty() {
         Ok(Faults::default())
     } else {

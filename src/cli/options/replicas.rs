@@ -9,7 +9,7 @@ use portkey_file_watch::{FileKind, ParsedValue, WatchedValue};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Options, seconds};
+use super::{Options, parse_seconds};
 use crate::{
     app::StoreSettings,
     security::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Args, Debug)]
-pub(super) struct Replicas {
+pub(super) struct ReplicaOptions {
     /// File of keys that seal what clients keep, the same at all replicas; takes effect whenever it
     /// changes. Without it what they keep is void after a restart.
     #[arg(
@@ -57,7 +57,7 @@ pub(super) struct Replicas {
         env = "PORTKEY_MCP_REDIS_TIMEOUT",
         value_name = "SECONDS",
         default_value = "0.5",
-        value_parser = seconds,
+        value_parser = parse_seconds,
         help_heading = "Replicas"
     )]
     redis_timeout: Duration,
@@ -67,7 +67,7 @@ pub(super) struct Replicas {
         env = "PORTKEY_MCP_SESSION_TTL",
         value_name = "SECONDS",
         default_value = "86400",
-        value_parser = seconds,
+        value_parser = parse_seconds,
         help_heading = "Limits"
     )]
     session_ttl: Duration,
@@ -78,7 +78,7 @@ pub(super) struct Replicas {
         env = "PORTKEY_MCP_SESSION_IDLE",
         value_name = "SECONDS",
         default_value = "300",
-        value_parser = seconds,
+        value_parser = parse_seconds,
         help_heading = "Limits"
     )]
     session_idle: Duration,
@@ -104,9 +104,9 @@ pub(super) struct Replicas {
     max_sessions_per_principal: u32,
 }
 
-impl Replicas {
+impl ReplicaOptions {
     /// The bounds on sessions.
-    pub(super) fn sessions(&self) -> SessionBounds {
+    pub(super) fn session_bounds(&self) -> SessionBounds {
         SessionBounds {
             ttl: self.session_ttl,
             idle_timeout: self.session_idle,
@@ -116,7 +116,7 @@ impl Replicas {
     }
 
     /// What seals.
-    pub(super) fn keys(&self) -> anyhow::Result<Arc<WatchedValue<Keyring>>> {
+    pub(super) fn state_keys(&self) -> anyhow::Result<Arc<WatchedValue<Keyring>>> {
         let keys = match &self.state_key_file {
             Some(file) => {
                 let context = || format!("cannot use {}", display_path(file));
@@ -138,7 +138,7 @@ impl Replicas {
     ///
     /// # Errors
     /// Returns an error if a file cannot be read.
-    pub(super) fn store(&self, options: &Options) -> anyhow::Result<StoreSettings> {
+    pub(super) fn connect_store(&self, options: &Options) -> anyhow::Result<StoreSettings> {
         let redis_url = match &self.redis_url_file {
             Some(file) => {
                 let context = || format!("cannot read {}", display_path(file));

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::seconds;
-use crate::mcp::results::{Content, LEAST_BYTES, Results};
+use super::parse_seconds;
+use crate::mcp::results::{ResultContent, MIN_RESULT_BYTES, Results};
 
 /// What an answer carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Carry {
+enum ResultContentMode {
     /// Structured content, and the same as text.
     #[default]
     Both,
@@ -32,7 +32,7 @@ pub(crate) struct ResultOptions {
         env = "PORTKEY_MCP_MAX_RESULT_BYTES",
         value_name = "BYTES",
         default_value = "24000",
-        value_parser = bytes
+        value_parser = parse_result_bytes
     )]
     max_result_bytes: usize,
     /// What a result carries.
@@ -42,7 +42,7 @@ pub(crate) struct ResultOptions {
         env = "PORTKEY_MCP_RESULTS",
         default_value = "both"
     )]
-    results: Carry,
+    results: ResultContentMode,
     /// How long a result that was shown in part is kept whole, in seconds.
     #[arg(
         long,
@@ -50,7 +50,7 @@ pub(crate) struct ResultOptions {
         env = "PORTKEY_MCP_RESULT_TTL",
         value_name = "SECONDS",
         default_value = "900",
-        value_parser = seconds
+        value_parser = parse_seconds
     )]
     result_ttl: Duration,
 }
@@ -60,17 +60,17 @@ impl ResultOptions {
     pub(crate) fn build(&self) -> Results {
         let most = (self.max_result_bytes > 0).then_some(self.max_result_bytes);
         let content = match self.results {
-            Carry::Both => Content::Both,
-            Carry::Text => Content::Text,
-            Carry::Structured => Content::Structured,
+            ResultContentMode::Both => ResultContent::Both,
+            ResultContentMode::Text => ResultContent::Text,
+            ResultContentMode::Structured => ResultContent::Structured,
         };
         Results::new(most, content, self.result_ttl)
     }
 }
 
-fn bytes(text: &str) -> anyhow::Result<usize> {
+fn parse_result_bytes(text: &str) -> anyhow::Result<usize> {
     match text.parse()? {
-        bytes if bytes == 0 || bytes >= LEAST_BYTES => Ok(bytes),
-        _ => bail!("give 0, or {LEAST_BYTES} at least"),
+        bytes if bytes == 0 || bytes >= MIN_RESULT_BYTES => Ok(bytes),
+        _ => bail!("give 0, or {MIN_RESULT_BYTES} at least"),
     }
 }

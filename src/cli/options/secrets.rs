@@ -10,7 +10,7 @@ use crate::security::secrets::{AllowedReferences, DeliveryMode, SecretReferences
 
 /// How secrets that a call reveals reach whoever calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Way {
+enum SecretDeliveryMode {
     /// In the answer.
     #[default]
     Inline,
@@ -31,7 +31,7 @@ pub(crate) struct SecretOptions {
         env = "PORTKEY_MCP_SECRETS",
         default_value = "inline"
     )]
-    secrets: Way,
+    secrets: SecretDeliveryMode,
     /// Folder for --secrets file; made if missing, and closed to other users.
     #[arg(
         long,
@@ -76,12 +76,12 @@ impl SecretOptions {
     /// They contradict each other, or a folder cannot be used.
     pub(crate) fn build(&self) -> anyhow::Result<Secrets> {
         let delivery = match (self.secrets, &self.secrets_dir) {
-            (Way::Inline, None) => DeliveryMode::Inline,
-            (Way::Deny, None) => DeliveryMode::Deny,
-            (Way::File, Some(folder)) => DeliveryMode::in_folder(folder)
+            (SecretDeliveryMode::Inline, None) => DeliveryMode::Inline,
+            (SecretDeliveryMode::Deny, None) => DeliveryMode::Deny,
+            (SecretDeliveryMode::File, Some(folder)) => DeliveryMode::in_folder(folder)
                 .with_context(|| format!("--secrets-dir {} cannot be used", display_path(folder)))?,
-            (Way::File, None) => bail!("--secrets file needs --secrets-dir"),
-            (Way::Inline | Way::Deny, Some(_)) => {
+            (SecretDeliveryMode::File, None) => bail!("--secrets file needs --secrets-dir"),
+            (SecretDeliveryMode::Inline | SecretDeliveryMode::Deny, Some(_)) => {
                 bail!("--secrets-dir belongs to --secrets file; leave one of the two out")
             }
         };

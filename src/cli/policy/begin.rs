@@ -17,7 +17,7 @@ pub(in crate::cli) enum Preset {
     Ci,
 }
 
-const NOTHING: &str = "\
+const EMPTY_POLICY: &str = "\
 # Allows everything. See docs/policy.md for what can be said.
 version: \"1\"
 description: Allows everything
@@ -42,12 +42,12 @@ impl Preset {
     }
 }
 
-pub(super) fn print(
+pub(super) fn print_policy(
     preset: Option<Preset>,
     catalog: &Catalog,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    write!(out, "{}", preset.map_or(NOTHING, Preset::text))?;
+    write!(out, "{}", preset.map_or(EMPTY_POLICY, Preset::text))?;
     writeln!(
         out,
         "\n# Rules for tools by name. Every tool, by what it does; take a mark away to say"

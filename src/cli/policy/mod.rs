@@ -20,7 +20,7 @@ use portkey_policy::{
 use crate::security::sanitize::escape_to_one_line;
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Policy {
+pub(super) enum PolicyCommand {
     /// Say whether a policy file holds, and what in it is likely meant otherwise.
     #[command(after_help = "\
 Examples:
@@ -39,7 +39,7 @@ Examples:
   portkey-mcp policy explain policy.yaml --call delete-integration '{\"slug\":\"openai\"}'
   portkey-mcp policy explain policy.yaml --call create-config '{\"name\":\"a\",\"config\":{}}' \\
     --principal ci --time 2026-07-28T22:00:00Z")]
-    Explain(Box<Explain>),
+    Explain(Box<ExplainArgs>),
     /// Hold a policy against a file of cases; exit with 1 if one fails.
     #[command(after_help = "\
 Example:
@@ -62,7 +62,7 @@ Example:
 }
 
 #[derive(Args, Debug)]
-pub(super) struct Explain {
+pub(super) struct ExplainArgs {
     /// The policy file.
     file: PathBuf,
     /// The tool, and its arguments as a JSON object.
@@ -85,21 +85,21 @@ pub(super) struct Explain {
     tainted: bool,
 }
 
-impl Policy {
+impl PolicyCommand {
     pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Check { file, strict } => check(&Rules::load_without_warnings(&file)?, strict, out),
+            Self::Check { file, strict } => check_policy(&Rules::load_without_warnings(&file)?, strict, out),
             Self::Explain(explain) => explain.run(out).await,
-            Self::Test { file, cases } => test(&Rules::load_without_warnings(&file)?, &cases, out).await,
+            Self::Test { file, cases } => test_policy(&Rules::load_without_warnings(&file)?, &cases, out).await,
             Self::Init { preset } => {
-                begin::print(preset, &Catalog::full(), out)?;
+                begin::print_policy(preset, &Catalog::full(), out)?;
                 Ok(ExitCode::SUCCESS)
             }
         }
     }
 }
 
-fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+fn check_policy(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let word = if strict { "error" } else { "warning" };
     for warning in rules.warnings() {
         writeln!(out, "{word}: {}", escape_to_one_line(warning))?;
@@ -126,7 +126,7 @@ fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<Ex
     })
 }
 
-impl Explain {
+impl ExplainArgs {
     async fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let rules = Rules::load_without_warnings(&self.file)?;
         let mut call = self.call.into_iter();
@@ -176,17 +176,17 @@ impl Explain {
     }
 }
 
-async fn test(rules: &Rules, file: &Path, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let told = || format!("cannot use {}", display_path(file));
-    let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(told)?;
-    let cases = cases::parse_cases(&text).with_context(told)?;
+async fn test_policy(rules: &Rules, file: &Path, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let context = || format!("cannot use {}", display_path(file));
+    let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(context)?;
+    let cases = cases::parse_cases(&text).with_context(context)?;
     let (catalog, mut failed) = (Catalog::full(), 0);
     for (line, case) in &cases {
         if let Err(error) = case.check(rules, &catalog).await {
             failed += 1;
             let name = case.name.as_deref().unwrap_or(&case.call);
-            let told = format!("line {line}: {name}: {error}");
-            writeln!(out, "{}", escape_to_one_line(&told))?;
+            let context = format!("line {line}: {name}: {error}");
+            writeln!(out, "{}", escape_to_one_line(&context))?;
         }
     }
     writeln!(

@@ -16,14 +16,14 @@ use portkey_bounded_file::{read_to_string, display_path};
 use portkey_file_watch::{FileKind, WatchedValue};
 use portkey_operation::JsonMap;
 
-pub use self::document::{Argument, DocumentError, Prompt};
+pub use self::document::{TemplateArgument, PromptFileError, PromptTemplate};
 
 /// Maximum number of prompts in a folder. Nobody chooses from a longer list.
-const MOST: usize = 200;
+const MAX_PROMPTS: usize = 200;
 /// Maximum number of folder entries that are read.
-const MOST_ENTRIES: usize = 10_000;
+const MAX_FOLDER_ENTRIES: usize = 10_000;
 /// Maximum size of a file, in bytes.
-const MOST_BYTES: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Texts of the built-in prompts.
 const BUILT_IN: &[&str] = &[
@@ -40,8 +40,8 @@ const BUILT_IN: &[&str] = &[
 
 /// Prompt templates by name.
 #[derive(Debug, Default)]
-pub struct Library {
-    prompts: BTreeMap<String, Prompt>,
+pub struct PromptLibrary {
+    prompts: BTreeMap<String, PromptTemplate>,
 }
 
 /// Reason for which a prompt cannot be rendered.
@@ -52,7 +52,7 @@ pub enum PromptError {
     Unknown,
     /// A required argument is missing or empty.
     #[error("the prompt `{prompt}` needs the argument `{argument}`")]
-    Missing {
+    MissingArgument {
         /// Name of the prompt.
         prompt: String,
         /// Name of the argument.
@@ -60,7 +60,7 @@ pub enum PromptError {
     },
     /// The prompt declares no such argument.
     #[error("that is no argument of the prompt `{prompt}`; it takes {takes}")]
-    Undeclared {
+    UndeclaredArgument {
         /// Name of the prompt.
         prompt: String,
         /// Names of the declared arguments.
@@ -70,7 +70,7 @@ pub enum PromptError {
     #[error(
         "the argument `{argument}` of the prompt `{prompt}` has to be a text of at most {most} characters"
     )]
-    NoText {
+    InvalidArgument {
         /// Name of the prompt.
         prompt: String,
         /// Name of the argument.
@@ -80,13 +80,13 @@ pub enum PromptError {
     },
 }
 
-impl Library {
+impl PromptLibrary {
     /// Returns the built-in prompts. A test checks that all of them are valid.
     pub fn built_in() -> Self {
         let mut library = Self::default();
         BUILT_IN
             .iter()
-            .filter_map(|text| Prompt::parse(text).ok())
+            .filter_map(|text| PromptTemplate::parse(text).ok())
             .for_each(|one| library.add(one));
         library
     }
@@ -99,25 +99,25 @@ impl Library {
     /// # Errors
     /// Returns an error if the folder cannot be read, if a file is invalid, or if two files have the
     /// same name. The error names the file, the line and the reason.
-    pub fn follow(folder: &Path) -> anyhow::Result<WatchedValue<Self>> {
+    pub fn watch_folder(folder: &Path) -> anyhow::Result<WatchedValue<Self>> {
         let prompts =
-            WatchedValue::from_folder(folder, markdown, |files| Self::built_in().with_files(files))?;
+            WatchedValue::from_folder(folder, list_markdown_files, |files| Self::built_in().with_files(files))?;
         Ok(prompts.with_kind(FileKind::PromptFolder))
     }
 
     fn with_files(mut self, files: &[PathBuf]) -> anyhow::Result<Self> {
-        if files.len() > MOST {
-            bail!("{} prompts, at most {MOST} are read", files.len());
+        if files.len() > MAX_PROMPTS {
+            bail!("{} prompts, at most {MAX_PROMPTS} are read", files.len());
         }
         let mut own = BTreeMap::new();
         for file in files {
-            let told = || format!("cannot use the prompt {}", display_path(file));
-            let text = read_to_string(file, MOST_BYTES).with_context(told)?;
-            let prompt = Prompt::parse(&text).with_context(told)?;
+            let context = || format!("cannot use the prompt {}", display_path(file));
+            let text = read_to_string(file, MAX_FILE_BYTES).with_context(context)?;
+            let prompt = PromptTemplate::parse(&text).with_context(context)?;
             if let Some(other) = own.insert(prompt.name().to_owned(), file) {
                 bail!(
                     "{}: {} has the name `{}` too",
-                    told(),
+                    context(),
                     display_path(other),
                     prompt.name()
                 );
@@ -127,12 +127,12 @@ impl Library {
         Ok(self)
     }
 
-    fn add(&mut self, prompt: Prompt) {
+    fn add(&mut self, prompt: PromptTemplate) {
         self.prompts.insert(prompt.name().to_owned(), prompt);
     }
 
     /// Iterates over all prompts, sorted by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Prompt> {
+    pub fn iter(&self) -> impl Iterator<Item = &PromptTemplate> {
         self.prompts.values()
     }
 
@@ -140,17 +140,17 @@ impl Library {
     ///
     /// # Errors
     /// Returns [`PromptError::Unknown`] if there is none.
-    pub fn find(&self, name: &str) -> Result<&Prompt, PromptError> {
+    pub fn find(&self, name: &str) -> Result<&PromptTemplate, PromptError> {
         self.prompts.get(name).ok_or(PromptError::Unknown)
     }
 }
 
 /// Lists the Markdown files of a folder, sorted by name.
-fn markdown(folder: &Path) -> io::Result<Vec<PathBuf>> {
+fn list_markdown_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for (number, entry) in fs::read_dir(folder)?.enumerate() {
-        if number >= MOST_ENTRIES {
-            let why = format!("the folder has more than {MOST_ENTRIES} entries");
+        if number >= MAX_FOLDER_ENTRIES {
+            let why = format!("the folder has more than {MAX_FOLDER_ENTRIES} entries");
             return Err(io::Error::other(why));
         }
         let path = entry?.path();
@@ -162,7 +162,7 @@ fn markdown(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-impl Prompt {
+impl PromptTemplate {
     /// Returns the text with the arguments inserted.
     ///
     /// # Errors
@@ -181,7 +181,7 @@ impl Prompt {
             } else {
                 names.join(", ")
             };
-            return Err(PromptError::Undeclared {
+            return Err(PromptError::UndeclaredArgument {
                 prompt: prompt(),
                 takes,
             });
@@ -191,9 +191,9 @@ impl Prompt {
             let name = || argument.name.clone();
             let given = match args.get(&argument.name) {
                 None => None,
-                Some(value) => Some(value.as_str().and_then(document::plain).ok_or_else(|| {
-                    let most = document::LONGEST_VALUE;
-                    PromptError::NoText {
+                Some(value) => Some(value.as_str().and_then(document::normalize_value).ok_or_else(|| {
+                    let most = document::MAX_VALUE_CHARS;
+                    PromptError::InvalidArgument {
                         prompt: prompt(),
                         argument: name(),
                         most,
@@ -203,7 +203,7 @@ impl Prompt {
             let value = match given.filter(|text| !text.is_empty()) {
                 Some(text) => text,
                 None if argument.required => {
-                    return Err(PromptError::Missing {
+                    return Err(PromptError::MissingArgument {
                         prompt: prompt(),
                         argument: name(),
                     });
@@ -215,6 +215,6 @@ impl Prompt {
             };
             values.insert(argument.name.as_str(), value);
         }
-        Ok(self.filled(&values))
+        Ok(self.fill(&values))
     }
 }

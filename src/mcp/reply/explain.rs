@@ -13,7 +13,7 @@ use crate::upstream::{KeyHolder, UpstreamErrorKind, UpstreamError, is_generic};
 const QUOTES: [&str; 3] = ["`", "'", "\""];
 
 /// Describes an upstream error in full.
-pub(super) fn refusal(operation: &Operation, refusal: &UpstreamError) -> String {
+pub(super) fn explain_upstream_error(operation: &Operation, refusal: &UpstreamError) -> String {
     let (us, status) = (operation.base().upstream(), refusal.status.as_u16());
     let mut text = format!("{us} answered `{}` with {status}", operation.name());
     // Writing to a string cannot fail.
@@ -33,7 +33,7 @@ pub(super) fn refusal(operation: &Operation, refusal: &UpstreamError) -> String 
     if refusal.more_details > 0 {
         _ = write!(text, "\n- and {} more", refusal.more_details);
     }
-    if let Some(meaning) = meaning(operation, refusal) {
+    if let Some(meaning) = explain_meaning(operation, refusal) {
         _ = write!(text, "\n{meaning}");
     }
     let doubt = refusal.call.retry_safety;
@@ -48,10 +48,10 @@ pub(super) fn refusal(operation: &Operation, refusal: &UpstreamError) -> String 
 
 /// Explains the meaning of an upstream error and the next step; `None` if the upstream's message is
 /// sufficient.
-fn meaning(operation: &Operation, refusal: &UpstreamError) -> Option<String> {
+fn explain_meaning(operation: &Operation, refusal: &UpstreamError) -> Option<String> {
     let (upstream, status) = (operation.base().upstream(), refusal.status);
     // These mean the same from any server, and proxies often send them.
-    if let Some(text) = from_in_between(upstream, status, refusal.call.retry_safety.writes) {
+    if let Some(text) = explain_intermediary_status(upstream, status, refusal.call.retry_safety.writes) {
         return Some(text);
     }
     let text = match refusal.kind {
@@ -76,32 +76,32 @@ fn meaning(operation: &Operation, refusal: &UpstreamError) -> Option<String> {
              address.",
             upstream.address_settings()
         ),
-        UpstreamErrorKind::ErrorStatus => return from_upstream(operation, refusal),
+        UpstreamErrorKind::ErrorStatus => return explain_status(operation, refusal),
     };
     Some(text)
 }
 
 /// Explains a status code, unless the upstream has named a cause.
-fn from_upstream(operation: &Operation, refusal: &UpstreamError) -> Option<String> {
+fn explain_status(operation: &Operation, refusal: &UpstreamError) -> Option<String> {
     let upstream = operation.base().upstream();
     let cause = !refusal.details.is_empty() || !is_generic(&refusal.message);
     match (refusal.status, upstream) {
         (StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY, _) => {
-            Some(invalid(refusal, cause))
+            Some(explain_invalid_request(refusal, cause))
         }
-        (StatusCode::UNAUTHORIZED, _) => Some(unauthorized(operation, refusal, cause)),
+        (StatusCode::UNAUTHORIZED, _) => Some(explain_unauthorized(operation, refusal, cause)),
         (StatusCode::FORBIDDEN | StatusCode::CONFLICT, _) if cause => None,
-        (StatusCode::FORBIDDEN, Upstream::Portkey) => Some(forbidden(operation, refusal)),
-        (status, Upstream::Portkey) => Some(from_portkey(operation, status).to_owned()),
-        (status, Upstream::Enkrypt) => Some(from_enkrypt(status).to_owned()),
+        (StatusCode::FORBIDDEN, Upstream::Portkey) => Some(explain_forbidden(operation, refusal)),
+        (status, Upstream::Portkey) => Some(explain_portkey_status(operation, status).to_owned()),
+        (status, Upstream::Enkrypt) => Some(explain_enkrypt_status(status).to_owned()),
     }
 }
 
 /// Explains how to correct an invalid request, by the argument that the upstream names if there is
 /// one.
-fn invalid(refusal: &UpstreamError, cause: bool) -> String {
+fn explain_invalid_request(refusal: &UpstreamError, cause: bool) -> String {
     const AGAIN: &str = "the same arguments will be refused again";
-    match (named_argument(refusal), cause) {
+    match (find_named_argument(refusal), cause) {
         (Some(name), _) => format!("Change `{name}` and call again; {AGAIN}."),
         (None, true) => format!("Change what it names; {AGAIN}."),
         (None, false) => format!(
@@ -112,7 +112,7 @@ fn invalid(refusal: &UpstreamError, cause: bool) -> String {
 }
 
 /// Returns the argument that the upstream error is about.
-fn named_argument(refusal: &UpstreamError) -> Option<&str> {
+fn find_named_argument(refusal: &UpstreamError) -> Option<&str> {
     let names = &refusal.call.argument_names;
     let known = |word: &str| {
         names
@@ -129,14 +129,14 @@ fn named_argument(refusal: &UpstreamError) -> Option<&str> {
         let details = refusal.details.iter().map(|detail| &*detail.text);
         [&*refusal.message].into_iter().chain(details)
     };
-    placed.or_else(|| texts().find_map(|text| in_text(text).find_map(known)))
+    placed.or_else(|| texts().find_map(|text| argument_candidates(text).find_map(known)))
 }
 
 /// Returns the words of a text that may be names of arguments.
 ///
 /// Every word that looks like an identifier counts. An English word counts only if it is quoted or
 /// is the subject of the text.
-fn in_text(text: &str) -> impl Iterator<Item = &str> {
+fn argument_candidates(text: &str) -> impl Iterator<Item = &str> {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut end = 0;
     text.split(move |c: char| !is_letter(c))
@@ -157,7 +157,7 @@ fn in_text(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Explains a rejected key by its owner, and names other possible causes.
-fn unauthorized(operation: &Operation, refusal: &UpstreamError, cause: bool) -> String {
+fn explain_unauthorized(operation: &Operation, refusal: &UpstreamError, cause: bool) -> String {
     let upstream = operation.base().upstream();
     let call = &refusal.call;
     // Reported of the live API in demisto/content#45228.
@@ -195,7 +195,7 @@ fn unauthorized(operation: &Operation, refusal: &UpstreamError, cause: bool) -> 
     }
 }
 
-fn from_in_between(upstream: Upstream, status: StatusCode, writes: bool) -> Option<String> {
+fn explain_intermediary_status(upstream: Upstream, status: StatusCode, writes: bool) -> Option<String> {
     let text = match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
             format!("The request is too large for {upstream}. Send less at once.")
@@ -221,7 +221,7 @@ fn from_in_between(upstream: Upstream, status: StatusCode, writes: bool) -> Opti
 }
 
 /// Explains a status code of Portkey.
-fn from_portkey(operation: &Operation, status: StatusCode) -> &'static str {
+fn explain_portkey_status(operation: &Operation, status: StatusCode) -> &'static str {
     match status {
         StatusCode::PAYMENT_REQUIRED => {
             "The Portkey subscription is exhausted. Someone with access to billing has to renew it."
@@ -249,7 +249,7 @@ fn from_portkey(operation: &Operation, status: StatusCode) -> &'static str {
 }
 
 /// Explains a status code of Enkrypt AI.
-const fn from_enkrypt(status: StatusCode) -> &'static str {
+const fn explain_enkrypt_status(status: StatusCode) -> &'static str {
     match status {
         StatusCode::FORBIDDEN => {
             "The Enkrypt AI key is good, but not for this: it belongs to another project or \
@@ -265,7 +265,7 @@ const fn from_enkrypt(status: StatusCode) -> &'static str {
 
 /// Lists the causes for which Portkey sends one and the same 403 body, without those that the call
 /// excludes.
-fn forbidden(operation: &Operation, refusal: &UpstreamError) -> String {
+fn explain_forbidden(operation: &Operation, refusal: &UpstreamError) -> String {
     let call = &refusal.call;
     let mut causes = Vec::new();
     causes.push(match operation.required_scopes() {

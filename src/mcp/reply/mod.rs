@@ -7,40 +7,40 @@ use std::borrow::Cow;
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject, RequestId};
 
 use crate::{
-    mcp::results::{Content, DATA, Shown},
+    mcp::results::{ResultContent, DATA_KEY, RenderedResult},
     pipeline::CallError,
     security::secrets::mask_text,
 };
 
 /// Mark at the end of a truncated text.
-const MISSING: &str = "… (the rest is left out)";
+const TRUNCATION_MARK: &str = "… (the rest is left out)";
 
 /// Maximum size of any error message, in bytes of JSON.
 pub const MAX_ERROR_BYTES: usize = 16 << 10;
 
 /// Key in the `_meta` of a result with untrusted content, and of a tool whose results have such
 /// content.
-const UNTRUSTED: &str = "portkey-mcp/untrusted";
+const UNTRUSTED_META_KEY: &str = "portkey-mcp/untrusted";
 
 /// Returns the `_meta` of an untrusted result.
-pub fn untrusted() -> MetaObject {
+pub fn untrusted_meta() -> MetaObject {
     let mut meta = MetaObject::new();
-    meta.0.insert(UNTRUSTED.to_owned(), true.into());
+    meta.0.insert(UNTRUSTED_META_KEY.to_owned(), true.into());
     meta
 }
 
 /// Builds the result of a successful call, with the content that the operator chose.
 ///
 /// `is_untrusted` marks the result as one with untrusted content.
-pub fn answer(shown: Shown, content: Content, has_strangers_text: bool) -> CallToolResult {
+pub fn success_result(shown: RenderedResult, content: ResultContent, has_strangers_text: bool) -> CallToolResult {
     let mut result = CallToolResult::success(Vec::new());
-    if content != Content::Structured {
+    if content != ResultContent::Structured {
         result.content.push(ContentBlock::text(shown.text));
     }
-    if content != Content::Text {
+    if content != ResultContent::Text {
         result.structured_content = Some(shown.structured);
     }
-    result.meta = has_strangers_text.then(untrusted);
+    result.meta = has_strangers_text.then(untrusted_meta);
     result
 }
 
@@ -51,7 +51,7 @@ pub fn answer(shown: Shown, content: Content, has_strangers_text: bool) -> CallT
 ///
 /// # Errors
 /// Returns an error if the result has no JSON form; no such case is known.
-pub fn message(id: &RequestId, mut result: CallToolResult) -> serde_json::Result<Vec<u8>> {
+pub fn encode_response(id: &RequestId, mut result: CallToolResult) -> serde_json::Result<Vec<u8>> {
     let structured = result.structured_content.take();
     let text = match result.content.as_slice() {
         [only] => only
@@ -61,72 +61,72 @@ pub fn message(id: &RequestId, mut result: CallToolResult) -> serde_json::Result
         _ => None,
     };
     let mut message = Vec::with_capacity(256 + 3 * text.map_or(0, str::len));
-    message.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-    serde_json::to_writer(&mut message, id)?;
-    message.extend_from_slice(br#","result":"#);
+    encode_response.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    serde_json::to_writer(&mut encode_response, id)?;
+    encode_response.extend_from_slice(br#","result":"#);
     let Some(text) = text else {
         result.structured_content = structured;
-        serde_json::to_writer(&mut message, &result)?;
-        message.push(b'}');
-        return Ok(message);
+        serde_json::to_writer(&mut encode_response, &result)?;
+        encode_response.push(b'}');
+        return Ok(encode_response);
     };
-    message.extend_from_slice(br#"{"structuredContent":"#);
-    let begin = message.len();
+    encode_response.extend_from_slice(br#"{"structuredContent":"#);
+    let begin = encode_response.len();
     match text.starts_with('{') {
-        true => message.extend_from_slice(text.as_bytes()),
-        false => message.extend_from_slice(format!("{{\"{DATA}\":{text}}}").as_bytes()),
+        true => encode_response.extend_from_slice(text.as_bytes()),
+        false => encode_response.extend_from_slice(format!("{{\"{DATA_KEY}\":{text}}}").as_bytes()),
     }
     debug_assert_eq!(
         message.get(begin..),
         structured.map(|it| it.to_string().into_bytes()).as_deref()
     );
-    let rest = message.len();
-    serde_json::to_writer(&mut message, &result)?;
+    let rest = encode_response.len();
+    serde_json::to_writer(&mut encode_response, &result)?;
     // The remaining fields continue the same object.
-    if let Some(brace) = message.get_mut(rest) {
+    if let Some(brace) = encode_response.get_mut(rest) {
         *brace = b',';
     }
-    message.push(b'}');
-    Ok(message)
+    encode_response.push(b'}');
+    Ok(encode_response)
 }
 
 /// Builds the result of a failed call, in at most `max` bytes.
 ///
 /// An error has no structured content, because clients validate that against the schema of a
 /// success.
-pub fn error(error: &CallError, max: usize) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(bounded(in_full(error), max))])
+pub fn error_result(error: &CallError, max: usize) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(truncate(format_error(error), max))])
 }
 
 /// Returns the message of an error for the caller.
 ///
 /// The message may repeat what callers and upstreams wrote, but no key.
-pub fn words(error: &CallError) -> String {
-    bounded(in_full(error), MAX_ERROR_BYTES)
+pub fn error_message(error: &CallError) -> String {
+    truncate(format_error(error_result), MAX_ERROR_BYTES)
 }
 
-fn in_full(error: &CallError) -> String {
-    let words = match error {
-        CallError::Upstream(operation, refusal) => explain::refusal(operation, refusal),
+fn format_error(error: &CallError) -> String {
+    let words = match error_result {
+        CallError::Upstream(operation, refusal) => explain::explain_upstream_error(operation, refusal),
         other => other.to_string(),
     };
-    match mask_text(&words) {
-        Cow::Borrowed(_) => words,
+    match mask_text(&error_message) {
+        Cow::Borrowed(_) => error_message,
         Cow::Owned(masked) => masked,
     }
 }
 
 /// Returns the size of a text as JSON without its quotes, in bytes.
 pub fn json_size(text: &str) -> usize {
-    text.chars().map(char_size).sum()
+    text.chars().map(json_char_size).sum()
 }
 
 /// Returns the size of a block's text as JSON, in bytes.
-pub fn size(block: &ContentBlock) -> usize {
+pub fn block_json_size(block: &ContentBlock) -> usize {
     block.as_text().map_or(0, |text| json_size(&text.text))
 }
 
-fn char_size(c: char) -> usize {
+fn json_char_size(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         c if u32::from(c) < 0x20 => 6,
@@ -135,20 +135,20 @@ fn char_size(c: char) -> usize {
 }
 
 /// Truncates a text to at most `max` bytes as JSON, and marks the truncation.
-pub fn bounded(mut text: String, max: usize) -> String {
+pub fn truncate(mut text: String, max: usize) -> String {
     // JSON needs at most six bytes for each byte of a character.
     if text.len() <= max / 6 {
         return text;
     }
     let (mut taken, mut end) = (0, None);
     for (at, c) in text.char_indices() {
-        taken += char_size(c);
-        if end.is_none() && taken + MISSING.len() > max {
+        taken += json_char_size(c);
+        if end.is_none() && taken + TRUNCATION_MARK.len() > max {
             end = Some(at);
         }
         if taken > max {
             text.truncate(end.unwrap_or_default());
-            text.push_str(MISSING);
+            text.push_str(TRUNCATION_MARK);
             break;
         }
     }
@@ -159,7 +159,7 @@ pub fn bounded(mut text: String, max: usize) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use super::bounded;
+    use super::truncate;
 
     #[test]
     fn texts_are_bounded_as_json() {
@@ -167,12 +167,12 @@ mod tests {
             for count in [0, 1, 90, 100, 101, 5_000] {
                 let whole = part.repeat(count);
                 let json = |text: &str| serde_json::to_string(text).unwrap().len() - 2;
-                let told = bounded(whole.clone(), 600);
+                let told = truncate(whole.clone(), 600);
                 assert!(json(&told) <= 600, "{part:?} {count}: {}", json(&told));
                 match json(&whole) <= 600 {
                     true => assert_eq!(told, whole),
                     false => {
-                        let kept = told.strip_suffix(super::MISSING).unwrap();
+                        let kept = told.strip_suffix(super::TRUNCATION_MARK).unwrap();
                         assert!(
                             whole.starts_with(kept) && json(kept) > 500,
                             "{part:?} {count}"

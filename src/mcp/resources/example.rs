@@ -10,9 +10,9 @@ const UUID: &str = "7d0f3c52-6a1b-4e0f-9b8e-2c4d5e6f7a80";
 ///
 /// If validation needs more than the schema says, the first optional field that satisfies it is
 /// added. Returns `None` if a single field is not sufficient.
-pub fn example(entry: &CatalogEntry) -> Option<JsonMap> {
+pub fn example_arguments(entry: &CatalogEntry) -> Option<JsonMap> {
     let (published, root) = (entry.compiled(), entry.compiled().full_schema());
-    let Value::Object(least) = object(root, root, 0) else {
+    let Value::Object(least) = example_object(root, root, 0) else {
         return None;
     };
     if published.validate_and_build_request(least.clone()).is_ok() {
@@ -25,14 +25,14 @@ pub fn example(entry: &CatalogEntry) -> Option<JsonMap> {
         .flatten();
     let mut with_one_more = fields.map(|(name, field)| {
         let mut args = least.clone();
-        args.insert(name.clone(), value(name, field, root, 0));
+        args.insert(name.clone(), example_value(name, field, root, 0));
         args
     });
     with_one_more.find(|args| published.validate_and_build_request(args.clone()).is_ok())
 }
 
 /// Builds an object with its required fields. `root` holds the definitions that `schema` refers to.
-fn object(schema: &Value, root: &Value, depth: usize) -> Value {
+fn example_object(schema: &Value, root: &Value, depth: usize) -> Value {
     let names = |key: &str| {
         let names = schema
             .get(key)
@@ -47,15 +47,15 @@ fn object(schema: &Value, root: &Value, depth: usize) -> Value {
     let field = |name: &str| {
         Some((
             name.to_owned(),
-            value(name, fields?.get(name)?, root, depth),
+            example_value(name, fields?.get(name)?, root, depth),
         ))
     };
     Value::Object(wanted.filter_map(field).collect::<JsonMap>())
 }
 
 /// Builds a value for a field of that name.
-fn value(name: &str, schema: &Value, root: &Value, depth: usize) -> Value {
-    let schema = resolved(schema, root);
+fn example_value(name: &str, schema: &Value, root: &Value, depth: usize) -> Value {
+    let schema = resolve_ref(schema, root);
     if let Some(constant) = schema.get("const") {
         return constant.clone();
     }
@@ -66,7 +66,7 @@ fn value(name: &str, schema: &Value, root: &Value, depth: usize) -> Value {
         .iter()
         .find_map(|key| schema.get(*key)?.get(0))
     {
-        return value(name, variant, root, depth);
+        return example_value(name, variant, root, depth);
     }
     let kind = match schema.get("type") {
         Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
@@ -77,16 +77,16 @@ fn value(name: &str, schema: &Value, root: &Value, depth: usize) -> Value {
         Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| 1.into()),
         Some("array") if depth < 4 => schema.get("items").map_or_else(
             || json!([]),
-            |item| json!([value(name, item, root, depth + 1)]),
+            |item| json!([example_value(name, item, root, depth + 1)]),
         ),
-        Some("object") if depth < 4 => object(schema, root, depth + 1),
+        Some("object") if depth < 4 => example_object(schema, root, depth + 1),
         Some("array") => json!([]),
         Some("object") => json!({}),
-        _ => text(name).into(),
+        _ => example_text(name).into(),
     }
 }
 
-fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+fn resolve_ref<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     let pointer = schema
         .get("$ref")
         .and_then(Value::as_str)
@@ -96,7 +96,7 @@ fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
         .unwrap_or(schema)
 }
 
-fn text(name: &str) -> &'static str {
+fn example_text(name: &str) -> &'static str {
     match name {
         "id" | "user_id" | "version_id" | "label_id" | "invite_id" | "export_id" | "log_id" => UUID,
         name if name.ends_with("_min") || name == "start_time" => "2026-11-01T00:00:00Z",

@@ -16,17 +16,17 @@ use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_operation::{JsonMap, Operation, Plan};
 use serde_json::{Value, json};
 
-pub use example::example;
+pub use example::example_arguments;
 
 /// Prefix of every URI.
-const SCHEME: &str = "portkey://";
+const URI_PREFIX: &str = "portkey://";
 /// Segment for guides, in the place of a domain.
-const GUIDE: &str = "guide";
+const GUIDE_SEGMENT: &str = "guide";
 /// Segment for operations, in the place of a domain.
-const OPERATIONS: &str = "operations";
+const OPERATIONS_SEGMENT: &str = "operations";
 
 /// Segment for stored results, in the place of a domain.
-const RESULTS: &str = "results";
+const RESULTS_SEGMENT: &str = "results";
 
 /// URI template of a stored result, with the variable `handle`.
 pub const RESULT_TEMPLATE: &str = "portkey://results/{handle}";
@@ -37,7 +37,7 @@ pub const GUIDE_TEMPLATE: &str = "portkey://guide/{topic}";
 
 /// A parsed resource URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub enum ResourceAddress {
     /// Guide on a topic.
     Guide(String),
     /// Operation of a name.
@@ -45,7 +45,7 @@ pub enum Address {
     /// Stored result of a handle.
     Result(String),
     /// Entity of a domain.
-    Thing {
+    Entity {
         /// Name of the domain.
         domain: String,
         /// UUID or slug.
@@ -53,19 +53,19 @@ pub enum Address {
     },
 }
 
-impl Address {
+impl ResourceAddress {
     /// Parses a URI; `None` if it is none of this server's.
     pub fn parse(uri: &str) -> Option<Self> {
-        let (kind, name) = uri.strip_prefix(SCHEME)?.split_once('/')?;
+        let (kind, name) = uri.strip_prefix(URI_PREFIX)?.split_once('/')?;
         let name = percent_decode_str(name).decode_utf8().ok()?.into_owned();
         if kind.is_empty() || name.is_empty() {
             return None;
         }
         Some(match kind {
-            GUIDE => Self::Guide(name),
-            OPERATIONS => Self::Operation(name),
-            RESULTS => Self::Result(name),
-            domain => Self::Thing {
+            GUIDE_SEGMENT => Self::Guide(name),
+            OPERATIONS_SEGMENT => Self::Operation(name),
+            RESULTS_SEGMENT => Self::Result(name),
+            domain => Self::Entity {
                 domain: domain.to_owned(),
                 id: name,
             },
@@ -75,31 +75,31 @@ impl Address {
 
 /// Returns the URI of a guide.
 pub fn guide_uri(topic: &str) -> String {
-    format!("{SCHEME}{GUIDE}/{topic}")
+    format!("{URI_PREFIX}{GUIDE_SEGMENT}/{topic}")
 }
 
 /// Returns the URI of a stored result.
 pub fn result_uri(handle: &str) -> String {
-    format!("{SCHEME}{RESULTS}/{handle}")
+    format!("{URI_PREFIX}{RESULTS_SEGMENT}/{handle}")
 }
 
 /// A kind of entity that can be read by its id.
 #[derive(Clone, Copy, Debug)]
-pub struct Kind<'a> {
+pub struct ResourceKind<'a> {
     /// Operation that reads an entity.
     pub read: &'a CatalogEntry,
     /// Argument that takes the id.
-    pub argument: &'static str,
+    pub id_argument: &'static str,
 }
 
-impl<'a> Kind<'a> {
+impl<'a> ResourceKind<'a> {
     /// Returns every kind by its domain.
     ///
     /// A kind is a GET with one path parameter and no other required argument. Of several in one
     /// domain, the one with the shortest path counts.
-    pub fn all(catalog: &'a Catalog) -> BTreeMap<&'static str, Self> {
+    pub fn by_domain(catalog: &'a Catalog) -> BTreeMap<&'static str, Self> {
         let mut kinds = BTreeMap::<_, Self>::new();
-        for kind in catalog.iter().filter_map(Self::of) {
+        for kind in catalog.iter().filter_map(Self::for_operation) {
             let known = kinds.entry(kind.read.domain.name).or_insert(kind);
             if kind.read.operation.path().len() < known.read.operation.path().len() {
                 *known = kind;
@@ -108,42 +108,42 @@ impl<'a> Kind<'a> {
         kinds
     }
 
-    fn of(read: &'a CatalogEntry) -> Option<Self> {
+    fn for_operation(read: &'a CatalogEntry) -> Option<Self> {
         let mut places = read.operation.placeholders();
         let (argument, None) = (places.next()?, places.next()) else {
             return None;
         };
         let is_read = read.operation.method() == http::Method::GET;
-        (is_read && required(read).eq([argument])).then_some(Self { read, argument })
+        (is_read && required_arguments(read).eq([argument])).then_some(Self { read, id_argument: argument })
     }
 
     /// Returns the URI template.
-    pub fn template(&self) -> String {
-        format!("{SCHEME}{}/{{{}}}", self.read.domain.name, self.argument)
+    pub fn uri_template(&self) -> String {
+        format!("{URI_PREFIX}{}/{{{}}}", self.read.domain.name, self.id_argument)
     }
 
     /// Returns the arguments that read the entity of an id.
-    pub fn arguments(&self, id: &str) -> JsonMap {
-        [(self.argument.to_owned(), id.into())]
+    pub fn read_arguments(&self, id: &str) -> JsonMap {
+        [(self.id_argument.to_owned(), id.into())]
             .into_iter()
             .collect()
     }
 
     /// Finds the operation that lists the possible ids: the GET on the path before the parameter.
-    pub fn list(&self, catalog: &'a Catalog) -> Option<&'a CatalogEntry> {
+    pub fn list_operation(&self, catalog: &'a Catalog) -> Option<&'a CatalogEntry> {
         let this = self.read.operation;
         let (above, _) = this.path().split_once("/{")?;
         let lists = |operation: &Operation| {
-            operation.method() == http::Method::GET
-                && operation.base() == this.base()
-                && operation.path() == above
+            describe_operation.method() == http::Method::GET
+                && describe_operation.base() == this.base()
+                && describe_operation.path() == above
         };
         catalog.iter().find(|entry| lists(entry.operation))
     }
 }
 
 /// Returns the required arguments of a call.
-fn required(entry: &CatalogEntry) -> impl Iterator<Item = &str> {
+fn required_arguments(entry: &CatalogEntry) -> impl Iterator<Item = &str> {
     let names = entry
         .compiled()
         .full_schema()
@@ -154,9 +154,9 @@ fn required(entry: &CatalogEntry) -> impl Iterator<Item = &str> {
 
 /// Describes an operation in full, before it is called: `{name, title, description, domain,
 /// aliases, effect, hints, request, scopes, plan, answer, schema, example}`.
-pub fn operation(entry: &CatalogEntry) -> Value {
+pub fn describe_operation(entry: &CatalogEntry) -> Value {
     let (operation, published) = (entry.operation, entry.compiled());
-    let hints = operation.hints();
+    let hints = describe_operation.hints();
     json!({
         "name": operation.name(),
         "title": published.title(),
@@ -186,6 +186,6 @@ pub fn operation(entry: &CatalogEntry) -> Value {
             "written_by_strangers": operation.has_untrusted_content(),
         },
         "schema": &**published.schema(),
-        "example": example(entry),
+        "example": example_arguments(entry),
     })
 }

@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// Maximum size of the stored results of one caller, in bytes.
-pub const MOST_OF_PRINCIPAL: usize = 16 << 20;
+pub const MAX_BYTES_PER_CALLER: usize = 16 << 20;
 
 /// Size of the chunks into which a result is divided, in bytes.
-const PART_BYTES: usize = EncryptedStore::MAX_VALUE_BYTES;
+const CHUNK_BYTES: usize = EncryptedStore::MAX_VALUE_BYTES;
 
 /// Reason for which a stored result cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum ResultError {
     NoSuchHandle,
     /// The store is unavailable.
     #[error("kept results cannot be read now ({0}). Try again in a while, or make the call again")]
-    Away(#[from] StoreError),
+    Unavailable(#[from] StoreError),
     /// Too many large results are being read.
     #[error("this part of a large result was not read: {0}")]
     Busy(#[from] PoolBusy),
@@ -40,7 +40,7 @@ pub enum ResultError {
     #[error(
         "the search takes too long; give the `pointer` of a part of the result, or page through it"
     )]
-    TooLong,
+    SearchTimeout,
     /// The result has no such part.
     #[error("there is nothing at `{pointer}`; {near}")]
     NoSuchPart {
@@ -52,22 +52,22 @@ pub enum ResultError {
 }
 
 #[derive(Debug)]
-pub(super) struct Keep {
+pub(super) struct ResultStore {
     store: EncryptedStore,
     ttl: Duration,
 }
 
 /// Header of a stored result, beside its chunks.
 #[derive(Deserialize, Serialize)]
-struct Head {
+struct StoredHeader {
     parts: usize,
     untrusted: bool,
 }
 
 /// Names, chunk counts and sizes of a caller's stored results, the oldest first.
-type Ledger = Vec<(String, usize, usize)>;
+type CallerIndex = Vec<(String, usize, usize)>;
 
-impl Keep {
+impl ResultStore {
     pub(super) const fn new(store: EncryptedStore, ttl: Duration) -> Self {
         Self { store, ttl }
     }
@@ -87,13 +87,13 @@ impl Keep {
         whole: Bytes,
         untrusted: bool,
     ) -> Result<String, &'static str> {
-        if whole.len() > MOST_OF_PRINCIPAL {
+        if whole.len() > MAX_BYTES_PER_CALLER {
             return Err("it is too large");
         }
         let handle = random_bytes::<16>().map_err(|_| "the system gives no random numbers")?;
         let handle = hex::encode(handle);
         let kept = self
-            .try_put(&principal.name, &name(&handle), whole, untrusted)
+            .try_put(&principal.name, &hash_handle(&handle), whole, untrusted)
             .await;
         kept.map(|()| handle)
             .map_err(|_| "the store cannot be reached")
@@ -107,36 +107,36 @@ impl Keep {
         untrusted: bool,
     ) -> Result<(), StoreError> {
         let ledger = StoreKey::new("results-of", &[principal]);
-        let mut kept: Ledger = match self.store.get(&ledger).await? {
+        let mut kept: CallerIndex = match self.store.get(&ledger).await? {
             Some(kept) => serde_json::from_slice(&kept).unwrap_or_default(),
             None => Vec::new(),
         };
         let mut total = whole.len() + kept.iter().map(|(.., bytes)| bytes).sum::<usize>();
-        while total > MOST_OF_PRINCIPAL && !kept.is_empty() {
+        while total > MAX_BYTES_PER_CALLER && !kept.is_empty() {
             let (oldest, parts, bytes) = kept.remove(0);
-            self.store.remove(&head(principal, &oldest)).await?;
+            self.store.remove(&header_key(principal, &oldest)).await?;
             for i in 0..parts {
-                self.store.remove(&part(principal, &oldest, i)).await?;
+                self.store.remove(&chunk_key(principal, &oldest, i)).await?;
             }
             total -= bytes;
         }
-        let parts = whole.len().div_ceil(PART_BYTES);
+        let parts = whole.len().div_ceil(CHUNK_BYTES);
         // Of two concurrent calls one may be missing from this index; its result expires all the
         // same.
         kept.push((name.to_owned(), parts, whole.len()));
-        self.store.put(&ledger, json(&kept), self.ttl).await?;
+        self.store.put(&ledger, to_json(&kept), self.ttl).await?;
         for i in 0..parts {
-            let start = i * PART_BYTES;
-            let bytes = whole.slice(start..(start + PART_BYTES).min(whole.len()));
+            let start = i * CHUNK_BYTES;
+            let bytes = whole.slice(start..(start + CHUNK_BYTES).min(whole.len()));
             self.store
-                .put(&part(principal, name, i), bytes, self.ttl)
+                .put(&chunk_key(principal, name, i), bytes, self.ttl)
                 .await?;
         }
         // Written last: a result that has a header is complete.
         self.store
             .put(
-                &head(principal, name),
-                json(&Head { parts, untrusted }),
+                &header_key(principal, name),
+                to_json(&StoredHeader { parts, untrusted }),
                 self.ttl,
             )
             .await
@@ -150,33 +150,33 @@ impl Keep {
         &self,
         principal: &Principal,
         handle: &str,
-    ) -> Result<Kept, ResultError> {
-        let (principal, name) = (&*principal.name, name(handle));
-        let kept = self.store.get(&head(principal, &name)).await?;
-        let kept = kept.and_then(|head| serde_json::from_slice::<Head>(&head).ok());
-        let Head { parts, untrusted } = kept.ok_or(ResultError::NoSuchHandle)?;
-        let mut kept = Kept {
-            parts: Vec::new(),
-            untrusted,
+    ) -> Result<StoredResult, ResultError> {
+        let (principal, name) = (&*principal.name, hash_handle(handle));
+        let kept = self.store.get(&header_key(principal, &name)).await?;
+        let kept = kept.and_then(|head| serde_json::from_slice::<StoredHeader>(&head).ok());
+        let StoredHeader { parts, untrusted } = kept.ok_or(ResultError::NoSuchHandle)?;
+        let mut kept = StoredResult {
+            chunks: Vec::new(),
+            is_untrusted: untrusted,
         };
         for i in 0..parts {
-            let bytes = self.store.get(&part(principal, &name, i)).await?;
-            kept.parts.push(bytes.ok_or(ResultError::NoSuchHandle)?);
+            let bytes = self.store.get(&chunk_key(principal, &name, i)).await?;
+            kept.chunks.push(bytes.ok_or(ResultError::NoSuchHandle)?);
         }
         Ok(kept)
     }
 }
 
 /// A stored result in its stored form.
-pub(super) struct Kept {
-    parts: Vec<Bytes>,
+pub(super) struct StoredResult {
+    chunks: Vec<Bytes>,
     /// `true` if the result has untrusted content.
-    pub(super) untrusted: bool,
+    pub(super) is_untrusted: bool,
 }
 
-impl Kept {
-    pub(super) fn bytes(&self) -> usize {
-        self.parts.iter().map(Bytes::len).sum()
+impl StoredResult {
+    pub(super) fn byte_len(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
     }
 
     /// Parses the whole result, which takes a while if it is large.
@@ -184,7 +184,7 @@ impl Kept {
     /// # Errors
     /// Returns [`ResultError::NoSuchHandle`] if the stored bytes are no longer valid JSON.
     pub(super) fn parse(&self) -> Result<Value, ResultError> {
-        let parsed = match &self.parts[..] {
+        let parsed = match &self.chunks[..] {
             [whole] => serde_json::from_slice(whole),
             parts => serde_json::from_slice(&parts.concat()),
         };
@@ -193,18 +193,18 @@ impl Kept {
 }
 
 /// Hashes a handle for use in store keys, which are not secret.
-fn name(handle: &str) -> String {
+fn hash_handle(handle: &str) -> String {
     hex::encode(Sha256::digest(handle.as_bytes()))
 }
 
-fn head(principal: &str, name: &str) -> StoreKey {
+fn header_key(principal: &str, name: &str) -> StoreKey {
     StoreKey::new("result", &[principal, name])
 }
 
-fn part(principal: &str, name: &str, i: usize) -> StoreKey {
+fn chunk_key(principal: &str, name: &str, i: usize) -> StoreKey {
     StoreKey::new("result-part", &[principal, name, &i.to_string()])
 }
 
-fn json(value: &impl Serialize) -> Bytes {
+fn to_json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }

@@ -12,24 +12,24 @@ use portkey_operation::{Effect, InputError, JsonMap, CompiledOperation};
 use serde_json::{Value, json};
 
 use super::{
-    DATA,
-    project::{Fields, MAX_FIELDS},
-    warnings::{WARNINGS, add_warnings},
+    DATA_KEY,
+    project::{FieldSelection, MAX_FIELDS},
+    warnings::{WARNINGS_KEY, add_warnings},
 };
 /// Maximum number of items that are collected from a list. The page that reaches it is the last.
-pub const MOST_ITEMS: usize = 1_000;
+pub const MAX_LIST_ITEMS: usize = 1_000;
 /// Maximum number of pages that are collected from a list.
-pub const MOST_PAGES: usize = 20;
+pub const MAX_LIST_PAGES: usize = 20;
 /// Maximum size of the items that are collected from a list, in bytes.
-const MOST_BYTES: usize = 8 << 20;
+const MAX_LIST_BYTES: usize = 8 << 20;
 
 /// Argument that selects fields, accepted by every list beside its own arguments.
-const FIELDS: &str = "fields";
+const FIELDS_ARGUMENT: &str = "fields";
 /// Argument that requests the following pages too, accepted by every list beside its own arguments.
-pub(crate) const ALL: &str = "all";
+pub(crate) const ALL_ARGUMENT: &str = "all";
 /// Keys that may hold the items of a list: the envelope differs between endpoints.
-const ITEMS: [&str; 8] = [
-    DATA,
+const ITEM_KEYS: [&str; 8] = [
+    DATA_KEY,
     "models",
     "workspaces",
     "capabilities",
@@ -39,19 +39,19 @@ const ITEMS: [&str; 8] = [
     "groups",
 ];
 /// Arguments for the number of a page, each with the argument for its size.
-const NUMBERED: [(&str, &str); 3] = [
+const PAGE_ARGUMENTS: [(&str, &str); 3] = [
     ("current_page", "page_size"),
     ("currentPage", "pageSize"),
     ("page", "page_size"),
 ];
-const CURSOR: &str = "cursor";
+const CURSOR_ARGUMENT: &str = "cursor";
 
 /// Paging of an operation that lists something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     paging: Paging,
     /// `true` for `fields` and `all` if the operation declares arguments of these names itself.
-    own: [bool; 2],
+    declares_option: [bool; 2],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,38 +68,38 @@ enum Paging {
 
 /// Options of a list call beside the operation's own arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wishes {
-    fields: Fields,
-    all: bool,
+pub struct ListOptions {
+    fields: FieldSelection,
+    all_pages: bool,
 }
 
 /// Collects the pages of one list.
 #[derive(Debug)]
-pub struct Gathered<'a> {
+pub struct PageCollector<'a> {
     listing: &'a Listing,
-    wishes: &'a Wishes,
+    options: &'a ListOptions,
     /// Last response without its items.
     envelope: JsonMap,
     /// Key that holds the items; `None` if the response has no list.
-    at: Option<String>,
+    items_key: Option<String>,
     items: Vec<Value>,
     pages: usize,
     bytes: usize,
-    next: Option<JsonMap>,
-    stopped: Option<String>,
+    next_page: Option<JsonMap>,
+    stop_reason: Option<String>,
     /// Number of the list's items before the first collected page.
-    skipped: u64,
+    items_before: u64,
     /// Total according to the first page.
     first_total: Option<u64>,
     /// Hashes of the pages that were received, to recognize repeated ones.
-    known: Vec<u64>,
+    page_hashes: Vec<u64>,
     warnings: Vec<String>,
 }
 
 impl Listing {
     /// Returns the paging of an operation by its argument names and its own name; `None` if it does
     /// not list.
-    pub fn of(published: &CompiledOperation) -> Option<Self> {
+    pub fn for_operation(published: &CompiledOperation) -> Option<Self> {
         let (operation, schema) = (published.operation(), published.full_schema());
         let arguments = schema.get("properties").and_then(Value::as_object);
         // Each call looks up five names, most of them absent: comparing is cheaper than hashing.
@@ -107,7 +107,7 @@ impl Listing {
             let named = arguments?.iter().find(|(argument, _)| *argument == name);
             named.map(|(_, schema)| schema)
         };
-        let paging = NUMBERED.iter().find_map(|(number, size)| {
+        let paging = PAGE_ARGUMENTS.iter().find_map(|(number, size)| {
             let first = argument(number)?
                 .get("minimum")
                 .and_then(Value::as_u64)
@@ -118,17 +118,17 @@ impl Listing {
                 size,
             })
         });
-        let cursor = argument(CURSOR).map(|_| Paging::Cursor);
+        let cursor = argument(CURSOR_ARGUMENT).map(|_| Paging::Cursor);
         let paging = paging.or(cursor);
         if operation.effect() != Effect::Read
             || (paging.is_none() && !operation.name().starts_with("list-"))
         {
             return None;
         }
-        let own = [FIELDS, ALL].map(|name| argument(name).is_some());
+        let own = [FIELDS_ARGUMENT, ALL_ARGUMENT].map(|name| argument(name).is_some());
         Some(Self {
             paging: paging.unwrap_or(Paging::Whole),
-            own,
+            declares_option: own,
         })
     }
 
@@ -136,22 +136,22 @@ impl Listing {
     ///
     /// # Errors
     /// Returns an error if an option has an invalid value.
-    pub fn take_wishes(&self, args: &mut JsonMap) -> Result<Wishes, InputError> {
-        let [own_fields, own_all] = self.own;
-        let mut wishes = Wishes::default();
-        if !own_fields && let Some(value) = args.shift_remove(FIELDS) {
-            let told = format!(
+    pub fn take_options(&self, args: &mut JsonMap) -> Result<ListOptions, InputError> {
+        let [own_fields, own_all] = self.declares_option;
+        let mut wishes = ListOptions::default();
+        if !own_fields && let Some(value) = args.shift_remove(FIELDS_ARGUMENT) {
+            let message = format!(
                 "takes a list of up to {MAX_FIELDS} names of fields, such as [\"id\", \"limits.cost\"]"
             );
-            wishes.fields = Fields::parse(&value).ok_or_else(|| InputError::new(FIELDS, told))?;
+            wishes.fields = FieldSelection::parse(&value).ok_or_else(|| InputError::new(FIELDS_ARGUMENT, message))?;
         }
-        if !own_all && let Some(value) = args.shift_remove(ALL) {
-            wishes.all = match value {
+        if !own_all && let Some(value) = args.shift_remove(ALL_ARGUMENT) {
+            wishes.all_pages = match value {
                 Value::Null => false,
                 Value::Bool(all) => all,
                 Value::String(text) if text == "true" => true,
                 Value::String(text) if text == "false" => false,
-                _ => return Err(InputError::new(ALL, "takes true or false")),
+                _ => return Err(InputError::new(ALL_ARGUMENT, "takes true or false")),
             };
         }
         Ok(wishes)
@@ -159,7 +159,7 @@ impl Listing {
 
     /// Returns the number of items before the page of these arguments. `returned` is the number of
     /// items on it.
-    fn skipped(&self, args: &JsonMap, returned: u64) -> u64 {
+    fn items_before(&self, args: &JsonMap, returned: u64) -> u64 {
         let Paging::Numbered {
             number,
             first,
@@ -168,9 +168,9 @@ impl Listing {
         else {
             return 0;
         };
-        let here = argument(args, number).unwrap_or(first).max(first);
+        let here = integer_argument(args, number).unwrap_or(first).max(first);
         // Without a size in the arguments, the first page shows the size of pages.
-        match argument(args, size).filter(|size| *size > 0) {
+        match integer_argument(args, size).filter(|size| *size > 0) {
             Some(size) => (here - first).saturating_mul(size),
             // An empty page may be any number of pages after the end.
             None if returned == 0 && here > first => u64::MAX,
@@ -180,7 +180,7 @@ impl Listing {
 
     /// Returns the arguments of the following page, if there is one. `seen` is the number of items
     /// up to the end of this page.
-    fn next(
+    fn next_page(
         &self,
         args: &JsonMap,
         envelope: &JsonMap,
@@ -192,16 +192,16 @@ impl Listing {
             Paging::Whole => return None,
             Paging::Cursor => {
                 let cursor = envelope.get("metadata")?.get("nextCursor")?.as_str()?;
-                next.insert(CURSOR.to_owned(), cursor.into());
+                next.insert(CURSOR_ARGUMENT.to_owned(), cursor.into());
             }
             Paging::Numbered {
                 number,
                 first,
                 size,
             } => {
-                let here = argument(args, number).unwrap_or(first).max(first);
-                let asked = argument(args, size).filter(|size| *size > 0);
-                let more = match (envelope.get("has_more"), total(envelope)) {
+                let here = integer_argument(args, number).unwrap_or(first).max(first);
+                let asked = integer_argument(args, size).filter(|size| *size > 0);
+                let more = match (envelope.get("has_more"), total_items(envelope)) {
                     _ if returned == 0 => false,
                     (Some(Value::Bool(more)), _) => *more,
                     (_, Some(total)) => seen < total,
@@ -222,85 +222,85 @@ impl Listing {
     }
 }
 
-impl Wishes {
+impl ListOptions {
     /// Returns `true` if all pages are requested.
-    pub const fn all(&self) -> bool {
-        self.all
+    pub const fn wants_all_pages(&self) -> bool {
+        self.all_pages
     }
 
     /// Puts the options back into the arguments.
-    fn back_in(&self, mut args: JsonMap) -> JsonMap {
+    fn insert_into(&self, mut args: JsonMap) -> JsonMap {
         if !self.fields.is_empty() {
-            args.insert(FIELDS.to_owned(), json!(self.fields.names()));
+            args.insert(FIELDS_ARGUMENT.to_owned(), json!(self.fields.names()));
         }
-        if self.all {
-            args.insert(ALL.to_owned(), true.into());
+        if self.all_pages {
+            args.insert(ALL_ARGUMENT.to_owned(), true.into());
         }
         args
     }
 }
 
-impl<'a> Gathered<'a> {
+impl<'a> PageCollector<'a> {
     /// Starts with the response to a call of these arguments.
-    pub fn begin(listing: &'a Listing, wishes: &'a Wishes, args: &JsonMap, answer: Value) -> Self {
-        let (mut envelope, at, items) = split(answer);
+    pub fn new(listing: &'a Listing, wishes: &'a ListOptions, args: &JsonMap, answer: Value) -> Self {
+        let (mut envelope, at, items) = split_envelope(answer);
         let returned = items.len() as u64;
-        let skipped = listing.skipped(args, returned);
+        let skipped = listing.items_before(args, returned);
         let seen = skipped.saturating_add(returned);
         let next = at
             .as_ref()
-            .and_then(|_| listing.next(args, &envelope, returned, seen));
+            .and_then(|_| listing.next_page(args, &envelope, returned, seen));
         // Pages are compared and counted only if more of them are read.
-        let (known, bytes) = match wishes.all {
+        let (known, bytes) = match wishes.all_pages {
             true => {
-                let Digest { hash, bytes } = Digest::of(&items);
+                let PageDigest { hash, bytes } = PageDigest::from_items(&items);
                 (vec![hash], bytes)
             }
             false => (Vec::new(), 0),
         };
         Self {
             warnings: take_warnings(&mut envelope),
-            first_total: total(&envelope),
+            first_total: total_items(&envelope),
             listing,
-            wishes,
+            options: wishes,
             envelope,
-            at,
+            items_key: at,
             items,
             pages: 1,
             bytes,
-            next,
-            stopped: None,
-            skipped,
-            known,
+            next_page: next,
+            stop_reason: None,
+            items_before: skipped,
+            page_hashes: known,
         }
     }
 
     /// Returns the arguments of the next page to read; `None` after the last page or at a limit.
-    pub fn wants(&self) -> Option<&JsonMap> {
-        let enough = self.reached().is_some() || self.stopped.is_some();
-        self.next.as_ref().filter(|_| self.wishes.all && !enough)
+    pub fn next_page(&self) -> Option<&JsonMap> {
+        let enough = self.reached_limit().is_some() || self.stop_reason.is_some();
+        self.next_page.as_ref().filter(|_| self.options.all_pages && !enough)
     }
 
     /// Returns the limit that was reached, if any.
-    fn reached(&self) -> Option<String> {
-        if self.items.len() >= MOST_ITEMS {
-            Some(format!("{MOST_ITEMS} items"))
-        } else if self.pages >= MOST_PAGES {
-            Some(format!("{MOST_PAGES} pages"))
-        } else if self.bytes >= MOST_BYTES {
-            Some(format!("{} MiB", MOST_BYTES >> 20))
+    fn reached_limit(&self) -> Option<String> {
+        if self.items.len() >= MAX_LIST_ITEMS {
+            Some(format!("{MAX_LIST_ITEMS} items"))
+        } else if self.pages >= MAX_LIST_PAGES {
+            Some(format!("{MAX_LIST_PAGES} pages"))
+        } else if self.bytes >= MAX_LIST_BYTES {
+            Some(format!("{} MiB", MAX_LIST_BYTES >> 20))
         } else {
             None
         }
     }
 
     /// Adds the response to the requested page.
-    pub fn add(&mut self, answer: Value) {
-        let Some(args) = self.next.take() else { return };
-        let (mut envelope, _, items) = split(answer);
+    pub fn add_page(&mut self, answer: Value) {
+        let Some(args) = self.next_page.take() else { return };
+        let (mut envelope, _, items) = split_envelope(answer);
         self.warnings.extend(take_warnings(&mut envelope));
         self.pages += 1;
-        if let (Some(before), Some(now)) = (self.first_total, total(&envelope))
+        if let (Some(before), Some(now)) = (self.first_total, total_items(&envelope))
             && before != now
         {
             self.warnings.push(format!(
@@ -310,25 +310,25 @@ impl<'a> Gathered<'a> {
             // One warning for each change.
             self.first_total = Some(now);
         }
-        let Digest { hash, bytes } = Digest::of(&items);
-        if !items.is_empty() && self.known.contains(&hash) {
+        let PageDigest { hash, bytes } = PageDigest::from_items(&items);
+        if !items.is_empty() && self.page_hashes.contains(&hash) {
             // The endpoint ignores the page number.
             self.warnings.push(format!(
                 "the same page came twice, so paging was given up: the upstream ignores the page that is \
                  asked for; {}",
-                self.missing_in_words()
+                self.missing_message()
             ));
             return;
         }
-        self.known.push(hash);
+        self.page_hashes.push(hash);
         self.bytes = self.bytes.saturating_add(bytes);
         self.envelope = envelope;
         let returned = items.len() as u64;
         self.items.extend(items);
-        self.next = self
+        self.next_page = self
             .listing
-            .next(&args, &self.envelope, returned, self.seen());
-        if self.next.is_none() && self.missing().is_some() {
+            .next_page(&args, &self.envelope, returned, self.covered_items());
+        if self.next_page.is_none() && self.missing_items().is_some() {
             let what = if returned == 0 {
                 "is empty"
             } else {
@@ -337,25 +337,25 @@ impl<'a> Gathered<'a> {
             self.warnings.push(format!(
                 "page {} {what}; {}",
                 self.pages,
-                self.missing_in_words()
+                self.missing_message()
             ));
         }
     }
 
     /// Returns the number of items up to the end of the collected pages.
-    fn seen(&self) -> u64 {
-        self.skipped.saturating_add(self.items.len() as u64)
+    fn covered_items(&self) -> u64 {
+        self.items_before.saturating_add(self.items.len() as u64)
     }
 
     /// Returns the number of items missing from the total that the upstream reports.
-    fn missing(&self) -> Option<u64> {
-        total(&self.envelope)?
-            .checked_sub(self.seen())
+    fn missing_items(&self) -> Option<u64> {
+        total_items(&self.envelope)?
+            .checked_sub(self.covered_items())
             .filter(|missing| *missing > 0)
     }
 
-    fn missing_in_words(&self) -> String {
-        match (self.missing(), total(&self.envelope)) {
+    fn missing_message(&self) -> String {
+        match (self.missing_items(), total_items(&self.envelope)) {
             (Some(missing), Some(total)) => format!("{missing} of {total} items are missing"),
             (None, Some(_)) => "no items are missing".to_owned(),
             (_, None) => "how many items are missing is not known".to_owned(),
@@ -363,26 +363,26 @@ impl<'a> Gathered<'a> {
     }
 
     /// Returns a warning if the list is incomplete.
-    fn shortfall(&self) -> Option<String> {
-        let missing = || self.missing_in_words();
-        if self.stopped.is_some() {
+    fn incomplete_warning(&self) -> Option<String> {
+        let missing = || self.missing_message();
+        if self.stop_reason.is_some() {
             return Some(format!(
                 "a page could not be read (see `stopped`); {}",
                 missing()
             ));
         }
-        if self.wishes.all && self.next.is_some() {
-            let bound = self.reached().unwrap_or_default();
+        if self.options.all_pages && self.next_page.is_some() {
+            let bound = self.reached_limit().unwrap_or_default();
             return Some(format!(
                 "reading stopped at the bound of {bound}; {}; `next` goes on",
                 missing()
             ));
         }
         // Later pages have warned already. An empty page after the end of a list is correct.
-        let is_short = self.pages == 1 && self.next.is_none() && self.missing().is_some();
+        let is_short = self.pages == 1 && self.next_page.is_none() && self.missing_items().is_some();
         match self.items.is_empty() {
             true if is_short => Some(format!("the page is empty; {}", missing())),
-            false if is_short && self.wishes.all => Some(format!(
+            false if is_short && self.options.all_pages => Some(format!(
                 "this page is said to be the only one; {}",
                 missing()
             )),
@@ -392,12 +392,12 @@ impl<'a> Gathered<'a> {
 
     /// Stops because the next page could not be read. The collected items stay.
     pub fn stop(&mut self, why: String) {
-        self.stopped = Some(why);
+        self.stop_reason = Some(why);
     }
 
     /// Returns the number of items so far, and the total if it is known.
     pub fn progress(&self) -> (usize, Option<u64>) {
-        (self.items.len(), total(&self.envelope))
+        (self.items.len(), total_items(&self.envelope))
     }
 
     /// Returns the list in its envelope.
@@ -406,41 +406,41 @@ impl<'a> Gathered<'a> {
     /// null after the last. Fields of these names from Portkey stay. `absent_fields` are names that
     /// no item has, and `stopped` is the reason for which collecting ended early.
     pub fn finish(mut self) -> Value {
-        if self.at.is_some() {
-            self.warnings.extend(self.shortfall());
+        if self.items_key.is_some() {
+            self.warnings.extend(self.incomplete_warning());
         }
         let Self {
-            wishes,
+            options: wishes,
             mut envelope,
-            at,
+            items_key: at,
             items,
-            next,
-            stopped,
+            next_page: next,
+            stop_reason: stopped,
             warnings,
             ..
         } = self;
         let fields = &wishes.fields;
         let Some(at) = at else {
-            return add_warnings(fields.of(&Value::Object(envelope)), warnings);
+            return add_warnings(fields.select(&Value::Object(envelope)), warnings);
         };
-        let known = total(&envelope).or(next.is_none().then_some(items.len() as u64));
+        let known = total_items(&envelope).or(next.is_none().then_some(items.len() as u64));
         let mut say = |name: &str, value: Value| {
             envelope.entry(name).or_insert(value);
         };
         say("total", json!(known));
         say("returned", items.len().into());
-        say("next", next.map(|args| wishes.back_in(args)).into());
+        say("next", next.map(|args| wishes.insert_into(args)).into());
         if let Some(why) = stopped {
             say("stopped", why.into());
         }
-        let absent = fields.absent(&items);
+        let absent = fields.missing_names(&items);
         if !absent.is_empty() && !items.is_empty() {
             say("absent_fields", json!(absent));
         }
         let items = if fields.is_empty() {
             items
         } else {
-            items.iter().map(|item| fields.of(item)).collect()
+            items.iter().map(|item| fields.select(item)).collect()
         };
         envelope.insert(at, items.into());
         add_warnings(Value::Object(envelope), warnings)
@@ -448,20 +448,20 @@ impl<'a> Gathered<'a> {
 }
 
 /// Splits a response into the envelope, the key of the items and the items.
-fn split(answer: Value) -> (JsonMap, Option<String>, Vec<Value>) {
+fn split_envelope(answer: Value) -> (JsonMap, Option<String>, Vec<Value>) {
     let mut envelope = match answer {
-        Value::Array(items) => return (JsonMap::new(), Some(DATA.to_owned()), items),
+        Value::Array(items) => return (JsonMap::new(), Some(DATA_KEY.to_owned()), items),
         Value::Object(envelope) => envelope,
         other => {
             return (
-                JsonMap::from_iter([(DATA.to_owned(), other)]),
+                JsonMap::from_iter([(DATA_KEY.to_owned(), other)]),
                 None,
                 Vec::new(),
             );
         }
     };
     let is_list = |name: &&str| envelope.get(*name).is_some_and(Value::is_array);
-    let Some(at) = ITEMS.into_iter().find(is_list) else {
+    let Some(at) = ITEM_KEYS.into_iter().find(is_list) else {
         return (envelope, None, Vec::new());
     };
     match envelope.shift_remove(at) {
@@ -472,33 +472,33 @@ fn split(answer: Value) -> (JsonMap, Option<String>, Vec<Value>) {
 
 /// Removes from an envelope the warnings that were added to it before.
 fn take_warnings(envelope: &mut JsonMap) -> Vec<String> {
-    let texts: Option<Vec<String>> = envelope.get(WARNINGS).and_then(|warnings| {
+    let texts: Option<Vec<String>> = envelope.get(WARNINGS_KEY).and_then(|warnings| {
         let texts = warnings.as_array()?.iter();
         texts.map(|text| text.as_str().map(str::to_owned)).collect()
     });
     let Some(texts) = texts else {
         return Vec::new();
     };
-    envelope.shift_remove(WARNINGS);
+    envelope.shift_remove(WARNINGS_KEY);
     texts
 }
 
 /// Hash and size of a page, computed in one pass without a copy of the page.
 #[derive(Default)]
-struct Digest {
+struct PageDigest {
     hash: u64,
     bytes: usize,
 }
 
 #[derive(Default)]
-struct Digesting {
+struct DigestWriter {
     hasher: DefaultHasher,
     bytes: usize,
 }
 
-impl Digest {
-    fn of(items: &[Value]) -> Self {
-        let mut digesting = Digesting::default();
+impl PageDigest {
+    fn from_items(items: &[Value]) -> Self {
+        let mut digesting = DigestWriter::default();
         // Writing to it cannot fail.
         _ = serde_json::to_writer(&mut digesting, items);
         Self {
@@ -508,7 +508,7 @@ impl Digest {
     }
 }
 
-impl io::Write for Digesting {
+impl io::Write for DigestWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.hasher.write(bytes);
         self.bytes += bytes.len();
@@ -521,7 +521,7 @@ impl io::Write for Digesting {
 }
 
 /// Returns the total number of items that the envelope reports.
-fn total(envelope: &JsonMap) -> Option<u64> {
+fn total_items(envelope: &JsonMap) -> Option<u64> {
     let total = envelope.get("total").or(envelope.get("total_count"))?;
     total
         .as_u64()
@@ -529,7 +529,7 @@ fn total(envelope: &JsonMap) -> Option<u64> {
 }
 
 /// Returns an integer argument, which may be given as a text.
-fn argument(args: &JsonMap, name: &str) -> Option<u64> {
+fn integer_argument(args: &JsonMap, name: &str) -> Option<u64> {
     match args.get(name)? {
         Value::String(text) => text.trim().parse().ok(),
         other => other.as_u64(),

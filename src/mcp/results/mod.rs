@@ -16,36 +16,36 @@ use portkey_store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::{keep::Keep, preview::Cut};
+use self::{keep::ResultStore, preview::Truncation};
 use crate::{
     auth::principal::Principal,
     mcp::resources::result_uri,
     security::{encrypted_store::EncryptedStore, signed_state::Keyring},
 };
 
-pub(crate) use self::list::ALL;
+pub(crate) use self::list::ALL_ARGUMENT;
 pub use self::{
-    keep::{MOST_OF_PRINCIPAL, ResultError},
-    list::{Gathered, Listing, MOST_ITEMS, MOST_PAGES, Wishes},
-    part::{Part, Request},
-    warnings::{WARNINGS, add_warnings, annotate},
+    keep::{MAX_BYTES_PER_CALLER, ResultError},
+    list::{PageCollector, Listing, MAX_LIST_ITEMS, MAX_LIST_PAGES, ListOptions},
+    part::{ResultPart, PartRequest},
+    warnings::{WARNINGS_KEY, add_warnings, annotate},
 };
 
 /// Default for the size above which a result is truncated, in bytes of compact JSON.
-pub const USUAL_BYTES: usize = 24_000;
+pub const DEFAULT_RESULT_BYTES: usize = 24_000;
 /// Minimum that can be configured, so that a preview and the truncation notice fit.
-pub const LEAST_BYTES: usize = 1_024;
+pub const MIN_RESULT_BYTES: usize = 1_024;
 /// Default time for which a truncated result is stored.
-pub const USUAL_TTL: Duration = Duration::from_secs(900);
+pub const DEFAULT_RESULT_TTL: Duration = Duration::from_secs(900);
 
 /// Key of the truncation notice in a result.
-const TRUNCATED: &str = "truncated";
+const TRUNCATED_KEY: &str = "truncated";
 /// Key for a value that is no object, because clients up to 2025-11-25 accept only objects.
-pub const DATA: &str = "data";
+pub const DATA_KEY: &str = "data";
 
 /// Parts of a tool result that carry the JSON: clients differ in which one they pass to the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Content {
+pub enum ResultContent {
     /// Structured content and text, as the protocol recommends.
     #[default]
     Both,
@@ -58,15 +58,15 @@ pub enum Content {
 /// Settings for rendering results, and the store of truncated ones.
 #[derive(Clone, Debug)]
 pub struct Results {
-    most: Option<usize>,
-    content: Content,
-    keep: Arc<Keep>,
+    max_bytes: Option<usize>,
+    content: ResultContent,
+    store: Arc<ResultStore>,
     workers: WorkerPool,
 }
 
 /// A rendered result.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shown {
+pub struct RenderedResult {
     /// The result as an object.
     pub structured: Value,
     /// Compact JSON of the result; a list that is not truncated has no object around it.
@@ -75,16 +75,16 @@ pub struct Shown {
 
 /// Properties of a result beside its JSON.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin {
+pub struct ResultFlags {
     /// `true` if the result has untrusted content.
-    pub untrusted: bool,
+    pub is_untrusted: bool,
     /// `true` if the result may hold a one-time secret. Such a result is never stored.
-    pub reveals: bool,
+    pub returns_secret: bool,
 }
 
 /// Notice in a truncated result.
 #[derive(Serialize)]
-struct Notice {
+struct TruncationNotice {
     /// Size of the whole as compact JSON.
     bytes: usize,
     /// Handle of the whole, valid for this caller and a limited time.
@@ -95,43 +95,43 @@ struct Notice {
     /// Instructions for reading the rest.
     read: String,
     /// Truncated values, the outermost first.
-    cut: Vec<Cut>,
+    cut: Vec<Truncation>,
 }
 
 impl Default for Results {
     fn default() -> Self {
-        Self::new(Some(USUAL_BYTES), Content::default(), USUAL_TTL)
+        Self::new(Some(DEFAULT_RESULT_BYTES), ResultContent::default(), DEFAULT_RESULT_TTL)
     }
 }
 
 impl Results {
     /// Truncates results above `most` bytes, if given, and stores the whole in memory for `ttl`.
-    pub fn new(most: Option<usize>, content: Content, ttl: Duration) -> Self {
-        let most = most.map(|most| most.max(LEAST_BYTES));
-        let keep = Arc::new(Keep::new(EncryptedStore::in_memory(), ttl));
+    pub fn new(most: Option<usize>, content: ResultContent, ttl: Duration) -> Self {
+        let most = most.map(|most| most.max(MIN_RESULT_BYTES));
+        let keep = Arc::new(ResultStore::new(EncryptedStore::in_memory(), ttl));
         Self {
-            most,
+            max_bytes: most,
             content,
-            keep,
+            store: keep,
             workers: WorkerPool::shared(),
         }
     }
 
     /// Uses the store that replicas share, encrypted, if there is one.
-    pub fn sharing(self, store: &Store, keys: &Arc<WatchedValue<Keyring>>) -> Self {
+    pub fn with_shared_store(self, store: &Store, keys: &Arc<WatchedValue<Keyring>>) -> Self {
         // A full memory store removes values, and results must not displace the values of other
         // features.
         let Store::Redis(_) = store else { return self };
         let store = EncryptedStore::new(store.clone(), keys.clone());
         Self {
-            keep: Arc::new(Keep::new(store, self.keep.ttl())),
+            store: Arc::new(ResultStore::new(store, self.store.ttl())),
             ..self
         }
     }
 
     /// Returns the size above which a result is truncated, in bytes, if there is one.
-    pub const fn most(&self) -> Option<usize> {
-        self.most
+    pub const fn max_bytes(&self) -> Option<usize> {
+        self.max_bytes
     }
 
     /// Sets the workers that process large results.
@@ -141,14 +141,14 @@ impl Results {
     }
 
     /// Returns the parts of a tool result that carry the JSON.
-    pub const fn content(&self) -> Content {
+    pub const fn content(&self) -> ResultContent {
         self.content
     }
 
     /// Renders a result for a caller within the size limit: whole, or truncated with a handle for
     /// the rest.
-    pub async fn bound(&self, principal: &Principal, answer: Value, origin: Origin) -> Shown {
-        self.bound_if(principal, answer, origin, std::future::ready(true))
+    pub async fn render(&self, principal: &Principal, answer: Value, origin: ResultFlags) -> RenderedResult {
+        self.render_if(principal, answer, origin, std::future::ready(true))
             .await
     }
 
@@ -156,108 +156,108 @@ impl Results {
     /// `true`.
     ///
     /// The future is polled only if the result has to be stored.
-    pub async fn bound_if(
+    pub async fn render_if(
         &self,
         principal: &Principal,
         answer: Value,
-        origin: Origin,
+        origin: ResultFlags,
         may_keep: impl Future<Output = bool>,
-    ) -> Shown {
-        match preview::text(&answer, MAX_INLINE_BYTES) {
+    ) -> RenderedResult {
+        match preview::json_text_within(&answer, MAX_INLINE_BYTES) {
             Some(text) => {
-                self.bound_text(principal, answer, text, origin, may_keep)
+                self.render_small(principal, answer, text, origin, may_keep)
                     .await
             }
             // Boxed, so that the small future of most results does not need its space.
-            None => Box::pin(self.bound_large(principal, answer, origin, may_keep)).await,
+            None => Box::pin(self.render_large(principal, answer, origin, may_keep)).await,
         }
     }
 
-    async fn bound_text(
+    async fn render_small(
         &self,
         principal: &Principal,
         answer: Value,
         text: String,
-        origin: Origin,
+        origin: ResultFlags,
         may_keep: impl Future<Output = bool>,
-    ) -> Shown {
-        let whole = Whole::of(answer, text);
-        let Some(most) = self.most.filter(|most| whole.bytes > *most) else {
-            return whole.shown();
+    ) -> RenderedResult {
+        let whole = SerializedResult::new(answer, text);
+        let Some(most) = self.max_bytes.filter(|most| whole.bytes > *most) else {
+            return whole.into_rendered();
         };
-        let Whole {
+        let SerializedResult {
             structured,
             text,
             bytes,
         } = whole.into_object();
-        let notice = self.keep(principal, text, bytes, origin, may_keep).await;
-        let structured = cut_to(most, &structured, notice);
-        Shown {
+        let notice = self.store_result(principal, text, bytes, origin, may_keep).await;
+        let structured = truncate_object(most, &structured, notice);
+        RenderedResult {
             text: structured.to_string(),
             structured,
         }
     }
 
     /// Renders a result that takes long to serialize, to truncate and to drop.
-    async fn bound_large(
+    async fn render_large(
         &self,
         principal: &Principal,
         answer: Value,
-        origin: Origin,
+        origin: ResultFlags,
         may_keep: impl Future<Output = bool>,
-    ) -> Shown {
-        let most = self.most;
-        let written = move || {
+    ) -> RenderedResult {
+        let most = self.max_bytes;
+        let serialize = move || {
             let text = serde_json::to_string(&answer).unwrap_or_default();
-            let whole = Whole::of(answer, text);
+            let whole = SerializedResult::new(answer, text);
             if most.is_none_or(|most| whole.bytes <= most) {
                 whole
             } else {
                 whole.into_object()
             }
         };
-        let whole = self.workers.run_finishing(written).await;
+        let whole = self.workers.run_finishing(serialize).await;
         let Some(most) = most.filter(|most| whole.bytes > *most) else {
-            return whole.shown();
+            return whole.into_rendered();
         };
-        let Whole {
+        let SerializedResult {
             structured,
             text,
             bytes,
         } = whole;
-        let notice = self.keep(principal, text, bytes, origin, may_keep).await;
-        let cut = move || {
-            let structured = cut_to(most, &structured, notice);
-            Shown {
+        let notice = self.store_result(principal, text, bytes, origin, may_keep).await;
+        let truncate = move || {
+            let structured = truncate_object(most, &structured, notice);
+            RenderedResult {
                 text: structured.to_string(),
                 structured,
             }
         };
-        self.workers.run_finishing(cut).await
+        self.workers.run_finishing(truncate).await
     }
 
     /// Stores a result if that is permitted, and returns the notice about it.
-    async fn keep(
+    async fn store_result(
         &self,
         principal: &Principal,
         text: String,
         bytes: usize,
-        origin: Origin,
+        origin: ResultFlags,
         may_keep: impl Future<Output = bool>,
-    ) -> Notice {
-        if origin.reveals {
-            return Notice::without(bytes, "it may hold a secret, and secrets are not kept");
+    ) -> TruncationNotice {
+        if origin.returns_secret {
+            return TruncationNotice::without_handle(bytes, "it may hold a secret, and secrets are not kept");
         }
         if !may_keep.await {
-            return Notice::without(bytes, "nothing is kept for a key that Portkey may not know");
+            return TruncationNotice::without_handle(bytes, "nothing is kept for a key that Portkey may not know");
         }
         match self
-            .keep
-            .put(principal, text.into(), origin.untrusted)
+            .store
+            .put(principal, text.into(), origin.is_untrusted)
             .await
         {
-            Ok(handle) => Notice::with(bytes, handle),
-            Err(why) => Notice::without(bytes, why),
+            Ok(handle) => TruncationNotice::with_handle(bytes, handle),
+            Err(why) => TruncationNotice::without_handle(bytes, why),
         }
     }
 
@@ -271,23 +271,23 @@ impl Results {
         &self,
         principal: &Principal,
         handle: &str,
-        request: &Request,
-    ) -> Result<Part, ResultError> {
-        let kept = self.keep.get(principal, handle).await?;
-        let (untrusted, most) = (kept.untrusted, self.most.unwrap_or(USUAL_BYTES));
-        let value = if kept.bytes() <= MAX_INLINE_BYTES {
-            part::read(&kept.parse()?, handle, request, most)?
+        request: &PartRequest,
+    ) -> Result<ResultPart, ResultError> {
+        let kept = self.store.get(principal, handle).await?;
+        let (untrusted, most) = (kept.is_untrusted, self.max_bytes.unwrap_or(DEFAULT_RESULT_BYTES));
+        let value = if kept.byte_len() <= MAX_INLINE_BYTES {
+            part::read_part(&kept.parse()?, handle, request, most)?
         } else {
             let (handle, request) = (handle.to_owned(), request.clone());
-            let read = move || part::read(&kept.parse()?, &handle, &request, most);
+            let read = move || part::read_part(&kept.parse()?, &handle, &request, most);
             self.workers.run(&principal.name, read).await??
         };
-        Ok(Part { value, untrusted })
+        Ok(ResultPart { value, is_untrusted: untrusted })
     }
 }
 
 /// A result with its compact JSON.
-struct Whole {
+struct SerializedResult {
     /// The result as an object.
     structured: Value,
     /// JSON of the result, which may be no object.
@@ -296,15 +296,15 @@ struct Whole {
     bytes: usize,
 }
 
-impl Whole {
-    fn of(answer: Value, text: String) -> Self {
+impl SerializedResult {
+    fn new(answer: Value, text: String) -> Self {
         let is_object = answer.is_object();
         // Adds the braces and the key around a value that is no object.
-        let bytes = text.len() + if is_object { 0 } else { DATA.len() + 5 };
+        let bytes = text.len() + if is_object { 0 } else { DATA_KEY.len() + 5 };
         let structured = if is_object {
             answer
         } else {
-            json!({ DATA: answer })
+            json!({ DATA_KEY: answer })
         };
         Self {
             structured,
@@ -313,8 +313,8 @@ impl Whole {
         }
     }
 
-    fn shown(self) -> Shown {
-        Shown {
+    fn into_rendered(self) -> RenderedResult {
+        RenderedResult {
             structured: self.structured,
             text: self.text,
         }
@@ -340,8 +340,8 @@ impl Whole {
     }
 }
 
-impl Notice {
-    fn with(bytes: usize, handle: String) -> Self {
+impl TruncationNotice {
+    fn with_handle(bytes: usize, handle: String) -> Self {
         let read = "call `read-result` with this `handle`, a `pointer` and, to go on behind what was \
                     returned, an `offset`; or with `search`";
         let resource = Some(result_uri(&handle));
@@ -354,7 +354,7 @@ impl Notice {
         }
     }
 
-    fn without(bytes: usize, why: &str) -> Self {
+    fn without_handle(bytes: usize, why: &str) -> Self {
         let read = format!(
             "the whole was not kept: {why}. Ask for less: fewer `fields` or smaller pages of a list, a \
              narrower filter"
@@ -370,13 +370,13 @@ impl Notice {
 }
 
 /// Truncates an object, and puts a notice in front.
-fn cut_to(most: usize, whole: &Value, mut notice: Notice) -> Value {
-    let size = |value: &Value| preview::size(value, most).unwrap_or(most);
-    let base = size(&json!({ TRUNCATED: notice }));
+fn truncate_object(most: usize, whole: &Value, mut notice: TruncationNotice) -> Value {
+    let size = |value: &Value| preview::json_size_within(value, most).unwrap_or(most);
+    let base = size(&json!({ TRUNCATED_KEY: notice }));
     let for_cuts = most / 8;
     let mut cuts = Vec::new();
     let room = most.saturating_sub(base + for_cuts);
-    let (head, used) = preview::head(whole, room, "", &mut cuts)
+    let (head, used) = preview::preview_value(whole, room, "", &mut cuts)
         .unwrap_or_else(|| (Value::Object(JsonMap::new()), 2));
     let mut left = most.saturating_sub(base + used);
     for cut in cuts {
@@ -387,10 +387,10 @@ fn cut_to(most: usize, whole: &Value, mut notice: Notice) -> Value {
         notice.cut.push(cut);
     }
     let mut shown = JsonMap::new();
-    shown.insert(TRUNCATED.to_owned(), json!(notice));
+    shown.insert(TRUNCATED_KEY.to_owned(), json!(notice));
     if let Value::Object(head) = head {
         // The notice comes first, and is not replaced by a field of that name.
-        shown.extend(head.into_iter().filter(|(name, _)| name != TRUNCATED));
+        shown.extend(head.into_iter().filter(|(name, _)| name != TRUNCATED_KEY));
     }
     Value::Object(shown)
 }

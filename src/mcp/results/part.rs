@@ -12,24 +12,24 @@ use serde_json::{Value, json};
 
 use super::{
     ResultError,
-    preview::{self, Cut},
+    preview::{self, Truncation},
 };
 /// Maximum number of matches per page.
-const MOST_MATCHES: usize = 50;
+const MAX_MATCHES: usize = 50;
 /// Number of characters shown on either side of a match.
-const AROUND: usize = 60;
+const EXCERPT_CONTEXT_CHARS: usize = 60;
 /// Maximum duration of a search.
-const MAX_SEARCH: Duration = Duration::from_secs(2);
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of values between two checks of the deadline.
-const CHECK_EVERY: usize = 1_024;
+const DEADLINE_CHECK_INTERVAL: usize = 1_024;
 /// Maximum number of keys that an error names.
-const MOST_KEYS: usize = 20;
+const MAX_ERROR_KEYS: usize = 20;
 /// Maximum number of characters of a key or a pointer that an error repeats.
-const MOST_CHARACTERS: usize = 200;
+const MAX_ERROR_CHARS: usize = 200;
 
 /// Selects the part of a stored result to read.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub struct PartRequest {
     /// JSON Pointer, such as `/data/0/name`; empty for the whole.
     pub pointer: String,
     /// Number of items, entries, characters or matches to skip.
@@ -42,26 +42,26 @@ pub struct Request {
 
 /// A part of a stored result.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct ResultPart {
     /// `data` with `kind`, `total`, `offset`, `returned` and `next`.
     ///
     /// `next` holds the arguments that continue, or null at the end. `cut` is present if an item is
     /// too large to return whole. A search returns `matches` instead of `data`.
     pub value: Value,
     /// `true` if the result has untrusted content.
-    pub untrusted: bool,
+    pub is_untrusted: bool,
 }
 
 /// A page with its position and the arguments to continue.
 #[derive(Serialize)]
-struct Page<'a> {
+struct PartPage<'a> {
     kind: &'static str,
     total: usize,
     offset: usize,
     returned: usize,
-    next: Option<Next<'a>>,
+    next: Option<NextArguments<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    cut: Vec<Cut>,
+    cut: Vec<Truncation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     matches: Option<Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ struct Page<'a> {
 
 /// Arguments that continue after a page.
 #[derive(Clone, Serialize)]
-struct Next<'a> {
+struct NextArguments<'a> {
     handle: &'a str,
     pointer: &'a str,
     offset: usize,
@@ -85,13 +85,13 @@ struct Next<'a> {
 /// # Errors
 /// Returns [`ResultError::NoSuchPart`] if the pointer leads nowhere, and [`ResultError::TooLong`]
 /// if a search exceeds its time limit.
-pub(super) fn read(
+pub(super) fn read_part(
     whole: &Value,
     handle: &str,
-    request: &Request,
+    request: &PartRequest,
     most: usize,
 ) -> Result<Value, ResultError> {
-    let Request {
+    let PartRequest {
         pointer,
         offset,
         limit,
@@ -101,7 +101,7 @@ pub(super) fn read(
         .pointer(pointer)
         .ok_or_else(|| no_such_part(whole, pointer))?;
     let search = search.as_deref().filter(|words| !words.is_empty());
-    let next = Next {
+    let next = NextArguments {
         handle,
         pointer,
         offset: usize::MAX,
@@ -115,7 +115,7 @@ pub(super) fn read(
         Value::String(text) => ("text", text.chars().count()),
         _ => ("value", 1),
     };
-    let mut page = Page {
+    let mut page = PartPage {
         kind,
         total,
         offset: *offset,
@@ -126,34 +126,34 @@ pub(super) fn read(
         matches: None,
         data: Some(Value::Null),
     };
-    let frame = preview::size(&page, most).unwrap_or(most);
+    let frame = preview::json_size_within(&page, most).unwrap_or(most);
     // An eighth is left for the truncation notes, beside the data.
-    let mut room = Room {
-        left: most.saturating_sub(frame + most / 8),
-        at_all: limit.unwrap_or(usize::MAX).max(1),
+    let mut room = PageBudget {
+        bytes_left: most.saturating_sub(frame + most / 8),
+        entries_left: limit.unwrap_or(usize::MAX).max(1),
     };
     page.data = None;
     if let Some(words) = search {
-        let mut found = Found {
-            words: Words::new(words),
+        let mut found = TextSearch {
+            pattern: SearchPattern::new(words),
             total: 0,
             offset: *offset,
             matches: Vec::new(),
-            room,
+            budget: room,
             path: Vec::new(),
-            looked_at: 0,
-            until: Instant::now() + MAX_SEARCH,
+            visited: 0,
+            deadline: Instant::now() + SEARCH_TIMEOUT,
         };
-        found.room.at_all = found.room.at_all.min(MOST_MATCHES);
-        found.look(value, pointer)?;
+        found.budget.entries_left = found.budget.entries_left.min(MAX_MATCHES);
+        found.search(value, pointer)?;
         page.total = found.total;
         page.returned = found.matches.len();
         page.matches = Some(found.matches);
     } else {
         let (data, returned) = match value {
-            Value::Array(items) => room.items(items, *offset, pointer, &mut page.cut),
-            Value::Object(map) => room.entries(map, *offset, pointer, &mut page.cut),
-            Value::String(text) => room.characters(text, *offset),
+            Value::Array(items) => room.take_items(items, *offset, pointer, &mut page.cut),
+            Value::Object(map) => room.take_entries(map, *offset, pointer, &mut page.cut),
+            Value::String(text) => room.take_characters(text, *offset),
             // Numbers and smaller values always fit.
             scalar if *offset == 0 => (scalar.clone(), 1),
             _ => (Value::Null, 0),
@@ -167,45 +167,45 @@ pub(super) fn read(
         next.offset = end;
     }
     // Truncation notes are dropped if the page would be too large.
-    while !page.cut.is_empty() && preview::size(&page, most).is_none() {
+    while !page.cut.is_empty() && preview::json_size_within(&page, most).is_none() {
         page.cut.pop();
     }
     Ok(json!(page))
 }
 
 /// Space left on a page, in bytes and in entries.
-struct Room {
-    left: usize,
-    at_all: usize,
+struct PageBudget {
+    bytes_left: usize,
+    entries_left: usize,
 }
 
-impl Room {
+impl PageBudget {
     /// Reserves space for a value and a comma. Returns `false` if it does not fit.
-    fn takes(&mut self, bytes: Option<usize>) -> bool {
-        let left = bytes.and_then(|bytes| self.left.checked_sub(bytes + 1));
-        if let (Some(left), Some(at_all)) = (left, self.at_all.checked_sub(1)) {
-            (self.left, self.at_all) = (left, at_all);
+    fn try_reserve(&mut self, bytes: Option<usize>) -> bool {
+        let left = bytes.and_then(|bytes| self.bytes_left.checked_sub(bytes + 1));
+        if let (Some(left), Some(at_all)) = (left, self.entries_left.checked_sub(1)) {
+            (self.bytes_left, self.entries_left) = (left, at_all);
             return true;
         }
         false
     }
 
     /// Takes a page of a list. An item that fits on no page is returned truncated and alone.
-    fn items(
+    fn take_items(
         &mut self,
         all: &[Value],
         offset: usize,
         at: &str,
-        cut: &mut Vec<Cut>,
+        cut: &mut Vec<Truncation>,
     ) -> (Value, usize) {
         let mut kept = Vec::new();
         for (i, item) in all.iter().enumerate().skip(offset) {
-            if self.takes(preview::size(item, self.left)) {
+            if self.try_reserve(preview::json_size_within(item, self.bytes_left)) {
                 kept.push(item.clone());
                 continue;
             }
-            if kept.is_empty() && self.at_all > 0 {
-                kept.push(self.beginning(item, &format!("{at}/{i}"), cut));
+            if kept.is_empty() && self.entries_left > 0 {
+                kept.push(self.truncate_value(item, &format!("{at}/{i}"), cut));
             }
             break;
         }
@@ -214,20 +214,20 @@ impl Room {
     }
 
     /// Takes a page of an object's entries, in their order.
-    fn entries(
+    fn take_entries(
         &mut self,
         all: &JsonMap,
         offset: usize,
         at: &str,
-        cut: &mut Vec<Cut>,
+        cut: &mut Vec<Truncation>,
     ) -> (Value, usize) {
         let mut kept = JsonMap::new();
         for (name, value) in all.iter().skip(offset) {
             let sizes = [
-                preview::size(name, self.left),
-                preview::size(value, self.left),
+                preview::json_size_within(name, self.bytes_left),
+                preview::json_size_within(value, self.bytes_left),
             ];
-            if self.takes(
+            if self.try_reserve(
                 sizes
                     .into_iter()
                     .sum::<Option<usize>>()
@@ -236,12 +236,12 @@ impl Room {
                 kept.insert(name.clone(), value.clone());
                 continue;
             }
-            if kept.is_empty() && self.at_all > 0 {
+            if kept.is_empty() && self.entries_left > 0 {
                 let name_takes =
-                    preview::size(name, self.left).map_or(self.left, |bytes| bytes + 1);
-                self.left -= name_takes.min(self.left);
-                let pointer = format!("{at}/{}", escape(name));
-                kept.insert(name.clone(), self.beginning(value, &pointer, cut));
+                    preview::json_size_within(name, self.bytes_left).map_or(self.bytes_left, |bytes| bytes + 1);
+                self.bytes_left -= name_takes.min(self.bytes_left);
+                let pointer = format!("{at}/{}", escape_segment(name));
+                kept.insert(name.clone(), self.truncate_value(value, &pointer, cut));
             }
             break;
         }
@@ -249,15 +249,15 @@ impl Room {
         (kept.into(), returned)
     }
 
-    fn characters(&self, text: &str, offset: usize) -> (Value, usize) {
+    fn take_characters(&self, text: &str, offset: usize) -> (Value, usize) {
         let start = text
             .char_indices()
             .nth(offset)
             .map_or(text.len(), |(at, _)| at);
         let rest = text.get(start..).unwrap_or_default();
-        let (end, fitting) = preview::fitting(rest, self.left);
-        let (end, returned) = match rest.char_indices().nth(self.at_all) {
-            Some((at, _)) if self.at_all < fitting => (at, self.at_all),
+        let (end, fitting) = preview::fitting_prefix(rest, self.bytes_left);
+        let (end, returned) = match rest.char_indices().nth(self.entries_left) {
+            Some((at, _)) if self.entries_left < fitting => (at, self.entries_left),
             _ => (end, fitting),
         };
         (rest.get(..end).unwrap_or_default().into(), returned)
@@ -265,11 +265,11 @@ impl Room {
 
     /// Truncates a value to the space left. Returns null if nothing fits, so that reading can
     /// continue.
-    fn beginning(&self, value: &Value, at: &str, cut: &mut Vec<Cut>) -> Value {
-        match preview::head(value, self.left, at, cut) {
+    fn truncate_value(&self, value: &Value, at: &str, cut: &mut Vec<Truncation>) -> Value {
+        match preview::preview_value(value, self.bytes_left, at, cut) {
             Some((part, _)) => part,
             None => {
-                cut.push(Cut {
+                cut.push(Truncation {
                     pointer: at.to_owned(),
                     returned: 0,
                     of: 1,
@@ -281,96 +281,96 @@ impl Room {
 }
 
 /// A search in document order.
-struct Found<'a> {
-    words: Words,
+struct TextSearch<'a> {
+    pattern: SearchPattern,
     total: usize,
     offset: usize,
     matches: Vec<Value>,
-    room: Room,
+    budget: PageBudget,
     /// Path of the current value, from where the search began.
-    path: Vec<Step<'a>>,
+    path: Vec<PathStep<'a>>,
     /// Number of values visited.
-    looked_at: usize,
-    until: Instant,
+    visited: usize,
+    deadline: Instant,
 }
 
 /// A step down in a document.
 #[derive(Clone, Copy)]
-enum Step<'a> {
+enum PathStep<'a> {
     Item(usize),
     Field(&'a str),
 }
 
-impl<'a> Found<'a> {
+impl<'a> TextSearch<'a> {
     /// Searches a value at the pointer `start`.
-    fn look(&mut self, value: &'a Value, start: &str) -> Result<(), ResultError> {
+    fn search(&mut self, value: &'a Value, start: &str) -> Result<(), ResultError> {
         match value {
             Value::Array(items) => {
                 for (i, item) in items.iter().enumerate() {
-                    self.path.push(Step::Item(i));
-                    self.look(item, start)?;
+                    self.path.push(PathStep::Item(i));
+                    self.search(item, start)?;
                     self.path.pop();
                 }
             }
             Value::Object(map) => {
                 for (name, value) in map {
-                    self.path.push(Step::Field(name));
+                    self.path.push(PathStep::Field(name));
                     match value {
                         Value::Array(_) | Value::Object(_) => {
-                            self.weigh(name, start, None)?;
-                            self.look(value, start)?;
+                            self.match_entry(name, start, None)?;
+                            self.search(value, start)?;
                         }
                         // Name and value count as one match.
-                        scalar => self.weigh(name, start, Some(scalar))?,
+                        scalar => self.match_entry(name, start, Some(scalar))?,
                     }
                     self.path.pop();
                 }
             }
-            scalar => self.weigh("", start, Some(scalar))?,
+            scalar => self.match_entry("", start, Some(scalar))?,
         }
         Ok(())
     }
 
-    fn weigh(&mut self, name: &str, start: &str, value: Option<&Value>) -> Result<(), ResultError> {
-        self.looked_at += 1;
-        if self.looked_at.is_multiple_of(CHECK_EVERY) && Instant::now() > self.until {
-            return Err(ResultError::TooLong);
+    fn match_entry(&mut self, name: &str, start: &str, value: Option<&Value>) -> Result<(), ResultError> {
+        self.visited += 1;
+        if self.visited.is_multiple_of(DEADLINE_CHECK_INTERVAL) && Instant::now() > self.deadline {
+            return Err(ResultError::SearchTimeout);
         }
         let text = match value {
             Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
             Some(other) => Cow::Owned(other.to_string()),
             None => Cow::Borrowed(""),
         };
-        let at = self.words.find(&text);
-        if at.is_none() && self.words.find(name).is_none() {
+        let at = self.pattern.find(&text);
+        if at.is_none() && self.pattern.find(name).is_none() {
             return Ok(());
         }
         self.total += 1;
-        if self.total <= self.offset || self.room.at_all == 0 {
+        if self.total <= self.offset || self.budget.entries_left == 0 {
             return Ok(());
         }
         let excerpt: String = match at {
             Some(before) => {
-                let length = self.words.characters + 2 * AROUND;
+                let length = self.pattern.char_count + 2 * EXCERPT_CONTEXT_CHARS;
                 text.chars()
-                    .skip(before.saturating_sub(AROUND))
+                    .skip(before.saturating_sub(EXCERPT_CONTEXT_CHARS))
                     .take(length)
                     .collect()
             }
-            None => text.chars().take(2 * AROUND).collect(),
+            None => text.chars().take(2 * EXCERPT_CONTEXT_CHARS).collect(),
         };
         let found = json!({ "pointer": self.pointer(start), "excerpt": excerpt });
-        if self.room.takes(preview::size(&found, self.room.left)) {
+        if self.budget.try_reserve(preview::json_size_within(&found, self.budget.bytes_left)) {
             self.matches.push(found);
             return Ok(());
         }
         if self.matches.is_empty() {
-            let part = preview::head(&found, self.room.left, "", &mut Vec::new());
+            let part = preview::preview_value(&found, self.budget.bytes_left, "", &mut Vec::new());
             self.matches
                 .push(part.map_or(Value::Null, |(part, _)| part));
         }
         // Later matches belong to the next page, even smaller ones.
-        self.room.at_all = 0;
+        self.budget.entries_left = 0;
         Ok(())
     }
 
@@ -379,8 +379,8 @@ impl<'a> Found<'a> {
         let mut pointer = start.to_owned();
         for step in &self.path {
             match step {
-                Step::Item(i) => pointer.push_str(&format!("/{i}")),
-                Step::Field(name) => pointer.push_str(&format!("/{}", escape(name))),
+                PathStep::Item(i) => pointer.push_str(&format!("/{i}")),
+                PathStep::Field(name) => pointer.push_str(&format!("/{}", escape_segment(name))),
             }
         }
         pointer
@@ -388,15 +388,15 @@ impl<'a> Found<'a> {
 }
 
 /// A text to search for, ignoring case.
-struct Words {
+struct SearchPattern {
     /// Text in lower case.
     lower: String,
-    characters: usize,
+    char_count: usize,
     /// Matcher for ASCII texts, whose time grows with the length of the text only.
-    ascii: Option<AhoCorasick>,
+    ascii_matcher: Option<AhoCorasick>,
 }
 
-impl Words {
+impl SearchPattern {
     fn new(words: &str) -> Self {
         let lower = words.to_lowercase();
         let finder = || {
@@ -407,8 +407,8 @@ impl Words {
         };
         let ascii = if lower.is_ascii() { finder() } else { None };
         Self {
-            characters: words.chars().count(),
-            ascii,
+            char_count: words.chars().count(),
+            ascii_matcher: ascii,
             lower,
         }
     }
@@ -416,7 +416,7 @@ impl Words {
     /// Returns the number of characters before the first match.
     fn find(&self, text: &str) -> Option<usize> {
         if text.is_ascii() {
-            return Some(self.ascii.as_ref()?.find(text)?.start());
+            return Some(self.ascii_matcher.as_ref()?.find(text)?.start());
         }
         let lower = text.to_lowercase();
         let at = lower.find(&self.lower)?;
@@ -429,13 +429,13 @@ impl Words {
 /// Builds the error for a pointer that leads nowhere, with a hint from the deepest value that
 /// exists.
 fn no_such_part(whole: &Value, pointer: &str) -> ResultError {
-    let short = |text: &str| text.chars().take(MOST_CHARACTERS).collect::<String>();
-    let told = |near: String| ResultError::NoSuchPart {
-        pointer: short(pointer),
+    let truncate = |text: &str| text.chars().take(MAX_ERROR_CHARS).collect::<String>();
+    let with_hint = |near: String| ResultError::NoSuchPart {
+        pointer: truncate(pointer),
         near,
     };
     if !pointer.starts_with('/') {
-        return told("a pointer begins with `/`, such as `/data/0`, or is empty".to_owned());
+        return with_hint("a pointer begins with `/`, such as `/data/0`, or is empty".to_owned());
     }
     let mut at = pointer;
     let (mut parent, mut value) = ("", whole);
@@ -449,17 +449,17 @@ fn no_such_part(whole: &Value, pointer: &str) -> ResultError {
     let place = if parent.is_empty() {
         "the whole".to_owned()
     } else {
-        format!("`{}`", short(parent))
+        format!("`{}`", truncate(parent))
     };
-    told(match value {
+    with_hint(match value {
         Value::Array(items) => format!("{place} is a list of {} items, from 0 up", items.len()),
         Value::Object(map) => {
             let keys: Vec<_> = map
                 .keys()
-                .take(MOST_KEYS)
-                .map(|key| format!("`{}`", short(&escape(key))))
+                .take(MAX_ERROR_KEYS)
+                .map(|key| format!("`{}`", truncate(&escape_segment(key))))
                 .collect();
-            let more = match map.len().saturating_sub(MOST_KEYS) {
+            let more = match map.len().saturating_sub(MAX_ERROR_KEYS) {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
@@ -470,6 +470,6 @@ fn no_such_part(whole: &Value, pointer: &str) -> ResultError {
 }
 
 /// Escapes a name for a JSON Pointer.
-fn escape(name: &str) -> String {
+fn escape_segment(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

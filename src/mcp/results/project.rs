@@ -10,9 +10,9 @@ const MAX_NAME_BYTES: usize = 256;
 
 /// Selected field names, with dots into objects. A list on the path stands for each of its items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields(Vec<String>);
+pub(super) struct FieldSelection(Vec<String>);
 
-impl Fields {
+impl FieldSelection {
     /// Parses a list of texts, or a text with commas. Returns `None` for other values, and for too
     /// many or too long names.
     pub(super) fn parse(value: &Value) -> Option<Self> {
@@ -45,7 +45,7 @@ impl Fields {
     }
 
     /// Returns the selected fields of an item.
-    pub(super) fn of(&self, item: &Value) -> Value {
+    pub(super) fn select(&self, item: &Value) -> Value {
         if self.is_empty() {
             return item.clone();
         }
@@ -55,10 +55,10 @@ impl Fields {
     }
 
     /// Returns the names that no item has.
-    pub(super) fn absent(&self, items: &[Value]) -> Vec<&str> {
+    pub(super) fn missing_names(&self, items: &[Value]) -> Vec<&str> {
         let names = self.0.iter().map(String::as_str);
         names
-            .filter(|name| !items.iter().any(|item| has(item, name)))
+            .filter(|name| !items.iter().any(|item| has_path(item, name)))
             .collect()
     }
 }
@@ -80,7 +80,7 @@ fn project(value: &Value, paths: &[&str]) -> Option<Value> {
                     kept.insert(name.clone(), value.clone());
                     continue;
                 }
-                let below: Vec<&str> = paths.iter().filter_map(|path| below(path, name)).collect();
+                let below: Vec<&str> = paths.iter().filter_map(|path| strip_name(path, name)).collect();
                 let part = if below.is_empty() {
                     None
                 } else {
@@ -94,17 +94,17 @@ fn project(value: &Value, paths: &[&str]) -> Option<Value> {
     }
 }
 
-fn has(value: &Value, path: &str) -> bool {
+fn has_path(value: &Value, path: &str) -> bool {
     match value {
-        Value::Array(items) => items.iter().any(|item| has(item, path)),
+        Value::Array(items) => items.iter().any(|item| has_path(item, path)),
         Value::Object(map) => map.iter().any(|(name, value)| {
-            name == path || below(path, name).is_some_and(|below| has(value, below))
+            name == path || strip_name(path, name).is_some_and(|below| has_path(value, below))
         }),
         _ => false,
     }
 }
 
 /// Returns the rest of a path below a name; `None` if the path does not lead there.
-fn below<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+fn strip_name<'a>(path: &'a str, name: &str) -> Option<&'a str> {
     path.strip_prefix(name)?.strip_prefix('.')
 }

@@ -3,14 +3,14 @@
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
-use super::DATA;
+use super::DATA_KEY;
 /// Key of the warnings in a result.
-pub const WARNINGS: &str = "warnings";
+pub const WARNINGS_KEY: &str = "warnings";
 /// Key of the warnings if the upstream has a field `warnings` that is no list of texts.
-const OWN_WARNINGS: &str = "portkey_mcp_warnings";
+const OWN_WARNINGS_KEY: &str = "portkey_mcp_warnings";
 
 /// Key of the times that relative times were resolved to.
-const RESOLVED_TIMES: &str = "resolved_times";
+const RESOLVED_TIMES_KEY: &str = "resolved_times";
 
 /// Adds warnings to a result, as a list of texts under `warnings`, in front of the other fields.
 ///
@@ -26,11 +26,11 @@ pub fn add_warnings(answer: Value, warnings: Vec<String>) -> Value {
     }
     let mut answer = match answer {
         Value::Object(map) => map,
-        other => JsonMap::from_iter([(DATA.to_owned(), other)]),
+        other => JsonMap::from_iter([(DATA_KEY.to_owned(), other)]),
     };
-    let name = match answer.get(WARNINGS) {
-        Some(theirs) if !is_list_of_texts(theirs) => OWN_WARNINGS,
-        _ => WARNINGS,
+    let name = match answer.get(WARNINGS_KEY) {
+        Some(theirs) if !is_list_of_texts(theirs) => OWN_WARNINGS_KEY,
+        _ => WARNINGS_KEY,
     };
     let mut all = match answer.shift_remove(name) {
         Some(Value::Array(earlier)) => earlier,
@@ -55,13 +55,13 @@ pub fn annotate(answer: Value, warnings: Vec<String>, times: Vec<(String, String
     }
     let mut answer = match answer {
         Value::Object(map) => map,
-        other => JsonMap::from_iter([(DATA.to_owned(), other)]),
+        other => JsonMap::from_iter([(DATA_KEY.to_owned(), other)]),
     };
     let times: JsonMap = times
         .into_iter()
         .map(|(at, time)| (at, time.into()))
         .collect();
-    answer.entry(RESOLVED_TIMES).or_insert(times.into());
+    answer.entry(RESOLVED_TIMES_KEY).or_insert(times.into());
     Value::Object(answer)
 }
 

@@ -17,49 +17,49 @@ use portkey_operation::{Effect, Operation, CompiledOperation};
 const K1: f32 = 1.2;
 
 /// Score that a verb in the query adds to operations of its kind.
-const VERB: f32 = 2.0;
+const VERB_WEIGHT: f32 = 2.0;
 
 /// Score that a plural noun in the query adds to operations that list.
-const PLURAL: f32 = 0.6;
+const PLURAL_WEIGHT: f32 = 0.6;
 
 /// Factor for the score of a term that matches only approximately.
-const NEAR: f32 = 0.7;
+const NEAR_MATCH_FACTOR: f32 = 0.7;
 
 /// An indexed text of an operation: its weight, the effect of its length, and its accessor.
-struct Field {
+struct IndexedField {
     weight: f32,
     b: f32,
     text: fn(&CatalogEntry, &CompiledOperation) -> String,
 }
 
-const FIELDS: [Field; 7] = [
-    Field {
+const INDEXED_FIELDS: [IndexedField; 7] = [
+    IndexedField {
         weight: 6.0,
         b: 0.6,
         text: |entry, _| entry.operation.name().to_owned(),
     },
-    Field {
+    IndexedField {
         weight: 3.0,
         b: 0.3,
         text: |entry, _| entry.operation.search_terms().join(" "),
     },
-    Field {
+    IndexedField {
         weight: 1.5,
         b: 0.3,
         text: |_, published| published.title().to_owned(),
     },
-    Field {
+    IndexedField {
         weight: 1.2,
         b: 0.3,
         text: |entry, _| entry.domain.name.to_owned(),
     },
-    Field {
+    IndexedField {
         weight: 0.8,
         b: 0.5,
         text: |entry, _| entry.domain.about.to_owned(),
     },
     // The first two sentences say what the operation does, the rest under which conditions.
-    Field {
+    IndexedField {
         weight: 1.0,
         b: 0.75,
         text: |_, published| {
@@ -70,14 +70,14 @@ const FIELDS: [Field; 7] = [
                 .collect()
         },
     },
-    Field {
+    IndexedField {
         weight: 0.5,
         b: 0.75,
-        text: |_, published| parameters(published).join(" "),
+        text: |_, published| parameter_names(published).join(" "),
     },
 ];
 
-fn parameters(published: &CompiledOperation) -> Vec<&str> {
+fn parameter_names(published: &CompiledOperation) -> Vec<&str> {
     let properties = published
         .schema()
         .get("properties")
@@ -91,7 +91,7 @@ fn parameters(published: &CompiledOperation) -> Vec<&str> {
 
 /// Kind of an operation, as a verb expresses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum OperationKind {
     List,
     Get,
     Create,
@@ -99,8 +99,8 @@ enum Kind {
     Delete,
 }
 
-impl Kind {
-    fn of(operation: &Operation) -> Self {
+impl OperationKind {
+    fn for_operation(operation: &Operation) -> Self {
         match operation.effect() {
             Effect::Read if operation.name().starts_with("list-") => Self::List,
             Effect::Read => Self::Get,
@@ -113,7 +113,7 @@ impl Kind {
 
 /// An operation that matches a query.
 #[derive(Clone, Debug)]
-pub struct Hit {
+pub struct SearchHit {
     /// The operation that matches.
     pub operation: &'static Operation,
     /// Relevance; comparable only between hits of one search.
@@ -125,13 +125,13 @@ pub struct Hit {
 struct Term {
     word: Box<str>,
     postings: Range<usize>,
-    kinds: Vec<Kind>,
+    kinds: Vec<OperationKind>,
 }
 
 /// Search index of operations. Built once in a few milliseconds; takes about 100 kB for all
 /// operations.
 #[derive(Debug)]
-pub struct Index {
+pub struct SearchIndex {
     operations: Vec<&'static Operation>,
     /// Terms, sorted by word.
     terms: Vec<Term>,
@@ -139,19 +139,19 @@ pub struct Index {
     postings: Vec<(u16, f32)>,
 }
 
-impl Index {
+impl SearchIndex {
     /// Builds the index of these operations.
-    pub fn of<'a>(entries: impl IntoIterator<Item = &'a CatalogEntry>) -> Self {
+    pub fn from_entries<'a>(entries: impl IntoIterator<Item = &'a CatalogEntry>) -> Self {
         let (mut operations, mut texts) = (Vec::new(), Vec::new());
         for entry in entries {
             operations.push(entry.operation);
             // Only a glance at each, because few schemas are needed if few tools are listed.
             texts.push(entry.inspect(|published| {
-                FIELDS.map(|field| words::of(&(field.text)(entry, published)))
+                INDEXED_FIELDS.map(|field| words::index_terms(&(field.text)(entry, published)))
             }));
         }
         let mut weights: BTreeMap<String, BTreeMap<u16, f32>> = BTreeMap::new();
-        for (at, field) in FIELDS.iter().enumerate() {
+        for (at, field) in INDEXED_FIELDS.iter().enumerate() {
             let lists = || texts.iter().filter_map(|of| of.get(at));
             let mean = lists().map(Vec::len).sum::<usize>() as f32 / operations.len() as f32;
             for (operation, list) in (0..).zip(lists()) {
@@ -162,14 +162,14 @@ impl Index {
                 }
             }
         }
-        Self::with(operations, weights)
+        Self::from_weights(operations, weights)
     }
 
-    fn with(
+    fn from_weights(
         operations: Vec<&'static Operation>,
         mut weights: BTreeMap<String, BTreeMap<u16, f32>>,
     ) -> Self {
-        let verbs: Vec<(String, Kind)> = words::verbs().collect();
+        let verbs: Vec<(String, OperationKind)> = words::verb_terms().collect();
         for (word, _) in &verbs {
             weights.entry(word.clone()).or_default();
         }
@@ -203,21 +203,21 @@ impl Index {
     /// ordered by name, and a query without known terms finds nothing.
     ///
     /// To respect what a caller may see, request all hits (`usize::MAX`), filter, then take.
-    pub fn find(&self, words: &str, most: usize) -> Vec<Hit> {
+    pub fn search(&self, words: &str, most: usize) -> Vec<SearchHit> {
         let mut scores = vec![0.0; self.operations.len()];
-        let mut kinds: Vec<(Kind, f32)> = Vec::new();
-        for asked in words::asked(words, |word| self.term(word).is_some()) {
-            let (meant, share) = match self.term(&asked.word) {
+        let mut kinds: Vec<(OperationKind, f32)> = Vec::new();
+        for asked in words::parse_query(words, |word| self.find_term(word).is_some()) {
+            let (meant, share) = match self.find_term(&asked.word) {
                 Some(term) => (vec![term], 1.0),
-                None if asked.is_small => (Vec::new(), 0.0),
-                None => (self.near(&asked.word), NEAR),
+                None if asked.is_stop_word => (Vec::new(), 0.0),
+                None => (self.near_terms(&asked.word), NEAR_MATCH_FACTOR),
             };
             if asked.is_plural && !meant.is_empty() {
-                kinds.push((Kind::List, PLURAL));
+                kinds.push((OperationKind::List, PLURAL_WEIGHT));
             }
             let mut best: BTreeMap<u16, f32> = BTreeMap::new();
             for term in meant {
-                kinds.extend(term.kinds.iter().map(|kind| (*kind, VERB * share)));
+                kinds.extend(term.kinds.iter().map(|kind| (*kind, VERB_WEIGHT * share)));
                 for (at, score) in self
                     .postings
                     .get(term.postings.clone())
@@ -238,12 +238,12 @@ impl Index {
         let verb = |operation: &Operation| {
             let of = kinds
                 .iter()
-                .filter(|(kind, _)| *kind == Kind::of(operation));
+                .filter(|(kind, _)| *kind == OperationKind::for_operation(operation));
             of.map(|(_, worth)| *worth).fold(0.0, f32::max)
         };
         let scored = self.operations.iter().zip(scores);
         let mut hits: Vec<_> = scored
-            .map(|(&operation, score)| Hit {
+            .map(|(&operation, score)| SearchHit {
                 operation,
                 score: score + verb(operation),
             })
@@ -258,7 +258,7 @@ impl Index {
         hits
     }
 
-    fn term(&self, word: &str) -> Option<&Term> {
+    fn find_term(&self, word: &str) -> Option<&Term> {
         let at = self
             .terms
             .binary_search_by(|term| (*term.word).cmp(word))
@@ -270,7 +270,7 @@ impl Index {
     ///
     /// These are terms with few typing errors, else those that begin with the word or that it
     /// begins with. The first letter is assumed to be correct, so that few terms are compared.
-    fn near(&self, word: &str) -> Vec<&Term> {
+    fn near_terms(&self, word: &str) -> Vec<&Term> {
         let Some(first) = word
             .chars()
             .next()

@@ -1,58 +1,58 @@
 //! Splitting of texts into search terms.
 
-use super::Kind;
+use super::OperationKind;
 
 /// Verbs and question words for each kind of operation, in English and German, without umlauts.
-const VERBS: [(Kind, &str); 5] = [
+const VERBS: [(OperationKind, &str); 5] = [
     (
-        Kind::List,
+        OperationKind::List,
         "list which who all show every overview exist existing alle welche zeige zeigen anzeigen \
          auflisten",
     ),
     (
-        Kind::Get,
+        OperationKind::Get,
         "get show inspect details one view see display read fetch look zeige zeigen anzeigen ansehen",
     ),
     (
-        Kind::Create,
+        OperationKind::Create,
         "create add new make build register set store connect issue give neu neue neuen anlegen \
          erstellen hinzufugen einrichten hinterlegen anbinden",
     ),
     (
-        Kind::Update,
+        OperationKind::Update,
         "update change edit modify rename alter raise increase lower set turn switch enable disable \
          reset replace andern bearbeiten umbenennen aktivieren deaktivieren erhohen setzen",
     ),
     (
-        Kind::Delete,
+        OperationKind::Delete,
         "delete remove drop erase revoke destroy bin kill rid unregister take loschen entfernen",
     ),
 ];
 
 /// Maximum number of words of a query that are used, from its beginning.
-const MOST: usize = 32;
+const MAX_QUERY_WORDS: usize = 32;
 
 /// Returns each verb as a term.
-pub(super) fn verbs() -> impl Iterator<Item = (String, Kind)> {
+pub(super) fn verb_terms() -> impl Iterator<Item = (String, OperationKind)> {
     VERBS
         .iter()
         .flat_map(|(kind, verbs)| verbs.split(' ').map(|verb| (stem(verb), *kind)))
 }
 
 /// A term of a query.
-pub(super) struct Asked {
+pub(super) struct QueryTerm {
     /// Normalized word.
     pub(super) word: String,
     /// `true` if the word means little by itself.
-    pub(super) is_small: bool,
+    pub(super) is_stop_word: bool,
     /// `true` if the word is a plural.
     pub(super) is_plural: bool,
 }
 
 /// Returns the terms of an operation's text.
-pub(super) fn of(text: &str) -> Vec<String> {
-    split(text)
-        .filter(|word| !is_small(word))
+pub(super) fn index_terms(text: &str) -> Vec<String> {
+    split_words(text)
+        .filter(|word| !is_stop_word(word))
         .map(|word| stem(&word))
         .collect()
 }
@@ -60,9 +60,9 @@ pub(super) fn of(text: &str) -> Vec<String> {
 /// Returns the terms of a query, each once.
 ///
 /// Two words that form one known term, such as "guard rail", are joined.
-pub(super) fn asked(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Asked> {
-    let words: Vec<_> = split(text).take(MOST).collect();
-    let (mut words, mut asked) = (words.into_iter().peekable(), Vec::<Asked>::new());
+pub(super) fn parse_query(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<QueryTerm> {
+    let words: Vec<_> = split_words(text).take(MAX_QUERY_WORDS).collect();
+    let (mut words, mut asked) = (words.into_iter().peekable(), Vec::<QueryTerm>::new());
     while let Some(mut written) = words.next() {
         let pair = words.peek().map(|next| format!("{written}{next}"));
         if let Some(pair) = pair.filter(|pair| is_known(&stem(pair))) {
@@ -74,8 +74,8 @@ pub(super) fn asked(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Asked> {
             continue;
         }
         let is_plural = written.ends_with('s') && !written.ends_with("ss") && written != word;
-        asked.push(Asked {
-            is_small: is_small(&written),
+        asked.push(QueryTerm {
+            is_stop_word: is_stop_word(&written),
             is_plural,
             word,
         });
@@ -87,7 +87,7 @@ pub(super) fn asked(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Asked> {
 ///
 /// Digits stay with their word, as in `gpt4` or `p99`. A name such as `OpenAI` is one word, and
 /// each of its parts is another.
-fn split(text: &str) -> impl Iterator<Item = String> {
+fn split_words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .flat_map(|word| {
@@ -104,11 +104,11 @@ fn split(text: &str) -> impl Iterator<Item = String> {
             [word.to_owned()]
                 .into_iter()
                 .chain(parts)
-                .map(|word| fold(&word))
+                .map(|word| fold_accents(&word))
         })
 }
 
-fn fold(word: &str) -> String {
+fn fold_accents(word: &str) -> String {
     let mut folded = String::with_capacity(word.len());
     for c in word.chars().flat_map(char::to_lowercase) {
         match c {
@@ -170,7 +170,7 @@ fn stem(word: &str) -> String {
 
 /// Returns `true` if a word does not tell operations apart. A question word may still tell their
 /// kind.
-fn is_small(word: &str) -> bool {
+fn is_stop_word(word: &str) -> bool {
     matches!(
         word,
         "a" | "an"

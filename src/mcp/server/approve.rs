@@ -24,30 +24,30 @@ use crate::{
 };
 
 /// Key of the only input request of a call.
-const QUESTION: &str = "approval";
+const APPROVAL_REQUEST_KEY: &str = "approval";
 /// Form field for the decision.
-const APPROVE: &str = "approve";
+const APPROVE_FIELD: &str = "approve";
 /// Form field for the name to confirm.
-const NAME: &str = "name";
+const NAME_FIELD: &str = "name";
 
 /// Outcome of an approval request.
-pub(super) enum Asked {
+pub(super) enum ElicitationOutcome {
     /// A human responded, or no response came.
-    Answered(Result<Approval, ApprovalError>),
+    Resolved(Result<Approval, ApprovalError>),
     /// The client asks the human, and repeats the call.
-    Later(Box<InputRequiredResult>),
+    Pending(Box<InputRequiredResult>),
 }
 
 /// Takes the approval response out of a repeated call.
-pub(super) fn answer(request: &mut CallToolRequestParams) -> Option<ApprovalResponse> {
+pub(super) fn take_response(request: &mut CallToolRequestParams) -> Option<ApprovalResponse> {
     let state = request.request_state.take()?;
-    let said = request.input_responses.as_mut()?.remove(QUESTION)?;
+    let said = request.input_responses.as_mut()?.remove(APPROVAL_REQUEST_KEY)?;
     // A response that cannot be parsed does not approve.
     let result =
         serde_json::from_value(said).unwrap_or(ElicitResult::new(ElicitationAction::Cancel));
     Some(ApprovalResponse::Signed {
         state,
-        form: form(result),
+        form: parse_form(result),
     })
 }
 
@@ -56,58 +56,58 @@ pub(super) fn answer(request: &mut CallToolRequestParams) -> Option<ApprovalResp
 /// # Errors
 /// Returns an error if the call has to wait for a ticket to be decided, or if nobody can approve
 /// it.
-pub(super) async fn ask(
+pub(super) async fn request_approval(
     approvals: &Approvals,
     context: &RequestContext<RoleServer>,
     principal: &Principal,
     question: &ApprovalRequest,
-) -> Result<Asked, CallError> {
-    if !shows_forms(context.client_capabilities().as_ref()) {
-        return Err(file(approvals, principal, question).await);
+) -> Result<ElicitationOutcome, CallError> {
+    if !supports_forms(context.client_capabilities().as_ref()) {
+        return Err(create_ticket(approvals, principal, question).await);
     }
     let waits = context
         .protocol_version()
         .is_none_or(|version| version.has_initialize());
-    let elicitation = elicitation(question);
+    let elicitation = build_elicitation(question);
     if !waits {
         let request = InputRequest::Elicitation(ElicitRequest::new(elicitation));
-        let requests = [(QUESTION.to_owned(), request)].into();
+        let requests = [(APPROVAL_REQUEST_KEY.to_owned(), request)].into();
         let state = approvals.sign_request(principal, question).await?;
-        return Ok(Asked::Later(Box::new(InputRequiredResult::new(
+        return Ok(ElicitationOutcome::Pending(Box::new(InputRequiredResult::new(
             Some(requests),
             Some(state),
         ))));
     }
-    match wait(&context.peer, elicitation, approvals).await {
-        Ok(form) => Ok(Asked::Answered(question.resolve(
+    match elicit(&context.peer, elicitation, approvals).await {
+        Ok(form) => Ok(ElicitationOutcome::Resolved(question.resolve(
             &form,
             ApprovalMethod::Form,
             &principal.name,
         ))),
         // The client declares forms but does not support them.
         Err(ApprovalError::RequestFailed(_)) if approvals.admin_url().is_some() => {
-            Err(file(approvals, principal, question).await)
+            Err(create_ticket(approvals, principal, question).await)
         }
-        Err(denied) => Ok(Asked::Answered(Err(denied))),
+        Err(denied) => Ok(ElicitationOutcome::Resolved(Err(denied))),
     }
 }
 
 /// Creates a ticket for an approver who is not at this client.
-async fn file(approvals: &Approvals, principal: &Principal, question: &ApprovalRequest) -> CallError {
+async fn create_ticket(approvals: &Approvals, principal: &Principal, question: &ApprovalRequest) -> CallError {
     match approvals.create_ticket(principal, question).await {
         Ok(ticket) => ticket.to_pending(question.tool).into(),
         Err(denied) => denied.into(),
     }
 }
 
-async fn wait(
+async fn elicit(
     client: &Peer<RoleServer>,
     elicitation: ElicitRequestParams,
     approvals: &Approvals,
 ) -> Result<FormResponse, ApprovalError> {
     let asked = client.create_elicitation_with_timeout(elicitation, Some(approvals.timeout()));
     match asked.await {
-        Ok(result) => Ok(form(result)),
+        Ok(result) => Ok(parse_form(result)),
         Err(ServiceError::Timeout { .. }) => Err(ApprovalError::TimedOut),
         Err(error) => Err(ApprovalError::RequestFailed(error.to_string())),
     }
@@ -115,24 +115,24 @@ async fn wait(
 
 /// Returns `true` if the client supports forms. An elicitation capability without details means
 /// that it does.
-fn shows_forms(capabilities: Option<&ClientCapabilities>) -> bool {
+fn supports_forms(capabilities: Option<&ClientCapabilities>) -> bool {
     let elicitation = capabilities.and_then(|capabilities| capabilities.elicitation.as_ref());
     elicitation.is_some_and(|elicitation| elicitation.form.is_some() || elicitation.url.is_none())
 }
 
 /// Builds the form, which is the same for both kinds of client.
-fn elicitation(question: &ApprovalRequest) -> ElicitRequestParams {
+fn build_elicitation(question: &ApprovalRequest) -> ElicitRequestParams {
     let yes = |schema: BooleanSchema| {
         schema
             .title("Carry it out")
             .description("Whether to make this call.")
     };
-    let form = ElicitationSchema::builder().required_bool_with(APPROVE, yes);
+    let form = ElicitationSchema::builder().required_bool_with(APPROVE_FIELD, yes);
     let form = match &question.confirm {
         Some(name) => {
             let what = format!("Type {} to confirm.", escape_untrusted(name));
             let name = |schema: StringSchema| schema.title("Name").description(what);
-            form.required_string_with(NAME, name)
+            form.required_string_with(NAME_FIELD, name)
         }
         None => form,
     };
@@ -143,7 +143,7 @@ fn elicitation(question: &ApprovalRequest) -> ElicitRequestParams {
     }
 }
 
-fn form(result: ElicitResult) -> FormResponse {
+fn parse_form(result: ElicitResult) -> FormResponse {
     let field = |name: &str| result.content.as_ref()?.get(name).cloned();
     FormResponse {
         action: match result.action {
@@ -151,7 +151,7 @@ fn form(result: ElicitResult) -> FormResponse {
             ElicitationAction::Decline => FormAction::Decline,
             _ => FormAction::Cancel,
         },
-        approve: field(APPROVE).is_some_and(|yes| yes == true),
-        typed_name: field(NAME).and_then(|name| name.as_str().map(str::to_owned)),
+        approve: field(APPROVE_FIELD).is_some_and(|yes| yes == true),
+        typed_name: field(NAME_FIELD).and_then(|name| name.as_str().map(str::to_owned)),
     }
 }

@@ -14,16 +14,16 @@ use crate::{
 };
 
 /// Maximum length of a client name that is recorded, in characters.
-const LONGEST_CLIENT_NAME: usize = 100;
+const MAX_CLIENT_NAME_CHARS: usize = 100;
 
 /// `_meta` key of the client that makes a request, from revision 2026-07-28 on.
-const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+const CLIENT_INFO_META_KEY: &str = "io.modelcontextprotocol/clientInfo";
 
 /// Id of the only session over standard input and output.
-static STDIO: LazyLock<Arc<str>> = LazyLock::new(|| Transport::Stdio.as_str().into());
+static STDIO_SESSION: LazyLock<Arc<str>> = LazyLock::new(|| Transport::Stdio.as_str().into());
 
 /// Collects the information about a request.
-pub(super) fn arrival(context: &RequestContext<RoleServer>) -> RequestInfo {
+pub(super) fn request_info(context: &RequestContext<RoleServer>) -> RequestInfo {
     let parts = context.extensions.get::<Parts>();
     let id = parts
         .and_then(|parts| parts.extensions.get::<RequestId>())
@@ -37,12 +37,12 @@ pub(super) fn arrival(context: &RequestContext<RoleServer>) -> RequestInfo {
         },
         protocol: context
             .protocol_version()
-            .map_or(UNKNOWN_NAME, |version| known(&version)),
+            .map_or(UNKNOWN_NAME, |version| protocol_label(&version)),
         trace_parent: TraceParent::from_headers(
             context.meta.get_traceparent(),
             parts.map(|parts| &parts.headers),
         ),
-        client: client(context),
+        client: client_name(context),
         session: match parts {
             Some(parts) => {
                 let id = parts
@@ -51,27 +51,27 @@ pub(super) fn arrival(context: &RequestContext<RoleServer>) -> RequestInfo {
                     .and_then(|id| id.to_str().ok());
                 id.map(Into::into)
             }
-            None => Some(STDIO.clone()),
+            None => Some(STDIO_SESSION.clone()),
         },
     }
 }
 
 /// Returns the name that the client declares. It is displayed, and proves nothing.
-fn client(context: &RequestContext<RoleServer>) -> Option<Arc<str>> {
-    let said = context.meta.get(CLIENT_INFO);
+fn client_name(context: &RequestContext<RoleServer>) -> Option<Arc<str>> {
+    let said = context.meta.get(CLIENT_INFO_META_KEY);
     if let Some(name) = said.and_then(|client| client.get("name")?.as_str()) {
-        return Some(shown(name));
+        return Some(sanitize_client_name(name));
     }
     context
         .peer
         .peer_info()
-        .map(|info| shown(&info.client_info.name))
+        .map(|info| sanitize_client_name(&info.client_info.name))
 }
 
 /// Returns a name that is safe to log: short, and without control characters that a terminal would
 /// interpret.
-fn shown(name: &str) -> Arc<str> {
-    let name = first_chars(name, LONGEST_CLIENT_NAME);
+fn sanitize_client_name(name: &str) -> Arc<str> {
+    let name = first_chars(name, MAX_CLIENT_NAME_CHARS);
     if !name.contains(char::is_control) {
         return name.into();
     }
@@ -79,7 +79,7 @@ fn shown(name: &str) -> Arc<str> {
 }
 
 /// Returns the protocol revision as a metrics label. Unknown revisions share one label.
-pub(super) fn known(version: &ProtocolVersion) -> &'static str {
+pub(super) fn protocol_label(version: &ProtocolVersion) -> &'static str {
     let known = ProtocolVersion::KNOWN_VERSIONS
         .iter()
         .find(|known| *known == version);

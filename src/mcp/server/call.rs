@@ -12,16 +12,16 @@ use tracing::error;
 
 use super::{
     Server,
-    approve::{self, Asked},
-    arrival::arrival,
-    own::{OwnAnswer, Reached},
-    pages::Source,
+    approve::{self, ElicitationOutcome},
+    arrival::request_info,
+    own::{BuiltinResult, ToolTarget},
+    pages::OperationCall,
 };
 use crate::{
     auth::principal::Principal,
     mcp::{
         reply::{self, MAX_ERROR_BYTES},
-        results::{Content, Origin, Shown, annotate},
+        results::{ResultContent, ResultFlags, RenderedResult, annotate},
         surface,
     },
     observability::{call_record::OutcomeKind, observer::CallObserver},
@@ -34,21 +34,21 @@ use crate::{
 };
 
 /// Maximum length of a tool name that a message repeats, in characters.
-const MAX_NAME_CHARS: usize = 100;
+const MAX_TOOL_NAME_CHARS: usize = 100;
 
 impl Server {
     /// Handles a tool call, including panics and cancellation.
-    pub(super) async fn answer(
+    pub(super) async fn handle_tool_call(
         &self,
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let _under_way = self.calls.token();
-        let name = short(&request.name);
+        let _under_way = self.in_flight_calls.token();
+        let name = truncate_name(&request.name);
         let principal = self.caller(&context)?;
-        let mut observed = CallObserver::begin(&self.metrics, arrival(&context), principal);
+        let mut observed = CallObserver::begin(&self.metrics, request_info(&context), principal);
         let span = observed.span();
-        let call = span.instrument(self.call(&context, principal, request, &mut observed));
+        let call = span.instrument(self.run_tool_call(&context, principal, request, &mut observed));
         // rmcp drops a panic with its task, and the client would wait forever.
         let call = AssertUnwindSafe(call).catch_unwind();
         tokio::select! {
@@ -66,20 +66,20 @@ impl Server {
                 }
             },
             // Dropping the call aborts its request to Portkey.
-            () = context.ct.cancelled() => self.cut_off(principal, &observed),
+            () = context.ct.cancelled() => self.cancelled_result(principal, &observed),
         }
     }
 
     /// Returns the result of a call that the client cancelled or the shutdown aborted. A client
     /// that cancelled does not receive it.
-    fn cut_off(
+    fn cancelled_result(
         &self,
         principal: &Principal,
         observed: &CallObserver<'_>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(write) = observed.sent_write() else {
-            let told = "the call was cut off, because it was taken back or the server stops; it changed nothing";
-            return Err(ErrorData::internal_error(told, None));
+            let message = "the call was cut off, because it was taken back or the server stops; it changed nothing";
+            return Err(ErrorData::internal_error(message, None));
         };
         let doubt = RetrySafety {
             writes: true,
@@ -91,7 +91,7 @@ impl Server {
         Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
     }
 
-    async fn call(
+    async fn run_tool_call(
         &self,
         context: &RequestContext<RoleServer>,
         principal: &Principal,
@@ -99,31 +99,31 @@ impl Server {
         observed: &mut CallObserver<'_>,
     ) -> Result<CallToolResponse, ErrorData> {
         let (arrival, record) = observed.request_and_record();
-        let mut answer = approve::answer(&mut request);
+        let mut answer = approve::take_response(&mut request);
         let mut args = request.arguments.unwrap_or_default();
-        let own = surface::named(&request.name);
+        let own = surface::find_builtin(&request.name);
         let (name, mut args) = match own {
             None => (&*request.name, args),
             Some(own) => {
                 answer = answer.or_else(|| take_ticket(&mut args));
-                match self.reach(own, principal, arrival, args, record).await {
-                    Ok(Reached::Operation(operation, args)) => (operation.name(), args),
-                    Ok(Reached::Answer(answer)) => {
-                        return Ok(own_answer(answer, self.results.content(), observed));
+                match self.resolve_builtin(own, principal, arrival, args, record).await {
+                    Ok(ToolTarget::Operation(operation, args)) => (operation.name(), args),
+                    Ok(ToolTarget::Completed(answer)) => {
+                        return Ok(builtin_result(answer, self.results.content(), observed));
                     }
-                    Err(error) => return Ok(self.reject(observed, error)),
+                    Err(error) => return Ok(self.reject_call(observed, error)),
                 }
             }
         };
-        let source = Source {
+        let source = OperationCall {
             client: Some(context),
             principal,
-            arrival,
+            request_info: arrival,
             name,
         };
-        let wanted = match self.wanted(&source, &mut args, record) {
+        let wanted = match self.take_list_request(&source, &mut args, record) {
             Ok(wanted) => wanted,
-            Err(error) => return Ok(self.reject(observed, error.into())),
+            Err(error) => return Ok(self.reject_call(observed, error.into())),
         };
         let call = pipeline::ToolCall {
             principal,
@@ -134,9 +134,9 @@ impl Server {
         };
         let mut outcome = self.dispatcher.call(call, record).await;
         if let Err(CallError::ApprovalRequired(question)) = outcome {
-            outcome = match self.ask(context, principal, &question).await {
+            outcome = match self.request_approval(context, principal, &question).await {
                 // Repeated whatever the response was: the pipeline decides about it, and audits it.
-                Ok(Asked::Answered(said)) => {
+                Ok(ElicitationOutcome::Resolved(said)) => {
                     let (args, answer) = (question.into_args(), Some(ApprovalResponse::Resolved(said)));
                     let call = pipeline::ToolCall {
                         principal,
@@ -147,7 +147,7 @@ impl Server {
                     };
                     self.dispatcher.call(call, record).await
                 }
-                Ok(Asked::Later(result)) => {
+                Ok(ElicitationOutcome::Pending(result)) => {
                     observed.record_result(&Err::<(), _>(CallError::ApprovalRequired(question)), CallError::outcome);
                     return Ok((*result).into());
                 }
@@ -155,7 +155,7 @@ impl Server {
             };
         }
         if let (Some(wanted), Ok(first)) = (&wanted, &mut outcome) {
-            *first = self.gather(&source, wanted, first.take(), record).await;
+            *first = self.collect_pages(&source, wanted, first.take(), record).await;
         }
         if let Ok(answer) = &mut outcome {
             let (warnings, times) = (
@@ -169,34 +169,34 @@ impl Server {
         observed.record_result(&outcome, CallError::outcome);
         match outcome {
             Err(CallError::UnknownTool(unknown)) => {
-                let unknown = self.suggested(principal, name, unknown);
+                let unknown = self.with_suggestions(principal, name, unknown);
                 Err(ErrorData::invalid_params(unknown.to_string(), None))
             }
             Err(error) => {
                 let is_wrong = own.is_some() && matches!(error, CallError::InvalidArguments(_));
-                let takes = is_wrong.then(|| self.takes(name)).flatten();
-                Ok(self.error_with(&error, takes).into())
+                let takes = is_wrong.then(|| self.schema_hint(name)).flatten();
+                Ok(self.error_with_schema(&error, takes).into())
             }
             Ok(body) => {
                 let untrusted = observed.is_untrusted();
-                let origin = Origin { untrusted, reveals };
+                let origin = ResultFlags { is_untrusted: untrusted, returns_secret: reveals };
                 let may_keep = self.dispatcher.can_store_result(principal, operation);
                 let shown = self
                     .results
-                    .bound_if(principal, body, origin, may_keep)
+                    .render_if(principal, body, origin, may_keep)
                     .await;
-                Ok(reply::answer(shown, self.results.content(), untrusted).into())
+                Ok(reply::success_result(shown, self.results.content(), untrusted).into())
             }
         }
     }
 
     /// Builds an error result, and appends the operation's schema if it fits. Describing an
     /// operation before calling it is therefore optional.
-    fn error_with(&self, error: &CallError, takes: Option<String>) -> CallToolResult {
+    fn error_with_schema(&self, error: &CallError, takes: Option<String>) -> CallToolResult {
         let max = self.max_error_bytes();
-        let mut result = reply::error(error, max);
+        let mut result = reply::error_result(error, max);
         let Some(takes) = takes else { return result };
-        let used: usize = result.content.iter().map(reply::size).sum();
+        let used: usize = result.content.iter().map(reply::block_json_size).sum();
         let takes = Some(takes).filter(|takes| reply::json_size(takes) + used <= max);
         let takes = takes.unwrap_or_else(|| "`describe-operation` says what it takes".to_owned());
         if reply::json_size(&takes) + used <= max {
@@ -206,8 +206,8 @@ impl Server {
     }
 
     /// Builds the result of a call that was rejected for its arguments.
-    fn reject(&self, observed: &mut CallObserver<'_>, error: CallError) -> CallToolResponse {
-        let result = reply::error(&error, self.max_error_bytes()).into();
+    fn reject_call(&self, observed: &mut CallObserver<'_>, error: CallError) -> CallToolResponse {
+        let result = reply::error_result(&error, self.max_error_bytes()).into();
         observed.record_result(&Err::<(), _>(error), CallError::outcome);
         result
     }
@@ -216,39 +216,39 @@ impl Server {
     /// lower.
     pub(super) fn max_error_bytes(&self) -> usize {
         self.results
-            .most()
+            .max_bytes()
             .map_or(MAX_ERROR_BYTES, |most| most.min(MAX_ERROR_BYTES))
     }
 
     /// Requests approval from the human at the client.
-    async fn ask(
+    async fn request_approval(
         &self,
         context: &RequestContext<RoleServer>,
         principal: &Principal,
         question: &ApprovalRequest,
-    ) -> Result<Asked, CallError> {
-        let nobody = || ApprovalError::NoApprover {
+    ) -> Result<ElicitationOutcome, CallError> {
+        let no_approver = || ApprovalError::NoApprover {
             tool: question.tool,
             rule: question.rule.clone(),
         };
-        let approvals = self.dispatcher.approvals().ok_or_else(nobody)?;
-        approve::ask(approvals, context, principal, question).await
+        let approvals = self.dispatcher.approvals().ok_or_else(no_approver)?;
+        approve::request_approval(approvals, context, principal, question).await
     }
 }
 
 /// Builds the result of a built-in tool, which is small or truncated already.
-fn own_answer(answer: OwnAnswer, content: Content, observed: &mut CallObserver<'_>) -> CallToolResponse {
-    let OwnAnswer { value, untrusted } = answer;
+fn builtin_result(answer: BuiltinResult, content: ResultContent, observed: &mut CallObserver<'_>) -> CallToolResponse {
+    let BuiltinResult { value, is_untrusted: untrusted } = answer;
     let (_, record) = observed.request_and_record();
     (record.outcome, record.untrusted) = (OutcomeKind::Answered.into(), untrusted);
-    let shown = Shown {
+    let shown = RenderedResult {
         text: value.to_string(),
         structured: value,
     };
-    reply::answer(shown, content, untrusted).into()
+    reply::success_result(shown, content, untrusted).into()
 }
 
 /// Truncates a tool name that a caller may have made up.
-fn short(name: &str) -> String {
-    first_chars(name, MAX_NAME_CHARS).to_owned()
+fn truncate_name(name: &str) -> String {
+    first_chars(name, MAX_TOOL_NAME_CHARS).to_owned()
 }

@@ -9,14 +9,14 @@ use rmcp::model::ServerCapabilities;
 /// are all unavailable is not listed. Resource templates change likewise; the protocol has no
 /// notification for them but that for resources. The guides in `resources/list` never change.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Changing {
+pub(super) struct ChangingLists {
     pub(super) prompts: bool,
     pub(super) resources: bool,
 }
 
-impl Changing {
+impl ChangingLists {
     /// Returns the lists that change with the access of callers.
-    pub(super) const fn with_what_is_seen() -> Self {
+    pub(super) const fn for_changing_access() -> Self {
         Self {
             prompts: true,
             resources: true,

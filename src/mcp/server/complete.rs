@@ -8,51 +8,51 @@ use rmcp::{
     service::RequestContext,
 };
 
-use super::{Server, arrival::arrival};
+use super::{Server, arrival::request_info};
 use crate::mcp::{
-    completion::{Asker, matching},
+    completion::{CompletionLookup, filter_matches},
     guide::GUIDES,
-    resources::{GUIDE_TEMPLATE, Kind, OPERATION_TEMPLATE},
+    resources::{GUIDE_TEMPLATE, ResourceKind, OPERATION_TEMPLATE},
 };
 
 /// Error text without the name, because rmcp logs errors and a caller may write anything as a name.
-const UNDECLARED: &str = "there is no such argument";
+const UNKNOWN_ARGUMENT: &str = "there is no such argument";
 
 impl Server {
     /// Returns at most a hundred values for an argument of a prompt or a resource template.
-    pub(super) async fn completed(
+    pub(super) async fn complete_argument(
         &self,
         request: &CompleteRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         let principal = self.caller(context)?;
-        let arrival = &arrival(context);
+        let arrival = &request_info(context);
         let (name, typed) = (
             request.argument.name.as_str(),
             request.argument.value.as_str(),
         );
-        let wrong = |what: &'static str| ErrorData::invalid_params(what, None);
+        let invalid_params = |what: &'static str| ErrorData::invalid_params(what, None);
         let chosen = request
             .context
             .as_ref()
             .and_then(|context| context.arguments.as_ref());
         let chosen = &chosen.cloned().unwrap_or_else(HashMap::new);
-        let asker = Asker {
+        let asker = CompletionLookup {
             dispatcher: &self.dispatcher,
             principal,
-            arrival,
-            chosen,
+            request_info: arrival,
+            arguments: chosen,
         };
         let values = match &request.r#ref {
             Reference::Prompt(reference) => {
-                let library = self.library();
-                let prompt = self.seen_prompt(&library, principal, &reference.name);
+                let library = self.prompt_library();
+                let prompt = self.find_visible_prompt(&library, principal, &reference.name);
                 let prompt =
                     prompt.map_err(|error| ErrorData::invalid_params(error.to_string(), None))?;
-                let argument = prompt.argument(name).ok_or_else(|| wrong(UNDECLARED))?;
+                let argument = prompt.argument(name).ok_or_else(|| invalid_params(UNKNOWN_ARGUMENT))?;
                 match &argument.completes {
-                    Some(domain) => self.completer.things(asker, domain, typed).await,
-                    None => matching(
+                    Some(domain) => self.completer.complete_ids(asker, domain, typed).await,
+                    None => filter_matches(
                         argument.values.iter().map(|value| (value.as_str(), "")),
                         typed,
                     ),
@@ -60,36 +60,36 @@ impl Server {
             }
             Reference::Resource(reference) => match reference.uri.as_str() {
                 GUIDE_TEMPLATE if name == "topic" => {
-                    matching(GUIDES.iter().map(|guide| (guide.topic, guide.title)), typed)
+                    filter_matches(GUIDES.iter().map(|guide| (guide.topic, guide.title)), typed)
                 }
                 OPERATION_TEMPLATE if name == "name" => {
                     let entries = self.dispatcher.available_entries();
                     let seen = entries.filter(|entry| self.dispatcher.can_see(principal, entry));
-                    matching(seen.map(|entry| (entry.operation.name(), "")), typed)
+                    filter_matches(seen.map(|entry| (entry.operation.name(), "")), typed)
                 }
-                GUIDE_TEMPLATE | OPERATION_TEMPLATE => return Err(wrong(UNDECLARED)),
+                GUIDE_TEMPLATE | OPERATION_TEMPLATE => return Err(invalid_params(UNKNOWN_ARGUMENT)),
                 uri => {
-                    let kinds = Kind::all(self.dispatcher.catalog());
-                    let kind = kinds.values().find(|kind| kind.template() == uri);
-                    let seen = |kind: &&Kind<'_>| self.dispatcher.is_listed(principal, kind.read);
-                    let unknown = || wrong("there is no such template");
+                    let kinds = ResourceKind::by_domain(self.dispatcher.catalog());
+                    let kind = kinds.values().find(|kind| kind.uri_template() == uri);
+                    let seen = |kind: &&ResourceKind<'_>| self.dispatcher.is_listed(principal, kind.read);
+                    let unknown = || invalid_params("there is no such template");
                     let kind = kind.filter(seen).ok_or_else(unknown)?;
-                    if name != kind.argument {
-                        return Err(wrong(UNDECLARED));
+                    if name != kind.id_argument {
+                        return Err(invalid_params(UNKNOWN_ARGUMENT));
                     }
                     self.completer
-                        .things(asker, kind.read.domain.name, typed)
+                        .complete_ids(asker, kind.read.domain.name, typed)
                         .await
                 }
             },
-            _ => return Err(wrong("`ref` names a prompt or a template")),
+            _ => return Err(invalid_params("`ref` names a prompt or a template")),
         };
-        Ok(CompleteResult::new(shortened(values)))
+        Ok(CompleteResult::new(completion_info(values)))
     }
 }
 
 /// Limits the values to the maximum of the protocol, and adds their total.
-fn shortened(mut values: Vec<String>) -> CompletionInfo {
+fn completion_info(mut values: Vec<String>) -> CompletionInfo {
     let mut info = CompletionInfo::default();
     info.total = u32::try_from(values.len()).ok();
     info.has_more = Some(values.len() > CompletionInfo::MAX_VALUES);

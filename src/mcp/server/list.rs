@@ -14,24 +14,24 @@ use crate::{
     auth::principal::Principal,
     mcp::{
         reply,
-        surface::{self, Does, Surface},
+        surface::{self, BuiltinAction, Surface},
     },
 };
 
 /// `_meta` keys that Claude's clients read.
-const ALWAYS_LOAD: &str = "anthropic/alwaysLoad";
-const SEARCH_HINT: &str = "anthropic/searchHint";
+const ALWAYS_LOAD_META_KEY: &str = "anthropic/alwaysLoad";
+const SEARCH_HINT_META_KEY: &str = "anthropic/searchHint";
 
 impl Server {
     /// Returns all tools of the surface, built on first use.
     pub fn tools(&self) -> &[Tool] {
         let presentation = self.dispatcher.catalog().presentation();
         self.tools
-            .get_or_init(|| tools(self.surface, presentation, self.dispatcher.available_entries()))
+            .get_or_init(|| build_tools(self.surface, presentation, self.dispatcher.available_entries()))
     }
 
     /// Returns a page of the tools that a caller sees.
-    pub(super) fn list(
+    pub(super) fn tools_page(
         &self,
         principal: &Principal,
         request: Option<PaginatedRequestParams>,
@@ -41,7 +41,7 @@ impl Server {
             // A cursor is the name of the previous page's last tool, so it stays valid if tools are
             // added.
             Some(cursor) => {
-                let last = self.tools().iter().position(|tool| tool.name == cursor);
+                let last = self.tools().iter().position(|tool| build_tool.name == cursor);
                 let unknown = || ErrorData::invalid_params("there is no such cursor", None);
                 last.ok_or_else(unknown)? + 1
             }
@@ -50,19 +50,19 @@ impl Server {
             .tools()
             .iter()
             .skip(start)
-            .filter(|tool| self.lists(principal, tool));
+            .filter(|tool| self.is_tool_visible(principal, build_tool));
         let page: Vec<Tool> = rest
             .by_ref()
-            .take(self.page.unwrap_or(usize::MAX))
+            .take(self.tools_page_size.unwrap_or(usize::MAX))
             .cloned()
             .collect();
         let more = rest.next().is_some();
         let cursor = page
             .last()
             .filter(|_| more)
-            .map(|tool| tool.name.to_string());
+            .map(|tool| build_tool.name.to_string());
         let mut result = ListToolsResult::with_all_items(page)
-            .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
+            .with_ttl_ms(self.cache_ttl_ms(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private);
         result.next_cursor = cursor;
         Ok(result)
@@ -70,22 +70,22 @@ impl Server {
 
     /// Returns `true` if a caller sees a tool. A tool that calls operations is visible if the
     /// caller may call any of its operations.
-    fn lists(&self, principal: &Principal, tool: &Tool) -> bool {
+    fn is_tool_visible(&self, principal: &Principal, tool: &Tool) -> bool {
         let catalog = self.dispatcher.catalog();
-        match surface::named(&tool.name).map(|own| own.does) {
-            Some(Does::Execute(effect)) => catalog.iter().any(|entry| {
+        match surface::find_builtin(&build_tool.name).map(|own| own.action) {
+            Some(BuiltinAction::Execute(effect)) => catalog.iter().any(|entry| {
                 entry.operation.effect() == effect && self.dispatcher.can_see(principal, entry)
             }),
             Some(_) => true,
             None => catalog
-                .find(&tool.name)
+                .find(&build_tool.name)
                 .is_ok_and(|entry| self.dispatcher.can_see(principal, entry)),
         }
     }
 }
 
 /// Builds the tools that a surface lists for these operations, sorted by name.
-pub fn tools<'a>(
+pub fn build_tools<'a>(
     surface: Surface,
     presentation: &Presentation,
     offered: impl Iterator<Item = &'a CatalogEntry>,
@@ -95,35 +95,35 @@ pub fn tools<'a>(
     for entry in offered {
         effects.push(entry.operation.effect());
         if surface.lists_operations() {
-            tools.push(tool(entry.compiled()));
+            build_tools.push(build_tool(entry.compiled()));
         }
     }
-    let own = surface.own(|effect| effects.contains(&effect));
-    tools.extend(own.map(|own| tool(&own.presented(presentation))));
-    tools.sort_by(|one, other| one.name.cmp(&other.name));
-    tools
+    let own = surface.builtin_tools(|effect| effects.contains(&effect));
+    build_tools.extend(own.map(|own| build_tool(&own.with_presentation(presentation))));
+    build_tools.sort_by(|one, other| one.name.cmp(&other.name));
+    build_tools
 }
 
 /// Builds the `_meta` of a tool.
 ///
 /// Marks a tool whose results have untrusted content. Tells clients that search tools themselves
 /// whether to load the tool always, or how to find it.
-fn meta(operation: &Operation) -> MetaObject {
+fn tool_meta(operation: &Operation) -> MetaObject {
     let mut meta = match operation.has_untrusted_content() {
-        true => reply::untrusted(),
+        true => reply::untrusted_meta(),
         false => MetaObject::new(),
     };
     if surface::is_core(operation.name()) {
-        meta.0.insert(ALWAYS_LOAD.to_owned(), true.into());
+        meta.0.insert(ALWAYS_LOAD_META_KEY.to_owned(), true.into());
     } else if !operation.search_terms().is_empty() {
         meta.0
-            .insert(SEARCH_HINT.to_owned(), operation.search_terms().join(", ").into());
+            .insert(SEARCH_HINT_META_KEY.to_owned(), operation.search_terms().join(", ").into());
     }
     meta
 }
 
 /// Builds the MCP tool of an operation.
-pub fn tool(published: &CompiledOperation) -> Tool {
+pub fn build_tool(published: &CompiledOperation) -> Tool {
     let hints = published.operation().hints();
     let mut tool = Tool::new(
         published.operation().name(),
@@ -138,6 +138,6 @@ pub fn tool(published: &CompiledOperation) -> Tool {
             .idempotent(hints.idempotent)
             .open_world(hints.open_world),
     );
-    tool.meta = Some(meta(published.operation())).filter(|meta| !meta.0.is_empty());
-    tool
+    build_tool.meta = Some(tool_meta(published.operation())).filter(|meta| !meta.0.is_empty());
+    build_tool
 }

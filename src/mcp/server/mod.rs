@@ -32,8 +32,8 @@ use rmcp::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    arrival::{arrival, known},
-    capabilities::Changing,
+    arrival::{request_info, protocol_label},
+    capabilities::ChangingLists,
 };
 
 use portkey_api::catalog::CatalogEntry;
@@ -44,29 +44,29 @@ use crate::{
     auth::principal::Principal,
     mcp::{
         completion::Completer,
-        notifications::{Hub, Session},
-        prompts::Library,
+        notifications::{ChangeNotifier, SessionSubscription},
+        prompts::PromptLibrary,
         results::Results,
-        search::Index,
+        search::SearchIndex,
         surface::{self, Surface},
     },
     observability::{call_record::ErrorType, metrics::Metrics, observer},
     pipeline::Dispatcher,
 };
 
-pub(crate) use self::whoami::KEY_REFUSED;
+pub(crate) use self::whoami::KEY_REFUSED_FIELD;
 pub use self::{
-    list::{tool, tools},
-    quiet::Foresight,
+    list::{build_tool, build_tools},
+    quiet::DirectCallHandler,
 };
 
 /// Instructions for the client: the purpose of the server, the first step and the rules.
 const INSTRUCTIONS: &str = "Administers Portkey, an AI gateway: integrations hold provider \
     credentials, providers lend them to workspaces, MCP integrations register MCP servers. ";
-const FROM_LISTS: &str = "Call a list tool first to find ids and slugs.";
-const FROM_SEARCH: &str = "`search-operations` finds what to call, and the tool that it names calls it; \
+const LIST_INSTRUCTIONS: &str = "Call a list tool first to find ids and slugs.";
+const SEARCH_INSTRUCTIONS: &str = "`search-operations` finds what to call, and the tool that it names calls it; \
     list operations find ids and slugs.";
-const RULES: &str = " `current_page` counts from zero. With an Admin key, name \
+const RULE_INSTRUCTIONS: &str = " `current_page` counts from zero. With an Admin key, name \
     the `workspace_id`. Secrets come back masked: never write a masked value back, leave the field \
     out. A field left out keeps its value. A time may be RFC 3339, a date, `2026-11`, `7d` or `last month`. \
     `warnings` in an answer say what of the arguments was not known or left out. Lists say `total`, `returned` and `next`, the arguments of \
@@ -92,21 +92,21 @@ pub struct Server {
     results: Results,
     tools: Arc<OnceLock<Vec<Tool>>>,
     info: Arc<OnceLock<ServerConfig>>,
-    lists: Changing,
+    changing_lists: ChangingLists,
     surface: Surface,
     /// Index to search operations, built on first use.
-    index: Arc<OnceLock<Index>>,
+    index: Arc<OnceLock<SearchIndex>>,
     /// Built-in prompts are parsed on first use, because many clients never request them.
-    prompts: Arc<OnceLock<WatchedValue<Library>>>,
+    prompts: Arc<OnceLock<WatchedValue<PromptLibrary>>>,
     completer: Completer,
-    page: Option<usize>,
-    local: Option<Arc<Principal>>,
-    calls: TaskTracker,
-    hub: Hub,
-    session: Session,
+    tools_page_size: Option<usize>,
+    local_principal: Option<Arc<Principal>>,
+    in_flight_calls: TaskTracker,
+    notifier: ChangeNotifier,
+    session_subscription: SessionSubscription,
     metrics: Metrics,
     /// Set when the client opens the session that this clone serves.
-    opened: OnceLock<Arc<observer::SessionObserver>>,
+    session_observer: OnceLock<Arc<observer::SessionObserver>>,
 }
 
 impl Server {
@@ -114,14 +114,14 @@ impl Server {
     ///
     /// `page` is the page size of the tool list. Without it, one page has all tools.
     pub fn new(dispatcher: Arc<Dispatcher>, page: Option<usize>) -> Self {
-        let hub = Hub::default();
-        let mut lists = Changing::default();
+        let hub = ChangeNotifier::default();
+        let mut lists = ChangingLists::default();
         if let Some(policy) = dispatcher.policy() {
-            lists = Changing::with_what_is_seen();
+            lists = ChangingLists::for_changing_access();
             let hub = hub.clone();
             policy.on_change(move |before, now| {
                 if !before.lists_same_operations_as(now) {
-                    hub.lists_changed();
+                    hub.notify_lists_changed();
                 }
             });
         }
@@ -130,48 +130,48 @@ impl Server {
             results: Results::default(),
             tools: Arc::default(),
             info: Arc::default(),
-            lists,
+            changing_lists: lists,
             surface: Surface::default(),
             index: Arc::default(),
             prompts: Arc::default(),
             completer: Completer::default(),
-            page,
-            local: None,
-            calls: TaskTracker::new(),
-            hub,
-            session: Session::default(),
+            tools_page_size: page,
+            local_principal: None,
+            in_flight_calls: TaskTracker::new(),
+            notifier: hub,
+            session_subscription: SessionSubscription::default(),
             metrics: Metrics::default(),
-            opened: OnceLock::new(),
+            session_observer: OnceLock::new(),
         }
     }
 
     /// Sets the metrics that record client requests.
-    pub fn measured(self, metrics: Metrics) -> Self {
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }
     }
 
     /// Sets the surface by which operations are shown.
-    pub fn on_surface(self, surface: Surface) -> Self {
+    pub fn with_surface(self, surface: Surface) -> Self {
         Self { surface, ..self }
     }
 
     /// Sets the rendering of results.
-    pub fn showing(self, results: Results) -> Self {
+    pub fn with_results(self, results: Results) -> Self {
         Self { results, ..self }
     }
 
     /// Replaces the built-in prompts, if others are given. Clients are notified when they change.
-    pub fn prompting(self, prompts: Option<WatchedValue<Library>>) -> Self {
+    pub fn with_prompts(self, prompts: Option<WatchedValue<PromptLibrary>>) -> Self {
         let Some(prompts) = prompts else { return self };
-        let hub = self.hub.clone();
-        prompts.on_change(move |_, _| hub.prompts_changed());
-        let lists = Changing {
+        let hub = self.notifier.clone();
+        prompts.on_change(move |_, _| hub.notify_prompts_changed());
+        let lists = ChangingLists {
             prompts: true,
-            ..self.lists
+            ..self.changing_lists
         };
         Self {
             prompts: Arc::new(prompts.into()),
-            lists,
+            changing_lists: lists,
             ..self
         }
     }
@@ -179,32 +179,32 @@ impl Server {
     /// Declares that the access of callers can change by more than a policy.
     ///
     /// The code that changes it must notify clients by [`Self::hub`].
-    pub fn with_callers_that_change(self) -> Self {
+    pub fn with_changing_access(self) -> Self {
         Self {
-            lists: Changing::with_what_is_seen(),
+            changing_lists: ChangingLists::for_changing_access(),
             ..self
         }
     }
 
     /// Sets the caller for transports without authentication: the user who started the process.
-    pub fn for_local(self, principal: Principal) -> Self {
+    pub fn with_local_principal(self, principal: Principal) -> Self {
         Self {
-            local: Some(Arc::new(principal)),
+            local_principal: Some(Arc::new(principal)),
             ..self
         }
     }
 
     /// Returns the notifier of this server's clients.
-    pub fn hub(&self) -> &Hub {
-        &self.hub
+    pub fn notifier(&self) -> &ChangeNotifier {
+        &self.notifier
     }
 
     /// Ends subscriptions and waits for the calls in flight. Calls that arrive later are not waited
     /// for.
-    pub async fn idle(&self) {
-        self.hub.close();
-        self.calls.close();
-        self.calls.wait().await;
+    pub async fn drain(&self) {
+        self.notifier.close();
+        self.in_flight_calls.close();
+        self.in_flight_calls.wait().await;
     }
 
     /// Returns the caller of a request.
@@ -217,24 +217,24 @@ impl Server {
             .get::<Parts>()
             .and_then(|parts| parts.extensions.get());
         // A transport that fails to set the caller must not grant access.
-        let nobody = || ErrorData::internal_error("the request has no caller", None);
-        recognised.or(self.local.as_ref()).ok_or_else(nobody)
+        let no_caller = || ErrorData::internal_error("the request has no caller", None);
+        recognised.or(self.local_principal.as_ref()).ok_or_else(no_caller)
     }
 
     /// Observes a request that needs no pipeline call.
-    fn observed<T>(
+    fn observe<T>(
         &self,
         method: &'static str,
         context: &RequestContext<RoleServer>,
         answer: impl FnOnce(&Principal) -> Result<T, ErrorData>,
     ) -> Result<T, ErrorData> {
-        let observed = observer::RequestObserver::begin(&self.metrics, arrival(context), method);
-        observed.finish(self.caller(context).and_then(|caller| answer(caller)), kind)
+        let observed = observer::RequestObserver::begin(&self.metrics, request_info(context), method);
+        observed.finish(self.caller(context).and_then(|caller| answer(caller)), error_type)
     }
 
     /// Returns the time for which a client may cache a list. It is zero if the caller's tools are
     /// filtered per request, since the next request may have another filter.
-    fn ttl(&self, principal: &Principal, otherwise: u64) -> u64 {
+    fn cache_ttl_ms(&self, principal: &Principal, otherwise: u64) -> u64 {
         if principal.request_filter.is_some() {
             0
         } else {
@@ -244,7 +244,7 @@ impl Server {
 }
 
 /// Rejects a cursor for a list that has one page only.
-fn only_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
+fn reject_cursor(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor) {
         None => Ok(()),
         Some(_) => Err(ErrorData::invalid_params("there is no such cursor", None)),
@@ -252,7 +252,7 @@ fn only_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
 }
 
 /// Returns the metrics type of an error, by its code.
-const fn kind(error: &ErrorData) -> ErrorType {
+const fn error_type(error: &ErrorData) -> ErrorType {
     match error.code {
         ErrorCode::INVALID_PARAMS => ErrorType::InvalidParams,
         ErrorCode::METHOD_NOT_FOUND => ErrorType::MethodNotFound,
@@ -263,7 +263,7 @@ const fn kind(error: &ErrorData) -> ErrorType {
 }
 
 /// Builds the server information that a client receives first.
-fn info(dispatcher: &Dispatcher, surface: Surface, lists: Changing) -> ServerConfig {
+fn build_info(dispatcher: &Dispatcher, surface: Surface, lists: ChangingLists) -> ServerConfig {
     // Set here, because rmcp would otherwise introduce itself as the server.
     let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .with_title("Portkey Admin")
@@ -275,27 +275,27 @@ fn info(dispatcher: &Dispatcher, surface: Surface, lists: Changing) -> ServerCon
         false => "",
     };
     let begin = match surface {
-        Surface::Operations => FROM_LISTS,
-        Surface::Compact => FROM_SEARCH,
+        Surface::Operations => LIST_INSTRUCTIONS,
+        Surface::Compact => SEARCH_INSTRUCTIONS,
     };
     let references = dispatcher.secrets().instructions().unwrap_or_default();
     ServerConfig::new(lists.capabilities())
         .with_server_info(us)
-        .with_instructions(format!("{INSTRUCTIONS}{begin}{RULES}{more}{references}"))
+        .with_instructions(format!("{INSTRUCTIONS}{begin}{RULE_INSTRUCTIONS}{more}{references}"))
 }
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         // Cached, because every request without a session reads it.
         self.info
-            .get_or_init(|| info(&self.dispatcher, self.surface, self.lists))
+            .get_or_init(|| build_info(&self.dispatcher, self.surface, self.changing_lists))
             .clone()
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        match surface::named(name) {
-            Some(own) => Some(tool(&own.published)),
-            None => Some(tool(self.dispatcher.catalog().find(name).ok()?.compiled())),
+        match surface::find_builtin(name) {
+            Some(own) => Some(build_tool(&own.published)),
+            None => Some(build_tool(self.dispatcher.catalog().find(name).ok()?.compiled())),
         }
     }
 
@@ -306,13 +306,13 @@ impl ServerHandler for Server {
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
         let outcome = self.negotiate_initialize(&request);
-        let mut arrival = arrival(&context);
+        let mut arrival = request_info(&context);
         if let Ok(result) = &outcome {
-            arrival.protocol = known(&result.protocol_version);
-            let begun = || observer::SessionObserver::begin(&self.metrics, arrival.clone()).into();
-            self.opened.get_or_init(begun);
+            arrival.protocol = protocol_label(&result.protocol_version);
+            let begin_session = || observer::SessionObserver::begin(&self.metrics, arrival.clone()).into();
+            self.session_observer.get_or_init(begin_session);
         }
-        observer::RequestObserver::begin(&self.metrics, arrival, "initialize").finish(outcome, kind)
+        observer::RequestObserver::begin(&self.metrics, arrival, "initialize").finish(outcome, error_type)
     }
 
     async fn list_tools(
@@ -320,7 +320,7 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        self.observed("tools/list", &context, |caller| self.list(caller, request))
+        self.observe("tools/list", &context, |caller| self.tools_page(caller, request))
     }
 
     async fn call_tool(
@@ -329,7 +329,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         // Boxed like all large futures here, because rmcp moves them several times.
-        Box::pin(self.answer(request, context)).await
+        Box::pin(self.handle_tool_call(request, context)).await
     }
 
     async fn list_prompts(
@@ -337,8 +337,8 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        self.observed("prompts/list", &context, |caller| {
-            self.prompts(caller, request)
+        self.observe("prompts/list", &context, |caller| {
+            self.visible_prompts(caller, request)
         })
     }
 
@@ -347,8 +347,8 @@ impl ServerHandler for Server {
         request: GetPromptRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        let prompt = |caller: &Principal| self.prompt(caller, &request);
-        Ok(self.observed("prompts/get", &context, prompt)?.into())
+        let prompt = |caller: &Principal| self.render_prompt(caller, &request);
+        Ok(self.observe("prompts/get", &context, prompt)?.into())
     }
 
     async fn list_resources(
@@ -356,8 +356,8 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        self.observed("resources/list", &context, |caller| {
-            self.resources(caller, request)
+        self.observe("resources/list", &context, |caller| {
+            self.guide_resources(caller, request)
         })
     }
 
@@ -366,8 +366,8 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let templates = |caller: &Principal| self.templates(caller, request);
-        self.observed("resources/templates/list", &context, templates)
+        let templates = |caller: &Principal| self.visible_templates(caller, request);
+        self.observe("resources/templates/list", &context, templates)
     }
 
     async fn read_resource(
@@ -375,7 +375,7 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        Ok(Box::pin(self.read(&request.uri, &context)).await?.into())
+        Ok(Box::pin(self.read_address(&request.uri, &context)).await?.into())
     }
 
     async fn complete(
@@ -384,30 +384,30 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         let observed =
-            observer::RequestObserver::begin(&self.metrics, arrival(&context), "completion/complete");
+            observer::RequestObserver::begin(&self.metrics, request_info(&context), "completion/complete");
         let completed = tokio::select! {
-            completed = Box::pin(self.completed(&request, &context)) => completed,
+            completed = Box::pin(self.complete_argument(&request, &context)) => completed,
             () = context.ct.cancelled() => {
                 Err(ErrorData::internal_error("the completion was cancelled", None))
             }
         };
-        observed.finish(completed, kind)
+        observed.finish(completed, error_type)
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.session
-            .join(&self.hub, context.peer, &self.lists.capabilities());
+        self.session_subscription
+            .subscribe(&self.notifier, context.peer, &self.changing_lists.capabilities());
     }
 
     fn accepted_subscription_filter(
         &self,
         requested: &SubscriptionFilter,
     ) -> Option<SubscriptionFilter> {
-        Some(Hub::accepted(requested))
+        Some(ChangeNotifier::limit_filter(requested))
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        Box::pin(self.hub.listen(subscription)).await;
+        Box::pin(self.notifier.listen(subscription)).await;
         Ok(())
     }
 
@@ -416,6 +416,6 @@ impl ServerHandler for Server {
         request: CustomRequest,
         _: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        Err(unread::explained(&request.method))
+        Err(unread::unread_request_error(&request.method))
     }
 }

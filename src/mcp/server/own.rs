@@ -11,41 +11,41 @@ use super::Server;
 use crate::{
     auth::principal::Principal,
     mcp::{
-        results::{Listing, Request, ResultError},
-        search::Index,
-        surface::{Does, OwnTool},
+        results::{Listing, PartRequest, ResultError},
+        search::SearchIndex,
+        surface::{BuiltinAction, BuiltinTool},
     },
     observability::request::RequestInfo,
     pipeline::{CallError, CallRecord},
 };
 
 /// Default number of operations that a search returns.
-const FOUND: usize = 8;
+const DEFAULT_SEARCH_LIMIT: usize = 8;
 
 /// Arguments that every list accepts beside those of its schema.
-const ALSO: &str = "`fields` (a list of names to return, with dots into objects) and `all: true` (the pages \
+const LIST_OPTIONS_HINT: &str = "`fields` (a list of names to return, with dots into objects) and `all: true` (the pages \
     that follow, too)";
 
 /// Result of a built-in tool.
-pub(super) struct OwnAnswer {
+pub(super) struct BuiltinResult {
     pub(super) value: Value,
     /// `true` if the result has untrusted content.
-    pub(super) untrusted: bool,
+    pub(super) is_untrusted: bool,
 }
 
-impl From<Value> for Reached {
+impl From<Value> for ToolTarget {
     fn from(value: Value) -> Self {
-        Self::Answer(OwnAnswer {
+        Self::Completed(BuiltinResult {
             value,
-            untrusted: false,
+            is_untrusted: false,
         })
     }
 }
 
 /// Target of a call of a built-in tool.
-pub(super) enum Reached {
+pub(super) enum ToolTarget {
     /// The call is completed with this result.
-    Answer(OwnAnswer),
+    Completed(BuiltinResult),
     /// Operation to call, with its arguments.
     Operation(&'static Operation, JsonMap),
 }
@@ -54,17 +54,17 @@ impl Server {
     /// Resolves a call of a built-in tool.
     ///
     /// A call that should reach an operation and fails is audited like other rejected calls.
-    pub(super) async fn reach(
+    pub(super) async fn resolve_builtin(
         &self,
-        own: &'static OwnTool,
+        own: &'static BuiltinTool,
         principal: &Principal,
         arrival: &RequestInfo,
         args: JsonMap,
         record: &mut CallRecord,
-    ) -> Result<Reached, CallError> {
+    ) -> Result<ToolTarget, CallError> {
         record.operation = Some(own.operation);
-        let came = matches!(own.does, Does::Execute(_)).then(|| args.clone());
-        let reached = self.lead(own, principal, arrival, args, record).await;
+        let came = matches!(own.action, BuiltinAction::Execute(_)).then(|| args.clone());
+        let reached = self.run_builtin(own, principal, arrival, args, record).await;
         if let (Some(came), Err(_)) = (&came, &reached) {
             self.dispatcher
                 .record_rejected_call(principal, arrival, came, record);
@@ -72,66 +72,66 @@ impl Server {
         reached
     }
 
-    async fn lead(
+    async fn run_builtin(
         &self,
-        own: &OwnTool,
+        own: &BuiltinTool,
         principal: &Principal,
         arrival: &RequestInfo,
         args: JsonMap,
         record: &mut CallRecord,
-    ) -> Result<Reached, CallError> {
+    ) -> Result<ToolTarget, CallError> {
         // No argument is sent upstream, so unknown ones need not be tolerated.
         let options = ValidationOptions {
             unknown_fields: UnknownFields::Deny,
             ..Default::default()
         };
         let args = own.published.validate(args, &options)?.args;
-        match own.does {
-            Does::Search => Ok(self.found(principal, &args).into()),
-            Does::Describe => Ok(describe(self.seen(principal, operation(&args))?).into()),
-            Does::Execute(effect) => Ok(self.meant(effect, principal, &args, record)?),
-            Does::ReadResult => Ok(Reached::Answer(self.part(principal, arrival, &args).await?)),
-            Does::WhoAmI => Ok(self.whoami(principal, arrival).boxed().await.into()),
+        match own.action {
+            BuiltinAction::Search => Ok(self.search_response(principal, &args).into()),
+            BuiltinAction::Describe => Ok(describe_operation(self.find_visible(principal, operation_name(&args))?).into()),
+            BuiltinAction::Execute(effect) => Ok(self.resolve_operation(effect, principal, &args, record)?),
+            BuiltinAction::ReadResult => Ok(ToolTarget::Completed(self.read_result_part(principal, arrival, &args).await?)),
+            BuiltinAction::WhoAmI => Ok(self.whoami(principal, arrival).boxed().await.into()),
         }
     }
 
     /// Finds the operation that a tool such as `read-operation` is to call.
-    fn meant(
+    fn resolve_operation(
         &self,
         effect: Effect,
         principal: &Principal,
         args: &JsonMap,
         record: &mut CallRecord,
-    ) -> Result<Reached, InputError> {
-        let name = operation(args);
+    ) -> Result<ToolTarget, InputError> {
+        let name = operation_name(args);
         let found = self.dispatcher.catalog().find(name);
-        let entry = found.map_err(|unknown| self.unknown(principal, name, unknown))?;
+        let entry = found.map_err(|unknown| self.unknown_operation_error(principal, name, unknown))?;
         let operation = entry.operation;
         if operation.effect() != effect {
             record.operation = Some(operation);
-            self.seen(principal, name)?;
-            let (does, tool) = (operation.effect().as_str(), executor(operation));
+            self.find_visible(principal, name)?;
+            let (does, tool) = (operation.effect().as_str(), executor_tool(operation));
             let what = format!("`{name}` is of the effect {does}; call it by `{tool}`");
             return Err(InputError::new("operation", what));
         }
         // An operation that is not offered is rejected and audited by the pipeline.
         let arguments = args.get("arguments").and_then(Value::as_object);
-        Ok(Reached::Operation(
+        Ok(ToolTarget::Operation(
             operation,
             arguments.cloned().unwrap_or_default(),
         ))
     }
 
     /// Reads a part of a truncated result.
-    async fn part(
+    async fn read_result_part(
         &self,
         principal: &Principal,
         arrival: &RequestInfo,
         args: &JsonMap,
-    ) -> Result<OwnAnswer, InputError> {
+    ) -> Result<BuiltinResult, InputError> {
         let text = |name: &str| args.get(name).and_then(Value::as_str);
         let number = |name: &str| args.get(name).and_then(Value::as_u64).map(|n| n as usize);
-        let request = Request {
+        let request = PartRequest {
             pointer: text("pointer").unwrap_or_default().to_owned(),
             offset: number("offset").unwrap_or_default(),
             limit: number("limit"),
@@ -150,18 +150,18 @@ impl Server {
                 };
                 InputError::new(at, error)
             })?;
-        if part.untrusted {
+        if part.is_untrusted {
             // Another session may have made the call.
             self.dispatcher.taint().mark(principal, arrival).await;
         }
-        Ok(OwnAnswer {
+        Ok(BuiltinResult {
             value: part.value,
-            untrusted: part.untrusted,
+            is_untrusted: part.is_untrusted,
         })
     }
 
     /// Returns the schema of an operation, for a caller that passed invalid arguments.
-    pub(super) fn takes(&self, name: &str) -> Option<String> {
+    pub(super) fn schema_hint(&self, name: &str) -> Option<String> {
         let entry = self.dispatcher.catalog().find(name).ok()?;
         Some(format!(
             "`{name}` takes, as JSON Schema: {}",
@@ -170,20 +170,20 @@ impl Server {
     }
 
     /// Finds an operation that the caller may see.
-    fn seen(&self, principal: &Principal, name: &str) -> Result<&CatalogEntry, InputError> {
+    fn find_visible(&self, principal: &Principal, name: &str) -> Result<&CatalogEntry, InputError> {
         match self.dispatcher.catalog().find(name) {
             Ok(entry) if self.dispatcher.can_see(principal, entry) => Ok(entry),
             Ok(_) => Err(InputError::new(
                 "operation",
                 format!("`{name}` is not on offer here"),
             )),
-            Err(unknown) => Err(self.unknown(principal, name, unknown)),
+            Err(unknown) => Err(self.unknown_operation_error(principal, name, unknown)),
         }
     }
 
     /// Builds the error for an unknown operation, with similar names.
-    fn unknown(&self, principal: &Principal, name: &str, unknown: ToolLookupError) -> InputError {
-        let unknown = self.suggested(principal, name, unknown);
+    fn unknown_operation_error(&self, principal: &Principal, name: &str, unknown: ToolLookupError) -> InputError {
+        let unknown = self.with_suggestions(principal, name, unknown);
         let more = match unknown {
             ToolLookupError::NotFound { .. } => " (`search-operations` finds others)",
             ToolLookupError::Disabled { .. } => "",
@@ -195,7 +195,7 @@ impl Server {
     ///
     /// Suggests the operation whose name differs only by a typing error, or else search hits that
     /// match the verb of the name.
-    pub(super) fn suggested(
+    pub(super) fn with_suggestions(
         &self,
         principal: &Principal,
         name: &str,
@@ -216,9 +216,9 @@ impl Server {
         }
         let mut meant = guess.rank_by_name(visible);
         for operation in self
-            .near(principal, &guess.nouns())
+            .search_visible(principal, &guess.nouns())
             .map(|entry| entry.operation)
-            .take(FOUND)
+            .take(DEFAULT_SEARCH_LIMIT)
         {
             let is_new = !meant.iter().any(|known| known.name() == operation.name());
             if is_new && guess.may_mean(operation) {
@@ -232,7 +232,7 @@ impl Server {
     }
 
     /// Searches the operations that the caller may see, the best first.
-    fn near<'a>(
+    fn search_visible<'a>(
         &'a self,
         principal: &'a Principal,
         words: &str,
@@ -240,13 +240,13 @@ impl Server {
         let catalog = self.dispatcher.catalog();
         let index = self
             .index
-            .get_or_init(|| Index::of(self.dispatcher.available_entries()));
-        let hits = index.find(words, usize::MAX).into_iter();
+            .get_or_init(|| SearchIndex::from_entries(self.dispatcher.available_entries()));
+        let hits = index.search(words, usize::MAX).into_iter();
         hits.filter_map(|hit| catalog.find(hit.operation.name()).ok())
             .filter(|entry| self.dispatcher.can_see(principal, entry))
     }
 
-    fn found(&self, principal: &Principal, args: &JsonMap) -> Value {
+    fn search_response(&self, principal: &Principal, args: &JsonMap) -> Value {
         let query = args
             .get("query")
             .and_then(Value::as_str)
@@ -259,10 +259,10 @@ impl Server {
         let fits =
             |entry: &&CatalogEntry| effect.is_none_or(|one| entry.operation.effect().as_str() == one);
         let near = self
-            .near(principal, query)
+            .search_visible(principal, query)
             .filter(fits)
-            .take(most.unwrap_or(FOUND));
-        let operations: Vec<Value> = near.map(brief).collect();
+            .take(most.unwrap_or(DEFAULT_SEARCH_LIMIT));
+        let operations: Vec<Value> = near.map(summarize_operation).collect();
         if operations.is_empty() {
             let note =
                 "nothing on offer fits; say what it is about and what to do, or leave out `effect`";
@@ -273,14 +273,14 @@ impl Server {
 }
 
 /// Returns the `operation` argument of a call.
-fn operation(args: &JsonMap) -> &str {
+fn operation_name(args: &JsonMap) -> &str {
     args.get("operation")
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
 
 /// Returns the built-in tool that calls an operation.
-fn executor(operation: &Operation) -> &'static str {
+fn executor_tool(operation: &Operation) -> &'static str {
     match operation.effect() {
         Effect::Read => "read-operation",
         Effect::Create => "create-operation",
@@ -290,18 +290,18 @@ fn executor(operation: &Operation) -> &'static str {
 }
 
 /// Summarizes an operation for a list of search hits.
-fn brief(entry: &CatalogEntry) -> Value {
+fn summarize_operation(entry: &CatalogEntry) -> Value {
     let published = entry.compiled();
     json!({
         "operation": entry.operation.name(),
         "title": published.title(),
-        "call_by": executor(entry.operation),
+        "call_by": executor_tool(entry.operation),
         "required": published.full_schema().get("required").unwrap_or(&json!([])),
     })
 }
 
 /// Describes an operation for a caller that is about to call it.
-fn describe(entry: &CatalogEntry) -> Value {
+fn describe_operation(entry: &CatalogEntry) -> Value {
     let (operation, published) = (entry.operation, entry.compiled());
     let hints = operation.hints();
     json!({
@@ -310,7 +310,7 @@ fn describe(entry: &CatalogEntry) -> Value {
         "description": published.description(),
         "domain": entry.domain.name,
         "effect": operation.effect().as_str(),
-        "call_by": executor(operation),
+        "call_by": executor_tool(operation),
         "destructive": hints.destructive,
         "idempotent": hints.idempotent,
         "key_scopes_any_of": operation.required_scopes(),
@@ -319,6 +319,6 @@ fn describe(entry: &CatalogEntry) -> Value {
             Plan::Enterprise => "Enterprise",
         },
         "arguments": &**published.schema(),
-        "also_takes": Listing::of(published).map(|_| ALSO),
+        "also_takes": Listing::for_operation(published).map(|_| LIST_OPTIONS_HINT),
     })
 }

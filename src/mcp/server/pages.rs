@@ -9,25 +9,25 @@ use crate::{
     auth::principal::Principal,
     mcp::{
         reply,
-        results::{Gathered, Listing, Wishes},
+        results::{PageCollector, Listing, ListOptions},
     },
     observability::request::RequestInfo,
     pipeline::{ToolCall, CallRecord},
 };
 
 /// A call of an operation, which may list something.
-pub(super) struct Source<'a> {
+pub(super) struct OperationCall<'a> {
     /// Client to notify of progress; `None` in the shell.
     pub(super) client: Option<&'a RequestContext<RoleServer>>,
     pub(super) principal: &'a Principal,
-    pub(super) arrival: &'a RequestInfo,
+    pub(super) request_info: &'a RequestInfo,
     pub(super) name: &'a str,
 }
 
 /// Request for a list, with its options.
-pub(super) struct Wanted {
+pub(super) struct ListRequest {
     listing: Listing,
-    wishes: Wishes,
+    options: ListOptions,
     /// Arguments of the operation itself.
     args: JsonMap,
 }
@@ -38,15 +38,15 @@ impl Server {
     ///
     /// # Errors
     /// Returns an error if an option has an invalid value. The call is then audited as rejected.
-    pub(super) fn wanted(
+    pub(super) fn take_list_request(
         &self,
-        source: &Source<'_>,
+        source: &OperationCall<'_>,
         args: &mut JsonMap,
         record: &mut CallRecord,
-    ) -> Result<Option<Wanted>, InputError> {
-        let Source {
+    ) -> Result<Option<ListRequest>, InputError> {
+        let OperationCall {
             principal,
-            arrival,
+            request_info: arrival,
             name,
             ..
         } = *source;
@@ -54,18 +54,18 @@ impl Server {
         // An operation that the caller may not call is rejected later, with its original arguments.
         let entry = entry.filter(|entry| self.dispatcher.is_authorized(principal, entry));
         let Some(entry) = entry else { return Ok(None) };
-        let Some(listing) = Listing::of(entry.compiled()) else {
+        let Some(listing) = Listing::for_operation(entry.compiled()) else {
             return Ok(None);
         };
         let came = args.clone();
-        match listing.take_wishes(args) {
+        match listing.take_options(args) {
             Ok(wishes) => {
                 // The next page is requested with the arguments in the form in which this one is
                 // sent.
                 let args = self.dispatcher.normalize_arguments(entry, args.clone());
-                Ok(Some(Wanted {
+                Ok(Some(ListRequest {
                     listing,
-                    wishes,
+                    options: wishes,
                     args,
                 }))
             }
@@ -83,23 +83,23 @@ impl Server {
     ///
     /// Each page is a call of its own, which policies, limits and the audit log see. A page that
     /// fails ends the list, and the list says so.
-    pub(super) async fn gather(
+    pub(super) async fn collect_pages(
         &self,
-        source: &Source<'_>,
-        wanted: &Wanted,
+        source: &OperationCall<'_>,
+        wanted: &ListRequest,
         first: Value,
         record: &mut CallRecord,
     ) -> Value {
-        let Source {
+        let OperationCall {
             client,
             principal,
-            arrival,
+            request_info: arrival,
             name,
         } = *source;
-        let mut gathered = Gathered::begin(&wanted.listing, &wanted.wishes, &wanted.args, first);
-        while let Some(args) = gathered.wants().cloned() {
+        let mut gathered = PageCollector::new(&wanted.listing, &wanted.options, &wanted.args, first);
+        while let Some(args) = gathered.next_page().cloned() {
             if let Some(client) = client {
-                progress(client, &gathered).await;
+                notify_progress(client, &gathered).await;
             }
             let mut page = CallRecord::default();
             let call = ToolCall {
@@ -112,8 +112,8 @@ impl Server {
             // Boxed: most lists end with their first page, and every call would otherwise reserve
             // the space.
             match Box::pin(self.dispatcher.call(call, &mut page)).await {
-                Ok(answer) => gathered.add(answer),
-                Err(error) => gathered.stop(reply::words(&error)),
+                Ok(answer) => gathered.add_page(answer),
+                Err(error) => gathered.stop(reply::error_message(&error)),
             }
             record.untrusted |= page.untrusted;
         }
@@ -122,7 +122,7 @@ impl Server {
 }
 
 /// Notifies the client of progress, if it asked for that.
-async fn progress(client: &RequestContext<RoleServer>, gathered: &Gathered<'_>) {
+async fn notify_progress(client: &RequestContext<RoleServer>, gathered: &PageCollector<'_>) {
     let Some(token) = client.meta.get_progress_token() else {
         return;
     };

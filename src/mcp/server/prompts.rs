@@ -12,72 +12,72 @@ use rmcp::{
     },
 };
 
-use super::{LIST_TTL_MS, Server, only_page};
+use super::{LIST_TTL_MS, Server, reject_cursor};
 use crate::{
     auth::principal::Principal,
-    mcp::prompts::{self, Library, PromptError},
+    mcp::prompts::{self, PromptLibrary, PromptError},
 };
 
 impl Server {
     /// Returns the current prompts.
-    pub(super) fn library(&self) -> Arc<Library> {
-        let fixed = || WatchedValue::fixed(Library::built_in());
+    pub(super) fn prompt_library(&self) -> Arc<PromptLibrary> {
+        let fixed = || WatchedValue::fixed(PromptLibrary::built_in());
         Arc::clone(&self.prompts.get_or_init(fixed).get())
     }
 
     /// Lists the prompts that a caller can use.
-    pub(super) fn prompts(
+    pub(super) fn visible_prompts(
         &self,
         principal: &Principal,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        only_page(request)?;
-        let library = self.library();
+        reject_cursor(request)?;
+        let library = self.prompt_library();
         let seen = library
             .iter()
-            .filter(|prompt| self.shows_prompt(principal, prompt));
+            .filter(|prompt| self.is_prompt_visible(principal, prompt));
         Ok(
-            ListPromptsResult::with_all_items(seen.map(published).collect())
-                .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
+            ListPromptsResult::with_all_items(seen.map(build_prompt).collect())
+                .with_ttl_ms(self.cache_ttl_ms(principal, LIST_TTL_MS))
                 .with_cache_scope(CacheScope::Private),
         )
     }
 
     /// Renders a prompt with its arguments.
-    pub(super) fn prompt(
+    pub(super) fn render_prompt(
         &self,
         principal: &Principal,
         request: &GetPromptRequestParams,
     ) -> Result<GetPromptResult, ErrorData> {
-        let wrong = |error: PromptError| ErrorData::invalid_params(error.to_string(), None);
-        let library = self.library();
+        let invalid_params = |error: PromptError| ErrorData::invalid_params(error.to_string(), None);
+        let library = self.prompt_library();
         let prompt = self
-            .seen_prompt(&library, principal, &request.name)
-            .map_err(wrong)?;
+            .find_visible_prompt(&library, principal, &request.name)
+            .map_err(invalid_params)?;
         let given = request.arguments.clone().unwrap_or_default();
-        let text = prompt.render(&given).map_err(wrong)?;
+        let text = prompt.render(&given).map_err(invalid_params)?;
         let message = PromptMessage::new_text(Role::User, text);
         Ok(GetPromptResult::new(vec![message]).with_description(prompt.description()))
     }
 
     /// Finds a prompt that the caller may use.
-    pub(super) fn seen_prompt<'a>(
+    pub(super) fn find_visible_prompt<'a>(
         &self,
-        library: &'a Library,
+        library: &'a PromptLibrary,
         principal: &Principal,
         name: &str,
-    ) -> Result<&'a prompts::Prompt, PromptError> {
+    ) -> Result<&'a prompts::PromptTemplate, PromptError> {
         let prompt = library.find(name)?;
-        match self.shows_prompt(principal, prompt) {
+        match self.is_prompt_visible(principal, prompt) {
             true => Ok(prompt),
             false => Err(PromptError::Unknown),
         }
     }
 
     /// Returns `true` if the prompt names no tools, or at least one that the caller may call.
-    fn shows_prompt(&self, principal: &Principal, prompt: &prompts::Prompt) -> bool {
+    fn is_prompt_visible(&self, principal: &Principal, prompt: &prompts::PromptTemplate) -> bool {
         let mut names_tools = false;
-        for name in prompt.mentions() {
+        for name in prompt.mentioned_tools() {
             match self.dispatcher.catalog().find(name) {
                 Ok(entry) if self.dispatcher.is_listed(principal, entry) => return true,
                 // The text looks like the name of a tool, but is none.
@@ -89,8 +89,8 @@ impl Server {
     }
 }
 
-fn published(prompt: &prompts::Prompt) -> Prompt {
-    let argument = |one: &prompts::Argument| {
+fn build_prompt(prompt: &prompts::PromptTemplate) -> Prompt {
+    let argument = |one: &prompts::TemplateArgument| {
         PromptArgument::new(&one.name)
             .with_description(&one.description)
             .with_required(one.required)

@@ -12,14 +12,14 @@ use rmcp::{
     service::RequestContext,
 };
 
-use super::{LIST_TTL_MS, Server, arrival::arrival, kind, only_page};
+use super::{LIST_TTL_MS, Server, arrival::request_info, error_type, reject_cursor};
 use crate::{
     auth::principal::Principal,
     mcp::{
         guide::GUIDES,
         reply,
-        resources::{self, Address, GUIDE_TEMPLATE, Kind, OPERATION_TEMPLATE, RESULT_TEMPLATE},
-        results::{Origin, Request, ResultError},
+        resources::{self, ResourceAddress, GUIDE_TEMPLATE, ResourceKind, OPERATION_TEMPLATE, RESULT_TEMPLATE},
+        results::{ResultFlags, PartRequest, ResultError},
     },
     observability::{
         observer::{CallObserver, RequestObserver},
@@ -28,101 +28,101 @@ use crate::{
     pipeline::{self, CallError},
 };
 
-const JSON: &str = "application/json";
-const MARKDOWN: &str = "text/markdown";
+const JSON_MIME_TYPE: &str = "application/json";
+const MARKDOWN_MIME_TYPE: &str = "text/markdown";
 
 /// Time for which a client may cache an entity: none, because anyone may change it.
-const THING_TTL_MS: u64 = 0;
+const ENTITY_TTL_MS: u64 = 0;
 
 impl Server {
     /// Lists the guides. Other resources are described by templates, because their list would be
     /// long.
-    pub(super) fn resources(
+    pub(super) fn guide_resources(
         &self,
         principal: &Principal,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        only_page(request)?;
+        reject_cursor(request)?;
         let guides = GUIDES.iter().map(|guide| {
             Resource::new(resources::guide_uri(guide.topic), guide.topic)
                 .with_title(guide.title)
                 .with_description(guide.about)
-                .with_mime_type(MARKDOWN)
+                .with_mime_type(MARKDOWN_MIME_TYPE)
                 .with_size(guide.text.len() as u64)
                 .with_annotations(Annotations::default().with_audience(vec![Role::Assistant]))
         });
         Ok(ListResourcesResult::with_all_items(guides.collect())
-            .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
+            .with_ttl_ms(self.cache_ttl_ms(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private))
     }
 
     /// Lists the templates of operations, guides, results and every kind of entity that the caller
     /// may see.
-    pub(super) fn templates(
+    pub(super) fn visible_templates(
         &self,
         principal: &Principal,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        only_page(request)?;
+        reject_cursor(request)?;
         let mut templates = vec![
             ResourceTemplate::new(GUIDE_TEMPLATE, "guide")
                 .with_title("Guide")
                 .with_description("What holds of many operations, by topic.")
-                .with_mime_type(MARKDOWN),
+                .with_mime_type(MARKDOWN_MIME_TYPE),
             ResourceTemplate::new(OPERATION_TEMPLATE, "operation")
                 .with_title("Operation")
                 .with_description(
                     "An operation's schema, effect, scopes and plan, with an example.",
                 )
-                .with_mime_type(JSON),
+                .with_mime_type(JSON_MIME_TYPE),
             ResourceTemplate::new(RESULT_TEMPLATE, "result")
                 .with_title("Result")
                 .with_description(
                     "An answer that was too large to show, by the handle it came with.",
                 )
-                .with_mime_type(JSON),
+                .with_mime_type(JSON_MIME_TYPE),
         ];
-        let kinds = Kind::all(self.dispatcher.catalog()).into_values();
+        let kinds = ResourceKind::by_domain(self.dispatcher.catalog()).into_values();
         let seen = kinds.filter(|kind| self.dispatcher.is_listed(principal, kind.read));
         templates.extend(seen.map(|kind| {
             let published = kind.read.compiled();
-            ResourceTemplate::new(kind.template(), kind.read.domain.name)
+            ResourceTemplate::new(kind.uri_template(), kind.read.domain.name)
                 .with_title(published.title())
                 .with_description(published.description())
-                .with_mime_type(JSON)
+                .with_mime_type(JSON_MIME_TYPE)
         }));
         Ok(ListResourceTemplatesResult::with_all_items(templates)
-            .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
+            .with_ttl_ms(self.cache_ttl_ms(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private))
     }
 
     /// Reads the resource of a URI.
-    pub(super) async fn read(
+    pub(super) async fn read_address(
         &self,
         uri: &str,
         context: &RequestContext<RoleServer>,
     ) -> Result<ReadResourceResult, ErrorData> {
         let principal = self.caller(context)?;
-        let address = Address::parse(uri);
-        if let Some(Address::Thing { domain, id }) = &address
-            && let Some(kind) = Kind::all(self.dispatcher.catalog()).get(domain.as_str())
+        let address = ResourceAddress::parse(uri);
+        if let Some(ResourceAddress::Entity { domain, id }) = &address
+            && let Some(kind) = ResourceKind::by_domain(self.dispatcher.catalog()).get(domain.as_str())
             && self.dispatcher.is_listed(principal, kind.read)
         {
-            return self.thing(uri, *kind, id, context).await;
+            return self.read_entity(uri, *kind, id, context).await;
         }
-        let observed = RequestObserver::begin(&self.metrics, arrival(context), "resources/read");
+        let observed = RequestObserver::begin(&self.metrics, request_info(context), "resources/read");
         let outcome = match address {
-            Some(Address::Result(handle)) => {
-                self.kept(principal, &arrival(context), uri, &handle).await
+            Some(ResourceAddress::Result(handle)) => {
+                self.read_stored_result(principal, &request_info(context), uri, &handle).await
             }
-            address => self.text(principal, uri, address),
+            address => self.read_builtin_text(principal, uri, address),
         };
-        observed.finish(outcome, kind)
+        observed.finish(outcome, error_type)
     }
 
     /// Reads a stored result from its beginning, within the size limit, with the arguments to
     /// continue.
-    async fn kept(
+    async fn read_stored_result(
         &self,
         principal: &Principal,
         arrival: &RequestInfo,
@@ -131,70 +131,70 @@ impl Server {
     ) -> Result<ReadResourceResult, ErrorData> {
         let part = self
             .results
-            .read(principal, handle, &Request::default())
+            .read(principal, handle, &PartRequest::default())
             .await;
         let part = part.map_err(|error| match error {
-            ResultError::Away(_) => ErrorData::internal_error(error.to_string(), None),
-            _ => not_found(error.to_string()),
+            ResultError::Unavailable(_) => ErrorData::internal_error(error.to_string(), None),
+            _ => not_found_error(error.to_string()),
         })?;
-        let mut contents = ResourceContents::text(part.value.to_string(), uri).with_mime_type(JSON);
-        if part.untrusted {
+        let mut contents = ResourceContents::text(part.value.to_string(), uri).with_mime_type(JSON_MIME_TYPE);
+        if part.is_untrusted {
             // Another session may have made the call.
             self.dispatcher.taint().mark(principal, arrival).await;
-            contents = contents.with_meta(reply::untrusted());
+            contents = contents.with_meta(reply::untrusted_meta());
         }
         Ok(ReadResourceResult::new(vec![contents])
-            .with_ttl_ms(THING_TTL_MS)
+            .with_ttl_ms(ENTITY_TTL_MS)
             .with_cache_scope(CacheScope::Private))
     }
 
     /// Reads a guide or an operation.
-    fn text(
+    fn read_builtin_text(
         &self,
         principal: &Principal,
         uri: &str,
-        address: Option<Address>,
+        address: Option<ResourceAddress>,
     ) -> Result<ReadResourceResult, ErrorData> {
-        let nowhere = || not_found("no resource has that address");
+        let unknown_address = || not_found_error("no resource has that address");
         let (text, kind) = match address {
-            Some(Address::Guide(topic)) => {
+            Some(ResourceAddress::Guide(topic)) => {
                 let guide = GUIDES
                     .iter()
                     .find(|guide| guide.topic == topic)
-                    .ok_or_else(nowhere)?;
-                (guide.text.to_owned(), MARKDOWN)
+                    .ok_or_else(unknown_address)?;
+                (guide.text.to_owned(), MARKDOWN_MIME_TYPE)
             }
-            Some(Address::Operation(name)) => {
+            Some(ResourceAddress::Operation(name)) => {
                 let found = self.dispatcher.catalog().find(&name);
-                let entry = found.map_err(|error| not_found(error.to_string()))?;
+                let entry = found.map_err(|error| not_found_error(error.to_string()))?;
                 if !self.dispatcher.is_listed(principal, entry) {
-                    return Err(nowhere());
+                    return Err(unknown_address());
                 }
-                (resources::operation(entry).to_string(), JSON)
+                (resources::describe_operation(entry).to_string(), JSON_MIME_TYPE)
             }
-            _ => return Err(nowhere()),
+            _ => return Err(unknown_address()),
         };
         let contents = ResourceContents::text(text, uri).with_mime_type(kind);
         Ok(ReadResourceResult::new(vec![contents])
-            .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
+            .with_ttl_ms(self.cache_ttl_ms(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private))
     }
 
     /// Reads an entity by a call through the pipeline. The size limit of results applies.
-    async fn thing(
+    async fn read_entity(
         &self,
         uri: &str,
-        kind: Kind<'_>,
+        kind: ResourceKind<'_>,
         id: &str,
         context: &RequestContext<RoleServer>,
     ) -> Result<ReadResourceResult, ErrorData> {
-        let _under_way = self.calls.token();
+        let _under_way = self.in_flight_calls.token();
         let principal = self.caller(context)?;
-        let mut observed = CallObserver::begin_read(&self.metrics, arrival(context), principal);
+        let mut observed = CallObserver::begin_read(&self.metrics, request_info(context), principal);
         let span = observed.span();
         let outcome = {
             let (arrival, record) = observed.request_and_record();
-            let (name, args) = (kind.read.operation.name(), kind.arguments(id));
+            let (name, args) = (kind.read.operation.name(), kind.read_arguments(id));
             let call = pipeline::ToolCall {
                 principal,
                 arrival,
@@ -210,25 +210,25 @@ impl Server {
             }
         };
         observed.record_result(&outcome, CallError::outcome);
-        let answer = outcome.map_err(|error| refused(&error, self.max_error_bytes()))?;
+        let answer = outcome.map_err(|error| read_error(&error, self.max_error_bytes()))?;
         let untrusted = observed.is_untrusted();
         let reveals = !kind.read.operation.one_time_secrets().is_empty();
         let may_keep = self
             .dispatcher
             .can_store_result(principal, Some(kind.read.operation));
-        let origin = Origin { untrusted, reveals };
+        let origin = ResultFlags { is_untrusted: untrusted, returns_secret: reveals };
         let shown = self
             .results
-            .bound_if(principal, answer, origin, may_keep)
+            .render_if(principal, answer, origin, may_keep)
             .await;
-        let mut contents = ResourceContents::text(shown.text, uri).with_mime_type(JSON);
+        let mut contents = ResourceContents::text(shown.text, uri).with_mime_type(JSON_MIME_TYPE);
         if untrusted {
-            contents = contents.with_meta(reply::untrusted());
+            contents = contents.with_meta(reply::untrusted_meta());
         }
         let mut result = ReadResourceResult::new(vec![contents])
-            .with_ttl_ms(THING_TTL_MS)
+            .with_ttl_ms(ENTITY_TTL_MS)
             .with_cache_scope(CacheScope::Private);
-        result.meta = untrusted.then(reply::untrusted);
+        result.meta = untrusted.then(reply::untrusted_meta);
         Ok(result)
     }
 }
@@ -236,11 +236,11 @@ impl Server {
 /// Builds the error of a failed read.
 ///
 /// 403 counts as not found, because Portkey answers 403 for many entities that no longer exist.
-fn refused(error: &CallError, max: usize) -> ErrorData {
-    let words = reply::bounded(reply::words(error), max);
+fn read_error(error: &CallError, max: usize) -> ErrorData {
+    let words = reply::truncate(reply::error_message(error), max);
     match error {
         CallError::Upstream(_, refusal) if matches!(refusal.status.as_u16(), 400 | 403 | 404) => {
-            not_found(words)
+            not_found_error(words)
         }
         CallError::InvalidArguments(_) => ErrorData::invalid_params(words, None),
         CallError::ApprovalRequired(_) => {
@@ -259,6 +259,6 @@ fn refused(error: &CallError, max: usize) -> ErrorData {
 /// for later revisions.
 ///
 /// Omits the URI, because rmcp logs such errors and a caller may write anything into a URI.
-fn not_found(words: impl Into<Cow<'static, str>>) -> ErrorData {
+fn not_found_error(words: impl Into<Cow<'static, str>>) -> ErrorData {
     ErrorData::resource_not_found(words, None)
 }

@@ -4,12 +4,12 @@
 use portkey_operation::{InputError, JsonMap};
 use serde_json::Value;
 
-use super::{Server, own::Reached, pages::Source};
+use super::{Server, own::ToolTarget, pages::OperationCall};
 use crate::{
     auth::principal::Principal,
     mcp::{
         results::annotate,
-        surface::{self, Does},
+        surface::{self, BuiltinAction},
     },
     observability::request::RequestInfo,
     pipeline::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Error text for `read-result`, which has no use in the shell: results come whole there.
-const WHOLE: &str = "is good at the server that gave it, and ends with it. From the shell make the call \
+const READ_RESULT_HINT: &str = "is good at the server that gave it, and ends with it. From the shell make the call \
     itself: it answers whole, whatever --max-result-bytes says";
 
 impl Server {
@@ -43,26 +43,26 @@ impl Server {
     ) -> Result<Value, CallError> {
         let (arrival, record) = (&RequestInfo::local(), &mut CallRecord::default());
         let mut answer = None;
-        let (name, mut args) = match surface::named(name) {
+        let (name, mut args) = match surface::find_builtin(name) {
             None => (name, args),
-            Some(own) if own.does == Does::ReadResult => {
-                return Err(InputError::new("handle", WHOLE).into());
+            Some(own) if own.action == BuiltinAction::ReadResult => {
+                return Err(InputError::new("handle", READ_RESULT_HINT).into());
             }
             Some(own) => {
                 answer = take_ticket(&mut args);
-                match self.reach(own, principal, arrival, args, record).await? {
-                    Reached::Answer(answer) => return Ok(answer.value),
-                    Reached::Operation(operation, args) => (operation.name(), args),
+                match self.resolve_builtin(own, principal, arrival, args, record).await? {
+                    ToolTarget::Completed(answer) => return Ok(answer.value),
+                    ToolTarget::Operation(operation, args) => (operation.name(), args),
                 }
             }
         };
-        let source = Source {
+        let source = OperationCall {
             client: None,
             principal,
-            arrival,
+            request_info: arrival,
             name,
         };
-        let wanted = self.wanted(&source, &mut args, record)?;
+        let wanted = self.take_list_request(&source, &mut args, record)?;
         let call = ToolCall {
             principal,
             arrival,
@@ -87,12 +87,12 @@ impl Server {
                 }
             }
             Err(CallError::UnknownTool(unknown)) => {
-                return Err(self.suggested(principal, name, unknown).into());
+                return Err(self.with_suggestions(principal, name, unknown).into());
             }
             outcome => outcome?,
         };
         let answer = match wanted {
-            Some(wanted) => self.gather(&source, &wanted, first, record).await,
+            Some(wanted) => self.collect_pages(&source, &wanted, first, record).await,
             None => first,
         };
         let (warnings, times) = (

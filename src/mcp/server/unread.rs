@@ -6,7 +6,7 @@ use rmcp::{ErrorData, model::ErrorCode};
 const MAX_METHOD_CHARS: usize = 100;
 
 /// Methods whose malformed parameters would otherwise be reported as an unknown method.
-const METHODS: &[(&str, &str)] = &[
+const METHOD_PARAMETERS: &[(&str, &str)] = &[
     ("completion/complete", "`ref` and `argument` are objects"),
     ("prompts/get", "`name` is a text, and `arguments` an object"),
     ("prompts/list", "`cursor` is a text"),
@@ -19,8 +19,8 @@ const METHODS: &[(&str, &str)] = &[
 ];
 
 /// Returns the error for a request of a method that cannot be parsed.
-pub(super) fn explained(method: &str) -> ErrorData {
-    match METHODS.iter().find(|(known, _)| *known == method) {
+pub(super) fn unread_request_error(method: &str) -> ErrorData {
+    match METHOD_PARAMETERS.iter().find(|(known, _)| *known == method) {
         Some((_, what)) => {
             let what = format!("the parameters of {method} are malformed; {what}");
             ErrorData::invalid_params(what, None)

@@ -18,7 +18,7 @@ use crate::{
 /// acts must not be tainted by that.
 struct Probe {
     /// Data that the operation reads.
-    opens: &'static str,
+    subject: &'static str,
     operation: &'static str,
     args: &'static str,
 }
@@ -30,27 +30,27 @@ const DEFAULTS: &str = "organisation_defaults";
 
 const PROBES: &[Probe] = &[
     Probe {
-        opens: WORKSPACES,
+        subject: WORKSPACES,
         operation: "list-all-workspaces",
         args: r#"{"page_size":1}"#,
     },
     Probe {
-        opens: CONFIGS,
+        subject: CONFIGS,
         operation: "list-all-configs",
         args: r#"{"page_size":1}"#,
     },
     Probe {
-        opens: "integrations",
+        subject: "integrations",
         operation: "list-all-integrations",
         args: r#"{"page_size":1}"#,
     },
     Probe {
-        opens: USERS,
+        subject: USERS,
         operation: "list-users",
         args: r#"{"pageSize":1}"#,
     },
     Probe {
-        opens: DEFAULTS,
+        subject: DEFAULTS,
         operation: "get-organisation-defaults",
         args: "{}",
     },
@@ -125,17 +125,17 @@ impl PlanKind {
 }
 
 /// Outcome of a probe.
-struct Told<'a> {
+struct ProbeOutcome<'a> {
     probe: &'a Probe,
     outcome: Result<Value, CallError>,
 }
 
 /// Field in the result of `whoami` if Portkey rejects the key.
-pub(crate) const KEY_REFUSED: &str = "key_refused";
+pub(crate) const KEY_REFUSED_FIELD: &str = "key_refused";
 
-impl Told<'_> {
+impl ProbeOutcome<'_> {
     /// Returns `Some(true)` if Portkey rejects the key, and `None` if the response tells neither.
-    fn refuses_key(&self) -> Option<bool> {
+    fn is_key_rejected(&self) -> Option<bool> {
         match &self.outcome {
             Ok(_) => Some(false),
             Err(CallError::Upstream(_, refusal)) => Some(refusal.status == StatusCode::UNAUTHORIZED),
@@ -144,7 +144,7 @@ impl Told<'_> {
     }
 
     /// Returns `yes`, `no` or `unknown`: the permission of the caller to read the data.
-    const fn may_read(&self) -> &'static str {
+    const fn access_value(&self) -> &'static str {
         match &self.outcome {
             Ok(_) => "yes",
             Err(CallError::Upstream(..)) => "no",
@@ -153,7 +153,7 @@ impl Told<'_> {
     }
 
     /// Returns the reason for which the data was not read, if any.
-    fn error(&self) -> Option<String> {
+    fn error_message(&self) -> Option<String> {
         match &self.outcome {
             Ok(_) => None,
             Err(CallError::Upstream(_, refusal)) => Some(match &refusal.code {
@@ -179,7 +179,7 @@ impl Server {
                 args,
                 approval_response: None,
             };
-            Told {
+            ProbeOutcome {
                 probe,
                 outcome: self.dispatcher.call(call, &mut CallRecord::default()).await,
             }
@@ -187,19 +187,19 @@ impl Server {
         let told = join_all(probes).await;
         let opened = |what: &str| {
             told.iter()
-                .any(|one| one.probe.opens == what && one.outcome.is_ok())
+                .any(|one| one.probe.subject == what && one.outcome.is_ok())
         };
         let may_read: JsonMap = told
             .iter()
-            .map(|one| (one.probe.opens.to_owned(), one.may_read().into()))
+            .map(|one| (one.probe.subject.to_owned(), one.access_value().into()))
             .collect();
         let errors = told
             .iter()
-            .filter_map(|one| Some((one.probe.opens, one.error()?)));
+            .filter_map(|one| Some((one.probe.subject, one.error_message()?)));
         let read_errors: JsonMap = errors
             .map(|(opens, error)| (opens.to_owned(), error.into()))
             .collect();
-        let judged: Vec<bool> = told.iter().filter_map(Told::refuses_key).collect();
+        let judged: Vec<bool> = told.iter().filter_map(ProbeOutcome::is_key_rejected).collect();
         let is_refused = !judged.is_empty() && judged.iter().all(|refuses| *refuses);
         // Only Admin keys read organisation defaults. A workspace key sees its own workspace, and
         // no users of the organisation.
@@ -222,7 +222,7 @@ impl Server {
                 .filter(|entry| entry.operation.effect() == effect)
                 .count()
         };
-        let plan = self.plan(&told);
+        let plan = self.plan_kind(&told);
         let mut answer = json!({
             "caller": &*principal.name,
             "authenticated_by": principal.method.as_str(),
@@ -243,14 +243,14 @@ impl Server {
             "enkrypt_key": principal.credentials.key(Upstream::Enkrypt).is_ok(),
         });
         if is_refused && let Some(answer) = answer.as_object_mut() {
-            answer.insert(KEY_REFUSED.to_owned(), true.into());
+            answer.insert(KEY_REFUSED_FIELD.to_owned(), true.into());
         }
         answer
     }
 
     /// Returns the plan as far as the probes show it. Portkey answers 403 for a missing plan and
     /// for a missing scope alike.
-    fn plan(&self, told: &[Told<'_>]) -> PlanKind {
+    fn plan_kind(&self, told: &[ProbeOutcome<'_>]) -> PlanKind {
         let catalog = self.dispatcher.catalog();
         let gated = told.iter().filter(|one| {
             catalog
@@ -273,24 +273,24 @@ impl Server {
 }
 
 /// Returns the response of a probe if it succeeded.
-fn answer_of<'a>(told: &'a [Told<'_>], opens: &str) -> Option<&'a Value> {
+fn probe_answer<'a>(told: &'a [ProbeOutcome<'_>], opens: &str) -> Option<&'a Value> {
     told.iter()
-        .find(|one| one.probe.opens == opens)?
+        .find(|one| one.probe.subject == opens)?
         .outcome
         .as_ref()
         .ok()
 }
 
 /// Returns the id of the workspace if the key sees only one.
-fn only_workspace<'a>(told: &'a [Told<'_>]) -> Option<&'a str> {
-    let workspaces = answer_of(told, WORKSPACES)?;
+fn only_workspace<'a>(told: &'a [ProbeOutcome<'_>]) -> Option<&'a str> {
+    let workspaces = probe_answer(told, WORKSPACES)?;
     workspaces.get("total").filter(|total| **total == 1)?;
     workspaces.pointer("/data/0/id")?.as_str()
 }
 
 /// Returns the workspace of the key, taken from one of its configs.
-fn workspace_of_config<'a>(told: &'a [Told<'_>]) -> Option<&'a str> {
-    answer_of(told, CONFIGS)?
+fn workspace_of_config<'a>(told: &'a [ProbeOutcome<'_>]) -> Option<&'a str> {
+    probe_answer(told, CONFIGS)?
         .pointer("/data/0/workspace_id")?
         .as_str()
 }

@@ -4,10 +4,10 @@ mod own;
 
 use portkey_operation::Effect;
 
-pub use self::own::{Does, OwnTool, named, tools};
+pub use self::own::{BuiltinAction, BuiltinTool, find_builtin, builtin_tools};
 
 /// Operations with which tasks most often begin.
-const CORE: &[&str] = &[
+const CORE_TOOLS: &[&str] = &[
     "get-config",
     "get-integration",
     "get-prompt",
@@ -22,7 +22,7 @@ const CORE: &[&str] = &[
 
 /// Returns `true` for the few tools that should always be loaded, which include all built-in ones.
 pub fn is_core(name: &str) -> bool {
-    CORE.contains(&name) || named(name).is_some()
+    CORE_TOOLS.contains(&name) || find_builtin(name).is_some()
 }
 
 /// Form in which operations are shown. On either surface, every operation on offer can be called by
@@ -45,11 +45,11 @@ impl Surface {
 
     /// Returns the built-in tools of the surface, sorted by name. `reaches` tells for an effect
     /// whether operations of that effect can be called.
-    pub fn own(self, reaches: impl Fn(Effect) -> bool) -> impl Iterator<Item = &'static OwnTool> {
-        tools().iter().filter(move |tool| match tool.does {
-            Does::ReadResult | Does::WhoAmI => true,
-            Does::Execute(effect) => self == Self::Compact && reaches(effect),
-            Does::Search | Does::Describe => self == Self::Compact,
+    pub fn builtin_tools(self, reaches: impl Fn(Effect) -> bool) -> impl Iterator<Item = &'static BuiltinTool> {
+        builtin_tools().iter().filter(move |tool| match tool.action {
+            BuiltinAction::ReadResult | BuiltinAction::WhoAmI => true,
+            BuiltinAction::Execute(effect) => self == Self::Compact && reaches(effect),
+            BuiltinAction::Search | BuiltinAction::Describe => self == Self::Compact,
         })
     }
 }

@@ -13,25 +13,25 @@ use serde::Deserialize;
 
 /// A built-in tool.
 #[derive(Debug)]
-pub struct OwnTool {
+pub struct BuiltinTool {
     /// Action of the tool.
-    pub does: Does,
+    pub action: BuiltinAction,
     /// Declaration without a schema.
     pub operation: &'static Operation,
     /// Declaration with its schema.
     pub published: CompiledOperation,
 }
 
-impl OwnTool {
+impl BuiltinTool {
     /// Returns the declaration in the operator's presentation.
-    pub fn presented(&self, presentation: &Presentation) -> CompiledOperation {
+    pub fn with_presentation(&self, presentation: &Presentation) -> CompiledOperation {
         CompiledOperation::with_presentation(self.operation.clone(), presentation)
     }
 }
 
 /// Action of a built-in tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Does {
+pub enum BuiltinAction {
     /// Finds operations by their purpose.
     Search,
     /// Returns the description and the schema of an operation.
@@ -46,41 +46,41 @@ pub enum Does {
 
 /// All built-in tools, sorted by name. The hints of those that call operations cover every
 /// operation they may call.
-static TOOLS: &[(Operation, Does)] = &[
+static TOOLS: &[(Operation, BuiltinAction)] = &[
     (
         post::<Execute>("create-operation", "/").destructive().open_world().with_docs(
             "Create",
             "Calls an operation that creates or adds something. `search-operations` finds it.",
         ),
-        Does::Execute(Effect::Create),
+        BuiltinAction::Execute(Effect::Create),
     ),
     (
         delete::<Execute>("delete-operation", "/").with_docs(
             "Delete",
             "Calls an operation that removes something. `search-operations` finds it.",
         ),
-        Does::Execute(Effect::Delete),
+        BuiltinAction::Execute(Effect::Delete),
     ),
-    (get::<Describe>("describe-operation", "/"), Does::Describe),
+    (get::<Describe>("describe-operation", "/"), BuiltinAction::Describe),
     (
         get::<Execute>("read-operation", "/").open_world().with_docs(
             "Read",
             "Calls an operation that changes nothing. `search-operations` finds it; describing it first is \
              optional, since a call that is wrong is answered with what the operation takes.",
         ),
-        Does::Execute(Effect::Read),
+        BuiltinAction::Execute(Effect::Read),
     ),
-    (get::<ReadResult>("read-result", "/"), Does::ReadResult),
-    (get::<Search>("search-operations", "/"), Does::Search),
+    (get::<ReadResult>("read-result", "/"), BuiltinAction::ReadResult),
+    (get::<Search>("search-operations", "/"), BuiltinAction::Search),
     (
         put::<Execute>("update-operation", "/").destructive().not_idempotent().with_docs(
             "Update",
             "Calls an operation that changes what is there. Fields left out stay as they are, unless its \
              description says otherwise. `search-operations` finds it.",
         ),
-        Does::Execute(Effect::Update),
+        BuiltinAction::Execute(Effect::Update),
     ),
-    (get::<WhoAmI>("whoami", "/"), Does::WhoAmI),
+    (get::<WhoAmI>("whoami", "/"), BuiltinAction::WhoAmI),
 ];
 
 /// Find operations
@@ -159,26 +159,26 @@ struct ReadResult {
 struct WhoAmI {}
 
 /// Returns all built-in tools, sorted by name.
-pub fn tools() -> &'static [OwnTool] {
-    static MADE: LazyLock<Vec<OwnTool>> = LazyLock::new(|| {
-        let made = TOOLS.iter().map(|(operation, does)| OwnTool {
-            does: *does,
+pub fn builtin_tools() -> &'static [BuiltinTool] {
+    static BUILTIN: LazyLock<Vec<BuiltinTool>> = LazyLock::new(|| {
+        let made = TOOLS.iter().map(|(operation, does)| BuiltinTool {
+            action: *does,
             operation,
             published: CompiledOperation::new(operation.clone()),
         });
         made.collect()
     });
-    &MADE
+    &BUILTIN
 }
 
 /// Finds a built-in tool by name, with hyphens or underscores.
-pub fn named(name: &str) -> Option<&'static OwnTool> {
+pub fn find_builtin(name: &str) -> Option<&'static BuiltinTool> {
     let name = match name.contains('_') {
         true => Cow::Owned(name.replace('_', "-")),
         false => Cow::Borrowed(name),
     };
     // Most calls name operations, so no schema is built for this check.
-    tools().get(
+    builtin_tools().get(
         TOOLS
             .iter()
             .position(|(operation, _)| operation.name() == name)?,

@@ -16,7 +16,7 @@ use super::{
     super::{UTF8_BOM, envelope},
     refusal::ErrorResponse,
 };
-use crate::mcp::surface::{self, Does};
+use crate::mcp::surface::{self, BuiltinAction};
 
 /// Maximum size of a rejected body that is still read, in bytes. A client that is still sending
 /// when the connection closes never sees the error.
@@ -165,10 +165,10 @@ impl<'a> CalledOperation<'a> {
             operation: Cow<'a, str>,
         }
         let Tool { name } = parse_params(body)?;
-        match surface::named(&name).map(|own| own.does) {
+        match surface::find_builtin(&name).map(|own| own.action) {
             None => Some(Self { name, effect: None }),
             // Parsed a second time, because few calls are of this kind.
-            Some(Does::Execute(effect)) => {
+            Some(BuiltinAction::Execute(effect)) => {
                 let Execute {
                     arguments: Operation { operation },
                 } = parse_params(body)?;

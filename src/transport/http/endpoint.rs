@@ -42,7 +42,7 @@ use super::{
 };
 use crate::{
     auth::principal::Principal,
-    mcp::{reply, server::Foresight},
+    mcp::{reply, server::DirectCallHandler},
     observability::request,
     transport::trim::{MAX_ID_BYTES, is_short_id, trim_message},
 };
@@ -96,7 +96,7 @@ struct DirectCall {
     meta: RequestMetaObject,
 }
 
-impl<H: Foresight + Clone> McpEndpoint<H> {
+impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
     /// Creates the endpoint of a handler, for requests that name one of these hosts.
     pub(super) fn new(
         handler: H,
@@ -233,7 +233,7 @@ impl<H: Foresight + Clone> McpEndpoint<H> {
         params.arguments = arguments;
         // Requests to a client of 2026-07-28 are part of the response.
         let is_silent = matches!(head, FastPathHead::Sessionless(_)) && meta.get_progress_token().is_none();
-        let wants_no_more = is_silent || self.handler.is_quiet_read(&params, parts);
+        let wants_no_more = is_silent || self.handler.is_direct_read(&params, parts);
         (wants_no_more && self.is_unannotated(&params.name)).then_some(DirectCall { id, params, meta })
     }
 
@@ -336,7 +336,7 @@ fn build_response(
     status: StatusCode,
 ) -> Response {
     let written = match outcome {
-        Ok(CallToolResponse::Complete(result)) => reply::message(&id, result),
+        Ok(CallToolResponse::Complete(result)) => reply::encode_response(&id, result),
         Ok(other) => serde_json::to_vec(&ServerJsonRpcMessage::response(other.into(), id)),
         Err(error) => serde_json::to_vec(&ServerJsonRpcMessage::error(error, Some(id))),
     };

@@ -69,7 +69,7 @@ use portkey_readiness::Readiness;
 
 use crate::{
     auth::{Auth, CallerChanges},
-    mcp::server::{Foresight, Server},
+    mcp::server::{DirectCallHandler, Server},
     observability::{metrics::Metrics, request::REQUEST_ID_HEADER},
     security::signed_state::Keyring,
     transport::{SEVERAL_HOSTS, has_several_hosts},
@@ -209,7 +209,7 @@ pub async fn serve(
     }
     shutdown.stop_accepting().await;
     shutdown.close_idle();
-    if tokio::time::timeout(settings.grace, server.idle())
+    if tokio::time::timeout(settings.grace, server.drain())
         .await
         .is_err()
     {
@@ -233,7 +233,7 @@ pub async fn serve(
 
 /// Builds the routes: `/mcp` and its filtered variants, `/healthz`, `/readyz`, the documents for
 /// OAuth clients, and help for clients of the older transport.
-pub fn router<H: Foresight + Clone>(
+pub fn router<H: DirectCallHandler + Clone>(
     handler: H,
     auth: Auth,
     settings: &HttpSettings,
@@ -416,7 +416,7 @@ struct McpService<H> {
     endpoint: McpEndpoint<H>,
 }
 
-impl<H: Foresight + Clone> McpService<H> {
+impl<H: DirectCallHandler + Clone> McpService<H> {
     async fn handle(self: Arc<Self>, request: Request) -> Response {
         let serve_direct = |request| self.serve_in_session(request);
         // A future polled on other threads cannot borrow. Ordinary requests avoid the box.

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     auth::{AuthRejection, principal::ProofError},
-    mcp::reply::{MAX_ERROR_BYTES, bounded},
+    mcp::reply::{MAX_ERROR_BYTES, truncate},
     observability::call_record::RejectionReason,
 };
 
@@ -125,7 +125,7 @@ impl IntoResponse for ErrorResponse {
     fn into_response(mut self) -> Response {
         let reason = rejection_reason(self.status);
         if self.message.len() > MAX_MESSAGE_BYTES {
-            self.message = bounded(self.message.into_owned(), MAX_MESSAGE_BYTES).into();
+            self.message = truncate(self.message.into_owned(), MAX_MESSAGE_BYTES).into();
         }
         let error = json!({ "code": self.code, "message": self.message });
         let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });

@@ -151,7 +151,7 @@ async fn error_says_whether_the_call_may_have_taken_effect() {
             .await;
         let error = outcome.unwrap_err();
         assert_eq!(error.may_have_taken_effect(), expected, "{status}");
-        let says_so = reply::words(&error).contains("may have taken effect");
+        let says_so = reply::error_message(&error).contains("may have taken effect");
         assert_eq!(says_so, expected, "{status}");
     }
 }

@@ -31,7 +31,7 @@ async fn call_as(
         .call_as_local(principal, tool, args.as_object().unwrap().clone())
         .await;
     outcome.map_err(|error| {
-        let text = reply::words(&error);
+        let text = reply::error_message(&error);
         assert!(
             !text.contains(KEY) && !format!("{error:?}").contains(KEY),
             "the key shows: {text}"

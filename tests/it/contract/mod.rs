@@ -13,7 +13,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{mcp::reply::words, pipeline::CallError};
+use portkey_mcp::{mcp::reply::error_message, pipeline::CallError};
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
@@ -123,7 +123,7 @@ impl Walk {
                 world
                     .call(before, arguments)
                     .await
-                    .map_err(|error| words(&error))?;
+                    .map_err(|error| error_message(&error))?;
             }
         }
         let arguments = world.fitting_arguments(tool, extent).await?;
@@ -132,7 +132,7 @@ impl Walk {
         }
         let before = world.count();
         let outcome = world.call(tool, arguments.clone()).await;
-        let answer = outcome.map_err(|error| format!("{}\n{}", words(&error), json!(arguments)))?;
+        let answer = outcome.map_err(|error| format!("{}\n{}", error_message(&error), json!(arguments)))?;
         match world.requests_after(before).as_slice() {
             [seen] => {
                 let odd = endpoint.faults(seen, &arguments);

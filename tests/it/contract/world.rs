@@ -8,7 +8,7 @@ use std::{
 
 use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_mcp::{
-    mcp::reply::words,
+    mcp::reply::error_message,
     pipeline::{CallError, Dispatcher},
     upstream::UpstreamClient,
 };
@@ -169,7 +169,7 @@ impl World {
         let answer = self
             .call(tool, arguments)
             .await
-            .map_err(|e| format!("{tool}: {}", words(&e)))?;
+            .map_err(|e| format!("{tool}: {}", error_message(&e)))?;
         let wanted = |row: &&Value| pick.is_none_or(|(field, value)| row[field] == value);
         let item = rows(&answer).into_iter().find(wanted);
         let value = match item {

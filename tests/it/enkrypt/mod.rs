@@ -50,7 +50,7 @@ async fn call_as(
         .call_as_local(principal, tool, map(args))
         .await
         .map_err(|error| {
-            let text = reply::words(&error);
+            let text = reply::error_message(&error);
             let all = format!("{text}{error:?}");
             assert!(
                 !all.contains(ENKRYPT_KEY) && !all.contains(KEY),

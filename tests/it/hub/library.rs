@@ -1,8 +1,8 @@
 //! A server that offers all that can be announced.
 
 use portkey_mcp::mcp::{
-    notifications::{Hub, Session},
-    server::Foresight,
+    notifications::{ChangeNotifier, SessionSubscription},
+    server::DirectCallHandler,
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -16,8 +16,8 @@ use rmcp::{
 /// Announces everything there is, as a server with prompts and resources will.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Library {
-    pub(crate) hub: Hub,
-    session: Session,
+    pub(crate) hub: ChangeNotifier,
+    session: SessionSubscription,
 }
 
 impl Library {
@@ -34,7 +34,7 @@ impl Library {
     }
 }
 
-impl Foresight for Library {}
+impl DirectCallHandler for Library {}
 
 impl ServerHandler for Library {
     fn get_info(&self) -> ServerConfig {
@@ -43,14 +43,14 @@ impl ServerHandler for Library {
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         self.session
-            .join(&self.hub, context.peer, &Self::capabilities());
+            .subscribe(&self.hub, context.peer, &Self::capabilities());
     }
 
     fn accepted_subscription_filter(
         &self,
         requested: &SubscriptionFilter,
     ) -> Option<SubscriptionFilter> {
-        Some(Hub::accepted(requested))
+        Some(ChangeNotifier::limit_filter(requested))
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {

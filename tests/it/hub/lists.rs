@@ -51,14 +51,14 @@ async fn hear(server: impl Fn() -> Server, change: impl Fn(usize), expected: &[&
             offered.resources_list_changed,
         ] = declared;
         assert_eq!(*stream.acknowledged(), offered, "{over:?}");
-        until_listeners(server.hub(), 2).await;
+        until_listeners(server.notifier(), 2).await;
         change(i);
         for word in expected {
             assert_eq!(next(&mut stream).await, *word, "{over:?}");
             assert_eq!(session.heard.recv().await.unwrap(), *word, "{over:?}");
         }
         // Nothing came in between: of what is announced now, the first is next.
-        announce_all(server.hub());
+        announce_all(server.notifier());
         assert_eq!(next(&mut stream).await, "prompts", "{over:?}");
         assert_eq!(session.heard.recv().await.unwrap(), "prompts", "{over:?}");
     }
@@ -68,8 +68,8 @@ async fn hear(server: impl Fn() -> Server, change: impl Fn(usize), expected: &[&
 async fn prompts_of_a_folder_are_announced() {
     let folder = tempfile::tempdir().unwrap();
     let server = || {
-        let prompts = prompts::Library::follow(folder.path()).unwrap();
-        Server::new(Arc::new(dispatcher()), None).prompting(Some(prompts))
+        let prompts = prompts::PromptLibrary::watch_folder(folder.path()).unwrap();
+        Server::new(Arc::new(dispatcher()), None).with_prompts(Some(prompts))
     };
     let change = |i| {
         fs::write(

@@ -11,10 +11,10 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     app::HttpServerParts,
     auth::Auth,
-    cli::{Http, Options},
+    cli::{HttpOptions, Options},
     mcp::{
-        notifications::{Hub, MOST_RESOURCES, Session},
-        server::{Foresight, Server},
+        notifications::{ChangeNotifier, MAX_WATCHED_RESOURCES, SessionSubscription},
+        server::{DirectCallHandler, Server},
     },
     pipeline::Dispatcher,
     transport::{
@@ -90,7 +90,7 @@ struct Connected {
     heard: mpsc::UnboundedReceiver<String>,
 }
 
-async fn connect<H: Foresight + Clone>(
+async fn connect<H: DirectCallHandler + Clone>(
     handler: &H,
     over: Over,
     generation: Generation,
@@ -136,10 +136,10 @@ struct Arguments {
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
-    http: Http,
+    http: HttpOptions,
 }
 
-pub(crate) async fn serve_http<H: Foresight + Clone>(handler: H) -> String {
+pub(crate) async fn serve_http<H: DirectCallHandler + Clone>(handler: H) -> String {
     serve_routes(routes(handler).await).await
 }
 
@@ -159,7 +159,7 @@ async fn parts() -> HttpServerParts {
 }
 
 /// The routes to a handler as `portkey-mcp http` has them.
-pub(crate) async fn routes<H: Foresight + Clone>(handler: H) -> Router {
+pub(crate) async fn routes<H: DirectCallHandler + Clone>(handler: H) -> Router {
     let HttpServerParts {
         auth,
         settings,
@@ -170,7 +170,7 @@ pub(crate) async fn routes<H: Foresight + Clone>(handler: H) -> Router {
 }
 
 /// The same for callers who are recognised in another way.
-pub(crate) async fn routes_by<H: Foresight + Clone>(handler: H, auth: Auth) -> Router {
+pub(crate) async fn routes_by<H: DirectCallHandler + Clone>(handler: H, auth: Auth) -> Router {
     let HttpServerParts {
         settings, shared, ..
     } = parts().await;
@@ -183,8 +183,8 @@ fn server() -> Server {
 }
 
 /// Waits until so many listen; what a client sent is not yet what the server has taken in.
-pub(crate) async fn until_listeners(hub: &Hub, count: usize) {
-    while hub.listeners() != count {
+pub(crate) async fn until_listeners(hub: &ChangeNotifier, count: usize) {
+    while hub.subscriber_count() != count {
         yield_now().await;
     }
 }
@@ -208,12 +208,12 @@ async fn next(subscription: &mut Subscription) -> String {
     }
 }
 
-fn announce_all(hub: &Hub) {
-    hub.prompts_changed();
-    hub.resource_updated("test://elsewhere");
-    hub.resource_updated(SHELF);
-    hub.resources_changed();
-    hub.tools_changed();
+fn announce_all(hub: &ChangeNotifier) {
+    hub.notify_prompts_changed();
+    hub.notify_resource_updated("test://elsewhere");
+    hub.notify_resource_updated(SHELF);
+    hub.notify_resources_changed();
+    hub.notify_tools_changed();
 }
 
 #[allow(deprecated, reason = "how sessions watch a resource")]
@@ -314,17 +314,17 @@ async fn who_falls_behind_is_told_that_everything_changed() {
     let mut stream = stateless.client.listen(everything()).await.unwrap();
     until_listeners(&library.hub, 2).await;
     watch(&session.client).await;
-    library.hub.prompts_changed();
-    library.hub.resource_updated(SHELF);
+    library.hub.notify_prompts_changed();
+    library.hub.notify_resource_updated(SHELF);
     for i in 0..1_000 {
-        library.hub.resource_updated(format!("test://{i}"));
+        library.hub.notify_resource_updated(format!("test://{i}"));
     }
     for expected in ["tools", "prompts", "resources", SHELF] {
         assert_eq!(next(&mut stream).await, expected);
         assert_eq!(session.heard.recv().await.unwrap(), expected);
     }
     // It is still listening, and hears the next change as usual.
-    library.hub.tools_changed();
+    library.hub.notify_tools_changed();
     assert_eq!(next(&mut stream).await, "tools");
     assert_eq!(session.heard.recv().await.unwrap(), "tools");
 }
@@ -339,18 +339,18 @@ async fn nobody_watches_more_resources_than_rmcp_can_compare() {
     let accepted = |count| {
         let mut filter = everything();
         filter.resource_subscriptions = Some(many(count));
-        Hub::accepted(&filter)
+        ChangeNotifier::limit_filter(&filter)
     };
-    let all = accepted(MOST_RESOURCES);
-    assert_eq!(all.resource_subscriptions.unwrap().len(), MOST_RESOURCES);
-    let none = accepted(MOST_RESOURCES + 1);
+    let all = accepted(MAX_WATCHED_RESOURCES);
+    assert_eq!(all.resource_subscriptions.unwrap().len(), MAX_WATCHED_RESOURCES);
+    let none = accepted(MAX_WATCHED_RESOURCES + 1);
     assert_eq!(
         (none.tools_list_changed, none.resource_subscriptions),
         (Some(true), Some(vec![]))
     );
-    let session = Session::default();
+    let session = SessionSubscription::default();
     assert!(
-        many(MOST_RESOURCES)
+        many(MAX_WATCHED_RESOURCES)
             .into_iter()
             .all(|uri| session.watch(uri))
     );
@@ -379,11 +379,11 @@ async fn the_list_of_tools_is_announced() {
         let mut offered = SubscriptionFilter::default();
         offered.tools_list_changed = Some(true);
         assert_eq!(*stream.acknowledged(), offered, "{over:?}");
-        until_listeners(server.hub(), 2).await;
-        announce_all(server.hub());
+        until_listeners(server.notifier(), 2).await;
+        announce_all(server.notifier());
         assert_eq!(next(&mut stream).await, "tools", "{over:?}");
         assert_eq!(session.heard.recv().await.unwrap(), "tools", "{over:?}");
-        server.idle().await;
+        server.drain().await;
         assert!(stream.next().await.unwrap().is_none(), "{over:?}");
         assert!(
             matches!(stream.end(), Some(SubscriptionEnd::Graceful(_))),

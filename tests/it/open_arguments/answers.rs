@@ -95,7 +95,7 @@ async fn refusals_of_the_upstream_name_unknown_arguments() {
     let outcome = dispatcher(&upstream)
         .call_as_local(&operator(), "create-label", args)
         .await;
-    let text = portkey_mcp::mcp::reply::words(&outcome.unwrap_err());
+    let text = portkey_mcp::mcp::reply::error_message(&outcome.unwrap_err());
     assert!(text.ends_with(&format!("Warning: {UNKNOWN}")), "{text}");
 }
 

@@ -10,7 +10,7 @@ use portkey_concurrency::worker_pool::{PoolBusy, MAX_PER_CALLER, WorkerPool};
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
     auth::principal::Principal,
-    mcp::results::{Content, MOST_OF_PRINCIPAL, Origin, Request, ResultError, Results, Shown},
+    mcp::results::{ResultContent, MAX_BYTES_PER_CALLER, ResultFlags, PartRequest, ResultError, Results, RenderedResult},
     security::signed_state::Keyring,
 };
 use portkey_operation::JsonMap;
@@ -28,15 +28,15 @@ fn large(bytes: usize) -> Value {
     json!({ "data": "x".repeat(bytes) })
 }
 
-async fn keep(results: &Results, who: &str, bytes: usize) -> Shown {
-    results.bound(&named(who), large(bytes), OPEN).await
+async fn keep(results: &Results, who: &str, bytes: usize) -> RenderedResult {
+    results.render(&named(who), large(bytes), OPEN).await
 }
 
 async fn total(results: &Results, who: &Principal, handle: &str) -> Result<Value, ResultError> {
-    let request = Request {
+    let request = PartRequest {
         pointer: "/data".to_owned(),
         limit: Some(1),
-        ..Request::default()
+        ..PartRequest::default()
     };
     results
         .read(who, handle, &request)
@@ -67,7 +67,7 @@ async fn only_its_caller_reads_it() {
 
 #[tokio::test]
 async fn it_expires() {
-    let results = Results::new(Some(2_000), Content::Both, Duration::from_millis(1));
+    let results = Results::new(Some(2_000), ResultContent::Both, Duration::from_millis(1));
     let handle = handle(&keep(&results, "alice", 5_000).await);
     let start = Instant::now();
     while total(&results, &named("alice"), &handle).await.is_ok() {
@@ -84,16 +84,16 @@ async fn it_says_who_wrote_it() {
     let results = bounded(2_000);
     let alice = named("alice");
     for untrusted in [true, false] {
-        let origin = Origin {
-            untrusted,
-            reveals: false,
+        let origin = ResultFlags {
+            is_untrusted,
+            returns_secret: false,
         };
-        let handle = handle(&results.bound(&alice, large(5_000), origin).await);
+        let handle = handle(&results.render(&alice, large(5_000), origin).await);
         let part = results
-            .read(&alice, &handle, &Request::default())
+            .read(&alice, &handle, &PartRequest::default())
             .await
             .unwrap();
-        assert_eq!(part.untrusted, untrusted);
+        assert_eq!(part.is_untrusted, untrusted);
     }
 }
 
@@ -101,7 +101,7 @@ async fn it_says_who_wrote_it() {
 #[tokio::test]
 async fn the_oldest_of_a_caller_goes_first() {
     let results = bounded(2_000);
-    let (alice, size) = (named("alice"), MOST_OF_PRINCIPAL * 2 / 5);
+    let (alice, size) = (named("alice"), MAX_BYTES_PER_CALLER * 2 / 5);
     let others = handle(&keep(&results, "bob", 5_000).await);
     let mut handles = Vec::new();
     for _ in 0..3 {
@@ -119,7 +119,7 @@ async fn the_oldest_of_a_caller_goes_first() {
         total(&results, &named("bob"), &others).await,
         Ok(json!(5_000))
     );
-    let too_large = keep(&results, "alice", MOST_OF_PRINCIPAL).await;
+    let too_large = keep(&results, "alice", MAX_BYTES_PER_CALLER).await;
     assert_eq!(too_large.structured["truncated"]["handle"], Value::Null);
 }
 
@@ -130,8 +130,8 @@ async fn replicas_share_it_and_do_without_while_redis_is_away() {
     }
     let mut server = Redis::start();
     let keys = keys();
-    let here = bounded(2_000).sharing(&server.store().await, &keys);
-    let there = bounded(2_000).sharing(&server.store().await, &keys);
+    let here = bounded(2_000).with_shared_store(&server.store().await, &keys);
+    let there = bounded(2_000).with_shared_store(&server.store().await, &keys);
     // In several values.
     let handle = handle(&keep(&here, "alice", 3 << 20).await);
     assert_eq!(
@@ -144,7 +144,7 @@ async fn replicas_share_it_and_do_without_while_redis_is_away() {
     );
     server.kill();
     let away = total(&there, &named("alice"), &handle).await;
-    assert!(matches!(away, Err(ResultError::Away(_))), "{away:?}");
+    assert!(matches!(away, Err(ResultError::Unavailable(_))), "{away:?}");
     let shown = keep(&here, "alice", 5_000).await;
     let notice = &shown.structured["truncated"];
     assert_eq!(notice["handle"], Value::Null);
@@ -169,9 +169,9 @@ async fn result_in_redis_is_encrypted() {
     }
     let server = Redis::start();
     let keys = keys();
-    let here = bounded(2_000).sharing(&server.store().await, &keys);
+    let here = bounded(2_000).with_shared_store(&server.store().await, &keys);
     let answer = json!({ "planted": "nobody-shall-read-this ".repeat(1_000) });
-    let shown = here.bound(&named("alice"), answer, OPEN).await;
+    let shown = here.render(&named("alice"), answer, OPEN).await;
     let handle = handle(&shown);
     let dump = server.dump();
     assert!(dump.len() > 20_000, "{}", dump.len());
@@ -180,13 +180,13 @@ async fn result_in_redis_is_encrypted() {
         !dump.contains("nobody-shall") && !dump.contains("planted"),
         "{dump}"
     );
-    let part = Request {
+    let part = PartRequest {
         pointer: "/planted".to_owned(),
         limit: Some(1),
-        ..Request::default()
+        ..PartRequest::default()
     };
     assert!(here.read(&named("alice"), &handle, &part).await.is_ok());
-    let stranger = bounded(2_000).sharing(&server.store().await, &self::keys());
+    let stranger = bounded(2_000).with_shared_store(&server.store().await, &self::keys());
     let read = stranger.read(&named("alice"), &handle, &part).await;
     assert_eq!(read.map(drop), Err(ResultError::NoSuchHandle));
 }
@@ -228,9 +228,9 @@ async fn large_result_is_read_while_the_serving_thread_goes_on() {
     let large = handle(&keep(&results, "alice", 3 << 20).await);
     let small = handle(&keep(&results, "alice", 5_000).await);
     let blocked = block(&workers);
-    let request = Request {
+    let request = PartRequest {
         search: Some("xxx".to_owned()),
-        ..Request::default()
+        ..PartRequest::default()
     };
     let mut reading = Box::pin(results.read(&alice, &large, &request));
     assert!(futures_util::poll!(&mut reading).is_pending());
@@ -249,7 +249,7 @@ async fn caller_that_reads_much_at_once_is_turned_back_and_others_are_not() {
     let of_alice = handle(&keep(&results, "alice", 1 << 20).await);
     let of_bob = handle(&keep(&results, "bob", 1 << 20).await);
     let blocked = block(&workers);
-    let request = Request::default();
+    let request = PartRequest::default();
     let mut reading: Vec<_> = (0..MAX_PER_CALLER)
         .map(|_| Box::pin(results.read(&alice, &of_alice, &request)))
         .collect();
@@ -274,9 +274,9 @@ async fn large_answer_is_cut_while_the_serving_thread_goes_on() {
     let results = bounded(2_000).with_workers(workers.clone());
     let alice = named("alice");
     let blocked = block(&workers);
-    let mut bounding = Box::pin(results.bound(&alice, large(1 << 20), OPEN));
+    let mut bounding = Box::pin(results.render(&alice, large(1 << 20), OPEN));
     assert!(futures_util::poll!(&mut bounding).is_pending());
-    let small = results.bound(&alice, large(5_000), OPEN).await;
+    let small = results.render(&alice, large(5_000), OPEN).await;
     assert!(small.structured["truncated"]["handle"].is_string());
     drop(blocked);
     let shown = bounding.await;

@@ -1,14 +1,14 @@
 //! Lists: `total`, `returned` and `next` of every one, `fields` and `all`, as clients see them.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::results::{Gathered, Listing};
+use portkey_mcp::mcp::results::{PageCollector, Listing};
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use crate::approval::{Human, WAYS, connected};
 
 fn listing(tool: &str) -> Option<Listing> {
-    Listing::of(Catalog::full().find(tool).unwrap().compiled())
+    Listing::for_operation(Catalog::full().find(tool).unwrap().compiled())
 }
 
 fn map(value: Value) -> JsonMap {
@@ -18,8 +18,8 @@ fn map(value: Value) -> JsonMap {
 /// An answer as a list shows it, and the arguments as they are sent.
 fn told(tool: &str, args: Value, answer: Value) -> (Value, Value) {
     let (listing, mut args) = (listing(tool).unwrap(), map(args));
-    let wishes = listing.take_wishes(&mut args).unwrap();
-    let gathered = Gathered::begin(&listing, &wishes, &args, answer);
+    let wishes = listing.take_options(&mut args).unwrap();
+    let gathered = PageCollector::new(&listing, &wishes, &args, answer);
     (gathered.finish(), args.into())
 }
 
@@ -213,7 +213,7 @@ fn fields_are_kept_and_those_that_nobody_has_are_named() {
         (json!({ "all": "yes" }), "all"),
     ] {
         let error = listing
-            .take_wishes(&mut map(wrong))
+            .take_options(&mut map(wrong))
             .unwrap_err()
             .to_string();
         assert!(error.contains(named), "{error}");

@@ -11,20 +11,20 @@ use std::time::Duration;
 
 use portkey_mcp::{
     auth::principal::Principal,
-    mcp::results::{Content, Origin, Results, Shown},
+    mcp::results::{ResultContent, ResultFlags, Results, RenderedResult},
 };
 use serde_json::Value;
 
 use crate::upstream::operator;
 
 /// An answer that may be kept.
-const OPEN: Origin = Origin {
-    untrusted: false,
-    reveals: false,
+const OPEN: ResultFlags = ResultFlags {
+    is_untrusted: false,
+    returns_secret: false,
 };
 
 fn bounded(most: usize) -> Results {
-    Results::new(Some(most), Content::Both, Duration::from_secs(60))
+    Results::new(Some(most), ResultContent::Both, Duration::from_secs(60))
 }
 
 fn named(name: &str) -> Principal {
@@ -35,7 +35,7 @@ fn named(name: &str) -> Principal {
 }
 
 /// The handle that a preview names.
-fn handle(shown: &Shown) -> String {
+fn handle(shown: &RenderedResult) -> String {
     let handle = &shown.structured["truncated"]["handle"];
     handle
         .as_str()

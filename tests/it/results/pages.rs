@@ -1,6 +1,6 @@
 //! Reading kept results: pages that make up the whole, searches, and pointers that lead nowhere.
 
-use portkey_mcp::mcp::results::{Request, ResultError, Results};
+use portkey_mcp::mcp::results::{PartRequest, ResultError, Results};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
@@ -9,23 +9,23 @@ use super::{OPEN, block_on, bounded, handle, named, size};
 const MOST: usize = 2_000;
 
 fn kept(results: &Results, whole: &Value) -> String {
-    handle(&block_on(results.bound(
+    handle(&block_on(results.render(
         &named("alice"),
         whole.clone(),
         OPEN,
     )))
 }
 
-fn read(results: &Results, handle: &str, request: &Request) -> Result<Value, ResultError> {
+fn read(results: &Results, handle: &str, request: &PartRequest) -> Result<Value, ResultError> {
     block_on(results.read(&named("alice"), handle, request)).map(|part| part.value)
 }
 
 /// Everything at a pointer, page by page, by the arguments that each page gives for the next.
 fn joined(results: &Results, handle: &str, pointer: &str, limit: Option<usize>) -> Value {
-    let mut request = Request {
+    let mut request = PartRequest {
         pointer: pointer.to_owned(),
         limit,
-        ..Request::default()
+        ..PartRequest::default()
     };
     let mut whole: Option<Value> = None;
     loop {
@@ -91,9 +91,9 @@ fn an_item_larger_than_a_page_comes_cut_and_can_be_read_deeper() {
     let whole = json!({ "data": [{ "id": 0, "text": "x".repeat(9_000) }, { "id": 1 }] });
     let results = bounded(MOST);
     let handle = kept(&results, &whole);
-    let request = Request {
+    let request = PartRequest {
         pointer: "/data".to_owned(),
-        ..Request::default()
+        ..PartRequest::default()
     };
     let page = read(&results, &handle, &request).unwrap();
     assert_eq!(
@@ -108,7 +108,7 @@ fn an_item_larger_than_a_page_comes_cut_and_can_be_read_deeper() {
     let page = read(
         &results,
         &handle,
-        &Request {
+        &PartRequest {
             offset: 1,
             ..request
         },
@@ -136,7 +136,7 @@ fn what_is_looked_for_is_found_by_name_and_by_value() {
     let handle = kept(&results, &whole);
     let search = |words: &str, pointer: &str, offset| {
         let pointer = pointer.to_owned();
-        let request = Request {
+        let request = PartRequest {
             pointer,
             offset,
             search: Some(words.to_owned()),
@@ -162,7 +162,7 @@ fn what_is_looked_for_is_found_by_name_and_by_value() {
     let handle = kept(&results, &json!({ "data": items }));
     let search = |words: &str, pointer: &str, offset| {
         let pointer = pointer.to_owned();
-        let request = Request {
+        let request = PartRequest {
             pointer,
             offset,
             search: Some(words.to_owned()),
@@ -211,16 +211,16 @@ fn a_pointer_that_leads_nowhere_is_told_what_is_near() {
         ("/total/x", "`/total` is a single value"),
     ];
     for (pointer, told) in cases {
-        let request = Request {
+        let request = PartRequest {
             pointer: pointer.to_owned(),
-            ..Request::default()
+            ..PartRequest::default()
         };
         let error = read(&results, &handle, &request).unwrap_err().to_string();
         assert!(error.contains(told), "{pointer}: {error}");
     }
-    let escaped = Request {
+    let escaped = PartRequest {
         pointer: "/data/0/a~1b".to_owned(),
-        ..Request::default()
+        ..PartRequest::default()
     };
     assert_eq!(read(&results, &handle, &escaped).unwrap()["data"], 1);
 }

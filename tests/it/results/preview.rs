@@ -1,13 +1,13 @@
 //! Previews: within the bound, the same shape, and nothing that is not in the whole.
 
-use portkey_mcp::mcp::results::{Origin, Results, Shown};
+use portkey_mcp::mcp::results::{ResultFlags, Results, RenderedResult};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
 use super::{OPEN, block_on, bounded, handle, named, size};
 
-fn shown(results: &Results, answer: &Value, origin: Origin) -> Shown {
-    block_on(results.bound(&named("alice"), answer.clone(), origin))
+fn shown(results: &Results, answer: &Value, origin: ResultFlags) -> RenderedResult {
+    block_on(results.render(&named("alice"), answer.clone(), origin))
 }
 
 /// Any JSON, with enough in it to be too large.
@@ -133,7 +133,7 @@ fn large_fields_share_what_small_ones_leave() {
 fn the_same_answer_is_shown_alike() {
     let list = json!((0..5_000).collect::<Vec<_>>());
     let results = bounded(2_000);
-    let plain = |shown: Shown| shown.text.replace(&handle(&shown), "");
+    let plain = |shown: RenderedResult| shown.text.replace(&handle(&shown), "");
     let (once, again) = (shown(&results, &list, OPEN), shown(&results, &list, OPEN));
     assert_ne!(handle(&once), handle(&again));
     assert_eq!(plain(once), plain(again));
@@ -141,9 +141,9 @@ fn the_same_answer_is_shown_alike() {
 
 #[test]
 fn nothing_is_cut_where_nothing_is_to_be() {
-    use portkey_mcp::mcp::results::{Content, USUAL_TTL};
+    use portkey_mcp::mcp::results::{ResultContent, DEFAULT_RESULT_TTL};
     let list = json!({ "data": "x".repeat(100_000) });
-    let shown = shown(&Results::new(None, Content::Both, USUAL_TTL), &list, OPEN);
+    let shown = shown(&Results::new(None, ResultContent::Both, DEFAULT_RESULT_TTL), &list, OPEN);
     assert_eq!(shown.structured, list);
 }
 
@@ -153,9 +153,9 @@ fn what_may_hold_a_secret_is_not_kept() {
     let shown = shown(
         &bounded(2_000),
         &list,
-        Origin {
-            untrusted: false,
-            reveals: true,
+        ResultFlags {
+            is_untrusted: false,
+            returns_secret: true,
         },
     );
     let notice = &shown.structured["truncated"];

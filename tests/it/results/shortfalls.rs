@@ -1,7 +1,7 @@
 //! Lists that are not all there: what is said of pages that could not be followed.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::results::{Gathered, Listing, MOST_PAGES};
+use portkey_mcp::mcp::results::{PageCollector, Listing, MAX_LIST_PAGES};
 use serde_json::{Value, json};
 
 use crate::{
@@ -26,13 +26,13 @@ fn page(total: u64, ids: std::ops::Range<u64>) -> Value {
 
 /// A list as it is gathered of these pages.
 fn gathered(args: &Value, pages: Vec<Value>) -> Value {
-    let listing = Listing::of(Catalog::full().find(TOOL).unwrap().compiled()).unwrap();
+    let listing = Listing::for_operation(Catalog::full().find(TOOL).unwrap().compiled()).unwrap();
     let mut args = args.as_object().unwrap().clone();
-    let wishes = listing.take_wishes(&mut args).unwrap();
+    let wishes = listing.take_options(&mut args).unwrap();
     let mut pages = pages.into_iter();
-    let mut gathered = Gathered::begin(&listing, &wishes, &args, pages.next().unwrap());
-    while gathered.wants().is_some() {
-        gathered.add(pages.next().unwrap());
+    let mut gathered = PageCollector::new(&listing, &wishes, &args, pages.next().unwrap());
+    while gathered.next_page().is_some() {
+        gathered.add_page(pages.next().unwrap());
     }
     gathered.finish()
 }
@@ -150,7 +150,7 @@ fn list_that_is_not_all_there_says_what_is_missing() {
         Case {
             what: "the bound on pages is reached",
             args: all(),
-            pages: (0..MOST_PAGES as u64)
+            pages: (0..MAX_LIST_PAGES as u64)
                 .map(|i| page(90, 2 * i..2 * i + 2))
                 .collect(),
             warnings: json!([
@@ -212,13 +212,13 @@ fn list_that_is_not_all_there_says_what_is_missing() {
 
 #[test]
 fn failed_page_is_a_warning_too() {
-    let listing = Listing::of(Catalog::full().find(TOOL).unwrap().compiled()).unwrap();
+    let listing = Listing::for_operation(Catalog::full().find(TOOL).unwrap().compiled()).unwrap();
     let mut args = json!({ "all": true, "page_size": 2 })
         .as_object()
         .unwrap()
         .clone();
-    let wishes = listing.take_wishes(&mut args).unwrap();
-    let mut gathered = Gathered::begin(&listing, &wishes, &args, page(9, 0..2));
+    let wishes = listing.take_options(&mut args).unwrap();
+    let mut gathered = PageCollector::new(&listing, &wishes, &args, page(9, 0..2));
     gathered.stop("no".to_owned());
     let list = gathered.finish();
     let warning = "a page could not be read (see `stopped`); 7 of 9 items are missing";

@@ -22,7 +22,7 @@ async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value,
     let outcome = dispatcher
         .call_as_local(&operator(), tool, args.as_object().unwrap().clone())
         .await;
-    outcome.map_err(|error| reply::words(&error))
+    outcome.map_err(|error| reply::error_message(&error))
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ async fn own_key_is_in_no_part_of_a_refusal() {
     };
     let outcome = dispatcher(&upstream).call(call, &mut record).await;
     let error = outcome.unwrap_err();
-    let words = reply::words(&error);
+    let words = reply::error_message(&error);
     assert!(words.contains(MASK), "{words}");
     let all = format!("{words} {error} {error:?} {record:?}");
     assert!(!all.contains(KEY), "{all}");
@@ -161,7 +161,7 @@ async fn key_of_a_request_is_masked_in_answers_and_refusals() {
         .call_as_local(&principal, "get-workspace", args)
         .await
         .unwrap_err();
-    let all = format!("{shown} {}", reply::words(&error));
+    let all = format!("{shown} {}", reply::error_message(&error));
     assert!(!all.contains("tenant-key") && all.contains(MASK), "{all}");
     let CallOutcome { code, error, .. } = error.outcome(false);
     assert_eq!((code, error), (None, None));

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, builder::BoolishValueParser};
 
-use super::super::seconds;
+use super::super::parse_seconds;
 use crate::{app::ApprovalSettings, pipeline::approval::ApprovalDefaults};
 
 #[derive(Args, Debug)]
@@ -49,7 +49,7 @@ pub(super) struct ApprovalOptions {
         env = "PORTKEY_MCP_APPROVAL_TIMEOUT",
         value_name = "SECONDS",
         default_value = "600",
-        value_parser = seconds
+        value_parser = parse_seconds
     )]
     approval_timeout: Duration,
     /// Loopback address where a human decides about calls that wait, by page or by
