@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 
-use crate::layered::LogLevel;
+use crate::server::LogLevel;
 
 /// An image of one pixel.
 const IMAGE: &str =
@@ -62,7 +62,7 @@ pub(crate) fn tools() -> Value {
     ]
     .into_iter()
     .map(|(name, about)| (name, about, nothing()))
-    .chain(crate::asking::TOOLS_WITHOUT_ARGUMENTS.iter().map(|(name, about)| (*name, *about, nothing())))
+    .chain(crate::input_requests::TOOLS_WITHOUT_ARGUMENTS.iter().map(|(name, about)| (*name, *about, nothing())))
     .chain([
         ("test_sampling", "Has the client's model answer.", text("prompt")),
         ("test_elicitation", "Asks the user.", text("message")),

@@ -14,9 +14,9 @@
     reason = "JSON that has no such member answers with null"
 )]
 
-mod asking;
+mod input_requests;
 mod fixtures;
-mod layered;
+mod server;
 
 use std::net::SocketAddr;
 
@@ -37,7 +37,7 @@ use portkey_mcp::{
 };
 use tokio::net::TcpListener;
 
-use crate::layered::ConformanceServer;
+use crate::server::ConformanceServer;
 
 /// Options of `portkey-mcp http`.
 #[derive(Parser)]

@@ -43,7 +43,7 @@ impl RawResponse {
         if plain.is_none() {
             sanitize::sanitize_value(&mut answer);
         }
-        handover.complete(operation, fetched, plain, &mut answer);
+        handover.mask_and_deliver(operation, fetched, plain, &mut answer);
         Ok(answer)
     }
 

@@ -1,13 +1,13 @@
 //! One tool call, from its name and arguments to the upstream's response.
 
-mod ahead;
+mod preview;
 pub mod approval;
 pub mod dry_run;
 mod error;
 mod finish;
-mod proof;
+mod key_check;
 mod refused;
-mod setup;
+mod builder;
 pub mod taint;
 
 use std::{sync::Arc, time::SystemTime};
@@ -40,7 +40,7 @@ use crate::{
 
 use self::{finish::RawResponse, refused::ScopeArguments};
 
-pub use self::{error::CallError, proof::MAX_KEY_CHECKS};
+pub use self::{error::CallError, key_check::MAX_KEY_CHECKS};
 pub use crate::observability::call_record::CallRecord;
 
 /// The parts that authorize, validate and send tool calls.

@@ -1,7 +1,7 @@
 //! HTTP client for Portkey and Enkrypt AI: base URLs, keys, retries, and one connection pool.
 
 mod address;
-mod answer;
+mod response;
 mod details;
 mod doubt;
 mod retry;
@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub use address::Addresses;
-pub use answer::{UpstreamResponse, KeyHolder, UpstreamErrorKind, UpstreamError, FailedCall};
+pub use response::{UpstreamResponse, KeyHolder, UpstreamErrorKind, UpstreamError, FailedCall};
 pub use details::{ErrorDetail, is_generic};
 pub use doubt::RetrySafety;
 pub use retry::RetrySettings;

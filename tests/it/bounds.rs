@@ -6,7 +6,7 @@ use portkey_mcp::{
     mcp::reply::{MAX_ERROR_BYTES, error_message},
     pipeline::{CallError, approval::ApprovalDefaults},
 };
-use portkey_operation::{JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, effort};
+use portkey_operation::{JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, comparison_count};
 use portkey_policy::Policy;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -246,9 +246,9 @@ fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
         } in wrong_arguments()
         {
             let published = catalog.find(tool).unwrap().compiled();
-            let before = effort::total();
+            let before = comparison_count::total();
             let error = published.validate(args, &options).expect_err(what);
-            let effort = effort::total() - before;
+            let effort = comparison_count::total() - before;
             let told = error_message(&CallError::InvalidArguments(error.clone()));
             assert!(
                 told.len() <= MAX_ERROR_BYTES,

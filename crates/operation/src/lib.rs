@@ -16,24 +16,24 @@
 //! that this version does not know are sent, too.
 
 #[doc(hidden)]
-pub mod effort;
-mod extent;
-mod facts;
+pub mod comparison_count;
+mod size_limits;
+mod accessors;
 mod header;
-mod marked;
+mod markers;
 mod path;
 mod presentation;
 mod preview;
 mod profile;
-mod published;
+mod compiled_operation;
 mod reference;
-mod row;
+mod builder;
 mod schema;
 mod segment;
-mod shape;
+mod argument_schema;
 mod time;
 mod validation;
-mod wire;
+mod upstream_request;
 
 use std::fmt;
 
@@ -44,20 +44,20 @@ use serde_json::{Map, Value};
 
 use preview::PreviewSpec;
 
-pub use extent::{MAX_DEPTH, MAX_VALUES, measure_json};
-pub use marked::{EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time};
+pub use size_limits::{MAX_DEPTH, MAX_VALUES, measure_json};
+pub use markers::{EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time};
 pub use path::{field_path, field_step};
 pub use presentation::{Presentation, Wording};
 pub use preview::{MergeFn, PendingPreview};
 pub use profile::Profile;
-pub use published::CompiledOperation;
+pub use compiled_operation::CompiledOperation;
 pub use reference::{Reference, SecretSlot};
-pub use shape::{OpaqueKind, did_you_mean, is_misspelling_of, is_same_name};
+pub use argument_schema::{OpaqueKind, did_you_mean, is_misspelling_of, is_same_name};
 pub use time::Clock;
 pub use validation::{
     Findings, InputError, FieldError, FieldErrors, UnknownFields, ValidatedArguments, ValidationOptions,
 };
-pub use wire::UpstreamRequest;
+pub use upstream_request::UpstreamRequest;
 
 /// A JSON object: the arguments of a call, or the body of a request.
 pub type JsonMap = Map<String, Value>;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     JsonMap,
-    marked::{ClearableMarker, Marker, OPEN, OR_LIST, OR_TEXT, SecretMarker},
+    markers::{ClearableMarker, Marker, OPEN, OR_LIST, OR_TEXT, SecretMarker},
     schema::{self, OMIT_FIELDS, TYPES_ONLY, HIDDEN},
 };
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 #[cfg(debug_assertions)]
 use super::OperationInput;
-use super::{JsonMap, extent::MAX_VALUES, time::Clock};
+use super::{JsonMap, size_limits::MAX_VALUES, time::Clock};
 
 /// The maximum number of errors, and of warnings of one kind, that one call reports.
 const MAX_MESSAGES: usize = 20;

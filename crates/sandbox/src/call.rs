@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::{
     caller::Caller,
-    check,
+    validation,
     domains::workspaces,
     field::FieldType,
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, ORGANISATION, Store, text},
 };
 
@@ -100,7 +100,7 @@ impl ApiCall {
         let Some(named) = self.query("workspace_id").map(Into::into).or(in_body) else {
             return Ok(None);
         };
-        let id = check::validate_value(store, FieldType::Workspace, "workspace_id", &named)?;
+        let id = validation::validate_value(store, FieldType::Workspace, "workspace_id", &named)?;
         Ok(id.as_str().map(str::to_owned))
     }
 
@@ -108,7 +108,7 @@ impl ApiCall {
     /// accepted on every route.
     pub(crate) fn check_scope(&self, store: &Store) -> Result<(), ApiError> {
         if let Some(workspace) = self.query("workspace_id") {
-            check::validate_value(store, FieldType::Workspace, "workspace_id", &workspace.into())?;
+            validation::validate_value(store, FieldType::Workspace, "workspace_id", &workspace.into())?;
         }
         let in_body = self.body.get("organisation_id").and_then(Value::as_str);
         match self.query("organisation_id").or(in_body) {

@@ -7,7 +7,7 @@ use super::{
     KEY_PREFIX,
     call::ApiCall,
     domains::{self, access, api_keys, workspaces},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{ResourceOwner, Resource, CrudAction},
     route::RouteAction,
     store::{Item, ORGANISATION, CollectionKey, Store, text},

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::{
     call::{ApiCall, item_id},
     cascade,
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     mask::{mask, mask_object, mask_settings},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, ResourceOwner, Resource},
     store::{Item, ORGANISATION, Store, text},
 };
@@ -39,7 +39,7 @@ pub(crate) fn list(resource: &Resource, store: &Store, call: &ApiCall) -> ApiRes
     let mut asked: Vec<(&ListFilter, Value)> = Vec::new();
     for filter in resource.list.filters {
         if let Some(written) = call.query(filter.param) {
-            let value = check::validate_value(store, filter.kind, filter.param, &written.into())?;
+            let value = validation::validate_value(store, filter.kind, filter.param, &written.into())?;
             asked.push((filter, value));
         }
     }
@@ -65,7 +65,7 @@ pub(crate) fn list(resource: &Resource, store: &Store, call: &ApiCall) -> ApiRes
 /// Creates an item.
 pub(crate) fn create(resource: &Resource, store: &mut Store, call: &ApiCall) -> ApiResult {
     let owner = owner_id(resource, store, call)?;
-    let mut item = check::validate_body(store, resource.fields, &call.body, WriteKind::Create)?;
+    let mut item = validation::validate_body(store, resource.fields, &call.body, WriteKind::Create)?;
     let shelf = resource.collection_key(&owner);
     let slug = match item.get("slug").and_then(Value::as_str) {
         Some(slug) if store.find(shelf, slug).is_some() => {
@@ -111,7 +111,7 @@ pub(crate) fn update(resource: &Resource, store: &mut Store, call: &ApiCall) -> 
     let owner = owner_id(resource, store, call)?;
     let before = resource.find(store, &owner, call.handle())?;
     let id = item_id(before);
-    let mut change = check::validate_body(store, resource.fields, &call.body, WriteKind::Update)?;
+    let mut change = validation::validate_body(store, resource.fields, &call.body, WriteKind::Update)?;
     let draft = PendingWrite {
         before: Some(before),
         change: &mut change,

@@ -20,8 +20,8 @@ use super::{
     crud::ApiResult,
     domains::audit_logs,
     faults::{InjectedFault, Faults},
-    line::ConnectionHandle,
-    refusal::ApiError,
+    connection::ConnectionHandle,
+    api_error::ApiError,
     route::{Routes, ApiVersion},
     store::{Item, Store, estimate_value_bytes, estimate_fields_bytes},
 };

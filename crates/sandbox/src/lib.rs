@@ -16,18 +16,18 @@
 mod call;
 mod caller;
 mod cascade;
-mod check;
+mod validation;
 mod clock;
 mod crud;
 mod domains;
 mod faults;
 mod field;
 mod http;
-mod line;
+mod connection;
 mod mask;
 mod noise;
 mod page;
-mod refusal;
+mod api_error;
 mod resource;
 mod route;
 mod seed;
@@ -99,8 +99,8 @@ impl Sandbox {
         let stop = CancellationToken::new();
         let make = http::handle_request
             .with_state(Arc::new(service))
-            .into_make_service_with_connect_info::<line::ConnectionHandle>();
-        let serve = axum::serve(line::abortable_listener(socket), make)
+            .into_make_service_with_connect_info::<connection::ConnectionHandle>();
+        let serve = axum::serve(connection::abortable_listener(socket), make)
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let server = tokio::spawn(async move {
             if let Err(error) = serve.await {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{call::ApiCall, refusal::ApiError, store::Item};
+use super::{call::ApiCall, api_error::ApiError, store::Item};
 
 /// Paging parameters of a list.
 #[derive(Clone, Copy, Debug)]

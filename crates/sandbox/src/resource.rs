@@ -9,7 +9,7 @@ use super::{
     call::ApiCall,
     field::{Field, FieldType},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, ORGANISATION, CollectionKey, Store},
 };
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde_json::{Map, Value};
 
-use super::{clock::Clock, domains::analytics::traffic::Traffic, refusal::ApiError};
+use super::{clock::Clock, domains::analytics::traffic::Traffic, api_error::ApiError};
 
 /// Maximum number of items of all kinds.
 const MAX_ITEMS: usize = 50_000;

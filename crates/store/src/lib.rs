@@ -366,7 +366,7 @@ impl Store {
     pub fn data_loss_age(&self) -> Option<Duration> {
         match self {
             Self::Memory(_) => None,
-            Self::Redis(redis) => redis.forgot(),
+            Self::Redis(redis) => redis.data_loss_age(),
         }
     }
 
@@ -408,7 +408,7 @@ impl Store {
             Self::Memory(memory) => Ok(memory.queued_ids(queue, owner)),
             Self::Redis(redis) => {
                 let owner = owner.map(owner_digest);
-                Box::pin(redis.queued(queue, owner.as_deref())).await
+                Box::pin(redis.queued_ids(queue, owner.as_deref())).await
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey, Sc
 
 use super::{
     super::token::{check_name, parse_scopes},
-    address::{SecureUrl, IdentifierUrl},
+    secure_url::{SecureUrl, IdentifierUrl},
     tenant::Tenant,
 };
 

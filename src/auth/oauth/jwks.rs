@@ -18,10 +18,10 @@ use tracing::{debug, warn};
 
 use super::{
     OAuthError, TokenRejection,
-    address::{SecureUrl, IdentifierUrl},
+    secure_url::{SecureUrl, IdentifierUrl},
     claims::Claims,
     jwt::{SigningKeys, TokenRules, parse_header},
-    remote::{IssuerError, IssuerClient, CALLER_WAIT_TIMEOUT, with_timeout, fetch_json},
+    issuer_client::{IssuerError, IssuerClient, CALLER_WAIT_TIMEOUT, with_timeout, fetch_json},
 };
 
 /// Age from which keys are refreshed in the background.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     TokenRejection,
     claims::{Claims, ExpectedClaims},
-    remote::IssuerError,
+    issuer_client::IssuerError,
 };
 
 /// Maximum number of keys in a JWK set, far above real use.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::auth::principal::{ScopeAccess, RequiredScope, Scope, Scopes, Toolsets};
 
-use super::{address::IdentifierUrl, config::is_scope};
+use super::{secure_url::IdentifierUrl, config::is_scope};
 
 const WELL_KNOWN_NAME: &str = "oauth-protected-resource";
 

@@ -6,16 +6,16 @@
 //!          introspection  by introspection ─┴▶ claims ─▶ tenant ─▶ Principal
 //! ```
 
-mod address;
-mod breaker;
+mod secure_url;
+mod circuit_breaker;
 mod claims;
 mod config;
-mod denied;
-mod introspect;
+mod rejection;
+mod introspection;
 mod jwks;
 mod jwt;
 mod metadata;
-mod remote;
+mod issuer_client;
 mod signature;
 mod tenant;
 
@@ -34,7 +34,7 @@ use crate::auth::principal::{Grant, Principal};
 use self::{
     claims::{Claims, ExpectedClaims},
     config::TokenCheck,
-    introspect::Introspection,
+    introspection::Introspection,
     jwks::Jwks,
     jwt::TokenRules,
     metadata::{ENDPOINT_PATH, ResourceMetadata},
@@ -42,9 +42,9 @@ use self::{
 };
 
 pub use config::{OAuthConfig, OAuthConfigError};
-pub(crate) use introspect::{MAX_PENDING, MAX_CACHE_BYTES};
+pub(crate) use introspection::{MAX_PENDING, MAX_CACHE_BYTES};
 pub use metadata::Challenge;
-pub use remote::IssuerClient;
+pub use issuer_client::IssuerClient;
 
 /// Maximum length of a token in bytes. Longer ones exceed common header limits anyway.
 const MAX_TOKEN_BYTES: usize = 16 << 10;

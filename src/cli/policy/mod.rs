@@ -1,6 +1,6 @@
 //! `portkey-mcp policy`: policy files checked, explained, tested and begun.
 
-mod begin;
+mod init;
 
 use std::{
     io::Write,
@@ -57,7 +57,7 @@ Example:
     Init {
         /// What to begin with; a policy that allows everything when left out.
         #[arg(long)]
-        preset: Option<begin::Preset>,
+        preset: Option<init::Preset>,
     },
 }
 
@@ -92,7 +92,7 @@ impl PolicyCommand {
             Self::Explain(explain) => explain.run(out).await,
             Self::Test { file, cases } => test_policy(&Rules::load_without_warnings(&file)?, &cases, out).await,
             Self::Init { preset } => {
-                begin::print_policy(preset, &Catalog::full(), out)?;
+                init::print_policy(preset, &Catalog::full(), out)?;
                 Ok(ExitCode::SUCCESS)
             }
         }

@@ -1,6 +1,6 @@
 //! Rendering of results: a small one whole; of a large one its beginning and a handle for the rest.
 
-mod keep;
+mod store;
 mod list;
 mod part;
 mod preview;
@@ -16,7 +16,7 @@ use portkey_store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::{keep::ResultStore, preview::Truncation};
+use self::{store::ResultStore, preview::Truncation};
 use crate::{
     auth::principal::Principal,
     mcp::resources::result_uri,
@@ -25,7 +25,7 @@ use crate::{
 
 pub(crate) use self::list::ALL_ARGUMENT;
 pub use self::{
-    keep::{MAX_BYTES_PER_CALLER, ResultError},
+    store::{MAX_BYTES_PER_CALLER, ResultError},
     list::{PageCollector, Listing, MAX_LIST_ITEMS, MAX_LIST_PAGES, ListOptions},
     part::{ResultPart, PartRequest},
     warnings::{WARNINGS_KEY, add_warnings, annotate},

@@ -12,9 +12,9 @@ use tracing::error;
 
 use super::{
     Server,
-    approve::{self, ElicitationOutcome},
-    arrival::request_info,
-    own::{BuiltinResult, ToolTarget},
+    elicitation::{self, ElicitationOutcome},
+    request_info::request_info,
+    builtin::{BuiltinResult, ToolTarget},
     pages::OperationCall,
 };
 use crate::{
@@ -99,7 +99,7 @@ impl Server {
         observed: &mut CallObserver<'_>,
     ) -> Result<CallToolResponse, ErrorData> {
         let (arrival, record) = observed.request_and_record();
-        let mut answer = approve::take_response(&mut request);
+        let mut answer = elicitation::take_response(&mut request);
         let mut args = request.arguments.unwrap_or_default();
         let own = surface::find_builtin(&request.name);
         let (name, mut args) = match own {
@@ -232,7 +232,7 @@ impl Server {
             rule: question.rule.clone(),
         };
         let approvals = self.dispatcher.approvals().ok_or_else(no_approver)?;
-        approve::request_approval(approvals, context, principal, question).await
+        elicitation::request_approval(approvals, context, principal, question).await
     }
 }
 

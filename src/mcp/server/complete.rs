@@ -8,7 +8,7 @@ use rmcp::{
     service::RequestContext,
 };
 
-use super::{Server, arrival::request_info};
+use super::{Server, request_info::request_info};
 use crate::mcp::{
     completion::{CompletionLookup, filter_matches},
     guide::GUIDES,

@@ -1,18 +1,18 @@
 //! The MCP server: translates MCP requests into calls of the pipeline.
 
-mod approve;
-mod arrival;
+mod elicitation;
+mod request_info;
 mod call;
 mod capabilities;
 mod complete;
-mod list;
-mod own;
+mod tool_list;
+mod builtin;
 mod pages;
 mod prompts;
-mod quiet;
+mod direct_call;
 mod resources;
 mod shell;
-mod unread;
+mod unread_request;
 mod whoami;
 
 use std::sync::{Arc, OnceLock};
@@ -32,7 +32,7 @@ use rmcp::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    arrival::{request_info, protocol_label},
+    request_info::{request_info, protocol_label},
     capabilities::ChangingLists,
 };
 
@@ -56,8 +56,8 @@ use crate::{
 
 pub(crate) use self::whoami::KEY_REFUSED_FIELD;
 pub use self::{
-    list::{build_tool, build_tools},
-    quiet::DirectCallHandler,
+    tool_list::{build_tool, build_tools},
+    direct_call::DirectCallHandler,
 };
 
 /// Instructions for the client: the purpose of the server, the first step and the rules.
@@ -416,6 +416,6 @@ impl ServerHandler for Server {
         request: CustomRequest,
         _: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        Err(unread::unread_request_error(&request.method))
+        Err(unread_request::unread_request_error(&request.method))
     }
 }

@@ -12,7 +12,7 @@ use rmcp::{
     service::RequestContext,
 };
 
-use super::{LIST_TTL_MS, Server, arrival::request_info, error_type, reject_cursor};
+use super::{LIST_TTL_MS, Server, request_info::request_info, error_type, reject_cursor};
 use crate::{
     auth::principal::Principal,
     mcp::{

@@ -4,7 +4,7 @@
 use portkey_operation::{InputError, JsonMap};
 use serde_json::Value;
 
-use super::{Server, own::ToolTarget, pages::OperationCall};
+use super::{Server, builtin::ToolTarget, pages::OperationCall};
 use crate::{
     auth::principal::Principal,
     mcp::{

@@ -1,10 +1,10 @@
 //! Surfaces: operations shown as one tool each, or by a few built-in tools that call them all.
 
-mod own;
+mod builtin;
 
 use portkey_operation::Effect;
 
-pub use self::own::{BuiltinAction, BuiltinTool, find_builtin, builtin_tools};
+pub use self::builtin::{BuiltinAction, BuiltinTool, find_builtin, builtin_tools};
 
 /// Operations with which tasks most often begin.
 const CORE_TOOLS: &[&str] = &[

@@ -18,8 +18,8 @@ use super::{
     LogEvent, MAX_LINE_BYTES, AuditSettings, AuditStartError,
     chain::{Chain, ChainLink, ParsedLine},
     intents::sibling_path,
-    line::format_time,
-    lines::{BoundedLine, read_line},
+    pending_entry::format_time,
+    bounded_lines::{BoundedLine, read_line},
     sink::StartEvents,
 };
 /// The current log file.

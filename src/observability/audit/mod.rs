@@ -10,8 +10,8 @@
 mod chain;
 mod file;
 mod intents;
-mod line;
-mod lines;
+mod pending_entry;
+mod bounded_lines;
 mod sink;
 mod verify;
 mod writer;
@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 
 use self::{sink::Sink, writer::Writer};
 pub use chain::{AuditKey, AuditKeyError};
-pub use line::PendingEntry;
+pub use pending_entry::PendingEntry;
 pub use verify::{Damage, Finding, Report, Verifier};
 
 /// Maximum time that a write waits for its intent, and that the process waits for the last entries

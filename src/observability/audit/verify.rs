@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     LogEvent,
     chain::{Chain, AuditKey, ChainLink, ParsedLine},
-    lines::{BoundedLine, read_line},
+    bounded_lines::{BoundedLine, read_line},
 };
 /// Maximum number of reported findings; a file that is no audit log would have one for each line.
 const MAX_FINDINGS: usize = 100;

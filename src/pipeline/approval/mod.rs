@@ -6,10 +6,10 @@
 //! The repeated call is validated and evaluated from scratch. A response is valid only for the
 //! call it was requested for: same caller, tool, arguments and rule.
 
-mod answer;
+mod response;
 mod binding;
 mod plain;
-mod question;
+mod request;
 mod ticket;
 
 use std::{
@@ -29,12 +29,12 @@ use crate::{
     },
 };
 
-pub(crate) use self::question::ApprovalSubject;
+pub(crate) use self::request::ApprovalSubject;
 pub use self::{
-    answer::{ApprovalResponse, ApprovalError, FormResponse, Approval, FormAction},
+    response::{ApprovalResponse, ApprovalError, FormResponse, Approval, FormAction},
     binding::Binding,
     plain::escape_untrusted,
-    question::ApprovalRequest,
+    request::ApprovalRequest,
     ticket::{
         TicketFilter, MAX_PAGE_TICKETS, MAX_TICKETS, MAX_TICKETS_OF_CALLER, MIN_ID_DIGITS, TICKET_ID_RETENTION,
         TicketPage, TicketState, Ticket, DecisionError, PendingApproval, take_ticket,

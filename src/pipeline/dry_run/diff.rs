@@ -3,7 +3,7 @@
 use portkey_operation::{Effect, Operation, field_path};
 use serde_json::Value;
 
-use super::brief;
+use super::truncation;
 use crate::security::secrets::{BLANK, MASK, is_masked, mask_text};
 
 /// Maximum number of reported changes.

@@ -1,16 +1,16 @@
 //! Dry runs: the request that a write would send, the current state, and the changes. Performs no
 //! I/O.
 
-mod brief;
-mod current;
+mod truncation;
+mod current_state;
 mod diff;
 
 use portkey_operation::{Effect, Operation, UpstreamRequest};
 use serde_json::{Map, Value, json};
 
 pub use self::{
-    brief::truncate,
-    current::{read_arguments, find_read, find_verification_read},
+    truncation::truncate,
+    current_state::{read_arguments, find_read, find_verification_read},
     diff::{FieldChange, compute_changes},
 };
 

@@ -10,7 +10,7 @@ use portkey_operation::{JsonMap, Operation, field_step};
 use serde_json::Value;
 
 use super::{
-    looks,
+    heuristics,
     names::{self, NameKind},
     scan::{MASK, KeyScanner},
 };
@@ -151,7 +151,7 @@ fn mask_json_text(text: &mut String, mask: impl Fn(&mut Value)) -> bool {
     };
     let before = inside.clone();
     mask_response(&mut inside);
-    if inside != before || !looks::is_exact_json(text, &before) {
+    if inside != before || !heuristics::is_exact_json(text, &before) {
         *text = inside.to_string();
     }
     true
@@ -220,7 +220,7 @@ impl MaskContext {
     ///
     /// Such an id is a UUID. Where credentials are kept, a key may be a UUID as well.
     fn is_key_id(self, name: &str, value: &Value) -> bool {
-        let is_uuid = |value: &Value| value.as_str().is_some_and(looks::is_uuid);
+        let is_uuid = |value: &Value| value.as_str().is_some_and(heuristics::is_uuid);
         let are_uuids = || match value {
             Value::Array(list) => list.iter().all(is_uuid),
             value => is_uuid(value),
@@ -235,9 +235,9 @@ fn mask_named_secret(name: &str, value: &mut Value, place: MaskContext, scanner:
         Value::Number(_) | Value::Object(_) if names::is_token_count(name) => {
             mask_value(value, place, scanner);
         }
-        Value::Object(map) if looks::is_schema(map) => {
+        Value::Object(map) if heuristics::is_schema(map) => {
             for (name, value) in map {
-                match looks::is_schema_value_keyword(name) {
+                match heuristics::is_schema_value_keyword(name) {
                     true => mask_all(value, scanner),
                     false => mask_value(value, place, scanner),
                 }
@@ -257,7 +257,7 @@ fn mask_named_secret(name: &str, value: &mut Value, place: MaskContext, scanner:
 /// Masks a value that has the name of several secrets: a list, or an object with any names.
 fn mask_collection(value: &mut Value, place: MaskContext, scanner: Option<&KeyScanner<'_>>) {
     // The id of a key is no secret.
-    let is_id = |text: &str| !place.strict && looks::is_uuid(text);
+    let is_id = |text: &str| !place.strict && heuristics::is_uuid(text);
     match value {
         Value::String(text) if is_id(text) => {}
         Value::Array(list) => {
@@ -358,7 +358,7 @@ fn mask_shown_fields(map: &mut JsonMap, scanner: Option<&KeyScanner<'_>>) {
 
 fn mask_random_names(map: &mut JsonMap, scanner: Option<&KeyScanner<'_>>) {
     mask_names(map, |name| match scanner {
-        _ if looks::is_random(name) => MASK.into(),
+        _ if heuristics::is_random(name) => MASK.into(),
         Some(scanner) => scanner.mask(name),
         None => name.into(),
     });

@@ -2,8 +2,8 @@
 //! are also masked in every line of the log.
 
 mod folder;
-mod handover;
-mod looks;
+mod delivery;
+mod heuristics;
 mod mask;
 mod names;
 mod permissions;
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use scan::KeyScanner;
 
-pub use handover::{DeliveryMode, SecretDelivery};
+pub use delivery::{DeliveryMode, SecretDelivery};
 pub use mask::{is_masked, mask_response};
 pub use names::is_secret_name;
 pub use permissions::{FileProtection, check_permissions, read_protected_file};
@@ -320,7 +320,7 @@ impl SecretDelivery {
     /// Masks a response and delivers the secrets that the call returns.
     ///
     /// `plain` is the original response if it is [clean ASCII](crate::security::sanitize::plain).
-    pub fn complete(
+    pub fn mask_and_deliver(
         self,
         operation: &Operation,
         fetched: &CallSecrets,

@@ -9,7 +9,7 @@ use portkey_operation::{JsonMap, OpaqueKind, CompiledOperation, Reference};
 use serde_json::Value;
 
 use super::{
-    looks::{is_random, is_schema, is_schema_value_keyword, is_exact_json, candidate_tokens},
+    heuristics::{is_random, is_schema, is_schema_value_keyword, is_exact_json, candidate_tokens},
     mask::mask_names,
     names::{self, NameKind},
     scan::{MASK, MIN_KEY_BYTES, KeyScanner, mask_line},

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     super::{UTF8_BOM, envelope},
-    refusal::ErrorResponse,
+    error_response::ErrorResponse,
 };
 use crate::mcp::surface::{self, BuiltinAction};
 

@@ -31,14 +31,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     accept::{JSON_AND_EVENTS, EVENT_STREAM, AcceptedTypes, JSON, into_events, into_json, has_media_type},
-    front::RepeatableResponse,
+    guard::RepeatableResponse,
     gzip::accepts_gzip,
     headers::{MessageSummary, MCP_METHOD, MCP_NAME, MCP_VERSION, explain_missing_headers},
-    plain::{TOOLS_CALL, FastPathHead, FastPathMessage, FastPathParams},
-    refusal::ErrorResponse,
-    session::{InFlightCall, LimitedSessionManager, ActiveSession, SESSION_ID, session_limit_error},
+    fast_path::{TOOLS_CALL, FastPathHead, FastPathMessage, FastPathParams},
+    error_response::ErrorResponse,
+    sessions::{InFlightCall, LimitedSessionManager, ActiveSession, SESSION_ID, session_limit_error},
     streams::{ListenOnly, StreamLimiter, hold_permit},
-    unread::MIN_COUNTED_BYTES,
+    unread_responses::MIN_COUNTED_BYTES,
 };
 use crate::{
     auth::principal::Principal,

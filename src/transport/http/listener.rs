@@ -39,7 +39,7 @@ use tokio_util::{
 use tower::util::MapResponse;
 use tracing::info;
 
-use super::{prompt::FirstByteTimeout, sniff::PlainHttpDetector, unread::UnreadResponses, writing::WriteMonitor};
+use super::{prompt::FirstByteTimeout, plain_http_detector::PlainHttpDetector, unread_responses::UnreadResponses, write_monitor::WriteMonitor};
 use crate::{
     observability::{
         call_record::RejectionReason,

@@ -1,26 +1,26 @@
 //! The streamable HTTP transport: many clients, in both protocol generations, at `/mcp`.
 
 mod accept;
-mod address;
+mod client_address;
 mod body;
 mod endpoint;
-mod former;
-mod front;
+mod legacy_sse;
+mod guard;
 mod gzip;
 mod headers;
 mod limits;
 pub(super) mod listener;
-mod narrowing;
-mod plain;
+mod request_filter;
+mod fast_path;
 mod prompt;
-mod refusal;
-mod scrape;
-mod session;
-mod sites;
-mod sniff;
+mod error_response;
+mod metrics_listener;
+mod sessions;
+mod allowed_sites;
+mod plain_http_detector;
 mod streams;
-mod unread;
-mod writing;
+mod unread_responses;
+mod write_monitor;
 
 use std::{
     convert::Infallible,
@@ -53,16 +53,16 @@ use tower_http::{
 use tracing::{error, info, warn};
 
 use self::{
-    address::TrustedProxies,
+    client_address::TrustedProxies,
     body::BodyBounds,
     endpoint::McpEndpoint,
-    front::{RequestGuard, serve_metadata},
+    guard::{RequestGuard, serve_metadata},
     limits::{ByteLimiter, ConcurrencyLimiter},
     listener::Shutdown,
-    narrowing::{MCP_PATH, MCP_PATHS},
-    refusal::ErrorResponse,
-    session::Sessions,
-    sites::{AllowedSites, loopback_origins},
+    request_filter::{MCP_PATH, MCP_PATHS},
+    error_response::ErrorResponse,
+    sessions::Sessions,
+    allowed_sites::{AllowedSites, loopback_origins},
     streams::{CallerAuth, StreamLimiter},
 };
 use portkey_readiness::Readiness;
@@ -77,13 +77,13 @@ use crate::{
 
 pub(crate) use body::{MAX_LARGE_BODY_BYTES, MAX_LARGE_BODY_BYTES_PER_CALLER};
 pub use listener::{ConnectionBounds, Tls};
-pub use session::SessionBounds as SessionBounds;
-pub(crate) use session::{
+pub use sessions::SessionBounds as SessionBounds;
+pub(crate) use sessions::{
     CROWDED_UNPROVEN_IDLE_TIMEOUT, CROWDED_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
     MAX_UNPROVEN_SESSIONS_PER_NETWORK, STORED_SESSION_TTL, UNPROVEN_SESSION_TTL,
 };
 pub(crate) use streams::MAX_STREAMS;
-pub use unread::UnreadResponses;
+pub use unread_responses::UnreadResponses;
 
 /// Time for which a browser may cache the answer to a preflight request.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
@@ -178,7 +178,7 @@ pub async fn serve(
     }
     let listener = super::listen(settings.listen, "--listen")?;
     let address = listener.local_addr()?;
-    let metrics_listener = settings.metrics_listen.map(scrape::bind).transpose()?;
+    let metrics_listener = settings.metrics_listen.map(metrics_listener::bind).transpose()?;
     let stop = ShutdownTokens::default();
     let router = router(server.clone(), auth, &settings, &shared, &stop);
     let metrics = shared.metrics;
@@ -197,7 +197,7 @@ pub async fn serve(
     });
     if let Some(scraped) = metrics_listener {
         // Runs until the end, so that metrics of the shutdown can be read.
-        tokio::spawn(scrape::serve(scraped, metrics));
+        tokio::spawn(metrics_listener::serve(scraped, metrics));
     }
     super::wait_for_shutdown_signal().await?;
     info!("stopping; calls under way may finish");
@@ -355,7 +355,7 @@ pub fn router<H: DirectCallHandler + Clone>(
     // What does not pass the front has its hosts counted here.
     let one_host = || middleware::from_fn(demand_one_host);
     let documents = metadata_routes(front).layer(one_host());
-    let former = former::routes(&endpoint).layer(one_host());
+    let former = legacy_sse::routes(&endpoint).layer(one_host());
     let served = served.merge(former).merge(documents.clone());
     let probes = Router::new()
         .route("/healthz", get(async || "ok\n"))

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::writing::{SocketStall, WriteMonitor};
+use super::write_monitor::{SocketStall, WriteMonitor};
 
 /// Length of the HTTP/2 preface (RFC 9113 §3.4), in bytes. Once this many have arrived, the HTTP
 /// version is known.

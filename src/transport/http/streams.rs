@@ -13,7 +13,7 @@ use tracing::info;
 use super::{
     SessionBounds,
     limits::{Permit, ConcurrencyLimiter},
-    refusal::ErrorResponse,
+    error_response::ErrorResponse,
 };
 use crate::auth::{Auth, CallerChanges, principal::Principal};
 

@@ -2,7 +2,7 @@
 
 use serde_saphyr::Spanned;
 
-use super::select::{Selection, is_glob, to_kebab_case};
+use super::selection::{Selection, is_glob, to_kebab_case};
 use crate::document::{RawAction, PolicyDocument, ToolEntry, RawLimit, RawRule};
 
 /// Namespace of the counters under `"*"`.

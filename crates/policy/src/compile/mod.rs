@@ -2,8 +2,8 @@
 //! counters to limits.
 
 mod draft;
-mod lead;
-mod select;
+mod path_check;
+mod selection;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 
 use self::{
     draft::{RuleDraft, build_drafts},
-    lead::{PathTarget, RulePath},
-    select::Selection,
+    path_check::{PathTarget, RulePath},
+    selection::Selection,
 };
 use super::{
     Policy, ResolvedOperation,

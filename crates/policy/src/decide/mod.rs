@@ -1,6 +1,6 @@
 //! Evaluates policies: every rule of the operation once, then the decision in the fixed order.
 
-mod weigh;
+mod evaluate;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     rule::{RuleRef, RuleAction},
 };
 use serde::Deserialize;
-use weigh::{Evaluator, PolicyState};
+use evaluate::{Evaluator, PolicyState};
 
 /// Result of evaluating policies for a call.
 #[derive(Debug)]
@@ -351,7 +351,7 @@ fn retry_hint(retry_after: Option<Duration>) -> String {
     }
 }
 
-impl weigh::LimitBudgets<'_> {
+impl evaluate::LimitBudgets<'_> {
     /// Reserves all budgets, or none.
     async fn reserve(self, store: &Store, tool: &str) -> Result<Option<Reservation>, PolicyDenial> {
         if self.budgets.is_empty() {

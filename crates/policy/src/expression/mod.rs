@@ -5,7 +5,7 @@
 //! Regular expressions have to be literals, so that they are compiled with the policy.
 
 mod scope;
-mod times;
+mod time_functions;
 mod value;
 
 use std::sync::{Arc, LazyLock};
@@ -108,7 +108,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
         clippy::expect_used,
         reason = "each name is declared once, and no value is looked at"
     )]
-    times::add_time_functions(&mut env).expect("times are not declared elsewhere");
+    time_functions::add_time_functions(&mut env).expect("times are not declared elsewhere");
     Arc::new(env)
 });
 

@@ -1,6 +1,6 @@
 //! The catalog: every operation on offer, by name.
 
-mod suggest;
+mod suggestions;
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use portkey_operation::{Operation, Presentation, CompiledOperation, Upstream};
 
 use crate::domains::{DOMAINS, Domain, GROUPS};
 
-pub use suggest::{ParsedToolName, did_you_mean_one_of, suggest_tools};
+pub use suggestions::{ParsedToolName, did_you_mean_one_of, suggest_tools};
 
 /// An offered operation and its domain.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     call::ApiCall,
     crud::ApiResult,
-    refusal::ApiError,
+    api_error::ApiError,
     route::{Domain, ApiVersion, get},
     store::Store,
 };

@@ -4,18 +4,18 @@ use serde_json::{Value, json};
 
 use super::{
     configs,
-    parts::{BY_IDS, USAGE_LIMIT, merge_object},
+    common_fields::{BY_IDS, USAGE_LIMIT, merge_object},
 };
 use crate::{
     KEY_PREFIX,
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     clock,
     crud::{self, ApiResult},
     field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     mask::mask,
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
     route::{Domain, ApiVersion, get, post, put},
     store::{Item, ORGANISATION, Store, flag, text},
@@ -297,7 +297,7 @@ fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
 /// Adds a new secret beside the old one. A key cannot be rotated again while both work.
 fn rotate(store: &mut Store, call: &ApiCall) -> ApiResult {
     let item = API_KEYS.find(store, ORGANISATION, call.handle())?;
-    let given = check::validate_body(store, &[TRANSITION_PERIOD], &call.body, WriteKind::Update)?;
+    let given = validation::validate_body(store, &[TRANSITION_PERIOD], &call.body, WriteKind::Update)?;
     if text(item, TRANSITION_END_FIELD) > store.clock.now().as_str() {
         let until = text(item, TRANSITION_END_FIELD);
         return Err(ApiError::Conflict(format!(

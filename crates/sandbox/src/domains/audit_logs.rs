@@ -9,7 +9,7 @@ use crate::{
     crud::{ApiResult, pick},
     mask::mask,
     page::Paging,
-    refusal::ApiError,
+    api_error::ApiError,
     route::{Domain, ApiVersion, get},
     store::{HISTORY, Item, ORGANISATION, CollectionKey, Store, text},
 };

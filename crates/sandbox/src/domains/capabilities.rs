@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::mcp_integrations::{MCP_INTEGRATIONS, find_for_call};
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, empty_object, pick},
     field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::Paging,
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, CollectionKey, Store, flag, text},
 };
 
@@ -63,7 +63,7 @@ const DETAIL_FIELDS: &[&str] = &[
 pub(super) fn render_page(store: &Store, call: &ApiCall, all: &[&Item], state: &[&str]) -> ApiResult {
     let asked = call.query("type");
     if let Some(asked) = asked {
-        check::validate_value(store, FieldType::Enum(TYPES), "type", &asked.into())?;
+        validation::validate_value(store, FieldType::Enum(TYPES), "type", &asked.into())?;
     }
     let counts = TYPES.iter().map(|kind| {
         let of_type = || all.iter().filter(|item| text(item, "type") == *kind);
@@ -101,7 +101,7 @@ pub(super) fn parse_switches(
     call: &ApiCall,
     is_known: impl Fn(&str) -> bool,
 ) -> Result<Vec<Item>, ApiError> {
-    let mut given = check::validate_body(store, UPDATE, &call.body, WriteKind::Create)?;
+    let mut given = validation::validate_body(store, UPDATE, &call.body, WriteKind::Create)?;
     let Some(Value::Array(switches)) = given.remove("capabilities") else {
         return Ok(Vec::new());
     };
@@ -167,7 +167,7 @@ const SYNC: &[Field] = &[
 /// one; disabled capabilities stay disabled.
 pub(super) fn sync(store: &mut Store, call: &ApiCall) -> ApiResult {
     let owner = item_id(find_for_call(store, call)?);
-    let given = check::validate_body(store, SYNC, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, SYNC, &call.body, WriteKind::Create)?;
     if let Some(Value::Array(offers)) = given.get("capabilities") {
         replace_all(store, &owner, offers);
     }

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{parts::BY_SEARCH, prompts, workspaces};
+use super::{common_fields::BY_SEARCH, prompts, workspaces};
 use crate::{
     call::{ApiCall, item_id},
     crud::{self, ApiResult},
     field::{Field, FieldType, DefaultValue},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
     route::{Domain, ApiVersion, get, post},
     store::{Item, ORGANISATION, CollectionKey, Store, flag, text},

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::{refusal::ApiError, store::Item};
+use crate::{api_error::ApiError, store::Item};
 
 /// Fields that name a destination. A target needs at least one of them.
 const DESTINATIONS: &[&str] = &[

@@ -8,7 +8,7 @@ use crate::{
     crud::{self, ApiResult},
     field::{Field, FieldType, DefaultValue},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
     route::{Domain, ApiVersion, get, post, put},
     store::{Item, ORGANISATION, CollectionKey, Store, text},

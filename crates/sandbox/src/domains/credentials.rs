@@ -1,9 +1,9 @@
 //! Settings of integrations by AI provider.
 
 use crate::{
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     field::{Field, FieldType, ListSchema, ObjectSchema},
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, Store},
 };
 
@@ -78,7 +78,7 @@ pub(super) fn check(store: &Store, provider: &str, settings: &Item) -> Result<()
         ApiError::Invalid(text) => ApiError::Invalid(format!("configurations: {text}")),
         other => other,
     };
-    check::validate_body(store, fields, settings, WriteKind::Create)
+    validation::validate_body(store, fields, settings, WriteKind::Create)
         .map(|_| ())
         .map_err(inside)
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    parts::{BY_SEARCH, BY_TAGS},
+    common_fields::{BY_SEARCH, BY_TAGS},
     workspaces,
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     crud::{self, ApiResult, empty_object},
     field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource},
     route::{Domain, ApiVersion, delete, get, post, put},
     store::{Item, ORGANISATION, Store, flag, text},

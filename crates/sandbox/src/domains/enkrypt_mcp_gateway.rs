@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::{
     call::ApiCall,
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, pick},
     field::{Field, FieldType, ListSchema, ObjectSchema},
-    refusal::ApiError,
+    api_error::ApiError,
     route::{Domain, ApiVersion, get, patch},
     store::{Item, CollectionKey, Store, text},
 };
@@ -193,7 +193,7 @@ fn find_for_call<'s>(store: &'s Store, call: &ApiCall, kind: &DocumentKind) -> R
 
 fn modify(store: &mut Store, call: &ApiCall) -> ApiResult {
     let handle = requested_handle(call, &GATEWAYS)?;
-    let patch = Value::Object(check::validate_body(store, PATCH, &call.body, WriteKind::Update)?);
+    let patch = Value::Object(validation::validate_body(store, PATCH, &call.body, WriteKind::Update)?);
     let now = store.clock.now();
     let gateway = store.find_mut(GATEWAYS.collection, &handle);
     let gateway = gateway.ok_or(ApiError::EnkryptNotFound(GATEWAYS.object))?;

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::{
     call::ApiCall,
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::ApiResult,
     field::{Field, FieldType, DefaultValue, ObjectSchema},
-    refusal::ApiError,
+    api_error::ApiError,
     route::{Domain, ApiVersion, post, put},
     store::{HISTORY, Item, CollectionKey, Store},
 };
@@ -49,10 +49,10 @@ fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
             .iter()
             .enumerate()
             .map(|(index, one)| {
-                check::validate_value(store, FieldType::Object(&FEEDBACK), &format!("[{index}]"), one)
+                validation::validate_value(store, FieldType::Object(&FEEDBACK), &format!("[{index}]"), one)
             })
             .collect::<Result<Vec<_>, _>>()?,
-        None => vec![Value::Object(check::validate_body(
+        None => vec![Value::Object(validation::validate_body(
             store,
             FIELDS,
             &call.body,
@@ -73,7 +73,7 @@ fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
 
 /// Changes the given fields of a feedback.
 fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
-    let change = check::validate_body(store, FIELDS, &call.body, WriteKind::Update)?;
+    let change = validation::validate_body(store, FIELDS, &call.body, WriteKind::Update)?;
     let id = call.handle();
     let missing = || ApiError::NotFound {
         object: "feedback",

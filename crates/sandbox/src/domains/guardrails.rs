@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{mcp_servers, parts::BY_IDS, users};
+use super::{mcp_servers, common_fields::BY_IDS, users};
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{self, ApiResult},
     field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, Hooks, ListSettings, MissingResponse, Resource, CrudAction},
     route::{Domain, ApiVersion, get, put},
     store::{Item, ORGANISATION, Store, text},
@@ -268,7 +268,7 @@ fn find_mappable(store: &Store, call: &ApiCall) -> Result<(String, Item), ApiErr
 /// Replaces all mapped servers. One invalid server leaves all of them unchanged.
 fn replace_servers(store: &mut Store, call: &ApiCall) -> ApiResult {
     let (guardrail, before) = find_mappable(store, call)?;
-    let given = check::validate_body(store, REPLACEMENT, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, REPLACEMENT, &call.body, WriteKind::Create)?;
     let (mut after, mut added, mut updated) = (Item::new(), Vec::new(), Vec::new());
     for (handle, mapping) in given
         .get(SERVERS_FIELD)
@@ -277,7 +277,7 @@ fn replace_servers(store: &mut Store, call: &ApiCall) -> ApiResult {
         .flatten()
     {
         let path = format!("{SERVERS_FIELD}.{handle}");
-        let mapping = check::validate_value(store, FieldType::Object(&MAPPING_SHAPE), &path, mapping)?;
+        let mapping = validation::validate_value(store, FieldType::Object(&MAPPING_SHAPE), &path, mapping)?;
         let id = item_id(mcp_servers::resolve(store, handle)?);
         match before.get(&id) {
             Some(old) if show_mapping(old) == mapping => {}
@@ -314,7 +314,7 @@ fn set_server(store: &mut Store, call: &ApiCall) -> ApiResult {
     } else {
         WriteKind::Create
     };
-    let given = check::validate_body(store, MAPPING, &call.body, occasion)?;
+    let given = validation::validate_body(store, MAPPING, &call.body, occasion)?;
     let mut mapping = known.unwrap_or_default();
     mapping.extend(given);
     let map_id = mapping

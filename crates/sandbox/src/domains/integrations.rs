@@ -4,16 +4,16 @@ use serde_json::{Value, json};
 
 use super::{
     access, credentials, models,
-    parts::{BY_TAGS, BY_TYPE, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMITS, owner_level, merge_object},
+    common_fields::{BY_TAGS, BY_TYPE, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMITS, owner_level, merge_object},
     providers, secret_references,
 };
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, empty_object},
     field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource},
     route::{Domain, ApiVersion, delete, get, put},
     store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
@@ -238,7 +238,7 @@ const GRANTS: &[Field] = &[
 fn update_workspaces(store: &mut Store, call: &ApiCall) -> ApiResult {
     let integration = find_for_call(store, call)?.clone();
     let id = item_id(&integration);
-    let given = check::validate_body(store, GRANTS, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, GRANTS, &call.body, WriteKind::Create)?;
     let rows = given.get("workspaces").and_then(Value::as_array);
     let global = given.get(access::GLOBAL_ACCESS_FIELD).and_then(Value::as_object);
     if rows.is_none() && global.is_none() {

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::parts::BY_SEARCH;
+use super::common_fields::BY_SEARCH;
 use crate::{
     call::{ApiCall, item_id},
     field::{Field, FieldType},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource},
     route::{Domain, ApiVersion},
     store::{Item, Store, text},

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::{analytics, users, workspaces};
 use crate::{
     call::{ApiCall, item_id},
-    check,
+    validation,
     crud::{self, ApiResult},
     field::{Field, FieldType, ListSchema, ObjectSchema},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
     route::{Domain, ApiVersion, get, post},
     store::{Item, ORGANISATION, Store, text},
@@ -213,6 +213,6 @@ fn download(store: &mut Store, call: &ApiCall) -> ApiResult {
 fn get_restrictions(store: &mut Store, call: &ApiCall) -> ApiResult {
     let workspace = call.query("workspace_id");
     let workspace = workspace.ok_or_else(|| ApiError::invalid_field("workspace_id", "is required"))?;
-    check::validate_value(store, FieldType::Workspace, "workspace_id", &workspace.into())?;
+    validation::validate_value(store, FieldType::Workspace, "workspace_id", &workspace.into())?;
     Ok(json!({ "deniedFields": denied_fields(store, workspace)? }))
 }

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::workspaces;
 use crate::{
     call::ApiCall,
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::ApiResult,
     field::{Field, FieldType, DefaultValue, ObjectSchema},
     mask::mask,
-    refusal::ApiError,
+    api_error::ApiError,
     route::{Domain, ApiVersion, get, post},
     store::{HISTORY, Item, ORGANISATION, CollectionKey, Store, text},
 };
@@ -88,10 +88,10 @@ fn insert(store: &mut Store, call: &ApiCall) -> ApiResult {
             .enumerate()
             .map(|(index, entry)| {
                 let path = format!("[{index}]");
-                check::validate_value(store, FieldType::Object(&ENTRY_SHAPE), &path, entry)
+                validation::validate_value(store, FieldType::Object(&ENTRY_SHAPE), &path, entry)
             })
             .collect::<Result<Vec<_>, _>>()?,
-        None => vec![Value::Object(check::validate_body(
+        None => vec![Value::Object(validation::validate_body(
             store,
             ENTRY,
             &call.body,

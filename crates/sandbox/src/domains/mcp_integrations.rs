@@ -4,16 +4,16 @@ use serde_json::{Value, json};
 
 use super::{
     access, capabilities,
-    parts::{BY_SEARCH, BY_TYPE, SECRET_MAPPINGS, owner_level, merge_object},
+    common_fields::{BY_SEARCH, BY_TYPE, SECRET_MAPPINGS, owner_level, merge_object},
     secret_references, users,
 };
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, empty_object, pick},
     field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource},
     route::{Domain, ApiVersion, get, post, put},
     store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
@@ -218,7 +218,7 @@ const GRANTS: &[Field] = &[
 
 fn update_workspaces(store: &mut Store, call: &ApiCall) -> ApiResult {
     let id = item_id(find_for_call(store, call)?);
-    let given = check::validate_body(store, GRANTS, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, GRANTS, &call.body, WriteKind::Create)?;
     let rows = given.get("workspaces").and_then(Value::as_array);
     let replace = flag(&given, "override_existing_workspace_access");
     let rows = rows.map(Vec::as_slice).unwrap_or_default();

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::mcp_servers::{MCP_SERVERS, gateway_url};
 use crate::{
     call::ApiCall,
-    check,
+    validation,
     crud::ApiResult,
     field::FieldType,
-    refusal::ApiError,
+    api_error::ApiError,
     route::{Domain, ApiVersion, get},
     store::{Item, Store, text},
 };
@@ -24,7 +24,7 @@ fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
     let limit = call.number_in_range("limit", 1, 100)?.unwrap_or(50);
     let since = call.query("updated_since").unwrap_or_default();
     if !since.is_empty() {
-        check::validate_value(store, FieldType::Timestamp, "updated_since", &since.into())?;
+        validation::validate_value(store, FieldType::Timestamp, "updated_since", &since.into())?;
     }
     let search = call.query("search").unwrap_or_default().to_lowercase();
     let asked_for = |server: &&Item| {

@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, pick},
     field::{Field, FieldType, ListSchema, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
 };
 
@@ -156,7 +156,7 @@ const UPDATE: &[Field] = &[
 /// Sets the access of all named users, or of none if one is unknown, and the default.
 pub(super) fn update_access(store: &mut Store, call: &ApiCall) -> ApiResult {
     let owner = item_id(find_for_call(store, call)?);
-    let given = check::validate_body(store, UPDATE, &call.body, WriteKind::Update)?;
+    let given = validation::validate_body(store, UPDATE, &call.body, WriteKind::Update)?;
     let settings = given.get("user_access").and_then(Value::as_array);
     let settings = || settings.into_iter().flatten().filter_map(Value::as_object);
     for setting in settings() {

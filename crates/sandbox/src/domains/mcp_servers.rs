@@ -9,17 +9,17 @@ use super::{
     capabilities, mcp_integrations,
     mcp_integrations::MCP_INTEGRATIONS,
     mcp_server_users,
-    parts::{BY_IDS, BY_SEARCH},
+    common_fields::{BY_IDS, BY_SEARCH},
     workspaces,
 };
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{self, ApiResult, empty_object},
     field::{Field, FieldType},
     mask::mask_settings,
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
     route::{Domain, ApiVersion, delete, get, post, put},
     store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
@@ -312,7 +312,7 @@ const SYNC: &[Field] = &[Field::new(
 /// Gives a server its own list of capabilities.
 fn sync_capabilities(store: &mut Store, call: &ApiCall) -> ApiResult {
     let owner = item_id(find_for_call(store, call)?);
-    let given = check::validate_body(store, SYNC, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, SYNC, &call.body, WriteKind::Create)?;
     if let Some(Value::Array(offers)) = given.get("capabilities") {
         capabilities::replace_all(store, &owner, offers);
     }
@@ -334,7 +334,7 @@ const METADATA_FIELDS: &[Field] = &[
 
 fn sync_metadata(store: &mut Store, call: &ApiCall) -> ApiResult {
     let owner = item_id(find_for_call(store, call)?);
-    let given = check::validate_body(store, METADATA_FIELDS, &call.body, WriteKind::Update)?;
+    let given = validation::validate_body(store, METADATA_FIELDS, &call.body, WriteKind::Update)?;
     Ok(mark_synced(store, &owner, given))
 }
 

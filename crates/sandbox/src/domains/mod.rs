@@ -30,7 +30,7 @@ pub(crate) mod mcp_servers;
 mod model_pricing;
 mod models;
 mod organisation_defaults;
-mod parts;
+mod common_fields;
 mod policies;
 mod prompt_documents;
 mod prompt_partials;

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::{
     integrations::{INTEGRATIONS, find_for_call},
-    parts::named_list,
+    common_fields::named_list,
 };
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, empty_object, pick},
     field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, CollectionKey, Store, flag, text},
 };
 
@@ -110,7 +110,7 @@ const ALLOW_ALL_FIELD: &str = "allow_all_models";
 /// Updates the named models and adds new ones; others are unchanged.
 pub(super) fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
     let id = item_id(find_for_call(store, call)?);
-    let given = check::validate_body(store, UPDATE, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, UPDATE, &call.body, WriteKind::Create)?;
     let models = given
         .get("models")
         .and_then(Value::as_array)

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::guardrails::{self, INPUT, OUTPUT};
 use crate::{
     call::ApiCall,
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, empty_object, pick},
     field::Field,
     route::{Domain, ApiVersion, get, put},
@@ -47,7 +47,7 @@ fn read(store: &Store) -> Value {
 }
 
 fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
-    let change = check::validate_body(store, GUARDRAIL_FIELDS, &call.body, WriteKind::Update)?;
+    let change = validation::validate_body(store, GUARDRAIL_FIELDS, &call.body, WriteKind::Update)?;
     guardrails::check_defaults(store, &change)?;
     if let Some(stored) = store.find_mut(COLLECTION, ORGANISATION) {
         stored.extend(change);

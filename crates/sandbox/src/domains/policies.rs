@@ -3,10 +3,10 @@
 
 use crate::{
     call::{ApiCall, item_id},
-    check,
+    validation,
     crud::{self, ApiResult, empty_object},
     field::{Field, FieldType, ListSchema, ObjectSchema},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{DeriveField, ListFilter, LookupKey, Resource, CrudAction},
     store::{Item, ORGANISATION, Store, text},
 };
@@ -100,7 +100,7 @@ pub(super) fn list(policies: &Resource, store: &Store, call: &ApiCall) -> ApiRes
 /// Returns one policy, if it is in the requested state.
 pub(super) fn get(policies: &Resource, store: &Store, call: &ApiCall) -> ApiResult {
     let asked = call.query("status").unwrap_or("active");
-    check::validate_value(store, STATES, "status", &asked.into())?;
+    validation::validate_value(store, STATES, "status", &asked.into())?;
     find_in_state(policies, store, call, asked)?;
     crud::get(policies, store, call)
 }

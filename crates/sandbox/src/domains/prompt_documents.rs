@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::{refusal::ApiError, store::Item};
+use crate::{api_error::ApiError, store::Item};
 
 /// Parameters with numeric values.
 const NUMBERS: &[&str] = &[

@@ -4,16 +4,16 @@ use serde_json::{Value, json};
 
 use super::{
     collections,
-    parts::BY_SEARCH,
+    common_fields::BY_SEARCH,
     versions::{self, NUMBER_FIELD},
 };
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{self, ApiResult, empty_object},
     field::{Field, FieldType, DefaultValue},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
     route::{Domain, ApiVersion, get, post, put},
     store::{Item, ORGANISATION, CollectionKey, Store, text},
@@ -158,7 +158,7 @@ pub(super) fn find_published_text(store: &Store, handle: &str) -> Option<String>
 /// Updates a partial. A new text becomes an unpublished version; other fields change the partial.
 fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
     let id = item_id(PARTIALS.find(store, ORGANISATION, call.handle())?);
-    let mut change = check::validate_body(store, PARTIALS.fields, &call.body, WriteKind::Update)?;
+    let mut change = validation::validate_body(store, PARTIALS.fields, &call.body, WriteKind::Update)?;
     let mut content = versions::take_fields(&mut change, CONTENT_FIELDS);
     change.insert("last_updated_at".to_owned(), store.clock.now().into());
     if let Some(partial) = store.find_mut(PARTIALS.organisation_collection(), &id) {

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     call::ApiCall,
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::ApiResult,
     field::{Field, FieldType},
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, ORGANISATION, Store, text},
 };
 
@@ -89,7 +89,7 @@ fn prepare_run<'s>(store: &'s Store, call: &ApiCall) -> Result<PromptRun<'s>, Ap
         Some(version) => version,
         None => versions::find(store, shelf, prompt, asked)?,
     };
-    let mut given = check::validate_body(store, GIVEN, &call.body, WriteKind::Create)?;
+    let mut given = validation::validate_body(store, GIVEN, &call.body, WriteKind::Create)?;
     let variables = match given.remove("variables") {
         Some(Value::Object(variables)) => variables,
         _ => Item::new(),

@@ -4,17 +4,17 @@ use serde_json::{Value, json};
 
 use super::{
     collections, labels,
-    parts::BY_SEARCH,
+    common_fields::BY_SEARCH,
     prompt_documents, prompt_runs, providers, templates,
     versions::{self, NUMBER_FIELD},
 };
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{self, ApiResult, empty_object},
     field::{Field, FieldType, ListSchema, DefaultValue},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
     route::{Domain, ApiVersion, get, post, put},
     store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
@@ -249,10 +249,10 @@ fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
     ];
     let prompt = PROMPTS.find(store, ORGANISATION, call.handle())?;
     let id = item_id(prompt);
-    let mut change = check::validate_body(store, PROMPTS.fields, &call.body, WriteKind::Update)?;
+    let mut change = validation::validate_body(store, PROMPTS.fields, &call.body, WriteKind::Update)?;
     // Updates use the name `prompt_metadata` for this field.
     change.remove("template_metadata");
-    let mut more = check::validate_body(store, MORE, &call.body, WriteKind::Update)?;
+    let mut more = validation::validate_body(store, MORE, &call.body, WriteKind::Update)?;
     if let Some(metadata) = more.remove("prompt_metadata") {
         more.insert("template_metadata".to_owned(), metadata);
     }
@@ -349,7 +349,7 @@ fn attach_label(store: &mut Store, call: &ApiCall) -> ApiResult {
     const WHICH: &[Field] = &[Field::new("label_id", FieldType::Name).nullable()];
     let prompt = PROMPTS.find(store, ORGANISATION, call.handle())?.clone();
     let version = item_id(find_version(store, &prompt, call)?);
-    let given = check::validate_body(store, WHICH, &call.body, WriteKind::Update)?;
+    let given = validation::validate_body(store, WHICH, &call.body, WriteKind::Update)?;
     let label = match given.get("label_id") {
         Some(Value::String(label)) => label,
         Some(_) => {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     integrations::{self, INTEGRATIONS},
-    parts::{BY_TAGS, RATE_LIMITS, USAGE_LIMIT},
+    common_fields::{BY_TAGS, RATE_LIMITS, USAGE_LIMIT},
 };
 use crate::{
     call::{ApiCall, item_id},
@@ -16,7 +16,7 @@ use crate::{
     field::{Field, FieldType},
     mask::mask_settings,
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, Hooks, ListSettings, ResourceOwner, Resource},
     route::{Domain, ApiVersion},
     store::{Item, ORGANISATION, CollectionKey, Store, text},

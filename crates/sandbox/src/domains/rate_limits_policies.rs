@@ -4,7 +4,7 @@ use super::policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS};
 use crate::{
     call::ApiCall,
     field::{Field, FieldType, DefaultValue},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource},
     route::{Domain, ApiVersion, delete, get, put},
     store::Store,

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::workspace_members::ROLE;
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, pick},
     field::{Field, FieldType},
     page::Paging,
-    refusal::ApiError,
+    api_error::ApiError,
     route::{Domain, ApiVersion, delete, get, post},
     store::{Item, ORGANISATION, CollectionKey, Store, text},
 };
@@ -69,7 +69,7 @@ fn list_groups(store: &Store, call: &ApiCall) -> ApiResult {
 /// nothing.
 fn list(store: &Store, call: &ApiCall) -> ApiResult {
     if let Some(role) = call.query("role") {
-        check::validate_value(store, ROLE, "role", &role.to_lowercase().into())?;
+        validation::validate_value(store, ROLE, "role", &role.to_lowercase().into())?;
     }
     let asked = |name: &str, value: &str| {
         call.query(name)
@@ -96,9 +96,9 @@ const NEW_MAPPING_FIELDS: &[Field] = &[
 
 /// Maps a group, or returns the existing mapping.
 fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
-    let given = check::validate_body(store, NEW_MAPPING_FIELDS, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, NEW_MAPPING_FIELDS, &call.body, WriteKind::Create)?;
     // Roles are case-insensitive.
-    let role = check::validate_value(
+    let role = validation::validate_value(
         store,
         ROLE,
         "role",

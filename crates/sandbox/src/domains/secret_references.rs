@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::parts::{BY_SEARCH, BY_TAGS, merge_object};
+use super::common_fields::{BY_SEARCH, BY_TAGS, merge_object};
 use crate::{
     call::ApiCall,
     crud::{self, ApiResult},
     field::{Field, FieldType, ListSchema, DefaultValue},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
     route::{Domain, ApiVersion, post},
     store::{Item, ORGANISATION, CollectionKey, Store, text},

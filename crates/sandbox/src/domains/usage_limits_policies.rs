@@ -15,7 +15,7 @@ use crate::{
     crud::{ApiResult, empty_object},
     field::{Field, FieldType, DefaultValue},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource},
     route::{Domain, ApiVersion, delete, get, put},
     store::{Item, CollectionKey, Store, text},

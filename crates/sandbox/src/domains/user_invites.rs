@@ -12,7 +12,7 @@ use crate::{
     crud::ApiResult,
     field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
     route::{Domain, ApiVersion, post, put},
     store::{Item, ORGANISATION, Store, text},

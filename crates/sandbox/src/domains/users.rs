@@ -9,7 +9,7 @@ use crate::{
     crud::{self, ApiResult},
     field::{Field, FieldType},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
     route::{Domain, ApiVersion, delete},
     store::{Item, ORGANISATION, Store, text},

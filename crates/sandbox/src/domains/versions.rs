@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, empty_object},
     field::{Field, FieldType},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::Resource,
     store::{Item, ORGANISATION, CollectionKey, Store, text},
 };
@@ -85,7 +85,7 @@ pub(super) fn publish(
 ) -> ApiResult {
     const WHICH: &[Field] = &[Field::new(NUMBER_FIELD, FieldType::Integer(1, i64::MAX)).required()];
     let id = item_id(resource.find(store, ORGANISATION, call.handle())?);
-    let given = check::validate_body(store, WHICH, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, WHICH, &call.body, WriteKind::Create)?;
     let number = given
         .get(NUMBER_FIELD)
         .and_then(Value::as_u64)

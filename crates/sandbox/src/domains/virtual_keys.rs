@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    parts::{RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMIT},
+    common_fields::{RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMIT},
     providers::{self, PROVIDERS},
     secret_references, workspaces,
 };
@@ -15,7 +15,7 @@ use crate::{
     field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     mask::{mask, mask_settings},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, LookupKey, Hooks, ListSettings, Resource},
     route::{Domain, ApiVersion, delete, get, post, put},
     store::{Item, ORGANISATION, Store, text},

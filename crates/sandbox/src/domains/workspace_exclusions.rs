@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     call::ApiCall,
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, empty_object},
     field::{Field, FieldType, ListSchema, ObjectSchema},
     route::{Domain, ApiVersion, get, put},
@@ -64,7 +64,7 @@ const CHANGE: &[Field] = &[
 
 /// Changes the given rows, or replaces all existing ones.
 fn update(store: &mut Store, call: &ApiCall, shelf: CollectionKey<'static>) -> ApiResult {
-    let given = check::validate_body(store, CHANGE, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, CHANGE, &call.body, WriteKind::Create)?;
     if flag(&given, "override_existing") {
         store.clear(shelf);
     }

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::{users, workspaces};
 use crate::{
     call::{ApiCall, item_id},
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{ApiResult, empty_object, pick},
     field::{Field, FieldType, ListSchema, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     route::{Domain, ApiVersion, delete, get, post, put},
     store::{Item, CollectionKey, Store, text},
 };
@@ -122,7 +122,7 @@ pub(super) fn add_members(store: &mut Store, workspace: &str, members: &[(String
 fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
     let workspace = item_id(workspaces::resolve(store, call.handle())?);
     if let Some(role) = call.query("role") {
-        check::validate_value(store, ROLE, "role", &role.into())?;
+        validation::validate_value(store, ROLE, "role", &role.into())?;
     }
     let has = |member: &Item, field: &str, asked: Option<&str>| {
         asked.is_none_or(|asked| text(member, field).eq_ignore_ascii_case(asked))
@@ -153,7 +153,7 @@ const ADD: &[Field] = &[Field::new("users", FieldType::List(&GRANTS)).required()
 /// Adds all named users, or none if one is invalid.
 fn add(store: &mut Store, call: &ApiCall) -> ApiResult {
     let workspace = item_id(workspaces::resolve(store, call.handle())?);
-    let given = check::validate_body(store, ADD, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, ADD, &call.body, WriteKind::Create)?;
     let grants = given
         .get("users")
         .and_then(Value::as_array)
@@ -205,7 +205,7 @@ const CHANGE: &[Field] = &[Field::new("role", ROLE).required()];
 fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
     let (workspace, member) = find_for_call(store, call)?;
     let user = item_id(member);
-    let mut change = check::validate_body(store, CHANGE, &call.body, WriteKind::Create)?;
+    let mut change = validation::validate_body(store, CHANGE, &call.body, WriteKind::Create)?;
     change.insert("last_updated_at".to_owned(), store.clock.now().into());
     if let Some(member) = store.find_mut(collection_key(&workspace), &user) {
         member.extend(change);

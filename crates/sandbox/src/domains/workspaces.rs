@@ -4,17 +4,17 @@ use serde_json::{Value, json};
 
 use super::{
     configs, guardrails,
-    parts::{RATE_LIMITS, USAGE_LIMITS},
+    common_fields::{RATE_LIMITS, USAGE_LIMITS},
     users, workspace_members as members,
 };
 use crate::{
     call::ApiCall,
     cascade,
-    check::{self, WriteKind},
+    validation::{self, WriteKind},
     crud::{self, ApiResult},
     field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     resource::{PendingWrite, ListFilter, Hooks, ListSettings, MissingResponse, Resource, CrudAction},
     route::{Domain, ApiVersion, get},
     store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
@@ -242,7 +242,7 @@ fn has_name_part(_: &Store, workspace: &Item, asked: &Value) -> bool {
 /// 404 here, and 403 if a call only refers to it.
 fn read(store: &mut Store, call: &ApiCall) -> ApiResult {
     if let Some(format) = call.query("name_format") {
-        check::validate_value(store, NAME_FORMAT, "name_format", &format.into())?;
+        validation::validate_value(store, NAME_FORMAT, "name_format", &format.into())?;
     }
     let mut shown = crud::get(&WORKSPACES, store, call).map_err(|refusal| {
         let handle = call.handle();
@@ -325,7 +325,7 @@ fn finish_create(store: &mut Store, shelf: CollectionKey<'_>, id: &str) {
 /// `force_delete` is accepted and has no effect.
 fn check_removal(store: &Store, call: &ApiCall, workspace: &Item) -> Result<(), ApiError> {
     const CONFIRMATION: &[Field] = &[Field::new("name", FieldType::Name).required()];
-    let given = check::validate_body(store, CONFIRMATION, &call.body, WriteKind::Create)?;
+    let given = validation::validate_body(store, CONFIRMATION, &call.body, WriteKind::Create)?;
     if text(&given, "name") != text(workspace, "name") {
         return Err(ApiError::invalid_field("name", "must repeat the workspace's name"));
     }

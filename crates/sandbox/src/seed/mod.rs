@@ -21,7 +21,7 @@ use super::{
         },
         users,
     },
-    refusal::ApiError,
+    api_error::ApiError,
     route::Routes,
     store::{ORGANISATION, CollectionKey, Store},
 };

@@ -40,19 +40,19 @@ pub(crate) async fn monitor(redis: Weak<RedisStore>) {
         tokio::time::sleep(EPOCH_CHECK_INTERVAL).await;
         let Some(redis) = redis.upgrade() else { return };
         // The check itself logs and records a failure.
-        _ = redis.pulse().await;
+        _ = redis.check_epoch().await;
     }
 }
 
 impl RedisStore {
     pub(crate) async fn stamp(&self) -> Result<Stamp, StoreError> {
-        self.pulse().await
+        self.check_epoch().await
     }
 
     /// Checks that Redis is available and has lost no data. Returns the current time of the store.
-    pub(super) async fn pulse(&self) -> Result<Stamp, StoreError> {
+    pub(super) async fn check_epoch(&self) -> Result<Stamp, StoreError> {
         let (known, uses) = {
-            let known = self.known();
+            let known = self.epoch_state();
             (known.epoch, known.uses)
         };
         let mut call = CHECK_EPOCH.key(EPOCH_KEY);
@@ -65,7 +65,7 @@ impl RedisStore {
         let (epoch, uses, at) = self.run(work).await?;
         let epoch = decode_epoch(&epoch)
             .ok_or_else(|| self.unavailable(format!("what is at `{EPOCH_KEY}` is not ours")))?;
-        self.learn(epoch, uses);
+        self.update_epoch(epoch, uses);
         Ok(Stamp { epoch, issued_at_millis: at })
     }
 
@@ -76,7 +76,7 @@ impl RedisStore {
         ttl: Duration,
     ) -> Result<UseOutcome, StoreError> {
         let seen = {
-            let known = self.known();
+            let known = self.epoch_state();
             if known.epoch == Some(stamp.epoch) {
                 known.uses
             } else {
@@ -93,7 +93,7 @@ impl RedisStore {
         let work = |mut link| async move { call.invoke_async::<(u8, u64)>(&mut link).await };
         let used = match self.run(work).await? {
             (0, uses) => {
-                self.learn(stamp.epoch, uses);
+                self.update_epoch(stamp.epoch, uses);
                 UseOutcome::First
             }
             (1, _) => UseOutcome::AlreadyUsed,
@@ -104,19 +104,19 @@ impl RedisStore {
         if used == UseOutcome::DataLost {
             // This notices the loss now, and ends the epoch if Redis was set back to an earlier
             // state.
-            _ = self.pulse().await;
+            _ = self.check_epoch().await;
         }
         Ok(used)
     }
 
     /// Returns the time since a loss of data was last noticed.
-    pub(crate) fn forgot(&self) -> Option<Duration> {
-        self.known().data_loss_at.map(|at| at.elapsed())
+    pub(crate) fn data_loss_age(&self) -> Option<Duration> {
+        self.epoch_state().data_loss_at.map(|at| at.elapsed())
     }
 
     /// Records the epoch of Redis and its number of uses.
-    fn learn(&self, epoch: Epoch, uses: u64) {
-        let mut known = self.known();
+    fn update_epoch(&self, epoch: Epoch, uses: u64) {
+        let mut known = self.epoch_state();
         if known.epoch == Some(epoch) {
             known.uses = known.uses.max(uses);
             return;
@@ -133,7 +133,7 @@ impl RedisStore {
         (known.epoch, known.uses) = (Some(epoch), uses);
     }
 
-    fn known(&self) -> MutexGuard<'_, EpochState> {
+    fn epoch_state(&self) -> MutexGuard<'_, EpochState> {
         self.epoch_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -160,7 +160,7 @@ impl RedisStore {
             Some(RedisFault::Unreachable)
         } else if self.lacks_right.load(Ordering::Relaxed) {
             Some(RedisFault::MissingRight)
-        } else if self.forgot().is_some_and(|ago| ago < DATA_LOSS_REPORT_TIME) {
+        } else if self.data_loss_age().is_some_and(|ago| ago < DATA_LOSS_REPORT_TIME) {
             Some(RedisFault::DataLost)
         } else {
             None
@@ -185,7 +185,7 @@ impl RedisStore {
             _ = self.query::<()>(command).await;
         }
         _ = self.roll_back(&[]).await;
-        _ = self.pulse().await;
+        _ = self.check_epoch().await;
     }
 
     pub(super) async fn take(&self, key: &StoreKey, limit: &TokenBucket) -> Result<RateLimitOutcome, StoreError> {

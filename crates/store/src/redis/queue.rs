@@ -56,7 +56,7 @@ impl RedisStore {
         }
     }
 
-    pub(crate) async fn queued(
+    pub(crate) async fn queued_ids(
         &self,
         queue: &Queue,
         owner: Option<&str>,

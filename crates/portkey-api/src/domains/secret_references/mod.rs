@@ -1,11 +1,11 @@
 //! Secret references: locations of credentials in a secret manager, which Portkey reads.
 
-mod sign_in;
+mod auth_settings;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use sign_in::{AwsSignIn, AzureSignIn, SignIn, VaultSignIn};
+pub use auth_settings::{AwsSignIn, AzureSignIn, SignIn, VaultSignIn};
 
 use portkey_operation::{
     Findings, JsonMap, Nullable, Open, Operation, Secret, delete, get, post, put,
@@ -198,7 +198,7 @@ pub struct DeleteSecretReference {
 }
 
 fn check_new_reference(args: &JsonMap, findings: &mut Findings) {
-    sign_in::check_auth_settings(args, findings);
+    auth_settings::check_auth_settings(args, findings);
     check_workspace_access(args, findings);
 }
 
@@ -206,7 +206,7 @@ fn check_reference_update(args: &JsonMap, findings: &mut Findings) {
     if args.contains_key("manager_type") {
         findings.warn("`manager_type` cannot be changed, and Portkey ignores it in an update");
     }
-    sign_in::reject_mixed_managers(args, findings);
+    auth_settings::reject_mixed_managers(args, findings);
     check_workspace_access(args, findings);
 }
 

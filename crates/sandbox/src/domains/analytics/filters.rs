@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     call::ApiCall,
-    check,
+    validation,
     clock::{self, SECONDS_PER_DAY},
     domains::{logs::micro_cents_to_cents, workspaces},
     field::FieldType,
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, Store, text},
 };
 
@@ -96,7 +96,7 @@ impl TrafficFilters {
             (None, None) => None,
         };
         let metadata = match call.query("metadata") {
-            Some(json) => check::validate_value(store, FieldType::EncodedLabels, "metadata", &json.into())?,
+            Some(json) => validation::validate_value(store, FieldType::EncodedLabels, "metadata", &json.into())?,
             None => Value::Null,
         };
         Ok(Self {

@@ -14,7 +14,7 @@ use crate::{
     call::ApiCall,
     clock,
     crud::ApiResult,
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, Store},
 };
 

@@ -14,7 +14,7 @@ use crate::{
     clock,
     crud::ApiResult,
     page::{Envelope, Paging},
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, Store},
 };
 

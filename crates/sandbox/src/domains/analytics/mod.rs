@@ -13,7 +13,7 @@ use self::{filters::TrafficFilters, total::TrafficTotal};
 use crate::{
     call::ApiCall,
     crud::ApiResult,
-    refusal::ApiError,
+    api_error::ApiError,
     route::{Domain, ApiVersion, get},
     store::{Item, Store},
 };

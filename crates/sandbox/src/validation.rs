@@ -11,7 +11,7 @@ use super::{
     clock::is_timestamp,
     domains::workspaces,
     field::{Field, FieldType, ListSchema, NullPolicy, DefaultValue},
-    refusal::ApiError,
+    api_error::ApiError,
     store::{Item, Store, text},
 };
 

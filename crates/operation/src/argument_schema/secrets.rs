@@ -33,7 +33,7 @@ impl ArgumentSchema {
     /// This runs on unvalidated arguments. A value without the expected structure is replaced as a
     /// whole, because the schema cannot tell its secrets apart.
     pub(in super::super) fn redact(&self, value: &mut Value, blank: &OpaqueRedactor<'_>) {
-        self.read_text(value);
+        self.coerce_from_string(value);
         match (self, value) {
             (Self::OneOrMany(one), Value::Array(list)) => {
                 list.iter_mut().for_each(|value| one.redact(value, blank));
@@ -43,7 +43,7 @@ impl ArgumentSchema {
             (Self::Object(ObjectSchema { fields, .. }), Value::Object(map)) => {
                 for (name, value) in map {
                     match fields.iter().find(|field| field.name == *name) {
-                        Some(field) if field.is_secret => field.schema.hide(name, value, blank),
+                        Some(field) if field.is_secret => field.schema.redact_secret_field(name, value, blank),
                         Some(field) => field.schema.redact(value, blank),
                         None if value.is_null() => {}
                         None => blank(OpaqueKind::Unknown, name, value),
@@ -65,12 +65,12 @@ impl ArgumentSchema {
     }
 
     /// Redacts the value of a secret field.
-    fn hide(&self, name: &str, value: &mut Value, blank: &OpaqueRedactor<'_>) {
+    fn redact_secret_field(&self, name: &str, value: &mut Value, blank: &OpaqueRedactor<'_>) {
         // A reference names the location of a secret, not the secret.
         if value.is_null() || Reference::from_value(value).is_some() {
             return;
         }
-        self.read_text(value);
+        self.coerce_from_string(value);
         match (self, &*value) {
             (Self::Map { values, .. }, Value::Object(_)) if matches!(**values, Self::Any) => {
                 blank(OpaqueKind::Document, name, value);
@@ -96,8 +96,8 @@ impl ArgumentSchema {
 
     /// Writes each reference in the form that its field accepts: as text in a text field, otherwise
     /// as an object.
-    pub(super) fn settle_references(&self, value: &mut Value) {
-        self.read_text(value);
+    pub(super) fn normalize_references(&self, value: &mut Value) {
+        self.coerce_from_string(value);
         if let Some(reference) = Reference::from_value(value) {
             match self {
                 Self::Text { .. } | Self::Enum { .. } | Self::TextOr(_) => {
@@ -111,25 +111,25 @@ impl ArgumentSchema {
         match (self, value) {
             (Self::OneOrMany(one), Value::Array(list)) => {
                 list.iter_mut()
-                    .for_each(|value| one.settle_references(value));
+                    .for_each(|value| one.normalize_references(value));
             }
             (Self::OneOrMany(other) | Self::TextOr(other), value @ Value::Object(_)) => {
-                other.settle_references(value);
+                other.normalize_references(value);
             }
             (Self::Object(ObjectSchema { fields, .. }), Value::Object(map)) => {
                 for field in fields {
                     if let Some(value) = map.get_mut(&field.name) {
-                        field.schema.settle_references(value);
+                        field.schema.normalize_references(value);
                     }
                 }
             }
             (Self::Map { values: shape, .. }, Value::Object(map)) => {
                 map.values_mut()
-                    .for_each(|value| shape.settle_references(value));
+                    .for_each(|value| shape.normalize_references(value));
             }
             (Self::List { items, .. }, Value::Array(list)) => {
                 list.iter_mut()
-                    .for_each(|value| items.settle_references(value));
+                    .for_each(|value| items.normalize_references(value));
             }
             _ => {}
         }
@@ -137,7 +137,7 @@ impl ArgumentSchema {
 
     /// Visits every text and reference that stands where a secret does, until `visit` returns an
     /// error.
-    pub(in super::super) fn secrets<E>(
+    pub(in super::super) fn visit_secrets<E>(
         &self,
         value: &mut Value,
         secret: bool,
@@ -156,36 +156,36 @@ impl ArgumentSchema {
             (Self::OneOrMany(one), Value::Array(list)) => list
                 .iter_mut()
                 .enumerate()
-                .try_for_each(|(i, value)| one.secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
+                .try_for_each(|(i, value)| one.visit_secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
             (Self::OneOrMany(other) | Self::TextOr(other), value @ Value::Object(_)) => {
-                other.secrets(value, secret, at, visit)
+                other.visit_secrets(value, secret, at, visit)
             }
             (Self::Object(ObjectSchema { fields, .. }), Value::Object(map)) => fields
                 .iter()
                 .try_for_each(|field| match map.get_mut(&field.name) {
                     Some(value) => {
                         let (secret, at) = (secret || field.is_secret, ArgumentPath::Field(&at, &field.name));
-                        field.schema.secrets(value, secret, at, visit)
+                        field.schema.visit_secrets(value, secret, at, visit)
                     }
                     None => Ok(()),
                 }),
             (Self::Map { values: shape, .. }, Value::Object(map)) => {
                 map.iter_mut().try_for_each(|(name, value)| {
-                    shape.secrets(value, secret, ArgumentPath::Field(&at, name), visit)
+                    shape.visit_secrets(value, secret, ArgumentPath::Field(&at, name), visit)
                 })
             }
             (Self::List { items, .. }, Value::Array(list)) => list
                 .iter_mut()
                 .enumerate()
-                .try_for_each(|(i, value)| items.secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
+                .try_for_each(|(i, value)| items.visit_secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
             // Free-form values may have references at any depth.
             (Self::Any, Value::Object(map)) => map.iter_mut().try_for_each(|(name, value)| {
-                self.secrets(value, secret, ArgumentPath::Field(&at, name), visit)
+                self.visit_secrets(value, secret, ArgumentPath::Field(&at, name), visit)
             }),
             (Self::Any, Value::Array(list)) => list
                 .iter_mut()
                 .enumerate()
-                .try_for_each(|(i, value)| self.secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
+                .try_for_each(|(i, value)| self.visit_secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
             (Self::Any, value @ Value::String(_)) if secret => visit(&at, SecretSlot::Free, value),
             (_, value @ Value::String(_)) if secret => visit(&at, SecretSlot::Text, value),
             _ => Ok(()),

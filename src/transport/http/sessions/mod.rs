@@ -6,8 +6,8 @@
 //! session, for as long as the session may be idle. A marker in the store tells that a client has
 //! ended a session.
 
-mod bounded;
-mod live;
+mod manager;
+mod active;
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
@@ -25,11 +25,11 @@ use rmcp::transport::streamable_http_server::session::{
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
-    bounded::LimitedSessionManager,
-    live::{InFlightCall, ActiveSession},
+    manager::LimitedSessionManager,
+    active::{InFlightCall, ActiveSession},
 };
 
-pub(crate) use self::bounded::{
+pub(crate) use self::manager::{
     CROWDED_UNPROVEN_IDLE_TIMEOUT, CROWDED_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
     MAX_UNPROVEN_SESSIONS_PER_NETWORK, UNPROVEN_SESSION_TTL,
 };
@@ -37,8 +37,8 @@ pub(crate) use self::bounded::{
 use portkey_file_watch::WatchedValue;
 use portkey_store::{StoreKey, Store};
 
-use self::bounded::{CURRENT_REQUEST, CurrentRequest};
-use super::{refusal::ErrorResponse, streams::CallerAuth};
+use self::manager::{CURRENT_REQUEST, CurrentRequest};
+use super::{error_response::ErrorResponse, streams::CallerAuth};
 use crate::{
     auth::principal::Principal,
     security::signed_state::{InvalidState, Keyring, StatePurpose},

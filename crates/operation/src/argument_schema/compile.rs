@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     super::{
         JsonMap,
-        marked::{ClearableMarker, Marker, OPEN, OR_LIST, OR_TEXT, SecretMarker},
+        markers::{ClearableMarker, Marker, OPEN, OR_LIST, OR_TEXT, SecretMarker},
         schema,
         time::TimeRole,
     },
@@ -14,8 +14,8 @@ use super::{
 
 impl ArgumentSchema {
     /// Compiles a full schema.
-    pub(in super::super) fn of(full: &Value) -> Self {
-        let one = Self::of_one(full);
+    pub(in super::super) fn compile(full: &Value) -> Self {
+        let one = Self::compile_inner(full);
         if full.get(OR_LIST).is_some() {
             Self::OneOrMany(Box::new(one))
         } else if full.get(OR_TEXT).is_some() {
@@ -25,7 +25,7 @@ impl ArgumentSchema {
         }
     }
 
-    fn of_one(full: &Value) -> Self {
+    fn compile_inner(full: &Value) -> Self {
         if let Some(Value::Array(values)) = full.get("enum") {
             let values = values
                 .iter()
@@ -44,21 +44,21 @@ impl ArgumentSchema {
         };
         match full.get("type").and_then(Value::as_str) {
             Some("object") => match full.get("properties") {
-                Some(Value::Object(fields)) => Self::Object(ObjectSchema::of(fields, full)),
+                Some(Value::Object(fields)) => Self::Object(ObjectSchema::compile(fields, full)),
                 _ if full.get("additionalProperties") == Some(&Value::Bool(false)) => {
-                    Self::Object(ObjectSchema::of(&JsonMap::new(), full))
+                    Self::Object(ObjectSchema::compile(&JsonMap::new(), full))
                 }
                 _ => {
                     let values = full.get("additionalProperties");
                     Self::Map {
-                        values: Box::new(values.map_or(Self::Any, Self::of)),
+                        values: Box::new(values.map_or(Self::Any, Self::compile)),
                         null_clears: values
                             .is_some_and(|values| values.get(ClearableMarker::KEY).is_some()),
                     }
                 }
             },
             Some("array") => Self::List {
-                items: Box::new(full.get("items").map_or(Self::Any, Self::of)),
+                items: Box::new(full.get("items").map_or(Self::Any, Self::compile)),
                 min: size("minItems").unwrap_or(0),
                 max: size("maxItems").unwrap_or(usize::MAX),
             },
@@ -99,10 +99,10 @@ impl ArgumentSchema {
 }
 
 impl FieldSchema {
-    fn of(name: &str, field: &Value, parent: &Value) -> Self {
+    fn compile(name: &str, field: &Value, parent: &Value) -> Self {
         Self {
             name: name.to_owned(),
-            schema: ArgumentSchema::of(field),
+            schema: ArgumentSchema::compile(field),
             is_required: string_list(parent, "required").any(|required| required == name),
             is_clearable: field.get(ClearableMarker::KEY).is_some(),
             null_clears: field.get(ClearableMarker::KEY).is_some(),
@@ -112,10 +112,10 @@ impl FieldSchema {
 }
 
 impl ObjectSchema {
-    fn of(fields: &JsonMap, full: &Value) -> Self {
+    fn compile(fields: &JsonMap, full: &Value) -> Self {
         let fields: Vec<_> = fields
             .iter()
-            .map(|(name, field)| FieldSchema::of(name, field, full))
+            .map(|(name, field)| FieldSchema::compile(name, field, full))
             .collect();
         let end_of = |start: &FieldSchema| {
             fields.iter().position(|end| {

@@ -30,7 +30,7 @@ use tracing::{info, warn};
 
 use super::{
     SessionBounds,
-    live::{ActiveSession, OpenStream},
+    active::{ActiveSession, OpenStream},
 };
 use crate::{
     auth::principal::Principal,
@@ -45,7 +45,7 @@ use crate::{
 
 tokio::task_local! {
     /// The request being served. rmcp does not pass it to its session manager.
-    pub(super) static CURRENT_REQUEST: CurrentRequest;
+    pub(sessions) static CURRENT_REQUEST: CurrentRequest;
 }
 
 /// The parts of a request that the session manager needs, and the permits it obtained.

@@ -10,8 +10,8 @@ use super::{
 
 impl ArgumentSchema {
     /// Changes the schema so that `null` omits a field instead of clearing it.
-    pub(crate) fn clearing_by_name(mut self) -> Self {
-        self.forget_nulls();
+    pub(crate) fn with_clear_argument(mut self) -> Self {
+        self.disable_null_clearing();
         self
     }
 
@@ -23,13 +23,13 @@ impl ArgumentSchema {
         }
     }
 
-    fn forget_nulls(&mut self) {
+    fn disable_null_clearing(&mut self) {
         match self {
             Self::Object(structure) => {
                 for field in &mut structure.fields {
                     // A required field cannot be omitted, so `null` keeps its meaning there.
                     field.null_clears &= field.is_required;
-                    field.schema.forget_nulls();
+                    field.schema.disable_null_clearing();
                 }
             }
             Self::Map {
@@ -37,10 +37,10 @@ impl ArgumentSchema {
                 null_clears,
             } => {
                 *null_clears = false;
-                values.forget_nulls();
+                values.disable_null_clearing();
             }
             Self::List { items: shape, .. } | Self::OneOrMany(shape) | Self::TextOr(shape) => {
-                shape.forget_nulls();
+                shape.disable_null_clearing();
             }
             _ => {}
         }
@@ -69,7 +69,7 @@ impl ArgumentSchema {
             null_policy: NullPolicy::Reject,
             findings: &mut found,
         };
-        names.validate(&mut named, at, &mut walk);
+        names.coerce_and_validate(&mut named, at, &mut walk);
         found
             .errors()
             .iter()
@@ -87,7 +87,7 @@ impl ArgumentSchema {
             let Self::Object(structure) = self else {
                 return;
             };
-            if !structure.clears(path) {
+            if !structure.can_clear(path) {
                 findings.add_error(
                     ArgumentPath::Item(&at, i),
                     format!("`{name}` is nothing that can be cleared"),
@@ -105,17 +105,17 @@ impl ArgumentSchema {
 
 impl ObjectSchema {
     /// Returns true if a path leads to a clearable field.
-    fn clears(&self, path: &str) -> bool {
+    fn can_clear(&self, path: &str) -> bool {
         let (name, below) = split_first_step(path);
         let Some(field) = self.fields.iter().find(|field| field.name == name) else {
             return false;
         };
         match (field.schema.inner(), below) {
             (_, None) => field.is_clearable,
-            (ArgumentSchema::Object(structure), Some(below)) => structure.clears(below),
+            (ArgumentSchema::Object(structure), Some(below)) => structure.can_clear(below),
             (ArgumentSchema::List { items, .. }, Some(below)) => match (items.inner(), split_first_step(below)) {
                 (ArgumentSchema::Object(structure), (index, Some(below))) => {
-                    index.parse::<usize>().is_ok() && structure.clears(below)
+                    index.parse::<usize>().is_ok() && structure.can_clear(below)
                 }
                 _ => false,
             },

@@ -17,10 +17,10 @@ use super::{
 const LIST_OPTIONS: [&str; 2] = ["fields", "all"];
 
 impl ObjectSchema {
-    pub(super) fn validate(&self, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
+    pub(super) fn coerce_and_validate(&self, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
         let is_known = |name: &String| self.fields.iter().any(|field| field.name == *name);
         if !map.keys().all(is_known) {
-            self.settle_names(map, at, walk);
+            self.resolve_names(map, at, walk);
         }
         for field in &self.fields {
             let here = ArgumentPath::Field(&at, &field.name);
@@ -31,7 +31,7 @@ impl ObjectSchema {
                         map.shift_remove(&field.name);
                         walk.findings.add_error(here, "is required");
                     } else {
-                        self.settle_null(field, map, here, walk);
+                        self.resolve_null(field, map, here, walk);
                     }
                 }
                 // Strict clients write all fields, and an empty text is no time.
@@ -49,9 +49,9 @@ impl ObjectSchema {
                             walk.findings.add_error(here, TOO_MUCH_JSON_TEXT);
                             continue;
                         }
-                        field.schema.settle_references(value);
+                        field.schema.normalize_references(value);
                     }
-                    field.schema.validate(value, here, walk);
+                    field.schema.coerce_and_validate(value, here, walk);
                 }
                 None if field.is_required => walk.findings.add_error(here, "is required"),
                 None => {}
@@ -62,7 +62,7 @@ impl ObjectSchema {
     }
 
     /// Resolves a `null` in a field that it does not clear.
-    fn settle_null(&self, field: &FieldSchema, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
+    fn resolve_null(&self, field: &FieldSchema, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
         match walk.null_policy {
             NullPolicy::Omit => {}
             NullPolicy::OmitWithWarning => walk.findings.add_omitted(at, "null"),
@@ -82,7 +82,7 @@ impl ObjectSchema {
 
     /// Renames fields in another spelling to the known names that they mean. Accepts or rejects all
     /// other unknown names.
-    fn settle_names(&self, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
+    fn resolve_names(&self, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
         let is_known = |name: &str| self.fields.iter().any(|field| field.name == name);
         let mut unknown: Vec<String> = map.keys().filter(|name| !is_known(name)).cloned().collect();
         // Where field names are not data, so many unknown ones are a mistake. The first ones
@@ -97,27 +97,27 @@ impl ObjectSchema {
             if matches!(at, ArgumentPath::Root) && names::is_client_key(&name) {
                 // A client key that is also a field of the API is one of our known names in another
                 // spelling.
-                if self.meant_by(&name).is_none() {
+                if self.find_meant_name(&name).is_none() {
                     walk.findings
                         .add_omitted(ArgumentPath::Field(&at, &name), "the client's own");
                     changes.removed.push(name);
                     continue;
                 }
             }
-            match self.meant_by(&name) {
+            match self.find_meant_name(&name) {
                 // Where any name is accepted, another spelling can mean a known name only if that
                 // is missing.
                 Some(known) if self.accepts_any_name && changes.has(map, known) => {}
                 Some(known) => changes.rename(map, name, known, at, walk),
                 None if self.accepts_any_name => {}
-                None => self.settle_unknown(map, &changes, &name, at, walk),
+                None => self.handle_unknown_name(map, &changes, &name, at, walk),
             }
         }
         changes.apply(map);
     }
 
     /// Returns the one known name that another spelling means.
-    fn meant_by(&self, name: &str) -> Option<&str> {
+    fn find_meant_name(&self, name: &str) -> Option<&str> {
         let name = NormalizedName::new(name)?;
         let known = || self.fields.iter().map(|field| field.name.as_str());
         let mut same = known().filter(|known| name.matches(known));
@@ -131,7 +131,7 @@ impl ObjectSchema {
     }
 
     /// Handles a name that no known name is meant by.
-    fn settle_unknown(
+    fn handle_unknown_name(
         &self,
         map: &JsonMap,
         changes: &NameChanges<'_>,
@@ -159,7 +159,7 @@ impl ObjectSchema {
         }
         // Errors report paths as `a.b`, and no field has such a name.
         let first = name.split(['.', '[']).next().unwrap_or_default();
-        if first.len() < name.len() && self.meant_exactly_by(first) {
+        if first.len() < name.len() && self.has_spelling_of(first) {
             let message =
                 format!("is a path; nest what it names: `{first}` is an argument of its own");
             walk.findings.add_error(here, message);
@@ -196,7 +196,7 @@ impl ObjectSchema {
     }
 
     /// Returns true if a name is another spelling of one or more known names.
-    fn meant_exactly_by(&self, name: &str) -> bool {
+    fn has_spelling_of(&self, name: &str) -> bool {
         NormalizedName::new(name)
             .is_some_and(|name| self.fields.iter().any(|field| name.matches(&field.name)))
     }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use percent_encoding::percent_decode_str;
 use portkey_api::catalog::Catalog;
 
-use super::refusal::ErrorResponse;
+use super::error_response::ErrorResponse;
 use crate::auth::principal::{ToolFilter, FilterSource, ToolSelection, Toolsets};
 
 /// Prefix of the three filter headers.

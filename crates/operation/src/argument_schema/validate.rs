@@ -5,7 +5,7 @@ use serde_json::{Map, Number, Value};
 use super::{
     super::{
         Findings, JsonMap,
-        extent::{MAX_DEPTH, MAX_VALUES, measure_json},
+        size_limits::{MAX_DEPTH, MAX_VALUES, measure_json},
         time::{self, TimeRole, ParsedTime},
         validation::ValidationOptions,
     },
@@ -69,32 +69,32 @@ fn looks_structured(text: &str) -> bool {
 
 impl ArgumentSchema {
     /// Coerces the arguments of a call and collects their errors.
-    pub(in super::super) fn validate_arguments(&self, args: &mut JsonMap, walk: &mut ArgumentWalk<'_>) {
+    pub(in super::super) fn coerce_and_validate_arguments(&self, args: &mut JsonMap, walk: &mut ArgumentWalk<'_>) {
         if let Self::Object(structure) = self {
-            structure.validate(args, ArgumentPath::Root, walk);
+            structure.coerce_and_validate(args, ArgumentPath::Root, walk);
         }
     }
 
-    pub(super) fn validate(&self, value: &mut Value, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
+    pub(super) fn coerce_and_validate(&self, value: &mut Value, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
         if let Value::String(text) = &*value
-            && self.reads_structures()
+            && self.accepts_structures()
             && !walk.reserve_json_text(text)
         {
             walk.findings.add_error(at, TOO_MUCH_JSON_TEXT);
             return;
         }
-        self.read_text(value);
+        self.coerce_from_string(value);
         match (self, &mut *value) {
             (Self::Any, _) | (Self::Bool, Value::Bool(_)) => {}
             (Self::OneOrMany(one), Value::Array(list)) => {
                 for (i, value) in list.iter_mut().enumerate() {
-                    one.validate(value, ArgumentPath::Item(&at, i), walk);
+                    one.coerce_and_validate(value, ArgumentPath::Item(&at, i), walk);
                 }
             }
-            (Self::OneOrMany(one), other) if one.takes(other) => one.validate(other, at, walk),
+            (Self::OneOrMany(one), other) if one.accepts_kind_of(other) => one.coerce_and_validate(other, at, walk),
             (Self::TextOr(_), Value::String(_)) => {}
-            (Self::TextOr(other), value) if other.takes(value) => other.validate(value, at, walk),
-            (Self::Object(structure), Value::Object(map)) => structure.validate(map, at, walk),
+            (Self::TextOr(other), value) if other.accepts_kind_of(value) => other.coerce_and_validate(value, at, walk),
+            (Self::Object(structure), Value::Object(map)) => structure.coerce_and_validate(map, at, walk),
             (
                 Self::Map {
                     values,
@@ -104,7 +104,7 @@ impl ArgumentSchema {
             ) => {
                 for (name, value) in map {
                     if !(value.is_null() && *null_clears) {
-                        values.validate(value, ArgumentPath::Field(&at, name), walk);
+                        values.coerce_and_validate(value, ArgumentPath::Field(&at, name), walk);
                     }
                 }
             }
@@ -118,7 +118,7 @@ impl ArgumentSchema {
                         .add_error(at, format_args!("takes at most {most}, got {count}"));
                 }
                 for (i, value) in list.iter_mut().enumerate() {
-                    items.validate(value, ArgumentPath::Item(&at, i), walk);
+                    items.coerce_and_validate(value, ArgumentPath::Item(&at, i), walk);
                 }
             }
             (Self::Enum { values, open }, Value::String(text)) => {
@@ -172,7 +172,7 @@ impl ArgumentSchema {
                 }
             }
             (_, other) => {
-                let (kind, got) = (self.kind(), json_kind(other));
+                let (kind, got) = (self.kind_name(), json_kind(other));
                 walk.findings
                     .add_error(at, format_args!("takes {kind}, got {got}"));
             }
@@ -180,7 +180,7 @@ impl ArgumentSchema {
     }
 
     /// Returns true if text may be parsed as a list or an object.
-    const fn reads_structures(&self) -> bool {
+    const fn accepts_structures(&self) -> bool {
         matches!(
             self,
             Self::Object(_)
@@ -193,7 +193,7 @@ impl ArgumentSchema {
 
     /// Parses text in the place of another type. Text that does not fit stays for the type check to
     /// report.
-    pub(super) fn read_text(&self, value: &mut Value) {
+    pub(super) fn coerce_from_string(&self, value: &mut Value) {
         let Value::String(text) = &*value else { return };
         let read = match self {
             Self::Object(_) | Self::Map { .. } => serde_json::from_str::<Map<String, Value>>(text)
@@ -215,10 +215,10 @@ impl ArgumentSchema {
             }
             Self::OneOrMany(one) => match serde_json::from_str::<Vec<Value>>(text) {
                 Ok(list) => Some(Value::Array(list)),
-                Err(_) => return one.read_text(value),
+                Err(_) => return one.coerce_from_string(value),
             },
             // Text that is not JSON is meant literally.
-            Self::TextOr(other) => return other.read_text(value),
+            Self::TextOr(other) => return other.coerce_from_string(value),
             Self::Integer { .. } => {
                 let text = text.trim();
                 let whole = text.parse::<i64>().ok();
@@ -240,20 +240,20 @@ impl ArgumentSchema {
     }
 
     /// Returns true if a value has the JSON type of the schema.
-    fn takes(&self, value: &Value) -> bool {
+    fn accepts_kind_of(&self, value: &Value) -> bool {
         match self {
             Self::Object(_) | Self::Map { .. } => value.is_object(),
             Self::List { .. } => value.is_array(),
             Self::Enum { .. } | Self::Text { .. } | Self::Time(_) => value.is_string(),
-            Self::OneOrMany(one) => value.is_array() || one.takes(value),
-            Self::TextOr(other) => value.is_string() || other.takes(value),
+            Self::OneOrMany(one) => value.is_array() || one.accepts_kind_of(value),
+            Self::TextOr(other) => value.is_string() || other.accepts_kind_of(value),
             Self::Integer { .. } | Self::Number { .. } => value.is_number(),
             Self::Bool => value.is_boolean(),
             Self::Any => true,
         }
     }
 
-    fn kind(&self) -> &'static str {
+    fn kind_name(&self) -> &'static str {
         match self {
             Self::Object(_) | Self::Map { .. } => "an object",
             Self::List { .. } => "a list",

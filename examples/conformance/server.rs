@@ -24,7 +24,7 @@ use rmcp::{
 use serde_json::json;
 
 use crate::{
-    asking::{self, StatelessRound},
+    input_requests::{self, StatelessRound},
     fixtures::{self, from_json},
 };
 
@@ -152,10 +152,10 @@ impl ServerHandler for ConformanceServer {
                 state: request.request_state.as_deref(),
                 client: context.client_capabilities().unwrap_or_default(),
             };
-            asking::call_stateless(name, &round)?
+            input_requests::call_stateless(name, &round)?
         } else {
             let arguments = request.arguments.unwrap_or_default();
-            asking::call_in_session(name, &arguments, &context).await?
+            input_requests::call_in_session(name, &arguments, &context).await?
         };
         let unsupported = || ErrorData::invalid_params("not in this generation", None);
         asked.ok_or_else(unsupported)
@@ -177,7 +177,7 @@ impl ServerHandler for ConformanceServer {
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         if request.name == "test_input_required_result_prompt" {
-            return asking::prompt(&StatelessRound {
+            return input_requests::prompt(&StatelessRound {
                 responses: request.input_responses.as_ref(),
                 state: request.request_state.as_deref(),
                 client: context.client_capabilities().unwrap_or_default(),

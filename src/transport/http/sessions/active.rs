@@ -18,7 +18,7 @@ use rmcp::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::bounded::SessionPermits;
+use super::manager::SessionPermits;
 use crate::{
     auth::principal::{Grant, Principal},
     transport::trim::{MAX_ID_BYTES, is_short_id},

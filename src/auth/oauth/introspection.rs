@@ -15,10 +15,10 @@ use tracing::{debug, warn};
 
 use super::{
     OAuthError, TokenRejection,
-    breaker::CircuitBreaker,
+    circuit_breaker::CircuitBreaker,
     claims::{Claims, ExpectedClaims},
     config,
-    remote::{IssuerError, IssuerClient, CALLER_WAIT_TIMEOUT, with_timeout, fetch_json},
+    issuer_client::{IssuerError, IssuerClient, CALLER_WAIT_TIMEOUT, with_timeout, fetch_json},
 };
 /// Maximum time for which an active token is cached. A revoked token can be used for as long.
 const ACTIVE_TOKEN_TTL: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use axum::extract::Request;
 use http::{HeaderValue, StatusCode, header};
 
-use super::refusal::ErrorResponse;
+use super::error_response::ErrorResponse;
 use crate::transport::{SEVERAL_HOSTS, has_several_hosts};
 
 /// Maximum length of a name that is repeated in an error, in characters.

@@ -7,7 +7,7 @@ use reqwest::{Client, ClientBuilder, RequestBuilder, redirect::Policy};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::address::{SecureUrl, IdentifierUrl};
+use super::secure_url::{SecureUrl, IdentifierUrl};
 use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
 
 use crate::http_client::network_error;

@@ -21,16 +21,16 @@ use tracing::{debug, info, warn};
 
 use super::{
     accept::{EVENT_STREAM, JSON, has_media_type},
-    address::{TrustedProxies, client_network},
+    client_address::{TrustedProxies, client_network},
     body::{self, BodyBounds, CalledOperation},
     gzip::compress,
     limits::{BytesPermit, ByteLimiter, Permit, ConcurrencyLimiter},
-    narrowing::read_request_filter,
-    refusal::{ErrorResponse, RejectionDetails, convert_to_json_rpc},
-    sites::AllowedSites,
+    request_filter::read_request_filter,
+    error_response::{ErrorResponse, RejectionDetails, convert_to_json_rpc},
+    allowed_sites::AllowedSites,
     streams::{CallerAuth, ListenOnly},
-    unread::{UnreadLimit, MIN_COUNTED_BYTES, UnreadResponses},
-    writing::{MonitoredBody, WriteMonitor},
+    unread_responses::{UnreadLimit, MIN_COUNTED_BYTES, UnreadResponses},
+    write_monitor::{MonitoredBody, WriteMonitor},
 };
 use crate::{
     auth::principal::{AuthMethod as Proof, Principal},

@@ -1,6 +1,6 @@
 //! Comparison of names: finds the known field or value that another spelling means.
 
-use super::super::effort;
+use super::super::comparison_count;
 
 /// Names that clients add to a tool's arguments at the top level for their own purposes.
 ///
@@ -44,13 +44,13 @@ impl NormalizedName {
 
     /// Returns true if a known name differs in case and separators at most.
     pub(super) fn matches(&self, known: &str) -> bool {
-        effort::record(1);
+        comparison_count::record(1);
         normalize(known).eq(self.0.chars())
     }
 
     /// Returns true if one of the two names is the plural of the other.
     pub(super) fn is_plural_of(&self, known: &str) -> bool {
-        effort::record(1);
+        comparison_count::record(1);
         normalize(known).chain(std::iter::once('s')).eq(self.0.chars())
             || normalize(known).eq(self.0.chars().chain(std::iter::once('s')))
     }
@@ -77,7 +77,7 @@ pub(super) fn is_typo_of(a: &str, b: &str) -> bool {
     if a.len().abs_diff(b.len()) > 1 || len(&a).min(len(&b)) < MIN_LEN {
         return false;
     }
-    effort::record(a.len() + b.len());
+    comparison_count::record(a.len() + b.len());
     let start = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let (a, b) = (
         a.get(start..).unwrap_or_default(),
@@ -130,7 +130,7 @@ pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> St
     };
     known
         .filter(is_near)
-        .inspect(|name| effort::record(given.len() * name.len()))
+        .inspect(|name| comparison_count::record(given.len() * name.len()))
         .map(|name| (strsim::normalized_damerau_levenshtein(given, name), name))
         .filter(|(likeness, _)| *likeness >= MIN_SIMILARITY)
         .max_by(|a, b| a.0.total_cmp(&b.0))

@@ -57,8 +57,8 @@ impl RulePath {
         // A rule without a tool of this server guards nothing here; a warning says so already.
         entries().next()?;
         let hint = match self.target {
-            PathTarget::Responses => self.slip(entries)?,
-            of => self.dead_end(of, entries)?,
+            PathTarget::Responses => self.misspelling_hint(entries)?,
+            of => self.dead_end_hint(of, entries)?,
         };
         let (at, text) = (&self.location, &self.text);
         let what = if self.target == PathTarget::Responses {
@@ -72,7 +72,7 @@ impl RulePath {
     }
 
     /// Returns the end of the warning if the path leads to no argument of any tool.
-    fn dead_end<'a, I: Iterator<Item = &'a CatalogEntry>>(
+    fn dead_end_hint<'a, I: Iterator<Item = &'a CatalogEntry>>(
         &self,
         of: PathTarget,
         entries: impl Fn() -> I,
@@ -108,7 +108,7 @@ impl RulePath {
     }
 
     /// Returns the end of the warning if a name in the path misspells a field of responses.
-    fn slip<'a, I: Iterator<Item = &'a CatalogEntry>>(&self, entries: impl Fn() -> I) -> Option<String> {
+    fn misspelling_hint<'a, I: Iterator<Item = &'a CatalogEntry>>(&self, entries: impl Fn() -> I) -> Option<String> {
         let declared = || {
             entries().flat_map(|entry| {
                 let operation = entry.operation;

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{
     BodyKind, Effect, Findings, InputError, JsonMap, Operation, Presentation, SecretSlot, ValidatedArguments,
-    ValidationOptions, UpstreamRequest, extent, preview,
+    ValidationOptions, UpstreamRequest, size_limits, preview,
     profile::{self, CLEAR_ARGUMENT},
     schema,
-    shape::{ArgumentPath, NullPolicy, OpaqueKind, ArgumentSchema, ArgumentWalk},
-    wire,
+    argument_schema::{ArgumentPath, NullPolicy, OpaqueKind, ArgumentSchema, ArgumentWalk},
+    upstream_request,
 };
 
 /// An operation with its schema, its compiled validation and its descriptions.
@@ -45,10 +45,10 @@ impl CompiledOperation {
             Some((title, description)) => (title.to_owned(), description.to_owned()),
             None => (title, description),
         };
-        let (profile, shape) = (presentation.profile, ArgumentSchema::of(&full));
+        let (profile, shape) = (presentation.profile, ArgumentSchema::compile(&full));
         let clears_by_name = profile.clears_by_argument() && profile::has_clearable_fields(&full);
         let shape = if clears_by_name {
-            shape.clearing_by_name()
+            shape.with_clear_argument()
         } else {
             shape
         };
@@ -119,7 +119,7 @@ impl CompiledOperation {
         mut args: JsonMap,
         options: &ValidationOptions,
     ) -> Result<ValidatedArguments, InputError> {
-        extent::check(&args).map_err(|excess| InputError::new("", excess))?;
+        size_limits::check(&args).map_err(|excess| InputError::new("", excess))?;
         let mut findings = Findings::default();
         let cleared = if self.clears_by_name {
             args.shift_remove(CLEAR_ARGUMENT)
@@ -139,7 +139,7 @@ impl CompiledOperation {
             null_policy: nulls,
             findings: &mut findings,
         };
-        self.argument_schema.validate_arguments(&mut args, &mut walk);
+        self.argument_schema.coerce_and_validate_arguments(&mut args, &mut walk);
         if let Some(named) = cleared {
             self.argument_schema.clear(&mut args, named, &mut findings);
         }
@@ -281,7 +281,7 @@ impl CompiledOperation {
     /// Returns an error if a value cannot be a path segment or a header, or if the address gets too
     /// long.
     pub fn build_request(&self, args: JsonMap) -> Result<UpstreamRequest, InputError> {
-        wire::build_request(&self.operation, args)
+        upstream_request::build_request(&self.operation, args)
     }
 
     /// Validates arguments with the default options and builds the upstream request.
@@ -306,7 +306,7 @@ impl CompiledOperation {
             return Ok(());
         }
         let mut arguments = Value::Object(std::mem::take(args));
-        let outcome = self.argument_schema.secrets(&mut arguments, false, ArgumentPath::Root, &mut visit);
+        let outcome = self.argument_schema.visit_secrets(&mut arguments, false, ArgumentPath::Root, &mut visit);
         if let Value::Object(cargo) = arguments {
             *args = cargo;
         }

@@ -22,7 +22,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use tracing::info;
 
-use super::unread::{CountedBytes, MIN_COUNTED_BYTES, UnreadResponses};
+use super::unread_responses::{CountedBytes, MIN_COUNTED_BYTES, UnreadResponses};
 use crate::observability::{call_record::RejectionReason, metrics::Metrics};
 
 /// Maximum size of a chunk that is handed to hyper, in bytes. Bytes in hyper's buffers are no

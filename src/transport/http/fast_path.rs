@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     headers::{MCP_METHOD, MCP_NAME, MCP_VERSION},
-    session::{LimitedSessionManager, ActiveSession, SESSION_ID},
+    sessions::{LimitedSessionManager, ActiveSession, SESSION_ID},
 };
 
 /// The one revision without sessions whose calls can take the fast path.

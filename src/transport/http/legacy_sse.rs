@@ -11,7 +11,7 @@ use axum::{
 use http::{StatusCode, Uri};
 use tracing::info;
 
-use super::refusal::ErrorResponse;
+use super::error_response::ErrorResponse;
 
 /// Customary paths of servers with the older transport.
 const LEGACY_PATHS: [&str; 8] = [
