@@ -20,18 +20,18 @@ use portkey_mcp::{
     auth::principal::{Credentials, MissingKey, Principal},
     mcp::{search::SearchIndex, server::Server},
     observability::{
-        audit::{AuditLog, PendingEntry, AuditSettings as AuditSettings, SyncPolicy, AuditTarget},
-        call_record::{OutcomeKind, CallRecord},
+        audit::{AuditLog, AuditSettings, AuditTarget, PendingEntry, SyncPolicy},
+        call_record::{CallRecord, OutcomeKind},
         metrics::Metrics,
         observer::CallObserver,
         request::{RequestInfo, Transport},
     },
     pipeline::{CallError, Dispatcher},
     security::{sanitize, secrets},
-    upstream::{Addresses, UpstreamClient, RetrySettings, UpstreamSettings},
+    upstream::{Addresses, RetrySettings, UpstreamClient, UpstreamSettings},
 };
-use portkey_operation::{JsonMap, CompiledOperation};
-use portkey_policy::{PolicyInput, Policy, Decision};
+use portkey_operation::{CompiledOperation, JsonMap};
+use portkey_policy::{Decision, Policy, PolicyInput};
 use portkey_store::Store;
 use rmcp::model::ListToolsResult;
 use serde_json::{Value, json};
@@ -96,7 +96,9 @@ fn told(published: &CompiledOperation, args: JsonMap) -> usize {
 
 fn list(criterion: &mut Criterion) {
     let settings = UpstreamSettings {
-        addresses: Addresses::from_single_host(&"http://127.0.0.1:1/v1".parse().expect("an address")),
+        addresses: Addresses::from_single_host(
+            &"http://127.0.0.1:1/v1".parse().expect("an address"),
+        ),
         connect_timeout: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         max_response_bytes: 1,
@@ -166,11 +168,12 @@ fn audit(criterion: &mut Criterion) {
     };
     let audit = AuditLog::start(settings).expect("an audit log");
     for (name, audit) in [("off", None), ("on", Some(&audit))] {
-        let arrival = RequestInfo::local();
+        let request_info = RequestInfo::local();
         criterion.bench_function(&format!("audit/{name}"), |bench| {
             bench.iter(|| {
                 let mut record = CallRecord::default();
-                let mut line = PendingEntry::begin(audit, &principal, &arrival, &args, &mut record);
+                let mut line =
+                    PendingEntry::begin(audit, &principal, &request_info, &args, &mut record);
                 line.record_arguments(published, &args);
                 line.record.outcome = OutcomeKind::Answered.into();
             });

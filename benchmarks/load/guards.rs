@@ -3,7 +3,7 @@
 use std::{io::Write, time::Instant};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::auth::{TokenEntry, NewToken};
+use portkey_mcp::auth::{NewToken, TokenEntry};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 

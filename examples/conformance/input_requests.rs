@@ -234,9 +234,9 @@ pub(crate) fn call_stateless(
             let result = json!({ "content": [{ "type": "text", "text": text }] });
             Some(CallToolResponse::Complete(complete_result(result)?))
         }
-        Some(RoundOutcome::Ask(requests, state)) => {
-            Some(CallToolResponse::InputRequired(input_required(requests, state)?))
-        }
+        Some(RoundOutcome::Ask(requests, state)) => Some(CallToolResponse::InputRequired(
+            input_required(requests, state)?,
+        )),
     })
 }
 
@@ -245,14 +245,19 @@ pub(crate) fn prompt(round: &StatelessRound<'_>) -> Result<GetPromptResponse, Er
     let Some(context) = round.response_text("user_context", "/content/context") else {
         let question = elicit_text("What context should the prompt use?", "context");
         let requests = json!({ "user_context": question });
-        return Ok(GetPromptResponse::InputRequired(input_required(requests, None)?));
+        return Ok(GetPromptResponse::InputRequired(input_required(
+            requests, None,
+        )?));
     };
     let content = json!({ "type": "text", "text": format!("In this context: {context}") });
     let result = json!({ "messages": [{ "role": "user", "content": content }] });
     Ok(GetPromptResponse::Complete(complete_result(result)?))
 }
 
-fn input_required(requests: Value, state: Option<String>) -> Result<InputRequiredResult, ErrorData> {
+fn input_required(
+    requests: Value,
+    state: Option<String>,
+) -> Result<InputRequiredResult, ErrorData> {
     Ok(InputRequiredResult::new(
         Some(from_json::<InputRequests>(requests)?),
         state,
@@ -261,7 +266,8 @@ fn input_required(requests: Value, state: Option<String>) -> Result<InputRequire
 
 fn run_round(name: &str, round: &StatelessRound<'_>) -> Result<Option<RoundOutcome>, ErrorData> {
     let ask = |requests| RoundOutcome::Ask(requests, None);
-    let ask_after = |requests, past: u32| RoundOutcome::Ask(requests, Some(round_state(name, past + 1)));
+    let ask_after =
+        |requests, past: u32| RoundOutcome::Ask(requests, Some(round_state(name, past + 1)));
     let confirm =
         || json!({ "confirm": elicit("Please confirm", json!({ "ok": { "type": "boolean" } })) });
     let user_name = || elicit_text("What is your name?", "name");
@@ -293,7 +299,10 @@ fn run_round(name: &str, round: &StatelessRound<'_>) -> Result<Option<RoundOutco
         },
         "test_input_required_result_request_state"
         | "test_input_required_result_tampered_state" => {
-            match (round.previous_round(name)?, round.response("confirm", "/content/ok")) {
+            match (
+                round.previous_round(name)?,
+                round.response("confirm", "/content/ok"),
+            ) {
                 (1, Some(_)) => RoundOutcome::Done("state-ok".to_owned()),
                 _ => ask_after(confirm(), 0),
             }

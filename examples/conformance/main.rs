@@ -14,8 +14,8 @@
     reason = "JSON that has no such member answers with null"
 )]
 
-mod input_requests;
 mod fixtures;
+mod input_requests;
 mod server;
 
 use std::net::SocketAddr;
@@ -68,7 +68,13 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
     let stop = ShutdownTokens::default();
-    let judged = router(ConformanceServer::new(server)?, auth, &settings, &shared, &stop);
+    let judged = router(
+        ConformanceServer::new(server)?,
+        auth,
+        &settings,
+        &shared,
+        &stop,
+    );
     let with_token = middleware::from_fn(move |mut request: Request, next: Next| {
         request
             .headers_mut()

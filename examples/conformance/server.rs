@@ -24,8 +24,8 @@ use rmcp::{
 use serde_json::json;
 
 use crate::{
-    input_requests::{self, StatelessRound},
     fixtures::{self, from_json},
+    input_requests::{self, StatelessRound},
 };
 
 /// Minimum log level of a session; each session sets its own.
@@ -263,7 +263,8 @@ impl ServerHandler for ConformanceServer {
     /// Replaces the method of the product, because more capabilities are announced here.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         let hub: &ChangeNotifier = self.inner.notifier();
-        self.session.subscribe(hub, context.peer, &self.capabilities());
+        self.session
+            .subscribe(hub, context.peer, &self.capabilities());
     }
 
     fn accepted_subscription_filter(

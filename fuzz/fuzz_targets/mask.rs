@@ -520,10 +520,10 @@ fn called(entry: &Entry, choices: &mut Choices<'_>) {
         .map(|name| (name.to_owned(), json!("x")))
         .collect();
     let mut record = Record::default();
-    let (principal, arrival) = (Principal::local(credentials()), Arrival::local());
+    let (principal, request_info) = (Principal::local(credentials()), Arrival::local());
     let call = Call {
         principal: &principal,
-        arrival: &arrival,
+        request_info: &request_info,
         name: operation.name(),
         args,
         answer: None,

@@ -14,7 +14,7 @@ use super::{AppContext, AppSettings, ApprovalSettings, McpSettings, watched_file
 use crate::{
     auth::{
         Auth, CallerChanges, OfferedTools, oauth,
-        principal::{ToolFilter, Credentials, Principal},
+        principal::{Credentials, Principal, ToolFilter},
     },
     http_client::network_error,
     mcp::server::Server,
@@ -116,7 +116,7 @@ impl StoreSettings {
 
 /// Settings of the HTTP server.
 #[derive(Debug)]
-pub struct HttpSettings {
+pub struct HttpServerSettings {
     /// How callers are authenticated.
     pub auth: AuthSettings,
     /// Listener, limits and sessions.
@@ -155,8 +155,8 @@ impl HttpServerParts {
     ///
     /// # Errors
     /// Returns an error if a file, an address, the store or the sandbox cannot be used.
-    pub async fn build(mut app: AppSettings, http: HttpSettings) -> anyhow::Result<Self> {
-        let HttpSettings {
+    pub async fn build(mut app: AppSettings, http: HttpServerSettings) -> anyhow::Result<Self> {
+        let HttpServerSettings {
             auth,
             server: settings,
             state_keys: keys,

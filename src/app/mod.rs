@@ -17,7 +17,7 @@ use portkey_store::Store;
 use reqwest::Certificate;
 
 use crate::{
-    auth::principal::{ToolFilter, Credentials, UpstreamKey, MissingKey, Principal},
+    auth::principal::{Credentials, MissingKey, Principal, ToolFilter, UpstreamKey},
     http_client::network_error,
     mcp::{prompts::PromptLibrary, results::Results, server::Server, surface::Surface},
     observability::{
@@ -30,10 +30,10 @@ use crate::{
     },
     security::{secrets::Secrets, signed_state::Keyring},
     transport::admin::ApprovalServer,
-    upstream::{self, Addresses, UpstreamClient, RetrySettings},
+    upstream::{self, Addresses, RetrySettings, UpstreamClient},
 };
 
-pub use self::http::{AuthSettings, HttpServerParts, HttpSettings, StoreSettings};
+pub use self::http::{AuthSettings, HttpServerParts, HttpServerSettings, StoreSettings};
 
 /// Upstreams that calls go to, with the keys of the process.
 #[derive(Debug)]

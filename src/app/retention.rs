@@ -4,17 +4,19 @@
 use std::time::Duration;
 
 use portkey_concurrency::worker_pool;
-use portkey_store::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MAX_MEMORY_BYTES, MAX_MEMORY_ENTRIES};
+use portkey_store::{
+    MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MAX_MEMORY_BYTES, MAX_MEMORY_ENTRIES,
+};
 
 use crate::{
     auth::{
         oauth,
-        principal::{KNOWN_TTL, MAX_CONCURRENT_CHECKS, MAX_KEY_PROOFS, KEY_PROOF_TTL},
+        principal::{KEY_PROOF_TTL, KNOWN_TTL, MAX_CONCURRENT_CHECKS, MAX_KEY_PROOFS},
     },
     mcp::{
         completion,
         notifications::{MAX_FILTER_BYTES, MAX_WATCHED_RESOURCES},
-        results::{MAX_BYTES_PER_CALLER, DEFAULT_RESULT_TTL},
+        results::{DEFAULT_RESULT_TTL, MAX_BYTES_PER_CALLER},
     },
     observability::audit,
     pipeline::{
@@ -26,9 +28,9 @@ use crate::{
     transport::{
         self,
         http::{
-            CROWDED_UNPROVEN_IDLE_TIMEOUT, CROWDED_UNPROVEN_SESSIONS, MAX_LARGE_BODY_BYTES, MAX_LARGE_BODY_BYTES_PER_CALLER,
-            MAX_STREAMS, MAX_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS_PER_NETWORK, STORED_SESSION_TTL,
-            UNPROVEN_SESSION_TTL,
+            CROWDED_UNPROVEN_IDLE_TIMEOUT, CROWDED_UNPROVEN_SESSIONS, MAX_LARGE_BODY_BYTES,
+            MAX_LARGE_BODY_BYTES_PER_CALLER, MAX_STREAMS, MAX_UNPROVEN_SESSIONS,
+            MAX_UNPROVEN_SESSIONS_PER_NETWORK, STORED_SESSION_TTL, UNPROVEN_SESSION_TTL,
         },
     },
 };
@@ -51,9 +53,9 @@ pub struct RetentionRow {
 /// All that is kept.
 pub fn retention_rows() -> Vec<RetentionRow> {
     let mut kept = transport_rows();
-    retention_rows.extend(store_rows());
-    retention_rows.extend(call_rows());
-    retention_rows
+    kept.extend(store_rows());
+    kept.extend(call_rows());
+    kept
 }
 
 /// As Markdown.
@@ -69,9 +71,9 @@ pub fn markdown_table() -> String {
         at_limit: at_bound,
     } in retention_rows()
     {
-        markdown_table += &format!("| {what} | {of_caller} | {in_all} | {time} | {at_bound} |\n");
+        table += &format!("| {what} | {of_caller} | {in_all} | {time} | {at_bound} |\n");
     }
-    markdown_table
+    table
 }
 
 fn transport_rows() -> Vec<RetentionRow> {
@@ -123,7 +125,8 @@ fn transport_rows() -> Vec<RetentionRow> {
             data: "Sessions, with names and versions cut to 100 characters and no capability but those used",
             per_caller: "`--max-sessions-per-principal`".to_owned(),
             in_total: "`--max-sessions`".to_owned(),
-            duration: "`--session-idle` without use; not longer than the caller is let in".to_owned(),
+            duration: "`--session-idle` without use; not longer than the caller is let in"
+                .to_owned(),
             at_limit: "the one that has idled longest makes room; 503 where all are in use",
         },
         RetentionRow {
@@ -165,7 +168,10 @@ fn transport_rows() -> Vec<RetentionRow> {
                 "one entry; {} checks a minute of one network",
                 MAX_KEY_CHECKS.burst
             ),
-            in_total: format!("{} of each; {MAX_CONCURRENT_CHECKS} checks at once", format_count(MAX_KEY_PROOFS)),
+            in_total: format!(
+                "{} of each; {MAX_CONCURRENT_CHECKS} checks at once",
+                format_count(MAX_KEY_PROOFS)
+            ),
             duration: format!(
                 "{}; accepted within a day {}",
                 format_seconds(KEY_PROOF_TTL),
@@ -198,7 +204,10 @@ fn store_rows() -> Vec<RetentionRow> {
         },
         RetentionRow {
             data: "Counters of limits on requests",
-            per_caller: format!("one; keys of one network {}", format_count(MAX_ENTRIES_PER_OWNER)),
+            per_caller: format!(
+                "one; keys of one network {}",
+                format_count(MAX_ENTRIES_PER_OWNER)
+            ),
             in_total: entries(),
             duration: "until the limit is whole again".to_owned(),
             at_limit: "429 for further keys of that network; 503 where there are too many in all",

@@ -113,7 +113,11 @@ impl Auth {
     }
 
     /// Waits until the caller's grant ends.
-    pub async fn wait_until_grant_ends(&self, principal: &Principal, mut changes: CallerChangeReceiver) {
+    pub async fn wait_until_grant_ends(
+        &self,
+        principal: &Principal,
+        mut changes: CallerChangeReceiver,
+    ) {
         while let Some(interval) = self.next_check(&principal.grant) {
             if principal.grant == Grant::Key {
                 sleep(KEY_CHECK_INTERVAL).await;

@@ -5,7 +5,8 @@ use portkey_operation::Upstream;
 
 use super::{AuthRejection, single_header};
 use crate::auth::principal::{
-    Credentials, Grant, UpstreamKey, KeyError, KeySource, AuthMethod, MissingKey, Principal, Scopes, Toolsets,
+    AuthMethod, Credentials, Grant, KeyError, KeySource, MissingKey, Principal, Scopes, Toolsets,
+    UpstreamKey,
 };
 
 /// Header that carries the Portkey key.
@@ -34,7 +35,7 @@ pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, AuthRejecti
         credentials: Credentials {
             portkey: Some(portkey),
             enkrypt,
-            missing_key: missing,
+            missing_key: missing_request_key,
         },
         policy: None,
         request_filter: None,

@@ -16,15 +16,17 @@ use portkey_bounded_file::display_path;
 use portkey_file_watch::{FileKind, ParsedValue, WatchedValue};
 use portkey_operation::Effect;
 
-use self::oauth::{OAuthConfig, IssuerClient, RetainedKeys, OAuth};
+use self::oauth::{IssuerClient, OAuth, OAuthConfig, RetainedKeys};
 use crate::{
-    auth::principal::{ToolFilter, Credentials, Principal, KeyProver, KeyDefect, ProofError, AccessDenied},
+    auth::principal::{
+        AccessDenied, Credentials, KeyDefect, KeyProver, Principal, ProofError, ToolFilter,
+    },
     security::secrets::{FileProtection, check_permissions},
 };
 
-pub use grant::{CallerChanges, CallerChangeReceiver};
+pub use grant::{CallerChangeReceiver, CallerChanges};
 pub use key::{ENKRYPT_KEY_HEADER, PORTKEY_KEY_HEADER};
-pub use token::{TokenEntry, NewToken, Tokens};
+pub use token::{NewToken, TokenEntry, Tokens};
 
 /// Query parameters that carry credentials in other APIs. They are rejected, because every proxy on
 /// the way logs the URL.
@@ -124,7 +126,8 @@ impl From<ProofError> for AuthRejection {
 
 /// Checks the permissions of a file of callers, because its writers decide who can call.
 fn check_caller_file(file: &Path) -> anyhow::Result<()> {
-    check_permissions(file, FileProtection::Trusted).with_context(|| format!("cannot use {}", display_path(file)))
+    check_permissions(file, FileProtection::Trusted)
+        .with_context(|| format!("cannot use {}", display_path(file)))
 }
 
 impl Auth {
@@ -309,10 +312,15 @@ fn reject_credentials(headers: &HeaderMap, foreign: &[HeaderName]) -> Result<(),
 }
 
 /// Returns the value of a header that may occur at most once.
-fn single_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, AuthRejection> {
+fn single_header<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, AuthRejection> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (_, Some(_)) => Err(AuthRejection::bad_request("a credential is given twice; send only one")),
+        (_, Some(_)) => Err(AuthRejection::bad_request(
+            "a credential is given twice; send only one",
+        )),
         (value, None) => Ok(value),
     }
 }

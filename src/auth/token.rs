@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{AuthRejection, bearer_token, grant::GrantValidity, check_token_form};
+use super::{AuthRejection, bearer_token, check_token_form, grant::GrantValidity};
 use crate::auth::principal::{
-    Credentials, Grant, UpstreamKey, KeySource, AuthMethod, MissingKey, Principal, Scope, Scopes, Toolsets,
+    AuthMethod, Credentials, Grant, KeySource, MissingKey, Principal, Scope, Scopes, Toolsets,
+    UpstreamKey,
 };
 
 const CHALLENGE: &str = "Bearer realm=\"portkey-mcp\"";
@@ -107,7 +108,10 @@ impl Tokens {
         })
     }
 
-    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, AuthRejection> {
+    pub(super) fn authenticate(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Principal>, AuthRejection> {
         let Some(token) = bearer_token(headers)? else {
             let message = "this server wants a token: `Authorization: Bearer …`";
             return Err(AuthRejection::unauthorized(message, CHALLENGE));
@@ -127,8 +131,9 @@ impl Tokens {
 
     /// Returns the remaining validity of the token with this hash.
     pub(super) fn validity(&self, hash: &[u8; 32]) -> GrantValidity {
-        self.find(hash)
-            .map_or(GrantValidity::Expired, |token| GrantValidity::from_expiry(token.expires))
+        self.find(hash).map_or(GrantValidity::Expired, |token| {
+            GrantValidity::from_expiry(token.expires)
+        })
     }
 
     fn find(&self, hash: &[u8; 32]) -> Option<&StoredToken> {
@@ -165,16 +170,18 @@ impl TokenEntry {
             None => Toolsets::all(),
             Some(names) => Toolsets::from_names(names.iter().map(String::as_str), domains)?,
         };
-        let mut key = |field: &str, reference: Option<&String>| -> anyhow::Result<Option<UpstreamKey>> {
-            let Some(reference) = reference.filter(|_| instead.is_none()) else {
-                return Ok(None);
+        let mut key =
+            |field: &str, reference: Option<&String>| -> anyhow::Result<Option<UpstreamKey>> {
+                let Some(reference) = reference.filter(|_| instead.is_none()) else {
+                    return Ok(None);
+                };
+                let key =
+                    UpstreamKey::from_reference(reference).with_context(|| format!("`{field}`"))?;
+                if let KeySource::File(path) = key.source() {
+                    files.push(path.clone());
+                }
+                Ok(Some(key))
             };
-            let key = UpstreamKey::from_reference(reference).with_context(|| format!("`{field}`"))?;
-            if let KeySource::File(path) = key.source() {
-                files.push(path.clone());
-            }
-            Ok(Some(key))
-        };
         let portkey = key("portkey_key", self.portkey_key.as_ref())?;
         let enkrypt = key("enkrypt_key", self.enkrypt_key.as_ref())?;
         let credentials = instead.cloned().unwrap_or(Credentials {
@@ -259,7 +266,11 @@ impl NewToken {
     ///
     /// # Errors
     /// Returns an error if the entry is invalid, or the system has no randomness.
-    pub fn generate(entry: TokenEntry, folder: &Path, domains: &[&'static str]) -> anyhow::Result<Self> {
+    pub fn generate(
+        entry: TokenEntry,
+        folder: &Path,
+        domains: &[&'static str],
+    ) -> anyhow::Result<Self> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| anyhow!("no randomness: {error}"))?;
         let token = format!("{TOKEN_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));

@@ -168,7 +168,10 @@ impl ApprovalClient {
         let context = |error: io::Error| match error.kind() {
             // The server removes it when it ends.
             io::ErrorKind::NotFound => {
-                anyhow!("there is no file {}; does the server run?", display_path(file))
+                anyhow!(
+                    "there is no file {}; does the server run?",
+                    display_path(file)
+                )
             }
             _ => anyhow!(error).context(format!("cannot use {}", display_path(file))),
         };
@@ -181,7 +184,11 @@ impl ApprovalClient {
         Ok(Self {
             url,
             token,
-            client: options.http_client_builder()?.no_proxy().timeout(REQUEST_TIMEOUT).build()?,
+            client: options
+                .http_client_builder()?
+                .no_proxy()
+                .timeout(REQUEST_TIMEOUT)
+                .build()?,
         })
     }
 
@@ -205,7 +212,8 @@ impl ApprovalClient {
 
     /// The one ticket whose name begins so.
     async fn find_ticket(&self, start: &str) -> anyhow::Result<Value> {
-        self.send_request(Method::GET, self.ticket_url(start)?, None).await
+        self.send_request(Method::GET, self.ticket_url(start)?, None)
+            .await
     }
 
     /// The address of a ticket.
@@ -220,7 +228,12 @@ impl ApprovalClient {
         Ok(self.url.join(&format!("approvals/{id}"))?)
     }
 
-    async fn send_request(&self, method: Method, url: Url, body: Option<Value>) -> anyhow::Result<Value> {
+    async fn send_request(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
         let mut request = self
             .client
             .request(method, url)
@@ -263,7 +276,7 @@ impl ApprovalClient {
     ) -> anyhow::Result<()> {
         let ticket = self.find_ticket(&about.ticket).await?;
         let shown = single_line_field(&ticket, "digest");
-        let digest = about.digest.as_deref().unwrap_or(&display_path);
+        let digest = about.digest.as_deref().unwrap_or(&shown);
         let by = approver_name(about.by.as_deref());
         let decision = json!({ "approve": approve, "digest": digest, "name": name, "by": by });
         let url = self.ticket_url(&single_line_field(&ticket, "id"))?;
@@ -295,7 +308,10 @@ fn print_tickets(page: &Value, out: &mut impl Write) -> io::Result<()> {
             .and_then(Value::as_u64)
             .unwrap_or_default();
         let (id, state) = (single_line_field(ticket, "id"), format_state(ticket));
-        let (caller, tool) = (single_line_field(ticket, "principal"), single_line_field(ticket, "tool"));
+        let (caller, tool) = (
+            single_line_field(ticket, "principal"),
+            single_line_field(ticket, "tool"),
+        );
         writeln!(out, "{id:32}  {state:24}  {left:>7}  {caller:16}  {tool}")?;
     }
     match &*single_line_field(page, "next") {

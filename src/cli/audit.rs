@@ -62,7 +62,11 @@ impl AuditCommand {
             )?;
         }
         for file in &report.empty {
-            writeln!(out, "{}: 0 entries: the file is empty", escape_to_one_line(file))?;
+            writeln!(
+                out,
+                "{}: 0 entries: the file is empty",
+                escape_to_one_line(file)
+            )?;
         }
         match &report.last {
             Some((seq, hash)) => {

@@ -20,7 +20,10 @@ use crate::{
     },
     pipeline::{
         Dispatcher,
-        approval::{ApprovalResponse, ApprovalMethod, ApprovalError, FormResponse, Approval, ApprovalRequest, FormAction},
+        approval::{
+            Approval, ApprovalError, ApprovalMethod, ApprovalRequest, ApprovalResponse, FormAction,
+            FormResponse,
+        },
     },
 };
 
@@ -50,7 +53,9 @@ impl CallCommand {
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
         let args = parse_arguments(&self.arguments)?;
-        let ask = async |question: &ApprovalRequest| request_approval(server.dispatcher(), local, question).await;
+        let ask = async |question: &ApprovalRequest| {
+            request_approval(server.dispatcher(), local, question).await
+        };
         match server.call_from_shell(local, &self.tool, args, ask).await {
             Ok(answer) => {
                 serde_json::to_writer_pretty(&mut *out, &answer)?;
@@ -67,7 +72,8 @@ impl CallCommand {
 
 /// Whether this is `whoami` saying that the key is good for nothing.
 fn is_key_rejected(tool: &str, answer: &Value) -> bool {
-    let is_whoami = surface::find_builtin(tool).is_some_and(|own| own.action == BuiltinAction::WhoAmI);
+    let is_whoami =
+        surface::find_builtin(tool).is_some_and(|own| own.action == BuiltinAction::WhoAmI);
     is_whoami && answer.get(KEY_REFUSED_FIELD) == Some(&Value::Bool(true))
 }
 
@@ -128,7 +134,12 @@ fn read_decision(
         write!(screen, "{prompt}: ")?;
         screen.flush()?;
         let mut line = String::new();
-        if input.by_ref().take(MAX_INPUT_LINE_BYTES).read_line(&mut line)? == 0 {
+        if input
+            .by_ref()
+            .take(MAX_INPUT_LINE_BYTES)
+            .read_line(&mut line)?
+            == 0
+        {
             return Ok(FormResponse {
                 action: FormAction::Cancel,
                 approve: false,
@@ -278,7 +289,12 @@ mod tests {
             let screen = String::from_utf8(screen).unwrap();
             let prompts = screen.matches(": ").count() - screen.matches("decided: ").count();
             assert_eq!(
-                (form.action, form.approve, form.typed_name.as_deref(), prompts),
+                (
+                    form.action,
+                    form.approve,
+                    form.typed_name.as_deref(),
+                    prompts
+                ),
                 (case.reaction, case.approve, case.typed, case.prompts),
                 "{:?}: {screen}",
                 case.input

@@ -15,8 +15,8 @@ pub(super) async fn check(url: Url, client: ClientBuilder) -> anyhow::Result<()>
     let client = client.no_proxy().timeout(REQUEST_TIMEOUT).build()?;
     let answer = client.get(url.clone()).send().await;
     let url = redact_credentials(url);
-    let answer =
-        answer.map_err(|error| anyhow!("{url} is down: {}", network_error::describe_cause(&error)))?;
+    let answer = answer
+        .map_err(|error| anyhow!("{url} is down: {}", network_error::describe_cause(&error)))?;
     if !answer.status().is_success() {
         bail!("{url} answered {}", answer.status());
     }

@@ -151,17 +151,18 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::report_usage_error(error),
     };
-    let ran = logging::init_logging(&options.log_level, options.log_format.into()).and_then(|guard| {
-        let _written_when_done = guard;
-        let is_stdio = matches!(command, None | Some(Command::Stdio));
-        let runtime = build_runtime(command.as_ref())?;
-        let ran = runtime.block_on(run_command(options, command));
-        if is_stdio {
-            // A read of standard input that nothing ends would keep the process.
-            runtime.shutdown_timeout(STDIN_READ_TIMEOUT);
-        }
-        ran
-    });
+    let ran =
+        logging::init_logging(&options.log_level, options.log_format.into()).and_then(|guard| {
+            let _written_when_done = guard;
+            let is_stdio = matches!(command, None | Some(Command::Stdio));
+            let runtime = build_runtime(command.as_ref())?;
+            let ran = runtime.block_on(run_command(options, command));
+            if is_stdio {
+                // A read of standard input that nothing ends would keep the process.
+                runtime.shutdown_timeout(STDIN_READ_TIMEOUT);
+            }
+            ran
+        });
     match ran {
         Ok(code) => code,
         // Whoever read the output, `head` for one, has seen enough.

@@ -47,7 +47,7 @@ impl<W: Write> TerminalWriter<W> {
         let text = String::from_utf8_lossy(&line);
         let escaped = escape_invisible(&text);
         self.inner
-            .write_all(escape_invisible.as_deref().unwrap_or(&text).as_bytes())
+            .write_all(escaped.as_deref().unwrap_or(&text).as_bytes())
     }
 }
 

@@ -9,11 +9,13 @@ use std::{
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, open_with, read_open_file, display_path, decode_utf8};
+use portkey_bounded_file::{
+    MAX_CONFIG_BYTES, decode_utf8, display_path, open_with, read_open_file,
+};
 use secrecy::ExposeSecret;
 
 use crate::auth::{
-    TokenEntry, NewToken, Tokens,
+    NewToken, TokenEntry, Tokens,
     principal::{Credentials, MissingKey},
 };
 

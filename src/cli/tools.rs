@@ -13,7 +13,7 @@ use portkey_api::{
     catalog::{Catalog, CatalogEntry},
     domains::{DOMAINS, Domain},
 };
-use portkey_operation::{ApiBase, Operation, Plan, CompiledOperation};
+use portkey_operation::{ApiBase, CompiledOperation, Operation, Plan};
 
 use crate::{
     mcp::{
@@ -91,7 +91,10 @@ impl ToolsCommand {
 }
 
 /// Those of the tools that fit best.
-fn search_tools<'a>(tools: &[&'a CatalogEntry], words: &str) -> anyhow::Result<Vec<&'a CatalogEntry>> {
+fn search_tools<'a>(
+    tools: &[&'a CatalogEntry],
+    words: &str,
+) -> anyhow::Result<Vec<&'a CatalogEntry>> {
     let hits = SearchIndex::from_entries(tools.iter().copied()).search(words, MAX_SEARCH_HITS);
     let entry = |hit: SearchHit| {
         tools
@@ -140,11 +143,7 @@ fn tool_rows<'a>(
 ) -> Vec<(Cow<'a, CompiledOperation>, &'static str)> {
     let operations = tools.iter().filter(|_| surface.lists_operations());
     let operations = operations.map(|entry| (Cow::Borrowed(entry.compiled()), entry.domain.name));
-    let reaches = |effect| {
-        tools
-            .iter()
-            .any(|entry| entry.operation.effect() == effect)
-    };
+    let reaches = |effect| tools.iter().any(|entry| entry.operation.effect() == effect);
     let own = surface
         .builtin_tools(reaches)
         .map(|own| own.with_presentation(catalog.presentation()));
@@ -153,7 +152,10 @@ fn tool_rows<'a>(
         .collect()
 }
 
-fn print_table(tools: &[(Cow<'_, CompiledOperation>, &'static str)], out: &mut impl Write) -> io::Result<()> {
+fn print_table(
+    tools: &[(Cow<'_, CompiledOperation>, &'static str)],
+    out: &mut impl Write,
+) -> io::Result<()> {
     let widest = tools
         .iter()
         .map(|(tool, _)| tool.operation().name().len())

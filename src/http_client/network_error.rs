@@ -263,7 +263,11 @@ mod tests {
     fn cause_is_that_of_innermost_error() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls));
-        assert!(describe_cause(&wrapped).contains("--ca-file"), "{}", describe_cause(&wrapped));
+        assert!(
+            describe_cause(&wrapped).contains("--ca-file"),
+            "{}",
+            describe_cause(&wrapped)
+        );
         let plain = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
         assert!(
             describe_cause(&plain).contains("does not speak TLS"),

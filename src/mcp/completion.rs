@@ -17,7 +17,7 @@ use crate::{
     auth::principal::Principal,
     mcp::resources::ResourceKind,
     observability::request::RequestInfo,
-    pipeline::{ToolCall, Dispatcher, CallRecord},
+    pipeline::{CallRecord, Dispatcher, ToolCall},
 };
 
 /// Lifetime of the cached candidates of a list.
@@ -110,19 +110,31 @@ impl Completer {
     /// Returns the identifiers of a domain's entities that match the typed text.
     ///
     /// A failure yields no identifiers and no error: a completion is only a help.
-    pub async fn complete_ids(&self, asker: CompletionLookup<'_>, domain: &str, typed: &str) -> Vec<String> {
+    pub async fn complete_ids(
+        &self,
+        asker: CompletionLookup<'_>,
+        domain: &str,
+        typed: &str,
+    ) -> Vec<String> {
         let catalog = asker.dispatcher.catalog();
         let kinds = ResourceKind::by_domain(catalog);
-        let Some(list) = kinds.get(domain).and_then(|kind| kind.list_operation(catalog)) else {
+        let Some(list) = kinds
+            .get(domain)
+            .and_then(|kind| kind.list_operation(catalog))
+        else {
             return Vec::new();
         };
         // Checked before the cache, because this request may be restricted more than the last one.
         if !asker.dispatcher.is_authorized(asker.principal, list) {
             return Vec::new();
         }
-        let workspace = WORKSPACE_ARGUMENTS.iter().find_map(|name| asker.arguments.get(*name));
+        let workspace = WORKSPACE_ARGUMENTS
+            .iter()
+            .find_map(|name| asker.arguments.get(*name));
         // A longer text is no identifier: it matches nothing and names no workspace.
-        if typed.len() > MAX_VALUE_BYTES || workspace.is_some_and(|workspace| workspace.len() > MAX_VALUE_BYTES) {
+        if typed.len() > MAX_VALUE_BYTES
+            || workspace.is_some_and(|workspace| workspace.len() > MAX_VALUE_BYTES)
+        {
             return Vec::new();
         }
         let key = CacheKey {
@@ -137,7 +149,10 @@ impl Completer {
             .filter(|listed| Instant::now() < listed.expires_at);
         let found = match known {
             Some(listed) => listed.candidates,
-            None => self.load_candidates(asker, list.operation.name(), key).await,
+            None => {
+                self.load_candidates(asker, list.operation.name(), key)
+                    .await
+            }
         };
         let Some(found) = found else {
             return Vec::new();
@@ -152,16 +167,22 @@ impl Completer {
     ///
     /// The fetch continues if the client cancels its request, as clients do with the next key
     /// press.
-    async fn load_candidates(&self, asker: CompletionLookup<'_>, list: &'static str, key: CacheKey) -> Candidates {
+    async fn load_candidates(
+        &self,
+        asker: CompletionLookup<'_>,
+        list: &'static str,
+        key: CacheKey,
+    ) -> Candidates {
         let caller = key.caller.clone();
         let alike = |other: &CacheKey| other.caller == caller;
         let work = || {
             let (kept, key) = (self.cache.clone(), key.clone());
             let dispatcher = asker.dispatcher.clone();
-            let (principal, arrival) = (asker.principal.clone(), asker.request_info.clone());
+            let (principal, request_info) = (asker.principal.clone(), asker.request_info.clone());
             async move {
                 let workspace = key.workspace.as_deref();
-                let found = list_candidates(&dispatcher, &principal, &arrival, list, workspace).await;
+                let found =
+                    list_candidates(&dispatcher, &principal, &request_info, list, workspace).await;
                 let candidates: Candidates = found.map(Arc::from);
                 let time = if candidates.is_some() {
                     CACHE_TTL
@@ -212,7 +233,7 @@ pub fn filter_matches<'a>(
 async fn list_candidates(
     dispatcher: &Dispatcher,
     principal: &Principal,
-    arrival: &RequestInfo,
+    request_info: &RequestInfo,
     name: &'static str,
     workspace: Option<&str>,
 ) -> Option<Vec<Candidate>> {
@@ -235,7 +256,7 @@ async fn list_candidates(
         }
         let call = ToolCall {
             principal,
-            arrival,
+            request_info,
             name,
             args,
             approval_response: None,

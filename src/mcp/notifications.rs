@@ -163,7 +163,12 @@ impl SessionSubscription {
     ///
     /// Call this when the client has opened its session. A second call, or one without a session,
     /// has no effect.
-    pub fn subscribe(&self, hub: &ChangeNotifier, client: Peer<RoleServer>, capabilities: &ServerCapabilities) {
+    pub fn subscribe(
+        &self,
+        hub: &ChangeNotifier,
+        client: Peer<RoleServer>,
+        capabilities: &ServerCapabilities,
+    ) {
         // Clients of 2026-07-28 send no `initialize`, and may be notified on their streams only.
         if client.peer_info().is_none() {
             return;

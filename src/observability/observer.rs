@@ -9,7 +9,7 @@ use tracing::info;
 use crate::{
     auth::principal::Principal,
     observability::{
-        call_record::{CallOutcome, ErrorType, OutcomeKind, CallRecord, RejectionReason},
+        call_record::{CallOutcome, CallRecord, ErrorType, OutcomeKind, RejectionReason},
         metrics::{GaugeGuard, Metrics},
         request::{RequestInfo, UNKNOWN_NAME},
         traces::Span,
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct RequestObserver {
     metrics: Metrics,
-    arrival: RequestInfo,
+    request_info: RequestInfo,
     method: &'static str,
     tool: &'static str,
     error: Option<ErrorType>,
@@ -31,11 +31,11 @@ pub struct RequestObserver {
 
 impl RequestObserver {
     /// Starts observing a request. Unless an outcome is set, the request counts as cancelled.
-    pub fn begin(metrics: &Metrics, arrival: RequestInfo, method: &'static str) -> Self {
-        let span = Span::start_request(&arrival, method);
+    pub fn begin(metrics: &Metrics, request_info: RequestInfo, method: &'static str) -> Self {
+        let span = Span::start_request(&request_info, method);
         Self {
             metrics: metrics.clone(),
-            arrival,
+            request_info,
             span,
             method,
             tool: "",
@@ -60,7 +60,7 @@ impl Drop for RequestObserver {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         self.metrics
-            .record_request(&self.arrival, self.method, self.tool, self.error, took);
+            .record_request(&self.request_info, self.method, self.tool, self.error, took);
         if !self.tool.is_empty() {
             self.span.set_tool(self.tool);
         }
@@ -81,22 +81,26 @@ pub struct CallObserver<'a> {
 impl<'a> CallObserver<'a> {
     /// Starts observing a call of `tools/call`. Unless an outcome is set, the call counts as
     /// cancelled.
-    pub fn begin(metrics: &Metrics, arrival: RequestInfo, principal: &'a Principal) -> Self {
-        Self::with_method("tools/call", metrics, arrival, principal)
+    pub fn begin(metrics: &Metrics, request_info: RequestInfo, principal: &'a Principal) -> Self {
+        Self::with_method("tools/call", metrics, request_info, principal)
     }
 
     /// Starts observing a tool call that serves `resources/read`.
-    pub fn begin_read(metrics: &Metrics, arrival: RequestInfo, principal: &'a Principal) -> Self {
-        Self::with_method("resources/read", metrics, arrival, principal)
+    pub fn begin_read(
+        metrics: &Metrics,
+        request_info: RequestInfo,
+        principal: &'a Principal,
+    ) -> Self {
+        Self::with_method("resources/read", metrics, request_info, principal)
     }
 
     fn with_method(
         method: &'static str,
         metrics: &Metrics,
-        arrival: RequestInfo,
+        request_info: RequestInfo,
         principal: &'a Principal,
     ) -> Self {
-        let operation = RequestObserver::begin(metrics, arrival, method);
+        let operation = RequestObserver::begin(metrics, request_info, method);
         Self {
             request: operation,
             principal,
@@ -106,7 +110,7 @@ impl<'a> CallObserver<'a> {
 
     /// Returns the information about the request.
     pub const fn request_info(&self) -> &RequestInfo {
-        &self.request.arrival
+        &self.request.request_info
     }
 
     /// Returns true if the result contains untrusted content.
@@ -121,7 +125,7 @@ impl<'a> CallObserver<'a> {
 
     /// Returns the request information, and the record for the pipeline to fill.
     pub fn request_and_record(&mut self) -> (&RequestInfo, &mut CallRecord) {
-        (&self.request.arrival, &mut self.record)
+        (&self.request.request_info, &mut self.record)
     }
 
     /// Returns the span of the request.
@@ -165,7 +169,7 @@ impl Drop for CallObserver<'_> {
     fn drop(&mut self) {
         let RequestObserver {
             metrics,
-            arrival,
+            request_info,
             started,
             ..
         } = &self.request;
@@ -187,7 +191,7 @@ impl Drop for CallObserver<'_> {
         // Omits arguments, keys, and tool names that do not exist: callers can put anything there.
         info!(
             target: "portkey_mcp::call",
-            request_id = arrival.id.as_str(),
+            request_id = request_info.id.as_str(),
             caller = &*self.principal.name,
             auth = self.principal.method.as_str(),
             tool,
@@ -200,17 +204,20 @@ impl Drop for CallObserver<'_> {
             rule = self.record.rule.as_deref(),
             duration_ms = to_milliseconds(started.elapsed()),
             upstream_request_id = self.record.upstream_request_id,
-            protocol = arrival.protocol,
-            transport = arrival.transport.as_str(),
+            protocol = request_info.protocol,
+            transport = request_info.transport.as_str(),
             "call"
         );
         for RuleMatch {
-            rule, action: verb, message: words, ..
+            rule,
+            action: verb,
+            message: words,
+            ..
         } in &self.record.shadow_matches
         {
             info!(
                 target: "portkey_mcp::shadow",
-                request_id = arrival.id.as_str(),
+                request_id = request_info.id.as_str(),
                 tool,
                 rule = &*rule.name,
                 would = verb.as_str(),
@@ -231,18 +238,18 @@ fn to_milliseconds(duration: Duration) -> f64 {
 #[derive(Debug)]
 pub struct SessionObserver {
     metrics: Metrics,
-    arrival: RequestInfo,
+    request_info: RequestInfo,
     started: Instant,
     _open: GaugeGuard,
 }
 
 impl SessionObserver {
     /// Starts observing a session that begins with this request.
-    pub fn begin(metrics: &Metrics, arrival: RequestInfo) -> Self {
+    pub fn begin(metrics: &Metrics, request_info: RequestInfo) -> Self {
         let (metrics, _open) = (metrics.clone(), metrics.track_session());
         Self {
             metrics,
-            arrival,
+            request_info,
             started: Instant::now(),
             _open,
         }
@@ -252,6 +259,6 @@ impl SessionObserver {
 impl Drop for SessionObserver {
     fn drop(&mut self) {
         self.metrics
-            .record_session(&self.arrival, self.started.elapsed());
+            .record_session(&self.request_info, self.started.elapsed());
     }
 }

@@ -11,7 +11,7 @@ use portkey_store::Store;
 
 use super::Dispatcher;
 use crate::{
-    auth::principal::{ToolFilter, Principal, KeyProofs},
+    auth::principal::{KeyProofs, Principal, ToolFilter},
     observability::{audit::AuditLog, metrics::Metrics},
     pipeline::{
         approval::{ApprovalDefaults, Approvals},
@@ -59,7 +59,10 @@ impl Dispatcher {
 
     /// Sets the server-wide tool filter, which applies to every caller.
     pub fn with_tool_filter(self, modes: ToolFilter) -> Self {
-        Self { tool_filter: modes, ..self }
+        Self {
+            tool_filter: modes,
+            ..self
+        }
     }
 
     /// Returns the arguments in the form in which they are sent, or unchanged if they are invalid.
@@ -120,18 +123,27 @@ impl Dispatcher {
 
     /// Returns true if the operation is in the caller's list of tools.
     pub fn is_listed(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
-        let offered = self.tool_filter.check(entry.domain.name, entry.operation).is_ok();
+        let offered = self
+            .tool_filter
+            .check(entry.domain.name, entry.operation)
+            .is_ok();
         offered && self.can_see(principal, entry)
     }
 
     /// Returns true if only a rule about single calls can still deny the operation to the caller.
     pub fn is_authorized(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
-        let may = principal.authorize(entry.domain.name, entry.operation).is_ok();
+        let may = principal
+            .authorize(entry.domain.name, entry.operation)
+            .is_ok();
         may && self.is_listed(principal, entry)
     }
 
     /// Returns the tool with which the caller can verify that a write took effect, if there is one.
-    pub fn find_verification_tool(&self, principal: &Principal, write: &Operation) -> Option<&'static str> {
+    pub fn find_verification_tool(
+        &self,
+        principal: &Principal,
+        write: &Operation,
+    ) -> Option<&'static str> {
         let read = dry_run::find_verification_read(&self.catalog, write)?;
         self.can_see(principal, read).then(|| read.operation.name())
     }
@@ -164,7 +176,10 @@ impl Dispatcher {
 
     /// Sets which kinds of calls always need a human's approval.
     pub fn with_approval_defaults(self, always: ApprovalDefaults) -> Self {
-        Self { approval_defaults: always, ..self }
+        Self {
+            approval_defaults: always,
+            ..self
+        }
     }
 
     /// Sets the store of approvals. Without one, calls that need approval are denied.
@@ -211,7 +226,11 @@ impl Dispatcher {
     /// Returns the entries that the server-wide filter offers, sorted by name. A caller may see
     /// fewer.
     pub fn available_entries(&self) -> impl Iterator<Item = &CatalogEntry> {
-        let offered = |entry: &&CatalogEntry| self.tool_filter.check(entry.domain.name, entry.operation).is_ok();
+        let offered = |entry: &&CatalogEntry| {
+            self.tool_filter
+                .check(entry.domain.name, entry.operation)
+                .is_ok()
+        };
         self.catalog.iter().filter(offered)
     }
 }

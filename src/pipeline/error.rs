@@ -4,14 +4,14 @@ use portkey_api::catalog::ToolLookupError;
 use portkey_operation::{InputError, Operation};
 
 use crate::{
-    auth::principal::{ProofError, AccessDenied},
+    auth::principal::{AccessDenied, ProofError},
     observability::{
         audit::AuditUnavailable,
         call_record::{CallOutcome, OutcomeKind, RejectionReason},
     },
     pipeline::approval::{ApprovalError, ApprovalRequest, PendingApproval},
     security::secrets::SecretError,
-    upstream::{UpstreamError, SendError},
+    upstream::{SendError, UpstreamError},
 };
 
 /// An error of a call. The variants are split by who can do something about them.

@@ -4,10 +4,10 @@ use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use portkey_operation::{ApiBase, Operation};
 use portkey_policy::Policy;
-use portkey_store::{StoreKey, TokenBucket, RateLimitOutcome};
+use portkey_store::{RateLimitOutcome, StoreKey, TokenBucket};
 
 use super::Dispatcher;
-use crate::auth::principal::{AuthMethod, Principal, KeyProver, ProofFuture, ProofError};
+use crate::auth::principal::{AuthMethod, KeyProver, Principal, ProofError, ProofFuture};
 
 /// The rate of key checks per network.
 pub const MAX_KEY_CHECKS: TokenBucket = TokenBucket {
@@ -30,7 +30,9 @@ impl Dispatcher {
         if principal.method != AuthMethod::Key {
             return Ok(());
         }
-        let counts = policies.iter().any(|policy| policy.uses_counters(operation));
+        let counts = policies
+            .iter()
+            .any(|policy| policy.uses_counters(operation));
         let taints = operation.has_untrusted_content() && !verifies_key(operation.base());
         if counts || taints {
             self.prove(principal).await

@@ -1,13 +1,13 @@
 //! One tool call, from its name and arguments to the upstream's response.
 
-mod preview;
 pub mod approval;
+mod builder;
 pub mod dry_run;
 mod error;
-mod finish;
+mod failed_call;
 mod key_check;
-mod refused;
-mod builder;
+mod preview;
+mod response;
 pub mod taint;
 
 use std::{sync::Arc, time::SystemTime};
@@ -16,29 +16,29 @@ use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_concurrency::worker_pool::WorkerPool;
 use portkey_file_watch::WatchedValue;
 use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
-use portkey_policy::{PolicyEvaluation, DecisionKind, PolicyInput, Policy, Decision};
+use portkey_policy::{Decision, DecisionKind, Policy, PolicyEvaluation, PolicyInput};
 use portkey_store::Store;
 use serde_json::Value;
 
 use crate::{
-    auth::principal::{ToolFilter, AuthMethod, Principal, KeyProofs},
+    auth::principal::{AuthMethod, KeyProofs, Principal, ToolFilter},
     observability::{
         audit::{AuditLog, PendingEntry},
         call_record::OutcomeKind,
         request::RequestInfo,
     },
     pipeline::{
-        approval::{ApprovalDefaults, ApprovalResponse, Approvals, ApprovalRequirement},
+        approval::{ApprovalDefaults, ApprovalRequirement, ApprovalResponse, Approvals},
         taint::Taint,
     },
     security::{
         sanitize,
         secrets::{ReferenceCaller, Secrets, mask_text},
     },
-    upstream::{UpstreamClient, RetrySafety, UpstreamError},
+    upstream::{RetrySafety, UpstreamClient, UpstreamError},
 };
 
-use self::{finish::RawResponse, refused::ScopeArguments};
+use self::{failed_call::ScopeArguments, response::RawResponse};
 
 pub use self::{error::CallError, key_check::MAX_KEY_CHECKS};
 pub use crate::observability::call_record::CallRecord;
@@ -68,7 +68,7 @@ pub struct ToolCall<'a> {
     /// The caller.
     pub principal: &'a Principal,
     /// Request id, transport, session and client of the request that carries the call.
-    pub arrival: &'a RequestInfo,
+    pub request_info: &'a RequestInfo,
     /// The tool's name, as the caller wrote it.
     pub name: &'a str,
     /// The arguments, as the caller wrote them.
@@ -80,7 +80,7 @@ pub struct ToolCall<'a> {
 /// A call that passed authorization and validation, without its arguments.
 struct AuthorizedCall<'a> {
     principal: &'a Principal,
-    arrival: &'a RequestInfo,
+    request_info: &'a RequestInfo,
     entry: &'a CatalogEntry,
     approval_response: Option<ApprovalResponse>,
 }
@@ -96,10 +96,10 @@ impl Dispatcher {
         name: &str,
         args: JsonMap,
     ) -> Result<Value, CallError> {
-        let arrival = &RequestInfo::local();
+        let request_info = &RequestInfo::local();
         let call = ToolCall {
             principal,
-            arrival,
+            request_info,
             name,
             args,
             approval_response: None,
@@ -114,11 +114,15 @@ impl Dispatcher {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn call(&self, call: ToolCall<'_>, record: &mut CallRecord) -> Result<Value, CallError> {
-        let (principal, arrival) = (call.principal, call.arrival);
+    pub async fn call(
+        &self,
+        call: ToolCall<'_>,
+        record: &mut CallRecord,
+    ) -> Result<Value, CallError> {
+        let (principal, request_info) = (call.principal, call.request_info);
         let outcome = self.call_with_audit(call, record).await;
         if record.untrusted {
-            self.taint.mark(principal, arrival).await;
+            self.taint.mark(principal, request_info).await;
         }
         outcome
     }
@@ -128,23 +132,38 @@ impl Dispatcher {
     pub fn record_rejected_call(
         &self,
         principal: &Principal,
-        arrival: &RequestInfo,
+        request_info: &RequestInfo,
         args: &JsonMap,
         record: &mut CallRecord,
     ) {
         // The audit entry is written when it is dropped.
-        let audit_entry = PendingEntry::begin(self.audit.as_ref(), principal, arrival, args, record);
+        let audit_entry =
+            PendingEntry::begin(self.audit.as_ref(), principal, request_info, args, record);
         audit_entry.record.outcome = OutcomeKind::Rejected.into();
     }
 
     /// Makes a call with an audit entry, and does not taint its caller.
-    async fn call_with_audit(&self, mut call: ToolCall<'_>, record: &mut CallRecord) -> Result<Value, CallError> {
-        call.approval_response = call.approval_response.or(approval::take_ticket(&mut call.args));
-        let (principal, arrival) = (call.principal, call.arrival);
-        let mut audit_entry = PendingEntry::begin(self.audit.as_ref(), principal, arrival, &call.args, record);
+    async fn call_with_audit(
+        &self,
+        mut call: ToolCall<'_>,
+        record: &mut CallRecord,
+    ) -> Result<Value, CallError> {
+        call.approval_response = call
+            .approval_response
+            .or(approval::take_ticket(&mut call.args));
+        let (principal, request_info) = (call.principal, call.request_info);
+        let mut audit_entry = PendingEntry::begin(
+            self.audit.as_ref(),
+            principal,
+            request_info,
+            &call.args,
+            record,
+        );
         let outcome = self.authorize_and_execute(call, &mut audit_entry).await;
         audit_entry.record.outcome = match &outcome {
-            Ok(_) if audit_entry.record.decision == DecisionKind::DryRun => OutcomeKind::DryRun.into(),
+            Ok(_) if audit_entry.record.decision == DecisionKind::DryRun => {
+                OutcomeKind::DryRun.into()
+            }
             Ok(_) => OutcomeKind::Answered.into(),
             Err(error) => error.outcome(audit_entry.record.is_sent),
         };
@@ -153,10 +172,14 @@ impl Dispatcher {
 
     /// Authorizes and validates a call, evaluates the policies, applies their decision, and settles
     /// the limits they reserved.
-    async fn authorize_and_execute(&self, call: ToolCall<'_>, audit_entry: &mut PendingEntry<'_>) -> Result<Value, CallError> {
+    async fn authorize_and_execute(
+        &self,
+        call: ToolCall<'_>,
+        audit_entry: &mut PendingEntry<'_>,
+    ) -> Result<Value, CallError> {
         let ToolCall {
             principal,
-            arrival,
+            request_info,
             name,
             args,
             approval_response: answer,
@@ -198,7 +221,7 @@ impl Dispatcher {
         audit_entry.record_arguments(published, &args);
         let authorized = AuthorizedCall {
             principal,
-            arrival,
+            request_info,
             entry,
             approval_response: answer,
         };
@@ -208,13 +231,19 @@ impl Dispatcher {
         proof.inspect_err(|_| audit_entry.record.set_denied_by("key"))?;
         if policies.is_empty() {
             return self
-                .apply_decision(authorized, args, Decision::Allow, String::new(), audit_entry)
+                .apply_decision(
+                    authorized,
+                    args,
+                    Decision::Allow,
+                    String::new(),
+                    audit_entry,
+                )
                 .await;
         }
         let depends_on_taint = policies
             .iter()
             .any(|policy| policy.depends_on_taint(entry.operation));
-        let tainted = depends_on_taint && self.taint.is_tainted(principal, arrival).await;
+        let tainted = depends_on_taint && self.taint.is_tainted(principal, request_info).await;
         let unknown = audit_entry.record.unknown_fields.clone();
         let facts = PolicyInput {
             operation: entry.operation,
@@ -222,9 +251,9 @@ impl Dispatcher {
             args: &args,
             unknown_fields: &unknown,
             principal: &principal.name,
-            client: arrival.client.as_deref(),
-            transport: arrival.transport,
-            session: arrival.session.as_deref(),
+            client: request_info.client.as_deref(),
+            transport: request_info.transport,
+            session: request_info.session.as_deref(),
             time: SystemTime::now(),
             tainted,
         };
@@ -268,12 +297,15 @@ impl Dispatcher {
     ) -> Result<Value, CallError> {
         let AuthorizedCall {
             principal,
-            arrival,
+            request_info,
             entry,
             approval_response: answer,
         } = authorized;
         let writes = entry.compiled().is_write(&args);
-        let mut required = self.approval_defaults.requirement_for(entry.operation).filter(|_| writes);
+        let mut required = self
+            .approval_defaults
+            .requirement_for(entry.operation)
+            .filter(|_| writes);
         let mut dry_run = (self.dry_run && writes).then_some("--dry-run".to_owned());
         match decision {
             Decision::Allow => {}
@@ -293,15 +325,18 @@ impl Dispatcher {
         // A dry run sends nothing, so it needs no approval.
         if let Some(rule) = dry_run {
             audit_entry.record.set_decision(DecisionKind::DryRun, rule);
-            return self.dry_run(principal, arrival, entry, args, audit_entry).await;
+            return self
+                .dry_run(principal, request_info, entry, args, audit_entry)
+                .await;
         }
         if let Some(required) = required {
-            audit_entry.record
+            audit_entry
+                .record
                 .set_decision(DecisionKind::Approve, required.rule.as_str());
             let warnings = audit_entry.record.warnings.clone();
             let authorized = AuthorizedCall {
                 principal,
-                arrival,
+                request_info,
                 entry,
                 approval_response: answer,
             };
@@ -309,7 +344,9 @@ impl Dispatcher {
             audit_entry.record.approval = Some(approved.await?);
         }
         if entry.compiled().is_preview(&args) {
-            return self.answer_with_preview(principal, arrival, entry, args, audit_entry).await;
+            return self
+                .answer_with_preview(principal, request_info, entry, args, audit_entry)
+                .await;
         }
         self.send(principal, entry, args, audit_entry).await
     }
@@ -328,11 +365,14 @@ impl Dispatcher {
             name: &principal.name,
             is_local: principal.method == AuthMethod::Local,
         };
-        let fetched = self.secrets.resolve_references(published, caller, &mut args)?;
+        let fetched = self
+            .secrets
+            .resolve_references(published, caller, &mut args)?;
         let fetched = fetched.with_request_keys(principal.credentials.request_keys());
         let scope_arguments = ScopeArguments::from_arguments(&args);
         let request = published.build_request(args)?;
-        audit_entry.record_intent()
+        audit_entry
+            .record_intent()
             .await
             .inspect_err(|_| audit_entry.record.set_denied_by("audit"))?;
         let writes = request.is_write;

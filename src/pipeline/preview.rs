@@ -7,12 +7,15 @@ use portkey_api::catalog::CatalogEntry;
 use portkey_operation::{JsonMap, PendingPreview};
 use serde_json::Value;
 
-use super::{ToolCall, CallError, Dispatcher, CallRecord, AuthorizedCall};
+use super::{AuthorizedCall, CallError, CallRecord, Dispatcher, ToolCall};
 use crate::{
-    auth::principal::{Principal, KeyProver},
+    auth::principal::{KeyProver, Principal},
     observability::{audit::PendingEntry, request::RequestInfo},
     pipeline::{
-        approval::{ApprovalSubject, ApprovalRecord, Binding, ApprovalError, ApprovalRequest, ApprovalRequirement},
+        approval::{
+            ApprovalError, ApprovalRecord, ApprovalRequest, ApprovalRequirement, ApprovalSubject,
+            Binding,
+        },
         dry_run::{self, ChangePreview},
     },
     security::secrets,
@@ -23,13 +26,15 @@ impl Dispatcher {
     pub(super) async fn dry_run(
         &self,
         principal: &Principal,
-        arrival: &RequestInfo,
+        request_info: &RequestInfo,
         entry: &CatalogEntry,
         args: JsonMap,
         audit_entry: &mut PendingEntry<'_>,
     ) -> Result<Value, CallError> {
         let published = entry.compiled();
-        let preview = self.build_change_preview(principal, arrival, entry, &args).await?;
+        let preview = self
+            .build_change_preview(principal, request_info, entry, &args)
+            .await?;
         audit_entry.record.untrusted = preview.is_untrusted;
         if preview.is_no_op(entry.operation) {
             let warning = "nothing would change: what is there has these values already";
@@ -48,7 +53,7 @@ impl Dispatcher {
     pub(super) async fn answer_with_preview(
         &self,
         principal: &Principal,
-        arrival: &RequestInfo,
+        request_info: &RequestInfo,
         entry: &CatalogEntry,
         args: JsonMap,
         audit_entry: &mut PendingEntry<'_>,
@@ -68,7 +73,7 @@ impl Dispatcher {
         let mut record = CallRecord::default();
         let call = ToolCall {
             principal,
-            arrival,
+            request_info,
             name,
             args,
             approval_response: None,
@@ -80,7 +85,9 @@ impl Dispatcher {
         audit_entry.record.upstream_request_id = record.upstream_request_id;
         match stored {
             Ok(stored) => Ok(preview.complete(stored)),
-            Err(error) if error.is_denial() => Ok(PendingPreview::unavailable(&explain_hidden_read(name, &error))),
+            Err(error) if error.is_denial() => Ok(PendingPreview::unavailable(
+                &explain_hidden_read(name, &error),
+            )),
             Err(error) => Err(error),
         }
     }
@@ -99,7 +106,7 @@ impl Dispatcher {
     ) -> Result<ApprovalRecord, CallError> {
         let AuthorizedCall {
             principal,
-            arrival,
+            request_info,
             entry,
             approval_response: answer,
         } = authorized;
@@ -117,13 +124,15 @@ impl Dispatcher {
         if let Some(approved) = approvals.check(principal, &binding, answer).await? {
             return Ok(approved);
         }
-        let preview = self.build_change_preview(principal, arrival, entry, args).await?;
+        let preview = self
+            .build_change_preview(principal, request_info, entry, args)
+            .await?;
         let shown = secrets::redact_arguments(published, args.clone());
         let about = ApprovalSubject {
             operation,
             title: published.title(),
             principal,
-            arrival,
+            request_info,
             target: &published.build_request(shown.clone())?.target,
             masked_args: &shown,
             preview: &preview,
@@ -142,7 +151,7 @@ impl Dispatcher {
     async fn build_change_preview(
         &self,
         principal: &Principal,
-        arrival: &RequestInfo,
+        request_info: &RequestInfo,
         entry: &CatalogEntry,
         args: &JsonMap,
     ) -> Result<ChangePreview, CallError> {
@@ -154,7 +163,7 @@ impl Dispatcher {
             let mut record = CallRecord::default();
             let call = ToolCall {
                 principal,
-                arrival,
+                request_info,
                 name,
                 args,
                 approval_response: None,
@@ -164,9 +173,15 @@ impl Dispatcher {
                     preview.is_untrusted = record.untrusted;
                     preview.current = Some(current);
                 }
-                Err(error @ CallError::Upstream(..)) => preview.unknown_reason = Some(error.to_string()),
-                Err(error) if error.is_denial() => preview.unknown_reason = Some(explain_hidden_read(name, &error)),
-                Err(error) => preview.unknown_reason = Some(format!("`{name}` does not answer ({error})")),
+                Err(error @ CallError::Upstream(..)) => {
+                    preview.unknown_reason = Some(error.to_string())
+                }
+                Err(error) if error.is_denial() => {
+                    preview.unknown_reason = Some(explain_hidden_read(name, &error))
+                }
+                Err(error) => {
+                    preview.unknown_reason = Some(format!("`{name}` does not answer ({error})"))
+                }
             }
         }
         let body = published.build_request(args.clone())?.body;
@@ -174,7 +189,8 @@ impl Dispatcher {
             .build_request(secrets::redact_arguments(published, args.clone()))?
             .body;
         let current = preview.current.as_ref();
-        preview.changes = dry_run::compute_changes(operation, body.as_ref(), shown.as_ref(), current);
+        preview.changes =
+            dry_run::compute_changes(operation, body.as_ref(), shown.as_ref(), current);
         Ok(preview)
     }
 

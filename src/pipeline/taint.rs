@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portkey_store::{Budget, StoreKey, Store, Window};
+use portkey_store::{Budget, Store, StoreKey, Window};
 
 use crate::{auth::principal::Principal, observability::request::RequestInfo};
 
@@ -40,8 +40,8 @@ impl Taint {
 
     /// Marks the session as tainted. If the store's limit per caller is reached, all sessions of
     /// the caller become tainted.
-    pub async fn mark(&self, principal: &Principal, arrival: &RequestInfo) {
-        let read = [session_counter(principal, arrival, 1)];
+    pub async fn mark(&self, principal: &Principal, request_info: &RequestInfo) {
+        let read = [session_counter(principal, request_info, 1)];
         if self.shared.reserve(&read).await.is_ok() || self.local.reserve(&read).await.is_ok() {
             return;
         }
@@ -51,14 +51,20 @@ impl Taint {
             .await
             .is_err()
         {
-            *self.overflowed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            *self
+                .overflowed_at
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
     }
 
     /// Returns true if the session was tainted within the last hour, or if that cannot be ruled
     /// out. It cannot if the store is unavailable or has recently lost data.
-    pub async fn is_tainted(&self, principal: &Principal, arrival: &RequestInfo) -> bool {
-        let overflow = *self.overflowed_at.lock().unwrap_or_else(PoisonError::into_inner);
+    pub async fn is_tainted(&self, principal: &Principal, request_info: &RequestInfo) -> bool {
+        let overflow = *self
+            .overflowed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if overflow.is_some_and(|since| since.elapsed() < TAINT_DURATION) {
             return true;
         }
@@ -66,18 +72,20 @@ impl Taint {
         if self.local.count(&all.key, all.window).await != Ok(0) {
             return true;
         }
-        let Budget { key, window, .. } = session_counter(principal, arrival, 0);
+        let Budget { key, window, .. } = session_counter(principal, request_info, 0);
         for store in [&self.local, &self.shared] {
             if store.count(&key, window).await != Ok(0) {
                 return true;
             }
         }
-        self.shared.data_loss_age().is_some_and(|ago| ago < TAINT_DURATION)
+        self.shared
+            .data_loss_age()
+            .is_some_and(|ago| ago < TAINT_DURATION)
     }
 }
 
-fn session_counter(principal: &Principal, arrival: &RequestInfo, amount: u64) -> Budget {
-    let key = match &arrival.session {
+fn session_counter(principal: &Principal, request_info: &RequestInfo, amount: u64) -> Budget {
+    let key = match &request_info.session {
         Some(session) => StoreKey::new("tainted", &["session", &principal.name, session]),
         None => StoreKey::new("tainted", &["caller", &principal.name]),
     };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::time::Duration;
 
 use portkey_file_watch::WatchedValue;
-use portkey_store::{StoreKey, MAX_VALUE_BYTES, Queue, EnqueueOutcome, Store, StoreError};
+use portkey_store::{EnqueueOutcome, MAX_VALUE_BYTES, Queue, Store, StoreError, StoreKey};
 
 use crate::security::signed_state::{Keyring, MAX_ENCRYPTION_OVERHEAD_BYTES};
 
@@ -88,7 +88,9 @@ impl EncryptedStore {
         ids: &[&str],
     ) -> Result<Vec<Bytes>, StoreError> {
         let found = self.store.queued_values(queue, ids).await?;
-        let open = |(id, value): (&&str, Option<Bytes>)| self.decrypt(&queued_value_place(queue, id), value?);
+        let open = |(id, value): (&&str, Option<Bytes>)| {
+            self.decrypt(&queued_value_place(queue, id), value?)
+        };
         Ok(ids.iter().zip(found).filter_map(open).collect())
     }
 

@@ -36,7 +36,7 @@ pub fn sanitize_value(answer: &mut Value) {
     match answer {
         Value::String(text) => {
             if let Some(cleaned) = sanitize_text(text) {
-                *text = sanitize_text;
+                *text = cleaned;
             }
         }
         Value::Array(list) => list.iter_mut().for_each(sanitize_value),
@@ -73,10 +73,10 @@ pub fn sanitize_text(text: &str) -> Option<String> {
     let clean = replace_invisible(text, |clean, c| {
         // Line separators that look like ordinary line breaks.
         if matches!(c, '\u{2028}' | '\u{2029}') {
-            sanitize_value.push('\n');
+            clean.push('\n');
         }
     });
-    (sanitize_value != text).then_some(sanitize_value)
+    (clean != text).then_some(clean)
 }
 
 /// Replaces invisible characters by JSON escapes, such as `\u202e`, so that JSON stays the same
@@ -86,7 +86,7 @@ pub fn escape_invisible(text: &str) -> Option<String> {
         return None;
     }
     let escaped = replace_invisible(text, push_escape);
-    (escape_invisible != text).then_some(escape_invisible)
+    (escaped != text).then_some(escaped)
 }
 
 /// Escapes a text as [`escaped`] does, and line breaks and tabs as well. Used for values in a line
@@ -104,7 +104,7 @@ pub fn escape_to_one_line(text: &str) -> Cow<'_, str> {
         false => Cow::Borrowed(text),
     };
     match escape_invisible(&text) {
-        Some(escaped) => Cow::Owned(escape_invisible),
+        Some(escaped) => Cow::Owned(escaped),
         None => text,
     }
 }
@@ -124,24 +124,24 @@ fn replace_invisible(text: &str, instead: impl Fn(&mut String, char)) -> String 
         if c == BLACK_FLAG
             && let Some(flag) = flag_tag_count(rest.as_str())
         {
-            sanitize_value.push(c);
+            clean.push(c);
             // Tags count as marks of the flag: no joiner or selector may follow them.
-            sanitize_value.extend(rest.by_ref().take(flag));
+            clean.extend(rest.by_ref().take(flag));
             before = Some(CANCEL_TAG);
             continue;
         }
         let is_break = matches!(c, '\u{2028}' | '\u{2029}');
         if is_visible(c) || is_kept_in_context(c, before, rest.clone().next()) {
-            sanitize_value.push(c);
+            clean.push(c);
         } else {
-            instead(&mut sanitize_value, c);
+            instead(&mut clean, c);
             if !is_break {
                 continue;
             }
         }
         before = Some(c);
     }
-    sanitize_value
+    clean
 }
 
 fn is_clean(text: &str) -> bool {
@@ -209,7 +209,9 @@ fn is_kept_in_context(c: char, before: Option<char>, after: Option<char>) -> boo
         ZERO_WIDTH_JOINER if is_emoji_like(before) => after.is_some_and(is_emoji_like),
         ZERO_WIDTH_JOINER | ZERO_WIDTH_NON_JOINER => {
             is_joining_letter(before)
-                && after.is_none_or(|after| is_joining_letter(after) || !is_shapeless(after) && is_visible(after))
+                && after.is_none_or(|after| {
+                    is_joining_letter(after) || !is_shapeless(after) && is_visible(after)
+                })
         }
         '\u{fe0e}' | '\u{fe0f}' => {
             matches!(before, '0'..='9' | '#' | '*') || is_emoji_like(before) && !is_selector(before)

@@ -19,7 +19,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use portkey_bounded_file::{MAX_KEY_BYTES, read_to_string};
-use portkey_store::{StoreKey, Stamp, Store, UseOutcome};
+use portkey_store::{Stamp, Store, StoreKey, UseOutcome};
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hmac,
@@ -165,7 +165,10 @@ impl Keyring {
     /// # Errors
     /// Returns [`KeyringError::NoRandomness`] if the system has no random numbers.
     pub fn random() -> Result<Self, KeyringError> {
-        Self::from_keys("random", vec![("random", random_bytes::<MIN_KEY_BYTES>()?.to_vec())])
+        Self::from_keys(
+            "random",
+            vec![("random", random_bytes::<MIN_KEY_BYTES>()?.to_vec())],
+        )
     }
 
     fn from_keys(first: &str, keys: Vec<(&str, Vec<u8>)>) -> Result<Self, KeyringError> {
@@ -176,7 +179,10 @@ impl Keyring {
         let codec = RequestStateCodec::new_with_keyring(first, keys);
         // The codec's conditions on ids and keys were checked line by line.
         let codec = codec.map_err(|_| KeyringError::Empty)?;
-        Ok(Self { codec, encryption_keys: encrypting })
+        Ok(Self {
+            codec,
+            encryption_keys: encrypting,
+        })
     }
 
     /// Generates a line with a new key for a keyring file.
@@ -187,7 +193,10 @@ impl Keyring {
         if !is_key_id(id) {
             return Err(KeyringError::InvalidId);
         }
-        Ok(format!("{id}:{}", STANDARD.encode(random_bytes::<MIN_KEY_BYTES>()?)))
+        Ok(format!(
+            "{id}:{}",
+            STANDARD.encode(random_bytes::<MIN_KEY_BYTES>()?)
+        ))
     }
 
     /// Signs a payload for one principal, a binding and a lifetime.
@@ -263,7 +272,9 @@ impl Keyring {
         let key = StoreKey::new("sealed", &[&digest]).owned_by(principal);
         match store.use_once(&Stamp::from_bytes(*stamp), &key, ttl).await {
             Ok(UseOutcome::First) => Ok(payload.to_vec()),
-            Ok(UseOutcome::AlreadyUsed | UseOutcome::Expired | UseOutcome::DataLost) | Err(_) => Err(InvalidState),
+            Ok(UseOutcome::AlreadyUsed | UseOutcome::Expired | UseOutcome::DataLost) | Err(_) => {
+                Err(InvalidState)
+            }
         }
     }
 
@@ -275,7 +286,10 @@ impl Keyring {
         sealed: &str,
     ) -> Result<(Duration, Vec<u8>), InvalidState> {
         let bound = binding_digest(purpose, principal, binding);
-        let mut text = self.codec.open_with(sealed, &bound).map_err(|_| InvalidState)?;
+        let mut text = self
+            .codec
+            .open_with(sealed, &bound)
+            .map_err(|_| InvalidState)?;
         let payload = text.split_off(HEADER_BYTES.min(text.len()));
         let (rest, ttl) = text.split_last_chunk().ok_or(InvalidState)?;
         let (rest, sealed_at) = rest.split_last_chunk().ok_or(InvalidState)?;
@@ -326,7 +340,10 @@ impl Keyring {
             .encryption_keys
             .iter()
             .filter(|(known, _)| known.as_bytes() == id);
-        let (_, key) = keys.next().filter(|_| *form == ENCRYPTED_FORMAT).ok_or(InvalidState)?;
+        let (_, key) = keys
+            .next()
+            .filter(|_| *form == ENCRYPTED_FORMAT)
+            .ok_or(InvalidState)?;
         let (nonce, place) = (
             Nonce::assume_unique_for_key(*nonce),
             Aad::from(place.as_bytes()),
@@ -344,7 +361,10 @@ impl Keyring {
 /// Derives the encryption key from a state key (HMAC as a key derivation function, NIST SP
 /// 800-108r1).
 fn derive_encryption_key(key: &[u8]) -> Option<LessSafeKey> {
-    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), ENCRYPTION_KEY_LABEL);
+    let derived = hmac::sign(
+        &hmac::Key::new(hmac::HMAC_SHA256, key),
+        ENCRYPTION_KEY_LABEL,
+    );
     UnboundKey::new(&AES_256_GCM, derived.as_ref())
         .ok()
         .map(LessSafeKey::new)

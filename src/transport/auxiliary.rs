@@ -87,7 +87,11 @@ impl Connection {
             connections,
             ..
         } = &*self.0;
-        let Ok(own) = connections.authenticated_permits.clone().try_acquire_owned() else {
+        let Ok(own) = connections
+            .authenticated_permits
+            .clone()
+            .try_acquire_owned()
+        else {
             return false;
         };
         *lock(permit) = Some(own);
@@ -172,7 +176,12 @@ pub(super) async fn serve(
 }
 
 /// Serves the one request of a connection.
-async fn serve_connection(stream: TcpStream, router: Router, connection: Connection, limits: ConnectionLimits) {
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    connection: Connection,
+    limits: ConnectionLimits,
+) {
     // Responses are sent in several small writes. Without this, each would wait for an
     // acknowledgement.
     _ = stream.set_nodelay(true);

@@ -84,7 +84,8 @@ impl BacklogState {
             || self.unwritten_bytes >= MAX_UNWRITTEN_BYTES
             || self.unwritten_messages >= MAX_OPEN_REQUESTS
             || self.server_requests.is_empty()
-                && (self.request_count() >= MAX_OPEN_REQUESTS || open_bytes >= MAX_OPEN_REQUEST_BYTES)
+                && (self.request_count() >= MAX_OPEN_REQUESTS
+                    || open_bytes >= MAX_OPEN_REQUEST_BYTES)
     }
 }
 

@@ -3,8 +3,8 @@
 pub mod admin;
 mod auxiliary;
 mod backlog;
-mod envelope;
 pub mod http;
+mod message_limits;
 pub mod stdio;
 mod trim;
 

@@ -28,7 +28,7 @@ use tracing::{debug, warn};
 
 use super::{
     backlog::{Backlog, MAX_OPEN_REQUESTS, RequestRejection},
-    envelope::{self, RejectedMessage},
+    message_limits::{self, RejectedMessage},
     trim::trim_message,
 };
 use crate::mcp::server::Server;
@@ -96,7 +96,11 @@ where
         ended.cancelled().await;
         hub.close();
     });
-    let (backlog, broken, hung_up) = (lines.backlog.clone(), lines.output_broken_token(), lines.input_closed_token());
+    let (backlog, broken, hung_up) = (
+        lines.backlog.clone(),
+        lines.output_broken_token(),
+        lines.input_closed_token(),
+    );
     let calls = server.clone();
     let running = tokio::select! {
         running = server.serve(lines) => running,
@@ -271,14 +275,25 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> LineTr
             }
             if end.is_some() {
                 let too_long = std::mem::take(&mut self.is_skipping);
-                return Ok(if too_long { LineRead::TooLong } else { LineRead::Complete });
+                return Ok(if too_long {
+                    LineRead::TooLong
+                } else {
+                    LineRead::Complete
+                });
             }
         }
     }
 
     /// Sends an error for a line that is no message. Spawned, because this read may be dropped at
     /// any await.
-    fn send_error(&mut self, LineError { code, message: what, id }: LineError) {
+    fn send_error(
+        &mut self,
+        LineError {
+            code,
+            message: what,
+            id,
+        }: LineError,
+    ) {
         debug!(what, "unreadable line");
         let message = JsonRpcMessage::error(ErrorData::new(code, what, None), id);
         self.backlog.record_outgoing(&message, true);
@@ -385,7 +400,8 @@ where
                     trim_message(&mut message);
                     // rmcp ends a connection that begins with a notification, and some clients
                     // probe that way.
-                    let early = !self.has_received_request && matches!(message, JsonRpcMessage::Notification(_));
+                    let early = !self.has_received_request
+                        && matches!(message, JsonRpcMessage::Notification(_));
                     self.has_received_request |= !early;
                     if !early {
                         if let Err(why) = self.backlog.record_received(&message, line.len()) {
@@ -447,15 +463,21 @@ fn read_message(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Lin
     if line.is_empty() {
         return Ok(None);
     }
-    envelope::check(line).map_err(|RejectedMessage { is_json, reason: what, id }| LineError {
-        code: if is_json {
-            ErrorCode::INVALID_REQUEST
-        } else {
-            ErrorCode::PARSE_ERROR
+    message_limits::check(line).map_err(
+        |RejectedMessage {
+             is_json,
+             reason: what,
+             id,
+         }| LineError {
+            code: if is_json {
+                ErrorCode::INVALID_REQUEST
+            } else {
+                ErrorCode::PARSE_ERROR
+            },
+            message: what,
+            id: id.and_then(|id| serde_json::from_value(id).ok()),
         },
-        message: what,
-        id: id.and_then(|id| serde_json::from_value(id).ok()),
-    })?;
+    )?;
     if let Some(call) = read_tool_call(line) {
         return Ok(Some(call));
     }

@@ -62,7 +62,8 @@ pub(super) fn trim_initialize(params: &mut InitializeRequestParams) {
 
 fn trim_listen(params: &mut SubscriptionsListenRequestParams) {
     params.meta.iter_mut().for_each(trim_meta);
-    params.notifications = crate::mcp::notifications::ChangeNotifier::limit_filter(&params.notifications);
+    params.notifications =
+        crate::mcp::notifications::ChangeNotifier::limit_filter(&params.notifications);
 }
 
 fn trim_meta(meta: &mut RequestMetaObject) {

@@ -242,7 +242,8 @@ pub(super) fn read_texts(body: &Value, inner: &Value, all: bool) -> ErrorTexts {
 /// Returns a text that is not JSON in a string.
 fn message_text(value: &Value) -> Option<String> {
     let text = value.as_str()?.trim();
-    (!text.is_empty() && parse_embedded_json(text).is_none()).then(|| truncate_before_masking(text).to_owned())
+    (!text.is_empty() && parse_embedded_json(text).is_none())
+        .then(|| truncate_before_masking(text).to_owned())
 }
 
 /// Parses an object or a list that was sent as a string.
@@ -315,7 +316,9 @@ impl DetailCollector {
     fn collect_object(&mut self, map: &Map<String, Value>, spot: &DetailLocation, depth: usize) {
         let (own, place_name) = object_location(map);
         let spot = spot.join(&own);
-        let text = MESSAGE_FIELDS.iter().find_map(|name| message_text(map.get(*name)?));
+        let text = MESSAGE_FIELDS
+            .iter()
+            .find_map(|name| message_text(map.get(*name)?));
         let before = self.details.len();
         if let Some(text) = &text {
             let more = describe_extras(map, place_name);
@@ -342,7 +345,9 @@ impl DetailCollector {
         if text.is_some() || self.details.len() > before {
             return;
         }
-        let code = CODE_FIELDS.iter().find_map(|name| message_text(map.get(*name)?));
+        let code = CODE_FIELDS
+            .iter()
+            .find_map(|name| message_text(map.get(*name)?));
         let is_record = !own.path.is_empty();
         if let (Some(code), true) = (&code, is_record) {
             return self.push(&spot, code);
@@ -369,7 +374,11 @@ impl DetailCollector {
             return;
         }
         let is_value = spot.is_secret && !is_explanation(text);
-        let text = if is_value { MASK } else { truncate_before_masking(text) };
+        let text = if is_value {
+            MASK
+        } else {
+            truncate_before_masking(text)
+        };
         let detail = ErrorDetail {
             path: spot.path.clone(),
             text: text.to_owned(),
@@ -432,7 +441,10 @@ fn to_dotted_path(path: &str) -> String {
 }
 
 fn join_paths(place: &str, name: &str) -> String {
-    let (place, name) = (truncate_before_masking(place), truncate_before_masking(name));
+    let (place, name) = (
+        truncate_before_masking(place),
+        truncate_before_masking(name),
+    );
     match (place, name) {
         ("", name) => name.to_owned(),
         (place, "") => place.to_owned(),

@@ -1,10 +1,10 @@
 //! HTTP client for Portkey and Enkrypt AI: base URLs, keys, retries, and one connection pool.
 
 mod address;
-mod response;
 mod details;
-mod doubt;
+mod response;
 mod retry;
+mod retry_safety;
 
 use std::{
     fmt,
@@ -26,10 +26,10 @@ use crate::{
 };
 
 pub use address::Addresses;
-pub use response::{UpstreamResponse, KeyHolder, UpstreamErrorKind, UpstreamError, FailedCall};
 pub use details::{ErrorDetail, is_generic};
-pub use doubt::RetrySafety;
+pub use response::{FailedCall, KeyHolder, UpstreamError, UpstreamErrorKind, UpstreamResponse};
 pub use retry::RetrySettings;
+pub use retry_safety::RetrySafety;
 
 /// Name of key checks in metrics and traces, where calls have the names of their operations.
 const KEY_CHECK_NAME: &str = "check-key";
@@ -249,7 +249,9 @@ impl UpstreamClient {
                 bound: self.settings.timeout,
                 doubt,
             }),
-            Ok(Ok(answer) | Err(AttemptFailure::Busy(answer))) => Ok(answer.with_attempts(attempts, is_doubtful)),
+            Ok(Ok(answer) | Err(AttemptFailure::Busy(answer))) => {
+                Ok(answer.with_attempts(attempts, is_doubtful))
+            }
             Ok(Err(AttemptFailure::Transport(error))) if error.is_connect() && !arrived => {
                 let place = UpstreamEndpoint::new(&request.url, self.settings.proxies);
                 Err(SendError::Unreachable {
@@ -261,9 +263,11 @@ impl UpstreamClient {
             Ok(Err(AttemptFailure::Transport(error))) if error.is_builder() => {
                 Err(SendError::InvalidRequest(upstream, TransportCause(error)))
             }
-            Ok(Err(AttemptFailure::Transport(error))) => {
-                Err(SendError::Interrupted(upstream, TransportCause(error), doubt))
-            }
+            Ok(Err(AttemptFailure::Transport(error))) => Err(SendError::Interrupted(
+                upstream,
+                TransportCause(error),
+                doubt,
+            )),
             Ok(Err(AttemptFailure::TooLarge)) => Err(SendError::TooLarge(
                 upstream,
                 self.settings.max_response_bytes,
@@ -374,8 +378,13 @@ impl UpstreamClient {
         Ok(self.http.get_or_init(|| built).clone())
     }
 
-    async fn send_attempt(&self, request: &PreparedRequest) -> Result<UpstreamResponse, AttemptFailure> {
-        let mut attempt = self.metrics.start_attempt(request.operation, request.upstream);
+    async fn send_attempt(
+        &self,
+        request: &PreparedRequest,
+    ) -> Result<UpstreamResponse, AttemptFailure> {
+        let mut attempt = self
+            .metrics
+            .start_attempt(request.operation, request.upstream);
         let span = Span::start_attempt(request.upstream, &request.method);
         let mut headers = request.headers.clone();
         span.inject(&mut headers);
@@ -461,7 +470,7 @@ impl AttemptFailure {
     /// Returns true if the attempt may have taken effect.
     fn is_outcome_unknown(&self) -> bool {
         match self {
-            Self::Busy(answer) => doubt::is_outcome_unknown(answer.status()),
+            Self::Busy(answer) => retry_safety::is_outcome_unknown(answer.status()),
             Self::Transport(_) => !self.is_unsent(),
             Self::TooLarge => true,
         }

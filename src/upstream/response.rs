@@ -86,7 +86,8 @@ impl UpstreamError {
     /// Passes every text of the upstream through `scrub` and truncates the result. A code or an id
     /// that `scrub` would change is removed.
     pub fn scrub(&mut self, scrub: impl Fn(&str) -> String) {
-        self.more_details = details::scrub_and_truncate(&mut self.message, &mut self.details, &scrub);
+        self.more_details =
+            details::scrub_and_truncate(&mut self.message, &mut self.details, &scrub);
         let is_kept = |text: &String| scrub(text) == *text;
         self.code = self.code.take().filter(is_kept);
         self.request_id = self.request_id.take().filter(is_kept);
@@ -176,7 +177,9 @@ impl UpstreamResponse {
         match (self.status.is_success(), body) {
             (true, Some(Value::Null)) => Ok(Value::Object(Map::new())),
             (true, None) if self.body.trim_ascii().is_empty() => Ok(Value::Object(Map::new())),
-            (true, Some(body)) if reports_failure(&body) => Err(self.into_error(&body, UpstreamErrorKind::FailureInBody)),
+            (true, Some(body)) if reports_failure(&body) => {
+                Err(self.into_error(&body, UpstreamErrorKind::FailureInBody))
+            }
             (true, Some(body)) => Ok(body),
             (_, None) => Err(self.into_non_json_error()),
             (false, Some(body)) => {
@@ -210,7 +213,9 @@ impl UpstreamResponse {
         ];
         let texts = details::read_texts(body, inner, kind == UpstreamErrorKind::ErrorStatus);
         let message = texts.message.unwrap_or_else(|| match kind {
-            UpstreamErrorKind::FailureInBody => "the answer says that it failed, and not why".to_owned(),
+            UpstreamErrorKind::FailureInBody => {
+                "the answer says that it failed, and not why".to_owned()
+            }
             _ => status_text(self.status),
         });
         UpstreamError {

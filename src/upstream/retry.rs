@@ -49,7 +49,8 @@ impl RetrySettings {
         time_left: Duration,
     ) -> Option<Duration> {
         let pause = retry_after.unwrap_or(backoff?);
-        (backoff.is_some() && pause <= self.max_delay.max(backoff?) && pause < time_left).then_some(pause)
+        (backoff.is_some() && pause <= self.max_delay.max(backoff?) && pause < time_left)
+            .then_some(pause)
     }
 }
 

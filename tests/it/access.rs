@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_mcp::{
-    auth::principal::{ToolFilter, ToolSelection, Toolsets, AccessDenied},
+    auth::principal::{AccessDenied, ToolFilter, ToolSelection, Toolsets},
     http_client::client_builder,
 };
 use portkey_operation::Effect;
@@ -510,7 +510,9 @@ fn groups_are_of_domains_and_leave_none_out() {
 /// However many narrow, what is left is what each of them leaves.
 #[test]
 fn narrowing_only_takes_away() {
-    let names = |given: &[&str]| ToolSelection::from_patterns(given.iter().copied(), Catalog::operations()).ok();
+    let names = |given: &[&str]| {
+        ToolSelection::from_patterns(given.iter().copied(), Catalog::operations()).ok()
+    };
     let domains =
         |given: &[&str]| Toolsets::from_names(given.iter().copied(), &Catalog::domains()).unwrap();
     let modes = ToolFilter {
@@ -527,7 +529,8 @@ fn narrowing_only_takes_away() {
     for entry in Catalog::full().iter() {
         let (domain, operation) = (entry.domain.name, entry.operation);
         let may = narrowed.authorize(domain, operation);
-        let each = whole.authorize(domain, operation).is_ok() && modes.check(domain, operation).is_ok();
+        let each =
+            whole.authorize(domain, operation).is_ok() && modes.check(domain, operation).is_ok();
         assert_eq!(may.is_ok(), each, "{}", operation.name());
         assert_eq!(
             narrowed.check_visible(domain, operation).is_ok(),

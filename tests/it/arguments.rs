@@ -395,12 +395,7 @@ fn names_are_found_as_callers_write_them() {
     ];
     for (name, written) in same {
         assert_eq!(
-            catalog
-                .find(written)
-                .unwrap()
-                .compiled()
-                .operation()
-                .name(),
+            catalog.find(written).unwrap().compiled().operation().name(),
             name,
             "{written}"
         );

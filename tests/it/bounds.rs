@@ -6,7 +6,9 @@ use portkey_mcp::{
     mcp::reply::{MAX_ERROR_BYTES, error_message},
     pipeline::{CallError, approval::ApprovalDefaults},
 };
-use portkey_operation::{JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, comparison_count};
+use portkey_operation::{
+    JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, comparison_count,
+};
 use portkey_policy::Policy;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -724,7 +726,9 @@ async fn questions_are_bounded() {
             .as_object()
             .unwrap()
             .clone();
-        let outcome = dispatcher.call_as_local(&operator(), "update-config", args).await;
+        let outcome = dispatcher
+            .call_as_local(&operator(), "update-config", args)
+            .await;
         let Err(CallError::ApprovalRequired(question)) = outcome else {
             panic!("{outcome:?}")
         };

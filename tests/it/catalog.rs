@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portkey_api::{catalog::Catalog, domains::DOMAINS};
-use portkey_operation::{JsonMap, CompiledOperation, UnknownFields, ValidationOptions};
+use portkey_operation::{CompiledOperation, JsonMap, UnknownFields, ValidationOptions};
 use serde_json::{Value, json};
 
 fn each(check: impl Fn(&CompiledOperation) -> Result<(), String>) {
@@ -238,10 +238,7 @@ fn structs_that_name_their_fields_name_them_all() {
     let catalog = Catalog::full();
     let mut told = BTreeMap::new();
     for entry in catalog.iter() {
-        for (name, field) in entry.compiled().schema()["properties"]
-            .as_object()
-            .unwrap()
-        {
+        for (name, field) in entry.compiled().schema()["properties"].as_object().unwrap() {
             told.insert(
                 (entry.operation.name(), name.clone()),
                 spread(&field.to_string()),

@@ -67,7 +67,8 @@ fn help_of_every_command_has_examples() {
 fn tools_are_shown_for_people() {
     let (ok, table, _) = said(&["tools"]);
     let catalog = Catalog::full().without_upstream(Upstream::Enkrypt);
-    let offered = server::build_tools(Surface::Operations, catalog.presentation(), catalog.iter()).len();
+    let offered =
+        server::build_tools(Surface::Operations, catalog.presentation(), catalog.iter()).len();
     assert!(ok && table.lines().count() == offered + 2, "{table}");
     let line = table
         .lines()

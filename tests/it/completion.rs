@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use portkey_mcp::{
     auth::principal::{Principal, Toolsets},
-    mcp::completion::{CompletionLookup, Completer},
+    mcp::completion::{Completer, CompletionLookup},
     observability::request::RequestInfo,
     pipeline::Dispatcher,
 };
@@ -147,11 +147,11 @@ async fn asks(
     principal: &Principal,
     typed: &str,
 ) -> Vec<String> {
-    let (arrival, chosen) = (&RequestInfo::local(), &HashMap::new());
+    let (request_info, chosen) = (&RequestInfo::local(), &HashMap::new());
     let asker = CompletionLookup {
         dispatcher,
         principal,
-        request_info: arrival,
+        request_info,
         arguments: chosen,
     };
     completer.complete_ids(asker, "configs", typed).await
@@ -253,13 +253,13 @@ async fn completions_at_once_are_one_request_that_outlives_who_asked() {
 async fn made_up_workspaces_are_not_asked_about_without_end() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
-    let (operator, arrival) = (operator(), RequestInfo::local());
+    let (operator, request_info) = (operator(), RequestInfo::local());
     let ask = async |workspace: String| {
         let chosen = HashMap::from([("workspace".to_owned(), workspace)]);
         let asker = CompletionLookup {
             dispatcher: &dispatcher,
             principal: &operator,
-            request_info: &arrival,
+            request_info: &request_info,
             arguments: &chosen,
         };
         completer.complete_ids(asker, "configs", "").await

@@ -9,7 +9,9 @@ use std::{
 };
 
 use chrono::DateTime;
-use portkey_store::{Budget, StoreKey, MAX_MEMORY_ENTRIES, Reservation, ReserveOutcome, Store, StoreError, Window};
+use portkey_store::{
+    Budget, MAX_MEMORY_ENTRIES, Reservation, ReserveOutcome, Store, StoreError, StoreKey, Window,
+};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 
@@ -116,19 +118,11 @@ async fn calendar_windows_end_when_the_calendar_says() {
         let last = Some(Duration::from_micros(1));
         assert_eq!(exhausted(&store, &two).await.2, last, "{window:?}");
         now.store(end, Ordering::Relaxed);
-        assert_eq!(
-            store.count(&two[0].key, window).await,
-            Ok(0),
-            "{window:?}"
-        );
+        assert_eq!(store.count(&two[0].key, window).await, Ok(0), "{window:?}");
         drop(granted(&store, &two).await);
         // What was given back is of a window that is over.
         store.roll_back(early).await.unwrap();
-        assert_eq!(
-            store.count(&two[0].key, window).await,
-            Ok(2),
-            "{window:?}"
-        );
+        assert_eq!(store.count(&two[0].key, window).await, Ok(2), "{window:?}");
         // A clock that is set back frees nothing.
         now.store(end - 1, Ordering::Relaxed);
         exhausted(&store, &two).await;
@@ -254,7 +248,8 @@ async fn what_leaves_a_window_is_free_again() {
             let three = [budget("a", window, 3, 3)];
             let old = granted(&one, &three).await;
             let start = std::time::Instant::now();
-            while let ReserveOutcome::Exhausted { retry_after, .. } = other.reserve(&three).await.unwrap()
+            while let ReserveOutcome::Exhausted { retry_after, .. } =
+                other.reserve(&three).await.unwrap()
             {
                 let retry_after = retry_after.unwrap();
                 assert!(
@@ -306,11 +301,7 @@ async fn no_more_than_the_budget_whoever_asks_at_once() {
             let kept: u64 = tasks.join_all().await.into_iter().sum();
             let key = &budget("all", window, 0, 0).key;
             assert!((30..=40).contains(&kept), "{kind}, {window:?}: {kept}");
-            assert_eq!(
-                one.count(key, window).await,
-                Ok(kept),
-                "{kind}, {window:?}"
-            );
+            assert_eq!(one.count(key, window).await, Ok(kept), "{kind}, {window:?}");
         }
     }
 }

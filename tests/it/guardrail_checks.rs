@@ -22,7 +22,8 @@ fn published(name: &str) -> CompiledOperation {
 /// What is wrong with one check; nothing if it passes.
 fn refusal(check: Value) -> String {
     let arguments = json!({ "guardrail_id": "g", "checks": [check] });
-    let outcome = published("update-guardrail").validate_and_build_request(arguments.as_object().unwrap().clone());
+    let outcome = published("update-guardrail")
+        .validate_and_build_request(arguments.as_object().unwrap().clone());
     outcome
         .err()
         .map(|error| error.to_string())
@@ -159,7 +160,9 @@ fn the_catalogue_is_as_recorded() {
             assert_eq!(parameter.required, needed, "{id} {}", parameter.name);
             let (words, kind) = match parameter.kind {
                 ParameterKind::OneOf(words) => (Some((words, &schema["enum"])), "string"),
-                ParameterKind::ValueList(words) => (Some((words, &schema["items"]["enum"])), "array"),
+                ParameterKind::ValueList(words) => {
+                    (Some((words, &schema["items"]["enum"])), "array")
+                }
                 ParameterKind::TextList => (None, "array"),
                 ParameterKind::Text => (None, "string"),
                 ParameterKind::Number | ParameterKind::Fraction => (None, "number"),

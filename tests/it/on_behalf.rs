@@ -4,7 +4,7 @@
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
-    auth::principal::{ToolFilter, Principal, Scopes, ToolSelection},
+    auth::principal::{Principal, Scopes, ToolFilter, ToolSelection},
     pipeline::{CallError, Dispatcher, approval::ApprovalDefaults},
 };
 use portkey_policy::Policy;
@@ -75,10 +75,12 @@ const CLOSED: [Closed; 5] = [
 
 impl Closed {
     fn dispatcher(&self, upstream: &Upstream, always: ApprovalDefaults) -> Dispatcher {
-        let dispatcher = guarded(upstream, always).with_policy(WatchedValue::fixed(policy(self.policy)));
+        let dispatcher =
+            guarded(upstream, always).with_policy(WatchedValue::fixed(policy(self.policy)));
         let catalog = Catalog::full();
         let known = catalog.iter().map(|entry| entry.operation);
-        let excluded = ToolSelection::from_patterns(["get-mcp-gateway", "get-config"], known).unwrap();
+        let excluded =
+            ToolSelection::from_patterns(["get-mcp-gateway", "get-config"], known).unwrap();
         let excluded = self.excludes.then_some(excluded);
         dispatcher.with_tool_filter(ToolFilter {
             excluded_tools: excluded,
@@ -138,7 +140,8 @@ async fn preview_is_redacted_and_masked_as_the_read_is() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let redacting = "tools: { get_mcp_gateway: { rules: [{ name: r, redact: [description, \
                      'servers_config.servers[].saved_name'] }] } }";
-    let dispatcher = guarded(&upstream, ApprovalDefaults::default()).with_policy(WatchedValue::fixed(policy(redacting)));
+    let dispatcher = guarded(&upstream, ApprovalDefaults::default())
+        .with_policy(WatchedValue::fixed(policy(redacting)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let shown = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
         .await
@@ -163,7 +166,8 @@ async fn preview_is_redacted_and_masked_as_the_read_is() {
 async fn preview_counts_as_a_read() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let limited = "tools: { get_mcp_gateway: { rules: [{ name: few, rate_limit: 1/hour }] } }";
-    let dispatcher = guarded(&upstream, ApprovalDefaults::default()).with_policy(WatchedValue::fixed(policy(limited)));
+    let dispatcher = guarded(&upstream, ApprovalDefaults::default())
+        .with_policy(WatchedValue::fixed(policy(limited)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let first = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
         .await
@@ -261,7 +265,8 @@ async fn dry_run_and_question_show_the_document_as_it_is_read() {
     let Err(CallError::ApprovalRequired(question)) = asked else {
         panic!("{asked:?}")
     };
-    let dry = guarded(&upstream, ApprovalDefaults::default()).with_policy(WatchedValue::fixed(policy(redacting)));
+    let dry = guarded(&upstream, ApprovalDefaults::default())
+        .with_policy(WatchedValue::fixed(policy(redacting)));
     let told = call(&dry.with_dry_run(true), &operator(), "update-config", &args)
         .await
         .unwrap();

@@ -200,7 +200,10 @@ fn own_prompts_come_from_a_folder() {
     assert_eq!(library.find("weekly-digest").unwrap().title(), "Own");
     assert_eq!(library.find("own").unwrap().title(), "Own");
     write("twice.md", OWN);
-    let error = format!("{:#}", PromptLibrary::watch_folder(folder.path()).unwrap_err());
+    let error = format!(
+        "{:#}",
+        PromptLibrary::watch_folder(folder.path()).unwrap_err()
+    );
     assert!(
         error.contains("twice.md") && error.contains("own.md"),
         "{error}"

@@ -9,7 +9,7 @@ use portkey_mcp::security::signed_state::{
     InvalidState, Keyring,
     StatePurpose::{RequestState, Session},
 };
-use portkey_store::{StoreKey, MAX_MEMORY_ENTRIES, Stamp, Store, UseOutcome};
+use portkey_store::{MAX_MEMORY_ENTRIES, Stamp, Store, StoreKey, UseOutcome};
 use tokio::task::JoinSet;
 
 use crate::{programs::is_missing, redis::Redis};
@@ -44,7 +44,11 @@ fn only_the_same_opens_it() {
     ];
     for (purpose, principal, binding) in others {
         let opened = keys.verify(purpose, principal, binding, &sealed);
-        assert_eq!(opened, Err(InvalidState), "{purpose:?} {principal} {binding:?}");
+        assert_eq!(
+            opened,
+            Err(InvalidState),
+            "{purpose:?} {principal} {binding:?}"
+        );
     }
     let opened = Keyring::random()
         .unwrap()
@@ -239,7 +243,10 @@ async fn what_the_store_cannot_mark_does_not_open() {
     let stamp = full.stamp().await.unwrap();
     for at in 0..MAX_MEMORY_ENTRIES {
         let key = StoreKey::new("test", &[&at.to_string()]);
-        assert_eq!(full.use_once(&stamp, &key, HOUR).await, Ok(UseOutcome::First));
+        assert_eq!(
+            full.use_once(&stamp, &key, HOUR).await,
+            Ok(UseOutcome::First)
+        );
     }
     let mut stores = vec![(full, stamp)];
     if !is_missing("redis-server") {
@@ -348,7 +355,11 @@ fn encrypted_value_is_read_by_its_keys_at_its_place_alone() {
     for at in 0..sealed.len() {
         let mut changed = sealed.clone();
         changed[at] ^= 1;
-        assert_eq!(keys.decrypt("result:alice", &changed), Err(InvalidState), "{at}");
+        assert_eq!(
+            keys.decrypt("result:alice", &changed),
+            Err(InvalidState),
+            "{at}"
+        );
         assert_eq!(
             keys.decrypt("result:alice", &sealed[..at]),
             Err(InvalidState),

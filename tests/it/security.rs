@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use portkey_mcp::app::retention::{retention_rows, markdown_table};
+use portkey_mcp::app::retention::{markdown_table, retention_rows};
 
 use crate::check_file;
 

@@ -156,7 +156,8 @@ async fn why_a_server_ends_before_its_client_has_opened_is_told_in_words() {
             told: "the first message of the client is no request",
         },
     ] {
-        let server = Server::new(dispatcher(&upstream).into(), None).with_local_principal(operator());
+        let server =
+            Server::new(dispatcher(&upstream).into(), None).with_local_principal(operator());
         let ((mut input, theirs), (ours, output)) =
             (tokio::io::duplex(PIPE), tokio::io::duplex(PIPE));
         let _output = is_read.then_some(output);

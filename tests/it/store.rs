@@ -7,8 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use portkey_store::{
-    Budget, StoreKey, TokenBucket, MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MAX_MEMORY_BYTES, MAX_MEMORY_ENTRIES,
-    MAX_VALUE_BYTES, ReserveOutcome, Store, StoreError, RateLimitOutcome, UseOutcome, Window,
+    Budget, MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MAX_MEMORY_BYTES, MAX_MEMORY_ENTRIES,
+    MAX_VALUE_BYTES, RateLimitOutcome, ReserveOutcome, Store, StoreError, StoreKey, TokenBucket,
+    UseOutcome, Window,
 };
 use tokio::task::JoinSet;
 
@@ -80,7 +81,11 @@ async fn a_limit_holds_across_replicas() {
     {
         let (alice, three) = (key("alice"), limit(3, HOUR));
         for store in [&one, &other, &one] {
-            assert_eq!(store.take(&alice, &three).await, Ok(RateLimitOutcome::Allowed), "{kind}");
+            assert_eq!(
+                store.take(&alice, &three).await,
+                Ok(RateLimitOutcome::Allowed),
+                "{kind}"
+            );
         }
         for store in [&one, &other] {
             let Ok(RateLimitOutcome::RetryAfter(wait)) = store.take(&alice, &three).await else {
@@ -266,7 +271,10 @@ async fn memory_is_bounded() {
     assert_eq!(once(&store, &free, HOUR).await, Err(StoreError::Full));
     assert_eq!(store.take(&free, &limit).await, Err(StoreError::Full));
     assert_eq!(once(&store, &key("0"), HOUR).await, Ok(false));
-    assert_eq!(store.take(&key("0"), &limit).await, Ok(RateLimitOutcome::Allowed));
+    assert_eq!(
+        store.take(&key("0"), &limit).await,
+        Ok(RateLimitOutcome::Allowed)
+    );
     assert!(matches!(
         store.take(&key("0"), &limit).await,
         Ok(RateLimitOutcome::RetryAfter(_))
@@ -307,7 +315,10 @@ async fn memory_is_bounded_for_each_owner() {
     let limit = limit(2, HOUR);
     for id in 0..MAX_ENTRIES_PER_OWNER {
         assert_eq!(once(&store, &owned(id, "many"), HOUR).await, Ok(true));
-        assert_eq!(store.take(&owned(id, "many"), &limit).await, Ok(RateLimitOutcome::Allowed));
+        assert_eq!(
+            store.take(&owned(id, "many"), &limit).await,
+            Ok(RateLimitOutcome::Allowed)
+        );
         assert!(matches!(
             store.reserve(&budget(owned(id, "many"))).await,
             Ok(ReserveOutcome::Reserved(_))
@@ -326,14 +337,21 @@ async fn memory_is_bounded_for_each_owner() {
     );
     // What is known of it still counts, and what only saves work makes room for its own.
     assert_eq!(once(&store, &owned(0, "many"), HOUR).await, Ok(false));
-    assert_eq!(store.take(&owned(0, "many"), &limit).await, Ok(RateLimitOutcome::Allowed));
+    assert_eq!(
+        store.take(&owned(0, "many"), &limit).await,
+        Ok(RateLimitOutcome::Allowed)
+    );
     store.put(&more, "value".into(), HOUR).await.unwrap();
     assert_eq!(store.get(&owned(0, "many")).await, Ok(None));
     assert_eq!(store.get(&owned(1, "many")).await, Ok(Some("value".into())));
     // Others have as much room as ever, and what is given back is room again.
     assert_eq!(once(&store, &owned(0, "other"), HOUR).await, Ok(true));
-    assert_eq!(store.take(&owned(0, "other"), &limit).await, Ok(RateLimitOutcome::Allowed));
-    let Ok(ReserveOutcome::Reserved(reservation)) = store.reserve(&budget(owned(1, "other"))).await else {
+    assert_eq!(
+        store.take(&owned(0, "other"), &limit).await,
+        Ok(RateLimitOutcome::Allowed)
+    );
+    let Ok(ReserveOutcome::Reserved(reservation)) = store.reserve(&budget(owned(1, "other"))).await
+    else {
         panic!("it has room");
     };
     store.roll_back(reservation).await.unwrap();

@@ -60,7 +60,8 @@ async fn use_counts_once_and_in_time() {
             "{kind}"
         );
         let short = Duration::from_millis(20);
-        let is_old = async || one.use_once(&stamp, &key("c"), short).await == Ok(UseOutcome::Expired);
+        let is_old =
+            async || one.use_once(&stamp, &key("c"), short).await == Ok(UseOutcome::Expired);
         eventually(kind, is_old).await;
         assert_eq!(one.data_loss_age(), None, "{kind}");
     }
@@ -85,7 +86,10 @@ async fn emptied_redis_honours_nothing_that_was_issued_before() {
         let mut redis = Redis::start();
         let (one, other) = (redis.store().await, redis.store().await);
         let stamp = one.stamp().await.unwrap();
-        assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(UseOutcome::First));
+        assert_eq!(
+            one.use_once(&stamp, &key("a"), HOUR).await,
+            Ok(UseOutcome::First)
+        );
         if restarts {
             redis.kill();
             redis.restart();
@@ -106,7 +110,10 @@ async fn emptied_redis_honours_nothing_that_was_issued_before() {
         assert!(other.data_loss_age().is_some());
         // What is issued from then on is good, at both.
         let stamp = other.stamp().await.unwrap();
-        assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(UseOutcome::First));
+        assert_eq!(
+            one.use_once(&stamp, &key("a"), HOUR).await,
+            Ok(UseOutcome::First)
+        );
         assert_eq!(
             other.use_once(&stamp, &key("a"), HOUR).await,
             Ok(UseOutcome::AlreadyUsed)

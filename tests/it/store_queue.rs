@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portkey_store::{Queue, EnqueueOutcome, QueuedId, Store};
+use portkey_store::{EnqueueOutcome, Queue, QueuedId, Store};
 
 use crate::store::{HOUR, Pair, eventually, pairs};
 
@@ -43,7 +43,11 @@ async fn values_are_listed_in_the_order_in_which_they_came() {
     } in pairs().await
     {
         for (id, owner) in [("c", "alice"), ("a", "bob"), ("b", "alice")] {
-            assert_eq!(append(&one, id, owner).await, EnqueueOutcome::Appended, "{kind}");
+            assert_eq!(
+                append(&one, id, owner).await,
+                EnqueueOutcome::Appended,
+                "{kind}"
+            );
         }
         assert_eq!(names(&other, None).await.0, ["c", "a", "b"], "{kind}");
         assert_eq!(names(&other, Some("alice")).await.0, ["c", "b"], "{kind}");
@@ -79,7 +83,11 @@ async fn values_are_listed_in_the_order_in_which_they_came() {
 async fn owner_with_most_values_makes_place_for_others() {
     for Pair { kind, one, .. } in pairs().await {
         for id in ["a1", "a2", "a3", "a4"] {
-            assert_eq!(append(&one, id, "alice").await, EnqueueOutcome::Appended, "{kind}");
+            assert_eq!(
+                append(&one, id, "alice").await,
+                EnqueueOutcome::Appended,
+                "{kind}"
+            );
         }
         assert_eq!(
             append(&one, "a5", "alice").await,
@@ -92,7 +100,11 @@ async fn owner_with_most_values_makes_place_for_others() {
             ("c1", "carol"),
             ("c2", "carol"),
         ] {
-            assert_eq!(append(&one, id, owner).await, EnqueueOutcome::Appended, "{kind}: {id}");
+            assert_eq!(
+                append(&one, id, owner).await,
+                EnqueueOutcome::Appended,
+                "{kind}: {id}"
+            );
         }
         // Six at most: the oldest of alice's made place.
         let (live, gone) = names(&one, None).await;
@@ -100,8 +112,16 @@ async fn owner_with_most_values_makes_place_for_others() {
         assert_eq!(gone, ["a1", "a2"], "{kind}");
         assert_eq!(values(&one, &["a1"]).await, [None], "{kind}");
         // Nobody has two more than any of them now, and everybody more than one who has none.
-        assert_eq!(append(&one, "b3", "bob").await, EnqueueOutcome::QueueFull, "{kind}");
-        assert_eq!(append(&one, "d1", "dave").await, EnqueueOutcome::Appended, "{kind}");
+        assert_eq!(
+            append(&one, "b3", "bob").await,
+            EnqueueOutcome::QueueFull,
+            "{kind}"
+        );
+        assert_eq!(
+            append(&one, "d1", "dave").await,
+            EnqueueOutcome::Appended,
+            "{kind}"
+        );
         assert_eq!(names(&one, None).await.0.len(), QUEUE.max, "{kind}");
     }
 }
@@ -121,7 +141,11 @@ async fn expired_value_is_gone_and_its_name_remembered() {
         eventually(kind, async || values(&other, &["a"]).await == [None]).await;
         // It takes no place any more.
         for id in ["b", "c", "d", "e"] {
-            assert_eq!(append(&one, id, "alice").await, EnqueueOutcome::Appended, "{kind}");
+            assert_eq!(
+                append(&one, id, "alice").await,
+                EnqueueOutcome::Appended,
+                "{kind}"
+            );
         }
         let brief = Queue {
             name: "brief",
@@ -141,7 +165,11 @@ async fn remembered_names_are_bounded() {
     for Pair { kind, one, .. } in pairs().await {
         for at in 0..100 {
             let id = format!("n{at}");
-            assert_eq!(append(&one, &id, "alice").await, EnqueueOutcome::Appended, "{kind}");
+            assert_eq!(
+                append(&one, &id, "alice").await,
+                EnqueueOutcome::Appended,
+                "{kind}"
+            );
             one.dequeue(&QUEUE, &id).await.unwrap();
         }
         let (live, gone) = names(&one, None).await;

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use portkey_store::{Budget, StoreKey, Queue, REDIS_RIGHTS, ReserveOutcome, Store, StoreError, Window};
+use portkey_store::{
+    Budget, Queue, REDIS_RIGHTS, ReserveOutcome, Store, StoreError, StoreKey, Window,
+};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::task::JoinSet;
 
@@ -67,7 +69,10 @@ async fn while_redis_is_away_every_call_fails_at_once() {
     assert!(errors(&store).await.iter().all(Result::is_ok));
     server.kill();
     for error in errors(&store).await {
-        assert!(matches!(error, Err(StoreError::Unavailable { .. })), "{error:?}");
+        assert!(
+            matches!(error, Err(StoreError::Unavailable { .. })),
+            "{error:?}"
+        );
     }
     // A replica that starts meanwhile is no worse off.
     let late = server.store().await;
@@ -241,7 +246,10 @@ async fn an_address_that_cannot_be_used_stops_the_start() {
         let error = Store::connect(Some(&url.into()), &[], PATIENT)
             .await
             .unwrap_err();
-        assert!(matches!(error, StoreError::InvalidSettings(_)), "{url}: {error}");
+        assert!(
+            matches!(error, StoreError::InvalidSettings(_)),
+            "{url}: {error}"
+        );
         assert!(!error.to_string().contains("horse"), "{error}");
     }
     let roots = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

@@ -251,7 +251,7 @@ async fn what_is_withheld_is_withheld_behind_every_tool() {
     for client in everywhere(&args, &[]).await {
         let way = client.way;
         let tools = client.tools().await;
-        let names: Vec<_> = builtin_tools.iter().map(|tool| &*tool.name).collect();
+        let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
         assert_eq!(
             names,
             [

@@ -3,7 +3,7 @@
 use portkey_mcp::{
     auth::principal::Principal,
     observability::request::RequestInfo,
-    pipeline::{ToolCall, Dispatcher, CallRecord, taint::Taint},
+    pipeline::{CallRecord, Dispatcher, ToolCall, taint::Taint},
 };
 use portkey_store::Store;
 use serde_json::json;
@@ -94,11 +94,16 @@ async fn every_session_is_tainted_after_redis_forgot() {
     assert!(taint.is_tainted(&alice, &other).await);
 }
 
-async fn calls(dispatcher: &Dispatcher, arrival: &RequestInfo, name: &str, args: serde_json::Value) {
+async fn calls(
+    dispatcher: &Dispatcher,
+    request_info: &RequestInfo,
+    name: &str,
+    args: serde_json::Value,
+) {
     let (principal, args) = (&operator(), args.as_object().unwrap().clone());
     let call = ToolCall {
         principal,
-        arrival,
+        request_info,
         name,
         args,
         approval_response: None,
@@ -123,9 +128,12 @@ async fn reading_prompts_and_logs_taints() {
         })
         .await;
         let dispatcher = dispatcher(&upstream).with_store(Store::in_memory());
-        let arrival = within(Some("one"));
-        calls(&dispatcher, &arrival, tool, args).await;
-        let tainted = dispatcher.taint().is_tainted(&operator(), &arrival).await;
+        let request_info = within(Some("one"));
+        calls(&dispatcher, &request_info, tool, args).await;
+        let tainted = dispatcher
+            .taint()
+            .is_tainted(&operator(), &request_info)
+            .await;
         assert_eq!(tainted, taints, "{tool}, {is_there}");
     }
 }

@@ -13,7 +13,8 @@ fn every_tool_is_as_published() {
     for entry in Catalog::full().iter() {
         let name = entry.operation.name();
         let path = root.join(entry.domain.name).join(format!("{name}.json"));
-        let tool = serde_json::to_string_pretty(&server::build_tool(entry.compiled())).unwrap() + "\n";
+        let tool =
+            serde_json::to_string_pretty(&server::build_tool(entry.compiled())).unwrap() + "\n";
         super::check_file(&path, &tool);
         expected.insert(path);
     }
@@ -21,7 +22,8 @@ fn every_tool_is_as_published() {
         let path = root
             .join("own")
             .join(format!("{}.json", own.operation.name()));
-        let tool = serde_json::to_string_pretty(&server::build_tool(&own.published)).unwrap() + "\n";
+        let tool =
+            serde_json::to_string_pretty(&server::build_tool(&own.published)).unwrap() + "\n";
         super::check_file(&path, &tool);
         expected.insert(path);
     }

@@ -1,7 +1,7 @@
 //! Text that strangers wrote: what is taken out of it, what stays, and what says that it is there.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::security::sanitize::{sanitize_value, sanitize_text};
+use portkey_mcp::security::sanitize::{sanitize_text, sanitize_value};
 use serde_json::{Value, json};
 use unicode_general_category::{GeneralCategory, get_general_category};
 
@@ -77,7 +77,12 @@ fn texts_are_cleaned_of_what_cannot_be_seen() {
             "{}",
             text.escape_unicode()
         );
-        assert_eq!(sanitize_text(expected), None, "{}", expected.escape_unicode());
+        assert_eq!(
+            sanitize_text(expected),
+            None,
+            "{}",
+            expected.escape_unicode()
+        );
     }
 }
 

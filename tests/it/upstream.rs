@@ -7,9 +7,9 @@ use std::{
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey, Principal},
+    auth::principal::{Credentials, KeySource, MissingKey, Principal, UpstreamKey},
     pipeline::Dispatcher,
-    upstream::{Addresses, UpstreamClient, RetrySettings, UpstreamSettings},
+    upstream::{Addresses, RetrySettings, UpstreamClient, UpstreamSettings},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -240,5 +240,8 @@ pub(crate) fn settings(base_url: &str) -> UpstreamSettings {
 
 /// Everything a call needs, against this server.
 pub(crate) fn dispatcher(upstream: &Upstream) -> Dispatcher {
-    Dispatcher::new(Catalog::full(), UpstreamClient::new(settings(&upstream.base_url)))
+    Dispatcher::new(
+        Catalog::full(),
+        UpstreamClient::new(settings(&upstream.base_url)),
+    )
 }

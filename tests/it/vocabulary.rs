@@ -99,7 +99,11 @@ fn tables_of_values_have_those_of_the_enums_and_no_others() {
         ),
         ("Error type", 0, set(&ErrorType::ALL, ErrorType::as_str)),
         ("Effect", 0, set(&Effect::ALL, Effect::as_str)),
-        ("Authentication", 0, set(&AuthMethod::ALL, AuthMethod::as_str)),
+        (
+            "Authentication",
+            0,
+            set(&AuthMethod::ALL, AuthMethod::as_str),
+        ),
         ("Transport", 0, set(&Transport::ALL, Transport::as_str)),
         (
             "Transport",

@@ -126,7 +126,11 @@ impl WorkerPool {
     ///
     /// # Errors
     /// Returns an error if there is too much work. The future was not polled then.
-    pub async fn poll_on_workers<F>(&self, caller: &Arc<str>, future: F) -> Result<F::Output, PoolBusy>
+    pub async fn poll_on_workers<F>(
+        &self,
+        caller: &Arc<str>,
+        future: F,
+    ) -> Result<F::Output, PoolBusy>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -336,7 +340,9 @@ mod tests {
     async fn future_of_caller_at_its_limit_is_not_polled() {
         let workers = WorkerPool::new(1);
         let alice: Arc<str> = "alice".into();
-        let _held: Vec<_> = (0..MAX_PER_CALLER).map(|_| workers.reserve_slot(&alice)).collect();
+        let _held: Vec<_> = (0..MAX_PER_CALLER)
+            .map(|_| workers.reserve_slot(&alice))
+            .collect();
         let future = async { panic!("not to be polled") };
         assert_eq!(
             workers.poll_on_workers::<_>(&alice, future).await,
@@ -348,10 +354,17 @@ mod tests {
     async fn work_that_waits_too_long_is_not_done() {
         let workers = WorkerPool::new(1);
         let _held = acquire_permit(&workers.0.running).await;
-        assert_eq!(workers.run(&"alice".into(), || ()).await, Err(PoolBusy::Server));
+        assert_eq!(
+            workers.run(&"alice".into(), || ()).await,
+            Err(PoolBusy::Server)
+        );
         assert_eq!(workers.0.lock_counts().total, 0);
         let _all = acquire_permit(&workers.0.finishing).await;
-        assert_eq!(workers.try_run_finishing(|| ()).await, None, "no thread is free");
+        assert_eq!(
+            workers.try_run_finishing(|| ()).await,
+            None,
+            "no thread is free"
+        );
     }
 
     #[tokio::test]

@@ -17,9 +17,9 @@ use std::{
 
 use anyhow::Context;
 use arc_swap::{ArcSwap, Guard};
-use portkey_bounded_file::{MAX_CONFIG_BYTES, read_to_string, display_path};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, display_path, read_to_string};
 
-use self::source::{CheckDepth, WatchedSource, FileSource};
+use self::source::{CheckDepth, FileSource, WatchedSource};
 
 /// A parsed value with the files it came from.
 #[derive(Debug)]
@@ -299,7 +299,11 @@ mod tests {
         fs::rename(at("other"), at("folder")).unwrap();
         assert_eq!(check_metadata(&watched), "new");
         fs::remove_dir_all(at("folder")).unwrap();
-        assert_eq!(check_metadata(&watched), "new", "what was in effect stays so");
+        assert_eq!(
+            check_metadata(&watched),
+            "new",
+            "what was in effect stays so"
+        );
         assert!(is_rejected(&watched));
         fs::create_dir(at("folder")).unwrap();
         fs::write(at("folder").join("file"), "newest").unwrap();
@@ -345,7 +349,10 @@ mod tests {
         let watched = watch_file(&file);
         fs::write(&file, format!("@{}", other.display())).unwrap();
         assert_eq!(check_metadata(&watched), "old");
-        let retry = watched.source.as_ref().and_then(|source| source.next_retry());
+        let retry = watched
+            .source
+            .as_ref()
+            .and_then(|source| source.next_retry());
         assert!(retry.is_some(), "it is tried again by itself");
         fs::write(&other, "new").unwrap();
         watched.refresh();

@@ -12,11 +12,11 @@ use std::{
 
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
-use portkey_bounded_file::{FileIdentity, MAX_CONFIG_BYTES, read, display_path, with_causes};
+use portkey_bounded_file::{FileIdentity, MAX_CONFIG_BYTES, display_path, read, with_causes};
 use sha2::{Digest, Sha256};
 use tracing::{error, info};
 
-use super::{FileKind, FileStatus, ChangeListener, ParsedValue};
+use super::{ChangeListener, FileKind, FileStatus, ParsedValue};
 
 /// Maximum age of the last read of files that seem unchanged.
 const CONTENT_CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -164,8 +164,11 @@ impl<T: Send + Sync + 'static> FileSource<T> {
         let paths: Vec<_> = state.files.iter().map(|file| file.path.clone()).collect();
         let now = (state.list)(&paths);
         let is_due = state.retry.is_some_and(|(at, _)| Instant::now() >= at);
-        let has_changed =
-            now != paths || state.files.iter().any(|file| file.fingerprint != fingerprint(&file.path));
+        let has_changed = now != paths
+            || state
+                .files
+                .iter()
+                .any(|file| file.fingerprint != fingerprint(&file.path));
         let is_thorough = check == CheckDepth::Contents
             || !state.is_settled
             || state.read_at.elapsed() >= CONTENT_CHECK_INTERVAL;
@@ -292,7 +295,10 @@ impl<T: Send + Sync + 'static> WatchedSource for FileSource<T> {
 
 /// Reads the value together with a consistent state of its files, and repeats that if the files
 /// change meanwhile. The flag is true if any further change would show in the metadata.
-fn read_consistently<T>(read: &ReadFn<T>, mut before: Vec<FileSnapshot>) -> anyhow::Result<(T, Vec<FileSnapshot>, bool)> {
+fn read_consistently<T>(
+    read: &ReadFn<T>,
+    mut before: Vec<FileSnapshot>,
+) -> anyhow::Result<(T, Vec<FileSnapshot>, bool)> {
     let mut reads = 0;
     loop {
         reads += 1;
@@ -359,7 +365,9 @@ const fn changed(_: &Metadata) -> Option<(i64, i64)> {
 }
 
 fn fingerprint(path: &Path) -> Option<MetadataFingerprint> {
-    fs::metadata(path).ok().map(|found| MetadataFingerprint::from_metadata(&found))
+    fs::metadata(path)
+        .ok()
+        .map(|found| MetadataFingerprint::from_metadata(&found))
 }
 
 /// Records the current state of files. The metadata is read first, so that a change in between is

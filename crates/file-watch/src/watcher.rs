@@ -63,7 +63,9 @@ pub(super) fn watch(source: &Arc<dyn WatchedSource>) -> io::Result<()> {
 /// Returns the status of all sources, combined by kind.
 pub(super) fn file_statuses() -> Vec<FileStatus> {
     let mut found = BTreeMap::<FileKind, FileStatus>::new();
-    let sources = running_watcher().into_iter().flat_map(FileWatcher::live_sources);
+    let sources = running_watcher()
+        .into_iter()
+        .flat_map(FileWatcher::live_sources);
     for status in sources.filter_map(|source| Some(source.status(source.kind()?))) {
         let same = found.entry(status.kind).or_insert(status);
         same.since_check = same.since_check.max(status.since_check);
@@ -150,7 +152,9 @@ impl WatcherThread {
         let next = retries
             .min()
             .map(|at| at.saturating_duration_since(Instant::now()));
-        next.map_or(METADATA_CHECK_INTERVAL, |next| next.min(METADATA_CHECK_INTERVAL))
+        next.map_or(METADATA_CHECK_INTERVAL, |next| {
+            next.min(METADATA_CHECK_INTERVAL)
+        })
     }
 
     fn check_sources(&mut self) {
@@ -158,8 +162,8 @@ impl WatcherThread {
             true => CheckDepth::Contents,
             false => CheckDepth::Metadata,
         };
-        let mut has_changed =
-            self.has_new_source.swap(false, Ordering::AcqRel) || self.folders.have_changed_identity();
+        let mut has_changed = self.has_new_source.swap(false, Ordering::AcqRel)
+            || self.folders.have_changed_identity();
         let sources = live_sources(&self.sources);
         for source in &sources {
             has_changed |= source.check(check);
@@ -246,5 +250,7 @@ impl FolderWatches {
 }
 
 fn identity_of(path: &Path) -> Option<FileIdentity> {
-    fs::metadata(path).ok().map(|found| FileIdentity::from_metadata(&found))
+    fs::metadata(path)
+        .ok()
+        .map(|found| FileIdentity::from_metadata(&found))
 }

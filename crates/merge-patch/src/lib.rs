@@ -118,7 +118,8 @@ fn merge_servers(config: &mut JsonObject, changes: &[Value]) {
 
 /// Returns the key of a server: its name and its version.
 fn server_key(server: &Value) -> Option<(String, String)> {
-    let [name, version] = SERVER_KEY_FIELDS.map(|field| server.get(field).filter(|value| !value.is_null()));
+    let [name, version] =
+        SERVER_KEY_FIELDS.map(|field| server.get(field).filter(|value| !value.is_null()));
     let version = version.map_or(Some(DEFAULT_SERVER_VERSION), Value::as_str)?;
     Some((name?.as_str()?.to_owned(), version.to_owned()))
 }

@@ -1,6 +1,8 @@
 //! Builder methods of an operation: everything a declaration says beyond method and path.
 
-use super::{ApiBase, BodyKind, Effect, MergeFn, Operation, Plan, ArgumentRule, preview::PreviewSpec};
+use super::{
+    ApiBase, ArgumentRule, BodyKind, Effect, MergeFn, Operation, Plan, preview::PreviewSpec,
+};
 
 /// Deviations from the defaults of the HTTP method, and facts about answers. Each is part of the
 /// declaration.
@@ -101,7 +103,10 @@ impl Operation {
     }
 
     /// Names the arguments that travel in request headers, each with its header.
-    pub const fn with_header_arguments(mut self, names: &'static [(&'static str, &'static str)]) -> Self {
+    pub const fn with_header_arguments(
+        mut self,
+        names: &'static [(&'static str, &'static str)],
+    ) -> Self {
         self.headers = names;
         self
     }
@@ -111,7 +116,10 @@ impl Operation {
     /// The preview sends a single GET to the path `reads`. It shows the stored document, and the
     /// same with the call's body merged in.
     pub const fn with_preview(mut self, reads: &'static str, merge: MergeFn) -> Self {
-        self.preview = Some(PreviewSpec { read_path: reads, merge });
+        self.preview = Some(PreviewSpec {
+            read_path: reads,
+            merge,
+        });
         self
     }
 

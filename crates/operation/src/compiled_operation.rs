@@ -6,12 +6,12 @@ use http::Method;
 use serde_json::Value;
 
 use super::{
-    BodyKind, Effect, Findings, InputError, JsonMap, Operation, Presentation, SecretSlot, ValidatedArguments,
-    ValidationOptions, UpstreamRequest, size_limits, preview,
+    BodyKind, Effect, Findings, InputError, JsonMap, Operation, Presentation, SecretSlot,
+    UpstreamRequest, ValidatedArguments, ValidationOptions,
+    argument_schema::{ArgumentPath, ArgumentSchema, ArgumentWalk, NullPolicy, OpaqueKind},
+    preview,
     profile::{self, CLEAR_ARGUMENT},
-    schema,
-    argument_schema::{ArgumentPath, NullPolicy, OpaqueKind, ArgumentSchema, ArgumentWalk},
-    upstream_request,
+    schema, size_limits, upstream_request,
 };
 
 /// An operation with its schema, its compiled validation and its descriptions.
@@ -139,7 +139,8 @@ impl CompiledOperation {
             null_policy: nulls,
             findings: &mut findings,
         };
-        self.argument_schema.coerce_and_validate_arguments(&mut args, &mut walk);
+        self.argument_schema
+            .coerce_and_validate_arguments(&mut args, &mut walk);
         if let Some(named) = cleared {
             self.argument_schema.clear(&mut args, named, &mut findings);
         }
@@ -215,7 +216,10 @@ impl CompiledOperation {
             }
             _ => None,
         };
-        if !args.iter().any(|(name, value)| omit_reason(name, value).is_some()) {
+        if !args
+            .iter()
+            .any(|(name, value)| omit_reason(name, value).is_some())
+        {
             return;
         }
         let required = self.full_schema.get("required").and_then(Value::as_array);
@@ -242,7 +246,12 @@ impl CompiledOperation {
             && !operation.allows_empty_update;
         // An empty object of declared fields changes nothing. An empty map may replace another one.
         let is_empty_object = |name: &str, value: &Value| {
-            let declared = || self.full_schema.get("properties")?.get(name)?.get("properties");
+            let declared = || {
+                self.full_schema
+                    .get("properties")?
+                    .get(name)?
+                    .get("properties")
+            };
             value.as_object().is_some_and(JsonMap::is_empty) && declared().is_some()
         };
         let mut changes = args.iter().filter(|(name, _)| operation.is_change(name));
@@ -306,7 +315,12 @@ impl CompiledOperation {
             return Ok(());
         }
         let mut arguments = Value::Object(std::mem::take(args));
-        let outcome = self.argument_schema.visit_secrets(&mut arguments, false, ArgumentPath::Root, &mut visit);
+        let outcome = self.argument_schema.visit_secrets(
+            &mut arguments,
+            false,
+            ArgumentPath::Root,
+            &mut visit,
+        );
         if let Value::Object(cargo) = arguments {
             *args = cargo;
         }

@@ -15,25 +15,25 @@
 //! query and body by argument name alone. A field that is absent, `null` or set stays so. Fields
 //! that this version does not know are sent, too.
 
+mod accessors;
+mod argument_schema;
+mod builder;
 #[doc(hidden)]
 pub mod comparison_count;
-mod size_limits;
-mod accessors;
+mod compiled_operation;
 mod header;
 mod markers;
 mod path;
+mod path_segment;
 mod presentation;
 mod preview;
 mod profile;
-mod compiled_operation;
 mod reference;
-mod builder;
 mod schema;
-mod segment;
-mod argument_schema;
+mod size_limits;
 mod time;
-mod validation;
 mod upstream_request;
+mod validation;
 
 use std::fmt;
 
@@ -44,20 +44,23 @@ use serde_json::{Map, Value};
 
 use preview::PreviewSpec;
 
-pub use size_limits::{MAX_DEPTH, MAX_VALUES, measure_json};
-pub use markers::{EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time};
+pub use argument_schema::{OpaqueKind, did_you_mean, is_misspelling_of, is_same_name};
+pub use compiled_operation::CompiledOperation;
+pub use markers::{
+    EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time,
+};
 pub use path::{field_path, field_step};
 pub use presentation::{Presentation, Wording};
 pub use preview::{MergeFn, PendingPreview};
 pub use profile::Profile;
-pub use compiled_operation::CompiledOperation;
 pub use reference::{Reference, SecretSlot};
-pub use argument_schema::{OpaqueKind, did_you_mean, is_misspelling_of, is_same_name};
+pub use size_limits::{MAX_DEPTH, MAX_VALUES, measure_json};
 pub use time::Clock;
-pub use validation::{
-    Findings, InputError, FieldError, FieldErrors, UnknownFields, ValidatedArguments, ValidationOptions,
-};
 pub use upstream_request::UpstreamRequest;
+pub use validation::{
+    FieldError, FieldErrors, Findings, InputError, UnknownFields, ValidatedArguments,
+    ValidationOptions,
+};
 
 /// A JSON object: the arguments of a call, or the body of a request.
 pub type JsonMap = Map<String, Value>;

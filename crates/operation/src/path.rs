@@ -31,7 +31,8 @@ pub(super) fn write_step(to: &mut dyn Write, name: &str) -> fmt::Result {
 }
 
 fn is_plain_name(name: &str) -> bool {
-    let is_path_syntax = |c: char| matches!(c, '.' | '[' | ']' | '"' | '\\' | '`') || c.is_control();
+    let is_path_syntax =
+        |c: char| matches!(c, '.' | '[' | ']' | '"' | '\\' | '`') || c.is_control();
     !name.is_empty() && !name.contains(is_path_syntax)
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{JsonMap, Profile, CompiledOperation};
+use super::{CompiledOperation, JsonMap, Profile};
 
 /// The maximum length of a description in characters. Clients cut longer ones.
 const MAX_DESCRIPTION_CHARS: usize = 2048;
@@ -40,7 +40,7 @@ pub struct Wording {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WordingError {
     /// The text is empty, or longer than clients read.
-    #[error("{what} has {characters} characters; give 1 to {LONGEST}")]
+    #[error("{what} has {characters} characters; give 1 to {MAX_DESCRIPTION_CHARS}")]
     Length {
         /// The replaced field or argument.
         what: String,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     JsonMap,
     markers::{ClearableMarker, Marker, OPEN, OR_LIST, OR_TEXT, SecretMarker},
-    schema::{self, OMIT_FIELDS, TYPES_ONLY, HIDDEN},
+    schema::{self, HIDDEN, OMIT_FIELDS, TYPES_ONLY},
 };
 
 /// The argument that names fields to clear, in profiles where `null` means that a field is omitted.
@@ -101,9 +101,11 @@ impl Profile {
         let fields = root.entry("properties").or_insert_with(|| json!({}));
         let clears = form.requires_all_fields && has_clearable_fields(full);
         if clears && let Value::Object(fields) = fields {
-            let description = "Arguments to clear, as JSON Pointers such as /name: null only leaves out.";
+            let description =
+                "Arguments to clear, as JSON Pointers such as /name: null only leaves out.";
             let items = json!({ "type": "string" });
-            let clear = json!({ "type": ["array", "null"], "description": description, "items": items });
+            let clear =
+                json!({ "type": ["array", "null"], "description": description, "items": items });
             fields.insert(CLEAR_ARGUMENT.to_owned(), clear);
         }
         if form.requires_all_fields
@@ -145,7 +147,10 @@ impl ProfileRules {
         let or_text = full.get(OR_TEXT).is_some() && !self.has_constraint_keywords;
         let described = described || self.describes_everything;
         if let Some(kind) = full.get("type") {
-            out.insert("type".to_owned(), self.type_keyword(full, kind, is_text, nullable));
+            out.insert(
+                "type".to_owned(),
+                self.type_keyword(full, kind, is_text, nullable),
+            );
         }
         let mut description = if described {
             self.describe(full)
@@ -175,7 +180,8 @@ impl ProfileRules {
             // covers their fields.
             let speaks = items.get(TYPES_ONLY).is_some() || items.get(OMIT_FIELDS).is_some();
             let is_text = self.publishes_as_text(items);
-            let described = described && (full.get(OMIT_FIELDS).is_none() || self.describes_everything);
+            let described =
+                described && (full.get(OMIT_FIELDS).is_none() || self.describes_everything);
             let mut items = self.publish(items, described, false);
             if !speaks && !self.describes_everything && !is_text {
                 items.shift_remove("description");
@@ -370,6 +376,7 @@ pub(super) fn has_clearable_fields(full: &Value) -> bool {
     let below = |key: &str| full.get(key).is_some_and(has_clearable_fields);
     let fields = full.get("properties").and_then(Value::as_object);
     let mut fields = fields.into_iter().flatten();
-    fields.any(|(_, field)| field.get(ClearableMarker::KEY).is_some() || has_clearable_fields(field))
+    fields
+        .any(|(_, field)| field.get(ClearableMarker::KEY).is_some() || has_clearable_fields(field))
         || below("items")
 }

@@ -43,7 +43,8 @@ impl<'a> Reference<'a> {
             }
             _ => return None,
         };
-        let is_line = (1..=MAX_REFERENCE_BYTES).contains(&place.len()) && !place.contains(char::is_control);
+        let is_line =
+            (1..=MAX_REFERENCE_BYTES).contains(&place.len()) && !place.contains(char::is_control);
         let is_name = place
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

@@ -125,7 +125,10 @@ mod tests {
         assert_eq!(check(&many), Err(SizeLimitError::Values));
         let list = JsonMap::from_iter([("a".to_owned(), json!(vec![1; MAX_VALUES]))]);
         assert_eq!(check(&list), Err(SizeLimitError::Values));
-        assert_eq!(check(&nested_arguments(MAX_DEPTH + 1)), Err(SizeLimitError::Depth));
+        assert_eq!(
+            check(&nested_arguments(MAX_DEPTH + 1)),
+            Err(SizeLimitError::Depth)
+        );
     }
 
     struct MeasureCase {

@@ -514,7 +514,11 @@ mod tests {
             "20-11",
         ];
         for text in texts {
-            assert_eq!(resolve(text, TimeRole::Start, &test_clock()), None, "{text}");
+            assert_eq!(
+                resolve(text, TimeRole::Start, &test_clock()),
+                None,
+                "{text}"
+            );
         }
         let long = "1d".repeat(1000);
         assert_eq!(resolve(&long, TimeRole::Start, &test_clock()), None);

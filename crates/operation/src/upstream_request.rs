@@ -10,7 +10,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{
-    ApiBase, BodyKind, Effect, InputError, JsonMap, Operation, PendingPreview, header, preview::PreviewSpec, segment,
+    ApiBase, BodyKind, Effect, InputError, JsonMap, Operation, PendingPreview, header,
+    path_segment, preview::PreviewSpec,
 };
 
 /// A request to an upstream, complete except for host and key.
@@ -52,8 +53,13 @@ const QUERY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
 /// # Errors
 /// Returns an error if a value cannot be a path segment or a header, or if path and query get too
 /// long.
-pub(super) fn build_request(operation: &Operation, mut args: JsonMap) -> Result<UpstreamRequest, InputError> {
-    let preview = operation.preview.filter(|_| PreviewSpec::take_flag(&mut args));
+pub(super) fn build_request(
+    operation: &Operation,
+    mut args: JsonMap,
+) -> Result<UpstreamRequest, InputError> {
+    let preview = operation
+        .preview
+        .filter(|_| PreviewSpec::take_flag(&mut args));
     let mut target = String::with_capacity(operation.path.len() + 64);
     for (i, piece) in operation.path.split(['{', '}']).enumerate() {
         if i % 2 == 0 {
@@ -64,12 +70,16 @@ pub(super) fn build_request(operation: &Operation, mut args: JsonMap) -> Result<
                 .as_ref()
                 .and_then(flatten_value)
                 .unwrap_or_default();
-            segment::push(&mut target, &value).map_err(|why| InputError::new(piece, why))?;
+            path_segment::push(&mut target, &value).map_err(|why| InputError::new(piece, why))?;
         }
     }
     let mut headers = HeaderMap::new();
     for (argument, name) in operation.headers {
-        if let Some(value) = args.shift_remove(*argument).as_ref().and_then(flatten_value) {
+        if let Some(value) = args
+            .shift_remove(*argument)
+            .as_ref()
+            .and_then(flatten_value)
+        {
             header::insert(&mut headers, name, &value)
                 .map_err(|why| InputError::new(argument, why))?;
         }
@@ -98,7 +108,11 @@ pub(super) fn build_request(operation: &Operation, mut args: JsonMap) -> Result<
         return Err(longest.into_error(target.len()));
     }
     let base = operation.base;
-    if let Some(PreviewSpec { read_path: reads, merge }) = preview {
+    if let Some(PreviewSpec {
+        read_path: reads,
+        merge,
+    }) = preview
+    {
         return Ok(UpstreamRequest {
             operation: operation.name,
             method: Method::GET,
@@ -164,7 +178,13 @@ fn flatten_value(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
-        Value::Array(items) => Some(items.iter().filter_map(flatten_value).collect::<Vec<_>>().join(",")),
+        Value::Array(items) => Some(
+            items
+                .iter()
+                .filter_map(flatten_value)
+                .collect::<Vec<_>>()
+                .join(","),
+        ),
         other => Some(other.to_string()),
     }
 }

@@ -218,7 +218,11 @@ impl Findings {
 
     /// Adds an unknown argument, which is sent. `hint` is reported if the call fails for another
     /// reason.
-    pub(super) fn add_unknown_argument(&mut self, at: impl fmt::Display, hint: impl FnOnce() -> String) {
+    pub(super) fn add_unknown_argument(
+        &mut self,
+        at: impl fmt::Display,
+        hint: impl FnOnce() -> String,
+    ) {
         if self.hints.len() < MAX_MESSAGES {
             self.hints.push(hint());
         }
@@ -291,7 +295,8 @@ impl Findings {
         if self.skipped_count > 0 && mode == UnknownFields::Deny && !self.errors.is_empty() {
             self.errors.omitted_count += self.skipped_count;
         } else if count > MAX_UNKNOWN_ARGUMENTS {
-            let what = format!("{count} arguments are not known; at most {MAX_UNKNOWN_ARGUMENTS} may be");
+            let what =
+                format!("{count} arguments are not known; at most {MAX_UNKNOWN_ARGUMENTS} may be");
             self.errors.summarize(what);
             self.errors.omitted_count += count - self.hints.len();
         } else if self.skipped_count > 0 {
@@ -457,6 +462,8 @@ impl fmt::Display for InputError {
 /// and so in every test, each call is checked by both. A release uses the schema alone: the second
 /// check would make up a seventh of our own machine code.
 #[cfg(debug_assertions)]
-pub(super) fn check_deserialize<T: OperationInput>(args: &JsonMap) -> Result<(), serde_json::Error> {
+pub(super) fn check_deserialize<T: OperationInput>(
+    args: &JsonMap,
+) -> Result<(), serde_json::Error> {
     T::deserialize(args).map(drop)
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::{PolicyEvaluation, DecisionKind, PolicyInput, Policy, RuleTrace, Decision, explain};
+use super::{Decision, DecisionKind, Policy, PolicyEvaluation, PolicyInput, RuleTrace, explain};
 use crate::Transport;
 use portkey_api::catalog::Catalog;
 use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
@@ -118,7 +118,10 @@ impl PolicyCase {
             policy.decide(&facts, &store).await;
         }
         let (decision, steps) = explain(&[policy], &facts, &store).await;
-        Ok(CaseResult { decision, trace: steps })
+        Ok(CaseResult {
+            decision,
+            trace: steps,
+        })
     }
 
     /// Checks that the policy decides as the case expects.

@@ -130,7 +130,9 @@ impl Condition {
         counted: impl Fn(usize) -> u64,
     ) -> Result<bool, &'static str> {
         let path = match &self.operand {
-            Operand::Counter(counter) => return self.comparison.matches(&Value::from(counted(*counter))),
+            Operand::Counter(counter) => {
+                return self.comparison.matches(&Value::from(counted(*counter)));
+            }
             Operand::Argument(path) => path,
         };
         let (mut passed, mut failed, mut exists, mut broken) = (false, false, false, None);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, read_to_string, display_path};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, display_path, read_to_string};
 use portkey_file_watch::{FileKind, ParsedValue, WatchedValue};
 use tracing::warn;
 

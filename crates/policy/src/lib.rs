@@ -31,12 +31,15 @@ use self::{limit::PolicyCounter, rule::Rule};
 pub use self::{
     compile::PolicyError,
     decide::{
-        PolicyEvaluation, DecisionKind, PolicyDenial, RuleMatch, DenialStage, RuleTrace, Decision, decide, explain, check_hidden,
+        Decision, DecisionKind, DenialStage, PolicyDenial, PolicyEvaluation, RuleMatch, RuleTrace,
+        check_hidden, decide, explain,
     },
     document::MAX_POLICY_BYTES,
-    expression::{MAX_EXPRESSION_BYTES as LONGEST_EXPRESSION, MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES},
+    expression::{
+        MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES, MAX_EXPRESSION_BYTES as LONGEST_EXPRESSION,
+    },
     path::{FieldPath, REDACTED},
-    rule::{RuleRef, RuleAction},
+    rule::{RuleAction, RuleRef},
     transport::Transport,
 };
 
@@ -140,12 +143,14 @@ impl Policy {
 
     /// Returns true if a rule for the operation can require an approval.
     pub fn can_require_approval(&self, operation: &Operation) -> bool {
-        self.rules_for(operation).any(|rule| rule.action == RuleAction::Approve)
+        self.rules_for(operation)
+            .any(|rule| rule.action == RuleAction::Approve)
     }
 
     /// Returns true if a call of the operation can count towards a limit.
     pub fn uses_counters(&self, operation: &Operation) -> bool {
-        self.rules_for(operation).any(|rule| !rule.limits.is_empty())
+        self.rules_for(operation)
+            .any(|rule| !rule.limits.is_empty())
     }
 
     fn rules_for(&self, operation: &Operation) -> impl Iterator<Item = &Rule> {

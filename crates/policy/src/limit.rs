@@ -45,7 +45,10 @@ impl PolicyCounter {
                 None => ("principal", facts.principal),
             },
         };
-        let key = StoreKey::new("policy", &[policy, &self.namespace, &self.name, kind, whose]);
+        let key = StoreKey::new(
+            "policy",
+            &[policy, &self.namespace, &self.name, kind, whose],
+        );
         match self.scope {
             document::CounterScope::Global => key,
             // A caller with many sessions has many counters. Owning them leaves capacity to other

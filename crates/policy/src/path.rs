@@ -57,7 +57,9 @@ impl FieldPath {
         let Some((PathSegment::Name(first), rest)) = self.0.split_first() else {
             return true;
         };
-        matching_fields(args, first).fold(true, |is_read, value| visit_values(value, rest, visit) & is_read)
+        matching_fields(args, first).fold(true, |is_read, value| {
+            visit_values(value, rest, visit) & is_read
+        })
     }
 
     /// Replaces the values of a response that the path leads to.
@@ -79,12 +81,15 @@ fn visit_values(value: &Value, steps: &[PathSegment], visit: &mut dyn FnMut(&Val
             visit(value);
             true
         }
-        (Some((PathSegment::Name(name), rest)), Value::Object(map)) => {
-            matching_fields(map, name).fold(true, |is_read, inner| visit_values(inner, rest, visit) & is_read)
+        (Some((PathSegment::Name(name), rest)), Value::Object(map)) => matching_fields(map, name)
+            .fold(true, |is_read, inner| {
+                visit_values(inner, rest, visit) & is_read
+            }),
+        (Some((PathSegment::EachItem, rest)), Value::Array(items)) => {
+            items.iter().fold(true, |is_read, item| {
+                visit_values(item, rest, visit) & is_read
+            })
         }
-        (Some((PathSegment::EachItem, rest)), Value::Array(items)) => items
-            .iter()
-            .fold(true, |is_read, item| visit_values(item, rest, visit) & is_read),
         (Some(_), Value::String(text)) if looks_like_json(text) => match parse_bounded_json(text) {
             Some(inner) => visit_values(&inner, steps, visit),
             None => {
@@ -94,9 +99,11 @@ fn visit_values(value: &Value, steps: &[PathSegment], visit: &mut dyn FnMut(&Val
         },
         // An API that accepts one value or a list may receive either for the other.
         (Some((PathSegment::EachItem, rest)), one) => visit_values(one, rest, visit),
-        (Some((PathSegment::Name(_), _)), Value::Array(items)) => items
-            .iter()
-            .fold(true, |is_read, item| visit_values(item, steps, visit) & is_read),
+        (Some((PathSegment::Name(_), _)), Value::Array(items)) => {
+            items.iter().fold(true, |is_read, item| {
+                visit_values(item, steps, visit) & is_read
+            })
+        }
         _ => true,
     }
 }
@@ -119,7 +126,9 @@ fn parse_bounded_json(text: &str) -> Option<Value> {
 /// the path names none, and so are JSON documents in texts.
 fn redact_value(value: &mut Value, steps: &[PathSegment]) -> bool {
     // Every value is visited, whatever was redacted before.
-    let redact_next = |blanked: bool, inner: &mut Value, rest: &[PathSegment]| redact_value(inner, rest) | blanked;
+    let redact_next = |blanked: bool, inner: &mut Value, rest: &[PathSegment]| {
+        redact_value(inner, rest) | blanked
+    };
     match (steps.split_first(), value) {
         (None, value) => {
             *value = Value::from(REDACTED);
@@ -129,7 +138,9 @@ fn redact_value(value: &mut Value, steps: &[PathSegment]) -> bool {
             let named = map
                 .iter_mut()
                 .filter(|(other, _)| is_same_name(other, name));
-            named.fold(false, |blanked, (_, inner)| redact_next(blanked, inner, rest))
+            named.fold(false, |blanked, (_, inner)| {
+                redact_next(blanked, inner, rest)
+            })
         }
         (Some((PathSegment::EachItem, rest)), Value::Array(items)) => items
             .iter_mut()

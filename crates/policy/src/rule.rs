@@ -109,9 +109,10 @@ impl Rule {
     /// Returns true if the rule denies every call that it applies to: without a condition, or by a
     /// limit that a single call exceeds.
     pub(super) fn always_denies(&self) -> bool {
-        let is_conditional =
-            self.when.is_some() || (self.action != RuleAction::Evaluate && !self.conditions.is_empty());
-        let denies = self.action == RuleAction::Deny || self.limits.iter().any(CounterLimit::denies_every_call);
+        let is_conditional = self.when.is_some()
+            || (self.action != RuleAction::Evaluate && !self.conditions.is_empty());
+        let denies = self.action == RuleAction::Deny
+            || self.limits.iter().any(CounterLimit::denies_every_call);
         !self.is_shadow && !is_conditional && denies
     }
 

@@ -5,12 +5,12 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{
+    api_error::ApiError,
     caller::Caller,
-    validation,
     domains::workspaces,
     field::FieldType,
-    api_error::ApiError,
     store::{Item, ORGANISATION, Store, text},
+    validation,
 };
 
 /// An API call that is passed to an action.
@@ -108,7 +108,12 @@ impl ApiCall {
     /// accepted on every route.
     pub(crate) fn check_scope(&self, store: &Store) -> Result<(), ApiError> {
         if let Some(workspace) = self.query("workspace_id") {
-            validation::validate_value(store, FieldType::Workspace, "workspace_id", &workspace.into())?;
+            validation::validate_value(
+                store,
+                FieldType::Workspace,
+                "workspace_id",
+                &workspace.into(),
+            )?;
         }
         let in_body = self.body.get("organisation_id").and_then(Value::as_str);
         match self.query("organisation_id").or(in_body) {

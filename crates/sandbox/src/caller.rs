@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::{
     KEY_PREFIX,
+    api_error::ApiError,
     call::ApiCall,
     domains::{self, access, api_keys, workspaces},
-    api_error::ApiError,
-    resource::{ResourceOwner, Resource, CrudAction},
+    resource::{CrudAction, Resource, ResourceOwner},
     route::RouteAction,
-    store::{Item, ORGANISATION, CollectionKey, Store, text},
+    store::{CollectionKey, Item, ORGANISATION, Store, text},
 };
 
 /// Prefix of an Admin key's name, after [`KEY_PREFIX`].
@@ -93,7 +93,11 @@ impl Caller {
             .strip_prefix(ADMIN_KEY_PREFIX)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
         Ok(Self {
-            kind: if is_admin { KeyKind::Admin } else { KeyKind::Unrestricted },
+            kind: if is_admin {
+                KeyKind::Admin
+            } else {
+                KeyKind::Unrestricted
+            },
             read_only,
         })
     }

@@ -37,7 +37,8 @@ pub(crate) fn remove(store: &mut Store, kind: &'static str, item: Item) {
         if id.is_empty() {
             continue;
         }
-        let taken = store.remove_matching(id, |other| text(other, "id") == id || is_inside(other, id));
+        let taken =
+            store.remove_matching(id, |other| text(other, "id") == id || is_inside(other, id));
         remove_references(store, kind, &item);
         gone.extend(
             taken

@@ -218,7 +218,10 @@ mod tests {
             assert_eq!(format_timestamp(pinned.unix_seconds()), text);
         }
         let east: PinnedTime = "2026-05-31T12:00:00+02:00".parse().unwrap();
-        assert_eq!(format_timestamp(east.unix_seconds()), "2026-05-31T10:00:00.000Z");
+        assert_eq!(
+            format_timestamp(east.unix_seconds()),
+            "2026-05-31T10:00:00.000Z"
+        );
     }
 
     #[test]

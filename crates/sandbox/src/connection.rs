@@ -38,7 +38,9 @@ impl ConnectionHandle {
     }
 }
 
-impl<F: FnMut(&mut TcpStream) + Send + 'static> Connected<IncomingStream<'_, AbortableListener<F>>> for ConnectionHandle {
+impl<F: FnMut(&mut TcpStream) + Send + 'static> Connected<IncomingStream<'_, AbortableListener<F>>>
+    for ConnectionHandle
+{
     fn connect_info(stream: IncomingStream<'_, AbortableListener<F>>) -> Self {
         stream.io().handle.clone()
     }
@@ -48,7 +50,9 @@ impl<F: FnMut(&mut TcpStream) + Send + 'static> Connected<IncomingStream<'_, Abo
 pub(crate) struct AbortableListener<F>(TapIo<TcpListener, F>);
 
 /// Listens on a socket. Responses are small, so the delay for collecting data is disabled.
-pub(crate) fn abortable_listener(socket: TcpListener) -> AbortableListener<impl FnMut(&mut TcpStream) + Send + 'static> {
+pub(crate) fn abortable_listener(
+    socket: TcpListener,
+) -> AbortableListener<impl FnMut(&mut TcpStream) + Send + 'static> {
     AbortableListener(socket.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection keeps its delay");

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
     cascade,
-    validation::{self, WriteKind},
     mask::{mask, mask_object, mask_settings},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, ResourceOwner, Resource},
+    resource::{ListFilter, PendingWrite, Resource, ResourceOwner},
     store::{Item, ORGANISATION, Store, text},
+    validation::{self, WriteKind},
 };
 
 /// Result of an action.
@@ -33,13 +33,16 @@ pub(crate) fn pick(item: &Item, fields: &[&str]) -> Value {
 pub(crate) fn list(resource: &Resource, store: &Store, call: &ApiCall) -> ApiResult {
     let items: Vec<&Item> = match (resource.owner, call.requested_workspace_id(store)?) {
         (ResourceOwner::Organisation, _) => store.all(resource.organisation_collection()).collect(),
-        (ResourceOwner::Workspace, Some(workspace)) => store.all(resource.collection_key(&workspace)).collect(),
+        (ResourceOwner::Workspace, Some(workspace)) => {
+            store.all(resource.collection_key(&workspace)).collect()
+        }
         (ResourceOwner::Workspace, None) => store.all_of_kind(resource.kind),
     };
     let mut asked: Vec<(&ListFilter, Value)> = Vec::new();
     for filter in resource.list.filters {
         if let Some(written) = call.query(filter.param) {
-            let value = validation::validate_value(store, filter.kind, filter.param, &written.into())?;
+            let value =
+                validation::validate_value(store, filter.kind, filter.param, &written.into())?;
             asked.push((filter, value));
         }
     }
@@ -65,7 +68,8 @@ pub(crate) fn list(resource: &Resource, store: &Store, call: &ApiCall) -> ApiRes
 /// Creates an item.
 pub(crate) fn create(resource: &Resource, store: &mut Store, call: &ApiCall) -> ApiResult {
     let owner = owner_id(resource, store, call)?;
-    let mut item = validation::validate_body(store, resource.fields, &call.body, WriteKind::Create)?;
+    let mut item =
+        validation::validate_body(store, resource.fields, &call.body, WriteKind::Create)?;
     let shelf = resource.collection_key(&owner);
     let slug = match item.get("slug").and_then(Value::as_str) {
         Some(slug) if store.find(shelf, slug).is_some() => {
@@ -111,7 +115,8 @@ pub(crate) fn update(resource: &Resource, store: &mut Store, call: &ApiCall) -> 
     let owner = owner_id(resource, store, call)?;
     let before = resource.find(store, &owner, call.handle())?;
     let id = item_id(before);
-    let mut change = validation::validate_body(store, resource.fields, &call.body, WriteKind::Update)?;
+    let mut change =
+        validation::validate_body(store, resource.fields, &call.body, WriteKind::Update)?;
     let draft = PendingWrite {
         before: Some(before),
         change: &mut change,

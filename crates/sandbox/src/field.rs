@@ -205,6 +205,9 @@ impl Field {
 
     /// Sets the default on creation.
     pub(crate) const fn with_default(self, preset: DefaultValue) -> Self {
-        Self { default: preset, ..self }
+        Self {
+            default: preset,
+            ..self
+        }
     }
 }

@@ -15,15 +15,15 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 
 use super::{
+    api_error::ApiError,
     call::{ApiCall, parse_query},
     caller::Caller,
+    connection::ConnectionHandle,
     crud::ApiResult,
     domains::audit_logs,
-    faults::{InjectedFault, Faults},
-    connection::ConnectionHandle,
-    api_error::ApiError,
-    route::{Routes, ApiVersion},
-    store::{Item, Store, estimate_value_bytes, estimate_fields_bytes},
+    faults::{Faults, InjectedFault},
+    route::{ApiVersion, Routes},
+    store::{Item, Store, estimate_fields_bytes, estimate_value_bytes},
 };
 
 /// Maximum size of a request body in bytes.
@@ -105,14 +105,26 @@ impl SandboxService {
         let (body, list) = match read_body(&head, body, rule.required).await? {
             Value::Object(body) => (body, None),
             Value::Array(list) if rule.allows_list => (Item::new(), Some(list)),
-            _ => return Err(ApiError::Invalid("The body is not a JSON object".to_owned())),
+            _ => {
+                return Err(ApiError::Invalid(
+                    "The body is not a JSON object".to_owned(),
+                ));
+            }
         };
         let query = parse_query(head.uri.query().unwrap_or_default());
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         if head.method != Method::GET {
-            let brings = list.iter().flatten().map(estimate_value_bytes).sum::<usize>() + estimate_fields_bytes(&body);
+            let brings = list
+                .iter()
+                .flatten()
+                .map(estimate_value_bytes)
+                .sum::<usize>()
+                + estimate_fields_bytes(&body);
             store.check_limits(head.method == Method::DELETE, brings)?;
-            if list.as_ref().is_some_and(|list| list.len() > MAX_LIST_ITEMS) {
+            if list
+                .as_ref()
+                .is_some_and(|list| list.len() > MAX_LIST_ITEMS)
+            {
                 let told = format!("The sandbox takes at most {MAX_LIST_ITEMS} items at once");
                 return Err(ApiError::Invalid(told));
             }

@@ -13,25 +13,25 @@
 //!
 //! `domains` declares the API; all other modules are independent of it.
 
+mod api_error;
 mod call;
 mod caller;
 mod cascade;
-mod validation;
 mod clock;
+mod connection;
 mod crud;
 mod domains;
 mod faults;
 mod field;
 mod http;
-mod connection;
 mod mask;
 mod noise;
 mod page;
-mod api_error;
 mod resource;
 mod route;
 mod seed;
 mod store;
+mod validation;
 
 use std::{
     io,
@@ -45,7 +45,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use clock::{InvalidPinnedTime, PinnedTime};
-pub use faults::{InvalidFaults, Faults};
+pub use faults::{Faults, InvalidFaults};
 
 /// Default key of the embedded server. Any key that is not blank is accepted. A key that begins
 /// with [`KEY_PREFIX`] may state its kind: `sandbox-admin` is an Admin key, and
@@ -134,7 +134,9 @@ impl Sandbox {
     pub async fn stop(mut self) {
         drop(self.stop);
         if !self.server.is_finished()
-            && tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut self.server).await.is_err()
+            && tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut self.server)
+                .await
+                .is_err()
         {
             self.server.abort();
         }

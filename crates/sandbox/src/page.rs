@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{call::ApiCall, api_error::ApiError, store::Item};
+use super::{api_error::ApiError, call::ApiCall, store::Item};
 
 /// Paging parameters of a list.
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +54,20 @@ impl Paging {
     }
 
     /// Returns the requested page of `all`, and whether there are more items after it.
-    pub(crate) fn select_page<'a, T>(self, call: &ApiCall, all: &'a [T]) -> Result<(&'a [T], bool), ApiError> {
+    pub(crate) fn select_page<'a, T>(
+        self,
+        call: &ApiCall,
+        all: &'a [T],
+    ) -> Result<(&'a [T], bool), ApiError> {
         let number = call
             .number_in_range(self.page_param, self.first_page, usize::MAX)?
             .unwrap_or(self.first_page);
-        let size = call.number_in_range(self.size_param, 1, self.max_size)?.unwrap_or(self.default_size);
-        let start = (number - self.first_page).saturating_mul(size).min(all.len());
+        let size = call
+            .number_in_range(self.size_param, 1, self.max_size)?
+            .unwrap_or(self.default_size);
+        let start = (number - self.first_page)
+            .saturating_mul(size)
+            .min(all.len());
         let rest = all.get(start..).unwrap_or_default();
         let (page, after) = rest.split_at(size.min(rest.len()));
         Ok((page, !after.is_empty()))

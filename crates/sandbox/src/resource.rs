@@ -6,11 +6,11 @@
 use serde_json::Value;
 
 use super::{
+    api_error::ApiError,
     call::ApiCall,
     field::{Field, FieldType},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    store::{Item, ORGANISATION, CollectionKey, Store},
+    store::{CollectionKey, Item, ORGANISATION, Store},
 };
 
 /// A resource with the actions create, list, read, update and delete under one path.
@@ -241,7 +241,9 @@ impl Resource {
             object: self.object,
             handle: id.to_owned(),
         };
-        store.find(self.collection_key(owner), id).ok_or_else(missing)
+        store
+            .find(self.collection_key(owner), id)
+            .ok_or_else(missing)
     }
 
     /// Returns an item by a handle of the supported kind.

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::{
     call::ApiCall,
     crud::{self, ApiResult},
-    resource::{Resource, CrudAction},
+    resource::{CrudAction, Resource},
     store::Store,
 };
 
@@ -237,8 +237,10 @@ impl Routes {
                 }
             }
             for route in domain.routes {
-                let (segments, action) =
-                    (parse_pattern(route.path), RouteAction::Custom(route.handler, route.body));
+                let (segments, action) = (
+                    parse_pattern(route.path),
+                    RouteAction::Custom(route.handler, route.body),
+                );
                 let pattern = RoutePattern {
                     versions: domain.versions,
                     segments,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde_json::{Map, Value};
 
-use super::{clock::Clock, domains::analytics::traffic::Traffic, api_error::ApiError};
+use super::{api_error::ApiError, clock::Clock, domains::analytics::traffic::Traffic};
 
 /// Maximum number of items of all kinds.
 const MAX_ITEMS: usize = 50_000;
@@ -147,8 +147,8 @@ impl Store {
     /// clock repeats them.
     pub(crate) fn next_suffix(&mut self) -> String {
         self.suffix_count += 1;
-        let mut z =
-            (self.clock.unix_seconds() ^ self.suffix_count.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut z = (self.clock.unix_seconds() ^ self.suffix_count.rotate_left(40))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         format!("{:06x}", z >> 40)
@@ -239,7 +239,9 @@ impl Store {
             }
         }
         let bytes = estimate_fields_bytes(&item);
-        items.by_age.insert(self.insert_count, StoredItem { item, bytes });
+        items
+            .by_age
+            .insert(self.insert_count, StoredItem { item, bytes });
         self.usage.add(shelf.owner, bytes);
     }
 
@@ -266,7 +268,11 @@ impl Store {
 
     /// Returns the items of a kind with any owner, oldest first.
     pub(crate) fn all_of_kind(&self, kind: &str) -> Vec<&Item> {
-        let owners = self.collections.get(kind).into_iter().flat_map(HashMap::values);
+        let owners = self
+            .collections
+            .get(kind)
+            .into_iter()
+            .flat_map(HashMap::values);
         let items: BTreeMap<_, _> = owners.flat_map(|items| &items.by_age).collect();
         items.into_values().map(|stored| &stored.item).collect()
     }
@@ -304,7 +310,10 @@ impl Store {
             let mut present = owners.iter().filter(|(owner, _)| *owner != HISTORY);
             present.any(|(_, items)| items.by_age.values().any(|it| asked(&it.item)))
         };
-        let kinds = self.collections.iter().filter(|(_, owners)| has_some(owners));
+        let kinds = self
+            .collections
+            .iter()
+            .filter(|(_, owners)| has_some(owners));
         kinds.map(|(kind, _)| *kind).collect()
     }
 
@@ -322,7 +331,8 @@ impl Store {
                 self.usage.remove(owner, stored.bytes);
             }
             let present = owners.iter_mut().filter(|(owner, _)| *owner != HISTORY);
-            for StoredItem { item, bytes } in present.flat_map(|(_, items)| items.extract(&picked)) {
+            for StoredItem { item, bytes } in present.flat_map(|(_, items)| items.extract(&picked))
+            {
                 self.usage.remove(ORGANISATION, bytes);
                 taken.push((*kind, item));
             }

@@ -8,10 +8,10 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    api_error::ApiError,
     clock::is_timestamp,
     domains::workspaces,
-    field::{Field, FieldType, ListSchema, NullPolicy, DefaultValue},
-    api_error::ApiError,
+    field::{DefaultValue, Field, FieldType, ListSchema, NullPolicy},
     store::{Item, Store, text},
 };
 
@@ -46,7 +46,10 @@ pub(crate) fn validate_value(
 ) -> Result<Value, ApiError> {
     let accept = |holds: bool, expected: &str| match holds {
         true => Ok(value.clone()),
-        false => Err(ApiError::invalid_field(path, format_args!("must be {expected}"))),
+        false => Err(ApiError::invalid_field(
+            path,
+            format_args!("must be {expected}"),
+        )),
     };
     let written = value.as_str();
     match kind {
@@ -112,7 +115,12 @@ pub(crate) fn validate_value(
                 .map(|text| format!("{text}Z"))
                 .filter(|text| is_timestamp(text));
             let zoned = zoned.map(Value::from);
-            self::validate_value(store, FieldType::Timestamp, path, zoned.as_ref().unwrap_or(value))
+            self::validate_value(
+                store,
+                FieldType::Timestamp,
+                path,
+                zoned.as_ref().unwrap_or(value),
+            )
         }
         FieldType::Url => accept(written.is_some_and(is_url), "an http or https URL"),
         FieldType::PublicUrl => accept(
@@ -175,7 +183,9 @@ fn validate_object(
             None if creates && field.required => {
                 return Err(ApiError::invalid_field(&inside(field.name), "is required"));
             }
-            Some(Value::Null) if creates && field.required && field.null_policy == NullPolicy::Rejected => {
+            Some(Value::Null)
+                if creates && field.required && field.null_policy == NullPolicy::Rejected =>
+            {
                 return Err(ApiError::invalid_field(&inside(field.name), "is required"));
             }
             None if creates => default_json(field.default),
@@ -186,10 +196,18 @@ fn validate_object(
                 }
                 NullPolicy::Allowed => Some(Value::Null),
                 NullPolicy::OnCreate | NullPolicy::Rejected => {
-                    return Err(ApiError::invalid_field(&inside(field.name), "cannot be null"));
+                    return Err(ApiError::invalid_field(
+                        &inside(field.name),
+                        "cannot be null",
+                    ));
                 }
             },
-            Some(given) => Some(validate_value(store, field.kind, &inside(field.name), given)?),
+            Some(given) => Some(validate_value(
+                store,
+                field.kind,
+                &inside(field.name),
+                given,
+            )?),
         };
         if let Some(kept) = kept {
             clean.insert(field.name.to_owned(), kept);
@@ -198,7 +216,12 @@ fn validate_object(
     Ok(clean)
 }
 
-fn validate_list(store: &Store, declared: &ListSchema, path: &str, given: &Value) -> Result<Value, ApiError> {
+fn validate_list(
+    store: &Store,
+    declared: &ListSchema,
+    path: &str,
+    given: &Value,
+) -> Result<Value, ApiError> {
     let given = given
         .as_array()
         .ok_or_else(|| ApiError::invalid_field(path, "must be a list"))?;
@@ -211,7 +234,9 @@ fn validate_list(store: &Store, declared: &ListSchema, path: &str, given: &Value
     }
     let items = given.iter().enumerate();
     let clean: Vec<Value> = items
-        .map(|(index, item)| validate_value(store, declared.item_type, &format!("{path}[{index}]"), item))
+        .map(|(index, item)| {
+            validate_value(store, declared.item_type, &format!("{path}[{index}]"), item)
+        })
         .collect::<Result<_, _>>()?;
     if let Some(field) = declared.unique_field {
         let mut seen = HashSet::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime};
 
-use super::{StoreKey, MAX_DURATION, Owner};
+use super::{MAX_DURATION, Owner, StoreKey};
 
 /// Number of parts of a sliding window. A count leaves the window together with its part, so that
 /// it lasts up to a thirtieth longer than the window, never shorter.
@@ -268,7 +268,12 @@ impl CounterRequest {
     }
 
     /// Returns the state of the counter after the grant is given back.
-    pub(super) fn roll_back(&self, granted: &CounterGrant, held: &CounterState, now: u64) -> CounterState {
+    pub(super) fn roll_back(
+        &self,
+        granted: &CounterGrant,
+        held: &CounterState,
+        now: u64,
+    ) -> CounterState {
         match (held, &self.method) {
             // Only the part that has not refilled by itself, as the rest may have been spent again.
             (CounterState::FullAt(full_at, each), CountingMethod::Bucket { cost, .. }) => {

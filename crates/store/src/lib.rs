@@ -22,13 +22,16 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
-use self::counter::{CounterRequest, CounterGrant, BudgetShortage};
+use self::counter::{BudgetShortage, CounterGrant, CounterRequest};
 pub use self::{
     counter::{Budget, Reservation, ReserveOutcome, Window},
     epoch::{Stamp, UseOutcome},
-    memory::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MAX_MEMORY_BYTES, MAX_MEMORY_ENTRIES, MemoryStore},
-    queue::{Queue, EnqueueOutcome, QueuedId},
-    redis::{RedisStore, RedisFault},
+    memory::{
+        MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MAX_MEMORY_BYTES, MAX_MEMORY_ENTRIES,
+        MemoryStore,
+    },
+    queue::{EnqueueOutcome, Queue, QueuedId},
+    redis::{RedisFault, RedisStore},
     rights::REDIS_RIGHTS,
 };
 
@@ -242,7 +245,11 @@ impl Store {
     /// # Errors
     /// Returns an error if Redis is unavailable, or if memory is full of other keys or of other
     /// keys of the same owner.
-    pub async fn take(&self, key: &StoreKey, limit: &TokenBucket) -> Result<RateLimitOutcome, StoreError> {
+    pub async fn take(
+        &self,
+        key: &StoreKey,
+        limit: &TokenBucket,
+    ) -> Result<RateLimitOutcome, StoreError> {
         match self {
             Self::Memory(memory) => memory.take(key, limit),
             Self::Redis(redis) => Box::pin(redis.take(key, limit)).await,
@@ -261,7 +268,9 @@ impl Store {
             .map(|budget| CounterRequest::from_budget(budget, self.approximate_now_micros()))
             .collect();
         Ok(match self.try_reserve(&asked).await? {
-            Ok(granted) => ReserveOutcome::Reserved(Reservation(asked.into_iter().zip(granted).collect())),
+            Ok(granted) => {
+                ReserveOutcome::Reserved(Reservation(asked.into_iter().zip(granted).collect()))
+            }
             Err((index, BudgetShortage { counted, wait })) => {
                 let can_succeed = asked
                     .get(index)
@@ -309,7 +318,10 @@ impl Store {
             max: u64::MAX,
             amount: 0,
         };
-        let asked = [CounterRequest::from_budget(&budget, self.approximate_now_micros())];
+        let asked = [CounterRequest::from_budget(
+            &budget,
+            self.approximate_now_micros(),
+        )];
         Ok(match self.try_reserve(&asked).await? {
             Ok(granted) => granted.first().map_or(0, |granted| granted.counted),
             Err((_, short)) => short.counted,
@@ -495,7 +507,11 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if Redis is unavailable.
-    pub async fn refresh(&self, key: &StoreKey, ttl: Duration) -> Result<Option<Bytes>, StoreError> {
+    pub async fn refresh(
+        &self,
+        key: &StoreKey,
+        ttl: Duration,
+    ) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.refresh(key, clamp_ttl(ttl))),
             Self::Redis(redis) => Box::pin(redis.refresh(key, clamp_ttl(ttl))).await,

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::{
-    GrantResult, Clock, StoreKey, TokenBucket, Owner, Queue, EnqueueOutcome, QueuedId, Stamp, StoreError, RateLimitOutcome, UseOutcome,
-    counter::{CounterRequest, CounterGrant, CounterState},
+    Clock, EnqueueOutcome, GrantResult, Owner, Queue, QueuedId, RateLimitOutcome, Stamp,
+    StoreError, StoreKey, TokenBucket, UseOutcome,
+    counter::{CounterGrant, CounterRequest, CounterState},
     epoch::{Epoch, random_epoch},
     expiring::ExpiringMap,
     queue::QueueEntries,
@@ -88,8 +89,10 @@ impl MemoryStore {
     pub(super) fn reserve(&self, asked: &[CounterRequest]) -> Result<GrantResult, StoreError> {
         let mut counters = lock(&self.counters);
         let (now, instant) = (self.now_micros(), Instant::now());
-        let (mut changed, mut granted) =
-            (Vec::<(&str, Option<Owner>, CounterState, u64)>::new(), Vec::new());
+        let (mut changed, mut granted) = (
+            Vec::<(&str, Option<Owner>, CounterState, u64)>::new(),
+            Vec::new(),
+        );
         let (mut more, mut owners) = (0, Vec::<Owner>::new());
         for (index, one) in asked.iter().enumerate() {
             // Budgets that share a counter include the amounts of those before them.
@@ -141,7 +144,11 @@ impl MemoryStore {
         }
     }
 
-    pub(super) fn take(&self, key: &StoreKey, limit: &TokenBucket) -> Result<RateLimitOutcome, StoreError> {
+    pub(super) fn take(
+        &self,
+        key: &StoreKey,
+        limit: &TokenBucket,
+    ) -> Result<RateLimitOutcome, StoreError> {
         let (now, capacity) = (Instant::now(), limit.capacity());
         let mut limits = lock(&self.limits);
         let known = limits.get(&key.name, now).copied();
@@ -176,7 +183,11 @@ impl MemoryStore {
         if stamp.epoch != self.epoch {
             return Ok(UseOutcome::DataLost);
         }
-        let age = Duration::from_millis(current.issued_at_millis.saturating_sub(stamp.issued_at_millis));
+        let age = Duration::from_millis(
+            current
+                .issued_at_millis
+                .saturating_sub(stamp.issued_at_millis),
+        );
         if age >= ttl {
             return Ok(UseOutcome::Expired);
         }

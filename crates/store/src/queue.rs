@@ -83,7 +83,9 @@ impl QueueEntries {
             return EnqueueOutcome::OwnerFull;
         }
         if live().count() >= queue.max {
-            let most = live().map(|entry| (count_of(&entry.owner), &entry.owner)).max();
+            let most = live()
+                .map(|entry| (count_of(&entry.owner), &entry.owner))
+                .max();
             let Some((_, whose)) = most.filter(|(count, _)| *count > own + 1) else {
                 return EnqueueOutcome::QueueFull;
             };
@@ -152,7 +154,8 @@ impl QueueEntries {
 
     /// Removes expired values, and the ids whose time of remembrance is over.
     fn remove_forgotten(&mut self, queue: &Queue, now: Instant) {
-        self.0.retain(|entry| entry.expires + queue.remember_for > now);
+        self.0
+            .retain(|entry| entry.expires + queue.remember_for > now);
         self.drop_expired_values(now);
     }
 

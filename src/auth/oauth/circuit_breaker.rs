@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::issuer_client::{IssuerError, ISSUER_TIMEOUT};
+use super::issuer_client::{ISSUER_TIMEOUT, IssuerError};
 
 /// Number of consecutive requests without a response that opens the breaker.
 const MAX_FAILURES: u32 = 3;

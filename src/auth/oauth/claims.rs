@@ -29,18 +29,25 @@ impl Claims {
     /// Validates issuer, subject and times of the claims (RFC 9068 §4). The audience is checked for
     /// each request, because endpoints differ. Issuer and expiry may be absent here: the signature
     /// check requires them of signed tokens.
-    pub(super) fn new(all: Map<String, Value>, expected: &ExpectedClaims) -> Result<Self, TokenRejection> {
+    pub(super) fn new(
+        all: Map<String, Value>,
+        expected: &ExpectedClaims,
+    ) -> Result<Self, TokenRejection> {
         let issuer = all.get("iss").is_none_or(|iss| *iss == *expected.issuer);
         if !issuer {
             return Err(TokenRejection::WrongIssuer);
         }
         let now = unix_now();
         match parse_seconds(&all, "exp")? {
-            Some(end) if end + expected.leeway as f64 <= now => return Err(TokenRejection::Expired),
+            Some(end) if end + expected.leeway as f64 <= now => {
+                return Err(TokenRejection::Expired);
+            }
             _ => {}
         }
         match parse_seconds(&all, "nbf")? {
-            Some(start) if start > now + expected.leeway as f64 => return Err(TokenRejection::NotYetValid),
+            Some(start) if start > now + expected.leeway as f64 => {
+                return Err(TokenRejection::NotYetValid);
+            }
             _ => {}
         }
         let subject = match all.get("sub") {
@@ -59,7 +66,9 @@ impl Claims {
         let Some(claim) = self.all.get("aud") else {
             return false;
         };
-        audiences.into_iter().any(|audience| contains_text(claim, audience))
+        audiences
+            .into_iter()
+            .any(|audience| contains_text(claim, audience))
     }
 
     /// Returns the seconds until the token expires, or `None` without an expiry.

@@ -11,11 +11,11 @@ use portkey_policy::Policy;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey, Scopes, Toolsets};
+use crate::auth::principal::{Credentials, KeySource, MissingKey, Scopes, Toolsets, UpstreamKey};
 
 use super::{
     super::token::{check_name, parse_scopes},
-    secure_url::{SecureUrl, IdentifierUrl},
+    secure_url::{IdentifierUrl, SecureUrl},
     tenant::Tenant,
 };
 
@@ -154,7 +154,10 @@ impl OAuthConfig {
         toolsets: &[&'static str],
         instead: Option<&Credentials>,
     ) -> Result<Self, OAuthConfigError> {
-        let located = |ConfigProblem { offset: start, message: what }: ConfigProblem| OAuthConfigError {
+        let located = |ConfigProblem {
+                           offset: start,
+                           message: what,
+                       }: ConfigProblem| OAuthConfigError {
             line: 1 + text
                 .bytes()
                 .take(start)
@@ -249,7 +252,10 @@ impl OAuthFile {
                 return Err(ConfigProblem::at_span(&asked.client_id, what));
             }
             (None, Some(named), _) if named.get_ref().is_empty() => {
-                return Err(ConfigProblem::at_span(&named, "name at least one algorithm"));
+                return Err(ConfigProblem::at_span(
+                    &named,
+                    "name at least one algorithm",
+                ));
             }
             (None, named, jwks_url) => {
                 let named = named.map(|named| named.into_inner().into_iter().map(|one| one.0));
@@ -301,15 +307,20 @@ impl TenantEntry {
         files: &mut Vec<PathBuf>,
     ) -> Result<Tenant, ConfigProblem> {
         if !is_one_line(self.value.get_ref()) {
-            return Err(ConfigProblem::at_span(&self.value, "value is empty or not printable"));
+            return Err(ConfigProblem::at_span(
+                &self.value,
+                "value is empty or not printable",
+            ));
         }
         if let Some(name) = &self.name {
             check_name(name.get_ref()).map_err(|error| ConfigProblem::at_span(name, error))?;
         }
         let toolsets = match &self.toolsets {
             None => Toolsets::all(),
-            Some(names) => Toolsets::from_names(names.get_ref().iter().map(String::as_str), domains)
-                .map_err(|error| ConfigProblem::at_span(names, error))?,
+            Some(names) => {
+                Toolsets::from_names(names.get_ref().iter().map(String::as_str), domains)
+                    .map_err(|error| ConfigProblem::at_span(names, error))?
+            }
         };
         let scopes = match &self.scopes {
             None => Scopes::all(),
@@ -332,8 +343,8 @@ impl TenantEntry {
             Some(named) => {
                 let file = folder.join(named.get_ref());
                 let policy = Policy::load(&file);
-                let policy =
-                    policy.map_err(|error| ConfigProblem::at_span(named, with_causes(error.as_ref())))?;
+                let policy = policy
+                    .map_err(|error| ConfigProblem::at_span(named, with_causes(error.as_ref())))?;
                 files.push(file);
                 Some(Arc::new(policy))
             }
@@ -353,8 +364,12 @@ impl TenantEntry {
 }
 
 /// Loads the key that a setting names, and records its file.
-fn read_key(named: &Spanned<String>, files: &mut Vec<PathBuf>) -> Result<UpstreamKey, ConfigProblem> {
-    let key = UpstreamKey::from_reference(named.get_ref()).map_err(|error| ConfigProblem::at_span(named, error))?;
+fn read_key(
+    named: &Spanned<String>,
+    files: &mut Vec<PathBuf>,
+) -> Result<UpstreamKey, ConfigProblem> {
+    let key = UpstreamKey::from_reference(named.get_ref())
+        .map_err(|error| ConfigProblem::at_span(named, error))?;
     if let KeySource::File(path) = key.source() {
         files.push(path.clone());
     }

@@ -18,7 +18,7 @@ use super::{
     circuit_breaker::CircuitBreaker,
     claims::{Claims, ExpectedClaims},
     config,
-    issuer_client::{IssuerError, IssuerClient, CALLER_WAIT_TIMEOUT, with_timeout, fetch_json},
+    issuer_client::{CALLER_WAIT_TIMEOUT, IssuerClient, IssuerError, fetch_json, with_timeout},
 };
 /// Maximum time for which an active token is cached. A revoked token can be used for as long.
 const ACTIVE_TOKEN_TTL: Duration = Duration::from_secs(30);
@@ -74,9 +74,15 @@ struct CachedResult {
 }
 
 impl Introspection {
-    pub(super) fn new(http: IssuerClient, endpoint: config::IntrospectionEndpoint, expected: ExpectedClaims) -> Self {
+    pub(super) fn new(
+        http: IssuerClient,
+        endpoint: config::IntrospectionEndpoint,
+        expected: ExpectedClaims,
+    ) -> Self {
         let known = Cache::builder()
-            .weigher(|_: &[u8; 32], known: &CachedResult| known.bytes.saturating_add(ENTRY_OVERHEAD_BYTES))
+            .weigher(|_: &[u8; 32], known: &CachedResult| {
+                known.bytes.saturating_add(ENTRY_OVERHEAD_BYTES)
+            })
             .max_capacity(MAX_CACHE_BYTES)
             .time_to_live(ACTIVE_TOKEN_TTL)
             .build();

@@ -7,7 +7,7 @@ use reqwest::{Client, ClientBuilder, RequestBuilder, redirect::Policy};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::secure_url::{SecureUrl, IdentifierUrl};
+use super::secure_url::{IdentifierUrl, SecureUrl};
 use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
 
 use crate::http_client::network_error;
@@ -148,12 +148,19 @@ impl IssuerClient {
 }
 
 /// Limits the time of an exchange with the authorization server.
-pub(super) async fn with_timeout<T>(asked: impl Future<Output = Result<T, IssuerError>>) -> Result<T, IssuerError> {
-    timeout(ISSUER_TIMEOUT, asked).await.unwrap_or(Err(IssuerError::Timeout))
+pub(super) async fn with_timeout<T>(
+    asked: impl Future<Output = Result<T, IssuerError>>,
+) -> Result<T, IssuerError> {
+    timeout(ISSUER_TIMEOUT, asked)
+        .await
+        .unwrap_or(Err(IssuerError::Timeout))
 }
 
 /// Sends a request and parses the JSON of its response.
-pub(super) async fn fetch_json(request: RequestBuilder, most_bytes: usize) -> Result<Value, IssuerError> {
+pub(super) async fn fetch_json(
+    request: RequestBuilder,
+    most_bytes: usize,
+) -> Result<Value, IssuerError> {
     let mut response = request
         .header(http::header::ACCEPT, "application/json")
         .send()

@@ -18,10 +18,10 @@ use tracing::{debug, warn};
 
 use super::{
     OAuthError, TokenRejection,
-    secure_url::{SecureUrl, IdentifierUrl},
     claims::Claims,
+    issuer_client::{CALLER_WAIT_TIMEOUT, IssuerClient, IssuerError, fetch_json, with_timeout},
     jwt::{SigningKeys, TokenRules, parse_header},
-    issuer_client::{IssuerError, IssuerClient, CALLER_WAIT_TIMEOUT, with_timeout, fetch_json},
+    secure_url::{IdentifierUrl, SecureUrl},
 };
 
 /// Age from which keys are refreshed in the background.
@@ -169,7 +169,11 @@ impl Jwks {
         }
         let since = self.0.current.load().as_ref().map(|held| held.fetched_at);
         let pause = fetches.min_interval(since.is_some());
-        if since > than || fetches.last_ended_at.is_some_and(|ended| ended.elapsed() < pause) {
+        if since > than
+            || fetches
+                .last_ended_at
+                .is_some_and(|ended| ended.elapsed() < pause)
+        {
             return None;
         }
         let (ends, fetch) = watch::channel(());
@@ -197,7 +201,10 @@ impl JwksState {
         let failed = match outcome {
             Ok(keys) => {
                 debug!("fetched the keys of the authorization server");
-                self.current.store(Some(Arc::new(FetchedKeys { keys, fetched_at: begun })));
+                self.current.store(Some(Arc::new(FetchedKeys {
+                    keys,
+                    fetched_at: begun,
+                })));
                 false
             }
             Err(fault) => {
@@ -218,9 +225,16 @@ impl JwksState {
     async fn fetch(&self) -> Result<SigningKeys, IssuerError> {
         let url = match &self.jwks_url {
             Some(url) => url.clone(),
-            None => self.http.discover_jwks_url(&self.issuer, MAX_RESPONSE_BYTES).await?,
+            None => {
+                self.http
+                    .discover_jwks_url(&self.issuer, MAX_RESPONSE_BYTES)
+                    .await?
+            }
         };
-        SigningKeys::parse(&fetch_json(self.http.get(&url), MAX_RESPONSE_BYTES).await?, &self.rules)
+        SigningKeys::parse(
+            &fetch_json(self.http.get(&url), MAX_RESPONSE_BYTES).await?,
+            &self.rules,
+        )
     }
 
     fn lock_fetches(&self) -> MutexGuard<'_, FetchState> {
@@ -234,7 +248,9 @@ impl FetchState {
         let doublings = self.failures.saturating_sub(1).min(8);
         match has_keys {
             true => MIN_FETCH_INTERVAL,
-            false => INITIAL_RETRY_INTERVAL.saturating_mul(1 << doublings).min(MIN_FETCH_INTERVAL),
+            false => INITIAL_RETRY_INTERVAL
+                .saturating_mul(1 << doublings)
+                .min(MIN_FETCH_INTERVAL),
         }
     }
 }

@@ -8,9 +8,9 @@ use percent_encoding::percent_decode_str;
 use portkey_api::catalog::Catalog;
 use serde_json::json;
 
-use crate::auth::principal::{ScopeAccess, RequiredScope, Scope, Scopes, Toolsets};
+use crate::auth::principal::{RequiredScope, Scope, ScopeAccess, Scopes, Toolsets};
 
-use super::{secure_url::IdentifierUrl, config::is_scope};
+use super::{config::is_scope, secure_url::IdentifierUrl};
 
 const WELL_KNOWN_NAME: &str = "oauth-protected-resource";
 
@@ -83,7 +83,9 @@ impl ResourceMetadata {
     /// Returns the metadata document at `path`. Its path ends with the path of an endpoint: either
     /// the public one, which a proxy may have prefixed, or the local one.
     pub(super) fn document_at(&self, path: &str) -> Option<Bytes> {
-        let rest = path.strip_prefix("/.well-known/")?.strip_prefix(WELL_KNOWN_NAME)?;
+        let rest = path
+            .strip_prefix("/.well-known/")?
+            .strip_prefix(WELL_KNOWN_NAME)?;
         if rest.is_empty() || rest == "/" {
             return Some(self.document(self.resource()));
         }
@@ -138,7 +140,9 @@ impl ResourceMetadata {
                 ("", "") => "",
                 _ => self.base_path(),
             };
-            return self.resource.well_known_url_for_path(WELL_KNOWN_NAME, &format!("{base}{below}"));
+            return self
+                .resource
+                .well_known_url_for_path(WELL_KNOWN_NAME, &format!("{base}{below}"));
         }
         // A proxy that forwards all paths with the prefix forwards this path as well.
         let origin = self.resource.origin();
@@ -150,10 +154,16 @@ impl ResourceMetadata {
 
     /// Returns the value of `WWW-Authenticate` for a request to the endpoint at `path`.
     pub(super) fn challenge(&self, challenge: &Challenge<'_>, path: &str) -> HeaderValue {
-        let mut text = format!("Bearer resource_metadata={}", quote(&self.document_url(path)));
+        let mut text = format!(
+            "Bearer resource_metadata={}",
+            quote(&self.document_url(path))
+        );
         match challenge {
             Challenge::NoToken => {
-                text += &format!(", scope={}", quote(&Scope::for_all_domains(ScopeAccess::Read).to_string()));
+                text += &format!(
+                    ", scope={}",
+                    quote(&Scope::for_all_domains(ScopeAccess::Read).to_string())
+                );
             }
             Challenge::InvalidToken => {
                 text += ", error=\"invalid_token\", error_description=\"the access token is expired, \

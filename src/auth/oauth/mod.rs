@@ -6,16 +6,16 @@
 //!          introspection  by introspection ─┴▶ claims ─▶ tenant ─▶ Principal
 //! ```
 
-mod secure_url;
 mod circuit_breaker;
 mod claims;
 mod config;
-mod rejection;
 mod introspection;
+mod issuer_client;
 mod jwks;
 mod jwt;
 mod metadata;
-mod issuer_client;
+mod rejection;
+mod secure_url;
 mod signature;
 mod tenant;
 
@@ -42,9 +42,9 @@ use self::{
 };
 
 pub use config::{OAuthConfig, OAuthConfigError};
-pub(crate) use introspection::{MAX_PENDING, MAX_CACHE_BYTES};
-pub use metadata::Challenge;
+pub(crate) use introspection::{MAX_CACHE_BYTES, MAX_PENDING};
 pub use issuer_client::IssuerClient;
+pub use metadata::Challenge;
 
 /// Maximum length of a token in bytes. Longer ones exceed common header limits anyway.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
@@ -142,7 +142,8 @@ impl OAuth {
     /// Creates a resource server. Nothing is fetched before the first token arrives.
     pub fn new(config: OAuthConfig, http: IssuerClient) -> Self {
         signature::install_crypto_provider();
-        let metadata = ResourceMetadata::new(config.resource, &config.issuer, config.scopes_supported);
+        let metadata =
+            ResourceMetadata::new(config.resource, &config.issuer, config.scopes_supported);
         let issuer = config.issuer.as_str().to_owned();
         let expected = ExpectedClaims {
             issuer,

@@ -7,7 +7,7 @@ use super::{
     super::{AuthRejection, bearer_token, check_token_form},
     Challenge, OAuth, OAuthError,
 };
-use crate::auth::principal::{RequiredScope, Principal};
+use crate::auth::principal::{Principal, RequiredScope};
 
 impl OAuth {
     /// Authenticates the caller of a request with these headers at `path`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portkey_policy::Policy;
 
-use crate::auth::principal::{Credentials, Grant, AuthMethod, Principal, Scopes, Toolsets};
+use crate::auth::principal::{AuthMethod, Credentials, Grant, Principal, Scopes, Toolsets};
 
 use super::claims::Claims;
 

@@ -189,7 +189,8 @@ impl UpstreamKey {
             return Err(KeyError::Malformed(source, shape));
         }
         let header = HeaderValue::from_str(text);
-        let mut header = header.map_err(|_| KeyError::Malformed(source.clone(), KeyDefect::InvalidCharacters))?;
+        let mut header = header
+            .map_err(|_| KeyError::Malformed(source.clone(), KeyDefect::InvalidCharacters))?;
         header.set_sensitive(true);
         // Keys from requests are not registered for masking, because the process does not keep
         // them. The sandbox's key is public and needs no masking.
@@ -205,7 +206,8 @@ impl UpstreamKey {
     /// Returns an error if the reference is invalid, or there is no valid key at its target.
     pub fn from_reference(reference: &str) -> Result<Self, KeyError> {
         if let Some(name) = reference.strip_prefix("env:") {
-            let secret = std::env::var(name).map_err(|_| KeyError::VariableNotSet(name.to_owned()))?;
+            let secret =
+                std::env::var(name).map_err(|_| KeyError::VariableNotSet(name.to_owned()))?;
             return Self::new(KeySource::Env(name.to_owned()), &secret.into());
         }
         let path = reference

@@ -2,9 +2,9 @@
 
 mod credentials;
 mod grant;
-mod modes;
 mod proof;
 mod scope;
+mod tool_filter;
 mod toolsets;
 
 use std::{fmt, net::IpAddr, sync::Arc};
@@ -12,13 +12,14 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use portkey_operation::{Operation, Upstream};
 use portkey_policy::Policy;
 
-pub use credentials::{Credentials, UpstreamKey, KeyError, KeySource, MissingKey, KeyDefect};
+pub use credentials::{Credentials, KeyDefect, KeyError, KeySource, MissingKey, UpstreamKey};
 pub use grant::Grant;
-pub use modes::{ToolFilter, FilterSource, InvalidToolPattern, FilterSetting, ToolSelection};
 pub use proof::{
-    KNOWN_TTL, KeyStatus, MAX_CONCURRENT_CHECKS, MAX_KEY_PROOFS, KEY_PROOF_TTL, KeyProofs, KeyProver, ProofFuture, ProofError,
+    KEY_PROOF_TTL, KNOWN_TTL, KeyProofs, KeyProver, KeyStatus, MAX_CONCURRENT_CHECKS,
+    MAX_KEY_PROOFS, ProofError, ProofFuture,
 };
-pub use scope::{ScopeAccess, Scope, Scopes};
+pub use scope::{Scope, ScopeAccess, Scopes};
+pub use tool_filter::{FilterSetting, FilterSource, InvalidToolPattern, ToolFilter, ToolSelection};
 pub use toolsets::{Toolsets, UnknownToolset};
 
 /// Method by which a caller authenticated.
@@ -180,7 +181,11 @@ impl Principal {
     /// # Errors
     /// Returns an error if the request's filter or the caller's toolsets exclude the operation, or
     /// if an upstream other than Portkey has no key.
-    pub fn check_visible(&self, domain: &'static str, operation: &Operation) -> Result<(), AccessDenied> {
+    pub fn check_visible(
+        &self,
+        domain: &'static str,
+        operation: &Operation,
+    ) -> Result<(), AccessDenied> {
         if let Some(modes) = &self.request_filter {
             modes.check(domain, operation)?;
         }
@@ -210,7 +215,11 @@ impl Principal {
     /// # Errors
     /// Returns an error if the operation is not visible, or the caller lacks the scope. Operations
     /// that only lack a scope are listed, so that a client can request it.
-    pub fn authorize(&self, domain: &'static str, operation: &Operation) -> Result<(), AccessDenied> {
+    pub fn authorize(
+        &self,
+        domain: &'static str,
+        operation: &Operation,
+    ) -> Result<(), AccessDenied> {
         self.check_visible(domain, operation)?;
         let access = ScopeAccess::from_effect(operation.effect());
         if self.scopes.allows(domain, access) {

@@ -279,7 +279,11 @@ mod tests {
 
     use super::*;
 
-    async fn check_key(proofs: &KeyProofs, name: &str, status: KeyStatus) -> Result<(), ProofError> {
+    async fn check_key(
+        proofs: &KeyProofs,
+        name: &str,
+        status: KeyStatus,
+    ) -> Result<(), ProofError> {
         proofs
             .check(&name.into(), ready(Ok(())), ready(status))
             .await
@@ -356,7 +360,9 @@ mod tests {
             .await;
         assert_eq!(again, Ok(()));
         fade();
-        let revoked = proofs.check(&name, full(), ready(KeyStatus::Rejected)).await;
+        let revoked = proofs
+            .check(&name, full(), ready(KeyStatus::Rejected))
+            .await;
         assert_eq!(revoked, Err(ProofError::Rejected));
         let ask = async { panic!("it is known to be refused") };
         assert_eq!(
@@ -404,7 +410,10 @@ mod tests {
     #[tokio::test]
     async fn rejected_keys_never_evict_accepted_ones() {
         let proofs = KeyProofs::default();
-        assert_eq!(check_key(&proofs, "real", KeyStatus::Accepted).await, Ok(()));
+        assert_eq!(
+            check_key(&proofs, "real", KeyStatus::Accepted).await,
+            Ok(())
+        );
         for i in 0..MAX_KEY_PROOFS + 10 {
             _ = check_key(&proofs, &format!("made-up-{i}"), KeyStatus::Rejected).await;
         }
@@ -427,7 +436,9 @@ mod tests {
             fading.insert(&name, start + Duration::from_secs(i));
         }
         let last = start + Duration::from_secs(99) + KEY_PROOF_TTL;
-        assert!(fading.contains("a", last - Duration::from_millis(1)) && !fading.contains("a", last));
+        assert!(
+            fading.contains("a", last - Duration::from_millis(1)) && !fading.contains("a", last)
+        );
         assert_eq!((fading.entries.len(), fading.order.len()), (1, 1));
     }
 }

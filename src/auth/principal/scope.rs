@@ -90,9 +90,13 @@ impl FromStr for Scope {
             Some((domain, word)) => (Some(domain), word),
             None => (None, rest),
         };
-        let access = ScopeAccess::ALL.into_iter().find(|access| access.as_str() == word);
+        let access = ScopeAccess::ALL
+            .into_iter()
+            .find(|access| access.as_str() == word);
         match (access, domain) {
-            (Some(access), Some(domain)) if !domain.is_empty() => Ok(Self::for_domain(domain, access)),
+            (Some(access), Some(domain)) if !domain.is_empty() => {
+                Ok(Self::for_domain(domain, access))
+            }
             (Some(access), None) => Ok(Self::for_all_domains(access)),
             _ => Err(InvalidScope),
         }
@@ -106,7 +110,12 @@ pub struct Scopes(BTreeSet<Scope>);
 impl Scopes {
     /// Returns scopes that permit everything.
     pub fn all() -> Self {
-        Self(ScopeAccess::ALL.into_iter().map(Scope::for_all_domains).collect())
+        Self(
+            ScopeAccess::ALL
+                .into_iter()
+                .map(Scope::for_all_domains)
+                .collect(),
+        )
     }
 
     /// Parses the scopes of this server among a token's scopes. Scopes of other services are

@@ -12,7 +12,7 @@ use portkey_operation::{Presentation, Profile};
 
 use super::descriptions;
 use crate::{
-    auth::principal::{ToolFilter, FilterSource, ToolSelection, Toolsets},
+    auth::principal::{FilterSource, ToolFilter, ToolSelection, Toolsets},
     mcp::surface::Surface,
 };
 
@@ -136,7 +136,10 @@ impl AccessOptions {
         };
         let tools = |option, given: &[String]| {
             let given = trimmed(given);
-            let chosen = ToolSelection::from_patterns(given.iter().map(String::as_str), Catalog::operations());
+            let chosen = ToolSelection::from_patterns(
+                given.iter().map(String::as_str),
+                Catalog::operations(),
+            );
             (!given.is_empty())
                 .then(|| chosen.context(option))
                 .transpose()

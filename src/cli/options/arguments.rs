@@ -70,5 +70,7 @@ fn parse_time_zone(name: &str) -> Result<Clock, String> {
             escape_to_one_line(name)
         )
     };
-    Clock::system().with_time_zone(name).ok_or_else(invalid_zone)
+    Clock::system()
+        .with_time_zone(name)
+        .ok_or_else(invalid_zone)
 }

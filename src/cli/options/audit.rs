@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use portkey_bounded_file::display_path;
 
-use crate::observability::audit::{AuditKey, AuditSettings, SyncPolicy, AuditTarget};
+use crate::observability::audit::{AuditKey, AuditSettings, AuditTarget, SyncPolicy};
 
 #[allow(missing_docs, reason = "clap would show it as the command's help")]
 #[derive(Args, Debug)]
@@ -112,7 +112,8 @@ impl AuditOptions {
     /// Returns an error if the file cannot be read or is too short.
     pub(crate) fn key(&self) -> anyhow::Result<Option<AuditKey>> {
         let read = |file: &PathBuf| {
-            AuditKey::from_file(file).with_context(|| format!("cannot use the audit key {}", display_path(file)))
+            AuditKey::from_file(file)
+                .with_context(|| format!("cannot use the audit key {}", display_path(file)))
         };
         self.audit_key_file.as_ref().map(read).transpose()
     }

@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, io::Write, path::Path};
 
 use anyhow::{Context, anyhow, bail};
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, read_to_string, display_path};
-use portkey_operation::{Operation, Presentation, Profile, CompiledOperation, Wording, did_you_mean};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, display_path, read_to_string};
+use portkey_operation::{
+    CompiledOperation, Operation, Presentation, Profile, Wording, did_you_mean,
+};
 
 use crate::mcp::surface;
 
@@ -26,7 +28,8 @@ pub(super) fn read_descriptions(file: &Path, profile: Profile) -> anyhow::Result
 }
 
 fn validate(presentation: &Presentation) -> anyhow::Result<()> {
-    let known = || Catalog::operations().chain(surface::builtin_tools().iter().map(|own| own.operation));
+    let known =
+        || Catalog::operations().chain(surface::builtin_tools().iter().map(|own| own.operation));
     let plain = Presentation {
         profile: presentation.profile,
         ..Presentation::default()

@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
 use portkey_store::TokenBucket;
 
-use super::{Options, parse_duration, rate::RateLimit, replicas::ReplicaOptions, parse_seconds};
+use super::{Options, parse_duration, parse_seconds, rate::RateLimit, replicas::ReplicaOptions};
 use crate::{
-    app::{AuthSettings, HttpSettings},
+    app::{AuthSettings, HttpServerSettings},
     transport::http::{ConnectionBounds, HttpSettings, Tls, UnreadResponses},
 };
 
@@ -297,11 +297,11 @@ impl HttpOptions {
         self,
         options: &Options,
         exports_metrics: bool,
-    ) -> anyhow::Result<HttpSettings> {
+    ) -> anyhow::Result<HttpServerSettings> {
         if self.auth != AuthMode::None {
             options.require_no_keys()?;
         }
-        Ok(HttpSettings {
+        Ok(HttpServerSettings {
             auth: self.auth(options)?,
             state_keys: self.replicas.state_keys()?,
             store: self.replicas.connect_store(options)?,
@@ -336,7 +336,11 @@ impl HttpOptions {
 
     /// The limit that is set, or the default. Without authentication there is none: whoever may connect to
     /// loopback is the operator, who limits only themselves.
-    fn limit(&self, rate: Option<RateLimit>, default_per_minute: NonZeroU32) -> Option<TokenBucket> {
+    fn limit(
+        &self,
+        rate: Option<RateLimit>,
+        default_per_minute: NonZeroU32,
+    ) -> Option<TokenBucket> {
         match (rate, self.auth) {
             (Some(rate), _) => rate.0,
             (None, AuthMode::None) => None,

@@ -19,7 +19,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read_to_string, display_path};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, display_path, read_to_string};
 use portkey_file_watch::WatchedValue;
 use portkey_operation::Upstream;
 use portkey_readiness::Readiness;
@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     app::{AppSettings, Backend, McpSettings},
-    auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey},
+    auth::principal::{Credentials, KeySource, MissingKey, UpstreamKey},
     http_client::client_builder,
     mcp::prompts::PromptLibrary,
     observability::logging,
@@ -322,7 +322,10 @@ impl Options {
                 self.api_key_file.as_deref(),
             )?
             .context("there is no key"),
-            false => Ok(UpstreamKey::new(KeySource::Sandbox, &portkey_sandbox::DEFAULT_API_KEY.into())?),
+            false => Ok(UpstreamKey::new(
+                KeySource::Sandbox,
+                &portkey_sandbox::DEFAULT_API_KEY.into(),
+            )?),
         }
     }
 
@@ -362,7 +365,10 @@ impl Options {
     /// # Errors
     /// An own one does not hold.
     pub fn load_prompts(&self) -> anyhow::Result<Option<WatchedValue<PromptLibrary>>> {
-        self.prompts.as_deref().map(PromptLibrary::watch_folder).transpose()
+        self.prompts
+            .as_deref()
+            .map(PromptLibrary::watch_folder)
+            .transpose()
     }
 
     /// The operations on offer: Enkrypt AI's only where they can be called.

@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::parse_seconds;
-use crate::mcp::results::{ResultContent, MIN_RESULT_BYTES, Results};
+use crate::mcp::results::{MIN_RESULT_BYTES, ResultContent, Results};
 
 /// What an answer carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -79,7 +79,9 @@ impl SecretOptions {
             (SecretDeliveryMode::Inline, None) => DeliveryMode::Inline,
             (SecretDeliveryMode::Deny, None) => DeliveryMode::Deny,
             (SecretDeliveryMode::File, Some(folder)) => DeliveryMode::in_folder(folder)
-                .with_context(|| format!("--secrets-dir {} cannot be used", display_path(folder)))?,
+                .with_context(|| {
+                    format!("--secrets-dir {} cannot be used", display_path(folder))
+                })?,
             (SecretDeliveryMode::File, None) => bail!("--secrets file needs --secrets-dir"),
             (SecretDeliveryMode::Inline | SecretDeliveryMode::Deny, Some(_)) => {
                 bail!("--secrets-dir belongs to --secrets file; leave one of the two out")

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, read_to_string, display_path};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, display_path, read_to_string};
 use portkey_policy::{
     Policy as Rules,
     cases::{self, PolicyCase},
@@ -88,9 +88,13 @@ pub(super) struct ExplainArgs {
 impl PolicyCommand {
     pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Check { file, strict } => check_policy(&Rules::load_without_warnings(&file)?, strict, out),
+            Self::Check { file, strict } => {
+                check_policy(&Rules::load_without_warnings(&file)?, strict, out)
+            }
             Self::Explain(explain) => explain.run(out).await,
-            Self::Test { file, cases } => test_policy(&Rules::load_without_warnings(&file)?, &cases, out).await,
+            Self::Test { file, cases } => {
+                test_policy(&Rules::load_without_warnings(&file)?, &cases, out).await
+            }
             Self::Init { preset } => {
                 init::print_policy(preset, &Catalog::full(), out)?;
                 Ok(ExitCode::SUCCESS)
@@ -113,7 +117,11 @@ fn check_policy(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Re
         .iter()
         .filter(|entry| rules.can_permit(entry.operation))
         .count();
-    let (name, count, revision) = (escape_to_one_line(rules.name()), rules.len(), rules.revision());
+    let (name, count, revision) = (
+        escape_to_one_line(rules.name()),
+        rules.len(),
+        rules.revision(),
+    );
     let all = catalog.iter().count();
     let noun = if count == 1 { "rule" } else { "rules" };
     writeln!(
@@ -147,13 +155,24 @@ impl ExplainArgs {
             ..PolicyCase::default()
         };
         let catalog = Catalog::full();
-        let cases::CaseResult { decision, trace: steps } = case.run(&rules, &catalog).await?;
-        writeln!(out, "{}", escape_to_one_line(&cases::describe_decision(&decision.decision)))?;
+        let cases::CaseResult {
+            decision,
+            trace: steps,
+        } = case.run(&rules, &catalog).await?;
+        writeln!(
+            out,
+            "{}",
+            escape_to_one_line(&cases::describe_decision(&decision.decision))
+        )?;
         if let portkey_policy::Decision::Deny(denied) = &decision.decision {
             writeln!(out, "  decided at: {}", denied.stage.as_str())?;
         }
         if let Some(rule) = decision.decision.rule() {
-            writeln!(out, "  decided by: {}", escape_to_one_line(&rule.to_string()))?;
+            writeln!(
+                out,
+                "  decided by: {}",
+                escape_to_one_line(&rule.to_string())
+            )?;
         }
         if catalog
             .find(&case.call)

@@ -3,7 +3,7 @@
 //! Each is a Markdown file with front matter, described in docs/prompts.md. Those here are built
 //! in. An operator's own come from a folder, and replace a built-in prompt of the same name.
 
-mod document;
+mod template;
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +12,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use portkey_bounded_file::{read_to_string, display_path};
+use portkey_bounded_file::{display_path, read_to_string};
 use portkey_file_watch::{FileKind, WatchedValue};
 use portkey_operation::JsonMap;
 
-pub use self::document::{TemplateArgument, PromptFileError, PromptTemplate};
+pub use self::template::{PromptFileError, PromptTemplate, TemplateArgument};
 
 /// Maximum number of prompts in a folder. Nobody chooses from a longer list.
 const MAX_PROMPTS: usize = 200;
@@ -100,8 +100,9 @@ impl PromptLibrary {
     /// Returns an error if the folder cannot be read, if a file is invalid, or if two files have the
     /// same name. The error names the file, the line and the reason.
     pub fn watch_folder(folder: &Path) -> anyhow::Result<WatchedValue<Self>> {
-        let prompts =
-            WatchedValue::from_folder(folder, list_markdown_files, |files| Self::built_in().with_files(files))?;
+        let prompts = WatchedValue::from_folder(folder, list_markdown_files, |files| {
+            Self::built_in().with_files(files)
+        })?;
         Ok(prompts.with_kind(FileKind::PromptFolder))
     }
 
@@ -191,14 +192,19 @@ impl PromptTemplate {
             let name = || argument.name.clone();
             let given = match args.get(&argument.name) {
                 None => None,
-                Some(value) => Some(value.as_str().and_then(document::normalize_value).ok_or_else(|| {
-                    let most = document::MAX_VALUE_CHARS;
-                    PromptError::InvalidArgument {
-                        prompt: prompt(),
-                        argument: name(),
-                        most,
-                    }
-                })?),
+                Some(value) => Some(
+                    value
+                        .as_str()
+                        .and_then(template::normalize_value)
+                        .ok_or_else(|| {
+                            let most = template::MAX_VALUE_CHARS;
+                            PromptError::InvalidArgument {
+                                prompt: prompt(),
+                                argument: name(),
+                                most,
+                            }
+                        })?,
+                ),
             };
             let value = match given.filter(|text| !text.is_empty()) {
                 Some(text) => text,

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use http::StatusCode;
 use portkey_operation::{Effect, Operation, Plan, Upstream};
 
-use crate::upstream::{KeyHolder, UpstreamErrorKind, UpstreamError, is_generic};
+use crate::upstream::{KeyHolder, UpstreamError, UpstreamErrorKind, is_generic};
 
 /// Quotation marks around a name in a message.
 const QUOTES: [&str; 3] = ["`", "'", "\""];
@@ -51,7 +51,9 @@ pub(super) fn explain_upstream_error(operation: &Operation, refusal: &UpstreamEr
 fn explain_meaning(operation: &Operation, refusal: &UpstreamError) -> Option<String> {
     let (upstream, status) = (operation.base().upstream(), refusal.status);
     // These mean the same from any server, and proxies often send them.
-    if let Some(text) = explain_intermediary_status(upstream, status, refusal.call.retry_safety.writes) {
+    if let Some(text) =
+        explain_intermediary_status(upstream, status, refusal.call.retry_safety.writes)
+    {
         return Some(text);
     }
     let text = match refusal.kind {
@@ -121,10 +123,7 @@ fn find_named_argument(refusal: &UpstreamError) -> Option<&str> {
             .map(String::as_str)
     };
     let step = |place: &str| place.split(['.', '[', ']']).rev().find_map(known);
-    let placed = refusal
-        .details
-        .iter()
-        .find_map(|detail| step(&detail.path));
+    let placed = refusal.details.iter().find_map(|detail| step(&detail.path));
     let texts = || {
         let details = refusal.details.iter().map(|detail| &*detail.text);
         [&*refusal.message].into_iter().chain(details)
@@ -195,7 +194,11 @@ fn explain_unauthorized(operation: &Operation, refusal: &UpstreamError, cause: b
     }
 }
 
-fn explain_intermediary_status(upstream: Upstream, status: StatusCode, writes: bool) -> Option<String> {
+fn explain_intermediary_status(
+    upstream: Upstream,
+    status: StatusCode,
+    writes: bool,
+) -> Option<String> {
     let text = match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
             format!("The request is too large for {upstream}. Send less at once.")
@@ -276,7 +279,10 @@ fn explain_forbidden(operation: &Operation, refusal: &UpstreamError) -> String {
             several.join("` or `")
         ),
     });
-    let takes_workspace = call.argument_names.iter().any(|name| name == "workspace_id");
+    let takes_workspace = call
+        .argument_names
+        .iter()
+        .any(|name| name == "workspace_id");
     causes.push(match (call.has_workspace, takes_workspace) {
         (true, _) => {
             "the key is of another workspace than the `workspace_id` of the call".to_owned()

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject, RequestId};
 
 use crate::{
-    mcp::results::{ResultContent, DATA_KEY, RenderedResult},
+    mcp::results::{DATA_KEY, RenderedResult, ResultContent},
     pipeline::CallError,
     security::secrets::mask_text,
 };
@@ -32,7 +32,11 @@ pub fn untrusted_meta() -> MetaObject {
 /// Builds the result of a successful call, with the content that the operator chose.
 ///
 /// `is_untrusted` marks the result as one with untrusted content.
-pub fn success_result(shown: RenderedResult, content: ResultContent, has_strangers_text: bool) -> CallToolResult {
+pub fn success_result(
+    shown: RenderedResult,
+    content: ResultContent,
+    has_strangers_text: bool,
+) -> CallToolResult {
     let mut result = CallToolResult::success(Vec::new());
     if content != ResultContent::Structured {
         result.content.push(ContentBlock::text(shown.text));
@@ -61,33 +65,33 @@ pub fn encode_response(id: &RequestId, mut result: CallToolResult) -> serde_json
         _ => None,
     };
     let mut message = Vec::with_capacity(256 + 3 * text.map_or(0, str::len));
-    encode_response.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-    serde_json::to_writer(&mut encode_response, id)?;
-    encode_response.extend_from_slice(br#","result":"#);
+    message.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    serde_json::to_writer(&mut message, id)?;
+    message.extend_from_slice(br#","result":"#);
     let Some(text) = text else {
         result.structured_content = structured;
-        serde_json::to_writer(&mut encode_response, &result)?;
-        encode_response.push(b'}');
-        return Ok(encode_response);
+        serde_json::to_writer(&mut message, &result)?;
+        message.push(b'}');
+        return Ok(message);
     };
-    encode_response.extend_from_slice(br#"{"structuredContent":"#);
-    let begin = encode_response.len();
+    message.extend_from_slice(br#"{"structuredContent":"#);
+    let begin = message.len();
     match text.starts_with('{') {
-        true => encode_response.extend_from_slice(text.as_bytes()),
-        false => encode_response.extend_from_slice(format!("{{\"{DATA_KEY}\":{text}}}").as_bytes()),
+        true => message.extend_from_slice(text.as_bytes()),
+        false => message.extend_from_slice(format!("{{\"{DATA_KEY}\":{text}}}").as_bytes()),
     }
     debug_assert_eq!(
         message.get(begin..),
         structured.map(|it| it.to_string().into_bytes()).as_deref()
     );
-    let rest = encode_response.len();
-    serde_json::to_writer(&mut encode_response, &result)?;
+    let rest = message.len();
+    serde_json::to_writer(&mut message, &result)?;
     // The remaining fields continue the same object.
-    if let Some(brace) = encode_response.get_mut(rest) {
+    if let Some(brace) = message.get_mut(rest) {
         *brace = b',';
     }
-    encode_response.push(b'}');
-    Ok(encode_response)
+    message.push(b'}');
+    Ok(message)
 }
 
 /// Builds the result of a failed call, in at most `max` bytes.
@@ -102,16 +106,18 @@ pub fn error_result(error: &CallError, max: usize) -> CallToolResult {
 ///
 /// The message may repeat what callers and upstreams wrote, but no key.
 pub fn error_message(error: &CallError) -> String {
-    truncate(format_error(error_result), MAX_ERROR_BYTES)
+    truncate(format_error(error), MAX_ERROR_BYTES)
 }
 
 fn format_error(error: &CallError) -> String {
-    let words = match error_result {
-        CallError::Upstream(operation, refusal) => explain::explain_upstream_error(operation, refusal),
+    let words = match error {
+        CallError::Upstream(operation, refusal) => {
+            explain::explain_upstream_error(operation, refusal)
+        }
         other => other.to_string(),
     };
-    match mask_text(&error_message) {
-        Cow::Borrowed(_) => error_message,
+    match mask_text(&words) {
+        Cow::Borrowed(_) => words,
         Cow::Owned(masked) => masked,
     }
 }

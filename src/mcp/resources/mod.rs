@@ -114,12 +114,18 @@ impl<'a> ResourceKind<'a> {
             return None;
         };
         let is_read = read.operation.method() == http::Method::GET;
-        (is_read && required_arguments(read).eq([argument])).then_some(Self { read, id_argument: argument })
+        (is_read && required_arguments(read).eq([argument])).then_some(Self {
+            read,
+            id_argument: argument,
+        })
     }
 
     /// Returns the URI template.
     pub fn uri_template(&self) -> String {
-        format!("{URI_PREFIX}{}/{{{}}}", self.read.domain.name, self.id_argument)
+        format!(
+            "{URI_PREFIX}{}/{{{}}}",
+            self.read.domain.name, self.id_argument
+        )
     }
 
     /// Returns the arguments that read the entity of an id.
@@ -134,9 +140,9 @@ impl<'a> ResourceKind<'a> {
         let this = self.read.operation;
         let (above, _) = this.path().split_once("/{")?;
         let lists = |operation: &Operation| {
-            describe_operation.method() == http::Method::GET
-                && describe_operation.base() == this.base()
-                && describe_operation.path() == above
+            operation.method() == http::Method::GET
+                && operation.base() == this.base()
+                && operation.path() == above
         };
         catalog.iter().find(|entry| lists(entry.operation))
     }
@@ -156,7 +162,7 @@ fn required_arguments(entry: &CatalogEntry) -> impl Iterator<Item = &str> {
 /// aliases, effect, hints, request, scopes, plan, answer, schema, example}`.
 pub fn describe_operation(entry: &CatalogEntry) -> Value {
     let (operation, published) = (entry.operation, entry.compiled());
-    let hints = describe_operation.hints();
+    let hints = operation.hints();
     json!({
         "name": operation.name(),
         "title": published.title(),

@@ -8,7 +8,7 @@ use std::{
     io,
 };
 
-use portkey_operation::{Effect, InputError, JsonMap, CompiledOperation};
+use portkey_operation::{CompiledOperation, Effect, InputError, JsonMap};
 use serde_json::{Value, json};
 
 use super::{
@@ -143,7 +143,8 @@ impl Listing {
             let message = format!(
                 "takes a list of up to {MAX_FIELDS} names of fields, such as [\"id\", \"limits.cost\"]"
             );
-            wishes.fields = FieldSelection::parse(&value).ok_or_else(|| InputError::new(FIELDS_ARGUMENT, message))?;
+            wishes.fields = FieldSelection::parse(&value)
+                .ok_or_else(|| InputError::new(FIELDS_ARGUMENT, message))?;
         }
         if !own_all && let Some(value) = args.shift_remove(ALL_ARGUMENT) {
             wishes.all_pages = match value {
@@ -242,7 +243,12 @@ impl ListOptions {
 
 impl<'a> PageCollector<'a> {
     /// Starts with the response to a call of these arguments.
-    pub fn new(listing: &'a Listing, wishes: &'a ListOptions, args: &JsonMap, answer: Value) -> Self {
+    pub fn new(
+        listing: &'a Listing,
+        wishes: &'a ListOptions,
+        args: &JsonMap,
+        answer: Value,
+    ) -> Self {
         let (mut envelope, at, items) = split_envelope(answer);
         let returned = items.len() as u64;
         let skipped = listing.items_before(args, returned);
@@ -278,7 +284,9 @@ impl<'a> PageCollector<'a> {
     /// Returns the arguments of the next page to read; `None` after the last page or at a limit.
     pub fn next_page(&self) -> Option<&JsonMap> {
         let enough = self.reached_limit().is_some() || self.stop_reason.is_some();
-        self.next_page.as_ref().filter(|_| self.options.all_pages && !enough)
+        self.next_page
+            .as_ref()
+            .filter(|_| self.options.all_pages && !enough)
     }
 
     /// Returns the limit that was reached, if any.
@@ -296,7 +304,9 @@ impl<'a> PageCollector<'a> {
 
     /// Adds the response to the requested page.
     pub fn add_page(&mut self, answer: Value) {
-        let Some(args) = self.next_page.take() else { return };
+        let Some(args) = self.next_page.take() else {
+            return;
+        };
         let (mut envelope, _, items) = split_envelope(answer);
         self.warnings.extend(take_warnings(&mut envelope));
         self.pages += 1;
@@ -325,9 +335,9 @@ impl<'a> PageCollector<'a> {
         self.envelope = envelope;
         let returned = items.len() as u64;
         self.items.extend(items);
-        self.next_page = self
-            .listing
-            .next_page(&args, &self.envelope, returned, self.covered_items());
+        self.next_page =
+            self.listing
+                .next_page(&args, &self.envelope, returned, self.covered_items());
         if self.next_page.is_none() && self.missing_items().is_some() {
             let what = if returned == 0 {
                 "is empty"
@@ -379,7 +389,8 @@ impl<'a> PageCollector<'a> {
             ));
         }
         // Later pages have warned already. An empty page after the end of a list is correct.
-        let is_short = self.pages == 1 && self.next_page.is_none() && self.missing_items().is_some();
+        let is_short =
+            self.pages == 1 && self.next_page.is_none() && self.missing_items().is_some();
         match self.items.is_empty() {
             true if is_short => Some(format!("the page is empty; {}", missing())),
             false if is_short && self.options.all_pages => Some(format!(

@@ -1,10 +1,10 @@
 //! Rendering of results: a small one whole; of a large one its beginning and a handle for the rest.
 
-mod store;
 mod list;
 mod part;
 mod preview;
 mod project;
+mod store;
 mod warnings;
 
 use std::{sync::Arc, time::Duration};
@@ -16,7 +16,7 @@ use portkey_store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::{store::ResultStore, preview::Truncation};
+use self::{preview::Truncation, store::ResultStore};
 use crate::{
     auth::principal::Principal,
     mcp::resources::result_uri,
@@ -25,9 +25,9 @@ use crate::{
 
 pub(crate) use self::list::ALL_ARGUMENT;
 pub use self::{
+    list::{ListOptions, Listing, MAX_LIST_ITEMS, MAX_LIST_PAGES, PageCollector},
+    part::{PartRequest, ResultPart},
     store::{MAX_BYTES_PER_CALLER, ResultError},
-    list::{PageCollector, Listing, MAX_LIST_ITEMS, MAX_LIST_PAGES, ListOptions},
-    part::{ResultPart, PartRequest},
     warnings::{WARNINGS_KEY, add_warnings, annotate},
 };
 
@@ -100,7 +100,11 @@ struct TruncationNotice {
 
 impl Default for Results {
     fn default() -> Self {
-        Self::new(Some(DEFAULT_RESULT_BYTES), ResultContent::default(), DEFAULT_RESULT_TTL)
+        Self::new(
+            Some(DEFAULT_RESULT_BYTES),
+            ResultContent::default(),
+            DEFAULT_RESULT_TTL,
+        )
     }
 }
 
@@ -147,7 +151,12 @@ impl Results {
 
     /// Renders a result for a caller within the size limit: whole, or truncated with a handle for
     /// the rest.
-    pub async fn render(&self, principal: &Principal, answer: Value, origin: ResultFlags) -> RenderedResult {
+    pub async fn render(
+        &self,
+        principal: &Principal,
+        answer: Value,
+        origin: ResultFlags,
+    ) -> RenderedResult {
         self.render_if(principal, answer, origin, std::future::ready(true))
             .await
     }
@@ -190,7 +199,9 @@ impl Results {
             text,
             bytes,
         } = whole.into_object();
-        let notice = self.store_result(principal, text, bytes, origin, may_keep).await;
+        let notice = self
+            .store_result(principal, text, bytes, origin, may_keep)
+            .await;
         let structured = truncate_object(most, &structured, notice);
         RenderedResult {
             text: structured.to_string(),
@@ -225,7 +236,9 @@ impl Results {
             text,
             bytes,
         } = whole;
-        let notice = self.store_result(principal, text, bytes, origin, may_keep).await;
+        let notice = self
+            .store_result(principal, text, bytes, origin, may_keep)
+            .await;
         let truncate = move || {
             let structured = truncate_object(most, &structured, notice);
             RenderedResult {
@@ -246,10 +259,16 @@ impl Results {
         may_keep: impl Future<Output = bool>,
     ) -> TruncationNotice {
         if origin.returns_secret {
-            return TruncationNotice::without_handle(bytes, "it may hold a secret, and secrets are not kept");
+            return TruncationNotice::without_handle(
+                bytes,
+                "it may hold a secret, and secrets are not kept",
+            );
         }
         if !may_keep.await {
-            return TruncationNotice::without_handle(bytes, "nothing is kept for a key that Portkey may not know");
+            return TruncationNotice::without_handle(
+                bytes,
+                "nothing is kept for a key that Portkey may not know",
+            );
         }
         match self
             .store
@@ -274,7 +293,10 @@ impl Results {
         request: &PartRequest,
     ) -> Result<ResultPart, ResultError> {
         let kept = self.store.get(principal, handle).await?;
-        let (untrusted, most) = (kept.is_untrusted, self.max_bytes.unwrap_or(DEFAULT_RESULT_BYTES));
+        let (untrusted, most) = (
+            kept.is_untrusted,
+            self.max_bytes.unwrap_or(DEFAULT_RESULT_BYTES),
+        );
         let value = if kept.byte_len() <= MAX_INLINE_BYTES {
             part::read_part(&kept.parse()?, handle, request, most)?
         } else {
@@ -282,7 +304,10 @@ impl Results {
             let read = move || part::read_part(&kept.parse()?, &handle, &request, most);
             self.workers.run(&principal.name, read).await??
         };
-        Ok(ResultPart { value, is_untrusted: untrusted })
+        Ok(ResultPart {
+            value,
+            is_untrusted: untrusted,
+        })
     }
 }
 

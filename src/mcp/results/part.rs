@@ -237,8 +237,8 @@ impl PageBudget {
                 continue;
             }
             if kept.is_empty() && self.entries_left > 0 {
-                let name_takes =
-                    preview::json_size_within(name, self.bytes_left).map_or(self.bytes_left, |bytes| bytes + 1);
+                let name_takes = preview::json_size_within(name, self.bytes_left)
+                    .map_or(self.bytes_left, |bytes| bytes + 1);
                 self.bytes_left -= name_takes.min(self.bytes_left);
                 let pointer = format!("{at}/{}", escape_segment(name));
                 kept.insert(name.clone(), self.truncate_value(value, &pointer, cut));
@@ -331,7 +331,12 @@ impl<'a> TextSearch<'a> {
         Ok(())
     }
 
-    fn match_entry(&mut self, name: &str, start: &str, value: Option<&Value>) -> Result<(), ResultError> {
+    fn match_entry(
+        &mut self,
+        name: &str,
+        start: &str,
+        value: Option<&Value>,
+    ) -> Result<(), ResultError> {
         self.visited += 1;
         if self.visited.is_multiple_of(DEADLINE_CHECK_INTERVAL) && Instant::now() > self.deadline {
             return Err(ResultError::SearchTimeout);
@@ -360,7 +365,10 @@ impl<'a> TextSearch<'a> {
             None => text.chars().take(2 * EXCERPT_CONTEXT_CHARS).collect(),
         };
         let found = json!({ "pointer": self.pointer(start), "excerpt": excerpt });
-        if self.budget.try_reserve(preview::json_size_within(&found, self.budget.bytes_left)) {
+        if self
+            .budget
+            .try_reserve(preview::json_size_within(&found, self.budget.bytes_left))
+        {
             self.matches.push(found);
             return Ok(());
         }

@@ -190,7 +190,12 @@ fn share_budget(needs: &[(usize, Option<usize>)], mut left: usize) -> Vec<usize>
 }
 
 /// Takes the first characters, and appends the number of omitted ones.
-fn preview_string(text: &str, room: usize, pointer: &str, cuts: &mut Vec<Truncation>) -> Option<(Value, usize)> {
+fn preview_string(
+    text: &str,
+    room: usize,
+    pointer: &str,
+    cuts: &mut Vec<Truncation>,
+) -> Option<(Value, usize)> {
     let of = text.chars().count();
     let mark = |more: usize| format!("… ({more} more characters)");
     // The mark with the full count is the longest.
@@ -235,7 +240,13 @@ const fn json_char_size(c: char) -> usize {
     }
 }
 
-fn record_truncation(cuts: &mut Vec<Truncation>, place: usize, pointer: &str, returned: usize, of: usize) {
+fn record_truncation(
+    cuts: &mut Vec<Truncation>,
+    place: usize,
+    pointer: &str,
+    returned: usize,
+    of: usize,
+) {
     if returned < of {
         cuts.insert(
             place,

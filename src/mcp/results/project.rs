@@ -80,7 +80,10 @@ fn project(value: &Value, paths: &[&str]) -> Option<Value> {
                     kept.insert(name.clone(), value.clone());
                     continue;
                 }
-                let below: Vec<&str> = paths.iter().filter_map(|path| strip_name(path, name)).collect();
+                let below: Vec<&str> = paths
+                    .iter()
+                    .filter_map(|path| strip_name(path, name))
+                    .collect();
                 let part = if below.is_empty() {
                     None
                 } else {

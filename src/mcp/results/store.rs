@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use portkey_concurrency::worker_pool::PoolBusy;
-use portkey_store::{StoreKey, StoreError};
+use portkey_store::{StoreError, StoreKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -6,12 +6,12 @@
 //! Written here because the available crates do not fit. They either support a single field without
 //! weights, or bring a trie and a tokenizer that need more memory than all the texts.
 
-mod words;
+mod tokens;
 
 use std::{collections::BTreeMap, ops::Range};
 
 use portkey_api::catalog::CatalogEntry;
-use portkey_operation::{Effect, Operation, CompiledOperation};
+use portkey_operation::{CompiledOperation, Effect, Operation};
 
 /// Saturation of the term frequency: the lower, the sooner further occurrences stop to count.
 const K1: f32 = 1.2;
@@ -147,7 +147,7 @@ impl SearchIndex {
             operations.push(entry.operation);
             // Only a glance at each, because few schemas are needed if few tools are listed.
             texts.push(entry.inspect(|published| {
-                INDEXED_FIELDS.map(|field| words::index_terms(&(field.text)(entry, published)))
+                INDEXED_FIELDS.map(|field| tokens::index_terms(&(field.text)(entry, published)))
             }));
         }
         let mut weights: BTreeMap<String, BTreeMap<u16, f32>> = BTreeMap::new();
@@ -169,7 +169,7 @@ impl SearchIndex {
         operations: Vec<&'static Operation>,
         mut weights: BTreeMap<String, BTreeMap<u16, f32>>,
     ) -> Self {
-        let verbs: Vec<(String, OperationKind)> = words::verb_terms().collect();
+        let verbs: Vec<(String, OperationKind)> = tokens::verb_terms().collect();
         for (word, _) in &verbs {
             weights.entry(word.clone()).or_default();
         }
@@ -206,7 +206,7 @@ impl SearchIndex {
     pub fn search(&self, words: &str, most: usize) -> Vec<SearchHit> {
         let mut scores = vec![0.0; self.operations.len()];
         let mut kinds: Vec<(OperationKind, f32)> = Vec::new();
-        for asked in words::parse_query(words, |word| self.find_term(word).is_some()) {
+        for asked in tokens::parse_query(words, |word| self.find_term(word).is_some()) {
             let (meant, share) = match self.find_term(&asked.word) {
                 Some(term) => (vec![term], 1.0),
                 None if asked.is_stop_word => (Vec::new(), 0.0),

@@ -58,16 +58,18 @@ impl Server {
         &self,
         own: &'static BuiltinTool,
         principal: &Principal,
-        arrival: &RequestInfo,
+        request_info: &RequestInfo,
         args: JsonMap,
         record: &mut CallRecord,
     ) -> Result<ToolTarget, CallError> {
         record.operation = Some(own.operation);
         let came = matches!(own.action, BuiltinAction::Execute(_)).then(|| args.clone());
-        let reached = self.run_builtin(own, principal, arrival, args, record).await;
+        let reached = self
+            .run_builtin(own, principal, request_info, args, record)
+            .await;
         if let (Some(came), Err(_)) = (&came, &reached) {
             self.dispatcher
-                .record_rejected_call(principal, arrival, came, record);
+                .record_rejected_call(principal, request_info, came, record);
         }
         reached
     }
@@ -76,7 +78,7 @@ impl Server {
         &self,
         own: &BuiltinTool,
         principal: &Principal,
-        arrival: &RequestInfo,
+        request_info: &RequestInfo,
         args: JsonMap,
         record: &mut CallRecord,
     ) -> Result<ToolTarget, CallError> {
@@ -88,10 +90,17 @@ impl Server {
         let args = own.published.validate(args, &options)?.args;
         match own.action {
             BuiltinAction::Search => Ok(self.search_response(principal, &args).into()),
-            BuiltinAction::Describe => Ok(describe_operation(self.find_visible(principal, operation_name(&args))?).into()),
-            BuiltinAction::Execute(effect) => Ok(self.resolve_operation(effect, principal, &args, record)?),
-            BuiltinAction::ReadResult => Ok(ToolTarget::Completed(self.read_result_part(principal, arrival, &args).await?)),
-            BuiltinAction::WhoAmI => Ok(self.whoami(principal, arrival).boxed().await.into()),
+            BuiltinAction::Describe => {
+                Ok(describe_operation(self.find_visible(principal, operation_name(&args))?).into())
+            }
+            BuiltinAction::Execute(effect) => {
+                Ok(self.resolve_operation(effect, principal, &args, record)?)
+            }
+            BuiltinAction::ReadResult => Ok(ToolTarget::Completed(
+                self.read_result_part(principal, request_info, &args)
+                    .await?,
+            )),
+            BuiltinAction::WhoAmI => Ok(self.whoami(principal, request_info).boxed().await.into()),
         }
     }
 
@@ -105,7 +114,8 @@ impl Server {
     ) -> Result<ToolTarget, InputError> {
         let name = operation_name(args);
         let found = self.dispatcher.catalog().find(name);
-        let entry = found.map_err(|unknown| self.unknown_operation_error(principal, name, unknown))?;
+        let entry =
+            found.map_err(|unknown| self.unknown_operation_error(principal, name, unknown))?;
         let operation = entry.operation;
         if operation.effect() != effect {
             record.operation = Some(operation);
@@ -126,7 +136,7 @@ impl Server {
     async fn read_result_part(
         &self,
         principal: &Principal,
-        arrival: &RequestInfo,
+        request_info: &RequestInfo,
         args: &JsonMap,
     ) -> Result<BuiltinResult, InputError> {
         let text = |name: &str| args.get(name).and_then(Value::as_str);
@@ -152,7 +162,7 @@ impl Server {
             })?;
         if part.is_untrusted {
             // Another session may have made the call.
-            self.dispatcher.taint().mark(principal, arrival).await;
+            self.dispatcher.taint().mark(principal, request_info).await;
         }
         Ok(BuiltinResult {
             value: part.value,
@@ -182,7 +192,12 @@ impl Server {
     }
 
     /// Builds the error for an unknown operation, with similar names.
-    fn unknown_operation_error(&self, principal: &Principal, name: &str, unknown: ToolLookupError) -> InputError {
+    fn unknown_operation_error(
+        &self,
+        principal: &Principal,
+        name: &str,
+        unknown: ToolLookupError,
+    ) -> InputError {
         let unknown = self.with_suggestions(principal, name, unknown);
         let more = match unknown {
             ToolLookupError::NotFound { .. } => " (`search-operations` finds others)",
@@ -256,8 +271,9 @@ impl Server {
             .get("limit")
             .and_then(Value::as_u64)
             .and_then(|most| most.try_into().ok());
-        let fits =
-            |entry: &&CatalogEntry| effect.is_none_or(|one| entry.operation.effect().as_str() == one);
+        let fits = |entry: &&CatalogEntry| {
+            effect.is_none_or(|one| entry.operation.effect().as_str() == one)
+        };
         let near = self
             .search_visible(principal, query)
             .filter(fits)

@@ -12,22 +12,22 @@ use tracing::error;
 
 use super::{
     Server,
-    elicitation::{self, ElicitationOutcome},
-    request_info::request_info,
     builtin::{BuiltinResult, ToolTarget},
+    elicitation::{self, ElicitationOutcome},
     pages::OperationCall,
+    request_info::request_info,
 };
 use crate::{
     auth::principal::Principal,
     mcp::{
         reply::{self, MAX_ERROR_BYTES},
-        results::{ResultContent, ResultFlags, RenderedResult, annotate},
+        results::{RenderedResult, ResultContent, ResultFlags, annotate},
         surface,
     },
     observability::{call_record::OutcomeKind, observer::CallObserver},
     pipeline::{
         self, CallError,
-        approval::{ApprovalResponse, ApprovalError, ApprovalRequest, take_ticket},
+        approval::{ApprovalError, ApprovalRequest, ApprovalResponse, take_ticket},
     },
     security::sanitize::first_chars,
     upstream::RetrySafety,
@@ -98,7 +98,7 @@ impl Server {
         mut request: CallToolRequestParams,
         observed: &mut CallObserver<'_>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let (arrival, record) = observed.request_and_record();
+        let (request_info, record) = observed.request_and_record();
         let mut answer = elicitation::take_response(&mut request);
         let mut args = request.arguments.unwrap_or_default();
         let own = surface::find_builtin(&request.name);
@@ -106,7 +106,10 @@ impl Server {
             None => (&*request.name, args),
             Some(own) => {
                 answer = answer.or_else(|| take_ticket(&mut args));
-                match self.resolve_builtin(own, principal, arrival, args, record).await {
+                match self
+                    .resolve_builtin(own, principal, request_info, args, record)
+                    .await
+                {
                     Ok(ToolTarget::Operation(operation, args)) => (operation.name(), args),
                     Ok(ToolTarget::Completed(answer)) => {
                         return Ok(builtin_result(answer, self.results.content(), observed));
@@ -118,7 +121,7 @@ impl Server {
         let source = OperationCall {
             client: Some(context),
             principal,
-            request_info: arrival,
+            request_info,
             name,
         };
         let wanted = match self.take_list_request(&source, &mut args, record) {
@@ -127,7 +130,7 @@ impl Server {
         };
         let call = pipeline::ToolCall {
             principal,
-            arrival,
+            request_info,
             name,
             args,
             approval_response: answer,
@@ -137,10 +140,11 @@ impl Server {
             outcome = match self.request_approval(context, principal, &question).await {
                 // Repeated whatever the response was: the pipeline decides about it, and audits it.
                 Ok(ElicitationOutcome::Resolved(said)) => {
-                    let (args, answer) = (question.into_args(), Some(ApprovalResponse::Resolved(said)));
+                    let (args, answer) =
+                        (question.into_args(), Some(ApprovalResponse::Resolved(said)));
                     let call = pipeline::ToolCall {
                         principal,
-                        arrival,
+                        request_info,
                         name,
                         args,
                         approval_response: answer,
@@ -148,14 +152,19 @@ impl Server {
                     self.dispatcher.call(call, record).await
                 }
                 Ok(ElicitationOutcome::Pending(result)) => {
-                    observed.record_result(&Err::<(), _>(CallError::ApprovalRequired(question)), CallError::outcome);
+                    observed.record_result(
+                        &Err::<(), _>(CallError::ApprovalRequired(question)),
+                        CallError::outcome,
+                    );
                     return Ok((*result).into());
                 }
                 Err(error) => Err(error),
             };
         }
         if let (Some(wanted), Ok(first)) = (&wanted, &mut outcome) {
-            *first = self.collect_pages(&source, wanted, first.take(), record).await;
+            *first = self
+                .collect_pages(&source, wanted, first.take(), record)
+                .await;
         }
         if let Ok(answer) = &mut outcome {
             let (warnings, times) = (
@@ -179,7 +188,10 @@ impl Server {
             }
             Ok(body) => {
                 let untrusted = observed.is_untrusted();
-                let origin = ResultFlags { is_untrusted: untrusted, returns_secret: reveals };
+                let origin = ResultFlags {
+                    is_untrusted: untrusted,
+                    returns_secret: reveals,
+                };
                 let may_keep = self.dispatcher.can_store_result(principal, operation);
                 let shown = self
                     .results
@@ -237,8 +249,15 @@ impl Server {
 }
 
 /// Builds the result of a built-in tool, which is small or truncated already.
-fn builtin_result(answer: BuiltinResult, content: ResultContent, observed: &mut CallObserver<'_>) -> CallToolResponse {
-    let BuiltinResult { value, is_untrusted: untrusted } = answer;
+fn builtin_result(
+    answer: BuiltinResult,
+    content: ResultContent,
+    observed: &mut CallObserver<'_>,
+) -> CallToolResponse {
+    let BuiltinResult {
+        value,
+        is_untrusted: untrusted,
+    } = answer;
     let (_, record) = observed.request_and_record();
     (record.outcome, record.untrusted) = (OutcomeKind::Answered.into(), untrusted);
     let shown = RenderedResult {

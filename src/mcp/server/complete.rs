@@ -12,7 +12,7 @@ use super::{Server, request_info::request_info};
 use crate::mcp::{
     completion::{CompletionLookup, filter_matches},
     guide::GUIDES,
-    resources::{GUIDE_TEMPLATE, ResourceKind, OPERATION_TEMPLATE},
+    resources::{GUIDE_TEMPLATE, OPERATION_TEMPLATE, ResourceKind},
 };
 
 /// Error text without the name, because rmcp logs errors and a caller may write anything as a name.
@@ -26,7 +26,7 @@ impl Server {
         context: &RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         let principal = self.caller(context)?;
-        let arrival = &request_info(context);
+        let request_info = &request_info(context);
         let (name, typed) = (
             request.argument.name.as_str(),
             request.argument.value.as_str(),
@@ -40,7 +40,7 @@ impl Server {
         let asker = CompletionLookup {
             dispatcher: &self.dispatcher,
             principal,
-            request_info: arrival,
+            request_info,
             arguments: chosen,
         };
         let values = match &request.r#ref {
@@ -49,7 +49,9 @@ impl Server {
                 let prompt = self.find_visible_prompt(&library, principal, &reference.name);
                 let prompt =
                     prompt.map_err(|error| ErrorData::invalid_params(error.to_string(), None))?;
-                let argument = prompt.argument(name).ok_or_else(|| invalid_params(UNKNOWN_ARGUMENT))?;
+                let argument = prompt
+                    .argument(name)
+                    .ok_or_else(|| invalid_params(UNKNOWN_ARGUMENT))?;
                 match &argument.completes {
                     Some(domain) => self.completer.complete_ids(asker, domain, typed).await,
                     None => filter_matches(
@@ -67,11 +69,14 @@ impl Server {
                     let seen = entries.filter(|entry| self.dispatcher.can_see(principal, entry));
                     filter_matches(seen.map(|entry| (entry.operation.name(), "")), typed)
                 }
-                GUIDE_TEMPLATE | OPERATION_TEMPLATE => return Err(invalid_params(UNKNOWN_ARGUMENT)),
+                GUIDE_TEMPLATE | OPERATION_TEMPLATE => {
+                    return Err(invalid_params(UNKNOWN_ARGUMENT));
+                }
                 uri => {
                     let kinds = ResourceKind::by_domain(self.dispatcher.catalog());
                     let kind = kinds.values().find(|kind| kind.uri_template() == uri);
-                    let seen = |kind: &&ResourceKind<'_>| self.dispatcher.is_listed(principal, kind.read);
+                    let seen =
+                        |kind: &&ResourceKind<'_>| self.dispatcher.is_listed(principal, kind.read);
                     let unknown = || invalid_params("there is no such template");
                     let kind = kind.filter(seen).ok_or_else(unknown)?;
                     if name != kind.id_argument {

@@ -44,6 +44,8 @@ impl DirectCallHandler for Server {
             .is_some_and(|args| args.contains_key(ALL_ARGUMENT));
         entry.operation.effect() == Effect::Read
             && !is_long
-            && !self.dispatcher.can_require_approval(caller, entry.operation)
+            && !self
+                .dispatcher
+                .can_require_approval(caller, entry.operation)
     }
 }

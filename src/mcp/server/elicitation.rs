@@ -18,7 +18,8 @@ use crate::{
     pipeline::{
         CallError,
         approval::{
-            ApprovalResponse, ApprovalMethod, Approvals, ApprovalError, FormResponse, Approval, ApprovalRequest, FormAction, escape_untrusted,
+            Approval, ApprovalError, ApprovalMethod, ApprovalRequest, ApprovalResponse, Approvals,
+            FormAction, FormResponse, escape_untrusted,
         },
     },
 };
@@ -41,7 +42,10 @@ pub(super) enum ElicitationOutcome {
 /// Takes the approval response out of a repeated call.
 pub(super) fn take_response(request: &mut CallToolRequestParams) -> Option<ApprovalResponse> {
     let state = request.request_state.take()?;
-    let said = request.input_responses.as_mut()?.remove(APPROVAL_REQUEST_KEY)?;
+    let said = request
+        .input_responses
+        .as_mut()?
+        .remove(APPROVAL_REQUEST_KEY)?;
     // A response that cannot be parsed does not approve.
     let result =
         serde_json::from_value(said).unwrap_or(ElicitResult::new(ElicitationAction::Cancel));
@@ -73,10 +77,9 @@ pub(super) async fn request_approval(
         let request = InputRequest::Elicitation(ElicitRequest::new(elicitation));
         let requests = [(APPROVAL_REQUEST_KEY.to_owned(), request)].into();
         let state = approvals.sign_request(principal, question).await?;
-        return Ok(ElicitationOutcome::Pending(Box::new(InputRequiredResult::new(
-            Some(requests),
-            Some(state),
-        ))));
+        return Ok(ElicitationOutcome::Pending(Box::new(
+            InputRequiredResult::new(Some(requests), Some(state)),
+        )));
     }
     match elicit(&context.peer, elicitation, approvals).await {
         Ok(form) => Ok(ElicitationOutcome::Resolved(question.resolve(
@@ -93,7 +96,11 @@ pub(super) async fn request_approval(
 }
 
 /// Creates a ticket for an approver who is not at this client.
-async fn create_ticket(approvals: &Approvals, principal: &Principal, question: &ApprovalRequest) -> CallError {
+async fn create_ticket(
+    approvals: &Approvals,
+    principal: &Principal,
+    question: &ApprovalRequest,
+) -> CallError {
     match approvals.create_ticket(principal, question).await {
         Ok(ticket) => ticket.to_pending(question.tool).into(),
         Err(denied) => denied.into(),

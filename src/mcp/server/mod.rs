@@ -1,17 +1,17 @@
 //! The MCP server: translates MCP requests into calls of the pipeline.
 
-mod elicitation;
-mod request_info;
+mod builtin;
 mod call;
 mod capabilities;
 mod complete;
-mod tool_list;
-mod builtin;
+mod direct_call;
+mod elicitation;
 mod pages;
 mod prompts;
-mod direct_call;
+mod request_info;
 mod resources;
 mod shell;
+mod tool_list;
 mod unread_request;
 mod whoami;
 
@@ -32,8 +32,8 @@ use rmcp::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    request_info::{request_info, protocol_label},
     capabilities::ChangingLists,
+    request_info::{protocol_label, request_info},
 };
 
 use portkey_api::catalog::CatalogEntry;
@@ -56,8 +56,8 @@ use crate::{
 
 pub(crate) use self::whoami::KEY_REFUSED_FIELD;
 pub use self::{
-    tool_list::{build_tool, build_tools},
     direct_call::DirectCallHandler,
+    tool_list::{build_tool, build_tools},
 };
 
 /// Instructions for the client: the purpose of the server, the first step and the rules.
@@ -218,7 +218,9 @@ impl Server {
             .and_then(|parts| parts.extensions.get());
         // A transport that fails to set the caller must not grant access.
         let no_caller = || ErrorData::internal_error("the request has no caller", None);
-        recognised.or(self.local_principal.as_ref()).ok_or_else(no_caller)
+        recognised
+            .or(self.local_principal.as_ref())
+            .ok_or_else(no_caller)
     }
 
     /// Observes a request that needs no pipeline call.
@@ -228,8 +230,12 @@ impl Server {
         context: &RequestContext<RoleServer>,
         answer: impl FnOnce(&Principal) -> Result<T, ErrorData>,
     ) -> Result<T, ErrorData> {
-        let observed = observer::RequestObserver::begin(&self.metrics, request_info(context), method);
-        observed.finish(self.caller(context).and_then(|caller| answer(caller)), error_type)
+        let observed =
+            observer::RequestObserver::begin(&self.metrics, request_info(context), method);
+        observed.finish(
+            self.caller(context).and_then(|caller| answer(caller)),
+            error_type,
+        )
     }
 
     /// Returns the time for which a client may cache a list. It is zero if the caller's tools are
@@ -281,7 +287,9 @@ fn build_info(dispatcher: &Dispatcher, surface: Surface, lists: ChangingLists) -
     let references = dispatcher.secrets().instructions().unwrap_or_default();
     ServerConfig::new(lists.capabilities())
         .with_server_info(us)
-        .with_instructions(format!("{INSTRUCTIONS}{begin}{RULE_INSTRUCTIONS}{more}{references}"))
+        .with_instructions(format!(
+            "{INSTRUCTIONS}{begin}{RULE_INSTRUCTIONS}{more}{references}"
+        ))
 }
 
 impl ServerHandler for Server {
@@ -295,7 +303,9 @@ impl ServerHandler for Server {
     fn get_tool(&self, name: &str) -> Option<Tool> {
         match surface::find_builtin(name) {
             Some(own) => Some(build_tool(&own.published)),
-            None => Some(build_tool(self.dispatcher.catalog().find(name).ok()?.compiled())),
+            None => Some(build_tool(
+                self.dispatcher.catalog().find(name).ok()?.compiled(),
+            )),
         }
     }
 
@@ -306,13 +316,15 @@ impl ServerHandler for Server {
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
         let outcome = self.negotiate_initialize(&request);
-        let mut arrival = request_info(&context);
+        let mut request_info = request_info(&context);
         if let Ok(result) = &outcome {
-            arrival.protocol = protocol_label(&result.protocol_version);
-            let begin_session = || observer::SessionObserver::begin(&self.metrics, arrival.clone()).into();
+            request_info.protocol = protocol_label(&result.protocol_version);
+            let begin_session =
+                || observer::SessionObserver::begin(&self.metrics, request_info.clone()).into();
             self.session_observer.get_or_init(begin_session);
         }
-        observer::RequestObserver::begin(&self.metrics, arrival, "initialize").finish(outcome, error_type)
+        observer::RequestObserver::begin(&self.metrics, request_info, "initialize")
+            .finish(outcome, error_type)
     }
 
     async fn list_tools(
@@ -320,7 +332,9 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        self.observe("tools/list", &context, |caller| self.tools_page(caller, request))
+        self.observe("tools/list", &context, |caller| {
+            self.tools_page(caller, request)
+        })
     }
 
     async fn call_tool(
@@ -375,7 +389,9 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        Ok(Box::pin(self.read_address(&request.uri, &context)).await?.into())
+        Ok(Box::pin(self.read_address(&request.uri, &context))
+            .await?
+            .into())
     }
 
     async fn complete(
@@ -383,8 +399,11 @@ impl ServerHandler for Server {
         request: CompleteRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        let observed =
-            observer::RequestObserver::begin(&self.metrics, request_info(&context), "completion/complete");
+        let observed = observer::RequestObserver::begin(
+            &self.metrics,
+            request_info(&context),
+            "completion/complete",
+        );
         let completed = tokio::select! {
             completed = Box::pin(self.complete_argument(&request, &context)) => completed,
             () = context.ct.cancelled() => {
@@ -395,8 +414,11 @@ impl ServerHandler for Server {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.session_subscription
-            .subscribe(&self.notifier, context.peer, &self.changing_lists.capabilities());
+        self.session_subscription.subscribe(
+            &self.notifier,
+            context.peer,
+            &self.changing_lists.capabilities(),
+        );
     }
 
     fn accepted_subscription_filter(

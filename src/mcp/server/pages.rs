@@ -9,10 +9,10 @@ use crate::{
     auth::principal::Principal,
     mcp::{
         reply,
-        results::{PageCollector, Listing, ListOptions},
+        results::{ListOptions, Listing, PageCollector},
     },
     observability::request::RequestInfo,
-    pipeline::{ToolCall, CallRecord},
+    pipeline::{CallRecord, ToolCall},
 };
 
 /// A call of an operation, which may list something.
@@ -46,7 +46,7 @@ impl Server {
     ) -> Result<Option<ListRequest>, InputError> {
         let OperationCall {
             principal,
-            request_info: arrival,
+            request_info,
             name,
             ..
         } = *source;
@@ -72,7 +72,7 @@ impl Server {
             Err(error) => {
                 record.operation = Some(entry.operation);
                 self.dispatcher
-                    .record_rejected_call(principal, arrival, &came, record);
+                    .record_rejected_call(principal, request_info, &came, record);
                 Err(error)
             }
         }
@@ -93,10 +93,11 @@ impl Server {
         let OperationCall {
             client,
             principal,
-            request_info: arrival,
+            request_info,
             name,
         } = *source;
-        let mut gathered = PageCollector::new(&wanted.listing, &wanted.options, &wanted.args, first);
+        let mut gathered =
+            PageCollector::new(&wanted.listing, &wanted.options, &wanted.args, first);
         while let Some(args) = gathered.next_page().cloned() {
             if let Some(client) = client {
                 notify_progress(client, &gathered).await;
@@ -104,7 +105,7 @@ impl Server {
             let mut page = CallRecord::default();
             let call = ToolCall {
                 principal,
-                arrival,
+                request_info,
                 name,
                 args,
                 approval_response: None,

@@ -15,7 +15,7 @@ use rmcp::{
 use super::{LIST_TTL_MS, Server, reject_cursor};
 use crate::{
     auth::principal::Principal,
-    mcp::prompts::{self, PromptLibrary, PromptError},
+    mcp::prompts::{self, PromptError, PromptLibrary},
 };
 
 impl Server {
@@ -49,7 +49,8 @@ impl Server {
         principal: &Principal,
         request: &GetPromptRequestParams,
     ) -> Result<GetPromptResult, ErrorData> {
-        let invalid_params = |error: PromptError| ErrorData::invalid_params(error.to_string(), None);
+        let invalid_params =
+            |error: PromptError| ErrorData::invalid_params(error.to_string(), None);
         let library = self.prompt_library();
         let prompt = self
             .find_visible_prompt(&library, principal, &request.name)

@@ -7,7 +7,7 @@ use rmcp::{RoleServer, model::ProtocolVersion, service::RequestContext};
 
 use crate::{
     observability::{
-        request::{RequestInfo, RequestId, Transport, UNKNOWN_NAME},
+        request::{RequestId, RequestInfo, Transport, UNKNOWN_NAME},
         traces::TraceParent,
     },
     security::sanitize::first_chars,

@@ -12,14 +12,17 @@ use rmcp::{
     service::RequestContext,
 };
 
-use super::{LIST_TTL_MS, Server, request_info::request_info, error_type, reject_cursor};
+use super::{LIST_TTL_MS, Server, error_type, reject_cursor, request_info::request_info};
 use crate::{
     auth::principal::Principal,
     mcp::{
         guide::GUIDES,
         reply,
-        resources::{self, ResourceAddress, GUIDE_TEMPLATE, ResourceKind, OPERATION_TEMPLATE, RESULT_TEMPLATE},
-        results::{ResultFlags, PartRequest, ResultError},
+        resources::{
+            self, GUIDE_TEMPLATE, OPERATION_TEMPLATE, RESULT_TEMPLATE, ResourceAddress,
+            ResourceKind,
+        },
+        results::{PartRequest, ResultError, ResultFlags},
     },
     observability::{
         observer::{CallObserver, RequestObserver},
@@ -105,15 +108,18 @@ impl Server {
         let principal = self.caller(context)?;
         let address = ResourceAddress::parse(uri);
         if let Some(ResourceAddress::Entity { domain, id }) = &address
-            && let Some(kind) = ResourceKind::by_domain(self.dispatcher.catalog()).get(domain.as_str())
+            && let Some(kind) =
+                ResourceKind::by_domain(self.dispatcher.catalog()).get(domain.as_str())
             && self.dispatcher.is_listed(principal, kind.read)
         {
             return self.read_entity(uri, *kind, id, context).await;
         }
-        let observed = RequestObserver::begin(&self.metrics, request_info(context), "resources/read");
+        let observed =
+            RequestObserver::begin(&self.metrics, request_info(context), "resources/read");
         let outcome = match address {
             Some(ResourceAddress::Result(handle)) => {
-                self.read_stored_result(principal, &request_info(context), uri, &handle).await
+                self.read_stored_result(principal, &request_info(context), uri, &handle)
+                    .await
             }
             address => self.read_builtin_text(principal, uri, address),
         };
@@ -125,7 +131,7 @@ impl Server {
     async fn read_stored_result(
         &self,
         principal: &Principal,
-        arrival: &RequestInfo,
+        request_info: &RequestInfo,
         uri: &str,
         handle: &str,
     ) -> Result<ReadResourceResult, ErrorData> {
@@ -137,10 +143,11 @@ impl Server {
             ResultError::Unavailable(_) => ErrorData::internal_error(error.to_string(), None),
             _ => not_found_error(error.to_string()),
         })?;
-        let mut contents = ResourceContents::text(part.value.to_string(), uri).with_mime_type(JSON_MIME_TYPE);
+        let mut contents =
+            ResourceContents::text(part.value.to_string(), uri).with_mime_type(JSON_MIME_TYPE);
         if part.is_untrusted {
             // Another session may have made the call.
-            self.dispatcher.taint().mark(principal, arrival).await;
+            self.dispatcher.taint().mark(principal, request_info).await;
             contents = contents.with_meta(reply::untrusted_meta());
         }
         Ok(ReadResourceResult::new(vec![contents])
@@ -170,7 +177,10 @@ impl Server {
                 if !self.dispatcher.is_listed(principal, entry) {
                     return Err(unknown_address());
                 }
-                (resources::describe_operation(entry).to_string(), JSON_MIME_TYPE)
+                (
+                    resources::describe_operation(entry).to_string(),
+                    JSON_MIME_TYPE,
+                )
             }
             _ => return Err(unknown_address()),
         };
@@ -190,14 +200,15 @@ impl Server {
     ) -> Result<ReadResourceResult, ErrorData> {
         let _under_way = self.in_flight_calls.token();
         let principal = self.caller(context)?;
-        let mut observed = CallObserver::begin_read(&self.metrics, request_info(context), principal);
+        let mut observed =
+            CallObserver::begin_read(&self.metrics, request_info(context), principal);
         let span = observed.span();
         let outcome = {
-            let (arrival, record) = observed.request_and_record();
+            let (request_info, record) = observed.request_and_record();
             let (name, args) = (kind.read.operation.name(), kind.read_arguments(id));
             let call = pipeline::ToolCall {
                 principal,
-                arrival,
+                request_info,
                 name,
                 args,
                 approval_response: None,
@@ -216,7 +227,10 @@ impl Server {
         let may_keep = self
             .dispatcher
             .can_store_result(principal, Some(kind.read.operation));
-        let origin = ResultFlags { is_untrusted: untrusted, returns_secret: reveals };
+        let origin = ResultFlags {
+            is_untrusted: untrusted,
+            returns_secret: reveals,
+        };
         let shown = self
             .results
             .render_if(principal, answer, origin, may_keep)

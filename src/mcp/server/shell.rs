@@ -13,8 +13,8 @@ use crate::{
     },
     observability::request::RequestInfo,
     pipeline::{
-        ToolCall, CallError, Dispatcher, CallRecord,
-        approval::{ApprovalResponse, ApprovalError, ApprovalRequest, take_ticket},
+        CallError, CallRecord, Dispatcher, ToolCall,
+        approval::{ApprovalError, ApprovalRequest, ApprovalResponse, take_ticket},
     },
 };
 
@@ -41,7 +41,7 @@ impl Server {
         mut args: JsonMap,
         ask: impl AsyncFnOnce(&ApprovalRequest) -> Result<Option<ApprovalResponse>, ApprovalError>,
     ) -> Result<Value, CallError> {
-        let (arrival, record) = (&RequestInfo::local(), &mut CallRecord::default());
+        let (request_info, record) = (&RequestInfo::local(), &mut CallRecord::default());
         let mut answer = None;
         let (name, mut args) = match surface::find_builtin(name) {
             None => (name, args),
@@ -50,7 +50,10 @@ impl Server {
             }
             Some(own) => {
                 answer = take_ticket(&mut args);
-                match self.resolve_builtin(own, principal, arrival, args, record).await? {
+                match self
+                    .resolve_builtin(own, principal, request_info, args, record)
+                    .await?
+                {
                     ToolTarget::Completed(answer) => return Ok(answer.value),
                     ToolTarget::Operation(operation, args) => (operation.name(), args),
                 }
@@ -59,13 +62,13 @@ impl Server {
         let source = OperationCall {
             client: None,
             principal,
-            request_info: arrival,
+            request_info,
             name,
         };
         let wanted = self.take_list_request(&source, &mut args, record)?;
         let call = ToolCall {
             principal,
-            arrival,
+            request_info,
             name,
             args,
             approval_response: answer,
@@ -75,14 +78,16 @@ impl Server {
                 let (answer, args) = (ask(&question).await?, question.into_args());
                 let call = ToolCall {
                     principal,
-                    arrival,
+                    request_info,
                     name,
                     args,
                     approval_response: answer,
                 };
                 match self.dispatcher.call(call, record).await {
                     // A second request for approval means that the ticket has expired.
-                    Err(CallError::ApprovalRequired(_)) => return Err(ApprovalError::TimedOut.into()),
+                    Err(CallError::ApprovalRequired(_)) => {
+                        return Err(ApprovalError::TimedOut.into());
+                    }
                     outcome => outcome?,
                 }
             }

@@ -1,7 +1,7 @@
 //! The list of tools: the tools of a surface, and the pages that a caller sees of them.
 
 use portkey_api::catalog::CatalogEntry;
-use portkey_operation::{Operation, Presentation, CompiledOperation};
+use portkey_operation::{CompiledOperation, Operation, Presentation};
 use rmcp::{
     ErrorData,
     model::{
@@ -26,8 +26,13 @@ impl Server {
     /// Returns all tools of the surface, built on first use.
     pub fn tools(&self) -> &[Tool] {
         let presentation = self.dispatcher.catalog().presentation();
-        self.tools
-            .get_or_init(|| build_tools(self.surface, presentation, self.dispatcher.available_entries()))
+        self.tools.get_or_init(|| {
+            build_tools(
+                self.surface,
+                presentation,
+                self.dispatcher.available_entries(),
+            )
+        })
     }
 
     /// Returns a page of the tools that a caller sees.
@@ -41,7 +46,7 @@ impl Server {
             // A cursor is the name of the previous page's last tool, so it stays valid if tools are
             // added.
             Some(cursor) => {
-                let last = self.tools().iter().position(|tool| build_tool.name == cursor);
+                let last = self.tools().iter().position(|tool| tool.name == cursor);
                 let unknown = || ErrorData::invalid_params("there is no such cursor", None);
                 last.ok_or_else(unknown)? + 1
             }
@@ -50,7 +55,7 @@ impl Server {
             .tools()
             .iter()
             .skip(start)
-            .filter(|tool| self.is_tool_visible(principal, build_tool));
+            .filter(|tool| self.is_tool_visible(principal, tool));
         let page: Vec<Tool> = rest
             .by_ref()
             .take(self.tools_page_size.unwrap_or(usize::MAX))
@@ -60,7 +65,7 @@ impl Server {
         let cursor = page
             .last()
             .filter(|_| more)
-            .map(|tool| build_tool.name.to_string());
+            .map(|tool| tool.name.to_string());
         let mut result = ListToolsResult::with_all_items(page)
             .with_ttl_ms(self.cache_ttl_ms(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private);
@@ -72,13 +77,13 @@ impl Server {
     /// caller may call any of its operations.
     fn is_tool_visible(&self, principal: &Principal, tool: &Tool) -> bool {
         let catalog = self.dispatcher.catalog();
-        match surface::find_builtin(&build_tool.name).map(|own| own.action) {
+        match surface::find_builtin(&tool.name).map(|own| own.action) {
             Some(BuiltinAction::Execute(effect)) => catalog.iter().any(|entry| {
                 entry.operation.effect() == effect && self.dispatcher.can_see(principal, entry)
             }),
             Some(_) => true,
             None => catalog
-                .find(&build_tool.name)
+                .find(&tool.name)
                 .is_ok_and(|entry| self.dispatcher.can_see(principal, entry)),
         }
     }
@@ -95,13 +100,13 @@ pub fn build_tools<'a>(
     for entry in offered {
         effects.push(entry.operation.effect());
         if surface.lists_operations() {
-            build_tools.push(build_tool(entry.compiled()));
+            tools.push(build_tool(entry.compiled()));
         }
     }
     let own = surface.builtin_tools(|effect| effects.contains(&effect));
-    build_tools.extend(own.map(|own| build_tool(&own.with_presentation(presentation))));
-    build_tools.sort_by(|one, other| one.name.cmp(&other.name));
-    build_tools
+    tools.extend(own.map(|own| build_tool(&own.with_presentation(presentation))));
+    tools.sort_by(|one, other| one.name.cmp(&other.name));
+    tools
 }
 
 /// Builds the `_meta` of a tool.
@@ -116,8 +121,10 @@ fn tool_meta(operation: &Operation) -> MetaObject {
     if surface::is_core(operation.name()) {
         meta.0.insert(ALWAYS_LOAD_META_KEY.to_owned(), true.into());
     } else if !operation.search_terms().is_empty() {
-        meta.0
-            .insert(SEARCH_HINT_META_KEY.to_owned(), operation.search_terms().join(", ").into());
+        meta.0.insert(
+            SEARCH_HINT_META_KEY.to_owned(),
+            operation.search_terms().join(", ").into(),
+        );
     }
     meta
 }
@@ -138,6 +145,6 @@ pub fn build_tool(published: &CompiledOperation) -> Tool {
             .idempotent(hints.idempotent)
             .open_world(hints.open_world),
     );
-    build_tool.meta = Some(tool_meta(published.operation())).filter(|meta| !meta.0.is_empty());
-    build_tool
+    tool.meta = Some(tool_meta(published.operation())).filter(|meta| !meta.0.is_empty());
+    tool
 }

@@ -9,7 +9,7 @@ use super::Server;
 use crate::{
     auth::principal::Principal,
     observability::request::RequestInfo,
-    pipeline::{ToolCall, CallError, CallRecord},
+    pipeline::{CallError, CallRecord, ToolCall},
 };
 
 /// A read that tests a permission of the key.
@@ -138,7 +138,9 @@ impl ProbeOutcome<'_> {
     fn is_key_rejected(&self) -> Option<bool> {
         match &self.outcome {
             Ok(_) => Some(false),
-            Err(CallError::Upstream(_, refusal)) => Some(refusal.status == StatusCode::UNAUTHORIZED),
+            Err(CallError::Upstream(_, refusal)) => {
+                Some(refusal.status == StatusCode::UNAUTHORIZED)
+            }
             Err(_) => None,
         }
     }
@@ -169,12 +171,12 @@ impl Server {
     /// Returns the caller and the permissions of its key, as a few cheap reads show them.
     ///
     /// Each read is a call of its own, which policies, limits and the audit log see.
-    pub(super) async fn whoami(&self, principal: &Principal, arrival: &RequestInfo) -> Value {
+    pub(super) async fn whoami(&self, principal: &Principal, request_info: &RequestInfo) -> Value {
         let probes = PROBES.iter().map(async |probe| {
             let args = serde_json::from_str(probe.args).unwrap_or_default();
             let call = ToolCall {
                 principal,
-                arrival,
+                request_info,
                 name: probe.operation,
                 args,
                 approval_response: None,
@@ -199,7 +201,10 @@ impl Server {
         let read_errors: JsonMap = errors
             .map(|(opens, error)| (opens.to_owned(), error.into()))
             .collect();
-        let judged: Vec<bool> = told.iter().filter_map(ProbeOutcome::is_key_rejected).collect();
+        let judged: Vec<bool> = told
+            .iter()
+            .filter_map(ProbeOutcome::is_key_rejected)
+            .collect();
         let is_refused = !judged.is_empty() && judged.iter().all(|refuses| *refuses);
         // Only Admin keys read organisation defaults. A workspace key sees its own workspace, and
         // no users of the organisation.

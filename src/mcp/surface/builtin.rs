@@ -6,7 +6,7 @@
 use std::{borrow::Cow, sync::LazyLock};
 
 use portkey_operation::{
-    Effect, JsonMap, Operation, Presentation, CompiledOperation, delete, get, post, put,
+    CompiledOperation, Effect, JsonMap, Operation, Presentation, delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -4,7 +4,7 @@ mod builtin;
 
 use portkey_operation::Effect;
 
-pub use self::builtin::{BuiltinAction, BuiltinTool, find_builtin, builtin_tools};
+pub use self::builtin::{BuiltinAction, BuiltinTool, builtin_tools, find_builtin};
 
 /// Operations with which tasks most often begin.
 const CORE_TOOLS: &[&str] = &[
@@ -45,11 +45,16 @@ impl Surface {
 
     /// Returns the built-in tools of the surface, sorted by name. `reaches` tells for an effect
     /// whether operations of that effect can be called.
-    pub fn builtin_tools(self, reaches: impl Fn(Effect) -> bool) -> impl Iterator<Item = &'static BuiltinTool> {
-        builtin_tools().iter().filter(move |tool| match tool.action {
-            BuiltinAction::ReadResult | BuiltinAction::WhoAmI => true,
-            BuiltinAction::Execute(effect) => self == Self::Compact && reaches(effect),
-            BuiltinAction::Search | BuiltinAction::Describe => self == Self::Compact,
-        })
+    pub fn builtin_tools(
+        self,
+        reaches: impl Fn(Effect) -> bool,
+    ) -> impl Iterator<Item = &'static BuiltinTool> {
+        builtin_tools()
+            .iter()
+            .filter(move |tool| match tool.action {
+                BuiltinAction::ReadResult | BuiltinAction::WhoAmI => true,
+                BuiltinAction::Execute(effect) => self == Self::Compact && reaches(effect),
+                BuiltinAction::Search | BuiltinAction::Describe => self == Self::Compact,
+            })
     }
 }

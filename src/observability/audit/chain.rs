@@ -44,10 +44,13 @@ impl AuditKey {
     /// # Errors
     /// Returns an error if the file cannot be read, is readable by others, or its key is too short.
     pub fn from_file(file: &Path) -> Result<Self, AuditKeyError> {
-        let text = read_protected_file(file, FileProtection::Private).map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => AuditKeyError::Exposed(error),
-            _ => AuditKeyError::Unreadable(error),
-        })?;
+        let text =
+            read_protected_file(file, FileProtection::Private).map_err(|error| {
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => AuditKeyError::Exposed(error),
+                    _ => AuditKeyError::Unreadable(error),
+                }
+            })?;
         let text = text.expose_secret().trim();
         if text.len() < MIN_KEY_BYTES {
             return Err(AuditKeyError::TooShort);
@@ -98,7 +101,12 @@ impl Chain {
 
     /// Appends the next entry to `out` and returns its link. `body` is a JSON object with at least
     /// one field.
-    pub(super) fn append_line(&self, after: &ChainLink, body: &[u8], out: &mut Vec<u8>) -> ChainLink {
+    pub(super) fn append_line(
+        &self,
+        after: &ChainLink,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> ChainLink {
         let (start, seq) = (out.len(), after.seq.saturating_add(1));
         out.extend_from_slice(format!("{{\"seq\":{seq},").as_bytes());
         let inner = body
@@ -109,7 +117,11 @@ impl Chain {
         out.extend_from_slice(after.tag.as_bytes());
         out.push(b'"');
         let tag = self.tag(out.get(start..).unwrap_or_default());
-        out.extend_from_slice(if self.0.is_some() { HMAC_FIELD } else { HASH_FIELD });
+        out.extend_from_slice(if self.0.is_some() {
+            HMAC_FIELD
+        } else {
+            HASH_FIELD
+        });
         out.extend_from_slice(tag.as_bytes());
         out.extend_from_slice(b"\"}\n");
         ChainLink { seq, tag }

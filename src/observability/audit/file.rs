@@ -10,16 +10,16 @@ use std::{
     time::SystemTime,
 };
 
-use portkey_bounded_file::{FileIdentity, open_without_links, display_path};
+use portkey_bounded_file::{FileIdentity, display_path, open_without_links};
 use serde_json::json;
 use tracing::{error, info};
 
 use super::{
-    LogEvent, MAX_LINE_BYTES, AuditSettings, AuditStartError,
+    AuditSettings, AuditStartError, LogEvent, MAX_LINE_BYTES,
+    bounded_lines::{BoundedLine, read_line},
     chain::{Chain, ChainLink, ParsedLine},
     intents::sibling_path,
     pending_entry::format_time,
-    bounded_lines::{BoundedLine, read_line},
     sink::StartEvents,
 };
 /// The current log file.
@@ -90,7 +90,11 @@ impl LogFile {
 
     /// Moves a partial line to a file of its own. Its name contains the number of the entry that
     /// will report it.
-    fn quarantine_partial_line(&mut self, half: &[u8], link: &ChainLink) -> io::Result<StartEvents> {
+    fn quarantine_partial_line(
+        &mut self,
+        half: &[u8],
+        link: &ChainLink,
+    ) -> io::Result<StartEvents> {
         let aside = sibling_path(&self.path, format_args!("torn-{}", link.seq + 1));
         if !half.is_empty() {
             let mut options = private_file_options();
@@ -122,7 +126,9 @@ impl LogFile {
         self.discard_partial_write()?;
         let there = match fs::symlink_metadata(&self.path) {
             Ok(there) => there,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.start_new_file(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.start_new_file(true);
+            }
             Err(error) => return Err(error),
         };
         let ours = self.file.metadata()?;

@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use portkey_bounded_file::{FileIdentity, open_without_links, display_path};
+use portkey_bounded_file::{FileIdentity, display_path, open_without_links};
 use serde_json::Value;
 use tracing::error;
 
@@ -86,12 +86,20 @@ impl IntentFile {
     pub(super) fn check_path(&mut self) -> io::Result<()> {
         let path = &self.path;
         match fs::symlink_metadata(path) {
-            Ok(there) if FileIdentity::from_metadata(&there) == FileIdentity::from_metadata(&self.file.metadata()?) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.slots_by_call.is_empty() => {
+            Ok(there)
+                if FileIdentity::from_metadata(&there)
+                    == FileIdentity::from_metadata(&self.file.metadata()?) =>
+            {
+                Ok(())
+            }
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && self.slots_by_call.is_empty() =>
+            {
                 let mut options = private_file_options();
                 options.create_new(true);
                 let file = open_without_links(path, options)?;
-                lock_exclusively(&file, path).map_err(|error| io::Error::other(error.to_string()))?;
+                lock_exclusively(&file, path)
+                    .map_err(|error| io::Error::other(error.to_string()))?;
                 error!(file = %display_path(path), "somebody else removed the file; it is made anew");
                 (self.file, self.slot_count) = (file, 0);
                 self.free_slots.clear();

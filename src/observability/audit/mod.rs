@@ -7,11 +7,11 @@
 //! until its intent is on disk, so it is recorded even if the process is killed before the
 //! response.
 
+mod bounded_lines;
 mod chain;
 mod file;
 mod intents;
 mod pending_entry;
-mod bounded_lines;
 mod sink;
 mod verify;
 mod writer;
@@ -226,7 +226,9 @@ impl AuditLog {
     fn submit(&self, entry: AuditEntry, intended: bool) {
         let (queue, bytes) = (&self.0.queue, entry.body.len());
         let waiting = queue.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if waiting > MAX_WAITING_BYTES && !intended || self.send(WriterMessage::Entry(entry)).is_err() {
+        if waiting > MAX_WAITING_BYTES && !intended
+            || self.send(WriterMessage::Entry(entry)).is_err()
+        {
             queue.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             queue.lost_lines.fetch_add(1, Ordering::Relaxed);
         }

@@ -10,16 +10,16 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use portkey_operation::{Effect, JsonMap, CompiledOperation};
+use portkey_operation::{CompiledOperation, Effect, JsonMap};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{AuditLog, AuditEntry, AuditUnavailable};
+use super::{AuditEntry, AuditLog, AuditUnavailable};
 use crate::{
     auth::principal::Principal,
     observability::{
-        call_record::{CallOutcome, OutcomeKind, CallRecord},
+        call_record::{CallOutcome, CallRecord, OutcomeKind},
         request::{RequestInfo, Transport, UNKNOWN_NAME},
     },
     security::{
@@ -50,7 +50,7 @@ pub struct PendingEntry<'a> {
 struct EntryContext<'a> {
     audit: &'a AuditLog,
     principal: &'a Principal,
-    arrival: &'a RequestInfo,
+    request_info: &'a RequestInfo,
     call: u64,
     time: SystemTime,
     started: Instant,
@@ -63,7 +63,7 @@ impl<'a> PendingEntry<'a> {
     pub fn begin(
         audit: Option<&'a AuditLog>,
         principal: &'a Principal,
-        arrival: &'a RequestInfo,
+        request_info: &'a RequestInfo,
         args: &JsonMap,
         record: &'a mut CallRecord,
     ) -> Self {
@@ -71,14 +71,17 @@ impl<'a> PendingEntry<'a> {
         let kept = audit.map(|audit| EntryContext {
             audit,
             principal,
-            arrival,
+            request_info,
             call: COUNT.fetch_add(1, Ordering::Relaxed),
             time: SystemTime::now(),
             started: Instant::now(),
             digest: audit.digest(&to_canonical_json(args)),
             has_intent: false,
         });
-        Self { record, context: kept }
+        Self {
+            record,
+            context: kept,
+        }
     }
 
     /// Records the target and the validated arguments, with secrets masked.
@@ -145,14 +148,18 @@ impl EntryContext<'_> {
         took: Option<Duration>,
     ) -> AuditEntry {
         let Self {
-            arrival,
+            request_info,
             principal,
             call,
             ..
         } = self;
-        let size = record.arguments.as_ref().map(json_bytes).unwrap_or_default();
+        let size = record
+            .arguments
+            .as_ref()
+            .map(json_bytes)
+            .unwrap_or_default();
         let (client, error) = (
-            arrival.client.as_deref().map(mask_text),
+            request_info.client.as_deref().map(mask_text),
             outcome.error.as_deref().map(mask_text),
         );
         let approval = record.approval.as_ref();
@@ -163,22 +170,27 @@ impl EntryContext<'_> {
             principal: truncate(&principal.name),
             auth: principal.method.as_str(),
             client: client.as_deref().map(truncate),
-            transport: arrival.transport.as_str(),
-            protocol: Some(arrival.protocol).filter(|protocol| *protocol != UNKNOWN_NAME),
-            session: arrival
+            transport: request_info.transport.as_str(),
+            protocol: Some(request_info.protocol).filter(|protocol| *protocol != UNKNOWN_NAME),
+            session: request_info
                 .session
                 .as_deref()
-                .map(|id| match arrival.transport {
+                .map(|id| match request_info.transport {
                     Transport::Stdio => id.to_owned(),
                     Transport::Http => digest_session(id),
                 }),
-            request_id: arrival.id.as_str(),
+            request_id: request_info.id.as_str(),
             tool: record
                 .operation
                 .map_or(UNKNOWN_NAME, |operation| operation.name()),
-            effect: record.operation.map(|operation| operation.effect().as_str()),
+            effect: record
+                .operation
+                .map(|operation| operation.effect().as_str()),
             target: record.target.as_deref().map(truncate),
-            arguments: record.arguments.as_ref().filter(|_| size <= max_argument_bytes),
+            arguments: record
+                .arguments
+                .as_ref()
+                .filter(|_| size <= max_argument_bytes),
             arguments_omitted_bytes: Some(size).filter(|size| *size > max_argument_bytes),
             unknown_fields: first_unknown_fields(&record.unknown_fields),
             arguments_hmac: &self.digest,

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    LogEvent, AuditSettings, AuditStartError, AuditTarget,
+    AuditSettings, AuditStartError, AuditTarget, LogEvent,
     chain::{Chain, ChainLink},
     file::{LogFile, build_event},
     intents::IntentFile,
@@ -29,7 +29,9 @@ pub(super) type StartEvents = Vec<Vec<u8>>;
 impl Sink {
     /// Opens the destination. Returns also the link that the next entry continues, and the events
     /// to write first.
-    pub(super) fn open(settings: &AuditSettings) -> Result<(Self, ChainLink, StartEvents), AuditStartError> {
+    pub(super) fn open(
+        settings: &AuditSettings,
+    ) -> Result<(Self, ChainLink, StartEvents), AuditStartError> {
         let path = match &settings.target {
             AuditTarget::Stderr => return Ok(Self::from_stream(io::stderr())),
             AuditTarget::File(path) => path,
@@ -40,7 +42,10 @@ impl Sink {
         };
         if is_stream(path) {
             return Ok(Self::from_stream(
-                OpenOptions::new().write(true).open(path).map_err(io_error)?,
+                OpenOptions::new()
+                    .write(true)
+                    .open(path)
+                    .map_err(io_error)?,
             ));
         }
         let (intents, interrupted) = IntentFile::open(path)?;

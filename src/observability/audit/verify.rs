@@ -6,13 +6,13 @@ use std::{
     path::PathBuf,
 };
 
-use portkey_bounded_file::{open, display_path};
+use portkey_bounded_file::{display_path, open};
 use serde::Deserialize;
 
 use super::{
     LogEvent,
-    chain::{Chain, AuditKey, ChainLink, ParsedLine},
     bounded_lines::{BoundedLine, read_line},
+    chain::{AuditKey, Chain, ChainLink, ParsedLine},
 };
 /// Maximum number of reported findings; a file that is no audit log would have one for each line.
 const MAX_FINDINGS: usize = 100;

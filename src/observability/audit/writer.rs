@@ -17,10 +17,10 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::{
-    AuditEntry, LogEvent, WriterMessage, QueueState, AuditSettings, SyncPolicy, AuditUnavailable,
+    AuditEntry, AuditSettings, AuditUnavailable, LogEvent, QueueState, SyncPolicy, WriterMessage,
     chain::{Chain, ChainLink},
     file::build_event,
-    sink::{StartEvents, Sink},
+    sink::{Sink, StartEvents},
 };
 
 /// Interval between syncs with [`SyncPolicy::Interval`], and between attempts after a failed write.
@@ -122,7 +122,9 @@ impl Writer {
 
     /// Queues an entry about the log itself.
     fn push_event(&mut self, body: Vec<u8>) {
-        self.queue.waiting_bytes.fetch_add(body.len(), Ordering::Relaxed);
+        self.queue
+            .waiting_bytes
+            .fetch_add(body.len(), Ordering::Relaxed);
         // Zero stands for no call: numbers of calls begin at one.
         self.waiting.push_back(AuditEntry { call: 0, body });
     }
@@ -132,7 +134,10 @@ impl Writer {
         if self.is_failing {
             return Some(SYNC_INTERVAL);
         }
-        if let Some(since) = self.unsynced_since.filter(|_| self.sync == SyncPolicy::Interval) {
+        if let Some(since) = self
+            .unsynced_since
+            .filter(|_| self.sync == SyncPolicy::Interval)
+        {
             return Some(SYNC_INTERVAL.saturating_sub(since.elapsed()));
         }
         self.sink.is_file().then_some(PATH_CHECK_INTERVAL)
@@ -179,7 +184,10 @@ impl Writer {
             for entry in &self.waiting {
                 let before = batch.len();
                 let next = self.chain.append_line(&link, &entry.body, &mut batch);
-                if count > 0 && (before > MAX_BATCH_BYTES || batch.len() as u64 > self.sink.bytes_until_rotation()) {
+                if count > 0
+                    && (before > MAX_BATCH_BYTES
+                        || batch.len() as u64 > self.sink.bytes_until_rotation())
+                {
                     batch.truncate(before);
                     break;
                 }
@@ -250,6 +258,8 @@ impl Writer {
             _ => {}
         }
         self.is_failing = outcome.is_err();
-        self.queue.is_failing.store(self.is_failing, Ordering::Relaxed);
+        self.queue
+            .is_failing
+            .store(self.is_failing, Ordering::Relaxed);
     }
 }

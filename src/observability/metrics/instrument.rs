@@ -115,7 +115,12 @@ impl<const N: usize> DurationHistogram<N> {
         buckets: Buckets,
     ) -> Self {
         let series = Family::new_with_constructor(buckets);
-        registry.register_with_unit(to_prometheus_name(name), about, Unit::Seconds, series.clone());
+        registry.register_with_unit(
+            to_prometheus_name(name),
+            about,
+            Unit::Seconds,
+            series.clone(),
+        );
         #[cfg(feature = "otel")]
         let exported = meter()
             .f64_histogram(name)

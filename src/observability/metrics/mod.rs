@@ -19,7 +19,7 @@ use portkey_operation::{Effect, Upstream};
 
 use self::{
     component::ComponentCollector,
-    instrument::{Buckets, EventCounter, DurationHistogram, LevelGauge},
+    instrument::{Buckets, DurationHistogram, EventCounter, LevelGauge},
     process::ProcessCollector,
 };
 use portkey_readiness::Readiness;
@@ -89,7 +89,7 @@ impl Metrics {
     /// Records a finished MCP request. `tool` is empty for requests that call none.
     pub(crate) fn record_request(
         &self,
-        arrival: &RequestInfo,
+        request_info: &RequestInfo,
         method: &'static str,
         tool: &'static str,
         error: Option<ErrorType>,
@@ -101,8 +101,8 @@ impl Metrics {
                 method,
                 tool,
                 error,
-                arrival.protocol,
-                arrival.transport.network_transport(),
+                request_info.protocol,
+                request_info.transport.network_transport(),
             ];
             recorder.operations.record(labels, took);
         }
@@ -125,7 +125,11 @@ impl Metrics {
     }
 
     /// Starts the timer of an attempt at an upstream. Dropping it records the attempt.
-    pub(crate) fn start_attempt(&self, operation: &'static str, upstream: Upstream) -> AttemptTimer {
+    pub(crate) fn start_attempt(
+        &self,
+        operation: &'static str,
+        upstream: Upstream,
+    ) -> AttemptTimer {
         let (recorder, started) = (self.0.clone(), Instant::now());
         AttemptTimer {
             recorder,
@@ -159,10 +163,13 @@ impl Metrics {
     }
 
     /// Records the duration of a session.
-    pub(crate) fn record_session(&self, arrival: &RequestInfo, took: Duration) {
+    pub(crate) fn record_session(&self, request_info: &RequestInfo, took: Duration) {
         if let Some(recorder) = &self.0 {
             recorder.sessions.record(
-                [arrival.protocol, arrival.transport.network_transport()],
+                [
+                    request_info.protocol,
+                    request_info.transport.network_transport(),
+                ],
                 took,
             );
         }

@@ -3,17 +3,17 @@
 //! The standard `OTEL_*` variables configure the export. It is disabled until one of them names an
 //! endpoint.
 
+#[cfg(not(feature = "otel"))]
+mod disabled;
 #[cfg(feature = "otel")]
 mod export;
-#[cfg(not(feature = "otel"))]
-mod off;
 #[cfg(feature = "otel")]
 mod span;
 
 #[cfg(feature = "otel")]
 pub use self::{
     export::{Exporters, start},
-    span::{TraceParent, Span},
+    span::{Span, TraceParent},
 };
 #[cfg(not(feature = "otel"))]
-pub use off::{Exports, Parent, Span, start};
+pub use disabled::{Exporters, Span, TraceParent, start};

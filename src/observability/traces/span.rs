@@ -25,7 +25,13 @@ impl TraceParent {
     /// Reads the trace parent from the metadata of the message, or else from the headers of the
     /// HTTP request.
     pub fn from_headers(meta: Option<&str>, headers: Option<&HeaderMap>) -> Self {
-        let header = || headers?.get(TRACEPARENT)?.to_str().ok().and_then(parse_traceparent);
+        let header = || {
+            headers?
+                .get(TRACEPARENT)?
+                .to_str()
+                .ok()
+                .and_then(parse_traceparent)
+        };
         Self(meta.and_then(parse_traceparent).or_else(header))
     }
 }
@@ -61,17 +67,20 @@ pub struct Span(Option<Context>);
 
 impl Span {
     /// Starts the span of an MCP request.
-    pub(crate) fn start_request(arrival: &RequestInfo, method: &'static str) -> Self {
-        let parent = match &arrival.trace_parent.0 {
+    pub(crate) fn start_request(request_info: &RequestInfo, method: &'static str) -> Self {
+        let parent = match &request_info.trace_parent.0 {
             Some(parent) => Context::new().with_remote_span_context(parent.clone()),
             None => Context::new(),
         };
         let attributes = || {
             vec![
                 KeyValue::new("mcp.method.name", method),
-                KeyValue::new("mcp.protocol.version", arrival.protocol),
-                KeyValue::new("network.transport", arrival.transport.network_transport()),
-                KeyValue::new("portkey_mcp.request_id", arrival.id.to_string()),
+                KeyValue::new("mcp.protocol.version", request_info.protocol),
+                KeyValue::new(
+                    "network.transport",
+                    request_info.transport.network_transport(),
+                ),
+                KeyValue::new("portkey_mcp.request_id", request_info.id.to_string()),
             ]
         };
         Self::start(method.into(), SpanKind::Server, &parent, attributes)

@@ -12,7 +12,12 @@ pub struct Binding([u8; 32]);
 impl Binding {
     /// Computes the digest over validated arguments, secrets included. The order of fields does not
     /// matter.
-    pub fn new(principal: &str, tool: &str, args: &JsonMap, required: &ApprovalRequirement) -> Self {
+    pub fn new(
+        principal: &str,
+        tool: &str,
+        args: &JsonMap,
+        required: &ApprovalRequirement,
+    ) -> Self {
         let mut digest = Sha256::new();
         for part in [principal, tool, &required.rule, &required.revision] {
             hash_text(&mut digest, part);

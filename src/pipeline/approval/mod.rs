@@ -6,10 +6,10 @@
 //! The repeated call is validated and evaluated from scratch. A response is valid only for the
 //! call it was requested for: same caller, tool, arguments and rule.
 
-mod response;
 mod binding;
-mod plain;
+mod escape;
 mod request;
+mod response;
 mod ticket;
 
 use std::{
@@ -31,13 +31,14 @@ use crate::{
 
 pub(crate) use self::request::ApprovalSubject;
 pub use self::{
-    response::{ApprovalResponse, ApprovalError, FormResponse, Approval, FormAction},
     binding::Binding,
-    plain::escape_untrusted,
+    escape::escape_untrusted,
     request::ApprovalRequest,
+    response::{Approval, ApprovalError, ApprovalResponse, FormAction, FormResponse},
     ticket::{
-        TicketFilter, MAX_PAGE_TICKETS, MAX_TICKETS, MAX_TICKETS_OF_CALLER, MIN_ID_DIGITS, TICKET_ID_RETENTION,
-        TicketPage, TicketState, Ticket, DecisionError, PendingApproval, take_ticket,
+        DecisionError, MAX_PAGE_TICKETS, MAX_TICKETS, MAX_TICKETS_OF_CALLER, MIN_ID_DIGITS,
+        PendingApproval, TICKET_ID_RETENTION, Ticket, TicketFilter, TicketPage, TicketState,
+        take_ticket,
     },
 };
 pub use crate::observability::call_record::{ApprovalMethod, ApprovalRecord};
@@ -148,7 +149,13 @@ impl Approvals {
         let kept = serde_json::to_vec(&kept).unwrap_or_default();
         let (binding, once) = (request.binding().as_bytes(), (self.ttl, stamp));
         let keys = self.keys.get();
-        Ok(keys.sign_once(StatePurpose::RequestState, &principal.name, binding, &kept, once))
+        Ok(keys.sign_once(
+            StatePurpose::RequestState,
+            &principal.name,
+            binding,
+            &kept,
+            once,
+        ))
     }
 
     /// Returns the approval of the call identified by `binding`; `None` if no human has been asked.
@@ -175,7 +182,8 @@ impl Approvals {
                     self.store.store(),
                 );
                 let kept = kept.await.map_err(|_| ApprovalError::InvalidResponse)?;
-                let kept: ClientState = serde_json::from_slice(&kept).map_err(|_| ApprovalError::InvalidResponse)?;
+                let kept: ClientState =
+                    serde_json::from_slice(&kept).map_err(|_| ApprovalError::InvalidResponse)?;
                 form.evaluate(kept.confirm.as_deref())?;
                 Ok(Some(ApprovalRecord {
                     method: ApprovalMethod::Form,

@@ -5,11 +5,14 @@ use std::fmt::{self, Write};
 use portkey_operation::{Effect, JsonMap, Operation, field_path};
 use serde_json::Value;
 
-use super::{ApprovalMethod, ApprovalRecord, Binding, ApprovalError, FormResponse, Approval, ApprovalRequirement, plain};
+use super::{
+    Approval, ApprovalError, ApprovalMethod, ApprovalRecord, ApprovalRequirement, Binding,
+    FormResponse, escape::escape_untrusted,
+};
 use crate::{
     auth::principal::Principal,
     observability::request::RequestInfo,
-    pipeline::dry_run::{FieldChange, ChangePreview},
+    pipeline::dry_run::{ChangePreview, FieldChange},
     security::secrets::{BLANK, MASK, mask_text},
 };
 
@@ -48,7 +51,7 @@ pub(crate) struct ApprovalSubject<'a> {
     pub(crate) operation: &'a Operation,
     pub(crate) title: &'a str,
     pub(crate) principal: &'a Principal,
-    pub(crate) arrival: &'a RequestInfo,
+    pub(crate) request_info: &'a RequestInfo,
     /// Path and query of the request, with secrets blanked.
     pub(crate) target: &'a str,
     /// Arguments with secrets blanked.
@@ -109,7 +112,12 @@ impl ApprovalRequest {
     ///
     /// # Errors
     /// Returns an error if the form does not approve the call.
-    pub fn resolve(&self, form: &FormResponse, method: ApprovalMethod, by: &str) -> Result<Approval, ApprovalError> {
+    pub fn resolve(
+        &self,
+        form: &FormResponse,
+        method: ApprovalMethod,
+        by: &str,
+    ) -> Result<Approval, ApprovalError> {
         form.evaluate(self.confirm.as_deref())?;
         let approved = ApprovalRecord {
             method,
@@ -155,8 +163,12 @@ fn render_text(subject: &ApprovalSubject<'_>, confirm: Option<&str>) -> String {
     }
     _ = write!(text, "\nRisk: {}", describe_risk(operation));
     _ = write!(text, "\nAsked by: `{}`", truncate(&subject.principal.name));
-    if let Some(client) = &subject.arrival.client {
-        _ = write!(text, ", with a client that calls itself `{}`", truncate(client));
+    if let Some(client) = &subject.request_info.client {
+        _ = write!(
+            text,
+            ", with a client that calls itself `{}`",
+            truncate(client)
+        );
     }
     _ = write!(text, "\nRule: {}", truncate(&subject.required.rule));
     if let Some(words) = &subject.required.message {
@@ -191,7 +203,11 @@ fn render_text(subject: &ApprovalSubject<'_>, confirm: Option<&str>) -> String {
         _ = write!(text, "\n\nWarnings that are not shown: {more_warnings}");
     }
     if let Some(why) = &subject.preview.unknown_reason {
-        _ = write!(text, "\n\nWhat is there now is not known: {}", truncate(why));
+        _ = write!(
+            text,
+            "\n\nWhat is there now is not known: {}",
+            truncate(why)
+        );
     }
     if let Some(name) = confirm {
         _ = write!(text, "\n\nTo approve, type: `{}`", escape_untrusted(name));

@@ -1,6 +1,6 @@
 //! Responses to approval requests, and the approvals they result in.
 
-use super::{ApprovalRecord, Binding, plain};
+use super::{ApprovalRecord, Binding, escape::escape_untrusted};
 
 /// The action that a human took on a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

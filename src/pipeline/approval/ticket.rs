@@ -9,7 +9,9 @@ use std::{
 };
 
 use portkey_operation::JsonMap;
-use portkey_store::{StoreKey, TokenBucket, Queue, EnqueueOutcome, Stamp, StoreError, RateLimitOutcome, UseOutcome};
+use portkey_store::{
+    EnqueueOutcome, Queue, RateLimitOutcome, Stamp, StoreError, StoreKey, TokenBucket, UseOutcome,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -17,7 +19,8 @@ use subtle::ConstantTimeEq;
 use tracing::warn;
 
 use super::{
-    ApprovalResponse, ApprovalMethod, Approvals, ApprovalRecord, Binding, ApprovalError, FormResponse, ApprovalRequest, FormAction,
+    ApprovalError, ApprovalMethod, ApprovalRecord, ApprovalRequest, ApprovalResponse, Approvals,
+    Binding, FormAction, FormResponse,
 };
 use crate::{auth::principal::Principal, security::signed_state::random_bytes};
 
@@ -263,7 +266,11 @@ impl Approvals {
     /// # Errors
     /// Returns an error if there is no approval server, the caller has too many tickets, or the
     /// store fails.
-    pub async fn create_ticket(&self, principal: &Principal, request: &ApprovalRequest) -> Result<Ticket, ApprovalError> {
+    pub async fn create_ticket(
+        &self,
+        principal: &Principal,
+        request: &ApprovalRequest,
+    ) -> Result<Ticket, ApprovalError> {
         let Some(desk) = self.admin_url() else {
             return Err(ApprovalError::NoApprover {
                 tool: request.tool,
@@ -271,7 +278,10 @@ impl Approvals {
             });
         };
         let stamp = self.store.store().stamp().await.map_err(store_failed)?;
-        let own = self.caller_tickets(principal, &stamp).await.map_err(store_failed)?;
+        let own = self
+            .caller_tickets(principal, &stamp)
+            .await
+            .map_err(store_failed)?;
         let binding = hex::encode(request.binding().as_bytes());
         let waits = |ticket: &&Ticket| ticket.binding == binding && ticket.is_pending();
         if let Some(ticket) = own.iter().find(waits) {
@@ -291,7 +301,8 @@ impl Approvals {
             RateLimitOutcome::Allowed => {}
             RateLimitOutcome::RetryAfter(_) => return Err(ApprovalError::TooManyPending),
         }
-        let no_randomness = || ApprovalError::StoreFailed("the system gives no random numbers".to_owned());
+        let no_randomness =
+            || ApprovalError::StoreFailed("the system gives no random numbers".to_owned());
         let id = random_bytes::<ID_BYTES>().map_err(|_| no_randomness())?;
         let key = random_bytes::<16>().map_err(|_| no_randomness())?;
         let serial = random_bytes::<16>().map_err(|_| no_randomness())?;
@@ -474,7 +485,10 @@ impl Approvals {
     ) -> Result<Option<ApprovalRecord>, ApprovalError> {
         let stamp = self.store.store().stamp().await.map_err(store_failed)?;
         let binding = hex::encode(binding.as_bytes());
-        let mut own = self.caller_tickets(principal, &stamp).await.map_err(store_failed)?;
+        let mut own = self
+            .caller_tickets(principal, &stamp)
+            .await
+            .map_err(store_failed)?;
         own.retain(|ticket| ticket.binding == binding);
         if let Some(id) = named
             && !own.iter().any(|ticket| ticket.id == id)
@@ -542,7 +556,11 @@ impl Approvals {
     }
 
     /// Marks something that can happen to a ticket only once.
-    async fn mark_once(&self, ticket: &Ticket, what: &'static str) -> Result<UseOutcome, StoreError> {
+    async fn mark_once(
+        &self,
+        ticket: &Ticket,
+        what: &'static str,
+    ) -> Result<UseOutcome, StoreError> {
         let Some(stamp) = ticket.stamp() else {
             return Ok(UseOutcome::DataLost);
         };

@@ -42,7 +42,10 @@ pub fn find_read<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a 
 ///
 /// This is the read of the changed resource, or else of the nearest parent path. For a created
 /// resource the parent is the list that contains it.
-pub fn find_verification_read<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a CatalogEntry> {
+pub fn find_verification_read<'a>(
+    catalog: &'a Catalog,
+    operation: &Operation,
+) -> Option<&'a CatalogEntry> {
     let above = || {
         let mut path = operation.path();
         loop {
@@ -59,7 +62,11 @@ pub fn find_verification_read<'a>(catalog: &'a Catalog, operation: &Operation) -
 }
 
 /// Returns the GET of a path on the same host as an operation.
-fn find_read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Option<&'a CatalogEntry> {
+fn find_read_at<'a>(
+    catalog: &'a Catalog,
+    operation: &Operation,
+    path: &str,
+) -> Option<&'a CatalogEntry> {
     catalog.iter().find(|entry| {
         let read = entry.operation;
         read.method() == http::Method::GET && read.base() == operation.base() && read.path() == path

@@ -3,7 +3,7 @@
 use portkey_operation::{Effect, Operation, field_path};
 use serde_json::Value;
 
-use super::truncation;
+use super::truncation::truncate;
 use crate::security::secrets::{BLANK, MASK, is_masked, mask_text};
 
 /// Maximum number of reported changes.
@@ -63,7 +63,8 @@ pub fn compute_changes(
     };
     match (operation.effect(), body) {
         (Effect::Delete, None) => {
-            let from = current.map(|current| display_name(current).map_or(Value::Bool(true), Value::from));
+            let from =
+                current.map(|current| display_name(current).map_or(Value::Bool(true), Value::from));
             diff.push(FieldChange {
                 path: String::new(),
                 from,

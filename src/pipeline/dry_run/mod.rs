@@ -1,17 +1,17 @@
 //! Dry runs: the request that a write would send, the current state, and the changes. Performs no
 //! I/O.
 
-mod truncation;
 mod current_state;
 mod diff;
+mod truncation;
 
 use portkey_operation::{Effect, Operation, UpstreamRequest};
 use serde_json::{Map, Value, json};
 
 pub use self::{
-    truncation::truncate,
-    current_state::{read_arguments, find_read, find_verification_read},
+    current_state::{find_read, find_verification_read, read_arguments},
     diff::{FieldChange, compute_changes},
+    truncation::truncate,
 };
 
 /// Maximum length of a text in the current state or the request, in characters.

@@ -66,7 +66,10 @@ impl DeliveryMode {
         args: &JsonMap,
     ) -> Result<SecretDelivery, SecretError> {
         let (tool, fields) = (operation.name(), operation.one_time_secrets());
-        let Some(field) = fields.first().filter(|_| operation.returns_secrets_for(args)) else {
+        let Some(field) = fields
+            .first()
+            .filter(|_| operation.returns_secrets_for(args))
+        else {
             return Ok(SecretDelivery::Nothing);
         };
         match self {
@@ -74,7 +77,8 @@ impl DeliveryMode {
             Self::Deny => Err(SecretError::Denied { tool, field }),
             Self::File(folder) => {
                 let reserve = |field: &&'static str| {
-                    ReservedFile::create(folder, &format!("{tool}.{field}")).map(|file| (*field, file))
+                    ReservedFile::create(folder, &format!("{tool}.{field}"))
+                        .map(|file| (*field, file))
                 };
                 let files: io::Result<_> = fields.iter().map(reserve).collect();
                 let folder = || folder.clone();

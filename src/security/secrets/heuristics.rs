@@ -87,7 +87,8 @@ const SCHEMA_TYPES: [&str; 6] = ["string", "number", "integer", "boolean", "obje
 /// Returns `true` if an object is the JSON Schema of a field, as MCP tools have for each argument.
 /// Such a field called `token` is no secret.
 pub(super) fn is_schema(map: &JsonMap) -> bool {
-    let known = |name: &String| SCHEMA_KEYWORDS.contains(&name.as_str()) || is_schema_value_keyword(name);
+    let known =
+        |name: &String| SCHEMA_KEYWORDS.contains(&name.as_str()) || is_schema_value_keyword(name);
     let is_type = |word: &str| SCHEMA_TYPES.contains(&word);
     map.get("type")
         .and_then(|word| word.as_str())

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     heuristics,
     names::{self, NameKind},
-    scan::{MASK, KeyScanner},
+    scan::{KeyScanner, MASK},
 };
 /// Context of a value in a response.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,11 @@ pub fn mask_response(operation: &Operation, answer: &mut Value) {
 
 /// Masks a response with a given scanner, which finds keys in texts. `None` if the texts are known
 /// to hold no key.
-pub(super) fn mask_with(operation: &Operation, answer: &mut Value, scanner: Option<&KeyScanner<'_>>) {
+pub(super) fn mask_with(
+    operation: &Operation,
+    answer: &mut Value,
+    scanner: Option<&KeyScanner<'_>>,
+) {
     for path in operation.secret_fields() {
         let last = path.rsplit('.').next().unwrap_or(path);
         let is_credential = names::is_credential(last.trim_end_matches("[]"));
@@ -118,9 +122,9 @@ fn for_each_at(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value, bo
     match (value, rest) {
         (value, "*") => act(value, true),
         (Value::Array(list), "") if many => list.iter_mut().for_each(|item| act(item, false)),
-        (Value::Array(list), rest) if many => {
-            list.iter_mut().for_each(|item| for_each_at(item, rest, act))
-        }
+        (Value::Array(list), rest) if many => list
+            .iter_mut()
+            .for_each(|item| for_each_at(item, rest, act)),
         (value, "") => act(value, false),
         (value, rest) => for_each_at(value, rest, act),
     }
@@ -136,7 +140,9 @@ fn mask_declared(value: &mut Value, scanner: Option<&KeyScanner<'_>>) {
             }
         }
         Value::Number(_) => mask_scalar(value),
-        Value::Array(list) => list.iter_mut().for_each(|item| mask_declared(item, scanner)),
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|item| mask_declared(item, scanner)),
         value => mask_value(value, STRICT_CONTEXT, scanner),
     }
 }
@@ -150,7 +156,7 @@ fn mask_json_text(text: &mut String, mask: impl Fn(&mut Value)) -> bool {
         return false;
     };
     let before = inside.clone();
-    mask_response(&mut inside);
+    mask(&mut inside);
     if inside != before || !heuristics::is_exact_json(text, &before) {
         *text = inside.to_string();
     }
@@ -173,7 +179,9 @@ fn mask_value(value: &mut Value, place: MaskContext, scanner: Option<&KeyScanner
         Value::Number(number) if scanner.is_some_and(|scanner| scanner.is_key_number(number)) => {
             *value = MASK.into();
         }
-        Value::Array(list) => list.iter_mut().for_each(|item| mask_value(item, place, scanner)),
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|item| mask_value(item, place, scanner)),
         Value::Object(map) => {
             let mut has_value = false;
             for (name, value) in &mut *map {
@@ -230,7 +238,12 @@ impl MaskContext {
 }
 
 /// Masks a value that has the name of a secret: texts, numbers, and everything below an object.
-fn mask_named_secret(name: &str, value: &mut Value, place: MaskContext, scanner: Option<&KeyScanner<'_>>) {
+fn mask_named_secret(
+    name: &str,
+    value: &mut Value,
+    place: MaskContext,
+    scanner: Option<&KeyScanner<'_>>,
+) {
     match value {
         Value::Number(_) | Value::Object(_) if names::is_token_count(name) => {
             mask_value(value, place, scanner);

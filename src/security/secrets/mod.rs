@@ -1,8 +1,8 @@
 //! Masks secrets in results, delivers one-time secrets and resolves `$env`/`$file` references. Keys
 //! are also masked in every line of the log.
 
-mod folder;
 mod delivery;
+mod folder;
 mod heuristics;
 mod mask;
 mod names;
@@ -13,7 +13,7 @@ mod scan;
 
 use std::{io, path::PathBuf};
 
-use portkey_operation::{Effect, JsonMap, Operation, CompiledOperation, Reference};
+use portkey_operation::{CompiledOperation, Effect, JsonMap, Operation, Reference};
 use serde_json::Value;
 
 use scan::KeyScanner;
@@ -23,9 +23,9 @@ pub use mask::{is_masked, mask_response};
 pub use names::is_secret_name;
 pub use permissions::{FileProtection, check_permissions, read_protected_file};
 pub use redact::{BLANK, mask_arguments, redact_arguments};
-pub use references::{AllowedReferences, ReferenceCaller, SecretReferences, ReferenceError};
-pub use scan::{MASK, contains_own_key, learn_key, mask_text as mask_text, mask_line};
-pub(crate) use scan::{MAX_PASSED_SECRETS, MAX_PASSED_SECRET_BYTES};
+pub use references::{AllowedReferences, ReferenceCaller, ReferenceError, SecretReferences};
+pub use scan::{MASK, contains_own_key, learn_key, mask_line, mask_text};
+pub(crate) use scan::{MAX_PASSED_SECRET_BYTES, MAX_PASSED_SECRETS};
 
 /// The operator's settings for secrets.
 ///

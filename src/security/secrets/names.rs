@@ -297,7 +297,11 @@ pub(super) fn may_be_secret(name: &str) -> bool {
 /// Classifies a name. `strict` where credentials are kept, so that even `key` names a secret.
 pub(super) fn classify(name: &str, strict: bool) -> NameKind {
     let found = letter_set(name);
-    if !strict && TELLING_LETTERS.iter().all(|telling| found & telling != *telling) {
+    if !strict
+        && TELLING_LETTERS
+            .iter()
+            .all(|telling| found & telling != *telling)
+    {
         return NameKind::NotSecret;
     }
     // `apiKey`, `api-key` and `api_key` are one name.
@@ -375,7 +379,11 @@ fn classify_normalized(name: &str, bare: &str, found: u32, strict: bool) -> Name
         bare if strict && STRICT_NAMES.contains(&bare) => return NameKind::Secret,
         _ => {}
     }
-    if bare == "secrets" || COLLECTION_ENDINGS.iter().any(|ending| bare.ends_with(ending)) {
+    if bare == "secrets"
+        || COLLECTION_ENDINGS
+            .iter()
+            .any(|ending| bare.ends_with(ending))
+    {
         return NameKind::SecretCollection;
     }
     let has = |word: &TellingWord| found & word.letters == word.letters && bare.contains(word.text);
@@ -438,7 +446,7 @@ mod tests {
             /// Where credentials are kept, and elsewhere.
             read_as: [NameKind; 2],
         }
-        use NameKind::{NotSecret, AllSecret, Secret, SecretCollection, Text};
+        use NameKind::{AllSecret, NotSecret, Secret, SecretCollection, Text};
         let cases = [
             Case {
                 names: &[
@@ -524,7 +532,11 @@ mod tests {
         ];
         for Case { names, read_as } in cases {
             for name in names {
-                assert_eq!([classify(name, true), classify(name, false)], read_as, "{name}");
+                assert_eq!(
+                    [classify(name, true), classify(name, false)],
+                    read_as,
+                    "{name}"
+                );
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{fs::Metadata, io, path::Path};
 
-use portkey_bounded_file::{MAX_KEY_BYTES, open, read_open_file, display_path, decode_utf8};
+use portkey_bounded_file::{MAX_KEY_BYTES, decode_utf8, display_path, open, read_open_file};
 use secrecy::SecretString;
 
 /// Protection that a file needs.
@@ -176,7 +176,11 @@ mod tests {
             loose,
         } in cases
         {
-            assert_eq!(judge_mode(mode, is_ours), loose, "{mode:o}, ours: {is_ours}");
+            assert_eq!(
+                judge_mode(mode, is_ours),
+                loose,
+                "{mode:o}, ours: {is_ours}"
+            );
         }
     }
 }

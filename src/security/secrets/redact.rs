@@ -5,14 +5,14 @@
 //! undeclared fields, names decide, and keys are found by their patterns. No part stays visible
 //! merely because it is unknown.
 
-use portkey_operation::{JsonMap, OpaqueKind, CompiledOperation, Reference};
+use portkey_operation::{CompiledOperation, JsonMap, OpaqueKind, Reference};
 use serde_json::Value;
 
 use super::{
-    heuristics::{is_random, is_schema, is_schema_value_keyword, is_exact_json, candidate_tokens},
+    heuristics::{candidate_tokens, is_exact_json, is_random, is_schema, is_schema_value_keyword},
     mask::mask_names,
     names::{self, NameKind},
-    scan::{MASK, MIN_KEY_BYTES, KeyScanner, mask_line},
+    scan::{KeyScanner, MASK, MIN_KEY_BYTES, mask_line},
 };
 /// Replaces a secret argument.
 pub const BLANK: &str = "***";
@@ -44,8 +44,8 @@ const DOCUMENT: RedactContext = RedactContext {
 /// secret.
 pub fn redact_arguments(published: &CompiledOperation, args: JsonMap) -> JsonMap {
     let mut redacted = published.redact_with(args, blank_opaque);
-    mask_arguments(&mut redact_arguments);
-    redact_arguments
+    mask_arguments(&mut redacted);
+    redacted
 }
 
 /// Blanks values in arguments that are secret by their names or patterns, at any depth.

@@ -164,8 +164,8 @@ impl SecretReferences {
             let secret = (text.len() >= MIN_KEY_BYTES).then(|| text.clone());
             return Ok(Some((text.into(), secret.into_iter().collect())));
         }
-        let object: JsonMap =
-            serde_json::from_str(&text).map_err(|_| ReferenceError::NotAnObject(reference.to_string()))?;
+        let object: JsonMap = serde_json::from_str(&text)
+            .map_err(|_| ReferenceError::NotAnObject(reference.to_string()))?;
         let object = Value::Object(object);
         let mut texts = Vec::new();
         collect_texts(&object, &mut texts);
@@ -175,7 +175,9 @@ impl SecretReferences {
 
 impl OpenReferences {
     fn read_variable(&self, name: &str) -> Result<String, ReferenceError> {
-        let is_own = OWN_VARIABLE_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let is_own = OWN_VARIABLE_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
         if is_own || !self.variables.is_match(name) {
             return Err(ReferenceError::VariableNotAllowed(name.to_owned()));
         }
@@ -221,7 +223,8 @@ fn open_file_within(folder: &Path, path: &str) -> Option<(File, u64)> {
     let opened = file.metadata().ok()?;
     // If the path was changed in between, nothing is returned.
     let again = real.canonicalize().ok().filter(|again| *again == real)?;
-    let is_same = FileIdentity::from_metadata(&opened) == FileIdentity::from_metadata(&again.symlink_metadata().ok()?);
+    let is_same = FileIdentity::from_metadata(&opened)
+        == FileIdentity::from_metadata(&again.symlink_metadata().ok()?);
     is_same.then_some((file, opened.len()))
 }
 

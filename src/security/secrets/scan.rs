@@ -51,7 +51,10 @@ struct KeyPattern {
 }
 
 const fn key_pattern(signs: &'static [&'static str], whole: &'static str) -> KeyPattern {
-    KeyPattern { literals: signs, regex: whole }
+    KeyPattern {
+        literals: signs,
+        regex: whole,
+    }
 }
 
 /// A credential within a URL, in the characters allowed there. The `@` is put back after masking.
@@ -165,8 +168,13 @@ static KEY_REGEX: LazyLock<PrefilteredRegex> = LazyLock::new(|| {
     )
 });
 
-static NAMED_KEY_REGEX: LazyLock<PrefilteredRegex> =
-    LazyLock::new(|| PrefilteredRegex::new(NAMED_KEY_LITERALS.iter().copied(), |_| false, || Regex::new(NAMED_KEY_PATTERN).ok()));
+static NAMED_KEY_REGEX: LazyLock<PrefilteredRegex> = LazyLock::new(|| {
+    PrefilteredRegex::new(
+        NAMED_KEY_LITERALS.iter().copied(),
+        |_| false,
+        || Regex::new(NAMED_KEY_PATTERN).ok(),
+    )
+});
 
 /// Returns `true` if a text may hold a URL with a credential.
 fn may_hold_address_credential(text: &str) -> bool {
@@ -491,7 +499,10 @@ mod tests {
             .collect();
         many.insert(0, held("own", true));
         forget_oldest(&mut many, 1);
-        assert_eq!((many.len(), passed_keys(&many)[0]), (MAX_PASSED_SECRETS, "1"));
+        assert_eq!(
+            (many.len(), passed_keys(&many)[0]),
+            (MAX_PASSED_SECRETS, "1")
+        );
     }
 
     #[test]

@@ -36,7 +36,9 @@ use tracing::{error, info, warn};
 use self::page::FormInput;
 use super::auxiliary::{self, Connection, ConnectionLimits};
 use crate::{
-    pipeline::approval::{self, Approvals, TicketFilter, MAX_PAGE_TICKETS, FormAction, Ticket, DecisionError},
+    pipeline::approval::{
+        self, Approvals, DecisionError, FormAction, MAX_PAGE_TICKETS, Ticket, TicketFilter,
+    },
     security::{secrets, signed_state::random_bytes},
 };
 
@@ -98,7 +100,11 @@ impl ApprovalServerState {
 
     /// Authenticates a request by the token, or by the key of a page. All other paths are unknown
     /// to every caller.
-    async fn authenticate(&self, path: &str, headers: &HeaderMap) -> Result<RequestAccess, Response> {
+    async fn authenticate(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<RequestAccess, Response> {
         let mut steps = path.split('/').skip(1);
         match (steps.next(), steps.next(), steps.next(), steps.next()) {
             (Some("approvals"), _, None, _) => {
@@ -204,13 +210,17 @@ impl ApprovalServer {
         }
         let listener = super::listen(listen, "--admin-listen")?;
         let address = listener.local_addr()?;
-        let (url, token) = (format!("http://{address}"), hex::encode(random_bytes::<32>()?));
+        let (url, token) = (
+            format!("http://{address}"),
+            hex::encode(random_bytes::<32>()?),
+        );
         secrets::learn_key(&token);
         let key = hex::encode(random_bytes::<16>()?);
         let mut connection_file = None;
         if let Some(file) = file {
             let context = || format!("cannot write {}", display_path(file));
-            let opened = write_connection_file(file, &json!({ "url": url, "token": token })).with_context(context)?;
+            let opened = write_connection_file(file, &json!({ "url": url, "token": token }))
+                .with_context(context)?;
             connection_file = Some((file.to_owned(), opened));
         }
         let port = address.port();
@@ -270,11 +280,20 @@ async fn serve(listener: TcpListener, office: ApprovalServerState, ended: Cancel
     let router = Router::new()
         .route("/approvals", get(list_tickets))
         .route("/approvals/{id}", get(show_ticket).post(decide_ticket))
-        .route("/decide/{id}/{key}", get(show_ticket_page).post(submit_form))
+        .route(
+            "/decide/{id}/{key}",
+            get(show_ticket_page).post(submit_form),
+        )
         .route("/waiting/{key}", get(show_list_page))
-        .route("/waiting/{key}/{id}", get(show_ticket_page).post(submit_form))
+        .route(
+            "/waiting/{key}/{id}",
+            get(show_ticket_page).post(submit_form),
+        )
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
-        .layer(middleware::from_fn_with_state(office.clone(), guard_request))
+        .layer(middleware::from_fn_with_state(
+            office.clone(),
+            guard_request,
+        ))
         .with_state(office);
     if let Err(error) = auxiliary::serve(listener, router, CONNECTION_LIMITS, ended).await {
         error!(%error, "nobody can decide about calls any more");
@@ -366,7 +385,9 @@ fn json_error(status: StatusCode, why: impl ToString) -> JsonError {
 fn decision_error(error: &DecisionError) -> JsonError {
     let status = match error {
         DecisionError::UnknownTicket => StatusCode::NOT_FOUND,
-        DecisionError::AlreadyDecided | DecisionError::AmbiguousId | DecisionError::DigestMismatch => StatusCode::CONFLICT,
+        DecisionError::AlreadyDecided
+        | DecisionError::AmbiguousId
+        | DecisionError::DigestMismatch => StatusCode::CONFLICT,
         DecisionError::IdTooShort | DecisionError::WrongName(_) => StatusCode::UNPROCESSABLE_ENTITY,
         DecisionError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
@@ -393,8 +414,14 @@ impl TicketQuery {
         }
     }
 
-    async fn fetch_page(&self, office: &ApprovalServerState) -> Result<approval::TicketPage, DecisionError> {
-        let limit = self.limit.unwrap_or(DEFAULT_PAGE_SIZE).min(MAX_PAGE_TICKETS);
+    async fn fetch_page(
+        &self,
+        office: &ApprovalServerState,
+    ) -> Result<approval::TicketPage, DecisionError> {
+        let limit = self
+            .limit
+            .unwrap_or(DEFAULT_PAGE_SIZE)
+            .min(MAX_PAGE_TICKETS);
         office
             .approvals
             .list_tickets(&self.filter(), self.after.as_deref(), limit)
@@ -459,7 +486,11 @@ async fn show_list_page(
             ))),
         )
     })?;
-    Ok(Html(page::list_page(&office.list_key, &wanted.filter(), &found)))
+    Ok(Html(page::list_page(
+        &office.list_key,
+        &wanted.filter(),
+        &found,
+    )))
 }
 
 /// Returns the ticket of a page, to which the request has access.
@@ -470,8 +501,13 @@ fn page_ticket(access: &RequestAccess) -> Result<&Ticket, HtmlError> {
     }
 }
 
-async fn show_ticket_page(Extension(access): Extension<RequestAccess>) -> Result<Html<String>, HtmlError> {
-    Ok(Html(page::decision_page(page_ticket(&access)?, FormInput::default())))
+async fn show_ticket_page(
+    Extension(access): Extension<RequestAccess>,
+) -> Result<Html<String>, HtmlError> {
+    Ok(Html(page::decision_page(
+        page_ticket(&access)?,
+        FormInput::default(),
+    )))
 }
 
 async fn submit_form(
@@ -506,7 +542,8 @@ async fn submit_form(
         )
     };
     let approve = filled.validate_decision();
-    let approve = approve.map_err(|note| show_form_again(StatusCode::UNPROCESSABLE_ENTITY, note))?;
+    let approve =
+        approve.map_err(|note| show_form_again(StatusCode::UNPROCESSABLE_ENTITY, note))?;
     let form = build_form(approve, Some(filled.name.clone()));
     let outcome = office
         .approvals
@@ -525,7 +562,9 @@ async fn submit_form(
     let ticket = decided?;
     log_decision(&ticket);
     Ok(Html(page::message_page(match ticket.state {
-        approval::TicketState::Approved(_) => "Approved. The call is carried out when it is made again.",
+        approval::TicketState::Approved(_) => {
+            "Approved. The call is carried out when it is made again."
+        }
         _ => "Denied. Nothing is sent.",
     })))
 }
@@ -533,7 +572,11 @@ async fn submit_form(
 type HtmlError = (StatusCode, Html<String>);
 
 /// Finds a pending ticket by the id and the key in the address of its page.
-async fn find_page_ticket(office: &ApprovalServerState, id: &str, key: &str) -> Result<Ticket, HtmlError> {
+async fn find_page_ticket(
+    office: &ApprovalServerState,
+    id: &str,
+    key: &str,
+) -> Result<Ticket, HtmlError> {
     let ticket = office.approvals.ticket(id).await.ok().flatten();
     let open = ticket.filter(|ticket| ticket.matches_page_key(key) && ticket.is_pending());
     open.ok_or_else(not_found_page)

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, header};
 
-use crate::pipeline::approval::{TicketFilter, TicketPage, TicketState, Ticket};
+use crate::pipeline::approval::{Ticket, TicketFilter, TicketPage, TicketState};
 
 /// Maximum length of the approver's name, in characters.
 pub(super) const MAX_NAME_CHARS: usize = 100;

@@ -274,7 +274,11 @@ mod tests {
                 AcceptedTypes::Json,
             ),
             case("any application", &["application/*"], AcceptedTypes::Json),
-            case("events alone", &["text/event-stream"], AcceptedTypes::Events),
+            case(
+                "events alone",
+                &["text/event-stream"],
+                AcceptedTypes::Events,
+            ),
             case("any text", &["text/*; q=0.5"], AcceptedTypes::Events),
             case(
                 "events excluded",
@@ -302,7 +306,11 @@ mod tests {
             let values = accept
                 .iter()
                 .map(|value| (header::ACCEPT, value.parse().unwrap()));
-            assert_eq!(AcceptedTypes::from_headers(&values.collect()), forms, "{name}");
+            assert_eq!(
+                AcceptedTypes::from_headers(&values.collect()),
+                forms,
+                "{name}"
+            );
         }
     }
 

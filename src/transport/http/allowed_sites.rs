@@ -79,7 +79,8 @@ impl AllowedSites {
                 .map(|authority| authority.as_str()),
         };
         let Some((name, port)) = given.and_then(split_authority) else {
-            let message = "the request names no host, or not as one is written: `name` or `name:port`";
+            let message =
+                "the request names no host, or not as one is written: `name` or `name:port`";
             return Err(ErrorResponse::new(StatusCode::BAD_REQUEST, message));
         };
         let matches_request = |host: &AllowedHost| {
@@ -91,7 +92,9 @@ impl AllowedSites {
                 "this server does not answer to the host name `{shown}`. Its operator can allow it with \
                  `--allowed-host {shown}`"
             );
-            return Err(ErrorResponse::new(StatusCode::FORBIDDEN, message).with_invalid_request_code());
+            return Err(
+                ErrorResponse::new(StatusCode::FORBIDDEN, message).with_invalid_request_code()
+            );
         }
         if given.is_some_and(|given| given.as_bytes().get(name.len()) == Some(&b'.')) {
             let plain = port.map_or(name.to_owned(), |port| format!("{name}:{port}"));
@@ -212,7 +215,8 @@ pub(super) fn loopback_origins(listen: IpAddr) -> Vec<String> {
     if !hosts.contains(&listen_host) {
         hosts.push(listen_host);
     }
-    let with_scheme = |scheme: &'static str| hosts.iter().map(move |host| format!("{scheme}://{host}:*"));
+    let with_scheme =
+        |scheme: &'static str| hosts.iter().map(move |host| format!("{scheme}://{host}:*"));
     with_scheme("http").chain(with_scheme("https")).collect()
 }
 
@@ -329,7 +333,8 @@ mod tests {
             ("null", false),
             ("", false),
         ] {
-            let allowed = HeaderValue::from_str(origin).is_ok_and(|origin| sites.allows_origin(&origin));
+            let allowed =
+                HeaderValue::from_str(origin).is_ok_and(|origin| sites.allows_origin(&origin));
             assert_eq!(allowed, passes, "{origin}");
         }
     }

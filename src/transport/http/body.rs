@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{
-    super::{UTF8_BOM, envelope},
+    super::{UTF8_BOM, message_limits},
     error_response::ErrorResponse,
 };
 use crate::mcp::surface::{self, BuiltinAction};
@@ -67,7 +67,9 @@ impl BodyBounds {
             };
             match Limited::new(body, self.max_bytes).collect().await {
                 Ok(body) => Ok((strip_byte_order_mark(body.to_bytes()), held)),
-                Err(error) if error.is::<LengthLimitError>() => Err(ErrorResponse::request_too_large()),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    Err(ErrorResponse::request_too_large())
+                }
                 Err(_) => Err(incomplete_body()),
             }
         };
@@ -77,7 +79,9 @@ impl BodyBounds {
                 "the body took too long to arrive",
             )
         };
-        timeout(self.timeout, read).await.map_err(|_| timeout_error())?
+        timeout(self.timeout, read)
+            .await
+            .map_err(|_| timeout_error())?
     }
 
     /// Reads a body of undeclared size. Beyond the size of a small one, it counts as one of the
@@ -121,9 +125,12 @@ fn strip_byte_order_mark(mut body: Bytes) -> Bytes {
 /// `wants_call` is set. The time grows with the size of the body.
 ///
 /// # Errors
-/// Returns an error response if the body exceeds a limit of [`envelope::check`].
-pub(super) fn check_message(body: &[u8], wants_call: bool) -> Result<Option<CalledOperation<'_>>, ErrorResponse> {
-    match envelope::check(body) {
+/// Returns an error response if the body exceeds a limit of [`message_limits::check`].
+pub(super) fn check_message(
+    body: &[u8],
+    wants_call: bool,
+) -> Result<Option<CalledOperation<'_>>, ErrorResponse> {
+    match message_limits::check(body) {
         Ok(()) if wants_call => Ok(CalledOperation::from_body(body)),
         Ok(()) => Ok(None),
         Err(excess) => Err(ErrorResponse::new(StatusCode::BAD_REQUEST, excess.reason)),

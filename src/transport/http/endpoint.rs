@@ -30,13 +30,17 @@ use rmcp::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    accept::{JSON_AND_EVENTS, EVENT_STREAM, AcceptedTypes, JSON, into_events, into_json, has_media_type},
+    accept::{
+        AcceptedTypes, EVENT_STREAM, JSON, JSON_AND_EVENTS, has_media_type, into_events, into_json,
+    },
+    error_response::ErrorResponse,
+    fast_path::{FastPathHead, FastPathMessage, FastPathParams, TOOLS_CALL},
     guard::RepeatableResponse,
     gzip::accepts_gzip,
-    headers::{MessageSummary, MCP_METHOD, MCP_NAME, MCP_VERSION, explain_missing_headers},
-    fast_path::{TOOLS_CALL, FastPathHead, FastPathMessage, FastPathParams},
-    error_response::ErrorResponse,
-    sessions::{InFlightCall, LimitedSessionManager, ActiveSession, SESSION_ID, session_limit_error},
+    headers::{MCP_METHOD, MCP_NAME, MCP_VERSION, MessageSummary, explain_missing_headers},
+    sessions::{
+        ActiveSession, InFlightCall, LimitedSessionManager, SESSION_ID, session_limit_error,
+    },
     streams::{ListenOnly, StreamLimiter, hold_permit},
     unread_responses::MIN_COUNTED_BYTES,
 };
@@ -127,16 +131,22 @@ impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
         let (parts, body) = request.into_parts();
         // Complete and within the limits, because it was read before.
         let Ok(body) = to_bytes(body, usize::MAX).await else {
-            return ErrorResponse::new(StatusCode::BAD_REQUEST, "the body broke off").into_response();
+            return ErrorResponse::new(StatusCode::BAD_REQUEST, "the body broke off")
+                .into_response();
         };
         let Some(call) = self.read_direct_call(&body, &head, &parts) else {
-            return self.forward_to_rmcp(Request::from_parts(parts, body.into())).await;
+            return self
+                .forward_to_rmcp(Request::from_parts(parts, body.into()))
+                .await;
         };
         match head {
             FastPathHead::Sessionless(_) => self.call_without_session(call, parts).await,
             FastPathHead::InSession(session) => match self.begin_call(&session, &call.id).await {
                 Some((begun, client)) => self.call_in_session(begun, client, call, parts).await,
-                None => self.forward_to_rmcp(Request::from_parts(parts, body.into())).await,
+                None => {
+                    self.forward_to_rmcp(Request::from_parts(parts, body.into()))
+                        .await
+                }
             },
         }
     }
@@ -203,11 +213,17 @@ impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
         }
         let mut response = match accepted {
             AcceptedTypes::Json | AcceptedTypes::Both
-                if has_media_type(&response, &EVENT_STREAM) && (is_list || accepted == AcceptedTypes::Json) =>
+                if has_media_type(&response, &EVENT_STREAM)
+                    && (is_list || accepted == AcceptedTypes::Json) =>
             {
-                into_json(response, |id| self.sessions.decline_server_request(session.as_ref(), id)).await
+                into_json(response, |id| {
+                    self.sessions.decline_server_request(session.as_ref(), id)
+                })
+                .await
             }
-            AcceptedTypes::Events if has_media_type(&response, &JSON) => into_events(response).await,
+            AcceptedTypes::Events if has_media_type(&response, &JSON) => {
+                into_events(response).await
+            }
             _ => response,
         };
         let is_large = response.body().size_hint().lower() >= MIN_COUNTED_BYTES as u64;
@@ -218,7 +234,12 @@ impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
     }
 
     /// Parses a call that needs nothing but its response. Returns `None` for all other messages.
-    fn read_direct_call(&self, body: &[u8], head: &FastPathHead, parts: &Parts) -> Option<DirectCall> {
+    fn read_direct_call(
+        &self,
+        body: &[u8],
+        head: &FastPathHead,
+        parts: &Parts,
+    ) -> Option<DirectCall> {
         let FastPathMessage {
             id,
             params:
@@ -232,9 +253,14 @@ impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
         let mut params = CallToolRequestParams::new(name.to_owned());
         params.arguments = arguments;
         // Requests to a client of 2026-07-28 are part of the response.
-        let is_silent = matches!(head, FastPathHead::Sessionless(_)) && meta.get_progress_token().is_none();
+        let is_silent =
+            matches!(head, FastPathHead::Sessionless(_)) && meta.get_progress_token().is_none();
         let wants_no_more = is_silent || self.handler.is_direct_read(&params, parts);
-        (wants_no_more && self.is_unannotated(&params.name)).then_some(DirectCall { id, params, meta })
+        (wants_no_more && self.is_unannotated(&params.name)).then_some(DirectCall {
+            id,
+            params,
+            meta,
+        })
     }
 
     /// Returns `true` if no argument of a tool must be sent in a header. Otherwise rmcp compares
@@ -272,7 +298,10 @@ impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
     ) -> Option<(InFlightCall, Peer<RoleServer>)> {
         let client = session.peer(|hello| self.detached_peer(Some(hello)))?;
         let call_in_flight = session.begin_call(id)?;
-        self.sessions.touch(session).await.then_some((call_in_flight, client))
+        self.sessions
+            .touch(session)
+            .await
+            .then_some((call_in_flight, client))
     }
 
     /// Creates a peer that is not connected to a client. Nothing but the response reaches the
@@ -286,9 +315,14 @@ impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
     }
 
     async fn call_without_session(&self, call: DirectCall, parts: Parts) -> Response {
-        let client = self.sessionless_peer.get_or_init(|| self.detached_peer(None)).clone();
+        let client = self
+            .sessionless_peer
+            .get_or_init(|| self.detached_peer(None))
+            .clone();
         let id = call.id.clone();
-        let outcome = self.call_handler(call, client, parts, self.end.clone()).await;
+        let outcome = self
+            .call_handler(call, client, parts, self.end.clone())
+            .await;
         let status = outcome
             .as_ref()
             .map_or_else(|error| http_status(error.code), |_| StatusCode::OK);
@@ -303,7 +337,9 @@ impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
         parts: Parts,
     ) -> Response {
         let id = call.id.clone();
-        let mut outcome = self.call_handler(call, client, parts, begun.end.clone()).await;
+        let mut outcome = self
+            .call_handler(call, client, parts, begun.end.clone())
+            .await;
         if begun.end.is_cancelled() {
             // A cancelled call has no response, which a stream without events expresses.
             return ([(header::CONTENT_TYPE, EVENT_STREAM)], Body::empty()).into_response();
@@ -356,7 +392,8 @@ fn detach_request(parts: Parts, body: Bytes) -> Result<Request, ErrorResponse> {
             if let ClientJsonRpcMessage::Request(request) = &message
                 && !is_short_id(&request.id)
             {
-                let message = format!("the `id` of a subscription has at most {MAX_ID_BYTES} bytes");
+                let message =
+                    format!("the `id` of a subscription has at most {MAX_ID_BYTES} bytes");
                 return Err(ErrorResponse::new(StatusCode::BAD_REQUEST, message));
             }
             trim_message(&mut message);
@@ -396,7 +433,11 @@ fn detach_request(parts: Parts, body: Bytes) -> Result<Request, ErrorResponse> {
 ///
 /// # Errors
 /// Returns 406 with the types to accept.
-fn ensure_acceptable(forms: AcceptedTypes, method: &Method, message: &str) -> Result<(), ErrorResponse> {
+fn ensure_acceptable(
+    forms: AcceptedTypes,
+    method: &Method,
+    message: &str,
+) -> Result<(), ErrorResponse> {
     let message = match forms {
         AcceptedTypes::Neither if matches!(*method, Method::GET | Method::POST) => {
             "answers are `application/json` or `text/event-stream`, and the header `Accept` has neither; \

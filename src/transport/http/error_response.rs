@@ -180,17 +180,21 @@ pub(super) async fn convert_to_json_rpc(method: &Method, mut response: Response<
     if is_json {
         // rmcp's error messages may repeat any part of the request.
         let message = "the request is invalid, and repeats too much to be told in what";
-        return ErrorResponse::new(status, message).with_invalid_request_code().into_response();
+        return ErrorResponse::new(status, message)
+            .with_invalid_request_code()
+            .into_response();
     }
     let (parts, body) = response.into_parts();
     let text = to_bytes(body, MAX_TEXT_BYTES).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let refusal = match status {
         // rmcp reports invalid JSON as an unsupported media type.
-        StatusCode::UNSUPPORTED_MEDIA_TYPE if text.starts_with("fail to deserialize") => ErrorResponse {
-            code: PARSE_ERROR,
-            ..ErrorResponse::new(StatusCode::BAD_REQUEST, "the body is no JSON-RPC message")
-        },
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if text.starts_with("fail to deserialize") => {
+            ErrorResponse {
+                code: PARSE_ERROR,
+                ..ErrorResponse::new(StatusCode::BAD_REQUEST, "the body is no JSON-RPC message")
+            }
+        }
         StatusCode::BAD_REQUEST if text.ends_with("Session ID is required") => {
             ErrorResponse::new(status, missing_session_message(method))
         }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     headers::{MCP_METHOD, MCP_NAME, MCP_VERSION},
-    sessions::{LimitedSessionManager, ActiveSession, SESSION_ID},
+    sessions::{ActiveSession, LimitedSessionManager, SESSION_ID},
 };
 
 /// The one revision without sessions whose calls can take the fast path.
@@ -58,7 +58,11 @@ pub(super) struct FastPathParams<'a> {
 impl FastPathHead {
     /// Parses the head of a request to one of these hosts. Returns `None` if it needs closer
     /// inspection.
-    pub(super) fn parse(request: &Request, hosts: &[String], sessions: &LimitedSessionManager) -> Option<Self> {
+    pub(super) fn parse(
+        request: &Request,
+        hosts: &[String],
+        sessions: &LimitedSessionManager,
+    ) -> Option<Self> {
         let headers = request.headers();
         let host = match headers.contains_key(header::HOST) {
             true => single_value(headers, &header::HOST)?.to_str().ok()?,
@@ -78,10 +82,7 @@ impl FastPathHead {
                 .cloned()
                 .map(Self::Sessionless);
         }
-        if !SESSION_VERSIONS
-            .iter()
-            .any(|with| version == with.as_str())
-        {
+        if !SESSION_VERSIONS.iter().any(|with| version == with.as_str()) {
             return None;
         }
         let id = single_value(headers, &SESSION_ID)?.to_str().ok()?;

@@ -14,22 +14,22 @@ use axum::{
 };
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
-use portkey_concurrency::worker_pool::{PoolBusy, MAX_INLINE_BYTES, WorkerPool};
-use portkey_store::{StoreKey, TokenBucket, Store, StoreError, RateLimitOutcome};
+use portkey_concurrency::worker_pool::{MAX_INLINE_BYTES, PoolBusy, WorkerPool};
+use portkey_store::{RateLimitOutcome, Store, StoreError, StoreKey, TokenBucket};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
     accept::{EVENT_STREAM, JSON, has_media_type},
-    client_address::{TrustedProxies, client_network},
-    body::{self, BodyBounds, CalledOperation},
-    gzip::compress,
-    limits::{BytesPermit, ByteLimiter, Permit, ConcurrencyLimiter},
-    request_filter::read_request_filter,
-    error_response::{ErrorResponse, RejectionDetails, convert_to_json_rpc},
     allowed_sites::AllowedSites,
+    body::{self, BodyBounds, CalledOperation},
+    client_address::{TrustedProxies, client_network},
+    error_response::{ErrorResponse, RejectionDetails, convert_to_json_rpc},
+    gzip::compress,
+    limits::{ByteLimiter, BytesPermit, ConcurrencyLimiter, Permit},
+    request_filter::read_request_filter,
     streams::{CallerAuth, ListenOnly},
-    unread_responses::{UnreadLimit, MIN_COUNTED_BYTES, UnreadResponses},
+    unread_responses::{MIN_COUNTED_BYTES, UnreadLimit, UnreadResponses},
     write_monitor::{MonitoredBody, WriteMonitor},
 };
 use crate::{
@@ -141,7 +141,10 @@ impl RequestGuard {
         let id = self.request_id(peer.ip(), request.headers());
         request.extensions_mut().insert(id.clone());
         let mut seen = RejectionContext::default();
-        let mut response = match self.authenticate_and_limit(peer.ip(), request, &mut seen).await {
+        let mut response = match self
+            .authenticate_and_limit(peer.ip(), request, &mut seen)
+            .await
+        {
             Ok(AcceptedRequest {
                 request,
                 mut permits,
@@ -164,7 +167,9 @@ impl RequestGuard {
                     // Little is kept of the body of a request that only listens.
                     permits.body = None;
                 }
-                if let Some(principal) = limited.filter(|_| has_media_type(&response, &EVENT_STREAM)) {
+                if let Some(principal) =
+                    limited.filter(|_| has_media_type(&response, &EVENT_STREAM))
+                {
                     response = self.callers.end_with_grant(response, principal, self.grace);
                 }
                 // In flight until the last byte is sent, which for a stream is long after the
@@ -238,7 +243,10 @@ impl RequestGuard {
         let address = self.proxies.client_address(peer, request.headers());
         seen.address = Some(address);
         let network = client_network(address, self.ipv6_prefix);
-        let of_address = self.per_address.acquire(network).ok_or_else(too_many_requests)?;
+        let of_address = self
+            .per_address
+            .acquire(network)
+            .ok_or_else(too_many_requests)?;
         // Before the caller is known, so that tokens cannot be tried out without limit.
         if let Some(limit) = &self.address_rate {
             let key = StoreKey::new("rate", &["address", &network.to_string()]);
@@ -277,7 +285,8 @@ impl RequestGuard {
         let hold = |bytes| self.reserve_body(&principal, bytes);
         let (body, held) = self.body.read(&parts, body, hold).await?;
         let wants_call = self.callers.auth.checks_scopes();
-        let large_of = (body.len() > MAX_INLINE_BYTES).then(|| self.body_owner(&principal).into_name());
+        let large_of =
+            (body.len() > MAX_INLINE_BYTES).then(|| self.body_owner(&principal).into_name());
         let called = match &large_of {
             None => body::check_message(&body, wants_call)?,
             Some(holder) => {
@@ -286,7 +295,10 @@ impl RequestGuard {
                     let called = body::check_message(&body, wants_call)?;
                     Ok::<_, ErrorResponse>(called.map(CalledOperation::into_owned))
                 };
-                self.workers.run(holder, check).await.map_err(busy_error)??
+                self.workers
+                    .run(holder, check)
+                    .await
+                    .map_err(busy_error)??
             }
         };
         if let Some(CalledOperation { name, effect }) = called {
@@ -323,25 +335,37 @@ impl RequestGuard {
     }
 
     /// Reserves memory for a large body.
-    fn reserve_body(&self, principal: &Principal, bytes: usize) -> Result<BytesPermit<BodyOwner>, ErrorResponse> {
+    fn reserve_body(
+        &self,
+        principal: &Principal,
+        bytes: usize,
+    ) -> Result<BytesPermit<BodyOwner>, ErrorResponse> {
         let holder = self.body_owner(principal);
         self.large_bodies.reserve(holder, bytes).ok_or_else(|| {
             let message = "too many large requests at once; wait for some to end";
-            ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(RETRY_AFTER_LIMIT)
+            ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message)
+                .with_retry_after(RETRY_AFTER_LIMIT)
         })
     }
 
     /// Counts one request against a rate limit of its address or its caller.
-    async fn count_request(&self, kind: &'static str, key: &StoreKey, limit: &TokenBucket) -> Result<(), ErrorResponse> {
+    async fn count_request(
+        &self,
+        kind: &'static str,
+        key: &StoreKey,
+        limit: &TokenBucket,
+    ) -> Result<(), ErrorResponse> {
         match self.store.take(key, limit).await {
             Ok(RateLimitOutcome::Allowed) => Ok(()),
             Ok(RateLimitOutcome::RetryAfter(wait)) => {
                 let message = format!("too many requests from one {kind}; wait before the next");
-                Err(ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(wait))
+                Err(ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message)
+                    .with_retry_after(wait))
             }
             Err(StoreError::OwnerFull) => {
                 let message = "too many keys came from one address; wait before the next";
-                Err(ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(RETRY_AFTER_LIMIT))
+                Err(ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message)
+                    .with_retry_after(RETRY_AFTER_LIMIT))
             }
             Err(error) => {
                 // A request that cannot be counted is rejected: a limit that fails with its counter
@@ -356,7 +380,8 @@ impl RequestGuard {
                     }
                     _ => "requests cannot be counted for now; wait before the next",
                 };
-                Err(ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message).with_retry_after(RETRY_AFTER_LIMIT))
+                Err(ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message)
+                    .with_retry_after(RETRY_AFTER_LIMIT))
             }
         }
     }
@@ -379,7 +404,13 @@ pub(super) async fn serve_metadata(State(front): State<Arc<RequestGuard>>, uri: 
 
 /// Logs each rejected request that an operator may have to act upon. Malformed requests are logged
 /// at `debug`, because anyone can send any number of them.
-fn log_rejection(refused: &RejectionDetails, status: StatusCode, id: &RequestId, path: &str, seen: &RejectionContext) {
+fn log_rejection(
+    refused: &RejectionDetails,
+    status: StatusCode,
+    id: &RequestId,
+    path: &str,
+    seen: &RejectionContext,
+) {
     let (request_id, status) = (id.as_str(), status.as_u16());
     let (reason, why) = (refused.reason.as_str(), &*refused.message);
     let path = path.get(..MAX_LOGGED_PATH_BYTES).unwrap_or(path);

@@ -70,7 +70,10 @@ fn gzip(json: &[u8]) -> io::Result<Vec<u8>> {
 /// response is then sent uncompressed rather than delayed.
 async fn gzip_on_worker(json: &Bytes, workers: &WorkerPool) -> Option<Vec<u8>> {
     let json = json.clone();
-    workers.try_run_finishing(move || gzip(&json).ok()).await.flatten()
+    workers
+        .try_run_finishing(move || gzip(&json).ok())
+        .await
+        .flatten()
 }
 
 /// Returns `true` if a client accepts gzip. An explicit `gzip` takes precedence over `*`.

@@ -51,16 +51,23 @@ impl<'a> MessageSummary<'a> {
 
     /// Replaces `Mcp-Name` by the name in the message if both mean the same tool. rmcp compares
     /// them literally.
-    pub(super) fn align_name_header(&self, headers: &mut HeaderMap, find: impl Fn(&str) -> Option<Tool>) {
+    pub(super) fn align_name_header(
+        &self,
+        headers: &mut HeaderMap,
+        find: impl Fn(&str) -> Option<Tool>,
+    ) {
         let mut values = headers.get_all(MCP_NAME).iter();
-        let (Some(given), None, Some(name)) = (values.next(), values.next(), self.tool_name()) else {
+        let (Some(given), None, Some(name)) = (values.next(), values.next(), self.tool_name())
+        else {
             return;
         };
         let Some(given) = given.to_str().ok().and_then(decode_header_value) else {
             return;
         };
         let canonical_name = |name: &str| find(name).map(|tool| tool.name);
-        if given == name || canonical_name(name).is_none_or(|meant| canonical_name(&given) != Some(meant)) {
+        if given == name
+            || canonical_name(name).is_none_or(|meant| canonical_name(&given) != Some(meant))
+        {
             return;
         }
         if let Ok(name) = HeaderValue::from_str(name) {

@@ -35,9 +35,11 @@ pub(super) fn routes(endpoint: &str) -> Router {
         let message = message.clone();
         async move { reject_legacy_request(peer, &uri, message) }
     };
-    LEGACY_PATHS.into_iter().fold(Router::new(), |routes, path| {
-        routes.route(path, any(refuse.clone()))
-    })
+    LEGACY_PATHS
+        .into_iter()
+        .fold(Router::new(), |routes, path| {
+            routes.route(path, any(refuse.clone()))
+        })
 }
 
 fn reject_legacy_request(peer: SocketAddr, uri: &Uri, told: String) -> Response {

@@ -19,7 +19,7 @@ use axum_server::{
 };
 use http::{Request, Version};
 use hyper_util::rt::TokioTimer;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read, read_to_string, display_path};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, display_path, read, read_to_string};
 use portkey_file_watch::{FileKind, ParsedValue, WatchedValue};
 use rustls::{
     ServerConfig,
@@ -39,7 +39,10 @@ use tokio_util::{
 use tower::util::MapResponse;
 use tracing::info;
 
-use super::{prompt::FirstByteTimeout, plain_http_detector::PlainHttpDetector, unread_responses::UnreadResponses, write_monitor::WriteMonitor};
+use super::{
+    first_byte_timeout::FirstByteTimeout, plain_http_detector::PlainHttpDetector,
+    unread_responses::UnreadResponses, write_monitor::WriteMonitor,
+};
 use crate::{
     observability::{
         call_record::RejectionReason,
@@ -113,7 +116,12 @@ fn tls_config(certificate: &str, key: &Path) -> anyhow::Result<Arc<ServerConfig>
     let key = read(key, MAX_KEY_BYTES)
         .map_err(anyhow::Error::from)
         .and_then(|pem| Ok(PrivateKeyDer::from_pem_slice(&pem)?))
-        .map_err(|error| anyhow!("cannot read a private key from {}: {error}", display_path(key)))?;
+        .map_err(|error| {
+            anyhow!(
+                "cannot read a private key from {}: {error}",
+                display_path(key)
+            )
+        })?;
     let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -200,7 +208,11 @@ async fn run_server<A>(
     ending: Shutdown,
 ) -> io::Result<()>
 where
-    A: Accept<TcpStream, CountedConnection<ConnectionService>, Service = CountedConnection<ConnectionService>>,
+    A: Accept<
+            TcpStream,
+            CountedConnection<ConnectionService>,
+            Service = CountedConnection<ConnectionService>,
+        >,
     A: Clone + Send + Sync + 'static,
     A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A::Future: Send + 'static,

@@ -1,23 +1,23 @@
 //! The streamable HTTP transport: many clients, in both protocol generations, at `/mcp`.
 
 mod accept;
-mod client_address;
+mod allowed_sites;
 mod body;
+mod client_address;
 mod endpoint;
-mod legacy_sse;
+mod error_response;
+mod fast_path;
+mod first_byte_timeout;
 mod guard;
 mod gzip;
 mod headers;
+mod legacy_sse;
 mod limits;
 pub(super) mod listener;
-mod request_filter;
-mod fast_path;
-mod prompt;
-mod error_response;
 mod metrics_listener;
-mod sessions;
-mod allowed_sites;
 mod plain_http_detector;
+mod request_filter;
+mod sessions;
 mod streams;
 mod unread_responses;
 mod write_monitor;
@@ -42,7 +42,7 @@ use http::{HeaderName, Method, StatusCode, header};
 use ipnet::IpNet;
 use portkey_concurrency::worker_pool::WorkerPool;
 use portkey_file_watch::WatchedValue;
-use portkey_store::{TokenBucket, Store};
+use portkey_store::{Store, TokenBucket};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -53,16 +53,16 @@ use tower_http::{
 use tracing::{error, info, warn};
 
 use self::{
-    client_address::TrustedProxies,
+    allowed_sites::{AllowedSites, loopback_origins},
     body::BodyBounds,
+    client_address::TrustedProxies,
     endpoint::McpEndpoint,
+    error_response::ErrorResponse,
     guard::{RequestGuard, serve_metadata},
     limits::{ByteLimiter, ConcurrencyLimiter},
     listener::Shutdown,
     request_filter::{MCP_PATH, MCP_PATHS},
-    error_response::ErrorResponse,
     sessions::Sessions,
-    allowed_sites::{AllowedSites, loopback_origins},
     streams::{CallerAuth, StreamLimiter},
 };
 use portkey_readiness::Readiness;
@@ -77,7 +77,7 @@ use crate::{
 
 pub(crate) use body::{MAX_LARGE_BODY_BYTES, MAX_LARGE_BODY_BYTES_PER_CALLER};
 pub use listener::{ConnectionBounds, Tls};
-pub use sessions::SessionBounds as SessionBounds;
+pub use sessions::SessionBounds;
 pub(crate) use sessions::{
     CROWDED_UNPROVEN_IDLE_TIMEOUT, CROWDED_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
     MAX_UNPROVEN_SESSIONS_PER_NETWORK, STORED_SESSION_TTL, UNPROVEN_SESSION_TTL,
@@ -178,7 +178,10 @@ pub async fn serve(
     }
     let listener = super::listen(settings.listen, "--listen")?;
     let address = listener.local_addr()?;
-    let metrics_listener = settings.metrics_listen.map(metrics_listener::bind).transpose()?;
+    let metrics_listener = settings
+        .metrics_listen
+        .map(metrics_listener::bind)
+        .transpose()?;
     let stop = ShutdownTokens::default();
     let router = router(server.clone(), auth, &settings, &shared, &stop);
     let metrics = shared.metrics;
@@ -246,7 +249,12 @@ pub fn router<H: DirectCallHandler + Clone>(
         "::1".to_owned(),
     ];
     hosts.extend(public_host(settings.listen.ip()));
-    hosts.extend(settings.allowed_hosts.iter().map(|host| strip_trailing_dot(host)));
+    hosts.extend(
+        settings
+            .allowed_hosts
+            .iter()
+            .map(|host| strip_trailing_dot(host)),
+    );
     let mut origins = loopback_origins(settings.listen.ip());
     origins.extend(settings.allowed_origins.iter().cloned());
     let sites = Arc::new(AllowedSites::new(&hosts, &origins));

@@ -27,7 +27,10 @@ pub(super) struct PlainHttpDetector<A> {
 
 impl<A> PlainHttpDetector<A> {
     pub(super) fn new(inner: A, time: Duration) -> Self {
-        Self { inner, timeout: time }
+        Self {
+            inner,
+            timeout: time,
+        }
     }
 }
 
@@ -43,7 +46,10 @@ where
         Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send + 'static>>;
 
     fn accept(&self, mut stream: TcpStream, service: S) -> Self::Future {
-        let Self { inner, timeout: time } = self.clone();
+        let Self {
+            inner,
+            timeout: time,
+        } = self.clone();
         Box::pin(async move {
             let mut first = [0];
             let seen = timeout(time, stream.peek(&mut first)).await??;

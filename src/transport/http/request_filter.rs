@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use portkey_api::catalog::Catalog;
 
 use super::error_response::ErrorResponse;
-use crate::auth::principal::{ToolFilter, FilterSource, ToolSelection, Toolsets};
+use crate::auth::principal::{FilterSource, ToolFilter, ToolSelection, Toolsets};
 
 /// Prefix of the three filter headers.
 const HEADER_PREFIX: &str = "x-portkey-mcp-";
@@ -27,12 +27,19 @@ pub(super) const MCP_PATHS: [&str; 4] = [
 ];
 
 /// Reads the tool filter from path and headers. Returns `None` if neither restricts anything.
-pub(super) fn read_request_filter(path: &str, headers: &HeaderMap) -> Result<Option<ToolFilter>, ErrorResponse> {
+pub(super) fn read_request_filter(
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Option<ToolFilter>, ErrorResponse> {
     // Some clients end every address with a slash.
     let path = path.strip_suffix('/').unwrap_or(path);
     // Few requests have one of the headers. Scanning the names in the request is less work than
     // three look-ups.
-    if path == MCP_PATH && !headers.keys().any(|name| name.as_str().starts_with(HEADER_PREFIX)) {
+    if path == MCP_PATH
+        && !headers
+            .keys()
+            .any(|name| name.as_str().starts_with(HEADER_PREFIX))
+    {
         return Ok(None);
     }
     let (read_only, toolsets, tools) = (
@@ -50,7 +57,8 @@ pub(super) fn read_request_filter(path: &str, headers: &HeaderMap) -> Result<Opt
         Some(text) if text.eq_ignore_ascii_case("false") => false,
         Some(_) => return Err(invalid_header(&READ_ONLY, "it is to be `true` or `false`")),
     };
-    let toolsets = toolsets.map(|text| Toolsets::from_names(split_names(text), &Catalog::domains()));
+    let toolsets =
+        toolsets.map(|text| Toolsets::from_names(split_names(text), &Catalog::domains()));
     let toolsets = toolsets
         .transpose()
         .map_err(|error| invalid_header(&TOOLSETS, error))?;
@@ -58,12 +66,15 @@ pub(super) fn read_request_filter(path: &str, headers: &HeaderMap) -> Result<Opt
         (Some(one), Some(other)) => Some(one.intersect(other)),
         (one, other) => one.or(other),
     };
-    let tools = tools.map(|text| ToolSelection::from_patterns(split_names(text), Catalog::operations()));
+    let tools =
+        tools.map(|text| ToolSelection::from_patterns(split_names(text), Catalog::operations()));
     Ok(Some(ToolFilter {
         source: FilterSource::Request,
         read_only: read_only || path.read_only,
         toolsets,
-        tools: tools.transpose().map_err(|error| invalid_header(&TOOLS, error))?,
+        tools: tools
+            .transpose()
+            .map_err(|error| invalid_header(&TOOLS, error))?,
         ..ToolFilter::default()
     }))
 }
@@ -78,7 +89,8 @@ fn filter_from_path(path: &str) -> Result<ToolFilter, ErrorResponse> {
     let names = rest
         .strip_prefix("/x/")
         .map(|names| percent_decode_str(names).decode_utf8_lossy());
-    let toolsets = names.map(|names| Toolsets::from_names(split_names(&names), &Catalog::domains()));
+    let toolsets =
+        names.map(|names| Toolsets::from_names(split_names(&names), &Catalog::domains()));
     let toolsets = toolsets.transpose().map_err(|unknown| {
         ErrorResponse::new(
             StatusCode::NOT_FOUND,
@@ -98,7 +110,10 @@ fn split_names(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the value of a header that may occur once.
-fn single_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ErrorResponse> {
+fn single_value<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, ErrorResponse> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(invalid_header(name, "it is given twice")),

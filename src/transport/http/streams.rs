@@ -12,8 +12,8 @@ use tracing::info;
 
 use super::{
     SessionBounds,
-    limits::{Permit, ConcurrencyLimiter},
     error_response::ErrorResponse,
+    limits::{ConcurrencyLimiter, Permit},
 };
 use crate::auth::{Auth, CallerChanges, principal::Principal};
 
@@ -48,7 +48,8 @@ impl CallerAuth {
         let Self { auth, changes } = self.clone();
         response.map(|body| {
             let ended = Box::pin(async move {
-                auth.wait_until_grant_ends(&principal, changes.subscribe()).await;
+                auth.wait_until_grant_ends(&principal, changes.subscribe())
+                    .await;
                 if !listens {
                     sleep(grace).await;
                 }
@@ -85,18 +86,23 @@ impl StreamLimiter {
     }
 
     /// Acquires permits for a stream. The caller has to be proven.
-    pub(super) async fn acquire(&self, principal: &Principal) -> Result<StreamPermit, ErrorResponse> {
+    pub(super) async fn acquire(
+        &self,
+        principal: &Principal,
+    ) -> Result<StreamPermit, ErrorResponse> {
         self.auth.prove(principal).await?;
         let of_principal = self
             .per_principal
             .acquire(principal.name.clone())
             .ok_or_else(|| {
                 let message = "this caller has too many streams open; close some of them";
-                ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(RETRY_AFTER_STREAM_LIMIT)
+                ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, message)
+                    .with_retry_after(RETRY_AFTER_STREAM_LIMIT)
             })?;
         let all = self.all_streams.acquire(()).ok_or_else(|| {
             let message = "too many streams are open; try again later, or go without one";
-            ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message).with_retry_after(RETRY_AFTER_STREAM_LIMIT)
+            ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message)
+                .with_retry_after(RETRY_AFTER_STREAM_LIMIT)
         })?;
         Ok((all, of_principal))
     }

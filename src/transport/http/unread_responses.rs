@@ -56,7 +56,9 @@ impl UnreadResponses {
             return Err(UnreadLimit::Total);
         }
         match self.per_caller().get(caller) {
-            Some(bytes) if *bytes >= self.max_bytes / MAX_CALLER_SHARE_DIVISOR => Err(UnreadLimit::PerCaller),
+            Some(bytes) if *bytes >= self.max_bytes / MAX_CALLER_SHARE_DIVISOR => {
+                Err(UnreadLimit::PerCaller)
+            }
             _ => Ok(()),
         }
     }
@@ -108,7 +110,9 @@ impl CountedBytes {
         if bytes == before {
             return;
         }
-        let UnreadResponses { total_bytes: all, .. } = &*self.unread;
+        let UnreadResponses {
+            total_bytes: all, ..
+        } = &*self.unread;
         match bytes > before {
             true => all.fetch_add(bytes - before, Ordering::Relaxed),
             false => all.fetch_sub(before - bytes, Ordering::Relaxed),

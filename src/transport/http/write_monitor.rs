@@ -56,7 +56,11 @@ struct WaitingResponses {
 }
 
 impl WriteMonitor {
-    pub(super) fn new(timeout: Duration, unread: Arc<UnreadResponses>, metrics: Metrics) -> Arc<Self> {
+    pub(super) fn new(
+        timeout: Duration,
+        unread: Arc<UnreadResponses>,
+        metrics: Metrics,
+    ) -> Arc<Self> {
         let (waiting, waker) = (Mutex::default(), AtomicWaker::new());
         Arc::new(Self {
             timeout,
@@ -83,7 +87,8 @@ impl WriteMonitor {
             if self.is_timed_out(since) {
                 return true;
             }
-            let next = tick.get_or_insert_with(|| Box::pin(sleep(CHECK_INTERVAL.min(self.timeout))));
+            let next =
+                tick.get_or_insert_with(|| Box::pin(sleep(CHECK_INTERVAL.min(self.timeout))));
             if next.as_mut().poll(context).is_pending() {
                 return false;
             }

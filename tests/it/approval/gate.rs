@@ -8,10 +8,11 @@ use portkey_mcp::{
     auth::principal::Principal,
     observability::request::RequestInfo,
     pipeline::{
-        ToolCall, CallError, Dispatcher, CallRecord,
+        CallError, CallRecord, Dispatcher, ToolCall,
         approval::{
-            ApprovalDefaults, ApprovalResponse, ApprovalMethod, Approvals, ApprovalRecord, ApprovalError, TicketFilter, FormResponse, MAX_PAGE_TICKETS,
-            MAX_TICKETS_OF_CALLER, MIN_ID_DIGITS, ApprovalRequest, FormAction, Ticket, DecisionError,
+            ApprovalDefaults, ApprovalError, ApprovalMethod, ApprovalRecord, ApprovalRequest,
+            ApprovalResponse, Approvals, DecisionError, FormAction, FormResponse, MAX_PAGE_TICKETS,
+            MAX_TICKETS_OF_CALLER, MIN_ID_DIGITS, Ticket, TicketFilter,
         },
     },
     security::signed_state::Keyring,
@@ -44,11 +45,12 @@ async fn call(
     (tool, args): (&str, &Value),
     answer: Option<ApprovalResponse>,
 ) -> (Result<Value, CallError>, CallRecord) {
-    let (principal, arrival, mut record) = (operator(), RequestInfo::local(), CallRecord::default());
+    let (principal, request_info, mut record) =
+        (operator(), RequestInfo::local(), CallRecord::default());
     let args = args.as_object().unwrap().clone();
     let call = ToolCall {
         principal: &principal,
-        arrival: &arrival,
+        request_info: &request_info,
         name: tool,
         args,
         approval_response: answer,
@@ -173,7 +175,10 @@ async fn a_yes_opens_the_call_it_was_said_to() {
         let sent = upstream.count();
         let (outcome, record) = call(&dispatcher, (other.0, &other.1), grant(&args).await).await;
         assert!(
-            matches!(outcome, Err(CallError::ApprovalDenied(ApprovalError::InvalidResponse))),
+            matches!(
+                outcome,
+                Err(CallError::ApprovalDenied(ApprovalError::InvalidResponse))
+            ),
             "{other:?}: {outcome:?}"
         );
         assert_eq!(record.approval, None);
@@ -202,7 +207,12 @@ async fn tickets_of_one_caller_are_bounded() {
     for i in 0..70 {
         let args = json!({ "slug": format!("s{i}") });
         let question = question(&dispatcher, "delete-integration", &args).await;
-        outcomes.push(approvals.create_ticket(&operator(), &question).await.map(drop));
+        outcomes.push(
+            approvals
+                .create_ticket(&operator(), &question)
+                .await
+                .map(drop),
+        );
     }
     let (filed, refused) = outcomes.split_at(MAX_TICKETS_OF_CALLER);
     assert_eq!(filed, vec![Ok(()); MAX_TICKETS_OF_CALLER]);
@@ -294,7 +304,10 @@ async fn without_anybody_to_ask_it_is_denied() {
     )
     .await;
     assert!(
-        matches!(outcome, Err(CallError::ApprovalDenied(ApprovalError::NoApprover { .. }))),
+        matches!(
+            outcome,
+            Err(CallError::ApprovalDenied(ApprovalError::NoApprover { .. }))
+        ),
         "{outcome:?}"
     );
     // From the shell, without a terminal.
@@ -355,10 +368,7 @@ async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
     let ticket = tickets(&dispatcher, &["s"]).await.remove(0);
     let approvals = dispatcher.approvals().unwrap();
     let find = async |start: &str| approvals.find_ticket(start).await.map(|ticket| ticket.id);
-    let (short, shorter) = (
-        &ticket.id[..MIN_ID_DIGITS],
-        &ticket.id[..MIN_ID_DIGITS - 1],
-    );
+    let (short, shorter) = (&ticket.id[..MIN_ID_DIGITS], &ticket.id[..MIN_ID_DIGITS - 1]);
     assert_eq!(find(short).await, Ok(ticket.id.clone()));
     assert_eq!(
         find(&short.to_ascii_uppercase()).await,
@@ -368,7 +378,11 @@ async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
         assert_eq!(find(few).await, Err(DecisionError::IdTooShort), "{few}");
     }
     for none in ["zzzzzz", "../../x", &format!("{}0", ticket.id)] {
-        assert_eq!(find(none).await, Err(DecisionError::UnknownTicket), "{none}");
+        assert_eq!(
+            find(none).await,
+            Err(DecisionError::UnknownTicket),
+            "{none}"
+        );
     }
     // Another one that begins so was there a moment ago, and has gone.
     let hour = Duration::from_secs(3600);
@@ -490,11 +504,16 @@ async fn tickets_are_listed_in_pages_the_oldest_first() {
         },
     ];
     for Case { filter, found } in cases {
-        let page = approvals.list_tickets(&filter, None, MAX_PAGE_TICKETS).await.unwrap();
+        let page = approvals
+            .list_tickets(&filter, None, MAX_PAGE_TICKETS)
+            .await
+            .unwrap();
         let listed: Vec<_> = page.tickets.into_iter().map(|ticket| ticket.id).collect();
         assert_eq!(listed, found, "{filter:?}");
     }
-    let unknown = approvals.list_tickets(&TicketFilter::default(), Some("0"), 4).await;
+    let unknown = approvals
+        .list_tickets(&TicketFilter::default(), Some("0"), 4)
+        .await;
     assert_eq!(unknown.map(drop), Err(DecisionError::UnknownTicket));
 }
 
@@ -532,7 +551,9 @@ async fn approval_is_used_up_by_a_write_that_may_have_taken_effect() {
     let approvals = Approvals::new(keys, Store::in_memory(), Duration::from_secs(60));
     approvals.set_admin_url("http://127.0.0.1:1".to_owned());
     let dispatcher = Dispatcher::new(Catalog::full(), UpstreamClient::new(settings));
-    let dispatcher = dispatcher.with_approval_defaults(always).with_approvals(Arc::new(approvals));
+    let dispatcher = dispatcher
+        .with_approval_defaults(always)
+        .with_approvals(Arc::new(approvals));
     let approvals = dispatcher.approvals().unwrap();
     let args = json!({ "name": "l" });
     let asked = question(&dispatcher, "create-label", &args).await;
@@ -552,7 +573,8 @@ async fn approval_is_used_up_by_a_write_that_may_have_taken_effect() {
         let (outcome, _) = call(&dispatcher, ("create-label", &args), answer).await;
         let is_refused = matches!(
             outcome,
-            Err(CallError::ApprovalRequired(_) | CallError::ApprovalDenied(ApprovalError::InvalidResponse))
+            Err(CallError::ApprovalRequired(_)
+                | CallError::ApprovalDenied(ApprovalError::InvalidResponse))
         );
         assert!(is_refused, "{outcome:?}");
     }

@@ -20,7 +20,7 @@ use crate::{
     requests::client,
 };
 use portkey_mcp::{
-    pipeline::approval::{TicketState, Ticket},
+    pipeline::approval::{Ticket, TicketState},
     security::signed_state::Keyring,
 };
 

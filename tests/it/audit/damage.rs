@@ -85,7 +85,10 @@ fn every_kind_of_damage_is_named_with_its_line() {
                 (4, Damage::Misplaced { seq: 3, after: 3 }),
             ],
         ),
-        (of(&[1, 2]) + lines[2].trim_end(), vec![(3, Damage::Truncated)]),
+        (
+            of(&[1, 2]) + lines[2].trim_end(),
+            vec![(3, Damage::Truncated)],
+        ),
         (of(&[1, 2]) + &lines[2][..50], vec![(3, Damage::Truncated)]),
         (String::new(), vec![]),
     ];

@@ -7,7 +7,9 @@ use std::{
     thread,
 };
 
-use portkey_mcp::observability::audit::{AuditLog, AuditSettings, SyncPolicy, AuditTarget, Verifier};
+use portkey_mcp::observability::audit::{
+    AuditLog, AuditSettings, AuditTarget, SyncPolicy, Verifier,
+};
 use serde_json::{Value, json};
 
 use super::{Folder, assert_has, call, create, lines, verify};

@@ -1,7 +1,7 @@
 //! What is told of an upstream's refusal: the cause that it names, however deep, and no guess beside it.
 
 use portkey_mcp::{
-    auth::principal::{UpstreamKey, KeySource, AuthMethod, Principal},
+    auth::principal::{AuthMethod, KeySource, Principal, UpstreamKey},
     security::secrets::MASK,
 };
 use serde_json::{Value, json};

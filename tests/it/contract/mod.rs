@@ -132,7 +132,8 @@ impl Walk {
         }
         let before = world.count();
         let outcome = world.call(tool, arguments.clone()).await;
-        let answer = outcome.map_err(|error| format!("{}\n{}", error_message(&error), json!(arguments)))?;
+        let answer =
+            outcome.map_err(|error| format!("{}\n{}", error_message(&error), json!(arguments)))?;
         match world.requests_after(before).as_slice() {
             [seen] => {
                 let odd = endpoint.faults(seen, &arguments);

@@ -1,7 +1,7 @@
 //! The same arguments, as a client gives them that knows a tool by another form of its schema.
 
 use jsonschema::Validator;
-use portkey_operation::{JsonMap, Operation, Presentation, Profile, CompiledOperation};
+use portkey_operation::{CompiledOperation, JsonMap, Operation, Presentation, Profile};
 use serde_json::{Value, json};
 
 /// A tool in one form.
@@ -59,7 +59,10 @@ impl Form {
         );
         match (meant, usual) {
             (Ok(meant), Ok(usual)) if meant == usual => Ok(()),
-            (meant, usual) => Err(format!("{}: {meant:?} for {usual:?}", self.profile.as_str())),
+            (meant, usual) => Err(format!(
+                "{}: {meant:?} for {usual:?}",
+                self.profile.as_str()
+            )),
         }
     }
 }

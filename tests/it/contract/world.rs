@@ -68,7 +68,9 @@ impl World {
 
     /// Makes a call.
     pub(super) async fn call(&self, tool: &str, arguments: JsonMap) -> Result<Value, CallError> {
-        self.dispatcher.call_as_local(&operator(), tool, arguments).await
+        self.dispatcher
+            .call_as_local(&operator(), tool, arguments)
+            .await
     }
 
     /// How many requests came over the wire.
@@ -145,7 +147,10 @@ impl World {
         preconditions::complete(tool, &mut arguments);
         // Only the first problems are told.
         for _ in 0..20 {
-            let outcome = self.entry(tool).compiled().validate_and_build_request(arguments.clone());
+            let outcome = self
+                .entry(tool)
+                .compiled()
+                .validate_and_build_request(arguments.clone());
             let Err(error) = outcome else { break };
             let mut whole = Value::Object(arguments);
             error

@@ -8,7 +8,10 @@ use crate::process::{Served, command, said};
 
 #[test]
 fn without_a_key_the_tools_are_off() {
-    let (full, off) = (Catalog::full(), Catalog::full().without_upstream(Upstream::Enkrypt));
+    let (full, off) = (
+        Catalog::full(),
+        Catalog::full().without_upstream(Upstream::Enkrypt),
+    );
     let left_out: Vec<_> = (full.iter().map(|entry| entry.operation.name()))
         .filter(|name| !off.iter().any(|entry| entry.operation.name() == *name))
         .collect();

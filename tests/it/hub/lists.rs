@@ -17,7 +17,10 @@ use crate::upstream::settings;
 const PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\n---\nGreet.\n";
 
 fn dispatcher() -> Dispatcher {
-    Dispatcher::new(Catalog::full(), UpstreamClient::new(settings("http://127.0.0.1:9")))
+    Dispatcher::new(
+        Catalog::full(),
+        UpstreamClient::new(settings("http://127.0.0.1:9")),
+    )
 }
 
 fn announced(capabilities: &ServerCapabilities) -> [Option<bool>; 3] {

@@ -118,7 +118,10 @@ async fn connect<H: DirectCallHandler + Clone>(
             let (input, output) = tokio::io::split(theirs);
             let handler = handler.clone();
             tokio::spawn(async move {
-                let running = handler.serve(LineTransport::new(input, output)).await.unwrap();
+                let running = handler
+                    .serve(LineTransport::new(input, output))
+                    .await
+                    .unwrap();
                 running.waiting().await.unwrap();
             });
             Ears(ears)
@@ -166,7 +169,13 @@ pub(crate) async fn routes<H: DirectCallHandler + Clone>(handler: H) -> Router {
         shared,
         ..
     } = parts().await;
-    router(handler, auth, &settings, &shared, &ShutdownTokens::default())
+    router(
+        handler,
+        auth,
+        &settings,
+        &shared,
+        &ShutdownTokens::default(),
+    )
 }
 
 /// The same for callers who are recognised in another way.
@@ -174,7 +183,13 @@ pub(crate) async fn routes_by<H: DirectCallHandler + Clone>(handler: H, auth: Au
     let HttpServerParts {
         settings, shared, ..
     } = parts().await;
-    router(handler, auth, &settings, &shared, &ShutdownTokens::default())
+    router(
+        handler,
+        auth,
+        &settings,
+        &shared,
+        &ShutdownTokens::default(),
+    )
 }
 
 fn server() -> Server {
@@ -342,7 +357,10 @@ async fn nobody_watches_more_resources_than_rmcp_can_compare() {
         ChangeNotifier::limit_filter(&filter)
     };
     let all = accepted(MAX_WATCHED_RESOURCES);
-    assert_eq!(all.resource_subscriptions.unwrap().len(), MAX_WATCHED_RESOURCES);
+    assert_eq!(
+        all.resource_subscriptions.unwrap().len(),
+        MAX_WATCHED_RESOURCES
+    );
     let none = accepted(MAX_WATCHED_RESOURCES + 1);
     assert_eq!(
         (none.tools_list_changed, none.resource_subscriptions),

@@ -165,7 +165,9 @@ async fn rules_that_look_at_arguments_deny_unknown_ones() {
             .as_object()
             .unwrap()
             .clone();
-        let outcome = dispatcher.call_as_local(&operator(), "create-label", args).await;
+        let outcome = dispatcher
+            .call_as_local(&operator(), "create-label", args)
+            .await;
         match (&outcome, passes) {
             (Ok(_), true) => assert_eq!(upstream.requests().len(), 1, "{rule}"),
             (Err(CallError::PolicyDenied(denied)), false) => {
@@ -179,7 +181,9 @@ async fn rules_that_look_at_arguments_deny_unknown_ones() {
         }
         // Without it the call is none of the rule's business, or within it.
         let known = json!({ "name": "n" }).as_object().unwrap().clone();
-        let outcome = dispatcher.call_as_local(&operator(), "create-label", known).await;
+        let outcome = dispatcher
+            .call_as_local(&operator(), "create-label", known)
+            .await;
         assert!(outcome.is_ok(), "{rule}: {outcome:?}");
     }
 }
@@ -256,7 +260,9 @@ async fn caps_hold_for_an_object_and_for_a_list_of_them() {
             let upstream = Upstream::start(|_| ok("{}")).await;
             let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy));
             let args = args.as_object().unwrap().clone();
-            let outcome = dispatcher.call_as_local(&operator(), tool, args.clone()).await;
+            let outcome = dispatcher
+                .call_as_local(&operator(), tool, args.clone())
+                .await;
             assert_eq!(
                 outcome.is_ok(),
                 *passes,

@@ -123,7 +123,10 @@ async fn write_that_may_have_taken_effect_stays_counted() {
             };
             let first = call().await;
             assert!(
-                !matches!(first, Err(CallError::InvalidArguments(_) | CallError::PolicyDenied(_))),
+                !matches!(
+                    first,
+                    Err(CallError::InvalidArguments(_) | CallError::PolicyDenied(_))
+                ),
                 "{first:?}"
             );
             let second = call().await;
@@ -154,7 +157,9 @@ async fn write_that_was_never_sent_is_given_back() {
     let dispatcher = dispatcher.with_policy(WatchedValue::fixed(policy(LIMITS[0])));
     for _ in 0..3 {
         let args = json!({ "name": "n" }).as_object().unwrap().clone();
-        let outcome = dispatcher.call_as_local(&operator(), "create-label", args).await;
+        let outcome = dispatcher
+            .call_as_local(&operator(), "create-label", args)
+            .await;
         assert!(matches!(outcome, Err(CallError::Send(_))), "{outcome:?}");
     }
 }
@@ -166,13 +171,18 @@ async fn write_that_is_cut_off_stays_counted() {
     let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy(LIMITS[0])));
     let call = async || {
         let args = json!({ "name": "n" }).as_object().unwrap().clone();
-        dispatcher.call_as_local(&operator(), "create-label", args).await
+        dispatcher
+            .call_as_local(&operator(), "create-label", args)
+            .await
     };
     tokio::select! {
         outcome = call() => panic!("it was answered: {outcome:?}"),
         () = upstream.asked(1) => {}
     }
     let second = call().await;
-    assert!(matches!(second, Err(CallError::PolicyDenied(_))), "{second:?}");
+    assert!(
+        matches!(second, Err(CallError::PolicyDenied(_))),
+        "{second:?}"
+    );
     assert_eq!(upstream.count(), 1);
 }

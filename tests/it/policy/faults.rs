@@ -147,7 +147,10 @@ fn all_faults_are_told_at_once() {
 
 #[test]
 fn a_file_has_a_bound() {
-    let text = format!("version: '1'\n#{}", "x".repeat(portkey_policy::MAX_POLICY_BYTES));
+    let text = format!(
+        "version: '1'\n#{}",
+        "x".repeat(portkey_policy::MAX_POLICY_BYTES)
+    );
     let error = Policy::parse("t", &text, &Catalog::full())
         .unwrap_err()
         .to_string();

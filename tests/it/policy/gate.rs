@@ -432,13 +432,15 @@ async fn a_question_does_not_taint_and_a_dry_run_does() {
     };
     for (action, taints) in [("approve", false), ("dry_run", true)] {
         let upstream = Upstream::start(|_| ok("{}")).await;
-        let dispatcher =
-            guarded(&upstream, ApprovalDefaults::default()).with_policy(WatchedValue::fixed(update(action)));
+        let dispatcher = guarded(&upstream, ApprovalDefaults::default())
+            .with_policy(WatchedValue::fixed(update(action)));
         let args = json!({ "prompt_id": "p", "name": "n" })
             .as_object()
             .unwrap()
             .clone();
-        let outcome = dispatcher.call_as_local(&operator(), "update-prompt", args).await;
+        let outcome = dispatcher
+            .call_as_local(&operator(), "update-prompt", args)
+            .await;
         let went_on = matches!(outcome, Err(CallError::ApprovalRequired(_)) | Ok(_));
         assert!(went_on && upstream.count() == 1, "{action}: {outcome:?}");
         let tainted = dispatcher

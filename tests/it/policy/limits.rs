@@ -30,7 +30,10 @@ async fn every_window_counts() {
         "sliding: 30",
         "bucket: 2h",
     ] {
-        let (policy, store) = (limited(&format!("{{ max: 2, {window} }}")), Store::in_memory());
+        let (policy, store) = (
+            limited(&format!("{{ max: 2, {window} }}")),
+            Store::in_memory(),
+        );
         for expected in ["allow", "allow", "deny few", "deny few"] {
             let told = told(&made(&policy, SOMEONE, &store).await);
             assert!(told.starts_with(expected), "{window}: {told}");

@@ -289,7 +289,10 @@ async fn change_of_what_is_permitted_is_in_effect_and_announced() {
     ] {
         let now = policy(text);
         assert_eq!(
-            (before.lists_same_operations_as(&now), now.lists_same_operations_as(&before)),
+            (
+                before.lists_same_operations_as(&now),
+                now.lists_same_operations_as(&before)
+            ),
             (is_same, is_same),
             "{text}"
         );

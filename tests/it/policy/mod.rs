@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::observability::request::Transport;
-use portkey_policy::{PolicyEvaluation, PolicyInput, Policy, Decision};
+use portkey_policy::{Decision, Policy, PolicyEvaluation, PolicyInput};
 use portkey_store::Store;
 use serde_json::Value;
 

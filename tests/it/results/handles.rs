@@ -6,11 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portkey_concurrency::worker_pool::{PoolBusy, MAX_PER_CALLER, WorkerPool};
+use portkey_concurrency::worker_pool::{MAX_PER_CALLER, PoolBusy, WorkerPool};
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
     auth::principal::Principal,
-    mcp::results::{ResultContent, MAX_BYTES_PER_CALLER, ResultFlags, PartRequest, ResultError, Results, RenderedResult},
+    mcp::results::{
+        MAX_BYTES_PER_CALLER, PartRequest, RenderedResult, ResultContent, ResultError, ResultFlags,
+        Results,
+    },
     security::signed_state::Keyring,
 };
 use portkey_operation::JsonMap;
@@ -85,7 +88,7 @@ async fn it_says_who_wrote_it() {
     let alice = named("alice");
     for untrusted in [true, false] {
         let origin = ResultFlags {
-            is_untrusted,
+            is_untrusted: untrusted,
             returns_secret: false,
         };
         let handle = handle(&results.render(&alice, large(5_000), origin).await);

@@ -1,7 +1,7 @@
 //! Lists: `total`, `returned` and `next` of every one, `fields` and `all`, as clients see them.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::results::{PageCollector, Listing};
+use portkey_mcp::mcp::results::{Listing, PageCollector};
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 

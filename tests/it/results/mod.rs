@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use portkey_mcp::{
     auth::principal::Principal,
-    mcp::results::{ResultContent, ResultFlags, Results, RenderedResult},
+    mcp::results::{RenderedResult, ResultContent, ResultFlags, Results},
 };
 use serde_json::Value;
 

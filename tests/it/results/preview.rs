@@ -1,6 +1,6 @@
 //! Previews: within the bound, the same shape, and nothing that is not in the whole.
 
-use portkey_mcp::mcp::results::{ResultFlags, Results, RenderedResult};
+use portkey_mcp::mcp::results::{RenderedResult, ResultFlags, Results};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
@@ -141,9 +141,13 @@ fn the_same_answer_is_shown_alike() {
 
 #[test]
 fn nothing_is_cut_where_nothing_is_to_be() {
-    use portkey_mcp::mcp::results::{ResultContent, DEFAULT_RESULT_TTL};
+    use portkey_mcp::mcp::results::{DEFAULT_RESULT_TTL, ResultContent};
     let list = json!({ "data": "x".repeat(100_000) });
-    let shown = shown(&Results::new(None, ResultContent::Both, DEFAULT_RESULT_TTL), &list, OPEN);
+    let shown = shown(
+        &Results::new(None, ResultContent::Both, DEFAULT_RESULT_TTL),
+        &list,
+        OPEN,
+    );
     assert_eq!(shown.structured, list);
 }
 

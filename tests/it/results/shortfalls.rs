@@ -1,7 +1,7 @@
 //! Lists that are not all there: what is said of pages that could not be followed.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::results::{PageCollector, Listing, MAX_LIST_PAGES};
+use portkey_mcp::mcp::results::{Listing, MAX_LIST_PAGES, PageCollector};
 use serde_json::{Value, json};
 
 use crate::{

@@ -52,7 +52,7 @@ mod workspace_members;
 mod workspaces;
 
 use portkey_mcp::http_client::client_builder;
-use portkey_sandbox::{Faults, DEFAULT_API_KEY, Sandbox};
+use portkey_sandbox::{DEFAULT_API_KEY, Faults, Sandbox};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -88,7 +88,9 @@ impl Portkey {
     async fn begin(faults: Faults, now: Option<&str>) -> Self {
         let now = now.map(|now| now.parse().unwrap());
         let listen = "127.0.0.1:0".parse().unwrap();
-        let sandbox = Sandbox::start_with_clock(listen, faults, now).await.unwrap();
+        let sandbox = Sandbox::start_with_clock(listen, faults, now)
+            .await
+            .unwrap();
         let client = client_builder().no_proxy().build().unwrap();
         Self { sandbox, client }
     }

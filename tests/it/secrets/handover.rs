@@ -193,7 +193,9 @@ fn handing(upstream: &Upstream, delivery: DeliveryMode) -> Dispatcher {
 
 async fn invited(dispatcher: &Dispatcher) -> Result<Value, String> {
     let args = invite().as_object().unwrap().clone();
-    let outcome = dispatcher.call_as_local(&operator(), "invite-user", args).await;
+    let outcome = dispatcher
+        .call_as_local(&operator(), "invite-user", args)
+        .await;
     outcome.map_err(|error| error.to_string())
 }
 

@@ -1,7 +1,7 @@
 //! Masking: what answers show of secrets, and what may come back of it.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::security::secrets::{MASK, mask_response, mask_line, mask_text};
+use portkey_mcp::security::secrets::{MASK, mask_line, mask_response, mask_text};
 use serde_json::{Value, json};
 
 use super::everywhere;
@@ -509,7 +509,11 @@ fn credential_at_a_declared_place_is_masked_as_a_whole() {
     let mut places = 0;
     for entry in Catalog::full().iter() {
         let operation = entry.operation;
-        for path in operation.secret_fields().iter().chain(operation.one_time_secrets()) {
+        for path in operation
+            .secret_fields()
+            .iter()
+            .chain(operation.one_time_secrets())
+        {
             let last = path.rsplit('.').next().unwrap().trim_end_matches("[]");
             if DOCUMENTS.contains(&last) {
                 continue;
@@ -541,7 +545,11 @@ fn every_declared_place_is_masked_whatever_stands_there() {
     let mut places = 0;
     for entry in catalog.iter() {
         let operation = entry.operation;
-        for path in operation.secret_fields().iter().chain(operation.one_time_secrets()) {
+        for path in operation
+            .secret_fields()
+            .iter()
+            .chain(operation.one_time_secrets())
+        {
             places += 1;
             for value in [
                 json!(word),

@@ -3,11 +3,11 @@
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    auth::principal::{Credentials, UpstreamKey, KeySource, MissingKey, Principal},
+    auth::principal::{Credentials, KeySource, MissingKey, Principal, UpstreamKey},
     mcp::reply,
     observability::{call_record::CallOutcome, request::RequestInfo},
-    pipeline::{ToolCall, CallRecord},
-    security::secrets::{MASK, learn_key, mask_response, mask_line, mask_text},
+    pipeline::{CallRecord, ToolCall},
+    security::secrets::{MASK, learn_key, mask_line, mask_response, mask_text},
 };
 use serde_json::{Value, json};
 
@@ -85,11 +85,12 @@ async fn own_key_is_in_no_part_of_a_refusal() {
     .to_string();
     let headers = format!("content-type: application/json\r\nx-request-id: {KEY}\r\n");
     let upstream = Upstream::start(move |_| answer("400 Bad Request", &headers, &body)).await;
-    let (principal, arrival, mut record) = (operator(), RequestInfo::local(), CallRecord::default());
+    let (principal, request_info, mut record) =
+        (operator(), RequestInfo::local(), CallRecord::default());
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
     let call = ToolCall {
         principal: &principal,
-        arrival: &arrival,
+        request_info: &request_info,
         name: "get-workspace",
         args,
         approval_response: None,
@@ -110,19 +111,17 @@ async fn own_key_is_in_no_part_of_a_refusal() {
 async fn own_key_is_no_request_id() {
     let headers = format!("content-type: application/json\r\nx-request-id: {KEY}\r\n");
     let upstream = Upstream::start(move |_| answer("200 OK", &headers, "{}")).await;
-    let (principal, arrival, mut record) = (operator(), RequestInfo::local(), CallRecord::default());
+    let (principal, request_info, mut record) =
+        (operator(), RequestInfo::local(), CallRecord::default());
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
     let call = ToolCall {
         principal: &principal,
-        arrival: &arrival,
+        request_info: &request_info,
         name: "get-workspace",
         args,
         approval_response: None,
     };
-    dispatcher(&upstream)
-        .call(call, &mut record)
-        .await
-        .unwrap();
+    dispatcher(&upstream).call(call, &mut record).await.unwrap();
     assert_eq!(record.upstream_request_id, None);
 }
 

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::LazyLock};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::security::secrets::{AllowedReferences, ReferenceCaller, DeliveryMode, MASK, SecretReferences, Secrets, mask_response};
+use portkey_mcp::security::secrets::{
+    AllowedReferences, DeliveryMode, MASK, ReferenceCaller, SecretReferences, Secrets,
+    mask_response,
+};
 use portkey_operation::{JsonMap, ValidationOptions, field_path};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -34,7 +37,10 @@ fn open(folders: Vec<PathBuf>) -> Secrets {
         folders,
         ..AllowedReferences::default()
     };
-    Secrets::new(DeliveryMode::Inline, SecretReferences::open(&allowed).unwrap())
+    Secrets::new(
+        DeliveryMode::Inline,
+        SecretReferences::open(&allowed).unwrap(),
+    )
 }
 
 /// Resolves the references of a call; what is sent, with [`READ_BACK`] in the place of the secret.
@@ -381,7 +387,10 @@ fn declared_names_are_one_step_each() {
     for entry in CATALOG.iter() {
         names(entry.compiled().full_schema(), &mut found);
         let operation = entry.operation;
-        let declared = operation.secret_fields().iter().chain(operation.one_time_secrets());
+        let declared = operation
+            .secret_fields()
+            .iter()
+            .chain(operation.one_time_secrets());
         for step in declared.flat_map(|path| path.split('.')) {
             found.insert(step.trim_end_matches("[]").to_owned());
         }

@@ -11,7 +11,10 @@ use crate::upstream::{Upstream, dispatcher, ok, operator};
 fn shown(tool: &str, args: &Value) -> Value {
     let catalog = Catalog::full();
     let published = catalog.find(tool).unwrap().compiled();
-    Value::Object(redact_arguments(published, args.as_object().unwrap().clone()))
+    Value::Object(redact_arguments(
+        published,
+        args.as_object().unwrap().clone(),
+    ))
 }
 
 struct Case {
@@ -254,7 +257,10 @@ async fn dry_run_shows_all_but_secrets() {
     let dispatcher = dispatcher(&upstream).with_dry_run(true);
     let call = async |tool: &str, args: Value| {
         let args = args.as_object().unwrap().clone();
-        dispatcher.call_as_local(&operator(), tool, args).await.unwrap()
+        dispatcher
+            .call_as_local(&operator(), tool, args)
+            .await
+            .unwrap()
     };
     let config = json!({ "strategy": { "mode": "loadbalance" }, "targets": [
         { "provider": "@a", "weight": 0.5, "api_key": new }, { "provider": "@b", "weight": 0.5 },

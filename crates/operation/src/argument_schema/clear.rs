@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     super::{Findings, JsonMap, ValidationOptions, profile::CLEAR_ARGUMENT},
-    ArgumentPath, ArgumentSchema, ObjectSchema, ArgumentWalk,
+    ArgumentPath, ArgumentSchema, ArgumentWalk, ObjectSchema,
     validate::NullPolicy,
 };
 
@@ -113,12 +113,14 @@ impl ObjectSchema {
         match (field.schema.inner(), below) {
             (_, None) => field.is_clearable,
             (ArgumentSchema::Object(structure), Some(below)) => structure.can_clear(below),
-            (ArgumentSchema::List { items, .. }, Some(below)) => match (items.inner(), split_first_step(below)) {
-                (ArgumentSchema::Object(structure), (index, Some(below))) => {
-                    index.parse::<usize>().is_ok() && structure.can_clear(below)
+            (ArgumentSchema::List { items, .. }, Some(below)) => {
+                match (items.inner(), split_first_step(below)) {
+                    (ArgumentSchema::Object(structure), (index, Some(below))) => {
+                        index.parse::<usize>().is_ok() && structure.can_clear(below)
+                    }
+                    _ => false,
                 }
-                _ => false,
-            },
+            }
             _ => false,
         }
     }

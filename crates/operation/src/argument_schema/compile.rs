@@ -9,7 +9,7 @@ use super::{
         schema,
         time::TimeRole,
     },
-    FieldSchema, SLUG_PATTERN, ArgumentSchema, ObjectSchema,
+    ArgumentSchema, FieldSchema, ObjectSchema, SLUG_PATTERN,
 };
 
 impl ArgumentSchema {
@@ -124,8 +124,8 @@ impl ObjectSchema {
             })
         };
         let starts = fields.iter().enumerate();
-        let starts =
-            starts.filter(|(_, field)| matches!(field.schema, ArgumentSchema::Time(TimeRole::Start)));
+        let starts = starts
+            .filter(|(_, field)| matches!(field.schema, ArgumentSchema::Time(TimeRole::Start)));
         let ranges = starts
             .filter_map(|(i, start)| Some((i, end_of(start)?)))
             .collect();

@@ -8,7 +8,7 @@ use super::{
         time::{self, TimeRole},
         validation::{MAX_UNKNOWN_ARGUMENTS, UnknownFields},
     },
-    ArgumentPath, FieldSchema, ArgumentSchema, ObjectSchema, ArgumentWalk,
+    ArgumentPath, ArgumentSchema, ArgumentWalk, FieldSchema, ObjectSchema,
     names::{self, MAX_NAME_BYTES, NormalizedName, did_you_mean},
     validate::{NullPolicy, TOO_MUCH_JSON_TEXT, quote_names, truncate_for_message},
 };
@@ -17,7 +17,12 @@ use super::{
 const LIST_OPTIONS: [&str; 2] = ["fields", "all"];
 
 impl ObjectSchema {
-    pub(super) fn coerce_and_validate(&self, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
+    pub(super) fn coerce_and_validate(
+        &self,
+        map: &mut JsonMap,
+        at: ArgumentPath<'_>,
+        walk: &mut ArgumentWalk<'_>,
+    ) {
         let is_known = |name: &String| self.fields.iter().any(|field| field.name == *name);
         if !map.keys().all(is_known) {
             self.resolve_names(map, at, walk);
@@ -62,7 +67,13 @@ impl ObjectSchema {
     }
 
     /// Resolves a `null` in a field that it does not clear.
-    fn resolve_null(&self, field: &FieldSchema, map: &mut JsonMap, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
+    fn resolve_null(
+        &self,
+        field: &FieldSchema,
+        map: &mut JsonMap,
+        at: ArgumentPath<'_>,
+        walk: &mut ArgumentWalk<'_>,
+    ) {
         match walk.null_policy {
             NullPolicy::Omit => {}
             NullPolicy::OmitWithWarning => walk.findings.add_omitted(at, "null"),
@@ -248,7 +259,8 @@ impl ObjectSchema {
             }
         }
         for (name, message) in found {
-            walk.findings.add_error(ArgumentPath::Field(&at, name), message);
+            walk.findings
+                .add_error(ArgumentPath::Field(&at, name), message);
         }
     }
 }
@@ -283,13 +295,15 @@ impl<'a> NameChanges<'a> {
             if Some(value) != map.get(&name) {
                 let message =
                     format_args!("is given twice with different values, as `{name}` and `{known}`");
-                walk.findings.add_error(ArgumentPath::Field(&at, known), message);
+                walk.findings
+                    .add_error(ArgumentPath::Field(&at, known), message);
             }
             self.removed.push(name);
             return;
         }
         if !names::is_same_normalized(&name, known) {
-            walk.findings.add_renamed(ArgumentPath::Field(&at, known), &name);
+            walk.findings
+                .add_renamed(ArgumentPath::Field(&at, known), &name);
         }
         self.renamed.push((name, known));
     }
@@ -306,6 +320,8 @@ impl<'a> NameChanges<'a> {
         let remaining = std::mem::take(map)
             .into_iter()
             .filter(|(name, _)| !self.removed.contains(name));
-        *map = remaining.map(|(name, value)| (new_name(name), value)).collect();
+        *map = remaining
+            .map(|(name, value)| (new_name(name), value))
+            .collect();
     }
 }

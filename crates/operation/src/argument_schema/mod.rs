@@ -14,7 +14,7 @@ use std::fmt;
 
 use super::{path::write_step, schema::Quantity, time::TimeRole};
 
-pub(super) use self::validate::{NullPolicy, ArgumentWalk};
+pub(super) use self::validate::{ArgumentWalk, NullPolicy};
 pub use self::{
     names::{did_you_mean, is_misspelling_of, is_same_name},
     secrets::OpaqueKind,
@@ -39,11 +39,7 @@ pub(super) enum ArgumentSchema {
     /// One of some values. An open vocabulary accepts others, too.
     Enum { values: Vec<String>, open: bool },
     /// Text of a bounded length in characters. A slug has a small alphabet.
-    Text {
-        min: usize,
-        max: usize,
-        slug: bool,
-    },
+    Text { min: usize, max: usize, slug: bool },
     /// A point in time, written as text.
     Time(TimeRole),
     /// One value, or a list of such values.

@@ -51,7 +51,9 @@ impl NormalizedName {
     /// Returns true if one of the two names is the plural of the other.
     pub(super) fn is_plural_of(&self, known: &str) -> bool {
         comparison_count::record(1);
-        normalize(known).chain(std::iter::once('s')).eq(self.0.chars())
+        normalize(known)
+            .chain(std::iter::once('s'))
+            .eq(self.0.chars())
             || normalize(known).eq(self.0.chars().chain(std::iter::once('s')))
     }
 }
@@ -183,7 +185,9 @@ mod tests {
     #[test]
     fn long_names_match_no_other_name() {
         let long = |len| format!("{}name", "_".repeat(len - 4));
-        assert!(NormalizedName::new(&long(MAX_NAME_BYTES)).is_some_and(|name| name.matches("name")));
+        assert!(
+            NormalizedName::new(&long(MAX_NAME_BYTES)).is_some_and(|name| name.matches("name"))
+        );
         assert!(NormalizedName::new(&long(MAX_NAME_BYTES + 1)).is_none());
         assert!(!is_misspelling_of(&long(MAX_NAME_BYTES + 1), "name"));
     }

@@ -43,7 +43,9 @@ impl ArgumentSchema {
             (Self::Object(ObjectSchema { fields, .. }), Value::Object(map)) => {
                 for (name, value) in map {
                     match fields.iter().find(|field| field.name == *name) {
-                        Some(field) if field.is_secret => field.schema.redact_secret_field(name, value, blank),
+                        Some(field) if field.is_secret => {
+                            field.schema.redact_secret_field(name, value, blank)
+                        }
                         Some(field) => field.schema.redact(value, blank),
                         None if value.is_null() => {}
                         None => blank(OpaqueKind::Unknown, name, value),
@@ -153,10 +155,11 @@ impl ArgumentSchema {
                 };
                 visit(&at, slot, value)
             }
-            (Self::OneOrMany(one), Value::Array(list)) => list
-                .iter_mut()
-                .enumerate()
-                .try_for_each(|(i, value)| one.visit_secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
+            (Self::OneOrMany(one), Value::Array(list)) => {
+                list.iter_mut().enumerate().try_for_each(|(i, value)| {
+                    one.visit_secrets(value, secret, ArgumentPath::Item(&at, i), visit)
+                })
+            }
             (Self::OneOrMany(other) | Self::TextOr(other), value @ Value::Object(_)) => {
                 other.visit_secrets(value, secret, at, visit)
             }
@@ -164,7 +167,10 @@ impl ArgumentSchema {
                 .iter()
                 .try_for_each(|field| match map.get_mut(&field.name) {
                     Some(value) => {
-                        let (secret, at) = (secret || field.is_secret, ArgumentPath::Field(&at, &field.name));
+                        let (secret, at) = (
+                            secret || field.is_secret,
+                            ArgumentPath::Field(&at, &field.name),
+                        );
                         field.schema.visit_secrets(value, secret, at, visit)
                     }
                     None => Ok(()),
@@ -174,18 +180,20 @@ impl ArgumentSchema {
                     shape.visit_secrets(value, secret, ArgumentPath::Field(&at, name), visit)
                 })
             }
-            (Self::List { items, .. }, Value::Array(list)) => list
-                .iter_mut()
-                .enumerate()
-                .try_for_each(|(i, value)| items.visit_secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
+            (Self::List { items, .. }, Value::Array(list)) => {
+                list.iter_mut().enumerate().try_for_each(|(i, value)| {
+                    items.visit_secrets(value, secret, ArgumentPath::Item(&at, i), visit)
+                })
+            }
             // Free-form values may have references at any depth.
             (Self::Any, Value::Object(map)) => map.iter_mut().try_for_each(|(name, value)| {
                 self.visit_secrets(value, secret, ArgumentPath::Field(&at, name), visit)
             }),
-            (Self::Any, Value::Array(list)) => list
-                .iter_mut()
-                .enumerate()
-                .try_for_each(|(i, value)| self.visit_secrets(value, secret, ArgumentPath::Item(&at, i), visit)),
+            (Self::Any, Value::Array(list)) => {
+                list.iter_mut().enumerate().try_for_each(|(i, value)| {
+                    self.visit_secrets(value, secret, ArgumentPath::Item(&at, i), visit)
+                })
+            }
             (Self::Any, value @ Value::String(_)) if secret => visit(&at, SecretSlot::Free, value),
             (_, value @ Value::String(_)) if secret => visit(&at, SecretSlot::Text, value),
             _ => Ok(()),

@@ -6,7 +6,7 @@ use super::{
     super::{
         Findings, JsonMap,
         size_limits::{MAX_DEPTH, MAX_VALUES, measure_json},
-        time::{self, TimeRole, ParsedTime},
+        time::{self, ParsedTime, TimeRole},
         validation::ValidationOptions,
     },
     ArgumentPath, ArgumentSchema,
@@ -53,7 +53,10 @@ impl ArgumentWalk<'_> {
             Value::String(text) if looks_structured(text) => {
                 let opens = |byte: &u8| matches!(byte, b',' | b'[' | b'{');
                 let (_, depth) = measure_json(text.as_bytes(), usize::MAX);
-                depth <= MAX_DEPTH && self.findings.reserve_json_values(text.bytes().filter(opens).count())
+                depth <= MAX_DEPTH
+                    && self
+                        .findings
+                        .reserve_json_values(text.bytes().filter(opens).count())
             }
             Value::Array(items) => items.iter().all(|item| self.reserve_nested_json(item)),
             Value::Object(map) => map.values().all(|value| self.reserve_nested_json(value)),
@@ -69,13 +72,22 @@ fn looks_structured(text: &str) -> bool {
 
 impl ArgumentSchema {
     /// Coerces the arguments of a call and collects their errors.
-    pub(in super::super) fn coerce_and_validate_arguments(&self, args: &mut JsonMap, walk: &mut ArgumentWalk<'_>) {
+    pub(in super::super) fn coerce_and_validate_arguments(
+        &self,
+        args: &mut JsonMap,
+        walk: &mut ArgumentWalk<'_>,
+    ) {
         if let Self::Object(structure) = self {
             structure.coerce_and_validate(args, ArgumentPath::Root, walk);
         }
     }
 
-    pub(super) fn coerce_and_validate(&self, value: &mut Value, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
+    pub(super) fn coerce_and_validate(
+        &self,
+        value: &mut Value,
+        at: ArgumentPath<'_>,
+        walk: &mut ArgumentWalk<'_>,
+    ) {
         if let Value::String(text) = &*value
             && self.accepts_structures()
             && !walk.reserve_json_text(text)
@@ -91,10 +103,16 @@ impl ArgumentSchema {
                     one.coerce_and_validate(value, ArgumentPath::Item(&at, i), walk);
                 }
             }
-            (Self::OneOrMany(one), other) if one.accepts_kind_of(other) => one.coerce_and_validate(other, at, walk),
+            (Self::OneOrMany(one), other) if one.accepts_kind_of(other) => {
+                one.coerce_and_validate(other, at, walk)
+            }
             (Self::TextOr(_), Value::String(_)) => {}
-            (Self::TextOr(other), value) if other.accepts_kind_of(value) => other.coerce_and_validate(value, at, walk),
-            (Self::Object(structure), Value::Object(map)) => structure.coerce_and_validate(map, at, walk),
+            (Self::TextOr(other), value) if other.accepts_kind_of(value) => {
+                other.coerce_and_validate(value, at, walk)
+            }
+            (Self::Object(structure), Value::Object(map)) => {
+                structure.coerce_and_validate(map, at, walk)
+            }
             (
                 Self::Map {
                     values,
@@ -108,7 +126,14 @@ impl ArgumentSchema {
                     }
                 }
             }
-            (Self::List { items, min: least, max: most }, Value::Array(list)) => {
+            (
+                Self::List {
+                    items,
+                    min: least,
+                    max: most,
+                },
+                Value::Array(list),
+            ) => {
                 let count = list.len();
                 if count < *least {
                     walk.findings
@@ -124,7 +149,14 @@ impl ArgumentSchema {
             (Self::Enum { values, open }, Value::String(text)) => {
                 validate_enum(values, *open, text, at, walk);
             }
-            (Self::Text { min: least, max: most, slug }, Value::String(text)) => {
+            (
+                Self::Text {
+                    min: least,
+                    max: most,
+                    slug,
+                },
+                Value::String(text),
+            ) => {
                 let count = text.chars().count();
                 if count < *least {
                     walk.findings.add_error(
@@ -154,7 +186,9 @@ impl ArgumentSchema {
                         *number = n.into();
                     }
                 }
-                Some(n) => walk.findings.add_error(at, describe_bounds(&n.into(), *least, *most)),
+                Some(n) => walk
+                    .findings
+                    .add_error(at, describe_bounds(&n.into(), *least, *most)),
                 None => walk
                     .findings
                     .add_error(at, format_args!("takes a whole number, got {number}")),
@@ -285,7 +319,8 @@ fn validate_enum(
     }
     let known = || values.iter().map(String::as_str);
     let spelling = NormalizedName::new(text);
-    let matching = spelling.and_then(|text| names::single_match(known().filter(|value| text.matches(value))));
+    let matching =
+        spelling.and_then(|text| names::single_match(known().filter(|value| text.matches(value))));
     if let Some(value) = matching {
         value.clone_into(text);
         return;
@@ -294,7 +329,8 @@ fn validate_enum(
         // Suggestions are computed only for values that are reported.
         if walk.findings.can_report_value() {
             let hint = did_you_mean(text, known());
-            walk.findings.add_unknown_value(at, &truncate_for_message(text), &hint);
+            walk.findings
+                .add_unknown_value(at, &truncate_for_message(text), &hint);
         }
         return;
     }
@@ -309,16 +345,26 @@ fn validate_enum(
     };
     walk.findings.add_error(
         at,
-        format_args!("no such value `{}`{hint}{takes}", truncate_for_message(text)),
+        format_args!(
+            "no such value `{}`{hint}{takes}",
+            truncate_for_message(text)
+        ),
     );
 }
 
-fn validate_time(role: TimeRole, text: &mut String, at: ArgumentPath<'_>, walk: &mut ArgumentWalk<'_>) {
+fn validate_time(
+    role: TimeRole,
+    text: &mut String,
+    at: ArgumentPath<'_>,
+    walk: &mut ArgumentWalk<'_>,
+) {
     let read = time::parse(text, role, &walk.options.clock);
     let is_past = |time: &ParsedTime| time.timestamp() < walk.options.clock.now().timestamp();
     if role == TimeRole::Point && read.as_ref().is_some_and(is_past) {
-        walk.findings
-            .warn(format_args!("`{at}` lies in the past: `{}`", truncate_for_message(text)));
+        walk.findings.warn(format_args!(
+            "`{at}` lies in the past: `{}`",
+            truncate_for_message(text)
+        ));
     }
     match read {
         Some(ParsedTime::Absolute(_)) => {
@@ -332,7 +378,11 @@ fn validate_time(role: TimeRole, text: &mut String, at: ArgumentPath<'_>, walk: 
         }
         None => walk.findings.add_error(
             at,
-            format_args!("`{}` is no time; it {}", truncate_for_message(text), time::expected_forms(role)),
+            format_args!(
+                "`{}` is no time; it {}",
+                truncate_for_message(text),
+                time::expected_forms(role)
+            ),
         ),
     }
 }

@@ -3,7 +3,7 @@
 use serde_saphyr::Spanned;
 
 use super::selection::{Selection, is_glob, to_kebab_case};
-use crate::document::{RawAction, PolicyDocument, ToolEntry, RawLimit, RawRule};
+use crate::document::{PolicyDocument, RawAction, RawLimit, RawRule, ToolEntry};
 
 /// Namespace of the counters under `"*"`.
 pub(super) const GLOBAL_NAMESPACE: &str = "_global";
@@ -99,9 +99,20 @@ pub(super) fn build_drafts(
     (listed, drafts)
 }
 
-fn add_entry_drafts(entry: ToolEntry, place: &str, of: &str, selected: &[usize], to: &mut Vec<RuleDraft>) {
+fn add_entry_drafts(
+    entry: ToolEntry,
+    place: &str,
+    of: &str,
+    selected: &[usize],
+    to: &mut Vec<RuleDraft>,
+) {
     for (index, rule) in entry.rules.into_iter().flatten().enumerate() {
-        to.push(build_draft(rule, format!("{place}.rules[{index}]"), of, selected));
+        to.push(build_draft(
+            rule,
+            format!("{place}.rules[{index}]"),
+            of,
+            selected,
+        ));
     }
     let dialect = [
         ("require", RawAction::Evaluate, entry.require),

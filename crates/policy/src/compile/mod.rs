@@ -23,11 +23,11 @@ use self::{
 use super::{
     Policy, ResolvedOperation,
     condition::{self, Condition},
-    document::{RawAction, PolicyDocument, DefaultAction, CounterScope, UnknownFieldPolicy},
+    document::{CounterScope, DefaultAction, PolicyDocument, RawAction, UnknownFieldPolicy},
     expression::Expression,
-    limit::{self, LimitAmount, PolicyCounter, CounterLimit},
+    limit::{self, CounterLimit, LimitAmount, PolicyCounter},
     path::FieldPath,
-    rule::{ArgumentCap, RuleRef, Rule, RuleAction},
+    rule::{ArgumentCap, Rule, RuleAction, RuleRef},
 };
 /// Maximum number of rules in a policy.
 const MAX_RULES: usize = 2_000;
@@ -68,7 +68,8 @@ impl Policy {
         if document.version != "1" && document.version != 1 {
             compiler.errors.push("`version` is \"1\"".to_owned());
         }
-        let (listed, drafts) = build_drafts(document, &mut compiler.selection, &mut compiler.errors);
+        let (listed, drafts) =
+            build_drafts(document, &mut compiler.selection, &mut compiler.errors);
         compiler.compile_rules(drafts);
         let Compiler {
             selection,
@@ -103,7 +104,9 @@ impl Policy {
             let hidden = hidden.contains(&index);
             let listed = listed.contains(&index);
             let about = || rules_here.iter().filter_map(|rule| rules.get(*rule));
-            let is_open = posture == DefaultAction::Allow || listed || about().any(Rule::can_override_default_deny);
+            let is_open = posture == DefaultAction::Allow
+                || listed
+                || about().any(Rule::can_override_default_deny);
             let can_pass = !hidden && is_open && !about().any(Rule::always_denies);
             of.insert(
                 entry.name,
@@ -190,7 +193,10 @@ impl Compiler {
             return;
         }
         // Counters come first, because a rule may refer to the counter of another rule.
-        let limits: Vec<_> = drafts.iter().map(|draft| self.compile_limits(draft)).collect();
+        let limits: Vec<_> = drafts
+            .iter()
+            .map(|draft| self.compile_limits(draft))
+            .collect();
         for (draft, limits) in drafts.into_iter().zip(limits) {
             let at = draft.described_location();
             let built = limits.and_then(|limits| self.compile_rule(&draft, limits));
@@ -237,7 +243,8 @@ impl Compiler {
             for condition in own {
                 let (path, op, value) = (&condition.path, &condition.op, &condition.value);
                 let bound =
-                    Condition::parse(condition::Operand::Counter(counter), path, op, value)?.upper_bound();
+                    Condition::parse(condition::Operand::Counter(counter), path, op, value)?
+                        .upper_bound();
                 most = [most, bound].into_iter().flatten().min();
             }
             limits.push(CounterLimit {
@@ -331,7 +338,8 @@ impl Compiler {
             });
         }
         let paths = rule.redact.iter().flatten().map(|text| {
-            FieldPath::parse(text).ok_or_else(|| format!("`{text}` is no path, such as data[].email"))
+            FieldPath::parse(text)
+                .ok_or_else(|| format!("`{text}` is no path, such as data[].email"))
         });
         let redact: Arc<[FieldPath]> = paths.collect::<Result<_, _>>()?;
         let demands = own + conditions.len() + cap.len() + limits.len() + redact.len() > 0;
@@ -393,7 +401,8 @@ impl Compiler {
 
     /// Parses the path of a condition.
     fn parse_operand(&self, path: &str) -> Result<condition::Operand, String> {
-        let invalid_path = || format!("`{path}` is no path; write args.<name> or state.<tool>.<counter>");
+        let invalid_path =
+            || format!("`{path}` is no path; write args.<name> or state.<tool>.<counter>");
         if path.starts_with("args.") {
             let argument = parse_argument_path(path)?;
             return if argument.has_no_lists() {
@@ -445,7 +454,12 @@ fn collect_paths(rule: &Rule, draft: &RuleDraft) -> Vec<RulePath> {
     let named = |path: &FieldPath| path.names().map(str::to_owned).collect();
     let mut all = Vec::new();
     for cap in &rule.caps {
-        all.push(written("cap", &cap.text, named(&cap.path), PathTarget::Arguments));
+        all.push(written(
+            "cap",
+            &cap.text,
+            named(&cap.path),
+            PathTarget::Arguments,
+        ));
     }
     for condition in &rule.conditions {
         if let condition::Operand::Argument(path) = &condition.operand {
@@ -459,14 +473,28 @@ fn collect_paths(rule: &Rule, draft: &RuleDraft) -> Vec<RulePath> {
     }
     for limit in &rule.limits {
         if let LimitAmount::FromArgument(path, text) = &limit.amount {
-            all.push(written("increment_from", text, named(path), PathTarget::Arguments));
+            all.push(written(
+                "increment_from",
+                text,
+                named(path),
+                PathTarget::Arguments,
+            ));
         }
     }
     for names in rule.when.iter().flat_map(|when| &when.arguments) {
         let text = format!("args.{}", names.join("."));
-        all.push(written("when", &text, names.clone(), PathTarget::ExpressionArguments));
+        all.push(written(
+            "when",
+            &text,
+            names.clone(),
+            PathTarget::ExpressionArguments,
+        ));
     }
-    for (path, text) in rule.redactions.iter().zip(draft.rule.redact.iter().flatten()) {
+    for (path, text) in rule
+        .redactions
+        .iter()
+        .zip(draft.rule.redact.iter().flatten())
+    {
         all.push(written("redact", text, named(path), PathTarget::Responses));
     }
     all

@@ -89,7 +89,8 @@ impl RulePath {
         let furthest = || ends.iter().filter(|(end, _)| end.depth == most);
         let wrong = self.names.get(most)?;
         let near = furthest().find_map(|(end, _)| {
-            Some(did_you_mean(wrong, end.alternatives.iter().copied())).filter(|hint| !hint.is_empty())
+            Some(did_you_mean(wrong, end.alternatives.iter().copied()))
+                .filter(|hint| !hint.is_empty())
         });
         // Otherwise the last name may exist at another place.
         let last = self.names.last()?;
@@ -108,7 +109,10 @@ impl RulePath {
     }
 
     /// Returns the end of the warning if a name in the path misspells a field of responses.
-    fn misspelling_hint<'a, I: Iterator<Item = &'a CatalogEntry>>(&self, entries: impl Fn() -> I) -> Option<String> {
+    fn misspelling_hint<'a, I: Iterator<Item = &'a CatalogEntry>>(
+        &self,
+        entries: impl Fn() -> I,
+    ) -> Option<String> {
         let declared = || {
             entries().flat_map(|entry| {
                 let operation = entry.operation;
@@ -124,7 +128,9 @@ impl RulePath {
             })
         };
         let is_known = |name: &str| {
-            COMMON_RESPONSE_FIELDS.iter().any(|known| is_same_name(known, name))
+            COMMON_RESPONSE_FIELDS
+                .iter()
+                .any(|known| is_same_name(known, name))
                 || declared().any(|known| is_same_name(known, name))
         };
         let is_argument = |name: &str| {
@@ -155,7 +161,11 @@ struct DeadEnd<'a> {
 }
 
 /// Follows a path through a schema.
-fn resolve_path<'a>(mut schema: &'a Value, names: &[String], of: PathTarget) -> Result<(), DeadEnd<'a>> {
+fn resolve_path<'a>(
+    mut schema: &'a Value,
+    names: &[String],
+    of: PathTarget,
+) -> Result<(), DeadEnd<'a>> {
     for (steps, name) in names.iter().enumerate() {
         while let Some(items) = schema.get("items") {
             schema = items;
@@ -178,7 +188,10 @@ fn resolve_path<'a>(mut schema: &'a Value, names: &[String], of: PathTarget) -> 
                     .flatten()
                     .map(|(name, _)| name.as_str())
                     .collect();
-                return Err(DeadEnd { depth: steps, alternatives: known });
+                return Err(DeadEnd {
+                    depth: steps,
+                    alternatives: known,
+                });
             }
         };
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use globset::GlobBuilder;
 
-use crate::document::{RawEffect, OperationFilter};
+use crate::document::{OperationFilter, RawEffect};
 use portkey_api::catalog::{Catalog, suggest_tools};
 use portkey_operation::did_you_mean;
 
@@ -129,7 +129,8 @@ impl Selection {
             let domain = matches.domains.as_ref();
             let domain = domain.is_none_or(|all| all.iter().any(|one| one == entry.domain));
             let effect = matches.effects.as_ref();
-            let effect = effect.is_none_or(|all| all.iter().any(|one| is_same_effect(*one, entry.effect)));
+            let effect =
+                effect.is_none_or(|all| all.iter().any(|one| is_same_effect(*one, entry.effect)));
             named && domain && effect
         };
         Ok(among.iter().filter(fits).copied().collect())

@@ -2,13 +2,13 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::{PolicyDenial, RuleMatch, DenialStage, RuleTrace};
+use super::{DenialStage, PolicyDenial, RuleMatch, RuleTrace};
 use crate::{
-    PolicyInput, Policy, ResolvedOperation,
+    Policy, PolicyInput, ResolvedOperation,
     expression::CallVariables,
     limit::{CounterLimit, WindowName},
     path::FieldPath,
-    rule::{RuleRef, Rule, RuleAction},
+    rule::{Rule, RuleAction, RuleRef},
 };
 use portkey_store::{Budget, Store, StoreError};
 
@@ -28,7 +28,10 @@ impl<'a> PolicyState<'a> {
     ) -> Result<Self, StoreError> {
         let resolved = policy.operations.get(facts.operation.name());
         let mut counted = Vec::new();
-        for (index, matters) in resolved.iter().flat_map(|resolved| &resolved.compared_counters) {
+        for (index, matters) in resolved
+            .iter()
+            .flat_map(|resolved| &resolved.compared_counters)
+        {
             let Some(counter) = policy.counters.get(*index) else {
                 continue;
             };
@@ -54,7 +57,8 @@ impl<'a> PolicyState<'a> {
     /// Returns true if the rule compares a counter that cannot be read now.
     fn has_unreadable_counter(&self, rule: &Rule) -> bool {
         let mut unknown = self.counts.iter().filter(|(_, count)| count.is_none());
-        rule.is_shadow && unknown.any(|(counter, _)| rule.compared_counters().any(|one| one == *counter))
+        rule.is_shadow
+            && unknown.any(|(counter, _)| rule.compared_counters().any(|one| one == *counter))
     }
 }
 
@@ -110,13 +114,15 @@ impl<'a, 's> Evaluator<'a, 's> {
         facts: &PolicyInput<'f>,
         variables: &CallVariables<'f>,
     ) {
-        let mut open = !reach.policy.denies_by_default || reach.resolved.is_some_and(|found| found.is_listed);
+        let mut open =
+            !reach.policy.denies_by_default || reach.resolved.is_some_and(|found| found.is_listed);
         for index in reach.resolved.iter().flat_map(|resolved| &resolved.rules) {
             let Some(rule) = reach.policy.rules.get(*index) else {
                 continue;
             };
             let said = evaluate_rule(rule, reach, facts, variables);
-            open |= rule.can_override_default_deny() && matches!(said, RuleResult::Satisfied | RuleResult::Violated(_));
+            open |= rule.can_override_default_deny()
+                && matches!(said, RuleResult::Satisfied | RuleResult::Violated(_));
             self.record_trace(rule, &said);
             match (rule.is_shadow, said) {
                 (_, RuleResult::NotApplicable) => {}
@@ -129,7 +135,13 @@ impl<'a, 's> Evaluator<'a, 's> {
         }
     }
 
-    fn apply_rule(&mut self, rule: &'a Rule, said: RuleResult, reach: &PolicyState<'a>, facts: &PolicyInput<'_>) {
+    fn apply_rule(
+        &mut self,
+        rule: &'a Rule,
+        said: RuleResult,
+        reach: &PolicyState<'a>,
+        facts: &PolicyInput<'_>,
+    ) {
         let why = match (rule.action, said) {
             (_, RuleResult::NotApplicable) => return,
             (_, RuleResult::UnknownField(name)) => {
@@ -147,7 +159,8 @@ impl<'a, 's> Evaluator<'a, 's> {
         }
         let rule_match = || {
             let words = rule.message.clone();
-            let words = words.unwrap_or_else(|| format!("the policy rule `{}`", rule.rule_ref.name));
+            let words =
+                words.unwrap_or_else(|| format!("the policy rule `{}`", rule.rule_ref.name));
             RuleMatch {
                 rule: rule.rule_ref.clone(),
                 action: rule.action,
@@ -203,7 +216,13 @@ impl<'a, 's> Evaluator<'a, 's> {
         }
     }
 
-    fn apply_shadow_rule(&mut self, rule: &'a Rule, said: RuleResult, reach: &PolicyState<'a>, facts: &PolicyInput<'_>) {
+    fn apply_shadow_rule(
+        &mut self,
+        rule: &'a Rule,
+        said: RuleResult,
+        reach: &PolicyState<'a>,
+        facts: &PolicyInput<'_>,
+    ) {
         let words = match said {
             RuleResult::NotApplicable => return,
             RuleResult::UnknownField(name) => format!("`{name}` is no argument that is known"),
@@ -239,7 +258,9 @@ impl<'a, 's> Evaluator<'a, 's> {
             RuleResult::Satisfied if rule.action == RuleAction::Evaluate => Cow::Borrowed("holds"),
             RuleResult::Satisfied => Cow::Borrowed("applies"),
             RuleResult::Violated(why) => Cow::Owned(format!("fails: {why}")),
-            RuleResult::UnknownField(name) => Cow::Owned(format!("denies the unknown argument `{name}`")),
+            RuleResult::UnknownField(name) => {
+                Cow::Owned(format!("denies the unknown argument `{name}`"))
+            }
             RuleResult::Indeterminate(why) => Cow::Owned(format!("cannot be evaluated: {why}")),
         };
         let (rule, verb, shadow) = (rule.rule_ref.clone(), rule.action, rule.is_shadow);
@@ -252,15 +273,22 @@ impl<'a, 's> Evaluator<'a, 's> {
     }
 }
 
-fn evaluate_rule<'f>(rule: &Rule, reach: &PolicyState<'_>, facts: &PolicyInput<'f>, variables: &CallVariables<'f>) -> RuleResult {
+fn evaluate_rule<'f>(
+    rule: &Rule,
+    reach: &PolicyState<'_>,
+    facts: &PolicyInput<'f>,
+    variables: &CallVariables<'f>,
+) -> RuleResult {
     let counted = |counter| reach.count(counter);
     if reach.has_unreadable_counter(rule) {
         return RuleResult::Indeterminate("a counter that it compares cannot be read".to_owned());
     }
     if let Some(when) = &rule.when {
-        if let (true, true, Some(unknown)) =
-            (when.uses_args, rule.denies_unknown, facts.unknown_fields.first())
-        {
+        if let (true, true, Some(unknown)) = (
+            when.uses_args,
+            rule.denies_unknown,
+            facts.unknown_fields.first(),
+        ) {
             return RuleResult::UnknownField(unknown.clone());
         }
         let values: Vec<u64> = rule
@@ -279,7 +307,10 @@ fn evaluate_rule<'f>(rule: &Rule, reach: &PolicyState<'_>, facts: &PolicyInput<'
     }
     // Conditions that permit a call have to hold for all values of an argument. Conditions that
     // stop it have to hold for one.
-    let any = matches!(rule.action, RuleAction::Deny | RuleAction::Approve | RuleAction::DryRun);
+    let any = matches!(
+        rule.action,
+        RuleAction::Deny | RuleAction::Approve | RuleAction::DryRun
+    );
     for condition in &rule.conditions {
         match condition.is_satisfied(facts.args, any, counted) {
             Ok(true) => {}
@@ -337,12 +368,19 @@ impl<'a> LimitBudgets<'a> {
 
     /// Returns the message for an exhausted limit.
     pub(super) fn message(&self, index: usize) -> String {
-        let (Some((rule, limit)), Some(budget)) = (self.sources.get(index), self.budgets.get(index))
+        let (Some((rule, limit)), Some(budget)) =
+            (self.sources.get(index), self.budgets.get(index))
         else {
             return String::new();
         };
         let name = &rule.rule_ref.name;
-        let default_message = || format!("no more than {} per {}", budget.max, WindowName(budget.window));
+        let default_message = || {
+            format!(
+                "no more than {} per {}",
+                budget.max,
+                WindowName(budget.window)
+            )
+        };
         let words = limit
             .message
             .clone()

@@ -8,13 +8,13 @@ use portkey_operation::Operation;
 use portkey_store::{Reservation, ReserveOutcome, Store, StoreError};
 
 use super::{
-    PolicyInput, Policy,
+    Policy, PolicyInput,
     expression::CallVariables,
     path::FieldPath,
-    rule::{RuleRef, RuleAction},
+    rule::{RuleAction, RuleRef},
 };
-use serde::Deserialize;
 use evaluate::{Evaluator, PolicyState};
+use serde::Deserialize;
 
 /// Result of evaluating policies for a call.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl DenialStage {
 
 /// Denial of a call. The message names the reason, not a way around it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{words}")]
+#[error("{message}")]
 pub struct PolicyDenial {
     /// Stage at which the call was denied.
     pub stage: DenialStage,
@@ -169,7 +169,11 @@ impl Policy {
 }
 
 /// Evaluates several policies together for a call.
-pub async fn decide(policies: &[&Policy], facts: &PolicyInput<'_>, store: &Store) -> PolicyEvaluation {
+pub async fn decide(
+    policies: &[&Policy],
+    facts: &PolicyInput<'_>,
+    store: &Store,
+) -> PolicyEvaluation {
     evaluate_policies(policies, facts, store, None).await
 }
 
@@ -200,7 +204,11 @@ async fn evaluate_policies(
             Ok(reach) => states.push(reach),
             Err(error) => {
                 let words = counting_error_message(tool, &error);
-                return PolicyEvaluation::from_decision(Decision::Deny(PolicyDenial::from_policy(policy, DenialStage::Limits, words)));
+                return PolicyEvaluation::from_decision(Decision::Deny(PolicyDenial::from_policy(
+                    policy,
+                    DenialStage::Limits,
+                    words,
+                )));
             }
         }
     }
@@ -213,7 +221,11 @@ async fn evaluate_policies(
     }
     if let Some(policy) = evaluator.denied_by_default {
         let words = format!("the policy of this server does not permit `{tool}`");
-        let verdict = Decision::Deny(PolicyDenial::from_policy(policy, DenialStage::Default, words));
+        let verdict = Decision::Deny(PolicyDenial::from_policy(
+            policy,
+            DenialStage::Default,
+            words,
+        ));
         return PolicyEvaluation {
             shadows: evaluator.shadows,
             ..PolicyEvaluation::from_decision(verdict)
@@ -271,7 +283,11 @@ pub fn check_hidden(policies: &[&Policy], operation: &Operation) -> Option<Polic
         "`{}` is hidden by the policy of this server",
         operation.name()
     );
-    Some(PolicyDenial::from_policy(policy, DenialStage::Hidden, words))
+    Some(PolicyDenial::from_policy(
+        policy,
+        DenialStage::Hidden,
+        words,
+    ))
 }
 
 impl PolicyDenial {

@@ -171,7 +171,9 @@ impl Expression {
     /// Returns an error if the expression is invalid, uses an unknown name, or exceeds a limit.
     pub(super) fn compile(source: &str) -> Result<Self, String> {
         if source.len() > MAX_EXPRESSION_BYTES {
-            return Err(format!("the expression is longer than {MAX_EXPRESSION_BYTES} bytes"));
+            return Err(format!(
+                "the expression is longer than {MAX_EXPRESSION_BYTES} bytes"
+            ));
         }
         let opens_level = |c: &char| "+-*/%<>=!?:.[({&|".contains(*c);
         if source.chars().filter(opens_level).count() > MAX_NESTING_CHARS {
@@ -350,7 +352,11 @@ impl Expression {
     ///
     /// # Errors
     /// Returns an error if the evaluation fails. The message contains no value of an argument.
-    pub(super) fn is_true(&self, call: &CallVariables<'_>, counted: &[u64]) -> Result<bool, String> {
+    pub(super) fn is_true(
+        &self,
+        call: &CallVariables<'_>,
+        counted: &[u64],
+    ) -> Result<bool, String> {
         if self.uses_args {
             let extent = call.argument_size();
             let work = extent.values.saturating_mul(extent.text_bytes);
@@ -365,7 +371,8 @@ impl Expression {
         };
         let mut context = Context::with_env(ENVIRONMENT.clone());
         context.set_variable_resolver(&scope);
-        let value = Value::resolve_val(&self.tree, &context).map_err(|error| error_message(&error))?;
+        let value =
+            Value::resolve_val(&self.tree, &context).map_err(|error| error_message(&error))?;
         let truth = value.downcast_ref::<CelBool>().map(|truth| *truth.inner());
         truth.ok_or_else(|| "it is neither true nor false".to_owned())
     }
@@ -441,7 +448,9 @@ fn indexed_counter(call: &CallExpr) -> Option<String> {
                 expr: Expr::Literal(LiteralValue::String(name)),
                 ..
             },
-        ] if call.func_name == operators::INDEX && is_counters_variable(of) => Some(name.inner().to_owned()),
+        ] if call.func_name == operators::INDEX && is_counters_variable(of) => {
+            Some(name.inner().to_owned())
+        }
         _ => None,
     }
 }

@@ -33,7 +33,8 @@ impl<'a> CallVariables<'a> {
     }
 
     pub(super) fn argument_size(&self) -> &ArgumentSize {
-        self.size.get_or_init(|| ArgumentSize::from_args(self.input.args))
+        self.size
+            .get_or_init(|| ArgumentSize::from_args(self.input.args))
     }
 }
 
@@ -50,7 +51,10 @@ impl VariableResolver for ExpressionScope<'_, '_> {
         let text = |text: &'b str| Some(CowVal::owned(CelString::from(text)));
         match variable {
             "args" => {
-                let args = self.variables.args.get_or_init(|| value::to_cel_map(facts.args));
+                let args = self
+                    .variables
+                    .args
+                    .get_or_init(|| value::to_cel_map(facts.args));
                 Some(borrow_value(args.as_ref()))
             }
             "tool" => text(facts.operation.name()),

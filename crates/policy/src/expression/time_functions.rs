@@ -80,9 +80,19 @@ const TIME_PARTS: [TimePart; 9] = [
 /// # Errors
 /// Returns an error if a function of the same name exists.
 pub(super) fn add_time_functions(env: &mut Env) -> Result<(), DeclarationError> {
-    env.add_overload("timestamp", "timestamp_text", vec![STRING_TYPE], parse_timestamp)?;
+    env.add_overload(
+        "timestamp",
+        "timestamp_text",
+        vec![STRING_TYPE],
+        parse_timestamp,
+    )?;
     env.add_overload("timestamp", "timestamp_seconds", vec![INT_TYPE], identity)?;
-    env.add_overload("duration", "duration_text", vec![STRING_TYPE], parse_duration)?;
+    env.add_overload(
+        "duration",
+        "duration_text",
+        vec![STRING_TYPE],
+        parse_duration,
+    )?;
     for TimePart { name, function, .. } in TIME_PARTS {
         let id = |of: &str| format!("{name}_{of}");
         env.add_member_overload(name, &id("here"), INT_TYPE, vec![], function)?;
@@ -118,7 +128,9 @@ fn read_part<'b, 'v, const WHICH: usize>(
         named => as_text(named).and_then(parse_time_zone),
     };
     match (time, zone, TIME_PARTS.get(WHICH)) {
-        (Some(time), Some(zone), Some(part)) => Ok(seconds_value((part.read)(&time.to_zoned(zone)))),
+        (Some(time), Some(zone), Some(part)) => {
+            Ok(seconds_value((part.read)(&time.to_zoned(zone))))
+        }
         _ => Err(invalid_argument("time")),
     }
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use portkey_operation::{Operation, Presentation, CompiledOperation, Upstream};
+use portkey_operation::{CompiledOperation, Operation, Presentation, Upstream};
 
 use crate::domains::{DOMAINS, Domain, GROUPS};
 
@@ -137,7 +137,10 @@ impl Catalog {
 
     /// Enables all operations.
     pub fn with_all_upstreams(self) -> Self {
-        Self { disabled_upstream: None, ..self }
+        Self {
+            disabled_upstream: None,
+            ..self
+        }
     }
 
     /// Finds the operation of a name, which may be an alias or written with underscores.
@@ -157,10 +160,12 @@ impl Catalog {
             }
         })?;
         match found.operation.base().upstream() {
-            upstream if self.disabled_upstream == Some(upstream) => Err(ToolLookupError::Disabled {
-                name: found.operation.name(),
-                upstream,
-            }),
+            upstream if self.disabled_upstream == Some(upstream) => {
+                Err(ToolLookupError::Disabled {
+                    name: found.operation.name(),
+                    upstream,
+                })
+            }
             _ => Ok(found),
         }
     }

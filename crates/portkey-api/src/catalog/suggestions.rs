@@ -59,7 +59,10 @@ impl ParsedToolName {
     pub fn new(name: &str) -> Self {
         let name: String = name.chars().take(MAX_NAME_BYTES).collect();
         let words = split_words(&name);
-        let verb = words.iter().find(|word| verb_effect(word).is_some()).cloned();
+        let verb = words
+            .iter()
+            .find(|word| verb_effect(word).is_some())
+            .cloned();
         let effect = verb.as_deref().and_then(verb_effect);
         let verb = verb.or_else(|| words.first().cloned());
         let is_noun = |word: &&String| effect.is_none() || Some(*word) != verb.as_ref();

@@ -7,9 +7,9 @@ use super::shared::{TrafficOnly, traffic};
 macro_rules! graph {
     ($name:literal, $alias:literal, $path:literal, $title:literal, $what:literal, $words:expr) => {
         get::<TrafficOnly>($name, concat!("/analytics/graphs/", $path))
-            .about($title, traffic!($what))
+            .with_docs($title, traffic!($what))
             .aliases(&[$alias])
-            .found_by($words)
+            .with_search_terms($words)
             .enterprise()
             .scopes(&["analytics.view"])
     };

@@ -121,7 +121,9 @@ fn check_label_name(args: &JsonMap, findings: &mut Findings) {
     }
     let is_unusual = |c: &char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');
     let unusual_chars: String = name.chars().filter(is_unusual).collect();
-    if unusual_chars.chars().count() > 1 || unusual_chars.contains(|c: char| c == '@' || c.is_whitespace()) {
+    if unusual_chars.chars().count() > 1
+        || unusual_chars.contains(|c: char| c == '@' || c.is_whitespace())
+    {
         findings.add_error("name", "takes letters, digits, `-` and `_`");
     }
 }

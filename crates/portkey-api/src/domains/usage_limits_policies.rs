@@ -4,7 +4,9 @@ use portkey_operation::{Nullable, Open, Operation, Time, delete, get, post, put}
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, check_alert_below_limit};
+use super::shared::{
+    Condition, Grouping, Period, PolicyStatus, PolicyTarget, check_alert_below_limit,
+};
 /// Operations of the domain `usage-limits-policies`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListUsageLimitsPolicies>("list-usage-limits-policies", "/policies/usage-limits")

@@ -8,14 +8,19 @@ use super::{integrations, mcp_integrations, workspaces};
 use crate::{
     call::item_id,
     crud::pick,
-    store::{Item, CollectionKey, Store, flag, text},
+    store::{CollectionKey, Item, Store, flag, text},
 };
 
 /// Field with the access of workspaces that have no row.
 pub(super) const GLOBAL_ACCESS_FIELD: &str = "global_workspace_access";
 
 /// Returns true if a workspace may use `parent`, whose access rows are stored under `kind`.
-pub(super) fn has_access(store: &Store, kind: &'static str, parent: &Item, workspace: &str) -> bool {
+pub(super) fn has_access(
+    store: &Store,
+    kind: &'static str,
+    parent: &Item,
+    workspace: &str,
+) -> bool {
     match store.find(
         CollectionKey {
             kind,

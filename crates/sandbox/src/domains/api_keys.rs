@@ -3,22 +3,22 @@
 use serde_json::{Value, json};
 
 use super::{
-    configs,
     common_fields::{BY_IDS, USAGE_LIMIT, merge_object},
+    configs,
 };
 use crate::{
     KEY_PREFIX,
+    api_error::ApiError,
     call::{ApiCall, item_id},
-    validation::{self, WriteKind},
     clock,
     crud::{self, ApiResult},
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
     mask::mask,
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
-    route::{Domain, ApiVersion, get, post, put},
+    resource::{CrudAction, Hooks, ListFilter, ListSettings, LookupKey, PendingWrite, Resource},
+    route::{ApiVersion, Domain, get, post, put},
     store::{Item, ORGANISATION, Store, flag, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -27,7 +27,8 @@ pub(super) static DOMAIN: Domain = Domain {
     routes: &[
         post("/api-keys/{type}/{sub-type}", create),
         get("/api-keys/{id}", |store, call| {
-            crud::get(&API_KEYS, store, call).map_err(|refusal| forbid_if_departed(store, call, refusal))
+            crud::get(&API_KEYS, store, call)
+                .map_err(|refusal| forbid_if_departed(store, call, refusal))
         }),
         put("/api-keys/{id}", |store, call| {
             crud::update(&API_KEYS, store, call)
@@ -63,7 +64,8 @@ static API_KEYS: Resource = Resource {
             .with_default(DefaultValue::EmptyList),
         Field::new("usage_limits", FieldType::Object(&USAGE_LIMIT)).nullable(),
         Field::new("reset_usage", FieldType::Bool),
-        Field::new("defaults", FieldType::Object(&DEFAULTS)).with_default(DefaultValue::EmptyObject),
+        Field::new("defaults", FieldType::Object(&DEFAULTS))
+            .with_default(DefaultValue::EmptyObject),
         Field::new("alert_emails", FieldType::List(&EMAILS)).nullable(),
         Field::new("expires_at", FieldType::Timestamp).nullable(),
         Field::new("rotation_policy", FieldType::Object(&ROTATION)).nullable(),
@@ -91,7 +93,10 @@ static API_KEYS: Resource = Resource {
     list: ListSettings {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[ListFilter::equals("workspace_id", FieldType::Workspace), BY_IDS],
+        filters: &[
+            ListFilter::equals("workspace_id", FieldType::Workspace),
+            BY_IDS,
+        ],
         item_fields: SHOWN,
     },
     read_fields: SHOWN,
@@ -139,7 +144,11 @@ static EMAILS: ListSchema = ListSchema::new(FieldType::Name);
 /// Rates of keys support a longer and a shorter window than others.
 static RATE_LIMIT: ObjectSchema = ObjectSchema::new(&[
     Field::new("type", FieldType::Enum(&["requests", "tokens"])).required(),
-    Field::new("unit", FieldType::Enum(&["rps", "rpm", "rph", "rpd", "rpw"])).required(),
+    Field::new(
+        "unit",
+        FieldType::Enum(&["rps", "rpm", "rph", "rpd", "rpw"]),
+    )
+    .required(),
     Field::new("value", FieldType::Integer(0, i64::MAX)).required(),
 ]);
 
@@ -187,7 +196,10 @@ fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Resu
         .flatten()
         .all(|email| email.as_str().is_some_and(|e| e.contains('@')))
     {
-        return Err(ApiError::invalid_field("alert_emails", "must be e-mail addresses"));
+        return Err(ApiError::invalid_field(
+            "alert_emails",
+            "must be e-mail addresses",
+        ));
     }
     let config = change
         .get("defaults")
@@ -230,12 +242,20 @@ fn set_key_type(store: &Store, call: &ApiCall, key: &mut Item) -> Result<(), Api
                 "must be `service` for an organisation",
             ));
         }
-        _ => return Err(ApiError::invalid_field("type", "and sub-type name no kind of key")),
+        _ => {
+            return Err(ApiError::invalid_field(
+                "type",
+                "and sub-type name no kind of key",
+            ));
+        }
     }
     if sub_type != "user" {
         key.remove("user_id");
     } else if text(key, "user_id").is_empty() {
-        return Err(ApiError::invalid_field("user_id", "is required for a user's key"));
+        return Err(ApiError::invalid_field(
+            "user_id",
+            "is required for a user's key",
+        ));
     }
     key.insert("type".to_owned(), format!("{kind}-{sub_type}").into());
     key.insert("status".to_owned(), "active".into());
@@ -260,7 +280,8 @@ pub(crate) fn find_workspace_id(store: &Store, secret: &str) -> Result<Option<St
     let now = store.clock.now();
     let counts = |key: &&Item| {
         text(key, "key") == secret
-            || text(key, PREVIOUS_KEY_FIELD) == secret && text(key, TRANSITION_END_FIELD) > now.as_str()
+            || text(key, PREVIOUS_KEY_FIELD) == secret
+                && text(key, TRANSITION_END_FIELD) > now.as_str()
     };
     let key = store.all(API_KEYS.organisation_collection()).find(counts);
     let key = key.ok_or_else(|| {
@@ -297,7 +318,8 @@ fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
 /// Adds a new secret beside the old one. A key cannot be rotated again while both work.
 fn rotate(store: &mut Store, call: &ApiCall) -> ApiResult {
     let item = API_KEYS.find(store, ORGANISATION, call.handle())?;
-    let given = validation::validate_body(store, &[TRANSITION_PERIOD], &call.body, WriteKind::Update)?;
+    let given =
+        validation::validate_body(store, &[TRANSITION_PERIOD], &call.body, WriteKind::Update)?;
     if text(item, TRANSITION_END_FIELD) > store.clock.now().as_str() {
         let until = text(item, TRANSITION_END_FIELD);
         return Err(ApiError::Conflict(format!(

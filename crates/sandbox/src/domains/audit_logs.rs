@@ -4,14 +4,14 @@ use http::{Method, StatusCode, request::Parts};
 use serde_json::{Value, json};
 
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
     clock,
     crud::{ApiResult, pick},
     mask::mask,
     page::Paging,
-    api_error::ApiError,
-    route::{Domain, ApiVersion, get},
-    store::{HISTORY, Item, ORGANISATION, CollectionKey, Store, text},
+    route::{ApiVersion, Domain, get},
+    store::{CollectionKey, HISTORY, Item, ORGANISATION, Store, text},
 };
 
 use super::{users, workspaces};
@@ -159,10 +159,7 @@ fn mask_secrets(name: &str, value: &Value) -> Value {
                 .map(|(field, value)| (field.clone(), mask_secrets(&inside(field), value)));
             Value::Object(shown.collect())
         }
-        Value::Array(items) => items
-            .iter()
-            .map(|item| mask_secrets(name, item))
-            .collect(),
+        Value::Array(items) => items.iter().map(|item| mask_secrets(name, item)).collect(),
         Value::String(text) if secret => mask(text).into(),
         other => other.clone(),
     }

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::mcp_integrations::{MCP_INTEGRATIONS, find_for_call};
 use crate::{
-    call::{ApiCall, item_id},
-    validation::{self, WriteKind},
-    crud::{ApiResult, empty_object, pick},
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
-    page::Paging,
     api_error::ApiError,
-    store::{Item, CollectionKey, Store, flag, text},
+    call::{ApiCall, item_id},
+    crud::{ApiResult, empty_object, pick},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
+    page::Paging,
+    store::{CollectionKey, Item, Store, flag, text},
+    validation::{self, WriteKind},
 };
 
 const TYPES: &[&str] = &["tool", "prompt", "resource", "resource_template"];
@@ -60,7 +60,12 @@ const DETAIL_FIELDS: &[&str] = &[
 ];
 
 /// Returns the requested page of capabilities, each with these fields of its state.
-pub(super) fn render_page(store: &Store, call: &ApiCall, all: &[&Item], state: &[&str]) -> ApiResult {
+pub(super) fn render_page(
+    store: &Store,
+    call: &ApiCall,
+    all: &[&Item],
+    state: &[&str],
+) -> ApiResult {
     let asked = call.query("type");
     if let Some(asked) = asked {
         validation::validate_value(store, FieldType::Enum(TYPES), "type", &asked.into())?;
@@ -109,7 +114,11 @@ pub(super) fn parse_switches(
         .into_iter()
         .filter_map(|switch| switch.as_object().cloned());
     let switches: Vec<Item> = switches.collect();
-    match switches.iter().map(capability_handle).find(|handle| !is_known(handle)) {
+    match switches
+        .iter()
+        .map(capability_handle)
+        .find(|handle| !is_known(handle))
+    {
         Some(handle) => Err(ApiError::NotFound {
             object: "capability",
             handle,

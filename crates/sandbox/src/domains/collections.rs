@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::{common_fields::BY_SEARCH, prompts, workspaces};
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
     crud::{self, ApiResult},
-    field::{Field, FieldType, DefaultValue},
+    field::{DefaultValue, Field, FieldType},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
-    route::{Domain, ApiVersion, get, post},
-    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
+    resource::{CrudAction, Hooks, ListFilter, ListSettings, PendingWrite, Resource},
+    route::{ApiVersion, Domain, get, post},
+    store::{CollectionKey, Item, ORGANISATION, Store, flag, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -55,7 +55,10 @@ static COLLECTIONS: Resource = Resource {
             includes_object: false,
             includes_has_more: false,
         },
-        filters: &[BY_SEARCH, ListFilter::equals("workspace_id", FieldType::Workspace)],
+        filters: &[
+            BY_SEARCH,
+            ListFilter::equals("workspace_id", FieldType::Workspace),
+        ],
         item_fields: &[
             "id",
             "name",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
     resource::ListFilter,
     store::{Item, text},
 };

@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::{config_documents, users, versions, workspaces};
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
     crud::{self, ApiResult},
-    field::{Field, FieldType, DefaultValue},
+    field::{DefaultValue, Field, FieldType},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
-    route::{Domain, ApiVersion, get, post, put},
-    store::{Item, ORGANISATION, CollectionKey, Store, text},
+    resource::{CrudAction, Hooks, ListFilter, ListSettings, LookupKey, PendingWrite, Resource},
+    route::{ApiVersion, Domain, get, post, put},
+    store::{CollectionKey, Item, ORGANISATION, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -52,7 +52,10 @@ static CONFIGS: Resource = Resource {
         ("format", |_, _, _| Some("json".into())),
         ("type", |_, _, _| Some("ORG_CONFIG".into())),
         ("version_id", |store, _, config| {
-            Some(versions::id_or_null(versions::latest(store, collection_key(config))))
+            Some(versions::id_or_null(versions::latest(
+                store,
+                collection_key(config),
+            )))
         }),
     ],
     list: ListSettings {
@@ -119,7 +122,9 @@ pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Ap
         object: CONFIGS.object,
         handle: handle.to_owned(),
     };
-    store.find(CONFIGS.organisation_collection(), handle).ok_or_else(missing)
+    store
+        .find(CONFIGS.organisation_collection(), handle)
+        .ok_or_else(missing)
 }
 
 fn create(store: &mut Store, call: &ApiCall) -> ApiResult {

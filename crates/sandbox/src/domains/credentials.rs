@@ -1,10 +1,10 @@
 //! Settings of integrations by AI provider.
 
 use crate::{
-    validation::{self, WriteKind},
-    field::{Field, FieldType, ListSchema, ObjectSchema},
     api_error::ApiError,
+    field::{Field, FieldType, ListSchema, ObjectSchema},
     store::{Item, Store},
+    validation::{self, WriteKind},
 };
 
 /// Settings that are masked in responses. The ARN of a role is not masked.
@@ -51,7 +51,11 @@ pub(super) fn check(store: &Store, provider: &str, settings: &Item) -> Result<()
         "azure-openai" => &[
             Field::new("azure_auth_mode", AUTH_TYPE).required(),
             Field::new("azure_resource_name", FieldType::Name).required(),
-            Field::new("azure_deployment_config", FieldType::List(&AZURE_DEPLOYMENTS)).required(),
+            Field::new(
+                "azure_deployment_config",
+                FieldType::List(&AZURE_DEPLOYMENTS),
+            )
+            .required(),
             Field::new("azure_entra_client_secret", FieldType::Text),
         ],
         "azure-ai" => &[

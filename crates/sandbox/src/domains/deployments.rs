@@ -8,13 +8,13 @@ use super::{
     workspaces,
 };
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
     crud::{self, ApiResult, empty_object},
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource},
-    route::{Domain, ApiVersion, delete, get, post, put},
+    resource::{Hooks, ListFilter, ListSettings, LookupKey, PendingWrite, Resource},
+    route::{ApiVersion, Domain, delete, get, post, put},
     store::{Item, ORGANISATION, Store, flag, text},
 };
 
@@ -40,7 +40,8 @@ static DEPLOYMENTS: Resource = Resource {
         Field::new("slug", FieldType::Slug).immutable(),
         Field::new("type", FieldType::Enum(&["production", "non_production"]))
             .with_default(DefaultValue::Text("production")),
-        Field::new("status", FieldType::Enum(&["active", "archived"])).with_default(DefaultValue::Text("active")),
+        Field::new("status", FieldType::Enum(&["active", "archived"]))
+            .with_default(DefaultValue::Text("active")),
         Field::new("deployment_config", FieldType::AnyObject)
             .nullable()
             .with_default(DefaultValue::EmptyObject),
@@ -48,7 +49,8 @@ static DEPLOYMENTS: Resource = Resource {
         Field::new("tags", FieldType::Labels)
             .nullable()
             .with_default(DefaultValue::EmptyObject),
-        Field::new("auth_settings", FieldType::Object(&SETTINGS)).with_default(DefaultValue::EmptyObject),
+        Field::new("auth_settings", FieldType::Object(&SETTINGS))
+            .with_default(DefaultValue::EmptyObject),
         Field::new("rotate_auth", FieldType::Bool),
         Field::new("override_existing", FieldType::Bool),
     ],
@@ -68,7 +70,8 @@ static DEPLOYMENTS: Resource = Resource {
                 predicate: Some(|_, item, asked| {
                     let settings = item.get("auth_settings").and_then(Value::as_object);
                     let mut asked = asked.as_str().unwrap_or_default().split(',');
-                    settings.is_some_and(|settings| asked.any(|slug| serves_workspace(settings, slug)))
+                    settings
+                        .is_some_and(|settings| asked.any(|slug| serves_workspace(settings, slug)))
                 }),
             },
             BY_TAGS,
@@ -241,7 +244,9 @@ fn keep_one_default(store: &mut Store, id: &str) {
 }
 
 fn serves_workspace(settings: &Item, workspace: &str) -> bool {
-    let allowed = settings.get(ALLOWED_WORKSPACES_FIELD).and_then(Value::as_array);
+    let allowed = settings
+        .get(ALLOWED_WORKSPACES_FIELD)
+        .and_then(Value::as_array);
     flag(settings, "allow_all_workspaces")
         || allowed.is_some_and(|allowed| allowed.iter().any(|slug| slug == workspace))
 }

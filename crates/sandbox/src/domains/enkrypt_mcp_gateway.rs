@@ -7,13 +7,13 @@
 use serde_json::{Value, json};
 
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
-    validation::{self, WriteKind},
     crud::{ApiResult, pick},
     field::{Field, FieldType, ListSchema, ObjectSchema},
-    api_error::ApiError,
-    route::{Domain, ApiVersion, get, patch},
-    store::{Item, CollectionKey, Store, text},
+    route::{ApiVersion, Domain, get, patch},
+    store::{CollectionKey, Item, Store, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -127,7 +127,11 @@ static SERVER: ObjectSchema = ObjectSchema::new(&[
 ]);
 static CONFIG: ObjectSchema = ObjectSchema::new(&[
     Field::new("common_overrides", FieldType::Object(&OVERRIDES)).nullable(),
-    Field::new("servers", FieldType::List(&ListSchema::new(FieldType::Object(&SERVER)))).nullable(),
+    Field::new(
+        "servers",
+        FieldType::List(&ListSchema::new(FieldType::Object(&SERVER))),
+    )
+    .nullable(),
 ]);
 static PATCH: &[Field] = &[
     Field::new("servers_config", FieldType::Object(&CONFIG)).nullable(),
@@ -141,7 +145,10 @@ pub(crate) fn insert_document(store: &mut Store, kind: &DocumentKind, document: 
         return;
     };
     let now = store.clock.now();
-    let handle = versioned_handle(text(&document, kind.name_field), text(&document, kind.version_field));
+    let handle = versioned_handle(
+        text(&document, kind.name_field),
+        text(&document, kind.version_field),
+    );
     let common = [
         ("slug", handle.into()),
         ("project_name", DEFAULT_NAME.into()),
@@ -185,7 +192,11 @@ fn requested_handle(call: &ApiCall, kind: &DocumentKind) -> Result<String, ApiEr
     }
 }
 
-fn find_for_call<'s>(store: &'s Store, call: &ApiCall, kind: &DocumentKind) -> Result<&'s Item, ApiError> {
+fn find_for_call<'s>(
+    store: &'s Store,
+    call: &ApiCall,
+    kind: &DocumentKind,
+) -> Result<&'s Item, ApiError> {
     store
         .find(kind.collection, &requested_handle(call, kind)?)
         .ok_or(ApiError::EnkryptNotFound(kind.object))
@@ -193,7 +204,12 @@ fn find_for_call<'s>(store: &'s Store, call: &ApiCall, kind: &DocumentKind) -> R
 
 fn modify(store: &mut Store, call: &ApiCall) -> ApiResult {
     let handle = requested_handle(call, &GATEWAYS)?;
-    let patch = Value::Object(validation::validate_body(store, PATCH, &call.body, WriteKind::Update)?);
+    let patch = Value::Object(validation::validate_body(
+        store,
+        PATCH,
+        &call.body,
+        WriteKind::Update,
+    )?);
     let now = store.clock.now();
     let gateway = store.find_mut(GATEWAYS.collection, &handle);
     let gateway = gateway.ok_or(ApiError::EnkryptNotFound(GATEWAYS.object))?;

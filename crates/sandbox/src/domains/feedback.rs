@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::{
-    call::ApiCall,
-    validation::{self, WriteKind},
-    crud::ApiResult,
-    field::{Field, FieldType, DefaultValue, ObjectSchema},
     api_error::ApiError,
-    route::{Domain, ApiVersion, post, put},
-    store::{HISTORY, Item, CollectionKey, Store},
+    call::ApiCall,
+    crud::ApiResult,
+    field::{DefaultValue, Field, FieldType, ObjectSchema},
+    route::{ApiVersion, Domain, post, put},
+    store::{CollectionKey, HISTORY, Item, Store},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -28,7 +28,9 @@ pub(super) const COLLECTION: CollectionKey<'static> = CollectionKey {
 };
 
 const FIELDS: &[Field] = &[
-    Field::new("trace_id", FieldType::Name).required().immutable(),
+    Field::new("trace_id", FieldType::Name)
+        .required()
+        .immutable(),
     // Clients also send the score as a text.
     Field::new("value", FieldType::IntegerOrText(-10, 10))
         .required()
@@ -49,7 +51,12 @@ fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
             .iter()
             .enumerate()
             .map(|(index, one)| {
-                validation::validate_value(store, FieldType::Object(&FEEDBACK), &format!("[{index}]"), one)
+                validation::validate_value(
+                    store,
+                    FieldType::Object(&FEEDBACK),
+                    &format!("[{index}]"),
+                    one,
+                )
             })
             .collect::<Result<Vec<_>, _>>()?,
         None => vec![Value::Object(validation::validate_body(

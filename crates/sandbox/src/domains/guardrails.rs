@@ -2,17 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::{mcp_servers, common_fields::BY_IDS, users};
+use super::{common_fields::BY_IDS, mcp_servers, users};
 use crate::{
-    call::{ApiCall, item_id},
-    validation::{self, WriteKind},
-    crud::{self, ApiResult},
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
-    page::{Envelope, Paging},
     api_error::ApiError,
-    resource::{PendingWrite, ListFilter, Hooks, ListSettings, MissingResponse, Resource, CrudAction},
-    route::{Domain, ApiVersion, get, put},
+    call::{ApiCall, item_id},
+    crud::{self, ApiResult},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
+    page::{Envelope, Paging},
+    resource::{
+        CrudAction, Hooks, ListFilter, ListSettings, MissingResponse, PendingWrite, Resource,
+    },
+    route::{ApiVersion, Domain, get, put},
     store::{Item, ORGANISATION, Store, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -34,7 +36,12 @@ const SERVERS_FIELD: &str = "mcp_servers";
 
 static GUARDRAILS: Resource = Resource {
     // An update has its own route, because it responds 400 for a missing guardrail.
-    actions: &[CrudAction::List, CrudAction::Create, CrudAction::Get, CrudAction::Delete],
+    actions: &[
+        CrudAction::List,
+        CrudAction::Create,
+        CrudAction::Get,
+        CrudAction::Delete,
+    ],
     missing_response: MissingResponse::Forbidden,
     slug_prefix: "pg-",
     slug_name_length: 6,
@@ -217,8 +224,11 @@ static CAPABILITIES: ListSchema = ListSchema::new(FieldType::Name);
 
 const MAPPING: &[Field] = &[
     Field::new("run_on", FieldType::List(&SIDES)).required(),
-    Field::new("mcp_integration_capability_ids", FieldType::List(&CAPABILITIES))
-        .with_default(DefaultValue::EmptyList),
+    Field::new(
+        "mcp_integration_capability_ids",
+        FieldType::List(&CAPABILITIES),
+    )
+    .with_default(DefaultValue::EmptyList),
 ];
 
 static MAPPING_SHAPE: ObjectSchema = ObjectSchema::new(MAPPING);
@@ -277,7 +287,8 @@ fn replace_servers(store: &mut Store, call: &ApiCall) -> ApiResult {
         .flatten()
     {
         let path = format!("{SERVERS_FIELD}.{handle}");
-        let mapping = validation::validate_value(store, FieldType::Object(&MAPPING_SHAPE), &path, mapping)?;
+        let mapping =
+            validation::validate_value(store, FieldType::Object(&MAPPING_SHAPE), &path, mapping)?;
         let id = item_id(mcp_servers::resolve(store, handle)?);
         match before.get(&id) {
             Some(old) if show_mapping(old) == mapping => {}

@@ -3,20 +3,22 @@
 use serde_json::{Value, json};
 
 use super::{
-    access, credentials, models,
-    common_fields::{BY_TAGS, BY_TYPE, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMITS, owner_level, merge_object},
-    providers, secret_references,
+    access,
+    common_fields::{
+        BY_TAGS, BY_TYPE, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMITS, merge_object, owner_level,
+    },
+    credentials, models, providers, secret_references,
 };
 use crate::{
-    call::{ApiCall, item_id},
-    validation::{self, WriteKind},
-    crud::{ApiResult, empty_object},
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
-    page::{Envelope, Paging},
     api_error::ApiError,
-    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource},
-    route::{Domain, ApiVersion, delete, get, put},
-    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
+    call::{ApiCall, item_id},
+    crud::{ApiResult, empty_object},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
+    page::{Envelope, Paging},
+    resource::{Hooks, ListFilter, ListSettings, LookupKey, PendingWrite, Resource},
+    route::{ApiVersion, Domain, delete, get, put},
+    store::{CollectionKey, Item, ORGANISATION, Store, flag, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -38,13 +40,16 @@ pub(super) static INTEGRATIONS: Resource = Resource {
     lookup_key: LookupKey::Slug,
     fields: &[
         Field::new("name", FieldType::Name).required(),
-        Field::new("ai_provider_id", FieldType::Name).required().immutable(),
+        Field::new("ai_provider_id", FieldType::Name)
+            .required()
+            .immutable(),
         Field::new("slug", FieldType::Slug).immutable(),
         Field::new("key", FieldType::Text),
         Field::new("description", FieldType::Text),
         Field::new("workspace_id", FieldType::Workspace).immutable(),
         Field::new("configurations", FieldType::AnyObject).with_default(DefaultValue::EmptyObject),
-        Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS)).with_default(DefaultValue::EmptyList),
+        Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS))
+            .with_default(DefaultValue::EmptyList),
         Field::new("pricing_adjustments", FieldType::Multipliers).nullable(),
         Field::new("tags", FieldType::Labels),
         Field::new("allow_all_models", FieldType::Bool).with_default(DefaultValue::Bool(false)),
@@ -229,7 +234,10 @@ static GLOBAL_ACCESS: ObjectSchema = ObjectSchema::new(&[
 
 const GRANTS: &[Field] = &[
     Field::new("workspaces", FieldType::List(&ROWS)),
-    Field::new(access::GLOBAL_ACCESS_FIELD, FieldType::Object(&GLOBAL_ACCESS)),
+    Field::new(
+        access::GLOBAL_ACCESS_FIELD,
+        FieldType::Object(&GLOBAL_ACCESS),
+    ),
     Field::new("override_existing_workspace_access", FieldType::Bool),
     Field::new("create_default_provider", FieldType::Bool).with_default(DefaultValue::Bool(true)),
     Field::new("default_provider_slug", FieldType::Slug),
@@ -240,7 +248,9 @@ fn update_workspaces(store: &mut Store, call: &ApiCall) -> ApiResult {
     let id = item_id(&integration);
     let given = validation::validate_body(store, GRANTS, &call.body, WriteKind::Create)?;
     let rows = given.get("workspaces").and_then(Value::as_array);
-    let global = given.get(access::GLOBAL_ACCESS_FIELD).and_then(Value::as_object);
+    let global = given
+        .get(access::GLOBAL_ACCESS_FIELD)
+        .and_then(Value::as_object);
     if rows.is_none() && global.is_none() {
         return Err(ApiError::invalid_field(
             "workspaces",
@@ -257,7 +267,10 @@ fn update_workspaces(store: &mut Store, call: &ApiCall) -> ApiResult {
         providers::check_default_slug(store, &integration, gift.workspace, gift.slug)?;
     }
 
-    if let (Some(global), Some(stored)) = (global, store.find_mut(INTEGRATIONS.organisation_collection(), &id)) {
+    if let (Some(global), Some(stored)) = (
+        global,
+        store.find_mut(INTEGRATIONS.organisation_collection(), &id),
+    ) {
         merge_global(stored, global);
     }
     let newly = access::merge_rows(

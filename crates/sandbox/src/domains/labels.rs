@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::common_fields::BY_SEARCH;
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
     field::{Field, FieldType},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource},
-    route::{Domain, ApiVersion},
+    resource::{Hooks, ListFilter, ListSettings, LookupKey, PendingWrite, Resource},
+    route::{ApiVersion, Domain},
     store::{Item, Store, text},
 };
 

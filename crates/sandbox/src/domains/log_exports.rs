@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::{analytics, users, workspaces};
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
-    validation,
     crud::{self, ApiResult},
     field::{Field, FieldType, ListSchema, ObjectSchema},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
-    route::{Domain, ApiVersion, get, post},
+    resource::{CrudAction, Hooks, ListFilter, ListSettings, LookupKey, PendingWrite, Resource},
+    route::{ApiVersion, Domain, get, post},
     store::{Item, ORGANISATION, Store, text},
+    validation,
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -212,7 +212,13 @@ fn download(store: &mut Store, call: &ApiCall) -> ApiResult {
 
 fn get_restrictions(store: &mut Store, call: &ApiCall) -> ApiResult {
     let workspace = call.query("workspace_id");
-    let workspace = workspace.ok_or_else(|| ApiError::invalid_field("workspace_id", "is required"))?;
-    validation::validate_value(store, FieldType::Workspace, "workspace_id", &workspace.into())?;
+    let workspace =
+        workspace.ok_or_else(|| ApiError::invalid_field("workspace_id", "is required"))?;
+    validation::validate_value(
+        store,
+        FieldType::Workspace,
+        "workspace_id",
+        &workspace.into(),
+    )?;
     Ok(json!({ "deniedFields": denied_fields(store, workspace)? }))
 }

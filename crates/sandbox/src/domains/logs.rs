@@ -4,20 +4,23 @@ use serde_json::{Value, json};
 
 use super::workspaces;
 use crate::{
-    call::ApiCall,
-    validation::{self, WriteKind},
-    crud::ApiResult,
-    field::{Field, FieldType, DefaultValue, ObjectSchema},
-    mask::mask,
     api_error::ApiError,
-    route::{Domain, ApiVersion, get, post},
-    store::{HISTORY, Item, ORGANISATION, CollectionKey, Store, text},
+    call::ApiCall,
+    crud::ApiResult,
+    field::{DefaultValue, Field, FieldType, ObjectSchema},
+    mask::mask,
+    route::{ApiVersion, Domain, get, post},
+    store::{CollectionKey, HISTORY, Item, ORGANISATION, Store, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[ApiVersion::V1],
     resources: &[],
-    routes: &[post("/logs", insert).with_list_body(), get("/logs/{id}", read)],
+    routes: &[
+        post("/logs", insert).with_list_body(),
+        get("/logs/{id}", read),
+    ],
 };
 
 /// Collection of all logs.
@@ -103,7 +106,9 @@ fn insert(store: &mut Store, call: &ApiCall) -> ApiResult {
         .workspace_id()
         .and_then(|id| workspaces::resolve(store, id).ok());
     let workspace = own
-        .map_or(workspaces::DEFAULT_SLUG, |workspace| text(workspace, "slug"))
+        .map_or(workspaces::DEFAULT_SLUG, |workspace| {
+            text(workspace, "slug")
+        })
         .to_owned();
     let mut ids = Vec::new();
     for entry in &entries {

@@ -4,19 +4,19 @@ use serde_json::{Value, json};
 
 use super::{
     access, capabilities,
-    common_fields::{BY_SEARCH, BY_TYPE, SECRET_MAPPINGS, owner_level, merge_object},
+    common_fields::{BY_SEARCH, BY_TYPE, SECRET_MAPPINGS, merge_object, owner_level},
     secret_references, users,
 };
 use crate::{
-    call::{ApiCall, item_id},
-    validation::{self, WriteKind},
-    crud::{ApiResult, empty_object, pick},
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
-    page::{Envelope, Paging},
     api_error::ApiError,
-    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource},
-    route::{Domain, ApiVersion, get, post, put},
-    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
+    call::{ApiCall, item_id},
+    crud::{ApiResult, empty_object, pick},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
+    page::{Envelope, Paging},
+    resource::{Hooks, ListFilter, ListSettings, PendingWrite, Resource},
+    route::{ApiVersion, Domain, get, post, put},
+    store::{CollectionKey, Item, ORGANISATION, Store, flag, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -25,7 +25,10 @@ pub(super) static DOMAIN: Domain = Domain {
     routes: &[
         get("/mcp-integrations/{id}/capabilities", capabilities::list),
         put("/mcp-integrations/{id}/capabilities", capabilities::update),
-        get("/mcp-integrations/{id}/metadata", capabilities::get_metadata),
+        get(
+            "/mcp-integrations/{id}/metadata",
+            capabilities::get_metadata,
+        ),
         post("/mcp-integrations/{id}/sync", capabilities::sync),
         post("/mcp-integrations/{id}/test", test),
         get("/mcp-integrations/{id}/workspaces", list_workspaces),
@@ -42,12 +45,17 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
         Field::new("url", FieldType::Url).required(),
         // Any name is accepted, because the vendor adds authentication types.
         Field::new("auth_type", FieldType::Name).required(),
-        Field::new("transport", FieldType::Enum(&["http", "sse", "interactive"])).required(),
+        Field::new(
+            "transport",
+            FieldType::Enum(&["http", "sse", "interactive"]),
+        )
+        .required(),
         Field::new("slug", FieldType::Slug).immutable(),
         Field::new("workspace_id", FieldType::Workspace).immutable(),
         Field::new("description", FieldType::Text).nullable(),
         Field::new("configurations", FieldType::Object(&CONFIGURATIONS)),
-        Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS)).with_default(DefaultValue::EmptyList),
+        Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS))
+            .with_default(DefaultValue::EmptyList),
     ],
     secret_fields: &["custom_headers", "passthrough_header"],
     derived_fields: &[
@@ -188,7 +196,9 @@ fn list_workspaces(store: &mut Store, call: &ApiCall) -> ApiResult {
     };
     let global = item.get(access::GLOBAL_ACCESS_FIELD);
     Ok(match call.query("version") {
-        Some(_) => json!({ "total": rows.len(), "data": rows, (access::GLOBAL_ACCESS_FIELD): global }),
+        Some(_) => {
+            json!({ "total": rows.len(), "data": rows, (access::GLOBAL_ACCESS_FIELD): global })
+        }
         None => json!({ "workspaces": rows, (access::GLOBAL_ACCESS_FIELD): global }),
     })
 }
@@ -212,7 +222,11 @@ static GLOBAL_ACCESS: ObjectSchema = ObjectSchema::new(&[Field::new("enabled", F
 
 const GRANTS: &[Field] = &[
     Field::new("workspaces", FieldType::List(&ROWS)).required(),
-    Field::new(access::GLOBAL_ACCESS_FIELD, FieldType::Object(&GLOBAL_ACCESS)).nullable(),
+    Field::new(
+        access::GLOBAL_ACCESS_FIELD,
+        FieldType::Object(&GLOBAL_ACCESS),
+    )
+    .nullable(),
     Field::new("override_existing_workspace_access", FieldType::Bool),
 ];
 

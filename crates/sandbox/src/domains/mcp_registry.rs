@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use super::mcp_servers::{MCP_SERVERS, gateway_url};
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
-    validation,
     crud::ApiResult,
     field::FieldType,
-    api_error::ApiError,
-    route::{Domain, ApiVersion, get},
+    route::{ApiVersion, Domain, get},
     store::{Item, Store, text},
+    validation,
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -33,12 +33,16 @@ fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
             // Up to the second, all UTC timestamps have the same format and compare as texts.
             && text(server, "last_updated_at").get(..19) >= since.get(..19)
     };
-    let kept: Vec<&Item> = store.all(MCP_SERVERS.organisation_collection()).filter(asked_for).collect();
+    let kept: Vec<&Item> = store
+        .all(MCP_SERVERS.organisation_collection())
+        .filter(asked_for)
+        .collect();
     // A cursor is the id of the last server on the previous page.
     let start = match call.query("cursor") {
         Some(cursor) => {
             let last = kept.iter().position(|server| text(server, "id") == cursor);
-            last.ok_or_else(|| ApiError::invalid_field("cursor", "is not one that was given out"))? + 1
+            last.ok_or_else(|| ApiError::invalid_field("cursor", "is not one that was given out"))?
+                + 1
         }
         None => 0,
     };

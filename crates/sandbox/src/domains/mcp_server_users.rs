@@ -7,13 +7,13 @@ use super::{
     users,
 };
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
-    validation::{self, WriteKind},
     crud::{ApiResult, pick},
     field::{Field, FieldType, ListSchema, ObjectSchema},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
+    store::{CollectionKey, Item, ORGANISATION, Store, flag, text},
+    validation::{self, WriteKind},
 };
 
 /// Kind of the connections of a server.

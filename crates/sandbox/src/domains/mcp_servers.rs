@@ -6,23 +6,23 @@
 use serde_json::{Value, json};
 
 use super::{
-    capabilities, mcp_integrations,
-    mcp_integrations::MCP_INTEGRATIONS,
-    mcp_server_users,
+    capabilities,
     common_fields::{BY_IDS, BY_SEARCH},
-    workspaces,
+    mcp_integrations,
+    mcp_integrations::MCP_INTEGRATIONS,
+    mcp_server_users, workspaces,
 };
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
-    validation::{self, WriteKind},
     crud::{self, ApiResult, empty_object},
     field::{Field, FieldType},
     mask::mask_settings,
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
-    route::{Domain, ApiVersion, delete, get, post, put},
-    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
+    resource::{CrudAction, Hooks, ListFilter, ListSettings, PendingWrite, Resource},
+    route::{ApiVersion, Domain, delete, get, post, put},
+    store::{CollectionKey, Item, ORGANISATION, Store, flag, text},
+    validation::{self, WriteKind},
 };
 
 pub(crate) use super::mcp_server_users::sign_in;
@@ -64,7 +64,12 @@ const SWITCHES_KIND: &str = "mcp-server-switches";
 
 pub(super) static MCP_SERVERS: Resource = Resource {
     // Only listing requires a workspace.
-    actions: &[CrudAction::Create, CrudAction::Get, CrudAction::Update, CrudAction::Delete],
+    actions: &[
+        CrudAction::Create,
+        CrudAction::Get,
+        CrudAction::Update,
+        CrudAction::Delete,
+    ],
     fields: &[
         Field::new("name", FieldType::Name).required(),
         Field::new("mcp_integration_id", FieldType::Name)
@@ -174,7 +179,10 @@ fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Resu
     if let Some(Value::String(slug)) = call.body.get("slug")
         && !(3..=50).contains(&slug.len())
     {
-        return Err(ApiError::invalid_field("slug", "must have 3 to 50 characters"));
+        return Err(ApiError::invalid_field(
+            "slug",
+            "must have 3 to 50 characters",
+        ));
     }
     let workspace = call.workspace_id(store)?;
     let integration =
@@ -257,19 +265,21 @@ fn effective_capabilities(store: &Store, server: &Item) -> Vec<Item> {
         kind: SWITCHES_KIND,
         owner: id,
     };
-    let offered = store.all(capabilities::collection_key(source)).map(|capability| {
-        let handle = capabilities::capability_handle(capability);
-        let upstream = store.find(capabilities::collection_key(integration), &handle);
-        let switch = store.find(switches, &handle);
-        let mut item = capability.clone();
-        let enabled = switch.is_none_or(|switch| flag(switch, "enabled"));
-        item.insert("enabled".to_owned(), enabled.into());
-        let above = upstream
-            .and_then(|upstream| upstream.get("enabled"))
-            .cloned();
-        item.insert("integration_enabled".to_owned(), above.unwrap_or_default());
-        item
-    });
+    let offered = store
+        .all(capabilities::collection_key(source))
+        .map(|capability| {
+            let handle = capabilities::capability_handle(capability);
+            let upstream = store.find(capabilities::collection_key(integration), &handle);
+            let switch = store.find(switches, &handle);
+            let mut item = capability.clone();
+            let enabled = switch.is_none_or(|switch| flag(switch, "enabled"));
+            item.insert("enabled".to_owned(), enabled.into());
+            let above = upstream
+                .and_then(|upstream| upstream.get("enabled"))
+                .cloned();
+            item.insert("integration_enabled".to_owned(), above.unwrap_or_default());
+            item
+        });
     offered.collect()
 }
 

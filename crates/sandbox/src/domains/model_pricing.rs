@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
     crud::ApiResult,
-    api_error::ApiError,
-    route::{Domain, ApiVersion, get},
+    route::{ApiVersion, Domain, get},
     store::{Item, Store},
 };
 

@@ -5,16 +5,16 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::{
-    integrations::{INTEGRATIONS, find_for_call},
     common_fields::named_list,
+    integrations::{INTEGRATIONS, find_for_call},
 };
 use crate::{
-    call::{ApiCall, item_id},
-    validation::{self, WriteKind},
-    crud::{ApiResult, empty_object, pick},
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
     api_error::ApiError,
-    store::{Item, CollectionKey, Store, flag, text},
+    call::{ApiCall, item_id},
+    crud::{ApiResult, empty_object, pick},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
+    store::{CollectionKey, Item, Store, flag, text},
+    validation::{self, WriteKind},
 };
 
 /// Returns the collection of an integration's models.
@@ -42,7 +42,10 @@ fn provider_models(provider: &str) -> &'static [&'static str] {
 pub(super) fn insert_provider_models(store: &mut Store, integration: &Item) {
     let enabled = flag(integration, ALLOW_ALL_FIELD);
     for slug in provider_models(text(integration, "ai_provider_id")) {
-        store.insert(collection_key(text(integration, "id")), new_model(slug, enabled));
+        store.insert(
+            collection_key(text(integration, "id")),
+            new_model(slug, enabled),
+        );
     }
 }
 
@@ -69,7 +72,10 @@ pub(super) fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
         .map(|model| pick(model, SHOWN));
     let mut answer = named_list("models", models.collect());
     if let Some(answer) = answer.as_object_mut() {
-        answer.insert(ALLOW_ALL_FIELD.to_owned(), flag(integration, ALLOW_ALL_FIELD).into());
+        answer.insert(
+            ALLOW_ALL_FIELD.to_owned(),
+            flag(integration, ALLOW_ALL_FIELD).into(),
+        );
     }
     Ok(answer)
 }

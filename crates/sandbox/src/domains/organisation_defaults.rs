@@ -5,11 +5,11 @@ use serde_json::Value;
 use super::guardrails::{self, INPUT, OUTPUT};
 use crate::{
     call::ApiCall,
-    validation::{self, WriteKind},
     crud::{ApiResult, empty_object, pick},
     field::Field,
-    route::{Domain, ApiVersion, get, put},
-    store::{Item, ORGANISATION, CollectionKey, Store},
+    route::{ApiVersion, Domain, get, put},
+    store::{CollectionKey, Item, ORGANISATION, Store},
+    validation::{self, WriteKind},
 };
 
 /// The domain, which the first version of the API does not have.

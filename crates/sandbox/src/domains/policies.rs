@@ -2,13 +2,13 @@
 //! deletion.
 
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
-    validation,
     crud::{self, ApiResult, empty_object},
     field::{Field, FieldType, ListSchema, ObjectSchema},
-    api_error::ApiError,
-    resource::{DeriveField, ListFilter, LookupKey, Resource, CrudAction},
+    resource::{CrudAction, DeriveField, ListFilter, LookupKey, Resource},
     store::{Item, ORGANISATION, Store, text},
+    validation,
 };
 
 static CONDITION: ObjectSchema = ObjectSchema {
@@ -44,7 +44,8 @@ const STATES: FieldType = FieldType::Enum(&["active", "archived"]);
 pub(super) const BY_STATUS: ListFilter = ListFilter::equals("status", STATES);
 
 /// Purpose of a policy, at most 500 characters.
-pub(super) const DESCRIPTION: Field = Field::new("description", FieldType::TextUpTo(500)).nullable();
+pub(super) const DESCRIPTION: Field =
+    Field::new("description", FieldType::TextUpTo(500)).nullable();
 
 /// State of a policy; an `archived` one is not enforced.
 pub(super) const STATUS: Field = Field::new("status", STATES);
@@ -74,10 +75,15 @@ pub(super) const fn base_resource(
 }
 
 /// Target of a policy, omitted if not set.
-pub(super) const TARGET: (&str, DeriveField) = ("target", |_, _, policy| policy.get("target").cloned());
+pub(super) const TARGET: (&str, DeriveField) =
+    ("target", |_, _, policy| policy.get("target").cloned());
 
 /// Assigns a new policy to its workspace.
-pub(super) fn assign_workspace(store: &Store, call: &ApiCall, policy: &mut Item) -> Result<(), ApiError> {
+pub(super) fn assign_workspace(
+    store: &Store,
+    call: &ApiCall,
+    policy: &mut Item,
+) -> Result<(), ApiError> {
     policy.insert("workspace_id".to_owned(), call.workspace_id(store)?.into());
     policy.entry("status").or_insert_with(|| "active".into());
     Ok(())

@@ -51,7 +51,10 @@ fn check_template(template: &str) -> Result<(), ApiError> {
             ));
         }
         if !message["role"].is_string() {
-            return Err(ApiError::invalid_field(&format!("{path}.role"), "must be a text"));
+            return Err(ApiError::invalid_field(
+                &format!("{path}.role"),
+                "must be a text",
+            ));
         }
     }
     Ok(())

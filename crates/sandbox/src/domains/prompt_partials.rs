@@ -8,15 +8,15 @@ use super::{
     versions::{self, NUMBER_FIELD},
 };
 use crate::{
-    call::{ApiCall, item_id},
-    validation::{self, WriteKind},
-    crud::{self, ApiResult, empty_object},
-    field::{Field, FieldType, DefaultValue},
-    page::{Envelope, Paging},
     api_error::ApiError,
-    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
-    route::{Domain, ApiVersion, get, post, put},
-    store::{Item, ORGANISATION, CollectionKey, Store, text},
+    call::{ApiCall, item_id},
+    crud::{self, ApiResult, empty_object},
+    field::{DefaultValue, Field, FieldType},
+    page::{Envelope, Paging},
+    resource::{CrudAction, Hooks, ListFilter, ListSettings, PendingWrite, Resource},
+    route::{ApiVersion, Domain, get, post, put},
+    store::{CollectionKey, Item, ORGANISATION, Store, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -131,7 +131,12 @@ fn finish_create(store: &mut Store, partials: CollectionKey<'_>, id: &str) {
 
 fn read(store: &mut Store, call: &ApiCall) -> ApiResult {
     let partial = PARTIALS.find(store, ORGANISATION, call.handle())?;
-    let version = versions::find(store, collection_key(partial), partial, call.query("version"))?;
+    let version = versions::find(
+        store,
+        collection_key(partial),
+        partial,
+        call.query("version"),
+    )?;
     let mut shown = crud::show(&PARTIALS, store, call, partial, SHOWN);
     if let Some(shown) = shown.as_object_mut() {
         for field in ["string", NUMBER_FIELD, "version_description"] {
@@ -158,7 +163,8 @@ pub(super) fn find_published_text(store: &Store, handle: &str) -> Option<String>
 /// Updates a partial. A new text becomes an unpublished version; other fields change the partial.
 fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
     let id = item_id(PARTIALS.find(store, ORGANISATION, call.handle())?);
-    let mut change = validation::validate_body(store, PARTIALS.fields, &call.body, WriteKind::Update)?;
+    let mut change =
+        validation::validate_body(store, PARTIALS.fields, &call.body, WriteKind::Update)?;
     let mut content = versions::take_fields(&mut change, CONTENT_FIELDS);
     change.insert("last_updated_at".to_owned(), store.clock.now().into());
     if let Some(partial) = store.find_mut(PARTIALS.organisation_collection(), &id) {

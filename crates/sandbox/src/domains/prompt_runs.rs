@@ -12,12 +12,12 @@ use super::{
     versions::{self, NUMBER_FIELD},
 };
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
-    validation::{self, WriteKind},
     crud::ApiResult,
     field::{Field, FieldType},
-    api_error::ApiError,
     store::{Item, ORGANISATION, Store, text},
+    validation::{self, WriteKind},
 };
 
 /// Maximum number of choices per call.
@@ -134,7 +134,11 @@ fn prepare_run<'s>(store: &'s Store, call: &ApiCall) -> Result<PromptRun<'s>, Ap
 
 /// Returns the simulated completion, which is the same for the same input.
 fn compose_answer(run: &PromptRun<'_>) -> String {
-    let number = run.version.get(NUMBER_FIELD).map(value_as_text).unwrap_or_default();
+    let number = run
+        .version
+        .get(NUMBER_FIELD)
+        .map(value_as_text)
+        .unwrap_or_default();
     let prompt = text(run.prompt, "slug");
     let told = run
         .variables

@@ -3,21 +3,21 @@
 use serde_json::{Value, json};
 
 use super::{
-    collections, labels,
+    collections,
     common_fields::BY_SEARCH,
-    prompt_documents, prompt_runs, providers, templates,
+    labels, prompt_documents, prompt_runs, providers, templates,
     versions::{self, NUMBER_FIELD},
 };
 use crate::{
-    call::{ApiCall, item_id},
-    validation::{self, WriteKind},
-    crud::{self, ApiResult, empty_object},
-    field::{Field, FieldType, ListSchema, DefaultValue},
-    page::{Envelope, Paging},
     api_error::ApiError,
-    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
-    route::{Domain, ApiVersion, get, post, put},
-    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
+    call::{ApiCall, item_id},
+    crud::{self, ApiResult, empty_object},
+    field::{DefaultValue, Field, FieldType, ListSchema},
+    page::{Envelope, Paging},
+    resource::{CrudAction, Hooks, ListFilter, ListSettings, PendingWrite, Resource},
+    route::{ApiVersion, Domain, get, post, put},
+    store::{CollectionKey, Item, ORGANISATION, Store, flag, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -79,7 +79,8 @@ pub(super) static PROMPTS: Resource = Resource {
         Field::new("functions", FieldType::List(&OBJECTS)).nullable(),
         Field::new("tools", FieldType::List(&OBJECTS)).nullable(),
         Field::new("tool_choice", FieldType::TextOrObject).nullable(),
-        Field::new("template_metadata", FieldType::AnyObject).with_default(DefaultValue::EmptyObject),
+        Field::new("template_metadata", FieldType::AnyObject)
+            .with_default(DefaultValue::EmptyObject),
     ],
     derived_fields: &[
         ("access_level", |_, _, _| Some("workspace".into())),
@@ -92,7 +93,10 @@ pub(super) static PROMPTS: Resource = Resource {
             Some(published.get("model").cloned().unwrap_or_default())
         }),
         ("version_id", |store, _, prompt| {
-            Some(versions::id_or_null(versions::latest(store, collection_key(prompt))))
+            Some(versions::id_or_null(versions::latest(
+                store,
+                collection_key(prompt),
+            )))
         }),
     ],
     list: ListSettings {
@@ -170,7 +174,10 @@ fn prepare_write(store: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<
 /// Replaces the name of a provider by its slug, because the API returns the slug.
 fn normalise_provider(store: &Store, workspace: &str, content: &mut Item) {
     let named = text(content, "virtual_key");
-    let found = store.find(providers::collection_key(workspace), named.trim_start_matches('@'));
+    let found = store.find(
+        providers::collection_key(workspace),
+        named.trim_start_matches('@'),
+    );
     if let Some(slug) = found.map(|provider| text(provider, "slug")) {
         content.insert("virtual_key".to_owned(), slug.into());
     }
@@ -199,7 +206,9 @@ fn find_version<'s>(store: &'s Store, prompt: &Item, call: &ApiCall) -> Result<&
         object: "version",
         handle: handle.to_owned(),
     };
-    store.find(collection_key(prompt), handle).ok_or_else(missing)
+    store
+        .find(collection_key(prompt), handle)
+        .ok_or_else(missing)
 }
 
 /// Returns a prompt merged with one of its versions.
@@ -249,7 +258,8 @@ fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
     ];
     let prompt = PROMPTS.find(store, ORGANISATION, call.handle())?;
     let id = item_id(prompt);
-    let mut change = validation::validate_body(store, PROMPTS.fields, &call.body, WriteKind::Update)?;
+    let mut change =
+        validation::validate_body(store, PROMPTS.fields, &call.body, WriteKind::Update)?;
     // Updates use the name `prompt_metadata` for this field.
     change.remove("template_metadata");
     let mut more = validation::validate_body(store, MORE, &call.body, WriteKind::Update)?;
@@ -303,7 +313,12 @@ fn update(store: &mut Store, call: &ApiCall) -> ApiResult {
 }
 
 /// Completes the content of a new version. Without `patch`, the call must provide all fields.
-fn complete_content(store: &Store, prompt: &Item, content: Item, patches: bool) -> Result<Item, ApiError> {
+fn complete_content(
+    store: &Store,
+    prompt: &Item,
+    content: Item,
+    patches: bool,
+) -> Result<Item, ApiError> {
     if patches {
         let mut latest = versions::latest(store, collection_key(prompt))
             .cloned()

@@ -7,19 +7,19 @@
 use serde_json::Value;
 
 use super::{
-    integrations::{self, INTEGRATIONS},
     common_fields::{BY_TAGS, RATE_LIMITS, USAGE_LIMIT},
+    integrations::{self, INTEGRATIONS},
 };
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
     crud,
     field::{Field, FieldType},
     mask::mask_settings,
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, Hooks, ListSettings, ResourceOwner, Resource},
-    route::{Domain, ApiVersion},
-    store::{Item, ORGANISATION, CollectionKey, Store, text},
+    resource::{Hooks, ListSettings, PendingWrite, Resource, ResourceOwner},
+    route::{ApiVersion, Domain},
+    store::{CollectionKey, Item, ORGANISATION, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -38,7 +38,9 @@ pub(super) static PROVIDERS: Resource = Resource {
     owner: ResourceOwner::Workspace,
     fields: &[
         Field::new("name", FieldType::Name).required(),
-        Field::new("integration_id", FieldType::Name).required().immutable(),
+        Field::new("integration_id", FieldType::Name)
+            .required()
+            .immutable(),
         Field::new("workspace_id", FieldType::Workspace).immutable(),
         Field::new("slug", FieldType::Slug).immutable(),
         Field::new("note", FieldType::Text).nullable_on_create(),
@@ -109,9 +111,9 @@ pub(super) fn check_default_slug(
     slug: &str,
 ) -> Result<(), ApiError> {
     match store.find(collection_key(workspace), slug) {
-        Some(_) if !has_provider(store, integration, workspace) => Err(ApiError::Conflict(format!(
-            "The workspace has a provider called `{slug}` already"
-        ))),
+        Some(_) if !has_provider(store, integration, workspace) => Err(ApiError::Conflict(
+            format!("The workspace has a provider called `{slug}` already"),
+        )),
         _ => Ok(()),
     }
 }
@@ -194,7 +196,10 @@ fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Resu
 
 /// Returns the integration of a provider, unless it has been deleted.
 pub(super) fn find_integration<'s>(store: &'s Store, provider: &Item) -> Option<&'s Item> {
-    store.find(INTEGRATIONS.organisation_collection(), text(provider, INTEGRATION_FIELD))
+    store.find(
+        INTEGRATIONS.organisation_collection(),
+        text(provider, INTEGRATION_FIELD),
+    )
 }
 
 /// Returns the state of a provider, which depends on its integration.
@@ -214,5 +219,8 @@ fn configurations(store: &Store, call: &ApiCall, provider: &Item) -> Option<Valu
         .filter(|asked| *asked == "true")?;
     let integration = find_integration(store, provider)?;
     let settings = integration.get("configurations")?.as_object()?;
-    Some(Value::Object(mask_settings(settings, INTEGRATIONS.secret_fields)))
+    Some(Value::Object(mask_settings(
+        settings,
+        INTEGRATIONS.secret_fields,
+    )))
 }

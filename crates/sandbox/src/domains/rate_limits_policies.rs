@@ -2,11 +2,11 @@
 
 use super::policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS};
 use crate::{
-    call::ApiCall,
-    field::{Field, FieldType, DefaultValue},
     api_error::ApiError,
-    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource},
-    route::{Domain, ApiVersion, delete, get, put},
+    call::ApiCall,
+    field::{DefaultValue, Field, FieldType},
+    resource::{Hooks, ListFilter, ListSettings, PendingWrite, Resource},
+    route::{ApiVersion, Domain, delete, get, put},
     store::Store,
 };
 

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::workspace_members::ROLE;
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
-    validation::{self, WriteKind},
     crud::{ApiResult, pick},
     field::{Field, FieldType},
     page::Paging,
-    api_error::ApiError,
-    route::{Domain, ApiVersion, delete, get, post},
-    store::{Item, ORGANISATION, CollectionKey, Store, text},
+    route::{ApiVersion, Domain, delete, get, post},
+    store::{CollectionKey, Item, ORGANISATION, Store, text},
+    validation::{self, WriteKind},
 };
 
 /// The groups, which the first version of the API does not have.
@@ -96,7 +96,8 @@ const NEW_MAPPING_FIELDS: &[Field] = &[
 
 /// Maps a group, or returns the existing mapping.
 fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
-    let given = validation::validate_body(store, NEW_MAPPING_FIELDS, &call.body, WriteKind::Create)?;
+    let given =
+        validation::validate_body(store, NEW_MAPPING_FIELDS, &call.body, WriteKind::Create)?;
     // Roles are case-insensitive.
     let role = validation::validate_value(
         store,
@@ -144,7 +145,10 @@ fn find_or_new_group(store: &mut Store, given: &Item) -> Result<Item, ApiError> 
                 object: "SCIM group",
                 handle: id.to_owned(),
             };
-            store.find(GROUPS_COLLECTION, id).cloned().ok_or_else(missing)
+            store
+                .find(GROUPS_COLLECTION, id)
+                .cloned()
+                .ok_or_else(missing)
         }
         ("", name) if !name.is_empty() => {
             let known = store

@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::common_fields::{BY_SEARCH, BY_TAGS, merge_object};
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
     crud::{self, ApiResult},
-    field::{Field, FieldType, ListSchema, DefaultValue},
+    field::{DefaultValue, Field, FieldType, ListSchema},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource, CrudAction},
-    route::{Domain, ApiVersion, post},
-    store::{Item, ORGANISATION, CollectionKey, Store, text},
+    resource::{CrudAction, Hooks, ListFilter, ListSettings, PendingWrite, Resource},
+    route::{ApiVersion, Domain, post},
+    store::{CollectionKey, Item, ORGANISATION, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -27,7 +27,12 @@ const MANAGER: FieldType = FieldType::Enum(&["aws_sm", "azure_kv", "hashicorp_va
 
 static SECRET_REFERENCES: Resource = Resource {
     // Creation has its own route, because a taken slug is an invalid field here and not a conflict.
-    actions: &[CrudAction::List, CrudAction::Get, CrudAction::Update, CrudAction::Delete],
+    actions: &[
+        CrudAction::List,
+        CrudAction::Get,
+        CrudAction::Update,
+        CrudAction::Delete,
+    ],
     fields: &[
         Field::new("name", FieldType::Name).required(),
         Field::new("slug", FieldType::Slug).immutable(),
@@ -179,7 +184,11 @@ const AUTH_METHODS: &[(&str, &str, &str, &[&str])] = &[
 
 fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
     let slug = text(&call.body, "slug");
-    if !slug.is_empty() && store.find(SECRET_REFERENCES.organisation_collection(), slug).is_some() {
+    if !slug.is_empty()
+        && store
+            .find(SECRET_REFERENCES.organisation_collection(), slug)
+            .is_some()
+    {
         return Err(ApiError::invalid_field(
             "slug",
             "is taken by another secret reference",
@@ -192,7 +201,10 @@ fn prepare_write(_: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<(), 
     let (before, change) = (draft.before, draft.change);
     for name in ["description", "secret_path"] {
         if text(change, name).chars().count() > MAX_TEXT_CHARS {
-            return Err(ApiError::invalid_field(name, "must have 1024 characters at most"));
+            return Err(ApiError::invalid_field(
+                name,
+                "must have 1024 characters at most",
+            ));
         }
     }
     merge_object(before, change, "auth_config");

@@ -46,17 +46,23 @@ impl TemplateValues<'_> {
     }
 
     fn fill_within(&self, template: &str, depth: usize) -> String {
-        let filled = split_template(template).into_iter().map(|piece| match piece {
-            TemplatePart::Text(text) => text.to_owned(),
-            TemplatePart::Tag(tag) => match (tag.strip_prefix('>'), depth.checked_sub(1)) {
-                (Some(slug), Some(depth)) => {
-                    let text = (self.partial)(slug.trim()).unwrap_or_default();
-                    self.fill_within(&text, depth)
-                }
-                (Some(_), None) => String::new(),
-                (None, _) => self.variables.get(tag).map(value_as_text).unwrap_or_default(),
-            },
-        });
+        let filled = split_template(template)
+            .into_iter()
+            .map(|piece| match piece {
+                TemplatePart::Text(text) => text.to_owned(),
+                TemplatePart::Tag(tag) => match (tag.strip_prefix('>'), depth.checked_sub(1)) {
+                    (Some(slug), Some(depth)) => {
+                        let text = (self.partial)(slug.trim()).unwrap_or_default();
+                        self.fill_within(&text, depth)
+                    }
+                    (Some(_), None) => String::new(),
+                    (None, _) => self
+                        .variables
+                        .get(tag)
+                        .map(value_as_text)
+                        .unwrap_or_default(),
+                },
+            });
         filled.collect()
     }
 
@@ -89,7 +95,9 @@ pub(super) fn value_as_text(value: &Value) -> String {
 pub(super) fn template_components(template: &str) -> Value {
     let (mut variables, mut partials, mut sections) = (Vec::new(), Vec::new(), Vec::new());
     for piece in split_template(template) {
-        let TemplatePart::Tag(tag) = piece else { continue };
+        let TemplatePart::Tag(tag) = piece else {
+            continue;
+        };
         let (list, name) = match tag.split_at_checked(1) {
             Some((">", slug)) => (&mut partials, slug.trim()),
             Some(("#" | "^", name)) => (&mut sections, name.trim()),

@@ -10,15 +10,15 @@ use super::{
     workspaces,
 };
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
     clock,
     crud::{ApiResult, empty_object},
-    field::{Field, FieldType, DefaultValue},
+    field::{DefaultValue, Field, FieldType},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, Hooks, ListSettings, Resource},
-    route::{Domain, ApiVersion, delete, get, put},
-    store::{Item, CollectionKey, Store, text},
+    resource::{Hooks, ListFilter, ListSettings, PendingWrite, Resource},
+    route::{ApiVersion, Domain, delete, get, put},
+    store::{CollectionKey, Item, Store, text},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -76,7 +76,9 @@ static POLICIES: Resource = Resource {
     ],
     derived_fields: &[
         policies::TARGET,
-        (USAGE_MAP_FIELD, |store, _, policy| Some(usage_map(store, policy))),
+        (USAGE_MAP_FIELD, |store, _, policy| {
+            Some(usage_map(store, policy))
+        }),
     ],
     list: ListSettings {
         filters: &[
@@ -137,7 +139,10 @@ fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Resu
     };
     let number = |name: &str| value(name).and_then(Value::as_f64);
     match (number("alert_threshold"), number("credit_limit")) {
-        (Some(0.0), _) => Err(ApiError::invalid_field("alert_threshold", "must be above 0")),
+        (Some(0.0), _) => Err(ApiError::invalid_field(
+            "alert_threshold",
+            "must be above 0",
+        )),
         (Some(alert), Some(limit)) if alert >= limit => Err(ApiError::invalid_field(
             "alert_threshold",
             "must be below credit_limit",
@@ -145,7 +150,10 @@ fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Resu
         (_, Some(limit))
             if limit < MIN_TOKEN_BUDGET && value("type").is_some_and(|kind| kind == "tokens") =>
         {
-            Err(ApiError::invalid_field("credit_limit", "must be 100 tokens or more"))
+            Err(ApiError::invalid_field(
+                "credit_limit",
+                "must be 100 tokens or more",
+            ))
         }
         _ if value("periodic_reset").is_some() && value("periodic_reset_days").is_some() => Err(
             ApiError::invalid_field("periodic_reset", "cannot be with periodic_reset_days"),
@@ -244,7 +252,10 @@ fn list_entities(store: &mut Store, call: &ApiCall) -> ApiResult {
     let policy = policies::find_in_state(&POLICIES, store, call, "active")?;
     let wanted = call.query("status");
     if wanted.is_some_and(|status| !["active", "exhausted"].contains(&status)) {
-        return Err(ApiError::invalid_field("status", "must be `active` or `exhausted`"));
+        return Err(ApiError::invalid_field(
+            "status",
+            "must be `active` or `exhausted`",
+        ));
     }
     let search = call.query("search").unwrap_or_default().to_lowercase();
     let entities: Vec<Item> = entities(store, policy)

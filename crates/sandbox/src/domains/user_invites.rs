@@ -7,14 +7,14 @@ use super::{
     workspace_members::ROLE,
 };
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
     clock::{self, SECONDS_PER_DAY},
     crud::ApiResult,
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
-    route::{Domain, ApiVersion, post, put},
+    resource::{CrudAction, Hooks, ListFilter, ListSettings, LookupKey, PendingWrite, Resource},
+    route::{ApiVersion, Domain, post, put},
     store::{Item, ORGANISATION, Store, text},
 };
 
@@ -37,7 +37,12 @@ pub(super) static DOMAIN: Domain = Domain {
 const INVITE_VALID_DAYS: u64 = 7;
 
 static INVITES: Resource = Resource {
-    actions: &[CrudAction::List, CrudAction::Create, CrudAction::Get, CrudAction::Delete],
+    actions: &[
+        CrudAction::List,
+        CrudAction::Create,
+        CrudAction::Get,
+        CrudAction::Delete,
+    ],
     lookup_key: LookupKey::Id,
     fields: &[
         Field::new("email", FieldType::Name).required(),
@@ -96,7 +101,8 @@ static GRANTS: ListSchema = ListSchema {
 
 static SCOPES: ListSchema = ListSchema::new(FieldType::Name);
 
-static KEY: ObjectSchema = ObjectSchema::new(&[Field::new("scopes", FieldType::List(&SCOPES)).required()]);
+static KEY: ObjectSchema =
+    ObjectSchema::new(&[Field::new("scopes", FieldType::List(&SCOPES)).required()]);
 
 /// Returns the link of an invitation; each sending generates another.
 fn invite_link(invite: &Item) -> Value {
@@ -116,7 +122,10 @@ fn prepare_write(store: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<
     let email = text(invite, "email").to_owned();
     let (name, host) = email.split_once('@').unwrap_or_default();
     if name.is_empty() || !host.contains('.') || email.contains(char::is_whitespace) {
-        return Err(ApiError::invalid_field("email", "must be an e-mail address"));
+        return Err(ApiError::invalid_field(
+            "email",
+            "must be an e-mail address",
+        ));
     }
     if users::has_joined(store, &email) {
         return Err(ApiError::Conflict(format!(
@@ -133,7 +142,10 @@ fn prepare_write(store: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<
     }
     invite.insert("status".to_owned(), "pending".into());
     invite.insert("invited_by".to_owned(), users::OWNER_ID.into());
-    invite.insert("expires_at".to_owned(), store.clock.after_days(INVITE_VALID_DAYS).into());
+    invite.insert(
+        "expires_at".to_owned(),
+        store.clock.after_days(INVITE_VALID_DAYS).into(),
+    );
     invite.insert("sent".to_owned(), 1.into());
     Ok(())
 }
@@ -173,7 +185,11 @@ pub(crate) fn apply_history(store: &mut Store) {
     let in_days = |days: u64| Value::from(clock::format_timestamp(now + days * SECONDS_PER_DAY));
     for (email, field, value) in [
         ("new-analyst@example.com", "created_at", days_ago(1)),
-        ("new-analyst@example.com", "expires_at", in_days(INVITE_VALID_DAYS - 1)),
+        (
+            "new-analyst@example.com",
+            "expires_at",
+            in_days(INVITE_VALID_DAYS - 1),
+        ),
         ("former-intern@example.com", "status", "expired".into()),
         ("former-intern@example.com", "created_at", days_ago(31)),
         (

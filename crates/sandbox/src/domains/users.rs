@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::{api_keys, workspace_members as members};
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
     crud::{self, ApiResult},
     field::{Field, FieldType},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, LookupKey, Hooks, ListSettings, Resource, CrudAction},
-    route::{Domain, ApiVersion, delete},
+    resource::{CrudAction, Hooks, ListFilter, ListSettings, LookupKey, PendingWrite, Resource},
+    route::{ApiVersion, Domain, delete},
     store::{Item, ORGANISATION, Store, text},
 };
 
@@ -134,9 +134,10 @@ fn prepare_write(_: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<(), 
     };
     reject_owner_change(user)?;
     match draft.change.get("role") {
-        Some(role) if user.get("role") == Some(role) => {
-            Err(ApiError::invalid_field("role", "is the role the user has already"))
-        }
+        Some(role) if user.get("role") == Some(role) => Err(ApiError::invalid_field(
+            "role",
+            "is the role the user has already",
+        )),
         _ => Ok(()),
     }
 }

@@ -6,13 +6,13 @@
 use serde_json::Value;
 
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
-    validation::{self, WriteKind},
     crud::{ApiResult, empty_object},
     field::{Field, FieldType},
-    api_error::ApiError,
     resource::Resource,
-    store::{Item, ORGANISATION, CollectionKey, Store, text},
+    store::{CollectionKey, Item, ORGANISATION, Store, text},
+    validation::{self, WriteKind},
 };
 
 /// Private field with the number of the published version.
@@ -59,7 +59,8 @@ pub(super) fn find<'s>(
             published.and_then(|number| find_by_number(store, shelf, number))
         }
         Some(number) => {
-            let wrong = || ApiError::invalid_field("version", "must be latest, default or a number");
+            let wrong =
+                || ApiError::invalid_field("version", "must be latest, default or a number");
             find_by_number(store, shelf, number.parse().map_err(|_| wrong())?)
         }
     };

@@ -10,14 +10,14 @@ use super::{
     secret_references, workspaces,
 };
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
     crud::{self, ApiResult, empty_object},
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
     mask::{mask, mask_settings},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, LookupKey, Hooks, ListSettings, Resource},
-    route::{Domain, ApiVersion, delete, get, post, put},
+    resource::{Hooks, ListSettings, LookupKey, PendingWrite, Resource},
+    route::{ApiVersion, Domain, delete, get, post, put},
     store::{Item, ORGANISATION, Store, text},
 };
 
@@ -42,7 +42,9 @@ static VIRTUAL_KEYS: Resource = Resource {
     lookup_key: LookupKey::Slug,
     fields: &[
         Field::new("name", FieldType::Name).required(),
-        Field::new("provider", FieldType::Name).required().immutable(),
+        Field::new("provider", FieldType::Name)
+            .required()
+            .immutable(),
         Field::new("key", FieldType::Name),
         Field::new("note", FieldType::Text).nullable(),
         Field::new("deploymentConfig", FieldType::List(&DEPLOYMENTS)),
@@ -50,7 +52,8 @@ static VIRTUAL_KEYS: Resource = Resource {
         Field::new("usage_limits", FieldType::Object(&USAGE_LIMIT)),
         Field::new("rate_limits", FieldType::ListOrItem(&RATE_LIMITS)),
         Field::new("expires_at", FieldType::Timestamp).immutable(),
-        Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS)).with_default(DefaultValue::EmptyList),
+        Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS))
+            .with_default(DefaultValue::EmptyList),
     ],
     derived_fields: &[
         // The live API has this field and never fills it.
@@ -259,7 +262,10 @@ fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
             .as_deref()
             .is_none_or(|workspace| text(item, "workspace_id") == workspace)
     };
-    let own = store.all(VIRTUAL_KEYS.organisation_collection()).filter(is_asked).cloned();
+    let own = store
+        .all(VIRTUAL_KEYS.organisation_collection())
+        .filter(is_asked)
+        .cloned();
     let made = list_providers(store, workspace.as_deref()).into_iter();
     let all: Vec<Item> = own
         .chain(made.map(|item| from_provider(store, item)))

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use crate::{
     call::ApiCall,
-    validation::{self, WriteKind},
     crud::{ApiResult, empty_object},
     field::{Field, FieldType, ListSchema, ObjectSchema},
-    route::{Domain, ApiVersion, get, put},
-    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
+    route::{ApiVersion, Domain, get, put},
+    store::{CollectionKey, Item, ORGANISATION, Store, flag, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::{users, workspaces};
 use crate::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
-    validation::{self, WriteKind},
     crud::{ApiResult, empty_object, pick},
     field::{Field, FieldType, ListSchema, ObjectSchema},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    route::{Domain, ApiVersion, delete, get, post, put},
-    store::{Item, CollectionKey, Store, text},
+    route::{ApiVersion, Domain, delete, get, post, put},
+    store::{CollectionKey, Item, Store, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -133,7 +133,10 @@ fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
         .filter(|member| has(member, "email", call.query("email")))
         .collect();
     let (page, more) = PAGING.select_page(call, &kept)?;
-    let page = page.iter().map(|member| pick(member, LISTED_FIELDS)).collect();
+    let page = page
+        .iter()
+        .map(|member| pick(member, LISTED_FIELDS))
+        .collect();
     Ok(Envelope::LIST.wrap(kept.len(), more, page))
 }
 
@@ -183,7 +186,9 @@ fn find_for_call<'s>(store: &'s Store, call: &ApiCall) -> Result<(String, &'s It
             handle: handle.to_owned(),
         },
     };
-    let member = store.find(collection_key(&workspace), handle).ok_or_else(missing)?;
+    let member = store
+        .find(collection_key(&workspace), handle)
+        .ok_or_else(missing)?;
     Ok((workspace, member))
 }
 

@@ -3,21 +3,22 @@
 use serde_json::{Value, json};
 
 use super::{
-    configs, guardrails,
     common_fields::{RATE_LIMITS, USAGE_LIMITS},
-    users, workspace_members as members,
+    configs, guardrails, users, workspace_members as members,
 };
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
     cascade,
-    validation::{self, WriteKind},
     crud::{self, ApiResult},
-    field::{Field, FieldType, ListSchema, DefaultValue, ObjectSchema},
+    field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
     page::{Envelope, Paging},
-    api_error::ApiError,
-    resource::{PendingWrite, ListFilter, Hooks, ListSettings, MissingResponse, Resource, CrudAction},
-    route::{Domain, ApiVersion, get},
-    store::{Item, ORGANISATION, CollectionKey, Store, flag, text},
+    resource::{
+        CrudAction, Hooks, ListFilter, ListSettings, MissingResponse, PendingWrite, Resource,
+    },
+    route::{ApiVersion, Domain, get},
+    store::{CollectionKey, Item, ORGANISATION, Store, flag, text},
+    validation::{self, WriteKind},
 };
 
 pub(super) static DOMAIN: Domain = Domain {
@@ -31,7 +32,12 @@ pub(crate) const DEFAULT_SLUG: &str = "ws-shared";
 
 static WORKSPACES: Resource = Resource {
     // Reading has its own route, because it responds 404 for a deleted workspace.
-    actions: &[CrudAction::List, CrudAction::Create, CrudAction::Update, CrudAction::Delete],
+    actions: &[
+        CrudAction::List,
+        CrudAction::Create,
+        CrudAction::Update,
+        CrudAction::Delete,
+    ],
     missing_response: MissingResponse::Forbidden,
     slug_prefix: "ws-",
     slug_name_length: 6,
@@ -285,7 +291,11 @@ fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Resu
 
 /// Checks that the guardrails and the config in the defaults exist, and that the config belongs to
 /// the workspace.
-fn check_defaults(store: &Store, workspace: Option<&Item>, defaults: &Item) -> Result<(), ApiError> {
+fn check_defaults(
+    store: &Store,
+    workspace: Option<&Item>,
+    defaults: &Item,
+) -> Result<(), ApiError> {
     guardrails::check_exist(store, defaults)?;
     let Some(Value::String(config)) = defaults.get("user_api_key_config") else {
         return Ok(());
@@ -313,7 +323,10 @@ fn new_member_ids(workspace: &Item) -> Vec<String> {
 }
 
 fn finish_create(store: &mut Store, shelf: CollectionKey<'_>, id: &str) {
-    let users = store.find(shelf, id).map(new_member_ids).unwrap_or_default();
+    let users = store
+        .find(shelf, id)
+        .map(new_member_ids)
+        .unwrap_or_default();
     let members: Vec<_> = users
         .into_iter()
         .map(|user| (user, "member".to_owned()))
@@ -327,7 +340,10 @@ fn check_removal(store: &Store, call: &ApiCall, workspace: &Item) -> Result<(), 
     const CONFIRMATION: &[Field] = &[Field::new("name", FieldType::Name).required()];
     let given = validation::validate_body(store, CONFIRMATION, &call.body, WriteKind::Create)?;
     if text(&given, "name") != text(workspace, "name") {
-        return Err(ApiError::invalid_field("name", "must repeat the workspace's name"));
+        return Err(ApiError::invalid_field(
+            "name",
+            "must repeat the workspace's name",
+        ));
     }
     if flag(workspace, "is_default") {
         return Err(ApiError::Invalid(

@@ -12,18 +12,19 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
+    api_error::ApiError,
     call::{ApiCall, item_id},
-    clock::{Clock, SECONDS_PER_DAY, PinnedTime, format_timestamp},
+    clock::{Clock, PinnedTime, SECONDS_PER_DAY, format_timestamp},
     domains::{
         self,
         analytics::traffic::{
-            EVALUATION_AGE_DAYS, EVALUATION_BUDGET_USD, RESET_AGE_DAYS, RESET_PERIOD_DAYS, Traffic, WORKSPACE_BUDGET_USD,
+            EVALUATION_AGE_DAYS, EVALUATION_BUDGET_USD, RESET_AGE_DAYS, RESET_PERIOD_DAYS, Traffic,
+            WORKSPACE_BUDGET_USD,
         },
         users,
     },
-    api_error::ApiError,
     route::Routes,
-    store::{ORGANISATION, CollectionKey, Store},
+    store::{CollectionKey, ORGANISATION, Store},
 };
 
 /// Age of the organisation in days when the sandbox starts.
@@ -40,7 +41,10 @@ pub(crate) fn seed_store(routes: &Routes, pinned: Option<PinnedTime>) -> Result<
     let clock = Clock::new(pinned);
     let now = clock.unix_seconds();
     let in_a_year = format_timestamp(now + 364 * SECONDS_PER_DAY);
-    let month = (format_timestamp(now - 30 * SECONDS_PER_DAY), format_timestamp(now));
+    let month = (
+        format_timestamp(now - 30 * SECONDS_PER_DAY),
+        format_timestamp(now),
+    );
     store.clock = Clock::from_unix_seconds(now - FOUNDED_DAYS_AGO * SECONDS_PER_DAY);
     users::insert_people(&mut store);
     // Age of each step in days, and its calls.
@@ -103,7 +107,9 @@ fn apply_history(store: &mut Store) {
     let days_ago = |days: u64| format_timestamp(store.traffic.midnight_days_ago(days));
     let last_reset = days_ago(RESET_AGE_DAYS);
     let evaluation = days_ago(EVALUATION_AGE_DAYS);
-    let next_reset = format_timestamp(store.traffic.midnight_days_ago(RESET_AGE_DAYS) + RESET_PERIOD_DAYS * SECONDS_PER_DAY);
+    let next_reset = format_timestamp(
+        store.traffic.midnight_days_ago(RESET_AGE_DAYS) + RESET_PERIOD_DAYS * SECONDS_PER_DAY,
+    );
     let budget = json!([{ "type": "cost", "credit_limit": WORKSPACE_BUDGET_USD,
         "alert_threshold": WORKSPACE_BUDGET_USD * 4 / 5, "periodic_reset": null,
         "periodic_reset_days": RESET_PERIOD_DAYS, "next_usage_reset_at": next_reset }]);

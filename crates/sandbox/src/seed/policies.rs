@@ -6,7 +6,7 @@ use super::{SeedStep, post};
 use crate::{
     call::item_id,
     domains::analytics::traffic::EVALUATION_BUDGET_USD,
-    store::{ORGANISATION, CollectionKey, Store},
+    store::{CollectionKey, ORGANISATION, Store},
 };
 
 /// Creates budgets, one of which is archived later.

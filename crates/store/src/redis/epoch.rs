@@ -11,7 +11,7 @@ use tracing::error;
 
 use super::{RedisStore, to_millis};
 use crate::{
-    StoreKey, Stamp, StoreError, UseOutcome,
+    Stamp, StoreError, StoreKey, UseOutcome,
     epoch::{EPOCH_BYTES, Epoch, random_epoch},
 };
 
@@ -66,7 +66,10 @@ impl RedisStore {
         let epoch = decode_epoch(&epoch)
             .ok_or_else(|| self.unavailable(format!("what is at `{EPOCH_KEY}` is not ours")))?;
         self.update_epoch(epoch, uses);
-        Ok(Stamp { epoch, issued_at_millis: at })
+        Ok(Stamp {
+            epoch,
+            issued_at_millis: at,
+        })
     }
 
     pub(crate) async fn use_once(
@@ -134,7 +137,9 @@ impl RedisStore {
     }
 
     fn epoch_state(&self) -> MutexGuard<'_, EpochState> {
-        self.epoch_state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.epoch_state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -27,8 +27,8 @@ use tokio::{sync::Mutex, time::timeout};
 use tracing::{error, info, warn};
 
 use super::{
-    GrantResult, StoreKey, TokenBucket, StoreError, RateLimitOutcome,
-    counter::{CounterRequest, CounterGrant, CountingMethod, BudgetShortage},
+    GrantResult, RateLimitOutcome, StoreError, StoreKey, TokenBucket,
+    counter::{BudgetShortage, CounterGrant, CounterRequest, CountingMethod},
     rights::missing_right,
 };
 
@@ -47,8 +47,9 @@ const INVALID_URL: StoreError = StoreError::InvalidSettings(
     "the address of Redis cannot be read; give redis://user:password@host:6379/0, or rediss:// for TLS, \
      with %-escapes where the password has special characters",
 );
-const INVALID_ROOTS: StoreError =
-    StoreError::InvalidSettings("the certificate authorities for Redis cannot be read; give them in PEM");
+const INVALID_ROOTS: StoreError = StoreError::InvalidSettings(
+    "the certificate authorities for Redis cannot be read; give them in PEM",
+);
 
 /// Counts one against a rate limit. Times are microseconds by the clock of Redis, so that the
 /// clocks of the replicas need not agree.
@@ -160,7 +161,10 @@ impl RedisStore {
             Some(RedisFault::Unreachable)
         } else if self.lacks_right.load(Ordering::Relaxed) {
             Some(RedisFault::MissingRight)
-        } else if self.data_loss_age().is_some_and(|ago| ago < DATA_LOSS_REPORT_TIME) {
+        } else if self
+            .data_loss_age()
+            .is_some_and(|ago| ago < DATA_LOSS_REPORT_TIME)
+        {
             Some(RedisFault::DataLost)
         } else {
             None
@@ -188,7 +192,11 @@ impl RedisStore {
         _ = self.check_epoch().await;
     }
 
-    pub(super) async fn take(&self, key: &StoreKey, limit: &TokenBucket) -> Result<RateLimitOutcome, StoreError> {
+    pub(super) async fn take(
+        &self,
+        key: &StoreKey,
+        limit: &TokenBucket,
+    ) -> Result<RateLimitOutcome, StoreError> {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut call = TAKE.key(format!("portkey-mcp:limit:{key}"));
         call.arg(micros(limit.interval()))
@@ -203,7 +211,10 @@ impl RedisStore {
         })
     }
 
-    pub(super) async fn reserve(&self, asked: &[CounterRequest]) -> Result<GrantResult, StoreError> {
+    pub(super) async fn reserve(
+        &self,
+        asked: &[CounterRequest],
+    ) -> Result<GrantResult, StoreError> {
         let mut call = RESERVE.prepare_invoke();
         for CounterRequest {
             name,
@@ -254,7 +265,10 @@ impl RedisStore {
 
     /// Never repeated, unlike the other commands: a second attempt could give back twice what was
     /// counted once.
-    pub(super) async fn roll_back(&self, counted: &[(CounterRequest, CounterGrant)]) -> Result<(), StoreError> {
+    pub(super) async fn roll_back(
+        &self,
+        counted: &[(CounterRequest, CounterGrant)],
+    ) -> Result<(), StoreError> {
         let mut call = ROLL_BACK.prepare_invoke();
         for (asked, granted) in counted {
             let (kind, amount) = match asked.method {
@@ -280,7 +294,10 @@ impl RedisStore {
         ttl: Duration,
     ) -> Result<(), StoreError> {
         let mut set = cmd("SET");
-        set.arg(value_key(key)).arg(&*value).arg("PX").arg(to_millis(ttl));
+        set.arg(value_key(key))
+            .arg(&*value)
+            .arg("PX")
+            .arg(to_millis(ttl));
         self.query(&set).await
     }
 
@@ -430,7 +447,10 @@ impl RedisStore {
             if complaints.missing_rights.insert(what.clone()) {
                 error!(%error, "the Redis user lacks a right");
             }
-        } else if complaints.last_logged.is_none_or(|at| at.elapsed() > FAILURE_LOG_INTERVAL) {
+        } else if complaints
+            .last_logged
+            .is_none_or(|at| at.elapsed() > FAILURE_LOG_INTERVAL)
+        {
             complaints.last_logged = Some(Instant::now());
             warn!(%error, "replicas share nothing for now");
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redis::{Script, cmd};
 
 use super::{RedisStore, to_millis};
-use crate::{Queue, EnqueueOutcome, QueuedId, StoreError};
+use crate::{EnqueueOutcome, Queue, QueuedId, StoreError};
 
 static ENQUEUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../enqueue.lua")));
 static DEQUEUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../dequeue.lua")));

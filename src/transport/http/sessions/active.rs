@@ -247,7 +247,9 @@ impl ActiveSession {
     }
 
     fn pending_requests(&self) -> MutexGuard<'_, HashMap<RequestId, Option<Instant>>> {
-        self.pending_requests.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending_requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn release_permits(&self) {
@@ -273,7 +275,10 @@ impl ActiveSession {
 
     /// Begins a call. Returns `None` if another call has the same id, or the session is being
     /// evicted.
-    pub(in crate::transport::http) fn begin_call(self: &Arc<Self>, id: &RequestId) -> Option<InFlightCall> {
+    pub(in crate::transport::http) fn begin_call(
+        self: &Arc<Self>,
+        id: &RequestId,
+    ) -> Option<InFlightCall> {
         if self.is_closing() {
             return None;
         }
@@ -298,7 +303,9 @@ impl ActiveSession {
     }
 
     fn in_flight_calls(&self) -> MutexGuard<'_, HashMap<RequestId, CancellationToken>> {
-        self.in_flight_calls.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_flight_calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

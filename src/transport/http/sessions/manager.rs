@@ -36,7 +36,7 @@ use crate::{
     auth::principal::Principal,
     transport::{
         http::{
-            limits::{Permit, ConcurrencyLimiter},
+            limits::{ConcurrencyLimiter, Permit},
             streams::CallerAuth,
         },
         trim::trim_message,
@@ -45,7 +45,7 @@ use crate::{
 
 tokio::task_local! {
     /// The request being served. rmcp does not pass it to its session manager.
-    pub(sessions) static CURRENT_REQUEST: CurrentRequest;
+    pub(super) static CURRENT_REQUEST: CurrentRequest;
 }
 
 /// The parts of a request that the session manager needs, and the permits it obtained.
@@ -107,7 +107,11 @@ pub(in crate::transport::http) enum SessionError {
 }
 
 impl LimitedSessionManager {
-    pub(super) fn new(bounds: SessionBounds, callers: CallerAuth, end: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(
+        bounds: SessionBounds,
+        callers: CallerAuth,
+        end: CancellationToken,
+    ) -> Arc<Self> {
         let mut rmcp = LocalSessionManager::default();
         let mut config = SessionConfig::default();
         config.keep_alive = Some(bounds.idle_timeout);
@@ -195,9 +199,19 @@ impl LimitedSessionManager {
 
     async fn start_session(&self, id: SessionId, principal: &Principal, place: SessionPermits) {
         let end = self.end.child_token();
-        let session = Arc::new(ActiveSession::new(id.clone(), principal, place, self.idle_timeout, end));
+        let session = Arc::new(ActiveSession::new(
+            id.clone(),
+            principal,
+            place,
+            self.idle_timeout,
+            end,
+        ));
         if let Some(handle) = self.handle(&id).await {
-            tokio::spawn(supervise_session(self.this.clone(), session.clone(), handle));
+            tokio::spawn(supervise_session(
+                self.this.clone(),
+                session.clone(),
+                handle,
+            ));
         }
         self.active_sessions().insert(id, session);
     }
@@ -206,7 +220,10 @@ impl LimitedSessionManager {
     async fn acquire_permits(&self, principal: &Principal) -> Result<SessionPermits, SessionError> {
         match self.callers.auth.is_proven(&principal.name) {
             true => self.acquire_proven_permits(&principal.name).await,
-            false => self.acquire_unproven_permits(caller_network(principal)).await,
+            false => {
+                self.acquire_unproven_permits(caller_network(principal))
+                    .await
+            }
         }
     }
 
@@ -220,7 +237,10 @@ impl LimitedSessionManager {
         Ok(())
     }
 
-    async fn acquire_proven_permits(&self, principal: &Arc<str>) -> Result<SessionPermits, SessionError> {
+    async fn acquire_proven_permits(
+        &self,
+        principal: &Arc<str>,
+    ) -> Result<SessionPermits, SessionError> {
         loop {
             let of_anybody = match self.per_principal.acquire(principal.clone()) {
                 None => false,
@@ -247,7 +267,10 @@ impl LimitedSessionManager {
 
     /// Acquires permits for a session of an unproven caller. If necessary, the least recently used
     /// session is evicted, even if one of its streams is open.
-    async fn acquire_unproven_permits(&self, network: IpAddr) -> Result<SessionPermits, SessionError> {
+    async fn acquire_unproven_permits(
+        &self,
+        network: IpAddr,
+    ) -> Result<SessionPermits, SessionError> {
         loop {
             let of_any = match self.per_network.acquire(network) {
                 None => false,
@@ -305,7 +328,8 @@ impl LimitedSessionManager {
 
     /// Returns the caller and the reserved permits, or acquires others.
     async fn take_permits(&self) -> Result<(Arc<Principal>, SessionPermits), SessionError> {
-        let prepared = CURRENT_REQUEST.try_with(|visit| (visit.principal.clone(), visit.permits.take()));
+        let prepared =
+            CURRENT_REQUEST.try_with(|visit| (visit.principal.clone(), visit.permits.take()));
         let (principal, place) = prepared.map_err(|_| SessionError::LimitReached)?;
         match place {
             Some(place) => Ok((principal, place)),
@@ -347,7 +371,8 @@ impl SessionManager for LimitedSessionManager {
         let closed = self.rmcp.close_session(id).await;
         if let Some(session) = session {
             // A request that waits for the end may continue the session at once.
-            self.active_sessions().retain(|_, one| !Arc::ptr_eq(one, &session));
+            self.active_sessions()
+                .retain(|_, one| !Arc::ptr_eq(one, &session));
             session.end();
         }
         Ok(closed?)
@@ -389,7 +414,10 @@ impl SessionManager for LimitedSessionManager {
         };
         let mut open = None;
         if let Some(session) = self.find(id) {
-            if let Some(Err(why)) = request_id.as_ref().map(|asked| session.register_request(asked)) {
+            if let Some(Err(why)) = request_id
+                .as_ref()
+                .map(|asked| session.register_request(asked))
+            {
                 let error = ErrorData::invalid_request(why, None);
                 let refused = ServerJsonRpcMessage::error(error, request_id);
                 let refused = ServerSseMessage::from_message(refused);
@@ -423,7 +451,10 @@ impl SessionManager for LimitedSessionManager {
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionError> {
         let open = self.find(id).map(|session| session.open_stream(None));
-        Ok(track_stream(self.rmcp.create_standalone_stream(id).await?, open))
+        Ok(track_stream(
+            self.rmcp.create_standalone_stream(id).await?,
+            open,
+        ))
     }
 
     async fn resume(
@@ -432,7 +463,10 @@ impl SessionManager for LimitedSessionManager {
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionError> {
         let open = self.find(id).map(|session| session.open_stream(None));
-        Ok(track_stream(self.rmcp.resume(id, last_event_id).await?, open))
+        Ok(track_stream(
+            self.rmcp.resume(id, last_event_id).await?,
+            open,
+        ))
     }
 }
 
@@ -469,8 +503,13 @@ fn track_stream(
 /// notices neither.
 ///
 /// Ends the session when its caller's grant ends, or when an unproven caller is not proven in time.
-async fn supervise_session(sessions: Weak<LimitedSessionManager>, session: Arc<ActiveSession>, handle: LocalSessionHandle) {
-    let Some(CallerAuth { auth, changes }) = sessions.upgrade().map(|all| all.callers.clone()) else {
+async fn supervise_session(
+    sessions: Weak<LimitedSessionManager>,
+    session: Arc<ActiveSession>,
+    handle: LocalSessionHandle,
+) {
+    let Some(CallerAuth { auth, changes }) = sessions.upgrade().map(|all| all.callers.clone())
+    else {
         return;
     };
     let mut changes = changes.subscribe();
@@ -521,5 +560,8 @@ fn caller_network(principal: &Principal) -> IpAddr {
 /// Touches a session in rmcp. Returns `false` if the session is gone.
 async fn touch_session(handle: &LocalSessionHandle) -> bool {
     // Any event counts as use, and this one does nothing else.
-    handle.close_request_wise_channel(UNUSED_STREAM_ID).await.is_ok()
+    handle
+        .close_request_wise_channel(UNUSED_STREAM_ID)
+        .await
+        .is_ok()
 }

@@ -6,8 +6,8 @@
 //! session, for as long as the session may be idle. A marker in the store tells that a client has
 //! ended a session.
 
-mod manager;
 mod active;
+mod manager;
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
@@ -25,8 +25,8 @@ use rmcp::transport::streamable_http_server::session::{
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
+    active::{ActiveSession, InFlightCall},
     manager::LimitedSessionManager,
-    active::{InFlightCall, ActiveSession},
 };
 
 pub(crate) use self::manager::{
@@ -35,7 +35,7 @@ pub(crate) use self::manager::{
 };
 
 use portkey_file_watch::WatchedValue;
-use portkey_store::{StoreKey, Store};
+use portkey_store::{Store, StoreKey};
 
 use self::manager::{CURRENT_REQUEST, CurrentRequest};
 use super::{error_response::ErrorResponse, streams::CallerAuth};
@@ -186,7 +186,12 @@ impl Sessions {
 
     /// Extends a session to the grant of this request's caller. Counts it as one of a proven caller
     /// if that is the case. A stream requires a proven caller.
-    async fn renew(&self, id: &str, principal: &Principal, method: &Method) -> Result<(), ErrorResponse> {
+    async fn renew(
+        &self,
+        id: &str,
+        principal: &Principal,
+        method: &Method,
+    ) -> Result<(), ErrorResponse> {
         let Some(session) = self.manager.find(id) else {
             return Ok(());
         };
@@ -201,7 +206,13 @@ impl Sessions {
         if self.callers.auth.is_proven(&principal.name) {
             let promoted = self.manager.promote(&session).await;
             // Without permits the session continues as before.
-            promoted.or_else(|_| if opens_stream { Err(session_limit_error()) } else { Ok(()) })?;
+            promoted.or_else(|_| {
+                if opens_stream {
+                    Err(session_limit_error())
+                } else {
+                    Ok(())
+                }
+            })?;
         }
         Ok(())
     }
@@ -217,7 +228,9 @@ impl Sessions {
             return Ok(None);
         };
         let version = request.headers().get(PROTOCOL_VERSION);
-        if version.is_some_and(|version| version.as_bytes() >= FIRST_VERSION_WITHOUT_SESSIONS.as_bytes()) {
+        if version
+            .is_some_and(|version| version.as_bytes() >= FIRST_VERSION_WITHOUT_SESSIONS.as_bytes())
+        {
             return Ok(None);
         }
         if let Some(opened) = self.verified_ids.get(sealed)
@@ -240,7 +253,11 @@ impl Sessions {
         Ok(Some(id))
     }
 
-    fn sign_id(&self, id: &HeaderValue, principal: &Principal) -> Result<HeaderValue, InvalidState> {
+    fn sign_id(
+        &self,
+        id: &HeaderValue,
+        principal: &Principal,
+    ) -> Result<HeaderValue, InvalidState> {
         let keys = self.keys.get();
         header_value(&keys.sign(
             StatePurpose::Session,
@@ -260,7 +277,11 @@ impl Sessions {
                 .find(id)
                 .is_some_and(|session| !session.is_unproven());
         let state = match is_proven {
-            true => self.store.refresh(&session_key(id), STORED_SESSION_TTL).await,
+            true => {
+                self.store
+                    .refresh(&session_key(id), STORED_SESSION_TTL)
+                    .await
+            }
             // The lifetime in the store is not extended: it may stem from a time when the caller
             // was proven.
             false => self.store.get(&session_key(id)).await,
@@ -320,7 +341,11 @@ impl SessionStore for SharedSessionStore {
         // its end.
         _ = self
             .store
-            .put(&session_key(id), Bytes::from_static(ENDED_MARKER), STORED_SESSION_TTL)
+            .put(
+                &session_key(id),
+                Bytes::from_static(ENDED_MARKER),
+                STORED_SESSION_TTL,
+            )
             .await;
         Ok(())
     }
@@ -348,7 +373,8 @@ impl From<InvalidState> for ErrorResponse {
 pub(super) fn session_limit_error() -> ErrorResponse {
     let message = "too many sessions are in use; end those that are not needed, or use the protocol of \
                    2026-07-28, which has none";
-    ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message).with_retry_after(RETRY_AFTER_SESSION_LIMIT)
+    ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        .with_retry_after(RETRY_AFTER_SESSION_LIMIT)
 }
 
 fn missing_caller_error() -> ErrorResponse {

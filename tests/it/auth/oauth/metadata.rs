@@ -2,7 +2,7 @@
 
 use portkey_mcp::auth::{
     oauth::{Challenge, OAuth},
-    principal::{ScopeAccess, RequiredScope, Scope, Scopes},
+    principal::{RequiredScope, Scope, ScopeAccess, Scopes},
 };
 use serde_json::{Value, json};
 
@@ -35,7 +35,8 @@ fn the_document_is_at_both_places() {
         ),
     ] {
         let oauth = at(resource, "");
-        let document: Value = serde_json::from_slice(&oauth.metadata_document(PLACE).unwrap()).unwrap();
+        let document: Value =
+            serde_json::from_slice(&oauth.metadata_document(PLACE).unwrap()).unwrap();
         assert_eq!(
             document,
             json!({

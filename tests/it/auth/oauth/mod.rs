@@ -17,7 +17,7 @@ use std::{
 };
 
 use portkey_mcp::{
-    auth::oauth::{OAuthConfig, IssuerClient, OAuth, OAuthError},
+    auth::oauth::{IssuerClient, OAuth, OAuthConfig, OAuthError},
     http_client::client_builder,
 };
 use portkey_readiness::Readiness;

@@ -2,7 +2,7 @@
 
 use portkey_mcp::auth::{
     oauth::{OAuth, OAuthError},
-    principal::{ScopeAccess, Principal},
+    principal::{Principal, ScopeAccess},
 };
 use portkey_operation::Upstream;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use portkey_mcp::auth::{
     oauth::{OAuthError, TokenRejection},
-    principal::{ScopeAccess, AuthMethod},
+    principal::{AuthMethod, ScopeAccess},
 };
 use ring::hmac;
 use serde_json::{Value, json};
@@ -39,7 +39,10 @@ async fn every_allowed_algorithm_is_checked() {
             other.rsplit_once('.').unwrap().1,
         );
         let mixed = oauth.verify(&format!("{text}.{signature}")).await;
-        assert_eq!(mixed.unwrap_err(), OAuthError::Invalid(TokenRejection::WrongSignature));
+        assert_eq!(
+            mixed.unwrap_err(),
+            OAuthError::Invalid(TokenRejection::WrongSignature)
+        );
     }
     assert_eq!(issuer.count(KEYS), 1);
 }
@@ -90,11 +93,20 @@ async fn bad_claims_are_refused() {
             TokenRejection::WrongAudience,
         ),
         (json!({ "aud": [] }), TokenRejection::WrongAudience),
-        (json!({ "aud": format!("{RESOURCE}/") }), TokenRejection::WrongAudience),
+        (
+            json!({ "aud": format!("{RESOURCE}/") }),
+            TokenRejection::WrongAudience,
+        ),
         (json!({ "aud": null }), TokenRejection::MissingClaim),
         (json!({ "aud": 7 }), TokenRejection::MissingClaim),
-        (json!({ "iss": "https://evil.example.com" }), TokenRejection::WrongIssuer),
-        (json!({ "iss": format!("{}/", issuer.url) }), TokenRejection::WrongIssuer),
+        (
+            json!({ "iss": "https://evil.example.com" }),
+            TokenRejection::WrongIssuer,
+        ),
+        (
+            json!({ "iss": format!("{}/", issuer.url) }),
+            TokenRejection::WrongIssuer,
+        ),
         (json!({ "iss": [issuer.url] }), TokenRejection::WrongIssuer),
         (json!({ "iss": null }), TokenRejection::MissingClaim),
         (json!({ "exp": from_now(-40) }), TokenRejection::Expired),
@@ -216,9 +228,17 @@ async fn misshapen_tokens_are_refused_before_anything_is_fetched() {
             token.rsplit_once('.').unwrap().0.to_owned(),
             TokenRejection::Malformed,
         ),
-        ("five parts", format!("{token}.a.b"), TokenRejection::Malformed),
+        (
+            "five parts",
+            format!("{token}.a.b"),
+            TokenRejection::Malformed,
+        ),
         ("a blank", format!("{token} "), TokenRejection::Malformed),
-        ("other letters", format!("{token}é"), TokenRejection::Malformed),
+        (
+            "other letters",
+            format!("{token}é"),
+            TokenRejection::Malformed,
+        ),
         (
             "no JSON",
             format!("{}.e30.x", base64("{")),
@@ -230,9 +250,21 @@ async fn misshapen_tokens_are_refused_before_anything_is_fetched() {
             with("typ", json!("logout+jwt")),
             TokenRejection::WrongType,
         ),
-        ("proof", with("typ", json!("dpop+jwt")), TokenRejection::WrongType),
-        ("extensions", with("crit", json!(["b64"])), TokenRejection::CriticalExtension),
-        ("no extensions", with("crit", json!([])), TokenRejection::CriticalExtension),
+        (
+            "proof",
+            with("typ", json!("dpop+jwt")),
+            TokenRejection::WrongType,
+        ),
+        (
+            "extensions",
+            with("crit", json!(["b64"])),
+            TokenRejection::CriticalExtension,
+        ),
+        (
+            "no extensions",
+            with("crit", json!([])),
+            TokenRejection::CriticalExtension,
+        ),
     ] {
         let refused = oauth.verify(&token).await.unwrap_err();
         assert_eq!(refused, OAuthError::Invalid(reason), "{what}");
@@ -271,13 +303,21 @@ async fn keys_are_taken_for_what_they_say() {
     let issuer = Issuer::with_keys(&[]).await;
     let spare = Signer::es256("spare");
     for (changes, rs, ps) in [
-        (json!({ "alg": null }), Ok(()), Err(TokenRejection::WrongAlgorithm)),
+        (
+            json!({ "alg": null }),
+            Ok(()),
+            Err(TokenRejection::WrongAlgorithm),
+        ),
         (
             json!({ "alg": null, "use": null }),
             Ok(()),
             Err(TokenRejection::WrongAlgorithm),
         ),
-        (json!({ "alg": "PS256" }), Err(TokenRejection::WrongAlgorithm), Ok(())),
+        (
+            json!({ "alg": "PS256" }),
+            Err(TokenRejection::WrongAlgorithm),
+            Ok(()),
+        ),
         (
             json!({ "key_ops": ["verify"] }),
             Ok(()),

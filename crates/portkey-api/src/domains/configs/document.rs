@@ -114,7 +114,9 @@ fn warn_unread_fields(fields: &JsonMap, at: &str, findings: &mut Findings) {
 fn is_known(name: &str) -> bool {
     // A longer name equals no known one. It can only have one of the prefixes.
     let name: String = normalize(name).take(MAX_NAME_CHARS).collect();
-    KNOWN_FIELDS.iter().any(|read| normalize(read).eq(name.chars()))
+    KNOWN_FIELDS
+        .iter()
+        .any(|read| normalize(read).eq(name.chars()))
         || PROVIDER_PREFIXES
             .iter()
             .any(|prefix| name.starts_with(prefix))

@@ -157,7 +157,10 @@ const DEFAULT_FLAG_NAMES: [&str; 2] = ["isDefault", "is_default"];
 
 /// Warns about a document or a flag without effect, which is sent all the same.
 fn warn_ineffective_fields(args: &JsonMap, findings: &mut Findings) {
-    if DEFAULT_FLAG_NAMES.iter().any(|mark| args.contains_key(*mark)) {
+    if DEFAULT_FLAG_NAMES
+        .iter()
+        .any(|mark| args.contains_key(*mark))
+    {
         findings.warn("`isDefault` is dropped by Portkey: no operation makes a config the default");
     }
     document::warn_unread_document_fields(args, findings);

@@ -1,6 +1,6 @@
 //! The catalogue of guardrail checks, with the parameters of each.
 
-use ParameterKind::{Any, Bool, Number, Object, Fraction, Text, TextList, OneOf, ValueList};
+use ParameterKind::{Any, Bool, Fraction, Number, Object, OneOf, Text, TextList, ValueList};
 
 /// A kind of check.
 #[derive(Debug)]
@@ -82,7 +82,10 @@ const TIMEOUT_PARAMETER: Parameter = optional("timeout", Number);
 
 const UPPERCASE_PARAMETERS: &[Parameter] = &[NOT_PARAMETER];
 
-const PILLAR_PARAMETERS: &[Parameter] = &[required("scanners", ValueList(PILLAR_SCANNERS)), TIMEOUT_PARAMETER];
+const PILLAR_PARAMETERS: &[Parameter] = &[
+    required("scanners", ValueList(PILLAR_SCANNERS)),
+    TIMEOUT_PARAMETER,
+];
 
 const PARTNER_PARAMETERS: &[Parameter] = &[REDACT_PARAMETER, TIMEOUT_PARAMETER];
 
@@ -144,7 +147,10 @@ pub const CHECKS: &[CheckKind] = &[
     ),
     check("default.modelWhitelist", &[required("models", TextList)]),
     check("default.isAllLowerCase", UPPERCASE_PARAMETERS),
-    check("default.regexMatch", &[required("rule", Text), NOT_PARAMETER]),
+    check(
+        "default.regexMatch",
+        &[required("rule", Text), NOT_PARAMETER],
+    ),
     check(
         "default.sentenceCount",
         &[
@@ -155,7 +161,11 @@ pub const CHECKS: &[CheckKind] = &[
     ),
     check(
         "default.wordCount",
-        &[optional("minWords", Number), optional("maxWords", Number), NOT_PARAMETER],
+        &[
+            optional("minWords", Number),
+            optional("maxWords", Number),
+            NOT_PARAMETER,
+        ],
     ),
     check(
         "default.characterCount",
@@ -165,16 +175,28 @@ pub const CHECKS: &[CheckKind] = &[
             NOT_PARAMETER,
         ],
     ),
-    check("default.jsonSchema", &[required("schema", Object), NOT_PARAMETER]),
+    check(
+        "default.jsonSchema",
+        &[required("schema", Object), NOT_PARAMETER],
+    ),
     check(
         "default.jsonKeys",
-        &[required("keys", TextList), required("operator", OneOf("any all none"))],
+        &[
+            required("keys", TextList),
+            required("operator", OneOf("any all none")),
+        ],
     ),
     check(
         "default.contains",
-        &[required("words", TextList), required("operator", OneOf("any all none"))],
+        &[
+            required("words", TextList),
+            required("operator", OneOf("any all none")),
+        ],
     ),
-    check("default.validUrls", &[optional("onlyDNS", Bool), NOT_PARAMETER]),
+    check(
+        "default.validUrls",
+        &[optional("onlyDNS", Bool), NOT_PARAMETER],
+    ),
     check(
         "default.containsCode",
         &[required("format", OneOf(CODE_FORMATS)), NOT_PARAMETER],
@@ -188,7 +210,10 @@ pub const CHECKS: &[CheckKind] = &[
             optional("failOnError", Bool),
         ],
     ),
-    check("default.endsWith", &[required("suffix", Text), NOT_PARAMETER]),
+    check(
+        "default.endsWith",
+        &[required("suffix", Text), NOT_PARAMETER],
+    ),
     check("default.alluppercase", UPPERCASE_PARAMETERS),
     check(
         "default.requiredMetadataKeys",
@@ -215,15 +240,26 @@ pub const CHECKS: &[CheckKind] = &[
     ),
     check(
         "portkey.moderateContent",
-        &[required("categories", ValueList(OPENAI_CATEGORIES)), TIMEOUT_PARAMETER],
+        &[
+            required("categories", ValueList(OPENAI_CATEGORIES)),
+            TIMEOUT_PARAMETER,
+        ],
     ),
     check(
         "portkey.language",
-        &[optional("language", OneOf(PORTKEY_LANGUAGES)), NOT_PARAMETER, TIMEOUT_PARAMETER],
+        &[
+            optional("language", OneOf(PORTKEY_LANGUAGES)),
+            NOT_PARAMETER,
+            TIMEOUT_PARAMETER,
+        ],
     ),
     check(
         "portkey.pii",
-        &[REDACT_PARAMETER, required("categories", ValueList(PORTKEY_PII)), TIMEOUT_PARAMETER],
+        &[
+            REDACT_PARAMETER,
+            required("categories", ValueList(PORTKEY_PII)),
+            TIMEOUT_PARAMETER,
+        ],
     ),
     unchecked("portkey.gibberish"),
     check(
@@ -251,10 +287,16 @@ pub const CHECKS: &[CheckKind] = &[
     check("patronus.noRacialBias", PARTNER_PARAMETERS),
     check("patronus.retrievalAnswerRelevance", PARTNER_PARAMETERS),
     check("patronus.toxicity", PARTNER_PARAMETERS),
-    check("patronus.custom", &[required("profile", Text), TIMEOUT_PARAMETER]),
+    check(
+        "patronus.custom",
+        &[required("profile", Text), TIMEOUT_PARAMETER],
+    ),
     check(
         "mistral.moderateContent",
-        &[required("categories", ValueList(MISTRAL_CATEGORIES)), TIMEOUT_PARAMETER],
+        &[
+            required("categories", ValueList(MISTRAL_CATEGORIES)),
+            TIMEOUT_PARAMETER,
+        ],
     ),
     check(
         "bedrock.guard",
@@ -326,6 +368,10 @@ pub const CHECKS: &[CheckKind] = &[
     // Newer than the published list (changelog 1.17.0).
     check(
         "cato.analyze",
-        &[optional("userEmail", Text), optional("keyAlias", Text), TIMEOUT_PARAMETER],
+        &[
+            optional("userEmail", Text),
+            optional("keyAlias", Text),
+            TIMEOUT_PARAMETER,
+        ],
     ),
 ];

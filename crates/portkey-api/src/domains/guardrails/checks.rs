@@ -27,7 +27,7 @@ pub struct Check {
     /// Which check.
     ///
     /// Required: OpenAPI, and its examples all have it.
-    #[schemars(schema_with = "ids")]
+    #[schemars(schema_with = "id_schema")]
     pub id: String,
     pub parameters: Option<Secret<JsonMap>>,
     pub name: Option<String>,

@@ -165,7 +165,11 @@ const PROVIDER_SETTINGS: &[ProviderSettings] = &[
             AZURE_AUTH_SETTINGS,
         ],
     ),
-    provider_settings("bedrock", &["aws_auth_type", "aws_region"], &[AWS_AUTH_SETTINGS]),
+    provider_settings(
+        "bedrock",
+        &["aws_auth_type", "aws_region"],
+        &[AWS_AUTH_SETTINGS],
+    ),
     provider_settings(
         "sagemaker",
         &["aws_auth_type", "aws_region"],
@@ -320,7 +324,9 @@ pub(super) fn reject_mixed_providers(args: &JsonMap, findings: &mut Findings) {
 
 /// Returns true if some provider takes the setting.
 fn is_known(name: &str) -> bool {
-    PROVIDER_SETTINGS.iter().any(|provider| provider.takes(name))
+    PROVIDER_SETTINGS
+        .iter()
+        .any(|provider| provider.takes(name))
 }
 
 /// Returns true if a secret reference fills the setting at run time.

@@ -174,7 +174,10 @@ pub(super) fn check_auth_settings(args: &JsonMap, findings: &mut Findings) {
         return;
     };
     let has_unknown = given.keys().any(|name| !is_known(name));
-    let Some(word) = given.get(manager.method_field).and_then(|value| value.as_str()) else {
+    let Some(word) = given
+        .get(manager.method_field)
+        .and_then(|value| value.as_str())
+    else {
         if has_unknown {
             return;
         }
@@ -208,7 +211,8 @@ pub(super) fn check_auth_settings(args: &JsonMap, findings: &mut Findings) {
 /// Returns true if some method takes the setting.
 fn is_known(name: &str) -> bool {
     MANAGERS.iter().any(|manager| {
-        let in_method = |way: &AuthMethod| way.required.contains(&name) || way.optional.contains(&name);
+        let in_method =
+            |way: &AuthMethod| way.required.contains(&name) || way.optional.contains(&name);
         name == manager.method_field || manager.methods.iter().any(in_method)
     })
 }
@@ -219,7 +223,8 @@ pub(super) fn reject_mixed_managers(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else {
         return;
     };
-    let is_named = |manager: &&SecretManager| given.keys().any(|name| name.starts_with(manager.prefix));
+    let is_named =
+        |manager: &&SecretManager| given.keys().any(|name| name.starts_with(manager.prefix));
     let managers: Vec<_> = MANAGERS
         .iter()
         .filter(is_named)

@@ -9,13 +9,13 @@ use super::{
     total::count_as_f64,
 };
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
-    validation,
     clock::{self, SECONDS_PER_DAY},
     domains::{logs::micro_cents_to_cents, workspaces},
     field::FieldType,
-    api_error::ApiError,
     store::{Item, Store, text},
+    validation,
 };
 
 /// Validated filters of a call.
@@ -34,10 +34,14 @@ type RangeFilter = (&'static str, NumberGetter);
 type NumberGetter = fn(&TrafficRow<'_>) -> Option<f64>;
 
 const RANGES: &[RangeFilter] = &[
-    ("total_units", |row| Some(count_as_f64(row.prompt_tokens + row.completion_tokens))),
+    ("total_units", |row| {
+        Some(count_as_f64(row.prompt_tokens + row.completion_tokens))
+    }),
     ("cost", |row| Some(micro_cents_to_cents(row.cost))),
     ("prompt_token", |row| Some(count_as_f64(row.prompt_tokens))),
-    ("completion_token", |row| Some(count_as_f64(row.completion_tokens))),
+    ("completion_token", |row| {
+        Some(count_as_f64(row.completion_tokens))
+    }),
     ("weighted_feedback", |row| row.weighted_feedback()),
 ];
 
@@ -77,7 +81,10 @@ impl TrafficFilters {
         );
         let mut ranges = Vec::new();
         for (name, figure) in RANGES {
-            let (least, most) = (parse_bound(call, name, "min")?, parse_bound(call, name, "max")?);
+            let (least, most) = (
+                parse_bound(call, name, "min")?,
+                parse_bound(call, name, "max")?,
+            );
             if least.is_some() || most.is_some() {
                 let range = (least.unwrap_or(f64::MIN), most.unwrap_or(f64::MAX));
                 ranges.push((*figure, range.0, range.1));
@@ -96,7 +103,12 @@ impl TrafficFilters {
             (None, None) => None,
         };
         let metadata = match call.query("metadata") {
-            Some(json) => validation::validate_value(store, FieldType::EncodedLabels, "metadata", &json.into())?,
+            Some(json) => validation::validate_value(
+                store,
+                FieldType::EncodedLabels,
+                "metadata",
+                &json.into(),
+            )?,
             None => Value::Null,
         };
         Ok(Self {
@@ -133,7 +145,9 @@ impl TrafficFilters {
         let past = *self.period.start()..=self.now.min(*self.period.end());
         let streams = store
             .traffic
-            .rows(&past, self.step_seconds() == 60, |origin| self.matches_origin(origin));
+            .rows(&past, self.step_seconds() == 60, |origin| {
+                self.matches_origin(origin)
+            });
         let logs = row::logged_rows(store).into_iter();
         let mut rows: Vec<_> = streams
             .into_iter()

@@ -11,10 +11,10 @@ use super::{
     total::{TrafficTotal, count_as_f64},
 };
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
     clock,
     crud::ApiResult,
-    api_error::ApiError,
     store::{Item, Store},
 };
 
@@ -79,7 +79,13 @@ const GRAPHS: &[Graph] = &[
     Graph {
         path: "errors/status-codes",
         summary: |all| json!({ "total_errors": all.errors, "unique_error_codes": all.statuses.len() }),
-        points: Parts(|rows| count_points(&TrafficTotal::from_rows(rows).statuses, "status_code", "count")),
+        points: Parts(|rows| {
+            count_points(
+                &TrafficTotal::from_rows(rows).statuses,
+                "status_code",
+                "count",
+            )
+        }),
     },
     Graph {
         path: "users",
@@ -205,7 +211,11 @@ pub(super) fn draw(store: &mut Store, call: &ApiCall) -> ApiResult {
     }))
 }
 
-fn build_timeline(rows: &[TrafficRow<'_>], step: u64, point: fn(&TrafficTotal, &TrafficTotal) -> Value) -> Vec<Value> {
+fn build_timeline(
+    rows: &[TrafficRow<'_>],
+    step: u64,
+    point: fn(&TrafficTotal, &TrafficTotal) -> Value,
+) -> Vec<Value> {
     let mut so_far = TrafficTotal::default();
     let parts = rows.chunk_by(|a, b| a.at / step == b.at / step);
     parts

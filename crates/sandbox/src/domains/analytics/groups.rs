@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::{
     filters::TrafficFilters,
     row::TrafficRow,
-    total::{TrafficTotal, round_to_4_places, count_as_f64},
+    total::{TrafficTotal, count_as_f64, round_to_4_places},
 };
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
     clock,
     crud::ApiResult,
     page::{Envelope, Paging},
-    api_error::ApiError,
     store::{Item, Store},
 };
 
@@ -137,7 +137,9 @@ const COLUMNS: &[Column] = &[
         total.per_request(count_as_f64(total.prompt_tokens)).into()
     }),
     ("avg_output_tokens", |total| {
-        total.per_request(count_as_f64(total.completion_tokens)).into()
+        total
+            .per_request(count_as_f64(total.completion_tokens))
+            .into()
     }),
     ("avg_latency", |total| total.mean_latency().into()),
     ("p95_latency", |total| total.percentile(95).into()),
@@ -147,8 +149,12 @@ const COLUMNS: &[Column] = &[
     }),
     ("error_count", |total| total.errors.into()),
     ("cache_hit_rate", |total| total.percent(total.hits()).into()),
-    ("last_seen", |total| clock::format_timestamp(total.last_at).into()),
-    ("first_seen", |total| clock::format_timestamp(total.first_at).into()),
+    ("last_seen", |total| {
+        clock::format_timestamp(total.last_at).into()
+    }),
+    ("first_seen", |total| {
+        clock::format_timestamp(total.first_at).into()
+    }),
 ];
 
 /// Returns the groups of the dimension that the path names.
@@ -181,7 +187,9 @@ pub(super) fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
                     total.requests.to_string().into(),
                     total.cost().to_string().into(),
                 ),
-                FigureStyle::Numbers | FigureStyle::Columns => (total.requests.into(), total.cost().into()),
+                FigureStyle::Numbers | FigureStyle::Columns => {
+                    (total.requests.into(), total.cost().into())
+                }
             };
             group.insert("requests".to_owned(), requests);
             if columns.is_empty() {

@@ -11,10 +11,10 @@ use serde_json::json;
 
 use self::{filters::TrafficFilters, total::TrafficTotal};
 use crate::{
+    api_error::ApiError,
     call::ApiCall,
     crud::ApiResult,
-    api_error::ApiError,
-    route::{Domain, ApiVersion, get},
+    route::{ApiVersion, Domain, get},
     store::{Item, Store},
 };
 
@@ -31,7 +31,11 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Counts the requests of a workspace that match the filters of an export.
-pub(super) fn count_requests(store: &Store, workspace: &str, filters: &Item) -> Result<u64, ApiError> {
+pub(super) fn count_requests(
+    store: &Store,
+    workspace: &str,
+    filters: &Item,
+) -> Result<u64, ApiError> {
     // Exports may omit the period, which analytics require.
     let mut asked = vec![
         (

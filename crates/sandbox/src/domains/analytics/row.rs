@@ -129,7 +129,10 @@ pub(super) fn score_as_f64(value: i64) -> f64 {
 
 /// Returns the inserted logs, with the feedback on their traces.
 pub(super) fn logged_rows(store: &Store) -> Vec<TrafficRow<'static>> {
-    store.all(logs::COLLECTION).map(|log| row_from_log(store, log)).collect()
+    store
+        .all(logs::COLLECTION)
+        .map(|log| row_from_log(store, log))
+        .collect()
 }
 
 fn row_from_log(store: &Store, log: &Item) -> TrafficRow<'static> {

@@ -103,7 +103,10 @@ impl TrafficTotal {
     /// Returns the cost that the cache saved in US cents: by identical requests, and by similar
     /// ones.
     pub(super) fn savings(&self) -> (f64, f64) {
-        (micro_cents_to_cents(self.simple_savings), micro_cents_to_cents(self.semantic_savings))
+        (
+            micro_cents_to_cents(self.simple_savings),
+            micro_cents_to_cents(self.semantic_savings),
+        )
     }
 
     pub(super) fn tokens(&self) -> u64 {

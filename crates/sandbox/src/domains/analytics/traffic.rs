@@ -8,7 +8,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::row::{CacheOutcome, TrafficOrigin, TrafficRow, RowOrigin};
+use super::row::{CacheOutcome, RowOrigin, TrafficOrigin, TrafficRow};
 use crate::{clock::SECONDS_PER_DAY, domains::logs, noise::noise};
 
 /// A continuous stream of similar requests.
@@ -171,10 +171,11 @@ impl Traffic {
             EVALUATION_BUDGET_USD,
             |stream| stream.plan == StreamPlan::UntilSpent,
         );
-        traffic.overspent_at =
-            traffic.find_budget_exhaustion(traffic.midnight_days_ago(RESET_AGE_DAYS), WORKSPACE_BUDGET_USD, |stream| {
-                stream.workspace == OVERSPENT_WORKSPACE
-            });
+        traffic.overspent_at = traffic.find_budget_exhaustion(
+            traffic.midnight_days_ago(RESET_AGE_DAYS),
+            WORKSPACE_BUDGET_USD,
+            |stream| stream.workspace == OVERSPENT_WORKSPACE,
+        );
         traffic
     }
 
@@ -184,7 +185,12 @@ impl Traffic {
     }
 
     /// Returns the end of the hour in which streams exhaust a budget, counted from a time.
-    fn find_budget_exhaustion(&self, from: u64, dollars: u64, of: impl Fn(&TrafficStream) -> bool) -> u64 {
+    fn find_budget_exhaustion(
+        &self,
+        from: u64,
+        dollars: u64,
+        of: impl Fn(&TrafficStream) -> bool,
+    ) -> u64 {
         let budget = dollars * 100 * 1_000_000;
         let mut spent = 0;
         for hour in from / 3600..self.midnight / 3600 {
@@ -210,7 +216,10 @@ impl Traffic {
         by_minute: bool,
         wanted: impl Fn(&TrafficOrigin) -> bool,
     ) -> Vec<TrafficRow<'_>> {
-        let (from, until) = (self.midnight_days_ago(TRAFFIC_DAYS).max(*period.start()), *period.end());
+        let (from, until) = (
+            self.midnight_days_ago(TRAFFIC_DAYS).max(*period.start()),
+            *period.end(),
+        );
         let mut rows = Vec::new();
         let streams = STREAMS.iter().zip(&self.origins).enumerate();
         for (number, (stream, _)) in streams.filter(|(_, (_, origin))| wanted(origin)) {
@@ -222,7 +231,10 @@ impl Traffic {
                 for part in self.hour_parts(number, stream, hour) {
                     let at = |minute: u64| begin + (part.minutes.start + minute) * 60 + second;
                     if whole {
-                        let (first, last) = (part.minute_of_request(1), part.minute_of_request(part.row.requests));
+                        let (first, last) = (
+                            part.minute_of_request(1),
+                            part.minute_of_request(part.row.requests),
+                        );
                         rows.push(TrafficRow {
                             at: at(first),
                             last_at: at(last),
@@ -231,7 +243,8 @@ impl Traffic {
                         continue;
                     }
                     for minute in 0..part.length() {
-                        let requests = part.requests_before(minute + 1) - part.requests_before(minute);
+                        let requests =
+                            part.requests_before(minute + 1) - part.requests_before(minute);
                         let at = at(minute);
                         if requests > 0 && (from..=until).contains(&at) {
                             rows.push(TrafficRow {
@@ -249,18 +262,27 @@ impl Traffic {
     }
 
     /// Returns the requests of a stream in one hour, given in hours since 1970.
-    fn hour_parts<'t>(&'t self, number: usize, stream: &TrafficStream, hour: u64) -> Vec<HourPart<'t>> {
+    fn hour_parts<'t>(
+        &'t self,
+        number: usize,
+        stream: &TrafficStream,
+        hour: u64,
+    ) -> Vec<HourPart<'t>> {
         let Some(origin) = self.origins.get(number) else {
             return Vec::new();
         };
         let begin = hour * 3600;
         let has_ended = stream.plan == StreamPlan::UntilSpent
-            && !(self.midnight_days_ago(EVALUATION_AGE_DAYS)..self.evaluation_spent_at).contains(&begin);
+            && !(self.midnight_days_ago(EVALUATION_AGE_DAYS)..self.evaluation_spent_at)
+                .contains(&begin);
         if has_ended {
             return Vec::new();
         }
         let chance = noise(number as u64, hour);
-        let (day, share) = (hour / 24, HOURLY_SHARES.iter().cycle().nth((hour % 24) as usize));
+        let (day, share) = (
+            hour / 24,
+            HOURLY_SHARES.iter().cycle().nth((hour % 24) as usize),
+        );
         // 1 January 1970 was a Thursday.
         let busy = if (day + 3) % 7 >= 5 { 40 } else { 100 };
         let (age, from, factor) = SURGE;
@@ -275,7 +297,8 @@ impl Traffic {
         let row = stream.to_row(origin, chance);
         let refused = stream.workspace == OVERSPENT_WORKSPACE && begin >= self.overspent_at;
         let (age, times) = INCIDENT;
-        let failing = self.midnight_days_ago(age) + times.start..self.midnight_days_ago(age) + times.end;
+        let failing =
+            self.midnight_days_ago(age) + times.start..self.midnight_days_ago(age) + times.end;
         let fails =
             stream.provider == "openai" && failing.start < begin + 3600 && begin < failing.end;
         let mut parts = Vec::new();
@@ -367,7 +390,8 @@ fn push_normal_parts<'t>(
         ..full.clone()
     };
     let retries = 1 + (chance >> 48) % 2;
-    let mut add = |requests: u64, row: TrafficRow<'t>| push_part(parts, minutes, chance >> 8, requests, row);
+    let mut add =
+        |requests: u64, row: TrafficRow<'t>| push_part(parts, minutes, chance >> 8, requests, row);
     add(errors, error);
     add(
         hits - hits / 4,
@@ -401,7 +425,12 @@ fn push_normal_parts<'t>(
 }
 
 /// Adds requests during the incident: four in five fail, and a fallback serves half of the rest.
-fn push_incident_parts<'t>(parts: &mut Vec<HourPart<'t>>, minutes: &Range<u64>, requests: u64, full: &TrafficRow<'t>) {
+fn push_incident_parts<'t>(
+    parts: &mut Vec<HourPart<'t>>,
+    minutes: &Range<u64>,
+    requests: u64,
+    full: &TrafficRow<'t>,
+) {
     let errors = requests * 4 / 5;
     let rescued = (requests - errors) / 2;
     let error = TrafficRow {

@@ -3,21 +3,21 @@
 use http::{HeaderMap, StatusCode};
 use portkey_operation::Upstream;
 
-use crate::observability::request::Arrival;
+use crate::observability::request::RequestInfo;
 
 /// No exporters.
 #[derive(Debug)]
-pub struct Exports;
+pub struct Exporters;
 
 /// Starts nothing.
 ///
 /// # Errors
 /// Never fails.
-pub fn start() -> anyhow::Result<Exports> {
-    Ok(Exports)
+pub fn start() -> anyhow::Result<Exporters> {
+    Ok(Exporters)
 }
 
-impl Exports {
+impl Exporters {
     /// Returns false, because no metrics are exported.
     pub const fn has_metrics(&self) -> bool {
         false
@@ -29,11 +29,11 @@ impl Exports {
 
 /// No trace.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Parent;
+pub struct TraceParent;
 
-impl Parent {
+impl TraceParent {
     /// Ignores the metadata and the headers.
-    pub const fn read(_: Option<&str>, _: Option<&HeaderMap>) -> Self {
+    pub const fn from_headers(_: Option<&str>, _: Option<&HeaderMap>) -> Self {
         Self
     }
 }
@@ -43,23 +43,23 @@ impl Parent {
 pub struct Span;
 
 impl Span {
-    pub(crate) const fn serve(_: &Arrival, _: &'static str) -> Self {
+    pub(crate) const fn start_request(_: &RequestInfo, _: &'static str) -> Self {
         Self
     }
 
-    pub(crate) const fn attempt(_: Upstream, _: &http::Method) -> Self {
+    pub(crate) const fn start_attempt(_: Upstream, _: &http::Method) -> Self {
         Self
     }
 
-    pub(crate) const fn tool(&self, _: &'static str) {}
+    pub(crate) const fn set_tool(&self, _: &'static str) {}
 
-    pub(crate) const fn failed(&self, _: &'static str) {}
+    pub(crate) const fn set_error(&self, _: &'static str) {}
 
-    pub(crate) const fn answered(&self, _: StatusCode) {}
+    pub(crate) const fn set_status(&self, _: StatusCode) {}
 
     pub(crate) const fn inject(&self, _: &mut HeaderMap) {}
 
-    pub(crate) fn around<F: Future>(&self, future: F) -> F {
+    pub(crate) fn instrument<F: Future>(&self, future: F) -> F {
         future
     }
 }

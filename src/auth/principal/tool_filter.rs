@@ -7,7 +7,7 @@ use globset::GlobBuilder;
 use portkey_api::catalog::suggest_tools;
 use portkey_operation::{Effect, Operation};
 
-use super::{Toolsets, AccessDenied};
+use super::{AccessDenied, Toolsets};
 /// Maximum number of names and globs in one selection.
 const MAX_PATTERNS: usize = 64;
 
@@ -50,7 +50,7 @@ pub struct ToolSelection(BTreeSet<&'static str>);
 pub enum InvalidToolPattern {
     /// The text is neither a name nor a glob.
     #[error(
-        "`{0}` is neither a tool's name nor a glob: those have up to {LONGEST} letters, digits, `-`, `_`, \
+        "`{0}` is neither a tool's name nor a glob: those have up to {MAX_PATTERN_BYTES} letters, digits, `-`, `_`, \
          `*` and `?`"
     )]
     Malformed(String),
@@ -110,7 +110,10 @@ impl ToolFilter {
         };
         Err(AccessDenied::Filtered {
             tool: name,
-            setting: FilterSetting { source: self.source, mode },
+            setting: FilterSetting {
+                source: self.source,
+                mode,
+            },
         })
     }
 }
@@ -154,7 +157,8 @@ impl ToolSelection {
 /// Builds a predicate that matches names equal to a given name or covered by a given glob.
 fn build_matcher(given: &str) -> Result<impl Fn(&str) -> bool, InvalidToolPattern> {
     let usual = |c: char| c.is_ascii_alphanumeric() || "-_*?".contains(c);
-    let malformed = || InvalidToolPattern::Malformed(given.chars().take(MAX_PATTERN_BYTES).collect());
+    let malformed =
+        || InvalidToolPattern::Malformed(given.chars().take(MAX_PATTERN_BYTES).collect());
     if !(1..=MAX_PATTERN_BYTES).contains(&given.len()) || !given.chars().all(usual) {
         return Err(malformed());
     }
@@ -185,7 +189,9 @@ impl fmt::Display for FilterSetting {
             (FilterSource::Request, FilterMode::Toolsets) => {
                 "the request's path or its header `X-Portkey-MCP-Toolsets`"
             }
-            (FilterSource::Request, FilterMode::Tools) => "the request's header `X-Portkey-MCP-Tools`",
+            (FilterSource::Request, FilterMode::Tools) => {
+                "the request's header `X-Portkey-MCP-Tools`"
+            }
             (_, FilterMode::ReadOnly) => "`--read-only`",
             (_, FilterMode::NoDelete) => "`--no-delete`",
             (_, FilterMode::Toolsets) => "`--toolsets`",

@@ -94,11 +94,12 @@ impl PromptTemplate {
             .unwrap_or(text)
             .replace("\r\n", "\n");
         let rest = text.strip_prefix("---\n");
-        let rest =
-            rest.ok_or_else(|| error_at(1, "a prompt begins with front matter, between lines `---`"))?;
+        let rest = rest
+            .ok_or_else(|| error_at(1, "a prompt begins with front matter, between lines `---`"))?;
         let lines = rest.lines().position(|line| line.trim_end() == FENCE);
-        let lines = lines
-            .ok_or_else(|| error_at(1, "the front matter has no end; close it with a line `---`"))?;
+        let lines = lines.ok_or_else(|| {
+            error_at(1, "the front matter has no end; close it with a line `---`")
+        })?;
         let yaml: String = rest
             .lines()
             .take(lines)
@@ -168,7 +169,10 @@ impl PromptTemplate {
                 return Err(error_at(1, reason));
             }
             if !declared.insert(name.as_str()) {
-                return Err(error_at(1, format!("the argument `{name}` is declared twice")));
+                return Err(error_at(
+                    1,
+                    format!("the argument `{name}` is declared twice"),
+                ));
             }
         }
         let mut used = BTreeSet::new();

@@ -10,7 +10,7 @@ use crate::{
         sanitize,
         secrets::{CallSecrets, SecretDelivery},
     },
-    upstream::{UpstreamResponse, UpstreamError},
+    upstream::{UpstreamError, UpstreamResponse},
 };
 
 /// A response as received, with what is needed to finish it.

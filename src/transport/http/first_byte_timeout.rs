@@ -115,7 +115,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FirstByteTimeout<S> {
         self.start_deadline = None;
         let this = &mut *self;
         let wrote = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.stall.check_write(wrote, bytes.len(), &this.write_monitor, context)
+        this.stall
+            .check_write(wrote, bytes.len(), &this.write_monitor, context)
     }
 
     fn poll_write_vectored(
@@ -131,7 +132,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FirstByteTimeout<S> {
         } else {
             0
         };
-        this.stall.check_write(wrote, bytes, &this.write_monitor, context)
+        this.stall
+            .check_write(wrote, bytes, &this.write_monitor, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -141,7 +143,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FirstByteTimeout<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let flushed = Pin::new(&mut this.stream).poll_flush(context);
-        this.stall.check_flush(flushed, &this.write_monitor, context)
+        this.stall
+            .check_flush(flushed, &this.write_monitor, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

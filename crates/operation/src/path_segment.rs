@@ -55,7 +55,9 @@ fn validate(value: &str) -> Result<(), String> {
         if matches!(decoded_value.trim(), "." | "..") {
             return Err("is no identifier: `.` and `..` would address something else".to_owned());
         }
-        let decoded = percent_decode_str(&decoded_value).decode_utf8_lossy().into_owned();
+        let decoded = percent_decode_str(&decoded_value)
+            .decode_utf8_lossy()
+            .into_owned();
         if decoded == decoded_value {
             return Ok(());
         }

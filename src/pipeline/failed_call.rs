@@ -1,11 +1,11 @@
 //! Describes a call that the upstream refused, so that causes can be told apart.
 
-use portkey_operation::{JsonMap, Operation, CompiledOperation};
+use portkey_operation::{CompiledOperation, JsonMap, Operation};
 use serde_json::Value;
 
 use crate::{
-    auth::principal::{KeySource, AuthMethod, Principal},
-    upstream::{RetrySafety, KeyHolder, FailedCall},
+    auth::principal::{AuthMethod, KeySource, Principal},
+    upstream::{FailedCall, KeyHolder, RetrySafety},
 };
 
 /// The scope that the arguments name. Extracted before the call, because sending consumes the
@@ -26,7 +26,11 @@ impl ScopeArguments {
     }
 
     /// Describes the call for an error of the upstream.
-    pub(super) fn describe_call(self, published: &CompiledOperation, principal: &Principal) -> FailedCall {
+    pub(super) fn describe_call(
+        self,
+        published: &CompiledOperation,
+        principal: &Principal,
+    ) -> FailedCall {
         let mut names = Vec::new();
         collect_field_names(published.full_schema(), &mut names);
         FailedCall {
@@ -59,13 +63,17 @@ fn collect_field_names(schema: &Value, names: &mut Vec<String>) {
                     && let Value::Object(fields) = below
                 {
                     names.extend(fields.keys().cloned());
-                    fields.values().for_each(|field| collect_field_names(field, names));
+                    fields
+                        .values()
+                        .for_each(|field| collect_field_names(field, names));
                 } else {
                     collect_field_names(below, names);
                 }
             }
         }
-        Value::Array(list) => list.iter().for_each(|item| collect_field_names(item, names)),
+        Value::Array(list) => list
+            .iter()
+            .for_each(|item| collect_field_names(item, names)),
         _ => {}
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use http::StatusCode;
 
-use super::{UpstreamErrorKind, UpstreamError, SendError};
+use super::{SendError, UpstreamError, UpstreamErrorKind};
 
 impl SendError {
     /// Returns true if the request was sent and no complete response came.
@@ -40,7 +40,8 @@ impl UpstreamError {
     /// Returns true if this attempt or an earlier one may have taken effect.
     pub fn may_have_taken_effect(&self) -> bool {
         // Without a route, nothing could have carried out the request.
-        self.has_uncertain_attempt || self.kind != UpstreamErrorKind::NoSuchRoute && is_outcome_unknown(self.status)
+        self.has_uncertain_attempt
+            || self.kind != UpstreamErrorKind::NoSuchRoute && is_outcome_unknown(self.status)
     }
 }
 
