@@ -41,7 +41,7 @@ mod tests {
     use portkey_file_watch::FileKind;
 
     #[test]
-    fn files_are_told_of_with_the_age_of_the_last_check() {
+    fn file_state_includes_the_age_of_the_last_check() {
         struct Case {
             is_refused: bool,
             seconds: u64,

@@ -217,7 +217,7 @@ mod tests {
     };
 
     #[test]
-    fn terminal_prompt_is_repeated_until_something_decides() {
+    fn terminal_prompt_repeats_until_a_decision_or_the_end_of_input() {
         let yes = Case {
             reaction: FormAction::Accept,
             approve: true,

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_reaches_a_terminal_that_it_would_act_on() {
+    fn control_characters_are_escaped_for_the_terminal() {
         struct Case {
             parts: Vec<&'static [u8]>,
             shown: &'static str,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_the_same_document() {
+    fn escaped_json_parses_to_the_same_value() {
         let value = serde_json::json!({ "a\u{9b}": "\u{1b}[31m\u{202e}\u{e0041} é\n" });
         let text = written_text(&[value.to_string().as_bytes()]);
         assert!(

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn address_is_repeated_without_what_authenticates() {
+    fn credentials_in_an_address_are_masked() {
         struct Case {
             given: &'static str,
             shown: &'static str,

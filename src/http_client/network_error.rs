@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variable_that_names_no_proxy_is_an_error() {
+    fn invalid_proxy_variable_is_an_error() {
         struct Case {
             variables: &'static [(&'static str, &'static str)],
             invalid: Option<&'static str>,

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_beyond_a_bound_are_rejected_with_their_id() {
+    fn messages_beyond_a_limit_are_rejected_with_their_id() {
         let long = "x".repeat(MAX_NAME_BYTES + 1);
         let filler = "x".repeat(MAX_UNCHECKED_BYTES);
         let call = |arguments: Value| {

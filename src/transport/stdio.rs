@@ -553,7 +553,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tool_call_is_read_as_rmcp_reads_it() {
+    fn fast_path_reads_tool_calls_like_rmcp() {
         let lines = [
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#,
             r#"{"params":{"arguments":{"n":1e400,"n":2.50,"n":3},"name":"a"},"method":"tools/call","id":"x","jsonrpc":"2.0"}"#,

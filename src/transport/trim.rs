@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn initialize_keeps_what_is_used_and_nothing_else() {
+    fn initialize_is_trimmed_to_the_used_fields() {
         let long = "x".repeat(1 << 20);
         let many: Value = (0..1_000)
             .map(|i| (format!("org.example/{i}"), json!({})))
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn subscription_keeps_what_is_used_and_nothing_else() {
+    fn subscription_is_trimmed_to_the_used_fields() {
         let long = "x".repeat(1 << 20);
         let message = json!({
             "jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen",
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn other_message_stays_as_it_is() {
+    fn other_message_is_not_trimmed() {
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
             "params": { "_meta": { "a": "b" }, "name": "t", "arguments": { "c": "d" } },

@@ -148,7 +148,7 @@ async fn assert_narrowed(client: &Client, promised: Left, forbidden: &str, words
 }
 
 #[tokio::test]
-async fn options_narrow_every_transport_in_both_generations() {
+async fn filter_options_apply_to_every_transport_and_generation() {
     let table: &[(&[&str], Left, &str, &str)] = &[
         (
             &["--read-only"],
@@ -217,7 +217,7 @@ async fn options_narrow_every_transport_in_both_generations() {
 }
 
 #[tokio::test]
-async fn headers_narrow_further_and_never_widen() {
+async fn filter_headers_narrow_and_never_widen_the_options() {
     let open: &[&str] = &[];
     let header = |name: &'static str| move |text: &'static str| (name, text);
     let (read_only, toolsets, tools) = (
@@ -285,7 +285,7 @@ async fn headers_narrow_further_and_never_widen() {
 }
 
 #[tokio::test]
-async fn each_request_of_a_session_narrows_for_itself() {
+async fn tool_filter_applies_per_request_of_a_session() {
     let server = served(&[]);
     let opened = initialize(&server)
         .header("x-portkey-mcp-readonly", "true")
@@ -317,7 +317,7 @@ async fn each_request_of_a_session_narrows_for_itself() {
 }
 
 #[tokio::test]
-async fn a_header_that_narrows_nothing_is_refused() {
+async fn invalid_filter_header_is_rejected() {
     let server = served(&[]);
     let many = vec!["list-*"; 65].join(",");
     let table = [
@@ -371,7 +371,7 @@ async fn a_header_that_narrows_nothing_is_refused() {
 }
 
 #[test]
-fn a_setting_that_means_nothing_stops_the_start() {
+fn invalid_filter_option_stops_the_start() {
     let table: &[(&[&str], &[&str])] = &[
         (
             &["--toolsets", "promts"],
@@ -405,7 +405,7 @@ fn a_setting_that_means_nothing_stops_the_start() {
 
 /// For clients that can set nothing but an address; with headers and options, each takes away.
 #[tokio::test]
-async fn a_path_narrows_as_a_header_does() {
+async fn filter_path_narrows_like_a_filter_header() {
     let server = served(&["--no-delete"]);
     let of_mcp = |entry: &CatalogEntry| entry.domain.name.starts_with("mcp-");
     let mcp: Left = |entry| {
@@ -472,7 +472,7 @@ async fn a_path_narrows_as_a_header_does() {
 }
 
 #[test]
-fn groups_are_of_domains_and_leave_none_out() {
+fn toolset_groups_cover_every_domain() {
     let domains = Catalog::domains();
     let mut left: Vec<_> = domains.clone();
     for (group, members) in Catalog::groups() {
@@ -509,7 +509,7 @@ fn groups_are_of_domains_and_leave_none_out() {
 
 /// However many narrow, what is left is what each of them leaves.
 #[test]
-fn narrowing_only_takes_away() {
+fn tool_filter_allows_only_what_caller_and_filter_allow() {
     let names = |given: &[&str]| {
         ToolSelection::from_patterns(given.iter().copied(), Catalog::operations()).ok()
     };

@@ -24,7 +24,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn every_file_says_what_lives_there() {
+fn every_file_starts_with_a_module_comment() {
     for (path, text) in [sources("src"), sources("crates"), sources("tests")].concat() {
         assert!(
             text.starts_with("//! "),
@@ -36,7 +36,7 @@ fn every_file_says_what_lives_there() {
 
 /// A struct in a room is an input, or part of one; if nothing names it, its table row is missing.
 #[test]
-fn nothing_is_declared_and_forgotten() {
+fn every_operation_struct_is_used() {
     for (path, text) in sources("crates/portkey-api/src/domains") {
         let room = path.parent().unwrap();
         let code: String = sources("crates/portkey-api/src/domains")
@@ -222,7 +222,7 @@ fn dockerfile_copies_the_manifest_of_each_crate() {
 
 /// A terminal acts on what is written to it, and file names have line breaks in them.
 #[test]
-fn one_way_leads_to_the_terminal() {
+fn terminal_and_file_access_stays_in_its_modules() {
     let allowed: &[(&str, &[&str])] = &[
         (
             "io::stdout",
@@ -274,7 +274,7 @@ fn one_way_leads_to_the_terminal() {
 }
 
 #[test]
-fn nothing_is_printed_behind_the_protocols_back() {
+fn print_macros_are_not_used() {
     for (path, text) in [sources("src"), sources("crates")].concat() {
         for word in ["println!", "print!(", "dbg!("] {
             assert!(!text.contains(word), "{} uses {word}", path.display());

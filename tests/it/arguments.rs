@@ -13,7 +13,7 @@ fn request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String>> {
 }
 
 #[test]
-fn what_is_meant_is_understood() {
+fn arguments_are_coerced_to_their_types() {
     let create = json!({ "name": "n", "ai_provider_id": "openai" });
     let cases = [
         (
@@ -121,7 +121,7 @@ fn what_is_meant_is_understood() {
 }
 
 #[test]
-fn absent_null_and_value_stay_three_things() {
+fn absent_null_and_value_stay_distinct() {
     let tool = "update-mcp-integration";
     let cases = [
         (
@@ -157,7 +157,7 @@ fn absent_null_and_value_stay_three_things() {
 
 /// Each case: tool, arguments, and for every problem the path and a part of what is said.
 #[test]
-fn what_is_wrong_is_said_where_it_is() {
+fn invalid_arguments_are_reported_with_their_path() {
     let limits = |limits: Value| json!({ "slug": "i", "workspaces": [{ "id": "w", "enabled": true, "usage_limits": limits }] });
     let cases = [
         (
@@ -312,7 +312,7 @@ fn what_is_wrong_is_said_where_it_is() {
 
 /// Portkey's union of configurations by provider, checked here and answered with the rule.
 #[test]
-fn settings_belong_to_their_provider() {
+fn settings_of_another_provider_are_rejected() {
     let create = |provider: &str, settings: Value| {
         let args = json!({ "name": "n", "ai_provider_id": provider, "configurations": settings });
         request("create-integration", &args).map(drop)
@@ -384,7 +384,7 @@ fn settings_belong_to_their_provider() {
 }
 
 #[test]
-fn names_are_found_as_callers_write_them() {
+fn tools_are_found_by_alias_and_spelling() {
     let catalog = Catalog::full();
     let same = [
         ("list-all-integrations", "list_all_integrations"),
@@ -412,7 +412,7 @@ fn names_are_found_as_callers_write_them() {
 }
 
 #[test]
-fn a_page_of_nonsense_is_answered_in_a_line() {
+fn oversized_invalid_argument_gets_a_short_error() {
     let args = json!({ "slug": "x", "y".repeat(1 << 20): 1 });
     let problems = request("get-integration", &args).unwrap_err();
     assert_eq!(problems.len(), 1);
@@ -422,7 +422,7 @@ fn a_page_of_nonsense_is_answered_in_a_line() {
 }
 
 #[test]
-fn secrets_are_blanked() {
+fn secret_arguments_are_masked() {
     let catalog = Catalog::full();
     let redact = |tool: &str, args: Value| {
         let published = catalog.find(tool).unwrap().compiled();
@@ -476,7 +476,7 @@ fn secrets_are_blanked() {
 }
 
 #[test]
-fn one_value_or_several_of_a_condition() {
+fn condition_accepts_one_value_or_a_list() {
     let args = |value: Value| json!({ "rate_limits_policy_id": "p", "conditions": [{ "key": "model", "value": value }] });
     for (given, sent) in [
         (json!("*"), json!("*")),

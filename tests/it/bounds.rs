@@ -199,7 +199,7 @@ fn wrong_arguments() -> Vec<Wrong> {
 
 /// However many are told of those that are counted.
 #[test]
-fn number_of_unknown_arguments_is_told_alike_in_every_line() {
+fn number_of_unknown_arguments_is_consistent_in_the_error() {
     let catalog = Catalog::full();
     let published = catalog.find("list-labels").unwrap().compiled();
     for count in [101, 300, 9_000] {
@@ -229,7 +229,7 @@ fn number_of_unknown_arguments_is_told_alike_in_every_line() {
 }
 
 #[test]
-fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
+fn invalid_arguments_cost_bounded_text_and_work() {
     let catalog = Catalog::full();
     for mode in [
         UnknownFields::Warn,
@@ -271,7 +271,7 @@ fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
 
 /// What is passed over could mean what a rule of a policy looks for, so nothing of it travels.
 #[test]
-fn names_that_are_passed_over_are_refused() {
+fn too_many_spellings_of_an_argument_are_rejected() {
     let spelling = |i: usize| format!("{:_<1$}name", "", i);
     for mode in [
         UnknownFields::Warn,
@@ -302,7 +302,7 @@ fn names_that_are_passed_over_are_refused() {
 }
 
 #[test]
-fn lists_of_what_is_known_are_told_once() {
+fn known_fields_are_listed_once_per_object_type() {
     let args = json!({ "workspaces": [{ "zz": 1, "id": "a" }, { "yy": 1, "id": "b" }], "xx": 1 });
     let catalog = Catalog::full();
     let published = catalog
@@ -441,7 +441,7 @@ fn messages() -> Vec<Message> {
 }
 
 #[test]
-fn messages_that_are_too_much_are_answered_shortly_over_a_pipe() {
+fn oversized_messages_get_short_errors_over_stdio() {
     let mut pipe = opened(&["--sandbox"]);
     for Message { what, body, says } in messages() {
         pipe.send(&body);
@@ -461,7 +461,7 @@ fn messages_that_are_too_much_are_answered_shortly_over_a_pipe() {
 
 /// In a message that is short enough, names are repeated in part at most.
 #[test]
-fn names_that_are_made_up_are_repeated_in_part() {
+fn unknown_names_are_repeated_only_in_part() {
     let long = "m".repeat(3_000);
     let mut pipe = opened(&["--sandbox"]);
     let asking = |method: &str, params: Value| {
@@ -508,7 +508,7 @@ async fn by_both_ways(server: &Served, body: &str, name: &str) -> [(StatusCode, 
 }
 
 #[tokio::test]
-async fn messages_that_are_too_much_are_answered_shortly_over_http() {
+async fn oversized_messages_get_short_errors_over_http() {
     let server = served(&["--max-request-bytes", "16777216"]);
     for Message { what, body, says } in messages() {
         for (status, answer) in by_both_ways(&server, &body, "list-labels").await {
@@ -561,7 +561,7 @@ async fn large_call_succeeds_with_and_without_a_session() {
 }
 
 #[tokio::test]
-async fn wrong_arguments_are_answered_alike_whichever_way_they_come() {
+async fn invalid_arguments_get_the_same_error_on_every_path() {
     let small = ["--max-result-bytes", "1024"];
     let (server, bounded) = (served(&[]), served(&small));
     let mut pipe = opened(&["--sandbox"]);
@@ -597,7 +597,7 @@ async fn wrong_arguments_are_answered_alike_whichever_way_they_come() {
 
 /// Tools that call others add what these take, if there is space.
 #[test]
-fn errors_of_tools_that_call_others_are_bounded() {
+fn errors_of_compact_tools_are_bounded() {
     let args = json!({ "operation": "create-integration", "arguments": many(9_000, |i| format!("zz{i}")) });
     for (bound, says) in [("0", "create-integration` takes, as JSON"), ("1024", "")] {
         let mut pipe = opened(&[
@@ -639,7 +639,7 @@ fn shell_calls_have_the_same_bounds() {
 
 /// An upstream's errors are read and told within bounds, whatever they hold.
 #[tokio::test]
-async fn errors_of_upstreams_are_bounded() {
+async fn upstream_errors_are_bounded() {
     let long = "some words ".repeat(100_000);
     let deep = |inner: Value| json!({ "errors": { "x".repeat(1 << 20): inner } });
     let details: Vec<_> = (0..5_000)
@@ -705,7 +705,7 @@ async fn denials_are_bounded() {
 
 /// What a human is asked, and what is put on record, have bounds of their own.
 #[tokio::test]
-async fn questions_are_bounded() {
+async fn approval_requests_are_bounded() {
     let long = |i: usize| format!("{i}{}", "x".repeat(5_000));
     let stored = json!({ "name": "N", "config": { "a": 1 } }).to_string();
     let upstream = Upstream::start(move |_| ok(&stored)).await;
@@ -778,7 +778,7 @@ fn audit_entries_are_bounded() {
 
 /// Each is looked for in all items of a list.
 #[test]
-fn fields_that_are_asked_for_are_bounded() {
+fn number_of_requested_fields_is_limited() {
     let names = vec!["id"; 101].join(",");
     let (is_ok, _, told) = said(&[
         "call",

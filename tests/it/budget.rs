@@ -84,7 +84,7 @@ fn listed(surface: Surface, offered: impl Fn(&CatalogEntry) -> bool) -> Vec<Tool
 }
 
 #[test]
-fn the_lists_are_within_their_budgets() {
+fn tool_lists_are_within_their_budgets() {
     let whole = Bill::of(&listed(Surface::Operations, |_| true));
     let (largest, name) = &whole.largest;
     assert!(*largest <= LARGEST, "{name} takes {largest} bytes");
@@ -107,7 +107,7 @@ fn the_lists_are_within_their_budgets() {
 }
 
 #[test]
-fn the_bill_is_as_written() {
+fn size_report_is_up_to_date() {
     let reads = |entry: &CatalogEntry| entry.operation.hints().read_only;
     let all = listed(Surface::Operations, |_| true);
     let mut text =

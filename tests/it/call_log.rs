@@ -25,7 +25,7 @@ fn call(server: &Served, tool: &str, arguments: &Value) -> RequestBuilder {
 }
 
 #[tokio::test]
-async fn each_call_is_one_line() {
+async fn each_call_logs_one_line() {
     let mut server = served(&["--log-format", "json"]);
     let cases = [
         (
@@ -92,7 +92,7 @@ async fn each_call_is_one_line() {
 }
 
 #[tokio::test]
-async fn callers_are_named_and_not_told() {
+async fn caller_is_logged_by_a_name_without_its_key() {
     let mut server = served(&["--log-format", "json", "--auth", "key"]);
     let request = call(&server, "list-all-integrations", &json!({}));
     answer(request.header("x-portkey-api-key", "pk-secret")).await;
@@ -106,7 +106,7 @@ async fn callers_are_named_and_not_told() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_cancelled_has_its_line() {
+async fn cancelled_call_is_logged() {
     let mut pipe = Pipe::start(&["--sandbox", "--sandbox-faults", "latency:60s"]);
     let params = json!({
         "protocolVersion": "2025-11-25",
@@ -149,7 +149,7 @@ async fn a_call_that_is_cancelled_has_its_line() {
 }
 
 #[tokio::test]
-async fn only_trusted_proxies_name_requests() {
+async fn request_id_is_taken_only_from_trusted_proxies() {
     let trusting = &["--trusted-proxies", "127.0.0.0/8"] as &[_];
     let long = "x".repeat(129);
     for (more, given, kept) in [
@@ -177,7 +177,7 @@ async fn only_trusted_proxies_name_requests() {
 
 /// What fails is logged by rmcp, too, whose lines are not ours to word.
 #[tokio::test]
-async fn no_secret_of_a_failing_call_is_logged() {
+async fn secrets_of_failing_calls_are_not_logged() {
     const SECRET: &str = "sk-never-to-be-logged";
     const ASKED: &str = "rmcp=trace,portkey_mcp=trace";
     let params = [
@@ -252,7 +252,7 @@ async fn no_secret_of_a_failing_call_is_logged() {
 
 /// Far more lines than a pipe holds, and a client that never looks at them.
 #[test]
-fn nobody_has_to_read_the_log() {
+fn unread_log_does_not_block_the_server() {
     let mut pipe = Pipe::start(&["--sandbox"]);
     for id in 0..1000 {
         let method = if id == 0 { "initialize" } else { "tools/call" };
@@ -272,7 +272,7 @@ fn nobody_has_to_read_the_log() {
 
 /// Whoever calls from the shell sees the answer, and no log of it.
 #[test]
-fn a_call_from_the_shell_is_not_logged() {
+fn shell_call_is_not_logged() {
     let call = command(&["call", "list-labels", "--sandbox"])
         .output()
         .unwrap();

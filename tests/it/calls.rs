@@ -9,7 +9,7 @@ use portkey_operation::CompiledOperation;
 use serde_json::{Value, json};
 
 #[test]
-fn every_tool_sends_what_its_calls_say() {
+fn every_tool_builds_the_recorded_requests() {
     let folder = Path::new("tests/data/calls");
     let mut expected = BTreeSet::new();
     for entry in Catalog::full().iter() {

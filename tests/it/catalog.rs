@@ -65,7 +65,7 @@ pub(crate) fn with_a_change(
 }
 
 #[test]
-fn names_and_endpoints_are_taken_once() {
+fn names_and_endpoints_are_unique() {
     let operations: Vec<_> = DOMAINS
         .iter()
         .flat_map(|domain| domain.operations)
@@ -95,7 +95,7 @@ fn names_and_endpoints_are_taken_once() {
 }
 
 #[test]
-fn names_fit_every_client() {
+fn tool_names_fit_every_client() {
     each(|p| {
         let name = p.operation().name();
         ensure(
@@ -111,7 +111,7 @@ fn names_fit_every_client() {
 
 /// Words for searches are worth writing where they add to what is found anyway.
 #[test]
-fn words_for_searches_are_few_and_new() {
+fn search_terms_are_few_and_new() {
     each(|p| {
         let (name, words) = (p.operation().name(), p.operation().search_terms());
         ensure(
@@ -167,7 +167,7 @@ fn query_names_are_arguments() {
 
 /// No argument may stand in for what the client itself says.
 #[test]
-fn header_names_are_arguments_and_nobody_elses() {
+fn header_arguments_exist_and_set_only_enkrypt_headers() {
     each(|p| {
         let headers = p.operation().header_arguments();
         headers.iter().try_for_each(|(argument, header)| {
@@ -186,7 +186,7 @@ fn header_names_are_arguments_and_nobody_elses() {
 }
 
 #[test]
-fn everything_is_described() {
+fn tools_and_fields_are_described() {
     each(|p| {
         ensure(
             (1..=48).contains(&p.title().len()),
@@ -234,7 +234,7 @@ fn undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
 /// A struct that names its fields in its description names every one; a reference to a field that is
 /// described elsewhere counts.
 #[test]
-fn structs_that_name_their_fields_name_them_all() {
+fn descriptions_that_name_fields_name_all_of_them() {
     let catalog = Catalog::full();
     let mut told = BTreeMap::new();
     for entry in catalog.iter() {
@@ -290,7 +290,7 @@ fn structs_that_name_their_fields_name_them_all() {
 
 /// A field that is not listed is optional, and the tool's description names it.
 #[test]
-fn what_is_not_listed_is_named() {
+fn unlisted_field_is_optional_and_named() {
     each(|p| {
         let full = p.full_schema();
         let required = full["required"].as_array().cloned().unwrap_or_default();
@@ -335,7 +335,7 @@ fn spread(text: &str) -> String {
 const OPEN: [&str; 2] = ["create-prompt-completion", "render-prompt"];
 
 #[test]
-fn unknown_arguments_are_denied_where_asked_for() {
+fn unknown_arguments_are_rejected_in_deny_mode() {
     each(|p| {
         let mut open = Vec::new();
         schemas("", p.full_schema(), &mut |at, schema| {
@@ -364,7 +364,7 @@ fn unknown_arguments_are_denied_where_asked_for() {
 
 /// Shapes know one pattern and no formats; anything else would be published as if it were checked.
 #[test]
-fn constraints_are_ones_that_are_checked() {
+fn published_constraints_are_checked() {
     let known = [
         "type",
         "description",
@@ -432,7 +432,7 @@ fn hints_fit_the_method() {
 /// What a read-only mode may show is a promise, so the list is written by hand and `UPDATE=1` does
 /// not touch it.
 #[test]
-fn what_only_reads_is_agreed_upon() {
+fn read_only_tools_match_the_reviewed_list() {
     let agreed = std::fs::read_to_string("tests/data/reads.txt").unwrap();
     let catalog = Catalog::full();
     let operations = catalog.iter().map(|entry| entry.operation);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::process::{Pipe, Served, command, said};
 
 #[test]
-fn the_list_as_json_is_the_list_of_the_protocol() {
+fn json_tool_list_equals_the_protocol_list() {
     let (ok, out, _) = said(&["tools", "--format", "json"]);
     assert!(ok);
     let mut pipe = Pipe::start(&[]);
@@ -64,7 +64,7 @@ fn help_of_every_command_has_examples() {
 }
 
 #[test]
-fn tools_are_shown_for_people() {
+fn tools_command_prints_a_table_and_markdown() {
     let (ok, table, _) = said(&["tools"]);
     let catalog = Catalog::full().without_upstream(Upstream::Enkrypt);
     let offered =
@@ -83,7 +83,7 @@ fn tools_are_shown_for_people() {
 }
 
 #[test]
-fn tools_are_found_by_words() {
+fn tools_command_searches_by_terms() {
     let first = |args: &[&str]| {
         let (ok, out, log) = said(&[&["tools", "--search"][..], args].concat());
         assert!(ok, "{args:?}: {log}");
@@ -118,7 +118,7 @@ fn tools_are_found_by_words() {
 }
 
 #[test]
-fn a_search_that_finds_nothing_says_what_to_try() {
+fn search_without_a_match_gives_advice() {
     for words in ["", "??", "the of", "xyzzy qwrtz"] {
         let (ok, out, log) = said(&["tools", "--search", words]);
         assert!(
@@ -129,7 +129,7 @@ fn a_search_that_finds_nothing_says_what_to_try() {
 }
 
 #[test]
-fn tools_are_called_from_the_shell() {
+fn call_command_calls_operations() {
     let json = |args: &[&str]| -> Value {
         let mut all = vec!["call"];
         all.extend(args);
@@ -173,7 +173,7 @@ fn tools_are_called_from_the_shell() {
 
 /// What agents can call beside operations, the shell can, and lists take there what they take everywhere.
 #[test]
-fn our_own_tools_are_called_from_the_shell() {
+fn call_command_calls_builtin_tools() {
     let cases: &[(&[&str], &str, Value)] = &[
         (&["whoami"], "/caller", json!("local")),
         (&["whoami"], "/may_read/workspaces", json!("yes")),
@@ -250,7 +250,7 @@ fn our_own_tools_are_called_from_the_shell() {
 }
 
 #[test]
-fn output_that_nobody_reads_is_no_failure() {
+fn closed_output_is_not_a_failure() {
     let cases: [&[&str]; 3] = [
         &["tools"],
         &["tools", "--format", "json"],
@@ -270,7 +270,7 @@ fn output_that_nobody_reads_is_no_failure() {
 }
 
 #[test]
-fn a_key_that_would_travel_unencrypted_is_warned_about() {
+fn unencrypted_upstream_address_is_warned_about() {
     let warns = |args: &[&str]| {
         let (ok, _, log) = said(args);
         assert!(ok, "{args:?}: {log}");
@@ -293,7 +293,7 @@ fn a_key_that_would_travel_unencrypted_is_warned_about() {
 }
 
 #[test]
-fn a_failing_call_exits_with_one_and_prints_no_result() {
+fn failing_call_exits_with_an_error_and_prints_no_result() {
     let cases: &[(&[&str], &str)] = &[
         (
             &["call", "get-integration", "slug=nope", "--sandbox"],
@@ -357,7 +357,7 @@ fn a_failing_call_exits_with_one_and_prints_no_result() {
 }
 
 #[test]
-fn options_that_do_not_hold_stop_the_start() {
+fn invalid_options_stop_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty");
     fs::write(&empty, "\n").unwrap();
@@ -404,7 +404,7 @@ fn options_that_do_not_hold_stop_the_start() {
 }
 
 #[test]
-fn sandbox_clock_is_pinned_by_option_or_variable() {
+fn sandbox_clock_is_set_by_option_or_variable() {
     let args = ["call", "create-label", "name=new", "--sandbox"];
     let made = "2024-02-29T12:00:00Z";
     let outputs = [
@@ -437,7 +437,7 @@ fn sandbox_clock_is_pinned_by_option_or_variable() {
 }
 
 #[test]
-fn the_key_comes_from_wherever_it_is_set() {
+fn key_is_read_from_a_variable_or_a_file() {
     let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
@@ -470,7 +470,7 @@ fn the_key_comes_from_wherever_it_is_set() {
 
 /// MCP clients hand over variables that were never set as empty ones.
 #[test]
-fn empty_variables_say_nothing() {
+fn empty_variables_are_ignored() {
     let (_, help, _) = said(&["http", "--help"]);
     let variables: Vec<_> = help
         .split("[env: ")
@@ -491,7 +491,7 @@ fn empty_variables_say_nothing() {
 }
 
 #[test]
-fn switches_can_be_set_in_many_words() {
+fn boolean_variable_accepts_several_spellings() {
     for (word, on) in [
         ("1", true),
         ("true", true),
@@ -507,7 +507,7 @@ fn switches_can_be_set_in_many_words() {
 
 /// `portkey-mcp sandbox` is a Portkey for other clients.
 #[tokio::test]
-async fn the_sandbox_stands_alone() {
+async fn sandbox_command_serves_other_clients() {
     let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let url = format!("{}/integrations?page_size=1", sandbox.url);
     let client = client_builder().build().unwrap();
@@ -530,7 +530,7 @@ async fn the_sandbox_stands_alone() {
 }
 
 #[test]
-fn logs_can_be_json() {
+fn json_log_format_writes_json_lines() {
     let mut pipe = Pipe::start(&["--log-format", "json", "--log-level", "debug", "--sandbox"]);
     pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
     pipe.receive();

@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn clients_complete_what_prompts_and_templates_take() {
+async fn prompt_and_template_arguments_are_completed() {
     let prompt = Reference::for_prompt;
     let template = Reference::for_resource;
     // What is completed, what is typed, one that comes, and how many at least.
@@ -165,7 +165,7 @@ async fn later(seconds: u64) {
 }
 
 #[tokio::test]
-async fn a_list_is_kept_for_its_caller_alone() {
+async fn completion_list_is_cached_per_caller() {
     let upstream =
         Upstream::start(|_| ok(r#"{"data":[{"slug":"pc-one"},{"slug":"pc-two"}]}"#)).await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
@@ -197,7 +197,7 @@ async fn a_list_is_kept_for_its_caller_alone() {
 }
 
 #[tokio::test]
-async fn list_that_fails_is_not_asked_again_for_ten_seconds() {
+async fn failed_list_is_not_requested_again_for_ten_seconds() {
     let upstream = Upstream::start(|before| match before {
         0 => answer("403 Forbidden", "", "{}"),
         _ => ok(r#"{"data":[{"slug":"pc-one"}]}"#),
@@ -226,7 +226,7 @@ async fn list_that_fails_is_not_asked_again_for_ten_seconds() {
 }
 
 #[tokio::test]
-async fn completions_at_once_are_one_request_that_outlives_who_asked() {
+async fn concurrent_completions_share_a_request_that_outlives_them() {
     let release = Arc::new(Semaphore::new(0));
     let held = release.clone();
     let body = r#"{"data":[{"slug":"pc-one"}]}"#;
@@ -250,7 +250,7 @@ async fn completions_at_once_are_one_request_that_outlives_who_asked() {
 }
 
 #[tokio::test]
-async fn made_up_workspaces_are_not_asked_about_without_end() {
+async fn requests_about_unknown_workspaces_are_limited() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
     let (operator, request_info) = (operator(), RequestInfo::local());
@@ -276,7 +276,7 @@ async fn made_up_workspaces_are_not_asked_about_without_end() {
 }
 
 #[tokio::test]
-async fn long_lists_are_read_on_and_no_further_than_needed() {
+async fn long_list_is_read_page_by_page_to_its_end() {
     let page = |from: usize, count: usize| {
         let items: Vec<_> = (from..from + count)
             .map(|i| json!({ "slug": format!("pc-{i:04}") }))

@@ -69,7 +69,7 @@ async fn exhausted(store: &Store, budgets: &[Budget]) -> (usize, u64, Option<Dur
 }
 
 #[tokio::test]
-async fn calendar_windows_end_when_the_calendar_says() {
+async fn calendar_windows_end_at_calendar_boundaries() {
     let table = [
         (
             Window::Minute,
@@ -130,7 +130,7 @@ async fn calendar_windows_end_when_the_calendar_says() {
 }
 
 #[tokio::test]
-async fn redis_counts_by_the_same_calendar() {
+async fn redis_uses_the_same_calendar_windows() {
     if is_missing("redis-server") {
         return;
     }
@@ -182,7 +182,7 @@ fn end_of(window: Window) -> (SystemTime, Duration) {
 }
 
 #[tokio::test]
-async fn budgets_are_granted_together_or_not_at_all() {
+async fn budgets_are_reserved_together_or_not_at_all() {
     for Pair {
         kind, one, other, ..
     } in pairs().await
@@ -238,7 +238,7 @@ async fn budgets_are_granted_together_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn what_leaves_a_window_is_free_again() {
+async fn amount_that_leaves_a_window_is_free_again() {
     for Pair {
         kind, one, other, ..
     } in pairs().await
@@ -269,7 +269,7 @@ async fn what_leaves_a_window_is_free_again() {
 }
 
 #[tokio::test]
-async fn no_more_than_the_budget_whoever_asks_at_once() {
+async fn concurrent_reservations_never_exceed_the_budget() {
     for Pair {
         kind, one, other, ..
     } in pairs().await
@@ -311,7 +311,7 @@ proptest! {
 
     /// In whichever stretch of a sliding window's length, and at whichever pace a bucket is spent.
     #[test]
-    fn no_stretch_of_time_has_more_than_its_budget(
+    fn no_interval_exceeds_its_budget(
         steps in prop::collection::vec((0_u64..400, 0_u64..4, any::<bool>()), 1..80),
         most in 1_u64..10,
     ) {
@@ -351,7 +351,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_full_memory_refuses_to_count() {
+async fn full_memory_store_rejects_new_counters() {
     let store = Store::in_memory();
     for at in 0..MAX_MEMORY_ENTRIES {
         _ = granted(
@@ -374,7 +374,7 @@ async fn a_full_memory_refuses_to_count() {
 }
 
 #[tokio::test]
-async fn counters_in_redis_end_with_their_window() {
+async fn redis_counters_expire_with_their_window() {
     if is_missing("redis-server") {
         return;
     }

@@ -49,7 +49,7 @@ fn names(query: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
 }
 
 #[test]
-fn panels_are_whole_and_apart() {
+fn panels_are_complete_and_do_not_overlap() {
     let dashboard = dashboard();
     let ids: BTreeSet<u64> = panels(&dashboard)
         .iter()
@@ -86,7 +86,7 @@ fn panels_are_whole_and_apart() {
 }
 
 #[tokio::test]
-async fn what_it_asks_for_is_there() {
+async fn queried_metrics_and_labels_exist() {
     let folder = tempfile::tempdir().unwrap();
     // A component that the server depends on.
     let policy = folder.path().join("policy.yaml");

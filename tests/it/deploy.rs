@@ -43,7 +43,7 @@ fn words<'a>(text: &'a str, more: &'a [char]) -> impl Iterator<Item = &'a str> {
 }
 
 #[test]
-fn every_variable_is_one_of_the_binary() {
+fn every_deployment_variable_is_known_to_the_binary() {
     let help = help();
     let told = help
         .split("[env: ")
@@ -71,7 +71,7 @@ fn every_variable_is_one_of_the_binary() {
 }
 
 #[test]
-fn every_option_of_the_document_is_one_of_the_binary() {
+fn every_documented_option_is_known_to_the_binary() {
     let (help, text) = (help(), fs::read_to_string("docs/deployment.md").unwrap());
     let known: BTreeSet<_> = words(&help, &['-']).collect();
     let named: BTreeSet<_> = text
@@ -86,7 +86,7 @@ fn every_option_of_the_document_is_one_of_the_binary() {
 }
 
 #[test]
-fn chart_and_manifests_give_the_pod_the_same_few_rights() {
+fn chart_and_manifest_restrict_the_pod_alike() {
     for file in [CHART, MANIFEST] {
         let text = fs::read_to_string(file).unwrap();
         for line in [
@@ -107,7 +107,7 @@ fn chart_and_manifests_give_the_pod_the_same_few_rights() {
 }
 
 #[test]
-fn probes_ask_for_what_is_served() {
+fn probe_paths_are_served() {
     let served = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     let base = served.url.trim_end_matches("/mcp");
     for file in [CHART, MANIFEST] {
@@ -127,7 +127,7 @@ fn probes_ask_for_what_is_served() {
 /// Calls under way may take the usual `--timeout`, 30 seconds, and their answers some more, after the time in
 /// which proxies hear of the end.
 #[test]
-fn nobody_is_killed_while_calls_may_be_under_way() {
+fn grace_periods_cover_in_flight_calls() {
     let number = |file: &str, before: &str| -> u32 {
         let text = fs::read_to_string(file).unwrap();
         let rest = text

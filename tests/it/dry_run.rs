@@ -28,7 +28,7 @@ async fn dry(upstream: &Upstream, tool: &str, args: &Value) -> Value {
 
 /// Tool, arguments, what would be sent, which GET is made instead, and what would change.
 #[tokio::test]
-async fn a_write_is_told_and_not_sent() {
+async fn write_is_previewed_and_not_sent() {
     let cases = [
         (
             "update-integration",
@@ -108,7 +108,7 @@ async fn a_write_is_told_and_not_sent() {
 
 /// A document that is replaced whole loses what is left out of it; masked secrets are not told of.
 #[tokio::test]
-async fn a_field_that_is_set_is_compared_in_depth() {
+async fn nested_fields_are_compared() {
     let document = json!({ "retry": { "attempts": 3 }, "cache": {}, "api_key": "sk***1" });
     let stored = json!({ "data": {
         "config": document.to_string(),
@@ -145,7 +145,7 @@ async fn a_field_that_is_set_is_compared_in_depth() {
 }
 
 #[tokio::test]
-async fn what_is_told_is_bounded() {
+async fn dry_run_result_is_bounded() {
     let long = "x".repeat(100_000);
     let stored: Value = (0..10_000)
         .map(|i| (format!("field{i}"), json!(long[..50])))
@@ -165,7 +165,7 @@ async fn what_is_told_is_bounded() {
 
 /// Whoever may not read learns nothing by a dry run, and nothing is sent for them.
 #[tokio::test]
-async fn the_current_state_is_read_as_the_caller() {
+async fn current_state_is_read_with_the_scopes_of_the_caller() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let dispatcher = dispatcher(&upstream).with_dry_run(true);
     let mut writer = operator();
@@ -195,7 +195,7 @@ async fn the_current_state_is_read_as_the_caller() {
 }
 
 #[tokio::test]
-async fn reads_and_previews_are_carried_out_and_wrong_calls_refused() {
+async fn reads_and_previews_run_and_invalid_calls_are_rejected() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let read = dry(&upstream, "get-integration", &json!({ "slug": "s" })).await;
     assert_eq!((&read["name"], upstream.count()), (&json!("Old"), 1));
@@ -227,7 +227,7 @@ async fn reads_and_previews_are_carried_out_and_wrong_calls_refused() {
 const BLIND: &[&str] = &["delete-scim-workspace-mapping", "update-feedback"];
 
 #[test]
-fn what_is_changed_can_be_read() {
+fn every_update_and_delete_has_a_read_operation() {
     let catalog = Catalog::full();
     for entry in catalog.iter() {
         let operation = entry.operation;
@@ -246,7 +246,7 @@ fn what_is_changed_can_be_read() {
 
 /// The same on every transport, and the sandbox's state stays.
 #[tokio::test]
-async fn a_dry_server_changes_nothing() {
+async fn dry_run_server_changes_nothing() {
     let args = json!({ "slug": "openai-production" });
     let (good, out, _) = said(&[
         "call",
@@ -300,7 +300,7 @@ async fn a_dry_server_changes_nothing() {
 
 /// It costs a builder call, and stays off unless asked for.
 #[tokio::test]
-async fn without_it_writes_are_sent() {
+async fn writes_are_sent_without_dry_run() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let dispatcher: Dispatcher = dispatcher(&upstream).with_dry_run(false);
     let args = json!({ "slug": "s" }).as_object().unwrap().clone();
@@ -313,7 +313,7 @@ async fn without_it_writes_are_sent() {
 
 /// Names may hold what paths are written with; each place is told as one that it is.
 #[tokio::test]
-async fn changes_of_odd_names_are_told_apart() {
+async fn special_characters_in_change_paths_are_quoted() {
     let stored = json!({ "config": { "a": { "b": 1 }, "a.b": 1, "c[0]": 1, "": 1 } }).to_string();
     let upstream = Upstream::start(move |_| ok(&stored)).await;
     let config = json!({ "a": { "b": 2 }, "a.b": 3, "c[0]": 4, "": 5 });

@@ -26,7 +26,7 @@ fn impostors(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn only_regular_files_are_read_whatever_option_names_them() {
+fn every_file_option_rejects_non_regular_files() {
     let folder = tempfile::tempdir().unwrap();
     let good = folder.path().join("good");
     fs::write(&good, "version: \"1\"\n").unwrap();
@@ -94,7 +94,7 @@ fn only_regular_files_are_read_whatever_option_names_them() {
 
 /// Whichever option names it, by whatever errors the cause has come.
 #[test]
-fn cause_of_a_file_error_is_told_once() {
+fn file_error_states_its_cause_once() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("none").join("file");
     let place = place.to_str().unwrap();
@@ -165,7 +165,7 @@ fn cause_of_a_file_error_is_told_once() {
 
 /// Whoever may not read the file is not asked whether the server runs.
 #[test]
-fn file_of_the_approval_address_that_others_may_read_is_told_as_that() {
+fn admin_file_readable_by_others_is_rejected() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
@@ -181,7 +181,7 @@ fn file_of_the_approval_address_that_others_may_read_is_told_as_that() {
 }
 
 #[test]
-fn file_that_is_larger_than_any_is_not_read() {
+fn oversized_file_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("large");
     // Sparse: it takes no room.
@@ -203,7 +203,7 @@ fn file_that_is_larger_than_any_is_not_read() {
 }
 
 #[test]
-fn prompt_that_is_no_regular_file_is_told() {
+fn prompt_that_is_not_a_regular_file_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     assert!(
         Command::new("mkfifo")
@@ -228,7 +228,7 @@ fn prompt_that_is_no_regular_file_is_told() {
 }
 
 #[test]
-fn audit_log_with_an_endless_line_is_verified_in_little_memory() {
+fn audit_log_with_an_oversized_line_is_reported_as_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let file = fs::File::create(&path).unwrap();
@@ -254,7 +254,7 @@ fn audit_log_with_an_endless_line_is_verified_in_little_memory() {
 
 /// Several add to a file at once: each looks at what the others have added.
 #[test]
-fn tokens_that_are_made_at_once_are_all_in_the_file() {
+fn concurrently_created_tokens_are_all_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens.toml");
     let file = file.to_str().unwrap();
@@ -287,7 +287,7 @@ fn tokens_that_are_made_at_once_are_all_in_the_file() {
 
 /// Two servers write their address to the same file: the first one that ends takes the other's not away.
 #[test]
-fn file_of_the_approval_address_is_removed_by_its_own_server_alone() {
+fn admin_file_is_removed_only_by_its_own_server() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
     let path = file.to_str().unwrap();

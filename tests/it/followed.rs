@@ -45,7 +45,7 @@ async fn component(server: &Served, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn token_that_is_withdrawn_by_another_name_of_its_file_is_refused() {
+async fn token_removed_through_a_hard_link_is_rejected() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (file, link) = (folder.path().join("tokens.toml"), other.path().join("link"));
     let token = token_file(&file);
@@ -58,7 +58,7 @@ async fn token_that_is_withdrawn_by_another_name_of_its_file_is_refused() {
 }
 
 #[tokio::test]
-async fn token_that_is_withdrawn_by_a_swapped_folder_is_refused() {
+async fn token_removed_by_a_swapped_folder_link_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     for name in ["old", "new"] {
@@ -77,7 +77,7 @@ async fn token_that_is_withdrawn_by_a_swapped_folder_is_refused() {
 }
 
 #[tokio::test]
-async fn invalid_version_of_a_file_is_told_at_readyz_until_it_is_mended() {
+async fn invalid_file_version_is_reported_at_readyz_until_fixed() {
     let folder = tempfile::tempdir().unwrap();
     let (file, policy) = (
         folder.path().join("tokens.toml"),

@@ -25,7 +25,7 @@ fn stored() -> Value {
 
 /// What a patch of `servers_config` makes of one place in the stored gateway.
 #[test]
-fn every_rule_does_what_it_says() {
+fn each_merge_rule_applies() {
     let at = |pointer: &str| stored().pointer(pointer).cloned();
     const SERVERS: &str = "/servers_config/servers";
     const INPUT: &str = "/servers_config/common_overrides/input_guardrails_config";
@@ -345,24 +345,24 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_json_is_taken_and_once_is_enough(stored in anything(), patch in anything()) {
+    fn merge_of_any_json_is_idempotent(stored in anything(), patch in anything()) {
         let merged = merge(&stored, &patch);
         prop_assert_eq!(merge(&merged, &patch), merged);
     }
 
     #[test]
-    fn once_is_enough(stored in gateway(false), patch in gateway(true)) {
+    fn merge_of_gateways_is_idempotent(stored in gateway(false), patch in gateway(true)) {
         let merged = merge(&stored, &patch);
         prop_assert_eq!(merge(&merged, &patch), merged);
     }
 
     #[test]
-    fn what_is_not_named_stays_and_null_clears(stored in gateway(false), patch in gateway(true)) {
+    fn unnamed_field_stays_and_null_clears(stored in gateway(false), patch in gateway(true)) {
         holds(&stored, &patch, &merge(&stored, &patch))?;
     }
 
     #[test]
-    fn servers_are_told_apart_by_name_and_version(stored in gateway(false), patch in gateway(true)) {
+    fn servers_are_identified_by_name_and_version(stored in gateway(false), patch in gateway(true)) {
         let (before, merged) = (servers(&stored), merge(&stored, &patch));
         let (changes, after) = (servers(&patch), servers(&merged));
         let config = &patch["servers_config"];

@@ -46,7 +46,7 @@ pub(crate) fn example(takes: ParameterKind) -> Value {
 }
 
 #[test]
-fn every_check_is_named_to_the_caller() {
+fn every_check_is_named_in_the_tool_schema() {
     let text = Value::Object(published("create-guardrail").schema().as_ref().clone()).to_string();
     let mut named = BTreeSet::new();
     for word in text.split([' ', '"']) {
@@ -60,7 +60,7 @@ fn every_check_is_named_to_the_caller() {
 }
 
 #[test]
-fn what_a_check_takes_passes_and_what_it_lacks_does_not() {
+fn check_parameters_are_validated() {
     for check in CHECKS {
         let parameters = check.parameters.unwrap_or_default();
         let all: serde_json::Map<_, _> = parameters
@@ -94,7 +94,7 @@ fn what_a_check_takes_passes_and_what_it_lacks_does_not() {
 }
 
 #[test]
-fn a_wrong_parameter_is_answered_with_what_the_check_takes() {
+fn invalid_parameter_error_lists_the_accepted_parameters() {
     for (check, expected) in [
         (
             json!({ "id": "default.contains", "parameters": { "word": ["a"], "operator": "any" } }),
@@ -121,7 +121,7 @@ fn a_wrong_parameter_is_answered_with_what_the_check_takes() {
 }
 
 #[test]
-fn a_secret_among_the_parameters_is_not_repeated() {
+fn secret_parameter_is_not_repeated_in_the_error() {
     let secret = "do-not-show-this-anywhere";
     let told = refusal(json!({ "id": "default.webhook",
         "parameters": { "webhookURL": 1, "headers": secret, "timeout": secret } }));
@@ -130,7 +130,7 @@ fn a_secret_among_the_parameters_is_not_repeated() {
 
 /// As in `records.rs`: compared where a checkout has the records beside it.
 #[test]
-fn the_catalogue_is_as_recorded() {
+fn catalogue_matches_the_recorded_checks() {
     let Ok(text) = fs::read_to_string("../shared/portkey-api/guardrail-checks.json") else {
         eprintln!("skipped: no catalogue to compare with");
         return;

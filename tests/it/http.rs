@@ -54,7 +54,7 @@ fn arguments(tool: &'static str, arguments: Value) -> CallToolRequestParams {
 }
 
 #[tokio::test]
-async fn a_client_lists_and_calls_in_both_generations() {
+async fn client_lists_and_calls_in_both_generations() {
     let server = served(&["--threads", "2"]);
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     let lifecycles = [
@@ -91,7 +91,7 @@ async fn a_client_lists_and_calls_in_both_generations() {
 }
 
 #[tokio::test]
-async fn a_session_can_be_ended() {
+async fn ended_session_is_not_found() {
     let server = served(&[]);
     let opened = initialize(&server).send().await.unwrap();
     let session = opened.headers()["mcp-session-id"]
@@ -108,7 +108,7 @@ async fn a_session_can_be_ended() {
 }
 
 #[tokio::test]
-async fn the_stateless_generation_gets_plain_json() {
+async fn stateless_request_gets_plain_json() {
     let server = served(&[]);
     let response = modern(&server, "server/discover", json!({}))
         .send()
@@ -141,7 +141,7 @@ async fn the_stateless_generation_gets_plain_json() {
 
 /// A client that asks before it sends, or that would never come to an end, is not made to send.
 #[test]
-fn what_is_too_large_is_refused_unread_where_that_is_seen() {
+fn declared_oversized_body_is_rejected_unread() {
     let server = served(&["--max-request-bytes", "1000"]);
     let address = server
         .url
@@ -165,7 +165,7 @@ fn what_is_too_large_is_refused_unread_where_that_is_seen() {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_is_a_json_rpc_error() {
+async fn invalid_request_gets_a_json_rpc_error() {
     let server = served(&["--max-request-bytes", "4194304"]);
     let good = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
     let cases = [
@@ -237,7 +237,7 @@ async fn whatever_is_wrong_is_a_json_rpc_error() {
 }
 
 #[tokio::test]
-async fn probes_and_other_paths() {
+async fn probes_are_served_and_other_paths_are_not_found() {
     let server = served(&[]);
     let base = server.url.trim_end_matches("/mcp").to_owned();
     for (path, status) in [
@@ -297,7 +297,7 @@ async fn readiness_does_not_depend_on_portkey() {
 }
 
 #[tokio::test]
-async fn origins_and_hosts_can_be_allowed() {
+async fn only_allowed_origins_and_hosts_are_served() {
     let server = served(&[
         "--allowed-origin",
         "https://one.example:8443",
@@ -320,7 +320,7 @@ async fn origins_and_hosts_can_be_allowed() {
 }
 
 #[test]
-fn listening_for_everyone_has_to_be_asked_for() {
+fn unauthenticated_public_listener_needs_an_option() {
     let (ok, _, log) = said(&["http", "--sandbox", "--listen", "0.0.0.0:0"]);
     assert!(!ok && log.contains("--allow-unauthenticated"), "{log}");
     let server = Served::start(&[
@@ -335,7 +335,7 @@ fn listening_for_everyone_has_to_be_asked_for() {
 
 /// A caller that hangs up takes its request to Portkey along.
 #[tokio::test]
-async fn hanging_up_aborts_the_request_to_portkey() {
+async fn client_disconnect_aborts_the_upstream_request() {
     let portkey = Upstream::start(|_| Act::Hang).await;
     let args = [
         "http",
@@ -363,7 +363,7 @@ async fn hanging_up_aborts_the_request_to_portkey() {
 
 /// Portkey takes its time, the server is told to stop meanwhile, and the callers still get answers.
 #[tokio::test]
-async fn stopping_lets_calls_finish() {
+async fn shutdown_lets_calls_finish() {
     let release = Arc::new(Semaphore::new(0));
     let held = release.clone();
     let portkey = Upstream::start(move |_| Act::Later(held.clone(), r#"{"data":[]}"#)).await;
@@ -412,7 +412,7 @@ async fn stopping_lets_calls_finish() {
 
 /// Its connection was made before the server was told to stop, and nothing had come on it yet.
 #[test]
-fn stopping_answers_a_request_that_is_on_its_way() {
+fn shutdown_answers_a_request_on_an_open_connection() {
     let mut server = served(&[]);
     let address = server
         .url
@@ -441,7 +441,7 @@ fn stopping_answers_a_request_that_is_on_its_way() {
 
 /// Until proxies have heard of it, a server that stops is there for those who have not.
 #[tokio::test]
-async fn stopping_can_wait_until_it_is_known() {
+async fn drain_delay_keeps_serving_after_the_stop_signal() {
     let mut server = served(&["--drain-delay", "600"]);
     let kept = client();
     let list = |client: &reqwest::Client| modern_by(client, &server, "tools/list", json!({}));
@@ -476,7 +476,7 @@ async fn stopping_can_wait_until_it_is_known() {
 
 /// The same faults strike both servers; only the one that may repeat hides them.
 #[tokio::test]
-async fn faults_do_not_reach_the_caller_when_they_can_be_repeated() {
+async fn retries_hide_upstream_faults_from_the_caller() {
     let faults = ["--sandbox-faults", "503:0.3,reset:0.3,seed:1"];
     let patient = served(&[&faults[..], &["--retries", "8"]].concat());
     let hasty = served(&[&faults[..], &["--retries", "0"]].concat());

@@ -35,7 +35,7 @@ fn rest(mut stream: TcpStream) -> String {
 }
 
 #[test]
-fn a_body_that_dawdles_is_not_waited_for() {
+fn slow_body_times_out() {
     let server = served(&["--body-timeout", "0.2"]);
     let mut stream = connect(&server);
     let head = "host: localhost\r\ncontent-type: application/json\r\nconnection: close";
@@ -52,7 +52,7 @@ fn a_body_that_dawdles_is_not_waited_for() {
 }
 
 #[test]
-fn a_head_that_dawdles_and_a_connection_that_idles_are_closed() {
+fn slow_head_and_idle_connection_are_closed() {
     let server = served(&["--idle-timeout", "0.2"]);
     // Nothing at all, and the first bytes of HTTP/2: before it is known which HTTP is spoken.
     for opening in ["", "PRI * HT"] {
@@ -77,7 +77,7 @@ fn a_head_that_dawdles_and_a_connection_that_idles_are_closed() {
 }
 
 #[test]
-fn a_head_that_is_too_long_is_refused() {
+fn oversized_head_is_rejected() {
     let server = served(&["--max-head-bytes", "8192"]);
     let mut stream = connect(&server);
     let long = "x".repeat(20_000);
@@ -95,7 +95,7 @@ fn a_head_that_is_too_long_is_refused() {
 
 /// Chunked, a body says nothing of its size beforehand.
 #[tokio::test]
-async fn a_body_of_unknown_size_is_bounded_all_the_same() {
+async fn chunked_body_is_limited() {
     let server = served(&["--max-request-bytes", "1000"]);
     let mut stream = connect(&server);
     let head = "host: localhost\r\ncontent-type: application/json\r\nconnection: close";
@@ -117,7 +117,7 @@ async fn a_body_of_unknown_size_is_bounded_all_the_same() {
 
 /// On every path of every listener.
 #[test]
-fn request_with_two_hosts_is_refused() {
+fn request_with_two_host_headers_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let admin = folder.path().join("admin.json");
     let mut server = served(&[
@@ -171,7 +171,7 @@ fn request_with_two_hosts_is_refused() {
 }
 
 #[test]
-fn connections_are_bounded() {
+fn number_of_connections_is_limited() {
     let server = served(&["--max-connections", "2"]);
     let healthy = |stream: &mut TcpStream| {
         _ = write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
@@ -190,7 +190,7 @@ fn connections_are_bounded() {
 }
 
 #[tokio::test]
-async fn requests_of_one_caller_are_bounded() {
+async fn concurrent_requests_of_one_caller_are_limited() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
     let upstream = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;
@@ -224,7 +224,7 @@ async fn requests_of_one_caller_are_bounded() {
 
 /// Counted before the caller is known, so that guesses count, too.
 #[tokio::test]
-async fn requests_are_counted_and_the_next_ones_time_is_told() {
+async fn rate_limited_request_is_told_when_to_retry() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let serve = |more: &[&str]| {
         let all = [
@@ -281,7 +281,7 @@ async fn requests_are_counted_and_the_next_ones_time_is_told() {
 
 /// A limit whose counter is away lets nobody through.
 #[tokio::test]
-async fn what_cannot_be_counted_is_refused() {
+async fn request_that_cannot_be_counted_is_rejected() {
     // It takes connections and never says a word.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://:planted-password@{}", silent.local_addr().unwrap());
@@ -351,7 +351,7 @@ async fn ipv6_addresses_of_one_network_share_a_limit() {
 
 /// Behind a proxy that is trusted, addresses are those of the clients; made up ones count for nothing.
 #[tokio::test]
-async fn addresses_are_what_trusted_proxies_say() {
+async fn client_address_is_taken_from_trusted_proxies() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
     let upstream = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;
@@ -411,7 +411,7 @@ async fn addresses_are_what_trusted_proxies_say() {
 }
 
 #[tokio::test]
-async fn browsers_of_named_origins_may_call_and_no_others() {
+async fn cors_allows_only_the_configured_origins() {
     let server = served(&["--allowed-origin", "http://localhost:6274"]);
     let ask = |origin: &str| {
         client()
@@ -461,7 +461,7 @@ async fn browsers_of_named_origins_may_call_and_no_others() {
 }
 
 #[test]
-fn plain_http_on_a_port_with_tls_is_answered_in_words() {
+fn plain_http_on_a_tls_port_gets_an_explanation() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -493,7 +493,7 @@ fn plain_http_on_a_port_with_tls_is_answered_in_words() {
 
 /// A certificate that is replaced counts from the next connection on.
 #[tokio::test]
-async fn tls_is_served_and_follows_its_files() {
+async fn replaced_tls_certificate_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
     let renew = || {
@@ -564,7 +564,7 @@ async fn tls_is_served_and_follows_its_files() {
 }
 
 #[tokio::test]
-async fn requests_and_answers_go_over_http_2_as_well() {
+async fn http_2_request_is_served() {
     let upstream = Upstream::start(|_| ok("{\"data\":[]}")).await;
     let server = Served::start(&[
         "http",
@@ -590,7 +590,7 @@ async fn requests_and_answers_go_over_http_2_as_well() {
 
 /// Of two large bodies at once one is refused, whether they say beforehand how large they are or not.
 #[test]
-fn large_bodies_of_one_caller_are_bounded_together() {
+fn large_bodies_of_one_caller_share_a_limit() {
     for coding in ["content-length: 20000000", "transfer-encoding: chunked"] {
         let server = served(&["--max-request-bytes", "20000000"]);
         let host = server.url.split('/').nth(2).unwrap();

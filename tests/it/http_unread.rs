@@ -82,7 +82,7 @@ async fn status(server: &Served) -> StatusCode {
 }
 
 #[tokio::test]
-async fn connection_that_takes_nothing_is_closed() {
+async fn connection_that_reads_nothing_is_closed() {
     let server = served(&["--write-timeout", "0.3"]);
     let _unread = asking(&server, MANY);
     let server = cut_off(server).await;
@@ -90,7 +90,7 @@ async fn connection_that_takes_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn stream_whose_window_stays_shut_gives_its_place_back() {
+async fn stream_with_a_closed_window_frees_its_slot() {
     for window in [0, 1, 1000] {
         let server = served(&["--write-timeout", "0.3", "--concurrency", "1"]);
         let client = shut(window);
@@ -117,7 +117,7 @@ async fn stream_whose_window_stays_shut_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn small_answer_is_waited_for_as_well() {
+async fn unread_small_response_times_out() {
     let server = served(&["--write-timeout", "0.3", "--concurrency", "1"]);
     let client = shut(1);
     let params = json!({ "name": "list-labels", "arguments": {} });
@@ -130,7 +130,7 @@ async fn small_answer_is_waited_for_as_well() {
 
 /// What says nothing has nothing to be taken.
 #[tokio::test]
-async fn stream_that_idles_is_not_closed() {
+async fn idle_stream_is_not_closed() {
     let server = served(&["--write-timeout", "0.3"]);
     let begun = initialize(&server).send().await.unwrap();
     let listening = over_http_2().build().unwrap().get(&server.url);
@@ -157,7 +157,7 @@ async fn stream_that_idles_is_not_closed() {
 }
 
 #[tokio::test]
-async fn answers_over_http_2_arrive_whole() {
+async fn http_2_response_arrives_complete() {
     let server = served(&[]);
     let answers = [
         list_by(&over_http_2().build().unwrap(), &server).await,
@@ -178,7 +178,7 @@ async fn answers_over_http_2_arrive_whole() {
 }
 
 #[tokio::test]
-async fn caller_that_reads_nothing_is_answered_no_more() {
+async fn caller_with_too_many_unread_responses_is_rejected() {
     let server = served(&["--max-unread-bytes", "1048576"]);
     let unread = [
         asking(&server, MANY),

@@ -64,7 +64,7 @@ fn message(mut answer: Answer) -> Value {
 }
 
 #[tokio::test]
-async fn only_what_tells_nothing_on_the_way_is_answered_at_once() {
+async fn read_without_notifications_is_answered_in_json() {
     let folder = tempfile::tempdir().unwrap();
     let (audit, policy) = (
         folder.path().join("audit.jsonl"),
@@ -157,7 +157,7 @@ async fn only_what_tells_nothing_on_the_way_is_answered_at_once() {
 
 /// A client may want to hear how far a read is, which is one step.
 #[tokio::test]
-async fn who_wants_progress_of_a_read_gets_its_answer() {
+async fn read_with_a_progress_token_is_answered() {
     let server = crate::http::served(&["--auth", "key"]);
     let caller = begun(&server.url).await;
     for (args, expected) in [(json!({}), JSON), (json!({ "all": true }), EVENTS)] {
@@ -176,7 +176,7 @@ async fn who_wants_progress_of_a_read_gets_its_answer() {
 /// Which names its host in another place.
 /// Half of them take a way on which rmcp would give one of two calls of an id no answer.
 #[tokio::test]
-async fn id_in_use_in_a_session_is_refused() {
+async fn duplicate_request_id_on_both_paths_is_rejected() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let url = upstream.base_url.as_str();
     let args = [
@@ -239,7 +239,7 @@ async fn id_in_use_in_a_session_is_refused() {
 }
 
 #[tokio::test]
-async fn a_read_is_answered_at_once_over_http2_too() {
+async fn read_over_http2_is_answered_in_json() {
     let server = crate::http::served(&["--auth", "key"]);
     let client = client_builder()
         .http2_prior_knowledge()
@@ -253,7 +253,7 @@ async fn a_read_is_answered_at_once_over_http2_too() {
 }
 
 #[tokio::test]
-async fn a_read_that_is_not_wanted_any_more_is_given_up() {
+async fn cancelled_read_aborts_its_upstream_request() {
     let portkey = Upstream::start(|n| if n == 1 { ok("{}") } else { Act::Hang }).await;
     let server = Served::start(&[
         "http",
@@ -401,7 +401,7 @@ async fn minutes_pass() {
 
 /// rmcp ends sessions that it hears nothing of for five minutes, and these calls pass it by.
 #[tokio::test]
-async fn session_in_use_does_not_idle() {
+async fn session_with_fast_path_calls_does_not_time_out() {
     let handler = Begun::default();
     let routes = routes(handler.clone()).await;
     tokio::time::pause();
@@ -418,7 +418,7 @@ async fn session_in_use_does_not_idle() {
 }
 
 #[tokio::test]
-async fn session_that_listens_does_not_idle_and_another_is_begun_anew() {
+async fn idle_session_times_out_unless_a_stream_is_open() {
     let handler = Begun::default();
     let routes = routes(handler.clone()).await;
     tokio::time::pause();
@@ -464,7 +464,7 @@ async fn session_that_listens_does_not_idle_and_another_is_begun_anew() {
 
 /// Otherwise one of them would be answered, and the answers of the others kept for nobody.
 #[tokio::test]
-async fn request_with_the_id_of_another_is_refused() {
+async fn duplicate_request_id_through_rmcp_is_rejected() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
     let portkey = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;

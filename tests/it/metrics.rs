@@ -84,7 +84,7 @@ fn has(text: &str, line: &str) {
 }
 
 #[tokio::test]
-async fn what_was_done_is_counted() {
+async fn calls_and_rejections_are_counted() {
     let measured = Measured::start(&["--max-request-bytes", "4096"]);
     answer(modern(&measured.server, "tools/list", json!({}))).await;
     for _ in 0..2 {
@@ -144,7 +144,7 @@ async fn what_was_done_is_counted() {
 }
 
 #[tokio::test]
-async fn sessions_and_connections_are_counted_while_they_last() {
+async fn open_sessions_and_connections_are_counted() {
     let measured = Measured::start(&[]);
     let id = session(&measured.server).await;
     measured.scrape_until("portkey_mcp_sessions 1").await;
@@ -166,7 +166,7 @@ async fn sessions_and_connections_are_counted_while_they_last() {
 }
 
 #[tokio::test]
-async fn repetitions_are_counted() {
+async fn upstream_retries_are_counted() {
     let measured = Measured::start(&["--sandbox-faults", "503:0.5,seed:1", "--retries", "8"]);
     for _ in 0..4 {
         answer(measured.call("list-all-integrations", &json!({}))).await;
@@ -191,7 +191,7 @@ async fn repetitions_are_counted() {
 
 /// Names, ids, keys and addresses are the caller's to choose, and there is no end of them.
 #[tokio::test]
-async fn nothing_that_a_caller_writes_becomes_a_label() {
+async fn caller_input_never_becomes_a_label() {
     const SECRET: &str = "pk-very-secret-key";
     let measured = Measured::start(&["--auth", "key", "--rate-limit", "none"]);
     let with_key = |request: RequestBuilder| request.header("x-portkey-api-key", SECRET);
@@ -234,7 +234,7 @@ async fn nothing_that_a_caller_writes_becomes_a_label() {
 }
 
 #[tokio::test]
-async fn metrics_have_an_address_of_their_own() {
+async fn metrics_are_served_only_at_their_own_address() {
     for server in [served(&[]), Measured::start(&[]).server] {
         let main = server.url.replace("/mcp", "/metrics");
         assert_eq!(
@@ -265,7 +265,7 @@ async fn metrics_have_an_address_of_their_own() {
 
 /// Nobody reads this server's log after its first lines.
 #[tokio::test]
-async fn lines_that_nobody_reads_are_counted() {
+async fn lost_log_lines_are_counted() {
     let measured = Measured::start(&["--log-level", "trace"]);
     let name = "portkey_mcp_log_lines_lost_total ";
     has(&measured.scrape().await, &format!("{name}0"));

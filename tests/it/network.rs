@@ -51,7 +51,7 @@ async fn call(base_url: &str, variables: &[(&str, &str)], more: &[&str]) -> Resu
 }
 
 #[tokio::test]
-async fn proxy_variable_that_is_invalid_ends_the_start_with_its_name() {
+async fn invalid_proxy_variable_fails_the_start_with_its_name() {
     let reached = Upstream::start(|_| ok("{}")).await;
     let cases = [
         ("HTTPS_PROXY", "http://user:hunter2@proxy.invalid:99999"),
@@ -75,7 +75,7 @@ async fn proxy_variable_that_is_invalid_ends_the_start_with_its_name() {
 }
 
 #[tokio::test]
-async fn system_proxies_are_used_and_excepted() {
+async fn proxy_variables_and_no_proxy_are_honoured() {
     let proxy = Upstream::start(|_| ok(r#"{"by":"proxy"}"#)).await;
     let address = proxy.base_url.trim_end_matches("/v1").to_owned();
     let through = [("HTTP_PROXY", address.as_str())];
@@ -117,7 +117,7 @@ async fn system_proxies_are_used_and_excepted() {
 }
 
 #[tokio::test]
-async fn proxy_that_is_down_is_named() {
+async fn unreachable_proxy_is_named_in_the_error() {
     let through = [("HTTPS_PROXY", "http://me:planted@127.0.0.1:1")];
     let text = call("https://portkey.invalid/v1", &through, &[])
         .await
@@ -141,7 +141,7 @@ async fn proxy_that_is_down_is_named() {
 }
 
 #[tokio::test]
-async fn plain_http_at_an_https_address_is_told() {
+async fn https_request_to_a_plain_http_server_is_explained() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("https://{}/v1", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -160,7 +160,7 @@ async fn plain_http_at_an_https_address_is_told() {
 }
 
 #[tokio::test]
-async fn tls_at_an_http_address_is_told() {
+async fn http_request_to_a_tls_server_is_explained() {
     let (base_url, _) = tls_portkey().await;
     let text = call(&base_url.replace("https://", "http://"), &[], &[])
         .await
@@ -174,7 +174,7 @@ async fn tls_at_an_http_address_is_told() {
 
 /// As `openssl req -x509` makes them: an authority in the place of a server.
 #[tokio::test]
-async fn self_signed_certificate_of_an_authority_is_told() {
+async fn ca_certificate_used_by_a_server_is_explained() {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -198,7 +198,7 @@ async fn self_signed_certificate_of_an_authority_is_told() {
 }
 
 #[test]
-fn port_in_use_is_told_with_what_to_do() {
+fn port_in_use_is_reported_with_the_option_to_change() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let cases: [(&[&str], &str); 4] = [
@@ -240,7 +240,7 @@ fn port_in_use_is_told_with_what_to_do() {
 
 /// The embedded sandbox is in the same process: no proxy has business in between.
 #[tokio::test]
-async fn the_sandbox_is_reached_directly() {
+async fn embedded_sandbox_ignores_proxies() {
     let variables = [
         ("HTTP_PROXY", "http://127.0.0.1:1"),
         ("ALL_PROXY", "http://127.0.0.1:1"),
@@ -253,7 +253,7 @@ async fn the_sandbox_is_reached_directly() {
 
 /// A Portkey behind a certificate of one's own authority; HTTP/2 is offered to it.
 #[tokio::test]
-async fn an_extra_authority_is_trusted() {
+async fn certificate_of_the_ca_file_is_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let (base_url, authority) = tls_portkey().await;
     let file = folder.path().join("ca.pem");

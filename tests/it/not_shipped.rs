@@ -42,7 +42,7 @@ const NOT_SHIPPED: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_must_not_ship_does_not() {
+fn excluded_endpoints_are_not_tools() {
     let shipped: BTreeSet<_> = DOMAINS
         .iter()
         .flat_map(|domain| domain.operations)
@@ -57,7 +57,7 @@ fn what_must_not_ship_does_not() {
 }
 
 #[test]
-fn the_list_is_the_recorded_one() {
+fn excluded_endpoints_match_the_records() {
     let Ok(text) = fs::read_to_string(RECORD) else {
         eprintln!("skipped: no record at {RECORD}");
         return;

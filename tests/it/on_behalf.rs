@@ -108,7 +108,7 @@ async fn call(
 }
 
 #[tokio::test]
-async fn preview_is_for_whoever_may_read_the_document() {
+async fn preview_hides_the_document_from_callers_without_read_access() {
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     for closed in &CLOSED {
         let upstream = Upstream::start(|_| ok(STORED)).await;
@@ -136,7 +136,7 @@ async fn preview_is_for_whoever_may_read_the_document() {
 }
 
 #[tokio::test]
-async fn preview_is_redacted_and_masked_as_the_read_is() {
+async fn preview_is_redacted_and_masked_like_a_read() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let redacting = "tools: { get_mcp_gateway: { rules: [{ name: r, redact: [description, \
                      'servers_config.servers[].saved_name'] }] } }";
@@ -163,7 +163,7 @@ async fn preview_is_redacted_and_masked_as_the_read_is() {
 
 /// A limit on the read holds for previews, and its refusal is no document.
 #[tokio::test]
-async fn preview_counts_as_a_read() {
+async fn preview_counts_against_the_read_limit() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let limited = "tools: { get_mcp_gateway: { rules: [{ name: few, rate_limit: 1/hour }] } }";
     let dispatcher = guarded(&upstream, ApprovalDefaults::default())
@@ -183,7 +183,7 @@ async fn preview_counts_as_a_read() {
 }
 
 #[tokio::test]
-async fn preview_resolves_and_shows_no_secret_of_its_own() {
+async fn preview_neither_resolves_references_nor_shows_secrets() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let dispatcher = guarded(&upstream, ApprovalDefaults::default());
     let policies = json!({ "input_guardrails_config": {
@@ -204,7 +204,7 @@ async fn preview_resolves_and_shows_no_secret_of_its_own() {
 }
 
 #[tokio::test]
-async fn dry_run_and_question_show_no_document_that_the_caller_may_not_read() {
+async fn dry_run_and_approval_request_hide_an_unreadable_document() {
     let writes = [
         (
             "modify-mcp-gateway",
@@ -250,7 +250,7 @@ async fn dry_run_and_question_show_no_document_that_the_caller_may_not_read() {
 }
 
 #[tokio::test]
-async fn dry_run_and_question_show_the_document_as_it_is_read() {
+async fn dry_run_and_approval_request_are_redacted_like_a_read() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let redacting = "tools: { get_config: { rules: [{ name: r, redact: [name, config, \
                      description, servers_config] }] } }";
@@ -280,7 +280,7 @@ async fn dry_run_and_question_show_the_document_as_it_is_read() {
 
 /// A preview of what is not there fails as before.
 #[tokio::test]
-async fn preview_of_what_is_missing_is_an_error() {
+async fn preview_of_a_missing_document_is_an_error() {
     let missing = r#"{"code":404,"error":"Resource not found","message":"MCP gateway not found"}"#;
     let upstream = Upstream::start(move |_| answer("404 Not Found", "", missing)).await;
     let dispatcher = guarded(&upstream, ApprovalDefaults::default());

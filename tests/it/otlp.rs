@@ -108,7 +108,7 @@ async fn stop(server: Served) {
 }
 
 #[tokio::test]
-async fn a_trace_goes_from_the_caller_to_portkey() {
+async fn trace_context_is_propagated_to_portkey() {
     let (portkey, collector) = both().await;
     let server = over_http(&portkey, Some(&collector));
     let own = format!("00-{TRACE}-{SPAN}-01");
@@ -167,7 +167,7 @@ async fn a_trace_goes_from_the_caller_to_portkey() {
 }
 
 #[tokio::test]
-async fn metrics_are_exported_and_secrets_are_not() {
+async fn exported_metrics_contain_no_secrets() {
     let (portkey, collector) = both().await;
     let server = over_http(&portkey, Some(&collector));
     call(&server, None, None).await;
@@ -196,7 +196,7 @@ async fn metrics_are_exported_and_secrets_are_not() {
 
 /// Whatever callers send and Portkey answers.
 #[tokio::test]
-async fn no_span_has_a_secret() {
+async fn exported_spans_contain_no_secrets() {
     let secrets = leaks::secrets(2);
     let (portkey, (_, collector)) = (leaks::upstream(&secrets).await, both().await);
     let server = over_http(&portkey, Some(&collector));
@@ -222,7 +222,7 @@ async fn no_span_has_a_secret() {
 
 /// A trace that nobody here takes part in is none of Portkey's business.
 #[tokio::test]
-async fn without_a_collector_nothing_is_told() {
+async fn trace_context_is_not_propagated_without_a_collector() {
     let (portkey, _) = both().await;
     let server = over_http(&portkey, None);
     let own = format!("00-{TRACE}-{SPAN}-01");
@@ -232,7 +232,7 @@ async fn without_a_collector_nothing_is_told() {
 
 /// Over a pipe, with a signal that is not wanted, and under another name.
 #[tokio::test]
-async fn the_variables_of_opentelemetry_hold() {
+async fn opentelemetry_variables_are_honoured() {
     let (portkey, collector) = both().await;
     let mut command = exporting(&["stdio"], &portkey, Some(&collector));
     command

@@ -80,7 +80,7 @@ pub(crate) fn minimal(entry: &portkey_api::catalog::CatalogEntry) -> Value {
 }
 
 #[tokio::test]
-async fn nothing_that_climbs_reaches_the_wire() {
+async fn path_traversal_in_identifiers_is_rejected() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let dispatcher = dispatcher(&upstream);
     let long = "x".repeat(256);
@@ -115,7 +115,7 @@ async fn nothing_that_climbs_reaches_the_wire() {
 }
 
 #[tokio::test]
-async fn odd_but_harmless_identifiers_stay_in_their_segment() {
+async fn unusual_identifiers_are_encoded_into_one_segment() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let dispatcher = dispatcher(&upstream);
     let cases = [

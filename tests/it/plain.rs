@@ -131,7 +131,7 @@ fn roundabout(call: &Plain, host: &str) -> Vec<(&'static str, Plain)> {
 }
 
 #[tokio::test]
-async fn answers_are_the_same_whichever_way_a_call_takes() {
+async fn fast_path_and_rmcp_give_the_same_results() {
     let server = served(&[]);
     let host = server
         .url
@@ -185,7 +185,7 @@ async fn answers_are_the_same_whichever_way_a_call_takes() {
 
 /// What an answer holds is looked for in all of it at once where it is written plainly.
 #[tokio::test]
-async fn answers_of_any_kind_come_whole_and_without_keys() {
+async fn results_of_any_json_are_complete_and_masked() {
     let key = "sk-abcdefghijklmnopqrstuvwxyz0123456789";
     let mask = "[masked by portkey-mcp]";
     let bodies = [
@@ -249,7 +249,7 @@ async fn answers_of_any_kind_come_whole_and_without_keys() {
 
 /// Each is plain but for one thing.
 #[tokio::test]
-async fn what_is_wrong_in_a_head_or_a_message_is_still_turned_back() {
+async fn fast_path_rejects_invalid_headers_and_messages() {
     let server = served(&[]);
     let call = || Plain::new("get-integration", json!({ "slug": "openai-prod" }));
     let version = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
@@ -354,7 +354,7 @@ impl ServerHandler for Regions {
 }
 
 #[tokio::test]
-async fn what_is_said_in_the_head_too_is_compared() {
+async fn argument_header_must_match_the_argument() {
     let url = serve_http(Regions).await;
     let call = |tool| Plain::new(tool, json!({ "region": "eu" }));
     let cases = [

@@ -128,7 +128,7 @@ fn faults(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
 }
 
 #[test]
-fn every_list_obeys_the_clients_of_its_profile() {
+fn every_tool_schema_satisfies_its_profile() {
     let mut all = Vec::new();
     for profile in Profile::ALL {
         for tool in tools(profile) {
@@ -151,7 +151,7 @@ fn every_list_obeys_the_clients_of_its_profile() {
 
 /// What no call can be made without is in every form, and whatever a form shows is taken.
 #[test]
-fn forms_differ_in_form_alone() {
+fn every_profile_has_the_same_arguments() {
     let catalog = Catalog::full();
     for profile in Profile::ALL {
         for tool in tools(profile) {
@@ -180,7 +180,7 @@ fn forms_differ_in_form_alone() {
 
 /// `null` leaves out what it otherwise clears, and `clear` clears.
 #[test]
-fn strict_clients_clear_by_name() {
+fn strict_profile_clears_fields_by_name() {
     let presentation = Presentation {
         profile: Profile::OpenAiStrict,
         ..Presentation::default()
@@ -240,7 +240,7 @@ fn strict_clients_clear_by_name() {
 }
 
 #[test]
-fn value_beside_its_clearing_is_refused() {
+fn value_of_a_cleared_field_is_rejected() {
     let presentation = Presentation {
         profile: Profile::OpenAiStrict,
         ..Presentation::default()
@@ -263,7 +263,7 @@ fn exported(more: &[&str]) -> String {
 
 /// Words that are put back where they came from change nothing, in any form.
 #[test]
-fn words_make_the_round() {
+fn exported_descriptions_round_trip() {
     let folder = tempfile::tempdir().unwrap();
     for profile in Profile::ALL {
         for surface in ["operations", "compact"] {
@@ -280,7 +280,7 @@ fn words_make_the_round() {
 }
 
 #[test]
-fn own_words_are_shown_everywhere() {
+fn custom_descriptions_are_shown_everywhere() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("words.toml");
     let words = r#"
@@ -333,7 +333,7 @@ fn own_words_are_shown_everywhere() {
 }
 
 #[test]
-fn words_of_nothing_stop_the_start() {
+fn invalid_descriptions_fail_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("words.toml");
     let long = format!("[get-config]\ntitle = \"{}\"", "a".repeat(2049));

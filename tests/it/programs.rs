@@ -91,7 +91,7 @@ mod without {
     }
 
     #[test]
-    fn test_without_redis_server_is_skipped_and_named_at_the_end() {
+    fn test_without_redis_server_is_reported_as_skipped() {
         let (passed, said) = run(&[]);
         assert!(passed, "{said}");
         let last = said.trim_end().lines().last().unwrap();
@@ -99,7 +99,7 @@ mod without {
     }
 
     #[test]
-    fn missing_redis_server_is_a_failure_where_it_is_required() {
+    fn missing_redis_server_fails_the_test_if_required() {
         let (passed, said) = run(&[(REDIS, "required")]);
         assert!(
             !passed && said.contains("apt-get install redis-server"),

@@ -22,7 +22,7 @@ const OWN: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\narguments:
                    default: well\n---\nGreet {{who}} {{ how }}, then {{who}} again.\n";
 
 #[test]
-fn the_built_in_prompts_name_tools_that_there_are() {
+fn built_in_prompts_name_existing_tools() {
     let (library, catalog) = (PromptLibrary::built_in(), Catalog::full());
     assert_eq!(library.iter().count(), 9);
     for prompt in library.iter() {
@@ -59,7 +59,7 @@ fn the_built_in_prompts_name_tools_that_there_are() {
 }
 
 #[test]
-fn the_reference_has_every_prompt_and_argument() {
+fn prompt_reference_lists_every_prompt_and_argument() {
     let text = fs::read_to_string("docs/prompts.md").unwrap();
     for prompt in PromptLibrary::built_in().iter() {
         let (_, section) = text
@@ -95,7 +95,7 @@ fn filled(prompt: &PromptTemplate) -> serde_json::Map<String, Value> {
 }
 
 #[test]
-fn a_file_that_is_no_prompt_is_told_with_its_line() {
+fn invalid_prompt_file_is_reported_with_its_line() {
     let front = |more: &str, body: &str| {
         format!("---\nname: a\ntitle: A\ndescription: An a.\n{more}---\n{body}")
     };
@@ -152,7 +152,7 @@ fn a_file_that_is_no_prompt_is_told_with_its_line() {
 }
 
 #[test]
-fn a_prompt_takes_plain_texts_only() {
+fn prompt_arguments_are_sanitized_and_validated() {
     let own = PromptTemplate::parse(OWN).unwrap();
     let long = "x".repeat(1_001);
     let cases = [
@@ -188,7 +188,7 @@ fn a_prompt_takes_plain_texts_only() {
 }
 
 #[test]
-fn own_prompts_come_from_a_folder() {
+fn custom_prompts_are_loaded_from_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("own.md", OWN);
@@ -221,7 +221,7 @@ fn own_prompts_come_from_a_folder() {
 
 /// Files may change, come and go. One that does not hold is told, and what was there before stays.
 #[test]
-fn own_prompts_follow_their_folder() {
+fn custom_prompts_are_reloaded() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("own.md"), OWN).unwrap();
@@ -264,7 +264,7 @@ fn own_prompts_follow_their_folder() {
 }
 
 #[tokio::test]
-async fn clients_list_prompts_and_get_them() {
+async fn clients_list_and_get_prompts() {
     for connected in everywhere(&["--sandbox"], &[]).await {
         let (client, way) = (&connected.client, connected.way);
         let prompts = client.list_all_prompts().await.unwrap();
@@ -316,7 +316,7 @@ async fn clients_list_prompts_and_get_them() {
 }
 
 #[tokio::test]
-async fn a_prompt_without_any_of_its_tools_is_not_there() {
+async fn prompt_without_any_available_tool_is_hidden() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("own.md"), OWN).unwrap();
     let own = folder.path().to_str().unwrap();

@@ -7,7 +7,7 @@ use portkey_api::domains::DOMAINS;
 use crate::process::said;
 
 #[test]
-fn every_option_is_in_the_readme() {
+fn readme_lists_every_option() {
     let readme = fs::read_to_string("README.md").unwrap();
     for command in [
         &["--help"] as &[&str],
@@ -45,7 +45,7 @@ fn every_option_is_in_the_readme() {
 }
 
 #[test]
-fn the_reference_is_fresh() {
+fn tool_reference_is_up_to_date() {
     let (ok, reference, _) = said(&["tools", "--format", "markdown", "--sandbox"]);
     assert!(ok);
     super::check_file(Path::new("docs/tools.md"), &reference);
@@ -53,7 +53,7 @@ fn the_reference_is_fresh() {
 
 /// The table between the two marks in README is written from the declarations.
 #[test]
-fn the_table_of_domains_is_fresh() {
+fn readme_domain_table_is_up_to_date() {
     let readme = fs::read_to_string("README.md").unwrap();
     let (before, rest) = readme.split_once("<!-- domains -->\n").unwrap();
     let (_, after) = rest.split_once("<!-- end of domains -->").unwrap();

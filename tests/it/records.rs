@@ -75,7 +75,7 @@ pub(crate) fn of_domain(name: &str) -> Option<Vec<Value>> {
 }
 
 #[test]
-fn declarations_are_as_recorded() {
+fn declarations_match_the_records() {
     let mut compared = 0;
     for domain in DOMAINS {
         let Some(records) = of_domain(domain.name) else {
@@ -108,7 +108,7 @@ fn declarations_are_as_recorded() {
 /// What the records know to be secret or personal in an answer is declared so, and what is shown once is
 /// declared to be shown once (secrets.md §5).
 #[test]
-fn secrets_in_answers_are_declared() {
+fn recorded_response_secrets_are_declared() {
     let (mut compared, mut missing) = (0, Vec::new());
     for domain in DOMAINS {
         for record in of_domain(domain.name).unwrap_or_default() {

@@ -101,7 +101,7 @@ async fn balance(backends: Vec<String>) -> String {
 }
 
 #[tokio::test]
-async fn a_session_goes_on_at_another_replica() {
+async fn session_continues_at_another_replica() {
     if is_missing("redis-server") {
         return;
     }
@@ -138,7 +138,7 @@ async fn a_session_goes_on_at_another_replica() {
 }
 
 #[tokio::test]
-async fn without_redis_a_session_goes_on_where_it_is() {
+async fn session_continues_at_its_replica_without_redis() {
     if is_missing("redis-server") {
         return;
     }
@@ -183,7 +183,7 @@ async fn readiness(replica: &Served) -> Value {
 }
 
 #[tokio::test]
-async fn a_limit_holds_over_all_replicas() {
+async fn rate_limit_is_shared_by_all_replicas() {
     if is_missing("redis-server") {
         return;
     }
@@ -226,7 +226,7 @@ async fn write(caller: &Caller, slug: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_killed_replica_loses_no_finished_write() {
+async fn finished_writes_survive_a_killed_replica() {
     if is_missing("redis-server") {
         return;
     }
@@ -302,7 +302,7 @@ async fn made(sandbox: &Served) -> BTreeMap<String, usize> {
 
 /// A Redis that was emptied does not make an answer good for a second time, and says so.
 #[tokio::test]
-async fn form_answer_works_once_though_redis_forgets() {
+async fn approval_response_is_single_use_after_redis_data_loss() {
     if is_missing("redis-server") {
         return;
     }

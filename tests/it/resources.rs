@@ -38,7 +38,7 @@ fn json_of(content: &Value) -> Value {
 }
 
 #[test]
-fn an_address_names_what_it_says() {
+fn resource_uri_is_parsed() {
     let thing = |domain: &str, id: &str| ResourceAddress::Entity {
         domain: domain.into(),
         id: id.into(),
@@ -67,7 +67,7 @@ fn an_address_names_what_it_says() {
 }
 
 #[test]
-fn every_kind_of_thing_has_a_template_of_its_own() {
+fn every_resource_kind_has_its_own_template() {
     let catalog = Catalog::full();
     let kinds = ResourceKind::by_domain(&catalog);
     let templates: BTreeSet<_> = kinds.values().map(ResourceKind::uri_template).collect();
@@ -98,7 +98,7 @@ fn every_kind_of_thing_has_a_template_of_its_own() {
 }
 
 #[test]
-fn every_example_passes_the_gate() {
+fn every_generated_example_is_valid() {
     let mut without = Vec::new();
     for entry in Catalog::full().iter() {
         match example_arguments(entry) {
@@ -121,7 +121,7 @@ fn every_example_passes_the_gate() {
 }
 
 #[tokio::test]
-async fn guides_and_operations_are_there_to_be_read() {
+async fn guides_and_operations_can_be_read() {
     for connected in everywhere(&["--sandbox"], &[]).await {
         let way = connected.way;
         let listed = connected.client.list_all_resources().await.unwrap();
@@ -165,7 +165,7 @@ async fn guides_and_operations_are_there_to_be_read() {
 
 /// Whoever got a handle can read on by it, as a resource as well.
 #[tokio::test]
-async fn an_answer_shown_in_part_is_a_resource() {
+async fn truncated_result_can_be_read_as_a_resource() {
     for connected in everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
         let way = connected.way;
         let cut = connected
@@ -194,7 +194,7 @@ async fn an_answer_shown_in_part_is_a_resource() {
 
 /// A thing is bounded as the answer of its tool is, and can be read on as one.
 #[tokio::test]
-async fn a_large_thing_is_shown_in_part() {
+async fn large_resource_is_truncated_with_a_handle() {
     for connected in everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
         let way = connected.way;
         let about = "x".repeat(5_000);
@@ -243,7 +243,7 @@ async fn a_large_thing_is_shown_in_part() {
 }
 
 #[tokio::test]
-async fn a_thing_reads_as_its_tool_answers() {
+async fn resource_equals_the_result_of_its_tool() {
     for connected in everywhere(&["--sandbox"], &[]).await {
         let way = connected.way;
         let within = json!({ "workspace_id": "ws-support-bot" });
@@ -285,7 +285,7 @@ async fn a_thing_reads_as_its_tool_answers() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told_as_the_generation_has_it() {
+async fn missing_resource_has_the_error_code_of_the_protocol() {
     for connected in everywhere(&["--sandbox"], &[]).await {
         let code = match connected.way.contains("2025") {
             true => ErrorCode::RESOURCE_NOT_FOUND,
@@ -319,7 +319,7 @@ async fn what_is_not_there_is_told_as_the_generation_has_it() {
 }
 
 #[tokio::test]
-async fn what_a_mode_leaves_out_is_no_resource_either() {
+async fn filtered_tools_have_no_resources() {
     for connected in everywhere(&["--sandbox", "--toolsets", "configs"], &[]).await {
         let way = connected.way;
         let templates = connected
@@ -350,7 +350,7 @@ async fn what_a_mode_leaves_out_is_no_resource_either() {
 
 /// A read goes the way of all calls: rules decide about it, and it is put on record.
 #[tokio::test]
-async fn a_thing_is_read_under_the_policy_and_on_record() {
+async fn resource_read_is_subject_to_policy_and_audit() {
     const POLICY: &str = r#"version: "1"
 hide: [get-prompt]
 tools:

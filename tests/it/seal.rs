@@ -25,7 +25,7 @@ fn ring(lines: &[&str]) -> Keyring {
 }
 
 #[test]
-fn only_the_same_opens_it() {
+fn state_with_another_context_is_rejected() {
     let keys = Keyring::random().unwrap();
     let sealed = keys.sign(Session, "alice", b"binding", b"payload \x00\xff", HOUR);
     assert_eq!(
@@ -57,7 +57,7 @@ fn only_the_same_opens_it() {
 }
 
 #[test]
-fn a_sealed_text_fits_into_a_header_and_is_never_the_same() {
+fn signed_state_is_printable_and_unique() {
     let keys = Keyring::random().unwrap();
     let seal = || keys.sign(Session, "älice", b"", "ünvisible\n".as_bytes(), HOUR);
     let (one, other) = (seal(), seal());
@@ -66,7 +66,7 @@ fn a_sealed_text_fits_into_a_header_and_is_never_the_same() {
 }
 
 #[test]
-fn whatever_is_changed_breaks_it() {
+fn modified_state_is_rejected() {
     let keys = ring(&[&format!("k:{ZEROS}")]);
     let sealed = keys.sign(RequestState, "alice", b"", b"payload", HOUR);
     for at in 0..sealed.len() {
@@ -100,7 +100,7 @@ fn whatever_is_changed_breaks_it() {
 }
 
 #[test]
-fn it_opens_for_its_time_only() {
+fn expired_state_is_rejected() {
     let keys = Keyring::random().unwrap();
     let sealed = keys.sign(Session, "alice", b"", b"", Duration::from_millis(20));
     let start = Instant::now();
@@ -115,7 +115,7 @@ fn it_opens_for_its_time_only() {
 }
 
 #[test]
-fn keys_can_be_replaced() {
+fn keys_can_be_rotated() {
     let (old, new) = (
         Keyring::generate_line("old").unwrap(),
         Keyring::generate_line("new").unwrap(),
@@ -147,7 +147,7 @@ fn keys_can_be_replaced() {
 }
 
 #[test]
-fn a_file_that_does_not_hold_says_where() {
+fn invalid_key_file_is_reported_with_its_line() {
     let good = format!("k1:{ZEROS}");
     let cases = [
         (String::new(), "state-key new"),
@@ -193,7 +193,7 @@ fn a_file_that_does_not_hold_says_where() {
 }
 
 #[tokio::test]
-async fn what_is_for_single_use_opens_once() {
+async fn single_use_state_is_accepted_once() {
     let server = (!is_missing("redis-server")).then(Redis::start);
     let mut stores = vec![(Store::in_memory(), None)];
     if let Some(server) = &server {
@@ -237,7 +237,7 @@ async fn what_is_for_single_use_opens_once() {
 }
 
 #[tokio::test]
-async fn what_the_store_cannot_mark_does_not_open() {
+async fn single_use_state_is_rejected_if_the_store_fails() {
     let keys = Keyring::random().unwrap();
     let full = Store::in_memory();
     let stamp = full.stamp().await.unwrap();
@@ -273,7 +273,7 @@ fn byte_order_mark_before_the_first_key_is_skipped() {
 
 /// A process that starts anew has forgotten what was used, and so has a Redis that was emptied.
 #[tokio::test]
-async fn what_was_issued_before_the_store_forgot_does_not_open() {
+async fn state_issued_before_data_loss_is_rejected() {
     let keys = Keyring::random().unwrap();
     let seal = |stamp: Stamp| keys.sign_once(RequestState, "alice", b"", b"x", (HOUR, stamp));
     let opens = async |sealed: &str, store: &Store| {
@@ -290,7 +290,7 @@ async fn what_was_issued_before_the_store_forgot_does_not_open() {
 }
 
 #[test]
-fn encrypted_value_is_read_by_its_keys_at_its_place_alone() {
+fn encrypted_value_requires_its_key_and_its_place() {
     let (old, new) = (
         Keyring::generate_line("old").unwrap(),
         Keyring::generate_line("new").unwrap(),

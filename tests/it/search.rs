@@ -52,7 +52,7 @@ fn found(index: &SearchIndex, tasks: &[&Task]) -> (usize, usize) {
 }
 
 #[test]
-fn people_find_what_they_mean() {
+fn search_tasks_find_the_expected_operations() {
     let (index, tasks) = (SearchIndex::from_entries(Catalog::full().iter()), tasks());
     let (held_out, known): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.held_out);
     assert!(
@@ -75,7 +75,7 @@ fn people_find_what_they_mean() {
 }
 
 #[test]
-fn the_tasks_are_about_everything() {
+fn search_tasks_cover_every_operation() {
     let (catalog, tasks) = (Catalog::full(), tasks());
     let wanted: BTreeSet<_> = tasks
         .iter()
@@ -92,7 +92,7 @@ fn the_tasks_are_about_everything() {
 }
 
 #[test]
-fn every_operation_is_found_by_its_name_and_title() {
+fn every_operation_is_found_by_name_and_title() {
     let catalog = Catalog::full();
     let index = SearchIndex::from_entries(catalog.iter());
     for entry in catalog.iter() {
@@ -112,7 +112,7 @@ fn every_operation_is_found_by_its_name_and_title() {
 }
 
 #[test]
-fn words_are_taken_as_they_are_meant() {
+fn spelling_variants_find_the_same_operation() {
     let index = SearchIndex::from_entries(Catalog::full().iter());
     let same: &[(&str, &str)] = &[
         ("delete guardrail", "DELETE, guard rail!"),
@@ -134,7 +134,7 @@ fn words_are_taken_as_they_are_meant() {
 
 /// A verb tells operations of its effect from others about the same thing.
 #[test]
-fn verbs_choose_the_effect() {
+fn verb_selects_the_effect() {
     let index = SearchIndex::from_entries(Catalog::full().iter());
     for (words, name) in [
         ("labels", "list-labels"),
@@ -151,7 +151,7 @@ fn verbs_choose_the_effect() {
 }
 
 #[test]
-fn nothing_is_found_by_nothing() {
+fn meaningless_query_finds_nothing() {
     let index = SearchIndex::from_entries(Catalog::full().iter());
     for words in [
         "",
@@ -177,7 +177,7 @@ fn nothing_is_found_by_nothing() {
 
 /// Whoever searches is a stranger: a page of text, or words in any script, are answered like others.
 #[test]
-fn anything_can_be_asked() {
+fn long_or_foreign_query_is_answered() {
     let index = SearchIndex::from_entries(Catalog::full().iter());
     let cases = [
         "delete label ".repeat(10_000),
@@ -192,7 +192,7 @@ fn anything_can_be_asked() {
 }
 
 #[test]
-fn answers_are_bounded_and_repeatable() {
+fn search_results_are_bounded_and_deterministic() {
     let (catalog, words) = (Catalog::full(), "which prompts are there");
     let index = SearchIndex::from_entries(catalog.iter());
     let all = index.search(words, usize::MAX);
@@ -212,7 +212,7 @@ fn answers_are_bounded_and_repeatable() {
 
 /// What is not on offer is not in the index, and so cannot be found.
 #[test]
-fn only_what_is_on_offer_is_found() {
+fn search_finds_only_indexed_operations() {
     let catalog = Catalog::full();
     let reads = || {
         catalog

@@ -11,7 +11,7 @@ const BEGIN: &str = "<!-- kept: written by UPDATE=1 cargo test -->\n";
 const END: &str = "<!-- end of kept -->\n";
 
 #[test]
-fn document_has_the_table_of_all_that_is_kept() {
+fn security_document_lists_all_stored_data() {
     let text = fs::read_to_string(DOCUMENT).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
@@ -23,7 +23,7 @@ fn document_has_the_table_of_all_that_is_kept() {
 }
 
 #[test]
-fn each_thing_kept_has_bounds_and_a_time() {
+fn all_stored_data_has_limits_and_a_lifetime() {
     for one in retention_rows() {
         let texts = [
             one.data,

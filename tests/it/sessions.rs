@@ -39,7 +39,7 @@ fn assert_unknown(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn a_session_is_its_callers_alone() {
+async fn session_is_usable_only_by_its_caller() {
     let server = served(&[]);
     let alice = begun(&server, "pk-alice").await;
     let session = alice.session.clone().unwrap();
@@ -70,7 +70,7 @@ fn inside(sealed: &str) -> String {
 
 /// The protocol of 2026-07-28 has none, and must not be a way past the seal either.
 #[tokio::test]
-async fn a_session_means_nothing_to_requests_without_them() {
+async fn session_id_is_ignored_in_stateless_requests() {
     let server = served(&[]);
     let mut caller = begun(&server, "pk-alice").await;
     let inside = inside(caller.session.as_ref().unwrap());
@@ -104,7 +104,7 @@ async fn a_session_means_nothing_to_requests_without_them() {
 }
 
 #[tokio::test]
-async fn an_ended_session_is_gone() {
+async fn ended_session_is_unknown() {
     let server = served(&[]);
     let caller = begun(&server, "pk-alice").await;
     assert_eq!(caller.end().await.status, StatusCode::NO_CONTENT);
@@ -113,7 +113,7 @@ async fn an_ended_session_is_gone() {
 }
 
 #[tokio::test]
-async fn a_session_lasts_for_its_time_only() {
+async fn session_expires_after_its_ttl() {
     let server = served(&["--session-ttl", "2"]);
     let mut caller = Caller::new(&server.url, "pk-alice");
     caller.initialize().await;
@@ -146,7 +146,7 @@ async fn refused(server: &Served, key: &'static str) {
 }
 
 #[tokio::test]
-async fn sessions_in_use_are_bounded() {
+async fn session_beyond_the_limit_is_rejected() {
     let mut server = served(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
     let (first, second) = (
         begun(&server, "pk-alice").await,
@@ -185,7 +185,7 @@ async fn sessions_in_use_are_bounded() {
 
 /// The official TypeScript client ends none of them.
 #[tokio::test]
-async fn session_that_idles_longest_makes_room_and_can_be_gone_on_with() {
+async fn evicted_idle_session_can_be_resumed() {
     let server = served(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
     let bob = begun(&server, "pk-bob").await;
     let mut alices = Vec::new();
@@ -227,7 +227,7 @@ fn resident(server: &Served) -> u64 {
 /// What a client says of itself may be megabytes, and little of that is used.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn large_initialize_leaves_a_small_session() {
+async fn large_initialize_does_not_enlarge_the_session() {
     let server = served(&[]);
     let large = "x".repeat(3_500_000);
     let params = json!({
@@ -258,7 +258,7 @@ async fn large_initialize_leaves_a_small_session() {
 /// So may what it listens for.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn large_filter_leaves_a_small_stream() {
+async fn large_subscription_filter_does_not_enlarge_the_stream() {
     let server = served(&[]);
     let uris: Vec<_> = (0..900)
         .map(|i| format!("test://{i}/{}", "x".repeat(3_800)))
@@ -283,7 +283,7 @@ async fn large_filter_leaves_a_small_stream() {
 
 /// The id of a subscription is kept, and told with all that it hears.
 #[tokio::test]
-async fn subscription_with_a_long_id_is_refused() {
+async fn subscription_with_a_long_id_is_rejected() {
     let server = served(&[]);
     let caller = Caller::new(&server.url, "pk-alice");
     let meta = json!({
@@ -306,7 +306,7 @@ async fn subscription_with_a_long_id_is_refused() {
 }
 
 #[tokio::test]
-async fn streams_of_one_caller_are_bounded() {
+async fn stream_beyond_the_limit_of_a_caller_is_rejected() {
     let server = served(&["--concurrency", "2", "--max-sessions-per-principal", "2"]);
     let listen = |key: &'static str| {
         let filter = json!({ "notifications": { "toolsListChanged": true } });

@@ -47,7 +47,7 @@ pub(crate) fn call(id: u32, tool: &str, arguments: &Value) -> String {
 
 /// The sandbox in the same process, the official client, every way of opening a connection.
 #[tokio::test]
-async fn a_client_lists_and_calls_in_both_generations() {
+async fn client_lists_and_calls_tools_in_both_protocols() {
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     let lifecycles = [
         ClientLifecycleMode::Initialize,
@@ -109,7 +109,7 @@ fn arguments(tool: &'static str, arguments: Value) -> CallToolRequestParams {
 }
 
 #[test]
-fn the_server_introduces_itself() {
+fn initialize_returns_server_info_and_capabilities() {
     let mut pipe = Pipe::start(&[]);
     pipe.send(INITIALIZE);
     let result = &pipe.receive()["result"];
@@ -130,7 +130,7 @@ fn the_server_introduces_itself() {
 
 /// Another product's tools are told apart, where they are on offer.
 #[test]
-fn a_client_is_told_what_it_can_use() {
+fn instructions_mention_only_available_upstreams() {
     for (args, enkrypt) in [
         (&[][..], false),
         (&["--enkrypt-api-key", "k"], true),
@@ -147,7 +147,7 @@ fn a_client_is_told_what_it_can_use() {
 
 /// Each line, and the id and code of the error it must be answered with.
 #[test]
-fn lines_that_make_no_sense_are_answered_and_survived() {
+fn invalid_lines_are_answered_with_errors() {
     let cases = [
         (r#"{"jsonrpc":"#.to_owned(), Value::Null, -32700),
         ("hello".to_owned(), Value::Null, -32700),
@@ -202,7 +202,7 @@ fn lines_that_make_no_sense_are_answered_and_survived() {
 }
 
 #[test]
-fn an_overlong_line_is_answered_without_being_kept() {
+fn too_long_line_is_rejected() {
     let mut pipe = opened(&["--sandbox"]);
     pipe.send(&"x".repeat(17 << 20));
     let answer = pipe.receive();
@@ -219,7 +219,7 @@ fn an_overlong_line_is_answered_without_being_kept() {
 }
 
 #[test]
-fn ten_megabytes_of_arguments_are_answered() {
+fn large_arguments_are_answered() {
     let mut pipe = opened(&["--sandbox"]);
     let long = "x".repeat(10 << 20);
     pipe.send(&call(1, "get-integration", &json!({ "slug": long })));
@@ -245,7 +245,7 @@ fn ten_megabytes_of_arguments_are_answered() {
 /// Wrong arguments are the model's to mend, so they come as a result it can read, not as a protocol
 /// error.
 #[test]
-fn wrong_arguments_are_a_result() {
+fn invalid_arguments_are_reported_in_the_result() {
     let mut pipe = opened(&["--sandbox"]);
     pipe.send(&call(1, "get-integration", &json!({ "slugg": 1 })));
     let result = pipe.receive()["result"].clone();
@@ -258,7 +258,7 @@ fn wrong_arguments_are_a_result() {
 }
 
 #[test]
-fn the_list_is_ordered_and_can_be_paged() {
+fn tool_list_is_sorted_and_paged() {
     let names = |result: &Value| -> Vec<String> {
         let tools = result["tools"].as_array().unwrap();
         tools
@@ -299,7 +299,7 @@ fn the_list_is_ordered_and_can_be_paged() {
 
 /// Without a key and without the sandbox the tools are there, and a call says what is missing.
 #[test]
-fn without_a_key_the_server_starts() {
+fn server_starts_without_a_key_and_calls_report_it() {
     let mut pipe = opened(&[]);
     pipe.send(&list(1));
     let listed = pipe.receive()["result"]["tools"].as_array().unwrap().len();
@@ -325,7 +325,7 @@ fn without_a_key_the_server_starts() {
 }
 
 #[test]
-fn hanging_up_ends_the_server_and_answers_are_not_lost() {
+fn closed_input_ends_the_server_after_pending_responses() {
     assert!(Pipe::start(&[]).end().0.success(), "hung up at once");
     let mut early = Pipe::start(&[]);
     early.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
@@ -348,7 +348,7 @@ fn hanging_up_ends_the_server_and_answers_are_not_lost() {
 
 /// A client may change its mind: no answer comes, and Portkey is no longer asked.
 #[tokio::test]
-async fn a_cancelled_call_aborts_its_request() {
+async fn cancelled_call_aborts_its_upstream_request() {
     let portkey = Upstream::start(|_| Act::Hang).await;
     let mut pipe = opened(&["--api-key", "k", "--base-url", &portkey.base_url]);
     pipe.send(&call(7, "list-all-integrations", &json!({})));
@@ -370,7 +370,7 @@ async fn a_cancelled_call_aborts_its_request() {
 
 /// Whatever Portkey does, the call is answered and so is the next.
 #[tokio::test]
-async fn a_misbehaving_portkey_does_not_end_the_server() {
+async fn server_survives_a_misbehaving_upstream() {
     let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
     let portkey = Upstream::start(move |n| match n {
         0 => Act::Hang,
@@ -423,7 +423,7 @@ async fn a_misbehaving_portkey_does_not_end_the_server() {
 
 /// The key and the secrets in arguments stay out of the log, however much of it is asked for.
 #[test]
-fn nothing_secret_is_logged() {
+fn trace_log_contains_no_secrets() {
     let closed = "http://127.0.0.1:1/v1";
     let mut pipe = opened(&[
         "--api-key",

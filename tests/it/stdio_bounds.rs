@@ -57,7 +57,7 @@ async fn send_until_full(input: &mut DuplexStream, request: impl Fn(u32) -> Stri
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_are_not_read_while_their_answers_are_not() {
+async fn requests_are_not_read_while_responses_are_unread() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let (mut input, mut output) = connected(&upstream).await;
     let sent = send_until_full(&mut input, list).await;
@@ -78,7 +78,7 @@ async fn requests_are_not_read_while_their_answers_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lines_that_make_no_sense_are_not_read_while_nobody_hears_so() {
+async fn invalid_lines_are_not_read_while_errors_are_unread() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let (mut input, _output) = connected(&upstream).await;
     let sent = send_until_full(&mut input, |_| "x".repeat(1000)).await;
@@ -115,7 +115,7 @@ fn unread(args: &[&str]) -> std::process::Child {
 }
 
 #[test]
-fn closed_output_ends_an_idle_process() {
+fn closed_output_ends_an_idle_server() {
     let mut child = unread(&["--sandbox"]);
     let (status, took) = ended(&mut child);
     let mut log = String::new();
@@ -133,7 +133,7 @@ fn closed_output_ends_an_idle_process() {
 
 /// Whatever ends a server before its client has opened, is told without the names of types.
 #[tokio::test]
-async fn why_a_server_ends_before_its_client_has_opened_is_told_in_words() {
+async fn failed_initialization_is_explained_without_type_names() {
     struct Case {
         is_read: bool,
         first: &'static str,
@@ -173,7 +173,7 @@ async fn why_a_server_ends_before_its_client_has_opened_is_told_in_words() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn full_output_is_told_in_words() {
+fn full_output_device_is_explained_without_type_names() {
     let mut child = command(&["--sandbox"])
         .stdin(Stdio::piped())
         .stdout(
@@ -203,7 +203,7 @@ fn full_output_is_told_in_words() {
 }
 
 #[test]
-fn closing_both_ends_is_no_error() {
+fn closing_input_and_output_exits_successfully() {
     let mut child = unread(&["--sandbox"]);
     drop(child.stdin.take());
     let (status, _) = ended(&mut child);
@@ -213,7 +213,7 @@ fn closing_both_ends_is_no_error() {
 /// Standard output that is no pipe, as some clients have it.
 #[cfg(unix)]
 #[test]
-fn closed_socket_ends_the_process() {
+fn closed_output_socket_ends_the_server() {
     use std::os::{fd::OwnedFd, unix::net::UnixStream};
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut child = command(&["--sandbox"])
@@ -230,7 +230,7 @@ fn closed_socket_ends_the_process() {
 }
 
 #[tokio::test]
-async fn unread_output_does_not_keep_a_process_whose_input_ended() {
+async fn server_with_closed_input_exits_despite_unread_output() {
     let mut child = command(&["--sandbox"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -249,7 +249,7 @@ async fn unread_output_does_not_keep_a_process_whose_input_ended() {
 }
 
 #[tokio::test]
-async fn id_in_use_is_refused() {
+async fn request_id_in_use_is_rejected() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let mut pipe = opened(&[
         "--api-key",
@@ -293,7 +293,7 @@ async fn id_in_use_is_refused() {
 
 /// What was taken back may still run, and its answer is not to be taken for that of another.
 #[tokio::test]
-async fn id_of_a_call_that_was_taken_back_is_refused() {
+async fn request_id_of_a_cancelled_call_is_rejected() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let mut pipe = opened(&["--api-key", "k", "--base-url", &upstream.base_url]);
     pipe.send(&call(7, "get-integration", &json!({ "slug": "x" })));
@@ -328,7 +328,7 @@ fn terminate(pipe: &Pipe) {
 }
 
 #[tokio::test]
-async fn write_under_way_survives_a_hangup_signal() {
+async fn write_in_flight_survives_sighup() {
     let release = Arc::new(Semaphore::new(0));
     let held = release.clone();
     let upstream = Upstream::start(move |_| Act::Later(held.clone(), r#"{"id":"i"}"#)).await;
@@ -352,7 +352,7 @@ async fn write_under_way_survives_a_hangup_signal() {
 }
 
 #[tokio::test]
-async fn write_under_way_when_the_process_is_stopped_is_in_doubt() {
+async fn write_in_flight_at_shutdown_has_an_unknown_outcome() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let mut pipe = opened(&["--api-key", "k", "--base-url", &upstream.base_url]);
     let arguments = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-1" });
@@ -380,7 +380,7 @@ async fn write_under_way_when_the_process_is_stopped_is_in_doubt() {
 
 /// What can be finished soon is, rather than put in doubt.
 #[test]
-fn call_that_ends_soon_is_answered_although_the_process_is_stopped() {
+fn short_call_is_answered_during_shutdown() {
     let mut pipe = opened(&["--sandbox", "--sandbox-faults", "latency:300ms"]);
     pipe.send(&call(1, "create-label", &json!({ "name": "soon" })));
     // Answered at once, so that the call before it is under way.

@@ -74,7 +74,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: 
 }
 
 #[tokio::test]
-async fn a_limit_holds_across_replicas() {
+async fn rate_limit_is_shared_across_replicas() {
     for Pair {
         kind, one, other, ..
     } in pairs().await
@@ -103,7 +103,7 @@ async fn a_limit_holds_across_replicas() {
 }
 
 #[tokio::test]
-async fn a_limit_allows_again_when_it_said_it_would() {
+async fn rate_limit_permits_again_after_its_retry_delay() {
     for Pair {
         kind, one, other, ..
     } in pairs().await
@@ -135,7 +135,7 @@ async fn a_limit_allows_again_when_it_said_it_would() {
 }
 
 #[tokio::test]
-async fn limits_as_odd_as_can_be_written_are_counted() {
+async fn extreme_rate_limits_are_accepted() {
     let odd = [
         limit(1, Duration::ZERO),
         limit(u32::MAX, Duration::from_nanos(1)),
@@ -152,7 +152,7 @@ async fn limits_as_odd_as_can_be_written_are_counted() {
 }
 
 #[tokio::test]
-async fn exactly_as_many_as_allowed_win_a_race() {
+async fn concurrent_uses_never_exceed_the_limit() {
     for Pair {
         kind, one, other, ..
     } in pairs().await
@@ -185,7 +185,7 @@ async fn exactly_as_many_as_allowed_win_a_race() {
 }
 
 #[tokio::test]
-async fn values_are_kept_replaced_and_removed_everywhere() {
+async fn values_are_stored_replaced_and_removed() {
     for Pair {
         kind, one, other, ..
     } in pairs().await
@@ -257,7 +257,7 @@ async fn marks_and_values_expire() {
 }
 
 #[tokio::test]
-async fn memory_is_bounded() {
+async fn memory_store_is_bounded() {
     let store = Store::in_memory();
     let (free, limit) = (key("free"), limit(2, HOUR));
     for at in 0..MAX_MEMORY_ENTRIES {
@@ -301,7 +301,7 @@ async fn memory_is_bounded() {
 
 /// Made-up callers, and one with many sessions, leave room for those of others.
 #[tokio::test]
-async fn memory_is_bounded_for_each_owner() {
+async fn memory_store_is_bounded_per_owner() {
     let store = Store::in_memory();
     let owned = |id: usize, owner: &str| key(&format!("{owner}-{id}")).owned_by(owner);
     let budget = |key| {
@@ -370,7 +370,7 @@ async fn memory_is_bounded_for_each_owner() {
 }
 
 #[test]
-fn keys_are_short_and_never_mistaken() {
+fn store_keys_are_short_and_unambiguous() {
     let long = "x".repeat(100_000);
     let names = [
         StoreKey::new("calls", &["alice", "203.0.113.7"]),

@@ -37,7 +37,7 @@ impl Kept {
 }
 
 #[tokio::test]
-async fn use_counts_once_and_in_time() {
+async fn single_use_is_accepted_once_and_in_time() {
     for Pair {
         kind, one, other, ..
     } in pairs().await
@@ -68,7 +68,7 @@ async fn use_counts_once_and_in_time() {
 }
 
 #[tokio::test]
-async fn restarted_process_honours_nothing_that_was_issued_before() {
+async fn stamps_from_before_a_restart_are_rejected() {
     let (before, after) = (Store::in_memory(), Store::in_memory());
     let stamp = before.stamp().await.unwrap();
     assert_eq!(
@@ -78,7 +78,7 @@ async fn restarted_process_honours_nothing_that_was_issued_before() {
 }
 
 #[tokio::test]
-async fn emptied_redis_honours_nothing_that_was_issued_before() {
+async fn stamps_from_before_redis_was_emptied_are_rejected() {
     if is_missing("redis-server") {
         return;
     }
@@ -124,7 +124,7 @@ async fn emptied_redis_honours_nothing_that_was_issued_before() {
 }
 
 #[tokio::test]
-async fn redis_that_was_set_back_honours_nothing_that_was_issued_before() {
+async fn stamps_from_before_a_redis_rollback_are_rejected() {
     if is_missing("redis-server") {
         return;
     }
@@ -149,7 +149,7 @@ async fn redis_that_was_set_back_honours_nothing_that_was_issued_before() {
 
 /// The clock of Redis is set back by an hour, which is the same as that the time it has seen is an hour ahead.
 #[tokio::test]
-async fn mark_outlives_what_it_marks_when_the_clock_is_set_back() {
+async fn used_mark_outlives_its_stamp_when_the_clock_is_set_back() {
     if is_missing("redis-server") {
         return;
     }

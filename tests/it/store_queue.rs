@@ -37,7 +37,7 @@ async fn values(store: &Store, ids: &[&str]) -> Vec<Option<String>> {
 }
 
 #[tokio::test]
-async fn values_are_listed_in_the_order_in_which_they_came() {
+async fn values_are_listed_in_insertion_order() {
     for Pair {
         kind, one, other, ..
     } in pairs().await
@@ -80,7 +80,7 @@ async fn values_are_listed_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test]
-async fn owner_with_most_values_makes_place_for_others() {
+async fn oldest_value_of_the_largest_owner_is_evicted() {
     for Pair { kind, one, .. } in pairs().await {
         for id in ["a1", "a2", "a3", "a4"] {
             assert_eq!(
@@ -127,7 +127,7 @@ async fn owner_with_most_values_makes_place_for_others() {
 }
 
 #[tokio::test]
-async fn expired_value_is_gone_and_its_name_remembered() {
+async fn expired_value_is_removed_and_its_name_remembered() {
     for Pair {
         kind, one, other, ..
     } in pairs().await

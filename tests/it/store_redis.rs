@@ -60,7 +60,7 @@ async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
 }
 
 #[tokio::test]
-async fn while_redis_is_away_every_call_fails_at_once() {
+async fn calls_fail_immediately_while_redis_is_unavailable() {
     if is_missing("redis-server") {
         return;
     }
@@ -90,7 +90,7 @@ async fn while_redis_is_away_every_call_fails_at_once() {
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_is_not_waited_for() {
+async fn unresponsive_redis_times_out() {
     if is_missing("redis-server") {
         return;
     }
@@ -117,7 +117,7 @@ async fn a_redis_that_hangs_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_password_is_used_and_never_told() {
+async fn redis_password_is_used_and_never_shown() {
     if is_missing("redis-server") {
         return;
     }
@@ -150,7 +150,7 @@ async fn a_password_is_used_and_never_told() {
 }
 
 #[tokio::test]
-async fn documented_user_may_do_all_that_a_store_does() {
+async fn documented_redis_user_has_sufficient_rights() {
     if is_missing("redis-server") {
         return;
     }
@@ -162,7 +162,7 @@ async fn documented_user_may_do_all_that_a_store_does() {
 }
 
 #[test]
-fn documented_user_has_the_rights_that_the_store_names() {
+fn documented_redis_user_has_the_declared_rights() {
     let (_, rights) = redis::documented_rights().split_once(' ').unwrap();
     assert_eq!(
         rights.split_whitespace().collect::<Vec<_>>(),
@@ -171,7 +171,7 @@ fn documented_user_has_the_rights_that_the_store_names() {
 }
 
 #[tokio::test]
-async fn missing_right_is_named_and_is_no_outage() {
+async fn missing_redis_right_is_named() {
     if is_missing("redis-server") {
         return;
     }
@@ -230,7 +230,7 @@ async fn missing_right_is_named_and_is_no_outage() {
 }
 
 #[tokio::test]
-async fn an_address_that_cannot_be_used_stops_the_start() {
+async fn invalid_redis_url_fails_the_start() {
     let wrong = [
         "",
         "horse",
@@ -258,7 +258,7 @@ async fn an_address_that_cannot_be_used_stops_the_start() {
 }
 
 #[tokio::test]
-async fn redis_over_tls_has_to_be_known() {
+async fn redis_certificate_is_verified() {
     if is_missing("redis-server") {
         return;
     }

@@ -82,7 +82,7 @@ fn check(guess: &Guess, way: &str, told: &str) {
 }
 
 #[tokio::test]
-async fn natural_guesses_lead_to_tools_of_the_same_effect_on_both_surfaces() {
+async fn guessed_names_suggest_tools_of_the_same_effect() {
     for surface in ["operations", "compact"] {
         let options = ["--surface", surface];
         let server = connected((false, true), &Human::new(false), &options).await;
@@ -103,7 +103,7 @@ async fn natural_guesses_lead_to_tools_of_the_same_effect_on_both_surfaces() {
 }
 
 #[test]
-fn shell_suggests_the_same() {
+fn call_command_suggests_the_same_tools() {
     for guess in GUESSES.iter().take(5) {
         let (done, _, log) = said(&["call", guess.name, "--sandbox"]);
         assert!(!done);
@@ -113,7 +113,7 @@ fn shell_suggests_the_same() {
 
 /// What a caller may not see is not named.
 #[test]
-fn tools_that_are_not_on_offer_are_not_suggested() {
+fn unavailable_tools_are_not_suggested() {
     for (name, options) in [
         ("create-user", &["--read-only"][..]),
         ("delete-member", &["--no-delete"]),
@@ -132,7 +132,7 @@ fn tools_that_are_not_on_offer_are_not_suggested() {
 
 /// Names in settings and policies are taken for no others either.
 #[test]
-fn names_in_settings_and_policies_are_guessed_by_effect_too() {
+fn settings_and_policies_suggest_tools_of_the_same_effect() {
     for guess in GUESSES {
         let known = Catalog::operations();
         let Err(error) = ToolSelection::from_patterns([guess.name], known) else {

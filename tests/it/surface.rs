@@ -19,7 +19,7 @@ const COMPACT: [&str; 5] = [
 
 /// Clients decide by hints whether to ask: those of a tool have to hold for all that it can reach.
 #[test]
-fn a_tool_promises_no_more_than_what_it_reaches_keeps() {
+fn tool_hints_cover_all_reachable_operations() {
     let catalog = Catalog::full();
     for own in builtin_tools() {
         let BuiltinAction::Execute(effect) = own.action else {
@@ -52,7 +52,7 @@ async fn answer(client: &Connected, tool: &'static str, args: Value) -> Result<V
 }
 
 #[tokio::test]
-async fn everything_can_be_found_described_and_called() {
+async fn compact_surface_finds_describes_and_calls_operations() {
     for client in everywhere(&COMPACT, &[]).await {
         let way = client.way;
         let names: Vec<_> = client
@@ -176,7 +176,7 @@ async fn everything_can_be_found_described_and_called() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_answered_with_what_is_right() {
+async fn compact_surface_errors_name_the_fix() {
     let client = &everywhere(&COMPACT, &[]).await[1];
     for (tool, args, words) in [
         (
@@ -238,7 +238,7 @@ async fn what_is_wrong_is_answered_with_what_is_right() {
 
 /// One gate: modes and policies are about operations, however they are reached.
 #[tokio::test]
-async fn what_is_withheld_is_withheld_behind_every_tool() {
+async fn denied_operations_are_denied_through_every_tool() {
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("policy.yaml");
     let text = "version: '1'\nhide: [list-users]\nrules: [{ name: no, action: deny, match: { tools: [get-config] } }]";
@@ -304,7 +304,7 @@ async fn what_is_withheld_is_withheld_behind_every_tool() {
 }
 
 #[test]
-fn the_shell_lists_what_a_surface_has() {
+fn tools_command_lists_the_tools_of_a_surface() {
     for (more, count) in [(&["--surface", "compact"] as &[&str], 8), (&[], 195)] {
         let (ok, out, log) = said(&[&["tools", "--format", "json", "--sandbox"], more].concat());
         let listed: Vec<Value> = serde_json::from_str(&out).unwrap();

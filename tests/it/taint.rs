@@ -30,7 +30,7 @@ fn within(session: Option<&str>) -> RequestInfo {
 }
 
 #[tokio::test]
-async fn a_session_is_tainted_at_every_replica_and_no_other_is() {
+async fn taint_of_a_session_is_shared_by_all_replicas() {
     let (alice, bob) = (named("alice"), named("bob"));
     for read_in in [Some("one"), None] {
         for Pair {
@@ -53,7 +53,7 @@ async fn a_session_is_tainted_at_every_replica_and_no_other_is() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_known_counts_as_tainted() {
+async fn session_counts_as_tainted_while_redis_is_unavailable() {
     if is_missing("redis-server") {
         return;
     }
@@ -79,7 +79,7 @@ async fn what_cannot_be_known_counts_as_tainted() {
 
 /// Nobody knows any more who had read something, so everybody may have.
 #[tokio::test]
-async fn every_session_is_tainted_after_redis_forgot() {
+async fn every_session_is_tainted_after_redis_data_loss() {
     if is_missing("redis-server") {
         return;
     }
@@ -112,7 +112,7 @@ async fn calls(
 }
 
 #[tokio::test]
-async fn reading_prompts_and_logs_taints() {
+async fn reading_prompts_and_logs_taints_the_session() {
     let table = [
         ("get-prompt", json!({ "prompt_id": "p" }), true, true),
         ("get_log", json!({ "log_id": "l" }), true, true),

@@ -27,7 +27,7 @@ fn assert_plain(text: &str) {
 }
 
 #[test]
-fn command_line_that_cannot_be_read_is_repeated_without_escapes() {
+fn invalid_command_line_is_shown_without_escapes() {
     let cases: &[&[&str]] = &[
         &["tools", "--format", EVIL],
         &[EVIL],
@@ -52,7 +52,7 @@ fn command_line_that_cannot_be_read_is_repeated_without_escapes() {
 }
 
 #[test]
-fn address_that_cannot_be_read_is_repeated_without_its_password() {
+fn invalid_url_is_shown_without_its_password() {
     let options = [
         "--base-url",
         "--gateway-url",
@@ -85,7 +85,7 @@ fn address_that_cannot_be_read_is_repeated_without_its_password() {
 }
 
 #[test]
-fn policy_is_told_of_without_what_its_texts_would_do_to_a_terminal() {
+fn policy_messages_contain_no_terminal_escapes() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let policy = at(&format!("{EVIL}.yaml").replace('/', ""));
@@ -159,7 +159,7 @@ fn listener(folder: &Path, answer: impl FnOnce(&mut dyn Write) + Send + 'static)
 }
 
 #[test]
-fn approvals_are_shown_without_what_the_server_says_to_a_terminal() {
+fn approvals_are_shown_without_terminal_escapes() {
     let folder = tempfile::tempdir().unwrap();
     let ticket = json!({
         "id": EVIL, "digest": EVIL, "text": "evil", "state": { EVIL: EVIL }, "principal": EVIL, "tool": EVIL, "expires": 1,
@@ -192,7 +192,7 @@ fn approvals_are_shown_without_what_the_server_says_to_a_terminal() {
 }
 
 #[test]
-fn endless_answer_of_the_approval_server_is_cut_off() {
+fn endless_response_of_the_approval_server_is_truncated() {
     let folder = tempfile::tempdir().unwrap();
     let file = listener(folder.path(), |stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n[").unwrap();

@@ -7,7 +7,7 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::{server, surface};
 
 #[test]
-fn every_tool_is_as_published() {
+fn published_tool_schemas_are_up_to_date() {
     let root = Path::new("tool-schemas");
     let mut expected = BTreeSet::new();
     for entry in Catalog::full().iter() {

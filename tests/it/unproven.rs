@@ -77,7 +77,7 @@ const REFUSED: &str = "Portkey does not accept the key of this request";
 const UNKNOWN: &str = "Portkey does not say at the moment";
 
 #[tokio::test]
-async fn made_up_key_gets_no_ticket() {
+async fn unknown_key_gets_no_approval_ticket() {
     let upstream = portkey().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
@@ -114,7 +114,7 @@ async fn made_up_key_gets_no_ticket() {
 }
 
 #[tokio::test]
-async fn ordinary_call_makes_no_further_request_and_proves_its_key() {
+async fn successful_call_verifies_its_key_without_another_request() {
     let upstream = portkey().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
@@ -136,7 +136,7 @@ async fn ordinary_call_makes_no_further_request_and_proves_its_key() {
 
 /// What proves a key is an answer of what looks at it; what does not is shown and not kept.
 #[tokio::test]
-async fn answer_to_whoever_asks_is_not_kept_for_a_made_up_key() {
+async fn public_result_is_not_stored_for_an_unknown_key() {
     let upstream = Upstream::start_by(|request, _| {
         let prices: Value = (0..1_000)
             .map(|i| (format!("model-{i}"), json!({ "price": i })))
@@ -169,7 +169,7 @@ async fn answer_to_whoever_asks_is_not_kept_for_a_made_up_key() {
 }
 
 #[tokio::test]
-async fn made_up_key_takes_from_no_limit() {
+async fn unknown_key_does_not_count_against_limits() {
     let upstream = portkey().await;
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("policy.yaml");
@@ -207,7 +207,7 @@ async fn refusal(response: reqwest::Response) -> (StatusCode, String) {
 }
 
 #[tokio::test]
-async fn stream_takes_a_proven_key() {
+async fn stream_requires_a_verified_key() {
     let upstream = portkey().await;
     let server = served(&upstream, &[]);
     let cases = [
@@ -251,7 +251,7 @@ async fn stream_takes_a_proven_key() {
 
 /// Sessions of keys that nobody knows make room for each other, and take none from those that are known.
 #[tokio::test]
-async fn made_up_keys_keep_no_session_from_a_proven_caller() {
+async fn sessions_of_unknown_keys_do_not_displace_verified_callers() {
     let upstream = portkey().await;
     let server = served(&upstream, &["--max-sessions", "3"]);
     let real = Caller::new(&server.url, REAL);
@@ -291,7 +291,7 @@ async fn made_up_keys_keep_no_session_from_a_proven_caller() {
 
 /// A minute goes by on a clock that stands still otherwise.
 #[tokio::test]
-async fn session_of_an_unproven_key_ends_after_a_minute() {
+async fn session_of_an_unverified_key_ends_after_a_minute() {
     let upstream = portkey().await;
     let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
@@ -322,7 +322,7 @@ async fn session_of_an_unproven_key_ends_after_a_minute() {
 
 /// Sessions of two networks, of which one alone has no more than 25.
 #[tokio::test]
-async fn sessions_of_unproven_keys_end_sooner_where_there_are_many() {
+async fn many_sessions_of_unverified_keys_end_sooner() {
     let upstream = portkey().await;
     let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
@@ -351,7 +351,7 @@ async fn sessions_of_unproven_keys_end_sooner_where_there_are_many() {
 
 /// A network whose keys fail is not asked about without end.
 #[tokio::test]
-async fn checks_for_one_network_are_bounded() {
+async fn key_checks_per_network_are_bounded() {
     let upstream = portkey().await;
     let server = served(&upstream, &[]);
     let requests = (0..200).map(|i| listen(&server, &format!("pk-made-up-{i}")).send());
@@ -384,7 +384,7 @@ async fn checks_for_one_network_are_bounded() {
 /// Each holds its body until the upstream has answered. With a bound for each key, made-up ones would hold any
 /// number.
 #[tokio::test]
-async fn large_requests_of_unproven_keys_are_bounded_by_their_network() {
+async fn large_requests_of_unverified_keys_are_bounded_per_network() {
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
     let upstream = Upstream::start_by(move |request, _| match request.method.as_str() {

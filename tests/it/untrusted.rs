@@ -66,7 +66,7 @@ const CLEANED: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn texts_are_cleaned_of_what_cannot_be_seen() {
+fn text_is_sanitized_of_invisible_characters() {
     for text in INTACT {
         assert_eq!(sanitize_text(text), None, "{text}");
     }
@@ -88,7 +88,7 @@ fn texts_are_cleaned_of_what_cannot_be_seen() {
 
 /// Of every character there is, by itself among letters.
 #[test]
-fn no_unseen_character_stays_by_itself() {
+fn isolated_invisible_character_is_removed() {
     for c in ('\u{80}'..=char::MAX).chain('\0'..='\u{1f}') {
         let text = format!("a{c}b");
         let stays = sanitize_text(&text).is_none();
@@ -117,7 +117,7 @@ fn no_unseen_character_stays_by_itself() {
 }
 
 #[test]
-fn answers_are_cleaned_at_every_depth() {
+fn results_are_sanitized_at_every_depth() {
     let mut answer =
         json!({ "a\u{202e}": ["x\u{200b}", { "b": "y\u{e0041}", "n": 1 }], "c": null });
     sanitize_value(&mut answer);
@@ -132,7 +132,7 @@ fn answers_are_cleaned_at_every_depth() {
 }
 
 #[tokio::test]
-async fn results_are_clean_and_say_whose_text_they_have() {
+async fn results_are_sanitized_and_marked_as_untrusted() {
     let body = json!({ "id": "p", "string": "be\u{200b} kind\u{202e} 👨\u{200d}👩", "name": "n\u{e0041}" });
     let text = body.to_string();
     let upstream = Upstream::start(move |_| ok(&text)).await;
@@ -173,7 +173,7 @@ async fn results_are_clean_and_say_whose_text_they_have() {
 
 /// A key that hides behind what cannot be seen is found all the same.
 #[tokio::test]
-async fn a_hidden_key_is_masked() {
+async fn key_with_invisible_characters_is_masked() {
     let body = json!({ "name": "sk-abcdefgh\u{200b}ijklmnopqrstuvwx", "api\u{200b}_key": "plain" })
         .to_string();
     let upstream = Upstream::start(move |_| ok(&body)).await;

@@ -87,7 +87,7 @@ fn events() -> BTreeSet<String> {
 }
 
 #[test]
-fn tables_of_values_have_those_of_the_enums_and_no_others() {
+fn observability_tables_list_the_values_of_the_enums() {
     let components: Vec<_> = ComponentName::all().collect();
     let cases = [
         ("Outcome", 0, set(&OutcomeKind::ALL, OutcomeKind::as_str)),
@@ -132,7 +132,7 @@ fn tables_of_values_have_those_of_the_enums_and_no_others() {
 }
 
 #[test]
-fn audit_document_has_the_values_of_each_field() {
+fn audit_document_lists_the_values_of_each_field() {
     let expected = [
         ("outcome", set(&OutcomeKind::ALL, OutcomeKind::as_str)),
         ("decision", set(&DecisionKind::ALL, DecisionKind::as_str)),
@@ -164,7 +164,7 @@ fn audit_document_has_the_values_of_each_field() {
 
 /// But for those of JSON-RPC and of OpenTelemetry.
 #[test]
-fn values_are_snake_case() {
+fn documented_values_are_snake_case() {
     let documents = [
         column(OBSERVABILITY, "Outcome", 0),
         column(OBSERVABILITY, "Decision", 0),

@@ -40,7 +40,7 @@ async fn whoami(open: &'static [&'static str]) -> Value {
 }
 
 #[tokio::test]
-async fn the_kind_of_a_key_is_told_by_what_it_opens() {
+async fn key_kind_follows_from_its_readable_lists() {
     let enterprise = "enterprise";
     let refused = "unknown";
     let workspace = json!("0f0e0d0c-0000-4000-8000-000000000001");
@@ -112,7 +112,7 @@ async fn the_kind_of_a_key_is_told_by_what_it_opens() {
 
 /// A key that is good for nothing is told as such, and fails the command.
 #[tokio::test]
-async fn refused_key_is_said_and_the_command_fails() {
+async fn rejected_key_is_reported_and_fails_the_command() {
     let body = r#"{"success":false,"data":{"message":"Unauthorised Request","errorCode":"AB05"}}"#;
     let json = "content-type: application/json\r\n";
     let upstream = Upstream::start(move |_| answer("401 Unauthorized", json, body)).await;
@@ -135,7 +135,7 @@ async fn refused_key_is_said_and_the_command_fails() {
 
 /// Whoever asks before it acts has read nothing that strangers wrote.
 #[test]
-fn asking_taints_nobody() {
+fn whoami_does_not_taint_the_session() {
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("policy.yaml");
     let rules = "version: '1'\nrules: [{ name: wary, action: deny, when: tainted }]";
@@ -160,7 +160,7 @@ fn asking_taints_nobody() {
 
 /// The embedded sandbox plays the kind of key that its key's text names; a real key stays out of it.
 #[test]
-fn kind_of_the_sandboxs_key_is_told() {
+fn sandbox_key_kind_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     std::fs::write(&file, "sandbox-workspace-ws-support-bot\n").unwrap();
@@ -199,7 +199,7 @@ fn kind_of_the_sandboxs_key_is_told() {
 
 /// A key of the sandbox's that is written wrong would otherwise open everything.
 #[test]
-fn misshapen_key_of_the_sandbox_is_refused_with_its_place() {
+fn malformed_sandbox_key_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     std::fs::write(&file, "\"sandbox-admin\"\n").unwrap();

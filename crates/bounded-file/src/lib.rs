@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_is_told_once() {
+    fn repeated_error_causes_are_shown_once() {
         let layers = |texts: &[&'static str]| {
             texts
                 .iter()
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn path_is_shown_on_one_line_without_escapes_of_a_terminal() {
+    fn displayed_path_escapes_terminal_controls() {
         let path = Path::new("it's \\ a\n\u{1b}[31m\u{202e}\u{9b}\u{e9}.yaml");
         let expected = "it's \\ a\\n\\u{1b}[31m\\u{202e}\\u{9b}\u{e9}.yaml";
         assert_eq!(display_path(path).to_string(), expected);

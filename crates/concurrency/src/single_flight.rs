@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_panics_is_forgotten() {
+    async fn panicked_flight_is_removed() {
         let flights = SingleFlight::<u8, u8>::new(1);
         let broken = flights
             .join(1, UNBOUNDED, || async { panic!("as it should") })

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn link_that_leads_elsewhere_takes_effect() {
+    fn retargeted_link_is_reloaded() {
         let folder = folder();
         let at = |name: &str| folder.path().join(name);
         for (name, text) in [("one", "old"), ("two", "new")] {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn folder_that_was_swapped_or_remade_takes_effect() {
+    fn replaced_folder_is_reloaded() {
         let folder = folder();
         let at = |name: &str| folder.path().join(name);
         for (name, text) in [("folder", "old"), ("other", "new")] {
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_is_written_by_another_name_takes_effect() {
+    fn file_written_through_a_hard_link_is_reloaded() {
         let (folder, other) = (folder(), folder());
         let (file, link) = (folder.path().join("file"), other.path().join("link"));
         fs::write(&file, "old").unwrap();
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn version_that_names_a_file_to_come_takes_effect_with_that() {
+    fn version_naming_a_missing_file_is_loaded_once_it_exists() {
         let folder = folder();
         let (file, other) = (folder.path().join("file"), folder.path().join("other"));
         fs::write(&file, "old").unwrap();
@@ -413,7 +413,7 @@ mod tests {
 
     /// Restores the times from before the change, as some tools that restore files do.
     #[test]
-    fn change_that_keeps_length_and_time_takes_effect() {
+    fn change_with_equal_length_and_time_is_reloaded() {
         let folder = folder();
         let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();

@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn forms_of_time_are_resolved_by_their_role() {
+    fn time_forms_are_resolved_by_their_role() {
         let moment = |text, past, future| Case {
             text,
             start: past,
@@ -525,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_those_of_the_time_zone() {
+    fn days_start_in_the_time_zone_of_the_clock() {
         let clock = test_clock().with_time_zone("America/New_York").unwrap();
         let start = |text| resolve(text, TimeRole::Start, &clock);
         assert_eq!(start("today").as_deref(), Some("2026-11-29T05:00:00Z"));

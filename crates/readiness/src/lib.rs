@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn stopping_outranks_degraded() {
+    fn stopping_overrides_degraded() {
         let readiness = Readiness::default();
         readiness.report(
             ComponentName::Redis,

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn real_clock_is_the_machines() {
+    fn default_clock_is_the_system_clock() {
         let mut clock = Clock::default();
         let before = SystemTime::now()
             .duration_since(UNIX_EPOCH)

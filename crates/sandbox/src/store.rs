@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_bounded_and_may_still_be_removed() {
+    fn full_store_rejects_new_items_and_allows_removals() {
         let mut store = Store::default();
         for number in 0..MAX_ITEMS {
             assert_eq!(error_message(store.check_limits(false, 0)), None);
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_bounded_and_stop_all_writes() {
+    fn full_history_rejects_all_writes() {
         let mut store = Store::default();
         let shelf = CollectionKey {
             kind: "audit-logs",
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_counted_through_changes_and_removals() {
+    fn bytes_are_counted_after_changes_and_removals() {
         let mut store = Store::default();
         let fresh = store.usage.bytes;
         for id in ["a", "b", "c", "d"] {

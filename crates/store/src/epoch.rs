@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamp_is_read_as_it_was_written() {
+    fn stamp_round_trips_through_bytes() {
         let stamp = Stamp {
             epoch: random_epoch(),
             issued_at_millis: 0x0102_0304_0506_0708,

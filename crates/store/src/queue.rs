@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expired_value_is_dropped_and_its_name_stays() {
+    fn expired_value_is_dropped_and_its_name_remembered() {
         let hour = Duration::from_secs(3600);
         let queue = Queue {
             name: "queue",

@@ -347,7 +347,7 @@ mod tests {
 
     /// However many made-up keys came from its network.
     #[tokio::test]
-    async fn key_that_was_accepted_before_is_checked_without_being_admitted() {
+    async fn previously_accepted_key_is_checked_without_admission() {
         let proofs = KeyProofs::default();
         let name: Arc<str> = "a".into();
         assert_eq!(check_key(&proofs, "a", KeyStatus::Accepted).await, Ok(()));

@@ -168,7 +168,7 @@ mod tests {
     use super::truncate;
 
     #[test]
-    fn texts_are_bounded_as_json() {
+    fn text_is_truncated_by_its_size_as_json() {
         for part in ["a", "é", "\"", "\u{1}", "a\n\\", "😀x"] {
             for count in [0, 1, 90, 100, 101, 5_000] {
                 let whole = part.repeat(count);

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn warnings_are_added_and_nothing_of_the_upstream_is_lost() {
+    fn warnings_are_added_without_replacing_upstream_fields() {
         let cases = [
             Case {
                 what: "an object gets them in front",
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_without_warnings_stays_as_it_is() {
+    fn result_without_warnings_is_unchanged() {
         for answer in [json!([1]), json!(null), json!({"warnings": 3})] {
             assert_eq!(add_warnings(answer.clone(), Vec::new()), answer);
         }

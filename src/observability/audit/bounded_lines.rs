@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_is_read_up_to_the_bound() {
+    fn line_is_read_up_to_the_size_limit() {
         let long = "x".repeat(MAX_LINE_BYTES + 1);
         let text = format!("one\n\n{long}\n{}\ntorn", &long[1..]);
         let mut reader = BufReader::with_capacity(7, text.as_bytes());
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_line_takes_no_more_memory_than_the_bound() {
+    fn endless_line_uses_bounded_memory() {
         let endless = io::repeat(0).take(3 * MAX_LINE_BYTES as u64);
         let mut line = Vec::new();
         let found = read_line(&mut BufReader::new(endless), &mut line).unwrap();

@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn variants_of_telling_names_are_read_like_them() {
+    fn variants_of_secret_names_are_classified_alike() {
         struct Case {
             names: &'static [&'static str],
             /// Where credentials are kept, and elsewhere.
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn number_as_a_text_is_no_token() {
+    fn numeric_text_is_not_a_secret() {
         for (value, is_secret) in [
             (Value::from("abc"), true),
             (Value::from("12ab"), true),

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn accept_headers_choose_the_forms() {
+    fn accept_header_selects_the_response_forms() {
         let case = |name, accept, forms| Case {
             name,
             accept,

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_address_stands_for_its_network() {
+    fn ipv6_address_is_reduced_to_its_network() {
         let case = |address, ipv6_prefix, network| Case {
             address,
             ipv6_prefix,

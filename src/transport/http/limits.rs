@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_bounded_for_each_and_for_all() {
+    fn bytes_are_limited_per_caller_and_in_total() {
         let held = ByteLimiter::new(10, 25);
         let first = held.reserve("a", 6).unwrap();
         assert!(held.reserve("a", 5).is_none());

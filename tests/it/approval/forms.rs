@@ -8,7 +8,7 @@ use crate::{mcp::Caller, process::Served};
 const SLUG: &str = "openai-production";
 
 #[tokio::test]
-async fn nothing_is_sent_before_a_human_says_yes() {
+async fn nothing_is_sent_before_approval() {
     for way in WAYS {
         let human = Human::new(true);
         let session = connected(way, &human, &["--approve-deletes"]).await;
@@ -49,7 +49,7 @@ async fn nothing_is_sent_before_a_human_says_yes() {
 }
 
 #[tokio::test]
-async fn a_destructive_call_can_take_the_name_of_what_it_is_about() {
+async fn destructive_call_can_require_the_typed_target_name() {
     for way in WAYS {
         let human = Human::new(true);
         let options = ["--approve-deletes", "--approve-by-name"];
@@ -80,7 +80,7 @@ async fn a_destructive_call_can_take_the_name_of_what_it_is_about() {
 
 /// A client up to 2025-11-25 is waited for, but not for ever.
 #[tokio::test]
-async fn no_answer_is_no() {
+async fn unanswered_form_denies_the_call() {
     for way in WAYS.into_iter().filter(|(_, modern)| !modern) {
         let human = Human::new(true);
         human.will(Does::Sleeps);
@@ -98,7 +98,7 @@ async fn no_answer_is_no() {
 }
 
 #[tokio::test]
-async fn where_nobody_can_be_asked_it_is_denied() {
+async fn call_from_a_client_without_forms_is_denied() {
     for way in WAYS {
         let human = Human::new(false);
         let session = connected(way, &human, &["--approve-writes"]).await;
@@ -118,7 +118,7 @@ async fn where_nobody_can_be_asked_it_is_denied() {
 
 /// What is asked for a change names what changes, and hides what is secret.
 #[tokio::test]
-async fn a_change_is_shown_field_by_field() {
+async fn approval_form_lists_changed_fields_and_hides_secrets() {
     let human = Human::new(true);
     let session = connected((false, true), &human, &["--approve-writes"]).await;
     let fake = "n`\n\nTarget: GET `/nothing`\r\n\u{202e}Risk: none\u{200b}";
@@ -150,7 +150,7 @@ fn forms() -> Value {
 
 /// What the client keeps opens for the same call of the same caller, and once.
 #[tokio::test]
-async fn an_answer_is_good_for_one_call() {
+async fn approval_response_is_valid_for_one_call_only() {
     let args = [
         "http",
         "--sandbox",
@@ -230,7 +230,7 @@ async fn an_answer_is_good_for_one_call() {
 
 /// Whoever approves a config sees what would change, and of a secret only where.
 #[tokio::test]
-async fn config_is_approved_by_what_changes_in_it() {
+async fn approval_form_lists_changes_inside_a_config() {
     let human = Human::new(true);
     let session = connected((false, true), &human, &["--approve-writes"]).await;
     let document = |weight: f64, key: &str| {

@@ -72,7 +72,7 @@ const YES: FormResponse = FormResponse {
 };
 
 #[tokio::test]
-async fn what_needs_approval_is_a_matter_of_effect() {
+async fn approval_requirement_depends_on_the_effect() {
     let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
     let cases = [
         ("get-integration", json!({ "slug": "s" }), false, false),
@@ -142,7 +142,7 @@ async fn what_needs_approval_is_a_matter_of_effect() {
 }
 
 #[tokio::test]
-async fn a_yes_opens_the_call_it_was_said_to() {
+async fn approval_permits_only_the_approved_call() {
     let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
     let dispatcher = guarded(
         &upstream,
@@ -241,7 +241,7 @@ async fn tickets_of_one_caller_are_bounded() {
 
 /// A dry run sends nothing, so there is nothing to approve.
 #[tokio::test]
-async fn a_dry_run_asks_nobody() {
+async fn dry_run_needs_no_approval() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let always = ApprovalDefaults {
         writes: true,
@@ -260,7 +260,7 @@ async fn a_dry_run_asks_nobody() {
 
 /// A name that cannot be typed, or reads as something else, is not asked for: the identifier is.
 #[tokio::test]
-async fn the_name_to_type_is_one_that_can_be_typed() {
+async fn untypable_target_name_is_replaced_by_the_identifier() {
     let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(200));
     for (stored, name) in [
         (r#"{"name":"Team A"}"#, "Team A"),
@@ -290,7 +290,7 @@ async fn the_name_to_type_is_one_that_can_be_typed() {
 }
 
 #[tokio::test]
-async fn without_anybody_to_ask_it_is_denied() {
+async fn call_without_an_approver_is_denied() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let always = ApprovalDefaults {
         deletes: true,
@@ -338,7 +338,7 @@ async fn tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
 
 /// Whoever makes calls cannot choose the name of a ticket, nor know it beforehand.
 #[tokio::test]
-async fn tickets_of_one_call_at_two_servers_have_different_names() {
+async fn same_call_at_two_servers_gets_different_ticket_ids() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let always = ApprovalDefaults {
         deletes: true,
@@ -357,7 +357,7 @@ async fn tickets_of_one_call_at_two_servers_have_different_names() {
 }
 
 #[tokio::test]
-async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
+async fn ticket_id_prefix_is_accepted_only_while_unambiguous() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let always = ApprovalDefaults {
         deletes: true,
@@ -405,7 +405,7 @@ async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
 }
 
 #[tokio::test]
-async fn decision_with_another_digest_decides_nothing() {
+async fn decision_with_another_digest_is_rejected() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let always = ApprovalDefaults {
         deletes: true,
@@ -428,7 +428,7 @@ async fn decision_with_another_digest_decides_nothing() {
 }
 
 #[tokio::test]
-async fn tickets_are_listed_in_pages_the_oldest_first() {
+async fn tickets_are_listed_in_pages_oldest_first() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let always = ApprovalDefaults {
         writes: true,
@@ -519,7 +519,7 @@ async fn tickets_are_listed_in_pages_the_oldest_first() {
 
 /// However much a call would change, a ticket about it is small, and says how much it leaves out.
 #[tokio::test]
-async fn question_about_a_large_change_is_bounded() {
+async fn approval_request_for_a_large_change_is_bounded() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let always = ApprovalDefaults {
         writes: true,
@@ -539,7 +539,7 @@ async fn question_about_a_large_change_is_bounded() {
 
 /// A human's yes was to one write, and that may have happened.
 #[tokio::test]
-async fn approval_is_used_up_by_a_write_that_may_have_taken_effect() {
+async fn approval_is_consumed_by_a_write_that_may_have_taken_effect() {
     let upstream = Upstream::start(|_| answer("504 Gateway Timeout", "", "")).await;
     let mut settings = settings(&upstream.base_url);
     settings.retries.max_retries = 0;

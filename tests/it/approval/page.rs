@@ -30,7 +30,7 @@ async fn send(client: &Client, page: &str, body: &str) -> (StatusCode, String) {
 }
 
 #[tokio::test]
-async fn a_page_shows_and_its_form_decides() {
+async fn ticket_page_shows_the_call_and_its_form_decides() {
     let admin = Admin::new();
     let mut server = served(&admin, &[]);
     let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
@@ -116,7 +116,7 @@ fn first_button(html: &str) -> &str {
 }
 
 #[tokio::test]
-async fn enter_on_the_page_decides_nothing() {
+async fn enter_key_on_the_page_decides_nothing() {
     let admin = Admin::new();
     let mut server = served(&admin, &["--approve-by-name"]);
     let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
@@ -159,7 +159,7 @@ async fn enter_on_the_page_decides_nothing() {
 }
 
 #[tokio::test]
-async fn decision_on_the_page_carries_a_name() {
+async fn decision_on_the_page_requires_a_name() {
     let (admin, folder) = (Admin::new(), tempfile::tempdir().unwrap());
     let log = folder.path().join("audit.jsonl");
     let mut server = served(&admin, &["--audit-log", log.to_str().unwrap()]);
@@ -196,7 +196,7 @@ async fn decision_on_the_page_carries_a_name() {
 
 /// All tickets on one page, the oldest first, narrowed as the command narrows them.
 #[tokio::test]
-async fn page_of_all_tickets_lists_and_leads_to_each() {
+async fn ticket_list_page_links_to_each_ticket() {
     let admin = Admin::new();
     let args = [
         "http",

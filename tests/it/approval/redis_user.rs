@@ -24,7 +24,7 @@ async fn said(caller: &Caller, tool: &str, args: Value) -> Value {
 }
 
 #[tokio::test]
-async fn documented_redis_user_suffices_for_all_that_replicas_share() {
+async fn documented_redis_user_has_every_required_right() {
     if is_missing("redis-server") {
         return;
     }
@@ -124,7 +124,7 @@ async fn documented_redis_user_suffices_for_all_that_replicas_share() {
 }
 
 #[tokio::test]
-async fn missing_right_is_told_to_whoever_decides() {
+async fn missing_redis_right_is_reported_to_the_approver() {
     if is_missing("redis-server") {
         return;
     }

@@ -126,7 +126,7 @@ pub(super) fn ticket(text: &str) -> String {
 
 /// The decision, in both generations over both transports, for a client that shows no forms.
 #[tokio::test]
-async fn a_call_waits_until_somebody_decides_elsewhere() {
+async fn call_waits_for_a_decision_by_command() {
     for way in WAYS {
         let (admin, human) = (Admin::new(), Human::new(false));
         let session = connected(way, &human, &strs(&admin.options())).await;
@@ -183,7 +183,7 @@ async fn a_call_waits_until_somebody_decides_elsewhere() {
 }
 
 #[tokio::test]
-async fn what_is_denied_stays_denied() {
+async fn denied_call_stays_denied() {
     let (admin, human) = (Admin::new(), Human::new(false));
     let session = connected((false, true), &human, &strs(&admin.options())).await;
     let id = ticket(&session.said(TOOL, json!({ "slug": SLUG })).await.1);
@@ -217,7 +217,7 @@ async fn what_is_denied_stays_denied() {
 }
 
 #[tokio::test]
-async fn a_name_has_to_be_typed_there_too() {
+async fn approve_command_requires_the_target_name() {
     let (admin, human) = (Admin::new(), Human::new(false));
     let options = [admin.options(), vec!["--approve-by-name".to_owned()]].concat();
     let session = connected((false, false), &human, &strs(&options)).await;
@@ -290,7 +290,7 @@ pub(super) fn token_in(html: &str) -> String {
 
 /// Host, origin, key and token are all looked at.
 #[tokio::test]
-async fn the_desk_turns_strangers_away() {
+async fn approval_server_rejects_unauthorized_requests() {
     let admin = Admin::new();
     let mut server = served(&admin, &[]);
     let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
@@ -410,7 +410,7 @@ fn answer(mut connection: TcpStream) -> String {
 
 /// Connections of which nothing comes, and requests of those who are not let in, keep nobody else out.
 #[tokio::test]
-async fn unfinished_requests_do_not_shut_the_approval_listener() {
+async fn unfinished_requests_do_not_block_the_approval_listener() {
     let admin = Admin::new();
     let mut server = served(&admin, &[]);
     let alice = Caller::new(&server.url, "pk-alice");
@@ -456,7 +456,7 @@ async fn unfinished_requests_do_not_shut_the_approval_listener() {
 }
 
 #[tokio::test]
-async fn idle_connections_do_not_shut_the_metrics_listener() {
+async fn idle_connections_do_not_block_the_metrics_listener() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
@@ -551,7 +551,7 @@ async fn replicas_share_tickets() {
 
 /// From the shell, without a terminal: the call waits, with its page in the log.
 #[test]
-fn the_shell_waits_for_a_decision() {
+fn shell_call_waits_for_a_decision() {
     for (decision, done) in [("approve", true), ("deny", false)] {
         let admin = Admin::new();
         let options = admin.options();
@@ -569,7 +569,7 @@ fn the_shell_waits_for_a_decision() {
 
 /// At a terminal the call asks there; `script` is what makes one.
 #[test]
-fn the_shell_asks_at_its_terminal() {
+fn shell_call_prompts_at_its_terminal() {
     if is_missing("script") {
         return;
     }

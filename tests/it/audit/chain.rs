@@ -17,7 +17,7 @@ fn some_calls(folder: &Folder, count: usize, more: &[&str]) {
 }
 
 #[test]
-fn each_start_goes_on_where_the_one_before_ended() {
+fn chain_continues_across_starts() {
     for sync in ["always", "interval", "never"] {
         let folder = Folder::new();
         some_calls(&folder, 3, &["--audit-sync", sync]);
@@ -35,7 +35,7 @@ fn each_start_goes_on_where_the_one_before_ended() {
 }
 
 #[test]
-fn half_a_line_is_put_aside_and_told_of() {
+fn partial_entry_is_quarantined_and_recorded() {
     let folder = Folder::new();
     some_calls(&folder, 2, &[]);
     let whole = fs::read(folder.log()).unwrap();
@@ -60,7 +60,7 @@ fn half_a_line_is_put_aside_and_told_of() {
 }
 
 #[test]
-fn full_files_are_one_chain() {
+fn rotated_files_form_one_chain() {
     let folder = Folder::new();
     some_calls(&folder, 5, &["--audit-max-bytes", "1500"]);
     let names = folder.names();
@@ -97,7 +97,7 @@ fn full_files_are_one_chain() {
 }
 
 #[test]
-fn only_so_many_files_are_kept_as_wanted() {
+fn rotated_files_beyond_the_limit_are_deleted() {
     let folder = Folder::new();
     some_calls(
         &folder,
@@ -114,7 +114,7 @@ fn only_so_many_files_are_kept_as_wanted() {
 }
 
 #[test]
-fn a_log_belongs_to_one_process() {
+fn log_in_use_is_closed_to_a_second_process() {
     let folder = Folder::new();
     let log = folder.log();
     let server = served(&["--audit-log", &log]);
@@ -125,7 +125,7 @@ fn a_log_belongs_to_one_process() {
 }
 
 #[test]
-fn a_key_keeps_others_from_writing_lines() {
+fn log_with_a_key_rejects_other_keys() {
     let folder = Folder::new();
     let (key, other) = (
         folder.key("key", KEY),
@@ -154,7 +154,7 @@ fn a_key_keeps_others_from_writing_lines() {
 
 /// Nothing in a file tells whether it once was longer; a hash that was noted elsewhere does.
 #[test]
-fn lines_cut_off_the_end_are_found_by_a_hash_noted_before() {
+fn truncated_end_is_detected_by_a_known_hash() {
     let folder = Folder::new();
     some_calls(&folder, 3, &[]);
     let log = folder.log();
@@ -170,7 +170,7 @@ fn lines_cut_off_the_end_are_found_by_a_hash_noted_before() {
 
 /// The log of the process notes where the chain stands, for whoever collects it elsewhere.
 #[tokio::test]
-async fn the_end_of_the_chain_is_logged() {
+async fn end_of_the_chain_is_logged() {
     let folder = Folder::new();
     some_calls(&folder, 1, &[]);
     let hash = |line: &Value| line["hash"].as_str().unwrap().to_owned();
@@ -191,7 +191,7 @@ async fn the_end_of_the_chain_is_logged() {
 }
 
 #[test]
-fn what_cannot_be_used_stops_the_start() {
+fn unusable_audit_settings_stop_the_start() {
     let folder = Folder::new();
     let short = folder.key("short", "secret");
     fs::write(folder.path("garbage"), "not a line\n").unwrap();

@@ -6,7 +6,7 @@ use super::{Folder, assert_has, create};
 use crate::{http::served, requests};
 
 #[tokio::test]
-async fn what_is_turned_back_has_its_line_behind_every_tool() {
+async fn rejected_call_through_a_compact_tool_is_audited() {
     let folder = Folder::new();
     let options = [
         "--audit-log",

@@ -36,7 +36,7 @@ fn found(text: &[u8]) -> Vec<(u64, Damage)> {
 }
 
 #[test]
-fn every_kind_of_damage_is_named_with_its_line() {
+fn each_kind_of_damage_is_reported_with_its_line() {
     let text = String::from_utf8(LOG.clone()).unwrap();
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let of = |numbers: &[usize]| -> String { numbers.iter().map(|at| lines[at - 1]).collect() };
@@ -99,7 +99,7 @@ fn every_kind_of_damage_is_named_with_its_line() {
 
 /// Whoever knows how lines are made can make one, but not so that the next one still follows.
 #[test]
-fn a_line_that_was_rebuilt_is_found_by_the_next() {
+fn forged_entry_is_detected_by_the_next_entry() {
     use sha2::{Digest, Sha256};
     let text = String::from_utf8(LOG.clone()).unwrap();
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
@@ -126,7 +126,7 @@ fn findings_are_bounded() {
 }
 
 #[test]
-fn the_command_says_where_and_fails() {
+fn verify_command_names_the_damaged_line_and_fails() {
     let folder = Folder::new();
     let text = String::from_utf8(LOG.clone()).unwrap();
     fs::write(folder.log(), text.replacen("list-labels", "list-lapels", 1)).unwrap();
@@ -141,7 +141,7 @@ fn the_command_says_where_and_fails() {
 }
 
 #[test]
-fn lines_that_are_missing_are_not_among_those_that_are_told() {
+fn missing_entries_are_not_counted_as_verified() {
     let folder = Folder::new();
     let text = String::from_utf8(LOG.clone()).unwrap();
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
@@ -162,7 +162,7 @@ fn lines_that_are_missing_are_not_among_those_that_are_told() {
 }
 
 #[test]
-fn log_without_any_line_fails() {
+fn empty_log_fails_verification() {
     let folder = Folder::new();
     fs::write(folder.log(), "").unwrap();
     let empty = format!("{}: 0 entries: the file is empty", folder.log());
@@ -183,7 +183,7 @@ fn log_without_any_line_fails() {
 
 proptest! {
     #[test]
-    fn any_byte_that_is_another_is_found(at in 0..LOG.len(), byte: u8) {
+    fn any_changed_byte_is_detected(at in 0..LOG.len(), byte: u8) {
         let mut text = LOG.clone();
         prop_assume!(text[at] != byte);
         text[at] = byte;
@@ -191,7 +191,7 @@ proptest! {
     }
 
     #[test]
-    fn any_byte_that_is_gone_or_new_is_found(at in 0..LOG.len(), byte: u8) {
+    fn any_removed_or_inserted_byte_is_detected(at in 0..LOG.len(), byte: u8) {
         let mut text = LOG.clone();
         text.remove(at);
         prop_assert!(!found(&text).is_empty(), "without {at}");
@@ -201,7 +201,7 @@ proptest! {
     }
 
     #[test]
-    fn any_piece_that_is_cut_out_is_found(from in 0..LOG.len(), length in 1..2000_usize) {
+    fn any_removed_section_is_detected(from in 0..LOG.len(), length in 1..2000_usize) {
         let mut text = LOG.clone();
         text.drain(from..(from + length).min(LOG.len()));
         // What is cut off the end at a line's end leaves a log as it was before.
@@ -211,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_too_much(
+    fn arbitrary_bytes_do_not_break_the_verifier(
         pieces in prop::collection::vec((any::<Vec<u8>>(), 0..LOG.len(), 0..600_usize), 0..20)
     ) {
         // Noise between pieces of a log, which reach deeper than noise alone.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[test]
-fn a_full_device_denies_writes_and_lets_reads_pass() {
+fn full_device_denies_writes_and_allows_reads() {
     let run = |tool: &str, argument: &str, more: &[&str]| {
         let args = [
             "call",
@@ -78,7 +78,7 @@ fn confined(blocks: u32, folder: &Folder, base_url: &str) -> Served {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn lines_are_kept_until_there_is_room_again() {
+async fn entries_are_held_until_there_is_space_again() {
     if is_missing("prlimit") {
         return;
     }
@@ -150,7 +150,7 @@ fn settings(target: AuditTarget) -> AuditSettings {
 
 /// The log goes to a pipe that nobody reads for a while.
 #[tokio::test]
-async fn lines_that_find_no_room_are_counted_on_record() {
+async fn lost_entries_are_counted_in_a_gap_entry() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let folder = Folder::new();
     let pipe = folder.path("pipe");
@@ -204,7 +204,7 @@ async fn lines_that_find_no_room_are_counted_on_record() {
 
 /// Somebody takes the file away, as tools that rotate logs do.
 #[tokio::test]
-async fn a_file_that_was_moved_away_is_begun_anew_in_the_same_chain() {
+async fn moved_log_continues_in_a_new_file_of_the_same_chain() {
     let folder = Folder::new();
     let server = crate::http::served(&["--audit-log", &folder.log()]);
     let moved = folder.path("moved");

@@ -6,7 +6,7 @@ use super::{Folder, call};
 
 /// A key is one wherever it stands: in a name, in an address, in what is no argument at all.
 #[test]
-fn a_key_in_the_wrong_place_is_masked() {
+fn key_outside_a_secret_argument_is_masked() {
     let folder = Folder::new();
     let key = "sk-abcdefghijklmnopqrstuvwx0123456789";
     for (tool, arguments) in [
@@ -36,7 +36,7 @@ fn a_key_in_the_wrong_place_is_masked() {
 
 /// Who looks at the log in a terminal sees what is in it, and nothing else happens.
 #[test]
-fn line_has_no_characters_that_a_terminal_acts_on() {
+fn control_characters_are_escaped_in_an_entry() {
     let folder = Folder::new();
     let name = "a\u{1b}[2J\u{9b}31m\u{202e}\u{e0041}";
     assert!(call(&folder, "list-prompts", &json!({ "search": name }), &[]).0);

@@ -101,7 +101,7 @@ fn create(slug: &str) -> Value {
 }
 
 #[tokio::test]
-async fn each_call_is_one_line_whatever_came_of_it() {
+async fn each_call_has_one_entry_whatever_its_outcome() {
     let folder = Folder::new();
     let server = served(&["--audit-log", &folder.log()]);
     let cases = [
@@ -180,7 +180,7 @@ async fn each_call_is_one_line_whatever_came_of_it() {
 }
 
 #[tokio::test]
-async fn a_line_says_who_called_and_how() {
+async fn entry_names_caller_transport_and_protocol() {
     let folder = Folder::new();
     let log = folder.log();
     let server = Served::start(&[
@@ -241,7 +241,7 @@ fn opening() -> Value {
 }
 
 #[tokio::test]
-async fn calls_that_fail_or_are_taken_back_have_their_line() {
+async fn failed_and_cancelled_calls_have_an_entry() {
     let folder = Folder::new();
     let log = folder.log();
     // There is no key to call with.
@@ -290,7 +290,7 @@ async fn calls_that_fail_or_are_taken_back_have_their_line() {
 }
 
 #[tokio::test]
-async fn what_is_not_for_a_caller_is_denied_on_record() {
+async fn denied_call_has_an_entry_with_its_rule() {
     let folder = Folder::new();
     let tokens = folder.path("tokens.toml");
     let scope = ["--scope", "portkey:read", "--toolset", "labels"];
@@ -325,7 +325,7 @@ async fn what_is_not_for_a_caller_is_denied_on_record() {
 }
 
 #[tokio::test]
-async fn what_the_upstream_needed_is_told() {
+async fn entry_has_upstream_status_and_retries() {
     use crate::upstream::{answer, ok};
     let upstream = Upstream::start(|n| match n {
         0 | 1 => answer("503 Service Unavailable", "", ""),
@@ -373,7 +373,7 @@ async fn what_the_upstream_needed_is_told() {
 }
 
 #[test]
-fn equal_arguments_are_told_by_their_digest() {
+fn equal_arguments_have_equal_digests_under_one_key() {
     let digests = |folder: &Folder, more: &[&str]| -> Vec<String> {
         for arguments in [
             r#"{"page_size":1,"current_page":0}"#,
@@ -399,7 +399,7 @@ fn equal_arguments_are_told_by_their_digest() {
 }
 
 #[test]
-fn standard_error_takes_it_as_well_and_standard_output_never() {
+fn log_on_standard_streams_goes_to_standard_error() {
     let (ok, out, err) = said(&["call", "list-labels", "--sandbox", "--audit-log", "-"]);
     assert!(ok && !out.contains("\"seq\""), "{out}");
     let line = err
@@ -413,7 +413,7 @@ fn standard_error_takes_it_as_well_and_standard_output_never() {
 }
 
 #[test]
-fn long_arguments_are_left_out_and_counted() {
+fn long_arguments_are_omitted_and_counted() {
     let folder = Folder::new();
     let description = "x".repeat(70_000);
     let arguments = json!({ "name": "a", "description": description });
@@ -428,7 +428,7 @@ fn long_arguments_are_left_out_and_counted() {
 
 /// A write goes out, its answer never comes, and the process is killed.
 #[tokio::test]
-async fn a_write_that_was_under_way_when_the_process_was_killed_has_its_line() {
+async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let folder = Folder::new();
     let log = folder.log();

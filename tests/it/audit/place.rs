@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn log_is_one_process_alone_by_whatever_name() {
+async fn log_in_use_is_locked_under_every_path() {
     let folder = Folder::new();
     let server = served(&["--audit-log", &folder.log()]);
     requests::call(&server, "list-labels", json!({}))
@@ -42,7 +42,7 @@ async fn log_is_one_process_alone_by_whatever_name() {
 }
 
 #[tokio::test]
-async fn link_that_leads_nowhere_makes_no_file() {
+async fn dangling_link_creates_no_file() {
     let folder = Folder::new();
     let target = folder.path("elsewhere");
     symlink(&target, folder.log()).unwrap();
@@ -87,7 +87,7 @@ async fn denied_while(place: impl Fn(&Folder), mend: impl Fn(&Folder), told: &st
 }
 
 #[tokio::test]
-async fn link_in_the_place_of_the_log_is_not_followed() {
+async fn link_in_place_of_the_log_is_not_followed() {
     let place = |folder: &Folder| {
         fs::rename(folder.log(), folder.path("moved")).unwrap();
         symlink(folder.path("target"), folder.log()).unwrap();
@@ -101,7 +101,7 @@ async fn link_in_the_place_of_the_log_is_not_followed() {
 }
 
 #[tokio::test]
-async fn other_file_in_the_place_of_the_log_is_not_written() {
+async fn foreign_file_in_place_of_the_log_is_not_written() {
     let place = |folder: &Folder| {
         fs::write(folder.path("other"), "not ours\n").unwrap();
         fs::rename(folder.path("other"), folder.log()).unwrap();
@@ -119,7 +119,7 @@ async fn other_file_in_the_place_of_the_log_is_not_written() {
 }
 
 #[tokio::test]
-async fn other_file_in_the_place_of_the_intents_is_not_written() {
+async fn foreign_file_in_place_of_the_intents_is_not_written() {
     let intents = |folder: &Folder| folder.path("audit.jsonl.intents");
     let place = |folder: &Folder| {
         fs::write(folder.path("other"), "").unwrap();
@@ -133,7 +133,7 @@ async fn other_file_in_the_place_of_the_intents_is_not_written() {
 
 /// As `logrotate` does with `create`: the file is moved away, and an empty one made in its place.
 #[tokio::test]
-async fn empty_file_in_the_place_of_a_moved_one_goes_on_with_the_chain() {
+async fn empty_file_in_place_of_a_moved_log_continues_the_chain() {
     let folder = Folder::new();
     let server = served(&["--audit-log", &folder.log()]);
     requests::call(&server, "create-label", json!({ "name": "a" }))
@@ -158,7 +158,7 @@ async fn empty_file_in_the_place_of_a_moved_one_goes_on_with_the_chain() {
 
 /// Nobody calls meanwhile: it is noticed all the same, and the next write is on record from its intent on.
 #[tokio::test]
-async fn log_that_is_moved_away_is_begun_anew_without_a_call() {
+async fn moved_log_is_recreated_without_a_call() {
     let folder = Folder::new();
     let mut server = served(&["--audit-log", &folder.log()]);
     requests::call(&server, "list-labels", json!({}))

@@ -16,7 +16,7 @@ fn served(base_url: &str) -> Served {
 }
 
 #[tokio::test]
-async fn a_key_serves_the_request_that_brought_it_and_no_other() {
+async fn key_is_used_only_for_its_own_request() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let server = served(&upstream.base_url);
     let list = || call(&server, "list-all-integrations", json!({}));
@@ -42,7 +42,7 @@ async fn a_key_serves_the_request_that_brought_it_and_no_other() {
 
 /// A session remembers a client's abilities, not its key.
 #[tokio::test]
-async fn within_a_session_each_request_brings_its_key() {
+async fn each_request_of_a_session_needs_its_key() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let server = served(&upstream.base_url);
     let opened = initialize(&server)
@@ -69,7 +69,7 @@ async fn within_a_session_each_request_brings_its_key() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_key_is_refused() {
+async fn invalid_key_header_is_rejected() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let server = served(&upstream.base_url);
     let list = || call(&server, "list-all-integrations", json!({}));
@@ -107,7 +107,7 @@ async fn what_cannot_be_a_key_is_refused() {
 
 /// Enkrypt AI's tools are there for whom they can work.
 #[tokio::test]
-async fn the_second_upstream_takes_a_key_of_its_own() {
+async fn enkrypt_tools_need_their_own_key() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let root = upstream.base_url.trim_end_matches("/v1").to_owned();
     let server = Served::start(&[
@@ -147,7 +147,7 @@ async fn the_second_upstream_takes_a_key_of_its_own() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_key_is_logged_or_said() {
+async fn key_is_in_no_log_and_no_response() {
     let upstream = Upstream::start(|_| ok("{")).await;
     let server = Served::start(&[
         "http",
@@ -179,7 +179,7 @@ async fn nothing_of_a_key_is_logged_or_said() {
 
 /// Wherever the operator sets one, it is looked at before anything is served.
 #[test]
-fn key_of_a_wrong_form_is_refused_at_start_with_its_place() {
+fn malformed_key_stops_the_start_and_names_its_source() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);

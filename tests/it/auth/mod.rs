@@ -41,7 +41,7 @@ async fn refused(request: RequestBuilder) -> (StatusCode, HeaderMap, String) {
 }
 
 #[tokio::test]
-async fn credentials_in_an_address_are_refused_whoever_asks() {
+async fn credentials_in_the_url_are_rejected() {
     for mode in [&["--sandbox"] as &[&str], &["--auth", "key"]] {
         let mut args = vec!["http", "--listen", "127.0.0.1:0"];
         args.extend(mode);
@@ -68,7 +68,7 @@ async fn credentials_in_an_address_are_refused_whoever_asks() {
 
 /// Whoever sends a key expects it to count; where it would not, nothing happens at all.
 #[tokio::test]
-async fn a_key_that_would_not_count_is_refused() {
+async fn unused_key_header_is_rejected() {
     let server = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     for header in ["x-portkey-api-key", "x-enkrypt-api-key"] {
         let request = call(&server, "list-all-integrations", json!({})).header(header, "pk-1");
@@ -82,7 +82,7 @@ async fn a_key_that_would_not_count_is_refused() {
 }
 
 #[test]
-fn options_that_contradict_each_other_are_refused() {
+fn contradictory_auth_options_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens.toml");
     std::fs::write(&file, "").unwrap();

@@ -56,7 +56,7 @@ impl Tokens {
 }
 
 #[tokio::test]
-async fn each_token_acts_with_its_own_key() {
+async fn each_token_uses_its_own_key() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let tokens = Tokens::new();
     let file = tokens.folder.path().join("key");
@@ -101,7 +101,7 @@ async fn each_token_acts_with_its_own_key() {
 }
 
 #[tokio::test]
-async fn strangers_are_told_what_is_wanted() {
+async fn request_without_a_valid_token_is_rejected() {
     let tokens = Tokens::new();
     let good = tokens.make("one", &["--scope", "portkey:read"]);
     let old = tokens.make(
@@ -170,7 +170,7 @@ async fn strangers_are_told_what_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_token_does_what_its_scopes_say_and_sees_its_toolsets() {
+async fn token_is_limited_to_its_scopes_and_toolsets() {
     let tokens = Tokens::new();
     let token = tokens.make(
         "narrow",
@@ -229,7 +229,7 @@ async fn a_token_does_what_its_scopes_say_and_sees_its_toolsets() {
 
 /// A new token works, a withdrawn one does not, and a file that does not hold changes nothing.
 #[tokio::test]
-async fn the_file_takes_effect_when_it_changes() {
+async fn changed_token_file_is_reloaded() {
     let tokens = Tokens::new();
     let first = tokens.make("first", &["--scope", "portkey:read"]);
     let mut server = tokens.serve(&["--sandbox"], &[]);
@@ -270,7 +270,7 @@ async fn the_file_takes_effect_when_it_changes() {
 
 /// The file says who sees what, so every list may be another one.
 #[tokio::test]
-async fn a_change_of_the_file_is_announced() {
+async fn token_file_change_notifies_subscribers() {
     let tokens = Tokens::new();
     let token = tokens.make("first", &["--scope", "portkey:read"]);
     let server = tokens.serve(&["--sandbox"], &[]);
@@ -346,7 +346,7 @@ async fn read_until(stream: &mut Response, part: Option<&str>) -> String {
 }
 
 #[tokio::test]
-async fn streams_and_sessions_end_when_their_token_is_withdrawn() {
+async fn streams_and_sessions_end_when_their_token_is_removed() {
     let tokens = Tokens::new();
     let stays = tokens.make("stays", &["--scope", "portkey:read"]);
     let remaining = fs::read_to_string(tokens.path()).unwrap();
@@ -397,7 +397,7 @@ async fn streams_and_sessions_end_when_their_token_expires() {
 }
 
 #[test]
-fn an_entry_that_does_not_hold_is_told() {
+fn invalid_token_entry_is_rejected() {
     let tokens = Tokens::new();
     tokens.make("taken", &["--scope", "portkey:read"]);
     let path = tokens.path();
@@ -491,7 +491,7 @@ fn an_entry_that_does_not_hold_is_told() {
 
 /// Without a file the entry can be put where it belongs by the shell, and the token is not in it.
 #[test]
-fn an_entry_and_its_token_go_different_ways() {
+fn token_goes_to_standard_error_and_its_entry_to_standard_output() {
     let made = command(&["token", "new", "--name", "ci", "--scope", "portkey:read"]);
     let output = { made }.output().unwrap();
     let (entry, log) = (

@@ -102,7 +102,7 @@ const INVITATIONS: [&str; 4] = [
 ];
 
 #[tokio::test]
-async fn write_that_may_have_taken_effect_says_so_and_where_to_look() {
+async fn uncertain_write_says_so_and_names_the_lookup_tool() {
     for Case { name, act } in cases() {
         let upstream = Upstream::start(move |_| act()).await;
         let dispatcher = with(&upstream, |settings| {
@@ -133,7 +133,7 @@ async fn write_that_may_have_taken_effect_says_so_and_where_to_look() {
 }
 
 #[tokio::test]
-async fn error_says_whether_the_call_may_have_taken_effect() {
+async fn error_tells_if_the_call_may_have_taken_effect() {
     let refusals = [
         ("400 Bad Request", false),
         ("403 Forbidden", false),
@@ -158,7 +158,7 @@ async fn error_says_whether_the_call_may_have_taken_effect() {
 
 /// The first attempt may have deleted what the second does not find.
 #[tokio::test]
-async fn refusal_after_a_lost_attempt_leaves_open_what_happened() {
+async fn error_after_a_lost_attempt_may_have_taken_effect() {
     let upstream = Upstream::start(|n| match n {
         0 => Act::Drop,
         _ => answer(
@@ -179,7 +179,7 @@ async fn refusal_after_a_lost_attempt_leaves_open_what_happened() {
 
 /// What was refused to begin with never happened, however often it was tried.
 #[tokio::test]
-async fn refusal_after_being_asked_to_wait_leaves_nothing_open() {
+async fn error_after_a_rate_limited_attempt_has_no_effect() {
     let upstream = Upstream::start(|n| match n {
         0 => answer("429 Too Many Requests", "retry-after: 0\r\n", ""),
         _ => answer("404 Not Found", JSON, "{}"),

@@ -51,7 +51,7 @@ fn create() -> Value {
 }
 
 #[tokio::test]
-async fn a_request_carries_the_key_and_no_more_than_it_must() {
+async fn request_carries_the_key_and_no_authorization_header() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     call(&dispatcher(&upstream), "create-integration", create())
         .await
@@ -79,7 +79,7 @@ async fn a_request_carries_the_key_and_no_more_than_it_must() {
 }
 
 #[tokio::test]
-async fn successes_come_in_many_shapes() {
+async fn success_bodies_of_every_form_are_returned() {
     let cases = [
         (ok(r#"{"a":1}"#), json!({ "a": 1 })),
         (ok("[1]"), json!([1])),
@@ -111,7 +111,7 @@ async fn successes_come_in_many_shapes() {
 
 /// Every body shape of errors.md, and what must be told of it.
 #[tokio::test]
-async fn every_refusal_is_told_in_full() {
+async fn upstream_errors_are_reported_with_cause_and_advice() {
     let json = "content-type: application/json\r\n";
     let id = "content-type: application/json\r\nx-portkey-request-id: req-7\r\n";
     let cases: &[(&str, &str, &str, &[&str])] = &[
@@ -256,7 +256,7 @@ async fn every_refusal_is_told_in_full() {
 }
 
 #[tokio::test]
-async fn waiting_is_bounded() {
+async fn slow_upstream_times_out() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let hasty = with(&upstream, |settings| {
         settings.timeout = Duration::from_millis(200)
@@ -275,7 +275,7 @@ async fn waiting_is_bounded() {
 }
 
 #[tokio::test]
-async fn broken_answers_are_told_as_broken() {
+async fn incomplete_response_is_reported() {
     let short = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"a\":".to_vec();
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n".to_vec();
     let garbage = b"SSH-2.0-OpenSSH_9.2\r\n".to_vec();
@@ -293,7 +293,7 @@ async fn broken_answers_are_told_as_broken() {
 }
 
 #[tokio::test]
-async fn answers_are_bounded() {
+async fn oversized_response_is_rejected() {
     let declared = b"HTTP/1.1 200 OK\r\ncontent-length: 52428800\r\n\r\n".to_vec();
     let endless = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
     for head in [declared, endless] {
@@ -318,7 +318,7 @@ async fn answers_are_bounded() {
 }
 
 #[tokio::test]
-async fn without_a_key_nothing_is_sent_and_both_ways_out_are_named() {
+async fn missing_key_sends_nothing_and_names_both_remedies() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let mut keyless = operator();
     keyless.credentials.portkey = None;
@@ -333,7 +333,7 @@ async fn without_a_key_nothing_is_sent_and_both_ways_out_are_named() {
 }
 
 #[tokio::test]
-async fn dropping_a_call_aborts_its_request() {
+async fn dropped_call_aborts_its_request() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let dispatcher = dispatcher(&upstream);
     let operator = operator();
@@ -345,7 +345,7 @@ async fn dropping_a_call_aborts_its_request() {
 }
 
 #[test]
-fn refusals_keep_what_later_layers_need() {
+fn upstream_error_keeps_its_status() {
     fn assert_typed(error: &CallError) -> Option<u16> {
         match error {
             CallError::Upstream(_, refusal) => Some(refusal.status.as_u16()),
@@ -367,7 +367,7 @@ fn refusals_keep_what_later_layers_need() {
 
 /// They would be told as a lost connection, by a client that cannot even send them.
 #[tokio::test]
-async fn arguments_too_long_for_an_address_are_named() {
+async fn argument_too_long_for_the_url_is_named() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     for (bytes, is_sent) in [(30_000, true), (65_000, false), (200_000, false)] {
         let arguments = json!({ "search": "x".repeat(bytes), "page_size": 5 });

@@ -39,7 +39,7 @@ struct Nested {
 
 /// Every place where APIs put the causes of a validation that failed.
 #[tokio::test]
-async fn nested_details_are_told_below_the_message() {
+async fn nested_details_are_listed_below_the_message() {
     let cases = [
         Nested {
             body: json!({"success": false, "data": {
@@ -170,7 +170,7 @@ async fn nested_details_are_told_below_the_message() {
 }
 
 #[tokio::test]
-async fn details_are_bounded_and_scrubbed() {
+async fn error_details_are_bounded_and_masked() {
     let key = "sk-abcdefghijklmnopqrstuvwx0123";
     let mut errors = vec![
         json!({"field": "name", "message": format!("no key {key}\u{200b}\u{202e} here")}),
@@ -214,7 +214,7 @@ struct Advice {
 
 /// What the upstream names comes first, and what it rules out is not said at all.
 #[tokio::test]
-async fn causes_are_guessed_only_where_the_upstream_names_none() {
+async fn causes_are_suggested_only_if_the_upstream_names_none() {
     let forbidden = || {
         json!({"success": false, "data": {"errorCode": "AB03",
         "message": "You do not have enough permissions to execute this request"}})
@@ -369,7 +369,7 @@ async fn causes_are_guessed_only_where_the_upstream_names_none() {
 
 /// Who can replace a key that is refused depends on who holds it.
 #[tokio::test]
-async fn refused_key_is_told_to_whoever_can_replace_it() {
+async fn advice_for_a_rejected_key_depends_on_its_owner() {
     let body = || json!({"success": false, "data": {"message": "Unauthorised Request"}});
     let with = |method: AuthMethod, source: KeySource| {
         let mut principal = operator();
@@ -410,7 +410,7 @@ async fn refused_key_is_told_to_whoever_can_replace_it() {
 
 /// What cannot be read for a dry run is told in words.
 #[tokio::test]
-async fn dry_run_tells_why_the_current_state_is_unknown() {
+async fn dry_run_explains_why_the_current_state_is_unknown() {
     let body = r#"{"success":false,"data":{"message":"No such integration","errorCode":"AB08"}}"#;
     let upstream = Upstream::start(move |_| {
         answer("404 Not Found", "content-type: application/json\r\n", body)

@@ -10,7 +10,7 @@ use super::{call, create, with};
 use crate::upstream::{Act, Upstream, answer, dispatcher, ok, settings};
 
 #[tokio::test]
-async fn what_may_be_repeated_is() {
+async fn idempotent_requests_are_retried() {
     for status in [
         "429 Too Many Requests",
         "502 Bad Gateway",
@@ -48,7 +48,7 @@ async fn what_may_be_repeated_is() {
 }
 
 #[tokio::test]
-async fn repetition_is_bounded_and_told() {
+async fn retries_are_limited_and_reported() {
     let upstream = Upstream::start(|_| answer("503 Service Unavailable", "", "{}")).await;
     let text = call(
         &dispatcher(&upstream),
@@ -70,7 +70,7 @@ async fn repetition_is_bounded_and_told() {
 }
 
 #[tokio::test]
-async fn a_post_is_never_repeated_once_it_was_sent() {
+async fn sent_post_is_never_retried() {
     for script in [
         || answer("503 Service Unavailable", "", ""),
         || answer("429 Too Many Requests", "retry-after: 0\r\n", ""),
@@ -89,7 +89,7 @@ async fn a_post_is_never_repeated_once_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_made_again_for_reads() {
+async fn read_is_retried_after_a_lost_connection() {
     let upstream = Upstream::start(|n| if n == 0 { Act::Drop } else { ok("{}") }).await;
     assert_eq!(
         call(
@@ -166,7 +166,7 @@ async fn retry_after_is_honoured_up_to_a_cap() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_says_that_nothing_was_sent() {
+async fn refused_connection_reports_that_nothing_was_sent() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1", closed.local_addr().unwrap());
     drop(closed);
@@ -185,7 +185,7 @@ async fn a_refused_connection_says_that_nothing_was_sent() {
 
 /// The first attempt arrived, and then nobody listened any more.
 #[tokio::test]
-async fn what_was_sent_once_is_not_told_as_unsent() {
+async fn request_sent_once_is_not_reported_as_unsent() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1", listener.local_addr().unwrap());
     tokio::spawn(async move {

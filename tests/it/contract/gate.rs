@@ -66,7 +66,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     not(debug_assertions),
     ignore = "without debug assertions only the shape is asked"
 )]
-fn the_shape_takes_nothing_that_the_type_does_not() {
+fn schema_accepts_only_what_the_type_accepts() {
     let (mut taken, mut refused) = (0, 0);
     for entry in Catalog::full().iter() {
         let published = entry.compiled();

@@ -25,7 +25,7 @@ use wire::Endpoint;
 use world::World;
 
 #[tokio::test]
-async fn every_tool_keeps_its_contract() {
+async fn every_tool_fulfils_its_contract() {
     let mut walk = Walk {
         world: World::new().await,
         exceptions: Exceptions::new(),
@@ -149,7 +149,7 @@ impl Walk {
 }
 
 #[tokio::test]
-async fn call_without_a_required_argument_stays_off_the_wire() {
+async fn call_without_a_required_argument_is_not_sent() {
     let world = World::new().await;
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();

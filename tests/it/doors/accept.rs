@@ -73,7 +73,7 @@ fn initialize(accept: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn every_accept_that_covers_an_answer_is_served_in_both_generations() {
+fn matching_accept_header_is_served_in_both_generations() {
     let server = served(&[]);
     for (number, Case { name, accept, kind }) in CASES.into_iter().enumerate() {
         let listed = exchange(&server, &list("/mcp", accept));
@@ -118,7 +118,7 @@ fn every_accept_that_covers_an_answer_is_served_in_both_generations() {
 
 /// It says that it shows forms, and cannot be asked, because it reads no stream.
 #[test]
-fn client_without_streams_that_would_be_asked_is_answered() {
+fn approval_by_form_without_a_stream_returns_an_error() {
     let server = served(&["--approve-writes"]);
     let accept = "accept: application/json";
     let params = json!({
@@ -156,7 +156,7 @@ fn client_without_streams_that_would_be_asked_is_answered() {
 }
 
 #[test]
-fn accept_that_covers_no_answer_is_refused_in_words() {
+fn unsupported_accept_header_is_rejected_with_advice() {
     let server = served(&[]);
     let html = exchange(&server, &list("/mcp", &["accept: text/html"]));
     assert_eq!(html.status, 406);
@@ -174,7 +174,7 @@ fn accept_that_covers_no_answer_is_refused_in_words() {
 }
 
 #[test]
-fn stream_of_a_session_is_opened_by_any_accept_that_covers_it() {
+fn session_stream_opens_with_any_matching_accept_header() {
     let server = served(&[]);
     let opened = exchange(&server, &initialize(&[]));
     let session = format!(

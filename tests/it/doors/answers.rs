@@ -38,7 +38,7 @@ fn call(tool: &str, more: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn list_of_tools_is_compressed_where_that_is_taken() {
+fn tool_list_is_compressed_if_accepted() {
     let server = served(&[]);
     let plain = exchange(&server, &list("/mcp", &[]));
     assert_eq!(
@@ -60,7 +60,7 @@ fn list_of_tools_is_compressed_where_that_is_taken() {
 
 /// Its stream has nothing but the list, so that is taken out of it.
 #[test]
-fn list_of_tools_is_compressed_in_a_session_as_well() {
+fn tool_list_is_compressed_in_a_session() {
     let server = served(&[]);
     let params = json!({
         "protocolVersion": "2025-11-25",
@@ -89,7 +89,7 @@ fn list_of_tools_is_compressed_in_a_session_as_well() {
 
 /// On the way beside rmcp and on the way through it.
 #[test]
-fn small_answer_is_left_as_it_is() {
+fn small_response_is_not_compressed() {
     let server = served(&[]);
     for accept in ["accept: application/json, text/event-stream", "accept: */*"] {
         let reply = exchange(&server, &call("whoami", &[accept, "accept-encoding: gzip"]));
@@ -103,7 +103,7 @@ fn small_answer_is_left_as_it_is() {
 }
 
 #[test]
-fn large_answer_of_a_tool_is_compressed_on_both_ways() {
+fn large_tool_result_is_compressed_on_both_paths() {
     let server = served(&["--max-result-bytes", "0"]);
     for accept in ["accept: application/json, text/event-stream", "accept: */*"] {
         let reply = exchange(
@@ -123,7 +123,7 @@ fn large_answer_of_a_tool_is_compressed_on_both_ways() {
 }
 
 #[test]
-fn answers_are_kept_by_nobody() {
+fn responses_are_not_cacheable() {
     let server = served(&[]);
     let stream = "accept: text/event-stream";
     for (what, request) in [

@@ -26,7 +26,7 @@ fn call_with(lines: &[&str], called: &str) -> Vec<u8> {
 }
 
 #[test]
-fn names_of_the_same_tool_match_and_others_do_not() {
+fn header_that_names_another_tool_is_rejected() {
     let server = served(&[]);
     for (named, called, status) in [
         ("list-all-integrations", "list-all-integrations", 200),
@@ -73,7 +73,7 @@ fn alias_in_the_header_matches_its_tool() {
 }
 
 #[test]
-fn headers_that_never_arrived_are_named() {
+fn missing_headers_are_named_in_the_error() {
     let server = served(&[]);
     let (version, method) = ("mcp-protocol-version: 2026-07-28", "mcp-method: tools/call");
     for (lines, missing) in [
@@ -102,7 +102,7 @@ fn headers_that_never_arrived_are_named() {
 }
 
 #[test]
-fn session_that_is_not_named_is_asked_for() {
+fn request_without_a_session_id_gets_advice() {
     let server = served(&[]);
     let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
     let post = exchange(&server, &raw("POST", "/mcp", &[], list.as_bytes()));
@@ -121,7 +121,7 @@ fn session_that_is_not_named_is_asked_for() {
 }
 
 #[test]
-fn mark_before_a_body_is_skipped() {
+fn byte_order_mark_before_a_body_is_skipped() {
     let server = served(&[]);
     let plain = list("/mcp", &["accept: application/json, text/event-stream"]);
     let at = plain

@@ -18,7 +18,7 @@ fn tools(reply: &Reply) -> Vec<String> {
 }
 
 #[test]
-fn slash_at_the_end_of_an_endpoint_makes_no_difference() {
+fn trailing_slash_of_an_endpoint_is_ignored() {
     let server = served(&[]);
     for path in [
         "/mcp",
@@ -41,7 +41,7 @@ fn slash_at_the_end_of_an_endpoint_makes_no_difference() {
 }
 
 #[test]
-fn prefix_stands_before_every_path() {
+fn path_prefix_applies_to_every_path() {
     let args = [
         "http",
         "--sandbox",
@@ -88,7 +88,7 @@ fn prefix_stands_before_every_path() {
 }
 
 #[test]
-fn prefix_that_is_no_path_is_refused() {
+fn invalid_prefix_origin_and_host_are_rejected() {
     for prefix in [
         "portkey",
         "/a//b",
@@ -111,7 +111,7 @@ fn prefix_that_is_no_path_is_refused() {
 }
 
 #[test]
-fn clients_of_the_older_transport_are_told_what_to_change() {
+fn clients_of_the_sse_transport_get_advice() {
     let server = served(&[]);
     for (method, path) in [
         ("GET", "/sse"),

@@ -11,7 +11,7 @@ fn logged(server: &mut Served, request: &[u8], status: u16) -> String {
 }
 
 #[test]
-fn refusals_are_logged_with_path_address_and_reason() {
+fn rejections_are_logged_with_path_address_and_reason() {
     let mut server = Served::start(&["http", "--listen", "127.0.0.1:0", "--auth", "key"]);
     let key = "x-portkey-api-key: pk-alice";
     let cases: [(&[&str], u16, &str); 4] = [
@@ -51,7 +51,7 @@ fn refusals_are_logged_with_path_address_and_reason() {
 }
 
 #[test]
-fn limit_is_logged_with_the_caller() {
+fn rate_limit_rejection_is_logged_with_the_caller() {
     let args = [
         "http",
         "--sandbox",
@@ -73,7 +73,7 @@ fn limit_is_logged_with_the_caller() {
 }
 
 #[test]
-fn key_of_a_wrong_form_in_a_header_is_refused_in_words() {
+fn malformed_key_header_is_rejected_with_its_defect() {
     let server = Served::start(&[
         "http",
         "--sandbox",

@@ -4,7 +4,7 @@ use super::*;
 use crate::{http::served, process::Served};
 
 #[test]
-fn pages_of_this_machine_may_call_a_loopback_listener() {
+fn local_origins_may_call_a_loopback_listener() {
     let server = served(&[]);
     for (origin, status) in [
         ("http://localhost:6274", 200),
@@ -32,7 +32,7 @@ fn pages_of_this_machine_may_call_a_loopback_listener() {
 }
 
 #[test]
-fn pages_of_this_machine_may_not_call_another_listener() {
+fn local_origins_may_not_call_a_public_listener() {
     let args = [
         "http",
         "--sandbox",
@@ -55,7 +55,7 @@ fn pages_of_this_machine_may_not_call_another_listener() {
 }
 
 #[test]
-fn host_is_one_of_those_that_are_known() {
+fn unknown_host_is_rejected() {
     let server = served(&["--allowed-host", "mcp.example.com"]);
     for (host, status) in [
         ("mcp.example.com", 200),

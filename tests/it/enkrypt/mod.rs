@@ -72,7 +72,7 @@ fn between(portkey: &Upstream, enkrypt: &Upstream) -> Dispatcher {
 }
 
 #[tokio::test]
-async fn each_key_goes_to_its_own_upstream_and_nowhere_else() {
+async fn each_key_is_sent_only_to_its_own_upstream() {
     let (portkey, enkrypt) = (
         Upstream::start(|_| ok("{}")).await,
         Upstream::start(|_| ok("{}")).await,
@@ -159,7 +159,7 @@ async fn each_key_goes_to_its_own_upstream_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn headers_say_what_a_call_is_about() {
+async fn arguments_are_sent_as_enkrypt_headers() {
     let enkrypt = Upstream::start(|_| ok("{}")).await;
     let dispatcher = upstream::dispatcher(&enkrypt);
     let all = json!({ "gateway": "Support tools 2", "gateway_version": "v2", "project": "p" });
@@ -222,7 +222,7 @@ async fn headers_say_what_a_call_is_about() {
 }
 
 #[tokio::test]
-async fn what_cannot_stand_in_a_header_is_refused() {
+async fn invalid_header_values_are_rejected() {
     let enkrypt = Upstream::start(|_| ok("{}")).await;
     let dispatcher = upstream::dispatcher(&enkrypt);
     let (catalog, long) = (Catalog::full(), "g".repeat(33));
@@ -263,7 +263,7 @@ async fn what_cannot_stand_in_a_header_is_refused() {
 }
 
 #[tokio::test]
-async fn a_change_is_sent_as_it_was_written() {
+async fn gateway_change_is_sent_unmodified() {
     let enkrypt = Upstream::start(|_| ok("{}")).await;
     let dispatcher = upstream::dispatcher(&enkrypt);
     let config = json!({
@@ -303,7 +303,7 @@ async fn a_change_is_sent_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_preview_reads_and_sends_nothing_else() {
+async fn preview_sends_only_a_read() {
     let stored = r#"{"gateway_saved_name":"g","is_active":true,"servers_config":{"servers":[{"saved_name":"a"},{"saved_name":"b"}]}}"#;
     let enkrypt = Upstream::start(move |_| ok(stored)).await;
     let dispatcher = upstream::dispatcher(&enkrypt);
@@ -346,7 +346,7 @@ proptest! {
 
     /// Whatever else a call says, the one request of a preview is a GET without a body.
     #[test]
-    fn no_preview_becomes_a_write(
+    fn preview_never_becomes_a_write(
         active in any::<Option<bool>>(),
         sample in any::<Option<bool>>(),
         deleted in prop::collection::vec(any::<Option<bool>>(), 0..4),
@@ -367,7 +367,7 @@ proptest! {
 }
 
 #[test]
-fn what_may_hold_secrets_is_blanked() {
+fn additional_config_is_masked() {
     let catalog = Catalog::full();
     let policy = |more: Value| {
         json!({ "servers_config": { "common_overrides": {
@@ -382,7 +382,7 @@ fn what_may_hold_secrets_is_blanked() {
 
 /// The statuses of enkrypt.md §4, and what lies in between.
 #[tokio::test]
-async fn every_refusal_is_told_in_full() {
+async fn enkrypt_errors_are_reported_with_cause_and_advice() {
     let body = |code: u16| format!(r#"{{"code":{code},"error":"E","message":"Its own words"}}"#);
     for (status, body, expected) in [
         (

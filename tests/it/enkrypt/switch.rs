@@ -7,7 +7,7 @@ use super::TOOLS;
 use crate::process::{Served, command, said};
 
 #[test]
-fn without_a_key_the_tools_are_off() {
+fn enkrypt_tools_are_disabled_without_a_key() {
     let (full, off) = (
         Catalog::full(),
         Catalog::full().without_upstream(Upstream::Enkrypt),
@@ -36,7 +36,7 @@ fn without_a_key_the_tools_are_off() {
 }
 
 #[test]
-fn the_command_line_switches_them_on() {
+fn key_or_sandbox_enables_the_enkrypt_tools() {
     let folder = tempfile::tempdir().unwrap();
     let (file, empty) = (folder.path().join("key"), folder.path().join("empty"));
     std::fs::write(&file, "ek-from-file\n").unwrap();

@@ -68,7 +68,7 @@ async fn hear(server: impl Fn() -> Server, change: impl Fn(usize), expected: &[&
 }
 
 #[tokio::test]
-async fn prompts_of_a_folder_are_announced() {
+async fn prompt_folder_change_notifies_clients() {
     let folder = tempfile::tempdir().unwrap();
     let server = || {
         let prompts = prompts::PromptLibrary::watch_folder(folder.path()).unwrap();
@@ -86,7 +86,7 @@ async fn prompts_of_a_folder_are_announced() {
 
 /// What a policy hides is in none of the lists, so none of them stays as it was.
 #[tokio::test]
-async fn what_a_policy_hides_is_announced_for_every_list() {
+async fn policy_change_notifies_clients_of_every_list() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.yaml");
     fs::write(&file, "version: '1'").unwrap();

@@ -248,7 +248,7 @@ async fn unwatch(client: &Peer<RoleClient>) {
 }
 
 #[tokio::test]
-async fn a_session_hears_what_is_offered_and_what_it_watches() {
+async fn session_is_notified_of_lists_and_subscribed_resources() {
     for over in [Over::Http, Over::Pipe] {
         let library = Library::default();
         let mut connected = connect(&library, over, Generation::Sessions).await;
@@ -269,7 +269,7 @@ async fn a_session_hears_what_is_offered_and_what_it_watches() {
 }
 
 #[tokio::test]
-async fn a_stream_hears_what_it_asked_for_and_nothing_comes_beside_it() {
+async fn stream_gets_only_the_requested_notifications() {
     for over in [Over::Http, Over::Pipe] {
         let library = Library::default();
         let mut connected = connect(&library, over, Generation::Stateless).await;
@@ -300,7 +300,7 @@ async fn a_stream_hears_what_it_asked_for_and_nothing_comes_beside_it() {
 }
 
 #[tokio::test]
-async fn who_goes_away_without_a_word_is_forgotten() {
+async fn disconnected_listener_is_removed() {
     let cases = [Generation::Sessions, Generation::Stateless];
     for (over, generation) in [
         (Over::Http, cases[1]),
@@ -322,7 +322,7 @@ async fn who_goes_away_without_a_word_is_forgotten() {
 
 /// The announcements come at once, so that the one thread of this test cannot pass them on in between.
 #[tokio::test]
-async fn who_falls_behind_is_told_that_everything_changed() {
+async fn lagging_listener_is_told_that_everything_changed() {
     let library = Library::default();
     let mut session = connect(&library, Over::Pipe, Generation::Sessions).await;
     let stateless = connect(&library, Over::Pipe, Generation::Stateless).await;
@@ -345,7 +345,7 @@ async fn who_falls_behind_is_told_that_everything_changed() {
 }
 
 #[tokio::test]
-async fn nobody_watches_more_resources_than_rmcp_can_compare() {
+async fn number_of_subscribed_resources_is_limited() {
     let many = |count: usize| {
         (0..count)
             .map(|i| format!("test://{i}"))
@@ -383,7 +383,7 @@ async fn nobody_watches_more_resources_than_rmcp_can_compare() {
 
 /// The server itself: it offers tools, and announces nothing else.
 #[tokio::test]
-async fn the_list_of_tools_is_announced() {
+async fn tool_list_change_notifies_clients() {
     for over in [Over::Http, Over::Pipe] {
         let server = server();
         let mut session = connect(&server, over, Generation::Sessions).await;
@@ -427,7 +427,7 @@ fn modern(id: u32, method: &str, more: serde_json::Value) -> serde_json::Value {
 /// A client that hangs up while it listens is not waited for as one that calls would be: the answer
 /// comes, where after a wait it would have been given up.
 #[test]
-fn hanging_up_ends_subscriptions_on_a_pipe() {
+fn client_disconnect_ends_stdio_subscriptions() {
     let mut pipe = Pipe::start(&["--sandbox"]);
     let listen = json!({ "notifications": { "toolsListChanged": true } });
     pipe.send(&modern(7, "subscriptions/listen", listen).to_string());
@@ -448,7 +448,7 @@ fn hanging_up_ends_subscriptions_on_a_pipe() {
 }
 
 #[tokio::test]
-async fn stopping_ends_subscriptions_over_http() {
+async fn shutdown_ends_http_subscriptions() {
     let server = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     let listen = json!({ "notifications": { "toolsListChanged": true } });
     let body = modern(7, "subscriptions/listen", listen).to_string();

@@ -16,7 +16,7 @@ use crate::{
 const UNKNOWN: &str = "`colour` is not known to this version and was passed on unchecked";
 
 #[test]
-fn shell_answers_say_what_was_passed_on_and_which_times_were_meant() {
+fn shell_result_reports_unknown_arguments_and_resolved_times() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.jsonl");
     let log = log.to_str().unwrap();
@@ -57,7 +57,7 @@ fn shell_answers_say_what_was_passed_on_and_which_times_were_meant() {
 }
 
 #[test]
-fn operators_choose_what_becomes_of_unknown_arguments() {
+fn unknown_fields_option_allows_or_rejects_unknown_arguments() {
     let call = |how: &str| {
         said(&[
             "call",
@@ -85,7 +85,7 @@ fn operators_choose_what_becomes_of_unknown_arguments() {
 
 /// The upstream may have refused the call because of them.
 #[tokio::test]
-async fn refusals_of_the_upstream_name_unknown_arguments() {
+async fn upstream_error_names_unknown_arguments() {
     let body = r#"{"success":false,"data":{"message":"Invalid request","errorCode":"AB01"}}"#;
     let upstream = Upstream::start(move |_| answer("400 Bad Request", "", body)).await;
     let args = json!({ "name": "n", "colour": 1 })
@@ -106,7 +106,7 @@ struct Guarded {
 
 /// What nobody knows could do what a rule is there to prevent.
 #[tokio::test]
-async fn rules_that_look_at_arguments_deny_unknown_ones() {
+async fn rule_that_reads_arguments_denies_unknown_arguments() {
     let cases = [
         Guarded {
             rule: "cap: { usage_limits.credit_limit: 5 }",
@@ -189,7 +189,7 @@ async fn rules_that_look_at_arguments_deny_unknown_ones() {
 }
 
 #[test]
-fn rule_that_looks_at_no_arguments_takes_no_word_on_unknown_ones() {
+fn unknown_in_a_rule_that_reads_no_arguments_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.yaml");
     let text = "version: \"1\"\nrules: [{ name: r, action: deny, unknown: allow }]\n";
@@ -209,7 +209,7 @@ struct Capped {
 
 /// Where the API takes one or a list of them, a cap holds for both, however its path is written.
 #[tokio::test]
-async fn caps_hold_for_an_object_and_for_a_list_of_them() {
+async fn cap_applies_to_an_object_and_to_a_list() {
     let limit = |value: u64| json!({ "type": "requests", "unit": "rpm", "value": value });
     let provider = |limits: Value| json!({ "slug": "p", "rate_limits": limits });
     let key = |limits: Value| json!({ "id": "7d0f3c52-6a1b-4e0f-9b8e-2c4d5e6f7a80", "rate_limits": limits });
@@ -279,7 +279,7 @@ async fn caps_hold_for_an_object_and_for_a_list_of_them() {
 
 /// Parts of documents are unknown, too, where they are not known.
 #[tokio::test]
-async fn unknown_parts_of_documents_are_denied_where_asked_for() {
+async fn unknown_document_fields_are_rejected_if_configured() {
     let check = json!({ "id": "default.regexMatch", "parameters": { "rule": "x", "zzz": 1 } });
     let calls = [
         (
@@ -311,7 +311,7 @@ async fn unknown_parts_of_documents_are_denied_where_asked_for() {
 
 /// Nobody has declared them, so what their names hint at is blanked.
 #[test]
-fn unknown_fields_that_may_be_secret_are_not_shown() {
+fn unknown_fields_with_secret_names_are_redacted() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.jsonl");
     let names = [

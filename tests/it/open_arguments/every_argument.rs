@@ -100,7 +100,7 @@ fn is_accounted_for(entry: &CatalogEntry, validated: &ValidatedArguments, at: &[
 }
 
 #[test]
-fn no_argument_is_lost_without_a_word() {
+fn every_dropped_argument_is_reported() {
     let (mut tried, mut lost) = (0, Vec::new());
     for entry in Catalog::full().iter() {
         let least = minimal(entry);

@@ -39,7 +39,7 @@ struct Taken {
 }
 
 #[test]
-fn arguments_are_taken_as_they_are_meant() {
+fn tolerated_arguments_are_normalized_with_warnings() {
     let cases = [
         Taken {
             what: "an unknown field travels, and is named",
@@ -160,7 +160,7 @@ fn arguments_are_taken_as_they_are_meant() {
 }
 
 #[test]
-fn arguments_that_cannot_be_meant_are_refused() {
+fn ambiguous_and_misspelt_arguments_are_rejected() {
     let cases = [
         (
             "create-label",
@@ -235,7 +235,7 @@ fn arguments_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
-fn unknown_fields_are_treated_as_the_operator_says() {
+fn unknown_fields_follow_the_configured_mode() {
     let args = json!({ "name": "n", "colour": 1, "shade": 2 });
     let allowed = validate_with(UnknownFields::Allow, "create-collection", &args).unwrap();
     assert_eq!(
@@ -253,7 +253,7 @@ fn unknown_fields_are_treated_as_the_operator_says() {
 
 /// Whatever is thrown at it, what is said of it is bounded.
 #[test]
-fn many_unknown_fields_are_told_in_few_words() {
+fn report_of_many_unknown_fields_is_bounded() {
     let many: JsonMap = (0..9_000).map(|i| (format!("zz{i}"), json!(1))).collect();
     let mut args = json!({ "name": "n" });
     args.as_object_mut().unwrap().extend(many);

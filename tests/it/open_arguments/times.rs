@@ -12,7 +12,7 @@ struct Range {
 }
 
 #[test]
-fn time_ranges_are_resolved_or_refused() {
+fn time_ranges_are_resolved_or_rejected() {
     let cases = [
         Range {
             from: "last month",
@@ -98,7 +98,7 @@ fn time_ranges_are_resolved_or_refused() {
 
 /// Every text that is named or described as a time is of the one type for times.
 #[test]
-fn every_time_is_read_as_one() {
+fn every_time_argument_has_the_time_type() {
     let mut found = 0;
     let mut strangers = Vec::new();
     for entry in Catalog::full().iter() {

@@ -25,7 +25,7 @@ tools:
 "#;
 
 #[test]
-fn check_tells_faults_and_warnings() {
+fn check_reports_errors_and_warnings() {
     let folder = tempfile::tempdir().unwrap();
     let good = file(&folder, "good.yaml", POLICY);
     let (ok, out, _) = said(&["policy", "check", &good]);
@@ -60,7 +60,7 @@ fn check_tells_faults_and_warnings() {
 }
 
 #[test]
-fn explain_says_which_rule_and_why() {
+fn explain_shows_the_matched_rule_and_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let policy = file(&folder, "policy.yaml", POLICY);
     let cases: &[(&[&str], &[&str])] = &[
@@ -113,7 +113,7 @@ fn explain_says_which_rule_and_why() {
 }
 
 #[test]
-fn cases_hold_or_are_told() {
+fn test_command_reports_failed_cases() {
     let folder = tempfile::tempdir().unwrap();
     let policy = file(&folder, "policy.yaml", POLICY);
     let good = r#"
@@ -175,7 +175,7 @@ cases:
 }
 
 #[test]
-fn init_prints_a_policy_that_holds_and_names_every_tool() {
+fn init_prints_a_valid_policy_that_names_every_tool() {
     let folder = tempfile::tempdir().unwrap();
     for preset in [
         &[] as &[&str],

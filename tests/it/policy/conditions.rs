@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 #[tokio::test]
-async fn operators_compare_as_documented() {
+async fn condition_operators_compare_as_documented() {
     let args = json!({
         "n": 5, "f": 2.5, "s": "main", "list": ["a", 1], "deep": { "er": true }, "nothing": null,
     });
@@ -62,7 +62,7 @@ async fn operators_compare_as_documented() {
 }
 
 #[tokio::test]
-async fn every_condition_of_every_rule_has_to_hold() {
+async fn call_is_denied_unless_all_conditions_are_satisfied() {
     let text = r#"
 version: "1"
 tools:
@@ -90,7 +90,7 @@ tools:
 }
 
 #[tokio::test]
-async fn caps_bound_numbers_wherever_they_stand() {
+async fn cap_limits_numbers_in_objects_and_lists() {
     let text = r#"
 version: "1"
 rules:
@@ -119,7 +119,7 @@ rules:
 }
 
 #[tokio::test]
-async fn redactions_of_all_rules_that_apply_are_kept() {
+async fn redactions_of_all_matched_rules_are_applied() {
     let policy = policy(
         r#"
 version: "1"

@@ -101,7 +101,7 @@ const LIMITS: [&str; 2] = [
 ];
 
 #[tokio::test]
-async fn write_that_may_have_taken_effect_stays_counted() {
+async fn write_with_unknown_outcome_stays_counted() {
     for limits in LIMITS {
         for Case {
             what,
@@ -146,7 +146,7 @@ async fn write_that_may_have_taken_effect_stays_counted() {
 
 /// Nobody took the request, so that nothing happened.
 #[tokio::test]
-async fn write_that_was_never_sent_is_given_back() {
+async fn write_that_was_never_sent_is_not_counted() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", free.local_addr().unwrap());
     drop(free);
@@ -166,7 +166,7 @@ async fn write_that_was_never_sent_is_given_back() {
 
 /// Whoever hangs up does not know either.
 #[tokio::test]
-async fn write_that_is_cut_off_stays_counted() {
+async fn aborted_write_stays_counted() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy(LIMITS[0])));
     let call = async || {

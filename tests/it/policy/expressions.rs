@@ -12,7 +12,7 @@ fn when(expression: &str) -> String {
 }
 
 #[tokio::test]
-async fn expressions_see_the_call() {
+async fn expressions_read_the_fields_of_the_call() {
     let args = json!({
         "name": "prod-key", "n": 5, "f": 2.5, "scopes": ["logs.list", "keys.create"],
         "deep": { "flag": true, "x-y": 1 }, "nothing": null, "when": "2027-01-01T00:00:00Z",
@@ -109,7 +109,7 @@ async fn expressions_see_the_call() {
 }
 
 #[tokio::test]
-async fn an_error_denies_and_tells_no_value() {
+async fn evaluation_error_denies_without_showing_values() {
     let args = json!({ "key": "sk-secret", "list": [1], "n": 1 });
     let cases = [
         (
@@ -152,7 +152,7 @@ async fn an_error_denies_and_tells_no_value() {
 }
 
 #[tokio::test]
-async fn arguments_beyond_a_bound_are_not_looked_at() {
+async fn too_large_arguments_are_denied_unevaluated() {
     let many: Vec<u32> = (0..=u32::try_from(MAX_ARGUMENT_VALUES).unwrap()).collect();
     let large = "deny r: the policy rule `r` denies `create-api-key`: it cannot be evaluated: `when`: the arguments are too large";
     let expression = when("'x' in args.scopes");
@@ -190,7 +190,7 @@ async fn arguments_beyond_a_bound_are_not_looked_at() {
 }
 
 #[test]
-fn expressions_that_could_do_harm_are_not_taken() {
+fn unsupported_and_too_complex_expressions_are_rejected() {
     let deep = format!("{}true{}", "(".repeat(60), ")".repeat(60));
     let wide = format!("1{} == 1", " + 1".repeat(60));
     let ins = format!("1{}", " in [1]".repeat(49));
@@ -236,7 +236,7 @@ fn expressions_that_could_do_harm_are_not_taken() {
 
 /// Calls are served on threads with a small stack.
 #[tokio::test]
-async fn the_deepest_expression_that_is_taken_can_be_evaluated() {
+async fn deepest_accepted_expression_can_be_evaluated() {
     let deepest = (1..60)
         .rev()
         .map(|terms| format!("1{} == 60", " + 1".repeat(terms)));

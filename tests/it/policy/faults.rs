@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn faults_are_told_with_their_line() {
+fn policy_errors_are_reported_with_their_line() {
     let rule = |rule: &str| {
         format!("version: '1'\ntools:\n  get-config:\n    rules:\n      - {{ {rule} }}\n")
     };
@@ -129,7 +129,7 @@ fn faults_are_told_with_their_line() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_policy_errors_are_reported_at_once() {
     let rules = "- { name: r, action: deny, would: deny }\n".repeat(30);
     let error = Policy::parse(
         "t",
@@ -146,7 +146,7 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
-fn a_file_has_a_bound() {
+fn too_large_policy_is_rejected() {
     let text = format!(
         "version: '1'\n#{}",
         "x".repeat(portkey_policy::MAX_POLICY_BYTES)

@@ -141,7 +141,7 @@ async fn is_guarded(client: Client) {
 }
 
 #[tokio::test]
-async fn clients_over_http_are_under_the_policy_in_both_generations() {
+async fn policy_applies_over_http_in_both_protocols() {
     let file = File::with(POLICY);
     for lifecycle in lifecycles() {
         let (client, _server) = over_http(&file, lifecycle).await;
@@ -150,7 +150,7 @@ async fn clients_over_http_are_under_the_policy_in_both_generations() {
 }
 
 #[tokio::test]
-async fn clients_over_stdio_are_under_the_policy_in_both_generations() {
+async fn policy_applies_over_stdio_in_both_protocols() {
     let file = File::with(POLICY);
     for lifecycle in lifecycles() {
         is_guarded(over_stdio(&file, lifecycle).await).await;
@@ -158,7 +158,7 @@ async fn clients_over_stdio_are_under_the_policy_in_both_generations() {
 }
 
 #[test]
-fn calls_from_the_shell_are_under_the_policy() {
+fn policy_applies_to_the_call_command() {
     let file = File::with(POLICY);
     for (args, words) in [
         (
@@ -185,7 +185,7 @@ fn calls_from_the_shell_are_under_the_policy() {
 }
 
 #[test]
-fn nothing_starts_with_a_policy_that_does_not_hold() {
+fn invalid_policy_fails_the_start() {
     let file =
         File::with("version: '1'\nrules:\n  - { name: r, action: deny, when: 'toool == 1' }\n");
     for args in [
@@ -211,7 +211,7 @@ fn nothing_starts_with_a_policy_that_does_not_hold() {
 }
 
 #[tokio::test]
-async fn a_failure_upstream_gives_back_what_it_took() {
+async fn upstream_error_is_not_counted_against_a_limit() {
     let file = File::with("version: '1'\nrules: [{ name: once, rate_limit: 1/hour }]");
     let server = served(&["--policy", file.path()]);
     for tool in ["get-integration", "get-integration"] {
@@ -229,7 +229,7 @@ async fn a_failure_upstream_gives_back_what_it_took() {
 }
 
 #[tokio::test]
-async fn a_change_takes_effect_and_a_bad_one_does_not() {
+async fn changed_policy_is_reloaded_and_an_invalid_one_ignored() {
     let file = File::with("version: '1'");
     let mut server = served(&["--policy", file.path(), "--log-format", "json"]);
     let listed = async |server: &Served| {
@@ -252,7 +252,7 @@ async fn a_change_takes_effect_and_a_bad_one_does_not() {
 }
 
 #[test]
-fn a_change_of_what_is_listed_is_announced() {
+fn policy_change_sends_list_changed() {
     for change in [
         "hide: [delete-integration]",
         "rules: [{ name: a, action: deny, match: { tools: [delete-integration] } }]",
@@ -281,7 +281,7 @@ fn is_announced(change: &str) {
 }
 
 #[tokio::test]
-async fn decisions_and_shadows_are_in_the_log() {
+async fn decisions_and_shadow_matches_are_logged() {
     let file = File::with(
         "version: '1'\nrules:\n  - { name: no configs, action: deny, match: { domains: [configs] } }\n  \
          - { name: watch, action: shadow, when: 'effect == \"read\"' }",
@@ -316,7 +316,7 @@ async fn decisions_and_shadows_are_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_token_has_a_policy_of_its_own_beside_the_servers() {
+async fn policy_of_a_token_applies_in_addition_to_the_servers() {
     let file = File::with("version: '1'\nhide: ['delete-*']");
     let tokens = file.path.with_file_name("tokens.toml");
     fs::write(
@@ -398,7 +398,7 @@ async fn a_token_has_a_policy_of_its_own_beside_the_servers() {
 }
 
 #[tokio::test]
-async fn whoever_has_read_what_strangers_wrote_can_be_asked_for_more() {
+async fn reading_untrusted_content_taints_later_calls() {
     let wary = policy(
         "version: '1'\nrules: [{ name: wary, action: deny, match: { effects: [create] }, when: tainted }]",
     );
@@ -423,7 +423,7 @@ async fn whoever_has_read_what_strangers_wrote_can_be_asked_for_more() {
 
 /// What a human is shown the agent has not read; what a dry run tells it has.
 #[tokio::test]
-async fn a_question_does_not_taint_and_a_dry_run_does() {
+async fn dry_run_taints_and_an_approval_request_does_not() {
     let update = |action: &str| {
         policy(&format!(
             "version: '1'\nrules:\n  - {{ name: r, action: {action}, match: {{ tools: [update-prompt] }} }}\n  \

@@ -44,7 +44,7 @@ tools:
 "#;
 
 #[test]
-fn files_of_other_servers_load_and_warn() {
+fn policy_of_another_server_loads_with_warnings() {
     let policy = policy(GENERATED);
     assert_eq!(policy.len(), 3);
     let warnings = policy.warnings().join("\n");
@@ -109,7 +109,7 @@ async fn run(text: &str, calls: &[(&str, Value, &str)]) {
 }
 
 #[tokio::test]
-async fn rates_count_calls_and_wildcards_count_all() {
+async fn rate_limits_count_calls_and_wildcards_count_all() {
     let label = json!({ "name": "a" });
     let hourly = "deny hourly labels: the policy rule `hourly labels` limits this: Two labels an hour; try again in";
     run(
@@ -143,7 +143,7 @@ async fn rates_count_calls_and_wildcards_count_all() {
 }
 
 #[tokio::test]
-async fn amounts_are_counted_and_bounded_after_they_are_taken() {
+async fn amounts_are_summed_and_limited() {
     let spend = |amount: f64| json!({ "usage_limits": { "credit_limit": amount } });
     run(
         OURS,
@@ -167,7 +167,7 @@ async fn amounts_are_counted_and_bounded_after_they_are_taken() {
 }
 
 #[tokio::test]
-async fn the_hosted_dialect_is_read_as_json_too() {
+async fn hosted_dialect_is_parsed_as_json() {
     let text = r#"{
       "version": "1", "default": "deny", "hide": ["delete_label"],
       "all_tools": { "limits": [{ "counter": "calls", "window": "minute", "max": 3, "scope": "grant" }] },
@@ -202,7 +202,7 @@ async fn the_hosted_dialect_is_read_as_json_too() {
 }
 
 #[tokio::test]
-async fn rates_may_be_in_two_fields_and_reasons_beside_deny() {
+async fn rate_limit_object_and_deny_reason_are_accepted() {
     let text = r#"
 version: "1"
 tools:

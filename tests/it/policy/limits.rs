@@ -17,7 +17,7 @@ fn limited(limit: &str) -> Policy {
 }
 
 #[tokio::test]
-async fn every_window_counts() {
+async fn every_window_kind_limits_calls() {
     for window in [
         "window: minute",
         "window: hour",
@@ -42,7 +42,7 @@ async fn every_window_counts() {
 }
 
 #[tokio::test]
-async fn scopes_say_who_shares_a_counter() {
+async fn scope_determines_who_shares_a_counter() {
     let other = Caller {
         principal: "other",
         ..SOMEONE
@@ -86,7 +86,7 @@ async fn scopes_say_who_shares_a_counter() {
 }
 
 #[tokio::test]
-async fn what_is_given_back_can_be_taken_again() {
+async fn rolled_back_reservation_can_be_reserved_again() {
     let (policy, store) = (limited("{ max: 1, window: hour }"), Store::in_memory());
     for _ in 0..3 {
         let decision = made(&policy, SOMEONE, &store).await;
@@ -98,7 +98,7 @@ async fn what_is_given_back_can_be_taken_again() {
 }
 
 #[tokio::test]
-async fn a_call_that_one_limit_stops_takes_nothing_of_another() {
+async fn call_denied_by_one_limit_is_not_counted_by_another() {
     let policy = policy(
         "version: '1'\nrules:\n  - { name: many, limits: [{ counter: m, max: 2, window: hour }] }\n  \
          - { name: one, match: { tools: [get-config] }, rate_limit: 1/hour }",
@@ -114,7 +114,7 @@ async fn a_call_that_one_limit_stops_takes_nothing_of_another() {
 }
 
 #[tokio::test]
-async fn counters_outlive_a_change_of_the_file() {
+async fn counters_survive_a_policy_change() {
     let store = Store::in_memory();
     let (before, after) = (
         limited("{ max: 1, window: hour }"),
@@ -148,7 +148,7 @@ rules:
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_lets_nothing_pass() {
+async fn unavailable_store_denies_limited_calls() {
     let url = "redis://127.0.0.1:1/0".to_owned().into();
     let store = Store::connect(Some(&url), b"", Duration::from_millis(50))
         .await

@@ -32,7 +32,7 @@ fn permitted(text: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn permission_is_decided_from_what_rules_are_about() {
+fn permitted_operations_follow_from_the_rules() {
     struct Case {
         policy: &'static str,
         permitted: &'static [&'static str],
@@ -151,7 +151,7 @@ rules:
 "#;
 
 #[tokio::test]
-async fn tools_that_no_rule_permits_are_not_listed_on_any_surface() {
+async fn unpermitted_tools_are_not_listed_on_any_surface() {
     let file = File::with(TWO);
     let policy = ["--sandbox", "--policy", file.path()];
     for client in everywhere(&policy, &[]).await {
@@ -228,7 +228,7 @@ async fn tools_that_no_rule_permits_are_not_listed_on_any_surface() {
 }
 
 #[tokio::test]
-async fn call_of_an_unlisted_tool_is_denied_and_not_unknown() {
+async fn unlisted_tool_is_denied_instead_of_unknown() {
     let file = File::with(TWO);
     let server = served(&["--policy", file.path()]);
     let (_, body) = answer(call(&server, "list-all-workspaces", json!({}))).await;
@@ -241,7 +241,7 @@ async fn call_of_an_unlisted_tool_is_denied_and_not_unknown() {
 
 /// What is listed follows both policies that a caller is under.
 #[tokio::test]
-async fn own_policy_of_a_caller_narrows_its_list_alone() {
+async fn policy_of_a_caller_restricts_only_its_own_list() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy(
         "version: '1'\nrules: [{ name: a, action: deny, match: { effects: [delete] } }]",
@@ -270,7 +270,7 @@ async fn own_policy_of_a_caller_narrows_its_list_alone() {
 }
 
 #[tokio::test]
-async fn change_of_what_is_permitted_is_in_effect_and_announced() {
+async fn changed_permissions_update_the_tool_list() {
     let before = policy("version: '1'\ndefault: deny\ntools: { get-config: {} }");
     for (text, is_same) in [
         (
@@ -316,7 +316,7 @@ async fn change_of_what_is_permitted_is_in_effect_and_announced() {
 }
 
 #[test]
-fn commands_say_what_is_not_listed() {
+fn commands_report_unlisted_tools() {
     let file = File::with(TWO);
     let (ok, out, _) = said(&["policy", "check", file.path()]);
     assert!(

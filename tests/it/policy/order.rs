@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 #[tokio::test]
-async fn rules_are_about_names_globs_domains_and_effects() {
+async fn rules_match_names_globs_domains_and_effects() {
     let text = r#"
 version: "1"
 tools:
@@ -41,7 +41,7 @@ rules:
 }
 
 #[tokio::test]
-async fn what_forbids_wins_whatever_the_order_of_the_file() {
+async fn stricter_action_wins_in_any_rule_order() {
     let rules = [
         ("allow", "{ name: a, action: allow }", 0),
         ("dry_run", "{ name: b, action: dry_run }", 1),
@@ -64,7 +64,7 @@ async fn what_forbids_wins_whatever_the_order_of_the_file() {
 }
 
 #[tokio::test]
-async fn a_closed_policy_lets_in_what_it_speaks_for() {
+async fn default_deny_permits_only_listed_tools() {
     let text = r#"
 version: "1"
 default: deny
@@ -113,7 +113,7 @@ rules:
 }
 
 #[tokio::test]
-async fn two_policies_agree_or_the_stricter_wins() {
+async fn stricter_of_two_policies_wins() {
     let open = policy("version: '1'");
     let asks = named(
         "asks.yaml",
@@ -155,7 +155,7 @@ async fn two_policies_agree_or_the_stricter_wins() {
 }
 
 #[tokio::test]
-async fn shadows_tell_and_do_nothing() {
+async fn shadow_rules_report_without_effect() {
     let policy = policy(
         r#"
 version: "1"

@@ -16,7 +16,7 @@ struct Reached {
 
 /// However a value is written that the API takes, a rule sees it.
 #[tokio::test]
-async fn rules_see_values_in_lists_in_other_spellings_and_in_text() {
+async fn rules_find_values_in_lists_other_spellings_and_text() {
     const CAP: &str = "cap: { config.request_timeout: 10 }";
     const DEMAND: &str = "conditions: [{ path: args.rate_limits.value, op: lte, value: 10 }]";
     const DENY: &str =
@@ -174,7 +174,7 @@ async fn rules_see_values_in_lists_in_other_spellings_and_in_text() {
 }
 
 #[tokio::test]
-async fn amounts_in_a_list_count_together() {
+async fn amounts_in_a_list_are_summed() {
     let text = r#"
 version: "1"
 tools:
@@ -201,7 +201,7 @@ tools:
 
 /// Answers are blanked in any spelling, and within documents that are answered as text.
 #[tokio::test]
-async fn redactions_reach_other_spellings_and_text() {
+async fn redactions_apply_to_other_spellings_and_text() {
     let policy = policy("version: '1'\nrules: [{ name: r, redact: [config.api_key] }]\n");
     let gone = "[redacted by policy]";
     let cases = [
@@ -241,7 +241,7 @@ async fn redactions_reach_other_spellings_and_text() {
 
 /// What cannot be told in time is not told: the call is denied.
 #[tokio::test]
-async fn texts_that_are_too_long_for_a_pattern_are_denied() {
+async fn text_too_long_for_a_pattern_is_denied() {
     let long = "x".repeat((1 << 18) + 1);
     for action in ["evaluate", "approve", "allow"] {
         let text = format!(
@@ -263,7 +263,7 @@ struct Checked {
 }
 
 #[test]
-fn paths_that_lead_to_nothing_are_told() {
+fn unmatched_paths_are_reported_with_a_suggestion() {
     let cases = [
         Checked {
             rule: "cap: { rate_limits.value: 1 }",
@@ -352,7 +352,7 @@ fn paths_that_lead_to_nothing_are_told() {
 
 /// A rule for several tools is about something if it is so in one.
 #[test]
-fn path_is_right_if_one_of_the_tools_has_it() {
+fn path_of_any_matched_tool_is_valid() {
     for (tools, right) in [
         ("[create-label, create-api-key]", true),
         ("['create-*']", true),
@@ -373,7 +373,7 @@ fn path_is_right_if_one_of_the_tools_has_it() {
 }
 
 #[test]
-fn check_fails_for_a_path_that_leads_to_nothing_where_it_is_strict() {
+fn strict_check_fails_for_an_unmatched_path() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.yaml");
     let text = "version: '1'\ntools:\n  create-api-key:\n    rules: [{ name: r, cap: { usage_limit.credit_limit: 1 } }]\n";
@@ -397,7 +397,7 @@ fn check_fails_for_a_path_that_leads_to_nothing_where_it_is_strict() {
 
 /// Many of them are told in part.
 #[test]
-fn paths_that_lead_to_nothing_are_told_in_part() {
+fn report_of_unmatched_paths_is_bounded() {
     let caps: Vec<_> = (0..200).map(|i| format!("zz{i}: 1")).collect();
     let text = format!(
         "version: '1'\ntools: {{ create-label: {{ rules: [{{ name: r, cap: {{ {} }} }}] }} }}",

@@ -42,7 +42,7 @@ async fn every_operation(
 }
 
 #[tokio::test]
-async fn read_only_reads_only() {
+async fn read_only_preset_permits_only_reads() {
     every_operation("read-only.yaml", SOMEONE, |_, operation| {
         match operation.effect() {
             Effect::Read => "allow",
@@ -53,7 +53,7 @@ async fn read_only_reads_only() {
 }
 
 #[tokio::test]
-async fn careful_asks_for_what_cannot_be_had_back() {
+async fn careful_preset_requires_approval_for_risky_writes() {
     let people = [
         "api-keys",
         "virtual-keys",
@@ -79,7 +79,7 @@ async fn careful_asks_for_what_cannot_be_had_back() {
 }
 
 #[tokio::test]
-async fn ci_deploys_and_deletes_nothing() {
+async fn ci_preset_permits_deployments_without_deletes() {
     let deployed = [
         "configs",
         "prompts",
@@ -99,7 +99,7 @@ async fn ci_deploys_and_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn credentials_take_a_human() {
+async fn keys_preset_requires_approval_for_credentials() {
     let asked = [
         "api-keys",
         "virtual-keys",
@@ -131,7 +131,7 @@ async fn credentials_take_a_human() {
 }
 
 #[tokio::test]
-async fn business_hours_are_for_changes() {
+async fn business_hours_preset_permits_changes_in_hours() {
     for later in [Duration::ZERO, SUNDAY] {
         let caller = Caller { later, ..SOMEONE };
         every_operation("business-hours.yaml", caller, |_, operation| {
@@ -147,7 +147,7 @@ async fn business_hours_are_for_changes() {
 }
 
 #[test]
-fn there_are_no_others() {
+fn every_preset_file_is_tested() {
     let names = fs::read_dir("policies")
         .unwrap()
         .map(|entry| entry.unwrap().file_name());

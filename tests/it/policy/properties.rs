@@ -146,7 +146,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_rule_that_denies_never_lets_more_pass(
+    fn deny_rule_never_permits_more(
         posture in select(vec!["allow", "deny"]),
         rules in vec(rule(), 0..5),
         when in proptest::option::of(expression()),
@@ -175,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn reading_never_panics(text in "[ -~\\n]{0,200}", expression in "[ -~]{0,120}") {
+    fn parsing_never_panics(text in "[ -~\\n]{0,200}", expression in "[ -~]{0,120}") {
         _ = Policy::parse("p", &text, &Catalog::full());
         let rule = json!({ "version": "1", "rules": [{ "name": "r", "action": "deny", "when": expression }] });
         _ = Policy::parse("p", &rule.to_string(), &Catalog::full());

@@ -23,7 +23,7 @@ tools:
 const SLUG: &str = "openai-production";
 
 #[tokio::test]
-async fn every_verb_does_what_it_says() {
+async fn every_rule_action_takes_effect_for_real_clients() {
     let file = File::with(POLICY);
     for way in WAYS {
         let human = Human::new(true);

@@ -123,7 +123,7 @@ async fn gathered(way: (bool, bool), third: fn() -> Act) -> (Value, Upstream, Ve
 }
 
 #[tokio::test]
-async fn each_page_is_a_call_and_progress_is_told() {
+async fn each_page_is_requested_and_progress_reported() {
     for way in WAYS {
         let (list, upstream, progress) = gathered(way, || ok(&page(2))).await;
         assert_eq!(
@@ -147,7 +147,7 @@ async fn each_page_is_a_call_and_progress_is_told() {
 
 /// What was gathered is not lost with the page that failed.
 #[tokio::test]
-async fn a_page_that_fails_ends_the_list() {
+async fn failed_page_ends_the_list() {
     let refused = || answer("403 Forbidden", "content-type: application/json\r\n", "{}");
     let (list, ..) = gathered(WAYS[0], refused).await;
     assert_eq!(list["returned"], 4);
@@ -160,7 +160,7 @@ async fn a_page_that_fails_ends_the_list() {
 
 /// Portkey keeps the third page back: the client has heard of the first two by then, and gives up.
 #[tokio::test]
-async fn a_cancelled_call_is_given_up_and_asks_for_no_more_pages() {
+async fn cancelled_call_requests_no_more_pages() {
     for way in WAYS {
         let Gathering {
             upstream,
@@ -200,7 +200,7 @@ async fn a_cancelled_call_is_given_up_and_asks_for_no_more_pages() {
 
 /// A client of either generation that goes away without a word takes its pages along.
 #[tokio::test]
-async fn a_client_that_hangs_up_takes_its_pages_along() {
+async fn disconnected_client_ends_its_page_requests() {
     for way in [(false, false), (false, true), (true, true)] {
         let Gathering {
             upstream,

@@ -48,7 +48,7 @@ async fn total(results: &Results, who: &Principal, handle: &str) -> Result<Value
 }
 
 #[tokio::test]
-async fn only_its_caller_reads_it() {
+async fn handle_is_readable_only_by_its_caller() {
     let results = bounded(2_000);
     let (alice, bob) = (named("alice"), named("bob"));
     let shown = keep(&results, "alice", 5_000).await;
@@ -69,7 +69,7 @@ async fn only_its_caller_reads_it() {
 }
 
 #[tokio::test]
-async fn it_expires() {
+async fn handle_expires() {
     let results = Results::new(Some(2_000), ResultContent::Both, Duration::from_millis(1));
     let handle = handle(&keep(&results, "alice", 5_000).await);
     let start = Instant::now();
@@ -83,7 +83,7 @@ async fn it_expires() {
 }
 
 #[tokio::test]
-async fn it_says_who_wrote_it() {
+async fn stored_result_keeps_its_untrusted_flag() {
     let results = bounded(2_000);
     let alice = named("alice");
     for untrusted in [true, false] {
@@ -102,7 +102,7 @@ async fn it_says_who_wrote_it() {
 
 /// More than one value of the store holds, and more than a caller may keep.
 #[tokio::test]
-async fn the_oldest_of_a_caller_goes_first() {
+async fn oldest_result_of_a_caller_is_evicted_first() {
     let results = bounded(2_000);
     let (alice, size) = (named("alice"), MAX_BYTES_PER_CALLER * 2 / 5);
     let others = handle(&keep(&results, "bob", 5_000).await);
@@ -127,7 +127,7 @@ async fn the_oldest_of_a_caller_goes_first() {
 }
 
 #[tokio::test]
-async fn replicas_share_it_and_do_without_while_redis_is_away() {
+async fn handle_works_at_every_replica_while_redis_is_available() {
     if is_missing("redis-server") {
         return;
     }
@@ -166,7 +166,7 @@ fn keys() -> Arc<WatchedValue<Keyring>> {
 
 /// Whoever reads Redis learns nothing of an answer, and without its key it is not there.
 #[tokio::test]
-async fn result_in_redis_is_encrypted() {
+async fn stored_result_in_redis_is_encrypted() {
     if is_missing("redis-server") {
         return;
     }
@@ -224,7 +224,7 @@ fn block(workers: &WorkerPool) -> [mpsc::Sender<()>; 2] {
 }
 
 #[tokio::test]
-async fn large_result_is_read_while_the_serving_thread_goes_on() {
+async fn large_stored_result_is_read_on_a_worker() {
     let workers = WorkerPool::new(1);
     let results = bounded(2_000).with_workers(workers.clone());
     let alice = named("alice");
@@ -245,7 +245,7 @@ async fn large_result_is_read_while_the_serving_thread_goes_on() {
 }
 
 #[tokio::test]
-async fn caller_that_reads_much_at_once_is_turned_back_and_others_are_not() {
+async fn caller_with_too_many_reads_is_rejected_and_others_are_not() {
     let workers = WorkerPool::new(1);
     let results = bounded(2_000).with_workers(workers.clone());
     let (alice, bob) = (named("alice"), named("bob"));
@@ -272,7 +272,7 @@ async fn caller_that_reads_much_at_once_is_turned_back_and_others_are_not() {
 }
 
 #[tokio::test]
-async fn large_answer_is_cut_while_the_serving_thread_goes_on() {
+async fn large_result_is_truncated_on_a_worker() {
     let workers = WorkerPool::new(1);
     let results = bounded(2_000).with_workers(workers.clone());
     let alice = named("alice");
@@ -291,7 +291,7 @@ async fn large_answer_is_cut_while_the_serving_thread_goes_on() {
 }
 
 #[tokio::test]
-async fn large_answer_of_portkey_is_read_while_the_serving_thread_goes_on() {
+async fn large_upstream_response_is_parsed_on_a_worker() {
     let body = json!({ "data": [{ "slug": "pc-one", "name": "x".repeat(1 << 20) }] }).to_string();
     let upstream = Upstream::start(move |_| ok(&body)).await;
     let workers = WorkerPool::new(1);

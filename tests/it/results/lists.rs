@@ -24,7 +24,7 @@ fn told(tool: &str, args: Value, answer: Value) -> (Value, Value) {
 }
 
 #[test]
-fn what_lists_is_known_by_its_name_or_its_pages() {
+fn listings_are_recognized_by_name_or_paging() {
     for (tool, lists) in [
         ("list-all-integrations", true),
         ("list-config-versions", true),
@@ -46,7 +46,7 @@ fn what_lists_is_known_by_its_name_or_its_pages() {
 
 /// Pages count from zero or one, by either spelling, or by a cursor (quirks.md §4).
 #[test]
-fn every_page_says_what_comes_next() {
+fn every_page_has_arguments_for_the_next_page() {
     let two = || json!([{ "id": 1 }, { "id": 2 }]);
     let cases = [
         // The first page tells how large pages are.
@@ -156,7 +156,7 @@ fn every_page_says_what_comes_next() {
 }
 
 #[test]
-fn fields_are_kept_and_those_that_nobody_has_are_named() {
+fn fields_are_projected_and_absent_ones_named() {
     let answer = || {
         json!({ "total": 2, "data": [
             { "id": 1, "limits": { "cost": 5, "unit": "usd" }, "tags": [{ "k": "a", "v": 1 }] },
@@ -222,7 +222,7 @@ fn fields_are_kept_and_those_that_nobody_has_are_named() {
 
 /// Through every transport and generation, on the sandbox.
 #[tokio::test]
-async fn clients_page_project_and_gather() {
+async fn clients_use_paging_projection_and_all() {
     for way in WAYS {
         let options = &["--max-result-bytes", "2000"];
         let server = connected(way, &Human::new(false), options).await;
@@ -272,7 +272,7 @@ async fn clients_page_project_and_gather() {
 
 /// Whatever their envelope: all that can be listed without knowing anything.
 #[tokio::test]
-async fn every_list_says_how_much_it_is() {
+async fn every_list_has_total_returned_and_next() {
     let options = &["--max-result-bytes", "0"];
     let server = connected((false, true), &Human::new(false), options).await;
     let (mut asked, mut wrong) = (0, Vec::new());
@@ -315,7 +315,7 @@ async fn every_list_says_how_much_it_is() {
 }
 
 #[tokio::test]
-async fn an_answer_carries_what_the_operator_says() {
+async fn result_content_follows_the_results_option() {
     for (way, (text, structured)) in [
         ("both", (true, true)),
         ("text", (true, false)),

@@ -67,7 +67,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn pages_make_up_the_whole(
+    fn pages_of_a_stored_result_are_complete(
         items in vec(("[a-zé😀]{0,30}", any::<i32>()), 0..150),
         entries in vec(("[a-z~/é]{1,12}", any::<bool>()), 0..150),
         text in "[a-z\"\n\u{1}é😀]{2000,6000}",
@@ -87,7 +87,7 @@ proptest! {
 }
 
 #[test]
-fn an_item_larger_than_a_page_comes_cut_and_can_be_read_deeper() {
+fn item_larger_than_a_page_is_truncated_and_readable() {
     let whole = json!({ "data": [{ "id": 0, "text": "x".repeat(9_000) }, { "id": 1 }] });
     let results = bounded(MOST);
     let handle = kept(&results, &whole);
@@ -121,7 +121,7 @@ fn an_item_larger_than_a_page_comes_cut_and_can_be_read_deeper() {
 }
 
 #[test]
-fn what_is_looked_for_is_found_by_name_and_by_value() {
+fn search_finds_names_and_values() {
     let mut items: Vec<Value> = (0..300)
         .map(|i| json!({ "id": i, "slug": format!("team-{i}") }))
         .collect();
@@ -197,7 +197,7 @@ fn what_is_looked_for_is_found_by_name_and_by_value() {
 }
 
 #[test]
-fn a_pointer_that_leads_nowhere_is_told_what_is_near() {
+fn invalid_pointer_is_rejected_with_a_hint() {
     let whole =
         json!({ "data": [{ "a/b": 1, "name": "x" }], "total": 1, "pad": "x".repeat(5_000) });
     let results = bounded(MOST);

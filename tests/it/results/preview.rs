@@ -74,7 +74,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn a_preview_is_the_head_of_the_whole(answer in answer(), most in 1_024..6_000_usize) {
+    fn truncated_result_is_a_prefix_of_the_whole(answer in answer(), most in 1_024..6_000_usize) {
         let results = bounded(most);
         let shown = shown(&results, &answer, OPEN);
         let whole = if answer.is_object() { answer.clone() } else { json!({ "data": answer }) };
@@ -100,7 +100,7 @@ proptest! {
 }
 
 #[test]
-fn a_list_is_shown_item_by_item() {
+fn list_is_truncated_to_whole_items() {
     let items: Vec<Value> = (0..200)
         .map(|i| json!({ "id": i, "name": "n".repeat(80) }))
         .collect();
@@ -118,7 +118,7 @@ fn a_list_is_shown_item_by_item() {
 }
 
 #[test]
-fn large_fields_share_what_small_ones_leave() {
+fn large_fields_share_the_remaining_size() {
     let long = json!({ "a": "x".repeat(9_000), "id": "one", "b": "y".repeat(9_000), "n": 7 });
     let shown = shown(&bounded(4_000), &long, OPEN).structured;
     assert_eq!((&shown["id"], &shown["n"]), (&json!("one"), &json!(7)));
@@ -130,7 +130,7 @@ fn large_fields_share_what_small_ones_leave() {
 }
 
 #[test]
-fn the_same_answer_is_shown_alike() {
+fn equal_results_are_truncated_equally() {
     let list = json!((0..5_000).collect::<Vec<_>>());
     let results = bounded(2_000);
     let plain = |shown: RenderedResult| shown.text.replace(&handle(&shown), "");
@@ -140,7 +140,7 @@ fn the_same_answer_is_shown_alike() {
 }
 
 #[test]
-fn nothing_is_cut_where_nothing_is_to_be() {
+fn unlimited_results_are_not_truncated() {
     use portkey_mcp::mcp::results::{DEFAULT_RESULT_TTL, ResultContent};
     let list = json!({ "data": "x".repeat(100_000) });
     let shown = shown(
@@ -152,7 +152,7 @@ fn nothing_is_cut_where_nothing_is_to_be() {
 }
 
 #[test]
-fn what_may_hold_a_secret_is_not_kept() {
+fn result_with_a_one_time_secret_is_not_stored() {
     let list = json!({ "data": "x".repeat(9_000) });
     let shown = shown(
         &bounded(2_000),

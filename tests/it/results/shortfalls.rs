@@ -38,7 +38,7 @@ fn gathered(args: &Value, pages: Vec<Value>) -> Value {
 }
 
 #[test]
-fn list_that_is_not_all_there_says_what_is_missing() {
+fn incomplete_list_warns_about_missing_items() {
     let all = || json!({ "all": true, "page_size": 2 });
     let cases = [
         Case {
@@ -211,7 +211,7 @@ fn list_that_is_not_all_there_says_what_is_missing() {
 }
 
 #[test]
-fn failed_page_is_a_warning_too() {
+fn failed_page_is_reported_as_a_warning() {
     let listing = Listing::for_operation(Catalog::full().find(TOOL).unwrap().compiled()).unwrap();
     let mut args = json!({ "all": true, "page_size": 2 })
         .as_object()
@@ -227,7 +227,7 @@ fn failed_page_is_a_warning_too() {
 
 /// Through every transport and generation.
 #[tokio::test]
-async fn upstream_that_ignores_the_page_is_told() {
+async fn ignored_page_parameter_is_reported() {
     let upstream = Upstream::start(|_| ok(&page(250, 0..2).to_string())).await;
     let args = ["--base-url", &upstream.base_url];
     for connected in everywhere(&args, &[("PORTKEY_API_KEY", "pk-any-0123456789")]).await {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Portkey;
 
 #[tokio::test]
-async fn an_agent_shows_its_card() {
+async fn agent_server_returns_its_card() {
     let portkey = Portkey::start().await;
     for slug in ["travel-desk", "archivist"] {
         let card = portkey

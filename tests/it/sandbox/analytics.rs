@@ -54,7 +54,7 @@ fn assert_equal(one: f64, other: f64, what: &str) {
 }
 
 #[tokio::test]
-async fn all_figures_are_of_the_same_traffic() {
+async fn figures_of_all_graphs_agree() {
     let portkey = Portkey::start().await;
     portkey.post("/logs", log("gpt-4o", 200)).await;
     let (mut all_requests, mut all_cost) = (0.0, 0.0);
@@ -141,7 +141,7 @@ fn log(model: &str, status: u16) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_handed_in_is_counted() {
+async fn inserted_logs_and_feedback_are_counted() {
     let portkey = Portkey::start().await;
     let query = ever("ws-shared");
     let summary = async |path: &str| portkey.graph(path, &query).await["summary"].clone();
@@ -185,7 +185,7 @@ async fn what_is_handed_in_is_counted() {
 }
 
 #[tokio::test]
-async fn filters_keep_the_requests_that_were_asked_for() {
+async fn filters_partition_the_requests() {
     let portkey = Portkey::start().await;
     let base = ever("ws-support-bot");
     let count = async |filter: &str| {
@@ -234,7 +234,7 @@ async fn filters_keep_the_requests_that_were_asked_for() {
 }
 
 #[tokio::test]
-async fn traffic_came_through_what_the_organisation_has() {
+async fn traffic_refers_to_existing_items() {
     let portkey = Portkey::start().await;
     let base = ever("ws-support-bot");
     for (filter, slug, path) in [
@@ -262,7 +262,7 @@ async fn traffic_came_through_what_the_organisation_has() {
 }
 
 #[tokio::test]
-async fn a_wrong_question_is_refused() {
+async fn invalid_query_is_rejected() {
     let portkey = Portkey::start().await;
     let base = ever("ws-shared");
     let none = ever("ws-none");

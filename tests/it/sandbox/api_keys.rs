@@ -20,7 +20,7 @@ fn path_of(answer: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_key_is_told_once_and_masked_after() {
+async fn key_is_shown_once_and_masked_afterwards() {
     let portkey = Portkey::start().await;
     let answer = made(&portkey, json!({})).await;
     assert_eq!(answer["object"], "api-key");
@@ -60,7 +60,7 @@ async fn a_key_is_told_once_and_masked_after() {
 }
 
 #[tokio::test]
-async fn some_pairs_are_no_keys() {
+async fn invalid_key_types_and_bodies_are_rejected() {
     let portkey = Portkey::start().await;
     let body = |more: Value| {
         let mut body = json!({ "name": "K", "scopes": ["logs.list"] });
@@ -121,7 +121,7 @@ async fn some_pairs_are_no_keys() {
 }
 
 #[tokio::test]
-async fn an_update_has_three_values() {
+async fn update_sets_keeps_or_clears_fields() {
     let portkey = Portkey::start().await;
     let full = json!({
         "rate_limits": [{ "type": "tokens", "unit": "rpw", "value": 9 }],
@@ -169,7 +169,7 @@ async fn an_update_has_three_values() {
 }
 
 #[tokio::test]
-async fn a_rotation_leaves_no_room_for_another() {
+async fn second_rotation_during_a_transition_is_rejected() {
     let portkey = Portkey::start().await;
     let answer = made(&portkey, json!({})).await;
     let path = path_of(&answer);
@@ -204,7 +204,7 @@ async fn a_rotation_leaves_no_room_for_another() {
 }
 
 #[tokio::test]
-async fn keys_are_found_by_workspace_or_id_and_under_both_versions() {
+async fn keys_are_filtered_and_served_under_both_versions() {
     let portkey = Portkey::start().await;
     let all = portkey.get("/api-keys").await;
     let names = column(&all["data"], "name");
@@ -240,7 +240,7 @@ async fn keys_are_found_by_workspace_or_id_and_under_both_versions() {
 }
 
 #[tokio::test]
-async fn a_reset_revives_an_exhausted_key() {
+async fn usage_reset_reactivates_an_exhausted_key() {
     let portkey = Portkey::start().await;
     let list = portkey.get("/api-keys?workspace_id=ws-research").await;
     let path = path_of(&list["data"][0]);
@@ -256,7 +256,7 @@ async fn a_reset_revives_an_exhausted_key() {
 }
 
 #[tokio::test]
-async fn key_of_a_departed_user_is_not_open() {
+async fn key_of_a_deleted_user_is_forbidden() {
     let portkey = Portkey::start().await;
     let reader = "0a5d0000-0000-4000-8000-00000000ada4";
     let body = json!({ "name": "Own", "scopes": ["logs.list"], "workspace_id": "ws-research",

@@ -11,7 +11,7 @@ const ORGANISATION: &str = "0a5d0000-0000-4000-8000-000000000000";
 const ALWAYS: &str = "/audit-logs?start_time=2026-01-01T00:00:00Z&end_time=2027-01-01T00:00:00Z";
 
 #[tokio::test]
-async fn every_write_leaves_an_entry() {
+async fn every_write_is_recorded_without_secrets() {
     let portkey = Portkey::start().await;
     assert_eq!(
         portkey.get(ALWAYS).await["total"],
@@ -87,7 +87,7 @@ async fn every_write_leaves_an_entry() {
 }
 
 #[tokio::test]
-async fn a_period_is_needed() {
+async fn period_is_required() {
     let portkey = Portkey::start().await;
     for (path, status, word) in [
         ("/audit-logs", 400, "start_time"),

@@ -121,7 +121,7 @@ impl Portkey {
 }
 
 #[tokio::test]
-async fn a_workspace_takes_with_it_what_is_its_own() {
+async fn deleting_a_workspace_deletes_its_items() {
     let portkey = Portkey::start().await;
     for (path, body) in missing() {
         portkey.post(path, body).await;
@@ -163,7 +163,7 @@ async fn a_workspace_takes_with_it_what_is_its_own() {
 }
 
 #[tokio::test]
-async fn what_named_a_workspace_names_it_no_more() {
+async fn deleting_a_workspace_removes_references_to_it() {
     let portkey = Portkey::start().await;
     let exclusions = "/workspace-exclusions/input-guardrails";
     let excluded = json!({ "workspaces": [{ "workspace_id": DOOMED, "excluded": true }] });
@@ -260,7 +260,7 @@ async fn what_named_a_workspace_names_it_no_more() {
 }
 
 #[tokio::test]
-async fn one_thing_of_its_own_holds_a_workspace() {
+async fn workspace_with_an_item_cannot_be_deleted() {
     let portkey = Portkey::start().await;
     let config = json!({ "name": "C", "config": {} });
     let key = json!({ "name": "K", "scopes": ["completions.write"] });
@@ -316,7 +316,7 @@ async fn one_thing_of_its_own_holds_a_workspace() {
 }
 
 #[tokio::test]
-async fn what_has_happened_outlives_a_workspace() {
+async fn history_survives_the_deletion_of_a_workspace() {
     let portkey = Portkey::start().await;
     let log = json!({ "request": { "url": "https://api.openai.com/v1/x", "body": {} },
         "response": { "body": {} }, "metadata": { "team": DOOMED, "trace_id": "t" } });
@@ -360,7 +360,7 @@ async fn what_has_happened_outlives_a_workspace() {
 }
 
 #[tokio::test]
-async fn a_user_leaves_the_servers_too() {
+async fn deleted_user_is_removed_from_mcp_servers() {
     let portkey = Portkey::start().await;
     let lead = "0a5d0000-0000-4000-8000-00000000ada2";
     let access = "/mcp-servers/papers/user-access";
@@ -383,7 +383,7 @@ async fn a_user_leaves_the_servers_too() {
 }
 
 #[tokio::test]
-async fn what_is_named_must_be_there() {
+async fn reference_to_a_missing_item_is_rejected() {
     let portkey = Portkey::start().await;
     let vault = |handle: &str, target: &str| json!([{ "target_field": target, "secret_reference_id": handle }]);
     // The one seeded reference that is open to one workspace only.
@@ -508,7 +508,7 @@ async fn what_is_named_must_be_there() {
 }
 
 #[tokio::test]
-async fn deleting_what_others_use() {
+async fn deleting_an_item_in_use_is_rejected_or_cascades() {
     let portkey = Portkey::start().await;
     let change = json!({ "defaults": { "user_api_key_config": "pc-cached-answers" } });
     portkey

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Portkey, column};
 
 #[tokio::test]
-async fn a_collection_lives_and_dies_with_what_is_inside() {
+async fn deleting_a_collection_deletes_its_children() {
     let portkey = Portkey::start().await;
     let outer = json!({ "name": "Letters", "workspace_id": "ws-shared" });
     let outer = portkey.post("/collections", outer).await;
@@ -69,7 +69,7 @@ async fn a_collection_lives_and_dies_with_what_is_inside() {
 }
 
 #[tokio::test]
-async fn every_workspace_has_one_that_cannot_go() {
+async fn default_collection_cannot_be_deleted() {
     let portkey = Portkey::start().await;
     let late = portkey
         .post("/admin/workspaces", json!({ "name": "Late" }))
@@ -102,7 +102,7 @@ async fn every_workspace_has_one_that_cannot_go() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said() {
+async fn invalid_collection_requests_are_rejected() {
     let portkey = Portkey::start().await;
     let create = |body: Value| (Method::POST, "/collections", body);
     let inside = |parent: &str| json!({ "name": "N", "workspace_id": "ws-shared", "parent_collection_id": parent });

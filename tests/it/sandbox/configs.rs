@@ -12,7 +12,7 @@ fn document(config: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_config_lives_and_dies() {
+async fn config_is_created_read_and_deleted() {
     let portkey = Portkey::start().await;
     let written = json!({ "retry": { "attempts": 2 }, "targets": [{ "api_key": "sk-inline" }] });
     let body = json!({ "name": "Two Tries", "workspace_id": "ws-shared", "config": written });
@@ -66,7 +66,7 @@ async fn a_config_lives_and_dies() {
 }
 
 #[tokio::test]
-async fn a_new_document_replaces_the_old_one_and_a_new_name_does_not() {
+async fn changed_document_adds_a_version_and_a_rename_does_not() {
     let portkey = Portkey::start().await;
     let versions = format!("{SEEDED}/versions");
     let before = portkey.get(&versions).await;
@@ -114,7 +114,7 @@ async fn a_new_document_replaces_the_old_one_and_a_new_name_does_not() {
 }
 
 #[tokio::test]
-async fn wish_to_be_default_is_dropped_silently() {
+async fn is_default_is_ignored() {
     let portkey = Portkey::start().await;
     for field in ["isDefault", "is_default"] {
         let body = json!({ "name": "New", "workspace_id": "ws-shared", (field): 1, "config": {} });
@@ -126,7 +126,7 @@ async fn wish_to_be_default_is_dropped_silently() {
 }
 
 #[tokio::test]
-async fn document_that_is_no_config_changes_nothing() {
+async fn invalid_document_is_rejected_without_a_change() {
     let portkey = Portkey::start().await;
     let before = portkey.get(SEEDED).await;
     for config in [
@@ -158,7 +158,7 @@ async fn document_that_is_no_config_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_config_that_user_keys_get_cannot_go() {
+async fn config_of_user_keys_cannot_be_deleted() {
     let portkey = Portkey::start().await;
     let workspace = "/admin/workspaces/ws-support-bot";
     let give = |config: Value| json!({ "defaults": { "user_api_key_config": config } });
@@ -172,7 +172,7 @@ async fn a_config_that_user_keys_get_cannot_go() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said() {
+async fn invalid_config_requests_are_rejected() {
     let portkey = Portkey::start().await;
     let create = |body: Value| (Method::POST, "/configs", body);
     for ((method, path, body), status, part) in [

@@ -30,7 +30,7 @@ impl Portkey {
 }
 
 #[tokio::test]
-async fn credentials_are_told_once() {
+async fn credentials_are_shown_once() {
     let portkey = Portkey::start().await;
     let (status, made) = portkey
         .second(Method::POST, "/deployments", json!({ "name": "New One" }))
@@ -86,7 +86,7 @@ async fn credentials_are_told_once() {
 }
 
 #[tokio::test]
-async fn lists_of_access_grow_shrink_and_are_replaced() {
+async fn access_lists_are_extended_reduced_and_replaced() {
     let portkey = Portkey::start().await;
     let own = portkey.deployment("self").await;
     let path = format!("/deployments/{}", own["id"].as_str().unwrap());
@@ -139,7 +139,7 @@ async fn lists_of_access_grow_shrink_and_are_replaced() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_is_archived_and_there_is_one_default() {
+async fn deleted_deployment_is_archived_and_default_is_unique() {
     let portkey = Portkey::start().await;
     let new = json!({ "name": "US production", "slug": "us-production", "is_default": true, "tags": { "region": "us" },
         "auth_settings": { "workspaces_allowed": ["ws-research"] } });
@@ -202,7 +202,7 @@ async fn null_clears_the_tags() {
 }
 
 #[tokio::test]
-async fn a_deployment_that_cannot_be_is_refused() {
+async fn invalid_deployment_requests_are_rejected() {
     let portkey = Portkey::start().await;
     let new = |settings: Value| json!({ "name": "New", "auth_settings": settings });
     for (method, path, sent, status) in [

@@ -26,7 +26,7 @@ async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value,
 }
 
 #[tokio::test]
-async fn a_gateway_is_read_previewed_and_changed() {
+async fn gateway_is_read_previewed_and_changed() {
     let portkey = Portkey::start().await;
     let enkrypt = dispatcher(&portkey);
     let before = call(
@@ -117,7 +117,7 @@ async fn a_gateway_is_read_previewed_and_changed() {
 }
 
 #[tokio::test]
-async fn what_runs_is_told_with_what_the_registry_knows() {
+async fn running_config_includes_registry_details() {
     let portkey = Portkey::start().await;
     let enkrypt = dispatcher(&portkey);
     let attach = json!({ "gateway": "research-tools", "gateway_version": "v2",
@@ -145,7 +145,7 @@ async fn what_runs_is_told_with_what_the_registry_knows() {
 }
 
 #[tokio::test]
-async fn name_version_and_project_together_find_a_thing() {
+async fn gateway_is_found_by_name_version_and_project() {
     let portkey = Portkey::start().await;
     let enkrypt = dispatcher(&portkey);
     let found = [
@@ -221,7 +221,7 @@ async fn raw(
 }
 
 #[tokio::test]
-async fn refusals_have_the_shape_of_their_own_api() {
+async fn errors_have_the_format_of_enkrypt() {
     let portkey = Portkey::start().await;
     let (get, patch) = ("/mcp-gateway/get-gateway", "/mcp-gateway/modify-gateway");
     let (key, gateway) = (
@@ -386,7 +386,7 @@ async fn refusals_have_the_shape_of_their_own_api() {
 
 /// What a patch says beyond the declared fields is not stored, above all not another name.
 #[tokio::test]
-async fn a_patch_reaches_what_it_may_change_only() {
+async fn patch_ignores_undeclared_fields() {
     let portkey = Portkey::start().await;
     let headers = [
         ("apikey", "any"),

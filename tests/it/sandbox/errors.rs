@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Portkey, json};
 
 #[tokio::test]
-async fn a_key_is_needed_and_any_will_do() {
+async fn any_key_is_accepted_and_a_missing_one_rejected() {
     let portkey = Portkey::start().await;
     for (header, value, status) in [
         ("x-portkey-api-key", "anything", 200),
@@ -28,7 +28,7 @@ async fn a_key_is_needed_and_any_will_do() {
 }
 
 #[tokio::test]
-async fn body_that_is_too_large_is_refused_in_json() {
+async fn too_large_body_is_rejected_in_json() {
     let portkey = Portkey::start().await;
     let large = json!({ "name": "x".repeat(8 << 20) });
     let answer = portkey.send(Method::POST, "/integrations", large).await;
@@ -39,7 +39,7 @@ async fn body_that_is_too_large_is_refused_in_json() {
 }
 
 #[tokio::test]
-async fn every_answer_carries_its_own_request_id() {
+async fn every_response_has_its_own_request_id() {
     let portkey = Portkey::start().await;
     let mut ids = Vec::new();
     for path in ["/integrations", "/integrations/nothing", "/nothing"] {
@@ -56,7 +56,7 @@ async fn every_answer_carries_its_own_request_id() {
 }
 
 #[tokio::test]
-async fn what_the_control_plane_does_not_know_falls_through_to_the_gateway() {
+async fn unknown_route_is_answered_by_the_gateway() {
     let portkey = Portkey::start().await;
     for (method, path) in [
         (Method::GET, "/workspaces"),
@@ -81,7 +81,7 @@ async fn what_the_control_plane_does_not_know_falls_through_to_the_gateway() {
 }
 
 #[tokio::test]
-async fn some_domains_answer_under_v2_too() {
+async fn some_domains_are_served_under_v2() {
     let portkey = Portkey::start().await;
     for (path, status) in [
         ("integrations", 200),
@@ -98,7 +98,7 @@ async fn some_domains_answer_under_v2_too() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_not_found_unless_it_is_a_workspace() {
+async fn missing_item_is_not_found_and_a_missing_workspace_forbidden() {
     let portkey = Portkey::start().await;
     for (method, path, status, code) in [
         (Method::GET, "/integrations/none", 404, "AB08"),
@@ -145,7 +145,7 @@ async fn what_is_missing_is_not_found_unless_it_is_a_workspace() {
 }
 
 #[tokio::test]
-async fn an_integration_is_not_found_by_its_id() {
+async fn integration_is_not_found_by_its_id() {
     let portkey = Portkey::start().await;
     let listed = portkey.get("/integrations").await;
     let id = listed["data"][0]["id"].as_str().unwrap();
@@ -156,7 +156,7 @@ async fn an_integration_is_not_found_by_its_id() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_a_json_object_is_refused() {
+async fn body_that_is_not_a_json_object_is_rejected() {
     let portkey = Portkey::start().await;
     let deep = "[".repeat(10_000);
     for (media, body) in [
@@ -186,7 +186,7 @@ async fn a_body_that_is_not_a_json_object_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_may_be_large_but_not_larger() {
+async fn body_up_to_the_size_limit_is_accepted() {
     let portkey = Portkey::start().await;
     for (length, status) in [(7 * 1024 * 1024, 200), (8 * 1024 * 1024, 413)] {
         let body = json!({ "description": "x".repeat(length) });
@@ -198,7 +198,7 @@ async fn a_body_may_be_large_but_not_larger() {
 }
 
 #[tokio::test]
-async fn state_is_bounded_and_the_refusal_names_the_limit() {
+async fn full_sandbox_rejects_writes_and_names_the_limit() {
     let portkey = Portkey::start().await;
     let records = || async {
         let range = "start_time=2020-01-01T00:00:00Z&end_time=2030-01-01T00:00:00Z";
@@ -239,7 +239,7 @@ async fn state_is_bounded_and_the_refusal_names_the_limit() {
 }
 
 #[tokio::test]
-async fn a_wrong_field_is_named() {
+async fn invalid_field_is_named() {
     let portkey = Portkey::start().await;
     let long = "n".repeat(256);
     let limit = |limit: Value| {
@@ -396,7 +396,7 @@ async fn a_wrong_field_is_named() {
 }
 
 #[tokio::test]
-async fn a_taken_slug_is_a_conflict_and_an_undeclared_field_is_ignored() {
+async fn taken_slug_conflicts_and_undeclared_field_is_ignored() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "A", "slug": "anthropic", "ai_provider_id": "openai", "key": "k" });
     let refusal = portkey.refusal(Method::POST, "/integrations", body).await;

@@ -26,7 +26,7 @@ async fn statuses(faults: &str, requests: usize) -> Vec<Option<u16>> {
 }
 
 #[tokio::test]
-async fn the_seed_alone_decides_who_is_struck() {
+async fn equal_seeds_give_equal_faults() {
     let faults = "429:0.3,503:0.2,reset:0.2,seed:7";
     let first = statuses(faults, 60).await;
     assert_eq!(first, statuses(faults, 60).await);
@@ -41,7 +41,7 @@ async fn the_seed_alone_decides_who_is_struck() {
 }
 
 #[tokio::test]
-async fn certain_faults_always_strike_and_impossible_ones_never() {
+async fn certain_faults_always_and_impossible_faults_never_occur() {
     for (faults, expected) in [
         ("", Some(200)),
         ("500:0", Some(200)),
@@ -56,7 +56,7 @@ async fn certain_faults_always_strike_and_impossible_ones_never() {
 }
 
 #[tokio::test]
-async fn a_struck_write_never_happened() {
+async fn write_with_an_injected_fault_has_no_effect() {
     let portkey = Portkey::with_faults("503:0.4,reset:0.2,seed:3").await;
     let mut made = 0;
     for _ in 0..40 {
@@ -92,7 +92,7 @@ async fn a_struck_write_never_happened() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_was_lost_happened() {
+async fn write_with_a_lost_response_takes_effect() {
     let portkey = Portkey::with_faults("lost:0.5,seed:3").await;
     let organisation = "/integrations?type=organisation";
     let before = Portkey::start().await.get(organisation).await["total"]
@@ -122,7 +122,7 @@ async fn a_write_whose_answer_was_lost_happened() {
 }
 
 #[tokio::test]
-async fn a_fault_is_answered_as_portkey_or_its_proxy_would() {
+async fn fault_response_has_the_format_of_portkey_or_its_proxy() {
     for (faults, code, retry_after) in [
         ("429:1", Some("AB06"), None),
         ("429:1:retry-after=1", Some("AB06"), Some("1")),
@@ -148,7 +148,7 @@ async fn a_fault_is_answered_as_portkey_or_its_proxy_would() {
 }
 
 #[test]
-fn a_wrong_fault_list_is_explained() {
+fn invalid_fault_list_is_rejected_with_an_example() {
     for (faults, part) in [
         ("429", "429"),
         ("429:0.2,oops:1", "oops:1"),

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Portkey;
 
 #[tokio::test]
-async fn feedback_is_given_and_changed() {
+async fn feedback_is_created_and_updated() {
     let portkey = Portkey::start().await;
     let one = json!({ "trace_id": "t", "value": 5, "weight": 0.5, "metadata": { "a": [1] } });
     let list = json!([one, { "trace_id": "t", "value": -10 }]);
@@ -24,7 +24,7 @@ async fn feedback_is_given_and_changed() {
 }
 
 #[tokio::test]
-async fn a_score_out_of_bounds_is_refused() {
+async fn invalid_score_is_rejected() {
     let portkey = Portkey::start().await;
     let made = portkey
         .post("/feedback", json!({ "trace_id": "t", "value": 1 }))
@@ -82,7 +82,7 @@ async fn a_score_out_of_bounds_is_refused() {
 }
 
 #[tokio::test]
-async fn score_may_be_written_as_a_text() {
+async fn score_is_accepted_as_text() {
     let portkey = Portkey::start().await;
     let made = portkey
         .post("/feedback", json!({ "trace_id": "t", "value": "7" }))

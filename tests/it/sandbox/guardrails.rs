@@ -11,7 +11,7 @@ fn actions() -> Value {
 }
 
 #[tokio::test]
-async fn every_update_is_a_version() {
+async fn every_update_adds_a_version() {
     let portkey = Portkey::start().await;
     let check = json!({ "id": "default.wordCount", "parameters": { "maxWords": 9 } });
     let body = json!({ "name": "Nine Words", "workspace_id": "ws-shared", "actions": actions(),
@@ -66,7 +66,7 @@ async fn every_update_is_a_version() {
 }
 
 #[tokio::test]
-async fn guardrails_belong_to_a_workspace_or_to_the_organisation() {
+async fn guardrails_are_filtered_by_workspace_or_organisation() {
     let portkey = Portkey::start().await;
     let all = portkey.get("/guardrails").await;
     assert!(
@@ -101,7 +101,7 @@ async fn guardrails_belong_to_a_workspace_or_to_the_organisation() {
 }
 
 #[tokio::test]
-async fn a_guardrail_that_cannot_be_is_refused_and_the_field_is_named() {
+async fn invalid_guardrail_is_rejected_with_its_field() {
     let portkey = Portkey::start().await;
     let guardrail = |checks: Value, actions: Value| json!({ "name": "New", "workspace_id": "ws-shared", "checks": checks, "actions": actions });
     let check = || json!([{ "id": "portkey.gibberish" }]);
@@ -160,7 +160,7 @@ async fn checks_and_actions_of_any_form_are_stored() {
 }
 
 #[tokio::test]
-async fn update_of_a_missing_guardrail_has_nothing_to_update() {
+async fn update_of_a_missing_guardrail_is_a_bad_request() {
     let portkey = Portkey::start().await;
     let refusal = portkey
         .refusal(Method::PUT, "/guardrails/pg-none", json!({ "name": "N" }))
@@ -174,7 +174,7 @@ async fn update_of_a_missing_guardrail_has_nothing_to_update() {
 }
 
 #[tokio::test]
-async fn mcp_servers_are_mapped_one_by_one_or_all_at_once() {
+async fn mcp_servers_are_mapped_singly_or_together() {
     let portkey = Portkey::start().await;
     let path = "/guardrails/guard_tool-calls/mcp-servers";
     let id = async |slug: &str| {
@@ -240,7 +240,7 @@ async fn mcp_servers_are_mapped_one_by_one_or_all_at_once() {
 }
 
 #[tokio::test]
-async fn a_mapping_that_cannot_be_changes_nothing() {
+async fn invalid_mapping_is_rejected_without_a_change() {
     let portkey = Portkey::start().await;
     let path = "/guardrails/guard_tool-calls/mcp-servers";
     let before = portkey.get(path).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Portkey, column};
 
 #[tokio::test]
-async fn an_integration_lives_and_dies() {
+async fn integration_is_created_read_and_deleted() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "My  First, Key!", "ai_provider_id": "openai", "key": "sk-first",
         "tags": { "team": "a" } });
@@ -42,7 +42,7 @@ async fn an_integration_lives_and_dies() {
 }
 
 #[tokio::test]
-async fn a_workspaces_integration_brings_a_provider_unless_told_not_to() {
+async fn workspace_integration_creates_a_default_provider() {
     let portkey = Portkey::start().await;
     for (slug, extra, provider) in [
         ("plain", json!({}), Some("plain")),
@@ -97,7 +97,7 @@ async fn a_workspaces_integration_brings_a_provider_unless_told_not_to() {
 }
 
 #[tokio::test]
-async fn models_are_off_unless_all_are_allowed() {
+async fn models_are_disabled_unless_all_are_allowed() {
     let portkey = Portkey::start().await;
     for (given, allowed) in [(None, false), (Some(false), false), (Some(true), true)] {
         let mut body = json!({ "name": "Models", "ai_provider_id": "openai", "key": "k" });
@@ -122,7 +122,7 @@ async fn models_are_off_unless_all_are_allowed() {
 }
 
 #[tokio::test]
-async fn settings_of_any_provider_are_stored_and_their_secrets_masked() {
+async fn settings_of_any_provider_are_stored_with_masked_secrets() {
     let portkey = Portkey::start().await;
     for (provider, settings, shown) in [
         (
@@ -200,7 +200,7 @@ async fn models_are_merged_by_slug() {
 }
 
 #[tokio::test]
-async fn only_custom_models_can_be_removed_all_or_none() {
+async fn removal_of_models_is_atomic_and_for_custom_models_only() {
     let portkey = Portkey::start().await;
     let path = "/integrations/anthropic/models";
     let custom = |slug: &str| json!({ "slug": slug, "enabled": true, "is_custom": true });
@@ -245,7 +245,7 @@ async fn only_custom_models_can_be_removed_all_or_none() {
 }
 
 #[tokio::test]
-async fn access_is_merged_revoked_limited_and_replaced() {
+async fn workspace_access_is_merged_revoked_limited_and_replaced() {
     let portkey = Portkey::start().await;
     let path = "/integrations/openai-production/workspaces";
     let limit = json!({ "type": "tokens", "credit_limit": 1000, "alert_threshold": 900 });
@@ -300,7 +300,7 @@ async fn access_is_merged_revoked_limited_and_replaced() {
 }
 
 #[tokio::test]
-async fn granting_access_brings_a_provider_once() {
+async fn granting_access_creates_a_provider_once() {
     let portkey = Portkey::start().await;
     let path = "/integrations/azure-eu/workspaces";
     let providers = "/providers?workspace_id=ws-shared";
@@ -340,7 +340,7 @@ async fn granting_access_brings_a_provider_once() {
 }
 
 #[tokio::test]
-async fn global_access_opens_to_those_without_a_row() {
+async fn global_access_applies_to_workspaces_without_their_own_entry() {
     let portkey = Portkey::start().await;
     let shared = "/integrations?workspace_id=ws-research";
     assert!(!column(&portkey.get(shared).await["data"], "slug").contains(&"azure-eu"));

@@ -44,7 +44,7 @@ fn log() -> Value {
 
 /// A key to which everything is open plays in the default workspace instead.
 #[tokio::test]
-async fn admin_key_has_to_name_a_workspace_for_what_is_in_one() {
+async fn admin_key_must_name_the_workspace_of_a_new_item() {
     let portkey = Portkey::start().await;
     let default = portkey.get("/admin/workspaces/ws-shared").await["id"].clone();
     for (path, body) in [
@@ -80,7 +80,7 @@ async fn admin_key_has_to_name_a_workspace_for_what_is_in_one() {
 }
 
 #[tokio::test]
-async fn kind_of_a_key_is_told_by_its_text() {
+async fn key_kind_follows_from_its_text() {
     let portkey = Portkey::start().await;
     let id = portkey.get("/admin/workspaces/ws-research").await["id"]
         .as_str()
@@ -191,7 +191,7 @@ async fn kind_of_a_key_is_told_by_its_text() {
 }
 
 #[tokio::test]
-async fn admin_key_is_kept_from_the_data_plane() {
+async fn admin_key_is_rejected_by_the_data_plane() {
     let portkey = Portkey::start().await;
     let run = json!({ "variables": {} });
     let score = json!({ "trace_id": "parcel-1", "value": 1 });
@@ -215,7 +215,7 @@ async fn admin_key_is_kept_from_the_data_plane() {
 }
 
 #[tokio::test]
-async fn admin_key_lists_all_of_the_organisation() {
+async fn admin_key_lists_items_of_all_workspaces() {
     let portkey = Portkey::start().await;
     for path in [
         "/configs",
@@ -253,7 +253,7 @@ async fn admin_key_lists_all_of_the_organisation() {
 }
 
 #[tokio::test]
-async fn workspace_key_sees_its_workspace_only() {
+async fn workspace_key_lists_only_its_workspace() {
     let portkey = Portkey::start().await;
     for path in [
         "/configs",
@@ -299,7 +299,7 @@ async fn workspace_key_sees_its_workspace_only() {
 }
 
 #[tokio::test]
-async fn workspace_key_is_shown_its_own_access_alone() {
+async fn workspace_key_sees_only_its_own_access_entry() {
     let portkey = Portkey::start().await;
     let key = "sandbox-workspace-ws-shared";
     for path in [
@@ -318,7 +318,7 @@ async fn workspace_key_is_shown_its_own_access_alone() {
 }
 
 #[tokio::test]
-async fn workspace_key_reaches_nothing_of_another() {
+async fn workspace_key_cannot_access_another_workspace() {
     let portkey = Portkey::start().await;
     let support = portkey.get("/api-keys?workspace_id=ws-support-bot").await;
     let api_key = format!("/api-keys/{}", support["data"][0]["id"].as_str().unwrap());
@@ -389,7 +389,7 @@ async fn workspace_key_reaches_nothing_of_another() {
 }
 
 #[tokio::test]
-async fn workspace_key_does_nothing_that_is_for_admins() {
+async fn workspace_key_is_rejected_for_admin_operations() {
     let portkey = Portkey::start().await;
     let key = json!({ "name": "K", "scopes": ["workspaces.list"] });
     for (method, path, body) in [
@@ -439,7 +439,7 @@ async fn workspace_key_does_nothing_that_is_for_admins() {
 }
 
 #[tokio::test]
-async fn what_a_workspace_key_makes_is_its_workspaces() {
+async fn items_created_by_a_workspace_key_belong_to_its_workspace() {
     let portkey = Portkey::start().await;
     let id = portkey.get("/admin/workspaces/ws-research").await["id"].clone();
     let config = json!({ "name": "C", "config": { "retry": { "attempts": 2 } },
@@ -489,7 +489,7 @@ async fn what_a_workspace_key_makes_is_its_workspaces() {
 }
 
 #[tokio::test]
-async fn key_made_in_the_sandbox_acts_until_it_is_deleted_or_has_expired() {
+async fn created_key_works_until_deleted_or_expired() {
     let portkey = Portkey::start().await;
     let made = async |kind: &str, more: Value| {
         let mut key = json!({ "name": "K", "scopes": ["logs.write"] });

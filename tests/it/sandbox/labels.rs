@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Portkey, column};
 
 #[tokio::test]
-async fn a_label_lives_and_dies() {
+async fn label_is_created_updated_and_deleted() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "canary", "workspace_id": "ws-research", "color_code": "#f00" });
     let made = portkey.post("/labels", body).await;
@@ -45,7 +45,7 @@ async fn a_label_lives_and_dies() {
 }
 
 #[tokio::test]
-async fn a_workspace_sees_its_own_and_the_organisations() {
+async fn workspace_lists_its_own_and_organisation_labels() {
     let portkey = Portkey::start().await;
     for (query, names) in [
         ("", vec!["production", "staging", "night-shift"]),
@@ -67,7 +67,7 @@ async fn a_workspace_sees_its_own_and_the_organisations() {
 }
 
 #[tokio::test]
-async fn a_name_that_means_a_version_is_refused_and_so_is_one_that_is_taken() {
+async fn reserved_or_taken_label_name_is_rejected() {
     let portkey = Portkey::start().await;
     let listed = portkey.get("/labels").await;
     let staging = format!("/labels/{}", listed["data"][1]["id"].as_str().unwrap());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Portkey;
 
 #[tokio::test]
-async fn a_stopped_sandbox_gives_its_port_back() {
+async fn stopped_sandbox_releases_its_port() {
     let Portkey {
         mut sandbox,
         client,
@@ -35,7 +35,7 @@ async fn a_stopped_sandbox_gives_its_port_back() {
 }
 
 #[tokio::test]
-async fn a_dropped_sandbox_stops() {
+async fn dropped_sandbox_stops() {
     let Portkey { sandbox, client } = Portkey::start().await;
     let url = sandbox.base_url();
     drop(sandbox);
@@ -46,7 +46,7 @@ async fn a_dropped_sandbox_stops() {
 }
 
 #[tokio::test]
-async fn a_sandbox_on_any_address_is_called_on_this_machine() {
+async fn base_url_of_an_unspecified_address_is_loopback() {
     let sandbox = Sandbox::start("0.0.0.0:0".parse().unwrap(), Faults::default())
         .await
         .unwrap();
@@ -58,7 +58,7 @@ async fn a_sandbox_on_any_address_is_called_on_this_machine() {
 }
 
 #[tokio::test]
-async fn whatever_is_sent_is_answered() {
+async fn any_input_gets_a_response() {
     let portkey = Portkey::start().await;
     let odd = [
         json!(null),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Portkey, column};
 
 #[tokio::test]
-async fn pages_follow_each_other_without_gap_or_overlap() {
+async fn pages_have_no_gaps_or_overlaps() {
     let portkey = Portkey::start().await;
     for (path, number, first, size) in [
         ("/integrations?", "current_page", 0, 4),
@@ -50,7 +50,7 @@ async fn pages_follow_each_other_without_gap_or_overlap() {
 }
 
 #[tokio::test]
-async fn a_page_that_cannot_be_is_refused() {
+async fn invalid_page_parameters_are_rejected() {
     let portkey = Portkey::start().await;
     for query in [
         "/integrations?current_page=-1",
@@ -69,7 +69,7 @@ async fn a_page_that_cannot_be_is_refused() {
 }
 
 #[tokio::test]
-async fn value_that_a_filter_does_not_know_is_refused() {
+async fn unknown_filter_value_is_rejected() {
     let portkey = Portkey::start().await;
     for query in [
         "/admin/workspaces?status=AAA",
@@ -97,7 +97,7 @@ async fn value_that_a_filter_does_not_know_is_refused() {
 }
 
 #[tokio::test]
-async fn filters_keep_what_was_asked_for() {
+async fn filters_select_matching_items() {
     let portkey = Portkey::start().await;
     for (query, slugs) in [
         ("/integrations?type=workspace", vec!["bedrock-research"]),
@@ -183,7 +183,7 @@ async fn each_list_has_its_own_envelope() {
 }
 
 #[tokio::test]
-async fn each_list_has_its_usual_page_size() {
+async fn each_list_has_its_default_page_size() {
     let portkey = Portkey::start().await;
     let integration = json!({ "name": "Same", "ai_provider_id": "openai", "key": "k" });
     let provider =

@@ -14,7 +14,7 @@ fn draft(workspace: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_job_is_drafted_started_finished_and_fetched() {
+async fn export_job_is_drafted_started_and_downloaded() {
     let portkey = Portkey::start().await;
     let made = portkey.post(ALL, draft("ws-research")).await;
     assert_eq!(made["object"], "export");
@@ -62,7 +62,7 @@ async fn a_job_is_drafted_started_finished_and_fetched() {
 }
 
 #[tokio::test]
-async fn a_job_is_stopped_for_good() {
+async fn cancelled_export_job_cannot_be_restarted() {
     let portkey = Portkey::start().await;
     let made = portkey.post(ALL, draft("ws-shared")).await;
     let item = format!("{ALL}/{}", made["id"].as_str().unwrap());
@@ -85,7 +85,7 @@ async fn a_job_is_stopped_for_good() {
 }
 
 #[tokio::test]
-async fn exports_are_listed_by_workspace_and_keep_what_is_denied() {
+async fn exports_are_listed_by_workspace_and_reject_denied_fields() {
     let portkey = Portkey::start().await;
     let mine = portkey.post(ALL, draft("ws-shared")).await;
     portkey.post(ALL, draft("ws-research")).await;

@@ -17,7 +17,7 @@ fn entry(trace: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_log_is_read_back_with_what_it_cost() {
+async fn inserted_log_is_returned_with_its_cost() {
     let portkey = Portkey::start().await;
     for (body, count) in [
         (entry("alone"), 1),
@@ -45,7 +45,7 @@ async fn a_log_is_read_back_with_what_it_cost() {
 }
 
 #[tokio::test]
-async fn one_wrong_log_keeps_all_out() {
+async fn one_invalid_log_rejects_the_whole_batch() {
     let portkey = Portkey::start().await;
     let mut wrong = entry("wrong");
     wrong["response"]["status"] = json!(20);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Portkey, column};
 
 #[tokio::test]
-async fn an_mcp_integration_is_found_by_id_and_by_slug() {
+async fn mcp_integration_is_found_by_id_and_by_slug() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "New Server", "url": "https://example.com/mcp",
         "auth_type": "none", "transport": "http", "workspace_id": "ws-shared",
@@ -44,7 +44,7 @@ async fn an_mcp_integration_is_found_by_id_and_by_slug() {
 }
 
 #[tokio::test]
-async fn capabilities_are_counted_by_type_and_switched_by_name() {
+async fn capabilities_are_counted_by_type_and_toggled_by_name() {
     let portkey = Portkey::start().await;
     let path = "/mcp-integrations/issue-tracker/capabilities";
     let all = portkey.get(path).await;
@@ -96,7 +96,7 @@ async fn capabilities_are_counted_by_type_and_switched_by_name() {
 }
 
 #[tokio::test]
-async fn a_sync_replaces_the_catalogue_but_not_the_switches() {
+async fn sync_replaces_capabilities_and_keeps_their_toggles() {
     let portkey = Portkey::start().await;
     let path = "/mcp-integrations/issue-tracker";
     let before = portkey.get(&format!("{path}/metadata")).await;
@@ -135,7 +135,7 @@ async fn a_sync_replaces_the_catalogue_but_not_the_switches() {
 }
 
 #[tokio::test]
-async fn a_test_tells_what_it_met() {
+async fn connection_test_reports_its_outcome() {
     let portkey = Portkey::start().await;
     for (slug, reached) in [("issue-tracker", true), ("old-wiki", false)] {
         let path = format!("/mcp-integrations/{slug}");
@@ -148,7 +148,7 @@ async fn a_test_tells_what_it_met() {
 }
 
 #[tokio::test]
-async fn access_has_two_shapes_and_merges_or_replaces() {
+async fn workspace_access_has_two_formats_and_merges_or_replaces() {
     let portkey = Portkey::start().await;
     let path = "/mcp-integrations/issue-tracker/workspaces";
     let change = json!({ "workspaces": [{ "id": "ws-research", "enabled": true },

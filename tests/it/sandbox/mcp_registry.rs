@@ -15,7 +15,7 @@ impl Portkey {
 }
 
 #[tokio::test]
-async fn the_registry_tells_of_a_workspaces_servers() {
+async fn registry_lists_the_servers_of_a_workspace() {
     let portkey = Portkey::start().await;
     let (_, answer) = portkey.registry("workspace_id=ws-shared").await;
     let listed = portkey.get("/mcp-servers?workspace_id=ws-shared").await;
@@ -28,7 +28,7 @@ async fn the_registry_tells_of_a_workspaces_servers() {
 }
 
 #[tokio::test]
-async fn a_cursor_leads_from_page_to_page() {
+async fn cursor_leads_through_all_pages() {
     let portkey = Portkey::start().await;
     for number in 0..4 {
         let server = json!({ "name": format!("Server {number}"), "workspace_id": "ws-shared",
@@ -52,7 +52,7 @@ async fn a_cursor_leads_from_page_to_page() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_refused() {
+async fn invalid_registry_query_is_rejected() {
     let portkey = Portkey::start().await;
     for (query, status) in [
         ("workspace_id=ws-shared&limit=101", 400),

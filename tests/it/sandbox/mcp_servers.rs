@@ -9,7 +9,7 @@ const RESEARCHER: &str = "0a5d0000-0000-4000-8000-00000000ada2";
 const SUPPORTER: &str = "0a5d0000-0000-4000-8000-00000000ada3";
 
 #[tokio::test]
-async fn an_mcp_server_comes_and_goes() {
+async fn mcp_server_is_created_updated_and_deleted() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "Second Look", "mcp_integration_id": "issue-tracker",
         "workspace_id": "ws-shared" });
@@ -110,7 +110,7 @@ async fn servers_are_listed_by_workspace() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_is_refused() {
+async fn invalid_server_is_rejected() {
     let portkey = Portkey::start().await;
     let server = |slug: &str, integration: &str, workspace: &str| {
         json!({ "name": "New", "slug": slug, "mcp_integration_id": integration,
@@ -144,7 +144,7 @@ async fn a_server_that_cannot_be_is_refused() {
 }
 
 #[tokio::test]
-async fn a_servers_switches_are_its_own() {
+async fn capability_toggles_of_a_server_are_its_own() {
     let portkey = Portkey::start().await;
     let path = "/mcp-servers/issues/capabilities";
     let find = |list: &Value, name: &str| {
@@ -199,7 +199,7 @@ async fn a_servers_switches_are_its_own() {
 }
 
 #[tokio::test]
-async fn a_sync_gives_a_server_a_catalogue_of_its_own() {
+async fn sync_gives_a_server_its_own_capabilities() {
     let portkey = Portkey::start().await;
     let path = "/mcp-servers/papers";
     let above = portkey.get("/mcp-integrations/documents/metadata").await;
@@ -232,7 +232,7 @@ async fn a_sync_gives_a_server_a_catalogue_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_test_reaches_what_is_behind_the_server() {
+async fn connection_test_reaches_the_integration() {
     let portkey = Portkey::start().await;
     let told = portkey.post("/mcp-servers/papers/test", Value::Null).await;
     assert_eq!(
@@ -246,7 +246,7 @@ async fn a_test_reaches_what_is_behind_the_server() {
 }
 
 #[tokio::test]
-async fn users_may_until_they_may_not() {
+async fn user_access_follows_overrides_and_the_default() {
     let portkey = Portkey::start().await;
     let path = "/mcp-servers/papers/user-access";
     let allowed = async |user: &str| {
@@ -293,7 +293,7 @@ async fn users_may_until_they_may_not() {
 }
 
 #[tokio::test]
-async fn a_connection_ends_when_it_is_deleted() {
+async fn deleted_connection_is_closed() {
     let portkey = Portkey::start().await;
     let path = "/mcp-servers/papers/connections";
     let list = portkey.get(path).await;

@@ -15,7 +15,7 @@ impl Portkey {
 }
 
 #[tokio::test]
-async fn prices_need_no_key_and_agree_with_each_other() {
+async fn prices_are_public_and_consistent() {
     let portkey = Portkey::start().await;
     let (status, list) = portkey.public(Method::GET, "/pricing/openai.json").await;
     assert_eq!(status, 200);
@@ -46,7 +46,7 @@ async fn prices_need_no_key_and_agree_with_each_other() {
 }
 
 #[tokio::test]
-async fn what_the_catalogue_lacks_is_told_in_its_own_words() {
+async fn missing_price_is_not_found() {
     let portkey = Portkey::start().await;
     for path in [
         "/model-configs/pricing/openai/gpt-0",
@@ -62,7 +62,7 @@ async fn what_the_catalogue_lacks_is_told_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn only_the_catalogue_is_public() {
+async fn only_the_price_list_is_public() {
     let portkey = Portkey::start().await;
     for (method, path, status) in [
         (Method::GET, "/integrations", 401),

@@ -23,7 +23,7 @@ async fn v2(portkey: &Portkey, method: Method, body: Value) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_list_given_replaces_and_a_list_left_out_stays() {
+async fn given_list_replaces_and_omitted_list_stays() {
     let portkey = Portkey::start().await;
     // An id will do as well; the slug is read back beside it.
     let plain = portkey.get("/guardrails/guard_plain-language").await["id"].clone();
@@ -64,7 +64,7 @@ async fn a_list_given_replaces_and_a_list_left_out_stays() {
 }
 
 #[tokio::test]
-async fn lists_are_lists_of_guardrails() {
+async fn invalid_guardrail_lists_are_rejected() {
     let portkey = Portkey::start().await;
     for list in [json!("a"), json!([1]), json!([""]), Value::Null] {
         let body = json!({ "input_guardrails": list });
@@ -92,7 +92,7 @@ async fn lists_are_lists_of_guardrails() {
 }
 
 #[tokio::test]
-async fn the_first_version_does_not_know_them() {
+async fn organisation_defaults_are_unknown_to_v1() {
     let portkey = Portkey::start().await;
     let answer = portkey.send(Method::GET, PATH, Value::Null).await;
     assert_eq!(answer.status(), 400);

@@ -30,7 +30,7 @@ async fn made(portkey: &Portkey, kind: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_policy_ends_in_the_archive() {
+async fn deleted_policy_is_archived() {
     let portkey = Portkey::start().await;
     for kind in [USAGE, RATE] {
         let path = made(&portkey, kind).await;
@@ -74,7 +74,7 @@ async fn a_policy_ends_in_the_archive() {
 }
 
 #[tokio::test]
-async fn policies_are_refused_for_a_reason() {
+async fn invalid_policy_is_rejected_with_its_field() {
     let portkey = Portkey::start().await;
     let when = |condition: Value| json!({ "conditions": [condition] });
     for (kind, change, named) in [
@@ -148,7 +148,7 @@ async fn policies_are_refused_for_a_reason() {
 }
 
 #[tokio::test]
-async fn an_update_has_three_values() {
+async fn update_sets_keeps_or_clears_fields() {
     let portkey = Portkey::start().await;
     let path = made(&portkey, USAGE).await;
     portkey
@@ -200,7 +200,7 @@ async fn an_update_has_three_values() {
 }
 
 #[tokio::test]
-async fn policy_of_the_documents_is_stored_as_written() {
+async fn documented_policy_is_stored_as_written() {
     let portkey = Portkey::start().await;
     let conditions = json!([{ "key": "mcp_tool", "value": "*", "excludes": ["a", "b"] },
         { "key": "a_key_of_tomorrow", "value": "x" }]);
@@ -239,7 +239,7 @@ async fn policy_of_the_documents_is_stored_as_written() {
 }
 
 #[tokio::test]
-async fn lists_are_filtered() {
+async fn policies_are_filtered() {
     let portkey = Portkey::start().await;
     for change in [json!({ "unit": "rpm" }), json!({ "type": "tokens" })] {
         portkey.post(RATE, policy(RATE, change)).await;
@@ -262,7 +262,7 @@ async fn lists_are_filtered() {
 }
 
 #[tokio::test]
-async fn what_is_used_can_be_read_and_reset() {
+async fn usage_can_be_read_and_reset() {
     let portkey = Portkey::start().await;
     let list = portkey
         .get(&format!("{USAGE}?workspace_id=ws-research"))

@@ -8,7 +8,7 @@ use super::{Portkey, column};
 const SEEDED: &str = "/prompts/partials/pp-house-style";
 
 #[tokio::test]
-async fn a_partial_lives_and_dies() {
+async fn partial_is_created_listed_and_deleted() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "Closing Words", "string": "Yours, {{agent}}",
         "workspace_id": "ws-shared", "version_description": "First" });
@@ -57,7 +57,7 @@ async fn a_partial_lives_and_dies() {
 }
 
 #[tokio::test]
-async fn a_new_text_waits_to_be_published() {
+async fn changed_text_is_unused_until_published() {
     let portkey = Portkey::start().await;
     let first = portkey.get(SEEDED).await;
     let change = json!({ "string": "Be brief.", "version_description": "Shorter" });
@@ -92,7 +92,7 @@ async fn a_new_text_waits_to_be_published() {
 }
 
 #[tokio::test]
-async fn a_new_name_adds_no_version() {
+async fn renaming_adds_no_version() {
     let portkey = Portkey::start().await;
     assert_eq!(
         portkey.put(SEEDED, json!({ "name": "Tone" })).await,
@@ -112,7 +112,7 @@ async fn a_new_name_adds_no_version() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said() {
+async fn invalid_partial_requests_are_rejected() {
     let portkey = Portkey::start().await;
     let (list, publish) = (
         "/prompts/partials",

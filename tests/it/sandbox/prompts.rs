@@ -8,7 +8,7 @@ use super::{Portkey, column};
 const SEEDED: &str = "/prompts/pp-refund-reply";
 
 #[tokio::test]
-async fn a_prompt_lives_and_dies() {
+async fn prompt_is_created_listed_and_deleted() {
     let portkey = Portkey::start().await;
     let body = json!({
         "name": "Good Morning", "collection_id": "co-replies", "virtual_key": "anthropic",
@@ -65,7 +65,7 @@ async fn a_prompt_lives_and_dies() {
 }
 
 #[tokio::test]
-async fn a_collection_counts_its_prompts_and_takes_them_along() {
+async fn deleting_a_collection_deletes_its_prompts() {
     let portkey = Portkey::start().await;
     let listed = portkey
         .get("/collections?workspace_id=ws-support-bot&search=replies")
@@ -86,7 +86,7 @@ async fn a_collection_counts_its_prompts_and_takes_them_along() {
 }
 
 #[tokio::test]
-async fn a_change_is_a_version_and_a_version_is_whole() {
+async fn change_adds_a_complete_version() {
     let portkey = Portkey::start().await;
     let first = portkey.get(SEEDED).await;
     let whole =
@@ -145,7 +145,7 @@ async fn a_change_is_a_version_and_a_version_is_whole() {
 }
 
 #[tokio::test]
-async fn parameters_of_null_are_as_good_as_none() {
+async fn null_parameters_count_as_absent() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "Bare", "collection_id": "co-replies", "virtual_key": "anthropic",
         "string": "Hello", "parameters": null, "tool_choice": "auto", "tools": [] });
@@ -176,7 +176,7 @@ async fn parameters_of_null_are_as_good_as_none() {
 }
 
 #[tokio::test]
-async fn label_of_null_leaves_the_version() {
+async fn null_label_id_removes_the_label() {
     let portkey = Portkey::start().await;
     let label = portkey.get("/labels?search=staging").await["data"][0]["id"].clone();
     let version = portkey.get(SEEDED).await["prompt_version_id"].clone();
@@ -194,7 +194,7 @@ async fn label_of_null_leaves_the_version() {
 }
 
 #[tokio::test]
-async fn prompt_that_no_model_could_be_sent_is_refused() {
+async fn invalid_prompt_is_rejected_without_a_version() {
     let portkey = Portkey::start().await;
     let before = portkey.get(SEEDED).await;
     for change in [
@@ -212,7 +212,7 @@ async fn prompt_that_no_model_could_be_sent_is_refused() {
 }
 
 #[tokio::test]
-async fn a_label_is_on_one_version_of_a_prompt() {
+async fn label_is_on_one_version_of_a_prompt() {
     let portkey = Portkey::start().await;
     let label = portkey.get("/labels?search=staging").await["data"][0]["id"].clone();
     portkey
@@ -257,7 +257,7 @@ async fn a_label_is_on_one_version_of_a_prompt() {
 }
 
 #[tokio::test]
-async fn a_render_fills_the_template_and_lets_the_caller_override() {
+async fn render_fills_the_template_and_accepts_overrides() {
     let portkey = Portkey::start().await;
     let style = portkey.get("/prompts/partials/pp-house-style").await["string"].clone();
     let body = json!({ "variables": { "customer": "A \"quoted\" name", "order": 4711 },
@@ -287,7 +287,7 @@ async fn a_render_fills_the_template_and_lets_the_caller_override() {
 }
 
 #[tokio::test]
-async fn a_completion_is_clearly_the_sandboxs() {
+async fn completion_identifies_the_sandbox() {
     let portkey = Portkey::start().await;
     let path = format!("{SEEDED}/completions");
     let body = json!({ "variables": { "order": 4711 }, "n": 2 });
@@ -327,7 +327,7 @@ async fn a_completion_is_clearly_the_sandboxs() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said() {
+async fn invalid_prompt_requests_are_rejected() {
     let portkey = Portkey::start().await;
     let prompt = |collection: &str| {
         json!({ "name": "N", "collection_id": collection, "string": "S", "parameters": {},

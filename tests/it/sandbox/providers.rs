@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Portkey, column};
 
 #[tokio::test]
-async fn a_provider_lives_and_dies_in_its_workspace() {
+async fn provider_is_created_read_and_deleted_in_its_workspace() {
     let portkey = Portkey::start().await;
     let workspaces = portkey.get("/admin/workspaces").await;
     let research = workspaces["data"][1]["id"].as_str().unwrap();
@@ -54,7 +54,7 @@ async fn a_provider_lives_and_dies_in_its_workspace() {
 }
 
 #[tokio::test]
-async fn creation_is_refused_for_a_reason() {
+async fn invalid_provider_is_rejected() {
     let portkey = Portkey::start().await;
     let body = |integration: &str, workspace: &str, slug: &str| {
         json!({ "name": "P", "slug": slug, "integration_id": integration,
@@ -86,7 +86,7 @@ async fn creation_is_refused_for_a_reason() {
 }
 
 #[tokio::test]
-async fn a_provider_works_only_as_long_as_its_integration() {
+async fn provider_status_follows_its_integration() {
     let portkey = Portkey::start().await;
     let path = "/providers/openai-production?workspace_id=ws-research";
     let access =
@@ -113,7 +113,7 @@ async fn a_provider_works_only_as_long_as_its_integration() {
 }
 
 #[tokio::test]
-async fn rates_are_an_object_or_a_list() {
+async fn rate_limits_are_accepted_as_an_object_or_a_list() {
     let portkey = Portkey::start().await;
     let rate = |value: u8| json!({ "type": "requests", "unit": "rpm", "value": value });
     let body = json!({ "name": "Rated", "integration_id": "anthropic", "rate_limits": [rate(5)],
@@ -129,7 +129,7 @@ async fn rates_are_an_object_or_a_list() {
 }
 
 #[tokio::test]
-async fn a_reset_revives_what_was_exhausted() {
+async fn usage_reset_reactivates_an_exhausted_provider() {
     let portkey = Portkey::start().await;
     let path = "/providers/claude-trials?workspace_id=ws-research";
     for (change, status) in [
@@ -143,7 +143,7 @@ async fn a_reset_revives_what_was_exhausted() {
 }
 
 #[tokio::test]
-async fn an_update_names_its_workspace_in_the_query_or_the_body() {
+async fn update_names_its_workspace_in_the_query_or_the_body() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "One", "workspace_id": "ws-research" });
     portkey.put("/providers/gemini", body).await;
@@ -174,7 +174,7 @@ async fn an_update_names_its_workspace_in_the_query_or_the_body() {
 }
 
 #[tokio::test]
-async fn settings_are_shown_only_when_asked_for() {
+async fn configurations_are_included_only_on_request() {
     let portkey = Portkey::start().await;
     let path = "/providers/azure?workspace_id=ws-support-bot";
     assert_eq!(portkey.get(path).await.get("configurations"), None);
@@ -187,7 +187,7 @@ async fn settings_are_shown_only_when_asked_for() {
 }
 
 #[tokio::test]
-async fn an_expiry_is_a_date_and_a_time() {
+async fn expiry_must_be_a_date_with_a_time() {
     let portkey = Portkey::start().await;
     let path = "/providers/gemini?workspace_id=ws-research";
     for (instant, status) in [

@@ -44,20 +44,20 @@ async fn transcript() -> Vec<(u16, String, String)> {
 }
 
 #[tokio::test]
-async fn two_sandboxes_answer_alike() {
+async fn two_sandboxes_give_equal_responses() {
     let (one, other) = tokio::join!(transcript(), transcript());
     assert_eq!(one, other);
 }
 
 #[tokio::test]
-async fn two_sandboxes_share_nothing() {
+async fn two_sandboxes_share_no_state() {
     let (one, other) = (Portkey::start().await, Portkey::start().await);
     one.delete("/integrations/anthropic").await;
     other.get("/integrations/anthropic").await;
 }
 
 #[tokio::test]
-async fn slug_is_cut_from_the_name_and_ends_in_six_hex_digits() {
+async fn slug_is_a_prefix_of_the_name_with_six_hex_digits() {
     struct Case {
         path: &'static str,
         body: Value,
@@ -148,7 +148,7 @@ async fn ids_are_uuids_and_never_repeat() {
 }
 
 #[tokio::test]
-async fn every_sandbox_begins_with_a_small_organisation() {
+async fn new_sandbox_contains_a_small_organisation() {
     let portkey = Portkey::start().await;
     let workspaces = portkey.get("/admin/workspaces").await;
     assert_eq!(

@@ -26,7 +26,7 @@ fn mapping(workspace: &str, role: &str, group: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_mapping_is_made_once_and_leaves_its_group_behind() {
+async fn mapping_is_created_once_and_its_group_remains() {
     let portkey = Portkey::start().await;
     let before = portkey.get(PATH).await["total_count"].as_u64().unwrap();
     let made = portkey
@@ -67,7 +67,7 @@ async fn a_mapping_is_made_once_and_leaves_its_group_behind() {
 }
 
 #[tokio::test]
-async fn a_mapping_is_refused_for_a_reason() {
+async fn invalid_mapping_is_rejected() {
     let portkey = Portkey::start().await;
     let with = |id: &str| {
         json!({ "workspace_id": "ws-shared", "role": "member",
@@ -146,7 +146,7 @@ async fn mappings_are_filtered_and_paged_from_zero() {
 }
 
 #[tokio::test]
-async fn each_half_answers_on_its_own_version() {
+async fn groups_and_mappings_are_served_by_different_versions() {
     let portkey = Portkey::start().await;
     let v1 = portkey.send(Method::GET, "/scim/groups", Value::Null).await;
     assert_eq!(read(v1).await["status"], "failure");

@@ -18,7 +18,7 @@ fn vault(more: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_reference_lives_and_dies() {
+async fn reference_is_created_read_and_deleted() {
     let portkey = Portkey::start().await;
     let made = portkey
         .post("/secret-references", vault(json!({ "description": null })))
@@ -46,7 +46,7 @@ async fn a_reference_lives_and_dies() {
 }
 
 #[tokio::test]
-async fn each_manager_has_its_ways_in() {
+async fn each_manager_validates_its_auth_config() {
     let portkey = Portkey::start().await;
     let with = |manager: &str, config: Value| {
         vault(json!({ "manager_type": manager, "auth_config": config }))
@@ -117,7 +117,7 @@ async fn each_manager_has_its_ways_in() {
 }
 
 #[tokio::test]
-async fn an_update_has_three_values_and_merges_the_sign_in() {
+async fn update_sets_keeps_or_clears_and_merges_auth_config() {
     let portkey = Portkey::start().await;
     let path = "/secret-references/mistral";
     let full = json!({ "description": "One", "secret_key": "api_key", "tags": { "a": "b" } });
@@ -146,7 +146,7 @@ async fn an_update_has_three_values_and_merges_the_sign_in() {
 }
 
 #[tokio::test]
-async fn workspaces_are_all_or_some_but_never_none() {
+async fn allowed_workspaces_are_all_or_some_but_never_none() {
     let portkey = Portkey::start().await;
     portkey.post("/secret-references", vault(json!({}))).await;
     let path = "/secret-references/mistral";
@@ -188,7 +188,7 @@ async fn workspaces_are_all_or_some_but_never_none() {
 }
 
 #[tokio::test]
-async fn a_reference_in_use_stays_and_a_slug_is_taken_once() {
+async fn reference_in_use_cannot_be_deleted_and_slugs_are_unique() {
     let portkey = Portkey::start().await;
     let path = "/secret-references/vertex-service-account";
     let refusal = portkey.refusal(Method::DELETE, path, Value::Null).await;
@@ -210,7 +210,7 @@ async fn a_reference_in_use_stays_and_a_slug_is_taken_once() {
 }
 
 #[tokio::test]
-async fn lists_are_filtered_and_show_no_settings() {
+async fn references_are_filtered_and_listed_without_auth_config() {
     let portkey = Portkey::start().await;
     for (query, slugs) in [
         (

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Portkey;
 
 #[tokio::test]
-async fn no_answer_contains_a_secret() {
+async fn responses_contain_no_secrets() {
     let portkey = Portkey::start().await;
     let secret = "do-not-show-this-anywhere";
     let credentials = json!({
@@ -43,7 +43,7 @@ async fn no_answer_contains_a_secret() {
 }
 
 #[tokio::test]
-async fn a_masked_secret_can_be_told_from_others() {
+async fn masked_secret_keeps_its_first_and_last_characters() {
     let portkey = Portkey::start().await;
     let body = json!({
         "name": "Masked", "slug": "masked", "ai_provider_id": "bedrock",
@@ -63,7 +63,7 @@ async fn a_masked_secret_can_be_told_from_others() {
 }
 
 #[tokio::test]
-async fn a_masked_value_sent_back_changes_nothing() {
+async fn masked_value_sent_back_changes_nothing() {
     let portkey = Portkey::start().await;
     let before = portkey.get("/integrations/azure-eu").await;
     let mut settings = before["configurations"].clone();

@@ -45,7 +45,7 @@ fn written(seconds: u64) -> String {
 }
 
 #[tokio::test]
-async fn present_month_has_cost_on_the_real_clock() {
+async fn current_month_has_cost_on_the_real_clock() {
     let portkey = Portkey::with_real_clock().await;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -91,7 +91,7 @@ async fn present_month_has_cost_on_the_real_clock() {
 }
 
 #[tokio::test]
-async fn any_division_of_a_period_adds_up() {
+async fn parts_of_a_period_add_up_to_the_whole() {
     let portkey = Portkey::pinned_at(PINNED).await;
     let ends = [
         "2026-05-08T23:59:00Z",
@@ -128,7 +128,7 @@ async fn any_division_of_a_period_adds_up() {
 }
 
 #[tokio::test]
-async fn incident_of_last_week_is_found_to_the_minute() {
+async fn incident_of_last_week_is_visible_to_the_minute() {
     let portkey = Portkey::pinned_at(PINNED).await;
     let (from, until) = ("2026-05-07T10:30:20Z", PINNED);
     // By the day, whose rate of errors is out of the ordinary?
@@ -200,7 +200,7 @@ async fn incident_of_last_week_is_found_to_the_minute() {
 }
 
 #[tokio::test]
-async fn team_over_budget_is_found_with_its_hour() {
+async fn workspace_over_budget_is_visible_with_its_hour() {
     let portkey = Portkey::pinned_at(PINNED).await;
     let listed = portkey.get("/admin/workspaces").await;
     let mut over = Vec::new();
@@ -259,7 +259,7 @@ async fn team_over_budget_is_found_with_its_hour() {
 }
 
 #[tokio::test]
-async fn keys_are_used_or_not() {
+async fn keys_differ_in_their_usage() {
     let portkey = Portkey::pinned_at(PINNED).await;
     let keys = portkey.get("/api-keys").await["data"].clone();
     let (quarter, day) = ("2026-02-10T00:00:00Z", "2026-05-13T10:30:20Z");
@@ -305,7 +305,7 @@ async fn keys_are_used_or_not() {
 }
 
 #[tokio::test]
-async fn pinned_clock_repeats_every_answer() {
+async fn pinned_clock_gives_equal_responses() {
     let period =
         format!("time_of_generation_min=2026-02-10T00:00:00Z&time_of_generation_max={PINNED}");
     let mut answers = Vec::new();
@@ -330,7 +330,7 @@ async fn pinned_clock_repeats_every_answer() {
 }
 
 #[tokio::test]
-async fn the_same_past_is_seen_from_two_moments_of_a_day() {
+async fn past_figures_do_not_depend_on_the_time_of_day() {
     let (from, until) = ("2026-02-10T00:00:00Z", "2026-05-14T03:00:00Z");
     let mut seen = Vec::new();
     for now in ["2026-05-14T03:00:00Z", "2026-05-14T23:59:59Z"] {
@@ -355,7 +355,7 @@ async fn the_same_past_is_seen_from_two_moments_of_a_day() {
 }
 
 #[tokio::test]
-async fn nothing_is_from_the_future() {
+async fn no_item_is_created_in_the_future() {
     let portkey = Portkey::pinned_at(NOW).await;
     for path in [
         "/admin/workspaces",

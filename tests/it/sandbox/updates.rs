@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Portkey;
 
 #[tokio::test]
-async fn each_field_keeps_clears_or_takes_what_it_is_given() {
+async fn update_keeps_clears_or_sets_each_field() {
     let portkey = Portkey::start().await;
     let mapping = json!({ "target_field": "key", "secret_reference_id": "support-mailbox",
         "secret_key": null, "value_format": null });
@@ -112,7 +112,7 @@ async fn each_field_keeps_clears_or_takes_what_it_is_given() {
 }
 
 #[tokio::test]
-async fn update_without_a_body_is_refused() {
+async fn update_without_a_body_is_rejected() {
     let portkey = Portkey::start().await;
     for path in [
         "/admin/users/0a5d0000-0000-4000-8000-00000000ada2",
@@ -145,7 +145,7 @@ async fn update_without_a_body_is_refused() {
 }
 
 #[tokio::test]
-async fn settings_are_merged_and_checked_as_a_whole() {
+async fn configurations_are_merged_and_validated_as_a_whole() {
     let portkey = Portkey::start().await;
     let change = json!({ "configurations": { "aws_region": "us-east-1" } });
     portkey.put("/integrations/bedrock-research", change).await;
@@ -156,7 +156,7 @@ async fn settings_are_merged_and_checked_as_a_whole() {
 }
 
 #[tokio::test]
-async fn time_passes_with_writes_only() {
+async fn time_advances_only_with_writes() {
     let portkey = Portkey::start().await;
     let first = portkey.get("/integrations/anthropic").await["last_updated_at"].clone();
     portkey

@@ -13,7 +13,7 @@ fn body(email: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_invitation_is_sent_read_resent_and_withdrawn() {
+async fn invite_is_sent_read_resent_and_withdrawn() {
     let portkey = Portkey::start().await;
     let made = portkey.post(PATH, body("guest@example.com")).await;
     assert_eq!(
@@ -57,7 +57,7 @@ async fn an_invitation_is_sent_read_resent_and_withdrawn() {
 }
 
 #[tokio::test]
-async fn invitations_are_found_by_state_and_paged_in_camel_case() {
+async fn invites_are_filtered_and_paged_in_camel_case() {
     let portkey = Portkey::start().await;
     for (query, emails) in [
         ("status=pending", vec!["new-analyst@example.com"]),
@@ -82,7 +82,7 @@ async fn invitations_are_found_by_state_and_paged_in_camel_case() {
 }
 
 #[tokio::test]
-async fn an_invitation_is_refused_for_a_reason() {
+async fn invalid_invite_is_rejected() {
     let portkey = Portkey::start().await;
     let with = |field: &str, value: Value| {
         let mut body = body("guest@example.com");
@@ -114,7 +114,7 @@ async fn an_invitation_is_refused_for_a_reason() {
 }
 
 #[tokio::test]
-async fn only_what_is_open_or_has_expired_is_sent_again() {
+async fn only_pending_or_expired_invites_can_be_resent() {
     let portkey = Portkey::start().await;
     for (status, sent) in [("pending", true), ("expired", true), ("cancelled", false)] {
         let list = portkey.get(&format!("{PATH}?status={status}")).await;

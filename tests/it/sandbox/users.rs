@@ -9,7 +9,7 @@ const OWNER: &str = "/admin/users/0a5d0000-0000-4000-8000-00000000ada0";
 const LEAD: &str = "/admin/users/0a5d0000-0000-4000-8000-00000000ada2";
 
 #[tokio::test]
-async fn users_are_listed_in_camel_case_pages() {
+async fn users_are_filtered_and_paged_in_camel_case() {
     let portkey = Portkey::start().await;
     let all = portkey.get("/admin/users").await;
     let emails = column(&all["data"], "email");
@@ -37,7 +37,7 @@ async fn users_are_listed_in_camel_case_pages() {
 }
 
 #[tokio::test]
-async fn a_role_changes_once() {
+async fn user_role_can_be_changed_within_limits() {
     let portkey = Portkey::start().await;
     assert_eq!(
         portkey.put(LEAD, json!({ "role": "admin" })).await,
@@ -62,7 +62,7 @@ async fn a_role_changes_once() {
 }
 
 #[tokio::test]
-async fn a_user_who_is_removed_leaves_every_workspace() {
+async fn deleted_user_is_removed_from_every_workspace() {
     let portkey = Portkey::start().await;
     let joined = portkey.get(LEAD).await["workspace_ids"].clone();
     assert!(joined.as_array().unwrap().len() > 1);

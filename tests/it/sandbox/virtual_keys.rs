@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Portkey, column};
 
 #[tokio::test]
-async fn a_virtual_key_lives_and_dies() {
+async fn virtual_key_is_created_read_and_deleted() {
     let portkey = Portkey::start().await;
     let body = json!({
         "name": "Azure East", "provider": "azure-openai", "key": "abcdefghijklxyz",
@@ -46,7 +46,7 @@ async fn a_virtual_key_lives_and_dies() {
 }
 
 #[tokio::test]
-async fn an_update_keeps_what_it_leaves_out() {
+async fn update_keeps_omitted_fields() {
     let portkey = Portkey::start().await;
     let path = "/virtual-keys/openai-before-integrations";
     let before = portkey.get(path).await;
@@ -65,7 +65,7 @@ async fn an_update_keeps_what_it_leaves_out() {
 }
 
 #[tokio::test]
-async fn creation_is_refused_for_a_reason() {
+async fn invalid_virtual_key_is_rejected_with_its_field() {
     let portkey = Portkey::start().await;
     for (body, status, named) in [
         (
@@ -102,7 +102,7 @@ async fn creation_is_refused_for_a_reason() {
 }
 
 #[tokio::test]
-async fn lists_answer_without_paging() {
+async fn list_without_page_parameters_is_complete() {
     let portkey = Portkey::start().await;
     let all = portkey.get("/virtual-keys").await;
     let total = all["total"].as_u64().unwrap();
@@ -114,7 +114,7 @@ async fn lists_answer_without_paging() {
 }
 
 #[tokio::test]
-async fn provider_of_a_grant_is_a_virtual_key() {
+async fn provider_of_an_access_grant_is_listed_as_a_virtual_key() {
     let portkey = Portkey::start().await;
     let list = portkey
         .get("/virtual-keys?workspace_id=ws-support-bot")
@@ -180,7 +180,7 @@ async fn provider_of_a_grant_is_a_virtual_key() {
 }
 
 #[tokio::test]
-async fn settings_of_every_provider_are_stored_and_masked() {
+async fn provider_settings_are_stored_with_masked_secrets() {
     let portkey = Portkey::start().await;
     let secret = "abcdefghijkl";
     for (settings, shown) in [
@@ -226,7 +226,7 @@ async fn settings_of_every_provider_are_stored_and_masked() {
 }
 
 #[tokio::test]
-async fn rates_are_an_object_or_a_list_and_can_be_changed() {
+async fn rate_limits_can_be_updated_as_an_object_or_a_list() {
     let portkey = Portkey::start().await;
     let path = "/virtual-keys/cohere-trial";
     let rate = |value: u8| json!({ "type": "requests", "unit": "rpm", "value": value });

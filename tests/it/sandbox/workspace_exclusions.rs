@@ -17,7 +17,7 @@ fn rows(rows: &[(&str, bool)], replace: bool) -> Value {
 }
 
 #[tokio::test]
-async fn exclusions_merge_unless_they_are_to_replace() {
+async fn exclusions_are_merged_unless_replacement_is_requested() {
     let portkey = Portkey::start().await;
     let id = |workspace: Value| workspace["id"].as_str().unwrap().to_owned();
     let shared = id(portkey.get("/admin/workspaces/ws-shared").await);
@@ -63,7 +63,7 @@ async fn exclusions_merge_unless_they_are_to_replace() {
 }
 
 #[tokio::test]
-async fn a_row_is_a_workspace_and_a_word() {
+async fn invalid_exclusion_is_rejected() {
     let portkey = Portkey::start().await;
     let twice = rows(&[("ws-shared", true), ("ws-shared", false)], false);
     let elsewhere = json!({ "workspaces": [], "organisation_id": "another" });

@@ -13,7 +13,7 @@ fn grant(user: &str, role: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_member_joins_rises_and_leaves() {
+async fn member_is_added_promoted_and_removed() {
     let portkey = Portkey::start().await;
     let before = portkey.get(PATH).await["total"].as_u64().unwrap();
     assert_eq!(
@@ -49,7 +49,7 @@ async fn a_member_joins_rises_and_leaves() {
 }
 
 #[tokio::test]
-async fn members_show_in_their_workspace_and_their_user() {
+async fn members_appear_in_their_workspace_and_user() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "Nights", "users": [SUPPORT_LEAD] });
     let id = portkey.post("/admin/workspaces", body).await["id"].clone();
@@ -68,7 +68,7 @@ async fn members_show_in_their_workspace_and_their_user() {
 }
 
 #[tokio::test]
-async fn a_list_of_members_is_filtered_and_paged() {
+async fn members_are_filtered_and_paged() {
     let portkey = Portkey::start().await;
     for (query, roles) in [
         ("", vec!["admin", "member"]),
@@ -83,7 +83,7 @@ async fn a_list_of_members_is_filtered_and_paged() {
 }
 
 #[tokio::test]
-async fn adding_is_refused_for_a_reason_and_adds_nobody() {
+async fn invalid_members_are_rejected_and_none_is_added() {
     let portkey = Portkey::start().await;
     let member = "0a5d0000-0000-4000-8000-00000000ada2";
     let both = json!({ "users": [{ "id": SUPPORT_LEAD, "role": "member" },
@@ -117,7 +117,7 @@ async fn adding_is_refused_for_a_reason_and_adds_nobody() {
 }
 
 #[tokio::test]
-async fn membership_of_a_departed_user_is_not_open() {
+async fn membership_of_a_deleted_user_is_forbidden() {
     let portkey = Portkey::start().await;
     let reader = "0a5d0000-0000-4000-8000-00000000ada4";
     let one = format!("{PATH}/{reader}");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Portkey;
 
 #[tokio::test]
-async fn a_workspace_is_found_by_id_and_by_slug() {
+async fn workspace_is_found_by_id_and_by_slug() {
     let portkey = Portkey::start().await;
     let listed = portkey.get("/admin/workspaces").await;
     for workspace in listed["data"].as_array().unwrap() {
@@ -22,7 +22,7 @@ async fn a_workspace_is_found_by_id_and_by_slug() {
 }
 
 #[tokio::test]
-async fn the_icon_stands_before_the_name_unless_plain_is_asked_for() {
+async fn icon_precedes_the_name_unless_the_plain_format_is_requested() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "Ops", "icon": "🛠" });
     let made = portkey.post("/admin/workspaces", body).await;
@@ -38,7 +38,7 @@ async fn the_icon_stands_before_the_name_unless_plain_is_asked_for() {
 }
 
 #[tokio::test]
-async fn limits_clear_and_defaults_are_replaced_as_a_whole() {
+async fn limits_can_be_cleared_and_defaults_are_replaced_as_a_whole() {
     let portkey = Portkey::start().await;
     let path = "/admin/workspaces/ws-research";
     let change = json!({ "usage_limits": null, "defaults": { "input_guardrails": ["guard_plain-language"] } });
@@ -65,7 +65,7 @@ async fn limits_clear_and_defaults_are_replaced_as_a_whole() {
 }
 
 #[tokio::test]
-async fn settings_of_security_cannot_be_overridden() {
+async fn security_settings_cannot_be_overridden() {
     let portkey = Portkey::start().await;
     let settings = json!({ "security_settings": { "membersViewLogs": false }, "name": "W" });
     for (method, path) in [
@@ -83,7 +83,7 @@ async fn settings_of_security_cannot_be_overridden() {
 }
 
 #[tokio::test]
-async fn only_the_default_workspace_was_there_by_default() {
+async fn creation_source_marks_the_default_workspace() {
     let portkey = Portkey::start().await;
     for (slug, source) in [("ws-shared", "default"), ("ws-research", "api")] {
         let read = portkey.get(&format!("/admin/workspaces/{slug}")).await;
@@ -104,7 +104,7 @@ async fn only_the_default_workspace_was_there_by_default() {
 }
 
 #[tokio::test]
-async fn a_workspace_is_made_changed_and_deleted() {
+async fn workspace_is_created_updated_and_deleted() {
     let portkey = Portkey::start().await;
     let limit = json!({ "type": "requests", "unit": "rpm", "value": 5 });
     let body = json!({ "name": "Night Shift", "description": "Batch jobs", "rate_limits": [limit],
@@ -174,7 +174,7 @@ async fn a_workspace_is_made_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_a_workspace_cannot_be_is_refused_by_field() {
+async fn invalid_workspace_is_rejected_with_its_field() {
     let portkey = Portkey::start().await;
     for (body, field) in [
         (json!({}), "name"),
@@ -205,7 +205,7 @@ async fn what_a_workspace_cannot_be_is_refused_by_field() {
 }
 
 #[tokio::test]
-async fn deletion_wants_the_name_and_an_empty_workspace() {
+async fn deletion_requires_the_name_and_an_empty_workspace() {
     let portkey = Portkey::start().await;
     let path = "/admin/workspaces/ws-research";
     for (path, body, status) in [

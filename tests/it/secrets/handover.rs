@@ -27,7 +27,7 @@ fn invite() -> Value {
 }
 
 #[tokio::test]
-async fn inline_is_in_the_answer() {
+async fn inline_secret_is_in_the_result() {
     for connected in everywhere(&["--sandbox"], &[]).await {
         let link = connected.call("invite-user", invite()).await.unwrap()["invite_link"].clone();
         assert!(
@@ -39,7 +39,7 @@ async fn inline_is_in_the_answer() {
 }
 
 #[tokio::test]
-async fn a_file_holds_it_and_is_for_its_owner_only() {
+async fn delivered_secret_file_is_private() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("made/for/it");
     let folder_text = folder.to_str().unwrap();
@@ -84,7 +84,7 @@ fn mode(path: &Path) -> u32 {
 
 /// Several secrets are several files, and one that is no text is written as JSON.
 #[tokio::test]
-async fn each_secret_has_its_file() {
+async fn each_secret_has_its_own_file() {
     let body = r#"{"id":"d","client_auth":"auth","credentials":{"username":"u","password":"p"}}"#;
     let upstream = Upstream::start(move |_| ok(body)).await;
     let folder = tempfile::tempdir().unwrap();
@@ -110,7 +110,7 @@ async fn each_secret_has_its_file() {
 
 /// Nothing may come to be whose key nobody gets.
 #[tokio::test]
-async fn what_cannot_be_handed_over_is_not_sent() {
+async fn call_is_not_sent_if_its_secret_cannot_be_delivered() {
     let upstream = Upstream::start(|_| answer("200 OK", "", "{}")).await;
     let base = ["--base-url", upstream.base_url.as_str()];
     let key = [("PORTKEY_API_KEY", "any-key")];
@@ -158,7 +158,7 @@ async fn what_cannot_be_handed_over_is_not_sent() {
 }
 
 #[test]
-fn a_folder_that_others_can_look_into_stops_the_start() {
+fn secrets_dir_readable_by_others_fails_the_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = folder.path().to_str().unwrap();
@@ -207,7 +207,7 @@ struct Changed {
 }
 
 #[tokio::test]
-async fn folder_is_checked_whenever_it_is_used() {
+async fn secrets_dir_is_checked_at_every_use() {
     let cases = [
         Changed {
             what: "opened to others",
@@ -268,7 +268,7 @@ async fn folder_is_checked_whenever_it_is_used() {
 }
 
 #[tokio::test]
-async fn folder_of_another_user_is_refused() {
+async fn secrets_dir_of_another_user_is_rejected() {
     let (_parent, folder, delivery) = private();
     // Only root may give it away.
     if chown(&folder, Some(65_534), None).is_err() {
@@ -288,7 +288,7 @@ async fn folder_of_another_user_is_refused() {
 }
 
 #[tokio::test]
-async fn folder_that_was_made_anew_is_used() {
+async fn recreated_secrets_dir_is_used() {
     let upstream = Upstream::start(|_| ok(r#"{"invite_link":"https://l"}"#)).await;
     let (_parent, folder, delivery) = private();
     let dispatcher = handing(&upstream, delivery);
@@ -304,7 +304,7 @@ async fn folder_that_was_made_anew_is_used() {
 /// By the time of the answer the secret exists: it is not lost because its file was moved, and never written to
 /// where others may look.
 #[tokio::test]
-async fn file_that_goes_while_the_call_is_under_way_is_made_anew() {
+async fn secret_file_removed_during_the_call_is_recreated() {
     let (_parent, folder, delivery) = private();
     let looked_at = folder.clone();
     let upstream = Upstream::start(move |before| {

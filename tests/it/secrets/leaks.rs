@@ -143,7 +143,7 @@ fn assert_unrecorded(audit: &Path, secrets: &[String]) {
 }
 
 #[tokio::test]
-async fn no_log_line_has_a_secret_over_http() {
+async fn logs_over_http_contain_no_secrets() {
     let secrets = secrets(4);
     let upstream = upstream(&secrets).await;
     for (level, format) in LEVELS.into_iter().zip(["text", "json"]) {
@@ -183,7 +183,7 @@ async fn no_log_line_has_a_secret_over_http() {
 }
 
 #[test]
-fn no_log_line_has_a_secret_over_a_pipe() {
+fn logs_over_stdio_contain_no_secrets() {
     let secrets = secrets(4);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let upstream = runtime.block_on(upstream(&secrets));
@@ -228,7 +228,7 @@ fn no_log_line_has_a_secret_over_a_pipe() {
 
 /// What fails before anything is served is told on standard error, too.
 #[test]
-fn no_failure_of_a_command_tells_a_key() {
+fn command_errors_contain_no_keys() {
     let secret = "sk-abcdefghijklmnopqrstuvwx";
     for args in [
         &["call", "get-config", "--sandbox", secret][..],

@@ -228,7 +228,7 @@ const ANSWERS: &[(&str, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn answers_show_no_secrets() {
+async fn results_are_masked() {
     for (tool, before, after) in ANSWERS {
         let upstream = Upstream::start(|_| ok(before)).await;
         let catalog = Catalog::full();
@@ -266,7 +266,7 @@ fn least(schema: &Value) -> serde_json::Map<String, Value> {
 }
 
 #[tokio::test]
-async fn what_a_call_is_there_to_reveal_is_revealed() {
+async fn one_time_secret_is_returned_unmasked() {
     let key = "sk-live0123456789abcdefghijkl";
     for (tool, body) in [
         ("create-api-key", json!({ "id": "i", "key": key })),
@@ -294,7 +294,7 @@ async fn what_a_call_is_there_to_reveal_is_revealed() {
 
 /// How keys look, and what looks nearly so.
 #[test]
-fn keys_are_found_in_texts() {
+fn known_key_formats_are_masked_in_text() {
     let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N";
     let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpA\nIBAAKC\n-----END RSA PRIVATE KEY-----";
     let cut = "-----BEGIN PRIVATE KEY-----\\nMIIEpA";
@@ -370,7 +370,7 @@ fn keys_are_found_in_texts() {
 
 /// What was masked would overwrite the secret if it came back.
 #[tokio::test]
-async fn a_masked_value_is_not_written_back() {
+async fn masked_argument_is_rejected() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let dispatcher = dispatcher(&upstream);
     for (tool, args, at) in [
@@ -445,7 +445,7 @@ async fn a_masked_value_is_not_written_back() {
 
 /// An upstream may repeat the key it was asked with, and what it was sent.
 #[tokio::test]
-async fn an_echo_of_a_key_is_masked_everywhere() {
+async fn key_repeated_by_the_upstream_is_masked() {
     let told = format!(r#"{{"name":"your key is {KEY}"}}"#);
     let refused = format!(
         r#"{{"success":false,"data":{{"message":"no key {KEY} or sk-abcdefghijklmnopqrstuvwx"}}}}"#
@@ -504,7 +504,7 @@ const DOCUMENTS: [&str; 11] = [
 
 /// Any other declared place is one of a credential, which is masked as a whole.
 #[test]
-fn credential_at_a_declared_place_is_masked_as_a_whole() {
+fn declared_credential_is_masked_as_a_whole() {
     let word = "planted word of nobody";
     let mut places = 0;
     for entry in Catalog::full().iter() {
@@ -539,7 +539,7 @@ fn credential_at_a_declared_place_is_masked_as_a_whole() {
 }
 
 #[test]
-fn every_declared_place_is_masked_whatever_stands_there() {
+fn declared_secret_of_any_type_is_masked() {
     let catalog = Catalog::full();
     let (word, number) = ("planted word of nobody", 731_904_482_615_u64);
     let mut places = 0;

@@ -27,7 +27,7 @@ fn masked(answer: &Value) -> Value {
 }
 
 #[test]
-fn own_key_is_masked_however_it_is_written() {
+fn own_key_is_masked_in_every_encoding() {
     learn_key(ODD);
     let json = json!(ODD).to_string();
     let json = &json[1..json.len() - 1];
@@ -55,7 +55,7 @@ fn own_key_is_masked_however_it_is_written() {
 }
 
 #[test]
-fn own_key_is_masked_in_names_numbers_and_documents_in_texts() {
+fn own_key_is_masked_in_names_numbers_and_nested_json() {
     learn_key("824753190264");
     learn_key(ODD);
     let document = json!({ "note": [ODD], ODD: 1 }).to_string();
@@ -77,7 +77,7 @@ fn own_key_is_masked_in_names_numbers_and_documents_in_texts() {
 
 /// What an upstream says beside the message is logged and put on record as well.
 #[tokio::test]
-async fn own_key_is_in_no_part_of_a_refusal() {
+async fn own_key_is_in_no_part_of_an_upstream_error() {
     let body = json!({ "success": false, "data": {
         "message": format!("no {KEY}"), "errorCode": KEY, "code": KEY,
         "details": [{ "path": [KEY], "message": format!("see {KEY}") }, { KEY: { "reason": "bad value" } }],
@@ -108,7 +108,7 @@ async fn own_key_is_in_no_part_of_a_refusal() {
 }
 
 #[tokio::test]
-async fn own_key_is_no_request_id() {
+async fn own_key_is_not_recorded_as_request_id() {
     let headers = format!("content-type: application/json\r\nx-request-id: {KEY}\r\n");
     let upstream = Upstream::start(move |_| answer("200 OK", &headers, "{}")).await;
     let (principal, request_info, mut record) =
@@ -127,7 +127,7 @@ async fn own_key_is_no_request_id() {
 
 /// The key of a request is not known to the process, and its caller gets it back no more than any other.
 #[tokio::test]
-async fn key_of_a_request_is_masked_in_answers_and_refusals() {
+async fn request_key_is_masked_in_results_and_errors() {
     let key = "tenant-key/0123456789==";
     let told = json!({ "name": format!("yours is {key}"), key: { "x": [key] },
         "escaped": key.replace('/', "%2F").replace('=', "%3D") })

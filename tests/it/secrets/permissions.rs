@@ -25,7 +25,7 @@ fn file(folder: &TempDir, text: &str, mode: u32) -> PathBuf {
 }
 
 #[test]
-fn audit_key_that_others_may_read_is_refused() {
+fn audit_key_file_readable_by_others_is_rejected() {
     let cases = [
         Case {
             option: "call",
@@ -106,7 +106,7 @@ fn started(option: &str, text: &str, mode: u32) -> String {
 }
 
 #[test]
-fn other_secret_files_are_warned_of_and_refused_if_everybody_may_write() {
+fn world_writable_secret_file_is_rejected_and_readable_one_warned() {
     let state_key = portkey_mcp::security::signed_state::Keyring::generate_line("k").unwrap();
     let readable = "other users may read it; `chmod 600 ";
     let writable = "everybody may write it; run `chmod 600 ";
@@ -171,7 +171,7 @@ fn other_secret_files_are_warned_of_and_refused_if_everybody_may_write() {
 }
 
 #[test]
-fn admin_file_that_others_may_read_is_refused() {
+fn admin_file_readable_by_others_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let admin = file(
         &folder,

@@ -203,7 +203,7 @@ proptest! {
 
     /// The same of a secret that was stored by somebody else: a place that is declared hides it in any company.
     #[test]
-    fn secret_at_a_declared_place_is_masked_in_any_company(around in document(), names in vec(name(), 0..3)) {
+    fn declared_secret_is_masked_next_to_any_fields(around in document(), names in vec(name(), 0..3)) {
         let place = names.iter().rev().fold(json!({ "api_key": READ_BACK }), |below, name| {
             json!({ name: below })
         });
@@ -230,7 +230,7 @@ fn bare(name: &str) -> String {
 
 /// Each had its reference resolved although what is there is shown to whoever reads it.
 #[tokio::test]
-async fn reference_under_a_name_that_only_looks_like_a_place_is_refused() {
+async fn reference_outside_a_secret_field_is_rejected() {
     let reference = "$file:key";
     let documents = [
         json!({ "z.headers.note": reference }),
@@ -295,7 +295,7 @@ async fn reference_under_a_name_that_only_looks_like_a_place_is_refused() {
 }
 
 #[test]
-fn reference_where_a_secret_is_kept_is_resolved() {
+fn reference_in_a_secret_field_is_resolved() {
     let reference = "$file:key";
     for document in [
         json!({ "api_key": reference }),
@@ -368,7 +368,7 @@ fn reference_to_a_number_is_resolved_only_where_numbers_are_masked() {
 
 /// Where paths are written down, two places have two paths.
 #[test]
-fn declared_names_are_one_step_each() {
+fn declared_names_contain_no_path_separators() {
     fn names(schema: &Value, found: &mut BTreeSet<String>) {
         match schema {
             Value::Object(map) => {
@@ -406,7 +406,7 @@ fn declared_names_are_one_step_each() {
 /// Every place of a secret among the arguments of a write either takes no reference, or is masked where a read of
 /// the same domain has it.
 #[test]
-fn secret_argument_is_masked_where_it_is_read_back() {
+fn secret_argument_is_masked_when_read_back() {
     let (mut taken, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for (tool, args) in super::leaks::calls("placeholder") {
         let entry = CATALOG.find(tool).unwrap();
@@ -512,7 +512,7 @@ fn surviving(value: &Value, at: &mut Vec<String>) -> Vec<Vec<String>> {
 
 /// What was masked in a name does not come back as a name.
 #[tokio::test]
-async fn masked_name_is_not_written_back() {
+async fn masked_field_name_is_rejected() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let args = json!({ "slug": "s", "config": { "targets": [{ MASK: 1 }] } });
     let args = args.as_object().unwrap().clone();

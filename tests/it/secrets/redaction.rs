@@ -24,7 +24,7 @@ struct Case {
 }
 
 #[test]
-fn only_secrets_are_blanked_in_arguments() {
+fn only_secrets_are_redacted_in_arguments() {
     let cases = [
         Case {
             tool: "update-config",
@@ -223,7 +223,7 @@ proptest! {
 
     /// Whatever a document holds, and wherever: no secret shows, and a number beside it does.
     #[test]
-    fn planted_secret_is_blanked_and_its_neighbours_are_not(
+    fn planted_secret_is_redacted_and_its_siblings_are_not(
         document in "[A-Za-z0-9]{24,40}".prop_flat_map(|secret| {
             planted(secret.clone()).prop_map(move |planted| (secret.clone(), planted))
         })
@@ -245,7 +245,7 @@ proptest! {
 
 /// What a dry run tells has no secret in any of its parts, and shows the rest.
 #[tokio::test]
-async fn dry_run_shows_all_but_secrets() {
+async fn dry_run_shows_changes_without_secrets() {
     let [old, new] = &secrets(2)[..] else {
         panic!()
     };

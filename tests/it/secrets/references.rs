@@ -41,7 +41,7 @@ fn folders() -> (tempfile::TempDir, String) {
 }
 
 #[tokio::test]
-async fn references_are_filled_in_and_never_shown() {
+async fn references_are_resolved_and_never_shown() {
     // It repeats what it was sent, in an answer and in an error.
     let upstream = Upstream::start(|_| ok(&format!(r#"{{"name":"got {SECRET}"}}"#))).await;
     let (_kept, open) = folders();
@@ -120,7 +120,7 @@ async fn references_are_filled_in_and_never_shown() {
 }
 
 #[tokio::test]
-async fn what_is_not_opened_stays_closed() {
+async fn reference_outside_the_allowed_sources_is_rejected() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let (_kept, open) = folders();
     let outside = format!("{open}/../closed/key");
@@ -185,7 +185,7 @@ async fn what_is_not_opened_stays_closed() {
 
 /// A secret is put only where whoever reads it back finds it masked.
 #[tokio::test]
-async fn a_reference_is_no_way_to_read_a_secret() {
+async fn resolved_reference_cannot_be_read_back() {
     let args = ["--sandbox", "--secret-env", "TEST_KEY"];
     for connected in everywhere(&args, &[("TEST_KEY", SECRET)]).await {
         let config =
@@ -217,7 +217,7 @@ async fn a_reference_is_no_way_to_read_a_secret() {
 
 /// They are the operator's, and other callers get at them only by name.
 #[tokio::test]
-async fn callers_are_opened_by_name() {
+async fn references_are_allowed_only_to_named_callers() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens.toml");
     let file = file.to_str().unwrap();

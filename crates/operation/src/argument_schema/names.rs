@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_of_one_name_are_the_same() {
+    fn spellings_of_one_name_compare_equal() {
         for (a, b) in [
             ("onFail", "on_fail"),
             ("sub-type", "subType"),

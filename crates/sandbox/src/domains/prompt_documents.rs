@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_and_texts_are_templates() {
+    fn messages_and_texts_are_accepted_as_templates() {
         for string in ["", "Hello {{name}}", "[draft] Hello", "{\"a\": 1}", "[]"] {
             assert_eq!(problem(json!({ "string": string })), None, "{string}");
         }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn known_parameters_have_their_types_and_others_are_kept() {
+    fn known_parameters_are_type_checked_and_others_accepted() {
         let good = json!({ "temperature": 0.2, "max_tokens": null, "stream": true, "own": "x" });
         assert_eq!(problem(json!({ "parameters": good })), None);
         for (parameters, expected) in [

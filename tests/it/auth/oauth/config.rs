@@ -15,7 +15,7 @@ const HEAD: &str =
 const TENANT: &str = "[[tenant]]\nvalue = \"a\"\nportkey_key = \"env:CARGO_PKG_NAME\"\n";
 
 #[test]
-fn a_whole_file_is_read() {
+fn complete_file_is_parsed() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
     fs::write(&key, "pk-planted-secret\n").unwrap();
@@ -52,7 +52,7 @@ fn a_whole_file_is_read() {
 }
 
 #[test]
-fn a_file_that_does_not_hold_says_where_and_what() {
+fn invalid_file_is_reported_with_its_line() {
     let with = |line: &str| format!("{HEAD}{line}\n{TENANT}");
     let tenant = |line: &str| format!("{HEAD}{TENANT}{line}\n");
     let resource = |uri: &str| format!("issuer = \"https://a\"\nresource = \"{uri}\"\n{TENANT}");
@@ -165,7 +165,7 @@ fn a_file_that_does_not_hold_says_where_and_what() {
 }
 
 #[test]
-fn the_example_of_the_documentation_holds() {
+fn documented_example_is_valid() {
     let text = fs::read_to_string("docs/authentication.md").unwrap();
     let examples = text
         .split("```toml\n")

@@ -129,7 +129,7 @@ impl Answered {
 }
 
 #[tokio::test]
-async fn callers_are_let_in_by_their_tokens() {
+async fn caller_is_authenticated_by_its_token() {
     let world = World::start().await;
     let beginning = format!("Bearer resource_metadata=\"{METADATA}\", ");
 
@@ -191,7 +191,7 @@ async fn callers_are_let_in_by_their_tokens() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_away_is_told_apart_from_a_bad_token() {
+async fn unavailable_issuer_differs_from_an_invalid_token() {
     let world = World::start().await;
     world.issuer.says(KEYS, Says::Status(503));
     let refused = Answered::to(world.list().bearer_auth(world.token("portkey:read"))).await;
@@ -212,7 +212,7 @@ async fn an_issuer_that_is_away_is_told_apart_from_a_bad_token() {
 
 /// The client's token is for this server alone, and it is in no log either.
 #[tokio::test]
-async fn the_token_goes_no_further() {
+async fn token_is_neither_forwarded_nor_logged() {
     let mut world = World::start().await;
     let token = world.token("portkey:read");
     let (_, body) = answer(world.list().bearer_auth(&token)).await;
@@ -236,7 +236,7 @@ async fn the_token_goes_no_further() {
 }
 
 #[tokio::test]
-async fn a_call_that_needs_more_is_answered_with_what_it_needs() {
+async fn insufficient_scope_error_names_the_needed_scope() {
     let world = World::start().await;
     let reader = world.token("portkey:read email");
     let opened = initialize(&world.server)
@@ -373,7 +373,7 @@ async fn a_call_that_needs_more_is_answered_with_what_it_needs() {
 
 /// Nobody is sent for scopes that would open nothing.
 #[tokio::test]
-async fn what_is_off_for_all_is_no_matter_of_scopes() {
+async fn tool_disabled_for_all_gets_no_scope_challenge() {
     let off = World::with("", &["--no-delete"]).await;
     let hidden = World::with("policy = \"own.yaml\"", &[]).await;
     for (world, scope, words) in [
@@ -400,7 +400,7 @@ async fn what_is_off_for_all_is_no_matter_of_scopes() {
 
 /// What looks like another tool to whoever looks first is still withheld.
 #[tokio::test]
-async fn a_message_that_reads_two_ways_opens_nothing() {
+async fn ambiguous_message_does_not_bypass_the_scopes() {
     let world = World::start().await;
     let reader = world.token("portkey:read");
     let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"}}"#;
@@ -427,7 +427,7 @@ async fn a_message_that_reads_two_ways_opens_nothing() {
 }
 
 #[tokio::test]
-async fn anybody_may_read_how_to_get_a_token() {
+async fn resource_metadata_is_public() {
     let world = World::start().await;
     let place = world
         .server
@@ -471,7 +471,7 @@ async fn anybody_may_read_how_to_get_a_token() {
 
 /// Behind a proxy that keeps the prefix, the address in the challenge leads to the document.
 #[tokio::test]
-async fn challenge_of_each_endpoint_leads_to_its_document() {
+async fn challenge_of_each_endpoint_links_to_its_metadata() {
     for prefix in ["", "/portkey"] {
         let world = World::with("", &["--path-prefix", prefix]).await;
         let base = world
@@ -502,7 +502,7 @@ async fn challenge_of_each_endpoint_leads_to_its_document() {
 }
 
 #[tokio::test]
-async fn a_client_works_with_a_token_in_both_generations() {
+async fn client_with_a_token_works_in_both_generations() {
     let world = World::start().await;
     let token = world.signer.token(&claims(&world.issuer));
     let modern = || vec![ProtocolVersion::V_2026_07_28];
@@ -527,7 +527,7 @@ async fn a_client_works_with_a_token_in_both_generations() {
 }
 
 #[tokio::test]
-async fn a_changed_file_takes_effect() {
+async fn changed_files_are_reloaded() {
     let mut world = World::start().await;
     let token = world.token("portkey:read");
     let key = world.folder.path().join("key");
@@ -557,7 +557,7 @@ async fn a_changed_file_takes_effect() {
 }
 
 #[tokio::test]
-async fn changed_file_keeps_the_keys_that_are_known() {
+async fn reload_keeps_the_known_issuer_keys() {
     let mut world = World::start().await;
     let token = world.token("portkey:read");
     let (status, _) = answer(world.list().bearer_auth(&token)).await;
@@ -572,7 +572,7 @@ async fn changed_file_keeps_the_keys_that_are_known() {
 
 /// With the sandbox callers are recognised all the same, and no key is needed.
 #[tokio::test]
-async fn the_sandbox_takes_the_place_of_keys() {
+async fn sandbox_needs_no_upstream_key() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let folder = tempfile::tempdir().unwrap();
@@ -606,7 +606,7 @@ async fn the_sandbox_takes_the_place_of_keys() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_told() {
+fn invalid_oauth_options_are_rejected() {
     for (args, words) in [
         (
             &["--auth", "oauth"] as &[&str],

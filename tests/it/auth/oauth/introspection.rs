@@ -33,7 +33,7 @@ fn active(claims: Value) -> Says {
 }
 
 #[tokio::test]
-async fn the_issuer_is_asked_as_a_client_of_its_own() {
+async fn introspection_request_authenticates_the_server_as_client() {
     let issuer = Issuer::silent().await;
     issuer.says(ASK, active(claims(&issuer)));
     let principal = asking(&issuer).verify("opaque+/token==").await.unwrap();
@@ -56,7 +56,7 @@ async fn the_issuer_is_asked_as_a_client_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_the_issuer_says_is_measured() {
+async fn introspection_response_is_validated() {
     let issuer = Issuer::silent().await;
     for (what, answer, expected) in [
         (
@@ -129,7 +129,7 @@ async fn what_the_issuer_says_is_measured() {
 
 /// A token is not called a bad one because the issuer has a bad day.
 #[tokio::test]
-async fn an_issuer_that_does_not_say_is_the_servers_problem() {
+async fn failed_introspection_is_unavailable_and_not_invalid() {
     let issuer = Issuer::silent().await;
     issuer.says("/moved", active(claims(&issuer)));
     let oauth = asking(&issuer);
@@ -153,7 +153,7 @@ async fn an_issuer_that_does_not_say_is_the_servers_problem() {
 }
 
 #[tokio::test]
-async fn a_word_is_kept_for_moments() {
+async fn introspection_result_is_cached_briefly() {
     let issuer = Issuer::silent().await;
     let oauth = asking(&issuer);
     issuer.says(ASK, active(claims(&issuer)));
@@ -189,7 +189,7 @@ async fn a_word_is_kept_for_moments() {
 
 /// Whatever letters a token has, only those of tokens go to the issuer.
 #[tokio::test]
-async fn what_is_no_token_is_not_asked_about() {
+async fn malformed_token_is_not_introspected() {
     let issuer = Issuer::silent().await;
     let oauth = asking(&issuer);
     for token in [
@@ -209,7 +209,7 @@ async fn what_is_no_token_is_not_asked_about() {
 }
 
 #[tokio::test]
-async fn hanging_issuer_is_asked_once_about_a_token_and_left_alone_after_three() {
+async fn hanging_issuer_is_asked_once_per_token_until_three_timeouts() {
     let issuer = Issuer::silent().await;
     issuer.says(ASK, Says::Nothing);
     let oauth = Arc::new(asking(&issuer));

@@ -15,7 +15,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn keys_are_found_by_either_metadata_or_named() {
+async fn keys_are_found_by_metadata_or_jwks_url() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let token = signer.token(&claims(&issuer));
@@ -49,7 +49,7 @@ async fn keys_are_found_by_either_metadata_or_named() {
 
 /// An issuer with a path has its metadata in other places.
 #[tokio::test]
-async fn an_issuer_may_have_a_path() {
+async fn issuer_url_may_have_a_path() {
     let signer = Signer::es256("a");
     let mut issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let jwks_uri = format!("{}{KEYS}", issuer.url);
@@ -74,7 +74,7 @@ async fn an_issuer_may_have_a_path() {
 
 /// Without keys nothing can be said about a token, so it is not called a bad one.
 #[tokio::test]
-async fn an_issuer_that_gives_no_keys_is_the_servers_problem() {
+async fn issuer_without_usable_keys_is_unavailable() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let token = signer.token(&claims(&issuer));
@@ -151,7 +151,7 @@ async fn an_issuer_that_gives_no_keys_is_the_servers_problem() {
 }
 
 #[tokio::test]
-async fn a_slow_issuer_is_not_waited_for() {
+async fn slow_issuer_times_out() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     issuer.says(KEYS, Says::Nothing);
@@ -164,7 +164,7 @@ async fn a_slow_issuer_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_found() {
+async fn rotated_key_is_fetched() {
     let (old, new) = (Signer::es256("old"), Signer::es256("new"));
     let issuer = Issuer::with_keys(&[old.jwk()]).await;
     let oauth = server(&issuer, "");
@@ -185,7 +185,7 @@ async fn a_rotated_key_is_found() {
 
 /// A key without an id is known by its signatures alone.
 #[tokio::test]
-async fn a_rotated_key_without_an_id_is_found() {
+async fn rotated_key_without_an_id_is_fetched() {
     let (old, new) = (Signer::es256("a"), Signer::es256("a"));
     let nameless = |signer: &Signer| {
         let mut jwk = signer.jwk();
@@ -213,7 +213,7 @@ async fn a_rotated_key_without_an_id_is_found() {
 }
 
 #[tokio::test]
-async fn keys_may_share_an_id() {
+async fn keys_with_the_same_id_are_all_tried() {
     let (one, two) = (Signer::es256("a"), Signer::es256("a"));
     let issuer = Issuer::with_keys(&[one.jwk(), two.jwk()]).await;
     let oauth = server(&issuer, "");
@@ -226,7 +226,7 @@ async fn keys_may_share_an_id() {
 }
 
 #[tokio::test]
-async fn made_up_key_ids_do_not_bother_the_issuer() {
+async fn unknown_key_ids_do_not_flood_the_issuer() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let oauth = server(&issuer, "");
@@ -244,7 +244,7 @@ async fn made_up_key_ids_do_not_bother_the_issuer() {
 }
 
 #[tokio::test]
-async fn callers_that_come_together_cause_one_fetch() {
+async fn concurrent_callers_share_one_fetch() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let oauth = server(&issuer, "");
@@ -256,7 +256,7 @@ async fn callers_that_come_together_cause_one_fetch() {
 
 /// Else whoever hangs up at the right moment would keep all others out.
 #[tokio::test]
-async fn a_caller_that_hangs_up_does_not_end_the_fetch() {
+async fn cancelled_caller_does_not_cancel_the_fetch() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let oauth = server(&issuer, "");
@@ -270,7 +270,7 @@ async fn a_caller_that_hangs_up_does_not_end_the_fetch() {
 }
 
 #[tokio::test]
-async fn old_keys_are_renewed_and_used_for_a_day_without_an_issuer() {
+async fn keys_are_refreshed_and_kept_for_a_day_without_an_issuer() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let oauth = server(&issuer, "");
@@ -315,7 +315,7 @@ async fn old_keys_are_renewed_and_used_for_a_day_without_an_issuer() {
 
 /// The first fetch is tried again soon: until then nobody is served.
 #[tokio::test]
-async fn an_issuer_that_comes_up_late_is_found() {
+async fn failed_first_fetch_is_retried_after_five_seconds() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     issuer.says(KEYS, Says::Status(503));
@@ -345,7 +345,7 @@ fn issuer_state(readiness: &Readiness) -> ComponentState {
 }
 
 #[tokio::test]
-async fn hanging_issuer_is_asked_once_for_all_and_nobody_waits_long() {
+async fn hanging_issuer_is_asked_once_and_callers_fail_early() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     issuer.says(KEYS, Says::Nothing);
@@ -380,7 +380,7 @@ async fn hanging_issuer_is_asked_once_for_all_and_nobody_waits_long() {
 }
 
 #[tokio::test]
-async fn known_keys_serve_while_the_issuer_hangs() {
+async fn known_keys_are_used_while_the_issuer_hangs() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let readiness = Readiness::default();
@@ -411,7 +411,7 @@ async fn known_keys_serve_while_the_issuer_hangs() {
 }
 
 #[tokio::test]
-async fn old_keys_serve_after_a_short_wait_for_newer_ones() {
+async fn old_keys_are_used_after_a_short_wait_for_newer_ones() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let oauth = Arc::new(server(&issuer, ""));

@@ -15,7 +15,7 @@ fn at(resource: &str, more: &str) -> OAuth {
 }
 
 #[test]
-fn the_document_is_at_both_places() {
+fn metadata_is_at_both_paths() {
     const PLACE: &str = "/.well-known/oauth-protected-resource";
     for (resource, url, longer) in [
         (
@@ -61,7 +61,7 @@ fn the_document_is_at_both_places() {
 }
 
 #[test]
-fn challenges_say_what_to_ask_for() {
+fn challenge_names_the_error_and_the_scopes() {
     let head = "Bearer resource_metadata=\"https://mcp.example.com/.well-known/\
                 oauth-protected-resource/mcp\", ";
     let text = |oauth: &OAuth, challenge: Challenge<'_>| {
@@ -112,7 +112,7 @@ fn challenges_say_what_to_ask_for() {
 }
 
 #[test]
-fn each_endpoint_has_a_document_and_a_challenge() {
+fn each_endpoint_has_metadata_and_a_challenge() {
     const PLACE: &str = "/.well-known/oauth-protected-resource";
     struct Case {
         resource: &'static str,

@@ -40,7 +40,7 @@ fn tenant(name: &str, rest: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_first_tenant_that_fits_counts() {
+async fn first_matching_tenant_is_used() {
     let world = World::with(
         &[
             tenant("subject", "value = \"root\""),
@@ -105,7 +105,7 @@ async fn the_first_tenant_that_fits_counts() {
 }
 
 #[tokio::test]
-async fn callers_of_a_tenant_are_told_apart_without_being_named() {
+async fn caller_names_are_distinct_and_hide_the_subject() {
     let world = World::with(&tenant("acme", "claim = \"org\"\nvalue = \"acme\"")).await;
     let name = async |subject: &str| {
         world
@@ -121,7 +121,7 @@ async fn callers_of_a_tenant_are_told_apart_without_being_named() {
 }
 
 #[tokio::test]
-async fn a_tenant_decides_on_keys_and_toolsets() {
+async fn tenant_sets_keys_and_toolsets() {
     let world = World::with(
         &[
             tenant(
@@ -149,7 +149,7 @@ async fn a_tenant_decides_on_keys_and_toolsets() {
 }
 
 #[tokio::test]
-async fn scopes_are_those_of_the_token_within_those_of_the_tenant() {
+async fn token_scopes_are_limited_by_the_tenant_scopes() {
     let world = World::with(
         &[
             tenant("open", "value = \"open\""),

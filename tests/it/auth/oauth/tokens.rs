@@ -15,7 +15,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn every_allowed_algorithm_is_checked() {
+async fn signature_is_verified_for_every_allowed_algorithm() {
     let signers = [
         Signer::rsa("rs", "RS256"),
         Signer::rsa("ps", "PS256"),
@@ -48,7 +48,7 @@ async fn every_allowed_algorithm_is_checked() {
 }
 
 #[tokio::test]
-async fn the_claims_of_a_good_token_may_differ() {
+async fn variants_of_a_valid_token_are_accepted() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let oauth = server(&issuer, "");
@@ -79,7 +79,7 @@ async fn the_claims_of_a_good_token_may_differ() {
 }
 
 #[tokio::test]
-async fn bad_claims_are_refused() {
+async fn invalid_claims_are_rejected() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let oauth = server(&issuer, "");
@@ -128,7 +128,7 @@ async fn bad_claims_are_refused() {
 
 /// A token cannot choose how it is checked.
 #[tokio::test]
-async fn the_key_decides_on_the_algorithm() {
+async fn algorithm_is_determined_by_the_key() {
     let (rsa, p256, p384) = (
         Signer::rsa("rsa", "RS256"),
         Signer::es256("p256"),
@@ -208,7 +208,7 @@ async fn the_key_decides_on_the_algorithm() {
 
 /// What cannot be good costs the issuer nothing.
 #[tokio::test]
-async fn misshapen_tokens_are_refused_before_anything_is_fetched() {
+async fn malformed_token_is_rejected_before_any_fetch() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let oauth = server(&issuer, "");
@@ -277,7 +277,7 @@ async fn misshapen_tokens_are_refused_before_anything_is_fetched() {
 }
 
 #[tokio::test]
-async fn the_operator_narrows_algorithms_and_leeway() {
+async fn configured_algorithms_and_leeway_apply() {
     let (rsa, ec) = (Signer::rsa("rsa", "RS256"), Signer::es256("ec"));
     let issuer = Issuer::with_keys(&[rsa.jwk(), ec.jwk()]).await;
     let oauth = server(&issuer, "algorithms = [\"ES256\"]\nleeway_seconds = 0");
@@ -297,7 +297,7 @@ async fn the_operator_narrows_algorithms_and_leeway() {
 /// A key without `alg` is used with the usual algorithm of its kind, and one that is not for signing
 /// not at all.
 #[tokio::test]
-async fn keys_are_taken_for_what_they_say() {
+async fn key_is_used_only_as_its_attributes_allow() {
     let good = Signer::rsa("a", "RS256");
     let as_ps = Signer::rsa("a", "PS256");
     let issuer = Issuer::with_keys(&[]).await;
@@ -376,7 +376,7 @@ async fn keys_are_taken_for_what_they_say() {
 
 /// As Microsoft Entra writes it, and as clients ask for the endpoint that they call.
 #[tokio::test]
-async fn token_is_for_an_audience_that_is_accepted() {
+async fn token_with_another_audience_is_rejected() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let more = r#"audiences = ["11111111-2222-3333-4444-555555555555", "api://portkey-mcp"]"#;

@@ -137,7 +137,7 @@ fn lacks(answer: &Value, state: &[&str], at: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn terraform_provider_can_read_every_answer() {
+async fn terraform_provider_decodes_every_response() {
     let portkey = Portkey::start().await;
     let mut faults = Vec::new();
     for resource in access::RESOURCES.iter().chain(traffic::RESOURCES) {
@@ -191,7 +191,7 @@ async fn terraform_provider_can_read_every_answer() {
 }
 
 #[tokio::test]
-async fn terraform_provider_reads_what_is_around_the_items() {
+async fn terraform_provider_reads_the_surrounding_fields() {
     let portkey = Portkey::start().await;
     let models = portkey.get("/integrations/openai-production/models").await;
     assert!(models["allow_all_models"].is_boolean(), "{models}");
@@ -232,7 +232,7 @@ async fn terraform_provider_reads_what_is_around_the_items() {
 }
 
 #[test]
-fn value_of_another_type_cannot_be_decoded() {
+fn value_of_another_type_is_reported() {
     for (go, value) in [
         (Text, json!(1)),
         (Int, json!(1.5)),

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_that_gateways_read_are_known_in_both_spellings() {
+    fn known_config_fields_are_recognized_in_both_spellings() {
         for name in [
             "strategy",
             "override_params",
