@@ -207,7 +207,7 @@ mod tests {
         prompts: usize,
     }
 
-    const NO_ANSWER: Case = Case {
+    const CANCELLED: Case = Case {
         input: "",
         needs_name: false,
         reaction: FormAction::Cancel,
@@ -221,23 +221,23 @@ mod tests {
         let yes = Case {
             reaction: FormAction::Accept,
             approve: true,
-            ..NO_ANSWER
+            ..CANCELLED
         };
         let no = Case {
             reaction: FormAction::Decline,
-            ..NO_ANSWER
+            ..CANCELLED
         };
         let cases = [
-            NO_ANSWER,
+            CANCELLED,
             Case {
                 input: "\n \n",
                 prompts: 3,
-                ..NO_ANSWER
+                ..CANCELLED
             },
             Case {
                 input: "perhaps\n",
                 prompts: 2,
-                ..NO_ANSWER
+                ..CANCELLED
             },
             Case {
                 input: "yes\n",
@@ -279,7 +279,7 @@ mod tests {
                 input: "\n",
                 needs_name: true,
                 prompts: 2,
-                ..NO_ANSWER
+                ..CANCELLED
             },
         ];
         for case in cases {

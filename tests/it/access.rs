@@ -22,42 +22,42 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::{
-    http::served,
+    http::serve_sandbox,
     process::{Served, command, said},
     requests::{answer, initialize, modern, post},
     upstream::operator,
 };
 
-type Client = RunningService<RoleClient, ()>;
+type McpClient = RunningService<RoleClient, ()>;
 
 /// What is left on offer, by what a mode promises.
-type Left = fn(&CatalogEntry) -> bool;
+type EntryFilter = fn(&CatalogEntry) -> bool;
 
-const READ_ONLY: Left = |entry| entry.operation.hints().read_only;
-const NO_DELETE: Left = |entry| entry.operation.effect() != Effect::Delete;
-const TWO_DOMAINS: Left = |entry| ["providers", "labels"].contains(&entry.domain.name);
-const LISTS: Left = |entry| {
+const READ_ONLY: EntryFilter = |entry| entry.operation.hints().read_only;
+const NO_DELETE: EntryFilter = |entry| entry.operation.effect() != Effect::Delete;
+const TWO_DOMAINS: EntryFilter = |entry| ["providers", "labels"].contains(&entry.domain.name);
+const LIST_TOOLS: EntryFilter = |entry| {
     let mut names = entry
         .operation
         .alias_names()
         .iter()
         .copied()
-        .chain([name(entry)]);
+        .chain([tool_name(entry)]);
     names.any(|name| name.starts_with("list-"))
 };
-const NO_KEYS: Left = |entry| name(entry) != "list-all-virtual-keys";
-const BOTH: Left = |entry| READ_ONLY(entry) && name(entry).ends_with("-integration");
-const NOTHING: Left = |_| false;
+const WITHOUT_KEY_LIST: EntryFilter = |entry| tool_name(entry) != "list-all-virtual-keys";
+const READ_ONLY_INTEGRATIONS: EntryFilter = |entry| READ_ONLY(entry) && tool_name(entry).ends_with("-integration");
+const NO_TOOLS: EntryFilter = |_| false;
 
-fn name(entry: &CatalogEntry) -> &'static str {
+fn tool_name(entry: &CatalogEntry) -> &'static str {
     entry.operation.name()
 }
 
-fn left(left: Left) -> Vec<String> {
+fn offered_names(left: EntryFilter) -> Vec<String> {
     let catalog = Catalog::full();
     // What is about no operation is always there.
     let own = ["read-result", "whoami"];
-    let operations = catalog.iter().filter(|entry| left(entry)).map(name);
+    let operations = catalog.iter().filter(|entry| left(entry)).map(tool_name);
     let mut names: Vec<_> = operations.chain(own).map(str::to_owned).collect();
     names.sort();
     names
@@ -72,11 +72,11 @@ fn lifecycles() -> [ClientLifecycleMode; 2] {
     ]
 }
 
-async fn over_http(server: &Served, headers: &[(&str, &str)]) -> Vec<Client> {
-    at(&server.url, headers).await
+async fn connect_http(server: &Served, headers: &[(&str, &str)]) -> Vec<McpClient> {
+    connect_to(&server.url, headers).await
 }
 
-async fn at(url: &str, headers: &[(&str, &str)]) -> Vec<Client> {
+async fn connect_to(url: &str, headers: &[(&str, &str)]) -> Vec<McpClient> {
     let headers: HeaderMap = headers
         .iter()
         .map(|(name, value)| {
@@ -99,7 +99,7 @@ async fn at(url: &str, headers: &[(&str, &str)]) -> Vec<Client> {
     clients
 }
 
-async fn over_stdio(args: &[&str]) -> Vec<Client> {
+async fn connect_stdio(args: &[&str]) -> Vec<McpClient> {
     let mut clients = Vec::new();
     for lifecycle in lifecycles() {
         let args: Vec<_> = args.iter().copied().chain(["--sandbox"]).collect();
@@ -114,7 +114,7 @@ async fn over_stdio(args: &[&str]) -> Vec<Client> {
 }
 
 /// What a call is told that must not succeed.
-async fn refused(client: &Client, tool: &str) -> String {
+async fn rejection_text(client: &McpClient, tool: &str) -> String {
     let call = CallToolRequestParams::new(tool.to_owned());
     let answer = client.call_tool(call).await.unwrap();
     assert_eq!(answer.is_error, Some(true), "{tool}: {answer:?}");
@@ -122,10 +122,10 @@ async fn refused(client: &Client, tool: &str) -> String {
 }
 
 /// Exactly these are listed; what is not is refused with these words, whatever it is called by.
-async fn assert_narrowed(client: &Client, promised: Left, forbidden: &str, words: &str) {
+async fn assert_offers_only(client: &McpClient, promised: EntryFilter, forbidden: &str, words: &str) {
     let listed = client.list_all_tools().await.unwrap();
     let listed: Vec<_> = listed.iter().map(|tool| tool.name.to_string()).collect();
-    assert_eq!(listed, left(promised), "{words}");
+    assert_eq!(listed, offered_names(promised), "{words}");
     let catalog = Catalog::full();
     let operation = catalog.find(forbidden).unwrap().operation;
     let names = operation
@@ -134,7 +134,7 @@ async fn assert_narrowed(client: &Client, promised: Left, forbidden: &str, words
         .copied()
         .chain([operation.name()]);
     for name in names.flat_map(|name| [name.to_owned(), name.replace('-', "_")]) {
-        let told = refused(client, &name).await;
+        let told = rejection_text(client, &name).await;
         assert!(told.contains(words), "{name}: {told}");
     }
     if listed.iter().any(|tool| tool == "list-all-integrations") {
@@ -149,7 +149,7 @@ async fn assert_narrowed(client: &Client, promised: Left, forbidden: &str, words
 
 #[tokio::test]
 async fn filter_options_apply_to_every_transport_and_generation() {
-    let table: &[(&[&str], Left, &str, &str)] = &[
+    let table: &[(&[&str], EntryFilter, &str, &str)] = &[
         (
             &["--read-only"],
             READ_ONLY,
@@ -170,32 +170,32 @@ async fn filter_options_apply_to_every_transport_and_generation() {
         ),
         (
             &["--tools", "list_*"],
-            LISTS,
+            LIST_TOOLS,
             "get-integration",
             "`--tools` does not name it",
         ),
         (
             &["--exclude-tools", "list_virtual_keys"],
-            NO_KEYS,
+            WITHOUT_KEY_LIST,
             "list-all-virtual-keys",
             "`--exclude-tools` names it",
         ),
         // What one names, the other still forbids.
         (
             &["--tools", "*-integration", "--read-only"],
-            BOTH,
+            READ_ONLY_INTEGRATIONS,
             "delete-integration",
             "`--read-only` leaves only",
         ),
     ];
     for (args, promised, forbidden, words) in table {
-        let server = served(args);
-        for client in over_stdio(args)
+        let server = serve_sandbox(args);
+        for client in connect_stdio(args)
             .await
             .iter()
-            .chain(&over_http(&server, &[]).await)
+            .chain(&connect_http(&server, &[]).await)
         {
-            assert_narrowed(client, *promised, forbidden, words).await;
+            assert_offers_only(client, *promised, forbidden, words).await;
         }
         let called: Vec<_> = ["call", *forbidden]
             .into_iter()
@@ -212,7 +212,7 @@ async fn filter_options_apply_to_every_transport_and_generation() {
             .iter()
             .map(|tool| tool["name"].as_str().unwrap())
             .collect();
-        assert_eq!(listed, left(*promised), "{args:?}");
+        assert_eq!(listed, offered_names(*promised), "{args:?}");
     }
 }
 
@@ -228,7 +228,7 @@ async fn filter_headers_narrow_and_never_widen_the_options() {
     type Case<'a> = (
         &'a [&'a str],
         Vec<(&'a str, &'a str)>,
-        Left,
+        EntryFilter,
         &'a str,
         &'a str,
     );
@@ -250,14 +250,14 @@ async fn filter_headers_narrow_and_never_widen_the_options() {
         (
             open,
             vec![tools("list-*")],
-            LISTS,
+            LIST_TOOLS,
             "get-integration",
             "header `X-Portkey-MCP-Tools` does not name it",
         ),
         (
             open,
             vec![tools("*-integration"), read_only("true")],
-            BOTH,
+            READ_ONLY_INTEGRATIONS,
             "delete-integration",
             "header `X-Portkey-MCP-Readonly`",
         ),
@@ -271,22 +271,22 @@ async fn filter_headers_narrow_and_never_widen_the_options() {
         (
             &["--no-delete"],
             vec![tools("delete-integration")],
-            NOTHING,
+            NO_TOOLS,
             "delete-integration",
             "`--no-delete` leaves no",
         ),
     ];
     for (args, headers, promised, forbidden, words) in table {
-        let server = served(args);
-        for client in over_http(&server, &headers).await {
-            assert_narrowed(&client, promised, forbidden, words).await;
+        let server = serve_sandbox(args);
+        for client in connect_http(&server, &headers).await {
+            assert_offers_only(&client, promised, forbidden, words).await;
         }
     }
 }
 
 #[tokio::test]
 async fn tool_filter_applies_per_request_of_a_session() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let opened = initialize(&server)
         .header("x-portkey-mcp-readonly", "true")
         .send()
@@ -318,7 +318,7 @@ async fn tool_filter_applies_per_request_of_a_session() {
 
 #[tokio::test]
 async fn invalid_filter_header_is_rejected() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let many = vec!["list-*"; 65].join(",");
     let table = [
         ("x-portkey-mcp-readonly", "yes", "`true` or `false`"),
@@ -406,13 +406,13 @@ fn invalid_filter_option_stops_the_start() {
 /// For clients that can set nothing but an address; with headers and options, each takes away.
 #[tokio::test]
 async fn filter_path_narrows_like_a_filter_header() {
-    let server = served(&["--no-delete"]);
+    let server = serve_sandbox(&["--no-delete"]);
     let of_mcp = |entry: &CatalogEntry| entry.domain.name.starts_with("mcp-");
-    let mcp: Left = |entry| {
+    let mcp: EntryFilter = |entry| {
         let more = ["agent-servers", "enkrypt-mcp-gateway"].contains(&entry.domain.name);
         (more || entry.domain.name.starts_with("mcp-")) && NO_DELETE(entry)
     };
-    let reads_labels: Left = |entry| READ_ONLY(entry) && entry.domain.name == "labels";
+    let reads_labels: EntryFilter = |entry| READ_ONLY(entry) && entry.domain.name == "labels";
     assert!(Catalog::full().iter().filter(|entry| of_mcp(entry)).count() > 20);
     for (path, headers, promised, forbidden, words) in [
         (
@@ -444,8 +444,8 @@ async fn filter_path_narrows_like_a_filter_header() {
             "`X-Portkey-MCP-Toolsets` does not name",
         ),
     ] {
-        for client in at(&format!("{}{path}", server.url), headers).await {
-            assert_narrowed(&client, promised, forbidden, words).await;
+        for client in connect_to(&format!("{}{path}", server.url), headers).await {
+            assert_offers_only(&client, promised, forbidden, words).await;
         }
     }
     for (path, status, words) in [

@@ -3,7 +3,7 @@
 use portkey_api::catalog::Catalog;
 use serde_json::{Value, json};
 
-fn request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String>> {
+fn build_request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String>> {
     let catalog = Catalog::full();
     let published = catalog.find(tool).unwrap().compiled();
     match published.validate_and_build_request(args.as_object().unwrap().clone()) {
@@ -72,7 +72,7 @@ fn arguments_are_coerced_to_their_types() {
         ),
     ];
     for (what, tool, args, end) in cases {
-        let (target, body) = request(tool, &args).unwrap_or_else(|e| panic!("{what}: {e:?}"));
+        let (target, body) = build_request(tool, &args).unwrap_or_else(|e| panic!("{what}: {e:?}"));
         assert!(target.ends_with(end), "{what}: {target}");
         assert_eq!(body, Value::Null, "{what}: a GET or DELETE has no body");
     }
@@ -113,7 +113,7 @@ fn arguments_are_coerced_to_their_types() {
             .unwrap()
             .extend(expected.as_object().unwrap().clone());
         assert_eq!(
-            request("create-integration", &args),
+            build_request("create-integration", &args),
             Ok(("/integrations".into(), sent)),
             "{what}"
         );
@@ -148,7 +148,7 @@ fn absent_null_and_value_stay_distinct() {
     for (what, mut args, body) in cases {
         args["mcp_integration_id"] = json!("m");
         assert_eq!(
-            request(tool, &args),
+            build_request(tool, &args),
             Ok(("/mcp-integrations/m".into(), body)),
             "{what}"
         );
@@ -295,7 +295,7 @@ fn invalid_arguments_are_reported_with_their_path() {
         ),
     ];
     for (tool, args, expected) in cases {
-        let problems = request(tool, &args).expect_err(&format!("{tool} {args}"));
+        let problems = build_request(tool, &args).expect_err(&format!("{tool} {args}"));
         assert_eq!(
             problems.len(),
             expected.len(),
@@ -315,10 +315,10 @@ fn invalid_arguments_are_reported_with_their_path() {
 fn settings_of_another_provider_are_rejected() {
     let create = |provider: &str, settings: Value| {
         let args = json!({ "name": "n", "ai_provider_id": provider, "configurations": settings });
-        request("create-integration", &args).map(drop)
+        build_request("create-integration", &args).map(drop)
     };
     let update = |settings: Value| {
-        request(
+        build_request(
             "update-integration",
             &json!({ "slug": "i", "configurations": settings }),
         )
@@ -378,7 +378,7 @@ fn settings_of_another_provider_are_rejected() {
         "secret_mappings": [{ "target_field": "configurations.workers_ai_account_id", "secret_reference_id": "s" }],
     });
     assert!(
-        request("create-integration", &mapped).is_ok(),
+        build_request("create-integration", &mapped).is_ok(),
         "a secret reference fills what is required"
     );
 }
@@ -414,11 +414,11 @@ fn tools_are_found_by_alias_and_spelling() {
 #[test]
 fn oversized_invalid_argument_gets_a_short_error() {
     let args = json!({ "slug": "x", "y".repeat(1 << 20): 1 });
-    let problems = request("get-integration", &args).unwrap_err();
+    let problems = build_request("get-integration", &args).unwrap_err();
     assert_eq!(problems.len(), 1);
     assert!(problems[0].len() < 500, "{} bytes", problems[0].len());
     let args = json!({ "type": "y".repeat(1 << 20) });
-    assert!(request("list-all-integrations", &args).unwrap_err()[0].len() < 500);
+    assert!(build_request("list-all-integrations", &args).unwrap_err()[0].len() < 500);
 }
 
 #[test]
@@ -484,11 +484,11 @@ fn condition_accepts_one_value_or_a_list() {
         (json!("[\"a\", \"b\"]"), json!(["a", "b"])),
         (json!("[a"), json!("[a")),
     ] {
-        let (_, body) = request("update-rate-limits-policy", &args(given)).unwrap();
+        let (_, body) = build_request("update-rate-limits-policy", &args(given)).unwrap();
         assert_eq!(body["conditions"][0]["value"], sent);
     }
     for wrong in [json!(1), json!(["a", 1]), json!({})] {
-        let refusal = request("update-rate-limits-policy", &args(wrong.clone())).unwrap_err();
+        let refusal = build_request("update-rate-limits-policy", &args(wrong.clone())).unwrap_err();
         assert!(
             refusal[0].starts_with("`conditions[0].value"),
             "{wrong}: {refusal:?}"

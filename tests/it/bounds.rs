@@ -14,9 +14,9 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    approval::gate::guarded,
-    audit::lines,
-    http::served,
+    approval::gate::dispatcher_with_approvals,
+    audit::read_entries,
+    http::serve_sandbox,
     mcp::Caller,
     process::{Served, said},
     requests::{answer, client, modern, post},
@@ -27,19 +27,19 @@ use crate::{
 /// How many names, and letters of them, one call may have compared.
 const MAX_EFFORT: usize = 3_000_000;
 
-fn nested(levels: usize) -> Value {
+fn nested_list(levels: usize) -> Value {
     (1..levels).fold(json!(1), |inner, _| json!([inner]))
 }
 
-fn many(count: usize, name: impl Fn(usize) -> String) -> JsonMap {
+fn many_fields(count: usize, name: impl Fn(usize) -> String) -> JsonMap {
     (0..count).map(|i| (name(i), json!(1))).collect()
 }
 
-fn with(name: &str, value: Value) -> JsonMap {
+fn single_field(name: &str, value: Value) -> JsonMap {
     JsonMap::from_iter([(name.to_owned(), value)])
 }
 
-struct Wrong {
+struct InvalidCall {
     what: &'static str,
     tool: &'static str,
     args: JsonMap,
@@ -47,129 +47,129 @@ struct Wrong {
 }
 
 /// Arguments of every kind that used to be dear, or to be answered at length.
-fn wrong_arguments() -> Vec<Wrong> {
+fn invalid_calls() -> Vec<InvalidCall> {
     let enabled = |i: usize| json!({ "id": format!("w{i}"), "enabledd": true, "Id": 3 });
     vec![
-        Wrong {
+        InvalidCall {
             what: "names that nobody knows",
             tool: "list-labels",
-            args: many(9_000, |i| format!("zz{i}")),
+            args: many_fields(9_000, |i| format!("zz{i}")),
             says: "9000 arguments are not known; at most 100 may be",
         },
-        Wrong {
+        InvalidCall {
             what: "more names than are looked at",
             tool: "list-labels",
-            args: many(MAX_VALUES + 1, |i| format!("zz{i}")),
+            args: many_fields(MAX_VALUES + 1, |i| format!("zz{i}")),
             says: "the arguments hold more than 40000 names and items",
         },
-        Wrong {
+        InvalidCall {
             what: "names with one slip each",
             tool: "create-api-key",
-            args: many(9_000, |i| format!("rate_limit_{i}")),
+            args: many_fields(9_000, |i| format!("rate_limit_{i}")),
             says: "arguments are not known",
         },
-        Wrong {
+        InvalidCall {
             what: "one name in thousands of spellings",
             tool: "create-label",
-            args: many(9_000, |i| {
+            args: many_fields(9_000, |i| {
                 format!("{:_<1$}name", "", i % 100) + &"-".repeat(i / 100)
             }),
             says: "8894 arguments are not known",
         },
-        Wrong {
+        InvalidCall {
             what: "a name of a megabyte",
             tool: "create-label",
-            args: many(1, |_| "_".repeat(1 << 20)),
+            args: many_fields(1, |_| "_".repeat(1 << 20)),
             says: "no argument has such a name",
         },
-        Wrong {
+        InvalidCall {
             what: "thousands of long names",
             tool: "create-label",
-            args: many(1_000, |i| format!("{i}{}", "_".repeat(10_000))),
+            args: many_fields(1_000, |i| format!("{i}{}", "_".repeat(10_000))),
             says: "no argument has such a name",
         },
-        Wrong {
+        InvalidCall {
             what: "paths below a long name",
             tool: "create-integration",
-            args: with(
+            args: single_field(
                 "configurations",
                 json!({ "x".repeat(1 << 20): vec![1; 9_000] }),
             ),
             says: "`name`: is required",
         },
-        Wrong {
+        InvalidCall {
             what: "a list of nothing but wrong items",
             tool: "bulk-update-integration-workspaces",
-            args: with("workspaces", json!(vec![1; 9_000])),
+            args: single_field("workspaces", json!(vec![1; 9_000])),
             says: "takes an object, got a number",
         },
-        Wrong {
+        InvalidCall {
             what: "objects with a wrong field each",
             tool: "bulk-update-integration-workspaces",
-            args: with("workspaces", (0..3_000).map(enabled).collect()),
+            args: single_field("workspaces", (0..3_000).map(enabled).collect()),
             says: "and",
         },
-        Wrong {
+        InvalidCall {
             what: "words that are no value of an enum",
             tool: "create-api-key",
-            args: with(
+            args: single_field(
                 "scopes",
                 (0..9_000).map(|i| json!(format!("logs.lis{i}"))).collect(),
             ),
             says: "`name`: is required",
         },
-        Wrong {
+        InvalidCall {
             what: "an enum of a megabyte",
             tool: "create-api-key",
-            args: with("type", json!("_".repeat(1 << 20))),
+            args: single_field("type", json!("_".repeat(1 << 20))),
             says: "no such value",
         },
-        Wrong {
+        InvalidCall {
             what: "more JSON as text than is read",
             tool: "bulk-update-integration-workspaces",
-            args: with(
+            args: single_field(
                 "workspaces",
                 json!(json!(vec![1; MAX_VALUES + 1]).to_string()),
             ),
             says: "holds too much JSON as text",
         },
-        Wrong {
+        InvalidCall {
             what: "the same in parts",
             tool: "bulk-update-integration-workspaces",
-            args: with(
+            args: single_field(
                 "workspaces",
                 json!(vec![json!({ "a": vec![1; 90] }).to_string(); 9_000]),
             ),
             says: "`slug`: is required",
         },
-        Wrong {
+        InvalidCall {
             what: "the same where a secret belongs",
             tool: "create-integration",
-            args: with(
+            args: single_field(
                 "configurations",
                 json!(json!(vec![1; MAX_VALUES + 1]).to_string()),
             ),
             says: "",
         },
-        Wrong {
+        InvalidCall {
             what: "more levels than are looked at",
             tool: "create-config",
-            args: with("config", nested(MAX_DEPTH + 1)),
+            args: single_field("config", nested_list(MAX_DEPTH + 1)),
             says: "the arguments have more than 64 levels",
         },
-        Wrong {
+        InvalidCall {
             what: "levels in text",
             tool: "create-config",
-            args: with("config", json!(format!("{{\"a\":{}}}", nested(70)))),
+            args: single_field("config", json!(format!("{{\"a\":{}}}", nested_list(70)))),
             says: "holds too much JSON as text",
         },
-        Wrong {
+        InvalidCall {
             what: "a document of nothing but unknown parts",
             tool: "create-config",
-            args: with("config", Value::Object(many(9_000, |i| format!("zz{i}")))),
+            args: single_field("config", Value::Object(many_fields(9_000, |i| format!("zz{i}")))),
             says: "9000 parts of a document are not known; at most 1000 may be",
         },
-        Wrong {
+        InvalidCall {
             what: "parameters that no check has",
             tool: "create-guardrail",
             args: JsonMap::from_iter([
@@ -177,21 +177,21 @@ fn wrong_arguments() -> Vec<Wrong> {
                 ("actions".to_owned(), json!({})),
                 (
                     "checks".to_owned(),
-                    json!([{ "id": "default.regexMatch", "parameters": many(9_000, |i| format!("rul{i}")) }]),
+                    json!([{ "id": "default.regexMatch", "parameters": many_fields(9_000, |i| format!("rul{i}")) }]),
                 ),
             ]),
             says: "parts of a document are not known",
         },
-        Wrong {
+        InvalidCall {
             what: "a number of a megabyte",
             tool: "list-users",
-            args: with("pageSize", json!("9".repeat(1 << 20))),
+            args: single_field("pageSize", json!("9".repeat(1 << 20))),
             says: "takes a whole number, got text",
         },
-        Wrong {
+        InvalidCall {
             what: "a list of names of a megabyte",
             tool: "list-users",
-            args: with("pageSize", json!(vec!["x".repeat(1 << 10); 1_000])),
+            args: single_field("pageSize", json!(vec!["x".repeat(1 << 10); 1_000])),
             says: "takes a whole number, got a list",
         },
     ]
@@ -203,7 +203,7 @@ fn number_of_unknown_arguments_is_consistent_in_the_error() {
     let catalog = Catalog::full();
     let published = catalog.find("list-labels").unwrap().compiled();
     for count in [101, 300, 9_000] {
-        let args = many(count, |i| format!("zz{i}"));
+        let args = many_fields(count, |i| format!("zz{i}"));
         let options = ValidationOptions::default();
         let error = published
             .validate(args, &options)
@@ -240,12 +240,12 @@ fn invalid_arguments_cost_bounded_text_and_work() {
             unknown_fields: mode,
             ..ValidationOptions::default()
         };
-        for Wrong {
+        for InvalidCall {
             what,
             tool,
             args,
             says,
-        } in wrong_arguments()
+        } in invalid_calls()
         {
             let published = catalog.find(tool).unwrap().compiled();
             let before = comparison_count::total();
@@ -290,7 +290,7 @@ fn too_many_spellings_of_an_argument_are_rejected() {
         };
         assert_eq!(
             validate(100).unwrap().args,
-            with("name", json!("n")),
+            single_field("name", json!("n")),
             "{mode:?}"
         );
         let error = validate(120).unwrap_err().to_string();
@@ -329,15 +329,15 @@ fn warnings_are_bounded() {
     let calls = [
         (
             "create-config",
-            json!({ "name": "c", "config": many(900, long) }),
+            json!({ "name": "c", "config": many_fields(900, long) }),
         ),
         (
             "create-collection",
-            json!({ "name": "c", "a": { long(1): many(9_000, long) } }),
+            json!({ "name": "c", "a": { long(1): many_fields(9_000, long) } }),
         ),
         (
             "list-all-integrations",
-            Value::Object(many(100, |i| "y".repeat(i + 20))),
+            Value::Object(many_fields(100, |i| "y".repeat(i + 20))),
         ),
         (
             "create-guardrail",
@@ -359,7 +359,7 @@ fn warnings_are_bounded() {
 }
 
 /// The message that calls a tool, as text.
-fn calling(tool: &str, arguments: &str) -> String {
+fn tool_call_message(tool: &str, arguments: &str) -> String {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -370,7 +370,7 @@ fn calling(tool: &str, arguments: &str) -> String {
     )
 }
 
-struct Message {
+struct OversizedMessage {
     what: &'static str,
     body: String,
     /// What its answer has.
@@ -378,40 +378,40 @@ struct Message {
 }
 
 /// Messages that are too much, or that an answer might repeat.
-fn messages() -> Vec<Message> {
+fn oversized_messages() -> Vec<OversizedMessage> {
     let long = "m".repeat(1 << 20);
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
-    let many = Value::Object(many(380_000, |i| format!("z{i}"))).to_string();
+    let many = Value::Object(many_fields(380_000, |i| format!("z{i}"))).to_string();
     let asking = |method: &str, params: Value| {
         json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
     };
     vec![
-        Message {
+        OversizedMessage {
             what: "380,000 arguments",
-            body: calling("list-labels", &many),
+            body: tool_call_message("list-labels", &many),
             says: "more than 41000 names and items",
         },
-        Message {
+        OversizedMessage {
             what: "10,000 levels",
-            body: calling("list-labels", &deep),
+            body: tool_call_message("list-labels", &deep),
             says: "more than 127 levels",
         },
-        Message {
+        OversizedMessage {
             what: "a long tool name",
-            body: calling(&long, "{}"),
+            body: tool_call_message(&long, "{}"),
             says: "`name`",
         },
-        Message {
+        OversizedMessage {
             what: "a long id",
-            body: calling("list-labels", "{}").replace("\"id\":1", &format!("\"id\":\"{long}\"")),
+            body: tool_call_message("list-labels", "{}").replace("\"id\":1", &format!("\"id\":\"{long}\"")),
             says: "`id`",
         },
-        Message {
+        OversizedMessage {
             what: "a long method",
             body: asking(&long, json!({})),
             says: "`method`",
         },
-        Message {
+        OversizedMessage {
             what: "a long address",
             body: asking(
                 "resources/read",
@@ -419,12 +419,12 @@ fn messages() -> Vec<Message> {
             ),
             says: "`uri`",
         },
-        Message {
+        OversizedMessage {
             what: "a long prompt",
             body: asking("prompts/get", json!({ "name": long })),
             says: "`name`",
         },
-        Message {
+        OversizedMessage {
             what: "a long argument of a completion",
             body: asking(
                 "completion/complete",
@@ -432,7 +432,7 @@ fn messages() -> Vec<Message> {
             ),
             says: "`name`",
         },
-        Message {
+        OversizedMessage {
             what: "a long cursor",
             body: asking("tools/list", json!({ "cursor": long })),
             says: "`cursor`",
@@ -443,7 +443,7 @@ fn messages() -> Vec<Message> {
 #[test]
 fn oversized_messages_get_short_errors_over_stdio() {
     let mut pipe = opened(&["--sandbox"]);
-    for Message { what, body, says } in messages() {
+    for OversizedMessage { what, body, says } in oversized_messages() {
         pipe.send(&body);
         let answer = pipe.receive();
         let told = answer["error"]["message"].as_str().unwrap_or_default();
@@ -468,7 +468,7 @@ fn unknown_names_are_repeated_only_in_part() {
         json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
     };
     for body in [
-        calling(&long, "{}"),
+        tool_call_message(&long, "{}"),
         asking(&long, json!({})),
         asking(
             "resources/read",
@@ -489,7 +489,7 @@ fn unknown_names_are_repeated_only_in_part() {
     assert!(pipe.end().0.success());
 }
 
-async fn by_both_ways(server: &Served, body: &str, name: &str) -> [(StatusCode, Value); 2] {
+async fn send_by_both_paths(server: &Served, body: &str, name: &str) -> [(StatusCode, Value); 2] {
     let ask = |accept: &str| {
         client()
             .post(&server.url)
@@ -509,9 +509,9 @@ async fn by_both_ways(server: &Served, body: &str, name: &str) -> [(StatusCode, 
 
 #[tokio::test]
 async fn oversized_messages_get_short_errors_over_http() {
-    let server = served(&["--max-request-bytes", "16777216"]);
-    for Message { what, body, says } in messages() {
-        for (status, answer) in by_both_ways(&server, &body, "list-labels").await {
+    let server = serve_sandbox(&["--max-request-bytes", "16777216"]);
+    for OversizedMessage { what, body, says } in oversized_messages() {
+        for (status, answer) in send_by_both_paths(&server, &body, "list-labels").await {
             let told = answer["error"]["message"].as_str().unwrap_or_default();
             assert!(
                 status == StatusCode::BAD_REQUEST && told.contains(says),
@@ -539,7 +539,7 @@ async fn oversized_messages_get_short_errors_over_http() {
 /// Such a request is read on another thread than others.
 #[tokio::test]
 async fn large_call_succeeds_with_and_without_a_session() {
-    let server = served(&["--auth", "key"]);
+    let server = serve_sandbox(&["--auth", "key"]);
     let targets = vec![json!({ "provider": "@openai", "weight": 1 }); 10_000];
     let args = json!({ "name": "large", "config": { "targets": targets } });
     assert!(args.to_string().len() > 256 << 10);
@@ -563,13 +563,13 @@ async fn large_call_succeeds_with_and_without_a_session() {
 #[tokio::test]
 async fn invalid_arguments_get_the_same_error_on_every_path() {
     let small = ["--max-result-bytes", "1024"];
-    let (server, bounded) = (served(&[]), served(&small));
+    let (server, bounded) = (serve_sandbox(&[]), serve_sandbox(&small));
     let mut pipe = opened(&["--sandbox"]);
-    for Wrong {
+    for InvalidCall {
         what, tool, args, ..
-    } in wrong_arguments()
+    } in invalid_calls()
     {
-        let body = calling(tool, &Value::Object(args).to_string());
+        let body = tool_call_message(tool, &Value::Object(args).to_string());
         // Larger ones are not read at all.
         if body.len() > 4 << 20 {
             continue;
@@ -583,11 +583,11 @@ async fn invalid_arguments_get_the_same_error_on_every_path() {
         }
         let text = &piped["result"]["content"][0]["text"];
         assert_eq!(piped["result"]["isError"], true, "{what}: {piped}");
-        for (status, answer) in by_both_ways(&server, &body, tool).await {
+        for (status, answer) in send_by_both_paths(&server, &body, tool).await {
             assert_eq!(status, StatusCode::OK, "{what}: {answer}");
             assert_eq!(&answer["result"]["content"][0]["text"], text, "{what}");
         }
-        for (_, answer) in by_both_ways(&bounded, &body, tool).await {
+        for (_, answer) in send_by_both_paths(&bounded, &body, tool).await {
             let told = answer["result"]["content"][0]["text"].to_string();
             assert!(told.len() <= 1_024 + 2, "{what}: {} bytes", told.len());
         }
@@ -598,7 +598,7 @@ async fn invalid_arguments_get_the_same_error_on_every_path() {
 /// Tools that call others add what these take, if there is space.
 #[test]
 fn errors_of_compact_tools_are_bounded() {
-    let args = json!({ "operation": "create-integration", "arguments": many(9_000, |i| format!("zz{i}")) });
+    let args = json!({ "operation": "create-integration", "arguments": many_fields(9_000, |i| format!("zz{i}")) });
     for (bound, says) in [("0", "create-integration` takes, as JSON"), ("1024", "")] {
         let mut pipe = opened(&[
             "--sandbox",
@@ -607,7 +607,7 @@ fn errors_of_compact_tools_are_bounded() {
             "--max-result-bytes",
             bound,
         ]);
-        pipe.send(&calling("create-operation", &args.to_string()));
+        pipe.send(&tool_call_message("create-operation", &args.to_string()));
         let answer = pipe.receive();
         let content = answer["result"]["content"].to_string();
         let max = if bound == "0" { MAX_ERROR_BYTES } else { 1_200 };
@@ -621,7 +621,7 @@ fn errors_of_compact_tools_are_bounded() {
 
 #[test]
 fn shell_calls_have_the_same_bounds() {
-    let args = Value::Object(many(9_000, |i| format!("z{i}"))).to_string();
+    let args = Value::Object(many_fields(9_000, |i| format!("z{i}"))).to_string();
     let (is_ok, _, told) = said(&["call", "list-labels", &args, "--sandbox"]);
     assert!(
         !is_ok && told.contains("9000 arguments are not known"),
@@ -709,7 +709,7 @@ async fn approval_requests_are_bounded() {
     let long = |i: usize| format!("{i}{}", "x".repeat(5_000));
     let stored = json!({ "name": "N", "config": { "a": 1 } }).to_string();
     let upstream = Upstream::start(move |_| ok(&stored)).await;
-    let dispatcher = guarded(
+    let dispatcher = dispatcher_with_approvals(
         &upstream,
         ApprovalDefaults {
             writes: true,
@@ -717,8 +717,8 @@ async fn approval_requests_are_bounded() {
         },
     );
     let documents = [
-        json!(many(900, long)),
-        json!({ long(1): many(9_000, |i| format!("zz{i}")) }),
+        json!(many_fields(900, long)),
+        json!({ long(1): many_fields(9_000, |i| format!("zz{i}")) }),
         json!({ "targets": vec![json!({ "api_key": "secret-of-a-target" }); 900] }),
     ];
     for config in documents {
@@ -749,7 +749,7 @@ async fn approval_requests_are_bounded() {
 fn audit_entries_are_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.jsonl");
-    let mut config = many(900, |i| format!("{i}{}", "x".repeat(100)));
+    let mut config = many_fields(900, |i| format!("{i}{}", "x".repeat(100)));
     config.insert("provider".to_owned(), json!("@openai-production"));
     let args = json!({ "name": "c", "config": config }).to_string();
     let log = log.to_str().unwrap();
@@ -762,7 +762,7 @@ fn audit_entries_are_bounded() {
         log,
     ]);
     assert!(is_ok, "{told}");
-    let entries = lines(log);
+    let entries = read_entries(log);
     let last = entries.last().unwrap();
     assert_eq!(last["unknown_fields"].as_array().unwrap().len(), 100);
     assert!(

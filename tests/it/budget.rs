@@ -11,35 +11,35 @@ use portkey_operation::{Presentation, Profile};
 use rmcp::model::Tool;
 
 /// Bytes of the whole list, of the largest tool, and of the one in the middle.
-const WHOLE: usize = 150_000;
-const LARGEST: usize = 4_000;
-const MEDIAN: usize = 650;
+const MAX_LIST_BYTES: usize = 150_000;
+const MAX_TOOL_BYTES: usize = 4_000;
+const MAX_MEDIAN_BYTES: usize = 650;
 /// Bytes of the whole list as it is sent, with hints for clients in `_meta`.
-const SENT: usize = 167_000;
+const MAX_SENT_BYTES: usize = 167_000;
 /// Bytes of the compact list, and of what is left of it that reads.
-const COMPACT: usize = 16_000;
-const COMPACT_READ_ONLY: usize = 9_000;
+const MAX_COMPACT_BYTES: usize = 16_000;
+const MAX_COMPACT_READ_ONLY_BYTES: usize = 9_000;
 
 /// What a tool takes in the list. Hints for the client are not before the model, and bound nothing.
-fn size(tool: &Tool) -> usize {
+fn tool_bytes(tool: &Tool) -> usize {
     let mut tool = tool.clone();
     tool.meta = None;
     serde_json::to_string(&tool).unwrap().len()
 }
 
 /// What some tools take.
-struct Bill {
+struct ListSizes {
     tools: usize,
     bytes: usize,
     median: usize,
     largest: (usize, String),
 }
 
-impl Bill {
-    fn of(tools: &[Tool]) -> Self {
+impl ListSizes {
+    fn new(tools: &[Tool]) -> Self {
         let mut sizes: Vec<_> = tools
             .iter()
-            .map(|tool| (size(tool), tool.name.to_string()))
+            .map(|tool| (tool_bytes(tool), tool.name.to_string()))
             .collect();
         sizes.sort_unstable();
         Self {
@@ -50,31 +50,31 @@ impl Bill {
         }
     }
 
-    fn row(&self, name: &str) -> String {
+    fn table_row(&self, name: &str) -> String {
         let Self {
             tools,
             bytes,
             median,
             largest: (size, tool),
         } = self;
-        let tokens = tokens(*bytes);
+        let tokens = estimate_tokens(*bytes);
         format!("| {name} | {tools} | {bytes} | {tokens} | {median} | `{tool}` {size} |\n")
     }
 }
 
 /// An estimate: models read about four bytes of JSON as one.
-const fn tokens(bytes: usize) -> usize {
+const fn estimate_tokens(bytes: usize) -> usize {
     bytes.div_ceil(4)
 }
 
 /// What a list takes as it is sent, with hints for clients.
-fn sent(tools: &[Tool]) -> usize {
+fn sent_bytes(tools: &[Tool]) -> usize {
     serde_json::to_string(tools).unwrap().len()
 }
 
-const HEAD: &str = "| Tools | Bytes | Tokens, about | Median | Largest |\n";
+const TABLE_HEAD: &str = "| Tools | Bytes | Tokens, about | Median | Largest |\n";
 
-fn listed(surface: Surface, offered: impl Fn(&CatalogEntry) -> bool) -> Vec<Tool> {
+fn list_tools(surface: Surface, offered: impl Fn(&CatalogEntry) -> bool) -> Vec<Tool> {
     let catalog = Catalog::full();
     server::build_tools(
         surface,
@@ -85,23 +85,23 @@ fn listed(surface: Surface, offered: impl Fn(&CatalogEntry) -> bool) -> Vec<Tool
 
 #[test]
 fn tool_lists_are_within_their_budgets() {
-    let whole = Bill::of(&listed(Surface::Operations, |_| true));
+    let whole = ListSizes::new(&list_tools(Surface::Operations, |_| true));
     let (largest, name) = &whole.largest;
-    assert!(*largest <= LARGEST, "{name} takes {largest} bytes");
+    assert!(*largest <= MAX_TOOL_BYTES, "{name} takes {largest} bytes");
     assert!(
-        whole.median <= MEDIAN,
+        whole.median <= MAX_MEDIAN_BYTES,
         "the median is {} bytes",
         whole.median
     );
-    assert!(whole.bytes <= WHOLE, "{} bytes in all", whole.bytes);
-    let sent = sent(&listed(Surface::Operations, |_| true));
-    assert!(sent <= SENT, "{sent} bytes are sent");
+    assert!(whole.bytes <= MAX_LIST_BYTES, "{} bytes in all", whole.bytes);
+    let sent = sent_bytes(&list_tools(Surface::Operations, |_| true));
+    assert!(sent <= MAX_SENT_BYTES, "{sent} bytes are sent");
     let reads = |entry: &CatalogEntry| entry.operation.hints().read_only;
     for (list, most) in [
-        (listed(Surface::Compact, |_| true), COMPACT),
-        (listed(Surface::Compact, reads), COMPACT_READ_ONLY),
+        (list_tools(Surface::Compact, |_| true), MAX_COMPACT_BYTES),
+        (list_tools(Surface::Compact, reads), MAX_COMPACT_READ_ONLY_BYTES),
     ] {
-        let bytes = Bill::of(&list).bytes;
+        let bytes = ListSizes::new(&list).bytes;
         assert!(bytes <= most, "{bytes} of {most} bytes");
     }
 }
@@ -109,20 +109,20 @@ fn tool_lists_are_within_their_budgets() {
 #[test]
 fn size_report_is_up_to_date() {
     let reads = |entry: &CatalogEntry| entry.operation.hints().read_only;
-    let all = listed(Surface::Operations, |_| true);
+    let all = list_tools(Surface::Operations, |_| true);
     let mut text =
         "# Sizes\n\nWhat the list of tools takes, in bytes of JSON, by what is listed. Written by \
                     `UPDATE=1 cargo test`.\n\n## Surfaces\n\n"
             .to_owned();
     let table =
-        |title: &str| format!("| {title} {HEAD}| --- | ---: | ---: | ---: | ---: | --- |\n");
+        |title: &str| format!("| {title} {TABLE_HEAD}| --- | ---: | ---: | ---: | ---: | --- |\n");
     text += &table("Surface");
-    text += &Bill::of(&all).row("`operations`");
-    text += &Bill::of(&listed(Surface::Operations, reads)).row("`operations`, read-only");
-    text += &Bill::of(&listed(Surface::Compact, |_| true)).row("`compact`");
-    text += &Bill::of(&listed(Surface::Compact, reads)).row("`compact`, read-only");
-    let compact = listed(Surface::Compact, |_| true);
-    let (whole, compact) = (sent(&all), sent(&compact));
+    text += &ListSizes::new(&all).table_row("`operations`");
+    text += &ListSizes::new(&list_tools(Surface::Operations, reads)).table_row("`operations`, read-only");
+    text += &ListSizes::new(&list_tools(Surface::Compact, |_| true)).table_row("`compact`");
+    text += &ListSizes::new(&list_tools(Surface::Compact, reads)).table_row("`compact`, read-only");
+    let compact = list_tools(Surface::Compact, |_| true);
+    let (whole, compact) = (sent_bytes(&all), sent_bytes(&compact));
     writeln!(
         text,
         "\nThat is what a model is shown. With the hints for clients in `_meta`, {whole} bytes are sent of \
@@ -142,15 +142,15 @@ fn size_report_is_up_to_date() {
             };
             let catalog = Catalog::with_presentation(presentation);
             let list = server::build_tools(surface, catalog.presentation(), catalog.iter());
-            text += &Bill::of(&list).row(&format!("`{}`, `{name}`", profile.as_str()));
+            text += &ListSizes::new(&list).table_row(&format!("`{}`, `{name}`", profile.as_str()));
         }
     }
     text += "\n## Toolsets\n\nGroups of domains, on the surface `operations`.\n\n";
     text += &table("Toolset");
     for (group, _) in Catalog::groups() {
         let named = Toolsets::from_names([*group], &Catalog::domains()).unwrap();
-        let list = listed(Surface::Operations, |entry| named.allows(entry.domain.name));
-        text += &Bill::of(&list).row(&format!("`{group}`"));
+        let list = list_tools(Surface::Operations, |entry| named.allows(entry.domain.name));
+        text += &ListSizes::new(&list).table_row(&format!("`{group}`"));
     }
     text += "\n## Domains\n\n";
     text += &table("Domain");
@@ -162,12 +162,12 @@ fn size_report_is_up_to_date() {
             .push(server::build_tool(entry.compiled()));
     }
     for (domain, tools) in domains {
-        text += &Bill::of(&tools).row(domain);
+        text += &ListSizes::new(&tools).table_row(domain);
     }
     text += "\n## Tools\n\n| Tool | Bytes | Tokens, about |\n| --- | ---: | ---: |\n";
     for tool in &all {
-        let bytes = size(tool);
-        writeln!(text, "| `{}` | {bytes} | {} |", tool.name, tokens(bytes)).unwrap();
+        let bytes = tool_bytes(tool);
+        writeln!(text, "| `{}` | {bytes} | {} |", tool.name, estimate_tokens(bytes)).unwrap();
     }
-    super::check_file(Path::new("tool-schemas/SIZES.md"), &text);
+    super::check_generated_file(Path::new("tool-schemas/SIZES.md"), &text);
 }

@@ -4,19 +4,19 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::{
-    http::served,
+    http::serve_sandbox,
     metrics::session,
     process::{Pipe, Served, command},
     requests::{answer, modern, post},
 };
 
 /// The next line about a call, in `--log-format json`.
-fn line(server: &mut Served) -> Value {
+fn next_call_line(server: &mut Served) -> Value {
     let line = server.read_until("\"portkey_mcp::call\"");
     serde_json::from_str::<Value>(line.trim()).unwrap()["fields"].take()
 }
 
-fn call(server: &Served, tool: &str, arguments: &Value) -> RequestBuilder {
+fn tool_call(server: &Served, tool: &str, arguments: &Value) -> RequestBuilder {
     modern(
         server,
         "tools/call",
@@ -26,7 +26,7 @@ fn call(server: &Served, tool: &str, arguments: &Value) -> RequestBuilder {
 
 #[tokio::test]
 async fn each_call_logs_one_line() {
-    let mut server = served(&["--log-format", "json"]);
+    let mut server = serve_sandbox(&["--log-format", "json"]);
     let cases = [
         (
             "list-all-integrations",
@@ -51,13 +51,13 @@ async fn each_call_logs_one_line() {
     ];
     for (tool, arguments, expected) in cases {
         let id = {
-            let answer = call(&server, tool, &arguments).send().await.unwrap();
+            let answer = tool_call(&server, tool, &arguments).send().await.unwrap();
             answer.headers()["x-request-id"]
                 .to_str()
                 .unwrap()
                 .to_owned()
         };
-        let line = line(&mut server);
+        let line = next_call_line(&mut server);
         let mut whole = json!({
             "message": "call",
             "request_id": id,
@@ -79,24 +79,24 @@ async fn each_call_logs_one_line() {
         assert_eq!(line.get("upstream_request_id").is_some(), asked, "{line}");
     }
     // Had one of them two lines, this would be the second.
-    call(&server, "list-all-labels", &json!({}))
+    tool_call(&server, "list-all-labels", &json!({}))
         .send()
         .await
         .unwrap();
-    call(&server, "list-labels", &json!({}))
+    tool_call(&server, "list-labels", &json!({}))
         .send()
         .await
         .unwrap();
-    assert_eq!(line(&mut server)["tool"], "_unknown");
-    assert_eq!(line(&mut server)["tool"], "list-labels");
+    assert_eq!(next_call_line(&mut server)["tool"], "_unknown");
+    assert_eq!(next_call_line(&mut server)["tool"], "list-labels");
 }
 
 #[tokio::test]
 async fn caller_is_logged_by_a_name_without_its_key() {
-    let mut server = served(&["--log-format", "json", "--auth", "key"]);
-    let request = call(&server, "list-all-integrations", &json!({}));
+    let mut server = serve_sandbox(&["--log-format", "json", "--auth", "key"]);
+    let request = tool_call(&server, "list-all-integrations", &json!({}));
     answer(request.header("x-portkey-api-key", "pk-secret")).await;
-    let line = line(&mut server);
+    let line = next_call_line(&mut server);
     assert_eq!(line["auth"], "key", "{line}");
     let name = line["caller"].as_str().unwrap();
     assert!(
@@ -161,13 +161,13 @@ async fn request_id_is_taken_only_from_trusted_proxies() {
         (trusting, "t\u{e4}g", false),
         (&[], "proxy-17", false),
     ] {
-        let mut server = served(&[&["--log-format", "json"], more].concat());
+        let mut server = serve_sandbox(&[&["--log-format", "json"], more].concat());
         let request =
-            call(&server, "list-labels", &json!({})).header("x-request-id", given.as_bytes());
+            tool_call(&server, "list-labels", &json!({})).header("x-request-id", given.as_bytes());
         let answer = request.send().await.unwrap();
         let name = answer.headers()["x-request-id"].to_str().unwrap();
         assert_eq!(name == given, kept, "{given} became {name}");
-        assert_eq!(line(&mut server)["request_id"], name);
+        assert_eq!(next_call_line(&mut server)["request_id"], name);
         // Refusals have one, too, and each is another.
         let refused = post(&server, "{").send().await.unwrap();
         assert!(refused.status().is_client_error());
@@ -209,7 +209,7 @@ async fn secrets_of_failing_calls_are_not_logged() {
         .chain(others)
         .collect();
 
-    let mut server = served(&["--log-level", ASKED]);
+    let mut server = serve_sandbox(&["--log-level", ASKED]);
     let session = session(&server).await;
     for (method, params) in &requests {
         modern(&server, method, params.clone())

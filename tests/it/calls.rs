@@ -18,11 +18,11 @@ fn every_tool_builds_the_recorded_requests() {
             .unwrap_or_else(|_| panic!("{} is missing: show a call of the tool", path.display()));
         let mut cases: Vec<Value> = serde_json::from_str(&text).unwrap();
         for case in &mut cases {
-            case["sends"] = sends(entry.compiled(), &case["arguments"]);
+            case["sends"] = request_summary(entry.compiled(), &case["arguments"]);
         }
         let passes = cases.iter().any(|case| case["sends"].get("line").is_some());
         assert!(passes, "{} shows no call that works", path.display());
-        super::check_file(
+        super::check_generated_file(
             &path,
             &(serde_json::to_string_pretty(&cases).unwrap() + "\n"),
         );
@@ -38,7 +38,7 @@ fn every_tool_builds_the_recorded_requests() {
     }
 }
 
-fn sends(published: &CompiledOperation, arguments: &Value) -> Value {
+fn request_summary(published: &CompiledOperation, arguments: &Value) -> Value {
     match published.validate_and_build_request(arguments.as_object().unwrap().clone()) {
         Ok(request) => {
             let line = format!("{} {}", request.method, request.target);

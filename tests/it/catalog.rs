@@ -6,7 +6,7 @@ use portkey_api::{catalog::Catalog, domains::DOMAINS};
 use portkey_operation::{CompiledOperation, JsonMap, UnknownFields, ValidationOptions};
 use serde_json::{Value, json};
 
-fn each(check: impl Fn(&CompiledOperation) -> Result<(), String>) {
+fn check_each(check: impl Fn(&CompiledOperation) -> Result<(), String>) {
     let catalog = Catalog::full();
     let faults: Vec<_> = catalog
         .iter()
@@ -25,20 +25,20 @@ fn ensure(holds: bool, fault: impl Into<String>) -> Result<(), String> {
 }
 
 /// Visits every schema below and at `schema`, with the path that leads to it.
-pub(crate) fn schemas<'a>(at: &str, schema: &'a Value, visit: &mut impl FnMut(&str, &'a Value)) {
+pub(crate) fn visit_schemas<'a>(at: &str, schema: &'a Value, visit: &mut impl FnMut(&str, &'a Value)) {
     visit(at, schema);
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        schemas(&format!("{at}.{name}"), field, visit);
+        visit_schemas(&format!("{at}.{name}"), field, visit);
     }
     for part in ["items", "additionalProperties"] {
         if let Some(inner) = schema.get(part).filter(|inner| inner.is_object()) {
-            schemas(&format!("{at}[]"), inner, visit);
+            visit_schemas(&format!("{at}[]"), inner, visit);
         }
     }
 }
 
 /// Arguments of an update that names nothing to change, with the first field that changes something.
-pub(crate) fn with_a_change(
+pub(crate) fn with_required_change(
     published: &CompiledOperation,
     args: Value,
     value: impl Fn(&str, &Value) -> Value,
@@ -96,7 +96,7 @@ fn names_and_endpoints_are_unique() {
 
 #[test]
 fn tool_names_fit_every_client() {
-    each(|p| {
+    check_each(|p| {
         let name = p.operation().name();
         ensure(
             name.len() <= 40,
@@ -112,7 +112,7 @@ fn tool_names_fit_every_client() {
 /// Words for searches are worth writing where they add to what is found anyway.
 #[test]
 fn search_terms_are_few_and_new() {
-    each(|p| {
+    check_each(|p| {
         let (name, words) = (p.operation().name(), p.operation().search_terms());
         ensure(
             (3..=6).contains(&words.len()),
@@ -138,7 +138,7 @@ fn search_terms_are_few_and_new() {
 
 #[test]
 fn placeholders_are_required_arguments() {
-    each(|p| {
+    check_each(|p| {
         let required = p.full_schema()["required"]
             .as_array()
             .cloned()
@@ -154,7 +154,7 @@ fn placeholders_are_required_arguments() {
 
 #[test]
 fn query_names_are_arguments() {
-    each(|p| {
+    check_each(|p| {
         p.operation().query_arguments().iter().try_for_each(|name| {
             let known = p.full_schema()["properties"].get(name).is_some();
             ensure(
@@ -168,7 +168,7 @@ fn query_names_are_arguments() {
 /// No argument may stand in for what the client itself says.
 #[test]
 fn header_arguments_exist_and_set_only_enkrypt_headers() {
-    each(|p| {
+    check_each(|p| {
         let headers = p.operation().header_arguments();
         headers.iter().try_for_each(|(argument, header)| {
             let known = p.full_schema()["properties"].get(argument).is_some();
@@ -187,7 +187,7 @@ fn header_arguments_exist_and_set_only_enkrypt_headers() {
 
 #[test]
 fn tools_and_fields_are_described() {
-    each(|p| {
+    check_each(|p| {
         ensure(
             (1..=48).contains(&p.title().len()),
             "the title is missing or long",
@@ -199,7 +199,7 @@ fn tools_and_fields_are_described() {
         )?;
         let mut mute = Vec::new();
         let full = p.full_schema();
-        undescribed("", full, &mut mute);
+        collect_undescribed("", full, &mut mute);
         ensure(
             mute.is_empty(),
             format!("say what these are: {}", mute.join(", ")),
@@ -208,7 +208,7 @@ fn tools_and_fields_are_described() {
 }
 
 /// Collects fields without a description, save where their struct speaks for them.
-fn undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
+fn collect_undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
     let speaks = ["x-speaks-for-fields", "x-names-fields"]
         .iter()
         .any(|mark| schema.get(mark).is_some());
@@ -224,10 +224,10 @@ fn undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
         if field["description"].as_str().is_none_or(str::is_empty) {
             mute.push(at.clone());
         }
-        undescribed(&at, field, mute);
+        collect_undescribed(&at, field, mute);
     }
     if let Some(items) = schema.get("items") {
-        undescribed(&format!("{at}[]"), items, mute);
+        collect_undescribed(&format!("{at}[]"), items, mute);
     }
 }
 
@@ -241,11 +241,11 @@ fn descriptions_that_name_fields_name_all_of_them() {
         for (name, field) in entry.compiled().schema()["properties"].as_object().unwrap() {
             told.insert(
                 (entry.operation.name(), name.clone()),
-                spread(&field.to_string()),
+                expand_braces(&field.to_string()),
             );
         }
     }
-    each(|p| {
+    check_each(|p| {
         let mut missing = Vec::new();
         for (name, field) in p.full_schema()["properties"]
             .as_object()
@@ -265,7 +265,7 @@ fn descriptions_that_name_fields_name_all_of_them() {
                     text += other;
                 }
             }
-            schemas(name, field, &mut |at, schema| {
+            visit_schemas(name, field, &mut |at, schema| {
                 if schema.get("x-names-fields").is_none() {
                     return;
                 }
@@ -291,10 +291,10 @@ fn descriptions_that_name_fields_name_all_of_them() {
 /// A field that is not listed is optional, and the tool's description names it.
 #[test]
 fn unlisted_field_is_optional_and_named() {
-    each(|p| {
+    check_each(|p| {
         let full = p.full_schema();
         let required = full["required"].as_array().cloned().unwrap_or_default();
-        let told = spread(p.description());
+        let told = expand_braces(p.description());
         full["properties"]
             .as_object()
             .into_iter()
@@ -311,7 +311,7 @@ fn unlisted_field_is_optional_and_named() {
 }
 
 /// Writes out `a_{b,c}_d` as `a_b_d a_c_d`, as often as it takes.
-fn spread(text: &str) -> String {
+fn expand_braces(text: &str) -> String {
     let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
     let mut out = String::new();
     while let Some(word) = words.pop() {
@@ -332,21 +332,21 @@ fn spread(text: &str) -> String {
 }
 
 /// Tools that pass on any parameter of a chat completion, beside the arguments they name.
-const OPEN: [&str; 2] = ["create-prompt-completion", "render-prompt"];
+const OPEN_TOOLS: [&str; 2] = ["create-prompt-completion", "render-prompt"];
 
 #[test]
 fn unknown_arguments_are_rejected_in_deny_mode() {
-    each(|p| {
+    check_each(|p| {
         let mut open = Vec::new();
-        schemas("", p.full_schema(), &mut |at, schema| {
-            let closed = at.is_empty() && OPEN.contains(&p.operation().name())
+        visit_schemas("", p.full_schema(), &mut |at, schema| {
+            let closed = at.is_empty() && OPEN_TOOLS.contains(&p.operation().name())
                 || schema["additionalProperties"] == false;
             if schema.get("properties").is_some() && !closed {
                 open.push(at.to_owned());
             }
         });
         ensure(open.is_empty(), format!("open: {}", open.join(", ")))?;
-        if OPEN.contains(&p.operation().name()) {
+        if OPEN_TOOLS.contains(&p.operation().name()) {
             return Ok(());
         }
         let unknown = JsonMap::from_iter([("no_such_argument".to_owned(), json!(1))]);
@@ -394,9 +394,9 @@ fn published_constraints_are_checked() {
         "x-exactly-one",
         "x-at-least-one",
     ];
-    each(|p| {
+    check_each(|p| {
         let mut faults = Vec::new();
-        schemas("", p.full_schema(), &mut |at, schema| {
+        visit_schemas("", p.full_schema(), &mut |at, schema| {
             for (key, value) in schema.as_object().into_iter().flatten() {
                 let slug = key == "pattern" && value == "^[a-zA-Z0-9_-]+$";
                 if !slug && !known.contains(&key.as_str()) {
@@ -410,7 +410,7 @@ fn published_constraints_are_checked() {
 
 #[test]
 fn hints_fit_the_method() {
-    each(|p| {
+    check_each(|p| {
         let (operation, hints) = (p.operation(), p.operation().hints());
         let get = operation.method() == "GET";
         ensure(!get || hints.read_only, "a GET that does not read")?;

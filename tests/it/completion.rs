@@ -141,7 +141,7 @@ async fn prompt_and_template_arguments_are_completed() {
     }
 }
 
-async fn asks(
+async fn complete_configs(
     completer: &Completer,
     dispatcher: &Arc<Dispatcher>,
     principal: &Principal,
@@ -158,7 +158,7 @@ async fn asks(
 }
 
 /// Lets so much time go by.
-async fn later(seconds: u64) {
+async fn advance_time(seconds: u64) {
     time::pause();
     time::advance(Duration::from_secs(seconds)).await;
     time::resume();
@@ -183,14 +183,14 @@ async fn completion_list_is_cached_per_caller() {
         (&bob, "one", &["pc-one"], 2),
         (&alice, "", &["pc-one", "pc-two"], 2),
     ] {
-        assert_eq!(asks(&completer, &dispatcher, caller, typed).await, values);
+        assert_eq!(complete_configs(&completer, &dispatcher, caller, typed).await, values);
         assert_eq!(upstream.count(), asked);
     }
     // The same caller, as one whose request leaves less.
     let toolsets = Toolsets::from_names(["prompts"].into_iter(), &["configs", "prompts"]).unwrap();
     let narrowed = Principal { toolsets, ..alice };
     assert_eq!(
-        asks(&completer, &dispatcher, &narrowed, "").await,
+        complete_configs(&completer, &dispatcher, &narrowed, "").await,
         [] as [&str; 0]
     );
     assert_eq!(upstream.count(), 2);
@@ -206,7 +206,7 @@ async fn failed_list_is_not_requested_again_for_ten_seconds() {
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
     for typed in ["", "p", "pc", "pc-", "pc-o", "pc-on"] {
         assert_eq!(
-            asks(&completer, &dispatcher, &operator(), typed).await,
+            complete_configs(&completer, &dispatcher, &operator(), typed).await,
             [] as [&str; 0]
         );
     }
@@ -216,10 +216,10 @@ async fn failed_list_is_not_requested_again_for_ten_seconds() {
         name: "bob".into(),
         ..operator()
     };
-    assert_eq!(asks(&completer, &dispatcher, &bob, "pc").await, ["pc-one"]);
-    later(10).await;
+    assert_eq!(complete_configs(&completer, &dispatcher, &bob, "pc").await, ["pc-one"]);
+    advance_time(10).await;
     assert_eq!(
-        asks(&completer, &dispatcher, &operator(), "pc").await,
+        complete_configs(&completer, &dispatcher, &operator(), "pc").await,
         ["pc-one"]
     );
     assert_eq!(upstream.count(), 3);
@@ -236,11 +236,11 @@ async fn concurrent_completions_share_a_request_that_outlives_them() {
     // Given up with the next key that is pressed.
     for typed in ["", "p"] {
         tokio::select! {
-            found = asks(&completer, &dispatcher, &operator, typed) => panic!("{found:?}"),
+            found = complete_configs(&completer, &dispatcher, &operator, typed) => panic!("{found:?}"),
             () = upstream.asked(1) => {}
         }
     }
-    let typed = ["pc", "pc-", "pc-o"].map(|typed| asks(&completer, &dispatcher, &operator, typed));
+    let typed = ["pc", "pc-", "pc-o"].map(|typed| complete_configs(&completer, &dispatcher, &operator, typed));
     release.add_permits(1);
     assert_eq!(
         futures_util::future::join_all(typed).await,
@@ -286,7 +286,7 @@ async fn long_list_is_read_page_by_page_to_its_end() {
     let upstream =
         Upstream::start(move |before| ok(&page(before * 100, if before < 2 { 100 } else { 7 })))
             .await;
-    let found = asks(
+    let found = complete_configs(
         &Completer::default(),
         &Arc::new(dispatcher(&upstream)),
         &operator(),

@@ -24,7 +24,7 @@ use crate::{
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A store in memory, and its clock in microseconds.
-fn by_hand(start: u64) -> (Store, Arc<AtomicU64>) {
+fn store_with_manual_clock(start: u64) -> (Store, Arc<AtomicU64>) {
     let now = Arc::new(AtomicU64::new(start));
     let clock = {
         let now = now.clone();
@@ -33,7 +33,7 @@ fn by_hand(start: u64) -> (Store, Arc<AtomicU64>) {
     (Store::in_memory_with_clock(clock), now)
 }
 
-fn at(text: &str) -> u64 {
+fn micros(text: &str) -> u64 {
     DateTime::parse_from_rfc3339(text)
         .unwrap()
         .timestamp_micros()
@@ -50,14 +50,14 @@ fn budget(name: &str, window: Window, most: u64, amount: u64) -> Budget {
     }
 }
 
-async fn granted(store: &Store, budgets: &[Budget]) -> Reservation {
+async fn reserve(store: &Store, budgets: &[Budget]) -> Reservation {
     match store.reserve(budgets).await.unwrap() {
         ReserveOutcome::Reserved(reservation) => reservation,
         ReserveOutcome::Exhausted { .. } => panic!("{budgets:?} are exhausted"),
     }
 }
 
-async fn exhausted(store: &Store, budgets: &[Budget]) -> (usize, u64, Option<Duration>) {
+async fn expect_exhausted(store: &Store, budgets: &[Budget]) -> (usize, u64, Option<Duration>) {
     match store.reserve(budgets).await.unwrap() {
         ReserveOutcome::Reserved(_) => panic!("{budgets:?} are granted"),
         ReserveOutcome::Exhausted {
@@ -108,24 +108,24 @@ async fn calendar_windows_end_at_calendar_boundaries() {
         ),
     ];
     for (window, start, end) in table {
-        let (store, now) = by_hand(at(start));
-        let (two, end) = ([budget("a", window, 2, 2)], at(end));
-        let early = granted(&store, &two).await;
-        let (_, counted, wait) = exhausted(&store, &two).await;
-        let rest = Duration::from_micros(end - at(start));
+        let (store, now) = store_with_manual_clock(micros(start));
+        let (two, end) = ([budget("a", window, 2, 2)], micros(end));
+        let early = reserve(&store, &two).await;
+        let (_, counted, wait) = expect_exhausted(&store, &two).await;
+        let rest = Duration::from_micros(end - micros(start));
         assert_eq!((counted, wait), (2, Some(rest)), "{window:?}");
         now.store(end - 1, Ordering::Relaxed);
         let last = Some(Duration::from_micros(1));
-        assert_eq!(exhausted(&store, &two).await.2, last, "{window:?}");
+        assert_eq!(expect_exhausted(&store, &two).await.2, last, "{window:?}");
         now.store(end, Ordering::Relaxed);
         assert_eq!(store.count(&two[0].key, window).await, Ok(0), "{window:?}");
-        drop(granted(&store, &two).await);
+        drop(reserve(&store, &two).await);
         // What was given back is of a window that is over.
         store.roll_back(early).await.unwrap();
         assert_eq!(store.count(&two[0].key, window).await, Ok(2), "{window:?}");
         // A clock that is set back frees nothing.
         now.store(end - 1, Ordering::Relaxed);
-        exhausted(&store, &two).await;
+        expect_exhausted(&store, &two).await;
     }
 }
 
@@ -147,7 +147,7 @@ async fn redis_uses_the_same_calendar_windows() {
         loop {
             let one = [budget("a", window, 1, 1)];
             _ = store.reserve(&one).await.unwrap();
-            let before = end_of(window);
+            let before = window_end(window);
             let ReserveOutcome::Exhausted {
                 retry_after: Some(retry_after),
                 ..
@@ -155,7 +155,7 @@ async fn redis_uses_the_same_calendar_windows() {
             else {
                 continue;
             };
-            let (end, rest) = end_of(window);
+            let (end, rest) = window_end(window);
             if end == before.0 {
                 assert!(rest <= retry_after && retry_after <= before.1, "{window:?}");
                 break;
@@ -165,13 +165,13 @@ async fn redis_uses_the_same_calendar_windows() {
 }
 
 /// When a window ends that is known to end right in memory, and how long that is off.
-fn end_of(window: Window) -> (SystemTime, Duration) {
+fn window_end(window: Window) -> (SystemTime, Duration) {
     let now = SystemTime::now();
-    let (store, _) = by_hand(now.duration_since(UNIX_EPOCH).unwrap().as_micros() as u64);
+    let (store, _) = store_with_manual_clock(now.duration_since(UNIX_EPOCH).unwrap().as_micros() as u64);
     let one = [budget("a", window, 1, 1)];
     let asked = async {
-        _ = granted(&store, &one).await;
-        exhausted(&store, &one).await.2.unwrap()
+        _ = reserve(&store, &one).await;
+        expect_exhausted(&store, &one).await.2.unwrap()
     };
     let wait = futures_util::FutureExt::now_or_never(asked).unwrap();
     let end = now.duration_since(UNIX_EPOCH).unwrap() + wait;
@@ -190,9 +190,9 @@ async fn budgets_are_reserved_together_or_not_at_all() {
         for window in [Window::Month, Window::Sliding(HOUR), Window::Bucket(HOUR)] {
             let what = format!("{kind}, {window:?}");
             let both = [budget("wide", window, 5, 1), budget("narrow", window, 2, 1)];
-            let first = granted(&one, &both).await;
-            _ = granted(&other, &both).await;
-            let (index, counted, wait) = exhausted(&one, &both).await;
+            let first = reserve(&one, &both).await;
+            _ = reserve(&other, &both).await;
+            let (index, counted, wait) = expect_exhausted(&one, &both).await;
             assert_eq!((index, counted), (1, 2), "{what}");
             let wait = wait.unwrap();
             assert!(
@@ -203,28 +203,28 @@ async fn budgets_are_reserved_together_or_not_at_all() {
             assert_eq!(other.count(&both[0].key, window).await, Ok(2), "{what}");
             one.roll_back(first).await.unwrap();
             assert_eq!(other.count(&both[1].key, window).await, Ok(1), "{what}");
-            _ = granted(&other, &both).await;
-            exhausted(&other, &both).await;
+            _ = reserve(&other, &both).await;
+            expect_exhausted(&other, &both).await;
             // Two budgets of one counter see each other.
             let again = budget("wide", window, 5, 2);
             assert_eq!(
-                exhausted(&one, &[again.clone(), again.clone()]).await.0,
+                expect_exhausted(&one, &[again.clone(), again.clone()]).await.0,
                 1,
                 "{what}"
             );
-            let twice = granted(&one, &[again, budget("wide", window, 5, 1)]).await;
+            let twice = reserve(&one, &[again, budget("wide", window, 5, 1)]).await;
             assert_eq!(one.count(&both[0].key, window).await, Ok(5), "{what}");
             one.roll_back(twice).await.unwrap();
             assert_eq!(one.count(&both[0].key, window).await, Ok(2), "{what}");
             // More than there could ever be, nothing at all, and a question.
-            let (_, counted, wait) = exhausted(&one, &[budget("wide", window, 5, 6)]).await;
+            let (_, counted, wait) = expect_exhausted(&one, &[budget("wide", window, 5, 6)]).await;
             assert_eq!((counted, wait), (2, None), "{what}");
-            exhausted(&one, &[budget("wide", window, u64::MAX, u64::MAX)]).await;
-            let none = granted(&one, &[]).await;
+            expect_exhausted(&one, &[budget("wide", window, u64::MAX, u64::MAX)]).await;
+            let none = reserve(&one, &[]).await;
             one.roll_back(none).await.unwrap();
-            _ = granted(&one, &[budget("wide", window, 2, 0)]).await;
+            _ = reserve(&one, &[budget("wide", window, 2, 0)]).await;
             if window != Window::Bucket(HOUR) {
-                exhausted(&one, &[budget("wide", window, 1, 0)]).await;
+                expect_exhausted(&one, &[budget("wide", window, 1, 0)]).await;
             }
             assert_eq!(other.count(&both[0].key, window).await, Ok(2), "{what}");
             // Windows of one key have counters of their own.
@@ -246,7 +246,7 @@ async fn amount_that_leaves_a_window_is_free_again() {
         let short = Duration::from_millis(300);
         for window in [Window::Sliding(short), Window::Bucket(short)] {
             let three = [budget("a", window, 3, 3)];
-            let old = granted(&one, &three).await;
+            let old = reserve(&one, &three).await;
             let start = std::time::Instant::now();
             while let ReserveOutcome::Exhausted { retry_after, .. } =
                 other.reserve(&three).await.unwrap()
@@ -262,7 +262,7 @@ async fn amount_that_leaves_a_window_is_free_again() {
             assert!(took > short * 9 / 10, "{kind}, {window:?}: {took:?}");
             // It came back by itself, and does not do so twice.
             one.roll_back(old).await.unwrap();
-            let (_, counted, _) = exhausted(&one, &three).await;
+            let (_, counted, _) = expect_exhausted(&one, &three).await;
             assert!(counted > 0, "{kind}, {window:?}");
         }
     }
@@ -317,7 +317,7 @@ proptest! {
     ) {
         let length = Duration::from_millis(1000);
         for window in [Window::Sliding(length), Window::Bucket(length)] {
-            let (store, now) = by_hand(at("2026-11-21T09:00:00Z"));
+            let (store, now) = store_with_manual_clock(micros("2026-11-21T09:00:00Z"));
             let mut kept: Vec<(u64, u64)> = Vec::new();
             for (step, amount, is_kept) in &steps {
                 let time = now.fetch_add(step * 1000, Ordering::Relaxed) + step * 1000;
@@ -354,7 +354,7 @@ proptest! {
 async fn full_memory_store_rejects_new_counters() {
     let store = Store::in_memory();
     for at in 0..MAX_MEMORY_ENTRIES {
-        _ = granted(
+        _ = reserve(
             &store,
             &[budget(&at.to_string(), Window::Sliding(HOUR), 2, 1)],
         )
@@ -368,8 +368,8 @@ async fn full_memory_store_rejects_new_counters() {
     assert_eq!(both, Err(StoreError::Full));
     // Who is known is counted on, and was not counted by what was refused.
     assert_eq!(store.count(&known.key, known.window).await, Ok(1));
-    _ = granted(&store, std::slice::from_ref(&known)).await;
-    exhausted(&store, std::slice::from_ref(&known)).await;
+    _ = reserve(&store, std::slice::from_ref(&known)).await;
+    expect_exhausted(&store, std::slice::from_ref(&known)).await;
     assert_eq!(store.count(&new.key, new.window).await, Ok(0));
 }
 
@@ -390,8 +390,8 @@ async fn redis_counters_expire_with_their_window() {
     let mut link = client.get_multiplexed_async_connection().await.unwrap();
     for (window, longest) in windows {
         let budgets = [budget("a", window, 3, 2)];
-        let reservation = granted(&store, &budgets).await;
-        _ = granted(&store, &[budget("a", window, 3, 1)]).await;
+        let reservation = reserve(&store, &budgets).await;
+        _ = reserve(&store, &[budget("a", window, 3, 1)]).await;
         store.roll_back(reservation).await.unwrap();
         let names: Vec<String> = redis::cmd("KEYS")
             .arg("portkey-mcp:count:*")

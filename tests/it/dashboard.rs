@@ -19,10 +19,10 @@ fn panels(dashboard: &Value) -> &[Value] {
 }
 
 /// What Prometheus adds, or makes out of an answer.
-const ADDED: [&str; 3] = ["job", "instance", "le"];
+const PROMETHEUS_LABELS: [&str; 3] = ["job", "instance", "le"];
 
 /// The names in a query: of metrics, and of labels.
-fn names(query: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
+fn metric_and_label_names(query: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words = query
         .split(|c| !is_name(c))
@@ -43,7 +43,7 @@ fn names(query: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
     });
     let labels = grouped
         .chain(matched)
-        .filter(|label| !ADDED.contains(label))
+        .filter(|label| !PROMETHEUS_LABELS.contains(label))
         .collect();
     (metrics, labels)
 }
@@ -122,7 +122,7 @@ async fn queried_metrics_and_labels_exist() {
         .flatten()
     {
         let query = target["expr"].as_str().unwrap();
-        let (metrics, labels) = names(query);
+        let (metrics, labels) = metric_and_label_names(query);
         assert!(!metrics.is_empty(), "{query} asks for nothing");
         for metric in metrics {
             assert!(

@@ -12,7 +12,7 @@ const CHART: &str = "deploy/helm/portkey-mcp/templates/deployment.yaml";
 const MANIFEST: &str = "deploy/kubernetes/deployment.yaml";
 
 /// All that help tells of options and variables.
-fn help() -> String {
+fn help_text() -> String {
     let commands: [&[&str]; 3] = [
         &["http", "--help"],
         &["token", "new", "--help"],
@@ -21,7 +21,7 @@ fn help() -> String {
     commands.map(|command| said(command).1).concat()
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+fn files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -30,7 +30,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries
         .flat_map(|path| {
             if path.is_dir() {
-                files(&path)
+                files_below(&path)
             } else {
                 vec![path]
             }
@@ -38,25 +38,25 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn words<'a>(text: &'a str, more: &'a [char]) -> impl Iterator<Item = &'a str> {
+fn split_words<'a>(text: &'a str, more: &'a [char]) -> impl Iterator<Item = &'a str> {
     text.split(move |c: char| !c.is_ascii_alphanumeric() && !more.contains(&c))
 }
 
 #[test]
 fn every_deployment_variable_is_known_to_the_binary() {
-    let help = help();
+    let help = help_text();
     let told = help
         .split("[env: ")
         .skip(1)
         .filter_map(|rest| rest.split([']', '=']).next());
     let known: BTreeSet<_> = told.collect();
     let mut seen = 0;
-    for file in files(Path::new("deploy"))
+    for file in files_below(Path::new("deploy"))
         .into_iter()
         .chain(["docs/deployment.md".into()])
     {
         let text = fs::read_to_string(&file).unwrap();
-        let named = words(&text, &['_']).filter(|word| word.starts_with("PORTKEY_"));
+        let named = split_words(&text, &['_']).filter(|word| word.starts_with("PORTKEY_"));
         // Patterns of the chart's schema go on after the underscore.
         for name in named.filter(|name| !name.ends_with('_')) {
             assert!(
@@ -72,8 +72,8 @@ fn every_deployment_variable_is_known_to_the_binary() {
 
 #[test]
 fn every_documented_option_is_known_to_the_binary() {
-    let (help, text) = (help(), fs::read_to_string("docs/deployment.md").unwrap());
-    let known: BTreeSet<_> = words(&help, &['-']).collect();
+    let (help, text) = (help_text(), fs::read_to_string("docs/deployment.md").unwrap());
+    let known: BTreeSet<_> = split_words(&help, &['-']).collect();
     let named: BTreeSet<_> = text
         .split('`')
         .filter(|code| code.starts_with("--"))
@@ -134,7 +134,7 @@ fn grace_periods_cover_in_flight_calls() {
             .split(before)
             .nth(1)
             .unwrap_or_else(|| panic!("{file}: {before}"));
-        words(rest.trim_start(), &[])
+        split_words(rest.trim_start(), &[])
             .next()
             .unwrap()
             .trim_end_matches('s')

@@ -18,7 +18,7 @@ use crate::{
 const STORED: &str = r#"{"name":"Old","slug":"s","description":null,"masked_key":"sk-***9",
     "key":"sk-***9","tags":["a","b"],"configurations":{"region":"eu","zone":"1","token":"x***"}}"#;
 
-async fn dry(upstream: &Upstream, tool: &str, args: &Value) -> Value {
+async fn dry_run_call(upstream: &Upstream, tool: &str, args: &Value) -> Value {
     let dispatcher = dispatcher(upstream).with_dry_run(true);
     dispatcher
         .call_as_local(&operator(), tool, args.as_object().unwrap().clone())
@@ -73,7 +73,7 @@ async fn write_is_previewed_and_not_sent() {
     ];
     for (tool, args, sent, read, changes) in cases {
         let upstream = Upstream::start(|_| ok(STORED)).await;
-        let told = dry(&upstream, tool, &args).await;
+        let told = dry_run_call(&upstream, tool, &args).await;
         let got: Vec<_> = upstream
             .requests()
             .into_iter()
@@ -118,7 +118,7 @@ async fn nested_fields_are_compared() {
     let stored: &'static str = stored.to_string().leak();
     let upstream = Upstream::start(move |_| ok(stored)).await;
     let config = json!({ "retry": { "attempts": 5 }, "strategy": { "mode": "fallback" } });
-    let told = dry(
+    let told = dry_run_call(
         &upstream,
         "update-config",
         &json!({ "slug": "s", "config": config }),
@@ -135,7 +135,7 @@ async fn nested_fields_are_compared() {
         "rate_limits": [{ "type": "requests", "unit": "rpm", "value": 10 }],
         "defaults": { "metadata": { "a": "1", "c": "3" } },
     });
-    let told = dry(&upstream, "update-api-key", &args).await;
+    let told = dry_run_call(&upstream, "update-api-key", &args).await;
     let changes = json!([
         { "path": "rate_limits[0].value", "from": 9, "to": 10 },
         { "path": "defaults.metadata.c", "to": "3" },
@@ -153,7 +153,7 @@ async fn dry_run_result_is_bounded() {
     let body: &'static str = stored.to_string().leak();
     let upstream = Upstream::start(move |_| ok(body)).await;
     let args = json!({ "slug": "s", "name": "n", "description": long });
-    let told = dry(&upstream, "update-integration", &args)
+    let told = dry_run_call(&upstream, "update-integration", &args)
         .await
         .to_string();
     assert!(
@@ -197,13 +197,13 @@ async fn current_state_is_read_with_the_scopes_of_the_caller() {
 #[tokio::test]
 async fn reads_and_previews_run_and_invalid_calls_are_rejected() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
-    let read = dry(&upstream, "get-integration", &json!({ "slug": "s" })).await;
+    let read = dry_run_call(&upstream, "get-integration", &json!({ "slug": "s" })).await;
     assert_eq!((&read["name"], upstream.count()), (&json!("Old"), 1));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
-    let preview = dry(&upstream, "modify-mcp-gateway", &args).await;
+    let preview = dry_run_call(&upstream, "modify-mcp-gateway", &args).await;
     assert_eq!((&preview["preview"], upstream.count()), (&json!(true), 2));
     let args = json!({ "gateway": "g", "is_active": false });
-    let told = dry(&upstream, "modify-mcp-gateway", &args).await;
+    let told = dry_run_call(&upstream, "modify-mcp-gateway", &args).await;
     assert_eq!(told["request"]["headers"]["x-enkrypt-mcp-gateway"], "g");
     assert_eq!(
         told["changes"],
@@ -224,7 +224,7 @@ async fn reads_and_previews_run_and_invalid_calls_are_rejected() {
 }
 
 /// Updates and deletes whose current state nothing reads.
-const BLIND: &[&str] = &["delete-scim-workspace-mapping", "update-feedback"];
+const WITHOUT_READ: &[&str] = &["delete-scim-workspace-mapping", "update-feedback"];
 
 #[test]
 fn every_update_and_delete_has_a_read_operation() {
@@ -234,7 +234,7 @@ fn every_update_and_delete_has_a_read_operation() {
         let read = dry_run::find_read(&catalog, operation).map(|entry| entry.operation.name());
         match operation.effect() {
             Effect::Update | Effect::Delete => {
-                let blind = BLIND.contains(&operation.name());
+                let blind = WITHOUT_READ.contains(&operation.name());
                 assert_eq!(read.is_none(), blind, "{operation:?}: {read:?}");
             }
             Effect::Read => assert_eq!(read, None, "{operation:?}"),
@@ -317,7 +317,7 @@ async fn special_characters_in_change_paths_are_quoted() {
     let stored = json!({ "config": { "a": { "b": 1 }, "a.b": 1, "c[0]": 1, "": 1 } }).to_string();
     let upstream = Upstream::start(move |_| ok(&stored)).await;
     let config = json!({ "a": { "b": 2 }, "a.b": 3, "c[0]": 4, "": 5 });
-    let told = dry(
+    let told = dry_run_call(
         &upstream,
         "update-config",
         &json!({ "slug": "s", "config": config }),

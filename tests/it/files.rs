@@ -5,7 +5,7 @@ use std::{fs, io::Write, path::Path, process::Command};
 use crate::process::said;
 
 /// What can stand in the place of a file, by its path.
-fn impostors(folder: &Path) -> Vec<String> {
+fn non_regular_files(folder: &Path) -> Vec<String> {
     let pipe = folder.join("pipe");
     assert!(
         Command::new("mkfifo")
@@ -69,7 +69,7 @@ fn every_file_option_rejects_non_regular_files() {
         &["audit", "verify", "{}"],
         &["audit", "verify", good, "--audit-key-file", "{}"],
     ];
-    let places = impostors(folder.path());
+    let places = non_regular_files(folder.path());
     for args in commands {
         for place in &places {
             let args: Vec<_> = args
@@ -298,8 +298,8 @@ fn admin_file_is_removed_only_by_its_own_server() {
         "--admin-file",
         path,
     ];
-    let first = crate::http::served(&args);
-    let second = crate::http::served(&args);
+    let first = crate::http::serve_sandbox(&args);
+    let second = crate::http::serve_sandbox(&args);
     assert!(first.terminate().0.success());
     assert!(said(&["approvals", "list", "--admin-file", path]).0);
     assert!(second.terminate().0.success());

@@ -6,13 +6,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    http::served,
+    http::serve_sandbox,
     process::{Served, said},
     requests::{self, answer, client},
 };
 
 /// Makes a token file with one token, and returns that.
-fn token_file(file: &Path) -> String {
+fn create_token_file(file: &Path) -> String {
     let file = file.to_str().unwrap();
     let args = [
         "token",
@@ -34,7 +34,7 @@ async fn status(server: &Served, token: &str) -> StatusCode {
     answer(request).await.0
 }
 
-async fn component(server: &Served, name: &str) -> Value {
+async fn readiness_component(server: &Served, name: &str) -> Value {
     let answer = client()
         .get(server.url.replace("/mcp", "/readyz"))
         .send()
@@ -48,9 +48,9 @@ async fn component(server: &Served, name: &str) -> Value {
 async fn token_removed_through_a_hard_link_is_rejected() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (file, link) = (folder.path().join("tokens.toml"), other.path().join("link"));
-    let token = token_file(&file);
+    let token = create_token_file(&file);
     fs::hard_link(&file, &link).unwrap();
-    let mut server = served(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
+    let mut server = serve_sandbox(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
     assert_eq!(status(&server, &token).await, StatusCode::OK);
     fs::write(&link, "").unwrap();
     server.read_until("the changed file is in effect");
@@ -64,11 +64,11 @@ async fn token_removed_by_a_swapped_folder_link_is_rejected() {
     for name in ["old", "new"] {
         fs::create_dir(at(name)).unwrap();
     }
-    let token = token_file(&at("old").join("tokens.toml"));
+    let token = create_token_file(&at("old").join("tokens.toml"));
     fs::write(at("new").join("tokens.toml"), "").unwrap();
     symlink(at("old"), at("current")).unwrap();
     let file = at("current").join("tokens.toml");
-    let mut server = served(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
+    let mut server = serve_sandbox(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
     assert_eq!(status(&server, &token).await, StatusCode::OK);
     symlink(at("new"), at("next")).unwrap();
     fs::rename(at("next"), at("current")).unwrap();
@@ -83,14 +83,14 @@ async fn invalid_file_version_is_reported_at_readyz_until_fixed() {
         folder.path().join("tokens.toml"),
         folder.path().join("later.yaml"),
     );
-    let token = token_file(&file);
-    let mut server = served(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
-    assert_eq!(component(&server, "token_file").await["status"], "ok");
+    let token = create_token_file(&file);
+    let mut server = serve_sandbox(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
+    assert_eq!(readiness_component(&server, "token_file").await["status"], "ok");
     // It names a file that is not there yet.
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}policy = \"later.yaml\"\n")).unwrap();
     server.read_until("the change does not hold");
-    let told = component(&server, "token_file").await;
+    let told = readiness_component(&server, "token_file").await;
     assert_eq!(
         (&told["status"], &told["reason"]),
         (&json!("degraded"), &json!("invalid_version"))
@@ -98,5 +98,5 @@ async fn invalid_file_version_is_reported_at_readyz_until_fixed() {
     assert_eq!(status(&server, &token).await, StatusCode::OK);
     fs::write(&policy, "version: \"1\"\nhide: [list-labels]\n").unwrap();
     server.read_until("the changed file is in effect");
-    assert_eq!(component(&server, "token_file").await["status"], "ok");
+    assert_eq!(readiness_component(&server, "token_file").await["status"], "ok");
 }

@@ -4,7 +4,7 @@ use portkey_merge_patch::merge;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-fn stored() -> Value {
+fn stored_gateway() -> Value {
     json!({
         "gateway_saved_name": "g", "is_active": true,
         "servers_config": {
@@ -26,7 +26,7 @@ fn stored() -> Value {
 /// What a patch of `servers_config` makes of one place in the stored gateway.
 #[test]
 fn each_merge_rule_applies() {
-    let at = |pointer: &str| stored().pointer(pointer).cloned();
+    let at = |pointer: &str| stored_gateway().pointer(pointer).cloned();
     const SERVERS: &str = "/servers_config/servers";
     const INPUT: &str = "/servers_config/common_overrides/input_guardrails_config";
     let input =
@@ -151,17 +151,17 @@ fn each_merge_rule_applies() {
         ),
     ];
     for (what, config, pointer, expected) in cases {
-        let merged = merge(&stored(), &json!({ "servers_config": config }));
+        let merged = merge(&stored_gateway(), &json!({ "servers_config": config }));
         assert_eq!(merged.pointer(pointer), expected.as_ref(), "{what}");
         assert_eq!(merged["gateway_saved_name"], "g", "{what}");
     }
-    let off = merge(&stored(), &json!({ "is_active": false }));
+    let off = merge(&stored_gateway(), &json!({ "is_active": false }));
     assert_eq!(
         (&off["is_active"], &off["servers_config"]),
-        (&json!(false), &stored()["servers_config"])
+        (&json!(false), &stored_gateway()["servers_config"])
     );
     assert_eq!(
-        merge(&stored(), &json!({ "servers_config": null })).get("servers_config"),
+        merge(&stored_gateway(), &json!({ "servers_config": null })).get("servers_config"),
         None
     );
     let whole = json!({ "servers_config": { "servers": [{ "saved_name": "a" }] } });
@@ -173,7 +173,7 @@ fn each_merge_rule_applies() {
 }
 
 /// JSON of any shape, from names that mean something here.
-fn anything() -> impl Strategy<Value = Value> {
+fn any_json() -> impl Strategy<Value = Value> {
     let names = [
         "servers_config",
         "servers",
@@ -208,7 +208,7 @@ fn anything() -> impl Strategy<Value = Value> {
 }
 
 /// Fields, each of which may be missing.
-fn some_of(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
+fn optional_fields(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let fields: Vec<_> = fields
         .into_iter()
         .map(|(name, value)| prop::option::of(value).prop_map(move |value| (name, value)))
@@ -229,17 +229,17 @@ fn or_null(patch: bool, value: impl Strategy<Value = Value> + 'static) -> BoxedS
     prop_oneof![odds => Just(Value::Null), 3 => value].boxed()
 }
 
-fn policy(patch: bool) -> BoxedStrategy<Value> {
+fn guardrail_policy(patch: bool) -> BoxedStrategy<Value> {
     let texts = || vec(select(vec!["x", "y"]).prop_map(Value::from), 0..3).prop_map(Value::Array);
-    let inner = some_of(vec![
+    let inner = optional_fields(vec![
         ("a", or_null(patch, (0..3).prop_map(Value::from))),
         ("b", or_null(patch, texts())),
     ]);
-    let more = some_of(vec![
+    let more = optional_fields(vec![
         ("deep", or_null(patch, inner)),
         ("c", or_null(patch, texts())),
     ]);
-    some_of(vec![
+    optional_fields(vec![
         (
             "enabled",
             or_null(patch, any::<bool>().prop_map(Value::from)),
@@ -254,32 +254,32 @@ fn policy(patch: bool) -> BoxedStrategy<Value> {
 }
 
 /// The policies that a server has and all may share, and these fields.
-fn policies(patch: bool, more: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
+fn policy_fields(patch: bool, more: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let mut fields = vec![
-        ("input_guardrails_config", or_null(patch, policy(patch))),
-        ("output_guardrails_config", or_null(patch, policy(patch))),
+        ("input_guardrails_config", or_null(patch, guardrail_policy(patch))),
+        ("output_guardrails_config", or_null(patch, guardrail_policy(patch))),
     ];
     fields.extend(more);
-    some_of(fields)
+    optional_fields(fields)
 }
 
 /// Some servers, each stored once; a patch may name one as often as it likes.
-fn list(patch: bool) -> BoxedStrategy<Value> {
+fn server_list(patch: bool) -> BoxedStrategy<Value> {
     let versions = select(vec!["v1", "v2"]).prop_map(Value::from).boxed();
     let mut more = vec![("server_version", versions)];
     if patch {
         more.push(("_delete", any::<bool>().prop_map(Value::from).boxed()));
     }
     let server =
-        (select(vec!["one", "two"]), policies(patch, more)).prop_map(|(name, mut server)| {
+        (select(vec!["one", "two"]), policy_fields(patch, more)).prop_map(|(name, mut server)| {
             server["saved_name"] = name.into();
             server
         });
     let servers = vec(server, 0..6).prop_map(move |mut servers| {
         let mut names = Vec::new();
         servers.retain(|server| {
-            let fresh = patch || !names.contains(&name(server));
-            names.push(name(server));
+            let fresh = patch || !names.contains(&server_key(server));
+            names.push(server_key(server));
             fresh
         });
         Value::Array(servers)
@@ -289,30 +289,30 @@ fn list(patch: bool) -> BoxedStrategy<Value> {
 
 /// A gateway, or a patch of one; as often as not with nothing but servers.
 fn gateway(patch: bool) -> BoxedStrategy<Value> {
-    let config = some_of(vec![
+    let config = optional_fields(vec![
         (
             "common_overrides",
-            or_null(patch, policies(patch, Vec::new())),
+            or_null(patch, policy_fields(patch, Vec::new())),
         ),
-        ("servers", or_null(patch, list(patch))),
+        ("servers", or_null(patch, server_list(patch))),
     ]);
-    let gateway = some_of(vec![
+    let gateway = optional_fields(vec![
         ("servers_config", or_null(patch, config)),
         ("is_active", any::<bool>().prop_map(Value::from).boxed()),
         ("is_sample", any::<bool>().prop_map(Value::from).boxed()),
     ]);
     let only_servers =
-        list(patch).prop_map(|servers| json!({ "servers_config": { "servers": servers } }));
+        server_list(patch).prop_map(|servers| json!({ "servers_config": { "servers": servers } }));
     prop_oneof![gateway, only_servers].boxed()
 }
 
-fn name(server: &Value) -> (String, String) {
+fn server_key(server: &Value) -> (String, String) {
     let text =
         |field: &str, otherwise: &str| server[field].as_str().unwrap_or(otherwise).to_owned();
     (text("saved_name", ""), text("server_version", "v1"))
 }
 
-fn servers(gateway: &Value) -> Vec<Value> {
+fn server_entries(gateway: &Value) -> Vec<Value> {
     gateway["servers_config"]["servers"]
         .as_array()
         .cloned()
@@ -320,7 +320,7 @@ fn servers(gateway: &Value) -> Vec<Value> {
 }
 
 /// Whether what a patch does not name is as it was and what it says `null` of is gone, at every level.
-fn holds(stored: &Value, patch: &Value, merged: &Value) -> Result<(), TestCaseError> {
+fn check_merge(stored: &Value, patch: &Value, merged: &Value) -> Result<(), TestCaseError> {
     for (field, value) in stored.as_object().into_iter().flatten() {
         if patch.get(field).is_none() {
             prop_assert_eq!(merged.get(field), Some(value), "`{}` was not named", field);
@@ -333,7 +333,7 @@ fn holds(stored: &Value, patch: &Value, merged: &Value) -> Result<(), TestCaseEr
             Value::Object(_) => {
                 let nothing = Value::Null;
                 let inner = stored.get(field).unwrap_or(&nothing);
-                holds(inner, change, &merged[field])?;
+                check_merge(inner, change, &merged[field])?;
             }
             whole => prop_assert_eq!(merged.get(field), Some(whole)),
         }
@@ -345,7 +345,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn merge_of_any_json_is_idempotent(stored in anything(), patch in anything()) {
+    fn merge_of_any_json_is_idempotent(stored in any_json(), patch in any_json()) {
         let merged = merge(&stored, &patch);
         prop_assert_eq!(merge(&merged, &patch), merged);
     }
@@ -358,17 +358,17 @@ proptest! {
 
     #[test]
     fn unnamed_field_stays_and_null_clears(stored in gateway(false), patch in gateway(true)) {
-        holds(&stored, &patch, &merge(&stored, &patch))?;
+        check_merge(&stored, &patch, &merge(&stored, &patch))?;
     }
 
     #[test]
     fn servers_are_identified_by_name_and_version(stored in gateway(false), patch in gateway(true)) {
-        let (before, merged) = (servers(&stored), merge(&stored, &patch));
-        let (changes, after) = (servers(&patch), servers(&merged));
+        let (before, merged) = (server_entries(&stored), merge(&stored, &patch));
+        let (changes, after) = (server_entries(&patch), server_entries(&merged));
         let config = &patch["servers_config"];
         let emptied = patch.get("servers_config").is_some_and(Value::is_null)
             || config.get("servers").is_some_and(Value::is_null);
-        let names: Vec<_> = after.iter().map(name).collect();
+        let names: Vec<_> = after.iter().map(server_key).collect();
         for (i, name) in names.iter().enumerate() {
             prop_assert!(!names[..i].contains(name), "{:?} is there twice", name);
         }
@@ -376,26 +376,26 @@ proptest! {
         prop_assert!(!emptied || after.is_empty());
         // The last word on each name decides whether it is there.
         for change in &changes {
-            let last = changes.iter().rfind(|other| name(other) == name(change)).unwrap();
-            prop_assert_eq!(names.contains(&name(change)), last["_delete"] != true);
+            let last = changes.iter().rfind(|other| server_key(other) == server_key(change)).unwrap();
+            prop_assert_eq!(names.contains(&server_key(change)), last["_delete"] != true);
         }
         if emptied {
             return Ok(());
         }
         // Those that no entry names are as they were, and nobody changes places.
-        let named = |server: &Value| changes.iter().any(|change| name(change) == name(server));
+        let named = |server: &Value| changes.iter().any(|change| server_key(change) == server_key(server));
         for server in before.iter().filter(|server| !named(server)) {
             prop_assert!(after.contains(server), "{} was not named", server);
         }
-        let old: Vec<_> = before.iter().map(name).filter(|name| names.contains(name)).collect();
+        let old: Vec<_> = before.iter().map(server_key).filter(|name| names.contains(name)).collect();
         prop_assert_eq!(&names[..old.len()], old.as_slice());
         // A server that is named once and stays is merged like any other object.
         for change in changes.iter().filter(|change| change["_delete"] != true) {
-            if changes.iter().filter(|other| name(other) == name(change)).count() == 1 {
-                let find = |list: &[Value]| list.iter().find(|s| name(s) == name(change)).cloned();
+            if changes.iter().filter(|other| server_key(other) == server_key(change)).count() == 1 {
+                let find = |list: &[Value]| list.iter().find(|s| server_key(s) == server_key(change)).cloned();
                 let mut change = change.clone();
                 change.as_object_mut().unwrap().retain(|field, _| field.ends_with("_config"));
-                holds(&find(&before).unwrap_or_default(), &change, &find(&after).unwrap())?;
+                check_merge(&find(&before).unwrap_or_default(), &change, &find(&after).unwrap())?;
             }
         }
     }

@@ -9,7 +9,7 @@ use portkey_api::{
 use portkey_operation::CompiledOperation;
 use serde_json::{Value, json};
 
-fn published(name: &str) -> CompiledOperation {
+fn compiled_operation(name: &str) -> CompiledOperation {
     let catalog = Catalog::full();
     catalog
         .iter()
@@ -20,9 +20,9 @@ fn published(name: &str) -> CompiledOperation {
 }
 
 /// What is wrong with one check; nothing if it passes.
-fn refusal(check: Value) -> String {
+fn validation_error(check: Value) -> String {
     let arguments = json!({ "guardrail_id": "g", "checks": [check] });
-    let outcome = published("update-guardrail")
+    let outcome = compiled_operation("update-guardrail")
         .validate_and_build_request(arguments.as_object().unwrap().clone());
     outcome
         .err()
@@ -31,7 +31,7 @@ fn refusal(check: Value) -> String {
 }
 
 /// A value a parameter takes.
-pub(crate) fn example(takes: ParameterKind) -> Value {
+pub(crate) fn example_value(takes: ParameterKind) -> Value {
     let first = |words: &str| words.split(' ').next().unwrap().to_owned();
     match takes {
         ParameterKind::Text | ParameterKind::Any => json!("text"),
@@ -47,7 +47,7 @@ pub(crate) fn example(takes: ParameterKind) -> Value {
 
 #[test]
 fn every_check_is_named_in_the_tool_schema() {
-    let text = Value::Object(published("create-guardrail").schema().as_ref().clone()).to_string();
+    let text = Value::Object(compiled_operation("create-guardrail").schema().as_ref().clone()).to_string();
     let mut named = BTreeSet::new();
     for word in text.split([' ', '"']) {
         let (family, names) = word.split_once(".{").unwrap_or(("", word));
@@ -65,10 +65,10 @@ fn check_parameters_are_validated() {
         let parameters = check.parameters.unwrap_or_default();
         let all: serde_json::Map<_, _> = parameters
             .iter()
-            .map(|p| (p.name.to_owned(), example(p.kind)))
+            .map(|p| (p.name.to_owned(), example_value(p.kind)))
             .collect();
         assert_eq!(
-            refusal(json!({ "id": check.id, "parameters": all })),
+            validation_error(json!({ "id": check.id, "parameters": all })),
             "",
             "{}",
             check.id
@@ -76,11 +76,11 @@ fn check_parameters_are_validated() {
         for parameter in parameters {
             let mut less = all.clone();
             less.remove(parameter.name);
-            let told = refusal(json!({ "id": check.id, "parameters": less }));
+            let told = validation_error(json!({ "id": check.id, "parameters": less }));
             assert_eq!(told.contains("is required"), parameter.required, "{told}");
             let mut wrong = all.clone();
             wrong[parameter.name] = json!(null);
-            let told = refusal(json!({ "id": check.id, "parameters": wrong }));
+            let told = validation_error(json!({ "id": check.id, "parameters": wrong }));
             let at = format!("`checks[0].parameters.{}`", parameter.name);
             let loose = matches!(parameter.kind, ParameterKind::Any);
             assert!(
@@ -110,20 +110,20 @@ fn invalid_parameter_error_lists_the_accepted_parameters() {
             "takes a number from 0 to 1",
         ),
     ] {
-        let told = refusal(check.clone());
+        let told = validation_error(check.clone());
         assert!(told.contains(expected), "{check}: {told}");
     }
     let partner = json!({ "id": "lasso.classify", "parameters": { "anything": 1 } });
-    assert_eq!(refusal(partner), "", "its parameters are open");
+    assert_eq!(validation_error(partner), "", "its parameters are open");
     let signed_in = json!({ "id": "bedrock.guard", "parameters": { "guardrailVersion": "1",
         "guardrailId": "g", "credentials": { "awsRegion": "eu-west-1" } } });
-    assert_eq!(refusal(signed_in), "");
+    assert_eq!(validation_error(signed_in), "");
 }
 
 #[test]
 fn secret_parameter_is_not_repeated_in_the_error() {
     let secret = "do-not-show-this-anywhere";
-    let told = refusal(json!({ "id": "default.webhook",
+    let told = validation_error(json!({ "id": "default.webhook",
         "parameters": { "webhookURL": 1, "headers": secret, "timeout": secret } }));
     assert!(told.contains("headers") && !told.contains(secret), "{told}");
 }

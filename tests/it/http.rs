@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How many tools there are.
-fn how_many() -> usize {
+fn tool_count() -> usize {
     server::build_tools(
         Surface::Operations,
         &Presentation::default(),
@@ -37,25 +37,25 @@ fn how_many() -> usize {
     .len()
 }
 
-pub(crate) fn served(more: &[&str]) -> Served {
+pub(crate) fn serve_sandbox(more: &[&str]) -> Served {
     let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
     args.extend(more);
     Served::start(&args)
 }
 
 /// What the official client connects with.
-fn transport(server: &Served) -> StreamableHttpClientTransport<Client> {
+fn client_transport(server: &Served) -> StreamableHttpClientTransport<Client> {
     let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
     StreamableHttpClientTransport::with_client(client(), config)
 }
 
-fn arguments(tool: &'static str, arguments: Value) -> CallToolRequestParams {
+fn call_params(tool: &'static str, arguments: Value) -> CallToolRequestParams {
     CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone())
 }
 
 #[tokio::test]
 async fn client_lists_and_calls_in_both_generations() {
-    let server = served(&["--threads", "2"]);
+    let server = serve_sandbox(&["--threads", "2"]);
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     let lifecycles = [
         ClientLifecycleMode::Initialize,
@@ -68,18 +68,18 @@ async fn client_lists_and_calls_in_both_generations() {
         },
     ];
     for (i, lifecycle) in lifecycles.into_iter().enumerate() {
-        let transport = transport(&server);
+        let transport = client_transport(&server);
         let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
-        assert_eq!(client.list_all_tools().await.unwrap().len(), how_many());
+        assert_eq!(client.list_all_tools().await.unwrap().len(), tool_count());
         let args =
             json!({ "name": format!("Client {i}"), "ai_provider_id": "openai", "key": "sk-1" });
         let created = client
-            .call_tool(arguments("create-integration", args))
+            .call_tool(call_params("create-integration", args))
             .await
             .unwrap();
         let slug = created.structured_content.unwrap()["slug"].clone();
         let got = client
-            .call_tool(arguments("get_integration", json!({ "slug": slug })))
+            .call_tool(call_params("get_integration", json!({ "slug": slug })))
             .await
             .unwrap();
         assert_eq!(
@@ -92,7 +92,7 @@ async fn client_lists_and_calls_in_both_generations() {
 
 #[tokio::test]
 async fn ended_session_is_not_found() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let opened = initialize(&server).send().await.unwrap();
     let session = opened.headers()["mcp-session-id"]
         .to_str()
@@ -109,7 +109,7 @@ async fn ended_session_is_not_found() {
 
 #[tokio::test]
 async fn stateless_request_gets_plain_json() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let response = modern(&server, "server/discover", json!({}))
         .send()
         .await
@@ -126,7 +126,7 @@ async fn stateless_request_gets_plain_json() {
     let (status, body) = answer(modern(&server, "tools/list", json!({}))).await;
     assert_eq!(
         (status, body["result"]["tools"].as_array().unwrap().len()),
-        (StatusCode::OK, how_many())
+        (StatusCode::OK, tool_count())
     );
     let call = json!({ "name": "list-all-integrations", "arguments": { "page_size": 1 } });
     let (_, body) = answer(modern(&server, "tools/call", call)).await;
@@ -142,7 +142,7 @@ async fn stateless_request_gets_plain_json() {
 /// A client that asks before it sends, or that would never come to an end, is not made to send.
 #[test]
 fn declared_oversized_body_is_rejected_unread() {
-    let server = served(&["--max-request-bytes", "1000"]);
+    let server = serve_sandbox(&["--max-request-bytes", "1000"]);
     let address = server
         .url
         .strip_prefix("http://")
@@ -166,7 +166,7 @@ fn declared_oversized_body_is_rejected_unread() {
 
 #[tokio::test]
 async fn invalid_request_gets_a_json_rpc_error() {
-    let server = served(&["--max-request-bytes", "4194304"]);
+    let server = serve_sandbox(&["--max-request-bytes", "4194304"]);
     let good = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
     let cases = [
         ("no JSON", post(&server, "{"), 400, -32700),
@@ -238,7 +238,7 @@ async fn invalid_request_gets_a_json_rpc_error() {
 
 #[tokio::test]
 async fn probes_are_served_and_other_paths_are_not_found() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let base = server.url.trim_end_matches("/mcp").to_owned();
     for (path, status) in [
         ("/healthz", 200),
@@ -298,7 +298,7 @@ async fn readiness_does_not_depend_on_portkey() {
 
 #[tokio::test]
 async fn only_allowed_origins_and_hosts_are_served() {
-    let server = served(&[
+    let server = serve_sandbox(&[
         "--allowed-origin",
         "https://one.example:8443",
         "--allowed-host",
@@ -382,12 +382,12 @@ async fn shutdown_lets_calls_finish() {
         "tools/call",
         json!({ "name": "list-all-integrations", "arguments": {} }),
     );
-    let legacy = transport(&server);
+    let legacy = client_transport(&server);
     let legacy = ().serve_with_lifecycle(legacy, ClientLifecycleMode::Initialize).await.unwrap();
     let calling = tokio::spawn(answer(call));
     let calling_too = tokio::spawn(async move {
         legacy
-            .call_tool(arguments("list-all-integrations", json!({})))
+            .call_tool(call_params("list-all-integrations", json!({})))
             .await
     });
     portkey.asked(2).await;
@@ -413,7 +413,7 @@ async fn shutdown_lets_calls_finish() {
 /// Its connection was made before the server was told to stop, and nothing had come on it yet.
 #[test]
 fn shutdown_answers_a_request_on_an_open_connection() {
-    let mut server = served(&[]);
+    let mut server = serve_sandbox(&[]);
     let address = server
         .url
         .strip_prefix("http://")
@@ -442,7 +442,7 @@ fn shutdown_answers_a_request_on_an_open_connection() {
 /// Until proxies have heard of it, a server that stops is there for those who have not.
 #[tokio::test]
 async fn drain_delay_keeps_serving_after_the_stop_signal() {
-    let mut server = served(&["--drain-delay", "600"]);
+    let mut server = serve_sandbox(&["--drain-delay", "600"]);
     let kept = client();
     let list = |client: &reqwest::Client| modern_by(client, &server, "tools/list", json!({}));
     let before = list(&kept).send().await.unwrap();
@@ -478,8 +478,8 @@ async fn drain_delay_keeps_serving_after_the_stop_signal() {
 #[tokio::test]
 async fn retries_hide_upstream_faults_from_the_caller() {
     let faults = ["--sandbox-faults", "503:0.3,reset:0.3,seed:1"];
-    let patient = served(&[&faults[..], &["--retries", "8"]].concat());
-    let hasty = served(&[&faults[..], &["--retries", "0"]].concat());
+    let patient = serve_sandbox(&[&faults[..], &["--retries", "8"]].concat());
+    let hasty = serve_sandbox(&[&faults[..], &["--retries", "0"]].concat());
     let mut failures = 0;
     for _ in 0..3 {
         let call = json!({ "name": "list-all-integrations", "arguments": {} });

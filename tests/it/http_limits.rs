@@ -16,7 +16,7 @@ use crate::{
     upstream::{Act, Upstream, ok},
 };
 
-fn served(more: &[&str]) -> Served {
+fn serve_sandbox(more: &[&str]) -> Served {
     let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
     args.extend(more);
     Served::start(&args)
@@ -28,7 +28,7 @@ fn connect(server: &Served) -> TcpStream {
 }
 
 /// What comes until the server hangs up.
-fn rest(mut stream: TcpStream) -> String {
+fn read_to_end(mut stream: TcpStream) -> String {
     let mut text = String::new();
     _ = stream.read_to_string(&mut text);
     text
@@ -36,7 +36,7 @@ fn rest(mut stream: TcpStream) -> String {
 
 #[test]
 fn slow_body_times_out() {
-    let server = served(&["--body-timeout", "0.2"]);
+    let server = serve_sandbox(&["--body-timeout", "0.2"]);
     let mut stream = connect(&server);
     let head = "host: localhost\r\ncontent-type: application/json\r\nconnection: close";
     write!(
@@ -44,7 +44,7 @@ fn slow_body_times_out() {
         "POST /mcp HTTP/1.1\r\n{head}\r\ncontent-length: 100\r\n\r\n{{\"js"
     )
     .unwrap();
-    let text = rest(stream);
+    let text = read_to_end(stream);
     assert!(
         text.starts_with("HTTP/1.1 408 ") && text.contains("\"error\":{\"code\":-32000"),
         "{text}"
@@ -53,23 +53,23 @@ fn slow_body_times_out() {
 
 #[test]
 fn slow_head_and_idle_connection_are_closed() {
-    let server = served(&["--idle-timeout", "0.2"]);
+    let server = serve_sandbox(&["--idle-timeout", "0.2"]);
     // Nothing at all, and the first bytes of HTTP/2: before it is known which HTTP is spoken.
     for opening in ["", "PRI * HT"] {
         let mut stream = connect(&server);
         write!(stream, "{opening}").unwrap();
-        assert_eq!(rest(stream), "", "{opening:?}");
+        assert_eq!(read_to_end(stream), "", "{opening:?}");
     }
     let mut stream = connect(&server);
     write!(stream, "POST /mcp HTTP/1.1\r\nhost: local").unwrap();
-    let text = rest(stream);
+    let text = read_to_end(stream);
     assert!(
         text.is_empty() || text.starts_with("HTTP/1.1 408 "),
         "{text}"
     );
     let mut stream = connect(&server);
     write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-    let text = rest(stream);
+    let text = read_to_end(stream);
     assert!(
         text.starts_with("HTTP/1.1 200 ") && text.ends_with("ok\n"),
         "{text}"
@@ -78,14 +78,14 @@ fn slow_head_and_idle_connection_are_closed() {
 
 #[test]
 fn oversized_head_is_rejected() {
-    let server = served(&["--max-head-bytes", "8192"]);
+    let server = serve_sandbox(&["--max-head-bytes", "8192"]);
     let mut stream = connect(&server);
     let long = "x".repeat(20_000);
     _ = write!(
         stream,
         "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-long: {long}\r\n\r\n"
     );
-    let text = rest(stream);
+    let text = read_to_end(stream);
     // Whatever was still on its way when the connection closed may have cut off the answer.
     assert!(
         text.is_empty() || text.starts_with("HTTP/1.1 431 "),
@@ -96,7 +96,7 @@ fn oversized_head_is_rejected() {
 /// Chunked, a body says nothing of its size beforehand.
 #[tokio::test]
 async fn chunked_body_is_limited() {
-    let server = served(&["--max-request-bytes", "1000"]);
+    let server = serve_sandbox(&["--max-request-bytes", "1000"]);
     let mut stream = connect(&server);
     let head = "host: localhost\r\ncontent-type: application/json\r\nconnection: close";
     write!(
@@ -106,7 +106,7 @@ async fn chunked_body_is_limited() {
     .unwrap();
     let chunk = "x".repeat(600);
     write!(stream, "258\r\n{chunk}\r\n258\r\n{chunk}\r\n").unwrap();
-    let text = rest(stream);
+    let text = read_to_end(stream);
     assert!(
         text.starts_with("HTTP/1.1 413 ") && text.contains("--max-request-bytes"),
         "{text}"
@@ -120,7 +120,7 @@ async fn chunked_body_is_limited() {
 fn request_with_two_host_headers_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let admin = folder.path().join("admin.json");
-    let mut server = served(&[
+    let mut server = serve_sandbox(&[
         "--path-prefix",
         "/prefix",
         "--metrics-listen",
@@ -163,7 +163,7 @@ fn request_with_two_host_headers_is_rejected() {
                 "GET {path} HTTP/1.1\r\n{hosts}\r\nconnection: close\r\n\r\n"
             )
             .unwrap();
-            let text = rest(stream);
+            let text = read_to_end(stream);
             let told = text.starts_with("HTTP/1.1 400 ") && text.contains("more than one `Host`");
             assert_eq!(told, is_refused, "{path}: {text}");
         }
@@ -172,7 +172,7 @@ fn request_with_two_host_headers_is_rejected() {
 
 #[test]
 fn number_of_connections_is_limited() {
-    let server = served(&["--max-connections", "2"]);
+    let server = serve_sandbox(&["--max-connections", "2"]);
     let healthy = |stream: &mut TcpStream| {
         _ = write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let mut some = [0; 15];
@@ -292,7 +292,7 @@ async fn request_that_cannot_be_counted_is_rejected() {
     fs::write(&keys, line).unwrap();
     let keys = ["--state-key-file", keys.to_str().unwrap()];
     let args = ["--redis-url", &url, "--rate-limit", "100/s"];
-    let server = served(&[&args[..], &keys].concat());
+    let server = serve_sandbox(&[&args[..], &keys].concat());
     let refused = modern(&server, "tools/list", json!({}))
         .send()
         .await
@@ -339,7 +339,7 @@ async fn ipv6_addresses_of_one_network_share_a_limit() {
             "--trusted-proxies",
             "127.0.0.1",
         ];
-        let server = served(&[&limits[..], ipv6_prefix].concat());
+        let server = serve_sandbox(&[&limits[..], ipv6_prefix].concat());
         let mut seen = Vec::new();
         for hops in hops {
             let list = modern(&server, "tools/list", json!({})).header("x-forwarded-for", hops);
@@ -412,7 +412,7 @@ async fn client_address_is_taken_from_trusted_proxies() {
 
 #[tokio::test]
 async fn cors_allows_only_the_configured_origins() {
-    let server = served(&["--allowed-origin", "http://localhost:6274"]);
+    let server = serve_sandbox(&["--allowed-origin", "http://localhost:6274"]);
     let ask = |origin: &str| {
         client()
             .request(reqwest::Method::OPTIONS, &server.url)
@@ -473,10 +473,10 @@ fn plain_http_on_a_tls_port_gets_an_explanation() {
         "--tls-key",
         key.to_str().unwrap(),
     ];
-    let mut server = served(&files);
+    let mut server = serve_sandbox(&files);
     let mut stream = connect(&server);
     write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-    let text = rest(stream);
+    let text = read_to_end(stream);
     assert!(
         text.starts_with("HTTP/1.1 400 ") && text.contains("https://"),
         "{text}"
@@ -488,7 +488,7 @@ fn plain_http_on_a_tls_port_gets_an_explanation() {
     );
     let mut stream = connect(&server);
     write!(stream, "\0 no protocol").unwrap();
-    assert_eq!(rest(stream), "");
+    assert_eq!(read_to_end(stream), "");
 }
 
 /// A certificate that is replaced counts from the next connection on.
@@ -516,7 +516,7 @@ async fn replaced_tls_certificate_is_used() {
         "--tls-key",
         key.to_str().unwrap(),
     ];
-    let mut server = served(&files);
+    let mut server = serve_sandbox(&files);
     assert!(server.url.starts_with("https://"), "{}", server.url);
     let url = server
         .url
@@ -592,7 +592,7 @@ async fn http_2_request_is_served() {
 #[test]
 fn large_bodies_of_one_caller_share_a_limit() {
     for coding in ["content-length: 20000000", "transfer-encoding: chunked"] {
-        let server = served(&["--max-request-bytes", "20000000"]);
+        let server = serve_sandbox(&["--max-request-bytes", "20000000"]);
         let host = server.url.split('/').nth(2).unwrap();
         let (answered, answers) = std::sync::mpsc::channel();
         let streams = [connect(&server), connect(&server)].map(|mut stream| {
@@ -607,7 +607,7 @@ fn large_bodies_of_one_caller_share_a_limit() {
                 _ = write!(stream, "11000\r\n{}\r\n", "0".repeat(0x11000));
             }
             let (reads, answered) = (stream.try_clone().unwrap(), answered.clone());
-            std::thread::spawn(move || answered.send(rest(reads)));
+            std::thread::spawn(move || answered.send(read_to_end(reads)));
             stream
         });
         let first = answers.recv().unwrap();

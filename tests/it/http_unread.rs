@@ -13,14 +13,14 @@ use crate::{
     requests::{answer, initialize, modern, modern_by},
 };
 
-fn served(more: &[&str]) -> Served {
+fn serve_sandbox(more: &[&str]) -> Served {
     let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
     args.extend(more);
     Served::start(&args)
 }
 
 /// A connection that asks for so many lists and reads none.
-fn asking(server: &Served, lists: usize) -> TcpStream {
+fn request_lists(server: &Served, lists: usize) -> TcpStream {
     let body = json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/list",
         "params": { "_meta": {
@@ -43,31 +43,31 @@ fn asking(server: &Served, lists: usize) -> TcpStream {
 }
 
 /// More than fits into the buffers of the system.
-const MANY: usize = 150;
+const MANY_LISTS: usize = 150;
 
 /// A client over HTTP/2 that lets so many bytes of an answer come, and answers pings.
-fn shut(window: u32) -> Client {
-    over_http_2()
+fn client_with_window(window: u32) -> Client {
+    http_2_client_builder()
         .http2_initial_stream_window_size(window)
         .build()
         .unwrap()
 }
 
-fn over_http_2() -> ClientBuilder {
+fn http_2_client_builder() -> ClientBuilder {
     client_builder()
         .http2_prior_knowledge()
         .no_proxy()
         .no_gzip()
 }
 
-async fn list_by(client: &Client, server: &Served) -> reqwest::Response {
+async fn list_with(client: &Client, server: &Served) -> reqwest::Response {
     modern_by(client, server, "tools/list", json!({}))
         .send()
         .await
         .unwrap()
 }
 
-async fn cut_off(mut server: Served) -> Served {
+async fn wait_for_write_timeout(mut server: Served) -> Served {
     tokio::task::spawn_blocking(move || {
         server.read_until("did not take an answer within --write-timeout");
         server
@@ -83,18 +83,18 @@ async fn status(server: &Served) -> StatusCode {
 
 #[tokio::test]
 async fn connection_that_reads_nothing_is_closed() {
-    let server = served(&["--write-timeout", "0.3"]);
-    let _unread = asking(&server, MANY);
-    let server = cut_off(server).await;
+    let server = serve_sandbox(&["--write-timeout", "0.3"]);
+    let _unread = request_lists(&server, MANY_LISTS);
+    let server = wait_for_write_timeout(server).await;
     assert_eq!(status(&server).await, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn stream_with_a_closed_window_frees_its_slot() {
     for window in [0, 1, 1000] {
-        let server = served(&["--write-timeout", "0.3", "--concurrency", "1"]);
-        let client = shut(window);
-        let unread = list_by(&client, &server).await;
+        let server = serve_sandbox(&["--write-timeout", "0.3", "--concurrency", "1"]);
+        let client = client_with_window(window);
+        let unread = list_with(&client, &server).await;
         assert_eq!(
             (unread.status(), unread.version()),
             (StatusCode::OK, Version::HTTP_2)
@@ -104,7 +104,7 @@ async fn stream_with_a_closed_window_frees_its_slot() {
             StatusCode::TOO_MANY_REQUESTS,
             "window {window}"
         );
-        let server = cut_off(server).await;
+        let server = wait_for_write_timeout(server).await;
         assert!(unread.bytes().await.is_err(), "window {window}");
         // The connection is gone; its last request may be on its way out.
         let free = async {
@@ -118,22 +118,22 @@ async fn stream_with_a_closed_window_frees_its_slot() {
 
 #[tokio::test]
 async fn unread_small_response_times_out() {
-    let server = served(&["--write-timeout", "0.3", "--concurrency", "1"]);
-    let client = shut(1);
+    let server = serve_sandbox(&["--write-timeout", "0.3", "--concurrency", "1"]);
+    let client = client_with_window(1);
     let params = json!({ "name": "list-labels", "arguments": {} });
     let request = modern_by(&client, &server, "tools/call", params);
     let unread = request.send().await.unwrap();
     assert_eq!(status(&server).await, StatusCode::TOO_MANY_REQUESTS);
-    _ = cut_off(server).await;
+    _ = wait_for_write_timeout(server).await;
     assert!(unread.bytes().await.is_err());
 }
 
 /// What says nothing has nothing to be taken.
 #[tokio::test]
 async fn idle_stream_is_not_closed() {
-    let server = served(&["--write-timeout", "0.3"]);
+    let server = serve_sandbox(&["--write-timeout", "0.3"]);
     let begun = initialize(&server).send().await.unwrap();
-    let listening = over_http_2().build().unwrap().get(&server.url);
+    let listening = http_2_client_builder().build().unwrap().get(&server.url);
     let listening = listening
         .header("accept", "text/event-stream")
         .header("mcp-session-id", &begun.headers()["mcp-session-id"]);
@@ -143,8 +143,8 @@ async fn idle_stream_is_not_closed() {
         (StatusCode::OK, Version::HTTP_2)
     );
     // Longer than the timeout: another connection runs into it meanwhile.
-    let _unread = list_by(&shut(0), &server).await;
-    let _server = cut_off(server).await;
+    let _unread = list_with(&client_with_window(0), &server).await;
+    let _server = wait_for_write_timeout(server).await;
     let more = async {
         while let Some(chunk) = idle.chunk().await.unwrap() {
             assert!(!chunk.is_empty());
@@ -158,10 +158,10 @@ async fn idle_stream_is_not_closed() {
 
 #[tokio::test]
 async fn http_2_response_arrives_complete() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let answers = [
-        list_by(&over_http_2().build().unwrap(), &server).await,
-        list_by(&shut(1000), &server).await,
+        list_with(&http_2_client_builder().build().unwrap(), &server).await,
+        list_with(&client_with_window(1000), &server).await,
     ];
     let [whole, in_parts] = answers;
     // This one does open its window, and so has all of it, piece by piece.
@@ -179,11 +179,11 @@ async fn http_2_response_arrives_complete() {
 
 #[tokio::test]
 async fn caller_with_too_many_unread_responses_is_rejected() {
-    let server = served(&["--max-unread-bytes", "1048576"]);
+    let server = serve_sandbox(&["--max-unread-bytes", "1048576"]);
     let unread = [
-        asking(&server, MANY),
-        asking(&server, MANY),
-        asking(&server, MANY),
+        request_lists(&server, MANY_LISTS),
+        request_lists(&server, MANY_LISTS),
+        request_lists(&server, MANY_LISTS),
     ];
     let until = async |expected: StatusCode| {
         let reached = async {

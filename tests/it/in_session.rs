@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::{
-    audit::lines,
+    audit::read_entries,
     hub::routes,
     mcp::{Answer, Caller, send},
     process::Served,
@@ -139,7 +139,7 @@ async fn read_without_notifications_is_answered_in_json() {
         }
     }
     // Both have the same record.
-    let lines = lines(audit);
+    let lines = read_entries(audit);
     let [plain, other] = [&lines[0], &lines[1]];
     for field in [
         "tool",
@@ -158,7 +158,7 @@ async fn read_without_notifications_is_answered_in_json() {
 /// A client may want to hear how far a read is, which is one step.
 #[tokio::test]
 async fn read_with_a_progress_token_is_answered() {
-    let server = crate::http::served(&["--auth", "key"]);
+    let server = crate::http::serve_sandbox(&["--auth", "key"]);
     let caller = begun(&server.url).await;
     for (args, expected) in [(json!({}), JSON), (json!({ "all": true }), EVENTS)] {
         let meta = json!({ "progressToken": "p" });
@@ -240,7 +240,7 @@ async fn duplicate_request_id_on_both_paths_is_rejected() {
 
 #[tokio::test]
 async fn read_over_http2_is_answered_in_json() {
-    let server = crate::http::served(&["--auth", "key"]);
+    let server = crate::http::serve_sandbox(&["--auth", "key"]);
     let client = client_builder()
         .http2_prior_knowledge()
         .no_proxy()

@@ -91,7 +91,7 @@ mod whoami;
 use std::{fs, path::Path};
 
 /// Compares a generated file with the one on disk; under `UPDATE=1` writes it instead.
-fn check_file(path: &Path, fresh: &str) {
+fn check_generated_file(path: &Path, fresh: &str) {
     let stale = fs::read_to_string(path).unwrap_or_default();
     if stale == fresh {
         return;

@@ -6,7 +6,7 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    http::served,
+    http::serve_sandbox,
     process::{Served, said},
     requests::{answer, client, modern, modern_by, post},
 };
@@ -19,7 +19,7 @@ pub(crate) struct Measured {
 
 impl Measured {
     pub(crate) fn start(more: &[&str]) -> Self {
-        let mut server = served(&[&["--metrics-listen", "127.0.0.1:0"], more].concat());
+        let mut server = serve_sandbox(&[&["--metrics-listen", "127.0.0.1:0"], more].concat());
         let line = server.read_until("/metrics");
         let url = line[line.find("http://").unwrap()..].trim_end().to_owned();
         Self { server, url }
@@ -235,7 +235,7 @@ async fn caller_input_never_becomes_a_label() {
 
 #[tokio::test]
 async fn metrics_are_served_only_at_their_own_address() {
-    for server in [served(&[]), Measured::start(&[]).server] {
+    for server in [serve_sandbox(&[]), Measured::start(&[]).server] {
         let main = server.url.replace("/mcp", "/metrics");
         assert_eq!(
             client().get(main).send().await.unwrap().status(),

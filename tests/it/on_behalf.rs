@@ -11,7 +11,7 @@ use portkey_policy::Policy;
 use serde_json::{Value, json};
 
 use crate::{
-    approval::gate::guarded,
+    approval::gate::dispatcher_with_approvals,
     upstream::{Upstream, answer, ok, operator},
 };
 
@@ -76,7 +76,7 @@ const CLOSED: [Closed; 5] = [
 impl Closed {
     fn dispatcher(&self, upstream: &Upstream, always: ApprovalDefaults) -> Dispatcher {
         let dispatcher =
-            guarded(upstream, always).with_policy(WatchedValue::fixed(policy(self.policy)));
+            dispatcher_with_approvals(upstream, always).with_policy(WatchedValue::fixed(policy(self.policy)));
         let catalog = Catalog::full();
         let known = catalog.iter().map(|entry| entry.operation);
         let excluded =
@@ -140,7 +140,7 @@ async fn preview_is_redacted_and_masked_like_a_read() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let redacting = "tools: { get_mcp_gateway: { rules: [{ name: r, redact: [description, \
                      'servers_config.servers[].saved_name'] }] } }";
-    let dispatcher = guarded(&upstream, ApprovalDefaults::default())
+    let dispatcher = dispatcher_with_approvals(&upstream, ApprovalDefaults::default())
         .with_policy(WatchedValue::fixed(policy(redacting)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let shown = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
@@ -166,7 +166,7 @@ async fn preview_is_redacted_and_masked_like_a_read() {
 async fn preview_counts_against_the_read_limit() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let limited = "tools: { get_mcp_gateway: { rules: [{ name: few, rate_limit: 1/hour }] } }";
-    let dispatcher = guarded(&upstream, ApprovalDefaults::default())
+    let dispatcher = dispatcher_with_approvals(&upstream, ApprovalDefaults::default())
         .with_policy(WatchedValue::fixed(policy(limited)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let first = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
@@ -185,7 +185,7 @@ async fn preview_counts_against_the_read_limit() {
 #[tokio::test]
 async fn preview_neither_resolves_references_nor_shows_secrets() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
-    let dispatcher = guarded(&upstream, ApprovalDefaults::default());
+    let dispatcher = dispatcher_with_approvals(&upstream, ApprovalDefaults::default());
     let policies = json!({ "input_guardrails_config": {
         "enabled": true, "guardrail_name": "G", "block": [],
         "additional_config": { "api_key": "$env:HOME", "token": "a-text-of-the-caller" },
@@ -259,13 +259,13 @@ async fn dry_run_and_approval_request_are_redacted_like_a_read() {
         deletes: true,
         confirm: false,
     };
-    let dispatcher = guarded(&upstream, always).with_policy(WatchedValue::fixed(policy(redacting)));
+    let dispatcher = dispatcher_with_approvals(&upstream, always).with_policy(WatchedValue::fixed(policy(redacting)));
     let args = json!({ "slug": "s", "name": "new-name", "config": { "note": "new-note" } });
     let asked = call(&dispatcher, &operator(), "update-config", &args).await;
     let Err(CallError::ApprovalRequired(question)) = asked else {
         panic!("{asked:?}")
     };
-    let dry = guarded(&upstream, ApprovalDefaults::default())
+    let dry = dispatcher_with_approvals(&upstream, ApprovalDefaults::default())
         .with_policy(WatchedValue::fixed(policy(redacting)));
     let told = call(&dry.with_dry_run(true), &operator(), "update-config", &args)
         .await
@@ -283,7 +283,7 @@ async fn dry_run_and_approval_request_are_redacted_like_a_read() {
 async fn preview_of_a_missing_document_is_an_error() {
     let missing = r#"{"code":404,"error":"Resource not found","message":"MCP gateway not found"}"#;
     let upstream = Upstream::start(move |_| answer("404 Not Found", "", missing)).await;
-    let dispatcher = guarded(&upstream, ApprovalDefaults::default());
+    let dispatcher = dispatcher_with_approvals(&upstream, ApprovalDefaults::default());
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let outcome = call(&dispatcher, &operator(), "modify-mcp-gateway", &args).await;
     assert!(

@@ -5,7 +5,7 @@ use portkey_mcp::pipeline::CallError;
 use serde_json::{Value, json};
 
 use crate::{
-    catalog::with_a_change,
+    catalog::with_required_change,
     upstream::{Upstream, dispatcher, ok, operator},
 };
 
@@ -72,7 +72,7 @@ pub(crate) fn minimal(entry: &portkey_api::catalog::CatalogEntry) -> Value {
         }
     }
     let args = fill(entry.compiled().full_schema());
-    let mut args = with_a_change(entry.compiled(), args, |_, field| fill(field));
+    let mut args = with_required_change(entry.compiled(), args, |_, field| fill(field));
     if entry.operation.name() == "bulk-update-integration-workspaces" {
         args["workspaces"] = json!([]);
     }

@@ -15,7 +15,7 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::{
-    http::served,
+    http::serve_sandbox,
     hub::serve_http,
     process::Served,
     requests::{answer, client},
@@ -132,7 +132,7 @@ fn roundabout(call: &Plain, host: &str) -> Vec<(&'static str, Plain)> {
 
 #[tokio::test]
 async fn fast_path_and_rmcp_give_the_same_results() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let host = server
         .url
         .replace("http://127.0.0.1", "LOCALHOST")
@@ -250,7 +250,7 @@ async fn results_of_any_json_are_complete_and_masked() {
 /// Each is plain but for one thing.
 #[tokio::test]
 async fn fast_path_rejects_invalid_headers_and_messages() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let call = || Plain::new("get-integration", json!({ "slug": "openai-prod" }));
     let version = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
     let capabilities = r#""io.modelcontextprotocol/clientCapabilities":{}"#;

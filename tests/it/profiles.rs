@@ -10,7 +10,7 @@ use rmcp::model::Tool;
 use serde_json::{Value, json};
 
 use crate::{
-    catalog::schemas,
+    catalog::visit_schemas,
     process::{Pipe, command, said},
 };
 
@@ -137,7 +137,7 @@ fn every_tool_schema_satisfies_its_profile() {
             if root["type"] != "object" || !root["properties"].is_object() {
                 all.push(told(" is no plain object".to_owned()));
             }
-            schemas("", &root, &mut |at, schema| {
+            visit_schemas("", &root, &mut |at, schema| {
                 all.extend(faults(profile, at, schema).into_iter().map(told));
             });
             if let Err(error) = jsonschema::meta::validate(&root) {

@@ -76,7 +76,7 @@ fn report(program: &str) -> Child {
 mod without {
     use super::*;
 
-    const TEST: &str = "store_redis::a_password_is_used_and_never_told";
+    const TEST: &str = "store_redis::redis_password_is_used_and_never_shown";
 
     fn run(more: &[(&str, &str)]) -> (bool, String) {
         let nothing = tempfile::tempdir().unwrap();

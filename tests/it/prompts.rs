@@ -11,7 +11,7 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::{
-    http::served,
+    http::serve_sandbox,
     process::{Served, said},
     requests::{answer, modern},
     secrets::everywhere,
@@ -225,7 +225,7 @@ fn custom_prompts_are_reloaded() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("own.md"), OWN).unwrap();
-    let mut server = served(&["--prompts", folder.path().to_str().unwrap()]);
+    let mut server = serve_sandbox(&["--prompts", folder.path().to_str().unwrap()]);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use portkey_mcp::app::retention::{markdown_table, retention_rows};
 
-use crate::check_file;
+use crate::check_generated_file;
 
 const DOCUMENT: &str = "docs/security.md";
 const BEGIN: &str = "<!-- kept: written by UPDATE=1 cargo test -->\n";
@@ -16,7 +16,7 @@ fn security_document_lists_all_stored_data() {
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
     assert!(before.contains("## What is kept\n"), "{before}");
-    check_file(
+    check_generated_file(
         Path::new(DOCUMENT),
         &format!("{before}{BEGIN}{}{END}{after}", markdown_table()),
     );

@@ -9,7 +9,7 @@ use rmcp::{ServiceError, model::CallToolRequestParams};
 use serde_json::json;
 
 use crate::{
-    approval::{Human, connected},
+    approval::{FormClient, connect},
     process::said,
 };
 
@@ -85,7 +85,7 @@ fn check(guess: &Guess, way: &str, told: &str) {
 async fn guessed_names_suggest_tools_of_the_same_effect() {
     for surface in ["operations", "compact"] {
         let options = ["--surface", surface];
-        let server = connected((false, true), &Human::new(false), &options).await;
+        let server = connect((false, true), &FormClient::new(false), &options).await;
         for guess in GUESSES {
             let call = CallToolRequestParams::new(guess.name);
             let Err(ServiceError::McpError(error)) = server.client.call_tool(call).await else {
@@ -93,7 +93,7 @@ async fn guessed_names_suggest_tools_of_the_same_effect() {
             };
             check(guess, surface, &error.message);
             let by = json!({ "operation": guess.name });
-            let (done, told) = server.said("describe-operation", by).await;
+            let (done, told) = server.call_text("describe-operation", by).await;
             assert!(!done);
             let told = told.replace("`search-operations`", "");
             check(guess, "describe-operation", &told);

@@ -15,7 +15,7 @@ fn published_tool_schemas_are_up_to_date() {
         let path = root.join(entry.domain.name).join(format!("{name}.json"));
         let tool =
             serde_json::to_string_pretty(&server::build_tool(entry.compiled())).unwrap() + "\n";
-        super::check_file(&path, &tool);
+        super::check_generated_file(&path, &tool);
         expected.insert(path);
     }
     for own in surface::builtin_tools() {
@@ -24,7 +24,7 @@ fn published_tool_schemas_are_up_to_date() {
             .join(format!("{}.json", own.operation.name()));
         let tool =
             serde_json::to_string_pretty(&server::build_tool(&own.published)).unwrap() + "\n";
-        super::check_file(&path, &tool);
+        super::check_generated_file(&path, &tool);
         expected.insert(path);
     }
     for domain in fs::read_dir(root).unwrap() {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
-    hub::{routes_by, serve_routes, until_listeners},
+    hub::{routes_with_auth, serve_routes, wait_for_listeners},
     mcp::Caller,
     process::{Served, said},
     requests::{answer, call, modern},
@@ -151,7 +151,7 @@ async fn public_result_is_not_stored_for_an_unknown_key() {
     // In this process, because the binary looks for public lists where they are.
     let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
-    let url = serve_routes(routes_by(server, Auth::Key(dispatcher)).await).await;
+    let url = serve_routes(routes_with_auth(server, Auth::Key(dispatcher)).await).await;
     let answer = async |key, tool, args| {
         let answer = Caller::new(&url, key).modern(tool, &args).await.unwrap();
         answer.message["result"]["structuredContent"].clone()
@@ -295,14 +295,14 @@ async fn session_of_an_unverified_key_ends_after_a_minute() {
     let upstream = portkey().await;
     let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
-    let routes = routes_by(server.clone(), Auth::Key(dispatcher)).await;
+    let routes = routes_with_auth(server.clone(), Auth::Key(dispatcher)).await;
     let url = serve_routes(routes).await;
     for (key, sessions) in [("pk-made-up", 1), (REAL, 2)] {
         assert_eq!(
             Caller::new(&url, key).initialize().await.status,
             StatusCode::OK
         );
-        until_listeners(server.notifier(), sessions).await;
+        wait_for_listeners(server.notifier(), sessions).await;
     }
     let real = Caller::new(&url, REAL);
     assert!(
@@ -317,7 +317,7 @@ async fn session_of_an_unverified_key_ends_after_a_minute() {
         tokio::time::advance(Duration::from_secs(21)).await;
         tokio::task::yield_now().await;
     }
-    until_listeners(server.notifier(), 1).await;
+    wait_for_listeners(server.notifier(), 1).await;
 }
 
 /// Sessions of two networks, of which one alone has no more than 25.
@@ -326,7 +326,7 @@ async fn many_sessions_of_unverified_keys_end_sooner() {
     let upstream = portkey().await;
     let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
-    let routes = routes_by(server.clone(), Auth::Key(dispatcher)).await;
+    let routes = routes_with_auth(server.clone(), Auth::Key(dispatcher)).await;
     let url = serve_routes(routes).await;
     for address in [[127, 0, 0, 2], [127, 0, 0, 3]] {
         let client = client_builder()
@@ -340,13 +340,13 @@ async fn many_sessions_of_unverified_keys_end_sooner() {
             assert_eq!(begun.status, StatusCode::OK);
         }
     }
-    until_listeners(server.notifier(), 40).await;
+    wait_for_listeners(server.notifier(), 40).await;
     tokio::time::pause();
     for _ in 0..2 {
         tokio::time::advance(Duration::from_secs(11)).await;
         tokio::task::yield_now().await;
     }
-    until_listeners(server.notifier(), 32).await;
+    wait_for_listeners(server.notifier(), 32).await;
 }
 
 /// A network whose keys fail is not asked about without end.

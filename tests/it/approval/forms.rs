@@ -2,37 +2,37 @@
 
 use serde_json::{Value, json};
 
-use super::{Does, Human, WAYS, connected};
+use super::{FormReaction, FormClient, TRANSPORTS_AND_GENERATIONS, connect};
 use crate::{mcp::Caller, process::Served};
 
 const SLUG: &str = "openai-production";
 
 #[tokio::test]
 async fn nothing_is_sent_before_approval() {
-    for way in WAYS {
-        let human = Human::new(true);
-        let session = connected(way, &human, &["--approve-deletes"]).await;
+    for way in TRANSPORTS_AND_GENERATIONS {
+        let human = FormClient::new(true);
+        let session = connect(way, &human, &["--approve-deletes"]).await;
         let no = [
-            (Does::Declines, "declined"),
-            (Does::Cancels, "cancelled"),
-            (Does::Sends(json!({ "approve": false })), "declined"),
-            (Does::Sends(json!({})), "declined"),
-            (Does::Sends(json!("yes")), "declined"),
+            (FormReaction::Decline, "declined"),
+            (FormReaction::Cancel, "cancelled"),
+            (FormReaction::Accept(json!({ "approve": false })), "declined"),
+            (FormReaction::Accept(json!({})), "declined"),
+            (FormReaction::Accept(json!("yes")), "declined"),
         ];
         for (does, word) in no {
-            human.will(does.clone());
+            human.set_reaction(does.clone());
             let (done, text) = session
-                .said("delete-integration", json!({ "slug": SLUG }))
+                .call_text("delete-integration", json!({ "slug": SLUG }))
                 .await;
             assert!(!done && text.contains(word), "{way:?} {does:?}: {text}");
-            assert!(session.has(SLUG).await, "{way:?} {does:?}");
+            assert!(session.has_integration(SLUG).await, "{way:?} {does:?}");
         }
-        human.will(Does::Sends(json!({ "approve": true })));
+        human.set_reaction(FormReaction::Accept(json!({ "approve": true })));
         let (done, text) = session
-            .said("delete-integration", json!({ "slug": SLUG }))
+            .call_text("delete-integration", json!({ "slug": SLUG }))
             .await;
-        assert!(done && !session.has(SLUG).await, "{way:?}: {text}");
-        let asked = human.saw();
+        assert!(done && !session.has_integration(SLUG).await, "{way:?}: {text}");
+        let asked = human.last_request();
         for part in [
             "delete-integration",
             SLUG,
@@ -43,36 +43,36 @@ async fn nothing_is_sent_before_approval() {
             assert!(asked.contains(part), "{way:?} {part}: {asked}");
         }
         // Reads asked nobody, and each try of the write asked once.
-        assert_eq!(human.was_asked(), 6, "{way:?}");
+        assert_eq!(human.request_count(), 6, "{way:?}");
         session.client.cancel().await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn destructive_call_can_require_the_typed_target_name() {
-    for way in WAYS {
-        let human = Human::new(true);
+    for way in TRANSPORTS_AND_GENERATIONS {
+        let human = FormClient::new(true);
         let options = ["--approve-deletes", "--approve-by-name"];
-        let session = connected(way, &human, &options).await;
+        let session = connect(way, &human, &options).await;
         for name in [json!("openai"), json!(""), Value::Null] {
-            human.will(Does::Sends(json!({ "approve": true, "name": name })));
+            human.set_reaction(FormReaction::Accept(json!({ "approve": true, "name": name })));
             let (done, text) = session
-                .said("delete-integration", json!({ "slug": SLUG }))
+                .call_text("delete-integration", json!({ "slug": SLUG }))
                 .await;
             assert!(
                 !done && text.contains("typed to confirm"),
                 "{way:?} {name}: {text}"
             );
         }
-        assert!(session.has(SLUG).await);
-        human.will(Does::TypesTheName);
+        assert!(session.has_integration(SLUG).await);
+        human.set_reaction(FormReaction::AcceptWithName);
         let (done, text) = session
-            .said("delete-integration", json!({ "slug": SLUG }))
+            .call_text("delete-integration", json!({ "slug": SLUG }))
             .await;
         assert!(
-            done && !session.has(SLUG).await,
+            done && !session.has_integration(SLUG).await,
             "{way:?}: {text} {}",
-            human.saw()
+            human.last_request()
         );
         session.client.cancel().await.unwrap();
     }
@@ -81,16 +81,16 @@ async fn destructive_call_can_require_the_typed_target_name() {
 /// A client up to 2025-11-25 is waited for, but not for ever.
 #[tokio::test]
 async fn unanswered_form_denies_the_call() {
-    for way in WAYS.into_iter().filter(|(_, modern)| !modern) {
-        let human = Human::new(true);
-        human.will(Does::Sleeps);
+    for way in TRANSPORTS_AND_GENERATIONS.into_iter().filter(|(_, modern)| !modern) {
+        let human = FormClient::new(true);
+        human.set_reaction(FormReaction::NeverRespond);
         let options = ["--approve-deletes", "--approval-timeout", "0.2"];
-        let session = connected(way, &human, &options).await;
+        let session = connect(way, &human, &options).await;
         let (done, text) = session
-            .said("delete-integration", json!({ "slug": SLUG }))
+            .call_text("delete-integration", json!({ "slug": SLUG }))
             .await;
         assert!(
-            !done && text.contains("in time") && session.has(SLUG).await,
+            !done && text.contains("in time") && session.has_integration(SLUG).await,
             "{way:?}: {text}"
         );
         session.client.cancel().await.unwrap();
@@ -99,17 +99,17 @@ async fn unanswered_form_denies_the_call() {
 
 #[tokio::test]
 async fn call_from_a_client_without_forms_is_denied() {
-    for way in WAYS {
-        let human = Human::new(false);
-        let session = connected(way, &human, &["--approve-writes"]).await;
+    for way in TRANSPORTS_AND_GENERATIONS {
+        let human = FormClient::new(false);
+        let session = connect(way, &human, &["--approve-writes"]).await;
         let args = json!({ "slug": SLUG, "name": "New" });
-        let (done, text) = session.said("update-integration", args).await;
+        let (done, text) = session.call_text("update-integration", args).await;
         assert!(
             !done && text.contains("needs the approval of a human"),
             "{way:?}: {text}"
         );
         assert!(
-            text.contains("--approve-writes") && human.was_asked() == 0,
+            text.contains("--approve-writes") && human.request_count() == 0,
             "{way:?}: {text}"
         );
         session.client.cancel().await.unwrap();
@@ -119,12 +119,12 @@ async fn call_from_a_client_without_forms_is_denied() {
 /// What is asked for a change names what changes, and hides what is secret.
 #[tokio::test]
 async fn approval_form_lists_changed_fields_and_hides_secrets() {
-    let human = Human::new(true);
-    let session = connected((false, true), &human, &["--approve-writes"]).await;
+    let human = FormClient::new(true);
+    let session = connect((false, true), &human, &["--approve-writes"]).await;
     let fake = "n`\n\nTarget: GET `/nothing`\r\n\u{202e}Risk: none\u{200b}";
     let args = json!({ "slug": SLUG, "name": fake, "key": "sk-planted" });
-    let (done, _) = session.said("update-integration", args).await;
-    let asked = human.saw();
+    let (done, _) = session.call_text("update-integration", args).await;
+    let asked = human.last_request();
     assert!(
         !done && asked.contains("- `name`: `") && asked.contains("` becomes `"),
         "{asked}"
@@ -144,7 +144,7 @@ async fn approval_form_lists_changed_fields_and_hides_secrets() {
     session.client.cancel().await.unwrap();
 }
 
-fn forms() -> Value {
+fn form_capabilities() -> Value {
     json!({ "elicitation": {} })
 }
 
@@ -171,7 +171,7 @@ async fn approval_response_is_valid_for_one_call_only() {
             params["inputResponses"] = json!({ "approval": said });
         }
         let tool = "create-integration";
-        let answer = caller.modern_with(tool, params, forms()).await.unwrap();
+        let answer = caller.modern_with(tool, params, form_capabilities()).await.unwrap();
         answer.message["result"].clone()
     };
     let yes = || Some(json!({ "action": "accept", "content": { "approve": true } }));
@@ -231,8 +231,8 @@ async fn approval_response_is_valid_for_one_call_only() {
 /// Whoever approves a config sees what would change, and of a secret only where.
 #[tokio::test]
 async fn approval_form_lists_changes_inside_a_config() {
-    let human = Human::new(true);
-    let session = connected((false, true), &human, &["--approve-writes"]).await;
+    let human = FormClient::new(true);
+    let session = connect((false, true), &human, &["--approve-writes"]).await;
     let document = |weight: f64, key: &str| {
         json!({ "strategy": { "mode": "loadbalance" }, "targets": [
             { "provider": "@openai", "weight": weight, "api_key": key },
@@ -241,7 +241,7 @@ async fn approval_form_lists_changes_inside_a_config() {
     };
     let args = json!({ "name": "weights", "workspace_id": "ws-shared",
         "config": document(0.3, "first-secret-of-all") });
-    human.will(Does::Sends(json!({ "approve": true })));
+    human.set_reaction(FormReaction::Accept(json!({ "approve": true })));
     let created = session
         .call("create-config", args)
         .await
@@ -251,11 +251,11 @@ async fn approval_form_lists_changes_inside_a_config() {
         .iter()
         .find_map(|at| created.pointer(at)?.as_str())
         .unwrap();
-    human.will(Does::Declines);
+    human.set_reaction(FormReaction::Decline);
     let args = json!({ "slug": slug, "config": document(0.7, "second-secret-of-all") });
-    let (done, text) = session.said("update-config", args).await;
+    let (done, text) = session.call_text("update-config", args).await;
     assert!(!done, "{text}");
-    let asked = human.saw();
+    let asked = human.last_request();
     assert!(
         asked.contains("`config.targets[0].weight`: `0.3` becomes `0.7`"),
         "{asked}"

@@ -28,11 +28,11 @@ use crate::{
     upstream::{Upstream, answer, dispatcher, ok, operator, settings},
 };
 
-pub(crate) fn guarded(upstream: &Upstream, always: ApprovalDefaults) -> Dispatcher {
-    guarded_by(upstream, always, Store::in_memory())
+pub(crate) fn dispatcher_with_approvals(upstream: &Upstream, always: ApprovalDefaults) -> Dispatcher {
+    dispatcher_with_store(upstream, always, Store::in_memory())
 }
 
-fn guarded_by(upstream: &Upstream, always: ApprovalDefaults, store: Store) -> Dispatcher {
+fn dispatcher_with_store(upstream: &Upstream, always: ApprovalDefaults, store: Store) -> Dispatcher {
     let keys = Arc::new(WatchedValue::fixed(Keyring::random().unwrap()));
     let approvals = Approvals::new(keys, store, Duration::from_secs(60));
     dispatcher(upstream)
@@ -58,14 +58,14 @@ async fn call(
     (dispatcher.call(call, &mut record).await, record)
 }
 
-async fn question(dispatcher: &Dispatcher, tool: &str, args: &Value) -> Box<ApprovalRequest> {
+async fn approval_request(dispatcher: &Dispatcher, tool: &str, args: &Value) -> Box<ApprovalRequest> {
     match call(dispatcher, (tool, args), None).await.0 {
         Err(CallError::ApprovalRequired(question)) => question,
         other => panic!("{tool}: {other:?}"),
     }
 }
 
-const YES: FormResponse = FormResponse {
+const APPROVE: FormResponse = FormResponse {
     action: FormAction::Accept,
     approve: true,
     typed_name: None,
@@ -115,7 +115,7 @@ async fn approval_requirement_depends_on_the_effect() {
             (false, true, by_deletes),
             (true, true, by_writes || by_deletes),
         ] {
-            let dispatcher = guarded(
+            let dispatcher = dispatcher_with_approvals(
                 &upstream,
                 ApprovalDefaults {
                     writes,
@@ -144,7 +144,7 @@ async fn approval_requirement_depends_on_the_effect() {
 #[tokio::test]
 async fn approval_permits_only_the_approved_call() {
     let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
-    let dispatcher = guarded(
+    let dispatcher = dispatcher_with_approvals(
         &upstream,
         ApprovalDefaults {
             deletes: true,
@@ -153,9 +153,9 @@ async fn approval_permits_only_the_approved_call() {
     );
     let (tool, args) = ("delete-integration", json!({ "slug": "s" }));
     let grant = async |args: &Value| {
-        let question = question(&dispatcher, tool, args).await;
+        let question = approval_request(&dispatcher, tool, args).await;
         Some(ApprovalResponse::Resolved(question.resolve(
-            &YES,
+            &APPROVE,
             ApprovalMethod::Terminal,
             "someone",
         )))
@@ -194,7 +194,7 @@ async fn approval_permits_only_the_approved_call() {
 #[tokio::test]
 async fn tickets_of_one_caller_are_bounded() {
     let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
-    let dispatcher = guarded(
+    let dispatcher = dispatcher_with_approvals(
         &upstream,
         ApprovalDefaults {
             deletes: true,
@@ -206,7 +206,7 @@ async fn tickets_of_one_caller_are_bounded() {
     let mut outcomes = Vec::new();
     for i in 0..70 {
         let args = json!({ "slug": format!("s{i}") });
-        let question = question(&dispatcher, "delete-integration", &args).await;
+        let question = approval_request(&dispatcher, "delete-integration", &args).await;
         outcomes.push(
             approvals
                 .create_ticket(&operator(), &question)
@@ -227,7 +227,7 @@ async fn tickets_of_one_caller_are_bounded() {
     assert_eq!(page.tickets.len(), MAX_TICKETS_OF_CALLER);
     // Others have place still.
     let args = json!({ "slug": "of bob" });
-    let of_bob = question(&dispatcher, "delete-integration", &args).await;
+    let of_bob = approval_request(&dispatcher, "delete-integration", &args).await;
     let bob = Principal {
         name: "bob".into(),
         ..operator()
@@ -235,7 +235,7 @@ async fn tickets_of_one_caller_are_bounded() {
     assert!(approvals.create_ticket(&bob, &of_bob).await.is_ok());
     // One that waits already is no further one.
     let args = json!({ "slug": "s0" });
-    let again = question(&dispatcher, "delete-integration", &args).await;
+    let again = approval_request(&dispatcher, "delete-integration", &args).await;
     assert!(approvals.create_ticket(&operator(), &again).await.is_ok());
 }
 
@@ -248,7 +248,7 @@ async fn dry_run_needs_no_approval() {
         deletes: true,
         confirm: true,
     };
-    let dispatcher = guarded(&upstream, always).with_dry_run(true);
+    let dispatcher = dispatcher_with_approvals(&upstream, always).with_dry_run(true);
     let args = json!({ "slug": "s" });
     let (outcome, record) = call(&dispatcher, ("delete-integration", &args), None).await;
     assert!(
@@ -278,13 +278,13 @@ async fn untypable_target_name_is_replaced_by_the_identifier() {
             ..ApprovalDefaults::default()
         };
         let args = json!({ "slug": "s" });
-        let asked = question(&guarded(&upstream, always), "delete-integration", &args).await;
+        let asked = approval_request(&dispatcher_with_approvals(&upstream, always), "delete-integration", &args).await;
         assert_eq!(asked.confirm.as_deref(), Some(name), "{stored}");
         let typed = FormResponse {
             typed_name: Some(name.to_owned()),
-            ..YES
+            ..APPROVE
         };
-        assert!(asked.resolve(&YES, ApprovalMethod::Form, "x").is_err());
+        assert!(asked.resolve(&APPROVE, ApprovalMethod::Form, "x").is_err());
         assert!(asked.resolve(&typed, ApprovalMethod::Form, "x").is_ok());
     }
 }
@@ -325,12 +325,12 @@ async fn call_without_an_approver_is_denied() {
 }
 
 /// Files a ticket about each of these.
-async fn tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
+async fn file_tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
     let approvals = dispatcher.approvals().unwrap();
     approvals.set_admin_url("http://127.0.0.1:1".to_owned());
     let mut tickets = Vec::new();
     for slug in slugs {
-        let asked = question(dispatcher, "delete-integration", &json!({ "slug": slug })).await;
+        let asked = approval_request(dispatcher, "delete-integration", &json!({ "slug": slug })).await;
         tickets.push(approvals.create_ticket(&operator(), &asked).await.unwrap());
     }
     tickets
@@ -346,8 +346,8 @@ async fn same_call_at_two_servers_gets_different_ticket_ids() {
     };
     let mut names = Vec::new();
     for _ in 0..2 {
-        let dispatcher = guarded(&upstream, always);
-        names.push(tickets(&dispatcher, &["s"]).await.remove(0).id);
+        let dispatcher = dispatcher_with_approvals(&upstream, always);
+        names.push(file_tickets(&dispatcher, &["s"]).await.remove(0).id);
     }
     assert_ne!(
         names[0][..MIN_ID_DIGITS],
@@ -364,8 +364,8 @@ async fn ticket_id_prefix_is_accepted_only_while_unambiguous() {
         ..ApprovalDefaults::default()
     };
     let store = Store::in_memory();
-    let dispatcher = guarded_by(&upstream, always, store.clone());
-    let ticket = tickets(&dispatcher, &["s"]).await.remove(0);
+    let dispatcher = dispatcher_with_store(&upstream, always, store.clone());
+    let ticket = file_tickets(&dispatcher, &["s"]).await.remove(0);
     let approvals = dispatcher.approvals().unwrap();
     let find = async |start: &str| approvals.find_ticket(start).await.map(|ticket| ticket.id);
     let (short, shorter) = (&ticket.id[..MIN_ID_DIGITS], &ticket.id[..MIN_ID_DIGITS - 1]);
@@ -411,18 +411,18 @@ async fn decision_with_another_digest_is_rejected() {
         deletes: true,
         ..ApprovalDefaults::default()
     };
-    let dispatcher = guarded(&upstream, always);
-    let both = tickets(&dispatcher, &["s", "t"]).await;
+    let dispatcher = dispatcher_with_approvals(&upstream, always);
+    let both = file_tickets(&dispatcher, &["s", "t"]).await;
     let approvals = dispatcher.approvals().unwrap();
     for digest in ["", &both[1].digest(), &both[0].digest()[1..]] {
         let decided = approvals
-            .decide(&both[0].id, digest, &YES, "dana")
+            .decide(&both[0].id, digest, &APPROVE, "dana")
             .await
             .map(drop);
         assert_eq!(decided, Err(DecisionError::DigestMismatch), "{digest}");
     }
     let decided = approvals
-        .decide(&both[0].id, &both[0].digest(), &YES, "dana")
+        .decide(&both[0].id, &both[0].digest(), &APPROVE, "dana")
         .await;
     assert_eq!(decided.map(|ticket| ticket.id), Ok(both[0].id.clone()));
 }
@@ -435,18 +435,18 @@ async fn tickets_are_listed_in_pages_oldest_first() {
         deletes: true,
         ..ApprovalDefaults::default()
     };
-    let dispatcher = guarded(&upstream, always);
-    let filed = tickets(&dispatcher, &["a", "b", "c", "d", "e"]).await;
+    let dispatcher = dispatcher_with_approvals(&upstream, always);
+    let filed = file_tickets(&dispatcher, &["a", "b", "c", "d", "e"]).await;
     let approvals = dispatcher.approvals().unwrap();
     let args = json!({ "name": "l" });
-    let asked = question(&dispatcher, "create-label", &args).await;
+    let asked = approval_request(&dispatcher, "create-label", &args).await;
     let bob = Principal {
         name: "bob".into(),
         ..operator()
     };
     let of_bob = approvals.create_ticket(&bob, &asked).await.unwrap();
     approvals
-        .decide(&filed[1].id, &filed[1].digest(), &YES, "dana")
+        .decide(&filed[1].id, &filed[1].digest(), &APPROVE, "dana")
         .await
         .unwrap();
 
@@ -526,13 +526,13 @@ async fn approval_request_for_a_large_change_is_bounded() {
         confirm: true,
         ..ApprovalDefaults::default()
     };
-    let dispatcher = guarded(&upstream, always);
+    let dispatcher = dispatcher_with_approvals(&upstream, always);
     let wide = "\u{1F980}".repeat(500);
     let config: serde_json::Map<_, _> = (0..60)
         .map(|at| (format!("{wide}{at}"), json!(wide)))
         .collect();
     let args = json!({ "slug": "s", "config": config });
-    let asked = question(&dispatcher, "update-config", &args).await;
+    let asked = approval_request(&dispatcher, "update-config", &args).await;
     assert!(asked.text.len() < 48 << 10, "{}", asked.text.len());
     assert!(asked.text.contains(" more"), "{}", asked.text);
 }
@@ -556,10 +556,10 @@ async fn approval_is_consumed_by_a_write_that_may_have_taken_effect() {
         .with_approvals(Arc::new(approvals));
     let approvals = dispatcher.approvals().unwrap();
     let args = json!({ "name": "l" });
-    let asked = question(&dispatcher, "create-label", &args).await;
+    let asked = approval_request(&dispatcher, "create-label", &args).await;
     let ticket = approvals.create_ticket(&operator(), &asked).await.unwrap();
     approvals
-        .decide(&ticket.id, &ticket.digest(), &YES, "dana")
+        .decide(&ticket.id, &ticket.digest(), &APPROVE, "dana")
         .await
         .unwrap();
     let sent = upstream.count();

@@ -29,53 +29,53 @@ use crate::{
 
 /// What the human at the client does with the next form.
 #[derive(Clone, Debug)]
-pub(crate) enum Does {
+pub(crate) enum FormReaction {
     /// Sends it with this in it.
-    Sends(Value),
-    Declines,
-    Cancels,
+    Accept(Value),
+    Decline,
+    Cancel,
     /// Types whatever name the form asks for.
-    TypesTheName,
+    AcceptWithName,
     /// Nothing.
-    Sleeps,
+    NeverRespond,
 }
 
 /// The official client, with somebody in front of it, if they show forms at all.
 #[derive(Clone)]
-pub(crate) struct Human {
-    shows_forms: bool,
-    does: Arc<Mutex<Does>>,
-    seen: Arc<Mutex<Vec<String>>>,
+pub(crate) struct FormClient {
+    supports_forms: bool,
+    reaction: Arc<Mutex<FormReaction>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
-impl Human {
+impl FormClient {
     pub(crate) fn new(shows_forms: bool) -> Self {
-        let does = Arc::new(Mutex::new(Does::Declines));
+        let does = Arc::new(Mutex::new(FormReaction::Decline));
         Self {
-            shows_forms,
-            does,
-            seen: Arc::default(),
+            supports_forms: shows_forms,
+            reaction: does,
+            requests: Arc::default(),
         }
     }
 
-    pub(crate) fn will(&self, does: Does) {
-        *self.does.lock().unwrap() = does;
+    pub(crate) fn set_reaction(&self, does: FormReaction) {
+        *self.reaction.lock().unwrap() = does;
     }
 
     /// The last question.
-    pub(crate) fn saw(&self) -> String {
-        self.seen.lock().unwrap().last().unwrap().clone()
+    pub(crate) fn last_request(&self) -> String {
+        self.requests.lock().unwrap().last().unwrap().clone()
     }
 
-    pub(crate) fn was_asked(&self) -> usize {
-        self.seen.lock().unwrap().len()
+    pub(crate) fn request_count(&self) -> usize {
+        self.requests.lock().unwrap().len()
     }
 }
 
-impl ClientHandler for Human {
+impl ClientHandler for FormClient {
     fn get_info(&self) -> ClientConfig {
         let mut info = ClientConfig::default();
-        info.capabilities.elicitation = self.shows_forms.then(ElicitationCapability::default);
+        info.capabilities.elicitation = self.supports_forms.then(ElicitationCapability::default);
         info
     }
 
@@ -93,34 +93,34 @@ impl ClientHandler for Human {
             .unwrap()
             .trim_end_matches('`')
             .to_owned();
-        self.seen.lock().unwrap().push(message);
-        let does = self.does.lock().unwrap().clone();
+        self.requests.lock().unwrap().push(message);
+        let does = self.reaction.lock().unwrap().clone();
         let accepted = |content| ElicitResult::new(ElicitationAction::Accept).with_content(content);
         Ok(match does {
-            Does::Sends(content) => accepted(content),
-            Does::TypesTheName => accepted(json!({ "approve": true, "name": name })),
-            Does::Declines => ElicitResult::new(ElicitationAction::Decline),
-            Does::Cancels => ElicitResult::new(ElicitationAction::Cancel),
-            Does::Sleeps => std::future::pending().await,
+            FormReaction::Accept(content) => accepted(content),
+            FormReaction::AcceptWithName => accepted(json!({ "approve": true, "name": name })),
+            FormReaction::Decline => ElicitResult::new(ElicitationAction::Decline),
+            FormReaction::Cancel => ElicitResult::new(ElicitationAction::Cancel),
+            FormReaction::NeverRespond => std::future::pending().await,
         })
     }
 }
 
 /// A client and, over HTTP, its server.
-pub(crate) struct Connected {
-    pub(crate) client: RunningService<RoleClient, Human>,
+pub(crate) struct FormSession {
+    pub(crate) client: RunningService<RoleClient, FormClient>,
     _server: Option<Served>,
 }
 
 /// Both transports in both generations, each with a server of its own.
-pub(crate) const WAYS: [(bool, bool); 4] =
+pub(crate) const TRANSPORTS_AND_GENERATIONS: [(bool, bool); 4] =
     [(false, false), (false, true), (true, false), (true, true)];
 
-pub(crate) async fn connected(
+pub(crate) async fn connect(
     (http, modern): (bool, bool),
-    human: &Human,
+    human: &FormClient,
     options: &[&str],
-) -> Connected {
+) -> FormSession {
     let lifecycle = match modern {
         false => ClientLifecycleMode::Initialize,
         true => ClientLifecycleMode::Discover {
@@ -137,7 +137,7 @@ pub(crate) async fn connected(
             .serve_with_lifecycle(transport, lifecycle)
             .await
             .unwrap();
-        return Connected {
+        return FormSession {
             client,
             _server: Some(server),
         };
@@ -148,13 +148,13 @@ pub(crate) async fn connected(
         .serve_with_lifecycle(transport, lifecycle)
         .await
         .unwrap();
-    Connected {
+    FormSession {
         client,
         _server: None,
     }
 }
 
-impl Connected {
+impl FormSession {
     pub(crate) async fn call(&self, tool: &'static str, args: Value) -> CallToolResult {
         let args = args.as_object().unwrap().clone();
         self.client
@@ -164,7 +164,7 @@ impl Connected {
     }
 
     /// Whether the tool did it, and its text.
-    pub(crate) async fn said(&self, tool: &'static str, args: Value) -> (bool, String) {
+    pub(crate) async fn call_text(&self, tool: &'static str, args: Value) -> (bool, String) {
         let result = self.call(tool, args).await;
         (
             result.is_error == Some(false),
@@ -173,8 +173,8 @@ impl Connected {
     }
 
     /// Whether the integration is there.
-    pub(crate) async fn has(&self, slug: &str) -> bool {
-        self.said("get-integration", json!({ "slug": slug }))
+    pub(crate) async fn has_integration(&self, slug: &str) -> bool {
+        self.call_text("get-integration", json!({ "slug": slug }))
             .await
             .0
     }

@@ -8,11 +8,11 @@ use std::{
 use reqwest::{Client, StatusCode, header};
 use serde_json::json;
 
-use super::tickets::{Admin, SLUG, TOOL, page, served, strs, ticket, token_in};
-use crate::{audit::lines, mcp::Caller, process::command, requests::client};
+use super::tickets::{AdminFolder, SLUG, TOOL, ticket_page_url, serve_with_admin, strs, ticket_id, form_token};
+use crate::{audit::read_entries, mcp::Caller, process::command, requests::client};
 
-async fn fill(client: &Client, page: &str, token: &str, decision: &str) -> (StatusCode, String) {
-    send(
+async fn post_decision(client: &Client, page: &str, token: &str, decision: &str) -> (StatusCode, String) {
+    post_form(
         client,
         page,
         &format!("token={token}&by=Dana+D.&decision={decision}"),
@@ -21,7 +21,7 @@ async fn fill(client: &Client, page: &str, token: &str, decision: &str) -> (Stat
 }
 
 /// Sends the form of a page as a browser does.
-async fn send(client: &Client, page: &str, body: &str) -> (StatusCode, String) {
+async fn post_form(client: &Client, page: &str, body: &str) -> (StatusCode, String) {
     let body = body.to_owned();
     let request = client.post(page).body(body);
     let request = request.header("content-type", "application/x-www-form-urlencoded");
@@ -31,10 +31,10 @@ async fn send(client: &Client, page: &str, body: &str) -> (StatusCode, String) {
 
 #[tokio::test]
 async fn ticket_page_shows_the_call_and_its_form_decides() {
-    let admin = Admin::new();
-    let mut server = served(&admin, &[]);
+    let admin = AdminFolder::new();
+    let mut server = serve_with_admin(&admin, &[]);
     let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
-    let at = page(&mut server, &alice, SLUG).await;
+    let at = ticket_page_url(&mut server, &alice, SLUG).await;
     for _ in 0..2 {
         let shown = http.get(&at).send().await.unwrap();
         let policy = shown.headers()[header::CONTENT_SECURITY_POLICY]
@@ -57,8 +57,8 @@ async fn ticket_page_shows_the_call_and_its_form_decides() {
         "{waits}"
     );
     let html = http.get(&at).send().await.unwrap().text().await.unwrap();
-    let token = token_in(&html);
-    let (status, _) = fill(&http, &at, "another", "approve").await;
+    let token = form_token(&html);
+    let (status, _) = post_decision(&http, &at, "another", "approve").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     // A page that showed something else decides nothing.
     let (serial, digest) = token.split_once("&digest=").unwrap();
@@ -68,19 +68,19 @@ async fn ticket_page_shows_the_call_and_its_form_decides() {
         format!("{token}0"),
     ] {
         assert_eq!(
-            fill(&http, &at, &other, "approve").await.0,
+            post_decision(&http, &at, &other, "approve").await.0,
             StatusCode::CONFLICT,
             "{digest}"
         );
     }
-    let (status, said) = fill(&http, &at, &token, "approve").await;
+    let (status, said) = post_decision(&http, &at, &token, "approve").await;
     assert!(
         status == StatusCode::OK && said.contains("Approved"),
         "{said}"
     );
     // It is gone then, and so is another's claim to the approval.
     assert_eq!(
-        fill(&http, &at, &token, "deny").await.0,
+        post_decision(&http, &at, &token, "deny").await.0,
         StatusCode::NOT_FOUND
     );
     assert_eq!(
@@ -117,10 +117,10 @@ fn first_button(html: &str) -> &str {
 
 #[tokio::test]
 async fn enter_key_on_the_page_decides_nothing() {
-    let admin = Admin::new();
-    let mut server = served(&admin, &["--approve-by-name"]);
+    let admin = AdminFolder::new();
+    let mut server = serve_with_admin(&admin, &["--approve-by-name"]);
     let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
-    let at = page(&mut server, &alice, SLUG).await;
+    let at = ticket_page_url(&mut server, &alice, SLUG).await;
     let html = http.get(&at).send().await.unwrap().text().await.unwrap();
     let button = first_button(&html);
     assert!(
@@ -136,11 +136,11 @@ async fn enter_key_on_the_page_decides_nothing() {
         .unwrap();
     let entered = format!(
         "token={}&by=Dana&name={}",
-        token_in(&html),
+        form_token(&html),
         name.replace(' ', "+")
     );
     for decision in ["&decision=none", "&decision=", ""] {
-        let (status, html) = send(&http, &at, &format!("{entered}{decision}")).await;
+        let (status, html) = post_form(&http, &at, &format!("{entered}{decision}")).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{html}");
         assert!(html.contains("press Approve or Deny"), "{html}");
         // What was entered is there still.
@@ -151,7 +151,7 @@ async fn enter_key_on_the_page_decides_nothing() {
             );
         }
     }
-    let (status, html) = send(&http, &at, &format!("{entered}&decision=approve")).await;
+    let (status, html) = post_form(&http, &at, &format!("{entered}&decision=approve")).await;
     assert!(
         status == StatusCode::OK && html.contains("Approved"),
         "{html}"
@@ -160,24 +160,24 @@ async fn enter_key_on_the_page_decides_nothing() {
 
 #[tokio::test]
 async fn decision_on_the_page_requires_a_name() {
-    let (admin, folder) = (Admin::new(), tempfile::tempdir().unwrap());
+    let (admin, folder) = (AdminFolder::new(), tempfile::tempdir().unwrap());
     let log = folder.path().join("audit.jsonl");
-    let mut server = served(&admin, &["--audit-log", log.to_str().unwrap()]);
+    let mut server = serve_with_admin(&admin, &["--audit-log", log.to_str().unwrap()]);
     let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
-    let at = page(&mut server, &alice, SLUG).await;
-    let token = token_in(&http.get(&at).send().await.unwrap().text().await.unwrap());
+    let at = ticket_page_url(&mut server, &alice, SLUG).await;
+    let token = form_token(&http.get(&at).send().await.unwrap().text().await.unwrap());
     for by in ["", "&by=", "&by=+"] {
         for decision in ["approve", "deny"] {
             let body = format!("token={token}{by}&decision={decision}");
-            let (status, html) = send(&http, &at, &body).await;
+            let (status, html) = post_form(&http, &at, &body).await;
             assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {html}");
             assert!(html.contains("enter your name"), "{html}");
         }
     }
-    assert_eq!(fill(&http, &at, &token, "approve").await.0, StatusCode::OK);
+    assert_eq!(post_decision(&http, &at, &token, "approve").await.0, StatusCode::OK);
     let line = server.read_until("a human decided");
     assert!(line.contains("state=\"approved\" by=\"Dana D.\""), "{line}");
-    let (_, list, _) = admin.approvals(&["list"]);
+    let (_, list, _) = admin.run_approvals(&["list"]);
     assert!(list.contains("approved by Dana D."), "{list}");
     let done = alice
         .modern(TOOL, &json!({ "slug": SLUG }))
@@ -186,7 +186,7 @@ async fn decision_on_the_page_requires_a_name() {
         .message;
     assert_eq!(done["result"]["isError"], false, "{done}");
     assert!(server.terminate().0.success());
-    let approvals: Vec<_> = lines(&log)
+    let approvals: Vec<_> = read_entries(&log)
         .iter()
         .filter(|line| !line["approval_method"].is_null())
         .map(|line| (line["approval_method"].clone(), line["approved_by"].clone()))
@@ -197,7 +197,7 @@ async fn decision_on_the_page_requires_a_name() {
 /// All tickets on one page, the oldest first, narrowed as the command narrows them.
 #[tokio::test]
 async fn ticket_list_page_links_to_each_ticket() {
-    let admin = Admin::new();
+    let admin = AdminFolder::new();
     let args = [
         "http",
         "--sandbox",
@@ -230,7 +230,7 @@ async fn ticket_list_page_links_to_each_ticket() {
             .modern(TOOL, &json!({ "slug": slug }))
             .await
             .unwrap();
-        ticket(
+        ticket_id(
             answer.message["result"]["content"][0]["text"]
                 .as_str()
                 .unwrap(),
@@ -277,7 +277,7 @@ async fn ticket_list_page_links_to_each_ticket() {
     let at = format!("{}{first}", admin.url());
     let html = http.get(&at).send().await.unwrap().text().await.unwrap();
     assert!(html.contains(SLUG), "{html}");
-    let (status, said) = fill(&http, &at, &token_in(&html), "deny").await;
+    let (status, said) = post_decision(&http, &at, &form_token(&html), "deny").await;
     assert!(
         status == StatusCode::OK && said.contains("Denied"),
         "{said}"

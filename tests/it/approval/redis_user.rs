@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::tickets::{Admin, SLUG, TOOL, strs, ticket};
+use super::tickets::{AdminFolder, SLUG, TOOL, strs, ticket_id};
 use crate::{mcp::Caller, process::Served, programs::is_missing, redis::Redis};
 use portkey_mcp::security::signed_state::Keyring;
 
@@ -16,7 +16,7 @@ rules:
 ";
 
 /// What a tool answers in a session.
-async fn said(caller: &Caller, tool: &str, args: Value) -> Value {
+async fn call_result(caller: &Caller, tool: &str, args: Value) -> Value {
     let answer = caller
         .call("tools/call", json!({ "name": tool, "arguments": args }))
         .await;
@@ -38,7 +38,7 @@ async fn documented_redis_user_has_every_required_right() {
     fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
     fs::write(&url, redis.documented_url(0)).unwrap();
     fs::write(&policy, POLICY).unwrap();
-    let admins = [Admin::new(), Admin::new()];
+    let admins = [AdminFolder::new(), AdminFolder::new()];
     let servers = admins.each_ref().map(|admin| {
         let options = admin.options();
         let args = [
@@ -74,43 +74,43 @@ async fn documented_redis_user_has_every_required_right() {
 
     // A limit of the policy.
     assert_eq!(
-        said(&here, "list-labels", json!({})).await["isError"],
+        call_result(&here, "list-labels", json!({})).await["isError"],
         false
     );
-    let limited = said(&there, "list-labels", json!({})).await;
+    let limited = call_result(&there, "list-labels", json!({})).await;
     assert!(
         limited.to_string().contains("`few` limits this"),
         "{limited}"
     );
 
     // A large result.
-    let large = said(&here, "list-all-integrations", json!({})).await;
+    let large = call_result(&here, "list-all-integrations", json!({})).await;
     let handle = large["structuredContent"]["truncated"]["handle"].clone();
     assert!(handle.is_string(), "{large}");
-    let part = said(&there, "read-result", json!({ "handle": handle })).await;
+    let part = call_result(&there, "read-result", json!({ "handle": handle })).await;
     assert_eq!(part["isError"], false, "{part}");
 
     // Tickets, decided at the other replica.
     for (slug, decision, is_done) in [(SLUG, "approve", true), ("anthropic", "deny", false)] {
-        let asked = said(&here, TOOL, json!({ "slug": slug })).await;
-        let id = ticket(asked["content"][0]["text"].as_str().unwrap());
-        let (good, list, log) = admins[1].approvals(&["list"]);
+        let asked = call_result(&here, TOOL, json!({ "slug": slug })).await;
+        let id = ticket_id(asked["content"][0]["text"].as_str().unwrap());
+        let (good, list, log) = admins[1].run_approvals(&["list"]);
         assert!(good && list.contains(&id), "{list}{log}");
-        let (good, shown, log) = admins[1].approvals(&["show", &id]);
+        let (good, shown, log) = admins[1].run_approvals(&["show", &id]);
         assert!(good && shown.contains(slug), "{shown}{log}");
-        let (good, _, log) = admins[1].approvals(&[decision, &id]);
+        let (good, _, log) = admins[1].run_approvals(&[decision, &id]);
         assert!(good, "{log}");
-        let done = said(&here, TOOL, json!({ "slug": slug })).await;
+        let done = call_result(&here, TOOL, json!({ "slug": slug })).await;
         assert_eq!(done["isError"], !is_done, "{done}");
     }
 
     // Who has read what strangers wrote.
     let args = json!({ "workspace_id": "ws-support-bot", "page_size": 1 });
-    let listed = said(&here, "list-prompts", args).await;
+    let listed = call_result(&here, "list-prompts", args).await;
     let prompt = &listed["structuredContent"]["data"][0];
-    let read = said(&here, "get-prompt", json!({ "prompt_id": prompt["slug"] })).await;
+    let read = call_result(&here, "get-prompt", json!({ "prompt_id": prompt["slug"] })).await;
     assert_eq!(read["isError"], false, "{read}");
-    let denied = said(&there, "create-label", json!({ "name": "a" })).await;
+    let denied = call_result(&there, "create-label", json!({ "name": "a" })).await;
     assert!(denied.to_string().contains("`wary` denies"), "{denied}");
 
     assert_eq!(here.end().await.status.as_u16(), 204);
@@ -130,9 +130,9 @@ async fn missing_redis_right_is_reported_to_the_approver() {
     }
     let rights = crate::redis::documented_rights().replace(" +get ", " ");
     let redis = Redis::with_user(&rights);
-    let (admin, url) = (Admin::new(), redis.documented_url(0));
+    let (admin, url) = (AdminFolder::new(), redis.documented_url(0));
     let options = admin.options();
-    let keys = admin.file() + ".keys";
+    let keys = admin.file_path() + ".keys";
     fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
     let args = [
         "http",
@@ -144,7 +144,7 @@ async fn missing_redis_right_is_reported_to_the_approver() {
     ];
     let args = [&args[..], &["--state-key-file", &keys], &strs(&options)].concat();
     let server = Served::start(&args);
-    let (good, _, log) = admin.approvals(&["list"]);
+    let (good, _, log) = admin.run_approvals(&["list"]);
     assert!(!good && log.contains("does not let its user run"), "{log}");
     assert!(
         log.contains("+get ") && log.contains("docs/deployment.md"),

@@ -11,7 +11,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Human, WAYS, connected};
+use super::{FormClient, TRANSPORTS_AND_GENERATIONS, connect};
 use crate::{
     mcp::Caller,
     process::{Served, said},
@@ -55,18 +55,18 @@ fn stored_ticket_is_read_with_each_state() {
 }
 
 /// A folder with a file that a server writes its address and token to.
-pub(super) struct Admin {
+pub(super) struct AdminFolder {
     folder: TempDir,
 }
 
-impl Admin {
+impl AdminFolder {
     pub(super) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
-    pub(super) fn file(&self) -> String {
+    pub(super) fn file_path(&self) -> String {
         self.folder
             .path()
             .join("admin.json")
@@ -85,22 +85,22 @@ impl Admin {
         options
             .into_iter()
             .map(str::to_owned)
-            .chain([self.file()])
+            .chain([self.file_path()])
             .collect()
     }
 
     /// What `portkey-mcp approvals` says.
-    pub(super) fn approvals(&self, args: &[&str]) -> (bool, String, String) {
-        let file = self.file();
+    pub(super) fn run_approvals(&self, args: &[&str]) -> (bool, String, String) {
+        let file = self.file_path();
         said(&[&["approvals", "--admin-file", &file], args].concat())
     }
 
     pub(super) fn url(&self) -> String {
-        self.written("url")
+        self.read_field("url")
     }
 
-    fn written(&self, field: &str) -> String {
-        let text = fs::read_to_string(self.file()).unwrap();
+    fn read_field(&self, field: &str) -> String {
+        let text = fs::read_to_string(self.file_path()).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()[field]
             .as_str()
             .unwrap()
@@ -113,7 +113,7 @@ pub(super) fn strs(options: &[String]) -> Vec<&str> {
 }
 
 /// The name of the ticket in what a caller is told.
-pub(super) fn ticket(text: &str) -> String {
+pub(super) fn ticket_id(text: &str) -> String {
     assert!(text.contains("waits for the approval"), "{text}");
     text.split("ticket is ")
         .nth(1)
@@ -127,69 +127,69 @@ pub(super) fn ticket(text: &str) -> String {
 /// The decision, in both generations over both transports, for a client that shows no forms.
 #[tokio::test]
 async fn call_waits_for_a_decision_by_command() {
-    for way in WAYS {
-        let (admin, human) = (Admin::new(), Human::new(false));
-        let session = connected(way, &human, &strs(&admin.options())).await;
+    for way in TRANSPORTS_AND_GENERATIONS {
+        let (admin, human) = (AdminFolder::new(), FormClient::new(false));
+        let session = connect(way, &human, &strs(&admin.options())).await;
         let args = json!({ "slug": SLUG });
-        let (done, text) = session.said(TOOL, args.clone()).await;
-        let id = ticket(&text);
-        assert!(!done && session.has(SLUG).await, "{way:?}: {text}");
+        let (done, text) = session.call_text(TOOL, args.clone()).await;
+        let id = ticket_id(&text);
+        assert!(!done && session.has_integration(SLUG).await, "{way:?}: {text}");
         assert!(
             !text.contains(&admin.url()) && !text.contains("/decide/"),
             "{way:?}: {text}"
         );
         // Made again, it waits on the same ticket; the ticket in its hand is no approval.
-        let (_, again) = session.said(TOOL, args.clone()).await;
+        let (_, again) = session.call_text(TOOL, args.clone()).await;
         let named = json!({ "slug": SLUG, "approval_ticket": id });
-        let (_, with_ticket) = session.said(TOOL, named.clone()).await;
+        let (_, with_ticket) = session.call_text(TOOL, named.clone()).await;
         assert_eq!(
-            (ticket(&again), ticket(&with_ticket)),
+            (ticket_id(&again), ticket_id(&with_ticket)),
             (id.clone(), id.clone())
         );
 
-        let (good, list, _) = admin.approvals(&["list"]);
+        let (good, list, _) = admin.run_approvals(&["list"]);
         assert!(
             good && list.contains(&id) && list.contains("pending"),
             "{list}"
         );
-        let (good, shown, _) = admin.approvals(&["show", &id[..6]]);
+        let (good, shown, _) = admin.run_approvals(&["show", &id[..6]]);
         assert!(
             good && shown.contains("Target: DELETE") && shown.contains(SLUG),
             "{shown}"
         );
         let digest = shown.split("Digest: ").nth(1).unwrap().trim();
         let decision = ["approve", &id, "--by", "Dana", "--digest", digest];
-        let (good, decided, _) = admin.approvals(&decision);
+        let (good, decided, _) = admin.run_approvals(&decision);
         assert!(good && decided.contains("approved by Dana"), "{decided}");
-        let (good, _, twice) = admin.approvals(&["deny", &id]);
+        let (good, _, twice) = admin.run_approvals(&["deny", &id]);
         assert!(!good && twice.contains("decided already"), "{twice}");
 
         // Another call is another call, and the right one works once.
         let other = json!({ "slug": "anthropic", "approval_ticket": id });
         assert!(
             session
-                .said(TOOL, other)
+                .call_text(TOOL, other)
                 .await
                 .1
                 .contains("not for this call"),
             "{way:?}"
         );
-        let (done, text) = session.said(TOOL, named).await;
-        assert!(done && !session.has(SLUG).await, "{way:?}: {text}");
-        let (done, text) = session.said(TOOL, args).await;
-        assert!(!done && ticket(&text) != id, "{way:?}: {text}");
+        let (done, text) = session.call_text(TOOL, named).await;
+        assert!(done && !session.has_integration(SLUG).await, "{way:?}: {text}");
+        let (done, text) = session.call_text(TOOL, args).await;
+        assert!(!done && ticket_id(&text) != id, "{way:?}: {text}");
         session.client.cancel().await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn denied_call_stays_denied() {
-    let (admin, human) = (Admin::new(), Human::new(false));
-    let session = connected((false, true), &human, &strs(&admin.options())).await;
-    let id = ticket(&session.said(TOOL, json!({ "slug": SLUG })).await.1);
-    assert!(admin.approvals(&["deny", &id]).1.contains("denied by"));
+    let (admin, human) = (AdminFolder::new(), FormClient::new(false));
+    let session = connect((false, true), &human, &strs(&admin.options())).await;
+    let id = ticket_id(&session.call_text(TOOL, json!({ "slug": SLUG })).await.1);
+    assert!(admin.run_approvals(&["deny", &id]).1.contains("denied by"));
     for _ in 0..2 {
-        let (done, text) = session.said(TOOL, json!({ "slug": SLUG })).await;
+        let (done, text) = session.call_text(TOOL, json!({ "slug": SLUG })).await;
         assert!(!done && text.contains("declined"), "{text}");
     }
     let cases = [
@@ -205,11 +205,11 @@ async fn denied_call_stays_denied() {
         (vec!["approve", &id[..6]], "decided already"),
     ];
     for (args, expected) in cases {
-        let (good, _, log) = admin.approvals(&args);
+        let (good, _, log) = admin.run_approvals(&args);
         assert!(!good && log.contains(expected), "{args:?}: {log}");
     }
     session.client.cancel().await.unwrap();
-    let (good, _, log) = admin.approvals(&["list"]);
+    let (good, _, log) = admin.run_approvals(&["list"]);
     assert!(
         !good && log.contains("does the server run"),
         "the file went with the server: {log}"
@@ -218,11 +218,11 @@ async fn denied_call_stays_denied() {
 
 #[tokio::test]
 async fn approve_command_requires_the_target_name() {
-    let (admin, human) = (Admin::new(), Human::new(false));
+    let (admin, human) = (AdminFolder::new(), FormClient::new(false));
     let options = [admin.options(), vec!["--approve-by-name".to_owned()]].concat();
-    let session = connected((false, false), &human, &strs(&options)).await;
-    let id = ticket(&session.said(TOOL, json!({ "slug": SLUG })).await.1);
-    let shown = admin.approvals(&["show", &id]).1;
+    let session = connect((false, false), &human, &strs(&options)).await;
+    let id = ticket_id(&session.call_text(TOOL, json!({ "slug": SLUG })).await.1);
+    let shown = admin.run_approvals(&["show", &id]).1;
     let name = shown
         .split("type: `")
         .nth(1)
@@ -234,15 +234,15 @@ async fn approve_command_requires_the_target_name() {
         &["approve", &id][..],
         &["approve", &id, "--name", "another"],
     ] {
-        let (good, _, log) = admin.approvals(wrong);
+        let (good, _, log) = admin.run_approvals(wrong);
         assert!(!good && log.contains(name), "{log}");
     }
-    assert!(admin.approvals(&["approve", &id, "--name", name]).0);
-    assert!(session.said(TOOL, json!({ "slug": SLUG })).await.0);
+    assert!(admin.run_approvals(&["approve", &id, "--name", name]).0);
+    assert!(session.call_text(TOOL, json!({ "slug": SLUG })).await.0);
     session.client.cancel().await.unwrap();
 }
 
-pub(super) fn served(admin: &Admin, more: &[&str]) -> Served {
+pub(super) fn serve_with_admin(admin: &AdminFolder, more: &[&str]) -> Served {
     let options = admin.options();
     let args = [
         "http",
@@ -256,9 +256,9 @@ pub(super) fn served(admin: &Admin, more: &[&str]) -> Served {
 }
 
 /// The address of the page of a new ticket, which only the log has.
-pub(super) async fn page(server: &mut Served, caller: &Caller, slug: &str) -> String {
+pub(super) async fn ticket_page_url(server: &mut Served, caller: &Caller, slug: &str) -> String {
     let answer = caller.modern(TOOL, &json!({ "slug": slug })).await.unwrap();
-    ticket(
+    ticket_id(
         answer.message["result"]["content"][0]["text"]
             .as_str()
             .unwrap(),
@@ -274,7 +274,7 @@ pub(super) async fn page(server: &mut Served, caller: &Caller, slug: &str) -> St
 }
 
 /// The hidden fields of a page, as its form brings them back behind `token=`.
-pub(super) fn token_in(html: &str) -> String {
+pub(super) fn form_token(html: &str) -> String {
     let value = |name: &str| {
         let field = format!("name=\"{name}\" value=\"");
         html.split(&field)
@@ -291,11 +291,11 @@ pub(super) fn token_in(html: &str) -> String {
 /// Host, origin, key and token are all looked at.
 #[tokio::test]
 async fn approval_server_rejects_unauthorized_requests() {
-    let admin = Admin::new();
-    let mut server = served(&admin, &[]);
+    let admin = AdminFolder::new();
+    let mut server = serve_with_admin(&admin, &[]);
     let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
-    let at = page(&mut server, &alice, SLUG).await;
-    let (url, token) = (admin.url(), admin.written("token"));
+    let at = ticket_page_url(&mut server, &alice, SLUG).await;
+    let (url, token) = (admin.url(), admin.read_field("token"));
     let list = format!("{url}/approvals");
     let get = |address: &str| http.get(address).bearer_auth(&token);
     let (without_key, _) = at.rsplit_once('/').unwrap();
@@ -387,13 +387,13 @@ async fn approval_server_rejects_unauthorized_requests() {
     let key = at.rsplit('/').next().unwrap();
     let form = http.get(&at).send().await.unwrap().text().await.unwrap();
     assert!(
-        !shown.contains(key) && !shown.contains(&token_in(&form)),
+        !shown.contains(key) && !shown.contains(&form_token(&form)),
         "{shown}"
     );
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(admin.file()).unwrap().permissions().mode();
+        let mode = fs::metadata(admin.file_path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
     let (good, _, log) = said(&["stdio", "--admin-listen", "0.0.0.0:0"]);
@@ -401,7 +401,7 @@ async fn approval_server_rejects_unauthorized_requests() {
 }
 
 /// Reads an answer to its end.
-fn answer(mut connection: TcpStream) -> String {
+fn read_to_end(mut connection: TcpStream) -> String {
     let mut text = String::new();
     // What was not read of a request resets the connection behind the answer.
     _ = connection.read_to_string(&mut text);
@@ -411,10 +411,10 @@ fn answer(mut connection: TcpStream) -> String {
 /// Connections of which nothing comes, and requests of those who are not let in, keep nobody else out.
 #[tokio::test]
 async fn unfinished_requests_do_not_block_the_approval_listener() {
-    let admin = Admin::new();
-    let mut server = served(&admin, &[]);
+    let admin = AdminFolder::new();
+    let mut server = serve_with_admin(&admin, &[]);
     let alice = Caller::new(&server.url, "pk-alice");
-    let at = page(&mut server, &alice, SLUG).await;
+    let at = ticket_page_url(&mut server, &alice, SLUG).await;
     let host = admin.url().trim_start_matches("http://").to_owned();
     let post = |path: &str| format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n");
     let body = "content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
@@ -434,7 +434,7 @@ async fn unfinished_requests_do_not_block_the_approval_listener() {
                 connection
             })
             .collect();
-        let (good, list, log) = admin.approvals(&["list"]);
+        let (good, list, log) = admin.run_approvals(&["list"]);
         assert!(good && list.contains(TOOL), "{head:?}: {list}{log}");
         assert_eq!(
             client().get(&at).send().await.unwrap().status(),
@@ -447,7 +447,7 @@ async fn unfinished_requests_do_not_block_the_approval_listener() {
     for (head, status) in heads.iter().skip(2).zip(["401", "401", "404"]) {
         let mut connection = TcpStream::connect(&host).unwrap();
         connection.write_all(head.as_bytes()).unwrap();
-        let told = answer(connection);
+        let told = read_to_end(connection);
         assert!(
             told.starts_with(&format!("HTTP/1.1 {status} ")),
             "{head:?}: {told:?}"
@@ -500,8 +500,8 @@ async fn replicas_share_tickets() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
-    let (admins, url) = ([Admin::new(), Admin::new(), Admin::new()], redis.url());
-    let replica = |admin: &Admin| {
+    let (admins, url) = ([AdminFolder::new(), AdminFolder::new(), AdminFolder::new()], redis.url());
+    let replica = |admin: &AdminFolder| {
         let options = admin.options();
         let shared = [
             "--state-key-file",
@@ -530,7 +530,7 @@ async fn replicas_share_tickets() {
         answer.message["result"].clone()
     };
     let asked = call(0).await;
-    let id = ticket(asked["content"][0]["text"].as_str().unwrap());
+    let id = ticket_id(asked["content"][0]["text"].as_str().unwrap());
     // Who reads Redis learns nothing of the call.
     let dump = redis.dump();
     let dump = String::from_utf8_lossy(&dump);
@@ -539,7 +539,7 @@ async fn replicas_share_tickets() {
         "{dump}"
     );
     assert!(!dump.contains("DELETE") && !dump.contains(TOOL), "{dump}");
-    let (good, _, log) = admins[1].approvals(&["approve", &id]);
+    let (good, _, log) = admins[1].run_approvals(&["approve", &id]);
     assert!(good, "{log}");
     let both = tokio::join!(call(2), call(1));
     let done = [&both.0, &both.1]
@@ -553,13 +553,13 @@ async fn replicas_share_tickets() {
 #[test]
 fn shell_call_waits_for_a_decision() {
     for (decision, done) in [("approve", true), ("deny", false)] {
-        let admin = Admin::new();
+        let admin = AdminFolder::new();
         let options = admin.options();
         let call = ["call", TOOL, "slug=openai-production", "--sandbox"];
         let waiting = Served::start(&[&call[..], &strs(&options)].concat());
         assert!(waiting.url.contains("/decide/"), "{}", waiting.url);
         let id = waiting.url.rsplit('/').nth(1).unwrap();
-        let (good, _, log) = admin.approvals(&[decision, id]);
+        let (good, _, log) = admin.run_approvals(&[decision, id]);
         assert!(good, "{log}");
         let (status, log) = waiting.end();
         assert_eq!(status.success(), done, "{log}");

@@ -4,14 +4,14 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{Folder, assert_has, call, verify};
-use crate::{http::served, process::said};
+use super::{AuditFolder, assert_fields, call_from_shell, run_verify};
+use crate::{http::serve_sandbox, process::said};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-fn some_calls(folder: &Folder, count: usize, more: &[&str]) {
+fn make_calls(folder: &AuditFolder, count: usize, more: &[&str]) {
     for _ in 0..count {
-        let (ok, said) = call(folder, "list-labels", &json!({}), more);
+        let (ok, said) = call_from_shell(folder, "list-labels", &json!({}), more);
         assert!(ok, "{said}");
     }
 }
@@ -19,14 +19,14 @@ fn some_calls(folder: &Folder, count: usize, more: &[&str]) {
 #[test]
 fn chain_continues_across_starts() {
     for sync in ["always", "interval", "never"] {
-        let folder = Folder::new();
-        some_calls(&folder, 3, &["--audit-sync", sync]);
-        let lines = folder.lines();
+        let folder = AuditFolder::new();
+        make_calls(&folder, 3, &["--audit-sync", sync]);
+        let lines = folder.entries();
         let hash = |at: usize| lines[at]["hash"].as_str().unwrap();
         assert_eq!(lines[0]["prev"], "0".repeat(64));
         assert_eq!(lines[1]["prev"], hash(0));
         assert_eq!(lines[2]["prev"], hash(1));
-        let (ok, told) = verify(&[&folder.log()]);
+        let (ok, told) = run_verify(&[&folder.log_path()]);
         assert!(
             ok && told.contains("lines 1 to 3") && told.contains(hash(2)),
             "{told}"
@@ -36,34 +36,34 @@ fn chain_continues_across_starts() {
 
 #[test]
 fn partial_entry_is_quarantined_and_recorded() {
-    let folder = Folder::new();
-    some_calls(&folder, 2, &[]);
-    let whole = fs::read(folder.log()).unwrap();
+    let folder = AuditFolder::new();
+    make_calls(&folder, 2, &[]);
+    let whole = fs::read(folder.log_path()).unwrap();
     let half = &whole[..whole.len() - 30];
-    fs::write(folder.log(), half).unwrap();
-    let (ok, told) = verify(&[&folder.log()]);
+    fs::write(folder.log_path(), half).unwrap();
+    let (ok, told) = run_verify(&[&folder.log_path()]);
     assert!(!ok && told.contains(":2: this line was cut off"), "{told}");
-    some_calls(&folder, 1, &[]);
-    let lines = folder.lines();
+    make_calls(&folder, 1, &[]);
+    let lines = folder.entries();
     let start = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let torn = json!({ "seq": 2, "event": "torn", "kept": "audit.jsonl.torn-2", "bytes": half.len() - start });
-    assert_has(&lines[1], &torn);
+    assert_fields(&lines[1], &torn);
     assert_eq!(
         fs::read(folder.path("audit.jsonl.torn-2")).unwrap(),
         &half[start..]
     );
     assert_eq!(lines.len(), 3);
     // It is told once.
-    some_calls(&folder, 1, &[]);
-    assert_eq!(folder.lines().len(), 4);
-    assert!(verify(&[&folder.log()]).0);
+    make_calls(&folder, 1, &[]);
+    assert_eq!(folder.entries().len(), 4);
+    assert!(run_verify(&[&folder.log_path()]).0);
 }
 
 #[test]
 fn rotated_files_form_one_chain() {
-    let folder = Folder::new();
-    some_calls(&folder, 5, &["--audit-max-bytes", "1500"]);
-    let names = folder.names();
+    let folder = AuditFolder::new();
+    make_calls(&folder, 5, &["--audit-max-bytes", "1500"]);
+    let names = folder.file_names();
     assert!(names.contains(&"audit.jsonl.2".to_owned()), "{names:?}");
     let files: Vec<String> = names
         .iter()
@@ -76,30 +76,30 @@ fn rotated_files_form_one_chain() {
     let mut given: Vec<&str> = files.iter().map(String::as_str).collect();
     // In whatever order the shell names them.
     for _ in 0..2 {
-        let (ok, told) = verify(&given);
+        let (ok, told) = run_verify(&given);
         assert!(ok && told.contains("lines 1 to 5"), "{told}");
         given.reverse();
     }
-    let (ok, told) = verify(&[&folder.log()]);
+    let (ok, told) = run_verify(&[&folder.log_path()]);
     assert!(!ok && told.contains("missing before this one"), "{told}");
-    assert!(verify(&[&folder.log(), "--partial"]).0);
+    assert!(run_verify(&[&folder.log_path(), "--partial"]).0);
     let without_second: Vec<&str> = given
         .iter()
         .copied()
         .filter(|file| !file.ends_with(".2"))
         .collect();
-    assert!(!verify(&without_second).0);
+    assert!(!run_verify(&without_second).0);
     // The process may end between one file and the next.
-    fs::remove_file(folder.log()).unwrap();
-    let last = super::lines(folder.path("audit.jsonl.2")).pop().unwrap();
-    some_calls(&folder, 1, &[]);
-    assert_eq!(folder.lines()[0]["prev"], last["hash"]);
+    fs::remove_file(folder.log_path()).unwrap();
+    let last = super::read_entries(folder.path("audit.jsonl.2")).pop().unwrap();
+    make_calls(&folder, 1, &[]);
+    assert_eq!(folder.entries()[0]["prev"], last["hash"]);
 }
 
 #[test]
 fn rotated_files_beyond_the_limit_are_deleted() {
-    let folder = Folder::new();
-    some_calls(
+    let folder = AuditFolder::new();
+    make_calls(
         &folder,
         6,
         &["--audit-max-bytes", "10", "--audit-keep", "2"],
@@ -110,90 +110,90 @@ fn rotated_files_beyond_the_limit_are_deleted() {
         "audit.jsonl.5",
         "audit.jsonl.intents",
     ];
-    assert_eq!(folder.names(), expected);
+    assert_eq!(folder.file_names(), expected);
 }
 
 #[test]
 fn log_in_use_is_closed_to_a_second_process() {
-    let folder = Folder::new();
-    let log = folder.log();
-    let server = served(&["--audit-log", &log]);
-    let (ok, told) = call(&folder, "list-labels", &json!({}), &[]);
+    let folder = AuditFolder::new();
+    let log = folder.log_path();
+    let server = serve_sandbox(&["--audit-log", &log]);
+    let (ok, told) = call_from_shell(&folder, "list-labels", &json!({}), &[]);
     assert!(!ok && told.contains("in use by another process"), "{told}");
     assert!(server.terminate().0.success());
-    some_calls(&folder, 1, &[]);
+    make_calls(&folder, 1, &[]);
 }
 
 #[test]
 fn log_with_a_key_rejects_other_keys() {
-    let folder = Folder::new();
+    let folder = AuditFolder::new();
     let (key, other) = (
-        folder.key("key", KEY),
-        folder.key("other", &KEY.replace('0', "1")),
+        folder.write_key_file("key", KEY),
+        folder.write_key_file("other", &KEY.replace('0', "1")),
     );
-    let (log, keyed) = (folder.log(), ["--audit-key-file", &key]);
-    some_calls(&folder, 3, &keyed);
-    assert!(folder.lines()[0]["hmac"].is_string());
-    assert!(verify(&[&log, keyed[0], keyed[1]]).0);
+    let (log, keyed) = (folder.log_path(), ["--audit-key-file", &key]);
+    make_calls(&folder, 3, &keyed);
+    assert!(folder.entries()[0]["hmac"].is_string());
+    assert!(run_verify(&[&log, keyed[0], keyed[1]]).0);
     for (more, expected) in [
         (&[] as &[&str], "give the key"),
         (&["--audit-key-file", &other], "was changed"),
     ] {
-        let (ok, told) = verify(&[&[log.as_str()], more].concat());
+        let (ok, told) = run_verify(&[&[log.as_str()], more].concat());
         assert!(!ok && told.contains(expected), "{told}");
         // Neither goes such a log on.
-        let (ok, told) = call(&folder, "list-labels", &json!({}), more);
+        let (ok, told) = call_from_shell(&folder, "list-labels", &json!({}), more);
         assert!(!ok && told.contains("another key"), "{told}");
     }
     // A chain that somebody without the key has built anew.
-    let plain = Folder::new();
-    some_calls(&plain, 3, &[]);
-    let (ok, told) = verify(&[&plain.log(), keyed[0], keyed[1]]);
+    let plain = AuditFolder::new();
+    make_calls(&plain, 3, &[]);
+    let (ok, told) = run_verify(&[&plain.log_path(), keyed[0], keyed[1]]);
     assert!(!ok && told.contains("not written with the key"), "{told}");
 }
 
 /// Nothing in a file tells whether it once was longer; a hash that was noted elsewhere does.
 #[test]
 fn truncated_end_is_detected_by_a_known_hash() {
-    let folder = Folder::new();
-    some_calls(&folder, 3, &[]);
-    let log = folder.log();
-    let hash = folder.lines()[2]["hash"].as_str().unwrap().to_owned();
-    assert!(verify(&[&log, "--contains", &hash]).0);
+    let folder = AuditFolder::new();
+    make_calls(&folder, 3, &[]);
+    let log = folder.log_path();
+    let hash = folder.entries()[2]["hash"].as_str().unwrap().to_owned();
+    assert!(run_verify(&[&log, "--contains", &hash]).0);
     let text = fs::read_to_string(&log).unwrap();
     let two: String = text.split_inclusive('\n').take(2).collect();
     fs::write(&log, two).unwrap();
-    assert!(verify(&[&log]).0);
-    let (ok, told) = verify(&[&log, "--contains", &hash]);
+    assert!(run_verify(&[&log]).0);
+    let (ok, told) = run_verify(&[&log, "--contains", &hash]);
     assert!(!ok && told.contains("were cut off"), "{told}");
 }
 
 /// The log of the process notes where the chain stands, for whoever collects it elsewhere.
 #[tokio::test]
 async fn end_of_the_chain_is_logged() {
-    let folder = Folder::new();
-    some_calls(&folder, 1, &[]);
+    let folder = AuditFolder::new();
+    make_calls(&folder, 1, &[]);
     let hash = |line: &Value| line["hash"].as_str().unwrap().to_owned();
-    let first = hash(&folder.lines()[0]);
-    let server = served(&["--log-format", "json"]);
+    let first = hash(&folder.entries()[0]);
+    let server = serve_sandbox(&["--log-format", "json"]);
     assert!(!server.terminate().1.contains("audit"));
     let (_, _, log) = said(&[
         "call",
         "list-labels",
         "--sandbox",
         "--audit-log",
-        &folder.log(),
+        &folder.log_path(),
     ]);
     assert!(
-        log.contains(&first) && log.contains(&hash(&folder.lines()[1])),
+        log.contains(&first) && log.contains(&hash(&folder.entries()[1])),
         "{log}"
     );
 }
 
 #[test]
 fn unusable_audit_settings_stop_the_start() {
-    let folder = Folder::new();
-    let short = folder.key("short", "secret");
+    let folder = AuditFolder::new();
+    let short = folder.write_key_file("short", "secret");
     fs::write(folder.path("garbage"), "not a line\n").unwrap();
     for (file, more, expected) in [
         ("no/such/folder", &[] as &[&str], "cannot use the audit log"),
@@ -212,24 +212,24 @@ fn unusable_audit_settings_stop_the_start() {
 /// Values had other spellings once (`turned back`, `dry run`, `tcp`), and an approval was one text.
 #[test]
 fn log_with_former_values_is_verified_and_continued() {
-    let folder = Folder::new();
+    let folder = AuditFolder::new();
     let former = fs::read_to_string("tests/data/audit/former_values.jsonl").unwrap();
-    fs::write(folder.log(), &former).unwrap();
-    let (ok, told) = verify(&[&folder.log()]);
+    fs::write(folder.log_path(), &former).unwrap();
+    let (ok, told) = run_verify(&[&folder.log_path()]);
     assert!(ok && told.contains("lines 1 to 4"), "{told}");
     assert!(told.contains("7 calls have no line"), "{told}");
-    some_calls(&folder, 1, &[]);
-    let lines = folder.lines();
+    make_calls(&folder, 1, &[]);
+    let lines = folder.entries();
     assert!(
-        fs::read_to_string(folder.log())
+        fs::read_to_string(folder.log_path())
             .unwrap()
             .starts_with(&former)
     );
     assert_eq!((lines.len(), &lines[4]["prev"]), (5, &lines[3]["hash"]));
-    assert_has(
+    assert_fields(
         &lines[4],
         &json!({ "seq": 5, "transport": "stdio", "outcome": "answered" }),
     );
-    let (ok, told) = verify(&[&folder.log()]);
+    let (ok, told) = run_verify(&[&folder.log_path()]);
     assert!(ok && told.contains("lines 1 to 5"), "{told}");
 }

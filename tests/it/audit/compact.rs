@@ -2,20 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::{Folder, assert_has, create};
-use crate::{http::served, requests};
+use super::{AuditFolder, assert_fields, create_arguments};
+use crate::{http::serve_sandbox, requests};
 
 #[tokio::test]
 async fn rejected_call_through_a_compact_tool_is_audited() {
-    let folder = Folder::new();
+    let folder = AuditFolder::new();
     let options = [
         "--audit-log",
-        &folder.log(),
+        &folder.log_path(),
         "--surface",
         "compact",
         "--no-delete",
     ];
-    let server = served(&options);
+    let server = serve_sandbox(&options);
     let by = |operation: &str, arguments: Value| json!({ "operation": operation, "arguments": arguments });
     let turned_back = |tool: &str, effect: &str| {
         json!({
@@ -32,7 +32,7 @@ async fn rejected_call_through_a_compact_tool_is_audited() {
         // Of another effect, of no name there is, of no name at all.
         (
             "read-operation",
-            by("create-integration", create("mine")),
+            by("create-integration", create_arguments("mine")),
             turned_back("create-integration", "create"),
         ),
         (
@@ -98,10 +98,10 @@ async fn rejected_call_through_a_compact_tool_is_audited() {
         }
     }
     assert!(server.terminate().0.success());
-    let lines = folder.lines();
+    let lines = folder.entries();
     assert_eq!(lines.len(), cases.len(), "{lines:#?}");
     for (line, (.., expected)) in lines.iter().zip(&cases) {
-        assert_has(line, expected);
+        assert_fields(line, expected);
     }
     assert_eq!(lines[4]["arguments_hmac"], lines[5]["arguments_hmac"]);
     assert!(!json!(lines).to_string().contains("sk-planted"));

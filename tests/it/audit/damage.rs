@@ -6,29 +6,29 @@ use portkey_mcp::observability::audit::{Damage, Report, Verifier};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{Folder, call, verify};
+use super::{AuditFolder, call_from_shell, run_verify};
 
 /// A log of six lines.
-static LOG: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let folder = Folder::new();
+static SAMPLE_LOG: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let folder = AuditFolder::new();
     for _ in 0..6 {
         assert!(
-            call(&folder, "list-labels", &json!({ "search": "a" }), &[])
+            call_from_shell(&folder, "list-labels", &json!({ "search": "a" }), &[])
                 .1
                 .contains("data")
         );
     }
-    fs::read(folder.log()).unwrap()
+    fs::read(folder.log_path()).unwrap()
 });
 
-fn report(text: &[u8]) -> Report {
+fn verify_text(text: &[u8]) -> Report {
     let mut verifier = Verifier::new(None, false);
     verifier.verify_reader("log", text).unwrap();
     verifier.into_report()
 }
 
-fn found(text: &[u8]) -> Vec<(u64, Damage)> {
-    report(text)
+fn findings(text: &[u8]) -> Vec<(u64, Damage)> {
+    verify_text(text)
         .findings
         .into_iter()
         .map(|finding| (finding.line, finding.damage))
@@ -37,7 +37,7 @@ fn found(text: &[u8]) -> Vec<(u64, Damage)> {
 
 #[test]
 fn each_kind_of_damage_is_reported_with_its_line() {
-    let text = String::from_utf8(LOG.clone()).unwrap();
+    let text = String::from_utf8(SAMPLE_LOG.clone()).unwrap();
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let of = |numbers: &[usize]| -> String { numbers.iter().map(|at| lines[at - 1]).collect() };
     let changed = lines[2].replace("answered", "denied");
@@ -93,7 +93,7 @@ fn each_kind_of_damage_is_reported_with_its_line() {
         (String::new(), vec![]),
     ];
     for (text, expected) in cases {
-        assert_eq!(found(text.as_bytes()), expected, "{text}");
+        assert_eq!(findings(text.as_bytes()), expected, "{text}");
     }
 }
 
@@ -101,7 +101,7 @@ fn each_kind_of_damage_is_reported_with_its_line() {
 #[test]
 fn forged_entry_is_detected_by_the_next_entry() {
     use sha2::{Digest, Sha256};
-    let text = String::from_utf8(LOG.clone()).unwrap();
+    let text = String::from_utf8(SAMPLE_LOG.clone()).unwrap();
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     let content = lines[2]
         .split(",\"hash\"")
@@ -113,12 +113,12 @@ fn forged_entry_is_detected_by_the_next_entry() {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     lines[2] = format!("{content},\"hash\":\"{hash}\"}}\n");
-    assert_eq!(found(lines.concat().as_bytes()), [(4, Damage::Unlinked)]);
+    assert_eq!(findings(lines.concat().as_bytes()), [(4, Damage::Unlinked)]);
 }
 
 #[test]
 fn findings_are_bounded() {
-    let report = report("{}\n".repeat(1000).as_bytes());
+    let report = verify_text("{}\n".repeat(1000).as_bytes());
     assert_eq!(
         (report.lines, report.findings.len(), report.more_findings),
         (1000, 100, 900)
@@ -127,30 +127,30 @@ fn findings_are_bounded() {
 
 #[test]
 fn verify_command_names_the_damaged_line_and_fails() {
-    let folder = Folder::new();
-    let text = String::from_utf8(LOG.clone()).unwrap();
-    fs::write(folder.log(), text.replacen("list-labels", "list-lapels", 1)).unwrap();
-    let (ok, told) = verify(&[&folder.log()]);
-    let expected = format!("{}:1: this line was changed", folder.log());
+    let folder = AuditFolder::new();
+    let text = String::from_utf8(SAMPLE_LOG.clone()).unwrap();
+    fs::write(folder.log_path(), text.replacen("list-labels", "list-lapels", 1)).unwrap();
+    let (ok, told) = run_verify(&[&folder.log_path()]);
+    let expected = format!("{}:1: this line was changed", folder.log_path());
     assert!(
         !ok && told.contains(&expected) && told.contains("lines 2 to 6"),
         "{told}"
     );
-    let (ok, told) = verify(&[&folder.path("none")]);
+    let (ok, told) = run_verify(&[&folder.path("none")]);
     assert!(!ok && told.contains("cannot read"), "{told}");
 }
 
 #[test]
 fn missing_entries_are_not_counted_as_verified() {
-    let folder = Folder::new();
-    let text = String::from_utf8(LOG.clone()).unwrap();
+    let folder = AuditFolder::new();
+    let text = String::from_utf8(SAMPLE_LOG.clone()).unwrap();
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     fs::write(
-        folder.log(),
+        folder.log_path(),
         [lines[0], lines[1], lines[4], lines[5]].concat(),
     )
     .unwrap();
-    let (ok, told) = verify(&[&folder.log()]);
+    let (ok, told) = run_verify(&[&folder.log_path()]);
     assert!(
         !ok && told.contains("lines 3 to 4 of the chain are missing"),
         "{told}"
@@ -163,18 +163,18 @@ fn missing_entries_are_not_counted_as_verified() {
 
 #[test]
 fn empty_log_fails_verification() {
-    let folder = Folder::new();
-    fs::write(folder.log(), "").unwrap();
-    let empty = format!("{}: 0 entries: the file is empty", folder.log());
+    let folder = AuditFolder::new();
+    fs::write(folder.log_path(), "").unwrap();
+    let empty = format!("{}: 0 entries: the file is empty", folder.log_path());
     for options in [&[][..], &["--partial"]] {
-        let log = folder.log();
-        let (ok, told) = verify(&[&[&*log], options].concat());
+        let log = folder.log_path();
+        let (ok, told) = run_verify(&[&[&*log], options].concat());
         assert!(!ok && told.contains(&empty), "{options:?}: {told}");
     }
     // As `logrotate` leaves it.
     let full = folder.path("full");
-    fs::write(&full, &*LOG).unwrap();
-    let (ok, told) = verify(&[&folder.log(), &full]);
+    fs::write(&full, &*SAMPLE_LOG).unwrap();
+    let (ok, told) = run_verify(&[&folder.log_path(), &full]);
     assert!(
         ok && told.contains(&empty) && told.contains("lines 1 to 6"),
         "{told}"
@@ -183,44 +183,44 @@ fn empty_log_fails_verification() {
 
 proptest! {
     #[test]
-    fn any_changed_byte_is_detected(at in 0..LOG.len(), byte: u8) {
-        let mut text = LOG.clone();
+    fn any_changed_byte_is_detected(at in 0..SAMPLE_LOG.len(), byte: u8) {
+        let mut text = SAMPLE_LOG.clone();
         prop_assume!(text[at] != byte);
         text[at] = byte;
-        prop_assert!(!found(&text).is_empty());
+        prop_assert!(!findings(&text).is_empty());
     }
 
     #[test]
-    fn any_removed_or_inserted_byte_is_detected(at in 0..LOG.len(), byte: u8) {
-        let mut text = LOG.clone();
+    fn any_removed_or_inserted_byte_is_detected(at in 0..SAMPLE_LOG.len(), byte: u8) {
+        let mut text = SAMPLE_LOG.clone();
         text.remove(at);
-        prop_assert!(!found(&text).is_empty(), "without {at}");
-        let mut text = LOG.clone();
+        prop_assert!(!findings(&text).is_empty(), "without {at}");
+        let mut text = SAMPLE_LOG.clone();
         text.insert(at, byte);
-        prop_assert!(!found(&text).is_empty(), "with {byte} at {at}");
+        prop_assert!(!findings(&text).is_empty(), "with {byte} at {at}");
     }
 
     #[test]
-    fn any_removed_section_is_detected(from in 0..LOG.len(), length in 1..2000_usize) {
-        let mut text = LOG.clone();
-        text.drain(from..(from + length).min(LOG.len()));
+    fn any_removed_section_is_detected(from in 0..SAMPLE_LOG.len(), length in 1..2000_usize) {
+        let mut text = SAMPLE_LOG.clone();
+        text.drain(from..(from + length).min(SAMPLE_LOG.len()));
         // What is cut off the end at a line's end leaves a log as it was before.
-        let is_earlier = LOG.starts_with(&text) && (text.is_empty() || text.ends_with(b"\n"));
+        let is_earlier = SAMPLE_LOG.starts_with(&text) && (text.is_empty() || text.ends_with(b"\n"));
         prop_assume!(!is_earlier);
-        prop_assert!(!found(&text).is_empty());
+        prop_assert!(!findings(&text).is_empty());
     }
 
     #[test]
     fn arbitrary_bytes_do_not_break_the_verifier(
-        pieces in prop::collection::vec((any::<Vec<u8>>(), 0..LOG.len(), 0..600_usize), 0..20)
+        pieces in prop::collection::vec((any::<Vec<u8>>(), 0..SAMPLE_LOG.len(), 0..600_usize), 0..20)
     ) {
         // Noise between pieces of a log, which reach deeper than noise alone.
         let mut text = Vec::new();
         for (noise, at, length) in pieces {
             text.extend(noise);
-            text.extend(&LOG[at..(at + length).min(LOG.len())]);
+            text.extend(&SAMPLE_LOG[at..(at + length).min(SAMPLE_LOG.len())]);
         }
-        let _ = found(&text);
+        let _ = findings(&text);
         let folder = tempfile::tempdir().unwrap();
         let path: PathBuf = folder.path().join("log");
         fs::write(&path, &text).unwrap();

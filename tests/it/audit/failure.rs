@@ -12,7 +12,7 @@ use portkey_mcp::observability::audit::{
 };
 use serde_json::{Value, json};
 
-use super::{Folder, assert_has, call, create, lines, verify};
+use super::{AuditFolder, assert_fields, call_from_shell, create_arguments, read_entries, run_verify};
 use crate::{
     process::{Served, command, said},
     programs::is_missing,
@@ -51,8 +51,8 @@ fn full_device_denies_writes_and_allows_reads() {
 }
 
 /// A server whose files may grow to `blocks` of 512 bytes.
-fn confined(blocks: u32, folder: &Folder, base_url: &str) -> Served {
-    let log = folder.log();
+fn serve_with_file_limit(blocks: u32, folder: &AuditFolder, base_url: &str) -> Served {
+    let log = folder.log_path();
     let args = [
         "http",
         "--listen",
@@ -83,9 +83,9 @@ async fn entries_are_held_until_there_is_space_again() {
         return;
     }
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let folder = Folder::new();
+    let folder = AuditFolder::new();
     // The intents of writes have their room, so that it is the log that is full.
-    let mut server = confined(64, &folder, &upstream.base_url);
+    let mut server = serve_with_file_limit(64, &folder, &upstream.base_url);
     let big = json!({ "name": "x".repeat(6000), "ai_provider_id": "openai", "key": "sk-1" });
     let mut sent = 0;
     loop {
@@ -109,7 +109,7 @@ async fn entries_are_held_until_there_is_space_again() {
     }
     // A line that does not fit is there until it is taken back, and tried again and again.
     let held = loop {
-        let text = fs::read_to_string(folder.log()).unwrap();
+        let text = fs::read_to_string(folder.log_path()).unwrap();
         if text.ends_with('\n') {
             break text.lines().count();
         }
@@ -123,21 +123,21 @@ async fn entries_are_held_until_there_is_space_again() {
         .status();
     assert!(raised.unwrap().success());
     server.read_until("the audit log is written again");
-    let (_, told) = answer(requests::call(&server, "create-integration", create("a"))).await;
+    let (_, told) = answer(requests::call(&server, "create-integration", create_arguments("a"))).await;
     assert_eq!(told["result"]["isError"], false, "{told}");
     assert!(server.terminate().0.success());
-    let lines = lines(folder.log());
+    let lines = read_entries(folder.log_path());
     // Those that were sent, the one that was denied, the reads, and the last.
     assert_eq!(lines.len(), sent + 1 + 3 + 1);
     let denied = json!({
         "outcome": "denied", "decision": "deny", "rule": "audit", "status": null,
         "tool": "create-integration",
     });
-    assert_has(&lines[sent], &denied);
-    assert!(verify(&[&folder.log()]).0);
+    assert_fields(&lines[sent], &denied);
+    assert!(run_verify(&[&folder.log_path()]).0);
 }
 
-fn settings(target: AuditTarget) -> AuditSettings {
+fn audit_settings(target: AuditTarget) -> AuditSettings {
     AuditSettings {
         target,
         key: None,
@@ -152,7 +152,7 @@ fn settings(target: AuditTarget) -> AuditSettings {
 #[tokio::test]
 async fn lost_entries_are_counted_in_a_gap_entry() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let folder = Folder::new();
+    let folder = AuditFolder::new();
     let pipe = folder.path("pipe");
     assert!(
         Command::new("mkfifo")
@@ -171,7 +171,7 @@ async fn lost_entries_are_counted_in_a_gap_entry() {
         file.read_to_string(&mut text).unwrap();
         text
     });
-    let audit = AuditLog::start(settings(AuditTarget::File(pipe.into()))).unwrap();
+    let audit = AuditLog::start(audit_settings(AuditTarget::File(pipe.into()))).unwrap();
     let dispatcher = dispatcher(&upstream).with_audit(audit);
     let args = json!({ "search": "x".repeat(60_000) });
     let calls = 300;
@@ -205,8 +205,8 @@ async fn lost_entries_are_counted_in_a_gap_entry() {
 /// Somebody takes the file away, as tools that rotate logs do.
 #[tokio::test]
 async fn moved_log_continues_in_a_new_file_of_the_same_chain() {
-    let folder = Folder::new();
-    let server = crate::http::served(&["--audit-log", &folder.log()]);
+    let folder = AuditFolder::new();
+    let server = crate::http::serve_sandbox(&["--audit-log", &folder.log_path()]);
     let moved = folder.path("moved");
     requests::call(&server, "create-label", json!({ "name": "a" }))
         .send()
@@ -216,13 +216,13 @@ async fn moved_log_continues_in_a_new_file_of_the_same_chain() {
         .send()
         .await
         .unwrap();
-    std::fs::rename(folder.log(), &moved).unwrap();
+    std::fs::rename(folder.log_path(), &moved).unwrap();
     requests::call(&server, "create-label", json!({ "name": "c" }))
         .send()
         .await
         .unwrap();
     assert!(server.terminate().0.success());
-    let (ok, told) = verify(&[&folder.log(), &moved]);
+    let (ok, told) = run_verify(&[&folder.log_path(), &moved]);
     assert!(ok && told.contains("lines 1 to 3"), "{told}");
-    assert!(call(&folder, "list-labels", &json!({}), &[]).0);
+    assert!(call_from_shell(&folder, "list-labels", &json!({}), &[]).0);
 }

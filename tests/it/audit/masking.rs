@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::{Folder, call};
+use super::{AuditFolder, call_from_shell};
 
 /// A key is one wherever it stands: in a name, in an address, in what is no argument at all.
 #[test]
 fn key_outside_a_secret_argument_is_masked() {
-    let folder = Folder::new();
+    let folder = AuditFolder::new();
     let key = "sk-abcdefghijklmnopqrstuvwx0123456789";
     for (tool, arguments) in [
         ("create-label", json!({ "name": key })),
@@ -18,9 +18,9 @@ fn key_outside_a_secret_argument_is_masked() {
         ),
         ("create-label", json!({ "name": 5, key: 1 })),
     ] {
-        call(&folder, tool, &arguments, &[]);
+        call_from_shell(&folder, tool, &arguments, &[]);
     }
-    let lines = folder.lines();
+    let lines = folder.entries();
     assert_eq!(lines.len(), 4);
     assert_eq!(
         lines[0]["arguments"]["name"],
@@ -37,10 +37,10 @@ fn key_outside_a_secret_argument_is_masked() {
 /// Who looks at the log in a terminal sees what is in it, and nothing else happens.
 #[test]
 fn control_characters_are_escaped_in_an_entry() {
-    let folder = Folder::new();
+    let folder = AuditFolder::new();
     let name = "a\u{1b}[2J\u{9b}31m\u{202e}\u{e0041}";
-    assert!(call(&folder, "list-prompts", &json!({ "search": name }), &[]).0);
-    let text = std::fs::read_to_string(folder.log()).unwrap();
+    assert!(call_from_shell(&folder, "list-prompts", &json!({ "search": name }), &[]).0);
+    let text = std::fs::read_to_string(folder.log_path()).unwrap();
     assert!(
         text.contains("\\u001b[2J\\u009b31m\\u202e\\udb40\\udc41"),
         "{text}"
@@ -49,5 +49,5 @@ fn control_characters_are_escaped_in_an_entry() {
         text.chars().all(|c| c == '\n' || matches!(c, ' '..='~')),
         "{text}"
     );
-    assert_eq!(folder.lines()[0]["arguments"]["search"], name);
+    assert_eq!(folder.entries()[0]["arguments"]["search"], name);
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    http::served,
+    http::serve_sandbox,
     mcp::Caller,
     process::{Pipe, Served, command, said},
     requests,
@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// A folder with an audit log to be.
-struct Folder(TempDir);
+struct AuditFolder(TempDir);
 
-impl Folder {
+impl AuditFolder {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -34,16 +34,16 @@ impl Folder {
     }
 
     /// The path of the log.
-    fn log(&self) -> String {
+    fn log_path(&self) -> String {
         self.path("audit.jsonl")
     }
 
-    fn lines(&self) -> Vec<Value> {
-        lines(self.log())
+    fn entries(&self) -> Vec<Value> {
+        read_entries(self.log_path())
     }
 
     /// The path of a new key file, which its owner alone may read.
-    fn key(&self, name: &str, text: &str) -> String {
+    fn write_key_file(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
@@ -58,7 +58,7 @@ impl Folder {
     }
 
     /// What is in the folder, by name.
-    fn names(&self) -> Vec<String> {
+    fn file_names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<_> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -68,7 +68,7 @@ impl Folder {
     }
 }
 
-pub(crate) fn lines(path: impl AsRef<Path>) -> Vec<Value> {
+pub(crate) fn read_entries(path: impl AsRef<Path>) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -76,34 +76,34 @@ pub(crate) fn lines(path: impl AsRef<Path>) -> Vec<Value> {
 }
 
 /// A call from the shell, in the sandbox, on record; whether it succeeded, and what it said.
-fn call(folder: &Folder, tool: &str, arguments: &Value, more: &[&str]) -> (bool, String) {
-    let (log, arguments) = (folder.log(), arguments.to_string());
+fn call_from_shell(folder: &AuditFolder, tool: &str, arguments: &Value, more: &[&str]) -> (bool, String) {
+    let (log, arguments) = (folder.log_path(), arguments.to_string());
     let args = ["call", tool, &arguments, "--sandbox", "--audit-log", &log];
     let (ok, out, err) = said(&[&args, more].concat());
     (ok, out + &err)
 }
 
 /// Checks logs; whether they hold, and what is said of them.
-fn verify(args: &[&str]) -> (bool, String) {
+fn run_verify(args: &[&str]) -> (bool, String) {
     let (ok, out, err) = said(&[&["audit", "verify"], args].concat());
     (ok, out + &err)
 }
 
 /// Whether a line has all of these fields.
-fn assert_has(line: &Value, expected: &Value) {
+fn assert_fields(line: &Value, expected: &Value) {
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&line[name], value, "{name} of {line}");
     }
 }
 
-fn create(slug: &str) -> Value {
+fn create_arguments(slug: &str) -> Value {
     json!({ "name": "Mine", "slug": slug, "ai_provider_id": "openai", "key": "sk-planted" })
 }
 
 #[tokio::test]
 async fn each_call_has_one_entry_whatever_its_outcome() {
-    let folder = Folder::new();
-    let server = served(&["--audit-log", &folder.log()]);
+    let folder = AuditFolder::new();
+    let server = serve_sandbox(&["--audit-log", &folder.log_path()]);
     let cases = [
         (
             "list_integrations",
@@ -116,7 +116,7 @@ async fn each_call_has_one_entry_whatever_its_outcome() {
         ),
         (
             "create-integration",
-            create("mine"),
+            create_arguments("mine"),
             json!({
                 "tool": "create-integration", "effect": "create", "target": "POST /integrations",
                 "arguments": { "name": "Mine", "slug": "mine", "ai_provider_id": "openai", "key": "***" },
@@ -152,15 +152,15 @@ async fn each_call_has_one_entry_whatever_its_outcome() {
             .unwrap();
     }
     assert!(server.terminate().0.success());
-    let lines = folder.lines();
+    let lines = folder.entries();
     assert_eq!(lines.len(), cases.len());
     for ((line, (_, _, expected)), seq) in lines.iter().zip(&cases).zip(1..) {
-        assert_has(line, expected);
+        assert_fields(line, expected);
         let common = json!({
             "seq": seq, "principal": "local", "auth": "local", "client": "test",
             "transport": "http", "protocol": "2026-07-28", "session": null,
         });
-        assert_has(line, &common);
+        assert_fields(line, &common);
         assert!(line["duration_ms"].as_f64().unwrap() >= 0.0, "{line}");
         let time = line["time"].as_str().unwrap();
         assert!(time.len() == 24 && time.ends_with('Z'), "{line}");
@@ -172,17 +172,17 @@ async fn each_call_has_one_entry_whatever_its_outcome() {
         }
     }
     assert!(
-        !fs::read_to_string(folder.log())
+        !fs::read_to_string(folder.log_path())
             .unwrap()
             .contains("sk-planted")
     );
-    assert!(verify(&[&folder.log()]).0);
+    assert!(run_verify(&[&folder.log_path()]).0);
 }
 
 #[tokio::test]
 async fn entry_names_caller_transport_and_protocol() {
-    let folder = Folder::new();
-    let log = folder.log();
+    let folder = AuditFolder::new();
+    let log = folder.log_path();
     let server = Served::start(&[
         "http",
         "--sandbox",
@@ -201,7 +201,7 @@ async fn entry_names_caller_transport_and_protocol() {
     assert!(server.terminate().0.success());
 
     let mut pipe = Pipe::start(&["--sandbox", "--audit-log", &log]);
-    pipe.send(&opening().to_string());
+    pipe.send(&initialize_request().to_string());
     pipe.receive();
     let params = json!({ "name": "list-labels", "arguments": {} });
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
@@ -209,9 +209,9 @@ async fn entry_names_caller_transport_and_protocol() {
     pipe.receive();
     assert!(pipe.end().0.success());
 
-    assert!(call(&folder, "list-labels", &json!({}), &[]).0);
+    assert!(call_from_shell(&folder, "list-labels", &json!({}), &[]).0);
 
-    let lines = folder.lines();
+    let lines = folder.entries();
     let ours = format!("portkey-mcp/{}", env!("CARGO_PKG_VERSION"));
     let expected = [
         json!({ "auth": "key", "transport": "http", "protocol": "2026-07-28", "client": "test", "session": null }),
@@ -221,17 +221,17 @@ async fn entry_names_caller_transport_and_protocol() {
     ];
     assert_eq!(lines.len(), expected.len());
     for (line, expected) in lines.iter().zip(&expected) {
-        assert_has(line, expected);
+        assert_fields(line, expected);
         assert_eq!(line["outcome"], "answered");
     }
     // Sessions are told apart by something that opens none.
     let session = lines[1]["session"].as_str().unwrap();
     assert!(session.len() == 16 && !caller.session.unwrap().contains(session));
     assert!(lines[0]["principal"].as_str().unwrap().starts_with("key-"));
-    assert!(verify(&[&log]).0);
+    assert!(run_verify(&[&log]).0);
 }
 
-fn opening() -> Value {
+fn initialize_request() -> Value {
     let params = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
@@ -242,8 +242,8 @@ fn opening() -> Value {
 
 #[tokio::test]
 async fn failed_and_cancelled_calls_have_an_entry() {
-    let folder = Folder::new();
-    let log = folder.log();
+    let folder = AuditFolder::new();
+    let log = folder.log_path();
     // There is no key to call with.
     let (ok, said) = {
         let (ok, out, err) = said(&["call", "create-label", "name=a", "--audit-log", &log]);
@@ -254,7 +254,7 @@ async fn failed_and_cancelled_calls_have_an_entry() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let url = upstream.base_url.as_str();
     let mut pipe = Pipe::start(&["--base-url", url, "--api-key", "pk-x", "--audit-log", &log]);
-    pipe.send(&opening().to_string());
+    pipe.send(&initialize_request().to_string());
     pipe.receive();
     let params = json!({ "name": "delete-label", "arguments": { "label_id": "x" } });
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
@@ -268,11 +268,11 @@ async fn failed_and_cancelled_calls_have_an_entry() {
     }
     pipe.receive();
     assert!(pipe.end().0.success());
-    let lines = folder.lines();
+    let lines = folder.entries();
     let [keyless, cancelled] = &lines[..] else {
         panic!("{lines:?}")
     };
-    assert_has(
+    assert_fields(
         keyless,
         &json!({ "tool": "create-label", "outcome": "failed", "status": null }),
     );
@@ -283,7 +283,7 @@ async fn failed_and_cancelled_calls_have_an_entry() {
             .contains("PORTKEY_API_KEY"),
         "{keyless}"
     );
-    assert_has(
+    assert_fields(
         cancelled,
         &json!({ "tool": "delete-label", "outcome": "unknown", "status": null }),
     );
@@ -291,19 +291,19 @@ async fn failed_and_cancelled_calls_have_an_entry() {
 
 #[tokio::test]
 async fn denied_call_has_an_entry_with_its_rule() {
-    let folder = Folder::new();
+    let folder = AuditFolder::new();
     let tokens = folder.path("tokens.toml");
     let scope = ["--scope", "portkey:read", "--toolset", "labels"];
     let new = ["token", "new", "--name", "reader", "--file", &tokens];
     let (ok, token, err) = said(&[&new[..], &scope].concat());
     assert!(ok, "{err}");
-    let server = served(&[
+    let server = serve_sandbox(&[
         "--auth",
         "token",
         "--auth-file",
         &tokens,
         "--audit-log",
-        &folder.log(),
+        &folder.log_path(),
     ]);
     for (tool, arguments) in [
         ("create-label", json!({ "name": "a" })),
@@ -313,13 +313,13 @@ async fn denied_call_has_an_entry_with_its_rule() {
         request.send().await.unwrap();
     }
     assert!(server.terminate().0.success());
-    let lines = folder.lines();
+    let lines = folder.entries();
     for (line, rule) in lines.iter().zip(["scope", "toolset"]) {
         let expected = json!({
             "principal": "reader", "auth": "token", "decision": "deny", "rule": rule,
             "outcome": "withheld", "status": null,
         });
-        assert_has(line, &expected);
+        assert_fields(line, &expected);
     }
     assert_eq!(lines.len(), 2);
 }
@@ -337,8 +337,8 @@ async fn entry_has_upstream_status_and_retries() {
         ),
     })
     .await;
-    let folder = Folder::new();
-    let (url, log) = (upstream.base_url.clone(), folder.log());
+    let folder = AuditFolder::new();
+    let (url, log) = (upstream.base_url.clone(), folder.log_path());
     let run = move |tool: &'static str, argument: &'static str| {
         let args = [
             "call",
@@ -359,8 +359,8 @@ async fn entry_has_upstream_status_and_retries() {
     })
     .await
     .unwrap();
-    let lines = folder.lines();
-    assert_has(
+    let lines = folder.entries();
+    assert_fields(
         &lines[0],
         &json!({ "outcome": "answered", "status": 200, "retries": 2 }),
     );
@@ -368,29 +368,29 @@ async fn entry_has_upstream_status_and_retries() {
         "outcome": "refused", "status": 409, "code": "AB07", "retries": 0,
         "upstream_request_id": "req-7",
     });
-    assert_has(&lines[1], &refused);
-    assert!(!fs::read_to_string(folder.log()).unwrap().contains("pk-x"));
+    assert_fields(&lines[1], &refused);
+    assert!(!fs::read_to_string(folder.log_path()).unwrap().contains("pk-x"));
 }
 
 #[test]
 fn equal_arguments_have_equal_digests_under_one_key() {
-    let digests = |folder: &Folder, more: &[&str]| -> Vec<String> {
+    let digests = |folder: &AuditFolder, more: &[&str]| -> Vec<String> {
         for arguments in [
             r#"{"page_size":1,"current_page":0}"#,
             r#"{"current_page":0,"page_size":1}"#,
             "{}",
         ] {
             let arguments: Value = serde_json::from_str(arguments).unwrap();
-            assert!(call(folder, "list-all-integrations", &arguments, more).0);
+            assert!(call_from_shell(folder, "list-all-integrations", &arguments, more).0);
         }
-        let lines = folder.lines();
+        let lines = folder.entries();
         lines
             .iter()
             .map(|line| line["arguments_hmac"].as_str().unwrap().to_owned())
             .collect()
     };
-    let (plain, keyed) = (Folder::new(), Folder::new());
-    let key = keyed.key("audit.key", "0123456789abcdef0123456789abcdef\n");
+    let (plain, keyed) = (AuditFolder::new(), AuditFolder::new());
+    let key = keyed.write_key_file("audit.key", "0123456789abcdef0123456789abcdef\n");
     let found = digests(&keyed, &["--audit-key-file", &key]);
     assert!(found[0] == found[1] && found[0] != found[2], "{found:?}");
     // Without a key that outlives the process nobody can try guesses, not even we.
@@ -406,7 +406,7 @@ fn log_on_standard_streams_goes_to_standard_error() {
         .lines()
         .find(|line| line.starts_with("{\"seq\":2,"))
         .unwrap();
-    assert_has(
+    assert_fields(
         &serde_json::from_str(line).unwrap(),
         &json!({ "tool": "list-labels" }),
     );
@@ -414,11 +414,11 @@ fn log_on_standard_streams_goes_to_standard_error() {
 
 #[test]
 fn long_arguments_are_omitted_and_counted() {
-    let folder = Folder::new();
+    let folder = AuditFolder::new();
     let description = "x".repeat(70_000);
     let arguments = json!({ "name": "a", "description": description });
-    call(&folder, "create-label", &arguments, &[]);
-    let line = folder.lines().remove(0);
+    call_from_shell(&folder, "create-label", &arguments, &[]);
+    let line = folder.entries().remove(0);
     assert!(line["arguments"].is_null(), "{line}");
     assert!(
         line["arguments_omitted_bytes"].as_u64().unwrap() > 70_000,
@@ -430,8 +430,8 @@ fn long_arguments_are_omitted_and_counted() {
 #[tokio::test]
 async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
     let upstream = Upstream::start(|_| Act::Hang).await;
-    let folder = Folder::new();
-    let log = folder.log();
+    let folder = AuditFolder::new();
+    let log = folder.log_path();
     for sync in ["always", "never"] {
         let mut server = Served::start(&[
             "http",
@@ -447,7 +447,7 @@ async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
             sync,
         ]);
         let before = upstream.count();
-        let request = requests::call(&server, "create-integration", create("mine"));
+        let request = requests::call(&server, "create-integration", create_arguments("mine"));
         let asked = tokio::spawn(request.send());
         upstream.asked(before + 1).await;
         server.child.kill().unwrap();
@@ -456,9 +456,9 @@ async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
     }
     // Whoever comes next tells of it, once.
     for _ in 0..2 {
-        assert!(call(&folder, "list-labels", &json!({}), &[]).0);
+        assert!(call_from_shell(&folder, "list-labels", &json!({}), &[]).0);
     }
-    let lines = folder.lines();
+    let lines = folder.entries();
     let told: Vec<_> = lines
         .iter()
         .map(|line| (&line["tool"], &line["outcome"], &line["duration_ms"]))
@@ -476,5 +476,5 @@ async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
         assert_eq!(took.is_null(), interrupted);
     }
     assert_eq!(lines[0]["arguments"]["key"], "***");
-    assert!(verify(&[&log]).0);
+    assert!(run_verify(&[&log]).0);
 }

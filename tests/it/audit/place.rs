@@ -7,23 +7,23 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Folder, call, create, verify};
+use super::{AuditFolder, call_from_shell, create_arguments, run_verify};
 use crate::{
-    http::served,
+    http::serve_sandbox,
     requests::{self, answer},
 };
 
 #[tokio::test]
 async fn log_in_use_is_locked_under_every_path() {
-    let folder = Folder::new();
-    let server = served(&["--audit-log", &folder.log()]);
+    let folder = AuditFolder::new();
+    let server = serve_sandbox(&["--audit-log", &folder.log_path()]);
     requests::call(&server, "list-labels", json!({}))
         .send()
         .await
         .unwrap();
     let (hard, soft) = (folder.path("hard.jsonl"), folder.path("soft.jsonl"));
-    fs::hard_link(folder.log(), &hard).unwrap();
-    symlink(folder.log(), &soft).unwrap();
+    fs::hard_link(folder.log_path(), &hard).unwrap();
+    symlink(folder.log_path(), &soft).unwrap();
     let cases = [
         (hard, "is in use by another process"),
         (soft.clone(), "it is a symbolic link"),
@@ -34,7 +34,7 @@ async fn log_in_use_is_locked_under_every_path() {
         assert!(!ok && err.contains(expected), "{err}");
     }
     assert!(server.terminate().0.success());
-    assert_eq!(folder.lines().len(), 1);
+    assert_eq!(folder.entries().len(), 1);
     // Nor is a link followed when nobody has the log.
     let (ok, _, err) =
         crate::process::said(&["call", "list-labels", "--sandbox", "--audit-log", &soft]);
@@ -43,20 +43,20 @@ async fn log_in_use_is_locked_under_every_path() {
 
 #[tokio::test]
 async fn dangling_link_creates_no_file() {
-    let folder = Folder::new();
+    let folder = AuditFolder::new();
     let target = folder.path("elsewhere");
-    symlink(&target, folder.log()).unwrap();
-    let (ok, told) = call(&folder, "list-labels", &json!({}), &[]);
+    symlink(&target, folder.log_path()).unwrap();
+    let (ok, told) = call_from_shell(&folder, "list-labels", &json!({}), &[]);
     assert!(!ok && told.contains("it is a symbolic link"), "{told}");
     assert!(fs::symlink_metadata(target).is_err());
 }
 
 /// A write while something else is in the place of the log or of its intents, and after that is gone.
-async fn denied_while(place: impl Fn(&Folder), mend: impl Fn(&Folder), told: &str) {
-    let folder = Folder::new();
-    let mut server = served(&["--audit-log", &folder.log()]);
+async fn assert_writes_denied_while(place: impl Fn(&AuditFolder), mend: impl Fn(&AuditFolder), told: &str) {
+    let folder = AuditFolder::new();
+    let mut server = serve_sandbox(&["--audit-log", &folder.log_path()]);
     let write = async |server: &_, slug: &str| {
-        let (_, told) = answer(requests::call(server, "create-integration", create(slug))).await;
+        let (_, told) = answer(requests::call(server, "create-integration", create_arguments(slug))).await;
         told["result"].to_string()
     };
     let first = write(&server, "a").await;
@@ -82,35 +82,35 @@ async fn denied_while(place: impl Fn(&Folder), mend: impl Fn(&Folder), told: &st
     let last = write(&server, "c").await;
     assert!(last.contains("\"isError\":false"), "{last}");
     assert!(server.terminate().0.success());
-    let lines = folder.lines();
+    let lines = folder.entries();
     assert_eq!(lines.last().unwrap()["outcome"], "answered", "{lines:?}");
 }
 
 #[tokio::test]
 async fn link_in_place_of_the_log_is_not_followed() {
-    let place = |folder: &Folder| {
-        fs::rename(folder.log(), folder.path("moved")).unwrap();
-        symlink(folder.path("target"), folder.log()).unwrap();
+    let place = |folder: &AuditFolder| {
+        fs::rename(folder.log_path(), folder.path("moved")).unwrap();
+        symlink(folder.path("target"), folder.log_path()).unwrap();
         fs::write(folder.path("target"), "").unwrap();
     };
-    let mend = |folder: &Folder| {
+    let mend = |folder: &AuditFolder| {
         assert_eq!(fs::read_to_string(folder.path("target")).unwrap(), "");
-        fs::remove_file(folder.log()).unwrap();
+        fs::remove_file(folder.log_path()).unwrap();
     };
-    denied_while(place, mend, "no file is in the place of the audit log").await;
+    assert_writes_denied_while(place, mend, "no file is in the place of the audit log").await;
 }
 
 #[tokio::test]
 async fn foreign_file_in_place_of_the_log_is_not_written() {
-    let place = |folder: &Folder| {
+    let place = |folder: &AuditFolder| {
         fs::write(folder.path("other"), "not ours\n").unwrap();
-        fs::rename(folder.path("other"), folder.log()).unwrap();
+        fs::rename(folder.path("other"), folder.log_path()).unwrap();
     };
-    let mend = |folder: &Folder| {
-        assert_eq!(fs::read_to_string(folder.log()).unwrap(), "not ours\n");
-        fs::remove_file(folder.log()).unwrap();
+    let mend = |folder: &AuditFolder| {
+        assert_eq!(fs::read_to_string(folder.log_path()).unwrap(), "not ours\n");
+        fs::remove_file(folder.log_path()).unwrap();
     };
-    denied_while(
+    assert_writes_denied_while(
         place,
         mend,
         "another file that is not empty is in the place",
@@ -120,53 +120,53 @@ async fn foreign_file_in_place_of_the_log_is_not_written() {
 
 #[tokio::test]
 async fn foreign_file_in_place_of_the_intents_is_not_written() {
-    let intents = |folder: &Folder| folder.path("audit.jsonl.intents");
-    let place = |folder: &Folder| {
+    let intents = |folder: &AuditFolder| folder.path("audit.jsonl.intents");
+    let place = |folder: &AuditFolder| {
         fs::write(folder.path("other"), "").unwrap();
         fs::rename(folder.path("other"), intents(folder)).unwrap();
     };
-    let mend = |folder: &Folder| {
+    let mend = |folder: &AuditFolder| {
         fs::remove_file(intents(folder)).unwrap();
     };
-    denied_while(place, mend, "somebody else moved or replaced").await;
+    assert_writes_denied_while(place, mend, "somebody else moved or replaced").await;
 }
 
 /// As `logrotate` does with `create`: the file is moved away, and an empty one made in its place.
 #[tokio::test]
 async fn empty_file_in_place_of_a_moved_log_continues_the_chain() {
-    let folder = Folder::new();
-    let server = served(&["--audit-log", &folder.log()]);
+    let folder = AuditFolder::new();
+    let server = serve_sandbox(&["--audit-log", &folder.log_path()]);
     requests::call(&server, "create-label", json!({ "name": "a" }))
         .send()
         .await
         .unwrap();
     let moved = folder.path("moved");
-    fs::rename(folder.log(), &moved).unwrap();
-    fs::write(folder.log(), "").unwrap();
-    fs::set_permissions(folder.log(), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(folder.log_path(), &moved).unwrap();
+    fs::write(folder.log_path(), "").unwrap();
+    fs::set_permissions(folder.log_path(), fs::Permissions::from_mode(0o600)).unwrap();
     requests::call(&server, "create-label", json!({ "name": "b" }))
         .send()
         .await
         .unwrap();
     // It is locked as the first one was.
-    let (ok, told) = call(&folder, "list-labels", &json!({}), &[]);
+    let (ok, told) = call_from_shell(&folder, "list-labels", &json!({}), &[]);
     assert!(!ok && told.contains("in use by another process"), "{told}");
     assert!(server.terminate().0.success());
-    let (ok, told) = verify(&[&folder.log(), &moved]);
+    let (ok, told) = run_verify(&[&folder.log_path(), &moved]);
     assert!(ok && told.contains("lines 1 to 2"), "{told}");
 }
 
 /// Nobody calls meanwhile: it is noticed all the same, and the next write is on record from its intent on.
 #[tokio::test]
 async fn moved_log_is_recreated_without_a_call() {
-    let folder = Folder::new();
-    let mut server = served(&["--audit-log", &folder.log()]);
+    let folder = AuditFolder::new();
+    let mut server = serve_sandbox(&["--audit-log", &folder.log_path()]);
     requests::call(&server, "list-labels", json!({}))
         .send()
         .await
         .unwrap();
-    fs::rename(folder.log(), folder.path("moved")).unwrap();
+    fs::rename(folder.log_path(), folder.path("moved")).unwrap();
     server.read_until("it goes on in a new file");
-    assert!(fs::metadata(folder.log()).is_ok());
+    assert!(fs::metadata(folder.log_path()).is_ok());
     assert!(server.terminate().0.success());
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::upstream::ok;
 
-fn served(base_url: &str) -> Served {
+fn serve_with_key_auth(base_url: &str) -> Served {
     Served::start(&[
         "http",
         "--auth",
@@ -18,7 +18,7 @@ fn served(base_url: &str) -> Served {
 #[tokio::test]
 async fn key_is_used_only_for_its_own_request() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let server = served(&upstream.base_url);
+    let server = serve_with_key_auth(&upstream.base_url);
     let list = || call(&server, "list-all-integrations", json!({}));
     for key in ["pk-a", "pk-b", "pk-a"] {
         let (status, body) = answer(list().header("x-portkey-api-key", key)).await;
@@ -28,7 +28,7 @@ async fn key_is_used_only_for_its_own_request() {
             "{body}"
         );
     }
-    let (status, headers, text) = refused(list()).await;
+    let (status, headers, text) = rejection(list()).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(
         headers[header::WWW_AUTHENTICATE]
@@ -37,14 +37,14 @@ async fn key_is_used_only_for_its_own_request() {
             .contains("x-portkey-api-key")
     );
     assert!(text.contains("send your Portkey API key"), "{text}");
-    assert_eq!(keys_seen(&upstream), ["pk-a", "pk-b", "pk-a"]);
+    assert_eq!(upstream_keys(&upstream), ["pk-a", "pk-b", "pk-a"]);
 }
 
 /// A session remembers a client's abilities, not its key.
 #[tokio::test]
 async fn each_request_of_a_session_needs_its_key() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let server = served(&upstream.base_url);
+    let server = serve_with_key_auth(&upstream.base_url);
     let opened = initialize(&server)
         .header("x-portkey-api-key", "pk-a")
         .send()
@@ -63,15 +63,15 @@ async fn each_request_of_a_session_needs_its_key() {
         .await
         .unwrap();
     assert!(with.text().await.unwrap().contains("\"isError\":false"));
-    let (status, _, _) = refused(again()).await;
+    let (status, _, _) = rejection(again()).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
-    assert_eq!(keys_seen(&upstream), ["pk-a"]);
+    assert_eq!(upstream_keys(&upstream), ["pk-a"]);
 }
 
 #[tokio::test]
 async fn invalid_key_header_is_rejected() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let server = served(&upstream.base_url);
+    let server = serve_with_key_auth(&upstream.base_url);
     let list = || call(&server, "list-all-integrations", json!({}));
     let key = "x-portkey-api-key";
     let cases = [
@@ -99,7 +99,7 @@ async fn invalid_key_header_is_rejected() {
         ),
     ];
     for (what, request, expected) in cases {
-        let (status, _, text) = refused(request).await;
+        let (status, _, text) = rejection(request).await;
         assert_eq!(status, expected, "{what}: {text}");
     }
     assert_eq!(upstream.count(), 0);

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The keys that the upstream was asked with, in order.
-fn keys_seen(upstream: &Upstream) -> Vec<String> {
+fn upstream_keys(upstream: &Upstream) -> Vec<String> {
     let key = |head: String| {
         let line = head
             .lines()
@@ -29,7 +29,7 @@ fn keys_seen(upstream: &Upstream) -> Vec<String> {
         .collect()
 }
 
-async fn refused(request: RequestBuilder) -> (StatusCode, HeaderMap, String) {
+async fn rejection(request: RequestBuilder) -> (StatusCode, HeaderMap, String) {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
@@ -55,7 +55,7 @@ async fn credentials_in_the_url_are_rejected() {
         ] {
             server.url = format!("{plain}?{query}");
             let request = modern(&server, "tools/list", json!({}));
-            let (status, _, text) = refused(request.header("x-portkey-api-key", "pk-1")).await;
+            let (status, _, text) = rejection(request.header("x-portkey-api-key", "pk-1")).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
             assert!(
                 text.contains("may not stand in the address"),
@@ -72,7 +72,7 @@ async fn unused_key_header_is_rejected() {
     let server = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     for header in ["x-portkey-api-key", "x-enkrypt-api-key"] {
         let request = call(&server, "list-all-integrations", json!({})).header(header, "pk-1");
-        let (status, _, text) = refused(request).await;
+        let (status, _, text) = rejection(request).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(
             text.contains("of a kind that this server does not take"),

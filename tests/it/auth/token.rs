@@ -8,11 +8,11 @@ use super::*;
 use crate::{process::command, upstream::ok};
 
 /// A folder with a token file, made by the command that makes them.
-struct Tokens {
+struct TokenFolder {
     folder: tempfile::TempDir,
 }
 
-impl Tokens {
+impl TokenFolder {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -23,7 +23,7 @@ impl Tokens {
         self.folder.path().join("tokens.toml")
     }
 
-    fn make(&self, name: &str, more: &[&str]) -> String {
+    fn create_token(&self, name: &str, more: &[&str]) -> String {
         let path = self.path();
         let mut args = vec![
             "token",
@@ -58,17 +58,17 @@ impl Tokens {
 #[tokio::test]
 async fn each_token_uses_its_own_key() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let tokens = Tokens::new();
+    let tokens = TokenFolder::new();
     let file = tokens.folder.path().join("key");
     fs::write(&file, "pk-from-file\n").unwrap();
     let reference = format!("file:{}", file.display());
     let all = ["--scope", "portkey:read,portkey:write,portkey:delete"];
-    let one = tokens.make(
+    let one = tokens.create_token(
         "one",
         &[&all[..], &["--portkey-key", "env:TEST_KEY_ONE"]].concat(),
     );
-    let two = tokens.make("two", &[&all[..], &["--portkey-key", &reference]].concat());
-    let keyless = tokens.make("keyless", &all);
+    let two = tokens.create_token("two", &[&all[..], &["--portkey-key", &reference]].concat());
+    let keyless = tokens.create_token("keyless", &all);
     let server = tokens.serve(
         &["--base-url", &upstream.base_url],
         &[("TEST_KEY_ONE", "pk-from-env")],
@@ -89,7 +89,7 @@ async fn each_token_uses_its_own_key() {
         "{text}"
     );
     assert_eq!(
-        keys_seen(&upstream),
+        upstream_keys(&upstream),
         ["pk-from-env", "pk-from-file", "pk-from-env"]
     );
     assert!(
@@ -102,9 +102,9 @@ async fn each_token_uses_its_own_key() {
 
 #[tokio::test]
 async fn request_without_a_valid_token_is_rejected() {
-    let tokens = Tokens::new();
-    let good = tokens.make("one", &["--scope", "portkey:read"]);
-    let old = tokens.make(
+    let tokens = TokenFolder::new();
+    let good = tokens.create_token("one", &["--scope", "portkey:read"]);
+    let old = tokens.create_token(
         "old",
         &[
             "--scope",
@@ -122,7 +122,7 @@ async fn request_without_a_valid_token_is_rejected() {
     let mut nearly = good.clone();
     let last = if nearly.pop() == Some('A') { 'B' } else { 'A' };
     nearly.push(last);
-    let (_, missing, _) = refused(list()).await;
+    let (_, missing, _) = rejection(list()).await;
     assert_eq!(
         missing[header::WWW_AUTHENTICATE],
         "Bearer realm=\"portkey-mcp\""
@@ -150,7 +150,7 @@ async fn request_without_a_valid_token_is_rejected() {
             400,
         ),
     ] {
-        let (status, headers, text) = refused(request).await;
+        let (status, headers, text) = rejection(request).await;
         assert_eq!(status.as_u16(), expected, "{what}: {text}");
         assert_eq!(
             headers.contains_key(header::WWW_AUTHENTICATE),
@@ -171,8 +171,8 @@ async fn request_without_a_valid_token_is_rejected() {
 
 #[tokio::test]
 async fn token_is_limited_to_its_scopes_and_toolsets() {
-    let tokens = Tokens::new();
-    let token = tokens.make(
+    let tokens = TokenFolder::new();
+    let token = tokens.create_token(
         "narrow",
         &[
             "--scope",
@@ -230,8 +230,8 @@ async fn token_is_limited_to_its_scopes_and_toolsets() {
 /// A new token works, a withdrawn one does not, and a file that does not hold changes nothing.
 #[tokio::test]
 async fn changed_token_file_is_reloaded() {
-    let tokens = Tokens::new();
-    let first = tokens.make("first", &["--scope", "portkey:read"]);
+    let tokens = TokenFolder::new();
+    let first = tokens.create_token("first", &["--scope", "portkey:read"]);
     let mut server = tokens.serve(&["--sandbox"], &[]);
     let status = async |url: &str, token: &str| {
         let request = client()
@@ -243,7 +243,7 @@ async fn changed_token_file_is_reloaded() {
     let url = server.url.clone();
     assert_ne!(status(&url, &first).await, StatusCode::UNAUTHORIZED);
 
-    let second = tokens.make("second", &["--scope", "portkey:read"]);
+    let second = tokens.create_token("second", &["--scope", "portkey:read"]);
     server.read_until("is in effect");
     for token in [&first, &second] {
         assert_ne!(status(&url, token).await, StatusCode::UNAUTHORIZED);
@@ -258,8 +258,8 @@ async fn changed_token_file_is_reloaded() {
     assert_ne!(status(&url, &second).await, StatusCode::UNAUTHORIZED);
 
     // As editors and orchestrators do it: a new file in the place of the old.
-    let (next, token) = (Tokens::new(), "third");
-    let third = next.make(token, &["--scope", "portkey:read"]);
+    let (next, token) = (TokenFolder::new(), "third");
+    let third = next.create_token(token, &["--scope", "portkey:read"]);
     let beside = tokens.folder.path().join("new");
     fs::copy(next.path(), &beside).unwrap();
     fs::rename(beside, tokens.path()).unwrap();
@@ -271,8 +271,8 @@ async fn changed_token_file_is_reloaded() {
 /// The file says who sees what, so every list may be another one.
 #[tokio::test]
 async fn token_file_change_notifies_subscribers() {
-    let tokens = Tokens::new();
-    let token = tokens.make("first", &["--scope", "portkey:read"]);
+    let tokens = TokenFolder::new();
+    let token = tokens.create_token("first", &["--scope", "portkey:read"]);
     let server = tokens.serve(&["--sandbox"], &[]);
     let lists = ["tools", "prompts", "resources"];
     let wanted: Value = lists
@@ -304,14 +304,14 @@ async fn token_file_change_notifies_subscribers() {
             "{acknowledged}"
         );
     }
-    tokens.make("second", &["--scope", "portkey:read"]);
+    tokens.create_token("second", &["--scope", "portkey:read"]);
     for list in lists {
         until(&format!("notifications/{list}/list_changed")).await;
     }
 }
 
 /// A stream that only listens, and one of a session; the latter's id as well.
-async fn streams(server: &Served, token: &str) -> ([Response; 2], String) {
+async fn open_streams(server: &Served, token: &str) -> ([Response; 2], String) {
     let filter = json!({ "notifications": { "toolsListChanged": true } });
     let listen = modern(server, "subscriptions/listen", filter).bearer_auth(token);
     let listening = listen.send().await.unwrap();
@@ -347,13 +347,13 @@ async fn read_until(stream: &mut Response, part: Option<&str>) -> String {
 
 #[tokio::test]
 async fn streams_and_sessions_end_when_their_token_is_removed() {
-    let tokens = Tokens::new();
-    let stays = tokens.make("stays", &["--scope", "portkey:read"]);
+    let tokens = TokenFolder::new();
+    let stays = tokens.create_token("stays", &["--scope", "portkey:read"]);
     let remaining = fs::read_to_string(tokens.path()).unwrap();
-    let goes = tokens.make("goes", &["--scope", "portkey:read"]);
+    let goes = tokens.create_token("goes", &["--scope", "portkey:read"]);
     let mut server = tokens.serve(&["--sandbox"], &[]);
-    let (mut ending, session) = streams(&server, &goes).await;
-    let (mut lasting, other) = streams(&server, &stays).await;
+    let (mut ending, session) = open_streams(&server, &goes).await;
+    let (mut lasting, other) = open_streams(&server, &stays).await;
     fs::write(tokens.path(), remaining).unwrap();
     for stream in &mut ending {
         read_until(stream, None).await;
@@ -367,7 +367,7 @@ async fn streams_and_sessions_end_when_their_token_is_removed() {
             .bearer_auth(token)
     };
     assert_eq!(
-        refused(list(&session, &goes)).await.0,
+        rejection(list(&session, &goes)).await.0,
         StatusCode::UNAUTHORIZED
     );
     // Whose token stays hears that the file has changed, and goes on.
@@ -384,11 +384,11 @@ async fn streams_and_sessions_end_when_their_token_is_removed() {
 
 #[tokio::test]
 async fn streams_and_sessions_end_when_their_token_expires() {
-    let tokens = Tokens::new();
+    let tokens = TokenFolder::new();
     let expires = (chrono::Utc::now() + chrono::Duration::seconds(3)).to_rfc3339();
-    let token = tokens.make("one", &["--scope", "portkey:read", "--expires", &expires]);
+    let token = tokens.create_token("one", &["--scope", "portkey:read", "--expires", &expires]);
     let mut server = tokens.serve(&["--sandbox"], &[]);
-    let (mut ending, _) = streams(&server, &token).await;
+    let (mut ending, _) = open_streams(&server, &token).await;
     for stream in &mut ending {
         read_until(stream, None).await;
     }
@@ -398,8 +398,8 @@ async fn streams_and_sessions_end_when_their_token_expires() {
 
 #[test]
 fn invalid_token_entry_is_rejected() {
-    let tokens = Tokens::new();
-    tokens.make("taken", &["--scope", "portkey:read"]);
+    let tokens = TokenFolder::new();
+    tokens.create_token("taken", &["--scope", "portkey:read"]);
     let path = tokens.path();
     let before = fs::read_to_string(&path).unwrap();
     for (args, expected) in [

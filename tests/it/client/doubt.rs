@@ -5,7 +5,7 @@ use std::time::Duration;
 use portkey_mcp::{mcp::reply, pipeline::CallError, upstream::RetrySettings};
 use serde_json::{Value, json};
 
-use super::{call, create, with};
+use super::{call, create_arguments, dispatcher_with};
 use crate::upstream::{Act, Upstream, answer, operator};
 
 /// What an upstream does that leaves open what became of a request.
@@ -17,7 +17,7 @@ struct Case {
 const HTML: &str = "content-type: text/html\r\n";
 const JSON: &str = "content-type: application/json\r\n";
 
-fn cases() -> Vec<Case> {
+fn ambiguous_responses() -> Vec<Case> {
     let case = |name, act| Case { name, act };
     vec![
         case("no answer in time", || Act::Hang),
@@ -65,36 +65,36 @@ fn cases() -> Vec<Case> {
 }
 
 /// A write, and the tool that shows whether it took effect.
-struct Write {
+struct WriteCall {
     tool: &'static str,
     arguments: Value,
-    look: &'static str,
+    lookup_tool: &'static str,
 }
 
-fn writes() -> [Write; 3] {
+fn write_calls() -> [WriteCall; 3] {
     let update = json!({ "slug": "x", "name": "n" });
-    let (new, gone) = (create(), json!({ "slug": "x" }));
+    let (new, gone) = (create_arguments(), json!({ "slug": "x" }));
     [
-        Write {
+        WriteCall {
             tool: "create-integration",
             arguments: new,
-            look: "list-all-integrations",
+            lookup_tool: "list-all-integrations",
         },
-        Write {
+        WriteCall {
             tool: "update-integration",
             arguments: update,
-            look: "get-integration",
+            lookup_tool: "get-integration",
         },
-        Write {
+        WriteCall {
             tool: "delete-integration",
             arguments: gone,
-            look: "get-integration",
+            lookup_tool: "get-integration",
         },
     ]
 }
 
 /// What would have a model make the call again.
-const INVITATIONS: [&str; 4] = [
+const RETRY_PHRASES: [&str; 4] = [
     "then call again",
     "Call again",
     "can be made again",
@@ -103,25 +103,25 @@ const INVITATIONS: [&str; 4] = [
 
 #[tokio::test]
 async fn uncertain_write_says_so_and_names_the_lookup_tool() {
-    for Case { name, act } in cases() {
+    for Case { name, act } in ambiguous_responses() {
         let upstream = Upstream::start(move |_| act()).await;
-        let dispatcher = with(&upstream, |settings| {
+        let dispatcher = dispatcher_with(&upstream, |settings| {
             settings.timeout = Duration::from_millis(300);
             settings.retries = RetrySettings {
                 max_retries: 0,
                 ..settings.retries
             };
         });
-        for Write {
+        for WriteCall {
             tool,
             arguments,
-            look,
-        } in writes()
+            lookup_tool,
+        } in write_calls()
         {
             let text = call(&dispatcher, tool, arguments).await.unwrap_err();
             let told = format!("It may have taken effect all the same: look with `{look}`");
             assert!(text.contains(&told), "{tool}, {name}: {text}");
-            for invitation in INVITATIONS {
+            for invitation in RETRY_PHRASES {
                 assert!(!text.contains(invitation), "{tool}, {name}: {text}");
             }
         }
@@ -144,8 +144,8 @@ async fn error_tells_if_the_call_may_have_taken_effect() {
     ];
     for (status, expected) in refusals {
         let upstream = Upstream::start(move |_| answer(status, "", "")).await;
-        let dispatcher = with(&upstream, |_| {});
-        let arguments = create().as_object().unwrap().clone();
+        let dispatcher = dispatcher_with(&upstream, |_| {});
+        let arguments = create_arguments().as_object().unwrap().clone();
         let outcome = dispatcher
             .call_as_local(&operator(), "create-integration", arguments)
             .await;
@@ -168,7 +168,7 @@ async fn error_after_a_lost_attempt_may_have_taken_effect() {
         ),
     })
     .await;
-    let dispatcher = with(&upstream, |_| {});
+    let dispatcher = dispatcher_with(&upstream, |_| {});
     let text = call(&dispatcher, "delete-integration", json!({ "slug": "x" }))
         .await
         .unwrap_err();
@@ -185,7 +185,7 @@ async fn error_after_a_rate_limited_attempt_has_no_effect() {
         _ => answer("404 Not Found", JSON, "{}"),
     })
     .await;
-    let dispatcher = with(&upstream, |_| {});
+    let dispatcher = dispatcher_with(&upstream, |_| {});
     let arguments = json!({ "slug": "x" }).as_object().unwrap().clone();
     let error = dispatcher
         .call_as_local(&operator(), "delete-integration", arguments)

@@ -40,20 +40,20 @@ async fn call_as(
     })
 }
 
-fn with(upstream: &Upstream, change: impl FnOnce(&mut UpstreamSettings)) -> Dispatcher {
+fn dispatcher_with(upstream: &Upstream, change: impl FnOnce(&mut UpstreamSettings)) -> Dispatcher {
     let mut settings = settings(&upstream.base_url);
     change(&mut settings);
     Dispatcher::new(Catalog::full(), UpstreamClient::new(settings))
 }
 
-fn create() -> Value {
+fn create_arguments() -> Value {
     json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-planted" })
 }
 
 #[tokio::test]
 async fn request_carries_the_key_and_no_authorization_header() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    call(&dispatcher(&upstream), "create-integration", create())
+    call(&dispatcher(&upstream), "create-integration", create_arguments())
         .await
         .unwrap();
     let seen = &upstream.requests()[0];
@@ -74,7 +74,7 @@ async fn request_carries_the_key_and_no_authorization_header() {
     );
     assert_eq!(
         serde_json::from_slice::<Value>(&seen.body).unwrap(),
-        create()
+        create_arguments()
     );
 }
 
@@ -258,7 +258,7 @@ async fn upstream_errors_are_reported_with_cause_and_advice() {
 #[tokio::test]
 async fn slow_upstream_times_out() {
     let upstream = Upstream::start(|_| Act::Hang).await;
-    let hasty = with(&upstream, |settings| {
+    let hasty = dispatcher_with(&upstream, |settings| {
         settings.timeout = Duration::from_millis(200)
     });
     let text = call(&hasty, "get-integration", json!({ "slug": "x" }))
@@ -268,7 +268,7 @@ async fn slow_upstream_times_out() {
         text.contains("did not answer within 0.2 s") && text.contains("can be made again"),
         "{text}"
     );
-    let text = call(&hasty, "create-integration", create())
+    let text = call(&hasty, "create-integration", create_arguments())
         .await
         .unwrap_err();
     assert!(text.contains("may have taken effect"), "{text}");
@@ -281,7 +281,7 @@ async fn incomplete_response_is_reported() {
     let garbage = b"SSH-2.0-OpenSSH_9.2\r\n".to_vec();
     for bytes in [short, chunked, garbage] {
         let upstream = Upstream::start(move |_| Act::Write(bytes.clone())).await;
-        let text = call(&dispatcher(&upstream), "create-integration", create())
+        let text = call(&dispatcher(&upstream), "create-integration", create_arguments())
             .await
             .unwrap_err();
         assert!(

@@ -6,15 +6,15 @@ use portkey_mcp::{
 };
 use serde_json::{Value, json};
 
-use super::{call, call_as, create};
+use super::{call, call_as, create_arguments};
 use crate::upstream::{Upstream, answer, dispatcher, operator};
 
 /// What a call answers that is refused with this status and body.
-async fn refused(status: &'static str, body: Value, tool: &str, args: Value) -> String {
-    refused_as(&operator(), status, body, tool, args).await
+async fn error_text(status: &'static str, body: Value, tool: &str, args: Value) -> String {
+    error_text_as(&operator(), status, body, tool, args).await
 }
 
-async fn refused_as(
+async fn error_text_as(
     principal: &Principal,
     status: &'static str,
     body: Value,
@@ -29,7 +29,7 @@ async fn refused_as(
         .unwrap_err()
 }
 
-struct Nested {
+struct NestedErrorCase {
     body: Value,
     /// The lines between the first and our advice.
     details: &'static [&'static str],
@@ -41,7 +41,7 @@ struct Nested {
 #[tokio::test]
 async fn nested_details_are_listed_below_the_message() {
     let cases = [
-        Nested {
+        NestedErrorCase {
             body: json!({"success": false, "data": {
                 "message": "Invalid request. Please check and try again.",
                 "errorCode": "AB01",
@@ -53,14 +53,14 @@ async fn nested_details_are_listed_below_the_message() {
             message: "400 AB01: Invalid request. Please check and try again.",
             details: &["- `name`: is too long (max 50)", "- one more"],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"message": "Validation Failed", "errors": [
                 {"resource": "Integration", "field": "slug", "code": "already_exists"},
             ]}),
             message: "400: Validation Failed",
             details: &["- `slug`: already_exists"],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"error": {"message": "Bad body", "details": {
                 "name": ["is required", "is no text"],
                 "configurations": {"aws_region": "is unknown here"},
@@ -74,7 +74,7 @@ async fn nested_details_are_listed_below_the_message() {
                 "- `limit`: 5",
             ],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"detail": [
                 {"loc": ["body", "name"], "msg": "field required", "type": "missing", "input": {"key": "v"}},
                 {"loc": ["body", "key"], "msg": "too short", "type": "short"},
@@ -82,7 +82,7 @@ async fn nested_details_are_listed_below_the_message() {
             message: "400: `body.name`: field required",
             details: &["- `body.key`: too short"],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"success": false, "error": {"name": "ZodError", "issues": [
                 {"code": "invalid_type", "expected": "string", "received": "number", "path": ["name"],
                  "message": "Expected string"},
@@ -92,23 +92,23 @@ async fn nested_details_are_listed_below_the_message() {
             message: "400: `name`: Expected string (expected string)",
             details: &["- `a.0`: Invalid input", "- `a.0.a.0.b`: Required"],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"message": {"name": "is required"}}),
             message: "400: `name`: is required",
             details: &[],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"statusCode": 400, "error": "Bad Request",
                 "message": ["name must be a string", "key must be set"]}),
             message: "400: Bad Request",
             details: &["- name must be a string", "- key must be set"],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"data": {"message": "[{\"path\":[\"name\"],\"message\":\"Required\"}]"}}),
             message: "400: `name`: Required",
             details: &[],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"error": {"code": 400, "message": "Invalid", "details": [
                 {"@type": "type.example/BadRequest", "fieldViolations": [
                     {"field": "name", "description": "must not be empty"}]},
@@ -116,13 +116,13 @@ async fn nested_details_are_listed_below_the_message() {
             message: "400: Invalid",
             details: &["- `name`: must not be empty"],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"title": "Unprocessable", "detail": "The name is taken", "status": 400,
                 "invalid-params": [{"name": "n", "reason": "must be unique"}]}),
             message: "400: The name is taken",
             details: &["- must be unique"],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"message": "Bad", "errors": [{"property": "name", "constraints":
                 {"isString": "name must be text", "minLength": "name must be longer"}}]}),
             message: "400: Bad",
@@ -131,33 +131,33 @@ async fn nested_details_are_listed_below_the_message() {
                 "- `name`: name must be longer",
             ],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"name": ["This field is required."]}),
             message: "400: `name`: This field is required.",
             details: &[],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"error": {"message": "is invalid", "param": "ai_provider_id", "code": null}}),
             message: "400: `ai_provider_id`: is invalid",
             details: &[],
         },
-        Nested {
+        NestedErrorCase {
             body: json!({"success": false, "data": "The name is taken"}),
             message: "400: The name is taken",
             details: &[],
         },
     ];
-    for Nested {
+    for NestedErrorCase {
         body,
         message,
         details,
     } in cases
     {
-        let told = refused(
+        let told = error_text(
             "400 Bad Request",
             body.clone(),
             "create-integration",
-            create(),
+            create_arguments(),
         )
         .await;
         let lines: Vec<_> = told.lines().collect();
@@ -181,7 +181,7 @@ async fn error_details_are_bounded_and_masked() {
     ];
     errors.extend((0..500).map(|i| json!(format!("cause number {i}"))));
     let body = json!({"data": {"message": format!("{} {key}", "z".repeat(990)), "errors": errors}});
-    let told = refused("400 Bad Request", body, "create-integration", create()).await;
+    let told = error_text("400 Bad Request", body, "create-integration", create_arguments()).await;
     assert!(
         !told.contains("sk-abc") && !told.contains("a8f5f167"),
         "{told}"
@@ -199,11 +199,11 @@ async fn error_details_are_bounded_and_masked() {
     assert!(told.contains("- and 497 more"), "{told}");
     assert!(told.len() < 4_000, "{}", told.len());
     let deep = (0..60).fold(json!("bottom"), |below, _| json!({"errors": [below]}));
-    let told = refused("400 Bad Request", deep, "create-integration", create()).await;
+    let told = error_text("400 Bad Request", deep, "create-integration", create_arguments()).await;
     assert!(told.contains("400: Bad Request"), "{told}");
 }
 
-struct Advice {
+struct AdviceCase {
     status: &'static str,
     body: Value,
     tool: &'static str,
@@ -222,7 +222,7 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
     let ab03 = |message: &str| json!({"success": false, "data": {"errorCode": "AB03", "message": message}});
     let ab01 = |message: &str| json!({"success": false, "data": {"errorCode": "AB01", "message": message}});
     let cases = [
-        Advice {
+        AdviceCase {
             status: "403 Forbidden",
             body: ab03("An Admin key must name a workspace_id"),
             tool: "list-all-configs",
@@ -230,7 +230,7 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
             says: &["403 AB03: An Admin key must name a workspace_id"],
             says_not: &["\n", "things", "scope"],
         },
-        Advice {
+        AdviceCase {
             status: "403 Forbidden",
             body: forbidden(),
             tool: "list-all-configs",
@@ -238,7 +238,7 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
             says: &["one of three things", "the call named no `workspace_id`"],
             says_not: &["Enterprise", "another workspace", "does not exist"],
         },
-        Advice {
+        AdviceCase {
             status: "403 Forbidden",
             body: forbidden(),
             tool: "list-all-configs",
@@ -246,7 +246,7 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
             says: &["another workspace than the `workspace_id`"],
             says_not: &["named no"],
         },
-        Advice {
+        AdviceCase {
             status: "403 Forbidden",
             body: forbidden(),
             tool: "get-integration",
@@ -258,39 +258,39 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
             ],
             says_not: &[],
         },
-        Advice {
+        AdviceCase {
             status: "400 Bad Request",
             body: ab01("`name` is too long"),
             tool: "create-integration",
-            args: create(),
+            args: create_arguments(),
             says: &["Change `name` and call again"],
             says_not: &["does not say"],
         },
-        Advice {
+        AdviceCase {
             status: "400 Bad Request",
             body: ab01("ai_provider_id is unknown"),
             tool: "create-integration",
-            args: create(),
+            args: create_arguments(),
             says: &["Change `ai_provider_id` and call again"],
             says_not: &[],
         },
-        Advice {
+        AdviceCase {
             status: "400 Bad Request",
             body: ab01("Invalid request. Please check and try again."),
             tool: "create-integration",
-            args: create(),
+            args: create_arguments(),
             says: &["does not say which argument"],
             says_not: &["it names"],
         },
-        Advice {
+        AdviceCase {
             status: "400 Bad Request",
             body: ab01("Workspace override is not enabled"),
             tool: "create-integration",
-            args: create(),
+            args: create_arguments(),
             says: &["the same arguments will be refused again"],
             says_not: &["argument it names", "does not say", "`"],
         },
-        Advice {
+        AdviceCase {
             status: "409 Conflict",
             body: json!({"data": {"errorCode": "AB07",
                 "message": "Unable to delete. Please ensure that all Virtual Keys are deleted"}}),
@@ -299,15 +299,15 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
             says: &["all Virtual Keys are deleted"],
             says_not: &["\n", "another slug"],
         },
-        Advice {
+        AdviceCase {
             status: "409 Conflict",
             body: json!({"data": {"errorCode": "AB07", "message": "Conflict"}}),
             tool: "create-integration",
-            args: create(),
+            args: create_arguments(),
             says: &["Choose another slug or name"],
             says_not: &["depends"],
         },
-        Advice {
+        AdviceCase {
             status: "401 Unauthorized",
             body: json!({"success": false, "data": {"message": "Unauthorised Request"}}),
             tool: "list-audit-logs",
@@ -316,7 +316,7 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
             says: &["Leave out `organisation_id`"],
             says_not: &["PORTKEY_API_KEY", "revoked"],
         },
-        Advice {
+        AdviceCase {
             status: "401 Unauthorized",
             body: json!({"success": false, "data": {"message": "This API key has expired"}}),
             tool: "list-all-integrations",
@@ -324,15 +324,15 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
             says: &["has expired", "PORTKEY_API_KEY"],
             says_not: &["revoked", "another Portkey"],
         },
-        Advice {
+        AdviceCase {
             status: "400 Bad Request",
             body: json!({"status": "failure", "message": "Invalid config passed"}),
             tool: "create-integration",
-            args: create(),
+            args: create_arguments(),
             says: &["Invalid config passed"],
             says_not: &["no such endpoint"],
         },
-        Advice {
+        AdviceCase {
             status: "200 OK",
             body: json!({"success": false}),
             tool: "get-integration",
@@ -341,7 +341,7 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
             says_not: &["200: OK", "it names"],
         },
     ];
-    for Advice {
+    for AdviceCase {
         status,
         body,
         tool,
@@ -350,7 +350,7 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
         says_not,
     } in cases
     {
-        let told = refused(status, body, tool, args).await;
+        let told = error_text(status, body, tool, args).await;
         for part in says {
             assert!(told.contains(part), "missing {part:?}: {told}");
         }
@@ -396,7 +396,7 @@ async fn advice_for_a_rejected_key_depends_on_its_owner() {
         ),
     ];
     for (principal, says, says_not) in cases {
-        let told = refused_as(
+        let told = error_text_as(
             &principal,
             "401 Unauthorized",
             body(),

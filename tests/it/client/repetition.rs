@@ -6,7 +6,7 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::{pipeline::Dispatcher, upstream::UpstreamClient};
 use serde_json::json;
 
-use super::{call, create, with};
+use super::{call, create_arguments, dispatcher_with};
 use crate::upstream::{Act, Upstream, answer, dispatcher, ok, settings};
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn retries_are_limited_and_reported() {
         "{text}"
     );
     assert_eq!(upstream.requests().len(), 4);
-    let none = with(&upstream, |settings| settings.retries.max_retries = 0);
+    let none = dispatcher_with(&upstream, |settings| settings.retries.max_retries = 0);
     call(&none, "get-integration", json!({ "slug": "x" }))
         .await
         .unwrap_err();
@@ -78,7 +78,7 @@ async fn sent_post_is_never_retried() {
     ] {
         let upstream = Upstream::start(move |_| script()).await;
         for (tool, args) in [
-            ("create-integration", create()),
+            ("create-integration", create_arguments()),
             ("sync-mcp-integration", json!({ "mcp_integration_id": "m" })),
         ] {
             let before = upstream.requests().len();
@@ -116,7 +116,7 @@ async fn retry_after_is_honoured_up_to_a_cap() {
     };
     // Our own pause of a millisecond would fit into the call; the second that is asked for does not.
     let upstream = Upstream::start(asks("retry-after: 1\r\n")).await;
-    let brief = with(&upstream, |settings| {
+    let brief = dispatcher_with(&upstream, |settings| {
         settings.timeout = Duration::from_millis(900)
     });
     let text = call(&brief, "get-integration", json!({ "slug": "x" }))
@@ -173,7 +173,7 @@ async fn refused_connection_reports_that_nothing_was_sent() {
     let dispatcher = Dispatcher::new(Catalog::full(), UpstreamClient::new(settings(&address)));
     for (tool, args) in [
         ("get-integration", json!({ "slug": "x" })),
-        ("create-integration", create()),
+        ("create-integration", create_arguments()),
     ] {
         let text = call(&dispatcher, tool, args).await.unwrap_err();
         assert!(

@@ -189,7 +189,7 @@ impl Exceptions {
     }
 
     /// Whether a fault is excepted.
-    pub(super) fn cover(&self, tool: &str, fault: &str) -> bool {
+    pub(super) fn covers(&self, tool: &str, fault: &str) -> bool {
         let fits =
             |(t, begin): &(&str, &str)| (t.is_empty() || *t == tool) && fault.starts_with(begin);
         let found = EXCEPTIONS.iter().position(fits);
@@ -197,7 +197,7 @@ impl Exceptions {
     }
 
     /// Exceptions that nothing needs any more.
-    pub(super) fn stale(&self) -> Vec<String> {
+    pub(super) fn unused(&self) -> Vec<String> {
         let stale = EXCEPTIONS
             .iter()
             .zip(&self.0)
@@ -229,7 +229,7 @@ pub(super) fn rows(answer: &Value) -> Vec<&Value> {
 }
 
 /// What of an answer is not as recorded.
-pub(super) fn faults(record: &Value, answer: &Value) -> Vec<String> {
+pub(super) fn differences(record: &Value, answer: &Value) -> Vec<String> {
     let (mut shape, mut answer) = (&record["response"], answer);
     // A bare list in the document comes in an envelope (quirks.md §4.8).
     if shape.is_array() && answer["data"].is_array() {
@@ -257,13 +257,13 @@ fn compare(
     if answer.is_null() && !at.is_empty() {
         return;
     }
-    let shape = one_of(shape, answer);
+    let shape = best_alternative(shape, answer);
     match (shape, answer) {
         (Value::Object(fields), Value::Object(given)) => {
             let live = live.and_then(Value::as_object);
             // What was seen live must be there; what the document has besides may be.
             for (name, inner) in live.unwrap_or(fields) {
-                let optional = is_open(name)
+                let optional = is_wildcard(name)
                     || name.ends_with('?')
                     || inner.as_str().is_some_and(|i| i.ends_with('?'));
                 if !optional && !given.contains_key(name) {
@@ -309,7 +309,7 @@ fn compare(
                 || words
                     .split('|')
                     .chain([seen])
-                    .any(|word| fits(word, answer));
+                    .any(|word| matches_type(word, answer));
             if !fits {
                 faults.push(format!("{at} is not {words}: {answer}"));
             }
@@ -320,7 +320,7 @@ fn compare(
 }
 
 /// Of `{oneOf: […]}` the alternative that has most of the answer's fields.
-fn one_of<'a>(shape: &'a Value, answer: &Value) -> &'a Value {
+fn best_alternative<'a>(shape: &'a Value, answer: &Value) -> &'a Value {
     let Some(shapes) = shape["oneOf"].as_array() else {
         return shape;
     };
@@ -334,12 +334,12 @@ fn one_of<'a>(shape: &'a Value, answer: &Value) -> &'a Value {
 }
 
 /// Whether a name stands for any: `<key>`, `...`.
-fn is_open(name: &str) -> bool {
+fn is_wildcard(name: &str) -> bool {
     name.starts_with('<') || name == "..."
 }
 
 /// Whether a value is of a type, or the word itself.
-fn fits(word: &str, value: &Value) -> bool {
+fn matches_type(word: &str, value: &Value) -> bool {
     match word.split([' ', '?']).next().unwrap_or_default() {
         "string" | "json" => value.is_string(),
         "uuid" => value

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::generate::{Extent, fill};
 
 /// A value of every kind, and those at the edges of numbers.
-fn odd_values() -> Vec<Value> {
+fn edge_values() -> Vec<Value> {
     let largest = [i64::from(i32::MAX), i64::from(u32::MAX), i64::MAX].map(|n| json!(n));
     let beyond = [
         json!(u64::from(u32::MAX) + 1),
@@ -41,7 +41,7 @@ fn odd_values() -> Vec<Value> {
 }
 
 /// A pointer to every value below one.
-fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     let below: Vec<_> = match value {
         Value::Object(map) => map
             .iter()
@@ -56,7 +56,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     };
     for (name, value) in below {
         let place = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-        places(value, &place, found);
+        pointers(value, &place, found);
         found.push(place);
     }
 }
@@ -79,7 +79,7 @@ fn schema_accepts_only_what_the_type_accepts() {
             }
         };
         for extent in [
-            Extent::Least,
+            Extent::Required,
             Extent::All(0),
             Extent::All(1),
             Extent::Cleared,
@@ -87,9 +87,9 @@ fn schema_accepts_only_what_the_type_accepts() {
             let arguments = fill(published.full_schema(), "", extent, &|_, _| None);
             admit(&arguments);
             let mut found = Vec::new();
-            places(&arguments, "", &mut found);
+            pointers(&arguments, "", &mut found);
             for place in found {
-                for odd in odd_values() {
+                for odd in edge_values() {
                     let mut arguments = arguments.clone();
                     *arguments.pointer_mut(&place).unwrap() = odd;
                     admit(&arguments);

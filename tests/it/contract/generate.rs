@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
     /// What is required, and one of each group that needs one.
-    Least,
+    Required,
     /// Everything; of what excludes each other the one whose turn it is in this set.
     All(usize),
     /// Everything, with `null` wherever it clears.
@@ -21,7 +21,7 @@ impl Extent {
     /// The number of the set.
     pub(super) fn set(self) -> usize {
         match self {
-            Self::Least => 0,
+            Self::Required => 0,
             Self::All(set) => set,
             // One that no other is.
             Self::Cleared => 999,
@@ -30,10 +30,10 @@ impl Extent {
 }
 
 /// A value for the argument at a path such as `checks[].id`, where its schema is not enough to make one.
-pub(super) type Known<'a> = &'a dyn Fn(&str, &Value) -> Option<Value>;
+pub(super) type KnownValues<'a> = &'a dyn Fn(&str, &Value) -> Option<Value>;
 
 /// A value that fits a schema.
-pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: Known<'_>) -> Value {
+pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: KnownValues<'_>) -> Value {
     if extent == Extent::Cleared && schema["x-clearable"] == true {
         return Value::Null;
     }
@@ -53,15 +53,15 @@ pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: Known<'_>) -
         Some("object") => match schema["properties"].as_object() {
             Some(fields) => {
                 let given = fields.iter().filter_map(|(name, field)| {
-                    let extent = given(schema, name, extent)?;
-                    let value = fill(field, &below(at, name), extent, known);
+                    let extent = field_extent(schema, name, extent)?;
+                    let value = fill(field, &join_path(at, name), extent, known);
                     Some((name.clone(), value))
                 });
                 given.collect()
             }
             None if schema["additionalProperties"].is_object() => {
                 let value = &schema["additionalProperties"];
-                json!({ "sample": fill(value, &below(at, "*"), extent, known) })
+                json!({ "sample": fill(value, &join_path(at, "*"), extent, known) })
             }
             None if schema["additionalProperties"] == false => json!({}),
             None => json!({ "sample": "text" }),
@@ -71,7 +71,7 @@ pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: Known<'_>) -
             _ => json!([fill(&schema["items"], &format!("{at}[]"), extent, known)]),
         },
         Some("boolean") => json!(extent.set().is_multiple_of(2)),
-        Some("integer" | "number") => least(schema),
+        Some("integer" | "number") => min_number(schema),
         // A text of its own, so that it is noticed if it arrives in another's place.
         _ => {
             let name = at.trim_end_matches("[]").rsplit('.').next().unwrap();
@@ -81,22 +81,22 @@ pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: Known<'_>) -
 }
 
 /// How many sets it takes to say every word and to take every turn.
-pub(super) fn sets(schema: &Value) -> usize {
+pub(super) fn set_count(schema: &Value) -> usize {
     if let Some(words) = schema["enum"].as_array() {
         return words.len();
     }
     match schema["type"].as_str() {
         Some("boolean") => 2,
         Some("array") if schema["items"]["enum"].is_array() => 1,
-        Some("array") => sets(&schema["items"]),
+        Some("array") => set_count(&schema["items"]),
         Some("object") if schema["additionalProperties"].is_object() => {
-            sets(&schema["additionalProperties"])
+            set_count(&schema["additionalProperties"])
         }
         Some("object") => {
             let fields = schema["properties"].as_object().into_iter().flatten();
             let of_each = fields.map(|(name, field)| {
-                let rivals = group(schema, name, EXCLUSIVE).map_or(1, |rivals| rivals.len());
-                rivals * sets(field)
+                let rivals = field_group(schema, name, EXCLUSIVE_MARKS).map_or(1, |rivals| rivals.len());
+                rivals * set_count(field)
             });
             of_each.max().unwrap_or(1)
         }
@@ -112,7 +112,7 @@ pub(super) fn parts_of_schema(schema: &Value) -> BTreeSet<String> {
             found.insert(format!("{at}={}", word.as_str().unwrap()));
         }
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-            let at = below(at, name);
+            let at = join_path(at, name);
             found.insert(at.clone());
             walk(&at, field, found);
         }
@@ -132,7 +132,7 @@ pub(super) fn parts_of_arguments(arguments: &JsonMap) -> BTreeSet<String> {
             Value::String(word) => _ = found.insert(format!("{at}={word}")),
             Value::Object(fields) => {
                 for (name, value) in fields {
-                    let at = below(at, name);
+                    let at = join_path(at, name);
                     found.insert(at.clone());
                     walk(&at, value, found);
                 }
@@ -150,7 +150,7 @@ pub(super) fn parts_of_arguments(arguments: &JsonMap) -> BTreeSet<String> {
     found
 }
 
-fn below(at: &str, name: &str) -> String {
+fn join_path(at: &str, name: &str) -> String {
     if at.is_empty() {
         name.to_owned()
     } else {
@@ -159,35 +159,35 @@ fn below(at: &str, name: &str) -> String {
 }
 
 /// Whether a field is given, and how much of it.
-fn given(schema: &Value, name: &str, extent: Extent) -> Option<Extent> {
+fn field_extent(schema: &Value, name: &str, extent: Extent) -> Option<Extent> {
     let required = || {
         schema["required"]
             .as_array()
             .is_some_and(|all| all.contains(&json!(name)))
     };
     match extent {
-        Extent::Least => {
-            let needed = group(schema, name, &["x-exactly-one", "x-at-least-one"]);
+        Extent::Required => {
+            let needed = field_group(schema, name, &["x-exactly-one", "x-at-least-one"]);
             needed
                 .map_or_else(required, |needed| needed[0] == name)
                 .then_some(extent)
         }
-        Extent::All(set) => match group(schema, name, EXCLUSIVE) {
+        Extent::All(set) => match field_group(schema, name, EXCLUSIVE_MARKS) {
             Some(rivals) if rivals[set % rivals.len()] != name => None,
             Some(rivals) => Some(Extent::All(set / rivals.len())),
             None => Some(extent),
         },
-        Extent::Cleared => group(schema, name, EXCLUSIVE)
+        Extent::Cleared => field_group(schema, name, EXCLUSIVE_MARKS)
             .is_none_or(|rivals| rivals[0] == name)
             .then_some(extent),
     }
 }
 
 /// Marks of fields that exclude each other.
-const EXCLUSIVE: &[&str] = &["x-exactly-one", "x-at-most-one"];
+const EXCLUSIVE_MARKS: &[&str] = &["x-exactly-one", "x-at-most-one"];
 
 /// The group of fields under one of these marks to which a field belongs.
-fn group<'a>(schema: &'a Value, name: &str, marks: &[&str]) -> Option<Vec<&'a str>> {
+fn field_group<'a>(schema: &'a Value, name: &str, marks: &[&str]) -> Option<Vec<&'a str>> {
     let lists = marks.iter().filter_map(|mark| schema[*mark].as_array());
     // A mark has one group, or a list of groups.
     let mut groups = lists.flat_map(|list| match list[0].is_array() {
@@ -199,7 +199,7 @@ fn group<'a>(schema: &'a Value, name: &str, marks: &[&str]) -> Option<Vec<&'a st
 }
 
 /// The least number a schema allows, but no zero: that often means "none".
-fn least(schema: &Value) -> Value {
+fn min_number(schema: &Value) -> Value {
     let bound = |key: &str| schema[key].as_f64();
     let least = bound("minimum").unwrap_or(1.0).max(1.0);
     let number = bound("maximum").map_or(least, |most| most.min(least));

@@ -20,14 +20,14 @@ use serde_json::{Value, json};
 use crate::records;
 use answers::Exceptions;
 use generate::Extent;
-use profiles::Form;
+use profiles::ProfiledTool;
 use wire::Endpoint;
-use world::World;
+use world::ContractFixture;
 
 #[tokio::test]
 async fn every_tool_fulfils_its_contract() {
-    let mut walk = Walk {
-        world: World::new().await,
+    let mut walk = ContractCheck {
+        world: ContractFixture::new().await,
         exceptions: Exceptions::new(),
         faults: vec![],
     };
@@ -37,11 +37,11 @@ async fn every_tool_fulfils_its_contract() {
         let records = records::of_domain(entry.domain.name);
         let record = records.iter().flatten().find(|record| record["id"] == tool);
         compared |= record.is_some();
-        walk.tool(tool, record).await;
+        walk.check_tool(tool, record).await;
     }
     let mut faults = walk.faults;
     if compared {
-        faults.extend(walk.exceptions.stale());
+        faults.extend(walk.exceptions.unused());
     }
     assert!(
         faults.is_empty(),
@@ -52,35 +52,35 @@ async fn every_tool_fulfils_its_contract() {
 }
 
 /// The way through all tools, and what was found wrong on it.
-struct Walk {
-    world: World,
+struct ContractCheck {
+    world: ContractFixture,
     exceptions: Exceptions,
     faults: Vec<String>,
 }
 
-impl Walk {
+impl ContractCheck {
     /// Calls a tool with every set of arguments it takes. Without a record of it nothing is known of
     /// its answers, and of its requests what the calls in this repository show.
-    async fn tool(&mut self, tool: &str, record: Option<&Value>) {
+    async fn check_tool(&mut self, tool: &str, record: Option<&Value>) {
         let entry = self.world.entry(tool);
         let changes = !entry.operation.hints().read_only;
         let schema = entry.compiled().full_schema().clone();
-        let forms = profiles::forms(entry.operation);
+        let forms = profiles::profiled_tools(entry.operation);
         let endpoint = match record {
-            Some(record) => Endpoint::recorded(entry.operation, record),
-            None => Endpoint::shown(entry.operation),
+            Some(record) => Endpoint::from_record(entry.operation, record),
+            None => Endpoint::from_calls(entry.operation),
         };
         if changes {
-            self.world.renew().await;
+            self.world.restart_sandbox().await;
         }
-        let sets = preconditions::sets(tool).max(generate::sets(&schema));
-        let mut extents = vec![Extent::Least];
+        let sets = preconditions::min_set_count(tool).max(generate::set_count(&schema));
+        let mut extents = vec![Extent::Required];
         extents.extend((0..sets).map(Extent::All));
         if schema.to_string().contains("x-clearable") {
             extents.push(Extent::Cleared);
         }
         let mut untried = generate::parts_of_schema(&schema);
-        untried.retain(|part| !preconditions::is_untried(tool, part));
+        untried.retain(|part| !preconditions::is_skipped(tool, part));
         let mut answered_something = false;
         for extent in extents {
             match self.call(tool, extent, &endpoint, &forms).await {
@@ -89,9 +89,9 @@ impl Walk {
                         untried.remove(&part);
                     }
                     answered_something |= !answers::rows(&answer).is_empty();
-                    let odd = record.map(|record| answers::faults(record, &answer));
+                    let odd = record.map(|record| answers::differences(record, &answer));
                     let odd = odd.into_iter().flatten();
-                    let odd = odd.filter(|odd| !self.exceptions.cover(tool, odd));
+                    let odd = odd.filter(|odd| !self.exceptions.covers(tool, odd));
                     self.faults
                         .extend(odd.map(|odd| format!("{tool} answer: {odd}")));
                 }
@@ -113,13 +113,13 @@ impl Walk {
         tool: &str,
         extent: Extent,
         endpoint: &Endpoint,
-        forms: &[Form],
+        forms: &[ProfiledTool],
     ) -> Result<(JsonMap, Value), String> {
         let world = &mut self.world;
-        if let Some(before) = preconditions::before(tool) {
-            world.renew().await;
+        if let Some(before) = preconditions::prior_calls(tool) {
+            world.restart_sandbox().await;
             for before in before {
-                let arguments = world.arguments(before, Extent::Least).await?;
+                let arguments = world.arguments(before, Extent::Required).await?;
                 world
                     .call(before, arguments)
                     .await
@@ -128,7 +128,7 @@ impl Walk {
         }
         let arguments = world.fitting_arguments(tool, extent).await?;
         for form in forms {
-            form.says(&arguments)?;
+            form.check(&arguments)?;
         }
         let before = world.count();
         let outcome = world.call(tool, arguments.clone()).await;
@@ -150,12 +150,12 @@ impl Walk {
 
 #[tokio::test]
 async fn call_without_a_required_argument_is_not_sent() {
-    let world = World::new().await;
+    let world = ContractFixture::new().await;
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
         let schema = entry.compiled().full_schema();
-        let known = |at: &str, _: &Value| values::value(tool, at, Extent::Least);
-        let Value::Object(whole) = generate::fill(schema, "", Extent::Least, &known) else {
+        let known = |at: &str, _: &Value| values::known_value(tool, at, Extent::Required);
+        let Value::Object(whole) = generate::fill(schema, "", Extent::Required, &known) else {
             panic!("{tool}")
         };
         let required: BTreeSet<_> = schema["required"]

@@ -9,19 +9,19 @@ use serde_json::Value;
 use super::generate::Extent;
 
 /// Where the value of an argument is found: a field of an item that a tool lists, or makes.
-pub(super) struct Source {
+pub(super) struct ValueSource {
     pub(super) tool: &'static str,
     /// By name, or as a JSON pointer.
     pub(super) field: &'static str,
     /// Which item; the first, unless said.
-    pub(super) pick: Pick,
+    pub(super) filter: ItemFilter,
 }
 
 /// A field and the value an item must have in it.
-type Pick = Option<(&'static str, &'static str)>;
+type ItemFilter = Option<(&'static str, &'static str)>;
 
 /// What arguments of these names refer to. The workspace is the one that has some of nearly everything.
-const REFERENCES: &[(&str, &str, &str, Pick)] = &[
+const REFERENCES: &[(&str, &str, &str, ItemFilter)] = &[
     (
         "workspace_id",
         "list-all-workspaces",
@@ -74,7 +74,7 @@ const REFERENCES: &[(&str, &str, &str, Pick)] = &[
 ];
 
 /// The same of one tool's argument, where another item is meant than the first, or another in each set.
-const OF_ONE_TOOL: &[(&str, &str, &str, &str, &[Pick])] = &[
+const TOOL_REFERENCES: &[(&str, &str, &str, &str, &[ItemFilter])] = &[
     (
         "add-workspace-member",
         "users[].id",
@@ -125,27 +125,27 @@ const OF_ONE_TOOL: &[(&str, &str, &str, &str, &[Pick])] = &[
         "slug",
         &[None],
     ),
-    ("remove-user", "user_id", "list-users", "id", MEMBER),
+    ("remove-user", "user_id", "list-users", "id", MEMBER_ROLE),
     (
         "remove-workspace-member",
         "user_id",
         "list-workspace-members",
         "id",
-        MEMBER,
+        MEMBER_ROLE,
     ),
     (
         "set-guardrail-mcp-server",
         "guardrail_id",
         "list-guardrails",
         "id",
-        OF_TOOL_CALLS,
+        TOOL_CALLS_GUARDRAIL,
     ),
     (
         "replace-guardrail-mcp-servers",
         "guardrail_id",
         "list-guardrails",
         "id",
-        OF_TOOL_CALLS,
+        TOOL_CALLS_GUARDRAIL,
     ),
     (
         "update-feedback",
@@ -193,13 +193,13 @@ const OF_ONE_TOOL: &[(&str, &str, &str, &str, &[Pick])] = &[
     ),
 ];
 
-const MEMBER: &[Pick] = &[Some(("role", "member"))];
-const OF_TOOL_CALLS: &[Pick] = &[Some(("slug", "guard_tool-calls"))];
+const MEMBER_ROLE: &[ItemFilter] = &[Some(("role", "member"))];
+const TOOL_CALLS_GUARDRAIL: &[ItemFilter] = &[Some(("slug", "guard_tool-calls"))];
 
 /// Optional arguments without which the API refuses all the same: an organisation's key cannot say
 /// where a call plays (quirks.md §2.3, §7.2 to §7.4), or the document asks for less than the API
 ///. Lists are asked for one workspace, so that what they name goes together.
-const NEEDED: &[(&str, &[&str])] = &[
+const REQUIRED_BY_API: &[(&str, &[&str])] = &[
     ("bulk-update-integration-workspaces", &["workspaces"]),
     ("create-collection", &["workspace_id"]),
     ("create-config", &["name", "config", "workspace_id"]),
@@ -234,7 +234,7 @@ const NEEDED: &[(&str, &[&str])] = &[
 ];
 
 /// What was not tried, and why.
-const UNTRIED: &[(&str, &str)] = &[
+const SKIPPED_PARTS: &[(&str, &str)] = &[
     // The API refuses it as it refuses a wrong key.
     ("list-audit-logs", "organisation_id"),
     // No list shows what is archived.
@@ -250,12 +250,12 @@ const UNTRIED: &[(&str, &str)] = &[
 ];
 
 /// See [`UNTRIED`].
-pub(super) fn is_untried(tool: &str, part: &str) -> bool {
-    UNTRIED.contains(&(tool, part))
+pub(super) fn is_skipped(tool: &str, part: &str) -> bool {
+    SKIPPED_PARTS.contains(&(tool, part))
 }
 
 /// How many sets it takes where values above decide it.
-const SETS: &[(&str, usize)] = &[
+const MIN_SET_COUNTS: &[(&str, usize)] = &[
     ("create-integration", 44),
     ("update-integration", 44),
     ("create-secret-reference", 12),
@@ -264,7 +264,7 @@ const SETS: &[(&str, usize)] = &[
 
 /// Updates that do not say of what kind a thing is, and take settings of one kind: those that the
 /// create takes.
-const AS_CREATED: &[(&str, &str, &str)] = &[
+const CREATE_COUNTERPARTS: &[(&str, &str, &str)] = &[
     ("update-integration", "create-integration", "configurations"),
     (
         "update-secret-reference",
@@ -274,22 +274,22 @@ const AS_CREATED: &[(&str, &str, &str)] = &[
 ];
 
 /// See [`AS_CREATED`]: the create, and the argument.
-pub(super) fn as_created(tool: &str) -> Option<(&'static str, &'static str)> {
-    AS_CREATED
+pub(super) fn create_counterpart(tool: &str) -> Option<(&'static str, &'static str)> {
+    CREATE_COUNTERPARTS
         .iter()
         .find(|(name, ..)| *name == tool)
         .map(|(_, create, field)| (*create, *field))
 }
 
 /// See [`SETS`].
-pub(super) fn sets(tool: &str) -> usize {
-    SETS.iter()
+pub(super) fn min_set_count(tool: &str) -> usize {
+    MIN_SET_COUNTS.iter()
         .find(|(name, _)| *name == tool)
         .map_or(1, |(_, sets)| *sets)
 }
 
 /// What works once in a sandbox, and the tools to call first, about the same items.
-const BEFORE: &[(&str, &[&str])] = &[
+const PRIOR_CALLS: &[(&str, &[&str])] = &[
     ("add-workspace-member", &[]),
     ("bulk-delete-integration-models", &[]),
     ("invite-user", &[]),
@@ -310,15 +310,15 @@ const BEFORE: &[(&str, &[&str])] = &[
 ];
 
 /// See [`BEFORE`].
-pub(super) fn before(tool: &str) -> Option<&'static [&'static str]> {
-    BEFORE
+pub(super) fn prior_calls(tool: &str) -> Option<&'static [&'static str]> {
+    PRIOR_CALLS
         .iter()
         .find(|(name, _)| *name == tool)
         .map(|(_, tools)| *tools)
 }
 
 /// Clears what a new value excludes and the policy has, and leaves out what is refused.
-pub(super) fn complete(tool: &str, arguments: &mut JsonMap) {
+pub(super) fn adjust_arguments(tool: &str, arguments: &mut JsonMap) {
     let refused = [
         ("list-audit-logs", "organisation_id"),
         ("update-workspace", "security_settings"),
@@ -332,8 +332,8 @@ pub(super) fn complete(tool: &str, arguments: &mut JsonMap) {
 }
 
 /// See [`NEEDED`].
-pub(super) fn needed(tool: &str) -> &'static [&'static str] {
-    NEEDED
+pub(super) fn required_by_api(tool: &str) -> &'static [&'static str] {
+    REQUIRED_BY_API
         .iter()
         .find(|(name, _)| *name == tool)
         .map_or(&[], |(_, names)| names)
@@ -341,15 +341,15 @@ pub(super) fn needed(tool: &str) -> &'static [&'static str] {
 
 /// Where a value is found: for a placeholder, in what is listed or made at the path before it; what is
 /// to be deleted is made, as what others use cannot be.
-pub(super) fn source(operation: &Operation, at: &str, extent: Extent) -> Option<Source> {
-    let own = OF_ONE_TOOL
+pub(super) fn find_source(operation: &Operation, at: &str, extent: Extent) -> Option<ValueSource> {
+    let own = TOOL_REFERENCES
         .iter()
         .find(|(tool, path, ..)| *tool == operation.name() && *path == at);
     if let Some(&(_, _, tool, field, picks)) = own {
-        return Some(Source {
+        return Some(ValueSource {
             tool,
             field,
-            pick: picks[extent.set() % picks.len()],
+            filter: picks[extent.set() % picks.len()],
         });
     }
     let path = operation.path();
@@ -365,19 +365,19 @@ pub(super) fn source(operation: &Operation, at: &str, extent: Extent) -> Option<
             .then(|| at_path(Method::POST))
             .flatten();
         if let Some(tool) = made.or_else(|| at_path(Method::GET)) {
-            return Some(Source {
+            return Some(ValueSource {
                 tool,
                 field,
-                pick: None,
+                filter: None,
             });
         }
     }
-    let found = REFERENCES.iter().find(|(name, ..)| *name == last(at));
-    found.map(|&(_, tool, field, pick)| Source { tool, field, pick })
+    let found = REFERENCES.iter().find(|(name, ..)| *name == last_segment(at));
+    found.map(|&(_, tool, field, pick)| ValueSource { tool, field, filter: pick })
 }
 
 /// The name at the end of a path, of a list the list's.
-pub(super) fn last(at: &str) -> &str {
+pub(super) fn last_segment(at: &str) -> &str {
     at.trim_end_matches("[]")
         .rsplit('.')
         .next()

@@ -5,15 +5,15 @@ use portkey_operation::{CompiledOperation, JsonMap, Operation, Presentation, Pro
 use serde_json::{Value, json};
 
 /// A tool in one form.
-pub(super) struct Form {
+pub(super) struct ProfiledTool {
     profile: Profile,
-    usual: CompiledOperation,
+    full: CompiledOperation,
     published: CompiledOperation,
     validator: Validator,
 }
 
 /// A tool in every form.
-pub(super) fn forms(operation: &Operation) -> Vec<Form> {
+pub(super) fn profiled_tools(operation: &Operation) -> Vec<ProfiledTool> {
     let form = |profile| {
         let presentation = Presentation {
             profile,
@@ -21,9 +21,9 @@ pub(super) fn forms(operation: &Operation) -> Vec<Form> {
         };
         let published = CompiledOperation::with_presentation(operation.clone(), &presentation);
         let validator = jsonschema::validator_for(&json!(published.schema())).unwrap();
-        Form {
+        ProfiledTool {
             profile,
-            usual: CompiledOperation::new(operation.clone()),
+            full: CompiledOperation::new(operation.clone()),
             published,
             validator,
         }
@@ -31,13 +31,13 @@ pub(super) fn forms(operation: &Operation) -> Vec<Form> {
     Profile::ALL.map(form).into()
 }
 
-impl Form {
+impl ProfiledTool {
     /// That a client which checks by this schema may give the arguments, and that they mean what they
     /// always mean.
-    pub(super) fn says(&self, arguments: &JsonMap) -> Result<(), String> {
+    pub(super) fn check(&self, arguments: &JsonMap) -> Result<(), String> {
         let mut cleared = Vec::new();
         let schema = json!(self.published.schema());
-        let mut given = expressed(&schema, &json!(arguments), "", &mut cleared);
+        let mut given = express_by_schema(&schema, &json!(arguments), "", &mut cleared);
         let strict = self.profile == Profile::OpenAiStrict;
         if strict && schema["properties"].get("clear").is_some() {
             given["clear"] = if cleared.is_empty() {
@@ -55,7 +55,7 @@ impl Form {
         let given = given.as_object().unwrap().clone();
         let (meant, usual) = (
             self.published.validate_with_defaults(given),
-            self.usual.validate_with_defaults(arguments.clone()),
+            self.full.validate_with_defaults(arguments.clone()),
         );
         match (meant, usual) {
             (Ok(meant), Ok(usual)) if meant == usual => Ok(()),
@@ -68,7 +68,7 @@ impl Form {
 }
 
 /// A value as a schema wants it, and the places of what is cleared.
-fn expressed(schema: &Value, value: &Value, at: &str, cleared: &mut Vec<String>) -> Value {
+fn express_by_schema(schema: &Value, value: &Value, at: &str, cleared: &mut Vec<String>) -> Value {
     let text = schema["type"] == "string" || schema["type"] == json!(["string", "null"]);
     match value {
         Value::Null => {
@@ -79,7 +79,7 @@ fn expressed(schema: &Value, value: &Value, at: &str, cleared: &mut Vec<String>)
         Value::Object(fields) => {
             let mut given = JsonMap::new();
             for (name, value) in fields {
-                let value = expressed(
+                let value = express_by_schema(
                     &schema["properties"][name],
                     value,
                     &format!("{at}/{name}"),
@@ -96,7 +96,7 @@ fn expressed(schema: &Value, value: &Value, at: &str, cleared: &mut Vec<String>)
         }
         Value::Array(items) => {
             let item = |(i, value): (usize, &Value)| {
-                expressed(&schema["items"], value, &format!("{at}/{i}"), cleared)
+                express_by_schema(&schema["items"], value, &format!("{at}/{i}"), cleared)
             };
             items.iter().enumerate().map(item).collect()
         }

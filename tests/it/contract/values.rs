@@ -4,8 +4,8 @@ use portkey_api::domains::guardrails::catalogue::CHECKS;
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
-use super::{generate::Extent, preconditions::last};
-use crate::guardrail_checks::example;
+use super::{generate::Extent, preconditions::last_segment};
+use crate::guardrail_checks::example_value;
 
 /// Values that the schema alone does not give: the tool, or none for any; the argument by its path, or
 /// its name alone; and as JSON the value for each set, in turn.
@@ -85,12 +85,12 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     (
         "update-organisation-defaults",
         "input_guardrails[]",
-        OF_THE_ORGANISATION,
+        ORGANISATION_GUARDRAIL,
     ),
     (
         "update-organisation-defaults",
         "output_guardrails[]",
-        OF_THE_ORGANISATION,
+        ORGANISATION_GUARDRAIL,
     ),
     ("delete-workspace", "name", &[r#""sample-name-0""#]),
     ("create-virtual-key", "provider", &[r#""openai""#]),
@@ -110,7 +110,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     (
         "delete-mcp-server-connection",
         "mcp_server_id",
-        SIGNED_IN_TO,
+        CONNECTED_SERVER,
     ),
     (
         "delete-mcp-server-connection",
@@ -127,7 +127,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
         "end_time",
         &[r#""2026-02-01T00:00:00Z""#],
     ),
-    ("list-mcp-server-connections", "mcp_server_id", SIGNED_IN_TO),
+    ("list-mcp-server-connections", "mcp_server_id", CONNECTED_SERVER),
     (
         "list-mcp-server-connections",
         "workspace_id",
@@ -194,30 +194,30 @@ const VALUES: &[(&str, &str, &[&str])] = &[
 /// A tool, a prompt and a resource of the seeded issue tracker.
 const CAPABILITIES: &[&str] = &[r#""create_issue""#, r#""triage""#, r#""board""#];
 /// The one seeded guardrail that is no workspace's.
-const OF_THE_ORGANISATION: &[&str] = &[r#""guard_plain-language""#];
+const ORGANISATION_GUARDRAIL: &[&str] = &[r#""guard_plain-language""#];
 /// The one seeded MCP server that somebody has signed in to.
-const SIGNED_IN_TO: &[&str] = &[r#""papers""#];
+const CONNECTED_SERVER: &[&str] = &[r#""papers""#];
 
 /// What the least that is required lacks, because a rule over several arguments wants more.
-const LEAST: &[(&str, &str, &str)] = &[(
+const REQUIRED_VALUES: &[(&str, &str, &str)] = &[(
     "create-secret-reference",
     "auth_config",
     r#"{ "aws_auth_type": "serviceRole" }"#,
 )];
 
 /// A value that is known beforehand.
-pub(super) fn value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
+pub(super) fn known_value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
     let set = extent.set();
     if at == "checks[]" {
-        return Some(check(set));
+        return Some(guardrail_check(set));
     }
-    let least = LEAST
+    let least = REQUIRED_VALUES
         .iter()
-        .find(|(t, a, _)| (*t, *a) == (tool, at) && extent == Extent::Least);
+        .find(|(t, a, _)| (*t, *a) == (tool, at) && extent == Extent::Required);
     if let Some((.., least)) = least {
         return Some(serde_json::from_str(least).unwrap());
     }
-    let name = last(at);
+    let name = last_segment(at);
     let listed = |tool: &str, at: &str| VALUES.iter().find(|(t, a, _)| *t == tool && *a == at);
     if let Some((.., turns)) = listed(tool, at)
         .or_else(|| listed("", at))
@@ -237,12 +237,12 @@ pub(super) fn value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
 }
 
 /// A check of each kind in turn, with all that the catalogue says it takes.
-fn check(set: usize) -> Value {
+fn guardrail_check(set: usize) -> Value {
     let kind = &CHECKS[set % CHECKS.len()];
     let parameters = kind.parameters.unwrap_or_default();
     let parameters: JsonMap = parameters
         .iter()
-        .map(|p| (p.name.to_owned(), example(p.kind)))
+        .map(|p| (p.name.to_owned(), example_value(p.kind)))
         .collect();
     json!({ "id": kind.id, "parameters": parameters, "name": "Check", "is_enabled": set.is_multiple_of(2) })
 }

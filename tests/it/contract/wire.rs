@@ -11,7 +11,7 @@ use crate::{records, upstream::Seen};
 
 /// Where an argument travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ArgumentLocation {
     Path,
     Query,
     Header,
@@ -27,51 +27,51 @@ pub(super) struct Endpoint {
     method: String,
     /// From the root of the host, with its `{placeholders}`.
     path: String,
-    places: HashMap<String, Place>,
+    places: HashMap<String, ArgumentLocation>,
     /// Arguments and the headers that carry them.
     headers: &'static [(&'static str, &'static str)],
 }
 
 impl Endpoint {
     /// The endpoint as recorded.
-    pub(super) fn recorded(operation: &Operation, record: &Value) -> Self {
+    pub(super) fn from_record(operation: &Operation, record: &Value) -> Self {
         let base = Url::parse(record["base"].as_str().unwrap()).unwrap();
         let path = records::snake(record["path"].as_str().unwrap());
         let mut places: HashMap<_, _> = operation
             .placeholders()
-            .map(|name| (name.to_owned(), Place::Path))
+            .map(|name| (name.to_owned(), ArgumentLocation::Path))
             .collect();
         let query = record["query_params"].as_array().into_iter().flatten();
-        places.extend(query.map(|q| (q["name"].as_str().unwrap().to_owned(), Place::Query)));
+        places.extend(query.map(|q| (q["name"].as_str().unwrap().to_owned(), ArgumentLocation::Query)));
         for (name, _) in record["body"]["properties"]
             .as_object()
             .into_iter()
             .flatten()
         {
             // What is recorded in query and body may travel in either.
-            if places.insert(name.clone(), Place::Body) == Some(Place::Query) {
+            if places.insert(name.clone(), ArgumentLocation::Body) == Some(ArgumentLocation::Query) {
                 places.remove(name);
             }
         }
         if let Some(list) = records::list_of(operation.name()) {
-            places.insert(list.to_owned(), Place::WholeBody);
+            places.insert(list.to_owned(), ArgumentLocation::WholeBody);
         }
         Self {
             method: record["method"].as_str().unwrap().to_owned(),
             path: format!("{}{path}", base.path().trim_end_matches('/')),
-            places: elsewhere(operation, places),
+            places: with_headers_and_local(operation, places),
             headers: operation.header_arguments(),
         }
     }
 
     /// The endpoint as the calls under `tests/data/calls` show it. Of an argument that none of them
     /// has it is not known where it travels.
-    pub(super) fn shown(operation: &Operation) -> Self {
+    pub(super) fn from_calls(operation: &Operation) -> Self {
         let file = format!("tests/data/calls/{}.json", operation.name());
         let calls: Vec<Value> = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
         let mut places: HashMap<_, _> = operation
             .placeholders()
-            .map(|name| (name.to_owned(), Place::Path))
+            .map(|name| (name.to_owned(), ArgumentLocation::Path))
             .collect();
         let mut method = String::new();
         for call in &calls {
@@ -80,7 +80,7 @@ impl Endpoint {
             };
             let (verb, target) = line.split_once(' ').unwrap();
             method = verb.to_owned();
-            let queried = parse(target);
+            let queried = parse_target(target);
             for name in call["arguments"]
                 .as_object()
                 .into_iter()
@@ -88,11 +88,11 @@ impl Endpoint {
                 .map(|(name, _)| name)
             {
                 let place = match &call["sends"]["body"] {
-                    _ if places.get(name) == Some(&Place::Path) => Place::Path,
-                    _ if queried.query_pairs().any(|(queried, _)| queried == *name) => Place::Query,
-                    Value::Array(_) => Place::WholeBody,
-                    body if *body == call["arguments"][name] => Place::WholeBody,
-                    Value::Object(body) if body.contains_key(name) => Place::Body,
+                    _ if places.get(name) == Some(&ArgumentLocation::Path) => ArgumentLocation::Path,
+                    _ if queried.query_pairs().any(|(queried, _)| queried == *name) => ArgumentLocation::Query,
+                    Value::Array(_) => ArgumentLocation::WholeBody,
+                    body if *body == call["arguments"][name] => ArgumentLocation::WholeBody,
+                    Value::Object(body) if body.contains_key(name) => ArgumentLocation::Body,
                     _ => continue,
                 };
                 places.insert(name.clone(), place);
@@ -107,7 +107,7 @@ impl Endpoint {
         Self {
             method,
             path: format!("{base}{}", operation.path()),
-            places: elsewhere(operation, places),
+            places: with_headers_and_local(operation, places),
             headers: operation.header_arguments(),
         }
     }
@@ -118,17 +118,17 @@ impl Endpoint {
         if seen.method != self.method {
             faults.push(format!("{} instead of {}", seen.method, self.method));
         }
-        let url = parse(&seen.target);
+        let url = parse_target(&seen.target);
         let mut words = url.path().split('/');
         let mut arrived = Vec::new();
         for expected in self.path.split('/') {
-            let word = decoded(words.next().unwrap_or_default());
+            let word = percent_decode(words.next().unwrap_or_default());
             match expected.split_once('{') {
                 Some((_, name)) => {
                     // `{provider}.json` is a placeholder with a tail.
                     let (name, tail) = name.split_once('}').unwrap();
                     let value = word.strip_suffix(tail).unwrap_or_default().to_owned();
-                    arrived.push((name.to_owned(), Place::Path, value));
+                    arrived.push((name.to_owned(), ArgumentLocation::Path, value));
                 }
                 None if word == expected => {}
                 None => faults.push(format!("{} instead of {}", url.path(), self.path)),
@@ -138,21 +138,21 @@ impl Endpoint {
             faults.push(format!("{} is longer than {}", url.path(), self.path));
         }
         let pairs = url.query_pairs();
-        arrived.extend(pairs.map(|(name, value)| (name.into(), Place::Query, value.into())));
+        arrived.extend(pairs.map(|(name, value)| (name.into(), ArgumentLocation::Query, value.into())));
         for (name, header) in self.headers {
             let value = seen.header(header).map(str::to_owned);
-            arrived.extend(value.map(|value| ((*name).to_owned(), Place::Header, value)));
+            arrived.extend(value.map(|value| ((*name).to_owned(), ArgumentLocation::Header, value)));
         }
         let body: Value = match seen.body.as_slice() {
             [] => Value::Null,
             bytes => serde_json::from_slice(bytes).unwrap(),
         };
         let is_whole = arguments.iter().any(|(name, value)| {
-            self.places.get(name) == Some(&Place::WholeBody) && *value == body
+            self.places.get(name) == Some(&ArgumentLocation::WholeBody) && *value == body
         });
         let fields = body.as_object().filter(|_| !is_whole);
         let mut in_body = fields.cloned().unwrap_or_default();
-        let local = |name: &String| self.places.get(name) == Some(&Place::Local);
+        let local = |name: &String| self.places.get(name) == Some(&ArgumentLocation::Local);
         for (name, value) in arguments.iter().filter(|(name, _)| !local(name)) {
             let texts: Vec<_> = arrived.extract_if(.., |(n, _, _)| n == name).collect();
             let there: Vec<_> = texts.iter().map(|(_, place, _)| *place).collect();
@@ -161,11 +161,11 @@ impl Endpoint {
                 .map(|(_, _, text)| text.as_str())
                 .collect::<Vec<_>>();
             let (place, same) = match (in_body.shift_remove(name), written.as_slice()) {
-                (Some(found), []) => (Place::Body, found == *value),
-                (None, []) if body == *value => (Place::WholeBody, true),
-                (None, [text]) => (there[0], says(text, value)),
+                (Some(found), []) => (ArgumentLocation::Body, found == *value),
+                (None, []) if body == *value => (ArgumentLocation::WholeBody, true),
+                (None, [text]) => (there[0], text_represents(text, value)),
                 // A list may travel as one argument an item.
-                (None, [_, ..]) if value.is_array() => (there[0], written == texts_of(value)),
+                (None, [_, ..]) if value.is_array() => (there[0], written == item_texts(value)),
                 (_, texts) => {
                     faults.push(format!("`{name}` arrived {} times", texts.len()));
                     continue;
@@ -192,19 +192,19 @@ impl Endpoint {
 }
 
 /// With what travels in headers, or not at all.
-fn elsewhere(operation: &Operation, mut places: HashMap<String, Place>) -> HashMap<String, Place> {
+fn with_headers_and_local(operation: &Operation, mut places: HashMap<String, ArgumentLocation>) -> HashMap<String, ArgumentLocation> {
     let headers = operation.header_arguments().iter();
-    places.extend(headers.map(|(name, _)| ((*name).to_owned(), Place::Header)));
+    places.extend(headers.map(|(name, _)| ((*name).to_owned(), ArgumentLocation::Header)));
     let local = records::local_to(operation.name());
-    places.extend(local.map(|name| (name.to_owned(), Place::Local)));
+    places.extend(local.map(|name| (name.to_owned(), ArgumentLocation::Local)));
     places
 }
 
-fn parse(target: &str) -> Url {
+fn parse_target(target: &str) -> Url {
     Url::parse(&format!("http://wire{target}")).unwrap()
 }
 
-fn decoded(word: &str) -> String {
+fn percent_decode(word: &str) -> String {
     percent_encoding::percent_decode_str(word)
         .decode_utf8()
         .unwrap()
@@ -212,15 +212,15 @@ fn decoded(word: &str) -> String {
 }
 
 /// Whether a text in an address says a value.
-fn says(text: &str, value: &Value) -> bool {
+fn text_represents(text: &str, value: &Value) -> bool {
     match value {
         Value::String(value) => text == value,
-        Value::Array(_) => text == texts_of(value).join(","),
+        Value::Array(_) => text == item_texts(value).join(","),
         _ => serde_json::from_str::<Value>(text).is_ok_and(|read| read == *value),
     }
 }
 
-fn texts_of(list: &Value) -> Vec<String> {
+fn item_texts(list: &Value) -> Vec<String> {
     let items = list.as_array().into_iter().flatten();
     items
         .map(|item| {

@@ -18,12 +18,12 @@ use serde_json::Value;
 
 use super::{
     answers::rows,
-    generate::{Extent, Known, fill},
-    preconditions::{self, Source},
+    generate::{Extent, KnownValues, fill},
+    preconditions::{self, ValueSource},
     values,
 };
 use crate::{
-    catalog::with_a_change,
+    catalog::with_required_change,
     upstream::{self, Act, Seen, Upstream, operator},
 };
 
@@ -31,17 +31,17 @@ use crate::{
 const NOW: &str = "2026-01-01T00:00:00Z";
 
 /// Where calls are made.
-pub(super) struct World {
+pub(super) struct ContractFixture {
     sandbox: Sandbox,
     address: Arc<Mutex<SocketAddr>>,
     wire: Upstream,
     dispatcher: Dispatcher,
 }
 
-impl World {
+impl ContractFixture {
     /// A fresh one. Every sandbox begins with the same organisation, ids included.
     pub(super) async fn new() -> Self {
-        let sandbox = sandbox().await;
+        let sandbox = start_sandbox().await;
         let address = Arc::new(Mutex::new(sandbox.address()));
         let current = address.clone();
         let wire = Upstream::start(move |_| Act::Forward(*current.lock().unwrap())).await;
@@ -56,8 +56,8 @@ impl World {
     }
 
     /// Begins anew with another sandbox.
-    pub(super) async fn renew(&mut self) {
-        self.sandbox = sandbox().await;
+    pub(super) async fn restart_sandbox(&mut self) {
+        self.sandbox = start_sandbox().await;
         *self.address.lock().unwrap() = self.sandbox.address();
     }
 
@@ -87,14 +87,14 @@ impl World {
     pub(super) async fn arguments(&self, tool: &str, extent: Extent) -> Result<JsonMap, String> {
         let entry = self.entry(tool);
         let schema = entry.compiled().full_schema();
-        let value = |known: Known<'_>| {
+        let value = |known: KnownValues<'_>| {
             let mut arguments = fill(schema, "", extent, known);
-            if extent == Extent::Least {
-                for name in preconditions::needed(tool) {
+            if extent == Extent::Required {
+                for name in preconditions::required_by_api(tool) {
                     arguments[*name] = fill(&schema["properties"][*name], name, extent, known);
                 }
                 let field = |name: &str, field: &Value| fill(field, name, extent, known);
-                arguments = with_a_change(entry.compiled(), arguments, field);
+                arguments = with_required_change(entry.compiled(), arguments, field);
             }
             arguments
         };
@@ -115,10 +115,10 @@ impl World {
             if found.contains_key(&at) {
                 continue;
             }
-            if let Some(value) = values::value(tool, &at, extent) {
+            if let Some(value) = values::known_value(tool, &at, extent) {
                 found.insert(at, value);
             } else if is_text
-                && let Some(source) = preconditions::source(entry.operation, &at, extent)
+                && let Some(source) = preconditions::find_source(entry.operation, &at, extent)
             {
                 let value = Box::pin(self.look_up(&source, &found)).await?;
                 found.insert(at, value);
@@ -138,13 +138,13 @@ impl World {
         extent: Extent,
     ) -> Result<JsonMap, String> {
         let mut arguments = self.arguments(tool, extent).await?;
-        if let Some((create, field)) = preconditions::as_created(tool)
+        if let Some((create, field)) = preconditions::create_counterpart(tool)
             && arguments.contains_key(field)
         {
             let created = Box::pin(self.fitting_arguments(create, extent)).await?;
             arguments[field] = created[field].clone();
         }
-        preconditions::complete(tool, &mut arguments);
+        preconditions::adjust_arguments(tool, &mut arguments);
         // Only the first problems are told.
         for _ in 0..20 {
             let outcome = self
@@ -156,16 +156,16 @@ impl World {
             error
                 .errors()
                 .iter()
-                .for_each(|problem| take_out(&mut whole, &problem.path));
+                .for_each(|problem| remove_field(&mut whole, &problem.path));
             arguments = whole.as_object().unwrap().clone();
         }
         Ok(arguments)
     }
 
     /// The field of an item that is listed, or made, where the source says.
-    async fn look_up(&self, source: &Source, found: &JsonMap) -> Result<Value, String> {
-        let Source { tool, field, pick } = *source;
-        let mut arguments = self.arguments(tool, Extent::Least).await?;
+    async fn look_up(&self, source: &ValueSource, found: &JsonMap) -> Result<Value, String> {
+        let ValueSource { tool, field, filter: pick } = *source;
+        let mut arguments = self.arguments(tool, Extent::Required).await?;
         for place in self.entry(tool).operation.placeholders() {
             if let Some(value) = found.get(place) {
                 arguments.insert(place.to_owned(), value.clone());
@@ -188,7 +188,7 @@ impl World {
     }
 }
 
-async fn sandbox() -> Sandbox {
+async fn start_sandbox() -> Sandbox {
     let (listen, now) = ("127.0.0.1:0".parse().unwrap(), NOW.parse().unwrap());
     Sandbox::start_with_clock(listen, Faults::default(), Some(now))
         .await
@@ -196,7 +196,7 @@ async fn sandbox() -> Sandbox {
 }
 
 /// Removes the field at a path such as `checks[0].parameters.x`.
-fn take_out(value: &mut Value, at: &str) {
+fn remove_field(value: &mut Value, at: &str) {
     let pointer = format!(
         "/{}",
         at.replace('[', "/").replace(']', "").replace('.', "/")

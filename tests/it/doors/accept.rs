@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::http::served;
+use crate::http::serve_sandbox;
 
 struct Case {
     name: &'static str,
@@ -62,27 +62,27 @@ const CASES: [Case; 9] = [
     },
 ];
 
-fn initialize(accept: &[&str]) -> Vec<u8> {
+fn initialize_request(accept: &[&str]) -> Vec<u8> {
     let params = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
         "clientInfo": { "name": "test", "version": "1" },
     });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-    raw("POST", "/mcp", accept, body.to_string().as_bytes())
+    raw_request("POST", "/mcp", accept, body.to_string().as_bytes())
 }
 
 #[test]
 fn matching_accept_header_is_served_in_both_generations() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     for (number, Case { name, accept, kind }) in CASES.into_iter().enumerate() {
-        let listed = exchange(&server, &list("/mcp", accept));
+        let listed = send_raw(&server, &list_request("/mcp", accept));
         assert_eq!(listed.status, 200, "{name}: {listed:?}");
         assert!(listed.message()["result"]["tools"].is_array(), "{name}");
         let expected = if kind.is_empty() { JSON } else { kind };
         assert_eq!(listed.header("content-type"), Some(expected), "{name}");
 
-        let opened = exchange(&server, &initialize(accept));
+        let opened = send_raw(&server, &initialize_request(accept));
         assert_eq!(opened.status, 200, "{name}: {opened:?}");
         let expected = if kind.is_empty() { EVENTS } else { kind };
         assert_eq!(opened.header("content-type"), Some(expected), "{name}");
@@ -98,14 +98,14 @@ fn matching_accept_header_is_served_in_both_generations() {
         let lines = [&[&*session], accept].concat();
 
         let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string();
-        let told = exchange(&server, &raw("POST", "/mcp", &lines, ready.as_bytes()));
+        let told = send_raw(&server, &raw_request("POST", "/mcp", &lines, ready.as_bytes()));
         assert_eq!(told.status, 202, "{name}");
         let params =
             json!({ "name": "create-label", "arguments": { "name": format!("l-{number}") } });
         let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params });
-        let called = exchange(
+        let called = send_raw(
             &server,
-            &raw("POST", "/mcp", &lines, call.to_string().as_bytes()),
+            &raw_request("POST", "/mcp", &lines, call.to_string().as_bytes()),
         );
         assert_eq!(
             called.message()["result"]["isError"],
@@ -119,7 +119,7 @@ fn matching_accept_header_is_served_in_both_generations() {
 /// It says that it shows forms, and cannot be asked, because it reads no stream.
 #[test]
 fn approval_by_form_without_a_stream_returns_an_error() {
-    let server = served(&["--approve-writes"]);
+    let server = serve_sandbox(&["--approve-writes"]);
     let accept = "accept: application/json";
     let params = json!({
         "protocolVersion": "2025-11-25",
@@ -127,16 +127,16 @@ fn approval_by_form_without_a_stream_returns_an_error() {
         "clientInfo": { "name": "test", "version": "1" },
     });
     let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-    let opened = exchange(
+    let opened = send_raw(
         &server,
-        &raw("POST", "/mcp", &[accept], hello.to_string().as_bytes()),
+        &raw_request("POST", "/mcp", &[accept], hello.to_string().as_bytes()),
     );
     let session = format!(
         "mcp-session-id: {}",
         opened.header("mcp-session-id").unwrap()
     );
     let post = |message: Value| {
-        raw(
+        raw_request(
             "POST",
             "/mcp",
             &[accept, &session],
@@ -144,10 +144,10 @@ fn approval_by_form_without_a_stream_returns_an_error() {
         )
     };
     let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-    assert_eq!(exchange(&server, &post(ready)).status, 202);
+    assert_eq!(send_raw(&server, &post(ready)).status, 202);
     let params = json!({ "name": "create-label", "arguments": { "name": "l" } });
     let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params });
-    let called = exchange(&server, &post(call));
+    let called = send_raw(&server, &post(call));
     assert_eq!(called.header("content-type"), Some(JSON));
     let message = called.message();
     assert_eq!(message["result"]["isError"], true, "{message}");
@@ -157,26 +157,26 @@ fn approval_by_form_without_a_stream_returns_an_error() {
 
 #[test]
 fn unsupported_accept_header_is_rejected_with_advice() {
-    let server = served(&[]);
-    let html = exchange(&server, &list("/mcp", &["accept: text/html"]));
+    let server = serve_sandbox(&[]);
+    let html = send_raw(&server, &list_request("/mcp", &["accept: text/html"]));
     assert_eq!(html.status, 406);
     assert!(
-        html.error()
+        html.error_message()
             .contains("`application/json` or `text/event-stream`"),
         "{html:?}"
     );
-    let get = exchange(
+    let get = send_raw(
         &server,
-        &raw("GET", "/mcp", &["accept: application/json"], b""),
+        &raw_request("GET", "/mcp", &["accept: application/json"], b""),
     );
     assert_eq!(get.status, 406);
-    assert!(get.error().contains("Accept: text/event-stream"), "{get:?}");
+    assert!(get.error_message().contains("Accept: text/event-stream"), "{get:?}");
 }
 
 #[test]
 fn session_stream_opens_with_any_matching_accept_header() {
-    let server = served(&[]);
-    let opened = exchange(&server, &initialize(&[]));
+    let server = serve_sandbox(&[]);
+    let opened = send_raw(&server, &initialize_request(&[]));
     let session = format!(
         "mcp-session-id: {}",
         opened.header("mcp-session-id").unwrap()
@@ -185,7 +185,7 @@ fn session_stream_opens_with_any_matching_accept_header() {
         let address = server.url.split('/').nth(2).unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream
-            .write_all(&raw("GET", "/mcp", &[&session, accept], b""))
+            .write_all(&raw_request("GET", "/mcp", &[&session, accept], b""))
             .unwrap();
         let mut begun = [0; 15];
         stream.read_exact(&mut begun).unwrap();

@@ -5,9 +5,9 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 
 use super::*;
-use crate::http::served;
+use crate::http::serve_sandbox;
 
-fn uncompressed(reply: &Reply) -> String {
+fn decompress(reply: &RawResponse) -> String {
     let mut text = String::new();
     GzDecoder::new(&*reply.body)
         .read_to_string(&mut text)
@@ -15,7 +15,7 @@ fn uncompressed(reply: &Reply) -> String {
     text
 }
 
-fn call(tool: &str, more: &[&str]) -> Vec<u8> {
+fn tool_call(tool: &str, more: &[&str]) -> Vec<u8> {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -29,7 +29,7 @@ fn call(tool: &str, more: &[&str]) -> Vec<u8> {
         "mcp-method: tools/call",
         &name,
     ];
-    raw(
+    raw_request(
         "POST",
         "/mcp",
         &[&head[..], more].concat(),
@@ -39,17 +39,17 @@ fn call(tool: &str, more: &[&str]) -> Vec<u8> {
 
 #[test]
 fn tool_list_is_compressed_if_accepted() {
-    let server = served(&[]);
-    let plain = exchange(&server, &list("/mcp", &[]));
+    let server = serve_sandbox(&[]);
+    let plain = send_raw(&server, &list_request("/mcp", &[]));
     assert_eq!(
         (plain.header("content-encoding"), plain.header("vary")),
         (None, Some("accept-encoding"))
     );
-    let none = exchange(&server, &list("/mcp", &["accept-encoding: gzip;q=0, br"]));
+    let none = send_raw(&server, &list_request("/mcp", &["accept-encoding: gzip;q=0, br"]));
     assert_eq!(none.header("content-encoding"), None);
-    let gzip = exchange(&server, &list("/mcp", &["accept-encoding: br, gzip"]));
+    let gzip = send_raw(&server, &list_request("/mcp", &["accept-encoding: br, gzip"]));
     assert_eq!(gzip.header("content-encoding"), Some("gzip"));
-    assert_eq!(uncompressed(&gzip), plain.text());
+    assert_eq!(decompress(&gzip), plain.text());
     assert!(
         gzip.body.len() * 4 < plain.body.len(),
         "{} of {}",
@@ -61,7 +61,7 @@ fn tool_list_is_compressed_if_accepted() {
 /// Its stream has nothing but the list, so that is taken out of it.
 #[test]
 fn tool_list_is_compressed_in_a_session() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let params = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
@@ -69,9 +69,9 @@ fn tool_list_is_compressed_in_a_session() {
     });
     let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
     let accept = "accept: application/json, text/event-stream";
-    let opened = exchange(
+    let opened = send_raw(
         &server,
-        &raw("POST", "/mcp", &[accept], hello.to_string().as_bytes()),
+        &raw_request("POST", "/mcp", &[accept], hello.to_string().as_bytes()),
     );
     let session = format!(
         "mcp-session-id: {}",
@@ -79,10 +79,10 @@ fn tool_list_is_compressed_in_a_session() {
     );
     let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
     let lines = [accept, &session, "accept-encoding: gzip"];
-    let gzip = exchange(&server, &raw("POST", "/mcp", &lines, list.as_bytes()));
+    let gzip = send_raw(&server, &raw_request("POST", "/mcp", &lines, list.as_bytes()));
     assert_eq!(gzip.header("content-type"), Some("application/json"));
-    let listed: Value = serde_json::from_str(&uncompressed(&gzip)).unwrap();
-    let plain = exchange(&server, &raw("POST", "/mcp", &lines[..2], list.as_bytes()));
+    let listed: Value = serde_json::from_str(&decompress(&gzip)).unwrap();
+    let plain = send_raw(&server, &raw_request("POST", "/mcp", &lines[..2], list.as_bytes()));
     assert_eq!(plain.header("content-type"), Some("text/event-stream"));
     assert_eq!(listed, plain.message());
 }
@@ -90,9 +90,9 @@ fn tool_list_is_compressed_in_a_session() {
 /// On the way beside rmcp and on the way through it.
 #[test]
 fn small_response_is_not_compressed() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     for accept in ["accept: application/json, text/event-stream", "accept: */*"] {
-        let reply = exchange(&server, &call("whoami", &[accept, "accept-encoding: gzip"]));
+        let reply = send_raw(&server, &tool_call("whoami", &[accept, "accept-encoding: gzip"]));
         assert_eq!(
             (reply.status, reply.header("content-encoding")),
             (200, None),
@@ -104,13 +104,13 @@ fn small_response_is_not_compressed() {
 
 #[test]
 fn large_tool_result_is_compressed_on_both_paths() {
-    let server = served(&["--max-result-bytes", "0"]);
+    let server = serve_sandbox(&["--max-result-bytes", "0"]);
     for accept in ["accept: application/json, text/event-stream", "accept: */*"] {
-        let reply = exchange(
+        let reply = send_raw(
             &server,
-            &call("list-guardrail-checks", &[accept, "accept-encoding: gzip"]),
+            &tool_call("list-guardrail-checks", &[accept, "accept-encoding: gzip"]),
         );
-        let plain = exchange(&server, &call("list-guardrail-checks", &[accept]));
+        let plain = send_raw(&server, &tool_call("list-guardrail-checks", &[accept]));
         assert_eq!(plain.status, 200, "{plain:?}");
         let expected = (plain.body.len() >= 8 << 10).then_some("gzip");
         assert_eq!(
@@ -124,15 +124,15 @@ fn large_tool_result_is_compressed_on_both_paths() {
 
 #[test]
 fn responses_are_not_cacheable() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let stream = "accept: text/event-stream";
     for (what, request) in [
-        ("JSON", list("/mcp", &[])),
-        ("events", list("/mcp", &[stream])),
-        ("a refusal", list("/mcp", &["host: evil.example"])),
-        ("what is malformed", raw("POST", "/mcp", &[], b"{")),
+        ("JSON", list_request("/mcp", &[])),
+        ("events", list_request("/mcp", &[stream])),
+        ("a refusal", list_request("/mcp", &["host: evil.example"])),
+        ("what is malformed", raw_request("POST", "/mcp", &[], b"{")),
     ] {
-        let reply = exchange(&server, &request);
+        let reply = send_raw(&server, &request);
         assert_eq!(
             reply.header("cache-control"),
             Some("no-store"),

@@ -1,10 +1,10 @@
 //! The headers that repeat what a message says: names that mean the same, and headers that a proxy removed.
 
 use super::*;
-use crate::http::served;
+use crate::http::serve_sandbox;
 
-fn call(named: &str, called: &str) -> Vec<u8> {
-    call_with(
+fn tool_call(named: &str, called: &str) -> Vec<u8> {
+    tool_call_with(
         &[
             "mcp-protocol-version: 2026-07-28",
             "mcp-method: tools/call",
@@ -14,7 +14,7 @@ fn call(named: &str, called: &str) -> Vec<u8> {
     )
 }
 
-fn call_with(lines: &[&str], called: &str) -> Vec<u8> {
+fn tool_call_with(lines: &[&str], called: &str) -> Vec<u8> {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -22,12 +22,12 @@ fn call_with(lines: &[&str], called: &str) -> Vec<u8> {
     });
     let params = json!({ "name": called, "arguments": {}, "_meta": meta });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-    raw("POST", "/mcp", lines, body.to_string().as_bytes())
+    raw_request("POST", "/mcp", lines, body.to_string().as_bytes())
 }
 
 #[test]
 fn header_that_names_another_tool_is_rejected() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     for (named, called, status) in [
         ("list-all-integrations", "list-all-integrations", 200),
         ("list_all_integrations", "list-all-integrations", 200),
@@ -42,7 +42,7 @@ fn header_that_names_another_tool_is_rejected() {
         ("no-such-tool", "list-all-integrations", 400),
         ("no-such-tool", "another-one", 400),
     ] {
-        let reply = exchange(&server, &call(named, called));
+        let reply = send_raw(&server, &tool_call(named, called));
         assert_eq!(reply.status, status, "{named}, {called}: {reply:?}");
         if status == 400 {
             assert_eq!(
@@ -56,14 +56,14 @@ fn header_that_names_another_tool_is_rejected() {
 
 #[test]
 fn alias_in_the_header_matches_its_tool() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let catalog = portkey_api::catalog::Catalog::full();
     let aliased = catalog
         .iter()
         .find(|entry| !entry.operation.alias_names().is_empty());
     let operation = aliased.unwrap().operation;
     let alias = operation.alias_names()[0];
-    let reply = exchange(&server, &call(alias, operation.name()));
+    let reply = send_raw(&server, &tool_call(alias, operation.name()));
     assert_eq!(
         reply.status,
         200,
@@ -74,7 +74,7 @@ fn alias_in_the_header_matches_its_tool() {
 
 #[test]
 fn missing_headers_are_named_in_the_error() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let (version, method) = ("mcp-protocol-version: 2026-07-28", "mcp-method: tools/call");
     for (lines, missing) in [
         (
@@ -84,12 +84,12 @@ fn missing_headers_are_named_in_the_error() {
         (&[version], "`Mcp-Method`, `Mcp-Name`"),
         (&[version, method], "`Mcp-Name`"),
     ] {
-        let reply = exchange(&server, &call_with(lines, "whoami"));
+        let reply = send_raw(&server, &tool_call_with(lines, "whoami"));
         assert_eq!(
             (reply.status, &reply.message()["error"]["code"]),
             (400, &json!(-32020))
         );
-        let told = reply.error();
+        let told = reply.error_message();
         assert!(
             told.contains(&format!("arrived without {missing}.")),
             "{told}"
@@ -97,33 +97,33 @@ fn missing_headers_are_named_in_the_error() {
         assert!(told.contains("a proxy on the way removes it"), "{told}");
     }
     // Nothing is missing here.
-    let reply = exchange(&server, &call("whoami", "list-labels"));
-    assert!(!reply.error().contains("proxy"), "{}", reply.error());
+    let reply = send_raw(&server, &tool_call("whoami", "list-labels"));
+    assert!(!reply.error_message().contains("proxy"), "{}", reply.error_message());
 }
 
 #[test]
 fn request_without_a_session_id_gets_advice() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
-    let post = exchange(&server, &raw("POST", "/mcp", &[], list.as_bytes()));
+    let post = send_raw(&server, &raw_request("POST", "/mcp", &[], list.as_bytes()));
     assert_eq!(post.status, 400);
     assert!(
-        post.error().contains("Begin one with `initialize`"),
+        post.error_message().contains("Begin one with `initialize`"),
         "{}",
-        post.error()
+        post.error_message()
     );
-    let get = exchange(
+    let get = send_raw(
         &server,
-        &raw("GET", "/mcp", &["accept: text/event-stream"], b""),
+        &raw_request("GET", "/mcp", &["accept: text/event-stream"], b""),
     );
     assert_eq!(get.status, 400);
-    assert!(get.error().contains("HTTP+SSE (`sse`)"), "{}", get.error());
+    assert!(get.error_message().contains("HTTP+SSE (`sse`)"), "{}", get.error_message());
 }
 
 #[test]
 fn byte_order_mark_before_a_body_is_skipped() {
-    let server = served(&[]);
-    let plain = list("/mcp", &["accept: application/json, text/event-stream"]);
+    let server = serve_sandbox(&[]);
+    let plain = list_request("/mcp", &["accept: application/json, text/event-stream"]);
     let at = plain
         .windows(4)
         .position(|four| four == b"\r\n\r\n")
@@ -131,7 +131,7 @@ fn byte_order_mark_before_a_body_is_skipped() {
         + 4;
     let body = [b"\xef\xbb\xbf", &plain[at..]].concat();
     let head = ["mcp-protocol-version: 2026-07-28", "mcp-method: tools/list"];
-    let reply = exchange(&server, &raw("POST", "/mcp", &head, &body));
+    let reply = send_raw(&server, &raw_request("POST", "/mcp", &head, &body));
     assert_eq!(reply.status, 200, "{reply:?}");
     assert!(reply.message()["result"]["tools"].is_array());
 }

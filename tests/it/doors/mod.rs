@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::process::Served;
 
 /// A request of 2026-07-28 that lists the tools, as bytes, with these lines more in its head.
-fn list(path: &str, more: &[&str]) -> Vec<u8> {
+fn list_request(path: &str, more: &[&str]) -> Vec<u8> {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -26,7 +26,7 @@ fn list(path: &str, more: &[&str]) -> Vec<u8> {
     let params = json!({ "_meta": meta });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params });
     let head = ["mcp-protocol-version: 2026-07-28", "mcp-method: tools/list"];
-    raw(
+    raw_request(
         "POST",
         path,
         &[&head[..], more].concat(),
@@ -35,7 +35,7 @@ fn list(path: &str, more: &[&str]) -> Vec<u8> {
 }
 
 /// A request as bytes; its head has what it must, and these lines.
-fn raw(method: &str, path: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
+fn raw_request(method: &str, path: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     if !lines.iter().any(|line| line.starts_with("host:")) {
         head += "host: localhost\r\n";
@@ -54,13 +54,13 @@ fn raw(method: &str, path: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
 
 /// A response, read to its end.
 #[derive(Debug)]
-struct Reply {
+struct RawResponse {
     status: u16,
     head: String,
     body: Vec<u8>,
 }
 
-impl Reply {
+impl RawResponse {
     fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines
@@ -84,7 +84,7 @@ impl Reply {
     }
 
     /// What an error says.
-    fn error(&self) -> String {
+    fn error_message(&self) -> String {
         self.message()["error"]["message"]
             .as_str()
             .unwrap_or_default()
@@ -93,7 +93,7 @@ impl Reply {
 }
 
 /// Sends a request over a connection of its own.
-fn exchange(server: &Served, request: &[u8]) -> Reply {
+fn send_raw(server: &Served, request: &[u8]) -> RawResponse {
     let address = server.url.split('/').nth(2).unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request).unwrap();
@@ -106,13 +106,13 @@ fn exchange(server: &Served, request: &[u8]) -> Reply {
     let head = String::from_utf8(bytes[..at].to_vec()).unwrap();
     let mut body = bytes[at + 4..].to_vec();
     if head.to_lowercase().contains("transfer-encoding: chunked") {
-        body = unchunked(&body);
+        body = decode_chunked(&body);
     }
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Reply { status, head, body }
+    RawResponse { status, head, body }
 }
 
-fn unchunked(mut rest: &[u8]) -> Vec<u8> {
+fn decode_chunked(mut rest: &[u8]) -> Vec<u8> {
     let mut whole = Vec::new();
     loop {
         let at = rest.windows(2).position(|two| two == b"\r\n").unwrap();

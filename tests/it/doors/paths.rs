@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::{
-    http::served,
+    http::serve_sandbox,
     process::{Served, said},
 };
 
-fn tools(reply: &Reply) -> Vec<String> {
+fn tool_names(reply: &RawResponse) -> Vec<String> {
     let message = reply.message();
     let tools = message["result"]["tools"]
         .as_array()
@@ -19,19 +19,19 @@ fn tools(reply: &Reply) -> Vec<String> {
 
 #[test]
 fn trailing_slash_of_an_endpoint_is_ignored() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     for path in [
         "/mcp",
         "/mcp/readonly",
         "/mcp/x/prompts",
         "/mcp/x/prompts,labels/readonly",
     ] {
-        let without = tools(&exchange(&server, &list(path, &[])));
-        let with = tools(&exchange(&server, &list(&format!("{path}/"), &[])));
+        let without = tool_names(&send_raw(&server, &list_request(path, &[])));
+        let with = tool_names(&send_raw(&server, &list_request(&format!("{path}/"), &[])));
         assert_eq!(without, with, "{path}");
     }
-    let whole = tools(&exchange(&server, &list("/mcp/", &[])));
-    let narrow = tools(&exchange(&server, &list("/mcp/readonly/", &[])));
+    let whole = tool_names(&send_raw(&server, &list_request("/mcp/", &[])));
+    let narrow = tool_names(&send_raw(&server, &list_request("/mcp/readonly/", &[])));
     assert!(
         narrow.len() < whole.len(),
         "{} of {}",
@@ -58,7 +58,7 @@ fn path_prefix_applies_to_every_path() {
         "/portkey/mcp/x/prompts/readonly",
     ] {
         assert!(
-            !tools(&exchange(&server, &list(path, &[]))).is_empty(),
+            !tool_names(&send_raw(&server, &list_request(path, &[]))).is_empty(),
             "{path}"
         );
     }
@@ -73,18 +73,18 @@ fn path_prefix_applies_to_every_path() {
         ("/portkeymcp", 404),
     ] {
         assert_eq!(
-            exchange(&server, &raw("GET", path, &[], b"")).status,
+            send_raw(&server, &raw_request("GET", path, &[], b"")).status,
             status,
             "{path}"
         );
     }
-    let lost = exchange(&server, &list("/mcp", &[]));
+    let lost = send_raw(&server, &list_request("/mcp", &[]));
     assert_eq!(
         (lost.status, lost.text()),
         (404, "MCP is served at /portkey/mcp\n")
     );
-    let old = exchange(&server, &raw("GET", "/portkey/sse", &[], b""));
-    assert!(old.error().contains("`/portkey/mcp`"), "{old:?}");
+    let old = send_raw(&server, &raw_request("GET", "/portkey/sse", &[], b""));
+    assert!(old.error_message().contains("`/portkey/mcp`"), "{old:?}");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn invalid_prefix_origin_and_host_are_rejected() {
 
 #[test]
 fn clients_of_the_sse_transport_get_advice() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     for (method, path) in [
         ("GET", "/sse"),
         ("GET", "/sse/"),
@@ -123,12 +123,12 @@ fn clients_of_the_sse_transport_get_advice() {
         ("GET", "/mcp/sse"),
     ] {
         let body: &[u8] = if method == "POST" { b"{}" } else { b"" };
-        let reply = exchange(
+        let reply = send_raw(
             &server,
-            &raw(method, path, &["accept: text/event-stream"], body),
+            &raw_request(method, path, &["accept: text/event-stream"], body),
         );
         assert_eq!(reply.status, 404, "{method} {path}");
-        let told = reply.error();
+        let told = reply.error_message();
         assert!(
             told.contains("streamable HTTP, at `/mcp`") && told.contains("(`sse`)"),
             "{told}"

@@ -4,8 +4,8 @@ use super::*;
 use crate::process::Served;
 
 /// What the server logs of one request.
-fn logged(server: &mut Served, request: &[u8], status: u16) -> String {
-    let reply = exchange(server, request);
+fn rejection_log_line(server: &mut Served, request: &[u8], status: u16) -> String {
+    let reply = send_raw(server, request);
     assert_eq!(reply.status, status, "{reply:?}");
     server.read_until("request rejected")
 }
@@ -33,7 +33,7 @@ fn rejections_are_logged_with_path_address_and_reason() {
         ),
     ];
     for (lines, status, reason) in cases {
-        let line = logged(&mut server, &list("/mcp/readonly?a=planted", lines), status);
+        let line = rejection_log_line(&mut server, &list_request("/mcp/readonly?a=planted", lines), status);
         assert!(line.contains(" INFO "), "{line}");
         for part in [
             reason,
@@ -63,9 +63,9 @@ fn rate_limit_rejection_is_logged_with_the_caller() {
         "1/h",
     ];
     let mut server = Served::start(&args);
-    let request = list("/mcp", &["x-portkey-api-key: pk-alice"]);
-    assert_eq!(exchange(&server, &request).status, 200);
-    let line = logged(&mut server, &request, 429);
+    let request = list_request("/mcp", &["x-portkey-api-key: pk-alice"]);
+    assert_eq!(send_raw(&server, &request).status, 200);
+    let line = rejection_log_line(&mut server, &request, 429);
     assert!(
         line.contains(" INFO ") && line.contains("caller=\"key-"),
         "{line}"
@@ -94,15 +94,15 @@ fn malformed_key_header_is_rejected_with_its_defect() {
         ),
         ("x-portkey-api-key: pk-1 pk-2", "has blanks"),
     ] {
-        let reply = exchange(&server, &list("/mcp", &[line]));
+        let reply = send_raw(&server, &list_request("/mcp", &[line]));
         assert_eq!(reply.status, 401, "{line}");
-        assert!(reply.error().contains(told), "{line}: {}", reply.error());
+        assert!(reply.error_message().contains(told), "{line}: {}", reply.error_message());
     }
     let lines = ["x-portkey-api-key: pk-1", "x-enkrypt-api-key: 'ek-1'"];
-    let reply = exchange(&server, &list("/mcp", &lines));
+    let reply = send_raw(&server, &list_request("/mcp", &lines));
     assert!(
-        reply.error().contains("`x-enkrypt-api-key` is in quotes"),
+        reply.error_message().contains("`x-enkrypt-api-key` is in quotes"),
         "{}",
-        reply.error()
+        reply.error_message()
     );
 }

@@ -1,11 +1,11 @@
 //! Names of the server, and origins of pages.
 
 use super::*;
-use crate::{http::served, process::Served};
+use crate::{http::serve_sandbox, process::Served};
 
 #[test]
 fn local_origins_may_call_a_loopback_listener() {
-    let server = served(&[]);
+    let server = serve_sandbox(&[]);
     for (origin, status) in [
         ("http://localhost:6274", 200),
         ("http://127.0.0.1:1", 200),
@@ -15,7 +15,7 @@ fn local_origins_may_call_a_loopback_listener() {
         ("https://evil.example", 403),
         ("null", 403),
     ] {
-        let reply = exchange(&server, &list("/mcp", &[&format!("origin: {origin}")]));
+        let reply = send_raw(&server, &list_request("/mcp", &[&format!("origin: {origin}")]));
         assert_eq!(reply.status, status, "{origin}: {reply:?}");
         let allowed = reply.header("access-control-allow-origin");
         assert_eq!(allowed, (status == 200).then_some(origin), "{origin}");
@@ -24,7 +24,7 @@ fn local_origins_may_call_a_loopback_listener() {
         "origin: http://localhost:6274",
         "access-control-request-method: POST",
     ];
-    let asked = exchange(&server, &raw("OPTIONS", "/mcp", &ask, b""));
+    let asked = send_raw(&server, &raw_request("OPTIONS", "/mcp", &ask, b""));
     assert_eq!(
         asked.header("access-control-allow-origin"),
         Some("http://localhost:6274")
@@ -42,21 +42,21 @@ fn local_origins_may_not_call_a_public_listener() {
     ];
     let mut server = Served::start(&args);
     server.url = server.url.replace("0.0.0.0", "127.0.0.1");
-    let reply = exchange(&server, &list("/mcp", &["origin: http://localhost:6274"]));
+    let reply = send_raw(&server, &list_request("/mcp", &["origin: http://localhost:6274"]));
     assert_eq!(reply.status, 403);
     assert!(
         reply
-            .error()
+            .error_message()
             .contains("--allowed-origin http://localhost:6274"),
         "{}",
-        reply.error()
+        reply.error_message()
     );
-    assert_eq!(exchange(&server, &list("/mcp", &[])).status, 200);
+    assert_eq!(send_raw(&server, &list_request("/mcp", &[])).status, 200);
 }
 
 #[test]
 fn unknown_host_is_rejected() {
-    let server = served(&["--allowed-host", "mcp.example.com"]);
+    let server = serve_sandbox(&["--allowed-host", "mcp.example.com"]);
     for (host, status) in [
         ("mcp.example.com", 200),
         ("mcp.example.com.", 200),
@@ -68,13 +68,13 @@ fn unknown_host_is_rejected() {
         ("user@localhost", 400),
         ("", 400),
     ] {
-        let reply = exchange(&server, &list("/mcp", &[&format!("host: {host}")]));
+        let reply = send_raw(&server, &list_request("/mcp", &[&format!("host: {host}")]));
         assert_eq!(reply.status, status, "{host}: {reply:?}");
         if status == 403 {
             assert!(
-                reply.error().contains(&format!("--allowed-host {host}")),
+                reply.error_message().contains(&format!("--allowed-host {host}")),
                 "{}",
-                reply.error()
+                reply.error_message()
             );
         }
     }

@@ -23,12 +23,12 @@ const TOOLS: [&str; 4] = [
     "modify-mcp-gateway",
 ];
 
-fn map(args: Value) -> JsonMap {
+fn json_map(args: Value) -> JsonMap {
     args.as_object().unwrap().clone()
 }
 
 /// Arguments that the tool takes.
-fn arguments(tool: &str) -> Value {
+fn valid_arguments(tool: &str) -> Value {
     match tool {
         "get-mcp-registry-server" => json!({ "server": "s" }),
         "modify-mcp-gateway" => json!({ "gateway": "g", "is_active": true }),
@@ -47,7 +47,7 @@ async fn call_as(
     args: Value,
 ) -> Result<Value, String> {
     dispatcher
-        .call_as_local(principal, tool, map(args))
+        .call_as_local(principal, tool, json_map(args))
         .await
         .map_err(|error| {
             let text = reply::error_message(&error);
@@ -61,7 +61,7 @@ async fn call_as(
 }
 
 /// A dispatcher with Portkey at one server and Enkrypt AI at another.
-fn between(portkey: &Upstream, enkrypt: &Upstream) -> Dispatcher {
+fn dispatcher_for_both(portkey: &Upstream, enkrypt: &Upstream) -> Dispatcher {
     let url = |upstream: &Upstream| upstream.base_url.parse::<reqwest::Url>().unwrap();
     let addresses = Addresses::new(url(portkey), None, Some(url(portkey)), url(enkrypt)).unwrap();
     let settings = UpstreamSettings {
@@ -77,9 +77,9 @@ async fn each_key_is_sent_only_to_its_own_upstream() {
         Upstream::start(|_| ok("{}")).await,
         Upstream::start(|_| ok("{}")).await,
     );
-    let both = between(&portkey, &enkrypt);
+    let both = dispatcher_for_both(&portkey, &enkrypt);
     for tool in TOOLS {
-        call(&both, tool, arguments(tool)).await.unwrap();
+        call(&both, tool, valid_arguments(tool)).await.unwrap();
     }
     // One for each host of Portkey's that gets the key.
     for (tool, args) in [
@@ -126,7 +126,7 @@ async fn each_key_is_sent_only_to_its_own_upstream() {
     other.credentials.portkey = None;
     let (asked_portkey, asked_enkrypt) = (portkey.requests().len(), enkrypt.requests().len());
     for tool in TOOLS {
-        let text = call_as(&one, &both, tool, arguments(tool))
+        let text = call_as(&one, &both, tool, valid_arguments(tool))
             .await
             .unwrap_err();
         assert!(
@@ -152,7 +152,7 @@ async fn each_key_is_sent_only_to_its_own_upstream() {
         &other,
         &both,
         "get-mcp-gateway",
-        arguments("get-mcp-gateway"),
+        valid_arguments("get-mcp-gateway"),
     )
     .await
     .unwrap();
@@ -246,9 +246,9 @@ async fn invalid_header_values_are_rejected() {
             // An empty filter is left out.
             values.retain(|value| !value.trim().is_empty() || tool == "modify-mcp-gateway");
             for value in values {
-                let mut args = arguments(tool);
+                let mut args = valid_arguments(tool);
                 args[argument] = json!(value);
-                let outcome = dispatcher.call_as_local(&operator(), tool, map(args)).await;
+                let outcome = dispatcher.call_as_local(&operator(), tool, json_map(args)).await;
                 let Err(CallError::InvalidArguments(error)) = outcome else {
                     panic!("{tool} with `{argument}` = {value:?}: {outcome:?}");
                 };
@@ -283,7 +283,7 @@ async fn gateway_change_is_sent_unmodified() {
     ];
     for body in bodies {
         for preview in [None, Some(json!(false)), Some(json!(null))] {
-            let mut args = map(body.clone());
+            let mut args = json_map(body.clone());
             args.insert("gateway".into(), json!("g"));
             args.extend(preview.map(|preview| ("preview".to_owned(), preview)));
             dispatcher
@@ -358,7 +358,7 @@ proptest! {
         let args = json!({ "gateway": "g", "gateway_version": version, "is_active": active,
             "is_sample": sample, "servers_config": { "servers": servers }, "preview": true });
         let catalog = Catalog::full();
-        if let Ok(request) = catalog.find("modify-gateway").unwrap().compiled().validate_and_build_request(map(args)) {
+        if let Ok(request) = catalog.find("modify-gateway").unwrap().compiled().validate_and_build_request(json_map(args)) {
             prop_assert_eq!(request.method.as_str(), "GET");
             prop_assert_eq!(request.target.as_str(), "/mcp-gateway/get-gateway");
             prop_assert!(request.body.is_none() && request.preview.is_some());
@@ -374,9 +374,9 @@ fn additional_config_is_masked() {
             "input_guardrails_config": { "guardrail_name": "A", "additional_config": more } } } })
     };
     let published = catalog.find("modify-mcp-gateway").unwrap().compiled();
-    let blanked = published.redact(map(policy(json!({ "token": "t" }))));
+    let blanked = published.redact(json_map(policy(json!({ "token": "t" }))));
     assert_eq!(Value::Object(blanked), policy(json!("***")));
-    let cleared = published.redact(map(policy(json!(null))));
+    let cleared = published.redact(json_map(policy(json!(null))));
     assert_eq!(Value::Object(cleared), policy(json!(null)));
 }
 

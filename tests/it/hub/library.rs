@@ -15,12 +15,12 @@ use rmcp::{
 
 /// Announces everything there is, as a server with prompts and resources will.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Library {
+pub(crate) struct NotifyingServer {
     pub(crate) hub: ChangeNotifier,
     session: SessionSubscription,
 }
 
-impl Library {
+impl NotifyingServer {
     fn capabilities() -> ServerCapabilities {
         ServerCapabilities::builder()
             .enable_tools()
@@ -34,9 +34,9 @@ impl Library {
     }
 }
 
-impl DirectCallHandler for Library {}
+impl DirectCallHandler for NotifyingServer {}
 
-impl ServerHandler for Library {
+impl ServerHandler for NotifyingServer {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(Self::capabilities())
     }

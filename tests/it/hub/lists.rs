@@ -11,7 +11,7 @@ use portkey_mcp::{
 use portkey_policy::Policy;
 use rmcp::model::{ServerCapabilities, SubscriptionFilter};
 
-use super::{Generation, Over, announce_all, connect, everything, next, until_listeners};
+use super::{Generation, TransportKind, notify_all, connect, all_notifications, next_notification, wait_for_listeners};
 use crate::upstream::settings;
 
 const PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\n---\nGreet.\n";
@@ -23,7 +23,7 @@ fn dispatcher() -> Dispatcher {
     )
 }
 
-fn announced(capabilities: &ServerCapabilities) -> [Option<bool>; 3] {
+fn list_changed_capabilities(capabilities: &ServerCapabilities) -> [Option<bool>; 3] {
     [
         capabilities.tools.as_ref().unwrap().list_changed,
         capabilities.prompts.as_ref().unwrap().list_changed,
@@ -32,21 +32,21 @@ fn announced(capabilities: &ServerCapabilities) -> [Option<bool>; 3] {
 }
 
 /// Both generations on both transports hear these words of a server, and no others, after the change.
-async fn hear(server: impl Fn() -> Server, change: impl Fn(usize), expected: &[&str]) {
+async fn assert_notified(server: impl Fn() -> Server, change: impl Fn(usize), expected: &[&str]) {
     let declares = |what| expected.contains(&what).then_some(true);
-    for (i, over) in [Over::Http, Over::Pipe].into_iter().enumerate() {
+    for (i, over) in [TransportKind::Http, TransportKind::Stdio].into_iter().enumerate() {
         let server = server();
         let mut session = connect(&server, over, Generation::Sessions).await;
         let stateless = connect(&server, over, Generation::Stateless).await;
         let declared = [Some(true), declares("prompts"), declares("resources")];
         for client in [&session.client, &stateless.client] {
             assert_eq!(
-                announced(&client.peer_info().unwrap().capabilities),
+                list_changed_capabilities(&client.peer_info().unwrap().capabilities),
                 declared,
                 "{over:?}"
             );
         }
-        let mut stream = stateless.client.listen(everything()).await.unwrap();
+        let mut stream = stateless.client.listen(all_notifications()).await.unwrap();
         let mut offered = SubscriptionFilter::default();
         [
             offered.tools_list_changed,
@@ -54,16 +54,16 @@ async fn hear(server: impl Fn() -> Server, change: impl Fn(usize), expected: &[&
             offered.resources_list_changed,
         ] = declared;
         assert_eq!(*stream.acknowledged(), offered, "{over:?}");
-        until_listeners(server.notifier(), 2).await;
+        wait_for_listeners(server.notifier(), 2).await;
         change(i);
         for word in expected {
-            assert_eq!(next(&mut stream).await, *word, "{over:?}");
-            assert_eq!(session.heard.recv().await.unwrap(), *word, "{over:?}");
+            assert_eq!(next_notification(&mut stream).await, *word, "{over:?}");
+            assert_eq!(session.notifications.recv().await.unwrap(), *word, "{over:?}");
         }
         // Nothing came in between: of what is announced now, the first is next.
-        announce_all(server.notifier());
-        assert_eq!(next(&mut stream).await, "prompts", "{over:?}");
-        assert_eq!(session.heard.recv().await.unwrap(), "prompts", "{over:?}");
+        notify_all(server.notifier());
+        assert_eq!(next_notification(&mut stream).await, "prompts", "{over:?}");
+        assert_eq!(session.notifications.recv().await.unwrap(), "prompts", "{over:?}");
     }
 }
 
@@ -81,7 +81,7 @@ async fn prompt_folder_change_notifies_clients() {
         )
         .unwrap()
     };
-    hear(server, change, &["prompts"]).await;
+    assert_notified(server, change, &["prompts"]).await;
 }
 
 /// What a policy hides is in none of the lists, so none of them stays as it was.
@@ -101,5 +101,5 @@ async fn policy_change_notifies_clients_of_every_list() {
         )
         .unwrap()
     };
-    hear(server, change, &["tools", "prompts", "resources"]).await;
+    assert_notified(server, change, &["tools", "prompts", "resources"]).await;
 }

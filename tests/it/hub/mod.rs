@@ -39,19 +39,19 @@ use rmcp::{
 use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc, task::yield_now};
 
-use self::library::Library;
+use self::library::NotifyingServer;
 use crate::{
     process::{Pipe, Served},
     upstream::settings,
 };
 
-const SHELF: &str = "test://shelf";
+const RESOURCE_URI: &str = "test://shelf";
 
 /// A client that writes down what it hears beside its subscriptions.
 #[derive(Clone, Debug)]
-struct Ears(mpsc::UnboundedSender<String>);
+struct NotificationRecorder(mpsc::UnboundedSender<String>);
 
-impl ClientHandler for Ears {
+impl ClientHandler for NotificationRecorder {
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
         self.0.send("tools".to_owned()).unwrap();
     }
@@ -74,9 +74,9 @@ impl ClientHandler for Ears {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Over {
+enum TransportKind {
     Http,
-    Pipe,
+    Stdio,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,16 +85,16 @@ enum Generation {
     Stateless,
 }
 
-struct Connected {
-    client: RunningService<RoleClient, Ears>,
-    heard: mpsc::UnboundedReceiver<String>,
+struct ConnectedClient {
+    client: RunningService<RoleClient, NotificationRecorder>,
+    notifications: mpsc::UnboundedReceiver<String>,
 }
 
 async fn connect<H: DirectCallHandler + Clone>(
     handler: &H,
-    over: Over,
+    over: TransportKind,
     generation: Generation,
-) -> Connected {
+) -> ConnectedClient {
     let (ears, heard) = mpsc::unbounded_channel();
     let lifecycle = match generation {
         Generation::Sessions => ClientLifecycleMode::Initialize,
@@ -103,17 +103,17 @@ async fn connect<H: DirectCallHandler + Clone>(
         },
     };
     let client = match over {
-        Over::Http => {
+        TransportKind::Http => {
             let url = serve_http(handler.clone()).await;
             let client = portkey_mcp::http_client::client_builder().build().unwrap();
             let config = StreamableHttpClientTransportConfig::with_uri(url);
             let transport = StreamableHttpClientTransport::with_client(client, config);
-            Ears(ears)
+            NotificationRecorder(ears)
                 .serve_with_lifecycle(transport, lifecycle)
                 .await
                 .unwrap()
         }
-        Over::Pipe => {
+        TransportKind::Stdio => {
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
             let (input, output) = tokio::io::split(theirs);
             let handler = handler.clone();
@@ -124,13 +124,13 @@ async fn connect<H: DirectCallHandler + Clone>(
                     .unwrap();
                 running.waiting().await.unwrap();
             });
-            Ears(ears)
+            NotificationRecorder(ears)
                 .serve_with_lifecycle(ours, lifecycle)
                 .await
                 .unwrap()
         }
     };
-    Connected { client, heard }
+    ConnectedClient { client, notifications: heard }
 }
 
 /// What `portkey-mcp http` takes.
@@ -154,7 +154,7 @@ pub(crate) async fn serve_routes(routes: Router) -> String {
     format!("http://{listen}/mcp")
 }
 
-async fn parts() -> HttpServerParts {
+async fn server_parts() -> HttpServerParts {
     let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
     let settings = http.settings(&options, false).unwrap();
     let app = options.app_settings().unwrap();
@@ -168,7 +168,7 @@ pub(crate) async fn routes<H: DirectCallHandler + Clone>(handler: H) -> Router {
         settings,
         shared,
         ..
-    } = parts().await;
+    } = server_parts().await;
     router(
         handler,
         auth,
@@ -179,10 +179,10 @@ pub(crate) async fn routes<H: DirectCallHandler + Clone>(handler: H) -> Router {
 }
 
 /// The same for callers who are recognised in another way.
-pub(crate) async fn routes_by<H: DirectCallHandler + Clone>(handler: H, auth: Auth) -> Router {
+pub(crate) async fn routes_with_auth<H: DirectCallHandler + Clone>(handler: H, auth: Auth) -> Router {
     let HttpServerParts {
         settings, shared, ..
-    } = parts().await;
+    } = server_parts().await;
     router(
         handler,
         auth,
@@ -198,22 +198,22 @@ fn server() -> Server {
 }
 
 /// Waits until so many listen; what a client sent is not yet what the server has taken in.
-pub(crate) async fn until_listeners(hub: &ChangeNotifier, count: usize) {
+pub(crate) async fn wait_for_listeners(hub: &ChangeNotifier, count: usize) {
     while hub.subscriber_count() != count {
         yield_now().await;
     }
 }
 
-fn everything() -> SubscriptionFilter {
+fn all_notifications() -> SubscriptionFilter {
     let mut filter = SubscriptionFilter::default();
     filter.tools_list_changed = Some(true);
     filter.prompts_list_changed = Some(true);
     filter.resources_list_changed = Some(true);
-    filter.resource_subscriptions = Some(vec![SHELF.to_owned()]);
+    filter.resource_subscriptions = Some(vec![RESOURCE_URI.to_owned()]);
     filter
 }
 
-async fn next(subscription: &mut Subscription) -> String {
+async fn next_notification(subscription: &mut Subscription) -> String {
     match subscription.next().await.unwrap().unwrap() {
         ServerNotification::ToolListChangedNotification(_) => "tools".to_owned(),
         ServerNotification::PromptListChangedNotification(_) => "prompts".to_owned(),
@@ -223,68 +223,68 @@ async fn next(subscription: &mut Subscription) -> String {
     }
 }
 
-fn announce_all(hub: &ChangeNotifier) {
+fn notify_all(hub: &ChangeNotifier) {
     hub.notify_prompts_changed();
     hub.notify_resource_updated("test://elsewhere");
-    hub.notify_resource_updated(SHELF);
+    hub.notify_resource_updated(RESOURCE_URI);
     hub.notify_resources_changed();
     hub.notify_tools_changed();
 }
 
 #[allow(deprecated, reason = "how sessions watch a resource")]
-async fn watch(client: &Peer<RoleClient>) {
+async fn subscribe_resource(client: &Peer<RoleClient>) {
     client
-        .subscribe(SubscribeRequestParams::new(SHELF))
+        .subscribe(SubscribeRequestParams::new(RESOURCE_URI))
         .await
         .unwrap();
 }
 
 #[allow(deprecated, reason = "how sessions stop watching a resource")]
-async fn unwatch(client: &Peer<RoleClient>) {
+async fn unsubscribe_resource(client: &Peer<RoleClient>) {
     client
-        .unsubscribe(UnsubscribeRequestParams::new(SHELF))
+        .unsubscribe(UnsubscribeRequestParams::new(RESOURCE_URI))
         .await
         .unwrap();
 }
 
 #[tokio::test]
 async fn session_is_notified_of_lists_and_subscribed_resources() {
-    for over in [Over::Http, Over::Pipe] {
-        let library = Library::default();
+    for over in [TransportKind::Http, TransportKind::Stdio] {
+        let library = NotifyingServer::default();
         let mut connected = connect(&library, over, Generation::Sessions).await;
-        until_listeners(&library.hub, 1).await;
-        watch(&connected.client).await;
-        announce_all(&library.hub);
-        for expected in ["prompts", SHELF, "resources", "tools"] {
-            assert_eq!(connected.heard.recv().await.unwrap(), expected, "{over:?}");
+        wait_for_listeners(&library.hub, 1).await;
+        subscribe_resource(&connected.client).await;
+        notify_all(&library.hub);
+        for expected in ["prompts", RESOURCE_URI, "resources", "tools"] {
+            assert_eq!(connected.notifications.recv().await.unwrap(), expected, "{over:?}");
         }
-        unwatch(&connected.client).await;
-        announce_all(&library.hub);
+        unsubscribe_resource(&connected.client).await;
+        notify_all(&library.hub);
         for expected in ["prompts", "resources", "tools"] {
-            assert_eq!(connected.heard.recv().await.unwrap(), expected, "{over:?}");
+            assert_eq!(connected.notifications.recv().await.unwrap(), expected, "{over:?}");
         }
         connected.client.cancel().await.unwrap();
-        until_listeners(&library.hub, 0).await;
+        wait_for_listeners(&library.hub, 0).await;
     }
 }
 
 #[tokio::test]
 async fn stream_gets_only_the_requested_notifications() {
-    for over in [Over::Http, Over::Pipe] {
-        let library = Library::default();
+    for over in [TransportKind::Http, TransportKind::Stdio] {
+        let library = NotifyingServer::default();
         let mut connected = connect(&library, over, Generation::Stateless).await;
-        let mut all = connected.client.listen(everything()).await.unwrap();
+        let mut all = connected.client.listen(all_notifications()).await.unwrap();
         let mut tools = SubscriptionFilter::default();
         tools.tools_list_changed = Some(true);
         let mut tools = connected.client.listen(tools).await.unwrap();
-        until_listeners(&library.hub, 2).await;
-        announce_all(&library.hub);
-        for expected in ["prompts", SHELF, "resources", "tools"] {
-            assert_eq!(next(&mut all).await, expected, "{over:?}");
+        wait_for_listeners(&library.hub, 2).await;
+        notify_all(&library.hub);
+        for expected in ["prompts", RESOURCE_URI, "resources", "tools"] {
+            assert_eq!(next_notification(&mut all).await, expected, "{over:?}");
         }
-        assert_eq!(next(&mut tools).await, "tools", "{over:?}");
+        assert_eq!(next_notification(&mut tools).await, "tools", "{over:?}");
         tools.cancel().await.unwrap();
-        until_listeners(&library.hub, 1).await;
+        wait_for_listeners(&library.hub, 1).await;
         library.hub.close();
         assert!(all.next().await.unwrap().is_none(), "{over:?}");
         assert!(
@@ -292,10 +292,10 @@ async fn stream_gets_only_the_requested_notifications() {
             "{:?}",
             all.end()
         );
-        let mut late = connected.client.listen(everything()).await.unwrap();
+        let mut late = connected.client.listen(all_notifications()).await.unwrap();
         assert!(late.next().await.unwrap().is_none(), "{over:?}");
-        assert!(connected.heard.try_recv().is_err(), "{over:?}");
-        until_listeners(&library.hub, 0).await;
+        assert!(connected.notifications.try_recv().is_err(), "{over:?}");
+        wait_for_listeners(&library.hub, 0).await;
     }
 }
 
@@ -303,45 +303,45 @@ async fn stream_gets_only_the_requested_notifications() {
 async fn disconnected_listener_is_removed() {
     let cases = [Generation::Sessions, Generation::Stateless];
     for (over, generation) in [
-        (Over::Http, cases[1]),
-        (Over::Pipe, cases[0]),
-        (Over::Pipe, cases[1]),
+        (TransportKind::Http, cases[1]),
+        (TransportKind::Stdio, cases[0]),
+        (TransportKind::Stdio, cases[1]),
     ] {
-        let library = Library::default();
+        let library = NotifyingServer::default();
         let connected = connect(&library, over, generation).await;
         let stream = match generation {
             Generation::Sessions => None,
-            Generation::Stateless => Some(connected.client.listen(everything()).await.unwrap()),
+            Generation::Stateless => Some(connected.client.listen(all_notifications()).await.unwrap()),
         };
-        until_listeners(&library.hub, 1).await;
+        wait_for_listeners(&library.hub, 1).await;
         drop(stream);
         drop(connected);
-        until_listeners(&library.hub, 0).await;
+        wait_for_listeners(&library.hub, 0).await;
     }
 }
 
 /// The announcements come at once, so that the one thread of this test cannot pass them on in between.
 #[tokio::test]
 async fn lagging_listener_is_told_that_everything_changed() {
-    let library = Library::default();
-    let mut session = connect(&library, Over::Pipe, Generation::Sessions).await;
-    let stateless = connect(&library, Over::Pipe, Generation::Stateless).await;
-    let mut stream = stateless.client.listen(everything()).await.unwrap();
-    until_listeners(&library.hub, 2).await;
-    watch(&session.client).await;
+    let library = NotifyingServer::default();
+    let mut session = connect(&library, TransportKind::Stdio, Generation::Sessions).await;
+    let stateless = connect(&library, TransportKind::Stdio, Generation::Stateless).await;
+    let mut stream = stateless.client.listen(all_notifications()).await.unwrap();
+    wait_for_listeners(&library.hub, 2).await;
+    subscribe_resource(&session.client).await;
     library.hub.notify_prompts_changed();
-    library.hub.notify_resource_updated(SHELF);
+    library.hub.notify_resource_updated(RESOURCE_URI);
     for i in 0..1_000 {
         library.hub.notify_resource_updated(format!("test://{i}"));
     }
-    for expected in ["tools", "prompts", "resources", SHELF] {
-        assert_eq!(next(&mut stream).await, expected);
-        assert_eq!(session.heard.recv().await.unwrap(), expected);
+    for expected in ["tools", "prompts", "resources", RESOURCE_URI] {
+        assert_eq!(next_notification(&mut stream).await, expected);
+        assert_eq!(session.notifications.recv().await.unwrap(), expected);
     }
     // It is still listening, and hears the next change as usual.
     library.hub.notify_tools_changed();
-    assert_eq!(next(&mut stream).await, "tools");
-    assert_eq!(session.heard.recv().await.unwrap(), "tools");
+    assert_eq!(next_notification(&mut stream).await, "tools");
+    assert_eq!(session.notifications.recv().await.unwrap(), "tools");
 }
 
 #[tokio::test]
@@ -352,7 +352,7 @@ async fn number_of_subscribed_resources_is_limited() {
             .collect::<Vec<_>>()
     };
     let accepted = |count| {
-        let mut filter = everything();
+        let mut filter = all_notifications();
         filter.resource_subscriptions = Some(many(count));
         ChangeNotifier::limit_filter(&filter)
     };
@@ -372,19 +372,19 @@ async fn number_of_subscribed_resources_is_limited() {
             .into_iter()
             .all(|uri| session.watch(uri))
     );
-    assert!(!session.watch(SHELF.to_owned()));
+    assert!(!session.watch(RESOURCE_URI.to_owned()));
     assert!(
         session.watch("test://0".to_owned()),
         "it is watched already"
     );
     session.unwatch("test://0");
-    assert!(session.watch(SHELF.to_owned()));
+    assert!(session.watch(RESOURCE_URI.to_owned()));
 }
 
 /// The server itself: it offers tools, and announces nothing else.
 #[tokio::test]
 async fn tool_list_change_notifies_clients() {
-    for over in [Over::Http, Over::Pipe] {
+    for over in [TransportKind::Http, TransportKind::Stdio] {
         let server = server();
         let mut session = connect(&server, over, Generation::Sessions).await;
         let info = session.client.peer_info().unwrap();
@@ -393,14 +393,14 @@ async fn tool_list_change_notifies_clients() {
             Some(true)
         );
         let stateless = connect(&server, over, Generation::Stateless).await;
-        let mut stream = stateless.client.listen(everything()).await.unwrap();
+        let mut stream = stateless.client.listen(all_notifications()).await.unwrap();
         let mut offered = SubscriptionFilter::default();
         offered.tools_list_changed = Some(true);
         assert_eq!(*stream.acknowledged(), offered, "{over:?}");
-        until_listeners(server.notifier(), 2).await;
-        announce_all(server.notifier());
-        assert_eq!(next(&mut stream).await, "tools", "{over:?}");
-        assert_eq!(session.heard.recv().await.unwrap(), "tools", "{over:?}");
+        wait_for_listeners(server.notifier(), 2).await;
+        notify_all(server.notifier());
+        assert_eq!(next_notification(&mut stream).await, "tools", "{over:?}");
+        assert_eq!(session.notifications.recv().await.unwrap(), "tools", "{over:?}");
         server.drain().await;
         assert!(stream.next().await.unwrap().is_none(), "{over:?}");
         assert!(
@@ -408,11 +408,11 @@ async fn tool_list_change_notifies_clients() {
             "{:?}",
             stream.end()
         );
-        assert!(session.heard.try_recv().is_err(), "{over:?}");
+        assert!(session.notifications.try_recv().is_err(), "{over:?}");
     }
 }
 
-fn modern(id: u32, method: &str, more: serde_json::Value) -> serde_json::Value {
+fn stateless_request(id: u32, method: &str, more: serde_json::Value) -> serde_json::Value {
     let mut params = json!({ "_meta": {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -430,7 +430,7 @@ fn modern(id: u32, method: &str, more: serde_json::Value) -> serde_json::Value {
 fn client_disconnect_ends_stdio_subscriptions() {
     let mut pipe = Pipe::start(&["--sandbox"]);
     let listen = json!({ "notifications": { "toolsListChanged": true } });
-    pipe.send(&modern(7, "subscriptions/listen", listen).to_string());
+    pipe.send(&stateless_request(7, "subscriptions/listen", listen).to_string());
     let acknowledged = pipe.receive();
     assert_eq!(
         acknowledged["method"], "notifications/subscriptions/acknowledged",
@@ -451,7 +451,7 @@ fn client_disconnect_ends_stdio_subscriptions() {
 async fn shutdown_ends_http_subscriptions() {
     let server = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     let listen = json!({ "notifications": { "toolsListChanged": true } });
-    let body = modern(7, "subscriptions/listen", listen).to_string();
+    let body = stateless_request(7, "subscriptions/listen", listen).to_string();
     let client = portkey_mcp::http_client::client_builder().build().unwrap();
     let mut stream = client
         .post(&server.url)

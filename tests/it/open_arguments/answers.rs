@@ -8,7 +8,7 @@ use portkey_policy::Policy;
 use serde_json::{Value, json};
 
 use crate::{
-    audit::lines,
+    audit::read_entries,
     process::said,
     upstream::{Upstream, answer, dispatcher, ok, operator},
 };
@@ -33,7 +33,7 @@ fn shell_result_reports_unknown_arguments_and_resolved_times() {
         (&json!([UNKNOWN]), &json!(true)),
         "{dry}"
     );
-    let audited: Vec<_> = lines(log)
+    let audited: Vec<_> = read_entries(log)
         .iter()
         .map(|line| line["unknown_fields"].clone())
         .collect();

@@ -103,7 +103,7 @@ fn every_time_argument_has_the_time_type() {
     let mut strangers = Vec::new();
     for entry in Catalog::full().iter() {
         let schema = entry.compiled().full_schema();
-        crate::catalog::schemas("", schema, &mut |at, schema| {
+        crate::catalog::visit_schemas("", schema, &mut |at, schema| {
             let name = at.rsplit('.').next().unwrap_or_default();
             let is_named = name.ends_with("_at")
                 || matches!(name, "start_time" | "end_time")

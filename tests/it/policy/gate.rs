@@ -20,8 +20,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    approval::gate::guarded,
-    http::served,
+    approval::gate::dispatcher_with_approvals,
+    http::serve_sandbox,
     process::{Pipe, Served, command, said},
     requests::{answer, call, client, modern},
     upstream::{Upstream, dispatcher, ok, operator},
@@ -73,7 +73,7 @@ fn lifecycles() -> [ClientLifecycleMode; 2] {
 }
 
 async fn over_http(file: &File, lifecycle: ClientLifecycleMode) -> (Client, Served) {
-    let server = served(&["--policy", file.path()]);
+    let server = serve_sandbox(&["--policy", file.path()]);
     let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
     let transport = StreamableHttpClientTransport::with_client(client(), config);
     (
@@ -213,7 +213,7 @@ fn invalid_policy_fails_the_start() {
 #[tokio::test]
 async fn upstream_error_is_not_counted_against_a_limit() {
     let file = File::with("version: '1'\nrules: [{ name: once, rate_limit: 1/hour }]");
-    let server = served(&["--policy", file.path()]);
+    let server = serve_sandbox(&["--policy", file.path()]);
     for tool in ["get-integration", "get-integration"] {
         let (_, body) = answer(call(&server, tool, json!({ "slug": "no-such" }))).await;
         assert!(body.to_string().contains("404"), "{body}");
@@ -231,7 +231,7 @@ async fn upstream_error_is_not_counted_against_a_limit() {
 #[tokio::test]
 async fn changed_policy_is_reloaded_and_an_invalid_one_ignored() {
     let file = File::with("version: '1'");
-    let mut server = served(&["--policy", file.path(), "--log-format", "json"]);
+    let mut server = serve_sandbox(&["--policy", file.path(), "--log-format", "json"]);
     let listed = async |server: &Served| {
         let (_, body) = answer(modern(server, "tools/list", json!({}))).await;
         body["result"]["tools"]
@@ -286,7 +286,7 @@ async fn decisions_and_shadow_matches_are_logged() {
         "version: '1'\nrules:\n  - { name: no configs, action: deny, match: { domains: [configs] } }\n  \
          - { name: watch, action: shadow, when: 'effect == \"read\"' }",
     );
-    let mut server = served(&["--policy", file.path(), "--log-format", "json"]);
+    let mut server = serve_sandbox(&["--policy", file.path(), "--log-format", "json"]);
     let fields =
         |line: String| serde_json::from_str::<Value>(line.trim()).unwrap()["fields"].take();
     answer(call(&server, "list-all-configs", json!({}))).await;
@@ -354,7 +354,7 @@ async fn policy_of_a_token_applies_in_addition_to_the_servers() {
     ];
     let (ok, _, log) = said(&[&args[..], &["--file", tokens.to_str().unwrap()]].concat());
     assert!(!ok && log.contains("no.yaml"), "{log}");
-    let server = served(&[
+    let server = serve_sandbox(&[
         "--policy",
         file.path(),
         "--auth",
@@ -432,7 +432,7 @@ async fn dry_run_taints_and_an_approval_request_does_not() {
     };
     for (action, taints) in [("approve", false), ("dry_run", true)] {
         let upstream = Upstream::start(|_| ok("{}")).await;
-        let dispatcher = guarded(&upstream, ApprovalDefaults::default())
+        let dispatcher = dispatcher_with_approvals(&upstream, ApprovalDefaults::default())
             .with_policy(WatchedValue::fixed(update(action)));
         let args = json!({ "prompt_id": "p", "name": "n" })
             .as_object()

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{gate::File, *};
 use crate::{
-    http::served,
+    http::serve_sandbox,
     process::{Served, said},
     requests::{answer, call, modern},
     secrets::everywhere,
@@ -230,7 +230,7 @@ async fn unpermitted_tools_are_not_listed_on_any_surface() {
 #[tokio::test]
 async fn unlisted_tool_is_denied_instead_of_unknown() {
     let file = File::with(TWO);
-    let server = served(&["--policy", file.path()]);
+    let server = serve_sandbox(&["--policy", file.path()]);
     let (_, body) = answer(call(&server, "list-all-workspaces", json!({}))).await;
     let text = body["result"]["content"][0]["text"].as_str().unwrap();
     assert!(
@@ -298,7 +298,7 @@ async fn changed_permissions_update_the_tool_list() {
         );
     }
     let file = File::with("version: '1'\ndefault: deny\ntools: { get-config: {} }");
-    let mut server = served(&["--policy", file.path()]);
+    let mut server = serve_sandbox(&["--policy", file.path()]);
     let listed = async |server: &Served| {
         let (_, body) = answer(modern(server, "tools/list", json!({}))).await;
         body["result"]["tools"]

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::gate::File;
 use crate::{
-    approval::{Does, Human, WAYS, connected},
-    audit::lines,
+    approval::{FormReaction, FormClient, TRANSPORTS_AND_GENERATIONS, connect},
+    audit::read_entries,
 };
 
 const POLICY: &str = r#"
@@ -25,11 +25,11 @@ const SLUG: &str = "openai-production";
 #[tokio::test]
 async fn every_rule_action_takes_effect_for_real_clients() {
     let file = File::with(POLICY);
-    for way in WAYS {
-        let human = Human::new(true);
+    for way in TRANSPORTS_AND_GENERATIONS {
+        let human = FormClient::new(true);
         let audit = file.beside(&format!("audit-{}-{}.jsonl", way.0, way.1));
         let options = ["--policy", file.path(), "--audit-log", &audit];
-        let session = connected(way, &human, &options).await;
+        let session = connect(way, &human, &options).await;
         let tools = session.client.list_all_tools().await.unwrap();
         assert!(
             !tools.iter().any(|tool| tool.name == "delete-label"),
@@ -92,7 +92,7 @@ async fn every_rule_action_takes_effect_for_real_clients() {
             ("list-labels", json!({}), true, ""),
             ("list-labels", json!({}), false, "`few` limits this"),
         ] {
-            let (did, text) = session.said(tool, args).await;
+            let (did, text) = session.call_text(tool, args).await;
             assert!(
                 did == done && text.contains(words),
                 "{way:?} {tool}: {text}"
@@ -100,20 +100,20 @@ async fn every_rule_action_takes_effect_for_real_clients() {
         }
 
         // Asked.
-        for (does, done) in [(Does::Declines, false), (Does::TypesTheName, true)] {
-            human.will(does);
+        for (does, done) in [(FormReaction::Decline, false), (FormReaction::AcceptWithName, true)] {
+            human.set_reaction(does);
             let (did, text) = session
-                .said("delete-integration", json!({ "slug": SLUG }))
+                .call_text("delete-integration", json!({ "slug": SLUG }))
                 .await;
             assert_eq!(
-                (did, session.has(SLUG).await),
+                (did, session.has_integration(SLUG).await),
                 (done, !done),
                 "{way:?}: {text}"
             );
             assert!(
-                human.saw().contains("it is in use"),
+                human.last_request().contains("it is in use"),
                 "{way:?}: {}",
-                human.saw()
+                human.last_request()
             );
         }
         session.client.cancel().await.unwrap();
@@ -123,7 +123,7 @@ async fn every_rule_action_takes_effect_for_real_clients() {
 
 /// What the audit log has of it: each question, each answer, and nothing of the planted key.
 fn on_record(audit: &str, way: (bool, bool)) {
-    let lines = lines(audit);
+    let lines = read_entries(audit);
     let has = |tool: &str, decision: &str, rule: Value, outcome: &str| {
         let is = |line: &&Value| {
             line["tool"] == tool

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
-    approval::WAYS,
+    approval::TRANSPORTS_AND_GENERATIONS,
     process::{Served, command},
     requests,
     upstream::{Act, Upstream, answer, ok},
@@ -124,7 +124,7 @@ async fn gathered(way: (bool, bool), third: fn() -> Act) -> (Value, Upstream, Ve
 
 #[tokio::test]
 async fn each_page_is_requested_and_progress_reported() {
-    for way in WAYS {
+    for way in TRANSPORTS_AND_GENERATIONS {
         let (list, upstream, progress) = gathered(way, || ok(&page(2))).await;
         assert_eq!(
             (&list["returned"], &list["next"]),
@@ -149,7 +149,7 @@ async fn each_page_is_requested_and_progress_reported() {
 #[tokio::test]
 async fn failed_page_ends_the_list() {
     let refused = || answer("403 Forbidden", "content-type: application/json\r\n", "{}");
-    let (list, ..) = gathered(WAYS[0], refused).await;
+    let (list, ..) = gathered(TRANSPORTS_AND_GENERATIONS[0], refused).await;
     assert_eq!(list["returned"], 4);
     assert_eq!(
         list["next"],
@@ -161,7 +161,7 @@ async fn failed_page_ends_the_list() {
 /// Portkey keeps the third page back: the client has heard of the first two by then, and gives up.
 #[tokio::test]
 async fn cancelled_call_requests_no_more_pages() {
-    for way in WAYS {
+    for way in TRANSPORTS_AND_GENERATIONS {
         let Gathering {
             upstream,
             client,

@@ -5,7 +5,7 @@ use portkey_mcp::mcp::results::{Listing, PageCollector};
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
-use crate::approval::{Human, WAYS, connected};
+use crate::approval::{FormClient, TRANSPORTS_AND_GENERATIONS, connect};
 
 fn listing(tool: &str) -> Option<Listing> {
     Listing::for_operation(Catalog::full().find(tool).unwrap().compiled())
@@ -223,14 +223,14 @@ fn fields_are_projected_and_absent_ones_named() {
 /// Through every transport and generation, on the sandbox.
 #[tokio::test]
 async fn clients_use_paging_projection_and_all() {
-    for way in WAYS {
+    for way in TRANSPORTS_AND_GENERATIONS {
         let options = &["--max-result-bytes", "2000"];
-        let server = connected(way, &Human::new(false), options).await;
+        let server = connect(way, &FormClient::new(false), options).await;
         let tool = "list-all-integrations";
         for i in 0..3 {
             let args =
                 json!({ "name": format!("I{i}"), "ai_provider_id": "openai", "key": "sk-1" });
-            assert!(server.said("create-integration", args).await.0);
+            assert!(server.call_text("create-integration", args).await.0);
         }
         let list = async |args: Value| server.call(tool, args).await.structured_content.unwrap();
         let (mut args, mut ids) = (json!({ "page_size": 2, "fields": ["id"] }), Vec::new());
@@ -263,7 +263,7 @@ async fn clients_use_paging_projection_and_all() {
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), shown);
         // What is no list takes neither.
         let (well, said) = server
-            .said("get-integration", json!({ "slug": "x", "all": true }))
+            .call_text("get-integration", json!({ "slug": "x", "all": true }))
             .await;
         assert!(!well && said.contains("`all`"), "{said}");
         server.client.cancel().await.unwrap();
@@ -274,7 +274,7 @@ async fn clients_use_paging_projection_and_all() {
 #[tokio::test]
 async fn every_list_has_total_returned_and_next() {
     let options = &["--max-result-bytes", "0"];
-    let server = connected((false, true), &Human::new(false), options).await;
+    let server = connect((false, true), &FormClient::new(false), options).await;
     let (mut asked, mut wrong) = (0, Vec::new());
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
@@ -321,7 +321,7 @@ async fn result_content_follows_the_results_option() {
         ("text", (true, false)),
         ("structured", (false, true)),
     ] {
-        let server = connected((false, true), &Human::new(false), &["--results", way]).await;
+        let server = connect((false, true), &FormClient::new(false), &["--results", way]).await;
         let result = server.call("list-all-integrations", json!({})).await;
         let carries = (
             !result.content.is_empty(),

@@ -15,7 +15,7 @@ use proptest::{
 use serde_json::{Value, json};
 
 use crate::{
-    audit::lines,
+    audit::read_entries,
     metrics::session,
     process::{Pipe, Served},
     requests::{call, post},
@@ -124,7 +124,7 @@ fn assert_none(log: &str, secrets: &[String]) {
 
 /// The same for the audit log, which has every call there was, and the arguments of those admitted.
 fn assert_unrecorded(audit: &Path, secrets: &[String]) {
-    let lines = lines(audit);
+    let lines = read_entries(audit);
     let expected: usize = secrets.iter().map(|secret| calls(secret).len()).sum();
     assert_eq!(lines.len(), expected);
     assert!(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::everywhere;
 use crate::{
-    catalog::with_a_change,
+    catalog::with_required_change,
     upstream::{KEY, Upstream, answer, dispatcher, ok, operator},
 };
 
@@ -234,7 +234,7 @@ async fn results_are_masked() {
         let catalog = Catalog::full();
         let published = catalog.find(tool).unwrap().compiled();
         let args = Value::Object(least(published.full_schema()));
-        let args = with_a_change(published, args, |_, _| json!("x"));
+        let args = with_required_change(published, args, |_, _| json!("x"));
         let Value::Object(args) = args else {
             panic!("{tool}")
         };

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    RESOURCE, claims, claims_with, from_now,
-    issuer::{Issuer, KEYS, Says},
+    RESOURCE, claims, claims_with, seconds_from_now,
+    issuer::{Issuer, KEYS_PATH, IssuerResponse},
     settings,
     signer::Signer,
 };
@@ -27,10 +27,10 @@ use crate::{
     upstream::{Upstream, ok},
 };
 
-const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
+const METADATA_URL: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
 
 /// A server, whom it trusts, and a Portkey that remembers what it was asked.
-struct World {
+struct OAuthFixture {
     issuer: Issuer,
     signer: Signer,
     portkey: Upstream,
@@ -38,7 +38,7 @@ struct World {
     server: Served,
 }
 
-impl World {
+impl OAuthFixture {
     async fn start() -> Self {
         Self::with("", &[]).await
     }
@@ -99,14 +99,14 @@ impl World {
     }
 }
 
-struct Answered {
+struct HttpResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: Value,
 }
 
-impl Answered {
-    async fn to(request: RequestBuilder) -> Self {
+impl HttpResponse {
+    async fn send(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = serde_json::from_str(&response.text().await.unwrap()).unwrap();
@@ -130,10 +130,10 @@ impl Answered {
 
 #[tokio::test]
 async fn caller_is_authenticated_by_its_token() {
-    let world = World::start().await;
-    let beginning = format!("Bearer resource_metadata=\"{METADATA}\", ");
+    let world = OAuthFixture::start().await;
+    let beginning = format!("Bearer resource_metadata=\"{METADATA_URL}\", ");
 
-    let nobody = Answered::to(world.list()).await;
+    let nobody = HttpResponse::send(world.list()).await;
     assert_eq!(nobody.status, StatusCode::UNAUTHORIZED);
     assert_eq!(
         nobody.challenge(),
@@ -147,9 +147,9 @@ async fn caller_is_authenticated_by_its_token() {
 
     let expired = world
         .signer
-        .token(&claims_with(&world.issuer, json!({ "exp": from_now(-60) })));
+        .token(&claims_with(&world.issuer, json!({ "exp": seconds_from_now(-60) })));
     for bad in [expired.as_str(), "opaque"] {
-        let refused = Answered::to(world.list().bearer_auth(bad)).await;
+        let refused = HttpResponse::send(world.list().bearer_auth(bad)).await;
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
         let error = format!("{beginning}error=\"invalid_token\"");
         assert!(
@@ -163,7 +163,7 @@ async fn caller_is_authenticated_by_its_token() {
     let bob = world
         .signer
         .token(&claims_with(&world.issuer, json!({ "sub": "bob" })));
-    let unmapped = Answered::to(world.list().bearer_auth(&bob)).await;
+    let unmapped = HttpResponse::send(world.list().bearer_auth(&bob)).await;
     assert_eq!(
         (unmapped.status, unmapped.challenge()),
         (StatusCode::FORBIDDEN, "")
@@ -179,7 +179,7 @@ async fn caller_is_authenticated_by_its_token() {
         .list()
         .bearer_auth(&token)
         .header("x-portkey-api-key", "pk-mine");
-    assert_eq!(Answered::to(mixed).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(HttpResponse::send(mixed).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(world.portkey.count(), 0);
 
     let (status, body) = answer(world.list().bearer_auth(&token)).await;
@@ -192,16 +192,16 @@ async fn caller_is_authenticated_by_its_token() {
 
 #[tokio::test]
 async fn unavailable_issuer_differs_from_an_invalid_token() {
-    let world = World::start().await;
-    world.issuer.says(KEYS, Says::Status(503));
-    let refused = Answered::to(world.list().bearer_auth(world.token("portkey:read"))).await;
+    let world = OAuthFixture::start().await;
+    world.issuer.set_response(KEYS_PATH, IssuerResponse::Status(503));
+    let refused = HttpResponse::send(world.list().bearer_auth(world.token("portkey:read"))).await;
     assert_eq!(
         (refused.status, refused.challenge()),
         (StatusCode::SERVICE_UNAVAILABLE, "")
     );
     assert_eq!(refused.headers["retry-after"], "5");
     let ready = client().get(world.server.url.replace("/mcp", "/readyz"));
-    let ready = Answered::to(ready).await;
+    let ready = HttpResponse::send(ready).await;
     assert_eq!(
         (ready.status, &ready.body["status"]),
         (StatusCode::OK, &json!("degraded"))
@@ -213,7 +213,7 @@ async fn unavailable_issuer_differs_from_an_invalid_token() {
 /// The client's token is for this server alone, and it is in no log either.
 #[tokio::test]
 async fn token_is_neither_forwarded_nor_logged() {
-    let mut world = World::start().await;
+    let mut world = OAuthFixture::start().await;
     let token = world.token("portkey:read");
     let (_, body) = answer(world.list().bearer_auth(&token)).await;
     assert_eq!(body["result"]["isError"], false, "{body}");
@@ -237,7 +237,7 @@ async fn token_is_neither_forwarded_nor_logged() {
 
 #[tokio::test]
 async fn insufficient_scope_error_names_the_needed_scope() {
-    let world = World::start().await;
+    let world = OAuthFixture::start().await;
     let reader = world.token("portkey:read email");
     let opened = initialize(&world.server)
         .bearer_auth(&reader)
@@ -252,7 +252,7 @@ async fn insufficient_scope_error_names_the_needed_scope() {
     let message = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": arguments });
     let legacy = post(&world.server, &message.to_string()).header("mcp-session-id", session);
     for (generation, request) in [("modern", world.delete()), ("legacy", legacy)] {
-        let refused = Answered::to(request.bearer_auth(&reader)).await;
+        let refused = HttpResponse::send(request.bearer_auth(&reader)).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{generation}");
         let challenge = refused.challenge();
         assert!(
@@ -278,7 +278,7 @@ async fn insufficient_scope_error_names_the_needed_scope() {
         ("portkey:write", StatusCode::FORBIDDEN),
         ("", StatusCode::FORBIDDEN),
     ] {
-        let answered = Answered::to(world.delete().bearer_auth(world.token(scope))).await;
+        let answered = HttpResponse::send(world.delete().bearer_auth(world.token(scope))).await;
         assert_eq!(answered.status, status, "{scope}: {}", answered.body);
     }
     assert_eq!(world.portkey.count(), 2);
@@ -336,7 +336,7 @@ async fn insufficient_scope_error_names_the_needed_scope() {
         ("whoami", json!({}), "portkey:prompts:read", StatusCode::OK),
     ] {
         let request = through(tool, arguments.clone()).bearer_auth(world.token(scope));
-        let answered = Answered::to(request).await;
+        let answered = HttpResponse::send(request).await;
         assert_eq!(
             answered.status, status,
             "{tool} {arguments} {scope}: {}",
@@ -374,8 +374,8 @@ async fn insufficient_scope_error_names_the_needed_scope() {
 /// Nobody is sent for scopes that would open nothing.
 #[tokio::test]
 async fn tool_disabled_for_all_gets_no_scope_challenge() {
-    let off = World::with("", &["--no-delete"]).await;
-    let hidden = World::with("policy = \"own.yaml\"", &[]).await;
+    let off = OAuthFixture::with("", &["--no-delete"]).await;
+    let hidden = OAuthFixture::with("policy = \"own.yaml\"", &[]).await;
     for (world, scope, words) in [
         (
             &off,
@@ -388,7 +388,7 @@ async fn tool_disabled_for_all_gets_no_scope_challenge() {
             "hidden by the policy of this server",
         ),
     ] {
-        let answered = Answered::to(world.delete().bearer_auth(world.token(scope))).await;
+        let answered = HttpResponse::send(world.delete().bearer_auth(world.token(scope))).await;
         assert_eq!(answered.status, StatusCode::OK, "{}", answered.body);
         let text = answered.body["result"]["content"][0]["text"]
             .as_str()
@@ -401,7 +401,7 @@ async fn tool_disabled_for_all_gets_no_scope_challenge() {
 /// What looks like another tool to whoever looks first is still withheld.
 #[tokio::test]
 async fn ambiguous_message_does_not_bypass_the_scopes() {
-    let world = World::start().await;
+    let world = OAuthFixture::start().await;
     let reader = world.token("portkey:read");
     let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"}}"#;
     for body in [
@@ -428,7 +428,7 @@ async fn ambiguous_message_does_not_bypass_the_scopes() {
 
 #[tokio::test]
 async fn resource_metadata_is_public() {
-    let world = World::start().await;
+    let world = OAuthFixture::start().await;
     let place = world
         .server
         .url
@@ -437,7 +437,7 @@ async fn resource_metadata_is_public() {
         let request = client()
             .get(url)
             .header("origin", "https://anywhere.example.com");
-        let read = Answered::to(request).await;
+        let read = HttpResponse::send(request).await;
         assert_eq!(read.status, StatusCode::OK);
         assert_eq!(read.headers["content-type"], "application/json");
         assert_eq!(read.headers["access-control-allow-origin"], "*");
@@ -473,7 +473,7 @@ async fn resource_metadata_is_public() {
 #[tokio::test]
 async fn challenge_of_each_endpoint_links_to_its_metadata() {
     for prefix in ["", "/portkey"] {
-        let world = World::with("", &["--path-prefix", prefix]).await;
+        let world = OAuthFixture::with("", &["--path-prefix", prefix]).await;
         let base = world
             .server
             .url
@@ -482,11 +482,11 @@ async fn challenge_of_each_endpoint_links_to_its_metadata() {
             .to_owned();
         for endpoint in ["/mcp", "/mcp/", "/mcp/readonly", "/mcp/x/prompts/readonly/"] {
             let url = format!("{base}{prefix}{endpoint}");
-            let refused = Answered::to(client().post(url)).await;
+            let refused = HttpResponse::send(client().post(url)).await;
             assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{endpoint}");
             let document = refused.challenge().split('"').nth(1).unwrap();
             let path = document.strip_prefix("https://mcp.example.com").unwrap();
-            let read = Answered::to(client().get(format!("{base}{path}"))).await;
+            let read = HttpResponse::send(client().get(format!("{base}{path}"))).await;
             assert_eq!(
                 (read.status, &read.headers["cache-control"]),
                 (StatusCode::OK, &"no-store".parse().unwrap())
@@ -503,7 +503,7 @@ async fn challenge_of_each_endpoint_links_to_its_metadata() {
 
 #[tokio::test]
 async fn client_with_a_token_works_in_both_generations() {
-    let world = World::start().await;
+    let world = OAuthFixture::start().await;
     let token = world.signer.token(&claims(&world.issuer));
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     for lifecycle in [
@@ -528,7 +528,7 @@ async fn client_with_a_token_works_in_both_generations() {
 
 #[tokio::test]
 async fn changed_files_are_reloaded() {
-    let mut world = World::start().await;
+    let mut world = OAuthFixture::start().await;
     let token = world.token("portkey:read");
     let key = world.folder.path().join("key");
     fs::write(&key, "pk-alice-2").unwrap();
@@ -558,16 +558,16 @@ async fn changed_files_are_reloaded() {
 
 #[tokio::test]
 async fn reload_keeps_the_known_issuer_keys() {
-    let mut world = World::start().await;
+    let mut world = OAuthFixture::start().await;
     let token = world.token("portkey:read");
     let (status, _) = answer(world.list().bearer_auth(&token)).await;
     assert_eq!(status, StatusCode::OK);
-    world.issuer.says(KEYS, Says::Status(503));
+    world.issuer.set_response(KEYS_PATH, IssuerResponse::Status(503));
     let key = world.folder.path().join("key");
     fs::write(&key, "pk-alice-2").unwrap();
     world.server.read_until("the changed file is in effect");
     let (status, _) = answer(world.list().bearer_auth(&token)).await;
-    assert_eq!((status, world.issuer.count(KEYS)), (StatusCode::OK, 1));
+    assert_eq!((status, world.issuer.request_count(KEYS_PATH)), (StatusCode::OK, 1));
 }
 
 /// With the sandbox callers are recognised all the same, and no key is needed.
@@ -590,7 +590,7 @@ async fn sandbox_needs_no_upstream_key() {
     let args = [&args[..], &[file.to_str().unwrap()]].concat();
     let server = Served::start(&[&args[..], &["--sandbox"]].concat());
     let list = || call(&server, "list-all-integrations", json!({}));
-    assert_eq!(Answered::to(list()).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(HttpResponse::send(list()).await.status, StatusCode::UNAUTHORIZED);
     let (status, body) = answer(list().bearer_auth(signer.token(&claims(&issuer)))).await;
     assert_eq!(
         (status, &body["result"]["isError"]),
@@ -637,7 +637,7 @@ fn invalid_oauth_options_are_rejected() {
     }
 }
 
-async fn listening(world: &World, token: &str) -> reqwest::Response {
+async fn open_stream(world: &OAuthFixture, token: &str) -> reqwest::Response {
     let filter = json!({ "notifications": { "toolsListChanged": true } });
     let listen = modern(&world.server, "subscriptions/listen", filter).bearer_auth(token);
     let stream = listen.send().await.unwrap();
@@ -645,24 +645,24 @@ async fn listening(world: &World, token: &str) -> reqwest::Response {
     stream
 }
 
-async fn until_end(mut stream: reqwest::Response) {
+async fn read_to_end(mut stream: reqwest::Response) {
     while stream.chunk().await.unwrap().is_some() {}
 }
 
 #[tokio::test]
 async fn stream_ends_when_its_token_expires() {
-    let world = World::start().await;
+    let world = OAuthFixture::start().await;
     // Clocks may be 30 seconds apart.
-    let claims = claims_with(&world.issuer, json!({ "exp": from_now(-27) }));
-    until_end(listening(&world, &world.signer.token(&claims)).await).await;
+    let claims = claims_with(&world.issuer, json!({ "exp": seconds_from_now(-27) }));
+    read_to_end(open_stream(&world, &world.signer.token(&claims)).await).await;
 }
 
 #[tokio::test]
 async fn stream_ends_when_the_settings_change() {
-    let world = World::start().await;
-    let stream = listening(&world, &world.token("portkey:read")).await;
+    let world = OAuthFixture::start().await;
+    let stream = open_stream(&world, &world.token("portkey:read")).await;
     let file = world.folder.path().join("oauth.toml");
     let changed = fs::read_to_string(&file).unwrap().replace("alice", "bob");
     fs::write(&file, changed).unwrap();
-    until_end(stream).await;
+    read_to_end(stream).await;
 }

@@ -9,36 +9,36 @@ use portkey_mcp::auth::{
 use serde_json::{Value, json};
 
 use super::{
-    ALICE, callers, claims, claims_with, from_now,
-    issuer::{Issuer, Says},
-    later, settings, start,
+    ALICE_TENANT, verify_concurrently, claims, claims_with, seconds_from_now,
+    issuer::{Issuer, IssuerResponse},
+    advance_time, settings, oauth_from_settings,
 };
 
-const ASK: &str = "/introspect";
+const INTROSPECTION_PATH: &str = "/introspect";
 
 /// A server that asks this issuer.
-fn asking(issuer: &Issuer) -> OAuth {
+fn introspecting_server(issuer: &Issuer) -> OAuth {
     let introspection = format!(
-        "[introspection]\nurl = \"{}{ASK}\"\nclient_id = \"a client\"\nclient_secret = \
+        "[introspection]\nurl = \"{}{INTROSPECTION_PATH}\"\nclient_id = \"a client\"\nclient_secret = \
          \"env:CARGO_PKG_LICENSE\"",
         issuer.url
     );
-    start(&settings(issuer, &introspection, ALICE))
+    oauth_from_settings(&settings(issuer, &introspection, ALICE_TENANT))
 }
 
-fn active(claims: Value) -> Says {
+fn active_response(claims: Value) -> IssuerResponse {
     let mut answer = claims;
     answer["active"] = json!(true);
-    Says::Json(answer)
+    IssuerResponse::Json(answer)
 }
 
 #[tokio::test]
 async fn introspection_request_authenticates_the_server_as_client() {
-    let issuer = Issuer::silent().await;
-    issuer.says(ASK, active(claims(&issuer)));
-    let principal = asking(&issuer).verify("opaque+/token==").await.unwrap();
+    let issuer = Issuer::new().await;
+    issuer.set_response(INTROSPECTION_PATH, active_response(claims(&issuer)));
+    let principal = introspecting_server(&issuer).verify("opaque+/token==").await.unwrap();
     assert!(principal.scopes.allows("prompts", ScopeAccess::Read));
-    let asked = &issuer.requests()[..];
+    let asked = &issuer.take_requests()[..];
     assert_eq!(asked.len(), 1);
     assert_eq!(
         asked[0].headers["content-type"],
@@ -57,31 +57,31 @@ async fn introspection_request_authenticates_the_server_as_client() {
 
 #[tokio::test]
 async fn introspection_response_is_validated() {
-    let issuer = Issuer::silent().await;
+    let issuer = Issuer::new().await;
     for (what, answer, expected) in [
         (
             "no issuer",
-            active(claims_with(&issuer, json!({ "iss": null }))),
+            active_response(claims_with(&issuer, json!({ "iss": null }))),
             Ok(()),
         ),
         (
             "no end",
-            active(claims_with(&issuer, json!({ "exp": null }))),
+            active_response(claims_with(&issuer, json!({ "exp": null }))),
             Ok(()),
         ),
         (
             "not active",
-            Says::Json(json!({ "active": false })),
+            IssuerResponse::Json(json!({ "active": false })),
             Err(TokenRejection::Inactive),
         ),
         (
             "not active, with claims",
-            Says::Json(claims_with(&issuer, json!({ "active": false }))),
+            IssuerResponse::Json(claims_with(&issuer, json!({ "active": false }))),
             Err(TokenRejection::Inactive),
         ),
         (
             "other issuer",
-            active(claims_with(
+            active_response(claims_with(
                 &issuer,
                 json!({ "iss": "https://evil.example.com" }),
             )),
@@ -89,12 +89,12 @@ async fn introspection_response_is_validated() {
         ),
         (
             "no audience",
-            active(claims_with(&issuer, json!({ "aud": null }))),
+            active_response(claims_with(&issuer, json!({ "aud": null }))),
             Err(TokenRejection::WrongAudience),
         ),
         (
             "other audience",
-            active(claims_with(
+            active_response(claims_with(
                 &issuer,
                 json!({ "aud": "https://other.example.com" }),
             )),
@@ -102,27 +102,27 @@ async fn introspection_response_is_validated() {
         ),
         (
             "over",
-            active(claims_with(&issuer, json!({ "exp": from_now(-60) }))),
+            active_response(claims_with(&issuer, json!({ "exp": seconds_from_now(-60) }))),
             Err(TokenRejection::Expired),
         ),
         (
             "to come",
-            active(claims_with(&issuer, json!({ "nbf": from_now(60) }))),
+            active_response(claims_with(&issuer, json!({ "nbf": seconds_from_now(60) }))),
             Err(TokenRejection::NotYetValid),
         ),
         (
             "no time",
-            active(claims_with(&issuer, json!({ "exp": "x" }))),
+            active_response(claims_with(&issuer, json!({ "exp": "x" }))),
             Err(TokenRejection::Malformed),
         ),
         (
             "nobody",
-            active(claims_with(&issuer, json!({ "sub": null }))),
+            active_response(claims_with(&issuer, json!({ "sub": null }))),
             Err(TokenRejection::MissingSubject),
         ),
     ] {
-        issuer.says(ASK, answer);
-        let outcome = asking(&issuer).verify("t").await.map(|_| ());
+        issuer.set_response(INTROSPECTION_PATH, answer);
+        let outcome = introspecting_server(&issuer).verify("t").await.map(|_| ());
         assert_eq!(outcome, expected.map_err(OAuthError::Invalid), "{what}");
     }
 }
@@ -130,68 +130,68 @@ async fn introspection_response_is_validated() {
 /// A token is not called a bad one because the issuer has a bad day.
 #[tokio::test]
 async fn failed_introspection_is_unavailable_and_not_invalid() {
-    let issuer = Issuer::silent().await;
-    issuer.says("/moved", active(claims(&issuer)));
-    let oauth = asking(&issuer);
+    let issuer = Issuer::new().await;
+    issuer.set_response("/moved", active_response(claims(&issuer)));
+    let oauth = introspecting_server(&issuer);
     for says in [
-        Says::Status(500),
-        Says::Status(401),
-        Says::Json(claims(&issuer)),
-        Says::Json(json!({ "active": "true" })),
-        Says::Bytes(64 << 10),
-        Says::RedirectTo(format!("{}/moved", issuer.url)),
+        IssuerResponse::Status(500),
+        IssuerResponse::Status(401),
+        IssuerResponse::Json(claims(&issuer)),
+        IssuerResponse::Json(json!({ "active": "true" })),
+        IssuerResponse::Bytes(64 << 10),
+        IssuerResponse::RedirectTo(format!("{}/moved", issuer.url)),
     ] {
-        issuer.says(ASK, says);
+        issuer.set_response(INTROSPECTION_PATH, says);
         assert_eq!(
             oauth.verify("t").await.unwrap_err(),
             OAuthError::Unavailable
         );
     }
-    assert_eq!((issuer.count(ASK), issuer.count("/moved")), (6, 0));
-    issuer.says(ASK, active(claims(&issuer)));
+    assert_eq!((issuer.request_count(INTROSPECTION_PATH), issuer.request_count("/moved")), (6, 0));
+    issuer.set_response(INTROSPECTION_PATH, active_response(claims(&issuer)));
     oauth.verify("t").await.unwrap();
 }
 
 #[tokio::test]
 async fn introspection_result_is_cached_briefly() {
-    let issuer = Issuer::silent().await;
-    let oauth = asking(&issuer);
-    issuer.says(ASK, active(claims(&issuer)));
+    let issuer = Issuer::new().await;
+    let oauth = introspecting_server(&issuer);
+    issuer.set_response(INTROSPECTION_PATH, active_response(claims(&issuer)));
     for (wait, asked) in [(0, 1), (29, 1), (1, 2)] {
-        later(wait).await;
+        advance_time(wait).await;
         oauth.verify("good").await.unwrap();
-        assert_eq!(issuer.count(ASK), asked, "after {wait} s more");
+        assert_eq!(issuer.request_count(INTROSPECTION_PATH), asked, "after {wait} s more");
     }
     // For one token only.
     oauth.verify("other").await.unwrap();
-    assert_eq!(issuer.count(ASK), 3);
+    assert_eq!(issuer.request_count(INTROSPECTION_PATH), 3);
     // Revoked: known half a minute later.
-    issuer.says(ASK, Says::Json(json!({ "active": false })));
+    issuer.set_response(INTROSPECTION_PATH, IssuerResponse::Json(json!({ "active": false })));
     oauth.verify("good").await.unwrap();
-    later(30).await;
+    advance_time(30).await;
     let refused = Err(OAuthError::Invalid(TokenRejection::Inactive));
     for (wait, asked) in [(0, 4), (4, 4), (1, 5)] {
-        later(wait).await;
+        advance_time(wait).await;
         assert_eq!(oauth.verify("good").await.map(|_| ()), refused);
-        assert_eq!(issuer.count(ASK), asked, "after {wait} s more");
+        assert_eq!(issuer.request_count(INTROSPECTION_PATH), asked, "after {wait} s more");
     }
     // Never longer than the token is good.
-    issuer.says(
-        ASK,
-        active(claims_with(&issuer, json!({ "exp": from_now(10) }))),
+    issuer.set_response(
+        INTROSPECTION_PATH,
+        active_response(claims_with(&issuer, json!({ "exp": seconds_from_now(10) }))),
     );
     for (wait, asked) in [(0, 6), (11, 7)] {
-        later(wait).await;
+        advance_time(wait).await;
         oauth.verify("short").await.unwrap();
-        assert_eq!(issuer.count(ASK), asked, "after {wait} s more");
+        assert_eq!(issuer.request_count(INTROSPECTION_PATH), asked, "after {wait} s more");
     }
 }
 
 /// Whatever letters a token has, only those of tokens go to the issuer.
 #[tokio::test]
 async fn malformed_token_is_not_introspected() {
-    let issuer = Issuer::silent().await;
-    let oauth = asking(&issuer);
+    let issuer = Issuer::new().await;
+    let oauth = introspecting_server(&issuer);
     for token in [
         "",
         "a b",
@@ -205,29 +205,29 @@ async fn malformed_token_is_not_introspected() {
             "{token}"
         );
     }
-    assert_eq!(issuer.count(ASK), 0);
+    assert_eq!(issuer.request_count(INTROSPECTION_PATH), 0);
 }
 
 #[tokio::test]
 async fn hanging_issuer_is_asked_once_per_token_until_three_timeouts() {
-    let issuer = Issuer::silent().await;
-    issuer.says(ASK, Says::Nothing);
-    let oauth = Arc::new(asking(&issuer));
+    let issuer = Issuer::new().await;
+    issuer.set_response(INTROSPECTION_PATH, IssuerResponse::Never);
+    let oauth = Arc::new(introspecting_server(&issuer));
     let tokens = |names: &[&str]| {
         names
             .iter()
             .map(|name| (*name).to_owned())
             .collect::<Vec<_>>()
     };
-    let waiting = callers(&oauth, tokens(&["a"; 10]));
-    issuer.asked(ASK, 1).await;
-    later(2).await;
+    let waiting = verify_concurrently(&oauth, tokens(&["a"; 10]));
+    issuer.wait_for_requests(INTROSPECTION_PATH, 1).await;
+    advance_time(2).await;
     assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 10]);
-    assert_eq!(issuer.count(ASK), 1);
+    assert_eq!(issuer.request_count(INTROSPECTION_PATH), 1);
 
-    let waiting = callers(&oauth, tokens(&["b", "c"]));
-    issuer.asked(ASK, 3).await;
-    later(6).await;
+    let waiting = verify_concurrently(&oauth, tokens(&["b", "c"]));
+    issuer.wait_for_requests(INTROSPECTION_PATH, 3).await;
+    advance_time(6).await;
     assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 2]);
     // Nobody waits any more, and nobody is asked.
     for token in ["a", "b", "d"] {
@@ -236,11 +236,11 @@ async fn hanging_issuer_is_asked_once_per_token_until_three_timeouts() {
             OAuthError::Unavailable
         );
     }
-    assert_eq!(issuer.count(ASK), 3);
+    assert_eq!(issuer.request_count(INTROSPECTION_PATH), 3);
 
-    issuer.says(ASK, active(claims(&issuer)));
-    later(5).await;
+    issuer.set_response(INTROSPECTION_PATH, active_response(claims(&issuer)));
+    advance_time(5).await;
     oauth.verify("a").await.unwrap();
     oauth.verify("d").await.unwrap();
-    assert_eq!(issuer.count(ASK), 5);
+    assert_eq!(issuer.request_count(INTROSPECTION_PATH), 5);
 }

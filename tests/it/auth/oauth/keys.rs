@@ -7,11 +7,11 @@ use portkey_readiness::{Component, ComponentName, ComponentState, DegradedReason
 use serde_json::json;
 
 use super::{
-    ALICE, callers, claims, claims_with,
-    issuer::{Issuer, KEYS, OAUTH_METADATA, OPENID_METADATA, Says},
-    later, server, settings,
+    ALICE_TENANT, verify_concurrently, claims, claims_with,
+    issuer::{Issuer, KEYS_PATH, OAUTH_METADATA_PATH, OPENID_METADATA_PATH, IssuerResponse},
+    advance_time, oauth_server, settings,
     signer::Signer,
-    start, start_reporting,
+    oauth_from_settings, oauth_with_readiness,
 };
 
 #[tokio::test]
@@ -19,30 +19,30 @@ async fn keys_are_found_by_metadata_or_jwks_url() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let token = signer.token(&claims(&issuer));
-    server(&issuer, "").verify(&token).await.unwrap();
+    oauth_server(&issuer, "").verify(&token).await.unwrap();
     assert_eq!(
-        (issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)),
+        (issuer.request_count(OAUTH_METADATA_PATH), issuer.request_count(OPENID_METADATA_PATH)),
         (1, 0)
     );
 
-    let metadata = json!({ "issuer": issuer.url, "jwks_uri": format!("{}{KEYS}", issuer.url) });
-    issuer.says(OAUTH_METADATA, Says::Status(404));
-    issuer.says(OPENID_METADATA, Says::Json(metadata));
-    server(&issuer, "").verify(&token).await.unwrap();
+    let metadata = json!({ "issuer": issuer.url, "jwks_uri": format!("{}{KEYS_PATH}", issuer.url) });
+    issuer.set_response(OAUTH_METADATA_PATH, IssuerResponse::Status(404));
+    issuer.set_response(OPENID_METADATA_PATH, IssuerResponse::Json(metadata));
+    oauth_server(&issuer, "").verify(&token).await.unwrap();
     assert_eq!(
-        (issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)),
+        (issuer.request_count(OAUTH_METADATA_PATH), issuer.request_count(OPENID_METADATA_PATH)),
         (2, 1)
     );
 
-    issuer.says(OPENID_METADATA, Says::Status(404));
-    let named = format!("jwks_url = \"{}{KEYS}\"", issuer.url);
-    server(&issuer, &named).verify(&token).await.unwrap();
+    issuer.set_response(OPENID_METADATA_PATH, IssuerResponse::Status(404));
+    let named = format!("jwks_url = \"{}{KEYS_PATH}\"", issuer.url);
+    oauth_server(&issuer, &named).verify(&token).await.unwrap();
     assert_eq!(
-        (issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)),
+        (issuer.request_count(OAUTH_METADATA_PATH), issuer.request_count(OPENID_METADATA_PATH)),
         (2, 1)
     );
     assert_eq!(
-        server(&issuer, "").verify(&token).await.unwrap_err(),
+        oauth_server(&issuer, "").verify(&token).await.unwrap_err(),
         OAuthError::Unavailable
     );
 }
@@ -52,23 +52,23 @@ async fn keys_are_found_by_metadata_or_jwks_url() {
 async fn issuer_url_may_have_a_path() {
     let signer = Signer::es256("a");
     let mut issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    let jwks_uri = format!("{}{KEYS}", issuer.url);
+    let jwks_uri = format!("{}{KEYS_PATH}", issuer.url);
     issuer.url += "/realms/one";
-    let metadata = Says::Json(json!({ "issuer": issuer.url, "jwks_uri": jwks_uri }));
+    let metadata = IssuerResponse::Json(json!({ "issuer": issuer.url, "jwks_uri": jwks_uri }));
     let token = signer.token(&claims(&issuer));
     for (place, other) in [
         (
-            format!("{OAUTH_METADATA}/realms/one"),
-            format!("/realms/one{OPENID_METADATA}"),
+            format!("{OAUTH_METADATA_PATH}/realms/one"),
+            format!("/realms/one{OPENID_METADATA_PATH}"),
         ),
         (
-            format!("/realms/one{OPENID_METADATA}"),
-            format!("{OAUTH_METADATA}/realms/one"),
+            format!("/realms/one{OPENID_METADATA_PATH}"),
+            format!("{OAUTH_METADATA_PATH}/realms/one"),
         ),
     ] {
-        issuer.says(&place, metadata.clone());
-        issuer.says(&other, Says::Status(404));
-        server(&issuer, "").verify(&token).await.unwrap();
+        issuer.set_response(&place, metadata.clone());
+        issuer.set_response(&other, IssuerResponse::Status(404));
+        oauth_server(&issuer, "").verify(&token).await.unwrap();
     }
 }
 
@@ -78,41 +78,41 @@ async fn issuer_without_usable_keys_is_unavailable() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let token = signer.token(&claims(&issuer));
-    let keys = || format!("{}{KEYS}", issuer.url);
-    let good_keys = Says::Json(json!({ "keys": [signer.jwk()] }));
+    let keys = || format!("{}{KEYS_PATH}", issuer.url);
+    let good_keys = IssuerResponse::Json(json!({ "keys": [signer.jwk()] }));
     let metadata =
-        |issuer: &str, keys: &str| Says::Json(json!({ "issuer": issuer, "jwks_uri": keys }));
-    issuer.says("/moved", good_keys.clone());
+        |issuer: &str, keys: &str| IssuerResponse::Json(json!({ "issuer": issuer, "jwks_uri": keys }));
+    issuer.set_response("/moved", good_keys.clone());
     for (what, metadata, keys) in [
-        ("down", metadata(&issuer.url, &keys()), Says::Status(503)),
+        ("down", metadata(&issuer.url, &keys()), IssuerResponse::Status(503)),
         (
             "too large",
             metadata(&issuer.url, &keys()),
-            Says::Bytes(1 << 20),
+            IssuerResponse::Bytes(1 << 20),
         ),
         (
             "no keys",
             metadata(&issuer.url, &keys()),
-            Says::Json(json!({ "keys": [] })),
+            IssuerResponse::Json(json!({ "keys": [] })),
         ),
         (
             "too many keys",
             metadata(&issuer.url, &keys()),
-            Says::Json(json!({ "keys": vec![signer.jwk(); 101] })),
+            IssuerResponse::Json(json!({ "keys": vec![signer.jwk(); 101] })),
         ),
         (
             "no JWK set",
             metadata(&issuer.url, &keys()),
-            Says::Json(json!([signer.jwk()])),
+            IssuerResponse::Json(json!([signer.jwk()])),
         ),
         (
             "redirect",
             metadata(&issuer.url, &keys()),
-            Says::RedirectTo(format!("{}/moved", issuer.url)),
+            IssuerResponse::RedirectTo(format!("{}/moved", issuer.url)),
         ),
         (
             "metadata moved",
-            Says::RedirectTo(format!("{}/moved", issuer.url)),
+            IssuerResponse::RedirectTo(format!("{}/moved", issuer.url)),
             good_keys.clone(),
         ),
         (
@@ -132,20 +132,20 @@ async fn issuer_without_usable_keys_is_unavailable() {
         ),
         (
             "keys nowhere",
-            Says::Json(json!({ "issuer": issuer.url })),
+            IssuerResponse::Json(json!({ "issuer": issuer.url })),
             good_keys.clone(),
         ),
     ] {
-        issuer.says(OAUTH_METADATA, metadata);
-        issuer.says(KEYS, keys);
-        let refused = server(&issuer, "").verify(&token).await.unwrap_err();
+        issuer.set_response(OAUTH_METADATA_PATH, metadata);
+        issuer.set_response(KEYS_PATH, keys);
+        let refused = oauth_server(&issuer, "").verify(&token).await.unwrap_err();
         assert_eq!(refused, OAuthError::Unavailable, "{what}");
     }
-    assert_eq!(issuer.count("/moved"), 0);
+    assert_eq!(issuer.request_count("/moved"), 0);
     // Nobody listens there.
-    let gone = settings(&issuer, "jwks_url = \"http://127.0.0.1:1/keys\"", ALICE);
+    let gone = settings(&issuer, "jwks_url = \"http://127.0.0.1:1/keys\"", ALICE_TENANT);
     assert_eq!(
-        start(&gone).verify(&token).await.unwrap_err(),
+        oauth_from_settings(&gone).verify(&token).await.unwrap_err(),
         OAuthError::Unavailable
     );
 }
@@ -154,12 +154,12 @@ async fn issuer_without_usable_keys_is_unavailable() {
 async fn slow_issuer_times_out() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    issuer.says(KEYS, Says::Nothing);
-    let oauth = Arc::new(server(&issuer, ""));
+    issuer.set_response(KEYS_PATH, IssuerResponse::Never);
+    let oauth = Arc::new(oauth_server(&issuer, ""));
     let (asking, token) = (oauth.clone(), signer.token(&claims(&issuer)));
     let waiting = tokio::spawn(async move { asking.verify(&token).await });
-    issuer.asked(KEYS, 1).await;
-    later(6).await;
+    issuer.wait_for_requests(KEYS_PATH, 1).await;
+    advance_time(6).await;
     assert_eq!(waiting.await.unwrap().unwrap_err(), OAuthError::Unavailable);
 }
 
@@ -167,17 +167,17 @@ async fn slow_issuer_times_out() {
 async fn rotated_key_is_fetched() {
     let (old, new) = (Signer::es256("old"), Signer::es256("new"));
     let issuer = Issuer::with_keys(&[old.jwk()]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     let (by_old, by_new) = (old.token(&claims(&issuer)), new.token(&claims(&issuer)));
     oauth.verify(&by_old).await.unwrap();
     // Too soon to ask again.
     let refused = oauth.verify(&by_new).await.unwrap_err();
     assert_eq!(refused, OAuthError::Invalid(TokenRejection::UnknownKey));
-    assert_eq!(issuer.count(KEYS), 1);
-    later(30).await;
-    issuer.publishes(&[new.jwk()]);
+    assert_eq!(issuer.request_count(KEYS_PATH), 1);
+    advance_time(30).await;
+    issuer.publish_keys(&[new.jwk()]);
     oauth.verify(&by_new).await.unwrap();
-    assert_eq!(issuer.count(KEYS), 2);
+    assert_eq!(issuer.request_count(KEYS_PATH), 2);
     // What is no longer published is no longer good.
     let refused = oauth.verify(&by_old).await.unwrap_err();
     assert_eq!(refused, OAuthError::Invalid(TokenRejection::UnknownKey));
@@ -193,22 +193,22 @@ async fn rotated_key_without_an_id_is_fetched() {
         jwk
     };
     let issuer = Issuer::with_keys(&[nameless(&old)]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     let header = json!({ "alg": "ES256" });
     oauth
-        .verify(&old.signed(&header, &claims(&issuer)))
+        .verify(&old.token_with_header(&header, &claims(&issuer)))
         .await
         .unwrap();
-    issuer.publishes(&[nameless(&new)]);
-    later(30).await;
+    issuer.publish_keys(&[nameless(&new)]);
+    advance_time(30).await;
     oauth
-        .verify(&new.signed(&header, &claims(&issuer)))
+        .verify(&new.token_with_header(&header, &claims(&issuer)))
         .await
         .unwrap();
     // With several keys a token has to name its own.
-    issuer.publishes(&[nameless(&new), nameless(&old)]);
-    let token = new.signed(&header, &claims(&issuer));
-    let refused = server(&issuer, "").verify(&token).await.unwrap_err();
+    issuer.publish_keys(&[nameless(&new), nameless(&old)]);
+    let token = new.token_with_header(&header, &claims(&issuer));
+    let refused = oauth_server(&issuer, "").verify(&token).await.unwrap_err();
     assert_eq!(refused, OAuthError::Invalid(TokenRejection::UnknownKey));
 }
 
@@ -216,7 +216,7 @@ async fn rotated_key_without_an_id_is_fetched() {
 async fn keys_with_the_same_id_are_all_tried() {
     let (one, two) = (Signer::es256("a"), Signer::es256("a"));
     let issuer = Issuer::with_keys(&[one.jwk(), two.jwk()]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     for signer in [&one, &two] {
         oauth.verify(&signer.token(&claims(&issuer))).await.unwrap();
     }
@@ -229,29 +229,29 @@ async fn keys_with_the_same_id_are_all_tried() {
 async fn unknown_key_ids_do_not_flood_the_issuer() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     oauth.verify(&signer.token(&claims(&issuer))).await.unwrap();
-    later(60).await;
+    advance_time(60).await;
     for number in 0..1000 {
         let header = json!({ "alg": "ES256", "kid": format!("made up {number}") });
         let refused = oauth
-            .verify(&signer.signed(&header, &claims(&issuer)))
+            .verify(&signer.token_with_header(&header, &claims(&issuer)))
             .await
             .unwrap_err();
         assert_eq!(refused, OAuthError::Invalid(TokenRejection::UnknownKey));
     }
-    assert_eq!(issuer.count(KEYS), 2);
+    assert_eq!(issuer.request_count(KEYS_PATH), 2);
 }
 
 #[tokio::test]
 async fn concurrent_callers_share_one_fetch() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     let token = signer.token(&claims(&issuer));
     let calls = futures_util::future::join_all((0..50).map(|_| oauth.verify(&token))).await;
     assert!(calls.iter().all(Result::is_ok));
-    assert_eq!(issuer.count(KEYS), 1);
+    assert_eq!(issuer.request_count(KEYS_PATH), 1);
 }
 
 /// Else whoever hangs up at the right moment would keep all others out.
@@ -259,39 +259,39 @@ async fn concurrent_callers_share_one_fetch() {
 async fn cancelled_caller_does_not_cancel_the_fetch() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     let token = signer.token(&claims(&issuer));
     tokio::select! {
         _ = oauth.verify(&token) => panic!("answered before it was asked"),
-        () = issuer.asked(OAUTH_METADATA, 1) => {}
+        () = issuer.wait_for_requests(OAUTH_METADATA_PATH, 1) => {}
     }
     oauth.verify(&token).await.unwrap();
-    assert_eq!(issuer.count(KEYS), 1);
+    assert_eq!(issuer.request_count(KEYS_PATH), 1);
 }
 
 #[tokio::test]
 async fn keys_are_refreshed_and_kept_for_a_day_without_an_issuer() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     let token = signer.token(&claims(&issuer));
     oauth.verify(&token).await.unwrap();
-    later(11 * 60).await;
+    advance_time(11 * 60).await;
     oauth.verify(&token).await.unwrap();
-    assert_eq!(issuer.count(KEYS), 1);
+    assert_eq!(issuer.request_count(KEYS_PATH), 1);
     // Behind the back of callers, who only wait for keys that are older still.
-    later(2 * 60).await;
+    advance_time(2 * 60).await;
     oauth.verify(&token).await.unwrap();
-    issuer.asked(KEYS, 2).await;
-    later(3 * 60).await;
+    issuer.wait_for_requests(KEYS_PATH, 2).await;
+    advance_time(3 * 60).await;
     oauth.verify(&token).await.unwrap();
-    assert_eq!(issuer.count(KEYS), 2);
+    assert_eq!(issuer.request_count(KEYS_PATH), 2);
 
-    issuer.says(KEYS, Says::Status(500));
-    later(16 * 60).await;
+    issuer.set_response(KEYS_PATH, IssuerResponse::Status(500));
+    advance_time(16 * 60).await;
     oauth.verify(&token).await.unwrap();
     oauth.verify(&token).await.unwrap();
-    assert_eq!(issuer.count(KEYS), 3, "once within half a minute");
+    assert_eq!(issuer.request_count(KEYS_PATH), 3, "once within half a minute");
     let bad = signer.token(&claims_with(
         &issuer,
         json!({ "aud": "https://other.example.com" }),
@@ -300,16 +300,16 @@ async fn keys_are_refreshed_and_kept_for_a_day_without_an_issuer() {
         oauth.verify(&bad).await.unwrap_err(),
         OAuthError::Invalid(TokenRejection::WrongAudience)
     );
-    later(23 * 60 * 60).await;
+    advance_time(23 * 60 * 60).await;
     oauth.verify(&token).await.unwrap();
-    later(60 * 60).await;
+    advance_time(60 * 60).await;
     assert_eq!(
         oauth.verify(&token).await.unwrap_err(),
         OAuthError::Unavailable
     );
 
-    issuer.publishes(&[signer.jwk()]);
-    later(30).await;
+    issuer.publish_keys(&[signer.jwk()]);
+    advance_time(30).await;
     oauth.verify(&token).await.unwrap();
 }
 
@@ -318,20 +318,20 @@ async fn keys_are_refreshed_and_kept_for_a_day_without_an_issuer() {
 async fn failed_first_fetch_is_retried_after_five_seconds() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    issuer.says(KEYS, Says::Status(503));
-    let oauth = server(&issuer, "");
+    issuer.set_response(KEYS_PATH, IssuerResponse::Status(503));
+    let oauth = oauth_server(&issuer, "");
     let token = signer.token(&claims(&issuer));
     assert_eq!(
         oauth.verify(&token).await.unwrap_err(),
         OAuthError::Unavailable
     );
-    issuer.publishes(&[signer.jwk()]);
+    issuer.publish_keys(&[signer.jwk()]);
     assert_eq!(
         oauth.verify(&token).await.unwrap_err(),
         OAuthError::Unavailable
     );
-    assert_eq!(issuer.count(KEYS), 1);
-    later(5).await;
+    assert_eq!(issuer.request_count(KEYS_PATH), 1);
+    advance_time(5).await;
     oauth.verify(&token).await.unwrap();
 }
 
@@ -348,34 +348,34 @@ fn issuer_state(readiness: &Readiness) -> ComponentState {
 async fn hanging_issuer_is_asked_once_and_callers_fail_early() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    issuer.says(KEYS, Says::Nothing);
+    issuer.set_response(KEYS_PATH, IssuerResponse::Never);
     let readiness = Readiness::default();
-    let oauth = Arc::new(start_reporting(&settings(&issuer, "", ALICE), &readiness));
+    let oauth = Arc::new(oauth_with_readiness(&settings(&issuer, "", ALICE_TENANT), &readiness));
     assert_eq!(issuer_state(&readiness), ComponentState::OK);
     let token = signer.token(&claims(&issuer));
-    let waiting = callers(&oauth, vec![token.clone(); 10]);
-    issuer.asked(KEYS, 1).await;
+    let waiting = verify_concurrently(&oauth, vec![token.clone(); 10]);
+    issuer.wait_for_requests(KEYS_PATH, 1).await;
     // None of them waits for the end of the fetch.
-    later(2).await;
+    advance_time(2).await;
     assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 10]);
     // It ends after five seconds, and the next one begins as long after that.
-    later(4).await;
+    advance_time(4).await;
     for _ in 0..10 {
         assert_eq!(
             oauth.verify(&token).await.unwrap_err(),
             OAuthError::Unavailable
         );
     }
-    assert_eq!(issuer.count(KEYS), 1);
+    assert_eq!(issuer.request_count(KEYS_PATH), 1);
     assert_eq!(
         issuer_state(&readiness).degraded,
         Some(DegradedReason::Timeout)
     );
 
-    issuer.publishes(&[signer.jwk()]);
-    later(5).await;
+    issuer.publish_keys(&[signer.jwk()]);
+    advance_time(5).await;
     oauth.verify(&token).await.unwrap();
-    assert_eq!(issuer.count(KEYS), 2);
+    assert_eq!(issuer.request_count(KEYS_PATH), 2);
     assert_eq!(issuer_state(&readiness).degraded, None);
 }
 
@@ -384,44 +384,44 @@ async fn known_keys_are_used_while_the_issuer_hangs() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let readiness = Readiness::default();
-    let oauth = Arc::new(start_reporting(&settings(&issuer, "", ALICE), &readiness));
+    let oauth = Arc::new(oauth_with_readiness(&settings(&issuer, "", ALICE_TENANT), &readiness));
     let token = signer.token(&claims(&issuer));
     oauth.verify(&token).await.unwrap();
-    issuer.says(KEYS, Says::Nothing);
+    issuer.set_response(KEYS_PATH, IssuerResponse::Never);
     // Nobody waits for what is fetched ahead of time, nor after that has failed.
-    later(13 * 60).await;
+    advance_time(13 * 60).await;
     oauth.verify(&token).await.unwrap();
-    issuer.asked(KEYS, 2).await;
-    later(6).await;
+    issuer.wait_for_requests(KEYS_PATH, 2).await;
+    advance_time(6).await;
     while issuer_state(&readiness).degraded.is_none() {
         tokio::task::yield_now().await;
     }
-    later(10 * 60).await;
+    advance_time(10 * 60).await;
     oauth.verify(&token).await.unwrap();
-    issuer.asked(KEYS, 3).await;
+    issuer.wait_for_requests(KEYS_PATH, 3).await;
     oauth.verify(&token).await.unwrap();
-    assert_eq!(issuer.count(KEYS), 3);
+    assert_eq!(issuer.request_count(KEYS_PATH), 3);
     // A key that is not known may be a new one, which nobody can tell now.
     let new = Signer::es256("new").token(&claims(&issuer));
-    let waiting = callers(&oauth, vec![new; 10]);
+    let waiting = verify_concurrently(&oauth, vec![new; 10]);
     tokio::task::yield_now().await;
-    later(2).await;
+    advance_time(2).await;
     assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 10]);
-    assert_eq!(issuer.count(KEYS), 3);
+    assert_eq!(issuer.request_count(KEYS_PATH), 3);
 }
 
 #[tokio::test]
 async fn old_keys_are_used_after_a_short_wait_for_newer_ones() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    let oauth = Arc::new(server(&issuer, ""));
+    let oauth = Arc::new(oauth_server(&issuer, ""));
     let token = signer.token(&claims(&issuer));
     oauth.verify(&token).await.unwrap();
-    issuer.says(KEYS, Says::Nothing);
-    later(16 * 60).await;
-    let waiting = callers(&oauth, vec![token; 10]);
-    issuer.asked(KEYS, 2).await;
-    later(2).await;
+    issuer.set_response(KEYS_PATH, IssuerResponse::Never);
+    advance_time(16 * 60).await;
+    let waiting = verify_concurrently(&oauth, vec![token; 10]);
+    issuer.wait_for_requests(KEYS_PATH, 2).await;
+    advance_time(2).await;
     assert_eq!(waiting.join_all().await, [Ok(()); 10]);
-    assert_eq!(issuer.count(KEYS), 2);
+    assert_eq!(issuer.request_count(KEYS_PATH), 2);
 }

@@ -6,11 +6,11 @@ use portkey_mcp::auth::{
 };
 use serde_json::{Value, json};
 
-use super::{ALICE, start};
+use super::{ALICE_TENANT, oauth_from_settings};
 
-fn at(resource: &str, more: &str) -> OAuth {
-    start(&format!(
-        "resource = \"{resource}\"\nissuer = \"https://login.example.com/one\"\n{more}\n{ALICE}"
+fn oauth_for_resource(resource: &str, more: &str) -> OAuth {
+    oauth_from_settings(&format!(
+        "resource = \"{resource}\"\nissuer = \"https://login.example.com/one\"\n{more}\n{ALICE_TENANT}"
     ))
 }
 
@@ -34,7 +34,7 @@ fn metadata_is_at_both_paths() {
             None,
         ),
     ] {
-        let oauth = at(resource, "");
+        let oauth = oauth_for_resource(resource, "");
         let document: Value =
             serde_json::from_slice(&oauth.metadata_document(PLACE).unwrap()).unwrap();
         assert_eq!(
@@ -73,7 +73,7 @@ fn challenge_names_the_error_and_the_scopes() {
             .unwrap()
             .to_owned()
     };
-    let oauth = at("https://mcp.example.com/mcp", "");
+    let oauth = oauth_for_resource("https://mcp.example.com/mcp", "");
     let invalid = text(&oauth, Challenge::InvalidToken);
     assert!(
         invalid.starts_with("error=\"invalid_token\", error_description=\""),
@@ -97,7 +97,7 @@ fn challenge_names_the_error_and_the_scopes() {
     );
 
     let knows = "scopes_supported = [\"portkey:read\", \"portkey:prompts:delete\"]";
-    let oauth = at("https://mcp.example.com/mcp", knows);
+    let oauth = oauth_for_resource("https://mcp.example.com/mcp", knows);
     let narrow = text(
         &oauth,
         Challenge::InsufficientScope {
@@ -196,7 +196,7 @@ fn each_endpoint_has_metadata_and_a_challenge() {
             Some("https://example.com/portkey/mcp/readonly"),
         ),
     ] {
-        let oauth = at(resource, "").with_path_prefix(prefix);
+        let oauth = oauth_for_resource(resource, "").with_path_prefix(prefix);
         let document = oauth.metadata_document(&format!("{PLACE}{path}"));
         let document = document.map(|text| serde_json::from_slice::<Value>(&text).unwrap());
         let named = document
@@ -236,7 +236,7 @@ fn each_endpoint_has_metadata_and_a_challenge() {
             "https://example.com/portkey/.well-known/oauth-protected-resource/mcp/readonly",
         ),
     ] {
-        let oauth = at(resource, "").with_path_prefix(prefix);
+        let oauth = oauth_for_resource(resource, "").with_path_prefix(prefix);
         let challenge = oauth.challenge_for_path(&Challenge::NoToken, path);
         let expected = format!("Bearer resource_metadata=\"{url}\", ");
         assert!(

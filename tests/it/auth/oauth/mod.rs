@@ -29,7 +29,7 @@ use self::issuer::Issuer;
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 
 /// A tenant that everybody with a subject of `alice` belongs to. Its key is a variable that cargo sets.
-const ALICE: &str = "[[tenant]]\nvalue = \"alice\"\nportkey_key = \"env:CARGO_PKG_NAME\"\n";
+const ALICE_TENANT: &str = "[[tenant]]\nvalue = \"alice\"\nportkey_key = \"env:CARGO_PKG_NAME\"\n";
 
 const TOOLSETS: &[&str] = &["integrations", "prompts"];
 
@@ -42,23 +42,23 @@ fn settings(issuer: &Issuer, more: &str, tenants: &str) -> String {
 }
 
 /// A server that trusts this issuer.
-fn server(issuer: &Issuer, more: &str) -> OAuth {
-    start(&settings(issuer, more, ALICE))
+fn oauth_server(issuer: &Issuer, more: &str) -> OAuth {
+    oauth_from_settings(&settings(issuer, more, ALICE_TENANT))
 }
 
-fn start(settings: &str) -> OAuth {
-    start_reporting(settings, &Readiness::default())
+fn oauth_from_settings(settings: &str) -> OAuth {
+    oauth_with_readiness(settings, &Readiness::default())
 }
 
 /// The same, where the state of the issuer is reported.
-fn start_reporting(settings: &str, readiness: &Readiness) -> OAuth {
+fn oauth_with_readiness(settings: &str, readiness: &Readiness) -> OAuth {
     let config = OAuthConfig::parse(settings, Path::new(""), TOOLSETS, None).unwrap();
     let http = IssuerClient::new(client_builder().no_proxy()).unwrap();
     OAuth::new(config, http.with_readiness(readiness.clone()))
 }
 
 /// So many callers at once that bring a token each.
-fn callers(
+fn verify_concurrently(
     oauth: &Arc<OAuth>,
     tokens: impl IntoIterator<Item = String>,
 ) -> JoinSet<Result<(), OAuthError>> {
@@ -70,7 +70,7 @@ fn callers(
 }
 
 /// So many seconds from now.
-fn from_now(seconds: i64) -> i64 {
+fn seconds_from_now(seconds: i64) -> i64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -84,8 +84,8 @@ fn claims(issuer: &Issuer) -> Value {
         "iss": issuer.url,
         "aud": RESOURCE,
         "sub": "alice",
-        "exp": from_now(600),
-        "iat": from_now(0),
+        "exp": seconds_from_now(600),
+        "iat": seconds_from_now(0),
         "scope": "openid portkey:read",
     })
 }
@@ -103,7 +103,7 @@ fn claims_with(issuer: &Issuer, changes: Value) -> Value {
 }
 
 /// Lets so much time go by.
-async fn later(seconds: u64) {
+async fn advance_time(seconds: u64) {
     time::pause();
     time::advance(Duration::from_secs(seconds)).await;
     time::resume();

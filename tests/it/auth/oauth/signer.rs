@@ -20,10 +20,10 @@ pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
 pub(crate) struct Signer {
     id: &'static str,
     alg: &'static str,
-    pair: Pair,
+    pair: SigningKey,
 }
 
-enum Pair {
+enum SigningKey {
     Rsa(RsaKeyPair),
     Ec(EcdsaKeyPair),
     Ed(Ed25519KeyPair),
@@ -36,7 +36,7 @@ impl Signer {
         Self {
             id,
             alg,
-            pair: Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).unwrap()),
+            pair: SigningKey::Rsa(RsaKeyPair::from_pkcs8(pkcs8).unwrap()),
         }
     }
 
@@ -44,7 +44,7 @@ impl Signer {
         Self {
             id,
             alg: "ES256",
-            pair: ec(&ECDSA_P256_SHA256_FIXED_SIGNING),
+            pair: ec_key(&ECDSA_P256_SHA256_FIXED_SIGNING),
         }
     }
 
@@ -52,7 +52,7 @@ impl Signer {
         Self {
             id,
             alg: "ES384",
-            pair: ec(&ECDSA_P384_SHA384_FIXED_SIGNING),
+            pair: ec_key(&ECDSA_P384_SHA384_FIXED_SIGNING),
         }
     }
 
@@ -62,18 +62,18 @@ impl Signer {
         Self {
             id,
             alg: "EdDSA",
-            pair: Pair::Ed(pair),
+            pair: SigningKey::Ed(pair),
         }
     }
 
     /// What the issuer publishes of it.
     pub(crate) fn jwk(&self) -> Value {
         let mut jwk = match &self.pair {
-            Pair::Rsa(pair) => {
+            SigningKey::Rsa(pair) => {
                 let PublicKeyComponents::<Vec<u8>> { n, e } = pair.public().into();
                 json!({ "kty": "RSA", "n": base64(n), "e": base64(e) })
             }
-            Pair::Ec(pair) => {
+            SigningKey::Ec(pair) => {
                 let (x, y) =
                     pair.public_key().as_ref()[1..].split_at(pair.public_key().as_ref().len() / 2);
                 let crv = if self.alg == "ES256" {
@@ -83,7 +83,7 @@ impl Signer {
                 };
                 json!({ "kty": "EC", "crv": crv, "x": base64(x), "y": base64(y) })
             }
-            Pair::Ed(pair) => {
+            SigningKey::Ed(pair) => {
                 json!({ "kty": "OKP", "crv": "Ed25519", "x": base64(pair.public_key()) })
             }
         };
@@ -100,12 +100,12 @@ impl Signer {
 
     /// A token as it is usual.
     pub(crate) fn token(&self, claims: &Value) -> String {
-        self.signed(&self.header(), claims)
+        self.token_with_header(&self.header(), claims)
     }
 
     /// A token with a header of any kind; what that says is not what it is signed with.
-    pub(crate) fn signed(&self, header: &Value, claims: &Value) -> String {
-        let text = unsigned(header, claims);
+    pub(crate) fn token_with_header(&self, header: &Value, claims: &Value) -> String {
+        let text = signing_input(header, claims);
         let signature = self.sign(text.as_bytes());
         format!("{text}.{}", base64(signature))
     }
@@ -113,7 +113,7 @@ impl Signer {
     fn sign(&self, text: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.pair {
-            Pair::Rsa(pair) => {
+            SigningKey::Rsa(pair) => {
                 let padding: &dyn ring::signature::RsaEncoding = if self.alg == "PS256" {
                     &RSA_PSS_SHA256
                 } else {
@@ -123,20 +123,20 @@ impl Signer {
                 pair.sign(padding, &random, text, &mut signature).unwrap();
                 signature
             }
-            Pair::Ec(pair) => pair.sign(&random, text).unwrap().as_ref().to_vec(),
-            Pair::Ed(pair) => pair.sign(text).as_ref().to_vec(),
+            SigningKey::Ec(pair) => pair.sign(&random, text).unwrap().as_ref().to_vec(),
+            SigningKey::Ed(pair) => pair.sign(text).as_ref().to_vec(),
         }
     }
 }
 
-fn ec(algorithm: &'static EcdsaSigningAlgorithm) -> Pair {
+fn ec_key(algorithm: &'static EcdsaSigningAlgorithm) -> SigningKey {
     let random = SystemRandom::new();
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
-    Pair::Ec(EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap())
+    SigningKey::Ec(EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap())
 }
 
 /// What is signed.
-pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
+pub(crate) fn signing_input(header: &Value, claims: &Value) -> String {
     format!(
         "{}.{}",
         base64(header.to_string()),

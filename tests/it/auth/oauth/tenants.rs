@@ -7,19 +7,19 @@ use portkey_mcp::auth::{
 use portkey_operation::Upstream;
 use serde_json::{Value, json};
 
-use super::{claims_with, issuer::Issuer, settings, signer::Signer, start};
+use super::{claims_with, issuer::Issuer, settings, signer::Signer, oauth_from_settings};
 
-struct World {
+struct TenantFixture {
     issuer: Issuer,
     signer: Signer,
     oauth: OAuth,
 }
 
-impl World {
+impl TenantFixture {
     async fn with(tenants: &str) -> Self {
         let signer = Signer::es256("a");
         let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-        let oauth = start(&settings(&issuer, "", tenants));
+        let oauth = oauth_from_settings(&settings(&issuer, "", tenants));
         Self {
             issuer,
             signer,
@@ -41,7 +41,7 @@ fn tenant(name: &str, rest: &str) -> String {
 
 #[tokio::test]
 async fn first_matching_tenant_is_used() {
-    let world = World::with(
+    let world = TenantFixture::with(
         &[
             tenant("subject", "value = \"root\""),
             tenant("list", "claim = \"groups\"\nvalue = \"admins\""),
@@ -106,7 +106,7 @@ async fn first_matching_tenant_is_used() {
 
 #[tokio::test]
 async fn caller_names_are_distinct_and_hide_the_subject() {
-    let world = World::with(&tenant("acme", "claim = \"org\"\nvalue = \"acme\"")).await;
+    let world = TenantFixture::with(&tenant("acme", "claim = \"org\"\nvalue = \"acme\"")).await;
     let name = async |subject: &str| {
         world
             .verify(json!({ "org": "acme", "sub": subject }))
@@ -122,7 +122,7 @@ async fn caller_names_are_distinct_and_hide_the_subject() {
 
 #[tokio::test]
 async fn tenant_sets_keys_and_toolsets() {
-    let world = World::with(
+    let world = TenantFixture::with(
         &[
             tenant(
                 "both",
@@ -150,7 +150,7 @@ async fn tenant_sets_keys_and_toolsets() {
 
 #[tokio::test]
 async fn token_scopes_are_limited_by_the_tenant_scopes() {
-    let world = World::with(
+    let world = TenantFixture::with(
         &[
             tenant("open", "value = \"open\""),
             tenant("reader", "value = \"reader\"\nscopes = [\"portkey:read\"]"),

@@ -8,10 +8,10 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 use super::{
-    RESOURCE, claims, claims_with, from_now,
-    issuer::{Issuer, KEYS, OAUTH_METADATA, OPENID_METADATA},
-    server,
-    signer::{Signer, base64, unsigned},
+    RESOURCE, claims, claims_with, seconds_from_now,
+    issuer::{Issuer, KEYS_PATH, OAUTH_METADATA_PATH, OPENID_METADATA_PATH},
+    oauth_server,
+    signer::{Signer, base64, signing_input},
 };
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn signature_is_verified_for_every_allowed_algorithm() {
     ];
     let keys: Vec<_> = signers.iter().map(Signer::jwk).collect();
     let issuer = Issuer::with_keys(&keys).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     for signer in &signers {
         let token = signer.token(&claims(&issuer));
         let principal = oauth.verify(&token).await.unwrap();
@@ -44,19 +44,19 @@ async fn signature_is_verified_for_every_allowed_algorithm() {
             OAuthError::Invalid(TokenRejection::WrongSignature)
         );
     }
-    assert_eq!(issuer.count(KEYS), 1);
+    assert_eq!(issuer.request_count(KEYS_PATH), 1);
 }
 
 #[tokio::test]
 async fn variants_of_a_valid_token_are_accepted() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     for changes in [
         json!({ "aud": ["https://other.example.com", RESOURCE] }),
-        json!({ "exp": from_now(-20) }),
-        json!({ "exp": from_now(600) as f64 + 0.5 }),
-        json!({ "nbf": from_now(20) }),
+        json!({ "exp": seconds_from_now(-20) }),
+        json!({ "exp": seconds_from_now(600) as f64 + 0.5 }),
+        json!({ "nbf": seconds_from_now(20) }),
         json!({ "iat": null, "scope": null }),
     ] {
         let token = signer.token(&claims_with(&issuer, changes.clone()));
@@ -67,13 +67,13 @@ async fn variants_of_a_valid_token_are_accepted() {
         let mut header = signer.header();
         header["typ"] = json!(typ);
         oauth
-            .verify(&signer.signed(&header, &claims(&issuer)))
+            .verify(&signer.token_with_header(&header, &claims(&issuer)))
             .await
             .unwrap();
     }
     // The one key needs no name.
     oauth
-        .verify(&signer.signed(&json!({ "alg": "ES256" }), &claims(&issuer)))
+        .verify(&signer.token_with_header(&json!({ "alg": "ES256" }), &claims(&issuer)))
         .await
         .unwrap();
 }
@@ -82,7 +82,7 @@ async fn variants_of_a_valid_token_are_accepted() {
 async fn invalid_claims_are_rejected() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     for (changes, reason) in [
         (
             json!({ "aud": "https://other.example.com/mcp" }),
@@ -109,12 +109,12 @@ async fn invalid_claims_are_rejected() {
         ),
         (json!({ "iss": [issuer.url] }), TokenRejection::WrongIssuer),
         (json!({ "iss": null }), TokenRejection::MissingClaim),
-        (json!({ "exp": from_now(-40) }), TokenRejection::Expired),
+        (json!({ "exp": seconds_from_now(-40) }), TokenRejection::Expired),
         (json!({ "exp": 0 }), TokenRejection::Expired),
         (json!({ "exp": null }), TokenRejection::MissingClaim),
         (json!({ "exp": "tomorrow" }), TokenRejection::MissingClaim),
         (json!({ "exp": -1 }), TokenRejection::MissingClaim),
-        (json!({ "nbf": from_now(60) }), TokenRejection::NotYetValid),
+        (json!({ "nbf": seconds_from_now(60) }), TokenRejection::NotYetValid),
         (json!({ "nbf": "today" }), TokenRejection::Malformed),
         (json!({ "sub": null }), TokenRejection::MissingClaim),
         (json!({ "sub": 7 }), TokenRejection::MissingClaim),
@@ -135,11 +135,11 @@ async fn algorithm_is_determined_by_the_key() {
         Signer::es384("p384"),
     );
     let issuer = Issuer::with_keys(&[rsa.jwk(), p256.jwk(), p384.jwk()]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     let good = claims(&issuer);
     let header = |alg: &str, kid: &str| json!({ "alg": alg, "kid": kid, "typ": "JWT" });
     let by_hmac = |secret: &str| {
-        let text = unsigned(&header("HS256", "rsa"), &good);
+        let text = signing_input(&header("HS256", "rsa"), &good);
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         format!("{text}.{}", base64(hmac::sign(&key, text.as_bytes())))
     };
@@ -150,7 +150,7 @@ async fn algorithm_is_determined_by_the_key() {
     let tokens = [
         (
             "none",
-            format!("{}.", unsigned(&header("none", "rsa"), &good)),
+            format!("{}.", signing_input(&header("none", "rsa"), &good)),
             TokenRejection::Malformed,
         ),
         (
@@ -165,37 +165,37 @@ async fn algorithm_is_determined_by_the_key() {
         ),
         (
             "RSA for a curve's key",
-            rsa.signed(&header("RS256", "p256"), &good),
+            rsa.token_with_header(&header("RS256", "p256"), &good),
             TokenRejection::WrongAlgorithm,
         ),
         (
             "curve for an RSA key",
-            p256.signed(&header("ES256", "rsa"), &good),
+            p256.token_with_header(&header("ES256", "rsa"), &good),
             TokenRejection::WrongAlgorithm,
         ),
         (
             "other curve",
-            p256.signed(&header("ES256", "p384"), &good),
+            p256.token_with_header(&header("ES256", "p384"), &good),
             TokenRejection::WrongAlgorithm,
         ),
         (
             "other padding",
-            Signer::rsa("rsa", "PS256").signed(&header("PS256", "rsa"), &good),
+            Signer::rsa("rsa", "PS256").token_with_header(&header("PS256", "rsa"), &good),
             TokenRejection::WrongAlgorithm,
         ),
         (
             "padding that the header does not say",
-            Signer::rsa("rsa", "PS256").signed(&header("RS256", "rsa"), &good),
+            Signer::rsa("rsa", "PS256").token_with_header(&header("RS256", "rsa"), &good),
             TokenRejection::WrongSignature,
         ),
         (
             "key that the token brings",
-            stranger.signed(&own_key, &good),
+            stranger.token_with_header(&own_key, &good),
             TokenRejection::WrongSignature,
         ),
         (
             "unknown key",
-            p256.signed(&header("ES256", "new"), &good),
+            p256.token_with_header(&header("ES256", "new"), &good),
             TokenRejection::UnknownKey,
         ),
     ];
@@ -203,7 +203,7 @@ async fn algorithm_is_determined_by_the_key() {
         let refused = oauth.verify(&token).await.unwrap_err();
         assert_eq!(refused, OAuthError::Invalid(reason), "{what}");
     }
-    assert_eq!(issuer.count("/stranger"), 0);
+    assert_eq!(issuer.request_count("/stranger"), 0);
 }
 
 /// What cannot be good costs the issuer nothing.
@@ -211,12 +211,12 @@ async fn algorithm_is_determined_by_the_key() {
 async fn malformed_token_is_rejected_before_any_fetch() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    let oauth = server(&issuer, "");
+    let oauth = oauth_server(&issuer, "");
     let good = claims(&issuer);
     let with = |name: &str, value: Value| {
         let mut header = signer.header();
         header[name] = value;
-        signer.signed(&header, &good)
+        signer.token_with_header(&header, &good)
     };
     let token = signer.token(&good);
     let huge = claims_with(&issuer, json!({ "x": "x".repeat(16 << 10) }));
@@ -270,7 +270,7 @@ async fn malformed_token_is_rejected_before_any_fetch() {
         assert_eq!(refused, OAuthError::Invalid(reason), "{what}");
     }
     assert_eq!(
-        issuer.count(OAUTH_METADATA) + issuer.count(OPENID_METADATA),
+        issuer.request_count(OAUTH_METADATA_PATH) + issuer.request_count(OPENID_METADATA_PATH),
         0
     );
     oauth.verify(&token).await.unwrap();
@@ -280,9 +280,9 @@ async fn malformed_token_is_rejected_before_any_fetch() {
 async fn configured_algorithms_and_leeway_apply() {
     let (rsa, ec) = (Signer::rsa("rsa", "RS256"), Signer::es256("ec"));
     let issuer = Issuer::with_keys(&[rsa.jwk(), ec.jwk()]).await;
-    let oauth = server(&issuer, "algorithms = [\"ES256\"]\nleeway_seconds = 0");
+    let oauth = oauth_server(&issuer, "algorithms = [\"ES256\"]\nleeway_seconds = 0");
     oauth.verify(&ec.token(&claims(&issuer))).await.unwrap();
-    let late = ec.token(&claims_with(&issuer, json!({ "exp": from_now(-2) })));
+    let late = ec.token(&claims_with(&issuer, json!({ "exp": seconds_from_now(-2) })));
     assert_eq!(
         oauth.verify(&late).await.unwrap_err(),
         OAuthError::Invalid(TokenRejection::Expired)
@@ -361,8 +361,8 @@ async fn key_is_used_only_as_its_attributes_allow() {
                 value => jwk[name] = value.clone(),
             }
         }
-        issuer.publishes(&[jwk, spare.jwk()]);
-        let oauth = server(&issuer, "");
+        issuer.publish_keys(&[jwk, spare.jwk()]);
+        let oauth = oauth_server(&issuer, "");
         for (signer, expected) in [(&good, rs), (&as_ps, ps)] {
             let outcome = oauth.verify(&signer.token(&claims(&issuer))).await;
             assert_eq!(
@@ -380,7 +380,7 @@ async fn token_with_another_audience_is_rejected() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let more = r#"audiences = ["11111111-2222-3333-4444-555555555555", "api://portkey-mcp"]"#;
-    let (strict, open) = (server(&issuer, ""), server(&issuer, more));
+    let (strict, open) = (oauth_server(&issuer, ""), oauth_server(&issuer, more));
     struct Case {
         aud: Value,
         path: &'static str,
