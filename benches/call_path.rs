@@ -64,9 +64,14 @@ fn requests(criterion: &mut Criterion) {
             json!({ "slug": "openai-production" }),
             true,
         ),
-        ("middling", "update-mcp-integration", middling(), true),
-        ("large", "create-integration", large(), true),
-        ("refused", "create-integration", wrong(), false),
+        (
+            "middling",
+            "update-mcp-integration",
+            medium_arguments(),
+            true,
+        ),
+        ("large", "create-integration", large_arguments(), true),
+        ("refused", "create-integration", invalid_arguments(), false),
     ];
     for (size, tool, args, good) in cases {
         let published = catalog.find(tool).expect("the tool exists").compiled();
@@ -79,7 +84,7 @@ fn requests(criterion: &mut Criterion) {
         criterion.bench_function(&format!("request/{size} {tool}"), |bench| {
             bench.iter_batched(
                 || args.clone(),
-                |args| told(published, args),
+                |args| validate_or_explain(published, args),
                 BatchSize::SmallInput,
             );
         });
@@ -87,7 +92,7 @@ fn requests(criterion: &mut Criterion) {
 }
 
 /// A request, or what the caller is told instead.
-fn told(published: &CompiledOperation, args: JsonMap) -> usize {
+fn validate_or_explain(published: &CompiledOperation, args: JsonMap) -> usize {
     match published.validate_and_build_request(args) {
         Ok(request) => black_box(request).target.len(),
         Err(error) => black_box(error.to_string()).len(),
@@ -155,7 +160,7 @@ fn audit(criterion: &mut Criterion) {
         .find("update-mcp-integration")
         .expect("the tool exists")
         .compiled();
-    let Value::Object(args) = middling() else {
+    let Value::Object(args) = medium_arguments() else {
         return;
     };
     let settings = AuditSettings {
@@ -182,7 +187,7 @@ fn audit(criterion: &mut Criterion) {
 }
 
 /// What masking and cleaning an answer of 100 kB costs: a page of API keys, then a log of text.
-fn answers(criterion: &mut Criterion) {
+fn results(criterion: &mut Criterion) {
     let key = json!({
         "id": "0b9f0d0e-6f0e-4b8e-9d52-0d8f5f2c1a11", "key": "ab*****xyz", "name": "Support",
         "organisation_id": "5c1b1d7e-93a4-4b0f-8e0a-77d7f1b0a001", "type": "workspace-service",
@@ -212,7 +217,9 @@ fn answers(criterion: &mut Criterion) {
 fn policy(criterion: &mut Criterion) {
     let catalog = Catalog::full();
     let entry = catalog.find("create-integration").expect("the tool exists");
-    let Value::Object(args) = large() else { return };
+    let Value::Object(args) = large_arguments() else {
+        return;
+    };
     let facts = PolicyInput {
         operation: entry.operation,
         domain: entry.domain.name,
@@ -227,8 +234,8 @@ fn policy(criterion: &mut Criterion) {
     };
     let store = Store::in_memory();
     for (how, text) in [
-        ("spread", spread(&catalog)),
-        ("all about one", all_about_one()),
+        ("spread", spread_rules(&catalog)),
+        ("all about one", rules_for_one_tool()),
     ] {
         let policy = Policy::parse("bench.yaml", &text, &catalog).expect("it holds");
         assert_eq!(policy.len(), 200);
@@ -247,7 +254,7 @@ fn policy(criterion: &mut Criterion) {
 
 /// A hundred tools with a rule each, and a hundred rules of which a tenth is about the call: conditions,
 /// caps, expressions and a limit.
-fn spread(catalog: &Catalog) -> String {
+fn spread_rules(catalog: &Catalog) -> String {
     let mut text = "version: '1'\ntools:\n".to_owned();
     // Writing to a string cannot fail.
     for entry in catalog
@@ -284,7 +291,7 @@ fn spread(catalog: &Catalog) -> String {
     text
 }
 
-fn all_about_one() -> String {
+fn rules_for_one_tool() -> String {
     let mut text = "version: '1'\nrules:\n".to_owned();
     for index in 0..100 {
         _ = writeln!(
@@ -299,7 +306,7 @@ fn all_about_one() -> String {
     text
 }
 
-fn middling() -> Value {
+fn medium_arguments() -> Value {
     json!({
         "mcp_integration_id": "docs-search",
         "name": "Docs search",
@@ -318,7 +325,7 @@ fn middling() -> Value {
     })
 }
 
-fn large() -> Value {
+fn large_arguments() -> Value {
     json!({
         "name": "Bedrock",
         "slug": "bedrock-everything",
@@ -349,7 +356,7 @@ fn large() -> Value {
     })
 }
 
-fn wrong() -> Value {
+fn invalid_arguments() -> Value {
     json!({
         "ai_provider_id": "bedrok",
         "slug": "no slug at all",
@@ -361,6 +368,6 @@ fn wrong() -> Value {
 }
 
 criterion_group!(
-    benches, start, search, requests, list, observe, audit, answers, policy
+    benches, start, search, requests, list, observe, audit, results, policy
 );
 criterion_main!(benches);

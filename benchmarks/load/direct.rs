@@ -12,7 +12,7 @@ use reqwest::Client;
 use crate::{
     CONNECTIONS, Plan,
     mcp::{self, SLUG},
-    stats::{Figures, Latencies, Pace, Target, Unit},
+    stats::{Figures, Latencies, RoundResult, Target, Unit},
 };
 
 async fn get(client: &Client, url: &str) -> anyhow::Result<Duration> {
@@ -31,7 +31,11 @@ async fn get(client: &Client, url: &str) -> anyhow::Result<Duration> {
 }
 
 /// The same GET that `get-integration` makes, through the HTTP client that the server uses.
-pub(crate) async fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<Pace> {
+pub(crate) async fn round(
+    url: &str,
+    plan: &Plan,
+    figures: &mut Figures,
+) -> anyhow::Result<RoundResult> {
     let url: Arc<str> = format!("{url}/integrations/{SLUG}").into();
     let client = client_builder().no_proxy().tcp_nodelay(true).build()?;
     for _ in 0..plan.warm_up {
@@ -55,19 +59,23 @@ pub(crate) async fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyh
         p99,
     );
 
-    flood(&client, &url, plan.warm_up).await?;
+    get_concurrently(&client, &url, plan.warm_up).await?;
     let started = Instant::now();
-    let latencies = flood(&client, &url, plan.load).await?;
+    let latencies = get_concurrently(&client, &url, plan.load).await?;
     let per_second = plan.load as f64 / started.elapsed().as_secs_f64();
     let name = format!("direct: throughput, {CONNECTIONS} connections");
     figures.add(&name, Unit::PerSecond, Target::None, per_second);
     let (loaded, _) = latencies.p50_p99();
     let name = format!("direct: latency p50, {CONNECTIONS} connections");
     figures.add(&name, Unit::Millis, Target::None, loaded);
-    Ok(Pace { p50, per_second })
+    Ok(RoundResult { p50, per_second })
 }
 
-async fn flood(client: &Client, url: &Arc<str>, calls: usize) -> anyhow::Result<Latencies> {
+async fn get_concurrently(
+    client: &Client,
+    url: &Arc<str>,
+    calls: usize,
+) -> anyhow::Result<Latencies> {
     let tasks: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
             let (client, url) = (client.clone(), url.clone());

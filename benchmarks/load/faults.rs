@@ -12,9 +12,9 @@ use serde_json::Value;
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
-    http::{Client, Generation, tool},
-    line::Line,
-    mcp::{self, SUCCESS},
+    http::{Client, Generation, tool_request},
+    line::HttpConnection,
+    mcp::{self, SUCCESS_TEXT},
     process::Process,
     stats::{Figures, Latencies, Target, Unit, quantile},
 };
@@ -22,18 +22,18 @@ use crate::{
 const FAULTS: &str = "429:0.02,503:0.02,reset:0.01,lost:0.01,latency:20ms,seed:7";
 
 /// One call in so many writes.
-const WRITES: u64 = 16;
+const WRITE_INTERVAL: u64 = 16;
 /// The arguments of a read that is answered on a stream in a session, because it may tell of its pages; half
 /// of the reads are such.
-const STREAMED: &str = r#"{"page_size":1,"all":false}"#;
+const STREAMED_ARGUMENTS: &str = r#"{"page_size":1,"all":false}"#;
 /// One call in so many is hung up on.
-const HANG_UPS: u64 = 20;
+const HANG_UP_INTERVAL: u64 = 20;
 /// How long such a client waits at most: longer than most calls take.
-const PATIENCE: u64 = 60;
+const MAX_HANG_UP_DELAY_MS: u64 = 60;
 
 /// What a client knows about a write.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Told {
+enum WriteOutcome {
     Success,
     Failure,
     /// It did not wait.
@@ -42,8 +42,8 @@ enum Told {
 
 /// What a client has to report.
 #[derive(Default)]
-struct Report {
-    writes: Vec<(String, Told)>,
+struct ClientReport {
+    writes: Vec<(String, WriteOutcome)>,
     latencies: Latencies,
     failures: usize,
     hang_ups: usize,
@@ -77,8 +77,8 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
             "1000",
         ])?;
         let until = Instant::now() + Duration::from_secs(time);
-        let tasks: Vec<JoinHandle<anyhow::Result<Report>>> = (0..clients)
-            .map(|number| tokio::spawn(client(address, generation, number, until)))
+        let tasks: Vec<JoinHandle<anyhow::Result<ClientReport>>> = (0..clients)
+            .map(|number| tokio::spawn(run_client(address, generation, number, until)))
             .collect();
         let memory = tokio::spawn(async move {
             let mut seen = Vec::new();
@@ -88,7 +88,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
             }
             anyhow::Ok((server, seen))
         });
-        let mut all = Report::default();
+        let mut all = ClientReport::default();
         for task in tasks {
             let report = task.await??;
             all.writes.extend(report.writes);
@@ -99,15 +99,15 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
         let (_server, memory) = memory.await??;
         // What was hung up on may still be under way.
         sleep(Duration::from_secs(1)).await;
-        compare(&url, &all.writes).await?;
-        report(generation, all, memory, time, figures);
+        check_writes(&url, &all.writes).await?;
+        add_figures(generation, all, memory, time, figures);
     }
     Ok(())
 }
 
-fn report(
+fn add_figures(
     generation: Generation,
-    all: Report,
+    all: ClientReport,
     memory: Vec<f64>,
     seconds: u64,
     figures: &mut Figures,
@@ -128,19 +128,19 @@ fn report(
         "writes told to have succeeded",
         Unit::Count,
         Target::None,
-        told(Told::Success),
+        told(WriteOutcome::Success),
     );
     add(
         "writes told to have failed",
         Unit::Count,
         Target::None,
-        told(Told::Failure),
+        told(WriteOutcome::Failure),
     );
     add(
         "writes hung up on",
         Unit::Count,
         Target::None,
-        told(Told::Nothing),
+        told(WriteOutcome::Nothing),
     );
     add(
         "calls told to have failed",
@@ -185,50 +185,60 @@ fn report(
 }
 
 /// Calls until the time is over, and keeps what it was told.
-async fn client(
+async fn run_client(
     address: SocketAddr,
     generation: Generation,
     number: u64,
     until: Instant,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<ClientReport> {
     let mut client = Client::connect(address, generation, "").await?;
     let at = (address, generation);
-    let mut report = Report::default();
+    let mut report = ClientReport::default();
     let mut random = number;
     for count in 1.. {
         if Instant::now() >= until {
             break;
         }
-        let dice = next(&mut random);
+        let dice = next_random(&mut random);
         let name = dice
-            .is_multiple_of(WRITES)
+            .is_multiple_of(WRITE_INTERVAL)
             .then(|| format!("load-{number}-{count}"));
         let request = match &name {
             Some(name) => {
                 let what = format!(r#"{{"name":"{name}","ai_provider_id":"openai","key":"k"}}"#);
-                tool(at, &client.headers, count, "create-integration", &what)
+                tool_request(at, &client.headers, count, "create-integration", &what)
             }
-            None if dice & (1 << 63) == 0 => {
-                tool(at, &client.headers, count, "list-all-workspaces", STREAMED)
-            }
-            None => tool(at, &client.headers, count, "get-integration", mcp::GET),
+            None if dice & (1 << 63) == 0 => tool_request(
+                at,
+                &client.headers,
+                count,
+                "list-all-workspaces",
+                STREAMED_ARGUMENTS,
+            ),
+            None => tool_request(
+                at,
+                &client.headers,
+                count,
+                "get-integration",
+                mcp::GET_ARGUMENTS,
+            ),
         };
         let started = Instant::now();
         client.line.send(&request).await?;
-        let told = if (dice >> 16).is_multiple_of(HANG_UPS) {
-            sleep(Duration::from_millis((dice >> 32) % PATIENCE)).await;
-            client.line = Line::connect(address).await?;
+        let told = if (dice >> 16).is_multiple_of(HANG_UP_INTERVAL) {
+            sleep(Duration::from_millis((dice >> 32) % MAX_HANG_UP_DELAY_MS)).await;
+            client.line = HttpConnection::connect(address).await?;
             report.hang_ups += 1;
-            Told::Nothing
+            WriteOutcome::Nothing
         } else {
             client.line.answer().await?;
             report.latencies.add(started.elapsed());
-            let success = mcp::says(&client.line.body, SUCCESS);
+            let success = mcp::contains(&client.line.body, SUCCESS_TEXT);
             report.failures += usize::from(!success);
             if success {
-                Told::Success
+                WriteOutcome::Success
             } else {
-                Told::Failure
+                WriteOutcome::Failure
             }
         };
         report.writes.extend(name.map(|name| (name, told)));
@@ -237,7 +247,7 @@ async fn client(
 }
 
 /// The next of a series of numbers that look random (splitmix64).
-fn next(state: &mut u64) -> u64 {
+fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -246,26 +256,28 @@ fn next(state: &mut u64) -> u64 {
 
 /// Each write happened once if it was told to have succeeded, and never twice, by what there is and by
 /// what was written down while it happened.
-async fn compare(url: &str, writes: &[(String, Told)]) -> anyhow::Result<()> {
+async fn check_writes(url: &str, writes: &[(String, WriteOutcome)]) -> anyhow::Result<()> {
     ensure!(
-        writes.iter().any(|(_, told)| *told == Told::Success),
+        writes
+            .iter()
+            .any(|(_, told)| *told == WriteOutcome::Success),
         "there were no writes"
     );
-    let present = count(
+    let present = count_names(
         url,
         "integrations?type=organisation&page_size=100",
         |item| item["name"].as_str().map(str::to_owned),
     );
     let span = "start_time=2000-01-01T00:00:00Z&end_time=2100-01-01T00:00:00Z";
     let query = format!("audit-logs?{span}&method=POST&response_status_code=200&page_size=100");
-    let written = count(url, &query, |entry| {
+    let written = count_names(url, &query, |entry| {
         let body: Value = serde_json::from_str(entry["request_body"].as_str()?).ok()?;
         body.get("name")?.as_str().map(str::to_owned)
     });
     for (source, counts) in [("state", present.await?), ("audit log", written.await?)] {
         for (name, told) in writes {
             let times = counts.get(name).copied().unwrap_or(0);
-            let right = times == 1 || (times == 0 && *told != Told::Success);
+            let right = times == 1 || (times == 0 && *told != WriteOutcome::Success);
             ensure!(
                 right,
                 "{name}: told {told:?}, {times} times in the sandbox's {source}"
@@ -276,7 +288,7 @@ async fn compare(url: &str, writes: &[(String, Told)]) -> anyhow::Result<()> {
 }
 
 /// How often each name stands in a list of the sandbox, read page by page.
-async fn count(
+async fn count_names(
     url: &str,
     query: &str,
     name: impl Fn(&Value) -> Option<String>,

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 
 use crate::{
     CONNECTIONS,
-    http::{Client, Generation, flood},
+    http::{Client, Generation, call_concurrently},
     process::Process,
-    stats::{Figures, Load, Target, Unit},
+    stats::{Figures, LoadResult, Target, Unit},
 };
 
 /// A token file in a folder of its own, and the header that carries each of its tokens.
@@ -84,8 +84,8 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
     let guarded = [&common[..], &guarded, &limits].concat();
     for generation in [Generation::Modern, Generation::Legacy] {
         for round in 0..rounds {
-            let open = async || throughput(&open, generation, "", calls).await;
-            let guarded = async || throughput(&guarded, generation, credential, calls).await;
+            let open = async || measure_load(&open, generation, "", calls).await;
+            let guarded = async || measure_load(&guarded, generation, credential, calls).await;
             // Neither is always the one that comes first.
             let (without, with) = if round % 2 == 0 {
                 let without = open().await?;
@@ -130,19 +130,23 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
 }
 
 /// How many calls a server of its own answers in a second.
-async fn throughput(
+async fn measure_load(
     args: &[&str],
     generation: Generation,
     more: &str,
     calls: usize,
-) -> anyhow::Result<Load> {
+) -> anyhow::Result<LoadResult> {
     let (server, address) = Process::listening(args)?;
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
         clients.push(Client::connect(address, generation, more).await?);
     }
-    let (clients, _) = flood(clients, calls / 10).await?;
+    let (clients, _) = call_concurrently(clients, calls / 10).await?;
     let (cpu, started) = (server.cpu()?, Instant::now());
-    flood(clients, calls).await?;
-    Ok(Load::new(calls, started.elapsed(), server.cpu()? - cpu))
+    call_concurrently(clients, calls).await?;
+    Ok(LoadResult::new(
+        calls,
+        started.elapsed(),
+        server.cpu()? - cpu,
+    ))
 }

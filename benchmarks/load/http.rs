@@ -9,10 +9,10 @@ use anyhow::{Context, ensure};
 
 use crate::{
     CONNECTIONS, Plan,
-    line::Line,
-    mcp::{self, INITIALIZED, SUCCESS},
+    line::HttpConnection,
+    mcp::{self, INITIALIZE_RESPONSE_TEXT, SUCCESS_TEXT},
     process::Process,
-    stats::{Figures, Latencies, Load, Pace, Target, Unit},
+    stats::{Figures, Latencies, LoadResult, RoundResult, Target, Unit},
 };
 
 /// How a client speaks.
@@ -35,7 +35,7 @@ impl Generation {
 
 /// A client: a connection and its one request, ready to be sent.
 pub(crate) struct Client {
-    pub(crate) line: Line,
+    pub(crate) line: HttpConnection,
     request: Vec<u8>,
     /// The headers that each of its requests has.
     pub(crate) headers: String,
@@ -49,7 +49,13 @@ impl Client {
         generation: Generation,
         more: &str,
     ) -> anyhow::Result<Self> {
-        Self::open(Line::connect(address).await?, address, generation, more).await
+        Self::open(
+            HttpConnection::connect(address).await?,
+            address,
+            generation,
+            more,
+        )
+        .await
     }
 
     /// The same from one of this machine's loopback addresses.
@@ -59,12 +65,12 @@ impl Client {
         generation: Generation,
         more: &str,
     ) -> anyhow::Result<Self> {
-        let line = Line::connect_from(source, address).await?;
+        let line = HttpConnection::connect_from(source, address).await?;
         Self::open(line, address, generation, more).await
     }
 
     async fn open(
-        mut line: Line,
+        mut line: HttpConnection,
         address: SocketAddr,
         generation: Generation,
         more: &str,
@@ -74,26 +80,32 @@ impl Client {
                 format!("{more}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n")
             }
             Generation::Legacy => {
-                line.exchange(&post(address, more, mcp::INITIALIZE), "HTTP/1.1 200")
-                    .await?;
-                mcp::check(&line.body, INITIALIZED)?;
+                line.exchange(
+                    &post_request(address, more, mcp::INITIALIZE),
+                    "HTTP/1.1 200",
+                )
+                .await?;
+                mcp::check(&line.body, INITIALIZE_RESPONSE_TEXT)?;
                 let session = line
                     .header("mcp-session-id")
                     .context("there is no session")?;
                 let headers = format!(
                     "{more}mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n"
                 );
-                line.exchange(&post(address, &headers, mcp::READY), "HTTP/1.1 202")
-                    .await?;
+                line.exchange(
+                    &post_request(address, &headers, mcp::INITIALIZED_NOTIFICATION),
+                    "HTTP/1.1 202",
+                )
+                .await?;
                 headers
             }
         };
-        let request = tool(
+        let request = tool_request(
             (address, generation),
             &headers,
             1,
             "get-integration",
-            mcp::GET,
+            mcp::GET_ARGUMENTS,
         );
         Ok(Self {
             line,
@@ -106,13 +118,13 @@ impl Client {
         let started = Instant::now();
         self.line.exchange(&self.request, "HTTP/1.1 200").await?;
         let took = started.elapsed();
-        mcp::check(&self.line.body, SUCCESS)?;
+        mcp::check(&self.line.body, SUCCESS_TEXT)?;
         Ok(took)
     }
 }
 
 /// The request that calls a tool. No other of its session may have its id while it is under way.
-pub(crate) fn tool(
+pub(crate) fn tool_request(
     (address, generation): (SocketAddr, Generation),
     headers: &str,
     id: usize,
@@ -122,23 +134,30 @@ pub(crate) fn tool(
     match generation {
         Generation::Modern => {
             let headers = format!("{headers}mcp-name: {name}\r\n");
-            post(
+            post_request(
                 address,
                 &headers,
-                &mcp::tool(id, name, arguments, mcp::META),
+                &mcp::tool_call(id, name, arguments, mcp::META_PARAM),
             )
         }
-        Generation::Legacy => post(address, headers, &mcp::tool(id, name, arguments, "")),
+        Generation::Legacy => {
+            post_request(address, headers, &mcp::tool_call(id, name, arguments, ""))
+        }
     }
 }
 
 /// A request of 2026-07-28 that is no call; `params` stand before what it says about itself.
-pub(crate) fn request(address: SocketAddr, headers: &str, method: &str, params: &str) -> Vec<u8> {
+pub(crate) fn stateless_request(
+    address: SocketAddr,
+    headers: &str,
+    method: &str,
+    params: &str,
+) -> Vec<u8> {
     let headers = format!("{headers}mcp-protocol-version: 2026-07-28\r\nmcp-method: {method}\r\n");
-    post(address, &headers, &mcp::request(method, params))
+    post_request(address, &headers, &mcp::stateless_request(method, params))
 }
 
-pub(crate) fn post(address: SocketAddr, headers: &str, body: &str) -> Vec<u8> {
+pub(crate) fn post_request(address: SocketAddr, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     let request = format!(
         "POST /mcp HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
@@ -154,7 +173,7 @@ pub(crate) async fn round(
     generation: Generation,
     plan: &Plan,
     figures: &mut Figures,
-) -> anyhow::Result<Pace> {
+) -> anyhow::Result<RoundResult> {
     let name = generation.name();
     let (process, address) = Process::listening(&[
         "http",
@@ -210,11 +229,11 @@ pub(crate) async fn round(
     for _ in 0..CONNECTIONS {
         clients.push(Client::connect(address, generation, "").await?);
     }
-    let (clients, _) = flood(clients, plan.warm_up).await?;
+    let (clients, _) = call_concurrently(clients, plan.warm_up).await?;
     let cpu = process.cpu()?;
     let started = Instant::now();
-    let (clients, latencies) = flood(clients, plan.load).await?;
-    let load = Load::new(plan.load, started.elapsed(), process.cpu()? - cpu);
+    let (clients, latencies) = call_concurrently(clients, plan.load).await?;
+    let load = LoadResult::new(plan.load, started.elapsed(), process.cpu()? - cpu);
     let (loaded_p50, loaded_p99) = latencies.p50_p99();
     let with = |what: &str| format!("{what}, {CONNECTIONS} connections");
     add(
@@ -244,14 +263,14 @@ pub(crate) async fn round(
         process.memory("VmRSS")?,
     );
     ensure!(clients.len() == CONNECTIONS, "clients were lost");
-    Ok(Pace {
+    Ok(RoundResult {
         p50,
         per_second: load.per_second,
     })
 }
 
 /// Makes calls on all connections at once.
-pub(crate) async fn flood(
+pub(crate) async fn call_concurrently(
     clients: Vec<Client>,
     calls: usize,
 ) -> anyhow::Result<(Vec<Client>, Latencies)> {

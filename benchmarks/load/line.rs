@@ -9,7 +9,7 @@ use tokio::{
 };
 
 /// A connection and the answer that came last.
-pub(crate) struct Line {
+pub(crate) struct HttpConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
     /// The head of the last answer.
@@ -18,7 +18,7 @@ pub(crate) struct Line {
     pub(crate) body: Vec<u8>,
 }
 
-impl Line {
+impl HttpConnection {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
         Self::new(TcpStream::connect(address).await?)
     }

@@ -22,7 +22,7 @@ use anyhow::{Context, bail};
 use crate::{
     http::Generation,
     process::Process,
-    stats::{Figures, Pace, Target, Unit},
+    stats::{Figures, RoundResult, Target, Unit},
 };
 
 /// How many connections a load uses.
@@ -159,7 +159,7 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
         }
         if options.wants("stdio") {
             let found = stdio::round(&url, plan, &mut figures)?;
-            compare("stdio", direct.as_ref(), &found, &mut figures);
+            add_comparison("stdio", direct.as_ref(), &found, &mut figures);
         }
         for (part, generation) in [
             ("modern", Generation::Modern),
@@ -167,7 +167,7 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
         ] {
             if options.wants(part) {
                 let found = http::round(&url, generation, plan, &mut figures).await?;
-                compare(generation.name(), direct.as_ref(), &found, &mut figures);
+                add_comparison(generation.name(), direct.as_ref(), &found, &mut figures);
             }
         }
     }
@@ -175,7 +175,12 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
 }
 
 /// Sets a round beside the calls that were made directly just before.
-fn compare(name: &str, direct: Option<&Pace>, found: &Pace, figures: &mut Figures) {
+fn add_comparison(
+    name: &str,
+    direct: Option<&RoundResult>,
+    found: &RoundResult,
+    figures: &mut Figures,
+) {
     let Some(direct) = direct else { return };
     let added = format!("{name}: added latency, median, one at a time");
     figures.add(

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use anyhow::ensure;
 
 use crate::{
-    http::{Client, Generation, flood, post},
+    http::{Client, Generation, call_concurrently, post_request},
     mcp,
     process::Process,
     stats::{Figures, Target, Unit},
 };
 
 /// How many calls each makes.
-const CALLS: usize = 5;
+const CALLS_PER_SESSION: usize = 5;
 
 /// Opens as many as the server allows, works with all of them, and ends all of them.
 pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()> {
@@ -47,7 +47,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
     // One opens and ends before, so that what every server has is not counted as theirs.
     let mut first = Client::connect(address, Generation::Legacy, "").await?;
     first.call().await?;
-    end(&mut first, address).await?;
+    end_session(&mut first, address).await?;
     let before = server.memory("VmRSS")?;
     let mut clients = Vec::new();
     for _ in 0..sessions {
@@ -56,21 +56,21 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
     let opened = server.memory("VmRSS")?;
     // One that idles makes room, and is gone on with below.
     let mut more = Client::connect(address, Generation::Legacy, "").await?;
-    end(&mut more, address).await?;
-    let (mut clients, latencies) = flood(clients, sessions * CALLS).await?;
+    end_session(&mut more, address).await?;
+    let (mut clients, latencies) = call_concurrently(clients, sessions * CALLS_PER_SESSION).await?;
     ensure!(
-        latencies.len() == sessions * CALLS,
+        latencies.len() == sessions * CALLS_PER_SESSION,
         "some sessions did not work"
     );
     let worked = server.memory("VmRSS")?;
     for client in &mut clients {
-        end(client, address).await?;
+        end_session(client, address).await?;
     }
     // All of them ended, or there would be no room.
     for _ in 0..sessions {
         let mut client = Client::connect(address, Generation::Legacy, "").await?;
         client.call().await?;
-        end(&mut client, address).await?;
+        end_session(&mut client, address).await?;
     }
     let (p50, p99) = latencies.p50_p99();
     add("RSS before", Unit::Megabytes, before);
@@ -92,7 +92,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
 }
 
 /// Ends a session; from then on it is not known.
-async fn end(client: &mut Client, address: SocketAddr) -> anyhow::Result<()> {
+async fn end_session(client: &mut Client, address: SocketAddr) -> anyhow::Result<()> {
     let head = format!(
         "DELETE /mcp HTTP/1.1\r\nhost: {address}\r\n{}\r\n",
         client.headers
@@ -101,6 +101,6 @@ async fn end(client: &mut Client, address: SocketAddr) -> anyhow::Result<()> {
         .line
         .exchange(head.as_bytes(), "HTTP/1.1 204")
         .await?;
-    let late = post(address, &client.headers, &mcp::call(1, ""));
+    let late = post_request(address, &client.headers, &mcp::call(1, ""));
     client.line.exchange(&late, "HTTP/1.1 404").await
 }

@@ -116,7 +116,7 @@ pub(crate) struct Latencies(Vec<f64>);
 
 impl Latencies {
     pub(crate) fn add(&mut self, took: Duration) {
-        self.0.push(millis(took));
+        self.0.push(to_millis(took));
     }
 
     pub(crate) fn extend(&mut self, other: Self) {
@@ -135,7 +135,7 @@ impl Latencies {
 }
 
 /// What a round found that is set against calling directly.
-pub(crate) struct Pace {
+pub(crate) struct RoundResult {
     /// Median latency of calls one at a time, in milliseconds.
     pub(crate) p50: f64,
     /// Throughput of many at a time.
@@ -143,13 +143,13 @@ pub(crate) struct Pace {
 }
 
 /// What a load came to.
-pub(crate) struct Load {
+pub(crate) struct LoadResult {
     pub(crate) per_second: f64,
     /// CPU time of the server, in microseconds per call.
     pub(crate) cpu: f64,
 }
 
-impl Load {
+impl LoadResult {
     pub(crate) fn new(calls: usize, took: Duration, cpu: Duration) -> Self {
         let calls = calls as f64;
         Self {
@@ -159,7 +159,7 @@ impl Load {
     }
 }
 
-pub(crate) fn millis(took: Duration) -> f64 {
+pub(crate) fn to_millis(took: Duration) -> f64 {
     took.as_secs_f64() * 1e3
 }
 

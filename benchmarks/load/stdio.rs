@@ -13,16 +13,16 @@ use anyhow::{Context, bail, ensure};
 
 use crate::{
     Plan,
-    mcp::{self, SUCCESS},
+    mcp::{self, SUCCESS_TEXT},
     process::Process,
-    stats::{Figures, Latencies, Load, Pace, Target, Unit, millis},
+    stats::{Figures, Latencies, LoadResult, RoundResult, Target, Unit, to_millis},
 };
 
 /// How many calls are in flight when throughput is measured.
-const WINDOW: usize = 64;
+const CALLS_IN_FLIGHT: usize = 64;
 
 /// A server on a pipe that has been initialized.
-pub(crate) struct Pipe {
+pub(crate) struct StdioServer {
     pub(crate) process: Process,
     pub(crate) input: ChildStdin,
     pub(crate) output: BufReader<ChildStdout>,
@@ -31,7 +31,7 @@ pub(crate) struct Pipe {
     pub(crate) id: usize,
 }
 
-impl Pipe {
+impl StdioServer {
     pub(crate) fn start(args: &[&str]) -> anyhow::Result<Self> {
         let mut process = Process::pipe(args)?;
         let input = process.child.stdin.take().context("no standard input")?;
@@ -46,13 +46,13 @@ impl Pipe {
         };
         pipe.input.write_all(mcp::INITIALIZE.as_bytes())?;
         pipe.input.write_all(b"\n")?;
-        pipe.receive(mcp::INITIALIZED)?;
+        pipe.receive(mcp::INITIALIZE_RESPONSE_TEXT)?;
         Ok(pipe)
     }
 
     /// Says that the client is initialized.
     pub(crate) fn ready(&mut self) -> anyhow::Result<()> {
-        Ok(writeln!(self.input, "{}", mcp::READY)?)
+        Ok(writeln!(self.input, "{}", mcp::INITIALIZED_NOTIFICATION)?)
     }
 
     /// Reads one line, which must contain the words.
@@ -74,7 +74,7 @@ impl Pipe {
         self.write_call(&mut request)?;
         let started = Instant::now();
         self.input.write_all(&request)?;
-        self.receive(SUCCESS)?;
+        self.receive(SUCCESS_TEXT)?;
         Ok(started.elapsed())
     }
 
@@ -83,7 +83,7 @@ impl Pipe {
         let mut out = Vec::new();
         let mut sent = 0;
         for received in 0..calls {
-            while sent < calls && sent - received < WINDOW {
+            while sent < calls && sent - received < CALLS_IN_FLIGHT {
                 self.write_call(&mut out)?;
                 sent += 1;
             }
@@ -92,7 +92,7 @@ impl Pipe {
                 self.input.write_all(&out)?;
                 out.clear();
             }
-            self.receive(SUCCESS)?;
+            self.receive(SUCCESS_TEXT)?;
         }
         ensure!(out.is_empty(), "{} bytes were never sent", out.len());
         Ok(())
@@ -104,27 +104,27 @@ pub(crate) fn start(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
     let args = ["--base-url", url, "--api-key", "bench"];
     for run in 0..plan.warm_starts + plan.starts {
         let started = Instant::now();
-        let mut pipe = Pipe::start(&args)?;
+        let mut pipe = StdioServer::start(&args)?;
         let initialized = started.elapsed();
         pipe.ready()?;
         pipe.input.write_all(mcp::LIST.as_bytes())?;
         pipe.input.write_all(b"\n")?;
-        pipe.receive(mcp::LISTED)?;
+        pipe.receive(mcp::LIST_RESPONSE_TEXT)?;
         let listed = started.elapsed();
         if run >= plan.warm_starts {
             let target = Target::AtMost(15.0);
             let name = "start: exec to `initialize` reply, stdio";
-            figures.add(name, Unit::Millis, target, millis(initialized));
+            figures.add(name, Unit::Millis, target, to_millis(initialized));
             let name = "start: exec to full `tools/list` reply, stdio";
-            figures.add(name, Unit::Millis, Target::None, millis(listed));
+            figures.add(name, Unit::Millis, Target::None, to_millis(listed));
         }
     }
     Ok(())
 }
 
 /// One round over stdio, on a server of its own.
-pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<Pace> {
-    let mut pipe = Pipe::start(&["--base-url", url, "--api-key", "bench"])?;
+pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<RoundResult> {
+    let mut pipe = StdioServer::start(&["--base-url", url, "--api-key", "bench"])?;
     pipe.ready()?;
     let idle = Target::AtMost(15.0);
     let rss = pipe.process.memory("VmRSS")?;
@@ -147,7 +147,7 @@ pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
     for _ in 0..plan.sequential {
         latencies.add(pipe.call()?);
     }
-    let alone = Load::new(
+    let alone = LoadResult::new(
         plan.sequential,
         started.elapsed(),
         pipe.process.cpu()? - cpu,
@@ -176,15 +176,15 @@ pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
     let cpu = pipe.process.cpu()?;
     let started = Instant::now();
     pipe.flood(plan.load)?;
-    let load = Load::new(plan.load, started.elapsed(), pipe.process.cpu()? - cpu);
-    let name = format!("stdio: throughput, {WINDOW} in flight");
+    let load = LoadResult::new(plan.load, started.elapsed(), pipe.process.cpu()? - cpu);
+    let name = format!("stdio: throughput, {CALLS_IN_FLIGHT} in flight");
     figures.add(&name, Unit::PerSecond, Target::None, load.per_second);
-    let name = format!("stdio: CPU per call, {WINDOW} in flight");
+    let name = format!("stdio: CPU per call, {CALLS_IN_FLIGHT} in flight");
     figures.add(&name, Unit::Micros, Target::AtMost(60.0), load.cpu);
     let peak = pipe.process.memory("VmHWM")?;
-    let name = format!("stdio: peak RSS, {WINDOW} in flight");
+    let name = format!("stdio: peak RSS, {CALLS_IN_FLIGHT} in flight");
     figures.add(&name, Unit::Megabytes, Target::None, peak);
-    Ok(Pace {
+    Ok(RoundResult {
         p50,
         per_second: load.per_second,
     })

@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 
 use crate::{
     http::serve_sandbox,
-    process::{Served, command, said},
-    requests::{answer, initialize, modern, post},
+    process::{ServerProcess, command, run_cli},
+    requests::{initialize_request, post_request, send_request, stateless_request},
     upstream::operator,
 };
 
@@ -46,7 +46,8 @@ const LIST_TOOLS: EntryFilter = |entry| {
     names.any(|name| name.starts_with("list-"))
 };
 const WITHOUT_KEY_LIST: EntryFilter = |entry| tool_name(entry) != "list-all-virtual-keys";
-const READ_ONLY_INTEGRATIONS: EntryFilter = |entry| READ_ONLY(entry) && tool_name(entry).ends_with("-integration");
+const READ_ONLY_INTEGRATIONS: EntryFilter =
+    |entry| READ_ONLY(entry) && tool_name(entry).ends_with("-integration");
 const NO_TOOLS: EntryFilter = |_| false;
 
 fn tool_name(entry: &CatalogEntry) -> &'static str {
@@ -72,7 +73,7 @@ fn lifecycles() -> [ClientLifecycleMode; 2] {
     ]
 }
 
-async fn connect_http(server: &Served, headers: &[(&str, &str)]) -> Vec<McpClient> {
+async fn connect_http(server: &ServerProcess, headers: &[(&str, &str)]) -> Vec<McpClient> {
     connect_to(&server.url, headers).await
 }
 
@@ -122,7 +123,12 @@ async fn rejection_text(client: &McpClient, tool: &str) -> String {
 }
 
 /// Exactly these are listed; what is not is refused with these words, whatever it is called by.
-async fn assert_offers_only(client: &McpClient, promised: EntryFilter, forbidden: &str, words: &str) {
+async fn assert_offers_only(
+    client: &McpClient,
+    promised: EntryFilter,
+    forbidden: &str,
+    words: &str,
+) {
     let listed = client.list_all_tools().await.unwrap();
     let listed: Vec<_> = listed.iter().map(|tool| tool.name.to_string()).collect();
     assert_eq!(listed, offered_names(promised), "{words}");
@@ -201,13 +207,13 @@ async fn filter_options_apply_to_every_transport_and_generation() {
             .into_iter()
             .chain(args.iter().copied())
             .collect();
-        let (ok, _, told) = said(&called);
+        let (ok, _, told) = run_cli(&called);
         assert!(!ok && told.contains(words), "{told}");
         let tools: Vec<_> = ["tools", "--format", "json", "--sandbox"]
             .into_iter()
             .chain(args.iter().copied())
             .collect();
-        let listed: Vec<Value> = serde_json::from_str(&said(&tools).1).unwrap();
+        let listed: Vec<Value> = serde_json::from_str(&run_cli(&tools).1).unwrap();
         let listed: Vec<_> = listed
             .iter()
             .map(|tool| tool["name"].as_str().unwrap())
@@ -287,7 +293,7 @@ async fn filter_headers_narrow_and_never_widen_the_options() {
 #[tokio::test]
 async fn tool_filter_applies_per_request_of_a_session() {
     let server = serve_sandbox(&[]);
-    let opened = initialize(&server)
+    let opened = initialize_request(&server)
         .header("x-portkey-mcp-readonly", "true")
         .send()
         .await
@@ -297,7 +303,7 @@ async fn tool_filter_applies_per_request_of_a_session() {
         "name": "delete-integration", "arguments": { "slug": "none" },
     } });
     for (read_only, is_withheld) in [("false", false), ("true", true), ("false", false)] {
-        let request = post(&server, &call.to_string())
+        let request = post_request(&server, &call.to_string())
             .header("mcp-session-id", &session)
             .header("x-portkey-mcp-readonly", read_only);
         let text = request.send().await.unwrap().text().await.unwrap();
@@ -309,9 +315,11 @@ async fn tool_filter_applies_per_request_of_a_session() {
     }
     // A client must not keep a list that the next request may narrow otherwise.
     let ttl = async |request: reqwest::RequestBuilder| {
-        answer(request).await.1["result"]["ttlMs"].as_u64().unwrap()
+        send_request(request).await.1["result"]["ttlMs"]
+            .as_u64()
+            .unwrap()
     };
-    let list = || modern(&server, "tools/list", json!({}));
+    let list = || stateless_request(&server, "tools/list", json!({}));
     assert!(ttl(list()).await > 0);
     assert_eq!(ttl(list().header("x-portkey-mcp-tools", "list-*")).await, 0);
 }
@@ -348,7 +356,8 @@ async fn invalid_filter_header_is_rejected() {
     ];
     for (header, value, words) in table {
         let (status, body) =
-            answer(modern(&server, "tools/list", json!({})).header(header, value)).await;
+            send_request(stateless_request(&server, "tools/list", json!({})).header(header, value))
+                .await;
         let told = body["error"]["message"].as_str().unwrap();
         assert_eq!(status, StatusCode::BAD_REQUEST, "{header}: {value}");
         assert!(
@@ -356,10 +365,10 @@ async fn invalid_filter_header_is_rejected() {
             "{header}: {value}: {told}"
         );
     }
-    let twice = modern(&server, "tools/list", json!({}))
+    let twice = stateless_request(&server, "tools/list", json!({}))
         .header("x-portkey-mcp-tools", "list-*")
         .header("x-portkey-mcp-tools", "*");
-    let (status, body) = answer(twice).await;
+    let (status, body) = send_request(twice).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(
         body["error"]["message"]
@@ -394,7 +403,7 @@ fn invalid_filter_option_stops_the_start() {
     for (args, words) in table {
         for command in [&["stdio"] as &[&str], &["http", "--sandbox"], &["tools"]] {
             let args: Vec<_> = command.iter().chain(*args).copied().collect();
-            let (ok, _, told) = said(&args);
+            let (ok, _, told) = run_cli(&args);
             assert!(
                 !ok && words.iter().all(|word| told.contains(word)),
                 "{args:?}: {told}"

@@ -17,11 +17,13 @@ use crate::{
     approval::gate::dispatcher_with_approvals,
     audit::read_entries,
     http::serve_sandbox,
-    mcp::Caller,
-    process::{Served, said},
-    requests::{answer, client, modern, post},
-    stdio::opened,
-    upstream::{Upstream, answer as upstream_answer, dispatcher, ok, operator},
+    mcp::McpClient,
+    process::{ServerProcess, run_cli},
+    requests::{client, post_request, send_request, stateless_request},
+    stdio::start_initialized,
+    upstream::{
+        MockUpstream, dispatcher, http_response as upstream_answer, json_response, operator,
+    },
 };
 
 /// How many names, and letters of them, one call may have compared.
@@ -166,7 +168,10 @@ fn invalid_calls() -> Vec<InvalidCall> {
         InvalidCall {
             what: "a document of nothing but unknown parts",
             tool: "create-config",
-            args: single_field("config", Value::Object(many_fields(9_000, |i| format!("zz{i}")))),
+            args: single_field(
+                "config",
+                Value::Object(many_fields(9_000, |i| format!("zz{i}"))),
+            ),
             says: "9000 parts of a document are not known; at most 1000 may be",
         },
         InvalidCall {
@@ -403,7 +408,8 @@ fn oversized_messages() -> Vec<OversizedMessage> {
         },
         OversizedMessage {
             what: "a long id",
-            body: tool_call_message("list-labels", "{}").replace("\"id\":1", &format!("\"id\":\"{long}\"")),
+            body: tool_call_message("list-labels", "{}")
+                .replace("\"id\":1", &format!("\"id\":\"{long}\"")),
             says: "`id`",
         },
         OversizedMessage {
@@ -442,7 +448,7 @@ fn oversized_messages() -> Vec<OversizedMessage> {
 
 #[test]
 fn oversized_messages_get_short_errors_over_stdio() {
-    let mut pipe = opened(&["--sandbox"]);
+    let mut pipe = start_initialized(&["--sandbox"]);
     for OversizedMessage { what, body, says } in oversized_messages() {
         pipe.send(&body);
         let answer = pipe.receive();
@@ -463,7 +469,7 @@ fn oversized_messages_get_short_errors_over_stdio() {
 #[test]
 fn unknown_names_are_repeated_only_in_part() {
     let long = "m".repeat(3_000);
-    let mut pipe = opened(&["--sandbox"]);
+    let mut pipe = start_initialized(&["--sandbox"]);
     let asking = |method: &str, params: Value| {
         json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
     };
@@ -489,7 +495,11 @@ fn unknown_names_are_repeated_only_in_part() {
     assert!(pipe.end().0.success());
 }
 
-async fn send_by_both_paths(server: &Served, body: &str, name: &str) -> [(StatusCode, Value); 2] {
+async fn send_by_both_paths(
+    server: &ServerProcess,
+    body: &str,
+    name: &str,
+) -> [(StatusCode, Value); 2] {
     let ask = |accept: &str| {
         client()
             .post(&server.url)
@@ -502,8 +512,8 @@ async fn send_by_both_paths(server: &Served, body: &str, name: &str) -> [(Status
     };
     // What takes any form goes to rmcp.
     [
-        answer(ask("application/json, text/event-stream")).await,
-        answer(ask("application/json")).await,
+        send_request(ask("application/json, text/event-stream")).await,
+        send_request(ask("application/json")).await,
     ]
 }
 
@@ -519,11 +529,11 @@ async fn oversized_messages_get_short_errors_over_http() {
             );
             assert!(answer.to_string().len() <= MAX_ERROR_BYTES, "{what}");
         }
-        let (status, answer) = answer(post(&server, &body)).await;
+        let (status, answer) = send_request(post_request(&server, &body)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{what}: {answer}");
     }
     // The server is none the worse for it.
-    let (status, answer) = answer(modern(
+    let (status, answer) = send_request(stateless_request(
         &server,
         "tools/call",
         json!({ "name": "list-labels" }),
@@ -543,7 +553,7 @@ async fn large_call_succeeds_with_and_without_a_session() {
     let targets = vec![json!({ "provider": "@openai", "weight": 1 }); 10_000];
     let args = json!({ "name": "large", "config": { "targets": targets } });
     assert!(args.to_string().len() > 256 << 10);
-    let mut caller = Caller::new(&server.url, "pk-a");
+    let mut caller = McpClient::new(&server.url, "pk-a");
     let alone = caller.modern("create-config", &args).await.unwrap();
     let begun = caller.initialize().await;
     assert_eq!(begun.status, StatusCode::OK, "{}", begun.message);
@@ -564,7 +574,7 @@ async fn large_call_succeeds_with_and_without_a_session() {
 async fn invalid_arguments_get_the_same_error_on_every_path() {
     let small = ["--max-result-bytes", "1024"];
     let (server, bounded) = (serve_sandbox(&[]), serve_sandbox(&small));
-    let mut pipe = opened(&["--sandbox"]);
+    let mut pipe = start_initialized(&["--sandbox"]);
     for InvalidCall {
         what, tool, args, ..
     } in invalid_calls()
@@ -600,7 +610,7 @@ async fn invalid_arguments_get_the_same_error_on_every_path() {
 fn errors_of_compact_tools_are_bounded() {
     let args = json!({ "operation": "create-integration", "arguments": many_fields(9_000, |i| format!("zz{i}")) });
     for (bound, says) in [("0", "create-integration` takes, as JSON"), ("1024", "")] {
-        let mut pipe = opened(&[
+        let mut pipe = start_initialized(&[
             "--sandbox",
             "--surface",
             "compact",
@@ -622,7 +632,7 @@ fn errors_of_compact_tools_are_bounded() {
 #[test]
 fn shell_calls_have_the_same_bounds() {
     let args = Value::Object(many_fields(9_000, |i| format!("z{i}"))).to_string();
-    let (is_ok, _, told) = said(&["call", "list-labels", &args, "--sandbox"]);
+    let (is_ok, _, told) = run_cli(&["call", "list-labels", &args, "--sandbox"]);
     assert!(
         !is_ok && told.contains("9000 arguments are not known"),
         "{told}"
@@ -630,7 +640,7 @@ fn shell_calls_have_the_same_bounds() {
     assert!(told.len() <= MAX_ERROR_BYTES, "{} bytes", told.len());
     // As short as can be: a system bounds what a command is given.
     let args = json!({ "a": vec![1; 41_000] }).to_string();
-    let (is_ok, _, told) = said(&["call", "list-labels", &args, "--sandbox"]);
+    let (is_ok, _, told) = run_cli(&["call", "list-labels", &args, "--sandbox"]);
     assert!(
         !is_ok && told.contains("hold more than 40000 names and items"),
         "{told}"
@@ -657,7 +667,7 @@ async fn upstream_errors_are_bounded() {
     ];
     for body in bodies {
         let text = body.to_string();
-        let upstream = Upstream::start(move |_| {
+        let upstream = MockUpstream::start(move |_| {
             upstream_answer(
                 "400 Bad Request",
                 "content-type: application/json\r\n",
@@ -690,7 +700,7 @@ async fn denials_are_bounded() {
         "no ".repeat(20_000)
     );
     let policy = Policy::parse("policy.yaml", &text, &Catalog::full()).unwrap();
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy));
     let outcome = dispatcher
         .call_as_local(&operator(), "list-labels", JsonMap::new())
@@ -708,7 +718,7 @@ async fn denials_are_bounded() {
 async fn approval_requests_are_bounded() {
     let long = |i: usize| format!("{i}{}", "x".repeat(5_000));
     let stored = json!({ "name": "N", "config": { "a": 1 } }).to_string();
-    let upstream = Upstream::start(move |_| ok(&stored)).await;
+    let upstream = MockUpstream::start(move |_| json_response(&stored)).await;
     let dispatcher = dispatcher_with_approvals(
         &upstream,
         ApprovalDefaults {
@@ -753,7 +763,7 @@ fn audit_entries_are_bounded() {
     config.insert("provider".to_owned(), json!("@openai-production"));
     let args = json!({ "name": "c", "config": config }).to_string();
     let log = log.to_str().unwrap();
-    let (is_ok, _, told) = said(&[
+    let (is_ok, _, told) = run_cli(&[
         "call",
         "create-config",
         &args,
@@ -780,7 +790,7 @@ fn audit_entries_are_bounded() {
 #[test]
 fn number_of_requested_fields_is_limited() {
     let names = vec!["id"; 101].join(",");
-    let (is_ok, _, told) = said(&[
+    let (is_ok, _, told) = run_cli(&[
         "call",
         "list-all-integrations",
         &format!("fields={names}"),
@@ -791,7 +801,7 @@ fn number_of_requested_fields_is_limited() {
         "{told}"
     );
     let names = vec!["id"; 100].join(",");
-    let (is_ok, _, told) = said(&[
+    let (is_ok, _, told) = run_cli(&[
         "call",
         "list-all-integrations",
         &format!("fields={names}"),

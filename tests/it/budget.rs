@@ -93,13 +93,20 @@ fn tool_lists_are_within_their_budgets() {
         "the median is {} bytes",
         whole.median
     );
-    assert!(whole.bytes <= MAX_LIST_BYTES, "{} bytes in all", whole.bytes);
+    assert!(
+        whole.bytes <= MAX_LIST_BYTES,
+        "{} bytes in all",
+        whole.bytes
+    );
     let sent = sent_bytes(&list_tools(Surface::Operations, |_| true));
     assert!(sent <= MAX_SENT_BYTES, "{sent} bytes are sent");
     let reads = |entry: &CatalogEntry| entry.operation.hints().read_only;
     for (list, most) in [
         (list_tools(Surface::Compact, |_| true), MAX_COMPACT_BYTES),
-        (list_tools(Surface::Compact, reads), MAX_COMPACT_READ_ONLY_BYTES),
+        (
+            list_tools(Surface::Compact, reads),
+            MAX_COMPACT_READ_ONLY_BYTES,
+        ),
     ] {
         let bytes = ListSizes::new(&list).bytes;
         assert!(bytes <= most, "{bytes} of {most} bytes");
@@ -118,7 +125,8 @@ fn size_report_is_up_to_date() {
         |title: &str| format!("| {title} {TABLE_HEAD}| --- | ---: | ---: | ---: | ---: | --- |\n");
     text += &table("Surface");
     text += &ListSizes::new(&all).table_row("`operations`");
-    text += &ListSizes::new(&list_tools(Surface::Operations, reads)).table_row("`operations`, read-only");
+    text += &ListSizes::new(&list_tools(Surface::Operations, reads))
+        .table_row("`operations`, read-only");
     text += &ListSizes::new(&list_tools(Surface::Compact, |_| true)).table_row("`compact`");
     text += &ListSizes::new(&list_tools(Surface::Compact, reads)).table_row("`compact`, read-only");
     let compact = list_tools(Surface::Compact, |_| true);
@@ -167,7 +175,13 @@ fn size_report_is_up_to_date() {
     text += "\n## Tools\n\n| Tool | Bytes | Tokens, about |\n| --- | ---: | ---: |\n";
     for tool in &all {
         let bytes = tool_bytes(tool);
-        writeln!(text, "| `{}` | {bytes} | {} |", tool.name, estimate_tokens(bytes)).unwrap();
+        writeln!(
+            text,
+            "| `{}` | {bytes} | {} |",
+            tool.name,
+            estimate_tokens(bytes)
+        )
+        .unwrap();
     }
     super::check_generated_file(Path::new("tool-schemas/SIZES.md"), &text);
 }

@@ -5,19 +5,19 @@ use serde_json::{Value, json};
 
 use crate::{
     http::serve_sandbox,
-    metrics::session,
-    process::{Pipe, Served, command},
-    requests::{answer, modern, post},
+    metrics::open_session,
+    process::{ServerProcess, StdioServer, command},
+    requests::{post_request, send_request, stateless_request},
 };
 
 /// The next line about a call, in `--log-format json`.
-fn next_call_line(server: &mut Served) -> Value {
+fn next_call_line(server: &mut ServerProcess) -> Value {
     let line = server.read_until("\"portkey_mcp::call\"");
     serde_json::from_str::<Value>(line.trim()).unwrap()["fields"].take()
 }
 
-fn tool_call(server: &Served, tool: &str, arguments: &Value) -> RequestBuilder {
-    modern(
+fn tool_call(server: &ServerProcess, tool: &str, arguments: &Value) -> RequestBuilder {
+    stateless_request(
         server,
         "tools/call",
         json!({ "name": tool, "arguments": arguments }),
@@ -95,7 +95,7 @@ async fn each_call_logs_one_line() {
 async fn caller_is_logged_by_a_name_without_its_key() {
     let mut server = serve_sandbox(&["--log-format", "json", "--auth", "key"]);
     let request = tool_call(&server, "list-all-integrations", &json!({}));
-    answer(request.header("x-portkey-api-key", "pk-secret")).await;
+    send_request(request.header("x-portkey-api-key", "pk-secret")).await;
     let line = next_call_line(&mut server);
     assert_eq!(line["auth"], "key", "{line}");
     let name = line["caller"].as_str().unwrap();
@@ -107,7 +107,7 @@ async fn caller_is_logged_by_a_name_without_its_key() {
 
 #[tokio::test]
 async fn cancelled_call_is_logged() {
-    let mut pipe = Pipe::start(&["--sandbox", "--sandbox-faults", "latency:60s"]);
+    let mut pipe = StdioServer::start(&["--sandbox", "--sandbox-faults", "latency:60s"]);
     let params = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
@@ -169,7 +169,7 @@ async fn request_id_is_taken_only_from_trusted_proxies() {
         assert_eq!(name == given, kept, "{given} became {name}");
         assert_eq!(next_call_line(&mut server)["request_id"], name);
         // Refusals have one, too, and each is another.
-        let refused = post(&server, "{").send().await.unwrap();
+        let refused = post_request(&server, "{").send().await.unwrap();
         assert!(refused.status().is_client_error());
         assert_ne!(refused.headers()["x-request-id"].to_str().unwrap(), name);
     }
@@ -210,14 +210,14 @@ async fn secrets_of_failing_calls_are_not_logged() {
         .collect();
 
     let mut server = serve_sandbox(&["--log-level", ASKED]);
-    let session = session(&server).await;
+    let session = open_session(&server).await;
     for (method, params) in &requests {
-        modern(&server, method, params.clone())
+        stateless_request(&server, method, params.clone())
             .send()
             .await
             .unwrap();
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let legacy = post(&server, &body.to_string()).header("mcp-session-id", &session);
+        let legacy = post_request(&server, &body.to_string()).header("mcp-session-id", &session);
         legacy.send().await.unwrap().text().await.unwrap();
     }
     let mut log = server.read_until("get-integration");
@@ -231,7 +231,7 @@ async fn secrets_of_failing_calls_are_not_logged() {
         assert!(!log.contains(debug), "{debug} in {log}");
     }
 
-    let mut pipe = Pipe::start(&["--sandbox", "--log-level", ASKED]);
+    let mut pipe = StdioServer::start(&["--sandbox", "--log-level", ASKED]);
     let opened = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
@@ -253,7 +253,7 @@ async fn secrets_of_failing_calls_are_not_logged() {
 /// Far more lines than a pipe holds, and a client that never looks at them.
 #[test]
 fn unread_log_does_not_block_the_server() {
-    let mut pipe = Pipe::start(&["--sandbox"]);
+    let mut pipe = StdioServer::start(&["--sandbox"]);
     for id in 0..1000 {
         let method = if id == 0 { "initialize" } else { "tools/call" };
         let params = json!({

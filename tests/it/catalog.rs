@@ -25,7 +25,11 @@ fn ensure(holds: bool, fault: impl Into<String>) -> Result<(), String> {
 }
 
 /// Visits every schema below and at `schema`, with the path that leads to it.
-pub(crate) fn visit_schemas<'a>(at: &str, schema: &'a Value, visit: &mut impl FnMut(&str, &'a Value)) {
+pub(crate) fn visit_schemas<'a>(
+    at: &str,
+    schema: &'a Value,
+    visit: &mut impl FnMut(&str, &'a Value),
+) {
     visit(at, schema);
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         visit_schemas(&format!("{at}.{name}"), field, visit);

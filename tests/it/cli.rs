@@ -10,13 +10,13 @@ use portkey_mcp::{
 use portkey_operation::Upstream;
 use serde_json::{Value, json};
 
-use crate::process::{Pipe, Served, command, said};
+use crate::process::{ServerProcess, StdioServer, command, run_cli};
 
 #[test]
 fn json_tool_list_equals_the_protocol_list() {
-    let (ok, out, _) = said(&["tools", "--format", "json"]);
+    let (ok, out, _) = run_cli(&["tools", "--format", "json"]);
     assert!(ok);
-    let mut pipe = Pipe::start(&[]);
+    let mut pipe = StdioServer::start(&[]);
     pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
     pipe.receive();
     pipe.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
@@ -49,7 +49,7 @@ fn help_of_every_command_has_examples() {
         &["health"],
     ];
     for command in commands {
-        let (ok, out, _) = said(&[command, &["--help"][..]].concat());
+        let (ok, out, _) = run_cli(&[command, &["--help"][..]].concat());
         let examples: Vec<_> = out
             .lines()
             .skip_while(|line| !matches!(*line, "Example:" | "Examples:"))
@@ -65,7 +65,7 @@ fn help_of_every_command_has_examples() {
 
 #[test]
 fn tools_command_prints_a_table_and_markdown() {
-    let (ok, table, _) = said(&["tools"]);
+    let (ok, table, _) = run_cli(&["tools"]);
     let catalog = Catalog::full().without_upstream(Upstream::Enkrypt);
     let offered =
         server::build_tools(Surface::Operations, catalog.presentation(), catalog.iter()).len();
@@ -77,7 +77,7 @@ fn tools_command_prints_a_table_and_markdown() {
     for part in ["providers", "delete", "destructive, idempotent"] {
         assert!(line.contains(part), "{line}");
     }
-    let (ok, markdown, _) = said(&["tools", "--format", "markdown"]);
+    let (ok, markdown, _) = run_cli(&["tools", "--format", "markdown"]);
     let line = "| `delete-provider` | `DELETE /v1/providers/{slug}` | destructive, idempotent | `providers.delete`, `virtual_keys.delete` |  |";
     assert!(ok && markdown.contains(line), "{markdown}");
 }
@@ -85,7 +85,7 @@ fn tools_command_prints_a_table_and_markdown() {
 #[test]
 fn tools_command_searches_by_terms() {
     let first = |args: &[&str]| {
-        let (ok, out, log) = said(&[&["tools", "--search"][..], args].concat());
+        let (ok, out, log) = run_cli(&[&["tools", "--search"][..], args].concat());
         assert!(ok, "{args:?}: {log}");
         (out.lines().nth(1).unwrap_or_default().to_owned(), out)
     };
@@ -120,7 +120,7 @@ fn tools_command_searches_by_terms() {
 #[test]
 fn search_without_a_match_gives_advice() {
     for words in ["", "??", "the of", "xyzzy qwrtz"] {
-        let (ok, out, log) = said(&["tools", "--search", words]);
+        let (ok, out, log) = run_cli(&["tools", "--search", words]);
         assert!(
             !ok && out.is_empty() && log.contains("Try what it is about"),
             "{words}: {out} {log}"
@@ -134,7 +134,7 @@ fn call_command_calls_operations() {
         let mut all = vec!["call"];
         all.extend(args);
         all.push("--sandbox");
-        let (ok, out, log) = said(&all);
+        let (ok, out, log) = run_cli(&all);
         assert!(ok, "{args:?}: {log}");
         serde_json::from_str(&out).unwrap()
     };
@@ -217,7 +217,7 @@ fn call_command_calls_builtin_tools() {
         ),
     ];
     for (args, pointer, expected) in cases {
-        let (ok, out, log) = said(&[&["call"], *args, &["--sandbox"]].concat());
+        let (ok, out, log) = run_cli(&[&["call"], *args, &["--sandbox"]].concat());
         assert!(ok, "{args:?}: {log}");
         let answer: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(
@@ -234,7 +234,7 @@ fn call_command_calls_builtin_tools() {
         "fields=slug",
         "--sandbox",
     ];
-    let (ok, out, log) = said(&gather);
+    let (ok, out, log) = run_cli(&gather);
     let list: Value = serde_json::from_str(&out).unwrap();
     let items = list["data"].as_array().unwrap();
     assert!(
@@ -272,7 +272,7 @@ fn closed_output_is_not_a_failure() {
 #[test]
 fn unencrypted_upstream_address_is_warned_about() {
     let warns = |args: &[&str]| {
-        let (ok, _, log) = said(args);
+        let (ok, _, log) = run_cli(args);
         assert!(ok, "{args:?}: {log}");
         log.contains("unencrypted")
     };
@@ -348,7 +348,7 @@ fn failing_call_exits_with_an_error_and_prints_no_result() {
         ),
     ];
     for (args, expected) in cases {
-        let (ok, out, log) = said(args);
+        let (ok, out, log) = run_cli(args);
         assert!(
             !ok && out.is_empty() && log.contains(expected),
             "{args:?}: {out} {log}"
@@ -394,7 +394,7 @@ fn invalid_options_stop_the_start() {
         (&["--tools-page", "0"], "--tools-page"),
     ];
     for (args, expected) in cases {
-        let (ok, out, log) = said(args);
+        let (ok, out, log) = run_cli(args);
         assert!(
             !ok && out.is_empty() && log.contains(expected),
             "{args:?}: {log}"
@@ -432,13 +432,13 @@ fn sandbox_clock_is_set_by_option_or_variable() {
         "--sandbox-now",
         made,
     ];
-    let listed: Value = serde_json::from_str(&said(&listed).1).unwrap();
+    let listed: Value = serde_json::from_str(&run_cli(&listed).1).unwrap();
     assert_eq!(listed["data"][0]["created_at"], "2023-10-22T10:00:00.000Z");
 }
 
 #[test]
 fn key_is_read_from_a_variable_or_a_file() {
-    let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
+    let sandbox = ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     fs::write(&file, "pk-from-file\n").unwrap();
@@ -471,7 +471,7 @@ fn key_is_read_from_a_variable_or_a_file() {
 /// MCP clients hand over variables that were never set as empty ones.
 #[test]
 fn empty_variables_are_ignored() {
-    let (_, help, _) = said(&["http", "--help"]);
+    let (_, help, _) = run_cli(&["http", "--help"]);
     let variables: Vec<_> = help
         .split("[env: ")
         .skip(1)
@@ -508,7 +508,7 @@ fn boolean_variable_accepts_several_spellings() {
 /// `portkey-mcp sandbox` is a Portkey for other clients.
 #[tokio::test]
 async fn sandbox_command_serves_other_clients() {
-    let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
+    let sandbox = ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let url = format!("{}/integrations?page_size=1", sandbox.url);
     let client = client_builder().build().unwrap();
     assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
@@ -531,7 +531,8 @@ async fn sandbox_command_serves_other_clients() {
 
 #[test]
 fn json_log_format_writes_json_lines() {
-    let mut pipe = Pipe::start(&["--log-format", "json", "--log-level", "debug", "--sandbox"]);
+    let mut pipe =
+        StdioServer::start(&["--log-format", "json", "--log-level", "debug", "--sandbox"]);
     pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
     pipe.receive();
     pipe.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list-all-integrations"}}"#);

@@ -16,8 +16,8 @@ use serde_json::json;
 use tokio::{sync::Semaphore, time};
 
 use crate::{
-    secrets::everywhere,
-    upstream::{Act, Upstream, answer, dispatcher, ok, operator},
+    secrets::connect_everywhere,
+    upstream::{MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator},
 };
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn prompt_and_template_arguments_are_completed() {
         (template("portkey://guide/{topic}"), "name"),
         (template("portkey://dogs/{id}"), "id"),
     ];
-    for connected in everywhere(&["--sandbox"], &[]).await {
+    for connected in connect_everywhere(&["--sandbox"], &[]).await {
         let way = connected.way;
         let complete = |reference: &Reference, name: &str, typed: &str| {
             let argument = ArgumentInfo::new(name, typed);
@@ -167,7 +167,8 @@ async fn advance_time(seconds: u64) {
 #[tokio::test]
 async fn completion_list_is_cached_per_caller() {
     let upstream =
-        Upstream::start(|_| ok(r#"{"data":[{"slug":"pc-one"},{"slug":"pc-two"}]}"#)).await;
+        MockUpstream::start(|_| json_response(r#"{"data":[{"slug":"pc-one"},{"slug":"pc-two"}]}"#))
+            .await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
     let alice = Principal {
         name: "alice".into(),
@@ -183,7 +184,10 @@ async fn completion_list_is_cached_per_caller() {
         (&bob, "one", &["pc-one"], 2),
         (&alice, "", &["pc-one", "pc-two"], 2),
     ] {
-        assert_eq!(complete_configs(&completer, &dispatcher, caller, typed).await, values);
+        assert_eq!(
+            complete_configs(&completer, &dispatcher, caller, typed).await,
+            values
+        );
         assert_eq!(upstream.count(), asked);
     }
     // The same caller, as one whose request leaves less.
@@ -198,9 +202,9 @@ async fn completion_list_is_cached_per_caller() {
 
 #[tokio::test]
 async fn failed_list_is_not_requested_again_for_ten_seconds() {
-    let upstream = Upstream::start(|before| match before {
-        0 => answer("403 Forbidden", "", "{}"),
-        _ => ok(r#"{"data":[{"slug":"pc-one"}]}"#),
+    let upstream = MockUpstream::start(|before| match before {
+        0 => http_response("403 Forbidden", "", "{}"),
+        _ => json_response(r#"{"data":[{"slug":"pc-one"}]}"#),
     })
     .await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
@@ -216,7 +220,10 @@ async fn failed_list_is_not_requested_again_for_ten_seconds() {
         name: "bob".into(),
         ..operator()
     };
-    assert_eq!(complete_configs(&completer, &dispatcher, &bob, "pc").await, ["pc-one"]);
+    assert_eq!(
+        complete_configs(&completer, &dispatcher, &bob, "pc").await,
+        ["pc-one"]
+    );
     advance_time(10).await;
     assert_eq!(
         complete_configs(&completer, &dispatcher, &operator(), "pc").await,
@@ -230,7 +237,7 @@ async fn concurrent_completions_share_a_request_that_outlives_them() {
     let release = Arc::new(Semaphore::new(0));
     let held = release.clone();
     let body = r#"{"data":[{"slug":"pc-one"}]}"#;
-    let upstream = Upstream::start(move |_| Act::Later(held.clone(), body)).await;
+    let upstream = MockUpstream::start(move |_| ResponseAction::Later(held.clone(), body)).await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
     let operator = operator();
     // Given up with the next key that is pressed.
@@ -240,7 +247,8 @@ async fn concurrent_completions_share_a_request_that_outlives_them() {
             () = upstream.asked(1) => {}
         }
     }
-    let typed = ["pc", "pc-", "pc-o"].map(|typed| complete_configs(&completer, &dispatcher, &operator, typed));
+    let typed = ["pc", "pc-", "pc-o"]
+        .map(|typed| complete_configs(&completer, &dispatcher, &operator, typed));
     release.add_permits(1);
     assert_eq!(
         futures_util::future::join_all(typed).await,
@@ -251,7 +259,7 @@ async fn concurrent_completions_share_a_request_that_outlives_them() {
 
 #[tokio::test]
 async fn requests_about_unknown_workspaces_are_limited() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
     let (operator, request_info) = (operator(), RequestInfo::local());
     let ask = async |workspace: String| {
@@ -283,9 +291,10 @@ async fn long_list_is_read_page_by_page_to_its_end() {
             .collect();
         json!({ "data": items }).to_string()
     };
-    let upstream =
-        Upstream::start(move |before| ok(&page(before * 100, if before < 2 { 100 } else { 7 })))
-            .await;
+    let upstream = MockUpstream::start(move |before| {
+        json_response(&page(before * 100, if before < 2 { 100 } else { 7 }))
+    })
+    .await;
     let found = complete_configs(
         &Completer::default(),
         &Arc::new(dispatcher(&upstream)),

@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 
 use crate::{
     programs::is_missing,
-    redis::Redis,
-    store::{Pair, pairs},
+    redis::RedisServer,
+    store::{StorePair, store_pairs},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -134,7 +134,7 @@ async fn redis_uses_the_same_calendar_windows() {
     if is_missing("redis-server") {
         return;
     }
-    let server = Redis::start();
+    let server = RedisServer::start();
     let store = server.store().await;
     for window in [
         Window::Minute,
@@ -167,7 +167,8 @@ async fn redis_uses_the_same_calendar_windows() {
 /// When a window ends that is known to end right in memory, and how long that is off.
 fn window_end(window: Window) -> (SystemTime, Duration) {
     let now = SystemTime::now();
-    let (store, _) = store_with_manual_clock(now.duration_since(UNIX_EPOCH).unwrap().as_micros() as u64);
+    let (store, _) =
+        store_with_manual_clock(now.duration_since(UNIX_EPOCH).unwrap().as_micros() as u64);
     let one = [budget("a", window, 1, 1)];
     let asked = async {
         _ = reserve(&store, &one).await;
@@ -183,9 +184,9 @@ fn window_end(window: Window) -> (SystemTime, Duration) {
 
 #[tokio::test]
 async fn budgets_are_reserved_together_or_not_at_all() {
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
         for window in [Window::Month, Window::Sliding(HOUR), Window::Bucket(HOUR)] {
             let what = format!("{kind}, {window:?}");
@@ -208,7 +209,9 @@ async fn budgets_are_reserved_together_or_not_at_all() {
             // Two budgets of one counter see each other.
             let again = budget("wide", window, 5, 2);
             assert_eq!(
-                expect_exhausted(&one, &[again.clone(), again.clone()]).await.0,
+                expect_exhausted(&one, &[again.clone(), again.clone()])
+                    .await
+                    .0,
                 1,
                 "{what}"
             );
@@ -239,9 +242,9 @@ async fn budgets_are_reserved_together_or_not_at_all() {
 
 #[tokio::test]
 async fn amount_that_leaves_a_window_is_free_again() {
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
         let short = Duration::from_millis(300);
         for window in [Window::Sliding(short), Window::Bucket(short)] {
@@ -270,9 +273,9 @@ async fn amount_that_leaves_a_window_is_free_again() {
 
 #[tokio::test]
 async fn concurrent_reservations_never_exceed_the_budget() {
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
         for window in [
             Window::Month,
@@ -378,7 +381,7 @@ async fn redis_counters_expire_with_their_window() {
     if is_missing("redis-server") {
         return;
     }
-    let server = Redis::start();
+    let server = RedisServer::start();
     let store = server.store().await;
     let windows = [
         (Window::Minute, Duration::from_secs(60)),

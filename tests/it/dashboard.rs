@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::{
-    metrics::{Measured, end, session},
-    requests::{answer, modern},
+    metrics::{MeteredServer, end_session, open_session},
+    requests::{send_request, stateless_request},
 };
 
 fn dashboard() -> Value {
@@ -93,7 +93,7 @@ async fn queried_metrics_and_labels_exist() {
     std::fs::write(&policy, "version: \"1\"\n").unwrap();
     let faults = ["--sandbox-faults", "503:0.5,seed:1", "--retries", "8"];
     let policy = ["--policy", policy.to_str().unwrap()];
-    let measured = Measured::start(&[&faults[..], &policy].concat());
+    let measured = MeteredServer::start(&[&faults[..], &policy].concat());
     for tool in [
         "list-all-integrations",
         "list-labels",
@@ -101,10 +101,10 @@ async fn queried_metrics_and_labels_exist() {
         "no-such-tool",
     ] {
         let call = json!({ "name": tool, "arguments": {} });
-        answer(modern(&measured.server, "tools/call", call)).await;
+        send_request(stateless_request(&measured.server, "tools/call", call)).await;
     }
-    let id = session(&measured.server).await;
-    end(&measured.server, &id).await;
+    let id = open_session(&measured.server).await;
+    end_session(&measured.server, &id).await;
     let mut text = measured.scrape().await;
     while !text.contains("mcp_server_session_duration_seconds_count") {
         text = measured.scrape().await;

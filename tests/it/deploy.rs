@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::process::{Served, said};
+use crate::process::{ServerProcess, run_cli};
 
 const CHART: &str = "deploy/helm/portkey-mcp/templates/deployment.yaml";
 const MANIFEST: &str = "deploy/kubernetes/deployment.yaml";
@@ -18,7 +18,7 @@ fn help_text() -> String {
         &["token", "new", "--help"],
         &["state-key", "new", "--help"],
     ];
-    commands.map(|command| said(command).1).concat()
+    commands.map(|command| run_cli(command).1).concat()
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
@@ -72,7 +72,10 @@ fn every_deployment_variable_is_known_to_the_binary() {
 
 #[test]
 fn every_documented_option_is_known_to_the_binary() {
-    let (help, text) = (help_text(), fs::read_to_string("docs/deployment.md").unwrap());
+    let (help, text) = (
+        help_text(),
+        fs::read_to_string("docs/deployment.md").unwrap(),
+    );
     let known: BTreeSet<_> = split_words(&help, &['-']).collect();
     let named: BTreeSet<_> = text
         .split('`')
@@ -108,7 +111,7 @@ fn chart_and_manifest_restrict_the_pod_alike() {
 
 #[test]
 fn probe_paths_are_served() {
-    let served = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let served = ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     let base = served.url.trim_end_matches("/mcp");
     for file in [CHART, MANIFEST] {
         let text = fs::read_to_string(file).unwrap();
@@ -118,7 +121,7 @@ fn probe_paths_are_served() {
             .collect();
         assert_eq!(paths, ["/healthz", "/readyz"], "{file}");
         for path in paths {
-            let (ok, _, error) = said(&["health", "--url", &format!("{base}{path}")]);
+            let (ok, _, error) = run_cli(&["health", "--url", &format!("{base}{path}")]);
             assert!(ok, "{path}: {error}");
         }
     }

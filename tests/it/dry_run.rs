@@ -9,16 +9,16 @@ use portkey_operation::Effect;
 use serde_json::{Value, json};
 
 use crate::{
-    process::{Pipe, Served, said},
-    requests::{answer, call},
-    upstream::{Upstream, dispatcher, ok, operator},
+    process::{ServerProcess, StdioServer, run_cli},
+    requests::{call_request, send_request},
+    upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
 /// What such an Upstream knows of everything.
 const STORED: &str = r#"{"name":"Old","slug":"s","description":null,"masked_key":"sk-***9",
     "key":"sk-***9","tags":["a","b"],"configurations":{"region":"eu","zone":"1","token":"x***"}}"#;
 
-async fn dry_run_call(upstream: &Upstream, tool: &str, args: &Value) -> Value {
+async fn dry_run_call(upstream: &MockUpstream, tool: &str, args: &Value) -> Value {
     let dispatcher = dispatcher(upstream).with_dry_run(true);
     dispatcher
         .call_as_local(&operator(), tool, args.as_object().unwrap().clone())
@@ -72,7 +72,7 @@ async fn write_is_previewed_and_not_sent() {
         ),
     ];
     for (tool, args, sent, read, changes) in cases {
-        let upstream = Upstream::start(|_| ok(STORED)).await;
+        let upstream = MockUpstream::start(|_| json_response(STORED)).await;
         let told = dry_run_call(&upstream, tool, &args).await;
         let got: Vec<_> = upstream
             .requests()
@@ -116,7 +116,7 @@ async fn nested_fields_are_compared() {
         "defaults": { "metadata": { "a": "1", "b": "2" } },
     } });
     let stored: &'static str = stored.to_string().leak();
-    let upstream = Upstream::start(move |_| ok(stored)).await;
+    let upstream = MockUpstream::start(move |_| json_response(stored)).await;
     let config = json!({ "retry": { "attempts": 5 }, "strategy": { "mode": "fallback" } });
     let told = dry_run_call(
         &upstream,
@@ -151,7 +151,7 @@ async fn dry_run_result_is_bounded() {
         .map(|i| (format!("field{i}"), json!(long[..50])))
         .collect();
     let body: &'static str = stored.to_string().leak();
-    let upstream = Upstream::start(move |_| ok(body)).await;
+    let upstream = MockUpstream::start(move |_| json_response(body)).await;
     let args = json!({ "slug": "s", "name": "n", "description": long });
     let told = dry_run_call(&upstream, "update-integration", &args)
         .await
@@ -166,7 +166,7 @@ async fn dry_run_result_is_bounded() {
 /// Whoever may not read learns nothing by a dry run, and nothing is sent for them.
 #[tokio::test]
 async fn current_state_is_read_with_the_scopes_of_the_caller() {
-    let upstream = Upstream::start(|_| ok(STORED)).await;
+    let upstream = MockUpstream::start(|_| json_response(STORED)).await;
     let dispatcher = dispatcher(&upstream).with_dry_run(true);
     let mut writer = operator();
     writer.scopes = Scopes::from_words(["portkey:write"]);
@@ -196,7 +196,7 @@ async fn current_state_is_read_with_the_scopes_of_the_caller() {
 
 #[tokio::test]
 async fn reads_and_previews_run_and_invalid_calls_are_rejected() {
-    let upstream = Upstream::start(|_| ok(STORED)).await;
+    let upstream = MockUpstream::start(|_| json_response(STORED)).await;
     let read = dry_run_call(&upstream, "get-integration", &json!({ "slug": "s" })).await;
     assert_eq!((&read["name"], upstream.count()), (&json!("Old"), 1));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
@@ -248,7 +248,7 @@ fn every_update_and_delete_has_a_read_operation() {
 #[tokio::test]
 async fn dry_run_server_changes_nothing() {
     let args = json!({ "slug": "openai-production" });
-    let (good, out, _) = said(&[
+    let (good, out, _) = run_cli(&[
         "call",
         "delete-integration",
         &args.to_string(),
@@ -261,7 +261,7 @@ async fn dry_run_server_changes_nothing() {
         "{out}"
     );
 
-    let mut pipe = Pipe::start(&["--sandbox", "--dry-run"]);
+    let mut pipe = StdioServer::start(&["--sandbox", "--dry-run"]);
     pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
     pipe.receive();
     let mut piped = |tool: &str| {
@@ -285,12 +285,13 @@ async fn dry_run_server_changes_nothing() {
         "openai-production"
     );
 
-    let served = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--dry-run"]);
+    let served =
+        ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--dry-run"]);
     for (tool, field) in [
         ("delete-integration", "dry_run"),
         ("get-integration", "slug"),
     ] {
-        let (_, answer) = answer(call(&served, tool, args.clone())).await;
+        let (_, answer) = send_request(call_request(&served, tool, args.clone())).await;
         assert!(
             !answer["result"]["structuredContent"][field].is_null(),
             "{tool}: {answer}"
@@ -301,7 +302,7 @@ async fn dry_run_server_changes_nothing() {
 /// It costs a builder call, and stays off unless asked for.
 #[tokio::test]
 async fn writes_are_sent_without_dry_run() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher: Dispatcher = dispatcher(&upstream).with_dry_run(false);
     let args = json!({ "slug": "s" }).as_object().unwrap().clone();
     dispatcher
@@ -315,7 +316,7 @@ async fn writes_are_sent_without_dry_run() {
 #[tokio::test]
 async fn special_characters_in_change_paths_are_quoted() {
     let stored = json!({ "config": { "a": { "b": 1 }, "a.b": 1, "c[0]": 1, "": 1 } }).to_string();
-    let upstream = Upstream::start(move |_| ok(&stored)).await;
+    let upstream = MockUpstream::start(move |_| json_response(&stored)).await;
     let config = json!({ "a": { "b": 2 }, "a.b": 3, "c[0]": 4, "": 5 });
     let told = dry_run_call(
         &upstream,

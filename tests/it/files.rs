@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write, path::Path, process::Command};
 
-use crate::process::said;
+use crate::process::run_cli;
 
 /// What can stand in the place of a file, by its path.
 fn non_regular_files(folder: &Path) -> Vec<String> {
@@ -76,7 +76,7 @@ fn every_file_option_rejects_non_regular_files() {
                 .iter()
                 .map(|arg| if *arg == "{}" { place } else { *arg })
                 .collect();
-            let (ok, out, err) = said(&args);
+            let (ok, out, err) = run_cli(&args);
             // Of a device that everybody may write the permissions are told first.
             let told = [
                 "regular file",
@@ -153,7 +153,7 @@ fn file_error_states_its_cause_once() {
         &["audit", "verify", place],
     ];
     for args in commands {
-        let (ok, out, err) = said(args);
+        let (ok, out, err) = run_cli(args);
         let last = err.lines().last().unwrap_or_default();
         assert!(
             !ok && last.starts_with("portkey-mcp: "),
@@ -170,7 +170,7 @@ fn admin_file_readable_by_others_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
     let path = file.to_str().unwrap();
-    let list = || said(&["approvals", "list", "--admin-file", path]);
+    let list = || run_cli(&["approvals", "list", "--admin-file", path]);
     let (ok, _, err) = list();
     assert!(!ok && err.contains("does the server run?"), "{err}");
     fs::write(&file, "{}").unwrap();
@@ -194,7 +194,7 @@ fn oversized_file_is_rejected() {
         &["http", "--sandbox", "--auth", "token", "--auth-file", file],
     ];
     for args in commands {
-        let (ok, _, err) = said(args);
+        let (ok, _, err) = run_cli(args);
         assert!(
             !ok && err.contains("more than 4194304 bytes"),
             "{args:?}: {err}"
@@ -213,7 +213,7 @@ fn prompt_that_is_not_a_regular_file_is_rejected() {
             .success()
     );
     let path = folder.path().to_str().unwrap();
-    let (ok, _, err) = said(&[
+    let (ok, _, err) = run_cli(&[
         "http",
         "--sandbox",
         "--listen",
@@ -239,13 +239,13 @@ fn audit_log_with_an_oversized_line_is_reported_as_damaged() {
     )
     .unwrap();
     let args = ["audit", "verify", path.to_str().unwrap()];
-    let (ok, out, err) = said(&args);
+    let (ok, out, err) = run_cli(&args);
     let lines: Vec<_> = out
         .lines()
         .filter(|line| line.contains("no line of an audit log"))
         .collect();
     assert!(!ok && lines.len() == 2, "{out}{err}");
-    let (ok, _, err) = said(&["call", "list-labels", "--sandbox", "--audit-log", args[2]]);
+    let (ok, _, err) = run_cli(&["call", "list-labels", "--sandbox", "--audit-log", args[2]]);
     assert!(
         !ok && err.contains("its end is no line") || err.contains("the last line"),
         "{err}"
@@ -261,7 +261,7 @@ fn concurrently_created_tokens_are_all_in_the_file() {
     let made: usize = std::thread::scope(|scope| {
         let make = |name: &'static str| {
             scope.spawn(move || {
-                said(&[
+                run_cli(&[
                     "token",
                     "new",
                     "--name",
@@ -301,7 +301,7 @@ fn admin_file_is_removed_only_by_its_own_server() {
     let first = crate::http::serve_sandbox(&args);
     let second = crate::http::serve_sandbox(&args);
     assert!(first.terminate().0.success());
-    assert!(said(&["approvals", "list", "--admin-file", path]).0);
+    assert!(run_cli(&["approvals", "list", "--admin-file", path]).0);
     assert!(second.terminate().0.success());
     assert!(!file.exists());
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     http::serve_sandbox,
-    process::{Served, said},
-    requests::{self, answer, client},
+    process::{ServerProcess, run_cli},
+    requests::{self, client, send_request},
 };
 
 /// Makes a token file with one token, and returns that.
@@ -24,17 +24,17 @@ fn create_token_file(file: &Path) -> String {
         "--file",
         file,
     ];
-    let (ok, token, err) = said(&args);
+    let (ok, token, err) = run_cli(&args);
     assert!(ok, "{err}");
     token.trim().to_owned()
 }
 
-async fn status(server: &Served, token: &str) -> StatusCode {
-    let request = requests::call(server, "list-labels", json!({})).bearer_auth(token);
-    answer(request).await.0
+async fn status(server: &ServerProcess, token: &str) -> StatusCode {
+    let request = requests::call_request(server, "list-labels", json!({})).bearer_auth(token);
+    send_request(request).await.0
 }
 
-async fn readiness_component(server: &Served, name: &str) -> Value {
+async fn readiness_component(server: &ServerProcess, name: &str) -> Value {
     let answer = client()
         .get(server.url.replace("/mcp", "/readyz"))
         .send()
@@ -85,7 +85,10 @@ async fn invalid_file_version_is_reported_at_readyz_until_fixed() {
     );
     let token = create_token_file(&file);
     let mut server = serve_sandbox(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
-    assert_eq!(readiness_component(&server, "token_file").await["status"], "ok");
+    assert_eq!(
+        readiness_component(&server, "token_file").await["status"],
+        "ok"
+    );
     // It names a file that is not there yet.
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}policy = \"later.yaml\"\n")).unwrap();
@@ -98,5 +101,8 @@ async fn invalid_file_version_is_reported_at_readyz_until_fixed() {
     assert_eq!(status(&server, &token).await, StatusCode::OK);
     fs::write(&policy, "version: \"1\"\nhide: [list-labels]\n").unwrap();
     server.read_until("the changed file is in effect");
-    assert_eq!(readiness_component(&server, "token_file").await["status"], "ok");
+    assert_eq!(
+        readiness_component(&server, "token_file").await["status"],
+        "ok"
+    );
 }

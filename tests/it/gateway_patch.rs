@@ -254,10 +254,19 @@ fn guardrail_policy(patch: bool) -> BoxedStrategy<Value> {
 }
 
 /// The policies that a server has and all may share, and these fields.
-fn policy_fields(patch: bool, more: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
+fn policy_fields(
+    patch: bool,
+    more: Vec<(&'static str, BoxedStrategy<Value>)>,
+) -> BoxedStrategy<Value> {
     let mut fields = vec![
-        ("input_guardrails_config", or_null(patch, guardrail_policy(patch))),
-        ("output_guardrails_config", or_null(patch, guardrail_policy(patch))),
+        (
+            "input_guardrails_config",
+            or_null(patch, guardrail_policy(patch)),
+        ),
+        (
+            "output_guardrails_config",
+            or_null(patch, guardrail_policy(patch)),
+        ),
     ];
     fields.extend(more);
     optional_fields(fields)

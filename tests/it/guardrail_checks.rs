@@ -47,7 +47,13 @@ pub(crate) fn example_value(takes: ParameterKind) -> Value {
 
 #[test]
 fn every_check_is_named_in_the_tool_schema() {
-    let text = Value::Object(compiled_operation("create-guardrail").schema().as_ref().clone()).to_string();
+    let text = Value::Object(
+        compiled_operation("create-guardrail")
+            .schema()
+            .as_ref()
+            .clone(),
+    )
+    .to_string();
     let mut named = BTreeSet::new();
     for word in text.split([' ', '"']) {
         let (family, names) = word.split_once(".{").unwrap_or(("", word));

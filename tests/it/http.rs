@@ -22,9 +22,12 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
-    process::{Served, said},
-    requests::{answer, client, initialize, modern, modern_by, post},
-    upstream::{Act, Upstream},
+    process::{ServerProcess, run_cli},
+    requests::{
+        client, initialize_request, post_request, send_request, stateless_request,
+        stateless_request_by,
+    },
+    upstream::{MockUpstream, ResponseAction},
 };
 
 /// How many tools there are.
@@ -37,14 +40,14 @@ fn tool_count() -> usize {
     .len()
 }
 
-pub(crate) fn serve_sandbox(more: &[&str]) -> Served {
+pub(crate) fn serve_sandbox(more: &[&str]) -> ServerProcess {
     let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
     args.extend(more);
-    Served::start(&args)
+    ServerProcess::start(&args)
 }
 
 /// What the official client connects with.
-fn client_transport(server: &Served) -> StreamableHttpClientTransport<Client> {
+fn client_transport(server: &ServerProcess) -> StreamableHttpClientTransport<Client> {
     let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
     StreamableHttpClientTransport::with_client(client(), config)
 }
@@ -93,7 +96,7 @@ async fn client_lists_and_calls_in_both_generations() {
 #[tokio::test]
 async fn ended_session_is_not_found() {
     let server = serve_sandbox(&[]);
-    let opened = initialize(&server).send().await.unwrap();
+    let opened = initialize_request(&server).send().await.unwrap();
     let session = opened.headers()["mcp-session-id"]
         .to_str()
         .unwrap()
@@ -103,14 +106,15 @@ async fn ended_session_is_not_found() {
         .header("mcp-session-id", &session);
     assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);
     let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
-    let (status, _) = answer(post(&server, &list).header("mcp-session-id", session)).await;
+    let (status, _) =
+        send_request(post_request(&server, &list).header("mcp-session-id", session)).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn stateless_request_gets_plain_json() {
     let server = serve_sandbox(&[]);
-    let response = modern(&server, "server/discover", json!({}))
+    let response = stateless_request(&server, "server/discover", json!({}))
         .send()
         .await
         .unwrap();
@@ -123,13 +127,13 @@ async fn stateless_request_gets_plain_json() {
             .contains(&json!("2026-07-28")),
         "{body}"
     );
-    let (status, body) = answer(modern(&server, "tools/list", json!({}))).await;
+    let (status, body) = send_request(stateless_request(&server, "tools/list", json!({}))).await;
     assert_eq!(
         (status, body["result"]["tools"].as_array().unwrap().len()),
         (StatusCode::OK, tool_count())
     );
     let call = json!({ "name": "list-all-integrations", "arguments": { "page_size": 1 } });
-    let (_, body) = answer(modern(&server, "tools/call", call)).await;
+    let (_, body) = send_request(stateless_request(&server, "tools/call", call)).await;
     assert_eq!(
         body["result"]["structuredContent"]["data"]
             .as_array()
@@ -169,9 +173,19 @@ async fn invalid_request_gets_a_json_rpc_error() {
     let server = serve_sandbox(&["--max-request-bytes", "4194304"]);
     let good = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
     let cases = [
-        ("no JSON", post(&server, "{"), 400, -32700),
-        ("a batch", post(&server, &format!("[{good}]")), 400, -32700),
-        ("10 MB", post(&server, &"x".repeat(10 << 20)), 413, -32600),
+        ("no JSON", post_request(&server, "{"), 400, -32700),
+        (
+            "a batch",
+            post_request(&server, &format!("[{good}]")),
+            400,
+            -32700,
+        ),
+        (
+            "10 MB",
+            post_request(&server, &"x".repeat(10 << 20)),
+            413,
+            -32600,
+        ),
         (
             "no form there is",
             client().post(&server.url).header("accept", "text/html"),
@@ -180,32 +194,32 @@ async fn invalid_request_gets_a_json_rpc_error() {
         ),
         (
             "another site",
-            post(&server, &good).header("origin", "https://evil.example"),
+            post_request(&server, &good).header("origin", "https://evil.example"),
             403,
             -32600,
         ),
         (
             "another host",
-            post(&server, &good).header("host", "evil.example"),
+            post_request(&server, &good).header("host", "evil.example"),
             403,
             -32600,
         ),
-        ("no session", post(&server, &good), 400, -32600),
+        ("no session", post_request(&server, &good), 400, -32600),
         (
             "an unknown session",
-            post(&server, &good).header("mcp-session-id", "nope"),
+            post_request(&server, &good).header("mcp-session-id", "nope"),
             404,
             -32600,
         ),
         (
             "an unknown method",
-            modern(&server, "no/such", json!({})),
+            stateless_request(&server, "no/such", json!({})),
             404,
             -32601,
         ),
         (
             "an unknown tool",
-            modern(
+            stateless_request(
                 &server,
                 "tools/call",
                 json!({ "name": "x", "arguments": {} }),
@@ -215,7 +229,7 @@ async fn invalid_request_gets_a_json_rpc_error() {
         ),
         (
             "arguments that are none",
-            modern(
+            stateless_request(
                 &server,
                 "tools/call",
                 json!({ "name": "list-all-integrations", "arguments": [1] }),
@@ -225,13 +239,13 @@ async fn invalid_request_gets_a_json_rpc_error() {
         ),
     ];
     for (what, request, status, code) in cases {
-        let (got, body) = answer(request).await;
+        let (got, body) = send_request(request).await;
         assert_eq!(body["error"]["code"], code, "{what}: {got} {body}");
         assert_eq!(body["jsonrpc"], "2.0", "{what}");
         if !["an unknown tool", "arguments that are none"].contains(&what) {
             assert_eq!(got.as_u16(), status, "{what}: {body}");
         }
-        let (status, _) = answer(modern(&server, "tools/list", json!({}))).await;
+        let (status, _) = send_request(stateless_request(&server, "tools/list", json!({}))).await;
         assert_eq!(status, StatusCode::OK, "no longer served after {what}");
     }
 }
@@ -263,8 +277,8 @@ async fn probes_are_served_and_other_paths_are_not_found() {
     let told: Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
     assert_eq!(told, json!({ "status": "ready", "components": {} }));
     let healthy = format!("{base}/healthz");
-    assert!(said(&["health", "--url", &healthy]).0);
-    let (up, _, log) = said(&["health", "--url", "http://127.0.0.1:1/healthz"]);
+    assert!(run_cli(&["health", "--url", &healthy]).0);
+    let (up, _, log) = run_cli(&["health", "--url", "http://127.0.0.1:1/healthz"]);
     assert!(!up && log.contains("is down"), "{log}");
 }
 
@@ -280,13 +294,13 @@ async fn readiness_does_not_depend_on_portkey() {
         "--base-url",
         "http://127.0.0.1:1/v1",
     ];
-    let server = Served::start(&args);
+    let server = ServerProcess::start(&args);
     let ready = server.url.replace("/mcp", "/readyz");
     assert_eq!(
         client().get(ready).send().await.unwrap().status(),
         StatusCode::OK
     );
-    let (_, body) = answer(modern(
+    let (_, body) = send_request(stateless_request(
         &server,
         "tools/call",
         json!({ "name": "list-all-integrations", "arguments": {} }),
@@ -304,7 +318,7 @@ async fn only_allowed_origins_and_hosts_are_served() {
         "--allowed-host",
         "mcp.example",
     ]);
-    let list = || modern(&server, "tools/list", json!({}));
+    let list = || stateless_request(&server, "tools/list", json!({}));
     for (header, value, status) in [
         ("origin", "https://one.example:8443", 200),
         ("origin", "https://one.example:8444", 403),
@@ -312,7 +326,7 @@ async fn only_allowed_origins_and_hosts_are_served() {
         ("host", "other.example", 403),
     ] {
         assert_eq!(
-            answer(list().header(header, value)).await.0.as_u16(),
+            send_request(list().header(header, value)).await.0.as_u16(),
             status,
             "{header}: {value}"
         );
@@ -321,9 +335,9 @@ async fn only_allowed_origins_and_hosts_are_served() {
 
 #[test]
 fn unauthenticated_public_listener_needs_an_option() {
-    let (ok, _, log) = said(&["http", "--sandbox", "--listen", "0.0.0.0:0"]);
+    let (ok, _, log) = run_cli(&["http", "--sandbox", "--listen", "0.0.0.0:0"]);
     assert!(!ok && log.contains("--allow-unauthenticated"), "{log}");
-    let server = Served::start(&[
+    let server = ServerProcess::start(&[
         "http",
         "--sandbox",
         "--listen",
@@ -336,7 +350,7 @@ fn unauthenticated_public_listener_needs_an_option() {
 /// A caller that hangs up takes its request to Portkey along.
 #[tokio::test]
 async fn client_disconnect_aborts_the_upstream_request() {
-    let portkey = Upstream::start(|_| Act::Hang).await;
+    let portkey = MockUpstream::start(|_| ResponseAction::Hang).await;
     let args = [
         "http",
         "--listen",
@@ -346,8 +360,8 @@ async fn client_disconnect_aborts_the_upstream_request() {
         "--base-url",
         &portkey.base_url,
     ];
-    let server = Served::start(&args);
-    let call = modern(
+    let server = ServerProcess::start(&args);
+    let call = stateless_request(
         &server,
         "tools/call",
         json!({ "name": "list-all-integrations", "arguments": {} }),
@@ -357,7 +371,7 @@ async fn client_disconnect_aborts_the_upstream_request() {
         () = portkey.asked(1) => {}
     }
     portkey.hung_up.acquire().await.unwrap().forget();
-    let (status, _) = answer(modern(&server, "tools/list", json!({}))).await;
+    let (status, _) = send_request(stateless_request(&server, "tools/list", json!({}))).await;
     assert_eq!(status, StatusCode::OK);
 }
 
@@ -366,7 +380,8 @@ async fn client_disconnect_aborts_the_upstream_request() {
 async fn shutdown_lets_calls_finish() {
     let release = Arc::new(Semaphore::new(0));
     let held = release.clone();
-    let portkey = Upstream::start(move |_| Act::Later(held.clone(), r#"{"data":[]}"#)).await;
+    let portkey =
+        MockUpstream::start(move |_| ResponseAction::Later(held.clone(), r#"{"data":[]}"#)).await;
     let args = [
         "http",
         "--listen",
@@ -376,15 +391,15 @@ async fn shutdown_lets_calls_finish() {
         "--base-url",
         &portkey.base_url,
     ];
-    let mut server = Served::start(&args);
-    let call = modern(
+    let mut server = ServerProcess::start(&args);
+    let call = stateless_request(
         &server,
         "tools/call",
         json!({ "name": "list-all-integrations", "arguments": {} }),
     );
     let legacy = client_transport(&server);
     let legacy = ().serve_with_lifecycle(legacy, ClientLifecycleMode::Initialize).await.unwrap();
-    let calling = tokio::spawn(answer(call));
+    let calling = tokio::spawn(send_request(call));
     let calling_too = tokio::spawn(async move {
         legacy
             .call_tool(call_params("list-all-integrations", json!({})))
@@ -422,7 +437,7 @@ fn shutdown_answers_a_request_on_an_open_connection() {
         .unwrap();
     let mut connection = TcpStream::connect(address).unwrap();
     // Taken after it, so the first was taken by then.
-    let (healthy, ..) = said(&["health", "--url", &server.url.replace("/mcp", "/healthz")]);
+    let (healthy, ..) = run_cli(&["health", "--url", &server.url.replace("/mcp", "/healthz")]);
     assert!(healthy);
     server.signal("TERM");
     server.read_until("stopping");
@@ -444,7 +459,8 @@ fn shutdown_answers_a_request_on_an_open_connection() {
 async fn drain_delay_keeps_serving_after_the_stop_signal() {
     let mut server = serve_sandbox(&["--drain-delay", "600"]);
     let kept = client();
-    let list = |client: &reqwest::Client| modern_by(client, &server, "tools/list", json!({}));
+    let list =
+        |client: &reqwest::Client| stateless_request_by(client, &server, "tools/list", json!({}));
     let before = list(&kept).send().await.unwrap();
     assert!(!before.headers().contains_key("connection"), "{before:?}");
     drop(before.bytes().await.unwrap());
@@ -454,7 +470,8 @@ async fn drain_delay_keeps_serving_after_the_stop_signal() {
         server
     });
     let server = server.await.unwrap();
-    let list = |client: &reqwest::Client| modern_by(client, &server, "tools/list", json!({}));
+    let list =
+        |client: &reqwest::Client| stateless_request_by(client, &server, "tools/list", json!({}));
     let ready = kept
         .get(server.url.replace("/mcp", "/readyz"))
         .send()
@@ -483,9 +500,9 @@ async fn retries_hide_upstream_faults_from_the_caller() {
     let mut failures = 0;
     for _ in 0..3 {
         let call = json!({ "name": "list-all-integrations", "arguments": {} });
-        let (_, body) = answer(modern(&patient, "tools/call", call.clone())).await;
+        let (_, body) = send_request(stateless_request(&patient, "tools/call", call.clone())).await;
         assert_eq!(body["result"]["isError"], false, "{body}");
-        let (_, body) = answer(modern(&hasty, "tools/call", call)).await;
+        let (_, body) = send_request(stateless_request(&hasty, "tools/call", call)).await;
         failures += usize::from(body["result"]["isError"] == true);
     }
     assert!(failures > 0, "no fault struck, so nothing was hidden");

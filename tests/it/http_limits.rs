@@ -11,18 +11,18 @@ use reqwest::{Certificate, StatusCode};
 use serde_json::json;
 
 use crate::{
-    process::{Served, said},
-    requests::{answer, call, client, modern, post},
-    upstream::{Act, Upstream, ok},
+    process::{ServerProcess, run_cli},
+    requests::{call_request, client, post_request, send_request, stateless_request},
+    upstream::{MockUpstream, ResponseAction, json_response},
 };
 
-fn serve_sandbox(more: &[&str]) -> Served {
+fn serve_sandbox(more: &[&str]) -> ServerProcess {
     let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
     args.extend(more);
-    Served::start(&args)
+    ServerProcess::start(&args)
 }
 
-fn connect(server: &Served) -> TcpStream {
+fn connect(server: &ServerProcess) -> TcpStream {
     let address = server.url.split('/').nth(2).unwrap();
     TcpStream::connect(address).unwrap()
 }
@@ -111,7 +111,7 @@ async fn chunked_body_is_limited() {
         text.starts_with("HTTP/1.1 413 ") && text.contains("--max-request-bytes"),
         "{text}"
     );
-    let (status, _) = answer(modern(&server, "tools/list", json!({}))).await;
+    let (status, _) = send_request(stateless_request(&server, "tools/list", json!({}))).await;
     assert_eq!(status, StatusCode::OK);
 }
 
@@ -193,8 +193,8 @@ fn number_of_connections_is_limited() {
 async fn concurrent_requests_of_one_caller_are_limited() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
-    let upstream = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;
-    let server = Served::start(&[
+    let upstream = MockUpstream::start(move |_| ResponseAction::Later(held.clone(), "{}")).await;
+    let server = ServerProcess::start(&[
         "http",
         "--auth",
         "key",
@@ -206,7 +206,7 @@ async fn concurrent_requests_of_one_caller_are_limited() {
         "2",
     ]);
     let list = |key: &'static str| {
-        call(&server, "list-all-integrations", json!({})).header("x-portkey-api-key", key)
+        call_request(&server, "list-all-integrations", json!({})).header("x-portkey-api-key", key)
     };
     let under_way: Vec<_> = (0..2).map(|_| tokio::spawn(list("pk-a").send())).collect();
     upstream.asked(2).await;
@@ -225,7 +225,7 @@ async fn concurrent_requests_of_one_caller_are_limited() {
 /// Counted before the caller is known, so that guesses count, too.
 #[tokio::test]
 async fn rate_limited_request_is_told_when_to_retry() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let serve = |more: &[&str]| {
         let all = [
             "http",
@@ -235,13 +235,13 @@ async fn rate_limited_request_is_told_when_to_retry() {
             "127.0.0.1:0",
             "--base-url",
         ];
-        Served::start(&[&all[..], &[&upstream.base_url], more].concat())
+        ServerProcess::start(&[&all[..], &[&upstream.base_url], more].concat())
     };
-    let list = |server: &Served, key: &str| {
-        call(server, "list-all-integrations", json!({})).header("x-portkey-api-key", key)
+    let list = |server: &ServerProcess, key: &str| {
+        call_request(server, "list-all-integrations", json!({})).header("x-portkey-api-key", key)
     };
     let of_caller = serve(&["--rate-limit", "3/h"]);
-    let statuses = async |server: &Served, keys: &[&str]| {
+    let statuses = async |server: &ServerProcess, keys: &[&str]| {
         let mut statuses = Vec::new();
         for key in keys {
             statuses.push(list(server, key).send().await.unwrap().status().as_u16());
@@ -274,7 +274,7 @@ async fn rate_limited_request_is_told_when_to_retry() {
     let many = ["a"; 20];
     assert_eq!(statuses(&nobody, &many).await, [200; 20]);
     for wrong in ["3", "3/d", "0/s", "x/s", "1/ms"] {
-        let (ok, _, log) = said(&["http", "--rate-limit", wrong]);
+        let (ok, _, log) = run_cli(&["http", "--rate-limit", wrong]);
         assert!(!ok && log.contains("20/s"), "{wrong}: {log}");
     }
 }
@@ -287,13 +287,13 @@ async fn request_that_cannot_be_counted_is_rejected() {
     let url = format!("redis://:planted-password@{}", silent.local_addr().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("state.keys");
-    let (made, line, _) = said(&["state-key", "new", "--id", "one"]);
+    let (made, line, _) = run_cli(&["state-key", "new", "--id", "one"]);
     assert!(made);
     fs::write(&keys, line).unwrap();
     let keys = ["--state-key-file", keys.to_str().unwrap()];
     let args = ["--redis-url", &url, "--rate-limit", "100/s"];
     let server = serve_sandbox(&[&args[..], &keys].concat());
-    let refused = modern(&server, "tools/list", json!({}))
+    let refused = stateless_request(&server, "tools/list", json!({}))
         .send()
         .await
         .unwrap();
@@ -342,7 +342,8 @@ async fn ipv6_addresses_of_one_network_share_a_limit() {
         let server = serve_sandbox(&[&limits[..], ipv6_prefix].concat());
         let mut seen = Vec::new();
         for hops in hops {
-            let list = modern(&server, "tools/list", json!({})).header("x-forwarded-for", hops);
+            let list =
+                stateless_request(&server, "tools/list", json!({})).header("x-forwarded-for", hops);
             seen.push(list.send().await.unwrap().status().as_u16());
         }
         assert_eq!(seen, statuses, "{hops:?} {ipv6_prefix:?}");
@@ -354,7 +355,7 @@ async fn ipv6_addresses_of_one_network_share_a_limit() {
 async fn client_address_is_taken_from_trusted_proxies() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
-    let upstream = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;
+    let upstream = MockUpstream::start(move |_| ResponseAction::Later(held.clone(), "{}")).await;
     let serve = |more: &[&str]| {
         let all = [
             "http",
@@ -368,14 +369,14 @@ async fn client_address_is_taken_from_trusted_proxies() {
             &["--api-key", "pk-1", "--base-url", &upstream.base_url][..],
             more,
         ];
-        Served::start(&all.concat())
+        ServerProcess::start(&all.concat())
     };
     let (behind, open) = (
         serve(&["--trusted-proxies", "127.0.0.1,10.0.0.0/8"]),
         serve(&[]),
     );
-    let list = |server: &Served, hops: &'static str| {
-        call(server, "list-all-integrations", json!({})).header("x-forwarded-for", hops)
+    let list = |server: &ServerProcess, hops: &'static str| {
+        call_request(server, "list-all-integrations", json!({})).header("x-forwarded-for", hops)
     };
     let mut under_way = vec![tokio::spawn(list(&behind, "192.0.2.1").send())];
     upstream.asked(1).await;
@@ -438,7 +439,7 @@ async fn cors_allows_only_the_configured_origins() {
     let other = ask("https://evil.example").send().await.unwrap();
     assert!(!other.headers().contains_key("access-control-allow-origin"));
 
-    let request = modern(&server, "tools/list", json!({}));
+    let request = stateless_request(&server, "tools/list", json!({}));
     let answered = request
         .header("origin", "http://localhost:6274")
         .send()
@@ -456,7 +457,8 @@ async fn cors_allows_only_the_configured_origins() {
         exposed.contains("mcp-session-id") && exposed.contains("retry-after"),
         "{exposed}"
     );
-    let (status, _) = answer(post(&server, "{}").header("origin", "https://evil.example")).await;
+    let (status, _) =
+        send_request(post_request(&server, "{}").header("origin", "https://evil.example")).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
 
@@ -528,8 +530,8 @@ async fn replaced_tls_certificate_is_used() {
         (StatusCode::OK, http::Version::HTTP_2)
     );
     let health = ["health", "--url", &url];
-    assert!(!said(&health).0, "nobody vouches for it");
-    let (up, _, told) = said(&[&health[..], &["--ca-file", cert.to_str().unwrap()]].concat());
+    assert!(!run_cli(&health).0, "nobody vouches for it");
+    let (up, _, told) = run_cli(&[&health[..], &["--ca-file", cert.to_str().unwrap()]].concat());
     assert!(up, "{told}");
     let plain = url.replace("https://", "http://");
     let refused = client().get(plain).send().await.unwrap();
@@ -565,8 +567,8 @@ async fn replaced_tls_certificate_is_used() {
 
 #[tokio::test]
 async fn http_2_request_is_served() {
-    let upstream = Upstream::start(|_| ok("{\"data\":[]}")).await;
-    let server = Served::start(&[
+    let upstream = MockUpstream::start(|_| json_response("{\"data\":[]}")).await;
+    let server = ServerProcess::start(&[
         "http",
         "--listen",
         "127.0.0.1:0",
@@ -575,7 +577,7 @@ async fn http_2_request_is_served() {
         "--base-url",
         &upstream.base_url,
     ]);
-    let (client, request) = call(&server, "list-all-integrations", json!({}))
+    let (client, request) = call_request(&server, "list-all-integrations", json!({}))
         .version(http::Version::HTTP_2)
         .build_split();
     drop(client);

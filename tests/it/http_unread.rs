@@ -9,18 +9,18 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    process::Served,
-    requests::{answer, initialize, modern, modern_by},
+    process::ServerProcess,
+    requests::{initialize_request, send_request, stateless_request, stateless_request_by},
 };
 
-fn serve_sandbox(more: &[&str]) -> Served {
+fn serve_sandbox(more: &[&str]) -> ServerProcess {
     let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
     args.extend(more);
-    Served::start(&args)
+    ServerProcess::start(&args)
 }
 
 /// A connection that asks for so many lists and reads none.
-fn request_lists(server: &Served, lists: usize) -> TcpStream {
+fn request_lists(server: &ServerProcess, lists: usize) -> TcpStream {
     let body = json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/list",
         "params": { "_meta": {
@@ -60,14 +60,14 @@ fn http_2_client_builder() -> ClientBuilder {
         .no_gzip()
 }
 
-async fn list_with(client: &Client, server: &Served) -> reqwest::Response {
-    modern_by(client, server, "tools/list", json!({}))
+async fn list_with(client: &Client, server: &ServerProcess) -> reqwest::Response {
+    stateless_request_by(client, server, "tools/list", json!({}))
         .send()
         .await
         .unwrap()
 }
 
-async fn wait_for_write_timeout(mut server: Served) -> Served {
+async fn wait_for_write_timeout(mut server: ServerProcess) -> ServerProcess {
     tokio::task::spawn_blocking(move || {
         server.read_until("did not take an answer within --write-timeout");
         server
@@ -77,8 +77,10 @@ async fn wait_for_write_timeout(mut server: Served) -> Served {
 }
 
 /// Whether a request of this caller is answered.
-async fn status(server: &Served) -> StatusCode {
-    answer(modern(server, "tools/list", json!({}))).await.0
+async fn status(server: &ServerProcess) -> StatusCode {
+    send_request(stateless_request(server, "tools/list", json!({})))
+        .await
+        .0
 }
 
 #[tokio::test]
@@ -121,7 +123,7 @@ async fn unread_small_response_times_out() {
     let server = serve_sandbox(&["--write-timeout", "0.3", "--concurrency", "1"]);
     let client = client_with_window(1);
     let params = json!({ "name": "list-labels", "arguments": {} });
-    let request = modern_by(&client, &server, "tools/call", params);
+    let request = stateless_request_by(&client, &server, "tools/call", params);
     let unread = request.send().await.unwrap();
     assert_eq!(status(&server).await, StatusCode::TOO_MANY_REQUESTS);
     _ = wait_for_write_timeout(server).await;
@@ -132,7 +134,7 @@ async fn unread_small_response_times_out() {
 #[tokio::test]
 async fn idle_stream_is_not_closed() {
     let server = serve_sandbox(&["--write-timeout", "0.3"]);
-    let begun = initialize(&server).send().await.unwrap();
+    let begun = initialize_request(&server).send().await.unwrap();
     let listening = http_2_client_builder().build().unwrap().get(&server.url);
     let listening = listening
         .header("accept", "text/event-stream")
@@ -194,7 +196,7 @@ async fn caller_with_too_many_unread_responses_is_rejected() {
         timeout(Duration::from_secs(20), reached).await.unwrap();
     };
     until(StatusCode::TOO_MANY_REQUESTS).await;
-    let (_, refused) = answer(modern(&server, "tools/list", json!({}))).await;
+    let (_, refused) = send_request(stateless_request(&server, "tools/list", json!({}))).await;
     let told = refused["error"]["message"].as_str().unwrap();
     assert!(
         told.contains("too many answers wait for this caller to read them"),

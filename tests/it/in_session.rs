@@ -27,36 +27,42 @@ use tower::ServiceExt;
 use crate::{
     audit::read_entries,
     hub::routes,
-    mcp::{Answer, Caller, send},
-    process::Served,
-    upstream::{Act, Upstream, ok},
+    mcp::{McpClient, McpResponse, send},
+    process::ServerProcess,
+    upstream::{MockUpstream, ResponseAction, json_response},
 };
 
 const JSON: &str = "application/json";
-const EVENTS: &str = "text/event-stream";
+const EVENT_STREAM: &str = "text/event-stream";
 
-async fn begun(url: &str) -> Caller {
-    let mut caller = Caller::new(url, "pk-alice");
+async fn start_session(url: &str) -> McpClient {
+    let mut caller = McpClient::new(url, "pk-alice");
     assert_eq!(caller.initialize().await.status, StatusCode::OK);
     caller
 }
 
-fn call(caller: &Caller, id: usize, tool: &str, arguments: &Value) -> RequestBuilder {
+fn call_request(caller: &McpClient, id: usize, tool: &str, arguments: &Value) -> RequestBuilder {
     let params = json!({ "name": tool, "arguments": arguments });
     caller.post(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }))
 }
 
 /// The same in a way that takes more than a glance, and so goes through rmcp.
-fn roundabout(caller: &Caller, id: usize, tool: &str, arguments: &Value) -> RequestBuilder {
-    call(caller, id, tool, arguments).header("accept", "application/json;q=0.9, text/event-stream")
+fn rmcp_call_request(
+    caller: &McpClient,
+    id: usize,
+    tool: &str,
+    arguments: &Value,
+) -> RequestBuilder {
+    call_request(caller, id, tool, arguments)
+        .header("accept", "application/json;q=0.9, text/event-stream")
 }
 
-fn kind(answer: &Answer) -> &str {
+fn content_type(answer: &McpResponse) -> &str {
     answer.headers["content-type"].to_str().unwrap()
 }
 
 /// The message without what Portkey counts.
-fn message(mut answer: Answer) -> Value {
+fn message_without_request_id(mut answer: McpResponse) -> Value {
     if let Some(Value::String(text)) = answer.message.pointer_mut("/result/content/0/text") {
         text.truncate(text.find("(request id").unwrap_or(text.len()));
     }
@@ -77,7 +83,7 @@ async fn read_without_notifications_is_answered_in_json() {
     )
     .unwrap();
     let [audit, policy] = [&audit, &policy].map(|path| path.to_str().unwrap());
-    let server = Served::start(&[
+    let server = ServerProcess::start(&[
         "http",
         "--auth",
         "key",
@@ -89,7 +95,7 @@ async fn read_without_notifications_is_answered_in_json() {
         "--policy",
         policy,
     ]);
-    let caller = begun(&server.url).await;
+    let caller = start_session(&server.url).await;
     let cases = [
         (
             "get-integration",
@@ -109,33 +115,35 @@ async fn read_without_notifications_is_answered_in_json() {
         (
             "list-all-integrations",
             json!({ "page_size": 1, "all": true }),
-            EVENTS,
+            EVENT_STREAM,
         ),
         // A rule may have somebody asked, on the stream.
-        ("get-label", json!({ "label_id": "no-such" }), EVENTS),
+        ("get-label", json!({ "label_id": "no-such" }), EVENT_STREAM),
         // Whoever lost the answer must not simply make it again.
-        ("create-label", json!({ "name": "mine" }), EVENTS),
+        ("create-label", json!({ "name": "mine" }), EVENT_STREAM),
         // May be anything.
         (
             "read-operation",
             json!({ "operation": "list-labels", "arguments": {} }),
-            EVENTS,
+            EVENT_STREAM,
         ),
-        ("no-such-tool", json!({}), EVENTS),
+        ("no-such-tool", json!({}), EVENT_STREAM),
     ];
     for (tool, args, expected) in &cases {
-        let answer = send(call(&caller, 7, tool, args)).await.unwrap();
+        let answer = send(call_request(&caller, 7, tool, args)).await.unwrap();
         assert_eq!(
-            (kind(&answer), answer.status),
+            (content_type(&answer), answer.status),
             (*expected, StatusCode::OK),
             "{tool} {args}"
         );
-        let answer = message(answer);
+        let answer = message_without_request_id(answer);
         assert_eq!(answer["id"], 7, "{answer}");
         if *tool != "create-label" {
-            let other = send(roundabout(&caller, 7, tool, args)).await.unwrap();
-            assert_eq!(kind(&other), EVENTS, "{tool} {args}");
-            assert_eq!(answer, message(other), "{tool} {args}");
+            let other = send(rmcp_call_request(&caller, 7, tool, args))
+                .await
+                .unwrap();
+            assert_eq!(content_type(&other), EVENT_STREAM, "{tool} {args}");
+            assert_eq!(answer, message_without_request_id(other), "{tool} {args}");
         }
     }
     // Both have the same record.
@@ -159,13 +167,13 @@ async fn read_without_notifications_is_answered_in_json() {
 #[tokio::test]
 async fn read_with_a_progress_token_is_answered() {
     let server = crate::http::serve_sandbox(&["--auth", "key"]);
-    let caller = begun(&server.url).await;
-    for (args, expected) in [(json!({}), JSON), (json!({ "all": true }), EVENTS)] {
+    let caller = start_session(&server.url).await;
+    for (args, expected) in [(json!({}), JSON), (json!({ "all": true }), EVENT_STREAM)] {
         let meta = json!({ "progressToken": "p" });
         let params = json!({ "name": "list-all-integrations", "arguments": args, "_meta": meta });
         let answer = caller.call("tools/call", params).await;
         assert_eq!(
-            (kind(&answer), answer.status),
+            (content_type(&answer), answer.status),
             (expected, StatusCode::OK),
             "{args}"
         );
@@ -177,7 +185,7 @@ async fn read_with_a_progress_token_is_answered() {
 /// Half of them take a way on which rmcp would give one of two calls of an id no answer.
 #[tokio::test]
 async fn duplicate_request_id_on_both_paths_is_rejected() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     let url = upstream.base_url.as_str();
     let args = [
         "--auth",
@@ -189,15 +197,15 @@ async fn duplicate_request_id_on_both_paths_is_rejected() {
         "--retries",
         "0",
     ];
-    let server = Served::start(&[&["http", "--listen", "127.0.0.1:0"][..], &args].concat());
-    let caller = begun(&server.url).await;
+    let server = ServerProcess::start(&[&["http", "--listen", "127.0.0.1:0"][..], &args].concat());
+    let caller = start_session(&server.url).await;
     let slug = json!({ "slug": "x" });
     let make = |n: usize| match n % 2 {
-        0 => call(&caller, 7, "get-integration", &slug),
-        _ => roundabout(&caller, 7, "get-integration", &slug),
+        0 => call_request(&caller, 7, "get-integration", &slug),
+        _ => rmcp_call_request(&caller, 7, "get-integration", &slug),
     };
     let answers = futures_util::future::join_all((0..8).map(|n| send(make(n)))).await;
-    let answers: Vec<Answer> = answers.into_iter().map(Result::unwrap).collect();
+    let answers: Vec<McpResponse> = answers.into_iter().map(Result::unwrap).collect();
     let (refused, answered): (Vec<_>, Vec<_>) = answers
         .iter()
         .partition(|answer| answer.message["error"].is_object());
@@ -246,16 +254,26 @@ async fn read_over_http2_is_answered_in_json() {
         .no_proxy()
         .build()
         .unwrap();
-    let mut caller = Caller::by(client, &server.url, "pk-alice");
+    let mut caller = McpClient::by(client, &server.url, "pk-alice");
     assert_eq!(caller.initialize().await.status, StatusCode::OK);
     let answer = caller.call("tools/call", json!({ "name": "whoami" })).await;
-    assert_eq!((kind(&answer), answer.status), (JSON, StatusCode::OK));
+    assert_eq!(
+        (content_type(&answer), answer.status),
+        (JSON, StatusCode::OK)
+    );
 }
 
 #[tokio::test]
 async fn cancelled_read_aborts_its_upstream_request() {
-    let portkey = Upstream::start(|n| if n == 1 { ok("{}") } else { Act::Hang }).await;
-    let server = Served::start(&[
+    let portkey = MockUpstream::start(|n| {
+        if n == 1 {
+            json_response("{}")
+        } else {
+            ResponseAction::Hang
+        }
+    })
+    .await;
+    let server = ServerProcess::start(&[
         "http",
         "--listen",
         "127.0.0.1:0",
@@ -264,18 +282,18 @@ async fn cancelled_read_aborts_its_upstream_request() {
         "--base-url",
         &portkey.base_url,
     ]);
-    let caller = begun(&server.url).await;
+    let caller = start_session(&server.url).await;
     let slug = json!({ "slug": "x" });
-    let read = |id| tokio::spawn(call(&caller, id, "get-integration", &slug).send());
+    let read = |id| tokio::spawn(call_request(&caller, id, "get-integration", &slug).send());
     let cancelled = read(7);
     portkey.asked(1).await;
     // Another of the same id is answered all the same, and ends nothing.
-    let answer = send(call(&caller, 7, "get-integration", &slug))
+    let answer = send(call_request(&caller, 7, "get-integration", &slug))
         .await
         .unwrap();
     assert_eq!(
-        (kind(&answer), &answer.message["result"]["isError"]),
-        (EVENTS, &json!(false))
+        (content_type(&answer), &answer.message["result"]["isError"]),
+        (EVENT_STREAM, &json!(false))
     );
     let params = json!({ "requestId": 7, "reason": "enough" });
     let enough = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
@@ -293,7 +311,7 @@ async fn cancelled_read_aborts_its_upstream_request() {
         let answer = given_up.await.unwrap().unwrap();
         assert_eq!(
             (answer.status(), answer.headers()["content-type"].as_bytes()),
-            (StatusCode::OK, EVENTS.as_bytes())
+            (StatusCode::OK, EVENT_STREAM.as_bytes())
         );
         assert_eq!(answer.text().await.unwrap(), "", "no answer is to come");
     }
@@ -301,15 +319,15 @@ async fn cancelled_read_aborts_its_upstream_request() {
 
 /// Counts how often it was initialised.
 #[derive(Clone, Default)]
-struct Begun(Arc<AtomicUsize>);
+struct CountingHandler(Arc<AtomicUsize>);
 
-impl DirectCallHandler for Begun {
+impl DirectCallHandler for CountingHandler {
     fn is_direct_read(&self, _: &CallToolRequestParams, _: &http::request::Parts) -> bool {
         true
     }
 }
 
-impl ServerHandler for Begun {
+impl ServerHandler for CountingHandler {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
     }
@@ -357,7 +375,7 @@ async fn exchange(routes: &Router, session: Option<&str>, message: Value) -> htt
 }
 
 /// Begins a session.
-async fn session(routes: &Router) -> String {
+async fn open_session(routes: &Router) -> String {
     let params = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
@@ -378,7 +396,7 @@ async fn session(routes: &Router) -> String {
 }
 
 /// Makes a call in a session.
-async fn work(routes: &Router, session: &str) {
+async fn call_in_session(routes: &Router, session: &str) {
     let call =
         json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": "x" } });
     let answer = exchange(routes, Some(session), call).await;
@@ -391,7 +409,7 @@ async fn work(routes: &Router, session: &str) {
 }
 
 /// Lets four minutes go by: less than a session may idle.
-async fn minutes_pass() {
+async fn advance_four_minutes() {
     tokio::time::advance(Duration::from_secs(4 * 60)).await;
     // Whoever that wakes gets their turn first.
     for _ in 0..100 {
@@ -402,13 +420,13 @@ async fn minutes_pass() {
 /// rmcp ends sessions that it hears nothing of for five minutes, and these calls pass it by.
 #[tokio::test]
 async fn session_with_fast_path_calls_does_not_time_out() {
-    let handler = Begun::default();
+    let handler = CountingHandler::default();
     let routes = routes(handler.clone()).await;
     tokio::time::pause();
-    let session = session(&routes).await;
+    let session = open_session(&routes).await;
     for _ in 0..3 {
-        minutes_pass().await;
-        work(&routes, &session).await;
+        advance_four_minutes().await;
+        call_in_session(&routes, &session).await;
     }
     assert_eq!(
         handler.0.load(Ordering::Relaxed),
@@ -419,10 +437,10 @@ async fn session_with_fast_path_calls_does_not_time_out() {
 
 #[tokio::test]
 async fn idle_session_times_out_unless_a_stream_is_open() {
-    let handler = Begun::default();
+    let handler = CountingHandler::default();
     let routes = routes(handler.clone()).await;
     tokio::time::pause();
-    let (held, left) = (session(&routes).await, session(&routes).await);
+    let (held, left) = (open_session(&routes).await, open_session(&routes).await);
     let request = Request::builder()
         .uri("/mcp")
         .header(header::HOST, "localhost")
@@ -435,15 +453,15 @@ async fn idle_session_times_out_unless_a_stream_is_open() {
         .unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
     for _ in 0..3 {
-        minutes_pass().await;
+        advance_four_minutes().await;
     }
-    work(&routes, &held).await;
+    call_in_session(&routes, &held).await;
     assert_eq!(
         handler.0.load(Ordering::Relaxed),
         2,
         "the one with a stream ended"
     );
-    work(&routes, &left).await;
+    call_in_session(&routes, &left).await;
     assert_eq!(
         handler.0.load(Ordering::Relaxed),
         3,
@@ -452,9 +470,9 @@ async fn idle_session_times_out_unless_a_stream_is_open() {
     // Whoever hangs up leaves a session that idles.
     drop(stream);
     for _ in 0..3 {
-        minutes_pass().await;
+        advance_four_minutes().await;
     }
-    work(&routes, &held).await;
+    call_in_session(&routes, &held).await;
     assert_eq!(
         handler.0.load(Ordering::Relaxed),
         4,
@@ -467,7 +485,7 @@ async fn idle_session_times_out_unless_a_stream_is_open() {
 async fn duplicate_request_id_through_rmcp_is_rejected() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
-    let portkey = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;
+    let portkey = MockUpstream::start(move |_| ResponseAction::Later(held.clone(), "{}")).await;
     let args = [
         "http",
         "--listen",
@@ -476,13 +494,18 @@ async fn duplicate_request_id_through_rmcp_is_rejected() {
         "key",
         "--base-url",
     ];
-    let server = Served::start(&[&args[..], &[&portkey.base_url]].concat());
-    let caller = begun(&server.url).await;
+    let server = ServerProcess::start(&[&args[..], &[&portkey.base_url]].concat());
+    let caller = start_session(&server.url).await;
     let slug = json!({ "slug": "x" });
-    let first = tokio::spawn(send(roundabout(&caller, 7, "get-integration", &slug)));
+    let first = tokio::spawn(send(rmcp_call_request(
+        &caller,
+        7,
+        "get-integration",
+        &slug,
+    )));
     portkey.asked(1).await;
     for _ in 0..3 {
-        let answer = send(roundabout(&caller, 7, "get-integration", &slug))
+        let answer = send(rmcp_call_request(&caller, 7, "get-integration", &slug))
             .await
             .unwrap();
         assert_eq!(
@@ -496,7 +519,7 @@ async fn duplicate_request_id_through_rmcp_is_rejected() {
     let answer = first.await.unwrap().unwrap();
     assert_eq!(answer.message["result"]["isError"], false, "{answer:?}");
     // Once it is answered, the id is free.
-    let again = send(roundabout(&caller, 7, "get-integration", &slug))
+    let again = send(rmcp_call_request(&caller, 7, "get-integration", &slug))
         .await
         .unwrap();
     assert_eq!(again.message["result"]["isError"], false, "{again:?}");

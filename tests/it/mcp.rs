@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// An answer: its status, its headers, and its JSON-RPC message, if it has one.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct McpResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) message: Value,
@@ -15,14 +15,14 @@ pub(crate) struct Answer {
 
 /// A caller that brings a Portkey key of its own.
 #[derive(Clone)]
-pub(crate) struct Caller {
+pub(crate) struct McpClient {
     client: Client,
     url: String,
     key: &'static str,
     pub(crate) session: Option<String>,
 }
 
-impl Caller {
+impl McpClient {
     pub(crate) fn new(url: &str, key: &'static str) -> Self {
         let client = client_builder()
             .pool_max_idle_per_host(0)
@@ -95,7 +95,7 @@ impl Caller {
     }
 
     /// Begins a session, as clients up to 2025-11-25 do.
-    pub(crate) async fn initialize(&mut self) -> Answer {
+    pub(crate) async fn initialize(&mut self) -> McpResponse {
         let params = json!({
             "protocolVersion": "2025-11-25",
             "capabilities": {},
@@ -114,12 +114,12 @@ impl Caller {
     }
 
     /// Ends it.
-    pub(crate) async fn end(&self) -> Answer {
+    pub(crate) async fn end(&self) -> McpResponse {
         send(self.request(Method::DELETE)).await.unwrap()
     }
 
     /// Calls a method of the protocol.
-    pub(crate) async fn call(&self, method: &str, params: Value) -> Answer {
+    pub(crate) async fn call(&self, method: &str, params: Value) -> McpResponse {
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         send(self.post(&message)).await.unwrap()
     }
@@ -131,7 +131,7 @@ impl Caller {
     }
 
     /// Calls a tool without a session, as clients since 2026-07-28 do.
-    pub(crate) async fn modern(&self, tool: &str, args: &Value) -> reqwest::Result<Answer> {
+    pub(crate) async fn modern(&self, tool: &str, args: &Value) -> reqwest::Result<McpResponse> {
         self.modern_with(tool, json!({ "arguments": args }), json!({}))
             .await
     }
@@ -142,7 +142,7 @@ impl Caller {
         tool: &str,
         mut params: Value,
         can: Value,
-    ) -> reqwest::Result<Answer> {
+    ) -> reqwest::Result<McpResponse> {
         params["name"] = json!(tool);
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -160,7 +160,7 @@ impl Caller {
     }
 }
 
-pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
+pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<McpResponse> {
     let response = request.send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await?;
@@ -170,7 +170,7 @@ pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
         .filter_map(|line| line.strip_prefix("data:"))
         .map(str::trim);
     let json = data.rfind(|data| data.starts_with('{')).unwrap_or(&text);
-    Ok(Answer {
+    Ok(McpResponse {
         status,
         headers,
         message: serde_json::from_str(json).unwrap_or(Value::Null),

@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 
 use crate::{
     http::serve_sandbox,
-    process::{Served, said},
-    requests::{answer, client, modern, modern_by, post},
+    process::{ServerProcess, run_cli},
+    requests::{client, post_request, send_request, stateless_request, stateless_request_by},
 };
 
 /// A server with metrics, and where they are.
-pub(crate) struct Measured {
-    pub(crate) server: Served,
+pub(crate) struct MeteredServer {
+    pub(crate) server: ServerProcess,
     url: String,
 }
 
-impl Measured {
+impl MeteredServer {
     pub(crate) fn start(more: &[&str]) -> Self {
         let mut server = serve_sandbox(&[&["--metrics-listen", "127.0.0.1:0"], more].concat());
         let line = server.read_until("/metrics");
@@ -46,7 +46,7 @@ impl Measured {
     }
 
     fn call(&self, tool: &str, arguments: &Value) -> RequestBuilder {
-        modern(
+        stateless_request(
             &self.server,
             "tools/call",
             json!({ "name": tool, "arguments": arguments }),
@@ -55,28 +55,31 @@ impl Measured {
 }
 
 /// A session of the legacy generation; returns its id.
-pub(crate) async fn session(server: &Served) -> String {
+pub(crate) async fn open_session(server: &ServerProcess) -> String {
     let params = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
         "clientInfo": { "name": "test", "version": "1" },
     });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-    let opened = post(server, &body.to_string()).send().await.unwrap();
+    let opened = post_request(server, &body.to_string())
+        .send()
+        .await
+        .unwrap();
     opened.headers()["mcp-session-id"]
         .to_str()
         .unwrap()
         .to_owned()
 }
 
-pub(crate) async fn end(server: &Served, session: &str) {
+pub(crate) async fn end_session(server: &ServerProcess, session: &str) {
     let end = client()
         .delete(&server.url)
         .header("mcp-session-id", session);
     assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);
 }
 
-fn has(text: &str, line: &str) {
+fn assert_has_line(text: &str, line: &str) {
     assert!(
         text.lines().any(|each| each == line),
         "no `{line}` in\n{text}"
@@ -85,17 +88,17 @@ fn has(text: &str, line: &str) {
 
 #[tokio::test]
 async fn calls_and_rejections_are_counted() {
-    let measured = Measured::start(&["--max-request-bytes", "4096"]);
-    answer(modern(&measured.server, "tools/list", json!({}))).await;
+    let measured = MeteredServer::start(&["--max-request-bytes", "4096"]);
+    send_request(stateless_request(&measured.server, "tools/list", json!({}))).await;
     for _ in 0..2 {
-        answer(measured.call("list-all-integrations", &json!({}))).await;
+        send_request(measured.call("list-all-integrations", &json!({}))).await;
     }
     // By its other name, and with an answer that refuses.
-    answer(measured.call("get_integration", &json!({ "slug": "no-such" }))).await;
-    answer(measured.call("get-integration", &json!({ "slug": 5, "made-up": true }))).await;
-    answer(measured.call("no-such-tool", &json!({}))).await;
-    answer(post(&measured.server, &"x".repeat(5000))).await;
-    answer(post(&measured.server, "{")).await;
+    send_request(measured.call("get_integration", &json!({ "slug": "no-such" }))).await;
+    send_request(measured.call("get-integration", &json!({ "slug": 5, "made-up": true }))).await;
+    send_request(measured.call("no-such-tool", &json!({}))).await;
+    send_request(post_request(&measured.server, &"x".repeat(5000))).await;
+    send_request(post_request(&measured.server, "{")).await;
     let text = measured.scrape().await;
     let operation = |tool: &str, error: &str| {
         let rest = r#"mcp_protocol_version="2026-07-28",network_transport="tcp"}"#;
@@ -103,15 +106,15 @@ async fn calls_and_rejections_are_counted() {
         format!(r#"{series}{{mcp_method_name="tools/call",gen_ai_tool_name="{tool}"{error},{rest}"#)
     };
     let failed = r#",error_type="tool_error""#;
-    has(
+    assert_has_line(
         &text,
         &format!("{} 2", operation("list-all-integrations", "")),
     );
-    has(
+    assert_has_line(
         &text,
         &format!("{} 2", operation("get-integration", failed)),
     );
-    has(
+    assert_has_line(
         &text,
         &format!("{} 1", operation("_unknown", r#",error_type="-32602""#)),
     );
@@ -136,7 +139,7 @@ async fn calls_and_rejections_are_counted() {
         ),
         "# EOF",
     ] {
-        has(&text, line);
+        assert_has_line(&text, line);
     }
     assert!(text.contains("process_start_time_seconds 1"), "{text}");
     #[cfg(target_os = "linux")]
@@ -145,10 +148,10 @@ async fn calls_and_rejections_are_counted() {
 
 #[tokio::test]
 async fn open_sessions_and_connections_are_counted() {
-    let measured = Measured::start(&[]);
-    let id = session(&measured.server).await;
+    let measured = MeteredServer::start(&[]);
+    let id = open_session(&measured.server).await;
     measured.scrape_until("portkey_mcp_sessions 1").await;
-    end(&measured.server, &id).await;
+    end_session(&measured.server, &id).await;
     measured.scrape_until("portkey_mcp_sessions 0").await;
     let ended = r#"mcp_server_session_duration_seconds_count{mcp_protocol_version="2025-11-25",network_transport="tcp"} 1"#;
     measured.scrape_until(ended).await;
@@ -167,9 +170,9 @@ async fn open_sessions_and_connections_are_counted() {
 
 #[tokio::test]
 async fn upstream_retries_are_counted() {
-    let measured = Measured::start(&["--sandbox-faults", "503:0.5,seed:1", "--retries", "8"]);
+    let measured = MeteredServer::start(&["--sandbox-faults", "503:0.5,seed:1", "--retries", "8"]);
     for _ in 0..4 {
-        answer(measured.call("list-all-integrations", &json!({}))).await;
+        send_request(measured.call("list-all-integrations", &json!({}))).await;
     }
     let text = measured.scrape().await;
     let count = |series: &str| -> u32 {
@@ -193,7 +196,7 @@ async fn upstream_retries_are_counted() {
 #[tokio::test]
 async fn caller_input_never_becomes_a_label() {
     const SECRET: &str = "pk-very-secret-key";
-    let measured = Measured::start(&["--auth", "key", "--rate-limit", "none"]);
+    let measured = MeteredServer::start(&["--auth", "key", "--rate-limit", "none"]);
     let with_key = |request: RequestBuilder| request.header("x-portkey-api-key", SECRET);
     let series = |text: &str| -> BTreeSet<String> {
         let series = text
@@ -204,30 +207,29 @@ async fn caller_input_never_becomes_a_label() {
             .collect()
     };
     let call = |name: String| with_key(measured.call(&name, &json!({ "key": SECRET })));
-    answer(call("first-made-up".to_owned())).await;
-    answer(with_key(measured.call(
-        "list-all-integrations",
-        &json!({ "workspace_id": SECRET }),
-    )))
+    send_request(call("first-made-up".to_owned())).await;
+    send_request(with_key(
+        measured.call("list-all-integrations", &json!({ "workspace_id": SECRET })),
+    ))
     .await;
-    answer(measured.call("list-all-integrations", &json!({}))).await;
+    send_request(measured.call("list-all-integrations", &json!({}))).await;
     let before = series(&measured.scrape().await);
     // One client for all, because making one takes longer than a call.
     let client = client();
     for i in 0..1000 {
         let name = format!("made-up-{i}\"}}=,\\{}", i * 7919);
         let params = json!({ "name": name, "arguments": { "key": SECRET } });
-        let request = modern_by(&client, &measured.server, "tools/call", params);
-        let (_, body) = answer(with_key(request)).await;
+        let request = stateless_request_by(&client, &measured.server, "tools/call", params);
+        let (_, body) = send_request(with_key(request)).await;
         assert_eq!(body["error"]["code"], -32602, "{body}");
     }
     let text = measured.scrape().await;
     assert_eq!(series(&text), before, "a label has what a caller wrote");
-    has(
+    assert_has_line(
         &text,
         r#"portkey_mcp_rejections_total{reason="unknown_tool"} 1001"#,
     );
-    has(&text, r#"portkey_mcp_rejections_total{reason="access"} 1"#);
+    assert_has_line(&text, r#"portkey_mcp_rejections_total{reason="access"} 1"#);
     for word in [SECRET, "made-up", "key-", "127.0.0.1"] {
         assert!(!text.contains(word), "{word} in\n{text}");
     }
@@ -235,14 +237,14 @@ async fn caller_input_never_becomes_a_label() {
 
 #[tokio::test]
 async fn metrics_are_served_only_at_their_own_address() {
-    for server in [serve_sandbox(&[]), Measured::start(&[]).server] {
+    for server in [serve_sandbox(&[]), MeteredServer::start(&[]).server] {
         let main = server.url.replace("/mcp", "/metrics");
         assert_eq!(
             client().get(main).send().await.unwrap().status(),
             StatusCode::NOT_FOUND
         );
     }
-    let measured = Measured::start(&[]);
+    let measured = MeteredServer::start(&[]);
     let other = measured.url.replace("/metrics", "/mcp");
     assert_eq!(
         client().get(other).send().await.unwrap().status(),
@@ -252,7 +254,7 @@ async fn metrics_are_served_only_at_their_own_address() {
         .url
         .trim_start_matches("http://")
         .trim_end_matches("/metrics");
-    let (ok, _, log) = said(&[
+    let (ok, _, log) = run_cli(&[
         "http",
         "--sandbox",
         "--listen",
@@ -266,13 +268,13 @@ async fn metrics_are_served_only_at_their_own_address() {
 /// Nobody reads this server's log after its first lines.
 #[tokio::test]
 async fn lost_log_lines_are_counted() {
-    let measured = Measured::start(&["--log-level", "trace"]);
+    let measured = MeteredServer::start(&["--log-level", "trace"]);
     let name = "portkey_mcp_log_lines_lost_total ";
-    has(&measured.scrape().await, &format!("{name}0"));
+    assert_has_line(&measured.scrape().await, &format!("{name}0"));
     let client = client();
     for _ in 0..400 {
         for _ in 0..25 {
-            let call = modern_by(
+            let call = stateless_request_by(
                 &client,
                 &measured.server,
                 "tools/call",

@@ -18,12 +18,16 @@ use tokio_rustls::{
 };
 
 use crate::{
-    process::{command, said},
-    upstream::{Upstream, answer, ok},
+    process::{command, run_cli},
+    upstream::{MockUpstream, http_response, json_response},
 };
 
 /// Calls a tool at an address, with these variables; the answer, or what was said on standard error.
-async fn call(base_url: &str, variables: &[(&str, &str)], more: &[&str]) -> Result<Value, String> {
+async fn call_with_env(
+    base_url: &str,
+    variables: &[(&str, &str)],
+    more: &[&str],
+) -> Result<Value, String> {
     let mut args = vec![
         "call",
         "list-all-integrations",
@@ -52,14 +56,14 @@ async fn call(base_url: &str, variables: &[(&str, &str)], more: &[&str]) -> Resu
 
 #[tokio::test]
 async fn invalid_proxy_variable_fails_the_start_with_its_name() {
-    let reached = Upstream::start(|_| ok("{}")).await;
+    let reached = MockUpstream::start(|_| json_response("{}")).await;
     let cases = [
         ("HTTPS_PROXY", "http://user:hunter2@proxy.invalid:99999"),
         ("http_proxy", "http://user:hunter2@"),
         ("ALL_PROXY", "socks5://user:hunter2@proxy.invalid:1080"),
     ];
     for (name, address) in cases {
-        let told = call(&reached.base_url, &[(name, address)], &[])
+        let told = call_with_env(&reached.base_url, &[(name, address)], &[])
             .await
             .unwrap_err();
         assert!(
@@ -70,16 +74,16 @@ async fn invalid_proxy_variable_fails_the_start_with_its_name() {
     assert_eq!(reached.count(), 0, "nothing was sent past the proxy");
     // Of no concern where nothing is sent.
     let sandboxed = [("HTTPS_PROXY", "http://")];
-    let told = call("http://portkey.invalid/v1", &sandboxed, &["--sandbox"]).await;
+    let told = call_with_env("http://portkey.invalid/v1", &sandboxed, &["--sandbox"]).await;
     assert!(told.is_ok(), "{told:?}");
 }
 
 #[tokio::test]
 async fn proxy_variables_and_no_proxy_are_honoured() {
-    let proxy = Upstream::start(|_| ok(r#"{"by":"proxy"}"#)).await;
+    let proxy = MockUpstream::start(|_| json_response(r#"{"by":"proxy"}"#)).await;
     let address = proxy.base_url.trim_end_matches("/v1").to_owned();
     let through = [("HTTP_PROXY", address.as_str())];
-    let answered = call("http://portkey.invalid/v1", &through, &[])
+    let answered = call_with_env("http://portkey.invalid/v1", &through, &[])
         .await
         .unwrap();
     assert_eq!(answered["by"], "proxy");
@@ -92,16 +96,16 @@ async fn proxy_variables_and_no_proxy_are_honoured() {
         ("HTTP_PROXY", address.as_str()),
         ("NO_PROXY", "portkey.invalid"),
     ];
-    let text = call("http://portkey.invalid/v1", &excepted, &[])
+    let text = call_with_env("http://portkey.invalid/v1", &excepted, &[])
         .await
         .unwrap_err();
     assert!(text.contains("could not be reached"), "{text}");
     assert_eq!(proxy.requests().len(), 1);
 
     // TLS is tunnelled, so that the proxy never sees the key.
-    let refusing = Upstream::start(|_| answer("403 Forbidden", "", "")).await;
+    let refusing = MockUpstream::start(|_| http_response("403 Forbidden", "", "")).await;
     let address = refusing.base_url.trim_end_matches("/v1").to_owned();
-    call(
+    call_with_env(
         "https://portkey.invalid/v1",
         &[("HTTPS_PROXY", &address)],
         &[],
@@ -119,7 +123,7 @@ async fn proxy_variables_and_no_proxy_are_honoured() {
 #[tokio::test]
 async fn unreachable_proxy_is_named_in_the_error() {
     let through = [("HTTPS_PROXY", "http://me:planted@127.0.0.1:1")];
-    let text = call("https://portkey.invalid/v1", &through, &[])
+    let text = call_with_env("https://portkey.invalid/v1", &through, &[])
         .await
         .unwrap_err();
     for part in [
@@ -132,7 +136,9 @@ async fn unreachable_proxy_is_named_in_the_error() {
         text.contains("connection refused") && !text.contains("planted"),
         "{text}"
     );
-    let text = call("http://127.0.0.1:1/v1", &[], &[]).await.unwrap_err();
+    let text = call_with_env("http://127.0.0.1:1/v1", &[], &[])
+        .await
+        .unwrap_err();
     let told = "`http://127.0.0.1:1`: nothing listens there (connection refused). Check --base-url";
     assert!(
         text.contains(told) && !text.contains("through the proxy"),
@@ -151,7 +157,7 @@ async fn https_request_to_a_plain_http_server_is_explained() {
         _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         _ = stream.shutdown().await;
     });
-    let text = call(&base_url, &[], &[]).await.unwrap_err();
+    let text = call_with_env(&base_url, &[], &[]).await.unwrap_err();
     assert!(
         text.contains("does not speak TLS") && text.contains("begins with http://"),
         "{text}"
@@ -161,8 +167,8 @@ async fn https_request_to_a_plain_http_server_is_explained() {
 
 #[tokio::test]
 async fn http_request_to_a_tls_server_is_explained() {
-    let (base_url, _) = tls_portkey().await;
-    let text = call(&base_url.replace("https://", "http://"), &[], &[])
+    let (base_url, _) = start_tls_upstream().await;
+    let text = call_with_env(&base_url.replace("https://", "http://"), &[], &[])
         .await
         .unwrap_err();
     // Whether its alert or its hanging up is seen first is up to the system.
@@ -182,10 +188,10 @@ async fn ca_certificate_used_by_a_server_is_explained() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
     fs::write(&file, certificate.pem()).unwrap();
-    let base_url = tls_with(certificate.into(), &key).await;
+    let base_url = start_tls_server(certificate.into(), &key).await;
     let trusting = ["--ca-file", file.to_str().unwrap()];
     for more in [&[] as &[&str], &trusting] {
-        let text = call(&base_url, &[], more).await.unwrap_err();
+        let text = call_with_env(&base_url, &[], more).await.unwrap_err();
         assert!(
             text.contains("`https://localhost:") && text.contains("--ca-file"),
             "{text}"
@@ -228,7 +234,7 @@ fn port_in_use_is_reported_with_the_option_to_change() {
         ),
     ];
     for (args, option) in cases {
-        let (ok, _, log) = said(args);
+        let (ok, _, log) = run_cli(args);
         assert!(!ok, "{args:?}");
         let told = format!("cannot listen on {address}: another process listens there already");
         assert!(
@@ -245,7 +251,7 @@ async fn embedded_sandbox_ignores_proxies() {
         ("HTTP_PROXY", "http://127.0.0.1:1"),
         ("ALL_PROXY", "http://127.0.0.1:1"),
     ];
-    let answered = call("http://portkey.invalid/v1", &variables, &["--sandbox"])
+    let answered = call_with_env("http://portkey.invalid/v1", &variables, &["--sandbox"])
         .await
         .unwrap();
     assert_eq!(answered["object"], "list");
@@ -255,22 +261,22 @@ async fn embedded_sandbox_ignores_proxies() {
 #[tokio::test]
 async fn certificate_of_the_ca_file_is_trusted() {
     let folder = tempfile::tempdir().unwrap();
-    let (base_url, authority) = tls_portkey().await;
+    let (base_url, authority) = start_tls_upstream().await;
     let file = folder.path().join("ca.pem");
     fs::write(&file, authority).unwrap();
-    let text = call(&base_url, &[], &[]).await.unwrap_err();
+    let text = call_with_env(&base_url, &[], &[]).await.unwrap_err();
     assert!(
         text.contains("could not be reached") && text.contains("certificate"),
         "{text}"
     );
     let trusting = ["--ca-file", file.to_str().unwrap()];
-    let answered = call(&base_url, &[], &trusting).await.unwrap();
+    let answered = call_with_env(&base_url, &[], &trusting).await.unwrap();
     assert_eq!(answered["offers_h2"], true);
 }
 
 /// Answers every request with what protocols the client offered; returns its address and the PEM of
 /// the authority behind its certificate.
-async fn tls_portkey() -> (String, String) {
+async fn start_tls_upstream() -> (String, String) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -282,11 +288,14 @@ async fn tls_portkey() -> (String, String) {
         .unwrap()
         .signed_by(&key, &issuer)
         .unwrap();
-    (tls_with(certificate.into(), &key).await, authority_pem)
+    (
+        start_tls_server(certificate.into(), &key).await,
+        authority_pem,
+    )
 }
 
 /// The same with a certificate of one's own.
-async fn tls_with(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
+async fn start_tls_server(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
     let config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(

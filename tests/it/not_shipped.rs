@@ -7,10 +7,10 @@ use portkey_api::domains::DOMAINS;
 use serde_json::Value;
 
 /// Beside the records, where a checkout has them.
-const RECORD: &str = "../shared/portkey-api/not-shipped.json";
+const RECORD_PATH: &str = "../shared/portkey-api/not-shipped.json";
 
 /// Method, and path with its placeholders emptied.
-const NOT_SHIPPED: &[(&str, &str)] = &[
+const EXCLUDED_ENDPOINTS: &[(&str, &str)] = &[
     ("GET", "/agent-integrations"),
     ("POST", "/agent-integrations"),
     ("POST", "/agent-integrations/fetch-agent-card"),
@@ -46,9 +46,14 @@ fn excluded_endpoints_are_not_tools() {
     let shipped: BTreeSet<_> = DOMAINS
         .iter()
         .flat_map(|domain| domain.operations)
-        .map(|operation| (operation.method().as_str(), emptied(operation.path())))
+        .map(|operation| {
+            (
+                operation.method().as_str(),
+                clear_placeholders(operation.path()),
+            )
+        })
         .collect();
-    for (method, path) in NOT_SHIPPED {
+    for (method, path) in EXCLUDED_ENDPOINTS {
         assert!(
             !shipped.contains(&(*method, (*path).to_owned())),
             "{method} {path} is a tool"
@@ -58,17 +63,22 @@ fn excluded_endpoints_are_not_tools() {
 
 #[test]
 fn excluded_endpoints_match_the_records() {
-    let Ok(text) = fs::read_to_string(RECORD) else {
-        eprintln!("skipped: no record at {RECORD}");
+    let Ok(text) = fs::read_to_string(RECORD_PATH) else {
+        eprintln!("skipped: no record at {RECORD_PATH}");
         return;
     };
     let records: Vec<Value> = serde_json::from_str(&text).unwrap();
     let text = |record: &Value, key: &str| record[key].as_str().unwrap().to_owned();
     let recorded: BTreeSet<_> = records
         .iter()
-        .map(|record| (text(record, "method"), emptied(&text(record, "path"))))
+        .map(|record| {
+            (
+                text(record, "method"),
+                clear_placeholders(&text(record, "path")),
+            )
+        })
         .collect();
-    let listed: BTreeSet<_> = NOT_SHIPPED
+    let listed: BTreeSet<_> = EXCLUDED_ENDPOINTS
         .iter()
         .map(|(m, path)| ((*m).to_owned(), (*path).to_owned()))
         .collect();
@@ -76,7 +86,7 @@ fn excluded_endpoints_match_the_records() {
 }
 
 /// `/prompts/{prompt_id}/fork` as `/prompts/{}/fork`: names differ, places do not.
-fn emptied(path: &str) -> String {
+fn clear_placeholders(path: &str) -> String {
     let parts = path.split(['{', '}']).enumerate();
     parts
         .map(|(i, part)| if i % 2 == 0 { part } else { "{}" })

@@ -12,20 +12,20 @@ use serde_json::{Value, json};
 
 use crate::{
     approval::gate::dispatcher_with_approvals,
-    upstream::{Upstream, answer, ok, operator},
+    upstream::{MockUpstream, http_response, json_response, operator},
 };
 
 /// A secret of nobody's, in a document that only readers may see.
-const STORED: &str = r#"{"gateway_saved_name":"g","is_active":true,"description":"stored-document",
+const STORED_DOCUMENT: &str = r#"{"gateway_saved_name":"g","is_active":true,"description":"stored-document",
     "name":"stored-document","config":{"note":"stored-document"},
     "servers_config":{"servers":[{"saved_name":"stored-document","api_key":{"value":"stored-secret-1"}}]}}"#;
 
-fn policy(text: &str) -> Policy {
+fn parse_policy(text: &str) -> Policy {
     Policy::parse("test", &format!("version: '1'\n{text}"), &Catalog::full()).unwrap()
 }
 
 /// Why a caller may not read what it may change.
-struct Closed {
+struct UnreadableCase {
     what: &'static str,
     scopes: &'static [&'static str],
     policy: &'static str,
@@ -33,50 +33,50 @@ struct Closed {
     told: &'static str,
 }
 
-const ALL: &[&str] = &["portkey:read", "portkey:write", "portkey:delete"];
+const ALL_SCOPES: &[&str] = &["portkey:read", "portkey:write", "portkey:delete"];
 
-const CLOSED: [Closed; 5] = [
-    Closed {
+const UNREADABLE_CASES: [UnreadableCase; 5] = [
+    UnreadableCase {
         what: "a token that writes",
         scopes: &["portkey:write"],
         policy: "default: allow",
         excludes: false,
         told: "needs the scope",
     },
-    Closed {
+    UnreadableCase {
         what: "a policy that hides",
-        scopes: ALL,
+        scopes: ALL_SCOPES,
         policy: "hide: [get-mcp-gateway, get-config]",
         excludes: false,
         told: "hidden by the policy",
     },
-    Closed {
+    UnreadableCase {
         what: "a policy that denies",
-        scopes: ALL,
+        scopes: ALL_SCOPES,
         policy: "rules: [{ name: closed, action: deny, match: { tools: [get-mcp-gateway, get-config] } }]",
         excludes: false,
         told: "`closed` denies",
     },
-    Closed {
+    UnreadableCase {
         what: "a policy that asks",
-        scopes: ALL,
+        scopes: ALL_SCOPES,
         policy: "rules: [{ name: asks, action: approve, match: { tools: [get-mcp-gateway, get-config] } }]",
         excludes: false,
         told: "needs the approval of a human",
     },
-    Closed {
+    UnreadableCase {
         what: "a server without the tool",
-        scopes: ALL,
+        scopes: ALL_SCOPES,
         policy: "default: allow",
         excludes: true,
         told: "is not on offer",
     },
 ];
 
-impl Closed {
-    fn dispatcher(&self, upstream: &Upstream, always: ApprovalDefaults) -> Dispatcher {
-        let dispatcher =
-            dispatcher_with_approvals(upstream, always).with_policy(WatchedValue::fixed(policy(self.policy)));
+impl UnreadableCase {
+    fn dispatcher(&self, upstream: &MockUpstream, always: ApprovalDefaults) -> Dispatcher {
+        let dispatcher = dispatcher_with_approvals(upstream, always)
+            .with_policy(WatchedValue::fixed(parse_policy(self.policy)));
         let catalog = Catalog::full();
         let known = catalog.iter().map(|entry| entry.operation);
         let excluded =
@@ -110,8 +110,8 @@ async fn call(
 #[tokio::test]
 async fn preview_hides_the_document_from_callers_without_read_access() {
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
-    for closed in &CLOSED {
-        let upstream = Upstream::start(|_| ok(STORED)).await;
+    for closed in &UNREADABLE_CASES {
+        let upstream = MockUpstream::start(|_| json_response(STORED_DOCUMENT)).await;
         let dispatcher = closed.dispatcher(&upstream, ApprovalDefaults::default());
         let shown = call(&dispatcher, &closed.caller(), "modify-mcp-gateway", &args)
             .await
@@ -137,11 +137,11 @@ async fn preview_hides_the_document_from_callers_without_read_access() {
 
 #[tokio::test]
 async fn preview_is_redacted_and_masked_like_a_read() {
-    let upstream = Upstream::start(|_| ok(STORED)).await;
+    let upstream = MockUpstream::start(|_| json_response(STORED_DOCUMENT)).await;
     let redacting = "tools: { get_mcp_gateway: { rules: [{ name: r, redact: [description, \
                      'servers_config.servers[].saved_name'] }] } }";
     let dispatcher = dispatcher_with_approvals(&upstream, ApprovalDefaults::default())
-        .with_policy(WatchedValue::fixed(policy(redacting)));
+        .with_policy(WatchedValue::fixed(parse_policy(redacting)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let shown = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
         .await
@@ -164,10 +164,10 @@ async fn preview_is_redacted_and_masked_like_a_read() {
 /// A limit on the read holds for previews, and its refusal is no document.
 #[tokio::test]
 async fn preview_counts_against_the_read_limit() {
-    let upstream = Upstream::start(|_| ok(STORED)).await;
+    let upstream = MockUpstream::start(|_| json_response(STORED_DOCUMENT)).await;
     let limited = "tools: { get_mcp_gateway: { rules: [{ name: few, rate_limit: 1/hour }] } }";
     let dispatcher = dispatcher_with_approvals(&upstream, ApprovalDefaults::default())
-        .with_policy(WatchedValue::fixed(policy(limited)));
+        .with_policy(WatchedValue::fixed(parse_policy(limited)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let first = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
         .await
@@ -184,7 +184,7 @@ async fn preview_counts_against_the_read_limit() {
 
 #[tokio::test]
 async fn preview_neither_resolves_references_nor_shows_secrets() {
-    let upstream = Upstream::start(|_| ok(STORED)).await;
+    let upstream = MockUpstream::start(|_| json_response(STORED_DOCUMENT)).await;
     let dispatcher = dispatcher_with_approvals(&upstream, ApprovalDefaults::default());
     let policies = json!({ "input_guardrails_config": {
         "enabled": true, "guardrail_name": "G", "block": [],
@@ -217,9 +217,9 @@ async fn dry_run_and_approval_request_hide_an_unreadable_document() {
             "get-config",
         ),
     ];
-    for closed in &CLOSED {
+    for closed in &UNREADABLE_CASES {
         for (tool, args, read) in &writes {
-            let upstream = Upstream::start(|_| ok(STORED)).await;
+            let upstream = MockUpstream::start(|_| json_response(STORED_DOCUMENT)).await;
             let always = ApprovalDefaults {
                 writes: true,
                 deletes: true,
@@ -251,7 +251,7 @@ async fn dry_run_and_approval_request_hide_an_unreadable_document() {
 
 #[tokio::test]
 async fn dry_run_and_approval_request_are_redacted_like_a_read() {
-    let upstream = Upstream::start(|_| ok(STORED)).await;
+    let upstream = MockUpstream::start(|_| json_response(STORED_DOCUMENT)).await;
     let redacting = "tools: { get_config: { rules: [{ name: r, redact: [name, config, \
                      description, servers_config] }] } }";
     let always = ApprovalDefaults {
@@ -259,14 +259,15 @@ async fn dry_run_and_approval_request_are_redacted_like_a_read() {
         deletes: true,
         confirm: false,
     };
-    let dispatcher = dispatcher_with_approvals(&upstream, always).with_policy(WatchedValue::fixed(policy(redacting)));
+    let dispatcher = dispatcher_with_approvals(&upstream, always)
+        .with_policy(WatchedValue::fixed(parse_policy(redacting)));
     let args = json!({ "slug": "s", "name": "new-name", "config": { "note": "new-note" } });
     let asked = call(&dispatcher, &operator(), "update-config", &args).await;
     let Err(CallError::ApprovalRequired(question)) = asked else {
         panic!("{asked:?}")
     };
     let dry = dispatcher_with_approvals(&upstream, ApprovalDefaults::default())
-        .with_policy(WatchedValue::fixed(policy(redacting)));
+        .with_policy(WatchedValue::fixed(parse_policy(redacting)));
     let told = call(&dry.with_dry_run(true), &operator(), "update-config", &args)
         .await
         .unwrap();
@@ -282,7 +283,7 @@ async fn dry_run_and_approval_request_are_redacted_like_a_read() {
 #[tokio::test]
 async fn preview_of_a_missing_document_is_an_error() {
     let missing = r#"{"code":404,"error":"Resource not found","message":"MCP gateway not found"}"#;
-    let upstream = Upstream::start(move |_| answer("404 Not Found", "", missing)).await;
+    let upstream = MockUpstream::start(move |_| http_response("404 Not Found", "", missing)).await;
     let dispatcher = dispatcher_with_approvals(&upstream, ApprovalDefaults::default());
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let outcome = call(&dispatcher, &operator(), "modify-mcp-gateway", &args).await;

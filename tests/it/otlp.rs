@@ -5,25 +5,29 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::{
-    process::{Pipe, Served, command},
-    requests::{self, answer, post},
+    process::{ServerProcess, StdioServer, command},
+    requests::{self, post_request, send_request},
     secrets::leaks,
-    upstream::{self, KEY, Upstream},
+    upstream::{self, KEY, MockUpstream},
 };
 
-const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-const SPAN: &str = "b7ad6b7169203331";
-const OTHER: &str = "11111111111111111111111111111111";
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+const SPAN_ID: &str = "b7ad6b7169203331";
+const OTHER_TRACE_ID: &str = "11111111111111111111111111111111";
 
 /// Two scripted servers: Portkey, and the collector.
-async fn both() -> (Upstream, Upstream) {
-    let portkey = Upstream::start(|_| upstream::ok(r#"{"data":[]}"#)).await;
-    let collector = Upstream::start(|_| upstream::answer("200 OK", "", "")).await;
+async fn start_upstream_and_collector() -> (MockUpstream, MockUpstream) {
+    let portkey = MockUpstream::start(|_| upstream::json_response(r#"{"data":[]}"#)).await;
+    let collector = MockUpstream::start(|_| upstream::http_response("200 OK", "", "")).await;
     (portkey, collector)
 }
 
 /// A server that calls the one and exports to the other.
-fn exporting(args: &[&str], portkey: &Upstream, collector: Option<&Upstream>) -> Command {
+fn exporting_command(
+    args: &[&str],
+    portkey: &MockUpstream,
+    collector: Option<&MockUpstream>,
+) -> Command {
     let mut command = command(args);
     command.args(["--api-key", KEY, "--base-url", &portkey.base_url]);
     if let Some(collector) = collector {
@@ -33,8 +37,8 @@ fn exporting(args: &[&str], portkey: &Upstream, collector: Option<&Upstream>) ->
     command
 }
 
-fn over_http(portkey: &Upstream, collector: Option<&Upstream>) -> Served {
-    Served::spawn(exporting(
+fn start_http_server(portkey: &MockUpstream, collector: Option<&MockUpstream>) -> ServerProcess {
+    ServerProcess::spawn(exporting_command(
         &["http", "--listen", "127.0.0.1:0"],
         portkey,
         collector,
@@ -42,7 +46,7 @@ fn over_http(portkey: &Upstream, collector: Option<&Upstream>) -> Served {
 }
 
 /// A call whose metadata, and whose header, name a trace.
-async fn call(server: &Served, meta: Option<&str>, header: Option<&str>) {
+async fn call_with_trace(server: &ServerProcess, meta: Option<&str>, header: Option<&str>) {
     let mut params = json!({
         "name": "list-all-integrations",
         "arguments": { "workspace_id": "planted-argument" },
@@ -57,19 +61,19 @@ async fn call(server: &Served, meta: Option<&str>, header: Option<&str>) {
     }
     let body =
         json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
-    let mut request = post(server, &body)
+    let mut request = post_request(server, &body)
         .header("mcp-protocol-version", "2026-07-28")
         .header("mcp-method", "tools/call")
         .header("mcp-name", "list-all-integrations");
     if let Some(header) = header {
         request = request.header("traceparent", header);
     }
-    let (_, body) = answer(request).await;
+    let (_, body) = send_request(request).await;
     assert_eq!(body["jsonrpc"], "2.0", "{body}");
 }
 
 /// The trace and the span that the last request to Portkey names.
-fn told(portkey: &Upstream) -> Option<(String, String)> {
+fn propagated_trace(portkey: &MockUpstream) -> Option<(String, String)> {
     let last = portkey.requests().pop().unwrap();
     let header = last.header("traceparent")?.to_owned();
     let [version, trace, span, flags] = header.split('-').collect::<Vec<_>>()[..] else {
@@ -84,7 +88,7 @@ fn told(portkey: &Upstream) -> Option<(String, String)> {
 }
 
 /// All that the collector got at this path.
-fn exported(collector: &Upstream, path: &str) -> Vec<u8> {
+fn exported_bytes(collector: &MockUpstream, path: &str) -> Vec<u8> {
     let requests = collector.requests();
     let bodies: Vec<u8> = requests
         .iter()
@@ -95,12 +99,12 @@ fn exported(collector: &Upstream, path: &str) -> Vec<u8> {
     bodies
 }
 
-fn has(bytes: &[u8], part: &[u8]) -> bool {
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// Asks it to stop, and lets the collector answer meanwhile.
-async fn stop(server: Served) {
+async fn stop_server(server: ServerProcess) {
     let (status, log) = tokio::task::spawn_blocking(|| server.terminate())
         .await
         .unwrap();
@@ -109,50 +113,50 @@ async fn stop(server: Served) {
 
 #[tokio::test]
 async fn trace_context_is_propagated_to_portkey() {
-    let (portkey, collector) = both().await;
-    let server = over_http(&portkey, Some(&collector));
-    let own = format!("00-{TRACE}-{SPAN}-01");
-    let other = format!("00-{OTHER}-{SPAN}-01");
+    let (portkey, collector) = start_upstream_and_collector().await;
+    let server = start_http_server(&portkey, Some(&collector));
+    let own = format!("00-{TRACE_ID}-{SPAN_ID}-01");
+    let other = format!("00-{OTHER_TRACE_ID}-{SPAN_ID}-01");
     for (meta, header, expected) in [
-        (None, Some(&other), Some(OTHER)),
+        (None, Some(&other), Some(OTHER_TRACE_ID)),
         // What lies in between adds headers; the message is the client's own.
-        (Some(&own), Some(&other), Some(TRACE)),
+        (Some(&own), Some(&other), Some(TRACE_ID)),
         (
-            Some(&format!("00-{TRACE}-{SPAN}-0")),
+            Some(&format!("00-{TRACE_ID}-{SPAN_ID}-0")),
             Some(&other),
-            Some(OTHER),
+            Some(OTHER_TRACE_ID),
         ),
         (None, None, None),
         (
             None,
-            Some(&format!("00-{}-{SPAN}-01", "0".repeat(32))),
+            Some(&format!("00-{}-{SPAN_ID}-01", "0".repeat(32))),
             None,
         ),
-        (None, Some(&format!("ff-{TRACE}-{SPAN}-01")), None),
+        (None, Some(&format!("ff-{TRACE_ID}-{SPAN_ID}-01")), None),
         (None, Some(&own.to_uppercase()), None),
     ] {
-        call(
+        call_with_trace(
             &server,
             meta.map(String::as_str),
             header.map(String::as_str),
         )
         .await;
-        let (trace, span) = told(&portkey).unwrap();
+        let (trace, span) = propagated_trace(&portkey).unwrap();
         match expected {
             Some(expected) => assert_eq!(trace, expected, "{meta:?} {header:?}"),
             None => assert!(
-                trace != TRACE && trace != OTHER,
+                trace != TRACE_ID && trace != OTHER_TRACE_ID,
                 "{meta:?} {header:?}: {trace}"
             ),
         }
-        assert_ne!(span, SPAN, "the caller's own step goes on to Portkey");
+        assert_ne!(span, SPAN_ID, "the caller's own step goes on to Portkey");
     }
-    stop(server).await;
-    let traces = exported(&collector, "/v1/traces");
-    let (last, _) = told(&portkey).unwrap();
-    for id in [TRACE, OTHER, SPAN, &last] {
+    stop_server(server).await;
+    let traces = exported_bytes(&collector, "/v1/traces");
+    let (last, _) = propagated_trace(&portkey).unwrap();
+    for id in [TRACE_ID, OTHER_TRACE_ID, SPAN_ID, &last] {
         assert!(
-            has(&traces, &hex::decode(id).unwrap()),
+            contains(&traces, &hex::decode(id).unwrap()),
             "{id} was not exported"
         );
     }
@@ -162,19 +166,22 @@ async fn trace_context_is_propagated_to_portkey() {
         "GET Portkey",
         "portkey-mcp",
     ] {
-        assert!(has(&traces, text.as_bytes()), "{text} was not exported");
+        assert!(
+            contains(&traces, text.as_bytes()),
+            "{text} was not exported"
+        );
     }
 }
 
 #[tokio::test]
 async fn exported_metrics_contain_no_secrets() {
-    let (portkey, collector) = both().await;
-    let server = over_http(&portkey, Some(&collector));
-    call(&server, None, None).await;
-    stop(server).await;
+    let (portkey, collector) = start_upstream_and_collector().await;
+    let server = start_http_server(&portkey, Some(&collector));
+    call_with_trace(&server, None, None).await;
+    stop_server(server).await;
     let (traces, metrics) = (
-        exported(&collector, "/v1/traces"),
-        exported(&collector, "/v1/metrics"),
+        exported_bytes(&collector, "/v1/traces"),
+        exported_bytes(&collector, "/v1/metrics"),
     );
     for text in [
         "mcp.server.operation.duration",
@@ -184,12 +191,15 @@ async fn exported_metrics_contain_no_secrets() {
         "portkey_mcp.connections",
         "portkey_mcp.upstream.request.duration",
     ] {
-        assert!(has(&metrics, text.as_bytes()), "{text} was not exported");
+        assert!(
+            contains(&metrics, text.as_bytes()),
+            "{text} was not exported"
+        );
     }
     for secret in [KEY, "planted-argument"] {
         let told = [&traces, &metrics]
             .iter()
-            .any(|all| has(all, secret.as_bytes()));
+            .any(|all| contains(all, secret.as_bytes()));
         assert!(!told, "{secret} was exported");
     }
 }
@@ -197,24 +207,30 @@ async fn exported_metrics_contain_no_secrets() {
 /// Whatever callers send and Portkey answers.
 #[tokio::test]
 async fn exported_spans_contain_no_secrets() {
-    let secrets = leaks::secrets(2);
-    let (portkey, (_, collector)) = (leaks::upstream(&secrets).await, both().await);
-    let server = over_http(&portkey, Some(&collector));
-    for (tool, args) in secrets.iter().flat_map(|secret| leaks::calls(secret)) {
-        answer(requests::call(&server, tool, args)).await;
+    let secrets = leaks::random_secrets(2);
+    let (portkey, (_, collector)) = (
+        leaks::start_leaking_upstream(&secrets).await,
+        start_upstream_and_collector().await,
+    );
+    let server = start_http_server(&portkey, Some(&collector));
+    for (tool, args) in secrets
+        .iter()
+        .flat_map(|secret| leaks::calls_with_secret(secret))
+    {
+        send_request(requests::call_request(&server, tool, args)).await;
     }
-    stop(server).await;
+    stop_server(server).await;
     let exported = [
-        exported(&collector, "/v1/traces"),
-        exported(&collector, "/v1/metrics"),
+        exported_bytes(&collector, "/v1/traces"),
+        exported_bytes(&collector, "/v1/metrics"),
     ];
     assert!(
-        has(&exported[0], b"tools/call create-integration"),
+        contains(&exported[0], b"tools/call create-integration"),
         "nothing was exported"
     );
     for secret in &secrets {
         assert!(
-            !exported.iter().any(|all| has(all, secret.as_bytes())),
+            !exported.iter().any(|all| contains(all, secret.as_bytes())),
             "{secret} was exported"
         );
     }
@@ -223,22 +239,22 @@ async fn exported_spans_contain_no_secrets() {
 /// A trace that nobody here takes part in is none of Portkey's business.
 #[tokio::test]
 async fn trace_context_is_not_propagated_without_a_collector() {
-    let (portkey, _) = both().await;
-    let server = over_http(&portkey, None);
-    let own = format!("00-{TRACE}-{SPAN}-01");
-    call(&server, Some(&own), Some(&own)).await;
-    assert_eq!(told(&portkey), None);
+    let (portkey, _) = start_upstream_and_collector().await;
+    let server = start_http_server(&portkey, None);
+    let own = format!("00-{TRACE_ID}-{SPAN_ID}-01");
+    call_with_trace(&server, Some(&own), Some(&own)).await;
+    assert_eq!(propagated_trace(&portkey), None);
 }
 
 /// Over a pipe, with a signal that is not wanted, and under another name.
 #[tokio::test]
 async fn opentelemetry_variables_are_honoured() {
-    let (portkey, collector) = both().await;
-    let mut command = exporting(&["stdio"], &portkey, Some(&collector));
+    let (portkey, collector) = start_upstream_and_collector().await;
+    let mut command = exporting_command(&["stdio"], &portkey, Some(&collector));
     command
         .env("OTEL_METRICS_EXPORTER", "none")
         .env("OTEL_SERVICE_NAME", "admin-of-team-a");
-    let mut pipe = Pipe::spawn(command);
+    let mut pipe = StdioServer::spawn(command);
     let pipe = tokio::task::spawn_blocking(move || {
         let opened = json!({
             "protocolVersion": "2025-11-25",
@@ -248,7 +264,7 @@ async fn opentelemetry_variables_are_honoured() {
         let called = json!({
             "name": "list-all-integrations",
             "arguments": {},
-            "_meta": { "traceparent": format!("00-{TRACE}-{SPAN}-01") },
+            "_meta": { "traceparent": format!("00-{TRACE_ID}-{SPAN_ID}-01") },
         });
         let say = |id: u32, method: &str, params: &Value| {
             json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string()
@@ -261,9 +277,9 @@ async fn opentelemetry_variables_are_honoured() {
     });
     let (status, _, log) = pipe.await.unwrap();
     assert!(status.success(), "{log}");
-    assert_eq!(told(&portkey).unwrap().0, TRACE);
-    let traces = exported(&collector, "/v1/traces");
-    assert!(has(&traces, b"admin-of-team-a"), "{log}");
+    assert_eq!(propagated_trace(&portkey).unwrap().0, TRACE_ID);
+    let traces = exported_bytes(&collector, "/v1/traces");
+    assert!(contains(&traces, b"admin-of-team-a"), "{log}");
     assert!(
         collector
             .requests()

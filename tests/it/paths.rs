@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{
     catalog::with_required_change,
-    upstream::{Upstream, dispatcher, ok, operator},
+    upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
-const CLIMBERS: &[&str] = &[
+const PATH_TRAVERSALS: &[&str] = &[
     "",
     " ",
     "\t",
@@ -43,7 +43,7 @@ const CLIMBERS: &[&str] = &[
 ];
 
 /// Arguments that satisfy an operation, so that only the one under test can be at fault.
-pub(crate) fn minimal(entry: &portkey_api::catalog::CatalogEntry) -> Value {
+pub(crate) fn minimal_arguments(entry: &portkey_api::catalog::CatalogEntry) -> Value {
     fn fill(schema: &Value) -> Value {
         match schema["type"].as_str() {
             Some("object") => {
@@ -81,15 +81,15 @@ pub(crate) fn minimal(entry: &portkey_api::catalog::CatalogEntry) -> Value {
 
 #[tokio::test]
 async fn path_traversal_in_identifiers_is_rejected() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = dispatcher(&upstream);
     let long = "x".repeat(256);
     let mut swept = 0;
     for entry in Catalog::full().iter() {
         let operation = entry.operation;
         for argument in operation.placeholders() {
-            for value in CLIMBERS.iter().copied().chain([long.as_str()]) {
-                let mut args = minimal(entry);
+            for value in PATH_TRAVERSALS.iter().copied().chain([long.as_str()]) {
+                let mut args = minimal_arguments(entry);
                 args[argument] = json!(value);
                 let outcome = dispatcher
                     .call_as_local(
@@ -116,7 +116,7 @@ async fn path_traversal_in_identifiers_is_rejected() {
 
 #[tokio::test]
 async fn unusual_identifiers_are_encoded_into_one_segment() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = dispatcher(&upstream);
     let cases = [
         ("plain-slug_1", "/v1/integrations/plain-slug_1"),

@@ -17,19 +17,19 @@ use serde_json::{Value, json};
 use crate::{
     http::serve_sandbox,
     hub::serve_http,
-    process::Served,
-    requests::{answer, client},
-    upstream::{Act, Upstream},
+    process::ServerProcess,
+    requests::{client, send_request},
+    upstream::{MockUpstream, ResponseAction},
 };
 
 /// A call as most clients make it.
 #[derive(Clone)]
-struct Plain {
+struct FastPathCall {
     head: HeaderMap,
     body: String,
 }
 
-impl Plain {
+impl FastPathCall {
     fn new(tool: &str, arguments: Value) -> Self {
         let head = [
             ("content-type", "application/json"),
@@ -81,12 +81,12 @@ impl Plain {
         self
     }
 
-    async fn answer(self, server: &Served) -> (StatusCode, Value) {
+    async fn answer(self, server: &ServerProcess) -> (StatusCode, Value) {
         let request = client()
             .post(&server.url)
             .headers(self.head)
             .body(self.body);
-        let (status, mut body) = answer(request).await;
+        let (status, mut body) = send_request(request).await;
         if let Some(Value::String(text)) = body.pointer_mut("/result/content/0/text") {
             // Portkey counts its answers.
             text.truncate(text.find("(request id").unwrap_or(text.len()));
@@ -96,7 +96,7 @@ impl Plain {
 }
 
 /// The same calls, each with something that takes more than a glance.
-fn roundabout(call: &Plain, host: &str) -> Vec<(&'static str, Plain)> {
+fn rmcp_variants(call: &FastPathCall, host: &str) -> Vec<(&'static str, FastPathCall)> {
     let call = || call.clone();
     let meta = r#""_meta":{"#;
     vec![
@@ -140,30 +140,34 @@ async fn fast_path_and_rmcp_give_the_same_results() {
     let calls = [
         (
             "an answer",
-            Plain::new("list-all-integrations", json!({ "page_size": 2 })),
+            FastPathCall::new("list-all-integrations", json!({ "page_size": 2 })),
             200,
         ),
         (
             "no arguments",
-            Plain::new("get-current-workspace", json!(null)),
+            FastPathCall::new("get-current-workspace", json!(null)),
             200,
         ),
         (
             "a refusal",
-            Plain::new("get-integration", json!({ "slug": "no-such" })),
+            FastPathCall::new("get-integration", json!({ "slug": "no-such" })),
             200,
         ),
         (
             "bad arguments",
-            Plain::new("get-integration", json!({ "slgu": "x" })),
+            FastPathCall::new("get-integration", json!({ "slgu": "x" })),
             200,
         ),
         (
             "an unknown tool",
-            Plain::new("no-such-tool", json!({})),
+            FastPathCall::new("no-such-tool", json!({})),
             200,
         ),
-        ("one of our own", Plain::new("whoami", json!({})), 200),
+        (
+            "one of our own",
+            FastPathCall::new("whoami", json!({})),
+            200,
+        ),
     ];
     for (what, call, status) in calls {
         let (got, plain) = call.clone().answer(&server).await;
@@ -173,7 +177,7 @@ async fn fast_path_and_rmcp_give_the_same_results() {
             (&json!("2.0"), &json!("a-1")),
             "{what}"
         );
-        for (how, call) in roundabout(&call, &host) {
+        for (how, call) in rmcp_variants(&call, &host) {
             assert_eq!(
                 call.answer(&server).await,
                 (got, plain.clone()),
@@ -224,11 +228,11 @@ async fn results_of_any_json_are_complete_and_masked() {
         ),
     ];
     let served = bodies.clone();
-    let portkey = Upstream::start(move |count| {
+    let portkey = MockUpstream::start(move |count| {
         let body = &served[count / 2].0;
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
         let length = body.len();
-        Act::Write(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").into())
+        ResponseAction::Write(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").into())
     })
     .await;
     let own = [
@@ -237,9 +241,10 @@ async fn results_of_any_json_are_complete_and_masked() {
         "--base-url",
         &portkey.base_url,
     ];
-    let server = Served::start(&[["http", "--listen", "127.0.0.1:0"].as_slice(), &own].concat());
+    let server =
+        ServerProcess::start(&[["http", "--listen", "127.0.0.1:0"].as_slice(), &own].concat());
     for (body, expected) in bodies {
-        let call = Plain::new("get-integration", json!({ "slug": "x" }));
+        let call = FastPathCall::new("get-integration", json!({ "slug": "x" }));
         let (_, plain) = call.clone().answer(&server).await;
         assert_eq!(plain["result"]["structuredContent"], expected, "{body}");
         let other = call.with("content-type", "application/json; charset=utf-8");
@@ -251,7 +256,7 @@ async fn results_of_any_json_are_complete_and_masked() {
 #[tokio::test]
 async fn fast_path_rejects_invalid_headers_and_messages() {
     let server = serve_sandbox(&[]);
-    let call = || Plain::new("get-integration", json!({ "slug": "openai-prod" }));
+    let call = || FastPathCall::new("get-integration", json!({ "slug": "openai-prod" }));
     let version = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
     let capabilities = r#""io.modelcontextprotocol/clientCapabilities":{}"#;
     let cases = [
@@ -321,11 +326,11 @@ async fn fast_path_rejects_invalid_headers_and_messages() {
 
 /// Has a tool with an argument that is said in the head, too, and one without.
 #[derive(Clone)]
-struct Regions;
+struct RegionHandler;
 
-impl DirectCallHandler for Regions {}
+impl DirectCallHandler for RegionHandler {}
 
-impl ServerHandler for Regions {
+impl ServerHandler for RegionHandler {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
     }
@@ -355,8 +360,8 @@ impl ServerHandler for Regions {
 
 #[tokio::test]
 async fn argument_header_must_match_the_argument() {
-    let url = serve_http(Regions).await;
-    let call = |tool| Plain::new(tool, json!({ "region": "eu" }));
+    let url = serve_http(RegionHandler).await;
+    let call = |tool| FastPathCall::new(tool, json!({ "region": "eu" }));
     let cases = [
         (
             "the same",
@@ -372,8 +377,8 @@ async fn argument_header_must_match_the_argument() {
         ("no need", call("anywhere"), 200),
     ];
     // Twice, because what is known of a tool is kept.
-    for (what, Plain { head, body }, status) in cases.clone().into_iter().chain(cases) {
-        let (got, body) = answer(client().post(&url).headers(head).body(body)).await;
+    for (what, FastPathCall { head, body }, status) in cases.clone().into_iter().chain(cases) {
+        let (got, body) = send_request(client().post(&url).headers(head).body(body)).await;
         assert_eq!(got, status, "{what}: {body}");
         let answered = &body["result"]["structuredContent"]["region"];
         assert_eq!(

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &[&str]) -> Output {
 }
 
 /// Runs it to its end and returns whether it succeeded, and what it said where.
-pub(crate) fn said(args: &[&str]) -> (bool, String, String) {
+pub(crate) fn run_cli(args: &[&str]) -> (bool, String, String) {
     let output = run(args);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (
@@ -38,13 +38,13 @@ pub(crate) fn said(args: &[&str]) -> (bool, String, String) {
 }
 
 /// A server over stdio, spoken to line by line.
-pub(crate) struct Pipe {
+pub(crate) struct StdioServer {
     pub(crate) child: Child,
     pub(crate) input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
-impl Pipe {
+impl StdioServer {
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::spawn(command(args))
     }
@@ -90,13 +90,13 @@ impl Pipe {
 }
 
 /// A process that serves at an address it says on standard error; killed when dropped.
-pub(crate) struct Served {
+pub(crate) struct ServerProcess {
     pub(crate) child: Child,
     pub(crate) url: String,
     log: BufReader<std::process::ChildStderr>,
 }
 
-impl Served {
+impl ServerProcess {
     /// Starts it and reads the address it says.
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::start_with(args, &[])
@@ -173,7 +173,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         // It may have ended already.
         _ = self.child.kill();

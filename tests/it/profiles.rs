@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use crate::{
     catalog::visit_schemas,
-    process::{Pipe, command, said},
+    process::{StdioServer, command, run_cli},
 };
 
 /// Every tool in a form: operations, and those of the compact surface.
-pub(crate) fn tools(profile: Profile) -> Vec<Tool> {
+pub(crate) fn listed_tools(profile: Profile) -> Vec<Tool> {
     let catalog = Catalog::with_presentation(Presentation {
         profile,
         ..Presentation::default()
@@ -25,7 +25,7 @@ pub(crate) fn tools(profile: Profile) -> Vec<Tool> {
 }
 
 /// What a form may say beside these.
-const PLAIN: &[&str] = &[
+const COMMON_KEYWORDS: &[&str] = &[
     "type",
     "description",
     "enum",
@@ -45,7 +45,7 @@ const CONSTRAINTS: &[&str] = &[
     "writeOnly",
 ];
 
-fn keywords(profile: Profile) -> &'static [&'static str] {
+fn profile_keywords(profile: Profile) -> &'static [&'static str] {
     match profile {
         Profile::Portable | Profile::Gemini => &[],
         Profile::Full => CONSTRAINTS,
@@ -54,7 +54,7 @@ fn keywords(profile: Profile) -> &'static [&'static str] {
 }
 
 /// The types a schema allows.
-fn kinds(schema: &Value) -> Vec<&str> {
+fn schema_types(schema: &Value) -> Vec<&str> {
     match &schema["type"] {
         Value::String(kind) => vec![kind],
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
@@ -63,14 +63,15 @@ fn kinds(schema: &Value) -> Vec<&str> {
 }
 
 /// The faults of one schema, at any depth.
-fn faults(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
-    let (kinds, mut faults) = (kinds(schema), Vec::new());
+fn schema_errors(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
+    let (kinds, mut faults) = (schema_types(schema), Vec::new());
     let mut demand = |holds: bool, what: &str| {
         if !holds {
             faults.push(format!("{at}: {what}"));
         }
     };
-    let allowed = |key: &str| PLAIN.contains(&key) || keywords(profile).contains(&key);
+    let allowed =
+        |key: &str| COMMON_KEYWORDS.contains(&key) || profile_keywords(profile).contains(&key);
     let odd = schema
         .as_object()
         .unwrap()
@@ -131,14 +132,14 @@ fn faults(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
 fn every_tool_schema_satisfies_its_profile() {
     let mut all = Vec::new();
     for profile in Profile::ALL {
-        for tool in tools(profile) {
+        for tool in listed_tools(profile) {
             let root = Value::Object((*tool.input_schema).clone());
             let told = |fault: String| format!("{} {}{fault}", profile.as_str(), tool.name);
             if root["type"] != "object" || !root["properties"].is_object() {
                 all.push(told(" is no plain object".to_owned()));
             }
             visit_schemas("", &root, &mut |at, schema| {
-                all.extend(faults(profile, at, schema).into_iter().map(told));
+                all.extend(schema_errors(profile, at, schema).into_iter().map(told));
             });
             if let Err(error) = jsonschema::meta::validate(&root) {
                 all.push(told(format!(" is no schema: {error}")));
@@ -154,7 +155,7 @@ fn every_tool_schema_satisfies_its_profile() {
 fn every_profile_has_the_same_arguments() {
     let catalog = Catalog::full();
     for profile in Profile::ALL {
-        for tool in tools(profile) {
+        for tool in listed_tools(profile) {
             let Ok(entry) = catalog.find(&tool.name) else {
                 continue;
             };
@@ -255,8 +256,8 @@ fn value_of_a_cleared_field_is_rejected() {
     assert_eq!(refused.to_string(), told);
 }
 
-fn exported(more: &[&str]) -> String {
-    let (ok, out, log) = said(&[&["tools", "--export-descriptions"], more].concat());
+fn export_descriptions(more: &[&str]) -> String {
+    let (ok, out, log) = run_cli(&[&["tools", "--export-descriptions"], more].concat());
     assert!(ok, "{more:?}: {log}");
     out
 }
@@ -269,9 +270,9 @@ fn exported_descriptions_round_trip() {
         for surface in ["operations", "compact"] {
             let form = ["--schema-profile", profile.as_str(), "--surface", surface];
             let file = folder.path().join("words.toml");
-            fs::write(&file, exported(&form)).unwrap();
+            fs::write(&file, export_descriptions(&form)).unwrap();
             let list =
-                |more: &[&str]| said(&[&["tools", "--format=json"], &form[..], more].concat());
+                |more: &[&str]| run_cli(&[&["tools", "--format=json"], &form[..], more].concat());
             let (ok, with, log) = list(&["--descriptions", file.to_str().unwrap()]);
             assert!(ok, "{log}");
             assert!(with == list(&[]).1, "{form:?}");
@@ -298,7 +299,7 @@ fn custom_descriptions_are_shown_everywhere() {
     fs::write(&file, words).unwrap();
     let mut command = command(&["stdio", "--sandbox", "--surface", "operations"]);
     command.env("PORTKEY_MCP_DESCRIPTIONS", &file);
-    let mut pipe = Pipe::spawn(command);
+    let mut pipe = StdioServer::spawn(command);
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -355,10 +356,10 @@ fn invalid_descriptions_fail_the_start() {
         ("[get-config", "--descriptions"),
     ] {
         fs::write(&file, words).unwrap();
-        let (ok, _, log) = said(&["tools", "--descriptions", file.to_str().unwrap()]);
+        let (ok, _, log) = run_cli(&["tools", "--descriptions", file.to_str().unwrap()]);
         assert!(!ok && log.contains(told), "{words}: {log}");
     }
     let missing = Path::new("/nowhere/words.toml");
-    let (ok, _, log) = said(&["tools", "--descriptions", missing.to_str().unwrap()]);
+    let (ok, _, log) = run_cli(&["tools", "--descriptions", missing.to_str().unwrap()]);
     assert!(!ok && log.contains("/nowhere/words.toml"), "{log}");
 }

@@ -9,24 +9,25 @@ use std::{
 };
 
 /// `required` makes a missing `redis-server` a failure.
-pub(crate) const REDIS: &str = "PORTKEY_MCP_TEST_REDIS";
+pub(crate) const REDIS_VARIABLE: &str = "PORTKEY_MCP_TEST_REDIS";
 
 /// Reads the names of skipped tests until this process ends, and then says which they are. Tests share no
 /// end that code of theirs could run at, so another process waits for it.
-const REPORT: &str = r#"
+const REPORT_SCRIPT: &str = r#"
     count=0 names=
     while read -r name; do count=$((count + 1)) names="$names${names:+, }$name"; done
     echo "skipped for want of $1: $count, $names" >&2
 "#;
 
-type Reports = BTreeMap<&'static str, Child>;
+type ReportProcesses = BTreeMap<&'static str, Child>;
 
-static REPORTS: LazyLock<Mutex<Reports>> = LazyLock::new(Mutex::default);
-static FOUND: LazyLock<Mutex<BTreeMap<&'static str, bool>>> = LazyLock::new(Mutex::default);
+static REPORT_PROCESSES: LazyLock<Mutex<ReportProcesses>> = LazyLock::new(Mutex::default);
+static INSTALLED_PROGRAMS: LazyLock<Mutex<BTreeMap<&'static str, bool>>> =
+    LazyLock::new(Mutex::default);
 
 /// Whether the test has to do without a program, which goes on record then.
 pub(crate) fn is_missing(program: &'static str) -> bool {
-    if *FOUND
+    if *INSTALLED_PROGRAMS
         .lock()
         .unwrap()
         .entry(program)
@@ -35,12 +36,15 @@ pub(crate) fn is_missing(program: &'static str) -> bool {
         return false;
     }
     assert!(
-        !(program == "redis-server" && std::env::var(REDIS).is_ok_and(|value| value == "required")),
-        "{REDIS}=required, and there is no redis-server: `apt-get install redis-server`"
+        !(program == "redis-server"
+            && std::env::var(REDIS_VARIABLE).is_ok_and(|value| value == "required")),
+        "{REDIS_VARIABLE}=required, and there is no redis-server: `apt-get install redis-server`"
     );
     let thread = std::thread::current();
-    let mut reports = REPORTS.lock().unwrap();
-    let report = reports.entry(program).or_insert_with(|| report(program));
+    let mut reports = REPORT_PROCESSES.lock().unwrap();
+    let report = reports
+        .entry(program)
+        .or_insert_with(|| start_report(program));
     writeln!(
         report.stdin.as_mut().unwrap(),
         "{}",
@@ -62,10 +66,10 @@ fn is_installed(program: &str) -> bool {
     }
 }
 
-fn report(program: &str) -> Child {
+fn start_report(program: &str) -> Child {
     let mut shell = Command::new("/bin/sh");
     shell
-        .args(["-c", REPORT, "report", program])
+        .args(["-c", REPORT_SCRIPT, "report", program])
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
     shell.spawn().unwrap()
@@ -83,7 +87,7 @@ mod without {
         let mut tests = Command::new(std::env::current_exe().unwrap());
         tests
             .args(["--exact", TEST])
-            .env_remove(REDIS)
+            .env_remove(REDIS_VARIABLE)
             .env("PATH", nothing.path());
         let ended = tests.envs(more.iter().copied()).output().unwrap();
         let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
@@ -100,7 +104,7 @@ mod without {
 
     #[test]
     fn missing_redis_server_fails_the_test_if_required() {
-        let (passed, said) = run(&[(REDIS, "required")]);
+        let (passed, said) = run(&[(REDIS_VARIABLE, "required")]);
         assert!(
             !passed && said.contains("apt-get install redis-server"),
             "{said}"

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use crate::{
     http::serve_sandbox,
-    process::{Served, said},
-    requests::{answer, modern},
-    secrets::everywhere,
+    process::{ServerProcess, run_cli},
+    requests::{send_request, stateless_request},
+    secrets::connect_everywhere,
 };
 
-const OWN: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\narguments:\n  - name: who\n    \
+const CUSTOM_PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\narguments:\n  - name: who\n    \
                    description: Whom.\n    required: true\n  - name: how\n    description: How.\n    \
                    default: well\n---\nGreet {{who}} {{ how }}, then {{who}} again.\n";
 
@@ -49,7 +49,7 @@ fn built_in_prompts_name_existing_tools() {
                 argument.name
             );
         }
-        let text = prompt.render(&filled(prompt)).unwrap();
+        let text = prompt.render(&fill_arguments(prompt)).unwrap();
         assert!(
             !text.contains("{{") && text.len() < 4_000,
             "{}: {text}",
@@ -84,7 +84,7 @@ fn prompt_reference_lists_every_prompt_and_argument() {
 }
 
 /// Every argument with its own name as the value.
-fn filled(prompt: &PromptTemplate) -> serde_json::Map<String, Value> {
+fn fill_arguments(prompt: &PromptTemplate) -> serde_json::Map<String, Value> {
     let names = prompt
         .arguments()
         .iter()
@@ -153,7 +153,7 @@ fn invalid_prompt_file_is_reported_with_its_line() {
 
 #[test]
 fn prompt_arguments_are_sanitized_and_validated() {
-    let own = PromptTemplate::parse(OWN).unwrap();
+    let own = PromptTemplate::parse(CUSTOM_PROMPT).unwrap();
     let long = "x".repeat(1_001);
     let cases = [
         (
@@ -191,15 +191,18 @@ fn prompt_arguments_are_sanitized_and_validated() {
 fn custom_prompts_are_loaded_from_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("own.md", OWN);
-    write("ours.md", &OWN.replace("name: own", "name: weekly-digest"));
+    write("own.md", CUSTOM_PROMPT);
+    write(
+        "ours.md",
+        &CUSTOM_PROMPT.replace("name: own", "name: weekly-digest"),
+    );
     write("notes.txt", "not one of them");
     let library = PromptLibrary::watch_folder(folder.path()).unwrap();
     let library = library.get();
     assert_eq!(library.iter().count(), 10);
     assert_eq!(library.find("weekly-digest").unwrap().title(), "Own");
     assert_eq!(library.find("own").unwrap().title(), "Own");
-    write("twice.md", OWN);
+    write("twice.md", CUSTOM_PROMPT);
     let error = format!(
         "{:#}",
         PromptLibrary::watch_folder(folder.path()).unwrap_err()
@@ -212,7 +215,7 @@ fn custom_prompts_are_loaded_from_a_folder() {
         "twice.md",
         "---\nname: b\ntitle: B\ndescription: B.\nwrong: 1\n---\nText.\n",
     );
-    let (ok, _, told) = said(&["--sandbox", "--prompts", folder.path().to_str().unwrap()]);
+    let (ok, _, told) = run_cli(&["--sandbox", "--prompts", folder.path().to_str().unwrap()]);
     assert!(
         !ok && told.contains("twice.md") && told.contains("line 5"),
         "{told}"
@@ -224,14 +227,18 @@ fn custom_prompts_are_loaded_from_a_folder() {
 fn custom_prompts_are_reloaded() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    fs::write(path("own.md"), OWN).unwrap();
+    fs::write(path("own.md"), CUSTOM_PROMPT).unwrap();
     let mut server = serve_sandbox(&["--prompts", folder.path().to_str().unwrap()]);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let titles = |server: &Served| {
-        let (_, body) = runtime.block_on(answer(modern(server, "prompts/list", json!({}))));
+    let titles = |server: &ServerProcess| {
+        let (_, body) = runtime.block_on(send_request(stateless_request(
+            server,
+            "prompts/list",
+            json!({}),
+        )));
         let prompts = body["result"]["prompts"].as_array().unwrap().clone();
         let own = |prompt: &Value| prompt["name"].as_str().unwrap().starts_with("own");
         let own = prompts
@@ -245,13 +252,21 @@ fn custom_prompts_are_reloaded() {
         own.collect::<Vec<_>>()
     };
     assert_eq!(titles(&server), ["Own"]);
-    fs::write(path("own.md"), OWN.replace("title: Own", "title: Changed")).unwrap();
+    fs::write(
+        path("own.md"),
+        CUSTOM_PROMPT.replace("title: Own", "title: Changed"),
+    )
+    .unwrap();
     server.read_until("the changed file is in effect");
     assert_eq!(titles(&server), ["Changed"]);
-    fs::write(path("second.md"), OWN.replace(": own", ": own-second")).unwrap();
+    fs::write(
+        path("second.md"),
+        CUSTOM_PROMPT.replace(": own", ": own-second"),
+    )
+    .unwrap();
     server.read_until("the changed file is in effect");
     assert_eq!(titles(&server), ["Changed", "Own"]);
-    fs::write(path("own.md"), OWN.replace("{{who}}", "{{whom}}")).unwrap();
+    fs::write(path("own.md"), CUSTOM_PROMPT.replace("{{who}}", "{{whom}}")).unwrap();
     // It may be read while it is still empty.
     while !server
         .read_until("what was in effect stays so")
@@ -265,7 +280,7 @@ fn custom_prompts_are_reloaded() {
 
 #[tokio::test]
 async fn clients_list_and_get_prompts() {
-    for connected in everywhere(&["--sandbox"], &[]).await {
+    for connected in connect_everywhere(&["--sandbox"], &[]).await {
         let (client, way) = (&connected.client, connected.way);
         let prompts = client.list_all_prompts().await.unwrap();
         assert_eq!(prompts.len(), 9, "{way}");
@@ -318,11 +333,11 @@ async fn clients_list_and_get_prompts() {
 #[tokio::test]
 async fn prompt_without_any_available_tool_is_hidden() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("own.md"), OWN).unwrap();
+    fs::write(folder.path().join("own.md"), CUSTOM_PROMPT).unwrap();
     let own = folder.path().to_str().unwrap();
     for (left, expected) in [("prompts", true), ("collections", false)] {
         let args = ["--sandbox", "--toolsets", left, "--prompts", own];
-        for connected in everywhere(&args, &[]).await {
+        for connected in connect_everywhere(&args, &[]).await {
             let prompts = connected.client.list_all_prompts().await.unwrap();
             let has = |name: &str| prompts.iter().any(|prompt| prompt.name == name);
             assert_eq!(has("promote-prompt"), expected, "{}, {left}", connected.way);

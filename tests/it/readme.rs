@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use portkey_api::domains::DOMAINS;
 
-use crate::process::said;
+use crate::process::run_cli;
 
 #[test]
 fn readme_lists_every_option() {
@@ -16,7 +16,7 @@ fn readme_lists_every_option() {
         &["tools", "--help"],
         &["health", "--help"],
     ] {
-        let (ok, help, _) = said(command);
+        let (ok, help, _) = run_cli(command);
         assert!(ok);
         let options = help
             .lines()
@@ -46,7 +46,7 @@ fn readme_lists_every_option() {
 
 #[test]
 fn tool_reference_is_up_to_date() {
-    let (ok, reference, _) = said(&["tools", "--format", "markdown", "--sandbox"]);
+    let (ok, reference, _) = run_cli(&["tools", "--format", "markdown", "--sandbox"]);
     assert!(ok);
     super::check_generated_file(Path::new("docs/tools.md"), &reference);
 }

@@ -9,19 +9,19 @@ use portkey_api::domains::DOMAINS;
 use portkey_operation::{ApiBase, CompiledOperation};
 use serde_json::Value;
 
-const RECORDS: &str = "../shared/portkey-api";
+const RECORDS_PATH: &str = "../shared/portkey-api";
 
 /// Records of Enkrypt AI's API that are known well enough and left out all the same: only its gateway is
 /// changed from here.
-const LEFT_OUT: &[&str] = &["add-mcp-registry-server"];
+const EXCLUDED_RECORDS: &[&str] = &["add-mcp-registry-server"];
 /// Arguments that are not sent.
-const LOCAL: &[(&str, &str)] = &[("modify-mcp-gateway", "preview")];
+const LOCAL_ARGUMENTS: &[(&str, &str)] = &[("modify-mcp-gateway", "preview")];
 
 /// Names that a tool does not answer to: whoever asks for a server most likely means one of Portkey's.
-const TOO_GENERIC: &[&str] = &["get-server"];
+const EXCLUDED_ALIASES: &[&str] = &["get-server"];
 
 /// Headers that the client adds by itself.
-const KEYS: &[&str] = &["apikey", "x-portkey-api-key"];
+const KEY_HEADERS: &[&str] = &["apikey", "x-portkey-api-key"];
 
 /// Arguments the specification leaves optional although a call without them can do nothing: the one
 /// field a role change has, and the list of those to add (quirks.md §6, §7.7).
@@ -32,23 +32,23 @@ const REQUIRED_IN_PRACTICE: &[(&str, &str)] = &[
 ];
 /// Fields of the records that the live API has elsewhere: the documents have a model's headers among its
 /// configurations.
-const MOVED: &[&str] = &["bulk-update-integration-models.models.custom_headers"];
+const MOVED_FIELDS: &[&str] = &["bulk-update-integration-models.models.custom_headers"];
 
 /// Tools whose body is one argument, as a list; the API takes an item by itself as well, so the
 /// record's body has no name for it.
-const LISTS: &[(&str, &str)] = &[("insert-logs", "logs")];
+const BODY_ARGUMENTS: &[(&str, &str)] = &[("insert-logs", "logs")];
 
 /// The argument that is the whole body of a tool, if one is.
-pub(crate) fn list_of(tool: &str) -> Option<&'static str> {
-    LISTS
+pub(crate) fn body_argument(tool: &str) -> Option<&'static str> {
+    BODY_ARGUMENTS
         .iter()
         .find(|(name, _)| *name == tool)
         .map(|(_, argument)| *argument)
 }
 
 /// The arguments of a tool that are not sent.
-pub(crate) fn local_to(tool: &str) -> impl Iterator<Item = &'static str> {
-    LOCAL
+pub(crate) fn local_arguments(tool: &str) -> impl Iterator<Item = &'static str> {
+    LOCAL_ARGUMENTS
         .iter()
         .filter(move |(name, _)| *name == tool)
         .map(|(_, argument)| *argument)
@@ -56,8 +56,8 @@ pub(crate) fn local_to(tool: &str) -> impl Iterator<Item = &'static str> {
 
 /// The records of a domain; none where there is no folder of records. What is known of Enkrypt AI's API
 /// by name only must not ship.
-pub(crate) fn of_domain(name: &str) -> Option<Vec<Value>> {
-    let folder = Path::new(RECORDS);
+pub(crate) fn read_records(name: &str) -> Option<Vec<Value>> {
+    let folder = Path::new(RECORDS_PATH);
     let file = match name {
         "enkrypt-mcp-gateway" => "operations-enkrypt.json".to_owned(),
         portkeys => format!("operations/{portkeys}.json"),
@@ -69,7 +69,7 @@ pub(crate) fn of_domain(name: &str) -> Option<Vec<Value>> {
     let mut records: Vec<Value> = serde_json::from_str(&text).unwrap();
     if name == "enkrypt-mcp-gateway" {
         records.retain(|r| r["confidence"] != "low");
-        records.retain(|r| !LEFT_OUT.contains(&r["id"].as_str().unwrap()));
+        records.retain(|r| !EXCLUDED_RECORDS.contains(&r["id"].as_str().unwrap()));
     }
     Some(records)
 }
@@ -78,8 +78,8 @@ pub(crate) fn of_domain(name: &str) -> Option<Vec<Value>> {
 fn declarations_match_the_records() {
     let mut compared = 0;
     for domain in DOMAINS {
-        let Some(records) = of_domain(domain.name) else {
-            eprintln!("skipped: no records at {RECORDS}");
+        let Some(records) = read_records(domain.name) else {
+            eprintln!("skipped: no records at {RECORDS_PATH}");
             return;
         };
         let names: BTreeSet<_> = records
@@ -98,7 +98,7 @@ fn declarations_match_the_records() {
                 .iter()
                 .find(|o| o.name() == record["id"])
                 .unwrap();
-            compare(&CompiledOperation::new(operation.clone()), record);
+            assert_matches_record(&CompiledOperation::new(operation.clone()), record);
             compared += 1;
         }
     }
@@ -111,7 +111,7 @@ fn declarations_match_the_records() {
 fn recorded_response_secrets_are_declared() {
     let (mut compared, mut missing) = (0, Vec::new());
     for domain in DOMAINS {
-        for record in of_domain(domain.name).unwrap_or_default() {
+        for record in read_records(domain.name).unwrap_or_default() {
             let operation = domain
                 .operations
                 .iter()
@@ -136,7 +136,7 @@ fn recorded_response_secrets_are_declared() {
                     (_, false) => operation.secret_fields().to_vec(),
                     _ => [operation.secret_fields(), operation.sensitive_fields()].concat(),
                 };
-                for field in fields_named(&remark) {
+                for field in parse_field_paths(&remark) {
                     let covers = |path: &&str| {
                         let below = field.strip_prefix(path.trim_end_matches(".*"));
                         below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -150,12 +150,15 @@ fn recorded_response_secrets_are_declared() {
         }
     }
     assert!(missing.is_empty(), "not declared: {missing:#?}");
-    assert!(compared > 40 || !Path::new(RECORDS).is_dir(), "{compared}");
+    assert!(
+        compared > 40 || !Path::new(RECORDS_PATH).is_dir(),
+        "{compared}"
+    );
 }
 
 /// The paths in a remark such as `data[].email, first_name: personal; last_name`. The first says where
 /// those after it are; words that are neither paths nor known as fields are prose.
-fn fields_named(remark: &str) -> Vec<String> {
+fn parse_field_paths(remark: &str) -> Vec<String> {
     const FIELDS: &[&str] = &[
         "key",
         "email",
@@ -197,11 +200,11 @@ fn fields_named(remark: &str) -> Vec<String> {
     fields
 }
 
-fn compare(published: &CompiledOperation, record: &Value) {
+fn assert_matches_record(published: &CompiledOperation, record: &Value) {
     let operation = published.operation();
     let name = operation.name();
     assert_eq!(operation.method().as_str(), record["method"], "{name}");
-    let path = snake(record["path"].as_str().unwrap());
+    let path = snake_case_placeholders(record["path"].as_str().unwrap());
     assert_eq!(operation.path(), path, "{name}");
     let in_gateway = record["self_hosted_host"] == "gateway";
     assert_eq!(
@@ -214,11 +217,11 @@ fn compare(published: &CompiledOperation, record: &Value) {
         .iter()
         .map(|(_, header)| (*header).to_owned())
         .collect();
-    let recorded = texts(&record["header_params"], "name").map(|name| name.to_lowercase());
+    let recorded = string_fields(&record["header_params"], "name").map(|name| name.to_lowercase());
     assert_eq!(
         headers,
         recorded
-            .filter(|name| !KEYS.contains(&name.as_str()))
+            .filter(|name| !KEY_HEADERS.contains(&name.as_str()))
             .collect(),
         "{name}"
     );
@@ -238,7 +241,7 @@ fn compare(published: &CompiledOperation, record: &Value) {
     assert_eq!(hints.open_world, external, "{name}");
 
     let mut names: BTreeSet<String> = operation.placeholders().map(str::to_owned).collect();
-    names.extend(texts(&record["query_params"], "name"));
+    names.extend(string_fields(&record["query_params"], "name"));
     names.extend(
         record["body"]["properties"]
             .as_object()
@@ -252,8 +255,8 @@ fn compare(published: &CompiledOperation, record: &Value) {
             .iter()
             .map(|(argument, _)| (*argument).to_owned()),
     );
-    names.extend(local_to(name).map(str::to_owned));
-    let list = list_of(name);
+    names.extend(local_arguments(name).map(str::to_owned));
+    let list = body_argument(name);
     names.extend(list.map(str::to_owned));
     let fields = published.full_schema()["properties"]
         .as_object()
@@ -264,13 +267,15 @@ fn compare(published: &CompiledOperation, record: &Value) {
     let missing: Vec<_> = names.difference(&declared).collect();
     assert!(missing.is_empty(), "{name} does not declare {missing:?}");
     match list {
-        Some(list) => compare_body(name, &fields[list]["items"], &record["body"]["oneOf"][0]),
-        None => compare_body(name, published.full_schema(), &record["body"]),
+        Some(list) => {
+            assert_body_matches(name, &fields[list]["items"], &record["body"]["oneOf"][0])
+        }
+        None => assert_body_matches(name, published.full_schema(), &record["body"]),
     }
 
     for query in record["query_params"].as_array().into_iter().flatten() {
         let argument = query["name"].as_str().unwrap();
-        compare_bounds(&format!("{name}.{argument}"), &fields[argument], query);
+        assert_bounds_match(&format!("{name}.{argument}"), &fields[argument], query);
     }
 
     let mut required: BTreeSet<String> = operation.placeholders().map(str::to_owned).collect();
@@ -325,7 +330,7 @@ fn compare(published: &CompiledOperation, record: &Value) {
         .chain(operation.alias_names())
         .map(|n| (*n).to_owned())
         .collect();
-    for alias in strings(&record["aliases"]).filter(|a| !TOO_GENERIC.contains(&a.as_str())) {
+    for alias in strings(&record["aliases"]).filter(|a| !EXCLUDED_ALIASES.contains(&a.as_str())) {
         assert!(
             answers.contains(&alias.replace('_', "-")),
             "{name} does not answer to {alias}"
@@ -334,7 +339,7 @@ fn compare(published: &CompiledOperation, record: &Value) {
 }
 
 /// Field names and enums of the body, at every depth; `configurations` may be one of several shapes.
-fn compare_body(at: &str, declared: &Value, recorded: &Value) {
+fn assert_body_matches(at: &str, declared: &Value, recorded: &Value) {
     let mut shapes = vec![recorded];
     shapes.extend(recorded["oneOf"].as_array().into_iter().flatten());
     let fields = |shape: &Value| shape["properties"].as_object().cloned().unwrap_or_default();
@@ -348,7 +353,7 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
             if open {
                 continue;
             }
-            if MOVED.contains(&at.as_str()) {
+            if MOVED_FIELDS.contains(&at.as_str()) {
                 continue;
             }
             assert!(mine.is_object(), "{at} is not declared");
@@ -364,16 +369,16 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
                 !is_closed || missing.is_empty(),
                 "enum of {at} lacks {missing:?}"
             );
-            compare_bounds(&at, mine, &field);
-            compare_body(&at, mine, &field);
-            compare_body(&at, &mine["items"], &field["items"]);
+            assert_bounds_match(&at, mine, &field);
+            assert_body_matches(&at, mine, &field);
+            assert_body_matches(&at, &mine["items"], &field["items"]);
         }
     }
 }
 
 /// Nothing passes that the API is known to refuse for its size, and what an update clears by `null` can be
 /// cleared.
-fn compare_bounds(at: &str, declared: &Value, recorded: &Value) {
+fn assert_bounds_match(at: &str, declared: &Value, recorded: &Value) {
     let least = [
         ("minimum", "minimum"),
         ("min", "minimum"),
@@ -411,7 +416,7 @@ fn compare_bounds(at: &str, declared: &Value, recorded: &Value) {
 
 /// `{promptId}/makeDefault` as `{prompt_id}/makeDefault`, and `{sub-type}` as `{sub_type}`: only
 /// placeholders are ours to spell.
-pub(crate) fn snake(path: &str) -> String {
+pub(crate) fn snake_case_placeholders(path: &str) -> String {
     let (mut out, mut inside) = (String::new(), false);
     for c in path.chars() {
         inside = c == '{' || inside && c != '}';
@@ -424,7 +429,7 @@ pub(crate) fn snake(path: &str) -> String {
     out
 }
 
-fn texts<'a>(list: &'a Value, key: &'a str) -> impl Iterator<Item = String> + 'a {
+fn string_fields<'a>(list: &'a Value, key: &'a str) -> impl Iterator<Item = String> + 'a {
     list.as_array()
         .into_iter()
         .flatten()

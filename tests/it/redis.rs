@@ -12,14 +12,14 @@ use portkey_store::Store;
 use tempfile::TempDir;
 
 /// A server that keeps nothing on disk; killed when dropped.
-pub(crate) struct Redis {
+pub(crate) struct RedisServer {
     child: Child,
     port: u16,
     folder: TempDir,
     args: Vec<String>,
 }
 
-impl Redis {
+impl RedisServer {
     pub(crate) fn start() -> Self {
         Self::with(|_| Vec::new())
     }
@@ -128,7 +128,7 @@ impl Redis {
     }
 }
 
-impl Drop for Redis {
+impl Drop for RedisServer {
     fn drop(&mut self) {
         // It may have ended already.
         _ = self.child.kill();

@@ -19,12 +19,15 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{mcp::Caller, process::Served, programs::is_missing, redis::Redis, requests::client};
+use crate::{
+    mcp::McpClient, process::ServerProcess, programs::is_missing, redis::RedisServer,
+    requests::client,
+};
 
 struct Replicas {
-    sandbox: Served,
-    redis: Redis,
-    served: Vec<Served>,
+    sandbox: ServerProcess,
+    redis: RedisServer,
+    served: Vec<ServerProcess>,
     /// The balancer's.
     url: String,
     _files: TempDir,
@@ -40,7 +43,7 @@ impl Replicas {
             "--sandbox-faults",
             "latency:10ms",
         ];
-        let (sandbox, redis) = (Served::start(&args), Redis::start());
+        let (sandbox, redis) = (ServerProcess::start(&args), RedisServer::start());
         let files = tempfile::tempdir().unwrap();
         let (keys, url) = (files.path().join("keys"), files.path().join("redis"));
         fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
@@ -59,9 +62,9 @@ impl Replicas {
             url.to_str().unwrap(),
         ];
         let args = [&args[..], more].concat();
-        let served: Vec<_> = (0..3).map(|_| Served::start(&args)).collect();
-        let backends = served.iter().map(|replica| host(&replica.url)).collect();
-        let url = balance(backends).await;
+        let served: Vec<_> = (0..3).map(|_| ServerProcess::start(&args)).collect();
+        let backends = served.iter().map(|replica| host_of(&replica.url)).collect();
+        let url = start_balancer(backends).await;
         Self {
             sandbox,
             redis,
@@ -72,14 +75,14 @@ impl Replicas {
     }
 }
 
-fn host(url: &str) -> String {
+fn host_of(url: &str) -> String {
     url.trim_start_matches("http://")
         .trim_end_matches("/mcp")
         .to_owned()
 }
 
 /// Sends each connection to the next of them, and past those that take none.
-async fn balance(backends: Vec<String>) -> String {
+async fn start_balancer(backends: Vec<String>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -106,7 +109,7 @@ async fn session_continues_at_another_replica() {
         return;
     }
     let replicas = Replicas::start(&[]).await;
-    let mut alice = Caller::new(&replicas.url, "pk-alice");
+    let mut alice = McpClient::new(&replicas.url, "pk-alice");
     assert_eq!(alice.initialize().await.status, StatusCode::OK);
     for _ in 0..6 {
         assert!(alice.lists_tools().await);
@@ -148,19 +151,19 @@ async fn session_continues_at_its_replica_without_redis() {
     let [first, second, _] = &replicas.served[..] else {
         panic!("three replicas")
     };
-    let mut before = Caller::new(&first.url, "pk-alice");
+    let mut before = McpClient::new(&first.url, "pk-alice");
     before.initialize().await;
-    let told = readiness(first).await;
+    let told = read_readiness(first).await;
     assert_eq!(told["status"], "ready", "{told}");
     assert_eq!(told["components"]["redis"], json!({ "status": "ok" }));
     replicas.redis.kill();
     assert!(before.lists_tools().await);
     let elsewhere = before.at(&second.url).call("tools/list", json!({})).await;
     assert_eq!(elsewhere.status, StatusCode::NOT_FOUND);
-    let mut meanwhile = Caller::new(&first.url, "pk-alice");
+    let mut meanwhile = McpClient::new(&first.url, "pk-alice");
     assert_eq!(meanwhile.initialize().await.status, StatusCode::OK);
     assert!(meanwhile.lists_tools().await);
-    let told = readiness(first).await;
+    let told = read_readiness(first).await;
     assert_eq!(told["status"], "degraded", "{told}");
     let away = json!({ "status": "degraded", "reason": "unreachable" });
     assert_eq!(told["components"]["redis"], away);
@@ -172,7 +175,7 @@ async fn session_continues_at_its_replica_without_redis() {
 }
 
 /// What a replica says at `/readyz`, where it serves.
-async fn readiness(replica: &Served) -> Value {
+async fn read_readiness(replica: &ServerProcess) -> Value {
     let answer = client()
         .get(replica.url.replace("/mcp", "/readyz"))
         .send()
@@ -189,7 +192,7 @@ async fn rate_limit_is_shared_by_all_replicas() {
     }
     let replicas = Replicas::start(&["--rate-limit", "5/h"]).await;
     let status = async |url: &str, key| {
-        let caller = Caller::new(url, key);
+        let caller = McpClient::new(url, key);
         caller
             .modern("list-all-integrations", &json!({}))
             .await
@@ -209,7 +212,7 @@ async fn rate_limit_is_shared_by_all_replicas() {
 }
 
 /// Makes an integration, and once more if that went wrong on the way. How often it was tried.
-async fn write(caller: &Caller, slug: &str) -> usize {
+async fn write_with_retry(caller: &McpClient, slug: &str) -> usize {
     let args = json!({ "name": slug, "slug": slug, "ai_provider_id": "openai", "key": "sk-1" });
     for tried in 1..=2 {
         let Ok(answer) = caller.modern("create-integration", &args).await else {
@@ -235,11 +238,11 @@ async fn finished_writes_survive_a_killed_replica() {
     let (finished, retried) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut clients = JoinSet::new();
     for client in 0..8 {
-        let caller = Caller::new(&replicas.url, "pk-alice");
+        let caller = McpClient::new(&replicas.url, "pk-alice");
         let (victim, finished, retried) = (victim.clone(), finished.clone(), retried.clone());
         clients.spawn(async move {
             for at in 0..12 {
-                let tried = write(&caller, &format!("write-{client}-{at}")).await;
+                let tried = write_with_retry(&caller, &format!("write-{client}-{at}")).await;
                 retried.fetch_add(tried - 1, Ordering::Relaxed);
                 // In the midst of it, with the others' calls under way.
                 if finished.fetch_add(1, Ordering::Relaxed) == 30 {
@@ -252,13 +255,13 @@ async fn finished_writes_survive_a_killed_replica() {
     assert!(victim.lock().unwrap().is_none(), "it was killed");
     // At most what was under way there had to be repeated.
     assert!(retried.load(Ordering::Relaxed) <= 8, "{retried:?}");
-    let made = made(&replicas.sandbox).await;
+    let made = count_created(&replicas.sandbox).await;
     assert_eq!(made.len(), 8 * 12);
     assert!(made.values().all(|times| *times == 1), "{made:?}");
 }
 
 /// How often each integration was made, by the sandbox's own audit log.
-async fn made(sandbox: &Served) -> BTreeMap<String, usize> {
+async fn count_created(sandbox: &ServerProcess) -> BTreeMap<String, usize> {
     let client = client_builder().no_proxy().build().unwrap();
     let mut made = BTreeMap::new();
     for page in 0.. {
@@ -307,7 +310,7 @@ async fn approval_response_is_single_use_after_redis_data_loss() {
         return;
     }
     let mut replicas = Replicas::start(&["--approve-writes"]).await;
-    let caller = Caller::new(&replicas.served[0].url, "pk-alice");
+    let caller = McpClient::new(&replicas.served[0].url, "pk-alice");
     let args = json!({ "name": "A", "slug": "a", "ai_provider_id": "openai", "key": "sk-1" });
     let call = async |state: Option<&str>| {
         let mut params = json!({ "arguments": args });
@@ -339,7 +342,7 @@ async fn approval_response_is_single_use_after_redis_data_loss() {
             again.to_string().contains("used already"),
             "{restarts}: {again}"
         );
-        let told = readiness(&replicas.served[0]).await;
+        let told = read_readiness(&replicas.served[0]).await;
         let forgotten = json!({ "status": "degraded", "reason": "forgotten" });
         assert_eq!(told["components"]["redis"], forgotten, "{restarts}");
     }

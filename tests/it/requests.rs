@@ -4,17 +4,17 @@ use portkey_mcp::http_client::client_builder;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::process::Served;
+use crate::process::ServerProcess;
 
 pub(crate) fn client() -> Client {
     client_builder().build().unwrap()
 }
 
-pub(crate) fn post(server: &Served, body: &str) -> RequestBuilder {
-    post_by(&client(), server, body)
+pub(crate) fn post_request(server: &ServerProcess, body: &str) -> RequestBuilder {
+    post_request_by(&client(), server, body)
 }
 
-fn post_by(client: &Client, server: &Served, body: &str) -> RequestBuilder {
+fn post_request_by(client: &Client, server: &ServerProcess, body: &str) -> RequestBuilder {
     client
         .post(&server.url)
         .header("content-type", "application/json")
@@ -23,14 +23,18 @@ fn post_by(client: &Client, server: &Served, body: &str) -> RequestBuilder {
 }
 
 /// A request of the stateless generation.
-pub(crate) fn modern(server: &Served, method: &str, params: Value) -> RequestBuilder {
-    modern_by(&client(), server, method, params)
+pub(crate) fn stateless_request(
+    server: &ServerProcess,
+    method: &str,
+    params: Value,
+) -> RequestBuilder {
+    stateless_request_by(&client(), server, method, params)
 }
 
 /// The same by a client that makes several.
-pub(crate) fn modern_by(
+pub(crate) fn stateless_request_by(
     client: &Client,
-    server: &Served,
+    server: &ServerProcess,
     method: &str,
     mut params: Value,
 ) -> RequestBuilder {
@@ -41,7 +45,7 @@ pub(crate) fn modern_by(
         "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
     });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    let request = post_by(client, server, &body.to_string())
+    let request = post_request_by(client, server, &body.to_string())
         .header("mcp-protocol-version", "2026-07-28")
         .header("mcp-method", method);
     if let Some(name) = name {
@@ -51,7 +55,7 @@ pub(crate) fn modern_by(
     }
 }
 
-pub(crate) async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+pub(crate) async fn send_request(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     let (status, text) = (response.status(), response.text().await.unwrap());
     (
@@ -61,8 +65,8 @@ pub(crate) async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
 }
 
 /// A call of a tool, in the stateless generation.
-pub(crate) fn call(server: &Served, tool: &str, arguments: Value) -> RequestBuilder {
-    modern(
+pub(crate) fn call_request(server: &ServerProcess, tool: &str, arguments: Value) -> RequestBuilder {
+    stateless_request(
         server,
         "tools/call",
         json!({ "name": tool, "arguments": arguments }),
@@ -70,12 +74,12 @@ pub(crate) fn call(server: &Served, tool: &str, arguments: Value) -> RequestBuil
 }
 
 /// The opening of a session, in the generation before.
-pub(crate) fn initialize(server: &Served) -> RequestBuilder {
+pub(crate) fn initialize_request(server: &ServerProcess) -> RequestBuilder {
     let params = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
         "clientInfo": { "name": "test", "version": "1" },
     });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-    post(server, &body.to_string())
+    post_request(server, &body.to_string())
 }

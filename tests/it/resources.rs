@@ -14,11 +14,14 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::{
-    secrets::{Connected, everywhere},
-    stdio::opened,
+    secrets::{ConnectedClient, connect_everywhere},
+    stdio::start_initialized,
 };
 
-async fn read(connected: &Connected, uri: &str) -> Result<ReadResourceResult, ServiceError> {
+async fn read_resource(
+    connected: &ConnectedClient,
+    uri: &str,
+) -> Result<ReadResourceResult, ServiceError> {
     connected
         .client
         .read_resource(ReadResourceRequestParams::new(uri))
@@ -26,13 +29,13 @@ async fn read(connected: &Connected, uri: &str) -> Result<ReadResourceResult, Se
 }
 
 /// The one text of a resource, its type and its marks.
-async fn content(connected: &Connected, uri: &str) -> Value {
-    let result = read(connected, uri).await.unwrap();
+async fn read_content(connected: &ConnectedClient, uri: &str) -> Value {
+    let result = read_resource(connected, uri).await.unwrap();
     assert_eq!(result.contents.len(), 1, "{uri}");
     serde_json::to_value(&result.contents[0]).unwrap()
 }
 
-fn json_of(content: &Value) -> Value {
+fn parse_json_content(content: &Value) -> Value {
     assert_eq!(content["mimeType"], "application/json", "{content}");
     serde_json::from_str(content["text"].as_str().unwrap()).unwrap()
 }
@@ -122,17 +125,18 @@ fn every_generated_example_is_valid() {
 
 #[tokio::test]
 async fn guides_and_operations_can_be_read() {
-    for connected in everywhere(&["--sandbox"], &[]).await {
+    for connected in connect_everywhere(&["--sandbox"], &[]).await {
         let way = connected.way;
         let listed = connected.client.list_all_resources().await.unwrap();
         assert_eq!(listed.len(), GUIDES.len(), "{way}");
         for (resource, guide) in listed.iter().zip(GUIDES) {
-            let read = content(&connected, &resource.uri).await;
+            let read = read_content(&connected, &resource.uri).await;
             assert_eq!(read["text"], guide.text, "{way}");
             assert_eq!(read["mimeType"], json!(resource.mime_type), "{way}");
             assert_eq!(resource.size, Some(guide.text.len() as u64), "{way}");
         }
-        let operation = json_of(&content(&connected, "portkey://operations/get-config").await);
+        let operation =
+            parse_json_content(&read_content(&connected, "portkey://operations/get-config").await);
         assert_eq!(operation["effect"], "read", "{way}");
         assert_eq!(operation["scopes"], json!(["configs.read"]), "{way}");
         let tools = connected.tools().await;
@@ -166,7 +170,7 @@ async fn guides_and_operations_can_be_read() {
 /// Whoever got a handle can read on by it, as a resource as well.
 #[tokio::test]
 async fn truncated_result_can_be_read_as_a_resource() {
-    for connected in everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
+    for connected in connect_everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
         let way = connected.way;
         let cut = connected
             .call("list-all-integrations", json!({}))
@@ -174,7 +178,7 @@ async fn truncated_result_can_be_read_as_a_resource() {
             .unwrap();
         let handle = cut["truncated"]["handle"].as_str().unwrap();
         let uri = format!("portkey://results/{handle}");
-        let read = json_of(&content(&connected, &uri).await);
+        let read = parse_json_content(&read_content(&connected, &uri).await);
         let part = connected
             .call("read-result", json!({ "handle": handle }))
             .await
@@ -195,20 +199,20 @@ async fn truncated_result_can_be_read_as_a_resource() {
 /// A thing is bounded as the answer of its tool is, and can be read on as one.
 #[tokio::test]
 async fn large_resource_is_truncated_with_a_handle() {
-    for connected in everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
+    for connected in connect_everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
         let way = connected.way;
         let about = "x".repeat(5_000);
         let large = json!({
             "name": "Large", "slug": "large", "ai_provider_id": "openai", "key": "sk-1", "description": about,
         });
         connected.call("create-integration", large).await.unwrap();
-        let read = content(&connected, "portkey://integrations/large").await;
+        let read = read_content(&connected, "portkey://integrations/large").await;
         assert!(
             read["text"].as_str().unwrap().len() <= 1_500,
             "{way}: {read}"
         );
         let (thing, called) = (
-            json_of(&read),
+            parse_json_content(&read),
             connected
                 .call("get-integration", json!({ "slug": "large" }))
                 .await
@@ -237,14 +241,16 @@ async fn large_resource_is_truncated_with_a_handle() {
             (&json!(5_000), &json!("x".repeat(10))),
             "{way}"
         );
-        let kept = json_of(&content(&connected, notice["resource"].as_str().unwrap()).await);
+        let kept = parse_json_content(
+            &read_content(&connected, notice["resource"].as_str().unwrap()).await,
+        );
         assert_eq!(kept["data"]["slug"], "large", "{way}: {kept}");
     }
 }
 
 #[tokio::test]
 async fn resource_equals_the_result_of_its_tool() {
-    for connected in everywhere(&["--sandbox"], &[]).await {
+    for connected in connect_everywhere(&["--sandbox"], &[]).await {
         let way = connected.way;
         let within = json!({ "workspace_id": "ws-support-bot" });
         for (domain, tool, argument, list, args) in [
@@ -266,10 +272,10 @@ async fn resource_equals_the_result_of_its_tool() {
         ] {
             let all = connected.call(list, args).await.unwrap();
             let id = all["data"][0]["slug"].as_str().unwrap();
-            let read = content(&connected, &format!("portkey://{domain}/{id}")).await;
+            let read = read_content(&connected, &format!("portkey://{domain}/{id}")).await;
             let called = connected.result(tool, json!({ argument: id })).await;
             assert_eq!(
-                Some(json_of(&read)),
+                Some(parse_json_content(&read)),
                 called.structured_content,
                 "{way}: {domain}"
             );
@@ -286,7 +292,7 @@ async fn resource_equals_the_result_of_its_tool() {
 
 #[tokio::test]
 async fn missing_resource_has_the_error_code_of_the_protocol() {
-    for connected in everywhere(&["--sandbox"], &[]).await {
+    for connected in connect_everywhere(&["--sandbox"], &[]).await {
         let code = match connected.way.contains("2025") {
             true => ErrorCode::RESOURCE_NOT_FOUND,
             false => ErrorCode::INVALID_PARAMS,
@@ -299,13 +305,13 @@ async fn missing_resource_has_the_error_code_of_the_protocol() {
             "portkey://",
             "file:///etc/passwd",
         ] {
-            let Err(ServiceError::McpError(error)) = read(&connected, uri).await else {
+            let Err(ServiceError::McpError(error)) = read_resource(&connected, uri).await else {
                 panic!("{}: {uri}", connected.way)
             };
             assert_eq!(error.code, code, "{}: {uri}: {error}", connected.way);
         }
         for uri in ["portkey://users/..%2f..", "portkey://users/%2e%2e"] {
-            let Err(ServiceError::McpError(error)) = read(&connected, uri).await else {
+            let Err(ServiceError::McpError(error)) = read_resource(&connected, uri).await else {
                 panic!("{}: {uri}", connected.way)
             };
             assert_eq!(
@@ -320,7 +326,7 @@ async fn missing_resource_has_the_error_code_of_the_protocol() {
 
 #[tokio::test]
 async fn filtered_tools_have_no_resources() {
-    for connected in everywhere(&["--sandbox", "--toolsets", "configs"], &[]).await {
+    for connected in connect_everywhere(&["--sandbox", "--toolsets", "configs"], &[]).await {
         let way = connected.way;
         let templates = connected
             .client
@@ -337,10 +343,13 @@ async fn filtered_tools_have_no_resources() {
             "portkey://operations/get-prompt",
             "portkey://workspaces/ws-shared",
         ] {
-            assert!(read(&connected, uri).await.is_err(), "{way}: {uri}");
+            assert!(
+                read_resource(&connected, uri).await.is_err(),
+                "{way}: {uri}"
+            );
         }
         assert!(
-            read(&connected, "portkey://operations/get-config")
+            read_resource(&connected, "portkey://operations/get-config")
                 .await
                 .is_ok(),
             "{way}"
@@ -365,17 +374,17 @@ tools:
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(path("policy.yaml"), POLICY).unwrap();
     let (policy, log) = (path("policy.yaml"), path("audit.jsonl"));
-    for connected in everywhere(&["--sandbox", "--policy", &policy], &[]).await {
+    for connected in connect_everywhere(&["--sandbox", "--policy", &policy], &[]).await {
         let way = connected.way;
         let Err(ServiceError::McpError(error)) =
-            read(&connected, "portkey://integrations/anthropic").await
+            read_resource(&connected, "portkey://integrations/anthropic").await
         else {
             panic!("{way}")
         };
         assert_eq!(error.code, ErrorCode::INVALID_REQUEST, "{way}: {error}");
         assert!(error.message.contains("Leave that alone"), "{way}: {error}");
         assert!(
-            read(&connected, "portkey://integrations/azure-eu")
+            read_resource(&connected, "portkey://integrations/azure-eu")
                 .await
                 .is_ok(),
             "{way}"
@@ -392,13 +401,13 @@ tools:
             "{way}"
         );
         assert!(
-            read(&connected, "portkey://operations/get-prompt")
+            read_resource(&connected, "portkey://operations/get-prompt")
                 .await
                 .is_err(),
             "{way}"
         );
     }
-    let mut pipe = opened(&["--sandbox", "--policy", &policy, "--audit-log", &log]);
+    let mut pipe = start_initialized(&["--sandbox", "--policy", &policy, "--audit-log", &log]);
     for (id, slug) in ["anthropic", "azure-eu"].iter().enumerate() {
         let params = json!({ "uri": format!("portkey://integrations/{slug}") });
         let request =

@@ -12,15 +12,15 @@ use portkey_mcp::security::signed_state::{
 use portkey_store::{MAX_MEMORY_ENTRIES, Stamp, Store, StoreKey, UseOutcome};
 use tokio::task::JoinSet;
 
-use crate::{programs::is_missing, redis::Redis};
+use crate::{programs::is_missing, redis::RedisServer};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// 32 zero bytes, and 31.
-const ZEROS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-const SHORT: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
+const ZERO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const SHORT_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
 
-fn ring(lines: &[&str]) -> Keyring {
+fn keyring(lines: &[&str]) -> Keyring {
     Keyring::parse(&lines.join("\n")).unwrap()
 }
 
@@ -67,7 +67,7 @@ fn signed_state_is_printable_and_unique() {
 
 #[test]
 fn modified_state_is_rejected() {
-    let keys = ring(&[&format!("k:{ZEROS}")]);
+    let keys = keyring(&[&format!("k:{ZERO_KEY}")]);
     let sealed = keys.sign(RequestState, "alice", b"", b"payload", HOUR);
     for at in 0..sealed.len() {
         for other in [b'A', b'B', b'_', b'.', b'=', b' '] {
@@ -123,10 +123,10 @@ fn keys_can_be_rotated() {
     let seal = |keys: &Keyring| keys.sign(Session, "alice", b"", b"id", HOUR);
     let opens = |keys: &Keyring, sealed: &str| keys.verify(Session, "alice", b"", sealed).is_ok();
 
-    let before = ring(&["# made for this test", "", &old]);
-    let between = ring(&[&format!("  {old}\r"), &new]);
-    let after = ring(&[&new, &old]);
-    let end = ring(&[&new]);
+    let before = keyring(&["# made for this test", "", &old]);
+    let between = keyring(&[&format!("  {old}\r"), &new]);
+    let after = keyring(&[&new, &old]);
+    let end = keyring(&[&new]);
     let (by_old, by_new) = (seal(&before), seal(&after));
     for (keys, old_opens, new_opens) in [
         (&before, true, false),
@@ -142,13 +142,13 @@ fn keys_can_be_rotated() {
     // The first line signs.
     assert!(opens(&before, &seal(&between)) && !opens(&before, &seal(&after)));
     // An id is a name, and does not make another key the same.
-    let imposter = ring(&[&Keyring::generate_line("old").unwrap()]);
+    let imposter = keyring(&[&Keyring::generate_line("old").unwrap()]);
     assert!(!opens(&imposter, &by_old));
 }
 
 #[test]
 fn invalid_key_file_is_reported_with_its_line() {
-    let good = format!("k1:{ZEROS}");
+    let good = format!("k1:{ZERO_KEY}");
     let cases = [
         (String::new(), "state-key new"),
         ("# none\n\n".to_owned(), "state-key new"),
@@ -158,16 +158,16 @@ fn invalid_key_file_is_reported_with_its_line() {
             "line 2: the key is no base64",
         ),
         (
-            format!("# old\nk1:{SHORT}"),
+            format!("# old\nk1:{SHORT_KEY}"),
             "line 2: the key is shorter than 32 bytes",
         ),
         (
             format!("{good}\n{good}"),
             "line 2: this id was given before",
         ),
-        (format!(":{ZEROS}"), "line 1: the id"),
-        (format!("k 1:{ZEROS}"), "line 1: the id"),
-        (format!("{}:{ZEROS}", "k".repeat(33)), "line 1: the id"),
+        (format!(":{ZERO_KEY}"), "line 1: the id"),
+        (format!("k 1:{ZERO_KEY}"), "line 1: the id"),
+        (format!("{}:{ZERO_KEY}", "k".repeat(33)), "line 1: the id"),
     ];
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
@@ -194,7 +194,7 @@ fn invalid_key_file_is_reported_with_its_line() {
 
 #[tokio::test]
 async fn single_use_state_is_accepted_once() {
-    let server = (!is_missing("redis-server")).then(Redis::start);
+    let server = (!is_missing("redis-server")).then(RedisServer::start);
     let mut stores = vec![(Store::in_memory(), None)];
     if let Some(server) = &server {
         stores.push((server.store().await, Some(server.store().await)));
@@ -202,7 +202,7 @@ async fn single_use_state_is_accepted_once() {
     let line = Keyring::generate_line("k").unwrap();
     for (one, other) in stores {
         let other = other.unwrap_or_else(|| one.clone());
-        let issued = ring(&[&line]);
+        let issued = keyring(&[&line]);
         let once = (HOUR, one.stamp().await.unwrap());
         let sealed = issued.sign_once(RequestState, "alice", b"args", b"nonce", once);
         // Whose it is not does not use it up.
@@ -212,7 +212,7 @@ async fn single_use_state_is_accepted_once() {
         assert_eq!(stolen, Err(InvalidState));
         let mut tasks = JoinSet::new();
         for at in 0..100 {
-            let (keys, sealed) = (ring(&[&line]), sealed.clone());
+            let (keys, sealed) = (keyring(&[&line]), sealed.clone());
             let store = if at % 2 == 0 {
                 one.clone()
             } else {
@@ -250,7 +250,7 @@ async fn single_use_state_is_rejected_if_the_store_fails() {
     }
     let mut stores = vec![(full, stamp)];
     if !is_missing("redis-server") {
-        let mut server = Redis::start();
+        let mut server = RedisServer::start();
         let store = server.store().await;
         let stamp = store.stamp().await.unwrap();
         stores.push((store, stamp));
@@ -296,7 +296,7 @@ fn encrypted_value_requires_its_key_and_its_place() {
         Keyring::generate_line("new").unwrap(),
     );
     let value = "a value that nobody else reads ".repeat(99).into_bytes();
-    let sealed = ring(&[&old]).encrypt("result:alice", &value).unwrap();
+    let sealed = keyring(&[&old]).encrypt("result:alice", &value).unwrap();
     let is_within = sealed
         .windows(5)
         .any(|window| value.windows(5).any(|part| part == window));
@@ -340,7 +340,7 @@ fn encrypted_value_requires_its_key_and_its_place() {
         is_read,
     } in cases
     {
-        let read = ring(keys).decrypt(place, &sealed);
+        let read = keyring(keys).decrypt(place, &sealed);
         assert_eq!(
             read,
             if is_read {
@@ -351,7 +351,7 @@ fn encrypted_value_requires_its_key_and_its_place() {
             "{place}"
         );
     }
-    let keys = ring(&[&old]);
+    let keys = keyring(&[&old]);
     for at in 0..sealed.len() {
         let mut changed = sealed.clone();
         changed[at] ^= 1;

@@ -18,23 +18,23 @@ struct Task {
     held_out: bool,
 }
 
-fn tasks() -> Vec<Task> {
+fn read_tasks() -> Vec<Task> {
     serde_json::from_str(&fs::read_to_string("tests/data/search.json").unwrap()).unwrap()
 }
 
-fn names(hits: &[SearchHit]) -> Vec<&'static str> {
+fn operation_names(hits: &[SearchHit]) -> Vec<&'static str> {
     hits.iter().map(|hit| hit.operation.name()).collect()
 }
 
-fn find(index: &SearchIndex, words: &str, most: usize) -> Vec<&'static str> {
-    names(&index.search(words, most))
+fn find_names(index: &SearchIndex, words: &str, most: usize) -> Vec<&'static str> {
+    operation_names(&index.search(words, most))
 }
 
 /// How many of the tasks have a right operation among the first five, and as the first.
-fn found(index: &SearchIndex, tasks: &[&Task]) -> (usize, usize) {
+fn count_found(index: &SearchIndex, tasks: &[&Task]) -> (usize, usize) {
     let (mut among, mut first) = (0, 0);
     for Task { task, want, .. } in tasks {
-        let found = find(index, task, 5);
+        let found = find_names(index, task, 5);
         let place = found
             .iter()
             .position(|name| want.iter().any(|want| want == name));
@@ -53,14 +53,17 @@ fn found(index: &SearchIndex, tasks: &[&Task]) -> (usize, usize) {
 
 #[test]
 fn search_tasks_find_the_expected_operations() {
-    let (index, tasks) = (SearchIndex::from_entries(Catalog::full().iter()), tasks());
+    let (index, tasks) = (
+        SearchIndex::from_entries(Catalog::full().iter()),
+        read_tasks(),
+    );
     let (held_out, known): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.held_out);
     assert!(
         known.len() >= 160 && held_out.len() >= 40,
         "too few to tell"
     );
     for (which, tasks) in [("known", known), ("held out", held_out)] {
-        let (among, first) = found(&index, &tasks);
+        let (among, first) = count_found(&index, &tasks);
         assert!(
             among * 100 >= tasks.len() * 95,
             "{which}: {among} of {} in five",
@@ -76,7 +79,7 @@ fn search_tasks_find_the_expected_operations() {
 
 #[test]
 fn search_tasks_cover_every_operation() {
-    let (catalog, tasks) = (Catalog::full(), tasks());
+    let (catalog, tasks) = (Catalog::full(), read_tasks());
     let wanted: BTreeSet<_> = tasks
         .iter()
         .flat_map(|task| &task.want)
@@ -97,16 +100,16 @@ fn every_operation_is_found_by_name_and_title() {
     let index = SearchIndex::from_entries(catalog.iter());
     for entry in catalog.iter() {
         let name = entry.operation.name();
-        assert_eq!(find(&index, name, 1), [name]);
+        assert_eq!(find_names(&index, name, 1), [name]);
         assert_eq!(
-            find(&index, &name.replace('-', "_").to_uppercase(), 1),
+            find_names(&index, &name.replace('-', "_").to_uppercase(), 1),
             [name]
         );
         let title = entry.compiled().title();
         assert!(
-            find(&index, title, 3).contains(&name),
+            find_names(&index, title, 3).contains(&name),
             "{title}: {:?}",
-            find(&index, title, 3)
+            find_names(&index, title, 3)
         );
     }
 }
@@ -124,11 +127,11 @@ fn spelling_variants_find_the_same_operation() {
     ];
     for (one, other) in same {
         assert_eq!(
-            find(&index, one, 1),
-            find(&index, other, 1),
+            find_names(&index, one, 1),
+            find_names(&index, other, 1),
             "{one}, {other}"
         );
-        assert!(!find(&index, one, 1).is_empty(), "{one}");
+        assert!(!find_names(&index, one, 1).is_empty(), "{one}");
     }
 }
 
@@ -146,7 +149,7 @@ fn verb_selects_the_effect() {
         ("Label bearbeiten", "update-label"),
         ("Label erstellen", "create-label"),
     ] {
-        assert_eq!(find(&index, words, 1), [name], "{words}");
+        assert_eq!(find_names(&index, words, 1), [name], "{words}");
     }
 }
 
@@ -166,9 +169,9 @@ fn meaningless_query_finds_nothing() {
         "\u{301}",
     ] {
         assert!(
-            find(&index, words, 5).is_empty(),
+            find_names(&index, words, 5).is_empty(),
             "{words:?}: {:?}",
-            find(&index, words, 5)
+            find_names(&index, words, 5)
         );
     }
     let nobody = SearchIndex::from_entries([]);
@@ -188,7 +191,7 @@ fn long_or_foreign_query_is_answered() {
         assert!(index.search(&words, 5).len() <= 5);
     }
     let long = format!("delete label {}", "x".repeat(100_000));
-    assert_eq!(find(&index, &long, 1), ["delete-label"]);
+    assert_eq!(find_names(&index, &long, 1), ["delete-label"]);
 }
 
 #[test]
@@ -202,12 +205,12 @@ fn search_results_are_bounded_and_deterministic() {
     );
     let same = SearchIndex::from_entries(catalog.iter().collect::<Vec<_>>().into_iter().rev());
     assert_eq!(
-        names(&all),
-        find(&same, words, usize::MAX),
+        operation_names(&all),
+        find_names(&same, words, usize::MAX),
         "the order of entries does not matter"
     );
-    assert_eq!(find(&index, words, 3), names(&all)[..3]);
-    assert!(find(&index, words, 0).is_empty());
+    assert_eq!(find_names(&index, words, 3), operation_names(&all)[..3]);
+    assert!(find_names(&index, words, 0).is_empty());
 }
 
 /// What is not on offer is not in the index, and so cannot be found.

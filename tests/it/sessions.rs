@@ -7,11 +7,11 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
-    mcp::{Answer, Caller},
-    process::Served,
+    mcp::{McpClient, McpResponse},
+    process::ServerProcess,
 };
 
-fn served(more: &[&str]) -> Served {
+fn start_server(more: &[&str]) -> ServerProcess {
     let mut args = vec![
         "http",
         "--sandbox",
@@ -21,18 +21,18 @@ fn served(more: &[&str]) -> Served {
         "127.0.0.1:0",
     ];
     args.extend(more);
-    Served::start(&args)
+    ServerProcess::start(&args)
 }
 
-async fn begun(server: &Served, key: &'static str) -> Caller {
-    let mut caller = Caller::new(&server.url, key);
+async fn start_session(server: &ServerProcess, key: &'static str) -> McpClient {
+    let mut caller = McpClient::new(&server.url, key);
     let answer = caller.initialize().await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert!(caller.session.is_some());
     caller
 }
 
-fn assert_unknown(answer: &Answer) {
+fn assert_unknown_session(answer: &McpResponse) {
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
     let told = answer.message["error"]["message"].as_str().unwrap();
     assert!(told.contains("no such session"), "{told}");
@@ -40,8 +40,8 @@ fn assert_unknown(answer: &Answer) {
 
 #[tokio::test]
 async fn session_is_usable_only_by_its_caller() {
-    let server = served(&[]);
-    let alice = begun(&server, "pk-alice").await;
+    let server = start_server(&[]);
+    let alice = start_session(&server, "pk-alice").await;
     let session = alice.session.clone().unwrap();
     assert!(alice.lists_tools().await);
     let thief = alice.taken_over_by("pk-bob");
@@ -49,19 +49,19 @@ async fn session_is_usable_only_by_its_caller() {
         let answer = thief.request(method.clone()).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method}");
     }
-    assert_unknown(&thief.call("tools/list", json!({})).await);
+    assert_unknown_session(&thief.call("tools/list", json!({})).await);
     // Neither is any other text an id, what the id is about included.
-    let inside = inside(&session);
+    let inside = inner_id(&session);
     for id in ["", "x", &inside, &session[1..]] {
         let mut other = alice.clone();
         other.session = Some(id.to_owned());
-        assert_unknown(&other.call("tools/list", json!({})).await);
+        assert_unknown_session(&other.call("tools/list", json!({})).await);
     }
     assert!(alice.lists_tools().await, "it has outlived all of that");
 }
 
 /// The id that rmcp gave the session, which whoever has the sealed one can read in it.
-fn inside(sealed: &str) -> String {
+fn inner_id(sealed: &str) -> String {
     let body = URL_SAFE_NO_PAD
         .decode(sealed.split('.').nth(2).unwrap())
         .unwrap();
@@ -71,9 +71,9 @@ fn inside(sealed: &str) -> String {
 /// The protocol of 2026-07-28 has none, and must not be a way past the seal either.
 #[tokio::test]
 async fn session_id_is_ignored_in_stateless_requests() {
-    let server = served(&[]);
-    let mut caller = begun(&server, "pk-alice").await;
-    let inside = inside(caller.session.as_ref().unwrap());
+    let server = start_server(&[]);
+    let mut caller = start_session(&server, "pk-alice").await;
+    let inside = inner_id(caller.session.as_ref().unwrap());
     for id in ["anything", &inside] {
         caller.session = Some(id.to_owned());
         let answer = caller
@@ -105,34 +105,34 @@ async fn session_id_is_ignored_in_stateless_requests() {
 
 #[tokio::test]
 async fn ended_session_is_unknown() {
-    let server = served(&[]);
-    let caller = begun(&server, "pk-alice").await;
+    let server = start_server(&[]);
+    let caller = start_session(&server, "pk-alice").await;
     assert_eq!(caller.end().await.status, StatusCode::NO_CONTENT);
-    assert_unknown(&caller.call("tools/list", json!({})).await);
-    assert_unknown(&caller.end().await);
+    assert_unknown_session(&caller.call("tools/list", json!({})).await);
+    assert_unknown_session(&caller.end().await);
 }
 
 #[tokio::test]
 async fn session_expires_after_its_ttl() {
-    let server = served(&["--session-ttl", "2"]);
-    let mut caller = Caller::new(&server.url, "pk-alice");
+    let server = start_server(&["--session-ttl", "2"]);
+    let mut caller = McpClient::new(&server.url, "pk-alice");
     caller.initialize().await;
     let start = Instant::now();
     while caller.lists_tools().await {
         assert!(start.elapsed() < Duration::from_secs(20), "it never ends");
     }
-    assert_unknown(&caller.call("tools/list", json!({})).await);
+    assert_unknown_session(&caller.call("tools/list", json!({})).await);
 }
 
 /// A stream of a session, open for as long as this is kept.
-async fn listening(caller: &Caller) -> reqwest::Response {
+async fn open_stream(caller: &McpClient) -> reqwest::Response {
     let stream = caller.request(Method::GET).send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
     stream
 }
 
-async fn refused(server: &Served, key: &'static str) {
-    let mut caller = Caller::new(&server.url, key);
+async fn assert_session_rejected(server: &ServerProcess, key: &'static str) {
+    let mut caller = McpClient::new(&server.url, key);
     let answer = caller.initialize().await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert_eq!(answer.headers["retry-after"], "30");
@@ -147,27 +147,27 @@ async fn refused(server: &Served, key: &'static str) {
 
 #[tokio::test]
 async fn session_beyond_the_limit_is_rejected() {
-    let mut server = served(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
+    let mut server = start_server(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
     let (first, second) = (
-        begun(&server, "pk-alice").await,
-        begun(&server, "pk-alice").await,
+        start_session(&server, "pk-alice").await,
+        start_session(&server, "pk-alice").await,
     );
-    let streams = (listening(&first).await, listening(&second).await);
-    refused(&server, "pk-alice").await;
+    let streams = (open_stream(&first).await, open_stream(&second).await);
+    assert_session_rejected(&server, "pk-alice").await;
     let line = server.read_until("session refused");
     assert!(
         line.contains(" WARN ") && line.contains("--max-sessions-per-principal"),
         "{line}"
     );
     assert!(line.contains("caller=\"key-"), "{line}");
-    let third = begun(&server, "pk-bob").await;
-    let _stream = listening(&third).await;
-    refused(&server, "pk-bob").await;
+    let third = start_session(&server, "pk-bob").await;
+    let _stream = open_stream(&third).await;
+    assert_session_rejected(&server, "pk-bob").await;
     let line = server.read_until("session refused");
     assert!(line.contains("bound=\"--max-sessions\""), "{line}");
     // Those in use are not disturbed, nor is who needs none.
     assert!(first.lists_tools().await && second.lists_tools().await);
-    let modern = Caller::new(&server.url, "pk-bob");
+    let modern = McpClient::new(&server.url, "pk-bob");
     let answer = modern
         .modern("list-all-integrations", &json!({}))
         .await
@@ -175,9 +175,9 @@ async fn session_beyond_the_limit_is_rejected() {
     assert_eq!(answer.status, StatusCode::OK);
     // One that ends makes room.
     assert_eq!(first.end().await.status, StatusCode::NO_CONTENT);
-    let fourth = begun(&server, "pk-bob").await;
-    let _stream = listening(&fourth).await;
-    refused(&server, "pk-alice").await;
+    let fourth = start_session(&server, "pk-bob").await;
+    let _stream = open_stream(&fourth).await;
+    assert_session_rejected(&server, "pk-alice").await;
     drop(streams);
     let (_, log) = server.terminate();
     assert!(!log.contains("Internal server error"), "{log}");
@@ -186,13 +186,13 @@ async fn session_beyond_the_limit_is_rejected() {
 /// The official TypeScript client ends none of them.
 #[tokio::test]
 async fn evicted_idle_session_can_be_resumed() {
-    let server = served(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
-    let bob = begun(&server, "pk-bob").await;
+    let server = start_server(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
+    let bob = start_session(&server, "pk-bob").await;
     let mut alices = Vec::new();
     for _ in 0..10 {
-        let alice = begun(&server, "pk-alice").await;
+        let alice = start_session(&server, "pk-alice").await;
         // Its client has hung up.
-        drop(listening(&alice).await);
+        drop(open_stream(&alice).await);
         alices.push(alice);
     }
     // Each goes on, in the place of another one of the same caller.
@@ -203,10 +203,10 @@ async fn evicted_idle_session_can_be_resumed() {
     }
     assert!(bob.lists_tools().await);
     // A bound on all lets go of others' sessions as well.
-    let carol = begun(&server, "pk-carol").await;
+    let carol = start_session(&server, "pk-carol").await;
     assert!(carol.lists_tools().await && bob.lists_tools().await);
     assert_eq!(alices[0].end().await.status, StatusCode::NO_CONTENT);
-    assert_unknown(&alices[0].call("tools/list", json!({})).await);
+    assert_unknown_session(&alices[0].call("tools/list", json!({})).await);
     let (_, log) = server.terminate();
     assert!(
         !log.contains("Internal server error") && !log.contains(" WARN "),
@@ -215,7 +215,7 @@ async fn evicted_idle_session_can_be_resumed() {
 }
 
 /// How much memory a process takes, in megabytes.
-fn resident(server: &Served) -> u64 {
+fn resident_megabytes(server: &ServerProcess) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
     let line = status
         .lines()
@@ -228,7 +228,7 @@ fn resident(server: &Served) -> u64 {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn large_initialize_does_not_enlarge_the_session() {
-    let server = served(&[]);
+    let server = start_server(&[]);
     let large = "x".repeat(3_500_000);
     let params = json!({
         "protocolVersion": "2025-11-25",
@@ -236,7 +236,7 @@ async fn large_initialize_does_not_enlarge_the_session() {
         "clientInfo": { "name": "test", "version": "1" },
     });
     // Known by a call, so that none of its sessions makes room for another.
-    let caller = Caller::new(&server.url, "pk-alice");
+    let caller = McpClient::new(&server.url, "pk-alice");
     assert!(
         caller
             .modern("list-all-integrations", &json!({}))
@@ -251,7 +251,7 @@ async fn large_initialize_does_not_enlarge_the_session() {
             StatusCode::OK
         );
     }
-    let resident = resident(&server);
+    let resident = resident_megabytes(&server);
     assert!(resident < 150, "60 sessions of 3.5 MB: {resident} MB");
 }
 
@@ -259,7 +259,7 @@ async fn large_initialize_does_not_enlarge_the_session() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn large_subscription_filter_does_not_enlarge_the_stream() {
-    let server = served(&[]);
+    let server = start_server(&[]);
     let uris: Vec<_> = (0..900)
         .map(|i| format!("test://{i}/{}", "x".repeat(3_800)))
         .collect();
@@ -268,7 +268,8 @@ async fn large_subscription_filter_does_not_enlarge_the_stream() {
     } });
     let mut streams = Vec::new();
     for _ in 0..60 {
-        let listen = crate::requests::modern(&server, "subscriptions/listen", filter.clone());
+        let listen =
+            crate::requests::stateless_request(&server, "subscriptions/listen", filter.clone());
         let stream = listen
             .header("x-portkey-api-key", "pk-alice")
             .send()
@@ -277,15 +278,15 @@ async fn large_subscription_filter_does_not_enlarge_the_stream() {
         assert_eq!(stream.status(), StatusCode::OK);
         streams.push(stream);
     }
-    let resident = resident(&server);
+    let resident = resident_megabytes(&server);
     assert!(resident < 150, "60 streams of 3.4 MB: {resident} MB");
 }
 
 /// The id of a subscription is kept, and told with all that it hears.
 #[tokio::test]
 async fn subscription_with_a_long_id_is_rejected() {
-    let server = served(&[]);
-    let caller = Caller::new(&server.url, "pk-alice");
+    let server = start_server(&[]);
+    let caller = McpClient::new(&server.url, "pk-alice");
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -307,16 +308,16 @@ async fn subscription_with_a_long_id_is_rejected() {
 
 #[tokio::test]
 async fn stream_beyond_the_limit_of_a_caller_is_rejected() {
-    let server = served(&["--concurrency", "2", "--max-sessions-per-principal", "2"]);
+    let server = start_server(&["--concurrency", "2", "--max-sessions-per-principal", "2"]);
     let listen = |key: &'static str| {
         let filter = json!({ "notifications": { "toolsListChanged": true } });
-        let request = crate::requests::modern(&server, "subscriptions/listen", filter);
+        let request = crate::requests::stateless_request(&server, "subscriptions/listen", filter);
         request.header("x-portkey-api-key", key).send()
     };
-    let alice = begun(&server, "pk-alice").await;
-    let first = listening(&alice).await;
-    let bob = begun(&server, "pk-bob").await;
-    let _bobs = (listening(&bob).await, listening(&bob).await);
+    let alice = start_session(&server, "pk-alice").await;
+    let first = open_stream(&alice).await;
+    let bob = start_session(&server, "pk-bob").await;
+    let _bobs = (open_stream(&bob).await, open_stream(&bob).await);
     let refused = bob.request(Method::GET).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     let text = refused.text().await.unwrap();

@@ -12,12 +12,12 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::{
-    process::{Pipe, command},
-    upstream::{self, Act, Upstream},
+    process::{StdioServer, command},
+    upstream::{self, MockUpstream, ResponseAction},
 };
 
 /// How many tools there are.
-fn how_many() -> usize {
+fn tool_count() -> usize {
     server::build_tools(
         Surface::Operations,
         &Presentation::default(),
@@ -28,19 +28,19 @@ fn how_many() -> usize {
 
 pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
 
-pub(crate) fn opened(args: &[&str]) -> Pipe {
-    let mut pipe = Pipe::start(args);
+pub(crate) fn start_initialized(args: &[&str]) -> StdioServer {
+    let mut pipe = StdioServer::start(args);
     pipe.send(INITIALIZE);
     assert_eq!(pipe.receive()["result"]["protocolVersion"], "2025-11-25");
     pipe.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     pipe
 }
 
-pub(crate) fn list(id: u32) -> String {
+pub(crate) fn list_request(id: u32) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/list" }).to_string()
 }
 
-pub(crate) fn call(id: u32, tool: &str, arguments: &Value) -> String {
+pub(crate) fn call_request(id: u32, tool: &str, arguments: &Value) -> String {
     let params = json!({ "name": tool, "arguments": arguments });
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }).to_string()
 }
@@ -73,9 +73,9 @@ async fn client_lists_and_calls_tools_in_both_protocols() {
             client.peer_info().unwrap().protocol_version.to_string(),
             expected
         );
-        assert_eq!(client.list_all_tools().await.unwrap().len(), how_many());
+        assert_eq!(client.list_all_tools().await.unwrap().len(), tool_count());
         let created = client
-            .call_tool(arguments(
+            .call_tool(call_params(
                 "create-integration",
                 json!({ "name": "Mine", "ai_provider_id": "openai", "key": "sk-1" }),
             ))
@@ -86,17 +86,17 @@ async fn client_lists_and_calls_tools_in_both_protocols() {
             serde_json::from_str(&created.content[0].as_text().unwrap().text).unwrap();
         assert_eq!(Some(text), created.structured_content);
         let got = client
-            .call_tool(arguments("get-integration", json!({ "slug": slug })))
+            .call_tool(call_params("get-integration", json!({ "slug": slug })))
             .await
             .unwrap();
         assert_eq!(got.structured_content.unwrap()["name"], "Mine");
         let deleted = client
-            .call_tool(arguments("delete-integration", json!({ "slug": slug })))
+            .call_tool(call_params("delete-integration", json!({ "slug": slug })))
             .await
             .unwrap();
         assert_eq!(deleted.is_error, Some(false));
         let gone = client
-            .call_tool(arguments("get-integration", json!({ "slug": slug })))
+            .call_tool(call_params("get-integration", json!({ "slug": slug })))
             .await
             .unwrap();
         assert_eq!((gone.is_error, gone.structured_content), (Some(true), None));
@@ -104,13 +104,13 @@ async fn client_lists_and_calls_tools_in_both_protocols() {
     }
 }
 
-fn arguments(tool: &'static str, arguments: Value) -> CallToolRequestParams {
+fn call_params(tool: &'static str, arguments: Value) -> CallToolRequestParams {
     CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone())
 }
 
 #[test]
 fn initialize_returns_server_info_and_capabilities() {
-    let mut pipe = Pipe::start(&[]);
+    let mut pipe = StdioServer::start(&[]);
     pipe.send(INITIALIZE);
     let result = &pipe.receive()["result"];
     assert_eq!(result["serverInfo"]["name"], "portkey-mcp");
@@ -136,7 +136,7 @@ fn instructions_mention_only_available_upstreams() {
         (&["--enkrypt-api-key", "k"], true),
         (&["--sandbox"], true),
     ] {
-        let mut pipe = Pipe::start(args);
+        let mut pipe = StdioServer::start(args);
         pipe.send(INITIALIZE);
         let answer = pipe.receive();
         let told = answer["result"]["instructions"].as_str().unwrap();
@@ -153,7 +153,7 @@ fn invalid_lines_are_answered_with_errors() {
         ("hello".to_owned(), Value::Null, -32700),
         ("\u{0}\u{1}".to_owned(), Value::Null, -32700),
         ("[".repeat(100_000), Value::Null, -32700),
-        (format!("[{}]", list(1)), Value::Null, -32600),
+        (format!("[{}]", list_request(1)), Value::Null, -32600),
         ("7".to_owned(), Value::Null, -32600),
         (r#"{"method":"tools/list","id":8}"#.to_owned(), json!(8), -32600),
         (r#"{"jsonrpc":"1.0","method":"tools/list","id":9}"#.to_owned(), json!(9), -32600),
@@ -170,9 +170,9 @@ fn invalid_lines_are_answered_with_errors() {
         (r#"{"jsonrpc":"2.0","id":"11","method":"tools/call","params":{"name":"list-all-integrations","arguments":[1]}}"#.to_owned(), json!("11"), -32602),
         (r#"{"jsonrpc":"2.0","id":12,"method":"tools/call"}"#.to_owned(), json!(12), -32602),
         (r#"{"jsonrpc":"2.0","id":13,"method":"tools/list","params":{"cursor":"nonsense"}}"#.to_owned(), json!(13), -32602),
-        (call(14, "lst-all-integrations", &json!({})), json!(14), -32602),
+        (call_request(14, "lst-all-integrations", &json!({})), json!(14), -32602),
     ];
-    let mut pipe = opened(&["--sandbox"]);
+    let mut pipe = start_initialized(&["--sandbox"]);
     for (line, id, code) in cases {
         let shown: String = line.chars().take(80).collect();
         pipe.send(&line);
@@ -186,13 +186,13 @@ fn invalid_lines_are_answered_with_errors() {
             !answer["error"]["message"].as_str().unwrap().is_empty(),
             "{shown}"
         );
-        pipe.send(&list(99));
+        pipe.send(&list_request(99));
         assert_eq!(pipe.receive()["id"], 99, "no longer served after {shown}");
     }
     pipe.send("");
     pipe.send(r#"{"jsonrpc":"2.0","id":55,"result":{}}"#);
     pipe.send(r#"{"jsonrpc":"2.0","method":"notifications/unheard_of"}"#);
-    pipe.send(&list(100));
+    pipe.send(&list_request(100));
     assert_eq!(
         pipe.receive()["id"],
         100,
@@ -203,7 +203,7 @@ fn invalid_lines_are_answered_with_errors() {
 
 #[test]
 fn too_long_line_is_rejected() {
-    let mut pipe = opened(&["--sandbox"]);
+    let mut pipe = start_initialized(&["--sandbox"]);
     pipe.send(&"x".repeat(17 << 20));
     let answer = pipe.receive();
     assert_eq!(answer["error"]["code"], -32600);
@@ -214,19 +214,23 @@ fn too_long_line_is_rejected() {
             .contains("longer than 16777216 bytes"),
         "{answer}"
     );
-    pipe.send(&list(1));
+    pipe.send(&list_request(1));
     assert_eq!(pipe.receive()["id"], 1);
 }
 
 #[test]
 fn large_arguments_are_answered() {
-    let mut pipe = opened(&["--sandbox"]);
+    let mut pipe = start_initialized(&["--sandbox"]);
     let long = "x".repeat(10 << 20);
-    pipe.send(&call(1, "get-integration", &json!({ "slug": long })));
+    pipe.send(&call_request(
+        1,
+        "get-integration",
+        &json!({ "slug": long }),
+    ));
     let answer = pipe.receive();
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("10485760 characters, at most 255"), "{text}");
-    pipe.send(&call(
+    pipe.send(&call_request(
         2,
         "create-integration",
         &json!({ "name": long, "ai_provider_id": "openai" }),
@@ -238,7 +242,7 @@ fn large_arguments_are_answered() {
     );
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("413") && text.contains("too large"), "{text}");
-    pipe.send(&list(3));
+    pipe.send(&list_request(3));
     assert_eq!(pipe.receive()["id"], 3);
 }
 
@@ -246,8 +250,8 @@ fn large_arguments_are_answered() {
 /// error.
 #[test]
 fn invalid_arguments_are_reported_in_the_result() {
-    let mut pipe = opened(&["--sandbox"]);
-    pipe.send(&call(1, "get-integration", &json!({ "slugg": 1 })));
+    let mut pipe = start_initialized(&["--sandbox"]);
+    pipe.send(&call_request(1, "get-integration", &json!({ "slugg": 1 })));
     let result = pipe.receive()["result"].clone();
     assert_eq!(result["isError"], true);
     let text = result["content"][0]["text"].as_str().unwrap();
@@ -266,8 +270,8 @@ fn tool_list_is_sorted_and_paged() {
             .map(|tool| tool["name"].as_str().unwrap().to_owned())
             .collect()
     };
-    let mut whole = opened(&[]);
-    whole.send(&list(1));
+    let mut whole = start_initialized(&[]);
+    whole.send(&list_request(1));
     let result = whole.receive()["result"].clone();
     let all = names(&result);
     assert!(all.is_sorted() && result.get("nextCursor").is_none());
@@ -277,7 +281,7 @@ fn tool_list_is_sorted_and_paged() {
     );
 
     let page = all.len().div_ceil(3);
-    let mut paged = opened(&["--tools-page", &page.to_string()]);
+    let mut paged = start_initialized(&["--tools-page", &page.to_string()]);
     let (mut collected, mut cursor) = (Vec::new(), Value::Null);
     for id in 1..=3 {
         let params = if cursor.is_null() {
@@ -300,21 +304,25 @@ fn tool_list_is_sorted_and_paged() {
 /// Without a key and without the sandbox the tools are there, and a call says what is missing.
 #[test]
 fn server_starts_without_a_key_and_calls_report_it() {
-    let mut pipe = opened(&[]);
-    pipe.send(&list(1));
+    let mut pipe = start_initialized(&[]);
+    pipe.send(&list_request(1));
     let listed = pipe.receive()["result"]["tools"].as_array().unwrap().len();
     let catalog = Catalog::full().without_upstream(Whose::Enkrypt);
     assert_eq!(
         listed,
         server::build_tools(Surface::Operations, catalog.presentation(), catalog.iter()).len()
     );
-    pipe.send(&call(3, "get-mcp-gateway", &json!({ "gateway": "g" })));
+    pipe.send(&call_request(
+        3,
+        "get-mcp-gateway",
+        &json!({ "gateway": "g" }),
+    ));
     let error = pipe.receive()["error"]["message"].to_string();
     assert!(
         error.contains("switched off") && error.contains("ENKRYPT_API_KEY"),
         "{error}"
     );
-    pipe.send(&call(2, "list-all-integrations", &json!({})));
+    pipe.send(&call_request(2, "list-all-integrations", &json!({})));
     let result = pipe.receive()["result"].clone();
     assert_eq!(result["isError"], true);
     let text = result["content"][0]["text"].as_str().unwrap();
@@ -326,8 +334,8 @@ fn server_starts_without_a_key_and_calls_report_it() {
 
 #[test]
 fn closed_input_ends_the_server_after_pending_responses() {
-    assert!(Pipe::start(&[]).end().0.success(), "hung up at once");
-    let mut early = Pipe::start(&[]);
+    assert!(StdioServer::start(&[]).end().0.success(), "hung up at once");
+    let mut early = StdioServer::start(&[]);
     early.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     early.send(INITIALIZE);
     assert_eq!(
@@ -335,8 +343,8 @@ fn closed_input_ends_the_server_after_pending_responses() {
         0,
         "a notification first does no harm"
     );
-    let mut busy = opened(&["--sandbox", "--sandbox-faults", "latency:100ms"]);
-    busy.send(&call(7, "list-all-integrations", &json!({})));
+    let mut busy = start_initialized(&["--sandbox", "--sandbox-faults", "latency:100ms"]);
+    busy.send(&call_request(7, "list-all-integrations", &json!({})));
     let (status, rest, log) = busy.end();
     assert!(status.success(), "{log}");
     let answer: Value = serde_json::from_str(rest.trim()).unwrap();
@@ -349,9 +357,9 @@ fn closed_input_ends_the_server_after_pending_responses() {
 /// A client may change its mind: no answer comes, and Portkey is no longer asked.
 #[tokio::test]
 async fn cancelled_call_aborts_its_upstream_request() {
-    let portkey = Upstream::start(|_| Act::Hang).await;
-    let mut pipe = opened(&["--api-key", "k", "--base-url", &portkey.base_url]);
-    pipe.send(&call(7, "list-all-integrations", &json!({})));
+    let portkey = MockUpstream::start(|_| ResponseAction::Hang).await;
+    let mut pipe = start_initialized(&["--api-key", "k", "--base-url", &portkey.base_url]);
+    pipe.send(&call_request(7, "list-all-integrations", &json!({})));
     portkey.asked(1).await;
     let params = json!({ "requestId": 7, "reason": "enough" });
     pipe.send(
@@ -359,7 +367,7 @@ async fn cancelled_call_aborts_its_upstream_request() {
             .to_string(),
     );
     portkey.hung_up.acquire().await.unwrap().forget();
-    pipe.send(&list(8));
+    pipe.send(&list_request(8));
     assert_eq!(
         tokio::task::spawn_blocking(move || pipe.receive())
             .await
@@ -372,13 +380,13 @@ async fn cancelled_call_aborts_its_upstream_request() {
 #[tokio::test]
 async fn server_survives_a_misbehaving_upstream() {
     let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
-    let portkey = Upstream::start(move |n| match n {
-        0 => Act::Hang,
-        1 => Act::Drop,
-        2 => Act::Write(b"SSH-2.0\r\n".to_vec()),
-        3 => Act::Flood(head.to_vec(), 50),
-        4 => upstream::answer("200 OK", "content-type: text/html\r\n", "<html>"),
-        _ => upstream::ok(r#"{"fine":true}"#),
+    let portkey = MockUpstream::start(move |n| match n {
+        0 => ResponseAction::Hang,
+        1 => ResponseAction::Drop,
+        2 => ResponseAction::Write(b"SSH-2.0\r\n".to_vec()),
+        3 => ResponseAction::Flood(head.to_vec(), 50),
+        4 => upstream::http_response("200 OK", "content-type: text/html\r\n", "<html>"),
+        _ => upstream::json_response(r#"{"fine":true}"#),
     })
     .await;
     let args = [
@@ -391,11 +399,15 @@ async fn server_survives_a_misbehaving_upstream() {
         "--retries",
         "0",
     ];
-    let mut pipe = opened(&args);
+    let mut pipe = start_initialized(&args);
     let said = tokio::task::spawn_blocking(move || {
         let mut said = Vec::new();
         for id in 0..6 {
-            pipe.send(&call(id, "get-integration", &json!({ "slug": "x" })));
+            pipe.send(&call_request(
+                id,
+                "get-integration",
+                &json!({ "slug": "x" }),
+            ));
             let answer = pipe.receive();
             assert_eq!(answer["id"], id);
             said.push(
@@ -425,7 +437,7 @@ async fn server_survives_a_misbehaving_upstream() {
 #[test]
 fn trace_log_contains_no_secrets() {
     let closed = "http://127.0.0.1:1/v1";
-    let mut pipe = opened(&[
+    let mut pipe = start_initialized(&[
         "--api-key",
         "pk-planted-key",
         "--base-url",
@@ -434,7 +446,7 @@ fn trace_log_contains_no_secrets() {
         "trace,rmcp=trace",
     ]);
     let arguments = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-planted-secret" });
-    pipe.send(&call(1, "create-integration", &arguments));
+    pipe.send(&call_request(1, "create-integration", &arguments));
     let answer = pipe.receive().to_string();
     let (_, _, log) = pipe.end();
     assert!(
@@ -452,7 +464,7 @@ fn trace_log_contains_no_secrets() {
 /// Some shells on Windows write one.
 #[test]
 fn byte_order_mark_before_the_first_line_is_skipped() {
-    let mut pipe = Pipe::start(&["--sandbox"]);
+    let mut pipe = StdioServer::start(&["--sandbox"]);
     pipe.send(&format!("\u{feff}{INITIALIZE}"));
     assert_eq!(pipe.receive()["result"]["protocolVersion"], "2025-11-25");
 }

@@ -18,20 +18,21 @@ use tokio::{
 };
 
 use crate::{
-    process::{Pipe, command},
-    stdio::{INITIALIZE, call, list, opened},
-    upstream::{Act, Upstream, dispatcher, operator},
+    process::{StdioServer, command},
+    stdio::{INITIALIZE, call_request, list_request, start_initialized},
+    upstream::{MockUpstream, ResponseAction, dispatcher, operator},
 };
 
 /// How much of its output a client leaves unread in its pipe.
-const PIPE: usize = 4096;
+const PIPE_BYTES: usize = 4096;
 
 /// A server in this process, with a client that has opened.
-async fn connected(
-    upstream: &Upstream,
+async fn connect(
+    upstream: &MockUpstream,
 ) -> (DuplexStream, Lines<tokio::io::BufReader<DuplexStream>>) {
     let server = Server::new(dispatcher(upstream).into(), None).with_local_principal(operator());
-    let ((mut input, theirs), (ours, output)) = (tokio::io::duplex(PIPE), tokio::io::duplex(PIPE));
+    let ((mut input, theirs), (ours, output)) =
+        (tokio::io::duplex(PIPE_BYTES), tokio::io::duplex(PIPE_BYTES));
     tokio::spawn(serve_on(server, theirs, ours, std::future::pending()));
     input
         .write_all(format!("{INITIALIZE}\n").as_bytes())
@@ -58,11 +59,11 @@ async fn send_until_full(input: &mut DuplexStream, request: impl Fn(u32) -> Stri
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_not_read_while_responses_are_unread() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
-    let (mut input, mut output) = connected(&upstream).await;
-    let sent = send_until_full(&mut input, list).await;
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
+    let (mut input, mut output) = connect(&upstream).await;
+    let sent = send_until_full(&mut input, list_request).await;
     // Those that were read, and what fits into the pipe to the server and its buffer.
-    let in_pipes = u32::try_from((PIPE + 64 * 1024) / list(1000).len()).unwrap();
+    let in_pipes = u32::try_from((PIPE_BYTES + 64 * 1024) / list_request(1000).len()).unwrap();
     assert!(sent < 128 + in_pipes + 64, "{sent} requests were read");
     // The last one was sent in part; the others are answered once the client reads.
     let mut answered = BTreeSet::new();
@@ -79,14 +80,14 @@ async fn requests_are_not_read_while_responses_are_unread() {
 
 #[tokio::test(start_paused = true)]
 async fn invalid_lines_are_not_read_while_errors_are_unread() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
-    let (mut input, _output) = connected(&upstream).await;
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
+    let (mut input, _output) = connect(&upstream).await;
     let sent = send_until_full(&mut input, |_| "x".repeat(1000)).await;
     assert!(sent < 128 + 128, "{sent} lines were read");
 }
 
 /// Waits for a process that is to end by itself.
-fn ended(child: &mut std::process::Child) -> (ExitStatus, Duration) {
+fn wait_for_exit(child: &mut std::process::Child) -> (ExitStatus, Duration) {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -101,7 +102,7 @@ fn ended(child: &mut std::process::Child) -> (ExitStatus, Duration) {
 }
 
 /// A process with a client that has opened, and closes what it reads from.
-fn unread(args: &[&str]) -> std::process::Child {
+fn start_and_close_output(args: &[&str]) -> std::process::Child {
     let mut child = command(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -116,8 +117,8 @@ fn unread(args: &[&str]) -> std::process::Child {
 
 #[test]
 fn closed_output_ends_an_idle_server() {
-    let mut child = unread(&["--sandbox"]);
-    let (status, took) = ended(&mut child);
+    let mut child = start_and_close_output(&["--sandbox"]);
+    let (status, took) = wait_for_exit(&mut child);
     let mut log = String::new();
     child
         .stderr
@@ -139,7 +140,7 @@ async fn failed_initialization_is_explained_without_type_names() {
         first: &'static str,
         told: &'static str,
     }
-    let upstream = Upstream::start(|_| Act::Hang).await;
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     for Case {
         is_read,
         first,
@@ -159,7 +160,7 @@ async fn failed_initialization_is_explained_without_type_names() {
         let server =
             Server::new(dispatcher(&upstream).into(), None).with_local_principal(operator());
         let ((mut input, theirs), (ours, output)) =
-            (tokio::io::duplex(PIPE), tokio::io::duplex(PIPE));
+            (tokio::io::duplex(PIPE_BYTES), tokio::io::duplex(PIPE_BYTES));
         let _output = is_read.then_some(output);
         input
             .write_all(format!("{first}\n").as_bytes())
@@ -186,7 +187,7 @@ fn full_output_device_is_explained_without_type_names() {
         .spawn()
         .unwrap();
     writeln!(child.stdin.as_mut().unwrap(), "{INITIALIZE}").unwrap();
-    let (status, _) = ended(&mut child);
+    let (status, _) = wait_for_exit(&mut child);
     let mut log = String::new();
     child
         .stderr
@@ -204,9 +205,9 @@ fn full_output_device_is_explained_without_type_names() {
 
 #[test]
 fn closing_input_and_output_exits_successfully() {
-    let mut child = unread(&["--sandbox"]);
+    let mut child = start_and_close_output(&["--sandbox"]);
     drop(child.stdin.take());
-    let (status, _) = ended(&mut child);
+    let (status, _) = wait_for_exit(&mut child);
     assert!(status.success());
 }
 
@@ -226,7 +227,7 @@ fn closed_output_socket_ends_the_server() {
     let mut output = BufReader::new(ours);
     output.read_line(&mut String::new()).unwrap();
     drop(output);
-    assert_eq!(ended(&mut child).0.code(), Some(1));
+    assert_eq!(wait_for_exit(&mut child).0.code(), Some(1));
 }
 
 #[tokio::test]
@@ -240,18 +241,18 @@ async fn server_with_closed_input_exits_despite_unread_output() {
     let mut input = child.stdin.take().unwrap();
     writeln!(input, "{INITIALIZE}").unwrap();
     for id in 1..8 {
-        writeln!(input, "{}", list(id)).unwrap();
+        writeln!(input, "{}", list_request(id)).unwrap();
     }
     drop(input);
-    tokio::task::spawn_blocking(move || ended(&mut child))
+    tokio::task::spawn_blocking(move || wait_for_exit(&mut child))
         .await
         .unwrap();
 }
 
 #[tokio::test]
 async fn request_id_in_use_is_rejected() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
-    let mut pipe = opened(&[
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
+    let mut pipe = start_initialized(&[
         "--api-key",
         "k",
         "--base-url",
@@ -260,11 +261,11 @@ async fn request_id_in_use_is_rejected() {
         "2",
     ]);
     for _ in 0..8 {
-        pipe.send(&call(7, "get-integration", &json!({ "slug": "x" })));
+        pipe.send(&call_request(7, "get-integration", &json!({ "slug": "x" })));
     }
     let answers: Vec<Value> = tokio::task::spawn_blocking(move || {
         let answers = (0..8).map(|_| pipe.receive()).collect();
-        pipe.send(&call(7, "get-integration", &json!({ "slug": "x" })));
+        pipe.send(&call_request(7, "get-integration", &json!({ "slug": "x" })));
         // Free once it is answered.
         assert!(pipe.receive()["result"]["isError"].as_bool().unwrap());
         answers
@@ -294,15 +295,15 @@ async fn request_id_in_use_is_rejected() {
 /// What was taken back may still run, and its answer is not to be taken for that of another.
 #[tokio::test]
 async fn request_id_of_a_cancelled_call_is_rejected() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
-    let mut pipe = opened(&["--api-key", "k", "--base-url", &upstream.base_url]);
-    pipe.send(&call(7, "get-integration", &json!({ "slug": "x" })));
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
+    let mut pipe = start_initialized(&["--api-key", "k", "--base-url", &upstream.base_url]);
+    pipe.send(&call_request(7, "get-integration", &json!({ "slug": "x" })));
     upstream.asked(1).await;
     let params = json!({ "requestId": 7 });
     let cancelled =
         json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
     pipe.send(&cancelled.to_string());
-    pipe.send(&list(7));
+    pipe.send(&list_request(7));
     let answer = tokio::task::spawn_blocking(move || pipe.receive())
         .await
         .unwrap();
@@ -312,7 +313,7 @@ async fn request_id_of_a_cancelled_call_is_rejected() {
     );
 }
 
-fn signal(pipe: &Pipe, name: &str) {
+fn send_signal(pipe: &StdioServer, name: &str) {
     let pid = pipe.child.id().to_string();
     assert!(
         Command::new("kill")
@@ -323,20 +324,21 @@ fn signal(pipe: &Pipe, name: &str) {
     );
 }
 
-fn terminate(pipe: &Pipe) {
-    signal(pipe, "TERM");
+fn terminate(pipe: &StdioServer) {
+    send_signal(pipe, "TERM");
 }
 
 #[tokio::test]
 async fn write_in_flight_survives_sighup() {
     let release = Arc::new(Semaphore::new(0));
     let held = release.clone();
-    let upstream = Upstream::start(move |_| Act::Later(held.clone(), r#"{"id":"i"}"#)).await;
-    let mut pipe = opened(&["--api-key", "k", "--base-url", &upstream.base_url]);
+    let upstream =
+        MockUpstream::start(move |_| ResponseAction::Later(held.clone(), r#"{"id":"i"}"#)).await;
+    let mut pipe = start_initialized(&["--api-key", "k", "--base-url", &upstream.base_url]);
     let arguments = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-1" });
-    pipe.send(&call(1, "create-integration", &arguments));
+    pipe.send(&call_request(1, "create-integration", &arguments));
     upstream.asked(1).await;
-    signal(&pipe, "HUP");
+    send_signal(&pipe, "HUP");
     release.add_permits(1);
     let (answer, log) = tokio::task::spawn_blocking(move || {
         let answer = pipe.receive();
@@ -353,10 +355,10 @@ async fn write_in_flight_survives_sighup() {
 
 #[tokio::test]
 async fn write_in_flight_at_shutdown_has_an_unknown_outcome() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
-    let mut pipe = opened(&["--api-key", "k", "--base-url", &upstream.base_url]);
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
+    let mut pipe = start_initialized(&["--api-key", "k", "--base-url", &upstream.base_url]);
     let arguments = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-1" });
-    pipe.send(&call(1, "create-integration", &arguments));
+    pipe.send(&call_request(1, "create-integration", &arguments));
     upstream.asked(1).await;
     terminate(&pipe);
     let (answer, status) = tokio::task::spawn_blocking(move || {
@@ -381,8 +383,8 @@ async fn write_in_flight_at_shutdown_has_an_unknown_outcome() {
 /// What can be finished soon is, rather than put in doubt.
 #[test]
 fn short_call_is_answered_during_shutdown() {
-    let mut pipe = opened(&["--sandbox", "--sandbox-faults", "latency:300ms"]);
-    pipe.send(&call(1, "create-label", &json!({ "name": "soon" })));
+    let mut pipe = start_initialized(&["--sandbox", "--sandbox-faults", "latency:300ms"]);
+    pipe.send(&call_request(1, "create-label", &json!({ "name": "soon" })));
     // Answered at once, so that the call before it is under way.
     pipe.send(&json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" }).to_string());
     assert_eq!(pipe.receive()["id"], 2);

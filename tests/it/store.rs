@@ -13,31 +13,31 @@ use portkey_store::{
 };
 use tokio::task::JoinSet;
 
-use crate::{programs::is_missing, redis::Redis};
+use crate::{programs::is_missing, redis::RedisServer};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-pub(crate) const PATIENT: Duration = Duration::from_secs(5);
+pub(crate) const LONG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Two replicas' handles of one store.
-pub(crate) struct Pair {
+pub(crate) struct StorePair {
     pub(crate) kind: &'static str,
     pub(crate) one: Store,
     pub(crate) other: Store,
-    _server: Option<Redis>,
+    _server: Option<RedisServer>,
 }
 
-pub(crate) async fn pairs() -> Vec<Pair> {
+pub(crate) async fn store_pairs() -> Vec<StorePair> {
     let memory = Store::in_memory();
-    let mut pairs = vec![Pair {
+    let mut pairs = vec![StorePair {
         kind: "memory",
         one: memory.clone(),
         other: memory,
         _server: None,
     }];
     if !is_missing("redis-server") {
-        let server = Redis::start();
+        let server = RedisServer::start();
         let (one, other) = (server.store().await, server.store().await);
-        pairs.push(Pair {
+        pairs.push(StorePair {
             kind: "redis",
             one,
             other,
@@ -47,11 +47,11 @@ pub(crate) async fn pairs() -> Vec<Pair> {
     pairs
 }
 
-pub(crate) fn key(name: &str) -> StoreKey {
+pub(crate) fn test_key(name: &str) -> StoreKey {
     StoreKey::new("test", &[name])
 }
 
-pub(crate) fn limit(burst: u32, period: Duration) -> TokenBucket {
+pub(crate) fn rate_limit(burst: u32, period: Duration) -> TokenBucket {
     TokenBucket {
         burst: NonZeroU32::new(burst).unwrap(),
         period,
@@ -59,13 +59,17 @@ pub(crate) fn limit(burst: u32, period: Duration) -> TokenBucket {
 }
 
 /// Marks the use of something that is issued now; whether it was the first use.
-pub(crate) async fn once(store: &Store, key: &StoreKey, ttl: Duration) -> Result<bool, StoreError> {
+pub(crate) async fn use_once(
+    store: &Store,
+    key: &StoreKey,
+    ttl: Duration,
+) -> Result<bool, StoreError> {
     let stamp = store.stamp().await?;
     Ok(store.use_once(&stamp, key, ttl).await? == UseOutcome::First)
 }
 
 /// Asks until it is so, for as long as a slow machine may need.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+pub(crate) async fn wait_until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let start = Instant::now();
     while !is_so().await {
         assert!(start.elapsed() < Duration::from_secs(20), "{what}: never");
@@ -75,11 +79,11 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: 
 
 #[tokio::test]
 async fn rate_limit_is_shared_across_replicas() {
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
-        let (alice, three) = (key("alice"), limit(3, HOUR));
+        let (alice, three) = (test_key("alice"), rate_limit(3, HOUR));
         for store in [&one, &other, &one] {
             assert_eq!(
                 store.take(&alice, &three).await,
@@ -95,7 +99,7 @@ async fn rate_limit_is_shared_across_replicas() {
             assert!(wait <= HOUR / 3 && wait > HOUR / 4, "{kind}: {wait:?}");
         }
         assert_eq!(
-            other.take(&key("bob"), &three).await,
+            other.take(&test_key("bob"), &three).await,
             Ok(RateLimitOutcome::Allowed),
             "{kind}"
         );
@@ -104,11 +108,11 @@ async fn rate_limit_is_shared_across_replicas() {
 
 #[tokio::test]
 async fn rate_limit_permits_again_after_its_retry_delay() {
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
-        let (alice, two) = (key("alice"), limit(2, Duration::from_millis(400)));
+        let (alice, two) = (test_key("alice"), rate_limit(2, Duration::from_millis(400)));
         let start = Instant::now();
         let mut taken = 0;
         while taken < 4 {
@@ -127,7 +131,7 @@ async fn rate_limit_permits_again_after_its_retry_delay() {
             start.elapsed()
         );
         // A smaller limit under the same name, as after a change of configuration.
-        let small = limit(1, Duration::from_millis(10));
+        let small = rate_limit(1, Duration::from_millis(10));
         if let RateLimitOutcome::RetryAfter(wait) = other.take(&alice, &small).await.unwrap() {
             assert!(wait <= small.period, "{kind}: {wait:?}");
         }
@@ -137,15 +141,15 @@ async fn rate_limit_permits_again_after_its_retry_delay() {
 #[tokio::test]
 async fn extreme_rate_limits_are_accepted() {
     let odd = [
-        limit(1, Duration::ZERO),
-        limit(u32::MAX, Duration::from_nanos(1)),
-        limit(7, Duration::from_secs(1)),
-        limit(u32::MAX, Duration::MAX),
-        limit(1, Duration::MAX),
+        rate_limit(1, Duration::ZERO),
+        rate_limit(u32::MAX, Duration::from_nanos(1)),
+        rate_limit(7, Duration::from_secs(1)),
+        rate_limit(u32::MAX, Duration::MAX),
+        rate_limit(1, Duration::MAX),
     ];
-    for Pair { kind, one, .. } in pairs().await {
+    for StorePair { kind, one, .. } in store_pairs().await {
         for (at, odd) in odd.iter().enumerate() {
-            let taken = one.take(&key(&at.to_string()), odd).await;
+            let taken = one.take(&test_key(&at.to_string()), odd).await;
             assert_eq!(taken, Ok(RateLimitOutcome::Allowed), "{kind}: {odd:?}");
         }
     }
@@ -153,9 +157,9 @@ async fn extreme_rate_limits_are_accepted() {
 
 #[tokio::test]
 async fn concurrent_uses_never_exceed_the_limit() {
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
         let mut tasks = JoinSet::new();
         for at in 0..100 {
@@ -165,10 +169,13 @@ async fn concurrent_uses_never_exceed_the_limit() {
                 other.clone()
             };
             tasks.spawn(async move {
-                let first = once(&store, &key("state"), HOUR).await.unwrap();
+                let first = use_once(&store, &test_key("state"), HOUR).await.unwrap();
                 (
                     first,
-                    store.take(&key("state"), &limit(10, HOUR)).await.unwrap(),
+                    store
+                        .take(&test_key("state"), &rate_limit(10, HOUR))
+                        .await
+                        .unwrap(),
                 )
             });
         }
@@ -186,11 +193,11 @@ async fn concurrent_uses_never_exceed_the_limit() {
 
 #[tokio::test]
 async fn values_are_stored_replaced_and_removed() {
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
-        let (id, odd) = (key("id"), Bytes::from_static(b"\x00\xff\r\n"));
+        let (id, odd) = (test_key("id"), Bytes::from_static(b"\x00\xff\r\n"));
         assert_eq!(other.get(&id).await, Ok(None), "{kind}");
         one.put(&id, "first".into(), HOUR).await.unwrap();
         one.put(&id, odd.clone(), HOUR).await.unwrap();
@@ -199,9 +206,9 @@ async fn values_are_stored_replaced_and_removed() {
         other.remove(&id).await.unwrap();
         assert_eq!(one.get(&id).await, Ok(None), "{kind}");
         // The three kinds of entries do not meet under one name.
-        assert_eq!(once(&one, &id, HOUR).await, Ok(true), "{kind}");
+        assert_eq!(use_once(&one, &id, HOUR).await, Ok(true), "{kind}");
         assert_eq!(
-            one.take(&id, &limit(1, HOUR)).await,
+            one.take(&id, &rate_limit(1, HOUR)).await,
             Ok(RateLimitOutcome::Allowed),
             "{kind}"
         );
@@ -218,16 +225,16 @@ async fn values_are_stored_replaced_and_removed() {
 #[tokio::test]
 async fn marks_and_values_expire() {
     let short = Duration::from_millis(20);
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
-        let id = key("id");
-        assert_eq!(once(&one, &id, short).await, Ok(true), "{kind}");
+        let id = test_key("id");
+        assert_eq!(use_once(&one, &id, short).await, Ok(true), "{kind}");
         one.put(&id, "value".into(), short).await.unwrap();
-        eventually(kind, async || once(&other, &id, HOUR).await.unwrap()).await;
-        eventually(kind, async || other.get(&id).await.unwrap().is_none()).await;
-        assert_eq!(once(&one, &id, HOUR).await, Ok(false), "{kind}");
+        wait_until(kind, async || use_once(&other, &id, HOUR).await.unwrap()).await;
+        wait_until(kind, async || other.get(&id).await.unwrap().is_none()).await;
+        assert_eq!(use_once(&one, &id, HOUR).await, Ok(false), "{kind}");
         // What is refreshed stays, and what is gone does not come back.
         assert_eq!(one.refresh(&id, HOUR).await, Ok(None), "{kind}");
         one.put(&id, "value".into(), HOUR).await.unwrap();
@@ -236,7 +243,7 @@ async fn marks_and_values_expire() {
             Ok(Some("value".into())),
             "{kind}"
         );
-        eventually(kind, async || one.get(&id).await.unwrap().is_none()).await;
+        wait_until(kind, async || one.get(&id).await.unwrap().is_none()).await;
         one.put(&id, "value".into(), Duration::from_secs(1))
             .await
             .unwrap();
@@ -259,24 +266,27 @@ async fn marks_and_values_expire() {
 #[tokio::test]
 async fn memory_store_is_bounded() {
     let store = Store::in_memory();
-    let (free, limit) = (key("free"), limit(2, HOUR));
+    let (free, limit) = (test_key("free"), rate_limit(2, HOUR));
     for at in 0..MAX_MEMORY_ENTRIES {
-        assert_eq!(once(&store, &key(&at.to_string()), HOUR).await, Ok(true));
         assert_eq!(
-            store.take(&key(&at.to_string()), &limit).await,
+            use_once(&store, &test_key(&at.to_string()), HOUR).await,
+            Ok(true)
+        );
+        assert_eq!(
+            store.take(&test_key(&at.to_string()), &limit).await,
             Ok(RateLimitOutcome::Allowed)
         );
     }
     // What guards refuses, and nobody is let off what is known of him.
-    assert_eq!(once(&store, &free, HOUR).await, Err(StoreError::Full));
+    assert_eq!(use_once(&store, &free, HOUR).await, Err(StoreError::Full));
     assert_eq!(store.take(&free, &limit).await, Err(StoreError::Full));
-    assert_eq!(once(&store, &key("0"), HOUR).await, Ok(false));
+    assert_eq!(use_once(&store, &test_key("0"), HOUR).await, Ok(false));
     assert_eq!(
-        store.take(&key("0"), &limit).await,
+        store.take(&test_key("0"), &limit).await,
         Ok(RateLimitOutcome::Allowed)
     );
     assert!(matches!(
-        store.take(&key("0"), &limit).await,
+        store.take(&test_key("0"), &limit).await,
         Ok(RateLimitOutcome::RetryAfter(_))
     ));
 
@@ -286,14 +296,18 @@ async fn memory_store_is_bounded() {
     for at in 0..=fit {
         let later = Duration::from_secs(at as u64);
         store
-            .put(&key(&at.to_string()), value.clone(), HOUR + later)
+            .put(&test_key(&at.to_string()), value.clone(), HOUR + later)
             .await
             .unwrap();
     }
-    assert_eq!(store.get(&key("0")).await, Ok(None));
+    assert_eq!(store.get(&test_key("0")).await, Ok(None));
     for at in 1..=fit {
         assert!(
-            store.get(&key(&at.to_string())).await.unwrap().is_some(),
+            store
+                .get(&test_key(&at.to_string()))
+                .await
+                .unwrap()
+                .is_some(),
             "{at}"
         );
     }
@@ -303,7 +317,7 @@ async fn memory_store_is_bounded() {
 #[tokio::test]
 async fn memory_store_is_bounded_per_owner() {
     let store = Store::in_memory();
-    let owned = |id: usize, owner: &str| key(&format!("{owner}-{id}")).owned_by(owner);
+    let owned = |id: usize, owner: &str| test_key(&format!("{owner}-{id}")).owned_by(owner);
     let budget = |key| {
         [Budget {
             key,
@@ -312,9 +326,9 @@ async fn memory_store_is_bounded_per_owner() {
             amount: 1,
         }]
     };
-    let limit = limit(2, HOUR);
+    let limit = rate_limit(2, HOUR);
     for id in 0..MAX_ENTRIES_PER_OWNER {
-        assert_eq!(once(&store, &owned(id, "many"), HOUR).await, Ok(true));
+        assert_eq!(use_once(&store, &owned(id, "many"), HOUR).await, Ok(true));
         assert_eq!(
             store.take(&owned(id, "many"), &limit).await,
             Ok(RateLimitOutcome::Allowed)
@@ -329,14 +343,17 @@ async fn memory_store_is_bounded_per_owner() {
             .unwrap();
     }
     let more = owned(MAX_ENTRIES_PER_OWNER, "many");
-    assert_eq!(once(&store, &more, HOUR).await, Err(StoreError::OwnerFull));
+    assert_eq!(
+        use_once(&store, &more, HOUR).await,
+        Err(StoreError::OwnerFull)
+    );
     assert_eq!(store.take(&more, &limit).await, Err(StoreError::OwnerFull));
     assert_eq!(
         store.reserve(&budget(more.clone())).await,
         Err(StoreError::OwnerFull)
     );
     // What is known of it still counts, and what only saves work makes room for its own.
-    assert_eq!(once(&store, &owned(0, "many"), HOUR).await, Ok(false));
+    assert_eq!(use_once(&store, &owned(0, "many"), HOUR).await, Ok(false));
     assert_eq!(
         store.take(&owned(0, "many"), &limit).await,
         Ok(RateLimitOutcome::Allowed)
@@ -345,7 +362,7 @@ async fn memory_store_is_bounded_per_owner() {
     assert_eq!(store.get(&owned(0, "many")).await, Ok(None));
     assert_eq!(store.get(&owned(1, "many")).await, Ok(Some("value".into())));
     // Others have as much room as ever, and what is given back is room again.
-    assert_eq!(once(&store, &owned(0, "other"), HOUR).await, Ok(true));
+    assert_eq!(use_once(&store, &owned(0, "other"), HOUR).await, Ok(true));
     assert_eq!(
         store.take(&owned(0, "other"), &limit).await,
         Ok(RateLimitOutcome::Allowed)

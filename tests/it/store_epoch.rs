@@ -6,19 +6,19 @@ use portkey_store::{Stamp, Store, UseOutcome};
 
 use crate::{
     programs::is_missing,
-    redis::Redis,
-    store::{HOUR, Pair, eventually, key, pairs},
+    redis::RedisServer,
+    store::{HOUR, StorePair, store_pairs, test_key, wait_until},
 };
 
 /// What Redis keeps of the epoch: its name, the uses marked in it, and the time that never goes back.
-struct Kept {
+struct EpochRecord {
     epoch: String,
     uses: u64,
     time: u64,
 }
 
-impl Kept {
-    fn read(redis: &Redis) -> Self {
+impl EpochRecord {
+    fn read(redis: &RedisServer) -> Self {
         let text = redis.run(&["GET", "portkey-mcp:epoch"]);
         let parts: Vec<_> = text.split(' ').collect();
         let number = |at: usize| parts[at].parse().unwrap();
@@ -29,7 +29,7 @@ impl Kept {
         }
     }
 
-    fn write(&self, redis: &Redis) {
+    fn write(&self, redis: &RedisServer) {
         let Self { epoch, uses, time } = self;
         let text = format!("{epoch} {uses} {time}");
         assert_eq!(redis.run(&["SET", "portkey-mcp:epoch", &text]), "OK");
@@ -38,31 +38,31 @@ impl Kept {
 
 #[tokio::test]
 async fn single_use_is_accepted_once_and_in_time() {
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
         let stamp = one.stamp().await.unwrap();
         assert_eq!(Stamp::from_bytes(stamp.to_bytes()), stamp);
         assert_eq!(
-            other.use_once(&stamp, &key("a"), HOUR).await,
+            other.use_once(&stamp, &test_key("a"), HOUR).await,
             Ok(UseOutcome::First),
             "{kind}"
         );
         assert_eq!(
-            one.use_once(&stamp, &key("a"), HOUR).await,
+            one.use_once(&stamp, &test_key("a"), HOUR).await,
             Ok(UseOutcome::AlreadyUsed),
             "{kind}"
         );
         assert_eq!(
-            one.use_once(&stamp, &key("b"), HOUR).await,
+            one.use_once(&stamp, &test_key("b"), HOUR).await,
             Ok(UseOutcome::First),
             "{kind}"
         );
         let short = Duration::from_millis(20);
         let is_old =
-            async || one.use_once(&stamp, &key("c"), short).await == Ok(UseOutcome::Expired);
-        eventually(kind, is_old).await;
+            async || one.use_once(&stamp, &test_key("c"), short).await == Ok(UseOutcome::Expired);
+        wait_until(kind, is_old).await;
         assert_eq!(one.data_loss_age(), None, "{kind}");
     }
 }
@@ -72,7 +72,7 @@ async fn stamps_from_before_a_restart_are_rejected() {
     let (before, after) = (Store::in_memory(), Store::in_memory());
     let stamp = before.stamp().await.unwrap();
     assert_eq!(
-        after.use_once(&stamp, &key("a"), HOUR).await,
+        after.use_once(&stamp, &test_key("a"), HOUR).await,
         Ok(UseOutcome::DataLost)
     );
 }
@@ -83,11 +83,11 @@ async fn stamps_from_before_redis_was_emptied_are_rejected() {
         return;
     }
     for restarts in [false, true] {
-        let mut redis = Redis::start();
+        let mut redis = RedisServer::start();
         let (one, other) = (redis.store().await, redis.store().await);
         let stamp = one.stamp().await.unwrap();
         assert_eq!(
-            one.use_once(&stamp, &key("a"), HOUR).await,
+            one.use_once(&stamp, &test_key("a"), HOUR).await,
             Ok(UseOutcome::First)
         );
         if restarts {
@@ -96,7 +96,7 @@ async fn stamps_from_before_redis_was_emptied_are_rejected() {
         } else {
             assert_eq!(redis.run(&["FLUSHALL"]), "OK");
         }
-        let used = one.use_once(&stamp, &key("a"), HOUR).await;
+        let used = one.use_once(&stamp, &test_key("a"), HOUR).await;
         assert_eq!(used, Ok(UseOutcome::DataLost), "restarts: {restarts}");
         assert!(
             one.data_loss_age().is_some_and(|ago| ago < HOUR),
@@ -104,18 +104,18 @@ async fn stamps_from_before_redis_was_emptied_are_rejected() {
         );
         // The other replica has not looked yet, and notices as soon as it does.
         assert_eq!(
-            other.use_once(&stamp, &key("a"), HOUR).await,
+            other.use_once(&stamp, &test_key("a"), HOUR).await,
             Ok(UseOutcome::DataLost)
         );
         assert!(other.data_loss_age().is_some());
         // What is issued from then on is good, at both.
         let stamp = other.stamp().await.unwrap();
         assert_eq!(
-            one.use_once(&stamp, &key("a"), HOUR).await,
+            one.use_once(&stamp, &test_key("a"), HOUR).await,
             Ok(UseOutcome::First)
         );
         assert_eq!(
-            other.use_once(&stamp, &key("a"), HOUR).await,
+            other.use_once(&stamp, &test_key("a"), HOUR).await,
             Ok(UseOutcome::AlreadyUsed)
         );
         // A replica that starts now has not seen anything being forgotten.
@@ -128,23 +128,23 @@ async fn stamps_from_before_a_redis_rollback_are_rejected() {
     if is_missing("redis-server") {
         return;
     }
-    let redis = Redis::start();
+    let redis = RedisServer::start();
     let store = redis.store().await;
     let stamp = store.stamp().await.unwrap();
-    let earlier = Kept::read(&redis);
+    let earlier = EpochRecord::read(&redis);
     assert_eq!(
-        store.use_once(&stamp, &key("a"), HOUR).await,
+        store.use_once(&stamp, &test_key("a"), HOUR).await,
         Ok(UseOutcome::First)
     );
     // As a snapshot has it that was made before the use.
     earlier.write(&redis);
     redis.run(&["DEL", "portkey-mcp:once:test:a"]);
     assert_eq!(
-        store.use_once(&stamp, &key("a"), HOUR).await,
+        store.use_once(&stamp, &test_key("a"), HOUR).await,
         Ok(UseOutcome::DataLost)
     );
     assert!(store.data_loss_age().is_some());
-    assert_ne!(Kept::read(&redis).epoch, earlier.epoch);
+    assert_ne!(EpochRecord::read(&redis).epoch, earlier.epoch);
 }
 
 /// The clock of Redis is set back by an hour, which is the same as that the time it has seen is an hour ahead.
@@ -153,11 +153,11 @@ async fn used_mark_outlives_its_stamp_when_the_clock_is_set_back() {
     if is_missing("redis-server") {
         return;
     }
-    let redis = Redis::start();
+    let redis = RedisServer::start();
     let store = redis.store().await;
     store.stamp().await.unwrap();
-    let kept = Kept::read(&redis);
-    Kept {
+    let kept = EpochRecord::read(&redis);
+    EpochRecord {
         time: kept.time + 3_600_000,
         ..kept
     }
@@ -165,7 +165,7 @@ async fn used_mark_outlives_its_stamp_when_the_clock_is_set_back() {
     let stamp = store.stamp().await.unwrap();
     let minute = Duration::from_secs(60);
     assert_eq!(
-        store.use_once(&stamp, &key("a"), minute).await,
+        store.use_once(&stamp, &test_key("a"), minute).await,
         Ok(UseOutcome::First)
     );
     let lasts: u64 = redis
@@ -175,7 +175,7 @@ async fn used_mark_outlives_its_stamp_when_the_clock_is_set_back() {
     // The stamp is good until its clock has gone on for the hour and the minute.
     assert!((3_600_000..=3_660_000).contains(&lasts), "{lasts}");
     assert_eq!(
-        store.use_once(&stamp, &key("a"), minute).await,
+        store.use_once(&stamp, &test_key("a"), minute).await,
         Ok(UseOutcome::AlreadyUsed)
     );
 }

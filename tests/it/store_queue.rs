@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portkey_store::{EnqueueOutcome, Queue, QueuedId, Store};
 
-use crate::store::{HOUR, Pair, eventually, pairs};
+use crate::store::{HOUR, StorePair, store_pairs, wait_until};
 
 const QUEUE: Queue = Queue {
     name: "test",
@@ -21,14 +21,14 @@ async fn append(store: &Store, id: &str, owner: &str) -> EnqueueOutcome {
 }
 
 /// The names of what is there, and of what was.
-async fn names(store: &Store, owner: Option<&str>) -> (Vec<String>, Vec<String>) {
+async fn queued_names(store: &Store, owner: Option<&str>) -> (Vec<String>, Vec<String>) {
     let names = store.queued_ids(&QUEUE, owner).await.unwrap();
     let (live, gone): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_live);
     let ids = |names: Vec<QueuedId>| names.into_iter().map(|name| name.id).collect();
     (ids(live), ids(gone))
 }
 
-async fn values(store: &Store, ids: &[&str]) -> Vec<Option<String>> {
+async fn queued_values(store: &Store, ids: &[&str]) -> Vec<Option<String>> {
     let values = store.queued_values(&QUEUE, ids).await.unwrap();
     values
         .into_iter()
@@ -38,9 +38,9 @@ async fn values(store: &Store, ids: &[&str]) -> Vec<Option<String>> {
 
 #[tokio::test]
 async fn values_are_listed_in_insertion_order() {
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
         for (id, owner) in [("c", "alice"), ("a", "bob"), ("b", "alice")] {
             assert_eq!(
@@ -49,9 +49,17 @@ async fn values_are_listed_in_insertion_order() {
                 "{kind}"
             );
         }
-        assert_eq!(names(&other, None).await.0, ["c", "a", "b"], "{kind}");
-        assert_eq!(names(&other, Some("alice")).await.0, ["c", "b"], "{kind}");
-        let found = values(&other, &["b", "x", "c"]).await;
+        assert_eq!(
+            queued_names(&other, None).await.0,
+            ["c", "a", "b"],
+            "{kind}"
+        );
+        assert_eq!(
+            queued_names(&other, Some("alice")).await.0,
+            ["c", "b"],
+            "{kind}"
+        );
+        let found = queued_values(&other, &["b", "x", "c"]).await;
         assert_eq!(
             found,
             [Some("value b".into()), None, Some("value c".into())],
@@ -62,15 +70,19 @@ async fn values_are_listed_in_insertion_order() {
             Ok(true),
             "{kind}"
         );
-        assert_eq!(values(&other, &["a"]).await, [Some("new".into())], "{kind}");
+        assert_eq!(
+            queued_values(&other, &["a"]).await,
+            [Some("new".into())],
+            "{kind}"
+        );
         one.dequeue(&QUEUE, "a").await.unwrap();
-        let (live, gone) = names(&other, None).await;
+        let (live, gone) = queued_names(&other, None).await;
         assert_eq!(
             (live, gone),
             (vec!["c".into(), "b".into()], vec!["a".into()]),
             "{kind}"
         );
-        assert_eq!(values(&other, &["a"]).await, [None], "{kind}");
+        assert_eq!(queued_values(&other, &["a"]).await, [None], "{kind}");
         assert_eq!(
             one.replace_queued(&QUEUE, "a", "new".into()).await,
             Ok(false),
@@ -81,7 +93,7 @@ async fn values_are_listed_in_insertion_order() {
 
 #[tokio::test]
 async fn oldest_value_of_the_largest_owner_is_evicted() {
-    for Pair { kind, one, .. } in pairs().await {
+    for StorePair { kind, one, .. } in store_pairs().await {
         for id in ["a1", "a2", "a3", "a4"] {
             assert_eq!(
                 append(&one, id, "alice").await,
@@ -107,10 +119,10 @@ async fn oldest_value_of_the_largest_owner_is_evicted() {
             );
         }
         // Six at most: the oldest of alice's made place.
-        let (live, gone) = names(&one, None).await;
+        let (live, gone) = queued_names(&one, None).await;
         assert_eq!(live, ["a3", "a4", "b1", "b2", "c1", "c2"], "{kind}");
         assert_eq!(gone, ["a1", "a2"], "{kind}");
-        assert_eq!(values(&one, &["a1"]).await, [None], "{kind}");
+        assert_eq!(queued_values(&one, &["a1"]).await, [None], "{kind}");
         // Nobody has two more than any of them now, and everybody more than one who has none.
         assert_eq!(
             append(&one, "b3", "bob").await,
@@ -122,23 +134,23 @@ async fn oldest_value_of_the_largest_owner_is_evicted() {
             EnqueueOutcome::Appended,
             "{kind}"
         );
-        assert_eq!(names(&one, None).await.0.len(), QUEUE.max, "{kind}");
+        assert_eq!(queued_names(&one, None).await.0.len(), QUEUE.max, "{kind}");
     }
 }
 
 #[tokio::test]
 async fn expired_value_is_removed_and_its_name_remembered() {
-    for Pair {
+    for StorePair {
         kind, one, other, ..
-    } in pairs().await
+    } in store_pairs().await
     {
         let short = Duration::from_millis(20);
         one.enqueue(&QUEUE, "a", "alice", "value".into(), short)
             .await
             .unwrap();
-        eventually(kind, async || names(&other, None).await.0.is_empty()).await;
-        assert_eq!(names(&other, None).await.1, ["a"], "{kind}");
-        eventually(kind, async || values(&other, &["a"]).await == [None]).await;
+        wait_until(kind, async || queued_names(&other, None).await.0.is_empty()).await;
+        assert_eq!(queued_names(&other, None).await.1, ["a"], "{kind}");
+        wait_until(kind, async || queued_values(&other, &["a"]).await == [None]).await;
         // It takes no place any more.
         for id in ["b", "c", "d", "e"] {
             assert_eq!(
@@ -156,13 +168,13 @@ async fn expired_value_is_removed_and_its_name_remembered() {
             .await
             .unwrap();
         let is_forgotten = async || other.queued_ids(&brief, None).await.unwrap().is_empty();
-        eventually(kind, is_forgotten).await;
+        wait_until(kind, is_forgotten).await;
     }
 }
 
 #[tokio::test]
 async fn remembered_names_are_bounded() {
-    for Pair { kind, one, .. } in pairs().await {
+    for StorePair { kind, one, .. } in store_pairs().await {
         for at in 0..100 {
             let id = format!("n{at}");
             assert_eq!(
@@ -172,7 +184,7 @@ async fn remembered_names_are_bounded() {
             );
             one.dequeue(&QUEUE, &id).await.unwrap();
         }
-        let (live, gone) = names(&one, None).await;
+        let (live, gone) = queued_names(&one, None).await;
         assert_eq!((live.len(), gone.len()), (0, 24), "{kind}");
         assert_eq!(gone.last().map(String::as_str), Some("n99"), "{kind}");
     }

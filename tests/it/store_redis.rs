@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 
 use crate::{
     programs::is_missing,
-    redis::{self, Redis, connect},
-    store::{HOUR, PATIENT, eventually, key, limit, once},
+    redis::{self, RedisServer, connect},
+    store::{HOUR, LONG_TIMEOUT, rate_limit, test_key, use_once, wait_until},
 };
 
-async fn reserved_and_back(store: &Store, id: &StoreKey) -> Result<(), StoreError> {
+async fn reserve_and_roll_back(store: &Store, id: &StoreKey) -> Result<(), StoreError> {
     let budget = Budget {
         key: id.clone(),
         window: Window::Month,
@@ -28,8 +28,8 @@ async fn reserved_and_back(store: &Store, id: &StoreKey) -> Result<(), StoreErro
 }
 
 /// Whatever is asked of it, with what came of that.
-async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
-    let id = key("id");
+async fn run_all_operations(store: &Store) -> Vec<Result<(), StoreError>> {
+    let id = test_key("id");
     let queue = Queue {
         name: "test",
         max_per_owner: 9,
@@ -37,8 +37,8 @@ async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
         remember_for: HOUR,
     };
     vec![
-        store.take(&id, &limit(1, HOUR)).await.map(drop),
-        once(store, &id, HOUR).await.map(drop),
+        store.take(&id, &rate_limit(1, HOUR)).await.map(drop),
+        use_once(store, &id, HOUR).await.map(drop),
         store.put(&id, "value".into(), HOUR).await,
         store.get(&id).await.map(drop),
         store.refresh(&id, HOUR).await.map(drop),
@@ -55,7 +55,7 @@ async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
         store.dequeue(&queue, "a").await,
         store.remove(&id).await,
         store.count(&id, Window::Month).await.map(drop),
-        reserved_and_back(store, &id).await,
+        reserve_and_roll_back(store, &id).await,
     ]
 }
 
@@ -64,11 +64,11 @@ async fn calls_fail_immediately_while_redis_is_unavailable() {
     if is_missing("redis-server") {
         return;
     }
-    let mut server = Redis::start();
+    let mut server = RedisServer::start();
     let store = server.store().await;
-    assert!(errors(&store).await.iter().all(Result::is_ok));
+    assert!(run_all_operations(&store).await.iter().all(Result::is_ok));
     server.kill();
-    for error in errors(&store).await {
+    for error in run_all_operations(&store).await {
         assert!(
             matches!(error, Err(StoreError::Unavailable { .. })),
             "{error:?}"
@@ -76,17 +76,20 @@ async fn calls_fail_immediately_while_redis_is_unavailable() {
     }
     // A replica that starts meanwhile is no worse off.
     let late = server.store().await;
-    assert!(errors(&late).await.iter().all(Result::is_err));
+    assert!(run_all_operations(&late).await.iter().all(Result::is_err));
 
     server.restart();
     for store in [&store, &late] {
-        eventually("works again", async || store.get(&key("id")).await.is_ok()).await;
-        assert!(errors(store).await.iter().all(Result::is_ok));
+        wait_until("works again", async || {
+            store.get(&test_key("id")).await.is_ok()
+        })
+        .await;
+        assert!(run_all_operations(store).await.iter().all(Result::is_ok));
     }
     // A connection that was cut meanwhile is no failure at all.
     server.kill();
     server.restart();
-    assert_eq!(once(&store, &key("other"), HOUR).await, Ok(true));
+    assert_eq!(use_once(&store, &test_key("other"), HOUR).await, Ok(true));
 }
 
 #[tokio::test]
@@ -94,17 +97,17 @@ async fn unresponsive_redis_times_out() {
     if is_missing("redis-server") {
         return;
     }
-    let server = Redis::start();
+    let server = RedisServer::start();
     let timeout = Duration::from_millis(100);
     let store = connect(&server.url(), timeout).await;
-    assert!(errors(&store).await.iter().all(Result::is_ok));
+    assert!(run_all_operations(&store).await.iter().all(Result::is_ok));
     server.freeze();
     let mut tasks = JoinSet::new();
     for _ in 0..50 {
         let store = store.clone();
         tasks.spawn(async move {
             let start = Instant::now();
-            (store.get(&key("id")).await, start.elapsed())
+            (store.get(&test_key("id")).await, start.elapsed())
         });
     }
     for (answer, took) in tasks.join_all().await {
@@ -112,7 +115,7 @@ async fn unresponsive_redis_times_out() {
             panic!("{answer:?}")
         };
         assert!(!reason.is_empty());
-        assert!(took < PATIENT, "{took:?}");
+        assert!(took < LONG_TIMEOUT, "{took:?}");
     }
 }
 
@@ -121,15 +124,18 @@ async fn redis_password_is_used_and_never_shown() {
     if is_missing("redis-server") {
         return;
     }
-    let server = Redis::with(|_| vec!["--requirepass".into(), "right/horse".into()]);
+    let server = RedisServer::with(|_| vec!["--requirepass".into(), "right/horse".into()]);
     let at = |user: &str, host: &str| format!("redis://{user}@{host}:{}", server.port());
     for user in [":right%2Fhorse", "default:right%2Fhorse"] {
-        let store = connect(&at(user, "127.0.0.1"), PATIENT).await;
-        assert!(errors(&store).await.iter().all(Result::is_ok), "{user}");
+        let store = connect(&at(user, "127.0.0.1"), LONG_TIMEOUT).await;
+        assert!(
+            run_all_operations(&store).await.iter().all(Result::is_ok),
+            "{user}"
+        );
     }
     for user in [":wrong-horse", "nobody:wrong-horse"] {
-        let store = connect(&at(user, "127.0.0.1"), PATIENT).await;
-        for error in errors(&store).await {
+        let store = connect(&at(user, "127.0.0.1"), LONG_TIMEOUT).await;
+        for error in run_all_operations(&store).await {
             let told = error.unwrap_err().to_string();
             assert!(told.contains("refuses the user or the password"), "{told}");
             assert!(
@@ -138,8 +144,12 @@ async fn redis_password_is_used_and_never_shown() {
             );
         }
     }
-    let store = connect(&format!("redis://127.0.0.1:{}", server.port()), PATIENT).await;
-    for error in errors(&store).await {
+    let store = connect(
+        &format!("redis://127.0.0.1:{}", server.port()),
+        LONG_TIMEOUT,
+    )
+    .await;
+    for error in run_all_operations(&store).await {
         let told = error.unwrap_err().to_string();
         // Long commands of strangers it does not even read.
         assert!(
@@ -154,10 +164,14 @@ async fn documented_redis_user_has_sufficient_rights() {
     if is_missing("redis-server") {
         return;
     }
-    let server = Redis::documented();
+    let server = RedisServer::documented();
     for database in [0, 1] {
-        let store = connect(&server.documented_url(database), PATIENT).await;
-        assert_eq!(errors(&store).await, vec![Ok(()); 13], "{database}");
+        let store = connect(&server.documented_url(database), LONG_TIMEOUT).await;
+        assert_eq!(
+            run_all_operations(&store).await,
+            vec![Ok(()); 13],
+            "{database}"
+        );
     }
 }
 
@@ -207,9 +221,9 @@ async fn missing_redis_right_is_named() {
     ];
     for Case { right, told } in cases {
         let rights = redis::documented_rights().replacen(&format!(" {right}"), "", 1);
-        let server = Redis::with_user(&rights);
-        let store = connect(&server.documented_url(0), PATIENT).await;
-        let failed: Vec<_> = errors(&store)
+        let server = RedisServer::with_user(&rights);
+        let store = connect(&server.documented_url(0), LONG_TIMEOUT).await;
+        let failed: Vec<_> = run_all_operations(&store)
             .await
             .into_iter()
             .filter_map(Result::err)
@@ -243,7 +257,7 @@ async fn invalid_redis_url_fails_the_start() {
         "redis://:horse@0.0.0.0",
     ];
     for url in wrong {
-        let error = Store::connect(Some(&url.into()), &[], PATIENT)
+        let error = Store::connect(Some(&url.into()), &[], LONG_TIMEOUT)
             .await
             .unwrap_err();
         assert!(
@@ -253,7 +267,7 @@ async fn invalid_redis_url_fails_the_start() {
         assert!(!error.to_string().contains("horse"), "{error}");
     }
     let roots = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let error = Store::connect(Some(&"rediss://localhost".into()), roots, PATIENT).await;
+    let error = Store::connect(Some(&"rediss://localhost".into()), roots, LONG_TIMEOUT).await;
     assert!(error.unwrap_err().to_string().contains("PEM"));
 }
 
@@ -262,7 +276,7 @@ async fn redis_certificate_is_verified() {
     if is_missing("redis-server") {
         return;
     }
-    let server = Redis::with(|folder| {
+    let server = RedisServer::with(|folder| {
         let pair = KeyPair::generate().unwrap();
         let name = CertificateParams::new(["localhost".to_owned()]).unwrap();
         let certificate = name.self_signed(&pair).unwrap();
@@ -291,10 +305,12 @@ async fn redis_certificate_is_verified() {
     });
     let url = format!("rediss://localhost:{}", server.port()).into();
     let known = std::fs::read(server.folder().path().join("cert")).unwrap();
-    let store = Store::connect(Some(&url), &known, PATIENT).await.unwrap();
-    assert!(errors(&store).await.iter().all(Result::is_ok));
-    let stranger = Store::connect(Some(&url), &[], PATIENT).await.unwrap();
-    for error in errors(&stranger).await {
+    let store = Store::connect(Some(&url), &known, LONG_TIMEOUT)
+        .await
+        .unwrap();
+    assert!(run_all_operations(&store).await.iter().all(Result::is_ok));
+    let stranger = Store::connect(Some(&url), &[], LONG_TIMEOUT).await.unwrap();
+    for error in run_all_operations(&stranger).await {
         let told = error.unwrap_err().to_string();
         assert!(told.contains("certificate"), "{told}");
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     approval::{FormClient, connect},
-    process::said,
+    process::run_cli,
 };
 
 /// A natural guess, and the tools one of which is to be named first.
@@ -56,14 +56,14 @@ const GUESSES: &[Guess] = &[
 ];
 
 /// The tools that a text names.
-fn named(text: &str) -> Vec<&str> {
+fn named_tools(text: &str) -> Vec<&str> {
     let catalog = Catalog::full();
     let quoted = text.split('`').skip(1).step_by(2);
     quoted.filter(|name| catalog.find(name).is_ok()).collect()
 }
 
-fn check(guess: &Guess, way: &str, told: &str) {
-    let named = named(told);
+fn assert_suggestion(guess: &Guess, way: &str, told: &str) {
+    let named = named_tools(told);
     match guess.first {
         [] => assert_eq!(named, Vec::<&str>::new(), "{way}, {}: {told}", guess.name),
         first => {
@@ -91,12 +91,12 @@ async fn guessed_names_suggest_tools_of_the_same_effect() {
             let Err(ServiceError::McpError(error)) = server.client.call_tool(call).await else {
                 panic!("{surface}: there is {}", guess.name);
             };
-            check(guess, surface, &error.message);
+            assert_suggestion(guess, surface, &error.message);
             let by = json!({ "operation": guess.name });
             let (done, told) = server.call_text("describe-operation", by).await;
             assert!(!done);
             let told = told.replace("`search-operations`", "");
-            check(guess, "describe-operation", &told);
+            assert_suggestion(guess, "describe-operation", &told);
         }
         server.client.cancel().await.unwrap();
     }
@@ -105,9 +105,9 @@ async fn guessed_names_suggest_tools_of_the_same_effect() {
 #[test]
 fn call_command_suggests_the_same_tools() {
     for guess in GUESSES.iter().take(5) {
-        let (done, _, log) = said(&["call", guess.name, "--sandbox"]);
+        let (done, _, log) = run_cli(&["call", guess.name, "--sandbox"]);
         assert!(!done);
-        check(guess, "shell", &log);
+        assert_suggestion(guess, "shell", &log);
     }
 }
 
@@ -120,11 +120,11 @@ fn unavailable_tools_are_not_suggested() {
         ("update-config-s", &["--exclude-tools", "update-config"]),
     ] {
         let args = [&["call", name, "--sandbox"], options].concat();
-        let (done, _, log) = said(&args);
+        let (done, _, log) = run_cli(&args);
         assert!(!done && log.contains("there is no tool"), "{log}");
         let hidden = ["invite-user", "remove-workspace-member", "update-config"];
         assert!(
-            !named(&log).iter().any(|name| hidden.contains(name)),
+            !named_tools(&log).iter().any(|name| hidden.contains(name)),
             "{log}"
         );
     }
@@ -139,7 +139,7 @@ fn settings_and_policies_suggest_tools_of_the_same_effect() {
             continue;
         };
         let told = error.to_string();
-        for name in named(&told) {
+        for name in named_tools(&told) {
             let deletes = Catalog::full().find(name).unwrap().operation.effect() == Effect::Delete;
             let verb = guess.name.split(['-', '_']).next().unwrap();
             assert_eq!(
@@ -154,7 +154,7 @@ fn settings_and_policies_suggest_tools_of_the_same_effect() {
         );
         let policy = Policy::parse("t", &rule, &Catalog::full()).unwrap();
         let warning = policy.warnings().concat();
-        for name in named(&warning) {
+        for name in named_tools(&warning) {
             let deletes = Catalog::full().find(name).unwrap().operation.effect() == Effect::Delete;
             let verb = guess.name.split(['-', '_']).next().unwrap();
             assert_eq!(

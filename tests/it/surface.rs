@@ -5,8 +5,8 @@ use portkey_mcp::mcp::surface::{BuiltinAction, builtin_tools};
 use serde_json::{Value, json};
 
 use crate::{
-    process::said,
-    secrets::{Connected, everywhere},
+    process::run_cli,
+    secrets::{ConnectedClient, connect_everywhere},
 };
 
 const COMPACT: [&str; 5] = [
@@ -38,7 +38,11 @@ fn tool_hints_cover_all_reachable_operations() {
 }
 
 /// The answer, or the whole of what is said of a failure.
-async fn answer(client: &Connected, tool: &'static str, args: Value) -> Result<Value, String> {
+async fn call_or_error_text(
+    client: &ConnectedClient,
+    tool: &'static str,
+    args: Value,
+) -> Result<Value, String> {
     let result = client.result(tool, args).await;
     let said: Vec<_> = result
         .content
@@ -53,7 +57,7 @@ async fn answer(client: &Connected, tool: &'static str, args: Value) -> Result<V
 
 #[tokio::test]
 async fn compact_surface_finds_describes_and_calls_operations() {
-    for client in everywhere(&COMPACT, &[]).await {
+    for client in connect_everywhere(&COMPACT, &[]).await {
         let way = client.way;
         let names: Vec<_> = client
             .tools()
@@ -80,7 +84,9 @@ async fn compact_surface_finds_describes_and_calls_operations() {
         ] {
             let mut args = json!({ "query": query, "limit": 5 });
             args["effect"] = effect.map_or(Value::Null, Value::from);
-            let found = answer(&client, "search-operations", args).await.unwrap();
+            let found = call_or_error_text(&client, "search-operations", args)
+                .await
+                .unwrap();
             let found = found["operations"].as_array().unwrap();
             assert!((1..=5).contains(&found.len()), "{way} {query}: {found:?}");
             let names: Vec<_> = found
@@ -100,7 +106,7 @@ async fn compact_surface_finds_describes_and_calls_operations() {
         }
 
         let described = json!({ "operation": "create_integration" });
-        let described = answer(&client, "describe-operation", described)
+        let described = call_or_error_text(&client, "describe-operation", described)
             .await
             .unwrap();
         assert_eq!(
@@ -115,43 +121,53 @@ async fn compact_surface_finds_describes_and_calls_operations() {
 
         let made = json!({ "name": "A", "slug": "a", "ai_provider_id": "openai", "key": "sk-1" });
         let call = json!({ "operation": "create-integration", "arguments": made });
-        answer(&client, "create-operation", call).await.unwrap();
+        call_or_error_text(&client, "create-operation", call)
+            .await
+            .unwrap();
         let call = |name: &str| json!({ "operation": name, "arguments": { "slug": "a" } });
-        let read = answer(&client, "read_operation", call("get-integration"))
+        let read = call_or_error_text(&client, "read_operation", call("get-integration"))
             .await
             .unwrap();
         assert_eq!(read["name"], "A", "{way}");
         let update =
             json!({ "operation": "update-integration", "arguments": { "slug": "a", "name": "B" } });
-        answer(&client, "update-operation", update).await.unwrap();
+        call_or_error_text(&client, "update-operation", update)
+            .await
+            .unwrap();
         // By its own name, which is not listed.
-        let read = answer(&client, "get-integration", json!({ "slug": "a" }))
+        let read = call_or_error_text(&client, "get-integration", json!({ "slug": "a" }))
             .await
             .unwrap();
         assert_eq!(read["name"], "B", "{way}");
         let listed = json!({ "operation": "list-all-integrations" });
         assert!(
-            answer(&client, "read-operation", listed).await.is_ok(),
+            call_or_error_text(&client, "read-operation", listed)
+                .await
+                .is_ok(),
             "{way}"
         );
-        answer(&client, "delete-operation", call("delete-integration"))
+        call_or_error_text(&client, "delete-operation", call("delete-integration"))
             .await
             .unwrap();
-        let gone = answer(&client, "read-operation", call("get-integration"))
+        let gone = call_or_error_text(&client, "read-operation", call("get-integration"))
             .await
             .unwrap_err();
         assert!(gone.contains("404"), "{way}: {gone}");
 
         // What is too large is read on.
         let all = json!({ "operation": "list-all-integrations", "arguments": { "all": true } });
-        let cut = answer(&client, "read-operation", all).await.unwrap();
+        let cut = call_or_error_text(&client, "read-operation", all)
+            .await
+            .unwrap();
         let handle = cut["truncated"]["handle"]
             .as_str()
             .unwrap_or_else(|| panic!("{way}: {cut}"));
         let rest = json!({ "handle": handle, "pointer": "/data", "offset": 1, "limit": 2 });
-        let rest = answer(&client, "read-result", rest).await.unwrap();
+        let rest = call_or_error_text(&client, "read-result", rest)
+            .await
+            .unwrap();
         assert_eq!(rest["data"].as_array().unwrap().len(), 2, "{way}: {rest}");
-        let foreign = answer(&client, "read-result", json!({ "handle": "x" }))
+        let foreign = call_or_error_text(&client, "read-result", json!({ "handle": "x" }))
             .await
             .unwrap_err();
         assert!(
@@ -160,14 +176,18 @@ async fn compact_surface_finds_describes_and_calls_operations() {
         );
         for (name, most) in [("search", 256), ("pointer", 2_048)] {
             let long = json!({ "handle": handle, name: "x".repeat(most + 1) });
-            let said = answer(&client, "read-result", long).await.unwrap_err();
+            let said = call_or_error_text(&client, "read-result", long)
+                .await
+                .unwrap_err();
             assert!(
                 said.contains(name) && said.contains(&most.to_string()),
                 "{way}: {said}"
             );
         }
 
-        let me = answer(&client, "whoami", json!({})).await.unwrap();
+        let me = call_or_error_text(&client, "whoami", json!({}))
+            .await
+            .unwrap();
         assert_eq!(
             (&me["caller"], &me["may_read"]["workspaces"]),
             (&json!("local"), &json!("yes"))
@@ -177,7 +197,7 @@ async fn compact_surface_finds_describes_and_calls_operations() {
 
 #[tokio::test]
 async fn compact_surface_errors_name_the_fix() {
-    let client = &everywhere(&COMPACT, &[]).await[1];
+    let client = &connect_everywhere(&COMPACT, &[]).await[1];
     for (tool, args, words) in [
         (
             "read-operation",
@@ -222,12 +242,14 @@ async fn compact_surface_errors_name_the_fix() {
         ),
         ("whoami", json!({ "who": "me" }), &["who"]),
     ] {
-        let said = answer(client, tool, args.clone()).await.unwrap_err();
+        let said = call_or_error_text(client, tool, args.clone())
+            .await
+            .unwrap_err();
         for words in words {
             assert!(said.contains(words), "{tool} {args}: no {words} in {said}");
         }
     }
-    let there = answer(
+    let there = call_or_error_text(
         client,
         "get-integration",
         json!({ "slug": "openai-production" }),
@@ -248,7 +270,7 @@ async fn denied_operations_are_denied_through_every_tool() {
         &["--read-only", "--policy", policy.to_str().unwrap()],
     ]
     .concat();
-    for client in everywhere(&args, &[]).await {
+    for client in connect_everywhere(&args, &[]).await {
         let way = client.way;
         let tools = client.tools().await;
         let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
@@ -289,13 +311,15 @@ async fn denied_operations_are_denied_through_every_tool() {
                 "`list-users` is hidden by the policy",
             ),
         ] {
-            let said = answer(&client, tool, json!({ "operation": operation }))
+            let said = call_or_error_text(&client, tool, json!({ "operation": operation }))
                 .await
                 .unwrap_err();
             assert!(said.contains(words), "{way} {operation}: {said}");
         }
         let call = json!({ "operation": "get-config", "arguments": { "slug": "a" } });
-        let said = answer(&client, "read-operation", call).await.unwrap_err();
+        let said = call_or_error_text(&client, "read-operation", call)
+            .await
+            .unwrap_err();
         assert!(
             said.contains("the policy rule `no` denies `get-config`"),
             "{way}: {said}"
@@ -306,10 +330,10 @@ async fn denied_operations_are_denied_through_every_tool() {
 #[test]
 fn tools_command_lists_the_tools_of_a_surface() {
     for (more, count) in [(&["--surface", "compact"] as &[&str], 8), (&[], 195)] {
-        let (ok, out, log) = said(&[&["tools", "--format", "json", "--sandbox"], more].concat());
+        let (ok, out, log) = run_cli(&[&["tools", "--format", "json", "--sandbox"], more].concat());
         let listed: Vec<Value> = serde_json::from_str(&out).unwrap();
         assert!(ok && listed.len() == count, "{}: {log}", listed.len());
-        let (ok, out, log) = said(&[&["tools", "--sandbox"], more].concat());
+        let (ok, out, log) = run_cli(&[&["tools", "--sandbox"], more].concat());
         assert!(
             ok && out.contains("whoami") && out.contains(&format!("{count} tools")),
             "{log}"

@@ -10,19 +10,19 @@ use serde_json::json;
 
 use crate::{
     programs::is_missing,
-    redis::Redis,
-    store::{Pair, pairs},
-    upstream::{Upstream, answer, dispatcher, ok, operator},
+    redis::RedisServer,
+    store::{StorePair, store_pairs},
+    upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
 };
 
-fn named(name: &str) -> Principal {
+fn principal_named(name: &str) -> Principal {
     Principal {
         name: name.into(),
         ..operator()
     }
 }
 
-fn within(session: Option<&str>) -> RequestInfo {
+fn request_in_session(session: Option<&str>) -> RequestInfo {
     RequestInfo {
         session: session.map(Into::into),
         ..RequestInfo::local()
@@ -31,21 +31,27 @@ fn within(session: Option<&str>) -> RequestInfo {
 
 #[tokio::test]
 async fn taint_of_a_session_is_shared_by_all_replicas() {
-    let (alice, bob) = (named("alice"), named("bob"));
+    let (alice, bob) = (principal_named("alice"), principal_named("bob"));
     for read_in in [Some("one"), None] {
-        for Pair {
+        for StorePair {
             kind, one, other, ..
-        } in pairs().await
+        } in store_pairs().await
         {
             let (here, there) = (Taint::new(one), Taint::new(other));
-            assert!(!here.is_tainted(&alice, &within(read_in)).await, "{kind}");
-            here.mark(&alice, &within(read_in)).await;
+            assert!(
+                !here.is_tainted(&alice, &request_in_session(read_in)).await,
+                "{kind}"
+            );
+            here.mark(&alice, &request_in_session(read_in)).await;
             let asked = [Some("one"), Some("two"), None];
             for taint in [&here, &there] {
                 for session in asked {
-                    let tainted = taint.is_tainted(&alice, &within(session)).await;
+                    let tainted = taint.is_tainted(&alice, &request_in_session(session)).await;
                     assert_eq!(tainted, session == read_in, "{kind}: {session:?}");
-                    assert!(!taint.is_tainted(&bob, &within(session)).await, "{kind}");
+                    assert!(
+                        !taint.is_tainted(&bob, &request_in_session(session)).await,
+                        "{kind}"
+                    );
                 }
             }
         }
@@ -57,9 +63,13 @@ async fn session_counts_as_tainted_while_redis_is_unavailable() {
     if is_missing("redis-server") {
         return;
     }
-    let mut server = Redis::start();
+    let mut server = RedisServer::start();
     let taint = Taint::new(server.store().await);
-    let (alice, read, other) = (named("alice"), within(Some("read")), within(Some("other")));
+    let (alice, read, other) = (
+        principal_named("alice"),
+        request_in_session(Some("read")),
+        request_in_session(Some("other")),
+    );
     assert!(!taint.is_tainted(&alice, &other).await);
     let epoch = server.run(&["GET", "portkey-mcp:epoch"]);
     server.kill();
@@ -83,10 +93,10 @@ async fn every_session_is_tainted_after_redis_data_loss() {
     if is_missing("redis-server") {
         return;
     }
-    let server = Redis::start();
+    let server = RedisServer::start();
     let store = server.store().await;
     let taint = Taint::new(store.clone());
-    let (alice, other) = (named("alice"), within(Some("other")));
+    let (alice, other) = (principal_named("alice"), request_in_session(Some("other")));
     assert!(!taint.is_tainted(&alice, &other).await);
     assert_eq!(server.run(&["FLUSHALL"]), "OK");
     // It is noticed within seconds, or when anything for single use is issued.
@@ -94,7 +104,7 @@ async fn every_session_is_tainted_after_redis_data_loss() {
     assert!(taint.is_tainted(&alice, &other).await);
 }
 
-async fn calls(
+async fn call_and_ignore(
     dispatcher: &Dispatcher,
     request_info: &RequestInfo,
     name: &str,
@@ -122,14 +132,14 @@ async fn reading_prompts_and_logs_taints_the_session() {
         ("get-prompt", json!({}), true, false),
     ];
     for (tool, args, is_there, taints) in table {
-        let upstream = Upstream::start(move |_| match is_there {
-            true => ok("{}"),
-            false => answer("404 Not Found", "", "{}"),
+        let upstream = MockUpstream::start(move |_| match is_there {
+            true => json_response("{}"),
+            false => http_response("404 Not Found", "", "{}"),
         })
         .await;
         let dispatcher = dispatcher(&upstream).with_store(Store::in_memory());
-        let request_info = within(Some("one"));
-        calls(&dispatcher, &request_info, tool, args).await;
+        let request_info = request_in_session(Some("one"));
+        call_and_ignore(&dispatcher, &request_info, tool, args).await;
         let tainted = dispatcher
             .taint()
             .is_tainted(&operator(), &request_info)

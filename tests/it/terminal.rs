@@ -11,13 +11,13 @@ use std::{
 
 use serde_json::json;
 
-use crate::process::{command, said};
+use crate::process::{command, run_cli};
 
 /// Clears the screen, turns the direction of text, has a control sequence in one character, and begins a line.
-const EVIL: &str = "evil\u{1b}[2J\u{202e}\u{9b}31m\nforged: line";
+const TERMINAL_ESCAPES: &str = "evil\u{1b}[2J\u{202e}\u{9b}31m\nforged: line";
 
 /// Whether a terminal would only show this.
-fn assert_plain(text: &str) {
+fn assert_without_escapes(text: &str) {
     let is_plain = |c: char| c == '\n' || !c.is_control() && !matches!(c, '\u{200b}'..='\u{206f}');
     assert!(text.chars().all(is_plain), "{text:?}");
     assert!(
@@ -29,25 +29,37 @@ fn assert_plain(text: &str) {
 #[test]
 fn invalid_command_line_is_shown_without_escapes() {
     let cases: &[&[&str]] = &[
-        &["tools", "--format", EVIL],
-        &[EVIL],
-        &["--timeout", EVIL],
-        &["tools", &format!("--{EVIL}")],
+        &["tools", "--format", TERMINAL_ESCAPES],
+        &[TERMINAL_ESCAPES],
+        &["--timeout", TERMINAL_ESCAPES],
+        &["tools", &format!("--{TERMINAL_ESCAPES}")],
         &["call"],
-        &["call", EVIL, "--sandbox"],
-        &["call", "list-labels", EVIL, "--sandbox"],
-        &["call", "list-labels", &format!("{EVIL}=1"), "--sandbox"],
-        &["--timezone", EVIL],
-        &["--toolsets", EVIL, "tools"],
-        &["state-key", "new", "--id", EVIL],
-        &["token", "new", "--name", EVIL, "--scope", "portkey:read"],
-        &["health", "--url", EVIL],
+        &["call", TERMINAL_ESCAPES, "--sandbox"],
+        &["call", "list-labels", TERMINAL_ESCAPES, "--sandbox"],
+        &[
+            "call",
+            "list-labels",
+            &format!("{TERMINAL_ESCAPES}=1"),
+            "--sandbox",
+        ],
+        &["--timezone", TERMINAL_ESCAPES],
+        &["--toolsets", TERMINAL_ESCAPES, "tools"],
+        &["state-key", "new", "--id", TERMINAL_ESCAPES],
+        &[
+            "token",
+            "new",
+            "--name",
+            TERMINAL_ESCAPES,
+            "--scope",
+            "portkey:read",
+        ],
+        &["health", "--url", TERMINAL_ESCAPES],
     ];
     for args in cases {
-        let (ok, out, err) = said(args);
+        let (ok, out, err) = run_cli(args);
         assert!(!ok && !err.is_empty(), "{args:?}: {out}");
-        assert_plain(&out);
-        assert_plain(&err);
+        assert_without_escapes(&out);
+        assert_without_escapes(&err);
     }
 }
 
@@ -73,8 +85,8 @@ fn invalid_url_is_shown_without_its_password() {
     for address in addresses {
         for option in options {
             not_told(match option {
-                "health" => said(&["health", "--url", address]),
-                option => said(&["call", "list-labels", "--api-key", "k", option, address]),
+                "health" => run_cli(&["health", "--url", address]),
+                option => run_cli(&["call", "list-labels", "--api-key", "k", option, address]),
             });
         }
         let mut command = command(&["call", "list-labels", "--api-key", "k"]);
@@ -88,8 +100,8 @@ fn invalid_url_is_shown_without_its_password() {
 fn policy_messages_contain_no_terminal_escapes() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let policy = at(&format!("{EVIL}.yaml").replace('/', ""));
-    let evil = json!(EVIL);
+    let policy = at(&format!("{TERMINAL_ESCAPES}.yaml").replace('/', ""));
+    let evil = json!(TERMINAL_ESCAPES);
     let text = format!(
         "version: \"1\"\nrules:\n  - name: {evil}\n    tools: [delete-label, {evil}]\n    action: deny\n    reason: {evil}\n"
     );
@@ -99,7 +111,7 @@ fn policy_messages_contain_no_terminal_escapes() {
         "cases:\n  - call: delete-label\n    name: {evil}\n    expect: allow\n    args: {{label_id: a}}\n"
     );
     fs::write(&cases, text).unwrap();
-    let broken = at(&format!("broken{EVIL}.yaml"));
+    let broken = at(&format!("broken{TERMINAL_ESCAPES}.yaml"));
     fs::write(&broken, format!("version: \"1\"\n{evil}: 1\n")).unwrap();
     let runs: &[&[&str]] = &[
         &["policy", "check", &policy],
@@ -111,10 +123,10 @@ fn policy_messages_contain_no_terminal_escapes() {
             "delete-label",
             "{\"label_id\":\"a\"}",
         ],
-        &["policy", "explain", &policy, "--call", EVIL],
+        &["policy", "explain", &policy, "--call", TERMINAL_ESCAPES],
         &["policy", "test", &policy, &cases],
         &["policy", "check", &broken],
-        &["policy", "check", &at(EVIL)],
+        &["policy", "check", &at(TERMINAL_ESCAPES)],
         &["tools", "--policy", &broken],
         &["audit", "verify", &policy],
         &[
@@ -128,15 +140,18 @@ fn policy_messages_contain_no_terminal_escapes() {
         &["call", "list-labels", "--sandbox", "--policy", &policy],
     ];
     for args in runs {
-        let (_, out, err) = said(args);
+        let (_, out, err) = run_cli(args);
         assert!(!(out.clone() + &err).is_empty(), "{args:?}");
-        assert_plain(&out);
-        assert_plain(&err);
+        assert_without_escapes(&out);
+        assert_without_escapes(&err);
     }
 }
 
 /// Something answers in the place of a server of ours, once: `answer` writes it.
-fn listener(folder: &Path, answer: impl FnOnce(&mut dyn Write) + Send + 'static) -> String {
+fn start_admin_server(
+    folder: &Path,
+    answer: impl FnOnce(&mut dyn Write) + Send + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let file = folder.join("admin.json");
@@ -162,43 +177,43 @@ fn listener(folder: &Path, answer: impl FnOnce(&mut dyn Write) + Send + 'static)
 fn approvals_are_shown_without_terminal_escapes() {
     let folder = tempfile::tempdir().unwrap();
     let ticket = json!({
-        "id": EVIL, "digest": EVIL, "text": "evil", "state": { EVIL: EVIL }, "principal": EVIL, "tool": EVIL, "expires": 1,
+        "id": TERMINAL_ESCAPES, "digest": TERMINAL_ESCAPES, "text": "evil", "state": { TERMINAL_ESCAPES: TERMINAL_ESCAPES }, "principal": TERMINAL_ESCAPES, "tool": TERMINAL_ESCAPES, "expires": 1,
     });
-    let page = json!({ "tickets": [ticket], "next": EVIL });
+    let page = json!({ "tickets": [ticket], "next": TERMINAL_ESCAPES });
     let cases: [(&[&str], &str, String); 4] = [
         (&["list"], "200 OK", page.to_string()),
         (&["show", "3f9a51"], "200 OK", ticket.to_string()),
-        (&["show", EVIL], "200 OK", ticket.to_string()),
+        (&["show", TERMINAL_ESCAPES], "200 OK", ticket.to_string()),
         (
             &["list"],
             "403 Forbidden",
-            json!({ "error": EVIL }).to_string(),
+            json!({ "error": TERMINAL_ESCAPES }).to_string(),
         ),
     ];
     for (args, status, body) in cases {
         let length = body.len();
-        let file = listener(folder.path(), move |stream| {
+        let file = start_admin_server(folder.path(), move |stream| {
             write!(
                 stream,
                 "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}"
             )
             .unwrap();
         });
-        let (_, out, err) = said(&[&["approvals"], args, &["--admin-file", &file]].concat());
+        let (_, out, err) = run_cli(&[&["approvals"], args, &["--admin-file", &file]].concat());
         assert!((out.clone() + &err).contains("evil"), "{out}{err}");
-        assert_plain(&out);
-        assert_plain(&err);
+        assert_without_escapes(&out);
+        assert_without_escapes(&err);
     }
 }
 
 #[test]
 fn endless_response_of_the_approval_server_is_truncated() {
     let folder = tempfile::tempdir().unwrap();
-    let file = listener(folder.path(), |stream| {
+    let file = start_admin_server(folder.path(), |stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n[").unwrap();
         // Until the other side has had enough.
         while stream.write_all(&[b' '; 64 << 10]).is_ok() {}
     });
-    let (ok, _, err) = said(&["approvals", "list", "--admin-file", &file]);
+    let (ok, _, err) = run_cli(&["approvals", "list", "--admin-file", &file]);
     assert!(!ok && err.contains("the answer has more than"), "{err}");
 }

@@ -9,31 +9,33 @@ use tokio::sync::Semaphore;
 
 use crate::{
     hub::{routes_with_auth, serve_routes, wait_for_listeners},
-    mcp::Caller,
-    process::{Served, said},
-    requests::{answer, call, modern},
-    upstream::{Act, Seen, Upstream, answer as answered, ok},
+    mcp::McpClient,
+    process::{ServerProcess, run_cli},
+    requests::{call_request, send_request, stateless_request},
+    upstream::{
+        MockUpstream, ReceivedRequest, ResponseAction, http_response as answered, json_response,
+    },
 };
 
-const REAL: &str = "pk-real";
-const DELETE: &str = "delete-integration";
+const KNOWN_KEY: &str = "pk-real";
+const DELETE_TOOL: &str = "delete-integration";
 
 /// A Portkey that knows one key, and has no answer for keys that begin with `pk-silent`.
-async fn portkey() -> Upstream {
-    Upstream::start_by(|request, _| by_key(request)).await
+async fn start_upstream() -> MockUpstream {
+    MockUpstream::start_by(|request, _| answer_by_key(request)).await
 }
 
-fn by_key(request: &Seen) -> Act {
+fn answer_by_key(request: &ReceivedRequest) -> ResponseAction {
     let json = "content-type: application/json\r\n";
     match request.header("x-portkey-api-key") {
-        Some(REAL) => ok(r#"{"data":[],"total":0}"#),
+        Some(KNOWN_KEY) => json_response(r#"{"data":[],"total":0}"#),
         Some(key) if key.starts_with("pk-silent") => answered("500 Internal Server Error", "", ""),
         Some("pk-narrow") if request.target.starts_with("/v1/configs") => answered(
             "403 Forbidden",
             json,
             r#"{"success":false,"data":{"errorCode":"AB03"}}"#,
         ),
-        Some("pk-narrow") => ok("{}"),
+        Some("pk-narrow") => json_response("{}"),
         _ => answered(
             "401 Unauthorized",
             json,
@@ -42,7 +44,7 @@ fn by_key(request: &Seen) -> Act {
     }
 }
 
-fn served(upstream: &Upstream, more: &[&str]) -> Served {
+fn start_server(upstream: &MockUpstream, more: &[&str]) -> ServerProcess {
     let args = [
         "http",
         "--auth",
@@ -53,19 +55,19 @@ fn served(upstream: &Upstream, more: &[&str]) -> Served {
         "0",
         "--base-url",
     ];
-    Served::start(&[&args[..], &[&upstream.base_url], more].concat())
+    ServerProcess::start(&[&args[..], &[&upstream.base_url], more].concat())
 }
 
 /// What of the requests was made to find out about a key.
-fn checks(upstream: &Upstream) -> usize {
+fn count_key_checks(upstream: &MockUpstream) -> usize {
     let targets = upstream.requests().into_iter().map(|seen| seen.target);
     targets
         .filter(|target| target == "/v1/configs?current_page=0&page_size=1")
         .count()
 }
 
-async fn said_by(request: RequestBuilder, key: &str) -> (bool, String) {
-    let (_, body) = answer(request.header("x-portkey-api-key", key)).await;
+async fn call_with_key(request: RequestBuilder, key: &str) -> (bool, String) {
+    let (_, body) = send_request(request.header("x-portkey-api-key", key)).await;
     let text = body["result"]["content"][0]["text"]
         .as_str()
         .unwrap_or_default()
@@ -73,12 +75,12 @@ async fn said_by(request: RequestBuilder, key: &str) -> (bool, String) {
     (body["result"]["isError"] == json!(false), text)
 }
 
-const REFUSED: &str = "Portkey does not accept the key of this request";
-const UNKNOWN: &str = "Portkey does not say at the moment";
+const KEY_REJECTED: &str = "Portkey does not accept the key of this request";
+const KEY_UNVERIFIED: &str = "Portkey does not say at the moment";
 
 #[tokio::test]
 async fn unknown_key_gets_no_approval_ticket() {
-    let upstream = portkey().await;
+    let upstream = start_upstream().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
     let file = file.to_str().unwrap();
@@ -89,24 +91,24 @@ async fn unknown_key_gets_no_approval_ticket() {
         "--admin-file",
         file,
     ];
-    let server = served(&upstream, &admin);
-    let delete = || call(&server, DELETE, json!({ "slug": "a" }));
+    let server = start_server(&upstream, &admin);
+    let delete = || call_request(&server, DELETE_TOOL, json!({ "slug": "a" }));
     for (key, told) in [
-        ("pk-made-up", REFUSED),
-        ("pk-made-up", REFUSED),
-        ("pk-silent", UNKNOWN),
+        ("pk-made-up", KEY_REJECTED),
+        ("pk-made-up", KEY_REJECTED),
+        ("pk-silent", KEY_UNVERIFIED),
     ] {
-        let (_, text) = said_by(delete(), key).await;
+        let (_, text) = call_with_key(delete(), key).await;
         assert!(text.contains(told), "{key}: {text}");
     }
-    assert_eq!(checks(&upstream), 2, "a refusal is remembered");
-    let tickets = || said(&["approvals", "--admin-file", file, "list"]).1;
-    assert!(!tickets().contains(DELETE), "{}", tickets());
-    for key in [REAL, "pk-narrow"] {
-        let (_, text) = said_by(delete(), key).await;
+    assert_eq!(count_key_checks(&upstream), 2, "a refusal is remembered");
+    let tickets = || run_cli(&["approvals", "--admin-file", file, "list"]).1;
+    assert!(!tickets().contains(DELETE_TOOL), "{}", tickets());
+    for key in [KNOWN_KEY, "pk-narrow"] {
+        let (_, text) = call_with_key(delete(), key).await;
         assert!(text.contains("waits for the approval"), "{key}: {text}");
     }
-    assert!(tickets().contains(DELETE), "{}", tickets());
+    assert!(tickets().contains(DELETE_TOOL), "{}", tickets());
     assert!(
         upstream.requests().iter().all(|seen| seen.method == "GET"),
         "nothing was deleted"
@@ -115,7 +117,7 @@ async fn unknown_key_gets_no_approval_ticket() {
 
 #[tokio::test]
 async fn successful_call_verifies_its_key_without_another_request() {
-    let upstream = portkey().await;
+    let upstream = start_upstream().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
     let admin = [
@@ -124,27 +126,35 @@ async fn successful_call_verifies_its_key_without_another_request() {
         "--admin-file",
         file.to_str().unwrap(),
     ];
-    let server = served(&upstream, &[&["--approve-deletes"], &admin[..]].concat());
-    let list = || call(&server, "list-all-integrations", json!({}));
-    assert!(said_by(list(), REAL).await.0 && said_by(list(), REAL).await.0);
-    assert!(!said_by(list(), "pk-made-up").await.0);
-    assert_eq!((upstream.count(), checks(&upstream)), (3, 0));
-    let (_, text) = said_by(call(&server, DELETE, json!({ "slug": "a" })), REAL).await;
+    let server = start_server(&upstream, &[&["--approve-deletes"], &admin[..]].concat());
+    let list = || call_request(&server, "list-all-integrations", json!({}));
+    assert!(call_with_key(list(), KNOWN_KEY).await.0 && call_with_key(list(), KNOWN_KEY).await.0);
+    assert!(!call_with_key(list(), "pk-made-up").await.0);
+    assert_eq!((upstream.count(), count_key_checks(&upstream)), (3, 0));
+    let (_, text) = call_with_key(
+        call_request(&server, DELETE_TOOL, json!({ "slug": "a" })),
+        KNOWN_KEY,
+    )
+    .await;
     assert!(text.contains("waits for the approval"), "{text}");
-    assert_eq!(checks(&upstream), 0, "it was proven by the calls before");
+    assert_eq!(
+        count_key_checks(&upstream),
+        0,
+        "it was proven by the calls before"
+    );
 }
 
 /// What proves a key is an answer of what looks at it; what does not is shown and not kept.
 #[tokio::test]
 async fn public_result_is_not_stored_for_an_unknown_key() {
-    let upstream = Upstream::start_by(|request, _| {
+    let upstream = MockUpstream::start_by(|request, _| {
         let prices: Value = (0..1_000)
             .map(|i| (format!("model-{i}"), json!({ "price": i })))
             .collect();
         if request.target.ends_with(".json") {
-            ok(&prices.to_string())
+            json_response(&prices.to_string())
         } else {
-            by_key(request)
+            answer_by_key(request)
         }
     });
     let upstream = upstream.await;
@@ -153,24 +163,24 @@ async fn public_result_is_not_stored_for_an_unknown_key() {
     let server = Server::new(dispatcher.clone(), None);
     let url = serve_routes(routes_with_auth(server, Auth::Key(dispatcher)).await).await;
     let answer = async |key, tool, args| {
-        let answer = Caller::new(&url, key).modern(tool, &args).await.unwrap();
+        let answer = McpClient::new(&url, key).modern(tool, &args).await.unwrap();
         answer.message["result"]["structuredContent"].clone()
     };
     let (list, provider) = ("list-provider-pricing", json!({ "provider": "a" }));
-    for (key, is_kept) in [("pk-made-up", false), (REAL, true)] {
+    for (key, is_kept) in [("pk-made-up", false), (KNOWN_KEY, true)] {
         let shown = answer(key, list, provider.clone()).await;
         let notice = &shown["truncated"];
         assert_eq!(notice["handle"].is_string(), is_kept, "{key}: {notice}");
     }
-    assert_eq!(checks(&upstream), 2);
+    assert_eq!(count_key_checks(&upstream), 2);
     let model = json!({ "provider": "a", "model": "b" });
     answer("pk-other", "get-model-pricing", model).await;
-    assert_eq!(checks(&upstream), 2, "a small answer is not kept");
+    assert_eq!(count_key_checks(&upstream), 2, "a small answer is not kept");
 }
 
 #[tokio::test]
 async fn unknown_key_does_not_count_against_limits() {
-    let upstream = portkey().await;
+    let upstream = start_upstream().await;
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("policy.yaml");
     let limits = "limits: [{ max: 2, window: day, scope: global }]";
@@ -178,26 +188,29 @@ async fn unknown_key_does_not_count_against_limits() {
         format!("{{ name: two, action: allow, match: {{ tools: [list-labels] }}, {limits} }}");
     let text = format!("version: \"1\"\nrules:\n  - {rule}\n");
     fs::write(&policy, text).unwrap();
-    let server = served(&upstream, &["--policy", policy.to_str().unwrap()]);
-    let list = || call(&server, "list-labels", json!({}));
+    let server = start_server(&upstream, &["--policy", policy.to_str().unwrap()]);
+    let list = || call_request(&server, "list-labels", json!({}));
     for _ in 0..5 {
-        let (_, text) = said_by(list(), "pk-made-up").await;
-        assert!(text.contains(REFUSED), "{text}");
+        let (_, text) = call_with_key(list(), "pk-made-up").await;
+        assert!(text.contains(KEY_REJECTED), "{text}");
     }
-    assert_eq!((upstream.count(), checks(&upstream)), (1, 1));
-    let outcomes = [said_by(list(), REAL).await, said_by(list(), REAL).await];
+    assert_eq!((upstream.count(), count_key_checks(&upstream)), (1, 1));
+    let outcomes = [
+        call_with_key(list(), KNOWN_KEY).await,
+        call_with_key(list(), KNOWN_KEY).await,
+    ];
     assert!(outcomes.iter().all(|(done, _)| *done), "{outcomes:?}");
-    let (done, text) = said_by(list(), REAL).await;
+    let (done, text) = call_with_key(list(), KNOWN_KEY).await;
     assert!(!done && text.contains("2"), "{text}");
-    assert_eq!(checks(&upstream), 2);
+    assert_eq!(count_key_checks(&upstream), 2);
 }
 
-fn listen(server: &Served, key: &str) -> RequestBuilder {
+fn listen_request(server: &ServerProcess, key: &str) -> RequestBuilder {
     let filter = json!({ "notifications": { "toolsListChanged": true } });
-    modern(server, "subscriptions/listen", filter).header("x-portkey-api-key", key)
+    stateless_request(server, "subscriptions/listen", filter).header("x-portkey-api-key", key)
 }
 
-async fn refusal(response: reqwest::Response) -> (StatusCode, String) {
+async fn read_error(response: reqwest::Response) -> (StatusCode, String) {
     let status = response.status();
     let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
     (
@@ -208,22 +221,22 @@ async fn refusal(response: reqwest::Response) -> (StatusCode, String) {
 
 #[tokio::test]
 async fn stream_requires_a_verified_key() {
-    let upstream = portkey().await;
-    let server = served(&upstream, &[]);
+    let upstream = start_upstream().await;
+    let server = start_server(&upstream, &[]);
     let cases = [
-        ("pk-made-up", StatusCode::UNAUTHORIZED, REFUSED),
-        ("pk-silent", StatusCode::SERVICE_UNAVAILABLE, UNKNOWN),
+        ("pk-made-up", StatusCode::UNAUTHORIZED, KEY_REJECTED),
+        ("pk-silent", StatusCode::SERVICE_UNAVAILABLE, KEY_UNVERIFIED),
     ];
     for (key, expected, told) in cases {
-        let (status, text) = refusal(listen(&server, key).send().await.unwrap()).await;
+        let (status, text) = read_error(listen_request(&server, key).send().await.unwrap()).await;
         assert!(
             status == expected && text.contains(told),
             "{key}: {status} {text}"
         );
-        let mut caller = Caller::new(&server.url, key);
+        let mut caller = McpClient::new(&server.url, key);
         assert_eq!(caller.initialize().await.status, StatusCode::OK);
         let stream = caller.request(reqwest::Method::GET).send().await.unwrap();
-        let (status, text) = refusal(stream).await;
+        let (status, text) = read_error(stream).await;
         assert!(
             status == expected && text.contains(told),
             "{key}: {status} {text}"
@@ -234,27 +247,31 @@ async fn stream_requires_a_verified_key() {
         );
     }
     assert_eq!(
-        listen(&server, REAL).send().await.unwrap().status(),
+        listen_request(&server, KNOWN_KEY)
+            .send()
+            .await
+            .unwrap()
+            .status(),
         StatusCode::OK
     );
-    let mut caller = Caller::new(&server.url, REAL);
+    let mut caller = McpClient::new(&server.url, KNOWN_KEY);
     caller.initialize().await;
     let stream = caller.request(reqwest::Method::GET).send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
     // One for each that was silent, since that is not remembered for long, one for each of the others.
     assert!(
-        (3..=4).contains(&checks(&upstream)),
+        (3..=4).contains(&count_key_checks(&upstream)),
         "{}",
-        checks(&upstream)
+        count_key_checks(&upstream)
     );
 }
 
 /// Sessions of keys that nobody knows make room for each other, and take none from those that are known.
 #[tokio::test]
 async fn sessions_of_unknown_keys_do_not_displace_verified_callers() {
-    let upstream = portkey().await;
-    let server = served(&upstream, &["--max-sessions", "3"]);
-    let real = Caller::new(&server.url, REAL);
+    let upstream = start_upstream().await;
+    let server = start_server(&upstream, &["--max-sessions", "3"]);
+    let real = McpClient::new(&server.url, KNOWN_KEY);
     assert!(
         real.modern("list-all-integrations", &json!({}))
             .await
@@ -264,7 +281,7 @@ async fn sessions_of_unknown_keys_do_not_displace_verified_callers() {
     );
     let mut made_up = Vec::new();
     for _ in 0..40 {
-        let mut caller = Caller::new(&server.url, "pk-made-up");
+        let mut caller = McpClient::new(&server.url, "pk-made-up");
         assert_eq!(caller.initialize().await.status, StatusCode::OK);
         made_up.push(caller);
     }
@@ -292,19 +309,19 @@ async fn sessions_of_unknown_keys_do_not_displace_verified_callers() {
 /// A minute goes by on a clock that stands still otherwise.
 #[tokio::test]
 async fn session_of_an_unverified_key_ends_after_a_minute() {
-    let upstream = portkey().await;
+    let upstream = start_upstream().await;
     let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
     let routes = routes_with_auth(server.clone(), Auth::Key(dispatcher)).await;
     let url = serve_routes(routes).await;
-    for (key, sessions) in [("pk-made-up", 1), (REAL, 2)] {
+    for (key, sessions) in [("pk-made-up", 1), (KNOWN_KEY, 2)] {
         assert_eq!(
-            Caller::new(&url, key).initialize().await.status,
+            McpClient::new(&url, key).initialize().await.status,
             StatusCode::OK
         );
         wait_for_listeners(server.notifier(), sessions).await;
     }
-    let real = Caller::new(&url, REAL);
+    let real = McpClient::new(&url, KNOWN_KEY);
     assert!(
         real.modern("list-all-integrations", &json!({}))
             .await
@@ -323,7 +340,7 @@ async fn session_of_an_unverified_key_ends_after_a_minute() {
 /// Sessions of two networks, of which one alone has no more than 25.
 #[tokio::test]
 async fn many_sessions_of_unverified_keys_end_sooner() {
-    let upstream = portkey().await;
+    let upstream = start_upstream().await;
     let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
     let routes = routes_with_auth(server.clone(), Auth::Key(dispatcher)).await;
@@ -334,7 +351,7 @@ async fn many_sessions_of_unverified_keys_end_sooner() {
             .pool_max_idle_per_host(0);
         let client = client.no_proxy().build().unwrap();
         for _ in 0..20 {
-            let begun = Caller::by(client.clone(), &url, "pk-made-up")
+            let begun = McpClient::by(client.clone(), &url, "pk-made-up")
                 .initialize()
                 .await;
             assert_eq!(begun.status, StatusCode::OK);
@@ -352,9 +369,9 @@ async fn many_sessions_of_unverified_keys_end_sooner() {
 /// A network whose keys fail is not asked about without end.
 #[tokio::test]
 async fn key_checks_per_network_are_bounded() {
-    let upstream = portkey().await;
-    let server = served(&upstream, &[]);
-    let requests = (0..200).map(|i| listen(&server, &format!("pk-made-up-{i}")).send());
+    let upstream = start_upstream().await;
+    let server = start_server(&upstream, &[]);
+    let requests = (0..200).map(|i| listen_request(&server, &format!("pk-made-up-{i}")).send());
     let answers = futures_util::future::try_join_all(requests).await.unwrap();
     let count = |status| {
         answers
@@ -371,12 +388,16 @@ async fn key_checks_per_network_are_bounded() {
         refused >= 60 && not_asked > 0 && refused + not_asked == 200,
         "{refused}, {not_asked}"
     );
-    assert_eq!(checks(&upstream), refused);
+    assert_eq!(count_key_checks(&upstream), refused);
     // A call is made as ever, and proves its key.
-    let list = call(&server, "list-all-integrations", json!({}));
-    assert!(said_by(list, REAL).await.0);
+    let list = call_request(&server, "list-all-integrations", json!({}));
+    assert!(call_with_key(list, KNOWN_KEY).await.0);
     assert_eq!(
-        listen(&server, REAL).send().await.unwrap().status(),
+        listen_request(&server, KNOWN_KEY)
+            .send()
+            .await
+            .unwrap()
+            .status(),
         StatusCode::OK
     );
 }
@@ -387,16 +408,16 @@ async fn key_checks_per_network_are_bounded() {
 async fn large_requests_of_unverified_keys_are_bounded_per_network() {
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
-    let upstream = Upstream::start_by(move |request, _| match request.method.as_str() {
-        "POST" => Act::Later(held.clone(), "{}"),
-        _ => by_key(request),
+    let upstream = MockUpstream::start_by(move |request, _| match request.method.as_str() {
+        "POST" => ResponseAction::Later(held.clone(), "{}"),
+        _ => answer_by_key(request),
     });
     let upstream = upstream.await;
-    let server = served(&upstream, &[]);
+    let server = start_server(&upstream, &[]);
     let note = "x".repeat(3_900 << 10);
     let create = |key: &str| {
         let args = json!({ "name": "n", "config": { "note": note } });
-        call(&server, "create-config", args).header("x-portkey-api-key", key)
+        call_request(&server, "create-config", args).header("x-portkey-api-key", key)
     };
     let mut under_way = Vec::new();
     // 32 MiB hold eight of them.
@@ -408,15 +429,15 @@ async fn large_requests_of_unverified_keys_are_bounded_per_network() {
         answer = create("pk-made-up-9").send() => answer.unwrap(),
         () = upstream.asked(9) => panic!("a ninth body is held"),
     };
-    let (status, text) = refusal(refused).await;
+    let (status, text) = read_error(refused).await;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{text}");
     assert!(text.contains("too many large requests at once"), "{text}");
-    let list = call(&server, "list-all-integrations", json!({}));
+    let list = call_request(&server, "list-all-integrations", json!({}));
     assert!(
-        said_by(list, REAL).await.0,
+        call_with_key(list, KNOWN_KEY).await.0,
         "a small request is no large one, and proves its key"
     );
-    under_way.push(tokio::spawn(create(REAL).send()));
+    under_way.push(tokio::spawn(create(KNOWN_KEY).send()));
     upstream.asked(10).await;
     gate.add_permits(100);
     for request in under_way {

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 use crate::{
-    secrets::everywhere,
-    upstream::{Upstream, ok},
+    secrets::connect_everywhere,
+    upstream::{MockUpstream, json_response},
 };
 
 /// Texts that stay as they are, to the character.
-const INTACT: &[&str] = &[
+const UNCHANGED_TEXTS: &[&str] = &[
     "",
     "plain text,\n\twith lines and tabs",
     "Ünïcödé, Ελληνικά, Кириллица, 中文，日本語、한국어, עברית, العربية, ไทย",
@@ -32,7 +32,7 @@ const INTACT: &[&str] = &[
 ];
 
 /// What a model would read and a human not see.
-const CLEANED: &[(&str, &str)] = &[
+const SANITIZED_TEXTS: &[(&str, &str)] = &[
     ("a\u{0}b\u{7}c\u{1b}[31m\u{7f}\u{9b}d\r\n", "abc[31md\n"),
     // Text that turns around, in code and in names.
     ("user\u{202e}nimda\u{202c}", "usernimda"),
@@ -67,10 +67,10 @@ const CLEANED: &[(&str, &str)] = &[
 
 #[test]
 fn text_is_sanitized_of_invisible_characters() {
-    for text in INTACT {
+    for text in UNCHANGED_TEXTS {
         assert_eq!(sanitize_text(text), None, "{text}");
     }
-    for (text, expected) in CLEANED {
+    for (text, expected) in SANITIZED_TEXTS {
         assert_eq!(
             sanitize_text(text).as_deref(),
             Some(*expected),
@@ -135,12 +135,12 @@ fn results_are_sanitized_at_every_depth() {
 async fn results_are_sanitized_and_marked_as_untrusted() {
     let body = json!({ "id": "p", "string": "be\u{200b} kind\u{202e} 👨\u{200d}👩", "name": "n\u{e0041}" });
     let text = body.to_string();
-    let upstream = Upstream::start(move |_| ok(&text)).await;
+    let upstream = MockUpstream::start(move |_| json_response(&text)).await;
     let args = ["--base-url", &upstream.base_url];
     let marked = |meta: Option<&rmcp::model::MetaObject>| {
         meta.is_some_and(|meta| meta.0.get("portkey-mcp/untrusted") == Some(&Value::Bool(true)))
     };
-    for connected in everywhere(&args, &[("PORTKEY_API_KEY", "any-key")]).await {
+    for connected in connect_everywhere(&args, &[("PORTKEY_API_KEY", "any-key")]).await {
         let way = connected.way;
         let expected = json!({ "id": "p", "string": "be kind 👨\u{200d}👩", "name": "n" });
         assert_eq!(
@@ -176,7 +176,7 @@ async fn results_are_sanitized_and_marked_as_untrusted() {
 async fn key_with_invisible_characters_is_masked() {
     let body = json!({ "name": "sk-abcdefgh\u{200b}ijklmnopqrstuvwx", "api\u{200b}_key": "plain" })
         .to_string();
-    let upstream = Upstream::start(move |_| ok(&body)).await;
+    let upstream = MockUpstream::start(move |_| json_response(&body)).await;
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
     let dispatcher = crate::upstream::dispatcher(&upstream);
     let got = dispatcher

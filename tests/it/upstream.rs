@@ -19,14 +19,14 @@ use tokio::{
 
 /// A request as it came over the wire.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ReceivedRequest {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
-impl Seen {
+impl ReceivedRequest {
     /// The value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(": "));
@@ -38,7 +38,7 @@ impl Seen {
 }
 
 /// What to do with a connection after a request.
-pub(crate) enum Act {
+pub(crate) enum ResponseAction {
     /// Write these bytes and hang up.
     Write(Vec<u8>),
     /// Write these bytes, then this many more megabytes of zeros, and hang up.
@@ -54,26 +54,28 @@ pub(crate) enum Act {
 }
 
 /// The scripted server.
-pub(crate) struct Upstream {
+pub(crate) struct MockUpstream {
     pub(crate) base_url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
     /// A permit for every client that hung up while it was kept waiting.
     pub(crate) hung_up: Arc<Semaphore>,
 }
 
-impl Upstream {
+impl MockUpstream {
     /// Starts one; `script` decides on each request, given how many came before.
-    pub(crate) async fn start(script: impl Fn(usize) -> Act + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        script: impl Fn(usize) -> ResponseAction + Send + Sync + 'static,
+    ) -> Self {
         Self::start_by(move |_, before| script(before)).await
     }
 
     /// The same; `script` decides given the request as well.
     pub(crate) async fn start_by(
-        script: impl Fn(&Seen, usize) -> Act + Send + Sync + 'static,
+        script: impl Fn(&ReceivedRequest, usize) -> ResponseAction + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let seen = Arc::<Mutex<Vec<ReceivedRequest>>>::default();
         let hung_up = Arc::new(Semaphore::new(0));
         let (script, log, waited) = (Arc::new(script), seen.clone(), hung_up.clone());
         tokio::spawn(async move {
@@ -95,12 +97,12 @@ impl Upstream {
         }
     }
 
-    pub(crate) fn requests(&self) -> Vec<Seen> {
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
         self.requests_after(0)
     }
 
     /// Those that came after so many.
-    pub(crate) fn requests_after(&self, count: usize) -> Vec<Seen> {
+    pub(crate) fn requests_after(&self, count: usize) -> Vec<ReceivedRequest> {
         self.seen.lock().unwrap()[count..].to_vec()
     }
 
@@ -112,8 +114,8 @@ impl Upstream {
 
 async fn serve(
     mut stream: TcpStream,
-    script: Arc<impl Fn(&Seen, usize) -> Act>,
-    log: Arc<Mutex<Vec<Seen>>>,
+    script: Arc<impl Fn(&ReceivedRequest, usize) -> ResponseAction>,
+    log: Arc<Mutex<Vec<ReceivedRequest>>>,
     hung_up: Arc<Semaphore>,
 ) {
     let Some(request) = read_request(&mut stream).await else {
@@ -126,8 +128,8 @@ async fn serve(
     };
     // A client that has had enough may hang up at any time.
     match script(&request, before) {
-        Act::Write(bytes) => _ = stream.write_all(&bytes).await,
-        Act::Flood(bytes, megabytes) => {
+        ResponseAction::Write(bytes) => _ = stream.write_all(&bytes).await,
+        ResponseAction::Flood(bytes, megabytes) => {
             _ = stream.write_all(&bytes).await;
             let zeros = vec![b'0'; 1 << 20];
             for _ in 0..megabytes {
@@ -136,28 +138,28 @@ async fn serve(
                 }
             }
         }
-        Act::Later(permits, body) => {
+        ResponseAction::Later(permits, body) => {
             permits.acquire().await.unwrap().forget();
-            if let Act::Write(bytes) = ok(body) {
+            if let ResponseAction::Write(bytes) = json_response(body) {
                 _ = stream.write_all(&bytes).await;
             }
         }
-        Act::Forward(server) => {
+        ResponseAction::Forward(server) => {
             let mut onward = TcpStream::connect(server).await.unwrap();
             let head = format!("{}\r\nconnection: close\r\n\r\n", request.head);
             onward.write_all(head.as_bytes()).await.unwrap();
             onward.write_all(&request.body).await.unwrap();
             _ = tokio::io::copy(&mut onward, &mut stream).await;
         }
-        Act::Hang => {
+        ResponseAction::Hang => {
             _ = stream.read(&mut [0]).await;
             hung_up.add_permits(1);
         }
-        Act::Drop => {}
+        ResponseAction::Drop => {}
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
+async fn read_request(stream: &mut TcpStream) -> Option<ReceivedRequest> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -185,7 +187,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
     }
     let mut words = head.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    Some(Seen {
+    Some(ReceivedRequest {
         method,
         target,
         head,
@@ -194,17 +196,17 @@ async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
 }
 
 /// A whole answer.
-pub(crate) fn answer(status: &str, headers: &str, body: &str) -> Act {
+pub(crate) fn http_response(status: &str, headers: &str, body: &str) -> ResponseAction {
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n"
     );
-    Act::Write((head + body).into_bytes())
+    ResponseAction::Write((head + body).into_bytes())
 }
 
 /// A good answer.
-pub(crate) fn ok(body: &str) -> Act {
-    answer("200 OK", "content-type: application/json\r\n", body)
+pub(crate) fn json_response(body: &str) -> ResponseAction {
+    http_response("200 OK", "content-type: application/json\r\n", body)
 }
 
 pub(crate) const KEY: &str = "pk-planted-secret-0123456789";
@@ -239,7 +241,7 @@ pub(crate) fn settings(base_url: &str) -> UpstreamSettings {
 }
 
 /// Everything a call needs, against this server.
-pub(crate) fn dispatcher(upstream: &Upstream) -> Dispatcher {
+pub(crate) fn dispatcher(upstream: &MockUpstream) -> Dispatcher {
     Dispatcher::new(
         Catalog::full(),
         UpstreamClient::new(settings(&upstream.base_url)),

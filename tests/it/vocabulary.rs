@@ -17,7 +17,7 @@ const OBSERVABILITY: &str = "docs/observability.md";
 const AUDIT: &str = "docs/audit.md";
 
 /// The texts between backticks.
-fn quoted(text: &str) -> Vec<String> {
+fn backticked(text: &str) -> Vec<String> {
     text.split('`')
         .skip(1)
         .step_by(2)
@@ -26,7 +26,7 @@ fn quoted(text: &str) -> Vec<String> {
 }
 
 /// The rows of the table whose first heading is this one, as cells.
-fn table(document: &str, heading: &str) -> Vec<Vec<String>> {
+fn read_table(document: &str, heading: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(document).unwrap();
     let cells = |line: &str| {
         let inner = line.trim_matches('|');
@@ -49,11 +49,11 @@ fn table(document: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 /// The values in one column of a table.
-fn column(document: &str, heading: &str, column: usize) -> BTreeSet<String> {
-    let rows = table(document, heading);
+fn column_values(document: &str, heading: &str, column: usize) -> BTreeSet<String> {
+    let rows = read_table(document, heading);
     let all: Vec<_> = rows
         .iter()
-        .flat_map(|cells| quoted(&cells[column]))
+        .flat_map(|cells| backticked(&cells[column]))
         .collect();
     let values: BTreeSet<_> = all.iter().cloned().collect();
     assert_eq!(
@@ -64,7 +64,7 @@ fn column(document: &str, heading: &str, column: usize) -> BTreeSet<String> {
     values
 }
 
-fn set<T: Copy>(all: &[T], as_str: impl Fn(T) -> &'static str) -> BTreeSet<String> {
+fn value_set<T: Copy>(all: &[T], as_str: impl Fn(T) -> &'static str) -> BTreeSet<String> {
     let values: BTreeSet<_> = all.iter().map(|one| as_str(*one).to_owned()).collect();
     assert_eq!(
         values.len(),
@@ -75,7 +75,7 @@ fn set<T: Copy>(all: &[T], as_str: impl Fn(T) -> &'static str) -> BTreeSet<Strin
 }
 
 /// The values of the audit log's own lines.
-fn events() -> BTreeSet<String> {
+fn log_events() -> BTreeSet<String> {
     let text = |event| {
         serde_json::to_value(event)
             .unwrap()
@@ -90,41 +90,61 @@ fn events() -> BTreeSet<String> {
 fn observability_tables_list_the_values_of_the_enums() {
     let components: Vec<_> = ComponentName::all().collect();
     let cases = [
-        ("Outcome", 0, set(&OutcomeKind::ALL, OutcomeKind::as_str)),
-        ("Decision", 0, set(&DecisionKind::ALL, DecisionKind::as_str)),
+        (
+            "Outcome",
+            0,
+            value_set(&OutcomeKind::ALL, OutcomeKind::as_str),
+        ),
+        (
+            "Decision",
+            0,
+            value_set(&DecisionKind::ALL, DecisionKind::as_str),
+        ),
         (
             "Rejection reason",
             0,
-            set(&RejectionReason::ALL, RejectionReason::as_str),
+            value_set(&RejectionReason::ALL, RejectionReason::as_str),
         ),
-        ("Error type", 0, set(&ErrorType::ALL, ErrorType::as_str)),
-        ("Effect", 0, set(&Effect::ALL, Effect::as_str)),
+        (
+            "Error type",
+            0,
+            value_set(&ErrorType::ALL, ErrorType::as_str),
+        ),
+        ("Effect", 0, value_set(&Effect::ALL, Effect::as_str)),
         (
             "Authentication",
             0,
-            set(&AuthMethod::ALL, AuthMethod::as_str),
+            value_set(&AuthMethod::ALL, AuthMethod::as_str),
         ),
-        ("Transport", 0, set(&Transport::ALL, Transport::as_str)),
+        (
+            "Transport",
+            0,
+            value_set(&Transport::ALL, Transport::as_str),
+        ),
         (
             "Transport",
             1,
-            set(&Transport::ALL, Transport::network_transport),
+            value_set(&Transport::ALL, Transport::network_transport),
         ),
-        ("Component", 0, set(&components, ComponentName::as_str)),
+        (
+            "Component",
+            0,
+            value_set(&components, ComponentName::as_str),
+        ),
         (
             "Server status",
             0,
-            set(&ServerStatus::ALL, ServerStatus::as_str),
+            value_set(&ServerStatus::ALL, ServerStatus::as_str),
         ),
         (
             "Degraded reason",
             0,
-            set(&DegradedReason::ALL, DegradedReason::as_str),
+            value_set(&DegradedReason::ALL, DegradedReason::as_str),
         ),
     ];
     for (heading, at, values) in cases {
         assert_eq!(
-            column(OBSERVABILITY, heading, at),
+            column_values(OBSERVABILITY, heading, at),
             values,
             "{heading} in {OBSERVABILITY}"
         );
@@ -134,24 +154,27 @@ fn observability_tables_list_the_values_of_the_enums() {
 #[test]
 fn audit_document_lists_the_values_of_each_field() {
     let expected = [
-        ("outcome", set(&OutcomeKind::ALL, OutcomeKind::as_str)),
-        ("decision", set(&DecisionKind::ALL, DecisionKind::as_str)),
+        ("outcome", value_set(&OutcomeKind::ALL, OutcomeKind::as_str)),
+        (
+            "decision",
+            value_set(&DecisionKind::ALL, DecisionKind::as_str),
+        ),
         (
             "approval_method",
-            set(&ApprovalMethod::ALL, ApprovalMethod::as_str),
+            value_set(&ApprovalMethod::ALL, ApprovalMethod::as_str),
         ),
-        ("auth", set(&AuthMethod::ALL, AuthMethod::as_str)),
-        ("transport", set(&Transport::ALL, Transport::as_str)),
-        ("effect", set(&Effect::ALL, Effect::as_str)),
-        ("event", events()),
+        ("auth", value_set(&AuthMethod::ALL, AuthMethod::as_str)),
+        ("transport", value_set(&Transport::ALL, Transport::as_str)),
+        ("effect", value_set(&Effect::ALL, Effect::as_str)),
+        ("event", log_events()),
     ];
-    let rows = table(AUDIT, "Values of");
+    let rows = read_table(AUDIT, "Values of");
     let told: Vec<(String, BTreeSet<String>)> = rows
         .iter()
         .map(|cells| {
             (
-                quoted(&cells[0]).concat(),
-                quoted(&cells[1]).into_iter().collect(),
+                backticked(&cells[0]).concat(),
+                backticked(&cells[1]).into_iter().collect(),
             )
         })
         .collect();
@@ -166,17 +189,17 @@ fn audit_document_lists_the_values_of_each_field() {
 #[test]
 fn documented_values_are_snake_case() {
     let documents = [
-        column(OBSERVABILITY, "Outcome", 0),
-        column(OBSERVABILITY, "Decision", 0),
-        column(OBSERVABILITY, "Rejection reason", 0),
-        column(OBSERVABILITY, "Effect", 0),
-        column(OBSERVABILITY, "Authentication", 0),
-        column(OBSERVABILITY, "Transport", 0),
-        column(OBSERVABILITY, "Component", 0),
-        column(OBSERVABILITY, "Server status", 0),
-        column(OBSERVABILITY, "Degraded reason", 0),
-        set(&ApprovalMethod::ALL, ApprovalMethod::as_str),
-        events(),
+        column_values(OBSERVABILITY, "Outcome", 0),
+        column_values(OBSERVABILITY, "Decision", 0),
+        column_values(OBSERVABILITY, "Rejection reason", 0),
+        column_values(OBSERVABILITY, "Effect", 0),
+        column_values(OBSERVABILITY, "Authentication", 0),
+        column_values(OBSERVABILITY, "Transport", 0),
+        column_values(OBSERVABILITY, "Component", 0),
+        column_values(OBSERVABILITY, "Server status", 0),
+        column_values(OBSERVABILITY, "Degraded reason", 0),
+        value_set(&ApprovalMethod::ALL, ApprovalMethod::as_str),
+        log_events(),
     ];
     for value in documents.iter().flatten() {
         let is_plain = value

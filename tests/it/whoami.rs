@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    process::{Pipe, run, said},
-    upstream::{Upstream, answer},
+    process::{StdioServer, run, run_cli},
+    upstream::{MockUpstream, http_response},
 };
 
 /// A Portkey that opens some lists to a key, and refuses the rest.
-async fn portkey(open: &'static [&'static str]) -> String {
+async fn start_upstream(open: &'static [&'static str]) -> String {
     let answer = async move |uri: Uri| {
         if open.iter().any(|path| uri.path().ends_with(path)) {
             let item = json!({ "id": "a", "workspace_id": "0f0e0d0c-0000-4000-8000-000000000001" });
@@ -31,8 +31,8 @@ async fn portkey(open: &'static [&'static str]) -> String {
     format!("http://{address}/v1")
 }
 
-async fn whoami(open: &'static [&'static str]) -> Value {
-    let url = portkey(open).await;
+async fn call_whoami(open: &'static [&'static str]) -> Value {
+    let url = start_upstream(open).await;
     let asked = move || run(&["call", "whoami", "--api-key", "k", "--base-url", &url]);
     let output = tokio::task::spawn_blocking(asked).await.unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -84,7 +84,7 @@ async fn key_kind_follows_from_its_readable_lists() {
         (&[], "unknown", Value::Null, refused),
     ];
     for (open, key, workspace, plan) in cases {
-        let told = whoami(open).await;
+        let told = call_whoami(open).await;
         assert_eq!(told["portkey_key"], key, "{told}");
         assert_eq!(told["workspace_id"], workspace, "{told}");
         assert_eq!(told["plan"], plan, "{told}");
@@ -115,7 +115,8 @@ async fn key_kind_follows_from_its_readable_lists() {
 async fn rejected_key_is_reported_and_fails_the_command() {
     let body = r#"{"success":false,"data":{"message":"Unauthorised Request","errorCode":"AB05"}}"#;
     let json = "content-type: application/json\r\n";
-    let upstream = Upstream::start(move |_| answer("401 Unauthorized", json, body)).await;
+    let upstream =
+        MockUpstream::start(move |_| http_response("401 Unauthorized", json, body)).await;
     let url = upstream.base_url.clone();
     let asked = move || run(&["call", "whoami", "--api-key", "k", "--base-url", &url]);
     let output = tokio::task::spawn_blocking(asked).await.unwrap();
@@ -140,7 +141,8 @@ fn whoami_does_not_taint_the_session() {
     let policy = folder.path().join("policy.yaml");
     let rules = "version: '1'\nrules: [{ name: wary, action: deny, when: tainted }]";
     std::fs::write(&policy, rules).unwrap();
-    let mut pipe = Pipe::start(&["stdio", "--sandbox", "--policy", policy.to_str().unwrap()]);
+    let mut pipe =
+        StdioServer::start(&["stdio", "--sandbox", "--policy", policy.to_str().unwrap()]);
     pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
     pipe.receive();
     let mut failed = |tool: &str, arguments: Value| {
@@ -211,10 +213,10 @@ fn malformed_sandbox_key_is_rejected() {
         ["--api-key-file", file],
         ["--api-key-file", absent.to_str().unwrap()],
     ] {
-        let (ok, _, log) = said(&[&["call", "whoami", "--sandbox"], &given[..]].concat());
+        let (ok, _, log) = run_cli(&[&["call", "whoami", "--sandbox"], &given[..]].concat());
         assert!(!ok && log.contains("key"), "{given:?}: {log}");
     }
     // Whatever real key is configured stays out of it.
-    let (ok, out, log) = said(&["call", "whoami", "--sandbox", "--api-key", "Bearer pk-live"]);
+    let (ok, out, log) = run_cli(&["call", "whoami", "--sandbox", "--api-key", "Bearer pk-live"]);
     assert!(ok && out.contains("Admin key"), "{out}{log}");
 }

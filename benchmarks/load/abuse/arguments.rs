@@ -7,11 +7,11 @@ use std::{
 
 use super::{
     Schedule,
-    report::Row,
+    report::TrialResult,
     setup::{ABUSERS, Attack, Setup},
     unread::unknown_arguments,
 };
-use crate::http::{Generation, tool};
+use crate::http::{Generation, tool_request};
 
 /// Bound on the answer to a call whose arguments are wrong, in bytes.
 pub(super) const MAX_ERROR_BYTES: u64 = 16 * 1024;
@@ -20,9 +20,9 @@ pub(super) const MAX_ERROR_BYTES: u64 = 16 * 1024;
 const CONNECTIONS: usize = 4;
 
 /// How long each waits before its next call.
-const PAUSE: Duration = Duration::from_millis(200);
+const CALL_PAUSE: Duration = Duration::from_millis(200);
 
-pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let setup = Setup::with_tokens(&[])?;
     let (abusers, percent) = (setup.abusers.clone(), 100 / schedule.divisor);
     let attack = move |attack: Attack| async move {
@@ -37,8 +37,9 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
                     "{token}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n"
                 );
                 let of = (attack.address, Generation::Modern);
-                let call =
-                    |(name, arguments): &(&str, String)| tool(of, &headers, 1, name, arguments);
+                let call = |(name, arguments): &(&str, String)| {
+                    tool_request(of, &headers, 1, name, arguments)
+                };
                 kinds.iter().map(call).collect::<Vec<_>>()
             })
             .collect();
@@ -51,7 +52,7 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
                 .cloned()
                 .unwrap_or_default()
         };
-        attack.send(CONNECTIONS, PAUSE, next).await;
+        attack.send(CONNECTIONS, CALL_PAUSE, next).await;
         let largest = attack.counts.largest.load(Relaxed);
         let what = format!("the largest answer to wrong arguments has {largest} bytes");
         attack.counts.check(what, largest <= MAX_ERROR_BYTES);

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How often each of them makes a call: within the limits of callers that a server has by itself.
-const PERIOD: Duration = Duration::from_millis(25);
+const CALL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// How long they wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ pub(super) struct Calls {
 ///
 /// A call that is late because the one before it was is measured from the moment at which it was due, so that
 /// a server that stands still delays all calls of that time, not one for each connection.
-pub(super) async fn work(
+pub(super) async fn make_calls(
     address: SocketAddr,
     credentials: &[String],
     time: Duration,
@@ -40,7 +40,7 @@ pub(super) async fn work(
         .zip(credentials)
         .map(|(number, credential)| {
             let source = IpAddr::from(Ipv4Addr::new(127, 0, 1, number));
-            tokio::spawn(one(source, address, credential.clone(), until))
+            tokio::spawn(run_caller(source, address, credential.clone(), until))
         })
         .collect();
     let mut all = Calls::default();
@@ -57,7 +57,12 @@ pub(super) async fn work(
     Ok(all)
 }
 
-async fn one(source: IpAddr, address: SocketAddr, credential: String, until: Instant) -> Calls {
+async fn run_caller(
+    source: IpAddr,
+    address: SocketAddr,
+    credential: String,
+    until: Instant,
+) -> Calls {
     let mut calls = Calls::default();
     let mut client = None;
     let mut due = Instant::now();
@@ -82,7 +87,7 @@ async fn one(source: IpAddr, address: SocketAddr, credential: String, until: Ins
                 client = None;
             }
         }
-        due += PERIOD;
+        due += CALL_INTERVAL;
     }
     calls
 }

@@ -11,22 +11,22 @@ use tokio::time::timeout;
 
 use super::{
     Schedule,
-    report::{Check, Row},
-    setup::{Attack, Setup, source},
+    report::{Check, TrialResult},
+    setup::{Attack, Setup, source_address},
 };
-use crate::{http::post, line::Line};
+use crate::{http::post_request, line::HttpConnection};
 
 /// How long the server waits for a head, and for a body, in seconds.
-const TIMEOUT: u64 = 1;
+const TIMEOUT_SECONDS: u64 = 1;
 
 /// How often a byte is sent.
-const INTERVAL: Duration = Duration::from_millis(200);
+const BYTE_INTERVAL: Duration = Duration::from_millis(200);
 
-pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     // Longer than the server waits, or none would be closed in a quick run.
-    let abuse = schedule.abuse.max(Duration::from_secs(3 * TIMEOUT));
+    let abuse = schedule.abuse.max(Duration::from_secs(3 * TIMEOUT_SECONDS));
     let schedule = &Schedule { abuse, ..*schedule };
-    let timeout = TIMEOUT.to_string();
+    let timeout = TIMEOUT_SECONDS.to_string();
     let setup = Setup::with_tokens(&[
         "--rate-limit",
         "none",
@@ -42,7 +42,7 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
     let abuser = setup.abusers.first().cloned().context("no abuser")?;
     let dribblers = 500 / schedule.divisor;
     let attack = move |attack: Attack| async move {
-        let declared = |length| head(&abuser, length);
+        let declared = |length| request_head(&abuser, length);
         let too_large = [declared(1 << 20).into_bytes(), vec![b' '; 1 << 20]].concat();
         let dribbling = attack.repeat(dribblers, Duration::from_millis(1), async |task| {
             let (head, rest) = match task % 2 {
@@ -53,7 +53,7 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
                 // The body of somebody who may call, or it would not be waited for.
                 _ => (declared(1000), b' '),
             };
-            let ended = dribble(attack.address, task, &head, rest).await;
+            let ended = send_slowly(attack.address, task, &head, rest).await;
             if let Err(error) = &ended {
                 attack.counts.check(format!("{error:#}"), false);
             }
@@ -78,8 +78,8 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
     let address = setup.address;
     let probe = async |_: Instant| {
         let refused = async {
-            let mut line = Line::connect(address).await?;
-            line.exchange(&post(address, "", "{}"), "HTTP/1.1 401")
+            let mut line = HttpConnection::connect(address).await?;
+            line.exchange(&post_request(address, "", "{}"), "HTTP/1.1 401")
                 .await
         };
         let refused: anyhow::Result<()> = refused.await;
@@ -92,7 +92,7 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
 }
 
 /// The head of a request whose body has so many bytes.
-fn head(credential: &str, length: usize) -> String {
+fn request_head(credential: &str, length: usize) -> String {
     format!(
         "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          accept: application/json, text/event-stream\r\n{credential}content-length: {length}\r\n\r\n"
@@ -100,13 +100,13 @@ fn head(credential: &str, length: usize) -> String {
 }
 
 /// Sends a beginning, then byte by byte what never ends, until the server closes the connection.
-async fn dribble(address: SocketAddr, task: usize, head: &str, byte: u8) -> anyhow::Result<()> {
-    let mut line = Line::connect_from(source(task), address).await?;
+async fn send_slowly(address: SocketAddr, task: usize, head: &str, byte: u8) -> anyhow::Result<()> {
+    let mut line = HttpConnection::connect_from(source_address(task), address).await?;
     let started = Instant::now();
     let ended = async {
         line.send(head.as_bytes()).await?;
         loop {
-            match timeout(INTERVAL, line.read()).await {
+            match timeout(BYTE_INTERVAL, line.read()).await {
                 // Some are told why, then the connection ends.
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return anyhow::Ok(()),
@@ -118,7 +118,7 @@ async fn dribble(address: SocketAddr, task: usize, head: &str, byte: u8) -> anyh
             }
         }
     };
-    let bound = Duration::from_secs(TIMEOUT * 5);
+    let bound = Duration::from_secs(TIMEOUT_SECONDS * 5);
     timeout(bound, ended)
         .await
         .context("a dribbling connection was left open")??;

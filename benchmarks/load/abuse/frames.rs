@@ -30,10 +30,10 @@ const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
 const STATUS_200: u8 = 0x88;
 
 /// The bytes of a frame before its payload.
-const HEAD: usize = 9;
+const FRAME_HEADER_BYTES: usize = 9;
 
 /// What the server says about a stream.
-pub(super) enum Event {
+pub(super) enum StreamEvent {
     /// The head of an answer with status 200.
     Answered,
     /// The head of another answer.
@@ -43,20 +43,20 @@ pub(super) enum Event {
 }
 
 /// A connection whose streams have no window, so that no answer ever leaves the server.
-pub(super) struct Connection {
+pub(super) struct NoWindowConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
     next: u32,
 }
 
-impl Connection {
+impl NoWindowConnection {
     pub(super) async fn open(source: IpAddr, address: SocketAddr) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((source, 0).into())?;
         let mut stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
         stream
-            .write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &NO_WINDOW)].concat())
+            .write_all(&[PREFACE, &encode_frame(SETTINGS, 0, 0, &NO_WINDOW)].concat())
             .await?;
         Ok(Self {
             stream,
@@ -73,16 +73,16 @@ impl Connection {
     ) -> anyhow::Result<()> {
         let block: Vec<u8> = headers
             .iter()
-            .flat_map(|(name, value)| field(name, value))
+            .flat_map(|(name, value)| encode_field(name, value))
             .collect();
-        let head = frame(HEADERS, END_HEADERS, self.next, &block);
-        let body = frame(DATA, END_STREAM, self.next, body);
+        let head = encode_frame(HEADERS, END_HEADERS, self.next, &block);
+        let body = encode_frame(DATA, END_STREAM, self.next, body);
         self.next += 2;
         Ok(self.stream.write_all(&[head, body].concat()).await?)
     }
 
     /// Waits for what the server says about a stream. PINGs and settings are answered at once.
-    pub(super) async fn event(&mut self) -> anyhow::Result<Event> {
+    pub(super) async fn event(&mut self) -> anyhow::Result<StreamEvent> {
         loop {
             let Some((kind, flags, payload)) = self.take() else {
                 if self.stream.read_buf(&mut self.buffer).await? == 0 {
@@ -91,14 +91,16 @@ impl Connection {
                 continue;
             };
             match kind {
-                HEADERS if payload.first() == Some(&STATUS_200) => return Ok(Event::Answered),
-                HEADERS => return Ok(Event::Refused),
-                RST_STREAM => return Ok(Event::Reset),
+                HEADERS if payload.first() == Some(&STATUS_200) => {
+                    return Ok(StreamEvent::Answered);
+                }
+                HEADERS => return Ok(StreamEvent::Refused),
+                RST_STREAM => return Ok(StreamEvent::Reset),
                 GOAWAY => bail!("the server ends the connection"),
                 PING | SETTINGS if flags & ACK == 0 => {
                     let payload = if kind == PING { payload } else { Vec::new() };
                     self.stream
-                        .write_all(&frame(kind, ACK, 0, &payload))
+                        .write_all(&encode_frame(kind, ACK, 0, &payload))
                         .await?;
                 }
                 _ => {}
@@ -108,17 +110,18 @@ impl Connection {
 
     /// The next frame, if it is there whole.
     fn take(&mut self) -> Option<(u8, u8, Vec<u8>)> {
-        let head: [u8; HEAD] = self.buffer.get(..HEAD)?.try_into().ok()?;
+        let head: [u8; FRAME_HEADER_BYTES] =
+            self.buffer.get(..FRAME_HEADER_BYTES)?.try_into().ok()?;
         let [a, b, c, kind, flags, ..] = head;
-        let end = HEAD + u32::from_be_bytes([0, a, b, c]) as usize;
-        let payload = self.buffer.get(HEAD..end)?.to_vec();
+        let end = FRAME_HEADER_BYTES + u32::from_be_bytes([0, a, b, c]) as usize;
+        let payload = self.buffer.get(FRAME_HEADER_BYTES..end)?.to_vec();
         self.buffer.drain(..end);
         Some((kind, flags, payload))
     }
 }
 
 /// The fields of a request of 2026-07-28 that calls no tool.
-pub(super) fn fields<'a>(
+pub(super) fn request_fields<'a>(
     authority: &'a str,
     credential: &'a str,
     method: &'a str,
@@ -140,23 +143,23 @@ pub(super) fn fields<'a>(
     ])
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+fn encode_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = u32::try_from(payload.len()).unwrap_or(0).to_be_bytes();
     [&[a, b, c, kind, flags][..], &stream.to_be_bytes(), payload].concat()
 }
 
 /// A field that is put into no table (RFC 7541 §6.2.2), its texts as they are.
-fn field(name: &str, value: &str) -> Vec<u8> {
+fn encode_field(name: &str, value: &str) -> Vec<u8> {
     let mut field = vec![0];
     for text in [name, value] {
-        length(text.len(), &mut field);
+        encode_length(text.len(), &mut field);
         field.extend_from_slice(text.as_bytes());
     }
     field
 }
 
 /// A length with a prefix of seven bits (RFC 7541 §5.1).
-fn length(length: usize, out: &mut Vec<u8>) {
+fn encode_length(length: usize, out: &mut Vec<u8>) {
     let byte = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
     let Some(mut rest) = length.checked_sub(127) else {
         return out.push(byte(length));

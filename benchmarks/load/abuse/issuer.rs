@@ -23,23 +23,23 @@ use tokio::{
 
 use super::{
     Schedule,
-    report::{Check, Row},
+    report::{Check, TrialResult},
     setup::{Attack, Setup},
 };
 use crate::{
-    http::{Client, Generation, post},
-    line::Line,
+    http::{Client, Generation, post_request},
+    line::HttpConnection,
 };
 
 /// Who tokens are for.
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 
 /// How many of the others there are.
-const OTHERS: usize = 8;
+const OTHER_CALLERS: usize = 8;
 
 /// How many connections bring tokens that nothing is known about, and how long each waits before the next.
 const CONNECTIONS: usize = 16;
-const PAUSE: Duration = Duration::from_millis(50);
+const REQUEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a request may wait for the authorization server: two seconds, and what else there is to do.
 const MAX_WAIT: Duration = Duration::from_secs(3);
@@ -49,7 +49,7 @@ const MAX_RECOVERY: Duration = Duration::from_secs(60);
 
 /// Signed tokens: an issuer that never answers, then answers, then hangs again while tokens name keys that are
 /// not known.
-pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     // Keys are asked for again half a minute after the last time, for a token that names an unknown one.
     let abuse = if schedule.is_measured {
         Duration::from_secs(30)
@@ -61,16 +61,16 @@ pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<Row> {
     let folder = tempfile::tempdir()?;
     let settings = format!("jwks_url = \"{}/keys\"\n", issuer.url);
     let file = issuer.settings(folder.path(), &settings)?;
-    let others: Vec<_> = (0..OTHERS)
+    let others: Vec<_> = (0..OTHER_CALLERS)
         .map(|n| issuer.token("known", &format!("c{n}")))
         .collect();
     let args = ["--auth", "oauth", "--auth-file", &file];
     let mut setup = Setup::start(&args, others.clone())?;
     issuer.hang(true);
-    let mut checks = vec![wait_without_keys(&setup).await?];
+    let mut checks = vec![check_wait_without_keys(&setup).await?];
     issuer.hang(false);
     if schedule.is_measured {
-        checks.push(recovery(&setup).await);
+        checks.push(check_recovery(&setup).await);
     } else {
         // It may take a while, because keys are not asked for again at once.
         setup = Setup::start(&args, others)?;
@@ -83,10 +83,10 @@ pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<Row> {
         let count = AtomicU64::new(0);
         let request = |_| {
             let id = format!("unknown-{}", count.fetch_add(1, Relaxed));
-            post(attack.address, &foreign.token_of(&url, &id, "c0"), "{}")
+            post_request(attack.address, &foreign.token_of(&url, &id, "c0"), "{}")
         };
-        attack.send(CONNECTIONS, PAUSE, request).await;
-        check_waiting(&attack);
+        attack.send(CONNECTIONS, REQUEST_PAUSE, request).await;
+        check_wait(&attack);
     };
     let mut row = setup
         .observe("issuer", schedule, attack, async |_: Instant| Vec::new())
@@ -99,7 +99,7 @@ pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<Row> {
 }
 
 /// Opaque tokens: an issuer that hangs while it is asked about tokens that somebody made up.
-pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     // What it said about the others is remembered for half a minute.
     let (alone, abuse) = (schedule.alone.min(Duration::from_secs(5)), schedule.abuse);
     let schedule = &Schedule {
@@ -118,7 +118,7 @@ pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<Row> {
     );
     let file = issuer.settings(folder.path(), &settings)?;
     let bearer = |text: &str| format!("authorization: Bearer {text}\r\n");
-    let others = (0..OTHERS)
+    let others = (0..OTHER_CALLERS)
         .map(|number| bearer(&format!("opaque-{number}")))
         .collect();
     let setup = Setup::start(&["--auth", "oauth", "--auth-file", &file], others)?;
@@ -128,10 +128,10 @@ pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<Row> {
         let count = AtomicU64::new(0);
         let request = |_| {
             let made_up = bearer(&format!("made-up-{}", count.fetch_add(1, Relaxed)));
-            post(attack.address, &made_up, "{}")
+            post_request(attack.address, &made_up, "{}")
         };
-        attack.send(CONNECTIONS, PAUSE, request).await;
-        check_waiting(&attack);
+        attack.send(CONNECTIONS, REQUEST_PAUSE, request).await;
+        check_wait(&attack);
     };
     // What is remembered may have expired by the time of the last calls.
     let probe = async |until: Instant| {
@@ -144,7 +144,7 @@ pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<Row> {
         .await
 }
 
-fn check_waiting(attack: &Attack) {
+fn check_wait(attack: &Attack) {
     let slowest = attack.counts.slowest.load(Relaxed);
     let what = format!("a request with an unknown token waited for at most {slowest} ms");
     attack
@@ -153,11 +153,11 @@ fn check_waiting(attack: &Attack) {
 }
 
 /// Callers at once, none of whom can be recognised.
-async fn wait_without_keys(setup: &Setup) -> anyhow::Result<Check> {
+async fn check_wait_without_keys(setup: &Setup) -> anyhow::Result<Check> {
     let asked = setup.others.iter().map(async |token| {
-        let mut line = Line::connect(setup.address).await?;
+        let mut line = HttpConnection::connect(setup.address).await?;
         let started = Instant::now();
-        line.exchange(&post(setup.address, token, "{}"), "HTTP/1.1 503")
+        line.exchange(&post_request(setup.address, token, "{}"), "HTTP/1.1 503")
             .await?;
         anyhow::Ok(started.elapsed())
     });
@@ -170,14 +170,14 @@ async fn wait_without_keys(setup: &Setup) -> anyhow::Result<Check> {
         .max()
         .ok_or_else(|| anyhow!("nobody asked"))?;
     let what = format!(
-        "of {OTHERS} callers at once, without keys, the last was refused after {:.1} s",
+        "of {OTHER_CALLERS} callers at once, without keys, the last was refused after {:.1} s",
         longest.as_secs_f64()
     );
     Ok(Check::new(what, longest <= MAX_WAIT))
 }
 
 /// How long it takes until callers are served again.
-async fn recovery(setup: &Setup) -> Check {
+async fn check_recovery(setup: &Setup) -> Check {
     let started = Instant::now();
     let token = setup.others.first().map(String::as_str).unwrap_or_default();
     let call = async || {
@@ -202,12 +202,12 @@ async fn recovery(setup: &Setup) -> Check {
 struct Issuer {
     url: String,
     pair: Ed25519KeyPair,
-    state: Arc<State>,
+    state: Arc<IssuerState>,
 }
 
 /// What its connections share.
 #[derive(Default)]
-struct State {
+struct IssuerState {
     hangs: AtomicBool,
     /// The requests that wait while it hangs.
     waiting: AtomicU64,
@@ -233,7 +233,9 @@ impl Issuer {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        std::thread::spawn(move || runtime.block_on(accept(listener, keys, about, state)));
+        std::thread::spawn(move || {
+            runtime.block_on(accept_connections(listener, keys, about, state))
+        });
         Ok(issuer)
     }
 
@@ -306,25 +308,30 @@ fn claims(issuer: &str, expires: u64) -> String {
 }
 
 /// Serves all that connect.
-async fn accept(
+async fn accept_connections(
     listener: std::net::TcpListener,
     keys: String,
     about: String,
-    state: Arc<State>,
+    state: Arc<IssuerState>,
 ) -> anyhow::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(serve(stream, keys.clone(), about.clone(), state.clone()));
+        tokio::spawn(serve_connection(
+            stream,
+            keys.clone(),
+            about.clone(),
+            state.clone(),
+        ));
     }
 }
 
 /// Answers what comes on a connection, or leaves it there.
-async fn serve(
+async fn serve_connection(
     mut stream: TcpStream,
     keys: String,
     about: String,
-    state: Arc<State>,
+    state: Arc<IssuerState>,
 ) -> anyhow::Result<()> {
     loop {
         let request = read_request(&mut stream).await?;

@@ -13,47 +13,47 @@ use tokio::time::{sleep, timeout, timeout_at};
 
 use super::{
     Schedule,
-    report::{Check, Row},
-    setup::{Attack, Setup, key, made_up_key, source},
+    report::{Check, TrialResult},
+    setup::{Attack, Setup, key_header, source_address, unknown_key_header},
 };
 use crate::{
-    http::{Client, Generation, post, request, tool},
-    line::Line,
+    http::{Client, Generation, post_request, stateless_request, tool_request},
+    line::HttpConnection,
     mcp,
     process::Process,
 };
 
 /// How many connections bring made-up keys, and how long each waits before the next.
 const CONNECTIONS: usize = 8;
-const PAUSE: Duration = Duration::from_millis(10);
+const REQUEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The same of those whose requests are large.
-const LARGE: usize = 2;
+const LARGE_CONNECTIONS: usize = 2;
 const LARGE_PAUSE: Duration = Duration::from_millis(100);
 const LARGE_BYTES: usize = 3_900_000;
 
 /// How many streams are opened, and over what time.
 const STREAMS: usize = 256;
-const STREAMS_TIME: Duration = Duration::from_secs(12);
+const STREAMS_START_PERIOD: Duration = Duration::from_secs(12);
 
 /// Where good callers who are new come from.
 const NEW_CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 100));
 
 /// How often one comes: rarely enough for the 60 checks of keys, and one more each second, that a network has.
-const INTERVAL: Duration = Duration::from_millis(300);
+const NEW_CALLER_INTERVAL: Duration = Duration::from_millis(300);
 
 /// How long one waits.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) async fn sessions(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn sessions(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let setup = Setup::with_keys(&[])?;
     let large = large_initialize(LARGE_BYTES / schedule.divisor);
     let attack = move |attack: Attack| async move {
-        let small = attack.send(CONNECTIONS, PAUSE, |_| {
-            post(attack.address, &made_up_key(), mcp::INITIALIZE)
+        let small = attack.send(CONNECTIONS, REQUEST_PAUSE, |_| {
+            post_request(attack.address, &unknown_key_header(), mcp::INITIALIZE)
         });
-        let large = attack.send(LARGE, LARGE_PAUSE, |_| {
-            post(attack.address, &made_up_key(), &large)
+        let large = attack.send(LARGE_CONNECTIONS, LARGE_PAUSE, |_| {
+            post_request(attack.address, &unknown_key_header(), &large)
         });
         tokio::join!(small, large);
     };
@@ -62,12 +62,12 @@ pub(super) async fn sessions(schedule: &Schedule) -> anyhow::Result<Row> {
         NEW_CALLER,
         address,
         Generation::Legacy,
-        &key("bench-lasting"),
+        &key_header("bench-lasting"),
     )
     .await?;
     lasting.call().await?;
     let probe = async move |until| {
-        let begun = new_callers(until, "began a session, called and ended it", async |key| {
+        let begun = check_new_callers(until, "began a session, called and ended it", async |key| {
             let mut client =
                 Client::connect_from(NEW_CALLER, address, Generation::Legacy, &key).await?;
             client.call().await?;
@@ -96,7 +96,7 @@ fn large_initialize(bytes: usize) -> String {
     )
 }
 
-pub(super) async fn tickets(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn tickets(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("admin.json").display().to_string();
     let setup = Setup::with_keys(&[
@@ -113,21 +113,26 @@ pub(super) async fn tickets(schedule: &Schedule) -> anyhow::Result<Row> {
             count.set(count.get() + 1);
             let name = count.get();
             let label = format!(r#"{{"name":"made-up-{name}","description":"{description}"}}"#);
-            call(attack.address, &made_up_key(), "create-label", &label)
+            stateless_call(
+                attack.address,
+                &unknown_key_header(),
+                "create-label",
+                &label,
+            )
         };
-        let small = attack.send(CONNECTIONS, PAUSE, |_| label("small"));
-        let large = attack.send(LARGE, LARGE_PAUSE, |_| label(&text));
+        let small = attack.send(CONNECTIONS, REQUEST_PAUSE, |_| label("small"));
+        let large = attack.send(LARGE_CONNECTIONS, LARGE_PAUSE, |_| label(&text));
         tokio::join!(small, large);
     };
     let address = setup.address;
     let probe = async move |until| {
-        let approved = new_callers(until, "had a call approved by its ticket", async |key| {
+        let approved = check_new_callers(until, "had a call approved by its ticket", async |key| {
             let label = format!(
                 r#"{{"name":"{}"}}"#,
                 key.trim_end().replace("x-portkey-api-key: ", "")
             );
-            let request = call(address, &key, "create-label", &label);
-            let mut line = Line::connect_from(NEW_CALLER, address).await?;
+            let request = stateless_call(address, &key, "create-label", &label);
+            let mut line = HttpConnection::connect_from(NEW_CALLER, address).await?;
             line.exchange(&request, "HTTP/1.1 200").await?;
             let answer = String::from_utf8_lossy(&line.body).into_owned();
             let id = mcp::text_after(&answer, "ticket is ");
@@ -138,7 +143,7 @@ pub(super) async fn tickets(schedule: &Schedule) -> anyhow::Result<Row> {
             let decided = tokio::task::spawn_blocking(move || approve(&id, &file));
             decided.await??;
             line.exchange(&request, "HTTP/1.1 200").await?;
-            mcp::check(&line.body, mcp::SUCCESS)
+            mcp::check(&line.body, mcp::SUCCESS_TEXT)
         });
         vec![approved.await]
     };
@@ -159,10 +164,10 @@ fn approve(id: &str, file: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) async fn streams(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn streams(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let setup = Setup::with_keys(&[])?;
     let (tasks, bytes) = (STREAMS / schedule.divisor, LARGE_BYTES / schedule.divisor);
-    let pause = STREAMS_TIME.min(schedule.abuse / 2);
+    let pause = STREAMS_START_PERIOD.min(schedule.abuse / 2);
     let attack = move |attack: Attack| async move {
         // As many resources as one may ask for, each with as long a name as there is room for.
         let resources: Vec<_> = (0..900)
@@ -174,9 +179,10 @@ pub(super) async fn streams(schedule: &Schedule) -> anyhow::Result<Row> {
         );
         attack
             .repeat(tasks, pause, async |task| {
-                let key = made_up_key();
-                let mut line = Line::connect_from(source(task), attack.address).await?;
-                line.send(&request(
+                let key = unknown_key_header();
+                let mut line =
+                    HttpConnection::connect_from(source_address(task), attack.address).await?;
+                line.send(&stateless_request(
                     attack.address,
                     &key,
                     "subscriptions/listen",
@@ -194,11 +200,16 @@ pub(super) async fn streams(schedule: &Schedule) -> anyhow::Result<Row> {
     };
     let address = setup.address;
     let probe = async move |until| {
-        let listened = new_callers(until, "opened a stream", async |key| {
+        let listened = check_new_callers(until, "opened a stream", async |key| {
             let wanted = r#""notifications":{"toolsListChanged":true}"#;
-            let mut line = Line::connect_from(NEW_CALLER, address).await?;
-            line.send(&request(address, &key, "subscriptions/listen", wanted))
-                .await?;
+            let mut line = HttpConnection::connect_from(NEW_CALLER, address).await?;
+            line.send(&stateless_request(
+                address,
+                &key,
+                "subscriptions/listen",
+                wanted,
+            ))
+            .await?;
             line.head().await?;
             ensure!(line.head.starts_with("HTTP/1.1 200"), "{}", line.head);
             line.read_until(b"acknowledged").await
@@ -208,7 +219,7 @@ pub(super) async fn streams(schedule: &Schedule) -> anyhow::Result<Row> {
     setup.observe("streams", schedule, attack, probe).await
 }
 
-pub(super) async fn counters(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn counters(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("policy.yaml").display().to_string();
     let limits: Vec<_> = (1..=20)
@@ -222,14 +233,19 @@ pub(super) async fn counters(schedule: &Schedule) -> anyhow::Result<Row> {
     let setup = Setup::with_keys(&["--policy", &file])?;
     let attack = move |attack: Attack| async move {
         attack
-            .send(CONNECTIONS, PAUSE, |_| {
-                call(attack.address, &made_up_key(), "get-integration", mcp::GET)
+            .send(CONNECTIONS, REQUEST_PAUSE, |_| {
+                stateless_call(
+                    attack.address,
+                    &unknown_key_header(),
+                    "get-integration",
+                    mcp::GET_ARGUMENTS,
+                )
             })
             .await;
     };
     let address = setup.address;
     let probe = async move |until| {
-        let counted = new_callers(until, "made a call that is counted", async |key| {
+        let counted = check_new_callers(until, "made a call that is counted", async |key| {
             let mut client =
                 Client::connect_from(NEW_CALLER, address, Generation::Modern, &key).await?;
             client.call().await.map(drop)
@@ -240,28 +256,28 @@ pub(super) async fn counters(schedule: &Schedule) -> anyhow::Result<Row> {
 }
 
 /// A call of 2026-07-28.
-fn call(address: SocketAddr, credential: &str, name: &str, arguments: &str) -> Vec<u8> {
+fn stateless_call(address: SocketAddr, credential: &str, name: &str, arguments: &str) -> Vec<u8> {
     let headers =
         format!("{credential}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n");
-    tool((address, Generation::Modern), &headers, 1, name, arguments)
+    tool_request((address, Generation::Modern), &headers, 1, name, arguments)
 }
 
 /// Good callers who are new, one after the other, each of whom has to succeed.
-async fn new_callers(
+async fn check_new_callers(
     until: Instant,
     what: &str,
     step: impl AsyncFn(String) -> anyhow::Result<()>,
 ) -> Check {
     let (mut tried, mut failures) = (0, Vec::new());
     while Instant::now() < until {
-        let key = key(&format!("bench-new-{tried}"));
+        let key = key_header(&format!("bench-new-{tried}"));
         tried += 1;
         match timeout(TIMEOUT, step(key)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => failures.push(format!("{error:#}")),
             Err(_) => failures.push(format!("no answer within {} s", TIMEOUT.as_secs())),
         }
-        _ = timeout_at(until.into(), sleep(INTERVAL)).await;
+        _ = timeout_at(until.into(), sleep(NEW_CALLER_INTERVAL)).await;
     }
     let succeeded = tried - failures.len();
     let first = failures

@@ -21,7 +21,7 @@ use std::{
 
 use anyhow::{bail, ensure};
 
-use self::report::{Row, table};
+use self::report::{TrialResult, to_markdown_table};
 
 /// The trials, in the order in which they run.
 const TRIALS: [&str; 13] = [
@@ -99,9 +99,9 @@ pub(crate) async fn run(quick: bool, only: &[String]) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for name in chosen {
         let started = Instant::now();
-        let row = trial(name, &schedule)
+        let row = run_trial(name, &schedule)
             .await
-            .unwrap_or_else(|error| Row::broken(name, &error));
+            .unwrap_or_else(|error| TrialResult::broken(name, &error));
         let verdict = if row.has_passed(&schedule) {
             "passed"
         } else {
@@ -119,7 +119,7 @@ pub(crate) async fn run(quick: bool, only: &[String]) -> anyhow::Result<()> {
         "there is no such trial; there are {}",
         TRIALS.join(", ")
     );
-    write!(io::stdout(), "\n{}", table(&rows, &schedule))?;
+    write!(io::stdout(), "\n{}", to_markdown_table(&rows, &schedule))?;
     let failed: Vec<_> = rows
         .iter()
         .filter(|row| !row.has_passed(&schedule))
@@ -136,7 +136,7 @@ pub(crate) async fn run(quick: bool, only: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn trial(name: &'static str, schedule: &Schedule) -> anyhow::Result<Row> {
+async fn run_trial(name: &'static str, schedule: &Schedule) -> anyhow::Result<TrialResult> {
     match name {
         "dribble" => dribble::run(schedule).await,
         "unread-http1" => unread::http1(schedule).await,

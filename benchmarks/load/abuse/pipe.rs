@@ -14,12 +14,12 @@ use anyhow::{Context, anyhow, ensure};
 use super::{
     MAX_GROWTH, Schedule,
     arguments::{MAX_ERROR_BYTES, wrong_arguments},
-    report::{Check, Row},
+    report::{Check, TrialResult},
 };
-use crate::{mcp, process::Process, stats::Latencies, stdio::Pipe};
+use crate::{mcp, process::Process, stats::Latencies, stdio::StdioServer};
 
 /// How many lists are asked for before one is read: 160 kB each.
-const LISTS: usize = 3000;
+const LIST_REQUESTS: usize = 3000;
 
 /// How long the answers may take once they are read.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,21 +28,21 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest line that is sent, in hundredths of what HTTP takes: 13 MiB.
-const PERCENT: usize = 330;
+const ARGUMENTS_PERCENT: usize = 330;
 
 /// The pause between two calls.
-const PAUSE: Duration = Duration::from_millis(5);
+const CALL_PAUSE: Duration = Duration::from_millis(5);
 
-pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<Row> {
-    let (_sandbox, pipe, mut row) = begin("unread-stdio", schedule)?;
-    let Pipe {
+pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<TrialResult> {
+    let (_sandbox, pipe, mut row) = start_trial("unread-stdio", schedule)?;
+    let StdioServer {
         process,
         mut input,
         mut output,
         line,
         id,
     } = pipe;
-    let lists = LISTS / schedule.divisor;
+    let lists = LIST_REQUESTS / schedule.divisor;
     let (count, taken) = mpsc::channel();
     let writing = thread::spawn(move || {
         for number in 0..lists {
@@ -67,7 +67,7 @@ pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<Row> {
                 .read_until(b'\n', &mut line)
                 .is_ok_and(|read| read > 0)
         {
-            answered += usize::from(mcp::says(&line, mcp::LISTED));
+            answered += usize::from(mcp::contains(&line, mcp::LIST_RESPONSE_TEXT));
             line.clear();
         }
         // Whoever waits may have given up.
@@ -77,7 +77,7 @@ pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<Row> {
         .recv_timeout(TIMEOUT)
         .map_err(|_| anyhow!("not all lists were answered within {} s", TIMEOUT.as_secs()))?;
     let input = writing.join().map_err(|_| anyhow!("the writer failed"))?;
-    let mut pipe = Pipe {
+    let mut pipe = StdioServer {
         process,
         input,
         output,
@@ -87,20 +87,20 @@ pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<Row> {
     row.answered = answered as u64;
     let what = format!("{answered} of {lists} lists were answered once they were read");
     row.checks.push(Check::new(what, answered == lists));
-    end(&mut pipe, schedule, &mut row)?;
-    row.checks.push(closed_output(pipe)?);
+    finish_trial(&mut pipe, schedule, &mut row)?;
+    row.checks.push(check_closed_output(pipe)?);
     Ok(row)
 }
 
-pub(super) fn arguments(schedule: &Schedule) -> anyhow::Result<Row> {
-    let (_sandbox, mut pipe, mut row) = begin("arguments-stdio", schedule)?;
+pub(super) fn arguments(schedule: &Schedule) -> anyhow::Result<TrialResult> {
+    let (_sandbox, mut pipe, mut row) = start_trial("arguments-stdio", schedule)?;
     let mut largest = 0;
-    for (name, arguments) in wrong_arguments(PERCENT / schedule.divisor) {
-        writeln!(pipe.input, "{}", mcp::tool(0, name, &arguments, ""))?;
+    for (name, arguments) in wrong_arguments(ARGUMENTS_PERCENT / schedule.divisor) {
+        writeln!(pipe.input, "{}", mcp::tool_call(0, name, &arguments, ""))?;
         // As the result of a tool, or as an error of the protocol.
         pipe.receive(br#""id":0"#)?;
         ensure!(
-            !mcp::says(&pipe.line, mcp::SUCCESS),
+            !mcp::contains(&pipe.line, mcp::SUCCESS_TEXT),
             "wrong arguments were taken"
         );
         largest = largest.max(pipe.line.len() as u64);
@@ -109,37 +109,44 @@ pub(super) fn arguments(schedule: &Schedule) -> anyhow::Result<Row> {
     let what = format!("the largest answer to wrong arguments has {largest} bytes");
     row.checks
         .push(Check::new(what, largest <= MAX_ERROR_BYTES));
-    end(&mut pipe, schedule, &mut row)?;
+    finish_trial(&mut pipe, schedule, &mut row)?;
     Ok(row)
 }
 
 /// A server on a pipe that has answered calls for a while.
-fn begin(trial: &'static str, schedule: &Schedule) -> anyhow::Result<(Process, Pipe, Row)> {
+fn start_trial(
+    trial: &'static str,
+    schedule: &Schedule,
+) -> anyhow::Result<(Process, StdioServer, TrialResult)> {
     let (sandbox, upstream) = Process::listening(&["sandbox", "--listen", "127.0.0.1:0"])?;
     let url = format!("http://{upstream}/v1");
-    let mut pipe = Pipe::start(&["--base-url", &url, "--api-key", "bench"])?;
+    let mut pipe = StdioServer::start(&["--base-url", &url, "--api-key", "bench"])?;
     pipe.ready()?;
     // It builds them once, and keeps them.
     writeln!(pipe.input, "{}", mcp::LIST)?;
-    pipe.receive(mcp::LISTED)?;
-    calls(&mut pipe, schedule.warm_up)?;
-    let (_, p99_alone) = calls(&mut pipe, schedule.alone)?.p50_p99();
+    pipe.receive(mcp::LIST_RESPONSE_TEXT)?;
+    make_calls(&mut pipe, schedule.warm_up)?;
+    let (_, p99_alone) = make_calls(&mut pipe, schedule.alone)?.p50_p99();
     let before = pipe.process.memory("VmRSS")?;
     Ok((
         sandbox,
         pipe,
-        Row {
+        TrialResult {
             trial,
             p99_alone,
             before,
-            ..Row::default()
+            ..TrialResult::default()
         },
     ))
 }
 
 /// Waits for the memory to come back, and makes calls again.
-fn end(pipe: &mut Pipe, schedule: &Schedule, row: &mut Row) -> anyhow::Result<()> {
-    let abused = calls(pipe, schedule.alone)?;
+fn finish_trial(
+    pipe: &mut StdioServer,
+    schedule: &Schedule,
+    row: &mut TrialResult,
+) -> anyhow::Result<()> {
+    let abused = make_calls(pipe, schedule.alone)?;
     (row.calls, row.p99_abused) = (abused.len(), abused.p50_p99().1);
     row.peak = pipe.process.memory("VmHWM")?;
     let idle = Instant::now();
@@ -152,20 +159,20 @@ fn end(pipe: &mut Pipe, schedule: &Schedule, row: &mut Row) -> anyhow::Result<()
     Ok(())
 }
 
-fn calls(pipe: &mut Pipe, time: Duration) -> anyhow::Result<Latencies> {
+fn make_calls(pipe: &mut StdioServer, time: Duration) -> anyhow::Result<Latencies> {
     let until = Instant::now() + time;
     let mut latencies = Latencies::default();
     while Instant::now() < until {
         latencies.add(pipe.call()?);
-        sleep(PAUSE);
+        sleep(CALL_PAUSE);
     }
     ensure!(latencies.len() > 0, "no call was made");
     Ok(latencies)
 }
 
 /// A process whose output nobody can read any more has to end, although more may still come in.
-fn closed_output(pipe: Pipe) -> anyhow::Result<Check> {
-    let Pipe {
+fn check_closed_output(pipe: StdioServer) -> anyhow::Result<Check> {
+    let StdioServer {
         mut process,
         mut input,
         output,

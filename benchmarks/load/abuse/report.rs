@@ -21,7 +21,7 @@ impl Check {
 
 /// What a trial found.
 #[derive(Default)]
-pub(super) struct Row {
+pub(super) struct TrialResult {
     pub(super) trial: &'static str,
     /// 99th percentile of the other callers' latency, in milliseconds: alone, then under the abuse.
     pub(super) p99_alone: f64,
@@ -43,7 +43,7 @@ pub(super) struct Row {
     pub(super) checks: Vec<Check>,
 }
 
-impl Row {
+impl TrialResult {
     /// A trial that could not be carried out.
     pub(super) fn broken(trial: &'static str, error: &anyhow::Error) -> Self {
         let check = Check::new(
@@ -126,7 +126,7 @@ impl Row {
 }
 
 /// All rows, and what was looked at in each trial besides.
-pub(super) fn table(rows: &[Row], schedule: &Schedule) -> String {
+pub(super) fn to_markdown_table(rows: &[TrialResult], schedule: &Schedule) -> String {
     let mut table = String::from(
         "| trial | peak RSS | others' p99 alone | under abuse | ratio | RSS before, after idling | \
          others' calls, failed | abuser: answered, refused, closed | verdict |\n\

@@ -9,36 +9,36 @@ use anyhow::Context;
 
 use super::{
     Schedule,
-    report::Row,
+    report::TrialResult,
     setup::{ABUSERS, Attack, Setup},
 };
 use crate::{
-    http::{Generation, tool},
-    line::Line,
+    http::{Generation, tool_request},
+    line::HttpConnection,
     mcp,
 };
 
 /// How many values the one answer has, and how many bytes the one value of the other.
-const VALUES: usize = 1000;
+const LABEL_COUNT: usize = 1000;
 const TEXT_BYTES: usize = 7_900_000;
 
 /// How many searches go on at once.
 const CONNECTIONS: usize = 32;
 
 /// How long each waits before its next search.
-const PAUSE: Duration = Duration::from_secs(1);
+const SEARCH_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let setup = Setup::with_tokens(&[])?;
     let text_bytes = TEXT_BYTES / schedule.divisor;
-    let partial = seed(setup.upstream, VALUES / schedule.divisor, text_bytes).await?;
+    let partial = seed_sandbox(setup.upstream, LABEL_COUNT / schedule.divisor, text_bytes).await?;
     let by_id = format!(r#"{{"prompt_partial_id":"{partial}"}}"#);
     let mut requests = Vec::new();
     for token in setup.abusers.iter().take(ABUSERS) {
         let headers =
             format!("{token}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n");
         let call = |name: &str, arguments: &str| {
-            tool(
+            tool_request(
                 (setup.address, Generation::Modern),
                 &headers,
                 1,
@@ -46,7 +46,7 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
                 arguments,
             )
         };
-        let mut line = Line::connect(setup.address).await?;
+        let mut line = HttpConnection::connect(setup.address).await?;
         let long = "x".repeat(1_000_000 / schedule.divisor);
         let kept = [
             (call("get-prompt-partial", &by_id), "qq"),
@@ -64,7 +64,7 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
     let tasks = CONNECTIONS / schedule.divisor;
     let attack = move |attack: Attack| async move {
         attack
-            .send(tasks, PAUSE, |task| {
+            .send(tasks, SEARCH_PAUSE, |task| {
                 requests
                     .get(task % requests.len())
                     .cloned()
@@ -78,8 +78,12 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
 }
 
 /// Gives the sandbox what makes large answers; the id of the large text.
-async fn seed(sandbox: SocketAddr, values: usize, text_bytes: usize) -> anyhow::Result<String> {
-    let mut line = Line::connect(sandbox).await?;
+async fn seed_sandbox(
+    sandbox: SocketAddr,
+    values: usize,
+    text_bytes: usize,
+) -> anyhow::Result<String> {
+    let mut line = HttpConnection::connect(sandbox).await?;
     let post = |path: &str, body: &str| {
         let length = body.len();
         format!(

@@ -15,12 +15,12 @@ use tokio::time::{sleep, timeout_at};
 
 use super::{
     MAX_GROWTH, Schedule, callers,
-    report::{Check, Row},
+    report::{Check, TrialResult},
 };
-use crate::{guards::Tokens, http::request, line::Line, mcp, process::Process};
+use crate::{guards::Tokens, http::stateless_request, line::HttpConnection, mcp, process::Process};
 
 /// How many others there are.
-const OTHERS: usize = 8;
+const OTHER_CALLERS: usize = 8;
 
 /// How many callers, or addresses, abuse the server.
 pub(super) const ABUSERS: usize = 4;
@@ -42,12 +42,12 @@ pub(super) struct Setup {
 impl Setup {
     /// Callers with tokens, on a server with these options more.
     pub(super) fn with_tokens(more: &[&str]) -> anyhow::Result<Self> {
-        let names: Vec<_> = (0..OTHERS + ABUSERS)
+        let names: Vec<_> = (0..OTHER_CALLERS + ABUSERS)
             .map(|number| format!("c{number}"))
             .collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let tokens = Tokens::make(&names)?;
-        let (others, abusers) = tokens.headers.split_at(OTHERS);
+        let (others, abusers) = tokens.headers.split_at(OTHER_CALLERS);
         let (others, abusers) = (others.to_vec(), abusers.to_vec());
         let auth = ["--auth", "token", "--auth-file", &tokens.path()];
         let mut setup = Self::start(&[&auth, more].concat(), others)?;
@@ -57,8 +57,8 @@ impl Setup {
 
     /// Callers with Portkey keys, on a server with these options more.
     pub(super) fn with_keys(more: &[&str]) -> anyhow::Result<Self> {
-        let others = (0..OTHERS)
-            .map(|number| key(&format!("bench-{number}")))
+        let others = (0..OTHER_CALLERS)
+            .map(|number| key_header(&format!("bench-{number}")))
             .collect();
         Self::start(&[&["--auth", "key"], more].concat(), others)
     }
@@ -84,10 +84,10 @@ impl Setup {
     /// Has the server build once what it builds when first asked for it, and keeps.
     async fn list_tools(&self) -> anyhow::Result<()> {
         let credential = self.others.first().map(String::as_str).unwrap_or_default();
-        let mut line = Line::connect(self.address).await?;
-        let list = request(self.address, credential, "tools/list", "");
+        let mut line = HttpConnection::connect(self.address).await?;
+        let list = stateless_request(self.address, credential, "tools/list", "");
         line.exchange(&list, "HTTP/1.1 200").await?;
-        mcp::check(&line.body, mcp::LISTED)
+        mcp::check(&line.body, mcp::LIST_RESPONSE_TEXT)
     }
 
     /// Measures the others alone, then under an attack, then waits for the memory to come back. The attack has
@@ -99,9 +99,9 @@ impl Setup {
         schedule: &Schedule,
         attack: impl FnOnce(Attack) -> F + Send + 'static,
         probe: impl AsyncFnOnce(Instant) -> Vec<Check>,
-    ) -> anyhow::Result<Row> {
+    ) -> anyhow::Result<TrialResult> {
         self.list_tools().await?;
-        let work = |time| callers::work(self.address, &self.others, time);
+        let work = |time| callers::make_calls(self.address, &self.others, time);
         work(schedule.warm_up).await?;
         let alone = work(schedule.alone).await?;
         if let Some(failure) = alone.failures.first() {
@@ -145,7 +145,7 @@ impl Setup {
                 .map_err(|_| anyhow!("a check failed"))?
                 .drain(..),
         );
-        Ok(Row {
+        Ok(TrialResult {
             trial,
             p99_alone: alone.latencies.p50_p99().1,
             p99_abused: abused.latencies.p50_p99().1,
@@ -164,14 +164,14 @@ impl Setup {
 }
 
 /// The header of a Portkey key. The sandbox takes any.
-pub(super) fn key(key: &str) -> String {
+pub(super) fn key_header(key: &str) -> String {
     format!("x-portkey-api-key: {key}\r\n")
 }
 
 /// The header of a key that was never used before, and that the sandbox refuses with 401.
-pub(super) fn made_up_key() -> String {
+pub(super) fn unknown_key_header() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    key(&format!(
+    key_header(&format!(
         "sandbox-workspace-none-{}",
         COUNT.fetch_add(1, Relaxed)
     ))
@@ -214,12 +214,12 @@ impl Counts {
 }
 
 /// A request that waits; an answer that never came counts as well.
-struct Waiting<'a> {
+struct PendingRequest<'a> {
     since: Instant,
     counts: &'a Counts,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
         let waited = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.counts.slowest.fetch_max(waited, Relaxed);
@@ -271,9 +271,9 @@ impl Attack {
             let mut line = line.lock().await;
             let mut open = match line.take() {
                 Some(open) => open,
-                None => Line::connect_from(source(task), self.address).await?,
+                None => HttpConnection::connect_from(source_address(task), self.address).await?,
             };
-            let waiting = Waiting {
+            let waiting = PendingRequest {
                 since: Instant::now(),
                 counts: &self.counts,
             };
@@ -294,7 +294,7 @@ impl Attack {
 }
 
 /// The address that a task of an attack comes from: one of [`ABUSERS`].
-pub(super) fn source(task: usize) -> IpAddr {
+pub(super) fn source_address(task: usize) -> IpAddr {
     let last = u8::try_from(2 + task % ABUSERS).unwrap_or(2);
     IpAddr::from(Ipv4Addr::new(127, 0, 0, last))
 }

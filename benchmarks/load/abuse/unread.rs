@@ -14,36 +14,36 @@ use tokio::{
 
 use super::{
     Schedule,
-    frames::{Connection, Event, fields},
-    report::Row,
-    setup::{ABUSERS, Attack, Setup, source},
+    frames::{NoWindowConnection, StreamEvent, request_fields},
+    report::TrialResult,
+    setup::{ABUSERS, Attack, Setup, source_address},
 };
 use crate::{
-    http::{Generation, request, tool},
+    http::{Generation, stateless_request, tool_request},
     mcp,
 };
 
 /// How many connections over HTTP/1.1 leave their answers unread, how many lists each asks for, and over what time
 /// they begin. Linux holds up to 4 MB of a connection by default (`tcp_wmem`), a list has 160 kB.
 const CONNECTIONS: usize = 64;
-const LISTS: usize = 64;
-const BEGINNING: Duration = Duration::from_millis(2500);
+const LISTS_PER_CONNECTION: usize = 64;
+const START_PERIOD: Duration = Duration::from_millis(2500);
 
 /// How many connections over HTTP/2, how many streams each has, and after what time the next one follows. One
 /// caller has as many requests as are allowed by default.
-const CONNECTIONS_2: usize = 2 * ABUSERS;
+const HTTP2_CONNECTIONS: usize = 2 * ABUSERS;
 const STREAMS: usize = 128;
-const NEXT_STREAM: Duration = Duration::from_millis(40);
+const STREAM_INTERVAL: Duration = Duration::from_millis(40);
 
 /// What a client of HTTP/1.1 lets in before the server has to wait.
 const RECEIVE_BUFFER: u32 = 4096;
 
-pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let (schedule, write_timeout) = &with_write_timeout(schedule);
     let setup = Setup::with_tokens(&["--write-timeout", write_timeout])?;
     let (abusers, tasks) = (setup.abusers.clone(), CONNECTIONS / schedule.divisor);
     let unknown = 20_000 / schedule.divisor;
-    let beginning = BEGINNING.min(schedule.abuse / 4);
+    let beginning = START_PERIOD.min(schedule.abuse / 4);
     let attack = move |attack: Attack| async move {
         let unknown = unknown_arguments(unknown);
         attack
@@ -52,8 +52,8 @@ pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<Row> {
                     .get(task % ABUSERS)
                     .map(String::as_str)
                     .unwrap_or_default();
-                let list = request(attack.address, token, "tools/list", "");
-                let call = tool(
+                let list = stateless_request(attack.address, token, "tools/list", "");
+                let call = tool_request(
                     (attack.address, Generation::Modern),
                     &format!(
                         "{token}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n"
@@ -63,11 +63,16 @@ pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<Row> {
                     &unknown,
                 );
                 let first = if task % 8 == 0 { call } else { Vec::new() };
-                hold(&attack, task, &[first, list.repeat(LISTS)].concat()).await
+                hold_unread(
+                    &attack,
+                    task,
+                    &[first, list.repeat(LISTS_PER_CONNECTION)].concat(),
+                )
+                .await
             })
             .await;
         // Those that read a little may go on.
-        closed_in_time(&attack, tasks / 2);
+        check_closed(&attack, tasks / 2);
     };
     setup
         .observe("unread-http1", schedule, attack, async |_: Instant| {
@@ -77,15 +82,15 @@ pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<Row> {
 }
 
 /// Sends requests, then waits for the server to close the connection; one in four reads a little meanwhile.
-async fn hold(attack: &Attack, task: usize, requests: &[u8]) -> anyhow::Result<()> {
+async fn hold_unread(attack: &Attack, task: usize, requests: &[u8]) -> anyhow::Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    socket.bind((source(task), 0).into())?;
+    socket.bind((source_address(task), 0).into())?;
     let stream = socket.connect(attack.address).await?;
     let mut left = requests;
     while !left.is_empty() {
         stream.writable().await?;
-        left = left.get(written(&stream, left)?..).unwrap_or_default();
+        left = left.get(try_write(&stream, left)?..).unwrap_or_default();
     }
     attack.counts.answered.fetch_add(1, Relaxed);
     loop {
@@ -100,41 +105,42 @@ async fn hold(attack: &Attack, task: usize, requests: &[u8]) -> anyhow::Result<(
         }
         // The beginning of one more request, which a closed connection answers with a reset. While an answer
         // waits, the server reads on for a while at most.
-        written(&stream, b"P")?;
+        try_write(&stream, b"P")?;
     }
 }
 
 /// How much of it could be written at once.
-fn written(stream: &TcpStream, bytes: &[u8]) -> anyhow::Result<usize> {
+fn try_write(stream: &TcpStream, bytes: &[u8]) -> anyhow::Result<usize> {
     match stream.try_write(bytes) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
         written => Ok(written?),
     }
 }
 
-pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<Row> {
+pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let (schedule, write_timeout) = &with_write_timeout(schedule);
     let setup = Setup::with_tokens(&["--write-timeout", write_timeout])?;
     let (abusers, streams) = (setup.abusers.clone(), STREAMS / schedule.divisor);
     let attack = move |attack: Attack| async move {
         let authority = attack.address.to_string();
-        let body = mcp::request("tools/list", "");
+        let body = mcp::stateless_request("tools/list", "");
         attack
-            .repeat(CONNECTIONS_2, NEXT_STREAM, async |task| {
+            .repeat(HTTP2_CONNECTIONS, STREAM_INTERVAL, async |task| {
                 let token = abusers
                     .get(task % ABUSERS)
                     .map(String::as_str)
                     .unwrap_or_default();
-                let fields = fields(&authority, token, "tools/list")?;
-                let mut connection = Connection::open(source(task), attack.address).await?;
+                let fields = request_fields(&authority, token, "tools/list")?;
+                let mut connection =
+                    NoWindowConnection::open(source_address(task), attack.address).await?;
                 let (mut open, mut next) = (0, Instant::now());
                 loop {
                     let next_at = if open < streams { next } else { attack.until };
                     let count = match timeout_at(next_at.into(), connection.event()).await {
                         Ok(event) => match event? {
-                            Event::Answered => &attack.counts.answered,
-                            Event::Refused => &attack.counts.refused,
-                            Event::Reset => {
+                            StreamEvent::Answered => &attack.counts.answered,
+                            StreamEvent::Refused => &attack.counts.refused,
+                            StreamEvent::Reset => {
                                 open -= 1;
                                 &attack.counts.closed
                             }
@@ -142,7 +148,7 @@ pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<Row> {
                         Err(_) => {
                             connection.post(&fields, body.as_bytes()).await?;
                             open += 1;
-                            next = Instant::now() + NEXT_STREAM;
+                            next = Instant::now() + STREAM_INTERVAL;
                             continue;
                         }
                     };
@@ -150,7 +156,7 @@ pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<Row> {
                 }
             })
             .await;
-        closed_in_time(&attack, CONNECTIONS_2);
+        check_closed(&attack, HTTP2_CONNECTIONS);
     };
     setup
         .observe("unread-http2", schedule, attack, async |_: Instant| {
@@ -167,7 +173,7 @@ fn with_write_timeout(schedule: &Schedule) -> (Schedule, String) {
 }
 
 /// The server has to end what is not read: each connection, or what goes over it, once at least.
-fn closed_in_time(attack: &Attack, least: usize) {
+fn check_closed(attack: &Attack, least: usize) {
     let closed = attack.counts.closed.load(Relaxed);
     let what = format!("{closed} unread answers were given up by the server");
     attack.counts.check(what, closed >= least as u64);

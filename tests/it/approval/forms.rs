@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{FormReaction, FormClient, TRANSPORTS_AND_GENERATIONS, connect};
-use crate::{mcp::Caller, process::Served};
+use super::{FormClient, FormReaction, TRANSPORTS_AND_GENERATIONS, connect};
+use crate::{mcp::McpClient, process::ServerProcess};
 
 const SLUG: &str = "openai-production";
 
@@ -15,7 +15,10 @@ async fn nothing_is_sent_before_approval() {
         let no = [
             (FormReaction::Decline, "declined"),
             (FormReaction::Cancel, "cancelled"),
-            (FormReaction::Accept(json!({ "approve": false })), "declined"),
+            (
+                FormReaction::Accept(json!({ "approve": false })),
+                "declined",
+            ),
             (FormReaction::Accept(json!({})), "declined"),
             (FormReaction::Accept(json!("yes")), "declined"),
         ];
@@ -31,7 +34,10 @@ async fn nothing_is_sent_before_approval() {
         let (done, text) = session
             .call_text("delete-integration", json!({ "slug": SLUG }))
             .await;
-        assert!(done && !session.has_integration(SLUG).await, "{way:?}: {text}");
+        assert!(
+            done && !session.has_integration(SLUG).await,
+            "{way:?}: {text}"
+        );
         let asked = human.last_request();
         for part in [
             "delete-integration",
@@ -55,7 +61,9 @@ async fn destructive_call_can_require_the_typed_target_name() {
         let options = ["--approve-deletes", "--approve-by-name"];
         let session = connect(way, &human, &options).await;
         for name in [json!("openai"), json!(""), Value::Null] {
-            human.set_reaction(FormReaction::Accept(json!({ "approve": true, "name": name })));
+            human.set_reaction(FormReaction::Accept(
+                json!({ "approve": true, "name": name }),
+            ));
             let (done, text) = session
                 .call_text("delete-integration", json!({ "slug": SLUG }))
                 .await;
@@ -81,7 +89,10 @@ async fn destructive_call_can_require_the_typed_target_name() {
 /// A client up to 2025-11-25 is waited for, but not for ever.
 #[tokio::test]
 async fn unanswered_form_denies_the_call() {
-    for way in TRANSPORTS_AND_GENERATIONS.into_iter().filter(|(_, modern)| !modern) {
+    for way in TRANSPORTS_AND_GENERATIONS
+        .into_iter()
+        .filter(|(_, modern)| !modern)
+    {
         let human = FormClient::new(true);
         human.set_reaction(FormReaction::NeverRespond);
         let options = ["--approve-deletes", "--approval-timeout", "0.2"];
@@ -159,21 +170,25 @@ async fn approval_response_is_valid_for_one_call_only() {
         "--listen",
         "127.0.0.1:0",
     ];
-    let server = Served::start(&[&args[..], &["--approve-writes"]].concat());
-    let alice = Caller::new(&server.url, "pk-alice");
-    let bob = Caller::new(&server.url, "pk-bob");
-    let call = async |caller: &Caller, args: &Value, state: Option<&str>, said: Option<Value>| {
-        let mut params = json!({ "arguments": args });
-        if let Some(state) = state {
-            params["requestState"] = json!(state);
-        }
-        if let Some(said) = said {
-            params["inputResponses"] = json!({ "approval": said });
-        }
-        let tool = "create-integration";
-        let answer = caller.modern_with(tool, params, form_capabilities()).await.unwrap();
-        answer.message["result"].clone()
-    };
+    let server = ServerProcess::start(&[&args[..], &["--approve-writes"]].concat());
+    let alice = McpClient::new(&server.url, "pk-alice");
+    let bob = McpClient::new(&server.url, "pk-bob");
+    let call =
+        async |caller: &McpClient, args: &Value, state: Option<&str>, said: Option<Value>| {
+            let mut params = json!({ "arguments": args });
+            if let Some(state) = state {
+                params["requestState"] = json!(state);
+            }
+            if let Some(said) = said {
+                params["inputResponses"] = json!({ "approval": said });
+            }
+            let tool = "create-integration";
+            let answer = caller
+                .modern_with(tool, params, form_capabilities())
+                .await
+                .unwrap();
+            answer.message["result"].clone()
+        };
     let yes = || Some(json!({ "action": "accept", "content": { "approve": true } }));
     let wanted = json!({ "name": "A", "ai_provider_id": "openai", "slug": "a", "key": "sk-1" });
     let first = call(&alice, &wanted, None, None).await;

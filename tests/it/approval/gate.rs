@@ -24,15 +24,22 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 use crate::{
-    process::said,
-    upstream::{Upstream, answer, dispatcher, ok, operator, settings},
+    process::run_cli,
+    upstream::{MockUpstream, dispatcher, http_response, json_response, operator, settings},
 };
 
-pub(crate) fn dispatcher_with_approvals(upstream: &Upstream, always: ApprovalDefaults) -> Dispatcher {
+pub(crate) fn dispatcher_with_approvals(
+    upstream: &MockUpstream,
+    always: ApprovalDefaults,
+) -> Dispatcher {
     dispatcher_with_store(upstream, always, Store::in_memory())
 }
 
-fn dispatcher_with_store(upstream: &Upstream, always: ApprovalDefaults, store: Store) -> Dispatcher {
+fn dispatcher_with_store(
+    upstream: &MockUpstream,
+    always: ApprovalDefaults,
+    store: Store,
+) -> Dispatcher {
     let keys = Arc::new(WatchedValue::fixed(Keyring::random().unwrap()));
     let approvals = Approvals::new(keys, store, Duration::from_secs(60));
     dispatcher(upstream)
@@ -58,7 +65,11 @@ async fn call(
     (dispatcher.call(call, &mut record).await, record)
 }
 
-async fn approval_request(dispatcher: &Dispatcher, tool: &str, args: &Value) -> Box<ApprovalRequest> {
+async fn approval_request(
+    dispatcher: &Dispatcher,
+    tool: &str,
+    args: &Value,
+) -> Box<ApprovalRequest> {
     match call(dispatcher, (tool, args), None).await.0 {
         Err(CallError::ApprovalRequired(question)) => question,
         other => panic!("{tool}: {other:?}"),
@@ -73,7 +84,7 @@ const APPROVE: FormResponse = FormResponse {
 
 #[tokio::test]
 async fn approval_requirement_depends_on_the_effect() {
-    let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
+    let upstream = MockUpstream::start(|_| json_response(r#"{"name":"N"}"#)).await;
     let cases = [
         ("get-integration", json!({ "slug": "s" }), false, false),
         (
@@ -143,7 +154,7 @@ async fn approval_requirement_depends_on_the_effect() {
 
 #[tokio::test]
 async fn approval_permits_only_the_approved_call() {
-    let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
+    let upstream = MockUpstream::start(|_| json_response(r#"{"name":"N"}"#)).await;
     let dispatcher = dispatcher_with_approvals(
         &upstream,
         ApprovalDefaults {
@@ -193,7 +204,7 @@ async fn approval_permits_only_the_approved_call() {
 /// An agent cannot bury a human in questions.
 #[tokio::test]
 async fn tickets_of_one_caller_are_bounded() {
-    let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
+    let upstream = MockUpstream::start(|_| json_response(r#"{"name":"N"}"#)).await;
     let dispatcher = dispatcher_with_approvals(
         &upstream,
         ApprovalDefaults {
@@ -242,7 +253,7 @@ async fn tickets_of_one_caller_are_bounded() {
 /// A dry run sends nothing, so there is nothing to approve.
 #[tokio::test]
 async fn dry_run_needs_no_approval() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let always = ApprovalDefaults {
         writes: true,
         deletes: true,
@@ -271,14 +282,19 @@ async fn untypable_target_name_is_replaced_by_the_identifier() {
         ("{}", "s"),
     ] {
         let stored: &'static str = stored.to_owned().leak();
-        let upstream = Upstream::start(move |_| ok(stored)).await;
+        let upstream = MockUpstream::start(move |_| json_response(stored)).await;
         let always = ApprovalDefaults {
             deletes: true,
             confirm: true,
             ..ApprovalDefaults::default()
         };
         let args = json!({ "slug": "s" });
-        let asked = approval_request(&dispatcher_with_approvals(&upstream, always), "delete-integration", &args).await;
+        let asked = approval_request(
+            &dispatcher_with_approvals(&upstream, always),
+            "delete-integration",
+            &args,
+        )
+        .await;
         assert_eq!(asked.confirm.as_deref(), Some(name), "{stored}");
         let typed = FormResponse {
             typed_name: Some(name.to_owned()),
@@ -291,7 +307,7 @@ async fn untypable_target_name_is_replaced_by_the_identifier() {
 
 #[tokio::test]
 async fn call_without_an_approver_is_denied() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let always = ApprovalDefaults {
         deletes: true,
         ..ApprovalDefaults::default()
@@ -311,7 +327,7 @@ async fn call_without_an_approver_is_denied() {
         "{outcome:?}"
     );
     // From the shell, without a terminal.
-    let (done, _, log) = said(&[
+    let (done, _, log) = run_cli(&[
         "call",
         "delete-integration",
         "slug=s",
@@ -330,7 +346,8 @@ async fn file_tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
     approvals.set_admin_url("http://127.0.0.1:1".to_owned());
     let mut tickets = Vec::new();
     for slug in slugs {
-        let asked = approval_request(dispatcher, "delete-integration", &json!({ "slug": slug })).await;
+        let asked =
+            approval_request(dispatcher, "delete-integration", &json!({ "slug": slug })).await;
         tickets.push(approvals.create_ticket(&operator(), &asked).await.unwrap());
     }
     tickets
@@ -339,7 +356,7 @@ async fn file_tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
 /// Whoever makes calls cannot choose the name of a ticket, nor know it beforehand.
 #[tokio::test]
 async fn same_call_at_two_servers_gets_different_ticket_ids() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let always = ApprovalDefaults {
         deletes: true,
         ..ApprovalDefaults::default()
@@ -358,7 +375,7 @@ async fn same_call_at_two_servers_gets_different_ticket_ids() {
 
 #[tokio::test]
 async fn ticket_id_prefix_is_accepted_only_while_unambiguous() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let always = ApprovalDefaults {
         deletes: true,
         ..ApprovalDefaults::default()
@@ -406,7 +423,7 @@ async fn ticket_id_prefix_is_accepted_only_while_unambiguous() {
 
 #[tokio::test]
 async fn decision_with_another_digest_is_rejected() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let always = ApprovalDefaults {
         deletes: true,
         ..ApprovalDefaults::default()
@@ -429,7 +446,7 @@ async fn decision_with_another_digest_is_rejected() {
 
 #[tokio::test]
 async fn tickets_are_listed_in_pages_oldest_first() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let always = ApprovalDefaults {
         writes: true,
         deletes: true,
@@ -520,7 +537,7 @@ async fn tickets_are_listed_in_pages_oldest_first() {
 /// However much a call would change, a ticket about it is small, and says how much it leaves out.
 #[tokio::test]
 async fn approval_request_for_a_large_change_is_bounded() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let always = ApprovalDefaults {
         writes: true,
         confirm: true,
@@ -540,7 +557,7 @@ async fn approval_request_for_a_large_change_is_bounded() {
 /// A human's yes was to one write, and that may have happened.
 #[tokio::test]
 async fn approval_is_consumed_by_a_write_that_may_have_taken_effect() {
-    let upstream = Upstream::start(|_| answer("504 Gateway Timeout", "", "")).await;
+    let upstream = MockUpstream::start(|_| http_response("504 Gateway Timeout", "", "")).await;
     let mut settings = settings(&upstream.base_url);
     settings.retries.max_retries = 0;
     let always = ApprovalDefaults {

@@ -23,7 +23,7 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::{
-    process::{Served, command},
+    process::{ServerProcess, command},
     requests,
 };
 
@@ -109,7 +109,7 @@ impl ClientHandler for FormClient {
 /// A client and, over HTTP, its server.
 pub(crate) struct FormSession {
     pub(crate) client: RunningService<RoleClient, FormClient>,
-    _server: Option<Served>,
+    _server: Option<ServerProcess>,
 }
 
 /// Both transports in both generations, each with a server of its own.
@@ -130,7 +130,7 @@ pub(crate) async fn connect(
     let human = human.clone();
     if http {
         let args = [&["http", "--sandbox", "--listen", "127.0.0.1:0"], options].concat();
-        let server = Served::start(&args);
+        let server = ServerProcess::start(&args);
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(requests::client(), config);
         let client = human

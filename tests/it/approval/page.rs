@@ -8,10 +8,17 @@ use std::{
 use reqwest::{Client, StatusCode, header};
 use serde_json::json;
 
-use super::tickets::{AdminFolder, SLUG, TOOL, ticket_page_url, serve_with_admin, strs, ticket_id, form_token};
-use crate::{audit::read_entries, mcp::Caller, process::command, requests::client};
+use super::tickets::{
+    AdminFolder, SLUG, TOOL, form_token, serve_with_admin, strs, ticket_id, ticket_page_url,
+};
+use crate::{audit::read_entries, mcp::McpClient, process::command, requests::client};
 
-async fn post_decision(client: &Client, page: &str, token: &str, decision: &str) -> (StatusCode, String) {
+async fn post_decision(
+    client: &Client,
+    page: &str,
+    token: &str,
+    decision: &str,
+) -> (StatusCode, String) {
     post_form(
         client,
         page,
@@ -33,7 +40,7 @@ async fn post_form(client: &Client, page: &str, body: &str) -> (StatusCode, Stri
 async fn ticket_page_shows_the_call_and_its_form_decides() {
     let admin = AdminFolder::new();
     let mut server = serve_with_admin(&admin, &[]);
-    let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
+    let (alice, http) = (McpClient::new(&server.url, "pk-alice"), client());
     let at = ticket_page_url(&mut server, &alice, SLUG).await;
     for _ in 0..2 {
         let shown = http.get(&at).send().await.unwrap();
@@ -87,7 +94,7 @@ async fn ticket_page_shows_the_call_and_its_form_decides() {
         http.get(&at).send().await.unwrap().status(),
         StatusCode::NOT_FOUND
     );
-    let bob = Caller::new(&server.url, "pk-bob");
+    let bob = McpClient::new(&server.url, "pk-bob");
     let bobs = bob
         .modern(TOOL, &json!({ "slug": SLUG }))
         .await
@@ -119,7 +126,7 @@ fn first_button(html: &str) -> &str {
 async fn enter_key_on_the_page_decides_nothing() {
     let admin = AdminFolder::new();
     let mut server = serve_with_admin(&admin, &["--approve-by-name"]);
-    let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
+    let (alice, http) = (McpClient::new(&server.url, "pk-alice"), client());
     let at = ticket_page_url(&mut server, &alice, SLUG).await;
     let html = http.get(&at).send().await.unwrap().text().await.unwrap();
     let button = first_button(&html);
@@ -163,7 +170,7 @@ async fn decision_on_the_page_requires_a_name() {
     let (admin, folder) = (AdminFolder::new(), tempfile::tempdir().unwrap());
     let log = folder.path().join("audit.jsonl");
     let mut server = serve_with_admin(&admin, &["--audit-log", log.to_str().unwrap()]);
-    let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
+    let (alice, http) = (McpClient::new(&server.url, "pk-alice"), client());
     let at = ticket_page_url(&mut server, &alice, SLUG).await;
     let token = form_token(&http.get(&at).send().await.unwrap().text().await.unwrap());
     for by in ["", "&by=", "&by=+"] {
@@ -174,7 +181,10 @@ async fn decision_on_the_page_requires_a_name() {
             assert!(html.contains("enter your name"), "{html}");
         }
     }
-    assert_eq!(post_decision(&http, &at, &token, "approve").await.0, StatusCode::OK);
+    assert_eq!(
+        post_decision(&http, &at, &token, "approve").await.0,
+        StatusCode::OK
+    );
     let line = server.read_until("a human decided");
     assert!(line.contains("state=\"approved\" by=\"Dana D.\""), "{line}");
     let (_, list, _) = admin.run_approvals(&["list"]);
@@ -226,7 +236,7 @@ async fn ticket_list_page_links_to_each_ticket() {
     let served = line("serving MCP at ");
     let url = served.split("serving MCP at ").nth(1).unwrap().trim();
     for (key, slug) in [("pk-alice", SLUG), ("pk-bob", "anthropic")] {
-        let answer = Caller::new(url, key)
+        let answer = McpClient::new(url, key)
             .modern(TOOL, &json!({ "slug": slug }))
             .await
             .unwrap();

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::tickets::{AdminFolder, SLUG, TOOL, strs, ticket_id};
-use crate::{mcp::Caller, process::Served, programs::is_missing, redis::Redis};
+use crate::{mcp::McpClient, process::ServerProcess, programs::is_missing, redis::RedisServer};
 use portkey_mcp::security::signed_state::Keyring;
 
 const POLICY: &str = "
@@ -16,7 +16,7 @@ rules:
 ";
 
 /// What a tool answers in a session.
-async fn call_result(caller: &Caller, tool: &str, args: Value) -> Value {
+async fn call_result(caller: &McpClient, tool: &str, args: Value) -> Value {
     let answer = caller
         .call("tools/call", json!({ "name": tool, "arguments": args }))
         .await;
@@ -29,8 +29,8 @@ async fn documented_redis_user_has_every_required_right() {
         return;
     }
     let (redis, sandbox) = (
-        Redis::documented(),
-        Served::start(&["sandbox", "--listen", "127.0.0.1:0"]),
+        RedisServer::documented(),
+        ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]),
     );
     let files = tempfile::tempdir().unwrap();
     let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
@@ -62,12 +62,12 @@ async fn documented_redis_user_has_every_required_right() {
             &["--max-result-bytes", "2000"],
             &strs(&options),
         ];
-        Served::start(&args.concat())
+        ServerProcess::start(&args.concat())
     });
     let [first, second] = servers;
 
     // A session, which goes on at the other replica.
-    let mut here = Caller::new(&first.url, "pk-alice");
+    let mut here = McpClient::new(&first.url, "pk-alice");
     here.initialize().await;
     let there = here.at(&second.url);
     assert!(there.lists_tools().await);
@@ -129,7 +129,7 @@ async fn missing_redis_right_is_reported_to_the_approver() {
         return;
     }
     let rights = crate::redis::documented_rights().replace(" +get ", " ");
-    let redis = Redis::with_user(&rights);
+    let redis = RedisServer::with_user(&rights);
     let (admin, url) = (AdminFolder::new(), redis.documented_url(0));
     let options = admin.options();
     let keys = admin.file_path() + ".keys";
@@ -143,7 +143,7 @@ async fn missing_redis_right_is_reported_to_the_approver() {
         &url,
     ];
     let args = [&args[..], &["--state-key-file", &keys], &strs(&options)].concat();
-    let server = Served::start(&args);
+    let server = ServerProcess::start(&args);
     let (good, _, log) = admin.run_approvals(&["list"]);
     assert!(!good && log.contains("does not let its user run"), "{log}");
     assert!(

@@ -13,10 +13,10 @@ use tempfile::TempDir;
 
 use super::{FormClient, TRANSPORTS_AND_GENERATIONS, connect};
 use crate::{
-    mcp::Caller,
-    process::{Served, said},
+    mcp::McpClient,
+    process::{ServerProcess, run_cli},
     programs::is_missing,
-    redis::Redis,
+    redis::RedisServer,
     requests::client,
 };
 use portkey_mcp::{
@@ -92,7 +92,7 @@ impl AdminFolder {
     /// What `portkey-mcp approvals` says.
     pub(super) fn run_approvals(&self, args: &[&str]) -> (bool, String, String) {
         let file = self.file_path();
-        said(&[&["approvals", "--admin-file", &file], args].concat())
+        run_cli(&[&["approvals", "--admin-file", &file], args].concat())
     }
 
     pub(super) fn url(&self) -> String {
@@ -133,7 +133,10 @@ async fn call_waits_for_a_decision_by_command() {
         let args = json!({ "slug": SLUG });
         let (done, text) = session.call_text(TOOL, args.clone()).await;
         let id = ticket_id(&text);
-        assert!(!done && session.has_integration(SLUG).await, "{way:?}: {text}");
+        assert!(
+            !done && session.has_integration(SLUG).await,
+            "{way:?}: {text}"
+        );
         assert!(
             !text.contains(&admin.url()) && !text.contains("/decide/"),
             "{way:?}: {text}"
@@ -175,7 +178,10 @@ async fn call_waits_for_a_decision_by_command() {
             "{way:?}"
         );
         let (done, text) = session.call_text(TOOL, named).await;
-        assert!(done && !session.has_integration(SLUG).await, "{way:?}: {text}");
+        assert!(
+            done && !session.has_integration(SLUG).await,
+            "{way:?}: {text}"
+        );
         let (done, text) = session.call_text(TOOL, args).await;
         assert!(!done && ticket_id(&text) != id, "{way:?}: {text}");
         session.client.cancel().await.unwrap();
@@ -242,7 +248,7 @@ async fn approve_command_requires_the_target_name() {
     session.client.cancel().await.unwrap();
 }
 
-pub(super) fn serve_with_admin(admin: &AdminFolder, more: &[&str]) -> Served {
+pub(super) fn serve_with_admin(admin: &AdminFolder, more: &[&str]) -> ServerProcess {
     let options = admin.options();
     let args = [
         "http",
@@ -252,11 +258,15 @@ pub(super) fn serve_with_admin(admin: &AdminFolder, more: &[&str]) -> Served {
         "--listen",
         "127.0.0.1:0",
     ];
-    Served::start(&[&args[..], &strs(&options), more].concat())
+    ServerProcess::start(&[&args[..], &strs(&options), more].concat())
 }
 
 /// The address of the page of a new ticket, which only the log has.
-pub(super) async fn ticket_page_url(server: &mut Served, caller: &Caller, slug: &str) -> String {
+pub(super) async fn ticket_page_url(
+    server: &mut ServerProcess,
+    caller: &McpClient,
+    slug: &str,
+) -> String {
     let answer = caller.modern(TOOL, &json!({ "slug": slug })).await.unwrap();
     ticket_id(
         answer.message["result"]["content"][0]["text"]
@@ -293,7 +303,7 @@ pub(super) fn form_token(html: &str) -> String {
 async fn approval_server_rejects_unauthorized_requests() {
     let admin = AdminFolder::new();
     let mut server = serve_with_admin(&admin, &[]);
-    let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
+    let (alice, http) = (McpClient::new(&server.url, "pk-alice"), client());
     let at = ticket_page_url(&mut server, &alice, SLUG).await;
     let (url, token) = (admin.url(), admin.read_field("token"));
     let list = format!("{url}/approvals");
@@ -393,10 +403,13 @@ async fn approval_server_rejects_unauthorized_requests() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(admin.file_path()).unwrap().permissions().mode();
+        let mode = fs::metadata(admin.file_path())
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    let (good, _, log) = said(&["stdio", "--admin-listen", "0.0.0.0:0"]);
+    let (good, _, log) = run_cli(&["stdio", "--admin-listen", "0.0.0.0:0"]);
     assert!(!good && log.contains("loopback"), "{log}");
 }
 
@@ -413,7 +426,7 @@ fn read_to_end(mut connection: TcpStream) -> String {
 async fn unfinished_requests_do_not_block_the_approval_listener() {
     let admin = AdminFolder::new();
     let mut server = serve_with_admin(&admin, &[]);
-    let alice = Caller::new(&server.url, "pk-alice");
+    let alice = McpClient::new(&server.url, "pk-alice");
     let at = ticket_page_url(&mut server, &alice, SLUG).await;
     let host = admin.url().trim_start_matches("http://").to_owned();
     let post = |path: &str| format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n");
@@ -468,7 +481,7 @@ async fn idle_connections_do_not_block_the_metrics_listener() {
         "--metrics-listen",
         &address,
     ];
-    let _server = Served::start(&args);
+    let _server = ServerProcess::start(&args);
     for head in ["", "GET /metrics HTTP/1.1\r\nhost: localhost\r\n"] {
         let open: Vec<_> = (0..200)
             .map(|_| {
@@ -494,13 +507,16 @@ async fn replicas_share_tickets() {
         return;
     }
     let (redis, sandbox) = (
-        Redis::start(),
-        Served::start(&["sandbox", "--listen", "127.0.0.1:0"]),
+        RedisServer::start(),
+        ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]),
     );
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
-    let (admins, url) = ([AdminFolder::new(), AdminFolder::new(), AdminFolder::new()], redis.url());
+    let (admins, url) = (
+        [AdminFolder::new(), AdminFolder::new(), AdminFolder::new()],
+        redis.url(),
+    );
     let replica = |admin: &AdminFolder| {
         let options = admin.options();
         let shared = [
@@ -518,10 +534,10 @@ async fn replicas_share_tickets() {
             "--base-url",
             &sandbox.url,
         ];
-        Served::start(&[&args[..], &shared, &strs(&options)].concat())
+        ServerProcess::start(&[&args[..], &shared, &strs(&options)].concat())
     };
     let servers = admins.each_ref().map(replica);
-    let caller = |i: usize| Caller::new(&servers[i].url, "pk-alice");
+    let caller = |i: usize| McpClient::new(&servers[i].url, "pk-alice");
     let call = async |i: usize| {
         let answer = caller(i)
             .modern(TOOL, &json!({ "slug": SLUG }))
@@ -556,7 +572,7 @@ fn shell_call_waits_for_a_decision() {
         let admin = AdminFolder::new();
         let options = admin.options();
         let call = ["call", TOOL, "slug=openai-production", "--sandbox"];
-        let waiting = Served::start(&[&call[..], &strs(&options)].concat());
+        let waiting = ServerProcess::start(&[&call[..], &strs(&options)].concat());
         assert!(waiting.url.contains("/decide/"), "{}", waiting.url);
         let id = waiting.url.rsplit('/').nth(1).unwrap();
         let (good, _, log) = admin.run_approvals(&[decision, id]);

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{AuditFolder, assert_fields, call_from_shell, run_verify};
-use crate::{http::serve_sandbox, process::said};
+use crate::{http::serve_sandbox, process::run_cli};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -91,7 +91,9 @@ fn rotated_files_form_one_chain() {
     assert!(!run_verify(&without_second).0);
     // The process may end between one file and the next.
     fs::remove_file(folder.log_path()).unwrap();
-    let last = super::read_entries(folder.path("audit.jsonl.2")).pop().unwrap();
+    let last = super::read_entries(folder.path("audit.jsonl.2"))
+        .pop()
+        .unwrap();
     make_calls(&folder, 1, &[]);
     assert_eq!(folder.entries()[0]["prev"], last["hash"]);
 }
@@ -177,7 +179,7 @@ async fn end_of_the_chain_is_logged() {
     let first = hash(&folder.entries()[0]);
     let server = serve_sandbox(&["--log-format", "json"]);
     assert!(!server.terminate().1.contains("audit"));
-    let (_, _, log) = said(&[
+    let (_, _, log) = run_cli(&[
         "call",
         "list-labels",
         "--sandbox",
@@ -204,7 +206,7 @@ fn unusable_audit_settings_stop_the_start() {
     ] {
         let path = folder.path(file);
         let args = ["call", "list-labels", "--sandbox", "--audit-log", &path];
-        let (ok, _, told) = said(&[&args, more].concat());
+        let (ok, _, told) = run_cli(&[&args, more].concat());
         assert!(!ok && told.contains(expected), "{told}");
     }
 }

@@ -81,7 +81,7 @@ async fn rejected_call_through_a_compact_tool_is_audited() {
         ),
     ];
     for (tool, arguments, _) in &cases {
-        requests::call(&server, tool, arguments.clone())
+        requests::call_request(&server, tool, arguments.clone())
             .send()
             .await
             .unwrap();
@@ -91,7 +91,7 @@ async fn rejected_call_through_a_compact_tool_is_audited() {
             ("describe-operation", json!({ "operation": "sk-planted" })),
             ("read-result", json!({ "handle": "x" })),
         ] {
-            requests::call(&server, tool, arguments)
+            requests::call_request(&server, tool, arguments)
                 .send()
                 .await
                 .unwrap();

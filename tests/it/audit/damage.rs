@@ -129,7 +129,11 @@ fn findings_are_bounded() {
 fn verify_command_names_the_damaged_line_and_fails() {
     let folder = AuditFolder::new();
     let text = String::from_utf8(SAMPLE_LOG.clone()).unwrap();
-    fs::write(folder.log_path(), text.replacen("list-labels", "list-lapels", 1)).unwrap();
+    fs::write(
+        folder.log_path(),
+        text.replacen("list-labels", "list-lapels", 1),
+    )
+    .unwrap();
     let (ok, told) = run_verify(&[&folder.log_path()]);
     let expected = format!("{}:1: this line was changed", folder.log_path());
     assert!(

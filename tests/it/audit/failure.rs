@@ -12,12 +12,14 @@ use portkey_mcp::observability::audit::{
 };
 use serde_json::{Value, json};
 
-use super::{AuditFolder, assert_fields, call_from_shell, create_arguments, read_entries, run_verify};
+use super::{
+    AuditFolder, assert_fields, call_from_shell, create_arguments, read_entries, run_verify,
+};
 use crate::{
-    process::{Served, command, said},
+    process::{ServerProcess, command, run_cli},
     programs::is_missing,
-    requests::{self, answer},
-    upstream::{Upstream, dispatcher, ok, operator},
+    requests::{self, send_request},
+    upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
 #[test]
@@ -31,7 +33,7 @@ fn full_device_denies_writes_and_allows_reads() {
             "--audit-log",
             "/dev/full",
         ];
-        said(&[&args, more].concat())
+        run_cli(&[&args, more].concat())
     };
     let (ok, _, told) = run("create-label", "name=a", &[]);
     assert!(
@@ -51,7 +53,7 @@ fn full_device_denies_writes_and_allows_reads() {
 }
 
 /// A server whose files may grow to `blocks` of 512 bytes.
-fn serve_with_file_limit(blocks: u32, folder: &AuditFolder, base_url: &str) -> Served {
+fn serve_with_file_limit(blocks: u32, folder: &AuditFolder, base_url: &str) -> ServerProcess {
     let log = folder.log_path();
     let args = [
         "http",
@@ -73,7 +75,7 @@ fn serve_with_file_limit(blocks: u32, folder: &AuditFolder, base_url: &str) -> S
         &blocks.to_string(),
     ]);
     shell.arg(server.get_program()).args(server.get_args());
-    Served::spawn(shell)
+    ServerProcess::spawn(shell)
 }
 
 #[cfg(target_os = "linux")]
@@ -82,7 +84,7 @@ async fn entries_are_held_until_there_is_space_again() {
     if is_missing("prlimit") {
         return;
     }
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let folder = AuditFolder::new();
     // The intents of writes have their room, so that it is the log that is full.
     let mut server = serve_with_file_limit(64, &folder, &upstream.base_url);
@@ -90,7 +92,12 @@ async fn entries_are_held_until_there_is_space_again() {
     let mut sent = 0;
     loop {
         let before = upstream.count();
-        let (_, told) = answer(requests::call(&server, "create-integration", big.clone())).await;
+        let (_, told) = send_request(requests::call_request(
+            &server,
+            "create-integration",
+            big.clone(),
+        ))
+        .await;
         if upstream.count() == before {
             let text = told["result"]["content"][0]["text"].as_str().unwrap();
             assert!(
@@ -104,7 +111,8 @@ async fn entries_are_held_until_there_is_space_again() {
     }
     server.read_until("the audit log cannot be written");
     for _ in 0..3 {
-        let (_, told) = answer(requests::call(&server, "list-labels", json!({}))).await;
+        let (_, told) =
+            send_request(requests::call_request(&server, "list-labels", json!({}))).await;
         assert_eq!(told["result"]["isError"], false, "{told}");
     }
     // A line that does not fit is there until it is taken back, and tried again and again.
@@ -123,7 +131,12 @@ async fn entries_are_held_until_there_is_space_again() {
         .status();
     assert!(raised.unwrap().success());
     server.read_until("the audit log is written again");
-    let (_, told) = answer(requests::call(&server, "create-integration", create_arguments("a"))).await;
+    let (_, told) = send_request(requests::call_request(
+        &server,
+        "create-integration",
+        create_arguments("a"),
+    ))
+    .await;
     assert_eq!(told["result"]["isError"], false, "{told}");
     assert!(server.terminate().0.success());
     let lines = read_entries(folder.log_path());
@@ -151,7 +164,7 @@ fn audit_settings(target: AuditTarget) -> AuditSettings {
 /// The log goes to a pipe that nobody reads for a while.
 #[tokio::test]
 async fn lost_entries_are_counted_in_a_gap_entry() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let folder = AuditFolder::new();
     let pipe = folder.path("pipe");
     assert!(
@@ -208,16 +221,16 @@ async fn moved_log_continues_in_a_new_file_of_the_same_chain() {
     let folder = AuditFolder::new();
     let server = crate::http::serve_sandbox(&["--audit-log", &folder.log_path()]);
     let moved = folder.path("moved");
-    requests::call(&server, "create-label", json!({ "name": "a" }))
+    requests::call_request(&server, "create-label", json!({ "name": "a" }))
         .send()
         .await
         .unwrap();
-    requests::call(&server, "create-label", json!({ "name": "b" }))
+    requests::call_request(&server, "create-label", json!({ "name": "b" }))
         .send()
         .await
         .unwrap();
     std::fs::rename(folder.log_path(), &moved).unwrap();
-    requests::call(&server, "create-label", json!({ "name": "c" }))
+    requests::call_request(&server, "create-label", json!({ "name": "c" }))
         .send()
         .await
         .unwrap();

@@ -15,10 +15,10 @@ use tempfile::TempDir;
 
 use crate::{
     http::serve_sandbox,
-    mcp::Caller,
-    process::{Pipe, Served, command, said},
+    mcp::McpClient,
+    process::{ServerProcess, StdioServer, command, run_cli},
     requests,
-    upstream::{Act, Upstream},
+    upstream::{MockUpstream, ResponseAction},
 };
 
 /// A folder with an audit log to be.
@@ -76,16 +76,21 @@ pub(crate) fn read_entries(path: impl AsRef<Path>) -> Vec<Value> {
 }
 
 /// A call from the shell, in the sandbox, on record; whether it succeeded, and what it said.
-fn call_from_shell(folder: &AuditFolder, tool: &str, arguments: &Value, more: &[&str]) -> (bool, String) {
+fn call_from_shell(
+    folder: &AuditFolder,
+    tool: &str,
+    arguments: &Value,
+    more: &[&str],
+) -> (bool, String) {
     let (log, arguments) = (folder.log_path(), arguments.to_string());
     let args = ["call", tool, &arguments, "--sandbox", "--audit-log", &log];
-    let (ok, out, err) = said(&[&args, more].concat());
+    let (ok, out, err) = run_cli(&[&args, more].concat());
     (ok, out + &err)
 }
 
 /// Checks logs; whether they hold, and what is said of them.
 fn run_verify(args: &[&str]) -> (bool, String) {
-    let (ok, out, err) = said(&[&["audit", "verify"], args].concat());
+    let (ok, out, err) = run_cli(&[&["audit", "verify"], args].concat());
     (ok, out + &err)
 }
 
@@ -146,7 +151,7 @@ async fn each_call_has_one_entry_whatever_its_outcome() {
         ),
     ];
     for (tool, arguments, _) in &cases {
-        requests::call(&server, tool, arguments.clone())
+        requests::call_request(&server, tool, arguments.clone())
             .send()
             .await
             .unwrap();
@@ -183,7 +188,7 @@ async fn each_call_has_one_entry_whatever_its_outcome() {
 async fn entry_names_caller_transport_and_protocol() {
     let folder = AuditFolder::new();
     let log = folder.log_path();
-    let server = Served::start(&[
+    let server = ServerProcess::start(&[
         "http",
         "--sandbox",
         "--auth",
@@ -193,14 +198,14 @@ async fn entry_names_caller_transport_and_protocol() {
         "--audit-log",
         &log,
     ]);
-    let mut caller = Caller::new(&server.url, "pk-planted");
+    let mut caller = McpClient::new(&server.url, "pk-planted");
     caller.modern("list-labels", &json!({})).await.unwrap();
     caller.initialize().await;
     let params = json!({ "name": "list-labels", "arguments": {} });
     caller.call("tools/call", params).await;
     assert!(server.terminate().0.success());
 
-    let mut pipe = Pipe::start(&["--sandbox", "--audit-log", &log]);
+    let mut pipe = StdioServer::start(&["--sandbox", "--audit-log", &log]);
     pipe.send(&initialize_request().to_string());
     pipe.receive();
     let params = json!({ "name": "list-labels", "arguments": {} });
@@ -246,14 +251,15 @@ async fn failed_and_cancelled_calls_have_an_entry() {
     let log = folder.log_path();
     // There is no key to call with.
     let (ok, said) = {
-        let (ok, out, err) = said(&["call", "create-label", "name=a", "--audit-log", &log]);
+        let (ok, out, err) = run_cli(&["call", "create-label", "name=a", "--audit-log", &log]);
         (ok, out + &err)
     };
     assert!(!ok && said.contains("PORTKEY_API_KEY"), "{said}");
 
-    let upstream = Upstream::start(|_| Act::Hang).await;
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     let url = upstream.base_url.as_str();
-    let mut pipe = Pipe::start(&["--base-url", url, "--api-key", "pk-x", "--audit-log", &log]);
+    let mut pipe =
+        StdioServer::start(&["--base-url", url, "--api-key", "pk-x", "--audit-log", &log]);
     pipe.send(&initialize_request().to_string());
     pipe.receive();
     let params = json!({ "name": "delete-label", "arguments": { "label_id": "x" } });
@@ -295,7 +301,7 @@ async fn denied_call_has_an_entry_with_its_rule() {
     let tokens = folder.path("tokens.toml");
     let scope = ["--scope", "portkey:read", "--toolset", "labels"];
     let new = ["token", "new", "--name", "reader", "--file", &tokens];
-    let (ok, token, err) = said(&[&new[..], &scope].concat());
+    let (ok, token, err) = run_cli(&[&new[..], &scope].concat());
     assert!(ok, "{err}");
     let server = serve_sandbox(&[
         "--auth",
@@ -309,7 +315,7 @@ async fn denied_call_has_an_entry_with_its_rule() {
         ("create-label", json!({ "name": "a" })),
         ("list-all-integrations", json!({})),
     ] {
-        let request = requests::call(&server, tool, arguments).bearer_auth(token.trim());
+        let request = requests::call_request(&server, tool, arguments).bearer_auth(token.trim());
         request.send().await.unwrap();
     }
     assert!(server.terminate().0.success());
@@ -326,11 +332,11 @@ async fn denied_call_has_an_entry_with_its_rule() {
 
 #[tokio::test]
 async fn entry_has_upstream_status_and_retries() {
-    use crate::upstream::{answer, ok};
-    let upstream = Upstream::start(|n| match n {
-        0 | 1 => answer("503 Service Unavailable", "", ""),
-        2 => ok("{}"),
-        _ => answer(
+    use crate::upstream::{http_response, json_response};
+    let upstream = MockUpstream::start(|n| match n {
+        0 | 1 => http_response("503 Service Unavailable", "", ""),
+        2 => json_response("{}"),
+        _ => http_response(
             "409 Conflict",
             "x-portkey-request-id: req-7\r\n",
             r#"{"errorCode":"AB07"}"#,
@@ -369,7 +375,11 @@ async fn entry_has_upstream_status_and_retries() {
         "upstream_request_id": "req-7",
     });
     assert_fields(&lines[1], &refused);
-    assert!(!fs::read_to_string(folder.log_path()).unwrap().contains("pk-x"));
+    assert!(
+        !fs::read_to_string(folder.log_path())
+            .unwrap()
+            .contains("pk-x")
+    );
 }
 
 #[test]
@@ -400,7 +410,7 @@ fn equal_arguments_have_equal_digests_under_one_key() {
 
 #[test]
 fn log_on_standard_streams_goes_to_standard_error() {
-    let (ok, out, err) = said(&["call", "list-labels", "--sandbox", "--audit-log", "-"]);
+    let (ok, out, err) = run_cli(&["call", "list-labels", "--sandbox", "--audit-log", "-"]);
     assert!(ok && !out.contains("\"seq\""), "{out}");
     let line = err
         .lines()
@@ -429,11 +439,11 @@ fn long_arguments_are_omitted_and_counted() {
 /// A write goes out, its answer never comes, and the process is killed.
 #[tokio::test]
 async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     let folder = AuditFolder::new();
     let log = folder.log_path();
     for sync in ["always", "never"] {
-        let mut server = Served::start(&[
+        let mut server = ServerProcess::start(&[
             "http",
             "--listen",
             "127.0.0.1:0",
@@ -447,7 +457,8 @@ async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
             sync,
         ]);
         let before = upstream.count();
-        let request = requests::call(&server, "create-integration", create_arguments("mine"));
+        let request =
+            requests::call_request(&server, "create-integration", create_arguments("mine"));
         let asked = tokio::spawn(request.send());
         upstream.asked(before + 1).await;
         server.child.kill().unwrap();

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::{AuditFolder, call_from_shell, create_arguments, run_verify};
 use crate::{
     http::serve_sandbox,
-    requests::{self, answer},
+    requests::{self, send_request},
 };
 
 #[tokio::test]
 async fn log_in_use_is_locked_under_every_path() {
     let folder = AuditFolder::new();
     let server = serve_sandbox(&["--audit-log", &folder.log_path()]);
-    requests::call(&server, "list-labels", json!({}))
+    requests::call_request(&server, "list-labels", json!({}))
         .send()
         .await
         .unwrap();
@@ -30,14 +30,14 @@ async fn log_in_use_is_locked_under_every_path() {
     ];
     for (log, expected) in cases {
         let args = ["call", "list-labels", "--sandbox", "--audit-log", &log];
-        let (ok, _, err) = crate::process::said(&args);
+        let (ok, _, err) = crate::process::run_cli(&args);
         assert!(!ok && err.contains(expected), "{err}");
     }
     assert!(server.terminate().0.success());
     assert_eq!(folder.entries().len(), 1);
     // Nor is a link followed when nobody has the log.
     let (ok, _, err) =
-        crate::process::said(&["call", "list-labels", "--sandbox", "--audit-log", &soft]);
+        crate::process::run_cli(&["call", "list-labels", "--sandbox", "--audit-log", &soft]);
     assert!(!ok && err.contains("it is a symbolic link"), "{err}");
 }
 
@@ -52,11 +52,20 @@ async fn dangling_link_creates_no_file() {
 }
 
 /// A write while something else is in the place of the log or of its intents, and after that is gone.
-async fn assert_writes_denied_while(place: impl Fn(&AuditFolder), mend: impl Fn(&AuditFolder), told: &str) {
+async fn assert_writes_denied_while(
+    place: impl Fn(&AuditFolder),
+    mend: impl Fn(&AuditFolder),
+    told: &str,
+) {
     let folder = AuditFolder::new();
     let mut server = serve_sandbox(&["--audit-log", &folder.log_path()]);
     let write = async |server: &_, slug: &str| {
-        let (_, told) = answer(requests::call(server, "create-integration", create_arguments(slug))).await;
+        let (_, told) = send_request(requests::call_request(
+            server,
+            "create-integration",
+            create_arguments(slug),
+        ))
+        .await;
         told["result"].to_string()
     };
     let first = write(&server, "a").await;
@@ -136,7 +145,7 @@ async fn foreign_file_in_place_of_the_intents_is_not_written() {
 async fn empty_file_in_place_of_a_moved_log_continues_the_chain() {
     let folder = AuditFolder::new();
     let server = serve_sandbox(&["--audit-log", &folder.log_path()]);
-    requests::call(&server, "create-label", json!({ "name": "a" }))
+    requests::call_request(&server, "create-label", json!({ "name": "a" }))
         .send()
         .await
         .unwrap();
@@ -144,7 +153,7 @@ async fn empty_file_in_place_of_a_moved_log_continues_the_chain() {
     fs::rename(folder.log_path(), &moved).unwrap();
     fs::write(folder.log_path(), "").unwrap();
     fs::set_permissions(folder.log_path(), fs::Permissions::from_mode(0o600)).unwrap();
-    requests::call(&server, "create-label", json!({ "name": "b" }))
+    requests::call_request(&server, "create-label", json!({ "name": "b" }))
         .send()
         .await
         .unwrap();
@@ -161,7 +170,7 @@ async fn empty_file_in_place_of_a_moved_log_continues_the_chain() {
 async fn moved_log_is_recreated_without_a_call() {
     let folder = AuditFolder::new();
     let mut server = serve_sandbox(&["--audit-log", &folder.log_path()]);
-    requests::call(&server, "list-labels", json!({}))
+    requests::call_request(&server, "list-labels", json!({}))
         .send()
         .await
         .unwrap();

@@ -1,10 +1,10 @@
 //! Callers who bring their own Portkey key.
 
 use super::*;
-use crate::upstream::ok;
+use crate::upstream::json_response;
 
-fn serve_with_key_auth(base_url: &str) -> Served {
-    Served::start(&[
+fn serve_with_key_auth(base_url: &str) -> ServerProcess {
+    ServerProcess::start(&[
         "http",
         "--auth",
         "key",
@@ -17,11 +17,11 @@ fn serve_with_key_auth(base_url: &str) -> Served {
 
 #[tokio::test]
 async fn key_is_used_only_for_its_own_request() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let server = serve_with_key_auth(&upstream.base_url);
-    let list = || call(&server, "list-all-integrations", json!({}));
+    let list = || call_request(&server, "list-all-integrations", json!({}));
     for key in ["pk-a", "pk-b", "pk-a"] {
-        let (status, body) = answer(list().header("x-portkey-api-key", key)).await;
+        let (status, body) = send_request(list().header("x-portkey-api-key", key)).await;
         assert_eq!(
             (status, &body["result"]["isError"]),
             (StatusCode::OK, &json!(false)),
@@ -43,9 +43,9 @@ async fn key_is_used_only_for_its_own_request() {
 /// A session remembers a client's abilities, not its key.
 #[tokio::test]
 async fn each_request_of_a_session_needs_its_key() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let server = serve_with_key_auth(&upstream.base_url);
-    let opened = initialize(&server)
+    let opened = initialize_request(&server)
         .header("x-portkey-api-key", "pk-a")
         .send()
         .await
@@ -56,7 +56,7 @@ async fn each_request_of_a_session_needs_its_key() {
         .to_owned();
     let params = json!({ "name": "list-all-integrations", "arguments": {} });
     let body = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params });
-    let again = || post(&server, &body.to_string()).header("mcp-session-id", &session);
+    let again = || post_request(&server, &body.to_string()).header("mcp-session-id", &session);
     let with = again()
         .header("x-portkey-api-key", "pk-a")
         .send()
@@ -70,9 +70,9 @@ async fn each_request_of_a_session_needs_its_key() {
 
 #[tokio::test]
 async fn invalid_key_header_is_rejected() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let server = serve_with_key_auth(&upstream.base_url);
-    let list = || call(&server, "list-all-integrations", json!({}));
+    let list = || call_request(&server, "list-all-integrations", json!({}));
     let key = "x-portkey-api-key";
     let cases = [
         (
@@ -108,9 +108,9 @@ async fn invalid_key_header_is_rejected() {
 /// Enkrypt AI's tools are there for whom they can work.
 #[tokio::test]
 async fn enkrypt_tools_need_their_own_key() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let root = upstream.base_url.trim_end_matches("/v1").to_owned();
-    let server = Served::start(&[
+    let server = ServerProcess::start(&[
         "http",
         "--auth",
         "key",
@@ -120,25 +120,25 @@ async fn enkrypt_tools_need_their_own_key() {
         &root,
     ]);
     let listed = async |request: RequestBuilder| {
-        let (_, body) = answer(request.header("x-portkey-api-key", "pk-a")).await;
+        let (_, body) = send_request(request.header("x-portkey-api-key", "pk-a")).await;
         let tools = body["result"]["tools"].as_array().unwrap().clone();
         tools.iter().any(|tool| tool["name"] == "get-mcp-gateway")
     };
-    let list = || modern(&server, "tools/list", json!({}));
+    let list = || stateless_request(&server, "tools/list", json!({}));
     assert!(!listed(list()).await);
     assert!(listed(list().header("x-enkrypt-api-key", "ek-a")).await);
     let get = || {
-        call(&server, "get-mcp-gateway", json!({ "gateway": "g" }))
+        call_request(&server, "get-mcp-gateway", json!({ "gateway": "g" }))
             .header("x-portkey-api-key", "pk-a")
     };
-    let (_, body) = answer(get()).await;
+    let (_, body) = send_request(get()).await;
     let text = body["result"]["content"][0]["text"].as_str().unwrap();
     assert!(
         text.contains("switched off") && text.contains("`x-enkrypt-api-key`"),
         "{text}"
     );
     assert_eq!(upstream.count(), 0);
-    answer(get().header("x-enkrypt-api-key", "ek-a")).await;
+    send_request(get().header("x-enkrypt-api-key", "ek-a")).await;
     let seen = upstream.requests().pop().unwrap().head;
     assert!(
         seen.contains("apikey: ek-a") && !seen.contains("pk-a"),
@@ -148,8 +148,8 @@ async fn enkrypt_tools_need_their_own_key() {
 
 #[tokio::test]
 async fn key_is_in_no_log_and_no_response() {
-    let upstream = Upstream::start(|_| ok("{")).await;
-    let server = Served::start(&[
+    let upstream = MockUpstream::start(|_| json_response("{")).await;
+    let server = ServerProcess::start(&[
         "http",
         "--auth",
         "key",
@@ -163,8 +163,8 @@ async fn key_is_in_no_log_and_no_response() {
     let request = || client().get(&server.url);
     let secret = "pk-planted-secret";
     for tool in ["list-all-integrations", "no-such-tool"] {
-        let call =
-            call(&server, tool, json!({ "page_size": "x" })).header("x-portkey-api-key", secret);
+        let call = call_request(&server, tool, json!({ "page_size": "x" }))
+            .header("x-portkey-api-key", secret);
         let text = call.send().await.unwrap().text().await.unwrap();
         assert!(!text.contains("planted"), "{text}");
     }

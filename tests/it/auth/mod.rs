@@ -9,13 +9,15 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    process::{Served, said},
-    requests::{answer, call, client, initialize, modern, post},
-    upstream::Upstream,
+    process::{ServerProcess, run_cli},
+    requests::{
+        call_request, client, initialize_request, post_request, send_request, stateless_request,
+    },
+    upstream::MockUpstream,
 };
 
 /// The keys that the upstream was asked with, in order.
-fn upstream_keys(upstream: &Upstream) -> Vec<String> {
+fn upstream_keys(upstream: &MockUpstream) -> Vec<String> {
     let key = |head: String| {
         let line = head
             .lines()
@@ -45,7 +47,7 @@ async fn credentials_in_the_url_are_rejected() {
     for mode in [&["--sandbox"] as &[&str], &["--auth", "key"]] {
         let mut args = vec!["http", "--listen", "127.0.0.1:0"];
         args.extend(mode);
-        let mut server = Served::start(&args);
+        let mut server = ServerProcess::start(&args);
         let plain = server.url.clone();
         for query in [
             "token=x",
@@ -54,7 +56,7 @@ async fn credentials_in_the_url_are_rejected() {
             "api%5Fkey=x",
         ] {
             server.url = format!("{plain}?{query}");
-            let request = modern(&server, "tools/list", json!({}));
+            let request = stateless_request(&server, "tools/list", json!({}));
             let (status, _, text) = rejection(request.header("x-portkey-api-key", "pk-1")).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
             assert!(
@@ -69,9 +71,10 @@ async fn credentials_in_the_url_are_rejected() {
 /// Whoever sends a key expects it to count; where it would not, nothing happens at all.
 #[tokio::test]
 async fn unused_key_header_is_rejected() {
-    let server = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let server = ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     for header in ["x-portkey-api-key", "x-enkrypt-api-key"] {
-        let request = call(&server, "list-all-integrations", json!({})).header(header, "pk-1");
+        let request =
+            call_request(&server, "list-all-integrations", json!({})).header(header, "pk-1");
         let (status, _, text) = rejection(request).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(
@@ -122,7 +125,7 @@ fn contradictory_auth_options_are_rejected() {
             Some(at) if at > 1 => [&args[..1], &args[3..]].concat(),
             _ => args,
         };
-        let (ok, out, log) = said(&args);
+        let (ok, out, log) = run_cli(&args);
         assert!(
             !ok && out.is_empty() && log.contains(expected),
             "{args:?}: {log}"

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use reqwest::Response;
 
 use super::*;
-use crate::{process::command, upstream::ok};
+use crate::{process::command, upstream::json_response};
 
 /// A folder with a token file, made by the command that makes them.
 struct TokenFolder {
@@ -34,12 +34,12 @@ impl TokenFolder {
             path.to_str().unwrap(),
         ];
         args.extend(more);
-        let (ok, token, log) = said(&args);
+        let (ok, token, log) = run_cli(&args);
         assert!(ok, "{log}");
         token.trim().to_owned()
     }
 
-    fn serve(&self, more: &[&str], variables: &[(&str, &str)]) -> Served {
+    fn serve(&self, more: &[&str], variables: &[(&str, &str)]) -> ServerProcess {
         let path = self.path();
         let mut args = vec![
             "http",
@@ -51,13 +51,13 @@ impl TokenFolder {
         ];
         args.push(path.to_str().unwrap());
         args.extend(more);
-        Served::start_with(&args, variables)
+        ServerProcess::start_with(&args, variables)
     }
 }
 
 #[tokio::test]
 async fn each_token_uses_its_own_key() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let tokens = TokenFolder::new();
     let file = tokens.folder.path().join("key");
     fs::write(&file, "pk-from-file\n").unwrap();
@@ -73,16 +73,17 @@ async fn each_token_uses_its_own_key() {
         &["--base-url", &upstream.base_url],
         &[("TEST_KEY_ONE", "pk-from-env")],
     );
-    let list = |token: &str| call(&server, "list-all-integrations", json!({})).bearer_auth(token);
+    let list =
+        |token: &str| call_request(&server, "list-all-integrations", json!({})).bearer_auth(token);
     for token in [&one, &two, &one] {
-        let (status, body) = answer(list(token)).await;
+        let (status, body) = send_request(list(token)).await;
         assert_eq!(
             (status, &body["result"]["isError"]),
             (StatusCode::OK, &json!(false)),
             "{body}"
         );
     }
-    let (_, body) = answer(list(&keyless)).await;
+    let (_, body) = send_request(list(&keyless)).await;
     let text = body["result"]["content"][0]["text"].as_str().unwrap();
     assert!(
         text.contains("this caller has no Portkey API key"),
@@ -114,10 +115,10 @@ async fn request_without_a_valid_token_is_rejected() {
         ],
     );
     let server = tokens.serve(&["--sandbox"], &[]);
-    let list = || modern(&server, "tools/list", json!({}));
-    let (status, _) = answer(list().bearer_auth(&good)).await;
+    let list = || stateless_request(&server, "tools/list", json!({}));
+    let (status, _) = send_request(list().bearer_auth(&good)).await;
     assert_eq!(status, StatusCode::OK);
-    let (status, _) = answer(list().header("authorization", format!("bearer {good}"))).await;
+    let (status, _) = send_request(list().header("authorization", format!("bearer {good}"))).await;
     assert_eq!(status, StatusCode::OK, "a scheme is not case-sensitive");
     let mut nearly = good.clone();
     let last = if nearly.pop() == Some('A') { 'B' } else { 'A' };
@@ -182,7 +183,8 @@ async fn token_is_limited_to_its_scopes_and_toolsets() {
         ],
     );
     let server = tokens.serve(&["--sandbox"], &[]);
-    let (_, body) = answer(modern(&server, "tools/list", json!({})).bearer_auth(&token)).await;
+    let (_, body) =
+        send_request(stateless_request(&server, "tools/list", json!({})).bearer_auth(&token)).await;
     let names: Vec<_> = body["result"]["tools"]
         .as_array()
         .unwrap()
@@ -199,7 +201,8 @@ async fn token_is_limited_to_its_scopes_and_toolsets() {
         "{names:?}"
     );
     let said = async |tool: &str, arguments: Value| {
-        let (_, body) = answer(call(&server, tool, arguments).bearer_auth(&token)).await;
+        let (_, body) =
+            send_request(call_request(&server, tool, arguments).bearer_auth(&token)).await;
         body["result"]["content"][0]["text"]
             .as_str()
             .unwrap_or_else(|| panic!("{body}"))
@@ -279,7 +282,7 @@ async fn token_file_change_notifies_subscribers() {
         .map(|list| (format!("{list}ListChanged"), json!(true)))
         .into_iter()
         .collect();
-    let listen = modern(
+    let listen = stateless_request(
         &server,
         "subscriptions/listen",
         json!({ "notifications": wanted }),
@@ -311,12 +314,16 @@ async fn token_file_change_notifies_subscribers() {
 }
 
 /// A stream that only listens, and one of a session; the latter's id as well.
-async fn open_streams(server: &Served, token: &str) -> ([Response; 2], String) {
+async fn open_streams(server: &ServerProcess, token: &str) -> ([Response; 2], String) {
     let filter = json!({ "notifications": { "toolsListChanged": true } });
-    let listen = modern(server, "subscriptions/listen", filter).bearer_auth(token);
+    let listen = stateless_request(server, "subscriptions/listen", filter).bearer_auth(token);
     let listening = listen.send().await.unwrap();
     assert_eq!(listening.status(), StatusCode::OK);
-    let begun = initialize(server).bearer_auth(token).send().await.unwrap();
+    let begun = initialize_request(server)
+        .bearer_auth(token)
+        .send()
+        .await
+        .unwrap();
     let session = begun.headers()["mcp-session-id"]
         .to_str()
         .unwrap()
@@ -362,7 +369,7 @@ async fn streams_and_sessions_end_when_their_token_is_removed() {
     assert!(line.contains("caller=\"goes\""), "{line}");
     let list = |session: &str, token: &str| {
         let body = json!({ "jsonrpc": "2.0", "id": 3, "method": "tools/list" }).to_string();
-        post(&server, &body)
+        post_request(&server, &body)
             .header("mcp-session-id", session)
             .bearer_auth(token)
     };
@@ -441,7 +448,7 @@ fn invalid_token_entry_is_rejected() {
         (&["--name", "x"], "--scope"),
     ] {
         let file = ["--file", path.to_str().unwrap()];
-        let (ok, out, log) = said(&[&["token", "new"], args, &file].concat());
+        let (ok, out, log) = run_cli(&[&["token", "new"], args, &file].concat());
         assert!(
             !ok && out.is_empty() && log.contains(expected),
             "{args:?}: {log}"
@@ -480,7 +487,7 @@ fn invalid_token_entry_is_rejected() {
             "--auth-file",
             path.to_str().unwrap(),
         ];
-        let (ok, _, log) = said(&args);
+        let (ok, _, log) = run_cli(&args);
         assert!(
             !ok && log.contains(expected) && log.contains("tokens.toml"),
             "{text}: {log}"

@@ -6,12 +6,12 @@ use portkey_mcp::{mcp::reply, pipeline::CallError, upstream::RetrySettings};
 use serde_json::{Value, json};
 
 use super::{call, create_arguments, dispatcher_with};
-use crate::upstream::{Act, Upstream, answer, operator};
+use crate::upstream::{MockUpstream, ResponseAction, http_response, operator};
 
 /// What an upstream does that leaves open what became of a request.
 struct Case {
     name: &'static str,
-    act: fn() -> Act,
+    act: fn() -> ResponseAction,
 }
 
 const HTML: &str = "content-type: text/html\r\n";
@@ -20,46 +20,46 @@ const JSON: &str = "content-type: application/json\r\n";
 fn ambiguous_responses() -> Vec<Case> {
     let case = |name, act| Case { name, act };
     vec![
-        case("no answer in time", || Act::Hang),
-        case("a connection that is lost", || Act::Drop),
+        case("no answer in time", || ResponseAction::Hang),
+        case("a connection that is lost", || ResponseAction::Drop),
         case("half an answer", || {
-            Act::Write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"a\":".to_vec())
+            ResponseAction::Write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"a\":".to_vec())
         }),
         case("an answer that breaks in its compression", || {
-            Act::Write(
+            ResponseAction::Write(
                 b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc"
                     .to_vec(),
             )
         }),
         case("too large an answer, declared", || {
-            Act::Write(b"HTTP/1.1 200 OK\r\ncontent-length: 52428800\r\n\r\n".to_vec())
+            ResponseAction::Write(b"HTTP/1.1 200 OK\r\ncontent-length: 52428800\r\n\r\n".to_vec())
         }),
         case("too large an answer", || {
-            Act::Flood(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec(), 11)
+            ResponseAction::Flood(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec(), 11)
         }),
         case("a success that is no JSON", || {
-            answer("200 OK", HTML, "<html></html>")
+            http_response("200 OK", HTML, "<html></html>")
         }),
         case("a success that says it failed", || {
-            answer("200 OK", JSON, r#"{"success":false,"error":"half of it"}"#)
+            http_response("200 OK", JSON, r#"{"success":false,"error":"half of it"}"#)
         }),
         case("an internal error", || {
-            answer("500 Internal Server Error", JSON, "{}")
+            http_response("500 Internal Server Error", JSON, "{}")
         }),
         case("a gateway's page", || {
-            answer("502 Bad Gateway", HTML, "<html></html>")
+            http_response("502 Bad Gateway", HTML, "<html></html>")
         }),
         case("a gateway's timeout", || {
-            answer("504 Gateway Timeout", "", "")
+            http_response("504 Gateway Timeout", "", "")
         }),
         case("a request timeout", || {
-            answer("408 Request Timeout", JSON, "{}")
+            http_response("408 Request Timeout", JSON, "{}")
         }),
         case("a redirect to what came of it", || {
-            answer("303 See Other", "location: /x\r\n", "")
+            http_response("303 See Other", "location: /x\r\n", "")
         }),
         case("a redirect with a page", || {
-            answer("302 Found", HTML, "<html></html>")
+            http_response("302 Found", HTML, "<html></html>")
         }),
     ]
 }
@@ -104,7 +104,7 @@ const RETRY_PHRASES: [&str; 4] = [
 #[tokio::test]
 async fn uncertain_write_says_so_and_names_the_lookup_tool() {
     for Case { name, act } in ambiguous_responses() {
-        let upstream = Upstream::start(move |_| act()).await;
+        let upstream = MockUpstream::start(move |_| act()).await;
         let dispatcher = dispatcher_with(&upstream, |settings| {
             settings.timeout = Duration::from_millis(300);
             settings.retries = RetrySettings {
@@ -119,7 +119,7 @@ async fn uncertain_write_says_so_and_names_the_lookup_tool() {
         } in write_calls()
         {
             let text = call(&dispatcher, tool, arguments).await.unwrap_err();
-            let told = format!("It may have taken effect all the same: look with `{look}`");
+            let told = format!("It may have taken effect all the same: look with `{lookup_tool}`");
             assert!(text.contains(&told), "{tool}, {name}: {text}");
             for invitation in RETRY_PHRASES {
                 assert!(!text.contains(invitation), "{tool}, {name}: {text}");
@@ -143,7 +143,7 @@ async fn error_tells_if_the_call_may_have_taken_effect() {
         ("503 Service Unavailable", true),
     ];
     for (status, expected) in refusals {
-        let upstream = Upstream::start(move |_| answer(status, "", "")).await;
+        let upstream = MockUpstream::start(move |_| http_response(status, "", "")).await;
         let dispatcher = dispatcher_with(&upstream, |_| {});
         let arguments = create_arguments().as_object().unwrap().clone();
         let outcome = dispatcher
@@ -159,9 +159,9 @@ async fn error_tells_if_the_call_may_have_taken_effect() {
 /// The first attempt may have deleted what the second does not find.
 #[tokio::test]
 async fn error_after_a_lost_attempt_may_have_taken_effect() {
-    let upstream = Upstream::start(|n| match n {
-        0 => Act::Drop,
-        _ => answer(
+    let upstream = MockUpstream::start(|n| match n {
+        0 => ResponseAction::Drop,
+        _ => http_response(
             "404 Not Found",
             JSON,
             r#"{"data":{"message":"Gone","errorCode":"AB08"}}"#,
@@ -180,9 +180,9 @@ async fn error_after_a_lost_attempt_may_have_taken_effect() {
 /// What was refused to begin with never happened, however often it was tried.
 #[tokio::test]
 async fn error_after_a_rate_limited_attempt_has_no_effect() {
-    let upstream = Upstream::start(|n| match n {
-        0 => answer("429 Too Many Requests", "retry-after: 0\r\n", ""),
-        _ => answer("404 Not Found", JSON, "{}"),
+    let upstream = MockUpstream::start(|n| match n {
+        0 => http_response("429 Too Many Requests", "retry-after: 0\r\n", ""),
+        _ => http_response("404 Not Found", JSON, "{}"),
     })
     .await;
     let dispatcher = dispatcher_with(&upstream, |_| {});

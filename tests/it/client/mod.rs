@@ -15,7 +15,9 @@ use portkey_mcp::{
 };
 use serde_json::{Value, json};
 
-use crate::upstream::{Act, KEY, Upstream, answer, dispatcher, ok, operator, settings};
+use crate::upstream::{
+    KEY, MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator, settings,
+};
 
 async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value, String> {
     call_as(&operator(), dispatcher, tool, args).await
@@ -40,7 +42,10 @@ async fn call_as(
     })
 }
 
-fn dispatcher_with(upstream: &Upstream, change: impl FnOnce(&mut UpstreamSettings)) -> Dispatcher {
+fn dispatcher_with(
+    upstream: &MockUpstream,
+    change: impl FnOnce(&mut UpstreamSettings),
+) -> Dispatcher {
     let mut settings = settings(&upstream.base_url);
     change(&mut settings);
     Dispatcher::new(Catalog::full(), UpstreamClient::new(settings))
@@ -52,10 +57,14 @@ fn create_arguments() -> Value {
 
 #[tokio::test]
 async fn request_carries_the_key_and_no_authorization_header() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
-    call(&dispatcher(&upstream), "create-integration", create_arguments())
-        .await
-        .unwrap();
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
+    call(
+        &dispatcher(&upstream),
+        "create-integration",
+        create_arguments(),
+    )
+    .await
+    .unwrap();
     let seen = &upstream.requests()[0];
     assert_eq!(
         (seen.method.as_str(), seen.target.as_str()),
@@ -81,24 +90,24 @@ async fn request_carries_the_key_and_no_authorization_header() {
 #[tokio::test]
 async fn success_bodies_of_every_form_are_returned() {
     let cases = [
-        (ok(r#"{"a":1}"#), json!({ "a": 1 })),
-        (ok("[1]"), json!([1])),
-        (ok("null"), json!({})),
-        (ok(""), json!({})),
-        (ok(" \n"), json!({})),
+        (json_response(r#"{"a":1}"#), json!({ "a": 1 })),
+        (json_response("[1]"), json!([1])),
+        (json_response("null"), json!({})),
+        (json_response(""), json!({})),
+        (json_response(" \n"), json!({})),
         (
-            ok(r#"{"success":true,"data":{}}"#),
+            json_response(r#"{"success":true,"data":{}}"#),
             json!({ "success": true, "data": {} }),
         ),
         (
-            ok(r#"{"error":null,"id":"x"}"#),
+            json_response(r#"{"error":null,"id":"x"}"#),
             json!({ "error": null, "id": "x" }),
         ),
-        (answer("204 No Content", "", ""), json!({})),
+        (http_response("204 No Content", "", ""), json!({})),
     ];
     for (i, (act, expected)) in cases.into_iter().enumerate() {
         let act = std::sync::Mutex::new(Some(act));
-        let upstream = Upstream::start(move |_| act.lock().unwrap().take().unwrap()).await;
+        let upstream = MockUpstream::start(move |_| act.lock().unwrap().take().unwrap()).await;
         let got = call(
             &dispatcher(&upstream),
             "get-integration",
@@ -237,7 +246,7 @@ async fn upstream_errors_are_reported_with_cause_and_advice() {
         ),
     ];
     for (status, headers, body, expected) in cases {
-        let upstream = Upstream::start(|_| answer(status, headers, body)).await;
+        let upstream = MockUpstream::start(|_| http_response(status, headers, body)).await;
         let text = call(
             &dispatcher(&upstream),
             "get-integration",
@@ -257,7 +266,7 @@ async fn upstream_errors_are_reported_with_cause_and_advice() {
 
 #[tokio::test]
 async fn slow_upstream_times_out() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     let hasty = dispatcher_with(&upstream, |settings| {
         settings.timeout = Duration::from_millis(200)
     });
@@ -280,10 +289,14 @@ async fn incomplete_response_is_reported() {
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n".to_vec();
     let garbage = b"SSH-2.0-OpenSSH_9.2\r\n".to_vec();
     for bytes in [short, chunked, garbage] {
-        let upstream = Upstream::start(move |_| Act::Write(bytes.clone())).await;
-        let text = call(&dispatcher(&upstream), "create-integration", create_arguments())
-            .await
-            .unwrap_err();
+        let upstream = MockUpstream::start(move |_| ResponseAction::Write(bytes.clone())).await;
+        let text = call(
+            &dispatcher(&upstream),
+            "create-integration",
+            create_arguments(),
+        )
+        .await
+        .unwrap_err();
         assert!(
             text.contains("broke before its answer was complete"),
             "{text}"
@@ -297,7 +310,7 @@ async fn oversized_response_is_rejected() {
     let declared = b"HTTP/1.1 200 OK\r\ncontent-length: 52428800\r\n\r\n".to_vec();
     let endless = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
     for head in [declared, endless] {
-        let upstream = Upstream::start(move |_| Act::Flood(head.clone(), 50)).await;
+        let upstream = MockUpstream::start(move |_| ResponseAction::Flood(head.clone(), 50)).await;
         let text = call(
             &dispatcher(&upstream),
             "get-integration",
@@ -319,7 +332,7 @@ async fn oversized_response_is_rejected() {
 
 #[tokio::test]
 async fn missing_key_sends_nothing_and_names_both_remedies() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let mut keyless = operator();
     keyless.credentials.portkey = None;
     let dispatcher = dispatcher(&upstream);
@@ -334,7 +347,7 @@ async fn missing_key_sends_nothing_and_names_both_remedies() {
 
 #[tokio::test]
 async fn dropped_call_aborts_its_request() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     let dispatcher = dispatcher(&upstream);
     let operator = operator();
     tokio::select! {
@@ -357,7 +370,7 @@ fn upstream_error_keeps_its_status() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let upstream = Upstream::start(|_| answer("409 Conflict", "", "{}")).await;
+        let upstream = MockUpstream::start(|_| http_response("409 Conflict", "", "{}")).await;
         let error = dispatcher(&upstream)
             .call_as_local(&operator(), "list-all-integrations", serde_json::Map::new())
             .await;
@@ -368,7 +381,7 @@ fn upstream_error_keeps_its_status() {
 /// They would be told as a lost connection, by a client that cannot even send them.
 #[tokio::test]
 async fn argument_too_long_for_the_url_is_named() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     for (bytes, is_sent) in [(30_000, true), (65_000, false), (200_000, false)] {
         let arguments = json!({ "search": "x".repeat(bytes), "page_size": 5 });
         let outcome = call(&dispatcher(&upstream), "list-labels", arguments).await;

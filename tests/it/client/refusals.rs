@@ -7,7 +7,7 @@ use portkey_mcp::{
 use serde_json::{Value, json};
 
 use super::{call, call_as, create_arguments};
-use crate::upstream::{Upstream, answer, dispatcher, operator};
+use crate::upstream::{MockUpstream, dispatcher, http_response, operator};
 
 /// What a call answers that is refused with this status and body.
 async fn error_text(status: &'static str, body: Value, tool: &str, args: Value) -> String {
@@ -23,7 +23,7 @@ async fn error_text_as(
 ) -> String {
     let body = body.to_string();
     let json = "content-type: application/json\r\n";
-    let upstream = Upstream::start(move |_| answer(status, json, &body)).await;
+    let upstream = MockUpstream::start(move |_| http_response(status, json, &body)).await;
     call_as(principal, &dispatcher(&upstream), tool, args)
         .await
         .unwrap_err()
@@ -181,7 +181,13 @@ async fn error_details_are_bounded_and_masked() {
     ];
     errors.extend((0..500).map(|i| json!(format!("cause number {i}"))));
     let body = json!({"data": {"message": format!("{} {key}", "z".repeat(990)), "errors": errors}});
-    let told = error_text("400 Bad Request", body, "create-integration", create_arguments()).await;
+    let told = error_text(
+        "400 Bad Request",
+        body,
+        "create-integration",
+        create_arguments(),
+    )
+    .await;
     assert!(
         !told.contains("sk-abc") && !told.contains("a8f5f167"),
         "{told}"
@@ -199,7 +205,13 @@ async fn error_details_are_bounded_and_masked() {
     assert!(told.contains("- and 497 more"), "{told}");
     assert!(told.len() < 4_000, "{}", told.len());
     let deep = (0..60).fold(json!("bottom"), |below, _| json!({"errors": [below]}));
-    let told = error_text("400 Bad Request", deep, "create-integration", create_arguments()).await;
+    let told = error_text(
+        "400 Bad Request",
+        deep,
+        "create-integration",
+        create_arguments(),
+    )
+    .await;
     assert!(told.contains("400: Bad Request"), "{told}");
 }
 
@@ -412,8 +424,8 @@ async fn advice_for_a_rejected_key_depends_on_its_owner() {
 #[tokio::test]
 async fn dry_run_explains_why_the_current_state_is_unknown() {
     let body = r#"{"success":false,"data":{"message":"No such integration","errorCode":"AB08"}}"#;
-    let upstream = Upstream::start(move |_| {
-        answer("404 Not Found", "content-type: application/json\r\n", body)
+    let upstream = MockUpstream::start(move |_| {
+        http_response("404 Not Found", "content-type: application/json\r\n", body)
     })
     .await;
     let dispatcher = dispatcher(&upstream).with_dry_run(true);

@@ -7,7 +7,9 @@ use portkey_mcp::{pipeline::Dispatcher, upstream::UpstreamClient};
 use serde_json::json;
 
 use super::{call, create_arguments, dispatcher_with};
-use crate::upstream::{Act, Upstream, answer, dispatcher, ok, settings};
+use crate::upstream::{
+    MockUpstream, ResponseAction, dispatcher, http_response, json_response, settings,
+};
 
 #[tokio::test]
 async fn idempotent_requests_are_retried() {
@@ -17,11 +19,11 @@ async fn idempotent_requests_are_retried() {
         "503 Service Unavailable",
         "504 Gateway Timeout",
     ] {
-        let upstream = Upstream::start(move |n| {
+        let upstream = MockUpstream::start(move |n| {
             if n < 2 {
-                answer(status, "", "")
+                http_response(status, "", "")
             } else {
-                ok(r#"{"n":3}"#)
+                json_response(r#"{"n":3}"#)
             }
         })
         .await;
@@ -49,7 +51,8 @@ async fn idempotent_requests_are_retried() {
 
 #[tokio::test]
 async fn retries_are_limited_and_reported() {
-    let upstream = Upstream::start(|_| answer("503 Service Unavailable", "", "{}")).await;
+    let upstream =
+        MockUpstream::start(|_| http_response("503 Service Unavailable", "", "{}")).await;
     let text = call(
         &dispatcher(&upstream),
         "get-integration",
@@ -72,11 +75,11 @@ async fn retries_are_limited_and_reported() {
 #[tokio::test]
 async fn sent_post_is_never_retried() {
     for script in [
-        || answer("503 Service Unavailable", "", ""),
-        || answer("429 Too Many Requests", "retry-after: 0\r\n", ""),
-        || Act::Drop,
+        || http_response("503 Service Unavailable", "", ""),
+        || http_response("429 Too Many Requests", "retry-after: 0\r\n", ""),
+        || ResponseAction::Drop,
     ] {
-        let upstream = Upstream::start(move |_| script()).await;
+        let upstream = MockUpstream::start(move |_| script()).await;
         for (tool, args) in [
             ("create-integration", create_arguments()),
             ("sync-mcp-integration", json!({ "mcp_integration_id": "m" })),
@@ -90,7 +93,14 @@ async fn sent_post_is_never_retried() {
 
 #[tokio::test]
 async fn read_is_retried_after_a_lost_connection() {
-    let upstream = Upstream::start(|n| if n == 0 { Act::Drop } else { ok("{}") }).await;
+    let upstream = MockUpstream::start(|n| {
+        if n == 0 {
+            ResponseAction::Drop
+        } else {
+            json_response("{}")
+        }
+    })
+    .await;
     assert_eq!(
         call(
             &dispatcher(&upstream),
@@ -108,14 +118,14 @@ async fn retry_after_is_honoured_up_to_a_cap() {
     let asks = |seconds: &'static str| {
         move |n| {
             if n == 0 {
-                answer("429 Too Many Requests", seconds, "")
+                http_response("429 Too Many Requests", seconds, "")
             } else {
-                ok("{}")
+                json_response("{}")
             }
         }
     };
     // Our own pause of a millisecond would fit into the call; the second that is asked for does not.
-    let upstream = Upstream::start(asks("retry-after: 1\r\n")).await;
+    let upstream = MockUpstream::start(asks("retry-after: 1\r\n")).await;
     let brief = dispatcher_with(&upstream, |settings| {
         settings.timeout = Duration::from_millis(900)
     });
@@ -124,7 +134,7 @@ async fn retry_after_is_honoured_up_to_a_cap() {
         .unwrap_err();
     assert!(text.contains("429"), "{text}");
     assert_eq!(upstream.requests().len(), 1);
-    let upstream = Upstream::start(asks("retry-after: 1\r\n")).await;
+    let upstream = MockUpstream::start(asks("retry-after: 1\r\n")).await;
     assert_eq!(
         call(
             &dispatcher(&upstream),
@@ -134,7 +144,8 @@ async fn retry_after_is_honoured_up_to_a_cap() {
         .await,
         Ok(json!({}))
     );
-    let upstream = Upstream::start(asks("retry-after: Fri, 01 Jan 2100 00:00:00 GMT\r\n")).await;
+    let upstream =
+        MockUpstream::start(asks("retry-after: Fri, 01 Jan 2100 00:00:00 GMT\r\n")).await;
     call(
         &dispatcher(&upstream),
         "get-integration",
@@ -143,7 +154,8 @@ async fn retry_after_is_honoured_up_to_a_cap() {
     .await
     .unwrap_err();
     assert_eq!(upstream.requests().len(), 1);
-    let upstream = Upstream::start(asks("retry-after: Thu, 01 Jan 1970 00:00:00 GMT\r\n")).await;
+    let upstream =
+        MockUpstream::start(asks("retry-after: Thu, 01 Jan 1970 00:00:00 GMT\r\n")).await;
     assert_eq!(
         call(
             &dispatcher(&upstream),
@@ -153,7 +165,7 @@ async fn retry_after_is_honoured_up_to_a_cap() {
         .await,
         Ok(json!({}))
     );
-    let upstream = Upstream::start(asks("retry-after: 3600\r\n")).await;
+    let upstream = MockUpstream::start(asks("retry-after: 3600\r\n")).await;
     let text = call(
         &dispatcher(&upstream),
         "get-integration",

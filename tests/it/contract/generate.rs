@@ -95,7 +95,8 @@ pub(super) fn set_count(schema: &Value) -> usize {
         Some("object") => {
             let fields = schema["properties"].as_object().into_iter().flatten();
             let of_each = fields.map(|(name, field)| {
-                let rivals = field_group(schema, name, EXCLUSIVE_MARKS).map_or(1, |rivals| rivals.len());
+                let rivals =
+                    field_group(schema, name, EXCLUSIVE_MARKS).map_or(1, |rivals| rivals.len());
                 rivals * set_count(field)
             });
             of_each.max().unwrap_or(1)

@@ -34,7 +34,7 @@ async fn every_tool_fulfils_its_contract() {
     let mut compared = false;
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
-        let records = records::of_domain(entry.domain.name);
+        let records = records::read_records(entry.domain.name);
         let record = records.iter().flatten().find(|record| record["id"] == tool);
         compared |= record.is_some();
         walk.check_tool(tool, record).await;

@@ -283,7 +283,8 @@ pub(super) fn create_counterpart(tool: &str) -> Option<(&'static str, &'static s
 
 /// See [`SETS`].
 pub(super) fn min_set_count(tool: &str) -> usize {
-    MIN_SET_COUNTS.iter()
+    MIN_SET_COUNTS
+        .iter()
         .find(|(name, _)| *name == tool)
         .map_or(1, |(_, sets)| *sets)
 }
@@ -372,8 +373,14 @@ pub(super) fn find_source(operation: &Operation, at: &str, extent: Extent) -> Op
             });
         }
     }
-    let found = REFERENCES.iter().find(|(name, ..)| *name == last_segment(at));
-    found.map(|&(_, tool, field, pick)| ValueSource { tool, field, filter: pick })
+    let found = REFERENCES
+        .iter()
+        .find(|(name, ..)| *name == last_segment(at));
+    found.map(|&(_, tool, field, pick)| ValueSource {
+        tool,
+        field,
+        filter: pick,
+    })
 }
 
 /// The name at the end of a path, of a list the list's.

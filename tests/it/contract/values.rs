@@ -127,7 +127,11 @@ const VALUES: &[(&str, &str, &[&str])] = &[
         "end_time",
         &[r#""2026-02-01T00:00:00Z""#],
     ),
-    ("list-mcp-server-connections", "mcp_server_id", CONNECTED_SERVER),
+    (
+        "list-mcp-server-connections",
+        "mcp_server_id",
+        CONNECTED_SERVER,
+    ),
     (
         "list-mcp-server-connections",
         "workspace_id",

@@ -7,7 +7,7 @@ use portkey_operation::{ApiBase, JsonMap, Operation};
 use reqwest::Url;
 use serde_json::Value;
 
-use crate::{records, upstream::Seen};
+use crate::{records, upstream::ReceivedRequest};
 
 /// Where an argument travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,24 +36,30 @@ impl Endpoint {
     /// The endpoint as recorded.
     pub(super) fn from_record(operation: &Operation, record: &Value) -> Self {
         let base = Url::parse(record["base"].as_str().unwrap()).unwrap();
-        let path = records::snake(record["path"].as_str().unwrap());
+        let path = records::snake_case_placeholders(record["path"].as_str().unwrap());
         let mut places: HashMap<_, _> = operation
             .placeholders()
             .map(|name| (name.to_owned(), ArgumentLocation::Path))
             .collect();
         let query = record["query_params"].as_array().into_iter().flatten();
-        places.extend(query.map(|q| (q["name"].as_str().unwrap().to_owned(), ArgumentLocation::Query)));
+        places.extend(query.map(|q| {
+            (
+                q["name"].as_str().unwrap().to_owned(),
+                ArgumentLocation::Query,
+            )
+        }));
         for (name, _) in record["body"]["properties"]
             .as_object()
             .into_iter()
             .flatten()
         {
             // What is recorded in query and body may travel in either.
-            if places.insert(name.clone(), ArgumentLocation::Body) == Some(ArgumentLocation::Query) {
+            if places.insert(name.clone(), ArgumentLocation::Body) == Some(ArgumentLocation::Query)
+            {
                 places.remove(name);
             }
         }
-        if let Some(list) = records::list_of(operation.name()) {
+        if let Some(list) = records::body_argument(operation.name()) {
             places.insert(list.to_owned(), ArgumentLocation::WholeBody);
         }
         Self {
@@ -88,8 +94,12 @@ impl Endpoint {
                 .map(|(name, _)| name)
             {
                 let place = match &call["sends"]["body"] {
-                    _ if places.get(name) == Some(&ArgumentLocation::Path) => ArgumentLocation::Path,
-                    _ if queried.query_pairs().any(|(queried, _)| queried == *name) => ArgumentLocation::Query,
+                    _ if places.get(name) == Some(&ArgumentLocation::Path) => {
+                        ArgumentLocation::Path
+                    }
+                    _ if queried.query_pairs().any(|(queried, _)| queried == *name) => {
+                        ArgumentLocation::Query
+                    }
                     Value::Array(_) => ArgumentLocation::WholeBody,
                     body if *body == call["arguments"][name] => ArgumentLocation::WholeBody,
                     Value::Object(body) if body.contains_key(name) => ArgumentLocation::Body,
@@ -113,7 +123,7 @@ impl Endpoint {
     }
 
     /// What is wrong with a request that carries these arguments.
-    pub(super) fn faults(&self, seen: &Seen, arguments: &JsonMap) -> Vec<String> {
+    pub(super) fn faults(&self, seen: &ReceivedRequest, arguments: &JsonMap) -> Vec<String> {
         let mut faults = Vec::new();
         if seen.method != self.method {
             faults.push(format!("{} instead of {}", seen.method, self.method));
@@ -138,10 +148,13 @@ impl Endpoint {
             faults.push(format!("{} is longer than {}", url.path(), self.path));
         }
         let pairs = url.query_pairs();
-        arrived.extend(pairs.map(|(name, value)| (name.into(), ArgumentLocation::Query, value.into())));
+        arrived.extend(
+            pairs.map(|(name, value)| (name.into(), ArgumentLocation::Query, value.into())),
+        );
         for (name, header) in self.headers {
             let value = seen.header(header).map(str::to_owned);
-            arrived.extend(value.map(|value| ((*name).to_owned(), ArgumentLocation::Header, value)));
+            arrived
+                .extend(value.map(|value| ((*name).to_owned(), ArgumentLocation::Header, value)));
         }
         let body: Value = match seen.body.as_slice() {
             [] => Value::Null,
@@ -192,10 +205,13 @@ impl Endpoint {
 }
 
 /// With what travels in headers, or not at all.
-fn with_headers_and_local(operation: &Operation, mut places: HashMap<String, ArgumentLocation>) -> HashMap<String, ArgumentLocation> {
+fn with_headers_and_local(
+    operation: &Operation,
+    mut places: HashMap<String, ArgumentLocation>,
+) -> HashMap<String, ArgumentLocation> {
     let headers = operation.header_arguments().iter();
     places.extend(headers.map(|(name, _)| ((*name).to_owned(), ArgumentLocation::Header)));
-    let local = records::local_to(operation.name());
+    let local = records::local_arguments(operation.name());
     places.extend(local.map(|name| (name.to_owned(), ArgumentLocation::Local)));
     places
 }

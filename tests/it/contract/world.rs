@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     catalog::with_required_change,
-    upstream::{self, Act, Seen, Upstream, operator},
+    upstream::{self, MockUpstream, ReceivedRequest, ResponseAction, operator},
 };
 
 /// Where the sandbox's clock stands.
@@ -34,7 +34,7 @@ const NOW: &str = "2026-01-01T00:00:00Z";
 pub(super) struct ContractFixture {
     sandbox: Sandbox,
     address: Arc<Mutex<SocketAddr>>,
-    wire: Upstream,
+    wire: MockUpstream,
     dispatcher: Dispatcher,
 }
 
@@ -44,7 +44,8 @@ impl ContractFixture {
         let sandbox = start_sandbox().await;
         let address = Arc::new(Mutex::new(sandbox.address()));
         let current = address.clone();
-        let wire = Upstream::start(move |_| Act::Forward(*current.lock().unwrap())).await;
+        let wire =
+            MockUpstream::start(move |_| ResponseAction::Forward(*current.lock().unwrap())).await;
         let settings = upstream::settings(&wire.base_url);
         let dispatcher = Dispatcher::new(Catalog::full(), UpstreamClient::new(settings));
         Self {
@@ -79,7 +80,7 @@ impl ContractFixture {
     }
 
     /// The requests that came after so many.
-    pub(super) fn requests_after(&self, count: usize) -> Vec<Seen> {
+    pub(super) fn requests_after(&self, count: usize) -> Vec<ReceivedRequest> {
         self.wire.requests_after(count)
     }
 
@@ -164,7 +165,11 @@ impl ContractFixture {
 
     /// The field of an item that is listed, or made, where the source says.
     async fn look_up(&self, source: &ValueSource, found: &JsonMap) -> Result<Value, String> {
-        let ValueSource { tool, field, filter: pick } = *source;
+        let ValueSource {
+            tool,
+            field,
+            filter: pick,
+        } = *source;
         let mut arguments = self.arguments(tool, Extent::Required).await?;
         for place in self.entry(tool).operation.placeholders() {
             if let Some(value) = found.get(place) {

@@ -98,7 +98,10 @@ fn matching_accept_header_is_served_in_both_generations() {
         let lines = [&[&*session], accept].concat();
 
         let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string();
-        let told = send_raw(&server, &raw_request("POST", "/mcp", &lines, ready.as_bytes()));
+        let told = send_raw(
+            &server,
+            &raw_request("POST", "/mcp", &lines, ready.as_bytes()),
+        );
         assert_eq!(told.status, 202, "{name}");
         let params =
             json!({ "name": "create-label", "arguments": { "name": format!("l-{number}") } });
@@ -170,7 +173,10 @@ fn unsupported_accept_header_is_rejected_with_advice() {
         &raw_request("GET", "/mcp", &["accept: application/json"], b""),
     );
     assert_eq!(get.status, 406);
-    assert!(get.error_message().contains("Accept: text/event-stream"), "{get:?}");
+    assert!(
+        get.error_message().contains("Accept: text/event-stream"),
+        "{get:?}"
+    );
 }
 
 #[test]

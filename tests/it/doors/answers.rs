@@ -45,9 +45,15 @@ fn tool_list_is_compressed_if_accepted() {
         (plain.header("content-encoding"), plain.header("vary")),
         (None, Some("accept-encoding"))
     );
-    let none = send_raw(&server, &list_request("/mcp", &["accept-encoding: gzip;q=0, br"]));
+    let none = send_raw(
+        &server,
+        &list_request("/mcp", &["accept-encoding: gzip;q=0, br"]),
+    );
     assert_eq!(none.header("content-encoding"), None);
-    let gzip = send_raw(&server, &list_request("/mcp", &["accept-encoding: br, gzip"]));
+    let gzip = send_raw(
+        &server,
+        &list_request("/mcp", &["accept-encoding: br, gzip"]),
+    );
     assert_eq!(gzip.header("content-encoding"), Some("gzip"));
     assert_eq!(decompress(&gzip), plain.text());
     assert!(
@@ -79,10 +85,16 @@ fn tool_list_is_compressed_in_a_session() {
     );
     let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
     let lines = [accept, &session, "accept-encoding: gzip"];
-    let gzip = send_raw(&server, &raw_request("POST", "/mcp", &lines, list.as_bytes()));
+    let gzip = send_raw(
+        &server,
+        &raw_request("POST", "/mcp", &lines, list.as_bytes()),
+    );
     assert_eq!(gzip.header("content-type"), Some("application/json"));
     let listed: Value = serde_json::from_str(&decompress(&gzip)).unwrap();
-    let plain = send_raw(&server, &raw_request("POST", "/mcp", &lines[..2], list.as_bytes()));
+    let plain = send_raw(
+        &server,
+        &raw_request("POST", "/mcp", &lines[..2], list.as_bytes()),
+    );
     assert_eq!(plain.header("content-type"), Some("text/event-stream"));
     assert_eq!(listed, plain.message());
 }
@@ -92,7 +104,10 @@ fn tool_list_is_compressed_in_a_session() {
 fn small_response_is_not_compressed() {
     let server = serve_sandbox(&[]);
     for accept in ["accept: application/json, text/event-stream", "accept: */*"] {
-        let reply = send_raw(&server, &tool_call("whoami", &[accept, "accept-encoding: gzip"]));
+        let reply = send_raw(
+            &server,
+            &tool_call("whoami", &[accept, "accept-encoding: gzip"]),
+        );
         assert_eq!(
             (reply.status, reply.header("content-encoding")),
             (200, None),

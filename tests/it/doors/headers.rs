@@ -98,7 +98,11 @@ fn missing_headers_are_named_in_the_error() {
     }
     // Nothing is missing here.
     let reply = send_raw(&server, &tool_call("whoami", "list-labels"));
-    assert!(!reply.error_message().contains("proxy"), "{}", reply.error_message());
+    assert!(
+        !reply.error_message().contains("proxy"),
+        "{}",
+        reply.error_message()
+    );
 }
 
 #[test]
@@ -117,7 +121,11 @@ fn request_without_a_session_id_gets_advice() {
         &raw_request("GET", "/mcp", &["accept: text/event-stream"], b""),
     );
     assert_eq!(get.status, 400);
-    assert!(get.error_message().contains("HTTP+SSE (`sse`)"), "{}", get.error_message());
+    assert!(
+        get.error_message().contains("HTTP+SSE (`sse`)"),
+        "{}",
+        get.error_message()
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::process::Served;
+use crate::process::ServerProcess;
 
 /// A request of 2026-07-28 that lists the tools, as bytes, with these lines more in its head.
 fn list_request(path: &str, more: &[&str]) -> Vec<u8> {
@@ -93,7 +93,7 @@ impl RawResponse {
 }
 
 /// Sends a request over a connection of its own.
-fn send_raw(server: &Served, request: &[u8]) -> RawResponse {
+fn send_raw(server: &ServerProcess, request: &[u8]) -> RawResponse {
     let address = server.url.split('/').nth(2).unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     http::serve_sandbox,
-    process::{Served, said},
+    process::{ServerProcess, run_cli},
 };
 
 fn tool_names(reply: &RawResponse) -> Vec<String> {
@@ -50,7 +50,7 @@ fn path_prefix_applies_to_every_path() {
         "--path-prefix",
         "/portkey/",
     ];
-    let server = Served::start(&args);
+    let server = ServerProcess::start(&args);
     assert!(server.url.ends_with("/portkey/mcp"), "{}", server.url);
     for path in [
         "/portkey/mcp",
@@ -96,16 +96,16 @@ fn invalid_prefix_origin_and_host_are_rejected() {
         "/{a}",
         "https://a.example/portkey",
     ] {
-        let (ok, _, log) = said(&["http", "--sandbox", "--path-prefix", prefix]);
+        let (ok, _, log) = run_cli(&["http", "--sandbox", "--path-prefix", prefix]);
         assert!(
             !ok && log.contains("give a path such as /portkey"),
             "{prefix}: {log}"
         );
     }
-    let (ok, _, log) = said(&["http", "--sandbox", "--allowed-origin", "localhost:6274"]);
+    let (ok, _, log) = run_cli(&["http", "--sandbox", "--allowed-origin", "localhost:6274"]);
     assert!(!ok && log.contains("give scheme and host"), "{log}");
     for host in ["https://mcp.example.com", "*.example.com"] {
-        let (ok, _, log) = said(&["http", "--sandbox", "--allowed-host", host]);
+        let (ok, _, log) = run_cli(&["http", "--sandbox", "--allowed-host", host]);
         assert!(!ok && log.contains("give the name alone"), "{log}");
     }
 }

@@ -1,10 +1,10 @@
 //! A line in the log for each refusal that an operator may have to act upon.
 
 use super::*;
-use crate::process::Served;
+use crate::process::ServerProcess;
 
 /// What the server logs of one request.
-fn rejection_log_line(server: &mut Served, request: &[u8], status: u16) -> String {
+fn rejection_log_line(server: &mut ServerProcess, request: &[u8], status: u16) -> String {
     let reply = send_raw(server, request);
     assert_eq!(reply.status, status, "{reply:?}");
     server.read_until("request rejected")
@@ -12,7 +12,7 @@ fn rejection_log_line(server: &mut Served, request: &[u8], status: u16) -> Strin
 
 #[test]
 fn rejections_are_logged_with_path_address_and_reason() {
-    let mut server = Served::start(&["http", "--listen", "127.0.0.1:0", "--auth", "key"]);
+    let mut server = ServerProcess::start(&["http", "--listen", "127.0.0.1:0", "--auth", "key"]);
     let key = "x-portkey-api-key: pk-alice";
     let cases: [(&[&str], u16, &str); 4] = [
         (
@@ -33,7 +33,11 @@ fn rejections_are_logged_with_path_address_and_reason() {
         ),
     ];
     for (lines, status, reason) in cases {
-        let line = rejection_log_line(&mut server, &list_request("/mcp/readonly?a=planted", lines), status);
+        let line = rejection_log_line(
+            &mut server,
+            &list_request("/mcp/readonly?a=planted", lines),
+            status,
+        );
         assert!(line.contains(" INFO "), "{line}");
         for part in [
             reason,
@@ -62,7 +66,7 @@ fn rate_limit_rejection_is_logged_with_the_caller() {
         "--rate-limit",
         "1/h",
     ];
-    let mut server = Served::start(&args);
+    let mut server = ServerProcess::start(&args);
     let request = list_request("/mcp", &["x-portkey-api-key: pk-alice"]);
     assert_eq!(send_raw(&server, &request).status, 200);
     let line = rejection_log_line(&mut server, &request, 429);
@@ -74,7 +78,7 @@ fn rate_limit_rejection_is_logged_with_the_caller() {
 
 #[test]
 fn malformed_key_header_is_rejected_with_its_defect() {
-    let server = Served::start(&[
+    let server = ServerProcess::start(&[
         "http",
         "--sandbox",
         "--listen",
@@ -96,12 +100,18 @@ fn malformed_key_header_is_rejected_with_its_defect() {
     ] {
         let reply = send_raw(&server, &list_request("/mcp", &[line]));
         assert_eq!(reply.status, 401, "{line}");
-        assert!(reply.error_message().contains(told), "{line}: {}", reply.error_message());
+        assert!(
+            reply.error_message().contains(told),
+            "{line}: {}",
+            reply.error_message()
+        );
     }
     let lines = ["x-portkey-api-key: pk-1", "x-enkrypt-api-key: 'ek-1'"];
     let reply = send_raw(&server, &list_request("/mcp", &lines));
     assert!(
-        reply.error_message().contains("`x-enkrypt-api-key` is in quotes"),
+        reply
+            .error_message()
+            .contains("`x-enkrypt-api-key` is in quotes"),
         "{}",
         reply.error_message()
     );

@@ -1,7 +1,7 @@
 //! Names of the server, and origins of pages.
 
 use super::*;
-use crate::{http::serve_sandbox, process::Served};
+use crate::{http::serve_sandbox, process::ServerProcess};
 
 #[test]
 fn local_origins_may_call_a_loopback_listener() {
@@ -15,7 +15,10 @@ fn local_origins_may_call_a_loopback_listener() {
         ("https://evil.example", 403),
         ("null", 403),
     ] {
-        let reply = send_raw(&server, &list_request("/mcp", &[&format!("origin: {origin}")]));
+        let reply = send_raw(
+            &server,
+            &list_request("/mcp", &[&format!("origin: {origin}")]),
+        );
         assert_eq!(reply.status, status, "{origin}: {reply:?}");
         let allowed = reply.header("access-control-allow-origin");
         assert_eq!(allowed, (status == 200).then_some(origin), "{origin}");
@@ -40,9 +43,12 @@ fn local_origins_may_not_call_a_public_listener() {
         "0.0.0.0:0",
         "--allow-unauthenticated",
     ];
-    let mut server = Served::start(&args);
+    let mut server = ServerProcess::start(&args);
     server.url = server.url.replace("0.0.0.0", "127.0.0.1");
-    let reply = send_raw(&server, &list_request("/mcp", &["origin: http://localhost:6274"]));
+    let reply = send_raw(
+        &server,
+        &list_request("/mcp", &["origin: http://localhost:6274"]),
+    );
     assert_eq!(reply.status, 403);
     assert!(
         reply
@@ -72,7 +78,9 @@ fn unknown_host_is_rejected() {
         assert_eq!(reply.status, status, "{host}: {reply:?}");
         if status == 403 {
             assert!(
-                reply.error_message().contains(&format!("--allowed-host {host}")),
+                reply
+                    .error_message()
+                    .contains(&format!("--allowed-host {host}")),
                 "{}",
                 reply.error_message()
             );

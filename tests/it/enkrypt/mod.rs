@@ -14,7 +14,9 @@ use portkey_operation::JsonMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::upstream::{self, ENKRYPT_KEY, KEY, Seen, Upstream, answer, ok, operator};
+use crate::upstream::{
+    self, ENKRYPT_KEY, KEY, MockUpstream, ReceivedRequest, http_response, json_response, operator,
+};
 
 const TOOLS: [&str; 4] = [
     "get-mcp-gateway",
@@ -61,8 +63,8 @@ async fn call_as(
 }
 
 /// A dispatcher with Portkey at one server and Enkrypt AI at another.
-fn dispatcher_for_both(portkey: &Upstream, enkrypt: &Upstream) -> Dispatcher {
-    let url = |upstream: &Upstream| upstream.base_url.parse::<reqwest::Url>().unwrap();
+fn dispatcher_for_both(portkey: &MockUpstream, enkrypt: &MockUpstream) -> Dispatcher {
+    let url = |upstream: &MockUpstream| upstream.base_url.parse::<reqwest::Url>().unwrap();
     let addresses = Addresses::new(url(portkey), None, Some(url(portkey)), url(enkrypt)).unwrap();
     let settings = UpstreamSettings {
         addresses,
@@ -74,8 +76,8 @@ fn dispatcher_for_both(portkey: &Upstream, enkrypt: &Upstream) -> Dispatcher {
 #[tokio::test]
 async fn each_key_is_sent_only_to_its_own_upstream() {
     let (portkey, enkrypt) = (
-        Upstream::start(|_| ok("{}")).await,
-        Upstream::start(|_| ok("{}")).await,
+        MockUpstream::start(|_| json_response("{}")).await,
+        MockUpstream::start(|_| json_response("{}")).await,
     );
     let both = dispatcher_for_both(&portkey, &enkrypt);
     for tool in TOOLS {
@@ -90,7 +92,9 @@ async fn each_key_is_sent_only_to_its_own_upstream() {
     ] {
         call(&both, tool, args).await.unwrap();
     }
-    let has = |seen: &Seen, text: &str| seen.head.to_lowercase().contains(&text.to_lowercase());
+    let has = |seen: &ReceivedRequest, text: &str| {
+        seen.head.to_lowercase().contains(&text.to_lowercase())
+    };
     assert_eq!(
         (portkey.requests().len(), enkrypt.requests().len()),
         (4, TOOLS.len())
@@ -160,7 +164,7 @@ async fn each_key_is_sent_only_to_its_own_upstream() {
 
 #[tokio::test]
 async fn arguments_are_sent_as_enkrypt_headers() {
-    let enkrypt = Upstream::start(|_| ok("{}")).await;
+    let enkrypt = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = upstream::dispatcher(&enkrypt);
     let all = json!({ "gateway": "Support tools 2", "gateway_version": "v2", "project": "p" });
     let mut change = all.clone();
@@ -223,7 +227,7 @@ async fn arguments_are_sent_as_enkrypt_headers() {
 
 #[tokio::test]
 async fn invalid_header_values_are_rejected() {
-    let enkrypt = Upstream::start(|_| ok("{}")).await;
+    let enkrypt = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = upstream::dispatcher(&enkrypt);
     let (catalog, long) = (Catalog::full(), "g".repeat(33));
     for tool in TOOLS {
@@ -248,7 +252,9 @@ async fn invalid_header_values_are_rejected() {
             for value in values {
                 let mut args = valid_arguments(tool);
                 args[argument] = json!(value);
-                let outcome = dispatcher.call_as_local(&operator(), tool, json_map(args)).await;
+                let outcome = dispatcher
+                    .call_as_local(&operator(), tool, json_map(args))
+                    .await;
                 let Err(CallError::InvalidArguments(error)) = outcome else {
                     panic!("{tool} with `{argument}` = {value:?}: {outcome:?}");
                 };
@@ -264,7 +270,7 @@ async fn invalid_header_values_are_rejected() {
 
 #[tokio::test]
 async fn gateway_change_is_sent_unmodified() {
-    let enkrypt = Upstream::start(|_| ok("{}")).await;
+    let enkrypt = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = upstream::dispatcher(&enkrypt);
     let config = json!({
         "common_overrides": null,
@@ -305,7 +311,7 @@ async fn gateway_change_is_sent_unmodified() {
 #[tokio::test]
 async fn preview_sends_only_a_read() {
     let stored = r#"{"gateway_saved_name":"g","is_active":true,"servers_config":{"servers":[{"saved_name":"a"},{"saved_name":"b"}]}}"#;
-    let enkrypt = Upstream::start(move |_| ok(stored)).await;
+    let enkrypt = MockUpstream::start(move |_| json_response(stored)).await;
     let dispatcher = upstream::dispatcher(&enkrypt);
     for (i, wish) in [json!(true), json!("true")].into_iter().enumerate() {
         let args = json!({ "gateway": "g", "gateway_version": "v2", "is_active": false, "preview": wish,
@@ -332,7 +338,7 @@ async fn preview_sends_only_a_read() {
 
     // A read that fails ends the matter.
     let missing = r#"{"code":404,"error":"Resource not found","message":"MCP gateway not found"}"#;
-    let enkrypt = Upstream::start(move |_| answer("404 Not Found", "", missing)).await;
+    let enkrypt = MockUpstream::start(move |_| http_response("404 Not Found", "", missing)).await;
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let text = call(&upstream::dispatcher(&enkrypt), "modify-mcp-gateway", args)
         .await
@@ -437,7 +443,7 @@ async fn enkrypt_errors_are_reported_with_cause_and_advice() {
             &["not how Enkrypt AI answers", "ENKRYPT_BASE_URL"],
         ),
     ] {
-        let enkrypt = Upstream::start(move |_| answer(status, "", &body)).await;
+        let enkrypt = MockUpstream::start(move |_| http_response(status, "", &body)).await;
         let dispatcher = upstream::dispatcher(&enkrypt);
         let text = call(&dispatcher, "get-mcp-gateway", json!({ "gateway": "g" }))
             .await

@@ -4,7 +4,7 @@ use portkey_api::catalog::Catalog;
 use portkey_operation::Upstream;
 
 use super::TOOLS;
-use crate::process::{Served, command, said};
+use crate::process::{ServerProcess, command, run_cli};
 
 #[test]
 fn enkrypt_tools_are_disabled_without_a_key() {
@@ -66,7 +66,7 @@ fn key_or_sandbox_enables_the_enkrypt_tools() {
     assert_eq!(listed(&[], &["--sandbox"]), 4);
 
     let get = ["call", "get-mcp-gateway", "gateway=support-tools"];
-    let with = |more: &[&str]| said(&[&get, more].concat());
+    let with = |more: &[&str]| run_cli(&[&get, more].concat());
     let (ok, _, log) = with(&[]);
     assert!(!ok && log.contains("switched off"), "{log}");
     let (ok, out, log) = with(&["--sandbox"]);
@@ -100,7 +100,7 @@ fn key_or_sandbox_enables_the_enkrypt_tools() {
     }
 
     // The sandbox as a process of its own is an Enkrypt AI, too; Portkey's key is not needed for it.
-    let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
+    let sandbox = ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let address = sandbox.url.trim_end_matches("/v1");
     let (ok, out, log) = with(&[
         "--enkrypt-api-key-file",

@@ -11,7 +11,10 @@ use portkey_mcp::{
 use portkey_policy::Policy;
 use rmcp::model::{ServerCapabilities, SubscriptionFilter};
 
-use super::{Generation, TransportKind, notify_all, connect, all_notifications, next_notification, wait_for_listeners};
+use super::{
+    Generation, TransportKind, all_notifications, connect, next_notification, notify_all,
+    wait_for_listeners,
+};
 use crate::upstream::settings;
 
 const PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\n---\nGreet.\n";
@@ -34,7 +37,10 @@ fn list_changed_capabilities(capabilities: &ServerCapabilities) -> [Option<bool>
 /// Both generations on both transports hear these words of a server, and no others, after the change.
 async fn assert_notified(server: impl Fn() -> Server, change: impl Fn(usize), expected: &[&str]) {
     let declares = |what| expected.contains(&what).then_some(true);
-    for (i, over) in [TransportKind::Http, TransportKind::Stdio].into_iter().enumerate() {
+    for (i, over) in [TransportKind::Http, TransportKind::Stdio]
+        .into_iter()
+        .enumerate()
+    {
         let server = server();
         let mut session = connect(&server, over, Generation::Sessions).await;
         let stateless = connect(&server, over, Generation::Stateless).await;
@@ -58,12 +64,20 @@ async fn assert_notified(server: impl Fn() -> Server, change: impl Fn(usize), ex
         change(i);
         for word in expected {
             assert_eq!(next_notification(&mut stream).await, *word, "{over:?}");
-            assert_eq!(session.notifications.recv().await.unwrap(), *word, "{over:?}");
+            assert_eq!(
+                session.notifications.recv().await.unwrap(),
+                *word,
+                "{over:?}"
+            );
         }
         // Nothing came in between: of what is announced now, the first is next.
         notify_all(server.notifier());
         assert_eq!(next_notification(&mut stream).await, "prompts", "{over:?}");
-        assert_eq!(session.notifications.recv().await.unwrap(), "prompts", "{over:?}");
+        assert_eq!(
+            session.notifications.recv().await.unwrap(),
+            "prompts",
+            "{over:?}"
+        );
     }
 }
 

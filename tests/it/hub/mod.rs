@@ -41,7 +41,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::yield_now};
 
 use self::library::NotifyingServer;
 use crate::{
-    process::{Pipe, Served},
+    process::{ServerProcess, StdioServer},
     upstream::settings,
 };
 
@@ -130,7 +130,10 @@ async fn connect<H: DirectCallHandler + Clone>(
                 .unwrap()
         }
     };
-    ConnectedClient { client, notifications: heard }
+    ConnectedClient {
+        client,
+        notifications: heard,
+    }
 }
 
 /// What `portkey-mcp http` takes.
@@ -179,7 +182,10 @@ pub(crate) async fn routes<H: DirectCallHandler + Clone>(handler: H) -> Router {
 }
 
 /// The same for callers who are recognised in another way.
-pub(crate) async fn routes_with_auth<H: DirectCallHandler + Clone>(handler: H, auth: Auth) -> Router {
+pub(crate) async fn routes_with_auth<H: DirectCallHandler + Clone>(
+    handler: H,
+    auth: Auth,
+) -> Router {
     let HttpServerParts {
         settings, shared, ..
     } = server_parts().await;
@@ -256,12 +262,20 @@ async fn session_is_notified_of_lists_and_subscribed_resources() {
         subscribe_resource(&connected.client).await;
         notify_all(&library.hub);
         for expected in ["prompts", RESOURCE_URI, "resources", "tools"] {
-            assert_eq!(connected.notifications.recv().await.unwrap(), expected, "{over:?}");
+            assert_eq!(
+                connected.notifications.recv().await.unwrap(),
+                expected,
+                "{over:?}"
+            );
         }
         unsubscribe_resource(&connected.client).await;
         notify_all(&library.hub);
         for expected in ["prompts", "resources", "tools"] {
-            assert_eq!(connected.notifications.recv().await.unwrap(), expected, "{over:?}");
+            assert_eq!(
+                connected.notifications.recv().await.unwrap(),
+                expected,
+                "{over:?}"
+            );
         }
         connected.client.cancel().await.unwrap();
         wait_for_listeners(&library.hub, 0).await;
@@ -311,7 +325,9 @@ async fn disconnected_listener_is_removed() {
         let connected = connect(&library, over, generation).await;
         let stream = match generation {
             Generation::Sessions => None,
-            Generation::Stateless => Some(connected.client.listen(all_notifications()).await.unwrap()),
+            Generation::Stateless => {
+                Some(connected.client.listen(all_notifications()).await.unwrap())
+            }
         };
         wait_for_listeners(&library.hub, 1).await;
         drop(stream);
@@ -400,7 +416,11 @@ async fn tool_list_change_notifies_clients() {
         wait_for_listeners(server.notifier(), 2).await;
         notify_all(server.notifier());
         assert_eq!(next_notification(&mut stream).await, "tools", "{over:?}");
-        assert_eq!(session.notifications.recv().await.unwrap(), "tools", "{over:?}");
+        assert_eq!(
+            session.notifications.recv().await.unwrap(),
+            "tools",
+            "{over:?}"
+        );
         server.drain().await;
         assert!(stream.next().await.unwrap().is_none(), "{over:?}");
         assert!(
@@ -428,7 +448,7 @@ fn stateless_request(id: u32, method: &str, more: serde_json::Value) -> serde_js
 /// comes, where after a wait it would have been given up.
 #[test]
 fn client_disconnect_ends_stdio_subscriptions() {
-    let mut pipe = Pipe::start(&["--sandbox"]);
+    let mut pipe = StdioServer::start(&["--sandbox"]);
     let listen = json!({ "notifications": { "toolsListChanged": true } });
     pipe.send(&stateless_request(7, "subscriptions/listen", listen).to_string());
     let acknowledged = pipe.receive();
@@ -449,7 +469,7 @@ fn client_disconnect_ends_stdio_subscriptions() {
 
 #[tokio::test]
 async fn shutdown_ends_http_subscriptions() {
-    let server = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let server = ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     let listen = json!({ "notifications": { "toolsListChanged": true } });
     let body = stateless_request(7, "subscriptions/listen", listen).to_string();
     let client = portkey_mcp::http_client::client_builder().build().unwrap();

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::{
     audit::read_entries,
-    process::said,
-    upstream::{Upstream, answer, dispatcher, ok, operator},
+    process::run_cli,
+    upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
 };
 
-const UNKNOWN: &str = "`colour` is not known to this version and was passed on unchecked";
+const UNKNOWN_WARNING: &str = "`colour` is not known to this version and was passed on unchecked";
 
 #[test]
 fn shell_result_reports_unknown_arguments_and_resolved_times() {
@@ -21,16 +21,17 @@ fn shell_result_reports_unknown_arguments_and_resolved_times() {
     let log = folder.path().join("audit.jsonl");
     let log = log.to_str().unwrap();
     let call = |more: &[&str]| {
-        let (ok, out, err) = said(&[&["call"], more, &["--sandbox", "--audit-log", log]].concat());
+        let (ok, out, err) =
+            run_cli(&[&["call"], more, &["--sandbox", "--audit-log", log]].concat());
         assert!(ok, "{more:?}: {err}");
         serde_json::from_str::<Value>(&out).unwrap()
     };
     let told = call(&["list-all-integrations", "colour=red", "page_size=1"]);
-    assert_eq!(told["warnings"], json!([UNKNOWN]), "{told}");
+    assert_eq!(told["warnings"], json!([UNKNOWN_WARNING]), "{told}");
     let dry = call(&["create-workspace", "name=n", "colour=red", "--dry-run"]);
     assert_eq!(
         (&dry["warnings"], &dry["dry_run"]),
-        (&json!([UNKNOWN]), &json!(true)),
+        (&json!([UNKNOWN_WARNING]), &json!(true)),
         "{dry}"
     );
     let audited: Vec<_> = read_entries(log)
@@ -59,7 +60,7 @@ fn shell_result_reports_unknown_arguments_and_resolved_times() {
 #[test]
 fn unknown_fields_option_allows_or_rejects_unknown_arguments() {
     let call = |how: &str| {
-        said(&[
+        run_cli(&[
             "call",
             "list-all-integrations",
             "colour=red",
@@ -76,7 +77,8 @@ fn unknown_fields_option_allows_or_rejects_unknown_arguments() {
         "{err}"
     );
     let zone = ["--timezone", "Mars/Olympus"];
-    let (ok, _, err) = said(&[&["call", "list-all-integrations", "--sandbox"], &zone[..]].concat());
+    let (ok, _, err) =
+        run_cli(&[&["call", "list-all-integrations", "--sandbox"], &zone[..]].concat());
     assert!(
         !ok && err.contains("there is no time zone `Mars/Olympus`"),
         "{err}"
@@ -87,7 +89,7 @@ fn unknown_fields_option_allows_or_rejects_unknown_arguments() {
 #[tokio::test]
 async fn upstream_error_names_unknown_arguments() {
     let body = r#"{"success":false,"data":{"message":"Invalid request","errorCode":"AB01"}}"#;
-    let upstream = Upstream::start(move |_| answer("400 Bad Request", "", body)).await;
+    let upstream = MockUpstream::start(move |_| http_response("400 Bad Request", "", body)).await;
     let args = json!({ "name": "n", "colour": 1 })
         .as_object()
         .unwrap()
@@ -96,10 +98,13 @@ async fn upstream_error_names_unknown_arguments() {
         .call_as_local(&operator(), "create-label", args)
         .await;
     let text = portkey_mcp::mcp::reply::error_message(&outcome.unwrap_err());
-    assert!(text.ends_with(&format!("Warning: {UNKNOWN}")), "{text}");
+    assert!(
+        text.ends_with(&format!("Warning: {UNKNOWN_WARNING}")),
+        "{text}"
+    );
 }
 
-struct Guarded {
+struct UnknownArgumentCase {
     rule: &'static str,
     passes: bool,
 }
@@ -108,58 +113,58 @@ struct Guarded {
 #[tokio::test]
 async fn rule_that_reads_arguments_denies_unknown_arguments() {
     let cases = [
-        Guarded {
+        UnknownArgumentCase {
             rule: "cap: { usage_limits.credit_limit: 5 }",
             passes: false,
         },
-        Guarded {
+        UnknownArgumentCase {
             rule: "cap: { usage_limits.credit_limit: 5 }, unknown: allow",
             passes: true,
         },
-        Guarded {
+        UnknownArgumentCase {
             rule: "conditions: [{ path: args.name, op: eq, value: n }]",
             passes: false,
         },
-        Guarded {
+        UnknownArgumentCase {
             rule: r#"action: approve, when: 'args.name == "z"'"#,
             passes: false,
         },
-        Guarded {
+        UnknownArgumentCase {
             rule: r#"action: deny, when: 'args.name == "z"', unknown: allow"#,
             passes: true,
         },
-        Guarded {
+        UnknownArgumentCase {
             rule: "redact: ['data[].email']",
             passes: false,
         },
-        Guarded {
+        UnknownArgumentCase {
             rule: "rate_limit: 5/minute",
             passes: true,
         },
-        Guarded {
+        UnknownArgumentCase {
             rule: r#"action: deny, when: 'principal == "z"'"#,
             passes: true,
         },
-        Guarded {
+        UnknownArgumentCase {
             rule: "action: deny, when: 'size(unknown_fields) > 1'",
             passes: true,
         },
-        Guarded {
+        UnknownArgumentCase {
             rule: r#"action: deny, when: '"colour" in unknown_fields'"#,
             passes: false,
         },
-        Guarded {
+        UnknownArgumentCase {
             rule: "action: shadow, cap: { usage_limits.credit_limit: 5 }",
             passes: true,
         },
     ];
-    for Guarded { rule, passes } in cases {
+    for UnknownArgumentCase { rule, passes } in cases {
         let text = format!(
             "version: \"1\"\ntools:\n  create-label:\n    rules: [{{ name: guard, {rule} }}]\n"
         );
         let catalog = portkey_api::catalog::Catalog::full();
         let policy = Policy::parse("policy.yaml", &text, &catalog).unwrap();
-        let upstream = Upstream::start(|_| ok("{}")).await;
+        let upstream = MockUpstream::start(|_| json_response("{}")).await;
         let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy));
         let args = json!({ "name": "n", "colour": 1 })
             .as_object()
@@ -194,14 +199,14 @@ fn unknown_in_a_rule_that_reads_no_arguments_is_rejected() {
     let file = folder.path().join("policy.yaml");
     let text = "version: \"1\"\nrules: [{ name: r, action: deny, unknown: allow }]\n";
     fs::write(&file, text).unwrap();
-    let (ok, out, err) = said(&["policy", "check", file.to_str().unwrap()]);
+    let (ok, out, err) = run_cli(&["policy", "check", file.to_str().unwrap()]);
     assert!(
         !ok && format!("{out}{err}").contains("`unknown` goes with a rule"),
         "{out}{err}"
     );
 }
 
-struct Capped {
+struct CapCase {
     tool: &'static str,
     args: Value,
     passes: bool,
@@ -214,50 +219,50 @@ async fn cap_applies_to_an_object_and_to_a_list() {
     let provider = |limits: Value| json!({ "slug": "p", "rate_limits": limits });
     let key = |limits: Value| json!({ "id": "7d0f3c52-6a1b-4e0f-9b8e-2c4d5e6f7a80", "rate_limits": limits });
     let cases = [
-        Capped {
+        CapCase {
             tool: "update-provider",
             args: provider(limit(9)),
             passes: true,
         },
-        Capped {
+        CapCase {
             tool: "update-provider",
             args: provider(limit(11)),
             passes: false,
         },
-        Capped {
+        CapCase {
             tool: "update-provider",
             args: provider(json!([limit(9)])),
             passes: true,
         },
-        Capped {
+        CapCase {
             tool: "update-provider",
             args: provider(json!([limit(9), limit(11)])),
             passes: false,
         },
-        Capped {
+        CapCase {
             tool: "update-provider",
             args: provider(json!([limit(11)]).to_string().into()),
             passes: false,
         },
-        Capped {
+        CapCase {
             tool: "update-api-key",
             args: key(json!([limit(9)])),
             passes: true,
         },
-        Capped {
+        CapCase {
             tool: "update-api-key",
             args: key(json!([limit(11)])),
             passes: false,
         },
     ];
     for path in ["rate_limits.value", "rate_limits[].value"] {
-        for Capped { tool, args, passes } in &cases {
+        for CapCase { tool, args, passes } in &cases {
             let text = format!(
                 "version: \"1\"\ntools:\n  {tool}:\n    rules: [{{ name: small, cap: {{ \"{path}\": 10 }} }}]\n"
             );
             let catalog = portkey_api::catalog::Catalog::full();
             let policy = Policy::parse("policy.yaml", &text, &catalog).unwrap();
-            let upstream = Upstream::start(|_| ok("{}")).await;
+            let upstream = MockUpstream::start(|_| json_response("{}")).await;
             let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy));
             let args = args.as_object().unwrap().clone();
             let outcome = dispatcher
@@ -326,7 +331,7 @@ fn unknown_fields_with_secret_names_are_redacted() {
     for name in names {
         let args = json!({ "slug": "openai-production", "name": "N", name: "plain-words",
             "nested": { name: ["plain-words"] }, "foo_headers": { "X-V": "plain-words" } });
-        let (ok, out, err) = said(&[
+        let (ok, out, err) = run_cli(&[
             "call",
             "update-integration",
             &args.to_string(),

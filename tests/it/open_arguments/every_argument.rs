@@ -4,10 +4,10 @@ use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
 use serde_json::{Value, json};
 
-use crate::paths::minimal;
+use crate::paths::minimal_arguments;
 
 /// Values that could get lost, beside one that fits.
-fn values(schema: &Value) -> Vec<Value> {
+fn sample_values(schema: &Value) -> Vec<Value> {
     let fitting = match schema["type"].as_str() {
         Some("object") => json!({ "sample": "text" }),
         Some("array") => json!([]),
@@ -29,7 +29,7 @@ fn values(schema: &Value) -> Vec<Value> {
 }
 
 /// Every place of a schema that can be reached through objects, with its schema.
-fn places(schema: &Value) -> Vec<(Vec<String>, &Value)> {
+fn field_paths(schema: &Value) -> Vec<(Vec<String>, &Value)> {
     fn walk<'a>(schema: &'a Value, at: &[String], found: &mut Vec<(Vec<String>, &'a Value)>) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let at = [at, std::slice::from_ref(name)].concat();
@@ -43,7 +43,7 @@ fn places(schema: &Value) -> Vec<(Vec<String>, &Value)> {
     found
 }
 
-fn put(args: &mut Value, at: &[String], value: Value) {
+fn set_at_path(args: &mut Value, at: &[String], value: Value) {
     let Some((last, above)) = at.split_last() else {
         return;
     };
@@ -57,7 +57,11 @@ fn put(args: &mut Value, at: &[String], value: Value) {
 }
 
 /// Whether the request has the argument somewhere, or the caller is told of it.
-fn is_accounted_for(entry: &CatalogEntry, validated: &ValidatedArguments, at: &[String]) -> bool {
+fn is_sent_or_reported(
+    entry: &CatalogEntry,
+    validated: &ValidatedArguments,
+    at: &[String],
+) -> bool {
     let path = at.join(".");
     if validated
         .warnings
@@ -103,18 +107,18 @@ fn is_accounted_for(entry: &CatalogEntry, validated: &ValidatedArguments, at: &[
 fn every_dropped_argument_is_reported() {
     let (mut tried, mut lost) = (0, Vec::new());
     for entry in Catalog::full().iter() {
-        let least = minimal(entry);
-        for (at, schema) in places(entry.compiled().full_schema()) {
-            for value in values(schema) {
+        let least = minimal_arguments(entry);
+        for (at, schema) in field_paths(entry.compiled().full_schema()) {
+            for value in sample_values(schema) {
                 let mut args = least.clone();
-                put(&mut args, &at, value.clone());
+                set_at_path(&mut args, &at, value.clone());
                 let given: JsonMap = args.as_object().unwrap().clone();
                 let options = ValidationOptions::default();
                 let Ok(validated) = entry.compiled().validate(given, &options) else {
                     continue;
                 };
                 tried += 1;
-                if !is_accounted_for(entry, &validated, &at) {
+                if !is_sent_or_reported(entry, &validated, &at) {
                     lost.push(format!(
                         "{} {} = {value}",
                         entry.operation.name(),

@@ -30,7 +30,7 @@ fn validate(tool: &str, args: &Value) -> Result<ValidatedArguments, String> {
     validate_with(UnknownFields::Warn, tool, args)
 }
 
-struct Taken {
+struct NormalizedCase {
     what: &'static str,
     tool: &'static str,
     args: Value,
@@ -41,14 +41,14 @@ struct Taken {
 #[test]
 fn tolerated_arguments_are_normalized_with_warnings() {
     let cases = [
-        Taken {
+        NormalizedCase {
             what: "an unknown field travels, and is named",
             tool: "create-collection",
             args: json!({ "name": "n", "colour": { "a": [1] } }),
             travels: json!({ "name": "n", "colour": { "a": [1] } }),
             warnings: &["`colour` is not known to this version and was passed on unchecked"],
         },
-        Taken {
+        NormalizedCase {
             what: "several at several depths are named together",
             tool: "bulk-update-integration-workspaces",
             args: json!({ "slug": "i", "workspaces": [{ "id": "w", "enabled": true, "x": 1 }], "y": 2 }),
@@ -57,28 +57,28 @@ fn tolerated_arguments_are_normalized_with_warnings() {
                 "`y`, `workspaces[0].x` are not known to this version and were passed on unchecked",
             ],
         },
-        Taken {
+        NormalizedCase {
             what: "a name in another case, in its place",
             tool: "create-collection",
             args: json!({ "workspaceId": "w", "Name": "n" }),
             travels: json!({ "workspace_id": "w", "name": "n" }),
             warnings: &[],
         },
-        Taken {
+        NormalizedCase {
             what: "a name with other separators, where the API writes camel case",
             tool: "list-users",
             args: json!({ "page_size": 5, "current-page": 1 }),
             travels: json!({ "pageSize": 5, "currentPage": 1 }),
             warnings: &[],
         },
-        Taken {
+        NormalizedCase {
             what: "the same value under both names",
             tool: "list-users",
             args: json!({ "page_size": 5, "pageSize": 5 }),
             travels: json!({ "pageSize": 5 }),
             warnings: &[],
         },
-        Taken {
+        NormalizedCase {
             what: "a singular for a plural, told",
             tool: "get-cost-graph",
             args: json!({
@@ -93,35 +93,35 @@ fn tolerated_arguments_are_normalized_with_warnings() {
             }),
             warnings: &["`virtual_key` was taken as `virtual_keys`"],
         },
-        Taken {
+        NormalizedCase {
             what: "what a client adds for itself is left out",
             tool: "list-all-integrations",
             args: json!({ "page_size": 1, "toolCallId": "call_x" }),
             travels: json!({ "page_size": 1 }),
             warnings: &["left out, because the client's own: `toolCallId`"],
         },
-        Taken {
+        NormalizedCase {
             what: "empty filters ask for nothing",
             tool: "list-all-integrations",
             args: json!({ "workspace_id": "", "type": " ", "page_size": 2 }),
             travels: json!({ "page_size": 2 }),
             warnings: &["left out, because empty: `workspace_id`, `type`"],
         },
-        Taken {
+        NormalizedCase {
             what: "null in a read",
             tool: "list-all-integrations",
             args: json!({ "workspace_id": null, "page_size": 2 }),
             travels: json!({ "page_size": 2 }),
             warnings: &["left out, because null: `workspace_id`"],
         },
-        Taken {
+        NormalizedCase {
             what: "an enum in another case",
             tool: "list-all-integrations",
             args: json!({ "type": "Workspace" }),
             travels: json!({ "type": "workspace" }),
             warnings: &[],
         },
-        Taken {
+        NormalizedCase {
             what: "a time with blanks around it, and an empty one",
             tool: "create-provider",
             args: json!({ "name": "n", "integration_id": "i", "expires_at": " 2027-01-01T00:00:00Z ",
@@ -130,14 +130,14 @@ fn tolerated_arguments_are_normalized_with_warnings() {
                 "usage_limits": {} }),
             warnings: &["left out, because empty: `usage_limits.next_usage_reset_at`"],
         },
-        Taken {
+        NormalizedCase {
             what: "an expiry in the past",
             tool: "create-provider",
             args: json!({ "name": "n", "integration_id": "i", "expires_at": "2020-01-01T00:00:00Z" }),
             travels: json!({ "name": "n", "integration_id": "i", "expires_at": "2020-01-01T00:00:00Z" }),
             warnings: &["`expires_at` lies in the past: `2020-01-01T00:00:00Z`"],
         },
-        Taken {
+        NormalizedCase {
             what: "whole numbers written as floats",
             tool: "list-all-integrations",
             args: json!({ "page_size": 2.0, "current_page": "1.0" }),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::validate;
 
-struct Range {
+struct RangeCase {
     from: &'static str,
     until: &'static str,
     travels: Result<(&'static str, &'static str), &'static str>,
@@ -14,42 +14,42 @@ struct Range {
 #[test]
 fn time_ranges_are_resolved_or_rejected() {
     let cases = [
-        Range {
+        RangeCase {
             from: "last month",
             until: "last month",
             travels: Ok(("2026-10-01T00:00:00Z", "2026-10-31T23:59:59.999Z")),
         },
-        Range {
+        RangeCase {
             from: "7d",
             until: "now",
             travels: Ok(("2026-11-22T10:30:00Z", "2026-11-29T10:30:00Z")),
         },
-        Range {
+        RangeCase {
             from: "2026-11-01T00:00:00Z",
             until: "2026-11-01T00:00:00Z",
             travels: Ok(("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z")),
         },
-        Range {
+        RangeCase {
             from: "today",
             until: "yesterday",
             travels: Err("the range is reversed"),
         },
-        Range {
+        RangeCase {
             from: "2026-11-02T00:00:00Z",
             until: "2026-11-01T00:00:00Z",
             travels: Err("the range is reversed"),
         },
-        Range {
+        RangeCase {
             from: "2027-01-01T00:00:00Z",
             until: "2027-02-01T00:00:00Z",
             travels: Err("the range lies in the future; it is 2026-11-29T10:30:00Z now"),
         },
-        Range {
+        RangeCase {
             from: "2026-13-45T99:00:00Z",
             until: "now",
             travels: Err("is no time; it takes RFC 3339"),
         },
-        Range {
+        RangeCase {
             from: "1764374400000",
             until: "now",
             travels: Err("is no time"),
@@ -61,7 +61,7 @@ fn time_ranges_are_resolved_or_rejected() {
         "get-users-grouped-data",
         "get-cache-summary",
     ] {
-        for Range {
+        for RangeCase {
             from,
             until,
             travels,

@@ -3,9 +3,9 @@
 use std::fs;
 
 use super::*;
-use crate::process::said;
+use crate::process::run_cli;
 
-fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
+fn write_file(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
     let path = folder.path().join(name);
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -27,8 +27,8 @@ tools:
 #[test]
 fn check_reports_errors_and_warnings() {
     let folder = tempfile::tempdir().unwrap();
-    let good = file(&folder, "good.yaml", POLICY);
-    let (ok, out, _) = said(&["policy", "check", &good]);
+    let good = write_file(&folder, "good.yaml", POLICY);
+    let (ok, out, _) = run_cli(&["policy", "check", &good]);
     assert!(
         ok && out.contains("good.yaml holds: 3 rules, 1 of "),
         "{out}"
@@ -38,21 +38,21 @@ fn check_reports_errors_and_warnings() {
         out.contains("warning: tools.made_up: no tool of this server is called `made_up`"),
         "{out}"
     );
-    let (ok, _, _) = said(&["policy", "check", &good, "--strict"]);
+    let (ok, _, _) = run_cli(&["policy", "check", &good, "--strict"]);
     assert!(!ok);
-    let one = file(
+    let one = write_file(
         &folder,
         "one.yaml",
         "version: '1'\nrules: [{ name: r, action: deny, match: { tools: [delete-workspace] } }]\n",
     );
-    let (ok, out, _) = said(&["policy", "check", &one]);
+    let (ok, out, _) = run_cli(&["policy", "check", &one]);
     assert!(ok && out.contains("one.yaml holds: 1 rule, "), "{out}");
-    let bad = file(
+    let bad = write_file(
         &folder,
         "bad.yaml",
         "version: '1'\nrules:\n  - { name: r, action: block }\n",
     );
-    let (ok, _, log) = said(&["policy", "check", &bad]);
+    let (ok, _, log) = run_cli(&["policy", "check", &bad]);
     assert!(
         !ok && log.contains("bad.yaml") && log.contains("line 3"),
         "{log}"
@@ -62,7 +62,7 @@ fn check_reports_errors_and_warnings() {
 #[test]
 fn explain_shows_the_matched_rule_and_the_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let policy = file(&folder, "policy.yaml", POLICY);
+    let policy = write_file(&folder, "policy.yaml", POLICY);
     let cases: &[(&[&str], &[&str])] = &[
         (
             &["create-label", r#"{"name":"x"}"#],
@@ -96,7 +96,7 @@ fn explain_shows_the_matched_rule_and_the_reason() {
         ),
     ];
     for (call, words) in cases {
-        let (ok, out, log) = said(&[&["policy", "explain", &policy, "--call"], *call].concat());
+        let (ok, out, log) = run_cli(&[&["policy", "explain", &policy, "--call"], *call].concat());
         assert!(
             ok && words.iter().all(|word| out.contains(word)),
             "{call:?}: {out}{log}"
@@ -107,7 +107,7 @@ fn explain_shows_the_matched_rule_and_the_reason() {
         (&["create-label", "[]"], "no JSON object"),
         (&["create-label", r#"{"nam":"x"}"#], "did you mean `name`"),
     ] {
-        let (ok, _, log) = said(&[&["policy", "explain", &policy, "--call"], call].concat());
+        let (ok, _, log) = run_cli(&[&["policy", "explain", &policy, "--call"], call].concat());
         assert!(!ok && log.contains(words), "{call:?}: {log}");
     }
 }
@@ -115,7 +115,7 @@ fn explain_shows_the_matched_rule_and_the_reason() {
 #[test]
 fn test_command_reports_failed_cases() {
     let folder = tempfile::tempdir().unwrap();
-    let policy = file(&folder, "policy.yaml", POLICY);
+    let policy = write_file(&folder, "policy.yaml", POLICY);
     let good = r#"
 cases:
   - { call: create-label, args: { name: team-a }, expect: allow }
@@ -124,12 +124,22 @@ cases:
   - { call: update-label, args: { label_id: a, name: b }, tainted: true, expect: approve, principal: ci, transport: stdio }
   - { call: delete_workspace, args: { workspace_id: a, name: A }, expect: deny, time: 2026-07-28T22:00:00Z }
 "#;
-    let (ok, out, log) = said(&["policy", "test", &policy, &file(&folder, "good.yaml", good)]);
+    let (ok, out, log) = run_cli(&[
+        "policy",
+        "test",
+        &policy,
+        &write_file(&folder, "good.yaml", good),
+    ]);
     assert!(ok && out == "5 of 5 cases hold\n", "{out}{log}");
     let bad = good
         .replace("expect: approve", "expect: allow")
         .replace("rule: few", "rule: many");
-    let (ok, out, _) = said(&["policy", "test", &policy, &file(&folder, "bad.yaml", &bad)]);
+    let (ok, out, _) = run_cli(&[
+        "policy",
+        "test",
+        &policy,
+        &write_file(&folder, "bad.yaml", &bad),
+    ]);
     assert!(!ok && out.ends_with("3 of 5 cases hold\n"), "{out}");
     assert!(
         out.contains("line 4: the second: expected deny by `many`, got deny by `few` ("),
@@ -146,7 +156,12 @@ cases:
         ),
         ("cases: [{ call: list-labels, expects: allow }]", "expects"),
     ] {
-        let (ok, _, log) = said(&["policy", "test", &policy, &file(&folder, "odd.yaml", text)]);
+        let (ok, _, log) = run_cli(&[
+            "policy",
+            "test",
+            &policy,
+            &write_file(&folder, "odd.yaml", text),
+        ]);
         assert!(!ok && log.contains(words), "{log}");
     }
 }
@@ -156,21 +171,21 @@ fn former_spelling_of_dry_run_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let rules =
         "version: '1'\nrules: [{ name: a, action: dry-run, match: { effects: [update] } }]\n";
-    let policy = file(&folder, "policy.yaml", rules);
+    let policy = write_file(&folder, "policy.yaml", rules);
     let cases = r#"
 cases:
   - { call: update-label, args: { label_id: a, name: b }, expect: dry-run, rule: a }
   - { call: update-label, args: { label_id: a, name: b }, expect: dry_run, rule: a }
 "#;
-    let (ok, out, log) = said(&[
+    let (ok, out, log) = run_cli(&[
         "policy",
         "test",
         &policy,
-        &file(&folder, "cases.yaml", cases),
+        &write_file(&folder, "cases.yaml", cases),
     ]);
     assert!(ok && out == "2 of 2 cases hold\n", "{out}{log}");
     let call = ["--call", "update-label", r#"{"label_id":"a","name":"b"}"#];
-    let (ok, out, log) = said(&[&["policy", "explain", &policy][..], &call].concat());
+    let (ok, out, log) = run_cli(&[&["policy", "explain", &policy][..], &call].concat());
     assert!(ok && out.starts_with("dry_run: "), "{out}{log}");
 }
 
@@ -183,9 +198,9 @@ fn init_prints_a_valid_policy_that_names_every_tool() {
         &["--preset", "careful"],
         &["--preset", "ci"],
     ] {
-        let (ok, out, log) = said(&[&["policy", "init"], preset].concat());
+        let (ok, out, log) = run_cli(&[&["policy", "init"], preset].concat());
         assert!(ok, "{log}");
-        let parsed = policy(&out);
+        let parsed = parse_policy(&out);
         assert!(parsed.warnings().is_empty(), "{:?}", parsed.warnings());
         let (before, listed) = out.split_once("# tools:\n").unwrap();
         for entry in Catalog::full().iter() {
@@ -199,9 +214,9 @@ fn init_prints_a_valid_policy_that_names_every_tool() {
             .lines()
             .map(|line| format!("{}\n", &line[2..]))
             .collect();
-        let whole = policy(&format!("{before}tools:\n{opened}"));
+        let whole = parse_policy(&format!("{before}tools:\n{opened}"));
         assert!(whole.warnings().is_empty());
-        let checked = file(&folder, "begun.yaml", &out);
-        assert!(said(&["policy", "check", &checked, "--strict"]).0);
+        let checked = write_file(&folder, "begun.yaml", &out);
+        assert!(run_cli(&["policy", "check", &checked, "--strict"]).0);
     }
 }

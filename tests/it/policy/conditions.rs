@@ -49,15 +49,15 @@ async fn condition_operators_compare_as_documented() {
         } else {
             "deny r: the policy rule `r` denies"
         };
-        holds(&text, &[("get-config", args.clone(), expected)]).await;
+        assert_decisions(&text, &[("get-config", args.clone(), expected)]).await;
         // The hosted dialect says the same, and the opposite.
         let require = format!("{{ require: [{{ path: {condition} }}] }}");
         let text = format!("version: '1'\ntools: {{ get-config: {require} }}");
         let expected = if passes { "allow" } else { "deny require" };
-        holds(&text, &[("get-config", args.clone(), expected)]).await;
+        assert_decisions(&text, &[("get-config", args.clone(), expected)]).await;
         let deny = text.replace("require", "deny_if");
         let expected = if passes { "deny deny_if" } else { "allow" };
-        holds(&deny, &[("get-config", args.clone(), expected)]).await;
+        assert_decisions(&deny, &[("get-config", args.clone(), expected)]).await;
     }
 }
 
@@ -76,7 +76,7 @@ tools:
       - { name: too, conditions: [{ path: args.t, op: exists, value: true }] }
 "#;
     let args = |n: u32, s: &str, t: Option<u32>| json!({ "n": n, "s": s, "t": t });
-    holds(
+    assert_decisions(
         text,
         &[
             ("create-api-key", args(500, "usd", Some(1)), "allow"),
@@ -99,7 +99,7 @@ rules:
     cap: { usage_limits.credit_limit: 100, "args.rate_limits[].value": 5 }
 "#;
     let denied = "deny small: the policy rule `small` denies `create-api-key`: `usage_limits.credit_limit` may be at most 100";
-    holds(
+    assert_decisions(
         text,
         &[
             ("create-api-key", json!({}), "allow"),
@@ -120,7 +120,7 @@ rules:
 
 #[tokio::test]
 async fn redactions_of_all_matched_rules_are_applied() {
-    let policy = policy(
+    let policy = parse_policy(
         r#"
 version: "1"
 rules:
@@ -130,7 +130,7 @@ rules:
 "#,
     );
     let store = Store::in_memory();
-    let decision = decided(&[&policy], SOMEONE, &store, ("list-labels", &json!({}))).await;
+    let decision = evaluate(&[&policy], TEST_CALLER, &store, ("list-labels", &json!({}))).await;
     let mut answer = json!({
         "id": 1,
         "data": [{ "email": "a@example.com", "name": { "first": "A" } }, { "name": null }, 3],

@@ -5,12 +5,14 @@ use portkey_mcp::pipeline::CallError;
 use serde_json::json;
 
 use super::*;
-use crate::upstream::{Act, Upstream, answer, dispatcher, ok, operator};
+use crate::upstream::{
+    MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator,
+};
 
 /// An upstream's answer to a write, and whether the write may have taken effect.
 struct Case {
     what: &'static str,
-    act: fn() -> Act,
+    act: fn() -> ResponseAction,
     is_counted: bool,
 }
 
@@ -19,77 +21,79 @@ const HTML: &str = "<html>gateway</html>";
 const CASES: [Case; 15] = [
     Case {
         what: "200",
-        act: || ok("{}"),
+        act: || json_response("{}"),
         is_counted: true,
     },
     Case {
         what: "200 with HTML",
-        act: || answer("200 OK", "", HTML),
+        act: || http_response("200 OK", "", HTML),
         is_counted: true,
     },
     Case {
         what: "201 cut short",
-        act: || Act::Write(b"HTTP/1.1 201 Created\r\ncontent-length: 9\r\n\r\n{".to_vec()),
+        act: || {
+            ResponseAction::Write(b"HTTP/1.1 201 Created\r\ncontent-length: 9\r\n\r\n{".to_vec())
+        },
         is_counted: true,
     },
     Case {
         what: "408",
-        act: || answer("408 Request Timeout", "", "{}"),
+        act: || http_response("408 Request Timeout", "", "{}"),
         is_counted: true,
     },
     Case {
         what: "500",
-        act: || answer("500 Internal Server Error", "", "{}"),
+        act: || http_response("500 Internal Server Error", "", "{}"),
         is_counted: true,
     },
     Case {
         what: "502",
-        act: || answer("502 Bad Gateway", "", HTML),
+        act: || http_response("502 Bad Gateway", "", HTML),
         is_counted: true,
     },
     Case {
         what: "504",
-        act: || answer("504 Gateway Timeout", "", HTML),
+        act: || http_response("504 Gateway Timeout", "", HTML),
         is_counted: true,
     },
     Case {
         what: "no answer",
-        act: || Act::Drop,
+        act: || ResponseAction::Drop,
         is_counted: true,
     },
     Case {
         what: "more than fits",
-        act: || Act::Flood(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), 11),
+        act: || ResponseAction::Flood(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), 11),
         is_counted: true,
     },
     Case {
         what: "400",
-        act: || answer("400 Bad Request", "", "{}"),
+        act: || http_response("400 Bad Request", "", "{}"),
         is_counted: false,
     },
     Case {
         what: "401",
-        act: || answer("401 Unauthorized", "", "{}"),
+        act: || http_response("401 Unauthorized", "", "{}"),
         is_counted: false,
     },
     Case {
         what: "403 with HTML",
-        act: || answer("403 Forbidden", "", HTML),
+        act: || http_response("403 Forbidden", "", HTML),
         is_counted: false,
     },
     Case {
         what: "404",
-        act: || answer("404 Not Found", "", "{}"),
+        act: || http_response("404 Not Found", "", "{}"),
         is_counted: false,
     },
     Case {
         what: "409",
-        act: || answer("409 Conflict", "", "{}"),
+        act: || http_response("409 Conflict", "", "{}"),
         is_counted: false,
     },
     Case {
         what: "429",
-        act: || answer("429 Too Many Requests", "", "{}"),
+        act: || http_response("429 Too Many Requests", "", "{}"),
         is_counted: false,
     },
 ];
@@ -109,8 +113,9 @@ async fn write_with_unknown_outcome_stays_counted() {
             is_counted,
         } in CASES
         {
-            let upstream = Upstream::start(move |_| act()).await;
-            let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy(limits)));
+            let upstream = MockUpstream::start(move |_| act()).await;
+            let dispatcher =
+                dispatcher(&upstream).with_policy(WatchedValue::fixed(parse_policy(limits)));
             let call = async || {
                 let conditions = json!([{ "key": "metadata._user", "value": "*" }]);
                 let args = json!({
@@ -154,7 +159,7 @@ async fn write_that_was_never_sent_is_not_counted() {
     settings.retries.max_retries = 0;
     let client = portkey_mcp::upstream::UpstreamClient::new(settings);
     let dispatcher = portkey_mcp::pipeline::Dispatcher::new(Catalog::full(), client);
-    let dispatcher = dispatcher.with_policy(WatchedValue::fixed(policy(LIMITS[0])));
+    let dispatcher = dispatcher.with_policy(WatchedValue::fixed(parse_policy(LIMITS[0])));
     for _ in 0..3 {
         let args = json!({ "name": "n" }).as_object().unwrap().clone();
         let outcome = dispatcher
@@ -167,8 +172,9 @@ async fn write_that_was_never_sent_is_not_counted() {
 /// Whoever hangs up does not know either.
 #[tokio::test]
 async fn aborted_write_stays_counted() {
-    let upstream = Upstream::start(|_| Act::Hang).await;
-    let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy(LIMITS[0])));
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
+    let dispatcher =
+        dispatcher(&upstream).with_policy(WatchedValue::fixed(parse_policy(LIMITS[0])));
     let call = async || {
         let args = json!({ "name": "n" }).as_object().unwrap().clone();
         dispatcher

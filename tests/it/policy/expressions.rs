@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 
 /// A policy with one rule that denies when the expression is true.
-fn when(expression: &str) -> String {
+fn deny_when(expression: &str) -> String {
     let expression = serde_json::to_string(expression).unwrap();
     format!("version: '1'\nrules: [{{ name: r, action: deny, when: {expression} }}]")
 }
@@ -100,8 +100,8 @@ async fn expressions_read_the_fields_of_the_call() {
         } else {
             "allow"
         };
-        holds(
-            &when(expression),
+        assert_decisions(
+            &deny_when(expression),
             &[("create-api-key", args.clone(), expected)],
         )
         .await;
@@ -132,10 +132,13 @@ async fn evaluation_error_denies_without_showing_values() {
     ];
     for (expression, words) in cases {
         for action in ["deny", "allow", "approve", "dry_run"] {
-            let policy =
-                policy(&when(expression).replace("action: deny", &format!("action: {action}")));
+            let policy = parse_policy(
+                &deny_when(expression).replace("action: deny", &format!("action: {action}")),
+            );
             let store = Store::in_memory();
-            let told = told(&decided(&[&policy], SOMEONE, &store, ("create-api-key", &args)).await);
+            let told = describe_decision(
+                &evaluate(&[&policy], TEST_CALLER, &store, ("create-api-key", &args)).await,
+            );
             assert!(
                 told.starts_with("deny r") && told.contains(words),
                 "{expression}: {told}"
@@ -148,15 +151,15 @@ async fn evaluation_error_denies_without_showing_values() {
     }
     // Short circuits are no errors.
     let safe = "has(args.missing) && args.missing == 1";
-    holds(&when(safe), &[("create-api-key", args, "allow")]).await;
+    assert_decisions(&deny_when(safe), &[("create-api-key", args, "allow")]).await;
 }
 
 #[tokio::test]
 async fn too_large_arguments_are_denied_unevaluated() {
     let many: Vec<u32> = (0..=u32::try_from(MAX_ARGUMENT_VALUES).unwrap()).collect();
     let large = "deny r: the policy rule `r` denies `create-api-key`: it cannot be evaluated: `when`: the arguments are too large";
-    let expression = when("'x' in args.scopes");
-    holds(
+    let expression = deny_when("'x' in args.scopes");
+    assert_decisions(
         &expression,
         &[
             ("create-api-key", json!({ "scopes": many }), large),
@@ -174,16 +177,16 @@ async fn too_large_arguments_are_denied_unevaluated() {
     )
     .await;
     // A macro goes through everything, so it may look at less.
-    let macros = when("args.scopes.exists(s, s.contains('x'))");
+    let macros = deny_when("args.scopes.exists(s, s.contains('x'))");
     let wide: Vec<String> = (0..2_000).map(|_| "y".repeat(400)).collect();
-    holds(
+    assert_decisions(
         &macros,
         &[("create-api-key", json!({ "scopes": wide }), large)],
     )
     .await;
     // What does not look at arguments does not mind.
-    holds(
-        &when("tainted"),
+    assert_decisions(
+        &deny_when("tainted"),
         &[("create-api-key", json!({ "scopes": many }), "allow")],
     )
     .await;
@@ -224,7 +227,7 @@ fn unsupported_and_too_complex_expressions_are_rejected() {
         ),
     ];
     for (expression, words) in cases {
-        let error = Policy::parse("t", &when(expression), &Catalog::full())
+        let error = Policy::parse("t", &deny_when(expression), &Catalog::full())
             .unwrap_err()
             .to_string();
         assert!(
@@ -241,8 +244,12 @@ async fn deepest_accepted_expression_can_be_evaluated() {
         .rev()
         .map(|terms| format!("1{} == 60", " + 1".repeat(terms)));
     let mut taken =
-        deepest.filter(|text| Policy::parse("t", &when(text), &Catalog::full()).is_ok());
+        deepest.filter(|text| Policy::parse("t", &deny_when(text), &Catalog::full()).is_ok());
     let expression = taken.next().unwrap();
     assert!(expression.len() > 100, "{expression}");
-    holds(&when(&expression), &[("list-labels", json!({}), "allow")]).await;
+    assert_decisions(
+        &deny_when(&expression),
+        &[("list-labels", json!({}), "allow")],
+    )
+    .await;
 }

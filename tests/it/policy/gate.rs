@@ -22,9 +22,9 @@ use super::*;
 use crate::{
     approval::gate::dispatcher_with_approvals,
     http::serve_sandbox,
-    process::{Pipe, Served, command, said},
-    requests::{answer, call, client, modern},
-    upstream::{Upstream, dispatcher, ok, operator},
+    process::{ServerProcess, StdioServer, command, run_cli},
+    requests::{call_request, client, send_request, stateless_request},
+    upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
 const POLICY: &str = r#"
@@ -36,12 +36,12 @@ tools:
   update-integration: { rules: [{ name: ask, action: approve }] }
 "#;
 
-pub(super) struct File {
+pub(super) struct PolicyFile {
     _folder: tempfile::TempDir,
     path: PathBuf,
 }
 
-impl File {
+impl PolicyFile {
     pub(super) fn with(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.yaml");
@@ -64,7 +64,7 @@ impl File {
 
 type Client = RunningService<rmcp::RoleClient, ()>;
 
-fn lifecycles() -> [ClientLifecycleMode; 2] {
+fn client_lifecycles() -> [ClientLifecycleMode; 2] {
     let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
     [
         ClientLifecycleMode::Initialize,
@@ -72,7 +72,10 @@ fn lifecycles() -> [ClientLifecycleMode; 2] {
     ]
 }
 
-async fn over_http(file: &File, lifecycle: ClientLifecycleMode) -> (Client, Served) {
+async fn connect_http(
+    file: &PolicyFile,
+    lifecycle: ClientLifecycleMode,
+) -> (Client, ServerProcess) {
     let server = serve_sandbox(&["--policy", file.path()]);
     let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
     let transport = StreamableHttpClientTransport::with_client(client(), config);
@@ -82,13 +85,13 @@ async fn over_http(file: &File, lifecycle: ClientLifecycleMode) -> (Client, Serv
     )
 }
 
-async fn over_stdio(file: &File, lifecycle: ClientLifecycleMode) -> Client {
+async fn connect_stdio(file: &PolicyFile, lifecycle: ClientLifecycleMode) -> Client {
     let command = command(&["stdio", "--sandbox", "--policy", file.path()]);
     let transport = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
     ().serve_with_lifecycle(transport, lifecycle).await.unwrap()
 }
 
-async fn text(client: &Client, tool: &'static str, args: Value) -> (bool, String) {
+async fn call_text(client: &Client, tool: &'static str, args: Value) -> (bool, String) {
     let args = args.as_object().unwrap().clone();
     let result = client
         .call_tool(CallToolRequestParams::new(tool).with_arguments(args))
@@ -98,7 +101,7 @@ async fn text(client: &Client, tool: &'static str, args: Value) -> (bool, String
     (result.is_error == Some(true), text)
 }
 
-async fn is_guarded(client: Client) {
+async fn assert_policy_applies(client: Client) {
     let tools = client.list_all_tools().await.unwrap();
     assert!(tools.iter().any(|tool| tool.name == "update-integration"));
     // Denied without a condition, so no call of it could pass.
@@ -120,19 +123,23 @@ async fn is_guarded(client: Client) {
             "approv",
         ),
     ] {
-        let (denied, text) = text(&client, tool, args).await;
+        let (denied, text) = call_text(&client, tool, args).await;
         assert!(denied && text.contains(words), "{tool}: {text}");
     }
-    assert!(!text(&client, "list-all-integrations", json!({})).await.0);
+    assert!(
+        !call_text(&client, "list-all-integrations", json!({}))
+            .await
+            .0
+    );
     // What fails is not counted; what succeeds is.
     assert!(
-        text(&client, "list-labels", json!({ "wrong": true }))
+        call_text(&client, "list-labels", json!({ "wrong": true }))
             .await
             .1
             .contains("wrong")
     );
-    assert!(!text(&client, "list-labels", json!({})).await.0);
-    let (denied, words) = text(&client, "list-labels", json!({})).await;
+    assert!(!call_text(&client, "list-labels", json!({})).await.0);
+    let (denied, words) = call_text(&client, "list-labels", json!({})).await;
     assert!(
         denied && words.contains("the policy rule `few` limits this"),
         "{words}"
@@ -142,24 +149,24 @@ async fn is_guarded(client: Client) {
 
 #[tokio::test]
 async fn policy_applies_over_http_in_both_protocols() {
-    let file = File::with(POLICY);
-    for lifecycle in lifecycles() {
-        let (client, _server) = over_http(&file, lifecycle).await;
-        is_guarded(client).await;
+    let file = PolicyFile::with(POLICY);
+    for lifecycle in client_lifecycles() {
+        let (client, _server) = connect_http(&file, lifecycle).await;
+        assert_policy_applies(client).await;
     }
 }
 
 #[tokio::test]
 async fn policy_applies_over_stdio_in_both_protocols() {
-    let file = File::with(POLICY);
-    for lifecycle in lifecycles() {
-        is_guarded(over_stdio(&file, lifecycle).await).await;
+    let file = PolicyFile::with(POLICY);
+    for lifecycle in client_lifecycles() {
+        assert_policy_applies(connect_stdio(&file, lifecycle).await).await;
     }
 }
 
 #[test]
 fn policy_applies_to_the_call_command() {
-    let file = File::with(POLICY);
+    let file = PolicyFile::with(POLICY);
     for (args, words) in [
         (
             &["delete-integration", "slug=x"] as &[&str],
@@ -171,10 +178,10 @@ fn policy_applies_to_the_call_command() {
         ),
     ] {
         let (ok, _, log) =
-            said(&[&["call"], args, &["--sandbox", "--policy", file.path()]].concat());
+            run_cli(&[&["call"], args, &["--sandbox", "--policy", file.path()]].concat());
         assert!(!ok && log.contains(words), "{log}");
     }
-    let (ok, _, log) = said(&[
+    let (ok, _, log) = run_cli(&[
         "call",
         "list-all-integrations",
         "--sandbox",
@@ -186,21 +193,22 @@ fn policy_applies_to_the_call_command() {
 
 #[test]
 fn invalid_policy_fails_the_start() {
-    let file =
-        File::with("version: '1'\nrules:\n  - { name: r, action: deny, when: 'toool == 1' }\n");
+    let file = PolicyFile::with(
+        "version: '1'\nrules:\n  - { name: r, action: deny, when: 'toool == 1' }\n",
+    );
     for args in [
         &["stdio"] as &[&str],
         &["http", "--listen", "127.0.0.1:0"],
         &["call", "list-labels"],
     ] {
-        let (ok, _, log) = said(&[args, &["--sandbox", "--policy", file.path()]].concat());
+        let (ok, _, log) = run_cli(&[args, &["--sandbox", "--policy", file.path()]].concat());
         assert!(!ok && log.contains(file.path()), "{args:?}: {log}");
         assert!(
             log.contains("line 3: rules[0]: `when`: there is no `toool`"),
             "{args:?}: {log}"
         );
     }
-    let (ok, _, log) = said(&[
+    let (ok, _, log) = run_cli(&[
         "call",
         "list-labels",
         "--sandbox",
@@ -212,15 +220,16 @@ fn invalid_policy_fails_the_start() {
 
 #[tokio::test]
 async fn upstream_error_is_not_counted_against_a_limit() {
-    let file = File::with("version: '1'\nrules: [{ name: once, rate_limit: 1/hour }]");
+    let file = PolicyFile::with("version: '1'\nrules: [{ name: once, rate_limit: 1/hour }]");
     let server = serve_sandbox(&["--policy", file.path()]);
     for tool in ["get-integration", "get-integration"] {
-        let (_, body) = answer(call(&server, tool, json!({ "slug": "no-such" }))).await;
+        let (_, body) =
+            send_request(call_request(&server, tool, json!({ "slug": "no-such" }))).await;
         assert!(body.to_string().contains("404"), "{body}");
     }
-    let (_, body) = answer(call(&server, "list-labels", json!({}))).await;
+    let (_, body) = send_request(call_request(&server, "list-labels", json!({}))).await;
     assert_eq!(body["result"]["isError"], false, "{body}");
-    let (_, body) = answer(call(&server, "list-labels", json!({}))).await;
+    let (_, body) = send_request(call_request(&server, "list-labels", json!({}))).await;
     assert!(
         body.to_string()
             .contains("the policy rule `once` limits this"),
@@ -230,10 +239,10 @@ async fn upstream_error_is_not_counted_against_a_limit() {
 
 #[tokio::test]
 async fn changed_policy_is_reloaded_and_an_invalid_one_ignored() {
-    let file = File::with("version: '1'");
+    let file = PolicyFile::with("version: '1'");
     let mut server = serve_sandbox(&["--policy", file.path(), "--log-format", "json"]);
-    let listed = async |server: &Served| {
-        let (_, body) = answer(modern(server, "tools/list", json!({}))).await;
+    let listed = async |server: &ServerProcess| {
+        let (_, body) = send_request(stateless_request(server, "tools/list", json!({}))).await;
         body["result"]["tools"]
             .to_string()
             .contains("\"delete-integration\"")
@@ -258,13 +267,13 @@ fn policy_change_sends_list_changed() {
         "rules: [{ name: a, action: deny, match: { tools: [delete-integration] } }]",
         "default: deny\ntools: { delete-integration: {} }",
     ] {
-        is_announced(change);
+        assert_list_changed(change);
     }
 }
 
-fn is_announced(change: &str) {
-    let file = File::with("version: '1'");
-    let mut pipe = Pipe::start(&["stdio", "--sandbox", "--policy", file.path()]);
+fn assert_list_changed(change: &str) {
+    let file = PolicyFile::with("version: '1'");
+    let mut pipe = StdioServer::start(&["stdio", "--sandbox", "--policy", file.path()]);
     let params = json!({
         "protocolVersion": "2025-11-25", "capabilities": {},
         "clientInfo": { "name": "test", "version": "1" },
@@ -282,14 +291,14 @@ fn is_announced(change: &str) {
 
 #[tokio::test]
 async fn decisions_and_shadow_matches_are_logged() {
-    let file = File::with(
+    let file = PolicyFile::with(
         "version: '1'\nrules:\n  - { name: no configs, action: deny, match: { domains: [configs] } }\n  \
          - { name: watch, action: shadow, when: 'effect == \"read\"' }",
     );
     let mut server = serve_sandbox(&["--policy", file.path(), "--log-format", "json"]);
     let fields =
         |line: String| serde_json::from_str::<Value>(line.trim()).unwrap()["fields"].take();
-    answer(call(&server, "list-all-configs", json!({}))).await;
+    send_request(call_request(&server, "list-all-configs", json!({}))).await;
     let line = fields(server.read_until("portkey_mcp::call"));
     for (name, value) in [
         ("outcome", "forbidden"),
@@ -306,7 +315,7 @@ async fn decisions_and_shadow_matches_are_logged() {
     ] {
         assert_eq!(line[name], value, "{line}");
     }
-    answer(call(&server, "list-labels", json!({}))).await;
+    send_request(call_request(&server, "list-labels", json!({}))).await;
     let line = fields(server.read_until("portkey_mcp::call"));
     assert_eq!(
         (line.get("decision"), line.get("rule")),
@@ -317,7 +326,7 @@ async fn decisions_and_shadow_matches_are_logged() {
 
 #[tokio::test]
 async fn policy_of_a_token_applies_in_addition_to_the_servers() {
-    let file = File::with("version: '1'\nhide: ['delete-*']");
+    let file = PolicyFile::with("version: '1'\nhide: ['delete-*']");
     let tokens = file.path.with_file_name("tokens.toml");
     fs::write(
         file.path.with_file_name("own.yaml"),
@@ -338,7 +347,7 @@ async fn policy_of_a_token_applies_in_addition_to_the_servers() {
         if name == "bound" {
             args.extend(["--policy", "own.yaml"]);
         }
-        let (ok, token, log) = said(&args);
+        let (ok, token, log) = run_cli(&args);
         assert!(ok, "{log}");
         made.push(token.trim().to_owned());
     }
@@ -352,7 +361,7 @@ async fn policy_of_a_token_applies_in_addition_to_the_servers() {
         "--policy",
         "no.yaml",
     ];
-    let (ok, _, log) = said(&[&args[..], &["--file", tokens.to_str().unwrap()]].concat());
+    let (ok, _, log) = run_cli(&[&args[..], &["--file", tokens.to_str().unwrap()]].concat());
     assert!(!ok && log.contains("no.yaml"), "{log}");
     let server = serve_sandbox(&[
         "--policy",
@@ -363,14 +372,16 @@ async fn policy_of_a_token_applies_in_addition_to_the_servers() {
         tokens.to_str().unwrap(),
     ]);
     for (token, creates) in made.iter().zip([true, false]) {
-        let (_, body) = answer(modern(&server, "tools/list", json!({})).bearer_auth(token)).await;
+        let (_, body) =
+            send_request(stateless_request(&server, "tools/list", json!({})).bearer_auth(token))
+                .await;
         let listed = body["result"]["tools"].to_string();
         assert_eq!(listed.contains("\"create-label\""), creates);
         assert!(!listed.contains("\"delete-label\"") && listed.contains("\"list-labels\""));
         for (tool, may) in [("create-label", creates), ("delete-label", false)] {
             let request =
-                call(&server, tool, json!({ "name": "a", "wrong": 1 })).bearer_auth(token);
-            let (_, body) = answer(request).await;
+                call_request(&server, tool, json!({ "name": "a", "wrong": 1 })).bearer_auth(token);
+            let (_, body) = send_request(request).await;
             let text = body["result"]["content"][0]["text"].to_string();
             assert_eq!(
                 text.contains("hidden by the policy"),
@@ -390,7 +401,7 @@ async fn policy_of_a_token_applies_in_addition_to_the_servers() {
         "token",
         "--auth-file",
     ];
-    let (ok, _, log) = said(&[&args[..], &[tokens.to_str().unwrap()]].concat());
+    let (ok, _, log) = run_cli(&[&args[..], &[tokens.to_str().unwrap()]].concat());
     assert!(
         !ok && log.contains("token `bound`") && log.contains("own.yaml"),
         "{log}"
@@ -399,10 +410,10 @@ async fn policy_of_a_token_applies_in_addition_to_the_servers() {
 
 #[tokio::test]
 async fn reading_untrusted_content_taints_later_calls() {
-    let wary = policy(
+    let wary = parse_policy(
         "version: '1'\nrules: [{ name: wary, action: deny, match: { effects: [create] }, when: tainted }]",
     );
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(wary));
     let calls = async |tool: &str, args: Value| {
         dispatcher
@@ -425,13 +436,13 @@ async fn reading_untrusted_content_taints_later_calls() {
 #[tokio::test]
 async fn dry_run_taints_and_an_approval_request_does_not() {
     let update = |action: &str| {
-        policy(&format!(
+        parse_policy(&format!(
             "version: '1'\nrules:\n  - {{ name: r, action: {action}, match: {{ tools: [update-prompt] }} }}\n  \
              - {{ name: wary, action: deny, when: tainted }}"
         ))
     };
     for (action, taints) in [("approve", false), ("dry_run", true)] {
-        let upstream = Upstream::start(|_| ok("{}")).await;
+        let upstream = MockUpstream::start(|_| json_response("{}")).await;
         let dispatcher = dispatcher_with_approvals(&upstream, ApprovalDefaults::default())
             .with_policy(WatchedValue::fixed(update(action)));
         let args = json!({ "prompt_id": "p", "name": "n" })

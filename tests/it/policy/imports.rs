@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 
 /// As a generator of such files writes them, for a server that is none of ours.
-const GENERATED: &str = r#"
+const FOREIGN_POLICY: &str = r#"
 #  Policy: a payment server
 version: "1"
 description: "Policy for example/payments-mcp"
@@ -45,7 +45,7 @@ tools:
 
 #[test]
 fn policy_of_another_server_loads_with_warnings() {
-    let policy = policy(GENERATED);
+    let policy = parse_policy(FOREIGN_POLICY);
     assert_eq!(policy.len(), 3);
     let warnings = policy.warnings().join("\n");
     for name in [
@@ -58,7 +58,7 @@ fn policy_of_another_server_loads_with_warnings() {
         !warnings.contains("delete_workspace") && !warnings.contains('*'),
         "{warnings}"
     );
-    let near = super::policy("version: '1'\ntools: { create_api_kye: { rules: [] } }");
+    let near = super::parse_policy("version: '1'\ntools: { create_api_kye: { rules: [] } }");
     assert!(
         near.warnings()[0].contains("did you mean `create-api-key`?"),
         "{:?}",
@@ -67,7 +67,7 @@ fn policy_of_another_server_loads_with_warnings() {
 }
 
 /// The semantics of Intercept's own document, in its words for our tools.
-const OURS: &str = r#"
+const INTERCEPT_POLICY: &str = r#"
 version: "1"
 default: deny
 hide: [delete_workspace]
@@ -97,10 +97,11 @@ tools:
         state: { counter: calls, window: minute }
 "#;
 
-async fn run(text: &str, calls: &[(&str, Value, &str)]) {
-    let (policy, store) = (policy(text), Store::in_memory());
+async fn assert_decisions_in_order(text: &str, calls: &[(&str, Value, &str)]) {
+    let (policy, store) = (parse_policy(text), Store::in_memory());
     for (index, (tool, args, expected)) in calls.iter().enumerate() {
-        let told = told(&decided(&[&policy], SOMEONE, &store, (tool, args)).await);
+        let told =
+            describe_decision(&evaluate(&[&policy], TEST_CALLER, &store, (tool, args)).await);
         assert!(
             told.starts_with(expected),
             "call {index}, {tool} {args}: {told}, not {expected}"
@@ -112,8 +113,8 @@ async fn run(text: &str, calls: &[(&str, Value, &str)]) {
 async fn rate_limits_count_calls_and_wildcards_count_all() {
     let label = json!({ "name": "a" });
     let hourly = "deny hourly labels: the policy rule `hourly labels` limits this: Two labels an hour; try again in";
-    run(
-        OURS,
+    assert_decisions_in_order(
+        INTERCEPT_POLICY,
         &[
             ("create-label", label.clone(), "allow"),
             // What another rule denies is not counted.
@@ -145,8 +146,8 @@ async fn rate_limits_count_calls_and_wildcards_count_all() {
 #[tokio::test]
 async fn amounts_are_summed_and_limited() {
     let spend = |amount: f64| json!({ "usage_limits": { "credit_limit": amount } });
-    run(
-        OURS,
+    assert_decisions_in_order(
+        INTERCEPT_POLICY,
         &[
             ("create-api-key", spend(4.0), "allow"),
             ("update-api-key", json!({}), "allow"),
@@ -181,7 +182,7 @@ async fn hosted_dialect_is_parsed_as_json() {
       }
     }"#;
     let good = json!({ "name": "team-a", "workspace_id": "staging" });
-    run(
+    assert_decisions_in_order(
         text,
         &[
             ("create-label", json!({ "name": "a" }), "deny require"),
@@ -209,7 +210,7 @@ tools:
   list_labels: { rules: [{ name: slow, rate_limit: { max: 1, window: 60 } }] }
   delete_label: { rules: [{ name: never, action: deny, reason: keep them }] }
 "#;
-    run(
+    assert_decisions_in_order(
         text,
         &[
             ("list-labels", json!({}), "allow"),
@@ -226,10 +227,13 @@ tools:
         ],
     )
     .await;
-    let (policy, store) = (policy(text), Store::in_memory());
+    let (policy, store) = (parse_policy(text), Store::in_memory());
     let call = ("list-labels", &json!({}));
-    decided(&[&policy], SOMEONE, &store, call).await;
-    let Decision::Deny(denied) = decided(&[&policy], SOMEONE, &store, call).await.decision else {
+    evaluate(&[&policy], TEST_CALLER, &store, call).await;
+    let Decision::Deny(denied) = evaluate(&[&policy], TEST_CALLER, &store, call)
+        .await
+        .decision
+    else {
         panic!("it was allowed");
     };
     assert_eq!(denied.stage, DenialStage::Limits);

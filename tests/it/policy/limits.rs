@@ -4,14 +4,18 @@ use serde_json::json;
 
 use super::*;
 
-const LABELS: (&str, &Value) = ("list-labels", &Value::Null);
+const LIST_LABELS: (&str, &Value) = ("list-labels", &Value::Null);
 
-async fn made(policy: &Policy, caller: Caller<'_>, store: &Store) -> PolicyEvaluation {
-    decided(&[policy], caller, store, (LABELS.0, &json!({}))).await
+async fn evaluate_list_labels(
+    policy: &Policy,
+    caller: TestCaller<'_>,
+    store: &Store,
+) -> PolicyEvaluation {
+    evaluate(&[policy], caller, store, (LIST_LABELS.0, &json!({}))).await
 }
 
-fn limited(limit: &str) -> Policy {
-    policy(&format!(
+fn policy_with_limit(limit: &str) -> Policy {
+    parse_policy(&format!(
         "version: '1'\nrules: [{{ name: few, limits: [{limit}] }}]"
     ))
 }
@@ -31,11 +35,11 @@ async fn every_window_kind_limits_calls() {
         "bucket: 2h",
     ] {
         let (policy, store) = (
-            limited(&format!("{{ max: 2, {window} }}")),
+            policy_with_limit(&format!("{{ max: 2, {window} }}")),
             Store::in_memory(),
         );
         for expected in ["allow", "allow", "deny few", "deny few"] {
-            let told = told(&made(&policy, SOMEONE, &store).await);
+            let told = describe_decision(&evaluate_list_labels(&policy, TEST_CALLER, &store).await);
             assert!(told.starts_with(expected), "{window}: {told}");
         }
     }
@@ -43,23 +47,23 @@ async fn every_window_kind_limits_calls() {
 
 #[tokio::test]
 async fn scope_determines_who_shares_a_counter() {
-    let other = Caller {
+    let other = TestCaller {
         principal: "other",
-        ..SOMEONE
+        ..TEST_CALLER
     };
-    let session = Caller {
+    let session = TestCaller {
         session: Some("s1"),
-        ..SOMEONE
+        ..TEST_CALLER
     };
-    let next = Caller {
+    let next = TestCaller {
         session: Some("s2"),
-        ..SOMEONE
+        ..TEST_CALLER
     };
-    let cases: &[(&str, &[(Caller<'_>, &str)])] = &[
-        ("global", &[(SOMEONE, "allow"), (other, "deny")]),
+    let cases: &[(&str, &[(TestCaller<'_>, &str)])] = &[
+        ("global", &[(TEST_CALLER, "allow"), (other, "deny")]),
         (
             "principal",
-            &[(SOMEONE, "allow"), (other, "allow"), (session, "deny")],
+            &[(TEST_CALLER, "allow"), (other, "allow"), (session, "deny")],
         ),
         (
             "session",
@@ -67,16 +71,16 @@ async fn scope_determines_who_shares_a_counter() {
                 (session, "allow"),
                 (next, "allow"),
                 (session, "deny"),
-                (SOMEONE, "allow"),
-                (SOMEONE, "deny"),
+                (TEST_CALLER, "allow"),
+                (TEST_CALLER, "deny"),
             ],
         ),
     ];
     for (scope, calls) in cases {
-        let policy = limited(&format!("{{ max: 1, window: hour, scope: {scope} }}"));
+        let policy = policy_with_limit(&format!("{{ max: 1, window: hour, scope: {scope} }}"));
         let store = Store::in_memory();
         for (caller, expected) in *calls {
-            let told = told(&made(&policy, *caller, &store).await);
+            let told = describe_decision(&evaluate_list_labels(&policy, *caller, &store).await);
             assert!(
                 told.starts_with(expected),
                 "{scope}: {told}, not {expected}"
@@ -87,38 +91,50 @@ async fn scope_determines_who_shares_a_counter() {
 
 #[tokio::test]
 async fn rolled_back_reservation_can_be_reserved_again() {
-    let (policy, store) = (limited("{ max: 1, window: hour }"), Store::in_memory());
+    let (policy, store) = (
+        policy_with_limit("{ max: 1, window: hour }"),
+        Store::in_memory(),
+    );
     for _ in 0..3 {
-        let decision = made(&policy, SOMEONE, &store).await;
-        assert_eq!(told(&decision), "allow");
+        let decision = evaluate_list_labels(&policy, TEST_CALLER, &store).await;
+        assert_eq!(describe_decision(&decision), "allow");
         PolicyEvaluation::roll_back(decision.reservations, &store).await;
     }
-    made(&policy, SOMEONE, &store).await;
-    assert!(told(&made(&policy, SOMEONE, &store).await).starts_with("deny few"));
+    evaluate_list_labels(&policy, TEST_CALLER, &store).await;
+    assert!(
+        describe_decision(&evaluate_list_labels(&policy, TEST_CALLER, &store).await)
+            .starts_with("deny few")
+    );
 }
 
 #[tokio::test]
 async fn call_denied_by_one_limit_is_not_counted_by_another() {
-    let policy = policy(
+    let policy = parse_policy(
         "version: '1'\nrules:\n  - { name: many, limits: [{ counter: m, max: 2, window: hour }] }\n  \
          - { name: one, match: { tools: [get-config] }, rate_limit: 1/hour }",
     );
     let store = Store::in_memory();
     let config = ("get-config", &json!({}));
     for expected in ["allow", "deny one", "deny one"] {
-        let told = told(&decided(&[&policy], SOMEONE, &store, config).await);
+        let told = describe_decision(&evaluate(&[&policy], TEST_CALLER, &store, config).await);
         assert!(told.starts_with(expected), "{told}");
     }
-    assert_eq!(told(&made(&policy, SOMEONE, &store).await), "allow");
-    assert!(told(&made(&policy, SOMEONE, &store).await).starts_with("deny many"));
+    assert_eq!(
+        describe_decision(&evaluate_list_labels(&policy, TEST_CALLER, &store).await),
+        "allow"
+    );
+    assert!(
+        describe_decision(&evaluate_list_labels(&policy, TEST_CALLER, &store).await)
+            .starts_with("deny many")
+    );
 }
 
 #[tokio::test]
 async fn counters_survive_a_policy_change() {
     let store = Store::in_memory();
     let (before, after) = (
-        limited("{ max: 1, window: hour }"),
-        limited("{ max: 2, window: hour }"),
+        policy_with_limit("{ max: 1, window: hour }"),
+        policy_with_limit("{ max: 2, window: hour }"),
     );
     assert_ne!(before.revision(), after.revision());
     for (policy, expected) in [
@@ -127,7 +143,7 @@ async fn counters_survive_a_policy_change() {
         (&after, "allow"),
         (&after, "deny"),
     ] {
-        let told = told(&made(policy, SOMEONE, &store).await);
+        let told = describe_decision(&evaluate_list_labels(policy, TEST_CALLER, &store).await);
         assert!(told.starts_with(expected), "{told}");
     }
 }
@@ -141,9 +157,12 @@ tools:
 rules:
   - { name: after two, action: approve, match: { tools: [list-labels] }, when: 'counters.lists >= 2 && counters["lists"] < 9' }
 "#;
-    let (policy, store) = (policy(text), Store::in_memory());
+    let (policy, store) = (parse_policy(text), Store::in_memory());
     for expected in ["allow", "allow", "approve after two"] {
-        assert_eq!(told(&made(&policy, SOMEONE, &store).await), expected);
+        assert_eq!(
+            describe_decision(&evaluate_list_labels(&policy, TEST_CALLER, &store).await),
+            expected
+        );
     }
 }
 
@@ -161,21 +180,25 @@ async fn unavailable_store_denies_limited_calls() {
             "version: '1'\ntools: {{ x: {{ limits: [{{ counter: y, max: 9, window: day }}] }} }}\n\
              rules: [{{ name: few, {limit} }}]"
         );
-        let told = told(&made(&policy(&text), SOMEONE, &store).await);
+        let told = describe_decision(
+            &evaluate_list_labels(&parse_policy(&text), TEST_CALLER, &store).await,
+        );
         assert!(
             told.starts_with("deny") && told.contains("cannot be counted just now"),
             "{told}"
         );
     }
     assert_eq!(
-        told(&made(&policy("version: '1'"), SOMEONE, &store).await),
+        describe_decision(
+            &evaluate_list_labels(&parse_policy("version: '1'"), TEST_CALLER, &store).await
+        ),
         "allow"
     );
     // A rule that only tells has no say here either.
     let text = "version: '1'\ntools: { create-label: { limits: [{ counter: y, max: 9, window: day }] } }\n\
                 rules: [{ name: r, action: shadow, would: deny, when: counters.y == 0 }]";
-    let decision = made(&policy(text), SOMEONE, &store).await;
-    assert_eq!(told(&decision), "allow");
+    let decision = evaluate_list_labels(&parse_policy(text), TEST_CALLER, &store).await;
+    assert_eq!(describe_decision(&decision), "allow");
     let [shadow] = &decision.shadows[..] else {
         panic!("{:?}", decision.shadows)
     };

@@ -8,18 +8,18 @@ use portkey_mcp::auth::principal::Principal;
 use rmcp::model::{ArgumentInfo, CompleteRequestParams, Reference};
 use serde_json::json;
 
-use super::{gate::File, *};
+use super::{gate::PolicyFile, *};
 use crate::{
     http::serve_sandbox,
-    process::{Served, said},
-    requests::{answer, call, modern},
-    secrets::everywhere,
-    upstream::{Upstream, dispatcher, ok, operator},
+    process::{ServerProcess, run_cli},
+    requests::{call_request, send_request, stateless_request},
+    secrets::connect_everywhere,
+    upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
 /// Which of a few operations a policy can permit.
-fn permitted(text: &str) -> Vec<&'static str> {
-    let (policy, catalog) = (policy(text), Catalog::full());
+fn permitted_operations(text: &str) -> Vec<&'static str> {
+    let (policy, catalog) = (parse_policy(text), Catalog::full());
     let some = [
         "list-labels",
         "create-label",
@@ -135,14 +135,14 @@ fn permitted_operations_follow_from_the_rules() {
     } in cases
     {
         assert_eq!(
-            permitted(&format!("version: '1'\n{policy}")),
+            permitted_operations(&format!("version: '1'\n{policy}")),
             expected,
             "{policy}"
         );
     }
 }
 
-const TWO: &str = r#"
+const TWO_TOOLS_POLICY: &str = r#"
 version: "1"
 default: deny
 rules:
@@ -152,9 +152,9 @@ rules:
 
 #[tokio::test]
 async fn unpermitted_tools_are_not_listed_on_any_surface() {
-    let file = File::with(TWO);
+    let file = PolicyFile::with(TWO_TOOLS_POLICY);
     let policy = ["--sandbox", "--policy", file.path()];
-    for client in everywhere(&policy, &[]).await {
+    for client in connect_everywhere(&policy, &[]).await {
         let names: Vec<_> = client
             .tools()
             .await
@@ -196,7 +196,7 @@ async fn unpermitted_tools_are_not_listed_on_any_surface() {
         );
     }
     let compact = [&policy[..], &["--surface", "compact"]].concat();
-    for client in everywhere(&compact, &[]).await {
+    for client in connect_everywhere(&compact, &[]).await {
         let names: Vec<_> = client
             .tools()
             .await
@@ -229,9 +229,9 @@ async fn unpermitted_tools_are_not_listed_on_any_surface() {
 
 #[tokio::test]
 async fn unlisted_tool_is_denied_instead_of_unknown() {
-    let file = File::with(TWO);
+    let file = PolicyFile::with(TWO_TOOLS_POLICY);
     let server = serve_sandbox(&["--policy", file.path()]);
-    let (_, body) = answer(call(&server, "list-all-workspaces", json!({}))).await;
+    let (_, body) = send_request(call_request(&server, "list-all-workspaces", json!({}))).await;
     let text = body["result"]["content"][0]["text"].as_str().unwrap();
     assert!(
         text.contains("the policy of this server does not permit `list-all-workspaces`"),
@@ -242,11 +242,11 @@ async fn unlisted_tool_is_denied_instead_of_unknown() {
 /// What is listed follows both policies that a caller is under.
 #[tokio::test]
 async fn policy_of_a_caller_restricts_only_its_own_list() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
-    let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(policy(
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
+    let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(parse_policy(
         "version: '1'\nrules: [{ name: a, action: deny, match: { effects: [delete] } }]",
     )));
-    let own = policy("version: '1'\ndefault: deny\ntools: { '*-label': {} }");
+    let own = parse_policy("version: '1'\ndefault: deny\ntools: { '*-label': {} }");
     let free = operator();
     let bound = Principal {
         policy: Some(own.into()),
@@ -271,7 +271,7 @@ async fn policy_of_a_caller_restricts_only_its_own_list() {
 
 #[tokio::test]
 async fn changed_permissions_update_the_tool_list() {
-    let before = policy("version: '1'\ndefault: deny\ntools: { get-config: {} }");
+    let before = parse_policy("version: '1'\ndefault: deny\ntools: { get-config: {} }");
     for (text, is_same) in [
         (
             "version: '1'\ndefault: deny\ntools: { get_config: { rules: [{ name: a, action: approve }] } }",
@@ -287,7 +287,7 @@ async fn changed_permissions_update_the_tool_list() {
             false,
         ),
     ] {
-        let now = policy(text);
+        let now = parse_policy(text);
         assert_eq!(
             (
                 before.lists_same_operations_as(&now),
@@ -297,10 +297,10 @@ async fn changed_permissions_update_the_tool_list() {
             "{text}"
         );
     }
-    let file = File::with("version: '1'\ndefault: deny\ntools: { get-config: {} }");
+    let file = PolicyFile::with("version: '1'\ndefault: deny\ntools: { get-config: {} }");
     let mut server = serve_sandbox(&["--policy", file.path()]);
-    let listed = async |server: &Served| {
-        let (_, body) = answer(modern(server, "tools/list", json!({}))).await;
+    let listed = async |server: &ServerProcess| {
+        let (_, body) = send_request(stateless_request(server, "tools/list", json!({}))).await;
         body["result"]["tools"]
             .to_string()
             .contains("\"list-labels\"")
@@ -317,13 +317,13 @@ async fn changed_permissions_update_the_tool_list() {
 
 #[test]
 fn commands_report_unlisted_tools() {
-    let file = File::with(TWO);
-    let (ok, out, _) = said(&["policy", "check", file.path()]);
+    let file = PolicyFile::with(TWO_TOOLS_POLICY);
+    let (ok, out, _) = run_cli(&["policy", "check", file.path()]);
     assert!(
         ok && out.contains("2 rules, 0 of ") && out.contains(" tools hidden, 2 listed, "),
         "{out}"
     );
-    let (ok, out, log) = said(&[
+    let (ok, out, log) = run_cli(&[
         "tools",
         "--sandbox",
         "--format",
@@ -342,7 +342,7 @@ fn commands_report_unlisted_tools() {
         ["list-labels", "read-result", "update-config", "whoami"]
     );
     for (tool, is_listed) in [("list-labels", true), ("list-all-workspaces", false)] {
-        let (ok, out, log) = said(&["policy", "explain", file.path(), "--call", tool]);
+        let (ok, out, log) = run_cli(&["policy", "explain", file.path(), "--call", tool]);
         assert!(ok, "{log}");
         assert_eq!(
             out.contains("not listed: no call of it can be permitted"),

@@ -24,21 +24,21 @@ use portkey_store::Store;
 use serde_json::Value;
 
 /// A Tuesday, 14:30 in UTC.
-fn tuesday() -> SystemTime {
+fn tuesday_afternoon() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_794_321_000)
 }
 
-fn policy(text: &str) -> Policy {
-    named("test.yaml", text)
+fn parse_policy(text: &str) -> Policy {
+    parse_named_policy("test.yaml", text)
 }
 
-fn named(name: &str, text: &str) -> Policy {
+fn parse_named_policy(name: &str, text: &str) -> Policy {
     Policy::parse(name, text, &Catalog::full()).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// Who calls, and how; everything else is in the call.
 #[derive(Clone, Copy)]
-struct Caller<'a> {
+struct TestCaller<'a> {
     principal: &'a str,
     session: Option<&'a str>,
     transport: Transport,
@@ -47,7 +47,7 @@ struct Caller<'a> {
     later: Duration,
 }
 
-const SOMEONE: Caller<'static> = Caller {
+const TEST_CALLER: TestCaller<'static> = TestCaller {
     principal: "someone",
     session: None,
     transport: Transport::Http,
@@ -55,9 +55,9 @@ const SOMEONE: Caller<'static> = Caller {
     later: Duration::ZERO,
 };
 
-async fn decided(
+async fn evaluate(
     policies: &[&Policy],
-    caller: Caller<'_>,
+    caller: TestCaller<'_>,
     store: &Store,
     (tool, args): (&str, &Value),
 ) -> PolicyEvaluation {
@@ -72,14 +72,14 @@ async fn decided(
         client: Some("test"),
         transport: caller.transport,
         session: caller.session,
-        time: tuesday() + caller.later,
+        time: tuesday_afternoon() + caller.later,
         tainted: caller.tainted,
     };
     portkey_policy::decide(policies, &facts, store).await
 }
 
 /// The verdict in a line: `allow`, `approve rule`, `dry_run rule`, or `deny rule: words`.
-fn told(decision: &PolicyEvaluation) -> String {
+fn describe_decision(decision: &PolicyEvaluation) -> String {
     match &decision.decision {
         Decision::Allow => "allow".to_owned(),
         Decision::Approve(noted) => format!("approve {}", noted.rule.name),
@@ -89,11 +89,12 @@ fn told(decision: &PolicyEvaluation) -> String {
 }
 
 /// Holds a policy against calls: each a tool, arguments, and how its verdict begins.
-async fn holds(text: &str, calls: &[(&str, Value, &str)]) {
-    let policy = policy(text);
+async fn assert_decisions(text: &str, calls: &[(&str, Value, &str)]) {
+    let policy = parse_policy(text);
     for (tool, args, expected) in calls {
         let store = Store::in_memory();
-        let told = told(&decided(&[&policy], SOMEONE, &store, (tool, args)).await);
+        let told =
+            describe_decision(&evaluate(&[&policy], TEST_CALLER, &store, (tool, args)).await);
         assert!(
             told.starts_with(expected),
             "{tool} {args}: {told}, not {expected}\n{text}"

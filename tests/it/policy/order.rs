@@ -16,7 +16,7 @@ rules:
   - { name: by domain, action: approve, match: { domains: [api-keys], effects: [create, update] } }
   - { name: by effect, action: dry_run, match: { effects: [update], tools: ["update-*"] } }
 "#;
-    holds(
+    assert_decisions(
         text,
         &[
             (
@@ -58,7 +58,7 @@ async fn stricter_action_wins_in_any_rule_order() {
                 false => text,
             };
             let (expected, _, _) = rules[rank.max(other)];
-            holds(&text, &[("list-labels", json!({}), expected)]).await;
+            assert_decisions(&text, &[("list-labels", json!({}), expected)]).await;
         }
     }
 }
@@ -82,7 +82,7 @@ rules:
   - { name: watched, action: shadow, would: allow, match: { domains: [labels] } }
 "#;
     let closed = "deny default: the policy of this server does not permit";
-    holds(
+    assert_decisions(
         text,
         &[
             ("list-labels", json!({}), "allow"),
@@ -102,28 +102,30 @@ rules:
         ],
     )
     .await;
-    let policy = policy(text);
-    let tainted = Caller {
+    let policy = parse_policy(text);
+    let tainted = TestCaller {
         tainted: true,
-        ..SOMEONE
+        ..TEST_CALLER
     };
     let store = Store::in_memory();
-    let told = told(&decided(&[&policy], tainted, &store, ("list-configs", &json!({}))).await);
+    let told = describe_decision(
+        &evaluate(&[&policy], tainted, &store, ("list-configs", &json!({}))).await,
+    );
     assert!(told.starts_with(closed), "{told}");
 }
 
 #[tokio::test]
 async fn stricter_of_two_policies_wins() {
-    let open = policy("version: '1'");
-    let asks = named(
+    let open = parse_policy("version: '1'");
+    let asks = parse_named_policy(
         "asks.yaml",
         "version: '1'\nrules: [{ name: ask, action: approve }]",
     );
-    let shut = named(
+    let shut = parse_named_policy(
         "shut.yaml",
         "version: '1'\ndefault: deny\ntools: { get-config: {} }",
     );
-    let hides = named("hides.yaml", "version: '1'\nhide: [get-config]");
+    let hides = parse_named_policy("hides.yaml", "version: '1'\nhide: [get-config]");
     let cases: &[(&[&Policy], &str)] = &[
         (&[&open, &open], "allow"),
         (&[&open, &asks], "approve ask"),
@@ -134,13 +136,15 @@ async fn stricter_of_two_policies_wins() {
     ];
     for (policies, expected) in cases {
         let store = Store::in_memory();
-        let told = told(&decided(policies, SOMEONE, &store, ("get-config", &json!({}))).await);
+        let told = describe_decision(
+            &evaluate(policies, TEST_CALLER, &store, ("get-config", &json!({}))).await,
+        );
         assert!(told.starts_with(expected), "{policies:?}: {told}");
     }
     let store = Store::in_memory();
-    let decision = decided(
+    let decision = evaluate(
         &[&open, &shut],
-        SOMEONE,
+        TEST_CALLER,
         &store,
         ("list-labels", &json!({})),
     )
@@ -156,7 +160,7 @@ async fn stricter_of_two_policies_wins() {
 
 #[tokio::test]
 async fn shadow_rules_report_without_effect() {
-    let policy = policy(
+    let policy = parse_policy(
         r#"
 version: "1"
 tools:
@@ -173,8 +177,8 @@ tools:
     let args = json!({ "usage_limits": { "credit_limit": 11 } });
     let mut seen = Vec::new();
     for _ in 0..2 {
-        let decision = decided(&[&policy], SOMEONE, &store, ("create-api-key", &args)).await;
-        assert_eq!(told(&decision), "allow");
+        let decision = evaluate(&[&policy], TEST_CALLER, &store, ("create-api-key", &args)).await;
+        assert_eq!(describe_decision(&decision), "allow");
         let names = decision
             .shadows
             .iter()

@@ -5,9 +5,9 @@ use std::fs;
 use serde_json::json;
 
 use super::*;
-use crate::process::said;
+use crate::process::run_cli;
 
-struct Reached {
+struct PathCase {
     what: &'static str,
     rule: &'static str,
     args: Value,
@@ -25,129 +25,129 @@ async fn rules_find_values_in_lists_other_spellings_and_text() {
     const ALLOWED: &str =
         "conditions: [{ path: args.config.provider, op: in, value: ['@openai'] }]";
     let cases = [
-        Reached {
+        PathCase {
             what: "the name as it is written",
             rule: CAP,
             args: json!({ "config": { "request_timeout": 11 } }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "camel case",
             rule: CAP,
             args: json!({ "config": { "requestTimeout": 11 } }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "both, of which one is within",
             rule: CAP,
             args: json!({ "config": { "request_timeout": 9, "requestTimeout": 11 } }),
             passes: false,
         },
         // JavaScript reads the number, and Rust does not.
-        Reached {
+        PathCase {
             what: "a text that another reader may take for JSON",
             rule: DENY,
             args: json!({ "rate_limits": r#"[{"value": 11, "n": 1e999}]"# }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "a text with half of a surrogate pair",
             rule: DENY,
             args: json!({ "rate_limits": r#"[{"value": 11, "n": "\ud800"}]"# }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "such a text where there is a bound",
             rule: CAP,
             args: json!({ "config": r#"{"request_timeout": 9, "n": 1e999}"# }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "such a text where an amount is counted",
             rule: COUNT,
             args: json!({ "rate_limits": r#"[{"value": 1, "n": 1e999}]"# }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "an amount that is counted in a text",
             rule: COUNT,
             args: json!({ "rate_limits": r#"[{"value": 1}]"# }),
             passes: true,
         },
-        Reached {
+        PathCase {
             what: "both within",
             rule: CAP,
             args: json!({ "config": { "request_timeout": 9, "Request-Timeout": 10 } }),
             passes: true,
         },
-        Reached {
+        PathCase {
             what: "a document as text",
             rule: CAP,
             args: json!({ "config": r#" {"request_timeout":11}"# }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "a document as text that is within",
             rule: CAP,
             args: json!({ "config": r#"{"request_timeout":9}"# }),
             passes: true,
         },
-        Reached {
+        PathCase {
             what: "a text that only begins as a document",
             rule: CAP,
             args: json!({ "config": r#"{"request_timeout":11,}"# }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "another text",
             rule: CAP,
             args: json!({ "config": "pc-1" }),
             passes: true,
         },
-        Reached {
+        PathCase {
             what: "a name that only looks like the path",
             rule: CAP,
             args: json!({ "config": { "request": { "timeout": 11 } }, "config.request_timeout": 11 }),
             passes: true,
         },
-        Reached {
+        PathCase {
             what: "a demand on a list",
             rule: DEMAND,
             args: json!({ "rate_limits": [{ "value": 9 }, { "value": 11 }] }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "a demand on a list that is within",
             rule: DEMAND,
             args: json!({ "rate_limits": [{ "value": 9 }, { "value": 10 }] }),
             passes: true,
         },
-        Reached {
+        PathCase {
             what: "a demand on an empty list",
             rule: DEMAND,
             args: json!({ "rate_limits": [] }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "what is to be approved in a list",
             rule: DENY,
             args: json!({ "rate_limits": [{ "value": 9 }, { "value": 11 }] }),
             passes: false,
         },
-        Reached {
+        PathCase {
             what: "nothing to be approved in a list",
             rule: DENY,
             args: json!({ "rate_limits": [{ "value": 9 }] }),
             passes: true,
         },
-        Reached {
+        PathCase {
             what: "a provider in two spellings",
             rule: ALLOWED,
             args: json!({ "config": { "provider": "@openai", "Provider": "@other" } }),
             passes: false,
         },
     ];
-    for Reached {
+    for PathCase {
         what,
         rule,
         args,
@@ -157,18 +157,18 @@ async fn rules_find_values_in_lists_other_spellings_and_text() {
         let text = format!(
             "version: '1'\ntools: {{ create-config: {{ rules: [{{ name: r, {rule} }}] }} }}"
         );
-        let decision = decided(
-            &[&policy(&text)],
-            SOMEONE,
+        let decision = evaluate(
+            &[&parse_policy(&text)],
+            TEST_CALLER,
             &Store::in_memory(),
             ("create-config", &args),
         )
         .await;
         assert_eq!(
-            told(&decision) == "allow",
+            describe_decision(&decision) == "allow",
             passes,
             "{what}: {}",
-            told(&decision)
+            describe_decision(&decision)
         );
     }
 }
@@ -182,7 +182,7 @@ tools:
     limits: [{ name: spend, counter: spend, max: 10, window: day, increment_from: args.rate_limits.value }]
 "#;
     let limits = |values: &[i32]| json!({ "rate_limits": values.iter().map(|value| json!({ "value": value })).collect::<Vec<_>>() });
-    holds(
+    assert_decisions(
         text,
         &[
             ("update-api-key", limits(&[4, 6]), "allow"),
@@ -202,7 +202,7 @@ tools:
 /// Answers are blanked in any spelling, and within documents that are answered as text.
 #[tokio::test]
 async fn redactions_apply_to_other_spellings_and_text() {
-    let policy = policy("version: '1'\nrules: [{ name: r, redact: [config.api_key] }]\n");
+    let policy = parse_policy("version: '1'\nrules: [{ name: r, redact: [config.api_key] }]\n");
     let gone = "[redacted by policy]";
     let cases = [
         (
@@ -233,7 +233,7 @@ async fn redactions_apply_to_other_spellings_and_text() {
     ];
     for (mut answer, expected) in cases {
         let store = Store::in_memory();
-        let decision = decided(&[&policy], SOMEONE, &store, ("get-config", &json!({}))).await;
+        let decision = evaluate(&[&policy], TEST_CALLER, &store, ("get-config", &json!({}))).await;
         PolicyEvaluation::redact(&decision.redactions, &mut answer);
         assert_eq!(answer, expected);
     }
@@ -248,7 +248,7 @@ async fn text_too_long_for_a_pattern_is_denied() {
             "version: '1'\ntools: {{ create-label: {{ rules: [{{ name: r, action: {action}, \
              conditions: [{{ path: args.name, op: regex, value: '^x' }}] }}] }} }}"
         );
-        holds(
+        assert_decisions(
             &text,
             &[("create-label", json!({ "name": long }), "deny r")],
         )
@@ -256,7 +256,7 @@ async fn text_too_long_for_a_pattern_is_denied() {
     }
 }
 
-struct Checked {
+struct PathWarningCase {
     rule: &'static str,
     /// The end of the warning; none where there is none.
     says: Option<&'static str>,
@@ -265,77 +265,77 @@ struct Checked {
 #[test]
 fn unmatched_paths_are_reported_with_a_suggestion() {
     let cases = [
-        Checked {
+        PathWarningCase {
             rule: "cap: { rate_limits.value: 1 }",
             says: None,
         },
-        Checked {
+        PathWarningCase {
             rule: "cap: { 'rate_limits[].value': 1 }",
             says: None,
         },
-        Checked {
+        PathWarningCase {
             rule: "cap: { rateLimits.value: 1 }",
             says: None,
         },
-        Checked {
+        PathWarningCase {
             rule: "cap: { usage_limits.credit_limit: 1 }",
             says: None,
         },
-        Checked {
+        PathWarningCase {
             rule: "cap: { rate_limit.value: 1 }",
             says: Some("did you mean `rate_limits`?"),
         },
-        Checked {
+        PathWarningCase {
             rule: "cap: { rate_limits.vlaue: 1 }",
             says: Some("did you mean `value`?"),
         },
-        Checked {
+        PathWarningCase {
             rule: "cap: { credit_limit: 1 }",
             says: Some("did you mean `usage_limits.credit_limit`?"),
         },
-        Checked {
+        PathWarningCase {
             rule: "cap: { name.first: 1 }",
             says: Some("that the rule is about"),
         },
         // What has no declared fields may have any.
-        Checked {
+        PathWarningCase {
             rule: "cap: { defaults.metadata.whatever: 1 }",
             says: None,
         },
-        Checked {
+        PathWarningCase {
             rule: "conditions: [{ path: args.nmae, op: eq, value: a }]",
             says: Some("did you mean `name`?"),
         },
-        Checked {
+        PathWarningCase {
             rule: "limits: [{ max: 1, window: day, increment_from: args.usage_limits.credit_limt }]",
             says: Some("did you mean `credit_limit`?"),
         },
-        Checked {
+        PathWarningCase {
             rule: "action: deny, when: 'has(args.usage_limits) && args.usage_limits.credit_limits > 1'",
             says: Some("did you mean `credit_limit`?"),
         },
-        Checked {
+        PathWarningCase {
             rule: "action: deny, when: 'args.usageLimits.credit_limit > 1'",
             says: Some("did you mean `usage_limits`?"),
         },
-        Checked {
+        PathWarningCase {
             rule: "action: deny, when: 'args[\"usage_limits\"].credit_limit > 1 || args.scopes.exists(s, s == \"a\")'",
             says: None,
         },
-        Checked {
+        PathWarningCase {
             rule: "redact: ['data[].emial']",
             says: Some("did you mean `email`?"),
         },
-        Checked {
+        PathWarningCase {
             rule: "redact: ['data[].email', owner.email, whatever]",
             says: None,
         },
     ];
-    for Checked { rule, says } in cases {
+    for PathWarningCase { rule, says } in cases {
         let text = format!(
             "version: '1'\nrules:\n  - {{ name: r, match: {{ tools: [create-api-key, update-api-key] }}, {rule} }}\n"
         );
-        let policy = policy(&text);
+        let policy = parse_policy(&text);
         match (policy.warnings(), says) {
             ([], None) => {}
             ([warning], Some(says)) => {
@@ -362,7 +362,7 @@ fn path_of_any_matched_tool_is_valid() {
         let text = format!(
             "version: '1'\nrules: [{{ name: r, match: {{ tools: {tools} }}, cap: {{ usage_limits.credit_limit: 1 }} }}]"
         );
-        let policy = policy(&text);
+        let policy = parse_policy(&text);
         let dead = policy
             .warnings()
             .iter()
@@ -381,17 +381,17 @@ fn strict_check_fails_for_an_unmatched_path() {
     let file = file.to_str().unwrap();
     let what = "line 4: tools.create-api-key.rules[0]: cap: `usage_limit.credit_limit` leads to nothing in the \
                 arguments of the tools that the rule is about, did you mean `usage_limits`?\n";
-    let (is_ok, out, _) = said(&["policy", "check", file]);
+    let (is_ok, out, _) = run_cli(&["policy", "check", file]);
     assert!(
         is_ok && out.starts_with(&format!("warning: {what}")),
         "{out}"
     );
-    let (is_ok, out, _) = said(&["policy", "check", file, "--strict"]);
+    let (is_ok, out, _) = run_cli(&["policy", "check", file, "--strict"]);
     assert!(
         !is_ok && out.starts_with(&format!("error: {what}")),
         "{out}"
     );
-    let (is_ok, _, log) = said(&["call", "list-labels", "--sandbox", "--policy", file]);
+    let (is_ok, _, log) = run_cli(&["call", "list-labels", "--sandbox", "--policy", file]);
     assert!(is_ok && log.contains("leads to nothing"), "{log}");
 }
 
@@ -403,7 +403,7 @@ fn report_of_unmatched_paths_is_bounded() {
         "version: '1'\ntools: {{ create-label: {{ rules: [{{ name: r, cap: {{ {} }} }}] }} }}",
         caps.join(", ")
     );
-    let policy = policy(&text);
+    let policy = parse_policy(&text);
     assert_eq!(policy.warnings().len(), 21);
     assert_eq!(
         policy.warnings().last().unwrap(),

@@ -8,26 +8,26 @@ use serde_json::json;
 use super::*;
 
 /// From that Tuesday to the Sunday after.
-const SUNDAY: Duration = Duration::from_secs(5 * 86_400);
+const TUESDAY_TO_SUNDAY: Duration = Duration::from_secs(5 * 86_400);
 
-fn ready_made(name: &str) -> Policy {
+fn read_preset(name: &str) -> Policy {
     let text = fs::read_to_string(Path::new("policies").join(name)).unwrap();
-    let policy = named(name, &text);
+    let policy = parse_named_policy(name, &text);
     assert_eq!(policy.warnings(), [] as [String; 0], "{name}");
     policy
 }
 
 /// What a policy says of each operation, without arguments.
-async fn every_operation(
+async fn assert_every_operation(
     name: &str,
-    caller: Caller<'_>,
+    caller: TestCaller<'_>,
     expected: impl Fn(&str, &Operation) -> &'static str,
 ) {
-    let policy = ready_made(name);
+    let policy = read_preset(name);
     for entry in Catalog::full().iter() {
         let (operation, store) = (entry.operation, Store::in_memory());
         let call = (operation.name(), &json!({}));
-        let said = decided(&[&policy], caller, &store, call).await;
+        let said = evaluate(&[&policy], caller, &store, call).await;
         let word = match &said.decision {
             Decision::Deny(denied) => denied.stage.as_str(),
             other => other.kind().as_str(),
@@ -36,19 +36,21 @@ async fn every_operation(
             word,
             expected(entry.domain.name, operation),
             "{name}: {operation:?}: {}",
-            told(&said)
+            describe_decision(&said)
         );
     }
 }
 
 #[tokio::test]
 async fn read_only_preset_permits_only_reads() {
-    every_operation("read-only.yaml", SOMEONE, |_, operation| {
-        match operation.effect() {
+    assert_every_operation(
+        "read-only.yaml",
+        TEST_CALLER,
+        |_, operation| match operation.effect() {
             Effect::Read => "allow",
             _ => "default",
-        }
-    })
+        },
+    )
     .await;
 }
 
@@ -63,9 +65,12 @@ async fn careful_preset_requires_approval_for_risky_writes() {
         "workspace-members",
     ];
     for tainted in [false, true] {
-        every_operation(
+        assert_every_operation(
             "careful.yaml",
-            Caller { tainted, ..SOMEONE },
+            TestCaller {
+                tainted,
+                ..TEST_CALLER
+            },
             |domain, operation| match operation.effect() {
                 _ if operation.name().contains("-scim-") => "hidden",
                 Effect::Read => "allow",
@@ -88,13 +93,15 @@ async fn ci_preset_permits_deployments_without_deletes() {
         "labels",
         "collections",
     ];
-    every_operation("ci.yaml", SOMEONE, |domain, operation| {
-        match operation.effect() {
+    assert_every_operation(
+        "ci.yaml",
+        TEST_CALLER,
+        |domain, operation| match operation.effect() {
             Effect::Read => "allow",
             Effect::Create | Effect::Update if deployed.contains(&domain) => "allow",
             _ => "default",
-        }
-    })
+        },
+    )
     .await;
 }
 
@@ -107,17 +114,21 @@ async fn keys_preset_requires_approval_for_credentials() {
         "integrations",
         "mcp-integrations",
     ];
-    every_operation("keys-need-approval.yaml", SOMEONE, |domain, operation| {
-        match (operation.name(), operation.effect()) {
-            // It does not say when the key ends.
-            ("create-api-key", _) => "deny",
-            (_, Effect::Read) => "allow",
-            _ if asked.contains(&domain) => "approve",
-            _ => "allow",
-        }
-    })
+    assert_every_operation(
+        "keys-need-approval.yaml",
+        TEST_CALLER,
+        |domain, operation| {
+            match (operation.name(), operation.effect()) {
+                // It does not say when the key ends.
+                ("create-api-key", _) => "deny",
+                (_, Effect::Read) => "allow",
+                _ if asked.contains(&domain) => "approve",
+                _ => "allow",
+            }
+        },
+    )
     .await;
-    let policy = ready_made("keys-need-approval.yaml");
+    let policy = read_preset("keys-need-approval.yaml");
     let key = |kind: &str, limit: u32| json!({ "type": kind, "expires_at": "2027-01-31T00:00:00Z", "usage_limits": { "credit_limit": limit } });
     for (args, expected) in [
         (key("workspace", 500), "approve credentials are asked for"),
@@ -125,16 +136,21 @@ async fn keys_preset_requires_approval_for_credentials() {
         (key("organisation", 5), "deny no admin keys"),
     ] {
         let store = Store::in_memory();
-        let told = told(&decided(&[&policy], SOMEONE, &store, ("create-api-key", &args)).await);
+        let told = describe_decision(
+            &evaluate(&[&policy], TEST_CALLER, &store, ("create-api-key", &args)).await,
+        );
         assert!(told.starts_with(expected), "{args}: {told}");
     }
 }
 
 #[tokio::test]
 async fn business_hours_preset_permits_changes_in_hours() {
-    for later in [Duration::ZERO, SUNDAY] {
-        let caller = Caller { later, ..SOMEONE };
-        every_operation("business-hours.yaml", caller, |_, operation| {
+    for later in [Duration::ZERO, TUESDAY_TO_SUNDAY] {
+        let caller = TestCaller {
+            later,
+            ..TEST_CALLER
+        };
+        assert_every_operation("business-hours.yaml", caller, |_, operation| {
             match (operation.effect(), later.is_zero()) {
                 (Effect::Read, _) | (Effect::Create | Effect::Update, true) => "allow",
                 (Effect::Create | Effect::Update, false) => "dry_run",

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-fn expression() -> impl Strategy<Value = String> {
+fn any_expression() -> impl Strategy<Value = String> {
     let parts = || {
         select(vec![
             "args.a",
@@ -49,7 +49,7 @@ fn expression() -> impl Strategy<Value = String> {
     })
 }
 
-fn rule() -> impl Strategy<Value = Value> {
+fn any_rule() -> impl Strategy<Value = Value> {
     let actions = select(vec![
         "evaluate", "allow", "deny", "approve", "dry_run", "shadow",
     ]);
@@ -84,7 +84,7 @@ fn rule() -> impl Strategy<Value = Value> {
     ]);
     (
         actions,
-        proptest::option::of(expression()),
+        proptest::option::of(any_expression()),
         vec(condition, 0..2),
         extra,
         effects,
@@ -102,7 +102,7 @@ fn rule() -> impl Strategy<Value = Value> {
         })
 }
 
-fn args() -> impl Strategy<Value = Value> {
+fn any_args() -> impl Strategy<Value = Value> {
     let value = || {
         select(vec![
             json!(null),
@@ -121,7 +121,7 @@ fn args() -> impl Strategy<Value = Value> {
 }
 
 /// How much a verdict lets pass.
-fn rank(decision: &PolicyEvaluation) -> u8 {
+fn permissiveness(decision: &PolicyEvaluation) -> u8 {
     match &decision.decision {
         Decision::Deny(denied) if denied.stage == DenialStage::Hidden => 0,
         Decision::Deny(_) => 1,
@@ -131,7 +131,7 @@ fn rank(decision: &PolicyEvaluation) -> u8 {
     }
 }
 
-fn parsed(posture: &str, rules: &[Value]) -> Option<Policy> {
+fn try_parse(posture: &str, rules: &[Value]) -> Option<Policy> {
     // A rule counts by its name, so that each needs another.
     let named = rules.iter().enumerate().map(|(index, rule)| {
         let mut rule = rule.clone();
@@ -148,30 +148,30 @@ proptest! {
     #[test]
     fn deny_rule_never_permits_more(
         posture in select(vec!["allow", "deny"]),
-        rules in vec(rule(), 0..5),
-        when in proptest::option::of(expression()),
+        rules in vec(any_rule(), 0..5),
+        when in proptest::option::of(any_expression()),
         at in 0_usize..6,
-        args in args(),
+        args in any_args(),
         tool in select(vec!["get-config", "create-config", "delete-config"]),
     ) {
         // Most of what is made up holds; what does not says nothing.
         let rules: Vec<Value> =
-            rules.into_iter().filter(|rule| parsed(posture, std::slice::from_ref(rule)).is_some()).collect();
-        let Some(without) = parsed(posture, &rules) else { return Ok(()) };
+            rules.into_iter().filter(|rule| try_parse(posture, std::slice::from_ref(rule)).is_some()).collect();
+        let Some(without) = try_parse(posture, &rules) else { return Ok(()) };
         let mut deny = json!({ "action": "deny" });
         if let Some(when) = when {
             deny["when"] = json!(when);
         }
         let mut more = rules.clone();
         more.insert(at.min(rules.len()), deny);
-        let Some(with) = parsed(posture, &more) else { return Ok(()) };
+        let Some(with) = try_parse(posture, &more) else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (before, after) = runtime.block_on(async {
             let call = (tool, &args);
-            let before = decided(&[&without], SOMEONE, &Store::in_memory(), call).await;
-            (before, decided(&[&with], SOMEONE, &Store::in_memory(), call).await)
+            let before = evaluate(&[&without], TEST_CALLER, &Store::in_memory(), call).await;
+            (before, evaluate(&[&with], TEST_CALLER, &Store::in_memory(), call).await)
         });
-        prop_assert!(rank(&after) <= rank(&before), "{} became {}", told(&before), told(&after));
+        prop_assert!(permissiveness(&after) <= permissiveness(&before), "{} became {}", describe_decision(&before), describe_decision(&after));
     }
 
     #[test]

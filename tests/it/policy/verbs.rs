@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::gate::File;
+use super::gate::PolicyFile;
 use crate::{
-    approval::{FormReaction, FormClient, TRANSPORTS_AND_GENERATIONS, connect},
+    approval::{FormClient, FormReaction, TRANSPORTS_AND_GENERATIONS, connect},
     audit::read_entries,
 };
 
@@ -24,7 +24,7 @@ const SLUG: &str = "openai-production";
 
 #[tokio::test]
 async fn every_rule_action_takes_effect_for_real_clients() {
-    let file = File::with(POLICY);
+    let file = PolicyFile::with(POLICY);
     for way in TRANSPORTS_AND_GENERATIONS {
         let human = FormClient::new(true);
         let audit = file.beside(&format!("audit-{}-{}.jsonl", way.0, way.1));
@@ -100,7 +100,10 @@ async fn every_rule_action_takes_effect_for_real_clients() {
         }
 
         // Asked.
-        for (does, done) in [(FormReaction::Decline, false), (FormReaction::AcceptWithName, true)] {
+        for (does, done) in [
+            (FormReaction::Decline, false),
+            (FormReaction::AcceptWithName, true),
+        ] {
             human.set_reaction(does);
             let (did, text) = session
                 .call_text("delete-integration", json!({ "slug": SLUG }))
@@ -117,12 +120,12 @@ async fn every_rule_action_takes_effect_for_real_clients() {
             );
         }
         session.client.cancel().await.unwrap();
-        on_record(&audit, way);
+        assert_audited(&audit, way);
     }
 }
 
 /// What the audit log has of it: each question, each answer, and nothing of the planted key.
-fn on_record(audit: &str, way: (bool, bool)) {
+fn assert_audited(audit: &str, way: (bool, bool)) {
     let lines = read_entries(audit);
     let has = |tool: &str, decision: &str, rule: Value, outcome: &str| {
         let is = |line: &&Value| {

@@ -20,18 +20,18 @@ use tokio::sync::mpsc;
 
 use crate::{
     approval::TRANSPORTS_AND_GENERATIONS,
-    process::{Served, command},
+    process::{ServerProcess, command},
     requests,
-    upstream::{Act, Upstream, answer, ok},
+    upstream::{MockUpstream, ResponseAction, http_response, json_response},
 };
 
 /// What a client is told of progress: items so far, and how many there are.
-type Told = (f64, Option<f64>);
+type Progress = (f64, Option<f64>);
 
 /// A client that writes down how far it was told a call is.
-struct Watcher(mpsc::UnboundedSender<Told>);
+struct ProgressClient(mpsc::UnboundedSender<Progress>);
 
-impl ClientHandler for Watcher {
+impl ClientHandler for ProgressClient {
     async fn on_progress(
         &self,
         note: ProgressNotificationParam,
@@ -41,21 +41,31 @@ impl ClientHandler for Watcher {
     }
 }
 
-fn page(number: usize) -> String {
+fn page_json(number: usize) -> String {
     json!({ "total": 6, "data": [{ "id": 2 * number }, { "id": 2 * number + 1 }] }).to_string()
 }
 
 /// A gathering under way, against a Portkey that answers the third page with `third`.
-struct Gathering {
-    upstream: Upstream,
-    client: RunningService<RoleClient, Watcher>,
+struct PagedCall {
+    upstream: MockUpstream,
+    client: RunningService<RoleClient, ProgressClient>,
     sent: RequestHandle<RoleClient>,
-    progress: mpsc::UnboundedReceiver<Told>,
-    _server: Option<Served>,
+    progress: mpsc::UnboundedReceiver<Progress>,
+    _server: Option<ServerProcess>,
 }
 
-async fn gathering((http, modern): (bool, bool), third: fn() -> Act) -> Gathering {
-    let upstream = Upstream::start(move |i| if i == 2 { third() } else { ok(&page(i)) }).await;
+async fn start_paged_call(
+    (http, modern): (bool, bool),
+    third: fn() -> ResponseAction,
+) -> PagedCall {
+    let upstream = MockUpstream::start(move |i| {
+        if i == 2 {
+            third()
+        } else {
+            json_response(&page_json(i))
+        }
+    })
+    .await;
     let portkey = ["--api-key", "k", "--base-url", &upstream.base_url];
     let (heard, progress) = mpsc::unbounded_channel();
     let lifecycle = match modern {
@@ -65,17 +75,18 @@ async fn gathering((http, modern): (bool, bool), third: fn() -> Act) -> Gatherin
         },
     };
     let (client, _server) = if http {
-        let server = Served::start(&[&["http", "--listen", "127.0.0.1:0"], &portkey[..]].concat());
+        let server =
+            ServerProcess::start(&[&["http", "--listen", "127.0.0.1:0"], &portkey[..]].concat());
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(requests::client(), config);
-        let client = Watcher(heard)
+        let client = ProgressClient(heard)
             .serve_with_lifecycle(transport, lifecycle)
             .await
             .unwrap();
         (client, Some(server))
     } else {
         let process = TokioChildProcess::new(tokio::process::Command::from(command(&portkey)));
-        let client = Watcher(heard)
+        let client = ProgressClient(heard)
             .serve_with_lifecycle(process.unwrap(), lifecycle)
             .await
             .unwrap();
@@ -93,7 +104,7 @@ async fn gathering((http, modern): (bool, bool), third: fn() -> Act) -> Gatherin
         .send_cancellable_request(request, options)
         .await
         .unwrap();
-    Gathering {
+    PagedCall {
         upstream,
         client,
         sent,
@@ -103,14 +114,17 @@ async fn gathering((http, modern): (bool, bool), third: fn() -> Act) -> Gatherin
 }
 
 /// What one comes to.
-async fn gathered(way: (bool, bool), third: fn() -> Act) -> (Value, Upstream, Vec<Told>) {
-    let Gathering {
+async fn run_paged_call(
+    way: (bool, bool),
+    third: fn() -> ResponseAction,
+) -> (Value, MockUpstream, Vec<Progress>) {
+    let PagedCall {
         upstream,
         client,
         sent,
         mut progress,
         _server,
-    } = gathering(way, third).await;
+    } = start_paged_call(way, third).await;
     let ServerResult::CallToolResult(result) = sent.await_response().await.unwrap() else {
         panic!("no result");
     };
@@ -125,7 +139,7 @@ async fn gathered(way: (bool, bool), third: fn() -> Act) -> (Value, Upstream, Ve
 #[tokio::test]
 async fn each_page_is_requested_and_progress_reported() {
     for way in TRANSPORTS_AND_GENERATIONS {
-        let (list, upstream, progress) = gathered(way, || ok(&page(2))).await;
+        let (list, upstream, progress) = run_paged_call(way, || json_response(&page_json(2))).await;
         assert_eq!(
             (&list["returned"], &list["next"]),
             (&json!(6), &Value::Null),
@@ -148,8 +162,8 @@ async fn each_page_is_requested_and_progress_reported() {
 /// What was gathered is not lost with the page that failed.
 #[tokio::test]
 async fn failed_page_ends_the_list() {
-    let refused = || answer("403 Forbidden", "content-type: application/json\r\n", "{}");
-    let (list, ..) = gathered(TRANSPORTS_AND_GENERATIONS[0], refused).await;
+    let refused = || http_response("403 Forbidden", "content-type: application/json\r\n", "{}");
+    let (list, ..) = run_paged_call(TRANSPORTS_AND_GENERATIONS[0], refused).await;
     assert_eq!(list["returned"], 4);
     assert_eq!(
         list["next"],
@@ -162,13 +176,13 @@ async fn failed_page_ends_the_list() {
 #[tokio::test]
 async fn cancelled_call_requests_no_more_pages() {
     for way in TRANSPORTS_AND_GENERATIONS {
-        let Gathering {
+        let PagedCall {
             upstream,
             client,
             sent,
             mut progress,
             _server,
-        } = gathering(way, || Act::Hang).await;
+        } = start_paged_call(way, || ResponseAction::Hang).await;
         upstream.asked(3).await;
         for expected in [2.0, 4.0] {
             assert_eq!(
@@ -202,13 +216,13 @@ async fn cancelled_call_requests_no_more_pages() {
 #[tokio::test]
 async fn disconnected_client_ends_its_page_requests() {
     for way in [(false, false), (false, true), (true, true)] {
-        let Gathering {
+        let PagedCall {
             upstream,
             client,
             sent,
             _server,
             ..
-        } = gathering(way, || Act::Hang).await;
+        } = start_paged_call(way, || ResponseAction::Hang).await;
         upstream.asked(3).await;
         drop(sent);
         client.cancel().await.unwrap();

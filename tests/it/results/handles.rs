@@ -20,22 +20,28 @@ use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::{OPEN, bounded, handle, named};
+use super::{STORABLE, handle_of, principal_named, results_with_limit};
 use crate::{
     programs::is_missing,
-    redis::Redis,
-    upstream::{Upstream, dispatcher, ok, operator},
+    redis::RedisServer,
+    upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
-fn large(bytes: usize) -> Value {
+fn large_value(bytes: usize) -> Value {
     json!({ "data": "x".repeat(bytes) })
 }
 
-async fn keep(results: &Results, who: &str, bytes: usize) -> RenderedResult {
-    results.render(&named(who), large(bytes), OPEN).await
+async fn store_result(results: &Results, who: &str, bytes: usize) -> RenderedResult {
+    results
+        .render(&principal_named(who), large_value(bytes), STORABLE)
+        .await
 }
 
-async fn total(results: &Results, who: &Principal, handle: &str) -> Result<Value, ResultError> {
+async fn read_total(
+    results: &Results,
+    who: &Principal,
+    handle: &str,
+) -> Result<Value, ResultError> {
     let request = PartRequest {
         pointer: "/data".to_owned(),
         limit: Some(1),
@@ -49,11 +55,14 @@ async fn total(results: &Results, who: &Principal, handle: &str) -> Result<Value
 
 #[tokio::test]
 async fn handle_is_readable_only_by_its_caller() {
-    let results = bounded(2_000);
-    let (alice, bob) = (named("alice"), named("bob"));
-    let shown = keep(&results, "alice", 5_000).await;
-    let handle = handle(&shown);
-    assert_eq!(total(&results, &alice, &handle).await, Ok(json!(5_000)));
+    let results = results_with_limit(2_000);
+    let (alice, bob) = (principal_named("alice"), principal_named("bob"));
+    let shown = store_result(&results, "alice", 5_000).await;
+    let handle = handle_of(&shown);
+    assert_eq!(
+        read_total(&results, &alice, &handle).await,
+        Ok(json!(5_000))
+    );
     // A foreign one is told nothing else than one that never was.
     for (who, handle) in [
         (&bob, handle.as_str()),
@@ -62,7 +71,7 @@ async fn handle_is_readable_only_by_its_caller() {
         (&bob, "0f"),
     ] {
         assert_eq!(
-            total(&results, who, handle).await,
+            read_total(&results, who, handle).await,
             Err(ResultError::NoSuchHandle)
         );
     }
@@ -71,9 +80,12 @@ async fn handle_is_readable_only_by_its_caller() {
 #[tokio::test]
 async fn handle_expires() {
     let results = Results::new(Some(2_000), ResultContent::Both, Duration::from_millis(1));
-    let handle = handle(&keep(&results, "alice", 5_000).await);
+    let handle = handle_of(&store_result(&results, "alice", 5_000).await);
     let start = Instant::now();
-    while total(&results, &named("alice"), &handle).await.is_ok() {
+    while read_total(&results, &principal_named("alice"), &handle)
+        .await
+        .is_ok()
+    {
         assert!(
             start.elapsed() < Duration::from_secs(20),
             "it never expires"
@@ -84,14 +96,14 @@ async fn handle_expires() {
 
 #[tokio::test]
 async fn stored_result_keeps_its_untrusted_flag() {
-    let results = bounded(2_000);
-    let alice = named("alice");
+    let results = results_with_limit(2_000);
+    let alice = principal_named("alice");
     for untrusted in [true, false] {
         let origin = ResultFlags {
             is_untrusted: untrusted,
             returns_secret: false,
         };
-        let handle = handle(&results.render(&alice, large(5_000), origin).await);
+        let handle = handle_of(&results.render(&alice, large_value(5_000), origin).await);
         let part = results
             .read(&alice, &handle, &PartRequest::default())
             .await
@@ -103,12 +115,12 @@ async fn stored_result_keeps_its_untrusted_flag() {
 /// More than one value of the store holds, and more than a caller may keep.
 #[tokio::test]
 async fn oldest_result_of_a_caller_is_evicted_first() {
-    let results = bounded(2_000);
-    let (alice, size) = (named("alice"), MAX_BYTES_PER_CALLER * 2 / 5);
-    let others = handle(&keep(&results, "bob", 5_000).await);
+    let results = results_with_limit(2_000);
+    let (alice, size) = (principal_named("alice"), MAX_BYTES_PER_CALLER * 2 / 5);
+    let others = handle_of(&store_result(&results, "bob", 5_000).await);
     let mut handles = Vec::new();
     for _ in 0..3 {
-        handles.push(handle(&keep(&results, "alice", size).await));
+        handles.push(handle_of(&store_result(&results, "alice", size).await));
     }
     let expected = [
         Err(ResultError::NoSuchHandle),
@@ -116,13 +128,13 @@ async fn oldest_result_of_a_caller_is_evicted_first() {
         Ok(json!(size)),
     ];
     for (handle, expected) in handles.iter().zip(expected) {
-        assert_eq!(total(&results, &alice, handle).await, expected);
+        assert_eq!(read_total(&results, &alice, handle).await, expected);
     }
     assert_eq!(
-        total(&results, &named("bob"), &others).await,
+        read_total(&results, &principal_named("bob"), &others).await,
         Ok(json!(5_000))
     );
-    let too_large = keep(&results, "alice", MAX_BYTES_PER_CALLER).await;
+    let too_large = store_result(&results, "alice", MAX_BYTES_PER_CALLER).await;
     assert_eq!(too_large.structured["truncated"]["handle"], Value::Null);
 }
 
@@ -131,24 +143,24 @@ async fn handle_works_at_every_replica_while_redis_is_available() {
     if is_missing("redis-server") {
         return;
     }
-    let mut server = Redis::start();
-    let keys = keys();
-    let here = bounded(2_000).with_shared_store(&server.store().await, &keys);
-    let there = bounded(2_000).with_shared_store(&server.store().await, &keys);
+    let mut server = RedisServer::start();
+    let keys = random_keyring();
+    let here = results_with_limit(2_000).with_shared_store(&server.store().await, &keys);
+    let there = results_with_limit(2_000).with_shared_store(&server.store().await, &keys);
     // In several values.
-    let handle = handle(&keep(&here, "alice", 3 << 20).await);
+    let handle = handle_of(&store_result(&here, "alice", 3 << 20).await);
     assert_eq!(
-        total(&there, &named("alice"), &handle).await,
+        read_total(&there, &principal_named("alice"), &handle).await,
         Ok(json!(3 << 20))
     );
     assert_eq!(
-        total(&there, &named("bob"), &handle).await,
+        read_total(&there, &principal_named("bob"), &handle).await,
         Err(ResultError::NoSuchHandle)
     );
     server.kill();
-    let away = total(&there, &named("alice"), &handle).await;
+    let away = read_total(&there, &principal_named("alice"), &handle).await;
     assert!(matches!(away, Err(ResultError::Unavailable(_))), "{away:?}");
-    let shown = keep(&here, "alice", 5_000).await;
+    let shown = store_result(&here, "alice", 5_000).await;
     let notice = &shown.structured["truncated"];
     assert_eq!(notice["handle"], Value::Null);
     assert!(
@@ -160,7 +172,7 @@ async fn handle_works_at_every_replica_while_redis_is_available() {
     );
 }
 
-fn keys() -> Arc<WatchedValue<Keyring>> {
+fn random_keyring() -> Arc<WatchedValue<Keyring>> {
     Arc::new(WatchedValue::fixed(Keyring::random().unwrap()))
 }
 
@@ -170,12 +182,14 @@ async fn stored_result_in_redis_is_encrypted() {
     if is_missing("redis-server") {
         return;
     }
-    let server = Redis::start();
-    let keys = keys();
-    let here = bounded(2_000).with_shared_store(&server.store().await, &keys);
+    let server = RedisServer::start();
+    let keys = random_keyring();
+    let here = results_with_limit(2_000).with_shared_store(&server.store().await, &keys);
     let answer = json!({ "planted": "nobody-shall-read-this ".repeat(1_000) });
-    let shown = here.render(&named("alice"), answer, OPEN).await;
-    let handle = handle(&shown);
+    let shown = here
+        .render(&principal_named("alice"), answer, STORABLE)
+        .await;
+    let handle = handle_of(&shown);
     let dump = server.dump();
     assert!(dump.len() > 20_000, "{}", dump.len());
     let dump = String::from_utf8_lossy(&dump);
@@ -188,14 +202,21 @@ async fn stored_result_in_redis_is_encrypted() {
         limit: Some(1),
         ..PartRequest::default()
     };
-    assert!(here.read(&named("alice"), &handle, &part).await.is_ok());
-    let stranger = bounded(2_000).with_shared_store(&server.store().await, &self::keys());
-    let read = stranger.read(&named("alice"), &handle, &part).await;
+    assert!(
+        here.read(&principal_named("alice"), &handle, &part)
+            .await
+            .is_ok()
+    );
+    let stranger =
+        results_with_limit(2_000).with_shared_store(&server.store().await, &self::random_keyring());
+    let read = stranger
+        .read(&principal_named("alice"), &handle, &part)
+        .await;
     assert_eq!(read.map(drop), Err(ResultError::NoSuchHandle));
 }
 
 /// Keeps the threads of some workers busy until they are dropped: for what callers ask for, and for answers.
-fn block(workers: &WorkerPool) -> [mpsc::Sender<()>; 2] {
+fn block_workers(workers: &WorkerPool) -> [mpsc::Sender<()>; 2] {
     let (begun, begins) = mpsc::channel();
     let blocks = [true, false].map(|is_for_callers| {
         let (release, held) = mpsc::channel::<()>();
@@ -226,11 +247,11 @@ fn block(workers: &WorkerPool) -> [mpsc::Sender<()>; 2] {
 #[tokio::test]
 async fn large_stored_result_is_read_on_a_worker() {
     let workers = WorkerPool::new(1);
-    let results = bounded(2_000).with_workers(workers.clone());
-    let alice = named("alice");
-    let large = handle(&keep(&results, "alice", 3 << 20).await);
-    let small = handle(&keep(&results, "alice", 5_000).await);
-    let blocked = block(&workers);
+    let results = results_with_limit(2_000).with_workers(workers.clone());
+    let alice = principal_named("alice");
+    let large = handle_of(&store_result(&results, "alice", 3 << 20).await);
+    let small = handle_of(&store_result(&results, "alice", 5_000).await);
+    let blocked = block_workers(&workers);
     let request = PartRequest {
         search: Some("xxx".to_owned()),
         ..PartRequest::default()
@@ -238,7 +259,7 @@ async fn large_stored_result_is_read_on_a_worker() {
     let mut reading = Box::pin(results.read(&alice, &large, &request));
     assert!(futures_util::poll!(&mut reading).is_pending());
     // This very thread has time for others, and small results need no worker.
-    assert_eq!(total(&results, &alice, &small).await, Ok(json!(5_000)));
+    assert_eq!(read_total(&results, &alice, &small).await, Ok(json!(5_000)));
     assert!(futures_util::poll!(&mut reading).is_pending());
     drop(blocked);
     assert_eq!(reading.await.unwrap().value["total"], 1);
@@ -247,11 +268,11 @@ async fn large_stored_result_is_read_on_a_worker() {
 #[tokio::test]
 async fn caller_with_too_many_reads_is_rejected_and_others_are_not() {
     let workers = WorkerPool::new(1);
-    let results = bounded(2_000).with_workers(workers.clone());
-    let (alice, bob) = (named("alice"), named("bob"));
-    let of_alice = handle(&keep(&results, "alice", 1 << 20).await);
-    let of_bob = handle(&keep(&results, "bob", 1 << 20).await);
-    let blocked = block(&workers);
+    let results = results_with_limit(2_000).with_workers(workers.clone());
+    let (alice, bob) = (principal_named("alice"), principal_named("bob"));
+    let of_alice = handle_of(&store_result(&results, "alice", 1 << 20).await);
+    let of_bob = handle_of(&store_result(&results, "bob", 1 << 20).await);
+    let blocked = block_workers(&workers);
     let request = PartRequest::default();
     let mut reading: Vec<_> = (0..MAX_PER_CALLER)
         .map(|_| Box::pin(results.read(&alice, &of_alice, &request)))
@@ -274,18 +295,18 @@ async fn caller_with_too_many_reads_is_rejected_and_others_are_not() {
 #[tokio::test]
 async fn large_result_is_truncated_on_a_worker() {
     let workers = WorkerPool::new(1);
-    let results = bounded(2_000).with_workers(workers.clone());
-    let alice = named("alice");
-    let blocked = block(&workers);
-    let mut bounding = Box::pin(results.render(&alice, large(1 << 20), OPEN));
+    let results = results_with_limit(2_000).with_workers(workers.clone());
+    let alice = principal_named("alice");
+    let blocked = block_workers(&workers);
+    let mut bounding = Box::pin(results.render(&alice, large_value(1 << 20), STORABLE));
     assert!(futures_util::poll!(&mut bounding).is_pending());
-    let small = results.render(&alice, large(5_000), OPEN).await;
+    let small = results.render(&alice, large_value(5_000), STORABLE).await;
     assert!(small.structured["truncated"]["handle"].is_string());
     drop(blocked);
     let shown = bounding.await;
     assert_eq!(shown.structured["truncated"]["bytes"], (1 << 20) + 11);
     assert_eq!(
-        total(&results, &alice, &handle(&shown)).await,
+        read_total(&results, &alice, &handle_of(&shown)).await,
         Ok(json!(1 << 20))
     );
 }
@@ -293,10 +314,10 @@ async fn large_result_is_truncated_on_a_worker() {
 #[tokio::test]
 async fn large_upstream_response_is_parsed_on_a_worker() {
     let body = json!({ "data": [{ "slug": "pc-one", "name": "x".repeat(1 << 20) }] }).to_string();
-    let upstream = Upstream::start(move |_| ok(&body)).await;
+    let upstream = MockUpstream::start(move |_| json_response(&body)).await;
     let workers = WorkerPool::new(1);
     let dispatcher = dispatcher(&upstream).with_workers(workers.clone());
-    let blocked = block(&workers);
+    let blocked = block_workers(&workers);
     let operator = operator();
     let mut calling = Box::pin(dispatcher.call_as_local(&operator, "list-configs", JsonMap::new()));
     while upstream.count() == 0 {

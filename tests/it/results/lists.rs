@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 
 use crate::approval::{FormClient, TRANSPORTS_AND_GENERATIONS, connect};
 
-fn listing(tool: &str) -> Option<Listing> {
+fn find_listing(tool: &str) -> Option<Listing> {
     Listing::for_operation(Catalog::full().find(tool).unwrap().compiled())
 }
 
-fn map(value: Value) -> JsonMap {
+fn to_map(value: Value) -> JsonMap {
     value.as_object().unwrap().clone()
 }
 
 /// An answer as a list shows it, and the arguments as they are sent.
-fn told(tool: &str, args: Value, answer: Value) -> (Value, Value) {
-    let (listing, mut args) = (listing(tool).unwrap(), map(args));
+fn render_list(tool: &str, args: Value, answer: Value) -> (Value, Value) {
+    let (listing, mut args) = (find_listing(tool).unwrap(), to_map(args));
     let wishes = listing.take_options(&mut args).unwrap();
     let gathered = PageCollector::new(&listing, &wishes, &args, answer);
     (gathered.finish(), args.into())
@@ -33,12 +33,12 @@ fn listings_are_recognized_by_name_or_paging() {
         ("create-log-export", false),
         ("insert-logs", false),
     ] {
-        assert_eq!(listing(tool).is_some(), lists, "{tool}");
+        assert_eq!(find_listing(tool).is_some(), lists, "{tool}");
     }
     for entry in Catalog::full().iter() {
         let name = entry.operation.name();
         assert!(
-            !name.starts_with("list-") || listing(name).is_some(),
+            !name.starts_with("list-") || find_listing(name).is_some(),
             "{name}"
         );
     }
@@ -136,7 +136,7 @@ fn every_page_has_arguments_for_the_next_page() {
         ),
     ];
     for (tool, args, answer, next) in cases {
-        let (told, _) = told(tool, args.clone(), answer.clone());
+        let (told, _) = render_list(tool, args.clone(), answer.clone());
         assert_eq!(told["next"], next, "{tool} {args} {answer}");
         assert_eq!(
             told["returned"],
@@ -189,7 +189,7 @@ fn fields_are_projected_and_absent_ones_named() {
     ];
     for (fields, data, absent) in cases {
         let args = json!({ "page_size": 5, "fields": fields });
-        let (told, sent) = told("list-all-integrations", args, answer());
+        let (told, sent) = render_list("list-all-integrations", args, answer());
         assert_eq!(
             (&told["data"], &told["absent_fields"]),
             (&data, &absent),
@@ -198,7 +198,7 @@ fn fields_are_projected_and_absent_ones_named() {
         assert_eq!(sent, json!({ "page_size": 5 }));
     }
     let args = json!({ "page_size": 1, "fields": ["id"], "all": false });
-    let (told, _) = told(
+    let (told, _) = render_list(
         "list-all-integrations",
         args,
         json!({ "total": 2, "data": [{ "id": 1 }] }),
@@ -207,13 +207,13 @@ fn fields_are_projected_and_absent_ones_named() {
         told["next"],
         json!({ "page_size": 1, "current_page": 1, "fields": ["id"] })
     );
-    let listing = listing("list-all-integrations").unwrap();
+    let listing = find_listing("list-all-integrations").unwrap();
     for (wrong, named) in [
         (json!({ "fields": 7 }), "fields"),
         (json!({ "all": "yes" }), "all"),
     ] {
         let error = listing
-            .take_options(&mut map(wrong))
+            .take_options(&mut to_map(wrong))
             .unwrap_err()
             .to_string();
         assert!(error.contains(named), "{error}");
@@ -279,7 +279,7 @@ async fn every_list_has_total_returned_and_next() {
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
         let needs = entry.compiled().schema().get("required");
-        if listing(tool).is_none() || needs.is_some_and(|names| names != &json!([])) {
+        if find_listing(tool).is_none() || needs.is_some_and(|names| names != &json!([])) {
             continue;
         }
         let result = server.call(tool, json!({})).await;

@@ -18,16 +18,16 @@ use serde_json::Value;
 use crate::upstream::operator;
 
 /// An answer that may be kept.
-const OPEN: ResultFlags = ResultFlags {
+const STORABLE: ResultFlags = ResultFlags {
     is_untrusted: false,
     returns_secret: false,
 };
 
-fn bounded(most: usize) -> Results {
+fn results_with_limit(most: usize) -> Results {
     Results::new(Some(most), ResultContent::Both, Duration::from_secs(60))
 }
 
-fn named(name: &str) -> Principal {
+fn principal_named(name: &str) -> Principal {
     Principal {
         name: name.into(),
         ..operator()
@@ -35,7 +35,7 @@ fn named(name: &str) -> Principal {
 }
 
 /// The handle that a preview names.
-fn handle(shown: &RenderedResult) -> String {
+fn handle_of(shown: &RenderedResult) -> String {
     let handle = &shown.structured["truncated"]["handle"];
     handle
         .as_str()
@@ -43,7 +43,7 @@ fn handle(shown: &RenderedResult) -> String {
         .to_owned()
 }
 
-fn size(value: &Value) -> usize {
+fn json_size(value: &Value) -> usize {
     value.to_string().len()
 }
 

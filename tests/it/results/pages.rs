@@ -4,24 +4,24 @@ use portkey_mcp::mcp::results::{PartRequest, ResultError, Results};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
-use super::{OPEN, block_on, bounded, handle, named, size};
+use super::{STORABLE, block_on, handle_of, json_size, principal_named, results_with_limit};
 
-const MOST: usize = 2_000;
+const MAX_BYTES: usize = 2_000;
 
-fn kept(results: &Results, whole: &Value) -> String {
-    handle(&block_on(results.render(
-        &named("alice"),
+fn store_whole(results: &Results, whole: &Value) -> String {
+    handle_of(&block_on(results.render(
+        &principal_named("alice"),
         whole.clone(),
-        OPEN,
+        STORABLE,
     )))
 }
 
-fn read(results: &Results, handle: &str, request: &PartRequest) -> Result<Value, ResultError> {
-    block_on(results.read(&named("alice"), handle, request)).map(|part| part.value)
+fn read_part(results: &Results, handle: &str, request: &PartRequest) -> Result<Value, ResultError> {
+    block_on(results.read(&principal_named("alice"), handle, request)).map(|part| part.value)
 }
 
 /// Everything at a pointer, page by page, by the arguments that each page gives for the next.
-fn joined(results: &Results, handle: &str, pointer: &str, limit: Option<usize>) -> Value {
+fn read_all_pages(results: &Results, handle: &str, pointer: &str, limit: Option<usize>) -> Value {
     let mut request = PartRequest {
         pointer: pointer.to_owned(),
         limit,
@@ -29,8 +29,12 @@ fn joined(results: &Results, handle: &str, pointer: &str, limit: Option<usize>) 
     };
     let mut whole: Option<Value> = None;
     loop {
-        let page = read(results, handle, &request).unwrap();
-        assert!(size(&page) <= MOST, "{} bytes at {pointer}", size(&page));
+        let page = read_part(results, handle, &request).unwrap();
+        assert!(
+            json_size(&page) <= MAX_BYTES,
+            "{} bytes at {pointer}",
+            json_size(&page)
+        );
         let data = page["data"].clone();
         whole = Some(match (whole, data) {
             (None, data) => data,
@@ -76,11 +80,11 @@ proptest! {
         let map: serde_json::Map<_, _> =
             entries.into_iter().map(|(name, value)| (name, json!(value))).collect();
         let whole = json!({ "data": { "items": items, "map": map, "text": text }, "n": 7 });
-        let results = bounded(MOST);
-        let handle = kept(&results, &whole);
+        let results = results_with_limit(MAX_BYTES);
+        let handle = store_whole(&results, &whole);
         for pointer in ["/data/items", "/data/map", "/data/text", "/n"] {
             let limit = limit.filter(|limit| pointer != "/data/text" || *limit > 50);
-            let joined = joined(&results, &handle, pointer, limit);
+            let joined = read_all_pages(&results, &handle, pointer, limit);
             prop_assert_eq!(Some(&joined), whole.pointer(pointer));
         }
     }
@@ -89,23 +93,23 @@ proptest! {
 #[test]
 fn item_larger_than_a_page_is_truncated_and_readable() {
     let whole = json!({ "data": [{ "id": 0, "text": "x".repeat(9_000) }, { "id": 1 }] });
-    let results = bounded(MOST);
-    let handle = kept(&results, &whole);
+    let results = results_with_limit(MAX_BYTES);
+    let handle = store_whole(&results, &whole);
     let request = PartRequest {
         pointer: "/data".to_owned(),
         ..PartRequest::default()
     };
-    let page = read(&results, &handle, &request).unwrap();
+    let page = read_part(&results, &handle, &request).unwrap();
     assert_eq!(
         (&page["returned"], &page["next"]["offset"]),
         (&json!(1), &json!(1))
     );
     assert_eq!(page["cut"][0]["pointer"], "/data/0/text");
     assert_eq!(
-        joined(&results, &handle, "/data/0/text", None),
+        read_all_pages(&results, &handle, "/data/0/text", None),
         whole["data"][0]["text"]
     );
-    let page = read(
+    let page = read_part(
         &results,
         &handle,
         &PartRequest {
@@ -132,8 +136,8 @@ fn search_finds_names_and_values() {
         "z".repeat(500)
     ));
     let whole = json!({ "data": items });
-    let results = bounded(6_000);
-    let handle = kept(&results, &whole);
+    let results = results_with_limit(6_000);
+    let handle = store_whole(&results, &whole);
     let search = |words: &str, pointer: &str, offset| {
         let pointer = pointer.to_owned();
         let request = PartRequest {
@@ -142,7 +146,7 @@ fn search_finds_names_and_values() {
             search: Some(words.to_owned()),
             limit: None,
         };
-        read(&results, &handle, &request).unwrap()
+        read_part(&results, &handle, &request).unwrap()
     };
     let found = search("budget", "", 0);
     assert_eq!((&found["total"], &found["next"]), (&json!(2), &Value::Null));
@@ -159,7 +163,7 @@ fn search_finds_names_and_values() {
     assert_eq!(search("nowhere", "", 0)["total"], 0);
     // Whatever its case, in other alphabets, too; what is not ASCII is in no text of ASCII.
     items[11]["note"] = json!("ÄRGER with the Kelvin sign \u{212a}");
-    let handle = kept(&results, &json!({ "data": items }));
+    let handle = store_whole(&results, &json!({ "data": items }));
     let search = |words: &str, pointer: &str, offset| {
         let pointer = pointer.to_owned();
         let request = PartRequest {
@@ -168,7 +172,7 @@ fn search_finds_names_and_values() {
             search: Some(words.to_owned()),
             limit: None,
         };
-        read(&results, &handle, &request).unwrap()
+        read_part(&results, &handle, &request).unwrap()
     };
     for (words, total) in [
         ("ärger", 1),
@@ -184,7 +188,7 @@ fn search_finds_names_and_values() {
         let page = search("team-", "", offset);
         assert_eq!(page["total"], 300);
         let matches = page["matches"].as_array().unwrap();
-        assert!(matches.len() <= 50 && size(&page) <= 6_000, "{page}");
+        assert!(matches.len() <= 50 && json_size(&page) <= 6_000, "{page}");
         assert_eq!(matches[0]["pointer"], format!("/data/{seen}/slug"));
         seen += matches.len();
         let Some(next) = page["next"]["offset"].as_u64() else {
@@ -200,8 +204,8 @@ fn search_finds_names_and_values() {
 fn invalid_pointer_is_rejected_with_a_hint() {
     let whole =
         json!({ "data": [{ "a/b": 1, "name": "x" }], "total": 1, "pad": "x".repeat(5_000) });
-    let results = bounded(MOST);
-    let handle = kept(&results, &whole);
+    let results = results_with_limit(MAX_BYTES);
+    let handle = store_whole(&results, &whole);
     let cases = [
         ("data", "begins with `/`"),
         ("/dta", "the whole has `data`, `total`, `pad`"),
@@ -215,12 +219,14 @@ fn invalid_pointer_is_rejected_with_a_hint() {
             pointer: pointer.to_owned(),
             ..PartRequest::default()
         };
-        let error = read(&results, &handle, &request).unwrap_err().to_string();
+        let error = read_part(&results, &handle, &request)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(told), "{pointer}: {error}");
     }
     let escaped = PartRequest {
         pointer: "/data/0/a~1b".to_owned(),
         ..PartRequest::default()
     };
-    assert_eq!(read(&results, &handle, &escaped).unwrap()["data"], 1);
+    assert_eq!(read_part(&results, &handle, &escaped).unwrap()["data"], 1);
 }

@@ -4,14 +4,14 @@ use portkey_mcp::mcp::results::{RenderedResult, ResultFlags, Results};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
-use super::{OPEN, block_on, bounded, handle, named, size};
+use super::{STORABLE, block_on, handle_of, json_size, principal_named, results_with_limit};
 
-fn shown(results: &Results, answer: &Value, origin: ResultFlags) -> RenderedResult {
-    block_on(results.render(&named("alice"), answer.clone(), origin))
+fn render(results: &Results, answer: &Value, origin: ResultFlags) -> RenderedResult {
+    block_on(results.render(&principal_named("alice"), answer.clone(), origin))
 }
 
 /// Any JSON, with enough in it to be too large.
-fn answer() -> impl Strategy<Value = Value> {
+fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -29,17 +29,17 @@ fn answer() -> impl Strategy<Value = Value> {
 }
 
 /// Whether a preview has only what the whole has, where the whole has it.
-fn is_head(head: &Value, whole: &Value) -> bool {
+fn is_prefix_of(head: &Value, whole: &Value) -> bool {
     match (head, whole) {
         (Value::Array(head), Value::Array(whole)) => {
-            head.len() <= whole.len() && head.iter().zip(whole).all(|(a, b)| is_head(a, b))
+            head.len() <= whole.len() && head.iter().zip(whole).all(|(a, b)| is_prefix_of(a, b))
         }
         (Value::Object(head), Value::Object(whole)) => {
             head.len() <= whole.len()
                 && head
                     .iter()
                     .zip(whole)
-                    .all(|((a, x), (b, y))| a == b && is_head(x, y))
+                    .all(|((a, x), (b, y))| a == b && is_prefix_of(x, y))
         }
         (Value::String(head), Value::String(whole)) if head != whole => {
             let (start, mark) = head.rsplit_once("… (").unwrap();
@@ -51,7 +51,7 @@ fn is_head(head: &Value, whole: &Value) -> bool {
 }
 
 /// Whether what is said to be cut is so.
-fn is_cut(cut: &Value, head: &Value, whole: &Value) -> bool {
+fn is_truncated_as_reported(cut: &Value, head: &Value, whole: &Value) -> bool {
     let pointer = cut["pointer"].as_str().unwrap();
     let count = |value: &Value| match value {
         Value::Array(items) => items.len(),
@@ -74,9 +74,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn truncated_result_is_a_prefix_of_the_whole(answer in answer(), most in 1_024..6_000_usize) {
-        let results = bounded(most);
-        let shown = shown(&results, &answer, OPEN);
+    fn truncated_result_is_a_prefix_of_the_whole(answer in any_json(), most in 1_024..6_000_usize) {
+        let results = results_with_limit(most);
+        let shown = render(&results, &answer, STORABLE);
         let whole = if answer.is_object() { answer.clone() } else { json!({ "data": answer }) };
         prop_assert_eq!(serde_json::from_str::<Value>(&shown.text).unwrap_or_default(),
             if shown.structured.get("truncated").is_some() || answer.is_object() {
@@ -84,17 +84,17 @@ proptest! {
             } else {
                 answer
             });
-        prop_assert!(size(&shown.structured) <= most && shown.text.len() <= most);
-        if size(&whole) <= most {
+        prop_assert!(json_size(&shown.structured) <= most && shown.text.len() <= most);
+        if json_size(&whole) <= most {
             prop_assert_eq!(shown.structured, whole);
             return Ok(());
         }
         let mut head = shown.structured;
         let notice = head.as_object_mut().unwrap().shift_remove("truncated").unwrap();
-        prop_assert_eq!(&notice["bytes"], size(&whole));
-        prop_assert!(is_head(&head, &whole), "{} of {}", head, whole);
+        prop_assert_eq!(&notice["bytes"], json_size(&whole));
+        prop_assert!(is_prefix_of(&head, &whole), "{} of {}", head, whole);
         for cut in notice["cut"].as_array().unwrap() {
-            prop_assert!(is_cut(cut, &head, &whole), "{} in {}", cut, head);
+            prop_assert!(is_truncated_as_reported(cut, &head, &whole), "{} in {}", cut, head);
         }
     }
 }
@@ -105,7 +105,7 @@ fn list_is_truncated_to_whole_items() {
         .map(|i| json!({ "id": i, "name": "n".repeat(80) }))
         .collect();
     let list = json!({ "object": "list", "total": 200, "data": items });
-    let shown = shown(&bounded(4_000), &list, OPEN).structured;
+    let shown = render(&results_with_limit(4_000), &list, STORABLE).structured;
     let data = shown["data"].as_array().unwrap();
     assert!(data.len() > 30, "{}", data.len());
     assert_eq!(data[..], items[..data.len()]);
@@ -120,7 +120,7 @@ fn list_is_truncated_to_whole_items() {
 #[test]
 fn large_fields_share_the_remaining_size() {
     let long = json!({ "a": "x".repeat(9_000), "id": "one", "b": "y".repeat(9_000), "n": 7 });
-    let shown = shown(&bounded(4_000), &long, OPEN).structured;
+    let shown = render(&results_with_limit(4_000), &long, STORABLE).structured;
     assert_eq!((&shown["id"], &shown["n"]), (&json!("one"), &json!(7)));
     for (name, letter) in [("a", 'x'), ("b", 'y')] {
         let text = shown[name].as_str().unwrap();
@@ -132,10 +132,13 @@ fn large_fields_share_the_remaining_size() {
 #[test]
 fn equal_results_are_truncated_equally() {
     let list = json!((0..5_000).collect::<Vec<_>>());
-    let results = bounded(2_000);
-    let plain = |shown: RenderedResult| shown.text.replace(&handle(&shown), "");
-    let (once, again) = (shown(&results, &list, OPEN), shown(&results, &list, OPEN));
-    assert_ne!(handle(&once), handle(&again));
+    let results = results_with_limit(2_000);
+    let plain = |shown: RenderedResult| shown.text.replace(&handle_of(&shown), "");
+    let (once, again) = (
+        render(&results, &list, STORABLE),
+        render(&results, &list, STORABLE),
+    );
+    assert_ne!(handle_of(&once), handle_of(&again));
     assert_eq!(plain(once), plain(again));
 }
 
@@ -143,10 +146,10 @@ fn equal_results_are_truncated_equally() {
 fn unlimited_results_are_not_truncated() {
     use portkey_mcp::mcp::results::{DEFAULT_RESULT_TTL, ResultContent};
     let list = json!({ "data": "x".repeat(100_000) });
-    let shown = shown(
+    let shown = render(
         &Results::new(None, ResultContent::Both, DEFAULT_RESULT_TTL),
         &list,
-        OPEN,
+        STORABLE,
     );
     assert_eq!(shown.structured, list);
 }
@@ -154,8 +157,8 @@ fn unlimited_results_are_not_truncated() {
 #[test]
 fn result_with_a_one_time_secret_is_not_stored() {
     let list = json!({ "data": "x".repeat(9_000) });
-    let shown = shown(
-        &bounded(2_000),
+    let shown = render(
+        &results_with_limit(2_000),
         &list,
         ResultFlags {
             is_untrusted: false,

@@ -5,8 +5,8 @@ use portkey_mcp::mcp::results::{Listing, MAX_LIST_PAGES, PageCollector};
 use serde_json::{Value, json};
 
 use crate::{
-    secrets::everywhere,
-    upstream::{Upstream, ok},
+    secrets::connect_everywhere,
+    upstream::{MockUpstream, json_response},
 };
 
 const TOOL: &str = "list-all-integrations";
@@ -20,12 +20,12 @@ struct Case {
     next: Value,
 }
 
-fn page(total: u64, ids: std::ops::Range<u64>) -> Value {
+fn page_json(total: u64, ids: std::ops::Range<u64>) -> Value {
     json!({ "total": total, "data": ids.map(|id| json!({ "id": id })).collect::<Vec<_>>() })
 }
 
 /// A list as it is gathered of these pages.
-fn gathered(args: &Value, pages: Vec<Value>) -> Value {
+fn collect_pages(args: &Value, pages: Vec<Value>) -> Value {
     let listing = Listing::for_operation(Catalog::full().find(TOOL).unwrap().compiled()).unwrap();
     let mut args = args.as_object().unwrap().clone();
     let wishes = listing.take_options(&mut args).unwrap();
@@ -44,7 +44,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "the page is ignored",
             args: all(),
-            pages: vec![page(250, 0..2), page(250, 0..2)],
+            pages: vec![page_json(250, 0..2), page_json(250, 0..2)],
             warnings: json!([
                 "the same page came twice, so paging was given up: the upstream ignores the \
                 page that is asked for; 248 of 250 items are missing"
@@ -55,7 +55,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "an earlier page comes again",
             args: all(),
-            pages: vec![page(6, 0..2), page(6, 2..4), page(6, 0..2)],
+            pages: vec![page_json(6, 0..2), page_json(6, 2..4), page_json(6, 0..2)],
             warnings: json!([
                 "the same page came twice, so paging was given up: the upstream ignores the \
                 page that is asked for; 2 of 6 items are missing"
@@ -77,7 +77,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "the total shrinks",
             args: all(),
-            pages: vec![page(4, 0..2), page(3, 2..3)],
+            pages: vec![page_json(4, 0..2), page_json(3, 2..3)],
             warnings: json!([
                 "the list changed while its pages were read: the total was 4, then 3; items \
                 may be missing or listed twice"
@@ -88,7 +88,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "the total grows",
             args: all(),
-            pages: vec![page(3, 0..2), page(5, 2..4), page(5, 4..5)],
+            pages: vec![page_json(3, 0..2), page_json(5, 2..4), page_json(5, 4..5)],
             warnings: json!([
                 "the list changed while its pages were read: the total was 3, then 5; items \
                 may be missing or listed twice"
@@ -99,7 +99,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "a page is empty",
             args: all(),
-            pages: vec![page(9, 0..2), page(9, 0..0)],
+            pages: vec![page_json(9, 0..2), page_json(9, 0..0)],
             warnings: json!(["page 2 is empty; 7 of 9 items are missing"]),
             returned: 2,
             next: Value::Null,
@@ -107,7 +107,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "the first page is empty",
             args: json!({}),
-            pages: vec![page(9, 0..0)],
+            pages: vec![page_json(9, 0..0)],
             warnings: json!(["the page is empty; 9 of 9 items are missing"]),
             returned: 0,
             next: Value::Null,
@@ -115,7 +115,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "a page behind the end is empty",
             args: json!({ "page_size": 5, "current_page": 2 }),
-            pages: vec![page(9, 0..0)],
+            pages: vec![page_json(9, 0..0)],
             warnings: Value::Null,
             returned: 0,
             next: Value::Null,
@@ -134,7 +134,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "pages are smaller than they were asked to be",
             args: json!({ "all": true, "page_size": 50 }),
-            pages: vec![page(5, 0..2), page(5, 2..4), page(5, 4..5)],
+            pages: vec![page_json(5, 0..2), page_json(5, 2..4), page_json(5, 4..5)],
             warnings: Value::Null,
             returned: 5,
             next: Value::Null,
@@ -142,7 +142,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "one page of them is wanted, and goes on in its own size",
             args: json!({ "page_size": 50 }),
-            pages: vec![page(5, 0..2)],
+            pages: vec![page_json(5, 0..2)],
             warnings: Value::Null,
             returned: 2,
             next: json!({ "page_size": 2, "current_page": 1 }),
@@ -151,7 +151,7 @@ fn incomplete_list_warns_about_missing_items() {
             what: "the bound on pages is reached",
             args: all(),
             pages: (0..MAX_LIST_PAGES as u64)
-                .map(|i| page(90, 2 * i..2 * i + 2))
+                .map(|i| page_json(90, 2 * i..2 * i + 2))
                 .collect(),
             warnings: json!([
                 "reading stopped at the bound of 20 pages; 50 of 90 items are missing; `next` \
@@ -163,7 +163,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "the bound on items is reached",
             args: json!({ "all": true }),
-            pages: vec![page(2_500, 0..1_200)],
+            pages: vec![page_json(2_500, 0..1_200)],
             warnings: json!([
                 "reading stopped at the bound of 1000 items; 1300 of 2500 items are missing; \
                 `next` goes on"
@@ -185,7 +185,7 @@ fn incomplete_list_warns_about_missing_items() {
         Case {
             what: "nothing is missing",
             args: all(),
-            pages: vec![page(4, 0..2), page(4, 2..4)],
+            pages: vec![page_json(4, 0..2), page_json(4, 2..4)],
             warnings: Value::Null,
             returned: 4,
             next: Value::Null,
@@ -200,7 +200,7 @@ fn incomplete_list_warns_about_missing_items() {
         next,
     } in cases
     {
-        let list = gathered(&args, pages);
+        let list = collect_pages(&args, pages);
         assert_eq!(list["warnings"], warnings, "{what}");
         assert_eq!(
             (&list["returned"], &list["next"]),
@@ -218,7 +218,7 @@ fn failed_page_is_reported_as_a_warning() {
         .unwrap()
         .clone();
     let wishes = listing.take_options(&mut args).unwrap();
-    let mut gathered = PageCollector::new(&listing, &wishes, &args, page(9, 0..2));
+    let mut gathered = PageCollector::new(&listing, &wishes, &args, page_json(9, 0..2));
     gathered.stop("no".to_owned());
     let list = gathered.finish();
     let warning = "a page could not be read (see `stopped`); 7 of 9 items are missing";
@@ -228,9 +228,9 @@ fn failed_page_is_reported_as_a_warning() {
 /// Through every transport and generation.
 #[tokio::test]
 async fn ignored_page_parameter_is_reported() {
-    let upstream = Upstream::start(|_| ok(&page(250, 0..2).to_string())).await;
+    let upstream = MockUpstream::start(|_| json_response(&page_json(250, 0..2).to_string())).await;
     let args = ["--base-url", &upstream.base_url];
-    for connected in everywhere(&args, &[("PORTKEY_API_KEY", "pk-any-0123456789")]).await {
+    for connected in connect_everywhere(&args, &[("PORTKEY_API_KEY", "pk-any-0123456789")]).await {
         let list = connected.call(TOOL, json!({ "all": true })).await.unwrap();
         let warnings = list["warnings"].as_array().unwrap();
         assert!(

@@ -8,7 +8,7 @@ use super::Portkey;
 const WORKSPACES: [&str; 3] = ["ws-shared", "ws-research", "ws-support-bot"];
 
 /// Everything a sandbox begins with, and what is handed in afterwards.
-fn ever(workspace: &str) -> String {
+fn whole_period(workspace: &str) -> String {
     period(workspace, "2025-12-01T00:00:00Z", "2026-01-31T00:00:00Z")
 }
 
@@ -45,29 +45,33 @@ fn sum(list: &[Value], field: &str) -> f64 {
         .sum()
 }
 
-fn points(graph: &Value) -> &[Value] {
+fn data_points(graph: &Value) -> &[Value] {
     graph["data_points"].as_array().unwrap()
 }
 
-fn assert_equal(one: f64, other: f64, what: &str) {
+fn assert_close(one: f64, other: f64, what: &str) {
     assert!((one - other).abs() < 0.001, "{what}: {one} and {other}");
 }
 
 #[tokio::test]
 async fn figures_of_all_graphs_agree() {
     let portkey = Portkey::start().await;
-    portkey.post("/logs", log("gpt-4o", 200)).await;
+    portkey.post("/logs", log_entry("gpt-4o", 200)).await;
     let (mut all_requests, mut all_cost) = (0.0, 0.0);
     for workspace in WORKSPACES {
-        let query = ever(workspace);
+        let query = whole_period(workspace);
         let graph = async |path: &str| portkey.graph(path, &query).await;
         let requests = graph("requests").await;
         let cost = graph("cost").await;
         let total = requests["summary"]["total"].as_f64().unwrap();
         let spent = cost["summary"]["total"].as_f64().unwrap();
         assert!(total > 1000.0 && spent > 100.0, "{workspace}");
-        assert_equal(sum(points(&requests), "total"), total, "requests by day");
-        assert_equal(sum(points(&cost), "total"), spent, "cost by day");
+        assert_close(
+            sum(data_points(&requests), "total"),
+            total,
+            "requests by day",
+        );
+        assert_close(sum(data_points(&cost), "total"), spent, "cost by day");
         for dimension in [
             "ai-models",
             "users",
@@ -78,23 +82,27 @@ async fn figures_of_all_graphs_agree() {
             "prompt",
         ] {
             let groups = portkey.groups(dimension, &query).await;
-            assert_equal(sum(&groups, "requests"), total, dimension);
-            assert_equal(sum(&groups, "cost"), spent, dimension);
+            assert_close(sum(&groups, "requests"), total, dimension);
+            assert_close(sum(&groups, "cost"), spent, dimension);
         }
         let errors = graph("errors").await["summary"]["total"].as_f64().unwrap();
         assert!(errors > 0.0 && errors < total, "{workspace}");
         let codes = graph("errors/status-codes").await;
-        assert_equal(sum(points(&codes), "count"), errors, "errors by status");
+        assert_close(
+            sum(data_points(&codes), "count"),
+            errors,
+            "errors by status",
+        );
         let stacks = graph("errors/stacks").await;
-        let stacked = points(&stacks)
+        let stacked = data_points(&stacks)
             .iter()
             .map(|p| sum(p["stats"].as_array().unwrap(), "count"));
-        assert_equal(stacked.sum(), errors, "stacked errors");
+        assert_close(stacked.sum(), errors, "stacked errors");
         let statuses = portkey
             .groups("status_code", &format!("{query}&columns=error_count"))
             .await;
-        assert_equal(sum(&statuses, "error_count"), errors, "errors in groups");
-        assert_equal(sum(&statuses, "requests"), total, "requests by status");
+        assert_close(sum(&statuses, "error_count"), errors, "errors in groups");
+        assert_close(sum(&statuses, "requests"), total, "requests by status");
 
         let hits = graph("cache/hit-rate").await;
         let summary = portkey
@@ -104,17 +112,21 @@ async fn figures_of_all_graphs_agree() {
         assert_eq!(summary["hits"], hits["summary"]["total"]);
         assert_eq!(summary["total_requests"], requests["summary"]["total"]);
         let (simple, semantic) = (
-            sum(points(&hits), "simple_hits"),
-            sum(points(&hits), "semantic_hits"),
+            sum(data_points(&hits), "simple_hits"),
+            sum(data_points(&hits), "semantic_hits"),
         );
-        assert_equal(simple + semantic, summary["hits"].as_f64().unwrap(), "hits");
+        assert_close(simple + semantic, summary["hits"].as_f64().unwrap(), "hits");
         let users = graph("users/requests").await["summary"]["unique"].clone();
         assert_eq!(users, graph("users").await["summary"]["total"]);
         let feedback = graph("feedbacks").await;
         let given = feedback["summary"]["total"].as_f64().unwrap();
-        assert_equal(sum(points(&feedback), "total"), given, "feedback by day");
+        assert_close(
+            sum(data_points(&feedback), "total"),
+            given,
+            "feedback by day",
+        );
         for split in ["feedbacks/scores", "feedbacks/ai-models"] {
-            assert_equal(sum(points(&graph(split).await), "total"), given, split);
+            assert_close(sum(data_points(&graph(split).await), "total"), given, split);
         }
         let latency = graph("latency").await["summary"].clone();
         let [p50, p90, p99] = ["p50", "p90", "p99"].map(|p| latency[p].as_u64().unwrap());
@@ -125,13 +137,13 @@ async fn figures_of_all_graphs_agree() {
         all_cost += spent;
     }
     for dimension in ["workspaces", "workspace"] {
-        let groups = portkey.groups(dimension, &ever("ws-shared")).await;
-        assert_equal(sum(&groups, "requests"), all_requests, dimension);
-        assert_equal(sum(&groups, "cost"), all_cost, dimension);
+        let groups = portkey.groups(dimension, &whole_period("ws-shared")).await;
+        assert_close(sum(&groups, "requests"), all_requests, dimension);
+        assert_close(sum(&groups, "cost"), all_cost, dimension);
     }
 }
 
-fn log(model: &str, status: u16) -> Value {
+fn log_entry(model: &str, status: u16) -> Value {
     json!({
         "request": { "url": "https://api.openai.com/v1/x", "body": { "model": model } },
         "response": { "status": status, "response_time": 90_000,
@@ -143,7 +155,7 @@ fn log(model: &str, status: u16) -> Value {
 #[tokio::test]
 async fn inserted_logs_and_feedback_are_counted() {
     let portkey = Portkey::start().await;
-    let query = ever("ws-shared");
+    let query = whole_period("ws-shared");
     let summary = async |path: &str| portkey.graph(path, &query).await["summary"].clone();
     let number = |value: Value| value["total"].as_f64().unwrap();
     let paths = ["requests", "cost", "tokens", "errors", "users", "feedbacks"];
@@ -152,7 +164,10 @@ async fn inserted_logs_and_feedback_are_counted() {
         before.push(number(summary(path).await));
     }
     portkey
-        .post("/logs", json!([log("gpt-4o", 200), log("gpt-4o", 500)]))
+        .post(
+            "/logs",
+            json!([log_entry("gpt-4o", 200), log_entry("gpt-4o", 500)]),
+        )
         .await;
     portkey
         .post("/feedback", json!({ "trace_id": "of-another", "value": 9 }))
@@ -168,7 +183,7 @@ async fn inserted_logs_and_feedback_are_counted() {
         .zip(before)
         .zip([2.0, 4.0, 10_000.0, 1.0, 1.0, 2.0])
     {
-        assert_equal(number(summary(path).await) - before, more, path);
+        assert_close(number(summary(path).await) - before, more, path);
     }
     let teams = portkey.groups("metadata/team", &query).await;
     let team = teams
@@ -177,7 +192,7 @@ async fn inserted_logs_and_feedback_are_counted() {
         .unwrap();
     assert_eq!(team["requests"], 2);
     assert_eq!(team["requests_with_feedback"], 2);
-    assert_equal(
+    assert_close(
         team["avg_weighted_feedback"].as_f64().unwrap(),
         4.5,
         "feedback",
@@ -187,7 +202,7 @@ async fn inserted_logs_and_feedback_are_counted() {
 #[tokio::test]
 async fn filters_partition_the_requests() {
     let portkey = Portkey::start().await;
-    let base = ever("ws-support-bot");
+    let base = whole_period("ws-support-bot");
     let count = async |filter: &str| {
         let graph = portkey.graph("requests", &format!("{base}&{filter}")).await;
         graph["summary"]["total"].as_u64().unwrap()
@@ -236,7 +251,7 @@ async fn filters_partition_the_requests() {
 #[tokio::test]
 async fn traffic_refers_to_existing_items() {
     let portkey = Portkey::start().await;
-    let base = ever("ws-support-bot");
+    let base = whole_period("ws-support-bot");
     for (filter, slug, path) in [
         (
             "configs",
@@ -264,8 +279,8 @@ async fn traffic_refers_to_existing_items() {
 #[tokio::test]
 async fn invalid_query_is_rejected() {
     let portkey = Portkey::start().await;
-    let base = ever("ws-shared");
-    let none = ever("ws-none");
+    let base = whole_period("ws-shared");
+    let none = whole_period("ws-none");
     for (path, status, word) in [
         ("graphs/requests".to_owned(), 400, "time_of_generation_min"),
         (

@@ -3,10 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 /// A key of a workspace, as it was answered when it was made.
-async fn made(portkey: &Portkey, more: Value) -> Value {
+async fn create_key(portkey: &Portkey, more: Value) -> Value {
     let mut body =
         json!({ "name": "Nightly", "scopes": ["logs.list"], "workspace_id": "ws-shared" });
     body.as_object_mut()
@@ -15,17 +15,17 @@ async fn made(portkey: &Portkey, more: Value) -> Value {
     portkey.post("/api-keys/workspace/service", body).await
 }
 
-fn path_of(answer: &Value) -> String {
+fn key_path(answer: &Value) -> String {
     format!("/api-keys/{}", answer["id"].as_str().unwrap())
 }
 
 #[tokio::test]
 async fn key_is_shown_once_and_masked_afterwards() {
     let portkey = Portkey::start().await;
-    let answer = made(&portkey, json!({})).await;
+    let answer = create_key(&portkey, json!({})).await;
     assert_eq!(answer["object"], "api-key");
     let secret = answer["key"].as_str().unwrap();
-    let path = path_of(&answer);
+    let path = key_path(&answer);
     let mut read = portkey.get(&path).await;
     let (head, tail) = (&secret[..2], &secret[secret.len() - 3..]);
     assert_eq!(read["key"], format!("{head}*****{tail}"));
@@ -117,7 +117,7 @@ async fn invalid_key_types_and_bodies_are_rejected() {
         assert!(message.contains(named), "{pair}: {message}");
     }
     let answer = portkey.post("/api-keys/workspace/user", body(user)).await;
-    assert_eq!(portkey.get(&path_of(&answer)).await["user_id"], "a-user");
+    assert_eq!(portkey.get(&key_path(&answer)).await["user_id"], "a-user");
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn update_sets_keeps_or_clears_fields() {
         "rotation_policy": { "rotation_period": "weekly" },
         "defaults": { "metadata": { "stage": "test" }, "config_id": "pc-trial-split" },
     });
-    let path = path_of(&made(&portkey, full.clone()).await);
+    let path = key_path(&create_key(&portkey, full.clone()).await);
     assert_eq!(
         portkey.put(&path, json!({ "name": "Kept" })).await,
         json!({})
@@ -171,8 +171,8 @@ async fn update_sets_keeps_or_clears_fields() {
 #[tokio::test]
 async fn second_rotation_during_a_transition_is_rejected() {
     let portkey = Portkey::start().await;
-    let answer = made(&portkey, json!({})).await;
-    let path = path_of(&answer);
+    let answer = create_key(&portkey, json!({})).await;
+    let path = key_path(&answer);
     let rotate = format!("{path}/rotate");
     let short = json!({ "key_transition_period_ms": 1_000 });
     assert_eq!(portkey.refusal(Method::POST, &rotate, short).await.0, 400);
@@ -207,11 +207,11 @@ async fn second_rotation_during_a_transition_is_rejected() {
 async fn keys_are_filtered_and_served_under_both_versions() {
     let portkey = Portkey::start().await;
     let all = portkey.get("/api-keys").await;
-    let names = column(&all["data"], "name");
+    let names = string_column(&all["data"], "name");
     assert!(names.contains(&"Platform automation") && names.contains(&"Evaluation runs"));
     let research = portkey.get("/api-keys?workspace_id=ws-research").await;
     assert_eq!(
-        column(&research["data"], "name"),
+        string_column(&research["data"], "name"),
         ["Evaluation runs", "Research notebooks"]
     );
     let id = research["data"][0]["id"].as_str().unwrap();
@@ -243,7 +243,7 @@ async fn keys_are_filtered_and_served_under_both_versions() {
 async fn usage_reset_reactivates_an_exhausted_key() {
     let portkey = Portkey::start().await;
     let list = portkey.get("/api-keys?workspace_id=ws-research").await;
-    let path = path_of(&list["data"][0]);
+    let path = key_path(&list["data"][0]);
     for (change, status) in [
         (json!({ "name": "Runs" }), "exhausted"),
         (json!({ "reset_usage": false }), "exhausted"),
@@ -261,7 +261,7 @@ async fn key_of_a_deleted_user_is_forbidden() {
     let reader = "0a5d0000-0000-4000-8000-00000000ada4";
     let body = json!({ "name": "Own", "scopes": ["logs.list"], "workspace_id": "ws-research",
         "user_id": reader });
-    let path = path_of(&portkey.post("/api-keys/workspace/user", body).await);
+    let path = key_path(&portkey.post("/api-keys/workspace/user", body).await);
     let before = portkey.get("/api-keys").await["total"].as_u64().unwrap();
     portkey.delete(&format!("/admin/users/{reader}")).await;
     assert_eq!(portkey.get("/api-keys").await["total"], before - 1);

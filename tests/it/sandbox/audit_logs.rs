@@ -3,18 +3,19 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 /// The one organisation of a sandbox, which comes from the key.
 const ORGANISATION: &str = "0a5d0000-0000-4000-8000-000000000000";
 
-const ALWAYS: &str = "/audit-logs?start_time=2026-01-01T00:00:00Z&end_time=2027-01-01T00:00:00Z";
+const WHOLE_PERIOD: &str =
+    "/audit-logs?start_time=2026-01-01T00:00:00Z&end_time=2027-01-01T00:00:00Z";
 
 #[tokio::test]
 async fn every_write_is_recorded_without_secrets() {
     let portkey = Portkey::start().await;
     assert_eq!(
-        portkey.get(ALWAYS).await["total"],
+        portkey.get(WHOLE_PERIOD).await["total"],
         0,
         "what a sandbox begins with"
     );
@@ -40,10 +41,10 @@ async fn every_write_is_recorded_without_secrets() {
         .send(Method::POST, "/no-such-route", Value::Null)
         .await;
 
-    let all = portkey.get(ALWAYS).await;
+    let all = portkey.get(WHOLE_PERIOD).await;
     assert_eq!(all["object"], "analytics-graph");
     assert_eq!(
-        column(&all["records"], "action"),
+        string_column(&all["records"], "action"),
         ["update", "delete", "update", "update", "create"]
     );
     assert!(!all.to_string().contains("not-to-be-told"), "{all}");
@@ -57,7 +58,7 @@ async fn every_write_is_recorded_without_secrets() {
     assert_eq!(body["name"], "New");
 
     let count = async |filter: &str| {
-        portkey.get(&format!("{ALWAYS}&{filter}")).await["total"]
+        portkey.get(&format!("{WHOLE_PERIOD}&{filter}")).await["total"]
             .as_u64()
             .unwrap()
     };
@@ -77,7 +78,7 @@ async fn every_write_is_recorded_without_secrets() {
     let before = "/audit-logs?start_time=2025-01-01T00:00:00Z&end_time=2025-12-31T00:00:00Z";
     assert_eq!(portkey.get(before).await["total"], 0);
     let page = portkey
-        .get(&format!("{ALWAYS}&page_size=2&current_page=1"))
+        .get(&format!("{WHOLE_PERIOD}&page_size=2&current_page=1"))
         .await;
     assert_eq!(page["records"][0], all["records"][2]);
     assert_eq!(
@@ -101,18 +102,22 @@ async fn period_is_required() {
             400,
             "start_time",
         ),
-        (&format!("{ALWAYS}&page_size=101"), 400, "page_size"),
+        (&format!("{WHOLE_PERIOD}&page_size=101"), 400, "page_size"),
         (
-            &format!("{ALWAYS}&organisation_id=another"),
+            &format!("{WHOLE_PERIOD}&organisation_id=another"),
             403,
             "organisation",
         ),
         (
-            &format!("{ALWAYS}&organisation_id={ORGANISATION}"),
+            &format!("{WHOLE_PERIOD}&organisation_id={ORGANISATION}"),
             401,
             "Unauthorised",
         ),
-        (&format!("{ALWAYS}&workspace_id=ws-none"), 403, "workspace"),
+        (
+            &format!("{WHOLE_PERIOD}&workspace_id=ws-none"),
+            403,
+            "workspace",
+        ),
     ] {
         let (said, _, message) = portkey.refusal(Method::GET, path, Value::Null).await;
         assert_eq!(said, status, "{path}");

@@ -3,15 +3,15 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{DEFAULT_API_KEY, Portkey, column, json as body};
+use super::{DEFAULT_API_KEY, Portkey, read_json as body, string_column};
 
 /// The workspace that is deleted, and those that are not.
-const DOOMED: &str = "ws-support-bot";
-const OTHERS: [&str; 2] = ["ws-shared", "ws-research"];
+const DELETED_WORKSPACE: &str = "ws-support-bot";
+const OTHER_WORKSPACES: [&str; 2] = ["ws-shared", "ws-research"];
 
 /// What a workspace has of its own: how it is listed, without the workspace, and what names an item in
 /// the path after it.
-const OWN: [(&str, &str); 16] = [
+const WORKSPACE_LISTS: [(&str, &str); 16] = [
     ("/api-keys", "id"),
     ("/collections", "id"),
     ("/configs", "slug"),
@@ -31,27 +31,27 @@ const OWN: [(&str, &str); 16] = [
 ];
 
 /// What the seeded workspace lacks, so that it has some of everything.
-fn missing() -> [(&'static str, Value); 5] {
+fn missing_items() -> [(&'static str, Value); 5] {
     [
         (
             "/integrations",
             json!({ "name": "Own", "slug": "own-openai", "ai_provider_id": "openai", "key": "k",
-                "workspace_id": DOOMED }),
+                "workspace_id": DELETED_WORKSPACE }),
         ),
         (
             "/mcp-integrations",
             json!({ "name": "Own Tools", "auth_type": "none", "transport": "http",
-                "url": "https://tools.example.com", "workspace_id": DOOMED }),
+                "url": "https://tools.example.com", "workspace_id": DELETED_WORKSPACE }),
         ),
         (
             "/policies/usage-limits",
-            json!({ "name": "Budget", "workspace_id": DOOMED, "type": "cost", "credit_limit": 5,
+            json!({ "name": "Budget", "workspace_id": DELETED_WORKSPACE, "type": "cost", "credit_limit": 5,
                 "conditions": [{ "key": "model", "value": "gpt-4o" }],
                 "group_by": [{ "key": "api_key" }] }),
         ),
         (
             "/logs/exports",
-            json!({ "workspace_id": DOOMED, "requested_data": ["id"], "filters": {
+            json!({ "workspace_id": DELETED_WORKSPACE, "requested_data": ["id"], "filters": {
                 "time_of_generation_min": "2025-12-01T00:00:00Z",
                 "time_of_generation_max": "2025-12-31T23:59:59Z" } }),
         ),
@@ -123,30 +123,33 @@ impl Portkey {
 #[tokio::test]
 async fn deleting_a_workspace_deletes_its_items() {
     let portkey = Portkey::start().await;
-    for (path, body) in missing() {
+    for (path, body) in missing_items() {
         portkey.post(path, body).await;
     }
     let mut doomed = Vec::new();
     let mut kept = Vec::new();
-    for (list, handle) in OWN {
-        let own = portkey.own(list, DOOMED).await;
+    for (list, handle) in WORKSPACE_LISTS {
+        let own = portkey.own(list, DELETED_WORKSPACE).await;
         assert!(!own.is_empty(), "{list}: nothing to lose");
         let (path, _) = list.split_once('?').unwrap_or((list, ""));
         let item = |row: &Value| format!("{path}/{}", row[handle].as_str().unwrap());
         doomed.extend(own.iter().map(item));
-        for other in OTHERS {
+        for other in OTHER_WORKSPACES {
             kept.push((list, other, portkey.own(list, other).await));
         }
     }
-    portkey.delete_workspace(DOOMED, "Support Bot").await;
+    portkey
+        .delete_workspace(DELETED_WORKSPACE, "Support Bot")
+        .await;
 
     for path in doomed {
         // What is only listed is missed when it is deleted; a provider in its workspace.
         let (method, path) = match path.split('/').nth(1) {
             Some("scim") => (Method::DELETE, path),
-            Some("providers" | "virtual-keys") => {
-                (Method::GET, format!("{path}?workspace_id={DOOMED}"))
-            }
+            Some("providers" | "virtual-keys") => (
+                Method::GET,
+                format!("{path}?workspace_id={DELETED_WORKSPACE}"),
+            ),
             _ => (Method::GET, path),
         };
         let (status, ..) = portkey.refusal(method, &path, Value::Null).await;
@@ -155,7 +158,7 @@ async fn deleting_a_workspace_deletes_its_items() {
     for (list, other, before) in kept {
         assert_eq!(portkey.own(list, other).await, before, "{list} of {other}");
     }
-    let path = format!("/admin/workspaces/{DOOMED}/users");
+    let path = format!("/admin/workspaces/{DELETED_WORKSPACE}/users");
     assert_eq!(
         portkey.refusal(Method::GET, &path, Value::Null).await.0,
         403
@@ -166,9 +169,10 @@ async fn deleting_a_workspace_deletes_its_items() {
 async fn deleting_a_workspace_removes_references_to_it() {
     let portkey = Portkey::start().await;
     let exclusions = "/workspace-exclusions/input-guardrails";
-    let excluded = json!({ "workspaces": [{ "workspace_id": DOOMED, "excluded": true }] });
+    let excluded =
+        json!({ "workspaces": [{ "workspace_id": DELETED_WORKSPACE, "excluded": true }] });
     portkey.put(exclusions, excluded).await;
-    let shared = json!({ "allowed_workspaces": [DOOMED, "ws-research"] });
+    let shared = json!({ "allowed_workspaces": [DELETED_WORKSPACE, "ws-research"] });
     portkey
         .put("/secret-references/support-mailbox", shared)
         .await;
@@ -198,7 +202,7 @@ async fn deleting_a_workspace_removes_references_to_it() {
         .v2(Method::GET, "/deployments/self", Value::Null)
         .await;
     let deployment = format!("/deployments/{}", deployment["id"].as_str().unwrap());
-    let subjects = json!({ "gateway-eu": DOOMED, "gateway-us": "ws-shared" });
+    let subjects = json!({ "gateway-eu": DELETED_WORKSPACE, "gateway-us": "ws-shared" });
     let subjects = json!({ "auth_settings": { "jwt_sub_workspace_mapping": subjects } });
     portkey.v2(Method::PUT, &deployment, subjects).await;
 
@@ -244,7 +248,9 @@ async fn deleting_a_workspace_removes_references_to_it() {
         assert_eq!(count(&read(path).await, place), before, "{path} before");
     }
     let integration = portkey.get("/integrations/openai-production").await;
-    portkey.delete_workspace(DOOMED, "Support Bot").await;
+    portkey
+        .delete_workspace(DELETED_WORKSPACE, "Support Bot")
+        .await;
     for (path, place, before) in places {
         assert_eq!(count(&read(path).await, place), before - 1, "{path} after");
     }
@@ -319,10 +325,10 @@ async fn workspace_with_an_item_cannot_be_deleted() {
 async fn history_survives_the_deletion_of_a_workspace() {
     let portkey = Portkey::start().await;
     let log = json!({ "request": { "url": "https://api.openai.com/v1/x", "body": {} },
-        "response": { "body": {} }, "metadata": { "team": DOOMED, "trace_id": "t" } });
+        "response": { "body": {} }, "metadata": { "team": DELETED_WORKSPACE, "trace_id": "t" } });
     let made = portkey.post("/logs", log).await;
     let log = format!("/logs/{}", made["log_ids"][0].as_str().unwrap());
-    let named = json!({ "name": "Kept", "workspace_id": DOOMED, "config": {} });
+    let named = json!({ "name": "Kept", "workspace_id": DELETED_WORKSPACE, "config": {} });
     portkey.post("/configs", named).await;
     let groups = "/analytics/groups/workspace?workspace_slug=ws-shared\
         &time_of_generation_min=2025-12-01T00:00:00Z&time_of_generation_max=2026-01-31T00:00:00Z";
@@ -331,12 +337,18 @@ async fn history_survives_the_deletion_of_a_workspace() {
     for path in [&log, groups] {
         before.push((path, portkey.get(path).await));
     }
-    assert!(before[1].1.to_string().contains(DOOMED), "{}", before[1].1);
+    assert!(
+        before[1].1.to_string().contains(DELETED_WORKSPACE),
+        "{}",
+        before[1].1
+    );
     let entries = portkey.get(audit).await["records"]
         .as_array()
         .unwrap()
         .clone();
-    portkey.delete_workspace(DOOMED, "Support Bot").await;
+    portkey
+        .delete_workspace(DELETED_WORKSPACE, "Support Bot")
+        .await;
     for (path, answer) in before {
         assert_eq!(portkey.get(path).await, answer, "{path}");
     }
@@ -368,15 +380,18 @@ async fn deleted_user_is_removed_from_mcp_servers() {
     let users = portkey.get("/admin/users").await;
     let listed = portkey.get(access).await;
     assert_eq!(
-        column(&listed["data"], "user_id"),
-        column(&users["data"], "id"),
+        string_column(&listed["data"], "user_id"),
+        string_column(&users["data"], "id"),
         "the same people"
     );
-    assert!(column(&portkey.get(connections).await["data"], "user_id").contains(&lead));
+    assert!(string_column(&portkey.get(connections).await["data"], "user_id").contains(&lead));
     portkey.delete(&format!("/admin/users/{lead}")).await;
     for path in [access, connections] {
         let left = portkey.get(path).await;
-        assert!(!column(&left["data"], "user_id").contains(&lead), "{path}");
+        assert!(
+            !string_column(&left["data"], "user_id").contains(&lead),
+            "{path}"
+        );
     }
     let grant = json!({ "user_access": [{ "user_id": lead, "enabled": true }] });
     assert_eq!(portkey.refusal(Method::PUT, access, grant).await.0, 404);

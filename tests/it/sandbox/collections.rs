@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 #[tokio::test]
 async fn deleting_a_collection_deletes_its_children() {
@@ -25,7 +25,7 @@ async fn deleting_a_collection_deletes_its_children() {
             .await
     );
     assert_eq!(
-        column(&read["child_collections"], "id"),
+        string_column(&read["child_collections"], "id"),
         [inner["id"].as_str().unwrap()]
     );
     let child = portkey.get(&inner_path).await;
@@ -42,7 +42,7 @@ async fn deleting_a_collection_deletes_its_children() {
     let listed = portkey
         .get("/collections?workspace_id=ws-shared&search=LETT")
         .await;
-    assert_eq!(column(&listed["data"], "slug"), [slug]);
+    assert_eq!(string_column(&listed["data"], "slug"), [slug]);
     assert_eq!(
         listed["data"][0]["collection_details"]["child_collections_count"],
         1

@@ -3,11 +3,11 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
-const SEEDED: &str = "/configs/pc-support-fallback";
+const SEEDED_CONFIG: &str = "/configs/pc-support-fallback";
 
-fn document(config: &Value) -> Value {
+fn parse_document(config: &Value) -> Value {
     serde_json::from_str(config["config"].as_str().expect("a text")).unwrap()
 }
 
@@ -28,7 +28,7 @@ async fn config_is_created_read_and_deleted() {
         assert_eq!(read[field], made["data"][field], "{field} under `data`");
     }
     assert_eq!(
-        document(&read),
+        parse_document(&read),
         written,
         "the document comes back as text, and in clear"
     );
@@ -43,7 +43,7 @@ async fn config_is_created_read_and_deleted() {
     );
 
     let listed = portkey.get("/configs?workspace_id=ws-shared").await;
-    assert_eq!(column(&listed["data"], "slug"), [slug]);
+    assert_eq!(string_column(&listed["data"], "slug"), [slug]);
     assert_eq!(
         listed["data"][0].get("config"),
         None,
@@ -68,7 +68,7 @@ async fn config_is_created_read_and_deleted() {
 #[tokio::test]
 async fn changed_document_adds_a_version_and_a_rename_does_not() {
     let portkey = Portkey::start().await;
-    let versions = format!("{SEEDED}/versions");
+    let versions = format!("{SEEDED_CONFIG}/versions");
     let before = portkey.get(&versions).await;
     // Each row goes on from the one before it.
     for (change, more) in [
@@ -77,14 +77,14 @@ async fn changed_document_adds_a_version_and_a_rename_does_not() {
         (json!({ "config": { "cache": { "mode": "simple" } } }), 2),
         (json!({ "status": "archived" }), 2),
     ] {
-        let answer = portkey.put(SEEDED, change.clone()).await;
+        let answer = portkey.put(SEEDED_CONFIG, change.clone()).await;
         let listed = portkey.get(&versions).await;
         assert_eq!(
             listed["total"],
             before["total"].as_u64().unwrap() + more,
             "{change}"
         );
-        let config = portkey.get(SEEDED).await;
+        let config = portkey.get(SEEDED_CONFIG).await;
         assert_eq!(
             answer["data"]["version_id"], listed["data"][0]["version_id"],
             "{change}"
@@ -93,9 +93,9 @@ async fn changed_document_adds_a_version_and_a_rename_does_not() {
             assert_eq!(answer[field], config[field], "{change}: {field}");
         }
     }
-    let read = portkey.get(SEEDED).await;
+    let read = portkey.get(SEEDED_CONFIG).await;
     assert_eq!(
-        document(&read),
+        parse_document(&read),
         json!({ "cache": { "mode": "simple" } }),
         "nothing is merged"
     );
@@ -106,7 +106,7 @@ async fn changed_document_adds_a_version_and_a_rename_does_not() {
     let listed = portkey.get(&versions).await;
     let oldest = listed["data"].as_array().unwrap().last().unwrap();
     assert_eq!(
-        document(oldest).get("retry"),
+        parse_document(oldest).get("retry"),
         None,
         "the first version is as it was"
     );
@@ -128,7 +128,7 @@ async fn is_default_is_ignored() {
 #[tokio::test]
 async fn invalid_document_is_rejected_without_a_change() {
     let portkey = Portkey::start().await;
-    let before = portkey.get(SEEDED).await;
+    let before = portkey.get(SEEDED_CONFIG).await;
     for config in [
         json!({ "targets": [{ "weight": 0.5 }] }),
         json!({ "targets[0].weight": 0.5 }),
@@ -137,7 +137,7 @@ async fn invalid_document_is_rejected_without_a_change() {
         json!({ "cache": { "mode": "exact" } }),
     ] {
         let body = json!({ "config": config });
-        let refusal = portkey.refusal(Method::PUT, SEEDED, body).await;
+        let refusal = portkey.refusal(Method::PUT, SEEDED_CONFIG, body).await;
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{config}");
         let body = json!({ "name": "N", "workspace_id": "ws-shared", "config": config });
         assert_eq!(
@@ -146,12 +146,14 @@ async fn invalid_document_is_rejected_without_a_change() {
             "{config}"
         );
     }
-    assert_eq!(portkey.get(SEEDED).await, before);
+    assert_eq!(portkey.get(SEEDED_CONFIG).await, before);
     let unknown = json!({ "cache": { "mode": "simple" }, "budget": { "daily_limit_usd": 500.0 } });
-    portkey.put(SEEDED, json!({ "config": unknown })).await;
+    portkey
+        .put(SEEDED_CONFIG, json!({ "config": unknown }))
+        .await;
     let kept = json!({ "cache": { "mode": "simple" }, "budget": { "daily_limit_usd": 500 } });
     assert_eq!(
-        document(&portkey.get(SEEDED).await),
+        parse_document(&portkey.get(SEEDED_CONFIG).await),
         kept,
         "a whole float is an integer"
     );
@@ -165,10 +167,12 @@ async fn config_of_user_keys_cannot_be_deleted() {
     portkey
         .put(workspace, give(json!("pc-support-fallback")))
         .await;
-    let refusal = portkey.refusal(Method::DELETE, SEEDED, Value::Null).await;
+    let refusal = portkey
+        .refusal(Method::DELETE, SEEDED_CONFIG, Value::Null)
+        .await;
     assert_eq!((refusal.0, refusal.1.as_str()), (409, "AB07"));
     portkey.put(workspace, give(Value::Null)).await;
-    portkey.delete(SEEDED).await;
+    portkey.delete(SEEDED_CONFIG).await;
 }
 
 #[tokio::test]
@@ -192,12 +196,12 @@ async fn invalid_config_requests_are_rejected() {
             "`config`",
         ),
         (
-            (Method::PUT, SEEDED, json!({ "config": [] })),
+            (Method::PUT, SEEDED_CONFIG, json!({ "config": [] })),
             400,
             "`config`",
         ),
         (
-            (Method::PUT, SEEDED, json!({ "name": null })),
+            (Method::PUT, SEEDED_CONFIG, json!({ "name": null })),
             400,
             "`name`",
         ),

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column, json as body};
+use super::{Portkey, read_json as body, string_column};
 
 impl Portkey {
     /// What the second version of the API answers: status and body.
@@ -166,7 +166,7 @@ async fn deleted_deployment_is_archived_and_default_is_unique() {
         let (_, list) = portkey
             .second(Method::GET, &format!("/deployments{query}"), Value::Null)
             .await;
-        assert_eq!(column(&list["data"], "slug"), slugs, "{query}");
+        assert_eq!(string_column(&list["data"], "slug"), slugs, "{query}");
     }
     let ping = portkey
         .second(Method::GET, &format!("{path}/ping"), Value::Null)
@@ -184,7 +184,10 @@ async fn deleted_deployment_is_archived_and_default_is_unique() {
     let (_, left) = portkey
         .second(Method::GET, "/deployments?status=active", Value::Null)
         .await;
-    assert_eq!(column(&left["data"], "slug"), ["eu-production", "trial"]);
+    assert_eq!(
+        string_column(&left["data"], "slug"),
+        ["eu-production", "trial"]
+    );
 }
 
 #[tokio::test]

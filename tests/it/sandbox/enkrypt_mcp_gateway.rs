@@ -9,7 +9,7 @@ use portkey_mcp::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, json};
+use super::{Portkey, read_json};
 use crate::upstream::{self, operator};
 
 /// The whole way of a call, to this sandbox.
@@ -71,7 +71,7 @@ async fn gateway_is_read_previewed_and_changed() {
         .await
         .unwrap();
     let after = &answer["data"];
-    let servers: Vec<_> = super::column(&after["servers_config"]["servers"], "saved_name");
+    let servers: Vec<_> = super::string_column(&after["servers_config"]["servers"], "saved_name");
     assert_eq!(servers, ["team_sheets", "paper_search"]);
     let overrides = after["servers_config"]["common_overrides"]
         .as_object()
@@ -133,7 +133,7 @@ async fn running_config_includes_registry_details() {
         .unwrap();
     let expanded = &config["expanded_servers"];
     assert_eq!(
-        super::column(expanded, "saved_name"),
+        super::string_column(expanded, "saved_name"),
         ["paper_search", "nobody_knows_it"]
     );
     for field in ["server_name", "description", "is_active", "mcp_config"] {
@@ -201,7 +201,7 @@ async fn gateway_is_found_by_name_version_and_project() {
 }
 
 /// Status and body of a request with these headers, past our own client's checks.
-async fn raw(
+async fn send_raw(
     portkey: &Portkey,
     method: Method,
     path: &str,
@@ -217,7 +217,7 @@ async fn raw(
         request = request.header(*name, *value);
     }
     let answer = request.body(body.to_owned()).send().await.unwrap();
-    (answer.status().as_u16(), json(answer).await)
+    (answer.status().as_u16(), read_json(answer).await)
 }
 
 #[tokio::test]
@@ -358,7 +358,7 @@ async fn errors_have_the_format_of_enkrypt() {
             "input_guardrails_config.block",
         ),
     ] {
-        let (got, answer) = raw(&portkey, method.clone(), path, &headers, body).await;
+        let (got, answer) = send_raw(&portkey, method.clone(), path, &headers, body).await;
         assert_eq!(got, status, "{method} {path} {headers:?} {body}: {answer}");
         assert_eq!(
             (&answer["code"], &answer["error"]),
@@ -394,7 +394,7 @@ async fn patch_ignores_undeclared_fields() {
     ];
     let body = r#"{"gateway_saved_name":"mine","slug":"x","servers_config":{"colour":"red"}}"#;
     let patch = "/mcp-gateway/modify-gateway";
-    let (status, answer) = raw(&portkey, Method::PATCH, patch, &headers, body).await;
+    let (status, answer) = send_raw(&portkey, Method::PATCH, patch, &headers, body).await;
     assert_eq!(
         (status, &answer["data"]["gateway_saved_name"]),
         (200, &json!("support-tools"))

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, json};
+use super::{Portkey, read_json};
 
 #[tokio::test]
 async fn any_key_is_accepted_and_a_missing_one_rejected() {
@@ -22,7 +22,7 @@ async fn any_key_is_accepted_and_a_missing_one_rejected() {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), status, "{header}: {value}");
         if status == 401 {
-            assert_eq!(json(answer).await["data"]["errorCode"], "AB05");
+            assert_eq!(read_json(answer).await["data"]["errorCode"], "AB05");
         }
     }
 }
@@ -35,7 +35,7 @@ async fn too_large_body_is_rejected_in_json() {
     assert_eq!(answer.status(), 413);
     let expected =
         json!({ "success": false, "data": { "message": "The request body is too large" } });
-    assert_eq!(json(answer).await, expected);
+    assert_eq!(read_json(answer).await, expected);
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn unknown_route_is_answered_by_the_gateway() {
     ] {
         let answer = portkey.send(method.clone(), path, Value::Null).await;
         assert_eq!(answer.status(), 400, "{method} {path}");
-        let body = json(answer).await;
+        let body = read_json(answer).await;
         assert_eq!(body["status"], "failure", "{method} {path}: {body}");
         assert!(
             body["message"]
@@ -181,7 +181,11 @@ async fn body_that_is_not_a_json_object_is_rejected() {
             .await;
         let answer = answer.unwrap();
         assert_eq!(answer.status(), 400, "{media}");
-        assert_eq!(json(answer).await["data"]["errorCode"], "AB01", "{media}");
+        assert_eq!(
+            read_json(answer).await["data"]["errorCode"],
+            "AB01",
+            "{media}"
+        );
     }
 }
 
@@ -220,11 +224,11 @@ async fn full_sandbox_rejects_writes_and_names_the_limit() {
         if answer.status() != 200 {
             break answer;
         }
-        slugs.push(json(answer).await["slug"].as_str().unwrap().to_owned());
+        slugs.push(read_json(answer).await["slug"].as_str().unwrap().to_owned());
         assert!(slugs.len() < 20, "no bound");
     };
     assert_eq!((slugs.len(), refused.status().as_u16()), (9, 409));
-    let told = json(refused).await;
+    let told = read_json(refused).await;
     let message = "This is a limit of the sandbox, which holds at most 64 MiB; delete something, or \
                    start it anew";
     assert_eq!(

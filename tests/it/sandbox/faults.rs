@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Portkey;
 
 /// What became of some requests: a status each, or nothing when the connection was cut.
-async fn statuses(faults: &str, requests: usize) -> Vec<Option<u16>> {
+async fn request_statuses(faults: &str, requests: usize) -> Vec<Option<u16>> {
     let portkey = Portkey::with_faults(faults).await;
     let mut statuses = Vec::new();
     for _ in 0..requests {
@@ -28,11 +28,11 @@ async fn statuses(faults: &str, requests: usize) -> Vec<Option<u16>> {
 #[tokio::test]
 async fn equal_seeds_give_equal_faults() {
     let faults = "429:0.3,503:0.2,reset:0.2,seed:7";
-    let first = statuses(faults, 60).await;
-    assert_eq!(first, statuses(faults, 60).await);
+    let first = request_statuses(faults, 60).await;
+    assert_eq!(first, request_statuses(faults, 60).await);
     assert_ne!(
         first,
-        statuses("429:0.3,503:0.2,reset:0.2,seed:8", 60).await
+        request_statuses("429:0.3,503:0.2,reset:0.2,seed:8", 60).await
     );
     for outcome in [Some(200), Some(429), Some(503), None] {
         let times = first.iter().filter(|status| **status == outcome).count();
@@ -51,7 +51,7 @@ async fn certain_faults_always_and_impossible_faults_never_occur() {
         ("reset:1", None),
         ("lost:1", None),
     ] {
-        assert_eq!(statuses(faults, 5).await, [expected; 5], "{faults}");
+        assert_eq!(request_statuses(faults, 5).await, [expected; 5], "{faults}");
     }
 }
 
@@ -81,7 +81,7 @@ async fn write_with_an_injected_fault_has_no_effect() {
             continue;
         };
         if answer.status() == 200 {
-            break super::json(answer).await["total"].as_u64().unwrap();
+            break super::read_json(answer).await["total"].as_u64().unwrap();
         }
     };
     let before = Portkey::start()
@@ -115,7 +115,7 @@ async fn write_with_a_lost_response_takes_effect() {
             .request(Method::GET, organisation)
             .bearer_auth("key");
         if let Ok(answer) = request.send().await {
-            break super::json(answer).await["total"].as_u64().unwrap();
+            break super::read_json(answer).await["total"].as_u64().unwrap();
         }
     };
     assert_eq!(total, before + 20);

@@ -3,9 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
-fn actions() -> Value {
+fn deny_actions() -> Value {
     let feedback = json!({ "feedback": { "value": 5, "weight": 1, "metadata": "" } });
     json!({ "deny": true, "async": false, "on_success": feedback, "on_fail": feedback })
 }
@@ -14,7 +14,7 @@ fn actions() -> Value {
 async fn every_update_adds_a_version() {
     let portkey = Portkey::start().await;
     let check = json!({ "id": "default.wordCount", "parameters": { "maxWords": 9 } });
-    let body = json!({ "name": "Nine Words", "workspace_id": "ws-shared", "actions": actions(),
+    let body = json!({ "name": "Nine Words", "workspace_id": "ws-shared", "actions": deny_actions(),
         "checks": [check, { "id": "portkey.gibberish", "is_enabled": false }] });
     let made = portkey.post("/guardrails", body).await;
     let slug = made["slug"].as_str().unwrap();
@@ -92,7 +92,7 @@ async fn guardrails_are_filtered_by_workspace_or_organisation() {
         ),
     ] {
         let list = portkey.get(&format!("/guardrails?{query}")).await;
-        assert_eq!(column(&list["data"], "slug"), slugs, "{query}");
+        assert_eq!(string_column(&list["data"], "slug"), slugs, "{query}");
     }
     let too_many = portkey
         .refusal(Method::GET, "/guardrails?page_size=1001", Value::Null)
@@ -106,9 +106,9 @@ async fn invalid_guardrail_is_rejected_with_its_field() {
     let guardrail = |checks: Value, actions: Value| json!({ "name": "New", "workspace_id": "ws-shared", "checks": checks, "actions": actions });
     let check = || json!([{ "id": "portkey.gibberish" }]);
     for (body, field) in [
-        (guardrail(json!([]), actions()), "checks"),
+        (guardrail(json!([]), deny_actions()), "checks"),
         (
-            guardrail(json!([{ "parameters": {} }]), actions()),
+            guardrail(json!([{ "parameters": {} }]), deny_actions()),
             "checks[0].id",
         ),
         (guardrail(check(), json!("block")), "actions"),

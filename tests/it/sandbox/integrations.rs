@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 #[tokio::test]
 async fn integration_is_created_read_and_deleted() {
@@ -74,7 +74,11 @@ async fn workspace_integration_creates_a_default_provider() {
         let open = portkey
             .get(&format!("/integrations/{slug}/workspaces"))
             .await;
-        assert_eq!(column(&open["workspaces"], "id"), ["ws-research"], "{slug}");
+        assert_eq!(
+            string_column(&open["workspaces"], "id"),
+            ["ws-research"],
+            "{slug}"
+        );
     }
     let taken = json!({ "name": "T", "ai_provider_id": "openai", "key": "k",
         "workspace_id": "ws-research", "default_provider_slug": "mine" });
@@ -169,7 +173,7 @@ async fn models_are_merged_by_slug() {
     let portkey = Portkey::start().await;
     let path = "/integrations/anthropic/models";
     let before = portkey.get(path).await;
-    let first = column(&before["models"], "slug")[0].to_owned();
+    let first = string_column(&before["models"], "slug")[0].to_owned();
     let change = json!({ "allow_all_models": false, "models": [
         { "slug": first, "enabled": false },
         { "slug": "ours", "enabled": true, "is_custom": true, "base_model_slug": first,
@@ -237,7 +241,7 @@ async fn removal_of_models_is_atomic_and_for_custom_models_only() {
         json!({})
     );
     let left = portkey.get(path).await;
-    let left = column(&left["models"], "slug");
+    let left = string_column(&left["models"], "slug");
     assert!(
         left.contains(&"c") && !left.contains(&"a") && !left.contains(&"b"),
         "{left:?}"
@@ -290,7 +294,7 @@ async fn workspace_access_is_merged_revoked_limited_and_replaced() {
     replaces["override_existing_workspace_access"] = json!(true);
     portkey.put(path, replaces).await;
     assert_eq!(
-        column(&portkey.get(path).await["workspaces"], "id"),
+        string_column(&portkey.get(path).await["workspaces"], "id"),
         ["ws-research"]
     );
 
@@ -314,7 +318,7 @@ async fn granting_access_creates_a_provider_once() {
     portkey.put(path, row(false, "eu")).await;
     portkey.put(path, row(true, "eu-again")).await;
     let slugs = portkey.get(providers).await;
-    let slugs = column(&slugs["data"], "slug");
+    let slugs = string_column(&slugs["data"], "slug");
     assert!(
         slugs.contains(&"eu") && !slugs.contains(&"eu-again"),
         "{slugs:?}"
@@ -325,7 +329,7 @@ async fn granting_access_creates_a_provider_once() {
     assert_eq!(portkey.refusal(Method::PUT, path, taken).await.0, 409);
     let open = portkey.get(path).await;
     assert!(
-        !column(&open["workspaces"], "id").contains(&"ws-research"),
+        !string_column(&open["workspaces"], "id").contains(&"ws-research"),
         "nothing was granted"
     );
 
@@ -343,15 +347,15 @@ async fn granting_access_creates_a_provider_once() {
 async fn global_access_applies_to_workspaces_without_their_own_entry() {
     let portkey = Portkey::start().await;
     let shared = "/integrations?workspace_id=ws-research";
-    assert!(!column(&portkey.get(shared).await["data"], "slug").contains(&"azure-eu"));
+    assert!(!string_column(&portkey.get(shared).await["data"], "slug").contains(&"azure-eu"));
     let change = json!({ "global_workspace_access": { "enabled": true } });
     portkey
         .put("/integrations/azure-eu/workspaces", change)
         .await;
-    assert!(column(&portkey.get(shared).await["data"], "slug").contains(&"azure-eu"));
+    assert!(string_column(&portkey.get(shared).await["data"], "slug").contains(&"azure-eu"));
     let refused = portkey.get("/integrations?workspace_id=ws-shared").await;
     assert!(
-        !column(&refused["data"], "slug").contains(&"azure-eu"),
+        !string_column(&refused["data"], "slug").contains(&"azure-eu"),
         "its row says no"
     );
     let read = portkey.get("/integrations/azure-eu").await;

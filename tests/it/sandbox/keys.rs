@@ -3,10 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column, json as body_of};
+use super::{Portkey, read_json as body_of, string_column};
 
-const ADMIN: &str = "sandbox-admin";
-const RESEARCH: &str = "sandbox-workspace-ws-research";
+const ADMIN_KEY: &str = "sandbox-admin";
+const RESEARCH_KEY: &str = "sandbox-workspace-ws-research";
 
 const PERIOD: &str =
     "time_of_generation_min=2025-12-01T00:00:00Z&time_of_generation_max=2026-01-01T00:00:00Z";
@@ -37,7 +37,7 @@ impl Portkey {
     }
 }
 
-fn log() -> Value {
+fn log_entry() -> Value {
     json!({ "request": { "url": "https://api.openai.com/v1/x", "body": { "model": "gpt-4o" } },
         "response": { "body": {} } })
 }
@@ -64,7 +64,7 @@ async fn admin_key_must_name_the_workspace_of_a_new_item() {
         ),
     ] {
         let refused = portkey
-            .refused(ADMIN, Method::POST, path, body.clone())
+            .refused(ADMIN_KEY, Method::POST, path, body.clone())
             .await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{path}");
         let (status, made) = portkey.said("any", Method::POST, path, body).await;
@@ -112,7 +112,7 @@ async fn key_kind_follows_from_its_text() {
             labels: 200,
         },
         Case {
-            key: ADMIN,
+            key: ADMIN_KEY,
             defaults: 200,
             logs: 403,
             labels: 200,
@@ -136,7 +136,7 @@ async fn key_kind_follows_from_its_text() {
             labels: 200,
         },
         Case {
-            key: RESEARCH,
+            key: RESEARCH_KEY,
             defaults: 403,
             logs: 200,
             labels: 200,
@@ -182,7 +182,7 @@ async fn key_kind_follows_from_its_text() {
             defaults,
             "{key}: organisation defaults"
         );
-        let (said, body) = portkey.said(key, Method::POST, "/logs", log()).await;
+        let (said, body) = portkey.said(key, Method::POST, "/logs", log_entry()).await;
         assert_eq!(said, logs, "{key}: {body}");
         let label = json!({ "name": key });
         let (said, body) = portkey.said(key, Method::POST, "/labels", label).await;
@@ -196,7 +196,7 @@ async fn admin_key_is_rejected_by_the_data_plane() {
     let run = json!({ "variables": {} });
     let score = json!({ "trace_id": "parcel-1", "value": 1 });
     for (method, path, body) in [
-        (Method::POST, "/logs", log()),
+        (Method::POST, "/logs", log_entry()),
         (Method::POST, "/feedback", score.clone()),
         (Method::PUT, "/feedback/some-id", score),
         (
@@ -205,11 +205,16 @@ async fn admin_key_is_rejected_by_the_data_plane() {
             run.clone(),
         ),
     ] {
-        let refused = portkey.refused(ADMIN, method, path, body).await;
+        let refused = portkey.refused(ADMIN_KEY, method, path, body).await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{path}");
     }
     let (status, _) = portkey
-        .said(ADMIN, Method::POST, "/prompts/pp-refund-reply/render", run)
+        .said(
+            ADMIN_KEY,
+            Method::POST,
+            "/prompts/pp-refund-reply/render",
+            run,
+        )
         .await;
     assert_eq!(status, 200);
 }
@@ -231,13 +236,17 @@ async fn admin_key_lists_items_of_all_workspaces() {
         "/guardrails",
         "/labels",
     ] {
-        let all = portkey.read(ADMIN, path).await["total"].as_u64().unwrap();
+        let all = portkey.read(ADMIN_KEY, path).await["total"]
+            .as_u64()
+            .unwrap();
         assert!(all > 0, "{path}");
         if path == "/providers" || path == "/collections" || path == "/configs" {
             let mut sum = 0;
             for workspace in ["ws-shared", "ws-research", "ws-support-bot"] {
                 let one = format!("{path}?workspace_id={workspace}");
-                sum += portkey.read(ADMIN, &one).await["total"].as_u64().unwrap();
+                sum += portkey.read(ADMIN_KEY, &one).await["total"]
+                    .as_u64()
+                    .unwrap();
             }
             assert_eq!(sum, all, "{path}");
         }
@@ -247,9 +256,9 @@ async fn admin_key_lists_items_of_all_workspaces() {
     let mut sum = 0.0;
     for workspace in ["ws-shared", "ws-research", "ws-support-bot"] {
         let part = format!("{whole}&workspace_slug={workspace}");
-        sum += total(&portkey.read(ADMIN, &part).await);
+        sum += total(&portkey.read(ADMIN_KEY, &part).await);
     }
-    assert!((total(&portkey.read(ADMIN, &whole).await) - sum).abs() < 0.001);
+    assert!((total(&portkey.read(ADMIN_KEY, &whole).await) - sum).abs() < 0.001);
 }
 
 #[tokio::test]
@@ -273,29 +282,32 @@ async fn workspace_key_lists_only_its_workspace() {
         "/logs/exports",
     ] {
         let own = portkey
-            .read(ADMIN, &format!("{path}?workspace_id=ws-research"))
+            .read(ADMIN_KEY, &format!("{path}?workspace_id=ws-research"))
             .await;
         // Whichever workspace it names, it is answered as its own.
         for asked in [
             path.to_owned(),
             format!("{path}?workspace_id=ws-support-bot"),
         ] {
-            assert_eq!(portkey.read(RESEARCH, &asked).await, own, "{asked}");
+            assert_eq!(portkey.read(RESEARCH_KEY, &asked).await, own, "{asked}");
         }
     }
-    let listed = portkey.read(RESEARCH, "/admin/workspaces").await;
-    assert_eq!(column(&listed["data"], "slug"), ["ws-research"]);
+    let listed = portkey.read(RESEARCH_KEY, "/admin/workspaces").await;
+    assert_eq!(string_column(&listed["data"], "slug"), ["ws-research"]);
 
     let research = format!("/analytics/graphs/cost?{PERIOD}&workspace_slug=ws-research");
-    let expected = portkey.read(ADMIN, &research).await;
+    let expected = portkey.read(ADMIN_KEY, &research).await;
     for more in ["", "&workspace_slug=ws-support-bot"] {
         let asked = format!("/analytics/graphs/cost?{PERIOD}{more}");
-        assert_eq!(portkey.read(RESEARCH, &asked).await, expected, "{more}");
+        assert_eq!(portkey.read(RESEARCH_KEY, &asked).await, expected, "{more}");
     }
     let groups = portkey
-        .read(RESEARCH, &format!("/analytics/groups/workspaces?{PERIOD}"))
+        .read(
+            RESEARCH_KEY,
+            &format!("/analytics/groups/workspaces?{PERIOD}"),
+        )
         .await;
-    assert_eq!(column(&groups["data"], "workspace"), ["ws-research"]);
+    assert_eq!(string_column(&groups["data"], "workspace"), ["ws-research"]);
 }
 
 #[tokio::test]
@@ -307,13 +319,17 @@ async fn workspace_key_sees_only_its_own_access_entry() {
         "/mcp-integrations/issue-tracker",
     ] {
         let path = format!("{path}/workspaces");
-        let all = portkey.read(ADMIN, &path).await["workspaces"]
+        let all = portkey.read(ADMIN_KEY, &path).await["workspaces"]
             .as_array()
             .unwrap()
             .len();
         assert!(all > 1, "{path}");
         let own = portkey.read(key, &path).await;
-        assert_eq!(column(&own["workspaces"], "id"), ["ws-shared"], "{path}");
+        assert_eq!(
+            string_column(&own["workspaces"], "id"),
+            ["ws-shared"],
+            "{path}"
+        );
     }
 }
 
@@ -376,7 +392,9 @@ async fn workspace_key_cannot_access_another_workspace() {
         (Method::PUT, "/integrations/anthropic", name()),
         (Method::PUT, "/guardrails/guard_plain-language", name()),
     ] {
-        let refused = portkey.refused(RESEARCH, method.clone(), path, body).await;
+        let refused = portkey
+            .refused(RESEARCH_KEY, method.clone(), path, body)
+            .await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{method} {path}");
     }
     for path in [
@@ -384,7 +402,7 @@ async fn workspace_key_cannot_access_another_workspace() {
         "/integrations/anthropic",
         "/guardrails/guard_plain-language",
     ] {
-        portkey.read(RESEARCH, path).await;
+        portkey.read(RESEARCH_KEY, path).await;
     }
 }
 
@@ -419,7 +437,9 @@ async fn workspace_key_is_rejected_for_admin_operations() {
         (Method::POST, "/api-keys/organisation/service", key),
         (Method::GET, "/secret-references", Value::Null),
     ] {
-        let refused = portkey.refused(RESEARCH, method.clone(), path, body).await;
+        let refused = portkey
+            .refused(RESEARCH_KEY, method.clone(), path, body)
+            .await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{method} {path}");
     }
     for path in ["deployments", "admin/organisation/defaults"] {
@@ -430,7 +450,7 @@ async fn workspace_key_is_rejected_for_admin_operations() {
         let asked = portkey
             .client
             .get(url)
-            .bearer_auth(RESEARCH)
+            .bearer_auth(RESEARCH_KEY)
             .send()
             .await
             .unwrap();
@@ -463,7 +483,7 @@ async fn items_created_by_a_workspace_key_belong_to_its_workspace() {
         let before = portkey
             .get(&format!("{path}?workspace_id=ws-research"))
             .await;
-        let (status, made) = portkey.said(RESEARCH, Method::POST, path, body).await;
+        let (status, made) = portkey.said(RESEARCH_KEY, Method::POST, path, body).await;
         assert_eq!(status, 200, "{path}: {made}");
         let after = portkey
             .get(&format!("{path}?workspace_id=ws-research"))
@@ -471,11 +491,13 @@ async fn items_created_by_a_workspace_key_belong_to_its_workspace() {
         let total = |list: &Value| list["total"].as_u64().unwrap();
         assert_eq!(total(&after), total(&before) + 1, "{path}");
     }
-    let (status, made) = portkey.said(RESEARCH, Method::POST, "/logs", log()).await;
+    let (status, made) = portkey
+        .said(RESEARCH_KEY, Method::POST, "/logs", log_entry())
+        .await;
     assert_eq!(status, 200, "{made}");
     let log = format!("/logs/{}", made["log_ids"][0].as_str().unwrap());
     assert_eq!(
-        portkey.read(RESEARCH, &log).await["metrics"]["workspace_slug"],
+        portkey.read(RESEARCH_KEY, &log).await["metrics"]["workspace_slug"],
         "ws-research"
     );
     let elsewhere = portkey.refused(
@@ -501,7 +523,10 @@ async fn created_key_works_until_deleted_or_expired() {
     let text = |key: &Value| key["key"].as_str().unwrap().to_owned();
     let admin = text(&made("organisation/service", json!({})).await);
     assert_eq!(
-        portkey.said(&admin, Method::POST, "/logs", log()).await.0,
+        portkey
+            .said(&admin, Method::POST, "/logs", log_entry())
+            .await
+            .0,
         403
     );
     let key = made(
@@ -511,7 +536,7 @@ async fn created_key_works_until_deleted_or_expired() {
     .await;
     let path = format!("/api-keys/{}", key["id"].as_str().unwrap());
     let listed = portkey.read(&text(&key), "/admin/workspaces").await;
-    assert_eq!(column(&listed["data"], "slug"), ["ws-research"]);
+    assert_eq!(string_column(&listed["data"], "slug"), ["ws-research"]);
 
     // Both secrets count for half an hour after a rotation; each write takes a second.
     let rotated = portkey.post(&format!("{path}/rotate"), json!({})).await;

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 #[tokio::test]
 async fn label_is_created_updated_and_deleted() {
@@ -60,7 +60,7 @@ async fn workspace_lists_its_own_and_organisation_labels() {
         ),
     ] {
         let listed = portkey.get(&format!("/labels{query}")).await;
-        assert_eq!(column(&listed["data"], "name"), names, "{query}");
+        assert_eq!(string_column(&listed["data"], "name"), names, "{query}");
         let fields: Vec<&String> = listed.as_object().unwrap().keys().collect();
         assert_eq!(fields, ["total", "data"], "{query}");
     }

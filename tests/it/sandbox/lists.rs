@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 #[tokio::test]
 async fn pages_have_no_gaps_or_overlaps() {
@@ -21,7 +21,7 @@ async fn pages_have_no_gaps_or_overlaps() {
         ),
     ] {
         let whole = portkey.get(path).await;
-        let names = column(&whole["data"], "name");
+        let names = string_column(&whole["data"], "name");
         assert_eq!(whole["total"], names.len(), "{path}");
         assert!(names.len() > size, "{path} has too little to page through");
 
@@ -30,7 +30,7 @@ async fn pages_have_no_gaps_or_overlaps() {
             let path = format!("{path}page_size={size}&{number}={}", first + page);
             let answer = portkey.get(&path).await;
             assert_eq!(answer["total"], names.len(), "{path}");
-            let page = column(&answer["data"], "name");
+            let page = string_column(&answer["data"], "name");
             seen.extend(page.iter().map(|name| (*name).to_owned()));
             if let Some(more) = answer.get("has_more") {
                 assert_eq!(*more, seen.len() < names.len(), "{path}");
@@ -135,7 +135,7 @@ async fn filters_select_matching_items() {
         ("/admin/workspaces?status=archived", vec![]),
     ] {
         assert_eq!(
-            column(&portkey.get(query).await["data"], "slug"),
+            string_column(&portkey.get(query).await["data"], "slug"),
             slugs,
             "{query}"
         );

@@ -3,11 +3,11 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
-const ALL: &str = "/logs/exports";
+const EXPORTS_PATH: &str = "/logs/exports";
 
-fn draft(workspace: &str) -> Value {
+fn draft_job(workspace: &str) -> Value {
     json!({ "workspace_id": workspace, "requested_data": ["id", "cost"],
         "filters": { "time_of_generation_min": "2025-12-10T00:00:00Z",
             "time_of_generation_max": "2025-12-10T23:59:59Z" } })
@@ -16,9 +16,9 @@ fn draft(workspace: &str) -> Value {
 #[tokio::test]
 async fn export_job_is_drafted_started_and_downloaded() {
     let portkey = Portkey::start().await;
-    let made = portkey.post(ALL, draft("ws-research")).await;
+    let made = portkey.post(EXPORTS_PATH, draft_job("ws-research")).await;
     assert_eq!(made["object"], "export");
-    let item = format!("{ALL}/{}", made["id"].as_str().unwrap());
+    let item = format!("{EXPORTS_PATH}/{}", made["id"].as_str().unwrap());
     let period =
         "time_of_generation_min=2025-12-10T00:00:00Z&time_of_generation_max=2025-12-10T23:59:59Z";
     let graph = format!("/analytics/graphs/requests?workspace_slug=ws-research&{period}");
@@ -64,8 +64,8 @@ async fn export_job_is_drafted_started_and_downloaded() {
 #[tokio::test]
 async fn cancelled_export_job_cannot_be_restarted() {
     let portkey = Portkey::start().await;
-    let made = portkey.post(ALL, draft("ws-shared")).await;
-    let item = format!("{ALL}/{}", made["id"].as_str().unwrap());
+    let made = portkey.post(EXPORTS_PATH, draft_job("ws-shared")).await;
+    let item = format!("{EXPORTS_PATH}/{}", made["id"].as_str().unwrap());
     let cancel = format!("{item}/cancel");
     assert_eq!(
         portkey.refusal(Method::POST, &cancel, Value::Null).await.0,
@@ -87,25 +87,27 @@ async fn cancelled_export_job_cannot_be_restarted() {
 #[tokio::test]
 async fn exports_are_listed_by_workspace_and_reject_denied_fields() {
     let portkey = Portkey::start().await;
-    let mine = portkey.post(ALL, draft("ws-shared")).await;
-    portkey.post(ALL, draft("ws-research")).await;
-    let listed = portkey.get(&format!("{ALL}?workspace_id=ws-shared")).await;
+    let mine = portkey.post(EXPORTS_PATH, draft_job("ws-shared")).await;
+    portkey.post(EXPORTS_PATH, draft_job("ws-research")).await;
+    let listed = portkey
+        .get(&format!("{EXPORTS_PATH}?workspace_id=ws-shared"))
+        .await;
     assert_eq!(
-        column(&listed["data"], "id"),
+        string_column(&listed["data"], "id"),
         [mine["id"].as_str().unwrap()]
     );
 
-    let restrictions = format!("{ALL}/field-restrictions?workspace_id=");
+    let restrictions = format!("{EXPORTS_PATH}/field-restrictions?workspace_id=");
     let denied =
         portkey.get(&format!("{restrictions}ws-support-bot")).await["deniedFields"].clone();
     assert_eq!(
         portkey.get(&format!("{restrictions}ws-shared")).await["deniedFields"],
         json!([])
     );
-    let mut asking = draft("ws-support-bot");
+    let mut asking = draft_job("ws-support-bot");
     asking["requested_data"] = denied;
     let with = |field: &str, value: Value| {
-        let mut body = draft("ws-shared");
+        let mut body = draft_job("ws-shared");
         body[field] = value;
         body
     };
@@ -129,11 +131,13 @@ async fn exports_are_listed_by_workspace_and_reject_denied_fields() {
             "cost_min",
         ),
     ] {
-        let (said, _, message) = portkey.refusal(Method::POST, ALL, body.clone()).await;
+        let (said, _, message) = portkey
+            .refusal(Method::POST, EXPORTS_PATH, body.clone())
+            .await;
         assert_eq!(said, status, "{body}: {message}");
         assert!(message.contains(word), "{body}: {message}");
     }
-    let missing = format!("{ALL}/none");
+    let missing = format!("{EXPORTS_PATH}/none");
     assert_eq!(
         portkey.refusal(Method::GET, &missing, Value::Null).await.0,
         404
@@ -143,11 +147,11 @@ async fn exports_are_listed_by_workspace_and_reject_denied_fields() {
 #[tokio::test]
 async fn description_and_times_without_a_zone_are_accepted() {
     let portkey = Portkey::start().await;
-    let mut body = draft("ws-shared");
+    let mut body = draft_job("ws-shared");
     body["description"] = json!("Nightly");
     body["filters"]["time_of_generation_min"] = json!("2025-12-10T00:00:00.048716");
-    let made = portkey.post(ALL, body).await;
-    let item = format!("{ALL}/{}", made["id"].as_str().unwrap());
+    let made = portkey.post(EXPORTS_PATH, body).await;
+    let item = format!("{EXPORTS_PATH}/{}", made["id"].as_str().unwrap());
     assert_eq!(portkey.get(&item).await["description"], "Nightly");
     portkey.put(&item, json!({ "description": "Hourly" })).await;
     assert_eq!(portkey.get(&item).await["description"], "Hourly");

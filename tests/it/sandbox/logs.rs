@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Portkey;
 
-fn entry(trace: &str) -> Value {
+fn log_entry(trace: &str) -> Value {
     json!({
         "request": { "url": "https://api.openai.com/v1/chat/completions",
             "headers": { "Authorization": "Bearer sk-not-to-be-shown" },
@@ -20,8 +20,8 @@ fn entry(trace: &str) -> Value {
 async fn inserted_log_is_returned_with_its_cost() {
     let portkey = Portkey::start().await;
     for (body, count) in [
-        (entry("alone"), 1),
-        (json!([entry("first"), entry("second")]), 2),
+        (log_entry("alone"), 1),
+        (json!([log_entry("first"), log_entry("second")]), 2),
     ] {
         let made = portkey.post("/logs", body.clone()).await;
         assert_eq!(made["log_ids"].as_array().unwrap().len(), count);
@@ -47,12 +47,12 @@ async fn inserted_log_is_returned_with_its_cost() {
 #[tokio::test]
 async fn one_invalid_log_rejects_the_whole_batch() {
     let portkey = Portkey::start().await;
-    let mut wrong = entry("wrong");
+    let mut wrong = log_entry("wrong");
     wrong["response"]["status"] = json!(20);
     for (body, field) in [
         (json!([]), "no log"),
         (json!({}), "request"),
-        (json!([entry("right"), wrong]), "[1].response.status"),
+        (json!([log_entry("right"), wrong]), "[1].response.status"),
         (json!([1]), "[0]"),
         (
             json!({ "request": { "url": "x" }, "response": { "body": {} } }),

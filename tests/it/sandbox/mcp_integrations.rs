@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 #[tokio::test]
 async fn mcp_integration_is_found_by_id_and_by_slug() {
@@ -62,7 +62,7 @@ async fn capabilities_are_counted_by_type_and_toggled_by_name() {
         let some = portkey.get(&format!("{path}?type={kind}")).await;
         assert_eq!(some["total"], counts[count]["total"], "{kind}");
         assert!(
-            column(&some["data"], "type")
+            string_column(&some["data"], "type")
                 .iter()
                 .all(|given| *given == kind)
         );
@@ -117,7 +117,7 @@ async fn sync_replaces_capabilities_and_keeps_their_toggles() {
 
     let capabilities = portkey.get(&format!("{path}/capabilities")).await;
     assert_eq!(
-        column(&capabilities["data"], "name"),
+        string_column(&capabilities["data"], "name"),
         ["close_issue", "reopen_issue"]
     );
     assert_eq!(
@@ -169,11 +169,11 @@ async fn workspace_access_has_two_formats_and_merges_or_replaces() {
         .map(|row| row["enabled"].as_bool().unwrap())
         .collect();
     let workspaces = portkey.get("/admin/workspaces").await;
-    let [shared, research, support] = column(&workspaces["data"], "id")[..] else {
+    let [shared, research, support] = string_column(&workspaces["data"], "id")[..] else {
         panic!()
     };
     assert_eq!(
-        column(&new["data"], "id"),
+        string_column(&new["data"], "id"),
         [shared, support, research],
         "UUIDs"
     );
@@ -183,6 +183,6 @@ async fn workspace_access_has_two_formats_and_merges_or_replaces() {
         "override_existing_workspace_access": true, "global_workspace_access": null });
     portkey.put(path, replace).await;
     let left = portkey.get(path).await;
-    assert_eq!(column(&left["workspaces"], "id"), [shared]);
+    assert_eq!(string_column(&left["workspaces"], "id"), [shared]);
     assert_eq!(left["global_workspace_access"], Value::Null);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Portkey, json as body};
+use super::{Portkey, read_json as body};
 
 impl Portkey {
     /// What the registry answers: status and body.

@@ -3,10 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
-const RESEARCHER: &str = "0a5d0000-0000-4000-8000-00000000ada2";
-const SUPPORTER: &str = "0a5d0000-0000-4000-8000-00000000ada3";
+const RESEARCH_USER: &str = "0a5d0000-0000-4000-8000-00000000ada2";
+const SUPPORT_USER: &str = "0a5d0000-0000-4000-8000-00000000ada3";
 
 #[tokio::test]
 async fn mcp_server_is_created_updated_and_deleted() {
@@ -95,7 +95,7 @@ async fn servers_are_listed_by_workspace() {
         (format!("workspace_id=ws-shared&id={papers}"), vec![]),
     ] {
         let list = portkey.get(&format!("/mcp-servers?{query}")).await;
-        assert_eq!(column(&list["data"], "slug"), slugs, "{query}");
+        assert_eq!(string_column(&list["data"], "slug"), slugs, "{query}");
         assert_eq!(list["total"], slugs.len(), "{query}");
         assert!(
             list.get("object").is_none(),
@@ -227,7 +227,7 @@ async fn sync_gives_a_server_its_own_capabilities() {
         json!({})
     );
     let list = portkey.get(&format!("{path}/capabilities")).await;
-    assert_eq!(column(&list["data"], "name"), ["find_paper"]);
+    assert_eq!(string_column(&list["data"], "name"), ["find_paper"]);
     assert_eq!(list["data"][0]["integration_enabled"], Value::Null);
 }
 
@@ -260,13 +260,13 @@ async fn user_access_follows_overrides_and_the_default() {
     let grant = |user: &str| json!({ "user_access": [{ "user_id": user, "enabled": true }] });
     // Each row goes on from the one before it.
     for (change, researcher, supporter) in [
-        (grant(RESEARCHER), (true, true), (false, false)),
+        (grant(RESEARCH_USER), (true, true), (false, false)),
         (
             json!({ "default_user_access": "allow" }),
             (true, true),
             (true, false),
         ),
-        (grant(SUPPORTER), (true, true), (true, true)),
+        (grant(SUPPORT_USER), (true, true), (true, true)),
         (
             json!({ "default_user_access": "deny" }),
             (true, true),
@@ -277,11 +277,11 @@ async fn user_access_follows_overrides_and_the_default() {
             portkey.put(path, change.clone()).await,
             json!({ "success": true })
         );
-        assert_eq!(allowed(RESEARCHER).await, researcher, "{change}");
-        assert_eq!(allowed(SUPPORTER).await, supporter, "{change}");
+        assert_eq!(allowed(RESEARCH_USER).await, researcher, "{change}");
+        assert_eq!(allowed(SUPPORT_USER).await, supporter, "{change}");
     }
     let found = portkey.get(&format!("{path}?search=SUPPORT&page=1")).await;
-    assert_eq!(column(&found["data"], "user_id"), [SUPPORTER]);
+    assert_eq!(string_column(&found["data"], "user_id"), [SUPPORT_USER]);
     let paged = portkey.get(&format!("{path}?page_size=2")).await;
     assert_eq!(paged["has_more"], true);
     assert_eq!(
@@ -301,13 +301,15 @@ async fn deleted_connection_is_closed() {
         (&list["total"], &list["has_more"]),
         (&json!(2), &json!(false))
     );
-    let one = portkey.get(&format!("{path}?user_id={RESEARCHER}")).await;
-    assert_eq!(column(&one["data"], "user_id"), [RESEARCHER]);
+    let one = portkey
+        .get(&format!("{path}?user_id={RESEARCH_USER}"))
+        .await;
+    assert_eq!(string_column(&one["data"], "user_id"), [RESEARCH_USER]);
 
     let unnamed = portkey.refusal(Method::DELETE, path, Value::Null).await;
     assert_eq!(unnamed.0, 400);
     assert!(unnamed.2.contains("user_id"));
-    let delete = format!("{path}?user_id={RESEARCHER}");
+    let delete = format!("{path}?user_id={RESEARCH_USER}");
     assert_eq!(portkey.delete(&delete).await, json!({ "success": true }));
     assert_eq!(
         portkey

@@ -120,7 +120,7 @@ impl Portkey {
     /// Sends what must succeed, and returns the answer.
     async fn call(&self, method: Method, path: &str, body: Value) -> Value {
         let answer = self.send(method, path, body).await;
-        let (status, body) = (answer.status(), json(answer).await);
+        let (status, body) = (answer.status(), read_json(answer).await);
         assert_eq!(status, 200, "{path}: {body}");
         body
     }
@@ -144,20 +144,20 @@ impl Portkey {
     /// Sends what must be refused, and returns status, code and message.
     async fn refusal(&self, method: Method, path: &str, body: Value) -> (u16, String, String) {
         let answer = self.send(method, path, body).await;
-        let (status, body) = (answer.status().as_u16(), json(answer).await);
+        let (status, body) = (answer.status().as_u16(), read_json(answer).await);
         assert_eq!(body["success"], false, "{path}: {status} {body}");
         let text = |name: &str| body["data"][name].as_str().unwrap_or_default().to_owned();
         (status, text("errorCode"), text("message"))
     }
 }
 
-async fn json(answer: Response) -> Value {
+async fn read_json(answer: Response) -> Value {
     let text = answer.text().await.unwrap();
     serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
 }
 
 /// One field of each item of a list.
-fn column<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
+fn string_column<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
     let items = list.as_array().expect("a list");
     items
         .iter()

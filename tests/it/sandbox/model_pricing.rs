@@ -3,14 +3,14 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Portkey, json};
+use super::{Portkey, read_json};
 
 impl Portkey {
     /// A request without a key to a path that has no version, and its status and body.
     async fn public(&self, method: Method, path: &str) -> (u16, Value) {
         let url = format!("http://{}{path}", self.sandbox.address());
         let answer = self.client.request(method, url).send().await.unwrap();
-        (answer.status().as_u16(), json(answer).await)
+        (answer.status().as_u16(), read_json(answer).await)
     }
 }
 

@@ -3,13 +3,13 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{DEFAULT_API_KEY, Portkey, column, json as read};
+use super::{DEFAULT_API_KEY, Portkey, read_json as read, string_column};
 
-const PLAIN: &str = "guard_plain-language";
+const SEEDED_GUARDRAIL: &str = "guard_plain-language";
 const PATH: &str = "/admin/organisation/defaults";
 
 /// Sends to the second version of the API.
-async fn v2(portkey: &Portkey, method: Method, body: Value) -> (u16, Value) {
+async fn send_v2(portkey: &Portkey, method: Method, body: Value) -> (u16, Value) {
     let url = portkey.sandbox.base_url().replace("/v1", "/v2") + PATH;
     let request = portkey
         .client
@@ -32,11 +32,11 @@ async fn given_list_replaces_and_omitted_list_stays() {
     let second = second["slug"].as_str().unwrap();
     // Each row goes on from the one before it.
     for (change, input, output) in [
-        (json!({}), vec![PLAIN], vec![]),
+        (json!({}), vec![SEEDED_GUARDRAIL], vec![]),
         (
             json!({ "output_guardrails": [plain, second] }),
-            vec![PLAIN],
-            vec![PLAIN, second],
+            vec![SEEDED_GUARDRAIL],
+            vec![SEEDED_GUARDRAIL, second],
         ),
         (
             json!({ "output_guardrails": [second], "input_guardrails": [] }),
@@ -45,18 +45,18 @@ async fn given_list_replaces_and_omitted_list_stays() {
         ),
     ] {
         assert_eq!(
-            v2(&portkey, Method::PUT, change.clone()).await,
+            send_v2(&portkey, Method::PUT, change.clone()).await,
             (200, json!({})),
             "{change}"
         );
-        let (_, defaults) = v2(&portkey, Method::GET, json!({})).await;
+        let (_, defaults) = send_v2(&portkey, Method::GET, json!({})).await;
         assert_eq!(
-            column(&defaults["input_guardrails"], "slug"),
+            string_column(&defaults["input_guardrails"], "slug"),
             input,
             "{change}"
         );
         assert_eq!(
-            column(&defaults["output_guardrails"], "slug"),
+            string_column(&defaults["output_guardrails"], "slug"),
             output,
             "{change}"
         );
@@ -68,22 +68,23 @@ async fn invalid_guardrail_lists_are_rejected() {
     let portkey = Portkey::start().await;
     for list in [json!("a"), json!([1]), json!([""]), Value::Null] {
         let body = json!({ "input_guardrails": list });
-        let (status, answer) = v2(&portkey, Method::PUT, body.clone()).await;
+        let (status, answer) = send_v2(&portkey, Method::PUT, body.clone()).await;
         assert_eq!(
             (status, &answer["data"]["errorCode"]),
             (400, &json!("AB01")),
             "{body}"
         );
     }
-    let unknown = json!({ "input_guardrails": [PLAIN, "guard_none"], "output_guardrails": [] });
-    let (status, answer) = v2(&portkey, Method::PUT, unknown).await;
+    let unknown =
+        json!({ "input_guardrails": [SEEDED_GUARDRAIL, "guard_none"], "output_guardrails": [] });
+    let (status, answer) = send_v2(&portkey, Method::PUT, unknown).await;
     assert_eq!(
         (status, &answer["data"]["errorCode"]),
         (403, &json!("AB03")),
         "{answer}"
     );
     let of_a_workspace = json!({ "input_guardrails": ["guard_personal-data"] });
-    let (status, answer) = v2(&portkey, Method::PUT, of_a_workspace).await;
+    let (status, answer) = send_v2(&portkey, Method::PUT, of_a_workspace).await;
     assert_eq!(
         (status, &answer["data"]["errorCode"]),
         (400, &json!("AB01")),

@@ -3,17 +3,17 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
-const USAGE: &str = "/policies/usage-limits";
-const RATE: &str = "/policies/rate-limits";
+const USAGE_POLICIES: &str = "/policies/usage-limits";
+const RATE_POLICIES: &str = "/policies/rate-limits";
 
 /// A policy that either kind accepts, changed as told.
-fn policy(kind: &str, change: Value) -> Value {
+fn policy_body(kind: &str, change: Value) -> Value {
     let mut body = json!({ "name": "One", "workspace_id": "ws-shared",
         "conditions": [{ "key": "model", "value": "*" }], "group_by": [{ "key": "api_key" }] });
     let own = match kind {
-        USAGE => json!({ "type": "cost", "credit_limit": 12.5, "alert_threshold": 10 }),
+        USAGE_POLICIES => json!({ "type": "cost", "credit_limit": 12.5, "alert_threshold": 10 }),
         _ => json!({ "type": "requests", "unit": "rpw", "value": 5 }),
     };
     for more in [own, change] {
@@ -24,16 +24,16 @@ fn policy(kind: &str, change: Value) -> Value {
     body
 }
 
-async fn made(portkey: &Portkey, kind: &str) -> String {
-    let answer = portkey.post(kind, policy(kind, json!({}))).await;
+async fn create_policy(portkey: &Portkey, kind: &str) -> String {
+    let answer = portkey.post(kind, policy_body(kind, json!({}))).await;
     format!("{kind}/{}", answer["id"].as_str().unwrap())
 }
 
 #[tokio::test]
 async fn deleted_policy_is_archived() {
     let portkey = Portkey::start().await;
-    for kind in [USAGE, RATE] {
-        let path = made(&portkey, kind).await;
+    for kind in [USAGE_POLICIES, RATE_POLICIES] {
+        let path = create_policy(&portkey, kind).await;
         let active = format!("{kind}?workspace_id=ws-shared");
         let read = portkey.get(&path).await;
         assert_eq!(read["status"], "active");
@@ -78,59 +78,75 @@ async fn invalid_policy_is_rejected_with_its_field() {
     let portkey = Portkey::start().await;
     let when = |condition: Value| json!({ "conditions": [condition] });
     for (kind, change, named) in [
-        (USAGE, json!({ "conditions": [] }), "conditions"),
-        (RATE, json!({ "conditions": [] }), "conditions"),
-        (USAGE, json!({ "group_by": [] }), "group_by"),
+        (USAGE_POLICIES, json!({ "conditions": [] }), "conditions"),
+        (RATE_POLICIES, json!({ "conditions": [] }), "conditions"),
+        (USAGE_POLICIES, json!({ "group_by": [] }), "group_by"),
         (
-            RATE,
+            RATE_POLICIES,
             json!({ "group_by": [{ "key": "metadata." }] }),
             "group_by[0]",
         ),
-        (USAGE, json!({ "alert_threshold": 0 }), "alert_threshold"),
         (
-            RATE,
+            USAGE_POLICIES,
+            json!({ "alert_threshold": 0 }),
+            "alert_threshold",
+        ),
+        (
+            RATE_POLICIES,
             json!({ "description": "d".repeat(501) }),
             "description",
         ),
-        (RATE, json!({ "status": "paused" }), "status"),
+        (RATE_POLICIES, json!({ "status": "paused" }), "status"),
         (
-            USAGE,
+            USAGE_POLICIES,
             when(json!({ "field": "model", "operator": "is", "value": "x" })),
             "key",
         ),
         (
-            USAGE,
+            USAGE_POLICIES,
             when(json!({ "key": "metadata.", "value": "x" })),
             "conditions[0]",
         ),
-        (RATE, when(json!({ "key": "model" })), "conditions[0]"),
         (
-            RATE,
+            RATE_POLICIES,
+            when(json!({ "key": "model" })),
+            "conditions[0]",
+        ),
+        (
+            RATE_POLICIES,
             when(json!({ "key": "model", "value": [1] })),
             "conditions[0]",
         ),
-        (USAGE, json!({ "credit_limit": -1 }), "credit_limit"),
-        (USAGE, json!({ "alert_threshold": 12.5 }), "alert_threshold"),
         (
-            USAGE,
+            USAGE_POLICIES,
+            json!({ "credit_limit": -1 }),
+            "credit_limit",
+        ),
+        (
+            USAGE_POLICIES,
+            json!({ "alert_threshold": 12.5 }),
+            "alert_threshold",
+        ),
+        (
+            USAGE_POLICIES,
             json!({ "type": "tokens", "credit_limit": 99 }),
             "credit_limit",
         ),
         (
-            USAGE,
+            USAGE_POLICIES,
             json!({ "periodic_reset": "weekly", "periodic_reset_days": 7 }),
             "periodic_reset",
         ),
         (
-            USAGE,
+            USAGE_POLICIES,
             json!({ "periodic_reset_days": 366 }),
             "periodic_reset_days",
         ),
-        (RATE, json!({ "unit": "rpc" }), "unit"),
-        (RATE, json!({ "type": "cost" }), "type"),
-        (RATE, json!({ "target": "images" }), "target"),
+        (RATE_POLICIES, json!({ "unit": "rpc" }), "unit"),
+        (RATE_POLICIES, json!({ "type": "cost" }), "type"),
+        (RATE_POLICIES, json!({ "target": "images" }), "target"),
     ] {
-        let body = policy(kind, change.clone());
+        let body = policy_body(kind, change.clone());
         let (status, code, message) = portkey.refusal(Method::POST, kind, body).await;
         assert_eq!(
             (status, code.as_str()),
@@ -140,9 +156,9 @@ async fn invalid_policy_is_rejected_with_its_field() {
         assert!(message.contains(named), "{change}: {message}");
     }
     let several = json!({ "key": "metadata.team", "value": ["a", "b"], "excludes": "c" });
-    for kind in [USAGE, RATE] {
+    for kind in [USAGE_POLICIES, RATE_POLICIES] {
         portkey
-            .post(kind, policy(kind, when(several.clone())))
+            .post(kind, policy_body(kind, when(several.clone())))
             .await;
     }
 }
@@ -150,7 +166,7 @@ async fn invalid_policy_is_rejected_with_its_field() {
 #[tokio::test]
 async fn update_sets_keeps_or_clears_fields() {
     let portkey = Portkey::start().await;
-    let path = made(&portkey, USAGE).await;
+    let path = create_policy(&portkey, USAGE_POLICIES).await;
     portkey
         .put(&path, json!({ "periodic_reset": "weekly" }))
         .await;
@@ -186,7 +202,7 @@ async fn update_sets_keeps_or_clears_fields() {
         .await;
     assert_eq!(portkey.get(&path).await["alert_threshold"], Value::Null);
 
-    let path = made(&portkey, RATE).await;
+    let path = create_policy(&portkey, RATE_POLICIES).await;
     portkey
         .put(&path, json!({ "unit": "rpd", "target": "mcp_tools" }))
         .await;
@@ -205,8 +221,8 @@ async fn documented_policy_is_stored_as_written() {
     let conditions = json!([{ "key": "mcp_tool", "value": "*", "excludes": ["a", "b"] },
         { "key": "a_key_of_tomorrow", "value": "x" }]);
     for (kind, more) in [
-        (USAGE, json!({})),
-        (RATE, json!({ "unit": "tpd", "type": "tokens" })),
+        (USAGE_POLICIES, json!({})),
+        (RATE_POLICIES, json!({ "unit": "tpd", "type": "tokens" })),
     ] {
         let mut change = json!({ "description": "d".repeat(500), "status": "active",
             "conditions": conditions, "group_by": [] });
@@ -214,7 +230,7 @@ async fn documented_policy_is_stored_as_written() {
             .as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
-        let mut body = policy(kind, change);
+        let mut body = policy_body(kind, change);
         body.as_object_mut().unwrap().shift_remove("group_by");
         let made = portkey.post(kind, body.clone()).await;
         let path = format!("{kind}/{}", made["id"].as_str().unwrap());
@@ -242,7 +258,9 @@ async fn documented_policy_is_stored_as_written() {
 async fn policies_are_filtered() {
     let portkey = Portkey::start().await;
     for change in [json!({ "unit": "rpm" }), json!({ "type": "tokens" })] {
-        portkey.post(RATE, policy(RATE, change)).await;
+        portkey
+            .post(RATE_POLICIES, policy_body(RATE_POLICIES, change))
+            .await;
     }
     for (query, total) in [
         ("", 2),
@@ -251,23 +269,28 @@ async fn policies_are_filtered() {
         ("&type=tokens&unit=rpm", 0),
     ] {
         let list = portkey
-            .get(&format!("{RATE}?workspace_id=ws-shared{query}"))
+            .get(&format!("{RATE_POLICIES}?workspace_id=ws-shared{query}"))
             .await;
         assert_eq!(list["total"], total, "{query}");
     }
     let seeded = portkey
-        .get(&format!("{USAGE}?workspace_id=ws-research&status=archived"))
+        .get(&format!(
+            "{USAGE_POLICIES}?workspace_id=ws-research&status=archived"
+        ))
         .await;
-    assert_eq!(column(&seeded["data"], "name"), ["Last year"]);
+    assert_eq!(string_column(&seeded["data"], "name"), ["Last year"]);
 }
 
 #[tokio::test]
 async fn usage_can_be_read_and_reset() {
     let portkey = Portkey::start().await;
     let list = portkey
-        .get(&format!("{USAGE}?workspace_id=ws-research"))
+        .get(&format!("{USAGE_POLICIES}?workspace_id=ws-research"))
         .await;
-    let path = format!("{USAGE}/{}", list["data"][0]["id"].as_str().unwrap());
+    let path = format!(
+        "{USAGE_POLICIES}/{}",
+        list["data"][0]["id"].as_str().unwrap()
+    );
     let (usage, entities) = (
         format!("{path}?include_usage=true"),
         format!("{path}/entities"),
@@ -303,7 +326,7 @@ async fn usage_can_be_read_and_reset() {
         .get(&format!("{entities}?page_size=1&current_page=1"))
         .await;
     assert_eq!(
-        column(&page["data"], "value_key"),
+        string_column(&page["data"], "value_key"),
         ["metadata.project:translation"]
     );
     for query in ["status=archived", "page_size=101"] {

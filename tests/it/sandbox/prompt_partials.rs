@@ -3,9 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
-const SEEDED: &str = "/prompts/partials/pp-house-style";
+const SEEDED_PARTIAL: &str = "/prompts/partials/pp-house-style";
 
 #[tokio::test]
 async fn partial_is_created_listed_and_deleted() {
@@ -37,7 +37,7 @@ async fn partial_is_created_listed_and_deleted() {
         "workspace_id=ws-shared&search=CLOSING",
     ] {
         let listed = portkey.get(&format!("/prompts/partials?{query}")).await;
-        assert_eq!(column(&listed["data"], "slug"), [slug], "{query}");
+        assert_eq!(string_column(&listed["data"], "slug"), [slug], "{query}");
         assert_eq!(listed["data"][0].get("string"), None, "{query}");
     }
     let inside = format!(
@@ -59,20 +59,22 @@ async fn partial_is_created_listed_and_deleted() {
 #[tokio::test]
 async fn changed_text_is_unused_until_published() {
     let portkey = Portkey::start().await;
-    let first = portkey.get(SEEDED).await;
+    let first = portkey.get(SEEDED_PARTIAL).await;
     let change = json!({ "string": "Be brief.", "version_description": "Shorter" });
-    let added = portkey.put(SEEDED, change).await;
-    assert_eq!(portkey.get(SEEDED).await["string"], first["string"]);
+    let added = portkey.put(SEEDED_PARTIAL, change).await;
+    assert_eq!(portkey.get(SEEDED_PARTIAL).await["string"], first["string"]);
     for (asked, text) in [
         ("latest", &json!("Be brief.")),
         ("2", &json!("Be brief.")),
         ("1", &first["string"]),
         ("default", &first["string"]),
     ] {
-        let read = portkey.get(&format!("{SEEDED}?version={asked}")).await;
+        let read = portkey
+            .get(&format!("{SEEDED_PARTIAL}?version={asked}"))
+            .await;
         assert_eq!(read["string"], *text, "{asked}");
     }
-    let listed = portkey.get(&format!("{SEEDED}/versions")).await;
+    let listed = portkey.get(&format!("{SEEDED_PARTIAL}/versions")).await;
     let numbers = [&listed["data"][0]["version"], &listed["data"][1]["version"]];
     assert_eq!(numbers, [&json!(2), &json!(1)]);
     assert_eq!(
@@ -81,13 +83,17 @@ async fn changed_text_is_unused_until_published() {
     );
     assert_eq!(listed["data"][0]["description"], "Shorter");
 
-    let publish = format!("{SEEDED}/makeDefault");
+    let publish = format!("{SEEDED_PARTIAL}/makeDefault");
     for (version, text) in [(2, &json!("Be brief.")), (1, &first["string"])] {
         assert_eq!(
             portkey.put(&publish, json!({ "version": version })).await,
             json!({})
         );
-        assert_eq!(portkey.get(SEEDED).await["string"], *text, "{version}");
+        assert_eq!(
+            portkey.get(SEEDED_PARTIAL).await["string"],
+            *text,
+            "{version}"
+        );
     }
 }
 
@@ -95,19 +101,24 @@ async fn changed_text_is_unused_until_published() {
 async fn renaming_adds_no_version() {
     let portkey = Portkey::start().await;
     assert_eq!(
-        portkey.put(SEEDED, json!({ "name": "Tone" })).await,
+        portkey.put(SEEDED_PARTIAL, json!({ "name": "Tone" })).await,
         json!({})
     );
-    assert_eq!(portkey.get(SEEDED).await["name"], "Tone");
-    assert_eq!(portkey.get(&format!("{SEEDED}/versions")).await["total"], 1);
+    assert_eq!(portkey.get(SEEDED_PARTIAL).await["name"], "Tone");
+    assert_eq!(
+        portkey.get(&format!("{SEEDED_PARTIAL}/versions")).await["total"],
+        1
+    );
     // The specification's word for the description is understood too.
     portkey
         .put(
-            SEEDED,
+            SEEDED_PARTIAL,
             json!({ "string": "New", "description": "Old word" }),
         )
         .await;
-    let latest = portkey.get(&format!("{SEEDED}?version=latest")).await;
+    let latest = portkey
+        .get(&format!("{SEEDED_PARTIAL}?version=latest"))
+        .await;
     assert_eq!(latest["version_description"], "Old word");
 }
 
@@ -165,7 +176,7 @@ async fn invalid_partial_requests_are_rejected() {
         (Method::PUT, publish, json!({}), 400, "`version`"),
         (
             Method::PUT,
-            SEEDED,
+            SEEDED_PARTIAL,
             json!({ "string": null }),
             400,
             "`string`",
@@ -185,7 +196,7 @@ async fn invalid_partial_requests_are_rejected() {
     let wrong = portkey
         .send(
             Method::PUT,
-            &format!("{SEEDED}/publish"),
+            &format!("{SEEDED_PARTIAL}/publish"),
             json!({ "version": 1 }),
         )
         .await;

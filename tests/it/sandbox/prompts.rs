@@ -3,9 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
-const SEEDED: &str = "/prompts/pp-refund-reply";
+const SEEDED_PROMPT: &str = "/prompts/pp-refund-reply";
 
 #[tokio::test]
 async fn prompt_is_created_listed_and_deleted() {
@@ -72,7 +72,7 @@ async fn deleting_a_collection_deletes_its_prompts() {
         .await;
     assert_eq!(listed["data"][0]["collection_details"]["prompts_count"], 1);
     portkey
-        .put(SEEDED, json!({ "collection_id": "co-customers" }))
+        .put(SEEDED_PROMPT, json!({ "collection_id": "co-customers" }))
         .await;
     let listed = portkey
         .get("/collections?workspace_id=ws-support-bot&search=replies")
@@ -80,7 +80,10 @@ async fn deleting_a_collection_deletes_its_prompts() {
     assert_eq!(listed["data"][0]["collection_details"]["prompts_count"], 0);
     portkey.delete("/collections/co-customers").await;
     assert_eq!(
-        portkey.refusal(Method::GET, SEEDED, Value::Null).await.0,
+        portkey
+            .refusal(Method::GET, SEEDED_PROMPT, Value::Null)
+            .await
+            .0,
         404
     );
 }
@@ -88,7 +91,7 @@ async fn deleting_a_collection_deletes_its_prompts() {
 #[tokio::test]
 async fn change_adds_a_complete_version() {
     let portkey = Portkey::start().await;
-    let first = portkey.get(SEEDED).await;
+    let first = portkey.get(SEEDED_PROMPT).await;
     let whole =
         json!({ "string": "Short", "parameters": {}, "model": "m", "virtual_key": "azure" });
     // Each row goes on from the one before it.
@@ -106,37 +109,42 @@ async fn change_adds_a_complete_version() {
             json!("Short"),
         ),
     ] {
-        let answer = portkey.put(SEEDED, change.clone()).await;
-        let listed = portkey.get(&format!("{SEEDED}/versions")).await;
+        let answer = portkey.put(SEEDED_PROMPT, change.clone()).await;
+        let listed = portkey.get(&format!("{SEEDED_PROMPT}/versions")).await;
         assert_eq!(listed["total"], versions, "{change}");
-        let newest = portkey.get(&format!("{SEEDED}?version=latest")).await;
+        let newest = portkey
+            .get(&format!("{SEEDED_PROMPT}?version=latest"))
+            .await;
         assert_eq!(newest["string"], template, "{change}");
         match answer.get("prompt_version_id") {
             Some(id) => assert_eq!(*id, listed["data"][0]["id"], "{change}"),
             None => assert_eq!(answer, json!({}), "{change}"),
         }
-        let served = portkey.get(SEEDED).await;
+        let served = portkey.get(SEEDED_PROMPT).await;
         assert_eq!(
             served["prompt_version_id"], first["prompt_version_id"],
             "not published"
         );
     }
-    let second = portkey.get(&format!("{SEEDED}?version=2")).await;
+    let second = portkey.get(&format!("{SEEDED_PROMPT}?version=2")).await;
     assert_eq!(second["model"], "gpt-4o-mini");
     assert_eq!(
         second["virtual_key"], first["virtual_key"],
         "patched from the one before"
     );
-    let last = portkey.get(&format!("{SEEDED}?version=4")).await;
+    let last = portkey.get(&format!("{SEEDED_PROMPT}?version=4")).await;
     assert_eq!(last["template_metadata"], json!({ "a": 1 }));
 
     assert_eq!(
         portkey
-            .put(&format!("{SEEDED}/makeDefault"), json!({ "version": 3 }))
+            .put(
+                &format!("{SEEDED_PROMPT}/makeDefault"),
+                json!({ "version": 3 })
+            )
             .await,
         json!({})
     );
-    assert_eq!(portkey.get(SEEDED).await["string"], "Short");
+    assert_eq!(portkey.get(SEEDED_PROMPT).await["string"], "Short");
     let listed = portkey.get("/prompts?collection_id=co-replies").await;
     assert_eq!(
         listed["data"][0]["model"], "m",
@@ -179,8 +187,8 @@ async fn null_parameters_count_as_absent() {
 async fn null_label_id_removes_the_label() {
     let portkey = Portkey::start().await;
     let label = portkey.get("/labels?search=staging").await["data"][0]["id"].clone();
-    let version = portkey.get(SEEDED).await["prompt_version_id"].clone();
-    let path = format!("{SEEDED}/versions/{}", version.as_str().unwrap());
+    let version = portkey.get(SEEDED_PROMPT).await["prompt_version_id"].clone();
+    let path = format!("{SEEDED_PROMPT}/versions/{}", version.as_str().unwrap());
     portkey.put(&path, json!({ "label_id": label })).await;
     assert_eq!(portkey.get(&path).await["prompt_version_label_id"], label);
     assert_eq!(
@@ -196,17 +204,21 @@ async fn null_label_id_removes_the_label() {
 #[tokio::test]
 async fn invalid_prompt_is_rejected_without_a_version() {
     let portkey = Portkey::start().await;
-    let before = portkey.get(SEEDED).await;
+    let before = portkey.get(SEEDED_PROMPT).await;
     for change in [
         json!({ "patch": true, "string": "[\"Hello\"]" }),
         json!({ "patch": true, "parameters": { "temperature": "hot" } }),
         json!({ "patch": true, "tool_choice": 1 }),
     ] {
-        let refusal = portkey.refusal(Method::PUT, SEEDED, change.clone()).await;
+        let refusal = portkey
+            .refusal(Method::PUT, SEEDED_PROMPT, change.clone())
+            .await;
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{change}");
     }
     assert_eq!(
-        portkey.get(&format!("{SEEDED}?version=latest")).await,
+        portkey
+            .get(&format!("{SEEDED_PROMPT}?version=latest"))
+            .await,
         before
     );
 }
@@ -217,17 +229,17 @@ async fn label_is_on_one_version_of_a_prompt() {
     let label = portkey.get("/labels?search=staging").await["data"][0]["id"].clone();
     portkey
         .put(
-            SEEDED,
+            SEEDED_PROMPT,
             json!({ "patch": true, "string": "Second {{order}}" }),
         )
         .await;
-    let versions = portkey.get(&format!("{SEEDED}/versions")).await;
-    let ids: Vec<String> = column(&versions["data"], "id")
+    let versions = portkey.get(&format!("{SEEDED_PROMPT}/versions")).await;
+    let ids: Vec<String> = string_column(&versions["data"], "id")
         .iter()
         .map(|id| (*id).to_owned())
         .collect();
     for (on, off) in [(0, 1), (1, 0), (0, 1)] {
-        let path = |index: usize| format!("{SEEDED}/versions/{}", ids[index]);
+        let path = |index: usize| format!("{SEEDED_PROMPT}/versions/{}", ids[index]);
         assert_eq!(
             portkey.put(&path(on), json!({ "label_id": label })).await,
             json!({})
@@ -240,7 +252,7 @@ async fn label_is_on_one_version_of_a_prompt() {
             Value::Null
         );
     }
-    let render = format!("{SEEDED}@staging/render");
+    let render = format!("{SEEDED_PROMPT}@staging/render");
     let rendered = portkey
         .post(&render, json!({ "variables": { "order": 7 } }))
         .await;
@@ -248,7 +260,9 @@ async fn label_is_on_one_version_of_a_prompt() {
     portkey
         .delete(&format!("/labels/{}", label.as_str().unwrap()))
         .await;
-    let read = portkey.get(&format!("{SEEDED}/versions/{}", ids[0])).await;
+    let read = portkey
+        .get(&format!("{SEEDED_PROMPT}/versions/{}", ids[0]))
+        .await;
     assert_eq!(
         read["prompt_version_label_id"],
         Value::Null,
@@ -262,7 +276,7 @@ async fn render_fills_the_template_and_accepts_overrides() {
     let style = portkey.get("/prompts/partials/pp-house-style").await["string"].clone();
     let body = json!({ "variables": { "customer": "A \"quoted\" name", "order": 4711 },
         "temperature": 0.9, "thinking": { "type": "enabled" } });
-    let rendered = portkey.post(&format!("{SEEDED}/render"), body).await;
+    let rendered = portkey.post(&format!("{SEEDED_PROMPT}/render"), body).await;
     assert_eq!(rendered["success"], true);
     let request = &rendered["data"];
     assert_eq!(
@@ -289,7 +303,7 @@ async fn render_fills_the_template_and_accepts_overrides() {
 #[tokio::test]
 async fn completion_identifies_the_sandbox() {
     let portkey = Portkey::start().await;
-    let path = format!("{SEEDED}/completions");
+    let path = format!("{SEEDED_PROMPT}/completions");
     let body = json!({ "variables": { "order": 4711 }, "n": 2 });
     let answer = portkey.post(&path, body.clone()).await;
     assert_eq!(answer["object"], "chat.completion");
@@ -307,10 +321,10 @@ async fn completion_identifies_the_sandbox() {
     assert_ne!(again["id"], answer["id"]);
     let whole =
         json!({ "string": "Say {{word}}", "parameters": {}, "model": "m", "virtual_key": "v" });
-    portkey.put(SEEDED, whole).await;
+    portkey.put(SEEDED_PROMPT, whole).await;
     let text = portkey
         .post(
-            &format!("{SEEDED}@2/completions"),
+            &format!("{SEEDED_PROMPT}@2/completions"),
             json!({ "variables": {} }),
         )
         .await;
@@ -427,8 +441,8 @@ async fn invalid_prompt_requests_are_rejected() {
         assert_eq!(got, status, "{path} {body}: {message}");
         assert!(message.contains(part), "{path} {body}: {message}");
     }
-    let id = portkey.get(&format!("{SEEDED}/versions")).await["data"][0]["id"].clone();
-    let path = format!("{SEEDED}/versions/{}", id.as_str().unwrap());
+    let id = portkey.get(&format!("{SEEDED_PROMPT}/versions")).await["data"][0]["id"].clone();
+    let path = format!("{SEEDED_PROMPT}/versions/{}", id.as_str().unwrap());
     let refusal = portkey
         .refusal(Method::PUT, &path, json!({ "label_id": "production" }))
         .await;

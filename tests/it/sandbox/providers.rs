@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 #[tokio::test]
 async fn provider_is_created_read_and_deleted_in_its_workspace() {
@@ -183,7 +183,7 @@ async fn configurations_are_included_only_on_request() {
         .await;
     assert_eq!(read["configurations"]["azure_resource_name"], "example-eu");
     let list = portkey.get("/providers?workspace_id=ws-support-bot").await;
-    assert!(column(&list["data"], "slug").contains(&"azure"));
+    assert!(string_column(&list["data"], "slug").contains(&"azure"));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Portkey;
 
-async fn transcript() -> Vec<(u16, String, String)> {
+async fn record_transcript() -> Vec<(u16, String, String)> {
     let portkey = Portkey::start().await;
     let integration = json!({ "name": "Two Words", "ai_provider_id": "openai", "key": "k",
         "workspace_id": "ws-shared" });
@@ -45,7 +45,7 @@ async fn transcript() -> Vec<(u16, String, String)> {
 
 #[tokio::test]
 async fn two_sandboxes_give_equal_responses() {
-    let (one, other) = tokio::join!(transcript(), transcript());
+    let (one, other) = tokio::join!(record_transcript(), record_transcript());
     assert_eq!(one, other);
 }
 
@@ -128,7 +128,7 @@ async fn ids_are_uuids_and_never_repeat() {
     for path in ["/integrations", "/mcp-integrations", "/admin/workspaces"] {
         let list = portkey.get(path).await;
         ids.extend(
-            super::column(&list["data"], "id")
+            super::string_column(&list["data"], "id")
                 .iter()
                 .map(|id| (*id).to_owned()),
         );
@@ -164,7 +164,7 @@ async fn new_sandbox_contains_a_small_organisation() {
     assert_eq!(defaults.len(), 1);
 
     let mut providers = 0;
-    for slug in super::column(&workspaces["data"], "slug") {
+    for slug in super::string_column(&workspaces["data"], "slug") {
         let list = portkey
             .get(&format!("/providers?workspace_id={slug}"))
             .await;
@@ -173,7 +173,7 @@ async fn new_sandbox_contains_a_small_organisation() {
     assert_eq!((workspaces["total"].as_u64(), providers), (Some(3), 8));
 
     let integrations = portkey.get("/integrations").await;
-    let statuses = super::column(&integrations["data"], "status");
+    let statuses = super::string_column(&integrations["data"], "status");
     assert_eq!(
         statuses
             .iter()
@@ -182,7 +182,7 @@ async fn new_sandbox_contains_a_small_organisation() {
         1
     );
     let servers = portkey.get("/mcp-integrations").await;
-    for slug in super::column(&servers["data"], "slug") {
+    for slug in super::string_column(&servers["data"], "slug") {
         let list = portkey
             .get(&format!("/mcp-integrations/{slug}/capabilities"))
             .await;

@@ -3,11 +3,11 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{DEFAULT_API_KEY, Portkey, column, json as read};
+use super::{DEFAULT_API_KEY, Portkey, read_json as read, string_column};
 
 const PATH: &str = "/scim/workspaces";
 
-async fn groups(portkey: &Portkey, query: &str) -> Value {
+async fn list_groups(portkey: &Portkey, query: &str) -> Value {
     let url = portkey.sandbox.base_url().replace("/v1", "/v2/scim/groups") + query;
     read(
         portkey
@@ -21,7 +21,7 @@ async fn groups(portkey: &Portkey, query: &str) -> Value {
     .await
 }
 
-fn mapping(workspace: &str, role: &str, group: &str) -> Value {
+fn mapping_body(workspace: &str, role: &str, group: &str) -> Value {
     json!({ "workspace_id": workspace, "role": role, "scim_group_name": group })
 }
 
@@ -30,7 +30,7 @@ async fn mapping_is_created_once_and_its_group_remains() {
     let portkey = Portkey::start().await;
     let before = portkey.get(PATH).await["total_count"].as_u64().unwrap();
     let made = portkey
-        .post(PATH, mapping("ws-shared", "Member", "Auditors"))
+        .post(PATH, mapping_body("ws-shared", "Member", "Auditors"))
         .await;
     assert_eq!(
         (&made["role"], &made["scim_group"]),
@@ -42,7 +42,7 @@ async fn mapping_is_created_once_and_its_group_remains() {
     );
     assert_eq!(
         portkey
-            .post(PATH, mapping("ws-shared", "member", "Auditors"))
+            .post(PATH, mapping_body("ws-shared", "member", "Auditors"))
             .await,
         made
     );
@@ -58,7 +58,7 @@ async fn mapping_is_created_once_and_its_group_remains() {
         404
     );
     assert_eq!(portkey.get(PATH).await["total_count"], before + 1);
-    let found = groups(&portkey, "?search=audit").await;
+    let found = list_groups(&portkey, "?search=audit").await;
     assert_eq!(
         found,
         json!({ "groups": [{ "id": made["scim_group_id"],
@@ -75,12 +75,16 @@ async fn invalid_mapping_is_rejected() {
     };
     for (body, status, word) in [
         (
-            mapping("ws-support-bot", "admin", "Research Engineers"),
+            mapping_body("ws-support-bot", "admin", "Research Engineers"),
             400,
             "'manager'",
         ),
-        (mapping("ws-shared", "owner", "Auditors"), 400, "role"),
-        (mapping("ws-none", "member", "Auditors"), 403, "ws-none"),
+        (mapping_body("ws-shared", "owner", "Auditors"), 400, "role"),
+        (
+            mapping_body("ws-none", "member", "Auditors"),
+            403,
+            "ws-none",
+        ),
         (with("some-id"), 400, "scim_group_id"),
         (
             json!({ "workspace_id": "ws-shared", "role": "member" }),
@@ -102,8 +106,8 @@ async fn invalid_mapping_is_rejected() {
         assert_eq!(refusal.0, status, "{body}");
         assert!(refusal.2.contains(word), "{body}: {}", refusal.2);
     }
-    let names = groups(&portkey, "").await;
-    let names = column(&names["groups"], "displayName").join(", ");
+    let names = list_groups(&portkey, "").await;
+    let names = string_column(&names["groups"], "displayName").join(", ");
     assert_eq!(
         names, "Support Agents, Research Engineers",
         "a refusal made a group"
@@ -133,7 +137,11 @@ async fn mappings_are_filtered_and_paged_from_zero() {
         ("?workspace_id=ws-support-bot", vec![]),
     ] {
         let list = portkey.get(&format!("{PATH}{query}")).await;
-        assert_eq!(column(&list["mappings"], "scim_group"), groups, "{query}");
+        assert_eq!(
+            string_column(&list["mappings"], "scim_group"),
+            groups,
+            "{query}"
+        );
     }
     for query in ["?page_size=101", "?page=-1", "?role=owner"] {
         let path = format!("{PATH}{query}");
@@ -163,7 +171,7 @@ async fn groups_and_mappings_are_served_by_different_versions() {
         .unwrap();
     assert_eq!(read(v2).await["status"], "failure");
     assert_eq!(
-        groups(&portkey, "?page=1&page_size=1").await["groups"][0]["displayName"],
+        list_groups(&portkey, "?page=1&page_size=1").await["groups"][0]["displayName"],
         "Research Engineers"
     );
 }

@@ -3,9 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
-fn vault(more: Value) -> Value {
+fn vault_reference(more: Value) -> Value {
     let mut body = json!({
         "name": "Mistral", "slug": "mistral", "manager_type": "hashicorp_vault", "secret_path": "kv/data/mistral",
         "auth_config": { "vault_auth_type": "token", "vault_addr": "https://vault.example.com",
@@ -21,7 +21,10 @@ fn vault(more: Value) -> Value {
 async fn reference_is_created_read_and_deleted() {
     let portkey = Portkey::start().await;
     let made = portkey
-        .post("/secret-references", vault(json!({ "description": null })))
+        .post(
+            "/secret-references",
+            vault_reference(json!({ "description": null })),
+        )
         .await;
     assert_eq!(
         (made["slug"].as_str(), made["object"].as_str()),
@@ -49,7 +52,7 @@ async fn reference_is_created_read_and_deleted() {
 async fn each_manager_validates_its_auth_config() {
     let portkey = Portkey::start().await;
     let with = |manager: &str, config: Value| {
-        vault(json!({ "manager_type": manager, "auth_config": config }))
+        vault_reference(json!({ "manager_type": manager, "auth_config": config }))
     };
     let url = "https://example.vault.azure.net";
     for (manager, config, named) in [
@@ -121,7 +124,9 @@ async fn update_sets_keeps_or_clears_and_merges_auth_config() {
     let portkey = Portkey::start().await;
     let path = "/secret-references/mistral";
     let full = json!({ "description": "One", "secret_key": "api_key", "tags": { "a": "b" } });
-    portkey.post("/secret-references", vault(full)).await;
+    portkey
+        .post("/secret-references", vault_reference(full))
+        .await;
     let change = json!({ "manager_type": "aws_sm", "auth_config": { "vault_namespace": "research",
         "masked_vault_token": "not a mask" } });
     assert_eq!(portkey.put(path, change).await, json!({}));
@@ -148,7 +153,9 @@ async fn update_sets_keeps_or_clears_and_merges_auth_config() {
 #[tokio::test]
 async fn allowed_workspaces_are_all_or_some_but_never_none() {
     let portkey = Portkey::start().await;
-    portkey.post("/secret-references", vault(json!({}))).await;
+    portkey
+        .post("/secret-references", vault_reference(json!({})))
+        .await;
     let path = "/secret-references/mistral";
     for body in [
         json!({ "allowed_workspaces": [] }),
@@ -199,7 +206,7 @@ async fn reference_in_use_cannot_be_deleted_and_slugs_are_unique() {
         .await;
     assert_eq!(portkey.delete(path).await, json!({}));
 
-    let taken = vault(json!({ "slug": "support-mailbox" }));
+    let taken = vault_reference(json!({ "slug": "support-mailbox" }));
     let refusal = portkey
         .refusal(Method::POST, "/secret-references", taken)
         .await;
@@ -230,7 +237,7 @@ async fn references_are_filtered_and_listed_without_auth_config() {
         ("?page_size=1&current_page=1", &["research-providers"]),
     ] {
         let list = portkey.get(&format!("/secret-references{query}")).await;
-        assert_eq!(column(&list["data"], "slug"), slugs, "{query}");
+        assert_eq!(string_column(&list["data"], "slug"), slugs, "{query}");
         assert_eq!(list["data"][0].get("auth_config"), None);
     }
     for query in ["page_size=101", "manager_type=gcp_sm"] {

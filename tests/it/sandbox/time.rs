@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{NOW, Portkey};
 
 /// A Thursday morning.
-const PINNED: &str = "2026-05-14T10:30:20Z";
+const PINNED_TIME: &str = "2026-05-14T10:30:20Z";
 
 impl Portkey {
     /// The summary of a graph.
@@ -39,7 +39,7 @@ impl Portkey {
 }
 
 /// Seconds after 1970 in RFC 3339.
-fn written(seconds: u64) -> String {
+fn format_rfc3339(seconds: u64) -> String {
     let time = chrono::DateTime::from_timestamp(i64::try_from(seconds).unwrap(), 0).unwrap();
     time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
@@ -51,8 +51,8 @@ async fn current_month_has_cost_on_the_real_clock() {
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs();
-    let (today, later) = (written(now - 3600), written(now + 86_400));
-    let month = format!("{}-01T00:00:00Z", &written(now)[..7]);
+    let (today, later) = (format_rfc3339(now - 3600), format_rfc3339(now + 86_400));
+    let month = format!("{}-01T00:00:00Z", &format_rfc3339(now)[..7]);
     assert!(
         portkey.total("cost", &month, &later, "").await > 0.0,
         "since {month}"
@@ -60,16 +60,16 @@ async fn current_month_has_cost_on_the_real_clock() {
     // Up to the present minute, and not beyond it.
     assert!(
         portkey
-            .total("requests", &written(now - 300), &later, "")
+            .total("requests", &format_rfc3339(now - 300), &later, "")
             .await
             > 0.0
     );
-    let (soon, later) = (written(now + 600), written(now + 86_400));
+    let (soon, later) = (format_rfc3339(now + 600), format_rfc3339(now + 86_400));
     assert_eq!(portkey.total("requests", &soon, &later, "").await, 0.0);
     assert!(portkey.total("requests", &today, &soon, "").await > 20.0);
     for workspace in ["ws-shared", "ws-support-bot"] {
         let (quarter, slug) = (
-            written(now - 92 * 86_400),
+            format_rfc3339(now - 92 * 86_400),
             format!("&workspace_slug={workspace}"),
         );
         let days = portkey.points("cost", &quarter, &later, &slug).await;
@@ -85,14 +85,14 @@ async fn current_month_has_cost_on_the_real_clock() {
         .unwrap()
         .to_owned();
     assert!(
-        until > written(now) && until < written(now + 3600),
+        until > format_rfc3339(now) && until < format_rfc3339(now + 3600),
         "{until}"
     );
 }
 
 #[tokio::test]
 async fn parts_of_a_period_add_up_to_the_whole() {
-    let portkey = Portkey::pinned_at(PINNED).await;
+    let portkey = Portkey::pinned_at(PINNED_TIME).await;
     let ends = [
         "2026-05-08T23:59:00Z",
         "2026-05-11T13:16:30Z",
@@ -129,8 +129,8 @@ async fn parts_of_a_period_add_up_to_the_whole() {
 
 #[tokio::test]
 async fn incident_of_last_week_is_visible_to_the_minute() {
-    let portkey = Portkey::pinned_at(PINNED).await;
-    let (from, until) = ("2026-05-07T10:30:20Z", PINNED);
+    let portkey = Portkey::pinned_at(PINNED_TIME).await;
+    let (from, until) = ("2026-05-07T10:30:20Z", PINNED_TIME);
     // By the day, whose rate of errors is out of the ordinary?
     let days = portkey
         .points("errors/rate", from, until, "&workspace_slug=ws-support-bot")
@@ -201,7 +201,7 @@ async fn incident_of_last_week_is_visible_to_the_minute() {
 
 #[tokio::test]
 async fn workspace_over_budget_is_visible_with_its_hour() {
-    let portkey = Portkey::pinned_at(PINNED).await;
+    let portkey = Portkey::pinned_at(PINNED_TIME).await;
     let listed = portkey.get("/admin/workspaces").await;
     let mut over = Vec::new();
     for workspace in listed["data"].as_array().unwrap() {
@@ -214,7 +214,7 @@ async fn workspace_over_budget_is_visible_with_its_hour() {
             read["last_reset_at"].as_str().unwrap(),
             format!("&workspace_slug={slug}"),
         );
-        let cents = portkey.total("cost", since, PINNED, &more).await;
+        let cents = portkey.total("cost", since, PINNED_TIME, &more).await;
         let limit = budget["credit_limit"].as_f64().unwrap() * 100.0;
         if cents >= limit {
             over.push((slug.to_owned(), since.to_owned(), limit));
@@ -227,7 +227,7 @@ async fn workspace_over_budget_is_visible_with_its_hour() {
     let more = format!("&workspace_slug={slug}");
     // The hour in which the budget was spent is the last with cost; all is refused after it.
     let hours = portkey
-        .points("cost", "2026-05-13T00:00:00Z", PINNED, &more)
+        .points("cost", "2026-05-13T00:00:00Z", PINNED_TIME, &more)
         .await;
     let before = portkey
         .total("cost", since, "2026-05-12T23:59:59Z", &more)
@@ -245,7 +245,7 @@ async fn workspace_over_budget_is_visible_with_its_hour() {
         .collect();
     assert!(later.len() > 12, "{hours:?}");
     assert!(later.iter().all(|hour| hour["total"] == 0.0), "{later:?}");
-    let period = format!("time_of_generation_min={since}&time_of_generation_max={PINNED}");
+    let period = format!("time_of_generation_min={since}&time_of_generation_max={PINNED_TIME}");
     let refused =
         format!("/analytics/groups/workspace?{period}&status_code=412&columns=first_seen,cost");
     let refused = portkey.get(&refused).await["data"].clone();
@@ -260,14 +260,14 @@ async fn workspace_over_budget_is_visible_with_its_hour() {
 
 #[tokio::test]
 async fn keys_differ_in_their_usage() {
-    let portkey = Portkey::pinned_at(PINNED).await;
+    let portkey = Portkey::pinned_at(PINNED_TIME).await;
     let keys = portkey.get("/api-keys").await["data"].clone();
     let (quarter, day) = ("2026-02-10T00:00:00Z", "2026-05-13T10:30:20Z");
     let mut used = Vec::new();
     for key in keys.as_array().unwrap() {
         let more = format!("&api_key_ids={}", key["id"].as_str().unwrap());
-        let ever = portkey.total("requests", quarter, PINNED, &more).await > 0.0;
-        let lately = portkey.total("requests", day, PINNED, &more).await > 0.0;
+        let ever = portkey.total("requests", quarter, PINNED_TIME, &more).await > 0.0;
+        let lately = portkey.total("requests", day, PINNED_TIME, &more).await > 0.0;
         used.push((key["name"].as_str().unwrap().to_owned(), ever, lately));
     }
     let expected = [
@@ -286,9 +286,9 @@ async fn keys_differ_in_their_usage() {
     let key = &keys.as_array().unwrap()[2];
     assert_eq!(key["status"], "exhausted");
     let more = format!("&api_key_ids={}", key["id"].as_str().unwrap());
-    let cents = portkey.total("cost", quarter, PINNED, &more).await;
+    let cents = portkey.total("cost", quarter, PINNED_TIME, &more).await;
     let provider = portkey
-        .total("cost", quarter, PINNED, "&virtual_keys=claude-trials")
+        .total("cost", quarter, PINNED_TIME, "&virtual_keys=claude-trials")
         .await;
     assert!(
         cents >= key["usage_limits"]["credit_limit"].as_f64().unwrap() * 100.0,
@@ -307,10 +307,10 @@ async fn keys_differ_in_their_usage() {
 #[tokio::test]
 async fn pinned_clock_gives_equal_responses() {
     let period =
-        format!("time_of_generation_min=2026-02-10T00:00:00Z&time_of_generation_max={PINNED}");
+        format!("time_of_generation_min=2026-02-10T00:00:00Z&time_of_generation_max={PINNED_TIME}");
     let mut answers = Vec::new();
     for _ in 0..2 {
-        let portkey = Portkey::pinned_at(PINNED).await;
+        let portkey = Portkey::pinned_at(PINNED_TIME).await;
         let mut said = Vec::new();
         for path in ["cost", "errors/rate", "latency", "cache/hit-rate"] {
             said.push(

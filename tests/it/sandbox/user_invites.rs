@@ -3,11 +3,11 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 const PATH: &str = "/admin/users/invites";
 
-fn body(email: &str) -> Value {
+fn invite_body(email: &str) -> Value {
     json!({ "email": email, "role": "member",
         "workspaces": [{ "id": "ws-research", "role": "manager" }] })
 }
@@ -15,7 +15,7 @@ fn body(email: &str) -> Value {
 #[tokio::test]
 async fn invite_is_sent_read_resent_and_withdrawn() {
     let portkey = Portkey::start().await;
-    let made = portkey.post(PATH, body("guest@example.com")).await;
+    let made = portkey.post(PATH, invite_body("guest@example.com")).await;
     assert_eq!(
         made.as_object().unwrap().keys().collect::<Vec<_>>(),
         ["id", "invite_link"]
@@ -53,7 +53,7 @@ async fn invite_is_sent_read_resent_and_withdrawn() {
     assert_eq!(portkey.delete(&one).await, json!({}));
     assert_eq!(portkey.refusal(Method::GET, &one, Value::Null).await.0, 404);
     // Withdrawn, the address can be invited anew.
-    portkey.post(PATH, body("guest@example.com")).await;
+    portkey.post(PATH, invite_body("guest@example.com")).await;
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn invites_are_filtered_and_paged_in_camel_case() {
         ),
     ] {
         let list = portkey.get(&format!("{PATH}?{query}")).await;
-        assert_eq!(column(&list["data"], "email"), emails, "{query}");
+        assert_eq!(string_column(&list["data"], "email"), emails, "{query}");
     }
     assert_eq!(
         portkey.get(&format!("{PATH}?page_size=1")).await["data"]
@@ -85,15 +85,15 @@ async fn invites_are_filtered_and_paged_in_camel_case() {
 async fn invalid_invite_is_rejected() {
     let portkey = Portkey::start().await;
     let with = |field: &str, value: Value| {
-        let mut body = body("guest@example.com");
+        let mut body = invite_body("guest@example.com");
         body[field] = value;
         body
     };
     for (body, status, code) in [
-        (body("platform-owner@example.com"), 409, "AB07"),
-        (body("New-Analyst@example.com"), 409, "AB07"),
-        (body("guest"), 400, "AB01"),
-        (body("guest@example"), 400, "AB01"),
+        (invite_body("platform-owner@example.com"), 409, "AB07"),
+        (invite_body("New-Analyst@example.com"), 409, "AB07"),
+        (invite_body("guest"), 400, "AB01"),
+        (invite_body("guest@example"), 400, "AB01"),
         (with("role", json!("owner")), 400, "AB01"),
         (with("role", Value::Null), 400, "AB01"),
         (

@@ -3,16 +3,16 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
-const OWNER: &str = "/admin/users/0a5d0000-0000-4000-8000-00000000ada0";
-const LEAD: &str = "/admin/users/0a5d0000-0000-4000-8000-00000000ada2";
+const OWNER_PATH: &str = "/admin/users/0a5d0000-0000-4000-8000-00000000ada0";
+const LEAD_PATH: &str = "/admin/users/0a5d0000-0000-4000-8000-00000000ada2";
 
 #[tokio::test]
 async fn users_are_filtered_and_paged_in_camel_case() {
     let portkey = Portkey::start().await;
     let all = portkey.get("/admin/users").await;
-    let emails = column(&all["data"], "email");
+    let emails = string_column(&all["data"], "email");
     assert_eq!((all["total"].as_u64(), emails.len()), (Some(5), 5));
     for (query, expected) in [
         ("pageSize=2", &emails[..2]),
@@ -24,7 +24,7 @@ async fn users_are_filtered_and_paged_in_camel_case() {
         ("email=nobody@example.com", &[]),
     ] {
         let list = portkey.get(&format!("/admin/users?{query}")).await;
-        assert_eq!(column(&list["data"], "email"), expected, "{query}");
+        assert_eq!(string_column(&list["data"], "email"), expected, "{query}");
     }
     for query in ["role=manager", "pageSize=0", "currentPage=-1"] {
         let path = format!("/admin/users?{query}");
@@ -40,14 +40,14 @@ async fn users_are_filtered_and_paged_in_camel_case() {
 async fn user_role_can_be_changed_within_limits() {
     let portkey = Portkey::start().await;
     assert_eq!(
-        portkey.put(LEAD, json!({ "role": "admin" })).await,
+        portkey.put(LEAD_PATH, json!({ "role": "admin" })).await,
         json!({})
     );
-    assert_eq!(portkey.get(LEAD).await["role"], "admin");
+    assert_eq!(portkey.get(LEAD_PATH).await["role"], "admin");
     for (path, role, status, code) in [
-        (LEAD, "admin", 400, "AB01"),
-        (LEAD, "owner", 400, "AB01"),
-        (OWNER, "member", 403, "AB03"),
+        (LEAD_PATH, "admin", 400, "AB01"),
+        (LEAD_PATH, "owner", 400, "AB01"),
+        (OWNER_PATH, "member", 403, "AB03"),
         ("/admin/users/nobody", "member", 404, "AB08"),
     ] {
         let refusal = portkey
@@ -64,10 +64,13 @@ async fn user_role_can_be_changed_within_limits() {
 #[tokio::test]
 async fn deleted_user_is_removed_from_every_workspace() {
     let portkey = Portkey::start().await;
-    let joined = portkey.get(LEAD).await["workspace_ids"].clone();
+    let joined = portkey.get(LEAD_PATH).await["workspace_ids"].clone();
     assert!(joined.as_array().unwrap().len() > 1);
-    assert_eq!(portkey.delete(LEAD).await, json!({}));
-    assert_eq!(portkey.refusal(Method::GET, LEAD, Value::Null).await.0, 404);
+    assert_eq!(portkey.delete(LEAD_PATH).await, json!({}));
+    assert_eq!(
+        portkey.refusal(Method::GET, LEAD_PATH, Value::Null).await.0,
+        404
+    );
     for workspace in joined.as_array().unwrap() {
         let path = format!("/admin/workspaces/{}/users", workspace.as_str().unwrap());
         let members = portkey
@@ -76,7 +79,10 @@ async fn deleted_user_is_removed_from_every_workspace() {
         assert_eq!(members["total"], 0, "{path}");
     }
     assert_eq!(
-        portkey.refusal(Method::DELETE, OWNER, Value::Null).await.0,
+        portkey
+            .refusal(Method::DELETE, OWNER_PATH, Value::Null)
+            .await
+            .0,
         403
     );
 }

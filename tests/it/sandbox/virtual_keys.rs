@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 #[tokio::test]
 async fn virtual_key_is_created_read_and_deleted() {
@@ -141,10 +141,10 @@ async fn provider_of_an_access_grant_is_listed_as_a_virtual_key() {
     ] {
         assert_eq!(row.get(field), Some(&expected), "{field}");
     }
-    let slugs = column(&list["data"], "slug");
+    let slugs = string_column(&list["data"], "slug");
     let providers = portkey.get("/providers?workspace_id=ws-support-bot").await;
     assert!(
-        column(&providers["data"], "slug")
+        string_column(&providers["data"], "slug")
             .iter()
             .all(|slug| slugs.contains(slug))
     );

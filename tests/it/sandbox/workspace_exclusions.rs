@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::Portkey;
 
-const INPUT: &str = "/workspace-exclusions/input-guardrails";
-const OUTPUT: &str = "/workspace-exclusions/output-guardrails";
+const INPUT_PATH: &str = "/workspace-exclusions/input-guardrails";
+const OUTPUT_PATH: &str = "/workspace-exclusions/output-guardrails";
 
-fn rows(rows: &[(&str, bool)], replace: bool) -> Value {
+fn exclusion_rows(rows: &[(&str, bool)], replace: bool) -> Value {
     let rows: Vec<Value> = rows
         .iter()
         .map(|(id, excluded)| json!({ "workspace_id": id, "excluded": excluded }))
@@ -22,26 +22,26 @@ async fn exclusions_are_merged_unless_replacement_is_requested() {
     let id = |workspace: Value| workspace["id"].as_str().unwrap().to_owned();
     let shared = id(portkey.get("/admin/workspaces/ws-shared").await);
     let research = id(portkey.get("/admin/workspaces/ws-research").await);
-    let output = portkey.get(OUTPUT).await;
+    let output = portkey.get(OUTPUT_PATH).await;
     // Each row goes on from the one before it; slugs are read back as ids.
     for (change, expected) in [
-        (rows(&[], false), vec![(&research, true)]),
+        (exclusion_rows(&[], false), vec![(&research, true)]),
         (
-            rows(&[("ws-shared", true)], false),
+            exclusion_rows(&[("ws-shared", true)], false),
             vec![(&research, true), (&shared, true)],
         ),
         (
-            rows(&[(&research, false)], false),
+            exclusion_rows(&[(&research, false)], false),
             vec![(&research, false), (&shared, true)],
         ),
         (
-            rows(&[("ws-research", true)], true),
+            exclusion_rows(&[("ws-research", true)], true),
             vec![(&research, true)],
         ),
-        (rows(&[], true), vec![]),
+        (exclusion_rows(&[], true), vec![]),
     ] {
         assert_eq!(
-            portkey.put(INPUT, change.clone()).await,
+            portkey.put(INPUT_PATH, change.clone()).await,
             json!({}),
             "{change}"
         );
@@ -50,13 +50,13 @@ async fn exclusions_are_merged_unless_replacement_is_requested() {
             .map(|(id, excluded)| (id.as_str(), *excluded))
             .collect();
         assert_eq!(
-            portkey.get(INPUT).await["workspaces"],
-            rows(&expected, false)["workspaces"],
+            portkey.get(INPUT_PATH).await["workspaces"],
+            exclusion_rows(&expected, false)["workspaces"],
             "{change}"
         );
     }
     assert_eq!(
-        portkey.get(OUTPUT).await,
+        portkey.get(OUTPUT_PATH).await,
         output,
         "the other list has changed"
     );
@@ -65,7 +65,7 @@ async fn exclusions_are_merged_unless_replacement_is_requested() {
 #[tokio::test]
 async fn invalid_exclusion_is_rejected() {
     let portkey = Portkey::start().await;
-    let twice = rows(&[("ws-shared", true), ("ws-shared", false)], false);
+    let twice = exclusion_rows(&[("ws-shared", true), ("ws-shared", false)], false);
     let elsewhere = json!({ "workspaces": [], "organisation_id": "another" });
     for (body, status) in [
         (json!({}), 400),
@@ -78,10 +78,10 @@ async fn invalid_exclusion_is_rejected() {
             400,
         ),
         (twice, 400),
-        (rows(&[("ws-none", true)], false), 403),
+        (exclusion_rows(&[("ws-none", true)], false), 403),
         (elsewhere, 403),
     ] {
-        for path in [INPUT, OUTPUT] {
+        for path in [INPUT_PATH, OUTPUT_PATH] {
             let refusal = portkey.refusal(Method::PUT, path, body.clone()).await;
             assert_eq!(refusal.0, status, "{path} {body}: {}", refusal.2);
         }

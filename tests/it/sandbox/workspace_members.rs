@@ -3,12 +3,12 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, column};
+use super::{Portkey, string_column};
 
 const PATH: &str = "/admin/workspaces/ws-research/users";
 const SUPPORT_LEAD: &str = "0a5d0000-0000-4000-8000-00000000ada3";
 
-fn grant(user: &str, role: &str) -> Value {
+fn grant_body(user: &str, role: &str) -> Value {
     json!({ "users": [{ "id": user, "role": role }] })
 }
 
@@ -17,7 +17,7 @@ async fn member_is_added_promoted_and_removed() {
     let portkey = Portkey::start().await;
     let before = portkey.get(PATH).await["total"].as_u64().unwrap();
     assert_eq!(
-        portkey.post(PATH, grant(SUPPORT_LEAD, "member")).await,
+        portkey.post(PATH, grant_body(SUPPORT_LEAD, "member")).await,
         json!({})
     );
     let one = format!("{PATH}/{SUPPORT_LEAD}");
@@ -55,7 +55,7 @@ async fn members_appear_in_their_workspace_and_user() {
     let id = portkey.post("/admin/workspaces", body).await["id"].clone();
     let path = format!("/admin/workspaces/{}", id.as_str().unwrap());
     let workspace = portkey.get(&path).await;
-    assert_eq!(column(&workspace["users"], "id"), [SUPPORT_LEAD]);
+    assert_eq!(string_column(&workspace["users"], "id"), [SUPPORT_LEAD]);
     assert_eq!(workspace["users"][0]["role"], "member");
     let user = format!("/admin/users/{SUPPORT_LEAD}");
     let ids = |user: Value| user["workspace_ids"].as_array().unwrap().contains(&id);
@@ -78,7 +78,7 @@ async fn members_are_filtered_and_paged() {
         ("?page_size=1", vec!["admin"]),
     ] {
         let list = portkey.get(&format!("{PATH}{query}")).await;
-        assert_eq!(column(&list["data"], "role"), roles, "{query}");
+        assert_eq!(string_column(&list["data"], "role"), roles, "{query}");
     }
 }
 
@@ -90,8 +90,8 @@ async fn invalid_members_are_rejected_and_none_is_added() {
         { "id": member, "role": "member" }] });
     for (path, body, status, code) in [
         (PATH, both, 409, "AB07"),
-        (PATH, grant("nobody", "member"), 404, "AB08"),
-        (PATH, grant(SUPPORT_LEAD, "owner"), 400, "AB01"),
+        (PATH, grant_body("nobody", "member"), 404, "AB08"),
+        (PATH, grant_body(SUPPORT_LEAD, "owner"), 400, "AB01"),
         (PATH, json!({ "users": [] }), 400, "AB01"),
         (
             PATH,
@@ -101,7 +101,7 @@ async fn invalid_members_are_rejected_and_none_is_added() {
         ),
         (
             "/admin/workspaces/ws-none/users",
-            grant(SUPPORT_LEAD, "member"),
+            grant_body(SUPPORT_LEAD, "member"),
             403,
             "AB03",
         ),

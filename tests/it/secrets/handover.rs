@@ -12,13 +12,13 @@ use portkey_mcp::{
 };
 use serde_json::{Value, json};
 
-use super::everywhere;
+use super::connect_everywhere;
 use crate::{
-    process::said,
-    upstream::{Upstream, answer, dispatcher, ok, operator},
+    process::run_cli,
+    upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
 };
 
-fn invite() -> Value {
+fn invite_args() -> Value {
     json!({
         "email": "new@example.com", "role": "member",
         "workspaces": [{ "id": "ws-research", "role": "member" }],
@@ -28,8 +28,9 @@ fn invite() -> Value {
 
 #[tokio::test]
 async fn inline_secret_is_in_the_result() {
-    for connected in everywhere(&["--sandbox"], &[]).await {
-        let link = connected.call("invite-user", invite()).await.unwrap()["invite_link"].clone();
+    for connected in connect_everywhere(&["--sandbox"], &[]).await {
+        let link =
+            connected.call("invite-user", invite_args()).await.unwrap()["invite_link"].clone();
         assert!(
             link.as_str().unwrap().starts_with("https://"),
             "{}: {link}",
@@ -51,8 +52,8 @@ async fn delivered_secret_file_is_private() {
         folder_text,
     ];
     let mut paths = Vec::new();
-    for connected in everywhere(&args, &[]).await {
-        let answer = connected.call("invite-user", invite()).await.unwrap();
+    for connected in connect_everywhere(&args, &[]).await {
+        let answer = connected.call("invite-user", invite_args()).await.unwrap();
         let path = answer["invite_link"].as_str().unwrap().to_owned();
         assert!(
             fs::read_to_string(&path).unwrap().starts_with("https://"),
@@ -63,7 +64,7 @@ async fn delivered_secret_file_is_private() {
             Path::new(&path).starts_with(folder.canonicalize().unwrap()),
             "{path}"
         );
-        assert_eq!(mode(Path::new(&path)), 0o600, "{path}");
+        assert_eq!(file_mode(Path::new(&path)), 0o600, "{path}");
         paths.push(path);
         // What reveals nothing makes no file, and neither does what is refused.
         connected.call("list-all-invites", json!({})).await.unwrap();
@@ -72,13 +73,13 @@ async fn delivered_secret_file_is_private() {
             .await
             .unwrap_err();
     }
-    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(file_mode(&folder), 0o700);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), paths.len());
     paths.dedup();
     assert_eq!(paths.len(), 4);
 }
 
-fn mode(path: &Path) -> u32 {
+fn file_mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
@@ -86,7 +87,7 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn each_secret_has_its_own_file() {
     let body = r#"{"id":"d","client_auth":"auth","credentials":{"username":"u","password":"p"}}"#;
-    let upstream = Upstream::start(move |_| ok(body)).await;
+    let upstream = MockUpstream::start(move |_| json_response(body)).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
@@ -98,7 +99,7 @@ async fn each_secret_has_its_own_file() {
         "--secrets-dir",
         path,
     ];
-    for connected in everywhere(&args, &[("PORTKEY_API_KEY", "any-key")]).await {
+    for connected in connect_everywhere(&args, &[("PORTKEY_API_KEY", "any-key")]).await {
         let args = json!({ "deployment_id": "d", "rotate_auth": true });
         let answer = connected.call("update-deployment", args).await.unwrap();
         let read = |field: &str| fs::read_to_string(answer[field].as_str().unwrap()).unwrap();
@@ -111,11 +112,14 @@ async fn each_secret_has_its_own_file() {
 /// Nothing may come to be whose key nobody gets.
 #[tokio::test]
 async fn call_is_not_sent_if_its_secret_cannot_be_delivered() {
-    let upstream = Upstream::start(|_| answer("200 OK", "", "{}")).await;
+    let upstream = MockUpstream::start(|_| http_response("200 OK", "", "{}")).await;
     let base = ["--base-url", upstream.base_url.as_str()];
     let key = [("PORTKEY_API_KEY", "any-key")];
-    for connected in everywhere(&[&base[..], &["--secrets", "deny"]].concat(), &key).await {
-        let error = connected.call("invite-user", invite()).await.unwrap_err();
+    for connected in connect_everywhere(&[&base[..], &["--secrets", "deny"]].concat(), &key).await {
+        let error = connected
+            .call("invite-user", invite_args())
+            .await
+            .unwrap_err();
         assert!(
             error.contains("--secrets deny") && error.contains("Nothing was sent"),
             "{error}"
@@ -129,7 +133,7 @@ async fn call_is_not_sent_if_its_secret_cannot_be_delivered() {
     }
     // An update that reveals nothing is none of those.
     let [connected, ..] =
-        &everywhere(&[&base[..], &["--secrets", "deny"]].concat(), &key).await[..]
+        &connect_everywhere(&[&base[..], &["--secrets", "deny"]].concat(), &key).await[..]
     else {
         panic!("no client")
     };
@@ -145,10 +149,13 @@ async fn call_is_not_sent_if_its_secret_cannot_be_delivered() {
         "--secrets-dir",
         folder.path().to_str().unwrap(),
     ];
-    let all = everywhere(&[&base[..], &to].concat(), &key).await;
+    let all = connect_everywhere(&[&base[..], &to].concat(), &key).await;
     drop(folder);
     for connected in all {
-        let error = connected.call("invite-user", invite()).await.unwrap_err();
+        let error = connected
+            .call("invite-user", invite_args())
+            .await
+            .unwrap_err();
         assert!(
             error.contains("cannot be made") && error.contains("Nothing was sent"),
             "{error}"
@@ -174,25 +181,25 @@ fn secrets_dir_readable_by_others_fails_the_start() {
         ),
     ] {
         let call = ["call", "list-all-invites", "--sandbox"];
-        let (ok, _, log) = said(&[&call[..], args].concat());
+        let (ok, _, log) = run_cli(&[&call[..], args].concat());
         assert!(!ok && log.contains(told), "{log}");
     }
 }
 
 /// A parent, and a private folder in it that secrets go to.
-fn private() -> (tempfile::TempDir, PathBuf, DeliveryMode) {
+fn private_dir() -> (tempfile::TempDir, PathBuf, DeliveryMode) {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().canonicalize().unwrap().join("secrets");
     let delivery = DeliveryMode::in_folder(&folder).unwrap();
     (parent, folder, delivery)
 }
 
-fn handing(upstream: &Upstream, delivery: DeliveryMode) -> Dispatcher {
+fn dispatcher_with_delivery(upstream: &MockUpstream, delivery: DeliveryMode) -> Dispatcher {
     dispatcher(upstream).with_secrets(Secrets::new(delivery, SecretReferences::default()))
 }
 
-async fn invited(dispatcher: &Dispatcher) -> Result<Value, String> {
-    let args = invite().as_object().unwrap().clone();
+async fn call_invite(dispatcher: &Dispatcher) -> Result<Value, String> {
+    let args = invite_args().as_object().unwrap().clone();
     let outcome = dispatcher
         .call_as_local(&operator(), "invite-user", args)
         .await;
@@ -200,7 +207,7 @@ async fn invited(dispatcher: &Dispatcher) -> Result<Value, String> {
 }
 
 /// What somebody does to the folder after the start, and why it is not used then.
-struct Changed {
+struct ChangedFolderCase {
     what: &'static str,
     change: fn(&Path),
     told: &'static str,
@@ -209,14 +216,14 @@ struct Changed {
 #[tokio::test]
 async fn secrets_dir_is_checked_at_every_use() {
     let cases = [
-        Changed {
+        ChangedFolderCase {
             what: "opened to others",
             change: |folder| {
                 fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).unwrap()
             },
             told: "others can look into it",
         },
-        Changed {
+        ChangedFolderCase {
             what: "replaced by a link",
             change: |folder| {
                 let other = folder.with_file_name("other");
@@ -225,7 +232,7 @@ async fn secrets_dir_is_checked_at_every_use() {
             },
             told: "cannot be made",
         },
-        Changed {
+        ChangedFolderCase {
             what: "below a link",
             change: |folder| {
                 let (parent, moved) = (
@@ -237,12 +244,12 @@ async fn secrets_dir_is_checked_at_every_use() {
             },
             told: "a link leads there now",
         },
-        Changed {
+        ChangedFolderCase {
             what: "removed",
             change: |folder| fs::remove_dir(folder).unwrap(),
             told: "cannot be made",
         },
-        Changed {
+        ChangedFolderCase {
             what: "a file",
             change: |folder| {
                 fs::remove_dir(folder).unwrap();
@@ -251,12 +258,13 @@ async fn secrets_dir_is_checked_at_every_use() {
             told: "cannot be made",
         },
     ];
-    for Changed { what, change, told } in cases {
-        let upstream = Upstream::start(|_| ok(r#"{"invite_link":"https://l"}"#)).await;
-        let (parent, folder, delivery) = private();
-        let dispatcher = handing(&upstream, delivery);
+    for ChangedFolderCase { what, change, told } in cases {
+        let upstream =
+            MockUpstream::start(|_| json_response(r#"{"invite_link":"https://l"}"#)).await;
+        let (parent, folder, delivery) = private_dir();
+        let dispatcher = dispatcher_with_delivery(&upstream, delivery);
         change(&folder);
-        let error = invited(&dispatcher).await.unwrap_err();
+        let error = call_invite(&dispatcher).await.unwrap_err();
         assert!(
             error.contains(told) && error.contains("Nothing was sent"),
             "{what}: {error}"
@@ -269,14 +277,16 @@ async fn secrets_dir_is_checked_at_every_use() {
 
 #[tokio::test]
 async fn secrets_dir_of_another_user_is_rejected() {
-    let (_parent, folder, delivery) = private();
+    let (_parent, folder, delivery) = private_dir();
     // Only root may give it away.
     if chown(&folder, Some(65_534), None).is_err() {
         eprintln!("skipped: this user may not give folders away");
         return;
     }
-    let upstream = Upstream::start(|_| ok("{}")).await;
-    let error = invited(&handing(&upstream, delivery)).await.unwrap_err();
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
+    let error = call_invite(&dispatcher_with_delivery(&upstream, delivery))
+        .await
+        .unwrap_err();
     assert!(error.contains("belongs to another user"), "{error}");
     assert!(
         DeliveryMode::in_folder(&folder)
@@ -289,12 +299,12 @@ async fn secrets_dir_of_another_user_is_rejected() {
 
 #[tokio::test]
 async fn recreated_secrets_dir_is_used() {
-    let upstream = Upstream::start(|_| ok(r#"{"invite_link":"https://l"}"#)).await;
-    let (_parent, folder, delivery) = private();
-    let dispatcher = handing(&upstream, delivery);
+    let upstream = MockUpstream::start(|_| json_response(r#"{"invite_link":"https://l"}"#)).await;
+    let (_parent, folder, delivery) = private_dir();
+    let dispatcher = dispatcher_with_delivery(&upstream, delivery);
     fs::remove_dir(&folder).unwrap();
     DeliveryMode::in_folder(&folder).unwrap();
-    let answer = invited(&dispatcher).await.unwrap();
+    let answer = call_invite(&dispatcher).await.unwrap();
     assert_eq!(
         fs::read_to_string(answer["invite_link"].as_str().unwrap()).unwrap(),
         "https://l"
@@ -305,25 +315,25 @@ async fn recreated_secrets_dir_is_used() {
 /// where others may look.
 #[tokio::test]
 async fn secret_file_removed_during_the_call_is_recreated() {
-    let (_parent, folder, delivery) = private();
+    let (_parent, folder, delivery) = private_dir();
     let looked_at = folder.clone();
-    let upstream = Upstream::start(move |before| {
+    let upstream = MockUpstream::start(move |before| {
         for file in fs::read_dir(&looked_at).unwrap() {
             fs::remove_file(file.unwrap().path()).unwrap();
         }
         if before == 1 {
             fs::set_permissions(&looked_at, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        ok(r#"{"invite_link":"https://l"}"#)
+        json_response(r#"{"invite_link":"https://l"}"#)
     })
     .await;
-    let dispatcher = handing(&upstream, delivery);
-    let answer = invited(&dispatcher).await.unwrap();
+    let dispatcher = dispatcher_with_delivery(&upstream, delivery);
+    let answer = call_invite(&dispatcher).await.unwrap();
     let path = answer["invite_link"].as_str().unwrap();
     assert_eq!(fs::read_to_string(path).unwrap(), "https://l");
-    assert_eq!(mode(Path::new(path)), 0o600);
+    assert_eq!(file_mode(Path::new(path)), 0o600);
     fs::remove_file(path).unwrap();
-    let answer = invited(&dispatcher).await.unwrap();
+    let answer = call_invite(&dispatcher).await.unwrap();
     let lost = answer["invite_link"].as_str().unwrap();
     assert!(
         lost.starts_with("[lost: ") && lost.contains("others can look into it"),

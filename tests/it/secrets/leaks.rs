@@ -16,16 +16,16 @@ use serde_json::{Value, json};
 
 use crate::{
     audit::read_entries,
-    metrics::session,
-    process::{Pipe, Served},
-    requests::{call, post},
-    upstream::{Upstream, answer, ok},
+    metrics::open_session,
+    process::{ServerProcess, StdioServer},
+    requests::{call_request, post_request},
+    upstream::{MockUpstream, http_response, json_response},
 };
 
 const LEVELS: [&str; 2] = ["debug", "trace"];
 
 /// A secret as issuers make them, or as nobody does.
-fn secret() -> impl Strategy<Value = String> {
+fn any_secret() -> impl Strategy<Value = String> {
     let alphabet: Vec<char> = ('a'..='z')
         .chain('A'..='Z')
         .chain('0'..='9')
@@ -36,18 +36,18 @@ fn secret() -> impl Strategy<Value = String> {
         .prop_map(|(begin, rest)| begin.to_owned() + &String::from_iter(rest))
 }
 
-pub(crate) fn secrets(count: usize) -> Vec<String> {
+pub(crate) fn random_secrets(count: usize) -> Vec<String> {
     let mut runner = TestRunner::new(Config {
         failure_persistence: None,
         ..Config::default()
     });
     (0..count)
-        .map(|_| secret().new_tree(&mut runner).unwrap().current())
+        .map(|_| any_secret().new_tree(&mut runner).unwrap().current())
         .collect()
 }
 
 /// The first shown call of every tool, with a secret wherever one may stand.
-pub(crate) fn calls(secret: &str) -> Vec<(&'static str, Value)> {
+pub(crate) fn calls_with_secret(secret: &str) -> Vec<(&'static str, Value)> {
     let catalog = Catalog::full();
     let mut calls = Vec::new();
     for entry in catalog.iter() {
@@ -81,7 +81,7 @@ pub(crate) fn calls(secret: &str) -> Vec<(&'static str, Value)> {
 }
 
 /// Answers of all kinds that have a secret wherever an upstream could put one.
-fn body(secret: &str) -> String {
+fn body_with_secret(secret: &str) -> String {
     let below =
         json!({ "key": secret, "api_key": secret, "note": secret, "list": [secret], secret: 1 });
     json!({
@@ -91,30 +91,30 @@ fn body(secret: &str) -> String {
     .to_string()
 }
 
-fn refusal(secret: &str) -> String {
+fn error_with_secret(secret: &str) -> String {
     let inner =
         json!({ "message": format!("wrong key {secret}"), "errorCode": secret, "detail": secret });
     json!({ "success": false, "data": inner }).to_string()
 }
 
-pub(crate) async fn upstream(secrets: &[String]) -> Upstream {
+pub(crate) async fn start_leaking_upstream(secrets: &[String]) -> MockUpstream {
     let secrets = secrets.to_vec();
-    Upstream::start(move |before| {
+    MockUpstream::start(move |before| {
         let secret = &secrets[before % secrets.len()];
         match before % 4 {
-            0 | 1 => ok(&body(secret)),
-            2 => answer(
+            0 | 1 => json_response(&body_with_secret(secret)),
+            2 => http_response(
                 "400 Bad Request",
                 "content-type: application/json\r\n",
-                &refusal(secret),
+                &error_with_secret(secret),
             ),
-            _ => answer("403 Forbidden", "content-type: text/html\r\n", secret),
+            _ => http_response("403 Forbidden", "content-type: text/html\r\n", secret),
         }
     })
     .await
 }
 
-fn assert_none(log: &str, secrets: &[String]) {
+fn assert_no_secrets(log: &str, secrets: &[String]) {
     assert!(log.contains("portkey_mcp::call"), "nothing was logged");
     for secret in secrets {
         let line = log.lines().find(|line| line.contains(secret.as_str()));
@@ -123,9 +123,12 @@ fn assert_none(log: &str, secrets: &[String]) {
 }
 
 /// The same for the audit log, which has every call there was, and the arguments of those admitted.
-fn assert_unrecorded(audit: &Path, secrets: &[String]) {
+fn assert_not_audited(audit: &Path, secrets: &[String]) {
     let lines = read_entries(audit);
-    let expected: usize = secrets.iter().map(|secret| calls(secret).len()).sum();
+    let expected: usize = secrets
+        .iter()
+        .map(|secret| calls_with_secret(secret).len())
+        .sum();
     assert_eq!(lines.len(), expected);
     assert!(
         lines
@@ -144,8 +147,8 @@ fn assert_unrecorded(audit: &Path, secrets: &[String]) {
 
 #[tokio::test]
 async fn logs_over_http_contain_no_secrets() {
-    let secrets = secrets(4);
-    let upstream = upstream(&secrets).await;
+    let secrets = random_secrets(4);
+    let upstream = start_leaking_upstream(&secrets).await;
     for (level, format) in LEVELS.into_iter().zip(["text", "json"]) {
         let args = [
             "http",
@@ -158,35 +161,39 @@ async fn logs_over_http_contain_no_secrets() {
         let key = [("PORTKEY_API_KEY", secrets[0].as_str())];
         let audit = tempfile::NamedTempFile::new().unwrap();
         let audited = ["--audit-log", audit.path().to_str().unwrap()];
-        let mut server = Served::start_with(&[&args[..], &logging, &audited].concat(), &key);
-        let session = session(&server).await;
-        for (i, (tool, args)) in secrets.iter().flat_map(|secret| calls(secret)).enumerate() {
+        let mut server = ServerProcess::start_with(&[&args[..], &logging, &audited].concat(), &key);
+        let session = open_session(&server).await;
+        for (i, (tool, args)) in secrets
+            .iter()
+            .flat_map(|secret| calls_with_secret(secret))
+            .enumerate()
+        {
             // The generations take turns.
             let request = match i % 2 {
-                0 => call(&server, tool, args),
+                0 => call_request(&server, tool, args),
                 _ => {
                     let params = json!({ "name": tool, "arguments": args });
                     let body = json!({ "jsonrpc": "2.0", "id": i, "method": "tools/call", "params": params });
-                    post(&server, &body.to_string()).header("mcp-session-id", &session)
+                    post_request(&server, &body.to_string()).header("mcp-session-id", &session)
                 }
             };
             request.send().await.unwrap().text().await.unwrap();
             if i % 16 == 0 {
                 // So that the pipe never fills up, in which case lines would be dropped.
                 let line = server.read_until("portkey_mcp::call");
-                assert_none(&line, &secrets);
+                assert_no_secrets(&line, &secrets);
             }
         }
-        assert_none(&(server.terminate().1 + "portkey_mcp::call"), &secrets);
-        assert_unrecorded(audit.path(), &secrets);
+        assert_no_secrets(&(server.terminate().1 + "portkey_mcp::call"), &secrets);
+        assert_not_audited(audit.path(), &secrets);
     }
 }
 
 #[test]
 fn logs_over_stdio_contain_no_secrets() {
-    let secrets = secrets(4);
+    let secrets = random_secrets(4);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let upstream = runtime.block_on(upstream(&secrets));
+    let upstream = runtime.block_on(start_leaking_upstream(&secrets));
     for (level, format) in LEVELS.into_iter().zip(["json", "text"]) {
         let file = tempfile::NamedTempFile::new().unwrap();
         let audit = tempfile::NamedTempFile::new().unwrap();
@@ -201,7 +208,7 @@ fn logs_over_stdio_contain_no_secrets() {
             audit.path().to_str().unwrap(),
         ]);
         command.env("PORTKEY_API_KEY", &secrets[0]);
-        let mut pipe = Pipe::spawn(command);
+        let mut pipe = StdioServer::spawn(command);
         let mut log = pipe.child.stderr.take().unwrap();
         let mut copy = file.reopen().unwrap();
         let reader = std::thread::spawn(move || std::io::copy(&mut log, &mut copy).unwrap());
@@ -210,7 +217,7 @@ fn logs_over_stdio_contain_no_secrets() {
             "clientInfo": { "name": "test", "version": "1" },
         });
         let opening = ("initialize", params);
-        let calls = secrets.iter().flat_map(|secret| calls(secret));
+        let calls = secrets.iter().flat_map(|secret| calls_with_secret(secret));
         let calls =
             calls.map(|(tool, args)| ("tools/call", json!({ "name": tool, "arguments": args })));
         for (id, (method, params)) in std::iter::once(opening).chain(calls).enumerate() {
@@ -221,8 +228,8 @@ fn logs_over_stdio_contain_no_secrets() {
         drop(pipe.input.take());
         pipe.child.wait().unwrap();
         reader.join().unwrap();
-        assert_none(&fs::read_to_string(file.path()).unwrap(), &secrets);
-        assert_unrecorded(audit.path(), &secrets);
+        assert_no_secrets(&fs::read_to_string(file.path()).unwrap(), &secrets);
+        assert_not_audited(audit.path(), &secrets);
     }
 }
 
@@ -235,7 +242,7 @@ fn command_errors_contain_no_keys() {
         &["call", secret, "--sandbox"],
         &["--ca-file", secret, "call", "list-labels"],
     ] {
-        let (ok, out, log) = crate::process::said(args);
+        let (ok, out, log) = crate::process::run_cli(args);
         assert!(
             !ok && !out.contains(secret) && !log.contains(secret),
             "{log}"

@@ -4,14 +4,14 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::security::secrets::{MASK, mask_line, mask_response, mask_text};
 use serde_json::{Value, json};
 
-use super::everywhere;
+use super::connect_everywhere;
 use crate::{
     catalog::with_required_change,
-    upstream::{KEY, Upstream, answer, dispatcher, ok, operator},
+    upstream::{KEY, MockUpstream, dispatcher, http_response, json_response, operator},
 };
 
 /// A tool's answer before and after, `MASK` written as `#`.
-const ANSWERS: &[(&str, &str, &str)] = &[
+const MASKING_CASES: &[(&str, &str, &str)] = &[
     // What the declarations name, at every depth.
     (
         "get-virtual-key",
@@ -229,11 +229,11 @@ const ANSWERS: &[(&str, &str, &str)] = &[
 
 #[tokio::test]
 async fn results_are_masked() {
-    for (tool, before, after) in ANSWERS {
-        let upstream = Upstream::start(|_| ok(before)).await;
+    for (tool, before, after) in MASKING_CASES {
+        let upstream = MockUpstream::start(|_| json_response(before)).await;
         let catalog = Catalog::full();
         let published = catalog.find(tool).unwrap().compiled();
-        let args = Value::Object(least(published.full_schema()));
+        let args = Value::Object(required_arguments(published.full_schema()));
         let args = with_required_change(published, args, |_, _| json!("x"));
         let Value::Object(args) = args else {
             panic!("{tool}")
@@ -252,7 +252,7 @@ async fn results_are_masked() {
 }
 
 /// The required arguments, as texts.
-fn least(schema: &Value) -> serde_json::Map<String, Value> {
+fn required_arguments(schema: &Value) -> serde_json::Map<String, Value> {
     let text = |name: &Value| match name.as_str().unwrap() {
         "start_time" | "end_time" => "2026-01-01T00:00:00Z".into(),
         "time_of_generation_min" | "time_of_generation_max" => "2026-01-01T00:00:00Z".into(),
@@ -282,7 +282,7 @@ async fn one_time_secret_is_returned_unmasked() {
         let shown = std::fs::read_to_string(format!("tests/data/calls/{tool}.json")).unwrap();
         let args = serde_json::from_str::<Value>(&shown).unwrap()[0]["arguments"].take();
         let text = body.to_string();
-        let upstream = Upstream::start(move |_| ok(&text)).await;
+        let upstream = MockUpstream::start(move |_| json_response(&text)).await;
         let args = args.as_object().unwrap().clone();
         let got = dispatcher(&upstream)
             .call_as_local(&operator(), tool, args)
@@ -371,7 +371,7 @@ fn known_key_formats_are_masked_in_text() {
 /// What was masked would overwrite the secret if it came back.
 #[tokio::test]
 async fn masked_argument_is_rejected() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = dispatcher(&upstream);
     for (tool, args, at) in [
         (
@@ -450,13 +450,13 @@ async fn key_repeated_by_the_upstream_is_masked() {
     let refused = format!(
         r#"{{"success":false,"data":{{"message":"no key {KEY} or sk-abcdefghijklmnopqrstuvwx"}}}}"#
     );
-    let upstream = Upstream::start(move |before| match before % 2 {
-        0 => ok(&told),
-        _ => answer("401 Unauthorized", "", &refused),
+    let upstream = MockUpstream::start(move |before| match before % 2 {
+        0 => json_response(&told),
+        _ => http_response("401 Unauthorized", "", &refused),
     })
     .await;
     let args = ["--base-url", &upstream.base_url];
-    for connected in everywhere(&args, &[("PORTKEY_API_KEY", KEY)]).await {
+    for connected in connect_everywhere(&args, &[("PORTKEY_API_KEY", KEY)]).await {
         let get = || connected.call("get-workspace", json!({ "workspace_id": "w" }));
         let way = connected.way;
         assert_eq!(
@@ -473,12 +473,12 @@ async fn key_repeated_by_the_upstream_is_masked() {
 }
 
 /// A value where a declared path such as `data[].key` leads.
-fn at_path(path: &str, value: Value) -> Value {
+fn value_at_path(path: &str, value: Value) -> Value {
     let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     let below = if rest.is_empty() {
         value
     } else {
-        at_path(rest, value)
+        value_at_path(rest, value)
     };
     match (step, step.strip_suffix("[]")) {
         ("*", _) => json!({ "any.name[0]": below }),
@@ -488,7 +488,7 @@ fn at_path(path: &str, value: Value) -> Value {
 }
 
 /// Declared places of documents: what their names give away is masked, and the rest is shown.
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENT_FIELDS: [&str; 11] = [
     "auth_config",
     "common_overrides",
     "config",
@@ -515,7 +515,7 @@ fn declared_credential_is_masked_as_a_whole() {
             .chain(operation.one_time_secrets())
         {
             let last = path.rsplit('.').next().unwrap().trim_end_matches("[]");
-            if DOCUMENTS.contains(&last) {
+            if DOCUMENT_FIELDS.contains(&last) {
                 continue;
             }
             places += 1;
@@ -525,7 +525,7 @@ fn declared_credential_is_masked_as_a_whole() {
                 json!({ "zone": word, "more": [{ "note": word }] }),
                 json!([word, { "zone": word }]),
             ] {
-                let mut answer = at_path(path, value);
+                let mut answer = value_at_path(path, value);
                 mask_response(operation, &mut answer);
                 assert!(
                     !answer.to_string().contains(word),
@@ -560,7 +560,7 @@ fn declared_secret_of_any_type_is_masked() {
                 json!(json!({ "key": word, "n": { "pwd": number } }).to_string()),
                 json!(json!([word, { "jwt": [word] }]).to_string()),
             ] {
-                let mut answer = at_path(path, value);
+                let mut answer = value_at_path(path, value);
                 let before = answer.to_string();
                 mask_response(operation, &mut answer);
                 let shown = answer.to_string();

@@ -22,20 +22,23 @@ use rmcp::{
 use serde_json::Value;
 
 use crate::{
-    process::{Served, command},
+    process::{ServerProcess, command},
     requests::client as http_client,
 };
 
 /// A client that is connected in one of the ways there are.
-pub(crate) struct Connected {
+pub(crate) struct ConnectedClient {
     pub(crate) client: RunningService<RoleClient, ()>,
-    _server: Option<Served>,
+    _server: Option<ServerProcess>,
     /// The way, for what a failure says.
     pub(crate) way: &'static str,
 }
 
 /// The official client over a pipe and over HTTP, in both generations of the protocol.
-pub(crate) async fn everywhere(args: &[&str], variables: &[(&str, &str)]) -> Vec<Connected> {
+pub(crate) async fn connect_everywhere(
+    args: &[&str],
+    variables: &[(&str, &str)],
+) -> Vec<ConnectedClient> {
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     let lifecycles = || {
         [
@@ -51,7 +54,7 @@ pub(crate) async fn everywhere(args: &[&str], variables: &[(&str, &str)]) -> Vec
         command.envs(variables.iter().copied());
         let process = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
         let client = ().serve_with_lifecycle(process, lifecycle).await.unwrap();
-        all.push(Connected {
+        all.push(ConnectedClient {
             client,
             _server: None,
             way,
@@ -59,11 +62,11 @@ pub(crate) async fn everywhere(args: &[&str], variables: &[(&str, &str)]) -> Vec
     }
     for (lifecycle, way) in lifecycles().into_iter().zip(["http, 2025", "http, 2026"]) {
         let args = [&["http", "--listen", "127.0.0.1:0"], args].concat();
-        let server = Served::start_with(&args, variables);
+        let server = ServerProcess::start_with(&args, variables);
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(http_client(), config);
         let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
-        all.push(Connected {
+        all.push(ConnectedClient {
             client,
             _server: Some(server),
             way,
@@ -72,7 +75,7 @@ pub(crate) async fn everywhere(args: &[&str], variables: &[(&str, &str)]) -> Vec
     all
 }
 
-impl Connected {
+impl ConnectedClient {
     pub(crate) async fn result(&self, tool: &'static str, args: Value) -> CallToolResult {
         let request =
             CallToolRequestParams::new(tool).with_arguments(args.as_object().unwrap().clone());

@@ -11,12 +11,12 @@ use portkey_mcp::{
 };
 use serde_json::{Value, json};
 
-use crate::upstream::{KEY, Upstream, answer, dispatcher, ok, operator};
+use crate::upstream::{KEY, MockUpstream, dispatcher, http_response, json_response, operator};
 
 /// With everything in it that is written in more than one way.
-const ODD: &str = "own/key+with=\"quotes\" \\ and ü, 4711";
+const KEY_WITH_ESCAPES: &str = "own/key+with=\"quotes\" \\ and ü, 4711";
 
-fn masked(answer: &Value) -> Value {
+fn mask_workspace(answer: &Value) -> Value {
     let catalog = Catalog::full();
     let mut answer = answer.clone();
     mask_response(
@@ -28,13 +28,13 @@ fn masked(answer: &Value) -> Value {
 
 #[test]
 fn own_key_is_masked_in_every_encoding() {
-    learn_key(ODD);
-    let json = json!(ODD).to_string();
+    learn_key(KEY_WITH_ESCAPES);
+    let json = json!(KEY_WITH_ESCAPES).to_string();
     let json = &json[1..json.len() - 1];
     let nested = json!(json).to_string();
     let nested = &nested[1..nested.len() - 1];
     for written in [
-        ODD,
+        KEY_WITH_ESCAPES,
         json,
         nested,
         &json.replace('/', r"\/"),
@@ -48,7 +48,7 @@ fn own_key_is_masked_in_every_encoding() {
         assert_eq!(mask_text(&text), expected);
         assert_eq!(mask_line(&text), expected);
         assert_eq!(
-            masked(&json!({ "note": [{ "a": text }] }))["note"][0]["a"],
+            mask_workspace(&json!({ "note": [{ "a": text }] }))["note"][0]["a"],
             expected
         );
     }
@@ -57,11 +57,11 @@ fn own_key_is_masked_in_every_encoding() {
 #[test]
 fn own_key_is_masked_in_names_numbers_and_nested_json() {
     learn_key("824753190264");
-    learn_key(ODD);
-    let document = json!({ "note": [ODD], ODD: 1 }).to_string();
-    let answer = json!({ ODD: { "n": 824_753_190_264_u64 }, "list": [824_753_190_264_u64, 8], "text": document,
-        "824753190264": ODD, "plain": 8_247 });
-    let shown = masked(&answer);
+    learn_key(KEY_WITH_ESCAPES);
+    let document = json!({ "note": [KEY_WITH_ESCAPES], KEY_WITH_ESCAPES: 1 }).to_string();
+    let answer = json!({ KEY_WITH_ESCAPES: { "n": 824_753_190_264_u64 }, "list": [824_753_190_264_u64, 8], "text": document,
+        "824753190264": KEY_WITH_ESCAPES, "plain": 8_247 });
+    let shown = mask_workspace(&answer);
     let text = shown.to_string();
     assert!(
         !text.contains("own/key") && !text.contains("824753190264"),
@@ -84,7 +84,8 @@ async fn own_key_is_in_no_part_of_an_upstream_error() {
     }, "request_id": KEY })
     .to_string();
     let headers = format!("content-type: application/json\r\nx-request-id: {KEY}\r\n");
-    let upstream = Upstream::start(move |_| answer("400 Bad Request", &headers, &body)).await;
+    let upstream =
+        MockUpstream::start(move |_| http_response("400 Bad Request", &headers, &body)).await;
     let (principal, request_info, mut record) =
         (operator(), RequestInfo::local(), CallRecord::default());
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
@@ -110,7 +111,7 @@ async fn own_key_is_in_no_part_of_an_upstream_error() {
 #[tokio::test]
 async fn own_key_is_not_recorded_as_request_id() {
     let headers = format!("content-type: application/json\r\nx-request-id: {KEY}\r\n");
-    let upstream = Upstream::start(move |_| answer("200 OK", &headers, "{}")).await;
+    let upstream = MockUpstream::start(move |_| http_response("200 OK", &headers, "{}")).await;
     let (principal, request_info, mut record) =
         (operator(), RequestInfo::local(), CallRecord::default());
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
@@ -135,9 +136,9 @@ async fn request_key_is_masked_in_results_and_errors() {
     let refused = json!({ "success": false, "data": {
         "message": format!("no {key}"), "details": [{ "path": "a", "message": key }] } })
     .to_string();
-    let upstream = Upstream::start(move |before| match before {
-        0 => ok(&told),
-        _ => answer("400 Bad Request", "", &refused),
+    let upstream = MockUpstream::start(move |before| match before {
+        0 => json_response(&told),
+        _ => http_response("400 Bad Request", "", &refused),
     })
     .await;
     let key_of_request = UpstreamKey::new(KeySource::Request, &key.into()).unwrap();

@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use tempfile::TempDir;
 
-use crate::process::said;
+use crate::process::run_cli;
 
 struct Case {
     option: &'static str,
@@ -17,7 +17,7 @@ struct Case {
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-fn file(folder: &TempDir, text: &str, mode: u32) -> PathBuf {
+fn write_secret(folder: &TempDir, text: &str, mode: u32) -> PathBuf {
     let path = folder.path().join("secret");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -63,19 +63,19 @@ fn audit_key_file_readable_by_others_is_rejected() {
     } in cases
     {
         let folder = tempfile::tempdir().unwrap();
-        let key = file(&folder, KEY, mode);
+        let key = write_secret(&folder, KEY, mode);
         let (key, log) = (key.to_str().unwrap(), folder.path().join("audit.jsonl"));
         let log = log.to_str().unwrap();
         let keyed = ["--audit-key-file", key];
         let call = ["call", "list-labels", "--sandbox", "--audit-log", log];
-        let (ok, _, said_by_call) = said(&[&call[..], &keyed].concat());
+        let (ok, _, said_by_call) = run_cli(&[&call[..], &keyed].concat());
         assert_eq!(ok, starts, "{mode:o}: {said_by_call}");
         assert!(said_by_call.contains(told), "{mode:o}: {said_by_call}");
         assert!(!said_by_call.contains(KEY), "{said_by_call}");
         if !starts {
             fs::write(log, "").unwrap();
         }
-        let (ok, _, said_by_verify) = said(&[&["audit", "verify", log][..], &keyed].concat());
+        let (ok, _, said_by_verify) = run_cli(&[&["audit", "verify", log][..], &keyed].concat());
         assert!(
             ok == starts && said_by_verify.contains(told),
             "{mode:o}: {said_by_verify}"
@@ -84,9 +84,9 @@ fn audit_key_file_readable_by_others_is_rejected() {
 }
 
 /// What a start on an address that is no address of this machine says before it ends.
-fn started(option: &str, text: &str, mode: u32) -> String {
+fn run_with_secret_file(option: &str, text: &str, mode: u32) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let secret = file(&folder, text, mode);
+    let secret = write_secret(&folder, text, mode);
     let auth = if option == "--auth-file" {
         "token"
     } else {
@@ -100,7 +100,7 @@ fn started(option: &str, text: &str, mode: u32) -> String {
         "--auth",
         auth,
     ];
-    let (ok, _, log) = said(&[&args[..], &[option, secret.to_str().unwrap()]].concat());
+    let (ok, _, log) = run_cli(&[&args[..], &[option, secret.to_str().unwrap()]].concat());
     assert!(!ok, "{log}");
     log
 }
@@ -154,7 +154,7 @@ fn world_writable_secret_file_is_rejected_and_readable_one_warned() {
         } else {
             &state_key
         };
-        let log = started(option, text, mode);
+        let log = run_with_secret_file(option, text, mode);
         // What came so far fails at the address.
         assert_eq!(
             log.contains("192.0.2.1"),
@@ -173,12 +173,12 @@ fn world_writable_secret_file_is_rejected_and_readable_one_warned() {
 #[test]
 fn admin_file_readable_by_others_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
-    let admin = file(
+    let admin = write_secret(
         &folder,
         r#"{"url":"http://127.0.0.1:1","token":"t"}"#,
         0o644,
     );
-    let (ok, _, log) = said(&["approvals", "list", "--admin-file", admin.to_str().unwrap()]);
+    let (ok, _, log) = run_cli(&["approvals", "list", "--admin-file", admin.to_str().unwrap()]);
     assert!(
         !ok && log.contains("other users may read it; run `chmod 600 "),
         "{log}"

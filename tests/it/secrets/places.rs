@@ -11,14 +11,14 @@ use portkey_operation::{JsonMap, ValidationOptions, field_path};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use crate::upstream::{Upstream, dispatcher, ok, operator};
+use crate::upstream::{MockUpstream, dispatcher, json_response, operator};
 
 /// What a reference leads to; learnt as soon as it is fetched.
-const FETCHED: &str = "fetched-from-the-folder-of-secrets";
+const RESOLVED_SECRET: &str = "fetched-from-the-folder-of-secrets";
 /// Stands for it where it is read back, as after a restart: nothing is known of it.
-const READ_BACK: &str = "unknown word after a restart";
+const STORED_SECRET: &str = "unknown word after a restart";
 
-const LOCAL: ReferenceCaller<'_> = ReferenceCaller {
+const LOCAL_CALLER: ReferenceCaller<'_> = ReferenceCaller {
     name: "local",
     is_local: true,
 };
@@ -28,11 +28,11 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
 /// A folder with one secret, open to references; it stays as long as the tests run.
 static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap().keep();
-    fs::write(folder.join("key"), FETCHED).unwrap();
-    open(vec![folder])
+    fs::write(folder.join("key"), RESOLVED_SECRET).unwrap();
+    open_references(vec![folder])
 });
 
-fn open(folders: Vec<PathBuf>) -> Secrets {
+fn open_references(folders: Vec<PathBuf>) -> Secrets {
     let allowed = AllowedReferences {
         folders,
         ..AllowedReferences::default()
@@ -44,26 +44,26 @@ fn open(folders: Vec<PathBuf>) -> Secrets {
 }
 
 /// Resolves the references of a call; what is sent, with [`READ_BACK`] in the place of the secret.
-fn sent(tool: &str, args: &Value) -> Result<Value, String> {
+fn resolve_call(tool: &str, args: &Value) -> Result<Value, String> {
     let published = CATALOG.find(tool).unwrap().compiled();
     let args = args.as_object().unwrap().clone();
     let validated = published.validate(args, &ValidationOptions::default());
     let mut args = validated.map_err(|error| error.to_string())?.args;
     SECRETS
-        .resolve_references(published, LOCAL, &mut args)
+        .resolve_references(published, LOCAL_CALLER, &mut args)
         .map_err(|error| error.to_string())?;
     let text = Value::Object(args).to_string();
-    Ok(serde_json::from_str(&text.replace(FETCHED, READ_BACK)).unwrap())
+    Ok(serde_json::from_str(&text.replace(RESOLVED_SECRET, STORED_SECRET)).unwrap())
 }
 
 /// What a read of it shows.
-fn shown(read: &str, mut answer: Value) -> String {
+fn masked_read(read: &str, mut answer: Value) -> String {
     mask_response(CATALOG.find(read).unwrap().operation, &mut answer);
     answer.to_string()
 }
 
 /// A document of free form, the write that takes it, and where a read has it.
-struct Document {
+struct DocumentCase {
     write: &'static str,
     args: fn(Value) -> Value,
     read: &'static str,
@@ -71,8 +71,8 @@ struct Document {
     answers: fn(&Value) -> Vec<Value>,
 }
 
-const DOCUMENTS: [Document; 5] = [
-    Document {
+const DOCUMENT_CASES: [DocumentCase; 5] = [
+    DocumentCase {
         write: "create-config",
         args: |document| json!({ "name": "n", "config": document }),
         read: "get-config",
@@ -86,7 +86,7 @@ const DOCUMENTS: [Document; 5] = [
             ]
         },
     },
-    Document {
+    DocumentCase {
         write: "create-config",
         args: |document| json!({ "name": "n", "config": document }),
         read: "list-config-versions",
@@ -98,16 +98,16 @@ const DOCUMENTS: [Document; 5] = [
             ]
         },
     },
-    Document {
+    DocumentCase {
         write: "create-guardrail",
         args: |document| {
             json!({ "name": "n", "checks": [{ "id": "default.regexMatch",
-            "parameters": with(document, "rule", json!("x")) }] })
+            "parameters": with_field(document, "rule", json!("x")) }] })
         },
         read: "get-guardrail",
         answers: |sent| vec![json!({ "checks": sent["checks"] })],
     },
-    Document {
+    DocumentCase {
         write: "create-mcp-integration",
         args: |document| {
             json!({ "name": "n", "url": "https://h", "transport": "http", "auth_type": "none",
@@ -116,7 +116,7 @@ const DOCUMENTS: [Document; 5] = [
         read: "get-mcp-integration",
         answers: |sent| vec![json!({ "configurations": sent["configurations"] })],
     },
-    Document {
+    DocumentCase {
         write: "modify-mcp-gateway",
         args: |document| {
             json!({ "gateway": "g", "servers_config": { "servers": [{ "saved_name": "s",
@@ -128,13 +128,13 @@ const DOCUMENTS: [Document; 5] = [
     },
 ];
 
-fn with(mut document: Value, name: &str, value: Value) -> Value {
+fn with_field(mut document: Value, name: &str, value: Value) -> Value {
     document[name] = value;
     document
 }
 
 /// Parts that names are made of: what tells a secret, what tells none, and what paths are written with.
-fn name() -> impl Strategy<Value = String> {
+fn any_name() -> impl Strategy<Value = String> {
     let words = [
         "headers",
         "api_key",
@@ -165,7 +165,7 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 /// A document with references at any place.
-fn document() -> impl Strategy<Value = Value> {
+fn any_document() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         4 => Just(json!("$file:key")),
         1 => Just(json!({ "$file": "key" })),
@@ -175,7 +175,8 @@ fn document() -> impl Strategy<Value = Value> {
         1 => Just(json!("string")),
     ];
     let object = |inner: BoxedStrategy<Value>| {
-        vec((name(), inner), 1..4).prop_map(|fields| Value::Object(fields.into_iter().collect()))
+        vec((any_name(), inner), 1..4)
+            .prop_map(|fields| Value::Object(fields.into_iter().collect()))
     };
     let below = leaf.boxed().prop_recursive(4, 12, 3, move |inner| {
         prop_oneof![
@@ -191,32 +192,32 @@ proptest! {
 
     /// Whatever the names: what a reference was put into is masked for whoever reads it back.
     #[test]
-    fn reference_is_resolved_only_where_the_secret_is_masked(document in document()) {
-        for Document { write, args, read, answers } in &DOCUMENTS {
-            let Ok(sent) = sent(write, &args(document.clone())) else { continue };
+    fn reference_is_resolved_only_where_the_secret_is_masked(document in any_document()) {
+        for DocumentCase { write, args, read, answers } in &DOCUMENT_CASES {
+            let Ok(sent) = resolve_call(write, &args(document.clone())) else { continue };
             for answer in answers(&sent) {
-                let shown = shown(read, answer);
-                prop_assert!(!shown.contains(READ_BACK), "{write}, {read}: {document} -> {shown}");
+                let shown = masked_read(read, answer);
+                prop_assert!(!shown.contains(STORED_SECRET), "{write}, {read}: {document} -> {shown}");
             }
         }
     }
 
     /// The same of a secret that was stored by somebody else: a place that is declared hides it in any company.
     #[test]
-    fn declared_secret_is_masked_next_to_any_fields(around in document(), names in vec(name(), 0..3)) {
-        let place = names.iter().rev().fold(json!({ "api_key": READ_BACK }), |below, name| {
+    fn declared_secret_is_masked_next_to_any_fields(around in any_document(), names in vec(any_name(), 0..3)) {
+        let place = names.iter().rev().fold(json!({ "api_key": STORED_SECRET }), |below, name| {
             json!({ name: below })
         });
         let answer = json!({ "config": [around, place], "data": { "config": place.to_string() } });
         // The names of labels and of harmless fields are declared, too.
         let labels = ["metadata", "conditions", "group_by"];
-        let shown = shown("get-config", answer);
-        let is_label = names.iter().any(|name| labels.contains(&bare(name).as_str()));
-        prop_assert!(is_label || !shown.contains(READ_BACK), "{names:?}: {shown}");
+        let shown = masked_read("get-config", answer);
+        let is_label = names.iter().any(|name| labels.contains(&bare_name(name).as_str()));
+        prop_assert!(is_label || !shown.contains(STORED_SECRET), "{names:?}: {shown}");
     }
 }
 
-fn bare(name: &str) -> String {
+fn bare_name(name: &str) -> String {
     let bare: String = name
         .chars()
         .filter(|c| !matches!(c, '-' | '_' | '.'))
@@ -251,7 +252,7 @@ async fn reference_outside_a_secret_field_is_rejected() {
     ];
     for document in documents {
         let args = json!({ "name": "n", "config": document });
-        let error = sent("create-config", &args).unwrap_err();
+        let error = resolve_call("create-config", &args).unwrap_err();
         assert!(
             error.contains("refers to a secret where none is kept"),
             "{document}: {error}"
@@ -269,17 +270,18 @@ async fn reference_outside_a_secret_field_is_rejected() {
         let response = json!({ "status": 200, "headers": {}, "body": {}, "response_time": 5 });
         let args =
             json!({ "logs": [{ "request": request, "response": response, "metadata": {} }] });
-        let error = sent("insert-logs", &args).unwrap_err();
+        let error = resolve_call("insert-logs", &args).unwrap_err();
         assert!(
             error.contains("refers to a secret where none is kept"),
             "{body}: {error}"
         );
     }
     // The same over the whole way of a call: nothing is sent.
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("key"), FETCHED).unwrap();
-    let dispatcher = dispatcher(&upstream).with_secrets(open(vec![folder.path().to_owned()]));
+    fs::write(folder.path().join("key"), RESOLVED_SECRET).unwrap();
+    let dispatcher =
+        dispatcher(&upstream).with_secrets(open_references(vec![folder.path().to_owned()]));
     let args = json!({ "name": "n", "config": { "z.headers.note": reference } });
     let args = args.as_object().unwrap().clone();
     let error = dispatcher
@@ -307,9 +309,9 @@ fn reference_in_a_secret_field_is_resolved() {
         json!({ "api.key": reference }),
     ] {
         let args = json!({ "name": "n", "config": document });
-        let sent = sent("create-config", &args).unwrap();
+        let sent = resolve_call("create-config", &args).unwrap();
         assert!(
-            sent.to_string().contains(READ_BACK) && !sent.to_string().contains("$file"),
+            sent.to_string().contains(STORED_SECRET) && !sent.to_string().contains("$file"),
             "{sent}"
         );
     }
@@ -326,7 +328,7 @@ fn reference_to_a_number_is_resolved_only_where_numbers_are_masked() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("number"), "481516234248").unwrap();
     fs::write(folder.path().join("text"), "word-of-a-secret").unwrap();
-    let secrets = open(vec![folder.path().to_owned()]);
+    let secrets = open_references(vec![folder.path().to_owned()]);
     let published = CATALOG.find("create-config").unwrap().compiled();
     for Case {
         file,
@@ -360,8 +362,9 @@ fn reference_to_a_number_is_resolved_only_where_numbers_are_masked() {
         },
     ] {
         let args = json!({ "name": "n", "config": { name: format!("$file:{file}") } });
-        let validated = published.validate(map(&args), &ValidationOptions::default());
-        let outcome = secrets.resolve_references(published, LOCAL, &mut validated.unwrap().args);
+        let validated = published.validate(to_map(&args), &ValidationOptions::default());
+        let outcome =
+            secrets.resolve_references(published, LOCAL_CALLER, &mut validated.unwrap().args);
         assert_eq!(outcome.is_ok(), is_resolved, "{file}, {name}");
     }
 }
@@ -408,17 +411,17 @@ fn declared_names_contain_no_path_separators() {
 #[test]
 fn secret_argument_is_masked_when_read_back() {
     let (mut taken, mut refused) = (BTreeSet::new(), BTreeSet::new());
-    for (tool, args) in super::leaks::calls("placeholder") {
+    for (tool, args) in super::leaks::calls_with_secret("placeholder") {
         let entry = CATALOG.find(tool).unwrap();
         let validated = entry
             .compiled()
-            .validate(map(&args), &ValidationOptions::default());
+            .validate(to_map(&args), &ValidationOptions::default());
         let Ok(validated) = validated else { continue };
         let args = Value::Object(validated.args);
         for index in 0.. {
-            let (planted, place) = with_reference(tool, &args, index);
+            let (planted, place) = plant_reference(tool, &args, index);
             let Some(place) = place else { break };
-            match sent(tool, &planted) {
+            match resolve_call(tool, &planted) {
                 Ok(sent) => {
                     taken.insert(place);
                     assert_masked_in_reads(tool, &sent);
@@ -443,13 +446,13 @@ fn secret_argument_is_masked_when_read_back() {
     }
 }
 
-fn map(args: &Value) -> JsonMap {
+fn to_map(args: &Value) -> JsonMap {
     args.as_object().unwrap().clone()
 }
 
 /// The arguments with a reference at the place of a secret that has this number, and its path.
-fn with_reference(tool: &str, args: &Value, index: usize) -> (Value, Option<String>) {
-    let (mut args, mut place, mut count) = (map(args), None, 0);
+fn plant_reference(tool: &str, args: &Value, index: usize) -> (Value, Option<String>) {
+    let (mut args, mut place, mut count) = (to_map(args), None, 0);
     let plant = |at: &dyn std::fmt::Display, _, value: &mut Value| {
         if count == index {
             place = Some(at.to_string());
@@ -477,11 +480,11 @@ fn assert_masked_in_reads(tool: &str, sent: &Value) {
             json!({ "data": [sent] }),
         ] {
             mask_response(read.operation, &mut answer);
-            for path in surviving(&answer, &mut Vec::new()) {
+            for path in unmasked_paths(&answer, &mut Vec::new()) {
                 let name = path.last().unwrap().as_str();
                 let read = read.operation.name();
                 assert!(
-                    NEVER_READ.contains(&name),
+                    NEVER_RETURNED.contains(&name),
                     "{tool}, {read}: {path:?} in {answer}"
                 );
             }
@@ -491,17 +494,20 @@ fn assert_masked_in_reads(tool: &str, sent: &Value) {
 
 /// Secret arguments that the API gives back only masked, or not at all, under names that tell nothing where no
 /// credentials are kept.
-const NEVER_READ: &[&str] = &["key"];
+const NEVER_RETURNED: &[&str] = &["key"];
 
-fn surviving(value: &Value, at: &mut Vec<String>) -> Vec<Vec<String>> {
+fn unmasked_paths(value: &Value, at: &mut Vec<String>) -> Vec<Vec<String>> {
     match value {
-        Value::String(text) if text.contains(READ_BACK) => vec![at.clone()],
-        Value::Array(list) => list.iter().flat_map(|item| surviving(item, at)).collect(),
+        Value::String(text) if text.contains(STORED_SECRET) => vec![at.clone()],
+        Value::Array(list) => list
+            .iter()
+            .flat_map(|item| unmasked_paths(item, at))
+            .collect(),
         Value::Object(map) => {
             let mut found = Vec::new();
             for (name, value) in map {
                 at.push(name.clone());
-                found.extend(surviving(value, at));
+                found.extend(unmasked_paths(value, at));
                 at.pop();
             }
             found
@@ -513,7 +519,7 @@ fn surviving(value: &Value, at: &mut Vec<String>) -> Vec<Vec<String>> {
 /// What was masked in a name does not come back as a name.
 #[tokio::test]
 async fn masked_field_name_is_rejected() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let args = json!({ "slug": "s", "config": { "targets": [{ MASK: 1 }] } });
     let args = args.as_object().unwrap().clone();
     let error = dispatcher(&upstream)

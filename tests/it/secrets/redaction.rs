@@ -5,10 +5,10 @@ use portkey_mcp::security::secrets::{MASK, redact_arguments};
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::leaks::secrets;
-use crate::upstream::{Upstream, dispatcher, ok, operator};
+use super::leaks::random_secrets;
+use crate::upstream::{MockUpstream, dispatcher, json_response, operator};
 
-fn shown(tool: &str, args: &Value) -> Value {
+fn redact_for_tool(tool: &str, args: &Value) -> Value {
     let catalog = Catalog::full();
     let published = catalog.find(tool).unwrap().compiled();
     Value::Object(redact_arguments(
@@ -159,12 +159,12 @@ fn only_secrets_are_redacted_in_arguments() {
         shown: expected,
     } in cases
     {
-        assert_eq!(shown(tool, &args), expected, "{tool}");
+        assert_eq!(redact_for_tool(tool, &args), expected, "{tool}");
     }
 }
 
 /// A secret by a name that says so, by its look, or among headers, with harmless things around it.
-fn planted(secret: String) -> impl Strategy<Value = Value> {
+fn any_planted_secret(secret: String) -> impl Strategy<Value = Value> {
     let names = [
         "api_key",
         "apiKey",
@@ -225,7 +225,7 @@ proptest! {
     #[test]
     fn planted_secret_is_redacted_and_its_siblings_are_not(
         document in "[A-Za-z0-9]{24,40}".prop_flat_map(|secret| {
-            planted(secret.clone()).prop_map(move |planted| (secret.clone(), planted))
+            any_planted_secret(secret.clone()).prop_map(move |planted| (secret.clone(), planted))
         })
     ) {
         let (secret, planted) = document;
@@ -236,7 +236,7 @@ proptest! {
             ("create-mcp-integration", json!({ "name": "n", "configurations": config })),
             ("create-integration", json!({ "name": "n", "unheard_of": config })),
         ] {
-            let shown = shown(tool, &args).to_string();
+            let shown = redact_for_tool(tool, &args).to_string();
             prop_assert!(!shown.contains(&secret), "{tool}: {shown}");
             prop_assert!(shown.contains("7.25"), "{tool}: {shown}");
         }
@@ -246,14 +246,14 @@ proptest! {
 /// What a dry run tells has no secret in any of its parts, and shows the rest.
 #[tokio::test]
 async fn dry_run_shows_changes_without_secrets() {
-    let [old, new] = &secrets(2)[..] else {
+    let [old, new] = &random_secrets(2)[..] else {
         panic!()
     };
     let document = json!({ "strategy": { "mode": "fallback" }, "targets": [
         { "provider": "@a", "weight": 0.3, "api_key": old }, { "provider": "@b", "weight": 0.7 },
     ] });
     let stored = json!({ "config": document.to_string(), "name": "c" }).to_string();
-    let upstream = Upstream::start(move |_| ok(&stored)).await;
+    let upstream = MockUpstream::start(move |_| json_response(&stored)).await;
     let dispatcher = dispatcher(&upstream).with_dry_run(true);
     let call = async |tool: &str, args: Value| {
         let args = args.as_object().unwrap().clone();

@@ -4,21 +4,21 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use serde_json::{Value, json};
 
-use super::everywhere;
+use super::connect_everywhere;
 use crate::{
-    process::Served,
-    requests::{answer, call},
-    upstream::{Upstream, ok},
+    process::ServerProcess,
+    requests::{call_request, send_request},
+    upstream::{MockUpstream, json_response},
 };
 
 const SECRET: &str = "a-secret-of-the-operator";
 
-fn create(key: Value) -> Value {
+fn create_args(key: Value) -> Value {
     json!({ "name": "n", "ai_provider_id": "openai", "key": key })
 }
 
 /// A folder of secrets, beside one that is none of it.
-fn folders() -> (tempfile::TempDir, String) {
+fn secret_folders() -> (tempfile::TempDir, String) {
     let parent = tempfile::tempdir().unwrap();
     let (open, closed) = (parent.path().join("open"), parent.path().join("closed"));
     fs::create_dir_all(open.join("deeper")).unwrap();
@@ -43,8 +43,9 @@ fn folders() -> (tempfile::TempDir, String) {
 #[tokio::test]
 async fn references_are_resolved_and_never_shown() {
     // It repeats what it was sent, in an answer and in an error.
-    let upstream = Upstream::start(|_| ok(&format!(r#"{{"name":"got {SECRET}"}}"#))).await;
-    let (_kept, open) = folders();
+    let upstream =
+        MockUpstream::start(|_| json_response(&format!(r#"{{"name":"got {SECRET}"}}"#))).await;
+    let (_kept, open) = secret_folders();
     let args = [
         "--base-url",
         &upstream.base_url,
@@ -55,7 +56,7 @@ async fn references_are_resolved_and_never_shown() {
     ];
     let variables = [("PORTKEY_API_KEY", "any-key"), ("TEST_KEY", SECRET)];
     let inside = format!("{open}/key");
-    for connected in everywhere(&args, &variables).await {
+    for connected in connect_everywhere(&args, &variables).await {
         let told = connected.instructions();
         assert!(
             told.contains("$env:NAME") && told.contains("TEST_*") && told.contains(&open),
@@ -72,13 +73,13 @@ async fn references_are_resolved_and_never_shown() {
         for reference in references {
             let before = upstream.count();
             let got = connected
-                .call("create-integration", create(reference.clone()))
+                .call("create-integration", create_args(reference.clone()))
                 .await
                 .unwrap();
             assert_eq!(got["name"], "got [masked by portkey-mcp]", "{reference}");
             let sent: Value =
                 serde_json::from_slice(&upstream.requests_after(before)[0].body).unwrap();
-            assert_eq!(sent, create(json!(SECRET)), "{reference}");
+            assert_eq!(sent, create_args(json!(SECRET)), "{reference}");
         }
         // Below a secret field, and in the place of an object.
         for reference in [
@@ -121,8 +122,8 @@ async fn references_are_resolved_and_never_shown() {
 
 #[tokio::test]
 async fn reference_outside_the_allowed_sources_is_rejected() {
-    let upstream = Upstream::start(|_| ok("{}")).await;
-    let (_kept, open) = folders();
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
+    let (_kept, open) = secret_folders();
     let outside = format!("{open}/../closed/key");
     let base = ["--base-url", upstream.base_url.as_str()];
     let variables = [
@@ -162,10 +163,10 @@ async fn reference_outside_the_allowed_sources_is_rejected() {
         (&some, json!({ "$env": "TEST KEY" }), "takes text"),
     ];
     for options in [&[][..], &some, &all] {
-        for connected in everywhere(&[&base[..], options].concat(), &variables).await {
+        for connected in connect_everywhere(&[&base[..], options].concat(), &variables).await {
             for (_, reference, told) in cases.iter().filter(|(of, _, _)| *of == options) {
                 let got = connected
-                    .call("create-integration", create(reference.clone()))
+                    .call("create-integration", create_args(reference.clone()))
                     .await;
                 let error = got.unwrap_err();
                 assert!(
@@ -187,7 +188,7 @@ async fn reference_outside_the_allowed_sources_is_rejected() {
 #[tokio::test]
 async fn resolved_reference_cannot_be_read_back() {
     let args = ["--sandbox", "--secret-env", "TEST_KEY"];
-    for connected in everywhere(&args, &[("TEST_KEY", SECRET)]).await {
+    for connected in connect_everywhere(&args, &[("TEST_KEY", SECRET)]).await {
         let config =
             |config: Value| json!({ "name": "n", "workspace_id": "ws-shared", "config": config });
         let open = config(json!({ "provider": "openai", "note": ["$env:TEST_KEY"] }));
@@ -229,7 +230,7 @@ async fn references_are_allowed_only_to_named_callers() {
             &scopes,
         ]
         .concat();
-        let (ok, token, log) = crate::process::said(&args);
+        let (ok, token, log) = crate::process::run_cli(&args);
         assert!(ok, "{log}");
         tokens.push(token.trim().to_owned());
     }
@@ -244,14 +245,14 @@ async fn references_are_allowed_only_to_named_callers() {
         file,
     ];
     let open = ["--secret-env", "TEST_KEY", "--secret-caller", "deploy-*"];
-    let server = Served::start_with(&[&args[..], &open].concat(), &[("TEST_KEY", SECRET)]);
+    let server = ServerProcess::start_with(&[&args[..], &open].concat(), &[("TEST_KEY", SECRET)]);
     for (token, may) in tokens.iter().zip([true, false]) {
-        let request = call(
+        let request = call_request(
             &server,
             "create-integration",
-            create(json!("$env:TEST_KEY")),
+            create_args(json!("$env:TEST_KEY")),
         );
-        let (_, message) = answer(request.bearer_auth(token)).await;
+        let (_, message) = send_request(request.bearer_auth(token)).await;
         let refused = message["result"]["isError"] == true;
         assert_eq!(refused, !may, "{message}");
         assert_eq!(

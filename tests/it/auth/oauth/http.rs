@@ -16,15 +16,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    RESOURCE, claims, claims_with, seconds_from_now,
-    issuer::{Issuer, KEYS_PATH, IssuerResponse},
-    settings,
+    RESOURCE, claims, claims_with,
+    issuer::{Issuer, IssuerResponse, KEYS_PATH},
+    seconds_from_now, settings,
     signer::Signer,
 };
 use crate::{
-    process::{Served, said},
-    requests::{answer, call, client, initialize, modern, post},
-    upstream::{Upstream, ok},
+    process::{ServerProcess, run_cli},
+    requests::{
+        call_request, client, initialize_request, post_request, send_request, stateless_request,
+    },
+    upstream::{MockUpstream, json_response},
 };
 
 const METADATA_URL: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
@@ -33,9 +35,9 @@ const METADATA_URL: &str = "https://mcp.example.com/.well-known/oauth-protected-
 struct OAuthFixture {
     issuer: Issuer,
     signer: Signer,
-    portkey: Upstream,
+    portkey: MockUpstream,
     folder: TempDir,
-    server: Served,
+    server: ServerProcess,
 }
 
 impl OAuthFixture {
@@ -47,7 +49,9 @@ impl OAuthFixture {
     async fn with(tenant: &str, options: &[&str]) -> Self {
         let signer = Signer::es256("a");
         let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-        let portkey = Upstream::start(|_| ok(r#"{"object":"list","data":[],"total":0}"#)).await;
+        let portkey =
+            MockUpstream::start(|_| json_response(r#"{"object":"list","data":[],"total":0}"#))
+                .await;
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("key"), "pk-alice\n").unwrap();
         let key = folder.path().join("key").display().to_string();
@@ -71,7 +75,7 @@ impl OAuthFixture {
             "version: '1'\nhide: ['*-integration']",
         )
         .unwrap();
-        let server = Served::start(&args);
+        let server = ServerProcess::start(&args);
         Self {
             issuer,
             signer,
@@ -87,11 +91,11 @@ impl OAuthFixture {
     }
 
     fn list(&self) -> RequestBuilder {
-        call(&self.server, "list-all-integrations", json!({}))
+        call_request(&self.server, "list-all-integrations", json!({}))
     }
 
     fn delete(&self) -> RequestBuilder {
-        call(
+        call_request(
             &self.server,
             "delete-integration",
             json!({ "slug": "openai" }),
@@ -145,9 +149,10 @@ async fn caller_is_authenticated_by_its_token() {
         nobody.message()
     );
 
-    let expired = world
-        .signer
-        .token(&claims_with(&world.issuer, json!({ "exp": seconds_from_now(-60) })));
+    let expired = world.signer.token(&claims_with(
+        &world.issuer,
+        json!({ "exp": seconds_from_now(-60) }),
+    ));
     for bad in [expired.as_str(), "opaque"] {
         let refused = HttpResponse::send(world.list().bearer_auth(bad)).await;
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
@@ -179,10 +184,13 @@ async fn caller_is_authenticated_by_its_token() {
         .list()
         .bearer_auth(&token)
         .header("x-portkey-api-key", "pk-mine");
-    assert_eq!(HttpResponse::send(mixed).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        HttpResponse::send(mixed).await.status,
+        StatusCode::BAD_REQUEST
+    );
     assert_eq!(world.portkey.count(), 0);
 
-    let (status, body) = answer(world.list().bearer_auth(&token)).await;
+    let (status, body) = send_request(world.list().bearer_auth(&token)).await;
     assert_eq!(
         (status, &body["result"]["isError"]),
         (StatusCode::OK, &json!(false)),
@@ -193,7 +201,9 @@ async fn caller_is_authenticated_by_its_token() {
 #[tokio::test]
 async fn unavailable_issuer_differs_from_an_invalid_token() {
     let world = OAuthFixture::start().await;
-    world.issuer.set_response(KEYS_PATH, IssuerResponse::Status(503));
+    world
+        .issuer
+        .set_response(KEYS_PATH, IssuerResponse::Status(503));
     let refused = HttpResponse::send(world.list().bearer_auth(world.token("portkey:read"))).await;
     assert_eq!(
         (refused.status, refused.challenge()),
@@ -215,7 +225,7 @@ async fn unavailable_issuer_differs_from_an_invalid_token() {
 async fn token_is_neither_forwarded_nor_logged() {
     let mut world = OAuthFixture::start().await;
     let token = world.token("portkey:read");
-    let (_, body) = answer(world.list().bearer_auth(&token)).await;
+    let (_, body) = send_request(world.list().bearer_auth(&token)).await;
     assert_eq!(body["result"]["isError"], false, "{body}");
     let seen = world.portkey.requests();
     assert_eq!(seen.len(), 1);
@@ -239,7 +249,7 @@ async fn token_is_neither_forwarded_nor_logged() {
 async fn insufficient_scope_error_names_the_needed_scope() {
     let world = OAuthFixture::start().await;
     let reader = world.token("portkey:read email");
-    let opened = initialize(&world.server)
+    let opened = initialize_request(&world.server)
         .bearer_auth(&reader)
         .send()
         .await
@@ -250,7 +260,8 @@ async fn insufficient_scope_error_names_the_needed_scope() {
         .to_owned();
     let arguments = json!({ "name": "delete_integration", "arguments": { "slug": "openai" } });
     let message = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": arguments });
-    let legacy = post(&world.server, &message.to_string()).header("mcp-session-id", session);
+    let legacy =
+        post_request(&world.server, &message.to_string()).header("mcp-session-id", session);
     for (generation, request) in [("modern", world.delete()), ("legacy", legacy)] {
         let refused = HttpResponse::send(request.bearer_auth(&reader)).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{generation}");
@@ -284,7 +295,7 @@ async fn insufficient_scope_error_names_the_needed_scope() {
     assert_eq!(world.portkey.count(), 2);
 
     // Behind a tool that calls operations, the scope of the one that is meant counts.
-    let through = |tool: &str, arguments: Value| call(&world.server, tool, arguments);
+    let through = |tool: &str, arguments: Value| call_request(&world.server, tool, arguments);
     let delete = json!({ "operation": "delete-integration", "arguments": { "slug": "openai" } });
     let list = json!({ "operation": "list-all-integrations" });
     for (tool, arguments, scope, status) in [
@@ -361,8 +372,10 @@ async fn insufficient_scope_error_names_the_needed_scope() {
     }
     assert_eq!(world.portkey.count(), 4);
     // What it cannot call it still sees, so that it can ask for more.
-    let (_, body) =
-        answer(modern(&world.server, "tools/list", json!({})).bearer_auth(&reader)).await;
+    let (_, body) = send_request(
+        stateless_request(&world.server, "tools/list", json!({})).bearer_auth(&reader),
+    )
+    .await;
     let tools = body["result"]["tools"].as_array().unwrap();
     assert!(
         tools
@@ -412,7 +425,7 @@ async fn ambiguous_message_does_not_bypass_the_scopes() {
             r#"[{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"delete-integration","arguments":{{"slug":"a"}},{meta}}}}}]"#
         ),
     ] {
-        let request = post(&world.server, &body)
+        let request = post_request(&world.server, &body)
             .header("mcp-protocol-version", "2026-07-28")
             .header("mcp-method", "tools/call")
             .header("mcp-name", "delete-integration");
@@ -459,7 +472,7 @@ async fn resource_metadata_is_public() {
     assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
 
     // Where tokens do not count there is nothing to read.
-    let open = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let open = ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     let place = open
         .url
         .replace("/mcp", "/.well-known/oauth-protected-resource");
@@ -533,7 +546,7 @@ async fn changed_files_are_reloaded() {
     let key = world.folder.path().join("key");
     fs::write(&key, "pk-alice-2").unwrap();
     world.server.read_until("the changed file is in effect");
-    answer(world.list().bearer_auth(&token)).await;
+    send_request(world.list().bearer_auth(&token)).await;
     assert_eq!(
         world.portkey.requests()[0].header("x-portkey-api-key"),
         Some("pk-alice-2")
@@ -547,12 +560,12 @@ async fn changed_files_are_reloaded() {
         told.contains("oauth.toml") && told.contains("env:VARIABLE"),
         "{told}"
     );
-    let (status, _) = answer(world.list().bearer_auth(&token)).await;
+    let (status, _) = send_request(world.list().bearer_auth(&token)).await;
     assert_eq!(status, StatusCode::OK);
 
     fs::write(&file, text.replace("\"alice\"", "\"bob\"")).unwrap();
     world.server.read_until("the changed file is in effect");
-    let (status, _) = answer(world.list().bearer_auth(&token)).await;
+    let (status, _) = send_request(world.list().bearer_auth(&token)).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
 
@@ -560,14 +573,19 @@ async fn changed_files_are_reloaded() {
 async fn reload_keeps_the_known_issuer_keys() {
     let mut world = OAuthFixture::start().await;
     let token = world.token("portkey:read");
-    let (status, _) = answer(world.list().bearer_auth(&token)).await;
+    let (status, _) = send_request(world.list().bearer_auth(&token)).await;
     assert_eq!(status, StatusCode::OK);
-    world.issuer.set_response(KEYS_PATH, IssuerResponse::Status(503));
+    world
+        .issuer
+        .set_response(KEYS_PATH, IssuerResponse::Status(503));
     let key = world.folder.path().join("key");
     fs::write(&key, "pk-alice-2").unwrap();
     world.server.read_until("the changed file is in effect");
-    let (status, _) = answer(world.list().bearer_auth(&token)).await;
-    assert_eq!((status, world.issuer.request_count(KEYS_PATH)), (StatusCode::OK, 1));
+    let (status, _) = send_request(world.list().bearer_auth(&token)).await;
+    assert_eq!(
+        (status, world.issuer.request_count(KEYS_PATH)),
+        (StatusCode::OK, 1)
+    );
 }
 
 /// With the sandbox callers are recognised all the same, and no key is needed.
@@ -588,17 +606,20 @@ async fn sandbox_needs_no_upstream_key() {
         "--auth-file",
     ];
     let args = [&args[..], &[file.to_str().unwrap()]].concat();
-    let server = Served::start(&[&args[..], &["--sandbox"]].concat());
-    let list = || call(&server, "list-all-integrations", json!({}));
-    assert_eq!(HttpResponse::send(list()).await.status, StatusCode::UNAUTHORIZED);
-    let (status, body) = answer(list().bearer_auth(signer.token(&claims(&issuer)))).await;
+    let server = ServerProcess::start(&[&args[..], &["--sandbox"]].concat());
+    let list = || call_request(&server, "list-all-integrations", json!({}));
+    assert_eq!(
+        HttpResponse::send(list()).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    let (status, body) = send_request(list().bearer_auth(signer.token(&claims(&issuer)))).await;
     assert_eq!(
         (status, &body["result"]["isError"]),
         (StatusCode::OK, &json!(false)),
         "{body}"
     );
 
-    let (ok, _, log) = said(&args);
+    let (ok, _, log) = run_cli(&args);
     assert!(
         !ok && log.contains("line 6: the variable NO_SUCH_VARIABLE_HERE is not set"),
         "{log}"
@@ -632,14 +653,15 @@ fn invalid_oauth_options_are_rejected() {
             "--auth-file belongs to",
         ),
     ] {
-        let (ok, _, log) = said(&[&["http", "--listen", "127.0.0.1:0"], args].concat());
+        let (ok, _, log) = run_cli(&[&["http", "--listen", "127.0.0.1:0"], args].concat());
         assert!(!ok && log.contains(words), "{args:?}: {log}");
     }
 }
 
 async fn open_stream(world: &OAuthFixture, token: &str) -> reqwest::Response {
     let filter = json!({ "notifications": { "toolsListChanged": true } });
-    let listen = modern(&world.server, "subscriptions/listen", filter).bearer_auth(token);
+    let listen =
+        stateless_request(&world.server, "subscriptions/listen", filter).bearer_auth(token);
     let stream = listen.send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
     stream

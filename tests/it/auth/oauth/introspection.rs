@@ -9,9 +9,9 @@ use portkey_mcp::auth::{
 use serde_json::{Value, json};
 
 use super::{
-    ALICE_TENANT, verify_concurrently, claims, claims_with, seconds_from_now,
+    ALICE_TENANT, advance_time, claims, claims_with,
     issuer::{Issuer, IssuerResponse},
-    advance_time, settings, oauth_from_settings,
+    oauth_from_settings, seconds_from_now, settings, verify_concurrently,
 };
 
 const INTROSPECTION_PATH: &str = "/introspect";
@@ -36,7 +36,10 @@ fn active_response(claims: Value) -> IssuerResponse {
 async fn introspection_request_authenticates_the_server_as_client() {
     let issuer = Issuer::new().await;
     issuer.set_response(INTROSPECTION_PATH, active_response(claims(&issuer)));
-    let principal = introspecting_server(&issuer).verify("opaque+/token==").await.unwrap();
+    let principal = introspecting_server(&issuer)
+        .verify("opaque+/token==")
+        .await
+        .unwrap();
     assert!(principal.scopes.allows("prompts", ScopeAccess::Read));
     let asked = &issuer.take_requests()[..];
     assert_eq!(asked.len(), 1);
@@ -102,7 +105,10 @@ async fn introspection_response_is_validated() {
         ),
         (
             "over",
-            active_response(claims_with(&issuer, json!({ "exp": seconds_from_now(-60) }))),
+            active_response(claims_with(
+                &issuer,
+                json!({ "exp": seconds_from_now(-60) }),
+            )),
             Err(TokenRejection::Expired),
         ),
         (
@@ -147,7 +153,13 @@ async fn failed_introspection_is_unavailable_and_not_invalid() {
             OAuthError::Unavailable
         );
     }
-    assert_eq!((issuer.request_count(INTROSPECTION_PATH), issuer.request_count("/moved")), (6, 0));
+    assert_eq!(
+        (
+            issuer.request_count(INTROSPECTION_PATH),
+            issuer.request_count("/moved")
+        ),
+        (6, 0)
+    );
     issuer.set_response(INTROSPECTION_PATH, active_response(claims(&issuer)));
     oauth.verify("t").await.unwrap();
 }
@@ -160,20 +172,31 @@ async fn introspection_result_is_cached_briefly() {
     for (wait, asked) in [(0, 1), (29, 1), (1, 2)] {
         advance_time(wait).await;
         oauth.verify("good").await.unwrap();
-        assert_eq!(issuer.request_count(INTROSPECTION_PATH), asked, "after {wait} s more");
+        assert_eq!(
+            issuer.request_count(INTROSPECTION_PATH),
+            asked,
+            "after {wait} s more"
+        );
     }
     // For one token only.
     oauth.verify("other").await.unwrap();
     assert_eq!(issuer.request_count(INTROSPECTION_PATH), 3);
     // Revoked: known half a minute later.
-    issuer.set_response(INTROSPECTION_PATH, IssuerResponse::Json(json!({ "active": false })));
+    issuer.set_response(
+        INTROSPECTION_PATH,
+        IssuerResponse::Json(json!({ "active": false })),
+    );
     oauth.verify("good").await.unwrap();
     advance_time(30).await;
     let refused = Err(OAuthError::Invalid(TokenRejection::Inactive));
     for (wait, asked) in [(0, 4), (4, 4), (1, 5)] {
         advance_time(wait).await;
         assert_eq!(oauth.verify("good").await.map(|_| ()), refused);
-        assert_eq!(issuer.request_count(INTROSPECTION_PATH), asked, "after {wait} s more");
+        assert_eq!(
+            issuer.request_count(INTROSPECTION_PATH),
+            asked,
+            "after {wait} s more"
+        );
     }
     // Never longer than the token is good.
     issuer.set_response(
@@ -183,7 +206,11 @@ async fn introspection_result_is_cached_briefly() {
     for (wait, asked) in [(0, 6), (11, 7)] {
         advance_time(wait).await;
         oauth.verify("short").await.unwrap();
-        assert_eq!(issuer.request_count(INTROSPECTION_PATH), asked, "after {wait} s more");
+        assert_eq!(
+            issuer.request_count(INTROSPECTION_PATH),
+            asked,
+            "after {wait} s more"
+        );
     }
 }
 

@@ -124,7 +124,9 @@ async fn respond(State(shared): State<Arc<IssuerState>>, request: Request) -> Re
     match says.unwrap_or(IssuerResponse::Status(404)) {
         IssuerResponse::Json(value) => axum::Json(value).into_response(),
         IssuerResponse::Status(code) => StatusCode::from_u16(code).unwrap().into_response(),
-        IssuerResponse::RedirectTo(place) => (StatusCode::FOUND, [("location", place)]).into_response(),
+        IssuerResponse::RedirectTo(place) => {
+            (StatusCode::FOUND, [("location", place)]).into_response()
+        }
         IssuerResponse::Bytes(count) => {
             format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(count)).into_response()
         }

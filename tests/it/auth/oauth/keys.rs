@@ -7,11 +7,11 @@ use portkey_readiness::{Component, ComponentName, ComponentState, DegradedReason
 use serde_json::json;
 
 use super::{
-    ALICE_TENANT, verify_concurrently, claims, claims_with,
-    issuer::{Issuer, KEYS_PATH, OAUTH_METADATA_PATH, OPENID_METADATA_PATH, IssuerResponse},
-    advance_time, oauth_server, settings,
+    ALICE_TENANT, advance_time, claims, claims_with,
+    issuer::{Issuer, IssuerResponse, KEYS_PATH, OAUTH_METADATA_PATH, OPENID_METADATA_PATH},
+    oauth_from_settings, oauth_server, oauth_with_readiness, settings,
     signer::Signer,
-    oauth_from_settings, oauth_with_readiness,
+    verify_concurrently,
 };
 
 #[tokio::test]
@@ -21,16 +21,23 @@ async fn keys_are_found_by_metadata_or_jwks_url() {
     let token = signer.token(&claims(&issuer));
     oauth_server(&issuer, "").verify(&token).await.unwrap();
     assert_eq!(
-        (issuer.request_count(OAUTH_METADATA_PATH), issuer.request_count(OPENID_METADATA_PATH)),
+        (
+            issuer.request_count(OAUTH_METADATA_PATH),
+            issuer.request_count(OPENID_METADATA_PATH)
+        ),
         (1, 0)
     );
 
-    let metadata = json!({ "issuer": issuer.url, "jwks_uri": format!("{}{KEYS_PATH}", issuer.url) });
+    let metadata =
+        json!({ "issuer": issuer.url, "jwks_uri": format!("{}{KEYS_PATH}", issuer.url) });
     issuer.set_response(OAUTH_METADATA_PATH, IssuerResponse::Status(404));
     issuer.set_response(OPENID_METADATA_PATH, IssuerResponse::Json(metadata));
     oauth_server(&issuer, "").verify(&token).await.unwrap();
     assert_eq!(
-        (issuer.request_count(OAUTH_METADATA_PATH), issuer.request_count(OPENID_METADATA_PATH)),
+        (
+            issuer.request_count(OAUTH_METADATA_PATH),
+            issuer.request_count(OPENID_METADATA_PATH)
+        ),
         (2, 1)
     );
 
@@ -38,7 +45,10 @@ async fn keys_are_found_by_metadata_or_jwks_url() {
     let named = format!("jwks_url = \"{}{KEYS_PATH}\"", issuer.url);
     oauth_server(&issuer, &named).verify(&token).await.unwrap();
     assert_eq!(
-        (issuer.request_count(OAUTH_METADATA_PATH), issuer.request_count(OPENID_METADATA_PATH)),
+        (
+            issuer.request_count(OAUTH_METADATA_PATH),
+            issuer.request_count(OPENID_METADATA_PATH)
+        ),
         (2, 1)
     );
     assert_eq!(
@@ -80,11 +90,16 @@ async fn issuer_without_usable_keys_is_unavailable() {
     let token = signer.token(&claims(&issuer));
     let keys = || format!("{}{KEYS_PATH}", issuer.url);
     let good_keys = IssuerResponse::Json(json!({ "keys": [signer.jwk()] }));
-    let metadata =
-        |issuer: &str, keys: &str| IssuerResponse::Json(json!({ "issuer": issuer, "jwks_uri": keys }));
+    let metadata = |issuer: &str, keys: &str| {
+        IssuerResponse::Json(json!({ "issuer": issuer, "jwks_uri": keys }))
+    };
     issuer.set_response("/moved", good_keys.clone());
     for (what, metadata, keys) in [
-        ("down", metadata(&issuer.url, &keys()), IssuerResponse::Status(503)),
+        (
+            "down",
+            metadata(&issuer.url, &keys()),
+            IssuerResponse::Status(503),
+        ),
         (
             "too large",
             metadata(&issuer.url, &keys()),
@@ -143,7 +158,11 @@ async fn issuer_without_usable_keys_is_unavailable() {
     }
     assert_eq!(issuer.request_count("/moved"), 0);
     // Nobody listens there.
-    let gone = settings(&issuer, "jwks_url = \"http://127.0.0.1:1/keys\"", ALICE_TENANT);
+    let gone = settings(
+        &issuer,
+        "jwks_url = \"http://127.0.0.1:1/keys\"",
+        ALICE_TENANT,
+    );
     assert_eq!(
         oauth_from_settings(&gone).verify(&token).await.unwrap_err(),
         OAuthError::Unavailable
@@ -291,7 +310,11 @@ async fn keys_are_refreshed_and_kept_for_a_day_without_an_issuer() {
     advance_time(16 * 60).await;
     oauth.verify(&token).await.unwrap();
     oauth.verify(&token).await.unwrap();
-    assert_eq!(issuer.request_count(KEYS_PATH), 3, "once within half a minute");
+    assert_eq!(
+        issuer.request_count(KEYS_PATH),
+        3,
+        "once within half a minute"
+    );
     let bad = signer.token(&claims_with(
         &issuer,
         json!({ "aud": "https://other.example.com" }),
@@ -350,7 +373,10 @@ async fn hanging_issuer_is_asked_once_and_callers_fail_early() {
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     issuer.set_response(KEYS_PATH, IssuerResponse::Never);
     let readiness = Readiness::default();
-    let oauth = Arc::new(oauth_with_readiness(&settings(&issuer, "", ALICE_TENANT), &readiness));
+    let oauth = Arc::new(oauth_with_readiness(
+        &settings(&issuer, "", ALICE_TENANT),
+        &readiness,
+    ));
     assert_eq!(issuer_state(&readiness), ComponentState::OK);
     let token = signer.token(&claims(&issuer));
     let waiting = verify_concurrently(&oauth, vec![token.clone(); 10]);
@@ -384,7 +410,10 @@ async fn known_keys_are_used_while_the_issuer_hangs() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let readiness = Readiness::default();
-    let oauth = Arc::new(oauth_with_readiness(&settings(&issuer, "", ALICE_TENANT), &readiness));
+    let oauth = Arc::new(oauth_with_readiness(
+        &settings(&issuer, "", ALICE_TENANT),
+        &readiness,
+    ));
     let token = signer.token(&claims(&issuer));
     oauth.verify(&token).await.unwrap();
     issuer.set_response(KEYS_PATH, IssuerResponse::Never);

@@ -7,7 +7,7 @@ use portkey_mcp::auth::{
 use portkey_operation::Upstream;
 use serde_json::{Value, json};
 
-use super::{claims_with, issuer::Issuer, settings, signer::Signer, oauth_from_settings};
+use super::{claims_with, issuer::Issuer, oauth_from_settings, settings, signer::Signer};
 
 struct TenantFixture {
     issuer: Issuer,

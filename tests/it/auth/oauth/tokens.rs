@@ -8,9 +8,9 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 use super::{
-    RESOURCE, claims, claims_with, seconds_from_now,
+    RESOURCE, claims, claims_with,
     issuer::{Issuer, KEYS_PATH, OAUTH_METADATA_PATH, OPENID_METADATA_PATH},
-    oauth_server,
+    oauth_server, seconds_from_now,
     signer::{Signer, base64, signing_input},
 };
 
@@ -109,12 +109,18 @@ async fn invalid_claims_are_rejected() {
         ),
         (json!({ "iss": [issuer.url] }), TokenRejection::WrongIssuer),
         (json!({ "iss": null }), TokenRejection::MissingClaim),
-        (json!({ "exp": seconds_from_now(-40) }), TokenRejection::Expired),
+        (
+            json!({ "exp": seconds_from_now(-40) }),
+            TokenRejection::Expired,
+        ),
         (json!({ "exp": 0 }), TokenRejection::Expired),
         (json!({ "exp": null }), TokenRejection::MissingClaim),
         (json!({ "exp": "tomorrow" }), TokenRejection::MissingClaim),
         (json!({ "exp": -1 }), TokenRejection::MissingClaim),
-        (json!({ "nbf": seconds_from_now(60) }), TokenRejection::NotYetValid),
+        (
+            json!({ "nbf": seconds_from_now(60) }),
+            TokenRejection::NotYetValid,
+        ),
         (json!({ "nbf": "today" }), TokenRejection::Malformed),
         (json!({ "sub": null }), TokenRejection::MissingClaim),
         (json!({ "sub": 7 }), TokenRejection::MissingClaim),
@@ -282,7 +288,10 @@ async fn configured_algorithms_and_leeway_apply() {
     let issuer = Issuer::with_keys(&[rsa.jwk(), ec.jwk()]).await;
     let oauth = oauth_server(&issuer, "algorithms = [\"ES256\"]\nleeway_seconds = 0");
     oauth.verify(&ec.token(&claims(&issuer))).await.unwrap();
-    let late = ec.token(&claims_with(&issuer, json!({ "exp": seconds_from_now(-2) })));
+    let late = ec.token(&claims_with(
+        &issuer,
+        json!({ "exp": seconds_from_now(-2) }),
+    ));
     assert_eq!(
         oauth.verify(&late).await.unwrap_err(),
         OAuthError::Invalid(TokenRejection::Expired)

@@ -1,11 +1,12 @@
 //! Resources about access: workspaces, people, keys, integrations and secrets.
 
 use super::{
-    Go::{self, Bool, FlexBool, Float, Int, Labels, List, Object, Struct, Text, Time},
-    NO_RESOURCE, Resource,
+    EMPTY_RESOURCE,
+    GoType::{self, Bool, FlexBool, Float, Int, Labels, List, Object, Struct, Text, Time},
+    Resource,
 };
 
-const BUDGET: Go = Struct(&[
+const BUDGET: GoType = Struct(&[
     ("type", Text),
     ("credit_limit", Float),
     ("alert_threshold", Float),
@@ -15,22 +16,22 @@ const BUDGET: Go = Struct(&[
 ]);
 
 /// Budgets of workspaces are decoded into whole numbers.
-const WHOLE_BUDGET: Go = Struct(&[
+const WHOLE_BUDGET: GoType = Struct(&[
     ("type", Text),
     ("credit_limit", Int),
     ("alert_threshold", Int),
     ("periodic_reset", Text),
 ]);
 
-const RATE: Go = Struct(&[("type", Text), ("unit", Text), ("value", Int)]);
+const RATE: GoType = Struct(&[("type", Text), ("unit", Text), ("value", Int)]);
 
-const SECRET_MAPPING: Go = Struct(&[
+const SECRET_MAPPING: GoType = Struct(&[
     ("target_field", Text),
     ("secret_reference_id", Text),
     ("secret_key", Text),
 ]);
 
-const PRICE: Go = Struct(&[("price", Float)]);
+const PRICE: GoType = Struct(&[("price", Float)]);
 
 /// The resources of access.
 pub(super) const RESOURCES: &[Resource] = &[
@@ -58,7 +59,7 @@ pub(super) const RESOURCES: &[Resource] = &[
         )),
         created: &["id", "slug", "name", "created_at"],
         update: Some(r#"{ "icon": "x", "rate_limits": null }"#),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "user",
@@ -72,7 +73,7 @@ pub(super) const RESOURCES: &[Resource] = &[
             ("updated_at", Time),
         ],
         state: &["id", "email", "role", "created_at"],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "workspace member",
@@ -88,7 +89,7 @@ pub(super) const RESOURCES: &[Resource] = &[
             ("created_at", Time),
         ],
         state: &["role", "created_at"],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "user invite",
@@ -107,7 +108,7 @@ pub(super) const RESOURCES: &[Resource] = &[
             "/admin/users/invites",
             r#"{ "email": "terraform@example.com", "role": "admin" }"#,
         )),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "integration",
@@ -146,7 +147,7 @@ pub(super) const RESOURCES: &[Resource] = &[
         )),
         created: &["id", "slug"],
         update: Some(r#"{ "description": "d", "secret_mappings": [] }"#),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "integration workspaces",
@@ -159,7 +160,7 @@ pub(super) const RESOURCES: &[Resource] = &[
             ("usage_limits", List(&WHOLE_BUDGET)),
             ("rate_limits", List(&RATE)),
         ],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "integration models",
@@ -183,7 +184,7 @@ pub(super) const RESOURCES: &[Resource] = &[
                 ]),
             ),
         ],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "API key",
@@ -242,7 +243,7 @@ pub(super) const RESOURCES: &[Resource] = &[
         )),
         created: &["id", "key", "object"],
         update: Some(r#"{ "name": "Renamed", "usage_limits": null, "reset_usage": true }"#),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "provider",
@@ -279,7 +280,7 @@ pub(super) const RESOURCES: &[Resource] = &[
         )),
         created: &["id", "slug"],
         update: Some(r#"{ "name": "Renamed", "workspace_id": "ws-research" }"#),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "secret reference",
@@ -319,7 +320,7 @@ pub(super) const RESOURCES: &[Resource] = &[
         )),
         created: &["id", "slug", "object"],
         update: Some(r#"{ "secret_key": null, "allow_all_workspaces": true }"#),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "SCIM workspace mapping",
@@ -338,6 +339,6 @@ pub(super) const RESOURCES: &[Resource] = &[
             r#"{ "workspace_id": "ws-shared", "role": "member", "scim_group_name": "Terraform" }"#,
         )),
         created: &["id", "workspace_id", "role"],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
 ];

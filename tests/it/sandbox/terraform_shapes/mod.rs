@@ -11,10 +11,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Portkey;
-use Go::{Any, Bool, FlexBool, Float, Int, Labels, List, Object, Struct, Text, Time};
+use GoType::{Any, Bool, FlexBool, Float, Int, Labels, List, Object, Struct, Text, Time};
 
 /// A type that Go decodes JSON into.
-enum Go {
+enum GoType {
     Text,
     /// A number without a fraction.
     Int,
@@ -29,8 +29,8 @@ enum Go {
     Object,
     /// An object of texts.
     Labels,
-    List(&'static Go),
-    Struct(&'static [(&'static str, Go)]),
+    List(&'static GoType),
+    Struct(&'static [(&'static str, GoType)]),
 }
 
 /// A resource of the provider: how it is made, read and listed, and as what it is decoded.
@@ -42,7 +42,7 @@ struct Resource {
     rows: &'static str,
     /// The field of an item that names it in a path; without one, items are only listed.
     handle: &'static str,
-    item: &'static [(&'static str, Go)],
+    item: &'static [(&'static str, GoType)],
     /// Fields that the provider's state takes from a read.
     state: &'static [&'static str],
     /// Path and JSON body of a create.
@@ -55,7 +55,7 @@ struct Resource {
     updated: &'static [&'static str],
 }
 
-const NO_RESOURCE: Resource = Resource {
+const EMPTY_RESOURCE: Resource = Resource {
     name: "",
     list: "",
     rows: "data",
@@ -69,7 +69,7 @@ const NO_RESOURCE: Resource = Resource {
 };
 
 /// Collects the places where a value cannot be decoded.
-fn decode(go: &Go, value: &Value, at: &str, faults: &mut Vec<String>) {
+fn decode(go: &GoType, value: &Value, at: &str, faults: &mut Vec<String>) {
     if value.is_null() {
         return;
     }
@@ -124,7 +124,7 @@ fn is_rfc3339(text: &str) -> bool {
 }
 
 /// The fields of a state that an answer lacks.
-fn lacks(answer: &Value, state: &[&str], at: &str) -> Vec<String> {
+fn missing_fields(answer: &Value, state: &[&str], at: &str) -> Vec<String> {
     let is_missing = |name: &&&str| {
         let value = &answer[**name];
         value.is_null() || value == ""
@@ -155,13 +155,17 @@ async fn terraform_provider_decodes_every_response() {
             let made = portkey
                 .post(path, serde_json::from_str(body).unwrap())
                 .await;
-            faults.extend(lacks(&made, resource.created, &format!("a new {name}")));
+            faults.extend(missing_fields(
+                &made,
+                resource.created,
+                &format!("a new {name}"),
+            ));
             if let Some(change) = resource.update {
                 let path = path_of(made[handle].as_str().or(made["id"].as_str()).unwrap());
                 let answer = portkey
                     .put(&path, serde_json::from_str(change).unwrap())
                     .await;
-                faults.extend(lacks(
+                faults.extend(missing_fields(
                     &answer,
                     resource.updated,
                     &format!("a changed {name}"),
@@ -178,7 +182,7 @@ async fn terraform_provider_decodes_every_response() {
             if !handle.is_empty() {
                 let read = portkey.get(&path_of(row[*handle].as_str().unwrap())).await;
                 decode(&Struct(item), &read, name, &mut faults);
-                faults.extend(lacks(&read, resource.state, name));
+                faults.extend(missing_fields(&read, resource.state, name));
             }
         }
     }

@@ -1,15 +1,16 @@
 //! Resources about traffic: configs, prompts, guardrails, policies and MCP integrations.
 
 use super::{
-    Go::{self, Any, Bool, Float, Int, List, Object, Struct, Text, Time},
-    NO_RESOURCE, Resource,
+    EMPTY_RESOURCE,
+    GoType::{self, Any, Bool, Float, Int, List, Object, Struct, Text, Time},
+    Resource,
 };
 
-const CONDITION: Go = Struct(&[("key", Text), ("value", Text)]);
+const CONDITION: GoType = Struct(&[("key", Text), ("value", Text)]);
 
-const GROUP: Go = Struct(&[("key", Text)]);
+const GROUP: GoType = Struct(&[("key", Text)]);
 
-const CAPABILITY: &[(&str, Go)] = &[("name", Text), ("type", Text), ("enabled", Bool)];
+const CAPABILITY: &[(&str, GoType)] = &[("name", Text), ("type", Text), ("enabled", Bool)];
 
 /// The resources of traffic.
 pub(super) const RESOURCES: &[Resource] = &[
@@ -51,7 +52,7 @@ pub(super) const RESOURCES: &[Resource] = &[
         created: &["id", "slug", "version_id"],
         update: Some(r#"{ "config": { "cache": { "mode": "simple" } } }"#),
         updated: &["version_id"],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "prompt",
@@ -97,14 +98,14 @@ pub(super) const RESOURCES: &[Resource] = &[
             r#"{ "string": "Hi", "parameters": null, "model": "m", "virtual_key": "anthropic" }"#,
         ),
         updated: &["id", "slug", "prompt_version_id"],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "prompt versions",
         list: "/prompts/pp-refund-reply/versions",
         handle: "",
         item: &[("id", Text), ("prompt_version", Int)],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "prompt partial",
@@ -138,14 +139,14 @@ pub(super) const RESOURCES: &[Resource] = &[
         created: &["id", "slug", "version_id"],
         update: Some(r#"{ "string": "T" }"#),
         updated: &["prompt_partial_version_id"],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "prompt partial versions",
         list: "/prompts/partials/pp-house-style/versions",
         handle: "",
         item: &[("prompt_partial_version_id", Text), ("version", Int)],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "guardrail",
@@ -189,7 +190,7 @@ pub(super) const RESOURCES: &[Resource] = &[
         )),
         created: &["id", "slug", "version_id"],
         update: Some(r#"{ "name": "Renamed" }"#),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "usage limits policy",
@@ -224,7 +225,7 @@ pub(super) const RESOURCES: &[Resource] = &[
                 "group_by": [{ "key": "api_key" }] }"#,
         )),
         update: Some(r#"{ "credit_limit": 20.0, "status": "active" }"#),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "rate limits policy",
@@ -259,7 +260,7 @@ pub(super) const RESOURCES: &[Resource] = &[
                 "group_by": [{ "key": "api_key" }] }"#,
         )),
         update: Some(r#"{ "unit": "rpd", "status": "active" }"#),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "collection",
@@ -290,7 +291,7 @@ pub(super) const RESOURCES: &[Resource] = &[
         )),
         created: &["id", "slug"],
         update: Some(r#"{ "name": "Renamed" }"#),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "MCP integration",
@@ -330,14 +331,14 @@ pub(super) const RESOURCES: &[Resource] = &[
         )),
         created: &["id", "slug"],
         update: Some(r#"{ "description": "d" }"#),
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "MCP integration capabilities",
         list: "/mcp-integrations/issue-tracker/capabilities",
         handle: "",
         item: CAPABILITY,
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
     Resource {
         name: "MCP integration workspaces",
@@ -345,6 +346,6 @@ pub(super) const RESOURCES: &[Resource] = &[
         rows: "workspaces",
         handle: "",
         item: &[("id", Text), ("enabled", Bool)],
-        ..NO_RESOURCE
+        ..EMPTY_RESOURCE
     },
 ];
