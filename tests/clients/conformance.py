@@ -174,36 +174,43 @@ def with_fixtures(fixtures: str, partly: dict[str, set[str]], work: pathlib.Path
 DOCUMENT = """\
 # Conformance
 
-What the [official conformance suite](https://github.com/modelcontextprotocol/conformance) of the Model
-Context Protocol, version {version}, says of this server. `.ci/run` runs it and fails if anything but
-this comes of it; `tests/clients/conformance.py` writes it.
+This page lists the results of the [official conformance suite](https://github.com/modelcontextprotocol/conformance)
+of the Model Context Protocol, version {version}, for this server. To write it again:
 
-A scenario counts if the suite's frozen set of requirements for that revision says so; the rest is
-optional, or newer than the set. Left out are the scenarios of the Tasks extension, which the server does
-not offer.
+```sh
+UPDATE=1 .ci/run
+```
 
-## On the product's stack, with fixtures
+- `.ci/run` runs the suite and fails if a result differs from this page.
+- `tests/clients/conformance.py` writes the page.
+- **Counts:** a scenario counts if it is in the suite's frozen set of requirements for that revision. Other scenarios
+  are optional or newer than the set.
+- **Limits:** the scenarios of the Tasks extension are left out, because the server does not offer it.
 
-Most scenarios call tools, prompts and resources of certain names. `examples/conformance` puts such
-fixtures on top of the server's own handler and serves them with its own router, limits and
-authentication: every request carries a bearer token of the token file. There is no list of expected
-failures. Where the second column is empty, nothing but the product was judged. The options that it is run
-with, and no others:
+## With fixtures
+
+Most scenarios call tools, prompts and resources of certain names. `examples/conformance` adds such fixtures to the
+server's own handler. It serves them with the server's own router, limits and authentication, and every request has a
+bearer token of the token file.
+
+- **Expected failures:** there is no list of them.
+- **Fixtures:** "yes" if the scenario uses fixtures, "in part" if only some checks do, and empty if none does.
+- **Options:** these and no others:
 
 ```text
 {fixture_options} --auth-file FILE
 ```
 {fixtures}
-## The release binary as it is
+## The release binary
 
-The scenarios that need no fixtures, without further options:
+These are the scenarios that need no fixtures. The binary runs with these options and no others:
 
 ```sh
 portkey-mcp http {shipped_options}
 ```
 
-"Cannot tell" marks checks that do need some, and the warning is of a change that only a fixture brings about:
-in the table above they pass.
+- **"Cannot tell"** marks a check that needs a fixture. It passes in the table above.
+- **The warning** is about a change that only a fixture causes. It is absent in the table above.
 {shipped}"""
 
 
