@@ -143,9 +143,14 @@ struct SandboxArgs {
     listen: SocketAddr,
 }
 
+/// Returns the definition of the command line, for the reference in `docs/options.md`.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
-    let matches = ignore_empty_variables(Cli::command()).try_get_matches();
+    let matches = ignore_empty_variables(command()).try_get_matches();
     let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     let Cli { options, command } = match parsed {
         Ok(cli) => cli,

@@ -1,48 +1,11 @@
-//! README and the reference say what the binary does.
+//! The generated parts of the documents: tools, domains and options.
 
 use std::{fs, path::Path};
 
+use clap::{Arg, ArgAction, Command};
 use portkey_api::domains::DOMAINS;
 
 use crate::process::run_cli;
-
-#[test]
-fn readme_lists_every_option() {
-    let readme = fs::read_to_string("README.md").unwrap();
-    for command in [
-        &["--help"] as &[&str],
-        &["http", "--help"],
-        &["sandbox", "--help"],
-        &["tools", "--help"],
-        &["health", "--help"],
-    ] {
-        let (ok, help, _) = run_cli(command);
-        assert!(ok);
-        let options = help
-            .lines()
-            .map(str::trim_start)
-            .filter(|line| line.starts_with('-'));
-        // Lines of `- word: meaning` tell the values of an option.
-        let options =
-            options.filter_map(|line| line.split([' ', ',']).find(|w| w.starts_with("--")));
-        for option in options.filter(|option| !["--help", "--version"].contains(option)) {
-            assert!(
-                readme.contains(&format!("`{option}")),
-                "{option} of {command:?} is missing"
-            );
-        }
-        for variable in help
-            .split("[env: ")
-            .skip(1)
-            .filter_map(|rest| rest.split([']', '=']).next())
-        {
-            assert!(
-                readme.contains(&format!("`{variable}`")),
-                "{variable} is missing"
-            );
-        }
-    }
-}
 
 #[test]
 fn tool_reference_is_up_to_date() {
@@ -54,14 +17,199 @@ fn tool_reference_is_up_to_date() {
 /// The table between the two marks in README is written from the declarations.
 #[test]
 fn readme_domain_table_is_up_to_date() {
-    let readme = fs::read_to_string("README.md").unwrap();
-    let (before, rest) = readme.split_once("<!-- domains -->\n").unwrap();
-    let (_, after) = rest.split_once("<!-- end of domains -->").unwrap();
     let mut table = "| Domain | Tools | What for |\n| --- | ---: | --- |\n".to_owned();
     for domain in DOMAINS {
         let (name, count, about) = (domain.name, domain.operations.len(), domain.about);
         table += &format!("| [{name}](docs/tools.md#{name}) | {count} | {about} |\n");
     }
-    let fresh = format!("{before}<!-- domains -->\n{table}<!-- end of domains -->{after}");
-    super::check_generated_file(Path::new("README.md"), &fresh);
+    check_block("README.md", "domains", &table);
+}
+
+/// The reference between the two marks in `docs/options.md` is written from the definitions of clap.
+#[test]
+fn option_reference_is_up_to_date() {
+    let command = portkey_mcp::cli::command();
+    let mut reference = "\n## Every command\n".to_owned();
+    push_options(&mut reference, command.get_name(), &command);
+    for subcommand in command.get_subcommands() {
+        push_command(&mut reference, command.get_name(), subcommand);
+    }
+    reference.push('\n');
+    check_block("docs/options.md", "options", &reference);
+}
+
+/// Compares the text between the marks `<!-- name -->` and `<!-- end of name -->` of a document.
+fn check_block(document: &str, name: &str, fresh: &str) {
+    let text = fs::read_to_string(document).unwrap();
+    let (begin, end) = (
+        format!("<!-- {name} -->\n"),
+        format!("<!-- end of {name} -->"),
+    );
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    let whole = format!("{before}{begin}{fresh}{end}{after}");
+    super::check_generated_file(Path::new(document), &whole);
+}
+
+/// Writes a command that runs, or those below it. Commands without options of their own are left to
+/// `portkey-mcp help`.
+fn push_command(reference: &mut String, parent: &str, command: &Command) {
+    let name = format!("{parent} {}", command.get_name());
+    if command.get_arguments().next().is_some() {
+        let about = command.get_about().unwrap().to_string();
+        let about = about.trim_end_matches('.');
+        *reference += &format!("\n## `{name}`\n\n{}.\n", markdown(about));
+        push_options(reference, &name, command);
+    }
+    for subcommand in command.get_subcommands() {
+        push_command(reference, &name, subcommand);
+    }
+}
+
+/// Writes a table for each heading, in the order of their first options.
+fn push_options(reference: &mut String, path: &str, command: &Command) {
+    let mut headings: Vec<Option<&str>> = Vec::new();
+    for arg in command.get_arguments() {
+        if !headings.contains(&arg.get_help_heading()) {
+            headings.push(arg.get_help_heading());
+        }
+    }
+    for heading in headings {
+        if let Some(heading) = heading {
+            *reference += &format!("\n### {heading}\n");
+        }
+        *reference += "\n| Option | Variable | Default | Bounds | Meaning |\n";
+        *reference += "| --- | --- | --- | --- | --- |\n";
+        let args = command.get_arguments();
+        for arg in args.filter(|arg| arg.get_help_heading() == heading) {
+            let cells = [
+                usage(arg),
+                variable(arg),
+                default(arg),
+                bounds(path, arg),
+                meaning(arg),
+            ];
+            *reference += "|";
+            for cell in cells {
+                // A table ends its cells at a `|` in code, too.
+                let cell = cell.replace('|', "\\|");
+                *reference += &format!(" {cell} |").replace("  ", " ");
+            }
+            reference.push('\n');
+        }
+    }
+}
+
+/// Returns the option with its values, such as `--listen <LISTEN>`.
+fn usage(arg: &Arg) -> String {
+    let mut words: Vec<_> = arg
+        .get_long()
+        .map(|long| format!("--{long}"))
+        .into_iter()
+        .collect();
+    if takes_value(arg) {
+        let required = arg.get_num_args().map_or(1, |range| range.min_values());
+        let names = arg.get_value_names().unwrap_or_default();
+        words.extend(
+            names
+                .iter()
+                .enumerate()
+                .map(|(index, name)| match index < required {
+                    true => format!("<{name}>"),
+                    false => format!("[{name}]"),
+                }),
+        );
+    }
+    format!("`{}`", words.join(" "))
+}
+
+fn takes_value(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
+}
+
+fn variable(arg: &Arg) -> String {
+    let variable = arg.get_env().map(|name| format!("`{}`", name.display()));
+    variable.unwrap_or_default()
+}
+
+fn default(arg: &Arg) -> String {
+    let values = arg.get_default_values();
+    if arg.is_required_set() {
+        "required".to_owned()
+    } else if !takes_value(arg) {
+        "off".to_owned()
+    } else if values.is_empty() || arg.is_hide_default_value_set() {
+        String::new()
+    } else {
+        let values = values.iter().map(|value| format!("`{}`", value.display()));
+        values.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Returns the range that the parser of an option of `command` tells when it rejects a number.
+fn bounds(path: &str, arg: &Arg) -> String {
+    let (Some(long), true) = (arg.get_long(), takes_value(arg)) else {
+        return String::new();
+    };
+    // The first error is that of the value, whatever else is missing.
+    let rejected = |number: &str| {
+        let given = format!("{path} --{long}={number}");
+        let parsed = portkey_mcp::cli::command().try_get_matches_from(given.split(' '));
+        parsed.err()?.to_string().lines().next().map(str::to_owned)
+    };
+    for error in ["0", "9999999999"].into_iter().filter_map(rejected) {
+        if error.ends_with("above zero") {
+            return "above 0".to_owned();
+        }
+        let Some((_, range)) = error.split_once(" is not in ") else {
+            continue;
+        };
+        // Such as `1..=255` or `1..18446744073709551615`.
+        let (min, max) = range.split_once("..").unwrap();
+        return match max.trim_start_matches('=').parse::<u64>() {
+            Ok(max) if max < u64::from(u16::MAX) => format!("{min} to {max}"),
+            _ => format!("at least {min}"),
+        };
+    }
+    String::new()
+}
+
+/// Returns the help text of an option, followed by the values that it takes.
+fn meaning(arg: &Arg) -> String {
+    let help = arg.get_help().unwrap().to_string();
+    let mut meaning = format!("{}.", markdown(help.trim_end_matches('.')));
+    let values: Vec<_> = arg
+        .get_possible_values()
+        .iter()
+        .filter(|_| takes_value(arg))
+        .map(|value| match value.get_help() {
+            Some(help) => format!("`{}`: {}", value.get_name(), markdown(&help.to_string())),
+            None => format!("`{}`", value.get_name()),
+        })
+        .collect();
+    if !values.is_empty() {
+        meaning += &format!(" Values: {}.", values.join("; "));
+    }
+    meaning
+}
+
+/// Escapes what Markdown reads as markup outside of code, and links to the documents that are named.
+fn markdown(help: &str) -> String {
+    let escape = |text: &str| {
+        let text = text.replace('<', "\\<").replace('*', "\\*");
+        let words = text.split(' ').map(|word| {
+            let path = word.trim_end_matches(['.', ',', ';']);
+            match path.strip_prefix("docs/") {
+                Some(page) => word.replace(path, &format!("[{page}]({page})")),
+                None => word.to_owned(),
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let parts = help.split('`').enumerate();
+    let parts = parts.map(|(index, part)| match index % 2 {
+        0 => escape(part),
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
