@@ -27,7 +27,8 @@ use crate::{
     },
 };
 
-/// How callers are authenticated.
+/// Method by which callers are authenticated, with its settings.
+#[allow(clippy::large_enum_variant, reason = "there is one per process")]
 #[derive(Debug)]
 pub enum AuthSettings {
     /// Not at all: whoever connects is the operator.

@@ -36,6 +36,7 @@ use crate::{
 pub use self::http::{AuthSettings, HttpServerParts, HttpServerSettings, StoreSettings};
 
 /// Upstreams that calls go to, with the keys of the process.
+#[allow(clippy::large_enum_variant, reason = "there is one per process")]
 #[derive(Debug)]
 pub enum Backend {
     /// Portkey and Enkrypt AI over the network.
