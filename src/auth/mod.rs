@@ -275,7 +275,7 @@ impl Auth {
         }
     }
 
-    /// Returns true if [`Auth::permit`] can reject a call.
+    /// Returns true if [`Auth::check_scope`] can reject a call.
     pub const fn checks_scopes(&self) -> bool {
         matches!(self, Self::OAuth(..))
     }

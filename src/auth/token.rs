@@ -45,7 +45,7 @@ struct TokenFile {
 pub struct TokenEntry {
     /// Name of the caller.
     pub name: String,
-    /// SHA-256 of the token in hexadecimal, which [`NewToken::make`] sets.
+    /// SHA-256 of the token in hexadecimal, which [`NewToken::generate`] sets.
     pub sha256: String,
     /// Scopes of the caller.
     pub scopes: Vec<String>,

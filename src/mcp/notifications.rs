@@ -102,7 +102,7 @@ impl ChangeNotifier {
     /// Returns the part of a `subscriptions/listen` filter that is accepted, before rmcp removes
     /// what the server does not offer.
     ///
-    /// Accepts no resources if there are more than [`MOST_RESOURCES`] of them or more than
+    /// Accepts no resources if there are more than [`MAX_WATCHED_RESOURCES`] of them or more than
     /// [`MAX_FILTER_BYTES`] of URIs.
     pub fn limit_filter(requested: &SubscriptionFilter) -> SubscriptionFilter {
         let mut accepted = SubscriptionFilter::default();
@@ -196,7 +196,7 @@ impl SessionSubscription {
         });
     }
 
-    /// Watches a resource. Returns `false` if that would exceed [`MOST_RESOURCES`] or
+    /// Watches a resource. Returns `false` if that would exceed [`MAX_WATCHED_RESOURCES`] or
     /// [`MAX_FILTER_BYTES`].
     pub fn watch(&self, uri: String) -> bool {
         let mut resources = lock(self.resources());

@@ -89,7 +89,7 @@ pub fn escape_invisible(text: &str) -> Option<String> {
     (escaped != text).then_some(escaped)
 }
 
-/// Escapes a text as [`escaped`] does, and line breaks and tabs as well. Used for values in a line
+/// Escapes a text as [`escape_invisible`] does, and line breaks and tabs as well. Used for values in a line
 /// of the server's own output, which must not start another line.
 pub fn escape_to_one_line(text: &str) -> Cow<'_, str> {
     // Without a branch, as in `is_clean`: almost every text is printable ASCII.

@@ -223,7 +223,7 @@ impl Keyring {
     /// Verifies a signed value and returns its payload.
     ///
     /// # Errors
-    /// Returns [`Broken`] if the signature, the principal or the binding does not match, or if the
+    /// Returns [`InvalidState`] if the signature, the principal or the binding does not match, or if the
     /// lifetime is over.
     pub fn verify(
         &self,
@@ -257,7 +257,7 @@ impl Keyring {
     /// store that has lost its data since then verifies nothing.
     ///
     /// # Errors
-    /// Returns [`Broken`] if the value is invalid or was used, or if the store cannot tell.
+    /// Returns [`InvalidState`] if the value is invalid or was used, or if the store cannot tell.
     pub async fn verify_once(
         &self,
         purpose: StatePurpose,
@@ -329,7 +329,7 @@ impl Keyring {
     /// Decrypts a value that one of the keys encrypted for this place.
     ///
     /// # Errors
-    /// Returns [`Broken`] if none of the keys encrypted the value for this place.
+    /// Returns [`InvalidState`] if none of the keys encrypted the value for this place.
     pub fn decrypt(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, InvalidState> {
         let ([form, id_bytes], rest) = sealed.split_first_chunk().ok_or(InvalidState)?;
         let (id, rest) = rest

@@ -205,7 +205,7 @@ impl UpstreamClient {
     ///
     /// # Errors
     /// Returns an error if there is no key, no connection, no complete response in time, or if the
-    /// response is too large. An error response is returned as `Ok`: see [`Answer::outcome`].
+    /// response is too large. An error response is returned as `Ok`: see [`UpstreamResponse::into_result`].
     pub async fn send(
         &self,
         request: UpstreamRequest,

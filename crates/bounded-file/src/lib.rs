@@ -143,7 +143,7 @@ pub fn display_path(path: &Path) -> DisplayPath<'_> {
     DisplayPath(path.to_string_lossy())
 }
 
-/// Displays a path; see [`shown`].
+/// Displays a path; see [`display_path`].
 #[derive(Debug)]
 pub struct DisplayPath<'a>(Cow<'a, str>);
 

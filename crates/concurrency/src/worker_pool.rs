@@ -1,7 +1,7 @@
 //! A bounded pool for work that takes longer than a few milliseconds, apart from the threads that
 //! serve requests.
 //!
-//! Small work is done in place: callers compare its size with [`INLINE_BYTES`]. Larger work goes to
+//! Small work is done in place: callers compare its size with [`MAX_INLINE_BYTES`]. Larger work goes to
 //! a blocking thread. Few of these run at once, so that a processor stays free for the serving
 //! threads. The work of each caller, running or waiting, is limited, and more is rejected.
 

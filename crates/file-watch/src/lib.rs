@@ -86,7 +86,7 @@ impl FileKind {
 /// Reload status of the files of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStatus {
-    /// Kind of the files, as set by [`Watched::named`].
+    /// Kind of the files, as set by [`WatchedValue::with_kind`].
     pub kind: FileKind,
     /// Time since the files were last checked.
     pub since_check: Duration,
@@ -173,7 +173,7 @@ impl<T: Send + Sync + 'static> WatchedValue<T> {
         })
     }
 
-    /// Sets the kind of the file, under which [`files`] reports it.
+    /// Sets the kind of the file, under which [`file_statuses`] reports it.
     #[must_use]
     pub fn with_kind(self, kind: FileKind) -> Self {
         if let Some(source) = &self.source {

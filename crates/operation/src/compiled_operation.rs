@@ -296,7 +296,7 @@ impl CompiledOperation {
     /// Validates arguments with the default options and builds the upstream request.
     ///
     /// # Errors
-    /// Returns the errors of [`Published::admit`] and [`Published::lay_out`].
+    /// Returns the errors of [`CompiledOperation::validate_with_defaults`] and [`CompiledOperation::build_request`].
     pub fn validate_and_build_request(&self, args: JsonMap) -> Result<UpstreamRequest, InputError> {
         self.build_request(self.validate_with_defaults(args)?)
     }

@@ -31,7 +31,7 @@ impl Policy {
     /// Reads a policy file once.
     ///
     /// # Errors
-    /// Returns the errors of [`Policy::watched`].
+    /// Returns the errors of [`Policy::watch`].
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let context = || format!("cannot use {}", display_path(file));
         let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(context)?;
@@ -41,7 +41,7 @@ impl Policy {
     /// Reads a policy file once, without logging its [warnings](Policy::warnings).
     ///
     /// # Errors
-    /// Returns the errors of [`Policy::watched`].
+    /// Returns the errors of [`Policy::watch`].
     pub fn load_without_warnings(file: &Path) -> anyhow::Result<Self> {
         let context = || format!("cannot use {}", display_path(file));
         let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(context)?;

@@ -50,7 +50,7 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 ///
 /// Redis 6.2 or newer is required. Redis must not evict entries before they expire
 /// (`maxmemory-policy noeviction`), or marks of single use are lost early. Redis must also persist
-/// its data, or marks are lost in a restart: see [`Store::forgot`]. Servers that must not share
+/// its data, or marks are lost in a restart: see [`Store::data_loss_age`]. Servers that must not share
 /// anything use different databases of a Redis server. A Redis user needs the rights in
 /// [`REDIS_RIGHTS`].
 #[derive(Clone, Debug)]
@@ -91,10 +91,10 @@ pub enum StoreError {
     /// Memory has reached its maximum.
     #[error("too much is stored already")]
     Full,
-    /// Memory has reached its maximum for one owner: see [`Key::owned_by`].
+    /// Memory has reached its maximum for one owner: see [`StoreKey::owned_by`].
     #[error("too much is stored for this caller already; wait until some of it has expired")]
     OwnerFull,
-    /// The value exceeds [`MOST_VALUE_BYTES`].
+    /// The value exceeds [`MAX_VALUE_BYTES`].
     #[error("the value is larger than {MAX_VALUE_BYTES} bytes")]
     TooLarge,
 }
@@ -356,7 +356,7 @@ impl Store {
     }
 
     /// Marks the use of a value that was issued at `stamp` and is valid for `ttl`. Only
-    /// [`Use::First`] is a permission; an error is not.
+    /// [`UseOutcome::First`] is a permission; an error is not.
     ///
     /// # Errors
     /// Returns an error if Redis is unavailable, or if memory is full of marks that have not

@@ -64,7 +64,7 @@ pub enum ProofError {
     TooManyKeys,
 }
 
-/// Future returned by [`Prover::prove`].
+/// Future returned by [`KeyProver::prove`].
 pub type ProofFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ProofError>> + Send + 'a>>;
 
 /// Proves that callers are genuine where their key is the only evidence.

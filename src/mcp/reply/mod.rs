@@ -50,7 +50,7 @@ pub fn success_result(
 
 /// Encodes the JSON-RPC response to the request `id`.
 ///
-/// The JSON of an [`answer`] is copied from its text: serializing the structured content a second
+/// The JSON of an [`success_result`] is copied from its text: serializing the structured content a second
 /// time would be most of the work.
 ///
 /// # Errors

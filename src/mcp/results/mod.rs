@@ -161,7 +161,7 @@ impl Results {
             .await
     }
 
-    /// Renders a result like [`Self::bound`], but stores the whole only if `may_keep` yields
+    /// Renders a result like [`Self::render`], but stores the whole only if `may_keep` yields
     /// `true`.
     ///
     /// The future is polled only if the result has to be stored.

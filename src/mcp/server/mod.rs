@@ -178,7 +178,7 @@ impl Server {
 
     /// Declares that the access of callers can change by more than a policy.
     ///
-    /// The code that changes it must notify clients by [`Self::hub`].
+    /// The code that changes it must notify clients by [`Self::notifier`].
     pub fn with_changing_access(self) -> Self {
         Self {
             changing_lists: ChangingLists::for_changing_access(),

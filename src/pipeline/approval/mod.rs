@@ -1,7 +1,7 @@
 //! Approval: some calls need a human's consent, which the model cannot give. Knows no protocol.
 //!
-//! A call that needs approval results in a [`Question`]. A layer that can reach a human presents
-//! it and repeats the call with the [`Answer`].
+//! A call that needs approval results in a [`ApprovalRequest`]. A layer that can reach a human presents
+//! it and repeats the call with the [`ApprovalResponse`].
 //!
 //! The repeated call is validated and evaluated from scratch. A response is valid only for the
 //! call it was requested for: same caller, tool, arguments and rule.

@@ -344,7 +344,7 @@ impl Approvals {
     }
 
     /// Lists unexpired tickets, oldest first, beginning after the ticket `after`. Returns at most
-    /// `limit` and at most [`MAX_PAGE`] tickets.
+    /// `limit` and at most [`MAX_PAGE_TICKETS`] tickets.
     ///
     /// # Errors
     /// Returns an error if the ticket `after` does not exist, or if the store is unavailable.

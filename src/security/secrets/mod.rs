@@ -319,7 +319,7 @@ fn find_marks(value: &Value, shown: &mut [bool]) {
 impl SecretDelivery {
     /// Masks a response and delivers the secrets that the call returns.
     ///
-    /// `plain` is the original response if it is [clean ASCII](crate::security::sanitize::plain).
+    /// `plain` is the original response if it is [clean ASCII](crate::security::sanitize::as_clean_ascii).
     pub fn mask_and_deliver(
         self,
         operation: &Operation,
