@@ -10,25 +10,25 @@ use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     mcp::{
-        reply::{MAX_ERROR_BYTES, words},
+        reply::{MAX_ERROR_BYTES, error_message},
         surface,
     },
     pipeline::CallError,
 };
-use portkey_operation::{InputError, JsonMap, UnknownFields, ValidationOptions, effort};
+use portkey_operation::{InputError, JsonMap, UnknownFields, ValidationOptions, comparison_count};
 use serde_json::Value;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
 
 /// Maximum number of letters that the comparison of names may inspect in one call.
-const MAX_EFFORT: usize = 3_000_000;
+const MAX_COMPARED: usize = 3_000_000;
 /// Maximum number of values in grown arguments.
 const MAX_VALUES: usize = 20_000;
 const MAX_BYTES: usize = 1 << 20;
 
 /// Splits the input. Two bytes choose the tool, one the treatment of unknown fields, and one the
 /// growth of the rest, which is JSON.
-fn parts(data: &[u8]) -> Option<(usize, UnknownFields, usize, JsonMap)> {
+fn parse_input(data: &[u8]) -> Option<(usize, UnknownFields, usize, JsonMap)> {
     let (head, text) = data.split_at_checked(4)?;
     let [high, low, mode, times] = head else {
         return None;
@@ -46,35 +46,35 @@ fn parts(data: &[u8]) -> Option<(usize, UnknownFields, usize, JsonMap)> {
     }
 }
 
-/// Remaining growth.
-struct Left {
+/// The remaining growth.
+struct GrowthBudget {
     values: usize,
     bytes: usize,
 }
 
 /// Repeats items, names and letters `times` over, within the remaining growth.
-fn swollen(value: &Value, times: usize, left: &mut Left) -> Value {
-    left.values = left.values.saturating_sub(1);
+fn swell(value: &Value, times: usize, budget: &mut GrowthBudget) -> Value {
+    budget.values = budget.values.saturating_sub(1);
     match value {
         Value::String(text) => {
-            let times = times.min(left.bytes / text.len().max(1)).max(1);
-            left.bytes = left.bytes.saturating_sub(times * text.len());
+            let times = times.min(budget.bytes / text.len().max(1)).max(1);
+            budget.bytes = budget.bytes.saturating_sub(times * text.len());
             text.repeat(times).into()
         }
         Value::Array(items) => {
-            let each = times.min(left.values / items.len().max(1)).max(1);
+            let each = times.min(budget.values / items.len().max(1)).max(1);
             let items = (0..each).flat_map(|_| items);
             let mut grown = Vec::new();
             for item in items {
-                grown.push(swollen(item, times / 64, left));
+                grown.push(swell(item, times / 64, budget));
             }
             grown.into()
         }
         Value::Object(map) => {
-            let each = times.min(left.values / map.len().max(1)).max(1);
+            let each = times.min(budget.values / map.len().max(1)).max(1);
             let mut grown = map.clone();
             for (name, value) in map {
-                grown.insert(name.clone(), swollen(value, times / 64, left));
+                grown.insert(name.clone(), swell(value, times / 64, budget));
                 for i in 1..each {
                     // Other names, other spellings, and long names.
                     let name = match i % 3 {
@@ -82,11 +82,11 @@ fn swollen(value: &Value, times: usize, left: &mut Left) -> Value {
                         1 => format!("{}{name}", "_".repeat(i)),
                         _ => format!("{name}-{}", "x".repeat(i % 200)),
                     };
-                    if left.bytes < name.len() {
+                    if budget.bytes < name.len() {
                         break;
                     }
-                    left.bytes -= name.len();
-                    left.values = left.values.saturating_sub(1);
+                    budget.bytes -= name.len();
+                    budget.values = budget.values.saturating_sub(1);
                     grown.insert(name, value.clone());
                 }
             }
@@ -96,42 +96,42 @@ fn swollen(value: &Value, times: usize, left: &mut Left) -> Value {
     }
 }
 
-fn is_told_shortly(error: InputError) {
+fn assert_error_is_short(error: InputError) {
     assert!(
-        error.problems().iter().count() <= 20,
-        "more problems are told than may be"
+        error.errors().iter().count() <= 20,
+        "more than 20 errors are reported"
     );
-    let told = words(&CallError::Input(error.clone()));
+    let message = error_message(&CallError::InvalidArguments(error.clone()));
     assert!(
-        told.len() <= MAX_ERROR_BYTES,
+        message.len() <= MAX_ERROR_BYTES,
         "an error has {} bytes",
-        told.len()
+        message.len()
     );
     assert_eq!(
-        told,
+        message,
         error.to_string(),
-        "problems are not bounded by themselves"
+        "the errors themselves exceed the maximum size"
     );
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((tool, unknown_fields, times, args)) = parts(data) else {
+    let Some((tool, unknown_fields, times, args)) = parse_input(data) else {
         return;
     };
-    let mut left = Left {
+    let mut budget = GrowthBudget {
         values: MAX_VALUES,
         bytes: MAX_BYTES,
     };
-    let args = match swollen(&Value::Object(args), times, &mut left) {
+    let args = match swell(&Value::Object(args), times, &mut budget) {
         Value::Object(args) => args,
         _ => return,
     };
-    let own = surface::tools();
-    let count = CATALOG.iter().count() + own.len();
+    let builtin = surface::builtin_tools();
+    let count = CATALOG.iter().count() + builtin.len();
     let published = match CATALOG.iter().nth(tool % count) {
-        Some(entry) => entry.published(),
-        None => match own.get(tool % count - CATALOG.iter().count()) {
-            Some(own) => &own.published,
+        Some(entry) => entry.compiled(),
+        None => match builtin.get(tool % count - CATALOG.iter().count()) {
+            Some(builtin) => &builtin.published,
             None => return,
         },
     };
@@ -139,27 +139,27 @@ fuzz_target!(|data: &[u8]| {
         unknown_fields,
         ..ValidationOptions::default()
     };
-    let before = effort::total();
+    let before = comparison_count::total();
     let outcome = published.validate(args, &options);
-    let effort = effort::total() - before;
-    assert!(effort <= MAX_EFFORT, "{effort} letters were compared");
+    let compared = comparison_count::total() - before;
+    assert!(compared <= MAX_COMPARED, "{compared} letters were compared");
     match outcome {
-        Err(error) => is_told_shortly(error),
-        Ok(passed) => {
-            let bytes: usize = passed.warnings.iter().map(String::len).sum();
+        Err(error) => assert_error_is_short(error),
+        Ok(validated) => {
+            let bytes: usize = validated.warnings.iter().map(String::len).sum();
             assert!(bytes <= MAX_ERROR_BYTES, "warnings of {bytes} bytes");
             assert!(
-                passed.unknown.len() <= 1_100,
+                validated.unknown.len() <= 1_100,
                 "{} unknown",
-                passed.unknown.len()
+                validated.unknown.len()
             );
             assert!(
-                passed.unknown.iter().all(|path| path.len() < 300),
+                validated.unknown.iter().all(|path| path.len() < 300),
                 "a path is long"
             );
-            published.redacted(passed.args.clone());
-            if let Err(error) = published.lay_out(passed.args) {
-                is_told_shortly(error);
+            published.redact(validated.args.clone());
+            if let Err(error) = published.build_request(validated.args) {
+                assert_error_is_short(error);
             }
         }
     }

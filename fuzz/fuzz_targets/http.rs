@@ -23,7 +23,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use libfuzzer_sys::fuzz_target;
-use portkey_mcp_fuzz::{KEY, PATIENCE, TOKEN, contains, router, run};
+use portkey_mcp_fuzz::{KEY, REQUEST_TIMEOUT, TOKEN, contains, router, run};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
@@ -35,17 +35,17 @@ const RAW: u8 = 2;
 const CREDENTIAL: u8 = 4;
 
 /// Longer than every timeout of the server: a response that has not come by then never comes.
-const NEVER: Duration = Duration::from_secs(PATIENCE.as_secs() * 10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(REQUEST_TIMEOUT.as_secs() * 10);
 
 /// Size of the pipe between client and server, in bytes.
-const PIPE: usize = 16 << 10;
+const PIPE_BYTES: usize = 16 << 10;
 
 /// Maximum amount of a response that is read.
-const MOST_FRAMES: usize = 64;
-const MOST_BYTES: usize = 64 << 10;
+const MAX_FRAMES: usize = 64;
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 /// Headers of messages that are left to the HTTP client.
-const FRAMING: [HeaderName; 6] = [
+const FRAMING_HEADERS: [HeaderName; 6] = [
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
     header::CONNECTION,
@@ -61,20 +61,20 @@ fuzz_target!(|input: &[u8]| {
     run(async {
         let router = router(flags & BY_TOKEN != 0);
         if flags & RAW != 0 {
-            raw(&router, rest).await;
+            send_raw(&router, rest).await;
         } else {
-            messages(&router, rest, flags).await;
+            send_messages(&router, rest, flags).await;
         }
     });
 });
 
 /// Connects to the routes, with the limits of the product.
 fn connect(router: &Router) -> DuplexStream {
-    let (near, far) = duplex(PIPE);
+    let (near, far) = duplex(PIPE_BYTES);
     let service = TowerToHyperService::new(router.clone());
     let connection = server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(REQUEST_TIMEOUT)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(far), service);
     tokio::spawn(connection);
@@ -82,7 +82,7 @@ fn connect(router: &Router) -> DuplexStream {
 }
 
 /// Sends raw bytes. The server has to respond or to close the connection.
-async fn raw(router: &Router, input: &[u8]) {
+async fn send_raw(router: &Router, input: &[u8]) {
     let (mut output, mut closed) = (Vec::new(), false);
     let (mut reader, mut writer) = split(connect(router));
     let writing = async {
@@ -90,8 +90,8 @@ async fn raw(router: &Router, input: &[u8]) {
         _ = writer.write_all(input).await;
     };
     let reading = async {
-        while output.len() < MOST_BYTES {
-            match timeout(NEVER, reader.read_buf(&mut output)).await {
+        while output.len() < MAX_RESPONSE_BYTES {
+            match timeout(RESPONSE_TIMEOUT, reader.read_buf(&mut output)).await {
                 Ok(Ok(0) | Err(_)) => return closed = true,
                 Ok(Ok(_)) => {}
                 Err(_) => return,
@@ -99,23 +99,26 @@ async fn raw(router: &Router, input: &[u8]) {
         }
     };
     // Open streams are kept alive forever.
-    _ = timeout(NEVER * 2, async { tokio::join!(writing, reading) }).await;
+    _ = timeout(RESPONSE_TIMEOUT * 2, async {
+        tokio::join!(writing, reading)
+    })
+    .await;
     assert!(
         closed || !output.is_empty(),
-        "neither an answer nor a close"
+        "neither a response nor a close"
     );
     assert!(
         output.is_empty() || output.starts_with(b"HTTP/1."),
-        "no answer, but something else"
+        "the output is not an HTTP response"
     );
     check_secrets(&output, input);
 }
 
 /// Sends messages one after the other, each on a connection of its own.
-async fn messages(router: &Router, input: &[u8], flags: u8) {
+async fn send_messages(router: &Router, input: &[u8], flags: u8) {
     let mut session = HeaderValue::from_static("none");
     for message in input.split(|byte| *byte == 0x1e).take(8) {
-        let Some(mut request) = read(message, &session) else {
+        let Some(mut request) = parse_message(message, &session) else {
             continue;
         };
         if flags & CREDENTIAL != 0 {
@@ -139,9 +142,9 @@ async fn messages(router: &Router, input: &[u8], flags: u8) {
             check_secrets(value.as_bytes(), input);
         }
         assert_ne!(head.status, StatusCode::INTERNAL_SERVER_ERROR);
-        let refused = head.status.is_client_error() || head.status.is_server_error();
-        if refused && path == "/mcp" && method != Method::HEAD {
-            check_refusal(&head, &body);
+        let is_error = head.status.is_client_error() || head.status.is_server_error();
+        if is_error && path == "/mcp" && method != Method::HEAD {
+            check_error_response(&head, &body);
         }
         if let Some(id) = head.headers.get("mcp-session-id") {
             session = id.clone();
@@ -150,18 +153,18 @@ async fn messages(router: &Router, input: &[u8], flags: u8) {
 }
 
 /// Parses a message in the format above.
-fn read(message: &[u8], session: &HeaderValue) -> Option<Request<Full<Bytes>>> {
+fn parse_message(message: &[u8], session: &HeaderValue) -> Option<Request<Full<Bytes>>> {
     let end = message.windows(2).position(|two| two == b"\n\n");
     let (head, body) = match end {
         Some(end) => (&message[..end], &message[end + 2..]),
         None => (message, &b""[..]),
     };
     let mut lines = head.split(|byte| *byte == b'\n');
-    let (method, target) = halves(lines.next()?, b' ')?;
+    let (method, target) = split_at_byte(lines.next()?, b' ')?;
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("localhost"));
     for line in lines {
-        let Some((name, value)) = halves(line, b':') else {
+        let Some((name, value)) = split_at_byte(line, b':') else {
             continue;
         };
         let Ok(name) = HeaderName::from_bytes(name) else {
@@ -173,7 +176,7 @@ fn read(message: &[u8], session: &HeaderValue) -> Option<Request<Full<Bytes>>> {
         };
         if name == header::HOST {
             headers.insert(name, value);
-        } else if !FRAMING.contains(&name) {
+        } else if !FRAMING_HEADERS.contains(&name) {
             headers.append(name, value);
         }
     }
@@ -190,8 +193,8 @@ fn read(message: &[u8], session: &HeaderValue) -> Option<Request<Full<Bytes>>> {
     Some(request)
 }
 
-fn halves(line: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let at = line.iter().position(|byte| *byte == at)?;
+fn split_at_byte(line: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = line.iter().position(|byte| *byte == separator)?;
     Some((&line[..at], &line[at + 1..]))
 }
 
@@ -202,32 +205,32 @@ async fn exchange(router: &Router, request: Request<Full<Bytes>>) -> Option<(Par
         .await
         .expect("a handshake");
     tokio::spawn(connection);
-    let answer = timeout(NEVER, sender.send_request(request)).await;
-    let answer = match answer.expect("neither an answer nor a close") {
-        Ok(answer) => answer,
+    let response = timeout(RESPONSE_TIMEOUT, sender.send_request(request)).await;
+    let response = match response.expect("neither a response nor a close") {
+        Ok(response) => response,
         Err(error) => {
-            assert!(!error.is_parse(), "the answer is no HTTP: {error}");
+            assert!(!error.is_parse(), "the response is not HTTP: {error}");
             return None;
         }
     };
-    let (head, body) = answer.into_parts();
+    let (head, body) = response.into_parts();
     let (mut body, mut bytes) = (pin!(body), Vec::new());
     // A stream of notifications has no end. Its keep-alive follows the real clock, so that
     // keep-alives come without a pause once the paused clock is ahead.
     let whole = async {
-        for _ in 0..MOST_FRAMES {
+        for _ in 0..MAX_FRAMES {
             let Some(Ok(frame)) = body.frame().await else {
                 return;
             };
             bytes.extend(frame.into_data().unwrap_or_default());
         }
     };
-    _ = timeout(PATIENCE, whole).await;
+    _ = timeout(REQUEST_TIMEOUT, whole).await;
     Some((head, bytes))
 }
 
 /// Checks that an error response is one that clients can display.
-fn check_refusal(head: &Parts, body: &[u8]) {
+fn check_error_response(head: &Parts, body: &[u8]) {
     let shown = String::from_utf8_lossy(body);
     let media = head
         .headers
@@ -239,7 +242,7 @@ fn check_refusal(head: &Parts, body: &[u8]) {
         "{}: {shown}",
         head.status
     );
-    let body: Value = serde_json::from_slice(body).expect("a refusal is JSON");
+    let body: Value = serde_json::from_slice(body).expect("an error response is JSON");
     assert_eq!(body["jsonrpc"], "2.0", "{shown}");
     assert!(
         body["error"]["code"].is_i64() && body["error"]["message"].is_string(),
@@ -251,6 +254,9 @@ fn check_refusal(head: &Parts, body: &[u8]) {
 fn check_secrets(output: &[u8], input: &[u8]) {
     for secret in [KEY, TOKEN] {
         let echoed = contains(input, secret);
-        assert!(echoed || !contains(output, secret), "a secret came back");
+        assert!(
+            echoed || !contains(output, secret),
+            "the output contains a secret"
+        );
     }
 }

@@ -17,19 +17,20 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use portkey_api::catalog::{Catalog, Entry};
+use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_mcp::{
     auth::principal::Principal,
     mcp::reply,
     observability::{
-        audit::{Audit, Settings as AuditSettings, SyncPolicy, Target},
-        request::Arrival,
+        audit::{AuditLog, AuditSettings, AuditTarget, SyncPolicy},
+        request::RequestInfo,
     },
-    pipeline::{Call, Dispatcher, Record, dry_run},
+    pipeline::{CallRecord, Dispatcher, ToolCall, dry_run},
     security::secrets::{
-        Allowed, Caller, Delivery, References, Secrets, learn, mask, mask_line, redacted,
+        AllowedReferences, DeliveryMode, ReferenceCaller, SecretReferences, Secrets, learn_key,
+        mask_line, mask_response, redact_arguments,
     },
-    upstream::{Addresses, Client, Retries, Settings},
+    upstream::{Addresses, RetrySettings, UpstreamClient, UpstreamSettings},
 };
 use portkey_mcp_fuzz::{KEY, credentials};
 use portkey_operation::{Effect, JsonMap, ValidationOptions};
@@ -37,12 +38,12 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 /// A secret that only its place reveals to be one.
-const PLANTED: &str = "planted word of nobody";
+const PLANTED_SECRET: &str = "planted word of nobody";
 /// A secret number that only its place reveals to be one.
 const PLANTED_NUMBER: u64 = 731_904_482_615;
 /// A key of the server itself, which is recognized at any place.
 const OWN_NUMBER: &str = "824753190264";
-const OWN_ODD: &str = "own/key+with=\"quotes\"";
+const OWN_KEY_WITH_QUOTES: &str = "own/key+with=\"quotes\"";
 
 const WORDS: [&str; 32] = [
     "headers",
@@ -82,7 +83,7 @@ const MARKS: [&str; 16] = [
     ".", "[", "]", "/", "~", "~1", "\"", "'", "[0]", "[]", " ", "\\", "`", "-", "\u{200b}", "ü",
 ];
 /// Names that mark everything below as secret, at any place.
-const TELLING: [&str; 8] = [
+const SECRET_NAMES: [&str; 8] = [
     "client_secret",
     "db_password",
     "x-authorization",
@@ -94,16 +95,16 @@ const TELLING: [&str; 8] = [
 ];
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-    learn(KEY);
-    learn(OWN_NUMBER);
-    learn(OWN_ODD);
+    learn_key(KEY);
+    learn_key(OWN_NUMBER);
+    learn_key(OWN_KEY_WITH_QUOTES);
     Catalog::full()
 });
 
-static ENTRIES: LazyLock<Vec<&Entry>> = LazyLock::new(|| CATALOG.iter().collect());
+static ENTRIES: LazyLock<Vec<&CatalogEntry>> = LazyLock::new(|| CATALOG.iter().collect());
 
 /// Next response of the upstream: status line and body.
-static ANSWER: Mutex<(&str, String)> = Mutex::new(("200 OK", String::new()));
+static NEXT_RESPONSE: Mutex<(&str, String)> = Mutex::new(("200 OK", String::new()));
 
 /// The rest of the input. Each choice takes the next byte; after the end, every byte is zero.
 struct Choices<'a>(&'a [u8]);
@@ -117,27 +118,27 @@ impl Choices<'_> {
         usize::from(*first)
     }
 
-    fn of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
+    fn pick<'t, T>(&mut self, all: &'t [T]) -> &'t T {
         &all[self.byte() % all.len()]
     }
 
     fn name(&mut self) -> String {
         let form = self.byte();
         match form % 8 {
-            0..=3 => (*self.of(&WORDS)).to_owned(),
+            0..=3 => (*self.pick(&WORDS)).to_owned(),
             4..=6 => {
                 let parts = 1 + form / 64;
                 (0..parts)
                     .map(|i| {
                         if i % 2 == 0 {
-                            *self.of(&WORDS)
+                            *self.pick(&WORDS)
                         } else {
-                            *self.of(&MARKS)
+                            *self.pick(&MARKS)
                         }
                     })
                     .collect()
             }
-            _ => "x".repeat(form / 3) + *self.of(&WORDS),
+            _ => "x".repeat(form / 3) + *self.pick(&WORDS),
         }
     }
 
@@ -166,7 +167,7 @@ impl Choices<'_> {
     }
 
     /// Returns the value with others beside it or around it.
-    fn among(&mut self, value: Value) -> Value {
+    fn with_siblings(&mut self, value: Value) -> Value {
         match self.byte() % 4 {
             0 => {
                 let mut map = JsonMap::new();
@@ -185,9 +186,9 @@ impl Choices<'_> {
         }
     }
 
-    fn within(&mut self, mut value: Value) -> Value {
+    fn nest(&mut self, mut value: Value) -> Value {
         for _ in 0..self.byte() % 5 {
-            value = self.among(value);
+            value = self.with_siblings(value);
         }
         value
     }
@@ -196,24 +197,24 @@ impl Choices<'_> {
     fn secret(&mut self) -> Value {
         match self.byte() % 6 {
             0 => json!(PLANTED_NUMBER),
-            1 => json!([{ "x": 1 }, PLANTED]),
-            2 => json!([PLANTED, [PLANTED_NUMBER], null]),
-            _ => PLANTED.into(),
+            1 => json!([{ "x": 1 }, PLANTED_SECRET]),
+            2 => json!([PLANTED_SECRET, [PLANTED_NUMBER], null]),
+            _ => PLANTED_SECRET.into(),
         }
     }
 
     /// Returns a field with a name that marks secrets, and the secret at any depth below.
-    fn named(&mut self) -> Value {
+    fn secret_field(&mut self) -> Value {
         let mut below = self.secret();
         if self.byte() % 2 == 0 {
             below = json!({ "value": below, "more": [self.value(1)] });
         }
-        json!({ (*self.of(&TELLING)): below })
+        json!({ (*self.pick(&SECRET_NAMES)): below })
     }
 
     /// Returns a key of the server in any form.
-    fn own(&mut self) -> Value {
-        let key = *self.of(&[KEY, OWN_ODD]);
+    fn own_key(&mut self) -> Value {
+        let key = *self.pick(&[KEY, OWN_KEY_WITH_QUOTES]);
         match self.byte() % 7 {
             0 => json!({ key: self.value(1) }),
             1 => json!(format!("{}{key}{}", self.text(), self.text())),
@@ -227,7 +228,7 @@ impl Choices<'_> {
 }
 
 /// Places a value at a declared path such as `data[].key`.
-fn at_path(path: &str, value: Value, choices: &mut Choices<'_>) -> Value {
+fn nest_at_path(path: &str, value: Value, choices: &mut Choices<'_>) -> Value {
     let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     if step == "*" {
         return json!({ choices.name(): value });
@@ -235,7 +236,7 @@ fn at_path(path: &str, value: Value, choices: &mut Choices<'_>) -> Value {
     let below = if rest.is_empty() {
         value
     } else {
-        at_path(rest, value, choices)
+        nest_at_path(rest, value, choices)
     };
     match step.strip_suffix("[]") {
         Some(name) => json!({ name: [below] }),
@@ -253,7 +254,7 @@ fn merge(into: &mut Value, from: Value) {
 fn assert_hidden(what: &str, shown: &str) {
     let plain = shown.replace("\\\\", "\\");
     for secret in [
-        PLANTED,
+        PLANTED_SECRET,
         "731904482615",
         KEY,
         OWN_NUMBER,
@@ -268,32 +269,32 @@ fn assert_hidden(what: &str, shown: &str) {
 }
 
 /// Returns a response with a secret and other values.
-fn answer(entry: &Entry, choices: &mut Choices<'_>) -> Value {
+fn build_response(entry: &CatalogEntry, choices: &mut Choices<'_>) -> Value {
     let mut whole = json!({ choices.name(): choices.value(3) });
     let declared = entry.operation.secret_fields();
     let planted = match choices.byte() % 3 {
         0 if !declared.is_empty() => {
-            let path = choices.of(declared);
+            let path = choices.pick(declared);
             let secret = match choices.byte() % 3 {
                 0 => {
-                    let named = choices.named();
-                    choices.within(named)
+                    let field = choices.secret_field();
+                    choices.nest(field)
                 }
                 1 => {
-                    let named = choices.named();
-                    choices.within(named).to_string().into()
+                    let field = choices.secret_field();
+                    choices.nest(field).to_string().into()
                 }
                 _ => choices.secret(),
             };
-            at_path(path, secret, choices)
+            nest_at_path(path, secret, choices)
         }
         1 => {
-            let own = choices.own();
-            json!({ choices.name(): choices.within(own) })
+            let key = choices.own_key();
+            json!({ choices.name(): choices.nest(key) })
         }
         _ => {
-            let named = choices.named();
-            json!({ choices.name(): choices.within(named) })
+            let field = choices.secret_field();
+            json!({ choices.name(): choices.nest(field) })
         }
     };
     merge(&mut whole, planted);
@@ -301,46 +302,46 @@ fn answer(entry: &Entry, choices: &mut Choices<'_>) -> Value {
 }
 
 /// Masks a response like a result.
-fn masked(entry: &Entry, choices: &mut Choices<'_>) {
-    let mut answer = answer(entry, choices);
-    let before = answer.to_string();
-    mask(entry.operation, &mut answer);
-    let shown = answer.to_string();
+fn check_masking(entry: &CatalogEntry, choices: &mut Choices<'_>) {
+    let mut response = build_response(entry, choices);
+    let before = response.to_string();
+    mask_response(entry.operation, &mut response);
+    let shown = response.to_string();
     assert_hidden(&format!("{} of {before}", entry.operation.name()), &shown);
 }
 
 /// Collects the paths of declared secrets in the schema of arguments.
-fn declared_places(schema: &Value, at: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+fn collect_secret_paths(schema: &Value, at: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     if schema.get("x-secret").is_some() {
         found.push(at.clone());
     }
     if let Some(fields) = schema.get("properties").and_then(Value::as_object) {
         for (name, field) in fields {
             at.push(name.clone());
-            declared_places(field, at, found);
+            collect_secret_paths(field, at, found);
             at.pop();
         }
     }
     if let Some(items) = schema.get("items") {
         at.push("[]".to_owned());
-        declared_places(items, at, found);
+        collect_secret_paths(items, at, found);
         at.pop();
     }
 }
 
 /// Renders arguments like dry runs, approvals and the audit log.
-fn arguments(entry: &Entry, choices: &mut Choices<'_>) {
-    let published = entry.published();
+fn check_arguments(entry: &CatalogEntry, choices: &mut Choices<'_>) {
+    let published = entry.compiled();
     let mut places = Vec::new();
-    declared_places(published.full_schema(), &mut Vec::new(), &mut places);
+    collect_secret_paths(published.full_schema(), &mut Vec::new(), &mut places);
     let planted = match choices.byte() % 3 {
         0 if !places.is_empty() => {
-            let place = choices.of(&places).clone();
+            let place = choices.pick(&places).clone();
             let secret = match choices.byte() % 2 {
                 0 => choices.secret(),
                 _ => {
-                    let named = choices.named();
-                    choices.within(named)
+                    let field = choices.secret_field();
+                    choices.nest(field)
                 }
             };
             place
@@ -351,10 +352,10 @@ fn arguments(entry: &Entry, choices: &mut Choices<'_>) {
                     name => json!({ name: below }),
                 })
         }
-        1 => json!({ choices.name(): choices.own() }),
+        1 => json!({ choices.name(): choices.own_key() }),
         _ => {
-            let named = choices.named();
-            json!({ "unheard_of": choices.within(named) })
+            let field = choices.secret_field();
+            json!({ "unheard_of": choices.nest(field) })
         }
     };
     let mut args: JsonMap = entry
@@ -365,7 +366,7 @@ fn arguments(entry: &Entry, choices: &mut Choices<'_>) {
     if let Value::Object(planted) = planted {
         args.extend(planted);
     }
-    let shown = redacted(published, args.clone());
+    let shown = redact_arguments(published, args.clone());
     let before = Value::Object(args.clone()).to_string();
     assert_hidden(
         &format!("{} given {before}", entry.operation.name()),
@@ -373,71 +374,77 @@ fn arguments(entry: &Entry, choices: &mut Choices<'_>) {
     );
     let mut stored = choices.value(3);
     merge(&mut stored, Value::Object(shown.clone()));
-    let (Ok(sent), Ok(told)) = (published.lay_out(args), published.lay_out(shown)) else {
+    let (Ok(sent), Ok(blanked)) = (
+        published.build_request(args),
+        published.build_request(shown),
+    ) else {
         return;
     };
-    let changes = dry_run::changes(
+    let changes = dry_run::compute_changes(
         entry.operation,
         sent.body.as_ref(),
-        told.body.as_ref(),
+        blanked.body.as_ref(),
         Some(&stored),
     );
-    let outlook = dry_run::Outlook {
+    let preview = dry_run::ChangePreview {
         current: None,
         changes,
-        ..dry_run::Outlook::default()
+        ..dry_run::ChangePreview::default()
     };
-    let report = dry_run::report(&told, &told.target, &outlook);
+    let report = dry_run::report(&blanked, &blanked.target, &preview);
     assert_hidden(
         &format!("{} of {before}", entry.operation.name()),
         &report.to_string(),
     );
 }
 
-static OPENED: LazyLock<Secrets> = LazyLock::new(|| {
+static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("portkey-mcp-fuzz-mask-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     std::fs::write(folder.join("key"), "fetched from the folder").expect("a secret");
-    let allowed = Allowed {
+    let allowed = AllowedReferences {
         folders: vec![folder],
-        ..Allowed::default()
+        ..AllowedReferences::default()
     };
     Secrets::new(
-        Delivery::Inline,
-        References::open(&allowed).expect("references"),
+        DeliveryMode::Inline,
+        SecretReferences::open(&allowed).expect("references"),
     )
 });
 
 /// Checks that the value of a reference is masked when it is read back.
-fn references(choices: &mut Choices<'_>) {
+fn check_references(choices: &mut Choices<'_>) {
     let reference = json!("$file:key");
-    let document = json!({ choices.name(): choices.within(reference) });
-    let published = CATALOG.find("create-config").expect("a tool").published();
+    let document = json!({ choices.name(): choices.nest(reference) });
+    let published = CATALOG.find("create-config").expect("a tool").compiled();
     let args = json!({ "name": "n", "config": document });
     let Value::Object(args) = args else { return };
     let Ok(validated) = published.validate(args, &ValidationOptions::default()) else {
         return;
     };
     let mut args = validated.args;
-    let caller = Caller {
+    let caller = ReferenceCaller {
         name: "local",
         is_local: true,
     };
-    if OPENED.fetch(published, caller, &mut args).is_err() {
+    if SECRETS
+        .resolve_references(published, caller, &mut args)
+        .is_err()
+    {
         return;
     }
     // As after a restart, when the value is no longer known.
     let stored = args["config"]
         .to_string()
-        .replace("fetched from the folder", PLANTED);
+        .replace("fetched from the folder", PLANTED_SECRET);
     let read = CATALOG.find("get-config").expect("a tool").operation;
     let document: Value = serde_json::from_str(&stored).expect("what was JSON");
-    for mut answer in [
+    for mut response in [
         json!({ "config": stored }),
         json!({ "data": { "config": document } }),
     ] {
-        mask(read, &mut answer);
-        assert_hidden(&format!("config {stored}"), &answer.to_string());
+        mask_response(read, &mut response);
+        assert_hidden(&format!("config {stored}"), &response.to_string());
     }
 }
 
@@ -450,7 +457,7 @@ static SERVER: LazyLock<(Dispatcher, PathBuf)> = LazyLock::new(|| {
             let Ok(mut stream) = stream else { continue };
             let mut request = [0; 16 << 10];
             _ = stream.read(&mut request);
-            let (status, body) = ANSWER.lock().expect("no panic").clone();
+            let (status, body) = NEXT_RESPONSE.lock().expect("no panic").clone();
             let head = format!(
                 "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-request-id: {KEY}\r\n\
                  content-length: {}\r\nconnection: close\r\n\r\n",
@@ -459,14 +466,16 @@ static SERVER: LazyLock<(Dispatcher, PathBuf)> = LazyLock::new(|| {
             _ = stream.write_all(&[head.as_bytes(), body.as_bytes()].concat());
         }
     });
-    let settings = Settings {
-        addresses: Addresses::all_at(&format!("http://{address}/v1").parse().expect("an address")),
+    let settings = UpstreamSettings {
+        addresses: Addresses::from_single_host(
+            &format!("http://{address}/v1").parse().expect("an address"),
+        ),
         connect_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(5),
         max_response_bytes: 1 << 20,
-        retries: Retries {
-            most: 0,
-            ..Retries::default()
+        retries: RetrySettings {
+            max_retries: 0,
+            ..RetrySettings::default()
         },
         extra_roots: Vec::new(),
         proxies: false,
@@ -474,40 +483,40 @@ static SERVER: LazyLock<(Dispatcher, PathBuf)> = LazyLock::new(|| {
     let name = format!("portkey-mcp-fuzz-mask-{}.jsonl", std::process::id());
     let file = std::env::temp_dir().join(name);
     _ = std::fs::remove_file(&file);
-    let audit = Audit::start(AuditSettings {
-        target: Target::File(file.clone()),
+    let audit = AuditLog::start(AuditSettings {
+        target: AuditTarget::File(file.clone()),
         key: None,
         sync: SyncPolicy::Never,
-        writes_go_unrecorded: false,
+        allow_unrecorded_writes: false,
         max_bytes: None,
-        keep: None,
+        max_full_files: None,
     });
-    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
-    (dispatcher.audited(audit.expect("an audit log")), file)
+    let dispatcher = Dispatcher::new(Catalog::full(), UpstreamClient::new(settings));
+    (dispatcher.with_audit(audit.expect("an audit log")), file)
 });
 
 /// Makes a whole call, with a success or an error. Neither the result nor the audit log may contain
 /// a secret.
-fn called(entry: &Entry, choices: &mut Choices<'_>) {
+fn check_call(entry: &CatalogEntry, choices: &mut Choices<'_>) {
     let operation = entry.operation;
-    if operation.effects() != Effect::Read || !operation.revealed().is_empty() {
+    if operation.effect() != Effect::Read || !operation.one_time_secrets().is_empty() {
         return;
     }
     let (dispatcher, file) = &*SERVER;
     let is_error = choices.byte() % 2 == 0;
     let body = match is_error {
         true => {
-            let own = choices.own();
-            let mut body = json!({ *choices.of(&["message", "error", "data", "errors"]): choices.within(own) });
+            let key = choices.own_key();
+            let mut body = json!({ *choices.pick(&["message", "error", "data", "errors"]): choices.nest(key) });
             merge(
                 &mut body,
                 json!({ "errorCode": KEY, "request_id": OWN_NUMBER }),
             );
             body
         }
-        false => answer(entry, choices),
+        false => build_response(entry, choices),
     };
-    *ANSWER.lock().expect("no panic") = (
+    *NEXT_RESPONSE.lock().expect("no panic") = (
         if is_error {
             "400 Bad Request"
         } else {
@@ -519,33 +528,33 @@ fn called(entry: &Entry, choices: &mut Choices<'_>) {
         .placeholders()
         .map(|name| (name.to_owned(), json!("x")))
         .collect();
-    let mut record = Record::default();
-    let (principal, request_info) = (Principal::local(credentials()), Arrival::local());
-    let call = Call {
+    let mut record = CallRecord::default();
+    let (principal, request_info) = (Principal::local(credentials()), RequestInfo::local());
+    let call = ToolCall {
         principal: &principal,
         request_info: &request_info,
         name: operation.name(),
         args,
-        answer: None,
+        approval_response: None,
     };
     // Shared by all runs, because the connections of the client live in this runtime.
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().build().expect("a runtime")
     });
-    let outcome = RUNTIME.block_on(dispatcher.recorded(call, &mut record));
+    let outcome = RUNTIME.block_on(dispatcher.call(call, &mut record));
     let shown = match &outcome {
-        Ok(answer) => answer.to_string(),
-        Err(error) => format!("{} {error}", reply::words(error)),
+        Ok(response) => response.to_string(),
+        Err(error) => format!("{} {error}", reply::error_message(error)),
     };
-    let about = format!("{} answered {body}", operation.name());
+    let about = format!("{} with the response {body}", operation.name());
     assert_hidden(&about, &shown);
     assert_hidden(&about, &mask_line(&format!("{record:?}")));
-    assert_hidden(&about, &recorded(file));
+    assert_hidden(&about, &read_new_lines(file));
 }
 
 /// Returns the lines since the last run, which another thread writes.
-fn recorded(file: &PathBuf) -> String {
+fn read_new_lines(file: &PathBuf) -> String {
     static READ: Mutex<u64> = Mutex::new(0);
     let mut read = READ.lock().expect("no panic");
     for _ in 0..5_000 {
@@ -560,7 +569,7 @@ fn recorded(file: &PathBuf) -> String {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    panic!("nothing was recorded");
+    panic!("no line was written to the audit log");
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -574,13 +583,13 @@ fuzz_target!(|input: &[u8]| {
     }
     let mut choices = Choices(input);
     // A whole call takes as long as many of the other checks.
-    let way = choices.byte() % 64;
+    let check = choices.byte() % 64;
     let place = choices.byte() * 256 + choices.byte();
     let entry = ENTRIES[place % ENTRIES.len()];
-    match way {
-        0..=23 => masked(entry, &mut choices),
-        24..=40 => arguments(entry, &mut choices),
-        41..=61 => references(&mut choices),
-        _ => called(entry, &mut choices),
+    match check {
+        0..=23 => check_masking(entry, &mut choices),
+        24..=40 => check_arguments(entry, &mut choices),
+        41..=61 => check_references(&mut choices),
+        _ => check_call(entry, &mut choices),
     }
 });

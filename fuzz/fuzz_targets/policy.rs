@@ -9,7 +9,7 @@ use std::{sync::LazyLock, time::SystemTime};
 use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::observability::request::Transport;
-use portkey_policy::{Decision, Facts, Policy, Verdict};
+use portkey_policy::{Decision, Policy, PolicyEvaluation, PolicyInput};
 use portkey_store::Store;
 use serde_json::Value;
 
@@ -24,19 +24,19 @@ const TOOLS: [&str; 4] = [
 
 /// Splits the input. The first byte chooses the tool. The arguments come before a line of three
 /// hyphens, the policy after that line.
-fn parts(data: &[u8]) -> Option<(&'static str, Value, &str)> {
+fn parse_input(data: &[u8]) -> Option<(&'static str, Value, &str)> {
     let (choice, text) = data.split_first()?;
     let (args, policy) = std::str::from_utf8(text).ok()?.split_once("\n---\n")?;
     let tool = TOOLS.get(usize::from(*choice) % TOOLS.len())?;
     Some((tool, serde_json::from_str(args).ok()?, policy))
 }
 
-fn decided(policy: &Policy, tool: &str, args: &Value) -> Option<Decision> {
+fn evaluate(policy: &Policy, tool: &str, args: &Value) -> Option<PolicyEvaluation> {
     let entry = CATALOG.find(tool).ok()?;
-    let facts = Facts {
+    let input = PolicyInput {
         operation: entry.operation,
         domain: entry.domain.name,
-        unknown: &[],
+        unknown_fields: &[],
         args: args.as_object()?,
         principal: "someone",
         client: Some("fuzz"),
@@ -46,21 +46,21 @@ fn decided(policy: &Policy, tool: &str, args: &Value) -> Option<Decision> {
         tainted: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
-    Some(runtime.block_on(policy.decide(&facts, &Store::memory())))
+    Some(runtime.block_on(policy.decide(&input, &Store::in_memory())))
 }
 
-const fn passes(decision: &Decision) -> bool {
-    !matches!(decision.verdict, Verdict::Deny(_))
+const fn passes(evaluation: &PolicyEvaluation) -> bool {
+    !matches!(evaluation.decision, Decision::Deny(_))
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((tool, args, text)) = parts(data) else {
+    let Some((tool, args, text)) = parse_input(data) else {
         return;
     };
     let Ok(policy) = Policy::parse("fuzz", text, &CATALOG) else {
         return;
     };
-    let Some(before) = decided(&policy, tool, &args) else {
+    let Some(before) = evaluate(&policy, tool, &args) else {
         return;
     };
     let denying = format!(
@@ -68,17 +68,17 @@ fuzz_target!(|data: &[u8]| {
         text.trim_end()
     );
     if let Ok(stricter) = Policy::parse("fuzz", &denying, &CATALOG) {
-        let after = decided(&stricter, tool, &args);
+        let after = evaluate(&stricter, tool, &args);
         assert!(
             after.is_some_and(|after| !passes(&after)),
-            "a limit of nothing let something pass"
+            "a limit of zero calls permitted a call"
         );
     }
     // A second evaluation gives the same decision, except for counted limits.
-    let again = decided(&policy, tool, &args);
+    let again = evaluate(&policy, tool, &args);
     assert_eq!(
         again.as_ref().map(passes),
         Some(passes(&before)),
-        "it says two things of one call"
+        "two evaluations of one call differ"
     );
 });

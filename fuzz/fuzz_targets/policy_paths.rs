@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::observability::request::Transport;
 use portkey_operation::JsonMap;
-use portkey_policy::{Decision, Facts, Policy, Verdict};
+use portkey_policy::{Decision, Policy, PolicyEvaluation, PolicyInput};
 use portkey_store::Store;
 use serde_json::{Value, json};
 
@@ -17,12 +17,12 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
 
 const TOOL: &str = "create-config";
 /// Maximum value that the rules permit.
-const MOST: f64 = 10.0;
+const MAX_VALUE: f64 = 10.0;
 const PLANTED: &str = "planted-value-7c21";
 
 /// Splits the input. A byte selects the form of the planted value. The path comes before a line of
 /// three hyphens, the arguments after that line.
-fn parts(data: &[u8]) -> Option<(u8, &str, JsonMap)> {
+fn parse_input(data: &[u8]) -> Option<(u8, &str, JsonMap)> {
     let (how, text) = data.split_first()?;
     let (path, args) = std::str::from_utf8(text).ok()?.split_once("\n---\n")?;
     match serde_json::from_str(args).ok()? {
@@ -32,7 +32,7 @@ fn parts(data: &[u8]) -> Option<(u8, &str, JsonMap)> {
 }
 
 /// Parses the names of a path independently of the server's own parser.
-fn names(path: &str) -> Option<Vec<String>> {
+fn parse_names(path: &str) -> Option<Vec<String>> {
     let path = path.strip_prefix("args.").unwrap_or(path);
     let mut names = Vec::new();
     let mut name = String::new();
@@ -61,19 +61,19 @@ fn names(path: &str) -> Option<Vec<String>> {
 }
 
 /// Removes the differences between the spellings of a name.
-fn plain(name: &str) -> String {
+fn normalize(name: &str) -> String {
     let letters = name.chars().filter(|c| !['_', '-', ' '].contains(c));
     letters.flat_map(char::to_lowercase).collect()
 }
 
 fn is_same(a: &str, b: &str) -> bool {
-    a == b || a.len() <= 128 && b.len() <= 128 && plain(a) == plain(b)
+    a == b || a.len() <= 128 && b.len() <= 128 && normalize(a) == normalize(b)
 }
 
-/// Returns true if every value at the path is absent, null, or a number of at most [`MOST`].
+/// Returns true if every value at the path is absent, null, or a number of at most [`MAX_VALUE`].
 fn is_within(value: &Value, names: &[String]) -> bool {
     let Some((name, rest)) = names.split_first() else {
-        return value.is_null() || value.as_f64().is_some_and(|value| value <= MOST);
+        return value.is_null() || value.as_f64().is_some_and(|value| value <= MAX_VALUE);
     };
     match value {
         Value::Array(items) => items.iter().all(|item| is_within(item, names)),
@@ -123,14 +123,14 @@ fn plant(into: &mut JsonMap, names: &[String], value: &Value, how: u8) {
     into.insert(name, inner);
 }
 
-fn decided(rule: &str, args: &JsonMap) -> Option<Decision> {
+fn evaluate(rule: &str, args: &JsonMap) -> Option<PolicyEvaluation> {
     let text = format!("version: '1'\ntools: {{ {TOOL}: {{ rules: [{{ name: r, {rule} }}] }} }}\n");
     let policy = Policy::parse("fuzz", &text, &CATALOG).ok()?;
     let entry = CATALOG.find(TOOL).ok()?;
-    let facts = Facts {
+    let input = PolicyInput {
         operation: entry.operation,
         domain: entry.domain.name,
-        unknown: &[],
+        unknown_fields: &[],
         args,
         principal: "someone",
         client: None,
@@ -140,30 +140,30 @@ fn decided(rule: &str, args: &JsonMap) -> Option<Decision> {
         tainted: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
-    Some(runtime.block_on(policy.decide(&facts, &Store::memory())))
+    Some(runtime.block_on(policy.decide(&input, &Store::in_memory())))
 }
 
 fn passes(rule: &str, args: &JsonMap) -> Option<bool> {
-    decided(rule, args).map(|decision| matches!(decision.verdict, Verdict::Allow))
+    evaluate(rule, args).map(|evaluation| matches!(evaluation.decision, Decision::Allow))
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((how, path, args)) = parts(data) else {
+    let Some((how, path, args)) = parse_input(data) else {
         return;
     };
     let quoted = Value::from(path).to_string();
-    let cap = format!("cap: {{ {quoted}: {MOST} }}");
-    let Some(is_let_by) = passes(&cap, &args) else {
+    let cap = format!("cap: {{ {quoted}: {MAX_VALUE} }}");
+    let Some(is_permitted) = passes(&cap, &args) else {
         return;
     };
-    let Some(names) = names(path) else {
-        panic!("{path:?} is taken, and is no path")
+    let Some(names) = parse_names(path) else {
+        panic!("{path:?} is accepted, but is not a path")
     };
     let expected = is_within(&Value::Object(args.clone()), &names);
-    assert_eq!(is_let_by, expected, "{path:?}: {args:?}");
+    assert_eq!(is_permitted, expected, "{path:?}: {args:?}");
     // The value at the path is found, regardless of other values.
     let mut planted = args.clone();
-    plant(&mut planted, &names, &json!(MOST + 1.0), how);
+    plant(&mut planted, &names, &json!(MAX_VALUE + 1.0), how);
     assert_eq!(
         passes(&cap, &planted),
         Some(false),
@@ -172,25 +172,25 @@ fuzz_target!(|data: &[u8]| {
     let condition = Value::from(format!("args.{}", names.join("."))).to_string();
     for (action, op) in [("evaluate", "lte"), ("approve", "gt"), ("dry_run", "gt")] {
         let rule = format!(
-            "action: {action}, conditions: [{{ path: {condition}, op: {op}, value: {MOST} }}]"
+            "action: {action}, conditions: [{{ path: {condition}, op: {op}, value: {MAX_VALUE} }}]"
         );
-        let is_let_by = passes(&rule, &planted);
+        let is_permitted = passes(&rule, &planted);
         assert!(
-            is_let_by != Some(true),
+            is_permitted != Some(true),
             "{action} {path:?} {how}: {planted:?}"
         );
     }
-    let mut answer = args;
-    plant(&mut answer, &names, &json!(PLANTED), how);
-    let mut answer = Value::Object(answer);
+    let mut response = args;
+    plant(&mut response, &names, &json!(PLANTED), how);
+    let mut response = Value::Object(response);
     // Paths into responses have no prefix `args.`; with it, they mean a field of that name.
     let redacted = Value::from(names.join(".")).to_string();
-    if let Some(decision) = decided(&format!("redact: [{redacted}]"), &JsonMap::new()) {
-        Decision::redact(&decision.redact, &mut answer);
+    if let Some(evaluation) = evaluate(&format!("redact: [{redacted}]"), &JsonMap::new()) {
+        PolicyEvaluation::redact(&evaluation.redactions, &mut response);
         let names = names.iter().any(|name| name.contains(PLANTED));
         assert!(
-            names || !answer.to_string().contains(PLANTED),
-            "{path:?} {how}: {answer}"
+            names || !response.to_string().contains(PLANTED),
+            "{path:?} {how}: {response}"
         );
     }
 });
