@@ -1,4 +1,5 @@
-//! What is said of unknown arguments and of times: in answers, dry runs, questions, audits, and under policies.
+//! Reports of unknown arguments and of times: in results, dry runs, approval requests, the audit
+//! log, and policies.
 
 use std::fs;
 
@@ -85,7 +86,7 @@ fn unknown_fields_option_allows_or_rejects_unknown_arguments() {
     );
 }
 
-/// The upstream may have refused the call because of them.
+/// The upstream may have rejected the call because of them.
 #[tokio::test]
 async fn upstream_error_names_unknown_arguments() {
     let body = r#"{"success":false,"data":{"message":"Invalid request","errorCode":"AB01"}}"#;
@@ -109,7 +110,7 @@ struct UnknownArgumentCase {
     passes: bool,
 }
 
-/// What nobody knows could do what a rule is there to prevent.
+/// An unknown argument could do what the rule prevents.
 #[tokio::test]
 async fn rule_that_reads_arguments_denies_unknown_arguments() {
     let cases = [
@@ -184,7 +185,7 @@ async fn rule_that_reads_arguments_denies_unknown_arguments() {
             }
             _ => panic!("{rule}: {outcome:?}"),
         }
-        // Without it the call is none of the rule's business, or within it.
+        // Without the unknown argument, the rule does not apply or is satisfied.
         let known = json!({ "name": "n" }).as_object().unwrap().clone();
         let outcome = dispatcher
             .call_as_local(&operator(), "create-label", known)
@@ -212,7 +213,7 @@ struct CapCase {
     passes: bool,
 }
 
-/// Where the API takes one or a list of them, a cap holds for both, however its path is written.
+/// A cap applies to an object and to a list of objects, with both spellings of its path.
 #[tokio::test]
 async fn cap_applies_to_an_object_and_to_a_list() {
     let limit = |value: u64| json!({ "type": "requests", "unit": "rpm", "value": value });
@@ -282,7 +283,7 @@ async fn cap_applies_to_an_object_and_to_a_list() {
     }
 }
 
-/// Parts of documents are unknown, too, where they are not known.
+/// Fields of nested documents can be unknown as well.
 #[tokio::test]
 async fn unknown_document_fields_are_rejected_if_configured() {
     let check = json!({ "id": "default.regexMatch", "parameters": { "rule": "x", "zzz": 1 } });
@@ -306,7 +307,7 @@ async fn unknown_document_fields_are_rejected_if_configured() {
             "{tool}"
         );
     }
-    // Rules see all of them, and a long document is no reason to refuse it.
+    // Rules see all of them, and a long document is not rejected.
     let target = json!({ "provider": "@openai", "zone": 1 });
     let config = json!({ "strategy": { "mode": "loadbalance" }, "targets": vec![target; 150] });
     let args = json!({ "name": "c", "config": config });
@@ -314,7 +315,7 @@ async fn unknown_document_fields_are_rejected_if_configured() {
     assert_eq!((passed.unknown.len(), passed.warnings.len()), (150, 20));
 }
 
-/// Nobody has declared them, so what their names hint at is blanked.
+/// Undeclared fields are redacted if their names suggest a secret.
 #[test]
 fn unknown_fields_with_secret_names_are_redacted() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! No argument that was given is missing from the request without an error or a warning.
+//! Every given argument is in the request, or an error or warning names it.
 
 use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::paths::minimal_arguments;
 
-/// Values that could get lost, beside one that fits.
+/// Returns values that could get lost, and one that is valid.
 fn sample_values(schema: &Value) -> Vec<Value> {
     let fitting = match schema["type"].as_str() {
         Some("object") => json!({ "sample": "text" }),
@@ -28,7 +28,7 @@ fn sample_values(schema: &Value) -> Vec<Value> {
     ]
 }
 
-/// Every place of a schema that can be reached through objects, with its schema.
+/// Returns every field of a schema that is reachable through objects, with its schema.
 fn field_paths(schema: &Value) -> Vec<(Vec<String>, &Value)> {
     fn walk<'a>(schema: &'a Value, at: &[String], found: &mut Vec<(Vec<String>, &'a Value)>) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
@@ -56,7 +56,7 @@ fn set_at_path(args: &mut Value, at: &[String], value: Value) {
     place[last.as_str()] = value;
 }
 
-/// Whether the request has the argument somewhere, or the caller is told of it.
+/// Returns true if the request contains the argument, or a warning names it.
 fn is_sent_or_reported(
     entry: &CatalogEntry,
     validated: &ValidatedArguments,

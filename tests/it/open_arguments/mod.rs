@@ -1,4 +1,4 @@
-//! Arguments that this version does not know, other spellings, nulls, times: what travels, and what is said.
+//! Unknown arguments, other spellings, nulls and times: what is sent, and what is reported.
 
 mod answers;
 mod every_argument;
@@ -148,7 +148,7 @@ fn tolerated_arguments_are_normalized_with_warnings() {
     for case in cases {
         let got = validate(case.tool, &case.args).unwrap_or_else(|e| panic!("{}: {e}", case.what));
         let travels = case.travels.as_object().unwrap();
-        // In the order in which it was written, too.
+        // In the given order as well.
         assert_eq!(
             json!(got.args).to_string(),
             json!(travels).to_string(),
@@ -251,7 +251,7 @@ fn unknown_fields_follow_the_configured_mode() {
     );
 }
 
-/// Whatever is thrown at it, what is said of it is bounded.
+/// The report is bounded for any input.
 #[test]
 fn report_of_many_unknown_fields_is_bounded() {
     let many: JsonMap = (0..9_000).map(|i| (format!("zz{i}"), json!(1))).collect();

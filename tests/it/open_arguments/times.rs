@@ -1,4 +1,4 @@
-//! Times: which forms are taken, which ranges are refused, and that all of them are of one type.
+//! Times: accepted forms, rejected ranges, and that all time arguments have one type.
 
 use portkey_api::catalog::Catalog;
 use serde_json::json;
@@ -55,7 +55,7 @@ fn time_ranges_are_resolved_or_rejected() {
             travels: Err("is no time"),
         },
     ];
-    // One type for all of them, wherever they stand.
+    // One type, at any position.
     for tool in [
         "get-cost-graph",
         "get-users-grouped-data",
@@ -96,7 +96,7 @@ fn time_ranges_are_resolved_or_rejected() {
     }
 }
 
-/// Every text that is named or described as a time is of the one type for times.
+/// Every text field with a name or description of a time has the time type.
 #[test]
 fn every_time_argument_has_the_time_type() {
     let mut found = 0;
