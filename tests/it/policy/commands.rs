@@ -209,7 +209,7 @@ fn init_prints_a_valid_policy_that_names_every_tool() {
                 entry.operation.name()
             )));
         }
-        // With the marks away it is what it says.
+        // The commented part is valid after removal of the comment marks.
         let opened: String = listed
             .lines()
             .map(|line| format!("{}\n", &line[2..]))

@@ -35,7 +35,7 @@ async fn condition_operators_compare_as_documented() {
         ("args.nothing, op: exists, value: true", false),
         ("args.nothing, op: exists, value: false", true),
         ("args.missing, op: exists, value: false", true),
-        // What is absent passes no comparison, not even that it is something else.
+        // An absent value satisfies no comparison, not even `neq`.
         ("args.missing, op: neq, value: 1", false),
         ("args.missing, op: not_in, value: [1]", false),
         ("args.missing, op: lte, value: 1", false),
@@ -50,7 +50,7 @@ async fn condition_operators_compare_as_documented() {
             "deny r: the policy rule `r` denies"
         };
         assert_decisions(&text, &[("get-config", args.clone(), expected)]).await;
-        // The hosted dialect says the same, and the opposite.
+        // The hosted dialect gives the same decision, and the opposite.
         let require = format!("{{ require: [{{ path: {condition} }}] }}");
         let text = format!("version: '1'\ntools: {{ get-config: {require} }}");
         let expected = if passes { "allow" } else { "deny require" };

@@ -1,4 +1,4 @@
-//! What may have happened stays counted; what did not is given back.
+//! A write with an unknown outcome stays counted; one that did not happen is not counted.
 
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::pipeline::CallError;
@@ -9,7 +9,7 @@ use crate::upstream::{
     MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator,
 };
 
-/// An upstream's answer to a write, and whether the write may have taken effect.
+/// Response of an upstream to a write, and whether the write may have taken effect.
 struct Case {
     what: &'static str,
     act: fn() -> ResponseAction,
@@ -98,7 +98,7 @@ const CASES: [Case; 15] = [
     },
 ];
 
-/// Once a day, by the number of calls and by the sum of an argument.
+/// Once a day: by the number of calls, and by the sum of an argument.
 const LIMITS: [&str; 2] = [
     "version: '1'\nrules: [{ name: few, limits: [{ max: 1, window: day }] }]",
     "version: '1'\nrules: [{ name: few, limits: [{ max: 5, window: day, increment_from: args.credit_limit }] }]",
@@ -149,7 +149,7 @@ async fn write_with_unknown_outcome_stays_counted() {
     }
 }
 
-/// Nobody took the request, so that nothing happened.
+/// The request reached no server, so nothing happened.
 #[tokio::test]
 async fn write_that_was_never_sent_is_not_counted() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -169,7 +169,7 @@ async fn write_that_was_never_sent_is_not_counted() {
     }
 }
 
-/// Whoever hangs up does not know either.
+/// A client that disconnects does not know the outcome either.
 #[tokio::test]
 async fn aborted_write_stays_counted() {
     let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;

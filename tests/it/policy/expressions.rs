@@ -1,11 +1,11 @@
-//! `when:`: what expressions see, what they may not do, and that an error denies.
+//! `when:` expressions: their variables, their restrictions, and that an error denies.
 
 use portkey_policy::{MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES};
 use serde_json::json;
 
 use super::*;
 
-/// A policy with one rule that denies when the expression is true.
+/// Returns a policy with one rule that denies when the expression is true.
 fn deny_when(expression: &str) -> String {
     let expression = serde_json::to_string(expression).unwrap();
     format!("version: '1'\nrules: [{{ name: r, action: deny, when: {expression} }}]")
@@ -149,7 +149,7 @@ async fn evaluation_error_denies_without_showing_values() {
             );
         }
     }
-    // Short circuits are no errors.
+    // Short-circuit evaluation is not an error.
     let safe = "has(args.missing) && args.missing == 1";
     assert_decisions(&deny_when(safe), &[("create-api-key", args, "allow")]).await;
 }
@@ -176,7 +176,7 @@ async fn too_large_arguments_are_denied_unevaluated() {
         ],
     )
     .await;
-    // A macro goes through everything, so it may look at less.
+    // A macro visits every value, so its limit is lower.
     let macros = deny_when("args.scopes.exists(s, s.contains('x'))");
     let wide: Vec<String> = (0..2_000).map(|_| "y".repeat(400)).collect();
     assert_decisions(
@@ -184,7 +184,7 @@ async fn too_large_arguments_are_denied_unevaluated() {
         &[("create-api-key", json!({ "scopes": wide }), large)],
     )
     .await;
-    // What does not look at arguments does not mind.
+    // An expression that does not read arguments has no such limit.
     assert_decisions(
         &deny_when("tainted"),
         &[("create-api-key", json!({ "scopes": many }), "allow")],

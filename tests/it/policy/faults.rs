@@ -1,4 +1,4 @@
-//! Files that are no policy are told so, with the line and the reason.
+//! Invalid policy files are reported with the line and the reason.
 
 use super::*;
 

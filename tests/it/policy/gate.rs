@@ -1,4 +1,4 @@
-//! The one gate: whatever a call comes over, the policy is asked, and what it hides is not there.
+//! The policy applies to calls over every transport, and hidden tools do not exist.
 
 use std::{fs, path::PathBuf};
 
@@ -56,7 +56,7 @@ impl PolicyFile {
         self.path.to_str().unwrap()
     }
 
-    /// Another file in its folder.
+    /// Returns the path of another file in the same folder.
     pub(super) fn beside(&self, name: &str) -> String {
         self.path.with_file_name(name).to_str().unwrap().to_owned()
     }
@@ -104,12 +104,12 @@ async fn call_text(client: &Client, tool: &'static str, args: Value) -> (bool, S
 async fn assert_policy_applies(client: Client) {
     let tools = client.list_all_tools().await.unwrap();
     assert!(tools.iter().any(|tool| tool.name == "update-integration"));
-    // Denied without a condition, so no call of it could pass.
+    // Denied unconditionally, so that no call of it could be permitted.
     assert!(!tools.iter().any(|tool| tool.name == "create-integration"));
     assert!(!tools.iter().any(|tool| tool.name.starts_with("delete-")));
     let hidden = "`delete-integration` is hidden by the policy of this server";
     for (tool, args, words) in [
-        // Not even what its arguments are is told.
+        // Not even its arguments are shown.
         ("delete-integration", json!({ "wrong": 1 }), hidden),
         ("delete_integration", json!({ "slug": "x" }), hidden),
         (
@@ -131,7 +131,7 @@ async fn assert_policy_applies(client: Client) {
             .await
             .0
     );
-    // What fails is not counted; what succeeds is.
+    // A failed call is not counted; a successful one is.
     assert!(
         call_text(&client, "list-labels", json!({ "wrong": true }))
             .await
@@ -252,7 +252,7 @@ async fn changed_policy_is_reloaded_and_an_invalid_one_ignored() {
     server.read_until("the changed file is in effect");
     assert!(!listed(&server).await);
     fs::write(&file.path, "version: '1'\nhide: 5").unwrap();
-    // It may be read while it is still empty.
+    // The file may be read while it is still empty.
     while !server
         .read_until("what was in effect stays so")
         .contains("line 2")
@@ -390,7 +390,7 @@ async fn policy_of_a_token_applies_in_addition_to_the_servers() {
             );
         }
     }
-    // A policy that cannot be read keeps the server from starting.
+    // An unreadable policy fails the start.
     fs::remove_file(file.path.with_file_name("own.yaml")).unwrap();
     let args = [
         "http",
@@ -432,7 +432,7 @@ async fn reading_untrusted_content_taints_later_calls() {
     calls("list-labels", json!({})).await.unwrap();
 }
 
-/// What a human is shown the agent has not read; what a dry run tells it has.
+/// An approval request is shown to a human; a dry run is shown to the agent.
 #[tokio::test]
 async fn dry_run_taints_and_an_approval_request_does_not() {
     let update = |action: &str| {

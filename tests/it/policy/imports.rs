@@ -1,11 +1,11 @@
-//! Files of Intercept's format and of its hosted dialect, taken as they are.
+//! Files in the format of Intercept and of its hosted dialect.
 
 use portkey_policy::DenialStage;
 use serde_json::json;
 
 use super::*;
 
-/// As a generator of such files writes them, for a server that is none of ours.
+/// As a generator writes such files, for another MCP server.
 const FOREIGN_POLICY: &str = r#"
 #  Policy: a payment server
 version: "1"
@@ -66,7 +66,7 @@ fn policy_of_another_server_loads_with_warnings() {
     );
 }
 
-/// The semantics of Intercept's own document, in its words for our tools.
+/// The semantics of Intercept's own document, for the tools of this server.
 const INTERCEPT_POLICY: &str = r#"
 version: "1"
 default: deny
@@ -117,7 +117,7 @@ async fn rate_limits_count_calls_and_wildcards_count_all() {
         INTERCEPT_POLICY,
         &[
             ("create-label", label.clone(), "allow"),
-            // What another rule denies is not counted.
+            // A call denied by another rule is not counted.
             ("create-label", json!({}), "deny named"),
             ("create_label", label.clone(), "allow"),
             ("create-label", label.clone(), hourly),
@@ -151,7 +151,7 @@ async fn amounts_are_summed_and_limited() {
         &[
             ("create-api-key", spend(4.0), "allow"),
             ("update-api-key", json!({}), "allow"),
-            // Less than ten has room for nine.
+            // Less than ten leaves nine.
             (
                 "create-api-key",
                 spend(6.0),

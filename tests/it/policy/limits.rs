@@ -1,4 +1,4 @@
-//! Limits: windows, scopes, giving back, and counters that outlive the policy's version.
+//! Limits: windows, scopes, rollback, and counters that survive a policy change.
 
 use serde_json::json;
 
@@ -194,7 +194,7 @@ async fn unavailable_store_denies_limited_calls() {
         ),
         "allow"
     );
-    // A rule that only tells has no say here either.
+    // A shadow rule has no effect here either.
     let text = "version: '1'\ntools: { create-label: { limits: [{ counter: y, max: 9, window: day }] } }\n\
                 rules: [{ name: r, action: shadow, would: deny, when: counters.y == 0 }]";
     let decision = evaluate_list_labels(&parse_policy(text), TEST_CALLER, &store).await;

@@ -1,4 +1,4 @@
-//! What no rule can permit is in no list, for whom it holds; a call of it is denied as ever.
+//! Tools that no rule can permit are not listed; calls of them are denied.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ use crate::{
     upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
-/// Which of a few operations a policy can permit.
+/// Returns the ones of five operations that a policy can permit.
 fn permitted_operations(text: &str) -> Vec<&'static str> {
     let (policy, catalog) = (parse_policy(text), Catalog::full());
     let some = [
@@ -83,7 +83,7 @@ fn permitted_operations_follow_from_the_rules() {
             policy: "default: deny\nrules: [{ name: a, action: dry_run, match: { effects: [update] } }]",
             permitted: &["update-label"],
         },
-        // A condition is taken to hold for some call.
+        // A condition may be satisfied by some call.
         Case {
             policy: "default: deny\nrules: [{ name: a, action: allow, when: 'tool == \"get-config\"' }]",
             permitted: ALL,
@@ -167,7 +167,7 @@ async fn unpermitted_tools_are_not_listed_on_any_surface() {
             "{}",
             client.way
         );
-        // Prompts name other tools alone, and no kind of thing can be read.
+        // Prompts name only other tools, and no resource kind can be read.
         let prompts = client.client.list_all_prompts().await.unwrap();
         assert!(
             prompts
@@ -239,7 +239,7 @@ async fn unlisted_tool_is_denied_instead_of_unknown() {
     );
 }
 
-/// What is listed follows both policies that a caller is under.
+/// The list follows both policies of a caller.
 #[tokio::test]
 async fn policy_of_a_caller_restricts_only_its_own_list() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;

@@ -1,4 +1,4 @@
-//! Policies: what the language says of calls, and that every way to call asks it.
+//! Policies: the decisions of the language, and that they apply to every way to call a tool.
 
 mod commands;
 mod conditions;
@@ -23,7 +23,7 @@ use portkey_policy::{Decision, Policy, PolicyEvaluation, PolicyInput};
 use portkey_store::Store;
 use serde_json::Value;
 
-/// A Tuesday, 14:30 in UTC.
+/// Returns a Tuesday, 14:30 UTC.
 fn tuesday_afternoon() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_794_321_000)
 }
@@ -36,14 +36,14 @@ fn parse_named_policy(name: &str, text: &str) -> Policy {
     Policy::parse(name, text, &Catalog::full()).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// Who calls, and how; everything else is in the call.
+/// The caller and its context; everything else is in the call.
 #[derive(Clone, Copy)]
 struct TestCaller<'a> {
     principal: &'a str,
     session: Option<&'a str>,
     transport: Transport,
     tainted: bool,
-    /// How long after that Tuesday.
+    /// Time after that Tuesday.
     later: Duration,
 }
 
@@ -78,7 +78,7 @@ async fn evaluate(
     portkey_policy::decide(policies, &facts, store).await
 }
 
-/// The verdict in a line: `allow`, `approve rule`, `dry_run rule`, or `deny rule: words`.
+/// Renders the decision as `allow`, `approve rule`, `dry_run rule`, or `deny rule: message`.
 fn describe_decision(decision: &PolicyEvaluation) -> String {
     match &decision.decision {
         Decision::Allow => "allow".to_owned(),
@@ -88,7 +88,8 @@ fn describe_decision(decision: &PolicyEvaluation) -> String {
     }
 }
 
-/// Holds a policy against calls: each a tool, arguments, and how its verdict begins.
+/// Checks the decisions of a policy: each case has a tool, arguments, and the start of the
+/// decision.
 async fn assert_decisions(text: &str, calls: &[(&str, Value, &str)]) {
     let policy = parse_policy(text);
     for (tool, args, expected) in calls {

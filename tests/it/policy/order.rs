@@ -1,4 +1,4 @@
-//! The fixed order: hidden, default, deny, limits, approve, dry_run, allow.
+//! The fixed order of evaluation: hidden, default, deny, limits, approve, dry_run, allow.
 
 use serde_json::json;
 

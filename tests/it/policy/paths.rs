@@ -1,4 +1,5 @@
-//! Paths of rules: what they lead to in arguments and answers, and what is said of those that lead nowhere.
+//! Paths of rules: the values they select in arguments and responses, and the warnings about paths
+//! without a match.
 
 use std::fs;
 
@@ -14,7 +15,7 @@ struct PathCase {
     passes: bool,
 }
 
-/// However a value is written that the API takes, a rule sees it.
+/// A rule finds a value in every form that the API accepts.
 #[tokio::test]
 async fn rules_find_values_in_lists_other_spellings_and_text() {
     const CAP: &str = "cap: { config.request_timeout: 10 }";
@@ -43,7 +44,7 @@ async fn rules_find_values_in_lists_other_spellings_and_text() {
             args: json!({ "config": { "request_timeout": 9, "requestTimeout": 11 } }),
             passes: false,
         },
-        // JavaScript reads the number, and Rust does not.
+        // JavaScript accepts the number, and Rust does not.
         PathCase {
             what: "a text that another reader may take for JSON",
             rule: DENY,
@@ -199,7 +200,7 @@ tools:
     .await;
 }
 
-/// Answers are blanked in any spelling, and within documents that are answered as text.
+/// Responses are redacted in any spelling, and inside documents that are encoded as text.
 #[tokio::test]
 async fn redactions_apply_to_other_spellings_and_text() {
     let policy = parse_policy("version: '1'\nrules: [{ name: r, redact: [config.api_key] }]\n");
@@ -217,7 +218,7 @@ async fn redactions_apply_to_other_spellings_and_text() {
             json!({ "config": r#"[{"api_key": "k"}, {"b": 1.50}]"# }),
             json!({ "config": format!(r#"[{{"api_key":"{gone}"}},{{"b":1.5}}]"#) }),
         ),
-        // What has nothing to blank stays as it was written.
+        // A text without a match stays unchanged.
         (
             json!({ "config": r#"{ "b": 1.50 }"# }),
             json!({ "config": r#"{ "b": 1.50 }"# }),
@@ -239,7 +240,7 @@ async fn redactions_apply_to_other_spellings_and_text() {
     }
 }
 
-/// What cannot be told in time is not told: the call is denied.
+/// A match that would take too long is not attempted: the call is denied.
 #[tokio::test]
 async fn text_too_long_for_a_pattern_is_denied() {
     let long = "x".repeat((1 << 18) + 1);
@@ -258,7 +259,7 @@ async fn text_too_long_for_a_pattern_is_denied() {
 
 struct PathWarningCase {
     rule: &'static str,
-    /// The end of the warning; none where there is none.
+    /// End of the warning, if there is one.
     says: Option<&'static str>,
 }
 
@@ -297,7 +298,7 @@ fn unmatched_paths_are_reported_with_a_suggestion() {
             rule: "cap: { name.first: 1 }",
             says: Some("that the rule is about"),
         },
-        // What has no declared fields may have any.
+        // An object without declared fields may have any.
         PathWarningCase {
             rule: "cap: { defaults.metadata.whatever: 1 }",
             says: None,
@@ -350,7 +351,7 @@ fn unmatched_paths_are_reported_with_a_suggestion() {
     }
 }
 
-/// A rule for several tools is about something if it is so in one.
+/// A path is valid for a rule of several tools if one of them has it.
 #[test]
 fn path_of_any_matched_tool_is_valid() {
     for (tools, right) in [
@@ -395,7 +396,7 @@ fn strict_check_fails_for_an_unmatched_path() {
     assert!(is_ok && log.contains("leads to nothing"), "{log}");
 }
 
-/// Many of them are told in part.
+/// Only some of many warnings are shown.
 #[test]
 fn report_of_unmatched_paths_is_bounded() {
     let caps: Vec<_> = (0..200).map(|i| format!("zz{i}: 1")).collect();

@@ -1,4 +1,4 @@
-//! The ready-made policies, held against every operation.
+//! The preset policies, evaluated for every operation.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 
-/// From that Tuesday to the Sunday after.
+/// From that Tuesday to the following Sunday.
 const TUESDAY_TO_SUNDAY: Duration = Duration::from_secs(5 * 86_400);
 
 fn read_preset(name: &str) -> Policy {
@@ -17,7 +17,7 @@ fn read_preset(name: &str) -> Policy {
     policy
 }
 
-/// What a policy says of each operation, without arguments.
+/// Checks the decision of a policy for each operation, without arguments.
 async fn assert_every_operation(
     name: &str,
     caller: TestCaller<'_>,
@@ -119,7 +119,7 @@ async fn keys_preset_requires_approval_for_credentials() {
         TEST_CALLER,
         |domain, operation| {
             match (operation.name(), operation.effect()) {
-                // It does not say when the key ends.
+                // The call names no expiry of the key.
                 ("create-api-key", _) => "deny",
                 (_, Effect::Read) => "allow",
                 _ if asked.contains(&domain) => "approve",

@@ -1,4 +1,4 @@
-//! What holds of every policy and every call: no panic, and a rule that denies never lets more pass.
+//! Properties of every policy and every call: no panic, and a deny rule never permits more.
 
 use portkey_policy::DenialStage;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -120,7 +120,7 @@ fn any_args() -> impl Strategy<Value = Value> {
     fields.prop_map(|fields| json!(fields))
 }
 
-/// How much a verdict lets pass.
+/// Returns how much a decision permits.
 fn permissiveness(decision: &PolicyEvaluation) -> u8 {
     match &decision.decision {
         Decision::Deny(denied) if denied.stage == DenialStage::Hidden => 0,
@@ -132,7 +132,7 @@ fn permissiveness(decision: &PolicyEvaluation) -> u8 {
 }
 
 fn try_parse(posture: &str, rules: &[Value]) -> Option<Policy> {
-    // A rule counts by its name, so that each needs another.
+    // A rule is counted by its name, so each needs another.
     let named = rules.iter().enumerate().map(|(index, rule)| {
         let mut rule = rule.clone();
         rule["name"] = json!(format!("r{index}"));
@@ -154,7 +154,7 @@ proptest! {
         args in any_args(),
         tool in select(vec!["get-config", "create-config", "delete-config"]),
     ) {
-        // Most of what is made up holds; what does not says nothing.
+        // Most generated rules are valid; invalid ones are ignored.
         let rules: Vec<Value> =
             rules.into_iter().filter(|rule| try_parse(posture, std::slice::from_ref(rule)).is_some()).collect();
         let Some(without) = try_parse(posture, &rules) else { return Ok(()) };

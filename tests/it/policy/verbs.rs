@@ -1,4 +1,4 @@
-//! What each verb comes to, for a real client over both transports in both generations.
+//! The effect of each rule action, for a real client over both transports and both protocols.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ async fn every_rule_action_takes_effect_for_real_clients() {
             "{way:?}"
         );
 
-        // Told, not done.
+        // A dry run, without an effect.
         let args = json!({ "slug": SLUG, "name": "Renamed", "key": "sk-planted" });
         let told = session
             .call("update-integration", args)
@@ -61,7 +61,7 @@ async fn every_rule_action_takes_effect_for_real_clients() {
             "{way:?}"
         );
 
-        // Not shown.
+        // Redacted.
         let list = session.call("list-all-integrations", json!({})).await;
         let list = list.structured_content.unwrap();
         let list = list["data"].as_array().unwrap();
@@ -99,7 +99,7 @@ async fn every_rule_action_takes_effect_for_real_clients() {
             );
         }
 
-        // Asked.
+        // Approval required.
         for (does, done) in [
             (FormReaction::Decline, false),
             (FormReaction::AcceptWithName, true),
@@ -124,7 +124,7 @@ async fn every_rule_action_takes_effect_for_real_clients() {
     }
 }
 
-/// What the audit log has of it: each question, each answer, and nothing of the planted key.
+/// Checks the audit log: each approval request, each response, and no planted key.
 fn assert_audited(audit: &str, way: (bool, bool)) {
     let lines = read_entries(audit);
     let has = |tool: &str, decision: &str, rule: Value, outcome: &str| {
