@@ -1,5 +1,5 @@
-//! Lists that are gathered page by page, as clients see that on both transports in both generations: how far it
-//! is, what it comes to, and that it ends when nobody wants it any more.
+//! Lists that are collected page by page, with clients on both transports and both protocols:
+//! progress, result, and cancellation.
 
 use rmcp::{
     ClientHandler, ClientLifecycleMode, RoleClient,
@@ -25,10 +25,10 @@ use crate::{
     upstream::{MockUpstream, ResponseAction, http_response, json_response},
 };
 
-/// What a client is told of progress: items so far, and how many there are.
+/// Progress of a call: items so far, and the total.
 type Progress = (f64, Option<f64>);
 
-/// A client that writes down how far it was told a call is.
+/// A client that records progress notifications.
 struct ProgressClient(mpsc::UnboundedSender<Progress>);
 
 impl ClientHandler for ProgressClient {
@@ -45,7 +45,8 @@ fn page_json(number: usize) -> String {
     json!({ "total": 6, "data": [{ "id": 2 * number }, { "id": 2 * number + 1 }] }).to_string()
 }
 
-/// A gathering under way, against a Portkey that answers the third page with `third`.
+/// A call in flight that collects pages, with an upstream that responds to the third page with
+/// `third`.
 struct PagedCall {
     upstream: MockUpstream,
     client: RunningService<RoleClient, ProgressClient>,
@@ -98,7 +99,7 @@ async fn start_paged_call(
         .clone();
     let call = CallToolRequestParams::new("list-all-integrations").with_arguments(args);
     let request = ClientRequest::CallToolRequest(CallToolRequest::new(call));
-    // It asks for progress by itself.
+    // The client requests progress by itself.
     let options = PeerRequestOptions::no_options();
     let sent = client
         .send_cancellable_request(request, options)
@@ -113,7 +114,7 @@ async fn start_paged_call(
     }
 }
 
-/// What one comes to.
+/// Runs a call to its end; returns the result, the upstream and the progress.
 async fn run_paged_call(
     way: (bool, bool),
     third: fn() -> ResponseAction,
@@ -159,7 +160,7 @@ async fn each_page_is_requested_and_progress_reported() {
     }
 }
 
-/// What was gathered is not lost with the page that failed.
+/// The collected pages are returned although one failed.
 #[tokio::test]
 async fn failed_page_ends_the_list() {
     let refused = || http_response("403 Forbidden", "content-type: application/json\r\n", "{}");
@@ -172,7 +173,7 @@ async fn failed_page_ends_the_list() {
     assert!(list["stopped"].as_str().unwrap().contains("403"), "{list}");
 }
 
-/// Portkey keeps the third page back: the client has heard of the first two by then, and gives up.
+/// The upstream withholds the third page. The client has progress of the first two, then cancels.
 #[tokio::test]
 async fn cancelled_call_requests_no_more_pages() {
     for way in TRANSPORTS_AND_GENERATIONS {
@@ -193,7 +194,7 @@ async fn cancelled_call_requests_no_more_pages() {
         }
         sent.cancel(None).await.unwrap();
         upstream.hung_up.acquire().await.unwrap().forget();
-        // The server is there for the next call, and that page was the last it asked for.
+        // The server serves the next call, and that page was the last one requested.
         let args = json!({ "page_size": 1 }).as_object().unwrap().clone();
         let next = CallToolRequestParams::new("list-all-integrations").with_arguments(args);
         assert_eq!(
@@ -212,7 +213,7 @@ async fn cancelled_call_requests_no_more_pages() {
     }
 }
 
-/// A client of either generation that goes away without a word takes its pages along.
+/// A client of either protocol that disconnects without a message ends its page requests.
 #[tokio::test]
 async fn disconnected_client_ends_its_page_requests() {
     for way in [(false, false), (false, true), (true, true)] {

@@ -1,4 +1,5 @@
-//! Handles: for their caller only, for a while, at every replica, and never more than there is room for.
+//! Handles: readable by their caller only, until they expire, at every replica, within the size
+//! limits.
 
 use std::{
     sync::{Arc, mpsc},
@@ -63,7 +64,7 @@ async fn handle_is_readable_only_by_its_caller() {
         read_total(&results, &alice, &handle).await,
         Ok(json!(5_000))
     );
-    // A foreign one is told nothing else than one that never was.
+    // A handle of another caller is reported like an unknown one.
     for (who, handle) in [
         (&bob, handle.as_str()),
         (&alice, ""),
@@ -112,7 +113,7 @@ async fn stored_result_keeps_its_untrusted_flag() {
     }
 }
 
-/// More than one value of the store holds, and more than a caller may keep.
+/// More than one value of the store can contain, and more than a caller may store.
 #[tokio::test]
 async fn oldest_result_of_a_caller_is_evicted_first() {
     let results = results_with_limit(2_000);
@@ -147,7 +148,7 @@ async fn handle_works_at_every_replica_while_redis_is_available() {
     let keys = random_keyring();
     let here = results_with_limit(2_000).with_shared_store(&server.store().await, &keys);
     let there = results_with_limit(2_000).with_shared_store(&server.store().await, &keys);
-    // In several values.
+    // Split into several values.
     let handle = handle_of(&store_result(&here, "alice", 3 << 20).await);
     assert_eq!(
         read_total(&there, &principal_named("alice"), &handle).await,
@@ -176,7 +177,7 @@ fn random_keyring() -> Arc<WatchedValue<Keyring>> {
     Arc::new(WatchedValue::fixed(Keyring::random().unwrap()))
 }
 
-/// Whoever reads Redis learns nothing of an answer, and without its key it is not there.
+/// A reader of Redis learns nothing of a result, and without its key a result does not exist.
 #[tokio::test]
 async fn stored_result_in_redis_is_encrypted() {
     if is_missing("redis-server") {
@@ -215,7 +216,8 @@ async fn stored_result_in_redis_is_encrypted() {
     assert_eq!(read.map(drop), Err(ResultError::NoSuchHandle));
 }
 
-/// Keeps the threads of some workers busy until they are dropped: for what callers ask for, and for answers.
+/// Blocks the worker threads until the senders are dropped: those for callers, and those for
+/// responses.
 fn block_workers(workers: &WorkerPool) -> [mpsc::Sender<()>; 2] {
     let (begun, begins) = mpsc::channel();
     let blocks = [true, false].map(|is_for_callers| {
@@ -224,10 +226,10 @@ fn block_workers(workers: &WorkerPool) -> [mpsc::Sender<()>; 2] {
         let runtime = Handle::current();
         let wait = move || {
             begun.send(()).unwrap();
-            // Until the other end is dropped.
+            // Until the sender is dropped.
             _ = held.recv();
         };
-        // In a thread of its own, so that the test may wait for it to begin.
+        // In another thread, so that the test can wait for the start.
         thread::spawn(move || {
             runtime.block_on(async {
                 match is_for_callers {
@@ -258,7 +260,7 @@ async fn large_stored_result_is_read_on_a_worker() {
     };
     let mut reading = Box::pin(results.read(&alice, &large, &request));
     assert!(futures_util::poll!(&mut reading).is_pending());
-    // This very thread has time for others, and small results need no worker.
+    // This thread stays responsive, and small results need no worker.
     assert_eq!(read_total(&results, &alice, &small).await, Ok(json!(5_000)));
     assert!(futures_util::poll!(&mut reading).is_pending());
     drop(blocked);
@@ -324,7 +326,7 @@ async fn large_upstream_response_is_parsed_on_a_worker() {
         assert!(futures_util::poll!(&mut calling).is_pending());
         tokio::task::yield_now().await;
     }
-    // Its answer is there long before as many turns.
+    // The response arrives long before as many turns.
     for _ in 0..10_000 {
         assert!(futures_util::poll!(&mut calling).is_pending());
         tokio::task::yield_now().await;

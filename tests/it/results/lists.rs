@@ -1,4 +1,5 @@
-//! Lists: `total`, `returned` and `next` of every one, `fields` and `all`, as clients see them.
+//! Lists: `total`, `returned` and `next` in each, and the options `fields` and `all`, for real
+//! clients.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::results::{Listing, PageCollector};
@@ -15,7 +16,7 @@ fn to_map(value: Value) -> JsonMap {
     value.as_object().unwrap().clone()
 }
 
-/// An answer as a list shows it, and the arguments as they are sent.
+/// Returns a list as it is rendered, and the arguments as they are sent.
 fn render_list(tool: &str, args: Value, answer: Value) -> (Value, Value) {
     let (listing, mut args) = (find_listing(tool).unwrap(), to_map(args));
     let wishes = listing.take_options(&mut args).unwrap();
@@ -44,12 +45,12 @@ fn listings_are_recognized_by_name_or_paging() {
     }
 }
 
-/// Pages count from zero or one, by either spelling, or by a cursor (quirks.md §4).
+/// Page numbers start at zero or one, in either spelling; some lists use a cursor.
 #[test]
 fn every_page_has_arguments_for_the_next_page() {
     let two = || json!([{ "id": 1 }, { "id": 2 }]);
     let cases = [
-        // The first page tells how large pages are.
+        // The first page determines the page size.
         (
             "list-all-integrations",
             json!({}),
@@ -143,7 +144,7 @@ fn every_page_has_arguments_for_the_next_page() {
             if args["current_page"] == 9 { 0 } else { 2 },
             "{tool}"
         );
-        // What Portkey says stays.
+        // Fields of the upstream response stay.
         for (name, value) in answer.as_object().into_iter().flatten() {
             assert_eq!(&told[name], value, "{tool}: {name}");
         }
@@ -220,7 +221,7 @@ fn fields_are_projected_and_absent_ones_named() {
     }
 }
 
-/// Through every transport and generation, on the sandbox.
+/// Over both transports and both protocols, against the sandbox.
 #[tokio::test]
 async fn clients_use_paging_projection_and_all() {
     for way in TRANSPORTS_AND_GENERATIONS {
@@ -252,7 +253,7 @@ async fn clients_use_paging_projection_and_all() {
             (&all["returned"], &all["total"]),
             (&json!(ids.len()), &json!(ids.len()))
         );
-        // Too much, and cut.
+        // Truncated, because it is too large.
         let whole = server.call(tool, json!({ "page_size": 100 })).await;
         let text = whole.content[0].as_text().unwrap().text.clone();
         let shown = whole.structured_content.unwrap();
@@ -261,7 +262,7 @@ async fn clients_use_paging_projection_and_all() {
             "{way:?}: {text}"
         );
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), shown);
-        // What is no list takes neither.
+        // A tool that returns no list has neither option.
         let (well, said) = server
             .call_text("get-integration", json!({ "slug": "x", "all": true }))
             .await;
@@ -270,7 +271,7 @@ async fn clients_use_paging_projection_and_all() {
     }
 }
 
-/// Whatever their envelope: all that can be listed without knowing anything.
+/// All lists that need no arguments, with any envelope.
 #[tokio::test]
 async fn every_list_has_total_returned_and_next() {
     let options = &["--max-result-bytes", "0"];
@@ -283,7 +284,7 @@ async fn every_list_has_total_returned_and_next() {
             continue;
         }
         let result = server.call(tool, json!({})).await;
-        // What is listed of a workspace wants to know which.
+        // Lists of a workspace require its id.
         let result = match result.is_error {
             Some(true) => {
                 server

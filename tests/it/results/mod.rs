@@ -1,4 +1,4 @@
-//! Results: what of an answer is shown, reading the rest, and lists that all say the same.
+//! Results: truncation, reading the rest, and uniform lists.
 
 mod gathering;
 mod handles;
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::upstream::operator;
 
-/// An answer that may be kept.
+/// A result that may be stored.
 const STORABLE: ResultFlags = ResultFlags {
     is_untrusted: false,
     returns_secret: false,
@@ -34,7 +34,7 @@ fn principal_named(name: &str) -> Principal {
     }
 }
 
-/// The handle that a preview names.
+/// Returns the handle of a truncated result.
 fn handle_of(shown: &RenderedResult) -> String {
     let handle = &shown.structured["truncated"]["handle"];
     handle
@@ -47,7 +47,7 @@ fn json_size(value: &Value) -> usize {
     value.to_string().len()
 }
 
-/// Runs it to its end, where a property cannot wait.
+/// Runs a future to its end, because property tests are synchronous.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

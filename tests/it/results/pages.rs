@@ -1,4 +1,4 @@
-//! Reading kept results: pages that make up the whole, searches, and pointers that lead nowhere.
+//! Reads of stored results: complete pages, searches, and invalid pointers.
 
 use portkey_mcp::mcp::results::{PartRequest, ResultError, Results};
 use proptest::{collection::vec, prelude::*};
@@ -20,7 +20,7 @@ fn read_part(results: &Results, handle: &str, request: &PartRequest) -> Result<V
     block_on(results.read(&principal_named("alice"), handle, request)).map(|part| part.value)
 }
 
-/// Everything at a pointer, page by page, by the arguments that each page gives for the next.
+/// Reads everything at a pointer, with the arguments that each page gives for the next.
 fn read_all_pages(results: &Results, handle: &str, pointer: &str, limit: Option<usize>) -> Value {
     let mut request = PartRequest {
         pointer: pointer.to_owned(),
@@ -161,7 +161,7 @@ fn search_finds_names_and_values() {
     );
     assert_eq!(search("budget", "/data/9", 0)["total"], 1);
     assert_eq!(search("nowhere", "", 0)["total"], 0);
-    // Whatever its case, in other alphabets, too; what is not ASCII is in no text of ASCII.
+    // Case is ignored in other alphabets as well; text outside ASCII is never in ASCII text.
     items[11]["note"] = json!("ÄRGER with the Kelvin sign \u{212a}");
     let handle = store_whole(&results, &json!({ "data": items }));
     let search = |words: &str, pointer: &str, offset| {
@@ -182,7 +182,7 @@ fn search_finds_names_and_values() {
     ] {
         assert_eq!(search(words, "", 0)["total"], total, "{words}");
     }
-    // A long list of matches comes in pages, too.
+    // A long list of matches is paged as well.
     let (mut offset, mut seen) = (0, 0);
     loop {
         let page = search("team-", "", offset);

@@ -1,4 +1,4 @@
-//! Previews: within the bound, the same shape, and nothing that is not in the whole.
+//! Truncation: within the limit, with the same shape, and only with content of the whole.
 
 use portkey_mcp::mcp::results::{RenderedResult, ResultFlags, Results};
 use proptest::{collection::vec, prelude::*};
@@ -10,7 +10,7 @@ fn render(results: &Results, answer: &Value, origin: ResultFlags) -> RenderedRes
     block_on(results.render(&principal_named("alice"), answer.clone(), origin))
 }
 
-/// Any JSON, with enough in it to be too large.
+/// Generates any JSON, often large enough to be truncated.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -28,7 +28,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Whether a preview has only what the whole has, where the whole has it.
+/// Returns true if a truncated value contains only content of the whole, at the same place.
 fn is_prefix_of(head: &Value, whole: &Value) -> bool {
     match (head, whole) {
         (Value::Array(head), Value::Array(whole)) => {
@@ -50,7 +50,7 @@ fn is_prefix_of(head: &Value, whole: &Value) -> bool {
     }
 }
 
-/// Whether what is said to be cut is so.
+/// Returns true if an entry of the truncation notice is correct.
 fn is_truncated_as_reported(cut: &Value, head: &Value, whole: &Value) -> bool {
     let pointer = cut["pointer"].as_str().unwrap();
     let count = |value: &Value| match value {
@@ -64,7 +64,7 @@ fn is_truncated_as_reported(cut: &Value, head: &Value, whole: &Value) -> bool {
         whole.pointer(pointer).unwrap(),
     );
     let returned = cut["returned"].as_u64().unwrap() as usize;
-    // A cut text has its mark behind what is returned.
+    // A truncated text has a marker after the returned part.
     (head.is_string() || count(head) == returned)
         && cut["of"] == count(whole)
         && returned < count(whole)

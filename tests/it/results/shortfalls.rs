@@ -1,4 +1,4 @@
-//! Lists that are not all there: what is said of pages that could not be followed.
+//! Incomplete lists: the warnings about pages that could not be read.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::results::{Listing, MAX_LIST_PAGES, PageCollector};
@@ -24,7 +24,7 @@ fn page_json(total: u64, ids: std::ops::Range<u64>) -> Value {
     json!({ "total": total, "data": ids.map(|id| json!({ "id": id })).collect::<Vec<_>>() })
 }
 
-/// A list as it is gathered of these pages.
+/// Collects a list from these pages.
 fn collect_pages(args: &Value, pages: Vec<Value>) -> Value {
     let listing = Listing::for_operation(Catalog::full().find(TOOL).unwrap().compiled()).unwrap();
     let mut args = args.as_object().unwrap().clone();
@@ -225,7 +225,7 @@ fn failed_page_is_reported_as_a_warning() {
     assert_eq!(list["warnings"], json!([warning]), "{list}");
 }
 
-/// Through every transport and generation.
+/// Over both transports and both protocols.
 #[tokio::test]
 async fn ignored_page_parameter_is_reported() {
     let upstream = MockUpstream::start(|_| json_response(&page_json(250, 0..2).to_string())).await;
