@@ -1,4 +1,4 @@
-//! Agent servers: the card of the agent behind one.
+//! Agent servers: the card of an agent.
 
 use reqwest::Method;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Analytics: one traffic, whatever it is looked at through.
+//! Analytics: consistent figures of the same traffic in every view.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::Portkey;
 
 const WORKSPACES: [&str; 3] = ["ws-shared", "ws-research", "ws-support-bot"];
 
-/// Everything a sandbox begins with, and what is handed in afterwards.
+/// Returns a period with the seeded traffic and the inserted logs.
 fn whole_period(workspace: &str) -> String {
     period(workspace, "2025-12-01T00:00:00Z", "2026-01-31T00:00:00Z")
 }
@@ -37,7 +37,7 @@ impl Portkey {
     }
 }
 
-/// The sum of a field, written as a number or as a text.
+/// Sums a field that is a number or a text.
 fn sum(list: &[Value], field: &str) -> f64 {
     let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
     list.iter()
@@ -235,7 +235,7 @@ async fn filters_partition_the_requests() {
     ] {
         assert_eq!(count(nothing).await, 0, "{nothing}");
     }
-    // Two streams are rated once a day; in the incident one of them is not.
+    // Two streams have one rating per day; during the incident one of them has none.
     assert_eq!(count("weighted_feedback_min=-10").await, 61);
     let page = format!("/analytics/groups/users?{base}&page_size=1&current_page=1");
     let page = portkey.get(&page).await;

@@ -1,11 +1,11 @@
-//! API keys: told once, masked after, rotated one at a time.
+//! API keys: shown once, masked afterwards, one rotation at a time.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Portkey, string_column};
 
-/// A key of a workspace, as it was answered when it was made.
+/// Creates a key in a workspace; returns the response.
 async fn create_key(portkey: &Portkey, more: Value) -> Value {
     let mut body =
         json!({ "name": "Nightly", "scopes": ["logs.list"], "workspace_id": "ws-shared" });
@@ -38,7 +38,7 @@ async fn key_is_shown_once_and_masked_afterwards() {
         json!({ "metadata": null, "config_id": null })
     );
     assert_ne!(read["workspace_id"], "ws-shared", "a slug becomes a UUID");
-    // Seen live: a list does not tell when usage is reset.
+    // The live API does not list when usage is reset.
     assert_eq!(
         read.as_object_mut()
             .unwrap()

@@ -1,11 +1,11 @@
-//! Audit logs: every write leaves an entry, no read does, and no entry tells a secret.
+//! Audit logs: one entry per write, none per read, and no secrets in entries.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Portkey, string_column};
 
-/// The one organisation of a sandbox, which comes from the key.
+/// The only organisation of a sandbox, determined by the key.
 const ORGANISATION: &str = "0a5d0000-0000-4000-8000-000000000000";
 
 const WHOLE_PERIOD: &str =

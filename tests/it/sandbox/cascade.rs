@@ -1,16 +1,16 @@
-//! One organisation: what goes when something goes, what stays, and what has to be there.
+//! One organisation: cascading deletes, retained items, and required references.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{DEFAULT_API_KEY, Portkey, read_json as body, string_column};
 
-/// The workspace that is deleted, and those that are not.
+/// The workspace that is deleted, and the others.
 const DELETED_WORKSPACE: &str = "ws-support-bot";
 const OTHER_WORKSPACES: [&str; 2] = ["ws-shared", "ws-research"];
 
-/// What a workspace has of its own: how it is listed, without the workspace, and what names an item in
-/// the path after it.
+/// Lists of items that belong to a workspace, without the workspace parameter, and the field that
+/// identifies an item in its path.
 const WORKSPACE_LISTS: [(&str, &str); 16] = [
     ("/api-keys", "id"),
     ("/collections", "id"),
@@ -30,7 +30,7 @@ const WORKSPACE_LISTS: [(&str, &str); 16] = [
     ("/virtual-keys", "slug"),
 ];
 
-/// What the seeded workspace lacks, so that it has some of everything.
+/// Returns items that the seeded workspace lacks, so that it has some of each kind.
 fn missing_items() -> [(&'static str, Value); 5] {
     [
         (
@@ -64,10 +64,10 @@ fn missing_items() -> [(&'static str, Value); 5] {
 }
 
 impl Portkey {
-    /// A workspace's own rows of a list; what all workspaces have is not its own.
+    /// Returns the list items that belong to a workspace, without those shared by all workspaces.
     async fn own(&self, list: &str, workspace: &str) -> Vec<Value> {
         let id = self.get(&format!("/admin/workspaces/{workspace}")).await["id"].clone();
-        // The one list that wants an id.
+        // One list requires an id.
         let id = id.as_str().unwrap();
         let more = if list.contains('?') { '&' } else { '?' };
         let answer = self.get(&format!("{list}{more}workspace_id={id}")).await;
@@ -79,7 +79,7 @@ impl Portkey {
         rows.unwrap().iter().filter(is_own).cloned().collect()
     }
 
-    /// Deletes what holds a workspace, one by one, and then the workspace.
+    /// Deletes the items that block the deletion of a workspace, then the workspace.
     async fn delete_workspace(&self, slug: &str, name: &str) {
         for (list, handle) in [
             ("/virtual-keys", "slug"),
@@ -100,7 +100,7 @@ impl Portkey {
             .await;
     }
 
-    /// Sends to the second version of the API what must succeed.
+    /// Sends a request to v2 that must succeed.
     async fn v2(&self, method: Method, path: &str, sent: Value) -> Value {
         let url = format!("http://{}/v2{path}", self.sandbox.address());
         let request = self
@@ -143,7 +143,7 @@ async fn deleting_a_workspace_deletes_its_items() {
         .await;
 
     for path in doomed {
-        // What is only listed is missed when it is deleted; a provider in its workspace.
+        // An item that is only listed is looked for by deleting it; a provider needs its workspace.
         let (method, path) = match path.split('/').nth(1) {
             Some("scim") => (Method::DELETE, path),
             Some("providers" | "virtual-keys") => (
@@ -274,7 +274,7 @@ async fn workspace_with_an_item_cannot_be_deleted() {
     let provider = json!({ "name": "P", "integration_id": "anthropic" });
     let partial = json!({ "name": "N", "string": "S" });
     let guardrail = json!({ "name": "G", "checks": [{ "id": "portkey.pii" }], "actions": {} });
-    // A workspace for each row; what every workspace has does not hold it.
+    // One workspace per row. Items that every workspace has do not block its deletion.
     for (path, body, kind) in [
         ("/configs", config, "Configs"),
         ("/api-keys/workspace/service", key, "API Keys"),
@@ -401,7 +401,7 @@ async fn deleted_user_is_removed_from_mcp_servers() {
 async fn reference_to_a_missing_item_is_rejected() {
     let portkey = Portkey::start().await;
     let vault = |handle: &str, target: &str| json!([{ "target_field": target, "secret_reference_id": handle }]);
-    // The one seeded reference that is open to one workspace only.
+    // The only seeded reference that is restricted to one workspace.
     let restricted = "research-providers";
     let integration = |workspace: &str, handle: &str| {
         json!({ "name": "I", "ai_provider_id": "cohere", "workspace_id": workspace,
@@ -529,7 +529,7 @@ async fn deleting_an_item_in_use_is_rejected_or_cascades() {
     portkey
         .put("/admin/workspaces/ws-support-bot", change)
         .await;
-    // What is in use: who says so, and what the users read afterwards.
+    // Item in use, status of its deletion, and a field of its user afterwards.
     for (path, status, user, place, after) in [
         (
             "/secret-references/vertex-service-account",

@@ -1,4 +1,4 @@
-//! Collections: folders inside folders, and one that cannot go.
+//! Collections: nested folders, and the default one that cannot be deleted.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Configs: documents that are replaced as a whole, and remembered.
+//! Configs: documents that are replaced as a whole, and their versions.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ async fn changed_document_adds_a_version_and_a_rename_does_not() {
     let portkey = Portkey::start().await;
     let versions = format!("{SEEDED_CONFIG}/versions");
     let before = portkey.get(&versions).await;
-    // Each row goes on from the one before it.
+    // Each row continues from the previous one.
     for (change, more) in [
         (json!({ "name": "Renamed" }), 0),
         (json!({ "config": { "cache": { "mode": "simple" } } }), 1),

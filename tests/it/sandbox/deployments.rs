@@ -1,4 +1,4 @@
-//! Deployments: the second version only, credentials once, lists that grow and shrink.
+//! Deployments: served by v2 only, credentials shown once, extensible access lists.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Portkey, read_json as body, string_column};
 
 impl Portkey {
-    /// What the second version of the API answers: status and body.
+    /// Returns status and body of a v2 response.
     async fn second(&self, method: Method, path: &str, sent: Value) -> (u16, Value) {
         let url = format!("http://{}/v2{path}", self.sandbox.address());
         let request = self
@@ -90,7 +90,7 @@ async fn access_lists_are_extended_reduced_and_replaced() {
     let portkey = Portkey::start().await;
     let own = portkey.deployment("self").await;
     let path = format!("/deployments/{}", own["id"].as_str().unwrap());
-    // Each row goes on from the one before it.
+    // Each row continues from the previous one.
     for (settings, replace, workspaces, subjects) in [
         (
             json!({ "workspaces_allowed": ["ws-research"] }),

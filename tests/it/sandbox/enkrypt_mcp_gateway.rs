@@ -1,4 +1,4 @@
-//! Enkrypt AI's MCP gateways in the sandbox: found by headers, changed by merging.
+//! Enkrypt AI's MCP gateways in the sandbox: selected by headers, changed by merge patches.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Portkey, read_json};
 use crate::upstream::{self, operator};
 
-/// The whole way of a call, to this sandbox.
+/// Returns a dispatcher that calls this sandbox.
 fn dispatcher(portkey: &Portkey) -> Dispatcher {
     let settings: UpstreamSettings = upstream::settings(&portkey.sandbox.base_url());
     Dispatcher::new(Catalog::full(), UpstreamClient::new(settings))
@@ -98,7 +98,7 @@ async fn gateway_is_read_previewed_and_changed() {
     .unwrap();
     assert_eq!(&read, after);
 
-    // The same again changes no more than the time.
+    // The same patch again changes only the time.
     let mut again = call(&enkrypt, "modify-mcp-gateway", change.clone())
         .await
         .unwrap()["data"]
@@ -200,7 +200,7 @@ async fn gateway_is_found_by_name_version_and_project() {
     }
 }
 
-/// Status and body of a request with these headers, past our own client's checks.
+/// Sends a request with these headers, without the checks of our client; returns status and body.
 async fn send_raw(
     portkey: &Portkey,
     method: Method,
@@ -370,7 +370,7 @@ async fn errors_have_the_format_of_enkrypt() {
             "{answer}"
         );
     }
-    // Nothing of that is in Portkey's audit log, and no key of Enkrypt's opens Portkey.
+    // None of these calls is in Portkey's audit log, and no key of Enkrypt's is valid for Portkey.
     let span = "start_time=2000-01-01T00:00:00Z&end_time=2100-01-01T00:00:00Z";
     assert_eq!(
         portkey.get(&format!("/audit-logs?{span}")).await["total"],
@@ -384,7 +384,7 @@ async fn errors_have_the_format_of_enkrypt() {
     assert_eq!(answer.unwrap().status(), 401);
 }
 
-/// What a patch says beyond the declared fields is not stored, above all not another name.
+/// Undeclared fields of a patch are not stored, in particular no other name.
 #[tokio::test]
 async fn patch_ignores_undeclared_fields() {
     let portkey = Portkey::start().await;

@@ -1,4 +1,4 @@
-//! Refusals: each has the status, the body and the words a client has to understand.
+//! Error responses: status, body and message, as clients need them.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -235,7 +235,7 @@ async fn full_sandbox_rejects_writes_and_names_the_limit() {
         told["data"],
         json!({ "message": message, "errorCode": "AB07" })
     );
-    // What was refused leaves nothing, and what is deleted makes space.
+    // A rejected write stores nothing, and a deletion frees space.
     assert_eq!(records().await, before + 9);
     portkey.delete(&format!("/integrations/{}", slugs[0])).await;
     let small = json!({ "name": "Small", "ai_provider_id": "openai", "key": "sk-1" });

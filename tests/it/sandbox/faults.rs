@@ -1,4 +1,4 @@
-//! Faults: they come as often as asked for, the same ones each time, and before anything is done.
+//! Faults: frequency, repeatability, and that they occur before any effect.
 
 use portkey_sandbox::Faults;
 use reqwest::Method;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Portkey;
 
-/// What became of some requests: a status each, or nothing when the connection was cut.
+/// Returns the status of each request; `None` if the connection was closed.
 async fn request_statuses(faults: &str, requests: usize) -> Vec<Option<u16>> {
     let portkey = Portkey::with_faults(faults).await;
     let mut statuses = Vec::new();

@@ -1,4 +1,4 @@
-//! Feedback: given alone or as a list, changed by id.
+//! Feedback: created singly or as a list, updated by id.
 
 use reqwest::Method;
 use serde_json::json;

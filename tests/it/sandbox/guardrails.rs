@@ -1,4 +1,4 @@
-//! Guardrails: versions, what a check may be, and the MCP servers they look at.
+//! Guardrails: versions, valid checks, and the mapped MCP servers.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Integrations: from creation to deletion, their models, and who may use them.
+//! Integrations: their lifecycle, models and workspace access.
 
 use reqwest::Method;
 use serde_json::{Value, json};

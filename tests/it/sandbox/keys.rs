@@ -1,4 +1,4 @@
-//! Keys: what each kind of key may see and do, and how a key says of which kind it is.
+//! Keys: the permissions of each kind of key, and how its text determines the kind.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ const PERIOD: &str =
     "time_of_generation_min=2025-12-01T00:00:00Z&time_of_generation_max=2026-01-01T00:00:00Z";
 
 impl Portkey {
-    /// The status and the body that a key is answered with.
+    /// Returns status and body of the response to a key.
     async fn said(&self, key: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
         let answer = self.send_as(key, method, path, body).await;
         (answer.status().as_u16(), body_of(answer).await)
@@ -24,7 +24,7 @@ impl Portkey {
         body
     }
 
-    /// The status and the code that a key is refused with.
+    /// Returns status and error code of the response to a key.
     async fn refused(&self, key: &str, method: Method, path: &str, body: Value) -> (u16, String) {
         let (status, body) = self.said(key, method, path, body).await;
         (
@@ -42,7 +42,7 @@ fn log_entry() -> Value {
         "response": { "body": {} } })
 }
 
-/// A key to which everything is open plays in the default workspace instead.
+/// A key with access to everything uses the default workspace instead.
 #[tokio::test]
 async fn admin_key_must_name_the_workspace_of_a_new_item() {
     let portkey = Portkey::start().await;
@@ -284,7 +284,7 @@ async fn workspace_key_lists_only_its_workspace() {
         let own = portkey
             .read(ADMIN_KEY, &format!("{path}?workspace_id=ws-research"))
             .await;
-        // Whichever workspace it names, it is answered as its own.
+        // The key gets its own workspace, whichever one it names.
         for asked in [
             path.to_owned(),
             format!("{path}?workspace_id=ws-support-bot"),
@@ -387,7 +387,7 @@ async fn workspace_key_cannot_access_another_workspace() {
             "/admin/workspaces/ws-shared/users",
             Value::Null,
         ),
-        // What is lent to others, and what is the organisation's to change.
+        // Items shared with other workspaces, and items that only the organisation may change.
         (Method::GET, "/integrations/azure-eu", Value::Null),
         (Method::PUT, "/integrations/anthropic", name()),
         (Method::PUT, "/guardrails/guard_plain-language", name()),
@@ -538,7 +538,7 @@ async fn created_key_works_until_deleted_or_expired() {
     let listed = portkey.read(&text(&key), "/admin/workspaces").await;
     assert_eq!(string_column(&listed["data"], "slug"), ["ws-research"]);
 
-    // Both secrets count for half an hour after a rotation; each write takes a second.
+    // Both secrets are valid for half an hour after a rotation; each write takes a second.
     let rotated = portkey.post(&format!("{path}/rotate"), json!({})).await;
     for secret in [text(&key), text(&rotated)] {
         portkey.read(&secret, "/admin/workspaces").await;

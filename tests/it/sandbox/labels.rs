@@ -1,4 +1,4 @@
-//! Labels: names for versions, which no version may have already.
+//! Labels: names for versions, different from reserved names of versions.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ async fn reserved_or_taken_label_name_is_rejected() {
             );
         }
     }
-    // A workspace may have a name of its own that the organisation has too.
+    // A workspace may have a label with the name of an organisation label.
     portkey
         .post(
             "/labels",

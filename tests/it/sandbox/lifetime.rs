@@ -1,4 +1,4 @@
-//! Starting and stopping: a sandbox lives as long as it is held, and survives whatever it is sent.
+//! Start, stop and robustness of a sandbox.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn stopped_sandbox_releases_its_port() {
     let waiting = tokio::time::timeout(Duration::ZERO, sandbox.wait_until_stopped()).await;
     assert!(waiting.is_err(), "nothing has stopped it");
 
-    // The client keeps its connection open; that must not hold the sandbox up.
+    // The client keeps its connection open, which must not delay the stop.
     client.get(&url).send().await.unwrap();
     sandbox.stop().await;
     assert!(client.get(&url).send().await.is_err());
@@ -140,7 +140,7 @@ async fn any_input_gets_a_response() {
     ] {
         for field in fields {
             for value in &odd {
-                // What a create requires is there, so that the odd field is what decides.
+                // Required fields are present, so that the unusual field decides.
                 let mut body = json!({ "name": "N", "ai_provider_id": "x", "key": "k",
                     "url": "https://example.com", "auth_type": "none", "transport": "http",
                     "integration_id": "anthropic" });

@@ -1,4 +1,4 @@
-//! Lists: pages that start at zero, pages that start at one, and what may be asked for.
+//! Lists: pages from zero, pages from one, and valid parameters.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Log exports: what a job may do in which state.
+//! Log exports: permitted actions in each state of a job.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Logs: handed in alone or as a list, all or none, and read back.
+//! Logs: inserted singly or as a list, all or none, and read back.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ async fn inserted_log_is_returned_with_its_cost() {
             (&json!("openai"), &json!("gpt-4o"))
         );
         assert_eq!(metrics["total_units"], 1500);
-        // 1,000 tokens at $2.50 and 500 at $10 the million are three quarters of a cent.
+        // 1,000 tokens at $2.50 and 500 tokens at $10 per million are three quarters of a cent.
         assert_eq!(metrics["cost"], 0.75);
     }
 }

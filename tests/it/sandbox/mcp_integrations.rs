@@ -1,4 +1,4 @@
-//! MCP integrations: upstream servers, what they offer, and who may use them.
+//! MCP integrations: upstream servers, their capabilities and workspace access.
 
 use reqwest::Method;
 use serde_json::{Value, json};

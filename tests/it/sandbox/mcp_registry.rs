@@ -1,11 +1,11 @@
-//! The registry: the same servers, in the format registry clients read.
+//! The registry: the same servers, in the format of registry clients.
 
 use serde_json::{Value, json};
 
 use super::{Portkey, read_json as body};
 
 impl Portkey {
-    /// What the registry answers: status and body.
+    /// Returns status and body of the registry's response.
     async fn registry(&self, query: &str) -> (u16, Value) {
         let url = format!("http://{}/v0.1/servers?{query}", self.sandbox.address());
         let request = self.client.get(url).header("x-portkey-api-key", "key");

@@ -1,4 +1,4 @@
-//! MCP servers: an integration lent to a workspace, its switches, and its users.
+//! MCP servers: an integration in a workspace, its capability toggles and users.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ async fn mcp_server_is_created_updated_and_deleted() {
         Value::Null
     );
 
-    // Each row goes on from the one before it.
+    // Each row continues from the previous one.
     for (change, name, description) in [
         (
             json!({ "description": "Twice" }),
@@ -258,7 +258,7 @@ async fn user_access_follows_overrides_and_the_default() {
     };
     assert_eq!(portkey.get(path).await["default_user_access"], "deny");
     let grant = |user: &str| json!({ "user_access": [{ "user_id": user, "enabled": true }] });
-    // Each row goes on from the one before it.
+    // Each row continues from the previous one.
     for (change, researcher, supporter) in [
         (grant(RESEARCH_USER), (true, true), (false, false)),
         (

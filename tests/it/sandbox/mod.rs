@@ -1,4 +1,4 @@
-//! The sandbox over real HTTP: what it must get right for a client's tests to mean anything.
+//! The sandbox over real HTTP: the behaviour that clients' tests rely on.
 
 #![allow(
     clippy::unwrap_used,
@@ -56,17 +56,17 @@ use portkey_sandbox::{DEFAULT_API_KEY, Faults, Sandbox};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
-/// Where the clock stands in these tests.
+/// Time of the clock in these tests.
 const NOW: &str = "2026-01-01T00:00:00Z";
 
-/// A sandbox and a client that talks to it.
+/// A sandbox and its client.
 struct Portkey {
     sandbox: Sandbox,
     client: reqwest::Client,
 }
 
 impl Portkey {
-    /// A sandbox where nothing goes wrong.
+    /// Starts a sandbox without faults.
     async fn start() -> Self {
         Self::with_faults("").await
     }
@@ -75,12 +75,12 @@ impl Portkey {
         Self::begin(faults.parse().unwrap(), Some(NOW)).await
     }
 
-    /// A sandbox whose clock stands at a moment.
+    /// Starts a sandbox with a pinned clock.
     async fn pinned_at(now: &str) -> Self {
         Self::begin(Faults::default(), Some(now)).await
     }
 
-    /// A sandbox with the machine's clock.
+    /// Starts a sandbox with the system clock.
     async fn with_real_clock() -> Self {
         Self::begin(Faults::default(), None).await
     }
@@ -95,18 +95,18 @@ impl Portkey {
         Self { sandbox, client }
     }
 
-    /// A request without a key.
+    /// Builds a request without a key.
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client
             .request(method, format!("{}{path}", self.sandbox.base_url()))
     }
 
-    /// Sends with a key and, unless it is `null`, a JSON body.
+    /// Sends a request with a key and, unless it is `null`, a JSON body.
     async fn send(&self, method: Method, path: &str, body: Value) -> Response {
         self.send_as(DEFAULT_API_KEY, method, path, body).await
     }
 
-    /// The same with a key of one's own.
+    /// Sends a request with this key.
     async fn send_as(&self, key: &str, method: Method, path: &str, body: Value) -> Response {
         let mut request = self.request(method, path).header("x-portkey-api-key", key);
         if !body.is_null() {
@@ -117,7 +117,7 @@ impl Portkey {
         request.send().await.unwrap()
     }
 
-    /// Sends what must succeed, and returns the answer.
+    /// Sends a request that must succeed; returns the body.
     async fn call(&self, method: Method, path: &str, body: Value) -> Value {
         let answer = self.send(method, path, body).await;
         let (status, body) = (answer.status(), read_json(answer).await);
@@ -141,7 +141,7 @@ impl Portkey {
         self.call(Method::DELETE, path, Value::Null).await
     }
 
-    /// Sends what must be refused, and returns status, code and message.
+    /// Sends a request that must fail; returns status, error code and message.
     async fn refusal(&self, method: Method, path: &str, body: Value) -> (u16, String, String) {
         let answer = self.send(method, path, body).await;
         let (status, body) = (answer.status().as_u16(), read_json(answer).await);
@@ -156,7 +156,7 @@ async fn read_json(answer: Response) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
 }
 
-/// One field of each item of a list.
+/// Returns one text field of each item of a list.
 fn string_column<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
     let items = list.as_array().expect("a list");
     items

@@ -1,4 +1,4 @@
-//! The public catalogue: no version, no key, prices in cents per token.
+//! The public price list: no version, no key, prices in cents per token.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Portkey, read_json};
 
 impl Portkey {
-    /// A request without a key to a path that has no version, and its status and body.
+    /// Sends a request without a key to a path without a version; returns status and body.
     async fn public(&self, method: Method, path: &str) -> (u16, Value) {
         let url = format!("http://{}{path}", self.sandbox.address());
         let answer = self.client.request(method, url).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! Organisation defaults: on the second version only, each list for itself.
+//! Organisation defaults: served by v2 only, each list independent.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::{DEFAULT_API_KEY, Portkey, read_json as read, string_column};
 const SEEDED_GUARDRAIL: &str = "guard_plain-language";
 const PATH: &str = "/admin/organisation/defaults";
 
-/// Sends to the second version of the API.
+/// Sends a request to v2; returns status and body.
 async fn send_v2(portkey: &Portkey, method: Method, body: Value) -> (u16, Value) {
     let url = portkey.sandbox.base_url().replace("/v1", "/v2") + PATH;
     let request = portkey
@@ -25,12 +25,12 @@ async fn send_v2(portkey: &Portkey, method: Method, body: Value) -> (u16, Value)
 #[tokio::test]
 async fn given_list_replaces_and_omitted_list_stays() {
     let portkey = Portkey::start().await;
-    // An id will do as well; the slug is read back beside it.
+    // An id is accepted as well; the response has the slug as well.
     let plain = portkey.get("/guardrails/guard_plain-language").await["id"].clone();
     let body = json!({ "name": "Second", "checks": [{ "id": "portkey.pii" }], "actions": {} });
     let second = portkey.post("/guardrails", body).await;
     let second = second["slug"].as_str().unwrap();
-    // Each row goes on from the one before it.
+    // Each row continues from the previous one.
     for (change, input, output) in [
         (json!({}), vec![SEEDED_GUARDRAIL], vec![]),
         (

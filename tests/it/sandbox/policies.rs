@@ -1,4 +1,4 @@
-//! Budget and rate policies: alike in conditions and end, apart in what they count.
+//! Usage and rate limit policies: equal conditions and lifecycle, different limits.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::{Portkey, string_column};
 const USAGE_POLICIES: &str = "/policies/usage-limits";
 const RATE_POLICIES: &str = "/policies/rate-limits";
 
-/// A policy that either kind accepts, changed as told.
+/// Returns a valid policy of either kind, with these changes.
 fn policy_body(kind: &str, change: Value) -> Value {
     let mut body = json!({ "name": "One", "workspace_id": "ws-shared",
         "conditions": [{ "key": "model", "value": "*" }], "group_by": [{ "key": "api_key" }] });

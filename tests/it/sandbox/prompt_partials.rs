@@ -1,4 +1,4 @@
-//! Prompt partials: a new text waits until it is published.
+//! Prompt partials: a changed text is unused until it is published.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -109,7 +109,7 @@ async fn renaming_adds_no_version() {
         portkey.get(&format!("{SEEDED_PARTIAL}/versions")).await["total"],
         1
     );
-    // The specification's word for the description is understood too.
+    // The specification's name of the description is accepted as well.
     portkey
         .put(
             SEEDED_PARTIAL,

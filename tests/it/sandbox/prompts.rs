@@ -1,4 +1,4 @@
-//! Prompts: templates in versions, published by hand, labelled, rendered and run.
+//! Prompts: versioned templates that are published, labelled, rendered and run.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ async fn change_adds_a_complete_version() {
     let first = portkey.get(SEEDED_PROMPT).await;
     let whole =
         json!({ "string": "Short", "parameters": {}, "model": "m", "virtual_key": "azure" });
-    // Each row goes on from the one before it.
+    // Each row continues from the previous one.
     for (change, versions, template) in [
         (json!({ "name": "Money Back" }), 1, first["string"].clone()),
         (
@@ -176,7 +176,7 @@ async fn null_parameters_count_as_absent() {
         portkey.get(&format!("{path}?version=2")).await["parameters"],
         json!({})
     );
-    // Of a version that is written as a float, the whole part counts.
+    // A version that is written as a float is truncated.
     portkey
         .put(&format!("{path}/makeDefault"), json!({ "version": 2.0 }))
         .await;

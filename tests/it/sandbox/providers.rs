@@ -1,4 +1,4 @@
-//! Providers: one workspace's use of an integration.
+//! Providers: the use of an integration by a workspace.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ async fn invalid_provider_is_rejected() {
             .await;
         assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{body}");
     }
-    // A slug taken in one workspace is free in another.
+    // A slug of one workspace is free in another.
     portkey
         .post("/providers", body("anthropic", "ws-shared", "gemini"))
         .await;

@@ -1,4 +1,4 @@
-//! The same calls get the same answers, byte for byte, in every sandbox.
+//! Determinism: equal calls get equal responses, byte for byte, in every sandbox.
 
 use reqwest::Method;
 use serde_json::{Value, json};

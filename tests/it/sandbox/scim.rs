@@ -1,4 +1,4 @@
-//! SCIM: groups on the second version, mappings on the first, one role for each group.
+//! SCIM: groups in v2, mappings in v1, one role per group.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ async fn mappings_are_filtered_and_paged_from_zero() {
             &format!("?workspace_id={}", workspace.as_str().unwrap()),
             vec!["Support Agents"],
         ),
-        // A slug is taken and finds nothing.
+        // A slug is accepted and matches nothing.
         ("?workspace_id=ws-support-bot", vec![]),
     ] {
         let list = portkey.get(&format!("{PATH}{query}")).await;

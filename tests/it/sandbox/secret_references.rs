@@ -1,4 +1,4 @@
-//! Secret references: masked, merged field by field, and kept while in use.
+//! Secret references: masked, merged field by field, and protected while in use.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Secrets: stored when written, and never read back.
+//! Secrets: stored by writes, and never returned.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! Time: traffic up to the present minute, an incident and an overspent budget that can be found, and a
-//! clock that can be pinned.
+//! Time: traffic up to the current minute, an incident and an exceeded budget that can be found,
+//! and a pinned clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use super::{NOW, Portkey};
 const PINNED_TIME: &str = "2026-05-14T10:30:20Z";
 
 impl Portkey {
-    /// The summary of a graph.
+    /// Returns the summary of a graph.
     async fn figure(&self, graph: &str, from: &str, until: &str, more: &str) -> Value {
         let period = format!("time_of_generation_min={from}&time_of_generation_max={until}{more}");
         self.get(&format!("/analytics/graphs/{graph}?{period}"))
@@ -20,7 +20,7 @@ impl Portkey {
             .clone()
     }
 
-    /// The points of a graph.
+    /// Returns the points of a graph.
     async fn points(&self, graph: &str, from: &str, until: &str, more: &str) -> Vec<Value> {
         let period = format!("time_of_generation_min={from}&time_of_generation_max={until}{more}");
         let graph = self
@@ -29,7 +29,7 @@ impl Portkey {
         graph["data_points"].as_array().unwrap().clone()
     }
 
-    /// The number under a name in the summary of a graph.
+    /// Returns the total in the summary of a graph.
     async fn total(&self, graph: &str, from: &str, until: &str, more: &str) -> f64 {
         let summary = self.figure(graph, from, until, more).await;
         summary["total"]
@@ -38,7 +38,7 @@ impl Portkey {
     }
 }
 
-/// Seconds after 1970 in RFC 3339.
+/// Formats seconds since 1970 as RFC 3339.
 fn format_rfc3339(seconds: u64) -> String {
     let time = chrono::DateTime::from_timestamp(i64::try_from(seconds).unwrap(), 0).unwrap();
     time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -57,7 +57,7 @@ async fn current_month_has_cost_on_the_real_clock() {
         portkey.total("cost", &month, &later, "").await > 0.0,
         "since {month}"
     );
-    // Up to the present minute, and not beyond it.
+    // Up to the current minute, and not later.
     assert!(
         portkey
             .total("requests", &format_rfc3339(now - 300), &later, "")
@@ -75,7 +75,7 @@ async fn current_month_has_cost_on_the_real_clock() {
         let days = portkey.points("cost", &quarter, &later, &slug).await;
         assert!(days.len() >= 92, "{workspace}: {} days", days.len());
     }
-    // A secret that was rotated now is still good for the time of its transition.
+    // A secret that is rotated now stays valid during its transition.
     let key = json!({ "name": "K", "workspace_id": "ws-shared", "scopes": ["logs.list"] });
     let key = portkey.post("/api-keys/workspace/service", key).await;
     let rotate = format!("/api-keys/{}/rotate", key["id"].as_str().unwrap());
@@ -131,7 +131,7 @@ async fn parts_of_a_period_add_up_to_the_whole() {
 async fn incident_of_last_week_is_visible_to_the_minute() {
     let portkey = Portkey::pinned_at(PINNED_TIME).await;
     let (from, until) = ("2026-05-07T10:30:20Z", PINNED_TIME);
-    // By the day, whose rate of errors is out of the ordinary?
+    // The day with an unusual error rate.
     let days = portkey
         .points("errors/rate", from, until, "&workspace_slug=ws-support-bot")
         .await;
@@ -141,7 +141,7 @@ async fn incident_of_last_week_is_visible_to_the_minute() {
         .collect();
     assert_eq!(bad.len(), 1, "{days:?}");
     assert_eq!(bad[0]["timestamp"], "2026-05-11T00:00:00.000Z");
-    // Of which provider?
+    // The provider of the errors.
     let period = format!("time_of_generation_min={from}&time_of_generation_max={until}");
     let groups = |dimension: &str, more: &str| {
         format!(
@@ -151,11 +151,11 @@ async fn incident_of_last_week_is_visible_to_the_minute() {
     let failed = portkey.get(&groups("provider", "&status_code=503")).await;
     assert_eq!(failed["total"], 1, "{failed}");
     assert_eq!(failed["data"][0]["provider"], "openai");
-    // From which minute to which? The last minute with errors is the one before the end.
+    // The period in minutes. The last minute with errors is the one before the end.
     let minute = |field: &str| failed["data"][0][field].as_str().unwrap()[..16].to_owned();
     assert_eq!(minute("first_seen"), "2026-05-11T13:17");
     assert_eq!(minute("last_seen"), "2026-05-11T15:41");
-    // The same in groups by status, in graphs and in the logs that an export counts.
+    // The same count in groups by status, in graphs and in the logs that an export counts.
     let count = failed["data"][0]["requests"].as_u64().unwrap();
     assert!(count > 100, "{count}");
     let statuses = portkey.get(&groups("status_code", "")).await;
@@ -181,7 +181,7 @@ async fn incident_of_last_week_is_visible_to_the_minute() {
             .unwrap();
     }
     assert_eq!(exported, count);
-    // By the minute in a period that is short enough.
+    // By minute, in a period that is short enough.
     let (from, until) = ("2026-05-11T13:10:00Z", "2026-05-11T13:25:00Z");
     let minutes = portkey
         .points("errors/rate", from, until, "&workspace_slug=ws-support-bot")
@@ -225,7 +225,7 @@ async fn workspace_over_budget_is_visible_with_its_hour() {
     };
     assert_eq!(slug, "ws-research");
     let more = format!("&workspace_slug={slug}");
-    // The hour in which the budget was spent is the last with cost; all is refused after it.
+    // The hour that exhausted the budget is the last with cost; all later requests are rejected.
     let hours = portkey
         .points("cost", "2026-05-13T00:00:00Z", PINNED_TIME, &more)
         .await;
@@ -282,7 +282,7 @@ async fn keys_differ_in_their_usage() {
         used,
         expected.map(|(name, ever, lately)| (name.to_owned(), ever, lately))
     );
-    // The one that is spent has spent its budget, and so have its provider and its project.
+    // The exhausted key has spent its budget, and so have its provider and its project.
     let key = &keys.as_array().unwrap()[2];
     assert_eq!(key["status"], "exhausted");
     let more = format!("&api_key_ids={}", key["id"].as_str().unwrap());
@@ -342,7 +342,7 @@ async fn past_figures_do_not_depend_on_the_time_of_day() {
         assert_eq!(status, 404);
         let mut figures = Vec::new();
         for graph in ["requests", "cost", "errors"] {
-            // A log of each sandbox's own is in the shared workspace.
+            // The shared workspace contains a log of each sandbox.
             figures.push(
                 portkey
                     .figure(graph, from, until, "&workspace_slug=ws-support-bot")

@@ -1,4 +1,5 @@
-//! Updates: left out keeps, `null` clears where it may, a value sets, and the answer says little.
+//! Updates: an omitted field is kept, `null` clears some fields, a value sets a field, and the
+//! response is short.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ async fn update_keeps_clears_or_sets_each_field() {
     let integration = "/integrations/anthropic";
     let server = "/mcp-integrations/issue-tracker";
     let provider = "/providers/gemini?workspace_id=ws-research";
-    // Each row goes on from the one before it.
+    // Each row continues from the previous one.
     for (path, change, field, expected) in [
         (
             integration,

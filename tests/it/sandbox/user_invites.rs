@@ -1,4 +1,4 @@
-//! User invites: a link shown once, and nothing to change.
+//! User invites: a link shown once, and no updates.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ async fn invite_is_sent_read_resent_and_withdrawn() {
     assert_eq!(portkey.refusal(Method::PUT, &one, change).await.0, 404);
     assert_eq!(portkey.delete(&one).await, json!({}));
     assert_eq!(portkey.refusal(Method::GET, &one, Value::Null).await.0, 404);
-    // Withdrawn, the address can be invited anew.
+    // After the withdrawal, the address can be invited again.
     portkey.post(PATH, invite_body("guest@example.com")).await;
 }
 

@@ -1,4 +1,4 @@
-//! Users: found and paged in camelCase, changed only in their role.
+//! Users: filtered and paged in camelCase, with the role as the only mutable field.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ async fn users_are_filtered_and_paged_in_camel_case() {
     for (query, expected) in [
         ("pageSize=2", &emails[..2]),
         ("pageSize=2&currentPage=2", &emails[4..]),
-        // Snake case is not read.
+        // Snake case is ignored.
         ("page_size=2&current_page=1", &emails[..]),
         ("role=owner", &emails[..1]),
         ("email=Platform-Admin@example.com", &emails[1..2]),

@@ -1,4 +1,4 @@
-//! Virtual keys: the old way to lend a credential, still served.
+//! Virtual keys: the former way to share a credential, still served.
 
 use reqwest::Method;
 use serde_json::{Value, json};

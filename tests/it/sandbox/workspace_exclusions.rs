@@ -1,4 +1,4 @@
-//! Workspace exclusions: two lists that know nothing of each other.
+//! Workspace exclusions: two independent lists.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ async fn exclusions_are_merged_unless_replacement_is_requested() {
     let shared = id(portkey.get("/admin/workspaces/ws-shared").await);
     let research = id(portkey.get("/admin/workspaces/ws-research").await);
     let output = portkey.get(OUTPUT_PATH).await;
-    // Each row goes on from the one before it; slugs are read back as ids.
+    // Each row continues from the previous one; slugs are returned as ids.
     for (change, expected) in [
         (exclusion_rows(&[], false), vec![(&research, true)]),
         (

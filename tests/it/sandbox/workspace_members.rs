@@ -1,4 +1,4 @@
-//! Workspace members: who is in, and what they may do there.
+//! Workspace members: membership and roles.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn member_is_added_promoted_and_removed() {
     assert_eq!(listed["data"][0]["role"], "member");
     assert_eq!(listed["data"][0]["org_role"], "member");
 
-    // A single member is read without its id, and with the role marked as a workspace's.
+    // A single member has no id, and a role with the prefix of workspace roles.
     assert_eq!(
         portkey.put(&one, json!({ "role": "manager" })).await,
         json!({})
@@ -60,7 +60,7 @@ async fn members_appear_in_their_workspace_and_user() {
     let user = format!("/admin/users/{SUPPORT_LEAD}");
     let ids = |user: Value| user["workspace_ids"].as_array().unwrap().contains(&id);
     assert!(ids(portkey.get(&user).await));
-    // Members do not keep a workspace from going, and go with it.
+    // Members do not block the deletion of a workspace, and are deleted with it.
     portkey
         .call(Method::DELETE, &path, json!({ "name": "Nights" }))
         .await;

@@ -1,4 +1,4 @@
-//! Workspaces: looked up by id or slug, and hard to delete by accident.
+//! Workspaces: found by id or slug, and protected from accidental deletion.
 
 use reqwest::Method;
 use serde_json::{Value, json};

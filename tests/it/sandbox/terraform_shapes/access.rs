@@ -1,4 +1,4 @@
-//! Resources about access: workspaces, people, keys, integrations and secrets.
+//! Access resources: workspaces, people, keys, integrations and secrets.
 
 use super::{
     EMPTY_RESOURCE,
@@ -15,7 +15,7 @@ const BUDGET: GoType = Struct(&[
     ("next_usage_reset_at", Text),
 ]);
 
-/// Budgets of workspaces are decoded into whole numbers.
+/// Budgets of workspaces are decoded into integers.
 const WHOLE_BUDGET: GoType = Struct(&[
     ("type", Text),
     ("credit_limit", Int),
@@ -33,7 +33,7 @@ const SECRET_MAPPING: GoType = Struct(&[
 
 const PRICE: GoType = Struct(&[("price", Float)]);
 
-/// The resources of access.
+/// Access resources.
 pub(super) const RESOURCES: &[Resource] = &[
     Resource {
         name: "workspace",

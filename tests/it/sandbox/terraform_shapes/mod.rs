@@ -1,8 +1,8 @@
-//! Portkey's Terraform provider reads every answer of the sandbox.
+//! Portkey's Terraform provider decodes every response of the sandbox.
 //!
-//! The client of the provider is written in Go and decodes answers into declared types: a field that is
-//! left out or `null` keeps its zero value, and a field of another type fails the whole answer. The
-//! tables hold the type of each field.
+//! The client of the provider is written in Go and decodes responses into declared types. An
+//! omitted or `null` field keeps its zero value, and a field of another type fails the whole
+//! response. The tables declare the type of each field.
 
 mod access;
 mod traffic;
@@ -13,45 +13,45 @@ use serde_json::{Value, json};
 use super::Portkey;
 use GoType::{Any, Bool, FlexBool, Float, Int, Labels, List, Object, Struct, Text, Time};
 
-/// A type that Go decodes JSON into.
+/// A Go type for JSON.
 enum GoType {
     Text,
-    /// A number without a fraction.
+    /// An integer.
     Int,
     Float,
     Bool,
-    /// A boolean, a number or a text: the client tells by itself.
+    /// A boolean, a number or a text: the client converts it.
     FlexBool,
-    /// A moment of RFC 3339.
+    /// A time in RFC 3339.
     Time,
     Any,
-    /// An object of anything.
+    /// An object with any values.
     Object,
-    /// An object of texts.
+    /// An object with text values.
     Labels,
     List(&'static GoType),
     Struct(&'static [(&'static str, GoType)]),
 }
 
-/// A resource of the provider: how it is made, read and listed, and as what it is decoded.
+/// A resource of the provider: its requests, and the types of its fields.
 struct Resource {
     name: &'static str,
-    /// Path of the list. The path of an item has the handle after it and the same query.
+    /// Path of the list. The path of an item is this path with the handle, and the same query.
     list: &'static str,
-    /// The field of the list's answer that the items are in.
+    /// Field of the list response that contains the items.
     rows: &'static str,
-    /// The field of an item that names it in a path; without one, items are only listed.
+    /// Field of an item that identifies it in a path; empty if items are only listed.
     handle: &'static str,
     item: &'static [(&'static str, GoType)],
     /// Fields that the provider's state takes from a read.
     state: &'static [&'static str],
-    /// Path and JSON body of a create.
+    /// Path and JSON body of a create request.
     create: Option<(&'static str, &'static str)>,
-    /// Fields that the state takes from the answer to a create.
+    /// Fields that the state takes from the response to a create request.
     created: &'static [&'static str],
-    /// JSON body of an update.
+    /// JSON body of an update request.
     update: Option<&'static str>,
-    /// Fields that the state takes from the answer to an update.
+    /// Fields that the state takes from the response to an update request.
     updated: &'static [&'static str],
 }
 
@@ -68,7 +68,7 @@ const EMPTY_RESOURCE: Resource = Resource {
     updated: &[],
 };
 
-/// Collects the places where a value cannot be decoded.
+/// Collects the fields that cannot be decoded.
 fn decode(go: &GoType, value: &Value, at: &str, faults: &mut Vec<String>) {
     if value.is_null() {
         return;
@@ -107,7 +107,7 @@ fn decode(go: &GoType, value: &Value, at: &str, faults: &mut Vec<String>) {
     }
 }
 
-/// Returns whether a text is a moment such as `2026-01-31T12:00:00.000Z` or `…+02:00`.
+/// Returns true if a text is a time such as `2026-01-31T12:00:00.000Z` or `…+02:00`.
 fn is_rfc3339(text: &str) -> bool {
     let shape: String = text
         .chars()
@@ -123,7 +123,7 @@ fn is_rfc3339(text: &str) -> bool {
     ["Z", "+00:00", "-00:00"].contains(&zone)
 }
 
-/// The fields of a state that an answer lacks.
+/// Returns the fields of a state that a response lacks.
 fn missing_fields(answer: &Value, state: &[&str], at: &str) -> Vec<String> {
     let is_missing = |name: &&&str| {
         let value = &answer[**name];
@@ -204,7 +204,7 @@ async fn terraform_provider_reads_the_surrounding_fields() {
         list["total"].is_i64() && list["object"].is_string(),
         "{list}"
     );
-    // The workspace that the provider knows by its UUID is found among an MCP integration's.
+    // The provider finds a workspace by its UUID among those of an MCP integration.
     let workspace = portkey.get("/admin/workspaces/ws-shared").await;
     let open = portkey
         .get("/mcp-integrations/issue-tracker/workspaces")
@@ -214,7 +214,7 @@ async fn terraform_provider_reads_the_surrounding_fields() {
         open.iter().any(|row| row["id"] == workspace["id"]),
         "{open:?}"
     );
-    // A key that is rotated answers with the new one.
+    // The rotation of a key returns the new key.
     let keys = portkey.get("/api-keys").await;
     let path = format!(
         "/api-keys/{}/rotate",
@@ -224,7 +224,7 @@ async fn terraform_provider_reads_the_surrounding_fields() {
     for field in ["id", "key", "key_transition_expires_at"] {
         assert!(rotated[field].is_string(), "{field}: {rotated}");
     }
-    // What is gone answers 403 or 404, which the provider takes alike.
+    // A missing item gives 403 or 404, which the provider treats alike.
     for path in [
         "/admin/workspaces/ws-none",
         "/guardrails/pg-none",

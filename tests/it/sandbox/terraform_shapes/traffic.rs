@@ -1,4 +1,4 @@
-//! Resources about traffic: configs, prompts, guardrails, policies and MCP integrations.
+//! Traffic resources: configs, prompts, guardrails, policies and MCP integrations.
 
 use super::{
     EMPTY_RESOURCE,
@@ -12,7 +12,7 @@ const GROUP: GoType = Struct(&[("key", Text)]);
 
 const CAPABILITY: &[(&str, GoType)] = &[("name", Text), ("type", Text), ("enabled", Bool)];
 
-/// The resources of traffic.
+/// Traffic resources.
 pub(super) const RESOURCES: &[Resource] = &[
     Resource {
         name: "config",
