@@ -1,4 +1,4 @@
-//! Handing over what a call reveals: in the answer, in a file, or not at all.
+//! Delivery of one-time secrets: in the result, in a file, or not at all.
 
 use std::{
     fs,
@@ -66,7 +66,7 @@ async fn delivered_secret_file_is_private() {
         );
         assert_eq!(file_mode(Path::new(&path)), 0o600, "{path}");
         paths.push(path);
-        // What reveals nothing makes no file, and neither does what is refused.
+        // A call without a one-time secret creates no file, and neither does a failed call.
         connected.call("list-all-invites", json!({})).await.unwrap();
         connected
             .call("rotate-api-key", json!({ "id": "no-such" }))
@@ -83,7 +83,7 @@ fn file_mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Several secrets are several files, and one that is no text is written as JSON.
+/// Several secrets are several files, and a secret that is no text is written as JSON.
 #[tokio::test]
 async fn each_secret_has_its_own_file() {
     let body = r#"{"id":"d","client_auth":"auth","credentials":{"username":"u","password":"p"}}"#;
@@ -109,7 +109,7 @@ async fn each_secret_has_its_own_file() {
     assert_eq!(fs::read_dir(path).unwrap().count(), 8);
 }
 
-/// Nothing may come to be whose key nobody gets.
+/// A key must not be created if nobody can receive it.
 #[tokio::test]
 async fn call_is_not_sent_if_its_secret_cannot_be_delivered() {
     let upstream = MockUpstream::start(|_| http_response("200 OK", "", "{}")).await;
@@ -131,7 +131,7 @@ async fn call_is_not_sent_if_its_secret_cannot_be_delivered() {
             .unwrap_err();
         assert_eq!(upstream.count(), 0, "{}", connected.way);
     }
-    // An update that reveals nothing is none of those.
+    // An update without a one-time secret is sent.
     let [connected, ..] =
         &connect_everywhere(&[&base[..], &["--secrets", "deny"]].concat(), &key).await[..]
     else {
@@ -186,7 +186,7 @@ fn secrets_dir_readable_by_others_fails_the_start() {
     }
 }
 
-/// A parent, and a private folder in it that secrets go to.
+/// Returns a parent, a private folder in it, and the delivery to this folder.
 fn private_dir() -> (tempfile::TempDir, PathBuf, DeliveryMode) {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().canonicalize().unwrap().join("secrets");
@@ -206,7 +206,7 @@ async fn call_invite(dispatcher: &Dispatcher) -> Result<Value, String> {
     outcome.map_err(|error| error.to_string())
 }
 
-/// What somebody does to the folder after the start, and why it is not used then.
+/// A change of the folder after the start, and the error that follows.
 struct ChangedFolderCase {
     what: &'static str,
     change: fn(&Path),
@@ -270,7 +270,7 @@ async fn secrets_dir_is_checked_at_every_use() {
             "{what}: {error}"
         );
         assert_eq!(upstream.count(), 0, "{what}");
-        // What was moved away stands beside, for one of the cases.
+        // One of the cases moves the folder beside its parent.
         _ = fs::remove_dir_all(parent.path().with_extension("moved"));
     }
 }
@@ -278,7 +278,7 @@ async fn secrets_dir_is_checked_at_every_use() {
 #[tokio::test]
 async fn secrets_dir_of_another_user_is_rejected() {
     let (_parent, folder, delivery) = private_dir();
-    // Only root may give it away.
+    // Only root can change the owner.
     if chown(&folder, Some(65_534), None).is_err() {
         eprintln!("skipped: this user may not give folders away");
         return;
@@ -311,8 +311,8 @@ async fn recreated_secrets_dir_is_used() {
     );
 }
 
-/// By the time of the answer the secret exists: it is not lost because its file was moved, and never written to
-/// where others may look.
+/// The secret exists when the response arrives. It is not lost if its file was moved, and never
+/// written where others can read it.
 #[tokio::test]
 async fn secret_file_removed_during_the_call_is_recreated() {
     let (_parent, folder, delivery) = private_dir();

@@ -1,5 +1,4 @@
-//! No log line, and no line of the audit log, ever has a secret: neither what callers send nor what upstreams
-//! answer.
+//! No log line and no audit entry contains a secret of a caller or of an upstream.
 
 use std::{fs, path::Path};
 
@@ -24,7 +23,7 @@ use crate::{
 
 const LEVELS: [&str; 2] = ["debug", "trace"];
 
-/// A secret as issuers make them, or as nobody does.
+/// Generates a secret, with or without the prefix of a known issuer.
 fn any_secret() -> impl Strategy<Value = String> {
     let alphabet: Vec<char> = ('a'..='z')
         .chain('A'..='Z')
@@ -46,7 +45,7 @@ pub(crate) fn random_secrets(count: usize) -> Vec<String> {
         .collect()
 }
 
-/// The first shown call of every tool, with a secret wherever one may stand.
+/// Returns the first example call of every tool, with the secret in each secret field.
 pub(crate) fn calls_with_secret(secret: &str) -> Vec<(&'static str, Value)> {
     let catalog = Catalog::full();
     let mut calls = Vec::new();
@@ -62,7 +61,7 @@ pub(crate) fn calls_with_secret(secret: &str) -> Vec<(&'static str, Value)> {
             Ok::<_, ()>(())
         };
         entry.compiled().visit_secrets(&mut args, plant).unwrap();
-        // And one that is wrong, so that it is rejected.
+        // An invalid call as well, so that it is rejected.
         if planted > 0 {
             calls.push((
                 tool,
@@ -80,7 +79,7 @@ pub(crate) fn calls_with_secret(secret: &str) -> Vec<(&'static str, Value)> {
     calls
 }
 
-/// Answers of all kinds that have a secret wherever an upstream could put one.
+/// Returns a response with the secret in every field where an upstream could return one.
 fn body_with_secret(secret: &str) -> String {
     let below =
         json!({ "key": secret, "api_key": secret, "note": secret, "list": [secret], secret: 1 });
@@ -122,7 +121,8 @@ fn assert_no_secrets(log: &str, secrets: &[String]) {
     }
 }
 
-/// The same for the audit log, which has every call there was, and the arguments of those admitted.
+/// Checks that the audit log contains every call and no secret. Entries of accepted calls have
+/// arguments.
 fn assert_not_audited(audit: &Path, secrets: &[String]) {
     let lines = read_entries(audit);
     let expected: usize = secrets
@@ -168,7 +168,7 @@ async fn logs_over_http_contain_no_secrets() {
             .flat_map(|secret| calls_with_secret(secret))
             .enumerate()
         {
-            // The generations take turns.
+            // The protocols alternate.
             let request = match i % 2 {
                 0 => call_request(&server, tool, args),
                 _ => {
@@ -179,7 +179,7 @@ async fn logs_over_http_contain_no_secrets() {
             };
             request.send().await.unwrap().text().await.unwrap();
             if i % 16 == 0 {
-                // So that the pipe never fills up, in which case lines would be dropped.
+                // Read in between, because lines are dropped once the pipe is full.
                 let line = server.read_until("portkey_mcp::call");
                 assert_no_secrets(&line, &secrets);
             }
@@ -233,7 +233,7 @@ fn logs_over_stdio_contain_no_secrets() {
     }
 }
 
-/// What fails before anything is served is told on standard error, too.
+/// A failure before the start of the server is reported on standard error as well.
 #[test]
 fn command_errors_contain_no_keys() {
     let secret = "sk-abcdefghijklmnopqrstuvwx";

@@ -1,4 +1,4 @@
-//! Masking: what answers show of secrets, and what may come back of it.
+//! Masking: secrets in results, and masked values in arguments.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::security::secrets::{MASK, mask_line, mask_response, mask_text};
@@ -10,9 +10,9 @@ use crate::{
     upstream::{KEY, MockUpstream, dispatcher, http_response, json_response, operator},
 };
 
-/// A tool's answer before and after, `MASK` written as `#`.
+/// Tool, response and masked result; `#` stands for `MASK`.
 const MASKING_CASES: &[(&str, &str, &str)] = &[
-    // What the declarations name, at every depth.
+    // Declared fields, at every depth.
     (
         "get-virtual-key",
         r#"{"key":"abcdefgh","slug":"v"}"#,
@@ -33,7 +33,7 @@ const MASKING_CASES: &[(&str, &str, &str)] = &[
         r#"{"config":{"targets":[{"provider":"@a","api_key":"plain","custom_host":"https://u:p@h/v1","forward_headers":["x-a"]}]}}"#,
         r##"{"config":{"targets":[{"provider":"@a","api_key":"#","custom_host":"https://#@h/v1","forward_headers":["x-a"]}]}}"##,
     ),
-    // Documents that come as text.
+    // Documents encoded as text.
     (
         "get-config",
         r#"{"config":"{\"api_key\":\"plain\",\"retry\":{\"attempts\":3}}"}"#,
@@ -44,13 +44,13 @@ const MASKING_CASES: &[(&str, &str, &str)] = &[
         r#"{"config":"{\"retry\":  1}"}"#,
         r#"{"config":"{\"retry\":  1}"}"#,
     ),
-    // A document in a text of a document.
+    // A document encoded as text in a document.
     (
         "get-config",
         r#"{"config":{"note":"{\"api_key\":\"v\",\"more\":\"[{\\\"pwd\\\":\\\"v\\\"}]\"}","text":"{no json}"}}"#,
         r##"{"config":{"note":"{\"api_key\":\"#\",\"more\":\"[{\\\"pwd\\\":\\\"#\\\"}]\"}","text":"{no json}"}}"##,
     ),
-    // A name that stands twice.
+    // A duplicate name.
     (
         "get-config",
         r#"{"config":"{\"api_key\":\"v\",\"api_key\":null,\"n\":1}"}"#,
@@ -81,7 +81,7 @@ const MASKING_CASES: &[(&str, &str, &str)] = &[
         r#"{"request":{"body":{"messages":[{"content":"hi"}]},"headers":{"x":"v"}},"portkeyHeaders":{"x-portkey-api-key":"v"},"response":{"usage":{"total_tokens":3,"prompt_tokens":1}}}"#,
         r##"{"request":{"body":{"messages":[{"content":"hi"}]},"headers":{"x":"#"}},"portkeyHeaders":{"x-portkey-api-key":"#"},"response":{"usage":{"total_tokens":3,"prompt_tokens":1}}}"##,
     ),
-    // What names give away where nothing is declared, and what only looks so.
+    // Undeclared fields with secret names, and similar harmless names.
     (
         "get-workspace",
         r#"{"clientSecret":"v","access-token":"v","Authorization":"v","signedUrl":"v","db_password":{"now":"v"},"inviteLink":"v","aws_access_key_id":"v"}"#,
@@ -97,7 +97,7 @@ const MASKING_CASES: &[(&str, &str, &str)] = &[
         r#"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"v"}]}]}]}"#,
         r##"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"#"}]}]}]}"##,
     ),
-    // An id of a key is none; where keys are kept, what looks like an id is one.
+    // The id of a key is no secret, except where keys are stored.
     (
         "get-analytics-grouped-data",
         r#"{"data":[{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","cost":1},{"api_key":"support-bot"},{"api_key":"sk-abcdefghijklmnopqrstuvwx"}]}"#,
@@ -123,7 +123,7 @@ const MASKING_CASES: &[(&str, &str, &str)] = &[
         r#"{"records":[{"request_body":"{\"group_by\":[{\"key\":\"api_key\"}],\"virtual_key\":\"v\"}"}]}"#,
         r#"{"records":[{"request_body":"{\"group_by\":[{\"key\":\"api_key\"}],\"virtual_key\":\"v\"}"}]}"#,
     ),
-    // Of any type: objects, lists with anything in them, numbers; a price of tokens is none.
+    // Any type: objects, lists of any values, numbers. A token price is no secret.
     (
         "get-workspace",
         r#"{"api_key":{"value":"v","more":[{"x":"v"},7]},"apiKey":["v",{"a":"v"},7,[8]],"client_secret":12345678,"accessToken":12.5,"secrets":{"A":"v","B":{"name":"n"},"db_password":{"now":["v"]},"C":["v",{"name":"n"}]},"is_secret":true}"#,
@@ -149,7 +149,7 @@ const MASKING_CASES: &[(&str, &str, &str)] = &[
         r#"{"key":["v",{"key":"v"}]}"#,
         r##"{"key":["#",{"key":"#"}]}"##,
     ),
-    // Names of any length, and a key as a name; two of them stay two.
+    // Names of any length, and keys as names; two such names stay different.
     (
         "get-workspace",
         r#"{"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_api_key":"v"}"#,
@@ -165,19 +165,19 @@ const MASKING_CASES: &[(&str, &str, &str)] = &[
         r#"{"access_tokens":{"k3Jx9Qm2Zt7Lw4Vb8Ny1Rc6P":{"x":"w"},"prod":"v","n":5},"api_keys":["v",{"id":"i"},"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"tokens":["Hel","lo"],"headers":{"x-amz-date":"v","k3Jx9Qm2Zt7Lw4Vb8Ny1Rc6P":1}}"#,
         r##"{"access_tokens":{"#":{"x":"w"},"prod":"#","n":"#"},"api_keys":["#",{"id":"i"},"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"tokens":["Hel","lo"],"headers":{"x-amz-date":"#","#":"#"}}"##,
     ),
-    // A setting that stands as an object with its name.
+    // A setting as an object with its name.
     (
         "get-config",
         r#"{"config":{"params":[{"name":"X-Api-Key","value":"v","default":"v","description":"d"},{"name":"mode","value":"w"}],"headers":{"name":"v","value":"v"}}}"#,
         r##"{"config":{"params":[{"name":"X-Api-Key","value":"#","default":"#","description":"d"},{"name":"mode","value":"w"}],"headers":{"name":"#","value":"#"}}}"##,
     ),
-    // A thing that people have named is no setting.
+    // A named item is no setting.
     (
         "get-workspace",
         r#"{"limits":[{"id":"i","name":"secret-project","unit":"rpm","value":9}],"variables":[{"name":"CLIENT_SECRET","value":"v","is_secret":true}]}"#,
         r##"{"limits":[{"id":"i","name":"secret-project","unit":"rpm","value":9}],"variables":[{"name":"CLIENT_SECRET","value":"#","is_secret":true}]}"##,
     ),
-    // The schema of a field is none; what stands in it as a value is.
+    // The schema of a field is no secret; a value in it is.
     (
         "get-workspace",
         r#"{"properties":{"token":{"type":"string","description":"d","default":"v","enum":["v"]},"api_key":{"type":"string","value":"v"}}}"#,
@@ -188,7 +188,7 @@ const MASKING_CASES: &[(&str, &str, &str)] = &[
         r#"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"v","auth":{"a":"v"},"level":3}}}]}}"#,
         r##"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"#","auth":{"a":"#"},"level":3}}}]}}"##,
     ),
-    // A credential that is a JSON text, and names with a number or more at their end.
+    // A credential as a JSON text, and names with a suffix such as a number.
     (
         "get-virtual-key",
         r#"{"key":"{\"type\":\"service_account\",\"project_id\":\"v\"}","masked_api_key":"[\"v\"]","model_config":"{\"zone\":\"z\",\"key\":\"v\"}"}"#,
@@ -214,7 +214,7 @@ const MASKING_CASES: &[(&str, &str, &str)] = &[
         r#"{"config":{"key2":"v","key_value":"v","keys":"v","keys_2":["name"],"passphrases":["v"],"stop":"v2"}}"#,
         r##"{"config":{"key2":"#","key_value":"#","keys":"#","keys_2":["name"],"passphrases":["#"],"stop":"v2"}}"##,
     ),
-    // What another call reveals is masked here, and in an update that reveals nothing.
+    // One-time secrets are masked in other calls, and in an update that returns none.
     (
         "get-deployment",
         r#"{"client_auth":"v","id":"d"}"#,
@@ -244,14 +244,14 @@ async fn results_are_masked() {
             .unwrap();
         let expected: Value = serde_json::from_str(&after.replace('#', MASK)).unwrap();
         assert_eq!(got, expected, "{tool}");
-        // Once more changes nothing.
+        // Masking is idempotent.
         let mut again = got.clone();
         mask_response(published.operation(), &mut again);
         assert_eq!(got, again, "{tool}");
     }
 }
 
-/// The required arguments, as texts.
+/// Returns the required arguments, as texts.
 fn required_arguments(schema: &Value) -> serde_json::Map<String, Value> {
     let text = |name: &Value| match name.as_str().unwrap() {
         "start_time" | "end_time" => "2026-01-01T00:00:00Z".into(),
@@ -292,7 +292,7 @@ async fn one_time_secret_is_returned_unmasked() {
     }
 }
 
-/// How keys look, and what looks nearly so.
+/// Known key formats, and similar texts.
 #[test]
 fn known_key_formats_are_masked_in_text() {
     let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N";
@@ -368,7 +368,7 @@ fn known_key_formats_are_masked_in_text() {
     }
 }
 
-/// What was masked would overwrite the secret if it came back.
+/// A masked value would overwrite the secret.
 #[tokio::test]
 async fn masked_argument_is_rejected() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
@@ -406,7 +406,7 @@ async fn masked_argument_is_rejected() {
             "{error}"
         );
     }
-    // Where nothing is stored yet nothing would be overwritten.
+    // A create call has nothing to overwrite.
     for (tool, args, at) in [
         (
             "create-config",
@@ -443,7 +443,7 @@ async fn masked_argument_is_rejected() {
         .unwrap();
 }
 
-/// An upstream may repeat the key it was asked with, and what it was sent.
+/// An upstream may repeat its key, and the arguments.
 #[tokio::test]
 async fn key_repeated_by_the_upstream_is_masked() {
     let told = format!(r#"{{"name":"your key is {KEY}"}}"#);
@@ -472,7 +472,7 @@ async fn key_repeated_by_the_upstream_is_masked() {
     }
 }
 
-/// A value where a declared path such as `data[].key` leads.
+/// Returns a value at a declared path such as `data[].key`.
 fn value_at_path(path: &str, value: Value) -> Value {
     let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     let below = if rest.is_empty() {
@@ -487,7 +487,7 @@ fn value_at_path(path: &str, value: Value) -> Value {
     }
 }
 
-/// Declared places of documents: what their names give away is masked, and the rest is shown.
+/// Declared fields that are documents: their secret names are masked, and the rest is shown.
 const DOCUMENT_FIELDS: [&str; 11] = [
     "auth_config",
     "common_overrides",
@@ -502,7 +502,7 @@ const DOCUMENT_FIELDS: [&str; 11] = [
     "servers_config",
 ];
 
-/// Any other declared place is one of a credential, which is masked as a whole.
+/// Any other declared field is a credential and is masked as a whole.
 #[test]
 fn declared_credential_is_masked_as_a_whole() {
     let word = "planted word of nobody";

@@ -1,5 +1,4 @@
-//! Secrets on their way through, with real clients: what is masked, what is handed over and how, what
-//! arguments may refer to, and that no log ever has one.
+//! Secrets with real clients: masking, delivery, references, and logs without secrets.
 
 mod handover;
 pub(crate) mod leaks;
@@ -26,15 +25,15 @@ use crate::{
     requests::client as http_client,
 };
 
-/// A client that is connected in one of the ways there are.
+/// A client that is connected over one transport with one protocol.
 pub(crate) struct ConnectedClient {
     pub(crate) client: RunningService<RoleClient, ()>,
     _server: Option<ServerProcess>,
-    /// The way, for what a failure says.
+    /// Transport and protocol, for failure messages.
     pub(crate) way: &'static str,
 }
 
-/// The official client over a pipe and over HTTP, in both generations of the protocol.
+/// Connects the official client over stdio and HTTP, with both protocols.
 pub(crate) async fn connect_everywhere(
     args: &[&str],
     variables: &[(&str, &str)],
@@ -82,7 +81,7 @@ impl ConnectedClient {
         self.client.call_tool(request).await.unwrap()
     }
 
-    /// What a call answers: the same as text and in structure.
+    /// Returns the result of a call, which must be equal as text and as structured content.
     pub(crate) async fn call(&self, tool: &'static str, args: Value) -> Result<Value, String> {
         let result = self.result(tool, args).await;
         let text = result.content[0].as_text().unwrap().text.clone();
@@ -99,7 +98,7 @@ impl ConnectedClient {
         Ok(structured)
     }
 
-    /// What the server tells about its use.
+    /// Returns the instructions of the server.
     pub(crate) fn instructions(&self) -> String {
         self.client
             .peer_info()
@@ -109,7 +108,7 @@ impl ConnectedClient {
             .unwrap_or_default()
     }
 
-    /// The tools it lists.
+    /// Returns the listed tools.
     pub(crate) async fn tools(&self) -> Vec<rmcp::model::Tool> {
         self.client.list_all_tools().await.unwrap()
     }

@@ -1,5 +1,5 @@
-//! The server's own keys, and those of a request: masked wherever an upstream or a caller puts them, and however
-//! they are written there.
+//! Keys of the server and of a request: masked at any place and in any encoding, in responses and
+//! arguments.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::upstream::{KEY, MockUpstream, dispatcher, http_response, json_response, operator};
 
-/// With everything in it that is written in more than one way.
+/// Contains all characters with more than one encoding.
 const KEY_WITH_ESCAPES: &str = "own/key+with=\"quotes\" \\ and ü, 4711";
 
 fn mask_workspace(answer: &Value) -> Value {
@@ -75,7 +75,7 @@ fn own_key_is_masked_in_names_numbers_and_nested_json() {
     );
 }
 
-/// What an upstream says beside the message is logged and put on record as well.
+/// Further fields of an upstream error are logged and audited as well.
 #[tokio::test]
 async fn own_key_is_in_no_part_of_an_upstream_error() {
     let body = json!({ "success": false, "data": {
@@ -126,7 +126,8 @@ async fn own_key_is_not_recorded_as_request_id() {
     assert_eq!(record.upstream_request_id, None);
 }
 
-/// The key of a request is not known to the process, and its caller gets it back no more than any other.
+/// The process does not learn the key of a request. The key is masked in responses to its caller as
+/// well.
 #[tokio::test]
 async fn request_key_is_masked_in_results_and_errors() {
     let key = "tenant-key/0123456789==";

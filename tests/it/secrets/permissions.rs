@@ -1,4 +1,4 @@
-//! Files with secrets that others may read or write.
+//! Secret files that other users can read or write.
 
 #![cfg(unix)]
 
@@ -83,7 +83,7 @@ fn audit_key_file_readable_by_others_is_rejected() {
     }
 }
 
-/// What a start on an address that is no address of this machine says before it ends.
+/// Starts a server at an address that this machine does not have; returns its standard error.
 fn run_with_secret_file(option: &str, text: &str, mode: u32) -> String {
     let folder = tempfile::tempdir().unwrap();
     let secret = write_secret(&folder, text, mode);
@@ -155,7 +155,7 @@ fn world_writable_secret_file_is_rejected_and_readable_one_warned() {
             &state_key
         };
         let log = run_with_secret_file(option, text, mode);
-        // What came so far fails at the address.
+        // A server that accepts the file fails at the address.
         assert_eq!(
             log.contains("192.0.2.1"),
             starts,

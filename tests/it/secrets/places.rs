@@ -1,4 +1,4 @@
-//! Places of secrets: decided on names as they are nested, whatever characters a name has.
+//! Secret fields: recognized by nested names, with any characters.
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::LazyLock};
 
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use crate::upstream::{MockUpstream, dispatcher, json_response, operator};
 
-/// What a reference leads to; learnt as soon as it is fetched.
+/// Value of a reference; the process learns it when the reference is resolved.
 const RESOLVED_SECRET: &str = "fetched-from-the-folder-of-secrets";
-/// Stands for it where it is read back, as after a restart: nothing is known of it.
+/// Replaces the value in stored documents, as after a restart: the process does not know it.
 const STORED_SECRET: &str = "unknown word after a restart";
 
 const LOCAL_CALLER: ReferenceCaller<'_> = ReferenceCaller {
@@ -25,7 +25,7 @@ const LOCAL_CALLER: ReferenceCaller<'_> = ReferenceCaller {
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
 
-/// A folder with one secret, open to references; it stays as long as the tests run.
+/// A folder with one secret, available to references for the whole test run.
 static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap().keep();
     fs::write(folder.join("key"), RESOLVED_SECRET).unwrap();
@@ -43,7 +43,7 @@ fn open_references(folders: Vec<PathBuf>) -> Secrets {
     )
 }
 
-/// Resolves the references of a call; what is sent, with [`READ_BACK`] in the place of the secret.
+/// Resolves the references of a call; returns the request with [`STORED_SECRET`] for the secret.
 fn resolve_call(tool: &str, args: &Value) -> Result<Value, String> {
     let published = CATALOG.find(tool).unwrap().compiled();
     let args = args.as_object().unwrap().clone();
@@ -56,18 +56,18 @@ fn resolve_call(tool: &str, args: &Value) -> Result<Value, String> {
     Ok(serde_json::from_str(&text.replace(RESOLVED_SECRET, STORED_SECRET)).unwrap())
 }
 
-/// What a read of it shows.
+/// Returns the masked response of a read.
 fn masked_read(read: &str, mut answer: Value) -> String {
     mask_response(CATALOG.find(read).unwrap().operation, &mut answer);
     answer.to_string()
 }
 
-/// A document of free form, the write that takes it, and where a read has it.
+/// A free-form document, the write that accepts it, and its place in a read.
 struct DocumentCase {
     write: &'static str,
     args: fn(Value) -> Value,
     read: &'static str,
-    /// Of what was sent, the answer of the read.
+    /// Builds the responses of the read from the request.
     answers: fn(&Value) -> Vec<Value>,
 }
 
@@ -133,7 +133,7 @@ fn with_field(mut document: Value, name: &str, value: Value) -> Value {
     document
 }
 
-/// Parts that names are made of: what tells a secret, what tells none, and what paths are written with.
+/// Generates names from parts: secret names, harmless names, and path characters.
 fn any_name() -> impl Strategy<Value = String> {
     let words = [
         "headers",
@@ -164,7 +164,7 @@ fn any_name() -> impl Strategy<Value = String> {
         1 => "x{60,70}(api_key|note)?"]
 }
 
-/// A document with references at any place.
+/// Generates a document with references at any place.
 fn any_document() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         4 => Just(json!("$file:key")),
@@ -190,7 +190,7 @@ fn any_document() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the names: what a reference was put into is masked for whoever reads it back.
+    /// With any names: the value of a reference is masked when it is read back.
     #[test]
     fn reference_is_resolved_only_where_the_secret_is_masked(document in any_document()) {
         for DocumentCase { write, args, read, answers } in &DOCUMENT_CASES {
@@ -202,14 +202,14 @@ proptest! {
         }
     }
 
-    /// The same of a secret that was stored by somebody else: a place that is declared hides it in any company.
+    /// With any names: a secret that another caller stored is masked in a declared field.
     #[test]
     fn declared_secret_is_masked_next_to_any_fields(around in any_document(), names in vec(any_name(), 0..3)) {
         let place = names.iter().rev().fold(json!({ "api_key": STORED_SECRET }), |below, name| {
             json!({ name: below })
         });
         let answer = json!({ "config": [around, place], "data": { "config": place.to_string() } });
-        // The names of labels and of harmless fields are declared, too.
+        // The names of labels and of harmless fields are declared as well.
         let labels = ["metadata", "conditions", "group_by"];
         let shown = masked_read("get-config", answer);
         let is_label = names.iter().any(|name| labels.contains(&bare_name(name).as_str()));
@@ -229,7 +229,7 @@ fn bare_name(name: &str) -> String {
     }
 }
 
-/// Each had its reference resolved although what is there is shown to whoever reads it.
+/// Each of these references was resolved once, although a read shows its value.
 #[tokio::test]
 async fn reference_outside_a_secret_field_is_rejected() {
     let reference = "$file:key";
@@ -243,7 +243,7 @@ async fn reference_outside_a_secret_field_is_rejected() {
         json!({ "api_key~1x": reference }),
         json!({ "\"api_key\"": reference }),
         json!({ "": reference }),
-        // Labels and settings are shown, whatever they stand in.
+        // Labels and settings are shown at any place.
         json!({ "metadata": { "key": reference } }),
         json!({ "conditions": [{ "key": reference }] }),
         json!({ "headers": [{ "name": reference, "value": "v" }] }),
@@ -258,7 +258,7 @@ async fn reference_outside_a_secret_field_is_rejected() {
             "{document}: {error}"
         );
     }
-    // The bodies of a log are read back in an answer that declares no places in them.
+    // The bodies of a log are returned in a response without declared fields.
     for body in [
         json!({ "pat": reference }),
         json!({ "key": reference }),
@@ -276,7 +276,7 @@ async fn reference_outside_a_secret_field_is_rejected() {
             "{body}: {error}"
         );
     }
-    // The same over the whole way of a call: nothing is sent.
+    // The same through the dispatcher: nothing is sent.
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), RESOLVED_SECRET).unwrap();
@@ -317,7 +317,7 @@ fn reference_in_a_secret_field_is_resolved() {
     }
 }
 
-/// A number under `tokens` is a count, and shown.
+/// A number in `tokens` is a count and is shown.
 #[test]
 fn reference_to_a_number_is_resolved_only_where_numbers_are_masked() {
     struct Case {
@@ -369,7 +369,7 @@ fn reference_to_a_number_is_resolved_only_where_numbers_are_masked() {
     }
 }
 
-/// Where paths are written down, two places have two paths.
+/// Different fields have different paths.
 #[test]
 fn declared_names_contain_no_path_separators() {
     fn names(schema: &Value, found: &mut BTreeSet<String>) {
@@ -406,8 +406,8 @@ fn declared_names_contain_no_path_separators() {
     }
 }
 
-/// Every place of a secret among the arguments of a write either takes no reference, or is masked where a read of
-/// the same domain has it.
+/// Each secret argument of a write either accepts no reference, or is masked in the reads of its
+/// domain.
 #[test]
 fn secret_argument_is_masked_when_read_back() {
     let (mut taken, mut refused) = (BTreeSet::new(), BTreeSet::new());
@@ -429,7 +429,7 @@ fn secret_argument_is_masked_when_read_back() {
                 Err(error) if error.contains("where none is kept") => {
                     refused.insert(place);
                 }
-                // It takes an object, or one of some words.
+                // The field requires an object, or one of its enum values.
                 Err(_) => {}
             }
         }
@@ -450,7 +450,7 @@ fn to_map(args: &Value) -> JsonMap {
     args.as_object().unwrap().clone()
 }
 
-/// The arguments with a reference at the place of a secret that has this number, and its path.
+/// Returns the arguments with a reference in the secret field of this index, and its path.
 fn plant_reference(tool: &str, args: &Value, index: usize) -> (Value, Option<String>) {
     let (mut args, mut place, mut count) = (to_map(args), None, 0);
     let plant = |at: &dyn std::fmt::Display, _, value: &mut Value| {
@@ -492,8 +492,8 @@ fn assert_masked_in_reads(tool: &str, sent: &Value) {
     }
 }
 
-/// Secret arguments that the API gives back only masked, or not at all, under names that tell nothing where no
-/// credentials are kept.
+/// Secret arguments that the API returns masked or not at all, under names that are not secret
+/// elsewhere.
 const NEVER_RETURNED: &[&str] = &["key"];
 
 fn unmasked_paths(value: &Value, at: &mut Vec<String>) -> Vec<Vec<String>> {
@@ -516,7 +516,7 @@ fn unmasked_paths(value: &Value, at: &mut Vec<String>) -> Vec<Vec<String>> {
     }
 }
 
-/// What was masked in a name does not come back as a name.
+/// A masked name must not be sent as a name.
 #[tokio::test]
 async fn masked_field_name_is_rejected() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;

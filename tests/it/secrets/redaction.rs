@@ -1,4 +1,5 @@
-//! Redaction of arguments, as dry runs, approvals and the audit log show them: everything but secrets.
+//! Redaction of arguments in dry runs, approvals and the audit log: everything but secrets is
+//! shown.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::security::secrets::{MASK, redact_arguments};
@@ -163,7 +164,8 @@ fn only_secrets_are_redacted_in_arguments() {
     }
 }
 
-/// A secret by a name that says so, by its look, or among headers, with harmless things around it.
+/// Generates a secret with a secret name, with a known format, or among headers, beside harmless
+/// values.
 fn any_planted_secret(secret: String) -> impl Strategy<Value = Value> {
     let names = [
         "api_key",
@@ -221,7 +223,7 @@ fn any_planted_secret(secret: String) -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever a document holds, and wherever: no secret shows, and a number beside it does.
+    /// In any document: the secret is not shown, and a number beside it is.
     #[test]
     fn planted_secret_is_redacted_and_its_siblings_are_not(
         document in "[A-Za-z0-9]{24,40}".prop_flat_map(|secret| {
@@ -243,7 +245,7 @@ proptest! {
     }
 }
 
-/// What a dry run tells has no secret in any of its parts, and shows the rest.
+/// The report of a dry run contains no secret in any part, and shows the rest.
 #[tokio::test]
 async fn dry_run_shows_changes_without_secrets() {
     let [old, new] = &random_secrets(2)[..] else {
@@ -272,7 +274,7 @@ async fn dry_run_shows_changes_without_secrets() {
         { "path": "config.targets[1].weight", "from": 0.7, "to": 0.5 },
     ]);
     assert_eq!(told["changes"], changes, "{told}");
-    // One target more: the list is told as a whole, without its secrets.
+    // With one target less, the list is shown as a whole, without its secrets.
     let config = json!({ "strategy": { "mode": "fallback" }, "targets": [
         { "provider": "@a", "weight": 0.3, "api_key": new, "request_headers": { "x-any": new } },
     ] });

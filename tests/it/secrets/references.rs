@@ -1,4 +1,4 @@
-//! References: arguments that say where a secret is, and the server that fetches it.
+//! References: arguments that name the source of a secret, which the server resolves.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -17,7 +17,7 @@ fn create_args(key: Value) -> Value {
     json!({ "name": "n", "ai_provider_id": "openai", "key": key })
 }
 
-/// A folder of secrets, beside one that is none of it.
+/// Creates a folder of secrets, and another folder beside it; returns both.
 fn secret_folders() -> (tempfile::TempDir, String) {
     let parent = tempfile::tempdir().unwrap();
     let (open, closed) = (parent.path().join("open"), parent.path().join("closed"));
@@ -42,7 +42,7 @@ fn secret_folders() -> (tempfile::TempDir, String) {
 
 #[tokio::test]
 async fn references_are_resolved_and_never_shown() {
-    // It repeats what it was sent, in an answer and in an error.
+    // The upstream repeats the request, in a result and in an error.
     let upstream =
         MockUpstream::start(|_| json_response(&format!(r#"{{"name":"got {SECRET}"}}"#))).await;
     let (_kept, open) = secret_folders();
@@ -81,7 +81,7 @@ async fn references_are_resolved_and_never_shown() {
                 serde_json::from_slice(&upstream.requests_after(before)[0].body).unwrap();
             assert_eq!(sent, create_args(json!(SECRET)), "{reference}");
         }
-        // Below a secret field, and in the place of an object.
+        // Below a secret field, and in place of an object.
         for reference in [
             json!({ "$file": "account.json" }),
             json!("$file:account.json"),
@@ -108,7 +108,7 @@ async fn references_are_resolved_and_never_shown() {
                 json!({ "x-a": SECRET, "x-b": SECRET, "x-c": "$5: plain" })
             );
         }
-        // Elsewhere it is a text like any other.
+        // Elsewhere a reference is ordinary text.
         let before = upstream.count();
         let named = json!({ "name": "$env:TEST_KEY", "ai_provider_id": "openai" });
         connected
@@ -184,7 +184,7 @@ async fn reference_outside_the_allowed_sources_is_rejected() {
     assert_eq!(upstream.count(), 0);
 }
 
-/// A secret is put only where whoever reads it back finds it masked.
+/// A reference is resolved only where a read masks the value.
 #[tokio::test]
 async fn resolved_reference_cannot_be_read_back() {
     let args = ["--sandbox", "--secret-env", "TEST_KEY"];
@@ -216,7 +216,7 @@ async fn resolved_reference_cannot_be_read_back() {
     }
 }
 
-/// They are the operator's, and other callers get at them only by name.
+/// References belong to the operator; other callers may use them only by name.
 #[tokio::test]
 async fn references_are_allowed_only_to_named_callers() {
     let folder = tempfile::tempdir().unwrap();
