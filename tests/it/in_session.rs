@@ -1,4 +1,4 @@
-//! Calls in a session over HTTP: which are answered at once, and which on a stream.
+//! Calls in an HTTP session: which responses are JSON, and which an event stream.
 
 use std::{
     net::SocketAddr,
@@ -46,7 +46,7 @@ fn call_request(caller: &McpClient, id: usize, tool: &str, arguments: &Value) ->
     caller.post(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }))
 }
 
-/// The same in a way that takes more than a glance, and so goes through rmcp.
+/// Builds a call that needs more than the fast path and so goes through rmcp.
 fn rmcp_call_request(
     caller: &McpClient,
     id: usize,
@@ -61,7 +61,7 @@ fn content_type(answer: &McpResponse) -> &str {
     answer.headers["content-type"].to_str().unwrap()
 }
 
-/// The message without what Portkey counts.
+/// Returns the message without the request id of Portkey, which differs for each call.
 fn message_without_request_id(mut answer: McpResponse) -> Value {
     if let Some(Value::String(text)) = answer.message.pointer_mut("/result/content/0/text") {
         text.truncate(text.find("(request id").unwrap_or(text.len()));
@@ -111,17 +111,17 @@ async fn read_without_notifications_is_answered_in_json() {
         ("get-integration", json!({ "slgu": "x" }), JSON),
         ("list-all-integrations", json!({ "page_size": 1 }), JSON),
         ("whoami", json!({}), JSON),
-        // More than one page, of which the client may hear.
+        // Several pages: the client can get progress notifications.
         (
             "list-all-integrations",
             json!({ "page_size": 1, "all": true }),
             EVENT_STREAM,
         ),
-        // A rule may have somebody asked, on the stream.
+        // A rule may require approval, which is requested on the stream.
         ("get-label", json!({ "label_id": "no-such" }), EVENT_STREAM),
-        // Whoever lost the answer must not simply make it again.
+        // A client that lost the response must not simply repeat a write.
         ("create-label", json!({ "name": "mine" }), EVENT_STREAM),
-        // May be anything.
+        // Any operation.
         (
             "read-operation",
             json!({ "operation": "list-labels", "arguments": {} }),
@@ -146,7 +146,7 @@ async fn read_without_notifications_is_answered_in_json() {
             assert_eq!(answer, message_without_request_id(other), "{tool} {args}");
         }
     }
-    // Both have the same record.
+    // Both calls have the same audit fields.
     let lines = read_entries(audit);
     let [plain, other] = [&lines[0], &lines[1]];
     for field in [
@@ -163,7 +163,7 @@ async fn read_without_notifications_is_answered_in_json() {
     assert_eq!(plain["client"], "test");
 }
 
-/// A client may want to hear how far a read is, which is one step.
+/// A client can request progress notifications for a read that has one step.
 #[tokio::test]
 async fn read_with_a_progress_token_is_answered() {
     let server = crate::http::serve_sandbox(&["--auth", "key"]);
@@ -181,8 +181,7 @@ async fn read_with_a_progress_token_is_answered() {
     }
 }
 
-/// Which names its host in another place.
-/// Half of them take a way on which rmcp would give one of two calls of an id no answer.
+/// Half of the calls take the path on which rmcp answers only one of two calls with one id.
 #[tokio::test]
 async fn duplicate_request_id_on_both_paths_is_rejected() {
     let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
@@ -209,7 +208,7 @@ async fn duplicate_request_id_on_both_paths_is_rejected() {
     let (refused, answered): (Vec<_>, Vec<_>) = answers
         .iter()
         .partition(|answer| answer.message["error"].is_object());
-    // One on each of the two ways that a call can take.
+    // One on each of the two paths of a call.
     assert!(
         (1..=2).contains(&answered.len()),
         "{} were answered",
@@ -235,7 +234,7 @@ async fn duplicate_request_id_on_both_paths_is_rejected() {
             "{error}"
         );
     }
-    // Free once it is answered, on either way.
+    // The id is free after the response, on both paths.
     for n in 0..2 {
         let again = send(make(n)).await.unwrap();
         assert_eq!(
@@ -246,6 +245,7 @@ async fn duplicate_request_id_on_both_paths_is_rejected() {
     }
 }
 
+/// HTTP/2 names the host in the `:authority` field.
 #[tokio::test]
 async fn read_over_http2_is_answered_in_json() {
     let server = crate::http::serve_sandbox(&["--auth", "key"]);
@@ -287,7 +287,7 @@ async fn cancelled_read_aborts_its_upstream_request() {
     let read = |id| tokio::spawn(call_request(&caller, id, "get-integration", &slug).send());
     let cancelled = read(7);
     portkey.asked(1).await;
-    // Another of the same id is answered all the same, and ends nothing.
+    // A second call with the id is answered, and does not abort the first.
     let answer = send(call_request(&caller, 7, "get-integration", &slug))
         .await
         .unwrap();
@@ -302,7 +302,7 @@ async fn cancelled_read_aborts_its_upstream_request() {
         StatusCode::ACCEPTED
     );
     portkey.hung_up.acquire().await.unwrap().forget();
-    // Ended with its session.
+    // Aborted with its session.
     let ended = read(8);
     portkey.asked(3).await;
     assert_eq!(caller.end().await.status, StatusCode::NO_CONTENT);
@@ -317,7 +317,7 @@ async fn cancelled_read_aborts_its_upstream_request() {
     }
 }
 
-/// Counts how often it was initialised.
+/// Counts its initializations.
 #[derive(Clone, Default)]
 struct CountingHandler(Arc<AtomicUsize>);
 
@@ -357,7 +357,7 @@ impl ServerHandler for CountingHandler {
     }
 }
 
-/// Without a connection, so that no time passes but what is let pass.
+/// Sends a request without a connection, so that only the paused clock passes time.
 async fn exchange(routes: &Router, session: Option<&str>, message: Value) -> http::Response<Body> {
     let mut request = Request::builder()
         .method(Method::POST)
@@ -374,7 +374,7 @@ async fn exchange(routes: &Router, session: Option<&str>, message: Value) -> htt
     routes.clone().oneshot(request).await.unwrap()
 }
 
-/// Begins a session.
+/// Opens a session; returns its id.
 async fn open_session(routes: &Router) -> String {
     let params = json!({
         "protocolVersion": "2025-11-25",
@@ -408,16 +408,16 @@ async fn call_in_session(routes: &Router, session: &str) {
     assert!(text.contains(r#""is":["test","2025-11-25"]"#), "{text}");
 }
 
-/// Lets four minutes go by: less than a session may idle.
+/// Advances the clock by four minutes, less than the idle timeout of a session.
 async fn advance_four_minutes() {
     tokio::time::advance(Duration::from_secs(4 * 60)).await;
-    // Whoever that wakes gets their turn first.
+    // Woken tasks run first.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// rmcp ends sessions that it hears nothing of for five minutes, and these calls pass it by.
+/// rmcp ends sessions after five minutes without a message, and fast-path calls bypass rmcp.
 #[tokio::test]
 async fn session_with_fast_path_calls_does_not_time_out() {
     let handler = CountingHandler::default();
@@ -467,7 +467,7 @@ async fn idle_session_times_out_unless_a_stream_is_open() {
         3,
         "the one without did not end"
     );
-    // Whoever hangs up leaves a session that idles.
+    // A session without a stream times out when idle.
     drop(stream);
     for _ in 0..3 {
         advance_four_minutes().await;
@@ -480,7 +480,7 @@ async fn idle_session_times_out_unless_a_stream_is_open() {
     );
 }
 
-/// Otherwise one of them would be answered, and the answers of the others kept for nobody.
+/// Otherwise one of them would get a response, and the other responses would never be delivered.
 #[tokio::test]
 async fn duplicate_request_id_through_rmcp_is_rejected() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
@@ -518,7 +518,7 @@ async fn duplicate_request_id_through_rmcp_is_rejected() {
     gate.add_permits(100);
     let answer = first.await.unwrap().unwrap();
     assert_eq!(answer.message["result"]["isError"], false, "{answer:?}");
-    // Once it is answered, the id is free.
+    // The id is free after the response.
     let again = send(rmcp_call_request(&caller, 7, "get-integration", &slug))
         .await
         .unwrap();

@@ -1,11 +1,11 @@
-//! MCP over HTTP as a client writes it, each request over a connection of its own.
+//! An MCP client over HTTP that opens a connection for each request.
 
 use http::HeaderMap;
 use portkey_mcp::http_client::client_builder;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-/// An answer: its status, its headers, and its JSON-RPC message, if it has one.
+/// A response: its status, its headers, and its JSON-RPC message, if any.
 #[derive(Debug)]
 pub(crate) struct McpResponse {
     pub(crate) status: StatusCode,
@@ -13,7 +13,7 @@ pub(crate) struct McpResponse {
     pub(crate) message: Value,
 }
 
-/// A caller that brings a Portkey key of its own.
+/// A client with its own Portkey key.
 #[derive(Clone)]
 pub(crate) struct McpClient {
     client: Client,
@@ -32,7 +32,7 @@ impl McpClient {
         Self::by(client, url, key)
     }
 
-    /// The same with a client of its own.
+    /// Returns a client that uses this HTTP client.
     pub(crate) fn by(client: Client, url: &str, key: &'static str) -> Self {
         Self {
             client,
@@ -42,7 +42,7 @@ impl McpClient {
         }
     }
 
-    /// The same caller, and the same session, at another address.
+    /// Returns the same client, with the same session, for another URL.
     pub(crate) fn at(&self, url: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -50,7 +50,7 @@ impl McpClient {
         }
     }
 
-    /// Somebody else who knows the id of the session.
+    /// Returns another caller who knows the session id.
     pub(crate) fn taken_over_by(&self, key: &'static str) -> Self {
         Self {
             key,
@@ -58,7 +58,7 @@ impl McpClient {
         }
     }
 
-    /// A request within the session, if there is one.
+    /// Builds a request, in the session if there is one.
     pub(crate) fn request(&self, method: Method) -> RequestBuilder {
         let request = self
             .client
@@ -71,7 +71,7 @@ impl McpClient {
         }
     }
 
-    /// A message, within the session if there is one.
+    /// Builds a POST request with a message, in the session if there is one.
     pub(crate) fn post(&self, message: &Value) -> RequestBuilder {
         let version = self
             .session
@@ -94,7 +94,7 @@ impl McpClient {
         request.body(message.to_string())
     }
 
-    /// Begins a session, as clients up to 2025-11-25 do.
+    /// Opens a session, as clients up to 2025-11-25 do.
     pub(crate) async fn initialize(&mut self) -> McpResponse {
         let params = json!({
             "protocolVersion": "2025-11-25",
@@ -113,7 +113,7 @@ impl McpClient {
         begun
     }
 
-    /// Ends it.
+    /// Ends the session.
     pub(crate) async fn end(&self) -> McpResponse {
         send(self.request(Method::DELETE)).await.unwrap()
     }
@@ -124,7 +124,7 @@ impl McpClient {
         send(self.post(&message)).await.unwrap()
     }
 
-    /// Whether the session goes on.
+    /// Returns true if the session lists its tools.
     pub(crate) async fn lists_tools(&self) -> bool {
         let answer = self.call("tools/list", json!({})).await;
         answer.status == StatusCode::OK && answer.message["result"]["tools"].is_array()
@@ -136,7 +136,7 @@ impl McpClient {
             .await
     }
 
-    /// The same with all of the parameters, and what the client says it can do.
+    /// Calls a tool without a session, with all parameters and the capabilities of the client.
     pub(crate) async fn modern_with(
         &self,
         tool: &str,
@@ -164,7 +164,7 @@ pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<McpResponse
     let response = request.send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await?;
-    // One message, as it is or as the last event of a stream.
+    // One message, as the body or as the last event of a stream.
     let mut data = text
         .lines()
         .filter_map(|line| line.strip_prefix("data:"))

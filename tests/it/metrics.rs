@@ -1,4 +1,4 @@
-//! `/metrics` of the running binary: it counts what was done, and nothing a caller writes gets into it.
+//! `/metrics` of the running binary: the counters, and that caller input never becomes a label.
 
 use std::{collections::BTreeSet, io::Write, net::TcpStream};
 
@@ -11,7 +11,7 @@ use crate::{
     requests::{client, post_request, send_request, stateless_request, stateless_request_by},
 };
 
-/// A server with metrics, and where they are.
+/// A server with metrics, and their URL.
 pub(crate) struct MeteredServer {
     pub(crate) server: ServerProcess,
     url: String,
@@ -33,7 +33,7 @@ impl MeteredServer {
         answer.text().await.unwrap()
     }
 
-    /// Reads until there is this line: what ends with a connection ends a moment after its answer.
+    /// Scrapes until this line appears: a connection ends shortly after its response.
     async fn scrape_until(&self, line: &str) {
         let mut text = String::new();
         for _ in 0..10_000 {
@@ -54,7 +54,7 @@ impl MeteredServer {
     }
 }
 
-/// A session of the legacy generation; returns its id.
+/// Opens a session (2025-11-25); returns its id.
 pub(crate) async fn open_session(server: &ServerProcess) -> String {
     let params = json!({
         "protocolVersion": "2025-11-25",
@@ -93,7 +93,7 @@ async fn calls_and_rejections_are_counted() {
     for _ in 0..2 {
         send_request(measured.call("list-all-integrations", &json!({}))).await;
     }
-    // By its other name, and with an answer that refuses.
+    // By its alias, with an upstream error.
     send_request(measured.call("get_integration", &json!({ "slug": "no-such" }))).await;
     send_request(measured.call("get-integration", &json!({ "slug": 5, "made-up": true }))).await;
     send_request(measured.call("no-such-tool", &json!({}))).await;
@@ -192,7 +192,7 @@ async fn upstream_retries_are_counted() {
     assert_eq!((attempts("2xx"), attempts("5xx")), (4, retries), "{text}");
 }
 
-/// Names, ids, keys and addresses are the caller's to choose, and there is no end of them.
+/// Callers choose names, ids, keys and addresses, so their number is unlimited.
 #[tokio::test]
 async fn caller_input_never_becomes_a_label() {
     const SECRET: &str = "pk-very-secret-key";
@@ -214,7 +214,7 @@ async fn caller_input_never_becomes_a_label() {
     .await;
     send_request(measured.call("list-all-integrations", &json!({}))).await;
     let before = series(&measured.scrape().await);
-    // One client for all, because making one takes longer than a call.
+    // One client for all calls, because creating one takes longer than a call.
     let client = client();
     for i in 0..1000 {
         let name = format!("made-up-{i}\"}}=,\\{}", i * 7919);
@@ -265,7 +265,7 @@ async fn metrics_are_served_only_at_their_own_address() {
     assert!(!ok && log.contains("`--metrics-listen`"), "{log}");
 }
 
-/// Nobody reads this server's log after its first lines.
+/// The log of this server is not read after its first lines.
 #[tokio::test]
 async fn lost_log_lines_are_counted() {
     let measured = MeteredServer::start(&["--log-level", "trace"]);

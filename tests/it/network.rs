@@ -1,4 +1,4 @@
-//! What lies between the server and Portkey: proxies and TLS.
+//! Proxies and TLS between the server and Portkey.
 
 use std::{fs, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
     upstream::{MockUpstream, http_response, json_response},
 };
 
-/// Calls a tool at an address, with these variables; the answer, or what was said on standard error.
+/// Calls a tool at a URL with these variables; returns the result, or standard error.
 async fn call_with_env(
     base_url: &str,
     variables: &[(&str, &str)],
@@ -72,7 +72,7 @@ async fn invalid_proxy_variable_fails_the_start_with_its_name() {
         );
     }
     assert_eq!(reached.count(), 0, "nothing was sent past the proxy");
-    // Of no concern where nothing is sent.
+    // Irrelevant, because the sandbox sends nothing.
     let sandboxed = [("HTTPS_PROXY", "http://")];
     let told = call_with_env("http://portkey.invalid/v1", &sandboxed, &["--sandbox"]).await;
     assert!(told.is_ok(), "{told:?}");
@@ -152,7 +152,7 @@ async fn https_request_to_a_plain_http_server_is_explained() {
     let base_url = format!("https://{}/v1", listener.local_addr().unwrap());
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        // What is not read would take the answer with it.
+        // Unread input would reset the connection and lose the response.
         _ = stream.read(&mut [0; 4096]).await;
         _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         _ = stream.shutdown().await;
@@ -171,14 +171,14 @@ async fn http_request_to_a_tls_server_is_explained() {
     let text = call_with_env(&base_url.replace("https://", "http://"), &[], &[])
         .await
         .unwrap_err();
-    // Whether its alert or its hanging up is seen first is up to the system.
+    // The system determines whether the TLS alert or the close is seen first.
     assert!(
         text.contains("begin with https://") || text.contains("broke before"),
         "{text}"
     );
 }
 
-/// As `openssl req -x509` makes them: an authority in the place of a server.
+/// `openssl req -x509` makes such certificates: a CA certificate used as a server certificate.
 #[tokio::test]
 async fn ca_certificate_used_by_a_server_is_explained() {
     let key = KeyPair::generate().unwrap();
@@ -244,7 +244,7 @@ fn port_in_use_is_reported_with_the_option_to_change() {
     }
 }
 
-/// The embedded sandbox is in the same process: no proxy has business in between.
+/// The embedded sandbox is in the same process, so no proxy applies.
 #[tokio::test]
 async fn embedded_sandbox_ignores_proxies() {
     let variables = [
@@ -257,7 +257,7 @@ async fn embedded_sandbox_ignores_proxies() {
     assert_eq!(answered["object"], "list");
 }
 
-/// A Portkey behind a certificate of one's own authority; HTTP/2 is offered to it.
+/// An upstream behind a certificate of a private CA; the client offers HTTP/2.
 #[tokio::test]
 async fn certificate_of_the_ca_file_is_trusted() {
     let folder = tempfile::tempdir().unwrap();
@@ -274,8 +274,8 @@ async fn certificate_of_the_ca_file_is_trusted() {
     assert_eq!(answered["offers_h2"], true);
 }
 
-/// Answers every request with what protocols the client offered; returns its address and the PEM of
-/// the authority behind its certificate.
+/// Starts a TLS server that responds with the offered protocols. Returns its URL and the PEM of its
+/// CA.
 async fn start_tls_upstream() -> (String, String) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -294,7 +294,7 @@ async fn start_tls_upstream() -> (String, String) {
     )
 }
 
-/// The same with a certificate of one's own.
+/// Starts a TLS server with this certificate; returns its URL.
 async fn start_tls_server(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
     let config = ServerConfig::builder()
         .with_no_client_auth()
@@ -319,7 +319,7 @@ async fn start_tls_server(certificate: CertificateDer<'static>, key: &KeyPair) -
                 .into_iter()
                 .flatten()
                 .any(|p| p == b"h2");
-            // A client that does not trust us hangs up here.
+            // A client that does not trust the certificate closes the connection here.
             let Ok(mut stream) = hello.into_stream(config.clone()).await else {
                 continue;
             };

@@ -1,15 +1,15 @@
-//! Endpoints that must not become tools: guessed ones, and those that hand out or take away what a
-//! model should not touch, such as the tokens of signed-in users.
+//! Endpoints that must not become tools: undocumented ones, and those that return or revoke data of
+//! people, such as the tokens of signed-in users.
 
 use std::{collections::BTreeSet, fs};
 
 use portkey_api::domains::DOMAINS;
 use serde_json::Value;
 
-/// Beside the records, where a checkout has them.
+/// The records beside a checkout, if there are any.
 const RECORD_PATH: &str = "../shared/portkey-api/not-shipped.json";
 
-/// Method, and path with its placeholders emptied.
+/// Method, and path with empty placeholders.
 const EXCLUDED_ENDPOINTS: &[(&str, &str)] = &[
     ("GET", "/agent-integrations"),
     ("POST", "/agent-integrations"),
@@ -85,7 +85,7 @@ fn excluded_endpoints_match_the_records() {
     assert_eq!(listed, recorded);
 }
 
-/// `/prompts/{prompt_id}/fork` as `/prompts/{}/fork`: names differ, places do not.
+/// Empties the placeholders of a path: `/prompts/{prompt_id}/fork` becomes `/prompts/{}/fork`.
 fn clear_placeholders(path: &str) -> String {
     let parts = path.split(['{', '}']).enumerate();
     parts

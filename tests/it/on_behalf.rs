@@ -1,5 +1,5 @@
-//! What is read on behalf of a write: previews, dry runs and questions show a document only to whoever may read
-//! it, and as it is shown to a reader.
+//! Reads on behalf of a write: previews, dry runs and approval requests show a document only to
+//! callers who may read it. They show it as a read does.
 
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::WatchedValue;
@@ -15,7 +15,7 @@ use crate::{
     upstream::{MockUpstream, http_response, json_response, operator},
 };
 
-/// A secret of nobody's, in a document that only readers may see.
+/// A document with an invented secret, visible only to readers.
 const STORED_DOCUMENT: &str = r#"{"gateway_saved_name":"g","is_active":true,"description":"stored-document",
     "name":"stored-document","config":{"note":"stored-document"},
     "servers_config":{"servers":[{"saved_name":"stored-document","api_key":{"value":"stored-secret-1"}}]}}"#;
@@ -24,7 +24,7 @@ fn parse_policy(text: &str) -> Policy {
     Policy::parse("test", &format!("version: '1'\n{text}"), &Catalog::full()).unwrap()
 }
 
-/// Why a caller may not read what it may change.
+/// A reason why a caller can change a document and not read it.
 struct UnreadableCase {
     what: &'static str,
     scopes: &'static [&'static str],
@@ -161,7 +161,7 @@ async fn preview_is_redacted_and_masked_like_a_read() {
     );
 }
 
-/// A limit on the read holds for previews, and its refusal is no document.
+/// A read limit applies to previews, and its denial shows no document.
 #[tokio::test]
 async fn preview_counts_against_the_read_limit() {
     let upstream = MockUpstream::start(|_| json_response(STORED_DOCUMENT)).await;
@@ -279,7 +279,7 @@ async fn dry_run_and_approval_request_are_redacted_like_a_read() {
     );
 }
 
-/// A preview of what is not there fails as before.
+/// A missing document stays an error.
 #[tokio::test]
 async fn preview_of_a_missing_document_is_an_error() {
     let missing = r#"{"code":404,"error":"Resource not found","message":"MCP gateway not found"}"#;

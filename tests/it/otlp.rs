@@ -1,4 +1,4 @@
-//! Traces and metrics by OTLP, to a collector that keeps what it gets.
+//! Traces and metrics over OTLP, with a collector that stores what it receives.
 
 use std::process::Command;
 
@@ -15,14 +15,14 @@ const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN_ID: &str = "b7ad6b7169203331";
 const OTHER_TRACE_ID: &str = "11111111111111111111111111111111";
 
-/// Two scripted servers: Portkey, and the collector.
+/// Starts two scripted servers: the upstream and the collector.
 async fn start_upstream_and_collector() -> (MockUpstream, MockUpstream) {
     let portkey = MockUpstream::start(|_| upstream::json_response(r#"{"data":[]}"#)).await;
     let collector = MockUpstream::start(|_| upstream::http_response("200 OK", "", "")).await;
     (portkey, collector)
 }
 
-/// A server that calls the one and exports to the other.
+/// Returns the command of a server that calls `portkey` and exports to `collector`.
 fn exporting_command(
     args: &[&str],
     portkey: &MockUpstream,
@@ -45,7 +45,7 @@ fn start_http_server(portkey: &MockUpstream, collector: Option<&MockUpstream>) -
     ))
 }
 
-/// A call whose metadata, and whose header, name a trace.
+/// Makes a call whose metadata, and whose header, name a trace.
 async fn call_with_trace(server: &ServerProcess, meta: Option<&str>, header: Option<&str>) {
     let mut params = json!({
         "name": "list-all-integrations",
@@ -72,7 +72,7 @@ async fn call_with_trace(server: &ServerProcess, meta: Option<&str>, header: Opt
     assert_eq!(body["jsonrpc"], "2.0", "{body}");
 }
 
-/// The trace and the span that the last request to Portkey names.
+/// Returns the trace id and span id in the last request to Portkey.
 fn propagated_trace(portkey: &MockUpstream) -> Option<(String, String)> {
     let last = portkey.requests().pop().unwrap();
     let header = last.header("traceparent")?.to_owned();
@@ -87,7 +87,7 @@ fn propagated_trace(portkey: &MockUpstream) -> Option<(String, String)> {
     Some((trace.to_owned(), span.to_owned()))
 }
 
-/// All that the collector got at this path.
+/// Returns all that the collector received at this path.
 fn exported_bytes(collector: &MockUpstream, path: &str) -> Vec<u8> {
     let requests = collector.requests();
     let bodies: Vec<u8> = requests
@@ -103,7 +103,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Asks it to stop, and lets the collector answer meanwhile.
+/// Stops the server while the collector keeps responding.
 async fn stop_server(server: ServerProcess) {
     let (status, log) = tokio::task::spawn_blocking(|| server.terminate())
         .await
@@ -119,7 +119,7 @@ async fn trace_context_is_propagated_to_portkey() {
     let other = format!("00-{OTHER_TRACE_ID}-{SPAN_ID}-01");
     for (meta, header, expected) in [
         (None, Some(&other), Some(OTHER_TRACE_ID)),
-        // What lies in between adds headers; the message is the client's own.
+        // Proxies add headers; the message comes from the client.
         (Some(&own), Some(&other), Some(TRACE_ID)),
         (
             Some(&format!("00-{TRACE_ID}-{SPAN_ID}-0")),
@@ -204,7 +204,7 @@ async fn exported_metrics_contain_no_secrets() {
     }
 }
 
-/// Whatever callers send and Portkey answers.
+/// The secrets are in arguments and in responses.
 #[tokio::test]
 async fn exported_spans_contain_no_secrets() {
     let secrets = leaks::random_secrets(2);
@@ -236,7 +236,7 @@ async fn exported_spans_contain_no_secrets() {
     }
 }
 
-/// A trace that nobody here takes part in is none of Portkey's business.
+/// A server without a collector takes no part in a trace, so Portkey does not see it.
 #[tokio::test]
 async fn trace_context_is_not_propagated_without_a_collector() {
     let (portkey, _) = start_upstream_and_collector().await;
@@ -246,7 +246,7 @@ async fn trace_context_is_not_propagated_without_a_collector() {
     assert_eq!(propagated_trace(&portkey), None);
 }
 
-/// Over a pipe, with a signal that is not wanted, and under another name.
+/// Over stdio, with metrics switched off and another service name.
 #[tokio::test]
 async fn opentelemetry_variables_are_honoured() {
     let (portkey, collector) = start_upstream_and_collector().await;

@@ -1,4 +1,4 @@
-//! No identifier leaves its segment of the path: whatever could is refused before anything is sent.
+//! Identifiers stay in their segment of the path; others are rejected before anything is sent.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::pipeline::CallError;
@@ -42,13 +42,13 @@ const PATH_TRAVERSALS: &[&str] = &[
     "\u{85}",
 ];
 
-/// Arguments that satisfy an operation, so that only the one under test can be at fault.
+/// Returns valid arguments of an operation, so that only the tested one can be invalid.
 pub(crate) fn minimal_arguments(entry: &portkey_api::catalog::CatalogEntry) -> Value {
     fn fill(schema: &Value) -> Value {
         match schema["type"].as_str() {
             Some("object") => {
                 let required = schema["required"].as_array().cloned().unwrap_or_default();
-                // Of fields of which some are needed, the first of each group.
+                // For groups with alternatives, the first field of each group.
                 let groups = ["x-exactly-one", "x-at-least-one"]
                     .into_iter()
                     .flat_map(|mark| {

@@ -1,5 +1,4 @@
-//! Calls over HTTP that are taken to their tool at once, beside those that rmcp has a look at: nobody can
-//! tell them apart, and nothing that rmcp would turn back gets past it.
+//! Calls on the fast path, compared with calls through rmcp: equal results and equal rejections.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portkey_mcp::mcp::server::DirectCallHandler;
@@ -88,14 +87,14 @@ impl FastPathCall {
             .body(self.body);
         let (status, mut body) = send_request(request).await;
         if let Some(Value::String(text)) = body.pointer_mut("/result/content/0/text") {
-            // Portkey counts its answers.
+            // The request id of Portkey differs for each response.
             text.truncate(text.find("(request id").unwrap_or(text.len()));
         }
         (status, body)
     }
 }
 
-/// The same calls, each with something that takes more than a glance.
+/// Returns variants of a call, each of which needs more than the fast path.
 fn rmcp_variants(call: &FastPathCall, host: &str) -> Vec<(&'static str, FastPathCall)> {
     let call = || call.clone();
     let meta = r#""_meta":{"#;
@@ -187,7 +186,7 @@ async fn fast_path_and_rmcp_give_the_same_results() {
     }
 }
 
-/// What an answer holds is looked for in all of it at once where it is written plainly.
+/// A result is scanned as one text if it contains no escapes.
 #[tokio::test]
 async fn results_of_any_json_are_complete_and_masked() {
     let key = "sk-abcdefghijklmnopqrstuvwxyz0123456789";
@@ -252,7 +251,7 @@ async fn results_of_any_json_are_complete_and_masked() {
     }
 }
 
-/// Each is plain but for one thing.
+/// Each call differs in one point from a call on the fast path.
 #[tokio::test]
 async fn fast_path_rejects_invalid_headers_and_messages() {
     let server = serve_sandbox(&[]);
@@ -324,7 +323,7 @@ async fn fast_path_rejects_invalid_headers_and_messages() {
     }
 }
 
-/// Has a tool with an argument that is said in the head, too, and one without.
+/// Has one tool with an argument that a header repeats, and one without.
 #[derive(Clone)]
 struct RegionHandler;
 
@@ -376,7 +375,7 @@ async fn argument_header_must_match_the_argument() {
         ("nothing", call("in-region"), 400),
         ("no need", call("anywhere"), 200),
     ];
-    // Twice, because what is known of a tool is kept.
+    // Twice, because the tool's properties are cached.
     for (what, FastPathCall { head, body }, status) in cases.clone().into_iter().chain(cases) {
         let (got, body) = send_request(client().post(&url).headers(head).body(body)).await;
         assert_eq!(got, status, "{what}: {body}");

@@ -5,7 +5,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
 };
 
-/// The binary, with nothing of the environment's own configuration.
+/// Returns the command of the binary without configuration from the environment.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portkey-mcp"));
     command.args(args);
@@ -21,12 +21,12 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs the binary until it exits.
 pub(crate) fn run(args: &[&str]) -> Output {
     command(args).stdin(Stdio::null()).output().unwrap()
 }
 
-/// Runs it to its end and returns whether it succeeded, and what it said where.
+/// Runs the binary until it exits; returns its success, standard output and standard error.
 pub(crate) fn run_cli(args: &[&str]) -> (bool, String, String) {
     let output = run(args);
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -37,7 +37,7 @@ pub(crate) fn run_cli(args: &[&str]) -> (bool, String, String) {
     )
 }
 
-/// A server over stdio, spoken to line by line.
+/// An MCP server on stdio, with messages as lines.
 pub(crate) struct StdioServer {
     pub(crate) child: Child,
     pub(crate) input: Option<ChildStdin>,
@@ -74,7 +74,7 @@ impl StdioServer {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    /// Hangs up and returns the exit status, whatever stdout still held, and stderr.
+    /// Closes the input; returns the exit status, the rest of stdout, and stderr.
     pub(crate) fn end(mut self) -> (std::process::ExitStatus, String, String) {
         drop(self.input.take());
         let (mut rest, mut log) = (String::new(), String::new());
@@ -89,7 +89,7 @@ impl StdioServer {
     }
 }
 
-/// A process that serves at an address it says on standard error; killed when dropped.
+/// A server process that logs its address to standard error; killed when dropped.
 pub(crate) struct ServerProcess {
     pub(crate) child: Child,
     pub(crate) url: String,
@@ -97,19 +97,19 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts it and reads the address it says.
+    /// Starts a server and reads its address.
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::start_with(args, &[])
     }
 
-    /// The same with variables of its own.
+    /// Starts a server with environment variables.
     pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = command(args);
         command.envs(variables.iter().copied());
         Self::spawn(command)
     }
 
-    /// The same with a command of one's own.
+    /// Starts a server from a command.
     pub(crate) fn spawn(mut command: Command) -> Self {
         command
             .stdin(Stdio::null())
@@ -132,7 +132,7 @@ impl ServerProcess {
         served
     }
 
-    /// Sends it a signal, as a supervisor would.
+    /// Sends a signal, as a supervisor would.
     pub(crate) fn signal(&self, name: &str) {
         let (signal, pid) = (format!("-{name}"), self.child.id().to_string());
         assert!(
@@ -144,7 +144,7 @@ impl ServerProcess {
         );
     }
 
-    /// Reads its log up to the line that has `marker`, and returns that.
+    /// Reads the log up to the line that contains `marker`; returns that line.
     pub(crate) fn read_until(&mut self, marker: &str) -> String {
         let mut log = String::new();
         loop {
@@ -159,13 +159,13 @@ impl ServerProcess {
         }
     }
 
-    /// Asks it to stop and waits for that.
+    /// Stops the server and waits until it exits.
     pub(crate) fn terminate(self) -> (std::process::ExitStatus, String) {
         self.signal("TERM");
         self.end()
     }
 
-    /// Waits until it has ended, and returns how and what it logged since.
+    /// Waits until the server exits; returns its status and the rest of the log.
     pub(crate) fn end(mut self) -> (std::process::ExitStatus, String) {
         let mut rest = String::new();
         self.log.read_to_string(&mut rest).unwrap();
@@ -175,7 +175,7 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have exited already.
         _ = self.child.kill();
         _ = self.child.wait();
     }

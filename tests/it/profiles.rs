@@ -1,5 +1,5 @@
-//! Schema profiles and the operator's own words: every list under every profile, by the rules of the clients it
-//! is for.
+//! Schema profiles and custom descriptions: every tool list satisfies the rules of the clients of
+//! its profile.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ use crate::{
     process::{StdioServer, command, run_cli},
 };
 
-/// Every tool in a form: operations, and those of the compact surface.
+/// Returns every tool in a profile: the operations, and the tools of the compact surface.
 pub(crate) fn listed_tools(profile: Profile) -> Vec<Tool> {
     let catalog = Catalog::with_presentation(Presentation {
         profile,
@@ -24,7 +24,7 @@ pub(crate) fn listed_tools(profile: Profile) -> Vec<Tool> {
     [listed(Surface::Operations), listed(Surface::Compact)].concat()
 }
 
-/// What a form may say beside these.
+/// Keywords that every profile may use.
 const COMMON_KEYWORDS: &[&str] = &[
     "type",
     "description",
@@ -53,7 +53,7 @@ fn profile_keywords(profile: Profile) -> &'static [&'static str] {
     }
 }
 
-/// The types a schema allows.
+/// Returns the types that a schema permits.
 fn schema_types(schema: &Value) -> Vec<&str> {
     match &schema["type"] {
         Value::String(kind) => vec![kind],
@@ -62,7 +62,7 @@ fn schema_types(schema: &Value) -> Vec<&str> {
     }
 }
 
-/// The faults of one schema, at any depth.
+/// Returns the errors of one schema, at any depth.
 fn schema_errors(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
     let (kinds, mut faults) = (schema_types(schema), Vec::new());
     let mut demand = |holds: bool, what: &str| {
@@ -150,7 +150,7 @@ fn every_tool_schema_satisfies_its_profile() {
     assert!(all.is_empty(), "{} faults\n{}", all.len(), all.join("\n"));
 }
 
-/// What no call can be made without is in every form, and whatever a form shows is taken.
+/// Required arguments are in every profile, and every listed argument is accepted.
 #[test]
 fn every_profile_has_the_same_arguments() {
     let catalog = Catalog::full();
@@ -179,7 +179,7 @@ fn every_profile_has_the_same_arguments() {
     }
 }
 
-/// `null` leaves out what it otherwise clears, and `clear` clears.
+/// `null` omits a field that it otherwise clears, and `clear` clears it.
 #[test]
 fn strict_profile_clears_fields_by_name() {
     let presentation = Presentation {
@@ -207,7 +207,7 @@ fn strict_profile_clears_fields_by_name() {
             json!({ "id": "a", "clear": ["/expires_at"] }),
             json!({ "id": "a", "expires_at": null }),
         ),
-        // As text, without the slash, and below an object that is not given.
+        // As text, without the slash, and below an omitted object.
         (
             "update-api-key",
             json!({ "id": "a", "clear": r#"["expires_at", "defaults/config_id"]"# }),
@@ -262,7 +262,7 @@ fn export_descriptions(more: &[&str]) -> String {
     out
 }
 
-/// Words that are put back where they came from change nothing, in any form.
+/// Exported descriptions that are loaded again change nothing, in any profile.
 #[test]
 fn exported_descriptions_round_trip() {
     let folder = tempfile::tempdir().unwrap();

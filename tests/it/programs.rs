@@ -1,5 +1,5 @@
-//! Programs that tests run and that a machine may lack. A test that is skipped for want of one is counted
-//! and named, in one line when the run has ended.
+//! Programs that tests run and that may be missing. Skipped tests are counted and named in one line
+//! at the end of the run.
 
 use std::{
     collections::BTreeMap,
@@ -8,11 +8,11 @@ use std::{
     sync::{LazyLock, Mutex},
 };
 
-/// `required` makes a missing `redis-server` a failure.
+/// The value `required` makes a missing `redis-server` a failure.
 pub(crate) const REDIS_VARIABLE: &str = "PORTKEY_MCP_TEST_REDIS";
 
-/// Reads the names of skipped tests until this process ends, and then says which they are. Tests share no
-/// end that code of theirs could run at, so another process waits for it.
+/// Reads the names of skipped tests until this process exits, and then reports them. Tests have no
+/// common end at which code could run, so another process waits for it.
 const REPORT_SCRIPT: &str = r#"
     count=0 names=
     while read -r name; do count=$((count + 1)) names="$names${names:+, }$name"; done
@@ -25,7 +25,7 @@ static REPORT_PROCESSES: LazyLock<Mutex<ReportProcesses>> = LazyLock::new(Mutex:
 static INSTALLED_PROGRAMS: LazyLock<Mutex<BTreeMap<&'static str, bool>>> =
     LazyLock::new(Mutex::default);
 
-/// Whether the test has to do without a program, which goes on record then.
+/// Returns true if a program is missing, and reports the test as skipped.
 pub(crate) fn is_missing(program: &'static str) -> bool {
     if *INSTALLED_PROGRAMS
         .lock()
@@ -75,7 +75,7 @@ fn start_report(program: &str) -> Child {
     shell.spawn().unwrap()
 }
 
-/// This very binary, with one of its tests, on a machine without `redis-server`.
+/// Runs one test of this binary on a machine without `redis-server`.
 #[cfg(unix)]
 mod without {
     use super::*;

@@ -1,4 +1,5 @@
-//! Prompts: the built-in ones hold, own ones are checked, and clients get them with their arguments filled in.
+//! Prompts: the built-in ones are valid, custom ones are validated, and clients get them with their
+//! arguments.
 
 use std::fs;
 
@@ -83,7 +84,7 @@ fn prompt_reference_lists_every_prompt_and_argument() {
     }
 }
 
-/// Every argument with its own name as the value.
+/// Returns every argument with its own name as the value.
 fn fill_arguments(prompt: &PromptTemplate) -> serde_json::Map<String, Value> {
     let names = prompt
         .arguments()
@@ -113,7 +114,7 @@ fn invalid_prompt_file_is_reported_with_its_line() {
         (front("title: [\n", "Text."), 5, ""),
         (front("", ""), 1, "empty"),
         (front("", "One.\nTwo {{y}}."), 7, "`{{y}}`"),
-        // What stands between would be lost.
+        // The text in between would be lost.
         (front(argument, "{{x}}\n{{\nTwo.\n}}"), 10, "not closed"),
         (front(argument, "{{x}} {{x"), 9, "not closed"),
         (front(argument, "Text."), 1, "`x` is never used"),
@@ -222,7 +223,8 @@ fn custom_prompts_are_loaded_from_a_folder() {
     );
 }
 
-/// Files may change, come and go. One that does not hold is told, and what was there before stays.
+/// Files can change, appear and disappear. An invalid file is reported, and the previous version
+/// stays.
 #[test]
 fn custom_prompts_are_reloaded() {
     let folder = tempfile::tempdir().unwrap();
@@ -267,7 +269,7 @@ fn custom_prompts_are_reloaded() {
     server.read_until("the changed file is in effect");
     assert_eq!(titles(&server), ["Changed", "Own"]);
     fs::write(path("own.md"), CUSTOM_PROMPT.replace("{{who}}", "{{whom}}")).unwrap();
-    // It may be read while it is still empty.
+    // The file may be read while it is still empty.
     while !server
         .read_until("what was in effect stays so")
         .contains("own.md: line 13: `{{whom}}`")
@@ -341,7 +343,7 @@ async fn prompt_without_any_available_tool_is_hidden() {
             let prompts = connected.client.list_all_prompts().await.unwrap();
             let has = |name: &str| prompts.iter().any(|prompt| prompt.name == name);
             assert_eq!(has("promote-prompt"), expected, "{}, {left}", connected.way);
-            // One that names no tool is for everybody.
+            // A prompt that names no tool is available to everybody.
             assert!(
                 has("own") && !has("monthly-showback"),
                 "{}, {left}",

@@ -14,7 +14,7 @@ fn tool_reference_is_up_to_date() {
     super::check_generated_file(Path::new("docs/tools.md"), &reference);
 }
 
-/// The table between the two marks in README is written from the declarations.
+/// The table between the two markers in README is generated from the declarations.
 #[test]
 fn readme_domain_table_is_up_to_date() {
     let mut table = "| Domain | Tools | What for |\n| --- | ---: | --- |\n".to_owned();

@@ -1,7 +1,6 @@
-//! The declarations against the records of Portkey's API, where a checkout has them beside it.
+//! The declarations, compared with the records of Portkey's API beside a checkout.
 //!
-//! The records are not part of this repository, so elsewhere there is nothing to compare with, and
-//! the test says so.
+//! The records are not part of this repository. Without them the tests are skipped and say so.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -11,34 +10,35 @@ use serde_json::Value;
 
 const RECORDS_PATH: &str = "../shared/portkey-api";
 
-/// Records of Enkrypt AI's API that are known well enough and left out all the same: only its gateway is
-/// changed from here.
+/// Well-known records of Enkrypt AI's API that are excluded, because only its gateway is changed
+/// from here.
 const EXCLUDED_RECORDS: &[&str] = &["add-mcp-registry-server"];
 /// Arguments that are not sent.
 const LOCAL_ARGUMENTS: &[(&str, &str)] = &[("modify-mcp-gateway", "preview")];
 
-/// Names that a tool does not answer to: whoever asks for a server most likely means one of Portkey's.
+/// Aliases that a tool does not have: a caller who asks for a server most likely means one of
+/// Portkey's.
 const EXCLUDED_ALIASES: &[&str] = &["get-server"];
 
 /// Headers that the client adds by itself.
 const KEY_HEADERS: &[&str] = &["apikey", "x-portkey-api-key"];
 
-/// Arguments the specification leaves optional although a call without them can do nothing: the one
-/// field a role change has, and the list of those to add (quirks.md §6, §7.7).
+/// Arguments that are optional in the specification although a call without them has no effect.
+/// They are the only field of a role change, and the list of members to add.
 const REQUIRED_IN_PRACTICE: &[(&str, &str)] = &[
     ("add-workspace-member", "users"),
     ("update-user", "role"),
     ("update-workspace-member", "role"),
 ];
-/// Fields of the records that the live API has elsewhere: the documents have a model's headers among its
+/// Fields that the live API has at another place: the documents list a model's headers among its
 /// configurations.
 const MOVED_FIELDS: &[&str] = &["bulk-update-integration-models.models.custom_headers"];
 
-/// Tools whose body is one argument, as a list; the API takes an item by itself as well, so the
+/// Tools whose body is one argument, as a list. The API accepts a single item as well, so the
 /// record's body has no name for it.
 const BODY_ARGUMENTS: &[(&str, &str)] = &[("insert-logs", "logs")];
 
-/// The argument that is the whole body of a tool, if one is.
+/// Returns the argument that is the whole body of a tool, if there is one.
 pub(crate) fn body_argument(tool: &str) -> Option<&'static str> {
     BODY_ARGUMENTS
         .iter()
@@ -46,7 +46,7 @@ pub(crate) fn body_argument(tool: &str) -> Option<&'static str> {
         .map(|(_, argument)| *argument)
 }
 
-/// The arguments of a tool that are not sent.
+/// Returns the arguments of a tool that are not sent.
 pub(crate) fn local_arguments(tool: &str) -> impl Iterator<Item = &'static str> {
     LOCAL_ARGUMENTS
         .iter()
@@ -54,8 +54,8 @@ pub(crate) fn local_arguments(tool: &str) -> impl Iterator<Item = &'static str> 
         .map(|(_, argument)| *argument)
 }
 
-/// The records of a domain; none where there is no folder of records. What is known of Enkrypt AI's API
-/// by name only must not ship.
+/// Returns the records of a domain; `None` without a folder of records. Endpoints of Enkrypt AI
+/// whose names alone are known must not ship.
 pub(crate) fn read_records(name: &str) -> Option<Vec<Value>> {
     let folder = Path::new(RECORDS_PATH);
     let file = match name {
@@ -105,8 +105,8 @@ fn declarations_match_the_records() {
     assert!(compared > 0);
 }
 
-/// What the records know to be secret or personal in an answer is declared so, and what is shown once is
-/// declared to be shown once (secrets.md §5).
+/// Secret or personal response fields of the records are declared as such, and one-time secrets as
+/// one-time secrets.
 #[test]
 fn recorded_response_secrets_are_declared() {
     let (mut compared, mut missing) = (0, Vec::new());
@@ -120,7 +120,7 @@ fn recorded_response_secrets_are_declared() {
             for remark in strings(&record["secret_response_fields"]) {
                 let once = ["shown only here", "one time", "bearer", "rotate_auth"];
                 let once = once.iter().any(|words| remark.contains(words));
-                // What is personal, or text, is shown to whoever may administer; credentials are not.
+                // Personal data and text are shown to administrators; credentials are not.
                 let shown = [
                     "PII",
                     "prompt",
@@ -156,8 +156,8 @@ fn recorded_response_secrets_are_declared() {
     );
 }
 
-/// The paths in a remark such as `data[].email, first_name: personal; last_name`. The first says where
-/// those after it are; words that are neither paths nor known as fields are prose.
+/// Parses the paths in a remark such as `data[].email, first_name: personal; last_name`. The first
+/// path locates those after it. Words that are neither paths nor known fields are prose.
 fn parse_field_paths(remark: &str) -> Vec<String> {
     const FIELDS: &[&str] = &[
         "key",
@@ -303,7 +303,7 @@ fn assert_matches_record(published: &CompiledOperation, record: &Value) {
         .filter(|(tool, _)| *tool == name);
     required.extend(in_practice.map(|(_, argument)| (*argument).to_owned()));
     required.extend(list.map(str::to_owned));
-    // Required is what the live API refuses a call without; a specification asks for more.
+    // Required means that the live API rejects a call without it; a specification requires more.
     let ours: BTreeSet<_> = strings(&published.full_schema()["required"]).collect();
     let strangers: Vec<_> = ours.difference(&required).collect();
     assert!(strangers.is_empty(), "{name} requires {strangers:?}");
@@ -338,7 +338,8 @@ fn assert_matches_record(published: &CompiledOperation, record: &Value) {
     }
 }
 
-/// Field names and enums of the body, at every depth; `configurations` may be one of several shapes.
+/// Compares field names and enums of the body at every depth; `configurations` may have several
+/// shapes.
 fn assert_body_matches(at: &str, declared: &Value, recorded: &Value) {
     let mut shapes = vec![recorded];
     shapes.extend(recorded["oneOf"].as_array().into_iter().flatten());
@@ -357,7 +358,7 @@ fn assert_body_matches(at: &str, declared: &Value, recorded: &Value) {
                 continue;
             }
             assert!(mine.is_object(), "{at} is not declared");
-            // Each of several shapes may know one word of the same enum.
+            // Each of several shapes may have one value of the same enum.
             let words: BTreeSet<_> = shapes
                 .iter()
                 .flat_map(|shape| strings(&shape["properties"][&name]["enum"]))
@@ -376,8 +377,8 @@ fn assert_body_matches(at: &str, declared: &Value, recorded: &Value) {
     }
 }
 
-/// Nothing passes that the API is known to refuse for its size, and what an update clears by `null` can be
-/// cleared.
+/// Checks that sizes which the API rejects are rejected, and that fields cleared by `null` in an
+/// update can be cleared.
 fn assert_bounds_match(at: &str, declared: &Value, recorded: &Value) {
     let least = [
         ("minimum", "minimum"),
@@ -414,8 +415,8 @@ fn assert_bounds_match(at: &str, declared: &Value, recorded: &Value) {
     }
 }
 
-/// `{promptId}/makeDefault` as `{prompt_id}/makeDefault`, and `{sub-type}` as `{sub_type}`: only
-/// placeholders are ours to spell.
+/// Converts the placeholders of a path to snake case: `{promptId}/makeDefault` becomes
+/// `{prompt_id}/makeDefault`, and `{sub-type}` becomes `{sub_type}`.
 pub(crate) fn snake_case_placeholders(path: &str) -> String {
     let (mut out, mut inside) = (String::new(), false);
     for c in path.chars() {

@@ -1,4 +1,4 @@
-//! A Redis server of a test's own.
+//! A Redis server for one test.
 
 use std::{
     io::{BufRead, BufReader},
@@ -11,7 +11,7 @@ use std::{
 use portkey_store::Store;
 use tempfile::TempDir;
 
-/// A server that keeps nothing on disk; killed when dropped.
+/// A server without persistence; killed when dropped.
 pub(crate) struct RedisServer {
     child: Child,
     port: u16,
@@ -24,11 +24,11 @@ impl RedisServer {
         Self::with(|_| Vec::new())
     }
 
-    /// With further arguments, made for a port and the folder they may name files in.
+    /// Starts a server with additional arguments, built for a folder in which they may name files.
     pub(crate) fn with(args: impl FnOnce(&TempDir) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let args = args(&folder);
-        // A free port may be taken by someone else before Redis has it.
+        // Another process may take a free port before Redis.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0")
                 .unwrap()
@@ -47,12 +47,12 @@ impl RedisServer {
         panic!("redis-server does not start");
     }
 
-    /// With the one user that `docs/deployment.md` has, and no other.
+    /// Starts a server whose only user is the one in `docs/deployment.md`.
     pub(crate) fn documented() -> Self {
         Self::with_user(documented_rights())
     }
 
-    /// With one user, of these rights after its name.
+    /// Starts a server with one user; `rights` begins with its name.
     pub(crate) fn with_user(rights: &str) -> Self {
         let (name, rights) = rights.split_once(' ').unwrap();
         let user = ["--user", "default", "off", "--user", name, "on", ">horse"];
@@ -60,7 +60,7 @@ impl RedisServer {
         Self::with(|_| args.into_iter().map(str::to_owned).collect())
     }
 
-    /// The address for that user.
+    /// Returns the URL for that user.
     pub(crate) fn documented_url(&self, database: u8) -> String {
         format!(
             "redis://portkey-mcp:horse@127.0.0.1:{}/{database}",
@@ -80,12 +80,12 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}/1", self.port)
     }
 
-    /// A store in it, as one replica has it.
+    /// Connects a store, as one replica has it.
     pub(crate) async fn store(&self) -> Store {
         connect(&self.url(), Duration::from_secs(5)).await
     }
 
-    /// Runs a command of `redis-cli`, and returns what it prints.
+    /// Runs a command of `redis-cli`; returns its output.
     pub(crate) fn run(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
         let output = Command::new("redis-cli")
@@ -98,7 +98,7 @@ impl RedisServer {
             .to_owned()
     }
 
-    /// All that it has, as a reader of its files sees it.
+    /// Returns the whole content, as a reader of its files sees it.
     pub(crate) fn dump(&self) -> Vec<u8> {
         assert_eq!(self.run(&["CONFIG", "SET", "rdbcompression", "no"]), "OK");
         assert_eq!(self.run(&["SAVE"]), "OK");
@@ -110,12 +110,12 @@ impl RedisServer {
         self.child.wait().unwrap();
     }
 
-    /// Starts it where it was; empty, as it keeps nothing.
+    /// Starts the server at the same port, without the previous data.
     pub(crate) fn restart(&mut self) {
         self.child = spawn(self.port, &self.folder, &self.args).unwrap();
     }
 
-    /// Stops it in the middle of whatever it does, without closing a connection.
+    /// Suspends the server without closing a connection.
     pub(crate) fn freeze(&self) {
         let pid = self.child.id().to_string();
         assert!(
@@ -130,13 +130,13 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have exited already.
         _ = self.child.kill();
         _ = self.child.wait();
     }
 }
 
-/// The user of `docs/deployment.md`: its name and rights, without the password.
+/// Returns the user of `docs/deployment.md`: its name and rights, without the password.
 pub(crate) fn documented_rights() -> &'static str {
     static RIGHTS: LazyLock<String> = LazyLock::new(|| {
         let page = std::fs::read_to_string("docs/deployment.md").unwrap();
@@ -158,10 +158,10 @@ pub(crate) async fn connect(url: &str, timeout: Duration) -> Store {
         .unwrap()
 }
 
-/// Starts it, and waits until it says that it takes connections; none if it ended before.
+/// Starts the server and waits until it accepts connections; `None` if it exits before.
 fn spawn(port: u16, folder: &TempDir, args: &[String]) -> Option<Child> {
     let mut command = Command::new("redis-server");
-    // The port comes first, so that another kind of port can be given in its place.
+    // The port comes first, so that later arguments can replace it by another kind of port.
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]);
     command
         .arg(folder.path())
@@ -179,7 +179,7 @@ fn spawn(port: u16, folder: &TempDir, args: &[String]) -> Option<Child> {
     let mut line = String::new();
     while log.read_line(&mut line).unwrap() > 0 {
         if line.contains("Ready to accept connections") {
-            // Nobody reads on, and it must not stop on a full pipe.
+            // The pipe must not fill up after the last line that is read.
             std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
             return Some(child);
         }

@@ -1,4 +1,4 @@
-//! Three replicas behind a balancer that sends each connection to the next, with one Redis.
+//! Three replicas with one Redis, behind a balancer that sends each connection to the next one.
 
 use std::{
     collections::BTreeMap,
@@ -28,13 +28,13 @@ struct Replicas {
     sandbox: ServerProcess,
     redis: RedisServer,
     served: Vec<ServerProcess>,
-    /// The balancer's.
+    /// URL of the balancer.
     url: String,
     _files: TempDir,
 }
 
 impl Replicas {
-    /// With these options; each answer of Portkey takes a while, so that calls meet.
+    /// Starts replicas with these options. Upstream responses take a while, so that calls overlap.
     async fn start(more: &[&str]) -> Self {
         let args = [
             "sandbox",
@@ -81,7 +81,7 @@ fn host_of(url: &str) -> String {
         .to_owned()
 }
 
-/// Sends each connection to the next of them, and past those that take none.
+/// Sends each connection to the next backend, and skips backends that accept none.
 async fn start_balancer(backends: Vec<String>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
@@ -122,14 +122,14 @@ async fn session_continues_at_another_replica() {
             answer.message["result"]["structuredContent"].is_object(),
             "{answer:?}"
         );
-        // Nowhere is it anybody else's.
+        // At no replica can another caller use it.
         let thief = here
             .taken_over_by("pk-bob")
             .call("tools/call", args.clone())
             .await;
         assert_eq!(thief.status, StatusCode::NOT_FOUND, "{thief:?}");
     }
-    // Each of them has it in memory now, and each of them learns that it has ended.
+    // Each replica has the session in memory, and each learns that it ended.
     assert_eq!(alice.end().await.status, StatusCode::NO_CONTENT);
     for replica in &replicas.served {
         let answer = alice
@@ -145,7 +145,7 @@ async fn session_continues_at_its_replica_without_redis() {
     if is_missing("redis-server") {
         return;
     }
-    // Limits would refuse everything meanwhile.
+    // Limits would reject everything meanwhile.
     let unlimited = ["--rate-limit", "none", "--address-rate-limit", "none"];
     let mut replicas = Replicas::start(&unlimited).await;
     let [first, second, _] = &replicas.served[..] else {
@@ -169,12 +169,12 @@ async fn session_continues_at_its_replica_without_redis() {
     assert_eq!(told["components"]["redis"], away);
     assert_eq!(before.end().await.status, StatusCode::NO_CONTENT);
     assert!(!before.lists_tools().await);
-    // One that comes back empty ends nothing.
+    // A Redis that returns without data ends no session.
     replicas.redis.restart();
     assert!(meanwhile.lists_tools().await);
 }
 
-/// What a replica says at `/readyz`, where it serves.
+/// Returns the response of a replica at `/readyz`, at the address of its MCP endpoint.
 async fn read_readiness(replica: &ServerProcess) -> Value {
     let answer = client()
         .get(replica.url.replace("/mcp", "/readyz"))
@@ -211,7 +211,7 @@ async fn rate_limit_is_shared_by_all_replicas() {
     }
 }
 
-/// Makes an integration, and once more if that went wrong on the way. How often it was tried.
+/// Creates an integration, with one retry if the request fails. Returns the number of attempts.
 async fn write_with_retry(caller: &McpClient, slug: &str) -> usize {
     let args = json!({ "name": slug, "slug": slug, "ai_provider_id": "openai", "key": "sk-1" });
     for tried in 1..=2 {
@@ -220,7 +220,7 @@ async fn write_with_retry(caller: &McpClient, slug: &str) -> usize {
         };
         let result = &answer.message["result"];
         let done = answer.status == StatusCode::OK && result["isError"] != true;
-        // The first attempt may have been carried out all the same.
+        // The first attempt may have taken effect all the same.
         let was_done = tried == 2 && result.to_string().contains("already");
         assert!(done || was_done, "{slug}: {answer:?}");
         return tried;
@@ -244,7 +244,7 @@ async fn finished_writes_survive_a_killed_replica() {
             for at in 0..12 {
                 let tried = write_with_retry(&caller, &format!("write-{client}-{at}")).await;
                 retried.fetch_add(tried - 1, Ordering::Relaxed);
-                // In the midst of it, with the others' calls under way.
+                // During the test, with calls of the others in flight.
                 if finished.fetch_add(1, Ordering::Relaxed) == 30 {
                     drop(victim.lock().unwrap().take());
                 }
@@ -253,14 +253,14 @@ async fn finished_writes_survive_a_killed_replica() {
     }
     clients.join_all().await;
     assert!(victim.lock().unwrap().is_none(), "it was killed");
-    // At most what was under way there had to be repeated.
+    // At most the calls in flight there had to be repeated.
     assert!(retried.load(Ordering::Relaxed) <= 8, "{retried:?}");
     let made = count_created(&replicas.sandbox).await;
     assert_eq!(made.len(), 8 * 12);
     assert!(made.values().all(|times| *times == 1), "{made:?}");
 }
 
-/// How often each integration was made, by the sandbox's own audit log.
+/// Counts how often each integration was created, by the sandbox's own audit log.
 async fn count_created(sandbox: &ServerProcess) -> BTreeMap<String, usize> {
     let client = client_builder().no_proxy().build().unwrap();
     let mut made = BTreeMap::new();
@@ -303,7 +303,8 @@ async fn count_created(sandbox: &ServerProcess) -> BTreeMap<String, usize> {
     made
 }
 
-/// A Redis that was emptied does not make an answer good for a second time, and says so.
+/// A Redis that lost its data does not make an approval response valid again, and the server
+/// reports the loss.
 #[tokio::test]
 async fn approval_response_is_single_use_after_redis_data_loss() {
     if is_missing("redis-server") {

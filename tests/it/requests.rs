@@ -1,4 +1,4 @@
-//! Requests to the MCP endpoint, made by hand.
+//! Requests to the MCP endpoint, built by hand.
 
 use portkey_mcp::http_client::client_builder;
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -22,7 +22,7 @@ fn post_request_by(client: &Client, server: &ServerProcess, body: &str) -> Reque
         .body(body.to_owned())
 }
 
-/// A request of the stateless generation.
+/// Returns a stateless request (2026-07-28).
 pub(crate) fn stateless_request(
     server: &ServerProcess,
     method: &str,
@@ -31,7 +31,7 @@ pub(crate) fn stateless_request(
     stateless_request_by(&client(), server, method, params)
 }
 
-/// The same by a client that makes several.
+/// Returns a stateless request of a client that makes several.
 pub(crate) fn stateless_request_by(
     client: &Client,
     server: &ServerProcess,
@@ -64,7 +64,7 @@ pub(crate) async fn send_request(request: RequestBuilder) -> (StatusCode, Value)
     )
 }
 
-/// A call of a tool, in the stateless generation.
+/// Returns a stateless tool call.
 pub(crate) fn call_request(server: &ServerProcess, tool: &str, arguments: Value) -> RequestBuilder {
     stateless_request(
         server,
@@ -73,7 +73,7 @@ pub(crate) fn call_request(server: &ServerProcess, tool: &str, arguments: Value)
     )
 }
 
-/// The opening of a session, in the generation before.
+/// Returns the request that opens a session (2025-11-25).
 pub(crate) fn initialize_request(server: &ServerProcess) -> RequestBuilder {
     let params = json!({
         "protocolVersion": "2025-11-25",

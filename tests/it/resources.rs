@@ -1,4 +1,4 @@
-//! Resources: guides, operations and things, with real clients, as far as each may see them.
+//! Resources: guides, operations and items, with real clients and their access.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ async fn read_resource(
         .await
 }
 
-/// The one text of a resource, its type and its marks.
+/// Returns the only content of a resource, with its type and metadata.
 async fn read_content(connected: &ConnectedClient, uri: &str) -> Value {
     let result = read_resource(connected, uri).await.unwrap();
     assert_eq!(result.contents.len(), 1, "{uri}");
@@ -112,7 +112,7 @@ fn every_generated_example_is_valid() {
             None => without.push(entry.operation.name()),
         }
     }
-    // What these take depends on a value that they are given.
+    // Their required arguments depend on another argument.
     assert_eq!(
         without,
         [
@@ -167,7 +167,7 @@ async fn guides_and_operations_can_be_read() {
     }
 }
 
-/// Whoever got a handle can read on by it, as a resource as well.
+/// The owner of a handle can read the stored result as a resource as well.
 #[tokio::test]
 async fn truncated_result_can_be_read_as_a_resource() {
     for connected in connect_everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
@@ -196,7 +196,7 @@ async fn truncated_result_can_be_read_as_a_resource() {
     }
 }
 
-/// A thing is bounded as the answer of its tool is, and can be read on as one.
+/// A resource is truncated like the result of its tool, and the rest is readable.
 #[tokio::test]
 async fn large_resource_is_truncated_with_a_handle() {
     for connected in connect_everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
@@ -279,7 +279,7 @@ async fn resource_equals_the_result_of_its_tool() {
                 called.structured_content,
                 "{way}: {domain}"
             );
-            // What strangers wrote is marked in both.
+            // Untrusted content is marked in both.
             assert_eq!(read["_meta"], json!(called.meta), "{way}: {domain}");
             assert_eq!(
                 read["_meta"].is_null(),
@@ -357,7 +357,7 @@ async fn filtered_tools_have_no_resources() {
     }
 }
 
-/// A read goes the way of all calls: rules decide about it, and it is put on record.
+/// A read is subject to the policy, and audited, like any call.
 #[tokio::test]
 async fn resource_read_is_subject_to_policy_and_audit() {
     const POLICY: &str = r#"version: "1"

@@ -1,4 +1,4 @@
-//! What clients keep for us and bring back.
+//! Signed state that clients store and return.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{programs::is_missing, redis::RedisServer};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// 32 zero bytes, and 31.
+/// Keys of 32 and of 31 zero bytes.
 const ZERO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const SHORT_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
 
@@ -38,7 +38,7 @@ fn state_with_another_context_is_rejected() {
         (Session, "", b"binding"),
         (Session, "alice", b""),
         (Session, "alice", b"bindin"),
-        // What stands beside each other must not be moved from one to the other.
+        // Adjacent fields must not be confused when characters move from one to the other.
         (Session, "aliceb", b"inding"),
         (Session, "alic", b"ebinding"),
     ];
@@ -139,9 +139,9 @@ fn keys_can_be_rotated() {
             (old_opens, new_opens)
         );
     }
-    // The first line signs.
+    // The first key signs.
     assert!(opens(&before, &seal(&between)) && !opens(&before, &seal(&after)));
-    // An id is a name, and does not make another key the same.
+    // An id is only a name; a key with the same id is another key.
     let imposter = keyring(&[&Keyring::generate_line("old").unwrap()]);
     assert!(!opens(&imposter, &by_old));
 }
@@ -205,7 +205,7 @@ async fn single_use_state_is_accepted_once() {
         let issued = keyring(&[&line]);
         let once = (HOUR, one.stamp().await.unwrap());
         let sealed = issued.sign_once(RequestState, "alice", b"args", b"nonce", once);
-        // Whose it is not does not use it up.
+        // Another caller's attempt does not use it up.
         let stolen = issued
             .verify_once(RequestState, "bob", b"args", &sealed, &one)
             .await;
@@ -225,7 +225,7 @@ async fn single_use_state_is_accepted_once() {
         }
         let opened: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
         assert_eq!(opened, [b"nonce"]);
-        // The next one is another one, even when all about it is the same.
+        // The next state differs, even with equal content.
         let next = issued.sign_once(RequestState, "alice", b"args", b"nonce", once);
         assert!(
             issued
@@ -271,7 +271,7 @@ fn byte_order_mark_before_the_first_key_is_skipped() {
     assert!(Keyring::parse(&format!("\u{feff}{line}\n")).is_ok());
 }
 
-/// A process that starts anew has forgotten what was used, and so has a Redis that was emptied.
+/// A restarted process has lost the used states, and so has an emptied Redis.
 #[tokio::test]
 async fn state_issued_before_data_loss_is_rejected() {
     let keys = Keyring::random().unwrap();
@@ -284,7 +284,7 @@ async fn state_issued_before_data_loss_is_rejected() {
     let sealed = seal(before.stamp().await.unwrap());
     assert_eq!(opens(&sealed, &after).await, Err(InvalidState));
     assert_eq!(opens(&sealed, &before).await, Ok(b"x".to_vec()));
-    // What says nothing of a store is for none.
+    // State without a stamp is valid for no store.
     let unstamped = keys.sign(RequestState, "alice", b"", b"x", HOUR);
     assert_eq!(opens(&unstamped, &before).await, Err(InvalidState));
 }

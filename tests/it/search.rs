@@ -1,7 +1,7 @@
-//! Searching for operations: whether people find what they mean.
+//! Search for operations: typical tasks find the expected operations.
 //!
-//! `tests/data/search.json` has tasks as people say them, each with the operations that are right for it.
-//! Those marked `held_out` are not for tuning: were the others learned by heart, these would show it.
+//! `tests/data/search.json` contains tasks in everyday words, each with its expected operations.
+//! Those marked `held_out` are not for tuning: they show whether the others are overfitted.
 
 use std::{collections::BTreeSet, fs};
 
@@ -30,7 +30,7 @@ fn find_names(index: &SearchIndex, words: &str, most: usize) -> Vec<&'static str
     operation_names(&index.search(words, most))
 }
 
-/// How many of the tasks have a right operation among the first five, and as the first.
+/// Counts the tasks with an expected operation among the first five results, and as the first.
 fn count_found(index: &SearchIndex, tasks: &[&Task]) -> (usize, usize) {
     let (mut among, mut first) = (0, 0);
     for Task { task, want, .. } in tasks {
@@ -135,7 +135,7 @@ fn spelling_variants_find_the_same_operation() {
     }
 }
 
-/// A verb tells operations of its effect from others about the same thing.
+/// A verb selects operations of its effect among others about the same subject.
 #[test]
 fn verb_selects_the_effect() {
     let index = SearchIndex::from_entries(Catalog::full().iter());
@@ -178,7 +178,7 @@ fn meaningless_query_finds_nothing() {
     assert!(nobody.search("delete label", 5).is_empty());
 }
 
-/// Whoever searches is a stranger: a page of text, or words in any script, are answered like others.
+/// Callers are untrusted: a page of text, or any script, is answered like other queries.
 #[test]
 fn long_or_foreign_query_is_answered() {
     let index = SearchIndex::from_entries(Catalog::full().iter());
@@ -213,7 +213,7 @@ fn search_results_are_bounded_and_deterministic() {
     assert!(find_names(&index, words, 0).is_empty());
 }
 
-/// What is not on offer is not in the index, and so cannot be found.
+/// Unavailable operations are not in the index, and so cannot be found.
 #[test]
 fn search_finds_only_indexed_operations() {
     let catalog = Catalog::full();

@@ -1,4 +1,4 @@
-//! What `docs/security.md` says, held against the code.
+//! `docs/security.md`, compared with the code.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Sessions over HTTP: whose they are, how long they last and how many there may be.
+//! HTTP sessions: ownership, lifetime and limits.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ async fn session_is_usable_only_by_its_caller() {
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method}");
     }
     assert_unknown_session(&thief.call("tools/list", json!({})).await);
-    // Neither is any other text an id, what the id is about included.
+    // No other text is a session id, including the id inside the signed one.
     let inside = inner_id(&session);
     for id in ["", "x", &inside, &session[1..]] {
         let mut other = alice.clone();
@@ -60,7 +60,7 @@ async fn session_is_usable_only_by_its_caller() {
     assert!(alice.lists_tools().await, "it has outlived all of that");
 }
 
-/// The id that rmcp gave the session, which whoever has the sealed one can read in it.
+/// Returns the id that rmcp gave the session, which is readable in the signed id.
 fn inner_id(sealed: &str) -> String {
     let body = URL_SAFE_NO_PAD
         .decode(sealed.split('.').nth(2).unwrap())
@@ -68,7 +68,7 @@ fn inner_id(sealed: &str) -> String {
     String::from_utf8(body[body.len() - 36..].to_vec()).unwrap()
 }
 
-/// The protocol of 2026-07-28 has none, and must not be a way past the seal either.
+/// The protocol of 2026-07-28 has no sessions, and must not bypass the signature either.
 #[tokio::test]
 async fn session_id_is_ignored_in_stateless_requests() {
     let server = start_server(&[]);
@@ -81,7 +81,8 @@ async fn session_id_is_ignored_in_stateless_requests() {
             .await
             .unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-        // Whoever names the new protocol and speaks the old one begins a session, and gets into none.
+        // A request with the new protocol header and an `initialize` opens a session, and enters
+        // none.
         let params = json!({
             "protocolVersion": "2026-07-28",
             "capabilities": {},
@@ -124,7 +125,7 @@ async fn session_expires_after_its_ttl() {
     assert_unknown_session(&caller.call("tools/list", json!({})).await);
 }
 
-/// A stream of a session, open for as long as this is kept.
+/// Opens a stream of a session, which lasts as long as the response is kept.
 async fn open_stream(caller: &McpClient) -> reqwest::Response {
     let stream = caller.request(Method::GET).send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
@@ -165,7 +166,7 @@ async fn session_beyond_the_limit_is_rejected() {
     assert_session_rejected(&server, "pk-bob").await;
     let line = server.read_until("session refused");
     assert!(line.contains("bound=\"--max-sessions\""), "{line}");
-    // Those in use are not disturbed, nor is who needs none.
+    // Sessions in use are not disturbed, and neither are stateless calls.
     assert!(first.lists_tools().await && second.lists_tools().await);
     let modern = McpClient::new(&server.url, "pk-bob");
     let answer = modern
@@ -173,7 +174,7 @@ async fn session_beyond_the_limit_is_rejected() {
         .await
         .unwrap();
     assert_eq!(answer.status, StatusCode::OK);
-    // One that ends makes room.
+    // An ended session frees its slot.
     assert_eq!(first.end().await.status, StatusCode::NO_CONTENT);
     let fourth = start_session(&server, "pk-bob").await;
     let _stream = open_stream(&fourth).await;
@@ -183,7 +184,7 @@ async fn session_beyond_the_limit_is_rejected() {
     assert!(!log.contains("Internal server error"), "{log}");
 }
 
-/// The official TypeScript client ends none of them.
+/// The official TypeScript client does not end its sessions.
 #[tokio::test]
 async fn evicted_idle_session_can_be_resumed() {
     let server = start_server(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
@@ -191,18 +192,18 @@ async fn evicted_idle_session_can_be_resumed() {
     let mut alices = Vec::new();
     for _ in 0..10 {
         let alice = start_session(&server, "pk-alice").await;
-        // Its client has hung up.
+        // The client has disconnected.
         drop(open_stream(&alice).await);
         alices.push(alice);
     }
-    // Each goes on, in the place of another one of the same caller.
+    // Each session continues, in place of another one of the same caller.
     for alice in &alices {
         assert!(alice.lists_tools().await);
         let answer = alice.call("tools/call", json!({ "name": "whoami" })).await;
         assert_eq!(answer.message["result"]["isError"], false, "{answer:?}");
     }
     assert!(bob.lists_tools().await);
-    // A bound on all lets go of others' sessions as well.
+    // The global limit evicts sessions of other callers as well.
     let carol = start_session(&server, "pk-carol").await;
     assert!(carol.lists_tools().await && bob.lists_tools().await);
     assert_eq!(alices[0].end().await.status, StatusCode::NO_CONTENT);
@@ -214,7 +215,7 @@ async fn evicted_idle_session_can_be_resumed() {
     );
 }
 
-/// How much memory a process takes, in megabytes.
+/// Returns the resident memory of a process, in megabytes.
 fn resident_megabytes(server: &ServerProcess) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
     let line = status
@@ -224,7 +225,7 @@ fn resident_megabytes(server: &ServerProcess) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
-/// What a client says of itself may be megabytes, and little of that is used.
+/// Client information can have megabytes, of which little is used.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn large_initialize_does_not_enlarge_the_session() {
@@ -235,7 +236,7 @@ async fn large_initialize_does_not_enlarge_the_session() {
         "capabilities": { "experimental": { "a": { "b": large } } },
         "clientInfo": { "name": "test", "version": "1" },
     });
-    // Known by a call, so that none of its sessions makes room for another.
+    // Verified by a call, so that none of its sessions is evicted.
     let caller = McpClient::new(&server.url, "pk-alice");
     assert!(
         caller
@@ -255,7 +256,7 @@ async fn large_initialize_does_not_enlarge_the_session() {
     assert!(resident < 150, "60 sessions of 3.5 MB: {resident} MB");
 }
 
-/// So may what it listens for.
+/// A subscription filter can have megabytes as well.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn large_subscription_filter_does_not_enlarge_the_stream() {
@@ -282,7 +283,7 @@ async fn large_subscription_filter_does_not_enlarge_the_stream() {
     assert!(resident < 150, "60 streams of 3.4 MB: {resident} MB");
 }
 
-/// The id of a subscription is kept, and told with all that it hears.
+/// The id of a subscription is stored, and sent with each of its notifications.
 #[tokio::test]
 async fn subscription_with_a_long_id_is_rejected() {
     let server = start_server(&[]);

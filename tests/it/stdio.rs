@@ -1,4 +1,4 @@
-//! MCP over standard input and output, with a real client and with lines no client would send.
+//! MCP over stdio, with a real client and with invalid lines.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::{server, surface::Surface};
@@ -16,7 +16,7 @@ use crate::{
     upstream::{self, MockUpstream, ResponseAction},
 };
 
-/// How many tools there are.
+/// Returns the number of tools.
 fn tool_count() -> usize {
     server::build_tools(
         Surface::Operations,
@@ -45,7 +45,7 @@ pub(crate) fn call_request(id: u32, tool: &str, arguments: &Value) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }).to_string()
 }
 
-/// The sandbox in the same process, the official client, every way of opening a connection.
+/// The embedded sandbox and the official client, with every way to open a connection.
 #[tokio::test]
 async fn client_lists_and_calls_tools_in_both_protocols() {
     let modern = || vec![ProtocolVersion::V_2026_07_28];
@@ -128,7 +128,7 @@ fn initialize_returns_server_info_and_capabilities() {
     assert!(pipe.end().0.success());
 }
 
-/// Another product's tools are told apart, where they are on offer.
+/// Tools of another product are described separately, if they are available.
 #[test]
 fn instructions_mention_only_available_upstreams() {
     for (args, enkrypt) in [
@@ -145,7 +145,7 @@ fn instructions_mention_only_available_upstreams() {
     }
 }
 
-/// Each line, and the id and code of the error it must be answered with.
+/// Each case: a line, and the id and code of its error response.
 #[test]
 fn invalid_lines_are_answered_with_errors() {
     let cases = [
@@ -246,7 +246,7 @@ fn large_arguments_are_answered() {
     assert_eq!(pipe.receive()["id"], 3);
 }
 
-/// Wrong arguments are the model's to mend, so they come as a result it can read, not as a protocol
+/// The model can correct invalid arguments, so they are reported in a result, not as a protocol
 /// error.
 #[test]
 fn invalid_arguments_are_reported_in_the_result() {
@@ -301,7 +301,7 @@ fn tool_list_is_sorted_and_paged() {
     assert_eq!((collected, cursor), (all, Value::Null));
 }
 
-/// Without a key and without the sandbox the tools are there, and a call says what is missing.
+/// Without a key and without the sandbox, the tools are listed, and a call reports the missing key.
 #[test]
 fn server_starts_without_a_key_and_calls_report_it() {
     let mut pipe = start_initialized(&[]);
@@ -354,7 +354,7 @@ fn closed_input_ends_the_server_after_pending_responses() {
     );
 }
 
-/// A client may change its mind: no answer comes, and Portkey is no longer asked.
+/// A cancelled call gets no response, and its upstream request is aborted.
 #[tokio::test]
 async fn cancelled_call_aborts_its_upstream_request() {
     let portkey = MockUpstream::start(|_| ResponseAction::Hang).await;
@@ -376,7 +376,7 @@ async fn cancelled_call_aborts_its_upstream_request() {
     );
 }
 
-/// Whatever Portkey does, the call is answered and so is the next.
+/// The call and the next one are answered, whatever Portkey does.
 #[tokio::test]
 async fn server_survives_a_misbehaving_upstream() {
     let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
@@ -433,7 +433,7 @@ async fn server_survives_a_misbehaving_upstream() {
     }
 }
 
-/// The key and the secrets in arguments stay out of the log, however much of it is asked for.
+/// The key and secret arguments are not logged, at any log level.
 #[test]
 fn trace_log_contains_no_secrets() {
     let closed = "http://127.0.0.1:1/v1";
@@ -461,7 +461,7 @@ fn trace_log_contains_no_secrets() {
     }
 }
 
-/// Some shells on Windows write one.
+/// Some shells on Windows write a byte order mark.
 #[test]
 fn byte_order_mark_before_the_first_line_is_skipped() {
     let mut pipe = StdioServer::start(&["--sandbox"]);

@@ -1,5 +1,4 @@
-//! What a client on a pipe cannot do: have answers kept that it does not read, keep a process that nobody
-//! reads, lose an answer by an id that it used twice.
+//! Limits of a stdio client: unread responses, processes without a reader, and duplicate ids.
 
 use std::{
     collections::BTreeSet,
@@ -23,10 +22,10 @@ use crate::{
     upstream::{MockUpstream, ResponseAction, dispatcher, operator},
 };
 
-/// How much of its output a client leaves unread in its pipe.
+/// Number of output bytes that a client leaves unread in its pipe.
 const PIPE_BYTES: usize = 4096;
 
-/// A server in this process, with a client that has opened.
+/// Starts a server in this process, with an initialized client.
 async fn connect(
     upstream: &MockUpstream,
 ) -> (DuplexStream, Lines<tokio::io::BufReader<DuplexStream>>) {
@@ -43,7 +42,7 @@ async fn connect(
     (input, output)
 }
 
-/// Sends requests until no more are taken, and says how many were. Time stands still while anything happens.
+/// Sends requests until no more are accepted; returns their number. The clock is paused.
 async fn send_until_full(input: &mut DuplexStream, request: impl Fn(u32) -> String) -> u32 {
     for id in 1..20_000 {
         let line = request(id) + "\n";
@@ -62,10 +61,10 @@ async fn requests_are_not_read_while_responses_are_unread() {
     let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     let (mut input, mut output) = connect(&upstream).await;
     let sent = send_until_full(&mut input, list_request).await;
-    // Those that were read, and what fits into the pipe to the server and its buffer.
+    // The requests that were read, and those that fit into the pipe to the server and its buffer.
     let in_pipes = u32::try_from((PIPE_BYTES + 64 * 1024) / list_request(1000).len()).unwrap();
     assert!(sent < 128 + in_pipes + 64, "{sent} requests were read");
-    // The last one was sent in part; the others are answered once the client reads.
+    // The last request was sent in part; the others are answered once the client reads.
     let mut answered = BTreeSet::new();
     while answered.len() < sent as usize - 1 {
         let line = output.next_line().await.unwrap().unwrap();
@@ -86,7 +85,7 @@ async fn invalid_lines_are_not_read_while_errors_are_unread() {
     assert!(sent < 128 + 128, "{sent} lines were read");
 }
 
-/// Waits for a process that is to end by itself.
+/// Waits until a process exits by itself.
 fn wait_for_exit(child: &mut std::process::Child) -> (ExitStatus, Duration) {
     let began = Instant::now();
     loop {
@@ -101,7 +100,7 @@ fn wait_for_exit(child: &mut std::process::Child) -> (ExitStatus, Duration) {
     }
 }
 
-/// A process with a client that has opened, and closes what it reads from.
+/// Starts a process, initializes it, and closes the read end of its output.
 fn start_and_close_output(args: &[&str]) -> std::process::Child {
     let mut child = command(args)
         .stdin(Stdio::piped())
@@ -128,11 +127,11 @@ fn closed_output_ends_an_idle_server() {
         .unwrap();
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains("standard output was closed"), "{log}");
-    // A second is promised; a machine that is busy with other tests has more.
+    // The promise is one second; other tests may slow the machine down.
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// Whatever ends a server before its client has opened, is told without the names of types.
+/// A server that ends before the initialization reports the reason without type names.
 #[tokio::test]
 async fn failed_initialization_is_explained_without_type_names() {
     struct Case {
@@ -211,7 +210,7 @@ fn closing_input_and_output_exits_successfully() {
     assert!(status.success());
 }
 
-/// Standard output that is no pipe, as some clients have it.
+/// Standard output that is not a pipe, as some clients have it.
 #[cfg(unix)]
 #[test]
 fn closed_output_socket_ends_the_server() {
@@ -266,7 +265,7 @@ async fn request_id_in_use_is_rejected() {
     let answers: Vec<Value> = tokio::task::spawn_blocking(move || {
         let answers = (0..8).map(|_| pipe.receive()).collect();
         pipe.send(&call_request(7, "get-integration", &json!({ "slug": "x" })));
-        // Free once it is answered.
+        // The id is free after the response.
         assert!(pipe.receive()["result"]["isError"].as_bool().unwrap());
         answers
     })
@@ -292,7 +291,7 @@ async fn request_id_in_use_is_rejected() {
     }
 }
 
-/// What was taken back may still run, and its answer is not to be taken for that of another.
+/// The cancelled call may still run, and its response must not be mistaken for another one.
 #[tokio::test]
 async fn request_id_of_a_cancelled_call_is_rejected() {
     let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
@@ -380,12 +379,12 @@ async fn write_in_flight_at_shutdown_has_an_unknown_outcome() {
     assert!(text.contains("look with `list-all-integrations`"), "{text}");
 }
 
-/// What can be finished soon is, rather than put in doubt.
+/// Calls that end soon are finished instead of aborted.
 #[test]
 fn short_call_is_answered_during_shutdown() {
     let mut pipe = start_initialized(&["--sandbox", "--sandbox-faults", "latency:300ms"]);
     pipe.send(&call_request(1, "create-label", &json!({ "name": "soon" })));
-    // Answered at once, so that the call before it is under way.
+    // Answered immediately, so that the call before it is in flight.
     pipe.send(&json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" }).to_string());
     assert_eq!(pipe.receive()["id"], 2);
     terminate(&pipe);

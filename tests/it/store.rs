@@ -1,4 +1,4 @@
-//! What replicas share, in memory and in a real Redis: the same promises.
+//! The store that replicas share: equal guarantees in memory and in a real Redis.
 
 use std::{
     num::NonZeroU32,
@@ -58,7 +58,7 @@ pub(crate) fn rate_limit(burst: u32, period: Duration) -> TokenBucket {
     }
 }
 
-/// Marks the use of something that is issued now; whether it was the first use.
+/// Marks the use of something issued now; returns true for the first use.
 pub(crate) async fn use_once(
     store: &Store,
     key: &StoreKey,
@@ -68,7 +68,7 @@ pub(crate) async fn use_once(
     Ok(store.use_once(&stamp, key, ttl).await? == UseOutcome::First)
 }
 
-/// Asks until it is so, for as long as a slow machine may need.
+/// Repeats a check until it succeeds, for as long as a slow machine may need.
 pub(crate) async fn wait_until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let start = Instant::now();
     while !is_so().await {
@@ -95,7 +95,8 @@ async fn rate_limit_is_shared_across_replicas() {
             let Ok(RateLimitOutcome::RetryAfter(wait)) = store.take(&alice, &three).await else {
                 panic!("{kind}: more than the limit");
             };
-            // One of three comes back after a third of the hour, less what the test took.
+            // One of three is available again after a third of the hour, minus the duration of the
+            // test.
             assert!(wait <= HOUR / 3 && wait > HOUR / 4, "{kind}: {wait:?}");
         }
         assert_eq!(
@@ -124,13 +125,13 @@ async fn rate_limit_permits_again_after_its_retry_delay() {
                 }
             }
         }
-        // Two at once, and two more that had to wait 200 ms each.
+        // Two at once, and two more that waited 200 ms each.
         assert!(
             start.elapsed() >= Duration::from_millis(390),
             "{kind}: {:?}",
             start.elapsed()
         );
-        // A smaller limit under the same name, as after a change of configuration.
+        // A smaller limit with the same key, as after a change of the configuration.
         let small = rate_limit(1, Duration::from_millis(10));
         if let RateLimitOutcome::RetryAfter(wait) = other.take(&alice, &small).await.unwrap() {
             assert!(wait <= small.period, "{kind}: {wait:?}");
@@ -205,7 +206,7 @@ async fn values_are_stored_replaced_and_removed() {
         other.remove(&id).await.unwrap();
         other.remove(&id).await.unwrap();
         assert_eq!(one.get(&id).await, Ok(None), "{kind}");
-        // The three kinds of entries do not meet under one name.
+        // The three kinds of entries are independent of each other.
         assert_eq!(use_once(&one, &id, HOUR).await, Ok(true), "{kind}");
         assert_eq!(
             one.take(&id, &rate_limit(1, HOUR)).await,
@@ -235,7 +236,7 @@ async fn marks_and_values_expire() {
         wait_until(kind, async || use_once(&other, &id, HOUR).await.unwrap()).await;
         wait_until(kind, async || other.get(&id).await.unwrap().is_none()).await;
         assert_eq!(use_once(&one, &id, HOUR).await, Ok(false), "{kind}");
-        // What is refreshed stays, and what is gone does not come back.
+        // A refreshed value stays, and an expired one does not return.
         assert_eq!(one.refresh(&id, HOUR).await, Ok(None), "{kind}");
         one.put(&id, "value".into(), HOUR).await.unwrap();
         assert_eq!(
@@ -277,7 +278,7 @@ async fn memory_store_is_bounded() {
             Ok(RateLimitOutcome::Allowed)
         );
     }
-    // What guards refuses, and nobody is let off what is known of him.
+    // Marks and limits are rejected when full, and existing ones stay in effect.
     assert_eq!(use_once(&store, &free, HOUR).await, Err(StoreError::Full));
     assert_eq!(store.take(&free, &limit).await, Err(StoreError::Full));
     assert_eq!(use_once(&store, &test_key("0"), HOUR).await, Ok(false));
@@ -290,7 +291,7 @@ async fn memory_store_is_bounded() {
         Ok(RateLimitOutcome::RetryAfter(_))
     ));
 
-    // What only saves work makes room.
+    // Cached values are evicted.
     let value = Bytes::from(vec![0; MAX_VALUE_BYTES]);
     let fit = MAX_MEMORY_BYTES / MAX_VALUE_BYTES;
     for at in 0..=fit {
@@ -313,7 +314,7 @@ async fn memory_store_is_bounded() {
     }
 }
 
-/// Made-up callers, and one with many sessions, leave room for those of others.
+/// Unknown callers, and one with many sessions, leave capacity for others.
 #[tokio::test]
 async fn memory_store_is_bounded_per_owner() {
     let store = Store::in_memory();
@@ -352,7 +353,7 @@ async fn memory_store_is_bounded_per_owner() {
         store.reserve(&budget(more.clone())).await,
         Err(StoreError::OwnerFull)
     );
-    // What is known of it still counts, and what only saves work makes room for its own.
+    // Existing entries stay in effect, and cached values of the owner are evicted.
     assert_eq!(use_once(&store, &owned(0, "many"), HOUR).await, Ok(false));
     assert_eq!(
         store.take(&owned(0, "many"), &limit).await,
@@ -361,7 +362,7 @@ async fn memory_store_is_bounded_per_owner() {
     store.put(&more, "value".into(), HOUR).await.unwrap();
     assert_eq!(store.get(&owned(0, "many")).await, Ok(None));
     assert_eq!(store.get(&owned(1, "many")).await, Ok(Some("value".into())));
-    // Others have as much room as ever, and what is given back is room again.
+    // Other owners keep their capacity, and a rollback releases capacity.
     assert_eq!(use_once(&store, &owned(0, "other"), HOUR).await, Ok(true));
     assert_eq!(
         store.take(&owned(0, "other"), &limit).await,

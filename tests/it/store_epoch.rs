@@ -1,4 +1,4 @@
-//! Single use, and a store that has forgotten what was used.
+//! Single use, and a store that lost its used marks.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     store::{HOUR, StorePair, store_pairs, test_key, wait_until},
 };
 
-/// What Redis keeps of the epoch: its name, the uses marked in it, and the time that never goes back.
+/// Epoch record in Redis: its name, the number of marked uses, and the monotonic time.
 struct EpochRecord {
     epoch: String,
     uses: u64,
@@ -102,13 +102,13 @@ async fn stamps_from_before_redis_was_emptied_are_rejected() {
             one.data_loss_age().is_some_and(|ago| ago < HOUR),
             "restarts: {restarts}"
         );
-        // The other replica has not looked yet, and notices as soon as it does.
+        // The other replica notices it at its next use.
         assert_eq!(
             other.use_once(&stamp, &test_key("a"), HOUR).await,
             Ok(UseOutcome::DataLost)
         );
         assert!(other.data_loss_age().is_some());
-        // What is issued from then on is good, at both.
+        // Stamps issued afterwards are valid at both.
         let stamp = other.stamp().await.unwrap();
         assert_eq!(
             one.use_once(&stamp, &test_key("a"), HOUR).await,
@@ -118,7 +118,7 @@ async fn stamps_from_before_redis_was_emptied_are_rejected() {
             other.use_once(&stamp, &test_key("a"), HOUR).await,
             Ok(UseOutcome::AlreadyUsed)
         );
-        // A replica that starts now has not seen anything being forgotten.
+        // A replica that starts now has seen no data loss.
         assert_eq!(redis.store().await.data_loss_age(), None);
     }
 }
@@ -136,7 +136,7 @@ async fn stamps_from_before_a_redis_rollback_are_rejected() {
         store.use_once(&stamp, &test_key("a"), HOUR).await,
         Ok(UseOutcome::First)
     );
-    // As a snapshot has it that was made before the use.
+    // As in a snapshot from before the use.
     earlier.write(&redis);
     redis.run(&["DEL", "portkey-mcp:once:test:a"]);
     assert_eq!(
@@ -147,7 +147,8 @@ async fn stamps_from_before_a_redis_rollback_are_rejected() {
     assert_ne!(EpochRecord::read(&redis).epoch, earlier.epoch);
 }
 
-/// The clock of Redis is set back by an hour, which is the same as that the time it has seen is an hour ahead.
+/// The clock of Redis is set back by an hour. The test sets the recorded time an hour ahead
+/// instead, which is equivalent.
 #[tokio::test]
 async fn used_mark_outlives_its_stamp_when_the_clock_is_set_back() {
     if is_missing("redis-server") {
@@ -172,7 +173,7 @@ async fn used_mark_outlives_its_stamp_when_the_clock_is_set_back() {
         .run(&["PTTL", "portkey-mcp:once:test:a"])
         .parse()
         .unwrap();
-    // The stamp is good until its clock has gone on for the hour and the minute.
+    // The stamp is valid until its clock has advanced by the hour and the minute.
     assert!((3_600_000..=3_660_000).contains(&lasts), "{lasts}");
     assert_eq!(
         store.use_once(&stamp, &test_key("a"), minute).await,

@@ -1,4 +1,4 @@
-//! Queues: bounded for each owner and in all, in order, in memory and in Redis alike.
+//! Queues: bounded per owner and in total, ordered, in memory and in Redis alike.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn append(store: &Store, id: &str, owner: &str) -> EnqueueOutcome {
         .unwrap()
 }
 
-/// The names of what is there, and of what was.
+/// Returns the ids of current values, and of former ones.
 async fn queued_names(store: &Store, owner: Option<&str>) -> (Vec<String>, Vec<String>) {
     let names = store.queued_ids(&QUEUE, owner).await.unwrap();
     let (live, gone): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_live);
@@ -118,12 +118,12 @@ async fn oldest_value_of_the_largest_owner_is_evicted() {
                 "{kind}: {id}"
             );
         }
-        // Six at most: the oldest of alice's made place.
+        // At most six: the oldest of alice's values were evicted.
         let (live, gone) = queued_names(&one, None).await;
         assert_eq!(live, ["a3", "a4", "b1", "b2", "c1", "c2"], "{kind}");
         assert_eq!(gone, ["a1", "a2"], "{kind}");
         assert_eq!(queued_values(&one, &["a1"]).await, [None], "{kind}");
-        // Nobody has two more than any of them now, and everybody more than one who has none.
+        // No owner has two more than another now, and each has more than an owner without values.
         assert_eq!(
             append(&one, "b3", "bob").await,
             EnqueueOutcome::QueueFull,
@@ -151,7 +151,7 @@ async fn expired_value_is_removed_and_its_name_remembered() {
         wait_until(kind, async || queued_names(&other, None).await.0.is_empty()).await;
         assert_eq!(queued_names(&other, None).await.1, ["a"], "{kind}");
         wait_until(kind, async || queued_values(&other, &["a"]).await == [None]).await;
-        // It takes no place any more.
+        // The expired value uses no capacity.
         for id in ["b", "c", "d", "e"] {
             assert_eq!(
                 append(&one, id, "alice").await,

@@ -1,4 +1,4 @@
-//! A store in Redis: away, slow, behind a password, over TLS.
+//! A store in Redis: unavailable, slow, with a password, over TLS.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ async fn reserve_and_roll_back(store: &Store, id: &StoreKey) -> Result<(), Store
     }
 }
 
-/// Whatever is asked of it, with what came of that.
+/// Runs every operation of the store; returns their outcomes.
 async fn run_all_operations(store: &Store) -> Vec<Result<(), StoreError>> {
     let id = test_key("id");
     let queue = Queue {
@@ -74,7 +74,7 @@ async fn calls_fail_immediately_while_redis_is_unavailable() {
             "{error:?}"
         );
     }
-    // A replica that starts meanwhile is no worse off.
+    // A replica that starts meanwhile behaves the same.
     let late = server.store().await;
     assert!(run_all_operations(&late).await.iter().all(Result::is_err));
 
@@ -86,7 +86,7 @@ async fn calls_fail_immediately_while_redis_is_unavailable() {
         .await;
         assert!(run_all_operations(store).await.iter().all(Result::is_ok));
     }
-    // A connection that was cut meanwhile is no failure at all.
+    // A connection that was closed meanwhile causes no failure.
     server.kill();
     server.restart();
     assert_eq!(use_once(&store, &test_key("other"), HOUR).await, Ok(true));
@@ -151,7 +151,7 @@ async fn redis_password_is_used_and_never_shown() {
     .await;
     for error in run_all_operations(&store).await {
         let told = error.unwrap_err().to_string();
-        // Long commands of strangers it does not even read.
+        // Redis does not even read long commands of unauthenticated clients.
         assert!(
             ["NOAUTH", "ERR"].iter().any(|code| told.ends_with(code)),
             "{told}"

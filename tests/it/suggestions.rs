@@ -1,5 +1,5 @@
-//! What is suggested in place of a tool that there is not: what does as its verb says, and never anything that
-//! destroys where something else was meant.
+//! Suggestions for an unknown tool: tools that match its verb, and no destructive tool for another
+//! verb.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::auth::principal::ToolSelection;
@@ -13,7 +13,7 @@ use crate::{
     process::run_cli,
 };
 
-/// A natural guess, and the tools one of which is to be named first.
+/// A typical guess, and the tools of which one must be named first.
 struct Guess {
     name: &'static str,
     first: &'static [&'static str],
@@ -55,7 +55,7 @@ const GUESSES: &[Guess] = &[
     guess("get_server", &["get-mcp-server"]),
 ];
 
-/// The tools that a text names.
+/// Returns the tools named in a text.
 fn named_tools(text: &str) -> Vec<&str> {
     let catalog = Catalog::full();
     let quoted = text.split('`').skip(1).step_by(2);
@@ -111,7 +111,7 @@ fn call_command_suggests_the_same_tools() {
     }
 }
 
-/// What a caller may not see is not named.
+/// Tools that a caller cannot see are not suggested.
 #[test]
 fn unavailable_tools_are_not_suggested() {
     for (name, options) in [
@@ -130,7 +130,7 @@ fn unavailable_tools_are_not_suggested() {
     }
 }
 
-/// Names in settings and policies are taken for no others either.
+/// Settings and policies use the same suggestions.
 #[test]
 fn settings_and_policies_suggest_tools_of_the_same_effect() {
     for guess in GUESSES {

@@ -1,4 +1,5 @@
-//! Surfaces: the same operations behind a dozen tools, for real clients over both transports in both generations.
+//! Surfaces: the same operations behind a dozen tools, for real clients over both transports and
+//! both protocols.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::surface::{BuiltinAction, builtin_tools};
@@ -17,7 +18,8 @@ const COMPACT: [&str; 5] = [
     "1500",
 ];
 
-/// Clients decide by hints whether to ask: those of a tool have to hold for all that it can reach.
+/// Clients ask for confirmation by hints. The hints of a tool must cover all operations that it can
+/// call.
 #[test]
 fn tool_hints_cover_all_reachable_operations() {
     let catalog = Catalog::full();
@@ -37,7 +39,7 @@ fn tool_hints_cover_all_reachable_operations() {
     }
 }
 
-/// The answer, or the whole of what is said of a failure.
+/// Returns the result, or the whole error text.
 async fn call_or_error_text(
     client: &ConnectedClient,
     tool: &'static str,
@@ -154,7 +156,7 @@ async fn compact_surface_finds_describes_and_calls_operations() {
             .unwrap_err();
         assert!(gone.contains("404"), "{way}: {gone}");
 
-        // What is too large is read on.
+        // A truncated result is readable.
         let all = json!({ "operation": "list-all-integrations", "arguments": { "all": true } });
         let cut = call_or_error_text(&client, "read-operation", all)
             .await
@@ -258,7 +260,7 @@ async fn compact_surface_errors_name_the_fix() {
     assert!(there.is_ok());
 }
 
-/// One gate: modes and policies are about operations, however they are reached.
+/// Tool filters and policies apply to operations through every tool.
 #[tokio::test]
 async fn denied_operations_are_denied_through_every_tool() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Taint: a session that has read what strangers wrote is known for it, at every replica.
+//! Taint: a session that read untrusted content is marked, at every replica.
 
 use portkey_mcp::{
     auth::principal::Principal,
@@ -75,7 +75,7 @@ async fn session_counts_as_tainted_while_redis_is_unavailable() {
     server.kill();
     taint.mark(&alice, &read).await;
     assert!(taint.is_tainted(&alice, &other).await);
-    // Nothing was forgotten meanwhile: what is kept of the epoch is there again.
+    // Nothing was lost meanwhile: the epoch record is restored.
     server.restart();
     server.run(&["SET", "portkey-mcp:epoch", &epoch]);
     let start = std::time::Instant::now();
@@ -83,11 +83,11 @@ async fn session_counts_as_tainted_while_redis_is_unavailable() {
         assert!(start.elapsed().as_secs() < 20, "never well again");
         tokio::task::yield_now().await;
     }
-    // What happened meanwhile is remembered where it happened.
+    // The replica remembers its own marks from meanwhile.
     assert!(taint.is_tainted(&alice, &read).await);
 }
 
-/// Nobody knows any more who had read something, so everybody may have.
+/// The store no longer knows the tainted sessions, so every session may be one.
 #[tokio::test]
 async fn every_session_is_tainted_after_redis_data_loss() {
     if is_missing("redis-server") {
@@ -99,7 +99,7 @@ async fn every_session_is_tainted_after_redis_data_loss() {
     let (alice, other) = (principal_named("alice"), request_in_session(Some("other")));
     assert!(!taint.is_tainted(&alice, &other).await);
     assert_eq!(server.run(&["FLUSHALL"]), "OK");
-    // It is noticed within seconds, or when anything for single use is issued.
+    // The loss is noticed within seconds, or when a stamp is issued.
     store.stamp().await.unwrap();
     assert!(taint.is_tainted(&alice, &other).await);
 }

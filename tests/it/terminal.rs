@@ -1,4 +1,4 @@
-//! What a terminal is shown: nothing that it would act on, and no line that a value has begun.
+//! Terminal output: no control sequences, and no lines that begin inside a value.
 
 use std::{
     fs,
@@ -13,10 +13,11 @@ use serde_json::json;
 
 use crate::process::{command, run_cli};
 
-/// Clears the screen, turns the direction of text, has a control sequence in one character, and begins a line.
+/// Clears the screen, reverses the text direction, has a one-character control sequence, and starts
+/// a line.
 const TERMINAL_ESCAPES: &str = "evil\u{1b}[2J\u{202e}\u{9b}31m\nforged: line";
 
-/// Whether a terminal would only show this.
+/// Checks that a text contains no control characters and no forged line.
 fn assert_without_escapes(text: &str) {
     let is_plain = |c: char| c == '\n' || !c.is_control() && !matches!(c, '\u{200b}'..='\u{206f}');
     assert!(text.chars().all(is_plain), "{text:?}");
@@ -147,7 +148,7 @@ fn policy_messages_contain_no_terminal_escapes() {
     }
 }
 
-/// Something answers in the place of a server of ours, once: `answer` writes it.
+/// Starts a server in place of the approval server, for one request; `answer` writes the response.
 fn start_admin_server(
     folder: &Path,
     answer: impl FnOnce(&mut dyn Write) + Send + 'static,
@@ -211,7 +212,7 @@ fn endless_response_of_the_approval_server_is_truncated() {
     let folder = tempfile::tempdir().unwrap();
     let file = start_admin_server(folder.path(), |stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n[").unwrap();
-        // Until the other side has had enough.
+        // Until the client closes the connection.
         while stream.write_all(&[b' '; 64 << 10]).is_ok() {}
     });
     let (ok, _, err) = run_cli(&["approvals", "list", "--admin-file", &file]);

@@ -1,5 +1,5 @@
-//! `tool-schemas/<domain>/<tool>.json` shows every tool as it is published; those that are no operations are
-//! under `own`.
+//! `tool-schemas/<domain>/<tool>.json` contains every tool as published; built-in tools are under
+//! `own`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,4 +1,5 @@
-//! Callers whose key the upstream may not know: nothing is kept, and nobody asked, in their name.
+//! Callers with a key that the upstream may not know: nothing is stored, and no approval requested,
+//! for them.
 
 use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use crate::{
 const KNOWN_KEY: &str = "pk-real";
 const DELETE_TOOL: &str = "delete-integration";
 
-/// A Portkey that knows one key, and has no answer for keys that begin with `pk-silent`.
+/// Starts an upstream that knows one key, and fails for keys with the prefix `pk-silent`.
 async fn start_upstream() -> MockUpstream {
     MockUpstream::start_by(|request, _| answer_by_key(request)).await
 }
@@ -58,7 +59,7 @@ fn start_server(upstream: &MockUpstream, more: &[&str]) -> ServerProcess {
     ServerProcess::start(&[&args[..], &[&upstream.base_url], more].concat())
 }
 
-/// What of the requests was made to find out about a key.
+/// Counts the requests that checked a key.
 fn count_key_checks(upstream: &MockUpstream) -> usize {
     let targets = upstream.requests().into_iter().map(|seen| seen.target);
     targets
@@ -144,7 +145,8 @@ async fn successful_call_verifies_its_key_without_another_request() {
     );
 }
 
-/// What proves a key is an answer of what looks at it; what does not is shown and not kept.
+/// A key is verified by the response of an endpoint that checks it. Other results are shown and not
+/// stored.
 #[tokio::test]
 async fn public_result_is_not_stored_for_an_unknown_key() {
     let upstream = MockUpstream::start_by(|request, _| {
@@ -158,7 +160,7 @@ async fn public_result_is_not_stored_for_an_unknown_key() {
         }
     });
     let upstream = upstream.await;
-    // In this process, because the binary looks for public lists where they are.
+    // In this process, because the binary reads public lists at their real address.
     let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
     let url = serve_routes(routes_with_auth(server, Auth::Key(dispatcher)).await).await;
@@ -258,7 +260,7 @@ async fn stream_requires_a_verified_key() {
     caller.initialize().await;
     let stream = caller.request(reqwest::Method::GET).send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
-    // One for each that was silent, since that is not remembered for long, one for each of the others.
+    // One check per silent key, which is cached only briefly, and one per other key.
     assert!(
         (3..=4).contains(&count_key_checks(&upstream)),
         "{}",
@@ -266,7 +268,7 @@ async fn stream_requires_a_verified_key() {
     );
 }
 
-/// Sessions of keys that nobody knows make room for each other, and take none from those that are known.
+/// Sessions of unknown keys displace each other, and none of verified callers.
 #[tokio::test]
 async fn sessions_of_unknown_keys_do_not_displace_verified_callers() {
     let upstream = start_upstream().await;
@@ -299,14 +301,14 @@ async fn sessions_of_unknown_keys_do_not_displace_verified_callers() {
         StatusCode::SERVICE_UNAVAILABLE,
         "three are in use"
     );
-    // One that made room goes on where another did.
+    // An evicted session continues in place of another one.
     assert!(made_up[0].lists_tools().await && made_up[39].lists_tools().await);
     for (caller, _) in &streams {
         assert!(caller.lists_tools().await);
     }
 }
 
-/// A minute goes by on a clock that stands still otherwise.
+/// A minute passes on a paused clock.
 #[tokio::test]
 async fn session_of_an_unverified_key_ends_after_a_minute() {
     let upstream = start_upstream().await;
@@ -337,7 +339,7 @@ async fn session_of_an_unverified_key_ends_after_a_minute() {
     wait_for_listeners(server.notifier(), 1).await;
 }
 
-/// Sessions of two networks, of which one alone has no more than 25.
+/// Sessions from two networks; one network alone may have 25.
 #[tokio::test]
 async fn many_sessions_of_unverified_keys_end_sooner() {
     let upstream = start_upstream().await;
@@ -366,7 +368,7 @@ async fn many_sessions_of_unverified_keys_end_sooner() {
     wait_for_listeners(server.notifier(), 32).await;
 }
 
-/// A network whose keys fail is not asked about without end.
+/// The number of checks for a network with failing keys is bounded.
 #[tokio::test]
 async fn key_checks_per_network_are_bounded() {
     let upstream = start_upstream().await;
@@ -383,13 +385,13 @@ async fn key_checks_per_network_are_bounded() {
         count(StatusCode::UNAUTHORIZED),
         count(StatusCode::TOO_MANY_REQUESTS),
     );
-    // One more is asked about each second.
+    // One more check per second.
     assert!(
         refused >= 60 && not_asked > 0 && refused + not_asked == 200,
         "{refused}, {not_asked}"
     );
     assert_eq!(count_key_checks(&upstream), refused);
-    // A call is made as ever, and proves its key.
+    // A call is made as usual, and verifies its key.
     let list = call_request(&server, "list-all-integrations", json!({}));
     assert!(call_with_key(list, KNOWN_KEY).await.0);
     assert_eq!(
@@ -402,8 +404,8 @@ async fn key_checks_per_network_are_bounded() {
     );
 }
 
-/// Each holds its body until the upstream has answered. With a bound for each key, made-up ones would hold any
-/// number.
+/// Each holds its body until the upstream responds. With a limit per key, invented keys could hold
+/// any number.
 #[tokio::test]
 async fn large_requests_of_unverified_keys_are_bounded_per_network() {
     let gate = Arc::new(Semaphore::new(0));
@@ -420,7 +422,7 @@ async fn large_requests_of_unverified_keys_are_bounded_per_network() {
         call_request(&server, "create-config", args).header("x-portkey-api-key", key)
     };
     let mut under_way = Vec::new();
-    // 32 MiB hold eight of them.
+    // 32 MiB suffice for eight of them.
     for count in 1..=8 {
         under_way.push(tokio::spawn(create(&format!("pk-made-up-{count}")).send()));
         upstream.asked(count).await;

@@ -1,4 +1,4 @@
-//! Text that strangers wrote: what is taken out of it, what stays, and what says that it is there.
+//! Untrusted text: removed characters, preserved characters, and the mark of untrusted content.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::security::sanitize::{sanitize_text, sanitize_value};
@@ -10,7 +10,7 @@ use crate::{
     upstream::{MockUpstream, json_response},
 };
 
-/// Texts that stay as they are, to the character.
+/// Texts that stay unchanged.
 const UNCHANGED_TEXTS: &[&str] = &[
     "",
     "plain text,\n\twith lines and tabs",
@@ -24,25 +24,25 @@ const UNCHANGED_TEXTS: &[&str] = &[
     "क्\u{200d}ष क्\u{200c}ष श्री\u{200d}",
     "র\u{200d}\u{9cd}য",
     "ශ්\u{200d}රී ලංකා",
-    // Signs of categories that are mostly unseen, but these are seen.
+    // Format characters that are visible.
     "\u{600}123 \u{6dd}45",
-    // A shape of an ideograph, Mongolian with a selector, old Korean with a filler.
+    // An ideographic variation, Mongolian with a selector, old Korean with a filler.
     "葛\u{e0100}城 \u{1820}\u{180b} \u{1160}\u{11a8} \u{1102}\u{1160}",
     "non\u{a0}breaking, thin\u{2009}, ideographic\u{3000}",
 ];
 
-/// What a model would read and a human not see.
+/// Characters that a model reads and a human does not see.
 const SANITIZED_TEXTS: &[(&str, &str)] = &[
     ("a\u{0}b\u{7}c\u{1b}[31m\u{7f}\u{9b}d\r\n", "abc[31md\n"),
-    // Text that turns around, in code and in names.
+    // Bidirectional controls, in code and in names.
     ("user\u{202e}nimda\u{202c}", "usernimda"),
     ("a\u{2066}b\u{2069}c\u{200e}d\u{200f}e\u{61c}f", "abcdef"),
-    // Zero width, in the middle of words and at their ends.
+    // Zero-width characters, inside words and at their ends.
     ("pass\u{200b}word\u{feff}\u{2060}\u{ad}", "password"),
     ("sk\u{200d}-\u{200c}x", "sk-x"),
     ("\u{200d}👍\u{200d}", "👍"),
     ("م\u{200c}\u{200c}\u{200c}ن", "م\u{200c}ن"),
-    // An order in tags, alone and hung on a flag.
+    // An instruction in tag characters, alone and appended to a flag.
     (
         "hi\u{e0001}\u{e0069}\u{e0067}\u{e006e}\u{e006f}\u{e0072}\u{e0065}\u{e007f}",
         "hi",
@@ -55,11 +55,11 @@ const SANITIZED_TEXTS: &[(&str, &str)] = &[
         "🏴\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}\u{e0061}",
         "🏴\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}",
     ),
-    // Bytes in variation selectors.
+    // Bytes encoded in variation selectors.
     ("😊\u{fe0f}\u{fe01}\u{fe02}\u{e0110}\u{e0120}", "😊\u{fe0f}"),
     ("a\u{fe0f}b\u{fe00}c\u{e0100}", "abc"),
     ("葛\u{e0100}\u{e0101}", "葛\u{e0100}"),
-    // Letters without a shape.
+    // Letters without a glyph.
     ("a\u{3164}b\u{ffa0}c\u{115f}d\u{34f}e\u{17b4}", "abcde"),
     ("one\u{2028}two\u{2029}three", "one\ntwo\nthree"),
     ("\u{fff9}a\u{fffa}b\u{fffb}", "ab"),
@@ -86,7 +86,7 @@ fn text_is_sanitized_of_invisible_characters() {
     }
 }
 
-/// Of every character there is, by itself among letters.
+/// Every character by itself between letters.
 #[test]
 fn isolated_invisible_character_is_removed() {
     for c in ('\u{80}'..=char::MAX).chain('\0'..='\u{1f}') {
@@ -109,7 +109,7 @@ fn isolated_invisible_character_is_removed() {
                     | '\u{110cd}'
         );
         assert!(!(unseen && !sign && stays), "{} stays", c.escape_unicode());
-        // Nothing that is a letter, a number or a sign of a living script goes.
+        // Letters, numbers and marks of living scripts are never removed.
         let letter =
             c.is_alphanumeric() && !matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
         assert!(stays || !letter, "{} goes", c.escape_unicode());
@@ -159,10 +159,10 @@ async fn results_are_sanitized_and_marked_as_untrusted() {
             .result("get-integration", json!({ "slug": "p" }))
             .await;
         assert!(!marked(result.meta.as_ref()), "{way}: {result:?}");
-        // So do the tools.
+        // The tools are marked as well.
         let catalog = Catalog::full();
         for tool in connected.tools().await {
-            // Those of our own say it with each answer.
+            // Built-in tools mark each result instead.
             let says = catalog
                 .find(&tool.name)
                 .is_ok_and(|one| one.operation.has_untrusted_content());
@@ -171,7 +171,7 @@ async fn results_are_sanitized_and_marked_as_untrusted() {
     }
 }
 
-/// A key that hides behind what cannot be seen is found all the same.
+/// A key hidden by invisible characters is masked all the same.
 #[tokio::test]
 async fn key_with_invisible_characters_is_masked() {
     let body = json!({ "name": "sk-abcdefgh\u{200b}ijklmnopqrstuvwx", "api\u{200b}_key": "plain" })

@@ -1,4 +1,4 @@
-//! A Portkey that answers as a test tells it to, down to the bytes, and remembers what it was asked.
+//! A scripted upstream with byte-exact responses that records its requests.
 
 use std::{
     net::SocketAddr,
@@ -17,7 +17,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-/// A request as it came over the wire.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedRequest {
     pub(crate) method: String,
@@ -27,7 +27,7 @@ pub(crate) struct ReceivedRequest {
 }
 
 impl ReceivedRequest {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(": "));
         fields
@@ -37,39 +37,40 @@ impl ReceivedRequest {
     }
 }
 
-/// What to do with a connection after a request.
+/// Action on a connection after a request.
 pub(crate) enum ResponseAction {
-    /// Write these bytes and hang up.
+    /// Writes these bytes and closes the connection.
     Write(Vec<u8>),
-    /// Write these bytes, then this many more megabytes of zeros, and hang up.
+    /// Writes these bytes and this many megabytes of zeros, then closes the connection.
     Flood(Vec<u8>, usize),
-    /// Answer well with this body, once there is a permit for it.
+    /// Responds with success and this body, once a permit is available.
     Later(Arc<Semaphore>, &'static str),
-    /// Pass it on to this server, and the answer back.
+    /// Forwards the request to this server, and its response back.
     Forward(SocketAddr),
-    /// Say nothing and keep the connection.
+    /// Keeps the connection open without a response.
     Hang,
-    /// Hang up without a word.
+    /// Closes the connection without a response.
     Drop,
 }
 
-/// The scripted server.
+/// A scripted server.
 pub(crate) struct MockUpstream {
     pub(crate) base_url: String,
     seen: Arc<Mutex<Vec<ReceivedRequest>>>,
-    /// A permit for every client that hung up while it was kept waiting.
+    /// One permit per client that disconnected while it waited.
     pub(crate) hung_up: Arc<Semaphore>,
 }
 
 impl MockUpstream {
-    /// Starts one; `script` decides on each request, given how many came before.
+    /// Starts a server; `script` decides on each request by the number of previous requests.
     pub(crate) async fn start(
         script: impl Fn(usize) -> ResponseAction + Send + Sync + 'static,
     ) -> Self {
         Self::start_by(move |_, before| script(before)).await
     }
 
-    /// The same; `script` decides given the request as well.
+    /// Starts a server; `script` decides on each request by the request and the number of previous
+    /// ones.
     pub(crate) async fn start_by(
         script: impl Fn(&ReceivedRequest, usize) -> ResponseAction + Send + Sync + 'static,
     ) -> Self {
@@ -90,7 +91,7 @@ impl MockUpstream {
         }
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this number of requests was received.
     pub(crate) async fn asked(&self, times: usize) {
         while self.count() < times {
             tokio::task::yield_now().await;
@@ -101,12 +102,12 @@ impl MockUpstream {
         self.requests_after(0)
     }
 
-    /// Those that came after so many.
+    /// Returns the requests after the first `count`.
     pub(crate) fn requests_after(&self, count: usize) -> Vec<ReceivedRequest> {
         self.seen.lock().unwrap()[count..].to_vec()
     }
 
-    /// How many requests have come.
+    /// Returns the number of received requests.
     pub(crate) fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
@@ -126,7 +127,7 @@ async fn serve(
         log.push(request.clone());
         log.len() - 1
     };
-    // A client that has had enough may hang up at any time.
+    // The client may disconnect at any time.
     match script(&request, before) {
         ResponseAction::Write(bytes) => _ = stream.write_all(&bytes).await,
         ResponseAction::Flood(bytes, megabytes) => {
@@ -195,7 +196,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<ReceivedRequest> {
     })
 }
 
-/// A whole answer.
+/// Returns a complete response.
 pub(crate) fn http_response(status: &str, headers: &str, body: &str) -> ResponseAction {
     let length = body.len();
     let head = format!(
@@ -204,7 +205,7 @@ pub(crate) fn http_response(status: &str, headers: &str, body: &str) -> Response
     ResponseAction::Write((head + body).into_bytes())
 }
 
-/// A good answer.
+/// Returns a successful JSON response.
 pub(crate) fn json_response(body: &str) -> ResponseAction {
     http_response("200 OK", "content-type: application/json\r\n", body)
 }
@@ -212,7 +213,7 @@ pub(crate) fn json_response(body: &str) -> ResponseAction {
 pub(crate) const KEY: &str = "pk-planted-secret-0123456789";
 pub(crate) const ENKRYPT_KEY: &str = "ek-planted-secret-9876543210";
 
-/// Whoever runs the process, with a key for each upstream.
+/// Returns the local operator, with a key for each upstream.
 pub(crate) fn operator() -> Principal {
     let key = |text: &str| Some(UpstreamKey::new(KeySource::Option, &text.into()).unwrap());
     Principal::local(Credentials {
@@ -222,7 +223,7 @@ pub(crate) fn operator() -> Principal {
     })
 }
 
-/// Settings with short bounds, for a server at this address.
+/// Returns settings with short timeouts, for a server at this URL.
 pub(crate) fn settings(base_url: &str) -> UpstreamSettings {
     use std::time::Duration;
     UpstreamSettings {
@@ -240,7 +241,7 @@ pub(crate) fn settings(base_url: &str) -> UpstreamSettings {
     }
 }
 
-/// Everything a call needs, against this server.
+/// Returns a dispatcher for this server.
 pub(crate) fn dispatcher(upstream: &MockUpstream) -> Dispatcher {
     Dispatcher::new(
         Catalog::full(),

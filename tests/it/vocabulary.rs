@@ -1,4 +1,4 @@
-//! The values in logs, metrics, audit lines and answers, held against the tables of the documents.
+//! Values in logs, metrics, audit entries and results, compared with the tables of the documents.
 
 use std::{collections::BTreeSet, fs};
 
@@ -16,7 +16,7 @@ use portkey_readiness::{ComponentName, DegradedReason, ServerStatus};
 const OBSERVABILITY: &str = "docs/observability.md";
 const AUDIT: &str = "docs/audit.md";
 
-/// The texts between backticks.
+/// Returns the texts between backticks.
 fn backticked(text: &str) -> Vec<String> {
     text.split('`')
         .skip(1)
@@ -25,7 +25,7 @@ fn backticked(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The rows of the table whose first heading is this one, as cells.
+/// Returns the rows of the table whose first heading is this one, as cells.
 fn read_table(document: &str, heading: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(document).unwrap();
     let cells = |line: &str| {
@@ -48,7 +48,7 @@ fn read_table(document: &str, heading: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The values in one column of a table.
+/// Returns the values in one column of a table.
 fn column_values(document: &str, heading: &str, column: usize) -> BTreeSet<String> {
     let rows = read_table(document, heading);
     let all: Vec<_> = rows
@@ -74,7 +74,7 @@ fn value_set<T: Copy>(all: &[T], as_str: impl Fn(T) -> &'static str) -> BTreeSet
     values
 }
 
-/// The values of the audit log's own lines.
+/// Returns the event names of the audit log's own entries.
 fn log_events() -> BTreeSet<String> {
     let text = |event| {
         serde_json::to_value(event)
@@ -185,7 +185,7 @@ fn audit_document_lists_the_values_of_each_field() {
     assert_eq!(told, expected);
 }
 
-/// But for those of JSON-RPC and of OpenTelemetry.
+/// Values of JSON-RPC and OpenTelemetry are excluded.
 #[test]
 fn documented_values_are_snake_case() {
     let documents = [

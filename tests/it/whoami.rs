@@ -1,4 +1,4 @@
-//! What `whoami` makes of the answers to its reads.
+//! `whoami`: its conclusions from the responses to its reads.
 
 use axum::{
     Json, Router,
@@ -12,7 +12,7 @@ use crate::{
     upstream::{MockUpstream, http_response},
 };
 
-/// A Portkey that opens some lists to a key, and refuses the rest.
+/// Starts an upstream that permits some lists, and rejects the rest.
 async fn start_upstream(open: &'static [&'static str]) -> String {
     let answer = async move |uri: Uri| {
         if open.iter().any(|path| uri.path().ends_with(path)) {
@@ -68,7 +68,7 @@ async fn key_kind_follows_from_its_readable_lists() {
             workspace.clone(),
             enterprise,
         ),
-        // One workspace is all that it is shown.
+        // The only workspace that the key lists.
         (
             &["/workspaces", "/configs"],
             "workspace",
@@ -110,7 +110,7 @@ async fn key_kind_follows_from_its_readable_lists() {
     }
 }
 
-/// A key that is good for nothing is told as such, and fails the command.
+/// An invalid key is reported, and fails the command.
 #[tokio::test]
 async fn rejected_key_is_reported_and_fails_the_command() {
     let body = r#"{"success":false,"data":{"message":"Unauthorised Request","errorCode":"AB05"}}"#;
@@ -134,7 +134,7 @@ async fn rejected_key_is_reported_and_fails_the_command() {
     assert!(log.contains("Portkey refuses the key"), "{log}");
 }
 
-/// Whoever asks before it acts has read nothing that strangers wrote.
+/// `whoami` reads no untrusted content, so it does not taint the session.
 #[test]
 fn whoami_does_not_taint_the_session() {
     let folder = tempfile::tempdir().unwrap();
@@ -156,11 +156,12 @@ fn whoami_does_not_taint_the_session() {
     let second =
         json!({ "start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:00:01Z" });
     assert_eq!(failed("list-audit-logs", second), false);
-    // What does taint is noticed.
+    // A tainting call has an effect.
     assert_eq!(failed("list-all-workspaces", json!({})), true);
 }
 
-/// The embedded sandbox plays the kind of key that its key's text names; a real key stays out of it.
+/// The embedded sandbox simulates the kind of key that its text names; a real key is not passed to
+/// it.
 #[test]
 fn sandbox_key_kind_is_reported() {
     let folder = tempfile::tempdir().unwrap();
@@ -199,7 +200,7 @@ fn sandbox_key_kind_is_reported() {
     }
 }
 
-/// A key of the sandbox's that is written wrong would otherwise open everything.
+/// A malformed sandbox key would otherwise have access to everything.
 #[test]
 fn malformed_sandbox_key_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
@@ -216,7 +217,7 @@ fn malformed_sandbox_key_is_rejected() {
         let (ok, _, log) = run_cli(&[&["call", "whoami", "--sandbox"], &given[..]].concat());
         assert!(!ok && log.contains("key"), "{given:?}: {log}");
     }
-    // Whatever real key is configured stays out of it.
+    // A configured real key is not passed to the sandbox.
     let (ok, out, log) = run_cli(&["call", "whoami", "--sandbox", "--api-key", "Bearer pk-live"]);
     assert!(ok && out.contains("Admin key"), "{out}{log}");
 }
