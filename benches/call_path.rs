@@ -1,4 +1,4 @@
-//! What our own code costs per call and at start, without any transport or network.
+//! Cost of our own code per call and at start, without a transport or network.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![allow(
@@ -91,7 +91,7 @@ fn requests(criterion: &mut Criterion) {
     }
 }
 
-/// A request, or what the caller is told instead.
+/// Validates the arguments and builds the request; renders the error message if they are invalid.
 fn validate_or_explain(published: &CompiledOperation, args: JsonMap) -> usize {
     match published.validate_and_build_request(args) {
         Ok(request) => black_box(request).target.len(),
@@ -122,7 +122,7 @@ fn list(criterion: &mut Criterion) {
     });
 }
 
-/// What observing a call costs, without anybody to read the log.
+/// Measures the cost of observing a call while no log is read.
 fn observe(criterion: &mut Criterion) {
     let credentials = Credentials {
         portkey: None,
@@ -147,7 +147,7 @@ fn observe(criterion: &mut Criterion) {
     }
 }
 
-/// What a call pays for being put on record: its line is handed over, and written by another thread.
+/// Measures the cost of auditing a call: it hands over its entry, and another thread writes it.
 fn audit(criterion: &mut Criterion) {
     let credentials = Credentials {
         portkey: None,
@@ -186,7 +186,7 @@ fn audit(criterion: &mut Criterion) {
     }
 }
 
-/// What masking and cleaning an answer of 100 kB costs: a page of API keys, then a log of text.
+/// Measures masking and sanitizing a response of 100 kB: a page of API keys, and a log with text.
 fn results(criterion: &mut Criterion) {
     let key = json!({
         "id": "0b9f0d0e-6f0e-4b8e-9d52-0d8f5f2c1a11", "key": "ab*****xyz", "name": "Support",
@@ -213,7 +213,7 @@ fn results(criterion: &mut Criterion) {
     }
 }
 
-/// What a policy of 200 rules costs a call: as rules are usually spread over tools, and all about this one.
+/// Measures evaluating a policy of 200 rules: spread over many tools, and all for this tool.
 fn policy(criterion: &mut Criterion) {
     let catalog = Catalog::full();
     let entry = catalog.find("create-integration").expect("the tool exists");
@@ -252,7 +252,7 @@ fn policy(criterion: &mut Criterion) {
     }
 }
 
-/// A hundred tools with a rule each, and a hundred rules of which a tenth is about the call: conditions,
+/// Returns 100 tools with one rule each, and 100 rules of which ten concern the call: conditions,
 /// caps, expressions and a limit.
 fn spread_rules(catalog: &Catalog) -> String {
     let mut text = "version: '1'\ntools:\n".to_owned();

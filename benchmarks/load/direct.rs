@@ -1,4 +1,4 @@
-//! The sandbox called without a server in between: the ceiling.
+//! The sandbox called without a server in between: the upper limit.
 
 use std::{
     sync::Arc,
@@ -30,7 +30,7 @@ async fn get(client: &Client, url: &str) -> anyhow::Result<Duration> {
     Ok(took)
 }
 
-/// The same GET that `get-integration` makes, through the HTTP client that the server uses.
+/// Sends the GET request of `get-integration` through the HTTP client that the server uses.
 pub(crate) async fn round(
     url: &str,
     plan: &Plan,

@@ -1,4 +1,4 @@
-//! Writes under faults: what clients were told, held against what the sandbox did.
+//! Writes under faults: the outcomes that clients saw, compared with the state of the sandbox.
 
 use std::{
     collections::HashMap,
@@ -21,26 +21,26 @@ use crate::{
 
 const FAULTS: &str = "429:0.02,503:0.02,reset:0.01,lost:0.01,latency:20ms,seed:7";
 
-/// One call in so many writes.
+/// One in this many calls is a write.
 const WRITE_INTERVAL: u64 = 16;
-/// The arguments of a read that is answered on a stream in a session, because it may tell of its pages; half
-/// of the reads are such.
+/// Arguments of a read whose response is a stream in a session, because it can report progress.
+/// Half of the reads are of this kind.
 const STREAMED_ARGUMENTS: &str = r#"{"page_size":1,"all":false}"#;
-/// One call in so many is hung up on.
+/// One in this many calls is aborted by the client.
 const HANG_UP_INTERVAL: u64 = 20;
-/// How long such a client waits at most: longer than most calls take.
+/// Maximum wait of a client before it aborts a call, longer than most calls take.
 const MAX_HANG_UP_DELAY_MS: u64 = 60;
 
-/// What a client knows about a write.
+/// Outcome of a write as its client knows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum WriteOutcome {
     Success,
     Failure,
-    /// It did not wait.
+    /// The client did not wait.
     Nothing,
 }
 
-/// What a client has to report.
+/// Results of a client.
 #[derive(Default)]
 struct ClientReport {
     writes: Vec<(String, WriteOutcome)>,
@@ -49,7 +49,7 @@ struct ClientReport {
     hang_ups: usize,
 }
 
-/// Both generations, one after the other.
+/// Runs both protocols, one after the other.
 pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()> {
     let (clients, time) = if quick { (32, 3) } else { (256, 60) };
     for generation in [Generation::Modern, Generation::Legacy] {
@@ -97,7 +97,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
             all.hang_ups += report.hang_ups;
         }
         let (_server, memory) = memory.await??;
-        // What was hung up on may still be under way.
+        // Aborted calls may still be in flight.
         sleep(Duration::from_secs(1)).await;
         check_writes(&url, &all.writes).await?;
         add_figures(generation, all, memory, time, figures);
@@ -157,7 +157,7 @@ fn add_figures(
     let (p50, p99) = all.latencies.p50_p99();
     add("latency p50", Unit::Millis, Target::None, p50);
     add("latency p99", Unit::Millis, Target::None, p99);
-    // Ten seconds to settle, where there are so many.
+    // Ten seconds to settle, if there are so many samples.
     let settled = memory
         .get(20)
         .or(memory.last())
@@ -184,7 +184,7 @@ fn add_figures(
     }
 }
 
-/// Calls until the time is over, and keeps what it was told.
+/// Makes calls until `until`, and records their outcomes.
 async fn run_client(
     address: SocketAddr,
     generation: Generation,
@@ -246,7 +246,7 @@ async fn run_client(
     Ok(report)
 }
 
-/// The next of a series of numbers that look random (splitmix64).
+/// Returns the next pseudorandom number (splitmix64).
 fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -254,8 +254,8 @@ fn next_random(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Each write happened once if it was told to have succeeded, and never twice, by what there is and by
-/// what was written down while it happened.
+/// Checks that each write reported as successful happened exactly once, and no other more than
+/// once. The sources are the state and the audit log of the sandbox.
 async fn check_writes(url: &str, writes: &[(String, WriteOutcome)]) -> anyhow::Result<()> {
     ensure!(
         writes
@@ -287,7 +287,7 @@ async fn check_writes(url: &str, writes: &[(String, WriteOutcome)]) -> anyhow::R
     Ok(())
 }
 
-/// How often each name stands in a list of the sandbox, read page by page.
+/// Counts each name in a list of the sandbox, read page by page.
 async fn count_names(
     url: &str,
     query: &str,
@@ -298,7 +298,7 @@ async fn count_names(
     for page in 0.. {
         let address = format!("{url}/{query}&current_page={page}");
         let answer: Value = loop {
-            // The faults go on.
+            // The faults continue.
             let request = client.get(&address).header("x-portkey-api-key", "bench");
             match request.send().await {
                 Ok(answer) if answer.status().is_success() => {

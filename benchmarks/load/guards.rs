@@ -1,4 +1,4 @@
-//! What authentication, limits and metrics cost: the same calls without and with them, in pairs.
+//! Cost of authentication, limits and metrics: the same calls without and with them, in pairs.
 
 use std::{io::Write, time::Instant};
 
@@ -14,14 +14,14 @@ use crate::{
     stats::{Figures, LoadResult, Target, Unit},
 };
 
-/// A token file in a folder of its own, and the header that carries each of its tokens.
+/// A token file in its own folder, and the authentication header of each token.
 pub(crate) struct Tokens {
     folder: TempDir,
     pub(crate) headers: Vec<String>,
 }
 
 impl Tokens {
-    /// One token for each name; the same key acts for all.
+    /// Creates one token per name; all use the same key.
     pub(crate) fn make(names: &[&str]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let key = folder.path().join("key");
@@ -52,7 +52,7 @@ impl Tokens {
     }
 }
 
-/// Rounds of both generations, each without and with, one right after the other.
+/// Runs rounds in both protocols, each without and with the guards, in direct succession.
 pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()> {
     let (rounds, calls) = if quick { (1, 1600) } else { (9, 32_000) };
     let (_sandbox, upstream) = Process::listening(&["sandbox", "--listen", "127.0.0.1:0"])?;
@@ -74,7 +74,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
         "--metrics-listen",
         "127.0.0.1:0",
     ];
-    // Counted each time, but never reached.
+    // The limits are counted at each call and never reached.
     let limits = [
         "--rate-limit",
         "100000000/s",
@@ -86,7 +86,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
         for round in 0..rounds {
             let open = async || measure_load(&open, generation, "", calls).await;
             let guarded = async || measure_load(&guarded, generation, credential, calls).await;
-            // Neither is always the one that comes first.
+            // The order alternates.
             let (without, with) = if round % 2 == 0 {
                 let without = open().await?;
                 (without, guarded().await?)
@@ -129,7 +129,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
     Ok(())
 }
 
-/// How many calls a server of its own answers in a second.
+/// Measures the number of calls per second of a new server.
 async fn measure_load(
     args: &[&str],
     generation: Generation,

@@ -1,4 +1,4 @@
-//! The server over HTTP, in both generations of the protocol.
+//! The server over HTTP, in both protocols.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,12 +15,12 @@ use crate::{
     stats::{Figures, Latencies, LoadResult, RoundResult, Target, Unit},
 };
 
-/// How a client speaks.
+/// Protocol of a client.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Generation {
-    /// 2026-07-28: every request stands by itself and is answered in JSON.
+    /// 2026-07-28: stateless requests with JSON responses.
     Modern,
-    /// 2025-11-25: a session, in which reads are answered in JSON and all else on a stream of events.
+    /// 2025-11-25: a session. Reads get JSON responses, all else an event stream.
     Legacy,
 }
 
@@ -33,17 +33,17 @@ impl Generation {
     }
 }
 
-/// A client: a connection and its one request, ready to be sent.
+/// A client: a connection and its prepared request.
 pub(crate) struct Client {
     pub(crate) line: HttpConnection,
     request: Vec<u8>,
-    /// The headers that each of its requests has.
+    /// Headers of each request.
     pub(crate) headers: String,
 }
 
 impl Client {
-    /// Connects, and opens a session where there are such. `more` are further headers, such as a
-    /// credential.
+    /// Connects, and opens a session if the protocol has sessions. `more` are additional headers,
+    /// such as a credential.
     pub(crate) async fn connect(
         address: SocketAddr,
         generation: Generation,
@@ -58,7 +58,7 @@ impl Client {
         .await
     }
 
-    /// The same from one of this machine's loopback addresses.
+    /// Connects from one of this machine's loopback addresses.
     pub(crate) async fn connect_from(
         source: IpAddr,
         address: SocketAddr,
@@ -123,7 +123,8 @@ impl Client {
     }
 }
 
-/// The request that calls a tool. No other of its session may have its id while it is under way.
+/// Returns the request that calls a tool. No other request in flight in the session may have its
+/// id.
 pub(crate) fn tool_request(
     (address, generation): (SocketAddr, Generation),
     headers: &str,
@@ -146,7 +147,7 @@ pub(crate) fn tool_request(
     }
 }
 
-/// A request of 2026-07-28 that is no call; `params` stand before what it says about itself.
+/// Returns a stateless request (2026-07-28) that calls no tool; `params` precede the metadata.
 pub(crate) fn stateless_request(
     address: SocketAddr,
     headers: &str,
@@ -167,7 +168,7 @@ pub(crate) fn post_request(address: SocketAddr, headers: &str, body: &str) -> Ve
     request.into_bytes()
 }
 
-/// One round in one generation, on a server of its own.
+/// Measures one round in one protocol, on a new server.
 pub(crate) async fn round(
     url: &str,
     generation: Generation,

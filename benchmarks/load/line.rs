@@ -1,4 +1,4 @@
-//! An HTTP/1.1 connection that is kept: as much of HTTP as is needed, so that the driver costs little.
+//! A persistent HTTP/1.1 connection with the minimum of HTTP, so that the driver costs little.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,13 +8,13 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-/// A connection and the answer that came last.
+/// A connection and its last response.
 pub(crate) struct HttpConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// The head of the last answer.
+    /// Headers of the last response.
     pub(crate) head: String,
-    /// The body of the last answer.
+    /// Body of the last response.
     pub(crate) body: Vec<u8>,
 }
 
@@ -23,7 +23,8 @@ impl HttpConnection {
         Self::new(TcpStream::connect(address).await?)
     }
 
-    /// Connects from one of this machine's loopback addresses, all of which are another client to a server.
+    /// Connects from one of this machine's loopback addresses. A server sees each as another
+    /// client.
     pub(crate) async fn connect_from(source: IpAddr, address: SocketAddr) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((source, 0).into())?;
@@ -41,7 +42,7 @@ impl HttpConnection {
         })
     }
 
-    /// Sends a request and reads its answer whole, which must have this status.
+    /// Sends a request and reads its complete response, which must have this status.
     pub(crate) async fn exchange(&mut self, request: &[u8], status: &str) -> anyhow::Result<()> {
         self.send(request).await?;
         self.answer().await?;
@@ -54,12 +55,12 @@ impl HttpConnection {
         Ok(())
     }
 
-    /// Sends a request, or part of one.
+    /// Sends a request, or a part of one.
     pub(crate) async fn send(&mut self, request: &[u8]) -> anyhow::Result<()> {
         Ok(self.stream.write_all(request).await?)
     }
 
-    /// Reads an answer whole.
+    /// Reads a complete response.
     pub(crate) async fn answer(&mut self) -> anyhow::Result<()> {
         self.head().await?;
         self.body.clear();
@@ -72,7 +73,7 @@ impl HttpConnection {
         Ok(())
     }
 
-    /// Reads the head of an answer.
+    /// Reads the headers of a response.
     pub(crate) async fn head(&mut self) -> anyhow::Result<()> {
         let end = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
@@ -86,7 +87,7 @@ impl HttpConnection {
         Ok(())
     }
 
-    /// Reads until words have come that the head did not have.
+    /// Reads until the body contains `words`.
     pub(crate) async fn read_until(&mut self, words: &[u8]) -> anyhow::Result<()> {
         while find(&self.buffer, words).is_none() {
             self.read().await?;
@@ -94,7 +95,7 @@ impl HttpConnection {
         Ok(())
     }
 
-    /// A header of the last answer.
+    /// Returns a header of the last response.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(':'));
         fields
@@ -123,7 +124,7 @@ impl HttpConnection {
         }
     }
 
-    /// The next so many bytes.
+    /// Removes this number of bytes from the buffer.
     async fn take(&mut self, length: usize) -> anyhow::Result<Vec<u8>> {
         while self.buffer.len() < length {
             self.read().await?;
@@ -131,7 +132,7 @@ impl HttpConnection {
         Ok(self.buffer.drain(..length).collect())
     }
 
-    /// Reads what has come of an answer, or waits for more.
+    /// Reads the available bytes of a response, or waits for more.
     pub(crate) async fn read(&mut self) -> anyhow::Result<()> {
         if self.stream.read_buf(&mut self.buffer).await? == 0 {
             bail!(

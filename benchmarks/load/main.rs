@@ -1,7 +1,7 @@
-//! Whole-process figures of the release binary, against its sandbox in a process of its own.
+//! Whole-process figures of the release binary, with its sandbox in another process.
 //!
 //! `cargo bench --bench load -- [faults|sessions|abuse [name…]|guards] [--quick]
-//! [--only start|direct|stdio|modern|legacy]`. See `benchmarks/README.md` for what the figures mean.
+//! [--only start|direct|stdio|modern|legacy]`. `benchmarks/README.md` explains the figures.
 
 mod abuse;
 mod direct;
@@ -25,10 +25,10 @@ use crate::{
     stats::{Figures, RoundResult, Target, Unit},
 };
 
-/// How many connections a load uses.
+/// Number of connections under load.
 const CONNECTIONS: usize = 32;
 
-/// How much is done. Loads are multiples of [`CONNECTIONS`].
+/// Numbers of rounds, starts and calls. Loads are multiples of [`CONNECTIONS`].
 struct Plan {
     rounds: usize,
     warm_starts: usize,
@@ -56,9 +56,9 @@ const QUICK: Plan = Plan {
 };
 
 struct Options {
-    /// What to do instead of the figures.
+    /// Trial to run instead of the figures.
     trial: Option<String>,
-    /// Which kinds of abuse to try; all where there is none.
+    /// Kinds of abuse to run; empty for all.
     kinds: Vec<String>,
     plan: Plan,
     quick: bool,
@@ -73,13 +73,13 @@ impl Options {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => (plan, quick) = (QUICK, true),
-                // Before the others, because one of them has the name of another trial.
+                // Before the others, because one kind has the name of another trial.
                 kind if trial.as_deref() == Some("abuse") && abuse::is_trial(kind) => {
                     kinds.push(arg)
                 }
                 "faults" | "sessions" | "abuse" | "guards" => trial = Some(arg),
                 "--only" => only = Some(args.next().context("--only what?")?),
-                // Cargo says so to every benchmark.
+                // Cargo passes this option to every benchmark.
                 "--bench" => {}
                 other => bail!("there is no option {other}"),
             }
@@ -104,7 +104,7 @@ impl Options {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::read(std::env::args())?;
-    // One thread: the driver shares the machine with what it measures.
+    // One thread, because the driver shares the machine with the measured process.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -174,7 +174,7 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
     Ok(figures)
 }
 
-/// Sets a round beside the calls that were made directly just before.
+/// Adds the comparison of a round with the direct calls just before.
 fn add_comparison(
     name: &str,
     direct: Option<&RoundResult>,

@@ -1,15 +1,15 @@
-//! The messages that are sent, and what their answers must contain.
+//! The messages that are sent, and the texts that their responses must contain.
 
 use anyhow::ensure;
 
-/// The integration that is asked for; the sandbox begins with it.
+/// Integration that is requested. A new sandbox contains it.
 pub(crate) const SLUG: &str = "openai-production";
 
-/// What every good answer to a call contains.
+/// Text in every successful response to a call.
 pub(crate) const SUCCESS_TEXT: &[u8] = br#""isError":false"#;
-/// What the answer to [`INITIALIZE`] contains.
+/// Text in the response to [`INITIALIZE`].
 pub(crate) const INITIALIZE_RESPONSE_TEXT: &[u8] = br#""protocolVersion":"2025-11-25""#;
-/// What the answer to [`LIST`] contains.
+/// Text in the response to [`LIST`].
 pub(crate) const LIST_RESPONSE_TEXT: &[u8] = br#""name":"update-provider""#;
 
 pub(crate) const INITIALIZE: &str = concat!(
@@ -20,36 +20,36 @@ pub(crate) const INITIALIZED_NOTIFICATION: &str =
     r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 pub(crate) const LIST: &str = r#"{"jsonrpc":"2.0","id":"list","method":"tools/list"}"#;
 
-/// What a stateless request says about itself.
+/// Metadata of a stateless request.
 pub(crate) const META_PARAM: &str = concat!(
     r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
     r#""io.modelcontextprotocol/clientCapabilities":{},"#,
     r#""io.modelcontextprotocol/clientInfo":{"name":"load","version":"1"}}"#
 );
 
-/// The arguments of the call that is made all the time.
+/// Arguments of the repeated call.
 pub(crate) const GET_ARGUMENTS: &str = r#"{"slug":"openai-production"}"#;
 
-/// That call; `meta` goes behind its arguments.
+/// Returns the repeated call; `meta` follows its arguments.
 pub(crate) fn call(id: usize, meta: &str) -> String {
     tool_call(id, "get-integration", GET_ARGUMENTS, meta)
 }
 
-/// A call of any tool.
+/// Returns a call of any tool.
 pub(crate) fn tool_call(id: usize, name: &str, arguments: &str, meta: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}","arguments":{arguments}{meta}}}}}"#
     )
 }
 
-/// A stateless request that is no call; `params` stand before [`META`].
+/// Returns a stateless request that calls no tool; `params` precede the metadata.
 pub(crate) fn stateless_request(method: &str, params: &str) -> String {
     let (comma, meta) = META_PARAM.split_at(1);
     let comma = if params.is_empty() { "" } else { comma };
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}{comma}{meta}}}}}"#)
 }
 
-/// An answer must contain the words, or nothing that is measured means anything.
+/// Checks that a response contains `words`; otherwise the measurement is meaningless.
 pub(crate) fn check(answer: &[u8], words: &[u8]) -> anyhow::Result<()> {
     ensure!(
         contains(answer, words),
@@ -60,13 +60,13 @@ pub(crate) fn check(answer: &[u8], words: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The text between words and a quotation mark, where an answer has them.
+/// Returns the text between `words` and the next quotation mark of a response.
 pub(crate) fn text_after<'a>(answer: &'a str, words: &str) -> Option<&'a str> {
     let (_, rest) = answer.split_once(words)?;
     rest.split(['"', '\\', ':', ' ']).next()
 }
 
-/// Whether an answer contains the words.
+/// Returns true if a response contains `words`.
 pub(crate) fn contains(answer: &[u8], words: &[u8]) -> bool {
     answer.windows(words.len()).any(|window| window == words)
 }

@@ -1,4 +1,4 @@
-//! The binary as a process, and what the kernel says about it.
+//! The binary as a process, and its figures from the kernel.
 
 use std::{
     fs,
@@ -10,16 +10,16 @@ use std::{
 
 use anyhow::{Context, bail};
 
-/// Ticks per second in `/proc/<pid>/stat`: fixed in the interface of Linux.
+/// Ticks per second in `/proc/<pid>/stat`, fixed in the interface of Linux.
 const TICKS: f64 = 100.0;
 
-/// A process of ours; killed when dropped.
+/// A child process; killed when dropped.
 pub(crate) struct Process {
     pub(crate) child: Child,
 }
 
 impl Process {
-    /// Starts the binary as a server on standard input and output.
+    /// Starts the binary as an MCP server on stdio.
     pub(crate) fn pipe(args: &[&str]) -> anyhow::Result<Self> {
         let child = command(args)
             .stdin(Stdio::piped())
@@ -30,7 +30,7 @@ impl Process {
         Ok(Self { child })
     }
 
-    /// Starts the binary as a server that says on standard error where it listens.
+    /// Starts the binary as a server and reads its address from standard error.
     pub(crate) fn listening(args: &[&str]) -> anyhow::Result<(Self, SocketAddr)> {
         let mut child = command(args)
             .stdin(Stdio::null())
@@ -46,7 +46,7 @@ impl Process {
                 bail!("the server ended before it listened: {seen}");
             }
             let line = seen.get(start..).unwrap_or_default();
-            // Metrics may be served first, at an address of their own.
+            // Metrics may be served first, at their own address.
             let served = line
                 .split_once("http://")
                 .filter(|_| !line.contains("/metrics"));
@@ -55,14 +55,14 @@ impl Process {
                 let address = address
                     .parse()
                     .with_context(|| format!("where is {line:?}?"))?;
-                // Read on, or the process waits once the pipe is full.
+                // Read on, because the process blocks when the pipe is full.
                 std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
                 return Ok((Self { child }, address));
             }
         }
     }
 
-    /// Runs the binary to its end.
+    /// Runs the binary until it exits.
     pub(crate) fn run(args: &[&str]) -> anyhow::Result<Output> {
         command(args)
             .stdin(Stdio::null())
@@ -70,7 +70,7 @@ impl Process {
             .context("the command cannot be started")
     }
 
-    /// A line of `/proc/<pid>/status` that counts memory, such as `VmRSS`, in megabytes.
+    /// Returns a memory field of `/proc/<pid>/status`, such as `VmRSS`, in megabytes.
     pub(crate) fn memory(&self, field: &str) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .context("memory is read from /proc, which needs Linux")?;
@@ -82,10 +82,10 @@ impl Process {
         Ok(kib * 1024.0 / 1e6)
     }
 
-    /// The CPU time of all its threads so far, in user and in kernel mode.
+    /// Returns the CPU time of all threads so far, in user and kernel mode.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name in brackets may hold anything, so fields are counted from its end.
+        // The name in parentheses may contain anything, so fields are counted from its end.
         let (_, rest) = stat.rsplit_once(')').context("stat has no name")?;
         let fields = rest.split_whitespace().skip(11).take(2);
         let ticks = fields.map(str::parse::<f64>).sum::<Result<f64, _>>()?;
@@ -95,13 +95,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have exited already.
         _ = self.child.kill();
         _ = self.child.wait();
     }
 }
 
-/// The binary, with nothing of the environment's own configuration.
+/// Returns the command of the binary without configuration from the environment.
 fn command(args: &[&str]) -> Command {
     let built_with_us = || env!("CARGO_BIN_EXE_portkey-mcp").into();
     let binary = std::env::var_os("PORTKEY_MCP_BIN").unwrap_or_else(built_with_us);

@@ -1,4 +1,4 @@
-//! A thousand sessions at once: what they cost, that all work, and that all end.
+//! A thousand concurrent sessions: their cost, that all work, and that all end.
 
 use std::net::SocketAddr;
 
@@ -11,10 +11,10 @@ use crate::{
     stats::{Figures, Target, Unit},
 };
 
-/// How many calls each makes.
+/// Number of calls per session.
 const CALLS_PER_SESSION: usize = 5;
 
-/// Opens as many as the server allows, works with all of them, and ends all of them.
+/// Opens the maximum number of sessions, works with all of them, and ends all of them.
 pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()> {
     let sessions = if quick { 100 } else { 1000 };
     let (_sandbox, upstream) = Process::listening(&["sandbox", "--listen", "127.0.0.1:0"])?;
@@ -44,7 +44,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
             value,
         );
     };
-    // One opens and ends before, so that what every server has is not counted as theirs.
+    // One session before the measurement, so that the common state of a server is not counted.
     let mut first = Client::connect(address, Generation::Legacy, "").await?;
     first.call().await?;
     end_session(&mut first, address).await?;
@@ -54,7 +54,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
         clients.push(Client::connect(address, Generation::Legacy, "").await?);
     }
     let opened = server.memory("VmRSS")?;
-    // One that idles makes room, and is gone on with below.
+    // An idle session is evicted, and resumed below.
     let mut more = Client::connect(address, Generation::Legacy, "").await?;
     end_session(&mut more, address).await?;
     let (mut clients, latencies) = call_concurrently(clients, sessions * CALLS_PER_SESSION).await?;
@@ -66,7 +66,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
     for client in &mut clients {
         end_session(client, address).await?;
     }
-    // All of them ended, or there would be no room.
+    // All of them ended; otherwise new sessions would be rejected.
     for _ in 0..sessions {
         let mut client = Client::connect(address, Generation::Legacy, "").await?;
         client.call().await?;
@@ -91,7 +91,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
     Ok(())
 }
 
-/// Ends a session; from then on it is not known.
+/// Ends a session and checks that it is unknown afterwards.
 async fn end_session(client: &mut Client, address: SocketAddr) -> anyhow::Result<()> {
     let head = format!(
         "DELETE /mcp HTTP/1.1\r\nhost: {address}\r\n{}\r\n",

@@ -1,8 +1,8 @@
-//! Figures: collected once per round, told as the median with the range.
+//! Figures: collected once per round, reported as the median with the range.
 
 use std::{fmt::Write, time::Duration};
 
-/// What a figure counts.
+/// Unit of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
     Millis,
@@ -14,12 +14,12 @@ pub(crate) enum Unit {
     Count,
 }
 
-/// What a figure ought to be.
+/// Target of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     AtMost(f64),
     AtLeast(f64),
-    /// There for information.
+    /// No target; the figure is for information.
     None,
 }
 
@@ -30,12 +30,12 @@ struct Figure {
     rounds: Vec<f64>,
 }
 
-/// All figures of a run, in the order in which they first came up.
+/// All figures of a run, in the order of their first value.
 #[derive(Default)]
 pub(crate) struct Figures(Vec<Figure>);
 
 impl Figures {
-    /// Adds what one round found.
+    /// Adds the value of one round.
     pub(crate) fn add(&mut self, name: &str, unit: Unit, target: Target, value: f64) {
         match self.0.iter_mut().find(|figure| figure.name == name) {
             Some(figure) => figure.rounds.push(value),
@@ -51,7 +51,7 @@ impl Figures {
         }
     }
 
-    /// The table, in Markdown.
+    /// Renders the table as Markdown.
     pub(crate) fn table(&self) -> String {
         let mut table = String::from("| figure | median (min–max) | target | verdict |\n");
         table.push_str("| --- | --- | --- | --- |\n");
@@ -110,7 +110,7 @@ impl Unit {
     }
 }
 
-/// How long calls took, one by one.
+/// Latencies of single calls.
 #[derive(Default)]
 pub(crate) struct Latencies(Vec<f64>);
 
@@ -127,22 +127,22 @@ impl Latencies {
         self.0.len()
     }
 
-    /// The median and the 99th percentile, in milliseconds.
+    /// Returns the median and the 99th percentile, in milliseconds.
     pub(crate) fn p50_p99(mut self) -> (f64, f64) {
         self.0.sort_by(f64::total_cmp);
         (quantile(&self.0, 0.5), quantile(&self.0, 0.99))
     }
 }
 
-/// What a round found that is set against calling directly.
+/// Figures of a round that are compared with direct calls.
 pub(crate) struct RoundResult {
-    /// Median latency of calls one at a time, in milliseconds.
+    /// Median latency of sequential calls, in milliseconds.
     pub(crate) p50: f64,
-    /// Throughput of many at a time.
+    /// Throughput of concurrent calls.
     pub(crate) per_second: f64,
 }
 
-/// What a load came to.
+/// Figures of a load.
 pub(crate) struct LoadResult {
     pub(crate) per_second: f64,
     /// CPU time of the server, in microseconds per call.
@@ -163,7 +163,7 @@ pub(crate) fn to_millis(took: Duration) -> f64 {
     took.as_secs_f64() * 1e3
 }
 
-/// The value below which that part of a sorted list lies; nothing has no quantile.
+/// Returns the interpolated quantile of a sorted list; NaN if the list is empty.
 pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let at = sorted.len().saturating_sub(1) as f64 * part;
     let value = |at: f64| sorted.get(at as usize).copied().unwrap_or(f64::NAN);

@@ -1,6 +1,6 @@
-//! The server on a pipe: starting it, calling it in turn, and keeping many calls in flight.
+//! The server on stdio: its start, sequential calls, and many calls in flight.
 //!
-//! Blocking reads and writes on one thread: the requests in flight fit into the pipe, so that writing
+//! Reads and writes block on one thread. The requests in flight fit into the pipe, so that writing
 //! them never waits for the server.
 
 use std::{
@@ -18,15 +18,15 @@ use crate::{
     stats::{Figures, Latencies, LoadResult, RoundResult, Target, Unit, to_millis},
 };
 
-/// How many calls are in flight when throughput is measured.
+/// Number of calls in flight during the measurement of throughput.
 const CALLS_IN_FLIGHT: usize = 64;
 
-/// A server on a pipe that has been initialized.
+/// An initialized server on stdio.
 pub(crate) struct StdioServer {
     pub(crate) process: Process,
     pub(crate) input: ChildStdin,
     pub(crate) output: BufReader<ChildStdout>,
-    /// The answer that came last.
+    /// Last response.
     pub(crate) line: Vec<u8>,
     pub(crate) id: usize,
 }
@@ -50,12 +50,12 @@ impl StdioServer {
         Ok(pipe)
     }
 
-    /// Says that the client is initialized.
+    /// Sends the `initialized` notification.
     pub(crate) fn ready(&mut self) -> anyhow::Result<()> {
         Ok(writeln!(self.input, "{}", mcp::INITIALIZED_NOTIFICATION)?)
     }
 
-    /// Reads one line, which must contain the words.
+    /// Reads one line, which must contain `words`.
     pub(crate) fn receive(&mut self, words: &[u8]) -> anyhow::Result<()> {
         self.line.clear();
         if self.output.read_until(b'\n', &mut self.line)? == 0 {
@@ -78,7 +78,7 @@ impl StdioServer {
         Ok(started.elapsed())
     }
 
-    /// Makes calls, so many of them at a time.
+    /// Makes calls with a fixed number in flight.
     fn flood(&mut self, calls: usize) -> anyhow::Result<()> {
         let mut out = Vec::new();
         let mut sent = 0;
@@ -87,7 +87,7 @@ impl StdioServer {
                 self.write_call(&mut out)?;
                 sent += 1;
             }
-            // What has already arrived is taken first, so that requests leave in few writes.
+            // Responses that already arrived are read first, so that requests need few writes.
             if !self.output.buffer().contains(&b'\n') {
                 self.input.write_all(&out)?;
                 out.clear();
@@ -99,7 +99,7 @@ impl StdioServer {
     }
 }
 
-/// Start of the process to its first answers.
+/// Measures the time from the start of the process to its first responses.
 pub(crate) fn start(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
     let args = ["--base-url", url, "--api-key", "bench"];
     for run in 0..plan.warm_starts + plan.starts {
@@ -122,7 +122,7 @@ pub(crate) fn start(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
     Ok(())
 }
 
-/// One round over stdio, on a server of its own.
+/// Measures one round over stdio, on a new server.
 pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<RoundResult> {
     let mut pipe = StdioServer::start(&["--base-url", url, "--api-key", "bench"])?;
     pipe.ready()?;

@@ -1,4 +1,4 @@
-//! Calls with as many wrong arguments as fit into a request.
+//! Calls with as many invalid arguments as fit into a request.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::http::{Generation, tool_request};
 
-/// Bound on the answer to a call whose arguments are wrong, in bytes.
+/// Maximum size of the error response to a call with invalid arguments, in bytes.
 pub(super) const MAX_ERROR_BYTES: u64 = 16 * 1024;
 
-/// How many connections make such calls.
+/// Number of connections that make such calls.
 const CONNECTIONS: usize = 4;
 
-/// How long each waits before its next call.
+/// Delay of each connection before its next call.
 const CALL_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
@@ -62,7 +62,8 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
         .await
 }
 
-/// Tools and arguments that are wrong in many places: so many hundredths of what fits into a request.
+/// Returns tools and arguments with many errors. `percent` is the share of the maximum request
+/// size.
 pub(super) fn wrong_arguments(percent: usize) -> Vec<(&'static str, String)> {
     let list = |item: &str, count: usize| vec![item; count * percent / 100].join(",");
     let values = format!(r#"{{"slug":"a","scopes":[{}]}}"#, list("1", 1_900_000));

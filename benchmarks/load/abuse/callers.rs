@@ -1,4 +1,4 @@
-//! The other callers: ordinary calls at a steady pace, and how long they take.
+//! The other callers: ordinary calls at a steady rate, and their latencies.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -13,23 +13,23 @@ use crate::{
     stats::Latencies,
 };
 
-/// How often each of them makes a call: within the limits of callers that a server has by itself.
+/// Interval between two calls of each caller, within the default limits per caller.
 const CALL_INTERVAL: Duration = Duration::from_millis(25);
 
-/// How long they wait for an answer.
+/// Maximum time that a caller waits for a response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What came of their calls.
+/// Results of the calls.
 #[derive(Default)]
 pub(super) struct Calls {
     pub(super) latencies: Latencies,
     pub(super) failures: Vec<String>,
 }
 
-/// Makes calls for a while, on a connection for each credential.
+/// Makes calls until `time` is over, on one connection per credential.
 ///
-/// A call that is late because the one before it was is measured from the moment at which it was due, so that
-/// a server that stands still delays all calls of that time, not one for each connection.
+/// The latency of a delayed call counts from the time at which it was due. A server that stalls
+/// thus delays all calls of that time, not one per connection.
 pub(super) async fn make_calls(
     address: SocketAddr,
     credentials: &[String],

@@ -1,4 +1,4 @@
-//! Connections that send a head or a body byte by byte, and bodies that are too large.
+//! Connections that send headers or a body byte by byte, and too large bodies.
 
 use std::{
     net::SocketAddr,
@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{http::post_request, line::HttpConnection};
 
-/// How long the server waits for a head, and for a body, in seconds.
+/// Time for which the server waits for the headers, and for the body, in seconds.
 const TIMEOUT_SECONDS: u64 = 1;
 
-/// How often a byte is sent.
+/// Interval between two bytes.
 const BYTE_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
-    // Longer than the server waits, or none would be closed in a quick run.
+    // Longer than the timeout of the server; otherwise a quick run would close none.
     let abuse = schedule.abuse.max(Duration::from_secs(3 * TIMEOUT_SECONDS));
     let schedule = &Schedule { abuse, ..*schedule };
     let timeout = TIMEOUT_SECONDS.to_string();
@@ -50,7 +50,7 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
                     "POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-a: ".to_owned(),
                     b'a',
                 ),
-                // The body of somebody who may call, or it would not be waited for.
+                // The body of an authorized caller; the server would not wait for another one.
                 _ => (declared(1000), b' '),
             };
             let ended = send_slowly(attack.address, task, &head, rest).await;
@@ -91,7 +91,7 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     setup.observe("dribble", schedule, attack, probe).await
 }
 
-/// The head of a request whose body has so many bytes.
+/// Returns the headers of a request with a body of this length.
 fn request_head(credential: &str, length: usize) -> String {
     format!(
         "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
@@ -99,7 +99,7 @@ fn request_head(credential: &str, length: usize) -> String {
     )
 }
 
-/// Sends a beginning, then byte by byte what never ends, until the server closes the connection.
+/// Sends `head`, then one byte at a time without end, until the server closes the connection.
 async fn send_slowly(address: SocketAddr, task: usize, head: &str, byte: u8) -> anyhow::Result<()> {
     let mut line = HttpConnection::connect_from(source_address(task), address).await?;
     let started = Instant::now();
@@ -107,7 +107,7 @@ async fn send_slowly(address: SocketAddr, task: usize, head: &str, byte: u8) -> 
         line.send(head.as_bytes()).await?;
         loop {
             match timeout(BYTE_INTERVAL, line.read()).await {
-                // Some are told why, then the connection ends.
+                // Some get an error response before the connection is closed.
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return anyhow::Ok(()),
                 Err(_) => {

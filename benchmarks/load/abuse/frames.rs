@@ -1,4 +1,4 @@
-//! As much of HTTP/2 as an abuser needs: a client that lets no answer in and looks alive.
+//! The part of HTTP/2 that an abuser needs: a client that accepts no response and stays alive.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,10 +8,10 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-/// What a client begins with (RFC 9113 §3.4).
+/// Connection preface of a client (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Kinds of frames (RFC 9113 §6).
+/// Frame types (RFC 9113 §6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -23,26 +23,26 @@ const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// The setting for the bytes that a stream may send at first, with the value 0.
+/// SETTINGS_INITIAL_WINDOW_SIZE with the value 0.
 const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
 
-/// What an indexed `:status: 200` is (RFC 7541, Appendix A).
+/// Indexed header field `:status: 200` (RFC 7541, Appendix A).
 const STATUS_200: u8 = 0x88;
 
-/// The bytes of a frame before its payload.
+/// Size of a frame header, in bytes.
 const FRAME_HEADER_BYTES: usize = 9;
 
-/// What the server says about a stream.
+/// Event of a stream that the server reports.
 pub(super) enum StreamEvent {
-    /// The head of an answer with status 200.
+    /// Response headers with status 200.
     Answered,
-    /// The head of another answer.
+    /// Response headers with another status.
     Refused,
-    /// The server ended a stream without its answer.
+    /// Stream ended by the server without a response.
     Reset,
 }
 
-/// A connection whose streams have no window, so that no answer ever leaves the server.
+/// A connection whose streams have no window, so that no response leaves the server.
 pub(super) struct NoWindowConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -81,7 +81,7 @@ impl NoWindowConnection {
         Ok(self.stream.write_all(&[head, body].concat()).await?)
     }
 
-    /// Waits for what the server says about a stream. PINGs and settings are answered at once.
+    /// Waits for the next event of a stream. PING and SETTINGS frames are acknowledged immediately.
     pub(super) async fn event(&mut self) -> anyhow::Result<StreamEvent> {
         loop {
             let Some((kind, flags, payload)) = self.take() else {
@@ -108,7 +108,7 @@ impl NoWindowConnection {
         }
     }
 
-    /// The next frame, if it is there whole.
+    /// Removes the next frame from the buffer, if it is complete.
     fn take(&mut self) -> Option<(u8, u8, Vec<u8>)> {
         let head: [u8; FRAME_HEADER_BYTES] =
             self.buffer.get(..FRAME_HEADER_BYTES)?.try_into().ok()?;
@@ -120,7 +120,7 @@ impl NoWindowConnection {
     }
 }
 
-/// The fields of a request of 2026-07-28 that calls no tool.
+/// Returns the header fields of a stateless request (2026-07-28) that calls no tool.
 pub(super) fn request_fields<'a>(
     authority: &'a str,
     credential: &'a str,
@@ -148,7 +148,7 @@ fn encode_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&[a, b, c, kind, flags][..], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A field that is put into no table (RFC 7541 §6.2.2), its texts as they are.
+/// Encodes a field without indexing (RFC 7541 §6.2.2) and without Huffman coding.
 fn encode_field(name: &str, value: &str) -> Vec<u8> {
     let mut field = vec![0];
     for text in [name, value] {
@@ -158,7 +158,7 @@ fn encode_field(name: &str, value: &str) -> Vec<u8> {
     field
 }
 
-/// A length with a prefix of seven bits (RFC 7541 §5.1).
+/// Encodes a length with a prefix of seven bits (RFC 7541 §5.1).
 fn encode_length(length: usize, out: &mut Vec<u8>) {
     let byte = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
     let Some(mut rest) = length.checked_sub(127) else {

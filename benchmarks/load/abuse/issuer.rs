@@ -1,4 +1,4 @@
-//! An authorization server that takes requests and never answers them.
+//! An authorization server that accepts requests and never responds.
 
 use std::{
     sync::{
@@ -31,26 +31,26 @@ use crate::{
     line::HttpConnection,
 };
 
-/// Who tokens are for.
+/// Audience of the tokens.
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 
-/// How many of the others there are.
+/// Number of other callers.
 const OTHER_CALLERS: usize = 8;
 
-/// How many connections bring tokens that nothing is known about, and how long each waits before the next.
+/// Number of connections that send unknown tokens, and the delay of each before the next.
 const CONNECTIONS: usize = 16;
 const REQUEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a request may wait for the authorization server: two seconds, and what else there is to do.
+/// Maximum wait of a request for the authorization server: two seconds, and the remaining work.
 const MAX_WAIT: Duration = Duration::from_secs(3);
 
-/// After what time callers have to be served once the authorization server answers again.
+/// Maximum time until callers are served after the authorization server responds again.
 const MAX_RECOVERY: Duration = Duration::from_secs(60);
 
-/// Signed tokens: an issuer that never answers, then answers, then hangs again while tokens name keys that are
-/// not known.
+/// Signed tokens. The issuer never responds, then responds, then hangs while tokens name unknown
+/// keys.
 pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<TrialResult> {
-    // Keys are asked for again half a minute after the last time, for a token that names an unknown one.
+    // The server fetches the keys again for an unknown key id at the earliest 30 seconds later.
     let abuse = if schedule.is_measured {
         Duration::from_secs(30)
     } else {
@@ -72,7 +72,7 @@ pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     if schedule.is_measured {
         checks.push(check_recovery(&setup).await);
     } else {
-        // It may take a while, because keys are not asked for again at once.
+        // The server does not fetch the keys again immediately, so this could take a while.
         setup = Setup::start(&args, others)?;
     }
     let (state, foreign) = (issuer.state.clone(), Issuer::start()?);
@@ -98,9 +98,9 @@ pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     Ok(row)
 }
 
-/// Opaque tokens: an issuer that hangs while it is asked about tokens that somebody made up.
+/// Opaque tokens. The issuer hangs while it is asked about invented tokens.
 pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<TrialResult> {
-    // What it said about the others is remembered for half a minute.
+    // Introspection results of the other callers are cached for 30 seconds.
     let (alone, abuse) = (schedule.alone.min(Duration::from_secs(5)), schedule.abuse);
     let schedule = &Schedule {
         alone,
@@ -133,7 +133,7 @@ pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<TrialRe
         attack.send(CONNECTIONS, REQUEST_PAUSE, request).await;
         check_wait(&attack);
     };
-    // What is remembered may have expired by the time of the last calls.
+    // Cached results may have expired by the time of the last calls.
     let probe = async |until: Instant| {
         tokio::time::sleep_until(until.into()).await;
         issuer.hang(false);
@@ -152,7 +152,7 @@ fn check_wait(attack: &Attack) {
         .check(what, u128::from(slowest) <= MAX_WAIT.as_millis());
 }
 
-/// Callers at once, none of whom can be recognised.
+/// Measures the wait of concurrent callers while no token can be verified.
 async fn check_wait_without_keys(setup: &Setup) -> anyhow::Result<Check> {
     let asked = setup.others.iter().map(async |token| {
         let mut line = HttpConnection::connect(setup.address).await?;
@@ -176,7 +176,7 @@ async fn check_wait_without_keys(setup: &Setup) -> anyhow::Result<Check> {
     Ok(Check::new(what, longest <= MAX_WAIT))
 }
 
-/// How long it takes until callers are served again.
+/// Measures the time until callers are served again.
 async fn check_recovery(setup: &Setup) -> Check {
     let started = Instant::now();
     let token = setup.others.first().map(String::as_str).unwrap_or_default();
@@ -205,13 +205,13 @@ struct Issuer {
     state: Arc<IssuerState>,
 }
 
-/// What its connections share.
+/// State shared by the connections of the issuer.
 #[derive(Default)]
 struct IssuerState {
     hangs: AtomicBool,
-    /// The requests that wait while it hangs.
+    /// Requests that wait while the issuer hangs.
     waiting: AtomicU64,
-    /// The most that waited at once.
+    /// Maximum number of requests that waited at once.
     max_waiting: AtomicU64,
 }
 
@@ -243,7 +243,7 @@ impl Issuer {
         self.state.hangs.store(hangs, Relaxed);
     }
 
-    /// The key set that it publishes.
+    /// Returns the published key set.
     fn published(&self) -> String {
         let x = BASE64_URL_SAFE_NO_PAD.encode(self.pair.public_key());
         format!(
@@ -251,7 +251,7 @@ impl Issuer {
         )
     }
 
-    /// What it says about a token, up to the subject.
+    /// Returns the introspection claims of a token, up to the subject.
     fn about(&self) -> String {
         let expires = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -260,11 +260,11 @@ impl Issuer {
         claims(&self.url, expires + 3600)
     }
 
-    /// The settings of a server that trusts it; their file.
+    /// Writes the settings of a server that trusts this issuer; returns the path of their file.
     fn settings(&self, folder: &std::path::Path, check: &str) -> anyhow::Result<String> {
         let (file, key) = (folder.join("oauth.toml"), folder.join("key"));
         std::fs::write(&key, "bench")?;
-        // A table of its own comes behind the settings that have none.
+        // A TOML table must come after the settings that belong to none.
         let (top, table) = if check.starts_with('[') {
             ("", check)
         } else {
@@ -280,12 +280,12 @@ impl Issuer {
         Ok(file.display().to_string())
     }
 
-    /// The header with a token of its own, signed by the key of this id.
+    /// Returns the header with a token of this issuer, signed with the key of this id.
     fn token(&self, key: &str, subject: &str) -> String {
         self.token_of(&self.url, key, subject)
     }
 
-    /// The same in the name of any issuer.
+    /// Returns the header with a token that names any issuer.
     fn token_of(&self, issuer: &str, key: &str, subject: &str) -> String {
         let head = format!(r#"{{"alg":"EdDSA","kid":"{key}","typ":"at+jwt"}}"#);
         let now = SystemTime::now()
@@ -300,14 +300,14 @@ impl Issuer {
     }
 }
 
-/// What a token says, up to the subject.
+/// Returns the claims of a token, up to the subject.
 fn claims(issuer: &str, expires: u64) -> String {
     format!(
         r#""iss":"{issuer}","aud":"{RESOURCE}","org":"bench","scope":"portkey:read","exp":{expires}"#
     )
 }
 
-/// Serves all that connect.
+/// Serves all connections.
 async fn accept_connections(
     listener: std::net::TcpListener,
     keys: String,
@@ -326,7 +326,7 @@ async fn accept_connections(
     }
 }
 
-/// Answers what comes on a connection, or leaves it there.
+/// Responds to the requests of a connection, or lets them wait.
 async fn serve_connection(
     mut stream: TcpStream,
     keys: String,
@@ -338,7 +338,7 @@ async fn serve_connection(
         if state.hangs.load(Relaxed) {
             let waiting = state.waiting.fetch_add(1, Relaxed) + 1;
             state.max_waiting.fetch_max(waiting, Relaxed);
-            // Until whoever asked gives up.
+            // Until the client gives up.
             while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
             state.waiting.fetch_sub(1, Relaxed);
             return Ok(());
@@ -358,7 +358,7 @@ async fn serve_connection(
     }
 }
 
-/// A request whole.
+/// Reads a complete request.
 async fn read_request(stream: &mut TcpStream) -> anyhow::Result<String> {
     let mut read = Vec::new();
     loop {

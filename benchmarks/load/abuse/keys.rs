@@ -1,6 +1,7 @@
-//! Portkey keys that somebody made up, and what they may fill: sessions, tickets, streams, counters.
+//! Invented Portkey keys, and the state that they may fill: sessions, tickets, streams and
+//! counters.
 //!
-//! A probe does the same with keys that are good and new, and has to succeed each time.
+//! A probe does the same with new valid keys, and must succeed each time.
 
 use std::{
     cell::Cell,
@@ -23,26 +24,26 @@ use crate::{
     process::Process,
 };
 
-/// How many connections bring made-up keys, and how long each waits before the next.
+/// Number of connections that send invented keys, and the delay of each before the next.
 const CONNECTIONS: usize = 8;
 const REQUEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The same of those whose requests are large.
+/// Number of connections that send large requests, their delay and the size of a request.
 const LARGE_CONNECTIONS: usize = 2;
 const LARGE_PAUSE: Duration = Duration::from_millis(100);
 const LARGE_BYTES: usize = 3_900_000;
 
-/// How many streams are opened, and over what time.
+/// Number of streams, and the period within which they are opened.
 const STREAMS: usize = 256;
 const STREAMS_START_PERIOD: Duration = Duration::from_secs(12);
 
-/// Where good callers who are new come from.
+/// Source address of the new valid callers.
 const NEW_CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 100));
 
-/// How often one comes: rarely enough for the 60 checks of keys, and one more each second, that a network has.
+/// Interval between two new callers. A network has 60 key checks, and one more per second.
 const NEW_CALLER_INTERVAL: Duration = Duration::from_millis(300);
 
-/// How long one waits.
+/// Maximum time that a new caller waits.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn sessions(schedule: &Schedule) -> anyhow::Result<TrialResult> {
@@ -88,7 +89,7 @@ pub(super) async fn sessions(schedule: &Schedule) -> anyhow::Result<TrialResult>
     setup.observe("sessions", schedule, attack, probe).await
 }
 
-/// An `initialize` that says so much about its client.
+/// Returns an `initialize` message whose client information has this size.
 fn large_initialize(bytes: usize) -> String {
     let text = "c".repeat(bytes / 2);
     format!(
@@ -150,7 +151,7 @@ pub(super) async fn tickets(schedule: &Schedule) -> anyhow::Result<TrialResult> 
     setup.observe("tickets", schedule, attack, probe).await
 }
 
-/// Does with a ticket what a human does who looks before deciding.
+/// Approves a ticket like a human: shows it first, then decides.
 fn approve(id: &str, file: &str) -> anyhow::Result<()> {
     for command in [&["show", id][..], &["approve", id, "--by", "bench"]] {
         let run = Process::run(&[&["approvals", "--admin-file", file], command].concat())?;
@@ -169,7 +170,7 @@ pub(super) async fn streams(schedule: &Schedule) -> anyhow::Result<TrialResult> 
     let (tasks, bytes) = (STREAMS / schedule.divisor, LARGE_BYTES / schedule.divisor);
     let pause = STREAMS_START_PERIOD.min(schedule.abuse / 2);
     let attack = move |attack: Attack| async move {
-        // As many resources as one may ask for, each with as long a name as there is room for.
+        // The maximum number of resources, each with a name of the maximum length.
         let resources: Vec<_> = (0..900)
             .map(|number| format!(r#""portkey://{number}/{}""#, "r".repeat(bytes / 900)))
             .collect();
@@ -255,14 +256,14 @@ pub(super) async fn counters(schedule: &Schedule) -> anyhow::Result<TrialResult>
     setup.observe("counters", schedule, attack, probe).await
 }
 
-/// A call of 2026-07-28.
+/// Returns a stateless tool call (2026-07-28).
 fn stateless_call(address: SocketAddr, credential: &str, name: &str, arguments: &str) -> Vec<u8> {
     let headers =
         format!("{credential}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n");
     tool_request((address, Generation::Modern), &headers, 1, name, arguments)
 }
 
-/// Good callers who are new, one after the other, each of whom has to succeed.
+/// Runs a step for new valid callers, one after the other. Each must succeed.
 async fn check_new_callers(
     until: Instant,
     what: &str,

@@ -1,6 +1,7 @@
-//! Callers who abuse the server, each kind on a server of its own, while others make ordinary calls.
+//! Callers that abuse the server, each kind on its own server, while others make ordinary calls.
 //!
-//! A trial measures the other callers alone, then under the abuse, then waits for the memory to come back.
+//! A trial measures the other callers alone, then during the abuse, then waits until the memory is
+//! released.
 
 mod arguments;
 mod callers;
@@ -23,7 +24,7 @@ use anyhow::{bail, ensure};
 
 use self::report::{TrialResult, to_markdown_table};
 
-/// The trials, in the order in which they run.
+/// Names of the trials, in the order of their execution.
 const TRIALS: [&str; 13] = [
     "dribble",
     "unread-http1",
@@ -40,22 +41,23 @@ const TRIALS: [&str; 13] = [
     "introspection",
 ];
 
-/// How long the parts of a trial last, and what its figures may be.
+/// Durations of the phases of a trial, and the limits of its figures.
 #[derive(Clone, Copy)]
 pub(crate) struct Schedule {
-    /// Calls before anything is measured.
+    /// Calls before the measurement.
     warm_up: Duration,
-    /// The other callers alone.
+    /// Other callers alone.
     alone: Duration,
-    /// The other callers under the abuse.
+    /// Other callers during the abuse.
     abuse: Duration,
-    /// How long the memory may take to come back.
+    /// Maximum time until the memory is released.
     idle: Duration,
-    /// Bound on the memory of the server at any time, in megabytes.
+    /// Maximum memory of the server at any time, in megabytes.
     max_megabytes: f64,
-    /// Whether times and memory mean anything: not those of an unoptimised server that is watched for seconds.
+    /// True if times and memory are meaningful. They are not for an unoptimized server and a run of
+    /// seconds.
     is_measured: bool,
-    /// By how much the abuse is smaller than in a whole trial.
+    /// Factor by which the abuse is smaller than in a full trial.
     divisor: usize,
 }
 
@@ -79,18 +81,18 @@ const QUICK: Schedule = Schedule {
     divisor: 8,
 };
 
-/// How much longer the 99th percentile of the other callers' calls may be under the abuse.
+/// Maximum factor between the p99 of the other callers during the abuse and alone.
 const MAX_SLOWDOWN: f64 = 5.0;
 
-/// How much more memory than before the server may have once it has idled.
+/// Maximum factor between the memory after idling and before the abuse.
 const MAX_GROWTH: f64 = 1.2;
 
-/// Whether there is a trial of this name.
+/// Returns true if a trial has this name.
 pub(crate) fn is_trial(name: &str) -> bool {
     TRIALS.contains(&name)
 }
 
-/// Runs all trials, or those named.
+/// Runs all trials, or the named ones.
 pub(crate) async fn run(quick: bool, only: &[String]) -> anyhow::Result<()> {
     let schedule = if quick { QUICK } else { FULL };
     let chosen = TRIALS

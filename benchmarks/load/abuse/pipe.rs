@@ -1,6 +1,7 @@
-//! A client on a pipe that leaves its answers unread, and one whose arguments are wrong.
+//! A stdio client that leaves its responses unread, and one that sends invalid arguments.
 //!
-//! There are no other callers on a pipe: what is compared is its own calls before the abuse and after it.
+//! There are no other callers on stdio: the comparison is between its own calls before and after
+//! the abuse.
 
 use std::{
     io::{BufRead, Write},
@@ -18,19 +19,19 @@ use super::{
 };
 use crate::{mcp, process::Process, stats::Latencies, stdio::StdioServer};
 
-/// How many lists are asked for before one is read: 160 kB each.
+/// Number of lists requested before the first one is read; each has 160 kB.
 const LIST_REQUESTS: usize = 3000;
 
-/// How long the answers may take once they are read.
+/// Maximum time until all responses are read.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a process without a reader may go on.
+/// Maximum time until a process without a reader exits.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest line that is sent, in hundredths of what HTTP takes: 13 MiB.
+/// Length of the longest line, in percent of the maximum HTTP request: 13 MiB.
 const ARGUMENTS_PERCENT: usize = 330;
 
-/// The pause between two calls.
+/// Delay between two calls.
 const CALL_PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<TrialResult> {
@@ -70,7 +71,7 @@ pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<TrialResult> {
             answered += usize::from(mcp::contains(&line, mcp::LIST_RESPONSE_TEXT));
             line.clear();
         }
-        // Whoever waits may have given up.
+        // The receiver may have timed out.
         _ = done.send((answered, output));
     });
     let (answered, output) = finished
@@ -97,7 +98,7 @@ pub(super) fn arguments(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let mut largest = 0;
     for (name, arguments) in wrong_arguments(ARGUMENTS_PERCENT / schedule.divisor) {
         writeln!(pipe.input, "{}", mcp::tool_call(0, name, &arguments, ""))?;
-        // As the result of a tool, or as an error of the protocol.
+        // As the result of a tool, or as a protocol error.
         pipe.receive(br#""id":0"#)?;
         ensure!(
             !mcp::contains(&pipe.line, mcp::SUCCESS_TEXT),
@@ -113,7 +114,7 @@ pub(super) fn arguments(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     Ok(row)
 }
 
-/// A server on a pipe that has answered calls for a while.
+/// Starts a server on stdio and makes calls for a while.
 fn start_trial(
     trial: &'static str,
     schedule: &Schedule,
@@ -122,7 +123,7 @@ fn start_trial(
     let url = format!("http://{upstream}/v1");
     let mut pipe = StdioServer::start(&["--base-url", &url, "--api-key", "bench"])?;
     pipe.ready()?;
-    // It builds them once, and keeps them.
+    // The server builds the list once and caches it.
     writeln!(pipe.input, "{}", mcp::LIST)?;
     pipe.receive(mcp::LIST_RESPONSE_TEXT)?;
     make_calls(&mut pipe, schedule.warm_up)?;
@@ -140,7 +141,7 @@ fn start_trial(
     ))
 }
 
-/// Waits for the memory to come back, and makes calls again.
+/// Waits until the memory is released, and makes calls again.
 fn finish_trial(
     pipe: &mut StdioServer,
     schedule: &Schedule,
@@ -170,7 +171,7 @@ fn make_calls(pipe: &mut StdioServer, time: Duration) -> anyhow::Result<Latencie
     Ok(latencies)
 }
 
-/// A process whose output nobody can read any more has to end, although more may still come in.
+/// Checks that the process exits when nobody can read its output, although more input may come.
 fn check_closed_output(pipe: StdioServer) -> anyhow::Result<Check> {
     let StdioServer {
         mut process,
@@ -179,7 +180,7 @@ fn check_closed_output(pipe: StdioServer) -> anyhow::Result<Check> {
         ..
     } = pipe;
     drop(output);
-    // It may have ended already.
+    // The process may have exited already.
     _ = writeln!(input, "{}", mcp::call(1, ""));
     let closed = Instant::now();
     let mut ended = None;

@@ -1,10 +1,10 @@
-//! What a trial found, as a row of a table.
+//! Result of a trial, as a row of a table.
 
 use std::fmt::Write;
 
 use super::{MAX_GROWTH, MAX_SLOWDOWN, Schedule};
 
-/// What has to hold in a trial beside the figures that all trials have.
+/// A condition of a trial in addition to the figures that all trials have.
 pub(super) struct Check {
     pub(super) what: String,
     pub(super) holds: bool,
@@ -19,24 +19,24 @@ impl Check {
     }
 }
 
-/// What a trial found.
+/// Result of a trial.
 #[derive(Default)]
 pub(super) struct TrialResult {
     pub(super) trial: &'static str,
-    /// 99th percentile of the other callers' latency, in milliseconds: alone, then under the abuse.
+    /// p99 of the other callers' latency, in milliseconds: alone, then during the abuse.
     pub(super) p99_alone: f64,
     pub(super) p99_abused: f64,
-    /// How many calls the others made under the abuse.
+    /// Number of calls of the other callers during the abuse.
     pub(super) calls: usize,
-    /// What became of those of the others' calls that failed.
+    /// Errors of the other callers' failed calls.
     pub(super) failures: Vec<String>,
-    /// Memory of the server, in megabytes: the most there was, before the abuse, and in the end.
+    /// Memory of the server, in megabytes: the maximum, before the abuse, and at the end.
     pub(super) peak: f64,
     pub(super) before: f64,
     pub(super) after: f64,
-    /// After how many seconds of idling the memory was back, or the waiting ended.
+    /// Seconds of idling until the memory was released or the wait timed out.
     pub(super) idled: f64,
-    /// What became of the abuser's requests.
+    /// Outcomes of the abuser's requests.
     pub(super) answered: u64,
     pub(super) refused: u64,
     pub(super) closed: u64,
@@ -44,7 +44,7 @@ pub(super) struct TrialResult {
 }
 
 impl TrialResult {
-    /// A trial that could not be carried out.
+    /// Returns the result of a trial that could not be carried out.
     pub(super) fn broken(trial: &'static str, error: &anyhow::Error) -> Self {
         let check = Check::new(
             format!("the trial could not be carried out: {error:#}"),
@@ -61,7 +61,7 @@ impl TrialResult {
         self.p99_abused / self.p99_alone
     }
 
-    /// What does not hold.
+    /// Returns the conditions that were not met.
     fn faults(&self, schedule: &Schedule) -> Vec<String> {
         let mut faults = Vec::new();
         if let Some(first) = self.failures.first() {
@@ -99,7 +99,7 @@ impl TrialResult {
         self.faults(schedule).is_empty()
     }
 
-    /// The row, in Markdown.
+    /// Renders the row as Markdown.
     pub(super) fn line(&self, schedule: &Schedule) -> String {
         let verdict = if self.has_passed(schedule) {
             "pass"
@@ -125,7 +125,7 @@ impl TrialResult {
     }
 }
 
-/// All rows, and what was looked at in each trial besides.
+/// Renders all rows, and the additional conditions of each trial.
 pub(super) fn to_markdown_table(rows: &[TrialResult], schedule: &Schedule) -> String {
     let mut table = String::from(
         "| trial | peak RSS | others' p99 alone | under abuse | ratio | RSS before, after idling | \

@@ -1,4 +1,4 @@
-//! Searches of kept answers, with long and with short texts.
+//! Searches of stored results, with long and with short texts.
 
 use std::{
     net::SocketAddr,
@@ -18,14 +18,14 @@ use crate::{
     mcp,
 };
 
-/// How many values the one answer has, and how many bytes the one value of the other.
+/// Number of values in one result, and size of the single value in the other.
 const LABEL_COUNT: usize = 1000;
 const TEXT_BYTES: usize = 7_900_000;
 
-/// How many searches go on at once.
+/// Number of concurrent searches.
 const CONNECTIONS: usize = 32;
 
-/// How long each waits before its next search.
+/// Delay of each connection before its next search.
 const SEARCH_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
@@ -77,7 +77,7 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
         .await
 }
 
-/// Gives the sandbox what makes large answers; the id of the large text.
+/// Creates items in the sandbox that give large results; returns the id of the large text.
 async fn seed_sandbox(
     sandbox: SocketAddr,
     values: usize,

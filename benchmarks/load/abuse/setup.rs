@@ -1,4 +1,4 @@
-//! A server under trial, its upstream, those who call it, and the course of a trial.
+//! A server under test, its upstream, its callers, and the course of a trial.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -19,28 +19,28 @@ use super::{
 };
 use crate::{guards::Tokens, http::stateless_request, line::HttpConnection, mcp, process::Process};
 
-/// How many others there are.
+/// Number of other callers.
 const OTHER_CALLERS: usize = 8;
 
-/// How many callers, or addresses, abuse the server.
+/// Number of callers, or addresses, that abuse the server.
 pub(super) const ABUSERS: usize = 4;
 
-/// A server under trial and those who call it.
+/// A server under test and its callers.
 pub(super) struct Setup {
     pub(super) server: Process,
     pub(super) address: SocketAddr,
-    /// Where the sandbox is.
+    /// Address of the sandbox.
     pub(super) upstream: SocketAddr,
-    /// The header that each of the others is recognised by.
+    /// Authentication header of each other caller.
     pub(super) others: Vec<String>,
-    /// The same of each abuser who is known to the server.
+    /// Authentication header of each abuser that the server knows.
     pub(super) abusers: Vec<String>,
     _sandbox: Process,
     _tokens: Option<Tokens>,
 }
 
 impl Setup {
-    /// Callers with tokens, on a server with these options more.
+    /// Starts a server for callers with tokens, with additional options.
     pub(super) fn with_tokens(more: &[&str]) -> anyhow::Result<Self> {
         let names: Vec<_> = (0..OTHER_CALLERS + ABUSERS)
             .map(|number| format!("c{number}"))
@@ -55,7 +55,7 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Callers with Portkey keys, on a server with these options more.
+    /// Starts a server for callers with Portkey keys, with additional options.
     pub(super) fn with_keys(more: &[&str]) -> anyhow::Result<Self> {
         let others = (0..OTHER_CALLERS)
             .map(|number| key_header(&format!("bench-{number}")))
@@ -63,7 +63,7 @@ impl Setup {
         Self::start(&[&["--auth", "key"], more].concat(), others)
     }
 
-    /// A server with these options, and the credentials of the other callers.
+    /// Starts a server with these options; `others` are the credentials of the other callers.
     pub(super) fn start(more: &[&str], others: Vec<String>) -> anyhow::Result<Self> {
         let (sandbox, upstream) = Process::listening(&["sandbox", "--listen", "127.0.0.1:0"])?;
         let url = format!("http://{upstream}/v1");
@@ -81,7 +81,7 @@ impl Setup {
         })
     }
 
-    /// Has the server build once what it builds when first asked for it, and keeps.
+    /// Makes the server build and cache its tool list.
     async fn list_tools(&self) -> anyhow::Result<()> {
         let credential = self.others.first().map(String::as_str).unwrap_or_default();
         let mut line = HttpConnection::connect(self.address).await?;
@@ -90,9 +90,11 @@ impl Setup {
         mcp::check(&line.body, mcp::LIST_RESPONSE_TEXT)
     }
 
-    /// Measures the others alone, then under an attack, then waits for the memory to come back. The attack has
-    /// a thread of its own, so that its work does not count as the server's. The probe works beside the
-    /// others, and says what has to hold.
+    /// Measures the other callers alone, then during an attack, then waits until the memory is
+    /// released.
+    ///
+    /// The attack has its own thread, so that its work does not count as the server's. The probe
+    /// runs beside the other callers and returns further conditions.
     pub(super) async fn observe<F: Future<Output = ()>>(
         &self,
         trial: &'static str,
@@ -163,12 +165,12 @@ impl Setup {
     }
 }
 
-/// The header of a Portkey key. The sandbox takes any.
+/// Returns the header of a Portkey key. The sandbox accepts any.
 pub(super) fn key_header(key: &str) -> String {
     format!("x-portkey-api-key: {key}\r\n")
 }
 
-/// The header of a key that was never used before, and that the sandbox refuses with 401.
+/// Returns the header of an unused key that the sandbox rejects with 401.
 pub(super) fn unknown_key_header() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     key_header(&format!(
@@ -177,25 +179,25 @@ pub(super) fn unknown_key_header() -> String {
     ))
 }
 
-/// What became of the requests of an attack.
+/// Outcomes of the requests of an attack.
 #[derive(Default)]
 pub(super) struct Counts {
-    /// Those answered with success, as far as HTTP is concerned.
+    /// Responses with a success status.
     pub(super) answered: AtomicU64,
-    /// Those answered with an error status.
+    /// Responses with an error status.
     pub(super) refused: AtomicU64,
-    /// Connections or streams that the server ended.
+    /// Connections or streams closed by the server.
     pub(super) closed: AtomicU64,
-    /// The largest answer, in bytes.
+    /// Size of the largest response, in bytes.
     pub(super) largest: AtomicU64,
-    /// The longest that an answer took, in milliseconds.
+    /// Longest time to a response, in milliseconds.
     pub(super) slowest: AtomicU64,
-    /// What the attack itself looked at.
+    /// Conditions that the attack itself checked.
     pub(super) checks: std::sync::Mutex<Vec<Check>>,
 }
 
 impl Counts {
-    /// Counts an answer, by its status line.
+    /// Counts a response by its status line.
     pub(super) fn count(&self, head: &str) {
         let is_answered = head.starts_with("HTTP/1.1 2");
         let counter = if is_answered {
@@ -213,7 +215,7 @@ impl Counts {
     }
 }
 
-/// A request that waits; an answer that never came counts as well.
+/// A pending request. One that never gets a response counts as well.
 struct PendingRequest<'a> {
     since: Instant,
     counts: &'a Counts,
@@ -226,7 +228,7 @@ impl Drop for PendingRequest<'_> {
     }
 }
 
-/// An attack under way.
+/// A running attack.
 #[derive(Clone)]
 pub(super) struct Attack {
     pub(super) address: SocketAddr,
@@ -235,8 +237,10 @@ pub(super) struct Attack {
 }
 
 impl Attack {
-    /// Repeats a step in so many tasks, with a pause after each, over which their beginnings are spread. What
-    /// fails counts as closed by the server; what is under way at the end is dropped.
+    /// Repeats a step in several tasks, with a pause after each; the starts are spread over one
+    /// pause.
+    ///
+    /// A failed step counts as closed by the server. Steps in flight at the end are dropped.
     pub(super) async fn repeat(
         &self,
         tasks: usize,
@@ -256,7 +260,7 @@ impl Attack {
         _ = timeout_at(self.until.into(), join_all(all)).await;
     }
 
-    /// The same with requests, each on the connection of its task, whose answers are read.
+    /// Repeatedly sends requests, each on the connection of its task, and reads their responses.
     pub(super) async fn send(
         &self,
         tasks: usize,
@@ -293,7 +297,7 @@ impl Attack {
     }
 }
 
-/// The address that a task of an attack comes from: one of [`ABUSERS`].
+/// Returns the source address of a task of an attack: one of [`ABUSERS`].
 pub(super) fn source_address(task: usize) -> IpAddr {
     let last = u8::try_from(2 + task % ABUSERS).unwrap_or(2);
     IpAddr::from(Ipv4Addr::new(127, 0, 0, last))

@@ -1,4 +1,4 @@
-//! Answers that are asked for and never read, over both versions of HTTP.
+//! Responses that are requested and never read, over both versions of HTTP.
 
 use std::{
     io::ErrorKind,
@@ -23,19 +23,20 @@ use crate::{
     mcp,
 };
 
-/// How many connections over HTTP/1.1 leave their answers unread, how many lists each asks for, and over what time
-/// they begin. Linux holds up to 4 MB of a connection by default (`tcp_wmem`), a list has 160 kB.
+/// Number of HTTP/1.1 connections that leave responses unread, lists per connection, and the period
+/// of their starts. Linux buffers up to 4 MB per connection by default (`tcp_wmem`); a list has 160
+/// kB.
 const CONNECTIONS: usize = 64;
 const LISTS_PER_CONNECTION: usize = 64;
 const START_PERIOD: Duration = Duration::from_millis(2500);
 
-/// How many connections over HTTP/2, how many streams each has, and after what time the next one follows. One
-/// caller has as many requests as are allowed by default.
+/// Number of HTTP/2 connections, streams per connection, and interval between two streams. One
+/// caller has as many requests as the default limit allows.
 const HTTP2_CONNECTIONS: usize = 2 * ABUSERS;
 const STREAMS: usize = 128;
 const STREAM_INTERVAL: Duration = Duration::from_millis(40);
 
-/// What a client of HTTP/1.1 lets in before the server has to wait.
+/// Number of bytes that an HTTP/1.1 client accepts before the server has to wait.
 const RECEIVE_BUFFER: u32 = 4096;
 
 pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<TrialResult> {
@@ -71,7 +72,7 @@ pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<TrialResult> {
                 .await
             })
             .await;
-        // Those that read a little may go on.
+        // Connections that read a little may stay open.
         check_closed(&attack, tasks / 2);
     };
     setup
@@ -81,7 +82,8 @@ pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<TrialResult> {
         .await
 }
 
-/// Sends requests, then waits for the server to close the connection; one in four reads a little meanwhile.
+/// Sends requests, then waits until the server closes the connection. One in four reads a little
+/// meanwhile.
 async fn hold_unread(attack: &Attack, task: usize, requests: &[u8]) -> anyhow::Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
@@ -103,13 +105,13 @@ async fn hold_unread(attack: &Attack, task: usize, requests: &[u8]) -> anyhow::R
                 _ => continue,
             }
         }
-        // The beginning of one more request, which a closed connection answers with a reset. While an answer
-        // waits, the server reads on for a while at most.
+        // The start of another request; a closed connection answers it with a reset. While a
+        // response waits, the server reads on only for a limited time.
         try_write(&stream, b"P")?;
     }
 }
 
-/// How much of it could be written at once.
+/// Returns the number of bytes that could be written without blocking.
 fn try_write(stream: &TcpStream, bytes: &[u8]) -> anyhow::Result<usize> {
     match stream.try_write(bytes) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
@@ -165,21 +167,21 @@ pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<TrialResult> {
         .await
 }
 
-/// A schedule in which what is not read is given up several times over, and the seconds after which it is.
+/// Returns a schedule that spans several write timeouts, and the write timeout in seconds.
 fn with_write_timeout(schedule: &Schedule) -> (Schedule, String) {
     let seconds = if schedule.is_measured { 5 } else { 1 };
     let abuse = schedule.abuse.max(Duration::from_secs(4 * seconds));
     (Schedule { abuse, ..*schedule }, seconds.to_string())
 }
 
-/// The server has to end what is not read: each connection, or what goes over it, once at least.
+/// Checks that the server gave up unread responses: each connection, or its streams, at least once.
 fn check_closed(attack: &Attack, least: usize) {
     let closed = attack.counts.closed.load(Relaxed);
     let what = format!("{closed} unread answers were given up by the server");
     attack.counts.check(what, closed >= least as u64);
 }
 
-/// Arguments of `list-labels` that no version knows.
+/// Returns arguments of `list-labels` that no version knows.
 pub(super) fn unknown_arguments(count: usize) -> String {
     let fields: Vec<_> = (0..count)
         .map(|number| format!(r#""u{number}":1"#))
