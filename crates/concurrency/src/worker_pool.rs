@@ -295,7 +295,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(workers.run(&alice, || ()).await, Err(PoolBusy::Caller));
-        // A caller that hangs up while waiting is no longer counted.
+        // A caller that disconnects while waiting is no longer counted.
         waiting.pop().unwrap().abort();
         while workers.0.lock_counts().total == MAX_PER_CALLER + 1 {
             tokio::task::yield_now().await;

@@ -357,7 +357,7 @@ mod tests {
         fs::write(&other, "new").unwrap();
         watched.refresh();
         assert_eq!(**watched.get(), "new");
-        // The file that it names is watched from then on, too.
+        // The named file is watched from then on as well.
         fs::write(&other, "newer").unwrap();
         assert_eq!(check_metadata(&watched), "newer");
     }
@@ -379,7 +379,7 @@ mod tests {
         fs::write(&file, "invalid").unwrap();
         assert_eq!(check_metadata(&watched), "old");
         assert!(status().is_rejected);
-        // The version that was in effect all the time is valid like any other.
+        // The version in effect is valid like any other.
         fs::write(&file, "old").unwrap();
         assert_eq!(check_metadata(&watched), "old");
         assert!(!status().is_rejected);
