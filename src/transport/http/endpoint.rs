@@ -3,7 +3,7 @@
 //! For each message rmcp starts a service, or wakes that of the session, with tasks and channels.
 //! Client and server can then talk while the message is processed. That takes as long as the call
 //! itself, and a call that needs only its response has no use for it. A call on the [fast
-//! path](super::plain) goes directly to the handler. Every other request goes to rmcp as it came.
+//! path](super::fast_path) goes directly to the handler. Every other request goes to rmcp as it came.
 
 use std::{
     borrow::Cow,

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use rmcp::model::{JsonObject, ProtocolVersion, RequestId, RequestMetaObject};
 use serde::Deserialize;
 
-use super::{
+use crate::transport::http::{
     headers::{MCP_METHOD, MCP_NAME, MCP_VERSION},
     sessions::{ActiveSession, LimitedSessionManager, SESSION_ID},
 };
@@ -21,7 +21,7 @@ const SESSIONLESS_VERSION: ProtocolVersion = ProtocolVersion::V_2026_07_28;
 /// head.
 const SESSION_VERSIONS: [ProtocolVersion; 2] =
     [ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_11_25];
-pub(super) const TOOLS_CALL: &str = "tools/call";
+pub(in crate::transport::http) const TOOLS_CALL: &str = "tools/call";
 
 /// Key in `_meta` of the revision that a call uses.
 const PROTOCOL_VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
@@ -29,7 +29,7 @@ const PROTOCOL_VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CLIENT_INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
 
 /// Head of a request that may take the fast path.
-pub(super) enum FastPathHead {
+pub(in crate::transport::http) enum FastPathHead {
     /// The call belongs to no session and names this tool.
     Sessionless(HeaderValue),
     /// The message may be a call and belongs to this session.
@@ -39,26 +39,26 @@ pub(super) enum FastPathHead {
 /// A message that is nothing but a call. Messages with any other field do not parse.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FastPathMessage<'a> {
+pub(in crate::transport::http) struct FastPathMessage<'a> {
     jsonrpc: &'a str,
-    pub(super) id: RequestId,
+    pub(in crate::transport::http) id: RequestId,
     method: &'a str,
-    pub(super) params: FastPathParams<'a>,
+    pub(in crate::transport::http) params: FastPathParams<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FastPathParams<'a> {
-    pub(super) name: &'a str,
-    pub(super) arguments: Option<JsonObject>,
+pub(in crate::transport::http) struct FastPathParams<'a> {
+    pub(in crate::transport::http) name: &'a str,
+    pub(in crate::transport::http) arguments: Option<JsonObject>,
     #[serde(rename = "_meta", default)]
-    pub(super) meta: RequestMetaObject,
+    pub(in crate::transport::http) meta: RequestMetaObject,
 }
 
 impl FastPathHead {
     /// Parses the head of a request to one of these hosts. Returns `None` if it needs closer
     /// inspection.
-    pub(super) fn parse(
+    pub(in crate::transport::http) fn parse(
         request: &Request,
         hosts: &[String],
         sessions: &LimitedSessionManager,
@@ -92,7 +92,7 @@ impl FastPathHead {
 
 impl<'a> FastPathMessage<'a> {
     /// Parses a call whose message matches this head.
-    pub(super) fn parse(body: &'a [u8], head: &FastPathHead) -> Option<Self> {
+    pub(in crate::transport::http) fn parse(body: &'a [u8], head: &FastPathHead) -> Option<Self> {
         let message: Self = serde_json::from_str(str::from_utf8(body).ok()?).ok()?;
         let meta = &message.params.meta;
         let fits = match head {

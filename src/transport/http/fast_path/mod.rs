@@ -1,0 +1,5 @@
+//! The fast path: calls that go directly to the handler instead of through rmcp.
+
+mod request;
+
+pub(super) use self::request::{FastPathHead, FastPathMessage, FastPathParams, TOOLS_CALL};
