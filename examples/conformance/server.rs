@@ -4,9 +4,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
-use portkey_mcp::mcp::{
-    notifications::{ChangeNotifier, SessionSubscription},
-    server::{DirectCallHandler, Server},
+use portkey_mcp::{
+    mcp::{
+        notifications::{ChangeNotifier, SessionSubscription},
+        server::Server,
+    },
+    transport::http::DirectCallHandler,
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,

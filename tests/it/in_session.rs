@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use http::{Method, Request, StatusCode, header};
-use portkey_mcp::{http_client::client_builder, mcp::server::DirectCallHandler};
+use portkey_mcp::{http_client::client_builder, transport::http::DirectCallHandler};
 use reqwest::RequestBuilder;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,

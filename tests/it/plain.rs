@@ -1,7 +1,7 @@
 //! Calls on the fast path, compared with calls through rmcp: equal results and equal rejections.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portkey_mcp::mcp::server::DirectCallHandler;
+use portkey_mcp::transport::http::DirectCallHandler;
 use reqwest::StatusCode;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,

@@ -4,13 +4,13 @@ mod builtin;
 mod call;
 mod capabilities;
 mod complete;
-mod direct_call;
 mod elicitation;
 mod pages;
 mod prompts;
 mod request_info;
 mod resources;
 mod shell;
+mod silent_read;
 mod tool_list;
 mod unread_request;
 mod whoami;
@@ -54,11 +54,8 @@ use crate::{
     pipeline::Dispatcher,
 };
 
+pub use self::tool_list::{build_tool, build_tools};
 pub(crate) use self::whoami::KEY_REFUSED_FIELD;
-pub use self::{
-    direct_call::DirectCallHandler,
-    tool_list::{build_tool, build_tools},
-};
 
 /// Instructions for the client: the purpose of the server, the first step and the rules.
 const INSTRUCTIONS: &str = "Administers Portkey, an AI gateway: integrations hold provider \

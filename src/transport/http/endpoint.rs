@@ -34,7 +34,7 @@ use super::{
         AcceptedTypes, EVENT_STREAM, JSON, JSON_AND_EVENTS, has_media_type, into_events, into_json,
     },
     error_response::ErrorResponse,
-    fast_path::{FastPathHead, FastPathMessage, FastPathParams, TOOLS_CALL},
+    fast_path::{DirectCallHandler, FastPathHead, FastPathMessage, FastPathParams, TOOLS_CALL},
     guard::RepeatableResponse,
     gzip::accepts_gzip,
     headers::{MCP_METHOD, MCP_NAME, MCP_VERSION, MessageSummary, explain_missing_headers},
@@ -46,7 +46,7 @@ use super::{
 };
 use crate::{
     auth::principal::Principal,
-    mcp::{reply, server::DirectCallHandler},
+    mcp::reply,
     observability::request,
     transport::trim::{MAX_ID_BYTES, is_short_id, trim_message},
 };

@@ -69,13 +69,14 @@ use portkey_readiness::Readiness;
 
 use crate::{
     auth::{Auth, CallerChanges},
-    mcp::server::{DirectCallHandler, Server},
+    mcp::server::Server,
     observability::{metrics::Metrics, request::REQUEST_ID_HEADER},
     security::signed_state::Keyring,
     transport::{SEVERAL_HOSTS, has_several_hosts},
 };
 
 pub(crate) use body::{MAX_LARGE_BODY_BYTES, MAX_LARGE_BODY_BYTES_PER_CALLER};
+pub use fast_path::DirectCallHandler;
 pub use listener::{ConnectionBounds, Tls};
 pub use sessions::SessionBounds;
 pub(crate) use sessions::{

@@ -1,8 +1,8 @@
 //! A server that offers all that can be announced.
 
-use portkey_mcp::mcp::{
-    notifications::{ChangeNotifier, SessionSubscription},
-    server::DirectCallHandler,
+use portkey_mcp::{
+    mcp::notifications::{ChangeNotifier, SessionSubscription},
+    transport::http::DirectCallHandler,
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,

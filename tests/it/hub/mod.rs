@@ -14,11 +14,11 @@ use portkey_mcp::{
     cli::{HttpOptions, Options},
     mcp::{
         notifications::{ChangeNotifier, MAX_WATCHED_RESOURCES, SessionSubscription},
-        server::{DirectCallHandler, Server},
+        server::Server,
     },
     pipeline::Dispatcher,
     transport::{
-        http::{ShutdownTokens, router},
+        http::{DirectCallHandler, ShutdownTokens, router},
         stdio::LineTransport,
     },
     upstream::UpstreamClient,
