@@ -1,15 +1,9 @@
 //! The MCP endpoint: passes requests to rmcp, or directly to the handler.
 //!
-//! For each message rmcp starts a service, or wakes that of the session, with tasks and channels.
-//! Client and server can then talk while the message is processed. That takes as long as the call
-//! itself, and a call that needs only its response has no use for it. A call on the [fast
-//! path](super::fast_path) goes directly to the handler. Every other request goes to rmcp as it came.
+//! A call on the [fast path](super::fast_path) goes directly to the handler. Every other request is
+//! adapted to the demands of rmcp and goes there.
 
-use std::{
-    borrow::Cow,
-    collections::HashSet,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
-};
+use std::sync::Arc;
 
 use axum::{
     body::{Body, HttpBody, to_bytes},
@@ -17,14 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use rmcp::{
-    ErrorData, Peer, RoleServer,
-    model::{
-        CallToolRequestParams, CallToolResponse, ClientJsonRpcMessage, ErrorCode,
-        InitializeRequestParams, RequestId, RequestMetaObject, ServerJsonRpcMessage,
-    },
-    service::{RequestContext, serve_directly},
+    model::ClientJsonRpcMessage,
     transport::streamable_http_server::{StreamableHttpService, session::SessionId},
 };
 use tokio_util::sync::CancellationToken;
@@ -34,25 +24,19 @@ use super::{
         AcceptedTypes, EVENT_STREAM, JSON, JSON_AND_EVENTS, has_media_type, into_events, into_json,
     },
     error_response::ErrorResponse,
-    fast_path::{DirectCallHandler, FastPathHead, FastPathMessage, FastPathParams, TOOLS_CALL},
+    fast_path::{DirectCallHandler, FastPath, FastPathOutcome, TOOLS_CALL},
     guard::RepeatableResponse,
     gzip::accepts_gzip,
     headers::{MCP_METHOD, MCP_NAME, MCP_VERSION, MessageSummary, explain_missing_headers},
-    sessions::{
-        ActiveSession, InFlightCall, LimitedSessionManager, SESSION_ID, session_limit_error,
-    },
+    sessions::{LimitedSessionManager, SESSION_ID, session_limit_error},
     streams::{ListenOnly, StreamLimiter, hold_permit},
     unread_responses::MIN_COUNTED_BYTES,
 };
 use crate::{
     auth::principal::Principal,
-    mcp::reply,
     observability::request,
     transport::trim::{MAX_ID_BYTES, is_short_id, trim_message},
 };
-
-/// Keyword in a schema for an argument that must also be sent in a header.
-const HEADER_ANNOTATION: &str = "x-mcp-header";
 
 /// Method that starts a session.
 const INITIALIZE: &str = "initialize";
@@ -77,27 +61,12 @@ const RETAINED_HEADERS: [HeaderName; 10] = [
 
 /// The endpoint of a handler, which is reached directly or by rmcp.
 pub(super) struct McpEndpoint<H> {
+    fast_path: FastPath<H>,
     handler: H,
     rmcp: StreamableHttpService<H, LimitedSessionManager>,
     sessions: Arc<LimitedSessionManager>,
-    /// Host names of this server.
-    hosts: Vec<String>,
     /// Limits on streams that wait for notifications.
     streams: StreamLimiter,
-    /// Peer for calls on the fast path without a session. Nothing but the response reaches the
-    /// client.
-    sessionless_peer: OnceLock<Peer<RoleServer>>,
-    /// Tools without arguments in headers, among those called so far.
-    unannotated_tools: RwLock<HashSet<Cow<'static, str>>>,
-    /// Cancels calls that outlive the server.
-    end: CancellationToken,
-}
-
-/// A call as the handler takes it.
-struct DirectCall {
-    id: RequestId,
-    params: CallToolRequestParams,
-    meta: RequestMetaObject,
 }
 
 impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
@@ -110,45 +79,26 @@ impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
         streams: StreamLimiter,
         end: CancellationToken,
     ) -> Self {
-        let (client, unannotated) = (OnceLock::new(), RwLock::default());
         Self {
+            fast_path: FastPath::new(handler.clone(), sessions.clone(), hosts, end),
             handler,
             rmcp,
             sessions,
-            hosts,
             streams,
-            sessionless_peer: client,
-            unannotated_tools: unannotated,
-            end,
         }
     }
 
     /// Serves a request.
-    pub(super) async fn serve(&self, request: Request) -> Response {
-        let Some(head) = FastPathHead::parse(&request, &self.hosts, &self.sessions) else {
-            return self.forward_to_rmcp(request).await;
-        };
-        let (parts, body) = request.into_parts();
-        // Complete and within the limits, because it was read before.
-        let Ok(body) = to_bytes(body, usize::MAX).await else {
-            return ErrorResponse::new(StatusCode::BAD_REQUEST, "the body broke off")
-                .into_response();
-        };
-        let Some(call) = self.read_direct_call(&body, &head, &parts) else {
-            return self
-                .forward_to_rmcp(Request::from_parts(parts, body.into()))
-                .await;
-        };
-        match head {
-            FastPathHead::Sessionless(_) => self.call_without_session(call, parts).await,
-            FastPathHead::InSession(session) => match self.begin_call(&session, &call.id).await {
-                Some((begun, client)) => self.call_in_session(begun, client, call, parts).await,
-                None => {
-                    self.forward_to_rmcp(Request::from_parts(parts, body.into()))
-                        .await
+    pub(super) fn serve(&self, request: Request) -> impl Future<Output = Response> + Send {
+        // The future of an `async fn` would have room for the request twice.
+        self.fast_path
+            .serve(request)
+            .then(move |outcome| async move {
+                match outcome {
+                    FastPathOutcome::Response(response) => response,
+                    FastPathOutcome::NotTaken(request) => self.forward_to_rmcp(request).await,
                 }
-            },
-        }
+            })
     }
 
     async fn forward_to_rmcp(&self, request: Request) -> Response {
@@ -232,157 +182,6 @@ impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
         }
         Ok(response)
     }
-
-    /// Parses a call that needs nothing but its response. Returns `None` for all other messages.
-    fn read_direct_call(
-        &self,
-        body: &[u8],
-        head: &FastPathHead,
-        parts: &Parts,
-    ) -> Option<DirectCall> {
-        let FastPathMessage {
-            id,
-            params:
-                FastPathParams {
-                    name,
-                    arguments,
-                    meta,
-                },
-            ..
-        } = FastPathMessage::parse(body, head)?;
-        let mut params = CallToolRequestParams::new(name.to_owned());
-        params.arguments = arguments;
-        // Requests to a client of 2026-07-28 are part of the response.
-        let is_silent =
-            matches!(head, FastPathHead::Sessionless(_)) && meta.get_progress_token().is_none();
-        let wants_no_more = is_silent || self.handler.is_direct_read(&params, parts);
-        (wants_no_more && self.is_unannotated(&params.name)).then_some(DirectCall {
-            id,
-            params,
-            meta,
-        })
-    }
-
-    /// Returns `true` if no argument of a tool must be sent in a header. Otherwise rmcp compares
-    /// the two (SEP-2243).
-    fn is_unannotated(&self, name: &str) -> bool {
-        if self
-            .unannotated_tools
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(name)
-        {
-            return true;
-        }
-        let Some(tool) = self.handler.get_tool(name) else {
-            return false;
-        };
-        let schema = serde_json::to_string(&tool.input_schema);
-        let is_unannotated = schema.is_ok_and(|schema| !schema.contains(HEADER_ANNOTATION));
-        // Cached only under the tool's own name. Callers could otherwise fill the set with other
-        // spellings.
-        if is_unannotated && tool.name == name {
-            self.unannotated_tools
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(tool.name);
-        }
-        is_unannotated
-    }
-
-    /// Begins a call in a session. Returns `None` if the session cannot take it.
-    async fn begin_call(
-        &self,
-        session: &Arc<ActiveSession>,
-        id: &RequestId,
-    ) -> Option<(InFlightCall, Peer<RoleServer>)> {
-        let client = session.peer(|hello| self.detached_peer(Some(hello)))?;
-        let call_in_flight = session.begin_call(id)?;
-        self.sessions
-            .touch(session)
-            .await
-            .then_some((call_in_flight, client))
-    }
-
-    /// Creates a peer that is not connected to a client. Nothing but the response reaches the
-    /// client.
-    fn detached_peer(&self, hello: Option<InitializeRequestParams>) -> Peer<RoleServer> {
-        // The service has no input and no output, so it ends as soon as it has started.
-        let closed_streams = (tokio::io::empty(), tokio::io::sink());
-        serve_directly(self.handler.clone(), closed_streams, hello)
-            .peer()
-            .clone()
-    }
-
-    async fn call_without_session(&self, call: DirectCall, parts: Parts) -> Response {
-        let client = self
-            .sessionless_peer
-            .get_or_init(|| self.detached_peer(None))
-            .clone();
-        let id = call.id.clone();
-        let outcome = self
-            .call_handler(call, client, parts, self.end.clone())
-            .await;
-        let status = outcome
-            .as_ref()
-            .map_or_else(|error| http_status(error.code), |_| StatusCode::OK);
-        build_response(id, outcome, status)
-    }
-
-    async fn call_in_session(
-        &self,
-        begun: InFlightCall,
-        client: Peer<RoleServer>,
-        call: DirectCall,
-        parts: Parts,
-    ) -> Response {
-        let id = call.id.clone();
-        let mut outcome = self
-            .call_handler(call, client, parts, begun.end.clone())
-            .await;
-        if begun.end.is_cancelled() {
-            // A cancelled call has no response, which a stream without events expresses.
-            return ([(header::CONTENT_TYPE, EVENT_STREAM)], Body::empty()).into_response();
-        }
-        if let Ok(CallToolResponse::Complete(result)) = &mut outcome {
-            // Only clients since 2026-07-28 know results that are incomplete.
-            result.result_type.take_if(|it| it.is_complete());
-        }
-        build_response(id, outcome, StatusCode::OK)
-    }
-
-    async fn call_handler(
-        &self,
-        DirectCall { id, params, meta }: DirectCall,
-        client: Peer<RoleServer>,
-        parts: Parts,
-        end: CancellationToken,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let mut context = RequestContext::new(id, client);
-        context.ct = end;
-        context.meta = meta;
-        context.extensions.insert(parts);
-        self.handler.call_tool(params, context).await
-    }
-}
-
-fn build_response(
-    id: RequestId,
-    outcome: Result<CallToolResponse, ErrorData>,
-    status: StatusCode,
-) -> Response {
-    let written = match outcome {
-        Ok(CallToolResponse::Complete(result)) => reply::encode_response(&id, result),
-        Ok(other) => serde_json::to_vec(&ServerJsonRpcMessage::response(other.into(), id)),
-        Err(error) => serde_json::to_vec(&ServerJsonRpcMessage::error(error, Some(id))),
-    };
-    match written {
-        Ok(body) => (status, [(header::CONTENT_TYPE, JSON)], body).into_response(),
-        Err(_) => {
-            let message = "the answer could not be written";
-            ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
-        }
-    }
 }
 
 /// Reduces a request that rmcp keeps for the lifetime of its stream to the parts in use.
@@ -460,16 +259,4 @@ fn wants_gzip(headers: &HeaderMap) -> bool {
         .get(header::ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok());
     encodings.is_some_and(accepts_gzip)
-}
-
-/// Returns the status that the protocol of 2026-07-28 demands for an error. Most errors are sent
-/// with 200.
-fn http_status(code: ErrorCode) -> StatusCode {
-    match code {
-        ErrorCode::UNSUPPORTED_PROTOCOL_VERSION
-        | ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY
-        | ErrorCode::HEADER_MISMATCH => StatusCode::BAD_REQUEST,
-        ErrorCode::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
-        _ => StatusCode::OK,
-    }
 }

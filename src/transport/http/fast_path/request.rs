@@ -29,7 +29,7 @@ const PROTOCOL_VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CLIENT_INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
 
 /// Head of a request that may take the fast path.
-pub(in crate::transport::http) enum FastPathHead {
+pub(super) enum FastPathHead {
     /// The call belongs to no session and names this tool.
     Sessionless(HeaderValue),
     /// The message may be a call and belongs to this session.
@@ -39,26 +39,26 @@ pub(in crate::transport::http) enum FastPathHead {
 /// A message that is nothing but a call. Messages with any other field do not parse.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::transport::http) struct FastPathMessage<'a> {
+pub(super) struct FastPathMessage<'a> {
     jsonrpc: &'a str,
-    pub(in crate::transport::http) id: RequestId,
+    pub(super) id: RequestId,
     method: &'a str,
-    pub(in crate::transport::http) params: FastPathParams<'a>,
+    pub(super) params: FastPathParams<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::transport::http) struct FastPathParams<'a> {
-    pub(in crate::transport::http) name: &'a str,
-    pub(in crate::transport::http) arguments: Option<JsonObject>,
+pub(super) struct FastPathParams<'a> {
+    pub(super) name: &'a str,
+    pub(super) arguments: Option<JsonObject>,
     #[serde(rename = "_meta", default)]
-    pub(in crate::transport::http) meta: RequestMetaObject,
+    pub(super) meta: RequestMetaObject,
 }
 
 impl FastPathHead {
     /// Parses the head of a request to one of these hosts. Returns `None` if it needs closer
     /// inspection.
-    pub(in crate::transport::http) fn parse(
+    pub(super) fn parse(
         request: &Request,
         hosts: &[String],
         sessions: &LimitedSessionManager,
@@ -92,7 +92,7 @@ impl FastPathHead {
 
 impl<'a> FastPathMessage<'a> {
     /// Parses a call whose message matches this head.
-    pub(in crate::transport::http) fn parse(body: &'a [u8], head: &FastPathHead) -> Option<Self> {
+    pub(super) fn parse(body: &'a [u8], head: &FastPathHead) -> Option<Self> {
         let message: Self = serde_json::from_str(str::from_utf8(body).ok()?).ok()?;
         let meta = &message.params.meta;
         let fits = match head {
