@@ -13,7 +13,6 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use axum::{Router, extract::ConnectInfo, middleware::AddExtension};
 use axum_server::{
-    Handle,
     accept::{Accept, DefaultAcceptor},
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
@@ -30,18 +29,14 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
 };
-use tokio_util::{
-    sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
-};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::util::MapResponse;
 use tracing::info;
 
 use super::{
     first_byte_timeout::FirstByteTimeout, plain_http_detector::PlainHttpDetector,
-    unread_responses::UnreadResponses, write_monitor::WriteMonitor,
+    shutdown::ConnectionShutdown, unread_responses::UnreadResponses, write_monitor::WriteMonitor,
 };
 use crate::{
     observability::{
@@ -53,9 +48,6 @@ use crate::{
 
 /// Maximum number of open streams of one HTTP/2 connection.
 const MAX_STREAMS_PER_CONNECTION: u32 = 256;
-
-/// Time for the first request of connections that were accepted just before the listener closed.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// Limits on connections.
 #[derive(Clone, Debug)]
@@ -131,46 +123,17 @@ fn tls_config(certificate: &str, key: &Path) -> anyhow::Result<Arc<ServerConfig>
     Ok(Arc::new(config))
 }
 
-/// Shuts the server down in steps.
-#[derive(Clone, Debug, Default)]
-pub(in crate::transport) struct Shutdown {
-    closed: CancellationToken,
-    /// Connections without any request yet.
-    idle_new_connections: TaskTracker,
-    connections: Handle<SocketAddr>,
-}
-
-impl Shutdown {
-    /// Stops accepting connections. Waits a moment for those without a request yet, because one may
-    /// be on its way.
-    pub(super) async fn stop_accepting(&self) {
-        self.closed.cancel();
-        self.idle_new_connections.close();
-        _ = timeout(FIRST_REQUEST_GRACE, self.idle_new_connections.wait()).await;
-    }
-
-    /// Closes each connection as soon as it has no request in flight.
-    pub(super) fn close_idle(&self) {
-        self.connections.graceful_shutdown(None);
-    }
-
-    /// Aborts all remaining connections.
-    pub(in crate::transport) fn abort(&self) {
-        self.connections.shutdown();
-    }
-}
-
 /// Serves until the listener is closed and the last connection has ended, or all are aborted.
 ///
 /// # Errors
 /// Returns an error if the system does not accept the listener.
-pub(in crate::transport) async fn serve(
+pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     bounds: ConnectionBounds,
     metrics: Metrics,
     tls: Option<&Tls>,
-    ending: Shutdown,
+    shutdown: ConnectionShutdown,
 ) -> io::Result<()> {
     let open = Arc::new(Semaphore::new(bounds.max as usize));
     let time = bounds.head_timeout;
@@ -184,7 +147,7 @@ pub(in crate::transport) async fn serve(
                 bounds: bounds.clone(),
                 metrics,
             };
-            run_server(listener, router, bounds, acceptor, ending).await
+            run_server(listener, router, bounds, acceptor, shutdown).await
         }
         None => {
             let inner = DefaultAcceptor::new();
@@ -195,7 +158,7 @@ pub(in crate::transport) async fn serve(
                 bounds: bounds.clone(),
                 metrics,
             };
-            run_server(listener, router, bounds, acceptor, ending).await
+            run_server(listener, router, bounds, acceptor, shutdown).await
         }
     }
 }
@@ -205,7 +168,7 @@ async fn run_server<A>(
     router: Router,
     bounds: ConnectionBounds,
     acceptor: LimitedAcceptor<A>,
-    ending: Shutdown,
+    shutdown: ConnectionShutdown,
 ) -> io::Result<()>
 where
     A: Accept<
@@ -217,20 +180,20 @@ where
     A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A::Future: Send + 'static,
 {
-    let (open, handle) = (acceptor.open.clone(), ending.connections);
+    let open = acceptor.open.clone();
     // Counted on accept, before the connection's own task starts.
-    let fresh = ending.idle_new_connections.clone();
+    let new_connections = shutdown.clone();
     let services = MapResponse::new(
         router.into_make_service_with_connect_info::<SocketAddr>(),
         move |service| GuardedService {
             service,
-            guard: fresh.token(),
+            guard: new_connections.track_new_connection(),
             write_monitor: None,
         },
     );
     let mut server = axum_server::from_tcp(listener)?
         .acceptor(acceptor)
-        .handle(handle);
+        .handle(shutdown.handle());
     server
         .http_builder()
         .http1()
@@ -244,21 +207,16 @@ where
         .keep_alive_interval(bounds.head_timeout)
         .keep_alive_timeout(bounds.head_timeout);
     // Until the last connection is accepted, the number of new ones is unknown.
-    let taking = ending.idle_new_connections.token();
-    let closed = async {
-        ending.closed.cancelled().await;
-        // Queued connections are reported only after a wait, however short.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    };
+    let taking = shutdown.track_new_connection();
     tokio::select! {
         // First, so that queued connections are accepted before the listener closes.
         biased;
         served = server.serve(services) => served,
-        () = closed => {
+        () = shutdown.wait_until_listener_closes() => {
             drop(taking);
             // The last connection has ended when all permits are back. Waiting for them earlier
             // would withhold permits from connections that still need theirs.
-            ending.idle_new_connections.wait().await;
+            shutdown.wait_for_new_connections().await;
             _ = open.acquire_many(bounds.max).await;
             Ok(())
         }

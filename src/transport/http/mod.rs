@@ -13,11 +13,12 @@ mod gzip;
 mod headers;
 mod legacy_sse;
 mod limits;
-pub(super) mod listener;
+mod listener;
 mod metrics_listener;
 mod plain_http_detector;
 mod request_filter;
 mod sessions;
+mod shutdown;
 mod streams;
 mod unread_responses;
 mod write_monitor;
@@ -44,7 +45,6 @@ use portkey_concurrency::worker_pool::WorkerPool;
 use portkey_file_watch::WatchedValue;
 use portkey_store::{Store, TokenBucket};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -60,9 +60,9 @@ use self::{
     error_response::ErrorResponse,
     guard::{RequestGuard, serve_metadata},
     limits::{ByteLimiter, ConcurrencyLimiter},
-    listener::Shutdown,
     request_filter::{MCP_PATH, MCP_PATHS},
     sessions::Sessions,
+    shutdown::{ConnectionShutdown, PhaseDurations, ShutdownSequence},
     streams::{CallerAuth, StreamLimiter},
 };
 use portkey_readiness::Readiness;
@@ -83,6 +83,7 @@ pub(crate) use sessions::{
     CROWDED_UNPROVEN_IDLE_TIMEOUT, CROWDED_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
     MAX_UNPROVEN_SESSIONS_PER_NETWORK, STORED_SESSION_TTL, UNPROVEN_SESSION_TTL,
 };
+pub use shutdown::ShutdownTokens;
 pub(crate) use streams::MAX_STREAMS;
 pub use unread_responses::UnreadResponses;
 
@@ -148,13 +149,6 @@ pub struct SharedParts {
     pub readiness: Readiness,
 }
 
-/// The two steps of shutdown. First clients should go elsewhere, then everything ends.
-#[derive(Clone, Debug, Default)]
-pub struct ShutdownTokens {
-    draining: CancellationToken,
-    ended: CancellationToken,
-}
-
 /// Serves until interrupted, then lets calls in flight finish.
 ///
 /// # Errors
@@ -183,56 +177,37 @@ pub async fn serve(
         .metrics_listen
         .map(metrics_listener::bind)
         .transpose()?;
-    let stop = ShutdownTokens::default();
-    let router = router(server.clone(), auth, &settings, &shared, &stop);
+    let tokens = ShutdownTokens::default();
+    let durations = PhaseDurations::from_settings(&settings);
+    let router = router(server.clone(), auth, &settings, &shared, &tokens);
     let metrics = shared.metrics;
-    let shutdown = Shutdown::default();
+    let connections = ConnectionShutdown::default();
     let serving = tokio::spawn({
         let tls = settings.tls;
         let bounds = settings.connections;
-        let ending = shutdown.clone();
+        let shutdown = connections.clone();
         let metrics = metrics.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
         info!(
             "serving MCP at {scheme}://{address}{}/mcp",
             settings.path_prefix
         );
-        async move { listener::serve(listener, router, bounds, metrics, tls.as_ref(), ending).await }
+        async move { listener::serve(listener, router, bounds, metrics, tls.as_ref(), shutdown).await }
     });
     if let Some(scraped) = metrics_listener {
         // Runs until the end, so that metrics of the shutdown can be read.
         tokio::spawn(metrics_listener::serve(scraped, metrics));
     }
     super::wait_for_shutdown_signal().await?;
-    info!("stopping; calls under way may finish");
-    stop.draining.cancel();
-    tokio::select! {
-        () = tokio::time::sleep(settings.drain_delay) => {}
-        // An operator who interrupts again does not want to wait.
-        again = super::wait_for_shutdown_signal() => again?,
-    }
-    shutdown.stop_accepting().await;
-    shutdown.close_idle();
-    if tokio::time::timeout(settings.grace, server.drain())
-        .await
-        .is_err()
-    {
-        warn!("calls still under way were cut off");
-    }
-    // Open streams never end by themselves, and the last responses still have to be sent.
-    let ended = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        stop.ended.cancel();
-        serving.await
-    });
-    match tokio::time::timeout(Duration::from_secs(3), ended).await {
-        Ok(joined) => joined???,
-        Err(_) => {
-            warn!("connections still open were cut off");
-            shutdown.abort();
-        }
-    }
-    Ok(())
+    let shutdown = ShutdownSequence {
+        durations,
+        tokens,
+        connections,
+        interrupted: super::wait_for_shutdown_signal().boxed(),
+        calls_finished: async move { server.drain().await }.boxed(),
+        connections_closed: async move { Ok(serving.await??) }.boxed(),
+    };
+    shutdown.run().await
 }
 
 /// Builds the routes: `/mcp` and its filtered variants, `/healthz`, `/readyz`, the documents for
