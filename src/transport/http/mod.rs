@@ -17,67 +17,30 @@ mod listener;
 mod metrics_listener;
 mod plain_http_detector;
 mod request_filter;
+mod routes;
+mod server;
 mod sessions;
 mod shutdown;
 mod streams;
 mod unread_responses;
 mod write_monitor;
 
-use std::{
-    convert::Infallible,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::bail;
-use axum::{
-    Router,
-    extract::Request,
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use futures_util::FutureExt;
-use http::{HeaderName, Method, StatusCode, header};
 use ipnet::IpNet;
-use portkey_concurrency::worker_pool::WorkerPool;
 use portkey_file_watch::WatchedValue;
-use portkey_store::{Store, TokenBucket};
-use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    cors::{AllowHeaders, AllowOrigin, Any, CorsLayer, ExposeHeaders},
-};
-use tracing::{error, info, warn};
-
-use self::{
-    allowed_sites::{AllowedSites, loopback_origins},
-    body::BodyBounds,
-    client_address::TrustedProxies,
-    endpoint::McpEndpoint,
-    error_response::ErrorResponse,
-    guard::{RequestGuard, serve_metadata},
-    limits::{ByteLimiter, ConcurrencyLimiter},
-    request_filter::{MCP_PATH, MCP_PATHS},
-    sessions::Sessions,
-    shutdown::{ConnectionShutdown, PhaseDurations, ShutdownSequence},
-    streams::{CallerAuth, StreamLimiter},
-};
 use portkey_readiness::Readiness;
+use portkey_store::{Store, TokenBucket};
 
 use crate::{
-    auth::{Auth, CallerChanges},
-    mcp::server::Server,
-    observability::{metrics::Metrics, request::REQUEST_ID_HEADER},
-    security::signed_state::Keyring,
-    transport::{SEVERAL_HOSTS, has_several_hosts},
+    auth::CallerChanges, observability::metrics::Metrics, security::signed_state::Keyring,
 };
 
 pub(crate) use body::{MAX_LARGE_BODY_BYTES, MAX_LARGE_BODY_BYTES_PER_CALLER};
 pub use fast_path::DirectCallHandler;
 pub use listener::{ConnectionBounds, Tls};
+pub use routes::router;
+pub use server::serve;
 pub use sessions::SessionBounds;
 pub(crate) use sessions::{
     CROWDED_UNPROVEN_IDLE_TIMEOUT, CROWDED_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
@@ -86,9 +49,6 @@ pub(crate) use sessions::{
 pub use shutdown::ShutdownTokens;
 pub(crate) use streams::MAX_STREAMS;
 pub use unread_responses::UnreadResponses;
-
-/// Time for which a browser may cache the answer to a preflight request.
-const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// Settings of the HTTP transport.
 #[derive(Debug)]
@@ -147,310 +107,4 @@ pub struct SharedParts {
     pub metrics: Metrics,
     /// State of the server's dependencies, for `/readyz`.
     pub readiness: Readiness,
-}
-
-/// Serves until interrupted, then lets calls in flight finish.
-///
-/// # Errors
-/// Returns an error if the address is not allowed or not free, or if serving fails.
-pub async fn serve(
-    server: Server,
-    auth: Auth,
-    settings: HttpSettings,
-    shared: SharedParts,
-) -> anyhow::Result<()> {
-    if matches!(auth, Auth::None(_)) && !settings.listen.ip().is_loopback() {
-        if !settings.allow_unauthenticated {
-            bail!(
-                "{} can be reached from other machines, and this server does not authenticate its \
-                 clients: whoever connects could administer Portkey with the configured key. Choose a \
-                 way with --auth key, token or oauth, listen on 127.0.0.1 behind a proxy that \
-                 authenticates, or accept the risk with --allow-unauthenticated",
-                settings.listen
-            );
-        }
-        warn!(listen = %settings.listen, "listening beyond loopback WITHOUT AUTHENTICATION");
-    }
-    let listener = super::listen(settings.listen, "--listen")?;
-    let address = listener.local_addr()?;
-    let metrics_listener = settings
-        .metrics_listen
-        .map(metrics_listener::bind)
-        .transpose()?;
-    let tokens = ShutdownTokens::default();
-    let durations = PhaseDurations::from_settings(&settings);
-    let router = router(server.clone(), auth, &settings, &shared, &tokens);
-    let metrics = shared.metrics;
-    let connections = ConnectionShutdown::default();
-    let serving = tokio::spawn({
-        let tls = settings.tls;
-        let bounds = settings.connections;
-        let shutdown = connections.clone();
-        let metrics = metrics.clone();
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        info!(
-            "serving MCP at {scheme}://{address}{}/mcp",
-            settings.path_prefix
-        );
-        async move { listener::serve(listener, router, bounds, metrics, tls.as_ref(), shutdown).await }
-    });
-    if let Some(scraped) = metrics_listener {
-        // Runs until the end, so that metrics of the shutdown can be read.
-        tokio::spawn(metrics_listener::serve(scraped, metrics));
-    }
-    super::wait_for_shutdown_signal().await?;
-    let shutdown = ShutdownSequence {
-        durations,
-        tokens,
-        connections,
-        interrupted: super::wait_for_shutdown_signal().boxed(),
-        calls_finished: async move { server.drain().await }.boxed(),
-        connections_closed: async move { Ok(serving.await??) }.boxed(),
-    };
-    shutdown.run().await
-}
-
-/// Builds the routes: `/mcp` and its filtered variants, `/healthz`, `/readyz`, the documents for
-/// OAuth clients, and help for clients of the older transport.
-pub fn router<H: DirectCallHandler + Clone>(
-    handler: H,
-    auth: Auth,
-    settings: &HttpSettings,
-    shared: &SharedParts,
-    stop: &ShutdownTokens,
-) -> Router {
-    let mut hosts = vec![
-        "localhost".to_owned(),
-        "127.0.0.1".to_owned(),
-        "::1".to_owned(),
-    ];
-    hosts.extend(public_host(settings.listen.ip()));
-    hosts.extend(
-        settings
-            .allowed_hosts
-            .iter()
-            .map(|host| strip_trailing_dot(host)),
-    );
-    let mut origins = loopback_origins(settings.listen.ip());
-    origins.extend(settings.allowed_origins.iter().cloned());
-    let sites = Arc::new(AllowedSites::new(&hosts, &origins));
-    let auth = Arc::new(auth);
-    let (keys, store) = (shared.keys.clone(), shared.store.clone());
-    let callers = CallerAuth {
-        auth: auth.clone(),
-        changes: shared.callers.clone(),
-    };
-    let sessions = Sessions::new(
-        settings.sessions,
-        keys,
-        store,
-        callers.clone(),
-        stop.ended.clone(),
-    );
-    // Both flags: sessions for clients up to 2025-11-25, plain JSON without one for those after.
-    let mut config = StreamableHttpServerConfig::default()
-        .with_legacy_session_mode(true)
-        .with_json_response(true)
-        .with_allowed_hosts(hosts.clone())
-        .with_allowed_origins(origins)
-        .enforce_origin_validation()
-        .with_max_request_body_bytes(settings.max_request_bytes)
-        .with_cancellation_token(stop.ended.clone());
-    config.session_store = Some(sessions.shared_store());
-    let prototype = handler.clone();
-    let live = sessions.manager().clone();
-    let rmcp = StreamableHttpService::new(move || Ok(prototype.clone()), live.clone(), config);
-    let streams = StreamLimiter::new(auth, settings.concurrency, settings.sessions);
-    let endpoint = McpEndpoint::new(handler, rmcp, live, hosts, streams, stop.ended.clone());
-    let draining = stop.draining.clone();
-    let readiness = shared.readiness.clone();
-    let ready = async move || {
-        let stopping = draining.is_cancelled();
-        let status = if stopping {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::OK
-        };
-        let json = [(header::CONTENT_TYPE, "application/json")];
-        (
-            status,
-            json,
-            format!("{}\n", readiness.report_json(stopping)),
-        )
-    };
-    let front = Arc::new(RequestGuard {
-        callers,
-        grace: settings.grace,
-        proxies: TrustedProxies(settings.trusted_proxies.clone()),
-        ipv6_prefix: settings.ipv6_prefix,
-        body: BodyBounds {
-            max_bytes: settings.max_request_bytes,
-            timeout: settings.body_timeout,
-        },
-        per_address: ConcurrencyLimiter::new(settings.address_concurrency),
-        per_principal: ConcurrencyLimiter::new(settings.concurrency),
-        large_bodies: ByteLimiter::new(MAX_LARGE_BODY_BYTES_PER_CALLER, MAX_LARGE_BODY_BYTES),
-        workers: WorkerPool::shared(),
-        store: shared.store.clone(),
-        address_rate: settings.address_rate,
-        rate: settings.rate,
-        metrics: shared.metrics.clone(),
-        unread: settings.connections.unread.clone(),
-        sites: sites.clone(),
-        draining: stop.draining.clone(),
-    });
-    let mcp = Arc::new(McpService {
-        guard: front.clone(),
-        sessions,
-        endpoint,
-    });
-    let whole = mcp.clone();
-    let whole = service_fn(move |request| {
-        let mcp = whole.clone();
-        async move { Ok::<_, Infallible>(mcp.handle(request).await) }
-    });
-    // Shared, because the function below is cloned for every request.
-    let with_cors = Arc::new(
-        ServiceBuilder::new()
-            .option_layer(cors_layer(&sites))
-            .service(whole),
-    );
-    let mcp = service_fn(move |request: Request| {
-        // Only requests from pages need CORS headers.
-        let of_pages = request
-            .headers()
-            .contains_key(header::ORIGIN)
-            .then(|| (*with_cors).clone());
-        let mcp = mcp.clone();
-        async move {
-            match of_pages {
-                Some(of_pages) => of_pages.oneshot(request).await,
-                None => Ok(mcp.handle(request).await),
-            }
-        }
-    });
-    let served = MCP_PATHS.into_iter().fold(Router::new(), |routes, path| {
-        routes
-            .route_service(path, mcp.clone())
-            .route_service(&format!("{path}/"), mcp.clone())
-    });
-    let prefix = &*settings.path_prefix;
-    let endpoint = format!("{prefix}{MCP_PATH}");
-    // What does not pass the front has its hosts counted here.
-    let one_host = || middleware::from_fn(demand_one_host);
-    let documents = metadata_routes(front).layer(one_host());
-    let former = legacy_sse::routes(&endpoint).layer(one_host());
-    let served = served.merge(former).merge(documents.clone());
-    let probes = Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready));
-    let probes = probes.layer(one_host());
-    let routes = match prefix {
-        "" => served,
-        // A client derives the URL of a document from the whole path of the endpoint, starting at
-        // the root.
-        _ => Router::new()
-            .nest(prefix, served.merge(probes.clone()))
-            .merge(documents),
-    };
-    let elsewhere = async move || {
-        (
-            StatusCode::NOT_FOUND,
-            format!("MCP is served at {endpoint}\n"),
-        )
-    };
-    let elsewhere = Router::new().fallback(elsewhere).layer(one_host());
-    routes
-        .layer(CatchPanicLayer::custom(panic_response))
-        .merge(probes)
-        .merge(elsewhere)
-}
-
-/// Refuses a request with several `Host` headers.
-async fn demand_one_host(request: Request, next: Next) -> Response {
-    match has_several_hosts(request.headers()) {
-        true => ErrorResponse::new(StatusCode::BAD_REQUEST, SEVERAL_HOSTS).into_response(),
-        false => next.run(request).await,
-    }
-}
-
-/// Routes for the metadata that OAuth clients look for. Any page may read it before it knows more
-/// about this server (RFC 9728 §3).
-fn metadata_routes(front: Arc<RequestGuard>) -> Router {
-    Router::new()
-        .route("/.well-known/oauth-protected-resource", get(serve_metadata))
-        .route(
-            "/.well-known/oauth-protected-resource/{*resource}",
-            get(serve_metadata),
-        )
-        .layer(
-            CorsLayer::new()
-                .allow_origin(Any)
-                .allow_headers(Any)
-                .allow_methods([Method::GET]),
-        )
-        .with_state(front)
-}
-
-/// The steps between a request and the handler. Each step calls the next one directly, because
-/// layers would box every request and every response.
-struct McpService<H> {
-    guard: Arc<RequestGuard>,
-    sessions: Sessions,
-    endpoint: McpEndpoint<H>,
-}
-
-impl<H: DirectCallHandler + Clone> McpService<H> {
-    async fn handle(self: Arc<Self>, request: Request) -> Response {
-        let serve_direct = |request| self.serve_in_session(request);
-        // A future polled on other threads cannot borrow. Ordinary requests avoid the box.
-        let serve_boxed = |request| {
-            let mcp = self.clone();
-            async move { mcp.serve_in_session(request).await }.boxed()
-        };
-        self.guard.handle(request, serve_direct, serve_boxed).await
-    }
-
-    fn serve_in_session(&self, request: Request) -> impl Future<Output = Response> + Send {
-        self.sessions
-            .serve(request, |request| self.endpoint.serve(request))
-    }
-}
-
-fn public_host(ip: IpAddr) -> Option<String> {
-    (!ip.is_unspecified() && !ip.is_loopback()).then(|| ip.to_string())
-}
-
-/// Removes the trailing dot that makes a host name absolute.
-fn strip_trailing_dot(host: &str) -> String {
-    let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
-    format!("{}{port}", name.strip_suffix('.').unwrap_or(name))
-}
-
-/// Builds the CORS layer for the allowed origins and the headers of the protocol. Returns `None` if
-/// no origin is allowed.
-fn cors_layer(sites: &Arc<AllowedSites>) -> Option<CorsLayer> {
-    let sites = Some(sites).filter(|sites| sites.has_origins())?.clone();
-    let cors = CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(move |origin, _| {
-            sites.allows_origin(origin)
-        }))
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        // Tools may have headers of their own, `Mcp-Param-…`, so a fixed list is not possible.
-        .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(ExposeHeaders::list([
-            HeaderName::from_static("mcp-session-id"),
-            HeaderName::from_static("mcp-protocol-version"),
-            header::WWW_AUTHENTICATE,
-            header::RETRY_AFTER,
-            REQUEST_ID_HEADER,
-        ]))
-        .max_age(PREFLIGHT_MAX_AGE);
-    Some(cors)
-}
-
-fn panic_response(_: Box<dyn std::any::Any + Send>) -> Response {
-    error!("a request's handler panicked");
-    let message = "an internal error ended the request; please report it with the server's log";
-    ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
 }

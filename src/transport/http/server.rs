@@ -1,0 +1,77 @@
+//! The HTTP server: binds its listeners, and serves until the process is asked to stop.
+
+use anyhow::bail;
+use futures_util::FutureExt;
+use tracing::{info, warn};
+
+use super::{
+    HttpSettings, SharedParts, listener, metrics_listener,
+    routes::router,
+    shutdown::{ConnectionShutdown, PhaseDurations, ShutdownSequence, ShutdownTokens},
+};
+use crate::{
+    auth::Auth,
+    mcp::server::Server,
+    transport::{listen, wait_for_shutdown_signal},
+};
+
+/// Serves until interrupted, then lets calls in flight finish.
+///
+/// # Errors
+/// Returns an error if the address is not allowed or not free, or if serving fails.
+pub async fn serve(
+    server: Server,
+    auth: Auth,
+    settings: HttpSettings,
+    shared: SharedParts,
+) -> anyhow::Result<()> {
+    if matches!(auth, Auth::None(_)) && !settings.listen.ip().is_loopback() {
+        if !settings.allow_unauthenticated {
+            bail!(
+                "{} can be reached from other machines, and this server does not authenticate its \
+                 clients: whoever connects could administer Portkey with the configured key. Choose a \
+                 way with --auth key, token or oauth, listen on 127.0.0.1 behind a proxy that \
+                 authenticates, or accept the risk with --allow-unauthenticated",
+                settings.listen
+            );
+        }
+        warn!(listen = %settings.listen, "listening beyond loopback WITHOUT AUTHENTICATION");
+    }
+    let listener = listen(settings.listen, "--listen")?;
+    let address = listener.local_addr()?;
+    let metrics_listener = settings
+        .metrics_listen
+        .map(metrics_listener::bind)
+        .transpose()?;
+    let tokens = ShutdownTokens::default();
+    let durations = PhaseDurations::from_settings(&settings);
+    let router = router(server.clone(), auth, &settings, &shared, &tokens);
+    let metrics = shared.metrics;
+    let connections = ConnectionShutdown::default();
+    let serving = tokio::spawn({
+        let tls = settings.tls;
+        let bounds = settings.connections;
+        let shutdown = connections.clone();
+        let metrics = metrics.clone();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        info!(
+            "serving MCP at {scheme}://{address}{}/mcp",
+            settings.path_prefix
+        );
+        async move { listener::serve(listener, router, bounds, metrics, tls.as_ref(), shutdown).await }
+    });
+    if let Some(scraped) = metrics_listener {
+        // Runs until the end, so that metrics of the shutdown can be read.
+        tokio::spawn(metrics_listener::serve(scraped, metrics));
+    }
+    wait_for_shutdown_signal().await?;
+    let shutdown = ShutdownSequence {
+        durations,
+        tokens,
+        connections,
+        interrupted: wait_for_shutdown_signal().boxed(),
+        calls_finished: async move { server.drain().await }.boxed(),
+        connections_closed: async move { Ok(serving.await??) }.boxed(),
+    };
+    shutdown.run().await
+}
