@@ -12,7 +12,9 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderName, Method, StatusCode, header};
 use portkey_concurrency::worker_pool::WorkerPool;
+use portkey_readiness::Readiness;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -54,6 +56,40 @@ pub fn router<H: DirectCallHandler + Clone>(
     shared: &SharedParts,
     stop: &ShutdownTokens,
 ) -> Router {
+    let hosts = own_hosts(settings);
+    let mut origins = loopback_origins(settings.listen.ip());
+    origins.extend(settings.allowed_origins.iter().cloned());
+    let sites = Arc::new(AllowedSites::new(&hosts, &origins));
+    let callers = CallerAuth {
+        auth: Arc::new(auth),
+        changes: shared.callers.clone(),
+    };
+    let sessions = Sessions::new(
+        settings.sessions,
+        shared.keys.clone(),
+        shared.store.clone(),
+        callers.clone(),
+        stop.ended.clone(),
+    );
+    let auth = callers.auth.clone();
+    let endpoint = build_endpoint(handler, &sessions, hosts, origins, auth, settings, stop);
+    let guard = Arc::new(build_guard(callers, sites.clone(), settings, shared, stop));
+    let mcp = Arc::new(McpService {
+        guard: guard.clone(),
+        sessions,
+        endpoint,
+    });
+    let probes = probe_routes(shared.readiness.clone(), stop.draining.clone());
+    assemble_routes(
+        &settings.path_prefix,
+        mcp_routes(mcp, &sites),
+        metadata_routes(guard),
+        probes,
+    )
+}
+
+/// Returns the host names of this server: those of loopback, its address, and the allowed ones.
+fn own_hosts(settings: &HttpSettings) -> Vec<String> {
     let mut hosts = vec![
         "localhost".to_owned(),
         "127.0.0.1".to_owned(),
@@ -66,22 +102,29 @@ pub fn router<H: DirectCallHandler + Clone>(
             .iter()
             .map(|host| strip_trailing_dot(host)),
     );
-    let mut origins = loopback_origins(settings.listen.ip());
-    origins.extend(settings.allowed_origins.iter().cloned());
-    let sites = Arc::new(AllowedSites::new(&hosts, &origins));
-    let auth = Arc::new(auth);
-    let (keys, store) = (shared.keys.clone(), shared.store.clone());
-    let callers = CallerAuth {
-        auth: auth.clone(),
-        changes: shared.callers.clone(),
-    };
-    let sessions = Sessions::new(
-        settings.sessions,
-        keys,
-        store,
-        callers.clone(),
-        stop.ended.clone(),
-    );
+    hosts
+}
+
+fn public_host(ip: IpAddr) -> Option<String> {
+    (!ip.is_unspecified() && !ip.is_loopback()).then(|| ip.to_string())
+}
+
+/// Removes the trailing dot that makes a host name absolute.
+fn strip_trailing_dot(host: &str) -> String {
+    let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+    format!("{}{port}", name.strip_suffix('.').unwrap_or(name))
+}
+
+/// Builds the endpoint: rmcp, and the fast path beside it.
+fn build_endpoint<H: DirectCallHandler + Clone>(
+    handler: H,
+    sessions: &Sessions,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+    auth: Arc<Auth>,
+    settings: &HttpSettings,
+    stop: &ShutdownTokens,
+) -> McpEndpoint<H> {
     // Both flags: sessions for clients up to 2025-11-25, plain JSON without one for those after.
     let mut config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(true)
@@ -93,27 +136,21 @@ pub fn router<H: DirectCallHandler + Clone>(
         .with_cancellation_token(stop.ended.clone());
     config.session_store = Some(sessions.shared_store());
     let prototype = handler.clone();
-    let live = sessions.manager().clone();
-    let rmcp = StreamableHttpService::new(move || Ok(prototype.clone()), live.clone(), config);
+    let manager = sessions.manager().clone();
+    let rmcp = StreamableHttpService::new(move || Ok(prototype.clone()), manager.clone(), config);
     let streams = StreamLimiter::new(auth, settings.concurrency, settings.sessions);
-    let endpoint = McpEndpoint::new(handler, rmcp, live, hosts, streams, stop.ended.clone());
-    let draining = stop.draining.clone();
-    let readiness = shared.readiness.clone();
-    let ready = async move || {
-        let stopping = draining.is_cancelled();
-        let status = if stopping {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::OK
-        };
-        let json = [(header::CONTENT_TYPE, "application/json")];
-        (
-            status,
-            json,
-            format!("{}\n", readiness.report_json(stopping)),
-        )
-    };
-    let front = Arc::new(RequestGuard {
+    McpEndpoint::new(handler, rmcp, manager, hosts, streams, stop.ended.clone())
+}
+
+/// Builds the guard, which checks each request before it reaches a session.
+fn build_guard(
+    callers: CallerAuth,
+    sites: Arc<AllowedSites>,
+    settings: &HttpSettings,
+    shared: &SharedParts,
+    stop: &ShutdownTokens,
+) -> RequestGuard {
+    RequestGuard {
         callers,
         grace: settings.grace,
         proxies: TrustedProxies(settings.trusted_proxies.clone()),
@@ -131,24 +168,26 @@ pub fn router<H: DirectCallHandler + Clone>(
         rate: settings.rate,
         metrics: shared.metrics.clone(),
         unread: settings.connections.unread.clone(),
-        sites: sites.clone(),
+        sites,
         draining: stop.draining.clone(),
-    });
-    let mcp = Arc::new(McpService {
-        guard: front.clone(),
-        sessions,
-        endpoint,
-    });
-    let whole = mcp.clone();
-    let whole = service_fn(move |request| {
-        let mcp = whole.clone();
+    }
+}
+
+/// Routes for MCP, at each of its paths, with CORS headers for requests from pages.
+fn mcp_routes<H: DirectCallHandler + Clone>(
+    mcp: Arc<McpService<H>>,
+    sites: &Arc<AllowedSites>,
+) -> Router {
+    let inner = mcp.clone();
+    let inner = service_fn(move |request| {
+        let mcp = inner.clone();
         async move { Ok::<_, Infallible>(mcp.handle(request).await) }
     });
     // Shared, because the function below is cloned for every request.
     let with_cors = Arc::new(
         ServiceBuilder::new()
-            .option_layer(cors_layer(&sites))
-            .service(whole),
+            .option_layer(cors_layer(sites))
+            .service(inner),
     );
     let mcp = service_fn(move |request: Request| {
         // Only requests from pages need CORS headers.
@@ -164,22 +203,42 @@ pub fn router<H: DirectCallHandler + Clone>(
             }
         }
     });
-    let served = MCP_PATHS.into_iter().fold(Router::new(), |routes, path| {
+    MCP_PATHS.into_iter().fold(Router::new(), |routes, path| {
         routes
             .route_service(path, mcp.clone())
             .route_service(&format!("{path}/"), mcp.clone())
-    });
-    let prefix = &*settings.path_prefix;
-    let endpoint = format!("{prefix}{MCP_PATH}");
-    // What does not pass the front has its hosts counted here.
-    let one_host = || middleware::from_fn(demand_one_host);
-    let documents = metadata_routes(front).layer(one_host());
-    let former = legacy_sse::routes(&endpoint).layer(one_host());
-    let served = served.merge(former).merge(documents.clone());
-    let probes = Router::new()
+    })
+}
+
+/// Routes for those who watch the process: `/healthz` and `/readyz`.
+fn probe_routes(readiness: Readiness, draining: CancellationToken) -> Router {
+    let ready = async move || {
+        let stopping = draining.is_cancelled();
+        let status = if stopping {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::OK
+        };
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        (
+            status,
+            json,
+            format!("{}\n", readiness.report_json(stopping)),
+        )
+    };
+    Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready));
-    let probes = probes.layer(one_host());
+        .route("/readyz", get(ready))
+}
+
+/// Joins all routes, below the prefix and at the root, with a message for every other path.
+fn assemble_routes(prefix: &str, mcp: Router, documents: Router, probes: Router) -> Router {
+    let endpoint = format!("{prefix}{MCP_PATH}");
+    let documents = with_one_host(documents);
+    let probes = with_one_host(probes);
+    let served = mcp
+        .merge(with_one_host(legacy_sse::routes(&endpoint)))
+        .merge(documents.clone());
     let routes = match prefix {
         "" => served,
         // A client derives the URL of a document from the whole path of the endpoint, starting at
@@ -194,14 +253,18 @@ pub fn router<H: DirectCallHandler + Clone>(
             format!("MCP is served at {endpoint}\n"),
         )
     };
-    let elsewhere = Router::new().fallback(elsewhere).layer(one_host());
     routes
         .layer(CatchPanicLayer::custom(panic_response))
         .merge(probes)
-        .merge(elsewhere)
+        .merge(with_one_host(Router::new().fallback(elsewhere)))
 }
 
-/// Refuses a request with several `Host` headers.
+/// Rejects requests with several `Host` headers, on routes that do not pass the guard.
+fn with_one_host(routes: Router) -> Router {
+    routes.layer(middleware::from_fn(demand_one_host))
+}
+
+/// Rejects a request with several `Host` headers.
 async fn demand_one_host(request: Request, next: Next) -> Response {
     match has_several_hosts(request.headers()) {
         true => ErrorResponse::new(StatusCode::BAD_REQUEST, SEVERAL_HOSTS).into_response(),
@@ -211,7 +274,7 @@ async fn demand_one_host(request: Request, next: Next) -> Response {
 
 /// Routes for the metadata that OAuth clients look for. Any page may read it before it knows more
 /// about this server (RFC 9728 §3).
-fn metadata_routes(front: Arc<RequestGuard>) -> Router {
+fn metadata_routes(guard: Arc<RequestGuard>) -> Router {
     Router::new()
         .route("/.well-known/oauth-protected-resource", get(serve_metadata))
         .route(
@@ -224,7 +287,7 @@ fn metadata_routes(front: Arc<RequestGuard>) -> Router {
                 .allow_headers(Any)
                 .allow_methods([Method::GET]),
         )
-        .with_state(front)
+        .with_state(guard)
 }
 
 /// The steps between a request and the handler. Each step calls the next one directly, because
@@ -250,16 +313,6 @@ impl<H: DirectCallHandler + Clone> McpService<H> {
         self.sessions
             .serve(request, |request| self.endpoint.serve(request))
     }
-}
-
-fn public_host(ip: IpAddr) -> Option<String> {
-    (!ip.is_unspecified() && !ip.is_loopback()).then(|| ip.to_string())
-}
-
-/// Removes the trailing dot that makes a host name absolute.
-fn strip_trailing_dot(host: &str) -> String {
-    let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
-    format!("{}{port}", name.strip_suffix('.').unwrap_or(name))
 }
 
 /// Builds the CORS layer for the allowed origins and the headers of the protocol. Returns `None` if

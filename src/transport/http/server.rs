@@ -25,18 +25,7 @@ pub async fn serve(
     settings: HttpSettings,
     shared: SharedParts,
 ) -> anyhow::Result<()> {
-    if matches!(auth, Auth::None(_)) && !settings.listen.ip().is_loopback() {
-        if !settings.allow_unauthenticated {
-            bail!(
-                "{} can be reached from other machines, and this server does not authenticate its \
-                 clients: whoever connects could administer Portkey with the configured key. Choose a \
-                 way with --auth key, token or oauth, listen on 127.0.0.1 behind a proxy that \
-                 authenticates, or accept the risk with --allow-unauthenticated",
-                settings.listen
-            );
-        }
-        warn!(listen = %settings.listen, "listening beyond loopback WITHOUT AUTHENTICATION");
-    }
+    check_exposure(&auth, &settings)?;
     let listener = listen(settings.listen, "--listen")?;
     let address = listener.local_addr()?;
     let metrics_listener = settings
@@ -74,4 +63,25 @@ pub async fn serve(
         connections_closed: async move { Ok(serving.await??) }.boxed(),
     };
     shutdown.run().await
+}
+
+/// Checks that an address beyond loopback is served only with authentication, or with the
+/// operator's consent.
+///
+/// # Errors
+/// Returns what to choose from otherwise.
+fn check_exposure(auth: &Auth, settings: &HttpSettings) -> anyhow::Result<()> {
+    if matches!(auth, Auth::None(_)) && !settings.listen.ip().is_loopback() {
+        if !settings.allow_unauthenticated {
+            bail!(
+                "{} can be reached from other machines, and this server does not authenticate its \
+                 clients: whoever connects could administer Portkey with the configured key. Choose a \
+                 way with --auth key, token or oauth, listen on 127.0.0.1 behind a proxy that \
+                 authenticates, or accept the risk with --allow-unauthenticated",
+                settings.listen
+            );
+        }
+        warn!(listen = %settings.listen, "listening beyond loopback WITHOUT AUTHENTICATION");
+    }
+    Ok(())
 }
