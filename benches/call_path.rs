@@ -180,7 +180,7 @@ fn audit(criterion: &mut Criterion) {
                 let mut line =
                     PendingEntry::begin(audit, &principal, &request_info, &args, &mut record);
                 line.record_arguments(published, &args);
-                line.record.outcome = OutcomeKind::Answered.into();
+                line.finish(OutcomeKind::Answered.into());
             });
         });
     }

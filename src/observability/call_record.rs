@@ -39,7 +39,8 @@ pub struct CallRecord {
     pub times: Vec<(String, String)>,
     /// True if a write was sent.
     pub is_sent: bool,
-    /// The outcome of the call.
+    /// The outcome of the call, as far as it is known: `Cancelled` until a write is sent, which makes
+    /// it `Unknown`, or the call ends.
     pub outcome: CallOutcome,
 }
 
@@ -79,12 +80,9 @@ impl CallRecord {
         self.outcome = OutcomeKind::Unknown.into();
     }
 
-    /// Sets the outcome of a call that panicked: failed, or unknown if a write was sent.
+    /// Sets the outcome of a call that panicked.
     pub fn mark_panicked(&mut self) {
-        self.outcome = CallOutcome::failed("a panic");
-        if self.is_sent {
-            self.outcome.kind = OutcomeKind::Unknown;
-        }
+        self.outcome = CallOutcome::panicked(self.is_sent);
     }
 
     /// Sets the decision to `Deny`, by a rule or check of this server.
@@ -133,6 +131,18 @@ impl CallOutcome {
         Self {
             error: Some(error),
             ..Self::from(OutcomeKind::Failed)
+        }
+    }
+
+    /// Creates the outcome of a call that panicked: failed, or unknown if a write was sent.
+    pub fn panicked(is_sent: bool) -> Self {
+        let outcome = Self::failed("a panic");
+        match is_sent {
+            true => Self {
+                kind: OutcomeKind::Unknown,
+                ..outcome
+            },
+            false => outcome,
         }
     }
 

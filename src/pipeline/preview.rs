@@ -3,18 +3,17 @@
 
 use std::pin::Pin;
 
-use portkey_api::catalog::CatalogEntry;
 use portkey_operation::{JsonMap, PendingPreview};
 use serde_json::Value;
 
-use super::{AuthorizedCall, CallError, CallRecord, Dispatcher, ToolCall};
+use super::{CallError, CallRecord, Dispatcher, OperationCall, ToolCall};
 use crate::{
-    auth::principal::{KeyProver, Principal},
-    observability::{audit::PendingEntry, request::RequestInfo},
+    auth::principal::KeyProver,
+    observability::audit::PendingEntry,
     pipeline::{
         approval::{
-            ApprovalError, ApprovalRecord, ApprovalRequest, ApprovalRequirement, ApprovalSubject,
-            Binding,
+            ApprovalError, ApprovalRecord, ApprovalRequest, ApprovalRequirement, ApprovalResponse,
+            ApprovalSubject, Binding,
         },
         dry_run::{self, ChangePreview},
     },
@@ -25,18 +24,14 @@ impl Dispatcher {
     /// Answers a write with the request that it would send and the changes that it would make.
     pub(super) async fn dry_run(
         &self,
-        principal: &Principal,
-        request_info: &RequestInfo,
-        entry: &CatalogEntry,
+        call: OperationCall<'_>,
         args: JsonMap,
         audit_entry: &mut PendingEntry<'_>,
     ) -> Result<Value, CallError> {
-        let published = entry.compiled();
-        let preview = self
-            .build_change_preview(principal, request_info, entry, &args)
-            .await?;
+        let (operation, published) = (call.entry.operation, call.entry.compiled());
+        let preview = self.build_change_preview(call, &args).await?;
         audit_entry.record.untrusted = preview.is_untrusted;
-        if preview.is_no_op(entry.operation) {
+        if preview.is_no_op(operation) {
             let warning = "nothing would change: what is there has these values already";
             audit_entry.record.warnings.push(warning.to_owned());
         }
@@ -52,12 +47,15 @@ impl Dispatcher {
     /// filters apply. If the caller may not read it, the answer says so instead.
     pub(super) async fn answer_with_preview(
         &self,
-        principal: &Principal,
-        request_info: &RequestInfo,
-        entry: &CatalogEntry,
+        call: OperationCall<'_>,
         args: JsonMap,
         audit_entry: &mut PendingEntry<'_>,
     ) -> Result<Value, CallError> {
+        let OperationCall {
+            principal,
+            request_info,
+            entry,
+        } = call;
         let (operation, published) = (entry.operation, entry.compiled());
         let shown = published.build_request(secrets::redact_arguments(published, args.clone()))?;
         let read = dry_run::find_read(&self.catalog, operation);
@@ -99,17 +97,17 @@ impl Dispatcher {
     /// if the response is no approval.
     pub(super) async fn require_approval(
         &self,
-        authorized: AuthorizedCall<'_>,
+        call: OperationCall<'_>,
         args: &JsonMap,
         required: ApprovalRequirement,
+        response: Option<ApprovalResponse>,
         warnings: &[String],
     ) -> Result<ApprovalRecord, CallError> {
-        let AuthorizedCall {
+        let OperationCall {
             principal,
             request_info,
             entry,
-            approval_response: answer,
-        } = authorized;
+        } = call;
         let (operation, published) = (entry.operation, entry.compiled());
         let Some(approvals) = self.approvals() else {
             return Err(ApprovalError::NoApprover {
@@ -121,12 +119,10 @@ impl Dispatcher {
         // A key that has not been checked may be made up; no human is asked in its name.
         self.prove(principal).await?;
         let binding = Binding::new(&principal.name, operation.name(), args, &required);
-        if let Some(approved) = approvals.check(principal, &binding, answer).await? {
+        if let Some(approved) = approvals.check(principal, &binding, response).await? {
             return Ok(approved);
         }
-        let preview = self
-            .build_change_preview(principal, request_info, entry, args)
-            .await?;
+        let preview = self.build_change_preview(call, args).await?;
         let shown = secrets::redact_arguments(published, args.clone());
         let about = ApprovalSubject {
             operation,
@@ -150,11 +146,14 @@ impl Dispatcher {
     /// it; if the caller may not read it, it stays unknown.
     async fn build_change_preview(
         &self,
-        principal: &Principal,
-        request_info: &RequestInfo,
-        entry: &CatalogEntry,
+        call: OperationCall<'_>,
         args: &JsonMap,
     ) -> Result<ChangePreview, CallError> {
+        let OperationCall {
+            principal,
+            request_info,
+            entry,
+        } = call;
         let (operation, published) = (entry.operation, entry.compiled());
         let mut preview = ChangePreview::default();
         if let Some(read) = dry_run::find_read(&self.catalog, operation) {
@@ -203,7 +202,7 @@ impl Dispatcher {
         call: ToolCall<'a>,
         record: &'a mut CallRecord,
     ) -> Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>> {
-        Box::pin(self.call_with_audit(call, record))
+        Box::pin(self.execute(call, record))
     }
 }
 

@@ -37,12 +37,15 @@ const MAX_INTENT_ARGUMENT_BYTES: usize = 2 << 10;
 /// Maximum length of texts from callers or upstreams, in characters.
 const MAX_TEXT_CHARS: usize = 512;
 
-/// The audit entry of a call in progress. Dropping it writes the entry; without an audit log, it
-/// does nothing.
+/// The audit entry of a call in progress. [`Self::finish`] writes the entry; without an audit log,
+/// nothing is written.
+///
+/// Dropping it unfinished writes the entry of a call that was cancelled or panicked.
 #[derive(Debug)]
 pub struct PendingEntry<'a> {
     /// The record that the entry is built from.
     pub record: &'a mut CallRecord,
+    /// `None` without an audit log, and once the entry is written.
     context: Option<EntryContext<'a>>,
 }
 
@@ -68,6 +71,8 @@ impl<'a> PendingEntry<'a> {
         record: &'a mut CallRecord,
     ) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
+        // A call that is repeated with an approval has the record of the first attempt.
+        record.outcome = CallOutcome::default();
         let kept = audit.map(|audit| EntryContext {
             audit,
             principal,
@@ -125,17 +130,31 @@ impl<'a> PendingEntry<'a> {
             recorded
         }
     }
-}
 
-impl Drop for PendingEntry<'_> {
-    fn drop(&mut self) {
-        let Some(kept) = &self.context else { return };
-        if thread::panicking() {
-            self.record.mark_panicked();
-        }
+    /// Sets the outcome of the call and writes the entry.
+    pub fn finish(mut self, outcome: CallOutcome) {
+        self.record.outcome = outcome;
+        self.write();
+    }
+
+    /// Writes the entry, unless there is no audit log or the entry is written already.
+    fn write(&mut self) {
+        let Some(kept) = self.context.take() else {
+            return;
+        };
         let took = Some(kept.started.elapsed());
         let entry = kept.build_entry(self.record, &self.record.outcome, MAX_ARGUMENT_BYTES, took);
         kept.audit.submit(entry, kept.has_intent);
+    }
+}
+
+impl Drop for PendingEntry<'_> {
+    /// Writes the entry of a call whose future was dropped, or that panicked.
+    fn drop(&mut self) {
+        if self.context.is_some() && thread::panicking() {
+            self.record.outcome = CallOutcome::panicked(self.record.is_sent);
+        }
+        self.write();
     }
 }
 

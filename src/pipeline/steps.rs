@@ -1,0 +1,211 @@
+//! The steps of a call before it is sent: find, authorize, validate, evaluate the policies, choose
+//! the action and apply it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use portkey_api::catalog::CatalogEntry;
+use portkey_operation::{JsonMap, ValidatedArguments};
+use portkey_policy::{Decision, DecisionKind, Policy, PolicyDenial, PolicyEvaluation, PolicyInput};
+
+use super::{CallError, CallRecord, CallResult, Dispatcher, OperationCall};
+use crate::{
+    observability::audit::PendingEntry,
+    pipeline::approval::{ApprovalRequirement, ApprovalResponse},
+    security::secrets::mask_text,
+};
+
+/// The action that the policies and the settings of the server demand for a call.
+pub(super) enum CallAction {
+    /// Deny the call.
+    Deny(PolicyDenial),
+    /// Describe the request and send nothing, as this rule or setting demands.
+    DryRun(Arc<str>),
+    /// Send the request if a human approves it.
+    Approve(ApprovalRequirement),
+    /// Send the request.
+    Send,
+}
+
+impl Dispatcher {
+    /// Finds the tool of a name.
+    pub(super) fn find(
+        &self,
+        name: &str,
+        record: &mut CallRecord,
+    ) -> Result<&CatalogEntry, CallError> {
+        let entry = self.catalog.find(name)?;
+        record.operation = Some(entry.operation);
+        Ok(entry)
+    }
+
+    /// Checks that the caller may call the operation, whatever the arguments are.
+    pub(super) fn authorize(
+        &self,
+        call: OperationCall<'_>,
+        policies: &[&Policy],
+        record: &mut CallRecord,
+    ) -> Result<(), CallError> {
+        let (domain, operation) = (call.entry.domain.name, call.entry.operation);
+        self.tool_filter
+            .check(domain, operation)
+            .and_then(|()| call.principal.authorize(domain, operation))
+            .inspect_err(|denied| record.set_denied_by(denied.as_str()))?;
+        // Before validation, whose errors would reveal the arguments of a hidden tool.
+        if let Some(denial) = portkey_policy::check_hidden(policies, operation) {
+            record.set_denied_by(&*denial.rule.name);
+            return Err(denial.into());
+        }
+        Ok(())
+    }
+
+    /// Validates the arguments and returns them in the form in which they are sent.
+    pub(super) fn validate(
+        &self,
+        entry: &CatalogEntry,
+        args: JsonMap,
+        audit_entry: &mut PendingEntry<'_>,
+    ) -> Result<JsonMap, CallError> {
+        let published = entry.compiled();
+        let ValidatedArguments {
+            mut args,
+            unknown,
+            warnings,
+            resolved_times,
+        } = published.validate(args, &self.validation)?;
+        // A caller may have written a key where a field name belongs; it must not reach the record.
+        let masked = |text: &String| mask_text(text).into_owned();
+        let record = &mut *audit_entry.record;
+        record.warnings = warnings.iter().map(masked).collect();
+        record.unknown_fields = unknown.iter().map(masked).collect();
+        record.times = resolved_times
+            .into_iter()
+            .map(|(at, time)| (masked(&at), time))
+            .collect();
+        self.secrets.reject_masked_values(published, &mut args)?;
+        audit_entry.record_arguments(published, &args);
+        Ok(args)
+    }
+
+    /// Evaluates the policies, which reserves what the call takes of their limits.
+    pub(super) async fn evaluate_policies(
+        &self,
+        call: OperationCall<'_>,
+        args: &JsonMap,
+        policies: &[&Policy],
+        record: &mut CallRecord,
+    ) -> PolicyEvaluation {
+        if policies.is_empty() {
+            return PolicyEvaluation {
+                decision: Decision::Allow,
+                shadows: Vec::new(),
+                reservations: Vec::new(),
+                redactions: Vec::new(),
+            };
+        }
+        let OperationCall {
+            principal,
+            request_info,
+            entry,
+        } = call;
+        let depends_on_taint = policies
+            .iter()
+            .any(|policy| policy.depends_on_taint(entry.operation));
+        let input = PolicyInput {
+            operation: entry.operation,
+            domain: entry.domain.name,
+            args,
+            unknown_fields: &record.unknown_fields,
+            principal: &principal.name,
+            client: request_info.client.as_deref(),
+            transport: request_info.transport,
+            session: request_info.session.as_deref(),
+            time: SystemTime::now(),
+            tainted: depends_on_taint && self.taint.is_tainted(principal, request_info).await,
+        };
+        let mut evaluation = portkey_policy::decide(policies, &input, &self.store).await;
+        record.shadow_matches = std::mem::take(&mut evaluation.shadows);
+        if let Some(rule) = evaluation.decision.rule() {
+            record.set_decision(evaluation.decision.kind(), &*rule.name);
+        }
+        evaluation
+    }
+
+    /// Chooses what is done with a call, from the decision of the policies and the settings.
+    pub(super) fn choose_action(
+        &self,
+        entry: &CatalogEntry,
+        args: &JsonMap,
+        decision: Decision,
+        policies: &[&Policy],
+    ) -> CallAction {
+        let writes = entry.compiled().is_write(args);
+        let matched = match decision {
+            Decision::Deny(denial) => return CallAction::Deny(denial),
+            Decision::DryRun(matched) => return CallAction::DryRun(matched.rule.name),
+            // A dry run sends nothing, so it needs no approval.
+            Decision::Allow | Decision::Approve(_) if self.dry_run && writes => {
+                return CallAction::DryRun("--dry-run".into());
+            }
+            Decision::Allow => None,
+            Decision::Approve(matched) => Some(matched),
+        };
+        let default = self
+            .approval_defaults
+            .requirement_for(entry.operation)
+            .filter(|_| writes);
+        let Some(matched) = matched else {
+            return default.map_or(CallAction::Send, CallAction::Approve);
+        };
+        let revisions: Vec<_> = policies.iter().map(|policy| policy.revision()).collect();
+        CallAction::Approve(ApprovalRequirement {
+            rule: matched.rule.name.to_string(),
+            message: Some(matched.message),
+            confirm: matched.confirm || default.is_some_and(|default| default.confirm),
+            revision: revisions.join("+"),
+        })
+    }
+
+    /// Applies the action: denies the call, runs it dry, or sends it, once it is approved if it
+    /// needs approval.
+    pub(super) async fn apply_action(
+        &self,
+        call: OperationCall<'_>,
+        args: JsonMap,
+        action: CallAction,
+        approval_response: Option<ApprovalResponse>,
+        audit_entry: &mut PendingEntry<'_>,
+    ) -> Result<CallResult, CallError> {
+        match action {
+            CallAction::Deny(denial) => return Err(denial.into()),
+            CallAction::DryRun(rule) => {
+                audit_entry.record.set_decision(DecisionKind::DryRun, rule);
+                let report = self.dry_run(call, args, audit_entry).await?;
+                return Ok(CallResult::DryRun(report));
+            }
+            CallAction::Approve(required) => {
+                let record = &mut *audit_entry.record;
+                record.set_decision(DecisionKind::Approve, required.rule.as_str());
+                let approval = self
+                    .require_approval(call, &args, required, approval_response, &record.warnings)
+                    .await?;
+                record.approval = Some(approval);
+            }
+            CallAction::Send => {}
+        }
+        let answer = if call.entry.compiled().is_preview(&args) {
+            self.answer_with_preview(call, args, audit_entry).await?
+        } else {
+            self.send(call, args, audit_entry).await?
+        };
+        Ok(CallResult::Answered(answer))
+    }
+}
+
+/// Returns true if the call was sent and may have taken effect. It then counts against limits.
+pub(super) fn may_have_taken_effect(result: &Result<CallResult, CallError>) -> bool {
+    match result {
+        Ok(CallResult::DryRun(_)) => false,
+        Ok(CallResult::Answered(_)) => true,
+        Err(error) => error.may_have_taken_effect(),
+    }
+}
