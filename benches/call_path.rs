@@ -26,7 +26,7 @@ use portkey_mcp::{
         observer::CallObserver,
         request::{RequestInfo, Transport},
     },
-    pipeline::{CallError, Dispatcher},
+    pipeline::Dispatcher,
     security::{sanitize, secrets},
     upstream::{Addresses, RetrySettings, UpstreamClient, UpstreamSettings},
 };
@@ -141,7 +141,7 @@ fn observe(criterion: &mut Criterion) {
             bench.iter(|| {
                 let mut call = CallObserver::begin(&metrics, RequestInfo::local(), &principal);
                 call.request_and_record().1.operation = Some(operation);
-                call.record_result(&Ok::<_, CallError>(()), CallError::outcome);
+                call.finish(OutcomeKind::Answered.into());
             });
         });
     }

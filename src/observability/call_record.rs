@@ -80,11 +80,6 @@ impl CallRecord {
         self.outcome = OutcomeKind::Unknown.into();
     }
 
-    /// Sets the outcome of a call that panicked.
-    pub fn mark_panicked(&mut self) {
-        self.outcome = CallOutcome::panicked(self.is_sent);
-    }
-
     /// Sets the decision to `Deny`, by a rule or check of this server.
     pub fn set_denied_by(&mut self, rule: impl Into<Arc<str>>) {
         self.set_decision(DecisionKind::Deny, rule);

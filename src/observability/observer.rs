@@ -1,7 +1,10 @@
 //! Observers of requests, tool calls and sessions: durations for the metrics, and a log line for
 //! each tool call.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use portkey_policy::RuleMatch;
 use tracing::info;
@@ -70,17 +73,19 @@ impl Drop for RequestObserver {
     }
 }
 
-/// Observes a tool call until it is dropped.
+/// Observes a tool call. [`Self::finish`] writes its log line and its metrics.
+///
+/// Dropping it unfinished writes those of a call that was cancelled or panicked.
 #[derive(Debug)]
 pub struct CallObserver<'a> {
     request: RequestObserver,
     principal: &'a Principal,
     record: CallRecord,
+    is_finished: bool,
 }
 
 impl<'a> CallObserver<'a> {
-    /// Starts observing a call of `tools/call`. Unless an outcome is set, the call counts as
-    /// cancelled.
+    /// Starts observing a call of `tools/call`.
     pub fn begin(metrics: &Metrics, request_info: RequestInfo, principal: &'a Principal) -> Self {
         Self::with_method("tools/call", metrics, request_info, principal)
     }
@@ -105,6 +110,7 @@ impl<'a> CallObserver<'a> {
             request: operation,
             principal,
             record: CallRecord::default(),
+            is_finished: false,
         }
     }
 
@@ -113,9 +119,9 @@ impl<'a> CallObserver<'a> {
         &self.request.request_info
     }
 
-    /// Returns true if the result contains untrusted content.
-    pub const fn is_untrusted(&self) -> bool {
-        self.record.untrusted
+    /// Returns what is known of the call.
+    pub const fn record(&self) -> &CallRecord {
+        &self.record
     }
 
     /// Returns the operation of the write that was sent, if one was.
@@ -133,40 +139,19 @@ impl<'a> CallObserver<'a> {
         self.request.span.clone()
     }
 
-    /// Records the result of the pipeline. `describe` maps an error to an outcome; its second
-    /// argument is true if a write was sent.
-    pub fn record_result<T, E>(
-        &mut self,
-        result: &Result<T, E>,
-        describe: impl FnOnce(&E, bool) -> CallOutcome,
-    ) {
-        // The pipeline has recorded the outcome of a success. An error may come from later, when a
-        // human was asked.
-        self.request.error = None;
-        let Err(error) = result else { return };
-        let outcome = describe(error, self.record.is_sent);
-        self.request.error = match (outcome.kind, outcome.rejection) {
-            // An approval request is no error: the client presents it to its user.
-            (OutcomeKind::Asked, _) => None,
-            // The client receives this as a protocol error.
-            (_, Some(RejectionReason::UnknownTool)) => Some(ErrorType::InvalidParams),
-            _ => Some(ErrorType::ToolError),
-        };
+    /// Ends the call with an outcome, and writes its log line and its metrics.
+    pub fn finish(mut self, outcome: CallOutcome) {
+        self.request.error = request_error(&outcome);
         if let Some(reason) = outcome.rejection {
             self.request.metrics.record_rejection(reason);
         }
         self.record.outcome = outcome;
+        self.write();
+        self.is_finished = true;
     }
 
-    /// Records that the call panicked.
-    pub fn record_panic(&mut self) {
-        self.request.error = Some(ErrorType::ToolError);
-        self.record.mark_panicked();
-    }
-}
-
-impl Drop for CallObserver<'_> {
-    fn drop(&mut self) {
+    /// Writes the log line and the metrics of the call.
+    fn write(&mut self) {
         let RequestObserver {
             metrics,
             request_info,
@@ -226,6 +211,31 @@ impl Drop for CallObserver<'_> {
             );
         }
         self.request.tool = tool;
+    }
+}
+
+impl Drop for CallObserver<'_> {
+    /// Writes the log line of a call whose future was dropped, or that panicked.
+    fn drop(&mut self) {
+        if self.is_finished {
+            return;
+        }
+        if thread::panicking() {
+            self.request.error = Some(ErrorType::ToolError);
+            self.record.outcome = CallOutcome::panicked(self.record.is_sent);
+        }
+        self.write();
+    }
+}
+
+/// Returns the error that the request of a call with this outcome has in metrics and traces.
+const fn request_error(outcome: &CallOutcome) -> Option<ErrorType> {
+    match (outcome.kind, outcome.rejection) {
+        // An approval request is no error: the client presents it to its user.
+        (OutcomeKind::Answered | OutcomeKind::DryRun | OutcomeKind::Asked, _) => None,
+        // The client receives this as a protocol error.
+        (_, Some(RejectionReason::UnknownTool)) => Some(ErrorType::InvalidParams),
+        _ => Some(ErrorType::ToolError),
     }
 }
 

@@ -93,6 +93,8 @@ async fn calls_and_rejections_are_counted() {
     for _ in 0..2 {
         send_request(measured.call("list-all-integrations", &json!({}))).await;
     }
+    let described = json!({ "operation": "list-all-integrations" });
+    send_request(measured.call("describe-operation", &described)).await;
     // By its alias, with an upstream error.
     send_request(measured.call("get_integration", &json!({ "slug": "no-such" }))).await;
     send_request(measured.call("get-integration", &json!({ "slug": 5, "made-up": true }))).await;
@@ -110,6 +112,7 @@ async fn calls_and_rejections_are_counted() {
         &text,
         &format!("{} 2", operation("list-all-integrations", "")),
     );
+    assert_has_line(&text, &format!("{} 1", operation("describe-operation", "")));
     assert_has_line(
         &text,
         &format!("{} 2", operation("get-integration", failed)),
@@ -120,7 +123,7 @@ async fn calls_and_rejections_are_counted() {
     );
     for line in [
         r#"mcp_server_operation_duration_seconds_count{mcp_method_name="tools/list",mcp_protocol_version="2026-07-28",network_transport="tcp"} 1"#,
-        r#"portkey_mcp_calls_total{outcome="answered",effect="read"} 2"#,
+        r#"portkey_mcp_calls_total{outcome="answered",effect="read"} 3"#,
         r#"portkey_mcp_calls_total{outcome="refused",effect="read"} 1"#,
         r#"portkey_mcp_calls_total{outcome="rejected",effect="read"} 1"#,
         r#"portkey_mcp_calls_total{outcome="rejected"} 1"#,

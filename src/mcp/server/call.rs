@@ -12,29 +12,34 @@ use tracing::error;
 
 use super::{
     Server,
-    builtin::{BuiltinResult, ToolTarget},
-    elicitation::{self, ElicitationOutcome},
-    pages::OperationCall,
+    builtin::BuiltinResult,
+    elicitation::{self, ElicitationApprover},
     request_info::request_info,
+    tool_call::{ToolCallFlow, ToolCallResult},
 };
 use crate::{
     auth::principal::Principal,
     mcp::{
         reply::{self, MAX_ERROR_BYTES},
-        results::{RenderedResult, ResultContent, ResultFlags, annotate},
-        surface,
+        results::{RenderedResult, ResultContent, ResultFlags},
     },
-    observability::{call_record::OutcomeKind, observer::CallObserver},
-    pipeline::{
-        self, CallError,
-        approval::{ApprovalError, ApprovalRequest, ApprovalResponse, take_ticket},
+    observability::{
+        call_record::{CallOutcome, CallRecord},
+        observer::CallObserver,
     },
+    pipeline::CallError,
     security::sanitize::first_chars,
     upstream::RetrySafety,
 };
 
 /// Maximum length of a tool name that a message repeats, in characters.
 const MAX_TOOL_NAME_CHARS: usize = 100;
+
+/// A tool call that has ended, as its client receives it and as it is logged.
+struct EndedCall {
+    response: Result<CallToolResponse, ErrorData>,
+    outcome: CallOutcome,
+}
 
 impl Server {
     /// Handles a tool call, including panics and cancellation.
@@ -51,23 +56,27 @@ impl Server {
         let call = span.instrument(self.run_tool_call(&context, principal, request, &mut observed));
         // rmcp drops a panic with its task, and the client would wait forever.
         let call = AssertUnwindSafe(call).catch_unwind();
-        tokio::select! {
-            outcome = call => match outcome {
-                Ok(result) => result,
+        let EndedCall { response, outcome } = tokio::select! {
+            ended = call => match ended {
+                Ok(ended) => ended,
                 Err(_) => {
-                    observed.record_panic();
                     let id = &observed.request_info().id;
                     error!(tool = %name, request_id = id.as_str(), "call panicked");
                     let text = format!(
                         "an internal error ended `{name}`; whether it took effect is unknown. \
                          Please report it with the server's log (request id {id})"
                     );
-                    Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
+                    EndedCall {
+                        response: Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into()),
+                        outcome: CallOutcome::panicked(observed.record().is_sent),
+                    }
                 }
             },
-            // Dropping the call aborts its request to Portkey.
-            () = context.ct.cancelled() => self.cancelled_result(principal, &observed),
-        }
+            // Dropping the call aborts its request to Portkey, and the observer logs it as cancelled.
+            () = context.ct.cancelled() => return self.cancelled_result(principal, &observed),
+        };
+        observed.finish(outcome);
+        response
     }
 
     /// Returns the result of a call that the client cancelled or the shutdown aborted. A client
@@ -97,107 +106,78 @@ impl Server {
         principal: &Principal,
         mut request: CallToolRequestParams,
         observed: &mut CallObserver<'_>,
-    ) -> Result<CallToolResponse, ErrorData> {
+    ) -> EndedCall {
         let (request_info, record) = observed.request_and_record();
-        let mut answer = elicitation::take_response(&mut request);
-        let mut args = request.arguments.unwrap_or_default();
-        let own = surface::find_builtin(&request.name);
-        let (name, mut args) = match own {
-            None => (&*request.name, args),
-            Some(own) => {
-                answer = answer.or_else(|| take_ticket(&mut args));
-                match self
-                    .resolve_builtin(own, principal, request_info, args, record)
-                    .await
-                {
-                    Ok(ToolTarget::Operation(operation, args)) => (operation.name(), args),
-                    Ok(ToolTarget::Completed(answer)) => {
-                        return Ok(builtin_result(answer, self.results.content(), observed));
-                    }
-                    Err(error) => return Ok(self.reject_call(observed, error)),
-                }
-            }
-        };
-        let source = OperationCall {
+        let approval_response = elicitation::take_response(&mut request);
+        let args = request.arguments.unwrap_or_default();
+        let flow = ToolCallFlow {
+            server: self,
             client: Some(context),
             principal,
             request_info,
-            name,
         };
-        let wanted = match self.take_list_request(&source, &mut args, record) {
-            Ok(wanted) => wanted,
-            Err(error) => return Ok(self.reject_call(observed, error.into())),
-        };
-        let call = pipeline::ToolCall {
+        let approver = ElicitationApprover {
+            approvals: self.dispatcher.approvals(),
+            context,
             principal,
-            request_info,
-            name,
-            args,
-            approval_response: answer,
         };
-        let mut outcome = self.dispatcher.call(call, record).await;
-        if let Err(CallError::ApprovalRequired(question)) = outcome {
-            outcome = match self.request_approval(context, principal, &question).await {
-                // Repeated whatever the response was: the pipeline decides about it, and audits it.
-                Ok(ElicitationOutcome::Resolved(said)) => {
-                    let (args, answer) =
-                        (question.into_args(), Some(ApprovalResponse::Resolved(said)));
-                    let call = pipeline::ToolCall {
-                        principal,
-                        request_info,
-                        name,
-                        args,
-                        approval_response: answer,
-                    };
-                    self.dispatcher.call(call, record).await
-                }
-                Ok(ElicitationOutcome::Pending(result)) => {
-                    observed.record_result(
-                        &Err::<(), _>(CallError::ApprovalRequired(question)),
-                        CallError::outcome,
-                    );
-                    return Ok((*result).into());
-                }
-                Err(error) => Err(error),
-            };
-        }
-        if let (Some(wanted), Ok(first)) = (&wanted, &mut outcome) {
-            *first = self
-                .collect_pages(&source, wanted, first.take(), record)
-                .await;
-        }
-        if let Ok(answer) = &mut outcome {
-            let (warnings, times) = (
-                std::mem::take(&mut record.warnings),
-                std::mem::take(&mut record.times),
-            );
-            *answer = annotate(answer.take(), warnings, times);
-        }
-        let operation = record.operation;
-        let reveals = operation.is_none_or(|operation| !operation.one_time_secrets().is_empty());
-        observed.record_result(&outcome, CallError::outcome);
-        match outcome {
+        let result = flow
+            .run(&request.name, args, approval_response, approver, record)
+            .await;
+        let outcome = match &result {
+            Err(error)
+            | Ok(ToolCallResult::Operation {
+                result: Err(error), ..
+            }) => error.outcome(record.is_sent),
+            Ok(_) => record.outcome.clone(),
+        };
+        let response = match result {
+            Ok(result) => self.render_result(principal, result, record).await,
+            Err(error) => Ok(reply::error_result(&error, self.max_error_bytes()).into()),
+        };
+        EndedCall { response, outcome }
+    }
+
+    /// Renders the result of a call: truncated if it is large, and an error within its own limit.
+    async fn render_result(
+        &self,
+        principal: &Principal,
+        result: ToolCallResult<'_>,
+        record: &CallRecord,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let (name, is_by_builtin, result) = match result {
+            ToolCallResult::Builtin(result) => {
+                return Ok(builtin_result(result, self.results.content()));
+            }
+            ToolCallResult::InputRequired(request) => return Ok((*request).into()),
+            ToolCallResult::Operation {
+                name,
+                is_by_builtin,
+                result,
+            } => (name, is_by_builtin, result),
+        };
+        match result {
             Err(CallError::UnknownTool(unknown)) => {
-                let unknown = self.with_suggestions(principal, name, unknown);
                 Err(ErrorData::invalid_params(unknown.to_string(), None))
             }
             Err(error) => {
-                let is_wrong = own.is_some() && matches!(error, CallError::InvalidArguments(_));
+                let is_wrong = is_by_builtin && matches!(error, CallError::InvalidArguments(_));
                 let takes = is_wrong.then(|| self.schema_hint(name)).flatten();
                 Ok(self.error_with_schema(&error, takes).into())
             }
             Ok(body) => {
-                let untrusted = observed.is_untrusted();
-                let origin = ResultFlags {
-                    is_untrusted: untrusted,
-                    returns_secret: reveals,
+                let (operation, is_untrusted) = (record.operation, record.untrusted);
+                let flags = ResultFlags {
+                    is_untrusted,
+                    returns_secret: operation
+                        .is_none_or(|operation| !operation.one_time_secrets().is_empty()),
                 };
                 let may_keep = self.dispatcher.can_store_result(principal, operation);
                 let shown = self
                     .results
-                    .render_if(principal, body, origin, may_keep)
+                    .render_if(principal, body, flags, may_keep)
                     .await;
-                Ok(reply::success_result(shown, self.results.content(), untrusted).into())
+                Ok(reply::success_result(shown, self.results.content(), is_untrusted).into())
             }
         }
     }
@@ -217,13 +197,6 @@ impl Server {
         result
     }
 
-    /// Builds the result of a call that was rejected for its arguments.
-    fn reject_call(&self, observed: &mut CallObserver<'_>, error: CallError) -> CallToolResponse {
-        let result = reply::error_result(&error, self.max_error_bytes()).into();
-        observed.record_result(&Err::<(), _>(error), CallError::outcome);
-        result
-    }
-
     /// Returns the maximum size of an error result: that of all errors, or that of results if it is
     /// lower.
     pub(super) fn max_error_bytes(&self) -> usize {
@@ -231,40 +204,19 @@ impl Server {
             .max_bytes()
             .map_or(MAX_ERROR_BYTES, |most| most.min(MAX_ERROR_BYTES))
     }
-
-    /// Requests approval from the human at the client.
-    async fn request_approval(
-        &self,
-        context: &RequestContext<RoleServer>,
-        principal: &Principal,
-        question: &ApprovalRequest,
-    ) -> Result<ElicitationOutcome, CallError> {
-        let no_approver = || ApprovalError::NoApprover {
-            tool: question.tool,
-            rule: question.rule.clone(),
-        };
-        let approvals = self.dispatcher.approvals().ok_or_else(no_approver)?;
-        elicitation::request_approval(approvals, context, principal, question).await
-    }
 }
 
 /// Builds the result of a built-in tool, which is small or truncated already.
-fn builtin_result(
-    answer: BuiltinResult,
-    content: ResultContent,
-    observed: &mut CallObserver<'_>,
-) -> CallToolResponse {
+fn builtin_result(result: BuiltinResult, content: ResultContent) -> CallToolResponse {
     let BuiltinResult {
         value,
-        is_untrusted: untrusted,
-    } = answer;
-    let (_, record) = observed.request_and_record();
-    (record.outcome, record.untrusted) = (OutcomeKind::Answered.into(), untrusted);
+        is_untrusted,
+    } = result;
     let shown = RenderedResult {
         text: value.to_string(),
         structured: value,
     };
-    reply::success_result(shown, content, untrusted).into()
+    reply::success_result(shown, content, is_untrusted).into()
 }
 
 /// Truncates a tool name that a caller may have made up.

@@ -13,12 +13,13 @@ use rmcp::{
     service::{RequestContext, ServiceError},
 };
 
+use super::tool_call::{Approver, ApproverResponse};
 use crate::{
     auth::principal::Principal,
     pipeline::{
         CallError,
         approval::{
-            Approval, ApprovalError, ApprovalMethod, ApprovalRequest, ApprovalResponse, Approvals,
+            ApprovalError, ApprovalMethod, ApprovalRequest, ApprovalResponse, Approvals,
             FormAction, FormResponse, escape_untrusted,
         },
     },
@@ -31,12 +32,11 @@ const APPROVE_FIELD: &str = "approve";
 /// Form field for the name to confirm.
 const NAME_FIELD: &str = "name";
 
-/// Outcome of an approval request.
-pub(super) enum ElicitationOutcome {
-    /// A human responded, or no response came.
-    Resolved(Result<Approval, ApprovalError>),
-    /// The client asks the human, and repeats the call.
-    Pending(Box<InputRequiredResult>),
+/// Requests approval from the human at the client, or else creates a ticket.
+pub(super) struct ElicitationApprover<'a> {
+    pub(super) approvals: Option<&'a Approvals>,
+    pub(super) context: &'a RequestContext<RoleServer>,
+    pub(super) principal: &'a Principal,
 }
 
 /// Takes the approval response out of a repeated call.
@@ -55,43 +55,45 @@ pub(super) fn take_response(request: &mut CallToolRequestParams) -> Option<Appro
     })
 }
 
-/// Requests approval from the human at the client, or else creates a ticket.
-///
-/// # Errors
-/// Returns an error if the call has to wait for a ticket to be decided, or if nobody can approve
-/// it.
-pub(super) async fn request_approval(
-    approvals: &Approvals,
-    context: &RequestContext<RoleServer>,
-    principal: &Principal,
-    question: &ApprovalRequest,
-) -> Result<ElicitationOutcome, CallError> {
-    if !supports_forms(context.client_capabilities().as_ref()) {
-        return Err(create_ticket(approvals, principal, question).await);
-    }
-    let waits = context
-        .protocol_version()
-        .is_none_or(|version| version.has_initialize());
-    let elicitation = build_elicitation(question);
-    if !waits {
-        let request = InputRequest::Elicitation(ElicitRequest::new(elicitation));
-        let requests = [(APPROVAL_REQUEST_KEY.to_owned(), request)].into();
-        let state = approvals.sign_request(principal, question).await?;
-        return Ok(ElicitationOutcome::Pending(Box::new(
-            InputRequiredResult::new(Some(requests), Some(state)),
-        )));
-    }
-    match elicit(&context.peer, elicitation, approvals).await {
-        Ok(form) => Ok(ElicitationOutcome::Resolved(question.resolve(
-            &form,
-            ApprovalMethod::Form,
-            &principal.name,
-        ))),
-        // The client declares forms but does not support them.
-        Err(ApprovalError::RequestFailed(_)) if approvals.admin_url().is_some() => {
-            Err(create_ticket(approvals, principal, question).await)
+impl Approver for ElicitationApprover<'_> {
+    async fn request_approval(
+        self,
+        question: &ApprovalRequest,
+    ) -> Result<ApproverResponse, CallError> {
+        let Self {
+            approvals,
+            context,
+            principal,
+        } = self;
+        let approvals = approvals.ok_or_else(|| ApprovalError::NoApprover {
+            tool: question.tool,
+            rule: question.rule.clone(),
+        })?;
+        if !supports_forms(context.client_capabilities().as_ref()) {
+            return Err(create_ticket(approvals, principal, question).await);
         }
-        Err(denied) => Ok(ElicitationOutcome::Resolved(Err(denied))),
+        let waits = context
+            .protocol_version()
+            .is_none_or(|version| version.has_initialize());
+        let elicitation = build_elicitation(question);
+        if !waits {
+            let request = InputRequest::Elicitation(ElicitRequest::new(elicitation));
+            let requests = [(APPROVAL_REQUEST_KEY.to_owned(), request)].into();
+            let state = approvals.sign_request(principal, question).await?;
+            let result = InputRequiredResult::new(Some(requests), Some(state));
+            return Ok(ApproverResponse::InputRequired(Box::new(result)));
+        }
+        let approval = match elicit(&context.peer, elicitation, approvals).await {
+            Ok(form) => question.resolve(&form, ApprovalMethod::Form, &principal.name),
+            // The client declares forms but does not support them.
+            Err(ApprovalError::RequestFailed(_)) if approvals.admin_url().is_some() => {
+                return Err(create_ticket(approvals, principal, question).await);
+            }
+            Err(denied) => Err(denied),
+        };
+        Ok(ApproverResponse::Decided(Some(ApprovalResponse::Resolved(
+            approval,
+        ))))
     }
 }
 

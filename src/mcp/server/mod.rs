@@ -11,6 +11,7 @@ mod request_info;
 mod resources;
 mod shell;
 mod silent_read;
+mod tool_call;
 mod tool_list;
 mod unread_request;
 mod whoami;
@@ -189,6 +190,11 @@ impl Server {
             local_principal: Some(Arc::new(principal)),
             ..self
         }
+    }
+
+    /// Returns the dispatcher that makes calls.
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
     }
 
     /// Returns the notifier of this server's clients.

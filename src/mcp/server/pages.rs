@@ -4,25 +4,14 @@ use portkey_operation::{InputError, JsonMap};
 use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
 use serde_json::Value;
 
-use super::Server;
+use super::tool_call::ToolCallFlow;
 use crate::{
-    auth::principal::Principal,
     mcp::{
         reply,
         results::{ListOptions, Listing, PageCollector},
     },
-    observability::request::RequestInfo,
-    pipeline::{CallRecord, ToolCall},
+    pipeline::CallRecord,
 };
-
-/// A call of an operation, which may list something.
-pub(super) struct OperationCall<'a> {
-    /// Client to notify of progress; `None` in the shell.
-    pub(super) client: Option<&'a RequestContext<RoleServer>>,
-    pub(super) principal: &'a Principal,
-    pub(super) request_info: &'a RequestInfo,
-    pub(super) name: &'a str,
-}
 
 /// Request for a list, with its options.
 pub(super) struct ListRequest {
@@ -32,7 +21,7 @@ pub(super) struct ListRequest {
     args: JsonMap,
 }
 
-impl Server {
+impl ToolCallFlow<'_> {
     /// Removes the list options from the arguments of a call; `None` if the operation does not
     /// list.
     ///
@@ -40,19 +29,14 @@ impl Server {
     /// Returns an error if an option has an invalid value. The call is then audited as rejected.
     pub(super) fn take_list_request(
         &self,
-        source: &OperationCall<'_>,
+        name: &str,
         args: &mut JsonMap,
         record: &mut CallRecord,
     ) -> Result<Option<ListRequest>, InputError> {
-        let OperationCall {
-            principal,
-            request_info,
-            name,
-            ..
-        } = *source;
-        let entry = self.dispatcher.catalog().find(name).ok();
+        let dispatcher = self.server.dispatcher();
+        let entry = dispatcher.catalog().find(name).ok();
         // An operation that the caller may not call is rejected later, with its original arguments.
-        let entry = entry.filter(|entry| self.dispatcher.is_authorized(principal, entry));
+        let entry = entry.filter(|entry| dispatcher.is_authorized(self.principal, entry));
         let Some(entry) = entry else { return Ok(None) };
         let Some(listing) = Listing::for_operation(entry.compiled()) else {
             return Ok(None);
@@ -62,7 +46,7 @@ impl Server {
             Ok(wishes) => {
                 // The next page is requested with the arguments in the form in which this one is
                 // sent.
-                let args = self.dispatcher.normalize_arguments(entry, args.clone());
+                let args = dispatcher.normalize_arguments(entry, args.clone());
                 Ok(Some(ListRequest {
                     listing,
                     options: wishes,
@@ -71,8 +55,7 @@ impl Server {
             }
             Err(error) => {
                 record.operation = Some(entry.operation);
-                self.dispatcher
-                    .record_rejected_call(principal, request_info, &came, record);
+                dispatcher.record_rejected_call(self.principal, self.request_info, &came, record);
                 Err(error)
             }
         }
@@ -85,34 +68,22 @@ impl Server {
     /// fails ends the list, and the list says so.
     pub(super) async fn collect_pages(
         &self,
-        source: &OperationCall<'_>,
+        name: &str,
         wanted: &ListRequest,
         first: Value,
         record: &mut CallRecord,
     ) -> Value {
-        let OperationCall {
-            client,
-            principal,
-            request_info,
-            name,
-        } = *source;
         let mut gathered =
             PageCollector::new(&wanted.listing, &wanted.options, &wanted.args, first);
         while let Some(args) = gathered.next_page().cloned() {
-            if let Some(client) = client {
+            if let Some(client) = self.client {
                 notify_progress(client, &gathered).await;
             }
             let mut page = CallRecord::default();
-            let call = ToolCall {
-                principal,
-                request_info,
-                name,
-                args,
-                approval_response: None,
-            };
+            let call = self.pipeline_call(name, args, None);
             // Boxed: most lists end with their first page, and every call would otherwise reserve
             // the space.
-            match Box::pin(self.dispatcher.call(call, &mut page)).await {
+            match Box::pin(self.server.dispatcher.call(call, &mut page)).await {
                 Ok(answer) => gathered.add_page(answer),
                 Err(error) => gathered.stop(reply::error_message(&error)),
             }

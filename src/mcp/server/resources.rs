@@ -220,9 +220,17 @@ impl Server {
                 }
             }
         };
-        observed.record_result(&outcome, CallError::outcome);
-        let answer = outcome.map_err(|error| read_error(&error, self.max_error_bytes()))?;
-        let untrusted = observed.is_untrusted();
+        let (call_outcome, untrusted) = {
+            let record = observed.record();
+            (record.outcome.clone(), record.untrusted)
+        };
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(error) => {
+                observed.finish(call_outcome);
+                return Err(read_error(&error, self.max_error_bytes()));
+            }
+        };
         let reveals = !kind.read.operation.one_time_secrets().is_empty();
         let may_keep = self
             .dispatcher
@@ -243,6 +251,7 @@ impl Server {
             .with_ttl_ms(ENTITY_TTL_MS)
             .with_cache_scope(CacheScope::Private);
         result.meta = untrusted.then(reply::untrusted_meta);
+        observed.finish(call_outcome);
         Ok(result)
     }
 }

@@ -4,17 +4,17 @@
 use portkey_operation::{InputError, JsonMap};
 use serde_json::Value;
 
-use super::{Server, builtin::ToolTarget, pages::OperationCall};
+use super::{
+    Server,
+    tool_call::{Approver, ApproverResponse, ToolCallFlow, ToolCallResult},
+};
 use crate::{
     auth::principal::Principal,
-    mcp::{
-        results::annotate,
-        surface::{self, BuiltinAction},
-    },
+    mcp::surface::{self, BuiltinAction},
     observability::request::RequestInfo,
     pipeline::{
-        CallError, CallRecord, Dispatcher, ToolCall,
-        approval::{ApprovalError, ApprovalRequest, ApprovalResponse, take_ticket},
+        CallError, CallRecord,
+        approval::{ApprovalError, ApprovalRequest, ApprovalResponse},
     },
 };
 
@@ -22,12 +22,22 @@ use crate::{
 const READ_RESULT_HINT: &str = "is good at the server that gave it, and ends with it. From the shell make the call \
     itself: it answers whole, whatever --max-result-bytes says";
 
-impl Server {
-    /// Returns the dispatcher that makes calls.
-    pub(crate) fn dispatcher(&self) -> &Dispatcher {
-        &self.dispatcher
-    }
+/// Requests approval from the user at the terminal, or waits for a ticket to be decided.
+struct TerminalApprover<F>(F);
 
+impl<F> Approver for TerminalApprover<F>
+where
+    F: AsyncFnOnce(&ApprovalRequest) -> Result<Option<ApprovalResponse>, ApprovalError>,
+{
+    async fn request_approval(
+        self,
+        request: &ApprovalRequest,
+    ) -> Result<ApproverResponse, CallError> {
+        Ok(ApproverResponse::Decided((self.0)(request).await?))
+    }
+}
+
+impl Server {
     /// Calls an operation or a built-in tool as the user who runs the process.
     ///
     /// `ask` requests approval from a human. If it returns `None`, a ticket was decided elsewhere.
@@ -38,72 +48,26 @@ impl Server {
         &self,
         principal: &Principal,
         name: &str,
-        mut args: JsonMap,
+        args: JsonMap,
         ask: impl AsyncFnOnce(&ApprovalRequest) -> Result<Option<ApprovalResponse>, ApprovalError>,
     ) -> Result<Value, CallError> {
-        let (request_info, record) = (&RequestInfo::local(), &mut CallRecord::default());
-        let mut answer = None;
-        let (name, mut args) = match surface::find_builtin(name) {
-            None => (name, args),
-            Some(own) if own.action == BuiltinAction::ReadResult => {
-                return Err(InputError::new("handle", READ_RESULT_HINT).into());
-            }
-            Some(own) => {
-                answer = take_ticket(&mut args);
-                match self
-                    .resolve_builtin(own, principal, request_info, args, record)
-                    .await?
-                {
-                    ToolTarget::Completed(answer) => return Ok(answer.value),
-                    ToolTarget::Operation(operation, args) => (operation.name(), args),
-                }
-            }
-        };
-        let source = OperationCall {
+        let is_read_result = |tool: &surface::BuiltinTool| tool.action == BuiltinAction::ReadResult;
+        if surface::find_builtin(name).is_some_and(is_read_result) {
+            return Err(InputError::new("handle", READ_RESULT_HINT).into());
+        }
+        let flow = ToolCallFlow {
+            server: self,
             client: None,
             principal,
-            request_info,
-            name,
+            request_info: &RequestInfo::local(),
         };
-        let wanted = self.take_list_request(&source, &mut args, record)?;
-        let call = ToolCall {
-            principal,
-            request_info,
-            name,
-            args,
-            approval_response: answer,
-        };
-        let first = match self.dispatcher.call(call, record).await {
-            Err(CallError::ApprovalRequired(question)) => {
-                let (answer, args) = (ask(&question).await?, question.into_args());
-                let call = ToolCall {
-                    principal,
-                    request_info,
-                    name,
-                    args,
-                    approval_response: answer,
-                };
-                match self.dispatcher.call(call, record).await {
-                    // A second request for approval means that the ticket has expired.
-                    Err(CallError::ApprovalRequired(_)) => {
-                        return Err(ApprovalError::TimedOut.into());
-                    }
-                    outcome => outcome?,
-                }
-            }
-            Err(CallError::UnknownTool(unknown)) => {
-                return Err(self.with_suggestions(principal, name, unknown).into());
-            }
-            outcome => outcome?,
-        };
-        let answer = match wanted {
-            Some(wanted) => self.collect_pages(&source, &wanted, first, record).await,
-            None => first,
-        };
-        let (warnings, times) = (
-            std::mem::take(&mut record.warnings),
-            std::mem::take(&mut record.times),
-        );
-        Ok(annotate(answer, warnings, times))
+        let approver = TerminalApprover(ask);
+        let record = &mut CallRecord::default();
+        match flow.run(name, args, None, approver, record).await? {
+            ToolCallResult::Builtin(answer) => Ok(answer.value),
+            ToolCallResult::Operation { result, .. } => result,
+            // No client is asked, and the approver waits for the decision.
+            ToolCallResult::InputRequired(_) => Err(ApprovalError::TimedOut.into()),
+        }
     }
 }

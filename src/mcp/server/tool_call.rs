@@ -1,0 +1,162 @@
+//! The flow of a tool call, for MCP clients and for the shell: from its name and arguments to the
+//! whole result. Knows neither how results are truncated nor how errors are rendered.
+
+use portkey_operation::JsonMap;
+use rmcp::{RoleServer, model::InputRequiredResult, service::RequestContext};
+use serde_json::Value;
+
+use super::{
+    Server,
+    builtin::{BuiltinResult, ToolTarget},
+};
+use crate::{
+    auth::principal::Principal,
+    mcp::{results::annotate, surface},
+    observability::{call_record::OutcomeKind, request::RequestInfo},
+    pipeline::{
+        self, CallError, CallRecord,
+        approval::{ApprovalError, ApprovalRequest, ApprovalResponse, take_ticket},
+    },
+};
+
+/// The flow of the tool calls of one request.
+pub(super) struct ToolCallFlow<'a> {
+    pub(super) server: &'a Server,
+    /// Client to notify of progress; `None` in the shell.
+    pub(super) client: Option<&'a RequestContext<RoleServer>>,
+    pub(super) principal: &'a Principal,
+    pub(super) request_info: &'a RequestInfo,
+}
+
+/// A way to reach a human who can approve a call.
+pub(super) trait Approver {
+    /// Requests approval from a human.
+    ///
+    /// # Errors
+    /// Returns an error if the call has to wait for a ticket to be decided, or if nobody can
+    /// approve it. A denial is no error here: the pipeline decides about it, and audits it.
+    async fn request_approval(
+        self,
+        request: &ApprovalRequest,
+    ) -> Result<ApproverResponse, CallError>;
+}
+
+/// The response to an approval request.
+pub(super) enum ApproverResponse {
+    /// The call is repeated with this response; without one if a ticket was decided elsewhere.
+    Decided(Option<ApprovalResponse>),
+    /// The client asks the human, and repeats the call.
+    InputRequired(Box<InputRequiredResult>),
+}
+
+/// The end of a tool call that was not rejected before the pipeline.
+pub(super) enum ToolCallResult<'a> {
+    /// A built-in tool completed the call.
+    Builtin(BuiltinResult),
+    /// The client has to ask a human, and repeats the call.
+    InputRequired(Box<InputRequiredResult>),
+    /// An operation was called.
+    Operation {
+        name: &'a str,
+        /// `true` if a built-in tool called it, so that the caller may not know its schema.
+        is_by_builtin: bool,
+        result: Result<Value, CallError>,
+    },
+}
+
+impl ToolCallFlow<'_> {
+    /// Calls a built-in tool or an operation: resolves the target, takes the list options, requests
+    /// approval if the call needs it, collects the pages and annotates the result.
+    ///
+    /// # Errors
+    /// Returns an error if the call is rejected before it reaches the pipeline. Errors of the
+    /// pipeline are in the result.
+    pub(super) async fn run<'n>(
+        &self,
+        name: &'n str,
+        mut args: JsonMap,
+        mut approval_response: Option<ApprovalResponse>,
+        approver: impl Approver,
+        record: &mut CallRecord,
+    ) -> Result<ToolCallResult<'n>, CallError> {
+        let builtin = surface::find_builtin(name);
+        let (name, mut args) = match builtin {
+            None => (name, args),
+            Some(builtin) => {
+                approval_response = approval_response.or_else(|| take_ticket(&mut args));
+                let target = self
+                    .server
+                    .resolve_builtin(builtin, self.principal, self.request_info, args, record)
+                    .await?;
+                match target {
+                    ToolTarget::Operation(operation, args) => (operation.name(), args),
+                    ToolTarget::Completed(result) => {
+                        record.outcome = OutcomeKind::Answered.into();
+                        record.untrusted = result.is_untrusted;
+                        return Ok(ToolCallResult::Builtin(result));
+                    }
+                }
+            }
+        };
+        let list = self.take_list_request(name, &mut args, record)?;
+        let dispatcher = self.server.dispatcher();
+        let call = self.pipeline_call(name, args, approval_response);
+        let mut result = dispatcher.call(call, record).await;
+        if let Err(CallError::ApprovalRequired(request)) = result {
+            result = match approver.request_approval(&request).await {
+                // Repeated whatever the response was: the pipeline decides about it, and audits it.
+                Ok(ApproverResponse::Decided(response)) => {
+                    let call = self.pipeline_call(name, request.into_args(), response);
+                    match dispatcher.call(call, record).await {
+                        // A second request for approval means that the ticket has expired.
+                        Err(CallError::ApprovalRequired(_)) => Err(ApprovalError::TimedOut.into()),
+                        result => result,
+                    }
+                }
+                Ok(ApproverResponse::InputRequired(result)) => {
+                    return Ok(ToolCallResult::InputRequired(result));
+                }
+                Err(error) => Err(error),
+            };
+        }
+        if let (Some(list), Ok(first)) = (&list, &mut result) {
+            *first = self.collect_pages(name, list, first.take(), record).await;
+        }
+        let result = match result {
+            Ok(answer) => {
+                let warnings = std::mem::take(&mut record.warnings);
+                let times = std::mem::take(&mut record.times);
+                Ok(annotate(answer, warnings, times))
+            }
+            Err(CallError::UnknownTool(unknown)) => {
+                let principal = self.principal;
+                Err(self
+                    .server
+                    .with_suggestions(principal, name, unknown)
+                    .into())
+            }
+            error => error,
+        };
+        Ok(ToolCallResult::Operation {
+            name,
+            is_by_builtin: builtin.is_some(),
+            result,
+        })
+    }
+
+    /// Builds a call of an operation for the pipeline.
+    pub(super) fn pipeline_call<'c>(
+        &'c self,
+        name: &'c str,
+        args: JsonMap,
+        approval_response: Option<ApprovalResponse>,
+    ) -> pipeline::ToolCall<'c> {
+        pipeline::ToolCall {
+            principal: self.principal,
+            request_info: self.request_info,
+            name,
+            args,
+            approval_response,
+        }
+    }
+}
