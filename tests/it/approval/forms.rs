@@ -1,4 +1,4 @@
-//! Asking by form, over both transports in both generations.
+//! Approval by form, over both transports in both generations.
 
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ async fn nothing_is_sent_before_approval() {
         ] {
             assert!(asked.contains(part), "{way:?} {part}: {asked}");
         }
-        // Reads asked nobody, and each try of the write asked once.
+        // Reads cause no request, and each attempt to write causes one.
         assert_eq!(human.request_count(), 6, "{way:?}");
         session.client.cancel().await.unwrap();
     }
@@ -86,7 +86,7 @@ async fn destructive_call_can_require_the_typed_target_name() {
     }
 }
 
-/// A client up to 2025-11-25 is waited for, but not for ever.
+/// The server waits for a client up to revision 2025-11-25, within a time limit.
 #[tokio::test]
 async fn unanswered_form_denies_the_call() {
     for way in TRANSPORTS_AND_GENERATIONS
@@ -127,7 +127,7 @@ async fn call_from_a_client_without_forms_is_denied() {
     }
 }
 
-/// What is asked for a change names what changes, and hides what is secret.
+/// The form for an update names each changed field and masks secrets.
 #[tokio::test]
 async fn approval_form_lists_changed_fields_and_hides_secrets() {
     let human = FormClient::new(true);
@@ -159,7 +159,7 @@ fn form_capabilities() -> Value {
     json!({ "elicitation": {} })
 }
 
-/// What the client keeps opens for the same call of the same caller, and once.
+/// The state that a client keeps is valid for the same call of the same caller, once.
 #[tokio::test]
 async fn approval_response_is_valid_for_one_call_only() {
     let args = [
@@ -230,12 +230,12 @@ async fn approval_response_is_valid_for_one_call_only() {
             "{what}: {result}"
         );
     }
-    // Half an answer is none, so it is asked anew.
+    // A state without a response, or a response without a state, causes a new request.
     for (state, said) in [(Some(state.as_str()), None), (None, yes())] {
         let again = call(&alice, &wanted, state, said).await;
         assert_eq!(again["resultType"], "input_required", "{again}");
     }
-    // The order of the fields is of no account.
+    // The order of the fields makes no difference.
     let same = json!({ "key": "sk-1", "slug": "a", "ai_provider_id": "openai", "name": "A" });
     let done = call(&alice, &same, Some(&state), yes()).await;
     assert_eq!(done["structuredContent"]["slug"], "a", "{done}");
@@ -243,7 +243,7 @@ async fn approval_response_is_valid_for_one_call_only() {
     assert!(twice.to_string().contains("used already"), "{twice}");
 }
 
-/// Whoever approves a config sees what would change, and of a secret only where.
+/// The form shows each change inside the config. Of a secret it shows only the path.
 #[tokio::test]
 async fn approval_form_lists_changes_inside_a_config() {
     let human = FormClient::new(true);

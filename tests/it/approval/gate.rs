@@ -1,4 +1,4 @@
-//! Which calls need approval, and what an approval opens.
+//! Calls that need approval, and the calls that an approval permits.
 
 use std::sync::Arc;
 
@@ -201,7 +201,7 @@ async fn approval_permits_only_the_approved_call() {
     }
 }
 
-/// An agent cannot bury a human in questions.
+/// The limit keeps an agent from flooding a human with requests.
 #[tokio::test]
 async fn tickets_of_one_caller_are_bounded() {
     let upstream = MockUpstream::start(|_| json_response(r#"{"name":"N"}"#)).await;
@@ -236,7 +236,7 @@ async fn tickets_of_one_caller_are_bounded() {
         .await
         .unwrap();
     assert_eq!(page.tickets.len(), MAX_TICKETS_OF_CALLER);
-    // Others have place still.
+    // Another caller can still file a ticket.
     let args = json!({ "slug": "of bob" });
     let of_bob = approval_request(&dispatcher, "delete-integration", &args).await;
     let bob = Principal {
@@ -244,13 +244,13 @@ async fn tickets_of_one_caller_are_bounded() {
         ..operator()
     };
     assert!(approvals.create_ticket(&bob, &of_bob).await.is_ok());
-    // One that waits already is no further one.
+    // A call with a pending ticket files no second one.
     let args = json!({ "slug": "s0" });
     let again = approval_request(&dispatcher, "delete-integration", &args).await;
     assert!(approvals.create_ticket(&operator(), &again).await.is_ok());
 }
 
-/// A dry run sends nothing, so there is nothing to approve.
+/// A dry run sends nothing, so it needs no approval.
 #[tokio::test]
 async fn dry_run_needs_no_approval() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
@@ -269,7 +269,7 @@ async fn dry_run_needs_no_approval() {
     );
 }
 
-/// A name that cannot be typed, or reads as something else, is not asked for: the identifier is.
+/// If the name cannot be typed or is ambiguous to the eye, the identifier has to be typed instead.
 #[tokio::test]
 async fn untypable_target_name_is_replaced_by_the_identifier() {
     let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(200));
@@ -326,7 +326,7 @@ async fn call_without_an_approver_is_denied() {
         ),
         "{outcome:?}"
     );
-    // From the shell, without a terminal.
+    // A call from the shell, without a terminal.
     let (done, _, log) = run_cli(&[
         "call",
         "delete-integration",
@@ -340,7 +340,7 @@ async fn call_without_an_approver_is_denied() {
     );
 }
 
-/// Files a ticket about each of these.
+/// Files a ticket for a deletion of each slug.
 async fn file_tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
     let approvals = dispatcher.approvals().unwrap();
     approvals.set_admin_url("http://127.0.0.1:1".to_owned());
@@ -353,7 +353,7 @@ async fn file_tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
     tickets
 }
 
-/// Whoever makes calls cannot choose the name of a ticket, nor know it beforehand.
+/// A caller can neither choose nor predict the id of a ticket.
 #[tokio::test]
 async fn same_call_at_two_servers_gets_different_ticket_ids() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
@@ -401,7 +401,7 @@ async fn ticket_id_prefix_is_accepted_only_while_unambiguous() {
             "{none}"
         );
     }
-    // Another one that begins so was there a moment ago, and has gone.
+    // A ticket with the same prefix existed a moment ago and is gone.
     let hour = Duration::from_secs(3600);
     let queue = Queue {
         name: "approval",
@@ -534,7 +534,7 @@ async fn tickets_are_listed_in_pages_oldest_first() {
     assert_eq!(unknown.map(drop), Err(DecisionError::UnknownTicket));
 }
 
-/// However much a call would change, a ticket about it is small, and says how much it leaves out.
+/// The request stays small for a change of any size, and says how much it omits.
 #[tokio::test]
 async fn approval_request_for_a_large_change_is_bounded() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
@@ -554,7 +554,7 @@ async fn approval_request_for_a_large_change_is_bounded() {
     assert!(asked.text.contains(" more"), "{}", asked.text);
 }
 
-/// A human's yes was to one write, and that may have happened.
+/// The approval covered one write, and that write may have happened.
 #[tokio::test]
 async fn approval_is_consumed_by_a_write_that_may_have_taken_effect() {
     let upstream = MockUpstream::start(|_| http_response("504 Gateway Timeout", "", "")).await;

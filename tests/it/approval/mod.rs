@@ -1,4 +1,4 @@
-//! Approval: a human decides, by form, and about one call only.
+//! Approval of calls by a human: forms, tickets, the ticket page and the Redis user.
 
 mod forms;
 pub(crate) mod gate;
@@ -27,20 +27,20 @@ use crate::{
     requests,
 };
 
-/// What the human at the client does with the next form.
+/// The reaction of the test client to the next form.
 #[derive(Clone, Debug)]
 pub(crate) enum FormReaction {
-    /// Sends it with this in it.
+    /// Accepts with this content.
     Accept(Value),
     Decline,
     Cancel,
-    /// Types whatever name the form asks for.
+    /// Accepts and types the name that the form asks for.
     AcceptWithName,
-    /// Nothing.
+    /// Sends no response.
     NeverRespond,
 }
 
-/// The official client, with somebody in front of it, if they show forms at all.
+/// The official client with a simulated user, who reacts to forms if `supports_forms` is set.
 #[derive(Clone)]
 pub(crate) struct FormClient {
     supports_forms: bool,
@@ -62,7 +62,7 @@ impl FormClient {
         *self.reaction.lock().unwrap() = does;
     }
 
-    /// The last question.
+    /// Returns the message of the latest form.
     pub(crate) fn last_request(&self) -> String {
         self.requests.lock().unwrap().last().unwrap().clone()
     }
@@ -106,13 +106,13 @@ impl ClientHandler for FormClient {
     }
 }
 
-/// A client and, over HTTP, its server.
+/// A connected client and, over HTTP, its server.
 pub(crate) struct FormSession {
     pub(crate) client: RunningService<RoleClient, FormClient>,
     _server: Option<ServerProcess>,
 }
 
-/// Both transports in both generations, each with a server of its own.
+/// Pairs of "over HTTP" and "of the stateless generation". Each run gets a server of its own.
 pub(crate) const TRANSPORTS_AND_GENERATIONS: [(bool, bool); 4] =
     [(false, false), (false, true), (true, false), (true, true)];
 
@@ -163,7 +163,7 @@ impl FormSession {
             .unwrap()
     }
 
-    /// Whether the tool did it, and its text.
+    /// Calls a tool and returns its success and its text.
     pub(crate) async fn call_text(&self, tool: &'static str, args: Value) -> (bool, String) {
         let result = self.call(tool, args).await;
         (
@@ -172,7 +172,7 @@ impl FormSession {
         )
     }
 
-    /// Whether the integration is there.
+    /// Checks if the integration exists.
     pub(crate) async fn has_integration(&self, slug: &str) -> bool {
         self.call_text("get-integration", json!({ "slug": slug }))
             .await

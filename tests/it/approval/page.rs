@@ -1,4 +1,4 @@
-//! The page of a ticket: what it shows, and what of its form decides.
+//! The page of a ticket: its content and its form.
 
 use std::{
     io::{BufRead, BufReader},
@@ -53,7 +53,7 @@ async fn ticket_page_shows_the_call_and_its_form_decides() {
         let html = shown.text().await.unwrap();
         assert!(html.contains(SLUG) && html.contains("for good") && !html.contains("<script"));
     }
-    // Looking decides nothing.
+    // Reading the page makes no decision.
     let waits = alice
         .modern(TOOL, &json!({ "slug": SLUG }))
         .await
@@ -67,7 +67,7 @@ async fn ticket_page_shows_the_call_and_its_form_decides() {
     let token = form_token(&html);
     let (status, _) = post_decision(&http, &at, "another", "approve").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
-    // A page that showed something else decides nothing.
+    // A decision for a page with other content is rejected.
     let (serial, digest) = token.split_once("&digest=").unwrap();
     for other in [
         serial.to_owned(),
@@ -85,7 +85,7 @@ async fn ticket_page_shows_the_call_and_its_form_decides() {
         status == StatusCode::OK && said.contains("Approved"),
         "{said}"
     );
-    // It is gone then, and so is another's claim to the approval.
+    // The ticket is gone then, and another caller cannot use the approval.
     assert_eq!(
         post_decision(&http, &at, &token, "deny").await.0,
         StatusCode::NOT_FOUND
@@ -112,7 +112,7 @@ async fn ticket_page_shows_the_call_and_its_form_decides() {
     assert_eq!(done["result"]["isError"], false, "{done}");
 }
 
-/// The first button of the form, which is what the Enter key presses.
+/// Returns the first button of the form, which the Enter key presses.
 fn first_button(html: &str) -> &str {
     html.split("<button ")
         .nth(1)
@@ -150,7 +150,7 @@ async fn enter_key_on_the_page_decides_nothing() {
         let (status, html) = post_form(&http, &at, &format!("{entered}{decision}")).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{html}");
         assert!(html.contains("press Approve or Deny"), "{html}");
-        // What was entered is there still.
+        // The entered values are still in the form.
         for value in ["Dana", name] {
             assert!(
                 html.contains(&format!("value=\"{value}\"")),
@@ -204,7 +204,7 @@ async fn decision_on_the_page_requires_a_name() {
     assert_eq!(approvals, [(json!("ticket"), json!("Dana D."))]);
 }
 
-/// All tickets on one page, the oldest first, narrowed as the command narrows them.
+/// Lists all tickets on one page, oldest first, with the filters of the command.
 #[tokio::test]
 async fn ticket_list_page_links_to_each_ticket() {
     let admin = AdminFolder::new();

@@ -1,4 +1,4 @@
-//! The Redis user of docs/deployment.md: its rights suffice for everything that replicas share.
+//! The rights of the Redis user in docs/deployment.md suffice for everything that replicas share.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ rules:
   - { name: wary, action: deny, match: { tools: [create-label] }, when: tainted }
 ";
 
-/// What a tool answers in a session.
+/// Calls a tool in a session and returns its result.
 async fn call_result(caller: &McpClient, tool: &str, args: Value) -> Value {
     let answer = caller
         .call("tools/call", json!({ "name": tool, "arguments": args }))
@@ -66,13 +66,13 @@ async fn documented_redis_user_has_every_required_right() {
     });
     let [first, second] = servers;
 
-    // A session, which goes on at the other replica.
+    // A session continues at the other replica.
     let mut here = McpClient::new(&first.url, "pk-alice");
     here.initialize().await;
     let there = here.at(&second.url);
     assert!(there.lists_tools().await);
 
-    // A limit of the policy.
+    // A rate limit of the policy counts across replicas.
     assert_eq!(
         call_result(&here, "list-labels", json!({})).await["isError"],
         false
@@ -83,14 +83,14 @@ async fn documented_redis_user_has_every_required_right() {
         "{limited}"
     );
 
-    // A large result.
+    // A large result is read at the other replica.
     let large = call_result(&here, "list-all-integrations", json!({})).await;
     let handle = large["structuredContent"]["truncated"]["handle"].clone();
     assert!(handle.is_string(), "{large}");
     let part = call_result(&there, "read-result", json!({ "handle": handle })).await;
     assert_eq!(part["isError"], false, "{part}");
 
-    // Tickets, decided at the other replica.
+    // Tickets are decided at the other replica.
     for (slug, decision, is_done) in [(SLUG, "approve", true), ("anthropic", "deny", false)] {
         let asked = call_result(&here, TOOL, json!({ "slug": slug })).await;
         let id = ticket_id(asked["content"][0]["text"].as_str().unwrap());
@@ -104,7 +104,7 @@ async fn documented_redis_user_has_every_required_right() {
         assert_eq!(done["isError"], !is_done, "{done}");
     }
 
-    // Who has read what strangers wrote.
+    // The taint of a session is known at the other replica.
     let args = json!({ "workspace_id": "ws-support-bot", "page_size": 1 });
     let listed = call_result(&here, "list-prompts", args).await;
     let prompt = &listed["structuredContent"]["data"][0];

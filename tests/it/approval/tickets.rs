@@ -1,4 +1,4 @@
-//! Deciding elsewhere: tickets, the command for them, and their page.
+//! Tickets: the command that decides them, their page and the approval server.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ use portkey_mcp::{
 pub(super) const SLUG: &str = "openai-production";
 pub(super) const TOOL: &str = "delete-integration";
 
-/// Servers share tickets while they are replaced one by one, so their stored form is fixed.
+/// Servers share tickets during a rolling update, so the stored form is fixed.
 #[test]
 fn stored_ticket_is_read_with_each_state() {
     for (state, expected) in [
@@ -54,7 +54,7 @@ fn stored_ticket_is_read_with_each_state() {
     }
 }
 
-/// A folder with a file that a server writes its address and token to.
+/// A folder with the file for the address and token of the approval server.
 pub(super) struct AdminFolder {
     folder: TempDir,
 }
@@ -89,7 +89,7 @@ impl AdminFolder {
             .collect()
     }
 
-    /// What `portkey-mcp approvals` says.
+    /// Runs `portkey-mcp approvals` and returns success, output and log.
     pub(super) fn run_approvals(&self, args: &[&str]) -> (bool, String, String) {
         let file = self.file_path();
         run_cli(&[&["approvals", "--admin-file", &file], args].concat())
@@ -112,7 +112,7 @@ pub(super) fn strs(options: &[String]) -> Vec<&str> {
     options.iter().map(String::as_str).collect()
 }
 
-/// The name of the ticket in what a caller is told.
+/// Extracts the ticket id from the text for the caller.
 pub(super) fn ticket_id(text: &str) -> String {
     assert!(text.contains("waits for the approval"), "{text}");
     text.split("ticket is ")
@@ -124,7 +124,7 @@ pub(super) fn ticket_id(text: &str) -> String {
         .to_owned()
 }
 
-/// The decision, in both generations over both transports, for a client that shows no forms.
+/// Decides calls of a client without form support, in both generations over both transports.
 #[tokio::test]
 async fn call_waits_for_a_decision_by_command() {
     for way in TRANSPORTS_AND_GENERATIONS {
@@ -141,7 +141,7 @@ async fn call_waits_for_a_decision_by_command() {
             !text.contains(&admin.url()) && !text.contains("/decide/"),
             "{way:?}: {text}"
         );
-        // Made again, it waits on the same ticket; the ticket in its hand is no approval.
+        // A repeated call waits on the same ticket. Naming the ticket is no approval.
         let (_, again) = session.call_text(TOOL, args.clone()).await;
         let named = json!({ "slug": SLUG, "approval_ticket": id });
         let (_, with_ticket) = session.call_text(TOOL, named.clone()).await;
@@ -167,7 +167,7 @@ async fn call_waits_for_a_decision_by_command() {
         let (good, _, twice) = admin.run_approvals(&["deny", &id]);
         assert!(!good && twice.contains("decided already"), "{twice}");
 
-        // Another call is another call, and the right one works once.
+        // The ticket does not permit another call, and it permits the approved call once.
         let other = json!({ "slug": "anthropic", "approval_ticket": id });
         assert!(
             session
@@ -261,7 +261,7 @@ pub(super) fn serve_with_admin(admin: &AdminFolder, more: &[&str]) -> ServerProc
     ServerProcess::start(&[&args[..], &strs(&options), more].concat())
 }
 
-/// The address of the page of a new ticket, which only the log has.
+/// Returns the URL of the page of a new ticket. Only the log contains it.
 pub(super) async fn ticket_page_url(
     server: &mut ServerProcess,
     caller: &McpClient,
@@ -283,7 +283,7 @@ pub(super) async fn ticket_page_url(
         .to_owned()
 }
 
-/// The hidden fields of a page, as its form brings them back behind `token=`.
+/// Returns the hidden fields of a page in the order in which its form sends them after `token=`.
 pub(super) fn form_token(html: &str) -> String {
     let value = |name: &str| {
         let field = format!("name=\"{name}\" value=\"");
@@ -298,7 +298,7 @@ pub(super) fn form_token(html: &str) -> String {
     format!("{}&digest={}", value("token"), value("digest"))
 }
 
-/// Host, origin, key and token are all looked at.
+/// The server checks host, origin, key and token.
 #[tokio::test]
 async fn approval_server_rejects_unauthorized_requests() {
     let admin = AdminFolder::new();
@@ -392,7 +392,7 @@ async fn approval_server_rejects_unauthorized_requests() {
     for (what, request, expected) in cases {
         assert_eq!(request.send().await.unwrap().status(), expected, "{what}");
     }
-    // What the API shows does not open the page.
+    // The API response contains nothing that opens the page.
     let shown = get(&list).send().await.unwrap().text().await.unwrap();
     let key = at.rsplit('/').next().unwrap();
     let form = http.get(&at).send().await.unwrap().text().await.unwrap();
@@ -413,15 +413,15 @@ async fn approval_server_rejects_unauthorized_requests() {
     assert!(!good && log.contains("loopback"), "{log}");
 }
 
-/// Reads an answer to its end.
+/// Reads a response to its end.
 fn read_to_end(mut connection: TcpStream) -> String {
     let mut text = String::new();
-    // What was not read of a request resets the connection behind the answer.
+    // Unread parts of a request reset the connection behind the response.
     _ = connection.read_to_string(&mut text);
     text
 }
 
-/// Connections of which nothing comes, and requests of those who are not let in, keep nobody else out.
+/// Idle connections and unauthorized requests do not keep others out.
 #[tokio::test]
 async fn unfinished_requests_do_not_block_the_approval_listener() {
     let admin = AdminFolder::new();
@@ -442,7 +442,7 @@ async fn unfinished_requests_do_not_block_the_approval_listener() {
         let open: Vec<_> = (0..100)
             .map(|_| {
                 let mut connection = TcpStream::connect(&host).unwrap();
-                // It may be closed for another one already.
+                // The server may have closed it already in favour of another connection.
                 _ = connection.write_all(head.as_bytes());
                 connection
             })
@@ -456,7 +456,7 @@ async fn unfinished_requests_do_not_block_the_approval_listener() {
         );
         drop(open);
     }
-    // Who is not let in is told so before the body has come.
+    // An unauthorized request is rejected before its body has arrived.
     for (head, status) in heads.iter().skip(2).zip(["401", "401", "404"]) {
         let mut connection = TcpStream::connect(&host).unwrap();
         connection.write_all(head.as_bytes()).unwrap();
@@ -500,7 +500,7 @@ async fn idle_connections_do_not_block_the_metrics_listener() {
     }
 }
 
-/// Asked on one replica, granted on another, used on a third.
+/// The call is made at one replica, approved at another and repeated at a third.
 #[tokio::test]
 async fn replicas_share_tickets() {
     if is_missing("redis-server") {
@@ -547,7 +547,7 @@ async fn replicas_share_tickets() {
     };
     let asked = call(0).await;
     let id = ticket_id(asked["content"][0]["text"].as_str().unwrap());
-    // Who reads Redis learns nothing of the call.
+    // The data in Redis reveals nothing about the call.
     let dump = redis.dump();
     let dump = String::from_utf8_lossy(&dump);
     assert!(
@@ -565,7 +565,7 @@ async fn replicas_share_tickets() {
     assert_eq!(done, 1, "{both:?}");
 }
 
-/// From the shell, without a terminal: the call waits, with its page in the log.
+/// Without a terminal the call waits, and its page is in the log.
 #[test]
 fn shell_call_waits_for_a_decision() {
     for (decision, done) in [("approve", true), ("deny", false)] {
@@ -583,7 +583,7 @@ fn shell_call_waits_for_a_decision() {
     }
 }
 
-/// At a terminal the call asks there; `script` is what makes one.
+/// At a terminal the call asks there. `script` provides the terminal.
 #[test]
 fn shell_call_prompts_at_its_terminal() {
     if is_missing("script") {
