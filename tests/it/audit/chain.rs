@@ -1,4 +1,4 @@
-//! The chain across starts and files.
+//! The hash chain across starts and files.
 
 use std::fs;
 
@@ -53,7 +53,7 @@ fn partial_entry_is_quarantined_and_recorded() {
         &half[start..]
     );
     assert_eq!(lines.len(), 3);
-    // It is told once.
+    // The recovery is recorded once.
     make_calls(&folder, 1, &[]);
     assert_eq!(folder.entries().len(), 4);
     assert!(run_verify(&[&folder.log_path()]).0);
@@ -74,7 +74,7 @@ fn rotated_files_form_one_chain() {
         assert!(fs::metadata(file).unwrap().len() <= 1500, "{file}");
     }
     let mut given: Vec<&str> = files.iter().map(String::as_str).collect();
-    // In whatever order the shell names them.
+    // The order of the files on the command line makes no difference.
     for _ in 0..2 {
         let (ok, told) = run_verify(&given);
         assert!(ok && told.contains("lines 1 to 5"), "{told}");
@@ -89,7 +89,7 @@ fn rotated_files_form_one_chain() {
         .filter(|file| !file.ends_with(".2"))
         .collect();
     assert!(!run_verify(&without_second).0);
-    // The process may end between one file and the next.
+    // The process may end between two files.
     fs::remove_file(folder.log_path()).unwrap();
     let last = super::read_entries(folder.path("audit.jsonl.2"))
         .pop()
@@ -143,18 +143,18 @@ fn log_with_a_key_rejects_other_keys() {
     ] {
         let (ok, told) = run_verify(&[&[log.as_str()], more].concat());
         assert!(!ok && told.contains(expected), "{told}");
-        // Neither goes such a log on.
+        // The server does not continue such a log either.
         let (ok, told) = call_from_shell(&folder, "list-labels", &json!({}), more);
         assert!(!ok && told.contains("another key"), "{told}");
     }
-    // A chain that somebody without the key has built anew.
+    // A chain rebuilt without the key.
     let plain = AuditFolder::new();
     make_calls(&plain, 3, &[]);
     let (ok, told) = run_verify(&[&plain.log_path(), keyed[0], keyed[1]]);
     assert!(!ok && told.contains("not written with the key"), "{told}");
 }
 
-/// Nothing in a file tells whether it once was longer; a hash that was noted elsewhere does.
+/// The file alone does not show a truncation. A hash recorded elsewhere does.
 #[test]
 fn truncated_end_is_detected_by_a_known_hash() {
     let folder = AuditFolder::new();
@@ -170,7 +170,7 @@ fn truncated_end_is_detected_by_a_known_hash() {
     assert!(!ok && told.contains("were cut off"), "{told}");
 }
 
-/// The log of the process notes where the chain stands, for whoever collects it elsewhere.
+/// The log of the process states the end of the chain, for collection elsewhere.
 #[tokio::test]
 async fn end_of_the_chain_is_logged() {
     let folder = AuditFolder::new();
@@ -211,7 +211,8 @@ fn unusable_audit_settings_stop_the_start() {
     }
 }
 
-/// Values had other spellings once (`turned back`, `dry run`, `tcp`), and an approval was one text.
+/// Earlier versions wrote other values (`turned back`, `dry run`, `tcp`), and an approval was one
+/// text.
 #[test]
 fn log_with_former_values_is_verified_and_continued() {
     let folder = AuditFolder::new();

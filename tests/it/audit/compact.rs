@@ -1,4 +1,4 @@
-//! Calls through the tools of the compact surface: on record as if made by the operation's own name.
+//! Calls through the compact tools are audited under the name of their operation.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ async fn rejected_call_through_a_compact_tool_is_audited() {
     });
     let slug = json!({ "slug": "openai-production" });
     let cases = [
-        // Of another effect, of no name there is, of no name at all.
+        // An operation of another effect, an unknown operation, and no operation.
         (
             "read-operation",
             by("create-integration", create_arguments("mine")),
@@ -50,20 +50,20 @@ async fn rejected_call_through_a_compact_tool_is_audited() {
             json!({}),
             turned_back("create-operation", "create"),
         ),
-        // Not on offer: the same line by either name.
+        // A tool that is not offered has the same entry under either name.
         (
             "delete-operation",
             by("delete-integration", slug.clone()),
             withheld.clone(),
         ),
         ("delete-integration", slug, withheld),
-        // Past the tool, and rejected by the gate.
+        // Accepted by the compact tool and rejected by the validation.
         (
             "read-operation",
             by("get-integration", json!({ "slugg": "x" })),
             turned_back("get-integration", "read"),
         ),
-        // What every list takes is not in its schema.
+        // The list options are not in the schema of the tool.
         (
             "list-all-integrations",
             json!({ "fields": 7 }),
@@ -85,7 +85,7 @@ async fn rejected_call_through_a_compact_tool_is_audited() {
             .send()
             .await
             .unwrap();
-        // These ask nothing of Portkey.
+        // These tools send no request to Portkey, so they have no entry.
         for (tool, arguments) in [
             ("search-operations", json!({ "query": "users" })),
             ("describe-operation", json!({ "operation": "sk-planted" })),

@@ -1,4 +1,4 @@
-//! Damage to a log, of every kind, and text that is no log at all.
+//! Damaged logs, and text that is no log.
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{AuditFolder, call_from_shell, run_verify};
 
-/// A log of six lines.
+/// A log of six entries.
 static SAMPLE_LOG: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = AuditFolder::new();
     for _ in 0..6 {
@@ -97,7 +97,7 @@ fn each_kind_of_damage_is_reported_with_its_line() {
     }
 }
 
-/// Whoever knows how lines are made can make one, but not so that the next one still follows.
+/// Anyone can compute the hash of a forged entry, but the next entry does not match it.
 #[test]
 fn forged_entry_is_detected_by_the_next_entry() {
     use sha2::{Digest, Sha256};
@@ -175,7 +175,7 @@ fn empty_log_fails_verification() {
         let (ok, told) = run_verify(&[&[&*log], options].concat());
         assert!(!ok && told.contains(&empty), "{options:?}: {told}");
     }
-    // As `logrotate` leaves it.
+    // The state after a run of `logrotate`.
     let full = folder.path("full");
     fs::write(&full, &*SAMPLE_LOG).unwrap();
     let (ok, told) = run_verify(&[&folder.log_path(), &full]);
@@ -208,7 +208,7 @@ proptest! {
     fn any_removed_section_is_detected(from in 0..SAMPLE_LOG.len(), length in 1..2000_usize) {
         let mut text = SAMPLE_LOG.clone();
         text.drain(from..(from + length).min(SAMPLE_LOG.len()));
-        // What is cut off the end at a line's end leaves a log as it was before.
+        // Truncation at the end of a line leaves an earlier state of the log.
         let is_earlier = SAMPLE_LOG.starts_with(&text) && (text.is_empty() || text.ends_with(b"\n"));
         prop_assume!(!is_earlier);
         prop_assert!(!findings(&text).is_empty());
@@ -218,7 +218,7 @@ proptest! {
     fn arbitrary_bytes_do_not_break_the_verifier(
         pieces in prop::collection::vec((any::<Vec<u8>>(), 0..SAMPLE_LOG.len(), 0..600_usize), 0..20)
     ) {
-        // Noise between pieces of a log, which reach deeper than noise alone.
+        // Noise between sections of a log reaches more code than noise alone.
         let mut text = Vec::new();
         for (noise, at, length) in pieces {
             text.extend(noise);

@@ -1,4 +1,4 @@
-//! A log that cannot be written: writes wait, reads go on, and nothing is lost in silence.
+//! A log that cannot be written: writes are denied, reads continue, and each loss is reported.
 
 use std::{
     fs::{self, File},
@@ -43,7 +43,7 @@ fn full_device_denies_writes_and_allows_reads() {
     assert!(!told.contains("--audit-failure"), "{told}");
     let (ok, out, told) = run("list-labels", "{}", &[]);
     assert!(ok && out.contains("data"), "{told}");
-    // Not in silence.
+    // The failure is reported.
     assert!(
         told.contains("cannot be written") && told.contains("ends without lines"),
         "{told}"
@@ -52,7 +52,7 @@ fn full_device_denies_writes_and_allows_reads() {
     assert!(ok, "{told}");
 }
 
-/// A server whose files may grow to `blocks` of 512 bytes.
+/// Starts a server whose files may grow to `blocks` of 512 bytes.
 fn serve_with_file_limit(blocks: u32, folder: &AuditFolder, base_url: &str) -> ServerProcess {
     let log = folder.log_path();
     let args = [
@@ -68,7 +68,7 @@ fn serve_with_file_limit(blocks: u32, folder: &AuditFolder, base_url: &str) -> S
     ];
     let server = command(&args);
     let mut shell = Command::new("sh");
-    // Without the signal a write beyond the bound fails, as on a full disk.
+    // With the signal ignored, a write beyond the limit fails as on a full disk.
     shell.args([
         "-c",
         "trap '' XFSZ; ulimit -S -f $0; exec \"$@\"",
@@ -86,7 +86,7 @@ async fn entries_are_held_until_there_is_space_again() {
     }
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let folder = AuditFolder::new();
-    // The intents of writes have their room, so that it is the log that is full.
+    // The intents of writes fit, so the log is the file that is full.
     let mut server = serve_with_file_limit(64, &folder, &upstream.base_url);
     let big = json!({ "name": "x".repeat(6000), "ai_provider_id": "openai", "key": "sk-1" });
     let mut sent = 0;
@@ -115,7 +115,7 @@ async fn entries_are_held_until_there_is_space_again() {
             send_request(requests::call_request(&server, "list-labels", json!({}))).await;
         assert_eq!(told["result"]["isError"], false, "{told}");
     }
-    // A line that does not fit is there until it is taken back, and tried again and again.
+    // An entry that does not fit stays until it is removed again, and is retried.
     let held = loop {
         let text = fs::read_to_string(folder.log_path()).unwrap();
         if text.ends_with('\n') {
@@ -140,7 +140,7 @@ async fn entries_are_held_until_there_is_space_again() {
     assert_eq!(told["result"]["isError"], false, "{told}");
     assert!(server.terminate().0.success());
     let lines = read_entries(folder.log_path());
-    // Those that were sent, the one that was denied, the reads, and the last.
+    // The sent calls, the denied call, the reads and the last call.
     assert_eq!(lines.len(), sent + 1 + 3 + 1);
     let denied = json!({
         "outcome": "denied", "decision": "deny", "rule": "audit", "status": null,
@@ -161,7 +161,7 @@ fn audit_settings(target: AuditTarget) -> AuditSettings {
     }
 }
 
-/// The log goes to a pipe that nobody reads for a while.
+/// The log goes to a pipe whose reader waits.
 #[tokio::test]
 async fn lost_entries_are_counted_in_a_gap_entry() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
@@ -204,7 +204,7 @@ async fn lost_entries_are_counted_in_a_gap_entry() {
         .collect();
     let gap = lines.iter().find(|line| line["event"] == "gap").unwrap();
     let lost = gap["lost"].as_u64().unwrap();
-    // Two lines are the log's own.
+    // Two entries are written by the log itself.
     assert_eq!(lines.len() as u64 - 2 + lost, calls);
     let mut verifier = Verifier::new(None, false);
     verifier.verify_reader("pipe", text.as_bytes()).unwrap();
@@ -215,7 +215,7 @@ async fn lost_entries_are_counted_in_a_gap_entry() {
     );
 }
 
-/// Somebody takes the file away, as tools that rotate logs do.
+/// The file is moved away, as log rotation tools do.
 #[tokio::test]
 async fn moved_log_continues_in_a_new_file_of_the_same_chain() {
     let folder = AuditFolder::new();

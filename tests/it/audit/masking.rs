@@ -1,10 +1,10 @@
-//! Keys that turn up where no declaration expects one.
+//! Keys in arguments that are not declared as secret.
 
 use serde_json::json;
 
 use super::{AuditFolder, call_from_shell};
 
-/// A key is one wherever it stands: in a name, in an address, in what is no argument at all.
+/// A key is masked in a name, in a URL and in invalid arguments.
 #[test]
 fn key_outside_a_secret_argument_is_masked() {
     let folder = AuditFolder::new();
@@ -34,7 +34,7 @@ fn key_outside_a_secret_argument_is_masked() {
     );
 }
 
-/// Who looks at the log in a terminal sees what is in it, and nothing else happens.
+/// Reading the log in a terminal has no side effects.
 #[test]
 fn control_characters_are_escaped_in_an_entry() {
     let folder = AuditFolder::new();

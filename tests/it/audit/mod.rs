@@ -1,4 +1,4 @@
-//! The audit log: one line for each call, on every way to make one, and nothing that is secret in it.
+//! The audit log: one entry for each call on every path, without secrets.
 
 mod chain;
 mod compact;
@@ -21,7 +21,7 @@ use crate::{
     upstream::{MockUpstream, ResponseAction},
 };
 
-/// A folder with an audit log to be.
+/// A temporary folder for an audit log.
 struct AuditFolder(TempDir);
 
 impl AuditFolder {
@@ -33,7 +33,7 @@ impl AuditFolder {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// The path of the log.
+    /// Returns the path of the log.
     fn log_path(&self) -> String {
         self.path("audit.jsonl")
     }
@@ -42,7 +42,7 @@ impl AuditFolder {
         read_entries(self.log_path())
     }
 
-    /// The path of a new key file, which its owner alone may read.
+    /// Writes a new key file that only its owner may read, and returns its path.
     fn write_key_file(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         let mut options = fs::OpenOptions::new();
@@ -57,7 +57,7 @@ impl AuditFolder {
         path
     }
 
-    /// What is in the folder, by name.
+    /// Returns the sorted file names in the folder.
     fn file_names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<_> = entries
@@ -75,7 +75,7 @@ pub(crate) fn read_entries(path: impl AsRef<Path>) -> Vec<Value> {
         .collect()
 }
 
-/// A call from the shell, in the sandbox, on record; whether it succeeded, and what it said.
+/// Makes an audited call from the shell in the sandbox. Returns its success and its output.
 fn call_from_shell(
     folder: &AuditFolder,
     tool: &str,
@@ -88,13 +88,13 @@ fn call_from_shell(
     (ok, out + &err)
 }
 
-/// Checks logs; whether they hold, and what is said of them.
+/// Runs `portkey-mcp audit verify` and returns its success and its output.
 fn run_verify(args: &[&str]) -> (bool, String) {
     let (ok, out, err) = run_cli(&[&["audit", "verify"], args].concat());
     (ok, out + &err)
 }
 
-/// Whether a line has all of these fields.
+/// Checks that an entry has all of these fields.
 fn assert_fields(line: &Value, expected: &Value) {
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&line[name], value, "{name} of {line}");
@@ -229,7 +229,7 @@ async fn entry_names_caller_transport_and_protocol() {
         assert_fields(line, expected);
         assert_eq!(line["outcome"], "answered");
     }
-    // Sessions are told apart by something that opens none.
+    // The recorded session identifier opens no session.
     let session = lines[1]["session"].as_str().unwrap();
     assert!(session.len() == 16 && !caller.session.unwrap().contains(session));
     assert!(lines[0]["principal"].as_str().unwrap().starts_with("key-"));
@@ -249,7 +249,7 @@ fn initialize_request() -> Value {
 async fn failed_and_cancelled_calls_have_an_entry() {
     let folder = AuditFolder::new();
     let log = folder.log_path();
-    // There is no key to call with.
+    // No upstream key is configured.
     let (ok, said) = {
         let (ok, out, err) = run_cli(&["call", "create-label", "name=a", "--audit-log", &log]);
         (ok, out + &err)
@@ -403,7 +403,7 @@ fn equal_arguments_have_equal_digests_under_one_key() {
     let key = keyed.write_key_file("audit.key", "0123456789abcdef0123456789abcdef\n");
     let found = digests(&keyed, &["--audit-key-file", &key]);
     assert!(found[0] == found[1] && found[0] != found[2], "{found:?}");
-    // Without a key that outlives the process nobody can try guesses, not even we.
+    // Without a key that outlives the process, nobody can test guesses, not even the server.
     let found = digests(&plain, &[]);
     assert!(found[0] != found[1], "{found:?}");
 }
@@ -436,7 +436,7 @@ fn long_arguments_are_omitted_and_counted() {
     );
 }
 
-/// A write goes out, its answer never comes, and the process is killed.
+/// A write is sent, its response never arrives, and the process is killed.
 #[tokio::test]
 async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
     let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
@@ -465,7 +465,7 @@ async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
         server.child.wait().unwrap();
         asked.abort();
     }
-    // Whoever comes next tells of it, once.
+    // The next start records the interrupted writes, once.
     for _ in 0..2 {
         assert!(call_from_shell(&folder, "list-labels", &json!({}), &[]).0);
     }

@@ -1,4 +1,4 @@
-//! Whose file the log is: one process has it, by whatever name, and what is put in its place is noticed.
+//! Ownership of the log file: one process locks it under every path, and replacements are noticed.
 
 use std::{
     fs,
@@ -35,7 +35,7 @@ async fn log_in_use_is_locked_under_every_path() {
     }
     assert!(server.terminate().0.success());
     assert_eq!(folder.entries().len(), 1);
-    // Nor is a link followed when nobody has the log.
+    // A link is not followed while the log is unused either.
     let (ok, _, err) =
         crate::process::run_cli(&["call", "list-labels", "--sandbox", "--audit-log", &soft]);
     assert!(!ok && err.contains("it is a symbolic link"), "{err}");
@@ -51,7 +51,7 @@ async fn dangling_link_creates_no_file() {
     assert!(fs::symlink_metadata(target).is_err());
 }
 
-/// A write while something else is in the place of the log or of its intents, and after that is gone.
+/// Attempts a write while `place` is in effect, and another one after `repair`.
 async fn assert_writes_denied_while(
     place: impl Fn(&AuditFolder),
     mend: impl Fn(&AuditFolder),
@@ -140,7 +140,7 @@ async fn foreign_file_in_place_of_the_intents_is_not_written() {
     assert_writes_denied_while(place, mend, "somebody else moved or replaced").await;
 }
 
-/// As `logrotate` does with `create`: the file is moved away, and an empty one made in its place.
+/// `logrotate` with `create` moves the file away and makes an empty one in its place.
 #[tokio::test]
 async fn empty_file_in_place_of_a_moved_log_continues_the_chain() {
     let folder = AuditFolder::new();
@@ -157,7 +157,7 @@ async fn empty_file_in_place_of_a_moved_log_continues_the_chain() {
         .send()
         .await
         .unwrap();
-    // It is locked as the first one was.
+    // The new file is locked like the first one.
     let (ok, told) = call_from_shell(&folder, "list-labels", &json!({}), &[]);
     assert!(!ok && told.contains("in use by another process"), "{told}");
     assert!(server.terminate().0.success());
@@ -165,7 +165,7 @@ async fn empty_file_in_place_of_a_moved_log_continues_the_chain() {
     assert!(ok && told.contains("lines 1 to 2"), "{told}");
 }
 
-/// Nobody calls meanwhile: it is noticed all the same, and the next write is on record from its intent on.
+/// The replacement is noticed without a call, and the next write is recorded from its intent on.
 #[tokio::test]
 async fn moved_log_is_recreated_without_a_call() {
     let folder = AuditFolder::new();
