@@ -1,4 +1,4 @@
-//! Callers who bring their own Portkey key.
+//! Callers that send their own Portkey key.
 
 use super::*;
 use crate::upstream::json_response;
@@ -40,7 +40,7 @@ async fn key_is_used_only_for_its_own_request() {
     assert_eq!(upstream_keys(&upstream), ["pk-a", "pk-b", "pk-a"]);
 }
 
-/// A session remembers a client's abilities, not its key.
+/// A session stores the capabilities of the client and no key.
 #[tokio::test]
 async fn each_request_of_a_session_needs_its_key() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
@@ -105,7 +105,7 @@ async fn invalid_key_header_is_rejected() {
     assert_eq!(upstream.count(), 0);
 }
 
-/// Enkrypt AI's tools are there for whom they can work.
+/// The tools for Enkrypt AI are offered to callers with a key for it.
 #[tokio::test]
 async fn enkrypt_tools_need_their_own_key() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
@@ -177,7 +177,7 @@ async fn key_is_in_no_log_and_no_response() {
     assert!(log.contains("key-") && !log.contains("planted"), "{log}");
 }
 
-/// Wherever the operator sets one, it is looked at before anything is served.
+/// Keys of the operator are checked before the server starts, wherever they are configured.
 #[test]
 fn malformed_key_stops_the_start_and_names_its_source() {
     let folder = tempfile::tempdir().unwrap();

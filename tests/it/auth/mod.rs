@@ -1,4 +1,4 @@
-//! Who may call over HTTP, and with which upstream key.
+//! Authentication of callers over HTTP, and the upstream key for each.
 
 mod key;
 mod oauth;
@@ -16,7 +16,7 @@ use crate::{
     upstream::MockUpstream,
 };
 
-/// The keys that the upstream was asked with, in order.
+/// Returns the keys that the upstream received, in order.
 fn upstream_keys(upstream: &MockUpstream) -> Vec<String> {
     let key = |head: String| {
         let line = head
@@ -68,7 +68,8 @@ async fn credentials_in_the_url_are_rejected() {
     }
 }
 
-/// Whoever sends a key expects it to count; where it would not, nothing happens at all.
+/// A caller that sends a key expects its use. If the server does not use it, the request is
+/// rejected.
 #[tokio::test]
 async fn unused_key_header_is_rejected() {
     let server = ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
@@ -120,7 +121,7 @@ fn contradictory_auth_options_are_rejected() {
     ];
     for (args, expected) in cases {
         let args = [&["http", "--listen", "127.0.0.1:0"], *args].concat();
-        // The last `--listen` would count twice.
+        // A second `--listen` would be an error.
         let args = match args.iter().rposition(|arg| *arg == "--listen") {
             Some(at) if at > 1 => [&args[..1], &args[3..]].concat(),
             _ => args,

@@ -1,4 +1,4 @@
-//! Callers with a token of the operator's file.
+//! Callers with a token from the operator's token file.
 
 use std::{fs, path::PathBuf};
 
@@ -7,7 +7,7 @@ use reqwest::Response;
 use super::*;
 use crate::{process::command, upstream::json_response};
 
-/// A folder with a token file, made by the command that makes them.
+/// A folder with a token file that the command `token new` writes.
 struct TokenFolder {
     folder: tempfile::TempDir,
 }
@@ -160,7 +160,7 @@ async fn request_without_a_valid_token_is_rejected() {
         );
         assert!(!text.contains(&good), "{text}");
     }
-    // What needs no caller needs no token.
+    // The probes need no token.
     for path in ["/healthz", "/readyz"] {
         let url = server.url.replace("/mcp", path);
         assert_eq!(
@@ -191,7 +191,7 @@ async fn token_is_limited_to_its_scopes_and_toolsets() {
         .iter()
         .map(|tool| tool["name"].as_str().unwrap())
         .collect();
-    // What only lacks a scope is listed, so that a client can ask for more.
+    // A tool that lacks a scope is listed, so the client can request the scope.
     assert!(
         names.contains(&"create-integration") && names.contains(&"list-prompts"),
         "{names:?}"
@@ -230,7 +230,7 @@ async fn token_is_limited_to_its_scopes_and_toolsets() {
     assert!(text.contains("openai-production"), "still there: {text}");
 }
 
-/// A new token works, a withdrawn one does not, and a file that does not hold changes nothing.
+/// An added token is accepted, a removed one is rejected, and an invalid file changes nothing.
 #[tokio::test]
 async fn changed_token_file_is_reloaded() {
     let tokens = TokenFolder::new();
@@ -260,7 +260,7 @@ async fn changed_token_file_is_reloaded() {
     );
     assert_ne!(status(&url, &second).await, StatusCode::UNAUTHORIZED);
 
-    // As editors and orchestrators do it: a new file in the place of the old.
+    // A new file replaces the old one, as editors and orchestrators do it.
     let (next, token) = (TokenFolder::new(), "third");
     let third = next.create_token(token, &["--scope", "portkey:read"]);
     let beside = tokens.folder.path().join("new");
@@ -271,7 +271,7 @@ async fn changed_token_file_is_reloaded() {
     assert_eq!(status(&url, &first).await, StatusCode::UNAUTHORIZED);
 }
 
-/// The file says who sees what, so every list may be another one.
+/// The file determines the visible tools, so every list may have changed.
 #[tokio::test]
 async fn token_file_change_notifies_subscribers() {
     let tokens = TokenFolder::new();
@@ -313,7 +313,7 @@ async fn token_file_change_notifies_subscribers() {
     }
 }
 
-/// A stream that only listens, and one of a session; the latter's id as well.
+/// Opens a subscription stream and the stream of a session. Also returns the session id.
 async fn open_streams(server: &ServerProcess, token: &str) -> ([Response; 2], String) {
     let filter = json!({ "notifications": { "toolsListChanged": true } });
     let listen = stateless_request(server, "subscriptions/listen", filter).bearer_auth(token);
@@ -341,7 +341,7 @@ async fn open_streams(server: &ServerProcess, token: &str) -> ([Response; 2], St
     ([listening, of_session], session)
 }
 
-/// Reads a stream up to its end, or up to the part of its text that is looked for.
+/// Reads a stream to its end, or until its text contains `part`.
 async fn read_until(stream: &mut Response, part: Option<&str>) -> String {
     let mut text = String::new();
     while part.is_none_or(|part| !text.contains(part))
@@ -377,7 +377,7 @@ async fn streams_and_sessions_end_when_their_token_is_removed() {
         rejection(list(&session, &goes)).await.0,
         StatusCode::UNAUTHORIZED
     );
-    // Whose token stays hears that the file has changed, and goes on.
+    // A caller whose token remains is notified of the change and continues.
     let heard = read_until(&mut lasting[0], Some("notifications/tools/list_changed")).await;
     assert!(
         heard.contains("notifications/tools/list_changed"),
@@ -496,7 +496,7 @@ fn invalid_token_entry_is_rejected() {
     }
 }
 
-/// Without a file the entry can be put where it belongs by the shell, and the token is not in it.
+/// Without a file, the entry goes to standard output and the token does not.
 #[test]
 fn token_goes_to_standard_error_and_its_entry_to_standard_output() {
     let made = command(&["token", "new", "--name", "ci", "--scope", "portkey:read"]);

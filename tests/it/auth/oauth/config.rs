@@ -1,4 +1,4 @@
-//! The operator's file for OAuth, and what is said where it does not hold.
+//! The OAuth settings file and its errors.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! The binary as an OAuth resource server: what clients meet over HTTP, and what reaches Portkey.
+//! The binary as an OAuth resource server: responses to clients and requests to Portkey.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ use crate::{
 
 const METADATA_URL: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
 
-/// A server, whom it trusts, and a Portkey that remembers what it was asked.
+/// A server, its issuer and a recording Portkey upstream.
 struct OAuthFixture {
     issuer: Issuer,
     signer: Signer,
@@ -45,7 +45,7 @@ impl OAuthFixture {
         Self::with("", &[]).await
     }
 
-    /// With a line more for the tenant, and options.
+    /// Starts with a further line for the tenant and further options.
     async fn with(tenant: &str, options: &[&str]) -> Self {
         let signer = Signer::es256("a");
         let issuer = Issuer::with_keys(&[signer.jwk()]).await;
@@ -220,7 +220,7 @@ async fn unavailable_issuer_differs_from_an_invalid_token() {
     assert_eq!(ready.body["components"]["oauth_issuer"], issuer);
 }
 
-/// The client's token is for this server alone, and it is in no log either.
+/// The token is valid for this server only, so it is not forwarded. It is not logged either.
 #[tokio::test]
 async fn token_is_neither_forwarded_nor_logged() {
     let mut world = OAuthFixture::start().await;
@@ -294,7 +294,7 @@ async fn insufficient_scope_error_names_the_needed_scope() {
     }
     assert_eq!(world.portkey.count(), 2);
 
-    // Behind a tool that calls operations, the scope of the one that is meant counts.
+    // A call through a compact tool needs the scope of its operation.
     let through = |tool: &str, arguments: Value| call_request(&world.server, tool, arguments);
     let delete = json!({ "operation": "delete-integration", "arguments": { "slug": "openai" } });
     let list = json!({ "operation": "list-all-integrations" });
@@ -324,7 +324,7 @@ async fn insufficient_scope_error_names_the_needed_scope() {
             StatusCode::FORBIDDEN,
         ),
         ("read-operation", list, "portkey:read", StatusCode::OK),
-        // No scope helps where the tool is the wrong one, or nothing is meant.
+        // A scope does not help if the compact tool is the wrong one or no operation is named.
         ("read-operation", delete, "portkey:read", StatusCode::OK),
         (
             "delete-operation",
@@ -371,7 +371,7 @@ async fn insufficient_scope_error_names_the_needed_scope() {
         }
     }
     assert_eq!(world.portkey.count(), 4);
-    // What it cannot call it still sees, so that it can ask for more.
+    // A tool that lacks a scope is still listed, so the client can request the scope.
     let (_, body) = send_request(
         stateless_request(&world.server, "tools/list", json!({})).bearer_auth(&reader),
     )
@@ -384,7 +384,7 @@ async fn insufficient_scope_error_names_the_needed_scope() {
     );
 }
 
-/// Nobody is sent for scopes that would open nothing.
+/// A scope challenge for a disabled tool would lead to a useless token.
 #[tokio::test]
 async fn tool_disabled_for_all_gets_no_scope_challenge() {
     let off = OAuthFixture::with("", &["--no-delete"]).await;
@@ -411,7 +411,7 @@ async fn tool_disabled_for_all_gets_no_scope_challenge() {
     }
 }
 
-/// What looks like another tool to whoever looks first is still withheld.
+/// A message that a simple parser reads as a call of another tool is still denied.
 #[tokio::test]
 async fn ambiguous_message_does_not_bypass_the_scopes() {
     let world = OAuthFixture::start().await;
@@ -471,7 +471,7 @@ async fn resource_metadata_is_public() {
     let elsewhere = client().get(format!("{place}/other")).send().await.unwrap();
     assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
 
-    // Where tokens do not count there is nothing to read.
+    // Without OAuth there is no metadata.
     let open = ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     let place = open
         .url
@@ -482,7 +482,7 @@ async fn resource_metadata_is_public() {
     );
 }
 
-/// Behind a proxy that keeps the prefix, the address in the challenge leads to the document.
+/// Behind a proxy that keeps the prefix, the URL in the challenge leads to the metadata.
 #[tokio::test]
 async fn challenge_of_each_endpoint_links_to_its_metadata() {
     for prefix in ["", "/portkey"] {
@@ -588,7 +588,7 @@ async fn reload_keeps_the_known_issuer_keys() {
     );
 }
 
-/// With the sandbox callers are recognised all the same, and no key is needed.
+/// With the sandbox callers are still authenticated, and no upstream key is needed.
 #[tokio::test]
 async fn sandbox_needs_no_upstream_key() {
     let signer = Signer::es256("a");
@@ -674,7 +674,7 @@ async fn read_to_end(mut stream: reqwest::Response) {
 #[tokio::test]
 async fn stream_ends_when_its_token_expires() {
     let world = OAuthFixture::start().await;
-    // Clocks may be 30 seconds apart.
+    // The permitted clock difference is 30 seconds.
     let claims = claims_with(&world.issuer, json!({ "exp": seconds_from_now(-27) }));
     read_to_end(open_stream(&world, &world.signer.token(&claims)).await).await;
 }

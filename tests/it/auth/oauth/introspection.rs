@@ -1,4 +1,4 @@
-//! Tokens that the issuer is asked about.
+//! Tokens that are introspected at the issuer.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{
 
 const INTROSPECTION_PATH: &str = "/introspect";
 
-/// A server that asks this issuer.
+/// Returns a server that introspects tokens at this issuer.
 fn introspecting_server(issuer: &Issuer) -> OAuth {
     let introspection = format!(
         "[introspection]\nurl = \"{}{INTROSPECTION_PATH}\"\nclient_id = \"a client\"\nclient_secret = \
@@ -133,7 +133,7 @@ async fn introspection_response_is_validated() {
     }
 }
 
-/// A token is not called a bad one because the issuer has a bad day.
+/// An invalid response of the issuer does not make the token invalid.
 #[tokio::test]
 async fn failed_introspection_is_unavailable_and_not_invalid() {
     let issuer = Issuer::new().await;
@@ -178,10 +178,10 @@ async fn introspection_result_is_cached_briefly() {
             "after {wait} s more"
         );
     }
-    // For one token only.
+    // The cache is per token.
     oauth.verify("other").await.unwrap();
     assert_eq!(issuer.request_count(INTROSPECTION_PATH), 3);
-    // Revoked: known half a minute later.
+    // A revocation takes effect within 30 seconds.
     issuer.set_response(
         INTROSPECTION_PATH,
         IssuerResponse::Json(json!({ "active": false })),
@@ -198,7 +198,7 @@ async fn introspection_result_is_cached_briefly() {
             "after {wait} s more"
         );
     }
-    // Never longer than the token is good.
+    // The result is cached at most until the token expires.
     issuer.set_response(
         INTROSPECTION_PATH,
         active_response(claims_with(&issuer, json!({ "exp": seconds_from_now(10) }))),
@@ -214,7 +214,7 @@ async fn introspection_result_is_cached_briefly() {
     }
 }
 
-/// Whatever letters a token has, only those of tokens go to the issuer.
+/// Only tokens of valid characters and length are sent to the issuer.
 #[tokio::test]
 async fn malformed_token_is_not_introspected() {
     let issuer = Issuer::new().await;
@@ -256,7 +256,7 @@ async fn hanging_issuer_is_asked_once_per_token_until_three_timeouts() {
     issuer.wait_for_requests(INTROSPECTION_PATH, 3).await;
     advance_time(6).await;
     assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 2]);
-    // Nobody waits any more, and nobody is asked.
+    // Callers fail at once, and no request is sent.
     for token in ["a", "b", "d"] {
         assert_eq!(
             oauth.verify(token).await.unwrap_err(),

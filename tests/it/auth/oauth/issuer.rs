@@ -1,4 +1,4 @@
-//! An authorization server on loopback, as far as a resource server has to do with one.
+//! A simulated authorization server on a loopback address.
 
 use std::{
     collections::HashMap,
@@ -16,24 +16,24 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Where it keeps its keys, unless a test says otherwise.
+/// The default path of the JWK set.
 pub(crate) const KEYS_PATH: &str = "/keys";
 pub(crate) const OAUTH_METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
 pub(crate) const OPENID_METADATA_PATH: &str = "/.well-known/openid-configuration";
 
-/// What a path is answered with.
+/// The response to a path.
 #[derive(Clone)]
 pub(crate) enum IssuerResponse {
     Json(Value),
     Status(u16),
     RedirectTo(String),
-    /// So many bytes of JSON.
+    /// A JSON document with a field of so many bytes.
     Bytes(usize),
-    /// Nothing, ever.
+    /// No response, ever.
     Never,
 }
 
-/// A request it got.
+/// A recorded request.
 pub(crate) struct IssuerRequest {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
@@ -46,14 +46,14 @@ struct IssuerState {
     requests: Mutex<Vec<IssuerRequest>>,
 }
 
-/// The server.
+/// The simulated server.
 pub(crate) struct Issuer {
     pub(crate) url: String,
     shared: Arc<IssuerState>,
 }
 
 impl Issuer {
-    /// One that says nothing yet.
+    /// Starts a server that responds 404 to every path.
     pub(crate) async fn new() -> Self {
         let shared = Arc::<IssuerState>::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -63,7 +63,7 @@ impl Issuer {
         Self { url, shared }
     }
 
-    /// One with metadata and these keys.
+    /// Starts a server with metadata and these keys.
     pub(crate) async fn with_keys(keys: &[Value]) -> Self {
         let issuer = Self::new().await;
         let jwks_uri = format!("{}{KEYS_PATH}", issuer.url);
@@ -87,7 +87,7 @@ impl Issuer {
             .insert(path.to_owned(), what);
     }
 
-    /// How often it was asked for a path.
+    /// Returns the number of requests for a path.
     pub(crate) fn request_count(&self, path: &str) -> usize {
         self.shared
             .requests
@@ -98,14 +98,14 @@ impl Issuer {
             .count()
     }
 
-    /// Waits until it was asked for a path so often.
+    /// Waits until a path was requested this many times.
     pub(crate) async fn wait_for_requests(&self, path: &str, times: usize) {
         while self.request_count(path) < times {
             tokio::task::yield_now().await;
         }
     }
 
-    /// All it was asked.
+    /// Takes all recorded requests.
     pub(crate) fn take_requests(&self) -> Vec<IssuerRequest> {
         std::mem::take(&mut *self.shared.requests.lock().unwrap())
     }

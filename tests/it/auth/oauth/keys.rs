@@ -1,4 +1,4 @@
-//! How the issuer's keys are found, kept and renewed.
+//! Discovery, caching and rotation of the issuer's keys.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ async fn keys_are_found_by_metadata_or_jwks_url() {
     );
 }
 
-/// An issuer with a path has its metadata in other places.
+/// The metadata of an issuer with a path has other URLs.
 #[tokio::test]
 async fn issuer_url_may_have_a_path() {
     let signer = Signer::es256("a");
@@ -82,7 +82,7 @@ async fn issuer_url_may_have_a_path() {
     }
 }
 
-/// Without keys nothing can be said about a token, so it is not called a bad one.
+/// Without keys a token cannot be verified, so it is not called invalid.
 #[tokio::test]
 async fn issuer_without_usable_keys_is_unavailable() {
     let signer = Signer::es256("a");
@@ -157,7 +157,7 @@ async fn issuer_without_usable_keys_is_unavailable() {
         assert_eq!(refused, OAuthError::Unavailable, "{what}");
     }
     assert_eq!(issuer.request_count("/moved"), 0);
-    // Nobody listens there.
+    // Nothing listens at this address.
     let gone = settings(
         &issuer,
         "jwks_url = \"http://127.0.0.1:1/keys\"",
@@ -189,7 +189,7 @@ async fn rotated_key_is_fetched() {
     let oauth = oauth_server(&issuer, "");
     let (by_old, by_new) = (old.token(&claims(&issuer)), new.token(&claims(&issuer)));
     oauth.verify(&by_old).await.unwrap();
-    // Too soon to ask again.
+    // The last fetch is too recent for another one.
     let refused = oauth.verify(&by_new).await.unwrap_err();
     assert_eq!(refused, OAuthError::Invalid(TokenRejection::UnknownKey));
     assert_eq!(issuer.request_count(KEYS_PATH), 1);
@@ -197,12 +197,12 @@ async fn rotated_key_is_fetched() {
     issuer.publish_keys(&[new.jwk()]);
     oauth.verify(&by_new).await.unwrap();
     assert_eq!(issuer.request_count(KEYS_PATH), 2);
-    // What is no longer published is no longer good.
+    // A key that is no longer published is no longer accepted.
     let refused = oauth.verify(&by_old).await.unwrap_err();
     assert_eq!(refused, OAuthError::Invalid(TokenRejection::UnknownKey));
 }
 
-/// A key without an id is known by its signatures alone.
+/// A key without an id is identified by its signatures alone.
 #[tokio::test]
 async fn rotated_key_without_an_id_is_fetched() {
     let (old, new) = (Signer::es256("a"), Signer::es256("a"));
@@ -224,7 +224,7 @@ async fn rotated_key_without_an_id_is_fetched() {
         .verify(&new.token_with_header(&header, &claims(&issuer)))
         .await
         .unwrap();
-    // With several keys a token has to name its own.
+    // With several keys a token has to name its key.
     issuer.publish_keys(&[nameless(&new), nameless(&old)]);
     let token = new.token_with_header(&header, &claims(&issuer));
     let refused = oauth_server(&issuer, "").verify(&token).await.unwrap_err();
@@ -273,7 +273,7 @@ async fn concurrent_callers_share_one_fetch() {
     assert_eq!(issuer.request_count(KEYS_PATH), 1);
 }
 
-/// Else whoever hangs up at the right moment would keep all others out.
+/// Otherwise a caller that disconnects at the right moment could lock out all others.
 #[tokio::test]
 async fn cancelled_caller_does_not_cancel_the_fetch() {
     let signer = Signer::es256("a");
@@ -298,7 +298,7 @@ async fn keys_are_refreshed_and_kept_for_a_day_without_an_issuer() {
     advance_time(11 * 60).await;
     oauth.verify(&token).await.unwrap();
     assert_eq!(issuer.request_count(KEYS_PATH), 1);
-    // Behind the back of callers, who only wait for keys that are older still.
+    // The refresh runs in the background. Callers wait only for keys that are older still.
     advance_time(2 * 60).await;
     oauth.verify(&token).await.unwrap();
     issuer.wait_for_requests(KEYS_PATH, 2).await;
@@ -336,7 +336,7 @@ async fn keys_are_refreshed_and_kept_for_a_day_without_an_issuer() {
     oauth.verify(&token).await.unwrap();
 }
 
-/// The first fetch is tried again soon: until then nobody is served.
+/// The first fetch is retried after a short delay, because nobody is served until it succeeds.
 #[tokio::test]
 async fn failed_first_fetch_is_retried_after_five_seconds() {
     let signer = Signer::es256("a");
@@ -381,10 +381,10 @@ async fn hanging_issuer_is_asked_once_and_callers_fail_early() {
     let token = signer.token(&claims(&issuer));
     let waiting = verify_concurrently(&oauth, vec![token.clone(); 10]);
     issuer.wait_for_requests(KEYS_PATH, 1).await;
-    // None of them waits for the end of the fetch.
+    // The callers do not wait for the end of the fetch.
     advance_time(2).await;
     assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 10]);
-    // It ends after five seconds, and the next one begins as long after that.
+    // The fetch ends after five seconds, and the next one starts five seconds later.
     advance_time(4).await;
     for _ in 0..10 {
         assert_eq!(
@@ -417,7 +417,7 @@ async fn known_keys_are_used_while_the_issuer_hangs() {
     let token = signer.token(&claims(&issuer));
     oauth.verify(&token).await.unwrap();
     issuer.set_response(KEYS_PATH, IssuerResponse::Never);
-    // Nobody waits for what is fetched ahead of time, nor after that has failed.
+    // Nobody waits for a background refresh, nor after it has failed.
     advance_time(13 * 60).await;
     oauth.verify(&token).await.unwrap();
     issuer.wait_for_requests(KEYS_PATH, 2).await;
@@ -430,7 +430,7 @@ async fn known_keys_are_used_while_the_issuer_hangs() {
     issuer.wait_for_requests(KEYS_PATH, 3).await;
     oauth.verify(&token).await.unwrap();
     assert_eq!(issuer.request_count(KEYS_PATH), 3);
-    // A key that is not known may be a new one, which nobody can tell now.
+    // An unknown key may be a new one, which cannot be checked now.
     let new = Signer::es256("new").token(&claims(&issuer));
     let waiting = verify_concurrently(&oauth, vec![new; 10]);
     tokio::task::yield_now().await;

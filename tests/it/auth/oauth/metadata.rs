@@ -1,4 +1,4 @@
-//! What clients are told about getting a token.
+//! Protected resource metadata and challenges.
 
 use portkey_mcp::auth::{
     oauth::{Challenge, OAuth},
@@ -117,7 +117,7 @@ fn each_endpoint_has_metadata_and_a_challenge() {
     struct Case {
         resource: &'static str,
         prefix: &'static str,
-        /// Behind the place of documents.
+        /// The path below the well-known prefix.
         path: &'static str,
         expected: Option<&'static str>,
     }

@@ -1,4 +1,4 @@
-//! The OAuth resource server, with an authorization server on loopback.
+//! The OAuth resource server, against a simulated authorization server on a loopback address.
 
 mod config;
 mod http;
@@ -28,12 +28,12 @@ use self::issuer::Issuer;
 
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 
-/// A tenant that everybody with a subject of `alice` belongs to. Its key is a variable that cargo sets.
+/// A tenant that matches the subject `alice`. Its key is a variable of the build.
 const ALICE_TENANT: &str = "[[tenant]]\nvalue = \"alice\"\nportkey_key = \"env:CARGO_PKG_NAME\"\n";
 
 const TOOLSETS: &[&str] = &["integrations", "prompts"];
 
-/// The settings of a server that trusts this issuer, with these lines more before those of tenants.
+/// Returns the settings of a server that trusts this issuer, with further lines before the tenants.
 fn settings(issuer: &Issuer, more: &str, tenants: &str) -> String {
     format!(
         "resource = \"{RESOURCE}\"\nissuer = \"{}\"\n{more}\n{tenants}",
@@ -41,7 +41,7 @@ fn settings(issuer: &Issuer, more: &str, tenants: &str) -> String {
     )
 }
 
-/// A server that trusts this issuer.
+/// Returns a server that trusts this issuer.
 fn oauth_server(issuer: &Issuer, more: &str) -> OAuth {
     oauth_from_settings(&settings(issuer, more, ALICE_TENANT))
 }
@@ -50,14 +50,14 @@ fn oauth_from_settings(settings: &str) -> OAuth {
     oauth_with_readiness(settings, &Readiness::default())
 }
 
-/// The same, where the state of the issuer is reported.
+/// Returns a server that reports the state of the issuer to `readiness`.
 fn oauth_with_readiness(settings: &str, readiness: &Readiness) -> OAuth {
     let config = OAuthConfig::parse(settings, Path::new(""), TOOLSETS, None).unwrap();
     let http = IssuerClient::new(client_builder().no_proxy()).unwrap();
     OAuth::new(config, http.with_readiness(readiness.clone()))
 }
 
-/// So many callers at once that bring a token each.
+/// Verifies these tokens concurrently, one caller for each.
 fn verify_concurrently(
     oauth: &Arc<OAuth>,
     tokens: impl IntoIterator<Item = String>,
@@ -69,7 +69,7 @@ fn verify_concurrently(
     tokens.into_iter().map(verify).collect()
 }
 
-/// So many seconds from now.
+/// Returns the Unix time this many seconds from now.
 fn seconds_from_now(seconds: i64) -> i64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -78,7 +78,7 @@ fn seconds_from_now(seconds: i64) -> i64 {
     i64::try_from(now).unwrap() + seconds
 }
 
-/// What a good token of this issuer says.
+/// Returns the claims of a valid token of this issuer.
 fn claims(issuer: &Issuer) -> Value {
     json!({
         "iss": issuer.url,
@@ -90,7 +90,7 @@ fn claims(issuer: &Issuer) -> Value {
     })
 }
 
-/// The same with something else; `null` leaves it out.
+/// Returns these claims with changes. `null` removes a claim.
 fn claims_with(issuer: &Issuer, changes: Value) -> Value {
     let mut claims = claims(issuer);
     for (name, value) in changes.as_object().unwrap() {
@@ -102,7 +102,7 @@ fn claims_with(issuer: &Issuer, changes: Value) -> Value {
     claims
 }
 
-/// Lets so much time go by.
+/// Advances the clock of tokio.
 async fn advance_time(seconds: u64) {
     time::pause();
     time::advance(Duration::from_secs(seconds)).await;

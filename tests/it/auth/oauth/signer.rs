@@ -1,4 +1,4 @@
-//! Keys that an issuer signs with, and tokens signed with them.
+//! Signing keys of an issuer, and tokens signed with them.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::{
@@ -16,7 +16,7 @@ pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A key pair with an id.
+/// A signing key with an id.
 pub(crate) struct Signer {
     id: &'static str,
     alg: &'static str,
@@ -30,7 +30,7 @@ enum SigningKey {
 }
 
 impl Signer {
-    /// The one RSA key of the tests, which ring cannot make; `alg` is RS256 or PS256.
+    /// Returns the RSA key of the tests, which ring cannot generate. `alg` is RS256 or PS256.
     pub(crate) fn rsa(id: &'static str, alg: &'static str) -> Self {
         let pkcs8 = include_bytes!("../../../data/auth/rsa-2048.pk8");
         Self {
@@ -66,7 +66,7 @@ impl Signer {
         }
     }
 
-    /// What the issuer publishes of it.
+    /// Returns the public key as a JWK.
     pub(crate) fn jwk(&self) -> Value {
         let mut jwk = match &self.pair {
             SigningKey::Rsa(pair) => {
@@ -93,17 +93,18 @@ impl Signer {
         jwk
     }
 
-    /// The header of its tokens.
+    /// Returns the default header of its tokens.
     pub(crate) fn header(&self) -> Value {
         json!({ "alg": self.alg, "kid": self.id, "typ": "at+jwt" })
     }
 
-    /// A token as it is usual.
+    /// Returns a token with the default header.
     pub(crate) fn token(&self, claims: &Value) -> String {
         self.token_with_header(&self.header(), claims)
     }
 
-    /// A token with a header of any kind; what that says is not what it is signed with.
+    /// Returns a token with any header. The signature uses the algorithm of the key, not that of
+    /// the header.
     pub(crate) fn token_with_header(&self, header: &Value, claims: &Value) -> String {
         let text = signing_input(header, claims);
         let signature = self.sign(text.as_bytes());
@@ -135,7 +136,7 @@ fn ec_key(algorithm: &'static EcdsaSigningAlgorithm) -> SigningKey {
     SigningKey::Ec(EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap())
 }
 
-/// What is signed.
+/// Returns the input of the signature.
 pub(crate) fn signing_input(header: &Value, claims: &Value) -> String {
     format!(
         "{}.{}",

@@ -1,4 +1,4 @@
-//! Whom a token stands for: which keys act, and what they may be used for.
+//! Tenants of a token: its upstream keys, scopes and toolsets.
 
 use portkey_mcp::auth::{
     oauth::{OAuth, OAuthError},
@@ -34,7 +34,7 @@ impl TenantFixture {
     }
 }
 
-/// A tenant with its name, which is what a caller's begins with.
+/// Returns the settings of a tenant. Its name is the first part of the caller's name.
 fn tenant(name: &str, rest: &str) -> String {
     format!("[[tenant]]\nname = \"{name}\"\nportkey_key = \"env:CARGO_PKG_NAME\"\n{rest}\n")
 }

@@ -1,4 +1,4 @@
-//! Which signed tokens are good.
+//! Verification of signed tokens.
 
 use portkey_mcp::auth::{
     oauth::{OAuthError, TokenRejection},
@@ -32,7 +32,7 @@ async fn signature_is_verified_for_every_allowed_algorithm() {
         assert_eq!(principal.method, AuthMethod::OAuth);
         assert!(principal.scopes.allows("prompts", ScopeAccess::Read));
         assert!(!principal.scopes.allows("prompts", ScopeAccess::Write));
-        // Signed by the same key, for somebody else's claims.
+        // A signature of the same key over other claims.
         let other = signer.token(&claims_with(&issuer, json!({ "sub": "bob" })));
         let (text, signature) = (
             token.rsplit_once('.').unwrap().0,
@@ -71,7 +71,7 @@ async fn variants_of_a_valid_token_are_accepted() {
             .await
             .unwrap();
     }
-    // The one key needs no name.
+    // With one published key, the token need not name it.
     oauth
         .verify(&signer.token_with_header(&json!({ "alg": "ES256" }), &claims(&issuer)))
         .await
@@ -132,7 +132,7 @@ async fn invalid_claims_are_rejected() {
     }
 }
 
-/// A token cannot choose how it is checked.
+/// A token cannot choose the algorithm of its verification.
 #[tokio::test]
 async fn algorithm_is_determined_by_the_key() {
     let (rsa, p256, p384) = (
@@ -212,7 +212,7 @@ async fn algorithm_is_determined_by_the_key() {
     assert_eq!(issuer.request_count("/stranger"), 0);
 }
 
-/// What cannot be good costs the issuer nothing.
+/// A token that cannot be valid causes no request to the issuer.
 #[tokio::test]
 async fn malformed_token_is_rejected_before_any_fetch() {
     let signer = Signer::es256("a");
@@ -303,8 +303,8 @@ async fn configured_algorithms_and_leeway_apply() {
     );
 }
 
-/// A key without `alg` is used with the usual algorithm of its kind, and one that is not for signing
-/// not at all.
+/// A key without `alg` uses the default algorithm of its type. A key that is not for signing is not
+/// used.
 #[tokio::test]
 async fn key_is_used_only_as_its_attributes_allow() {
     let good = Signer::rsa("a", "RS256");
@@ -383,7 +383,7 @@ async fn key_is_used_only_as_its_attributes_allow() {
     }
 }
 
-/// As Microsoft Entra writes it, and as clients ask for the endpoint that they call.
+/// Audiences as Microsoft Entra writes them, and as clients request them for one endpoint.
 #[tokio::test]
 async fn token_with_another_audience_is_rejected() {
     let signer = Signer::es256("a");
@@ -421,7 +421,7 @@ async fn token_with_another_audience_is_rejected() {
         ),
         case(json!(["api://portkey-mcp"]), "/mcp/readonly", false, true),
         case(json!("api://other"), "/mcp", false, false),
-        // For one endpoint, and good there alone.
+        // A token for one endpoint is valid at that endpoint only.
         case(
             json!(format!("{RESOURCE}/readonly")),
             "/mcp/readonly",
