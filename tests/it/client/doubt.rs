@@ -1,4 +1,4 @@
-//! Writes whose fate is unknown say so and how to find out, and never invite a second one.
+//! Uncertain writes: the error says how to check the effect, and never suggests a second write.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{call, create_arguments, dispatcher_with};
 use crate::upstream::{MockUpstream, ResponseAction, http_response, operator};
 
-/// What an upstream does that leaves open what became of a request.
+/// An upstream behaviour that leaves the effect of a request unknown.
 struct Case {
     name: &'static str,
     act: fn() -> ResponseAction,
@@ -64,7 +64,7 @@ fn ambiguous_responses() -> Vec<Case> {
     ]
 }
 
-/// A write, and the tool that shows whether it took effect.
+/// A write, and the tool that shows its effect.
 struct WriteCall {
     tool: &'static str,
     arguments: Value,
@@ -93,7 +93,7 @@ fn write_calls() -> [WriteCall; 3] {
     ]
 }
 
-/// What would have a model make the call again.
+/// Phrases that would make a model repeat the call.
 const RETRY_PHRASES: [&str; 4] = [
     "then call again",
     "Call again",
@@ -156,7 +156,7 @@ async fn error_tells_if_the_call_may_have_taken_effect() {
     }
 }
 
-/// The first attempt may have deleted what the second does not find.
+/// The first attempt may have deleted the resource that the second one does not find.
 #[tokio::test]
 async fn error_after_a_lost_attempt_may_have_taken_effect() {
     let upstream = MockUpstream::start(|n| match n {
@@ -177,7 +177,7 @@ async fn error_after_a_lost_attempt_may_have_taken_effect() {
     assert!(text.contains("look with `get-integration`"), "{text}");
 }
 
-/// What was refused to begin with never happened, however often it was tried.
+/// A rejected attempt had no effect, however often it was repeated.
 #[tokio::test]
 async fn error_after_a_rate_limited_attempt_has_no_effect() {
     let upstream = MockUpstream::start(|n| match n {

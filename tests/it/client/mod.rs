@@ -1,4 +1,4 @@
-//! The client towards Portkey: what is sent, and what is said of every kind of answer.
+//! The client for Portkey: the requests it sends and the errors it reports.
 
 mod doubt;
 mod refusals;
@@ -118,7 +118,8 @@ async fn success_bodies_of_every_form_are_returned() {
     }
 }
 
-/// Every body shape of errors.md, and what must be told of it.
+/// Every error body of docs/portkey-api-notes.md#error-bodies, and the required parts of its
+/// report.
 #[tokio::test]
 async fn upstream_errors_are_reported_with_cause_and_advice() {
     let json = "content-type: application/json\r\n";
@@ -378,7 +379,7 @@ fn upstream_error_keeps_its_status() {
     });
 }
 
-/// They would be told as a lost connection, by a client that cannot even send them.
+/// The HTTP client cannot send such a request and would report a lost connection.
 #[tokio::test]
 async fn argument_too_long_for_the_url_is_named() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;

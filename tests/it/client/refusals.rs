@@ -1,4 +1,5 @@
-//! What is told of an upstream's refusal: the cause that it names, however deep, and no guess beside it.
+//! Reports of upstream errors: the cause that the upstream names at any depth, without guesses
+//! beside it.
 
 use portkey_mcp::{
     auth::principal::{AuthMethod, KeySource, Principal, UpstreamKey},
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use super::{call, call_as, create_arguments};
 use crate::upstream::{MockUpstream, dispatcher, http_response, operator};
 
-/// What a call answers that is refused with this status and body.
+/// Calls a tool whose upstream responds with this status and body, and returns the error text.
 async fn error_text(status: &'static str, body: Value, tool: &str, args: Value) -> String {
     error_text_as(&operator(), status, body, tool, args).await
 }
@@ -31,13 +32,13 @@ async fn error_text_as(
 
 struct NestedErrorCase {
     body: Value,
-    /// The lines between the first and our advice.
+    /// The lines between the first one and our advice.
     details: &'static [&'static str],
     /// The end of the first line.
     message: &'static str,
 }
 
-/// Every place where APIs put the causes of a validation that failed.
+/// Every place where APIs put the causes of a failed validation.
 #[tokio::test]
 async fn nested_details_are_listed_below_the_message() {
     let cases = [
@@ -224,7 +225,7 @@ struct AdviceCase {
     says_not: &'static [&'static str],
 }
 
-/// What the upstream names comes first, and what it rules out is not said at all.
+/// The cause that the upstream names comes first, and causes that it rules out are not suggested.
 #[tokio::test]
 async fn causes_are_suggested_only_if_the_upstream_names_none() {
     let forbidden = || {
@@ -366,7 +367,7 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
         for part in says {
             assert!(told.contains(part), "missing {part:?}: {told}");
         }
-        // The first line quotes the tool's name.
+        // The first line quotes the name of the tool.
         let after = told.split_once(": ").unwrap().1;
         for part in says_not {
             let place = if *part == "`" {
@@ -379,7 +380,7 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
     }
 }
 
-/// Who can replace a key that is refused depends on who holds it.
+/// The party that can replace a rejected key depends on its owner.
 #[tokio::test]
 async fn advice_for_a_rejected_key_depends_on_its_owner() {
     let body = || json!({"success": false, "data": {"message": "Unauthorised Request"}});
@@ -420,7 +421,7 @@ async fn advice_for_a_rejected_key_depends_on_its_owner() {
     }
 }
 
-/// What cannot be read for a dry run is told in words.
+/// A dry run states in words why the current state cannot be read.
 #[tokio::test]
 async fn dry_run_explains_why_the_current_state_is_unknown() {
     let body = r#"{"success":false,"data":{"message":"No such integration","errorCode":"AB08"}}"#;

@@ -1,4 +1,4 @@
-//! What is sent again and what never is.
+//! Retries of requests.
 
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ async fn retry_after_is_honoured_up_to_a_cap() {
             }
         }
     };
-    // Our own pause of a millisecond would fit into the call; the second that is asked for does not.
+    // Our own delay of a millisecond would fit into the call. The requested second does not.
     let upstream = MockUpstream::start(asks("retry-after: 1\r\n")).await;
     let brief = dispatcher_with(&upstream, |settings| {
         settings.timeout = Duration::from_millis(900)
@@ -195,7 +195,7 @@ async fn refused_connection_reports_that_nothing_was_sent() {
     }
 }
 
-/// The first attempt arrived, and then nobody listened any more.
+/// The first attempt arrived, and then nothing listened any more.
 #[tokio::test]
 async fn request_sent_once_is_not_reported_as_unsent() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
