@@ -1,16 +1,17 @@
-//! Answers of the sandbox, held against the shapes that the records give of the API's.
+//! Comparison of the sandbox's responses with the recorded shapes of the API's responses.
 //!
-//! A shape is JSON with words for types: `uuid`, `datetime|null`, `active|archived`. Some records also
-//! have the shape of an answer that was seen live, which counts for more.
+//! A shape is JSON with words for types: `uuid`, `datetime|null`, `active|archived`. Some records
+//! also have the shape of a response seen live, which takes precedence.
 
 use std::cell::Cell;
 
 use serde_json::Value;
 
-/// Where the sandbox differs from the records for a reason: the tool, or none for any; how the fault
-/// begins.
+/// Intended differences between the sandbox and the records: the tool, or an empty name for any
+/// tool, and the start of the difference.
 const EXCEPTIONS: &[(&str, &str)] = &[
-    // The document says "integer" of averages, shares and money (cents with a fraction, quirks.md §8.6).
+    // The OpenAPI document says "integer" of averages, shares and money, which has fractions of a
+    // cent (docs/portkey-api-notes.md#types-and-units).
     ("", ".summary.avg is not integer"),
     ("", ".summary.rate is not integer"),
     ("", ".summary.total is not integer"),
@@ -24,9 +25,10 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         ".data[].avg_weighted_feedback is not integer",
     ),
     ("get-metadata-grouped-data", ".data[].cost is not integer"),
-    // A unit that the documents have and the record does not.
+    // A unit that the documents have and the record lacks.
     ("create-workspace", ".rate_limits[].unit is not"),
-    // A policy, or a list of what is denied, is there where it was set (enkrypt.md §2).
+    // A guardrail policy or a list of denied tools is present only if it was set
+    // (docs/portkey-api-notes.md#enkrypt-ai-merge-rules).
     ("get-mcp-gateway", ".servers_config.common_overrides."),
     ("get-mcp-gateway", ".servers_config.servers[].input_"),
     ("get-mcp-gateway", ".servers_config.servers[].output_"),
@@ -47,11 +49,11 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         ".mcp_config.denied_tools is missing",
     ),
     ("get-mcp-registry-server", ".mcp_config.input_"),
-    // Told by quirks.md §8.5, not by the document.
+    // A live observation that the document lacks.
     ("get-ai-models-grouped-data", ".data[].cost is not recorded"),
-    // 0 and 1 for booleans (quirks.md §8.1).
+    // The API sends 0 and 1 for booleans (docs/portkey-api-notes.md#types-and-units).
     ("get-prompt-version", ".is_raw_template is not boolean"),
-    // Envelopes differ (quirks.md §4.8).
+    // Envelopes differ between lists (docs/portkey-api-notes.md#envelopes).
     (
         "list-integration-workspaces",
         ".global_workspace_access is not recorded",
@@ -61,7 +63,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "list-mcp-server-user-access",
         ".data[].object is not recorded",
     ),
-    // The Terraform provider and the SDKs read these at the top.
+    // The Terraform provider and the SDKs read these fields at the top level.
     ("create-config", ".id is not recorded"),
     ("create-config", ".slug is not recorded"),
     ("create-config", ".version_id is not recorded"),
@@ -69,7 +71,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("update-config", ".id is not recorded"),
     ("update-config", ".slug is not recorded"),
     ("update-config", ".version_id is not recorded"),
-    // What the Terraform provider decodes: numbers for booleans, and what its state takes.
+    // The Terraform provider decodes numbers for booleans, and its state needs these fields.
     ("get-collection", ".is_default is not boolean"),
     ("list-collections", ".data[].is_default is not boolean"),
     ("list-prompt-partial-versions", "[].version is not string"),
@@ -82,10 +84,11 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "list-integration-models",
         ".allow_all_models is not recorded",
     ),
-    // Seen live: a key says only what was set, and a workspace's status is in lists.
+    // Seen live: a key has only the fields that were set, and the status of a workspace is in
+    // lists.
     ("get-api-key", ".defaults.allow_config_override is missing"),
     ("get-workspace", ".status is not recorded"),
-    // In Portkey's documents on policies.
+    // Fields from Portkey's documents on policies.
     ("get-rate-limits-policy", ".description is not recorded"),
     ("get-usage-limits-policy", ".description is not recorded"),
     (
@@ -96,7 +99,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "list-usage-limits-policies",
         ".data[].description is not recorded",
     ),
-    // An update of the name alone makes no version (quirks.md §6).
+    // An update of the name alone makes no version (docs/portkey-api-notes.md#updates).
     ("update-prompt", ".id is missing"),
     ("update-prompt", ".prompt_version_id is missing"),
     ("update-prompt", ".slug is missing"),
@@ -104,13 +107,14 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "update-prompt-partial",
         ".prompt_partial_version_id is missing",
     ),
-    // True is left out (quirks.md §8.13), and so is a name that was not given.
+    // The API omits `is_enabled` if it is true, and a name that was not given
+    // (docs/portkey-api-notes.md#types-and-units).
     ("get-guardrail", ".checks[].is_enabled is missing"),
     ("get-guardrail", ".checks[].name is missing"),
-    // No id, and a prefix to the role (quirks.md §8.9).
+    // The API sends no id, and the role with a prefix (docs/portkey-api-notes.md#types-and-units).
     ("get-workspace-member", ".id is missing"),
     ("get-workspace-member", ".role is not admin|member|manager"),
-    // What can be written can be read, although no answer was seen that has it.
+    // Fields that can be written can be read, although no recorded response has them.
     ("get-api-key", ".rotation_policy is not recorded"),
     (
         "list-all-api-keys",
@@ -128,12 +132,13 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "list-integration-models",
         ".models[].configurations is not recorded",
     ),
-    // Only with `include_configurations` (secrets.md §2) and with `rotate_auth` (secrets.md §1).
+    // Present only with `include_configurations` and with `rotate_auth`
+    // (docs/portkey-api-notes.md#masked-by-the-api and #returned-once).
     ("get-provider", ".configurations is not recorded"),
     ("update-deployment", ".credentials is not recorded"),
-    // Only with `include_usage`.
+    // Present only with `include_usage`.
     ("get-usage-limits-policy", ".value_key_usage_map is missing"),
-    // Filters, prices and defaults that nobody has set.
+    // Filters, prices and defaults that were never set.
     ("get-log-export", ".filters."),
     ("list-all-log-exports", ".data[].filters."),
     ("get-model-pricing", ".finetune_config is missing"),
@@ -141,13 +146,13 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("create-workspace", ".defaults."),
     ("get-workspace", ".defaults."),
     ("list-all-workspaces", ".data[].defaults."),
-    // Recorded of the model's own price list, and in use in the lists of providers too.
+    // Recorded for the price list of a model, and also used in the price lists of providers.
     (
         "list-provider-pricing",
         ".*.pricing_config.calculate is not recorded",
     ),
-    // The document leaves out what the same thing has elsewhere: a workspace where it is read, a
-    // version where its prompt is read, an item's `object`.
+    // The document omits fields that the same resource has elsewhere: a workspace where it is read,
+    // a version where its prompt is read, and the `object` of an item.
     ("create-workspace", ".icon is not recorded"),
     ("create-workspace", ".is_default is not recorded"),
     ("create-workspace", ".object is not recorded"),
@@ -179,16 +184,16 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Exceptions, and which of them were needed.
+/// The exceptions, with a mark on each that was needed.
 pub(super) struct Exceptions([Cell<bool>; EXCEPTIONS.len()]);
 
 impl Exceptions {
-    /// None needed so far.
+    /// Starts with no exception marked.
     pub(super) fn new() -> Self {
         Self(std::array::from_fn(|_| Cell::new(false)))
     }
 
-    /// Whether a fault is excepted.
+    /// Checks if an exception covers this difference, and marks it.
     pub(super) fn covers(&self, tool: &str, fault: &str) -> bool {
         let fits =
             |(t, begin): &(&str, &str)| (t.is_empty() || *t == tool) && fault.starts_with(begin);
@@ -196,7 +201,7 @@ impl Exceptions {
         found.inspect(|i| self.0[*i].set(true)).is_some()
     }
 
-    /// Exceptions that nothing needs any more.
+    /// Lists the exceptions that were never needed.
     pub(super) fn unused(&self) -> Vec<String> {
         let stale = EXCEPTIONS
             .iter()
@@ -208,7 +213,7 @@ impl Exceptions {
     }
 }
 
-/// The items of an answer: of a list each, or the answer itself.
+/// Returns the items of a list response, or the response itself.
 pub(super) fn rows(answer: &Value) -> Vec<&Value> {
     let envelopes = [
         "data",
@@ -228,10 +233,10 @@ pub(super) fn rows(answer: &Value) -> Vec<&Value> {
         .map_or_else(|| vec![inner], |list| list.iter().collect())
 }
 
-/// What of an answer is not as recorded.
+/// Lists the differences between a response and its record.
 pub(super) fn differences(record: &Value, answer: &Value) -> Vec<String> {
     let (mut shape, mut answer) = (&record["response"], answer);
-    // A bare list in the document comes in an envelope (quirks.md §4.8).
+    // A bare list of the document arrives in an envelope (docs/portkey-api-notes.md#envelopes).
     if shape.is_array() && answer["data"].is_array() {
         answer = &answer["data"];
     }
@@ -253,7 +258,7 @@ fn compare(
     at: &str,
     faults: &mut Vec<String>,
 ) {
-    // `null` stands for anything that is not set.
+    // `null` stands for any field that is not set.
     if answer.is_null() && !at.is_empty() {
         return;
     }
@@ -261,7 +266,8 @@ fn compare(
     match (shape, answer) {
         (Value::Object(fields), Value::Object(given)) => {
             let live = live.and_then(Value::as_object);
-            // What was seen live must be there; what the document has besides may be.
+            // Fields that were seen live are required. The other fields of the document are
+            // optional.
             for (name, inner) in live.unwrap_or(fields) {
                 let optional = is_wildcard(name)
                     || name.ends_with('?')
@@ -304,7 +310,7 @@ fn compare(
         }
         (Value::String(words), answer) => {
             let seen = live.and_then(Value::as_str).unwrap_or_default();
-            // That it was not set when it was seen says nothing of its type.
+            // A live value of `null` says nothing about the type.
             let fits = words == "null"
                 || words
                     .split('|')
@@ -319,7 +325,7 @@ fn compare(
     }
 }
 
-/// Of `{oneOf: […]}` the alternative that has most of the answer's fields.
+/// Returns the alternative of `{oneOf: […]}` that shares the most fields with the response.
 fn best_alternative<'a>(shape: &'a Value, answer: &Value) -> &'a Value {
     let Some(shapes) = shape["oneOf"].as_array() else {
         return shape;
@@ -333,12 +339,12 @@ fn best_alternative<'a>(shape: &'a Value, answer: &Value) -> &'a Value {
     shapes.iter().max_by_key(shared).unwrap_or(shape)
 }
 
-/// Whether a name stands for any: `<key>`, `...`.
+/// Checks if a field name is a wildcard: `<key>` or `...`.
 fn is_wildcard(name: &str) -> bool {
     name.starts_with('<') || name == "..."
 }
 
-/// Whether a value is of a type, or the word itself.
+/// Checks if a value has the type that the word names, or equals the word.
 fn matches_type(word: &str, value: &Value) -> bool {
     match word.split([' ', '?']).next().unwrap_or_default() {
         "string" | "json" => value.is_string(),

@@ -1,5 +1,5 @@
-//! What the shape of a tool's arguments lets pass, their type takes, too: both are made from one struct, and
-//! where debug assertions are on `admit` asks both.
+//! Every value that the argument schema accepts is accepted by the Rust type. Both come from one
+//! struct, and with debug assertions the validation checks both.
 
 use portkey_api::catalog::Catalog;
 use portkey_operation::JsonMap;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::generate::{Extent, fill};
 
-/// A value of every kind, and those at the edges of numbers.
+/// Returns a value of every kind, and the edge values of numbers.
 fn edge_values() -> Vec<Value> {
     let largest = [i64::from(i32::MAX), i64::from(u32::MAX), i64::MAX].map(|n| json!(n));
     let beyond = [
@@ -40,7 +40,7 @@ fn edge_values() -> Vec<Value> {
     plain.into_iter().chain(largest).chain(beyond).collect()
 }
 
-/// A pointer to every value below one.
+/// Collects a JSON pointer to every value inside a value.
 fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     let below: Vec<_> = match value {
         Value::Object(map) => map
@@ -72,7 +72,7 @@ fn schema_accepts_only_what_the_type_accepts() {
         let published = entry.compiled();
         let mut admit = |args: &Value| {
             let args: JsonMap = args.as_object().unwrap().clone();
-            // Panics where the two differ.
+            // Panics if the schema and the type disagree.
             match published.validate_with_defaults(args) {
                 Ok(_) => taken += 1,
                 Err(_) => refused += 1,

@@ -1,38 +1,38 @@
-//! Arguments made from a schema: as few as it takes, or all there are, in as many sets as it takes to
-//! say every word of every enum.
+//! Arguments generated from a schema: the required ones, or all of them, in enough sets to use
+//! every enum value.
 
 use std::collections::BTreeSet;
 
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
-/// How much of a schema to give.
+/// The part of a schema to generate arguments for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// What is required, and one of each group that needs one.
+    /// Required fields, and one field of each group that needs one.
     Required,
-    /// Everything; of what excludes each other the one whose turn it is in this set.
+    /// All fields. Of fields that exclude each other, the set number selects one.
     All(usize),
-    /// Everything, with `null` wherever it clears.
+    /// All fields, with `null` for each field that can be cleared.
     Cleared,
 }
 
 impl Extent {
-    /// The number of the set.
+    /// Returns the number of the set.
     pub(super) fn set(self) -> usize {
         match self {
             Self::Required => 0,
             Self::All(set) => set,
-            // One that no other is.
+            // A number that no other set uses.
             Self::Cleared => 999,
         }
     }
 }
 
-/// A value for the argument at a path such as `checks[].id`, where its schema is not enough to make one.
+/// Supplies a value for an argument path such as `checks[].id` whose schema alone does not suffice.
 pub(super) type KnownValues<'a> = &'a dyn Fn(&str, &Value) -> Option<Value>;
 
-/// A value that fits a schema.
+/// Generates a value that matches a schema.
 pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: KnownValues<'_>) -> Value {
     if extent == Extent::Cleared && schema["x-clearable"] == true {
         return Value::Null;
@@ -43,7 +43,7 @@ pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: KnownValues<
     if let Some(words) = schema["enum"].as_array() {
         return words[extent.set() % words.len()].clone();
     }
-    // Forms that allow a field one type have it as text.
+    // Profiles that allow one type per field publish it as text.
     if schema["x-or-text"] == true && schema["type"] != "object" {
         let mut other = schema.clone();
         other.as_object_mut().unwrap().remove("x-or-text");
@@ -72,7 +72,7 @@ pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: KnownValues<
         },
         Some("boolean") => json!(extent.set().is_multiple_of(2)),
         Some("integer" | "number") => min_number(schema),
-        // A text of its own, so that it is noticed if it arrives in another's place.
+        // The text is unique per field, so that a mix-up of two fields is noticed.
         _ => {
             let name = at.trim_end_matches("[]").rsplit('.').next().unwrap();
             json!(format!("sample-{name}-{}", extent.set()))
@@ -80,7 +80,7 @@ pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: KnownValues<
     }
 }
 
-/// How many sets it takes to say every word and to take every turn.
+/// Returns the number of sets that use every enum value and every exclusive field.
 pub(super) fn set_count(schema: &Value) -> usize {
     if let Some(words) = schema["enum"].as_array() {
         return words.len();
@@ -105,8 +105,8 @@ pub(super) fn set_count(schema: &Value) -> usize {
     }
 }
 
-/// Every field of a schema and every word of its enums, as `a.b[]` and `a.b[]=word`; of what is told
-/// by the arguments alone, save the open maps.
+/// Returns every field of a schema and every value of its enums, as `a.b[]` and `a.b[]=word`,
+/// except for open maps.
 pub(super) fn parts_of_schema(schema: &Value) -> BTreeSet<String> {
     fn walk(at: &str, schema: &Value, found: &mut BTreeSet<String>) {
         for word in schema["enum"].as_array().into_iter().flatten() {
@@ -126,7 +126,7 @@ pub(super) fn parts_of_schema(schema: &Value) -> BTreeSet<String> {
     found
 }
 
-/// The same of arguments.
+/// Returns the same parts as [`parts_of_schema`], present in these arguments.
 pub(super) fn parts_of_arguments(arguments: &JsonMap) -> BTreeSet<String> {
     fn walk(at: &str, value: &Value, found: &mut BTreeSet<String>) {
         match value {
@@ -159,7 +159,7 @@ fn join_path(at: &str, name: &str) -> String {
     }
 }
 
-/// Whether a field is given, and how much of it.
+/// Decides if a field is generated, and to which extent.
 fn field_extent(schema: &Value, name: &str, extent: Extent) -> Option<Extent> {
     let required = || {
         schema["required"]
@@ -184,13 +184,13 @@ fn field_extent(schema: &Value, name: &str, extent: Extent) -> Option<Extent> {
     }
 }
 
-/// Marks of fields that exclude each other.
+/// Schema keywords for fields that exclude each other.
 const EXCLUSIVE_MARKS: &[&str] = &["x-exactly-one", "x-at-most-one"];
 
-/// The group of fields under one of these marks to which a field belongs.
+/// Returns the group under one of these keywords that contains the field.
 fn field_group<'a>(schema: &'a Value, name: &str, marks: &[&str]) -> Option<Vec<&'a str>> {
     let lists = marks.iter().filter_map(|mark| schema[*mark].as_array());
-    // A mark has one group, or a list of groups.
+    // A keyword has one group or a list of groups.
     let mut groups = lists.flat_map(|list| match list[0].is_array() {
         true => list.iter().filter_map(Value::as_array).collect(),
         false => vec![list],
@@ -199,7 +199,7 @@ fn field_group<'a>(schema: &'a Value, name: &str, marks: &[&str]) -> Option<Vec<
     Some(group.iter().filter_map(Value::as_str).collect())
 }
 
-/// The least number a schema allows, but no zero: that often means "none".
+/// Returns the smallest number that a schema allows, except zero, which often means "none".
 fn min_number(schema: &Value) -> Value {
     let bound = |key: &str| schema[key].as_f64();
     let least = bound("minimum").unwrap_or(1.0).max(1.0);

@@ -1,5 +1,5 @@
-//! The contract of every tool: arguments made from its schema pass the gate, arrive where the API
-//! wants them, and are answered by the sandbox as the API would.
+//! The contract of every tool: generated arguments pass the validation, arrive where the API
+//! expects them, and the sandbox responds like the API.
 
 mod answers;
 mod gate;
@@ -51,7 +51,7 @@ async fn every_tool_fulfils_its_contract() {
     );
 }
 
-/// The way through all tools, and what was found wrong on it.
+/// Calls all tools and collects the faults.
 struct ContractCheck {
     world: ContractFixture,
     exceptions: Exceptions,
@@ -59,8 +59,8 @@ struct ContractCheck {
 }
 
 impl ContractCheck {
-    /// Calls a tool with every set of arguments it takes. Without a record of it nothing is known of
-    /// its answers, and of its requests what the calls in this repository show.
+    /// Calls a tool with every set of arguments. Without a record the responses are not checked,
+    /// and the request is compared with the calls in this repository.
     async fn check_tool(&mut self, tool: &str, record: Option<&Value>) {
         let entry = self.world.entry(tool);
         let changes = !entry.operation.hints().read_only;
@@ -107,7 +107,7 @@ impl ContractCheck {
         }
     }
 
-    /// Makes one call that has to succeed, and looks at the request on its way.
+    /// Makes one call that must succeed, and checks its request.
     async fn call(
         &mut self,
         tool: &str,

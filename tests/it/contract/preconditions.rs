@@ -1,5 +1,5 @@
-//! What must be so for a call to work, where the schema does not say it: which things arguments name,
-//! and what has to be done before.
+//! Conditions of a successful call that the schema does not express: referenced resources and prior
+//! calls.
 
 use http::Method;
 use portkey_api::domains::DOMAINS;
@@ -8,19 +8,21 @@ use serde_json::Value;
 
 use super::generate::Extent;
 
-/// Where the value of an argument is found: a field of an item that a tool lists, or makes.
+/// The source of an argument value: a field of an item that a tool lists or creates.
 pub(super) struct ValueSource {
     pub(super) tool: &'static str,
-    /// By name, or as a JSON pointer.
+    /// A field name or a JSON pointer.
     pub(super) field: &'static str,
-    /// Which item; the first, unless said.
+    /// The item to use. The default is the first one.
     pub(super) filter: ItemFilter,
 }
 
-/// A field and the value an item must have in it.
+/// A field and its required value in an item.
 type ItemFilter = Option<(&'static str, &'static str)>;
 
-/// What arguments of these names refer to. The workspace is the one that has some of nearly everything.
+/// The targets of arguments: the argument's name, the tool, the field, and the filter of items.
+///
+/// The workspace is the one that has nearly every kind of resource.
 const REFERENCES: &[(&str, &str, &str, ItemFilter)] = &[
     (
         "workspace_id",
@@ -73,7 +75,10 @@ const REFERENCES: &[(&str, &str, &str, ItemFilter)] = &[
     ("cursor", "list-mcp-servers", "id", None),
 ];
 
-/// The same of one tool's argument, where another item is meant than the first, or another in each set.
+/// The tool, the argument's path, the other tool, its field, and the filter for each set, in turn.
+///
+/// Targets of single arguments of one tool that need another item than the first, or another item
+/// in each set.
 const TOOL_REFERENCES: &[(&str, &str, &str, &str, &[ItemFilter])] = &[
     (
         "add-workspace-member",
@@ -87,7 +92,7 @@ const TOOL_REFERENCES: &[(&str, &str, &str, &str, &[ItemFilter])] = &[
         "slugs[]",
         "list-integration-models",
         "slug",
-        // Only what was added by hand can be taken away.
+        // Only a model that was added by hand can be removed.
         &[Some(("slug", "support-classifier"))],
     ),
     (
@@ -154,7 +159,7 @@ const TOOL_REFERENCES: &[(&str, &str, &str, &str, &[ItemFilter])] = &[
         "/feedback_ids/0",
         &[None],
     ),
-    // The role somebody has is refused (quirks.md §6).
+    // The API refuses the role that the user already has (docs/portkey-api-notes.md#updates).
     (
         "update-user",
         "user_id",
@@ -162,7 +167,7 @@ const TOOL_REFERENCES: &[(&str, &str, &str, &str, &[ItemFilter])] = &[
         "id",
         &[Some(("role", "member")), Some(("role", "admin"))],
     ),
-    // Its configs are those that others are found among.
+    // Other references are resolved in the configs of this workspace.
     (
         "update-workspace",
         "workspace_id",
@@ -196,9 +201,10 @@ const TOOL_REFERENCES: &[(&str, &str, &str, &str, &[ItemFilter])] = &[
 const MEMBER_ROLE: &[ItemFilter] = &[Some(("role", "member"))];
 const TOOL_CALLS_GUARDRAIL: &[ItemFilter] = &[Some(("slug", "guard_tool-calls"))];
 
-/// Optional arguments without which the API refuses all the same: an organisation's key cannot say
-/// where a call plays (quirks.md §2.3, §7.2 to §7.4), or the document asks for less than the API
-///. Lists are asked for one workspace, so that what they name goes together.
+/// Optional arguments that the API requires all the same. A key of an organisation does not imply a
+/// workspace (docs/portkey-api-notes.md#authentication-and-scopes), or the document requires less
+/// than the API (#required-fields). Lists are requested for one workspace, so that the referenced
+/// resources belong together.
 const REQUIRED_BY_API: &[(&str, &[&str])] = &[
     ("bulk-update-integration-workspaces", &["workspaces"]),
     ("create-collection", &["workspace_id"]),
@@ -233,28 +239,28 @@ const REQUIRED_BY_API: &[(&str, &[&str])] = &[
     ("update-provider", &["workspace_id"]),
 ];
 
-/// What was not tried, and why.
+/// Parts that are not tried, and the reasons.
 const SKIPPED_PARTS: &[(&str, &str)] = &[
-    // The API refuses it as it refuses a wrong key.
+    // The API refuses it like a wrong key.
     ("list-audit-logs", "organisation_id"),
-    // No list shows what is archived.
+    // No list returns archived policies.
     ("get-rate-limits-policy", "status=archived"),
     ("get-usage-limits-policy", "status=archived"),
-    // Where no override by workspaces is enabled, the API refuses them.
+    // The API refuses overrides by workspaces unless they are enabled.
     ("update-workspace", "security_settings"),
-    // Names of the open-source gateway for checks that are tried under Portkey's names.
+    // Names in the open-source gateway for checks that are tried under Portkey's names.
     ("create-guardrail", "checks[].id=default.modelwhitelist"),
     ("create-guardrail", "checks[].id=panwPrismaAirs.intercept"),
     ("update-guardrail", "checks[].id=default.modelwhitelist"),
     ("update-guardrail", "checks[].id=panwPrismaAirs.intercept"),
 ];
 
-/// See [`UNTRIED`].
+/// Checks if a part is in [`SKIPPED_PARTS`].
 pub(super) fn is_skipped(tool: &str, part: &str) -> bool {
     SKIPPED_PARTS.contains(&(tool, part))
 }
 
-/// How many sets it takes where values above decide it.
+/// Minimum numbers of sets where values decide it.
 const MIN_SET_COUNTS: &[(&str, usize)] = &[
     ("create-integration", 44),
     ("update-integration", 44),
@@ -262,8 +268,8 @@ const MIN_SET_COUNTS: &[(&str, usize)] = &[
     ("update-secret-reference", 12),
 ];
 
-/// Updates that do not say of what kind a thing is, and take settings of one kind: those that the
-/// create takes.
+/// Updates that do not name the type of the resource and take the settings of one type: the
+/// settings of the create call.
 const CREATE_COUNTERPARTS: &[(&str, &str, &str)] = &[
     ("update-integration", "create-integration", "configurations"),
     (
@@ -273,7 +279,7 @@ const CREATE_COUNTERPARTS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// See [`AS_CREATED`]: the create, and the argument.
+/// Returns the create call and the argument from [`CREATE_COUNTERPARTS`].
 pub(super) fn create_counterpart(tool: &str) -> Option<(&'static str, &'static str)> {
     CREATE_COUNTERPARTS
         .iter()
@@ -281,7 +287,7 @@ pub(super) fn create_counterpart(tool: &str) -> Option<(&'static str, &'static s
         .map(|(_, create, field)| (*create, *field))
 }
 
-/// See [`SETS`].
+/// Returns the number of sets from [`MIN_SET_COUNTS`].
 pub(super) fn min_set_count(tool: &str) -> usize {
     MIN_SET_COUNTS
         .iter()
@@ -289,7 +295,7 @@ pub(super) fn min_set_count(tool: &str) -> usize {
         .map_or(1, |(_, sets)| *sets)
 }
 
-/// What works once in a sandbox, and the tools to call first, about the same items.
+/// Calls that work once per sandbox, and the prior calls about the same items.
 const PRIOR_CALLS: &[(&str, &[&str])] = &[
     ("add-workspace-member", &[]),
     ("bulk-delete-integration-models", &[]),
@@ -310,7 +316,7 @@ const PRIOR_CALLS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// See [`BEFORE`].
+/// Returns the prior calls from [`PRIOR_CALLS`].
 pub(super) fn prior_calls(tool: &str) -> Option<&'static [&'static str]> {
     PRIOR_CALLS
         .iter()
@@ -318,7 +324,7 @@ pub(super) fn prior_calls(tool: &str) -> Option<&'static [&'static str]> {
         .map(|(_, tools)| *tools)
 }
 
-/// Clears what a new value excludes and the policy has, and leaves out what is refused.
+/// Clears fields that a new value excludes, and removes arguments that the API refuses.
 pub(super) fn adjust_arguments(tool: &str, arguments: &mut JsonMap) {
     let refused = [
         ("list-audit-logs", "organisation_id"),
@@ -332,7 +338,7 @@ pub(super) fn adjust_arguments(tool: &str, arguments: &mut JsonMap) {
     }
 }
 
-/// See [`NEEDED`].
+/// Returns the arguments from [`REQUIRED_BY_API`].
 pub(super) fn required_by_api(tool: &str) -> &'static [&'static str] {
     REQUIRED_BY_API
         .iter()
@@ -340,8 +346,8 @@ pub(super) fn required_by_api(tool: &str) -> &'static [&'static str] {
         .map_or(&[], |(_, names)| names)
 }
 
-/// Where a value is found: for a placeholder, in what is listed or made at the path before it; what is
-/// to be deleted is made, as what others use cannot be.
+/// Returns the source of a value. A placeholder refers to an item that is listed or created at the
+/// path before it. A resource to delete is created, because others may depend on an existing one.
 pub(super) fn find_source(operation: &Operation, at: &str, extent: Extent) -> Option<ValueSource> {
     let own = TOOL_REFERENCES
         .iter()
@@ -383,7 +389,7 @@ pub(super) fn find_source(operation: &Operation, at: &str, extent: Extent) -> Op
     })
 }
 
-/// The name at the end of a path, of a list the list's.
+/// Returns the last name of a path, without list brackets.
 pub(super) fn last_segment(at: &str) -> &str {
     at.trim_end_matches("[]")
         .rsplit('.')

@@ -1,10 +1,10 @@
-//! The same arguments, as a client gives them that knows a tool by another form of its schema.
+//! Arguments in the form of each schema profile, with an unchanged meaning.
 
 use jsonschema::Validator;
 use portkey_operation::{CompiledOperation, JsonMap, Operation, Presentation, Profile};
 use serde_json::{Value, json};
 
-/// A tool in one form.
+/// A tool in one schema profile.
 pub(super) struct ProfiledTool {
     profile: Profile,
     full: CompiledOperation,
@@ -12,7 +12,7 @@ pub(super) struct ProfiledTool {
     validator: Validator,
 }
 
-/// A tool in every form.
+/// Returns a tool in every schema profile.
 pub(super) fn profiled_tools(operation: &Operation) -> Vec<ProfiledTool> {
     let form = |profile| {
         let presentation = Presentation {
@@ -32,8 +32,8 @@ pub(super) fn profiled_tools(operation: &Operation) -> Vec<ProfiledTool> {
 }
 
 impl ProfiledTool {
-    /// That a client which checks by this schema may give the arguments, and that they mean what they
-    /// always mean.
+    /// Checks that the profile's schema accepts the arguments, and that they have the same meaning
+    /// as usual.
     pub(super) fn check(&self, arguments: &JsonMap) -> Result<(), String> {
         let mut cleared = Vec::new();
         let schema = json!(self.published.schema());
@@ -46,7 +46,7 @@ impl ProfiledTool {
                 json!(cleared)
             };
         }
-        // What the form has no word for is told by descriptions.
+        // Values that the profile cannot express are explained in descriptions.
         let told = !strict && self.profile != Profile::Full && !cleared.is_empty();
         if !told {
             let fits = self.validator.validate(&given);
@@ -67,7 +67,7 @@ impl ProfiledTool {
     }
 }
 
-/// A value as a schema wants it, and the places of what is cleared.
+/// Converts a value to the form of a schema, and collects the paths of cleared fields.
 fn express_by_schema(schema: &Value, value: &Value, at: &str, cleared: &mut Vec<String>) -> Value {
     let text = schema["type"] == "string" || schema["type"] == json!(["string", "null"]);
     match value {
@@ -87,7 +87,7 @@ fn express_by_schema(schema: &Value, value: &Value, at: &str, cleared: &mut Vec<
                 );
                 given.insert(name.clone(), value);
             }
-            // What is required, and may be left out, is `null`.
+            // A required field that may be omitted is `null`.
             for name in schema["required"].as_array().into_iter().flatten() {
                 let name = name.as_str().unwrap();
                 given.entry(name).or_insert(Value::Null);

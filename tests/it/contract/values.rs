@@ -1,4 +1,4 @@
-//! Values that arguments must have for a call to work, where the schema alone does not give them.
+//! Values of arguments that a successful call needs and the schema alone does not give.
 
 use portkey_api::domains::guardrails::catalogue::CHECKS;
 use portkey_operation::JsonMap;
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::{generate::Extent, preconditions::last_segment};
 use crate::guardrail_checks::example_value;
 
-/// Values that the schema alone does not give: the tool, or none for any; the argument by its path, or
-/// its name alone; and as JSON the value for each set, in turn.
+/// The tool, or an empty name for any; the path of the argument, or its name alone; and the JSON
+/// value for each set, in turn.
 const VALUES: &[(&str, &str, &[&str])] = &[
     ("", "credit_limit", &["100"]),
     ("", "alert_threshold", &["50"]),
-    // The month that the sandbox has traffic of.
+    // The sandbox has traffic in this month.
     ("", "time_of_generation_min", &[r#""2025-12-01T00:00:00Z""#]),
     ("", "time_of_generation_max", &[r#""2026-01-01T00:00:00Z""#]),
     ("", "email", &[r#""someone@example.com""#]),
@@ -40,7 +40,8 @@ const VALUES: &[(&str, &str, &[&str])] = &[
         "sub_type",
         &[r#""service""#, r#""service""#, r#""user""#],
     ),
-    // Eleven, so that each meets every way to sign in, of which there are two, three or four.
+    // Eleven values, so that each one meets every authentication type, of which there are two,
+    // three or four.
     (
         "create-integration",
         "ai_provider_id",
@@ -58,7 +59,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
             r#""cohere""#,
         ],
     ),
-    // Four, to meet each of three.
+    // Four values, so that each one meets each of three.
     (
         "create-secret-reference",
         "manager_type",
@@ -69,7 +70,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
             r#""aws_sm""#,
         ],
     ),
-    // Another workspace may not export all there is.
+    // Another workspace may not export every field.
     ("create-log-export", "workspace_id", &[r#""ws-shared""#]),
     (
         "create-config",
@@ -81,7 +82,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
         "config",
         &[r#"{ "cache": { "mode": "simple" } }"#],
     ),
-    // A workspace's guardrail is no default of the organisation.
+    // A guardrail of a workspace cannot be a default of the organisation.
     (
         "update-organisation-defaults",
         "input_guardrails[]",
@@ -94,7 +95,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ),
     ("delete-workspace", "name", &[r#""sample-name-0""#]),
     ("create-virtual-key", "provider", &[r#""openai""#]),
-    // Nothing lists these.
+    // No tool lists these resources.
     ("", "gateway", &[r#""support-tools""#]),
     ("", "gateway_version", &[r#""v1""#]),
     ("", "project", &[r#""default""#]),
@@ -165,7 +166,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ),
     ("get-rate-limits-policy", "status", &[r#""active""#]),
     ("get-usage-limits-policy", "status", &[r#""active""#]),
-    // A group has one role everywhere; of the seeded ones each has its own.
+    // A group has one role in all workspaces. Each of the seeded groups has another role.
     (
         "create-scim-workspace-mapping",
         "role",
@@ -197,19 +198,19 @@ const VALUES: &[(&str, &str, &[&str])] = &[
 
 /// A tool, a prompt and a resource of the seeded issue tracker.
 const CAPABILITIES: &[&str] = &[r#""create_issue""#, r#""triage""#, r#""board""#];
-/// The one seeded guardrail that is no workspace's.
+/// The only seeded guardrail of the organisation.
 const ORGANISATION_GUARDRAIL: &[&str] = &[r#""guard_plain-language""#];
-/// The one seeded MCP server that somebody has signed in to.
+/// The only seeded MCP server with a connected user.
 const CONNECTED_SERVER: &[&str] = &[r#""papers""#];
 
-/// What the least that is required lacks, because a rule over several arguments wants more.
+/// Additions to the required arguments that a rule over several arguments needs.
 const REQUIRED_VALUES: &[(&str, &str, &str)] = &[(
     "create-secret-reference",
     "auth_config",
     r#"{ "aws_auth_type": "serviceRole" }"#,
 )];
 
-/// A value that is known beforehand.
+/// Returns the fixed value of an argument, if it has one.
 pub(super) fn known_value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
     let set = extent.set();
     if at == "checks[]" {
@@ -233,14 +234,14 @@ pub(super) fn known_value(tool: &str, at: &str, extent: Extent) -> Option<Value>
     if times.iter().any(|end| name.ends_with(end)) {
         return Some(json!("2026-01-15T12:00:00Z"));
     }
-    // A filter of queries is JSON in a text.
+    // A filter of a query is JSON as text.
     if at == "metadata" && tool.starts_with("get-") {
         return Some(json!(r#"{"team":"research"}"#));
     }
     (name.contains("url") || name.ends_with("host")).then(|| json!("https://example.com/a"))
 }
 
-/// A check of each kind in turn, with all that the catalogue says it takes.
+/// Returns a check of the kind that the set number selects, with all parameters of the catalogue.
 fn guardrail_check(set: usize) -> Value {
     let kind = &CHECKS[set % CHECKS.len()];
     let parameters = kind.parameters.unwrap_or_default();

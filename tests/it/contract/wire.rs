@@ -1,5 +1,4 @@
-//! What came over the wire, held against what the API's records, or else the calls in this
-//! repository, say of the endpoint.
+//! Comparison of sent requests with the API's records, or else with the calls in this repository.
 
 use std::{collections::HashMap, fs};
 
@@ -9,23 +8,23 @@ use serde_json::Value;
 
 use crate::{records, upstream::ReceivedRequest};
 
-/// Where an argument travels.
+/// The part of a request that carries an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ArgumentLocation {
     Path,
     Query,
     Header,
     Body,
-    /// Nowhere: it is for us.
+    /// Not sent: the server uses it.
     Local,
-    /// The argument is the body.
+    /// The argument is the whole body.
     WholeBody,
 }
 
-/// An endpoint as somebody other than the declaration describes it.
+/// An endpoint, described independently of the operation's declaration.
 pub(super) struct Endpoint {
     method: String,
-    /// From the root of the host, with its `{placeholders}`.
+    /// The path from the root of the host, with `{placeholders}`.
     path: String,
     places: HashMap<String, ArgumentLocation>,
     /// Arguments and the headers that carry them.
@@ -33,7 +32,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint as recorded.
+    /// Returns the endpoint of a record.
     pub(super) fn from_record(operation: &Operation, record: &Value) -> Self {
         let base = Url::parse(record["base"].as_str().unwrap()).unwrap();
         let path = records::snake_case_placeholders(record["path"].as_str().unwrap());
@@ -53,7 +52,7 @@ impl Endpoint {
             .into_iter()
             .flatten()
         {
-            // What is recorded in query and body may travel in either.
+            // An argument that is recorded in query and body may travel in either.
             if places.insert(name.clone(), ArgumentLocation::Body) == Some(ArgumentLocation::Query)
             {
                 places.remove(name);
@@ -70,8 +69,8 @@ impl Endpoint {
         }
     }
 
-    /// The endpoint as the calls under `tests/data/calls` show it. Of an argument that none of them
-    /// has it is not known where it travels.
+    /// Returns the endpoint of the calls under `tests/data/calls`. The location of an argument that
+    /// none of them has is unknown.
     pub(super) fn from_calls(operation: &Operation) -> Self {
         let file = format!("tests/data/calls/{}.json", operation.name());
         let calls: Vec<Value> = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
@@ -122,7 +121,7 @@ impl Endpoint {
         }
     }
 
-    /// What is wrong with a request that carries these arguments.
+    /// Lists the faults of a request that carries these arguments.
     pub(super) fn faults(&self, seen: &ReceivedRequest, arguments: &JsonMap) -> Vec<String> {
         let mut faults = Vec::new();
         if seen.method != self.method {
@@ -135,7 +134,7 @@ impl Endpoint {
             let word = percent_decode(words.next().unwrap_or_default());
             match expected.split_once('{') {
                 Some((_, name)) => {
-                    // `{provider}.json` is a placeholder with a tail.
+                    // `{provider}.json` is a placeholder with a suffix.
                     let (name, tail) = name.split_once('}').unwrap();
                     let value = word.strip_suffix(tail).unwrap_or_default().to_owned();
                     arrived.push((name.to_owned(), ArgumentLocation::Path, value));
@@ -177,7 +176,7 @@ impl Endpoint {
                 (Some(found), []) => (ArgumentLocation::Body, found == *value),
                 (None, []) if body == *value => (ArgumentLocation::WholeBody, true),
                 (None, [text]) => (there[0], text_represents(text, value)),
-                // A list may travel as one argument an item.
+                // A list may travel as one argument for each item.
                 (None, [_, ..]) if value.is_array() => (there[0], written == item_texts(value)),
                 (_, texts) => {
                     faults.push(format!("`{name}` arrived {} times", texts.len()));
@@ -204,7 +203,7 @@ impl Endpoint {
     }
 }
 
-/// With what travels in headers, or not at all.
+/// Adds the arguments that travel in headers or are not sent.
 fn with_headers_and_local(
     operation: &Operation,
     mut places: HashMap<String, ArgumentLocation>,
@@ -227,7 +226,7 @@ fn percent_decode(word: &str) -> String {
         .into_owned()
 }
 
-/// Whether a text in an address says a value.
+/// Checks if a text in a URL represents a value.
 fn text_represents(text: &str, value: &Value) -> bool {
     match value {
         Value::String(value) => text == value,

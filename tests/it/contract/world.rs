@@ -1,4 +1,4 @@
-//! A sandbox, the dispatcher in front of it, and between the two a listener that keeps what was said.
+//! A sandbox, a dispatcher, and a recording proxy between them.
 
 use std::{
     cell::RefCell,
@@ -27,10 +27,10 @@ use crate::{
     upstream::{self, MockUpstream, ReceivedRequest, ResponseAction, operator},
 };
 
-/// Where the sandbox's clock stands.
+/// The time of the sandbox.
 const NOW: &str = "2026-01-01T00:00:00Z";
 
-/// Where calls are made.
+/// The environment of the calls.
 pub(super) struct ContractFixture {
     sandbox: Sandbox,
     address: Arc<Mutex<SocketAddr>>,
@@ -39,7 +39,7 @@ pub(super) struct ContractFixture {
 }
 
 impl ContractFixture {
-    /// A fresh one. Every sandbox begins with the same organisation, ids included.
+    /// Starts with a fresh sandbox. Every sandbox has the same organisation, with the same ids.
     pub(super) async fn new() -> Self {
         let sandbox = start_sandbox().await;
         let address = Arc::new(Mutex::new(sandbox.address()));
@@ -56,35 +56,35 @@ impl ContractFixture {
         }
     }
 
-    /// Begins anew with another sandbox.
+    /// Replaces the sandbox by a fresh one.
     pub(super) async fn restart_sandbox(&mut self) {
         self.sandbox = start_sandbox().await;
         *self.address.lock().unwrap() = self.sandbox.address();
     }
 
-    /// The tool of a name.
+    /// Returns the catalogue entry of a tool.
     pub(super) fn entry(&self, tool: &str) -> &CatalogEntry {
         self.dispatcher.catalog().find(tool).unwrap()
     }
 
-    /// Makes a call.
+    /// Calls a tool.
     pub(super) async fn call(&self, tool: &str, arguments: JsonMap) -> Result<Value, CallError> {
         self.dispatcher
             .call_as_local(&operator(), tool, arguments)
             .await
     }
 
-    /// How many requests came over the wire.
+    /// Returns the number of sent requests.
     pub(super) fn count(&self) -> usize {
         self.wire.count()
     }
 
-    /// The requests that came after so many.
+    /// Returns the requests after the first `count`.
     pub(super) fn requests_after(&self, count: usize) -> Vec<ReceivedRequest> {
         self.wire.requests_after(count)
     }
 
-    /// Arguments for a tool, about things that there are.
+    /// Generates arguments for a tool that refer to existing resources.
     pub(super) async fn arguments(&self, tool: &str, extent: Extent) -> Result<JsonMap, String> {
         let entry = self.entry(tool);
         let schema = entry.compiled().full_schema();
@@ -99,7 +99,7 @@ impl ContractFixture {
             }
             arguments
         };
-        // Once to see what is asked for, and once with the answers.
+        // The first pass collects the requested values, and the second one inserts them.
         let places = entry
             .operation
             .placeholders()
@@ -131,8 +131,8 @@ impl ContractFixture {
         }
     }
 
-    /// The same, without what the gate says does not go with the rest. That each part passes in some
-    /// set is for the caller to see.
+    /// Generates arguments without those that the validation rejects in this combination. The
+    /// caller checks that each part passes in some set.
     pub(super) async fn fitting_arguments(
         &self,
         tool: &str,
@@ -146,7 +146,7 @@ impl ContractFixture {
             arguments[field] = created[field].clone();
         }
         preconditions::adjust_arguments(tool, &mut arguments);
-        // Only the first problems are told.
+        // The validation reports only the first errors.
         for _ in 0..20 {
             let outcome = self
                 .entry(tool)
@@ -163,7 +163,7 @@ impl ContractFixture {
         Ok(arguments)
     }
 
-    /// The field of an item that is listed, or made, where the source says.
+    /// Returns the field of the listed or created item that the source names.
     async fn look_up(&self, source: &ValueSource, found: &JsonMap) -> Result<Value, String> {
         let ValueSource {
             tool,
