@@ -1,4 +1,4 @@
-//! Which `Accept` is served, and in which form (RFC 9110 §12.5.1).
+//! Served `Accept` headers and the form of the response (RFC 9110 §12.5.1).
 
 use serde_json::json;
 
@@ -119,7 +119,7 @@ fn matching_accept_header_is_served_in_both_generations() {
     }
 }
 
-/// It says that it shows forms, and cannot be asked, because it reads no stream.
+/// The client declares support for forms but reads no stream, so it cannot receive a form.
 #[test]
 fn approval_by_form_without_a_stream_returns_an_error() {
     let server = serve_sandbox(&["--approve-writes"]);

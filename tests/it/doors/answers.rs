@@ -1,4 +1,4 @@
-//! What holds of all answers: nobody keeps them, and large ones come compressed to who takes that.
+//! Properties of all responses: no caching, and compression of large ones if the client accepts it.
 
 use std::io::Read;
 
@@ -64,7 +64,7 @@ fn tool_list_is_compressed_if_accepted() {
     );
 }
 
-/// Its stream has nothing but the list, so that is taken out of it.
+/// The stream contains nothing but the list, so the list is sent as JSON instead.
 #[test]
 fn tool_list_is_compressed_in_a_session() {
     let server = serve_sandbox(&[]);
@@ -99,7 +99,7 @@ fn tool_list_is_compressed_in_a_session() {
     assert_eq!(listed, plain.message());
 }
 
-/// On the way beside rmcp and on the way through it.
+/// Covers the fast path and the path through rmcp.
 #[test]
 fn small_response_is_not_compressed() {
     let server = serve_sandbox(&[]);

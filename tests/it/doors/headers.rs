@@ -1,4 +1,4 @@
-//! The headers that repeat what a message says: names that mean the same, and headers that a proxy removed.
+//! Headers that repeat parts of a message: equivalent names, and headers removed by a proxy.
 
 use super::*;
 use crate::http::serve_sandbox;
@@ -96,7 +96,7 @@ fn missing_headers_are_named_in_the_error() {
         );
         assert!(told.contains("a proxy on the way removes it"), "{told}");
     }
-    // Nothing is missing here.
+    // No header is missing here.
     let reply = send_raw(&server, &tool_call("whoami", "list-labels"));
     assert!(
         !reply.error_message().contains("proxy"),

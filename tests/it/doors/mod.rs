@@ -1,4 +1,4 @@
-//! What clients and proxies send that is not quite as the protocol has it, and what comes back.
+//! Deviations from the protocol by clients and proxies, and the responses to them.
 
 mod accept;
 mod answers;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::process::ServerProcess;
 
-/// A request of 2026-07-28 that lists the tools, as bytes, with these lines more in its head.
+/// Returns a `tools/list` request of revision 2026-07-28 as bytes, with further header lines.
 fn list_request(path: &str, more: &[&str]) -> Vec<u8> {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -34,7 +34,7 @@ fn list_request(path: &str, more: &[&str]) -> Vec<u8> {
     )
 }
 
-/// A request as bytes; its head has what it must, and these lines.
+/// Returns a request as bytes, with the required headers and these lines.
 fn raw_request(method: &str, path: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     if !lines.iter().any(|line| line.starts_with("host:")) {
@@ -52,7 +52,7 @@ fn raw_request(method: &str, path: &str, lines: &[&str], body: &[u8]) -> Vec<u8>
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-/// A response, read to its end.
+/// A response that was read to its end.
 #[derive(Debug)]
 struct RawResponse {
     status: u16,
@@ -73,7 +73,7 @@ impl RawResponse {
         str::from_utf8(&self.body).unwrap()
     }
 
-    /// The message in JSON, or in the last event of a stream.
+    /// Returns the message of a JSON body, or of the last event of a stream.
     fn message(&self) -> Value {
         let events = self
             .text()
@@ -83,7 +83,7 @@ impl RawResponse {
         serde_json::from_str(last.unwrap_or(self.text())).unwrap_or_default()
     }
 
-    /// What an error says.
+    /// Returns the message of a JSON-RPC error.
     fn error_message(&self) -> String {
         self.message()["error"]["message"]
             .as_str()
@@ -92,7 +92,7 @@ impl RawResponse {
     }
 }
 
-/// Sends a request over a connection of its own.
+/// Sends a request over a new connection.
 fn send_raw(server: &ServerProcess, request: &[u8]) -> RawResponse {
     let address = server.url.split('/').nth(2).unwrap();
     let mut stream = TcpStream::connect(address).unwrap();

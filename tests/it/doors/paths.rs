@@ -1,4 +1,4 @@
-//! Paths: a slash at the end, a prefix that a proxy keeps, and those of the older transport.
+//! Paths: trailing slashes, a prefix kept by a proxy, and the paths of the HTTP+SSE transport.
 
 use super::*;
 use crate::{
@@ -65,7 +65,7 @@ fn path_prefix_applies_to_every_path() {
     for (path, status) in [
         ("/portkey/healthz", 200),
         ("/portkey/readyz", 200),
-        // Probes on the same machine pass no proxy.
+        // Probes on the same machine do not pass through the proxy.
         ("/healthz", 200),
         ("/readyz", 200),
         ("/mcp", 404),

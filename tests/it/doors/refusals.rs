@@ -1,9 +1,9 @@
-//! A line in the log for each refusal that an operator may have to act upon.
+//! Log lines for rejections that an operator may have to act on.
 
 use super::*;
 use crate::process::ServerProcess;
 
-/// What the server logs of one request.
+/// Sends a request that must be rejected, and returns its log line.
 fn rejection_log_line(server: &mut ServerProcess, request: &[u8], status: u16) -> String {
     let reply = send_raw(server, request);
     assert_eq!(reply.status, status, "{reply:?}");

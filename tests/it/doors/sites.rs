@@ -1,4 +1,4 @@
-//! Names of the server, and origins of pages.
+//! Hosts of the server, and origins of web pages.
 
 use super::*;
 use crate::{http::serve_sandbox, process::ServerProcess};
