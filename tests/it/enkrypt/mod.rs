@@ -1,5 +1,4 @@
-//! Enkrypt AI as a second upstream: its key, the headers that name things, its errors, previews, and that
-//! it is off where nothing could be called.
+//! Enkrypt AI as a second upstream: key, header arguments, errors, previews, and its switch.
 
 mod switch;
 
@@ -29,7 +28,7 @@ fn json_map(args: Value) -> JsonMap {
     args.as_object().unwrap().clone()
 }
 
-/// Arguments that the tool takes.
+/// Returns valid arguments for the tool.
 fn valid_arguments(tool: &str) -> Value {
     match tool {
         "get-mcp-registry-server" => json!({ "server": "s" }),
@@ -62,7 +61,7 @@ async fn call_as(
         })
 }
 
-/// A dispatcher with Portkey at one server and Enkrypt AI at another.
+/// Returns a dispatcher with Portkey at one server and Enkrypt AI at another.
 fn dispatcher_for_both(portkey: &MockUpstream, enkrypt: &MockUpstream) -> Dispatcher {
     let url = |upstream: &MockUpstream| upstream.base_url.parse::<reqwest::Url>().unwrap();
     let addresses = Addresses::new(url(portkey), None, Some(url(portkey)), url(enkrypt)).unwrap();
@@ -83,7 +82,7 @@ async fn each_key_is_sent_only_to_its_own_upstream() {
     for tool in TOOLS {
         call(&both, tool, valid_arguments(tool)).await.unwrap();
     }
-    // One for each host of Portkey's that gets the key.
+    // One operation for each of Portkey's hosts that gets the key.
     for (tool, args) in [
         ("list-all-integrations", json!({})),
         ("get-organisation-defaults", json!({})),
@@ -124,7 +123,7 @@ async fn each_key_is_sent_only_to_its_own_upstream() {
         );
     }
 
-    // Neither key stands in for the other.
+    // Neither key replaces the other.
     let (mut one, mut other) = (operator(), operator());
     one.credentials.enkrypt = None;
     other.credentials.portkey = None;
@@ -247,7 +246,7 @@ async fn invalid_header_values_are_rejected() {
                 "名",
             ];
             values.extend((*argument == "gateway").then_some(long.as_str()));
-            // An empty filter is left out.
+            // An empty filter is omitted.
             values.retain(|value| !value.trim().is_empty() || tool == "modify-mcp-gateway");
             for value in values {
                 let mut args = valid_arguments(tool);
@@ -336,7 +335,7 @@ async fn preview_sends_only_a_read() {
         );
     }
 
-    // A read that fails ends the matter.
+    // A failed read ends the preview.
     let missing = r#"{"code":404,"error":"Resource not found","message":"MCP gateway not found"}"#;
     let enkrypt = MockUpstream::start(move |_| http_response("404 Not Found", "", missing)).await;
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
@@ -350,7 +349,7 @@ async fn preview_sends_only_a_read() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever else a call says, the one request of a preview is a GET without a body.
+    /// With any other arguments, the only request of a preview is a GET without a body.
     #[test]
     fn preview_never_becomes_a_write(
         active in any::<Option<bool>>(),
@@ -386,7 +385,7 @@ fn additional_config_is_masked() {
     assert_eq!(Value::Object(cleared), policy(json!(null)));
 }
 
-/// The statuses of enkrypt.md §4, and what lies in between.
+/// The statuses of docs/portkey-api-notes.md#enkrypt-ai-errors, and statuses of proxies in between.
 #[tokio::test]
 async fn enkrypt_errors_are_reported_with_cause_and_advice() {
     let body = |code: u16| format!(r#"{{"code":{code},"error":"E","message":"Its own words"}}"#);

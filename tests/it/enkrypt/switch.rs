@@ -1,4 +1,4 @@
-//! What switches Enkrypt AI's tools on, and what a call of them says while they are off.
+//! The settings that enable the tools for Enkrypt AI, and the error while they are disabled.
 
 use portkey_api::catalog::Catalog;
 use portkey_operation::Upstream;
@@ -99,7 +99,7 @@ fn key_or_sandbox_enables_the_enkrypt_tools() {
         assert!(!log.contains("pw@"), "{log}");
     }
 
-    // The sandbox as a process of its own is an Enkrypt AI, too; Portkey's key is not needed for it.
+    // The standalone sandbox also emulates Enkrypt AI. Portkey's key is not needed for it.
     let sandbox = ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let address = sandbox.url.trim_end_matches("/v1");
     let (ok, out, log) = with(&[
