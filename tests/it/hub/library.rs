@@ -1,4 +1,4 @@
-//! A server that offers all that can be announced.
+//! A server that announces every kind of change.
 
 use portkey_mcp::{
     mcp::notifications::{ChangeNotifier, SessionSubscription},
@@ -13,7 +13,7 @@ use rmcp::{
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 
-/// Announces everything there is, as a server with prompts and resources will.
+/// Sends every kind of change notification, like a server with prompts and resources.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NotifyingServer {
     pub(crate) hub: ChangeNotifier,

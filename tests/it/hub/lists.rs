@@ -1,4 +1,4 @@
-//! Lists that change while the server runs: whose files do that, and who hears of it.
+//! Lists that change at runtime: the files that cause it, and the notified clients.
 
 use std::{fs, sync::Arc};
 
@@ -34,7 +34,8 @@ fn list_changed_capabilities(capabilities: &ServerCapabilities) -> [Option<bool>
     ]
 }
 
-/// Both generations on both transports hear these words of a server, and no others, after the change.
+/// Checks that clients of both generations on both transports get exactly these notifications after
+/// the change.
 async fn assert_notified(server: impl Fn() -> Server, change: impl Fn(usize), expected: &[&str]) {
     let declares = |what| expected.contains(&what).then_some(true);
     for (i, over) in [TransportKind::Http, TransportKind::Stdio]
@@ -70,7 +71,7 @@ async fn assert_notified(server: impl Fn() -> Server, change: impl Fn(usize), ex
                 "{over:?}"
             );
         }
-        // Nothing came in between: of what is announced now, the first is next.
+        // No other notification came in between, so the first of the new ones is next.
         notify_all(server.notifier());
         assert_eq!(next_notification(&mut stream).await, "prompts", "{over:?}");
         assert_eq!(
@@ -98,7 +99,7 @@ async fn prompt_folder_change_notifies_clients() {
     assert_notified(server, change, &["prompts"]).await;
 }
 
-/// What a policy hides is in none of the lists, so none of them stays as it was.
+/// A policy hides entries of every list, so all lists change.
 #[tokio::test]
 async fn policy_change_notifies_clients_of_every_list() {
     let folder = tempfile::tempdir().unwrap();

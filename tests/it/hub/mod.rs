@@ -1,4 +1,4 @@
-//! Announcements: who hears of a change, and who does not, in both generations and on both transports.
+//! Change notifications: notified and ignored clients, in both generations and on both transports.
 
 mod library;
 mod lists;
@@ -47,7 +47,7 @@ use crate::{
 
 const RESOURCE_URI: &str = "test://shelf";
 
-/// A client that writes down what it hears beside its subscriptions.
+/// A client that records the notifications outside its subscription streams.
 #[derive(Clone, Debug)]
 struct NotificationRecorder(mpsc::UnboundedSender<String>);
 
@@ -136,7 +136,7 @@ async fn connect<H: DirectCallHandler + Clone>(
     }
 }
 
-/// What `portkey-mcp http` takes.
+/// The arguments of `portkey-mcp http`.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -164,7 +164,7 @@ async fn server_parts() -> HttpServerParts {
     HttpServerParts::build(app, settings).await.unwrap()
 }
 
-/// The routes to a handler as `portkey-mcp http` has them.
+/// Returns the routes to a handler, as in `portkey-mcp http`.
 pub(crate) async fn routes<H: DirectCallHandler + Clone>(handler: H) -> Router {
     let HttpServerParts {
         auth,
@@ -181,7 +181,7 @@ pub(crate) async fn routes<H: DirectCallHandler + Clone>(handler: H) -> Router {
     )
 }
 
-/// The same for callers who are recognised in another way.
+/// Returns the routes for callers with another authentication.
 pub(crate) async fn routes_with_auth<H: DirectCallHandler + Clone>(
     handler: H,
     auth: Auth,
@@ -203,7 +203,7 @@ fn server() -> Server {
     Server::new(Arc::new(Dispatcher::new(Catalog::full(), portkey)), None)
 }
 
-/// Waits until so many listen; what a client sent is not yet what the server has taken in.
+/// Waits until this many clients listen. The server may not yet have processed a sent message.
 pub(crate) async fn wait_for_listeners(hub: &ChangeNotifier, count: usize) {
     while hub.subscriber_count() != count {
         yield_now().await;
@@ -336,7 +336,8 @@ async fn disconnected_listener_is_removed() {
     }
 }
 
-/// The announcements come at once, so that the one thread of this test cannot pass them on in between.
+/// The notifications are sent at once, so that this single-threaded test cannot forward them in
+/// between.
 #[tokio::test]
 async fn lagging_listener_is_told_that_everything_changed() {
     let library = NotifyingServer::default();
@@ -354,7 +355,7 @@ async fn lagging_listener_is_told_that_everything_changed() {
         assert_eq!(next_notification(&mut stream).await, expected);
         assert_eq!(session.notifications.recv().await.unwrap(), expected);
     }
-    // It is still listening, and hears the next change as usual.
+    // The client is still subscribed and gets the next notification as usual.
     library.hub.notify_tools_changed();
     assert_eq!(next_notification(&mut stream).await, "tools");
     assert_eq!(session.notifications.recv().await.unwrap(), "tools");
@@ -397,7 +398,7 @@ async fn number_of_subscribed_resources_is_limited() {
     assert!(session.watch(RESOURCE_URI.to_owned()));
 }
 
-/// The server itself: it offers tools, and announces nothing else.
+/// The production server has tools, and announces no other list.
 #[tokio::test]
 async fn tool_list_change_notifies_clients() {
     for over in [TransportKind::Http, TransportKind::Stdio] {
@@ -444,8 +445,8 @@ fn stateless_request(id: u32, method: &str, more: serde_json::Value) -> serde_js
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
 }
 
-/// A client that hangs up while it listens is not waited for as one that calls would be: the answer
-/// comes, where after a wait it would have been given up.
+/// A client that disconnects while it listens gets its response at once. The server does not wait
+/// for it as for a client with calls in flight.
 #[test]
 fn client_disconnect_ends_stdio_subscriptions() {
     let mut pipe = StdioServer::start(&["--sandbox"]);
@@ -456,7 +457,7 @@ fn client_disconnect_ends_stdio_subscriptions() {
         acknowledged["method"], "notifications/subscriptions/acknowledged",
         "{acknowledged}"
     );
-    // As a client of another generation would, which must not make it a session.
+    // A client of the other generation sends this notification. It must not open a session here.
     pipe.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     let (status, rest, log) = pipe.end();
     assert!(status.success(), "{log}");
