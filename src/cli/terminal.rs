@@ -115,7 +115,7 @@ mod tests {
                 parts: vec![b"over\rwritten"],
                 shown: "over\\u000dwritten",
             },
-            // A control sequence in one character, here in two parts.
+            // A control sequence in one character, split over two writes.
             Case {
                 parts: vec![b"\xc2", b"\x9b31m\n"],
                 shown: "\\u009b31m\n",

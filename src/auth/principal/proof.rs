@@ -345,7 +345,7 @@ mod tests {
         assert!(proofs.lock_state().checking.is_empty());
     }
 
-    /// However many made-up keys came from its network.
+    /// The number of unknown keys from the same network does not matter.
     #[tokio::test]
     async fn previously_accepted_key_is_checked_without_admission() {
         let proofs = KeyProofs::default();
@@ -406,7 +406,7 @@ mod tests {
         assert_eq!(check_key(&proofs, "a", KeyStatus::Accepted).await, Ok(()));
     }
 
-    /// Made-up keys evict each other and never an accepted key.
+    /// Unknown keys evict each other and never an accepted key.
     #[tokio::test]
     async fn rejected_keys_never_evict_accepted_ones() {
         let proofs = KeyProofs::default();

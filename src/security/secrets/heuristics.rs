@@ -148,7 +148,7 @@ mod tests {
                 text: "{\"a\":{\"b\":1,\"b\":1}}",
                 says_only: false,
             },
-            // The same value in another spelling. It is rewritten to be safe.
+            // An equal value in another spelling, which the scanner rewrites.
             Case {
                 text: "{\"a\":\"\\u0062\"}",
                 says_only: false,

@@ -443,7 +443,7 @@ mod tests {
     fn variants_of_secret_names_are_classified_alike() {
         struct Case {
             names: &'static [&'static str],
-            /// Where credentials are kept, and elsewhere.
+            /// The class inside a place that holds credentials, and elsewhere.
             read_as: [NameKind; 2],
         }
         use NameKind::{AllSecret, NotSecret, Secret, SecretCollection, Text};
