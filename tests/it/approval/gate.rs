@@ -84,47 +84,96 @@ const APPROVE: FormResponse = FormResponse {
 
 #[tokio::test]
 async fn approval_requirement_depends_on_the_effect() {
+    struct Setting {
+        writes: bool,
+        deletes: bool,
+        asked: bool,
+    }
+
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        by_writes: bool,
+        by_deletes: bool,
+    }
+
     let upstream = MockUpstream::start(|_| json_response(r#"{"name":"N"}"#)).await;
     let cases = [
-        ("get-integration", json!({ "slug": "s" }), false, false),
-        (
-            "create-integration",
-            json!({ "name": "n", "ai_provider_id": "openai" }),
-            true,
-            false,
-        ),
-        (
-            "update-integration",
-            json!({ "slug": "s", "name": "n" }),
-            true,
-            false,
-        ),
-        (
-            "update-config",
-            json!({ "slug": "s", "name": "n" }),
-            true,
-            true,
-        ),
-        ("delete-integration", json!({ "slug": "s" }), true, true),
-        (
-            "modify-mcp-gateway",
-            json!({ "gateway": "g", "is_active": true }),
-            true,
-            true,
-        ),
-        (
-            "modify-mcp-gateway",
-            json!({ "gateway": "g", "is_active": true, "preview": true }),
-            false,
-            false,
-        ),
+        Case {
+            tool: "get-integration",
+            args: json!({ "slug": "s" }),
+            by_writes: false,
+            by_deletes: false,
+        },
+        Case {
+            tool: "create-integration",
+            args: json!({ "name": "n", "ai_provider_id": "openai" }),
+            by_writes: true,
+            by_deletes: false,
+        },
+        Case {
+            tool: "update-integration",
+            args: json!({ "slug": "s", "name": "n" }),
+            by_writes: true,
+            by_deletes: false,
+        },
+        Case {
+            tool: "update-config",
+            args: json!({ "slug": "s", "name": "n" }),
+            by_writes: true,
+            by_deletes: true,
+        },
+        Case {
+            tool: "delete-integration",
+            args: json!({ "slug": "s" }),
+            by_writes: true,
+            by_deletes: true,
+        },
+        Case {
+            tool: "modify-mcp-gateway",
+            args: json!({ "gateway": "g", "is_active": true }),
+            by_writes: true,
+            by_deletes: true,
+        },
+        Case {
+            tool: "modify-mcp-gateway",
+            args: json!({ "gateway": "g", "is_active": true, "preview": true }),
+            by_writes: false,
+            by_deletes: false,
+        },
     ];
-    for (tool, args, by_writes, by_deletes) in cases {
-        for (writes, deletes, asked) in [
-            (false, false, false),
-            (true, false, by_writes),
-            (false, true, by_deletes),
-            (true, true, by_writes || by_deletes),
+    for Case {
+        tool,
+        args,
+        by_writes,
+        by_deletes,
+    } in cases
+    {
+        for Setting {
+            writes,
+            deletes,
+            asked,
+        } in [
+            Setting {
+                writes: false,
+                deletes: false,
+                asked: false,
+            },
+            Setting {
+                writes: true,
+                deletes: false,
+                asked: by_writes,
+            },
+            Setting {
+                writes: false,
+                deletes: true,
+                asked: by_deletes,
+            },
+            Setting {
+                writes: true,
+                deletes: true,
+                asked: by_writes || by_deletes,
+            },
         ] {
             let dispatcher = dispatcher_with_approvals(
                 &upstream,
@@ -162,7 +211,8 @@ async fn approval_permits_only_the_approved_call() {
             ..ApprovalDefaults::default()
         },
     );
-    let (tool, args) = ("delete-integration", json!({ "slug": "s" }));
+    let tool = "delete-integration";
+    let args = json!({ "slug": "s" });
     let grant = async |args: &Value| {
         let question = approval_request(&dispatcher, tool, args).await;
         Some(ApprovalResponse::Resolved(question.resolve(
@@ -385,7 +435,8 @@ async fn ticket_id_prefix_is_accepted_only_while_unambiguous() {
     let ticket = file_tickets(&dispatcher, &["s"]).await.remove(0);
     let approvals = dispatcher.approvals().unwrap();
     let find = async |start: &str| approvals.find_ticket(start).await.map(|ticket| ticket.id);
-    let (short, shorter) = (&ticket.id[..MIN_ID_DIGITS], &ticket.id[..MIN_ID_DIGITS - 1]);
+    let short = &ticket.id[..MIN_ID_DIGITS];
+    let shorter = &ticket.id[..MIN_ID_DIGITS - 1];
     assert_eq!(find(short).await, Ok(ticket.id.clone()));
     assert_eq!(
         find(&short.to_ascii_uppercase()).await,
@@ -469,7 +520,9 @@ async fn tickets_are_listed_in_pages_oldest_first() {
 
     let mut ids: Vec<_> = filed.iter().map(|ticket| ticket.id.clone()).collect();
     ids.push(of_bob.id.clone());
-    let (mut after, mut listed, mut pages) = (None, Vec::new(), Vec::new());
+    let mut after = None;
+    let mut listed = Vec::new();
+    let mut pages = Vec::new();
     loop {
         let page = approvals
             .list_tickets(&TicketFilter::default(), after.as_deref(), 4)

@@ -40,7 +40,8 @@ async fn post_form(client: &Client, page: &str, body: &str) -> (StatusCode, Stri
 async fn ticket_page_shows_the_call_and_its_form_decides() {
     let admin = AdminFolder::new();
     let mut server = serve_with_admin(&admin, &[]);
-    let (alice, http) = (McpClient::new(&server.url, "pk-alice"), client());
+    let alice = McpClient::new(&server.url, "pk-alice");
+    let http = client();
     let at = ticket_page_url(&mut server, &alice, SLUG).await;
     for _ in 0..2 {
         let shown = http.get(&at).send().await.unwrap();
@@ -126,7 +127,8 @@ fn first_button(html: &str) -> &str {
 async fn enter_key_on_the_page_decides_nothing() {
     let admin = AdminFolder::new();
     let mut server = serve_with_admin(&admin, &["--approve-by-name"]);
-    let (alice, http) = (McpClient::new(&server.url, "pk-alice"), client());
+    let alice = McpClient::new(&server.url, "pk-alice");
+    let http = client();
     let at = ticket_page_url(&mut server, &alice, SLUG).await;
     let html = http.get(&at).send().await.unwrap().text().await.unwrap();
     let button = first_button(&html);
@@ -167,10 +169,12 @@ async fn enter_key_on_the_page_decides_nothing() {
 
 #[tokio::test]
 async fn decision_on_the_page_requires_a_name() {
-    let (admin, folder) = (AdminFolder::new(), tempfile::tempdir().unwrap());
+    let admin = AdminFolder::new();
+    let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.jsonl");
     let mut server = serve_with_admin(&admin, &["--audit-log", log.to_str().unwrap()]);
-    let (alice, http) = (McpClient::new(&server.url, "pk-alice"), client());
+    let alice = McpClient::new(&server.url, "pk-alice");
+    let http = client();
     let at = ticket_page_url(&mut server, &alice, SLUG).await;
     let token = form_token(&http.get(&at).send().await.unwrap().text().await.unwrap());
     for by in ["", "&by=", "&by=+"] {
@@ -246,7 +250,8 @@ async fn ticket_list_page_links_to_each_ticket() {
                 .unwrap(),
         );
     }
-    let (page, http) = (format!("{}{path}", admin.url()), client());
+    let page = format!("{}{path}", admin.url());
+    let http = client();
     let shown = async |query: &str| {
         let answer = http.get(format!("{page}{query}")).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())

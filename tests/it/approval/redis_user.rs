@@ -34,7 +34,9 @@ async fn documented_redis_user_has_every_required_right() {
     );
     let files = tempfile::tempdir().unwrap();
     let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
-    let (keys, url, policy) = (path("state.keys"), path("redis-url"), path("policy.yaml"));
+    let keys = path("state.keys");
+    let url = path("redis-url");
+    let policy = path("policy.yaml");
     fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
     fs::write(&url, redis.documented_url(0)).unwrap();
     fs::write(&policy, POLICY).unwrap();
@@ -130,7 +132,8 @@ async fn missing_redis_right_is_reported_to_the_approver() {
     }
     let rights = crate::redis::documented_rights().replace(" +get ", " ");
     let redis = RedisServer::with_user(&rights);
-    let (admin, url) = (AdminFolder::new(), redis.documented_url(0));
+    let admin = AdminFolder::new();
+    let url = redis.documented_url(0);
     let options = admin.options();
     let keys = admin.file_path() + ".keys";
     fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();

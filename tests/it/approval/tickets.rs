@@ -128,7 +128,8 @@ pub(super) fn ticket_id(text: &str) -> String {
 #[tokio::test]
 async fn call_waits_for_a_decision_by_command() {
     for way in TRANSPORTS_AND_GENERATIONS {
-        let (admin, human) = (AdminFolder::new(), FormClient::new(false));
+        let admin = AdminFolder::new();
+        let human = FormClient::new(false);
         let session = connect(way, &human, &strs(&admin.options())).await;
         let args = json!({ "slug": SLUG });
         let (done, text) = session.call_text(TOOL, args.clone()).await;
@@ -190,7 +191,8 @@ async fn call_waits_for_a_decision_by_command() {
 
 #[tokio::test]
 async fn denied_call_stays_denied() {
-    let (admin, human) = (AdminFolder::new(), FormClient::new(false));
+    let admin = AdminFolder::new();
+    let human = FormClient::new(false);
     let session = connect((false, true), &human, &strs(&admin.options())).await;
     let id = ticket_id(&session.call_text(TOOL, json!({ "slug": SLUG })).await.1);
     assert!(admin.run_approvals(&["deny", &id]).1.contains("denied by"));
@@ -224,7 +226,8 @@ async fn denied_call_stays_denied() {
 
 #[tokio::test]
 async fn approve_command_requires_the_target_name() {
-    let (admin, human) = (AdminFolder::new(), FormClient::new(false));
+    let admin = AdminFolder::new();
+    let human = FormClient::new(false);
     let options = [admin.options(), vec!["--approve-by-name".to_owned()]].concat();
     let session = connect((false, false), &human, &strs(&options)).await;
     let id = ticket_id(&session.call_text(TOOL, json!({ "slug": SLUG })).await.1);
@@ -303,9 +306,11 @@ pub(super) fn form_token(html: &str) -> String {
 async fn approval_server_rejects_unauthorized_requests() {
     let admin = AdminFolder::new();
     let mut server = serve_with_admin(&admin, &[]);
-    let (alice, http) = (McpClient::new(&server.url, "pk-alice"), client());
+    let alice = McpClient::new(&server.url, "pk-alice");
+    let http = client();
     let at = ticket_page_url(&mut server, &alice, SLUG).await;
-    let (url, token) = (admin.url(), admin.read_field("token"));
+    let url = admin.url();
+    let token = admin.read_field("token");
     let list = format!("{url}/approvals");
     let get = |address: &str| http.get(address).bearer_auth(&token);
     let (without_key, _) = at.rsplit_once('/').unwrap();
@@ -460,10 +465,10 @@ async fn unfinished_requests_do_not_block_the_approval_listener() {
     for (head, status) in heads.iter().skip(2).zip(["401", "401", "404"]) {
         let mut connection = TcpStream::connect(&host).unwrap();
         connection.write_all(head.as_bytes()).unwrap();
-        let told = read_to_end(connection);
+        let response = read_to_end(connection);
         assert!(
-            told.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{head:?}: {told:?}"
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{head:?}: {response:?}"
         );
     }
 }
