@@ -26,10 +26,10 @@ fn chain_continues_across_starts() {
         assert_eq!(lines[0]["prev"], "0".repeat(64));
         assert_eq!(lines[1]["prev"], hash(0));
         assert_eq!(lines[2]["prev"], hash(1));
-        let (ok, told) = run_verify(&[&folder.log_path()]);
+        let (ok, output) = run_verify(&[&folder.log_path()]);
         assert!(
-            ok && told.contains("lines 1 to 3") && told.contains(hash(2)),
-            "{told}"
+            ok && output.contains("lines 1 to 3") && output.contains(hash(2)),
+            "{output}"
         );
     }
 }
@@ -41,8 +41,11 @@ fn partial_entry_is_quarantined_and_recorded() {
     let whole = fs::read(folder.log_path()).unwrap();
     let half = &whole[..whole.len() - 30];
     fs::write(folder.log_path(), half).unwrap();
-    let (ok, told) = run_verify(&[&folder.log_path()]);
-    assert!(!ok && told.contains(":2: this line was cut off"), "{told}");
+    let (ok, output) = run_verify(&[&folder.log_path()]);
+    assert!(
+        !ok && output.contains(":2: this line was cut off"),
+        "{output}"
+    );
     make_calls(&folder, 1, &[]);
     let lines = folder.entries();
     let start = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -76,12 +79,15 @@ fn rotated_files_form_one_chain() {
     let mut given: Vec<&str> = files.iter().map(String::as_str).collect();
     // The order of the files on the command line makes no difference.
     for _ in 0..2 {
-        let (ok, told) = run_verify(&given);
-        assert!(ok && told.contains("lines 1 to 5"), "{told}");
+        let (ok, output) = run_verify(&given);
+        assert!(ok && output.contains("lines 1 to 5"), "{output}");
         given.reverse();
     }
-    let (ok, told) = run_verify(&[&folder.log_path()]);
-    assert!(!ok && told.contains("missing before this one"), "{told}");
+    let (ok, output) = run_verify(&[&folder.log_path()]);
+    assert!(
+        !ok && output.contains("missing before this one"),
+        "{output}"
+    );
     assert!(run_verify(&[&folder.log_path(), "--partial"]).0);
     let without_second: Vec<&str> = given
         .iter()
@@ -120,8 +126,11 @@ fn log_in_use_is_closed_to_a_second_process() {
     let folder = AuditFolder::new();
     let log = folder.log_path();
     let server = serve_sandbox(&["--audit-log", &log]);
-    let (ok, told) = call_from_shell(&folder, "list-labels", &json!({}), &[]);
-    assert!(!ok && told.contains("in use by another process"), "{told}");
+    let (ok, output) = call_from_shell(&folder, "list-labels", &json!({}), &[]);
+    assert!(
+        !ok && output.contains("in use by another process"),
+        "{output}"
+    );
     assert!(server.terminate().0.success());
     make_calls(&folder, 1, &[]);
 }
@@ -133,7 +142,8 @@ fn log_with_a_key_rejects_other_keys() {
         folder.write_key_file("key", KEY),
         folder.write_key_file("other", &KEY.replace('0', "1")),
     );
-    let (log, keyed) = (folder.log_path(), ["--audit-key-file", &key]);
+    let log = folder.log_path();
+    let keyed = ["--audit-key-file", &key];
     make_calls(&folder, 3, &keyed);
     assert!(folder.entries()[0]["hmac"].is_string());
     assert!(run_verify(&[&log, keyed[0], keyed[1]]).0);
@@ -141,17 +151,20 @@ fn log_with_a_key_rejects_other_keys() {
         (&[] as &[&str], "give the key"),
         (&["--audit-key-file", &other], "was changed"),
     ] {
-        let (ok, told) = run_verify(&[&[log.as_str()], more].concat());
-        assert!(!ok && told.contains(expected), "{told}");
+        let (ok, output) = run_verify(&[&[log.as_str()], more].concat());
+        assert!(!ok && output.contains(expected), "{output}");
         // The server does not continue such a log either.
-        let (ok, told) = call_from_shell(&folder, "list-labels", &json!({}), more);
-        assert!(!ok && told.contains("another key"), "{told}");
+        let (ok, output) = call_from_shell(&folder, "list-labels", &json!({}), more);
+        assert!(!ok && output.contains("another key"), "{output}");
     }
     // A chain rebuilt without the key.
     let plain = AuditFolder::new();
     make_calls(&plain, 3, &[]);
-    let (ok, told) = run_verify(&[&plain.log_path(), keyed[0], keyed[1]]);
-    assert!(!ok && told.contains("not written with the key"), "{told}");
+    let (ok, output) = run_verify(&[&plain.log_path(), keyed[0], keyed[1]]);
+    assert!(
+        !ok && output.contains("not written with the key"),
+        "{output}"
+    );
 }
 
 /// The file alone does not show a truncation. A hash recorded elsewhere does.
@@ -166,8 +179,8 @@ fn truncated_end_is_detected_by_a_known_hash() {
     let two: String = text.split_inclusive('\n').take(2).collect();
     fs::write(&log, two).unwrap();
     assert!(run_verify(&[&log]).0);
-    let (ok, told) = run_verify(&[&log, "--contains", &hash]);
-    assert!(!ok && told.contains("were cut off"), "{told}");
+    let (ok, output) = run_verify(&[&log, "--contains", &hash]);
+    assert!(!ok && output.contains("were cut off"), "{output}");
 }
 
 /// The log of the process states the end of the chain, for collection elsewhere.
@@ -206,8 +219,8 @@ fn unusable_audit_settings_stop_the_start() {
     ] {
         let path = folder.path(file);
         let args = ["call", "list-labels", "--sandbox", "--audit-log", &path];
-        let (ok, _, told) = run_cli(&[&args, more].concat());
-        assert!(!ok && told.contains(expected), "{told}");
+        let (ok, _, output) = run_cli(&[&args, more].concat());
+        assert!(!ok && output.contains(expected), "{output}");
     }
 }
 
@@ -218,9 +231,9 @@ fn log_with_former_values_is_verified_and_continued() {
     let folder = AuditFolder::new();
     let former = fs::read_to_string("tests/data/audit/former_values.jsonl").unwrap();
     fs::write(folder.log_path(), &former).unwrap();
-    let (ok, told) = run_verify(&[&folder.log_path()]);
-    assert!(ok && told.contains("lines 1 to 4"), "{told}");
-    assert!(told.contains("7 calls have no line"), "{told}");
+    let (ok, output) = run_verify(&[&folder.log_path()]);
+    assert!(ok && output.contains("lines 1 to 4"), "{output}");
+    assert!(output.contains("7 calls have no line"), "{output}");
     make_calls(&folder, 1, &[]);
     let lines = folder.entries();
     assert!(
@@ -233,6 +246,6 @@ fn log_with_former_values_is_verified_and_continued() {
         &lines[4],
         &json!({ "seq": 5, "transport": "stdio", "outcome": "answered" }),
     );
-    let (ok, told) = run_verify(&[&folder.log_path()]);
-    assert!(ok && told.contains("lines 1 to 5"), "{told}");
+    let (ok, output) = run_verify(&[&folder.log_path()]);
+    assert!(ok && output.contains("lines 1 to 5"), "{output}");
 }

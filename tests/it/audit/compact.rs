@@ -7,6 +7,12 @@ use crate::{http::serve_sandbox, requests};
 
 #[tokio::test]
 async fn rejected_call_through_a_compact_tool_is_audited() {
+    struct Case {
+        tool: &'static str,
+        arguments: Value,
+        expected: Value,
+    }
+
     let folder = AuditFolder::new();
     let options = [
         "--audit-log",
@@ -30,57 +36,64 @@ async fn rejected_call_through_a_compact_tool_is_audited() {
     let slug = json!({ "slug": "openai-production" });
     let cases = [
         // An operation of another effect, an unknown operation, and no operation.
-        (
-            "read-operation",
-            by("create-integration", create_arguments("mine")),
-            turned_back("create-integration", "create"),
-        ),
-        (
-            "read-operation",
-            by("delete_integration", slug.clone()),
-            turned_back("delete-integration", "delete"),
-        ),
-        (
-            "update-operation",
-            by("sk-planted", json!({})),
-            turned_back("update-operation", "update"),
-        ),
-        (
-            "create-operation",
-            json!({}),
-            turned_back("create-operation", "create"),
-        ),
+        Case {
+            tool: "read-operation",
+            arguments: by("create-integration", create_arguments("mine")),
+            expected: turned_back("create-integration", "create"),
+        },
+        Case {
+            tool: "read-operation",
+            arguments: by("delete_integration", slug.clone()),
+            expected: turned_back("delete-integration", "delete"),
+        },
+        Case {
+            tool: "update-operation",
+            arguments: by("sk-planted", json!({})),
+            expected: turned_back("update-operation", "update"),
+        },
+        Case {
+            tool: "create-operation",
+            arguments: json!({}),
+            expected: turned_back("create-operation", "create"),
+        },
         // A tool that is not offered has the same entry under either name.
-        (
-            "delete-operation",
-            by("delete-integration", slug.clone()),
-            withheld.clone(),
-        ),
-        ("delete-integration", slug, withheld),
+        Case {
+            tool: "delete-operation",
+            arguments: by("delete-integration", slug.clone()),
+            expected: withheld.clone(),
+        },
+        Case {
+            tool: "delete-integration",
+            arguments: slug,
+            expected: withheld,
+        },
         // Accepted by the compact tool and rejected by the validation.
-        (
-            "read-operation",
-            by("get-integration", json!({ "slugg": "x" })),
-            turned_back("get-integration", "read"),
-        ),
+        Case {
+            tool: "read-operation",
+            arguments: by("get-integration", json!({ "slugg": "x" })),
+            expected: turned_back("get-integration", "read"),
+        },
         // The list options are not in the schema of the tool.
-        (
-            "list-all-integrations",
-            json!({ "fields": 7 }),
-            turned_back("list-all-integrations", "read"),
-        ),
-        (
-            "read-operation",
-            by("list-users", json!({ "all": "maybe" })),
-            turned_back("list-users", "read"),
-        ),
-        (
-            "read-operation",
-            by("list-users", json!({ "pageSize": 1 })),
-            json!({ "tool": "list-users", "outcome": "answered", "arguments": { "pageSize": 1 } }),
-        ),
+        Case {
+            tool: "list-all-integrations",
+            arguments: json!({ "fields": 7 }),
+            expected: turned_back("list-all-integrations", "read"),
+        },
+        Case {
+            tool: "read-operation",
+            arguments: by("list-users", json!({ "all": "maybe" })),
+            expected: turned_back("list-users", "read"),
+        },
+        Case {
+            tool: "read-operation",
+            arguments: by("list-users", json!({ "pageSize": 1 })),
+            expected: json!({ "tool": "list-users", "outcome": "answered", "arguments": { "pageSize": 1 } }),
+        },
     ];
-    for (tool, arguments, _) in &cases {
+    for Case {
+        tool, arguments, ..
+    } in &cases
+    {
         requests::call_request(&server, tool, arguments.clone())
             .send()
             .await
@@ -100,7 +113,7 @@ async fn rejected_call_through_a_compact_tool_is_audited() {
     assert!(server.terminate().0.success());
     let lines = folder.entries();
     assert_eq!(lines.len(), cases.len(), "{lines:#?}");
-    for (line, (.., expected)) in lines.iter().zip(&cases) {
+    for (line, Case { expected, .. }) in lines.iter().zip(&cases) {
         assert_fields(line, expected);
     }
     assert_eq!(lines[4]["arguments_hmac"], lines[5]["arguments_hmac"]);

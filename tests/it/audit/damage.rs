@@ -134,14 +134,14 @@ fn verify_command_names_the_damaged_line_and_fails() {
         text.replacen("list-labels", "list-lapels", 1),
     )
     .unwrap();
-    let (ok, told) = run_verify(&[&folder.log_path()]);
+    let (ok, output) = run_verify(&[&folder.log_path()]);
     let expected = format!("{}:1: this line was changed", folder.log_path());
     assert!(
-        !ok && told.contains(&expected) && told.contains("lines 2 to 6"),
-        "{told}"
+        !ok && output.contains(&expected) && output.contains("lines 2 to 6"),
+        "{output}"
     );
-    let (ok, told) = run_verify(&[&folder.path("none")]);
-    assert!(!ok && told.contains("cannot read"), "{told}");
+    let (ok, output) = run_verify(&[&folder.path("none")]);
+    assert!(!ok && output.contains("cannot read"), "{output}");
 }
 
 #[test]
@@ -154,14 +154,14 @@ fn missing_entries_are_not_counted_as_verified() {
         [lines[0], lines[1], lines[4], lines[5]].concat(),
     )
     .unwrap();
-    let (ok, told) = run_verify(&[&folder.log_path()]);
+    let (ok, output) = run_verify(&[&folder.log_path()]);
     assert!(
-        !ok && told.contains("lines 3 to 4 of the chain are missing"),
-        "{told}"
+        !ok && output.contains("lines 3 to 4 of the chain are missing"),
+        "{output}"
     );
     assert!(
-        told.contains("4 of the lines 1 to 6 of the chain are as they were written"),
-        "{told}"
+        output.contains("4 of the lines 1 to 6 of the chain are as they were written"),
+        "{output}"
     );
 }
 
@@ -172,16 +172,16 @@ fn empty_log_fails_verification() {
     let empty = format!("{}: 0 entries: the file is empty", folder.log_path());
     for options in [&[][..], &["--partial"]] {
         let log = folder.log_path();
-        let (ok, told) = run_verify(&[&[&*log], options].concat());
-        assert!(!ok && told.contains(&empty), "{options:?}: {told}");
+        let (ok, output) = run_verify(&[&[&*log], options].concat());
+        assert!(!ok && output.contains(&empty), "{options:?}: {output}");
     }
     // The state after a run of `logrotate`.
     let full = folder.path("full");
     fs::write(&full, &*SAMPLE_LOG).unwrap();
-    let (ok, told) = run_verify(&[&folder.log_path(), &full]);
+    let (ok, output) = run_verify(&[&folder.log_path(), &full]);
     assert!(
-        ok && told.contains(&empty) && told.contains("lines 1 to 6"),
-        "{told}"
+        ok && output.contains(&empty) && output.contains("lines 1 to 6"),
+        "{output}"
     );
 }
 

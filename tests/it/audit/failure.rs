@@ -35,21 +35,21 @@ fn full_device_denies_writes_and_allows_reads() {
         ];
         run_cli(&[&args, more].concat())
     };
-    let (ok, _, told) = run("create-label", "name=a", &[]);
+    let (ok, _, log) = run("create-label", "name=a", &[]);
     assert!(
-        !ok && told.contains("nothing was sent: the audit log"),
-        "{told}"
+        !ok && log.contains("nothing was sent: the audit log"),
+        "{log}"
     );
-    assert!(!told.contains("--audit-failure"), "{told}");
-    let (ok, out, told) = run("list-labels", "{}", &[]);
-    assert!(ok && out.contains("data"), "{told}");
+    assert!(!log.contains("--audit-failure"), "{log}");
+    let (ok, out, log) = run("list-labels", "{}", &[]);
+    assert!(ok && out.contains("data"), "{log}");
     // The failure is reported.
     assert!(
-        told.contains("cannot be written") && told.contains("ends without lines"),
-        "{told}"
+        log.contains("cannot be written") && log.contains("ends without lines"),
+        "{log}"
     );
-    let (ok, _, told) = run("create-label", "name=a", &["--audit-failure", "allow"]);
-    assert!(ok, "{told}");
+    let (ok, _, log) = run("create-label", "name=a", &["--audit-failure", "allow"]);
+    assert!(ok, "{log}");
 }
 
 /// Starts a server whose files may grow to `blocks` of 512 bytes.
@@ -92,17 +92,17 @@ async fn entries_are_held_until_there_is_space_again() {
     let mut sent = 0;
     loop {
         let before = upstream.count();
-        let (_, told) = send_request(requests::call_request(
+        let (_, response) = send_request(requests::call_request(
             &server,
             "create-integration",
             big.clone(),
         ))
         .await;
         if upstream.count() == before {
-            let text = told["result"]["content"][0]["text"].as_str().unwrap();
+            let text = response["result"]["content"][0]["text"].as_str().unwrap();
             assert!(
-                told["result"]["isError"] == true && text.contains("nothing was sent"),
-                "{told}"
+                response["result"]["isError"] == true && text.contains("nothing was sent"),
+                "{response}"
             );
             break;
         }
@@ -111,9 +111,9 @@ async fn entries_are_held_until_there_is_space_again() {
     }
     server.read_until("the audit log cannot be written");
     for _ in 0..3 {
-        let (_, told) =
+        let (_, response) =
             send_request(requests::call_request(&server, "list-labels", json!({}))).await;
-        assert_eq!(told["result"]["isError"], false, "{told}");
+        assert_eq!(response["result"]["isError"], false, "{response}");
     }
     // An entry that does not fit stays until it is removed again, and is retried.
     let held = loop {
@@ -131,13 +131,13 @@ async fn entries_are_held_until_there_is_space_again() {
         .status();
     assert!(raised.unwrap().success());
     server.read_until("the audit log is written again");
-    let (_, told) = send_request(requests::call_request(
+    let (_, response) = send_request(requests::call_request(
         &server,
         "create-integration",
         create_arguments("a"),
     ))
     .await;
-    assert_eq!(told["result"]["isError"], false, "{told}");
+    assert_eq!(response["result"]["isError"], false, "{response}");
     assert!(server.terminate().0.success());
     let lines = read_entries(folder.log_path());
     // The sent calls, the denied call, the reads and the last call.
@@ -235,7 +235,7 @@ async fn moved_log_continues_in_a_new_file_of_the_same_chain() {
         .await
         .unwrap();
     assert!(server.terminate().0.success());
-    let (ok, told) = run_verify(&[&folder.log_path(), &moved]);
-    assert!(ok && told.contains("lines 1 to 3"), "{told}");
+    let (ok, output) = run_verify(&[&folder.log_path(), &moved]);
+    assert!(ok && output.contains("lines 1 to 3"), "{output}");
     assert!(call_from_shell(&folder, "list-labels", &json!({}), &[]).0);
 }

@@ -82,7 +82,8 @@ fn call_from_shell(
     arguments: &Value,
     more: &[&str],
 ) -> (bool, String) {
-    let (log, arguments) = (folder.log_path(), arguments.to_string());
+    let log = folder.log_path();
+    let arguments = arguments.to_string();
     let args = ["call", tool, &arguments, "--sandbox", "--audit-log", &log];
     let (ok, out, err) = run_cli(&[&args, more].concat());
     (ok, out + &err)
@@ -107,50 +108,59 @@ fn create_arguments(slug: &str) -> Value {
 
 #[tokio::test]
 async fn each_call_has_one_entry_whatever_its_outcome() {
+    struct Case {
+        tool: &'static str,
+        arguments: Value,
+        expected: Value,
+    }
+
     let folder = AuditFolder::new();
     let server = serve_sandbox(&["--audit-log", &folder.log_path()]);
     let cases = [
-        (
-            "list_integrations",
-            json!({ "page_size": "2" }),
-            json!({
+        Case {
+            tool: "list_integrations",
+            arguments: json!({ "page_size": "2" }),
+            expected: json!({
                 "tool": "list-all-integrations", "effect": "read", "decision": "allow",
                 "target": "GET /integrations?page_size=2", "arguments": { "page_size": 2 },
                 "outcome": "answered", "status": 200, "retries": 0,
             }),
-        ),
-        (
-            "create-integration",
-            create_arguments("mine"),
-            json!({
+        },
+        Case {
+            tool: "create-integration",
+            arguments: create_arguments("mine"),
+            expected: json!({
                 "tool": "create-integration", "effect": "create", "target": "POST /integrations",
                 "arguments": { "name": "Mine", "slug": "mine", "ai_provider_id": "openai", "key": "***" },
                 "outcome": "answered", "status": 200,
             }),
-        ),
-        (
-            "delete-integration",
-            json!({ "slug": "no-such" }),
-            json!({
+        },
+        Case {
+            tool: "delete-integration",
+            arguments: json!({ "slug": "no-such" }),
+            expected: json!({
                 "target": "DELETE /integrations/no-such", "effect": "delete",
                 "outcome": "refused", "status": 404, "code": "AB08",
             }),
-        ),
-        (
-            "get-integration",
-            json!({ "slugg": "sk-planted" }),
-            json!({
+        },
+        Case {
+            tool: "get-integration",
+            arguments: json!({ "slugg": "sk-planted" }),
+            expected: json!({
                 "tool": "get-integration", "outcome": "rejected",
                 "arguments": null, "target": null, "status": null,
             }),
-        ),
-        (
-            "sk-planted",
-            json!({}),
-            json!({ "tool": "_unknown", "effect": null, "outcome": "rejected" }),
-        ),
+        },
+        Case {
+            tool: "sk-planted",
+            arguments: json!({}),
+            expected: json!({ "tool": "_unknown", "effect": null, "outcome": "rejected" }),
+        },
     ];
-    for (tool, arguments, _) in &cases {
+    for Case {
+        tool, arguments, ..
+    } in &cases
+    {
         requests::call_request(&server, tool, arguments.clone())
             .send()
             .await
@@ -159,7 +169,7 @@ async fn each_call_has_one_entry_whatever_its_outcome() {
     assert!(server.terminate().0.success());
     let lines = folder.entries();
     assert_eq!(lines.len(), cases.len());
-    for ((line, (_, _, expected)), seq) in lines.iter().zip(&cases).zip(1..) {
+    for ((line, Case { expected, .. }), seq) in lines.iter().zip(&cases).zip(1..) {
         assert_fields(line, expected);
         let common = json!({
             "seq": seq, "principal": "local", "auth": "local", "client": "test",
@@ -344,7 +354,8 @@ async fn entry_has_upstream_status_and_retries() {
     })
     .await;
     let folder = AuditFolder::new();
-    let (url, log) = (upstream.base_url.clone(), folder.log_path());
+    let url = upstream.base_url.clone();
+    let log = folder.log_path();
     let run = move |tool: &'static str, argument: &'static str| {
         let args = [
             "call",
@@ -399,7 +410,8 @@ fn equal_arguments_have_equal_digests_under_one_key() {
             .map(|line| line["arguments_hmac"].as_str().unwrap().to_owned())
             .collect()
     };
-    let (plain, keyed) = (AuditFolder::new(), AuditFolder::new());
+    let plain = AuditFolder::new();
+    let keyed = AuditFolder::new();
     let key = keyed.write_key_file("audit.key", "0123456789abcdef0123456789abcdef\n");
     let found = digests(&keyed, &["--audit-key-file", &key]);
     assert!(found[0] == found[1] && found[0] != found[2], "{found:?}");
@@ -470,12 +482,12 @@ async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
         assert!(call_from_shell(&folder, "list-labels", &json!({}), &[]).0);
     }
     let lines = folder.entries();
-    let told: Vec<_> = lines
+    let outcomes: Vec<_> = lines
         .iter()
         .map(|line| (&line["tool"], &line["outcome"], &line["duration_ms"]))
         .collect();
-    assert_eq!(told.len(), 4, "{told:?}");
-    for (at, (tool, outcome, took)) in told.into_iter().enumerate() {
+    assert_eq!(outcomes.len(), 4, "{outcomes:?}");
+    for (at, (tool, outcome, took)) in outcomes.into_iter().enumerate() {
         let interrupted = at < 2;
         let expected = if interrupted {
             "create-integration"

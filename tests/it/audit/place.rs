@@ -21,7 +21,8 @@ async fn log_in_use_is_locked_under_every_path() {
         .send()
         .await
         .unwrap();
-    let (hard, soft) = (folder.path("hard.jsonl"), folder.path("soft.jsonl"));
+    let hard = folder.path("hard.jsonl");
+    let soft = folder.path("soft.jsonl");
     fs::hard_link(folder.log_path(), &hard).unwrap();
     symlink(folder.log_path(), &soft).unwrap();
     let cases = [
@@ -46,27 +47,27 @@ async fn dangling_link_creates_no_file() {
     let folder = AuditFolder::new();
     let target = folder.path("elsewhere");
     symlink(&target, folder.log_path()).unwrap();
-    let (ok, told) = call_from_shell(&folder, "list-labels", &json!({}), &[]);
-    assert!(!ok && told.contains("it is a symbolic link"), "{told}");
+    let (ok, output) = call_from_shell(&folder, "list-labels", &json!({}), &[]);
+    assert!(!ok && output.contains("it is a symbolic link"), "{output}");
     assert!(fs::symlink_metadata(target).is_err());
 }
 
 /// Attempts a write while `place` is in effect, and another one after `repair`.
 async fn assert_writes_denied_while(
     place: impl Fn(&AuditFolder),
-    mend: impl Fn(&AuditFolder),
-    told: &str,
+    repair: impl Fn(&AuditFolder),
+    expected_log: &str,
 ) {
     let folder = AuditFolder::new();
     let mut server = serve_sandbox(&["--audit-log", &folder.log_path()]);
     let write = async |server: &_, slug: &str| {
-        let (_, told) = send_request(requests::call_request(
+        let (_, response) = send_request(requests::call_request(
             server,
             "create-integration",
             create_arguments(slug),
         ))
         .await;
-        told["result"].to_string()
+        response["result"].to_string()
     };
     let first = write(&server, "a").await;
     assert!(first.contains("\"isError\":false"), "{first}");
@@ -77,7 +78,7 @@ async fn assert_writes_denied_while(
         "{denied}"
     );
     let log = server.read_until("cannot be written");
-    assert!(log.contains(told), "{log}");
+    assert!(log.contains(expected_log), "{log}");
     let ready = requests::client()
         .get(server.url.replace("/mcp", "/readyz"))
         .send()
@@ -86,7 +87,7 @@ async fn assert_writes_denied_while(
     let ready: Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
     let component = json!({ "status": "degraded", "reason": "cannot_be_written" });
     assert_eq!(ready["components"]["audit_log"], component, "{ready}");
-    mend(&folder);
+    repair(&folder);
     server.read_until("the audit log is written again");
     let last = write(&server, "c").await;
     assert!(last.contains("\"isError\":false"), "{last}");
@@ -102,11 +103,11 @@ async fn link_in_place_of_the_log_is_not_followed() {
         symlink(folder.path("target"), folder.log_path()).unwrap();
         fs::write(folder.path("target"), "").unwrap();
     };
-    let mend = |folder: &AuditFolder| {
+    let repair = |folder: &AuditFolder| {
         assert_eq!(fs::read_to_string(folder.path("target")).unwrap(), "");
         fs::remove_file(folder.log_path()).unwrap();
     };
-    assert_writes_denied_while(place, mend, "no file is in the place of the audit log").await;
+    assert_writes_denied_while(place, repair, "no file is in the place of the audit log").await;
 }
 
 #[tokio::test]
@@ -115,13 +116,13 @@ async fn foreign_file_in_place_of_the_log_is_not_written() {
         fs::write(folder.path("other"), "not ours\n").unwrap();
         fs::rename(folder.path("other"), folder.log_path()).unwrap();
     };
-    let mend = |folder: &AuditFolder| {
+    let repair = |folder: &AuditFolder| {
         assert_eq!(fs::read_to_string(folder.log_path()).unwrap(), "not ours\n");
         fs::remove_file(folder.log_path()).unwrap();
     };
     assert_writes_denied_while(
         place,
-        mend,
+        repair,
         "another file that is not empty is in the place",
     )
     .await;
@@ -134,10 +135,10 @@ async fn foreign_file_in_place_of_the_intents_is_not_written() {
         fs::write(folder.path("other"), "").unwrap();
         fs::rename(folder.path("other"), intents(folder)).unwrap();
     };
-    let mend = |folder: &AuditFolder| {
+    let repair = |folder: &AuditFolder| {
         fs::remove_file(intents(folder)).unwrap();
     };
-    assert_writes_denied_while(place, mend, "somebody else moved or replaced").await;
+    assert_writes_denied_while(place, repair, "somebody else moved or replaced").await;
 }
 
 /// `logrotate` with `create` moves the file away and makes an empty one in its place.
@@ -158,11 +159,14 @@ async fn empty_file_in_place_of_a_moved_log_continues_the_chain() {
         .await
         .unwrap();
     // The new file is locked like the first one.
-    let (ok, told) = call_from_shell(&folder, "list-labels", &json!({}), &[]);
-    assert!(!ok && told.contains("in use by another process"), "{told}");
+    let (ok, output) = call_from_shell(&folder, "list-labels", &json!({}), &[]);
+    assert!(
+        !ok && output.contains("in use by another process"),
+        "{output}"
+    );
     assert!(server.terminate().0.success());
-    let (ok, told) = run_verify(&[&folder.log_path(), &moved]);
-    assert!(ok && told.contains("lines 1 to 2"), "{told}");
+    let (ok, output) = run_verify(&[&folder.log_path(), &moved]);
+    assert!(ok && output.contains("lines 1 to 2"), "{output}");
 }
 
 /// The replacement is noticed without a call, and the next write is recorded from its intent on.
