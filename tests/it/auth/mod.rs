@@ -33,7 +33,8 @@ fn upstream_keys(upstream: &MockUpstream) -> Vec<String> {
 
 async fn rejection(request: RequestBuilder) -> (StatusCode, HeaderMap, String) {
     let response = request.send().await.unwrap();
-    let (status, headers) = (response.status(), response.headers().clone());
+    let status = response.status();
+    let headers = response.headers().clone();
     let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
     (
         status,

@@ -261,7 +261,8 @@ async fn changed_token_file_is_reloaded() {
     assert_ne!(status(&url, &second).await, StatusCode::UNAUTHORIZED);
 
     // A new file replaces the old one, as editors and orchestrators do it.
-    let (next, token) = (TokenFolder::new(), "third");
+    let next = TokenFolder::new();
+    let token = "third";
     let third = next.create_token(token, &["--scope", "portkey:read"]);
     let beside = tokens.folder.path().join("new");
     fs::copy(next.path(), &beside).unwrap();

@@ -112,7 +112,8 @@ struct HttpResponse {
 impl HttpResponse {
     async fn send(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
+        let status = response.status();
+        let headers = response.headers().clone();
         let body = serde_json::from_str(&response.text().await.unwrap()).unwrap();
         Self {
             status,
@@ -247,6 +248,13 @@ async fn token_is_neither_forwarded_nor_logged() {
 
 #[tokio::test]
 async fn insufficient_scope_error_names_the_needed_scope() {
+    struct Case {
+        tool: &'static str,
+        arguments: Value,
+        scope: &'static str,
+        status: StatusCode,
+    }
+
     let world = OAuthFixture::start().await;
     let reader = world.token("portkey:read email");
     let opened = initialize_request(&world.server)
@@ -298,53 +306,73 @@ async fn insufficient_scope_error_names_the_needed_scope() {
     let through = |tool: &str, arguments: Value| call_request(&world.server, tool, arguments);
     let delete = json!({ "operation": "delete-integration", "arguments": { "slug": "openai" } });
     let list = json!({ "operation": "list-all-integrations" });
-    for (tool, arguments, scope, status) in [
-        (
-            "delete-operation",
-            delete.clone(),
-            "portkey:read",
-            StatusCode::FORBIDDEN,
-        ),
-        (
-            "delete_operation",
-            delete.clone(),
-            "portkey:read",
-            StatusCode::FORBIDDEN,
-        ),
-        (
-            "delete-operation",
-            delete.clone(),
-            "portkey:delete",
-            StatusCode::OK,
-        ),
-        (
-            "read-operation",
-            list.clone(),
-            "portkey:delete",
-            StatusCode::FORBIDDEN,
-        ),
-        ("read-operation", list, "portkey:read", StatusCode::OK),
+    for Case {
+        tool,
+        arguments,
+        scope,
+        status,
+    } in [
+        Case {
+            tool: "delete-operation",
+            arguments: delete.clone(),
+            scope: "portkey:read",
+            status: StatusCode::FORBIDDEN,
+        },
+        Case {
+            tool: "delete_operation",
+            arguments: delete.clone(),
+            scope: "portkey:read",
+            status: StatusCode::FORBIDDEN,
+        },
+        Case {
+            tool: "delete-operation",
+            arguments: delete.clone(),
+            scope: "portkey:delete",
+            status: StatusCode::OK,
+        },
+        Case {
+            tool: "read-operation",
+            arguments: list.clone(),
+            scope: "portkey:delete",
+            status: StatusCode::FORBIDDEN,
+        },
+        Case {
+            tool: "read-operation",
+            arguments: list,
+            scope: "portkey:read",
+            status: StatusCode::OK,
+        },
         // A scope does not help if the compact tool is the wrong one or no operation is named.
-        ("read-operation", delete, "portkey:read", StatusCode::OK),
-        (
-            "delete-operation",
-            json!({ "operation": "make-coffee" }),
-            "portkey:read",
-            StatusCode::OK,
-        ),
-        (
-            "delete-operation",
-            json!({ "operation": 7 }),
-            "portkey:read",
-            StatusCode::OK,
-        ),
-        (
-            "delete-operation",
-            json!({}),
-            "portkey:read",
-            StatusCode::OK,
-        ),
-        ("whoami", json!({}), "portkey:prompts:read", StatusCode::OK),
+        Case {
+            tool: "read-operation",
+            arguments: delete,
+            scope: "portkey:read",
+            status: StatusCode::OK,
+        },
+        Case {
+            tool: "delete-operation",
+            arguments: json!({ "operation": "make-coffee" }),
+            scope: "portkey:read",
+            status: StatusCode::OK,
+        },
+        Case {
+            tool: "delete-operation",
+            arguments: json!({ "operation": 7 }),
+            scope: "portkey:read",
+            status: StatusCode::OK,
+        },
+        Case {
+            tool: "delete-operation",
+            arguments: json!({}),
+            scope: "portkey:read",
+            status: StatusCode::OK,
+        },
+        Case {
+            tool: "whoami",
+            arguments: json!({}),
+            scope: "portkey:prompts:read",
+            status: StatusCode::OK,
+        },
     ] {
         let request = through(tool, arguments.clone()).bearer_auth(world.token(scope));
         let answered = HttpResponse::send(request).await;
@@ -555,10 +583,10 @@ async fn changed_files_are_reloaded() {
     let file = world.folder.path().join("oauth.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("alice", "bob").replace("file:", "")).unwrap();
-    let told = world.server.read_until("the change does not hold");
+    let log = world.server.read_until("the change does not hold");
     assert!(
-        told.contains("oauth.toml") && told.contains("env:VARIABLE"),
-        "{told}"
+        log.contains("oauth.toml") && log.contains("env:VARIABLE"),
+        "{log}"
     );
     let (status, _) = send_request(world.list().bearer_auth(&token)).await;
     assert_eq!(status, StatusCode::OK);

@@ -175,7 +175,8 @@ async fn slow_issuer_times_out() {
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     issuer.set_response(KEYS_PATH, IssuerResponse::Never);
     let oauth = Arc::new(oauth_server(&issuer, ""));
-    let (asking, token) = (oauth.clone(), signer.token(&claims(&issuer)));
+    let asking = oauth.clone();
+    let token = signer.token(&claims(&issuer));
     let waiting = tokio::spawn(async move { asking.verify(&token).await });
     issuer.wait_for_requests(KEYS_PATH, 1).await;
     advance_time(6).await;
@@ -184,10 +185,12 @@ async fn slow_issuer_times_out() {
 
 #[tokio::test]
 async fn rotated_key_is_fetched() {
-    let (old, new) = (Signer::es256("old"), Signer::es256("new"));
+    let old = Signer::es256("old");
+    let new = Signer::es256("new");
     let issuer = Issuer::with_keys(&[old.jwk()]).await;
     let oauth = oauth_server(&issuer, "");
-    let (by_old, by_new) = (old.token(&claims(&issuer)), new.token(&claims(&issuer)));
+    let by_old = old.token(&claims(&issuer));
+    let by_new = new.token(&claims(&issuer));
     oauth.verify(&by_old).await.unwrap();
     // The last fetch is too recent for another one.
     let refused = oauth.verify(&by_new).await.unwrap_err();
@@ -205,7 +208,8 @@ async fn rotated_key_is_fetched() {
 /// A key without an id is identified by its signatures alone.
 #[tokio::test]
 async fn rotated_key_without_an_id_is_fetched() {
-    let (old, new) = (Signer::es256("a"), Signer::es256("a"));
+    let old = Signer::es256("a");
+    let new = Signer::es256("a");
     let nameless = |signer: &Signer| {
         let mut jwk = signer.jwk();
         jwk.as_object_mut().unwrap().shift_remove("kid");
@@ -233,7 +237,8 @@ async fn rotated_key_without_an_id_is_fetched() {
 
 #[tokio::test]
 async fn keys_with_the_same_id_are_all_tried() {
-    let (one, two) = (Signer::es256("a"), Signer::es256("a"));
+    let one = Signer::es256("a");
+    let two = Signer::es256("a");
     let issuer = Issuer::with_keys(&[one.jwk(), two.jwk()]).await;
     let oauth = oauth_server(&issuer, "");
     for signer in [&one, &two] {

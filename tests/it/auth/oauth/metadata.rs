@@ -113,6 +113,13 @@ fn challenge_names_the_error_and_the_scopes() {
 
 #[test]
 fn each_endpoint_has_metadata_and_a_challenge() {
+    struct ChallengeCase {
+        resource: &'static str,
+        prefix: &'static str,
+        path: &'static str,
+        url: &'static str,
+    }
+
     const PLACE: &str = "/.well-known/oauth-protected-resource";
     struct Case {
         resource: &'static str,
@@ -204,37 +211,42 @@ fn each_endpoint_has_metadata_and_a_challenge() {
             .map(|document| document["resource"].as_str().unwrap());
         assert_eq!(named, expected, "{resource}, {prefix}, {path}");
     }
-    for (resource, prefix, path, url) in [
-        (
-            own,
-            "",
-            "/mcp/readonly",
-            "https://mcp.example.com/.well-known/oauth-protected-resource/mcp/readonly",
-        ),
-        (
-            own,
-            "",
-            "/mcp/x/prompts/",
-            "https://mcp.example.com/.well-known/oauth-protected-resource/mcp/x/prompts",
-        ),
-        (
-            proxied,
-            "",
-            "/mcp/readonly",
-            "https://example.com/.well-known/oauth-protected-resource/portkey/mcp/readonly",
-        ),
-        (
-            proxied,
-            "/portkey",
-            "/mcp",
-            "https://example.com/portkey/.well-known/oauth-protected-resource/mcp",
-        ),
-        (
-            proxied,
-            "/portkey",
-            "/mcp/readonly",
-            "https://example.com/portkey/.well-known/oauth-protected-resource/mcp/readonly",
-        ),
+    for ChallengeCase {
+        resource,
+        prefix,
+        path,
+        url,
+    } in [
+        ChallengeCase {
+            resource: own,
+            prefix: "",
+            path: "/mcp/readonly",
+            url: "https://mcp.example.com/.well-known/oauth-protected-resource/mcp/readonly",
+        },
+        ChallengeCase {
+            resource: own,
+            prefix: "",
+            path: "/mcp/x/prompts/",
+            url: "https://mcp.example.com/.well-known/oauth-protected-resource/mcp/x/prompts",
+        },
+        ChallengeCase {
+            resource: proxied,
+            prefix: "",
+            path: "/mcp/readonly",
+            url: "https://example.com/.well-known/oauth-protected-resource/portkey/mcp/readonly",
+        },
+        ChallengeCase {
+            resource: proxied,
+            prefix: "/portkey",
+            path: "/mcp",
+            url: "https://example.com/portkey/.well-known/oauth-protected-resource/mcp",
+        },
+        ChallengeCase {
+            resource: proxied,
+            prefix: "/portkey",
+            path: "/mcp/readonly",
+            url: "https://example.com/portkey/.well-known/oauth-protected-resource/mcp/readonly",
+        },
     ] {
         let oauth = oauth_for_resource(resource, "").with_path_prefix(prefix);
         let challenge = oauth.challenge_for_path(&Challenge::NoToken, path);

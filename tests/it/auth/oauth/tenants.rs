@@ -114,7 +114,8 @@ async fn caller_names_are_distinct_and_hide_the_subject() {
             .unwrap()
             .name
     };
-    let (ann, bob) = (name("ann@example.com").await, name("bob@example.com").await);
+    let ann = name("ann@example.com").await;
+    let bob = name("bob@example.com").await;
     assert_ne!(ann, bob);
     assert_eq!(ann, name("ann@example.com").await);
     assert!(ann.starts_with("acme/") && !ann.contains("ann"), "{ann}");

@@ -284,7 +284,8 @@ async fn malformed_token_is_rejected_before_any_fetch() {
 
 #[tokio::test]
 async fn configured_algorithms_and_leeway_apply() {
-    let (rsa, ec) = (Signer::rsa("rsa", "RS256"), Signer::es256("ec"));
+    let rsa = Signer::rsa("rsa", "RS256");
+    let ec = Signer::es256("ec");
     let issuer = Issuer::with_keys(&[rsa.jwk(), ec.jwk()]).await;
     let oauth = oauth_server(&issuer, "algorithms = [\"ES256\"]\nleeway_seconds = 0");
     oauth.verify(&ec.token(&claims(&issuer))).await.unwrap();
@@ -307,61 +308,67 @@ async fn configured_algorithms_and_leeway_apply() {
 /// used.
 #[tokio::test]
 async fn key_is_used_only_as_its_attributes_allow() {
+    struct Case {
+        changes: Value,
+        rs: Result<(), TokenRejection>,
+        ps: Result<(), TokenRejection>,
+    }
+
     let good = Signer::rsa("a", "RS256");
     let as_ps = Signer::rsa("a", "PS256");
     let issuer = Issuer::with_keys(&[]).await;
     let spare = Signer::es256("spare");
-    for (changes, rs, ps) in [
-        (
-            json!({ "alg": null }),
-            Ok(()),
-            Err(TokenRejection::WrongAlgorithm),
-        ),
-        (
-            json!({ "alg": null, "use": null }),
-            Ok(()),
-            Err(TokenRejection::WrongAlgorithm),
-        ),
-        (
-            json!({ "alg": "PS256" }),
-            Err(TokenRejection::WrongAlgorithm),
-            Ok(()),
-        ),
-        (
-            json!({ "key_ops": ["verify"] }),
-            Ok(()),
-            Err(TokenRejection::WrongAlgorithm),
-        ),
-        (
-            json!({ "use": "enc" }),
-            Err(TokenRejection::UnknownKey),
-            Err(TokenRejection::UnknownKey),
-        ),
-        (
-            json!({ "key_ops": ["encrypt"] }),
-            Err(TokenRejection::UnknownKey),
-            Err(TokenRejection::UnknownKey),
-        ),
-        (
-            json!({ "alg": "HS256" }),
-            Err(TokenRejection::UnknownKey),
-            Err(TokenRejection::UnknownKey),
-        ),
-        (
-            json!({ "alg": "ES256" }),
-            Err(TokenRejection::UnknownKey),
-            Err(TokenRejection::UnknownKey),
-        ),
-        (
-            json!({ "kty": "oct", "k": "c2VjcmV0" }),
-            Err(TokenRejection::UnknownKey),
-            Err(TokenRejection::UnknownKey),
-        ),
-        (
-            json!({ "n": "!" }),
-            Err(TokenRejection::UnknownKey),
-            Err(TokenRejection::UnknownKey),
-        ),
+    for Case { changes, rs, ps } in [
+        Case {
+            changes: json!({ "alg": null }),
+            rs: Ok(()),
+            ps: Err(TokenRejection::WrongAlgorithm),
+        },
+        Case {
+            changes: json!({ "alg": null, "use": null }),
+            rs: Ok(()),
+            ps: Err(TokenRejection::WrongAlgorithm),
+        },
+        Case {
+            changes: json!({ "alg": "PS256" }),
+            rs: Err(TokenRejection::WrongAlgorithm),
+            ps: Ok(()),
+        },
+        Case {
+            changes: json!({ "key_ops": ["verify"] }),
+            rs: Ok(()),
+            ps: Err(TokenRejection::WrongAlgorithm),
+        },
+        Case {
+            changes: json!({ "use": "enc" }),
+            rs: Err(TokenRejection::UnknownKey),
+            ps: Err(TokenRejection::UnknownKey),
+        },
+        Case {
+            changes: json!({ "key_ops": ["encrypt"] }),
+            rs: Err(TokenRejection::UnknownKey),
+            ps: Err(TokenRejection::UnknownKey),
+        },
+        Case {
+            changes: json!({ "alg": "HS256" }),
+            rs: Err(TokenRejection::UnknownKey),
+            ps: Err(TokenRejection::UnknownKey),
+        },
+        Case {
+            changes: json!({ "alg": "ES256" }),
+            rs: Err(TokenRejection::UnknownKey),
+            ps: Err(TokenRejection::UnknownKey),
+        },
+        Case {
+            changes: json!({ "kty": "oct", "k": "c2VjcmV0" }),
+            rs: Err(TokenRejection::UnknownKey),
+            ps: Err(TokenRejection::UnknownKey),
+        },
+        Case {
+            changes: json!({ "n": "!" }),
+            rs: Err(TokenRejection::UnknownKey),
+            ps: Err(TokenRejection::UnknownKey),
+        },
     ] {
         let mut jwk = good.jwk();
         for (name, value) in changes.as_object().unwrap() {
@@ -389,7 +396,8 @@ async fn token_with_another_audience_is_rejected() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let more = r#"audiences = ["11111111-2222-3333-4444-555555555555", "api://portkey-mcp"]"#;
-    let (strict, open) = (oauth_server(&issuer, ""), oauth_server(&issuer, more));
+    let strict = oauth_server(&issuer, "");
+    let open = oauth_server(&issuer, more);
     struct Case {
         aud: Value,
         path: &'static str,
