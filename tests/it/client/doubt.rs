@@ -73,7 +73,8 @@ struct WriteCall {
 
 fn write_calls() -> [WriteCall; 3] {
     let update = json!({ "slug": "x", "name": "n" });
-    let (new, gone) = (create_arguments(), json!({ "slug": "x" }));
+    let new = create_arguments();
+    let gone = json!({ "slug": "x" });
     [
         WriteCall {
             tool: "create-integration",
@@ -119,8 +120,9 @@ async fn uncertain_write_says_so_and_names_the_lookup_tool() {
         } in write_calls()
         {
             let text = call(&dispatcher, tool, arguments).await.unwrap_err();
-            let told = format!("It may have taken effect all the same: look with `{lookup_tool}`");
-            assert!(text.contains(&told), "{tool}, {name}: {text}");
+            let expected =
+                format!("It may have taken effect all the same: look with `{lookup_tool}`");
+            assert!(text.contains(&expected), "{tool}, {name}: {text}");
             for invitation in RETRY_PHRASES {
                 assert!(!text.contains(invitation), "{tool}, {name}: {text}");
             }

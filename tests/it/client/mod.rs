@@ -122,131 +122,149 @@ async fn success_bodies_of_every_form_are_returned() {
 /// report.
 #[tokio::test]
 async fn upstream_errors_are_reported_with_cause_and_advice() {
+    struct Case<'a> {
+        status: &'static str,
+        headers: &'a str,
+        body: &'static str,
+        expected: &'a [&'a str],
+    }
+
     let json = "content-type: application/json\r\n";
     let id = "content-type: application/json\r\nx-portkey-request-id: req-7\r\n";
-    let cases: &[(&str, &str, &str, &[&str])] = &[
-        (
-            "403 Forbidden",
-            id,
-            r#"{"success":false,"data":{"message":"No","errorCode":"AB03"}}"#,
-            &[
+    let cases: &[Case<'_>] = &[
+        Case {
+            status: "403 Forbidden",
+            headers: id,
+            body: r#"{"success":false,"data":{"message":"No","errorCode":"AB03"}}"#,
+            expected: &[
                 "403 AB03: No (request id req-7)",
                 "five things",
                 "`organisation_integrations.read` or `workspace_integrations.read`",
                 "below Enterprise",
             ],
-        ),
-        (
-            "401 Unauthorized",
-            json,
-            r#"{"success":false,"data":{"message":"Unauthorised Request"}}"#,
-            &["401: Unauthorised Request", "PORTKEY_API_KEY"],
-        ),
-        (
-            "403 Forbidden",
-            json,
-            r#"{"status_code":403,"success":false,"error":{"message":"Closed","slug":"forbidden","code":"FORBIDDEN"}}"#,
-            &["403 FORBIDDEN: Closed"],
-        ),
-        (
-            "404 Not Found",
-            json,
-            r#"{"errorCode":"AB08","message":"Resource not found"}"#,
-            &["404 AB08: Resource not found", "List the resources"],
-        ),
-        (
-            "400 Bad Request",
-            json,
-            r#"{"error":{"type":"x","message":"Bad body","param":null,"code":null}}"#,
-            &["400: Bad body", "does not say which argument"],
-        ),
-        (
-            "404 Not Found",
-            json,
-            r#"{"error":"Model or provider not found"}"#,
-            &["404: Model or provider not found"],
-        ),
-        (
-            "400 Bad Request",
-            json,
-            r#"{"status":"failure","message":"Either x-portkey-config or x-portkey-provider header is required"}"#,
-            &["400: Either", "no such endpoint", "--base-url"],
-        ),
-        (
-            "403 Forbidden",
-            json,
-            r#"{"message":"Forbidden","code":"FORBIDDEN"}"#,
-            &["403 FORBIDDEN: Forbidden"],
-        ),
-        (
-            "402 Payment Required",
-            json,
-            r#"{"data":{"message":"Over","errorCode":"AB09"}}"#,
-            &["402 AB09: Over", "subscription"],
-        ),
-        (
-            "409 Conflict",
-            json,
-            r#"{"data":{"message":"Exists","errorCode":"AB07"}}"#,
-            &["409 AB07: Exists", "another slug"],
-        ),
-        (
-            "412 Precondition Failed",
-            json,
-            "{}",
-            &["412: Precondition Failed", "budget"],
-        ),
-        (
-            "500 Internal Server Error",
-            json,
-            r#"{"request_id":"r9","message":"Oops"}"#,
-            &["500: Oops (request id r9)", "Call again"],
-        ),
-        (
-            "500 Internal Server Error",
-            "",
-            "",
-            &["500: Internal Server Error"],
-        ),
-        ("404 Not Found", json, "null", &["404: Not Found"]),
-        (
-            "403 Forbidden",
-            "content-type: text/html\r\n",
-            "<html>blocked</html>",
-            &["403: 20 bytes that are no JSON (text/html)", "proxy"],
-        ),
-        (
-            "200 OK",
-            "content-type: text/html\r\n",
-            "<html></html>",
-            &["200: 13 bytes that are no JSON (text/html)", "proxy"],
-        ),
-        (
-            "302 Found",
-            "location: http://127.0.0.1:1/elsewhere\r\n",
-            "",
-            &["302", "Redirects are not followed"],
-        ),
-        (
-            "200 OK",
-            json,
-            r#"{"success":false,"error":"connection refused"}"#,
-            &["200: connection refused", "carried out"],
-        ),
-        (
-            "200 OK",
-            json,
-            r#"{"error":{"message":"upstream down","code":"X1"}}"#,
-            &["200 X1: upstream down"],
-        ),
-        (
-            "418 I'm a teapot",
-            json,
-            "[]",
-            &["418: I'm a teapot", "hardly help"],
-        ),
+        },
+        Case {
+            status: "401 Unauthorized",
+            headers: json,
+            body: r#"{"success":false,"data":{"message":"Unauthorised Request"}}"#,
+            expected: &["401: Unauthorised Request", "PORTKEY_API_KEY"],
+        },
+        Case {
+            status: "403 Forbidden",
+            headers: json,
+            body: r#"{"status_code":403,"success":false,"error":{"message":"Closed","slug":"forbidden","code":"FORBIDDEN"}}"#,
+            expected: &["403 FORBIDDEN: Closed"],
+        },
+        Case {
+            status: "404 Not Found",
+            headers: json,
+            body: r#"{"errorCode":"AB08","message":"Resource not found"}"#,
+            expected: &["404 AB08: Resource not found", "List the resources"],
+        },
+        Case {
+            status: "400 Bad Request",
+            headers: json,
+            body: r#"{"error":{"type":"x","message":"Bad body","param":null,"code":null}}"#,
+            expected: &["400: Bad body", "does not say which argument"],
+        },
+        Case {
+            status: "404 Not Found",
+            headers: json,
+            body: r#"{"error":"Model or provider not found"}"#,
+            expected: &["404: Model or provider not found"],
+        },
+        Case {
+            status: "400 Bad Request",
+            headers: json,
+            body: r#"{"status":"failure","message":"Either x-portkey-config or x-portkey-provider header is required"}"#,
+            expected: &["400: Either", "no such endpoint", "--base-url"],
+        },
+        Case {
+            status: "403 Forbidden",
+            headers: json,
+            body: r#"{"message":"Forbidden","code":"FORBIDDEN"}"#,
+            expected: &["403 FORBIDDEN: Forbidden"],
+        },
+        Case {
+            status: "402 Payment Required",
+            headers: json,
+            body: r#"{"data":{"message":"Over","errorCode":"AB09"}}"#,
+            expected: &["402 AB09: Over", "subscription"],
+        },
+        Case {
+            status: "409 Conflict",
+            headers: json,
+            body: r#"{"data":{"message":"Exists","errorCode":"AB07"}}"#,
+            expected: &["409 AB07: Exists", "another slug"],
+        },
+        Case {
+            status: "412 Precondition Failed",
+            headers: json,
+            body: "{}",
+            expected: &["412: Precondition Failed", "budget"],
+        },
+        Case {
+            status: "500 Internal Server Error",
+            headers: json,
+            body: r#"{"request_id":"r9","message":"Oops"}"#,
+            expected: &["500: Oops (request id r9)", "Call again"],
+        },
+        Case {
+            status: "500 Internal Server Error",
+            headers: "",
+            body: "",
+            expected: &["500: Internal Server Error"],
+        },
+        Case {
+            status: "404 Not Found",
+            headers: json,
+            body: "null",
+            expected: &["404: Not Found"],
+        },
+        Case {
+            status: "403 Forbidden",
+            headers: "content-type: text/html\r\n",
+            body: "<html>blocked</html>",
+            expected: &["403: 20 bytes that are no JSON (text/html)", "proxy"],
+        },
+        Case {
+            status: "200 OK",
+            headers: "content-type: text/html\r\n",
+            body: "<html></html>",
+            expected: &["200: 13 bytes that are no JSON (text/html)", "proxy"],
+        },
+        Case {
+            status: "302 Found",
+            headers: "location: http://127.0.0.1:1/elsewhere\r\n",
+            body: "",
+            expected: &["302", "Redirects are not followed"],
+        },
+        Case {
+            status: "200 OK",
+            headers: json,
+            body: r#"{"success":false,"error":"connection refused"}"#,
+            expected: &["200: connection refused", "carried out"],
+        },
+        Case {
+            status: "200 OK",
+            headers: json,
+            body: r#"{"error":{"message":"upstream down","code":"X1"}}"#,
+            expected: &["200 X1: upstream down"],
+        },
+        Case {
+            status: "418 I'm a teapot",
+            headers: json,
+            body: "[]",
+            expected: &["418: I'm a teapot", "hardly help"],
+        },
     ];
-    for (status, headers, body, expected) in cases {
+    for Case {
+        status,
+        headers,
+        body,
+        expected,
+    } in cases
+    {
         let upstream = MockUpstream::start(|_| http_response(status, headers, body)).await;
         let text = call(
             &dispatcher(&upstream),

@@ -154,19 +154,19 @@ async fn nested_details_are_listed_below_the_message() {
         details,
     } in cases
     {
-        let told = error_text(
+        let text = error_text(
             "400 Bad Request",
             body.clone(),
             "create-integration",
             create_arguments(),
         )
         .await;
-        let lines: Vec<_> = told.lines().collect();
+        let lines: Vec<_> = text.lines().collect();
         let [first, between @ .., _advice] = &lines[..] else {
-            panic!("{told}")
+            panic!("{text}")
         };
-        assert!(first.ends_with(message), "{body}: {told}");
-        assert_eq!(between, details, "{body}: {told}");
+        assert!(first.ends_with(message), "{body}: {text}");
+        assert_eq!(between, details, "{body}: {text}");
     }
 }
 
@@ -182,7 +182,7 @@ async fn error_details_are_bounded_and_masked() {
     ];
     errors.extend((0..500).map(|i| json!(format!("cause number {i}"))));
     let body = json!({"data": {"message": format!("{} {key}", "z".repeat(990)), "errors": errors}});
-    let told = error_text(
+    let text = error_text(
         "400 Bad Request",
         body,
         "create-integration",
@@ -190,30 +190,30 @@ async fn error_details_are_bounded_and_masked() {
     )
     .await;
     assert!(
-        !told.contains("sk-abc") && !told.contains("a8f5f167"),
-        "{told}"
+        !text.contains("sk-abc") && !text.contains("a8f5f167"),
+        "{text}"
     );
     assert!(
-        told.contains(&format!("`name`: no key {MASK} here")),
-        "{told}"
+        text.contains(&format!("`name`: no key {MASK} here")),
+        "{text}"
     );
-    assert!(told.contains(&format!("`api_key`: {MASK}")), "{told}");
-    assert!(told.contains("`key`: required"), "{told}");
+    assert!(text.contains(&format!("`api_key`: {MASK}")), "{text}");
+    assert!(text.contains("`key`: required"), "{text}");
     assert!(
-        told.contains("cause number 2") && !told.contains("cause number 3\n"),
-        "{told}"
+        text.contains("cause number 2") && !text.contains("cause number 3\n"),
+        "{text}"
     );
-    assert!(told.contains("- and 497 more"), "{told}");
-    assert!(told.len() < 4_000, "{}", told.len());
+    assert!(text.contains("- and 497 more"), "{text}");
+    assert!(text.len() < 4_000, "{}", text.len());
     let deep = (0..60).fold(json!("bottom"), |below, _| json!({"errors": [below]}));
-    let told = error_text(
+    let text = error_text(
         "400 Bad Request",
         deep,
         "create-integration",
         create_arguments(),
     )
     .await;
-    assert!(told.contains("400: Bad Request"), "{told}");
+    assert!(text.contains("400: Bad Request"), "{text}");
 }
 
 struct AdviceCase {
@@ -363,19 +363,19 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
         says_not,
     } in cases
     {
-        let told = error_text(status, body, tool, args).await;
+        let text = error_text(status, body, tool, args).await;
         for part in says {
-            assert!(told.contains(part), "missing {part:?}: {told}");
+            assert!(text.contains(part), "missing {part:?}: {text}");
         }
         // The first line quotes the name of the tool.
-        let after = told.split_once(": ").unwrap().1;
+        let after = text.split_once(": ").unwrap().1;
         for part in says_not {
             let place = if *part == "`" {
-                told.lines().last().unwrap()
+                text.lines().last().unwrap()
             } else {
                 after
             };
-            assert!(!place.contains(part), "has {part:?}: {told}");
+            assert!(!place.contains(part), "has {part:?}: {text}");
         }
     }
 }
@@ -383,6 +383,12 @@ async fn causes_are_suggested_only_if_the_upstream_names_none() {
 /// The party that can replace a rejected key depends on its owner.
 #[tokio::test]
 async fn advice_for_a_rejected_key_depends_on_its_owner() {
+    struct Case {
+        principal: Principal,
+        says: &'static str,
+        says_not: &'static str,
+    }
+
     let body = || json!({"success": false, "data": {"message": "Unauthorised Request"}});
     let with = |method: AuthMethod, source: KeySource| {
         let mut principal = operator();
@@ -392,32 +398,37 @@ async fn advice_for_a_rejected_key_depends_on_its_owner() {
     };
     let env = || KeySource::Env("PORTKEY_API_KEY".to_owned());
     let cases = [
-        (
-            with(AuthMethod::Local, env()),
-            "Check PORTKEY_API_KEY",
-            "operator",
-        ),
-        (
-            with(AuthMethod::Key, KeySource::Request),
-            "The key came with this request",
-            "PORTKEY_API_KEY",
-        ),
-        (
-            with(AuthMethod::Token, env()),
-            "tell its operator",
-            "came with this request",
-        ),
+        Case {
+            principal: with(AuthMethod::Local, env()),
+            says: "Check PORTKEY_API_KEY",
+            says_not: "operator",
+        },
+        Case {
+            principal: with(AuthMethod::Key, KeySource::Request),
+            says: "The key came with this request",
+            says_not: "PORTKEY_API_KEY",
+        },
+        Case {
+            principal: with(AuthMethod::Token, env()),
+            says: "tell its operator",
+            says_not: "came with this request",
+        },
     ];
-    for (principal, says, says_not) in cases {
-        let told = error_text_as(
+    for Case {
+        principal,
+        says,
+        says_not,
+    } in cases
+    {
+        let text = error_text_as(
             &principal,
             "401 Unauthorized",
             body(),
             "list-all-integrations",
             json!({}),
         );
-        let told = told.await;
-        assert!(told.contains(says) && !told.contains(says_not), "{told}");
+        let text = text.await;
+        assert!(text.contains(says) && !text.contains(says_not), "{text}");
     }
 }
 
@@ -431,8 +442,8 @@ async fn dry_run_explains_why_the_current_state_is_unknown() {
     .await;
     let dispatcher = dispatcher(&upstream).with_dry_run(true);
     let args = json!({"slug": "s", "name": "New"});
-    let told = call(&dispatcher, "update-integration", args).await.unwrap();
-    let note = told["note"].as_str().unwrap();
+    let result = call(&dispatcher, "update-integration", args).await.unwrap();
+    let note = result["note"].as_str().unwrap();
     assert!(
         note.contains("`get-integration` was refused with 404: No such integration"),
         "{note}"
