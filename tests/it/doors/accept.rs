@@ -98,11 +98,11 @@ fn matching_accept_header_is_served_in_both_generations() {
         let lines = [&[&*session], accept].concat();
 
         let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string();
-        let told = send_raw(
+        let acknowledged = send_raw(
             &server,
             &raw_request("POST", "/mcp", &lines, ready.as_bytes()),
         );
-        assert_eq!(told.status, 202, "{name}");
+        assert_eq!(acknowledged.status, 202, "{name}");
         let params =
             json!({ "name": "create-label", "arguments": { "name": format!("l-{number}") } });
         let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params });

@@ -27,28 +27,66 @@ fn tool_call_with(lines: &[&str], called: &str) -> Vec<u8> {
 
 #[test]
 fn header_that_names_another_tool_is_rejected() {
+    struct Case {
+        in_header: &'static str,
+        in_body: &'static str,
+        status: u16,
+    }
+
     let server = serve_sandbox(&[]);
-    for (named, called, status) in [
-        ("list-all-integrations", "list-all-integrations", 200),
-        ("list_all_integrations", "list-all-integrations", 200),
-        ("list-all-integrations", "list_all_integrations", 200),
-        (
-            "=?base64?bGlzdF9hbGxfaW50ZWdyYXRpb25z?=",
-            "list-all-integrations",
-            200,
-        ),
-        ("delete-integration", "list-all-integrations", 400),
-        ("list-all-integrations", "delete_integration", 400),
-        ("no-such-tool", "list-all-integrations", 400),
-        ("no-such-tool", "another-one", 400),
+    for Case {
+        in_header,
+        in_body,
+        status,
+    } in [
+        Case {
+            in_header: "list-all-integrations",
+            in_body: "list-all-integrations",
+            status: 200,
+        },
+        Case {
+            in_header: "list_all_integrations",
+            in_body: "list-all-integrations",
+            status: 200,
+        },
+        Case {
+            in_header: "list-all-integrations",
+            in_body: "list_all_integrations",
+            status: 200,
+        },
+        Case {
+            in_header: "=?base64?bGlzdF9hbGxfaW50ZWdyYXRpb25z?=",
+            in_body: "list-all-integrations",
+            status: 200,
+        },
+        Case {
+            in_header: "delete-integration",
+            in_body: "list-all-integrations",
+            status: 400,
+        },
+        Case {
+            in_header: "list-all-integrations",
+            in_body: "delete_integration",
+            status: 400,
+        },
+        Case {
+            in_header: "no-such-tool",
+            in_body: "list-all-integrations",
+            status: 400,
+        },
+        Case {
+            in_header: "no-such-tool",
+            in_body: "another-one",
+            status: 400,
+        },
     ] {
-        let reply = send_raw(&server, &tool_call(named, called));
-        assert_eq!(reply.status, status, "{named}, {called}: {reply:?}");
+        let reply = send_raw(&server, &tool_call(in_header, in_body));
+        assert_eq!(reply.status, status, "{in_header}, {in_body}: {reply:?}");
         if status == 400 {
             assert_eq!(
                 reply.message()["error"]["code"],
                 -32020,
-                "{named}, {called}"
+                "{in_header}, {in_body}"
             );
         }
     }
@@ -75,7 +113,8 @@ fn alias_in_the_header_matches_its_tool() {
 #[test]
 fn missing_headers_are_named_in_the_error() {
     let server = serve_sandbox(&[]);
-    let (version, method) = ("mcp-protocol-version: 2026-07-28", "mcp-method: tools/call");
+    let version = "mcp-protocol-version: 2026-07-28";
+    let method = "mcp-method: tools/call";
     for (lines, missing) in [
         (
             &[] as &[&str],
@@ -89,12 +128,15 @@ fn missing_headers_are_named_in_the_error() {
             (reply.status, &reply.message()["error"]["code"]),
             (400, &json!(-32020))
         );
-        let told = reply.error_message();
+        let message = reply.error_message();
         assert!(
-            told.contains(&format!("arrived without {missing}.")),
-            "{told}"
+            message.contains(&format!("arrived without {missing}.")),
+            "{message}"
         );
-        assert!(told.contains("a proxy on the way removes it"), "{told}");
+        assert!(
+            message.contains("a proxy on the way removes it"),
+            "{message}"
+        );
     }
     // No header is missing here.
     let reply = send_raw(&server, &tool_call("whoami", "list-labels"));

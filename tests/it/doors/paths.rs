@@ -128,10 +128,10 @@ fn clients_of_the_sse_transport_get_advice() {
             &raw_request(method, path, &["accept: text/event-stream"], body),
         );
         assert_eq!(reply.status, 404, "{method} {path}");
-        let told = reply.error_message();
+        let message = reply.error_message();
         assert!(
-            told.contains("streamable HTTP, at `/mcp`") && told.contains("(`sse`)"),
-            "{told}"
+            message.contains("streamable HTTP, at `/mcp`") && message.contains("(`sse`)"),
+            "{message}"
         );
     }
 }

@@ -86,7 +86,7 @@ fn malformed_key_header_is_rejected_with_its_defect() {
         "--auth",
         "key",
     ]);
-    for (line, told) in [
+    for (line, defect) in [
         (
             "x-portkey-api-key: ${PORTKEY_API_KEY}",
             "the key in the header `x-portkey-api-key` is a placeholder",
@@ -101,7 +101,7 @@ fn malformed_key_header_is_rejected_with_its_defect() {
         let reply = send_raw(&server, &list_request("/mcp", &[line]));
         assert_eq!(reply.status, 401, "{line}");
         assert!(
-            reply.error_message().contains(told),
+            reply.error_message().contains(defect),
             "{line}: {}",
             reply.error_message()
         );
