@@ -124,10 +124,12 @@ async fn each_key_is_sent_only_to_its_own_upstream() {
     }
 
     // Neither key replaces the other.
-    let (mut one, mut other) = (operator(), operator());
+    let mut one = operator();
+    let mut other = operator();
     one.credentials.enkrypt = None;
     other.credentials.portkey = None;
-    let (asked_portkey, asked_enkrypt) = (portkey.requests().len(), enkrypt.requests().len());
+    let asked_portkey = portkey.requests().len();
+    let asked_enkrypt = enkrypt.requests().len();
     for tool in TOOLS {
         let text = call_as(&one, &both, tool, valid_arguments(tool))
             .await
@@ -163,51 +165,63 @@ async fn each_key_is_sent_only_to_its_own_upstream() {
 
 #[tokio::test]
 async fn arguments_are_sent_as_enkrypt_headers() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        line: &'static str,
+        headers: &'static [&'static str],
+    }
+
     let enkrypt = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = upstream::dispatcher(&enkrypt);
     let all = json!({ "gateway": "Support tools 2", "gateway_version": "v2", "project": "p" });
     let mut change = all.clone();
     change["is_active"] = json!(false);
-    let named: &[&str] = &[
+    let named: &'static [&'static str] = &[
         "x-enkrypt-mcp-gateway: Support tools 2",
         "x-enkrypt-mcp-gateway-version: v2",
         "x-enkrypt-project: p",
     ];
-    for (tool, args, line, headers) in [
-        (
-            "get-mcp-gateway",
-            json!({ "gateway": "g" }),
-            "GET /mcp-gateway/get-gateway",
-            &["x-enkrypt-mcp-gateway: g"] as &[_],
-        ),
-        (
-            "get_gateway",
-            json!({ "gateway": "g", "project": null }),
-            "GET /mcp-gateway/get-gateway",
-            &["x-enkrypt-mcp-gateway: g"],
-        ),
-        (
-            "get-mcp-gateway-config",
-            all,
-            "GET /mcp-gateway/get-gateway-config",
-            named,
-        ),
-        (
-            "modify-mcp-gateway",
-            change,
-            "PATCH /mcp-gateway/modify-gateway",
-            named,
-        ),
-        (
-            "get-mcp-registry-server",
-            json!({ "server": "s", "server_version": "v3", "registry": "r" }),
-            "GET /mcp-registry/get-server",
-            &[
+    for Case {
+        tool,
+        args,
+        line,
+        headers,
+    } in [
+        Case {
+            tool: "get-mcp-gateway",
+            args: json!({ "gateway": "g" }),
+            line: "GET /mcp-gateway/get-gateway",
+            headers: &["x-enkrypt-mcp-gateway: g"] as &[_],
+        },
+        Case {
+            tool: "get_gateway",
+            args: json!({ "gateway": "g", "project": null }),
+            line: "GET /mcp-gateway/get-gateway",
+            headers: &["x-enkrypt-mcp-gateway: g"],
+        },
+        Case {
+            tool: "get-mcp-gateway-config",
+            args: all,
+            line: "GET /mcp-gateway/get-gateway-config",
+            headers: named,
+        },
+        Case {
+            tool: "modify-mcp-gateway",
+            args: change,
+            line: "PATCH /mcp-gateway/modify-gateway",
+            headers: named,
+        },
+        Case {
+            tool: "get-mcp-registry-server",
+            args: json!({ "server": "s", "server_version": "v3", "registry": "r" }),
+            line: "GET /mcp-registry/get-server",
+            headers: &[
                 "x-enkrypt-mcp-registry-server: s",
                 "x-enkrypt-mcp-registry-server-version: v3",
                 "x-enkrypt-mcp-registry: r",
             ],
-        ),
+        },
     ] {
         call(&dispatcher, tool, args).await.unwrap();
         let seen = enkrypt.requests().pop().unwrap();
@@ -228,7 +242,8 @@ async fn arguments_are_sent_as_enkrypt_headers() {
 async fn invalid_header_values_are_rejected() {
     let enkrypt = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = upstream::dispatcher(&enkrypt);
-    let (catalog, long) = (Catalog::full(), "g".repeat(33));
+    let catalog = Catalog::full();
+    let long = "g".repeat(33);
     for tool in TOOLS {
         let operation = catalog.find(tool).unwrap().operation;
         for (argument, _) in operation.header_arguments() {

@@ -38,10 +38,12 @@ fn enkrypt_tools_are_disabled_without_a_key() {
 #[test]
 fn key_or_sandbox_enables_the_enkrypt_tools() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, empty) = (folder.path().join("key"), folder.path().join("empty"));
+    let file = folder.path().join("key");
+    let empty = folder.path().join("empty");
     std::fs::write(&file, "ek-from-file\n").unwrap();
     std::fs::write(&empty, "\n").unwrap();
-    let (file, empty) = (file.to_str().unwrap(), empty.to_str().unwrap());
+    let file = file.to_str().unwrap();
+    let empty = empty.to_str().unwrap();
     let listed = |variables: &[(&str, &str)], more: &[&str]| {
         let mut args = vec!["tools"];
         args.extend(more);
