@@ -45,7 +45,7 @@ use crate::{
     upstream::settings,
 };
 
-const RESOURCE_URI: &str = "test://shelf";
+const RESOURCE_URI: &str = "test://resource";
 
 /// A client that records the notifications outside its subscription streams.
 #[derive(Clone, Debug)]
