@@ -235,7 +235,8 @@ pub(super) fn rows(answer: &Value) -> Vec<&Value> {
 
 /// Lists the differences between a response and its record.
 pub(super) fn differences(record: &Value, answer: &Value) -> Vec<String> {
-    let (mut shape, mut answer) = (&record["response"], answer);
+    let mut shape = &record["response"];
+    let mut answer = answer;
     // A bare list of the document arrives in an envelope (docs/portkey-api-notes.md#envelopes).
     if shape.is_array() && answer["data"].is_array() {
         answer = &answer["data"];
@@ -288,13 +289,13 @@ fn compare(
                 if fields.contains_key("...") && !fields.contains_key(name) {
                     continue;
                 }
-                let told = fields
+                let documented = fields
                     .get(name)
                     .or_else(|| fields.get(&format!("{name}?")))
                     .or(any);
                 let seen = live.and_then(|live| live.get(name));
-                match (told, seen) {
-                    (Some(told), seen) => compare(told, seen, value, &at, faults),
+                match (documented, seen) {
+                    (Some(documented), seen) => compare(documented, seen, value, &at, faults),
                     (None, Some(seen)) => compare(seen, Some(seen), value, &at, faults),
                     (None, None) if fields.is_empty() => {}
                     (None, None) => faults.push(format!("{at} is not recorded")),

@@ -67,7 +67,8 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     ignore = "without debug assertions only the shape is asked"
 )]
 fn schema_accepts_only_what_the_type_accepts() {
-    let (mut taken, mut refused) = (0, 0);
+    let mut taken = 0;
+    let mut refused = 0;
     for entry in Catalog::full().iter() {
         let published = entry.compiled();
         let mut admit = |args: &Value| {

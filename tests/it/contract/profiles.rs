@@ -47,8 +47,8 @@ impl ProfiledTool {
             };
         }
         // Values that the profile cannot express are explained in descriptions.
-        let told = !strict && self.profile != Profile::Full && !cleared.is_empty();
-        if !told {
+        let is_described = !strict && self.profile != Profile::Full && !cleared.is_empty();
+        if !is_described {
             let fits = self.validator.validate(&given);
             fits.map_err(|error| format!("{}: {error} in {given}", self.profile.as_str()))?;
         }

@@ -21,6 +21,13 @@ enum ArgumentLocation {
     WholeBody,
 }
 
+/// An argument that arrived outside the body.
+struct ArrivedArgument {
+    name: String,
+    location: ArgumentLocation,
+    text: String,
+}
+
 /// An endpoint, described independently of the operation's declaration.
 pub(super) struct Endpoint {
     method: String,
@@ -137,7 +144,11 @@ impl Endpoint {
                     // `{provider}.json` is a placeholder with a suffix.
                     let (name, tail) = name.split_once('}').unwrap();
                     let value = word.strip_suffix(tail).unwrap_or_default().to_owned();
-                    arrived.push((name.to_owned(), ArgumentLocation::Path, value));
+                    arrived.push(ArrivedArgument {
+                        name: name.to_owned(),
+                        location: ArgumentLocation::Path,
+                        text: value,
+                    });
                 }
                 None if word == expected => {}
                 None => faults.push(format!("{} instead of {}", url.path(), self.path)),
@@ -147,13 +158,18 @@ impl Endpoint {
             faults.push(format!("{} is longer than {}", url.path(), self.path));
         }
         let pairs = url.query_pairs();
-        arrived.extend(
-            pairs.map(|(name, value)| (name.into(), ArgumentLocation::Query, value.into())),
-        );
+        arrived.extend(pairs.map(|(name, value)| ArrivedArgument {
+            name: name.into(),
+            location: ArgumentLocation::Query,
+            text: value.into(),
+        }));
         for (name, header) in self.headers {
             let value = seen.header(header).map(str::to_owned);
-            arrived
-                .extend(value.map(|value| ((*name).to_owned(), ArgumentLocation::Header, value)));
+            arrived.extend(value.map(|text| ArrivedArgument {
+                name: (*name).to_owned(),
+                location: ArgumentLocation::Header,
+                text,
+            }));
         }
         let body: Value = match seen.body.as_slice() {
             [] => Value::Null,
@@ -166,11 +182,11 @@ impl Endpoint {
         let mut in_body = fields.cloned().unwrap_or_default();
         let local = |name: &String| self.places.get(name) == Some(&ArgumentLocation::Local);
         for (name, value) in arguments.iter().filter(|(name, _)| !local(name)) {
-            let texts: Vec<_> = arrived.extract_if(.., |(n, _, _)| n == name).collect();
-            let there: Vec<_> = texts.iter().map(|(_, place, _)| *place).collect();
+            let texts: Vec<_> = arrived.extract_if(.., |one| one.name == *name).collect();
+            let there: Vec<_> = texts.iter().map(|one| one.location).collect();
             let written = texts
                 .iter()
-                .map(|(_, _, text)| text.as_str())
+                .map(|one| one.text.as_str())
                 .collect::<Vec<_>>();
             let (place, same) = match (in_body.shift_remove(name), written.as_slice()) {
                 (Some(found), []) => (ArgumentLocation::Body, found == *value),
@@ -194,11 +210,8 @@ impl Endpoint {
                 faults.push(format!("`{name}` arrived in {place:?}"));
             }
         }
-        let strangers = arrived
-            .iter()
-            .map(|(name, _, _)| name)
-            .chain(in_body.keys());
-        faults.extend(strangers.map(|name| format!("`{name}` was never given")));
+        let unexpected = arrived.iter().map(|one| &one.name).chain(in_body.keys());
+        faults.extend(unexpected.map(|name| format!("`{name}` was never given")));
         faults
     }
 }

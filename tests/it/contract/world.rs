@@ -194,7 +194,8 @@ impl ContractFixture {
 }
 
 async fn start_sandbox() -> Sandbox {
-    let (listen, now) = ("127.0.0.1:0".parse().unwrap(), NOW.parse().unwrap());
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let now = NOW.parse().unwrap();
     Sandbox::start_with_clock(listen, Faults::default(), Some(now))
         .await
         .unwrap()
