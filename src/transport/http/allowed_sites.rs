@@ -266,26 +266,96 @@ mod tests {
 
     #[test]
     fn hosts_are_compared_by_name_and_port() {
+        struct Case {
+            host: &'static str,
+            passes: bool,
+            seen_as: &'static str,
+        }
+
         let sites = sites(
             &["localhost", "::1", "mcp.example.com", "one.example:8443"],
             &[],
         );
-        for (host, passes, seen_as) in [
-            ("localhost", true, "localhost"),
-            ("LOCALHOST:80", true, "LOCALHOST:80"),
-            ("[::1]:8787", true, "[::1]:8787"),
-            ("mcp.example.com.", true, "mcp.example.com"),
-            ("mcp.example.com.:8443", true, "mcp.example.com:8443"),
-            ("one.example:8443", true, "one.example:8443"),
-            ("one.example", false, ""),
-            ("one.example:8444", false, ""),
-            ("evil.example", false, ""),
-            ("localhost.evil.example", false, ""),
-            ("mcp.example.com..", false, ""),
-            ("evil.example:localhost", false, ""),
-            ("evil@localhost", false, ""),
-            ("localhost/evil", false, ""),
-            ("", false, ""),
+        for Case {
+            host,
+            passes,
+            seen_as,
+        } in [
+            Case {
+                host: "localhost",
+                passes: true,
+                seen_as: "localhost",
+            },
+            Case {
+                host: "LOCALHOST:80",
+                passes: true,
+                seen_as: "LOCALHOST:80",
+            },
+            Case {
+                host: "[::1]:8787",
+                passes: true,
+                seen_as: "[::1]:8787",
+            },
+            Case {
+                host: "mcp.example.com.",
+                passes: true,
+                seen_as: "mcp.example.com",
+            },
+            Case {
+                host: "mcp.example.com.:8443",
+                passes: true,
+                seen_as: "mcp.example.com:8443",
+            },
+            Case {
+                host: "one.example:8443",
+                passes: true,
+                seen_as: "one.example:8443",
+            },
+            Case {
+                host: "one.example",
+                passes: false,
+                seen_as: "",
+            },
+            Case {
+                host: "one.example:8444",
+                passes: false,
+                seen_as: "",
+            },
+            Case {
+                host: "evil.example",
+                passes: false,
+                seen_as: "",
+            },
+            Case {
+                host: "localhost.evil.example",
+                passes: false,
+                seen_as: "",
+            },
+            Case {
+                host: "mcp.example.com..",
+                passes: false,
+                seen_as: "",
+            },
+            Case {
+                host: "evil.example:localhost",
+                passes: false,
+                seen_as: "",
+            },
+            Case {
+                host: "evil@localhost",
+                passes: false,
+                seen_as: "",
+            },
+            Case {
+                host: "localhost/evil",
+                passes: false,
+                seen_as: "",
+            },
+            Case {
+                host: "",
+                passes: false,
+                seen_as: "",
+            },
         ] {
             let request = Request::builder()
                 .header(header::HOST, host)
