@@ -27,8 +27,8 @@ fn shell_result_reports_unknown_arguments_and_resolved_times() {
         assert!(ok, "{more:?}: {err}");
         serde_json::from_str::<Value>(&out).unwrap()
     };
-    let told = call(&["list-all-integrations", "colour=red", "page_size=1"]);
-    assert_eq!(told["warnings"], json!([UNKNOWN_WARNING]), "{told}");
+    let result = call(&["list-all-integrations", "colour=red", "page_size=1"]);
+    assert_eq!(result["warnings"], json!([UNKNOWN_WARNING]), "{result}");
     let dry = call(&["create-workspace", "name=n", "colour=red", "--dry-run"]);
     assert_eq!(
         (&dry["warnings"], &dry["dry_run"]),
@@ -40,22 +40,22 @@ fn shell_result_reports_unknown_arguments_and_resolved_times() {
         .map(|line| line["unknown_fields"].clone())
         .collect();
     assert_eq!(audited, [json!(["colour"]), json!(["colour"])]);
-    let told = call(&["list-users", "page_size=2"]);
+    let result = call(&["list-users", "page_size=2"]);
     assert_eq!(
-        told["next"],
+        result["next"],
         json!({ "pageSize": 2, "currentPage": 1 }),
-        "{told}"
+        "{result}"
     );
     let range = [
         "time_of_generation_min=2026-01",
         "time_of_generation_max=2026-01-31",
     ];
-    let told = call(&[&["get-cost-graph", "workspace_slug=ws-shared"], &range[..]].concat());
+    let result = call(&[&["get-cost-graph", "workspace_slug=ws-shared"], &range[..]].concat());
     let times = json!({
         "time_of_generation_min": "2026-01-01T00:00:00Z",
         "time_of_generation_max": "2026-01-31T23:59:59.999Z",
     });
-    assert_eq!(told["resolved_times"], times, "{told}");
+    assert_eq!(result["resolved_times"], times, "{result}");
 }
 
 #[test]

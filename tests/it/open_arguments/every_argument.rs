@@ -105,7 +105,8 @@ fn is_sent_or_reported(
 
 #[test]
 fn every_dropped_argument_is_reported() {
-    let (mut tried, mut lost) = (0, Vec::new());
+    let mut tried = 0;
+    let mut lost = Vec::new();
     for entry in Catalog::full().iter() {
         let least = minimal_arguments(entry);
         for (at, schema) in field_paths(entry.compiled().full_schema()) {

@@ -79,7 +79,7 @@ fn tolerated_arguments_are_normalized_with_warnings() {
             warnings: &[],
         },
         NormalizedCase {
-            what: "a singular for a plural, told",
+            what: "a singular for a plural, reported",
             tool: "get-cost-graph",
             args: json!({
                 "workspace_slug": "w", "virtual_key": "v",

@@ -77,12 +77,13 @@ fn time_ranges_are_resolved_or_rejected() {
                     sent("time_of_generation_max"),
                 );
                 let is_resolved = (sent.0 != *from, sent.1 != *until);
-                let told = |name: &str| validated.resolved_times.iter().any(|(at, _)| at == name);
-                let told = (
-                    told("time_of_generation_min"),
-                    told("time_of_generation_max"),
+                let reported =
+                    |name: &str| validated.resolved_times.iter().any(|(at, _)| at == name);
+                let reported = (
+                    reported("time_of_generation_min"),
+                    reported("time_of_generation_max"),
                 );
-                assert_eq!(told, is_resolved, "{tool} {from} {until}");
+                assert_eq!(reported, is_resolved, "{tool} {from} {until}");
                 sent
             });
             match travels {
@@ -108,11 +109,11 @@ fn every_time_argument_has_the_time_type() {
             let is_named = name.ends_with("_at")
                 || matches!(name, "start_time" | "end_time")
                 || name.starts_with("time_of_generation");
-            let told = schema["description"]
+            let description = schema["description"]
                 .as_str()
                 .is_some_and(|text| text.contains("RFC 3339"));
             let is_text = schema["type"] == "string";
-            if is_text && (is_named || told) {
+            if is_text && (is_named || description) {
                 found += 1;
                 if !schema["x-time"].is_string() {
                     strangers.push(format!("{}{at}", entry.operation.name()));
