@@ -136,16 +136,16 @@ async fn evaluation_error_denies_without_showing_values() {
                 &deny_when(expression).replace("action: deny", &format!("action: {action}")),
             );
             let store = Store::in_memory();
-            let told = describe_decision(
+            let text = describe_decision(
                 &evaluate(&[&policy], TEST_CALLER, &store, ("create-api-key", &args)).await,
             );
             assert!(
-                told.starts_with("deny r") && told.contains(words),
-                "{expression}: {told}"
+                text.starts_with("deny r") && text.contains(words),
+                "{expression}: {text}"
             );
             assert!(
-                told.contains("cannot be evaluated") && !told.contains("sk-secret"),
-                "{told}"
+                text.contains("cannot be evaluated") && !text.contains("sk-secret"),
+                "{text}"
             );
         }
     }

@@ -98,13 +98,14 @@ tools:
 "#;
 
 async fn assert_decisions_in_order(text: &str, calls: &[(&str, Value, &str)]) {
-    let (policy, store) = (parse_policy(text), Store::in_memory());
+    let policy = parse_policy(text);
+    let store = Store::in_memory();
     for (index, (tool, args, expected)) in calls.iter().enumerate() {
-        let told =
+        let decision =
             describe_decision(&evaluate(&[&policy], TEST_CALLER, &store, (tool, args)).await);
         assert!(
-            told.starts_with(expected),
-            "call {index}, {tool} {args}: {told}, not {expected}"
+            decision.starts_with(expected),
+            "call {index}, {tool} {args}: {decision}, not {expected}"
         );
     }
 }
@@ -227,7 +228,8 @@ tools:
         ],
     )
     .await;
-    let (policy, store) = (parse_policy(text), Store::in_memory());
+    let policy = parse_policy(text);
+    let store = Store::in_memory();
     let call = ("list-labels", &json!({}));
     evaluate(&[&policy], TEST_CALLER, &store, call).await;
     let Decision::Deny(denied) = evaluate(&[&policy], TEST_CALLER, &store, call)

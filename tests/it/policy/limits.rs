@@ -34,13 +34,12 @@ async fn every_window_kind_limits_calls() {
         "sliding: 30",
         "bucket: 2h",
     ] {
-        let (policy, store) = (
-            policy_with_limit(&format!("{{ max: 2, {window} }}")),
-            Store::in_memory(),
-        );
+        let policy = policy_with_limit(&format!("{{ max: 2, {window} }}"));
+        let store = Store::in_memory();
         for expected in ["allow", "allow", "deny few", "deny few"] {
-            let told = describe_decision(&evaluate_list_labels(&policy, TEST_CALLER, &store).await);
-            assert!(told.starts_with(expected), "{window}: {told}");
+            let decision =
+                describe_decision(&evaluate_list_labels(&policy, TEST_CALLER, &store).await);
+            assert!(decision.starts_with(expected), "{window}: {decision}");
         }
     }
 }
@@ -80,10 +79,10 @@ async fn scope_determines_who_shares_a_counter() {
         let policy = policy_with_limit(&format!("{{ max: 1, window: hour, scope: {scope} }}"));
         let store = Store::in_memory();
         for (caller, expected) in *calls {
-            let told = describe_decision(&evaluate_list_labels(&policy, *caller, &store).await);
+            let decision = describe_decision(&evaluate_list_labels(&policy, *caller, &store).await);
             assert!(
-                told.starts_with(expected),
-                "{scope}: {told}, not {expected}"
+                decision.starts_with(expected),
+                "{scope}: {decision}, not {expected}"
             );
         }
     }
@@ -91,10 +90,8 @@ async fn scope_determines_who_shares_a_counter() {
 
 #[tokio::test]
 async fn rolled_back_reservation_can_be_reserved_again() {
-    let (policy, store) = (
-        policy_with_limit("{ max: 1, window: hour }"),
-        Store::in_memory(),
-    );
+    let policy = policy_with_limit("{ max: 1, window: hour }");
+    let store = Store::in_memory();
     for _ in 0..3 {
         let decision = evaluate_list_labels(&policy, TEST_CALLER, &store).await;
         assert_eq!(describe_decision(&decision), "allow");
@@ -116,8 +113,8 @@ async fn call_denied_by_one_limit_is_not_counted_by_another() {
     let store = Store::in_memory();
     let config = ("get-config", &json!({}));
     for expected in ["allow", "deny one", "deny one"] {
-        let told = describe_decision(&evaluate(&[&policy], TEST_CALLER, &store, config).await);
-        assert!(told.starts_with(expected), "{told}");
+        let decision = describe_decision(&evaluate(&[&policy], TEST_CALLER, &store, config).await);
+        assert!(decision.starts_with(expected), "{decision}");
     }
     assert_eq!(
         describe_decision(&evaluate_list_labels(&policy, TEST_CALLER, &store).await),
@@ -132,10 +129,8 @@ async fn call_denied_by_one_limit_is_not_counted_by_another() {
 #[tokio::test]
 async fn counters_survive_a_policy_change() {
     let store = Store::in_memory();
-    let (before, after) = (
-        policy_with_limit("{ max: 1, window: hour }"),
-        policy_with_limit("{ max: 2, window: hour }"),
-    );
+    let before = policy_with_limit("{ max: 1, window: hour }");
+    let after = policy_with_limit("{ max: 2, window: hour }");
     assert_ne!(before.revision(), after.revision());
     for (policy, expected) in [
         (&before, "allow"),
@@ -143,8 +138,8 @@ async fn counters_survive_a_policy_change() {
         (&after, "allow"),
         (&after, "deny"),
     ] {
-        let told = describe_decision(&evaluate_list_labels(policy, TEST_CALLER, &store).await);
-        assert!(told.starts_with(expected), "{told}");
+        let decision = describe_decision(&evaluate_list_labels(policy, TEST_CALLER, &store).await);
+        assert!(decision.starts_with(expected), "{decision}");
     }
 }
 
@@ -157,7 +152,8 @@ tools:
 rules:
   - { name: after two, action: approve, match: { tools: [list-labels] }, when: 'counters.lists >= 2 && counters["lists"] < 9' }
 "#;
-    let (policy, store) = (parse_policy(text), Store::in_memory());
+    let policy = parse_policy(text);
+    let store = Store::in_memory();
     for expected in ["allow", "allow", "approve after two"] {
         assert_eq!(
             describe_decision(&evaluate_list_labels(&policy, TEST_CALLER, &store).await),
@@ -180,12 +176,12 @@ async fn unavailable_store_denies_limited_calls() {
             "version: '1'\ntools: {{ x: {{ limits: [{{ counter: y, max: 9, window: day }}] }} }}\n\
              rules: [{{ name: few, {limit} }}]"
         );
-        let told = describe_decision(
+        let verdict = describe_decision(
             &evaluate_list_labels(&parse_policy(&text), TEST_CALLER, &store).await,
         );
         assert!(
-            told.starts_with("deny") && told.contains("cannot be counted just now"),
-            "{told}"
+            verdict.starts_with("deny") && verdict.contains("cannot be counted just now"),
+            "{verdict}"
         );
     }
     assert_eq!(

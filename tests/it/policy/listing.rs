@@ -19,7 +19,8 @@ use crate::{
 
 /// Returns the ones of five operations that a policy can permit.
 fn permitted_operations(text: &str) -> Vec<&'static str> {
-    let (policy, catalog) = (parse_policy(text), Catalog::full());
+    let policy = parse_policy(text);
+    let catalog = Catalog::full();
     let some = [
         "list-labels",
         "create-label",

@@ -94,11 +94,11 @@ async fn assert_decisions(text: &str, calls: &[(&str, Value, &str)]) {
     let policy = parse_policy(text);
     for (tool, args, expected) in calls {
         let store = Store::in_memory();
-        let told =
+        let decision =
             describe_decision(&evaluate(&[&policy], TEST_CALLER, &store, (tool, args)).await);
         assert!(
-            told.starts_with(expected),
-            "{tool} {args}: {told}, not {expected}\n{text}"
+            decision.starts_with(expected),
+            "{tool} {args}: {decision}, not {expected}\n{text}"
         );
     }
 }

@@ -108,10 +108,10 @@ rules:
         ..TEST_CALLER
     };
     let store = Store::in_memory();
-    let told = describe_decision(
+    let decision = describe_decision(
         &evaluate(&[&policy], tainted, &store, ("list-configs", &json!({}))).await,
     );
-    assert!(told.starts_with(closed), "{told}");
+    assert!(decision.starts_with(closed), "{decision}");
 }
 
 #[tokio::test]
@@ -136,10 +136,10 @@ async fn stricter_of_two_policies_wins() {
     ];
     for (policies, expected) in cases {
         let store = Store::in_memory();
-        let told = describe_decision(
+        let verdict = describe_decision(
             &evaluate(policies, TEST_CALLER, &store, ("get-config", &json!({}))).await,
         );
-        assert!(told.starts_with(expected), "{policies:?}: {told}");
+        assert!(verdict.starts_with(expected), "{policies:?}: {verdict}");
     }
     let store = Store::in_memory();
     let decision = evaluate(

@@ -25,10 +25,11 @@ async fn assert_every_operation(
 ) {
     let policy = read_preset(name);
     for entry in Catalog::full().iter() {
-        let (operation, store) = (entry.operation, Store::in_memory());
+        let operation = entry.operation;
+        let store = Store::in_memory();
         let call = (operation.name(), &json!({}));
-        let said = evaluate(&[&policy], caller, &store, call).await;
-        let word = match &said.decision {
+        let decision = evaluate(&[&policy], caller, &store, call).await;
+        let word = match &decision.decision {
             Decision::Deny(denied) => denied.stage.as_str(),
             other => other.kind().as_str(),
         };
@@ -36,7 +37,7 @@ async fn assert_every_operation(
             word,
             expected(entry.domain.name, operation),
             "{name}: {operation:?}: {}",
-            describe_decision(&said)
+            describe_decision(&decision)
         );
     }
 }
@@ -136,10 +137,10 @@ async fn keys_preset_requires_approval_for_credentials() {
         (key("organisation", 5), "deny no admin keys"),
     ] {
         let store = Store::in_memory();
-        let told = describe_decision(
+        let decision = describe_decision(
             &evaluate(&[&policy], TEST_CALLER, &store, ("create-api-key", &args)).await,
         );
-        assert!(told.starts_with(expected), "{args}: {told}");
+        assert!(decision.starts_with(expected), "{args}: {decision}");
     }
 }
 

@@ -24,6 +24,13 @@ const SLUG: &str = "openai-production";
 
 #[tokio::test]
 async fn every_rule_action_takes_effect_for_real_clients() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        is_done: bool,
+        words: &'static str,
+    }
+
     let file = PolicyFile::with(POLICY);
     for way in TRANSPORTS_AND_GENERATIONS {
         let human = FormClient::new(true);
@@ -38,26 +45,26 @@ async fn every_rule_action_takes_effect_for_real_clients() {
 
         // A dry run, without an effect.
         let args = json!({ "slug": SLUG, "name": "Renamed", "key": "sk-planted" });
-        let told = session
+        let preview = session
             .call("update-integration", args)
             .await
             .structured_content
             .unwrap();
-        assert_eq!(told["dry_run"], true, "{way:?}: {told}");
-        assert_eq!(told["request"]["method"], "PUT", "{way:?}: {told}");
+        assert_eq!(preview["dry_run"], true, "{way:?}: {preview}");
+        assert_eq!(preview["request"]["method"], "PUT", "{way:?}: {preview}");
         assert_eq!(
-            told["request"]["body"],
+            preview["request"]["body"],
             json!({ "name": "Renamed", "key": "***" }),
             "{way:?}"
         );
-        assert_eq!(told["changes"][0]["path"], "name", "{way:?}: {told}");
-        assert_eq!(told["changes"][0]["to"], "Renamed", "{way:?}: {told}");
+        assert_eq!(preview["changes"][0]["path"], "name", "{way:?}: {preview}");
+        assert_eq!(preview["changes"][0]["to"], "Renamed", "{way:?}: {preview}");
         let now = session
             .call("get-integration", json!({ "slug": SLUG }))
             .await;
         assert_eq!(
             now.structured_content.unwrap()["name"],
-            told["current"]["name"],
+            preview["current"]["name"],
             "{way:?}"
         );
 
@@ -75,26 +82,46 @@ async fn every_rule_action_takes_effect_for_real_clients() {
             "{way:?}"
         );
 
-        for (tool, args, done, words) in [
-            (
-                "create-integration",
-                json!({ "name": "n", "ai_provider_id": "openai" }),
-                false,
-                "enough",
-            ),
-            ("create-label", json!({ "name": "a" }), true, ""),
-            (
-                "delete-label",
-                json!({ "label_id": "a" }),
-                false,
-                "hidden by the policy",
-            ),
-            ("list-labels", json!({}), true, ""),
-            ("list-labels", json!({}), false, "`few` limits this"),
+        for Case {
+            tool,
+            args,
+            is_done,
+            words,
+        } in [
+            Case {
+                tool: "create-integration",
+                args: json!({ "name": "n", "ai_provider_id": "openai" }),
+                is_done: false,
+                words: "enough",
+            },
+            Case {
+                tool: "create-label",
+                args: json!({ "name": "a" }),
+                is_done: true,
+                words: "",
+            },
+            Case {
+                tool: "delete-label",
+                args: json!({ "label_id": "a" }),
+                is_done: false,
+                words: "hidden by the policy",
+            },
+            Case {
+                tool: "list-labels",
+                args: json!({}),
+                is_done: true,
+                words: "",
+            },
+            Case {
+                tool: "list-labels",
+                args: json!({}),
+                is_done: false,
+                words: "`few` limits this",
+            },
         ] {
             let (did, text) = session.call_text(tool, args).await;
             assert!(
-                did == done && text.contains(words),
+                did == is_done && text.contains(words),
                 "{way:?} {tool}: {text}"
             );
         }
