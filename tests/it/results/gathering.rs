@@ -68,7 +68,7 @@ async fn start_paged_call(
     })
     .await;
     let portkey = ["--api-key", "k", "--base-url", &upstream.base_url];
-    let (heard, progress) = mpsc::unbounded_channel();
+    let (notifications, progress) = mpsc::unbounded_channel();
     let lifecycle = match modern {
         false => ClientLifecycleMode::Initialize,
         true => ClientLifecycleMode::Discover {
@@ -80,14 +80,14 @@ async fn start_paged_call(
             ServerProcess::start(&[&["http", "--listen", "127.0.0.1:0"], &portkey[..]].concat());
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(requests::client(), config);
-        let client = ProgressClient(heard)
+        let client = ProgressClient(notifications)
             .serve_with_lifecycle(transport, lifecycle)
             .await
             .unwrap();
         (client, Some(server))
     } else {
         let process = TokioChildProcess::new(tokio::process::Command::from(command(&portkey)));
-        let client = ProgressClient(heard)
+        let client = ProgressClient(notifications)
             .serve_with_lifecycle(process.unwrap(), lifecycle)
             .await
             .unwrap();
@@ -130,11 +130,11 @@ async fn run_paged_call(
         panic!("no result");
     };
     client.cancel().await.unwrap();
-    let mut told = Vec::new();
+    let mut notifications = Vec::new();
     while let Some(note) = progress.recv().await {
-        told.push(note);
+        notifications.push(note);
     }
-    (result.structured_content.unwrap(), upstream, told)
+    (result.structured_content.unwrap(), upstream, notifications)
 }
 
 #[tokio::test]

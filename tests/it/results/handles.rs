@@ -57,7 +57,8 @@ async fn read_total(
 #[tokio::test]
 async fn handle_is_readable_only_by_its_caller() {
     let results = results_with_limit(2_000);
-    let (alice, bob) = (principal_named("alice"), principal_named("bob"));
+    let alice = principal_named("alice");
+    let bob = principal_named("bob");
     let shown = store_result(&results, "alice", 5_000).await;
     let handle = handle_of(&shown);
     assert_eq!(
@@ -117,7 +118,8 @@ async fn stored_result_keeps_its_untrusted_flag() {
 #[tokio::test]
 async fn oldest_result_of_a_caller_is_evicted_first() {
     let results = results_with_limit(2_000);
-    let (alice, size) = (principal_named("alice"), MAX_BYTES_PER_CALLER * 2 / 5);
+    let alice = principal_named("alice");
+    let size = MAX_BYTES_PER_CALLER * 2 / 5;
     let others = handle_of(&store_result(&results, "bob", 5_000).await);
     let mut handles = Vec::new();
     for _ in 0..3 {
@@ -219,13 +221,14 @@ async fn stored_result_in_redis_is_encrypted() {
 /// Blocks the worker threads until the senders are dropped: those for callers, and those for
 /// responses.
 fn block_workers(workers: &WorkerPool) -> [mpsc::Sender<()>; 2] {
-    let (begun, begins) = mpsc::channel();
+    let (started, begins) = mpsc::channel();
     let blocks = [true, false].map(|is_for_callers| {
         let (release, held) = mpsc::channel::<()>();
-        let (workers, begun) = (workers.clone(), begun.clone());
+        let workers = workers.clone();
+        let started = started.clone();
         let runtime = Handle::current();
         let wait = move || {
-            begun.send(()).unwrap();
+            started.send(()).unwrap();
             // Until the sender is dropped.
             _ = held.recv();
         };
@@ -271,7 +274,8 @@ async fn large_stored_result_is_read_on_a_worker() {
 async fn caller_with_too_many_reads_is_rejected_and_others_are_not() {
     let workers = WorkerPool::new(1);
     let results = results_with_limit(2_000).with_workers(workers.clone());
-    let (alice, bob) = (principal_named("alice"), principal_named("bob"));
+    let alice = principal_named("alice");
+    let bob = principal_named("bob");
     let of_alice = handle_of(&store_result(&results, "alice", 1 << 20).await);
     let of_bob = handle_of(&store_result(&results, "bob", 1 << 20).await);
     let blocked = block_workers(&workers);

@@ -18,7 +18,8 @@ fn to_map(value: Value) -> JsonMap {
 
 /// Returns a list as it is rendered, and the arguments as they are sent.
 fn render_list(tool: &str, args: Value, answer: Value) -> (Value, Value) {
-    let (listing, mut args) = (find_listing(tool).unwrap(), to_map(args));
+    let listing = find_listing(tool).unwrap();
+    let mut args = to_map(args);
     let wishes = listing.take_options(&mut args).unwrap();
     let gathered = PageCollector::new(&listing, &wishes, &args, answer);
     (gathered.finish(), args.into())
@@ -48,116 +49,135 @@ fn listings_are_recognized_by_name_or_paging() {
 /// Page numbers start at zero or one, in either spelling; some lists use a cursor.
 #[test]
 fn every_page_has_arguments_for_the_next_page() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        answer: Value,
+        next: Value,
+    }
+
     let two = || json!([{ "id": 1 }, { "id": 2 }]);
     let cases = [
         // The first page determines the page size.
-        (
-            "list-all-integrations",
-            json!({}),
-            json!({ "total": 5, "data": two() }),
-            json!({ "current_page": 1, "page_size": 2 }),
-        ),
-        (
-            "list-all-integrations",
-            json!({}),
-            json!({ "total": 2, "data": two() }),
-            Value::Null,
-        ),
-        (
-            "list-all-integrations",
-            json!({ "current_page": 1, "page_size": 2, "workspace_id": "w" }),
-            json!({ "total": 5, "data": two() }),
-            json!({ "current_page": 2, "page_size": 2, "workspace_id": "w" }),
-        ),
-        (
-            "list-all-integrations",
-            json!({ "current_page": "1", "page_size": "3" }),
-            json!({ "total": 5, "data": two() }),
-            Value::Null,
-        ),
-        (
-            "list-all-integrations",
-            json!({ "current_page": 9 }),
-            json!({ "total": 5, "data": [] }),
-            Value::Null,
-        ),
-        (
-            "list-users",
-            json!({ "pageSize": 2 }),
-            json!({ "total": 3, "data": two() }),
-            json!({ "pageSize": 2, "currentPage": 1 }),
-        ),
-        (
-            "list-mcp-server-capabilities",
-            json!({ "mcp_server_id": "m", "page_size": 2 }),
-            json!({ "total": 3, "has_more": true, "capabilities": two() }),
-            json!({ "mcp_server_id": "m", "page_size": 2, "page": 2 }),
-        ),
-        (
-            "list-mcp-server-capabilities",
-            json!({ "mcp_server_id": "m", "page": 2, "page_size": 2 }),
-            json!({ "total": 4, "has_more": false, "data": two() }),
-            Value::Null,
-        ),
-        (
-            "list-scim-groups",
-            json!({ "page_size": 2 }),
-            json!({ "data": two() }),
-            json!({ "page_size": 2, "page": 1 }),
-        ),
-        (
-            "list-scim-workspace-mappings",
-            json!({ "page": 1, "page_size": 2 }),
-            json!({ "mappings": two(), "total_count": 4 }),
-            Value::Null,
-        ),
-        (
-            "list-registry-mcp-servers",
-            json!({ "limit": 2 }),
-            json!({ "servers": two(), "metadata": { "nextCursor": "c", "count": 2 } }),
-            json!({ "limit": 2, "cursor": "c" }),
-        ),
-        (
-            "list-registry-mcp-servers",
-            json!({ "cursor": "c" }),
-            json!({ "servers": two(), "metadata": { "count": 2 } }),
-            Value::Null,
-        ),
-        (
-            "list-config-versions",
-            json!({ "slug": "s" }),
-            json!({ "total": 9, "data": two() }),
-            Value::Null,
-        ),
-        (
-            "list-prompt-versions",
-            json!({ "prompt_id": "p" }),
-            two(),
-            Value::Null,
-        ),
+        Case {
+            tool: "list-all-integrations",
+            args: json!({}),
+            answer: json!({ "total": 5, "data": two() }),
+            next: json!({ "current_page": 1, "page_size": 2 }),
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({}),
+            answer: json!({ "total": 2, "data": two() }),
+            next: Value::Null,
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "current_page": 1, "page_size": 2, "workspace_id": "w" }),
+            answer: json!({ "total": 5, "data": two() }),
+            next: json!({ "current_page": 2, "page_size": 2, "workspace_id": "w" }),
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "current_page": "1", "page_size": "3" }),
+            answer: json!({ "total": 5, "data": two() }),
+            next: Value::Null,
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "current_page": 9 }),
+            answer: json!({ "total": 5, "data": [] }),
+            next: Value::Null,
+        },
+        Case {
+            tool: "list-users",
+            args: json!({ "pageSize": 2 }),
+            answer: json!({ "total": 3, "data": two() }),
+            next: json!({ "pageSize": 2, "currentPage": 1 }),
+        },
+        Case {
+            tool: "list-mcp-server-capabilities",
+            args: json!({ "mcp_server_id": "m", "page_size": 2 }),
+            answer: json!({ "total": 3, "has_more": true, "capabilities": two() }),
+            next: json!({ "mcp_server_id": "m", "page_size": 2, "page": 2 }),
+        },
+        Case {
+            tool: "list-mcp-server-capabilities",
+            args: json!({ "mcp_server_id": "m", "page": 2, "page_size": 2 }),
+            answer: json!({ "total": 4, "has_more": false, "data": two() }),
+            next: Value::Null,
+        },
+        Case {
+            tool: "list-scim-groups",
+            args: json!({ "page_size": 2 }),
+            answer: json!({ "data": two() }),
+            next: json!({ "page_size": 2, "page": 1 }),
+        },
+        Case {
+            tool: "list-scim-workspace-mappings",
+            args: json!({ "page": 1, "page_size": 2 }),
+            answer: json!({ "mappings": two(), "total_count": 4 }),
+            next: Value::Null,
+        },
+        Case {
+            tool: "list-registry-mcp-servers",
+            args: json!({ "limit": 2 }),
+            answer: json!({ "servers": two(), "metadata": { "nextCursor": "c", "count": 2 } }),
+            next: json!({ "limit": 2, "cursor": "c" }),
+        },
+        Case {
+            tool: "list-registry-mcp-servers",
+            args: json!({ "cursor": "c" }),
+            answer: json!({ "servers": two(), "metadata": { "count": 2 } }),
+            next: Value::Null,
+        },
+        Case {
+            tool: "list-config-versions",
+            args: json!({ "slug": "s" }),
+            answer: json!({ "total": 9, "data": two() }),
+            next: Value::Null,
+        },
+        Case {
+            tool: "list-prompt-versions",
+            args: json!({ "prompt_id": "p" }),
+            answer: two(),
+            next: Value::Null,
+        },
     ];
-    for (tool, args, answer, next) in cases {
-        let (told, _) = render_list(tool, args.clone(), answer.clone());
-        assert_eq!(told["next"], next, "{tool} {args} {answer}");
+    for Case {
+        tool,
+        args,
+        answer,
+        next,
+    } in cases
+    {
+        let (list, _) = render_list(tool, args.clone(), answer.clone());
+        assert_eq!(list["next"], next, "{tool} {args} {answer}");
         assert_eq!(
-            told["returned"],
+            list["returned"],
             if args["current_page"] == 9 { 0 } else { 2 },
             "{tool}"
         );
         // Fields of the upstream response stay.
         for (name, value) in answer.as_object().into_iter().flatten() {
-            assert_eq!(&told[name], value, "{tool}: {name}");
+            assert_eq!(&list[name], value, "{tool}: {name}");
         }
         let counted = ["total", "total_count"]
             .iter()
             .find_map(|name| answer[name].as_u64());
         let known = counted.or(next.is_null().then_some(2));
-        assert_eq!(told["total"], json!(known), "{tool} {answer}");
+        assert_eq!(list["total"], json!(known), "{tool} {answer}");
     }
 }
 
 #[test]
 fn fields_are_projected_and_absent_ones_named() {
+    struct Case {
+        fields: Value,
+        data: Value,
+        absent: Value,
+    }
+
     let answer = || {
         json!({ "total": 2, "data": [
             { "id": 1, "limits": { "cost": 5, "unit": "usd" }, "tags": [{ "k": "a", "v": 1 }] },
@@ -165,47 +185,60 @@ fn fields_are_projected_and_absent_ones_named() {
         ] })
     };
     let cases = [
-        (
-            json!(["id"]),
-            json!([{ "id": 1 }, { "id": 2 }]),
-            Value::Null,
-        ),
-        (
-            json!("id, tags.k"),
-            json!([{ "id": 1, "tags": [{ "k": "a" }] }, { "id": 2, "tags": [] }]),
-            Value::Null,
-        ),
-        (
-            json!("[\"limits.cost\"]"),
-            json!([{ "limits": { "cost": 5 } }, {}]),
-            Value::Null,
-        ),
-        (
-            json!(["id", "nme"]),
-            json!([{ "id": 1 }, { "id": 2 }]),
-            json!(["nme"]),
-        ),
-        (json!([]), answer()["data"].clone(), Value::Null),
-        (Value::Null, answer()["data"].clone(), Value::Null),
+        Case {
+            fields: json!(["id"]),
+            data: json!([{ "id": 1 }, { "id": 2 }]),
+            absent: Value::Null,
+        },
+        Case {
+            fields: json!("id, tags.k"),
+            data: json!([{ "id": 1, "tags": [{ "k": "a" }] }, { "id": 2, "tags": [] }]),
+            absent: Value::Null,
+        },
+        Case {
+            fields: json!("[\"limits.cost\"]"),
+            data: json!([{ "limits": { "cost": 5 } }, {}]),
+            absent: Value::Null,
+        },
+        Case {
+            fields: json!(["id", "nme"]),
+            data: json!([{ "id": 1 }, { "id": 2 }]),
+            absent: json!(["nme"]),
+        },
+        Case {
+            fields: json!([]),
+            data: answer()["data"].clone(),
+            absent: Value::Null,
+        },
+        Case {
+            fields: Value::Null,
+            data: answer()["data"].clone(),
+            absent: Value::Null,
+        },
     ];
-    for (fields, data, absent) in cases {
+    for Case {
+        fields,
+        data,
+        absent,
+    } in cases
+    {
         let args = json!({ "page_size": 5, "fields": fields });
-        let (told, sent) = render_list("list-all-integrations", args, answer());
+        let (list, sent) = render_list("list-all-integrations", args, answer());
         assert_eq!(
-            (&told["data"], &told["absent_fields"]),
+            (&list["data"], &list["absent_fields"]),
             (&data, &absent),
             "{fields}"
         );
         assert_eq!(sent, json!({ "page_size": 5 }));
     }
     let args = json!({ "page_size": 1, "fields": ["id"], "all": false });
-    let (told, _) = render_list(
+    let (list, _) = render_list(
         "list-all-integrations",
         args,
         json!({ "total": 2, "data": [{ "id": 1 }] }),
     );
     assert_eq!(
-        told["next"],
+        list["next"],
         json!({ "page_size": 1, "current_page": 1, "fields": ["id"] })
     );
     let listing = find_listing("list-all-integrations").unwrap();
@@ -234,7 +267,8 @@ async fn clients_use_paging_projection_and_all() {
             assert!(server.call_text("create-integration", args).await.0);
         }
         let list = async |args: Value| server.call(tool, args).await.structured_content.unwrap();
-        let (mut args, mut ids) = (json!({ "page_size": 2, "fields": ["id"] }), Vec::new());
+        let mut args = json!({ "page_size": 2, "fields": ["id"] });
+        let mut ids = Vec::new();
         while !args.is_null() {
             let page = list(args).await;
             let items = page["data"].as_array().unwrap();
@@ -263,10 +297,10 @@ async fn clients_use_paging_projection_and_all() {
         );
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), shown);
         // A tool that returns no list has neither option.
-        let (well, said) = server
+        let (well, full_text) = server
             .call_text("get-integration", json!({ "slug": "x", "all": true }))
             .await;
-        assert!(!well && said.contains("`all`"), "{said}");
+        assert!(!well && full_text.contains("`all`"), "{full_text}");
         server.client.cancel().await.unwrap();
     }
 }
@@ -276,7 +310,8 @@ async fn clients_use_paging_projection_and_all() {
 async fn every_list_has_total_returned_and_next() {
     let options = &["--max-result-bytes", "0"];
     let server = connect((false, true), &FormClient::new(false), options).await;
-    let (mut asked, mut wrong) = (0, Vec::new());
+    let mut asked = 0;
+    let mut wrong = Vec::new();
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
         let needs = entry.compiled().schema().get("required");

@@ -183,7 +183,8 @@ fn search_finds_names_and_values() {
         assert_eq!(search(words, "", 0)["total"], total, "{words}");
     }
     // A long list of matches is paged as well.
-    let (mut offset, mut seen) = (0, 0);
+    let mut offset = 0;
+    let mut seen = 0;
     loop {
         let page = search("team-", "", offset);
         assert_eq!(page["total"], 300);
@@ -214,7 +215,7 @@ fn invalid_pointer_is_rejected_with_a_hint() {
         ("/data/0/nme/deep", "`/data/0` has `a~1b`, `name`"),
         ("/total/x", "`/total` is a single value"),
     ];
-    for (pointer, told) in cases {
+    for (pointer, hint) in cases {
         let request = PartRequest {
             pointer: pointer.to_owned(),
             ..PartRequest::default()
@@ -222,7 +223,7 @@ fn invalid_pointer_is_rejected_with_a_hint() {
         let error = read_part(&results, &handle, &request)
             .unwrap_err()
             .to_string();
-        assert!(error.contains(told), "{pointer}: {error}");
+        assert!(error.contains(hint), "{pointer}: {error}");
     }
     let escaped = PartRequest {
         pointer: "/data/0/a~1b".to_owned(),

@@ -59,10 +59,8 @@ fn is_truncated_as_reported(cut: &Value, head: &Value, whole: &Value) -> bool {
         Value::String(text) => text.chars().count(),
         other => panic!("{other} is cut"),
     };
-    let (head, whole) = (
-        head.pointer(pointer).unwrap(),
-        whole.pointer(pointer).unwrap(),
-    );
+    let head = head.pointer(pointer).unwrap();
+    let whole = whole.pointer(pointer).unwrap();
     let returned = cut["returned"].as_u64().unwrap() as usize;
     // A truncated text has a marker after the returned part.
     (head.is_string() || count(head) == returned)
@@ -134,10 +132,8 @@ fn equal_results_are_truncated_equally() {
     let list = json!((0..5_000).collect::<Vec<_>>());
     let results = results_with_limit(2_000);
     let plain = |shown: RenderedResult| shown.text.replace(&handle_of(&shown), "");
-    let (once, again) = (
-        render(&results, &list, STORABLE),
-        render(&results, &list, STORABLE),
-    );
+    let once = render(&results, &list, STORABLE);
+    let again = render(&results, &list, STORABLE);
     assert_ne!(handle_of(&once), handle_of(&again));
     assert_eq!(plain(once), plain(again));
 }

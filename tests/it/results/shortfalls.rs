@@ -64,7 +64,7 @@ fn incomplete_list_warns_about_missing_items() {
             next: Value::Null,
         },
         Case {
-            what: "the page is ignored and no total told",
+            what: "the page is ignored and no total given",
             args: all(),
             pages: vec![json!({ "data": [1, 2] }), json!({ "data": [1, 2] })],
             warnings: json!([
@@ -121,7 +121,7 @@ fn incomplete_list_warns_about_missing_items() {
             next: Value::Null,
         },
         Case {
-            what: "a page is said to be the last",
+            what: "a page is declared the last",
             args: all(),
             pages: vec![
                 json!({ "total": 9, "has_more": true, "data": [1, 2] }),
