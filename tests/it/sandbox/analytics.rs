@@ -57,7 +57,8 @@ fn assert_close(one: f64, other: f64, what: &str) {
 async fn figures_of_all_graphs_agree() {
     let portkey = Portkey::start().await;
     portkey.post("/logs", log_entry("gpt-4o", 200)).await;
-    let (mut all_requests, mut all_cost) = (0.0, 0.0);
+    let mut all_requests = 0.0;
+    let mut all_cost = 0.0;
     for workspace in WORKSPACES {
         let query = whole_period(workspace);
         let graph = async |path: &str| portkey.graph(path, &query).await;
@@ -111,10 +112,8 @@ async fn figures_of_all_graphs_agree() {
             .clone();
         assert_eq!(summary["hits"], hits["summary"]["total"]);
         assert_eq!(summary["total_requests"], requests["summary"]["total"]);
-        let (simple, semantic) = (
-            sum(data_points(&hits), "simple_hits"),
-            sum(data_points(&hits), "semantic_hits"),
-        );
+        let simple = sum(data_points(&hits), "simple_hits");
+        let semantic = sum(data_points(&hits), "semantic_hits");
         assert_close(simple + semantic, summary["hits"].as_f64().unwrap(), "hits");
         let users = graph("users/requests").await["summary"]["unique"].clone();
         assert_eq!(users, graph("users").await["summary"]["total"]);
@@ -223,7 +222,8 @@ async fn filters_partition_the_requests() {
             "metadata=%7B%22_user%22%3A%22support-bot@example.com%22,%22team%22%3A%22support%22%7D",
         ),
     ] {
-        let (one, other) = (count(one).await, count(other).await);
+        let one = count(one).await;
+        let other = count(other).await;
         assert!(one > 0 && other > 0);
         assert_eq!(one + other, all);
     }
@@ -313,8 +313,8 @@ async fn invalid_query_is_rejected() {
         (format!("groups/models?{base}"), 404, "models"),
     ] {
         let path = format!("/analytics/{path}");
-        let (said, _, message) = portkey.refusal(Method::GET, &path, Value::Null).await;
-        assert_eq!(said, status, "{path}: {message}");
+        let (actual, _, message) = portkey.refusal(Method::GET, &path, Value::Null).await;
+        assert_eq!(actual, status, "{path}: {message}");
         assert!(message.contains(word), "{path}: {message}");
     }
 }

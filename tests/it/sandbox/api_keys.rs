@@ -27,7 +27,8 @@ async fn key_is_shown_once_and_masked_afterwards() {
     let secret = answer["key"].as_str().unwrap();
     let path = key_path(&answer);
     let mut read = portkey.get(&path).await;
-    let (head, tail) = (&secret[..2], &secret[secret.len() - 3..]);
+    let head = &secret[..2];
+    let tail = &secret[secret.len() - 3..];
     assert_eq!(read["key"], format!("{head}*****{tail}"));
     assert_eq!(read["type"], "workspace-service");
     assert_eq!(read["status"], "active");

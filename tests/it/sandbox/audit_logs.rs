@@ -119,8 +119,8 @@ async fn period_is_required() {
             "workspace",
         ),
     ] {
-        let (said, _, message) = portkey.refusal(Method::GET, path, Value::Null).await;
-        assert_eq!(said, status, "{path}");
+        let (actual, _, message) = portkey.refusal(Method::GET, path, Value::Null).await;
+        assert_eq!(actual, status, "{path}");
         assert!(message.contains(word), "{path}: {message}");
     }
 }

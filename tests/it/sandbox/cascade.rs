@@ -399,6 +399,13 @@ async fn deleted_user_is_removed_from_mcp_servers() {
 
 #[tokio::test]
 async fn reference_to_a_missing_item_is_rejected() {
+    struct Case {
+        method: Method,
+        path: &'static str,
+        body: Value,
+        status: u16,
+    }
+
     let portkey = Portkey::start().await;
     let vault = |handle: &str, target: &str| json!([{ "target_field": target, "secret_reference_id": handle }]);
     // The only seeded reference that is restricted to one workspace.
@@ -419,95 +426,120 @@ async fn reference_to_a_missing_item_is_rejected() {
         json!({ "name": "K", "workspace_id": "ws-research", "scopes": [],
             "defaults": { "config_id": config } })
     };
-    for (method, path, body, status) in [
-        (
-            Method::POST,
-            "/integrations",
-            integration("ws-shared", "none"),
-            404,
-        ),
-        (
-            Method::POST,
-            "/integrations",
-            integration("ws-shared", restricted),
-            403,
-        ),
-        (
-            Method::POST,
-            "/integrations",
-            integration("ws-research", restricted),
-            200,
-        ),
-        (Method::PUT, "/integrations/anthropic", tools("none"), 404),
-        (
-            Method::PUT,
-            "/integrations/anthropic",
-            tools(restricted),
-            200,
-        ),
-        (Method::POST, "/virtual-keys", key("ws-shared", "none"), 404),
-        (
-            Method::POST,
-            "/virtual-keys",
-            key("ws-shared", restricted),
-            403,
-        ),
-        (
-            Method::POST,
-            "/virtual-keys",
-            key("ws-shared", "support-mailbox"),
-            200,
-        ),
-        (
-            Method::PUT,
-            "/virtual-keys/cohere-trial",
-            tools(restricted),
-            403,
-        ),
-        (
-            Method::PUT,
-            "/mcp-integrations/issue-tracker",
-            tools("none"),
-            404,
-        ),
-        (
-            Method::PUT,
-            "/mcp-integrations/documents",
-            tools(restricted),
-            200,
-        ),
-        (
-            Method::PUT,
-            research,
-            defaults("input_guardrails", json!(["none"])),
-            403,
-        ),
-        (
-            Method::PUT,
-            research,
-            defaults("output_guardrails", json!(["guard_tool-calls"])),
-            200,
-        ),
-        (
-            Method::PUT,
-            research,
-            defaults("user_api_key_config", json!("pc-none")),
-            404,
-        ),
-        (
-            Method::PUT,
-            research,
-            defaults("user_api_key_config", json!("pc-cached-answers")),
-            400,
-        ),
-        (
-            Method::PUT,
-            research,
-            defaults("user_api_key_config", json!("pc-trial-split")),
-            200,
-        ),
-        (Method::POST, keys, with_config("pc-none"), 404),
-        (Method::POST, keys, with_config("pc-trial-split"), 200),
+    for Case {
+        method,
+        path,
+        body,
+        status,
+    } in [
+        Case {
+            method: Method::POST,
+            path: "/integrations",
+            body: integration("ws-shared", "none"),
+            status: 404,
+        },
+        Case {
+            method: Method::POST,
+            path: "/integrations",
+            body: integration("ws-shared", restricted),
+            status: 403,
+        },
+        Case {
+            method: Method::POST,
+            path: "/integrations",
+            body: integration("ws-research", restricted),
+            status: 200,
+        },
+        Case {
+            method: Method::PUT,
+            path: "/integrations/anthropic",
+            body: tools("none"),
+            status: 404,
+        },
+        Case {
+            method: Method::PUT,
+            path: "/integrations/anthropic",
+            body: tools(restricted),
+            status: 200,
+        },
+        Case {
+            method: Method::POST,
+            path: "/virtual-keys",
+            body: key("ws-shared", "none"),
+            status: 404,
+        },
+        Case {
+            method: Method::POST,
+            path: "/virtual-keys",
+            body: key("ws-shared", restricted),
+            status: 403,
+        },
+        Case {
+            method: Method::POST,
+            path: "/virtual-keys",
+            body: key("ws-shared", "support-mailbox"),
+            status: 200,
+        },
+        Case {
+            method: Method::PUT,
+            path: "/virtual-keys/cohere-trial",
+            body: tools(restricted),
+            status: 403,
+        },
+        Case {
+            method: Method::PUT,
+            path: "/mcp-integrations/issue-tracker",
+            body: tools("none"),
+            status: 404,
+        },
+        Case {
+            method: Method::PUT,
+            path: "/mcp-integrations/documents",
+            body: tools(restricted),
+            status: 200,
+        },
+        Case {
+            method: Method::PUT,
+            path: research,
+            body: defaults("input_guardrails", json!(["none"])),
+            status: 403,
+        },
+        Case {
+            method: Method::PUT,
+            path: research,
+            body: defaults("output_guardrails", json!(["guard_tool-calls"])),
+            status: 200,
+        },
+        Case {
+            method: Method::PUT,
+            path: research,
+            body: defaults("user_api_key_config", json!("pc-none")),
+            status: 404,
+        },
+        Case {
+            method: Method::PUT,
+            path: research,
+            body: defaults("user_api_key_config", json!("pc-cached-answers")),
+            status: 400,
+        },
+        Case {
+            method: Method::PUT,
+            path: research,
+            body: defaults("user_api_key_config", json!("pc-trial-split")),
+            status: 200,
+        },
+        Case {
+            method: Method::POST,
+            path: keys,
+            body: with_config("pc-none"),
+            status: 404,
+        },
+        Case {
+            method: Method::POST,
+            path: keys,
+            body: with_config("pc-trial-split"),
+            status: 200,
+        },
     ] {
         let answer = portkey.send(method.clone(), path, body.clone()).await;
         assert_eq!(answer.status(), status, "{method} {path} {body}");
@@ -524,53 +556,67 @@ async fn reference_to_a_missing_item_is_rejected() {
 
 #[tokio::test]
 async fn deleting_an_item_in_use_is_rejected_or_cascades() {
+    struct Case {
+        path: &'static str,
+        status: u16,
+        user: &'static str,
+        pointer: &'static str,
+        after: Value,
+    }
+
     let portkey = Portkey::start().await;
     let change = json!({ "defaults": { "user_api_key_config": "pc-cached-answers" } });
     portkey
         .put("/admin/workspaces/ws-support-bot", change)
         .await;
     // Item in use, status of its deletion, and a field of its user afterwards.
-    for (path, status, user, place, after) in [
-        (
-            "/secret-references/vertex-service-account",
-            400,
-            "/integrations/vertex-ai",
-            "/status",
-            json!("active"),
-        ),
-        (
-            "/configs/pc-cached-answers",
-            409,
-            "/admin/workspaces/ws-support-bot",
-            "/defaults/user_api_key_config",
-            json!("pc-cached-answers"),
-        ),
-        (
-            "/integrations/anthropic",
-            200,
-            "/providers/anthropic?workspace_id=ws-support-bot",
-            "/status",
-            json!("expired"),
-        ),
-        (
-            "/mcp-integrations/documents",
-            200,
-            "/mcp-servers/papers",
-            "/mcp_integration_details",
-            Value::Null,
-        ),
-        (
-            "/mcp-servers/support-issues",
-            200,
-            "/guardrails/guard_tool-calls/mcp-servers",
-            "/mcp_servers",
-            json!({}),
-        ),
+    for Case {
+        path,
+        status,
+        user,
+        pointer,
+        after,
+    } in [
+        Case {
+            path: "/secret-references/vertex-service-account",
+            status: 400,
+            user: "/integrations/vertex-ai",
+            pointer: "/status",
+            after: json!("active"),
+        },
+        Case {
+            path: "/configs/pc-cached-answers",
+            status: 409,
+            user: "/admin/workspaces/ws-support-bot",
+            pointer: "/defaults/user_api_key_config",
+            after: json!("pc-cached-answers"),
+        },
+        Case {
+            path: "/integrations/anthropic",
+            status: 200,
+            user: "/providers/anthropic?workspace_id=ws-support-bot",
+            pointer: "/status",
+            after: json!("expired"),
+        },
+        Case {
+            path: "/mcp-integrations/documents",
+            status: 200,
+            user: "/mcp-servers/papers",
+            pointer: "/mcp_integration_details",
+            after: Value::Null,
+        },
+        Case {
+            path: "/mcp-servers/support-issues",
+            status: 200,
+            user: "/guardrails/guard_tool-calls/mcp-servers",
+            pointer: "/mcp_servers",
+            after: json!({}),
+        },
     ] {
         let answer = portkey.send(Method::DELETE, path, Value::Null).await;
         assert_eq!(answer.status(), status, "{path}");
         assert_eq!(
-            portkey.get(user).await.pointer(place),
+            portkey.get(user).await.pointer(pointer),
             Some(&after),
             "{path}: {user}"
         );

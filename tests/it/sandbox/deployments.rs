@@ -87,41 +87,53 @@ async fn credentials_are_shown_once() {
 
 #[tokio::test]
 async fn access_lists_are_extended_reduced_and_replaced() {
+    struct Case {
+        settings: Value,
+        replace: bool,
+        workspaces: Vec<&'static str>,
+        subjects: Vec<&'static str>,
+    }
+
     let portkey = Portkey::start().await;
     let own = portkey.deployment("self").await;
     let path = format!("/deployments/{}", own["id"].as_str().unwrap());
     // Each row continues from the previous one.
-    for (settings, replace, workspaces, subjects) in [
-        (
-            json!({ "workspaces_allowed": ["ws-research"] }),
-            false,
-            vec!["ws-shared", "ws-support-bot", "ws-research"],
-            vec!["gateway-eu"],
-        ),
-        (
-            json!({ "remove_workspaces_allowed": ["ws-shared"], "jwt_subs_allowed": ["b"] }),
-            false,
-            vec!["ws-support-bot", "ws-research"],
-            vec!["gateway-eu", "b"],
-        ),
-        (
-            json!({ "workspaces_allowed": ["ws-shared"] }),
-            true,
-            vec!["ws-shared"],
-            vec!["gateway-eu", "b"],
-        ),
-        (
-            json!({ "remove_subs_allowed": ["b"] }),
-            false,
-            vec!["ws-shared"],
-            vec!["gateway-eu"],
-        ),
-        (
-            json!({ "allow_all_workspaces": true }),
-            false,
-            vec![],
-            vec!["gateway-eu"],
-        ),
+    for Case {
+        settings,
+        replace,
+        workspaces,
+        subjects,
+    } in [
+        Case {
+            settings: json!({ "workspaces_allowed": ["ws-research"] }),
+            replace: false,
+            workspaces: vec!["ws-shared", "ws-support-bot", "ws-research"],
+            subjects: vec!["gateway-eu"],
+        },
+        Case {
+            settings: json!({ "remove_workspaces_allowed": ["ws-shared"], "jwt_subs_allowed": ["b"] }),
+            replace: false,
+            workspaces: vec!["ws-support-bot", "ws-research"],
+            subjects: vec!["gateway-eu", "b"],
+        },
+        Case {
+            settings: json!({ "workspaces_allowed": ["ws-shared"] }),
+            replace: true,
+            workspaces: vec!["ws-shared"],
+            subjects: vec!["gateway-eu", "b"],
+        },
+        Case {
+            settings: json!({ "remove_subs_allowed": ["b"] }),
+            replace: false,
+            workspaces: vec!["ws-shared"],
+            subjects: vec!["gateway-eu"],
+        },
+        Case {
+            settings: json!({ "allow_all_workspaces": true }),
+            replace: false,
+            workspaces: vec![],
+            subjects: vec!["gateway-eu"],
+        },
     ] {
         let change = json!({ "auth_settings": settings, "override_existing": replace });
         assert_eq!(
@@ -206,38 +218,65 @@ async fn null_clears_the_tags() {
 
 #[tokio::test]
 async fn invalid_deployment_requests_are_rejected() {
+    struct Case {
+        method: Method,
+        path: &'static str,
+        body: Value,
+        status: u16,
+    }
+
     let portkey = Portkey::start().await;
     let new = |settings: Value| json!({ "name": "New", "auth_settings": settings });
-    for (method, path, sent, status) in [
-        (Method::POST, "/deployments", json!({}), 400),
-        (
-            Method::POST,
-            "/deployments",
-            json!({ "name": "New", "slug": "trial" }),
-            409,
-        ),
-        (
-            Method::POST,
-            "/deployments",
-            new(json!({ "is_dataservice_hosted": 2 })),
-            400,
-        ),
-        (
-            Method::POST,
-            "/deployments",
-            new(json!({ "workspaces_allowed": ["ws-none"] })),
-            403,
-        ),
-        (Method::GET, "/deployments/trial", Value::Null, 404),
-        (
-            Method::PUT,
-            "/deployments/self",
-            json!({ "status": "deleted" }),
-            400,
-        ),
-        (Method::DELETE, "/deployments/none", Value::Null, 404),
+    for Case {
+        method,
+        path,
+        body,
+        status,
+    } in [
+        Case {
+            method: Method::POST,
+            path: "/deployments",
+            body: json!({}),
+            status: 400,
+        },
+        Case {
+            method: Method::POST,
+            path: "/deployments",
+            body: json!({ "name": "New", "slug": "trial" }),
+            status: 409,
+        },
+        Case {
+            method: Method::POST,
+            path: "/deployments",
+            body: new(json!({ "is_dataservice_hosted": 2 })),
+            status: 400,
+        },
+        Case {
+            method: Method::POST,
+            path: "/deployments",
+            body: new(json!({ "workspaces_allowed": ["ws-none"] })),
+            status: 403,
+        },
+        Case {
+            method: Method::GET,
+            path: "/deployments/trial",
+            body: Value::Null,
+            status: 404,
+        },
+        Case {
+            method: Method::PUT,
+            path: "/deployments/self",
+            body: json!({ "status": "deleted" }),
+            status: 400,
+        },
+        Case {
+            method: Method::DELETE,
+            path: "/deployments/none",
+            body: Value::Null,
+            status: 404,
+        },
     ] {
-        let answer = portkey.second(method.clone(), path, sent).await;
+        let answer = portkey.second(method.clone(), path, body).await;
         assert_eq!(answer.0, status, "{method} {path}: {}", answer.1);
     }
     let first = portkey.send(Method::GET, "/deployments", Value::Null).await;

@@ -99,36 +99,98 @@ async fn some_domains_are_served_under_v2() {
 
 #[tokio::test]
 async fn missing_item_is_not_found_and_a_missing_workspace_forbidden() {
+    struct Case {
+        method: Method,
+        path: &'static str,
+        status: u16,
+        code: &'static str,
+    }
+
     let portkey = Portkey::start().await;
-    for (method, path, status, code) in [
-        (Method::GET, "/integrations/none", 404, "AB08"),
-        (Method::PUT, "/integrations/none", 404, "AB08"),
-        (Method::DELETE, "/integrations/none", 404, "AB08"),
-        (Method::GET, "/integrations/none/models", 404, "AB08"),
-        (Method::PUT, "/integrations/none/workspaces", 404, "AB08"),
-        (Method::GET, "/mcp-integrations/none", 404, "AB08"),
-        (Method::POST, "/mcp-integrations/none/test", 404, "AB08"),
-        (Method::GET, "/mcp-integrations/none/metadata", 404, "AB08"),
-        (
-            Method::GET,
-            "/providers/none?workspace_id=ws-shared",
-            404,
-            "AB08",
-        ),
-        (Method::GET, "/providers?workspace_id=ws-none", 403, "AB03"),
-        (
-            Method::GET,
-            "/integrations?workspace_id=ws-none",
-            403,
-            "AB03",
-        ),
-        (
-            Method::GET,
-            "/mcp-integrations?organisation_id=another",
-            403,
-            "AB03",
-        ),
-        (Method::GET, "/admin/workspaces/ws-none", 403, "AB03"),
+    for Case {
+        method,
+        path,
+        status,
+        code,
+    } in [
+        Case {
+            method: Method::GET,
+            path: "/integrations/none",
+            status: 404,
+            code: "AB08",
+        },
+        Case {
+            method: Method::PUT,
+            path: "/integrations/none",
+            status: 404,
+            code: "AB08",
+        },
+        Case {
+            method: Method::DELETE,
+            path: "/integrations/none",
+            status: 404,
+            code: "AB08",
+        },
+        Case {
+            method: Method::GET,
+            path: "/integrations/none/models",
+            status: 404,
+            code: "AB08",
+        },
+        Case {
+            method: Method::PUT,
+            path: "/integrations/none/workspaces",
+            status: 404,
+            code: "AB08",
+        },
+        Case {
+            method: Method::GET,
+            path: "/mcp-integrations/none",
+            status: 404,
+            code: "AB08",
+        },
+        Case {
+            method: Method::POST,
+            path: "/mcp-integrations/none/test",
+            status: 404,
+            code: "AB08",
+        },
+        Case {
+            method: Method::GET,
+            path: "/mcp-integrations/none/metadata",
+            status: 404,
+            code: "AB08",
+        },
+        Case {
+            method: Method::GET,
+            path: "/providers/none?workspace_id=ws-shared",
+            status: 404,
+            code: "AB08",
+        },
+        Case {
+            method: Method::GET,
+            path: "/providers?workspace_id=ws-none",
+            status: 403,
+            code: "AB03",
+        },
+        Case {
+            method: Method::GET,
+            path: "/integrations?workspace_id=ws-none",
+            status: 403,
+            code: "AB03",
+        },
+        Case {
+            method: Method::GET,
+            path: "/mcp-integrations?organisation_id=another",
+            status: 403,
+            code: "AB03",
+        },
+        Case {
+            method: Method::GET,
+            path: "/admin/workspaces/ws-none",
+            status: 403,
+            code: "AB03",
+        },
     ] {
         let body = if method == Method::PUT {
             json!({})
@@ -210,7 +272,8 @@ async fn full_sandbox_rejects_writes_and_names_the_limit() {
             .as_u64()
             .unwrap()
     };
-    let (mut slugs, before) = (Vec::new(), records().await);
+    let mut slugs = Vec::new();
+    let before = records().await;
     let refused = loop {
         let integration = json!({
             "name": "Large",
@@ -228,11 +291,11 @@ async fn full_sandbox_rejects_writes_and_names_the_limit() {
         assert!(slugs.len() < 20, "no bound");
     };
     assert_eq!((slugs.len(), refused.status().as_u16()), (9, 409));
-    let told = read_json(refused).await;
+    let error = read_json(refused).await;
     let message = "This is a limit of the sandbox, which holds at most 64 MiB; delete something, or \
                    start it anew";
     assert_eq!(
-        told["data"],
+        error["data"],
         json!({ "message": message, "errorCode": "AB07" })
     );
     // A rejected write stores nothing, and a deletion frees space.

@@ -25,58 +25,78 @@ async fn feedback_is_created_and_updated() {
 
 #[tokio::test]
 async fn invalid_score_is_rejected() {
+    struct Case<'a> {
+        method: Method,
+        path: &'a str,
+        body: serde_json::Value,
+        status: u16,
+        field: &'a str,
+    }
+
     let portkey = Portkey::start().await;
     let made = portkey
         .post("/feedback", json!({ "trace_id": "t", "value": 1 }))
         .await;
     let item = format!("/feedback/{}", made["feedback_ids"][0].as_str().unwrap());
-    for (method, path, body, status, field) in [
-        (
-            Method::POST,
-            "/feedback",
-            json!({ "value": 1 }),
-            400,
-            "trace_id",
-        ),
-        (
-            Method::POST,
-            "/feedback",
-            json!({ "trace_id": "t" }),
-            400,
-            "value",
-        ),
-        (
-            Method::POST,
-            "/feedback",
-            json!({ "trace_id": "t", "value": 11 }),
-            400,
-            "value",
-        ),
-        (
-            Method::POST,
-            "/feedback",
-            json!({ "trace_id": "t", "value": 1.5 }),
-            400,
-            "value",
-        ),
-        (
-            Method::POST,
-            "/feedback",
-            json!([{ "trace_id": "t", "value": 1 }, { "trace_id": "t", "value": 1, "weight": 2 }]),
-            400,
-            "[1].weight",
-        ),
-        (Method::PUT, &item, json!({ "weight": 2 }), 400, "weight"),
-        (
-            Method::PUT,
-            "/feedback/none",
-            json!({ "value": 1 }),
-            404,
-            "none",
-        ),
+    for Case {
+        method,
+        path,
+        body,
+        status,
+        field,
+    } in [
+        Case {
+            method: Method::POST,
+            path: "/feedback",
+            body: json!({ "value": 1 }),
+            status: 400,
+            field: "trace_id",
+        },
+        Case {
+            method: Method::POST,
+            path: "/feedback",
+            body: json!({ "trace_id": "t" }),
+            status: 400,
+            field: "value",
+        },
+        Case {
+            method: Method::POST,
+            path: "/feedback",
+            body: json!({ "trace_id": "t", "value": 11 }),
+            status: 400,
+            field: "value",
+        },
+        Case {
+            method: Method::POST,
+            path: "/feedback",
+            body: json!({ "trace_id": "t", "value": 1.5 }),
+            status: 400,
+            field: "value",
+        },
+        Case {
+            method: Method::POST,
+            path: "/feedback",
+            body: json!([{ "trace_id": "t", "value": 1 }, { "trace_id": "t", "value": 1, "weight": 2 }]),
+            status: 400,
+            field: "[1].weight",
+        },
+        Case {
+            method: Method::PUT,
+            path: &item,
+            body: json!({ "weight": 2 }),
+            status: 400,
+            field: "weight",
+        },
+        Case {
+            method: Method::PUT,
+            path: "/feedback/none",
+            body: json!({ "value": 1 }),
+            status: 404,
+            field: "none",
+        },
     ] {
-        let (said, _, message) = portkey.refusal(method, path, body.clone()).await;
-        assert_eq!(said, status, "{path} {body}");
+        let (actual, _, message) = portkey.refusal(method, path, body.clone()).await;
+        assert_eq!(actual, status, "{path} {body}");
         assert!(message.contains(field), "{path} {body}: {message}");
     }
 }

@@ -175,6 +175,14 @@ async fn update_of_a_missing_guardrail_is_a_bad_request() {
 
 #[tokio::test]
 async fn mcp_servers_are_mapped_singly_or_together() {
+    struct Case<'a> {
+        body: Value,
+        changed: bool,
+        added: Vec<&'a String>,
+        updated: Vec<&'a String>,
+        removed: Vec<&'a String>,
+    }
+
     let portkey = Portkey::start().await;
     let path = "/guardrails/guard_tool-calls/mcp-servers";
     let id = async |slug: &str| {
@@ -219,17 +227,41 @@ async fn mcp_servers_are_mapped_singly_or_together() {
         "issues": { "run_on": [side], "mcp_integration_capability_ids": ["get_issue"] },
         (papers.as_str()): { "run_on": ["output"] } } })
     };
-    for (body, changed, added, updated, removed) in [
-        (both("input"), true, vec![&papers], vec![], vec![&support]),
-        (both("input"), false, vec![], vec![], vec![]),
-        (both("output"), true, vec![], vec![&issues], vec![]),
-        (
-            json!({ "mcp_servers": {} }),
-            true,
-            vec![],
-            vec![],
-            vec![&issues, &papers],
-        ),
+    for Case {
+        body,
+        changed,
+        added,
+        updated,
+        removed,
+    } in [
+        Case {
+            body: both("input"),
+            changed: true,
+            added: vec![&papers],
+            updated: vec![],
+            removed: vec![&support],
+        },
+        Case {
+            body: both("input"),
+            changed: false,
+            added: vec![],
+            updated: vec![],
+            removed: vec![],
+        },
+        Case {
+            body: both("output"),
+            changed: true,
+            added: vec![],
+            updated: vec![&issues],
+            removed: vec![],
+        },
+        Case {
+            body: json!({ "mcp_servers": {} }),
+            changed: true,
+            added: vec![],
+            updated: vec![],
+            removed: vec![&issues, &papers],
+        },
     ] {
         let answer = portkey.put(path, body.clone()).await;
         let expected = json!({ "changed": changed, "added": added, "updated": updated,

@@ -13,20 +13,26 @@ const PERIOD: &str =
 
 impl Portkey {
     /// Returns status and body of the response to a key.
-    async fn said(&self, key: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
+    async fn exchange_as(
+        &self,
+        key: &str,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> (u16, Value) {
         let answer = self.send_as(key, method, path, body).await;
         (answer.status().as_u16(), body_of(answer).await)
     }
 
     async fn read(&self, key: &str, path: &str) -> Value {
-        let (status, body) = self.said(key, Method::GET, path, Value::Null).await;
+        let (status, body) = self.exchange_as(key, Method::GET, path, Value::Null).await;
         assert_eq!(status, 200, "{key}: {path}: {body}");
         body
     }
 
     /// Returns status and error code of the response to a key.
     async fn refused(&self, key: &str, method: Method, path: &str, body: Value) -> (u16, String) {
-        let (status, body) = self.said(key, method, path, body).await;
+        let (status, body) = self.exchange_as(key, method, path, body).await;
         (
             status,
             body["data"]["errorCode"]
@@ -67,7 +73,7 @@ async fn admin_key_must_name_the_workspace_of_a_new_item() {
             .refused(ADMIN_KEY, Method::POST, path, body.clone())
             .await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{path}");
-        let (status, made) = portkey.said("any", Method::POST, path, body).await;
+        let (status, made) = portkey.exchange_as("any", Method::POST, path, body).await;
         assert_eq!(status, 200, "{path}: {made}");
     }
     let listed = portkey.get("/configs?page_size=1000").await;
@@ -182,11 +188,15 @@ async fn key_kind_follows_from_its_text() {
             defaults,
             "{key}: organisation defaults"
         );
-        let (said, body) = portkey.said(key, Method::POST, "/logs", log_entry()).await;
-        assert_eq!(said, logs, "{key}: {body}");
+        let (status, body) = portkey
+            .exchange_as(key, Method::POST, "/logs", log_entry())
+            .await;
+        assert_eq!(status, logs, "{key}: {body}");
         let label = json!({ "name": key });
-        let (said, body) = portkey.said(key, Method::POST, "/labels", label).await;
-        assert_eq!(said, labels, "{key}: {body}");
+        let (status, body) = portkey
+            .exchange_as(key, Method::POST, "/labels", label)
+            .await;
+        assert_eq!(status, labels, "{key}: {body}");
     }
 }
 
@@ -209,7 +219,7 @@ async fn admin_key_is_rejected_by_the_data_plane() {
         assert_eq!(refused, (403, "AB03".to_owned()), "{path}");
     }
     let (status, _) = portkey
-        .said(
+        .exchange_as(
             ADMIN_KEY,
             Method::POST,
             "/prompts/pp-refund-reply/render",
@@ -483,7 +493,9 @@ async fn items_created_by_a_workspace_key_belong_to_its_workspace() {
         let before = portkey
             .get(&format!("{path}?workspace_id=ws-research"))
             .await;
-        let (status, made) = portkey.said(RESEARCH_KEY, Method::POST, path, body).await;
+        let (status, made) = portkey
+            .exchange_as(RESEARCH_KEY, Method::POST, path, body)
+            .await;
         assert_eq!(status, 200, "{path}: {made}");
         let after = portkey
             .get(&format!("{path}?workspace_id=ws-research"))
@@ -492,7 +504,7 @@ async fn items_created_by_a_workspace_key_belong_to_its_workspace() {
         assert_eq!(total(&after), total(&before) + 1, "{path}");
     }
     let (status, made) = portkey
-        .said(RESEARCH_KEY, Method::POST, "/logs", log_entry())
+        .exchange_as(RESEARCH_KEY, Method::POST, "/logs", log_entry())
         .await;
     assert_eq!(status, 200, "{made}");
     let log = format!("/logs/{}", made["log_ids"][0].as_str().unwrap());
@@ -524,7 +536,7 @@ async fn created_key_works_until_deleted_or_expired() {
     let admin = text(&made("organisation/service", json!({})).await);
     assert_eq!(
         portkey
-            .said(&admin, Method::POST, "/logs", log_entry())
+            .exchange_as(&admin, Method::POST, "/logs", log_entry())
             .await
             .0,
         403

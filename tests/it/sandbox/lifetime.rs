@@ -14,7 +14,8 @@ async fn stopped_sandbox_releases_its_port() {
         mut sandbox,
         client,
     } = Portkey::start().await;
-    let (address, url) = (sandbox.address(), sandbox.base_url());
+    let address = sandbox.address();
+    let url = sandbox.base_url();
     assert_eq!(url, format!("http://{address}/v1"));
     assert!(
         Sandbox::start(address, Faults::default()).await.is_err(),

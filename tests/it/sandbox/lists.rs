@@ -7,27 +7,65 @@ use super::{Portkey, string_column};
 
 #[tokio::test]
 async fn pages_have_no_gaps_or_overlaps() {
+    struct Case {
+        path: &'static str,
+        page_parameter: &'static str,
+        first_page: usize,
+        page_size: usize,
+    }
+
     let portkey = Portkey::start().await;
-    for (path, number, first, size) in [
-        ("/integrations?", "current_page", 0, 4),
-        ("/mcp-integrations?", "current_page", 0, 2),
-        ("/providers?workspace_id=ws-research&", "current_page", 0, 3),
-        ("/admin/workspaces?", "current_page", 0, 2),
-        (
-            "/mcp-integrations/issue-tracker/capabilities?",
-            "page",
-            1,
-            5,
-        ),
+    for Case {
+        path,
+        page_parameter,
+        first_page,
+        page_size,
+    } in [
+        Case {
+            path: "/integrations?",
+            page_parameter: "current_page",
+            first_page: 0,
+            page_size: 4,
+        },
+        Case {
+            path: "/mcp-integrations?",
+            page_parameter: "current_page",
+            first_page: 0,
+            page_size: 2,
+        },
+        Case {
+            path: "/providers?workspace_id=ws-research&",
+            page_parameter: "current_page",
+            first_page: 0,
+            page_size: 3,
+        },
+        Case {
+            path: "/admin/workspaces?",
+            page_parameter: "current_page",
+            first_page: 0,
+            page_size: 2,
+        },
+        Case {
+            path: "/mcp-integrations/issue-tracker/capabilities?",
+            page_parameter: "page",
+            first_page: 1,
+            page_size: 5,
+        },
     ] {
         let whole = portkey.get(path).await;
         let names = string_column(&whole["data"], "name");
         assert_eq!(whole["total"], names.len(), "{path}");
-        assert!(names.len() > size, "{path} has too little to page through");
+        assert!(
+            names.len() > page_size,
+            "{path} has too little to page through"
+        );
 
         let mut seen = Vec::new();
         for page in 0.. {
-            let path = format!("{path}page_size={size}&{number}={}", first + page);
+            let path = format!(
+                "{path}page_size={page_size}&{page_parameter}={}",
+                first_page + page
+            );
             let answer = portkey.get(&path).await;
             assert_eq!(answer["total"], names.len(), "{path}");
             let page = string_column(&answer["data"], "name");
@@ -35,12 +73,12 @@ async fn pages_have_no_gaps_or_overlaps() {
             if let Some(more) = answer.get("has_more") {
                 assert_eq!(*more, seen.len() < names.len(), "{path}");
             }
-            if page.len() < size {
+            if page.len() < page_size {
                 break;
             }
         }
         assert_eq!(seen, names, "{path}");
-        let beyond = format!("{path}{number}={}", usize::MAX);
+        let beyond = format!("{path}{page_parameter}={}", usize::MAX);
         assert_eq!(
             portkey.get(&beyond).await["data"],
             Value::Array(Vec::new()),
@@ -184,30 +222,52 @@ async fn each_list_has_its_own_envelope() {
 
 #[tokio::test]
 async fn each_list_has_its_default_page_size() {
+    struct Case {
+        path: &'static str,
+        list: &'static str,
+        body: Value,
+        page_size: u64,
+    }
+
     let portkey = Portkey::start().await;
     let integration = json!({ "name": "Same", "ai_provider_id": "openai", "key": "k" });
     let provider =
         json!({ "name": "Same", "integration_id": "anthropic", "workspace_id": "ws-shared" });
     let server = json!({ "name": "Same", "url": "https://example.com/mcp", "auth_type": "none",
         "transport": "http" });
-    for (path, list, body, usual) in [
-        ("/integrations", "/integrations", integration, 100),
-        ("/mcp-integrations", "/mcp-integrations", server, 100),
-        (
-            "/providers",
-            "/providers?workspace_id=ws-shared",
-            provider,
-            50,
-        ),
+    for Case {
+        path,
+        list,
+        body,
+        page_size,
+    } in [
+        Case {
+            path: "/integrations",
+            list: "/integrations",
+            body: integration,
+            page_size: 100,
+        },
+        Case {
+            path: "/mcp-integrations",
+            list: "/mcp-integrations",
+            body: server,
+            page_size: 100,
+        },
+        Case {
+            path: "/providers",
+            list: "/providers?workspace_id=ws-shared",
+            body: provider,
+            page_size: 50,
+        },
     ] {
-        for _ in 0..usual {
+        for _ in 0..page_size {
             portkey.post(path, body.clone()).await;
         }
         let answer = portkey.get(list).await;
-        assert!(answer["total"].as_u64().unwrap() > usual, "{list}");
+        assert!(answer["total"].as_u64().unwrap() > page_size, "{list}");
         assert_eq!(
             answer["data"].as_array().unwrap().len() as u64,
-            usual,
+            page_size,
             "{list}"
         );
     }

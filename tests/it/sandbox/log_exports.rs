@@ -131,10 +131,10 @@ async fn exports_are_listed_by_workspace_and_reject_denied_fields() {
             "cost_min",
         ),
     ] {
-        let (said, _, message) = portkey
+        let (actual, _, message) = portkey
             .refusal(Method::POST, EXPORTS_PATH, body.clone())
             .await;
-        assert_eq!(said, status, "{body}: {message}");
+        assert_eq!(actual, status, "{body}: {message}");
         assert!(message.contains(word), "{body}: {message}");
     }
     let missing = format!("{EXPORTS_PATH}/none");

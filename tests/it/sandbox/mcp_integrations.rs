@@ -12,7 +12,8 @@ async fn mcp_integration_is_found_by_id_and_by_slug() {
         "auth_type": "none", "transport": "http", "workspace_id": "ws-shared",
         "configurations": { "custom_headers": { "x-tenant": "tenant-0001" }, "timeout": 5 } });
     let made = portkey.post("/mcp-integrations", body).await;
-    let (id, slug) = (made["id"].as_str().unwrap(), made["slug"].as_str().unwrap());
+    let id = made["id"].as_str().unwrap();
+    let slug = made["slug"].as_str().unwrap();
     let read = portkey.get(&format!("/mcp-integrations/{slug}")).await;
     assert_eq!(read, portkey.get(&format!("/mcp-integrations/{id}")).await);
     assert_eq!(read["type"], "workspace");
@@ -139,11 +140,11 @@ async fn connection_test_reports_its_outcome() {
     let portkey = Portkey::start().await;
     for (slug, reached) in [("issue-tracker", true), ("old-wiki", false)] {
         let path = format!("/mcp-integrations/{slug}");
-        let told = portkey.post(&format!("{path}/test"), Value::Null).await;
-        assert_eq!(told["success"], reached, "{slug}");
-        assert_eq!(told["url"], portkey.get(&path).await["url"], "{slug}");
-        assert_eq!(told["error"].is_null(), reached, "{slug}");
-        assert_eq!(told["status_code"].is_null(), !reached, "{slug}");
+        let report = portkey.post(&format!("{path}/test"), Value::Null).await;
+        assert_eq!(report["success"], reached, "{slug}");
+        assert_eq!(report["url"], portkey.get(&path).await["url"], "{slug}");
+        assert_eq!(report["error"].is_null(), reached, "{slug}");
+        assert_eq!(report["status_code"].is_null(), !reached, "{slug}");
     }
 }
 

@@ -20,11 +20,12 @@ async fn registry_lists_the_servers_of_a_workspace() {
     let (_, answer) = portkey.registry("workspace_id=ws-shared").await;
     let listed = portkey.get("/mcp-servers?workspace_id=ws-shared").await;
     assert_eq!(answer["metadata"], json!({ "count": 1 }));
-    let (told, server) = (&answer["servers"][0], &listed["data"][0]);
-    assert_eq!(told["server"]["title"], server["name"]);
-    assert_eq!(told["server"]["remotes"][0]["url"], server["url"]);
-    assert_eq!(told["server"]["remotes"][0]["type"], "streamable-http");
-    assert_eq!(told["_meta"]["publishedAt"], server["created_at"]);
+    let entry = &answer["servers"][0];
+    let server = &listed["data"][0];
+    assert_eq!(entry["server"]["title"], server["name"]);
+    assert_eq!(entry["server"]["remotes"][0]["url"], server["url"]);
+    assert_eq!(entry["server"]["remotes"][0]["type"], "streamable-http");
+    assert_eq!(entry["_meta"]["publishedAt"], server["created_at"]);
 }
 
 #[tokio::test]
@@ -40,8 +41,8 @@ async fn cursor_leads_through_all_pages() {
     loop {
         let query = format!("workspace_id=ws-shared&limit=2&search=server&cursor={cursor}");
         let (_, answer) = portkey.registry(&query).await;
-        for told in answer["servers"].as_array().unwrap() {
-            seen.push(told["server"]["title"].as_str().unwrap().to_owned());
+        for entry in answer["servers"].as_array().unwrap() {
+            seen.push(entry["server"]["title"].as_str().unwrap().to_owned());
         }
         match answer["metadata"]["nextCursor"].as_str() {
             Some(next) => next.clone_into(&mut cursor),

@@ -234,15 +234,15 @@ async fn sync_gives_a_server_its_own_capabilities() {
 #[tokio::test]
 async fn connection_test_reaches_the_integration() {
     let portkey = Portkey::start().await;
-    let told = portkey.post("/mcp-servers/papers/test", Value::Null).await;
+    let report = portkey.post("/mcp-servers/papers/test", Value::Null).await;
     assert_eq!(
-        (&told["success"], &told["server_name"]),
+        (&report["success"], &report["server_name"]),
         (&json!(true), &json!("Research Papers"))
     );
     portkey.delete("/mcp-integrations/documents").await;
-    let told = portkey.post("/mcp-servers/papers/test", Value::Null).await;
-    assert_eq!(told["success"], false);
-    assert!(told["error"].is_string());
+    let report = portkey.post("/mcp-servers/papers/test", Value::Null).await;
+    assert_eq!(report["success"], false);
+    assert!(report["error"].is_string());
 }
 
 #[tokio::test]

@@ -120,7 +120,8 @@ impl Portkey {
     /// Sends a request that must succeed; returns the body.
     async fn call(&self, method: Method, path: &str, body: Value) -> Value {
         let answer = self.send(method, path, body).await;
-        let (status, body) = (answer.status(), read_json(answer).await);
+        let status = answer.status();
+        let body = read_json(answer).await;
         assert_eq!(status, 200, "{path}: {body}");
         body
     }
@@ -144,7 +145,8 @@ impl Portkey {
     /// Sends a request that must fail; returns status, error code and message.
     async fn refusal(&self, method: Method, path: &str, body: Value) -> (u16, String, String) {
         let answer = self.send(method, path, body).await;
-        let (status, body) = (answer.status().as_u16(), read_json(answer).await);
+        let status = answer.status().as_u16();
+        let body = read_json(answer).await;
         assert_eq!(body["success"], false, "{path}: {status} {body}");
         let text = |name: &str| body["data"][name].as_str().unwrap_or_default().to_owned();
         (status, text("errorCode"), text("message"))

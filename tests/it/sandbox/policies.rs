@@ -291,10 +291,8 @@ async fn usage_can_be_read_and_reset() {
         "{USAGE_POLICIES}/{}",
         list["data"][0]["id"].as_str().unwrap()
     );
-    let (usage, entities) = (
-        format!("{path}?include_usage=true"),
-        format!("{path}/entities"),
-    );
+    let usage = format!("{path}?include_usage=true");
+    let entities = format!("{path}/entities");
     assert_eq!(portkey.get(&path).await.get("value_key_usage_map"), None);
     let map = portkey.get(&usage).await["value_key_usage_map"].clone();
     let translation = map["metadata.project:translation"]["current_usage"].clone();
@@ -304,9 +302,12 @@ async fn usage_can_be_read_and_reset() {
         ("translation", "active", false),
         ("evaluation", "exhausted", true),
     ] {
-        let told = &map[format!("metadata.project:{project}")];
+        let usage_entry = &map[format!("metadata.project:{project}")];
         assert_eq!(
-            (&told["status"], &told["is_threshold_alerts_sent"]),
+            (
+                &usage_entry["status"],
+                &usage_entry["is_threshold_alerts_sent"]
+            ),
             (&json!(status), &json!(alerted))
         );
     }

@@ -124,70 +124,94 @@ async fn renaming_adds_no_version() {
 
 #[tokio::test]
 async fn invalid_partial_requests_are_rejected() {
+    struct Case {
+        method: Method,
+        path: &'static str,
+        body: Value,
+        status: u16,
+        part: &'static str,
+    }
+
     let portkey = Portkey::start().await;
-    let (list, publish) = (
-        "/prompts/partials",
-        "/prompts/partials/pp-house-style/makeDefault",
-    );
-    for (method, path, body, status, part) in [
-        (
-            Method::POST,
-            list,
-            json!({ "name": "N", "workspace_id": "ws-shared" }),
-            400,
-            "`string`",
-        ),
-        (
-            Method::GET,
-            "/prompts/partials?workspace_id=ws-none",
-            Value::Null,
-            403,
-            "ws-none",
-        ),
-        (
-            Method::GET,
-            "/prompts/partials?collection_id=co-none",
-            Value::Null,
-            404,
-            "co-none",
-        ),
-        (
-            Method::GET,
-            "/prompts/partials/pp-house-style?version=new",
-            Value::Null,
-            400,
-            "`version`",
-        ),
-        (
-            Method::GET,
-            "/prompts/partials/pp-house-style?version=9",
-            Value::Null,
-            404,
-            "9",
-        ),
-        (Method::PUT, publish, json!({ "version": 9 }), 404, "9"),
-        (
-            Method::PUT,
-            publish,
-            json!({ "version": "1" }),
-            400,
-            "`version`",
-        ),
-        (Method::PUT, publish, json!({}), 400, "`version`"),
-        (
-            Method::PUT,
-            SEEDED_PARTIAL,
-            json!({ "string": null }),
-            400,
-            "`string`",
-        ),
-        (
-            Method::PUT,
-            "/prompts/partials/pp-none",
-            json!({ "name": "N" }),
-            404,
-            "pp-none",
-        ),
+    let list = "/prompts/partials";
+    let publish = "/prompts/partials/pp-house-style/makeDefault";
+    for Case {
+        method,
+        path,
+        body,
+        status,
+        part,
+    } in [
+        Case {
+            method: Method::POST,
+            path: list,
+            body: json!({ "name": "N", "workspace_id": "ws-shared" }),
+            status: 400,
+            part: "`string`",
+        },
+        Case {
+            method: Method::GET,
+            path: "/prompts/partials?workspace_id=ws-none",
+            body: Value::Null,
+            status: 403,
+            part: "ws-none",
+        },
+        Case {
+            method: Method::GET,
+            path: "/prompts/partials?collection_id=co-none",
+            body: Value::Null,
+            status: 404,
+            part: "co-none",
+        },
+        Case {
+            method: Method::GET,
+            path: "/prompts/partials/pp-house-style?version=new",
+            body: Value::Null,
+            status: 400,
+            part: "`version`",
+        },
+        Case {
+            method: Method::GET,
+            path: "/prompts/partials/pp-house-style?version=9",
+            body: Value::Null,
+            status: 404,
+            part: "9",
+        },
+        Case {
+            method: Method::PUT,
+            path: publish,
+            body: json!({ "version": 9 }),
+            status: 404,
+            part: "9",
+        },
+        Case {
+            method: Method::PUT,
+            path: publish,
+            body: json!({ "version": "1" }),
+            status: 400,
+            part: "`version`",
+        },
+        Case {
+            method: Method::PUT,
+            path: publish,
+            body: json!({}),
+            status: 400,
+            part: "`version`",
+        },
+        Case {
+            method: Method::PUT,
+            path: SEEDED_PARTIAL,
+            body: json!({ "string": null }),
+            status: 400,
+            part: "`string`",
+        },
+        Case {
+            method: Method::PUT,
+            path: "/prompts/partials/pp-none",
+            body: json!({ "name": "N" }),
+            status: 404,
+            part: "pp-none",
+        },
     ] {
         let (got, _, message) = portkey.refusal(method, path, body.clone()).await;
         assert_eq!(got, status, "{path} {body}: {message}");

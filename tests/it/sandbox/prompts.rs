@@ -308,9 +308,9 @@ async fn completion_identifies_the_sandbox() {
     let answer = portkey.post(&path, body.clone()).await;
     assert_eq!(answer["object"], "chat.completion");
     assert_eq!(answer["choices"].as_array().unwrap().len(), 2);
-    let said = answer["choices"][1]["message"]["content"].as_str().unwrap();
+    let content = answer["choices"][1]["message"]["content"].as_str().unwrap();
     for part in ["sandbox", "pp-refund-reply", "order=4711"] {
-        assert!(said.contains(part), "{said}");
+        assert!(content.contains(part), "{content}");
     }
     let usage = &answer["usage"];
     let sum =
@@ -342,6 +342,14 @@ async fn completion_identifies_the_sandbox() {
 
 #[tokio::test]
 async fn invalid_prompt_requests_are_rejected() {
+    struct Case {
+        method: Method,
+        path: &'static str,
+        body: Value,
+        status: u16,
+        part: &'static str,
+    }
+
     let portkey = Portkey::start().await;
     let prompt = |collection: &str| {
         json!({ "name": "N", "collection_id": collection, "string": "S", "parameters": {},
@@ -349,92 +357,104 @@ async fn invalid_prompt_requests_are_rejected() {
     };
     let default = portkey.get("/collections?workspace_id=ws-research").await;
     let foreign = json!({ "collection_id": default["data"][0]["id"] });
-    for (method, path, body, status, part) in [
-        (Method::POST, "", prompt("co-none"), 404, "co-none"),
-        (
-            Method::POST,
-            "",
-            json!({ "name": "N", "collection_id": "co-replies" }),
-            400,
-            "`string`",
-        ),
-        (
-            Method::GET,
-            "?workspace_id=ws-none",
-            Value::Null,
-            403,
-            "ws-none",
-        ),
-        (
-            Method::GET,
-            "?workspace_id=ws-shared&type=mine",
-            Value::Null,
-            400,
-            "`type`",
-        ),
-        (
-            Method::GET,
-            "/pp-refund-reply?version=new",
-            Value::Null,
-            400,
-            "`version`",
-        ),
-        (
-            Method::GET,
-            "/pp-refund-reply?version=9",
-            Value::Null,
-            404,
-            "9",
-        ),
-        (
-            Method::GET,
-            "/pp-refund-reply/versions/none",
-            Value::Null,
-            404,
-            "none",
-        ),
-        (
-            Method::PUT,
-            "/pp-refund-reply",
-            json!({ "string": "S" }),
-            400,
-            "`parameters`",
-        ),
-        (
-            Method::PUT,
-            "/pp-refund-reply",
-            foreign,
-            400,
-            "`collection_id`",
-        ),
-        (
-            Method::PUT,
-            "/pp-refund-reply/makeDefault",
-            json!({ "version": 2 }),
-            404,
-            "2",
-        ),
-        (
-            Method::POST,
-            "/pp-refund-reply/render",
-            json!({}),
-            400,
-            "`variables`",
-        ),
-        (
-            Method::POST,
-            "/pp-refund-reply@9/render",
-            json!({ "variables": {} }),
-            404,
-            "9",
-        ),
-        (
-            Method::POST,
-            "/pp-none/completions",
-            json!({ "variables": {} }),
-            404,
-            "pp-none",
-        ),
+    for Case {
+        method,
+        path,
+        body,
+        status,
+        part,
+    } in [
+        Case {
+            method: Method::POST,
+            path: "",
+            body: prompt("co-none"),
+            status: 404,
+            part: "co-none",
+        },
+        Case {
+            method: Method::POST,
+            path: "",
+            body: json!({ "name": "N", "collection_id": "co-replies" }),
+            status: 400,
+            part: "`string`",
+        },
+        Case {
+            method: Method::GET,
+            path: "?workspace_id=ws-none",
+            body: Value::Null,
+            status: 403,
+            part: "ws-none",
+        },
+        Case {
+            method: Method::GET,
+            path: "?workspace_id=ws-shared&type=mine",
+            body: Value::Null,
+            status: 400,
+            part: "`type`",
+        },
+        Case {
+            method: Method::GET,
+            path: "/pp-refund-reply?version=new",
+            body: Value::Null,
+            status: 400,
+            part: "`version`",
+        },
+        Case {
+            method: Method::GET,
+            path: "/pp-refund-reply?version=9",
+            body: Value::Null,
+            status: 404,
+            part: "9",
+        },
+        Case {
+            method: Method::GET,
+            path: "/pp-refund-reply/versions/none",
+            body: Value::Null,
+            status: 404,
+            part: "none",
+        },
+        Case {
+            method: Method::PUT,
+            path: "/pp-refund-reply",
+            body: json!({ "string": "S" }),
+            status: 400,
+            part: "`parameters`",
+        },
+        Case {
+            method: Method::PUT,
+            path: "/pp-refund-reply",
+            body: foreign,
+            status: 400,
+            part: "`collection_id`",
+        },
+        Case {
+            method: Method::PUT,
+            path: "/pp-refund-reply/makeDefault",
+            body: json!({ "version": 2 }),
+            status: 404,
+            part: "2",
+        },
+        Case {
+            method: Method::POST,
+            path: "/pp-refund-reply/render",
+            body: json!({}),
+            status: 400,
+            part: "`variables`",
+        },
+        Case {
+            method: Method::POST,
+            path: "/pp-refund-reply@9/render",
+            body: json!({ "variables": {} }),
+            status: 404,
+            part: "9",
+        },
+        Case {
+            method: Method::POST,
+            path: "/pp-none/completions",
+            body: json!({ "variables": {} }),
+            status: 404,
+            part: "pp-none",
+        },
     ] {
         let path = format!("/prompts{path}");
         let (got, _, message) = portkey.refusal(method, &path, body.clone()).await;

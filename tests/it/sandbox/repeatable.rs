@@ -51,7 +51,8 @@ async fn two_sandboxes_give_equal_responses() {
 
 #[tokio::test]
 async fn two_sandboxes_share_no_state() {
-    let (one, other) = (Portkey::start().await, Portkey::start().await);
+    let one = Portkey::start().await;
+    let other = Portkey::start().await;
     one.delete("/integrations/anthropic").await;
     other.get("/integrations/anthropic").await;
 }

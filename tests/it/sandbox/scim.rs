@@ -119,7 +119,8 @@ async fn mappings_are_filtered_and_paged_from_zero() {
     let portkey = Portkey::start().await;
     let all = portkey.get(PATH).await;
     let first = &all["mappings"][0];
-    let (group, workspace) = (&first["scim_group_id"], &first["workspace_id"]);
+    let group = &first["scim_group_id"];
+    let workspace = &first["workspace_id"];
     for (query, groups) in [
         ("?page_size=2", vec!["Support Agents", "Research Engineers"]),
         ("?page_size=2&page=1", vec!["Research Engineers"]),

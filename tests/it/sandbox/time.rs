@@ -51,7 +51,8 @@ async fn current_month_has_cost_on_the_real_clock() {
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs();
-    let (today, later) = (format_rfc3339(now - 3600), format_rfc3339(now + 86_400));
+    let today = format_rfc3339(now - 3600);
+    let later = format_rfc3339(now + 86_400);
     let month = format!("{}-01T00:00:00Z", &format_rfc3339(now)[..7]);
     assert!(
         portkey.total("cost", &month, &later, "").await > 0.0,
@@ -64,14 +65,13 @@ async fn current_month_has_cost_on_the_real_clock() {
             .await
             > 0.0
     );
-    let (soon, later) = (format_rfc3339(now + 600), format_rfc3339(now + 86_400));
+    let soon = format_rfc3339(now + 600);
+    let later = format_rfc3339(now + 86_400);
     assert_eq!(portkey.total("requests", &soon, &later, "").await, 0.0);
     assert!(portkey.total("requests", &today, &soon, "").await > 20.0);
     for workspace in ["ws-shared", "ws-support-bot"] {
-        let (quarter, slug) = (
-            format_rfc3339(now - 92 * 86_400),
-            format!("&workspace_slug={workspace}"),
-        );
+        let quarter = format_rfc3339(now - 92 * 86_400);
+        let slug = format!("&workspace_slug={workspace}");
         let days = portkey.points("cost", &quarter, &later, &slug).await;
         assert!(days.len() >= 92, "{workspace}: {} days", days.len());
     }
@@ -130,7 +130,8 @@ async fn parts_of_a_period_add_up_to_the_whole() {
 #[tokio::test]
 async fn incident_of_last_week_is_visible_to_the_minute() {
     let portkey = Portkey::pinned_at(PINNED_TIME).await;
-    let (from, until) = ("2026-05-07T10:30:20Z", PINNED_TIME);
+    let from = "2026-05-07T10:30:20Z";
+    let until = PINNED_TIME;
     // The day with an unusual error rate.
     let days = portkey
         .points("errors/rate", from, until, "&workspace_slug=ws-support-bot")
@@ -182,7 +183,8 @@ async fn incident_of_last_week_is_visible_to_the_minute() {
     }
     assert_eq!(exported, count);
     // By minute, in a period that is short enough.
-    let (from, until) = ("2026-05-11T13:10:00Z", "2026-05-11T13:25:00Z");
+    let from = "2026-05-11T13:10:00Z";
+    let until = "2026-05-11T13:25:00Z";
     let minutes = portkey
         .points("errors/rate", from, until, "&workspace_slug=ws-support-bot")
         .await;
@@ -210,10 +212,8 @@ async fn workspace_over_budget_is_visible_with_its_hour() {
         };
         let slug = workspace["slug"].as_str().unwrap();
         let read = portkey.get(&format!("/admin/workspaces/{slug}")).await;
-        let (since, more) = (
-            read["last_reset_at"].as_str().unwrap(),
-            format!("&workspace_slug={slug}"),
-        );
+        let since = read["last_reset_at"].as_str().unwrap();
+        let more = format!("&workspace_slug={slug}");
         let cents = portkey.total("cost", since, PINNED_TIME, &more).await;
         let limit = budget["credit_limit"].as_f64().unwrap() * 100.0;
         if cents >= limit {
@@ -262,7 +262,8 @@ async fn workspace_over_budget_is_visible_with_its_hour() {
 async fn keys_differ_in_their_usage() {
     let portkey = Portkey::pinned_at(PINNED_TIME).await;
     let keys = portkey.get("/api-keys").await["data"].clone();
-    let (quarter, day) = ("2026-02-10T00:00:00Z", "2026-05-13T10:30:20Z");
+    let quarter = "2026-02-10T00:00:00Z";
+    let day = "2026-05-13T10:30:20Z";
     let mut used = Vec::new();
     for key in keys.as_array().unwrap() {
         let more = format!("&api_key_ids={}", key["id"].as_str().unwrap());
@@ -311,18 +312,18 @@ async fn pinned_clock_gives_equal_responses() {
     let mut answers = Vec::new();
     for _ in 0..2 {
         let portkey = Portkey::pinned_at(PINNED_TIME).await;
-        let mut said = Vec::new();
+        let mut responses = Vec::new();
         for path in ["cost", "errors/rate", "latency", "cache/hit-rate"] {
-            said.push(
+            responses.push(
                 portkey
                     .get(&format!("/analytics/graphs/{path}?{period}"))
                     .await,
             );
         }
-        said.push(portkey.post("/labels", json!({ "name": "new" })).await);
-        said.push(portkey.get("/labels").await);
-        said.push(portkey.get("/admin/users/invites").await);
-        answers.push(said);
+        responses.push(portkey.post("/labels", json!({ "name": "new" })).await);
+        responses.push(portkey.get("/labels").await);
+        responses.push(portkey.get("/admin/users/invites").await);
+        answers.push(responses);
     }
     assert_eq!(answers[0], answers[1]);
     let label = &answers[0][5]["data"].as_array().unwrap().last().unwrap()["created_at"];
@@ -331,7 +332,8 @@ async fn pinned_clock_gives_equal_responses() {
 
 #[tokio::test]
 async fn past_figures_do_not_depend_on_the_time_of_day() {
-    let (from, until) = ("2026-02-10T00:00:00Z", "2026-05-14T03:00:00Z");
+    let from = "2026-02-10T00:00:00Z";
+    let until = "2026-05-14T03:00:00Z";
     let mut seen = Vec::new();
     for now in ["2026-05-14T03:00:00Z", "2026-05-14T23:59:59Z"] {
         let portkey = Portkey::pinned_at(now).await;

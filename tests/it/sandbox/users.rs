@@ -38,17 +38,49 @@ async fn users_are_filtered_and_paged_in_camel_case() {
 
 #[tokio::test]
 async fn user_role_can_be_changed_within_limits() {
+    struct Case {
+        path: &'static str,
+        role: &'static str,
+        status: u16,
+        code: &'static str,
+    }
+
     let portkey = Portkey::start().await;
     assert_eq!(
         portkey.put(LEAD_PATH, json!({ "role": "admin" })).await,
         json!({})
     );
     assert_eq!(portkey.get(LEAD_PATH).await["role"], "admin");
-    for (path, role, status, code) in [
-        (LEAD_PATH, "admin", 400, "AB01"),
-        (LEAD_PATH, "owner", 400, "AB01"),
-        (OWNER_PATH, "member", 403, "AB03"),
-        ("/admin/users/nobody", "member", 404, "AB08"),
+    for Case {
+        path,
+        role,
+        status,
+        code,
+    } in [
+        Case {
+            path: LEAD_PATH,
+            role: "admin",
+            status: 400,
+            code: "AB01",
+        },
+        Case {
+            path: LEAD_PATH,
+            role: "owner",
+            status: 400,
+            code: "AB01",
+        },
+        Case {
+            path: OWNER_PATH,
+            role: "member",
+            status: 403,
+            code: "AB03",
+        },
+        Case {
+            path: "/admin/users/nobody",
+            role: "member",
+            status: 404,
+            code: "AB08",
+        },
     ] {
         let refusal = portkey
             .refusal(Method::PUT, path, json!({ "role": role }))

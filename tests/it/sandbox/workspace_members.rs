@@ -84,27 +84,59 @@ async fn members_are_filtered_and_paged() {
 
 #[tokio::test]
 async fn invalid_members_are_rejected_and_none_is_added() {
+    struct Case {
+        path: &'static str,
+        body: Value,
+        status: u16,
+        code: &'static str,
+    }
+
     let portkey = Portkey::start().await;
     let member = "0a5d0000-0000-4000-8000-00000000ada2";
     let both = json!({ "users": [{ "id": SUPPORT_LEAD, "role": "member" },
         { "id": member, "role": "member" }] });
-    for (path, body, status, code) in [
-        (PATH, both, 409, "AB07"),
-        (PATH, grant_body("nobody", "member"), 404, "AB08"),
-        (PATH, grant_body(SUPPORT_LEAD, "owner"), 400, "AB01"),
-        (PATH, json!({ "users": [] }), 400, "AB01"),
-        (
-            PATH,
-            json!({ "user_id": SUPPORT_LEAD, "role": "member" }),
-            400,
-            "AB01",
-        ),
-        (
-            "/admin/workspaces/ws-none/users",
-            grant_body(SUPPORT_LEAD, "member"),
-            403,
-            "AB03",
-        ),
+    for Case {
+        path,
+        body,
+        status,
+        code,
+    } in [
+        Case {
+            path: PATH,
+            body: both,
+            status: 409,
+            code: "AB07",
+        },
+        Case {
+            path: PATH,
+            body: grant_body("nobody", "member"),
+            status: 404,
+            code: "AB08",
+        },
+        Case {
+            path: PATH,
+            body: grant_body(SUPPORT_LEAD, "owner"),
+            status: 400,
+            code: "AB01",
+        },
+        Case {
+            path: PATH,
+            body: json!({ "users": [] }),
+            status: 400,
+            code: "AB01",
+        },
+        Case {
+            path: PATH,
+            body: json!({ "user_id": SUPPORT_LEAD, "role": "member" }),
+            status: 400,
+            code: "AB01",
+        },
+        Case {
+            path: "/admin/workspaces/ws-none/users",
+            body: grant_body(SUPPORT_LEAD, "member"),
+            status: 403,
+            code: "AB03",
+        },
     ] {
         let refusal = portkey.refusal(Method::POST, path, body.clone()).await;
         assert_eq!(

@@ -10,10 +10,8 @@ async fn workspace_is_found_by_id_and_by_slug() {
     let portkey = Portkey::start().await;
     let listed = portkey.get("/admin/workspaces").await;
     for workspace in listed["data"].as_array().unwrap() {
-        let (id, slug) = (
-            workspace["id"].as_str().unwrap(),
-            workspace["slug"].as_str().unwrap(),
-        );
+        let id = workspace["id"].as_str().unwrap();
+        let slug = workspace["slug"].as_str().unwrap();
         assert!(slug.starts_with("ws-"), "{slug}");
         let read = portkey.get(&format!("/admin/workspaces/{slug}")).await;
         assert_eq!(read, portkey.get(&format!("/admin/workspaces/{id}")).await);
