@@ -169,7 +169,7 @@ fn secrets_dir_readable_by_others_fails_the_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = folder.path().to_str().unwrap();
-    for (args, told) in [
+    for (args, message) in [
         (
             &["--secrets", "file", "--secrets-dir", path][..],
             "others can look into it",
@@ -182,7 +182,7 @@ fn secrets_dir_readable_by_others_fails_the_start() {
     ] {
         let call = ["call", "list-all-invites", "--sandbox"];
         let (ok, _, log) = run_cli(&[&call[..], args].concat());
-        assert!(!ok && log.contains(told), "{log}");
+        assert!(!ok && log.contains(message), "{log}");
     }
 }
 
@@ -210,7 +210,7 @@ async fn call_invite(dispatcher: &Dispatcher) -> Result<Value, String> {
 struct ChangedFolderCase {
     what: &'static str,
     change: fn(&Path),
-    told: &'static str,
+    message: &'static str,
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn secrets_dir_is_checked_at_every_use() {
             change: |folder| {
                 fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).unwrap()
             },
-            told: "others can look into it",
+            message: "others can look into it",
         },
         ChangedFolderCase {
             what: "replaced by a link",
@@ -230,7 +230,7 @@ async fn secrets_dir_is_checked_at_every_use() {
                 fs::rename(folder, &other).unwrap();
                 symlink(&other, folder).unwrap();
             },
-            told: "cannot be made",
+            message: "cannot be made",
         },
         ChangedFolderCase {
             what: "below a link",
@@ -242,12 +242,12 @@ async fn secrets_dir_is_checked_at_every_use() {
                 fs::rename(parent, &moved).unwrap();
                 symlink(&moved, parent).unwrap();
             },
-            told: "a link leads there now",
+            message: "a link leads there now",
         },
         ChangedFolderCase {
             what: "removed",
             change: |folder| fs::remove_dir(folder).unwrap(),
-            told: "cannot be made",
+            message: "cannot be made",
         },
         ChangedFolderCase {
             what: "a file",
@@ -255,10 +255,15 @@ async fn secrets_dir_is_checked_at_every_use() {
                 fs::remove_dir(folder).unwrap();
                 fs::write(folder, "").unwrap();
             },
-            told: "cannot be made",
+            message: "cannot be made",
         },
     ];
-    for ChangedFolderCase { what, change, told } in cases {
+    for ChangedFolderCase {
+        what,
+        change,
+        message,
+    } in cases
+    {
         let upstream =
             MockUpstream::start(|_| json_response(r#"{"invite_link":"https://l"}"#)).await;
         let (parent, folder, delivery) = private_dir();
@@ -266,7 +271,7 @@ async fn secrets_dir_is_checked_at_every_use() {
         change(&folder);
         let error = call_invite(&dispatcher).await.unwrap_err();
         assert!(
-            error.contains(told) && error.contains("Nothing was sent"),
+            error.contains(message) && error.contains("Nothing was sent"),
             "{what}: {error}"
         );
         assert_eq!(upstream.count(), 0, "{what}");

@@ -446,12 +446,12 @@ async fn masked_argument_is_rejected() {
 /// An upstream may repeat its key, and the arguments.
 #[tokio::test]
 async fn key_repeated_by_the_upstream_is_masked() {
-    let told = format!(r#"{{"name":"your key is {KEY}"}}"#);
+    let body = format!(r#"{{"name":"your key is {KEY}"}}"#);
     let refused = format!(
         r#"{{"success":false,"data":{{"message":"no key {KEY} or sk-abcdefghijklmnopqrstuvwx"}}}}"#
     );
     let upstream = MockUpstream::start(move |before| match before % 2 {
-        0 => json_response(&told),
+        0 => json_response(&body),
         _ => http_response("401 Unauthorized", "", &refused),
     })
     .await;
@@ -541,7 +541,8 @@ fn declared_credential_is_masked_as_a_whole() {
 #[test]
 fn declared_secret_of_any_type_is_masked() {
     let catalog = Catalog::full();
-    let (word, number) = ("planted word of nobody", 731_904_482_615_u64);
+    let word = "planted word of nobody";
+    let number = 731_904_482_615_u64;
     let mut places = 0;
     for entry in catalog.iter() {
         let operation = entry.operation;

@@ -131,14 +131,14 @@ async fn own_key_is_not_recorded_as_request_id() {
 #[tokio::test]
 async fn request_key_is_masked_in_results_and_errors() {
     let key = "tenant-key/0123456789==";
-    let told = json!({ "name": format!("yours is {key}"), key: { "x": [key] },
+    let body = json!({ "name": format!("yours is {key}"), key: { "x": [key] },
         "escaped": key.replace('/', "%2F").replace('=', "%3D") })
     .to_string();
     let refused = json!({ "success": false, "data": {
         "message": format!("no {key}"), "details": [{ "path": "a", "message": key }] } })
     .to_string();
     let upstream = MockUpstream::start(move |before| match before {
-        0 => json_response(&told),
+        0 => json_response(&body),
         _ => http_response("400 Bad Request", "", &refused),
     })
     .await;

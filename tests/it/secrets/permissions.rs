@@ -12,7 +12,7 @@ struct Case {
     option: &'static str,
     mode: u32,
     starts: bool,
-    told: &'static str,
+    warning: &'static str,
 }
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -31,53 +31,57 @@ fn audit_key_file_readable_by_others_is_rejected() {
             option: "call",
             mode: 0o600,
             starts: true,
-            told: "",
+            warning: "",
         },
         Case {
             option: "call",
             mode: 0o400,
             starts: true,
-            told: "",
+            warning: "",
         },
         Case {
             option: "call",
             mode: 0o644,
             starts: false,
-            told: "other users may read it; run `chmod 600 ",
+            warning: "other users may read it; run `chmod 600 ",
         },
         Case {
             option: "call",
             mode: 0o640,
             starts: false,
-            told: "other users may read it; run `chmod 600 ",
+            warning: "other users may read it; run `chmod 600 ",
         },
         Case {
             option: "call",
             mode: 0o666,
             starts: false,
-            told: "everybody may write it; run `chmod 600 ",
+            warning: "everybody may write it; run `chmod 600 ",
         },
     ];
     for Case {
-        mode, starts, told, ..
+        mode,
+        starts,
+        warning,
+        ..
     } in cases
     {
         let folder = tempfile::tempdir().unwrap();
         let key = write_secret(&folder, KEY, mode);
-        let (key, log) = (key.to_str().unwrap(), folder.path().join("audit.jsonl"));
+        let key = key.to_str().unwrap();
+        let log = folder.path().join("audit.jsonl");
         let log = log.to_str().unwrap();
         let keyed = ["--audit-key-file", key];
         let call = ["call", "list-labels", "--sandbox", "--audit-log", log];
         let (ok, _, said_by_call) = run_cli(&[&call[..], &keyed].concat());
         assert_eq!(ok, starts, "{mode:o}: {said_by_call}");
-        assert!(said_by_call.contains(told), "{mode:o}: {said_by_call}");
+        assert!(said_by_call.contains(warning), "{mode:o}: {said_by_call}");
         assert!(!said_by_call.contains(KEY), "{said_by_call}");
         if !starts {
             fs::write(log, "").unwrap();
         }
         let (ok, _, said_by_verify) = run_cli(&[&["audit", "verify", log][..], &keyed].concat());
         assert!(
-            ok == starts && said_by_verify.contains(told),
+            ok == starts && said_by_verify.contains(warning),
             "{mode:o}: {said_by_verify}"
         );
     }
@@ -115,38 +119,38 @@ fn world_writable_secret_file_is_rejected_and_readable_one_warned() {
             option: "--state-key-file",
             mode: 0o600,
             starts: true,
-            told: "",
+            warning: "",
         },
         Case {
             option: "--state-key-file",
             mode: 0o644,
             starts: true,
-            told: readable,
+            warning: readable,
         },
         Case {
             option: "--state-key-file",
             mode: 0o666,
             starts: false,
-            told: writable,
+            warning: writable,
         },
         Case {
             option: "--auth-file",
             mode: 0o644,
             starts: true,
-            told: "",
+            warning: "",
         },
         Case {
             option: "--auth-file",
             mode: 0o666,
             starts: false,
-            told: writable,
+            warning: writable,
         },
     ];
     for Case {
         option,
         mode,
         starts,
-        told,
+        warning,
     } in cases
     {
         let text = if option == "--auth-file" {
@@ -161,10 +165,10 @@ fn world_writable_secret_file_is_rejected_and_readable_one_warned() {
             starts,
             "{option} {mode:o}: {log}"
         );
-        assert!(log.contains(told), "{option} {mode:o}: {log}");
+        assert!(log.contains(warning), "{option} {mode:o}: {log}");
         assert_eq!(
             log.contains("chmod"),
-            !told.is_empty(),
+            !warning.is_empty(),
             "{option} {mode:o}: {log}"
         );
     }

@@ -77,7 +77,8 @@ const DOCUMENT_CASES: [DocumentCase; 5] = [
         args: |document| json!({ "name": "n", "config": document }),
         read: "get-config",
         answers: |sent| {
-            let (document, text) = (&sent["config"], sent["config"].to_string());
+            let document = &sent["config"];
+            let text = sent["config"].to_string();
             vec![
                 json!({ "config": document }),
                 json!({ "config": text }),
@@ -91,7 +92,8 @@ const DOCUMENT_CASES: [DocumentCase; 5] = [
         args: |document| json!({ "name": "n", "config": document }),
         read: "list-config-versions",
         answers: |sent| {
-            let (document, text) = (&sent["config"], sent["config"].to_string());
+            let document = &sent["config"];
+            let text = sent["config"].to_string();
             vec![
                 json!({ "data": [{ "config": document }] }),
                 json!({ "data": [{ "config": text }] }),
@@ -410,7 +412,8 @@ fn declared_names_contain_no_path_separators() {
 /// domain.
 #[test]
 fn secret_argument_is_masked_when_read_back() {
-    let (mut taken, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    let mut taken = BTreeSet::new();
+    let mut refused = BTreeSet::new();
     for (tool, args) in super::leaks::calls_with_secret("placeholder") {
         let entry = CATALOG.find(tool).unwrap();
         let validated = entry
@@ -452,7 +455,9 @@ fn to_map(args: &Value) -> JsonMap {
 
 /// Returns the arguments with a reference in the secret field of this index, and its path.
 fn plant_reference(tool: &str, args: &Value, index: usize) -> (Value, Option<String>) {
-    let (mut args, mut place, mut count) = (to_map(args), None, 0);
+    let mut args = to_map(args);
+    let mut place = None;
+    let mut count = 0;
     let plant = |at: &dyn std::fmt::Display, _, value: &mut Value| {
         if count == index {
             place = Some(at.to_string());

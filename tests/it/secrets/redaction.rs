@@ -188,7 +188,8 @@ fn any_planted_secret(secret: String) -> impl Strategy<Value = Value> {
         "connection_string",
     ];
     let key = format!("sk-{secret}");
-    let (bearer, named) = (format!("Bearer {secret}"), secret.clone());
+    let bearer = format!("Bearer {secret}");
+    let named = secret.clone();
     let leaf = prop_oneof![
         select(names.to_vec()).prop_map(move |name| json!({ name: named })),
         Just(json!({ "note": format!("use {key} today") })),
@@ -267,23 +268,23 @@ async fn dry_run_shows_changes_without_secrets() {
     let config = json!({ "strategy": { "mode": "loadbalance" }, "targets": [
         { "provider": "@a", "weight": 0.5, "api_key": new }, { "provider": "@b", "weight": 0.5 },
     ] });
-    let told = call("update-config", json!({ "slug": "s", "config": config })).await;
+    let result = call("update-config", json!({ "slug": "s", "config": config })).await;
     let changes = json!([
         { "path": "config.strategy.mode", "from": "fallback", "to": "loadbalance" },
         { "path": "config.targets[0].weight", "from": 0.3, "to": 0.5 },
         { "path": "config.targets[1].weight", "from": 0.7, "to": 0.5 },
     ]);
-    assert_eq!(told["changes"], changes, "{told}");
+    assert_eq!(result["changes"], changes, "{result}");
     // With one target less, the list is shown as a whole, without its secrets.
     let config = json!({ "strategy": { "mode": "fallback" }, "targets": [
         { "provider": "@a", "weight": 0.3, "api_key": new, "request_headers": { "x-any": new } },
     ] });
-    let told = call("update-config", json!({ "slug": "s", "config": config })).await;
+    let result = call("update-config", json!({ "slug": "s", "config": config })).await;
     let to = json!([{ "provider": "@a", "weight": 0.3, "api_key": "***",
         "request_headers": { "x-any": "***" } }]);
-    assert_eq!(told["changes"][0]["to"], to, "{told}");
+    assert_eq!(result["changes"][0]["to"], to, "{result}");
     assert!(
-        !told.to_string().contains(&**new) && !told.to_string().contains(&**old),
-        "{told}"
+        !result.to_string().contains(&**new) && !result.to_string().contains(&**old),
+        "{result}"
     );
 }

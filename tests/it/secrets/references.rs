@@ -20,7 +20,8 @@ fn create_args(key: Value) -> Value {
 /// Creates a folder of secrets, and another folder beside it; returns both.
 fn secret_folders() -> (tempfile::TempDir, String) {
     let parent = tempfile::tempdir().unwrap();
-    let (open, closed) = (parent.path().join("open"), parent.path().join("closed"));
+    let open = parent.path().join("open");
+    let closed = parent.path().join("closed");
     fs::create_dir_all(open.join("deeper")).unwrap();
     fs::create_dir(&closed).unwrap();
     let write = |path: &Path, text: &str| fs::write(path, text).unwrap();
@@ -57,10 +58,12 @@ async fn references_are_resolved_and_never_shown() {
     let variables = [("PORTKEY_API_KEY", "any-key"), ("TEST_KEY", SECRET)];
     let inside = format!("{open}/key");
     for connected in connect_everywhere(&args, &variables).await {
-        let told = connected.instructions();
+        let instructions = connected.instructions();
         assert!(
-            told.contains("$env:NAME") && told.contains("TEST_*") && told.contains(&open),
-            "{told}"
+            instructions.contains("$env:NAME")
+                && instructions.contains("TEST_*")
+                && instructions.contains(&open),
+            "{instructions}"
         );
         let references = [
             json!({ "$env": "TEST_KEY" }),
@@ -164,13 +167,13 @@ async fn reference_outside_the_allowed_sources_is_rejected() {
     ];
     for options in [&[][..], &some, &all] {
         for connected in connect_everywhere(&[&base[..], options].concat(), &variables).await {
-            for (_, reference, told) in cases.iter().filter(|(of, _, _)| *of == options) {
+            for (_, reference, message) in cases.iter().filter(|(of, _, _)| *of == options) {
                 let got = connected
                     .call("create-integration", create_args(reference.clone()))
                     .await;
                 let error = got.unwrap_err();
                 assert!(
-                    error.contains(told),
+                    error.contains(message),
                     "{}, {reference}: {error}",
                     connected.way
                 );
