@@ -60,7 +60,7 @@ pub(crate) fn read_records(name: &str) -> Option<Vec<Value>> {
     let folder = Path::new(RECORDS_PATH);
     let file = match name {
         "enkrypt-mcp-gateway" => "operations-enkrypt.json".to_owned(),
-        portkeys => format!("operations/{portkeys}.json"),
+        domain => format!("operations/{domain}.json"),
     };
     if !folder.is_dir() {
         return None;
@@ -109,7 +109,12 @@ fn declarations_match_the_records() {
 /// one-time secrets.
 #[test]
 fn recorded_response_secrets_are_declared() {
-    let (mut compared, mut missing) = (0, Vec::new());
+    if !Path::new(RECORDS_PATH).is_dir() {
+        eprintln!("skipped: no records at {RECORDS_PATH}");
+        return;
+    }
+    let mut compared = 0;
+    let mut missing = Vec::new();
     for domain in DOMAINS {
         for record in read_records(domain.name).unwrap_or_default() {
             let operation = domain
@@ -150,10 +155,7 @@ fn recorded_response_secrets_are_declared() {
         }
     }
     assert!(missing.is_empty(), "not declared: {missing:#?}");
-    assert!(
-        compared > 40 || !Path::new(RECORDS_PATH).is_dir(),
-        "{compared}"
-    );
+    assert!(compared > 40, "{compared}");
 }
 
 /// Parses the paths in a remark such as `data[].email, first_name: personal; last_name`. The first
@@ -170,7 +172,8 @@ fn parse_field_paths(remark: &str) -> Vec<String> {
         "credentials",
         "configurations",
     ];
-    let (mut fields, mut place) = (Vec::new(), None::<String>);
+    let mut fields = Vec::new();
+    let mut place = None::<String>;
     for part in remark.split(';') {
         let part = part
             .split(':')
@@ -226,10 +229,10 @@ fn assert_matches_record(published: &CompiledOperation, record: &Value) {
         "{name}"
     );
     let hints = operation.hints();
-    let said = (hints.read_only, hints.destructive, hints.idempotent);
+    let published_hints = (hints.read_only, hints.destructive, hints.idempotent);
     let hint = |key: &str| record["hints"][key].as_bool().unwrap();
     assert_eq!(
-        said,
+        published_hints,
         (hint("readOnly"), hint("destructive"), hint("idempotent")),
         "hints of {name}"
     );
@@ -418,7 +421,8 @@ fn assert_bounds_match(at: &str, declared: &Value, recorded: &Value) {
 /// Converts the placeholders of a path to snake case: `{promptId}/makeDefault` becomes
 /// `{prompt_id}/makeDefault`, and `{sub-type}` becomes `{sub_type}`.
 pub(crate) fn snake_case_placeholders(path: &str) -> String {
-    let (mut out, mut inside) = (String::new(), false);
+    let mut out = String::new();
+    let mut inside = false;
     for c in path.chars() {
         inside = c == '{' || inside && c != '}';
         match c {
