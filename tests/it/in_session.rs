@@ -72,10 +72,8 @@ fn message_without_request_id(mut answer: McpResponse) -> Value {
 #[tokio::test]
 async fn read_without_notifications_is_answered_in_json() {
     let folder = tempfile::tempdir().unwrap();
-    let (audit, policy) = (
-        folder.path().join("audit.jsonl"),
-        folder.path().join("policy.yaml"),
-    );
+    let audit = folder.path().join("audit.jsonl");
+    let policy = folder.path().join("policy.yaml");
     let rules = r#"{ rules: [{ name: ask, action: approve, when: "args.label_id == 'x'" }] }"#;
     std::fs::write(
         &policy,
@@ -382,8 +380,8 @@ async fn open_session(routes: &Router) -> String {
         "clientInfo": { "name": "test", "version": "1" },
     });
     let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-    let begun = exchange(routes, None, hello).await;
-    let session = begun.headers()["mcp-session-id"]
+    let response = exchange(routes, None, hello).await;
+    let session = response.headers()["mcp-session-id"]
         .to_str()
         .unwrap()
         .to_owned();
@@ -431,7 +429,7 @@ async fn session_with_fast_path_calls_does_not_time_out() {
     assert_eq!(
         handler.0.load(Ordering::Relaxed),
         1,
-        "it ended, and was begun anew"
+        "the session ended and a new one was started"
     );
 }
 
@@ -440,7 +438,8 @@ async fn idle_session_times_out_unless_a_stream_is_open() {
     let handler = CountingHandler::default();
     let routes = routes(handler.clone()).await;
     tokio::time::pause();
-    let (held, left) = (open_session(&routes).await, open_session(&routes).await);
+    let held = open_session(&routes).await;
+    let left = open_session(&routes).await;
     let request = Request::builder()
         .uri("/mcp")
         .header(header::HOST, "localhost")
@@ -512,8 +511,8 @@ async fn duplicate_request_id_through_rmcp_is_rejected() {
             (answer.status, &answer.message["id"]),
             (StatusCode::OK, &json!(7))
         );
-        let told = answer.message["error"]["message"].as_str().unwrap();
-        assert!(told.contains("under way already"), "{told}");
+        let message = answer.message["error"]["message"].as_str().unwrap();
+        assert!(message.contains("under way already"), "{message}");
     }
     gate.add_permits(100);
     let answer = first.await.unwrap().unwrap();

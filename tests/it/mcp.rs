@@ -101,8 +101,8 @@ impl McpClient {
             "capabilities": {},
             "clientInfo": { "name": "test", "version": "1" },
         });
-        let begun = self.call("initialize", params).await;
-        if let Some(session) = begun.headers.get("mcp-session-id") {
+        let response = self.call("initialize", params).await;
+        if let Some(session) = response.headers.get("mcp-session-id") {
             self.session = Some(session.to_str().unwrap().to_owned());
             let done = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
             assert_eq!(
@@ -110,7 +110,7 @@ impl McpClient {
                 StatusCode::ACCEPTED
             );
         }
-        begun
+        response
     }
 
     /// Ends the session.
@@ -162,7 +162,8 @@ impl McpClient {
 
 pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<McpResponse> {
     let response = request.send().await?;
-    let (status, headers) = (response.status(), response.headers().clone());
+    let status = response.status();
+    let headers = response.headers().clone();
     let text = response.text().await?;
     // One message, as the body or as the last event of a stream.
     let mut data = text

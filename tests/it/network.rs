@@ -63,19 +63,19 @@ async fn invalid_proxy_variable_fails_the_start_with_its_name() {
         ("ALL_PROXY", "socks5://user:hunter2@proxy.invalid:1080"),
     ];
     for (name, address) in cases {
-        let told = call_with_env(&reached.base_url, &[(name, address)], &[])
+        let outcome = call_with_env(&reached.base_url, &[(name, address)], &[])
             .await
             .unwrap_err();
         assert!(
-            told.contains(&format!("`{name}`")) && !told.contains("hunter2"),
-            "{told}"
+            outcome.contains(&format!("`{name}`")) && !outcome.contains("hunter2"),
+            "{outcome}"
         );
     }
     assert_eq!(reached.count(), 0, "nothing was sent past the proxy");
     // Irrelevant, because the sandbox sends nothing.
     let sandboxed = [("HTTPS_PROXY", "http://")];
-    let told = call_with_env("http://portkey.invalid/v1", &sandboxed, &["--sandbox"]).await;
-    assert!(told.is_ok(), "{told:?}");
+    let outcome = call_with_env("http://portkey.invalid/v1", &sandboxed, &["--sandbox"]).await;
+    assert!(outcome.is_ok(), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -139,9 +139,10 @@ async fn unreachable_proxy_is_named_in_the_error() {
     let text = call_with_env("http://127.0.0.1:1/v1", &[], &[])
         .await
         .unwrap_err();
-    let told = "`http://127.0.0.1:1`: nothing listens there (connection refused). Check --base-url";
+    let expected =
+        "`http://127.0.0.1:1`: nothing listens there (connection refused). Check --base-url";
     assert!(
-        text.contains(told) && !text.contains("through the proxy"),
+        text.contains(expected) && !text.contains("through the proxy"),
         "{text}"
     );
 }
@@ -236,9 +237,9 @@ fn port_in_use_is_reported_with_the_option_to_change() {
     for (args, option) in cases {
         let (ok, _, log) = run_cli(args);
         assert!(!ok, "{args:?}");
-        let told = format!("cannot listen on {address}: another process listens there already");
+        let expected = format!("cannot listen on {address}: another process listens there already");
         assert!(
-            log.contains(&told) && log.contains(&format!("with `{option}`")),
+            log.contains(&expected) && log.contains(&format!("with `{option}`")),
             "{args:?}: {log}"
         );
     }
@@ -303,10 +304,8 @@ async fn start_tls_server(certificate: CertificateDer<'static>, key: &KeyPair) -
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
         .unwrap();
-    let (listener, config) = (
-        TcpListener::bind("127.0.0.1:0").await.unwrap(),
-        Arc::new(config),
-    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = Arc::new(config);
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -30,7 +30,7 @@ struct UnreadableCase {
     scopes: &'static [&'static str],
     policy: &'static str,
     excludes: bool,
-    told: &'static str,
+    message: &'static str,
 }
 
 const ALL_SCOPES: &[&str] = &["portkey:read", "portkey:write", "portkey:delete"];
@@ -41,35 +41,35 @@ const UNREADABLE_CASES: [UnreadableCase; 5] = [
         scopes: &["portkey:write"],
         policy: "default: allow",
         excludes: false,
-        told: "needs the scope",
+        message: "needs the scope",
     },
     UnreadableCase {
         what: "a policy that hides",
         scopes: ALL_SCOPES,
         policy: "hide: [get-mcp-gateway, get-config]",
         excludes: false,
-        told: "hidden by the policy",
+        message: "hidden by the policy",
     },
     UnreadableCase {
         what: "a policy that denies",
         scopes: ALL_SCOPES,
         policy: "rules: [{ name: closed, action: deny, match: { tools: [get-mcp-gateway, get-config] } }]",
         excludes: false,
-        told: "`closed` denies",
+        message: "`closed` denies",
     },
     UnreadableCase {
         what: "a policy that asks",
         scopes: ALL_SCOPES,
         policy: "rules: [{ name: asks, action: approve, match: { tools: [get-mcp-gateway, get-config] } }]",
         excludes: false,
-        told: "needs the approval of a human",
+        message: "needs the approval of a human",
     },
     UnreadableCase {
         what: "a server without the tool",
         scopes: ALL_SCOPES,
         policy: "default: allow",
         excludes: true,
-        told: "is not on offer",
+        message: "is not on offer",
     },
 ];
 
@@ -116,10 +116,8 @@ async fn preview_hides_the_document_from_callers_without_read_access() {
         let shown = call(&dispatcher, &closed.caller(), "modify-mcp-gateway", &args)
             .await
             .unwrap();
-        let (text, note) = (
-            shown.to_string(),
-            shown["note"].as_str().unwrap_or_default(),
-        );
+        let text = shown.to_string();
+        let note = shown["note"].as_str().unwrap_or_default();
         assert!(!text.contains("stored-document"), "{}: {text}", closed.what);
         assert_eq!(
             (&shown["stored"], &shown["merged"]),
@@ -130,7 +128,7 @@ async fn preview_hides_the_document_from_callers_without_read_access() {
             "{}: {text}",
             closed.what
         );
-        assert!(note.contains(closed.told), "{}: {text}", closed.what);
+        assert!(note.contains(closed.message), "{}: {text}", closed.what);
         assert_eq!(upstream.count(), 0, "{}", closed.what);
     }
 }
@@ -233,16 +231,16 @@ async fn dry_run_and_approval_request_hide_an_unreadable_document() {
             let dry = closed
                 .dispatcher(&upstream, ApprovalDefaults::default())
                 .with_dry_run(true);
-            let told = call(&dry, &closed.caller(), tool, args).await.unwrap();
-            assert_eq!(told["current"], Value::Null, "{}: {told}", closed.what);
-            for text in [&question.text, told["note"].as_str().unwrap()] {
+            let result = call(&dry, &closed.caller(), tool, args).await.unwrap();
+            assert_eq!(result["current"], Value::Null, "{}: {result}", closed.what);
+            for text in [&question.text, result["note"].as_str().unwrap()] {
                 assert!(
                     text.contains(read) && text.contains("not known"),
                     "{}: {text}",
                     closed.what
                 );
             }
-            let all = format!("{told} {} {:?}", question.text, question.confirm);
+            let all = format!("{result} {} {:?}", question.text, question.confirm);
             assert!(!all.contains("stored-document"), "{}: {all}", closed.what);
             assert_eq!(upstream.count(), 0, "{}", closed.what);
         }
@@ -268,10 +266,10 @@ async fn dry_run_and_approval_request_are_redacted_like_a_read() {
     };
     let dry = dispatcher_with_approvals(&upstream, ApprovalDefaults::default())
         .with_policy(WatchedValue::fixed(parse_policy(redacting)));
-    let told = call(&dry.with_dry_run(true), &operator(), "update-config", &args)
+    let result = call(&dry.with_dry_run(true), &operator(), "update-config", &args)
         .await
         .unwrap();
-    let all = format!("{told} {}", question.text);
+    let all = format!("{result} {}", question.text);
     assert!(!all.contains("stored-document"), "{all}");
     assert!(
         question.text.contains("[redacted by policy]") && all.contains("new-note"),

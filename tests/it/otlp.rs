@@ -179,10 +179,8 @@ async fn exported_metrics_contain_no_secrets() {
     let server = start_http_server(&portkey, Some(&collector));
     call_with_trace(&server, None, None).await;
     stop_server(server).await;
-    let (traces, metrics) = (
-        exported_bytes(&collector, "/v1/traces"),
-        exported_bytes(&collector, "/v1/metrics"),
-    );
+    let traces = exported_bytes(&collector, "/v1/traces");
+    let metrics = exported_bytes(&collector, "/v1/metrics");
     for text in [
         "mcp.server.operation.duration",
         "gen_ai.tool.name",
@@ -197,10 +195,10 @@ async fn exported_metrics_contain_no_secrets() {
         );
     }
     for secret in [KEY, "planted-argument"] {
-        let told = [&traces, &metrics]
+        let is_exported = [&traces, &metrics]
             .iter()
             .any(|all| contains(all, secret.as_bytes()));
-        assert!(!told, "{secret} was exported");
+        assert!(!is_exported, "{secret} was exported");
     }
 }
 

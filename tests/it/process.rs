@@ -77,7 +77,8 @@ impl StdioServer {
     /// Closes the input; returns the exit status, the rest of stdout, and stderr.
     pub(crate) fn end(mut self) -> (std::process::ExitStatus, String, String) {
         drop(self.input.take());
-        let (mut rest, mut log) = (String::new(), String::new());
+        let mut rest = String::new();
+        let mut log = String::new();
         self.output.read_to_string(&mut rest).unwrap();
         self.child
             .stderr
@@ -134,7 +135,8 @@ impl ServerProcess {
 
     /// Sends a signal, as a supervisor would.
     pub(crate) fn signal(&self, name: &str) {
-        let (signal, pid) = (format!("-{name}"), self.child.id().to_string());
+        let signal = format!("-{name}");
+        let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
                 .args([signal, pid])

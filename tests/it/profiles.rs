@@ -64,7 +64,8 @@ fn schema_types(schema: &Value) -> Vec<&str> {
 
 /// Returns the errors of one schema, at any depth.
 fn schema_errors(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
-    let (kinds, mut faults) = (schema_types(schema), Vec::new());
+    let kinds = schema_types(schema);
+    let mut faults = Vec::new();
     let mut demand = |holds: bool, what: &str| {
         if !holds {
             faults.push(format!("{at}: {what}"));
@@ -134,15 +135,15 @@ fn every_tool_schema_satisfies_its_profile() {
     for profile in Profile::ALL {
         for tool in listed_tools(profile) {
             let root = Value::Object((*tool.input_schema).clone());
-            let told = |fault: String| format!("{} {}{fault}", profile.as_str(), tool.name);
+            let describe = |fault: String| format!("{} {}{fault}", profile.as_str(), tool.name);
             if root["type"] != "object" || !root["properties"].is_object() {
-                all.push(told(" is no plain object".to_owned()));
+                all.push(describe(" is no plain object".to_owned()));
             }
             visit_schemas("", &root, &mut |at, schema| {
-                all.extend(schema_errors(profile, at, schema).into_iter().map(told));
+                all.extend(schema_errors(profile, at, schema).into_iter().map(describe));
             });
             if let Err(error) = jsonschema::meta::validate(&root) {
-                all.push(told(format!(" is no schema: {error}")));
+                all.push(describe(format!(" is no schema: {error}")));
             }
             jsonschema::validator_for(&root).unwrap();
         }
@@ -196,7 +197,7 @@ fn strict_profile_clears_fields_by_name() {
             .validate_with_defaults(args)
             .map(Value::Object)
     };
-    for (tool, given, meant) in [
+    for (tool, given, expected) in [
         (
             "update-api-key",
             json!({ "id": "a", "name": "n", "expires_at": null, "clear": null }),
@@ -216,11 +217,11 @@ fn strict_profile_clears_fields_by_name() {
     ] {
         assert_eq!(
             admit(tool, given.clone()).map_err(|e| e.to_string()),
-            Ok(meant),
+            Ok(expected),
             "{given}"
         );
     }
-    for (named, told) in [
+    for (named, message) in [
         (
             "/name",
             "`clear[0]`: `/name` is nothing that can be cleared",
@@ -236,7 +237,7 @@ fn strict_profile_clears_fields_by_name() {
         ),
     ] {
         let refused = admit("update-api-key", json!({ "id": "a", "clear": [named] })).unwrap_err();
-        assert!(refused.to_string().contains(told), "{named}: {refused}");
+        assert!(refused.to_string().contains(message), "{named}: {refused}");
     }
 }
 
@@ -252,8 +253,8 @@ fn value_of_a_cleared_field_is_rejected() {
     let refused = published
         .validate_with_defaults(args.as_object().unwrap().clone())
         .unwrap_err();
-    let told = "`clear[0]`: `/expires_at` has a value, too; leave out one of the two";
-    assert_eq!(refused.to_string(), told);
+    let message = "`clear[0]`: `/expires_at` has a value, too; leave out one of the two";
+    assert_eq!(refused.to_string(), message);
 }
 
 fn export_descriptions(more: &[&str]) -> String {
@@ -338,7 +339,7 @@ fn invalid_descriptions_fail_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("words.toml");
     let long = format!("[get-config]\ntitle = \"{}\"", "a".repeat(2049));
-    for (words, told) in [
+    for (words, message) in [
         (
             "[get-confg]\ntitle = \"A\"",
             "there is no tool `get-confg`, did you mean `get-config`?",
@@ -357,7 +358,7 @@ fn invalid_descriptions_fail_the_start() {
     ] {
         fs::write(&file, words).unwrap();
         let (ok, _, log) = run_cli(&["tools", "--descriptions", file.to_str().unwrap()]);
-        assert!(!ok && log.contains(told), "{words}: {log}");
+        assert!(!ok && log.contains(message), "{words}: {log}");
     }
     let missing = Path::new("/nowhere/words.toml");
     let (ok, _, log) = run_cli(&["tools", "--descriptions", missing.to_str().unwrap()]);

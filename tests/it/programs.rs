@@ -90,24 +90,24 @@ mod without {
             .env_remove(REDIS_VARIABLE)
             .env("PATH", nothing.path());
         let ended = tests.envs(more.iter().copied()).output().unwrap();
-        let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        (ended.status.success(), said.concat())
+        let output = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (ended.status.success(), output.concat())
     }
 
     #[test]
     fn test_without_redis_server_is_reported_as_skipped() {
-        let (passed, said) = run(&[]);
-        assert!(passed, "{said}");
-        let last = said.trim_end().lines().last().unwrap();
+        let (passed, output) = run(&[]);
+        assert!(passed, "{output}");
+        let last = output.trim_end().lines().last().unwrap();
         assert_eq!(last, format!("skipped for want of redis-server: 1, {TEST}"));
     }
 
     #[test]
     fn missing_redis_server_fails_the_test_if_required() {
-        let (passed, said) = run(&[(REDIS_VARIABLE, "required")]);
+        let (passed, output) = run(&[(REDIS_VARIABLE, "required")]);
         assert!(
-            !passed && said.contains("apt-get install redis-server"),
-            "{said}"
+            !passed && output.contains("apt-get install redis-server"),
+            "{output}"
         );
     }
 }

@@ -24,7 +24,8 @@ const CUSTOM_PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\n
 
 #[test]
 fn built_in_prompts_name_existing_tools() {
-    let (library, catalog) = (PromptLibrary::built_in(), Catalog::full());
+    let library = PromptLibrary::built_in();
+    let catalog = Catalog::full();
     assert_eq!(library.iter().count(), 9);
     for prompt in library.iter() {
         let mut tools = 0;
@@ -216,10 +217,10 @@ fn custom_prompts_are_loaded_from_a_folder() {
         "twice.md",
         "---\nname: b\ntitle: B\ndescription: B.\nwrong: 1\n---\nText.\n",
     );
-    let (ok, _, told) = run_cli(&["--sandbox", "--prompts", folder.path().to_str().unwrap()]);
+    let (ok, _, stderr) = run_cli(&["--sandbox", "--prompts", folder.path().to_str().unwrap()]);
     assert!(
-        !ok && told.contains("twice.md") && told.contains("line 5"),
-        "{told}"
+        !ok && stderr.contains("twice.md") && stderr.contains("line 5"),
+        "{stderr}"
     );
 }
 
@@ -283,7 +284,8 @@ fn custom_prompts_are_reloaded() {
 #[tokio::test]
 async fn clients_list_and_get_prompts() {
     for connected in connect_everywhere(&["--sandbox"], &[]).await {
-        let (client, way) = (&connected.client, connected.way);
+        let client = &connected.client;
+        let way = connected.way;
         let prompts = client.list_all_prompts().await.unwrap();
         assert_eq!(prompts.len(), 9, "{way}");
         let rotate = prompts
@@ -291,12 +293,12 @@ async fn clients_list_and_get_prompts() {
             .find(|prompt| prompt.name == "rotate-api-keys")
             .unwrap();
         let arguments = rotate.arguments.as_ref().unwrap();
-        let told: Vec<_> = arguments
+        let listed: Vec<_> = arguments
             .iter()
             .map(|one| (&*one.name, one.required))
             .collect();
         assert_eq!(
-            told,
+            listed,
             [("workspace", Some(true)), ("older_than_days", Some(false))],
             "{way}"
         );

@@ -19,7 +19,9 @@ fn tool_reference_is_up_to_date() {
 fn readme_domain_table_is_up_to_date() {
     let mut table = "| Domain | Tools | What for |\n| --- | ---: | --- |\n".to_owned();
     for domain in DOMAINS {
-        let (name, count, about) = (domain.name, domain.operations.len(), domain.about);
+        let name = domain.name;
+        let count = domain.operations.len();
+        let about = domain.about;
         table += &format!("| [{name}](docs/tools.md#{name}) | {count} | {about} |\n");
     }
     check_block("README.md", "domains", &table);

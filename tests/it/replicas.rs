@@ -43,9 +43,11 @@ impl Replicas {
             "--sandbox-faults",
             "latency:10ms",
         ];
-        let (sandbox, redis) = (ServerProcess::start(&args), RedisServer::start());
+        let sandbox = ServerProcess::start(&args);
+        let redis = RedisServer::start();
         let files = tempfile::tempdir().unwrap();
-        let (keys, url) = (files.path().join("keys"), files.path().join("redis"));
+        let keys = files.path().join("keys");
+        let url = files.path().join("redis");
         fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
         fs::write(&url, redis.url()).unwrap();
         let args = [
@@ -153,9 +155,9 @@ async fn session_continues_at_its_replica_without_redis() {
     };
     let mut before = McpClient::new(&first.url, "pk-alice");
     before.initialize().await;
-    let told = read_readiness(first).await;
-    assert_eq!(told["status"], "ready", "{told}");
-    assert_eq!(told["components"]["redis"], json!({ "status": "ok" }));
+    let report = read_readiness(first).await;
+    assert_eq!(report["status"], "ready", "{report}");
+    assert_eq!(report["components"]["redis"], json!({ "status": "ok" }));
     replicas.redis.kill();
     assert!(before.lists_tools().await);
     let elsewhere = before.at(&second.url).call("tools/list", json!({})).await;
@@ -163,10 +165,10 @@ async fn session_continues_at_its_replica_without_redis() {
     let mut meanwhile = McpClient::new(&first.url, "pk-alice");
     assert_eq!(meanwhile.initialize().await.status, StatusCode::OK);
     assert!(meanwhile.lists_tools().await);
-    let told = read_readiness(first).await;
-    assert_eq!(told["status"], "degraded", "{told}");
+    let report = read_readiness(first).await;
+    assert_eq!(report["status"], "degraded", "{report}");
     let away = json!({ "status": "degraded", "reason": "unreachable" });
-    assert_eq!(told["components"]["redis"], away);
+    assert_eq!(report["components"]["redis"], away);
     assert_eq!(before.end().await.status, StatusCode::NO_CONTENT);
     assert!(!before.lists_tools().await);
     // A Redis that returns without data ends no session.
@@ -235,11 +237,14 @@ async fn finished_writes_survive_a_killed_replica() {
     }
     let mut replicas = Replicas::start(&[]).await;
     let victim = Arc::new(Mutex::new(Some(replicas.served.remove(0))));
-    let (finished, retried) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let finished = Arc::new(AtomicUsize::new(0));
+    let retried = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
     for client in 0..8 {
         let caller = McpClient::new(&replicas.url, "pk-alice");
-        let (victim, finished, retried) = (victim.clone(), finished.clone(), retried.clone());
+        let victim = victim.clone();
+        let finished = finished.clone();
+        let retried = retried.clone();
         clients.spawn(async move {
             for at in 0..12 {
                 let tried = write_with_retry(&caller, &format!("write-{client}-{at}")).await;
@@ -284,7 +289,8 @@ async fn count_created(sandbox: &ServerProcess) -> BTreeMap<String, usize> {
             return made;
         }
         for record in records {
-            let (status, body) = (&record["response_status_code"], &record["request_body"]);
+            let status = &record["response_status_code"];
+            let body = &record["request_body"];
             let body = match body.as_str() {
                 Some(text) => serde_json::from_str(text).unwrap(),
                 None => body.clone(),
@@ -316,9 +322,9 @@ async fn approval_response_is_single_use_after_redis_data_loss() {
     let call = async |state: Option<&str>| {
         let mut params = json!({ "arguments": args });
         if let Some(state) = state {
-            let said = json!({ "action": "accept", "content": { "approve": true } });
+            let response = json!({ "action": "accept", "content": { "approve": true } });
             params["requestState"] = json!(state);
-            params["inputResponses"] = json!({ "approval": said });
+            params["inputResponses"] = json!({ "approval": response });
         }
         let forms = json!({ "elicitation": {} });
         let answer = caller
@@ -343,9 +349,9 @@ async fn approval_response_is_single_use_after_redis_data_loss() {
             again.to_string().contains("used already"),
             "{restarts}: {again}"
         );
-        let told = read_readiness(&replicas.served[0]).await;
+        let report = read_readiness(&replicas.served[0]).await;
         let forgotten = json!({ "status": "degraded", "reason": "forgotten" });
-        assert_eq!(told["components"]["redis"], forgotten, "{restarts}");
+        assert_eq!(report["components"]["redis"], forgotten, "{restarts}");
     }
     let (_, log) = replicas.served.remove(0).terminate();
     assert!(

@@ -57,7 +57,8 @@ pub(crate) fn stateless_request_by(
 
 pub(crate) async fn send_request(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
-    let (status, text) = (response.status(), response.text().await.unwrap());
+    let status = response.status();
+    let text = response.text().await.unwrap();
     (
         status,
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text}")),

@@ -211,13 +211,11 @@ async fn large_resource_is_truncated_with_a_handle() {
             read["text"].as_str().unwrap().len() <= 1_500,
             "{way}: {read}"
         );
-        let (thing, called) = (
-            parse_json_content(&read),
-            connected
-                .call("get-integration", json!({ "slug": "large" }))
-                .await
-                .unwrap(),
-        );
+        let thing = parse_json_content(&read);
+        let called = connected
+            .call("get-integration", json!({ "slug": "large" }))
+            .await
+            .unwrap();
         let without_notice = |mut value: Value| {
             let notice = value
                 .as_object_mut()
@@ -250,27 +248,47 @@ async fn large_resource_is_truncated_with_a_handle() {
 
 #[tokio::test]
 async fn resource_equals_the_result_of_its_tool() {
+    struct Case {
+        domain: &'static str,
+        tool: &'static str,
+        argument: &'static str,
+        list: &'static str,
+        list_args: Value,
+    }
+
     for connected in connect_everywhere(&["--sandbox"], &[]).await {
         let way = connected.way;
         let within = json!({ "workspace_id": "ws-support-bot" });
-        for (domain, tool, argument, list, args) in [
-            (
-                "integrations",
-                "get-integration",
-                "slug",
-                "list-all-integrations",
-                json!({}),
-            ),
-            (
-                "workspaces",
-                "get-workspace",
-                "workspace_id",
-                "list-all-workspaces",
-                json!({}),
-            ),
-            ("prompts", "get-prompt", "prompt_id", "list-prompts", within),
+        for Case {
+            domain,
+            tool,
+            argument,
+            list,
+            list_args,
+        } in [
+            Case {
+                domain: "integrations",
+                tool: "get-integration",
+                argument: "slug",
+                list: "list-all-integrations",
+                list_args: json!({}),
+            },
+            Case {
+                domain: "workspaces",
+                tool: "get-workspace",
+                argument: "workspace_id",
+                list: "list-all-workspaces",
+                list_args: json!({}),
+            },
+            Case {
+                domain: "prompts",
+                tool: "get-prompt",
+                argument: "prompt_id",
+                list: "list-prompts",
+                list_args: within,
+            },
         ] {
-            let all = connected.call(list, args).await.unwrap();
+            let all = connected.call(list, list_args).await.unwrap();
             let id = all["data"][0]["slug"].as_str().unwrap();
             let read = read_content(&connected, &format!("portkey://{domain}/{id}")).await;
             let called = connected.result(tool, json!({ argument: id })).await;
@@ -373,7 +391,8 @@ tools:
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(path("policy.yaml"), POLICY).unwrap();
-    let (policy, log) = (path("policy.yaml"), path("audit.jsonl"));
+    let policy = path("policy.yaml");
+    let log = path("audit.jsonl");
     for connected in connect_everywhere(&["--sandbox", "--policy", &policy], &[]).await {
         let way = connected.way;
         let Err(ServiceError::McpError(error)) =
@@ -423,9 +442,9 @@ tools:
     let calls: Vec<_> = lines
         .filter(|line| line["tool"] == "get-integration")
         .collect();
-    let told: Vec<_> = calls
+    let recorded: Vec<_> = calls
         .iter()
         .map(|call| call["decision"].as_str().unwrap())
         .collect();
-    assert_eq!(told, ["deny", "allow"], "{calls:?}");
+    assert_eq!(recorded, ["deny", "allow"], "{calls:?}");
 }

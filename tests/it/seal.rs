@@ -60,7 +60,8 @@ fn state_with_another_context_is_rejected() {
 fn signed_state_is_printable_and_unique() {
     let keys = Keyring::random().unwrap();
     let seal = || keys.sign(Session, "älice", b"", "ünvisible\n".as_bytes(), HOUR);
-    let (one, other) = (seal(), seal());
+    let one = seal();
+    let other = seal();
     assert!(one.bytes().all(|byte| byte.is_ascii_graphic()), "{one}");
     assert_ne!(one, other);
 }
@@ -116,10 +117,8 @@ fn expired_state_is_rejected() {
 
 #[test]
 fn keys_can_be_rotated() {
-    let (old, new) = (
-        Keyring::generate_line("old").unwrap(),
-        Keyring::generate_line("new").unwrap(),
-    );
+    let old = Keyring::generate_line("old").unwrap();
+    let new = Keyring::generate_line("new").unwrap();
     let seal = |keys: &Keyring| keys.sign(Session, "alice", b"", b"id", HOUR);
     let opens = |keys: &Keyring, sealed: &str| keys.verify(Session, "alice", b"", sealed).is_ok();
 
@@ -127,7 +126,8 @@ fn keys_can_be_rotated() {
     let between = keyring(&[&format!("  {old}\r"), &new]);
     let after = keyring(&[&new, &old]);
     let end = keyring(&[&new]);
-    let (by_old, by_new) = (seal(&before), seal(&after));
+    let by_old = seal(&before);
+    let by_new = seal(&after);
     for (keys, old_opens, new_opens) in [
         (&before, true, false),
         (&between, true, true),
@@ -212,7 +212,8 @@ async fn single_use_state_is_accepted_once() {
         assert_eq!(stolen, Err(InvalidState));
         let mut tasks = JoinSet::new();
         for at in 0..100 {
-            let (keys, sealed) = (keyring(&[&line]), sealed.clone());
+            let keys = keyring(&[&line]);
+            let sealed = sealed.clone();
             let store = if at % 2 == 0 {
                 one.clone()
             } else {
@@ -280,7 +281,8 @@ async fn state_issued_before_data_loss_is_rejected() {
         keys.verify_once(RequestState, "alice", b"", sealed, store)
             .await
     };
-    let (before, after) = (Store::in_memory(), Store::in_memory());
+    let before = Store::in_memory();
+    let after = Store::in_memory();
     let sealed = seal(before.stamp().await.unwrap());
     assert_eq!(opens(&sealed, &after).await, Err(InvalidState));
     assert_eq!(opens(&sealed, &before).await, Ok(b"x".to_vec()));
@@ -291,10 +293,8 @@ async fn state_issued_before_data_loss_is_rejected() {
 
 #[test]
 fn encrypted_value_requires_its_key_and_its_place() {
-    let (old, new) = (
-        Keyring::generate_line("old").unwrap(),
-        Keyring::generate_line("new").unwrap(),
-    );
+    let old = Keyring::generate_line("old").unwrap();
+    let new = Keyring::generate_line("new").unwrap();
     let value = "a value that nobody else reads ".repeat(99).into_bytes();
     let sealed = keyring(&[&old]).encrypt("result:alice", &value).unwrap();
     let is_within = sealed

@@ -32,7 +32,8 @@ fn find_names(index: &SearchIndex, words: &str, most: usize) -> Vec<&'static str
 
 /// Counts the tasks with an expected operation among the first five results, and as the first.
 fn count_found(index: &SearchIndex, tasks: &[&Task]) -> (usize, usize) {
-    let (mut among, mut first) = (0, 0);
+    let mut among = 0;
+    let mut first = 0;
     for Task { task, want, .. } in tasks {
         let found = find_names(index, task, 5);
         let place = found
@@ -53,10 +54,8 @@ fn count_found(index: &SearchIndex, tasks: &[&Task]) -> (usize, usize) {
 
 #[test]
 fn search_tasks_find_the_expected_operations() {
-    let (index, tasks) = (
-        SearchIndex::from_entries(Catalog::full().iter()),
-        read_tasks(),
-    );
+    let index = SearchIndex::from_entries(Catalog::full().iter());
+    let tasks = read_tasks();
     let (held_out, known): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.held_out);
     assert!(
         known.len() >= 160 && held_out.len() >= 40,
@@ -79,7 +78,8 @@ fn search_tasks_find_the_expected_operations() {
 
 #[test]
 fn search_tasks_cover_every_operation() {
-    let (catalog, tasks) = (Catalog::full(), read_tasks());
+    let catalog = Catalog::full();
+    let tasks = read_tasks();
     let wanted: BTreeSet<_> = tasks
         .iter()
         .flat_map(|task| &task.want)
@@ -196,7 +196,8 @@ fn long_or_foreign_query_is_answered() {
 
 #[test]
 fn search_results_are_bounded_and_deterministic() {
-    let (catalog, words) = (Catalog::full(), "which prompts are there");
+    let catalog = Catalog::full();
+    let words = "which prompts are there";
     let index = SearchIndex::from_entries(catalog.iter());
     let all = index.search(words, usize::MAX);
     assert!(

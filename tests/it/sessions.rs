@@ -34,8 +34,8 @@ async fn start_session(server: &ServerProcess, key: &'static str) -> McpClient {
 
 fn assert_unknown_session(answer: &McpResponse) {
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
-    let told = answer.message["error"]["message"].as_str().unwrap();
-    assert!(told.contains("no such session"), "{told}");
+    let message = answer.message["error"]["message"].as_str().unwrap();
+    assert!(message.contains("no such session"), "{message}");
 }
 
 #[tokio::test]
@@ -149,10 +149,8 @@ async fn assert_session_rejected(server: &ServerProcess, key: &'static str) {
 #[tokio::test]
 async fn session_beyond_the_limit_is_rejected() {
     let mut server = start_server(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
-    let (first, second) = (
-        start_session(&server, "pk-alice").await,
-        start_session(&server, "pk-alice").await,
-    );
+    let first = start_session(&server, "pk-alice").await;
+    let second = start_session(&server, "pk-alice").await;
     let streams = (open_stream(&first).await, open_stream(&second).await);
     assert_session_rejected(&server, "pk-alice").await;
     let line = server.read_until("session refused");

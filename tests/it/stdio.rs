@@ -139,9 +139,16 @@ fn instructions_mention_only_available_upstreams() {
         let mut pipe = StdioServer::start(args);
         pipe.send(INITIALIZE);
         let answer = pipe.receive();
-        let told = answer["result"]["instructions"].as_str().unwrap();
-        assert!(told.len() < 900 && told.contains("current_page"), "{told}");
-        assert_eq!(told.contains("Enkrypt AI"), enkrypt, "{args:?}: {told}");
+        let instructions = answer["result"]["instructions"].as_str().unwrap();
+        assert!(
+            instructions.len() < 900 && instructions.contains("current_page"),
+            "{instructions}"
+        );
+        assert_eq!(
+            instructions.contains("Enkrypt AI"),
+            enkrypt,
+            "{args:?}: {instructions}"
+        );
     }
 }
 
@@ -282,7 +289,8 @@ fn tool_list_is_sorted_and_paged() {
 
     let page = all.len().div_ceil(3);
     let mut paged = start_initialized(&["--tools-page", &page.to_string()]);
-    let (mut collected, mut cursor) = (Vec::new(), Value::Null);
+    let mut collected = Vec::new();
+    let mut cursor = Value::Null;
     for id in 1..=3 {
         let params = if cursor.is_null() {
             json!({})
@@ -400,8 +408,8 @@ async fn server_survives_a_misbehaving_upstream() {
         "0",
     ];
     let mut pipe = start_initialized(&args);
-    let said = tokio::task::spawn_blocking(move || {
-        let mut said = Vec::new();
+    let answers = tokio::task::spawn_blocking(move || {
+        let mut answers = Vec::new();
         for id in 0..6 {
             pipe.send(&call_request(
                 id,
@@ -410,16 +418,16 @@ async fn server_survives_a_misbehaving_upstream() {
             ));
             let answer = pipe.receive();
             assert_eq!(answer["id"], id);
-            said.push(
+            answers.push(
                 answer["result"]["content"][0]["text"]
                     .as_str()
                     .unwrap()
                     .to_owned(),
             );
         }
-        said
+        answers
     });
-    let said = said.await.unwrap();
+    let answers = answers.await.unwrap();
     let expected = [
         "did not answer within 1 s",
         "broke before",
@@ -428,7 +436,7 @@ async fn server_survives_a_misbehaving_upstream() {
         "no JSON",
         "fine",
     ];
-    for (text, part) in said.iter().zip(expected) {
+    for (text, part) in answers.iter().zip(expected) {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

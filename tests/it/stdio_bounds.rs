@@ -137,23 +137,23 @@ async fn failed_initialization_is_explained_without_type_names() {
     struct Case {
         is_read: bool,
         first: &'static str,
-        told: &'static str,
+        message: &'static str,
     }
     let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     for Case {
         is_read,
         first,
-        told,
+        message,
     } in [
         Case {
             is_read: false,
             first: INITIALIZE,
-            told: "standard output was closed",
+            message: "standard output was closed",
         },
         Case {
             is_read: true,
             first: r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
-            told: "the first message of the client is no request",
+            message: "the first message of the client is no request",
         },
     ] {
         let server =
@@ -167,7 +167,7 @@ async fn failed_initialization_is_explained_without_type_names() {
             .unwrap();
         let served = serve_on(server, theirs, ours, std::future::pending()).await;
         let text = format!("{:#}", served.unwrap_err());
-        assert!(text.contains(told) && !text.contains("::"), "{text}");
+        assert!(text.contains(message) && !text.contains("::"), "{text}");
     }
 }
 

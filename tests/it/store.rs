@@ -36,7 +36,8 @@ pub(crate) async fn store_pairs() -> Vec<StorePair> {
     }];
     if !is_missing("redis-server") {
         let server = RedisServer::start();
-        let (one, other) = (server.store().await, server.store().await);
+        let one = server.store().await;
+        let other = server.store().await;
         pairs.push(StorePair {
             kind: "redis",
             one,
@@ -83,7 +84,8 @@ async fn rate_limit_is_shared_across_replicas() {
         kind, one, other, ..
     } in store_pairs().await
     {
-        let (alice, three) = (test_key("alice"), rate_limit(3, HOUR));
+        let alice = test_key("alice");
+        let three = rate_limit(3, HOUR);
         for store in [&one, &other, &one] {
             assert_eq!(
                 store.take(&alice, &three).await,
@@ -113,7 +115,8 @@ async fn rate_limit_permits_again_after_its_retry_delay() {
         kind, one, other, ..
     } in store_pairs().await
     {
-        let (alice, two) = (test_key("alice"), rate_limit(2, Duration::from_millis(400)));
+        let alice = test_key("alice");
+        let two = rate_limit(2, Duration::from_millis(400));
         let start = Instant::now();
         let mut taken = 0;
         while taken < 4 {
@@ -198,7 +201,8 @@ async fn values_are_stored_replaced_and_removed() {
         kind, one, other, ..
     } in store_pairs().await
     {
-        let (id, odd) = (test_key("id"), Bytes::from_static(b"\x00\xff\r\n"));
+        let id = test_key("id");
+        let odd = Bytes::from_static(b"\x00\xff\r\n");
         assert_eq!(other.get(&id).await, Ok(None), "{kind}");
         one.put(&id, "first".into(), HOUR).await.unwrap();
         one.put(&id, odd.clone(), HOUR).await.unwrap();
@@ -267,7 +271,8 @@ async fn marks_and_values_expire() {
 #[tokio::test]
 async fn memory_store_is_bounded() {
     let store = Store::in_memory();
-    let (free, limit) = (test_key("free"), rate_limit(2, HOUR));
+    let free = test_key("free");
+    let limit = rate_limit(2, HOUR);
     for at in 0..MAX_MEMORY_ENTRIES {
         assert_eq!(
             use_once(&store, &test_key(&at.to_string()), HOUR).await,

@@ -69,7 +69,8 @@ async fn single_use_is_accepted_once_and_in_time() {
 
 #[tokio::test]
 async fn stamps_from_before_a_restart_are_rejected() {
-    let (before, after) = (Store::in_memory(), Store::in_memory());
+    let before = Store::in_memory();
+    let after = Store::in_memory();
     let stamp = before.stamp().await.unwrap();
     assert_eq!(
         after.use_once(&stamp, &test_key("a"), HOUR).await,
@@ -84,7 +85,8 @@ async fn stamps_from_before_redis_was_emptied_are_rejected() {
     }
     for restarts in [false, true] {
         let mut redis = RedisServer::start();
-        let (one, other) = (redis.store().await, redis.store().await);
+        let one = redis.store().await;
+        let other = redis.store().await;
         let stamp = one.stamp().await.unwrap();
         assert_eq!(
             one.use_once(&stamp, &test_key("a"), HOUR).await,

@@ -136,11 +136,14 @@ async fn redis_password_is_used_and_never_shown() {
     for user in [":wrong-horse", "nobody:wrong-horse"] {
         let store = connect(&at(user, "127.0.0.1"), LONG_TIMEOUT).await;
         for error in run_all_operations(&store).await {
-            let told = error.unwrap_err().to_string();
-            assert!(told.contains("refuses the user or the password"), "{told}");
+            let message = error.unwrap_err().to_string();
             assert!(
-                !told.contains("horse") && !format!("{store:?}").contains("horse"),
-                "{told}"
+                message.contains("refuses the user or the password"),
+                "{message}"
+            );
+            assert!(
+                !message.contains("horse") && !format!("{store:?}").contains("horse"),
+                "{message}"
             );
         }
     }
@@ -150,11 +153,11 @@ async fn redis_password_is_used_and_never_shown() {
     )
     .await;
     for error in run_all_operations(&store).await {
-        let told = error.unwrap_err().to_string();
+        let message = error.unwrap_err().to_string();
         // Redis does not even read long commands of unauthenticated clients.
         assert!(
-            ["NOAUTH", "ERR"].iter().any(|code| told.ends_with(code)),
-            "{told}"
+            ["NOAUTH", "ERR"].iter().any(|code| message.ends_with(code)),
+            "{message}"
         );
     }
 }
@@ -191,35 +194,35 @@ async fn missing_redis_right_is_named() {
     }
     struct Case {
         right: &'static str,
-        told: &'static str,
+        message: &'static str,
     }
     let cases = [
         Case {
             right: "+getex",
-            told: "run `GETEX`",
+            message: "run `GETEX`",
         },
         Case {
             right: "+del",
-            told: "run `DEL`",
+            message: "run `DEL`",
         },
         Case {
             right: "+evalsha",
-            told: "run `EVALSHA`",
+            message: "run `EVALSHA`",
         },
         Case {
             right: "+script|load",
-            told: "run `SCRIPT LOAD`",
+            message: "run `SCRIPT LOAD`",
         },
         Case {
             right: "+time",
-            told: "`TIME`",
+            message: "`TIME`",
         },
         Case {
             right: "~portkey-mcp:*",
-            told: "use the keys `portkey-mcp:*`",
+            message: "use the keys `portkey-mcp:*`",
         },
     ];
-    for Case { right, told } in cases {
+    for Case { right, message } in cases {
         let rights = redis::documented_rights().replacen(&format!(" {right}"), "", 1);
         let server = RedisServer::with_user(&rights);
         let store = connect(&server.documented_url(0), LONG_TIMEOUT).await;
@@ -233,7 +236,7 @@ async fn missing_redis_right_is_named() {
             let StoreError::NotPermitted { what, .. } = &error else {
                 panic!("{right}: {error:?}")
             };
-            assert!(what.contains(told), "{right}: {what}");
+            assert!(what.contains(message), "{right}: {what}");
             let text = error.to_string();
             assert!(
                 text.contains(REDIS_RIGHTS) && text.contains("docs/deployment.md"),
@@ -280,13 +283,12 @@ async fn redis_certificate_is_verified() {
         let pair = KeyPair::generate().unwrap();
         let name = CertificateParams::new(["localhost".to_owned()]).unwrap();
         let certificate = name.self_signed(&pair).unwrap();
-        let (cert, key) = (folder.path().join("cert"), folder.path().join("key"));
+        let cert = folder.path().join("cert");
+        let key = folder.path().join("key");
         std::fs::write(&cert, certificate.pem()).unwrap();
         std::fs::write(&key, pair.serialize_pem()).unwrap();
-        let (cert, key) = (
-            cert.to_str().unwrap().to_owned(),
-            key.to_str().unwrap().to_owned(),
-        );
+        let cert = cert.to_str().unwrap().to_owned();
+        let key = key.to_str().unwrap().to_owned();
         let args = [
             "--port",
             "0",
@@ -311,7 +313,7 @@ async fn redis_certificate_is_verified() {
     assert!(run_all_operations(&store).await.iter().all(Result::is_ok));
     let stranger = Store::connect(Some(&url), &[], LONG_TIMEOUT).await.unwrap();
     for error in run_all_operations(&stranger).await {
-        let told = error.unwrap_err().to_string();
-        assert!(told.contains("certificate"), "{told}");
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains("certificate"), "{message}");
     }
 }

@@ -62,13 +62,13 @@ fn named_tools(text: &str) -> Vec<&str> {
     quoted.filter(|name| catalog.find(name).is_ok()).collect()
 }
 
-fn assert_suggestion(guess: &Guess, way: &str, told: &str) {
-    let named = named_tools(told);
+fn assert_suggestion(guess: &Guess, way: &str, text: &str) {
+    let named = named_tools(text);
     match guess.first {
-        [] => assert_eq!(named, Vec::<&str>::new(), "{way}, {}: {told}", guess.name),
+        [] => assert_eq!(named, Vec::<&str>::new(), "{way}, {}: {text}", guess.name),
         first => {
             let names_first = named.first().is_some_and(|name| first.contains(name));
-            assert!(names_first, "{way}, {}: {told}", guess.name);
+            assert!(names_first, "{way}, {}: {text}", guess.name);
         }
     }
     let verb = guess.name.split(['-', '_']).next().unwrap();
@@ -77,7 +77,7 @@ fn assert_suggestion(guess: &Guess, way: &str, told: &str) {
     for name in named {
         let operation = catalog.find(name).unwrap().operation;
         let is_delete = operation.effect() == Effect::Delete;
-        assert_eq!(is_delete, deletes, "{way}, {}: {told}", guess.name);
+        assert_eq!(is_delete, deletes, "{way}, {}: {text}", guess.name);
     }
 }
 
@@ -93,10 +93,10 @@ async fn guessed_names_suggest_tools_of_the_same_effect() {
             };
             assert_suggestion(guess, surface, &error.message);
             let by = json!({ "operation": guess.name });
-            let (done, told) = server.call_text("describe-operation", by).await;
+            let (done, text) = server.call_text("describe-operation", by).await;
             assert!(!done);
-            let told = told.replace("`search-operations`", "");
-            assert_suggestion(guess, "describe-operation", &told);
+            let text = text.replace("`search-operations`", "");
+            assert_suggestion(guess, "describe-operation", &text);
         }
         server.client.cancel().await.unwrap();
     }
@@ -138,14 +138,14 @@ fn settings_and_policies_suggest_tools_of_the_same_effect() {
         let Err(error) = ToolSelection::from_patterns([guess.name], known) else {
             continue;
         };
-        let told = error.to_string();
-        for name in named_tools(&told) {
+        let message = error.to_string();
+        for name in named_tools(&message) {
             let deletes = Catalog::full().find(name).unwrap().operation.effect() == Effect::Delete;
             let verb = guess.name.split(['-', '_']).next().unwrap();
             assert_eq!(
                 deletes,
                 ["delete", "remove", "revoke"].contains(&verb),
-                "{told}"
+                "{message}"
             );
         }
         let rule = format!(
@@ -164,11 +164,11 @@ fn settings_and_policies_suggest_tools_of_the_same_effect() {
             );
         }
     }
-    let told = ToolSelection::from_patterns(["delete-member"], Catalog::operations())
+    let message = ToolSelection::from_patterns(["delete-member"], Catalog::operations())
         .unwrap_err()
         .to_string();
     assert!(
-        told.contains("did you mean `remove-workspace-member`?"),
-        "{told}"
+        message.contains("did you mean `remove-workspace-member`?"),
+        "{message}"
     );
 }

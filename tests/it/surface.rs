@@ -30,7 +30,8 @@ fn tool_hints_cover_all_reachable_operations() {
         let promised = own.operation.hints();
         let reached = catalog.iter().map(|entry| entry.operation);
         for operation in reached.filter(|operation| operation.effect() == effect) {
-            let (name, hints) = (operation.name(), operation.hints());
+            let name = operation.name();
+            let hints = operation.hints();
             assert!(!promised.read_only || hints.read_only, "{name}");
             assert!(promised.destructive || !hints.destructive, "{name}");
             assert!(!promised.idempotent || hints.idempotent, "{name}");
@@ -46,13 +47,13 @@ async fn call_or_error_text(
     args: Value,
 ) -> Result<Value, String> {
     let result = client.result(tool, args).await;
-    let said: Vec<_> = result
+    let texts: Vec<_> = result
         .content
         .iter()
         .map(|block| block.as_text().unwrap().text.clone())
         .collect();
     match result.is_error {
-        Some(true) => Err(said.join("\n")),
+        Some(true) => Err(texts.join("\n")),
         _ => Ok(result.structured_content.unwrap()),
     }
 }
@@ -178,12 +179,12 @@ async fn compact_surface_finds_describes_and_calls_operations() {
         );
         for (name, most) in [("search", 256), ("pointer", 2_048)] {
             let long = json!({ "handle": handle, name: "x".repeat(most + 1) });
-            let said = call_or_error_text(&client, "read-result", long)
+            let error = call_or_error_text(&client, "read-result", long)
                 .await
                 .unwrap_err();
             assert!(
-                said.contains(name) && said.contains(&most.to_string()),
-                "{way}: {said}"
+                error.contains(name) && error.contains(&most.to_string()),
+                "{way}: {error}"
             );
         }
 
@@ -244,11 +245,14 @@ async fn compact_surface_errors_name_the_fix() {
         ),
         ("whoami", json!({ "who": "me" }), &["who"]),
     ] {
-        let said = call_or_error_text(client, tool, args.clone())
+        let error = call_or_error_text(client, tool, args.clone())
             .await
             .unwrap_err();
         for words in words {
-            assert!(said.contains(words), "{tool} {args}: no {words} in {said}");
+            assert!(
+                error.contains(words),
+                "{tool} {args}: no {words} in {error}"
+            );
         }
     }
     let there = call_or_error_text(
@@ -313,18 +317,18 @@ async fn denied_operations_are_denied_through_every_tool() {
                 "`list-users` is hidden by the policy",
             ),
         ] {
-            let said = call_or_error_text(&client, tool, json!({ "operation": operation }))
+            let error = call_or_error_text(&client, tool, json!({ "operation": operation }))
                 .await
                 .unwrap_err();
-            assert!(said.contains(words), "{way} {operation}: {said}");
+            assert!(error.contains(words), "{way} {operation}: {error}");
         }
         let call = json!({ "operation": "get-config", "arguments": { "slug": "a" } });
-        let said = call_or_error_text(&client, "read-operation", call)
+        let error = call_or_error_text(&client, "read-operation", call)
             .await
             .unwrap_err();
         assert!(
-            said.contains("the policy rule `no` denies `get-config`"),
-            "{way}: {said}"
+            error.contains("the policy rule `no` denies `get-config`"),
+            "{way}: {error}"
         );
     }
 }

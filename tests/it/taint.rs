@@ -31,13 +31,15 @@ fn request_in_session(session: Option<&str>) -> RequestInfo {
 
 #[tokio::test]
 async fn taint_of_a_session_is_shared_by_all_replicas() {
-    let (alice, bob) = (principal_named("alice"), principal_named("bob"));
+    let alice = principal_named("alice");
+    let bob = principal_named("bob");
     for read_in in [Some("one"), None] {
         for StorePair {
             kind, one, other, ..
         } in store_pairs().await
         {
-            let (here, there) = (Taint::new(one), Taint::new(other));
+            let here = Taint::new(one);
+            let there = Taint::new(other);
             assert!(
                 !here.is_tainted(&alice, &request_in_session(read_in)).await,
                 "{kind}"
@@ -65,11 +67,9 @@ async fn session_counts_as_tainted_while_redis_is_unavailable() {
     }
     let mut server = RedisServer::start();
     let taint = Taint::new(server.store().await);
-    let (alice, read, other) = (
-        principal_named("alice"),
-        request_in_session(Some("read")),
-        request_in_session(Some("other")),
-    );
+    let alice = principal_named("alice");
+    let read = request_in_session(Some("read"));
+    let other = request_in_session(Some("other"));
     assert!(!taint.is_tainted(&alice, &other).await);
     let epoch = server.run(&["GET", "portkey-mcp:epoch"]);
     server.kill();
@@ -96,7 +96,8 @@ async fn every_session_is_tainted_after_redis_data_loss() {
     let server = RedisServer::start();
     let store = server.store().await;
     let taint = Taint::new(store.clone());
-    let (alice, other) = (principal_named("alice"), request_in_session(Some("other")));
+    let alice = principal_named("alice");
+    let other = request_in_session(Some("other"));
     assert!(!taint.is_tainted(&alice, &other).await);
     assert_eq!(server.run(&["FLUSHALL"]), "OK");
     // The loss is noticed within seconds, or when a stamp is issued.
@@ -110,7 +111,8 @@ async fn call_and_ignore(
     name: &str,
     args: serde_json::Value,
 ) {
-    let (principal, args) = (&operator(), args.as_object().unwrap().clone());
+    let principal = &operator();
+    let args = args.as_object().unwrap().clone();
     let call = ToolCall {
         principal,
         request_info,
@@ -123,16 +125,54 @@ async fn call_and_ignore(
 
 #[tokio::test]
 async fn reading_prompts_and_logs_taints_the_session() {
+    struct Case {
+        tool: &'static str,
+        args: serde_json::Value,
+        is_found: bool,
+        is_tainted: bool,
+    }
+
     let table = [
-        ("get-prompt", json!({ "prompt_id": "p" }), true, true),
-        ("get_log", json!({ "log_id": "l" }), true, true),
-        ("get-integration", json!({ "slug": "s" }), true, false),
+        Case {
+            tool: "get-prompt",
+            args: json!({ "prompt_id": "p" }),
+            is_found: true,
+            is_tainted: true,
+        },
+        Case {
+            tool: "get_log",
+            args: json!({ "log_id": "l" }),
+            is_found: true,
+            is_tainted: true,
+        },
+        Case {
+            tool: "get-integration",
+            args: json!({ "slug": "s" }),
+            is_found: true,
+            is_tainted: false,
+        },
         // Nothing was read.
-        ("get-prompt", json!({ "prompt_id": "p" }), false, false),
-        ("get-prompt", json!({}), true, false),
+        Case {
+            tool: "get-prompt",
+            args: json!({ "prompt_id": "p" }),
+            is_found: false,
+            is_tainted: false,
+        },
+        Case {
+            tool: "get-prompt",
+            args: json!({}),
+            is_found: true,
+            is_tainted: false,
+        },
     ];
-    for (tool, args, is_there, taints) in table {
-        let upstream = MockUpstream::start(move |_| match is_there {
+    for Case {
+        tool,
+        args,
+        is_found,
+        is_tainted,
+    } in table
+    {
+        let upstream = MockUpstream::start(move |_| match is_found {
             true => json_response("{}"),
             false => http_response("404 Not Found", "", "{}"),
         })
@@ -144,6 +184,6 @@ async fn reading_prompts_and_logs_taints_the_session() {
             .taint()
             .is_tainted(&operator(), &request_info)
             .await;
-        assert_eq!(tainted, taints, "{tool}, {is_there}");
+        assert_eq!(tainted, is_tainted, "{tool}, {is_found}");
     }
 }

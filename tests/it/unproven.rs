@@ -94,13 +94,13 @@ async fn unknown_key_gets_no_approval_ticket() {
     ];
     let server = start_server(&upstream, &admin);
     let delete = || call_request(&server, DELETE_TOOL, json!({ "slug": "a" }));
-    for (key, told) in [
+    for (key, message) in [
         ("pk-made-up", KEY_REJECTED),
         ("pk-made-up", KEY_REJECTED),
         ("pk-silent", KEY_UNVERIFIED),
     ] {
         let (_, text) = call_with_key(delete(), key).await;
-        assert!(text.contains(told), "{key}: {text}");
+        assert!(text.contains(message), "{key}: {text}");
     }
     assert_eq!(count_key_checks(&upstream), 2, "a refusal is remembered");
     let tickets = || run_cli(&["approvals", "--admin-file", file, "list"]).1;
@@ -168,7 +168,8 @@ async fn public_result_is_not_stored_for_an_unknown_key() {
         let answer = McpClient::new(&url, key).modern(tool, &args).await.unwrap();
         answer.message["result"]["structuredContent"].clone()
     };
-    let (list, provider) = ("list-provider-pricing", json!({ "provider": "a" }));
+    let list = "list-provider-pricing";
+    let provider = json!({ "provider": "a" });
     for (key, is_kept) in [("pk-made-up", false), (KNOWN_KEY, true)] {
         let shown = answer(key, list, provider.clone()).await;
         let notice = &shown["truncated"];
@@ -229,10 +230,10 @@ async fn stream_requires_a_verified_key() {
         ("pk-made-up", StatusCode::UNAUTHORIZED, KEY_REJECTED),
         ("pk-silent", StatusCode::SERVICE_UNAVAILABLE, KEY_UNVERIFIED),
     ];
-    for (key, expected, told) in cases {
+    for (key, expected, message) in cases {
         let (status, text) = read_error(listen_request(&server, key).send().await.unwrap()).await;
         assert!(
-            status == expected && text.contains(told),
+            status == expected && text.contains(message),
             "{key}: {status} {text}"
         );
         let mut caller = McpClient::new(&server.url, key);
@@ -240,7 +241,7 @@ async fn stream_requires_a_verified_key() {
         let stream = caller.request(reqwest::Method::GET).send().await.unwrap();
         let (status, text) = read_error(stream).await;
         assert!(
-            status == expected && text.contains(told),
+            status == expected && text.contains(message),
             "{key}: {status} {text}"
         );
         assert!(
@@ -353,10 +354,10 @@ async fn many_sessions_of_unverified_keys_end_sooner() {
             .pool_max_idle_per_host(0);
         let client = client.no_proxy().build().unwrap();
         for _ in 0..20 {
-            let begun = McpClient::by(client.clone(), &url, "pk-made-up")
+            let response = McpClient::by(client.clone(), &url, "pk-made-up")
                 .initialize()
                 .await;
-            assert_eq!(begun.status, StatusCode::OK);
+            assert_eq!(response.status, StatusCode::OK);
         }
     }
     wait_for_listeners(server.notifier(), 40).await;
@@ -381,10 +382,8 @@ async fn key_checks_per_network_are_bounded() {
             .filter(|answer| answer.status() == status)
             .count()
     };
-    let (refused, not_asked) = (
-        count(StatusCode::UNAUTHORIZED),
-        count(StatusCode::TOO_MANY_REQUESTS),
-    );
+    let refused = count(StatusCode::UNAUTHORIZED);
+    let not_asked = count(StatusCode::TOO_MANY_REQUESTS);
     // One more check per second.
     assert!(
         refused >= 60 && not_asked > 0 && refused + not_asked == 200,

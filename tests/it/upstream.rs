@@ -78,7 +78,9 @@ impl MockUpstream {
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let seen = Arc::<Mutex<Vec<ReceivedRequest>>>::default();
         let hung_up = Arc::new(Semaphore::new(0));
-        let (script, log, waited) = (Arc::new(script), seen.clone(), hung_up.clone());
+        let script = Arc::new(script);
+        let log = seen.clone();
+        let waited = hung_up.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, script.clone(), log.clone(), waited.clone()));
@@ -187,7 +189,8 @@ async fn read_request(stream: &mut TcpStream) -> Option<ReceivedRequest> {
         }
     }
     let mut words = head.split(' ');
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let method = words.next()?.to_owned();
+    let target = words.next()?.to_owned();
     Some(ReceivedRequest {
         method,
         target,

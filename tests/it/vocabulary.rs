@@ -169,7 +169,7 @@ fn audit_document_lists_the_values_of_each_field() {
         ("event", log_events()),
     ];
     let rows = read_table(AUDIT, "Values of");
-    let told: Vec<(String, BTreeSet<String>)> = rows
+    let documented: Vec<(String, BTreeSet<String>)> = rows
         .iter()
         .map(|cells| {
             (
@@ -182,7 +182,7 @@ fn audit_document_lists_the_values_of_each_field() {
         .into_iter()
         .map(|(field, values)| (field.to_owned(), values))
         .collect();
-    assert_eq!(told, expected);
+    assert_eq!(documented, expected);
 }
 
 /// Values of JSON-RPC and OpenTelemetry are excluded.

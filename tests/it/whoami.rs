@@ -41,71 +41,89 @@ async fn call_whoami(open: &'static [&'static str]) -> Value {
 
 #[tokio::test]
 async fn key_kind_follows_from_its_readable_lists() {
+    struct Case {
+        readable: &'static [&'static str],
+        key: &'static str,
+        workspace: Value,
+        plan: &'static str,
+    }
+
     let enterprise = "enterprise";
     let refused = "unknown";
     let workspace = json!("0f0e0d0c-0000-4000-8000-000000000001");
-    let cases: [(&[&str], &str, Value, &str); 6] = [
-        (
-            &[
+    let cases = [
+        Case {
+            readable: &[
                 "/workspaces",
                 "/integrations",
                 "/users",
                 "/organisation/defaults",
             ],
-            "organisation_admin",
-            Value::Null,
-            enterprise,
-        ),
-        (
-            &["/configs", "/integrations"],
-            "workspace_or_admin",
-            workspace.clone(),
-            refused,
-        ),
-        (
-            &["/configs", "/users"],
-            "workspace_or_admin",
-            workspace.clone(),
-            enterprise,
-        ),
+            key: "organisation_admin",
+            workspace: Value::Null,
+            plan: enterprise,
+        },
+        Case {
+            readable: &["/configs", "/integrations"],
+            key: "workspace_or_admin",
+            workspace: workspace.clone(),
+            plan: refused,
+        },
+        Case {
+            readable: &["/configs", "/users"],
+            key: "workspace_or_admin",
+            workspace: workspace.clone(),
+            plan: enterprise,
+        },
         // The only workspace that the key lists.
-        (
-            &["/workspaces", "/configs"],
-            "workspace",
-            json!("a"),
-            refused,
-        ),
-        (
-            &["/workspaces", "/configs", "/users"],
-            "workspace_or_admin",
-            workspace.clone(),
-            enterprise,
-        ),
-        (&[], "unknown", Value::Null, refused),
+        Case {
+            readable: &["/workspaces", "/configs"],
+            key: "workspace",
+            workspace: json!("a"),
+            plan: refused,
+        },
+        Case {
+            readable: &["/workspaces", "/configs", "/users"],
+            key: "workspace_or_admin",
+            workspace: workspace.clone(),
+            plan: enterprise,
+        },
+        Case {
+            readable: &[],
+            key: "unknown",
+            workspace: Value::Null,
+            plan: refused,
+        },
     ];
-    for (open, key, workspace, plan) in cases {
-        let told = call_whoami(open).await;
-        assert_eq!(told["portkey_key"], key, "{told}");
-        assert_eq!(told["workspace_id"], workspace, "{told}");
-        assert_eq!(told["plan"], plan, "{told}");
+    for Case {
+        readable,
+        key,
+        workspace,
+        plan,
+    } in cases
+    {
+        let result = call_whoami(readable).await;
+        assert_eq!(result["portkey_key"], key, "{result}");
+        assert_eq!(result["workspace_id"], workspace, "{result}");
+        assert_eq!(result["plan"], plan, "{result}");
         assert!(
-            told["plan_note"]
+            result["plan_note"]
                 .as_str()
                 .unwrap()
                 .contains("needs Enterprise"),
-            "{told}"
+            "{result}"
         );
-        let opened = told["may_read"]
+        let opened = result["may_read"]
             .as_object()
             .unwrap()
             .values()
             .filter(|one| *one == "yes");
-        assert_eq!(opened.count(), open.len(), "{told}");
-        let errors = told["read_errors"].as_object().unwrap();
-        assert!(errors.values().all(|error| error == "403 AB03"), "{told}");
+        assert_eq!(opened.count(), readable.len(), "{result}");
+        let errors = result["read_errors"].as_object().unwrap();
+        assert!(errors.values().all(|error| error == "403 AB03"), "{result}");
         assert_eq!(
-            errors.len() + open.len(),
-            told["may_read"].as_object().unwrap().len()
+            errors.len() + readable.len(),
+            result["may_read"].as_object().unwrap().len()
         );
     }
 }
@@ -121,14 +139,14 @@ async fn rejected_key_is_reported_and_fails_the_command() {
     let asked = move || run(&["call", "whoami", "--api-key", "k", "--base-url", &url]);
     let output = tokio::task::spawn_blocking(asked).await.unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(told["key_refused"], true, "{told}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["key_refused"], true, "{result}");
     assert!(
-        told["portkey_key_note"]
+        result["portkey_key_note"]
             .as_str()
             .unwrap()
             .starts_with("refused by Portkey (401)"),
-        "{told}"
+        "{result}"
     );
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(log.contains("Portkey refuses the key"), "{log}");
@@ -172,7 +190,8 @@ fn sandbox_key_kind_is_reported() {
     let workspaces = listed["data"].as_array().unwrap();
     let id_of =
         |slug: &str| workspaces.iter().find(|one| one["slug"] == slug).unwrap()["id"].clone();
-    let (admin, one) = ("organisation_admin", "workspace");
+    let admin = "organisation_admin";
+    let one = "workspace";
     let in_file = ["--api-key-file", file.to_str().unwrap()];
     for (key, kind, workspace) in [
         (&[][..], admin, Value::Null),
@@ -191,9 +210,9 @@ fn sandbox_key_kind_is_reported() {
         ),
     ] {
         let output = run(&[&["call", "whoami", "--sandbox"], key].concat());
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(
-            (&told["portkey_key"], &told["workspace_id"]),
+            (&result["portkey_key"], &result["workspace_id"]),
             (&json!(kind), &workspace),
             "{key:?}"
         );
@@ -206,7 +225,8 @@ fn malformed_sandbox_key_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     std::fs::write(&file, "\"sandbox-admin\"\n").unwrap();
-    let (file, absent) = (file.to_str().unwrap(), folder.path().join("none"));
+    let file = file.to_str().unwrap();
+    let absent = folder.path().join("none");
     for given in [
         ["--api-key", "'sandbox-admin'"],
         ["--api-key", "Bearer sandbox-admin"],
