@@ -56,28 +56,51 @@ fn search(criterion: &mut Criterion) {
 }
 
 fn requests(criterion: &mut Criterion) {
+    struct Case {
+        size: &'static str,
+        tool: &'static str,
+        args: Value,
+        is_valid: bool,
+    }
+
     let catalog = Catalog::full();
     let cases = [
-        (
-            "small",
-            "get-integration",
-            json!({ "slug": "openai-production" }),
-            true,
-        ),
-        (
-            "middling",
-            "update-mcp-integration",
-            medium_arguments(),
-            true,
-        ),
-        ("large", "create-integration", large_arguments(), true),
-        ("refused", "create-integration", invalid_arguments(), false),
+        Case {
+            size: "small",
+            tool: "get-integration",
+            args: json!({ "slug": "openai-production" }),
+            is_valid: true,
+        },
+        Case {
+            size: "middling",
+            tool: "update-mcp-integration",
+            args: medium_arguments(),
+            is_valid: true,
+        },
+        Case {
+            size: "large",
+            tool: "create-integration",
+            args: large_arguments(),
+            is_valid: true,
+        },
+        Case {
+            size: "refused",
+            tool: "create-integration",
+            args: invalid_arguments(),
+            is_valid: false,
+        },
     ];
-    for (size, tool, args, good) in cases {
+    for Case {
+        size,
+        tool,
+        args,
+        is_valid,
+    } in cases
+    {
         let published = catalog.find(tool).expect("the tool exists").compiled();
         let Value::Object(args) = args else { continue };
         let outcome = published.validate_and_build_request(args.clone());
-        assert_eq!(outcome.is_ok(), good, "{tool}: {outcome:?}");
+        assert_eq!(outcome.is_ok(), is_valid, "{tool}: {outcome:?}");
         if let Err(error) = outcome {
             assert!(error.errors().iter().count() > 4, "{error}");
         }

@@ -78,7 +78,8 @@ async fn get_concurrently(
 ) -> anyhow::Result<Latencies> {
     let tasks: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
-            let (client, url) = (client.clone(), url.clone());
+            let client = client.clone();
+            let url = url.clone();
             tokio::spawn(async move {
                 let mut latencies = Latencies::default();
                 for _ in 0..calls / CONNECTIONS {

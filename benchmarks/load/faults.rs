@@ -116,7 +116,7 @@ fn add_figures(
         let name = format!("{}: {what}", generation.name());
         figures.add(&name, unit, target, value);
     };
-    let told = |told| all.writes.iter().filter(|(_, one)| *one == told).count() as f64;
+    let count = |outcome| all.writes.iter().filter(|(_, one)| *one == outcome).count() as f64;
     let answered = all.latencies.len() as f64;
     add(
         "answered calls",
@@ -128,19 +128,19 @@ fn add_figures(
         "writes told to have succeeded",
         Unit::Count,
         Target::None,
-        told(WriteOutcome::Success),
+        count(WriteOutcome::Success),
     );
     add(
         "writes told to have failed",
         Unit::Count,
         Target::None,
-        told(WriteOutcome::Failure),
+        count(WriteOutcome::Failure),
     );
     add(
         "writes hung up on",
         Unit::Count,
         Target::None,
-        told(WriteOutcome::Nothing),
+        count(WriteOutcome::Nothing),
     );
     add(
         "calls told to have failed",
@@ -225,7 +225,7 @@ async fn run_client(
         };
         let started = Instant::now();
         client.line.send(&request).await?;
-        let told = if (dice >> 16).is_multiple_of(HANG_UP_INTERVAL) {
+        let outcome = if (dice >> 16).is_multiple_of(HANG_UP_INTERVAL) {
             sleep(Duration::from_millis((dice >> 32) % MAX_HANG_UP_DELAY_MS)).await;
             client.line = HttpConnection::connect(address).await?;
             report.hang_ups += 1;
@@ -241,7 +241,7 @@ async fn run_client(
                 WriteOutcome::Failure
             }
         };
-        report.writes.extend(name.map(|name| (name, told)));
+        report.writes.extend(name.map(|name| (name, outcome)));
     }
     Ok(report)
 }
@@ -260,7 +260,7 @@ async fn check_writes(url: &str, writes: &[(String, WriteOutcome)]) -> anyhow::R
     ensure!(
         writes
             .iter()
-            .any(|(_, told)| *told == WriteOutcome::Success),
+            .any(|(_, outcome)| *outcome == WriteOutcome::Success),
         "there were no writes"
     );
     let present = count_names(
@@ -275,12 +275,12 @@ async fn check_writes(url: &str, writes: &[(String, WriteOutcome)]) -> anyhow::R
         body.get("name")?.as_str().map(str::to_owned)
     });
     for (source, counts) in [("state", present.await?), ("audit log", written.await?)] {
-        for (name, told) in writes {
+        for (name, outcome) in writes {
             let times = counts.get(name).copied().unwrap_or(0);
-            let right = times == 1 || (times == 0 && *told != WriteOutcome::Success);
+            let right = times == 1 || (times == 0 && *outcome != WriteOutcome::Success);
             ensure!(
                 right,
-                "{name}: told {told:?}, {times} times in the sandbox's {source}"
+                "{name}: reported as {outcome:?}, {times} times in the sandbox's {source}"
             );
         }
     }

@@ -142,7 +142,8 @@ async fn measure_load(
         clients.push(Client::connect(address, generation, more).await?);
     }
     let (clients, _) = call_concurrently(clients, calls / 10).await?;
-    let (cpu, started) = (server.cpu()?, Instant::now());
+    let cpu = server.cpu()?;
+    let started = Instant::now();
     call_concurrently(clients, calls).await?;
     Ok(LoadResult::new(
         calls,

@@ -185,7 +185,8 @@ pub(crate) async fn round(
         "--api-key",
         "bench",
     ])?;
-    let (idle, loaded) = (Target::AtMost(15.0), Target::AtMost(40.0));
+    let idle = Target::AtMost(15.0);
+    let loaded = Target::AtMost(40.0);
     let mut add = |what: &str, unit, target, value| {
         figures.add(&format!("{name}: {what}"), unit, target, value);
     };
@@ -288,7 +289,8 @@ pub(crate) async fn call_concurrently(
             })
         })
         .collect();
-    let (mut clients, mut all) = (Vec::new(), Latencies::default());
+    let mut clients = Vec::new();
+    let mut all = Latencies::default();
     for task in tasks {
         let (client, latencies) = task.await??;
         clients.push(client);

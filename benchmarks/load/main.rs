@@ -67,7 +67,10 @@ struct Options {
 
 impl Options {
     fn read(args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
-        let (mut plan, mut quick, mut only, mut trial) = (FULL, false, None, None);
+        let mut plan = FULL;
+        let mut quick = false;
+        let mut only = None;
+        let mut trial = None;
         let mut kinds = Vec::new();
         let mut args = args.skip(1);
         while let Some(arg) = args.next() {

@@ -76,7 +76,9 @@ impl Figures {
                 (false, true) => "met",
                 (false, false) => "**missed**",
             };
-            let (middle, least, most) = (at(0.5), at(0.0), at(1.0));
+            let middle = at(0.5);
+            let least = at(0.0);
+            let most = at(1.0);
             let name_of_unit = unit.name();
             // Writing to a string cannot fail.
             _ = writeln!(
@@ -167,6 +169,7 @@ pub(crate) fn to_millis(took: Duration) -> f64 {
 pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let at = sorted.len().saturating_sub(1) as f64 * part;
     let value = |at: f64| sorted.get(at as usize).copied().unwrap_or(f64::NAN);
-    let (below, above) = (value(at.floor()), value(at.ceil()));
+    let below = value(at.floor());
+    let above = value(at.ceil());
     below + (above - below) * at.fract()
 }

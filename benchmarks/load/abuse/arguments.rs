@@ -24,7 +24,8 @@ const CALL_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let setup = Setup::with_tokens(&[])?;
-    let (abusers, percent) = (setup.abusers.clone(), 100 / schedule.divisor);
+    let abusers = setup.abusers.clone();
+    let percent = 100 / schedule.divisor;
     let attack = move |attack: Attack| async move {
         let kinds = wrong_arguments(percent);
         let requests: Vec<_> = (0..CONNECTIONS)

@@ -75,7 +75,8 @@ pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<TrialResult> {
         // The server does not fetch the keys again immediately, so this could take a while.
         setup = Setup::start(&args, others)?;
     }
-    let (state, foreign) = (issuer.state.clone(), Issuer::start()?);
+    let state = issuer.state.clone();
+    let foreign = Issuer::start()?;
     issuer.state.max_waiting.store(0, Relaxed);
     let url = issuer.url.clone();
     let attack = move |attack: Attack| async move {
@@ -101,7 +102,8 @@ pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<TrialResult> {
 /// Opaque tokens. The issuer hangs while it is asked about invented tokens.
 pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     // Introspection results of the other callers are cached for 30 seconds.
-    let (alone, abuse) = (schedule.alone.min(Duration::from_secs(5)), schedule.abuse);
+    let alone = schedule.alone.min(Duration::from_secs(5));
+    let abuse = schedule.abuse;
     let schedule = &Schedule {
         alone,
         abuse: abuse.min(Duration::from_secs(15)),
@@ -229,7 +231,9 @@ impl Issuer {
             pair,
             state: Arc::default(),
         };
-        let (keys, about, state) = (issuer.published(), issuer.about(), issuer.state.clone());
+        let keys = issuer.published();
+        let about = issuer.about();
+        let state = issuer.state.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -262,7 +266,8 @@ impl Issuer {
 
     /// Writes the settings of a server that trusts this issuer; returns the path of their file.
     fn settings(&self, folder: &std::path::Path, check: &str) -> anyhow::Result<String> {
-        let (file, key) = (folder.join("oauth.toml"), folder.join("key"));
+        let file = folder.join("oauth.toml");
+        let key = folder.join("key");
         std::fs::write(&key, "bench")?;
         // A TOML table must come after the settings that belong to none.
         let (top, table) = if check.starts_with('[') {

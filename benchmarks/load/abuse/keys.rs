@@ -68,23 +68,24 @@ pub(super) async fn sessions(schedule: &Schedule) -> anyhow::Result<TrialResult>
     .await?;
     lasting.call().await?;
     let probe = async move |until| {
-        let begun = check_new_callers(until, "began a session, called and ended it", async |key| {
-            let mut client =
-                Client::connect_from(NEW_CALLER, address, Generation::Legacy, &key).await?;
-            client.call().await?;
-            let end = format!(
-                "DELETE /mcp HTTP/1.1\r\nhost: {address}\r\n{}\r\n",
-                client.headers
-            );
-            client.line.exchange(end.as_bytes(), "HTTP/1.1 204").await
-        });
-        let begun = begun.await;
+        let started =
+            check_new_callers(until, "began a session, called and ended it", async |key| {
+                let mut client =
+                    Client::connect_from(NEW_CALLER, address, Generation::Legacy, &key).await?;
+                client.call().await?;
+                let end = format!(
+                    "DELETE /mcp HTTP/1.1\r\nhost: {address}\r\n{}\r\n",
+                    client.headers
+                );
+                client.line.exchange(end.as_bytes(), "HTTP/1.1 204").await
+            });
+        let started = started.await;
         let goes_on = lasting.call().await;
         let what = match &goes_on {
             Ok(_) => "a session from before the abuse goes on".to_owned(),
             Err(error) => format!("a session from before the abuse does not go on: {error:#}"),
         };
-        vec![begun, Check::new(what, goes_on.is_ok())]
+        vec![started, Check::new(what, goes_on.is_ok())]
     };
     setup.observe("sessions", schedule, attack, probe).await
 }
@@ -155,10 +156,10 @@ pub(super) async fn tickets(schedule: &Schedule) -> anyhow::Result<TrialResult> 
 fn approve(id: &str, file: &str) -> anyhow::Result<()> {
     for command in [&["show", id][..], &["approve", id, "--by", "bench"]] {
         let run = Process::run(&[&["approvals", "--admin-file", file], command].concat())?;
-        let told = String::from_utf8_lossy(&run.stderr);
+        let stderr = String::from_utf8_lossy(&run.stderr);
         ensure!(
             run.status.success(),
-            "`approvals {}` failed: {told}",
+            "`approvals {}` failed: {stderr}",
             command.join(" ")
         );
     }
@@ -167,7 +168,8 @@ fn approve(id: &str, file: &str) -> anyhow::Result<()> {
 
 pub(super) async fn streams(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let setup = Setup::with_keys(&[])?;
-    let (tasks, bytes) = (STREAMS / schedule.divisor, LARGE_BYTES / schedule.divisor);
+    let tasks = STREAMS / schedule.divisor;
+    let bytes = LARGE_BYTES / schedule.divisor;
     let pause = STREAMS_START_PERIOD.min(schedule.abuse / 2);
     let attack = move |attack: Attack| async move {
         // The maximum number of resources, each with a name of the maximum length.
@@ -269,7 +271,8 @@ async fn check_new_callers(
     what: &str,
     step: impl AsyncFn(String) -> anyhow::Result<()>,
 ) -> Check {
-    let (mut tried, mut failures) = (0, Vec::new());
+    let mut tried = 0;
+    let mut failures = Vec::new();
     while Instant::now() < until {
         let key = key_header(&format!("bench-new-{tried}"));
         tried += 1;
@@ -284,9 +287,9 @@ async fn check_new_callers(
     let first = failures
         .first()
         .map(|first| format!("; the first that did not: {first}"));
-    let told = format!(
+    let detail = format!(
         "{succeeded} of {tried} new callers {what}{}",
         first.unwrap_or_default()
     );
-    Check::new(told, failures.is_empty() && tried > 0)
+    Check::new(detail, failures.is_empty() && tried > 0)
 }

@@ -62,7 +62,8 @@ pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     ));
     let (done, finished) = mpsc::channel();
     thread::spawn(move || {
-        let (mut answered, mut line) = (0, Vec::new());
+        let mut answered = 0;
+        let mut line = Vec::new();
         while answered < lists
             && output
                 .read_until(b'\n', &mut line)

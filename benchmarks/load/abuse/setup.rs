@@ -48,7 +48,8 @@ impl Setup {
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let tokens = Tokens::make(&names)?;
         let (others, abusers) = tokens.headers.split_at(OTHER_CALLERS);
-        let (others, abusers) = (others.to_vec(), abusers.to_vec());
+        let others = others.to_vec();
+        let abusers = abusers.to_vec();
         let auth = ["--auth", "token", "--auth-file", &tokens.path()];
         let mut setup = Self::start(&[&auth, more].concat(), others)?;
         (setup.abusers, setup._tokens) = (abusers, Some(tokens));
@@ -69,7 +70,8 @@ impl Setup {
         let url = format!("http://{upstream}/v1");
         let args = ["http", "--listen", "127.0.0.1:0", "--base-url", &url];
         let (server, address) = Process::listening(&[&args, more].concat())?;
-        let (abusers, _tokens) = (Vec::new(), None);
+        let abusers = Vec::new();
+        let _tokens = None;
         Ok(Self {
             server,
             address,

@@ -42,7 +42,8 @@ const RECEIVE_BUFFER: u32 = 4096;
 pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let (schedule, write_timeout) = &with_write_timeout(schedule);
     let setup = Setup::with_tokens(&["--write-timeout", write_timeout])?;
-    let (abusers, tasks) = (setup.abusers.clone(), CONNECTIONS / schedule.divisor);
+    let abusers = setup.abusers.clone();
+    let tasks = CONNECTIONS / schedule.divisor;
     let unknown = 20_000 / schedule.divisor;
     let beginning = START_PERIOD.min(schedule.abuse / 4);
     let attack = move |attack: Attack| async move {
@@ -122,7 +123,8 @@ fn try_write(stream: &TcpStream, bytes: &[u8]) -> anyhow::Result<usize> {
 pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<TrialResult> {
     let (schedule, write_timeout) = &with_write_timeout(schedule);
     let setup = Setup::with_tokens(&["--write-timeout", write_timeout])?;
-    let (abusers, streams) = (setup.abusers.clone(), STREAMS / schedule.divisor);
+    let abusers = setup.abusers.clone();
+    let streams = STREAMS / schedule.divisor;
     let attack = move |attack: Attack| async move {
         let authority = attack.address.to_string();
         let body = mcp::stateless_request("tools/list", "");
@@ -135,7 +137,8 @@ pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<TrialResult> {
                 let fields = request_fields(&authority, token, "tools/list")?;
                 let mut connection =
                     NoWindowConnection::open(source_address(task), attack.address).await?;
-                let (mut open, mut next) = (0, Instant::now());
+                let mut open = 0;
+                let mut next = Instant::now();
                 loop {
                     let next_at = if open < streams { next } else { attack.until };
                     let count = match timeout_at(next_at.into(), connection.event()).await {
