@@ -257,7 +257,7 @@ mod tests {
                 .fold(None, |below, text| Some(Box::new(Layer(text, below))))
                 .unwrap()
         };
-        for (texts, told) in [
+        for (texts, expected) in [
             (&["a"][..], "a"),
             (&["cannot read", "no file"], "cannot read: no file"),
             (
@@ -269,7 +269,7 @@ mod tests {
                 "no file. Make one: why",
             ),
         ] {
-            assert_eq!(with_causes(&*layers(texts)), told);
+            assert_eq!(with_causes(&*layers(texts)), expected);
         }
     }
 
@@ -291,7 +291,8 @@ mod tests {
             error: &'static str,
         }
         let folder = tempfile::tempdir().unwrap();
-        let (pipe, link) = (folder.path().join("pipe"), folder.path().join("link"));
+        let pipe = folder.path().join("pipe");
+        let link = folder.path().join("link");
         assert!(
             std::process::Command::new("mkfifo")
                 .arg(&pipe)
@@ -319,9 +320,9 @@ mod tests {
             },
         ];
         for Case { path, error } in cases {
-            let told = read(&path, 8).unwrap_err().to_string();
+            let message = read(&path, 8).unwrap_err().to_string();
             let expected = format!("{error}, and only a regular file can be used here");
-            assert_eq!(told, expected, "{}", path.display());
+            assert_eq!(message, expected, "{}", path.display());
         }
     }
 
@@ -329,7 +330,8 @@ mod tests {
     #[test]
     fn link_is_followed_unless_forbidden() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        let file = folder.path().join("file");
+        let link = folder.path().join("link");
         fs::write(&file, "text").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert_eq!(read_to_string(&link, 8).unwrap(), "text");

@@ -124,15 +124,16 @@ mod tests {
 
     #[tokio::test]
     async fn concurrent_callers_share_one_piece_of_work() {
-        let (flights, begun) = (
+        let (flights, started) = (
             SingleFlight::<u8, usize>::new(8),
             Arc::<AtomicUsize>::default(),
         );
         let release = Arc::new(Semaphore::new(0));
         let join = || {
-            let (begun, release) = (begun.clone(), release.clone());
+            let started = started.clone();
+            let release = release.clone();
             flights.join(1, UNBOUNDED, || async move {
-                let number = begun.fetch_add(1, Ordering::Relaxed);
+                let number = started.fetch_add(1, Ordering::Relaxed);
                 release.acquire().await.unwrap().forget();
                 number
             })

@@ -287,7 +287,8 @@ mod tests {
         );
         let mut waiting: Vec<_> = (0..MAX_PER_CALLER)
             .map(|number| {
-                let (workers, alice) = (workers.clone(), alice.clone());
+                let workers = workers.clone();
+                let alice = alice.clone();
                 tokio::spawn(async move { workers.run(&alice, move || number).await })
             })
             .collect();

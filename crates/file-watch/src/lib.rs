@@ -314,7 +314,8 @@ mod tests {
     #[test]
     fn file_written_through_a_hard_link_is_reloaded() {
         let (folder, other) = (folder(), folder());
-        let (file, link) = (folder.path().join("file"), other.path().join("link"));
+        let file = folder.path().join("file");
+        let link = other.path().join("link");
         fs::write(&file, "old").unwrap();
         fs::hard_link(&file, &link).unwrap();
         let watched = watch_file(&file);
@@ -344,7 +345,8 @@ mod tests {
     #[test]
     fn version_naming_a_missing_file_is_loaded_once_it_exists() {
         let folder = folder();
-        let (file, other) = (folder.path().join("file"), folder.path().join("other"));
+        let file = folder.path().join("file");
+        let other = folder.path().join("other");
         fs::write(&file, "old").unwrap();
         let watched = watch_file(&file);
         fs::write(&file, format!("@{}", other.display())).unwrap();

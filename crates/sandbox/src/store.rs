@@ -428,9 +428,9 @@ mod tests {
             store.insert(shelf, Item::new());
         }
         for removes in [false, true] {
-            let told = error_message(store.check_limits(removes, 0)).unwrap();
+            let message = error_message(store.check_limits(removes, 0)).unwrap();
             let limit = format!("{MAX_RECORDS} records of what has happened; start it anew");
-            assert!(told.ends_with(&limit), "{told}");
+            assert!(message.ends_with(&limit), "{message}");
         }
     }
 

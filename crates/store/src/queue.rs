@@ -180,7 +180,8 @@ mod tests {
             max: 2,
             remember_for: hour,
         };
-        let (mut entries, now) = (QueueEntries::default(), Instant::now());
+        let mut entries = QueueEntries::default();
+        let now = Instant::now();
         for (id, ttl) in [("expired", Duration::ZERO), ("live", hour)] {
             let queued = entries.append(&queue, (id, "owner"), id.into(), ttl, now);
             assert_eq!(queued, EnqueueOutcome::Appended);

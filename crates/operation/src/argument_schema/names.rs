@@ -197,9 +197,9 @@ mod tests {
     #[test]
     fn similar_names_are_suggested_whatever_their_lengths() {
         let known = ["abcdef", "abcdefghij", "abcdefghijklmnop"];
-        for (given, meant) in [("abcdefxxxx", "abcdefghij"), ("abcdefghijxx", "abcdefghij")] {
+        for (given, expected) in [("abcdefxxxx", "abcdefghij"), ("abcdefghijxx", "abcdefghij")] {
             let hint = did_you_mean(given, known.into_iter());
-            assert_eq!(hint, format!(", did you mean `{meant}`?"), "{given}");
+            assert_eq!(hint, format!(", did you mean `{expected}`?"), "{given}");
         }
         assert_eq!(did_you_mean("abc", ["abcdefghij"].into_iter()), "");
     }
