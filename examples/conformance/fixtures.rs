@@ -234,7 +234,8 @@ pub(crate) fn prompt(name: &str, arguments: &JsonObject) -> Result<GetPromptResu
     let contents = match name {
         "test_simple_prompt" => vec![text("This is a simple prompt for testing.")],
         "test_prompt_with_arguments" => {
-            let (first, second) = (argument("arg1")?, argument("arg2")?);
+            let first = argument("arg1")?;
+            let second = argument("arg2")?;
             vec![text(&format!(
                 "Prompt with arguments: arg1='{first}', arg2='{second}'"
             ))]
