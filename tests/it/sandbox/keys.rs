@@ -31,7 +31,7 @@ impl Portkey {
     }
 
     /// Returns status and error code of the response to a key.
-    async fn refused(&self, key: &str, method: Method, path: &str, body: Value) -> (u16, String) {
+    async fn rejection(&self, key: &str, method: Method, path: &str, body: Value) -> (u16, String) {
         let (status, body) = self.exchange_as(key, method, path, body).await;
         (
             status,
@@ -70,7 +70,7 @@ async fn admin_key_must_name_the_workspace_of_a_new_item() {
         ),
     ] {
         let refused = portkey
-            .refused(ADMIN_KEY, Method::POST, path, body.clone())
+            .rejection(ADMIN_KEY, Method::POST, path, body.clone())
             .await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{path}");
         let (status, made) = portkey.exchange_as("any", Method::POST, path, body).await;
@@ -215,7 +215,7 @@ async fn admin_key_is_rejected_by_the_data_plane() {
             run.clone(),
         ),
     ] {
-        let refused = portkey.refused(ADMIN_KEY, method, path, body).await;
+        let refused = portkey.rejection(ADMIN_KEY, method, path, body).await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{path}");
     }
     let (status, _) = portkey
@@ -403,7 +403,7 @@ async fn workspace_key_cannot_access_another_workspace() {
         (Method::PUT, "/guardrails/guard_plain-language", name()),
     ] {
         let refused = portkey
-            .refused(RESEARCH_KEY, method.clone(), path, body)
+            .rejection(RESEARCH_KEY, method.clone(), path, body)
             .await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{method} {path}");
     }
@@ -448,7 +448,7 @@ async fn workspace_key_is_rejected_for_admin_operations() {
         (Method::GET, "/secret-references", Value::Null),
     ] {
         let refused = portkey
-            .refused(RESEARCH_KEY, method.clone(), path, body)
+            .rejection(RESEARCH_KEY, method.clone(), path, body)
             .await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{method} {path}");
     }
@@ -512,7 +512,7 @@ async fn items_created_by_a_workspace_key_belong_to_its_workspace() {
         portkey.read(RESEARCH_KEY, &log).await["metrics"]["workspace_slug"],
         "ws-research"
     );
-    let elsewhere = portkey.refused(
+    let elsewhere = portkey.rejection(
         "sandbox-workspace-ws-shared",
         Method::GET,
         &log,
@@ -558,7 +558,7 @@ async fn created_key_works_until_deleted_or_expired() {
     portkey.delete(&path).await;
     for secret in [text(&key), text(&rotated)] {
         let refused = portkey
-            .refused(&secret, Method::GET, "/admin/workspaces", Value::Null)
+            .rejection(&secret, Method::GET, "/admin/workspaces", Value::Null)
             .await;
         assert_eq!(refused, (401, "AB05".to_owned()));
     }
@@ -566,7 +566,7 @@ async fn created_key_works_until_deleted_or_expired() {
     let expired = text(&made("workspace/service", past).await);
     assert_eq!(
         portkey
-            .refused(&expired, Method::GET, "/labels", Value::Null)
+            .rejection(&expired, Method::GET, "/labels", Value::Null)
             .await
             .0,
         401
