@@ -7,6 +7,9 @@ use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_operation::{did_you_mean, is_misspelling_of, is_same_name};
 use serde_json::Value;
 
+use super::normalize::RuleDraft;
+use crate::{condition::Operand, limit::LimitAmount, path::FieldPath, rule::Rule};
+
 /// A path in a rule.
 pub(super) struct RulePath {
     /// Location of the rule in the file, and the field that holds the path.
@@ -150,6 +153,60 @@ impl RulePath {
             (!is_argument(name)).then(|| format!(", did you mean `{meant}`?"))
         })
     }
+}
+
+/// Collects the paths of a rule with their locations.
+pub(super) fn collect_paths(rule: &Rule, draft: &RuleDraft) -> Vec<RulePath> {
+    let location = draft.described_location();
+    let build_path = |field: &str, text: &str, names: Vec<String>, target| RulePath {
+        location: format!("{location}: {field}"),
+        text: text.to_owned(),
+        names,
+        target,
+        tools: draft.selected.clone(),
+    };
+    let names = |path: &FieldPath| path.names().map(str::to_owned).collect();
+    let mut paths = Vec::new();
+    for cap in &rule.caps {
+        paths.push(build_path(
+            "cap",
+            &cap.text,
+            names(&cap.path),
+            PathTarget::Arguments,
+        ));
+    }
+    for condition in &rule.conditions {
+        if let Operand::Argument(path) = &condition.operand {
+            let text = &condition.path;
+            paths.push(build_path(
+                "conditions",
+                text,
+                names(path),
+                PathTarget::Arguments,
+            ));
+        }
+    }
+    for limit in &rule.limits {
+        if let LimitAmount::FromArgument(path, text) = &limit.amount {
+            let target = PathTarget::Arguments;
+            paths.push(build_path("increment_from", text, names(path), target));
+        }
+    }
+    for names in rule.when.iter().flat_map(|when| &when.arguments) {
+        let text = format!("args.{}", names.join("."));
+        let target = PathTarget::ExpressionArguments;
+        paths.push(build_path("when", &text, names.clone(), target));
+    }
+    let redactions = draft.rule.redact.iter().flatten();
+    for (path, text) in rule.redactions.iter().zip(redactions) {
+        paths.push(build_path(
+            "redact",
+            text,
+            names(path),
+            PathTarget::Responses,
+        ));
+    }
+    paths
 }
 
 /// The point at which a path leads no further.
