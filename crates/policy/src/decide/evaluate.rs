@@ -1,20 +1,20 @@
 //! Evaluates each rule of an operation once and collects the results until all are known.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use super::{DenialStage, PolicyDenial, RuleMatch, RuleTrace};
+use portkey_store::{Store, StoreError};
+
+use super::{DenialStage, PolicyDenial, RuleMatch, RuleTrace, limits::LimitBudgets};
 use crate::{
     Policy, PolicyInput, ResolvedOperation,
     expression::CallVariables,
-    limit::{CounterLimit, WindowName},
     path::FieldPath,
-    rule::{Rule, RuleAction, RuleRef},
+    rule::{Rule, RuleAction},
 };
-use portkey_store::{Budget, Store, StoreError};
 
 /// A policy's rules for an operation, with the current values of the counters that they compare.
 pub(super) struct PolicyState<'a> {
-    policy: &'a Policy,
+    pub(super) policy: &'a Policy,
     resolved: Option<&'a ResolvedOperation>,
     /// The count is `None` if the counter cannot be read and only shadow rules compare it.
     counts: Vec<(usize, Option<u64>)>,
@@ -27,7 +27,7 @@ impl<'a> PolicyState<'a> {
         store: &Store,
     ) -> Result<Self, StoreError> {
         let resolved = policy.operations.get(facts.operation.name());
-        let mut counted = Vec::new();
+        let mut counts = Vec::new();
         for (index, matters) in resolved
             .iter()
             .flat_map(|resolved| &resolved.compared_counters)
@@ -40,13 +40,20 @@ impl<'a> PolicyState<'a> {
                 Err(error) if *matters => return Err(error),
                 count => count.ok(),
             };
-            counted.push((*index, count));
+            counts.push((*index, count));
         }
         Ok(Self {
             policy,
             resolved,
-            counts: counted,
+            counts,
         })
+    }
+
+    /// Returns the rules that apply to the operation, in their order.
+    fn rules(&self) -> impl Iterator<Item = &'a Rule> + use<'a> {
+        let policy = self.policy;
+        let indexes = self.resolved.into_iter().flat_map(|found| &found.rules);
+        indexes.filter_map(|index| policy.rules.get(*index))
     }
 
     fn count(&self, counter: usize) -> u64 {
@@ -63,7 +70,8 @@ impl<'a> PolicyState<'a> {
 }
 
 /// Collected results of all rules.
-pub(super) struct Evaluator<'a, 's> {
+#[derive(Default)]
+pub(super) struct CollectedResults<'a> {
     /// First policy whose default denies the call.
     pub(super) denied_by_default: Option<&'a Policy>,
     pub(super) denied: Option<PolicyDenial>,
@@ -75,7 +83,6 @@ pub(super) struct Evaluator<'a, 's> {
     pub(super) shadow_budgets: Vec<LimitBudgets<'a>>,
     pub(super) shadows: Vec<RuleMatch>,
     pub(super) redactions: Vec<Arc<[FieldPath]>>,
-    trace: Option<&'s mut Vec<RuleTrace>>,
 }
 
 /// Result of a rule. The names follow XACML.
@@ -92,149 +99,140 @@ enum RuleResult {
     Indeterminate(String),
 }
 
-impl<'a, 's> Evaluator<'a, 's> {
-    pub(super) fn new(steps: Option<&'s mut Vec<RuleTrace>>) -> Self {
-        Self {
-            denied_by_default: None,
-            denied: None,
-            approval: None,
-            dry_run: None,
-            budgets: LimitBudgets::default(),
-            shadow_budgets: Vec::new(),
-            shadows: Vec::new(),
-            redactions: Vec::new(),
-            trace: steps,
-        }
-    }
-
-    /// Evaluates the rules of one policy.
-    pub(super) fn evaluate<'f>(
-        &mut self,
-        reach: &PolicyState<'a>,
-        facts: &PolicyInput<'f>,
-        variables: &CallVariables<'f>,
-    ) {
-        let mut open =
-            !reach.policy.denies_by_default || reach.resolved.is_some_and(|found| found.is_listed);
-        for index in reach.resolved.iter().flat_map(|resolved| &resolved.rules) {
-            let Some(rule) = reach.policy.rules.get(*index) else {
-                continue;
-            };
-            let said = evaluate_rule(rule, reach, facts, variables);
-            open |= rule.can_override_default_deny()
-                && matches!(said, RuleResult::Satisfied | RuleResult::Violated(_));
-            self.record_trace(rule, &said);
-            match (rule.is_shadow, said) {
-                (_, RuleResult::NotApplicable) => {}
-                (true, said) => self.apply_shadow_rule(rule, said, reach, facts),
-                (false, said) => self.apply_rule(rule, said, reach, facts),
+/// Evaluates every rule of these policies once. `trace` receives the result of each.
+pub(super) fn evaluate_rules<'a>(
+    states: &[PolicyState<'a>],
+    facts: &PolicyInput<'_>,
+    mut trace: Option<&mut Vec<RuleTrace>>,
+) -> CollectedResults<'a> {
+    let variables = CallVariables::new(facts);
+    let mut collected = CollectedResults::default();
+    for state in states {
+        let mut is_open = !state.policy.denies_by_default
+            || state.resolved.is_some_and(|resolved| resolved.is_listed);
+        for rule in state.rules() {
+            let result = evaluate_rule(rule, state, facts, &variables);
+            is_open |= rule.can_override_default_deny()
+                && matches!(result, RuleResult::Satisfied | RuleResult::Violated(_));
+            if let Some(trace) = &mut trace {
+                trace.push(result.to_trace(rule));
+            }
+            match rule.is_shadow {
+                true => collected.apply_shadow_rule(rule, result, state, facts),
+                false => collected.apply_rule(rule, result, state, facts),
             }
         }
-        if !open && self.denied_by_default.is_none() {
-            self.denied_by_default = Some(reach.policy);
+        if !is_open && collected.denied_by_default.is_none() {
+            collected.denied_by_default = Some(state.policy);
         }
     }
+    collected
+}
 
+impl RuleResult {
+    fn to_trace(&self, rule: &Rule) -> RuleTrace {
+        let outcome = match self {
+            Self::NotApplicable => "does not apply".to_owned(),
+            Self::Satisfied if rule.action == RuleAction::Evaluate => "holds".to_owned(),
+            Self::Satisfied => "applies".to_owned(),
+            Self::Violated(reason) => format!("fails: {reason}"),
+            Self::UnknownField(name) => format!("denies the unknown argument `{name}`"),
+            Self::Indeterminate(reason) => format!("cannot be evaluated: {reason}"),
+        };
+        RuleTrace {
+            rule: rule.rule_ref.clone(),
+            action: rule.action,
+            is_shadow: rule.is_shadow,
+            outcome,
+        }
+    }
+}
+
+impl<'a> CollectedResults<'a> {
     fn apply_rule(
         &mut self,
         rule: &'a Rule,
-        said: RuleResult,
-        reach: &PolicyState<'a>,
+        result: RuleResult,
+        state: &PolicyState<'a>,
         facts: &PolicyInput<'_>,
     ) {
-        let why = match (rule.action, said) {
-            (_, RuleResult::NotApplicable) => return,
-            (_, RuleResult::UnknownField(name)) => {
-                self.deny_unknown(rule, facts, &name);
-                return;
+        match result {
+            RuleResult::NotApplicable => {}
+            RuleResult::UnknownField(name) => {
+                self.deny(rule, || unknown_field_message(rule, facts, &name));
             }
-            (_, RuleResult::Indeterminate(why)) => Some(format!("it cannot be evaluated: {why}")),
-            (_, RuleResult::Violated(why)) => Some(why),
-            (RuleAction::Deny, RuleResult::Satisfied) => Some(String::new()),
-            (_, RuleResult::Satisfied) => None,
-        };
-        if let Some(why) = why {
-            self.deny(rule, facts, &why);
-            return;
+            RuleResult::Indeterminate(reason) => {
+                let reason = format!("it cannot be evaluated: {reason}");
+                self.deny(rule, || denial_message(rule, facts, &reason));
+            }
+            RuleResult::Violated(reason) => {
+                self.deny(rule, || denial_message(rule, facts, &reason));
+            }
+            RuleResult::Satisfied if rule.action == RuleAction::Deny => {
+                self.deny(rule, || denial_message(rule, facts, ""));
+            }
+            RuleResult::Satisfied => self.apply_satisfied_rule(rule, state, facts),
         }
-        let rule_match = || {
-            let words = rule.message.clone();
-            let words =
-                words.unwrap_or_else(|| format!("the policy rule `{}`", rule.rule_ref.name));
-            RuleMatch {
-                rule: rule.rule_ref.clone(),
-                action: rule.action,
-                message: words,
-                confirm: rule.confirm,
-            }
+    }
+
+    fn apply_satisfied_rule(
+        &mut self,
+        rule: &'a Rule,
+        state: &PolicyState<'a>,
+        facts: &PolicyInput<'_>,
+    ) {
+        let build_match = || RuleMatch {
+            rule: rule.rule_ref.clone(),
+            action: rule.action,
+            message: rule
+                .message
+                .clone()
+                .unwrap_or_else(|| format!("the policy rule `{}`", rule.rule_ref.name)),
+            confirm: rule.confirm,
         };
         match rule.action {
-            RuleAction::Approve if self.approval.is_none() => self.approval = Some(rule_match()),
-            RuleAction::DryRun if self.dry_run.is_none() => self.dry_run = Some(rule_match()),
-            _ => {}
+            RuleAction::Approve => {
+                self.approval.get_or_insert_with(build_match);
+            }
+            RuleAction::DryRun => {
+                self.dry_run.get_or_insert_with(build_match);
+            }
+            RuleAction::Evaluate | RuleAction::Allow | RuleAction::Deny => {}
         }
         if !rule.redactions.is_empty() {
             self.redactions.push(Arc::clone(&rule.redactions));
         }
         for limit in &rule.limits {
-            if let Err(why) = self.budgets.add(rule, limit, reach, facts) {
-                self.deny(rule, facts, &why);
+            if let Err(reason) = self.budgets.add(rule, limit, state, facts) {
+                self.deny(rule, || denial_message(rule, facts, &reason));
             }
         }
     }
 
-    fn deny(&mut self, rule: &Rule, facts: &PolicyInput<'_>, why: &str) {
-        if self.denied.is_none() {
-            let words = denial_message(rule, facts, why);
-            let (stage, rule) = (DenialStage::Deny, rule.rule_ref.clone());
-            self.denied = Some(PolicyDenial {
-                stage,
-                rule,
-                message: words,
-                retry_after: None,
-            });
-        }
-    }
-
-    /// Denies the call because of an unknown field, which could do the very thing that the rule
-    /// prevents.
-    fn deny_unknown(&mut self, rule: &Rule, facts: &PolicyInput<'_>, name: &str) {
-        if self.denied.is_none() {
-            let words = format!(
-                "the policy rule `{}` looks at the arguments of `{}`, and `{name}` is none that is known \
-                 here; leave it out, or have the rule say `unknown: allow`",
-                rule.rule_ref.name,
-                facts.operation.name()
-            );
-            let (stage, rule) = (DenialStage::Deny, rule.rule_ref.clone());
-            self.denied = Some(PolicyDenial {
-                stage,
-                rule,
-                message: words,
-                retry_after: None,
-            });
-        }
+    /// Denies the call, unless an earlier rule denies it.
+    fn deny(&mut self, rule: &Rule, build_message: impl FnOnce() -> String) {
+        self.denied.get_or_insert_with(|| PolicyDenial {
+            stage: DenialStage::Deny,
+            rule: rule.rule_ref.clone(),
+            message: build_message(),
+            retry_after: None,
+        });
     }
 
     fn apply_shadow_rule(
         &mut self,
         rule: &'a Rule,
-        said: RuleResult,
-        reach: &PolicyState<'a>,
+        result: RuleResult,
+        state: &PolicyState<'a>,
         facts: &PolicyInput<'_>,
     ) {
-        let words = match said {
+        let message = match result {
             RuleResult::NotApplicable => return,
             RuleResult::UnknownField(name) => format!("`{name}` is no argument that is known"),
-            RuleResult::Indeterminate(why) => format!("it cannot be evaluated: {why}"),
-            RuleResult::Violated(why) => why,
+            RuleResult::Indeterminate(reason) => format!("it cannot be evaluated: {reason}"),
+            RuleResult::Violated(reason) => reason,
             RuleResult::Satisfied if rule.action == RuleAction::Evaluate => {
-                for limit in &rule.limits {
-                    let mut budgets = LimitBudgets::default();
-                    if budgets.add(rule, limit, reach, facts).is_ok() {
-                        self.shadow_budgets.push(budgets);
-                    }
-                }
+                self.add_shadow_limits(rule, state, facts);
                 return;
             }
             RuleResult::Satisfied => rule
@@ -242,69 +240,62 @@ impl<'a, 's> Evaluator<'a, 's> {
                 .clone()
                 .unwrap_or_else(|| "it applies".to_owned()),
         };
-        let (rule, verb, confirm) = (rule.rule_ref.clone(), rule.action, rule.confirm);
         self.shadows.push(RuleMatch {
-            rule,
-            action: verb,
-            message: words,
-            confirm,
+            rule: rule.rule_ref.clone(),
+            action: rule.action,
+            message,
+            confirm: rule.confirm,
         });
     }
 
-    fn record_trace(&mut self, rule: &Rule, said: &RuleResult) {
-        let Some(steps) = &mut self.trace else { return };
-        let outcome = match said {
-            RuleResult::NotApplicable => Cow::Borrowed("does not apply"),
-            RuleResult::Satisfied if rule.action == RuleAction::Evaluate => Cow::Borrowed("holds"),
-            RuleResult::Satisfied => Cow::Borrowed("applies"),
-            RuleResult::Violated(why) => Cow::Owned(format!("fails: {why}")),
-            RuleResult::UnknownField(name) => {
-                Cow::Owned(format!("denies the unknown argument `{name}`"))
+    fn add_shadow_limits(
+        &mut self,
+        rule: &'a Rule,
+        state: &PolicyState<'a>,
+        facts: &PolicyInput<'_>,
+    ) {
+        for limit in &rule.limits {
+            let mut budgets = LimitBudgets::default();
+            if budgets.add(rule, limit, state, facts).is_ok() {
+                self.shadow_budgets.push(budgets);
             }
-            RuleResult::Indeterminate(why) => Cow::Owned(format!("cannot be evaluated: {why}")),
-        };
-        let (rule, verb, shadow) = (rule.rule_ref.clone(), rule.action, rule.is_shadow);
-        steps.push(RuleTrace {
-            rule,
-            action: verb,
-            is_shadow: shadow,
-            outcome: outcome.into_owned(),
-        });
+        }
     }
 }
 
+/// Evaluates the parts of a rule: `when`, unknown arguments, conditions and caps, in this order.
 fn evaluate_rule<'f>(
     rule: &Rule,
-    reach: &PolicyState<'_>,
+    state: &PolicyState<'_>,
     facts: &PolicyInput<'f>,
     variables: &CallVariables<'f>,
 ) -> RuleResult {
-    let counted = |counter| reach.count(counter);
-    if reach.has_unreadable_counter(rule) {
+    if state.has_unreadable_counter(rule) {
         return RuleResult::Indeterminate("a counter that it compares cannot be read".to_owned());
     }
+    let unknown_field = facts.unknown_fields.first().filter(|_| rule.denies_unknown);
     if let Some(when) = &rule.when {
-        if let (true, true, Some(unknown)) = (
-            when.uses_args,
-            rule.denies_unknown,
-            facts.unknown_fields.first(),
-        ) {
+        if let Some(unknown) = unknown_field.filter(|_| when.uses_args) {
             return RuleResult::UnknownField(unknown.clone());
         }
-        let values: Vec<u64> = rule
-            .counters
-            .iter()
-            .map(|counter| counted(*counter))
-            .collect();
-        match when.is_true(variables, &values) {
+        let counters = rule.counters.iter();
+        let counts: Vec<u64> = counters.map(|counter| state.count(*counter)).collect();
+        match when.is_true(variables, &counts) {
             Ok(true) => {}
             Ok(false) => return RuleResult::NotApplicable,
-            Err(why) => return RuleResult::Indeterminate(format!("`when`: {why}")),
+            Err(reason) => return RuleResult::Indeterminate(format!("`when`: {reason}")),
         }
     }
-    if let (true, Some(unknown)) = (rule.denies_unknown, facts.unknown_fields.first()) {
+    if let Some(unknown) = unknown_field {
         return RuleResult::UnknownField(unknown.clone());
     }
+    match check_conditions(rule, state, facts) {
+        RuleResult::Satisfied => check_caps(rule, facts),
+        result => result,
+    }
+}
+
+fn check_conditions(rule: &Rule, state: &PolicyState<'_>, facts: &PolicyInput<'_>) -> RuleResult {
     // Conditions that permit a call have to hold for all values of an argument. Conditions that
     // stop it have to hold for one.
     let any = matches!(
@@ -312,104 +303,50 @@ fn evaluate_rule<'f>(
         RuleAction::Deny | RuleAction::Approve | RuleAction::DryRun
     );
     for condition in &rule.conditions {
-        match condition.is_satisfied(facts.args, any, counted) {
+        match condition.is_satisfied(facts.args, any, |counter| state.count(counter)) {
             Ok(true) => {}
-            Err(why) => return RuleResult::Indeterminate(format!("`{}`: {why}", condition.text)),
+            Err(reason) => {
+                return RuleResult::Indeterminate(format!("`{}`: {reason}", condition.text));
+            }
             Ok(false) if rule.action == RuleAction::Evaluate => {
                 return RuleResult::Violated(format!("`{}` does not hold", condition.text));
             }
             Ok(false) => return RuleResult::NotApplicable,
         }
     }
+    RuleResult::Satisfied
+}
+
+fn check_caps(rule: &Rule, facts: &PolicyInput<'_>) -> RuleResult {
     for cap in &rule.caps {
-        let mut within = true;
-        let mut check = |value: &serde_json::Value| {
-            within &= value.is_null() || value.as_f64().is_some_and(|value| value <= cap.max);
-        };
-        cap.path.visit_arguments(facts.args, &mut check);
-        if !within {
+        let mut is_within = true;
+        cap.path.visit_arguments(facts.args, &mut |value| {
+            is_within &= value.is_null() || value.as_f64().is_some_and(|value| value <= cap.max);
+        });
+        if !is_within {
             return RuleResult::Violated(format!("`{}` may be at most {}", cap.text, cap.max));
         }
     }
     RuleResult::Satisfied
 }
 
-fn denial_message(rule: &Rule, facts: &PolicyInput<'_>, why: &str) -> String {
-    let (tool, name) = (facts.operation.name(), &rule.rule_ref.name);
-    match (&rule.message, why) {
-        (Some(words), _) => format!("the policy rule `{name}` denies `{tool}`: {words}"),
-        (None, "") => format!("the policy rule `{name}` denies `{tool}`"),
-        (None, why) => format!("the policy rule `{name}` denies `{tool}`: {why}"),
+fn denial_message(rule: &Rule, facts: &PolicyInput<'_>, reason: &str) -> String {
+    let name = &rule.rule_ref.name;
+    let tool = facts.operation.name();
+    match rule.message.as_deref().unwrap_or(reason) {
+        _ if rule.message.is_none() && reason.is_empty() => {
+            format!("the policy rule `{name}` denies `{tool}`")
+        }
+        reason => format!("the policy rule `{name}` denies `{tool}`: {reason}"),
     }
 }
 
-/// Budgets to reserve, with their rules.
-#[derive(Default)]
-pub(super) struct LimitBudgets<'a> {
-    pub(super) budgets: Vec<Budget>,
-    sources: Vec<(&'a Rule, &'a CounterLimit)>,
-}
-
-impl<'a> LimitBudgets<'a> {
-    fn add(
-        &mut self,
-        rule: &'a Rule,
-        limit: &'a CounterLimit,
-        reach: &PolicyState<'a>,
-        facts: &PolicyInput<'_>,
-    ) -> Result<(), String> {
-        if let Some(counter) = reach.policy.counters.get(limit.counter) {
-            self.budgets
-                .push(limit.budget(counter, &reach.policy.name, facts)?);
-            self.sources.push((rule, limit));
-        }
-        Ok(())
-    }
-
-    /// Returns the message for an exhausted limit.
-    pub(super) fn message(&self, index: usize) -> String {
-        let (Some((rule, limit)), Some(budget)) =
-            (self.sources.get(index), self.budgets.get(index))
-        else {
-            return String::new();
-        };
-        let name = &rule.rule_ref.name;
-        let default_message = || {
-            format!(
-                "no more than {} per {}",
-                budget.max,
-                WindowName(budget.window)
-            )
-        };
-        let words = limit
-            .message
-            .clone()
-            .or_else(|| rule.message.clone())
-            .unwrap_or_else(default_message);
-        format!("the policy rule `{name}` limits this: {words}")
-    }
-
-    pub(super) fn denial(
-        &self,
-        index: usize,
-        words: String,
-        retry_after: Option<Duration>,
-    ) -> PolicyDenial {
-        let missing_rule = || RuleRef {
-            policy: "".into(),
-            name: "".into(),
-            location: "".into(),
-            line: 0,
-        };
-        let rule = self
-            .sources
-            .get(index)
-            .map_or_else(missing_rule, |(rule, _)| rule.rule_ref.clone());
-        PolicyDenial {
-            stage: DenialStage::Limits,
-            rule,
-            message: words,
-            retry_after,
-        }
-    }
+/// Returns the message for an unknown field, which could do the very thing that the rule prevents.
+fn unknown_field_message(rule: &Rule, facts: &PolicyInput<'_>, field: &str) -> String {
+    format!(
+        "the policy rule `{}` looks at the arguments of `{}`, and `{field}` is none that is known \
+         here; leave it out, or have the rule say `unknown: allow`",
+        rule.rule_ref.name,
+        facts.operation.name()
+    )
 }

@@ -1,20 +1,21 @@
 //! Evaluates policies: every rule of the operation once, then the decision in the fixed order.
 
 mod evaluate;
+mod limits;
 
 use std::{sync::Arc, time::Duration};
 
 use portkey_operation::Operation;
-use portkey_store::{Reservation, ReserveOutcome, Store, StoreError};
+use portkey_store::{Reservation, Store};
+use serde::Deserialize;
 
 use super::{
     Policy, PolicyInput,
-    expression::CallVariables,
     path::FieldPath,
     rule::{RuleAction, RuleRef},
 };
-use evaluate::{Evaluator, PolicyState};
-use serde::Deserialize;
+use evaluate::{PolicyState, evaluate_rules};
+use limits::{counting_error_message, reserve_limits, reserve_shadow_limits};
 
 /// Result of evaluating policies for a call.
 #[derive(Debug)]
@@ -183,119 +184,99 @@ pub async fn explain(
     facts: &PolicyInput<'_>,
     store: &Store,
 ) -> (PolicyEvaluation, Vec<RuleTrace>) {
-    let mut steps = Vec::new();
-    let decision = evaluate_policies(policies, facts, store, Some(&mut steps)).await;
-    (decision, steps)
+    let mut trace = Vec::new();
+    let evaluation = evaluate_policies(policies, facts, store, Some(&mut trace)).await;
+    (evaluation, trace)
 }
 
+/// Returns the first denial in the fixed order, or else what the call needs: an approval, a dry run,
+/// or nothing.
 async fn evaluate_policies(
     policies: &[&Policy],
     facts: &PolicyInput<'_>,
     store: &Store,
-    steps: Option<&mut Vec<RuleTrace>>,
+    trace: Option<&mut Vec<RuleTrace>>,
 ) -> PolicyEvaluation {
     let tool = facts.operation.name();
-    if let Some(denied) = check_hidden(policies, facts.operation) {
-        return PolicyEvaluation::from_decision(Decision::Deny(denied));
+    if let Some(denial) = check_hidden(policies, facts.operation) {
+        return PolicyEvaluation::from_decision(Decision::Deny(denial));
     }
+    let states = match load_states(policies, facts, store).await {
+        Ok(states) => states,
+        Err(denial) => return PolicyEvaluation::from_decision(Decision::Deny(denial)),
+    };
+    let results = evaluate_rules(&states, facts, trace);
+    let mut evaluation = PolicyEvaluation {
+        shadows: results.shadows,
+        ..PolicyEvaluation::from_decision(Decision::Allow)
+    };
+    if let Some(policy) = results.denied_by_default {
+        let message = format!("the policy of this server does not permit `{tool}`");
+        let denial = PolicyDenial::from_policy(policy, DenialStage::Default, message);
+        evaluation.decision = Decision::Deny(denial);
+        return evaluation;
+    }
+    evaluation.redactions = results.redactions;
+    if let Some(denial) = results.denied {
+        evaluation.decision = Decision::Deny(denial);
+        return evaluation;
+    }
+    match reserve_limits(results.budgets, store, tool).await {
+        Ok(reservation) => evaluation.reservations.extend(reservation),
+        Err(denial) => {
+            evaluation.decision = Decision::Deny(denial);
+            return evaluation;
+        }
+    }
+    let (reservations, exhausted) =
+        reserve_shadow_limits(results.shadow_budgets, store, tool).await;
+    evaluation.reservations.extend(reservations);
+    evaluation.shadows.extend(exhausted);
+    evaluation.decision = match (results.approval, results.dry_run) {
+        (Some(rule_match), _) => Decision::Approve(rule_match),
+        (None, Some(rule_match)) => Decision::DryRun(rule_match),
+        (None, None) => Decision::Allow,
+    };
+    evaluation
+}
+
+/// Reads the counters that the rules of these policies compare.
+async fn load_states<'a>(
+    policies: &[&'a Policy],
+    facts: &PolicyInput<'_>,
+    store: &Store,
+) -> Result<Vec<PolicyState<'a>>, PolicyDenial> {
     let mut states = Vec::with_capacity(policies.len());
     for policy in policies {
-        match PolicyState::load(policy, facts, store).await {
-            Ok(reach) => states.push(reach),
-            Err(error) => {
-                let words = counting_error_message(tool, &error);
-                return PolicyEvaluation::from_decision(Decision::Deny(PolicyDenial::from_policy(
-                    policy,
-                    DenialStage::Limits,
-                    words,
-                )));
-            }
-        }
+        let state = PolicyState::load(policy, facts, store).await;
+        states.push(state.map_err(|error| {
+            let message = counting_error_message(facts.operation.name(), &error);
+            PolicyDenial::from_policy(policy, DenialStage::Limits, message)
+        })?);
     }
-    let mut evaluator = Evaluator::new(steps);
-    {
-        let variables = CallVariables::new(facts);
-        for reach in &states {
-            evaluator.evaluate(reach, facts, &variables);
-        }
-    }
-    if let Some(policy) = evaluator.denied_by_default {
-        let words = format!("the policy of this server does not permit `{tool}`");
-        let verdict = Decision::Deny(PolicyDenial::from_policy(
-            policy,
-            DenialStage::Default,
-            words,
-        ));
-        return PolicyEvaluation {
-            shadows: evaluator.shadows,
-            ..PolicyEvaluation::from_decision(verdict)
-        };
-    }
-    let Evaluator {
-        denied,
-        approval: approve,
-        dry_run,
-        budgets: taken,
-        shadow_budgets: watched,
-        mut shadows,
-        redactions: redact,
-        ..
-    } = evaluator;
-    let mut reserved = Vec::new();
-    let verdict = match denied {
-        Some(denied) => Decision::Deny(denied),
-        None => match taken.reserve(store, tool).await {
-            Err(denied) => Decision::Deny(denied),
-            Ok(reservation) => {
-                reserved.extend(reservation);
-                // Shadow limits are reserved one by one, so that none of them stops another.
-                for one in watched {
-                    match one.reserve(store, tool).await {
-                        Ok(reservation) => reserved.extend(reservation),
-                        Err(denied) => shadows.push(RuleMatch {
-                            rule: denied.rule,
-                            action: RuleAction::Evaluate,
-                            message: denied.message,
-                            confirm: false,
-                        }),
-                    }
-                }
-                match (approve, dry_run) {
-                    (Some(noted), _) => Decision::Approve(noted),
-                    (None, Some(noted)) => Decision::DryRun(noted),
-                    (None, None) => Decision::Allow,
-                }
-            }
-        },
-    };
-    PolicyEvaluation {
-        decision: verdict,
-        shadows,
-        reservations: reserved,
-        redactions: redact,
-    }
+    Ok(states)
 }
 
 /// Returns the denial of a hidden operation, if one of these policies hides it.
 pub fn check_hidden(policies: &[&Policy], operation: &Operation) -> Option<PolicyDenial> {
     let policy = policies.iter().find(|policy| policy.hides(operation))?;
-    let words = format!(
+    let message = format!(
         "`{}` is hidden by the policy of this server",
         operation.name()
     );
     Some(PolicyDenial::from_policy(
         policy,
         DenialStage::Hidden,
-        words,
+        message,
     ))
 }
 
 impl PolicyDenial {
     /// Creates a denial by a part of the file that is not a rule.
-    fn from_policy(policy: &Policy, stage: DenialStage, words: String) -> Self {
-        let (policy, name) = (policy.name.clone(), Arc::from(stage.as_str()));
+    fn from_policy(policy: &Policy, stage: DenialStage, message: String) -> Self {
+        let name: Arc<str> = Arc::from(stage.as_str());
         let rule = RuleRef {
-            policy,
+            policy: Arc::clone(&policy.name),
             location: Arc::clone(&name),
             name,
             line: 0,
@@ -303,16 +284,16 @@ impl PolicyDenial {
         Self {
             stage,
             rule,
-            message: words,
+            message,
             retry_after: None,
         }
     }
 }
 
 impl PolicyEvaluation {
-    fn from_decision(verdict: Decision) -> Self {
+    fn from_decision(decision: Decision) -> Self {
         Self {
-            decision: verdict,
+            decision,
             shadows: Vec::new(),
             reservations: Vec::new(),
             redactions: Vec::new(),
@@ -335,56 +316,5 @@ impl PolicyEvaluation {
             .iter()
             .flat_map(|paths| paths.iter())
             .for_each(|path| path.redact(answer));
-    }
-}
-
-/// Returns the message for a limit that cannot be counted. Such a limit denies the call.
-fn counting_error_message(tool: &str, error: &StoreError) -> String {
-    match error {
-        // This error concerns one caller only, who can cause it at will. Hence the level `debug`.
-        StoreError::OwnerFull => tracing::debug!(%error, "limits cannot be counted"),
-        _ => tracing::error!(%error, "limits cannot be counted"),
-    }
-    match error {
-        StoreError::OwnerFull => format!(
-            "`{tool}` has a limit that is counted for each session, and too many sessions of this caller are              counted already; use fewer sessions, or try again later"
-        ),
-        StoreError::NotPermitted { .. } => format!(
-            "`{tool}` has a limit that cannot be counted: the Redis user of this server lacks a right. Tell \
-             whoever runs the server"
-        ),
-        _ => format!("`{tool}` has a limit that cannot be counted just now; try again later"),
-    }
-}
-
-/// Returns the advice on when to try again, as the end of a sentence.
-fn retry_hint(retry_after: Option<Duration>) -> String {
-    match retry_after.map(|wait| wait.as_secs().max(1)) {
-        None => String::new(),
-        Some(seconds @ ..=119) => format!("; try again in {seconds} s"),
-        Some(seconds @ ..=7_199) => format!("; try again in {} min", seconds.div_ceil(60)),
-        Some(seconds) => format!("; try again in {} h", seconds.div_ceil(3_600)),
-    }
-}
-
-impl evaluate::LimitBudgets<'_> {
-    /// Reserves all budgets, or none.
-    async fn reserve(self, store: &Store, tool: &str) -> Result<Option<Reservation>, PolicyDenial> {
-        if self.budgets.is_empty() {
-            return Ok(None);
-        }
-        let (index, retry_after) = match store.reserve(&self.budgets).await {
-            Ok(ReserveOutcome::Reserved(reservation)) => return Ok(Some(reservation)),
-            Ok(ReserveOutcome::Exhausted {
-                index, retry_after, ..
-            }) => (index, retry_after),
-            Err(error) => {
-                let words = counting_error_message(tool, &error);
-                return Err(self.denial(0, words, None));
-            }
-        };
-        let mut words = self.message(index);
-        words.push_str(&retry_hint(retry_after));
-        Err(self.denial(index, words, retry_after))
     }
 }
