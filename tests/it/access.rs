@@ -1,4 +1,5 @@
-//! Access modes: what is left out is neither listed nor callable, by any name and over any transport.
+//! Tool filters: an excluded tool is neither listed nor callable, by any name and over any
+//! transport.
 
 use std::{collections::HashMap, fs};
 
@@ -30,7 +31,7 @@ use crate::{
 
 type McpClient = RunningService<RoleClient, ()>;
 
-/// What is left on offer, by what a mode promises.
+/// Decides if a tool filter keeps an entry.
 type EntryFilter = fn(&CatalogEntry) -> bool;
 
 const READ_ONLY: EntryFilter = |entry| entry.operation.hints().read_only;
@@ -56,7 +57,7 @@ fn tool_name(entry: &CatalogEntry) -> &'static str {
 
 fn offered_names(left: EntryFilter) -> Vec<String> {
     let catalog = Catalog::full();
-    // What is about no operation is always there.
+    // Built-in tools without an operation are always offered.
     let own = ["read-result", "whoami"];
     let operations = catalog.iter().filter(|entry| left(entry)).map(tool_name);
     let mut names: Vec<_> = operations.chain(own).map(str::to_owned).collect();
@@ -64,7 +65,7 @@ fn offered_names(left: EntryFilter) -> Vec<String> {
     names
 }
 
-/// Both generations.
+/// The lifecycles of both protocol generations.
 fn lifecycles() -> [ClientLifecycleMode; 2] {
     let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
     [
@@ -114,7 +115,7 @@ async fn connect_stdio(args: &[&str]) -> Vec<McpClient> {
     clients
 }
 
-/// What a call is told that must not succeed.
+/// Calls a tool that must be rejected and returns the error text.
 async fn rejection_text(client: &McpClient, tool: &str) -> String {
     let call = CallToolRequestParams::new(tool.to_owned());
     let answer = client.call_tool(call).await.unwrap();
@@ -122,7 +123,8 @@ async fn rejection_text(client: &McpClient, tool: &str) -> String {
     answer.content[0].as_text().unwrap().text.clone()
 }
 
-/// Exactly these are listed; what is not is refused with these words, whatever it is called by.
+/// Checks that exactly the promised tools are listed, and that the forbidden tool is rejected with
+/// the given text under each of its names.
 async fn assert_offers_only(
     client: &McpClient,
     promised: EntryFilter,
@@ -186,7 +188,7 @@ async fn filter_options_apply_to_every_transport_and_generation() {
             "list-all-virtual-keys",
             "`--exclude-tools` names it",
         ),
-        // What one names, the other still forbids.
+        // The options combine: `--tools` names the tool and `--read-only` still forbids it.
         (
             &["--tools", "*-integration", "--read-only"],
             READ_ONLY_INTEGRATIONS,
@@ -313,7 +315,7 @@ async fn tool_filter_applies_per_request_of_a_session() {
             "{read_only}: {text}"
         );
     }
-    // A client must not keep a list that the next request may narrow otherwise.
+    // A client must not cache a list that depends on the headers of its request.
     let ttl = async |request: reqwest::RequestBuilder| {
         send_request(request).await.1["result"]["ttlMs"]
             .as_u64()
@@ -412,7 +414,8 @@ fn invalid_filter_option_stops_the_start() {
     }
 }
 
-/// For clients that can set nothing but an address; with headers and options, each takes away.
+/// Serves clients that can configure only a URL. Path, headers and options combine, and each only
+/// narrows.
 #[tokio::test]
 async fn filter_path_narrows_like_a_filter_header() {
     let server = serve_sandbox(&["--no-delete"]);
@@ -490,7 +493,7 @@ fn toolset_groups_cover_every_domain() {
             members.iter().all(|member| domains.contains(member)),
             "{group}"
         );
-        // A group of a domain's name has that domain in it.
+        // A group with the name of a domain contains that domain.
         assert!(
             !domains.contains(group) || members.contains(group),
             "{group}"
@@ -516,7 +519,7 @@ fn toolset_groups_cover_every_domain() {
     assert!(text.contains(&table), "docs/access.md lacks this:\n{table}");
 }
 
-/// However many narrow, what is left is what each of them leaves.
+/// Several filters together leave exactly the tools that each of them allows.
 #[test]
 fn tool_filter_allows_only_what_caller_and_filter_allow() {
     let names = |given: &[&str]| {

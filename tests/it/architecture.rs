@@ -34,7 +34,8 @@ fn every_file_starts_with_a_module_comment() {
     }
 }
 
-/// A struct in a room is an input, or part of one; if nothing names it, its table row is missing.
+/// A struct of a domain is an input or a part of one. If nothing names it, its declaration is
+/// missing.
 #[test]
 fn every_operation_struct_is_used() {
     for (path, text) in sources("crates/portkey-api/src/domains") {
@@ -61,7 +62,7 @@ fn every_operation_struct_is_used() {
     }
 }
 
-/// The folders and files that may use a dependency. A new place is a change of the architecture.
+/// The folders and files that may use a dependency. A new entry changes the architecture.
 #[test]
 fn dependencies_are_used_only_in_their_layers() {
     let allowed: &[(&str, &[&str])] = &[
@@ -69,7 +70,7 @@ fn dependencies_are_used_only_in_their_layers() {
             "rmcp::",
             &["src/mcp", "src/security/signed_state.rs", "src/transport"],
         ),
-        // Authorization servers answer over HTTP, too; nothing of that goes to an upstream.
+        // Authorization servers respond over HTTP as well. None of that goes to an upstream.
         (
             "reqwest::",
             &[
@@ -112,7 +113,7 @@ fn dependencies_are_used_only_in_their_layers() {
     }
 }
 
-/// The modules of the application, from the top; each uses only those after it.
+/// The modules of the application from top to bottom. Each uses only the modules after it.
 const LAYERS: &[&str] = &[
     "cli",
     "app",
@@ -140,7 +141,7 @@ fn layers_depend_in_one_direction() {
     }
 }
 
-/// The top-level modules that a file names after `crate::`.
+/// Returns the top-level modules that a file names after `crate::`.
 fn crate_paths(text: &str) -> Vec<&str> {
     let is_name = |c: char| !(c.is_alphanumeric() || c == '_');
     let mut found = Vec::new();
@@ -168,7 +169,7 @@ fn crate_paths(text: &str) -> Vec<&str> {
     found
 }
 
-/// Each crate uses only the workspace crates that are listed here.
+/// Each crate uses only the workspace crates in this list.
 #[test]
 fn crates_depend_in_one_direction() {
     let allowed: &[(&str, &[&str])] = &[
@@ -183,7 +184,8 @@ fn crates_depend_in_one_direction() {
         ),
         ("portkey-api", &["merge-patch", "operation"]),
         ("readiness", &["file-watch"]),
-        // The sandbox judges the client, so it must not share code with it. A merge rule is a fact about an API.
+        // The sandbox tests the client, so the two share no code. A merge rule is a fact about an
+        // API.
         ("sandbox", &["merge-patch"]),
         ("store", &[]),
     ];
@@ -220,7 +222,8 @@ fn dockerfile_copies_the_manifest_of_each_crate() {
     }
 }
 
-/// A terminal acts on what is written to it, and file names have line breaks in them.
+/// A terminal interprets control characters in its output, and file names can contain line breaks.
+/// Reads of files go through bounded readers.
 #[test]
 fn terminal_and_file_access_stays_in_its_modules() {
     let allowed: &[(&str, &[&str])] = &[
@@ -228,7 +231,7 @@ fn terminal_and_file_access_stays_in_its_modules() {
             "io::stdout",
             &["src/cli/terminal.rs", "src/transport/stdio.rs"],
         ),
-        // The log and the audit log on standard error are lines that escape what is in them.
+        // Lines of the log and of the audit log escape their content.
         (
             "io::stderr",
             &[
@@ -238,14 +241,14 @@ fn terminal_and_file_access_stays_in_its_modules() {
             ],
         ),
         (".display()", &[]),
-        // Neither do files hold whoever opens them, nor memory without bound.
+        // A bounded reader cannot block on a pipe and uses bounded memory.
         (
             "fs::read_to_string(",
             &["src/observability/metrics/process.rs"],
         ),
         (".read_to_string(", &["src/security/secrets/references.rs"]),
         ("fs::read(", &[]),
-        // Of a folder, and of the log by a function of that name.
+        // Opens folders, and the log through a function of the same name.
         (
             "File::open(",
             &[

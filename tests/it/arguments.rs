@@ -1,4 +1,4 @@
-//! The gate: what passes, what is put right on the way, and what is said of the rest.
+//! Validation of arguments: accepted forms, coercion and errors.
 
 use portkey_api::catalog::Catalog;
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ fn absent_null_and_value_stay_distinct() {
     }
 }
 
-/// Each case: tool, arguments, and for every problem the path and a part of what is said.
+/// Each case has a tool, its arguments, and for each error the path and a part of the message.
 #[test]
 fn invalid_arguments_are_reported_with_their_path() {
     let limits = |limits: Value| json!({ "slug": "i", "workspaces": [{ "id": "w", "enabled": true, "usage_limits": limits }] });
@@ -310,7 +310,7 @@ fn invalid_arguments_are_reported_with_their_path() {
     }
 }
 
-/// Portkey's union of configurations by provider, checked here and answered with the rule.
+/// Portkey's union of configurations by provider. An error states the rule.
 #[test]
 fn settings_of_another_provider_are_rejected() {
     let create = |provider: &str, settings: Value| {

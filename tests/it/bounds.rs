@@ -1,4 +1,4 @@
-//! Whatever a caller or an upstream writes, what is said of it is bounded, and so is the work.
+//! Limits on error texts and on work, for any input of a caller or an upstream.
 
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::WatchedValue;
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// How many names, and letters of them, one call may have compared.
+/// Maximum number of names and characters that one call may compare.
 const MAX_EFFORT: usize = 3_000_000;
 
 fn nested_list(levels: usize) -> Value {
@@ -48,7 +48,7 @@ struct InvalidCall {
     says: &'static str,
 }
 
-/// Arguments of every kind that used to be dear, or to be answered at length.
+/// Invalid calls that once caused much work or a long error.
 fn invalid_calls() -> Vec<InvalidCall> {
     let enabled = |i: usize| json!({ "id": format!("w{i}"), "enabledd": true, "Id": 3 });
     vec![
@@ -202,7 +202,7 @@ fn invalid_calls() -> Vec<InvalidCall> {
     ]
 }
 
-/// However many are told of those that are counted.
+/// The count covers the unknown arguments that the error does not list.
 #[test]
 fn number_of_unknown_arguments_is_consistent_in_the_error() {
     let catalog = Catalog::full();
@@ -262,7 +262,7 @@ fn invalid_arguments_cost_bounded_text_and_work() {
                 "{what}: {} bytes",
                 told.len()
             );
-            // What is cut short of a whole is no problem left out.
+            // A shortened text of one error does not count as an omitted error.
             assert_eq!(told, error.to_string(), "{what}");
             assert!(error.errors().iter().count() <= 20, "{what}: {told}");
             assert!(
@@ -274,7 +274,7 @@ fn invalid_arguments_cost_bounded_text_and_work() {
     }
 }
 
-/// What is passed over could mean what a rule of a policy looks for, so nothing of it travels.
+/// A skipped name could mean an argument that a policy rule checks, so the call is not sent.
 #[test]
 fn too_many_spellings_of_an_argument_are_rejected() {
     let spelling = |i: usize| format!("{:_<1$}name", "", i);
@@ -326,7 +326,7 @@ fn known_fields_are_listed_once_per_object_type() {
     assert_eq!(told.matches("no such argument").count(), 3, "{told}");
 }
 
-/// What passes has warnings, and these have a bound, too.
+/// The warnings of a valid call are limited as well.
 #[test]
 fn warnings_are_bounded() {
     let long = |i: usize| format!("{i}{}", "x".repeat(5_000));
@@ -363,7 +363,7 @@ fn warnings_are_bounded() {
     }
 }
 
-/// The message that calls a tool, as text.
+/// Returns a message that calls a tool.
 fn tool_call_message(tool: &str, arguments: &str) -> String {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -378,11 +378,11 @@ fn tool_call_message(tool: &str, arguments: &str) -> String {
 struct OversizedMessage {
     what: &'static str,
     body: String,
-    /// What its answer has.
+    /// A part of the expected error.
     says: &'static str,
 }
 
-/// Messages that are too much, or that an answer might repeat.
+/// Messages that exceed a limit, or that an error might quote in full.
 fn oversized_messages() -> Vec<OversizedMessage> {
     let long = "m".repeat(1 << 20);
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
@@ -465,7 +465,7 @@ fn oversized_messages_get_short_errors_over_stdio() {
     assert!(pipe.end().0.success());
 }
 
-/// In a message that is short enough, names are repeated in part at most.
+/// In a message within the limits, names are quoted in part at most.
 #[test]
 fn unknown_names_are_repeated_only_in_part() {
     let long = "m".repeat(3_000);
@@ -510,7 +510,7 @@ async fn send_by_both_paths(
             .header("mcp-name", name.to_owned())
             .body(body.to_owned())
     };
-    // What takes any form goes to rmcp.
+    // A request that accepts every form takes the path through rmcp.
     [
         send_request(ask("application/json, text/event-stream")).await,
         send_request(ask("application/json")).await,
@@ -532,7 +532,7 @@ async fn oversized_messages_get_short_errors_over_http() {
         let (status, answer) = send_request(post_request(&server, &body)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{what}: {answer}");
     }
-    // The server is none the worse for it.
+    // The server still works.
     let (status, answer) = send_request(stateless_request(
         &server,
         "tools/call",
@@ -546,7 +546,7 @@ async fn oversized_messages_get_short_errors_over_http() {
     );
 }
 
-/// Such a request is read on another thread than others.
+/// Such a request is parsed on a separate thread.
 #[tokio::test]
 async fn large_call_succeeds_with_and_without_a_session() {
     let server = serve_sandbox(&["--auth", "key"]);
@@ -580,7 +580,7 @@ async fn invalid_arguments_get_the_same_error_on_every_path() {
     } in invalid_calls()
     {
         let body = tool_call_message(tool, &Value::Object(args).to_string());
-        // Larger ones are not read at all.
+        // Larger messages are not read at all.
         if body.len() > 4 << 20 {
             continue;
         }
@@ -605,7 +605,7 @@ async fn invalid_arguments_get_the_same_error_on_every_path() {
     assert!(pipe.end().0.success());
 }
 
-/// Tools that call others add what these take, if there is space.
+/// Tools that call others append the schema of the operation if there is space.
 #[test]
 fn errors_of_compact_tools_are_bounded() {
     let args = json!({ "operation": "create-integration", "arguments": many_fields(9_000, |i| format!("zz{i}")) });
@@ -638,7 +638,7 @@ fn shell_calls_have_the_same_bounds() {
         "{told}"
     );
     assert!(told.len() <= MAX_ERROR_BYTES, "{} bytes", told.len());
-    // As short as can be: a system bounds what a command is given.
+    // The arguments stay small, because operating systems limit a command line.
     let args = json!({ "a": vec![1; 41_000] }).to_string();
     let (is_ok, _, told) = run_cli(&["call", "list-labels", &args, "--sandbox"]);
     assert!(
@@ -647,7 +647,7 @@ fn shell_calls_have_the_same_bounds() {
     );
 }
 
-/// An upstream's errors are read and told within bounds, whatever they hold.
+/// An upstream error of any content is read and reported within limits.
 #[tokio::test]
 async fn upstream_errors_are_bounded() {
     let long = "some words ".repeat(100_000);
@@ -692,7 +692,7 @@ async fn upstream_errors_are_bounded() {
     }
 }
 
-/// What an operator writes is told, too, but no more of it than of anything else.
+/// A message of the operator is truncated like any other.
 #[tokio::test]
 async fn denials_are_bounded() {
     let text = format!(
@@ -713,7 +713,7 @@ async fn denials_are_bounded() {
     );
 }
 
-/// What a human is asked, and what is put on record, have bounds of their own.
+/// An approval request has a limit of its own.
 #[tokio::test]
 async fn approval_requests_are_bounded() {
     let long = |i: usize| format!("{i}{}", "x".repeat(5_000));
@@ -786,7 +786,7 @@ fn audit_entries_are_bounded() {
     );
 }
 
-/// Each is looked for in all items of a list.
+/// Each field is searched in all items of a list.
 #[test]
 fn number_of_requested_fields_is_limited() {
     let names = vec!["id"; 101].join(",");

@@ -1,4 +1,4 @@
-//! What a client pays for having the tools in view: the bounds, and the bill in `tool-schemas/SIZES.md`.
+//! Sizes of the tool lists: the limits, and the report in `tool-schemas/SIZES.md`.
 
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
@@ -10,24 +10,25 @@ use portkey_mcp::{
 use portkey_operation::{Presentation, Profile};
 use rmcp::model::Tool;
 
-/// Bytes of the whole list, of the largest tool, and of the one in the middle.
+/// Limits in bytes of the whole list, of the largest tool, and of the median tool.
 const MAX_LIST_BYTES: usize = 150_000;
 const MAX_TOOL_BYTES: usize = 4_000;
 const MAX_MEDIAN_BYTES: usize = 650;
-/// Bytes of the whole list as it is sent, with hints for clients in `_meta`.
+/// Limit in bytes of the whole list as sent, with hints for clients in `_meta`.
 const MAX_SENT_BYTES: usize = 167_000;
-/// Bytes of the compact list, and of what is left of it that reads.
+/// Limits in bytes of the compact list, and of its read-only part.
 const MAX_COMPACT_BYTES: usize = 16_000;
 const MAX_COMPACT_READ_ONLY_BYTES: usize = 9_000;
 
-/// What a tool takes in the list. Hints for the client are not before the model, and bound nothing.
+/// Returns the size of a tool in the list. The hints in `_meta` do not reach the model, so they are
+/// excluded.
 fn tool_bytes(tool: &Tool) -> usize {
     let mut tool = tool.clone();
     tool.meta = None;
     serde_json::to_string(&tool).unwrap().len()
 }
 
-/// What some tools take.
+/// Sizes of a list of tools.
 struct ListSizes {
     tools: usize,
     bytes: usize,
@@ -62,12 +63,12 @@ impl ListSizes {
     }
 }
 
-/// An estimate: models read about four bytes of JSON as one.
+/// Estimates the number of tokens. Models read about four bytes of JSON as one token.
 const fn estimate_tokens(bytes: usize) -> usize {
     bytes.div_ceil(4)
 }
 
-/// What a list takes as it is sent, with hints for clients.
+/// Returns the size of a list as sent, with hints for clients.
 fn sent_bytes(tools: &[Tool]) -> usize {
     serde_json::to_string(tools).unwrap().len()
 }

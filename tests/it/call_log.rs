@@ -1,4 +1,4 @@
-//! The log has one line for each call, with whatever names it and nothing that is in it.
+//! The call log: one line for each call, with identifiers and without arguments.
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::{
     requests::{post_request, send_request, stateless_request},
 };
 
-/// The next line about a call, in `--log-format json`.
+/// Returns the next line about a call, in `--log-format json`.
 fn next_call_line(server: &mut ServerProcess) -> Value {
     let line = server.read_until("\"portkey_mcp::call\"");
     serde_json::from_str::<Value>(line.trim()).unwrap()["fields"].take()
@@ -78,7 +78,7 @@ async fn each_call_logs_one_line() {
         let asked = ["answered", "refused"].contains(&line["outcome"].as_str().unwrap());
         assert_eq!(line.get("upstream_request_id").is_some(), asked, "{line}");
     }
-    // Had one of them two lines, this would be the second.
+    // A second line for one of the calls would be read here.
     tool_call(&server, "list-all-labels", &json!({}))
         .send()
         .await
@@ -168,14 +168,14 @@ async fn request_id_is_taken_only_from_trusted_proxies() {
         let name = answer.headers()["x-request-id"].to_str().unwrap();
         assert_eq!(name == given, kept, "{given} became {name}");
         assert_eq!(next_call_line(&mut server)["request_id"], name);
-        // Refusals have one, too, and each is another.
+        // Rejections have a request id as well, each a different one.
         let refused = post_request(&server, "{").send().await.unwrap();
         assert!(refused.status().is_client_error());
         assert_ne!(refused.headers()["x-request-id"].to_str().unwrap(), name);
     }
 }
 
-/// What fails is logged by rmcp, too, whose lines are not ours to word.
+/// Failing calls are also logged by rmcp, whose texts are not under our control.
 #[tokio::test]
 async fn secrets_of_failing_calls_are_not_logged() {
     const SECRET: &str = "sk-never-to-be-logged";
@@ -226,7 +226,7 @@ async fn secrets_of_failing_calls_are_not_logged() {
         log.contains("portkey_mcp::call") && !log.contains(SECRET),
         "{log}"
     );
-    // Nor does any line have a value as Rust prints it.
+    // No line has a value in Rust's debug format.
     for debug in ["ErrorData {", "Some(", "Err(", "ErrorCode("] {
         assert!(!log.contains(debug), "{debug} in {log}");
     }
@@ -250,7 +250,7 @@ async fn secrets_of_failing_calls_are_not_logged() {
     );
 }
 
-/// Far more lines than a pipe holds, and a client that never looks at them.
+/// The log has far more lines than a pipe buffers, and the client never reads them.
 #[test]
 fn unread_log_does_not_block_the_server() {
     let mut pipe = StdioServer::start(&["--sandbox"]);
@@ -270,7 +270,7 @@ fn unread_log_does_not_block_the_server() {
     assert!(status.success() && log.lines().count() > 100, "{log}");
 }
 
-/// Whoever calls from the shell sees the answer, and no log of it.
+/// A call from the shell prints the result and no log.
 #[test]
 fn shell_call_is_not_logged() {
     let call = command(&["call", "list-labels", "--sandbox"])

@@ -1,6 +1,7 @@
-//! `tests/data/calls/<tool>.json` shows, for every tool, what calls of it put on the wire.
+//! For every tool, `tests/data/calls/<tool>.json` shows the requests that its calls send.
 //!
-//! A case is `{"arguments": …, "sends": …}`; the arguments are written by hand, `sends` by `UPDATE=1`.
+//! A case is `{"arguments": …, "sends": …}`. The arguments are written by hand, `sends` by
+//! `UPDATE=1`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! What must hold of every operation, whoever declared it.
+//! Rules that every operation must satisfy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ fn ensure(holds: bool, fault: impl Into<String>) -> Result<(), String> {
     if holds { Ok(()) } else { Err(fault.into()) }
 }
 
-/// Visits every schema below and at `schema`, with the path that leads to it.
+/// Visits `schema` and every schema below it, with the path to each.
 pub(crate) fn visit_schemas<'a>(
     at: &str,
     schema: &'a Value,
@@ -41,7 +41,7 @@ pub(crate) fn visit_schemas<'a>(
     }
 }
 
-/// Arguments of an update that names nothing to change, with the first field that changes something.
+/// Adds the first field that makes a change to the arguments of an update that lacks one.
 pub(crate) fn with_required_change(
     published: &CompiledOperation,
     args: Value,
@@ -113,7 +113,7 @@ fn tool_names_fit_every_client() {
     });
 }
 
-/// Words for searches are worth writing where they add to what is found anyway.
+/// Search terms add words that the name, title and description lack.
 #[test]
 fn search_terms_are_few_and_new() {
     check_each(|p| {
@@ -169,7 +169,7 @@ fn query_names_are_arguments() {
     });
 }
 
-/// No argument may stand in for what the client itself says.
+/// An argument must not set a header that the client itself sets.
 #[test]
 fn header_arguments_exist_and_set_only_enkrypt_headers() {
     check_each(|p| {
@@ -211,13 +211,13 @@ fn tools_and_fields_are_described() {
     });
 }
 
-/// Collects fields without a description, save where their struct speaks for them.
+/// Collects fields without a description, unless their struct describes them.
 fn collect_undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
     let speaks = ["x-speaks-for-fields", "x-names-fields"]
         .iter()
         .any(|mark| schema.get(mark).is_some());
     if speaks {
-        // At the root it is the tool's own description that speaks.
+        // At the root, the description of the tool is the one that describes the fields.
         if !at.is_empty() && schema["description"].as_str().is_none_or(str::is_empty) {
             mute.push(at.to_owned());
         }
@@ -235,8 +235,8 @@ fn collect_undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
     }
 }
 
-/// A struct that names its fields in its description names every one; a reference to a field that is
-/// described elsewhere counts.
+/// A struct whose description names its fields must name every field. A reference to a field that
+/// is described elsewhere counts.
 #[test]
 fn descriptions_that_name_fields_name_all_of_them() {
     let catalog = Catalog::full();
@@ -256,12 +256,12 @@ fn descriptions_that_name_fields_name_all_of_them() {
             .into_iter()
             .flatten()
         {
-            // What is not listed has nowhere to refer from.
+            // An unlisted field has no text that could refer elsewhere.
             let Some(mut text) = told.get(&(p.operation().name(), name.clone())).cloned() else {
                 continue;
             };
-            // "As in `create-integration`" and "as in `workspaces`" refer to this field there, or to
-            // that field here.
+            // "As in `create-integration`" refers to this field of that tool. "As in `workspaces`"
+            // refers to that field of this tool.
             for ((tool, field), other) in &told {
                 let there = field == name && text.contains(&format!("`{tool}`"));
                 let here = *tool == p.operation().name() && text.contains(&format!("`{field}`"));
@@ -273,11 +273,11 @@ fn descriptions_that_name_fields_name_all_of_them() {
                 if schema.get("x-names-fields").is_none() {
                     return;
                 }
-                // A list is marked where its items are named elsewhere.
+                // A list has the mark if its items are named elsewhere.
                 let fields = schema["properties"].as_object().into_iter().flatten();
                 missing.extend(
                     fields
-                        // Taken, and too rare to be told of.
+                        // Accepted, and too rare to be described.
                         .filter(|(_, field)| field.get("x-unlisted").is_none())
                         .map(|(f, _)| f)
                         .filter(|f| !text.contains(*f))
@@ -292,7 +292,7 @@ fn descriptions_that_name_fields_name_all_of_them() {
     });
 }
 
-/// A field that is not listed is optional, and the tool's description names it.
+/// An unlisted field is optional, and the tool's description names it.
 #[test]
 fn unlisted_field_is_optional_and_named() {
     check_each(|p| {
@@ -314,7 +314,7 @@ fn unlisted_field_is_optional_and_named() {
     });
 }
 
-/// Writes out `a_{b,c}_d` as `a_b_d a_c_d`, as often as it takes.
+/// Expands `a_{b,c}_d` to `a_b_d a_c_d`, repeatedly.
 fn expand_braces(text: &str) -> String {
     let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
     let mut out = String::new();
@@ -335,7 +335,7 @@ fn expand_braces(text: &str) -> String {
     out
 }
 
-/// Tools that pass on any parameter of a chat completion, beside the arguments they name.
+/// Tools that pass on any parameter of a chat completion beside their named arguments.
 const OPEN_TOOLS: [&str; 2] = ["create-prompt-completion", "render-prompt"];
 
 #[test]
@@ -366,7 +366,8 @@ fn unknown_arguments_are_rejected_in_deny_mode() {
     });
 }
 
-/// Shapes know one pattern and no formats; anything else would be published as if it were checked.
+/// The argument schema supports one pattern and no formats. Any other keyword would be published
+/// without being checked.
 #[test]
 fn published_constraints_are_checked() {
     let known = [
@@ -433,7 +434,7 @@ fn hints_fit_the_method() {
     });
 }
 
-/// What a read-only mode may show is a promise, so the list is written by hand and `UPDATE=1` does
+/// The tools of the read-only mode are a promise. The list is written by hand, and `UPDATE=1` does
 /// not touch it.
 #[test]
 fn read_only_tools_match_the_reviewed_list() {

@@ -24,7 +24,7 @@ fn json_tool_list_equals_the_protocol_list() {
     assert_eq!(out.trim_end(), listed);
 }
 
-/// In lines that are not broken.
+/// The examples are on unbroken lines.
 #[test]
 fn help_of_every_command_has_examples() {
     let commands: &[&[&str]] = &[
@@ -171,7 +171,8 @@ fn call_command_calls_operations() {
     );
 }
 
-/// What agents can call beside operations, the shell can, and lists take there what they take everywhere.
+/// The shell can call every built-in tool that agents can call, and lists take the same list
+/// options.
 #[test]
 fn call_command_calls_builtin_tools() {
     let cases: &[(&[&str], &str, Value)] = &[
@@ -468,7 +469,7 @@ fn key_is_read_from_a_variable_or_a_file() {
     assert!(!output.status.success(), "an empty variable is no key");
 }
 
-/// MCP clients hand over variables that were never set as empty ones.
+/// MCP clients pass unset variables as empty ones.
 #[test]
 fn empty_variables_are_ignored() {
     let (_, help, _) = run_cli(&["http", "--help"]);
@@ -505,7 +506,7 @@ fn boolean_variable_accepts_several_spellings() {
     }
 }
 
-/// `portkey-mcp sandbox` is a Portkey for other clients.
+/// `portkey-mcp sandbox` emulates Portkey for other clients.
 #[tokio::test]
 async fn sandbox_command_serves_other_clients() {
     let sandbox = ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]);

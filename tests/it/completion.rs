@@ -1,4 +1,4 @@
-//! Completion: identifiers from live lists, as whoever asks may see them, and kept for a moment.
+//! Completion: identifiers from live lists with the caller's rights, cached for a short time.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
 async fn prompt_and_template_arguments_are_completed() {
     let prompt = Reference::for_prompt;
     let template = Reference::for_resource;
-    // What is completed, what is typed, one that comes, and how many at least.
+    // Reference, argument, typed text, an expected value, and the minimum number of values.
     let cases = [
         (prompt("rotate-api-keys"), "workspace", "", "ws-shared", 2),
         (
@@ -117,7 +117,7 @@ async fn prompt_and_template_arguments_are_completed() {
             };
             assert_eq!(error.code, ErrorCode::INVALID_PARAMS, "{way}: {error}");
         }
-        // What is chosen already narrows the list.
+        // An argument that is already chosen narrows the list.
         let chosen = HashMap::from([("workspace".to_owned(), "ws-support-bot".to_owned())]);
         let request =
             CompleteRequestParams::new(prompt("promote-prompt"), ArgumentInfo::new("prompt", ""));
@@ -157,7 +157,7 @@ async fn complete_configs(
     completer.complete_ids(asker, "configs", typed).await
 }
 
-/// Lets so much time go by.
+/// Advances the clock of tokio.
 async fn advance_time(seconds: u64) {
     time::pause();
     time::advance(Duration::from_secs(seconds)).await;
@@ -190,7 +190,7 @@ async fn completion_list_is_cached_per_caller() {
         );
         assert_eq!(upstream.count(), asked);
     }
-    // The same caller, as one whose request leaves less.
+    // One caller again, with a narrower tool filter for this request.
     let toolsets = Toolsets::from_names(["prompts"].into_iter(), &["configs", "prompts"]).unwrap();
     let narrowed = Principal { toolsets, ..alice };
     assert_eq!(
@@ -215,7 +215,7 @@ async fn failed_list_is_not_requested_again_for_ten_seconds() {
         );
     }
     assert_eq!(upstream.count(), 1);
-    // For its caller alone.
+    // The failure is cached per caller.
     let bob = Principal {
         name: "bob".into(),
         ..operator()
@@ -240,7 +240,7 @@ async fn concurrent_completions_share_a_request_that_outlives_them() {
     let upstream = MockUpstream::start(move |_| ResponseAction::Later(held.clone(), body)).await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
     let operator = operator();
-    // Given up with the next key that is pressed.
+    // The client cancels the request with the next keystroke.
     for typed in ["", "p"] {
         tokio::select! {
             found = complete_configs(&completer, &dispatcher, &operator, typed) => panic!("{found:?}"),

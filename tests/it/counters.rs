@@ -1,4 +1,5 @@
-//! Counters of windows, in memory and in a real Redis: reserved together, given back, never exceeded.
+//! Counters of time windows, in memory and in Redis: reservations are atomic, can be rolled back
+//! and never exceed the budget.
 
 use std::{
     sync::{
@@ -23,7 +24,7 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A store in memory, and its clock in microseconds.
+/// Returns a store in memory, and its clock in microseconds.
 fn store_with_manual_clock(start: u64) -> (Store, Arc<AtomicU64>) {
     let now = Arc::new(AtomicU64::new(start));
     let clock = {
@@ -120,10 +121,10 @@ async fn calendar_windows_end_at_calendar_boundaries() {
         now.store(end, Ordering::Relaxed);
         assert_eq!(store.count(&two[0].key, window).await, Ok(0), "{window:?}");
         drop(reserve(&store, &two).await);
-        // What was given back is of a window that is over.
+        // The amount that was rolled back belongs to an earlier window.
         store.roll_back(early).await.unwrap();
         assert_eq!(store.count(&two[0].key, window).await, Ok(2), "{window:?}");
-        // A clock that is set back frees nothing.
+        // A clock that goes backwards frees nothing.
         now.store(end - 1, Ordering::Relaxed);
         expect_exhausted(&store, &two).await;
     }
@@ -143,7 +144,7 @@ async fn redis_uses_the_same_calendar_windows() {
         Window::Week,
         Window::Month,
     ] {
-        // Asked again if the window ended meanwhile.
+        // Tries again if the window ended in between.
         loop {
             let one = [budget("a", window, 1, 1)];
             _ = store.reserve(&one).await.unwrap();
@@ -164,7 +165,7 @@ async fn redis_uses_the_same_calendar_windows() {
     }
 }
 
-/// When a window ends that is known to end right in memory, and how long that is off.
+/// Returns the end of the current window by the store in memory, and the time until then.
 fn window_end(window: Window) -> (SystemTime, Duration) {
     let now = SystemTime::now();
     let (store, _) =
@@ -200,13 +201,13 @@ async fn budgets_are_reserved_together_or_not_at_all() {
                 wait > Duration::ZERO && wait < 32 * 24 * HOUR,
                 "{what}: {wait:?}"
             );
-            // What the second refused, the first has not counted.
+            // The first budget does not count a reservation that the second one rejected.
             assert_eq!(other.count(&both[0].key, window).await, Ok(2), "{what}");
             one.roll_back(first).await.unwrap();
             assert_eq!(other.count(&both[1].key, window).await, Ok(1), "{what}");
             _ = reserve(&other, &both).await;
             expect_exhausted(&other, &both).await;
-            // Two budgets of one counter see each other.
+            // Two budgets of one counter include each other.
             let again = budget("wide", window, 5, 2);
             assert_eq!(
                 expect_exhausted(&one, &[again.clone(), again.clone()])
@@ -219,7 +220,7 @@ async fn budgets_are_reserved_together_or_not_at_all() {
             assert_eq!(one.count(&both[0].key, window).await, Ok(5), "{what}");
             one.roll_back(twice).await.unwrap();
             assert_eq!(one.count(&both[0].key, window).await, Ok(2), "{what}");
-            // More than there could ever be, nothing at all, and a question.
+            // An amount above the budget, an amount of zero, and an empty list of budgets.
             let (_, counted, wait) = expect_exhausted(&one, &[budget("wide", window, 5, 6)]).await;
             assert_eq!((counted, wait), (2, None), "{what}");
             expect_exhausted(&one, &[budget("wide", window, u64::MAX, u64::MAX)]).await;
@@ -230,7 +231,7 @@ async fn budgets_are_reserved_together_or_not_at_all() {
                 expect_exhausted(&one, &[budget("wide", window, 1, 0)]).await;
             }
             assert_eq!(other.count(&both[0].key, window).await, Ok(2), "{what}");
-            // Windows of one key have counters of their own.
+            // Different windows of one key have separate counters.
             assert_eq!(
                 one.count(&both[0].key, Window::Sliding(HOUR / 7)).await,
                 Ok(0),
@@ -263,7 +264,7 @@ async fn amount_that_leaves_a_window_is_free_again() {
             }
             let took = start.elapsed();
             assert!(took > short * 9 / 10, "{kind}, {window:?}: {took:?}");
-            // It came back by itself, and does not do so twice.
+            // The amount was freed by the window, and the rollback does not free it twice.
             one.roll_back(old).await.unwrap();
             let (_, counted, _) = expect_exhausted(&one, &three).await;
             assert!(counted > 0, "{kind}, {window:?}");
@@ -312,7 +313,8 @@ async fn concurrent_reservations_never_exceed_the_budget() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// In whichever stretch of a sliding window's length, and at whichever pace a bucket is spent.
+    /// Holds for every interval of a sliding window's length, and for every rate of use of a
+    /// bucket.
     #[test]
     fn no_interval_exceeds_its_budget(
         steps in prop::collection::vec((0_u64..400, 0_u64..4, any::<bool>()), 1..80),
@@ -369,7 +371,7 @@ async fn full_memory_store_rejects_new_counters() {
     );
     let both = store.reserve(&[known.clone(), new.clone()]).await;
     assert_eq!(both, Err(StoreError::Full));
-    // Who is known is counted on, and was not counted by what was refused.
+    // The known counter still works, and the rejected reservation did not change it.
     assert_eq!(store.count(&known.key, known.window).await, Ok(1));
     _ = reserve(&store, std::slice::from_ref(&known)).await;
     expect_exhausted(&store, std::slice::from_ref(&known)).await;

@@ -1,4 +1,4 @@
-//! The dashboard asks for metrics that there are, by labels that they have.
+//! The Grafana dashboard queries existing metrics by existing labels.
 
 use std::collections::BTreeSet;
 
@@ -18,10 +18,10 @@ fn panels(dashboard: &Value) -> &[Value] {
     dashboard["panels"].as_array().unwrap()
 }
 
-/// What Prometheus adds, or makes out of an answer.
+/// Labels that Prometheus adds, or derives from a histogram.
 const PROMETHEUS_LABELS: [&str; 3] = ["job", "instance", "le"];
 
-/// The names in a query: of metrics, and of labels.
+/// Returns the names of metrics and of labels in a query.
 fn metric_and_label_names(query: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words = query
@@ -140,7 +140,7 @@ async fn queried_metrics_and_labels_exist() {
         }
     }
     assert!(asked > 20, "{asked}");
-    // Whatever is ours has a panel.
+    // Every metric of this server has a panel.
     for family in text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE portkey_mcp_"))

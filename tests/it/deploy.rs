@@ -1,4 +1,4 @@
-//! What is under `deploy/` fits the binary, and its parts fit each other.
+//! The files under `deploy/` match the binary and each other.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use crate::process::{ServerProcess, run_cli};
 const CHART: &str = "deploy/helm/portkey-mcp/templates/deployment.yaml";
 const MANIFEST: &str = "deploy/kubernetes/deployment.yaml";
 
-/// All that help tells of options and variables.
+/// Returns the help texts with all options and variables.
 fn help_text() -> String {
     let commands: [&[&str]; 3] = [
         &["http", "--help"],
@@ -25,7 +25,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    // Whoever tries Compose has secrets here.
+    // Trying the Compose file puts secrets here.
     let entries = entries.filter(|path| !path.ends_with("deploy/secrets"));
     entries
         .flat_map(|path| {
@@ -57,7 +57,7 @@ fn every_deployment_variable_is_known_to_the_binary() {
     {
         let text = fs::read_to_string(&file).unwrap();
         let named = split_words(&text, &['_']).filter(|word| word.starts_with("PORTKEY_"));
-        // Patterns of the chart's schema go on after the underscore.
+        // Patterns in the schema of the chart continue after the underscore.
         for name in named.filter(|name| !name.ends_with('_')) {
             assert!(
                 known.contains(name),
@@ -127,8 +127,8 @@ fn probe_paths_are_served() {
     }
 }
 
-/// Calls under way may take the usual `--timeout`, 30 seconds, and their answers some more, after the time in
-/// which proxies hear of the end.
+/// Proxies notice the shutdown within the drain delay. Calls in flight may then take the default
+/// `--timeout` of 30 seconds, and some more for their responses.
 #[test]
 fn grace_periods_cover_in_flight_calls() {
     let number = |file: &str, before: &str| -> u32 {
@@ -151,7 +151,7 @@ fn grace_periods_cover_in_flight_calls() {
     assert!(number(MANIFEST, "terminationGracePeriodSeconds:") >= delay + 35);
     let delay = number("deploy/compose.yaml", "PORTKEY_MCP_DRAIN_DELAY:");
     assert!(number("deploy/compose.yaml", "stop_grace_period:") >= delay + 35);
-    // The proxy's checks, two seconds apart, have failed twice by then.
+    // The checks of the proxy, two seconds apart, have failed twice by then.
     assert!(delay > 4);
     assert!(number("deploy/systemd/portkey-mcp.service", "TimeoutStopSec=") >= 35);
     assert!(number("deploy/haproxy.cfg", "timeout server") > 30);

@@ -1,4 +1,4 @@
-//! Dry runs: what a write would send is told, and nothing but a read is sent.
+//! Dry runs: a write is described, and only a read is sent.
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
@@ -14,7 +14,7 @@ use crate::{
     upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
-/// What such an Upstream knows of everything.
+/// The upstream's response to every read.
 const STORED: &str = r#"{"name":"Old","slug":"s","description":null,"masked_key":"sk-***9",
     "key":"sk-***9","tags":["a","b"],"configurations":{"region":"eu","zone":"1","token":"x***"}}"#;
 
@@ -26,7 +26,8 @@ async fn dry_run_call(upstream: &MockUpstream, tool: &str, args: &Value) -> Valu
         .unwrap()
 }
 
-/// Tool, arguments, what would be sent, which GET is made instead, and what would change.
+/// Each case has a tool, its arguments, the described request, the target of the read, and the
+/// expected changes.
 #[tokio::test]
 async fn write_is_previewed_and_not_sent() {
     let cases = [
@@ -106,7 +107,8 @@ async fn write_is_previewed_and_not_sent() {
     }
 }
 
-/// A document that is replaced whole loses what is left out of it; masked secrets are not told of.
+/// A document that is replaced as a whole loses its omitted fields. Masked secrets are not reported
+/// as changes.
 #[tokio::test]
 async fn nested_fields_are_compared() {
     let document = json!({ "retry": { "attempts": 3 }, "cache": {}, "api_key": "sk***1" });
@@ -163,7 +165,7 @@ async fn dry_run_result_is_bounded() {
     );
 }
 
-/// Whoever may not read learns nothing by a dry run, and nothing is sent for them.
+/// A caller that may not read gets no current state, and no request is sent for it.
 #[tokio::test]
 async fn current_state_is_read_with_the_scopes_of_the_caller() {
     let upstream = MockUpstream::start(|_| json_response(STORED)).await;
@@ -183,7 +185,7 @@ async fn current_state_is_read_with_the_scopes_of_the_caller() {
         told["note"].as_str().unwrap().contains("needs the scope"),
         "{told}"
     );
-    // And who may not write gets no dry run of it.
+    // A caller that may not write gets no dry run of a write.
     writer.scopes = Scopes::from_words(["portkey:read"]);
     assert!(
         dispatcher
@@ -223,7 +225,7 @@ async fn reads_and_previews_run_and_invalid_calls_are_rejected() {
     assert_eq!(upstream.count(), 3);
 }
 
-/// Updates and deletes whose current state nothing reads.
+/// Updates and deletes whose current state no operation reads.
 const WITHOUT_READ: &[&str] = &["delete-scim-workspace-mapping", "update-feedback"];
 
 #[test]
@@ -244,7 +246,7 @@ fn every_update_and_delete_has_a_read_operation() {
     }
 }
 
-/// The same on every transport, and the sandbox's state stays.
+/// Holds on every transport, and the state of the sandbox does not change.
 #[tokio::test]
 async fn dry_run_server_changes_nothing() {
     let args = json!({ "slug": "openai-production" });
@@ -299,7 +301,7 @@ async fn dry_run_server_changes_nothing() {
     }
 }
 
-/// It costs a builder call, and stays off unless asked for.
+/// A dry run needs a builder call and is off by default.
 #[tokio::test]
 async fn writes_are_sent_without_dry_run() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
@@ -312,7 +314,7 @@ async fn writes_are_sent_without_dry_run() {
     assert_eq!(upstream.requests()[0].method, "DELETE");
 }
 
-/// Names may hold what paths are written with; each place is told as one that it is.
+/// Names may contain the characters of a path. Each place has an unambiguous path.
 #[tokio::test]
 async fn special_characters_in_change_paths_are_quoted() {
     let stored = json!({ "config": { "a": { "b": 1 }, "a.b": 1, "c[0]": 1, "": 1 } }).to_string();

@@ -1,10 +1,10 @@
-//! Files that an operator names: whatever is no regular file, or too large, is an error, and nobody waits for it.
+//! Files named by an operator: irregular or oversized files are errors, and no read blocks.
 
 use std::{fs, io::Write, path::Path, process::Command};
 
 use crate::process::run_cli;
 
-/// What can stand in the place of a file, by its path.
+/// Returns paths of a device, a named pipe, a link to a device, and a folder.
 fn non_regular_files(folder: &Path) -> Vec<String> {
     let pipe = folder.join("pipe");
     assert!(
@@ -31,7 +31,7 @@ fn every_file_option_rejects_non_regular_files() {
     let good = folder.path().join("good");
     fs::write(&good, "version: \"1\"\n").unwrap();
     let good = good.to_str().unwrap();
-    // `{}` is the path.
+    // `{}` stands for the path.
     let commands: &[&[&str]] = &[
         &["call", "list-labels", "--sandbox", "--policy", "{}"],
         &["tools", "--descriptions", "{}"],
@@ -77,7 +77,7 @@ fn every_file_option_rejects_non_regular_files() {
                 .map(|arg| if *arg == "{}" { place } else { *arg })
                 .collect();
             let (ok, out, err) = run_cli(&args);
-            // Of a device that everybody may write the permissions are told first.
+            // For a world-writable device, the permissions are reported first.
             let told = [
                 "regular file",
                 "permission",
@@ -92,7 +92,7 @@ fn every_file_option_rejects_non_regular_files() {
     }
 }
 
-/// Whichever option names it, by whatever errors the cause has come.
+/// The cause appears once for every option, however many errors wrap it.
 #[test]
 fn file_error_states_its_cause_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -163,7 +163,7 @@ fn file_error_states_its_cause_once() {
     }
 }
 
-/// Whoever may not read the file is not asked whether the server runs.
+/// If the permissions are the problem, the error does not ask about a running server.
 #[test]
 fn admin_file_readable_by_others_is_rejected() {
     use std::os::unix::fs::PermissionsExt;
@@ -184,7 +184,7 @@ fn admin_file_readable_by_others_is_rejected() {
 fn oversized_file_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("large");
-    // Sparse: it takes no room.
+    // A sparse file uses no disk space.
     fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
     let file = file.to_str().unwrap();
     let commands: &[&[&str]] = &[
@@ -252,7 +252,7 @@ fn audit_log_with_an_oversized_line_is_reported_as_damaged() {
     );
 }
 
-/// Several add to a file at once: each looks at what the others have added.
+/// Each process reads the entries that the others have added.
 #[test]
 fn concurrently_created_tokens_are_all_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -285,7 +285,8 @@ fn concurrently_created_tokens_are_all_in_the_file() {
     assert_eq!(text.matches("[[token]]").count(), 2, "{text}");
 }
 
-/// Two servers write their address to the same file: the first one that ends takes the other's not away.
+/// Two servers write their address to the same file. The first one that stops leaves the other's
+/// address.
 #[test]
 fn admin_file_is_removed_only_by_its_own_server() {
     let folder = tempfile::tempdir().unwrap();

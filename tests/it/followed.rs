@@ -1,4 +1,4 @@
-//! Files that are followed: what is in effect is what the path leads to, and what became of them is told.
+//! Watched files: the version behind the path is in effect, and its state is reported.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -11,7 +11,7 @@ use crate::{
     requests::{self, client, send_request},
 };
 
-/// Makes a token file with one token, and returns that.
+/// Creates a token file with one token, and returns the token.
 fn create_token_file(file: &Path) -> String {
     let file = file.to_str().unwrap();
     let args = [
@@ -89,7 +89,7 @@ async fn invalid_file_version_is_reported_at_readyz_until_fixed() {
         readiness_component(&server, "token_file").await["status"],
         "ok"
     );
-    // It names a file that is not there yet.
+    // The new version names a file that does not exist yet.
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}policy = \"later.yaml\"\n")).unwrap();
     server.read_until("the change does not hold");

@@ -1,4 +1,4 @@
-//! What a patch makes of a gateway: the rules one by one, and what holds of any patch.
+//! Merging a patch into a gateway: each rule, and properties of any patch.
 
 use portkey_merge_patch::merge;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -23,7 +23,7 @@ fn stored_gateway() -> Value {
     })
 }
 
-/// What a patch of `servers_config` makes of one place in the stored gateway.
+/// Each case patches `servers_config` and compares one place of the result.
 #[test]
 fn each_merge_rule_applies() {
     let at = |pointer: &str| stored_gateway().pointer(pointer).cloned();
@@ -172,7 +172,7 @@ fn each_merge_rule_applies() {
     );
 }
 
-/// JSON of any shape, from names that mean something here.
+/// Generates JSON of any shape with the field names of a gateway.
 fn any_json() -> impl Strategy<Value = Value> {
     let names = [
         "servers_config",
@@ -207,7 +207,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Fields, each of which may be missing.
+/// Generates an object in which each field may be missing.
 fn optional_fields(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let fields: Vec<_> = fields
         .into_iter()
@@ -223,7 +223,7 @@ fn optional_fields(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedSt
         .boxed()
 }
 
-/// A value, or in a patch sometimes `null`.
+/// Generates a value, or sometimes `null` in a patch.
 fn or_null(patch: bool, value: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Value> {
     let odds = if patch { 1 } else { 0 };
     prop_oneof![odds => Just(Value::Null), 3 => value].boxed()
@@ -253,7 +253,7 @@ fn guardrail_policy(patch: bool) -> BoxedStrategy<Value> {
     ])
 }
 
-/// The policies that a server has and all may share, and these fields.
+/// Generates the guardrail policies of a server or of the common overrides, with further fields.
 fn policy_fields(
     patch: bool,
     more: Vec<(&'static str, BoxedStrategy<Value>)>,
@@ -272,7 +272,8 @@ fn policy_fields(
     optional_fields(fields)
 }
 
-/// Some servers, each stored once; a patch may name one as often as it likes.
+/// Generates a list of servers. A stored list is free of duplicates, and a patch may repeat a
+/// server.
 fn server_list(patch: bool) -> BoxedStrategy<Value> {
     let versions = select(vec!["v1", "v2"]).prop_map(Value::from).boxed();
     let mut more = vec![("server_version", versions)];
@@ -296,7 +297,7 @@ fn server_list(patch: bool) -> BoxedStrategy<Value> {
     servers.boxed()
 }
 
-/// A gateway, or a patch of one; as often as not with nothing but servers.
+/// Generates a gateway or a patch. About half of them contain only servers.
 fn gateway(patch: bool) -> BoxedStrategy<Value> {
     let config = optional_fields(vec![
         (
@@ -328,7 +329,7 @@ fn server_entries(gateway: &Value) -> Vec<Value> {
         .unwrap_or_default()
 }
 
-/// Whether what a patch does not name is as it was and what it says `null` of is gone, at every level.
+/// Checks at every level that unnamed fields are unchanged and that `null` removes a field.
 fn check_merge(stored: &Value, patch: &Value, merged: &Value) -> Result<(), TestCaseError> {
     for (field, value) in stored.as_object().into_iter().flatten() {
         if patch.get(field).is_none() {
@@ -383,7 +384,7 @@ proptest! {
         }
         prop_assert!(after.iter().all(|server| server.get("_delete").is_none()));
         prop_assert!(!emptied || after.is_empty());
-        // The last word on each name decides whether it is there.
+        // The last entry for a server decides if it is present.
         for change in &changes {
             let last = changes.iter().rfind(|other| server_key(other) == server_key(change)).unwrap();
             prop_assert_eq!(names.contains(&server_key(change)), last["_delete"] != true);
@@ -391,14 +392,14 @@ proptest! {
         if emptied {
             return Ok(());
         }
-        // Those that no entry names are as they were, and nobody changes places.
+        // Servers without an entry are unchanged, and no server changes its position.
         let named = |server: &Value| changes.iter().any(|change| server_key(change) == server_key(server));
         for server in before.iter().filter(|server| !named(server)) {
             prop_assert!(after.contains(server), "{} was not named", server);
         }
         let old: Vec<_> = before.iter().map(server_key).filter(|name| names.contains(name)).collect();
         prop_assert_eq!(&names[..old.len()], old.as_slice());
-        // A server that is named once and stays is merged like any other object.
+        // A server with one entry that keeps it is merged like any other object.
         for change in changes.iter().filter(|change| change["_delete"] != true) {
             if changes.iter().filter(|other| server_key(other) == server_key(change)).count() == 1 {
                 let find = |list: &[Value]| list.iter().find(|s| server_key(s) == server_key(change)).cloned();

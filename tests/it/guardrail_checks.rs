@@ -1,4 +1,5 @@
-//! The catalogue of guardrail checks: complete, told to the caller, and held against what is sent.
+//! The catalogue of guardrail checks: its publication, its completeness and the validation of
+//! checks.
 
 use std::{collections::BTreeSet, fs};
 
@@ -19,7 +20,7 @@ fn compiled_operation(name: &str) -> CompiledOperation {
         .clone()
 }
 
-/// What is wrong with one check; nothing if it passes.
+/// Returns the validation error of one check, or an empty text.
 fn validation_error(check: Value) -> String {
     let arguments = json!({ "guardrail_id": "g", "checks": [check] });
     let outcome = compiled_operation("update-guardrail")
@@ -30,7 +31,7 @@ fn validation_error(check: Value) -> String {
         .unwrap_or_default()
 }
 
-/// A value a parameter takes.
+/// Returns a valid value of a parameter.
 pub(crate) fn example_value(takes: ParameterKind) -> Value {
     let first = |words: &str| words.split(' ').next().unwrap().to_owned();
     match takes {
@@ -134,7 +135,7 @@ fn secret_parameter_is_not_repeated_in_the_error() {
     assert!(told.contains("headers") && !told.contains(secret), "{told}");
 }
 
-/// As in `records.rs`: compared where a checkout has the records beside it.
+/// Compares the catalogue with the record of the API if a checkout has it beside it.
 #[test]
 fn catalogue_matches_the_recorded_checks() {
     let Ok(text) = fs::read_to_string("../shared/portkey-api/guardrail-checks.json") else {

@@ -1,4 +1,4 @@
-//! MCP over streamable HTTP: both protocol generations, and everything a client may get wrong.
+//! MCP over streamable HTTP: both protocol generations and invalid requests.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -30,7 +30,7 @@ use crate::{
     upstream::{MockUpstream, ResponseAction},
 };
 
-/// How many tools there are.
+/// Returns the number of tools.
 fn tool_count() -> usize {
     server::build_tools(
         Surface::Operations,
@@ -46,7 +46,7 @@ pub(crate) fn serve_sandbox(more: &[&str]) -> ServerProcess {
     ServerProcess::start(&args)
 }
 
-/// What the official client connects with.
+/// Returns a transport of the official client.
 fn client_transport(server: &ServerProcess) -> StreamableHttpClientTransport<Client> {
     let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
     StreamableHttpClientTransport::with_client(client(), config)
@@ -143,7 +143,7 @@ async fn stateless_request_gets_plain_json() {
     );
 }
 
-/// A client that asks before it sends, or that would never come to an end, is not made to send.
+/// A client that waits for `100 Continue`, or that would send without end, need not send the body.
 #[test]
 fn declared_oversized_body_is_rejected_unread() {
     let server = serve_sandbox(&["--max-request-bytes", "1000"]);
@@ -282,7 +282,7 @@ async fn probes_are_served_and_other_paths_are_not_found() {
     assert!(!up && log.contains("is down"), "{log}");
 }
 
-/// Ready does not mean that Portkey is up: it must not be asked for that.
+/// Readiness is independent of Portkey, so the probe sends no request to it.
 #[tokio::test]
 async fn readiness_does_not_depend_on_portkey() {
     let args = [
@@ -347,7 +347,7 @@ fn unauthenticated_public_listener_needs_an_option() {
     assert!(server.url.starts_with("http://0.0.0.0:"), "{}", server.url);
 }
 
-/// A caller that hangs up takes its request to Portkey along.
+/// A disconnected caller cancels its request to Portkey.
 #[tokio::test]
 async fn client_disconnect_aborts_the_upstream_request() {
     let portkey = MockUpstream::start(|_| ResponseAction::Hang).await;
@@ -375,7 +375,8 @@ async fn client_disconnect_aborts_the_upstream_request() {
     assert_eq!(status, StatusCode::OK);
 }
 
-/// Portkey takes its time, the server is told to stop meanwhile, and the callers still get answers.
+/// The server gets the stop signal while Portkey is slow, and the callers still get their
+/// responses.
 #[tokio::test]
 async fn shutdown_lets_calls_finish() {
     let release = Arc::new(Semaphore::new(0));
@@ -425,7 +426,7 @@ async fn shutdown_lets_calls_finish() {
     assert_eq!(calling_too.await.unwrap().unwrap().is_error, Some(false));
 }
 
-/// Its connection was made before the server was told to stop, and nothing had come on it yet.
+/// The connection was open before the signal, and no byte had arrived on it.
 #[test]
 fn shutdown_answers_a_request_on_an_open_connection() {
     let mut server = serve_sandbox(&[]);
@@ -436,7 +437,7 @@ fn shutdown_answers_a_request_on_an_open_connection() {
         .strip_suffix("/mcp")
         .unwrap();
     let mut connection = TcpStream::connect(address).unwrap();
-    // Taken after it, so the first was taken by then.
+    // This connection is accepted after the first, so the first has been accepted as well.
     let (healthy, ..) = run_cli(&["health", "--url", &server.url.replace("/mcp", "/healthz")]);
     assert!(healthy);
     server.signal("TERM");
@@ -454,7 +455,7 @@ fn shutdown_answers_a_request_on_an_open_connection() {
     assert!(status.success() && !log.contains("cut off"), "{log}");
 }
 
-/// Until proxies have heard of it, a server that stops is there for those who have not.
+/// The server keeps serving until proxies have noticed the shutdown.
 #[tokio::test]
 async fn drain_delay_keeps_serving_after_the_stop_signal() {
     let mut server = serve_sandbox(&["--drain-delay", "600"]);
@@ -478,20 +479,20 @@ async fn drain_delay_keeps_serving_after_the_stop_signal() {
         .await
         .unwrap();
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
-    // On the connection that is there, and on one that is made now.
+    // Covers the existing connection and a new one.
     for client in [kept, client()] {
         let answer = list(&client).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.headers()["connection"], "close");
     }
-    // Whoever asks again does not want to wait.
+    // A second signal stops at once.
     let (status, log) = tokio::task::spawn_blocking(|| server.terminate())
         .await
         .unwrap();
     assert!(status.success() && !log.contains("cut off"), "{log}");
 }
 
-/// The same faults strike both servers; only the one that may repeat hides them.
+/// Identical faults hit both servers, and only the server with retries hides them.
 #[tokio::test]
 async fn retries_hide_upstream_faults_from_the_caller() {
     let faults = ["--sandbox-faults", "503:0.3,reset:0.3,seed:1"];

@@ -1,4 +1,4 @@
-//! What the HTTP front bears: slow clients, many of them, proxies in between, browsers, TLS.
+//! Limits of the HTTP server: slow clients, many clients, proxies, browsers and TLS.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ fn connect(server: &ServerProcess) -> TcpStream {
     TcpStream::connect(address).unwrap()
 }
 
-/// What comes until the server hangs up.
+/// Reads until the server closes the connection.
 fn read_to_end(mut stream: TcpStream) -> String {
     let mut text = String::new();
     _ = stream.read_to_string(&mut text);
@@ -54,7 +54,7 @@ fn slow_body_times_out() {
 #[test]
 fn slow_head_and_idle_connection_are_closed() {
     let server = serve_sandbox(&["--idle-timeout", "0.2"]);
-    // Nothing at all, and the first bytes of HTTP/2: before it is known which HTTP is spoken.
+    // Covers an empty connection and a partial HTTP/2 preface, before the protocol is known.
     for opening in ["", "PRI * HT"] {
         let mut stream = connect(&server);
         write!(stream, "{opening}").unwrap();
@@ -86,14 +86,14 @@ fn oversized_head_is_rejected() {
         "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-long: {long}\r\n\r\n"
     );
     let text = read_to_end(stream);
-    // Whatever was still on its way when the connection closed may have cut off the answer.
+    // Bytes in flight when the connection closes may reset it before the response is read.
     assert!(
         text.is_empty() || text.starts_with("HTTP/1.1 431 "),
         "{text}"
     );
 }
 
-/// Chunked, a body says nothing of its size beforehand.
+/// A chunked body does not declare its size.
 #[tokio::test]
 async fn chunked_body_is_limited() {
     let server = serve_sandbox(&["--max-request-bytes", "1000"]);
@@ -115,7 +115,7 @@ async fn chunked_body_is_limited() {
     assert_eq!(status, StatusCode::OK);
 }
 
-/// On every path of every listener.
+/// Covers every path of every listener.
 #[test]
 fn request_with_two_host_headers_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
@@ -182,7 +182,7 @@ fn number_of_connections_is_limited() {
     assert!(healthy(&mut one) && healthy(&mut two));
     assert!(!healthy(&mut connect(&server)), "a third");
     drop(one);
-    // The server learns of it a moment later.
+    // The server notices the closed connection a moment later.
     assert!(
         (0..1000).any(|_| healthy(&mut connect(&server))),
         "one in the place of the first"
@@ -222,7 +222,7 @@ async fn concurrent_requests_of_one_caller_are_limited() {
     assert_eq!(list("pk-a").send().await.unwrap().status(), StatusCode::OK);
 }
 
-/// Counted before the caller is known, so that guesses count, too.
+/// Requests are counted before the caller is authenticated, so that guesses count as well.
 #[tokio::test]
 async fn rate_limited_request_is_told_when_to_retry() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
@@ -279,10 +279,10 @@ async fn rate_limited_request_is_told_when_to_retry() {
     }
 }
 
-/// A limit whose counter is away lets nobody through.
+/// If the store of a limit is unavailable, every request is rejected.
 #[tokio::test]
 async fn request_that_cannot_be_counted_is_rejected() {
-    // It takes connections and never says a word.
+    // A listener that accepts connections and never responds.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://:planted-password@{}", silent.local_addr().unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -304,7 +304,7 @@ async fn request_that_cannot_be_counted_is_rejected() {
     assert!(!log.contains("planted"), "{log}");
 }
 
-/// All addresses of one /64 are one address to a limit, whatever IPv4 is mapped to is the IPv4 address.
+/// All addresses of one /64 share a limit, and an IPv4-mapped address counts as its IPv4 address.
 #[tokio::test]
 async fn ipv6_addresses_of_one_network_share_a_limit() {
     struct Case {
@@ -350,7 +350,7 @@ async fn ipv6_addresses_of_one_network_share_a_limit() {
     }
 }
 
-/// Behind a proxy that is trusted, addresses are those of the clients; made up ones count for nothing.
+/// Behind a trusted proxy, the client addresses come from the proxy. Forged entries have no effect.
 #[tokio::test]
 async fn client_address_is_taken_from_trusted_proxies() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
@@ -493,7 +493,7 @@ fn plain_http_on_a_tls_port_gets_an_explanation() {
     assert_eq!(read_to_end(stream), "");
 }
 
-/// A certificate that is replaced counts from the next connection on.
+/// A replaced certificate is used from the next connection on.
 #[tokio::test]
 async fn replaced_tls_certificate_is_used() {
     let folder = tempfile::tempdir().unwrap();
@@ -590,7 +590,7 @@ async fn http_2_request_is_served() {
     assert!(answered.text().await.unwrap().contains("\"isError\":false"));
 }
 
-/// Of two large bodies at once one is refused, whether they say beforehand how large they are or not.
+/// Of two concurrent large bodies one is rejected, with and without a declared length.
 #[test]
 fn large_bodies_of_one_caller_share_a_limit() {
     for coding in ["content-length: 20000000", "transfer-encoding: chunked"] {
@@ -605,7 +605,7 @@ fn large_bodies_of_one_caller_share_a_limit() {
             )
             .unwrap();
             if coding.ends_with("chunked") {
-                // The refused one may be closed before all of it is sent.
+                // The rejected connection may be closed before all of the body is sent.
                 _ = write!(stream, "11000\r\n{}\r\n", "0".repeat(0x11000));
             }
             let (reads, answered) = (stream.try_clone().unwrap(), answered.clone());

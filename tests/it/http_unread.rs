@@ -1,4 +1,4 @@
-//! Answers over HTTP that clients do not read: how long they are kept, and how many.
+//! HTTP responses that clients do not read: their timeout and their limit.
 
 use std::{io::Write, net::TcpStream, time::Duration};
 
@@ -19,7 +19,7 @@ fn serve_sandbox(more: &[&str]) -> ServerProcess {
     ServerProcess::start(&args)
 }
 
-/// A connection that asks for so many lists and reads none.
+/// Opens a connection that requests this many lists and reads none.
 fn request_lists(server: &ServerProcess, lists: usize) -> TcpStream {
     let body = json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/list",
@@ -42,10 +42,10 @@ fn request_lists(server: &ServerProcess, lists: usize) -> TcpStream {
     stream
 }
 
-/// More than fits into the buffers of the system.
+/// More than the buffers of the system hold.
 const MANY_LISTS: usize = 150;
 
-/// A client over HTTP/2 that lets so many bytes of an answer come, and answers pings.
+/// Returns an HTTP/2 client that accepts this many bytes of a response and answers pings.
 fn client_with_window(window: u32) -> Client {
     http_2_client_builder()
         .http2_initial_stream_window_size(window)
@@ -76,7 +76,7 @@ async fn wait_for_write_timeout(mut server: ServerProcess) -> ServerProcess {
     .unwrap()
 }
 
-/// Whether a request of this caller is answered.
+/// Returns the status of another request of the same caller.
 async fn status(server: &ServerProcess) -> StatusCode {
     send_request(stateless_request(server, "tools/list", json!({})))
         .await
@@ -108,7 +108,7 @@ async fn stream_with_a_closed_window_frees_its_slot() {
         );
         let server = wait_for_write_timeout(server).await;
         assert!(unread.bytes().await.is_err(), "window {window}");
-        // The connection is gone; its last request may be on its way out.
+        // The connection is closed, but its last request may still count.
         let free = async {
             while status(&server).await != StatusCode::OK {
                 tokio::task::yield_now().await;
@@ -130,7 +130,7 @@ async fn unread_small_response_times_out() {
     assert!(unread.bytes().await.is_err());
 }
 
-/// What says nothing has nothing to be taken.
+/// A stream without data has nothing that could be unread.
 #[tokio::test]
 async fn idle_stream_is_not_closed() {
     let server = serve_sandbox(&["--write-timeout", "0.3"]);
@@ -144,7 +144,7 @@ async fn idle_stream_is_not_closed() {
         (idle.status(), idle.version()),
         (StatusCode::OK, Version::HTTP_2)
     );
-    // Longer than the timeout: another connection runs into it meanwhile.
+    // Another connection times out meanwhile, so the wait is longer than the timeout.
     let _unread = list_with(&client_with_window(0), &server).await;
     let _server = wait_for_write_timeout(server).await;
     let more = async {
@@ -166,7 +166,7 @@ async fn http_2_response_arrives_complete() {
         list_with(&client_with_window(1000), &server).await,
     ];
     let [whole, in_parts] = answers;
-    // This one does open its window, and so has all of it, piece by piece.
+    // This client extends its window while it reads, so it receives the whole response in parts.
     assert_eq!(
         whole.headers()["content-length"],
         in_parts.headers()["content-length"]

@@ -1,7 +1,7 @@
-//! Tests the product from outside. They are one binary, so that it links once.
+//! Integration tests in one binary, which links once.
 //!
 //! `UPDATE=1 cargo test` rewrites the generated files: `tool-schemas/` and the expectations under
-//! `tests/data/calls/`. Read the diff before you commit it.
+//! `tests/data/calls/`. Read the diff before committing it.
 
 #![allow(
     clippy::unwrap_used,
@@ -90,7 +90,7 @@ mod whoami;
 
 use std::{fs, path::Path};
 
-/// Compares a generated file with the one on disk; with `UPDATE=1`, writes it instead.
+/// Compares a generated file with the file on disk. With `UPDATE=1`, writes it instead.
 fn check_generated_file(path: &Path, fresh: &str) {
     let stale = fs::read_to_string(path).unwrap_or_default();
     if stale == fresh {
