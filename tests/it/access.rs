@@ -142,8 +142,8 @@ async fn assert_offers_only(
         .copied()
         .chain([operation.name()]);
     for name in names.flat_map(|name| [name.to_owned(), name.replace('-', "_")]) {
-        let told = rejection_text(client, &name).await;
-        assert!(told.contains(words), "{name}: {told}");
+        let message = rejection_text(client, &name).await;
+        assert!(message.contains(words), "{name}: {message}");
     }
     if listed.iter().any(|tool| tool == "list-all-integrations") {
         let call = CallToolRequestParams::new("list_all_integrations");
@@ -157,46 +157,59 @@ async fn assert_offers_only(
 
 #[tokio::test]
 async fn filter_options_apply_to_every_transport_and_generation() {
-    let table: &[(&[&str], EntryFilter, &str, &str)] = &[
-        (
-            &["--read-only"],
-            READ_ONLY,
-            "create-integration",
-            "`--read-only` leaves only",
-        ),
-        (
-            &["--no-delete"],
-            NO_DELETE,
-            "delete-integration",
-            "`--no-delete` leaves no",
-        ),
-        (
-            &["--toolsets", "providers, labels"],
-            TWO_DOMAINS,
-            "list-virtual-keys",
-            "`--toolsets` does not name its toolset",
-        ),
-        (
-            &["--tools", "list_*"],
-            LIST_TOOLS,
-            "get-integration",
-            "`--tools` does not name it",
-        ),
-        (
-            &["--exclude-tools", "list_virtual_keys"],
-            WITHOUT_KEY_LIST,
-            "list-all-virtual-keys",
-            "`--exclude-tools` names it",
-        ),
+    struct Case {
+        args: &'static [&'static str],
+        promised: EntryFilter,
+        forbidden: &'static str,
+        words: &'static str,
+    }
+
+    let table: &[Case] = &[
+        Case {
+            args: &["--read-only"],
+            promised: READ_ONLY,
+            forbidden: "create-integration",
+            words: "`--read-only` leaves only",
+        },
+        Case {
+            args: &["--no-delete"],
+            promised: NO_DELETE,
+            forbidden: "delete-integration",
+            words: "`--no-delete` leaves no",
+        },
+        Case {
+            args: &["--toolsets", "providers, labels"],
+            promised: TWO_DOMAINS,
+            forbidden: "list-virtual-keys",
+            words: "`--toolsets` does not name its toolset",
+        },
+        Case {
+            args: &["--tools", "list_*"],
+            promised: LIST_TOOLS,
+            forbidden: "get-integration",
+            words: "`--tools` does not name it",
+        },
+        Case {
+            args: &["--exclude-tools", "list_virtual_keys"],
+            promised: WITHOUT_KEY_LIST,
+            forbidden: "list-all-virtual-keys",
+            words: "`--exclude-tools` names it",
+        },
         // The options combine: `--tools` names the tool and `--read-only` still forbids it.
-        (
-            &["--tools", "*-integration", "--read-only"],
-            READ_ONLY_INTEGRATIONS,
-            "delete-integration",
-            "`--read-only` leaves only",
-        ),
+        Case {
+            args: &["--tools", "*-integration", "--read-only"],
+            promised: READ_ONLY_INTEGRATIONS,
+            forbidden: "delete-integration",
+            words: "`--read-only` leaves only",
+        },
     ];
-    for (args, promised, forbidden, words) in table {
+    for Case {
+        args,
+        promised,
+        forbidden,
+        words,
+    } in table
+    {
         let server = serve_sandbox(args);
         for client in connect_stdio(args)
             .await
@@ -209,8 +222,8 @@ async fn filter_options_apply_to_every_transport_and_generation() {
             .into_iter()
             .chain(args.iter().copied())
             .collect();
-        let (ok, _, told) = run_cli(&called);
-        assert!(!ok && told.contains(words), "{told}");
+        let (ok, _, message) = run_cli(&called);
+        assert!(!ok && message.contains(words), "{message}");
         let tools: Vec<_> = ["tools", "--format", "json", "--sandbox"]
             .into_iter()
             .chain(args.iter().copied())
@@ -226,65 +239,73 @@ async fn filter_options_apply_to_every_transport_and_generation() {
 
 #[tokio::test]
 async fn filter_headers_narrow_and_never_widen_the_options() {
-    let open: &[&str] = &[];
+    struct Case {
+        args: &'static [&'static str],
+        headers: Vec<(&'static str, &'static str)>,
+        promised: EntryFilter,
+        forbidden: &'static str,
+        words: &'static str,
+    }
+
+    let open: &'static [&'static str] = &[];
     let header = |name: &'static str| move |text: &'static str| (name, text);
     let (read_only, toolsets, tools) = (
         header("x-portkey-mcp-readonly"),
         header("X-Portkey-MCP-Toolsets"),
         header("X-Portkey-MCP-Tools"),
     );
-    type Case<'a> = (
-        &'a [&'a str],
-        Vec<(&'a str, &'a str)>,
-        EntryFilter,
-        &'a str,
-        &'a str,
-    );
-    let table: [Case<'_>; 6] = [
-        (
-            open,
-            vec![read_only("TRUE")],
-            READ_ONLY,
-            "create-integration",
-            "header `X-Portkey-MCP-Readonly` leaves only",
-        ),
-        (
-            open,
-            vec![toolsets("providers ,labels")],
-            TWO_DOMAINS,
-            "list-all-virtual-keys",
-            "header `X-Portkey-MCP-Toolsets` does not name its toolset",
-        ),
-        (
-            open,
-            vec![tools("list-*")],
-            LIST_TOOLS,
-            "get-integration",
-            "header `X-Portkey-MCP-Tools` does not name it",
-        ),
-        (
-            open,
-            vec![tools("*-integration"), read_only("true")],
-            READ_ONLY_INTEGRATIONS,
-            "delete-integration",
-            "header `X-Portkey-MCP-Readonly`",
-        ),
-        (
-            &["--read-only"],
-            vec![read_only("false")],
-            READ_ONLY,
-            "create-integration",
-            "`--read-only` leaves only",
-        ),
-        (
-            &["--no-delete"],
-            vec![tools("delete-integration")],
-            NO_TOOLS,
-            "delete-integration",
-            "`--no-delete` leaves no",
-        ),
+    let table = [
+        Case {
+            args: open,
+            headers: vec![read_only("TRUE")],
+            promised: READ_ONLY,
+            forbidden: "create-integration",
+            words: "header `X-Portkey-MCP-Readonly` leaves only",
+        },
+        Case {
+            args: open,
+            headers: vec![toolsets("providers ,labels")],
+            promised: TWO_DOMAINS,
+            forbidden: "list-all-virtual-keys",
+            words: "header `X-Portkey-MCP-Toolsets` does not name its toolset",
+        },
+        Case {
+            args: open,
+            headers: vec![tools("list-*")],
+            promised: LIST_TOOLS,
+            forbidden: "get-integration",
+            words: "header `X-Portkey-MCP-Tools` does not name it",
+        },
+        Case {
+            args: open,
+            headers: vec![tools("*-integration"), read_only("true")],
+            promised: READ_ONLY_INTEGRATIONS,
+            forbidden: "delete-integration",
+            words: "header `X-Portkey-MCP-Readonly`",
+        },
+        Case {
+            args: &["--read-only"],
+            headers: vec![read_only("false")],
+            promised: READ_ONLY,
+            forbidden: "create-integration",
+            words: "`--read-only` leaves only",
+        },
+        Case {
+            args: &["--no-delete"],
+            headers: vec![tools("delete-integration")],
+            promised: NO_TOOLS,
+            forbidden: "delete-integration",
+            words: "`--no-delete` leaves no",
+        },
     ];
-    for (args, headers, promised, forbidden, words) in table {
+    for Case {
+        args,
+        headers,
+        promised,
+        forbidden,
+        words,
+    } in table
+    {
         let server = serve_sandbox(args);
         for client in connect_http(&server, &headers).await {
             assert_offers_only(&client, promised, forbidden, words).await;
@@ -360,11 +381,11 @@ async fn invalid_filter_header_is_rejected() {
         let (status, body) =
             send_request(stateless_request(&server, "tools/list", json!({})).header(header, value))
                 .await;
-        let told = body["error"]["message"].as_str().unwrap();
+        let message = body["error"]["message"].as_str().unwrap();
         assert_eq!(status, StatusCode::BAD_REQUEST, "{header}: {value}");
         assert!(
-            told.contains(header) && told.contains(words),
-            "{header}: {value}: {told}"
+            message.contains(header) && message.contains(words),
+            "{header}: {value}: {message}"
         );
     }
     let twice = stateless_request(&server, "tools/list", json!({}))
@@ -405,10 +426,10 @@ fn invalid_filter_option_stops_the_start() {
     for (args, words) in table {
         for command in [&["stdio"] as &[&str], &["http", "--sandbox"], &["tools"]] {
             let args: Vec<_> = command.iter().chain(*args).copied().collect();
-            let (ok, _, told) = run_cli(&args);
+            let (ok, _, message) = run_cli(&args);
             assert!(
-                !ok && words.iter().all(|word| told.contains(word)),
-                "{args:?}: {told}"
+                !ok && words.iter().all(|word| message.contains(word)),
+                "{args:?}: {message}"
             );
         }
     }
@@ -418,6 +439,14 @@ fn invalid_filter_option_stops_the_start() {
 /// narrows.
 #[tokio::test]
 async fn filter_path_narrows_like_a_filter_header() {
+    struct Case {
+        path: &'static str,
+        headers: &'static [(&'static str, &'static str)],
+        promised: EntryFilter,
+        forbidden: &'static str,
+        words: &'static str,
+    }
+
     let server = serve_sandbox(&["--no-delete"]);
     let of_mcp = |entry: &CatalogEntry| entry.domain.name.starts_with("mcp-");
     let mcp: EntryFilter = |entry| {
@@ -426,35 +455,41 @@ async fn filter_path_narrows_like_a_filter_header() {
     };
     let reads_labels: EntryFilter = |entry| READ_ONLY(entry) && entry.domain.name == "labels";
     assert!(Catalog::full().iter().filter(|entry| of_mcp(entry)).count() > 20);
-    for (path, headers, promised, forbidden, words) in [
-        (
-            "/readonly",
-            &[][..],
-            READ_ONLY,
-            "create-label",
-            "path or its header `X-Portkey-MCP-Readonly`",
-        ),
-        (
-            "/x/mcp",
-            &[],
-            mcp,
-            "create-label",
-            "`X-Portkey-MCP-Toolsets` does not name",
-        ),
-        (
-            "/x/mcp",
-            &[],
-            mcp,
-            "delete-mcp-server",
-            "`--no-delete` leaves no",
-        ),
-        (
-            "/x/providers%2Clabels/readonly",
-            &[("x-portkey-mcp-toolsets", "labels,users")],
-            reads_labels,
-            "list-all-providers",
-            "`X-Portkey-MCP-Toolsets` does not name",
-        ),
+    for Case {
+        path,
+        headers,
+        promised,
+        forbidden,
+        words,
+    } in [
+        Case {
+            path: "/readonly",
+            headers: &[][..],
+            promised: READ_ONLY,
+            forbidden: "create-label",
+            words: "path or its header `X-Portkey-MCP-Readonly`",
+        },
+        Case {
+            path: "/x/mcp",
+            headers: &[],
+            promised: mcp,
+            forbidden: "create-label",
+            words: "`X-Portkey-MCP-Toolsets` does not name",
+        },
+        Case {
+            path: "/x/mcp",
+            headers: &[],
+            promised: mcp,
+            forbidden: "delete-mcp-server",
+            words: "`--no-delete` leaves no",
+        },
+        Case {
+            path: "/x/providers%2Clabels/readonly",
+            headers: &[("x-portkey-mcp-toolsets", "labels,users")],
+            promised: reads_labels,
+            forbidden: "list-all-providers",
+            words: "`X-Portkey-MCP-Toolsets` does not name",
+        },
     ] {
         for client in connect_to(&format!("{}{path}", server.url), headers).await {
             assert_offers_only(&client, promised, forbidden, words).await;
@@ -475,7 +510,8 @@ async fn filter_path_narrows_like_a_filter_header() {
             .send()
             .await
             .unwrap();
-        let (got, text) = (response.status(), response.text().await.unwrap());
+        let got = response.status();
+        let text = response.text().await.unwrap();
         assert!(
             got == status && text.contains(words),
             "{path}: {got} {text}"
@@ -539,7 +575,8 @@ fn tool_filter_allows_only_what_caller_and_filter_allow() {
     let narrowed = whole.with_request_filter(modes.clone());
     let mut left = HashMap::new();
     for entry in Catalog::full().iter() {
-        let (domain, operation) = (entry.domain.name, entry.operation);
+        let domain = entry.domain.name;
+        let operation = entry.operation;
         let may = narrowed.authorize(domain, operation);
         let each =
             whole.authorize(domain, operation).is_ok() && modes.check(domain, operation).is_ok();

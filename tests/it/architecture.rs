@@ -151,7 +151,8 @@ fn crate_paths(text: &str) -> Vec<&str> {
             found.extend(rest.split(is_name).next());
             continue;
         };
-        let (mut depth, mut begins) = (0, true);
+        let mut depth = 0;
+        let mut begins = true;
         for (at, c) in list.char_indices() {
             match c {
                 '}' if depth == 0 => break,

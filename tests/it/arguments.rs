@@ -14,64 +14,77 @@ fn build_request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String
 
 #[test]
 fn arguments_are_coerced_to_their_types() {
+    struct Case {
+        what: &'static str,
+        tool: &'static str,
+        args: Value,
+        end: &'static str,
+    }
+
     let create = json!({ "name": "n", "ai_provider_id": "openai" });
     let cases = [
-        (
-            "a number as text",
-            "list-all-integrations",
-            json!({ "page_size": "5" }),
-            "?page_size=5",
-        ),
-        (
-            "with spaces",
-            "list-all-integrations",
-            json!({ "page_size": " 5 " }),
-            "?page_size=5",
-        ),
-        (
-            "null is left out",
-            "list-all-integrations",
-            json!({ "page_size": null, "type": "all" }),
-            "?type=all",
-        ),
-        (
-            "truth as text",
-            "get-provider",
-            json!({ "slug": "p", "include_configurations": "True" }),
-            "/p?include_configurations=true",
-        ),
-        (
-            "an object in a query",
-            "list-all-providers",
-            json!({ "tags": { "team": "a b" } }),
-            "?tags=%7B%22team%22%3A%22a%20b%22%7D",
-        ),
-        (
-            "an object as text",
-            "list-all-providers",
-            json!({ "tags": "{\"team\": \"x\"}" }),
-            "?tags=%7B%22team%22%3A%22x%22%7D",
-        ),
-        (
-            "a list in a query",
-            "bulk-delete-integration-models",
-            json!({ "slug": "i", "slugs": ["a", "b"] }),
-            "/i/models?slugs=a%2Cb",
-        ),
-        (
-            "a list as text",
-            "bulk-delete-integration-models",
-            json!({ "slug": "i", "slugs": "[\"a\"]" }),
-            "/i/models?slugs=a",
-        ),
-        (
-            "a lone name for a list",
-            "bulk-delete-integration-models",
-            json!({ "slug": "i", "slugs": "a,b" }),
-            "/i/models?slugs=a%2Cb",
-        ),
+        Case {
+            what: "a number as text",
+            tool: "list-all-integrations",
+            args: json!({ "page_size": "5" }),
+            end: "?page_size=5",
+        },
+        Case {
+            what: "with spaces",
+            tool: "list-all-integrations",
+            args: json!({ "page_size": " 5 " }),
+            end: "?page_size=5",
+        },
+        Case {
+            what: "null is left out",
+            tool: "list-all-integrations",
+            args: json!({ "page_size": null, "type": "all" }),
+            end: "?type=all",
+        },
+        Case {
+            what: "truth as text",
+            tool: "get-provider",
+            args: json!({ "slug": "p", "include_configurations": "True" }),
+            end: "/p?include_configurations=true",
+        },
+        Case {
+            what: "an object in a query",
+            tool: "list-all-providers",
+            args: json!({ "tags": { "team": "a b" } }),
+            end: "?tags=%7B%22team%22%3A%22a%20b%22%7D",
+        },
+        Case {
+            what: "an object as text",
+            tool: "list-all-providers",
+            args: json!({ "tags": "{\"team\": \"x\"}" }),
+            end: "?tags=%7B%22team%22%3A%22x%22%7D",
+        },
+        Case {
+            what: "a list in a query",
+            tool: "bulk-delete-integration-models",
+            args: json!({ "slug": "i", "slugs": ["a", "b"] }),
+            end: "/i/models?slugs=a%2Cb",
+        },
+        Case {
+            what: "a list as text",
+            tool: "bulk-delete-integration-models",
+            args: json!({ "slug": "i", "slugs": "[\"a\"]" }),
+            end: "/i/models?slugs=a",
+        },
+        Case {
+            what: "a lone name for a list",
+            tool: "bulk-delete-integration-models",
+            args: json!({ "slug": "i", "slugs": "a,b" }),
+            end: "/i/models?slugs=a%2Cb",
+        },
     ];
-    for (what, tool, args, end) in cases {
+    for Case {
+        what,
+        tool,
+        args,
+        end,
+    } in cases
+    {
         let (target, body) = build_request(tool, &args).unwrap_or_else(|e| panic!("{what}: {e:?}"));
         assert!(target.ends_with(end), "{what}: {target}");
         assert_eq!(body, Value::Null, "{what}: a GET or DELETE has no body");
@@ -105,7 +118,8 @@ fn arguments_are_coerced_to_their_types() {
         ),
     ];
     for (what, more, expected) in bodies {
-        let (mut args, mut sent) = (create.clone(), create.clone());
+        let mut args = create.clone();
+        let mut sent = create.clone();
         args.as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());

@@ -221,13 +221,13 @@ fn number_of_unknown_arguments_is_consistent_in_the_error() {
             lines[1],
             format!("- {count} arguments are not known; at most 100 may be")
         );
-        let told = lines
+        let listed = lines
             .iter()
             .filter(|line| line.starts_with("- `zz"))
             .count();
         assert_eq!(
             *lines.last().unwrap(),
-            format!("- and {} more", count - told),
+            format!("- and {} more", count - listed),
             "{error}"
         );
     }
@@ -256,18 +256,18 @@ fn invalid_arguments_cost_bounded_text_and_work() {
             let before = comparison_count::total();
             let error = published.validate(args, &options).expect_err(what);
             let effort = comparison_count::total() - before;
-            let told = error_message(&CallError::InvalidArguments(error.clone()));
+            let message = error_message(&CallError::InvalidArguments(error.clone()));
             assert!(
-                told.len() <= MAX_ERROR_BYTES,
+                message.len() <= MAX_ERROR_BYTES,
                 "{what}: {} bytes",
-                told.len()
+                message.len()
             );
             // A shortened text of one error does not count as an omitted error.
-            assert_eq!(told, error.to_string(), "{what}");
-            assert!(error.errors().iter().count() <= 20, "{what}: {told}");
+            assert_eq!(message, error.to_string(), "{what}");
+            assert!(error.errors().iter().count() <= 20, "{what}: {message}");
             assert!(
-                mode == UnknownFields::Deny || told.contains(says),
-                "{what}: {told}"
+                mode == UnknownFields::Deny || message.contains(says),
+                "{what}: {message}"
             );
             assert!(effort <= MAX_EFFORT, "{what}: {effort}");
         }
@@ -318,12 +318,12 @@ fn known_fields_are_listed_once_per_object_type() {
         unknown_fields: UnknownFields::Deny,
         ..ValidationOptions::default()
     };
-    let told = published
+    let message = published
         .validate(args.as_object().unwrap().clone(), &options)
         .unwrap_err();
-    let told = told.to_string();
-    assert_eq!(told.matches("it takes").count(), 2, "{told}");
-    assert_eq!(told.matches("no such argument").count(), 3, "{told}");
+    let message = message.to_string();
+    assert_eq!(message.matches("it takes").count(), 2, "{message}");
+    assert_eq!(message.matches("no such argument").count(), 3, "{message}");
 }
 
 /// The warnings of a valid call are limited as well.
@@ -452,8 +452,8 @@ fn oversized_messages_get_short_errors_over_stdio() {
     for OversizedMessage { what, body, says } in oversized_messages() {
         pipe.send(&body);
         let answer = pipe.receive();
-        let told = answer["error"]["message"].as_str().unwrap_or_default();
-        assert!(told.contains(says), "{what}: {answer}");
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(says), "{what}: {answer}");
         assert!(answer.to_string().len() <= MAX_ERROR_BYTES, "{what}");
         let id = if what == "a long id" {
             Value::Null
@@ -522,9 +522,9 @@ async fn oversized_messages_get_short_errors_over_http() {
     let server = serve_sandbox(&["--max-request-bytes", "16777216"]);
     for OversizedMessage { what, body, says } in oversized_messages() {
         for (status, answer) in send_by_both_paths(&server, &body, "list-labels").await {
-            let told = answer["error"]["message"].as_str().unwrap_or_default();
+            let message = answer["error"]["message"].as_str().unwrap_or_default();
             assert!(
-                status == StatusCode::BAD_REQUEST && told.contains(says),
+                status == StatusCode::BAD_REQUEST && message.contains(says),
                 "{what}: {answer}"
             );
             assert!(answer.to_string().len() <= MAX_ERROR_BYTES, "{what}");
@@ -573,7 +573,8 @@ async fn large_call_succeeds_with_and_without_a_session() {
 #[tokio::test]
 async fn invalid_arguments_get_the_same_error_on_every_path() {
     let small = ["--max-result-bytes", "1024"];
-    let (server, bounded) = (serve_sandbox(&[]), serve_sandbox(&small));
+    let server = serve_sandbox(&[]);
+    let bounded = serve_sandbox(&small);
     let mut pipe = start_initialized(&["--sandbox"]);
     for InvalidCall {
         what, tool, args, ..
@@ -598,8 +599,12 @@ async fn invalid_arguments_get_the_same_error_on_every_path() {
             assert_eq!(&answer["result"]["content"][0]["text"], text, "{what}");
         }
         for (_, answer) in send_by_both_paths(&bounded, &body, tool).await {
-            let told = answer["result"]["content"][0]["text"].to_string();
-            assert!(told.len() <= 1_024 + 2, "{what}: {} bytes", told.len());
+            let message = answer["result"]["content"][0]["text"].to_string();
+            assert!(
+                message.len() <= 1_024 + 2,
+                "{what}: {} bytes",
+                message.len()
+            );
         }
     }
     assert!(pipe.end().0.success());
@@ -632,18 +637,18 @@ fn errors_of_compact_tools_are_bounded() {
 #[test]
 fn shell_calls_have_the_same_bounds() {
     let args = Value::Object(many_fields(9_000, |i| format!("z{i}"))).to_string();
-    let (is_ok, _, told) = run_cli(&["call", "list-labels", &args, "--sandbox"]);
+    let (is_ok, _, message) = run_cli(&["call", "list-labels", &args, "--sandbox"]);
     assert!(
-        !is_ok && told.contains("9000 arguments are not known"),
-        "{told}"
+        !is_ok && message.contains("9000 arguments are not known"),
+        "{message}"
     );
-    assert!(told.len() <= MAX_ERROR_BYTES, "{} bytes", told.len());
+    assert!(message.len() <= MAX_ERROR_BYTES, "{} bytes", message.len());
     // The arguments stay small, because operating systems limit a command line.
     let args = json!({ "a": vec![1; 41_000] }).to_string();
-    let (is_ok, _, told) = run_cli(&["call", "list-labels", &args, "--sandbox"]);
+    let (is_ok, _, message) = run_cli(&["call", "list-labels", &args, "--sandbox"]);
     assert!(
-        !is_ok && told.contains("hold more than 40000 names and items"),
-        "{told}"
+        !is_ok && message.contains("hold more than 40000 names and items"),
+        "{message}"
     );
 }
 
@@ -682,12 +687,12 @@ async fn upstream_errors_are_bounded() {
         let outcome = dispatcher(&upstream)
             .call_as_local(&operator(), "get-integration", args)
             .await;
-        let told = error_message(&outcome.unwrap_err());
+        let message = error_message(&outcome.unwrap_err());
         assert!(
-            told.len() <= 8_000,
+            message.len() <= 8_000,
             "{} bytes: {}",
-            told.len(),
-            &told[..200]
+            message.len(),
+            &message[..200]
         );
     }
 }
@@ -705,11 +710,11 @@ async fn denials_are_bounded() {
     let outcome = dispatcher
         .call_as_local(&operator(), "list-labels", JsonMap::new())
         .await;
-    let told = error_message(&outcome.unwrap_err());
+    let message = error_message(&outcome.unwrap_err());
     assert!(
-        told.len() <= MAX_ERROR_BYTES && told.contains("(the rest is left out)"),
+        message.len() <= MAX_ERROR_BYTES && message.contains("(the rest is left out)"),
         "{}",
-        told.len()
+        message.len()
     );
 }
 
@@ -763,7 +768,7 @@ fn audit_entries_are_bounded() {
     config.insert("provider".to_owned(), json!("@openai-production"));
     let args = json!({ "name": "c", "config": config }).to_string();
     let log = log.to_str().unwrap();
-    let (is_ok, _, told) = run_cli(&[
+    let (is_ok, _, message) = run_cli(&[
         "call",
         "create-config",
         &args,
@@ -771,7 +776,7 @@ fn audit_entries_are_bounded() {
         "--audit-log",
         log,
     ]);
-    assert!(is_ok, "{told}");
+    assert!(is_ok, "{message}");
     let entries = read_entries(log);
     let last = entries.last().unwrap();
     assert_eq!(last["unknown_fields"].as_array().unwrap().len(), 100);
@@ -790,22 +795,22 @@ fn audit_entries_are_bounded() {
 #[test]
 fn number_of_requested_fields_is_limited() {
     let names = vec!["id"; 101].join(",");
-    let (is_ok, _, told) = run_cli(&[
+    let (is_ok, _, message) = run_cli(&[
         "call",
         "list-all-integrations",
         &format!("fields={names}"),
         "--sandbox",
     ]);
     assert!(
-        !is_ok && told.contains("takes a list of up to 100 names of fields"),
-        "{told}"
+        !is_ok && message.contains("takes a list of up to 100 names of fields"),
+        "{message}"
     );
     let names = vec!["id"; 100].join(",");
-    let (is_ok, _, told) = run_cli(&[
+    let (is_ok, _, message) = run_cli(&[
         "call",
         "list-all-integrations",
         &format!("fields={names}"),
         "--sandbox",
     ]);
-    assert!(is_ok, "{told}");
+    assert!(is_ok, "{message}");
 }

@@ -131,7 +131,8 @@ fn size_report_is_up_to_date() {
     text += &ListSizes::new(&list_tools(Surface::Compact, |_| true)).table_row("`compact`");
     text += &ListSizes::new(&list_tools(Surface::Compact, reads)).table_row("`compact`, read-only");
     let compact = list_tools(Surface::Compact, |_| true);
-    let (whole, compact) = (sent_bytes(&all), sent_bytes(&compact));
+    let whole = sent_bytes(&all);
+    let compact = sent_bytes(&compact);
     writeln!(
         text,
         "\nThat is what a model is shown. With the hints for clients in `_meta`, {whole} bytes are sent of \

@@ -150,23 +150,61 @@ async fn cancelled_call_is_logged() {
 
 #[tokio::test]
 async fn request_id_is_taken_only_from_trusted_proxies() {
+    struct Case<'a> {
+        more: &'a [&'a str],
+        given: &'a str,
+        is_kept: bool,
+    }
+
     let trusting = &["--trusted-proxies", "127.0.0.0/8"] as &[_];
     let long = "x".repeat(129);
-    for (more, given, kept) in [
-        (trusting, "proxy-17", true),
-        (trusting, &long, false),
-        (trusting, &long[..128], true),
-        (trusting, "two words", false),
-        (trusting, "", false),
-        (trusting, "t\u{e4}g", false),
-        (&[], "proxy-17", false),
+    for Case {
+        more,
+        given,
+        is_kept,
+    } in [
+        Case {
+            more: trusting,
+            given: "proxy-17",
+            is_kept: true,
+        },
+        Case {
+            more: trusting,
+            given: &long,
+            is_kept: false,
+        },
+        Case {
+            more: trusting,
+            given: &long[..128],
+            is_kept: true,
+        },
+        Case {
+            more: trusting,
+            given: "two words",
+            is_kept: false,
+        },
+        Case {
+            more: trusting,
+            given: "",
+            is_kept: false,
+        },
+        Case {
+            more: trusting,
+            given: "t\u{e4}g",
+            is_kept: false,
+        },
+        Case {
+            more: &[],
+            given: "proxy-17",
+            is_kept: false,
+        },
     ] {
         let mut server = serve_sandbox(&[&["--log-format", "json"], more].concat());
         let request =
             tool_call(&server, "list-labels", &json!({})).header("x-request-id", given.as_bytes());
         let answer = request.send().await.unwrap();
         let name = answer.headers()["x-request-id"].to_str().unwrap();
-        assert_eq!(name == given, kept, "{given} became {name}");
+        assert_eq!(name == given, is_kept, "{given} became {name}");
         assert_eq!(next_call_line(&mut server)["request_id"], name);
         // Rejections have a request id as well, each a different one.
         let refused = post_request(&server, "{").send().await.unwrap();

@@ -117,7 +117,8 @@ fn tool_names_fit_every_client() {
 #[test]
 fn search_terms_are_few_and_new() {
     check_each(|p| {
-        let (name, words) = (p.operation().name(), p.operation().search_terms());
+        let name = p.operation().name();
+        let words = p.operation().search_terms();
         ensure(
             (3..=6).contains(&words.len()),
             format!("{} words, 3 to 6 wanted", words.len()),
@@ -240,10 +241,10 @@ fn collect_undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
 #[test]
 fn descriptions_that_name_fields_name_all_of_them() {
     let catalog = Catalog::full();
-    let mut told = BTreeMap::new();
+    let mut descriptions = BTreeMap::new();
     for entry in catalog.iter() {
         for (name, field) in entry.compiled().schema()["properties"].as_object().unwrap() {
-            told.insert(
+            descriptions.insert(
                 (entry.operation.name(), name.clone()),
                 expand_braces(&field.to_string()),
             );
@@ -257,12 +258,15 @@ fn descriptions_that_name_fields_name_all_of_them() {
             .flatten()
         {
             // An unlisted field has no text that could refer elsewhere.
-            let Some(mut text) = told.get(&(p.operation().name(), name.clone())).cloned() else {
+            let Some(mut text) = descriptions
+                .get(&(p.operation().name(), name.clone()))
+                .cloned()
+            else {
                 continue;
             };
             // "As in `create-integration`" refers to this field of that tool. "As in `workspaces`"
             // refers to that field of this tool.
-            for ((tool, field), other) in &told {
+            for ((tool, field), other) in &descriptions {
                 let there = field == name && text.contains(&format!("`{tool}`"));
                 let here = *tool == p.operation().name() && text.contains(&format!("`{field}`"));
                 if there || here {
@@ -298,14 +302,14 @@ fn unlisted_field_is_optional_and_named() {
     check_each(|p| {
         let full = p.full_schema();
         let required = full["required"].as_array().cloned().unwrap_or_default();
-        let told = expand_braces(p.description());
+        let description = expand_braces(p.description());
         full["properties"]
             .as_object()
             .into_iter()
             .flatten()
             .try_for_each(|(name, field)| {
                 let unlisted = field.get("x-unlisted").is_some();
-                let fair = !required.contains(&json!(name)) && told.contains(name);
+                let fair = !required.contains(&json!(name)) && description.contains(name);
                 ensure(
                     !unlisted || fair,
                     format!("`{name}` is neither listed nor named"),

@@ -175,49 +175,68 @@ fn call_command_calls_operations() {
 /// options.
 #[test]
 fn call_command_calls_builtin_tools() {
-    let cases: &[(&[&str], &str, Value)] = &[
-        (&["whoami"], "/caller", json!("local")),
-        (&["whoami"], "/may_read/workspaces", json!("yes")),
-        (
-            &["search-operations", "query=delete an api key"],
-            "/operations/0/operation",
-            json!("delete-api-key"),
-        ),
-        (
-            &["describe_operation", "operation=get-config"],
-            "/call_by",
-            json!("read-operation"),
-        ),
-        (
-            &[
+    struct Case {
+        args: &'static [&'static str],
+        pointer: &'static str,
+        expected: Value,
+    }
+
+    let cases: &[Case] = &[
+        Case {
+            args: &["whoami"],
+            pointer: "/caller",
+            expected: json!("local"),
+        },
+        Case {
+            args: &["whoami"],
+            pointer: "/may_read/workspaces",
+            expected: json!("yes"),
+        },
+        Case {
+            args: &["search-operations", "query=delete an api key"],
+            pointer: "/operations/0/operation",
+            expected: json!("delete-api-key"),
+        },
+        Case {
+            args: &["describe_operation", "operation=get-config"],
+            pointer: "/call_by",
+            expected: json!("read-operation"),
+        },
+        Case {
+            args: &[
                 "read-operation",
                 "operation=get-integration",
                 r#"arguments:={"slug":"openai-production"}"#,
             ],
-            "/slug",
-            json!("openai-production"),
-        ),
-        (
-            &[
+            pointer: "/slug",
+            expected: json!("openai-production"),
+        },
+        Case {
+            args: &[
                 "read-operation",
                 "operation=list-users",
                 r#"arguments:={"fields":["id"],"pageSize":1}"#,
             ],
-            "/next/fields",
-            json!(["id"]),
-        ),
-        (
-            &["list-all-integrations", "page_size=1"],
-            "/returned",
-            json!(1),
-        ),
-        (
-            &["list-all-integrations", "page_size:=1"],
-            "/next",
-            json!({ "page_size": 1, "current_page": 1 }),
-        ),
+            pointer: "/next/fields",
+            expected: json!(["id"]),
+        },
+        Case {
+            args: &["list-all-integrations", "page_size=1"],
+            pointer: "/returned",
+            expected: json!(1),
+        },
+        Case {
+            args: &["list-all-integrations", "page_size:=1"],
+            pointer: "/next",
+            expected: json!({ "page_size": 1, "current_page": 1 }),
+        },
     ];
-    for (args, pointer, expected) in cases {
+    for Case {
+        args,
+        pointer,
+        expected,
+    } in cases
+    {
         let (ok, out, log) = run_cli(&[&["call"], *args, &["--sandbox"]].concat());
         assert!(ok, "{args:?}: {log}");
         let answer: Value = serde_json::from_str(&out).unwrap();

@@ -22,54 +22,73 @@ use crate::{
 
 #[tokio::test]
 async fn prompt_and_template_arguments_are_completed() {
+    struct Case {
+        reference: Reference,
+        name: &'static str,
+        typed: &'static str,
+        expected: &'static str,
+        min_values: usize,
+    }
+
     let prompt = Reference::for_prompt;
     let template = Reference::for_resource;
-    // Reference, argument, typed text, an expected value, and the minimum number of values.
     let cases = [
-        (prompt("rotate-api-keys"), "workspace", "", "ws-shared", 2),
-        (
-            prompt("rotate-api-keys"),
-            "workspace",
-            "SHAR",
-            "ws-shared",
-            1,
-        ),
-        (
-            prompt("onboard-team"),
-            "integration",
-            "anthro",
-            "anthropic",
-            1,
-        ),
-        (prompt("register-mcp-server"), "auth", "he", "headers", 1),
-        (
-            template("portkey://integrations/{slug}"),
-            "slug",
-            "openai-pro",
-            "openai-production",
-            1,
-        ),
-        (
-            template("portkey://guide/{topic}"),
-            "topic",
-            "plan",
-            "plan-gates",
-            1,
-        ),
-        (
-            template("portkey://operations/{name}"),
-            "name",
-            "get-conf",
-            "get-config",
-            1,
-        ),
-        (
-            template("portkey://operations/{name}"),
-            "name",
-            "",
-            "add-workspace-member",
-            100,
-        ),
+        Case {
+            reference: prompt("rotate-api-keys"),
+            name: "workspace",
+            typed: "",
+            expected: "ws-shared",
+            min_values: 2,
+        },
+        Case {
+            reference: prompt("rotate-api-keys"),
+            name: "workspace",
+            typed: "SHAR",
+            expected: "ws-shared",
+            min_values: 1,
+        },
+        Case {
+            reference: prompt("onboard-team"),
+            name: "integration",
+            typed: "anthro",
+            expected: "anthropic",
+            min_values: 1,
+        },
+        Case {
+            reference: prompt("register-mcp-server"),
+            name: "auth",
+            typed: "he",
+            expected: "headers",
+            min_values: 1,
+        },
+        Case {
+            reference: template("portkey://integrations/{slug}"),
+            name: "slug",
+            typed: "openai-pro",
+            expected: "openai-production",
+            min_values: 1,
+        },
+        Case {
+            reference: template("portkey://guide/{topic}"),
+            name: "topic",
+            typed: "plan",
+            expected: "plan-gates",
+            min_values: 1,
+        },
+        Case {
+            reference: template("portkey://operations/{name}"),
+            name: "name",
+            typed: "get-conf",
+            expected: "get-config",
+            min_values: 1,
+        },
+        Case {
+            reference: template("portkey://operations/{name}"),
+            name: "name",
+            typed: "",
+            expected: "add-workspace-member",
+            min_values: 100,
+        },
     ];
     let wrong = [
         (prompt("no-such-prompt"), "workspace"),
@@ -86,14 +105,21 @@ async fn prompt_and_template_arguments_are_completed() {
                 .client
                 .complete(CompleteRequestParams::new(reference.clone(), argument))
         };
-        for (reference, name, typed, expected, most) in &cases {
+        for Case {
+            reference,
+            name,
+            typed,
+            expected,
+            min_values,
+        } in &cases
+        {
             let info = complete(reference, name, typed).await.unwrap().completion;
             assert!(
                 info.values.iter().any(|value| value == expected),
                 "{way}: {info:?}"
             );
             assert!(
-                info.values.len() >= *most && info.values.len() <= 100,
+                info.values.len() >= *min_values && info.values.len() <= 100,
                 "{way}: {info:?}"
             );
             let total = info.total.unwrap() as usize;
@@ -147,7 +173,8 @@ async fn complete_configs(
     principal: &Principal,
     typed: &str,
 ) -> Vec<String> {
-    let (request_info, chosen) = (&RequestInfo::local(), &HashMap::new());
+    let request_info = &RequestInfo::local();
+    let chosen = &HashMap::new();
     let asker = CompletionLookup {
         dispatcher,
         principal,
@@ -166,10 +193,18 @@ async fn advance_time(seconds: u64) {
 
 #[tokio::test]
 async fn completion_list_is_cached_per_caller() {
+    struct Case<'a> {
+        caller: &'a Principal,
+        typed: &'static str,
+        values: &'static [&'static str],
+        requests: usize,
+    }
+
     let upstream =
         MockUpstream::start(|_| json_response(r#"{"data":[{"slug":"pc-one"},{"slug":"pc-two"}]}"#))
             .await;
-    let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
+    let completer = Completer::default();
+    let dispatcher = Arc::new(dispatcher(&upstream));
     let alice = Principal {
         name: "alice".into(),
         ..operator()
@@ -178,17 +213,42 @@ async fn completion_list_is_cached_per_caller() {
         name: "bob".into(),
         ..operator()
     };
-    for (caller, typed, values, asked) in [
-        (&alice, "", &["pc-one", "pc-two"] as &[&str], 1),
-        (&alice, "two", &["pc-two"], 1),
-        (&bob, "one", &["pc-one"], 2),
-        (&alice, "", &["pc-one", "pc-two"], 2),
+    for Case {
+        caller,
+        typed,
+        values,
+        requests,
+    } in [
+        Case {
+            caller: &alice,
+            typed: "",
+            values: &["pc-one", "pc-two"] as &[&str],
+            requests: 1,
+        },
+        Case {
+            caller: &alice,
+            typed: "two",
+            values: &["pc-two"],
+            requests: 1,
+        },
+        Case {
+            caller: &bob,
+            typed: "one",
+            values: &["pc-one"],
+            requests: 2,
+        },
+        Case {
+            caller: &alice,
+            typed: "",
+            values: &["pc-one", "pc-two"],
+            requests: 2,
+        },
     ] {
         assert_eq!(
             complete_configs(&completer, &dispatcher, caller, typed).await,
             values
         );
-        assert_eq!(upstream.count(), asked);
+        assert_eq!(upstream.count(), requests);
     }
     // One caller again, with a narrower tool filter for this request.
     let toolsets = Toolsets::from_names(["prompts"].into_iter(), &["configs", "prompts"]).unwrap();
@@ -207,7 +267,8 @@ async fn failed_list_is_not_requested_again_for_ten_seconds() {
         _ => json_response(r#"{"data":[{"slug":"pc-one"}]}"#),
     })
     .await;
-    let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
+    let completer = Completer::default();
+    let dispatcher = Arc::new(dispatcher(&upstream));
     for typed in ["", "p", "pc", "pc-", "pc-o", "pc-on"] {
         assert_eq!(
             complete_configs(&completer, &dispatcher, &operator(), typed).await,
@@ -238,7 +299,8 @@ async fn concurrent_completions_share_a_request_that_outlives_them() {
     let held = release.clone();
     let body = r#"{"data":[{"slug":"pc-one"}]}"#;
     let upstream = MockUpstream::start(move |_| ResponseAction::Later(held.clone(), body)).await;
-    let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
+    let completer = Completer::default();
+    let dispatcher = Arc::new(dispatcher(&upstream));
     let operator = operator();
     // The client cancels the request with the next keystroke.
     for typed in ["", "p"] {
@@ -260,8 +322,10 @@ async fn concurrent_completions_share_a_request_that_outlives_them() {
 #[tokio::test]
 async fn requests_about_unknown_workspaces_are_limited() {
     let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
-    let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
-    let (operator, request_info) = (operator(), RequestInfo::local());
+    let completer = Completer::default();
+    let dispatcher = Arc::new(dispatcher(&upstream));
+    let operator = operator();
+    let request_info = RequestInfo::local();
     let ask = async |workspace: String| {
         let chosen = HashMap::from([("workspace".to_owned(), workspace)]);
         let asker = CompletionLookup {

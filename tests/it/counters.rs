@@ -58,66 +58,108 @@ async fn reserve(store: &Store, budgets: &[Budget]) -> Reservation {
     }
 }
 
-async fn expect_exhausted(store: &Store, budgets: &[Budget]) -> (usize, u64, Option<Duration>) {
+/// A rejected reservation: the position of the exhausted budget, its count, and the wait.
+struct Exhaustion {
+    index: usize,
+    counted: u64,
+    retry_after: Option<Duration>,
+}
+
+async fn expect_exhausted(store: &Store, budgets: &[Budget]) -> Exhaustion {
     match store.reserve(budgets).await.unwrap() {
         ReserveOutcome::Reserved(_) => panic!("{budgets:?} are granted"),
         ReserveOutcome::Exhausted {
             index,
             counted,
             retry_after,
-        } => (index, counted, retry_after),
+        } => Exhaustion {
+            index,
+            counted,
+            retry_after,
+        },
     }
 }
 
 #[tokio::test]
 async fn calendar_windows_end_at_calendar_boundaries() {
+    struct Case {
+        window: Window,
+        start: &'static str,
+        end: &'static str,
+    }
+
     let table = [
-        (
-            Window::Minute,
-            "2026-11-21T09:00:30Z",
-            "2026-11-21T09:01:00Z",
-        ),
-        (
-            Window::Minute,
-            "2026-11-21T09:00:00Z",
-            "2026-11-21T09:01:00Z",
-        ),
-        (Window::Hour, "2026-12-31T23:15:00Z", "2027-01-01T00:00:00Z"),
-        (Window::Day, "2028-02-28T12:00:00Z", "2028-02-29T00:00:00Z"),
+        Case {
+            window: Window::Minute,
+            start: "2026-11-21T09:00:30Z",
+            end: "2026-11-21T09:01:00Z",
+        },
+        Case {
+            window: Window::Minute,
+            start: "2026-11-21T09:00:00Z",
+            end: "2026-11-21T09:01:00Z",
+        },
+        Case {
+            window: Window::Hour,
+            start: "2026-12-31T23:15:00Z",
+            end: "2027-01-01T00:00:00Z",
+        },
+        Case {
+            window: Window::Day,
+            start: "2028-02-28T12:00:00Z",
+            end: "2028-02-29T00:00:00Z",
+        },
         // 2026-11-23 is a Monday.
-        (Window::Week, "2026-11-22T12:00:00Z", "2026-11-23T00:00:00Z"),
-        (Window::Week, "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
-        (
-            Window::Month,
-            "2026-02-01T00:00:00Z",
-            "2026-03-01T00:00:00Z",
-        ),
-        (
-            Window::Month,
-            "2028-02-29T12:00:00Z",
-            "2028-03-01T00:00:00Z",
-        ),
-        (
-            Window::Month,
-            "2026-12-31T12:00:00Z",
-            "2027-01-01T00:00:00Z",
-        ),
-        (
-            Window::Month,
-            "2026-01-31T00:00:00Z",
-            "2026-02-01T00:00:00Z",
-        ),
+        Case {
+            window: Window::Week,
+            start: "2026-11-22T12:00:00Z",
+            end: "2026-11-23T00:00:00Z",
+        },
+        Case {
+            window: Window::Week,
+            start: "2026-11-23T00:00:00Z",
+            end: "2026-11-30T00:00:00Z",
+        },
+        Case {
+            window: Window::Month,
+            start: "2026-02-01T00:00:00Z",
+            end: "2026-03-01T00:00:00Z",
+        },
+        Case {
+            window: Window::Month,
+            start: "2028-02-29T12:00:00Z",
+            end: "2028-03-01T00:00:00Z",
+        },
+        Case {
+            window: Window::Month,
+            start: "2026-12-31T12:00:00Z",
+            end: "2027-01-01T00:00:00Z",
+        },
+        Case {
+            window: Window::Month,
+            start: "2026-01-31T00:00:00Z",
+            end: "2026-02-01T00:00:00Z",
+        },
     ];
-    for (window, start, end) in table {
+    for Case { window, start, end } in table {
         let (store, now) = store_with_manual_clock(micros(start));
-        let (two, end) = ([budget("a", window, 2, 2)], micros(end));
+        let two = [budget("a", window, 2, 2)];
+        let end = micros(end);
         let early = reserve(&store, &two).await;
-        let (_, counted, wait) = expect_exhausted(&store, &two).await;
+        let Exhaustion {
+            counted,
+            retry_after: wait,
+            ..
+        } = expect_exhausted(&store, &two).await;
         let rest = Duration::from_micros(end - micros(start));
         assert_eq!((counted, wait), (2, Some(rest)), "{window:?}");
         now.store(end - 1, Ordering::Relaxed);
         let last = Some(Duration::from_micros(1));
-        assert_eq!(expect_exhausted(&store, &two).await.2, last, "{window:?}");
+        assert_eq!(
+            expect_exhausted(&store, &two).await.retry_after,
+            last,
+            "{window:?}"
+        );
         now.store(end, Ordering::Relaxed);
         assert_eq!(store.count(&two[0].key, window).await, Ok(0), "{window:?}");
         drop(reserve(&store, &two).await);
@@ -173,7 +215,7 @@ fn window_end(window: Window) -> (SystemTime, Duration) {
     let one = [budget("a", window, 1, 1)];
     let asked = async {
         _ = reserve(&store, &one).await;
-        expect_exhausted(&store, &one).await.2.unwrap()
+        expect_exhausted(&store, &one).await.retry_after.unwrap()
     };
     let wait = futures_util::FutureExt::now_or_never(asked).unwrap();
     let end = now.duration_since(UNIX_EPOCH).unwrap() + wait;
@@ -194,7 +236,11 @@ async fn budgets_are_reserved_together_or_not_at_all() {
             let both = [budget("wide", window, 5, 1), budget("narrow", window, 2, 1)];
             let first = reserve(&one, &both).await;
             _ = reserve(&other, &both).await;
-            let (index, counted, wait) = expect_exhausted(&one, &both).await;
+            let Exhaustion {
+                index,
+                counted,
+                retry_after: wait,
+            } = expect_exhausted(&one, &both).await;
             assert_eq!((index, counted), (1, 2), "{what}");
             let wait = wait.unwrap();
             assert!(
@@ -212,7 +258,7 @@ async fn budgets_are_reserved_together_or_not_at_all() {
             assert_eq!(
                 expect_exhausted(&one, &[again.clone(), again.clone()])
                     .await
-                    .0,
+                    .index,
                 1,
                 "{what}"
             );
@@ -221,7 +267,11 @@ async fn budgets_are_reserved_together_or_not_at_all() {
             one.roll_back(twice).await.unwrap();
             assert_eq!(one.count(&both[0].key, window).await, Ok(2), "{what}");
             // An amount above the budget, an amount of zero, and an empty list of budgets.
-            let (_, counted, wait) = expect_exhausted(&one, &[budget("wide", window, 5, 6)]).await;
+            let Exhaustion {
+                counted,
+                retry_after: wait,
+                ..
+            } = expect_exhausted(&one, &[budget("wide", window, 5, 6)]).await;
             assert_eq!((counted, wait), (2, None), "{what}");
             expect_exhausted(&one, &[budget("wide", window, u64::MAX, u64::MAX)]).await;
             let none = reserve(&one, &[]).await;
@@ -266,7 +316,7 @@ async fn amount_that_leaves_a_window_is_free_again() {
             assert!(took > short * 9 / 10, "{kind}, {window:?}: {took:?}");
             // The amount was freed by the window, and the rollback does not free it twice.
             one.roll_back(old).await.unwrap();
-            let (_, counted, _) = expect_exhausted(&one, &three).await;
+            let Exhaustion { counted, .. } = expect_exhausted(&one, &three).await;
             assert!(counted > 0, "{kind}, {window:?}");
         }
     }

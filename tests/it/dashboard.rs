@@ -114,7 +114,8 @@ async fn queried_metrics_and_labels_exist() {
     let there: BTreeSet<&str> = samples()
         .filter_map(|line| line.split(|c| !is_name(c)).next())
         .collect();
-    let (mut asked, mut shown) = (0, BTreeSet::new());
+    let mut asked = 0;
+    let mut shown = BTreeSet::new();
     let dashboard = dashboard();
     for target in panels(&dashboard)
         .iter()

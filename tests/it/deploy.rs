@@ -45,11 +45,11 @@ fn split_words<'a>(text: &'a str, more: &'a [char]) -> impl Iterator<Item = &'a 
 #[test]
 fn every_deployment_variable_is_known_to_the_binary() {
     let help = help_text();
-    let told = help
+    let variables = help
         .split("[env: ")
         .skip(1)
         .filter_map(|rest| rest.split([']', '=']).next());
-    let known: BTreeSet<_> = told.collect();
+    let known: BTreeSet<_> = variables.collect();
     let mut seen = 0;
     for file in files_below(Path::new("deploy"))
         .into_iter()

@@ -30,51 +30,66 @@ async fn dry_run_call(upstream: &MockUpstream, tool: &str, args: &Value) -> Valu
 /// expected changes.
 #[tokio::test]
 async fn write_is_previewed_and_not_sent() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        sent: Value,
+        read: Option<&'static str>,
+        changes: Value,
+    }
+
     let cases = [
-        (
-            "update-integration",
-            json!({ "slug": "s", "name": "New", "key": "sk-planted" }),
-            json!({ "method": "PUT", "body": { "name": "New", "key": "***" } }),
-            Some("/v1/integrations/s"),
-            json!([{ "path": "name", "from": "Old", "to": "New" }]),
-        ),
-        (
-            "update-integration",
-            json!({ "slug": "s", "name": "Old", "description": "d" }),
-            json!({ "method": "PUT", "body": { "name": "Old", "description": "d" } }),
-            Some("/v1/integrations/s"),
-            json!([{ "path": "description", "from": null, "to": "d" }]),
-        ),
-        (
-            "delete-provider",
-            json!({ "slug": "s", "workspace_id": "w" }),
-            json!({ "method": "DELETE" }),
-            Some("/v1/providers/s?workspace_id=w"),
-            json!([{ "path": "", "from": "Old" }]),
-        ),
-        (
-            "create-integration",
-            json!({ "name": "New", "ai_provider_id": "openai", "key": "sk-planted" }),
-            json!({ "method": "POST", "body":
+        Case {
+            tool: "update-integration",
+            args: json!({ "slug": "s", "name": "New", "key": "sk-planted" }),
+            sent: json!({ "method": "PUT", "body": { "name": "New", "key": "***" } }),
+            read: Some("/v1/integrations/s"),
+            changes: json!([{ "path": "name", "from": "Old", "to": "New" }]),
+        },
+        Case {
+            tool: "update-integration",
+            args: json!({ "slug": "s", "name": "Old", "description": "d" }),
+            sent: json!({ "method": "PUT", "body": { "name": "Old", "description": "d" } }),
+            read: Some("/v1/integrations/s"),
+            changes: json!([{ "path": "description", "from": null, "to": "d" }]),
+        },
+        Case {
+            tool: "delete-provider",
+            args: json!({ "slug": "s", "workspace_id": "w" }),
+            sent: json!({ "method": "DELETE" }),
+            read: Some("/v1/providers/s?workspace_id=w"),
+            changes: json!([{ "path": "", "from": "Old" }]),
+        },
+        Case {
+            tool: "create-integration",
+            args: json!({ "name": "New", "ai_provider_id": "openai", "key": "sk-planted" }),
+            sent: json!({ "method": "POST", "body":
                 { "name": "New", "ai_provider_id": "openai", "key": "***" } }),
-            None,
-            json!([
+            read: None,
+            changes: json!([
                 { "path": "name", "to": "New" },
                 { "path": "ai_provider_id", "to": "openai" },
                 { "path": "key", "to": "***" },
             ]),
-        ),
-        (
-            "rotate-api-key",
-            json!({ "id": "183497e5-6d60-4f2f-9d6e-5f2cf2e2a001" }),
-            json!({ "method": "POST", "body": {} }),
-            Some("/v1/api-keys/183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"),
-            json!([]),
-        ),
+        },
+        Case {
+            tool: "rotate-api-key",
+            args: json!({ "id": "183497e5-6d60-4f2f-9d6e-5f2cf2e2a001" }),
+            sent: json!({ "method": "POST", "body": {} }),
+            read: Some("/v1/api-keys/183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"),
+            changes: json!([]),
+        },
     ];
-    for (tool, args, sent, read, changes) in cases {
+    for Case {
+        tool,
+        args,
+        sent,
+        read,
+        changes,
+    } in cases
+    {
         let upstream = MockUpstream::start(|_| json_response(STORED)).await;
-        let told = dry_run_call(&upstream, tool, &args).await;
+        let result = dry_run_call(&upstream, tool, &args).await;
         let got: Vec<_> = upstream
             .requests()
             .into_iter()
@@ -85,25 +100,25 @@ async fn write_is_previewed_and_not_sent() {
             .map(|at| ("GET".to_owned(), (*at).to_owned()))
             .collect();
         assert_eq!(got, expected, "{tool}");
-        let mut request = told["request"].clone();
+        let mut request = result["request"].clone();
         let url = request.as_object_mut().unwrap().remove("url").unwrap();
         assert!(
             url.as_str().unwrap().starts_with(&upstream.base_url),
             "{url}"
         );
         assert_eq!(
-            (&told["dry_run"], &request),
+            (&result["dry_run"], &request),
             (&json!(true), &sent),
             "{tool}"
         );
-        assert_eq!(told["changes"], changes, "{tool} {args}");
+        assert_eq!(result["changes"], changes, "{tool} {args}");
         let current = if read.is_some() {
             serde_json::from_str(STORED).unwrap()
         } else {
             json!(null)
         };
-        assert_eq!(told["current"], current, "{tool}");
-        assert!(!told.to_string().contains("sk-planted"), "{told}");
+        assert_eq!(result["current"], current, "{tool}");
+        assert!(!result.to_string().contains("sk-planted"), "{result}");
     }
 }
 
@@ -120,7 +135,7 @@ async fn nested_fields_are_compared() {
     let stored: &'static str = stored.to_string().leak();
     let upstream = MockUpstream::start(move |_| json_response(stored)).await;
     let config = json!({ "retry": { "attempts": 5 }, "strategy": { "mode": "fallback" } });
-    let told = dry_run_call(
+    let result = dry_run_call(
         &upstream,
         "update-config",
         &json!({ "slug": "s", "config": config }),
@@ -131,19 +146,19 @@ async fn nested_fields_are_compared() {
         { "path": "config.strategy", "to": { "mode": "fallback" } },
         { "path": "config.cache", "from": {} },
     ]);
-    assert_eq!(told["changes"], changes, "{told}");
+    assert_eq!(result["changes"], changes, "{result}");
     let args = json!({
         "id": "183497e5-6d60-4f2f-9d6e-5f2cf2e2a001",
         "rate_limits": [{ "type": "requests", "unit": "rpm", "value": 10 }],
         "defaults": { "metadata": { "a": "1", "c": "3" } },
     });
-    let told = dry_run_call(&upstream, "update-api-key", &args).await;
+    let result = dry_run_call(&upstream, "update-api-key", &args).await;
     let changes = json!([
         { "path": "rate_limits[0].value", "from": 9, "to": 10 },
         { "path": "defaults.metadata.c", "to": "3" },
         { "path": "defaults.metadata.b", "from": "2" },
     ]);
-    assert_eq!(told["changes"], changes, "{told}");
+    assert_eq!(result["changes"], changes, "{result}");
 }
 
 #[tokio::test]
@@ -155,13 +170,13 @@ async fn dry_run_result_is_bounded() {
     let body: &'static str = stored.to_string().leak();
     let upstream = MockUpstream::start(move |_| json_response(body)).await;
     let args = json!({ "slug": "s", "name": "n", "description": long });
-    let told = dry_run_call(&upstream, "update-integration", &args)
+    let result = dry_run_call(&upstream, "update-integration", &args)
         .await
         .to_string();
     assert!(
-        told.len() < 20_000 && told.contains("more characters"),
+        result.len() < 20_000 && result.contains("more characters"),
         "{} bytes",
-        told.len()
+        result.len()
     );
 }
 
@@ -176,14 +191,14 @@ async fn current_state_is_read_with_the_scopes_of_the_caller() {
         .as_object()
         .unwrap()
         .clone();
-    let told = dispatcher
+    let result = dispatcher
         .call_as_local(&writer, "update-integration", args.clone())
         .await
         .unwrap();
-    assert_eq!((&told["current"], upstream.count()), (&Value::Null, 0));
+    assert_eq!((&result["current"], upstream.count()), (&Value::Null, 0));
     assert!(
-        told["note"].as_str().unwrap().contains("needs the scope"),
-        "{told}"
+        result["note"].as_str().unwrap().contains("needs the scope"),
+        "{result}"
     );
     // A caller that may not write gets no dry run of a write.
     writer.scopes = Scopes::from_words(["portkey:read"]);
@@ -205,10 +220,10 @@ async fn reads_and_previews_run_and_invalid_calls_are_rejected() {
     let preview = dry_run_call(&upstream, "modify-mcp-gateway", &args).await;
     assert_eq!((&preview["preview"], upstream.count()), (&json!(true), 2));
     let args = json!({ "gateway": "g", "is_active": false });
-    let told = dry_run_call(&upstream, "modify-mcp-gateway", &args).await;
-    assert_eq!(told["request"]["headers"]["x-enkrypt-mcp-gateway"], "g");
+    let result = dry_run_call(&upstream, "modify-mcp-gateway", &args).await;
+    assert_eq!(result["request"]["headers"]["x-enkrypt-mcp-gateway"], "g");
     assert_eq!(
-        told["changes"],
+        result["changes"],
         json!([{ "path": "is_active", "to": false }])
     );
     assert_eq!(upstream.requests()[2].target, "/mcp-gateway/get-gateway");
@@ -257,9 +272,9 @@ async fn dry_run_server_changes_nothing() {
         "--sandbox",
         "--dry-run",
     ]);
-    let told: Value = serde_json::from_str(&out).unwrap();
+    let result: Value = serde_json::from_str(&out).unwrap();
     assert!(
-        good && told["dry_run"] == true && told["current"]["slug"] == "openai-production",
+        good && result["dry_run"] == true && result["current"]["slug"] == "openai-production",
         "{out}"
     );
 
@@ -320,7 +335,7 @@ async fn special_characters_in_change_paths_are_quoted() {
     let stored = json!({ "config": { "a": { "b": 1 }, "a.b": 1, "c[0]": 1, "": 1 } }).to_string();
     let upstream = MockUpstream::start(move |_| json_response(&stored)).await;
     let config = json!({ "a": { "b": 2 }, "a.b": 3, "c[0]": 4, "": 5 });
-    let told = dry_run_call(
+    let result = dry_run_call(
         &upstream,
         "update-config",
         &json!({ "slug": "s", "config": config }),
@@ -332,5 +347,5 @@ async fn special_characters_in_change_paths_are_quoted() {
         { "path": "config[\"c[0]\"]", "from": 1, "to": 4 },
         { "path": "config[\"\"]", "from": 1, "to": 5 },
     ]);
-    assert_eq!(told["changes"], changes, "{told}");
+    assert_eq!(result["changes"], changes, "{result}");
 }

@@ -78,14 +78,14 @@ fn every_file_option_rejects_non_regular_files() {
                 .collect();
             let (ok, out, err) = run_cli(&args);
             // For a world-writable device, the permissions are reported first.
-            let told = [
+            let expected = [
                 "regular file",
                 "permission",
                 "everybody may write",
                 "holds no PEM",
             ];
             assert!(
-                !ok && told.iter().any(|part| err.contains(part)),
+                !ok && expected.iter().any(|part| err.contains(part)),
                 "{args:?}: {out}{err}"
             );
         }

@@ -40,14 +40,16 @@ async fn readiness_component(server: &ServerProcess, name: &str) -> Value {
         .send()
         .await
         .unwrap();
-    let told: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-    told["components"][name].clone()
+    let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    body["components"][name].clone()
 }
 
 #[tokio::test]
 async fn token_removed_through_a_hard_link_is_rejected() {
-    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (file, link) = (folder.path().join("tokens.toml"), other.path().join("link"));
+    let folder = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.toml");
+    let link = other.path().join("link");
     let token = create_token_file(&file);
     fs::hard_link(&file, &link).unwrap();
     let mut server = serve_sandbox(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
@@ -93,9 +95,9 @@ async fn invalid_file_version_is_reported_at_readyz_until_fixed() {
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}policy = \"later.yaml\"\n")).unwrap();
     server.read_until("the change does not hold");
-    let told = readiness_component(&server, "token_file").await;
+    let state = readiness_component(&server, "token_file").await;
     assert_eq!(
-        (&told["status"], &told["reason"]),
+        (&state["status"], &state["reason"]),
         (&json!("degraded"), &json!("invalid_version"))
     );
     assert_eq!(status(&server, &token).await, StatusCode::OK);

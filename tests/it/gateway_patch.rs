@@ -26,6 +26,13 @@ fn stored_gateway() -> Value {
 /// Each case patches `servers_config` and compares one place of the result.
 #[test]
 fn each_merge_rule_applies() {
+    struct Case {
+        what: &'static str,
+        config: Value,
+        pointer: &'static str,
+        expected: Option<Value>,
+    }
+
     let at = |pointer: &str| stored_gateway().pointer(pointer).cloned();
     const SERVERS: &str = "/servers_config/servers";
     const INPUT: &str = "/servers_config/common_overrides/input_guardrails_config";
@@ -38,119 +45,148 @@ fn each_merge_rule_applies() {
     };
     let servers = |changes: Value| json!({ "servers": changes });
     let cases = [
-        ("nothing", json!({}), SERVERS, at(SERVERS)),
-        (
-            "the other part stays",
-            json!({ "common_overrides": null }),
-            SERVERS,
-            at(SERVERS),
-        ),
-        (
-            "all overrides",
-            json!({ "common_overrides": null }),
-            "/servers_config/common_overrides",
-            None,
-        ),
-        ("one policy", input(json!(null)), INPUT, None),
-        (
-            "what is not there",
-            json!({ "nothing": null }),
-            SERVERS,
-            at(SERVERS),
-        ),
-        (
-            "fields of a policy are replaced, those left out stay",
-            input(json!({ "enabled": false, "block": ["z"] })),
-            INPUT,
-            Some(
+        Case {
+            what: "nothing",
+            config: json!({}),
+            pointer: SERVERS,
+            expected: at(SERVERS),
+        },
+        Case {
+            what: "the other part stays",
+            config: json!({ "common_overrides": null }),
+            pointer: SERVERS,
+            expected: at(SERVERS),
+        },
+        Case {
+            what: "all overrides",
+            config: json!({ "common_overrides": null }),
+            pointer: "/servers_config/common_overrides",
+            expected: None,
+        },
+        Case {
+            what: "one policy",
+            config: input(json!(null)),
+            pointer: INPUT,
+            expected: None,
+        },
+        Case {
+            what: "what is not there",
+            config: json!({ "nothing": null }),
+            pointer: SERVERS,
+            expected: at(SERVERS),
+        },
+        Case {
+            what: "fields of a policy are replaced, those left out stay",
+            config: input(json!({ "enabled": false, "block": ["z"] })),
+            pointer: INPUT,
+            expected: Some(
                 json!({ "enabled": false, "guardrail_name": "A", "block": ["z"],
                 "additional_config": { "deep": { "a": 1, "b": 2 }, "list": [1, 2] } }),
             ),
-        ),
-        (
-            "additional_config merges by key, its lists do not",
-            input(
+        },
+        Case {
+            what: "additional_config merges by key, its lists do not",
+            config: input(
                 json!({ "additional_config": { "deep": { "a": null, "c": 3 }, "list": [3], "servers": [{}] } }),
             ),
-            "/servers_config/common_overrides/input_guardrails_config/additional_config",
-            Some(json!({ "deep": { "b": 2, "c": 3 }, "list": [3], "servers": [{}] })),
-        ),
-        ("no server named", servers(json!([])), SERVERS, at(SERVERS)),
-        (
-            "all servers",
-            servers(json!(null)),
-            SERVERS,
-            Some(json!([])),
-        ),
-        (
-            "a server changed in its place",
-            servers(
+            pointer: "/servers_config/common_overrides/input_guardrails_config/additional_config",
+            expected: Some(json!({ "deep": { "b": 2, "c": 3 }, "list": [3], "servers": [{}] })),
+        },
+        Case {
+            what: "no server named",
+            config: servers(json!([])),
+            pointer: SERVERS,
+            expected: at(SERVERS),
+        },
+        Case {
+            what: "all servers",
+            config: servers(json!(null)),
+            pointer: SERVERS,
+            expected: Some(json!([])),
+        },
+        Case {
+            what: "a server changed in its place",
+            config: servers(
                 json!([{ "saved_name": "one", "input_guardrails_config": { "block": ["z"] } }]),
             ),
-            SERVERS,
-            list(|servers| servers[0]["input_guardrails_config"]["block"] = json!(["z"])),
-        ),
-        (
-            "the policy of a server",
-            servers(json!([{ "saved_name": "one", "input_guardrails_config": null }])),
-            SERVERS,
-            list(|servers| servers[0] = json!({ "saved_name": "one", "server_version": "v1" })),
-        ),
-        (
-            "a version left out is v1, on either side",
-            servers(
+            pointer: SERVERS,
+            expected: list(|servers| servers[0]["input_guardrails_config"]["block"] = json!(["z"])),
+        },
+        Case {
+            what: "the policy of a server",
+            config: servers(json!([{ "saved_name": "one", "input_guardrails_config": null }])),
+            pointer: SERVERS,
+            expected: list(|servers| {
+                servers[0] = json!({ "saved_name": "one", "server_version": "v1" })
+            }),
+        },
+        Case {
+            what: "a version left out is v1, on either side",
+            config: servers(
                 json!([{ "saved_name": "two", "server_version": "v1", "output_guardrails_config": {} }]),
             ),
-            SERVERS,
-            list(|servers| servers[1]["output_guardrails_config"] = json!({})),
-        ),
-        (
-            "another version is another server",
-            servers(
+            pointer: SERVERS,
+            expected: list(|servers| servers[1]["output_guardrails_config"] = json!({})),
+        },
+        Case {
+            what: "another version is another server",
+            config: servers(
                 json!([{ "saved_name": "one", "server_version": "v2", "output_guardrails_config": null, "_delete": false }]),
             ),
-            SERVERS,
-            list(|servers| servers.push(json!({ "saved_name": "one", "server_version": "v2" }))),
-        ),
-        (
-            "a new server gets its version",
-            servers(
+            pointer: SERVERS,
+            expected: list(|servers| {
+                servers.push(json!({ "saved_name": "one", "server_version": "v2" }))
+            }),
+        },
+        Case {
+            what: "a new server gets its version",
+            config: servers(
                 json!([{ "saved_name": "new", "input_guardrails_config": { "enabled": true, "block": null } }]),
             ),
-            SERVERS,
-            list(|servers| {
+            pointer: SERVERS,
+            expected: list(|servers| {
                 servers.push(json!({ "saved_name": "new", "server_version": "v1",
                     "input_guardrails_config": { "enabled": true } }));
             }),
-        ),
-        (
-            "a server off the list, whatever else is said of it",
-            servers(
+        },
+        Case {
+            what: "a server off the list, whatever else is said of it",
+            config: servers(
                 json!([{ "saved_name": "two", "_delete": true, "input_guardrails_config": { "enabled": true } }]),
             ),
-            SERVERS,
-            list(|servers| _ = servers.remove(1)),
-        ),
-        (
-            "a server that is not on it",
-            servers(json!([{ "saved_name": "three", "_delete": true }])),
-            SERVERS,
-            at(SERVERS),
-        ),
-        (
-            "off the list and on again is an empty server in the old place",
-            servers(json!([{ "saved_name": "one", "_delete": true }, { "saved_name": "one" }])),
-            SERVERS,
-            list(|servers| servers[0] = json!({ "saved_name": "one", "server_version": "v1" })),
-        ),
-        (
-            "no name",
-            servers(json!([{ "server_version": "v1", "_delete": true }])),
-            SERVERS,
-            at(SERVERS),
-        ),
+            pointer: SERVERS,
+            expected: list(|servers| _ = servers.remove(1)),
+        },
+        Case {
+            what: "a server that is not on it",
+            config: servers(json!([{ "saved_name": "three", "_delete": true }])),
+            pointer: SERVERS,
+            expected: at(SERVERS),
+        },
+        Case {
+            what: "off the list and on again is an empty server in the old place",
+            config: servers(
+                json!([{ "saved_name": "one", "_delete": true }, { "saved_name": "one" }]),
+            ),
+            pointer: SERVERS,
+            expected: list(|servers| {
+                servers[0] = json!({ "saved_name": "one", "server_version": "v1" })
+            }),
+        },
+        Case {
+            what: "no name",
+            config: servers(json!([{ "server_version": "v1", "_delete": true }])),
+            pointer: SERVERS,
+            expected: at(SERVERS),
+        },
     ];
-    for (what, config, pointer, expected) in cases {
+    for Case {
+        what,
+        config,
+        pointer,
+        expected,
+    } in cases
+    {
         let merged = merge(&stored_gateway(), &json!({ "servers_config": config }));
         assert_eq!(merged.pointer(pointer), expected.as_ref(), "{what}");
         assert_eq!(merged["gateway_saved_name"], "g", "{what}");
@@ -373,8 +409,10 @@ proptest! {
 
     #[test]
     fn servers_are_identified_by_name_and_version(stored in gateway(false), patch in gateway(true)) {
-        let (before, merged) = (server_entries(&stored), merge(&stored, &patch));
-        let (changes, after) = (server_entries(&patch), server_entries(&merged));
+        let before = server_entries(&stored);
+        let merged = merge(&stored, &patch);
+        let changes = server_entries(&patch);
+        let after = server_entries(&merged);
         let config = &patch["servers_config"];
         let emptied = patch.get("servers_config").is_some_and(Value::is_null)
             || config.get("servers").is_some_and(Value::is_null);

@@ -83,16 +83,16 @@ fn check_parameters_are_validated() {
         for parameter in parameters {
             let mut less = all.clone();
             less.remove(parameter.name);
-            let told = validation_error(json!({ "id": check.id, "parameters": less }));
-            assert_eq!(told.contains("is required"), parameter.required, "{told}");
+            let error = validation_error(json!({ "id": check.id, "parameters": less }));
+            assert_eq!(error.contains("is required"), parameter.required, "{error}");
             let mut wrong = all.clone();
             wrong[parameter.name] = json!(null);
-            let told = validation_error(json!({ "id": check.id, "parameters": wrong }));
+            let error = validation_error(json!({ "id": check.id, "parameters": wrong }));
             let at = format!("`checks[0].parameters.{}`", parameter.name);
             let loose = matches!(parameter.kind, ParameterKind::Any);
             assert!(
-                loose || told.contains(&at),
-                "{} of {}: {told}",
+                loose || error.contains(&at),
+                "{} of {}: {error}",
                 parameter.name,
                 check.id
             );
@@ -117,8 +117,8 @@ fn invalid_parameter_error_lists_the_accepted_parameters() {
             "takes a number from 0 to 1",
         ),
     ] {
-        let told = validation_error(check.clone());
-        assert!(told.contains(expected), "{check}: {told}");
+        let error = validation_error(check.clone());
+        assert!(error.contains(expected), "{check}: {error}");
     }
     let partner = json!({ "id": "lasso.classify", "parameters": { "anything": 1 } });
     assert_eq!(validation_error(partner), "", "its parameters are open");
@@ -130,9 +130,12 @@ fn invalid_parameter_error_lists_the_accepted_parameters() {
 #[test]
 fn secret_parameter_is_not_repeated_in_the_error() {
     let secret = "do-not-show-this-anywhere";
-    let told = validation_error(json!({ "id": "default.webhook",
+    let error = validation_error(json!({ "id": "default.webhook",
         "parameters": { "webhookURL": 1, "headers": secret, "timeout": secret } }));
-    assert!(told.contains("headers") && !told.contains(secret), "{told}");
+    assert!(
+        error.contains("headers") && !error.contains(secret),
+        "{error}"
+    );
 }
 
 /// Compares the catalogue with the record of the API if a checkout has it beside it.

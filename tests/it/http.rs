@@ -170,75 +170,98 @@ fn declared_oversized_body_is_rejected_unread() {
 
 #[tokio::test]
 async fn invalid_request_gets_a_json_rpc_error() {
+    struct Case {
+        what: &'static str,
+        request: reqwest::RequestBuilder,
+        status: u16,
+        code: i32,
+    }
+
     let server = serve_sandbox(&["--max-request-bytes", "4194304"]);
     let good = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
     let cases = [
-        ("no JSON", post_request(&server, "{"), 400, -32700),
-        (
-            "a batch",
-            post_request(&server, &format!("[{good}]")),
-            400,
-            -32700,
-        ),
-        (
-            "10 MB",
-            post_request(&server, &"x".repeat(10 << 20)),
-            413,
-            -32600,
-        ),
-        (
-            "no form there is",
-            client().post(&server.url).header("accept", "text/html"),
-            406,
-            -32600,
-        ),
-        (
-            "another site",
-            post_request(&server, &good).header("origin", "https://evil.example"),
-            403,
-            -32600,
-        ),
-        (
-            "another host",
-            post_request(&server, &good).header("host", "evil.example"),
-            403,
-            -32600,
-        ),
-        ("no session", post_request(&server, &good), 400, -32600),
-        (
-            "an unknown session",
-            post_request(&server, &good).header("mcp-session-id", "nope"),
-            404,
-            -32600,
-        ),
-        (
-            "an unknown method",
-            stateless_request(&server, "no/such", json!({})),
-            404,
-            -32601,
-        ),
-        (
-            "an unknown tool",
-            stateless_request(
+        Case {
+            what: "no JSON",
+            request: post_request(&server, "{"),
+            status: 400,
+            code: -32700,
+        },
+        Case {
+            what: "a batch",
+            request: post_request(&server, &format!("[{good}]")),
+            status: 400,
+            code: -32700,
+        },
+        Case {
+            what: "10 MB",
+            request: post_request(&server, &"x".repeat(10 << 20)),
+            status: 413,
+            code: -32600,
+        },
+        Case {
+            what: "no form there is",
+            request: client().post(&server.url).header("accept", "text/html"),
+            status: 406,
+            code: -32600,
+        },
+        Case {
+            what: "another site",
+            request: post_request(&server, &good).header("origin", "https://evil.example"),
+            status: 403,
+            code: -32600,
+        },
+        Case {
+            what: "another host",
+            request: post_request(&server, &good).header("host", "evil.example"),
+            status: 403,
+            code: -32600,
+        },
+        Case {
+            what: "no session",
+            request: post_request(&server, &good),
+            status: 400,
+            code: -32600,
+        },
+        Case {
+            what: "an unknown session",
+            request: post_request(&server, &good).header("mcp-session-id", "nope"),
+            status: 404,
+            code: -32600,
+        },
+        Case {
+            what: "an unknown method",
+            request: stateless_request(&server, "no/such", json!({})),
+            status: 404,
+            code: -32601,
+        },
+        Case {
+            what: "an unknown tool",
+            request: stateless_request(
                 &server,
                 "tools/call",
                 json!({ "name": "x", "arguments": {} }),
             ),
-            400,
-            -32602,
-        ),
-        (
-            "arguments that are none",
-            stateless_request(
+            status: 400,
+            code: -32602,
+        },
+        Case {
+            what: "arguments that are none",
+            request: stateless_request(
                 &server,
                 "tools/call",
                 json!({ "name": "list-all-integrations", "arguments": [1] }),
             ),
-            400,
-            -32602,
-        ),
+            status: 400,
+            code: -32602,
+        },
     ];
-    for (what, request, status, code) in cases {
+    for Case {
+        what,
+        request,
+        status,
+        code,
+    } in cases
+    {
         let (got, body) = send_request(request).await;
         assert_eq!(body["error"]["code"], code, "{what}: {got} {body}");
         assert_eq!(body["jsonrpc"], "2.0", "{what}");
@@ -274,8 +297,8 @@ async fn probes_are_served_and_other_paths_are_not_found() {
     }
     let ready = client().get(format!("{base}/readyz")).send().await.unwrap();
     assert_eq!(ready.headers()["content-type"], "application/json");
-    let told: Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
-    assert_eq!(told, json!({ "status": "ready", "components": {} }));
+    let report: Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
+    assert_eq!(report, json!({ "status": "ready", "components": {} }));
     let healthy = format!("{base}/healthz");
     assert!(run_cli(&["health", "--url", &healthy]).0);
     let (up, _, log) = run_cli(&["health", "--url", "http://127.0.0.1:1/healthz"]);

@@ -164,8 +164,9 @@ fn request_with_two_host_headers_is_rejected() {
             )
             .unwrap();
             let text = read_to_end(stream);
-            let told = text.starts_with("HTTP/1.1 400 ") && text.contains("more than one `Host`");
-            assert_eq!(told, is_refused, "{path}: {text}");
+            let is_reported =
+                text.starts_with("HTTP/1.1 400 ") && text.contains("more than one `Host`");
+            assert_eq!(is_reported, is_refused, "{path}: {text}");
         }
     }
 }
@@ -178,7 +179,8 @@ fn number_of_connections_is_limited() {
         let mut some = [0; 15];
         stream.read_exact(&mut some).is_ok() && &some == b"HTTP/1.1 200 OK"
     };
-    let (mut one, mut two) = (connect(&server), connect(&server));
+    let mut one = connect(&server);
+    let mut two = connect(&server);
     assert!(healthy(&mut one) && healthy(&mut two));
     assert!(!healthy(&mut connect(&server)), "a third");
     drop(one);
@@ -465,7 +467,8 @@ async fn cors_allows_only_the_configured_origins() {
 #[test]
 fn plain_http_on_a_tls_port_gets_an_explanation() {
     let folder = tempfile::tempdir().unwrap();
-    let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let cert = folder.path().join("tls.crt");
+    let key = folder.path().join("tls.key");
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     fs::write(&cert, made.cert.pem()).unwrap();
@@ -497,7 +500,8 @@ fn plain_http_on_a_tls_port_gets_an_explanation() {
 #[tokio::test]
 async fn replaced_tls_certificate_is_used() {
     let folder = tempfile::tempdir().unwrap();
-    let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let cert = folder.path().join("tls.crt");
+    let key = folder.path().join("tls.key");
     let renew = || {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         fs::write(&key, made.signing_key.serialize_pem()).unwrap();
@@ -531,8 +535,8 @@ async fn replaced_tls_certificate_is_used() {
     );
     let health = ["health", "--url", &url];
     assert!(!run_cli(&health).0, "nobody vouches for it");
-    let (up, _, told) = run_cli(&[&health[..], &["--ca-file", cert.to_str().unwrap()]].concat());
-    assert!(up, "{told}");
+    let (up, _, log) = run_cli(&[&health[..], &["--ca-file", cert.to_str().unwrap()]].concat());
+    assert!(up, "{log}");
     let plain = url.replace("https://", "http://");
     let refused = client().get(plain).send().await.unwrap();
     assert_eq!(
@@ -608,7 +612,8 @@ fn large_bodies_of_one_caller_share_a_limit() {
                 // The rejected connection may be closed before all of the body is sent.
                 _ = write!(stream, "11000\r\n{}\r\n", "0".repeat(0x11000));
             }
-            let (reads, answered) = (stream.try_clone().unwrap(), answered.clone());
+            let reads = stream.try_clone().unwrap();
+            let answered = answered.clone();
             std::thread::spawn(move || answered.send(read_to_end(reads)));
             stream
         });

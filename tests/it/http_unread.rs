@@ -197,10 +197,10 @@ async fn caller_with_too_many_unread_responses_is_rejected() {
     };
     until(StatusCode::TOO_MANY_REQUESTS).await;
     let (_, refused) = send_request(stateless_request(&server, "tools/list", json!({}))).await;
-    let told = refused["error"]["message"].as_str().unwrap();
+    let message = refused["error"]["message"].as_str().unwrap();
     assert!(
-        told.contains("too many answers wait for this caller to read them"),
-        "{told}"
+        message.contains("too many answers wait for this caller to read them"),
+        "{message}"
     );
     drop(unread);
     until(StatusCode::OK).await;
