@@ -83,7 +83,8 @@ fn connect(router: &Router) -> DuplexStream {
 
 /// Sends raw bytes. The server has to respond or to close the connection.
 async fn send_raw(router: &Router, input: &[u8]) {
-    let (mut output, mut closed) = (Vec::new(), false);
+    let mut output = Vec::new();
+    let mut closed = false;
     let (mut reader, mut writer) = split(connect(router));
     let writing = async {
         // The server may close the connection before the end of the input.
@@ -133,7 +134,8 @@ async fn send_messages(router: &Router, input: &[u8], flags: u8) {
                 .headers_mut()
                 .insert(name, value.try_into().expect("a header"));
         }
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
         let Some((head, body)) = exchange(router, request).await else {
             continue;
         };
@@ -214,7 +216,8 @@ async fn exchange(router: &Router, request: Request<Full<Bytes>>) -> Option<(Par
         }
     };
     let (head, body) = response.into_parts();
-    let (mut body, mut bytes) = (pin!(body), Vec::new());
+    let mut body = pin!(body);
+    let mut bytes = Vec::new();
     // A stream of notifications has no end. Its keep-alive follows the real clock, so that
     // keep-alives come without a pause once the paused clock is ahead.
     let whole = async {

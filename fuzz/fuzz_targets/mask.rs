@@ -176,7 +176,8 @@ impl Choices<'_> {
                 }
                 map.insert(self.name(), value);
                 for _ in 0..self.byte() % 3 {
-                    let (name, beside) = (self.name(), self.value(2));
+                    let name = self.name();
+                    let beside = self.value(2);
                     map.entry(name).or_insert(beside);
                 }
                 map.into()

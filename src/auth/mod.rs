@@ -163,7 +163,8 @@ impl Auth {
         path_prefix: String,
     ) -> anyhow::Result<Self> {
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-        let (domains, known) = (Catalog::domains(), RetainedKeys::default());
+        let domains = Catalog::domains();
+        let known = RetainedKeys::default();
         let parse = move |text: &str| {
             let config = OAuthConfig::parse(text, &folder, &domains, instead.as_ref())?;
             let files = config.files().to_vec();
@@ -224,7 +225,8 @@ impl Auth {
                 // file changes.
                 let oauth = Arc::clone(&oauth.get());
                 // Boxed, because the other methods do not need the space of this future.
-                let (headers, path) = (&request.headers, request.uri.path());
+                let headers = &request.headers;
+                let path = request.uri.path();
                 Box::pin(oauth.authenticate(headers, path))
                     .await
                     .map(Arc::new)

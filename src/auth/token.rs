@@ -88,8 +88,10 @@ impl Tokens {
         instead: Option<&Credentials>,
     ) -> anyhow::Result<ParsedValue<Self>> {
         let file: TokenFile = toml::from_str(text)?;
-        let (mut tokens, mut files) = (Vec::new(), Vec::new());
-        let (mut names, mut hashes) = (BTreeSet::new(), BTreeSet::new());
+        let mut tokens = Vec::new();
+        let mut files = Vec::new();
+        let mut names = BTreeSet::new();
+        let mut hashes = BTreeSet::new();
         for entry in file.token {
             let name = entry.name.clone();
             let token = entry.into_token(folder, domains, instead, &mut files);

@@ -245,7 +245,8 @@ impl ApprovalClient {
         }
         let answer = request.send().await.map_err(reqwest::Error::without_url);
         let mut answer = answer.context("the server cannot be reached; does it still run?")?;
-        let (status, mut bytes) = (answer.status(), Vec::new());
+        let status = answer.status();
+        let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
             if bytes.len() + chunk.len() > MAX_RESPONSE_BYTES {
                 bail!(
@@ -307,7 +308,8 @@ fn print_tickets(page: &Value, out: &mut impl Write) -> io::Result<()> {
             .get("seconds_left")
             .and_then(Value::as_u64)
             .unwrap_or_default();
-        let (id, state) = (single_line_field(ticket, "id"), format_state(ticket));
+        let id = single_line_field(ticket, "id");
+        let state = format_state(ticket);
         let (caller, tool) = (
             single_line_field(ticket, "principal"),
             single_line_field(ticket, "tool"),

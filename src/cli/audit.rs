@@ -70,7 +70,8 @@ impl AuditCommand {
         }
         match &report.last {
             Some((seq, hash)) => {
-                let (first, intact) = (report.first.unwrap_or_default(), report.intact);
+                let first = report.first.unwrap_or_default();
+                let intact = report.intact;
                 match intact == seq.saturating_sub(first).saturating_add(1) {
                     true => write!(out, "lines {first} to {seq} of the chain")?,
                     false => write!(

@@ -96,7 +96,8 @@ async fn request_approval(
 /// Asks whoever sits at the terminal, if there is one: the question on standard error, the answer from
 /// standard input.
 fn prompt_at_terminal(question: &ApprovalRequest) -> Result<Approval, ApprovalError> {
-    let (input, mut screen) = (io::stdin(), terminal::stderr());
+    let input = io::stdin();
+    let mut screen = terminal::stderr();
     if !(input.is_terminal() && terminal::is_interactive()) {
         return Err(ApprovalError::NoApprover {
             tool: question.tool,

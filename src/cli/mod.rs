@@ -269,8 +269,10 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
         Some(Command::Policy(policy)) => return policy.run(&mut terminal::stdout()).await,
         Some(Command::StateKey(key)) => key.run(&mut terminal::stdout())?,
         Some(Command::Tools(tools)) => {
-            let (catalog, modes) = (options.catalog()?, options.access.tool_filter()?);
-            let (surface, policy) = (options.access.surface(), options.guard.policy()?);
+            let catalog = options.catalog()?;
+            let modes = options.access.tool_filter()?;
+            let surface = options.access.surface();
+            let policy = options.guard.policy()?;
             let is_listed = |entry: &CatalogEntry| {
                 let permits = |policy: &portkey_policy::Policy| policy.can_permit(entry.operation);
                 modes.check(entry.domain.name, entry.operation).is_ok()
@@ -299,7 +301,8 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
 }
 
 async fn run_sandbox(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
-    let (faults, now) = (options.sandbox_faults.clone(), options.sandbox_now);
+    let faults = options.sandbox_faults.clone();
+    let now = options.sandbox_now;
     let sandbox = Sandbox::start_with_clock(listen, faults, now).await;
     let sandbox = sandbox.map_err(|error| transport::listen_error(listen, "--listen", &error))?;
     tracing::info!(

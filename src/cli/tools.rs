@@ -118,7 +118,8 @@ fn print_search_table(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Resu
         .unwrap_or(0);
     writeln!(out, "{:widest$}  {:6}  TITLE", "TOOL", "EFFECT")?;
     for entry in tools {
-        let (name, effect) = (entry.operation.name(), entry.operation.effect().as_str());
+        let name = entry.operation.name();
+        let effect = entry.operation.effect().as_str();
         let title = escape_to_one_line(entry.compiled().title());
         writeln!(out, "{name:widest$}  {effect:6}  {title}")?;
     }
@@ -128,7 +129,8 @@ fn print_search_table(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Resu
 fn print_search_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "| Tool | Effect | Title |\n| --- | --- | --- |")?;
     for entry in tools {
-        let (name, effect) = (entry.operation.name(), entry.operation.effect().as_str());
+        let name = entry.operation.name();
+        let effect = entry.operation.effect().as_str();
         let title = escape_to_one_line(entry.compiled().title());
         writeln!(out, "| `{name}` | {effect} | {title} |")?;
     }
@@ -168,7 +170,8 @@ fn print_table(
         let bytes = json_size(tool)?;
         total += bytes;
         let operation = tool.operation();
-        let (effect, hints) = (operation.effect().as_str(), format_hints(operation));
+        let effect = operation.effect().as_str();
+        let hints = format_hints(operation);
         line(
             out,
             [operation.name(), domain, effect, &hints, &bytes.to_string()],
@@ -211,7 +214,8 @@ fn print_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<(
     )?;
     let offered = |domain: &&Domain| tools.iter().any(|entry| entry.domain.name == domain.name);
     for domain in DOMAINS.iter().filter(offered) {
-        let (name, about) = (domain.name, domain.about);
+        let name = domain.name;
+        let about = domain.about;
         writeln!(out, "\n## {name}\n\n{about}\n")?;
         writeln!(
             out,
@@ -226,7 +230,9 @@ fn print_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<(
 
 fn print_markdown_row(entry: &CatalogEntry, out: &mut impl Write) -> io::Result<()> {
     let operation = entry.operation;
-    let (name, method, path) = (operation.name(), operation.method(), operation.path());
+    let name = operation.name();
+    let method = operation.method();
+    let path = operation.path();
     let host = match operation.base() {
         ApiBase::ControlPlane | ApiBase::Gateway => "/v1",
         ApiBase::ControlPlaneV2 => "/v2",

@@ -100,7 +100,8 @@ const CA_USED_AS_END_ENTITY: &str = "CaUsedAsEndEntity";
 pub(crate) fn system_proxy(address: &str) -> Option<String> {
     let address: Uri = address.parse().ok()?;
     let proxy = Matcher::from_system().intercept(&address)?;
-    let (scheme, authority) = (proxy.uri().scheme_str()?, proxy.uri().authority()?);
+    let scheme = proxy.uri().scheme_str()?;
+    let authority = proxy.uri().authority()?;
     let port = authority
         .port()
         .map(|port| format!(":{port}"))

@@ -176,9 +176,11 @@ impl Completer {
         let caller = key.caller.clone();
         let alike = |other: &CacheKey| other.caller == caller;
         let work = || {
-            let (kept, key) = (self.cache.clone(), key.clone());
+            let kept = self.cache.clone();
+            let key = key.clone();
             let dispatcher = asker.dispatcher.clone();
-            let (principal, request_info) = (asker.principal.clone(), asker.request_info.clone());
+            let principal = asker.principal.clone();
+            let request_info = asker.request_info.clone();
             async move {
                 let workspace = key.workspace.as_deref();
                 let found =
@@ -216,7 +218,8 @@ pub fn filter_matches<'a>(
         return Vec::new();
     }
     let typed = typed.to_lowercase();
-    let (mut first, mut then) = (Vec::new(), Vec::new());
+    let mut first = Vec::new();
+    let mut then = Vec::new();
     for (value, name) in candidates {
         let either = [value.to_lowercase(), name.to_lowercase()];
         if either.iter().any(|text| text.starts_with(&typed)) {

@@ -315,7 +315,8 @@ impl Change {
 
 /// Returns `true` if one subscriber may watch these URIs.
 fn is_within_limits<'a>(uris: impl Iterator<Item = &'a String>) -> bool {
-    let (mut count, mut bytes) = (0, 0_usize);
+    let mut count = 0;
+    let mut bytes = 0_usize;
     for uri in uris {
         count += 1;
         bytes = bytes.saturating_add(uri.len());

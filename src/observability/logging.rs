@@ -72,7 +72,8 @@ pub(crate) fn init_logging(level: &str, format: LogFormat) -> anyhow::Result<Wor
     // Below warnings rmcp logs whole messages, and those hold secrets; no directive may ask for them. The
     // warnings of its service are errors as Rust prints them, each of a call that has a line of its own.
     let discreet = filter_fn(|metadata| {
-        let (level, target) = (*metadata.level(), metadata.target());
+        let level = *metadata.level();
+        let target = metadata.target();
         let mut path = target.split("::");
         match (path.next(), path.next()) {
             (Some("rmcp"), Some("service")) => level <= Level::ERROR,

@@ -256,7 +256,8 @@ pub struct SessionObserver {
 impl SessionObserver {
     /// Starts observing a session that begins with this request.
     pub fn begin(metrics: &Metrics, request_info: RequestInfo) -> Self {
-        let (metrics, _open) = (metrics.clone(), metrics.track_session());
+        let _open = metrics.track_session();
+        let metrics = metrics.clone();
         Self {
             metrics,
             request_info,

@@ -146,7 +146,8 @@ impl Dispatcher {
         call: ToolCall<'_>,
         record: &mut CallRecord,
     ) -> Result<Value, CallError> {
-        let (principal, request_info) = (call.principal, call.request_info);
+        let principal = call.principal;
+        let request_info = call.request_info;
         let outcome = self.execute(call, record).await;
         if record.untrusted {
             self.taint.mark(principal, request_info).await;

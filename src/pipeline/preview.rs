@@ -28,7 +28,8 @@ impl Dispatcher {
         args: JsonMap,
         audit_entry: &mut PendingEntry<'_>,
     ) -> Result<Value, CallError> {
-        let (operation, published) = (call.entry.operation, call.entry.compiled());
+        let operation = call.entry.operation;
+        let published = call.entry.compiled();
         let preview = self.build_change_preview(call, &args).await?;
         audit_entry.record.untrusted = preview.is_untrusted;
         if preview.is_no_op(operation) {
@@ -56,7 +57,8 @@ impl Dispatcher {
             request_info,
             entry,
         } = call;
-        let (operation, published) = (entry.operation, entry.compiled());
+        let operation = entry.operation;
+        let published = entry.compiled();
         let shown = published.build_request(secrets::redact_arguments(published, args.clone()))?;
         let read = dry_run::find_read(&self.catalog, operation);
         let (Some(preview), Some(read)) = (shown.preview, read) else {
@@ -108,7 +110,8 @@ impl Dispatcher {
             request_info,
             entry,
         } = call;
-        let (operation, published) = (entry.operation, entry.compiled());
+        let operation = entry.operation;
+        let published = entry.compiled();
         let Some(approvals) = self.approvals() else {
             return Err(ApprovalError::NoApprover {
                 tool: operation.name(),
@@ -154,7 +157,8 @@ impl Dispatcher {
             request_info,
             entry,
         } = call;
-        let (operation, published) = (entry.operation, entry.compiled());
+        let operation = entry.operation;
+        let published = entry.compiled();
         let mut preview = ChangePreview::default();
         if let Some(read) = dry_run::find_read(&self.catalog, operation) {
             let name = read.operation.name();

@@ -45,7 +45,8 @@ impl Dispatcher {
         policies: &[&Policy],
         record: &mut CallRecord,
     ) -> Result<(), CallError> {
-        let (domain, operation) = (call.entry.domain.name, call.entry.operation);
+        let domain = call.entry.domain.name;
+        let operation = call.entry.operation;
         self.tool_filter
             .check(domain, operation)
             .and_then(|()| call.principal.authorize(domain, operation))

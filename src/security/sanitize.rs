@@ -119,7 +119,8 @@ fn push_escape(text: &mut String, c: char) {
 /// Calls `instead` for each invisible character, and copies all others.
 fn replace_invisible(text: &str, instead: impl Fn(&mut String, char)) -> String {
     let mut clean = String::with_capacity(text.len());
-    let (mut before, mut rest) = (None, text.chars());
+    let mut before = None;
+    let mut rest = text.chars();
     while let Some(c) = rest.next() {
         if c == BLACK_FLAG
             && let Some(flag) = flag_tag_count(rest.as_str())

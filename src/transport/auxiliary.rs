@@ -163,7 +163,9 @@ pub(super) async fn serve(
             sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
-        let (connection, router, ended) = (connections.register(), router.clone(), ended.clone());
+        let connection = connections.register();
+        let router = router.clone();
+        let ended = ended.clone();
         tokio::spawn(async move {
             let closed = connection.0.closed.clone();
             tokio::select! {

@@ -91,7 +91,8 @@ where
     W: AsyncWrite + Unpin + Send + 'static,
 {
     // Open subscriptions would otherwise be waited for, as if they were calls.
-    let (hub, ended) = (server.notifier().clone(), lines.input_closed_token());
+    let hub = server.notifier().clone();
+    let ended = lines.input_closed_token();
     tokio::spawn(async move {
         ended.cancelled().await;
         hub.close();
@@ -333,7 +334,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> LineTr
         &self,
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        let (output, broken) = (self.output.clone(), self.output_broken.clone());
+        let output = self.output.clone();
+        let broken = self.output_broken.clone();
         let mut waiting = PendingWrite {
             backlog: self.backlog.clone(),
             bytes: 0,

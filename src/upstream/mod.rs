@@ -218,7 +218,9 @@ impl UpstreamClient {
             verification_tool: None,
         };
         let started = Instant::now();
-        let (mut attempts, mut arrived, mut is_doubtful) = (0, false, false);
+        let mut attempts = 0;
+        let mut arrived = false;
+        let mut is_doubtful = false;
         let attempt = || {
             attempts += 1;
             if attempts > 1 {

@@ -420,7 +420,8 @@ fn published_constraints_are_checked() {
 #[test]
 fn hints_fit_the_method() {
     check_each(|p| {
-        let (operation, hints) = (p.operation(), p.operation().hints());
+        let hints = p.operation().hints();
+        let operation = p.operation();
         let get = operation.method() == "GET";
         ensure(!get || hints.read_only, "a GET that does not read")?;
         ensure(

@@ -81,7 +81,8 @@ impl WorkerPool {
     /// Creates a pool with at most `max_running` threads for requests, and as many for responses.
     pub fn new(max_running: usize) -> Self {
         let threads = || Arc::new(Semaphore::new(max_running.max(1)));
-        let (running, finishing) = (threads(), threads());
+        let running = threads();
+        let finishing = threads();
         Self(Arc::new(PoolState {
             running,
             finishing,

@@ -116,7 +116,8 @@ impl<T: Send + Sync + 'static> WatchedValue<T> {
         path: &Path,
         parse: impl Fn(&str) -> anyhow::Result<ParsedValue<T>> + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let (path, named) = (path.to_owned(), path.to_owned());
+        let named = path.to_owned();
+        let path = path.to_owned();
         let read = move || -> anyhow::Result<ParsedValue<T>> {
             let context = || format!("cannot use {}", display_path(&path));
             let text = read_to_string(&path, MAX_CONFIG_BYTES).with_context(context)?;
@@ -137,7 +138,9 @@ impl<T: Send + Sync + 'static> WatchedValue<T> {
         lists: impl Fn(&Path) -> io::Result<Vec<PathBuf>> + Clone + Send + 'static,
         read: impl Fn(&[PathBuf]) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let (named, here, there) = (path.to_owned(), path.to_owned(), path.to_owned());
+        let named = path.to_owned();
+        let here = path.to_owned();
+        let there = path.to_owned();
         let listed = lists.clone();
         let read = move || {
             let context = || format!("cannot use {}", display_path(&here));
@@ -313,9 +316,10 @@ mod tests {
 
     #[test]
     fn file_written_through_a_hard_link_is_reloaded() {
-        let (folder, other) = (folder(), folder());
+        let linked = folder();
+        let folder = folder();
         let file = folder.path().join("file");
-        let link = other.path().join("link");
+        let link = linked.path().join("link");
         fs::write(&file, "old").unwrap();
         fs::hard_link(&file, &link).unwrap();
         let watched = watch_file(&file);

@@ -143,7 +143,8 @@ impl<T: Send + Sync + 'static> FileSource<T> {
             rejection: None,
             retry: None,
         };
-        let (state, outcome) = (Mutex::new(state), Mutex::new(outcome));
+        let state = Mutex::new(state);
+        let outcome = Mutex::new(outcome);
         let kind = OnceLock::new();
         Ok((
             Self {

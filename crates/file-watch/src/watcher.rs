@@ -90,7 +90,9 @@ impl FileWatcher {
     fn start() -> io::Result<Self> {
         // One pending wake-up is enough.
         let (wake, woken) = sync_channel(1);
-        let (sources, is_reload, is_new) = (Arc::default(), Arc::default(), Arc::default());
+        let sources = Arc::default();
+        let is_reload = Arc::default();
+        let is_new = Arc::default();
         let watcher = Self {
             sources,
             wake: wake.clone(),

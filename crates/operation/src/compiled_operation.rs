@@ -45,7 +45,8 @@ impl CompiledOperation {
             Some((title, description)) => (title.to_owned(), description.to_owned()),
             None => (title, description),
         };
-        let (profile, shape) = (presentation.profile, ArgumentSchema::compile(&full));
+        let profile = presentation.profile;
+        let shape = ArgumentSchema::compile(&full);
         let clears_by_name = profile.clears_by_argument() && profile::has_clearable_fields(&full);
         let shape = if clears_by_name {
             shape.with_clear_argument()

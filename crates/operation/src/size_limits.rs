@@ -65,7 +65,9 @@ fn count_values(value: &Value, depth: usize, left: &mut usize) -> Result<(), Siz
 /// Counting stops once there are more than `most` values. A text that is not JSON has such numbers,
 /// too.
 pub fn measure_json(json: &[u8], most: usize) -> (usize, usize) {
-    let (mut values, mut depth, mut deepest) = (0_usize, 0_usize, 0);
+    let mut values = 0_usize;
+    let mut depth = 0_usize;
+    let mut deepest = 0;
     let mut bytes = json.iter();
     while let Some(byte) = bytes.next() {
         match byte {

@@ -303,7 +303,8 @@ fn parse_moment(text: &str, words: &str, role: TimeRole, now: &Zoned) -> Option<
             .to_zoned(now.time_zone().clone())
             .ok();
     }
-    let (mut past, mut span) = (None, words);
+    let mut past = None;
+    let mut span = words;
     if let Some(rest) = span.strip_prefix("now") {
         span = rest.trim_start();
         // `now7d` has no meaning.

@@ -131,7 +131,8 @@ impl PolicyCase {
     /// evaluated.
     pub async fn check(&self, policy: &Policy, catalog: &Catalog) -> Result<(), CaseError> {
         let CaseResult { decision, .. } = self.run(policy, catalog).await?;
-        let (said, rule) = (decision.decision.kind(), decision.decision.rule());
+        let said = decision.decision.kind();
+        let rule = decision.decision.rule();
         let by = rule.map_or_else(String::new, |rule| format!(" by {rule}"));
         let said_so = self.expect.is_none_or(|expected| expected == said);
         let by_it = self

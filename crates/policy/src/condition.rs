@@ -135,7 +135,10 @@ impl Condition {
             }
             Operand::Argument(path) => path,
         };
-        let (mut passed, mut failed, mut exists, mut broken) = (false, false, false, None);
+        let mut passed = false;
+        let mut failed = false;
+        let mut exists = false;
+        let mut broken = None;
         let is_read = path.visit_arguments(args, &mut |value| {
             exists |= !value.is_null();
             match self.comparison.matches(value) {

@@ -97,9 +97,12 @@ impl Clock {
 
 /// Formats a time in seconds since 1970 as Portkey does.
 pub(crate) fn format_timestamp(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let days = seconds / 86_400;
+    let second = seconds % 86_400;
     let (year, month, day) = civil_from_days(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let hour = second / 3600;
+    let minute = second / 60 % 60;
+    let second = second % 60;
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
 }
 
@@ -110,14 +113,19 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<u64> {
         return None;
     }
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let year = number(0, 4)?;
+    let month = number(5, 7)?;
+    let day = number(8, 10)?;
+    let hour = number(11, 13)?;
+    let minute = number(14, 16)?;
+    let second = number(17, 19)?;
     if day > days_in_month(year, month) {
         return None;
     }
     // As in `civil_from_days`, years begin on 1 March.
     let year = if month <= 2 { year - 1 } else { year };
-    let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
+    let era = year.div_euclid(400);
+    let year = year.rem_euclid(400);
     let day = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let days = era * 146_097 + 365 * year + year / 4 - year / 100 + day - 719_468;
     let zone = text.get(19..)?;
@@ -151,7 +159,8 @@ fn days_in_month(year: i64, month: i64) -> i64 {
 /// begin on 1 March, so that a leap day is the last day of its year.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
+    let era = days / 146_097;
+    let day = days % 146_097;
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;

@@ -213,7 +213,8 @@ impl Store {
             let Some(stored) = items.by_age.get_mut(&number) else {
                 continue;
             };
-            let (before, now) = (stored.bytes, estimate_fields_bytes(&stored.item));
+            let before = stored.bytes;
+            let now = estimate_fields_bytes(&stored.item);
             stored.bytes = now;
             self.usage.bytes = self.usage.bytes.saturating_sub(before) + now;
         }

@@ -189,7 +189,8 @@ impl CounterRequest {
     /// Converts a budget at this time, which matters for calendar windows only.
     pub(super) fn from_budget(budget: &Budget, now: u64) -> Self {
         let Budget { key, window, .. } = budget;
-        let (most, amount) = (budget.max.min(MAX_COUNT), budget.amount.min(MAX_COUNT));
+        let most = budget.max.min(MAX_COUNT);
+        let amount = budget.amount.min(MAX_COUNT);
         let name = format!("{key}:{}", window.name());
         Self {
             name,

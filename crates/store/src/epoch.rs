@@ -52,7 +52,8 @@ impl Stamp {
 
     /// Decodes a timestamp.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
-        let (mut epoch, mut at) = ([0; EPOCH_BYTES], [0; 8]);
+        let mut epoch = [0; EPOCH_BYTES];
+        let mut at = [0; 8];
         let (first, last) = bytes.split_at(EPOCH_BYTES);
         epoch.copy_from_slice(first);
         at.copy_from_slice(last);

@@ -88,12 +88,14 @@ impl MemoryStore {
 
     pub(super) fn reserve(&self, asked: &[CounterRequest]) -> Result<GrantResult, StoreError> {
         let mut counters = lock(&self.counters);
-        let (now, instant) = (self.now_micros(), Instant::now());
+        let instant = Instant::now();
+        let now = self.now_micros();
         let (mut changed, mut granted) = (
             Vec::<(&str, Option<Owner>, CounterState, u64)>::new(),
             Vec::new(),
         );
-        let (mut more, mut owners) = (0, Vec::<Owner>::new());
+        let mut more = 0;
+        let mut owners = Vec::<Owner>::new();
         for (index, one) in asked.iter().enumerate() {
             // Budgets that share a counter include the amounts of those before them.
             let before = changed.iter().rposition(|(name, ..)| *name == one.name);
@@ -132,7 +134,8 @@ impl MemoryStore {
 
     pub(super) fn roll_back(&self, counted: &[(CounterRequest, CounterGrant)]) {
         let mut counters = lock(&self.counters);
-        let (now, instant) = (self.now_micros(), Instant::now());
+        let instant = Instant::now();
+        let now = self.now_micros();
         for (asked, granted) in counted {
             if let Some(state) = counters.get_mut(&asked.name, instant) {
                 *state = asked.roll_back(granted, state, now);
@@ -149,7 +152,8 @@ impl MemoryStore {
         key: &StoreKey,
         limit: &TokenBucket,
     ) -> Result<RateLimitOutcome, StoreError> {
-        let (now, capacity) = (Instant::now(), limit.capacity());
+        let now = Instant::now();
+        let capacity = limit.capacity();
         let mut limits = lock(&self.limits);
         let known = limits.get(&key.name, now).copied();
         // An earlier limit may have been larger. Clamp to the latest time that this one can cause.
@@ -179,7 +183,8 @@ impl MemoryStore {
         key: &StoreKey,
         ttl: Duration,
     ) -> Result<UseOutcome, StoreError> {
-        let (now, current) = (Instant::now(), self.stamp());
+        let now = Instant::now();
+        let current = self.stamp();
         if stamp.epoch != self.epoch {
             return Ok(UseOutcome::DataLost);
         }
@@ -224,7 +229,8 @@ impl MemoryStore {
     }
 
     pub(super) fn queued_values(&self, queue: &Queue, ids: &[&str]) -> Vec<Option<Bytes>> {
-        let (queues, now) = (lock(&self.queues), Instant::now());
+        let queues = lock(&self.queues);
+        let now = Instant::now();
         let entries = queues.get(queue.name);
         ids.iter().map(|id| entries?.get(id, now)).collect()
     }
@@ -243,7 +249,8 @@ impl MemoryStore {
 
     pub(super) fn put(&self, key: &StoreKey, value: Bytes, ttl: Duration) {
         let mut values = lock(&self.values);
-        let (weight, now) = (value.len(), Instant::now());
+        let weight = value.len();
+        let now = Instant::now();
         values.remove_expired(now);
         values.insert(&key.name, key.owner, value, weight, now + ttl);
         if let Some(owner) = key.owner {

@@ -104,7 +104,8 @@ impl QueueEntries {
             surplus -= usize::from(goes);
             !goes
         });
-        let (id, owner) = (id.to_owned(), owner.to_owned());
+        let id = id.to_owned();
+        let owner = owner.to_owned();
         self.0.push(QueueEntry {
             id,
             owner,

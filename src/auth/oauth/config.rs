@@ -350,7 +350,8 @@ impl TenantEntry {
             }
         };
         let name = self.name.map(Spanned::into_inner);
-        let (claim, value) = (self.claim, self.value.into_inner());
+        let claim = self.claim;
+        let value = self.value.into_inner();
         Ok(Tenant {
             claim,
             value,

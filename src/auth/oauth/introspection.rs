@@ -86,7 +86,8 @@ impl Introspection {
             .max_capacity(MAX_CACHE_BYTES)
             .time_to_live(ACTIVE_TOKEN_TTL)
             .build();
-        let (requests, breaker) = (Semaphore::new(MAX_REQUESTS), CircuitBreaker::default());
+        let requests = Semaphore::new(MAX_REQUESTS);
+        let breaker = CircuitBreaker::default();
         let asking = Introspector {
             http,
             endpoint,
@@ -115,7 +116,8 @@ impl Introspection {
             return Err(OAuthError::Unavailable);
         }
         let introspect = || {
-            let (asking, token) = (self.introspector.clone(), token.to_owned());
+            let asking = self.introspector.clone();
+            let token = token.to_owned();
             async move { asking.introspect_and_cache(hash, &token).await }
         };
         let pending = self.pending.join(hash, (|_| false, usize::MAX), introspect);

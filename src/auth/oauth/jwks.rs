@@ -80,7 +80,8 @@ impl Jwks {
         jwks_url: Option<SecureUrl>,
         rules: TokenRules,
     ) -> Self {
-        let (held, fetches) = (ArcSwapOption::empty(), Mutex::default());
+        let held = ArcSwapOption::empty();
+        let fetches = Mutex::default();
         Self(Arc::new(JwksState {
             http,
             issuer,
@@ -93,7 +94,8 @@ impl Jwks {
 
     /// Returns true if `other` gets the same keys for the same rules.
     pub(super) fn is_same_source(&self, other: &Self) -> bool {
-        let (ours, others) = (&self.0, &other.0);
+        let ours = &self.0;
+        let others = &other.0;
         let url = |inner: &JwksState| inner.jwks_url.as_ref().map(|address| address.url().clone());
         ours.issuer.as_str() == others.issuer.as_str()
             && url(ours) == url(others)

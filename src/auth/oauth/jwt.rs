@@ -190,7 +190,8 @@ impl Jwk {
         let key = match self.kty.as_str() {
             "RSA" => DecodingKey::from_rsa_components(self.n.as_deref()?, self.e.as_deref()?),
             "EC" => {
-                let (x, y) = (self.x.as_deref()?, self.y.as_deref()?);
+                let x = self.x.as_deref()?;
+                let y = self.y.as_deref()?;
                 // The two coordinates are concatenated without a check of their lengths.
                 if x.len() != y.len() {
                     return None;

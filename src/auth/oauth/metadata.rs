@@ -49,7 +49,8 @@ impl ResourceMetadata {
         issuer: &IdentifierUrl,
         scopes_supported: Vec<String>,
     ) -> Self {
-        let (prefix, issuer) = (String::new(), issuer.as_str().to_owned());
+        let prefix = String::new();
+        let issuer = issuer.as_str().to_owned();
         Self {
             resource,
             prefix,

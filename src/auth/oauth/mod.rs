@@ -166,7 +166,8 @@ impl OAuth {
                 Verifier::Introspection(Box::new(asking))
             }
         };
-        let (tenants, audiences) = (config.tenants, config.audiences);
+        let tenants = config.tenants;
+        let audiences = config.audiences;
         Self {
             verifier,
             tenants,

@@ -190,7 +190,8 @@ impl Principal {
             modes.check(domain, operation)?;
         }
         if !self.toolsets.allows(domain) {
-            let (tool, caller) = (operation.name(), self.name.clone());
+            let tool = operation.name();
+            let caller = self.name.clone();
             return Err(AccessDenied::Toolset {
                 tool,
                 domain,

@@ -377,8 +377,10 @@ mod tests {
 
     #[tokio::test]
     async fn concurrent_requests_with_one_key_share_a_check() {
-        let (proofs, asked) = (KeyProofs::default(), AtomicUsize::new(0));
-        let (name, go) = ("a".into(), Semaphore::new(0));
+        let proofs = KeyProofs::default();
+        let asked = AtomicUsize::new(0);
+        let name = "a".into();
+        let go = Semaphore::new(0);
         let check = || async {
             let ask = async {
                 asked.fetch_add(1, Ordering::Relaxed);
@@ -431,7 +433,8 @@ mod tests {
             entries: HashMap::new(),
             order: VecDeque::new(),
         };
-        let (start, name) = (Instant::now(), "a".into());
+        let start = Instant::now();
+        let name = "a".into();
         for i in 0..100 {
             fading.insert(&name, start + Duration::from_secs(i));
         }

@@ -69,7 +69,8 @@ pub(super) fn print_policy(
             .iter()
             .filter(|entry| entry.operation.effect() == effect)
         {
-            let (name, title) = (entry.operation.name(), entry.compiled().title());
+            let name = entry.operation.name();
+            let title = entry.compiled().title();
             writeln!(out, "#   {name}: {{ rules: [] }} # {title}")?;
         }
     }

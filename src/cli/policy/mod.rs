@@ -182,12 +182,16 @@ impl ExplainArgs {
         }
         for step in steps {
             let shadow = if step.is_shadow { ", shadow" } else { "" };
-            let (rule, verb, outcome) = (step.rule, step.action.as_str(), step.outcome);
+            let rule = step.rule;
+            let verb = step.action.as_str();
+            let outcome = step.outcome;
             let line = format!("{rule} [{verb}{shadow}]: {outcome}");
             writeln!(out, "  {}", escape_to_one_line(&line))?;
         }
         for noted in &decision.shadows {
-            let (name, verb, words) = (&noted.rule.name, noted.action.as_str(), &noted.message);
+            let name = &noted.rule.name;
+            let verb = noted.action.as_str();
+            let words = &noted.message;
             let line = format!("shadow `{name}` would {verb}: {words}");
             writeln!(out, "  {}", escape_to_one_line(&line))?;
         }
@@ -199,7 +203,8 @@ async fn test_policy(rules: &Rules, file: &Path, out: &mut impl Write) -> anyhow
     let context = || format!("cannot use {}", display_path(file));
     let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(context)?;
     let cases = cases::parse_cases(&text).with_context(context)?;
-    let (catalog, mut failed) = (Catalog::full(), 0);
+    let catalog = Catalog::full();
+    let mut failed = 0;
     for (line, case) in &cases {
         if let Err(error) = case.check(rules, &catalog).await {
             failed += 1;

@@ -14,7 +14,8 @@ const QUOTES: [&str; 3] = ["`", "'", "\""];
 
 /// Describes an upstream error in full.
 pub(super) fn explain_upstream_error(operation: &Operation, refusal: &UpstreamError) -> String {
-    let (us, status) = (operation.base().upstream(), refusal.status.as_u16());
+    let us = operation.base().upstream();
+    let status = refusal.status.as_u16();
     let mut text = format!("{us} answered `{}` with {status}", operation.name());
     // Writing to a string cannot fail.
     if let Some(code) = &refusal.code {
@@ -49,7 +50,8 @@ pub(super) fn explain_upstream_error(operation: &Operation, refusal: &UpstreamEr
 /// Explains the meaning of an upstream error and the next step; `None` if the upstream's message is
 /// sufficient.
 fn explain_meaning(operation: &Operation, refusal: &UpstreamError) -> Option<String> {
-    let (upstream, status) = (operation.base().upstream(), refusal.status);
+    let upstream = operation.base().upstream();
+    let status = refusal.status;
     // These mean the same from any server, and proxies often send them.
     if let Some(text) =
         explain_intermediary_status(upstream, status, refusal.call.retry_safety.writes)
@@ -174,7 +176,8 @@ fn explain_unauthorized(operation: &Operation, refusal: &UpstreamError, cause: b
             "The Enkrypt AI key is wrong or revoked; it is another key than Portkey's. ".to_owned()
         }
     };
-    let (key, address) = (upstream.key_settings(), upstream.address_settings());
+    let key = upstream.key_settings();
+    let address = upstream.address_settings();
     match call.key_holder {
         KeyHolder::Local if cause => {
             format!("The key is that of {key}; calling again with it will not help.")

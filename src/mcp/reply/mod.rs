@@ -146,7 +146,8 @@ pub fn truncate(mut text: String, max: usize) -> String {
     if text.len() <= max / 6 {
         return text;
     }
-    let (mut taken, mut end) = (0, None);
+    let mut taken = 0;
+    let mut end = None;
     for (at, c) in text.char_indices() {
         taken += json_char_size(c);
         if end.is_none() && taken + TRUNCATION_MARK.len() > max {

@@ -11,7 +11,8 @@ const UUID: &str = "7d0f3c52-6a1b-4e0f-9b8e-2c4d5e6f7a80";
 /// If validation needs more than the schema says, the first optional field that satisfies it is
 /// added. Returns `None` if a single field is not sufficient.
 pub fn example_arguments(entry: &CatalogEntry) -> Option<JsonMap> {
-    let (published, root) = (entry.compiled(), entry.compiled().full_schema());
+    let published = entry.compiled();
+    let root = entry.compiled().full_schema();
     let Value::Object(least) = example_object(root, root, 0) else {
         return None;
     };

@@ -161,7 +161,8 @@ fn required_arguments(entry: &CatalogEntry) -> impl Iterator<Item = &str> {
 /// Describes an operation in full, before it is called: `{name, title, description, domain,
 /// aliases, effect, hints, request, scopes, plan, answer, schema, example}`.
 pub fn describe_operation(entry: &CatalogEntry) -> Value {
-    let (operation, published) = (entry.operation, entry.compiled());
+    let operation = entry.operation;
+    let published = entry.compiled();
     let hints = operation.hints();
     json!({
         "name": operation.name(),

@@ -100,7 +100,8 @@ impl Listing {
     /// Returns the paging of an operation by its argument names and its own name; `None` if it does
     /// not list.
     pub fn for_operation(published: &CompiledOperation) -> Option<Self> {
-        let (operation, schema) = (published.operation(), published.full_schema());
+        let operation = published.operation();
+        let schema = published.full_schema();
         let arguments = schema.get("properties").and_then(Value::as_object);
         // Each call looks up five names, most of them absent: comparing is cheaper than hashing.
         let argument = |name: &str| {

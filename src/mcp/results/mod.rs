@@ -300,7 +300,8 @@ impl Results {
         let value = if kept.byte_len() <= MAX_INLINE_BYTES {
             part::read_part(&kept.parse()?, handle, request, most)?
         } else {
-            let (handle, request) = (handle.to_owned(), request.clone());
+            let handle = handle.to_owned();
+            let request = request.clone();
             let read = move || part::read_part(&kept.parse()?, &handle, &request, most);
             self.workers.run(&principal.name, read).await??
         };

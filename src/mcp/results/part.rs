@@ -446,7 +446,8 @@ fn no_such_part(whole: &Value, pointer: &str) -> ResultError {
         return with_hint("a pointer begins with `/`, such as `/data/0`, or is empty".to_owned());
     }
     let mut at = pointer;
-    let (mut parent, mut value) = ("", whole);
+    let mut parent = "";
+    let mut value = whole;
     while let Some((before, _)) = at.rsplit_once('/') {
         if let Some(found) = whole.pointer(before) {
             (parent, value) = (before, found);

@@ -106,7 +106,9 @@ fn preview_list(
     pointer: &str,
     cuts: &mut Vec<Truncation>,
 ) -> Option<(Value, usize)> {
-    let (mut kept, mut used, place) = (Vec::new(), 2, cuts.len());
+    let mut kept = Vec::new();
+    let mut used = 2;
+    let place = cuts.len();
     for item in items {
         let left = room.checked_sub(used + usize::from(!kept.is_empty()));
         match left.and_then(|left| json_size_within(item, left)) {
@@ -151,7 +153,9 @@ fn preview_object(
         first.push((frame, size));
     }
     let shares = share_budget(&first, left);
-    let (mut kept, mut used, place) = (JsonMap::new(), 2, cuts.len());
+    let mut kept = JsonMap::new();
+    let mut used = 2;
+    let place = cuts.len();
     for (((name, value), (frame, _)), share) in map.iter().zip(&first).zip(shares) {
         let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
         let part = share
@@ -177,7 +181,8 @@ fn share_budget(needs: &[(usize, Option<usize>)], mut left: usize) -> Vec<usize>
         .map(|(i, entry)| (need(entry).unwrap_or(usize::MAX), i))
         .collect();
     order.sort_unstable();
-    let (mut shares, mut waiting) = (vec![0; needs.len()], needs.len());
+    let mut shares = vec![0; needs.len()];
+    let mut waiting = needs.len();
     for (need, i) in order {
         let share = need.min(left / waiting.max(1));
         if let Some(place) = shares.get_mut(i) {
@@ -215,7 +220,8 @@ fn preview_string(
 /// Returns how many bytes and characters of a text fit into the available bytes of JSON, quotes
 /// excluded.
 pub(super) fn fitting_prefix(text: &str, room: usize) -> (usize, usize) {
-    let (mut used, mut characters) = (0, 0);
+    let mut used = 0;
+    let mut characters = 0;
     for (at, c) in text.char_indices() {
         used += json_char_size(c);
         if used > room {

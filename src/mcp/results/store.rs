@@ -151,7 +151,8 @@ impl ResultStore {
         principal: &Principal,
         handle: &str,
     ) -> Result<StoredResult, ResultError> {
-        let (principal, name) = (&*principal.name, hash_handle(handle));
+        let principal = &*principal.name;
+        let name = hash_handle(handle);
         let kept = self.store.get(&header_key(principal, &name)).await?;
         let kept = kept.and_then(|head| serde_json::from_slice::<StoredHeader>(&head).ok());
         let StoredHeader { parts, untrusted } = kept.ok_or(ResultError::NoSuchHandle)?;

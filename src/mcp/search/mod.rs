@@ -142,7 +142,8 @@ pub struct SearchIndex {
 impl SearchIndex {
     /// Builds the index of these operations.
     pub fn from_entries<'a>(entries: impl IntoIterator<Item = &'a CatalogEntry>) -> Self {
-        let (mut operations, mut texts) = (Vec::new(), Vec::new());
+        let mut operations = Vec::new();
+        let mut texts = Vec::new();
         for entry in entries {
             operations.push(entry.operation);
             // Only a glance at each, because few schemas are needed if few tools are listed.
@@ -173,9 +174,11 @@ impl SearchIndex {
         for (word, _) in &verbs {
             weights.entry(word.clone()).or_default();
         }
-        let (mut terms, mut postings) = (Vec::new(), Vec::new());
+        let mut terms = Vec::new();
+        let mut postings = Vec::new();
         for (word, of) in weights {
-            let (all, having) = (operations.len() as f32, of.len() as f32);
+            let all = operations.len() as f32;
+            let having = of.len() as f32;
             let rarity = (1.0 + (all - having + 0.5) / (having + 0.5)).ln();
             let start = postings.len();
             postings.extend(

@@ -62,7 +62,8 @@ pub(super) fn index_terms(text: &str) -> Vec<String> {
 /// Two words that form one known term, such as "guard rail", are joined.
 pub(super) fn parse_query(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<QueryTerm> {
     let words: Vec<_> = split_words(text).take(MAX_QUERY_WORDS).collect();
-    let (mut words, mut asked) = (words.into_iter().peekable(), Vec::<QueryTerm>::new());
+    let mut words = words.into_iter().peekable();
+    let mut asked = Vec::<QueryTerm>::new();
     while let Some(mut written) = words.next() {
         let pair = words.peek().map(|next| format!("{written}{next}"));
         if let Some(pair) = pair.filter(|pair| is_known(&stem(pair))) {

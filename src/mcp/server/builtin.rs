@@ -120,7 +120,8 @@ impl Server {
         if operation.effect() != effect {
             record.operation = Some(operation);
             self.find_visible(principal, name)?;
-            let (does, tool) = (operation.effect().as_str(), executor_tool(operation));
+            let does = operation.effect().as_str();
+            let tool = executor_tool(operation);
             let what = format!("`{name}` is of the effect {does}; call it by `{tool}`");
             return Err(InputError::new("operation", what));
         }
@@ -318,7 +319,8 @@ fn summarize_operation(entry: &CatalogEntry) -> Value {
 
 /// Describes an operation for a caller that is about to call it.
 fn describe_operation(entry: &CatalogEntry) -> Value {
-    let (operation, published) = (entry.operation, entry.compiled());
+    let operation = entry.operation;
+    let published = entry.compiled();
     let hints = operation.hints();
     json!({
         "operation": operation.name(),

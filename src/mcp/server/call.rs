@@ -94,7 +94,8 @@ impl Server {
             writes: true,
             verification_tool: self.dispatcher.find_verification_tool(principal, write),
         };
-        let (name, upstream) = (write.name(), write.base().upstream());
+        let name = write.name();
+        let upstream = write.base().upstream();
         let text =
             format!("`{name}` was sent, and cut off before {upstream} had answered. {doubt}.");
         Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
@@ -166,7 +167,8 @@ impl Server {
                 Ok(self.error_with_schema(&error, takes).into())
             }
             Ok(body) => {
-                let (operation, is_untrusted) = (record.operation, record.untrusted);
+                let operation = record.operation;
+                let is_untrusted = record.untrusted;
                 let flags = ResultFlags {
                     is_untrusted,
                     returns_secret: operation

@@ -205,7 +205,8 @@ impl Server {
         let span = observed.span();
         let outcome = {
             let (request_info, record) = observed.request_and_record();
-            let (name, args) = (kind.read.operation.name(), kind.read_arguments(id));
+            let name = kind.read.operation.name();
+            let args = kind.read_arguments(id);
             let call = pipeline::ToolCall {
                 principal,
                 request_info,

@@ -20,7 +20,8 @@ pub(super) enum BoundedLine {
 /// Reads the next line, without its line break.
 pub(super) fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<BoundedLine> {
     line.clear();
-    let (mut is_empty, mut is_too_long) = (true, false);
+    let mut is_empty = true;
+    let mut is_too_long = false;
     loop {
         let bytes = match text.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

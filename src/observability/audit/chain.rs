@@ -107,7 +107,8 @@ impl Chain {
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> ChainLink {
-        let (start, seq) = (out.len(), after.seq.saturating_add(1));
+        let start = out.len();
+        let seq = after.seq.saturating_add(1);
         out.extend_from_slice(format!("{{\"seq\":{seq},").as_bytes());
         let inner = body
             .strip_prefix(b"{")

@@ -70,7 +70,8 @@ impl LogFile {
             },
         };
         let max_bytes = settings.max_bytes.unwrap_or(u64::MAX);
-        let (path, keep) = (path.to_owned(), settings.max_full_files);
+        let path = path.to_owned();
+        let keep = settings.max_full_files;
         let mut log = Self {
             path,
             file,
@@ -217,7 +218,8 @@ impl LogFile {
     pub(super) fn contains_call(&mut self, call: &str) -> io::Result<bool> {
         let mark = format!("\"call\":\"{call}\"");
         self.file.rewind()?;
-        let (mut reader, mut line) = (BufReader::new(&self.file), Vec::new());
+        let mut reader = BufReader::new(&self.file);
+        let mut line = Vec::new();
         while read_line(&mut reader, &mut line)? != BoundedLine::End {
             if String::from_utf8_lossy(&line).contains(&mark) {
                 return Ok(true);
@@ -297,7 +299,9 @@ fn read_tail(file: &mut File) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
     file.seek(SeekFrom::Start(from))?;
     file.take(length - from).read_to_end(&mut bytes)?;
     let mut parts = bytes.rsplitn(3, |byte| *byte == b'\n');
-    let (half, last, before) = (parts.next(), parts.next(), parts.next());
+    let half = parts.next();
+    let last = parts.next();
+    let before = parts.next();
     if before.is_none() && from > 0 {
         let why = "its end is no line of an audit log; look with `portkey-mcp audit verify`, and move it away";
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));

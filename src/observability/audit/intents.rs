@@ -61,7 +61,9 @@ impl IntentFile {
             let why = "it is larger than any that a server leaves; look at it, and move it away";
             return Err(io_error(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
-        let (mut reader, mut slot, mut left) = (&file, vec![0; SLOT_BYTES], Vec::new());
+        let mut reader = &file;
+        let mut slot = vec![0; SLOT_BYTES];
+        let mut left = Vec::new();
         for _ in 0..slots {
             reader.read_exact(&mut slot).map_err(io_error)?;
             left.extend(parse_slot(&slot));

@@ -224,7 +224,8 @@ impl AuditLog {
 
     /// Submits an entry. If the queue is full, only an entry with a recorded intent is accepted.
     fn submit(&self, entry: AuditEntry, intended: bool) {
-        let (queue, bytes) = (&self.0.queue, entry.body.len());
+        let queue = &self.0.queue;
+        let bytes = entry.body.len();
         let waiting = queue.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         if waiting > MAX_WAITING_BYTES && !intended
             || self.send(WriterMessage::Entry(entry)).is_err()

@@ -184,14 +184,16 @@ impl Verifier {
                     format!("cannot read {}: {error}", display_path(path)),
                 )
             };
-            let (file, mut first) = (open(path).map_err(context)?, Vec::new());
+            let file = open(path).map_err(context)?;
+            let mut first = Vec::new();
             read_line(&mut BufReader::new(file), &mut first).map_err(context)?;
             let seq = ParsedLine::parse(&first).map(|line| line.seq);
             files.push((seq.unwrap_or(u64::MAX), path));
         }
         files.sort_by_key(|(seq, _)| *seq);
         for (_, path) in files {
-            let (name, before) = (display_path(path).to_string(), self.report.lines);
+            let name = display_path(path).to_string();
+            let before = self.report.lines;
             self.verify_reader(&name, BufReader::new(open(path)?))?;
             if self.report.lines == before {
                 self.report.empty.push(name);

@@ -180,7 +180,9 @@ impl Writer {
         let mut batch = Vec::new();
         while !self.waiting.is_empty() {
             batch.clear();
-            let (mut link, mut count, mut bytes) = (self.last_link.clone(), 0, 0);
+            let mut link = self.last_link.clone();
+            let mut count = 0;
+            let mut bytes = 0;
             for entry in &self.waiting {
                 let before = batch.len();
                 let next = self.chain.append_line(&link, &entry.body, &mut batch);

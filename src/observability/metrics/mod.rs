@@ -130,7 +130,8 @@ impl Metrics {
         operation: &'static str,
         upstream: Upstream,
     ) -> AttemptTimer {
-        let (recorder, started) = (self.0.clone(), Instant::now());
+        let recorder = self.0.clone();
+        let started = Instant::now();
         AttemptTimer {
             recorder,
             operation,

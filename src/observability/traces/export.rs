@@ -41,7 +41,8 @@ pub struct Exporters {
 /// Returns an error if a variable has an invalid value.
 pub fn start() -> anyhow::Result<Exporters> {
     let mut exports = Exporters::default();
-    let (traces, metrics) = (is_enabled("TRACES"), is_enabled("METRICS"));
+    let traces = is_enabled("TRACES");
+    let metrics = is_enabled("METRICS");
     if !traces && !metrics {
         return Ok(exports);
     }
@@ -155,7 +156,8 @@ impl HttpClient for OtlpHttpClient {
         let http = self.http.clone();
         let sent = self.runtime.spawn(async move {
             let answer = http.execute(request.try_into()?).await?;
-            let (status, headers) = (answer.status(), answer.headers().clone());
+            let status = answer.status();
+            let headers = answer.headers().clone();
             let mut response = Response::new(answer.bytes().await?);
             *response.status_mut() = status;
             *response.headers_mut() = headers;

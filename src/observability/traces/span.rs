@@ -45,7 +45,10 @@ fn parse_traceparent(text: &str) -> Option<SpanContext> {
         };
         parts.next().filter(fits)
     };
-    let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
+    let version = part(2)?;
+    let trace = part(32)?;
+    let span = part(16)?;
+    let flags = part(2)?;
     if version == "ff" || (version == "00" && parts.next().is_some()) {
         return None;
     }

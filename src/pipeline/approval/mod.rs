@@ -147,7 +147,8 @@ impl Approvals {
             confirm: request.confirm.clone(),
         };
         let kept = serde_json::to_vec(&kept).unwrap_or_default();
-        let (binding, once) = (request.binding().as_bytes(), (self.ttl, stamp));
+        let binding = request.binding().as_bytes();
+        let once = (self.ttl, stamp);
         let keys = self.keys.get();
         Ok(keys.sign_once(
             StatePurpose::RequestState,

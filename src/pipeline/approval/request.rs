@@ -87,7 +87,8 @@ impl ApprovalRequest {
         // The names of clients and callers and the messages of policies are free text and may
         // contain a key.
         let text = mask_text(&render_text(&subject, confirm.as_deref())).into_owned();
-        let (tool, rule) = (subject.operation.name(), subject.required.rule);
+        let tool = subject.operation.name();
+        let rule = subject.required.rule;
         Self {
             tool,
             rule,
@@ -177,7 +178,8 @@ fn render_text(subject: &ApprovalSubject<'_>, confirm: Option<&str>) -> String {
     let changes = &subject.preview.changes;
     if !changes.is_empty() && operation.effect() != Effect::Delete {
         text.push_str("\n\nChanges:");
-        let (start, mut shown) = (text.len(), 0);
+        let start = text.len();
+        let mut shown = 0;
         for change in changes.iter().take(MAX_CHANGES) {
             if text.len() - start > MAX_CHANGES_BYTES {
                 break;

@@ -306,7 +306,8 @@ impl Approvals {
         let id = random_bytes::<ID_BYTES>().map_err(|_| no_randomness())?;
         let key = random_bytes::<16>().map_err(|_| no_randomness())?;
         let serial = random_bytes::<16>().map_err(|_| no_randomness())?;
-        let (key, asked) = (hex::encode(key), unix_seconds());
+        let key = hex::encode(key);
+        let asked = unix_seconds();
         let ticket = Ticket {
             id: hex::encode(id),
             tool: request.tool.to_owned(),
@@ -322,7 +323,8 @@ impl Approvals {
             key: digest_hex(&key),
         };
         let value = serde_json::to_vec(&ticket).unwrap_or_default().into();
-        let (id, owner) = (&ticket.id, &principal.name);
+        let id = &ticket.id;
+        let owner = &principal.name;
         match self
             .store
             .enqueue(&QUEUE, id, owner, value, self.timeout())

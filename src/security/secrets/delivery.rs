@@ -65,7 +65,8 @@ impl DeliveryMode {
         operation: &'static Operation,
         args: &JsonMap,
     ) -> Result<SecretDelivery, SecretError> {
-        let (tool, fields) = (operation.name(), operation.one_time_secrets());
+        let tool = operation.name();
+        let fields = operation.one_time_secrets();
         let Some(field) = fields
             .first()
             .filter(|_| operation.returns_secrets_for(args))

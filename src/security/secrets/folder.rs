@@ -107,7 +107,8 @@ impl SecretFolder {
         use std::os::unix::fs::MetadataExt;
 
         Self::open(&self.path)?;
-        let (found, held) = (self.file_path(name).symlink_metadata()?, file.metadata()?);
+        let found = self.file_path(name).symlink_metadata()?;
+        let held = file.metadata()?;
         match (found.dev(), found.ino()) == (held.dev(), held.ino()) && held.nlink() == 1 {
             true => Ok(()),
             false => Err(permission_denied("another file is in its place")),

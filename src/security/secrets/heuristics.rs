@@ -106,7 +106,8 @@ pub(super) fn is_schema_value_keyword(name: &str) -> bool {
 /// Of a name that occurs twice in an object only one value is parsed, and the first one is still in
 /// the text.
 pub(super) fn is_exact_json(text: &str, read: &Value) -> bool {
-    let (mut in_text, mut is_escaped) = (false, false);
+    let mut in_text = false;
+    let mut is_escaped = false;
     let compact = text.bytes().filter(|byte| {
         let is_space = !in_text && byte.is_ascii_whitespace();
         match byte {

@@ -108,7 +108,8 @@ const fn telling_word(text: &'static str) -> TellingWord {
 /// Returns the set of letters in a name, one bit each, regardless of case. Other characters may
 /// pass for a letter.
 const fn letter_set(name: &str) -> u32 {
-    let (mut found, mut rest) = (0, name.as_bytes());
+    let mut found = 0;
+    let mut rest = name.as_bytes();
     while let [first, more @ ..] = rest {
         // The last five bits are the same for both cases of a letter.
         found |= 1_u32.wrapping_shl(*first as u32);
@@ -338,7 +339,8 @@ fn read_variant(name: &str, bare: &str, found: u32, strict: bool) -> NameKind {
     if !is_variant && !bare.ends_with("value") {
         return NameKind::NotSecret;
     }
-    let (name, bare) = (core(name), core(bare));
+    let name = core(name);
+    let bare = core(bare);
     let Some(singular) = bare.strip_suffix('s') else {
         return match classify_normalized(name, bare, found, strict) {
             // What is shown by its name is shown by that name alone.

@@ -356,7 +356,8 @@ fn is_likely_key(text: &str, found: &Match<'_>) -> bool {
     // The match is no key at the end of a word such as `task-`. A line break before it may be
     // written as `\n`.
     let mut before = text.get(..found.start()).unwrap_or_default().chars().rev();
-    let (last, other) = (before.next(), before.next());
+    let last = before.next();
+    let other = before.next();
     let escaped = other == Some('\\') && matches!(last, Some('n' | 'r' | 't'));
     if last.is_some_and(|c| c.is_ascii_alphanumeric()) && !escaped && !key.starts_with(':') {
         return false;

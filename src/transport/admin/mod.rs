@@ -527,7 +527,8 @@ async fn submit_form(
             Html(page::message_page("This form is not one of ours.")),
         ));
     }
-    let (by, name) = (filled.by.trim(), filled.name.as_str());
+    let by = filled.by.trim();
+    let name = filled.name.as_str();
     let show_form_again = |status, note: &str| {
         (
             status,

@@ -56,7 +56,8 @@ pub(super) fn decision_page(ticket: &Ticket, entered: FormInput<'_>) -> String {
     let note = entered
         .note
         .map(|note| format!("<p><strong>{}</strong></p>", escape_html(note)));
-    let (note, by) = (note.unwrap_or_default(), escape_html(entered.by));
+    let note = note.unwrap_or_default();
+    let by = escape_html(entered.by);
     let (text, token) = (escape_html(&ticket.text), escape_html(ticket.form_token()));
     let digest = ticket.digest();
     let minutes = ticket.time_left().as_secs() / 60;
@@ -85,8 +86,10 @@ pub(super) fn list_page(key: &str, filter: &TicketFilter, page: &TicketPage) -> 
     );
     let mut rows = String::new();
     for ticket in &page.tickets {
-        let (tool, caller) = (escape_html(&ticket.tool), escape_html(&ticket.principal));
-        let (id, minutes) = (escape_html(&ticket.id), ticket.time_left().as_secs() / 60);
+        let tool = escape_html(&ticket.tool);
+        let caller = escape_html(&ticket.principal);
+        let id = escape_html(&ticket.id);
+        let minutes = ticket.time_left().as_secs() / 60;
         let call = match ticket.state {
             TicketState::Pending => format!("<a href=\"/waiting/{key}/{id}\">{tool}</a>"),
             TicketState::Approved(_) | TicketState::Denied(_) => tool,

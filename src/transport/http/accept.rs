@@ -102,7 +102,8 @@ fn accepts(ranges: &[MediaRange<'_>], kind: &str, subtype: &str) -> bool {
 
 /// Splits a text at a character outside of quoted strings.
 pub(super) fn split_unquoted(text: &str, at: char) -> impl Iterator<Item = &str> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
+    let mut is_quoted = false;
+    let mut is_escaped = false;
     text.split(move |c| {
         if std::mem::take(&mut is_escaped) {
             return false;

@@ -91,7 +91,8 @@ impl BodyBounds {
         body: Body,
         hold: impl Fn(usize) -> Result<P, ErrorResponse>,
     ) -> Result<(Bytes, Option<P>), ErrorResponse> {
-        let (mut read, mut held) = (BytesMut::new(), None);
+        let mut read = BytesMut::new();
+        let mut held = None;
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| incomplete_body())?;

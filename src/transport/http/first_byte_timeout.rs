@@ -59,7 +59,8 @@ impl<S> FirstByteTimeout<S> {
             deadline: Box::pin(sleep(time)),
             _tracked: counted,
         };
-        let (stall, tick) = (SocketStall::default(), None);
+        let stall = SocketStall::default();
+        let tick = None;
         Self {
             stream,
             start_deadline: Some(beginning),

@@ -134,7 +134,8 @@ impl RequestGuard {
             let message = "the request has no address";
             return ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response();
         };
-        let (method, version) = (request.method().clone(), request.version());
+        let method = request.method().clone();
+        let version = request.version();
         let encodings = request.headers().get(header::ACCEPT_ENCODING).cloned();
         let uri = request.uri().clone();
         let writing = request.extensions().get::<Arc<WriteMonitor>>().cloned();
@@ -411,8 +412,10 @@ fn log_rejection(
     path: &str,
     seen: &RejectionContext,
 ) {
-    let (request_id, status) = (id.as_str(), status.as_u16());
-    let (reason, why) = (refused.reason.as_str(), &*refused.message);
+    let request_id = id.as_str();
+    let status = status.as_u16();
+    let reason = refused.reason.as_str();
+    let why = &*refused.message;
     let path = path.get(..MAX_LOGGED_PATH_BYTES).unwrap_or(path);
     let (why, _) = why.split_at(why.floor_char_boundary(MAX_LOGGED_REASON_BYTES));
     let address = seen.address.map(tracing::field::display);

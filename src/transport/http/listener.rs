@@ -273,7 +273,8 @@ where
             guard: held,
             write_monitor: Some(writing.clone()),
         };
-        let (accepted, time) = (self.inner.accept(stream, service), self.start_timeout);
+        let accepted = self.inner.accept(stream, service);
+        let time = self.start_timeout;
         Box::pin(async move {
             let (stream, service) = accepted.await?;
             Ok((FirstByteTimeout::new(stream, time, fresh, writing), service))

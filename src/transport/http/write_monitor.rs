@@ -61,7 +61,8 @@ impl WriteMonitor {
         unread: Arc<UnreadResponses>,
         metrics: Metrics,
     ) -> Arc<Self> {
-        let (waiting, waker) = (Mutex::default(), AtomicWaker::new());
+        let waiting = Mutex::default();
+        let waker = AtomicWaker::new();
         Arc::new(Self {
             timeout,
             unread,
@@ -297,7 +298,8 @@ impl<T: Unpin> HttpBody for MonitoredBody<T> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (body, rest) = (self.body.size_hint(), self.remaining.len() as u64);
+        let body = self.body.size_hint();
+        let rest = self.remaining.len() as u64;
         let mut hint = SizeHint::new();
         hint.set_lower(body.lower() + rest);
         if let Some(upper) = body.upper() {

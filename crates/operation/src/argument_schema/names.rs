@@ -127,7 +127,8 @@ pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> St
     let given_len = given.chars().count();
     let is_near = |name: &&str| {
         let len = name.chars().count();
-        let (shorter, longer) = (len.min(given_len), len.max(given_len));
+        let shorter = len.min(given_len);
+        let longer = len.max(given_len);
         shorter * 10 >= longer * 6
     };
     known

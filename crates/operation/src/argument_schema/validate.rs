@@ -206,7 +206,8 @@ impl ArgumentSchema {
                 }
             }
             (_, other) => {
-                let (kind, got) = (self.kind_name(), json_kind(other));
+                let kind = self.kind_name();
+                let got = json_kind(other);
                 walk.findings
                     .add_error(at, format_args!("takes {kind}, got {got}"));
             }

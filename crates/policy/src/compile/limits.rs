@@ -209,7 +209,9 @@ fn max_of_conditions(draft: &RuleDraft, counter: usize, name: &str) -> Result<Op
     let mut max = None;
     for condition in draft.rule.conditions.iter().flatten() {
         if draft.own_counter(&condition.path) == Some(name) {
-            let (path, op, value) = (&condition.path, &condition.op, &condition.value);
+            let path = &condition.path;
+            let op = &condition.op;
+            let value = &condition.value;
             let condition = Condition::parse(Operand::Counter(counter), path, op, value)?;
             max = [max, condition.upper_bound()].into_iter().flatten().min();
         }

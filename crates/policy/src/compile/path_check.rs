@@ -63,7 +63,8 @@ impl RulePath {
             PathTarget::Responses => self.misspelling_hint(entries)?,
             of => self.dead_end_hint(of, entries)?,
         };
-        let (at, text) = (&self.location, &self.text);
+        let at = &self.location;
+        let text = &self.text;
         let what = if self.target == PathTarget::Responses {
             "answers"
         } else {

@@ -104,7 +104,8 @@ fn compile_conditions(
     conditions
         .filter(|condition| !is_counter_bound(draft, condition))
         .map(|condition| {
-            let (path, op) = (&condition.path, &condition.op);
+            let path = &condition.path;
+            let op = &condition.op;
             let operand = parse_operand(path, counters)?;
             Condition::parse(operand, path, op, &condition.value)
         })

@@ -27,7 +27,8 @@ pub(super) struct Selection {
 
 impl Selection {
     pub(super) fn from_catalog(catalog: &Catalog) -> Self {
-        let (mut entries, mut by_name) = (Vec::new(), HashMap::new());
+        let mut entries = Vec::new();
+        let mut by_name = HashMap::new();
         for entry in catalog.iter() {
             let operation = entry.operation;
             by_name.insert(operation.name(), entries.len());
@@ -37,7 +38,8 @@ impl Selection {
                     .iter()
                     .map(|name| (*name, entries.len())),
             );
-            let (name, domain) = (operation.name(), entry.domain.name);
+            let domain = entry.domain.name;
+            let name = operation.name();
             entries.push(OperationEntry {
                 name,
                 domain,

@@ -462,7 +462,8 @@ fn error_message(error: &ExecutionError) -> String {
         ExecutionError::NoSuchKey(name) => format!("there is no `{name}`; ask `has(…)` first"),
         ExecutionError::UndeclaredReference(name) => format!("there is no `{name}`"),
         ExecutionError::NoSuchOverload(error) => {
-            let (function, types) = (error.function(), error.argument_types().join(" and "));
+            let function = error.function();
+            let types = error.argument_types().join(" and ");
             format!("`{}` does not go with {types}", function.trim_matches('_'))
         }
         ExecutionError::IndexOutOfBounds(_) => "a list has fewer items".to_owned(),

@@ -140,7 +140,8 @@ fn parse_time_zone(name: &str) -> Option<TimeZone> {
     let Some((hours, minutes)) = name.split_once(':') else {
         return TimeZone::get(name).ok();
     };
-    let (hours_away, minutes) = (hours.parse::<i32>().ok()?, minutes.parse::<i32>().ok()?);
+    let hours_away = hours.parse::<i32>().ok()?;
+    let minutes = minutes.parse::<i32>().ok()?;
     if !(-23..=23).contains(&hours_away) || !(0..=59).contains(&minutes) {
         return None;
     }

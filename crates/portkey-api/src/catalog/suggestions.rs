@@ -129,7 +129,8 @@ impl ParsedToolName {
             return None;
         }
         let verb = |name: &str| name.split('-').next().unwrap_or_default().to_owned();
-        let (ours, theirs) = (verb(&self.name), verb(name));
+        let ours = verb(&self.name);
+        let theirs = verb(name);
         let is_same = ours == theirs
             || verb_effect(&ours).is_none() && strsim::osa_distance(&ours, &theirs) <= 1;
         is_same.then(|| strsim::osa_distance(&self.name, name))

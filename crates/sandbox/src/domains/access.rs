@@ -82,7 +82,8 @@ pub(super) fn merge_rows(
         let Ok(workspace) = workspaces::resolve(store, text(row, "id")) else {
             continue;
         };
-        let (id, slug) = (item_id(workspace), text(workspace, "slug").to_owned());
+        let id = item_id(workspace);
+        let slug = text(workspace, "slug").to_owned();
         if store.find(shelf, &id).is_none() {
             let fresh = json!({
                 "id": id, "slug": slug, "status": "active", "created_at": now,

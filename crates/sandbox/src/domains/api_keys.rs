@@ -335,7 +335,8 @@ fn rotate(store: &mut Store, call: &ApiCall) -> ApiResult {
         .or(usual)
         .unwrap_or(MIN_TRANSITION_MS.unsigned_abs());
 
-    let (id, secret) = (item_id(item), new_secret(store));
+    let id = item_id(item);
+    let secret = new_secret(store);
     let until = store.clock.after_seconds(period / 1000);
     if let Some(item) = store.find_mut(API_KEYS.organisation_collection(), &id) {
         if let Some(before) = item.insert("key".to_owned(), secret.clone().into()) {

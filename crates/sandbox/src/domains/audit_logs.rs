@@ -179,7 +179,8 @@ fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
         clock::parse_timestamp(written)
             .ok_or_else(|| ApiError::invalid_field(name, "must be a date and time in ISO 8601"))
     };
-    let (from, until) = (moment("start_time")?, moment("end_time")?);
+    let from = moment("start_time")?;
+    let until = moment("end_time")?;
     let workspace = match call.query("workspace_id") {
         Some(handle) => Some(text(workspaces::resolve(store, handle)?, "id").to_owned()),
         None => None,

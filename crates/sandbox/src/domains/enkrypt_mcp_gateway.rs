@@ -171,7 +171,8 @@ fn versioned_handle(name: &str, version: &str) -> String {
 
 /// Returns the handle of the document that the headers of a call identify.
 fn requested_handle(call: &ApiCall, kind: &DocumentKind) -> Result<String, ApiError> {
-    let (header, longest) = (kind.header, kind.max_name_bytes);
+    let header = kind.header;
+    let longest = kind.max_name_bytes;
     let name = call
         .header(header)
         .ok_or_else(|| ApiError::Invalid(format!("The header {header} is required")))?;

@@ -279,7 +279,9 @@ fn find_mappable(store: &Store, call: &ApiCall) -> Result<(String, Item), ApiErr
 fn replace_servers(store: &mut Store, call: &ApiCall) -> ApiResult {
     let (guardrail, before) = find_mappable(store, call)?;
     let given = validation::validate_body(store, REPLACEMENT, &call.body, WriteKind::Create)?;
-    let (mut after, mut added, mut updated) = (Item::new(), Vec::new(), Vec::new());
+    let mut after = Item::new();
+    let mut added = Vec::new();
+    let mut updated = Vec::new();
     for (handle, mapping) in given
         .get(SERVERS_FIELD)
         .and_then(Value::as_object)

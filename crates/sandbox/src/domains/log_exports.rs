@@ -169,7 +169,8 @@ fn set_status(store: &mut Store, id: &str, status: &str) {
 /// Returns a job. A running job completes when it is first read.
 fn read(store: &mut Store, call: &ApiCall) -> ApiResult {
     let export = find_for_call(store, call)?;
-    let (id, running) = (item_id(export), text(export, "status") == "in_progress");
+    let id = item_id(export);
+    let running = text(export, "status") == "in_progress";
     let shown = crud::get(&EXPORTS, store, call)?;
     if running {
         set_status(store, &id, "success");

@@ -90,7 +90,8 @@ pub(super) fn disconnect(store: &mut Store, call: &ApiCall) -> ApiResult {
 pub(super) fn list_access(store: &mut Store, call: &ApiCall) -> ApiResult {
     const PAGING: Paging = Paging::one_based(100, 500);
     let server = find_for_call(store, call)?;
-    let (owner, default) = (text(server, "id"), text(server, "default_user_access"));
+    let owner = text(server, "id");
+    let default = text(server, "default_user_access");
     let asked = call.query("search").unwrap_or_default().to_lowercase();
     let is_asked_for = |user: &&Item| {
         let name = format!("{} {}", text(user, "first_name"), text(user, "last_name"));

@@ -255,7 +255,8 @@ pub(super) fn gateway_url(server: &Item) -> String {
 
 /// Returns a server's capabilities, each with its own switch and that of the integration.
 fn effective_capabilities(store: &Store, server: &Item) -> Vec<Item> {
-    let (id, integration) = (text(server, "id"), text(server, "mcp_integration_id"));
+    let id = text(server, "id");
+    let integration = text(server, "mcp_integration_id");
     let source = if store.count(capabilities::collection_key(id)) > 0 {
         id
     } else {

@@ -106,7 +106,8 @@ fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
         &text(&given, "role").to_lowercase().into(),
     )?;
     let group = find_or_new_group(store, &given)?;
-    let (group_id, workspace) = (item_id(&group), text(&given, "workspace_id"));
+    let group_id = item_id(&group);
+    let workspace = text(&given, "workspace_id");
 
     let of_group = |mapping: &&Item| text(mapping, "scim_group_id") == group_id;
     if let Some(other) = store

@@ -198,7 +198,8 @@ fn create(store: &mut Store, call: &ApiCall) -> ApiResult {
 }
 
 fn prepare_write(_: &Store, _: &ApiCall, draft: PendingWrite<'_>) -> Result<(), ApiError> {
-    let (before, change) = (draft.before, draft.change);
+    let before = draft.before;
+    let change = draft.change;
     for name in ["description", "secret_path"] {
         if text(change, name).chars().count() > MAX_TEXT_CHARS {
             return Err(ApiError::invalid_field(

@@ -93,7 +93,9 @@ pub(super) fn value_as_text(value: &Value) -> String {
 
 /// Returns the names that a template uses, in the format of a prompt's `variable_components`.
 pub(super) fn template_components(template: &str) -> Value {
-    let (mut variables, mut partials, mut sections) = (Vec::new(), Vec::new(), Vec::new());
+    let mut variables = Vec::new();
+    let mut partials = Vec::new();
+    let mut sections = Vec::new();
     for piece in split_template(template) {
         let TemplatePart::Tag(tag) = piece else {
             continue;

@@ -206,7 +206,8 @@ fn entity_status(policy: &Item, entity: &Item) -> &'static str {
 
 fn usage_map(store: &Store, policy: &Item) -> Value {
     let used = entities(store, policy).map(|entity| {
-        let (usage, alert) = (entity.get("current_usage"), policy.get("alert_threshold"));
+        let usage = entity.get("current_usage");
+        let alert = policy.get("alert_threshold");
         let alerted = alert
             .and_then(Value::as_f64)
             .is_some_and(|alert| usage.and_then(Value::as_f64) >= Some(alert));

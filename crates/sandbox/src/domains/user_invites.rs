@@ -160,7 +160,8 @@ fn resend(store: &mut Store, call: &ApiCall) -> ApiResult {
         );
         return Err(ApiError::Invalid(text));
     }
-    let (id, expires_at) = (item_id(invite), store.clock.after_days(INVITE_VALID_DAYS));
+    let id = item_id(invite);
+    let expires_at = store.clock.after_days(INVITE_VALID_DAYS);
     let sent = invite
         .get("sent")
         .and_then(Value::as_u64)

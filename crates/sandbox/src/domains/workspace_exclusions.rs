@@ -74,7 +74,8 @@ fn update(store: &mut Store, call: &ApiCall, shelf: CollectionKey<'static>) -> A
         .into_iter()
         .flatten();
     for row in rows.filter_map(Value::as_object) {
-        let (id, excluded) = (text(row, "workspace_id"), flag(row, "excluded"));
+        let id = text(row, "workspace_id");
+        let excluded = flag(row, "excluded");
         if let Some(known) = store.find_mut(shelf, id) {
             known.insert("excluded".to_owned(), excluded.into());
         } else {

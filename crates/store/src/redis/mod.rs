@@ -280,7 +280,8 @@ impl RedisStore {
                 .arg(amount)
                 .arg(granted.mark);
         }
-        let (call, once) = (&call, Attempts::Once);
+        let call = &call;
+        let once = Attempts::Once;
         self.run_with_attempts(once, |mut link| async move {
             call.invoke_async::<()>(&mut link).await
         })

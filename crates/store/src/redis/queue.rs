@@ -68,7 +68,9 @@ impl RedisStore {
         let remembers = to_millis(queue.remember_for);
         let name = |line: &str| {
             let mut parts = line.split(' ');
-            let (id, whose, ends) = (parts.next()?, parts.next()?, parts.next()?);
+            let id = parts.next()?;
+            let whose = parts.next()?;
+            let ends = parts.next()?;
             let ends: u64 = ends.parse().ok()?;
             let is_wanted = owner.is_none_or(|owner| owner == whose) && ends + remembers > now;
             is_wanted.then(|| QueuedId {

@@ -87,7 +87,9 @@ impl ActiveSession {
         end: CancellationToken,
     ) -> Self {
         let now = Instant::now();
-        let (streams, resumable, is_closing) = (0, None, false);
+        let streams = 0;
+        let resumable = None;
+        let is_closing = false;
         let (_, _, of_network) = &place;
         Self {
             id,
@@ -233,7 +235,8 @@ impl ActiveSession {
                 "the `id` of a request has at most {MAX_ID_BYTES} bytes"
             ));
         }
-        let (mut asked, now) = (self.pending_requests(), Instant::now());
+        let mut asked = self.pending_requests();
+        let now = Instant::now();
         asked.retain(|_, until| until.is_none_or(|until| now < until));
         match asked.entry(id.clone()) {
             Entry::Occupied(_) => Err("a request with this `id` is under way already; give each \

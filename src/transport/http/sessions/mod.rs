@@ -131,7 +131,8 @@ impl Sessions {
 
     /// The store of sessions that are not active here, for rmcp.
     pub(super) fn shared_store(&self) -> Arc<dyn SessionStore> {
-        let (store, callers) = (self.store.clone(), self.callers.clone());
+        let store = self.store.clone();
+        let callers = self.callers.clone();
         Arc::new(SharedSessionStore {
             store,
             callers,
@@ -315,7 +316,8 @@ impl SessionStore for SharedSessionStore {
     async fn store(&self, id: &str, state: &SessionState) -> Result<(), SessionStoreError> {
         let mut state = state.clone();
         trim_initialize(&mut state.initialize_params);
-        let (mut key, mut time) = (session_key(id), self.manager.unproven_idle_timeout());
+        let mut key = session_key(id);
+        let mut time = self.manager.unproven_idle_timeout();
         _ = CURRENT_REQUEST.try_with(|CurrentRequest { principal, .. }| {
             let is_proven = self.callers.auth.is_proven(&principal.name);
             if is_proven {

@@ -316,7 +316,8 @@ impl Traffic {
         } else if fails {
             // The minutes before, during and after the incident; each range may be empty.
             let minute = |at: u64| (at.clamp(begin, begin + 3600) - begin) / 60;
-            let (start, end) = (minute(failing.start), minute(failing.end));
+            let start = minute(failing.start);
+            let end = minute(failing.end);
             let until = |minute: u64| (requests * minute + chance % 60) / 60;
             push_normal_parts(&mut parts, &(0..start), chance, until(start), usual);
             push_incident_parts(&mut parts, &(start..end), until(end) - until(start), &row);
@@ -475,7 +476,8 @@ fn rate_one(parts: &mut Vec<HourPart<'_>>, chance: u64) {
         ratings: rating.into_iter().collect(),
         ..last.row.clone()
     };
-    let (minutes, phase) = (last.minutes.clone(), last.phase);
+    let minutes = last.minutes.clone();
+    let phase = last.phase;
     last.row.requests -= 1;
     if last.row.requests == 0 {
         parts.pop();
