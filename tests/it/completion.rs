@@ -306,7 +306,7 @@ async fn concurrent_completions_share_a_request_that_outlives_them() {
     for typed in ["", "p"] {
         tokio::select! {
             found = complete_configs(&completer, &dispatcher, &operator, typed) => panic!("{found:?}"),
-            () = upstream.asked(1) => {}
+            () = upstream.wait_for_requests(1) => {}
         }
     }
     let typed = ["pc", "pc-", "pc-o"]
@@ -339,7 +339,7 @@ async fn requests_about_unknown_workspaces_are_limited() {
     for number in 0..4 {
         tokio::select! {
             found = ask(format!("ws-{number}")) => panic!("{found:?}"),
-            () = upstream.asked(number + 1) => {}
+            () = upstream.wait_for_requests(number + 1) => {}
         }
     }
     assert_eq!(ask("ws-4".to_owned()).await, [] as [&str; 0]);

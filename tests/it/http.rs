@@ -391,9 +391,9 @@ async fn client_disconnect_aborts_the_upstream_request() {
     );
     tokio::select! {
         outcome = call.send() => panic!("{outcome:?}"),
-        () = portkey.asked(1) => {}
+        () = portkey.wait_for_requests(1) => {}
     }
-    portkey.hung_up.acquire().await.unwrap().forget();
+    portkey.disconnects.acquire().await.unwrap().forget();
     let (status, _) = send_request(stateless_request(&server, "tools/list", json!({}))).await;
     assert_eq!(status, StatusCode::OK);
 }
@@ -429,7 +429,7 @@ async fn shutdown_lets_calls_finish() {
             .call_tool(call_params("list-all-integrations", json!({})))
             .await
     });
-    portkey.asked(2).await;
+    portkey.wait_for_requests(2).await;
     server.signal("TERM");
     let server = tokio::task::spawn_blocking(move || {
         server.read_until("stopping");

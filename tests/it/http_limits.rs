@@ -211,12 +211,12 @@ async fn concurrent_requests_of_one_caller_are_limited() {
         call_request(&server, "list-all-integrations", json!({})).header("x-portkey-api-key", key)
     };
     let under_way: Vec<_> = (0..2).map(|_| tokio::spawn(list("pk-a").send())).collect();
-    upstream.asked(2).await;
+    upstream.wait_for_requests(2).await;
     let refused = list("pk-a").send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refused.headers()["retry-after"], "1");
     let other = tokio::spawn(list("pk-b").send());
-    upstream.asked(3).await;
+    upstream.wait_for_requests(3).await;
     gate.add_permits(100);
     for call in under_way.into_iter().chain([other]) {
         assert_eq!(call.await.unwrap().unwrap().status(), StatusCode::OK);
@@ -381,7 +381,7 @@ async fn client_address_is_taken_from_trusted_proxies() {
         call_request(server, "list-all-integrations", json!({})).header("x-forwarded-for", hops)
     };
     let mut under_way = vec![tokio::spawn(list(&behind, "192.0.2.1").send())];
-    upstream.asked(1).await;
+    upstream.wait_for_requests(1).await;
     for hops in [
         "192.0.2.1",
         "6.6.6.6, 192.0.2.1",
@@ -396,11 +396,11 @@ async fn client_address_is_taken_from_trusted_proxies() {
         .enumerate()
     {
         under_way.push(tokio::spawn(list(&behind, hops).send()));
-        upstream.asked(i + 2).await;
+        upstream.wait_for_requests(i + 2).await;
     }
     let asked = upstream.count();
     under_way.push(tokio::spawn(list(&open, "192.0.2.7").send()));
-    upstream.asked(asked + 1).await;
+    upstream.wait_for_requests(asked + 1).await;
     let status = list(&open, "192.0.2.8").send().await.unwrap().status();
     assert_eq!(
         status,

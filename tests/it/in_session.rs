@@ -284,7 +284,7 @@ async fn cancelled_read_aborts_its_upstream_request() {
     let slug = json!({ "slug": "x" });
     let read = |id| tokio::spawn(call_request(&caller, id, "get-integration", &slug).send());
     let cancelled = read(7);
-    portkey.asked(1).await;
+    portkey.wait_for_requests(1).await;
     // A second call with the id is answered, and does not abort the first.
     let answer = send(call_request(&caller, 7, "get-integration", &slug))
         .await
@@ -299,12 +299,12 @@ async fn cancelled_read_aborts_its_upstream_request() {
         send(caller.post(&enough)).await.unwrap().status,
         StatusCode::ACCEPTED
     );
-    portkey.hung_up.acquire().await.unwrap().forget();
+    portkey.disconnects.acquire().await.unwrap().forget();
     // Aborted with its session.
     let ended = read(8);
-    portkey.asked(3).await;
+    portkey.wait_for_requests(3).await;
     assert_eq!(caller.end().await.status, StatusCode::NO_CONTENT);
-    portkey.hung_up.acquire().await.unwrap().forget();
+    portkey.disconnects.acquire().await.unwrap().forget();
     for given_up in [cancelled, ended] {
         let answer = given_up.await.unwrap().unwrap();
         assert_eq!(
@@ -502,7 +502,7 @@ async fn duplicate_request_id_through_rmcp_is_rejected() {
         "get-integration",
         &slug,
     )));
-    portkey.asked(1).await;
+    portkey.wait_for_requests(1).await;
     for _ in 0..3 {
         let answer = send(rmcp_call_request(&caller, 7, "get-integration", &slug))
             .await

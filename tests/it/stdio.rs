@@ -368,13 +368,13 @@ async fn cancelled_call_aborts_its_upstream_request() {
     let portkey = MockUpstream::start(|_| ResponseAction::Hang).await;
     let mut pipe = start_initialized(&["--api-key", "k", "--base-url", &portkey.base_url]);
     pipe.send(&call_request(7, "list-all-integrations", &json!({})));
-    portkey.asked(1).await;
+    portkey.wait_for_requests(1).await;
     let params = json!({ "requestId": 7, "reason": "enough" });
     pipe.send(
         &json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params })
             .to_string(),
     );
-    portkey.hung_up.acquire().await.unwrap().forget();
+    portkey.disconnects.acquire().await.unwrap().forget();
     pipe.send(&list_request(8));
     assert_eq!(
         tokio::task::spawn_blocking(move || pipe.receive())

@@ -297,7 +297,7 @@ async fn request_id_of_a_cancelled_call_is_rejected() {
     let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     let mut pipe = start_initialized(&["--api-key", "k", "--base-url", &upstream.base_url]);
     pipe.send(&call_request(7, "get-integration", &json!({ "slug": "x" })));
-    upstream.asked(1).await;
+    upstream.wait_for_requests(1).await;
     let params = json!({ "requestId": 7 });
     let cancelled =
         json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
@@ -336,7 +336,7 @@ async fn write_in_flight_survives_sighup() {
     let mut pipe = start_initialized(&["--api-key", "k", "--base-url", &upstream.base_url]);
     let arguments = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-1" });
     pipe.send(&call_request(1, "create-integration", &arguments));
-    upstream.asked(1).await;
+    upstream.wait_for_requests(1).await;
     send_signal(&pipe, "HUP");
     release.add_permits(1);
     let (answer, log) = tokio::task::spawn_blocking(move || {
@@ -358,7 +358,7 @@ async fn write_in_flight_at_shutdown_has_an_unknown_outcome() {
     let mut pipe = start_initialized(&["--api-key", "k", "--base-url", &upstream.base_url]);
     let arguments = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-1" });
     pipe.send(&call_request(1, "create-integration", &arguments));
-    upstream.asked(1).await;
+    upstream.wait_for_requests(1).await;
     terminate(&pipe);
     let (answer, status) = tokio::task::spawn_blocking(move || {
         let answer = pipe.receive();

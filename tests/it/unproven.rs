@@ -424,11 +424,11 @@ async fn large_requests_of_unverified_keys_are_bounded_per_network() {
     // 32 MiB suffice for eight of them.
     for count in 1..=8 {
         under_way.push(tokio::spawn(create(&format!("pk-made-up-{count}")).send()));
-        upstream.asked(count).await;
+        upstream.wait_for_requests(count).await;
     }
     let refused = tokio::select! {
         answer = create("pk-made-up-9").send() => answer.unwrap(),
-        () = upstream.asked(9) => panic!("a ninth body is held"),
+        () = upstream.wait_for_requests(9) => panic!("a ninth body is held"),
     };
     let (status, text) = read_error(refused).await;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{text}");
@@ -439,7 +439,7 @@ async fn large_requests_of_unverified_keys_are_bounded_per_network() {
         "a small request is no large one, and proves its key"
     );
     under_way.push(tokio::spawn(create(KNOWN_KEY).send()));
-    upstream.asked(10).await;
+    upstream.wait_for_requests(10).await;
     gate.add_permits(100);
     for request in under_way {
         assert_eq!(request.await.unwrap().unwrap().status(), StatusCode::OK);

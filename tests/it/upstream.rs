@@ -58,7 +58,7 @@ pub(crate) struct MockUpstream {
     pub(crate) base_url: String,
     seen: Arc<Mutex<Vec<ReceivedRequest>>>,
     /// One permit per client that disconnected while it waited.
-    pub(crate) hung_up: Arc<Semaphore>,
+    pub(crate) disconnects: Arc<Semaphore>,
 }
 
 impl MockUpstream {
@@ -77,10 +77,10 @@ impl MockUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let seen = Arc::<Mutex<Vec<ReceivedRequest>>>::default();
-        let hung_up = Arc::new(Semaphore::new(0));
+        let disconnects = Arc::new(Semaphore::new(0));
         let script = Arc::new(script);
         let log = seen.clone();
-        let waited = hung_up.clone();
+        let waited = disconnects.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, script.clone(), log.clone(), waited.clone()));
@@ -89,12 +89,12 @@ impl MockUpstream {
         Self {
             base_url,
             seen,
-            hung_up,
+            disconnects,
         }
     }
 
     /// Waits until this number of requests was received.
-    pub(crate) async fn asked(&self, times: usize) {
+    pub(crate) async fn wait_for_requests(&self, times: usize) {
         while self.count() < times {
             tokio::task::yield_now().await;
         }
@@ -119,7 +119,7 @@ async fn serve(
     mut stream: TcpStream,
     script: Arc<impl Fn(&ReceivedRequest, usize) -> ResponseAction>,
     log: Arc<Mutex<Vec<ReceivedRequest>>>,
-    hung_up: Arc<Semaphore>,
+    disconnects: Arc<Semaphore>,
 ) {
     let Some(request) = read_request(&mut stream).await else {
         return;
@@ -156,7 +156,7 @@ async fn serve(
         }
         ResponseAction::Hang => {
             _ = stream.read(&mut [0]).await;
-            hung_up.add_permits(1);
+            disconnects.add_permits(1);
         }
         ResponseAction::Drop => {}
     }

@@ -275,7 +275,7 @@ async fn failed_and_cancelled_calls_have_an_entry() {
     let params = json!({ "name": "delete-label", "arguments": { "label_id": "x" } });
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
     pipe.send(&request.to_string());
-    upstream.asked(1).await;
+    upstream.wait_for_requests(1).await;
     for message in [
         json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } }),
         json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" }),
@@ -472,7 +472,7 @@ async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
         let request =
             requests::call_request(&server, "create-integration", create_arguments("mine"));
         let asked = tokio::spawn(request.send());
-        upstream.asked(before + 1).await;
+        upstream.wait_for_requests(before + 1).await;
         server.child.kill().unwrap();
         server.child.wait().unwrap();
         asked.abort();

@@ -371,9 +371,9 @@ async fn dropped_call_aborts_its_request() {
     let operator = operator();
     tokio::select! {
         outcome = dispatcher.call_as_local(&operator, "list-all-integrations", serde_json::Map::new()) => panic!("{outcome:?}"),
-        () = upstream.asked(1) => {}
+        () = upstream.wait_for_requests(1) => {}
     }
-    upstream.hung_up.acquire().await.unwrap().forget();
+    upstream.disconnects.acquire().await.unwrap().forget();
 }
 
 #[test]

@@ -183,7 +183,7 @@ async fn aborted_write_stays_counted() {
     };
     tokio::select! {
         outcome = call() => panic!("it was answered: {outcome:?}"),
-        () = upstream.asked(1) => {}
+        () = upstream.wait_for_requests(1) => {}
     }
     let second = call().await;
     assert!(

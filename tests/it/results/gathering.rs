@@ -184,7 +184,7 @@ async fn cancelled_call_requests_no_more_pages() {
             mut progress,
             _server,
         } = start_paged_call(way, || ResponseAction::Hang).await;
-        upstream.asked(3).await;
+        upstream.wait_for_requests(3).await;
         for expected in [2.0, 4.0] {
             assert_eq!(
                 progress.recv().await,
@@ -193,7 +193,7 @@ async fn cancelled_call_requests_no_more_pages() {
             );
         }
         sent.cancel(None).await.unwrap();
-        upstream.hung_up.acquire().await.unwrap().forget();
+        upstream.disconnects.acquire().await.unwrap().forget();
         // The server serves the next call, and that page was the last one requested.
         let args = json!({ "page_size": 1 }).as_object().unwrap().clone();
         let next = CallToolRequestParams::new("list-all-integrations").with_arguments(args);
@@ -224,10 +224,10 @@ async fn disconnected_client_ends_its_page_requests() {
             _server,
             ..
         } = start_paged_call(way, || ResponseAction::Hang).await;
-        upstream.asked(3).await;
+        upstream.wait_for_requests(3).await;
         drop(sent);
         client.cancel().await.unwrap();
-        upstream.hung_up.acquire().await.unwrap().forget();
+        upstream.disconnects.acquire().await.unwrap().forget();
         assert_eq!(upstream.count(), 3, "{way:?}");
     }
 }
