@@ -46,7 +46,7 @@ struct ClientReport {
     writes: Vec<(String, WriteOutcome)>,
     latencies: Latencies,
     failures: usize,
-    hang_ups: usize,
+    disconnects: usize,
 }
 
 /// Runs both protocols, one after the other.
@@ -94,7 +94,7 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
             all.writes.extend(report.writes);
             all.latencies.extend(report.latencies);
             all.failures += report.failures;
-            all.hang_ups += report.hang_ups;
+            all.disconnects += report.disconnects;
         }
         let (_server, memory) = memory.await??;
         // Aborted calls may still be in flight.
@@ -125,34 +125,34 @@ fn add_figures(
         answered / seconds as f64,
     );
     add(
-        "writes told to have succeeded",
+        "writes reported as done",
         Unit::Count,
         Target::None,
         count(WriteOutcome::Success),
     );
     add(
-        "writes told to have failed",
+        "writes reported as failed",
         Unit::Count,
         Target::None,
         count(WriteOutcome::Failure),
     );
     add(
-        "writes hung up on",
+        "writes aborted by the client",
         Unit::Count,
         Target::None,
         count(WriteOutcome::Nothing),
     );
     add(
-        "calls told to have failed",
+        "calls reported as failed",
         Unit::Count,
         Target::None,
         all.failures as f64,
     );
     add(
-        "calls hung up on",
+        "calls aborted by the client",
         Unit::Count,
         Target::None,
-        all.hang_ups as f64,
+        all.disconnects as f64,
     );
     let (p50, p99) = all.latencies.p50_p99();
     add("latency p50", Unit::Millis, Target::None, p50);
@@ -228,7 +228,7 @@ async fn run_client(
         let outcome = if (dice >> 16).is_multiple_of(HANG_UP_INTERVAL) {
             sleep(Duration::from_millis((dice >> 32) % MAX_HANG_UP_DELAY_MS)).await;
             client.line = HttpConnection::connect(address).await?;
-            report.hang_ups += 1;
+            report.disconnects += 1;
             WriteOutcome::Nothing
         } else {
             client.line.answer().await?;

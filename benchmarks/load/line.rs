@@ -136,7 +136,7 @@ impl HttpConnection {
     pub(crate) async fn read(&mut self) -> anyhow::Result<()> {
         if self.stream.read_buf(&mut self.buffer).await? == 0 {
             bail!(
-                "the server hung up: {:?}",
+                "the server closed the connection: {:?}",
                 String::from_utf8_lossy(&self.buffer)
             );
         }

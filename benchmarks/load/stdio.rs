@@ -59,7 +59,7 @@ impl StdioServer {
     pub(crate) fn receive(&mut self, words: &[u8]) -> anyhow::Result<()> {
         self.line.clear();
         if self.output.read_until(b'\n', &mut self.line)? == 0 {
-            bail!("the server hung up");
+            bail!("the server closed its output");
         }
         mcp::check(&self.line, words)
     }
