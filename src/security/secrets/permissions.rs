@@ -82,7 +82,7 @@ fn find_loose_permission(file: &Metadata) -> Option<LoosePermission> {
 
 /// Accepts every file: on other systems these permissions do not describe the access of others.
 #[cfg(not(unix))]
-const fn found(_: &Metadata) -> Option<LoosePermission> {
+const fn find_loose_permission(_: &Metadata) -> Option<LoosePermission> {
     None
 }
 
