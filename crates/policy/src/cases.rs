@@ -101,7 +101,7 @@ impl PolicyCase {
             Some(Ok(time)) => time.into(),
             Some(Err(error)) => return Err(case_error(format!("`time`: {error}"))),
         };
-        let facts = PolicyInput {
+        let input = PolicyInput {
             operation: entry.operation,
             domain: entry.domain.name,
             args: &args,
@@ -115,9 +115,9 @@ impl PolicyCase {
         };
         let store = Store::in_memory();
         for _ in 1..self.times.unwrap_or(1) {
-            policy.decide(&facts, &store).await;
+            policy.decide(&input, &store).await;
         }
-        let (decision, steps) = explain(&[policy], &facts, &store).await;
+        let (decision, steps) = explain(&[policy], &input, &store).await;
         Ok(CaseResult {
             decision,
             trace: steps,
@@ -185,7 +185,7 @@ pub fn describe_decision(verdict: &Decision) -> String {
 pub fn parse_arguments(text: &str) -> Result<JsonMap, CaseError> {
     match serde_json::from_str(text) {
         Ok(Value::Object(args)) => Ok(args),
-        Ok(_) => Err(CaseError("the arguments are no JSON object".to_owned())),
-        Err(error) => Err(CaseError(format!("the arguments are no JSON: {error}"))),
+        Ok(_) => Err(CaseError("the arguments are not a JSON object".to_owned())),
+        Err(error) => Err(CaseError(format!("the arguments are not JSON: {error}"))),
     }
 }

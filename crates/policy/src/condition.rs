@@ -52,7 +52,12 @@ impl Condition {
     ///
     /// # Errors
     /// Returns an error if the operator does not exist or does not accept the value.
-    pub(super) fn parse(of: Operand, path: &str, op: &str, value: &Value) -> Result<Self, String> {
+    pub(super) fn parse(
+        operand: Operand,
+        path: &str,
+        op: &str,
+        value: &Value,
+    ) -> Result<Self, String> {
         let number = || {
             value
                 .as_f64()
@@ -62,7 +67,7 @@ impl Condition {
             let items = value.as_array().cloned();
             items.ok_or_else(|| format!("operator `{op}` takes a list"))
         };
-        let test = match op {
+        let comparison = match op {
             "eq" => Comparison::Eq(value.clone()),
             "neq" => Comparison::NotEq(value.clone()),
             "in" => Comparison::In(list()?),
@@ -90,8 +95,8 @@ impl Condition {
         };
         let text = format!("{path} {op} {value}");
         Ok(Self {
-            operand: of,
-            comparison: test,
+            operand,
+            comparison,
             path: path.to_owned(),
             text,
         })
@@ -99,19 +104,19 @@ impl Condition {
 
     /// Returns the largest integer that passes, if the comparison has an upper bound.
     pub(super) fn upper_bound(&self) -> Option<u64> {
-        let whole = |most: f64| {
+        let clamp = |bound: f64| {
             // The cast saturates. A bound below zero becomes zero.
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "saturates"
             )]
-            let most = most.max(0.0) as u64;
-            most
+            let bound = bound.max(0.0) as u64;
+            bound
         };
         match self.comparison {
-            Comparison::LessThan(most) => Some(whole((most - 1.0).ceil())),
-            Comparison::AtMost(most) => Some(whole(most.floor())),
+            Comparison::LessThan(limit) => Some(clamp((limit - 1.0).ceil())),
+            Comparison::AtMost(max) => Some(clamp(max.floor())),
             _ => None,
         }
     }
@@ -222,7 +227,7 @@ pub(super) fn compile_regex(pattern: &str) -> Result<Regex, String> {
         let error = error.to_string();
         let last = error.lines().last().unwrap_or_default().trim();
         format!(
-            "the regular expression does not hold: {}",
+            "the regular expression is invalid: {}",
             last.trim_start_matches("error: ")
         )
     })

@@ -35,9 +35,7 @@ pub use self::{
         check_hidden, decide, explain,
     },
     document::MAX_POLICY_BYTES,
-    expression::{
-        MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES, MAX_EXPRESSION_BYTES as LONGEST_EXPRESSION,
-    },
+    expression::{MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES, MAX_EXPRESSION_BYTES},
     path::{FieldPath, REDACTED},
     rule::{RuleAction, RuleRef},
     transport::Transport,
@@ -55,7 +53,7 @@ pub struct Policy {
     warnings: Vec<String>,
 }
 
-/// Compiled facts about one operation.
+/// Compiled properties of one operation.
 #[derive(Debug, Default)]
 struct ResolvedOperation {
     is_hidden: bool,

@@ -36,13 +36,13 @@ pub(super) enum LimitAmount {
 impl PolicyCounter {
     /// Returns the key of the counter in the store. The key survives a reload, so that no count is
     /// lost.
-    pub(super) fn store_key(&self, policy: &str, facts: &PolicyInput<'_>) -> StoreKey {
+    pub(super) fn store_key(&self, policy: &str, input: &PolicyInput<'_>) -> StoreKey {
         let (kind, whose) = match self.scope {
             document::CounterScope::Global => ("all", ""),
-            document::CounterScope::Principal => ("principal", facts.principal),
-            document::CounterScope::Session => match facts.session {
+            document::CounterScope::Principal => ("principal", input.principal),
+            document::CounterScope::Session => match input.session {
                 Some(session) => ("session", session),
-                None => ("principal", facts.principal),
+                None => ("principal", input.principal),
             },
         };
         let key = StoreKey::new(
@@ -53,7 +53,7 @@ impl PolicyCounter {
             document::CounterScope::Global => key,
             // A caller with many sessions has many counters. Owning them leaves capacity to other
             // callers.
-            _ => key.owned_by(facts.principal),
+            _ => key.owned_by(input.principal),
         }
     }
 }
@@ -62,7 +62,7 @@ impl CounterLimit {
     /// Returns true if a single call exceeds the maximum.
     pub(super) fn denies_every_call(&self) -> bool {
         match (self.max, &self.amount) {
-            (Some(most), LimitAmount::Fixed(amount)) => *amount > most,
+            (Some(max), LimitAmount::Fixed(amount)) => *amount > max,
             _ => false,
         }
     }
@@ -75,20 +75,20 @@ impl CounterLimit {
         &self,
         counter: &PolicyCounter,
         policy: &str,
-        facts: &PolicyInput<'_>,
+        input: &PolicyInput<'_>,
     ) -> Result<Budget, String> {
         let amount = match &self.amount {
             LimitAmount::Fixed(amount) => *amount,
             LimitAmount::FromArgument(path, text) => {
                 // Several values, as in a list, are added up.
                 let mut sum = None;
-                path.visit_arguments(facts.args, &mut |value| {
+                path.visit_arguments(input.args, &mut |value| {
                     let amount = value.as_f64().filter(|amount| *amount >= 0.0);
                     sum = Some(sum.unwrap_or_default() + amount.unwrap_or(f64::NAN));
                 });
                 let value = sum.filter(|sum: &f64| !sum.is_nan());
                 let value =
-                    value.ok_or_else(|| format!("it counts `{text}`, which is no amount"))?;
+                    value.ok_or_else(|| format!("it counts `{text}`, which is not an amount"))?;
                 // The cast saturates. Fractions are rounded up, so that small amounts add up.
                 #[allow(
                     clippy::cast_possible_truncation,
@@ -99,7 +99,7 @@ impl CounterLimit {
                 amount
             }
         };
-        let key = counter.store_key(policy, facts);
+        let key = counter.store_key(policy, input);
         Ok(Budget {
             key,
             window: counter.window,
@@ -136,7 +136,7 @@ pub(super) fn parse_window(span: &document::RawDuration) -> Result<Window, Strin
             "week" => Ok(Window::Week),
             "month" => Ok(Window::Month),
             _ => parse_duration(span).map(Window::Sliding).map_err(|_| {
-                format!("`{word}` is no window; there are minute, hour, day, week and month")
+                format!("`{word}` is not a window; use minute, hour, day, week or month")
             }),
         },
         document::RawDuration::Seconds(60) => Ok(Window::Minute),
@@ -167,7 +167,7 @@ pub(super) fn parse_duration(span: &document::RawDuration) -> Result<Duration, S
     };
     match seconds {
         Some(seconds @ 1..=31_536_000) => Ok(Duration::from_secs(seconds)),
-        _ => Err("a length of time is such as 30s, 10m, 2h or 7d, up to 365d".to_owned()),
+        _ => Err("give a duration such as 30s, 10m, 2h or 7d, up to 365d".to_owned()),
     }
 }
 
@@ -175,7 +175,7 @@ pub(super) fn parse_duration(span: &document::RawDuration) -> Result<Duration, S
 pub(super) fn parse_rate(rate: &document::RawRate) -> Result<(u64, Window), String> {
     match rate {
         document::RawRate::Short(text) => {
-            let invalid_rate = || format!("`{text}` is no rate; write such as 5/hour");
+            let invalid_rate = || format!("`{text}` is not a rate; give one such as 5/hour");
             let (count, word) = text.split_once('/').ok_or_else(invalid_rate)?;
             let count = count.trim().parse().map_err(|_| invalid_rate())?;
             let window = parse_window(&document::RawDuration::Words(word.trim().to_owned()))?;

@@ -179,7 +179,7 @@ async fn rule_that_reads_arguments_denies_unknown_arguments() {
             (Err(CallError::PolicyDenied(denied)), false) => {
                 let text = denied.to_string();
                 let is_told =
-                    text.contains("`colour` is none that is known") || rule.contains(" in ");
+                    text.contains("`colour` is not a known argument") || rule.contains(" in ");
                 assert!(is_told && text.contains("`guard`"), "{rule}: {text}");
                 assert_eq!(upstream.requests().len(), 0, "{rule}");
             }

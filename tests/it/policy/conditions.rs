@@ -82,7 +82,7 @@ tools:
             ("create-api-key", args(500, "usd", Some(1)), "allow"),
             ("create-api-key", args(501, "usd", Some(1)), "deny both: the policy rule `both` denies `create-api-key`: small ones only"),
             ("create-api-key", args(1, "gbp", Some(1)), "deny both"),
-            ("create-api-key", args(1, "eur", None), "deny too: the policy rule `too` denies `create-api-key`: `args.t exists true` does not hold"),
+            ("create-api-key", args(1, "eur", None), "deny too: the policy rule `too` denies `create-api-key`: `args.t exists true` is not satisfied"),
             ("update-api-key", json!({}), "allow"),
         ],
     )

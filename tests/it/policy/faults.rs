@@ -54,7 +54,7 @@ fn policy_errors_are_reported_with_their_line() {
         ),
         (
             rule("name: r, conditions: [{ path: args.x, op: regex, value: '(' }]"),
-            at("the regular expression does not hold"),
+            at("the regular expression is invalid"),
         ),
         (
             rule("name: r, conditions: [{ path: state.get_config.n, op: lte, value: 1 }]"),
@@ -70,13 +70,16 @@ fn policy_errors_are_reported_with_their_line() {
         ),
         (
             rule("name: r, rate_limit: 1/fortnight"),
-            at("`fortnight` is no window"),
+            at("`fortnight` is not a window"),
         ),
         (
             rule("name: r, rate_limit: 0/hour"),
-            at("`0/hour` is no rate"),
+            at("`0/hour` is not a rate"),
         ),
-        (rule("name: r, rate_limit: often"), at("`often` is no rate")),
+        (
+            rule("name: r, rate_limit: often"),
+            at("`often` is not a rate"),
+        ),
         (
             rule("name: r, rate_limit: 1/hour, state: { counter: c, window: hour }"),
             at("`rate_limit` goes with neither"),
@@ -87,7 +90,7 @@ fn policy_errors_are_reported_with_their_line() {
         ),
         (
             rule("name: r, limits: [{ max: 1, sliding: 5y }]"),
-            at("a length of time is such as"),
+            at("give a duration such as"),
         ),
         (
             rule("name: r, limits: [{ max: 1, window: hour }, { max: 2, window: hour }]"),

@@ -137,7 +137,7 @@ async fn rate_limits_count_calls_and_wildcards_count_all() {
             (
                 "list-labels",
                 json!({}),
-                "deny overall: the policy rule `overall` limits this: no more than 6 per minute",
+                "deny overall: the policy rule `overall` limits this: at most 6 per minute",
             ),
         ],
     )
@@ -218,7 +218,7 @@ tools:
             (
                 "list-labels",
                 json!({}),
-                "deny slow: the policy rule `slow` limits this: no more than 1 per minute",
+                "deny slow: the policy rule `slow` limits this: at most 1 per minute",
             ),
             (
                 "delete-label",

@@ -61,7 +61,7 @@ impl RulePath {
         entries().next()?;
         let hint = match self.target {
             PathTarget::Responses => self.misspelling_hint(entries)?,
-            of => self.dead_end_hint(of, entries)?,
+            target => self.dead_end_hint(target, entries)?,
         };
         let at = &self.location;
         let text = &self.text;
@@ -78,20 +78,25 @@ impl RulePath {
     /// Returns the end of the warning if the path leads to no argument of any tool.
     fn dead_end_hint<'a, I: Iterator<Item = &'a CatalogEntry>>(
         &self,
-        of: PathTarget,
+        target: PathTarget,
         entries: impl Fn() -> I,
     ) -> Option<String> {
         let schema = |entry: &'a CatalogEntry| entry.compiled().full_schema();
-        if entries().any(|entry| resolve_path(schema(entry), &self.names, of).is_ok()) {
+        if entries().any(|entry| resolve_path(schema(entry), &self.names, target).is_ok()) {
             return None;
         }
         // The tools in which the path leads furthest give the best suggestions.
         let ends: Vec<_> = entries()
-            .filter_map(|entry| Some((resolve_path(schema(entry), &self.names, of).err()?, entry)))
+            .filter_map(|entry| {
+                Some((
+                    resolve_path(schema(entry), &self.names, target).err()?,
+                    entry,
+                ))
+            })
             .collect();
-        let most = ends.iter().map(|(end, _)| end.depth).max()?;
-        let furthest = || ends.iter().filter(|(end, _)| end.depth == most);
-        let wrong = self.names.get(most)?;
+        let max_depth = ends.iter().map(|(end, _)| end.depth).max()?;
+        let furthest = || ends.iter().filter(|(end, _)| end.depth == max_depth);
+        let wrong = self.names.get(max_depth)?;
         let near = furthest().find_map(|(end, _)| {
             Some(did_you_mean(wrong, end.alternatives.iter().copied()))
                 .filter(|hint| !hint.is_empty())
@@ -222,14 +227,14 @@ struct DeadEnd<'a> {
 fn resolve_path<'a>(
     mut schema: &'a Value,
     names: &[String],
-    of: PathTarget,
+    target: PathTarget,
 ) -> Result<(), DeadEnd<'a>> {
     for (steps, name) in names.iter().enumerate() {
         while let Some(items) = schema.get("items") {
             schema = items;
         }
         let known = schema.get("properties").and_then(Value::as_object);
-        let is_match = |known: &str| match of {
+        let is_match = |known: &str| match target {
             PathTarget::ExpressionArguments => known == name,
             PathTarget::Arguments | PathTarget::Responses => is_same_name(known, name),
         };

@@ -23,10 +23,10 @@ pub(super) struct PolicyState<'a> {
 impl<'a> PolicyState<'a> {
     pub(super) async fn load(
         policy: &'a Policy,
-        facts: &PolicyInput<'_>,
+        input: &PolicyInput<'_>,
         store: &Store,
     ) -> Result<Self, StoreError> {
-        let resolved = policy.operations.get(facts.operation.name());
+        let resolved = policy.operations.get(input.operation.name());
         let mut counts = Vec::new();
         for (index, matters) in resolved
             .iter()
@@ -35,7 +35,7 @@ impl<'a> PolicyState<'a> {
             let Some(counter) = policy.counters.get(*index) else {
                 continue;
             };
-            let key = counter.store_key(&policy.name, facts);
+            let key = counter.store_key(&policy.name, input);
             let count = match store.count(&key, counter.window).await {
                 Err(error) if *matters => return Err(error),
                 count => count.ok(),
@@ -102,24 +102,24 @@ enum RuleResult {
 /// Evaluates every rule of these policies once. `trace` receives the result of each.
 pub(super) fn evaluate_rules<'a>(
     states: &[PolicyState<'a>],
-    facts: &PolicyInput<'_>,
+    input: &PolicyInput<'_>,
     mut trace: Option<&mut Vec<RuleTrace>>,
 ) -> CollectedResults<'a> {
-    let variables = CallVariables::new(facts);
+    let variables = CallVariables::new(input);
     let mut collected = CollectedResults::default();
     for state in states {
         let mut is_open = !state.policy.denies_by_default
             || state.resolved.is_some_and(|resolved| resolved.is_listed);
         for rule in state.rules() {
-            let result = evaluate_rule(rule, state, facts, &variables);
+            let result = evaluate_rule(rule, state, input, &variables);
             is_open |= rule.can_override_default_deny()
                 && matches!(result, RuleResult::Satisfied | RuleResult::Violated(_));
             if let Some(trace) = &mut trace {
                 trace.push(result.to_trace(rule));
             }
             match rule.is_shadow {
-                true => collected.apply_shadow_rule(rule, result, state, facts),
-                false => collected.apply_rule(rule, result, state, facts),
+                true => collected.apply_shadow_rule(rule, result, state, input),
+                false => collected.apply_rule(rule, result, state, input),
             }
         }
         if !is_open && collected.denied_by_default.is_none() {
@@ -154,24 +154,24 @@ impl<'a> CollectedResults<'a> {
         rule: &'a Rule,
         result: RuleResult,
         state: &PolicyState<'a>,
-        facts: &PolicyInput<'_>,
+        input: &PolicyInput<'_>,
     ) {
         match result {
             RuleResult::NotApplicable => {}
             RuleResult::UnknownField(name) => {
-                self.deny(rule, || unknown_field_message(rule, facts, &name));
+                self.deny(rule, || unknown_field_message(rule, input, &name));
             }
             RuleResult::Indeterminate(reason) => {
                 let reason = format!("it cannot be evaluated: {reason}");
-                self.deny(rule, || denial_message(rule, facts, &reason));
+                self.deny(rule, || denial_message(rule, input, &reason));
             }
             RuleResult::Violated(reason) => {
-                self.deny(rule, || denial_message(rule, facts, &reason));
+                self.deny(rule, || denial_message(rule, input, &reason));
             }
             RuleResult::Satisfied if rule.action == RuleAction::Deny => {
-                self.deny(rule, || denial_message(rule, facts, ""));
+                self.deny(rule, || denial_message(rule, input, ""));
             }
-            RuleResult::Satisfied => self.apply_satisfied_rule(rule, state, facts),
+            RuleResult::Satisfied => self.apply_satisfied_rule(rule, state, input),
         }
     }
 
@@ -179,7 +179,7 @@ impl<'a> CollectedResults<'a> {
         &mut self,
         rule: &'a Rule,
         state: &PolicyState<'a>,
-        facts: &PolicyInput<'_>,
+        input: &PolicyInput<'_>,
     ) {
         let build_match = || RuleMatch {
             rule: rule.rule_ref.clone(),
@@ -203,8 +203,8 @@ impl<'a> CollectedResults<'a> {
             self.redactions.push(Arc::clone(&rule.redactions));
         }
         for limit in &rule.limits {
-            if let Err(reason) = self.budgets.add(rule, limit, state, facts) {
-                self.deny(rule, || denial_message(rule, facts, &reason));
+            if let Err(reason) = self.budgets.add(rule, limit, state, input) {
+                self.deny(rule, || denial_message(rule, input, &reason));
             }
         }
     }
@@ -224,15 +224,15 @@ impl<'a> CollectedResults<'a> {
         rule: &'a Rule,
         result: RuleResult,
         state: &PolicyState<'a>,
-        facts: &PolicyInput<'_>,
+        input: &PolicyInput<'_>,
     ) {
         let message = match result {
             RuleResult::NotApplicable => return,
-            RuleResult::UnknownField(name) => format!("`{name}` is no argument that is known"),
+            RuleResult::UnknownField(name) => format!("`{name}` is not a known argument"),
             RuleResult::Indeterminate(reason) => format!("it cannot be evaluated: {reason}"),
             RuleResult::Violated(reason) => reason,
             RuleResult::Satisfied if rule.action == RuleAction::Evaluate => {
-                self.add_shadow_limits(rule, state, facts);
+                self.add_shadow_limits(rule, state, input);
                 return;
             }
             RuleResult::Satisfied => rule
@@ -252,11 +252,11 @@ impl<'a> CollectedResults<'a> {
         &mut self,
         rule: &'a Rule,
         state: &PolicyState<'a>,
-        facts: &PolicyInput<'_>,
+        input: &PolicyInput<'_>,
     ) {
         for limit in &rule.limits {
             let mut budgets = LimitBudgets::default();
-            if budgets.add(rule, limit, state, facts).is_ok() {
+            if budgets.add(rule, limit, state, input).is_ok() {
                 self.shadow_budgets.push(budgets);
             }
         }
@@ -267,13 +267,13 @@ impl<'a> CollectedResults<'a> {
 fn evaluate_rule<'f>(
     rule: &Rule,
     state: &PolicyState<'_>,
-    facts: &PolicyInput<'f>,
+    input: &PolicyInput<'f>,
     variables: &CallVariables<'f>,
 ) -> RuleResult {
     if state.has_unreadable_counter(rule) {
         return RuleResult::Indeterminate("a counter that it compares cannot be read".to_owned());
     }
-    let unknown_field = facts.unknown_fields.first().filter(|_| rule.denies_unknown);
+    let unknown_field = input.unknown_fields.first().filter(|_| rule.denies_unknown);
     if let Some(when) = &rule.when {
         if let Some(unknown) = unknown_field.filter(|_| when.uses_args) {
             return RuleResult::UnknownField(unknown.clone());
@@ -289,13 +289,13 @@ fn evaluate_rule<'f>(
     if let Some(unknown) = unknown_field {
         return RuleResult::UnknownField(unknown.clone());
     }
-    match check_conditions(rule, state, facts) {
-        RuleResult::Satisfied => check_caps(rule, facts),
+    match check_conditions(rule, state, input) {
+        RuleResult::Satisfied => check_caps(rule, input),
         result => result,
     }
 }
 
-fn check_conditions(rule: &Rule, state: &PolicyState<'_>, facts: &PolicyInput<'_>) -> RuleResult {
+fn check_conditions(rule: &Rule, state: &PolicyState<'_>, input: &PolicyInput<'_>) -> RuleResult {
     // Conditions that permit a call have to hold for all values of an argument. Conditions that
     // stop it have to hold for one.
     let any = matches!(
@@ -303,13 +303,13 @@ fn check_conditions(rule: &Rule, state: &PolicyState<'_>, facts: &PolicyInput<'_
         RuleAction::Deny | RuleAction::Approve | RuleAction::DryRun
     );
     for condition in &rule.conditions {
-        match condition.is_satisfied(facts.args, any, |counter| state.count(counter)) {
+        match condition.is_satisfied(input.args, any, |counter| state.count(counter)) {
             Ok(true) => {}
             Err(reason) => {
                 return RuleResult::Indeterminate(format!("`{}`: {reason}", condition.text));
             }
             Ok(false) if rule.action == RuleAction::Evaluate => {
-                return RuleResult::Violated(format!("`{}` does not hold", condition.text));
+                return RuleResult::Violated(format!("`{}` is not satisfied", condition.text));
             }
             Ok(false) => return RuleResult::NotApplicable,
         }
@@ -317,10 +317,10 @@ fn check_conditions(rule: &Rule, state: &PolicyState<'_>, facts: &PolicyInput<'_
     RuleResult::Satisfied
 }
 
-fn check_caps(rule: &Rule, facts: &PolicyInput<'_>) -> RuleResult {
+fn check_caps(rule: &Rule, input: &PolicyInput<'_>) -> RuleResult {
     for cap in &rule.caps {
         let mut is_within = true;
-        cap.path.visit_arguments(facts.args, &mut |value| {
+        cap.path.visit_arguments(input.args, &mut |value| {
             is_within &= value.is_null() || value.as_f64().is_some_and(|value| value <= cap.max);
         });
         if !is_within {
@@ -330,9 +330,9 @@ fn check_caps(rule: &Rule, facts: &PolicyInput<'_>) -> RuleResult {
     RuleResult::Satisfied
 }
 
-fn denial_message(rule: &Rule, facts: &PolicyInput<'_>, reason: &str) -> String {
+fn denial_message(rule: &Rule, input: &PolicyInput<'_>, reason: &str) -> String {
     let name = &rule.rule_ref.name;
-    let tool = facts.operation.name();
+    let tool = input.operation.name();
     match rule.message.as_deref().unwrap_or(reason) {
         _ if rule.message.is_none() && reason.is_empty() => {
             format!("the policy rule `{name}` denies `{tool}`")
@@ -342,11 +342,11 @@ fn denial_message(rule: &Rule, facts: &PolicyInput<'_>, reason: &str) -> String 
 }
 
 /// Returns the message for an unknown field, which could do the very thing that the rule prevents.
-fn unknown_field_message(rule: &Rule, facts: &PolicyInput<'_>, field: &str) -> String {
+fn unknown_field_message(rule: &Rule, input: &PolicyInput<'_>, field: &str) -> String {
     format!(
-        "the policy rule `{}` looks at the arguments of `{}`, and `{field}` is none that is known \
-         here; leave it out, or have the rule say `unknown: allow`",
+        "the policy rule `{}` checks the arguments of `{}`, and `{field}` is not a known argument; \
+         leave it out, or set `unknown: allow` in the rule",
         rule.rule_ref.name,
-        facts.operation.name()
+        input.operation.name()
     )
 }

@@ -28,11 +28,11 @@ impl<'a> LimitBudgets<'a> {
         rule: &'a Rule,
         limit: &'a CounterLimit,
         state: &PolicyState<'a>,
-        facts: &PolicyInput<'_>,
+        input: &PolicyInput<'_>,
     ) -> Result<(), String> {
         if let Some(counter) = state.policy.counters.get(limit.counter) {
             self.budgets
-                .push(limit.budget(counter, &state.policy.name, facts)?);
+                .push(limit.budget(counter, &state.policy.name, input)?);
             self.sources.push((rule, limit));
         }
         Ok(())
@@ -46,13 +46,8 @@ impl<'a> LimitBudgets<'a> {
             return String::new();
         };
         let name = &rule.rule_ref.name;
-        let default_message = || {
-            format!(
-                "no more than {} per {}",
-                budget.max,
-                WindowName(budget.window)
-            )
-        };
+        let default_message =
+            || format!("at most {} per {}", budget.max, WindowName(budget.window));
         let message = limit
             .message
             .clone()
@@ -108,7 +103,7 @@ pub(super) async fn reserve_limits(
 
 /// Reserves the limits of shadow rules, and returns the exhausted ones as matches.
 ///
-/// They are reserved one by one, so that none of them stops another.
+/// Each limit is reserved by itself, so that an exhausted one does not stop the others.
 pub(super) async fn reserve_shadow_limits(
     limits: Vec<LimitBudgets<'_>>,
     store: &Store,
@@ -139,11 +134,12 @@ pub(super) fn counting_error_message(tool: &str, error: &StoreError) -> String {
     }
     match error {
         StoreError::OwnerFull => format!(
-            "`{tool}` has a limit that is counted for each session, and too many sessions of this caller are              counted already; use fewer sessions, or try again later"
+            "`{tool}` has a limit that is counted for each session, and too many sessions of this caller are \
+             counted already; use fewer sessions, or try again later"
         ),
         StoreError::NotPermitted { .. } => format!(
             "`{tool}` has a limit that cannot be counted: the Redis user of this server lacks a right. Tell \
-             whoever runs the server"
+             the operator of the server"
         ),
         _ => format!("`{tool}` has a limit that cannot be counted just now; try again later"),
     }

@@ -164,28 +164,28 @@ pub struct RuleTrace {
 
 impl Policy {
     /// Evaluates this policy for a call.
-    pub async fn decide(&self, facts: &PolicyInput<'_>, store: &Store) -> PolicyEvaluation {
-        decide(&[self], facts, store).await
+    pub async fn decide(&self, input: &PolicyInput<'_>, store: &Store) -> PolicyEvaluation {
+        decide(&[self], input, store).await
     }
 }
 
 /// Evaluates several policies together for a call.
 pub async fn decide(
     policies: &[&Policy],
-    facts: &PolicyInput<'_>,
+    input: &PolicyInput<'_>,
     store: &Store,
 ) -> PolicyEvaluation {
-    evaluate_policies(policies, facts, store, None).await
+    evaluate_policies(policies, input, store, None).await
 }
 
 /// Evaluates several policies like [`decide`], and returns the result of every rule as well.
 pub async fn explain(
     policies: &[&Policy],
-    facts: &PolicyInput<'_>,
+    input: &PolicyInput<'_>,
     store: &Store,
 ) -> (PolicyEvaluation, Vec<RuleTrace>) {
     let mut trace = Vec::new();
-    let evaluation = evaluate_policies(policies, facts, store, Some(&mut trace)).await;
+    let evaluation = evaluate_policies(policies, input, store, Some(&mut trace)).await;
     (evaluation, trace)
 }
 
@@ -193,19 +193,19 @@ pub async fn explain(
 /// or nothing.
 async fn evaluate_policies(
     policies: &[&Policy],
-    facts: &PolicyInput<'_>,
+    input: &PolicyInput<'_>,
     store: &Store,
     trace: Option<&mut Vec<RuleTrace>>,
 ) -> PolicyEvaluation {
-    let tool = facts.operation.name();
-    if let Some(denial) = check_hidden(policies, facts.operation) {
+    let tool = input.operation.name();
+    if let Some(denial) = check_hidden(policies, input.operation) {
         return PolicyEvaluation::from_decision(Decision::Deny(denial));
     }
-    let states = match load_states(policies, facts, store).await {
+    let states = match load_states(policies, input, store).await {
         Ok(states) => states,
         Err(denial) => return PolicyEvaluation::from_decision(Decision::Deny(denial)),
     };
-    let results = evaluate_rules(&states, facts, trace);
+    let results = evaluate_rules(&states, input, trace);
     let mut evaluation = PolicyEvaluation {
         shadows: results.shadows,
         ..PolicyEvaluation::from_decision(Decision::Allow)
@@ -243,14 +243,14 @@ async fn evaluate_policies(
 /// Reads the counters that the rules of these policies compare.
 async fn load_states<'a>(
     policies: &[&'a Policy],
-    facts: &PolicyInput<'_>,
+    input: &PolicyInput<'_>,
     store: &Store,
 ) -> Result<Vec<PolicyState<'a>>, PolicyDenial> {
     let mut states = Vec::with_capacity(policies.len());
     for policy in policies {
-        let state = PolicyState::load(policy, facts, store).await;
+        let state = PolicyState::load(policy, input, store).await;
         states.push(state.map_err(|error| {
-            let message = counting_error_message(facts.operation.name(), &error);
+            let message = counting_error_message(input.operation.name(), &error);
             PolicyDenial::from_policy(policy, DenialStage::Limits, message)
         })?);
     }

@@ -384,13 +384,13 @@ fn is_counters_variable(node: &IdedExpr) -> bool {
 
 /// Returns the path of the argument that the node reads, if it reads one.
 fn argument_path(node: &IdedExpr, bound: &[String]) -> Option<Vec<String>> {
-    let inner = |of: &IdedExpr, name: &str| match &of.expr {
+    let inner = |operand: &IdedExpr, name: &str| match &operand.expr {
         Expr::Ident(ident) => {
             let is_args = ident == "args" && !bound.contains(ident);
             is_args.then(|| vec![name.to_owned()])
         }
         _ => {
-            let mut names = argument_path(of, bound)?;
+            let mut names = argument_path(operand, bound)?;
             names.push(name.to_owned());
             Some(names)
         }
@@ -399,12 +399,12 @@ fn argument_path(node: &IdedExpr, bound: &[String]) -> Option<Vec<String>> {
         Expr::Select(select) => inner(&select.operand, &select.field),
         Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
             [
-                of,
+                operand,
                 IdedExpr {
                     expr: Expr::Literal(LiteralValue::String(name)),
                     ..
                 },
-            ] => inner(of, name.inner()),
+            ] => inner(operand, name.inner()),
             _ => None,
         },
         _ => None,

@@ -24,9 +24,9 @@ pub(crate) struct CallVariables<'a> {
 }
 
 impl<'a> CallVariables<'a> {
-    pub(crate) fn new(facts: &'a PolicyInput<'a>) -> Self {
+    pub(crate) fn new(input: &'a PolicyInput<'a>) -> Self {
         Self {
-            input: facts,
+            input,
             args: OnceLock::new(),
             size: OnceLock::new(),
         }
@@ -47,32 +47,32 @@ pub(super) struct ExpressionScope<'s, 'a> {
 
 impl VariableResolver for ExpressionScope<'_, '_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
-        let facts = self.variables.input;
+        let input = self.variables.input;
         let text = |text: &'b str| Some(CowVal::owned(CelString::from(text)));
         match variable {
             "args" => {
                 let args = self
                     .variables
                     .args
-                    .get_or_init(|| value::to_cel_map(facts.args));
+                    .get_or_init(|| value::to_cel_map(input.args));
                 Some(borrow_value(args.as_ref()))
             }
-            "tool" => text(facts.operation.name()),
-            "domain" => text(facts.domain),
-            "effect" => text(facts.operation.effect().as_str()),
-            "principal" => text(facts.principal),
-            "client" => text(facts.client.unwrap_or_default()),
-            "transport" => text(facts.transport.as_str()),
-            "session" => text(facts.session.unwrap_or_default()),
+            "tool" => text(input.operation.name()),
+            "domain" => text(input.domain),
+            "effect" => text(input.operation.effect().as_str()),
+            "principal" => text(input.principal),
+            "client" => text(input.client.unwrap_or_default()),
+            "transport" => text(input.transport.as_str()),
+            "session" => text(input.session.unwrap_or_default()),
             "unknown_fields" => {
                 let names = self.variables.input.unknown_fields.iter();
                 let names = names
                     .map(|name| -> Box<dyn Val + 'b> { Box::new(CelString::from(name.as_str())) });
                 Some(CowVal::owned(CelList::from(names.collect::<Vec<_>>())))
             }
-            "tainted" => Some(CowVal::owned(CelBool::from(facts.tainted))),
+            "tainted" => Some(CowVal::owned(CelBool::from(input.tainted))),
             "time" => {
-                let since = facts.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+                let since = input.time.duration_since(UNIX_EPOCH).unwrap_or_default();
                 let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
                 Some(CowVal::owned(CelInt::from(seconds)))
             }

@@ -94,7 +94,7 @@ pub(super) fn add_time_functions(env: &mut Env) -> Result<(), DeclarationError> 
         parse_duration,
     )?;
     for TimePart { name, function, .. } in TIME_PARTS {
-        let id = |of: &str| format!("{name}_{of}");
+        let id = |suffix: &str| format!("{name}_{suffix}");
         env.add_member_overload(name, &id("here"), INT_TYPE, vec![], function)?;
         env.add_member_overload(name, &id("there"), INT_TYPE, vec![STRING_TYPE], function)?;
     }
