@@ -55,7 +55,7 @@ async fn token_removed_through_a_hard_link_is_rejected() {
     let mut server = serve_sandbox(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
     assert_eq!(status(&server, &token).await, StatusCode::OK);
     fs::write(&link, "").unwrap();
-    server.read_until("the changed file is in effect");
+    server.read_until("reloaded the changed file");
     assert_eq!(status(&server, &token).await, StatusCode::UNAUTHORIZED);
 }
 
@@ -74,7 +74,7 @@ async fn token_removed_by_a_swapped_folder_link_is_rejected() {
     assert_eq!(status(&server, &token).await, StatusCode::OK);
     symlink(at("new"), at("next")).unwrap();
     fs::rename(at("next"), at("current")).unwrap();
-    server.read_until("the changed file is in effect");
+    server.read_until("reloaded the changed file");
     assert_eq!(status(&server, &token).await, StatusCode::UNAUTHORIZED);
 }
 
@@ -94,7 +94,7 @@ async fn invalid_file_version_is_reported_at_readyz_until_fixed() {
     // The new version names a file that does not exist yet.
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}policy = \"later.yaml\"\n")).unwrap();
-    server.read_until("the change does not hold");
+    server.read_until("the change is invalid");
     let state = readiness_component(&server, "token_file").await;
     assert_eq!(
         (&state["status"], &state["reason"]),
@@ -102,7 +102,7 @@ async fn invalid_file_version_is_reported_at_readyz_until_fixed() {
     );
     assert_eq!(status(&server, &token).await, StatusCode::OK);
     fs::write(&policy, "version: \"1\"\nhide: [list-labels]\n").unwrap();
-    server.read_until("the changed file is in effect");
+    server.read_until("reloaded the changed file");
     assert_eq!(
         readiness_component(&server, "token_file").await["status"],
         "ok"

@@ -546,7 +546,7 @@ async fn replaced_tls_certificate_is_used() {
     );
 
     let second = renew();
-    server.read_until("is in effect");
+    server.read_until("reloaded the changed file");
     assert_eq!(
         trusting(second.clone())
             .get(&url)
@@ -562,7 +562,7 @@ async fn replaced_tls_certificate_is_used() {
     );
 
     fs::write(&cert, "no PEM").unwrap();
-    server.read_until("does not hold");
+    server.read_until("the change is invalid");
     assert_eq!(
         trusting(second).get(&url).send().await.unwrap().status(),
         StatusCode::OK

@@ -260,24 +260,24 @@ fn custom_prompts_are_reloaded() {
         CUSTOM_PROMPT.replace("title: Own", "title: Changed"),
     )
     .unwrap();
-    server.read_until("the changed file is in effect");
+    server.read_until("reloaded the changed file");
     assert_eq!(titles(&server), ["Changed"]);
     fs::write(
         path("second.md"),
         CUSTOM_PROMPT.replace(": own", ": own-second"),
     )
     .unwrap();
-    server.read_until("the changed file is in effect");
+    server.read_until("reloaded the changed file");
     assert_eq!(titles(&server), ["Changed", "Own"]);
     fs::write(path("own.md"), CUSTOM_PROMPT.replace("{{who}}", "{{whom}}")).unwrap();
     // The file may be read while it is still empty.
     while !server
-        .read_until("what was in effect stays so")
+        .read_until("the previous content remains in use")
         .contains("own.md: line 13: `{{whom}}`")
     {}
     assert_eq!(titles(&server), ["Changed", "Own"]);
     fs::remove_file(path("own.md")).unwrap();
-    server.read_until("the changed file is in effect");
+    server.read_until("reloaded the changed file");
     assert_eq!(titles(&server), ["Own"]);
 }
 

@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(
             check_metadata(&watched),
             "new",
-            "what was in effect stays so"
+            "the previous content remains in use"
         );
         assert!(is_rejected(&watched));
         fs::create_dir(at("folder")).unwrap();

@@ -209,7 +209,7 @@ impl<T: Send + Sync + 'static> FileSource<T> {
         let value = Arc::new(value);
         let before = self.current.swap(value.clone());
         lock(&self.outcome).rejection = None;
-        info!(file = %display_path(&self.path), "the changed file is in effect");
+        info!(file = %display_path(&self.path), "reloaded the changed file");
         if let Some(listener) = self.listener.get() {
             listener(&before, &value);
         }
@@ -222,7 +222,7 @@ impl<T: Send + Sync + 'static> FileSource<T> {
         if outcome.rejection.as_ref() != Some(&error) {
             error!(
                 error,
-                "the change does not hold; what was in effect stays so"
+                "the change is invalid; the previous content remains in use"
             );
             outcome.rejection = Some(error);
         }

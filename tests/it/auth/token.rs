@@ -247,13 +247,13 @@ async fn changed_token_file_is_reloaded() {
     assert_ne!(status(&url, &first).await, StatusCode::UNAUTHORIZED);
 
     let second = tokens.create_token("second", &["--scope", "portkey:read"]);
-    server.read_until("is in effect");
+    server.read_until("reloaded the changed file");
     for token in [&first, &second] {
         assert_ne!(status(&url, token).await, StatusCode::UNAUTHORIZED);
     }
 
     fs::write(tokens.path(), "[[token]]\nname = \"broken\"\n").unwrap();
-    let line = server.read_until("does not hold");
+    let line = server.read_until("the change is invalid");
     assert!(
         line.contains("tokens.toml") && line.contains("sha256"),
         "{line}"
@@ -267,7 +267,7 @@ async fn changed_token_file_is_reloaded() {
     let beside = tokens.folder.path().join("new");
     fs::copy(next.path(), &beside).unwrap();
     fs::rename(beside, tokens.path()).unwrap();
-    server.read_until("is in effect");
+    server.read_until("reloaded the changed file");
     assert_ne!(status(&url, &third).await, StatusCode::UNAUTHORIZED);
     assert_eq!(status(&url, &first).await, StatusCode::UNAUTHORIZED);
 }

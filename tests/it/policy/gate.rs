@@ -249,12 +249,12 @@ async fn changed_policy_is_reloaded_and_an_invalid_one_ignored() {
     };
     assert!(listed(&server).await);
     fs::write(&file.path, "version: '1'\nhide: ['delete-*']").unwrap();
-    server.read_until("the changed file is in effect");
+    server.read_until("reloaded the changed file");
     assert!(!listed(&server).await);
     fs::write(&file.path, "version: '1'\nhide: 5").unwrap();
     // The file may be read while it is still empty.
     while !server
-        .read_until("what was in effect stays so")
+        .read_until("the previous content remains in use")
         .contains("line 2")
     {}
     assert!(!listed(&server).await);

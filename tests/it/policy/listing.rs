@@ -312,7 +312,7 @@ async fn changed_permissions_update_the_tool_list() {
         "version: '1'\ndefault: deny\ntools: { list-labels: {} }",
     )
     .unwrap();
-    server.read_until("the changed file is in effect");
+    server.read_until("reloaded the changed file");
     assert!(listed(&server).await);
 }
 

@@ -573,7 +573,7 @@ async fn changed_files_are_reloaded() {
     let token = world.token("portkey:read");
     let key = world.folder.path().join("key");
     fs::write(&key, "pk-alice-2").unwrap();
-    world.server.read_until("the changed file is in effect");
+    world.server.read_until("reloaded the changed file");
     send_request(world.list().bearer_auth(&token)).await;
     assert_eq!(
         world.portkey.requests()[0].header("x-portkey-api-key"),
@@ -583,7 +583,7 @@ async fn changed_files_are_reloaded() {
     let file = world.folder.path().join("oauth.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("alice", "bob").replace("file:", "")).unwrap();
-    let log = world.server.read_until("the change does not hold");
+    let log = world.server.read_until("the change is invalid");
     assert!(
         log.contains("oauth.toml") && log.contains("env:VARIABLE"),
         "{log}"
@@ -592,7 +592,7 @@ async fn changed_files_are_reloaded() {
     assert_eq!(status, StatusCode::OK);
 
     fs::write(&file, text.replace("\"alice\"", "\"bob\"")).unwrap();
-    world.server.read_until("the changed file is in effect");
+    world.server.read_until("reloaded the changed file");
     let (status, _) = send_request(world.list().bearer_auth(&token)).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
@@ -608,7 +608,7 @@ async fn reload_keeps_the_known_issuer_keys() {
         .set_response(KEYS_PATH, IssuerResponse::Status(503));
     let key = world.folder.path().join("key");
     fs::write(&key, "pk-alice-2").unwrap();
-    world.server.read_until("the changed file is in effect");
+    world.server.read_until("reloaded the changed file");
     let (status, _) = send_request(world.list().bearer_auth(&token)).await;
     assert_eq!(
         (status, world.issuer.request_count(KEYS_PATH)),
