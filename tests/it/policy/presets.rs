@@ -132,8 +132,8 @@ async fn keys_preset_requires_approval_for_credentials() {
     let policy = read_preset("keys-need-approval.yaml");
     let key = |kind: &str, limit: u32| json!({ "type": kind, "expires_at": "2027-01-31T00:00:00Z", "usage_limits": { "credit_limit": limit } });
     for (args, expected) in [
-        (key("workspace", 500), "approve credentials are asked for"),
-        (key("workspace", 501), "deny new keys have a bound"),
+        (key("workspace", 500), "approve credentials need approval"),
+        (key("workspace", 501), "deny new keys have a spending limit"),
         (key("organisation", 5), "deny no admin keys"),
     ] {
         let store = Store::in_memory();
