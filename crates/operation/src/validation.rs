@@ -81,7 +81,7 @@ pub struct FieldErrors {
     first: Vec<FieldError>,
     bytes: usize,
     omitted_count: usize,
-    /// How many of the first say how many others there are, and count as none themselves.
+    /// Number of entries in `first` that only state how many others were omitted.
     summaries: usize,
 }
 

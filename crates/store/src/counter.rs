@@ -332,7 +332,7 @@ impl CountingMethod {
     }
 }
 
-/// Converts to microseconds, between 1 and [`LONGEST`].
+/// Converts to microseconds, between 1 and [`MAX_DURATION`].
 fn to_micros(time: Duration) -> u64 {
     u64::try_from(time.min(MAX_DURATION).as_micros())
         .unwrap_or(u64::MAX)
