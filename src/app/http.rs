@@ -31,7 +31,7 @@ use crate::{
 #[allow(clippy::large_enum_variant, reason = "there is one per process")]
 #[derive(Debug)]
 pub enum AuthSettings {
-    /// Not at all: whoever connects is the operator.
+    /// No authentication: every caller is the operator.
     None,
     /// By the Portkey key that each request brings.
     Key,
@@ -118,7 +118,7 @@ impl StoreSettings {
 /// Settings of the HTTP server.
 #[derive(Debug)]
 pub struct HttpServerSettings {
-    /// How callers are authenticated.
+    /// Authentication of callers.
     pub auth: AuthSettings,
     /// Listener, limits and sessions.
     pub server: http::HttpSettings,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use portkey_file_watch::FileStatus;
 use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
 
-/// How long ago files were last looked at, at most, if all is well: many times as long as it takes.
+/// Maximum age of the last check of the files before the component is degraded. A check takes a fraction of it.
 const MAX_CHECK_AGE: Duration = Duration::from_secs(30);
 
 /// Registers every kind of file that is watched now as a component.
@@ -71,13 +71,13 @@ mod tests {
         } in cases
         {
             let since_check = Duration::from_secs(seconds);
-            let told = file_state(FileStatus {
+            let state = file_state(FileStatus {
                 kind: FileKind::PolicyFile,
                 since_check,
                 is_rejected: is_refused,
             });
             assert_eq!(
-                told,
+                state,
                 ComponentState {
                     degraded,
                     since_success: Some(since_check)

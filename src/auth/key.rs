@@ -50,8 +50,8 @@ fn parse_key(headers: &HeaderMap, name: &HeaderName) -> Result<Option<UpstreamKe
     };
     let challenge = HeaderValue::from_static(CHALLENGE);
     let reject_key = |why: String| {
-        let told = format!("the key in the header `{name}` {why}");
-        AuthRejection::with_challenge(told.into(), challenge.clone())
+        let message = format!("the key in the header `{name}` {why}");
+        AuthRejection::with_challenge(message.into(), challenge.clone())
     };
     let text = value
         .to_str()

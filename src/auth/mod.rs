@@ -349,8 +349,8 @@ fn check_token_form(token: &str, challenge: HeaderValue) -> Result<(), AuthRejec
     match KeyDefect::detect(token) {
         None => Ok(()),
         Some(shape) => {
-            let told = format!("the token {shape}, in the configuration of the client");
-            Err(AuthRejection::with_challenge(told.into(), challenge))
+            let message = format!("the token {shape}, in the configuration of the client");
+            Err(AuthRejection::with_challenge(message.into(), challenge))
         }
     }
 }

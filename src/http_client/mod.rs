@@ -4,7 +4,7 @@ pub(crate) mod network_error;
 
 /// Returns the builder that every HTTP client of the process starts from.
 ///
-/// It selects ring as the cryptography of TLS for the whole process.
+/// Selects ring as the TLS cryptography of the whole process.
 pub fn client_builder() -> reqwest::ClientBuilder {
     // An error means that a provider is installed already, which is as well.
     _ = rustls::crypto::ring::default_provider().install_default();

@@ -10,8 +10,8 @@ use rustls::{CertificateError, InvalidMessage};
 pub(crate) fn describe_cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     loop {
-        if let Some(told) = describe_known_error(innermost) {
-            return told;
+        if let Some(description) = describe_known_error(innermost) {
+            return description;
         }
         let Some(source) = next_cause(innermost) else {
             return innermost.to_string();

@@ -30,11 +30,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// How many lines may wait to be written.
+/// Maximum number of lines that wait to be written.
 const MAX_QUEUED_LINES: usize = 4096;
 
-/// How long lines gather before they are written, after others were. A write for each, and a thread woken
-/// for it, would cost a busy server more than making the line.
+/// Interval between writes of buffered lines. A write for each line, and waking a thread for it, would cost a busy
+/// server more than formatting the line.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Standard error, written to when what has gathered ends.
@@ -97,7 +97,7 @@ pub(crate) fn init_logging(level: &str, format: LogFormat) -> anyhow::Result<Wor
     Ok(guard)
 }
 
-/// Masks keys in each line before it is written: whatever the rooms before were to keep out.
+/// Masks keys in each line before it is written, in case the modules that logged them did not.
 #[derive(Clone, Debug)]
 struct MaskingWriter<W>(W);
 

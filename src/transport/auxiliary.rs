@@ -194,8 +194,8 @@ async fn serve_connection(
         let answer = router.clone().oneshot(request);
         async move {
             if has_several_hosts {
-                let told = format!("{SEVERAL_HOSTS}\n");
-                return Ok((StatusCode::BAD_REQUEST, told).into_response());
+                let message = format!("{SEVERAL_HOSTS}\n");
+                return Ok((StatusCode::BAD_REQUEST, message).into_response());
             }
             answer.await as Result<Response, _>
         }

@@ -89,7 +89,7 @@ pub(super) fn check(message: &[u8]) -> Result<(), RejectedMessage> {
     })
 }
 
-/// Whether a message opens so many lists and objects that it could exceed the bound on levels.
+/// Returns true if a message opens enough lists and objects to exceed the maximum depth.
 fn may_be_deep(message: &[u8]) -> bool {
     message
         .iter()

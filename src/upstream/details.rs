@@ -460,7 +460,7 @@ fn truncate_before_masking(text: &str) -> &str {
 
 /// Joins the short values next to a message, such as `expected string`.
 fn describe_extras(map: &Map<String, Value>, place: Option<&str>) -> String {
-    let is_told = |name: &&String| {
+    let is_extra = |name: &&String| {
         let name = name.as_str();
         !(MESSAGE_FIELDS.contains(&name)
             || DETAIL_FIELDS.contains(&name)
@@ -470,16 +470,16 @@ fn describe_extras(map: &Map<String, Value>, place: Option<&str>) -> String {
             || Some(name) == place
             || is_secret_name(name))
     };
-    let word = |value: &Value| match value {
+    let short_text = |value: &Value| match value {
         Value::String(text) if text.len() <= MAX_WORD_BYTES && !text.is_empty() => {
             Some(text.clone())
         }
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    let told = map.iter().filter(|(name, _)| is_told(name));
-    let told = told.filter_map(|(name, value)| Some(format!("{name} {}", word(value)?)));
-    told.take(3).collect::<Vec<_>>().join(", ")
+    let extras = map.iter().filter(|(name, _)| is_extra(name));
+    let extras = extras.filter_map(|(name, value)| Some(format!("{name} {}", short_text(value)?)));
+    extras.take(3).collect::<Vec<_>>().join(", ")
 }
 
 /// Passes every text through `scrub`, truncates the results, and returns the number of details left

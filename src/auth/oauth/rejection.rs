@@ -18,10 +18,10 @@ impl OAuth {
     ) -> Result<Principal, AuthRejection> {
         let challenge = |why: &Challenge<'_>| self.challenge_for_path(why, path);
         let Some(token) = bearer_token(headers)? else {
-            let told = "this server wants an access token: `Authorization: Bearer …`. \
+            let message = "this server wants an access token: `Authorization: Bearer …`. \
                         WWW-Authenticate says where to read how to get one";
             return Err(AuthRejection::with_challenge(
-                told.into(),
+                message.into(),
                 challenge(&Challenge::NoToken),
             ));
         };

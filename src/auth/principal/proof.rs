@@ -90,7 +90,7 @@ pub struct KeyProofs {
 #[derive(Debug)]
 struct ProofState {
     accepted: ExpiringNames,
-    /// Those that were accepted within a day. They need a check again, and do not wait for it behind others.
+    /// Keys that were accepted within a day. They are checked again, but do not wait for checks of other keys.
     known: ExpiringNames,
     rejected: ExpiringNames,
     unknown: ExpiringNames,

@@ -174,12 +174,16 @@ mod tests {
             for count in [0, 1, 90, 100, 101, 5_000] {
                 let whole = part.repeat(count);
                 let json = |text: &str| serde_json::to_string(text).unwrap().len() - 2;
-                let told = truncate(whole.clone(), 600);
-                assert!(json(&told) <= 600, "{part:?} {count}: {}", json(&told));
+                let truncated = truncate(whole.clone(), 600);
+                assert!(
+                    json(&truncated) <= 600,
+                    "{part:?} {count}: {}",
+                    json(&truncated)
+                );
                 match json(&whole) <= 600 {
-                    true => assert_eq!(told, whole),
+                    true => assert_eq!(truncated, whole),
                     false => {
-                        let kept = told.strip_suffix(super::TRUNCATION_MARK).unwrap();
+                        let kept = truncated.strip_suffix(super::TRUNCATION_MARK).unwrap();
                         assert!(
                             whole.starts_with(kept) && json(kept) > 500,
                             "{part:?} {count}"

@@ -123,7 +123,7 @@ pub enum AuditStartError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "nothing was sent: the audit log of this server cannot be written, and nothing is changed without it. \
-     Reads still work; tell whoever runs the server, whose log says what is wrong"
+     Reads still work; tell the operator of the server, whose log has the cause"
 )]
 pub struct AuditUnavailable;
 

@@ -95,7 +95,7 @@ pub enum ApprovalError {
     /// All callers together have too many pending requests.
     #[error(
         "too many calls wait for approval at this server, and nothing was sent. Try again in a few minutes, \
-         and tell whoever runs the server: `portkey-mcp approvals list` shows them"
+         and tell the operator of the server: `portkey-mcp approvals list` shows them"
     )]
     QueueFull,
     /// The client failed to ask.

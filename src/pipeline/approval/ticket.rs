@@ -132,7 +132,7 @@ impl TicketState {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{tool}` waits for the approval of a human, and nothing has happened yet. Its ticket is {id}: tell \
-     your user, for whoever runs this server can decide about it. Once they have, make exactly the same \
+     your user, for the operator of this server can decide it. Once they have, make exactly the same \
      call again within {seconds} s; with other arguments it is another call. You cannot approve it yourself"
 )]
 pub struct PendingApproval {

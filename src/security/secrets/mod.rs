@@ -290,7 +290,7 @@ fn put_marks(secret: &mut Value, index: usize) {
     }
 }
 
-/// Which secret a number stands for, if any.
+/// Returns the index of the secret that a number replaces, if it replaces one.
 fn marked_number(number: u64) -> Option<usize> {
     number
         .checked_sub(NUMBER_MARK)

@@ -90,7 +90,7 @@ impl<H: DirectCallHandler + Clone> McpEndpoint<H> {
 
     /// Serves a request.
     pub(super) fn serve(&self, request: Request) -> impl Future<Output = Response> + Send {
-        // The future of an `async fn` would have room for the request twice.
+        // The future of an `async fn` would store the request twice.
         self.fast_path
             .serve(request)
             .then(move |outcome| async move {

@@ -377,7 +377,7 @@ impl RequestGuard {
                 let message = match error {
                     StoreError::NotPermitted { .. } => {
                         "requests cannot be counted: the Redis user of this server lacks a right; tell \
-                         whoever runs the server"
+                         the operator of the server"
                     }
                     _ => "requests cannot be counted for now; wait before the next",
                 };
@@ -446,7 +446,7 @@ pub(super) struct RepeatableResponse;
 
 /// Creates the response for too many unread responses.
 fn unread_error(exceeded: UnreadLimit) -> ErrorResponse {
-    let (status, told) = match exceeded {
+    let (status, message) = match exceeded {
         UnreadLimit::PerCaller => (
             StatusCode::TOO_MANY_REQUESTS,
             "too many answers wait for this caller to read them; read them before the next request",
@@ -456,12 +456,12 @@ fn unread_error(exceeded: UnreadLimit) -> ErrorResponse {
             "too many answers wait for clients to read them; wait before the next request",
         ),
     };
-    ErrorResponse::new(status, told).with_retry_after(RETRY_AFTER_LIMIT)
+    ErrorResponse::new(status, message).with_retry_after(RETRY_AFTER_LIMIT)
 }
 
 /// Creates the response for too many large requests.
 fn busy_error(busy: PoolBusy) -> ErrorResponse {
-    let (status, told) = match busy {
+    let (status, message) = match busy {
         PoolBusy::Caller => (
             StatusCode::TOO_MANY_REQUESTS,
             "too many large requests at once; wait for some to end",
@@ -471,7 +471,7 @@ fn busy_error(busy: PoolBusy) -> ErrorResponse {
             "the server reads too many large requests; try again in a few seconds",
         ),
     };
-    ErrorResponse::new(status, told).with_retry_after(RETRY_AFTER_LIMIT)
+    ErrorResponse::new(status, message).with_retry_after(RETRY_AFTER_LIMIT)
 }
 
 fn too_many_requests() -> ErrorResponse {

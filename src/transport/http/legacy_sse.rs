@@ -42,7 +42,7 @@ pub(super) fn routes(endpoint: &str) -> Router {
         })
 }
 
-fn reject_legacy_request(peer: SocketAddr, uri: &Uri, told: String) -> Response {
+fn reject_legacy_request(peer: SocketAddr, uri: &Uri, message: String) -> Response {
     info!(path = uri.path(), address = %peer.ip(), "request rejected: the older transport, HTTP+SSE");
-    ErrorResponse::new(StatusCode::NOT_FOUND, told).into_response()
+    ErrorResponse::new(StatusCode::NOT_FOUND, message).into_response()
 }
