@@ -1,5 +1,5 @@
-//! All that is kept because of a caller: how much of one caller and in all, for how long, and what happens at the
-//! bound. `docs/security.md` has it as a table; a test compares the two.
+//! Data stored for callers: its limits per caller and in total, its lifetime, and what happens at the limit.
+//! `docs/security.md` has it as a table; a test compares the two.
 
 use std::time::Duration;
 
@@ -35,43 +35,43 @@ use crate::{
     },
 };
 
-/// Something that is kept because of a caller.
+/// One kind of data stored for callers.
 #[derive(Clone, Debug)]
 pub struct RetentionRow {
-    /// What it is.
+    /// Kind of data.
     pub data: &'static str,
-    /// How much of it one caller may bring about.
+    /// Maximum for one caller.
     pub per_caller: String,
-    /// How much there may be in all, at one replica.
+    /// Maximum in total, at one replica.
     pub in_total: String,
-    /// How long it is kept.
+    /// Time after which it is removed.
     pub duration: String,
-    /// What happens where there is no more room.
+    /// Effect of a reached limit.
     pub at_limit: &'static str,
 }
 
-/// All that is kept.
+/// Returns all kinds of data stored for callers.
 pub fn retention_rows() -> Vec<RetentionRow> {
-    let mut kept = transport_rows();
-    kept.extend(store_rows());
-    kept.extend(call_rows());
-    kept
+    let mut rows = transport_rows();
+    rows.extend(store_rows());
+    rows.extend(call_rows());
+    rows
 }
 
-/// As Markdown.
+/// Returns the rows as a Markdown table.
 pub fn markdown_table() -> String {
-    let mut table = "| What | Of one caller | In all | How long | At the bound |\n\
+    let mut table = "| Data | Per caller | In total | Lifetime | At the limit |\n\
                      | --- | --- | --- | --- | --- |\n"
         .to_owned();
     for RetentionRow {
-        data: what,
-        per_caller: of_caller,
-        in_total: in_all,
-        duration: time,
-        at_limit: at_bound,
+        data,
+        per_caller,
+        in_total,
+        duration,
+        at_limit,
     } in retention_rows()
     {
-        table += &format!("| {what} | {of_caller} | {in_all} | {time} | {at_bound} |\n");
+        table += &format!("| {data} | {per_caller} | {in_total} | {duration} | {at_limit} |\n");
     }
     table
 }
@@ -80,96 +80,98 @@ fn transport_rows() -> Vec<RetentionRow> {
     vec![
         RetentionRow {
             data: "Connections",
-            per_caller: "as all".to_owned(),
+            per_caller: "no separate limit".to_owned(),
             in_total: "`--max-connections`".to_owned(),
             duration: "idle: `--idle-timeout`".to_owned(),
-            at_limit: "the new one is closed",
+            at_limit: "the new connection is closed",
         },
         RetentionRow {
-            data: "Requests under way",
-            per_caller: "`--concurrency`; of one network `--address-concurrency`".to_owned(),
-            in_total: "by connections".to_owned(),
-            duration: "until answered".to_owned(),
+            data: "Requests in flight",
+            per_caller: "`--concurrency`; per network `--address-concurrency`".to_owned(),
+            in_total: "limited by connections".to_owned(),
+            duration: "until the response".to_owned(),
             at_limit: "429",
         },
         RetentionRow {
-            data: "Their bodies, each of at most `--max-request-bytes`; those of more than 64 KiB together",
+            data: "Request bodies of more than 64 KiB, in total; each body has at most `--max-request-bytes`",
             per_caller: format!(
-                "{}; the same for all callers of a network who are not proven",
+                "{}; the same for all unproven callers of a network together",
                 format_bytes(MAX_LARGE_BODY_BYTES_PER_CALLER)
             ),
             in_total: format_bytes(MAX_LARGE_BODY_BYTES),
-            duration: "until answered; `--body-timeout` for the body".to_owned(),
+            duration: "until the response; `--body-timeout` for the body".to_owned(),
             at_limit: "429",
         },
         RetentionRow {
-            data: "Answers over HTTP that clients do not read",
-            per_caller: "a quarter of `--max-unread-bytes`, and those under way when it is reached"
+            data: "Unread responses over HTTP",
+            per_caller:
+                "a quarter of `--max-unread-bytes`, plus the responses in flight when it is reached"
+                    .to_owned(),
+            in_total: "`--max-unread-bytes`, plus the responses in flight when it is reached"
                 .to_owned(),
-            in_total: "`--max-unread-bytes`, likewise".to_owned(),
             duration: "`--write-timeout` without progress".to_owned(),
-            at_limit: "429, in all 503; in all, a connection that took nothing for a second is closed",
+            at_limit: "429 per caller, 503 in total; in total, connections without progress for a second are closed",
         },
         RetentionRow {
-            data: "Requests and answers on a pipe, under way or unread",
+            data: "Requests in flight and unread responses on a pipe",
             per_caller: format!(
-                "{}, or {} of answers or of requests, and one more",
+                "{}, or {} of responses or of requests, plus one message",
                 format_count(transport::MAX_OPEN_REQUESTS),
                 format_bytes(transport::MAX_UNWRITTEN_BYTES)
             ),
-            in_total: "as one caller's: there is one".to_owned(),
+            in_total: "the same: a pipe has one caller".to_owned(),
             duration: "until read".to_owned(),
-            at_limit: "no more is read; while the client has a question to answer, requests are refused",
+            at_limit: "reading stops; while a request to the client is unanswered, new requests are rejected",
         },
         RetentionRow {
-            data: "Sessions, with names and versions cut to 100 characters and no capability but those used",
+            data: "Sessions, with names and versions truncated to 100 characters, and only the capabilities in use",
             per_caller: "`--max-sessions-per-principal`".to_owned(),
             in_total: "`--max-sessions`".to_owned(),
-            duration: "`--session-idle` without use; not longer than the caller is let in"
+            duration: "`--session-idle` without use; at most until the caller's authorisation ends"
                 .to_owned(),
-            at_limit: "the one that has idled longest makes room; 503 where all are in use",
+            at_limit: "the longest idle session is removed; 503 if all are in use",
         },
         RetentionRow {
-            data: "Sessions of callers whose key is not proven",
-            per_caller: format!("of one network {MAX_UNPROVEN_SESSIONS_PER_NETWORK}"),
-            in_total: format!("{MAX_UNPROVEN_SESSIONS}, beside the others"),
+            data: "Sessions of unproven callers",
+            per_caller: format!("per network {MAX_UNPROVEN_SESSIONS_PER_NETWORK}"),
+            in_total: format!("{MAX_UNPROVEN_SESSIONS}, in addition to proven sessions"),
             duration: format!(
-                "{}; {} without use while there are more than {CROWDED_UNPROVEN_SESSIONS}",
+                "{}; {} without use if there are more than {CROWDED_UNPROVEN_SESSIONS}",
                 format_seconds(UNPROVEN_SESSION_TTL),
                 format_seconds(CROWDED_UNPROVEN_IDLE_TIMEOUT)
             ),
-            at_limit: "the least recently used one makes room, in use or not",
+            at_limit: "the least recently used session is removed, even if it is in use",
         },
         RetentionRow {
-            data: "Streams that wait for news (GET, `subscriptions/listen`), of proven callers only",
-            per_caller: "`--concurrency`, or `--max-sessions-per-principal` if that is more"
+            data: "Notification streams (GET, `subscriptions/listen`), of proven callers only",
+            per_caller: "the larger of `--concurrency` and `--max-sessions-per-principal`"
                 .to_owned(),
             in_total: format!(
-                "{}, or `--max-sessions` if that is more",
+                "the larger of {} and `--max-sessions`",
                 format_count(MAX_STREAMS)
             ),
-            duration: "not longer than the caller is let in".to_owned(),
-            at_limit: "429; 503 where there are too many in all",
+            duration: "at most until the caller's authorisation ends".to_owned(),
+            at_limit: "429 per caller; 503 in total",
         },
         RetentionRow {
-            data: "What one stream, or one session, listens for",
+            data: "Subscriptions of one stream or session",
             per_caller: format!(
-                "{} resources, {} of their addresses",
+                "{} resources, {} of resource URIs",
                 format_count(MAX_WATCHED_RESOURCES),
                 format_bytes(MAX_FILTER_BYTES)
             ),
-            in_total: "by streams and sessions".to_owned(),
-            duration: "with its stream or session".to_owned(),
-            at_limit: "no resource is watched",
+            in_total: "limited by streams and sessions".to_owned(),
+            duration: "that of the stream or session".to_owned(),
+            at_limit: "no resource is subscribed",
         },
         RetentionRow {
-            data: "What is known of keys: accepted, refused, and accepted within a day",
+            data: "Check results of keys: accepted, rejected, and accepted within a day",
             per_caller: format!(
-                "one entry; {} checks a minute of one network",
+                "one entry; {} checks per minute and network",
                 MAX_KEY_CHECKS.burst
             ),
             in_total: format!(
-                "{} of each; {MAX_CONCURRENT_CHECKS} checks at once",
+                "{} of each; {MAX_CONCURRENT_CHECKS} concurrent checks",
                 format_count(MAX_KEY_PROOFS)
             ),
             duration: format!(
@@ -177,17 +179,17 @@ fn transport_rows() -> Vec<RetentionRow> {
                 format_seconds(KEY_PROOF_TTL),
                 format_seconds(KNOWN_TTL)
             ),
-            at_limit: "the oldest is forgotten; 429 where too many are to be checked",
+            at_limit: "the oldest is removed; 429 for too many checks",
         },
     ]
 }
 
-/// In memory. In Redis the time is the bound, and how often callers may call.
+/// Returns the rows of the store in memory. In Redis, only lifetimes and rate limits bound the data.
 fn store_rows() -> Vec<RetentionRow> {
     let entries = || format_count(MAX_MEMORY_ENTRIES);
     vec![
         RetentionRow {
-            data: "What other replicas need of a session",
+            data: "Session data that replicas share",
             per_caller: format!(
                 "{} sessions, {}",
                 format_count(MAX_ENTRIES_PER_OWNER),
@@ -195,36 +197,36 @@ fn store_rows() -> Vec<RetentionRow> {
             ),
             in_total: format!("{} values, {}", entries(), format_bytes(MAX_MEMORY_BYTES)),
             duration: format!(
-                "{}; if not proven {}, or {} while more than {CROWDED_UNPROVEN_SESSIONS} of those are live",
+                "{}; if unproven {}, or {} if there are more than {CROWDED_UNPROVEN_SESSIONS} unproven sessions",
                 format_seconds(STORED_SESSION_TTL),
                 format_seconds(UNPROVEN_SESSION_TTL),
                 format_seconds(CROWDED_UNPROVEN_IDLE_TIMEOUT)
             ),
-            at_limit: "the one that would be forgotten first is: the caller's own, if it has too many",
+            at_limit: "the session that expires first is removed; per caller, one of that caller's",
         },
         RetentionRow {
-            data: "Counters of limits on requests",
+            data: "Counters of rate limits on requests",
             per_caller: format!(
-                "one; keys of one network {}",
+                "one; for keys of one network {}",
                 format_count(MAX_ENTRIES_PER_OWNER)
             ),
             in_total: entries(),
-            duration: "until the limit is whole again".to_owned(),
-            at_limit: "429 for further keys of that network; 503 where there are too many in all",
+            duration: "until the full limit is available again".to_owned(),
+            at_limit: "429 for further keys of that network; 503 in total",
         },
         RetentionRow {
             data: "Counters of limits in policies",
             per_caller: format_count(MAX_ENTRIES_PER_OWNER),
             in_total: entries(),
-            duration: "their window".to_owned(),
+            duration: "window of the limit".to_owned(),
             at_limit: "the call is denied",
         },
         RetentionRow {
-            data: "Which sessions read text that strangers wrote",
+            data: "Sessions that have read untrusted content",
             per_caller: format_count(MAX_ENTRIES_PER_OWNER),
             in_total: entries(),
             duration: format_seconds(taint::TAINT_DURATION),
-            at_limit: "all sessions of the caller count as such; where there are too many in all, all do",
+            at_limit: "all sessions of the caller count as tainted; in total, all sessions do",
         },
     ]
 }
@@ -232,71 +234,71 @@ fn store_rows() -> Vec<RetentionRow> {
 fn call_rows() -> Vec<RetentionRow> {
     vec![
         RetentionRow {
-            data: "Answers that were shown in part",
+            data: "Results that were shown in part",
             per_caller: format_bytes(MAX_BYTES_PER_CALLER),
             in_total: format_bytes(MAX_MEMORY_BYTES),
             duration: format!("`--result-ttl` ({})", format_seconds(DEFAULT_RESULT_TTL)),
-            at_limit: "the oldest goes",
+            at_limit: "the oldest is removed",
         },
         RetentionRow {
-            data: "Calls that wait for somebody to decide elsewhere (tickets)",
+            data: "Pending calls at the approval server (tickets)",
             per_caller: format_count(MAX_TICKETS_OF_CALLER),
             in_total: format_count(MAX_TICKETS),
             duration: format!(
-                "`--approval-timeout`; their names {} more",
+                "`--approval-timeout`; their ids {} longer",
                 format_seconds(TICKET_ID_RETENTION)
             ),
-            at_limit: "the call is denied; in all, the oldest of whoever has most makes room first",
+            at_limit: "the call is denied; in total, the oldest ticket of the caller with the most tickets is removed first",
         },
         RetentionRow {
-            data: "Which approvals were used",
+            data: "Used approvals",
             per_caller: format_count(MAX_ENTRIES_PER_OWNER),
             in_total: format_count(MAX_MEMORY_ENTRIES),
             duration: "`--approval-timeout`".to_owned(),
-            at_limit: "the approval does not count",
+            at_limit: "the approval is invalid",
         },
         RetentionRow {
-            data: "Reads of large results that are under way",
+            data: "Reads of large results in flight",
             per_caller: format_count(worker_pool::MAX_PER_CALLER),
             in_total: format_count(worker_pool::MAX_QUEUED),
-            duration: "until answered".to_owned(),
-            at_limit: "the read is refused, and may be made again",
+            duration: "until the response".to_owned(),
+            at_limit: "the read is rejected and can be retried",
         },
         RetentionRow {
-            data: "What an issuer said of tokens that it introspects",
+            data: "Introspection results of tokens",
             per_caller: "one for each token".to_owned(),
             in_total: format!(
-                "{}; {} that it is asked about",
+                "{}; {} pending introspections",
                 format_bytes(usize::try_from(oauth::MAX_CACHE_BYTES).unwrap_or(usize::MAX)),
                 format_count(oauth::MAX_PENDING)
             ),
-            duration: "until the token expires, or is to be asked about again".to_owned(),
-            at_limit: "others go; 503 where too many are asked about",
+            duration: "until the token expires or the next introspection is due".to_owned(),
+            at_limit: "others are removed; 503 for too many pending introspections",
         },
         RetentionRow {
-            data: "Secrets that calls brought, to mask them wherever they stand",
-            per_caller: "as all".to_owned(),
+            data: "Secrets in arguments of calls, for masking at every place",
+            per_caller: "no separate limit".to_owned(),
             in_total: format!(
                 "{}, {}",
                 format_count(secrets::MAX_PASSED_SECRETS),
                 format_bytes(secrets::MAX_PASSED_SECRET_BYTES)
             ),
-            duration: "until others take their place".to_owned(),
-            at_limit: "the oldest is masked by its place alone",
+            duration: "until replaced by others".to_owned(),
+            at_limit: "the oldest is masked only at its declared place",
         },
         RetentionRow {
-            data: "Lines that wait for the audit log",
-            per_caller: "as all".to_owned(),
+            data: "Pending entries of the audit log",
+            per_caller: "no separate limit".to_owned(),
             in_total: format_bytes(audit::MAX_WAITING_BYTES),
             duration: "until written".to_owned(),
-            at_limit: "writes are denied; lines of reads are counted, and the log tells how many are missing",
+            at_limit: "writes are denied; entries of reads are dropped, and the log records their number",
         },
         RetentionRow {
             data: "Identifiers for completions",
-            per_caller: "as all".to_owned(),
+            per_caller: "no separate limit".to_owned(),
             in_total: format_bytes(completion::MAX_CACHE_BYTES),
             duration: format_seconds(completion::CACHE_TTL),
-            at_limit: "others go",
+            at_limit: "others are removed",
         },
     ]
 }

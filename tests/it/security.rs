@@ -7,15 +7,15 @@ use portkey_mcp::app::retention::{markdown_table, retention_rows};
 use crate::check_generated_file;
 
 const DOCUMENT: &str = "docs/security.md";
-const BEGIN_MARKER: &str = "<!-- kept: written by UPDATE=1 cargo test -->\n";
-const END_MARKER: &str = "<!-- end of kept -->\n";
+const BEGIN_MARKER: &str = "<!-- retention: written by UPDATE=1 cargo test -->\n";
+const END_MARKER: &str = "<!-- end of retention -->\n";
 
 #[test]
 fn security_document_lists_all_stored_data() {
     let text = fs::read_to_string(DOCUMENT).unwrap();
     let (before, rest) = text.split_once(BEGIN_MARKER).unwrap();
     let (_, after) = rest.split_once(END_MARKER).unwrap();
-    assert!(before.contains("## What is kept\n"), "{before}");
+    assert!(before.contains("## Data retention\n"), "{before}");
     check_generated_file(
         Path::new(DOCUMENT),
         &format!(
