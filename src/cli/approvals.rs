@@ -1,4 +1,4 @@
-//! `portkey-mcp approvals`: a human decides about calls that wait, at the server that asks.
+//! `portkey-mcp approvals`: approves and denies the pending calls of a server.
 
 use std::{
     borrow::Cow,
@@ -28,30 +28,30 @@ Examples:
   portkey-mcp approvals show 3f9a51 --admin-file admin.json
   portkey-mcp approvals approve 3f9a51 --admin-file admin.json";
 
-/// Longer than a server that is up ever takes.
+/// Timeout of a request, longer than a running server ever takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bound on an answer, in bytes: more than all calls that can wait at once.
+/// Maximum size of a response, in bytes: more than all pending calls need.
 const MAX_RESPONSE_BYTES: usize = 32 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ApprovalsCommand {
-    /// List the calls that wait, or were decided of late, the oldest first.
+    /// List pending and recently decided calls, oldest first.
     #[command(after_help = "\
 Examples:
   portkey-mcp approvals list --admin-file admin.json
   portkey-mcp approvals list --state pending --caller support --admin-file admin.json
   portkey-mcp approvals list --limit 10 --after 3f9a51 --admin-file admin.json")]
     List(ListArgs),
-    /// Show one call: what it would change, and the risk.
+    /// Show one call, with the changes it would make and the risk.
     #[command(after_help = "\
 Example:
   portkey-mcp approvals show 3f9a51 --admin-file admin.json")]
     Show {
-        /// Its ticket, or at least six digits of the beginning that no other ticket of the last hour has.
+        /// Ticket of the call, or at least its first six digits, unique among the tickets of the last hour.
         ticket: String,
     },
-    /// Approve one call; it is carried out when its caller makes it again.
+    /// Approve one call; it is executed when its caller repeats it.
     #[command(after_help = "\
 Examples:
   portkey-mcp approvals approve 3f9a51 --admin-file admin.json
@@ -60,7 +60,7 @@ Examples:
     Approve {
         #[command(flatten)]
         about: DecisionArgs,
-        /// Name of what the call is about, where that has to be typed.
+        /// Name of the resource, if the approver has to type it.
         #[arg(long)]
         name: Option<String>,
     },
@@ -77,19 +77,19 @@ Example:
 // No rustdoc: clap would show it as the command's help.
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
-    /// Only calls of this caller.
+    /// List only calls of this caller.
     #[arg(long, value_name = "NAME")]
     caller: Option<String>,
-    /// Only calls of this tool.
+    /// List only calls of this tool.
     #[arg(long, value_name = "NAME")]
     tool: Option<String>,
-    /// Only calls that wait, or were decided so.
+    /// List only calls in this state.
     #[arg(long)]
     state: Option<TicketState>,
-    /// How many to list, up to 200.
+    /// Maximum number of calls to list, up to 200.
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=200))]
     limit: u16,
-    /// List those that come after this ticket.
+    /// List the calls after this ticket.
     #[arg(long, value_name = "TICKET")]
     after: Option<String>,
 }
@@ -114,17 +114,17 @@ impl TicketState {
 // No rustdoc: clap would show it as the command's help.
 #[derive(Args, Debug)]
 pub(super) struct DecisionArgs {
-    /// Its ticket, or at least six digits of the beginning that no other ticket of the last hour has.
+    /// Ticket of the call, or at least its first six digits, unique among the tickets of the last hour.
     ticket: String,
-    /// Digest that `show` told: a ticket that says something else is not decided about.
+    /// Digest that `show` printed. A ticket with another digest is not decided.
     #[arg(long)]
     digest: Option<String>,
-    /// Name of whoever decides, for the record; the user of the shell when left out.
+    /// Name of the approver, for the audit log; by default, the user of the shell.
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
 }
 
-/// What the server wrote down for us.
+/// Address and token of the approval server, from its file.
 #[derive(Deserialize)]
 struct AdminAccess {
     url: String,
@@ -139,11 +139,11 @@ struct ApprovalClient {
 
 impl ApprovalsCommand {
     pub(super) async fn run(&self, options: &Options, out: &mut impl Write) -> anyhow::Result<()> {
-        let desk = ApprovalClient::from_options(options)?;
+        let client = ApprovalClient::from_options(options)?;
         match self {
-            Self::List(wanted) => print_tickets(&desk.list_tickets(wanted).await?, out)?,
+            Self::List(filter) => print_tickets(&client.list_tickets(filter).await?, out)?,
             Self::Show { ticket } => {
-                let ticket = desk.find_ticket(ticket).await?;
+                let ticket = client.find_ticket(ticket).await?;
                 writeln!(
                     out,
                     "{}\n\nTicket: {}, {}\nDigest: {}",
@@ -153,8 +153,10 @@ impl ApprovalsCommand {
                     single_line_field(&ticket, "digest")
                 )?;
             }
-            Self::Approve { about, name } => desk.decide(about, true, name.as_deref(), out).await?,
-            Self::Deny { about } => desk.decide(about, false, None, out).await?,
+            Self::Approve { about, name } => {
+                client.decide(about, true, name.as_deref(), out).await?
+            }
+            Self::Deny { about } => client.decide(about, false, None, out).await?,
         }
         Ok(())
     }
@@ -177,7 +179,12 @@ impl ApprovalClient {
         };
         let text = read_protected_file(file, FileProtection::Private).map_err(context)?;
         // Not the error itself, for it may repeat the token.
-        let invalid_file = || anyhow!("{} was not written by a server of ours", display_path(file));
+        let invalid_file = || {
+            anyhow!(
+                "{} was not written by a portkey-mcp server",
+                display_path(file)
+            )
+        };
         let AdminAccess { url, token } =
             serde_json::from_str(text.expose_secret()).map_err(|_| invalid_file())?;
         let (url, token) = (url.parse().map_err(|_| invalid_file())?, token.into());
@@ -192,15 +199,15 @@ impl ApprovalClient {
         })
     }
 
-    /// The tickets that are wanted, and which comes next.
-    async fn list_tickets(&self, wanted: &ListArgs) -> anyhow::Result<Value> {
+    /// Returns the tickets that match, and the ticket that the next page begins after.
+    async fn list_tickets(&self, filter: &ListArgs) -> anyhow::Result<Value> {
         let mut url = self.url.join("approvals")?;
-        let limit = wanted.limit.to_string();
+        let limit = filter.limit.to_string();
         let fields = [
-            ("caller", wanted.caller.as_deref()),
-            ("tool", wanted.tool.as_deref()),
-            ("state", wanted.state.map(TicketState::as_str)),
-            ("after", wanted.after.as_deref()),
+            ("caller", filter.caller.as_deref()),
+            ("tool", filter.tool.as_deref()),
+            ("state", filter.state.map(TicketState::as_str)),
+            ("after", filter.after.as_deref()),
             ("limit", Some(&limit)),
         ];
         let given = fields
@@ -210,18 +217,18 @@ impl ApprovalClient {
         self.send_request(Method::GET, url, None).await
     }
 
-    /// The one ticket whose name begins so.
+    /// Returns the only ticket whose id begins with `start`.
     async fn find_ticket(&self, start: &str) -> anyhow::Result<Value> {
         self.send_request(Method::GET, self.ticket_url(start)?, None)
             .await
     }
 
-    /// The address of a ticket.
+    /// Returns the address of a ticket.
     fn ticket_url(&self, id: &str) -> anyhow::Result<Url> {
         // Nothing else may become a part of the path.
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             bail!(
-                "`{}` is no ticket: those have hexadecimal digits only",
+                "`{}` is not a ticket: tickets consist of hexadecimal digits",
                 id.escape_debug()
             );
         }
@@ -250,7 +257,7 @@ impl ApprovalClient {
         while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
             if bytes.len() + chunk.len() > MAX_RESPONSE_BYTES {
                 bail!(
-                    "the answer has more than {MAX_RESPONSE_BYTES} bytes, so it is not from a server of ours; \
+                    "the answer has more than {MAX_RESPONSE_BYTES} bytes, so it is not from a portkey-mcp server; \
                      is the address in --admin-file right?"
                 );
             }
@@ -267,7 +274,7 @@ impl ApprovalClient {
         Ok(body)
     }
 
-    /// Decides about a ticket as it is now, or as it was when its digest was told.
+    /// Decides a ticket in its current form, or in the form with the given digest.
     async fn decide(
         &self,
         about: &DecisionArgs,
@@ -318,11 +325,11 @@ fn print_tickets(page: &Value, out: &mut impl Write) -> io::Result<()> {
     }
     match &*single_line_field(page, "next") {
         "" => Ok(()),
-        next => writeln!(out, "\nThere are more: go on with --after {next}"),
+        next => writeln!(out, "\nThere are more: continue with --after {next}"),
     }
 }
 
-/// A text of the server's that has lines.
+/// Returns a text of the server's that may have several lines.
 fn multiline_field<'a>(ticket: &'a Value, field: &str) -> &'a str {
     ticket
         .get(field)
@@ -330,27 +337,27 @@ fn multiline_field<'a>(ticket: &'a Value, field: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// A text of the server's, on one line.
+/// Returns a text of the server's, on one line.
 fn single_line_field<'a>(ticket: &'a Value, field: &str) -> Cow<'a, str> {
     escape_to_one_line(multiline_field(ticket, field))
 }
 
-/// `pending`, or what was decided and by whom.
+/// Returns `pending`, or the decision and its approver.
 fn format_state(ticket: &Value) -> String {
     match ticket.get("state") {
-        Some(Value::String(word)) => escape_to_one_line(word).into_owned(),
+        Some(Value::String(state)) => escape_to_one_line(state).into_owned(),
         Some(Value::Object(decided)) => {
-            let said = decided.iter().map(|(word, by)| match by.as_str() {
-                Some(by) => format!("{word} by {by}"),
-                None => word.clone(),
+            let states = decided.iter().map(|(state, by)| match by.as_str() {
+                Some(by) => format!("{state} by {by}"),
+                None => state.clone(),
             });
-            escape_to_one_line(&said.collect::<String>()).into_owned()
+            escape_to_one_line(&states.collect::<String>()).into_owned()
         }
         _ => String::new(),
     }
 }
 
-/// Whoever is named, or else is logged in.
+/// Returns the given name, or else the name of the shell's user.
 fn approver_name(by: Option<&str>) -> String {
     let named = by
         .map(str::trim)
@@ -361,7 +368,7 @@ fn approver_name(by: Option<&str>) -> String {
         .unwrap_or_else(|| "approvals".to_owned())
 }
 
-/// Whoever is logged in, as far as the environment says.
+/// Returns the name of the shell's user, from the environment.
 pub(super) fn login_name() -> Option<String> {
     let mut names = ["USER", "LOGNAME"]
         .iter()

@@ -10,8 +10,8 @@ use crate::{observability::audit::Verifier, security::sanitize::escape_to_one_li
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
-    /// Check that no line of an audit log is missing, changed, moved or put in; exit with 1 if one is, or if
-    /// there is none.
+    /// Check that no entry of an audit log was removed, changed, moved or inserted. The exit code is 1 if one
+    /// was, or if the log has no entries.
     #[command(after_help = "\
 Examples:
   portkey-mcp audit verify audit.jsonl
@@ -21,13 +21,13 @@ Examples:
 
 #[derive(Args, Debug)]
 pub(super) struct VerifyArgs {
-    /// The files of one log, in any order.
+    /// Files of one log, in any order.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The first files are elsewhere: the chain may begin in its middle.
+    /// Accept a log without its first files: the chain may begin in the middle.
     #[arg(long)]
     partial: bool,
-    /// A hash that was noted before and has to be there still.
+    /// Hash of an earlier verification, which the log still has to contain.
     #[arg(long, value_name = "HASH")]
     contains: Option<String>,
 }
@@ -57,7 +57,7 @@ impl AuditCommand {
         if report.lost_calls > 0 {
             writeln!(
                 out,
-                "{} calls have no line: the log could not be written for too long",
+                "{} calls have no entry: the log was unavailable for too long",
                 report.lost_calls
             )?;
         }
@@ -76,19 +76,19 @@ impl AuditCommand {
                     true => write!(out, "lines {first} to {seq} of the chain")?,
                     false => write!(
                         out,
-                        "{intact} of the lines {first} to {seq} of the chain are as they were written"
+                        "{intact} of the lines {first} to {seq} of the chain are intact"
                     )?,
                 }
                 writeln!(out, ", the last with the hash {hash}")?;
             }
-            None => writeln!(out, "there is no line of the chain")?,
+            None => writeln!(out, "the log has no entries")?,
         }
         if !report.contains {
             bail!(
-                "the hash that has to be there is not: lines were cut off, or the chain was built anew"
+                "the log does not contain the expected hash: lines were removed, or the chain was rebuilt"
             );
         }
-        // Nothing tells a log that was emptied from one that never had a line.
+        // A log that was emptied cannot be distinguished from one that never had a line.
         let is_whole = report.findings.is_empty() && report.lines > 0;
         Ok(if is_whole {
             ExitCode::SUCCESS

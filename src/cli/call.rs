@@ -61,7 +61,7 @@ impl CallCommand {
                 serde_json::to_writer_pretty(&mut *out, &answer)?;
                 writeln!(out)?;
                 if is_key_rejected(&self.tool, &answer) {
-                    bail!("Portkey refuses the key. Check PORTKEY_API_KEY and --base-url");
+                    bail!("Portkey rejected the key. Check PORTKEY_API_KEY and --base-url");
                 }
                 Ok(ExitCode::SUCCESS)
             }
@@ -70,14 +70,14 @@ impl CallCommand {
     }
 }
 
-/// Whether this is `whoami` saying that the key is good for nothing.
+/// Returns true if this is a result of `whoami` that reports a rejected key.
 fn is_key_rejected(tool: &str, answer: &Value) -> bool {
     let is_whoami =
         surface::find_builtin(tool).is_some_and(|own| own.action == BuiltinAction::WhoAmI);
     is_whoami && answer.get(KEY_REFUSED_FIELD) == Some(&Value::Bool(true))
 }
 
-/// Asks whoever sits at the terminal; where there is none, waits until somebody has decided elsewhere.
+/// Asks the user of the terminal. Without a terminal, waits for a decision at the approval server.
 async fn request_approval(
     dispatcher: &Dispatcher,
     local: &Principal,
@@ -89,12 +89,15 @@ async fn request_approval(
             approvals.wait_for_decision(&ticket.id).await;
             Ok(None)
         }
-        (said, _) => Ok(Some(ApprovalResponse::Resolved(said))),
+        (response, _) => Ok(Some(ApprovalResponse::Resolved(response))),
     }
 }
 
-/// Asks whoever sits at the terminal, if there is one: the question on standard error, the answer from
-/// standard input.
+/// Asks the user of the terminal: writes the request to standard error and reads the response from standard
+/// input.
+///
+/// # Errors
+/// Returns an error if there is no terminal, or the call is not approved.
 fn prompt_at_terminal(question: &ApprovalRequest) -> Result<Approval, ApprovalError> {
     let input = io::stdin();
     let mut screen = terminal::stderr();
@@ -112,10 +115,10 @@ fn prompt_at_terminal(question: &ApprovalRequest) -> Result<Approval, ApprovalEr
     question.resolve(&form, ApprovalMethod::Terminal, &by)
 }
 
-/// Bound on a line that is typed, in bytes; what is longer is several.
+/// Maximum length of a typed line, in bytes. A longer line is read as several.
 const MAX_INPUT_LINE_BYTES: u64 = 64 << 10;
 
-/// Asks until something is typed that decides. The end of the input closes the question.
+/// Asks until the input is a decision. The end of the input cancels the request.
 fn read_decision(
     mut input: impl BufRead,
     screen: &mut impl Write,
@@ -155,7 +158,7 @@ fn read_decision(
         };
         match typed.to_ascii_lowercase().as_str() {
             "" => {}
-            // A name that reads so is a name: what is not the right one approves nothing either.
+            // Other input is a name, even `yes`: a name that is not the expected one approves nothing.
             _ if needs_name && !["n", "no"].contains(&typed) => {
                 return Ok(form(FormAction::Accept, true));
             }
@@ -171,17 +174,22 @@ fn parse_arguments(given: &[String]) -> anyhow::Result<JsonMap> {
     if let [only] = given
         && only.trim_start().starts_with('{')
     {
-        return serde_json::from_str(only).context("the arguments are no JSON object");
+        return serde_json::from_str(only).context("the arguments are not a JSON object");
     }
     let mut map = JsonMap::new();
     for argument in given {
         let Some((name, value)) = argument.split_once('=') else {
-            bail!("`{argument}` is no argument; write name=text, name:=json or one JSON object");
+            bail!(
+                "`{argument}` is not an argument; write name=text, name:=json or one JSON object"
+            );
         };
         let (name, value) = match name.strip_suffix(':') {
             Some(name) => {
                 let value = serde_json::from_str(value);
-                (name, value.with_context(|| format!("`{name}` is no JSON"))?)
+                (
+                    name,
+                    value.with_context(|| format!("`{name}` is not JSON"))?,
+                )
             }
             // Text becomes a number or an object where the operation wants one.
             None => (name, Value::String(value.to_owned())),

@@ -7,10 +7,10 @@ use reqwest::{ClientBuilder, Url};
 
 use crate::http_client::network_error;
 
-/// Longer than a server that is up ever takes.
+/// Timeout of the request, longer than a running server ever takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// `client` has the authorities to trust.
+/// Checks that the address answers with success. `client` has the trusted authorities.
 pub(super) async fn check(url: Url, client: ClientBuilder) -> anyhow::Result<()> {
     let client = client.no_proxy().timeout(REQUEST_TIMEOUT).build()?;
     let answer = client.get(url.clone()).send().await;
@@ -23,9 +23,9 @@ pub(super) async fn check(url: Url, client: ClientBuilder) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The address as it may be repeated: what authenticates in it is a secret.
+/// Removes user, password and query from an address that is printed.
 fn redact_credentials(mut url: Url) -> Url {
-    // Neither is possible in an address without a host, which has none of it.
+    // Both fail for an address without a host, which has no credentials.
     _ = url.set_username("");
     _ = url.set_password(None);
     url.set_query(None);

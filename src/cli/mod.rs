@@ -1,4 +1,4 @@
-//! The command line: what can be run, and running it.
+//! The command line: definition and execution of the subcommands.
 
 mod approvals;
 mod audit;
@@ -46,13 +46,13 @@ const EXAMPLES: &str = "\
 Examples:
   portkey-mcp http --sandbox                   MCP at http://127.0.0.1:8787/mcp, no account needed
   PORTKEY_API_KEY=… portkey-mcp                MCP on standard input and output
-  portkey-mcp tools                            what there is to call
+  portkey-mcp tools                            the available tools
   portkey-mcp call list-all-integrations page_size=5 --sandbox";
 
-/// How long the process waits for a read of standard input that is under way when it ends.
+/// Maximum time that the process waits for a pending read of standard input when it ends.
 const STDIN_READ_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// An MCP server for the Portkey Admin API: every operation a typed, checked tool.
+/// An MCP server for the Portkey Admin API, with a validated tool for every operation.
 #[derive(Debug, Parser)]
 #[command(name = "portkey-mcp", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
@@ -64,7 +64,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve MCP over standard input and output; also what runs without a subcommand.
+    /// Serve MCP over standard input and output; the default without a subcommand.
     #[command(after_help = "\
 Examples:
   PORTKEY_API_KEY=… portkey-mcp stdio
@@ -73,40 +73,40 @@ Examples:
     /// Serve MCP over streamable HTTP at /mcp, with /healthz and /readyz.
     #[command(after_help = options::http::EXAMPLES)]
     Http(Box<HttpOptions>),
-    /// Check audit logs.
+    /// Verify audit logs.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Make tokens for `http --auth token`.
+    /// Create tokens for `http --auth token`.
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// Make keys for `http --state-key-file`.
+    /// Create keys for `http --state-key-file`.
     #[command(subcommand)]
     StateKey(state_key::StateKeyCommand),
-    /// Check, explain, test and begin policy files.
+    /// Check, explain, test and create policy files.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
-    /// List the tools with their domain, hints and size, or find some by words.
+    /// List the tools with their domain, hints and size, or search for tools.
     #[command(after_help = "\
 Examples:
   portkey-mcp tools
-  portkey-mcp tools --sandbox                  with those that are off without a key
-  portkey-mcp tools --read-only                what is left on offer
+  portkey-mcp tools --sandbox                  with tools that need a key of Enkrypt AI
+  portkey-mcp tools --read-only                only read-only tools
   portkey-mcp tools --search \"turn off a model\"
-  portkey-mcp tools --export-descriptions > words.toml     to change some, for --descriptions
+  portkey-mcp tools --export-descriptions > descriptions.toml    a file for --descriptions
   portkey-mcp tools --format json > tools.json")]
     Tools(tools::ToolsCommand),
     /// Call one tool and print its result as JSON; exit with 1 if it fails.
     #[command(after_help = call::EXAMPLES)]
     Call(call::CallCommand),
-    /// Decide about calls that wait for approval.
+    /// List, approve and deny calls that need approval.
     #[command(subcommand, after_help = approvals::EXAMPLES)]
     Approvals(approvals::ApprovalsCommand),
-    /// Serve the embedded Portkey Admin API itself, for other clients.
+    /// Serve the embedded Portkey Admin API for other clients.
     #[command(after_help = "\
 Examples:
   portkey-mcp sandbox
   portkey-mcp sandbox --sandbox-faults 429:0.2,latency:50ms
-  portkey-mcp sandbox --sandbox-now 2026-05-31T12:00:00Z         the same answers every time
+  portkey-mcp sandbox --sandbox-now 2026-05-31T12:00:00Z         the same results every time
   curl -H 'x-portkey-api-key: any' http://127.0.0.1:8788/v1/integrations
   curl -H 'x-portkey-api-key: sandbox-admin' http://127.0.0.1:8788/v1/configs
   curl -H 'x-portkey-api-key: sandbox-workspace-ws-research' http://127.0.0.1:8788/v1/configs
@@ -116,17 +116,17 @@ Examples:
 Keys:
   sandbox-admin               an Admin key
   sandbox-workspace-<slug>    a key of that workspace
-  any other                   everything is open to it
-With -read after it, a key allows reads alone. docs/sandbox.md says more.")]
+  any other                   a key with every right
+With the suffix -read, a key allows reads only. See docs/sandbox.md.")]
     Sandbox(SandboxArgs),
-    /// Ask a server of ours whether it is up; exit with 1 if not.
+    /// Check the health of a portkey-mcp server; exit with 1 if it is unavailable.
     #[command(after_help = "\
 Examples:
   portkey-mcp health
   portkey-mcp health --url http://127.0.0.1:9000/readyz
   portkey-mcp health --url https://mcp.example.com/healthz --ca-file ca.pem")]
     Health {
-        /// Address to ask.
+        /// Address of the health check.
         #[arg(long, default_value = "http://127.0.0.1:8787/healthz", value_parser = parse_http_url)]
         url: Url,
     },
@@ -137,6 +137,7 @@ struct SandboxArgs {
     /// Address to listen on.
     #[arg(
         long,
+        value_name = "ADDRESS",
         env = "PORTKEY_MCP_SANDBOX_LISTEN",
         default_value = "127.0.0.1:8788"
     )]
@@ -148,7 +149,7 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Runs what the command line says.
+/// Parses the command line and runs the subcommand.
 pub fn main() -> ExitCode {
     let matches = ignore_empty_variables(command()).try_get_matches();
     let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
@@ -158,23 +159,23 @@ pub fn main() -> ExitCode {
     };
     let ran =
         logging::init_logging(&options.log_level, options.log_format.into()).and_then(|guard| {
-            let _written_when_done = guard;
+            let _flush_on_drop = guard;
             let is_stdio = matches!(command, None | Some(Command::Stdio));
             let runtime = build_runtime(command.as_ref())?;
             let ran = runtime.block_on(run_command(options, command));
             if is_stdio {
-                // A read of standard input that nothing ends would keep the process.
+                // A pending read of standard input would prevent the process from ending.
                 runtime.shutdown_timeout(STDIN_READ_TIMEOUT);
             }
             ran
         });
     match ran {
         Ok(code) => code,
-        // Whoever read the output, `head` for one, has seen enough.
+        // The reader of the output, such as `head`, needs no more of it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be closed; there is nobody left to tell then.
-            // A value may have line breaks, and must not begin a line that passes for another message.
+            // A value with line breaks must not imitate another message.
+            // An error of writing is ignored, because standard error may be closed.
             let text =
                 format!("portkey-mcp: {}", with_causes(error.as_ref())).replace('\n', "\n  ");
             _ = writeln!(terminal::stderr(), "{}", mask_line(&text));
@@ -183,7 +184,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Whether standard output was closed before it had everything.
+/// Returns true if the error is a closed standard output.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let kind = match error.downcast_ref::<serde_json::Error>() {
         Some(error) => error.io_error_kind(),
@@ -192,9 +193,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     kind == Some(io::ErrorKind::BrokenPipe)
 }
 
-/// MCP clients hand over variables that were never set as empty ones; those say nothing.
+/// Makes empty variables count as unset, because MCP clients pass unset variables as empty ones.
 ///
-/// A command without such a variable stays as it is: to make the arguments of all of them anew takes 300 kB of
+/// A command without such a variable is left unchanged: rebuilding the arguments of all commands takes 300 kB of
 /// memory at each start.
 fn ignore_empty_variables(mut command: clap::Command) -> clap::Command {
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
@@ -213,8 +214,8 @@ fn ignore_empty_variables(mut command: clap::Command) -> clap::Command {
     command
 }
 
-/// One thread, unless several are asked for: handing work between threads costs more than the work,
-/// and a single one carries more calls than Portkey answers.
+/// Builds a runtime with one thread, unless the options select more. Moving work between threads costs more than
+/// the work, and one thread handles more calls than Portkey answers.
 fn build_runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
     let threads = match command {
         Some(Command::Http(http)) => usize::from(http.threads),
@@ -224,7 +225,7 @@ fn build_runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
-    // Without effect on a single thread.
+    // Ignored by the single-threaded runtime.
     builder.worker_threads(threads);
     Ok(builder.enable_all().build()?)
 }
@@ -270,12 +271,14 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
         Some(Command::StateKey(key)) => key.run(&mut terminal::stdout())?,
         Some(Command::Tools(tools)) => {
             let catalog = options.catalog()?;
-            let modes = options.access.tool_filter()?;
+            let tool_filter = options.access.tool_filter()?;
             let surface = options.access.surface();
             let policy = options.guard.policy()?;
             let is_listed = |entry: &CatalogEntry| {
                 let permits = |policy: &portkey_policy::Policy| policy.can_permit(entry.operation);
-                modes.check(entry.domain.name, entry.operation).is_ok()
+                tool_filter
+                    .check(entry.domain.name, entry.operation)
+                    .is_ok()
                     && policy.as_ref().is_none_or(permits)
             };
             tools.print(&catalog, is_listed, surface, &mut terminal::stdout())?;
@@ -294,7 +297,7 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
         Some(Command::Approvals(approvals)) => {
             approvals.run(&options, &mut terminal::stdout()).await?;
         }
-        Some(Command::Sandbox(emulator)) => run_sandbox(&options, emulator.listen).await?,
+        Some(Command::Sandbox(sandbox)) => run_sandbox(&options, sandbox.listen).await?,
         Some(Command::Health { url }) => health::check(url, options.http_client_builder()?).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -8,9 +8,9 @@ use crate::security::signed_state::Keyring;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StateKeyCommand {
-    /// Make a key: a line for the file. The first line seals, all lines open; to change keys, add the new
-    /// one last at every replica, then put it first at every replica, and take the old one away when what
-    /// it has sealed is over.
+    /// Create a key, as a line for the file. The first key signs and encrypts; all keys verify and decrypt. To
+    /// rotate keys, add the new one as the last line at every replica. Then move it to the first line at every
+    /// replica. Remove the old key when all values signed or encrypted with it have expired.
     #[command(after_help = "\
 Examples:
   portkey-mcp state-key new --id 2026-11 > state.keys
@@ -20,7 +20,7 @@ Examples:
 
 #[derive(Args, Debug)]
 pub(super) struct NewStateKeyArgs {
-    /// What the key is called in what it seals; each key of a file has its own.
+    /// Id of the key, unique within the file; it is part of all values that the key signs or encrypts.
     #[arg(long)]
     id: String,
 }

@@ -1,9 +1,9 @@
-//! The one way to standard output and standard error, for whatever is not a protocol: a terminal acts on what
-//! is written to it, so nothing passes that cannot be seen.
+//! Writes text and JSON to standard output and standard error. Invisible characters are escaped, because a terminal
+//! would interpret them. Protocol messages do not use this module.
 //!
-//! What is written here is text or JSON, and stays what it is: an escape character becomes `\u001b`, which JSON
-//! reads as the same. Line breaks pass. A value that stands in a line of ours is put there by
-//! [`one_line`](crate::security::sanitize::one_line).
+//! JSON retains its meaning: an escape character becomes `\u001b`, which parses as the same character. Line breaks are
+//! retained. Values within a line are escaped with
+//! [`escape_to_one_line`](crate::security::sanitize::escape_to_one_line).
 
 use std::{
     io::{self, IsTerminal, Stderr, StdoutLock, Write},
@@ -12,25 +12,25 @@ use std::{
 
 use crate::security::sanitize::escape_invisible;
 
-/// Standard output.
+/// Returns a writer for standard output.
 pub(super) fn stdout() -> TerminalWriter<StdoutLock<'static>> {
     TerminalWriter::new(io::stdout().lock())
 }
 
-/// Standard error.
+/// Returns a writer for standard error.
 pub(super) fn stderr() -> TerminalWriter<Stderr> {
     TerminalWriter::new(io::stderr())
 }
 
-/// Whether a human reads standard error.
+/// Returns true if standard error is a terminal.
 pub(super) fn is_interactive() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Writes what can be seen.
+/// A writer that escapes invisible characters.
 pub(super) struct TerminalWriter<W: Write> {
     inner: W,
-    /// The beginning of a line: what a character looks like depends on its neighbours.
+    /// Beginning of an unfinished line. Whether a character is visible depends on its neighbours.
     line: Vec<u8>,
 }
 
@@ -75,7 +75,7 @@ impl<W: Write> Write for TerminalWriter<W> {
 
 impl<W: Write> Drop for TerminalWriter<W> {
     fn drop(&mut self) {
-        // Whoever wants to know flushes.
+        // Callers that need the error call `flush` first.
         _ = self.flush();
     }
 }

@@ -21,7 +21,7 @@ use crate::auth::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Make a token: its entry for the token file, and the token itself, which is shown this once.
+    /// Create a token and its entry for the token file. The token is shown only once.
     #[command(after_help = "\
 Examples:
   portkey-mcp token new --name support --scope portkey:read --portkey-key env:SUPPORT_KEY \\
@@ -33,29 +33,29 @@ Examples:
 
 #[derive(Args, Debug)]
 pub(super) struct NewTokenArgs {
-    /// What the caller is called in logs and limits.
+    /// Name of the caller in logs and limits.
     #[arg(long)]
     name: String,
-    /// What it may do: portkey:read, portkey:write, portkey:delete, or portkey:<domain>:read and so on;
-    /// repeatable.
+    /// Scope of the caller: portkey:read, portkey:write, portkey:delete, or one for a domain, such as
+    /// portkey:<domain>:read; repeatable.
     #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE")]
     scope: Vec<String>,
-    /// Domain whose tools it sees; all when left out; repeatable.
+    /// Domain whose tools the caller can use; without it, all domains; repeatable.
     #[arg(long, value_delimiter = ',', value_name = "DOMAIN")]
     toolset: Vec<String>,
-    /// Portkey key that acts for it: env:VARIABLE or file:PATH, read when the server starts.
+    /// Portkey key for the caller's calls: env:VARIABLE or file:PATH, read when the server starts.
     #[arg(long, value_name = "REFERENCE")]
     portkey_key: Option<String>,
-    /// Enkrypt AI key that acts for it.
+    /// Enkrypt AI key for the caller's calls: env:VARIABLE or file:PATH.
     #[arg(long, value_name = "REFERENCE")]
     enkrypt_key: Option<String>,
-    /// When it ends, such as 2027-01-31T00:00:00Z; never when left out.
+    /// Time at which the token expires, such as 2027-01-31T00:00:00Z; without it, the token does not expire.
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
-    /// Policy file that it is under, beside the server's; from the folder of the token file.
+    /// Policy file for the caller, in addition to the server's; relative to the folder of the token file.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Token file to add the entry to; made if it is not there.
+    /// Token file to add the entry to; created if missing.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -97,8 +97,8 @@ impl TokenCommand {
             .with_context(context)?;
         let gap = if before.is_empty() { "" } else { "\n" };
         let added = format!("{gap}{}", made.entry);
-        // A name may be taken, and a file that does not hold would keep the server from starting.
-        let elsewhere = Credentials {
+        // The name may be taken, and the server does not start with an invalid file.
+        let no_credentials = Credentials {
             portkey: None,
             enkrypt: None,
             missing_key: MissingKey::Caller,
@@ -107,7 +107,7 @@ impl TokenCommand {
             &format!("{before}{added}"),
             folder,
             &domains,
-            Some(&elsewhere),
+            Some(&no_credentials),
         )
         .with_context(context)?;
         file.write_all(added.as_bytes()).with_context(context)?;
@@ -116,7 +116,7 @@ impl TokenCommand {
     }
 }
 
-/// The file, made if it is not there. Locked, so that what is added at the same time is looked at, too.
+/// Opens the file, or creates it. The lock makes sure that the check sees entries added by other processes.
 fn open_token_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);

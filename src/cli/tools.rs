@@ -1,4 +1,4 @@
-//! `portkey-mcp tools`: what there is to call, and what listing it costs a client.
+//! `portkey-mcp tools`: lists the tools and the size of their definitions.
 
 use std::{
     borrow::Cow,
@@ -26,18 +26,18 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(super) struct ToolsCommand {
-    /// How to print them; `json` is the array of tools/list, byte for byte, `markdown` the reference.
+    /// Output format: `json` is the exact array of tools/list, `markdown` the reference.
     #[arg(long, default_value = "table")]
     format: OutputFormat,
-    /// Print the ten on offer that fit these words best, the best first.
-    #[arg(long, value_name = "WORDS")]
+    /// Print the ten available tools that match these search terms best, best first.
+    #[arg(long, value_name = "TERMS")]
     search: Option<String>,
     /// Print the titles and descriptions as a file for --descriptions.
     #[arg(long, conflicts_with_all = ["format", "search"])]
     export_descriptions: bool,
 }
 
-/// How many tools a search prints.
+/// Maximum number of tools that a search prints.
 const MAX_SEARCH_HITS: usize = 10;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -90,7 +90,7 @@ impl ToolsCommand {
     }
 }
 
-/// Those of the tools that fit best.
+/// Returns the tools that match best.
 fn search_tools<'a>(
     tools: &[&'a CatalogEntry],
     words: &str,
@@ -104,7 +104,7 @@ fn search_tools<'a>(
     };
     anyhow::ensure!(
         !hits.is_empty(),
-        "no tool on offer fits these words. Try what it is about and what to do, such as \"delete api \
+        "no available tool matches these search terms. Try a resource and an action, such as \"delete api \
          key\", or see all with `portkey-mcp tools`"
     );
     Ok(hits.into_iter().filter_map(entry).collect())
@@ -137,7 +137,7 @@ fn print_search_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::R
     Ok(())
 }
 
-/// What a surface lists, each with its domain; our own tools belong to none.
+/// Returns the tools that a surface lists, each with its domain. Built-in tools have none.
 fn tool_rows<'a>(
     tools: &[&'a CatalogEntry],
     surface: Surface,
@@ -146,11 +146,11 @@ fn tool_rows<'a>(
     let operations = tools.iter().filter(|_| surface.lists_operations());
     let operations = operations.map(|entry| (Cow::Borrowed(entry.compiled()), entry.domain.name));
     let reaches = |effect| tools.iter().any(|entry| entry.operation.effect() == effect);
-    let own = surface
+    let builtin = surface
         .builtin_tools(reaches)
-        .map(|own| own.with_presentation(catalog.presentation()));
+        .map(|tool| tool.with_presentation(catalog.presentation()));
     operations
-        .chain(own.map(|own| (Cow::Owned(own), "")))
+        .chain(builtin.map(|tool| (Cow::Owned(tool), "")))
         .collect()
 }
 
@@ -197,7 +197,7 @@ fn print_row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Resul
     )
 }
 
-/// The reference in `docs/tools.md`.
+/// Writes the reference in `docs/tools.md`.
 fn print_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
     let count = tools.len();
     writeln!(
@@ -264,12 +264,12 @@ fn print_markdown_row(entry: &CatalogEntry, out: &mut impl Write) -> io::Result<
     )
 }
 
-/// What the tool adds to the answer of `tools/list`.
+/// Returns the size of the tool in the result of `tools/list`, in bytes.
 fn json_size(tool: &CompiledOperation) -> serde_json::Result<usize> {
     serde_json::to_vec(&server::build_tool(tool)).map(|json| json.len())
 }
 
-/// The hints that hold.
+/// Returns the hints that are set.
 fn format_hints(operation: &Operation) -> String {
     let hints = operation.hints();
     let all = [

@@ -1,5 +1,4 @@
-//! What is said about a command line that cannot be read: without what a terminal would act on, and without what
-//! authenticates in an address.
+//! Reports usage errors, without control sequences and without the credentials in addresses.
 
 use std::{io::Write, process::ExitCode};
 
@@ -12,10 +11,10 @@ use clap::{
 use super::terminal;
 use crate::security::{sanitize::escape_to_one_line, secrets::mask_text};
 
-/// Says what is wrong, or what was asked for: help, or the version.
+/// Prints a usage error, or the help or version that was requested.
 pub(super) fn report_usage_error(mut error: Error) -> ExitCode {
     if !error.use_stderr() {
-        // It is all of our own making. Where nobody reads it, there is nobody to tell either.
+        // This text contains no user input. An error of writing is ignored: the reader is gone.
         _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -33,7 +32,7 @@ pub(super) fn report_usage_error(mut error: Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// What was given, as it may be repeated; none where it is of our own making.
+/// Returns a value of the user's in a form that may be printed. Returns `None` for other values.
 fn sanitize_context(kind: ContextKind, value: &ContextValue) -> Option<ContextValue> {
     let line = |text: &String| redact_credentials(&escape_to_one_line(text));
     match value {
@@ -51,8 +50,8 @@ fn sanitize_context(kind: ContextKind, value: &ContextValue) -> Option<ContextVa
     }
 }
 
-/// An address that cannot be read, without user, password, query and fragment. It is not taken apart as an
-/// address is, for it may be none.
+/// Removes user, password, query and fragment from an invalid address. The text is not parsed as a URL, because it
+/// may not be one.
 fn redact_credentials(text: &str) -> String {
     let Some((before, after)) = text.split_once("://") else {
         return match text.rsplit_once('@') {

@@ -341,7 +341,7 @@ fn failing_call_exits_with_an_error_and_prints_no_result() {
         ),
         (
             &["call", "get-integration", "slug:=a", "--sandbox"],
-            "`slug` is no JSON",
+            "`slug` is not JSON",
         ),
         (
             &["call", "get-integration", "{slug}", "--sandbox"],

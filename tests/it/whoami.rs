@@ -149,7 +149,7 @@ async fn rejected_key_is_reported_and_fails_the_command() {
         "{result}"
     );
     let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("Portkey refuses the key"), "{log}");
+    assert!(log.contains("Portkey rejected the key"), "{log}");
 }
 
 /// `whoami` reads no untrusted content, so it does not taint the session.

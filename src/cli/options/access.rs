@@ -1,4 +1,4 @@
-//! Options about which tools there are at all, and how they are shown.
+//! Options that select tools and their presentation.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::{
     mcp::surface::Surface,
 };
 
-/// The profiles by their names.
+/// Parses the name of a schema profile.
 fn profile_parser() -> impl TypedValueParser<Value = Profile> {
     let named = |name: String| {
         Profile::ALL
@@ -27,28 +27,29 @@ fn profile_parser() -> impl TypedValueParser<Value = Profile> {
         .try_map(move |name| named(name).ok_or("there is no such profile"))
 }
 
-/// How operations are shown.
+/// Presentation of the operations in the tool list.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum SurfaceMode {
-    /// Each as a tool of its own.
+    /// Each operation is a tool.
     Operations,
-    /// By a few tools that find, describe and call them.
+    /// A few tools find, describe and call the operations.
     Compact,
 }
 
-/// What is left on offer; each option narrows. And how it is shown.
+/// Options that restrict the tools and select their presentation.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct AccessOptions {
-    /// How the list of tools shows operations.
+    /// Presentation of the operations in the tool list.
     #[arg(
         long,
+        value_name = "MODE",
         global = true,
         env = "PORTKEY_MCP_SURFACE",
         default_value = "operations"
     )]
     surface: SurfaceMode,
-    /// Form of the tools' schemas, for the client at hand; see docs/surfaces.md.
+    /// Profile of the tool schemas, chosen for the client; see docs/surfaces.md.
     #[arg(
         long,
         global = true,
@@ -58,8 +59,8 @@ pub(crate) struct AccessOptions {
         value_parser = profile_parser()
     )]
     schema_profile: Profile,
-    /// TOML file of titles and descriptions to show in the place of ours; begin with
-    /// tools --export-descriptions.
+    /// TOML file of titles and descriptions that replace the built-in ones. Export the built-in ones with
+    /// `portkey-mcp tools --export-descriptions`.
     #[arg(
         long,
         global = true,
@@ -67,13 +68,13 @@ pub(crate) struct AccessOptions {
         value_name = "FILE"
     )]
     descriptions: Option<PathBuf>,
-    /// Offer only tools that read.
+    /// Offer only read-only tools.
     #[arg(long, global = true, env = "PORTKEY_MCP_READ_ONLY", value_parser = BoolishValueParser::new())]
     read_only: bool,
     /// Offer no tools that delete.
     #[arg(long, global = true, env = "PORTKEY_MCP_NO_DELETE", value_parser = BoolishValueParser::new())]
     no_delete: bool,
-    /// Offer only the tools of these groups of domains, or domains, such as prompts,people; repeatable.
+    /// Offer only tools of these domains or groups of domains, such as prompts,people; repeatable.
     #[arg(
         long,
         global = true,
@@ -103,7 +104,7 @@ pub(crate) struct AccessOptions {
 }
 
 impl AccessOptions {
-    /// How operations are shown.
+    /// Returns the surface that lists the operations.
     pub(crate) const fn surface(&self) -> Surface {
         match self.surface {
             SurfaceMode::Operations => Surface::Operations,
@@ -111,10 +112,10 @@ impl AccessOptions {
         }
     }
 
-    /// How operations are presented.
+    /// Returns the presentation of the operations.
     ///
     /// # Errors
-    /// The words to show cannot be read, or used.
+    /// Returns an error if the descriptions file cannot be read or is invalid.
     pub(crate) fn presentation(&self) -> anyhow::Result<Presentation> {
         let profile = self.schema_profile;
         match &self.descriptions {
@@ -126,10 +127,10 @@ impl AccessOptions {
         }
     }
 
-    /// What the options say.
+    /// Returns the tool filter that the options select.
     ///
     /// # Errors
-    /// A name or a glob means nothing; says which one is near.
+    /// Returns an error if a name or a glob matches nothing. The error suggests a similar name.
     pub(crate) fn tool_filter(&self) -> anyhow::Result<ToolFilter> {
         let trimmed = |given: &'_ [String]| -> Vec<String> {
             given.iter().map(|one| one.trim().to_owned()).collect()

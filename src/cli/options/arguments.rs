@@ -1,36 +1,36 @@
-//! Options about how the arguments of calls are read.
+//! Options for the validation of arguments.
 
 use clap::{Args, ValueEnum};
 use portkey_operation::{Clock, UnknownFields, ValidationOptions};
 
 use crate::security::sanitize::escape_to_one_line;
 
-/// How arguments that this version does not know are treated.
+/// Treatment of arguments that this version does not know.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum UnknownArguments {
-    /// Passed on as they are; the answer says so.
+    /// Send unknown arguments, and name them in the result.
     Warn,
-    /// Refused.
+    /// Reject the call.
     Deny,
-    /// Passed on as they are.
+    /// Send unknown arguments.
     Allow,
 }
 
-/// How the arguments of calls are read.
+/// Options for the validation of arguments.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Arguments")]
 pub(crate) struct ArgumentOptions {
-    /// What becomes of arguments that this version does not know: Portkey may, so by default they travel,
-    /// and the answer says so.
+    /// Treatment of arguments that this version does not know. By default they are sent, because Portkey may
+    /// know them.
     #[arg(
         long,
         global = true,
         env = "PORTKEY_MCP_UNKNOWN_FIELDS",
-        value_name = "HOW",
+        value_name = "MODE",
         default_value = "warn"
     )]
     unknown_fields: UnknownArguments,
-    /// Time zone, such as Europe/Berlin, whose days and months `today`, `2026-11` or `last month` mean.
+    /// Time zone in which `today`, `2026-11` or `last month` are interpreted, such as Europe/Berlin.
     #[arg(
         long,
         global = true,
@@ -43,8 +43,8 @@ pub(crate) struct ArgumentOptions {
 }
 
 impl ArgumentOptions {
-    /// How arguments are validated. `now` is where the clock of what is called stands, in seconds since 1970,
-    /// if it is not this machine's.
+    /// Returns the options for argument validation. `now` is the upstream's time in seconds since 1970, if it
+    /// differs from this machine's.
     pub(crate) fn validation_options(&self, now: Option<u64>) -> ValidationOptions {
         let unknown_fields = match self.unknown_fields {
             UnknownArguments::Warn => UnknownFields::Warn,

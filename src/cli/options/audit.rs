@@ -12,7 +12,7 @@ use crate::observability::audit::{AuditKey, AuditSettings, AuditTarget, SyncPoli
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Audit")]
 pub(crate) struct AuditOptions {
-    /// File that gets a line for each call, or - for standard error; see docs/audit.md.
+    /// File for the audit log, with an entry for each call, or - for standard error; see docs/audit.md.
     #[arg(
         long,
         global = true,
@@ -20,7 +20,8 @@ pub(crate) struct AuditOptions {
         value_name = "FILE | -"
     )]
     audit_log: Option<PathBuf>,
-    /// File with a key of 32 characters or more, so that whoever can write the log cannot rebuild it.
+    /// File with a key of at least 32 characters. Without the key, a process that can write the log cannot
+    /// forge its chain.
     #[arg(
         long,
         global = true,
@@ -28,23 +29,25 @@ pub(crate) struct AuditOptions {
         value_name = "FILE"
     )]
     audit_key_file: Option<PathBuf>,
-    /// When lines are forced to disk.
+    /// Time at which entries are synchronized to disk.
     #[arg(
         long,
+        value_name = "MODE",
         global = true,
         env = "PORTKEY_MCP_AUDIT_SYNC",
         default_value = "always"
     )]
-    audit_sync: When,
-    /// What happens to writes while the log cannot be written.
+    audit_sync: AuditSyncMode,
+    /// Treatment of writes while the log is unavailable.
     #[arg(
         long,
+        value_name = "MODE",
         global = true,
         env = "PORTKEY_MCP_AUDIT_FAILURE",
         default_value = "deny"
     )]
-    audit_failure: OnFailure,
-    /// Size at which the next file begins, in bytes; without it there is one file.
+    audit_failure: AuditFailureMode,
+    /// Maximum size of a file, in bytes, after which the next file begins; without it, there is one file.
     #[arg(
         long,
         global = true,
@@ -53,33 +56,33 @@ pub(crate) struct AuditOptions {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     audit_max_bytes: Option<u64>,
-    /// How many full files stay; without it, all.
+    /// Maximum number of full files, after which the oldest is deleted; without it, all remain.
     #[arg(long, global = true, env = "PORTKEY_MCP_AUDIT_KEEP", value_name = "N")]
     audit_keep: Option<usize>,
 }
 
-/// When lines are forced to disk.
+/// Time at which entries are synchronized to disk.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum When {
-    /// A write's intent before it is sent, and lines as they are written.
+enum AuditSyncMode {
+    /// Each entry immediately, and the intent of a write before it is sent.
     Always,
-    /// The same, but lines once a second.
+    /// Entries once a second, and the intent of a write before it is sent.
     Interval,
-    /// When the system sees fit.
+    /// Whenever the operating system chooses.
     Never,
 }
 
-/// What happens to writes while the log cannot be written.
+/// Treatment of writes while the log is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum OnFailure {
-    /// They are not sent.
+enum AuditFailureMode {
+    /// Deny writes.
     Deny,
-    /// They are sent.
+    /// Send writes unrecorded.
     Allow,
 }
 
 impl AuditOptions {
-    /// Settings of the audit log, if there is one.
+    /// Returns the settings of the audit log, if there is one.
     ///
     /// # Errors
     /// Returns an error if the key cannot be read.
@@ -92,21 +95,21 @@ impl AuditOptions {
             _ => AuditTarget::File(path.clone()),
         };
         let sync = match self.audit_sync {
-            When::Always => SyncPolicy::Always,
-            When::Interval => SyncPolicy::Interval,
-            When::Never => SyncPolicy::Never,
+            AuditSyncMode::Always => SyncPolicy::Always,
+            AuditSyncMode::Interval => SyncPolicy::Interval,
+            AuditSyncMode::Never => SyncPolicy::Never,
         };
         Ok(Some(AuditSettings {
             target,
             key: self.key()?,
             sync,
-            allow_unrecorded_writes: self.audit_failure == OnFailure::Allow,
+            allow_unrecorded_writes: self.audit_failure == AuditFailureMode::Allow,
             max_bytes: self.audit_max_bytes,
             max_full_files: self.audit_keep,
         }))
     }
 
-    /// Key that the chain of the audit log is computed with.
+    /// Returns the key of the audit log's hash chain.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or is too short.

@@ -1,4 +1,4 @@
-//! `--descriptions`: titles and descriptions of an operator's own, and the file to begin with.
+//! `--descriptions`: titles and descriptions by the operator, and the export of the built-in ones.
 
 use std::{collections::BTreeMap, io::Write, path::Path};
 
@@ -11,13 +11,13 @@ use portkey_operation::{
 
 use crate::mcp::surface;
 
-/// What stands above the words.
+/// Header of an exported descriptions file.
 const FILE_HEADER: &str = "\
-# Titles and descriptions of tools, for --descriptions. Keep what you change, and leave out the rest: what is not
-# here stays as it is.
+# Titles and descriptions of tools, for --descriptions. Change some and remove the others: tools that are not listed
+# here retain the built-in texts.
 ";
 
-/// Reads the words, each of which has to be of something that is shown.
+/// Reads a descriptions file. Each entry has to name a tool and fields of that tool.
 pub(super) fn read_descriptions(file: &Path, profile: Profile) -> anyhow::Result<Presentation> {
     let context = || format!("--descriptions {}", display_path(file));
     let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(context)?;
@@ -47,7 +47,7 @@ fn validate(presentation: &Presentation) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints the words of some tools as they are.
+/// Prints the descriptions of some tools in the format of the file.
 pub(in crate::cli) fn write_descriptions<'a>(
     tools: impl Iterator<Item = &'a CompiledOperation>,
     out: &mut impl Write,

@@ -17,7 +17,7 @@ pub(in crate::cli) const EXAMPLES: &str = "\
 Examples:
   portkey-mcp http --sandbox
   portkey-mcp http --listen 127.0.0.1:9000 --api-key-file /run/secrets/portkey
-  portkey-mcp http --sandbox --allowed-origin https://console.example.com    a client on that page
+  portkey-mcp http --sandbox --allowed-origin https://console.example.com    for a client on that page
   portkey-mcp http --auth key --listen 0.0.0.0:8787 --allowed-host mcp.example.com \\
     --tls-cert tls.crt --tls-key tls.key
   portkey-mcp http --auth token --auth-file tokens.toml
@@ -26,21 +26,21 @@ Examples:
     --redis-url-file /run/secrets/redis                              one of several replicas
   portkey-mcp http --auth token --auth-file tokens.toml --metrics-listen 127.0.0.1:9090";
 
-/// Requests a minute of one caller.
+/// Default rate limit of one caller, in requests per minute.
 const DEFAULT_RATE_PER_MINUTE: NonZeroU32 = NonZeroU32::new(1200).unwrap();
-/// Requests a minute from one address.
+/// Default rate limit of one address, in requests per minute.
 const DEFAULT_ADDRESS_RATE_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6000).unwrap();
 
-/// How callers are recognised.
+/// Authentication of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum AuthMode {
-    /// Not at all: only for loopback.
+    /// No authentication, for loopback only.
     None,
-    /// Each request brings its Portkey key in x-portkey-api-key.
+    /// The caller's Portkey key, in the header x-portkey-api-key.
     Key,
-    /// By a bearer token that the operator gave it; see `portkey-mcp token new`.
+    /// A bearer token issued by the operator; see `portkey-mcp token new`.
     Token,
-    /// By an access token of an OAuth authorization server.
+    /// An access token of an OAuth authorization server.
     #[value(name = "oauth")]
     OAuth,
 }
@@ -49,9 +49,14 @@ enum AuthMode {
 #[derive(Args, Debug)]
 pub struct HttpOptions {
     /// Address to listen on.
-    #[arg(long, env = "PORTKEY_MCP_LISTEN", default_value = "127.0.0.1:8787")]
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8787"
+    )]
     listen: SocketAddr,
-    /// Threads that serve clients.
+    /// Number of threads that serve clients.
     #[arg(
         long,
         env = "PORTKEY_MCP_THREADS",
@@ -60,15 +65,17 @@ pub struct HttpOptions {
         value_parser = clap::value_parser!(u8).range(1..)
     )]
     pub(in crate::cli) threads: u8,
-    /// How callers are recognised.
+    /// Authentication of callers.
     #[arg(
         long,
+        value_name = "MODE",
         env = "PORTKEY_MCP_AUTH",
         default_value = "none",
         help_heading = "Authentication"
     )]
     auth: AuthMode,
-    /// File of tokens, or of OAuth settings, for the --auth of that name; takes effect whenever it changes.
+    /// File of tokens for --auth token, or of OAuth settings for --auth oauth. The server reloads it when it
+    /// changes.
     #[arg(
         long,
         env = "PORTKEY_MCP_AUTH_FILE",
@@ -76,7 +83,7 @@ pub struct HttpOptions {
         help_heading = "Authentication"
     )]
     auth_file: Option<PathBuf>,
-    /// Listen beyond loopback with --auth none, although whoever connects can then administer Portkey.
+    /// Allow --auth none on addresses beyond loopback. Anyone who can connect can then administer Portkey.
     #[arg(
         long,
         env = "PORTKEY_MCP_ALLOW_UNAUTHENTICATED",
@@ -84,7 +91,7 @@ pub struct HttpOptions {
         help_heading = "Authentication"
     )]
     allow_unauthenticated: bool,
-    /// PEM file of the certificate, and those up to its authority; takes effect whenever it changes.
+    /// PEM file of the certificate and its chain up to the authority. The server reloads it when it changes.
     #[arg(
         long,
         env = "PORTKEY_MCP_TLS_CERT",
@@ -102,7 +109,7 @@ pub struct HttpOptions {
         help_heading = "Network"
     )]
     tls_key: Option<PathBuf>,
-    /// Host name that clients may use, beside localhost and the address itself; repeatable.
+    /// Host name that clients may use, in addition to localhost and the listen address; repeatable.
     #[arg(
         long,
         env = "PORTKEY_MCP_ALLOWED_HOSTS",
@@ -112,8 +119,8 @@ pub struct HttpOptions {
         help_heading = "Network"
     )]
     allowed_host: Vec<String>,
-    /// Browser origin that may call, such as `https://console.example.com`, beside those of this machine where
-    /// the server listens on loopback; repeatable.
+    /// Browser origin that may call, such as `https://console.example.com`; repeatable. On loopback, origins of
+    /// this machine may always call.
     #[arg(
         long,
         env = "PORTKEY_MCP_ALLOWED_ORIGINS",
@@ -123,7 +130,7 @@ pub struct HttpOptions {
         help_heading = "Network"
     )]
     allowed_origin: Vec<String>,
-    /// Path before all others, such as /portkey, for a proxy that passes paths on whole.
+    /// Prefix of all paths, such as /portkey, for a proxy that forwards paths unchanged.
     #[arg(
         long,
         env = "PORTKEY_MCP_PATH_PREFIX",
@@ -134,7 +141,7 @@ pub struct HttpOptions {
         help_heading = "Network"
     )]
     path_prefix: String,
-    /// Proxy, or network of proxies, whose X-Forwarded-For is believed; repeatable.
+    /// Proxy, or network of proxies, whose X-Forwarded-For is trusted; repeatable.
     #[arg(
         long,
         env = "PORTKEY_MCP_TRUSTED_PROXIES",
@@ -144,7 +151,7 @@ pub struct HttpOptions {
         help_heading = "Network"
     )]
     trusted_proxies: Vec<IpNet>,
-    /// Bound on a request body, in bytes.
+    /// Maximum size of a request body, in bytes.
     #[arg(
         long,
         env = "PORTKEY_MCP_MAX_REQUEST_BYTES",
@@ -153,7 +160,7 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     max_request_bytes: usize,
-    /// Bound on the time a request body takes to arrive, in seconds.
+    /// Maximum time to receive a request body, in seconds.
     #[arg(
         long,
         env = "PORTKEY_MCP_BODY_TIMEOUT",
@@ -163,7 +170,7 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     body_timeout: Duration,
-    /// Bound on the time a request's head takes, and a connection waits for its next request, in seconds.
+    /// Maximum time to receive a request's head, and to wait for the next request of a connection, in seconds.
     #[arg(
         long,
         env = "PORTKEY_MCP_IDLE_TIMEOUT",
@@ -173,8 +180,8 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     idle_timeout: Duration,
-    /// Bound on the time a client takes nothing of what is written to it, in seconds; a stream with nothing to
-    /// say is not bound.
+    /// Maximum time in which a client reads nothing of a response, in seconds. A stream with nothing to send is
+    /// exempt.
     #[arg(
         long,
         env = "PORTKEY_MCP_WRITE_TIMEOUT",
@@ -184,8 +191,8 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     write_timeout: Duration,
-    /// Bound on the answers that are held because clients do not read them, in bytes: at least 1048576. One
-    /// caller has a quarter.
+    /// Maximum total size of responses that clients have not read, in bytes: at least 1048576. One caller may
+    /// use a quarter.
     #[arg(
         long,
         env = "PORTKEY_MCP_MAX_UNREAD_BYTES",
@@ -195,7 +202,7 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     max_unread_bytes: u32,
-    /// Bound on a request's head, in bytes: at least 8192.
+    /// Maximum size of a request's head, in bytes: at least 8192.
     #[arg(
         long,
         env = "PORTKEY_MCP_MAX_HEAD_BYTES",
@@ -205,7 +212,7 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     max_head_bytes: u32,
-    /// Bound on open connections.
+    /// Maximum number of open connections.
     #[arg(
         long,
         env = "PORTKEY_MCP_MAX_CONNECTIONS",
@@ -215,7 +222,7 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     max_connections: u32,
-    /// Bound on the requests of one caller that are under way at once.
+    /// Maximum number of concurrent requests of one caller.
     #[arg(
         long,
         env = "PORTKEY_MCP_CONCURRENCY",
@@ -225,7 +232,7 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     concurrency: u32,
-    /// Bound on the requests from one address that are under way at once.
+    /// Maximum number of concurrent requests from one address.
     #[arg(
         long,
         env = "PORTKEY_MCP_ADDRESS_CONCURRENCY",
@@ -235,8 +242,8 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     address_concurrency: u32,
-    /// How many requests one caller may make, over all replicas: a number and s, m or h, such as 20/s,
-    /// or none. Without it 1200/m, and none with --auth none.
+    /// Maximum rate of requests of one caller, over all replicas: a number per s, m or h, such as 20/s, or none.
+    /// The default is 1200/m, or none with --auth none.
     #[arg(
         long,
         env = "PORTKEY_MCP_RATE_LIMIT",
@@ -244,7 +251,7 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     rate_limit: Option<RateLimit>,
-    /// How many requests may come from one address, over all replicas. Without it 6000/m, and none with
+    /// Maximum rate of requests from one address, over all replicas. The default is 6000/m, or none with
     /// --auth none.
     #[arg(
         long,
@@ -253,8 +260,8 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     address_rate_limit: Option<RateLimit>,
-    /// How much of an IPv6 address counts in limits on addresses, in bits from 1 to 128: whoever has one
-    /// address of a network has all of them.
+    /// Length of the IPv6 network prefix that counts as one address in limits, in bits from 1 to 128. The owner
+    /// of one address in a network has all of them.
     #[arg(
         long,
         env = "PORTKEY_MCP_IPV6_PREFIX",
@@ -264,8 +271,8 @@ pub struct HttpOptions {
         help_heading = "Limits"
     )]
     ipv6_prefix: u8,
-    /// How long a server that is asked to stop serves on while /readyz says 503, in seconds: as long as
-    /// proxies take to hear of it.
+    /// Time between a request to stop and the shutdown, in seconds. Meanwhile, /readyz returns 503, so that
+    /// proxies can stop sending requests.
     #[arg(
         long,
         env = "PORTKEY_MCP_DRAIN_DELAY",
@@ -277,7 +284,7 @@ pub struct HttpOptions {
     drain_delay: Duration,
     #[command(flatten)]
     replicas: ReplicaOptions,
-    /// Address to serve Prometheus metrics at, under /metrics; anyone who can connect may read them.
+    /// Address of the Prometheus metrics, served at /metrics. Anyone who can connect can read them.
     #[arg(
         long,
         env = "PORTKEY_MCP_METRICS_LISTEN",
@@ -325,17 +332,17 @@ impl HttpOptions {
                 bail!("--auth-file belongs to --auth token or oauth; leave one of the two out")
             }
             (AuthMode::OAuth, None) => bail!(
-                "--auth oauth needs --auth-file, which says whose access tokens count and which keys \
-                 act for whom; see docs/authentication.md"
+                "--auth oauth needs --auth-file, which names the trusted issuers and the Portkey key of each \
+                 caller; see docs/authentication.md"
             ),
             (AuthMode::Token, None) => bail!(
-                "--auth token needs --auth-file; make the first entry with `portkey-mcp token new`"
+                "--auth token needs --auth-file; create the first entry with `portkey-mcp token new`"
             ),
         }
     }
 
-    /// The limit that is set, or the default. Without authentication there is none: whoever may connect to
-    /// loopback is the operator, who limits only themselves.
+    /// Returns the configured limit, or the default. Without authentication the default is no limit, because the
+    /// only caller on loopback is the operator.
     fn limit(
         &self,
         rate: Option<RateLimit>,
@@ -393,7 +400,7 @@ impl HttpOptions {
     }
 }
 
-/// A network, or a single address.
+/// Parses a network, or a single address.
 fn parse_network(text: &str) -> anyhow::Result<IpNet> {
     let address = || text.parse().map(|address: std::net::IpAddr| address.into());
     text.parse()
@@ -401,7 +408,7 @@ fn parse_network(text: &str) -> anyhow::Result<IpNet> {
         .map_err(|_| anyhow!("give an address or a network, such as 10.0.0.7 or 10.0.0.0/8"))
 }
 
-/// A host name, with or without a port.
+/// Parses a host name, with or without a port.
 fn parse_host(text: &str) -> anyhow::Result<String> {
     match text.contains(['/', '*']) {
         true => Err(anyhow!(
@@ -411,7 +418,7 @@ fn parse_host(text: &str) -> anyhow::Result<String> {
     }
 }
 
-/// A browser origin; `null` is one, too.
+/// Parses a browser origin; `null` is valid, too.
 fn parse_origin(text: &str) -> anyhow::Result<String> {
     match text.contains("://") || text == "null" {
         true => Ok(text.trim().to_owned()),
@@ -421,11 +428,13 @@ fn parse_origin(text: &str) -> anyhow::Result<String> {
     }
 }
 
-/// A path that others can stand behind.
+/// Parses a path prefix.
 fn parse_path_prefix(text: &str) -> anyhow::Result<String> {
     let path = text.trim().trim_end_matches('/');
-    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'.' | b'_' | b'~');
-    match path.is_empty() || path.starts_with('/') && !path.contains("//") && path.bytes().all(fits)
+    let is_allowed =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'.' | b'_' | b'~');
+    match path.is_empty()
+        || path.starts_with('/') && !path.contains("//") && path.bytes().all(is_allowed)
     {
         true => Ok(path.to_owned()),
         false => Err(anyhow!(

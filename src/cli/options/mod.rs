@@ -42,7 +42,7 @@ use crate::{
     upstream::Addresses,
 };
 
-/// What each key is set with: a variable and an option, either of which a `_FILE` or `-file` follows.
+/// Variable and option of each key. With the suffix `_FILE` or `-file`, they name a file.
 const PORTKEY_KEY_SETTINGS: (&str, &str) = ("PORTKEY_API_KEY", "--api-key");
 const ENKRYPT_KEY_SETTINGS: (&str, &str) = ("ENKRYPT_API_KEY", "--enkrypt-api-key");
 
@@ -62,7 +62,7 @@ pub struct Options {
     /// File that holds the Portkey API key.
     #[arg(long, global = true, env = "PORTKEY_API_KEY_FILE", value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// Address of the Admin API; a self-hosted control plane has its own, ending in /v1.
+    /// Address of the Admin API. A self-hosted control plane has its own address, which ends in /v1.
     #[arg(
         long,
         global = true,
@@ -72,14 +72,14 @@ pub struct Options {
         value_parser = parse_base_url
     )]
     base_url: Url,
-    /// Address of the inference gateway, where it is not that of the Admin API.
+    /// Address of the inference gateway, if it differs from that of the Admin API.
     #[arg(long, global = true, env = "PORTKEY_GATEWAY_URL", value_name = "URL", value_parser = parse_base_url)]
     gateway_url: Option<Url>,
-    /// Address of the MCP registry, where the Admin API is not Portkey's own.
+    /// Address of the MCP registry, if the Admin API is not Portkey's.
     #[arg(long, global = true, env = "PORTKEY_REGISTRY_URL", value_name = "URL", value_parser = parse_base_url)]
     registry_url: Option<Url>,
-    /// Enkrypt AI API key, for its MCP gateway; without it those tools are off. Prefer the variable or the
-    /// file here, too.
+    /// Enkrypt AI API key, for its MCP gateway; without it, these tools are not available. Prefer the variable or
+    /// --enkrypt-api-key-file.
     #[arg(
         long,
         global = true,
@@ -109,13 +109,13 @@ pub struct Options {
         help_heading = "Enkrypt AI"
     )]
     enkrypt_base_url: Url,
-    /// Bound on a whole call, repetitions included, in seconds.
+    /// Maximum time for a whole call, including retries, in seconds.
     #[arg(long, global = true, env = "PORTKEY_MCP_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     timeout: Duration,
-    /// Bound on connecting, in seconds.
+    /// Maximum time to connect, in seconds.
     #[arg(long, global = true, env = "PORTKEY_MCP_CONNECT_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     connect_timeout: Duration,
-    /// How often a call that may be repeated is, after 429, 502, 503, 504 or a lost connection.
+    /// Maximum number of retries of a repeatable call, after 429, 502, 503, 504 or a lost connection.
     #[arg(
         long,
         global = true,
@@ -124,7 +124,7 @@ pub struct Options {
         default_value = "3"
     )]
     retries: usize,
-    /// Bound on an answer, in bytes.
+    /// Maximum size of an upstream response, in bytes.
     #[arg(
         long,
         global = true,
@@ -133,11 +133,11 @@ pub struct Options {
         default_value = "10485760"
     )]
     max_response_bytes: usize,
-    /// PEM file of certificate authorities to trust beside the system's.
+    /// PEM file of trusted certificate authorities, in addition to those of the system.
     #[arg(long, global = true, env = "PORTKEY_MCP_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Work on an embedded Portkey that lives in memory: no account, no network. A key such as
-    /// sandbox-workspace-ws-research says which kind of key to play; see docs/sandbox.md.
+    /// Use an embedded Portkey in memory, without an account or a network. A key such as
+    /// sandbox-workspace-ws-research selects the kind of key to simulate; see docs/sandbox.md.
     #[arg(
         long,
         global = true,
@@ -146,11 +146,11 @@ pub struct Options {
         help_heading = "Sandbox"
     )]
     sandbox: bool,
-    /// Faults the sandbox injects, such as 429:0.2,503:0.1,latency:50ms,seed:7.
+    /// Faults that the sandbox injects, such as 429:0.2,503:0.1,latency:50ms,seed:7.
     #[arg(long, global = true, env = "PORTKEY_MCP_SANDBOX_FAULTS", value_name = "FAULTS", default_value = "", hide_default_value = true, value_parser = parse_faults, help_heading = "Sandbox")]
     pub(crate) sandbox_faults: Faults,
-    /// Pins the sandbox's clock at a moment, such as 2026-05-31T12:00:00Z: it moves by one second with each
-    /// write, and the same calls get the same answers. Otherwise the clock is the machine's.
+    /// Start time of a simulated sandbox clock, such as 2026-05-31T12:00:00Z. It advances by one second with each
+    /// write, so the same calls get the same results. By default, the sandbox uses the machine's clock.
     #[arg(
         long,
         global = true,
@@ -159,7 +159,7 @@ pub struct Options {
         help_heading = "Sandbox"
     )]
     pub(crate) sandbox_now: Option<PinnedTime>,
-    /// What to log: error, warn, info, debug, trace, or targets such as warn,portkey_mcp=debug.
+    /// Log level: error, warn, info, debug, trace, or targets such as warn,portkey_mcp=debug.
     #[arg(
         long,
         global = true,
@@ -169,9 +169,10 @@ pub struct Options {
         help_heading = "Logging"
     )]
     pub(crate) log_level: String,
-    /// How to log; always to standard error.
+    /// Format of the log, which is written to standard error.
     #[arg(
         long,
+        value_name = "FORMAT",
         global = true,
         env = "PORTKEY_MCP_LOG_FORMAT",
         default_value = "text",
@@ -180,11 +181,11 @@ pub struct Options {
     pub(crate) log_format: LogFormat,
     #[command(flatten)]
     secrets: SecretOptions,
-    /// Split the list of tools into pages of this many; one page when left out.
+    /// Number of tools on each page of the tool list; without it, there is one page.
     #[arg(long, global = true, env = "PORTKEY_MCP_TOOLS_PAGE", value_name = "N", help_heading = "Tools", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) tools_page: Option<u16>,
-    /// Folder of Markdown files with prompts of your own; takes effect whenever they change. docs/prompts.md
-    /// says how to write one.
+    /// Folder of Markdown files with your own prompts; see docs/prompts.md. The server reloads them when they
+    /// change.
     #[arg(
         long,
         global = true,
@@ -203,15 +204,15 @@ pub struct Options {
     pub(crate) audit: AuditOptions,
     #[command(flatten)]
     pub(crate) results: ResultOptions,
-    /// The state of what the server depends on.
+    /// State of the server's dependencies.
     #[arg(skip)]
     pub(crate) readiness: Readiness,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogFormat {
-    /// For reading.
+    /// Text for humans.
     Text,
     /// One JSON object per line.
     Json,
@@ -227,7 +228,7 @@ impl From<LogFormat> for logging::LogFormat {
 }
 
 impl Options {
-    /// The bound on a whole call.
+    /// Returns the maximum time for a whole call.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -302,11 +303,11 @@ impl Options {
         })
     }
 
-    /// The key that acts on the embedded sandbox: the one that is set if it is one of the sandbox's, which
-    /// says what kind of key to play. A real one stays out of it.
+    /// Returns the key for the embedded sandbox: the configured key if it is a sandbox key, otherwise the
+    /// default. A real key is never used.
     ///
     /// # Errors
-    /// A key of the sandbox's has another form than a key, or the file that may hold one cannot be read.
+    /// Returns an error if a sandbox key is malformed, or the key file cannot be read.
     fn sandbox_key(&self) -> anyhow::Result<UpstreamKey> {
         let given = match (&self.api_key, &self.api_key_file) {
             (Some(key), _) => key.expose_secret().to_owned(),
@@ -314,7 +315,7 @@ impl Options {
                 .with_context(|| format!("cannot read the key file {}", display_path(file)))?,
             (None, None) => String::new(),
         };
-        // In quotes, or with a word before it, it is one of the sandbox's all the same.
+        // A sandbox key in quotes or after `Bearer` is still recognised, and then rejected as malformed.
         match given.contains(portkey_sandbox::KEY_PREFIX) {
             true => read_key(
                 PORTKEY_KEY_SETTINGS,
@@ -329,21 +330,21 @@ impl Options {
         }
     }
 
-    /// What a client of other servers than the upstreams is built from: same authorities, same proxies.
+    /// Returns a builder for clients of servers other than the upstreams, with the same authorities and proxies.
     ///
     /// # Errors
-    /// The file of authorities cannot be read.
+    /// Returns an error if the file of authorities cannot be read.
     pub fn http_client_builder(&self) -> anyhow::Result<reqwest::ClientBuilder> {
-        let us = concat!("portkey-mcp/", env!("CARGO_PKG_VERSION"));
+        let user_agent = concat!("portkey-mcp/", env!("CARGO_PKG_VERSION"));
         Ok(client_builder()
-            .user_agent(us)
+            .user_agent(user_agent)
             .tls_certs_merge(self.extra_roots()?))
     }
 
-    /// Makes sure that this process has no key of its own: its clients' keys act, and none else.
+    /// Checks that this process has no key of its own, so that only its clients' keys are used.
     ///
     /// # Errors
-    /// One is set.
+    /// Returns an error if a key is set.
     pub fn require_no_keys(&self) -> anyhow::Result<()> {
         let set = [
             (self.api_key.is_some(), PORTKEY_KEY_SETTINGS.0),
@@ -360,10 +361,10 @@ impl Options {
         }
     }
 
-    /// The prompts on offer where there are others than those built in.
+    /// Returns the prompts, if the operator adds some to the built-in ones.
     ///
     /// # Errors
-    /// An own one does not hold.
+    /// Returns an error if a prompt of the operator is invalid.
     pub fn load_prompts(&self) -> anyhow::Result<Option<WatchedValue<PromptLibrary>>> {
         self.prompts
             .as_deref()
@@ -371,10 +372,10 @@ impl Options {
             .transpose()
     }
 
-    /// The operations on offer: Enkrypt AI's only where they can be called.
+    /// Returns the available operations. Those of Enkrypt AI need its key or the sandbox.
     ///
     /// # Errors
-    /// The words to show them with cannot be read, or used.
+    /// Returns an error if the descriptions file cannot be read or is invalid.
     pub fn catalog(&self) -> anyhow::Result<Catalog> {
         let enkrypt = self.enkrypt_api_key.is_some() || self.enkrypt_api_key_file.is_some();
         let whole = Catalog::with_presentation(self.access.presentation()?);
@@ -403,7 +404,7 @@ impl Options {
         )?)
     }
 
-    /// Every address that a key goes to.
+    /// Returns every address that a key is sent to.
     fn urls(&self) -> impl Iterator<Item = &Url> {
         let named = [self.gateway_url.as_ref(), self.registry_url.as_ref()];
         [&self.base_url, &self.enkrypt_base_url]
@@ -411,10 +412,10 @@ impl Options {
             .chain(named.into_iter().flatten())
     }
 
-    /// The certificate authorities to trust beside the system's, in PEM; empty without any.
+    /// Returns the trusted certificate authorities beside the system's, in PEM. The result is empty if there are none.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn extra_roots_pem(&self) -> anyhow::Result<Vec<u8>> {
         let Some(file) = &self.ca_file else {
             return Ok(Vec::new());
@@ -459,8 +460,7 @@ fn is_loopback(url: &Url) -> bool {
     })
 }
 
-/// A key from wherever it is set; `variable` and `option` are what it is
-/// set with.
+/// Reads a key from its value or its file. `variable` and `option` name its settings in errors.
 fn read_key(
     (variable, option): (&str, &str),
     given: Option<&SecretString>,
@@ -486,7 +486,7 @@ fn read_key(
     ))
 }
 
-/// An address of HTTP.
+/// Parses an HTTP or HTTPS address.
 pub(crate) fn parse_http_url(text: &str) -> anyhow::Result<Url> {
     let url: Url = text
         .parse()
@@ -505,7 +505,7 @@ fn parse_base_url(text: &str) -> anyhow::Result<Url> {
     Ok(url)
 }
 
-/// A length of time, given in seconds.
+/// Parses a duration above zero, in seconds.
 pub(crate) fn parse_seconds(text: &str) -> anyhow::Result<Duration> {
     match parse_duration(text)? {
         Duration::ZERO => bail!("give a number of seconds above zero"),
@@ -513,7 +513,7 @@ pub(crate) fn parse_seconds(text: &str) -> anyhow::Result<Duration> {
     }
 }
 
-/// A time that may be none at all.
+/// Parses a duration in seconds, which may be zero.
 pub(crate) fn parse_duration(text: &str) -> anyhow::Result<Duration> {
     let seconds: f64 = text
         .parse()
@@ -521,7 +521,7 @@ pub(crate) fn parse_duration(text: &str) -> anyhow::Result<Duration> {
     Duration::try_from_secs_f64(seconds).context("give a number of seconds that is not negative")
 }
 
-/// Like the other parsers, but an empty text stands for no faults.
+/// Parses the faults of the sandbox. An empty text means no faults.
 fn parse_faults(text: &str) -> anyhow::Result<Faults> {
     if text.trim().is_empty() {
         Ok(Faults::default())

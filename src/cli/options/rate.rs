@@ -1,11 +1,11 @@
-//! Limits on requests, as the command line has them.
+//! Rate limits on the command line.
 
 use std::{str::FromStr, time::Duration};
 
 use anyhow::anyhow;
 use portkey_store::TokenBucket;
 
-/// A limit on requests, or the wish for none.
+/// A rate limit, or `none`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RateLimit(pub(super) Option<TokenBucket>);
 

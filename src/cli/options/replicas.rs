@@ -1,4 +1,4 @@
-//! Options about sessions, and about what replicas share.
+//! Options for sessions and for the state that replicas share.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -21,8 +21,8 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(super) struct ReplicaOptions {
-    /// File of keys that seal what clients keep, the same at all replicas; takes effect whenever it
-    /// changes. Without it what they keep is void after a restart.
+    /// File of keys that sign state stored by clients and encrypt values in Redis, identical at all replicas.
+    /// The server reloads it when it changes. Without it, state stored by clients is invalid after a restart.
     #[arg(
         long,
         env = "PORTKEY_MCP_STATE_KEY_FILE",
@@ -30,7 +30,7 @@ pub(super) struct ReplicaOptions {
         help_heading = "Replicas"
     )]
     state_key_file: Option<PathBuf>,
-    /// Redis that replicas share limits, sessions, approvals, kept results and taint through, such as
+    /// Address of the Redis in which replicas share limits, sessions, approvals, stored results and taint, such as
     /// redis://user:password@host:6379/0 or rediss://… for TLS. Prefer the variable or --redis-url-file.
     #[arg(
         long,
@@ -42,7 +42,7 @@ pub(super) struct ReplicaOptions {
         conflicts_with = "redis_url_file"
     )]
     redis_url: Option<SecretString>,
-    /// File that holds the address of Redis.
+    /// File that contains the address of Redis.
     #[arg(
         long,
         env = "PORTKEY_MCP_REDIS_URL_FILE",
@@ -51,7 +51,7 @@ pub(super) struct ReplicaOptions {
         requires = "state_key_file"
     )]
     redis_url_file: Option<PathBuf>,
-    /// Bound on connecting to Redis, and on each of its answers, in seconds.
+    /// Maximum time to connect to Redis, and for each of its responses, in seconds.
     #[arg(
         long,
         env = "PORTKEY_MCP_REDIS_TIMEOUT",
@@ -61,7 +61,7 @@ pub(super) struct ReplicaOptions {
         help_heading = "Replicas"
     )]
     redis_timeout: Duration,
-    /// How long a session may last, however busy, in seconds.
+    /// Maximum lifetime of a session, even one in use, in seconds.
     #[arg(
         long,
         env = "PORTKEY_MCP_SESSION_TTL",
@@ -71,8 +71,8 @@ pub(super) struct ReplicaOptions {
         help_heading = "Limits"
     )]
     session_ttl: Duration,
-    /// How long a session may idle, without a stream or a call, before its memory is released, in seconds;
-    /// a client that comes back within the hour goes on with it.
+    /// Maximum time without a stream or a call, in seconds, before a session's memory is released. Its client can
+    /// resume the session within an hour.
     #[arg(
         long,
         env = "PORTKEY_MCP_SESSION_IDLE",
@@ -82,7 +82,7 @@ pub(super) struct ReplicaOptions {
         help_heading = "Limits"
     )]
     session_idle: Duration,
-    /// Bound on live sessions; one that idles makes room for the next.
+    /// Maximum number of sessions. A new session replaces an idle one.
     #[arg(
         long,
         env = "PORTKEY_MCP_MAX_SESSIONS",
@@ -92,7 +92,7 @@ pub(super) struct ReplicaOptions {
         help_heading = "Limits"
     )]
     max_sessions: u32,
-    /// Bound on the live sessions of one caller; one that idles makes room for the next.
+    /// Maximum number of sessions of one caller. A new session replaces an idle one.
     #[arg(
         long,
         env = "PORTKEY_MCP_MAX_SESSIONS_PER_PRINCIPAL",
@@ -105,7 +105,7 @@ pub(super) struct ReplicaOptions {
 }
 
 impl ReplicaOptions {
-    /// The bounds on sessions.
+    /// Returns the limits on sessions.
     pub(super) fn session_bounds(&self) -> SessionBounds {
         SessionBounds {
             ttl: self.session_ttl,
@@ -115,7 +115,7 @@ impl ReplicaOptions {
         }
     }
 
-    /// What seals.
+    /// Returns the state keys.
     pub(super) fn state_keys(&self) -> anyhow::Result<Arc<WatchedValue<Keyring>>> {
         let keys = match &self.state_key_file {
             Some(file) => {
@@ -134,7 +134,7 @@ impl ReplicaOptions {
         Ok(Arc::new(keys))
     }
 
-    /// Settings of the store that replicas share.
+    /// Returns the settings of the store that replicas share.
     ///
     /// # Errors
     /// Returns an error if a file cannot be read.

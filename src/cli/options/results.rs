@@ -1,5 +1,4 @@
-//! What is set about results: how much of one is shown at once, in which form, and how long the rest is
-//! kept.
+//! Options for results: maximum size, form, and the lifetime of stored results.
 
 use std::time::Duration;
 
@@ -9,15 +8,15 @@ use clap::{Args, ValueEnum};
 use super::parse_seconds;
 use crate::mcp::results::{MIN_RESULT_BYTES, ResultContent, Results};
 
-/// What an answer carries.
+/// Content of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum ResultContentMode {
-    /// Structured content, and the same as text.
+    /// Structured content and the same content as text.
     #[default]
     Both,
-    /// Text alone.
+    /// Text only.
     Text,
-    /// Structured content alone; clients that read text only show nothing.
+    /// Structured content only; clients that read only text show nothing.
     Structured,
 }
 
@@ -25,7 +24,8 @@ enum ResultContentMode {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Results")]
 pub(crate) struct ResultOptions {
-    /// Size beyond which a result is shown in part, in bytes of JSON: at least 1024, or 0 for never.
+    /// Maximum size of a result, in bytes of JSON: at least 1024, or 0 for no limit. Larger results are shown in
+    /// part.
     #[arg(
         long,
         global = true,
@@ -35,15 +35,16 @@ pub(crate) struct ResultOptions {
         value_parser = parse_result_bytes
     )]
     max_result_bytes: usize,
-    /// What a result carries.
+    /// Content of a result.
     #[arg(
         long,
+        value_name = "MODE",
         global = true,
         env = "PORTKEY_MCP_RESULTS",
         default_value = "both"
     )]
     results: ResultContentMode,
-    /// How long a result that was shown in part is kept whole, in seconds.
+    /// Time that the whole of a partly shown result is stored, in seconds.
     #[arg(
         long,
         global = true,
@@ -56,21 +57,21 @@ pub(crate) struct ResultOptions {
 }
 
 impl ResultOptions {
-    /// Shows results as it is set.
+    /// Builds the result settings.
     pub(crate) fn build(&self) -> Results {
-        let most = (self.max_result_bytes > 0).then_some(self.max_result_bytes);
+        let max_bytes = (self.max_result_bytes > 0).then_some(self.max_result_bytes);
         let content = match self.results {
             ResultContentMode::Both => ResultContent::Both,
             ResultContentMode::Text => ResultContent::Text,
             ResultContentMode::Structured => ResultContent::Structured,
         };
-        Results::new(most, content, self.result_ttl)
+        Results::new(max_bytes, content, self.result_ttl)
     }
 }
 
 fn parse_result_bytes(text: &str) -> anyhow::Result<usize> {
     match text.parse()? {
         bytes if bytes == 0 || bytes >= MIN_RESULT_BYTES => Ok(bytes),
-        _ => bail!("give 0, or {MIN_RESULT_BYTES} at least"),
+        _ => bail!("give 0, or at least {MIN_RESULT_BYTES}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What is set about secrets: how those that calls reveal reach callers, and which arguments may refer to.
+//! Options for secrets: the delivery of revealed ones, and the references that arguments may use.
 
 use std::path::PathBuf;
 
@@ -8,15 +8,15 @@ use portkey_bounded_file::display_path;
 
 use crate::security::secrets::{AllowedReferences, DeliveryMode, SecretReferences, Secrets};
 
-/// How secrets that a call reveals reach whoever calls.
+/// Delivery of secrets that a call reveals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum SecretDeliveryMode {
-    /// In the answer.
+    /// In the result.
     #[default]
     Inline,
-    /// In a file of --secrets-dir, on the machine of this server; the answer has its path.
+    /// In a file of --secrets-dir, on the server's machine; the result has its path.
     File,
-    /// Not at all: calls that reveal one are refused.
+    /// No delivery: calls that reveal a secret are denied.
     Deny,
 }
 
@@ -24,15 +24,16 @@ enum SecretDeliveryMode {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Secrets")]
 pub(crate) struct SecretOptions {
-    /// How new keys, invite links and signed addresses reach whoever calls.
+    /// Delivery of new keys, invite links and signed addresses to the caller.
     #[arg(
         long,
+        value_name = "MODE",
         global = true,
         env = "PORTKEY_MCP_SECRETS",
         default_value = "inline"
     )]
     secrets: SecretDeliveryMode,
-    /// Folder for --secrets file; made if missing, and closed to other users.
+    /// Folder for --secrets file; created if missing, without access for other users.
     #[arg(
         long,
         global = true,
@@ -40,7 +41,7 @@ pub(crate) struct SecretOptions {
         value_name = "DIR"
     )]
     secrets_dir: Option<PathBuf>,
-    /// Variable that secret arguments may name as $env:NAME, with * for any characters; repeatable.
+    /// Variable that secret arguments may reference as $env:NAME, with * for any characters; repeatable.
     #[arg(
         long,
         global = true,
@@ -49,7 +50,7 @@ pub(crate) struct SecretOptions {
         value_name = "NAME"
     )]
     secret_env: Vec<String>,
-    /// Folder of files that secret arguments may name as $file:PATH; repeatable.
+    /// Folder of files that secret arguments may reference as $file:PATH; repeatable.
     #[arg(
         long,
         global = true,
@@ -58,7 +59,7 @@ pub(crate) struct SecretOptions {
         value_name = "DIR"
     )]
     secret_dir: Vec<PathBuf>,
-    /// Caller that may do so beside the local one, with * for any characters; repeatable.
+    /// Caller that may use such references, in addition to the local one, with * for any characters; repeatable.
     #[arg(
         long,
         global = true,
@@ -70,10 +71,10 @@ pub(crate) struct SecretOptions {
 }
 
 impl SecretOptions {
-    /// What the options make.
+    /// Builds the settings for secrets.
     ///
     /// # Errors
-    /// They contradict each other, or a folder cannot be used.
+    /// Returns an error if options contradict each other, or a folder cannot be used.
     pub(crate) fn build(&self) -> anyhow::Result<Secrets> {
         let delivery = match (self.secrets, &self.secrets_dir) {
             (SecretDeliveryMode::Inline, None) => DeliveryMode::Inline,

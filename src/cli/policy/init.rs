@@ -1,4 +1,4 @@
-//! A policy to begin with: one of the ready-made, then every tool by what it does, in comments.
+//! The starter policy: a preset, followed by all tools in comments, grouped by effect.
 
 use std::io::{self, Write};
 
@@ -6,29 +6,29 @@ use clap::ValueEnum;
 use portkey_api::catalog::Catalog;
 use portkey_operation::Effect;
 
-/// A ready-made policy.
+/// A predefined policy.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(in crate::cli) enum Preset {
-    /// Looks, and changes nothing.
+    /// Allows reads only.
     ReadOnly,
-    /// Works, with a human beside it.
+    /// Limits writes, and requires approval for risky ones.
     Careful,
-    /// What a pipeline does, and nothing else.
+    /// Allows deployments by a pipeline only.
     Ci,
 }
 
 const EMPTY_POLICY: &str = "\
-# Allows everything. See docs/policy.md for what can be said.
+# Allows everything. See docs/policy.md for the file format.
 version: \"1\"
 description: Allows everything
 
-# What becomes of a call that nothing speaks for: allow or deny.
+# Decision on calls without a matching rule: allow or deny.
 default: allow
 
-# Tools that do not exist for agents, by name or glob.
+# Tools that are hidden from agents, by name or glob.
 hide: []
 
-# Rules that say by themselves what they are about.
+# Rules that select their calls with `match`.
 rules: []
 ";
 
@@ -50,18 +50,18 @@ pub(super) fn print_policy(
     write!(out, "{}", preset.map_or(EMPTY_POLICY, Preset::text))?;
     writeln!(
         out,
-        "\n# Rules for tools by name. Every tool, by what it does; take a mark away to say"
+        "\n# Rules for single tools. All tools are listed here, grouped by effect; uncomment a tool"
     )?;
     writeln!(
         out,
-        "# something of one. Under `default: deny` a tool that stands here is allowed."
+        "# to add rules for it. Under `default: deny`, an uncommented tool is allowed."
     )?;
     writeln!(out, "# tools:")?;
     let effects = [
-        (Effect::Read, "look, and change nothing"),
-        (Effect::Create, "add something"),
-        (Effect::Update, "change what is there"),
-        (Effect::Delete, "take something away"),
+        (Effect::Read, "reads, without changes"),
+        (Effect::Create, "adds something"),
+        (Effect::Update, "changes something that exists"),
+        (Effect::Delete, "removes something"),
     ];
     for (effect, about) in effects {
         writeln!(out, "#   # {}: {about}", effect.as_str())?;

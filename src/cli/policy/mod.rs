@@ -1,4 +1,4 @@
-//! `portkey-mcp policy`: policy files checked, explained, tested and begun.
+//! `portkey-mcp policy`: checks, explains, tests and creates policy files.
 
 mod init;
 
@@ -21,41 +21,41 @@ use crate::security::sanitize::escape_to_one_line;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
-    /// Say whether a policy file holds, and what in it is likely meant otherwise.
+    /// Check whether a policy file is valid, and report likely mistakes.
     #[command(after_help = "\
 Examples:
   portkey-mcp policy check policy.yaml
   portkey-mcp policy check policy.yaml --strict      with warnings as errors")]
     Check {
-        /// The policy file.
+        /// Policy file.
         file: PathBuf,
-        /// Fail for names of tools that there are not, and for paths that lead to nothing, too.
+        /// Also fail for unknown names of tools, and for paths that match nothing.
         #[arg(long)]
         strict: bool,
     },
-    /// Say what becomes of a call under a policy, which rule decides, and what the others say.
+    /// Show the decision on a call under a policy, the rule that decides, and the results of the other rules.
     #[command(after_help = "\
 Examples:
   portkey-mcp policy explain policy.yaml --call delete-integration '{\"slug\":\"openai\"}'
   portkey-mcp policy explain policy.yaml --call create-config '{\"name\":\"a\",\"config\":{}}' \\
     --principal ci --time 2026-07-28T22:00:00Z")]
     Explain(Box<ExplainArgs>),
-    /// Hold a policy against a file of cases; exit with 1 if one fails.
+    /// Test a policy with a file of cases; exit with 1 if one fails.
     #[command(after_help = "\
 Example:
   portkey-mcp policy test policy.yaml cases.yaml")]
     Test {
-        /// The policy file.
+        /// Policy file.
         file: PathBuf,
-        /// The file of cases.
+        /// File of test cases.
         cases: PathBuf,
     },
-    /// Print a commented policy to begin with, which lists every tool by what it does.
+    /// Print a commented starter policy, which lists all tools by effect.
     #[command(after_help = "\
 Example:
   portkey-mcp policy init --preset careful > policy.yaml")]
     Init {
-        /// What to begin with; a policy that allows everything when left out.
+        /// Predefined policy to start with; without it, the policy allows everything.
         #[arg(long)]
         preset: Option<init::Preset>,
     },
@@ -63,24 +63,24 @@ Example:
 
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
-    /// The policy file.
+    /// Policy file.
     file: PathBuf,
-    /// The tool, and its arguments as a JSON object.
+    /// Name of the tool, and its arguments as a JSON object.
     #[arg(long, required = true, num_args = 1..=2, value_names = ["TOOL", "JSON"])]
     call: Vec<String>,
-    /// Who calls.
+    /// Name of the caller.
     #[arg(long, value_name = "NAME")]
     principal: Option<String>,
-    /// What the client calls itself.
+    /// Name that the client gives itself.
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
-    /// What it comes over: stdio or http.
+    /// Transport of the call: stdio or http.
     #[arg(long, value_name = "TRANSPORT")]
     transport: Option<String>,
-    /// When it comes, such as 2026-07-28T22:00:00Z; now when left out.
+    /// Time of the call, such as 2026-07-28T22:00:00Z; without it, the current time.
     #[arg(long, value_name = "TIME")]
     time: Option<String>,
-    /// The session has read text that strangers wrote.
+    /// Treat the session as one that has read untrusted content.
     #[arg(long)]
     tainted: bool,
 }
@@ -104,9 +104,9 @@ impl PolicyCommand {
 }
 
 fn check_policy(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let word = if strict { "error" } else { "warning" };
+    let level = if strict { "error" } else { "warning" };
     for warning in rules.warnings() {
-        writeln!(out, "{word}: {}", escape_to_one_line(warning))?;
+        writeln!(out, "{level}: {}", escape_to_one_line(warning))?;
     }
     let catalog = Catalog::full();
     let hidden = catalog
@@ -126,7 +126,7 @@ fn check_policy(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Re
     let noun = if count == 1 { "rule" } else { "rules" };
     writeln!(
         out,
-        "{name} holds: {count} {noun}, {hidden} of {all} tools hidden, {listed} listed, revision {revision}"
+        "{name} is valid: {count} {noun}, {hidden} of {all} tools hidden, {listed} listed, revision {revision}"
     )?;
     Ok(match strict && !rules.warnings().is_empty() {
         true => ExitCode::FAILURE,
@@ -188,11 +188,11 @@ impl ExplainArgs {
             let line = format!("{rule} [{verb}{shadow}]: {outcome}");
             writeln!(out, "  {}", escape_to_one_line(&line))?;
         }
-        for noted in &decision.shadows {
-            let name = &noted.rule.name;
-            let verb = noted.action.as_str();
-            let words = &noted.message;
-            let line = format!("shadow `{name}` would {verb}: {words}");
+        for shadow in &decision.shadows {
+            let name = &shadow.rule.name;
+            let verb = shadow.action.as_str();
+            let message = &shadow.message;
+            let line = format!("shadow `{name}` would {verb}: {message}");
             writeln!(out, "  {}", escape_to_one_line(&line))?;
         }
         Ok(ExitCode::SUCCESS)
@@ -215,7 +215,7 @@ async fn test_policy(rules: &Rules, file: &Path, out: &mut impl Write) -> anyhow
     }
     writeln!(
         out,
-        "{} of {} cases hold",
+        "{} of {} cases passed",
         cases.len() - failed,
         cases.len()
     )?;

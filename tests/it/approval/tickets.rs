@@ -201,9 +201,9 @@ async fn denied_call_stays_denied() {
         assert!(!done && text.contains("declined"), "{text}");
     }
     let cases = [
-        (vec!["show", "zz"], "is no ticket"),
-        (vec!["approve", ""], "is no ticket"),
-        (vec!["approve", "../../decide"], "is no ticket"),
+        (vec!["show", "zz"], "is not a ticket"),
+        (vec!["approve", ""], "is not a ticket"),
+        (vec!["approve", "../../decide"], "is not a ticket"),
         (vec!["approve", &id[..5]], "at least 6 digits"),
         (vec!["show", "000000"], "there is no such ticket"),
         (

@@ -233,7 +233,7 @@ fn log_with_former_values_is_verified_and_continued() {
     fs::write(folder.log_path(), &former).unwrap();
     let (ok, output) = run_verify(&[&folder.log_path()]);
     assert!(ok && output.contains("lines 1 to 4"), "{output}");
-    assert!(output.contains("7 calls have no line"), "{output}");
+    assert!(output.contains("7 calls have no entry"), "{output}");
     make_calls(&folder, 1, &[]);
     let lines = folder.entries();
     assert!(

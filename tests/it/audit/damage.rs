@@ -160,7 +160,7 @@ fn missing_entries_are_not_counted_as_verified() {
         "{output}"
     );
     assert!(
-        output.contains("4 of the lines 1 to 6 of the chain are as they were written"),
+        output.contains("4 of the lines 1 to 6 of the chain are intact"),
         "{output}"
     );
 }

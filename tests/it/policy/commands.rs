@@ -30,7 +30,7 @@ fn check_reports_errors_and_warnings() {
     let good = write_file(&folder, "good.yaml", POLICY);
     let (ok, out, _) = run_cli(&["policy", "check", &good]);
     assert!(
-        ok && out.contains("good.yaml holds: 3 rules, 1 of "),
+        ok && out.contains("good.yaml is valid: 3 rules, 1 of "),
         "{out}"
     );
     assert!(out.contains(" tools hidden, "), "{out}");
@@ -46,7 +46,7 @@ fn check_reports_errors_and_warnings() {
         "version: '1'\nrules: [{ name: r, action: deny, match: { tools: [delete-workspace] } }]\n",
     );
     let (ok, out, _) = run_cli(&["policy", "check", &one]);
-    assert!(ok && out.contains("one.yaml holds: 1 rule, "), "{out}");
+    assert!(ok && out.contains("one.yaml is valid: 1 rule, "), "{out}");
     let bad = write_file(
         &folder,
         "bad.yaml",
@@ -130,7 +130,7 @@ cases:
         &policy,
         &write_file(&folder, "good.yaml", good),
     ]);
-    assert!(ok && out == "5 of 5 cases hold\n", "{out}{log}");
+    assert!(ok && out == "5 of 5 cases passed\n", "{out}{log}");
     let bad = good
         .replace("expect: approve", "expect: allow")
         .replace("rule: few", "rule: many");
@@ -140,7 +140,7 @@ cases:
         &policy,
         &write_file(&folder, "bad.yaml", &bad),
     ]);
-    assert!(!ok && out.ends_with("3 of 5 cases hold\n"), "{out}");
+    assert!(!ok && out.ends_with("3 of 5 cases passed\n"), "{out}");
     assert!(
         out.contains("line 4: the second: expected deny by `many`, got deny by `few` ("),
         "{out}"
@@ -183,7 +183,7 @@ cases:
         &policy,
         &write_file(&folder, "cases.yaml", cases),
     ]);
-    assert!(ok && out == "2 of 2 cases hold\n", "{out}{log}");
+    assert!(ok && out == "2 of 2 cases passed\n", "{out}{log}");
     let call = ["--call", "update-label", r#"{"label_id":"a","name":"b"}"#];
     let (ok, out, log) = run_cli(&[&["policy", "explain", &policy][..], &call].concat());
     assert!(ok && out.starts_with("dry_run: "), "{out}{log}");

@@ -1,4 +1,4 @@
-//! Options about approval and dry runs.
+//! Options for approvals and dry runs.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{app::ApprovalSettings, pipeline::approval::ApprovalDefaults};
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Approval")]
 pub(super) struct ApprovalOptions {
-    /// Send no write: answer with the request it would be, and what it would change.
+    /// Send no writes: return the request that would be sent, and the changes that it would make.
     #[arg(
         long,
         global = true,
@@ -18,7 +18,7 @@ pub(super) struct ApprovalOptions {
         value_parser = BoolishValueParser::new()
     )]
     pub(super) dry_run: bool,
-    /// Carry out nothing that changes something before a human has approved it.
+    /// Require human approval for every call that changes something.
     #[arg(
         long,
         global = true,
@@ -26,7 +26,7 @@ pub(super) struct ApprovalOptions {
         value_parser = BoolishValueParser::new()
     )]
     approve_writes: bool,
-    /// The same for what removes something, or may overwrite it for good.
+    /// Require human approval for calls that delete something or may overwrite it permanently.
     #[arg(
         long,
         global = true,
@@ -34,7 +34,7 @@ pub(super) struct ApprovalOptions {
         value_parser = BoolishValueParser::new()
     )]
     approve_deletes: bool,
-    /// Have whoever approves such a call type the name of what it is about.
+    /// Require the approver of a deletion or permanent overwrite to type the name of the resource.
     #[arg(
         long,
         global = true,
@@ -42,7 +42,7 @@ pub(super) struct ApprovalOptions {
         value_parser = BoolishValueParser::new()
     )]
     approve_by_name: bool,
-    /// How long a call waits for approval, in seconds.
+    /// Maximum time that a call waits for approval, in seconds.
     #[arg(
         long,
         global = true,
@@ -52,8 +52,8 @@ pub(super) struct ApprovalOptions {
         value_parser = parse_seconds
     )]
     approval_timeout: Duration,
-    /// Loopback address where a human decides about calls that wait, by page or by
-    /// `portkey-mcp approvals`; port 0 takes a free one.
+    /// Loopback address of the approval server, for its web page and `portkey-mcp approvals`; port 0 selects a
+    /// free port.
     #[arg(
         long,
         global = true,
@@ -61,7 +61,8 @@ pub(super) struct ApprovalOptions {
         value_name = "ADDRESS"
     )]
     admin_listen: Option<SocketAddr>,
-    /// File that the server writes that address and a token to, and `portkey-mcp approvals` reads.
+    /// File for the address and token of the approval server, written by the server and read by
+    /// `portkey-mcp approvals`.
     #[arg(
         long,
         global = true,

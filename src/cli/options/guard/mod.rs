@@ -1,4 +1,4 @@
-//! Options about what calls may do, on every transport.
+//! Options that restrict calls, on every transport.
 
 mod approval;
 mod policy;
@@ -25,17 +25,17 @@ impl GuardOptions {
         self.approval.dry_run
     }
 
-    /// Kinds of calls that always need approval.
+    /// Returns the kinds of calls that always need approval.
     pub(super) const fn approval_defaults(&self) -> ApprovalDefaults {
         self.approval.defaults()
     }
 
-    /// Settings of approvals by humans.
+    /// Returns the settings of approvals by humans.
     pub(crate) fn approval(&self) -> ApprovalSettings {
         self.approval.settings()
     }
 
-    /// The policy file, if any.
+    /// Returns the path of the policy file, if there is one.
     pub(super) fn policy_file(&self) -> Option<PathBuf> {
         self.policy.policy.clone()
     }
@@ -52,7 +52,7 @@ impl GuardOptions {
             .transpose()
     }
 
-    /// File with the address and the token of the approval server.
+    /// Returns the file with the address and the token of the approval server.
     pub(crate) fn admin_file(&self) -> Option<&Path> {
         self.approval.admin_file.as_deref()
     }

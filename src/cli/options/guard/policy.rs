@@ -1,4 +1,4 @@
-//! Options about the policy.
+//! Options for the policy.
 
 use std::path::PathBuf;
 
@@ -7,8 +7,8 @@ use clap::Args;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Guard")]
 pub(super) struct PolicyOptions {
-    /// Policy file: which calls are hidden, denied, limited, to be approved or only shown; takes effect
-    /// whenever it changes.
+    /// Policy file with rules that hide, deny or limit calls, or require an approval or a dry run. The server
+    /// reloads it when it changes.
     #[arg(long, global = true, env = "PORTKEY_MCP_POLICY", value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
 }
