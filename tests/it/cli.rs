@@ -345,7 +345,7 @@ fn failing_call_exits_with_an_error_and_prints_no_result() {
         ),
         (
             &["call", "get-integration", "{slug}", "--sandbox"],
-            "no JSON object",
+            "not a JSON object",
         ),
         (&["call", "list-all-integrations"], "PORTKEY_API_KEY"),
         (&["call", "whoami", "who=me", "--sandbox"], "`who`"),

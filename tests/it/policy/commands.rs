@@ -104,7 +104,7 @@ fn explain_shows_the_matched_rule_and_the_reason() {
     }
     for (call, words) in [
         (&["no-such", "{}"] as &[&str], "there is no tool `no-such`"),
-        (&["create-label", "[]"], "no JSON object"),
+        (&["create-label", "[]"], "not a JSON object"),
         (&["create-label", r#"{"nam":"x"}"#], "did you mean `name`"),
     ] {
         let (ok, _, log) = run_cli(&[&["policy", "explain", &policy, "--call"], call].concat());
