@@ -212,12 +212,10 @@ fn tools_and_fields_are_described() {
     });
 }
 
-/// Collects fields without a description, unless their struct describes them.
+/// Collects fields without a description, unless their struct describes them or is in a hidden
+/// field, whose own description is enough.
 fn collect_undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
-    let speaks = ["x-speaks-for-fields", "x-names-fields"]
-        .iter()
-        .any(|mark| schema.get(mark).is_some());
-    if speaks {
+    if schema.get("x-publish").is_some() {
         // At the root, the description of the tool is the one that describes the fields.
         if !at.is_empty() && schema["description"].as_str().is_none_or(str::is_empty) {
             mute.push(at.to_owned());
@@ -274,7 +272,7 @@ fn descriptions_that_name_fields_name_all_of_them() {
                 }
             }
             visit_schemas(name, field, &mut |at, schema| {
-                if schema.get("x-names-fields").is_none() {
+                if schema["x-publish"] != "omit-fields" {
                     return;
                 }
                 // A list has the mark if its items are named elsewhere.
@@ -282,7 +280,7 @@ fn descriptions_that_name_fields_name_all_of_them() {
                 missing.extend(
                     fields
                         // Accepted, and too rare to be described.
-                        .filter(|(_, field)| field.get("x-unlisted").is_none())
+                        .filter(|(_, field)| field["x-publish"] != "hidden")
                         .map(|(f, _)| f)
                         .filter(|f| !text.contains(*f))
                         .map(|f| format!("{at}.{f}")),
@@ -308,7 +306,7 @@ fn unlisted_field_is_optional_and_named() {
             .into_iter()
             .flatten()
             .try_for_each(|(name, field)| {
-                let unlisted = field.get("x-unlisted").is_some();
+                let unlisted = field["x-publish"] == "hidden";
                 let fair = !required.contains(&json!(name)) && description.contains(name);
                 ensure(
                     !unlisted || fair,
@@ -391,14 +389,12 @@ fn published_constraints_are_checked() {
         "additionalProperties",
         "x-clearable",
         "x-secret",
-        "x-speaks-for-fields",
-        "x-names-fields",
+        "x-publish",
         "x-or-list",
         "x-or-text",
         "x-open",
         "x-time",
         "x-widest",
-        "x-unlisted",
         "x-at-most-one",
         "x-exactly-one",
         "x-at-least-one",
@@ -410,6 +406,12 @@ fn published_constraints_are_checked() {
                 let slug = key == "pattern" && value == "^[a-zA-Z0-9_-]+$";
                 if !slug && !known.contains(&key.as_str()) {
                     faults.push(format!("{at} says `{key}`, which nothing checks"));
+                }
+                let is_known = ["types-only", "omit-fields", "hidden"]
+                    .iter()
+                    .any(|it| value == it);
+                if key == "x-publish" && !is_known {
+                    faults.push(format!("{at} is published as {value}, which is unknown"));
                 }
             }
         });

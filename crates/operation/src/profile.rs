@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     JsonMap,
     markers::{ClearableMarker, Marker, OPEN, OR_LIST, OR_TEXT, SecretMarker},
-    schema::{self, HIDDEN, OMIT_FIELDS, TYPES_ONLY},
+    schema::{self, Publication},
 };
 
 /// The argument that names fields to clear, in profiles where `null` means that a field is omitted.
@@ -45,61 +45,52 @@ impl Profile {
 
     /// Returns true if `null` means that a field is omitted, even where it otherwise clears.
     pub(super) const fn clears_by_argument(self) -> bool {
-        self.rules().requires_all_fields
+        self.is_strict()
     }
 
-    const fn rules(self) -> ProfileRules {
-        const PORTABLE: ProfileRules = ProfileRules {
-            lists_hidden_fields: false,
-            describes_everything: false,
-            lists_omitted_fields: false,
-            has_constraint_keywords: false,
-            closes_objects: false,
-            requires_all_fields: false,
-            publishes_maps_as_text: false,
-            is_update: true,
-        };
-        match self {
-            Self::Portable => PORTABLE,
-            Self::Full => ProfileRules {
-                lists_hidden_fields: true,
-                describes_everything: true,
-                lists_omitted_fields: true,
-                has_constraint_keywords: true,
-                ..PORTABLE
-            },
-            Self::OpenAiStrict => ProfileRules {
-                lists_hidden_fields: true,
-                lists_omitted_fields: true,
-                closes_objects: true,
-                requires_all_fields: true,
-                publishes_maps_as_text: true,
-                ..PORTABLE
-            },
-            Self::Gemini => ProfileRules {
-                lists_omitted_fields: true,
-                publishes_maps_as_text: true,
-                ..PORTABLE
-            },
-        }
+    /// Returns true if schemas state every constraint as a keyword and contain every description.
+    /// Other profiles put bounds into descriptions, and check the rest at call time only.
+    const fn is_full(self) -> bool {
+        matches!(self, Self::Full)
+    }
+
+    /// Returns true if objects are closed and every field is required. An optional one accepts
+    /// `null`.
+    const fn is_strict(self) -> bool {
+        matches!(self, Self::OpenAiStrict)
+    }
+
+    /// Returns true if fields marked [`Publication::Hidden`] are listed.
+    const fn lists_hidden_fields(self) -> bool {
+        matches!(self, Self::Full | Self::OpenAiStrict)
+    }
+
+    /// Returns true if the fields of structs marked [`Publication::OmitFields`] are listed.
+    const fn lists_omitted_fields(self) -> bool {
+        !matches!(self, Self::Portable)
+    }
+
+    /// Returns true if an object of undeclared fields is published as JSON text.
+    const fn publishes_maps_as_text(self) -> bool {
+        matches!(self, Self::OpenAiStrict | Self::Gemini)
     }
 
     /// Publishes the schema of a tool's arguments. `updates` is true if there may be something to
     /// clear.
     pub(super) fn publish(self, full: &Value, updates: bool) -> JsonMap {
-        let form = ProfileRules {
+        let publisher = SchemaPublisher {
+            profile: self,
             is_update: updates,
-            ..self.rules()
         };
-        let mut root = form.publish(full, true, false);
+        let mut root = publisher.publish(full, true, false);
         // The tool's own description already says this.
         root.shift_remove("description");
         // Every list tool takes some arguments that are in no schema.
-        if !form.requires_all_fields {
+        if !self.is_strict() {
             root.shift_remove("additionalProperties");
         }
         let fields = root.entry("properties").or_insert_with(|| json!({}));
-        let clears = form.requires_all_fields && has_clearable_fields(full);
+        let clears = self.is_strict() && has_clearable_fields(full);
         if clears && let Value::Object(fields) = fields {
             let description =
                 "Arguments to clear, as JSON Pointers such as /name: null only leaves out.";
@@ -108,7 +99,7 @@ impl Profile {
                 json!({ "type": ["array", "null"], "description": description, "items": items });
             fields.insert(CLEAR_ARGUMENT.to_owned(), clear);
         }
-        if form.requires_all_fields
+        if self.is_strict()
             && let Value::Array(required) = root.entry("required").or_insert_with(|| json!([]))
         {
             required.extend(clears.then(|| CLEAR_ARGUMENT.into()));
@@ -117,35 +108,23 @@ impl Profile {
     }
 }
 
-/// The differences between profiles.
+/// Walks a full schema and publishes it for a profile.
 #[derive(Clone, Copy)]
-struct ProfileRules {
-    /// Lists arguments that the tool's description names.
-    lists_hidden_fields: bool,
-    /// Publishes every description, even where an enclosing one covers it.
-    describes_everything: bool,
-    /// Lists the fields of the widest bodies.
-    lists_omitted_fields: bool,
-    /// States bounds, lengths and patterns as keywords, not in descriptions.
-    has_constraint_keywords: bool,
-    /// Declares that objects take no other fields.
-    closes_objects: bool,
-    /// Requires each field. An optional one accepts `null`.
-    requires_all_fields: bool,
-    /// Publishes an object of undeclared fields as JSON text.
-    publishes_maps_as_text: bool,
+struct SchemaPublisher {
+    profile: Profile,
     /// The operation changes an existing resource, so there may be something to clear.
     is_update: bool,
 }
 
-impl ProfileRules {
+impl SchemaPublisher {
     fn publish(self, full: &Value, described: bool, nullable: bool) -> JsonMap {
         let mut out = JsonMap::new();
         let fields = full.get("properties").and_then(Value::as_object);
         let is_object = full.get("type").is_some_and(|kind| kind == "object");
         let is_text = self.publishes_as_text(full);
-        let or_text = full.get(OR_TEXT).is_some() && !self.has_constraint_keywords;
-        let described = described || self.describes_everything;
+        let or_text = full.get(OR_TEXT).is_some() && !self.profile.is_full();
+        let described = described || self.profile.is_full();
+        let omits_fields = Publication::of(full) == Some(Publication::OmitFields);
         if let Some(kind) = full.get("type") {
             out.insert(
                 "type".to_owned(),
@@ -178,26 +157,25 @@ impl ProfileRules {
         if let Some(items) = full.get("items") {
             // The list is described already. Its items are described only if that description
             // covers their fields.
-            let speaks = items.get(TYPES_ONLY).is_some() || items.get(OMIT_FIELDS).is_some();
+            let covers_fields = describes_fields(items);
             let is_text = self.publishes_as_text(items);
-            let described =
-                described && (full.get(OMIT_FIELDS).is_none() || self.describes_everything);
+            let described = described && (!omits_fields || self.profile.is_full());
             let mut items = self.publish(items, described, false);
-            if !speaks && !self.describes_everything && !is_text {
+            if !covers_fields && !self.profile.is_full() && !is_text {
                 items.shift_remove("description");
             }
             out.insert("items".to_owned(), items.into());
         }
         if let Some(fields) = fields
-            && (self.lists_omitted_fields || full.get(OMIT_FIELDS).is_none())
+            && (self.profile.lists_omitted_fields() || !omits_fields)
         {
-            let silent = full.get(TYPES_ONLY).is_some() || full.get(OMIT_FIELDS).is_some();
-            self.publish_fields(full, fields, described && !silent, &mut out);
+            let described = described && !describes_fields(full);
+            self.publish_fields(full, fields, described, &mut out);
         }
-        if self.has_constraint_keywords {
+        if self.profile.is_full() {
             self.add_constraints(full, &mut out);
         }
-        if self.closes_objects && is_object && !out.contains_key("additionalProperties") {
+        if self.profile.is_strict() && is_object && !out.contains_key("additionalProperties") {
             out.insert("additionalProperties".to_owned(), false.into());
         }
         out
@@ -207,20 +185,22 @@ impl ProfileRules {
         let required = full.get("required").and_then(Value::as_array);
         let mut published = JsonMap::new();
         for (name, field) in fields {
-            let unlisted = field.get(HIDDEN).is_some();
-            if unlisted && !self.lists_hidden_fields {
+            let is_hidden = Publication::of(field) == Some(Publication::Hidden);
+            if is_hidden && !self.profile.lists_hidden_fields() {
                 continue;
             }
             let is_required =
                 required.is_some_and(|names| names.iter().any(|required| required == name));
-            let nullable = match self.requires_all_fields {
-                true => !is_required || field.get(ClearableMarker::KEY).is_some(),
-                false => self.has_constraint_keywords && field.get(ClearableMarker::KEY).is_some(),
+            let is_clearable = field.get(ClearableMarker::KEY).is_some();
+            let nullable = match self.profile {
+                Profile::OpenAiStrict => !is_required || is_clearable,
+                Profile::Full => is_clearable,
+                Profile::Portable | Profile::Gemini => false,
             };
-            let field = self.publish(field, described && !unlisted, nullable);
+            let field = self.publish(field, described && !is_hidden, nullable);
             published.insert(name.clone(), field.into());
         }
-        let required = match self.requires_all_fields {
+        let required = match self.profile.is_strict() {
             true => Some(
                 published
                     .keys()
@@ -235,7 +215,7 @@ impl ProfileRules {
 
     /// Returns true if an object is published as text, because it declares no fields.
     fn publishes_as_text(self, full: &Value) -> bool {
-        self.publishes_maps_as_text
+        self.profile.publishes_maps_as_text()
             && full.get("type").is_some_and(|kind| kind == "object")
             && full.get("properties").is_none()
             && full
@@ -250,12 +230,12 @@ impl ProfileRules {
             kind.clone()
         }];
         if full.get(OR_TEXT).is_some() {
-            match self.has_constraint_keywords {
+            match self.profile.is_full() {
                 true => kinds.insert(0, json!("string")),
                 false => kinds = vec![json!("string")],
             }
         }
-        if self.has_constraint_keywords && full.get(OR_LIST).is_some() {
+        if self.profile.is_full() && full.get(OR_LIST).is_some() {
             kinds.push(json!("array"));
         }
         if nullable {
@@ -325,7 +305,7 @@ impl ProfileRules {
             }
             text.push_str(sentence);
         };
-        if !self.has_constraint_keywords
+        if !self.profile.is_full()
             && let Some(bounds) = describe_bounds(full)
         {
             append(&bounds);
@@ -342,7 +322,7 @@ impl ProfileRules {
         }
         schema::field_groups(full).for_each(|group| append(&schema::describe_group(&group)));
         if full.get(ClearableMarker::KEY).is_some() && self.is_update {
-            append(if self.requires_all_fields {
+            append(if self.profile.is_strict() {
                 "`clear` can name it."
             } else {
                 "null clears it."
@@ -350,6 +330,14 @@ impl ProfileRules {
         }
         text
     }
+}
+
+/// Returns true if a schema has one description for all of its fields.
+fn describes_fields(full: &Value) -> bool {
+    matches!(
+        Publication::of(full),
+        Some(Publication::TypesOnly | Publication::OmitFields)
+    )
 }
 
 /// Describes the bounds of a number.

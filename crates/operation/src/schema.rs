@@ -9,22 +9,44 @@ use schemars::{
 };
 use serde_json::Value;
 
-/// Marks a struct whose description covers its fields, which are published with their types only:
-/// `#[schemars(extend("x-speaks-for-fields" = true))]`.
-pub(super) const TYPES_ONLY: &str = "x-speaks-for-fields";
-/// Marks a struct whose description names its fields, which are not published at all:
-/// `#[schemars(extend("x-names-fields" = true))]`.
-///
-/// This is for the widest bodies, where a client would pay more for the fields than for the rest of
-/// the tool. On a field that is a list, the field's own description covers the items; it may point
-/// to another tool's.
-pub(super) const OMIT_FIELDS: &str = "x-names-fields";
+/// How a struct or a field is published: `#[schemars(extend("x-publish" = "types-only"))]`. Without
+/// the marker, it is published with the descriptions of its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Publication {
+    /// The description of a struct covers its fields, which are published with their types only.
+    TypesOnly,
+    /// The description of a struct names its fields, which are not published at all.
+    ///
+    /// This is for the widest bodies, where a client would pay more for the fields than for the
+    /// rest of the tool. On a field that is a list, the field's own description covers the items;
+    /// it may point to another tool's.
+    OmitFields,
+    /// A field is accepted but not published, because the tool's description names it.
+    ///
+    /// This is for filters that many tools share. On a field, it replaces the marker of its struct.
+    Hidden,
+}
 
-/// Marks a field that is accepted but not published, because the tool's description names it:
-/// `#[schemars(extend("x-unlisted" = true))]`.
-///
-/// This is for filters that many tools share.
-pub(super) const HIDDEN: &str = "x-unlisted";
+impl Publication {
+    const KEY: &'static str = "x-publish";
+    const ALL: [Self; 3] = [Self::TypesOnly, Self::OmitFields, Self::Hidden];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::TypesOnly => "types-only",
+            Self::OmitFields => "omit-fields",
+            Self::Hidden => "hidden",
+        }
+    }
+
+    /// Returns the marker of a full schema.
+    pub(super) fn of(schema: &Value) -> Option<Self> {
+        let name = schema.get(Self::KEY)?.as_str()?;
+        Self::ALL
+            .into_iter()
+            .find(|publication| publication.as_str() == name)
+    }
+}
 
 /// Marks the maximum of a number's type where the field has no bound of its own.
 pub(super) const TYPE_MAX: &str = "x-widest";

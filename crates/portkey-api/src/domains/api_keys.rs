@@ -151,7 +151,7 @@ pub struct CreateApiKey {
     pub rate_limits: Nullable<Vec<KeyRateLimit>>,
     /// type (cost|tokens), credit_limit (US dollars or tokens), alert_threshold, periodic_reset
     /// (monthly|weekly), periodic_reset_days, next_usage_reset_at (RFC 3339).
-    #[schemars(extend("x-names-fields" = true))]
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub usage_limits: Option<UsageLimits>,
     #[expect(missing_docs, reason = "the struct says it")]
     pub defaults: Option<KeyDefaults>,
@@ -185,7 +185,7 @@ pub enum KeySubType {
 ///
 /// Keys know two windows more than other things do.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 pub struct KeyRateLimit {
     /// What is counted.
     ///
@@ -216,7 +216,7 @@ pub enum KeyRateUnit {
 
 /// metadata {}, config_id (slug), allow_config_override (true when left out).
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct KeyDefaults {
     pub metadata: Option<JsonMap>,
@@ -228,7 +228,7 @@ pub struct KeyDefaults {
 /// both secrets work for key_transition_period_ms (from 1800000).
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend(
-    "x-names-fields" = true,
+    "x-publish" = "omit-fields",
     "x-at-most-one" = ["rotation_period", "rotation_period_days", "next_rotation_at"]
 ))]
 #[expect(missing_docs, reason = "the struct says it")]
@@ -263,10 +263,10 @@ pub struct UpdateApiKey {
     /// What it is for.
     pub description: Option<String>,
     /// As in `create-api-key`.
-    #[schemars(extend("x-names-fields" = true))]
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub rate_limits: Nullable<Vec<KeyRateLimit>>,
     /// As in `create-api-key`.
-    #[schemars(extend("x-names-fields" = true))]
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub usage_limits: Nullable<UsageLimits>,
     /// Zero the usage, reviving an exhausted key.
     pub reset_usage: Option<bool>,

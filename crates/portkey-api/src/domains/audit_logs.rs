@@ -44,7 +44,7 @@ pub struct ListAuditLogs {
     /// Required: OpenAPI.
     pub end_time: EndTime,
     /// Leave it out: the key's is meant, and a call that names one is refused with 401.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub organisation_id: Option<String>,
     /// HTTP method.
     pub method: Option<Open<Method>>,

@@ -152,7 +152,7 @@ pub struct CreateDeployment {
 ///
 /// Where a gateway is and whom it serves.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct AuthSettings {
     pub gateway_base_url: Option<String>,
@@ -209,7 +209,7 @@ pub struct UpdateDeployment {
 ///
 /// Changes to where a gateway is and whom it serves.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct AuthChanges {
     #[serde(flatten)]

@@ -145,7 +145,7 @@ pub struct CommonOverrides {
 
 /// Policies as in common_overrides.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-speaks-for-fields" = true))]
+#[schemars(extend("x-publish" = "types-only"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Server {
     /// Which.
@@ -161,7 +161,7 @@ pub struct Server {
 
 /// A guardrail and the detectors that block.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-speaks-for-fields" = true))]
+#[schemars(extend("x-publish" = "types-only"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Policy {
     pub enabled: Nullable<bool>,

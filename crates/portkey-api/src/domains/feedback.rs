@@ -33,7 +33,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Scores the request with a trace id: `value` -10 to 10, `weight` 0 to 1 (1 when left out); returns the
 /// feedback's ids. A second call adds a second score. Admin keys are refused.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-speaks-for-fields" = true))]
+#[schemars(extend("x-publish" = "types-only"))]
 pub struct CreateFeedback {
     /// Trace id of the request.
     ///
@@ -58,7 +58,7 @@ pub struct CreateFeedback {
 /// Replaces score (`value` -10 to 10), `weight` (0 to 1) and metadata where given, by the UUID that
 /// `create-feedback` returned. Admin keys are refused.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-speaks-for-fields" = true))]
+#[schemars(extend("x-publish" = "types-only"))]
 pub struct UpdateFeedback {
     /// UUID, as `create-feedback` returned it.
     pub id: String,

@@ -157,7 +157,7 @@ pub struct UpdateLogExport {
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// What it is for.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub description: Option<String>,
 }
 
@@ -194,7 +194,7 @@ pub struct StartLogExport {
 /// workspace_slug; comma-separated ai_org_model (provider__model), status_code, virtual_keys, trace_id,
 /// configs, prompt_slug; page_size (at most 50000), current_page (zero-based).
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct ExportFilters {
     pub time_of_generation_min: Option<StartTime>,

@@ -88,7 +88,7 @@ pub struct LoggedRequest {
     /// Required: OpenAPI.
     pub body: Secret<JsonMap>,
     /// Who answered, such as `openai`.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub provider: Option<String>,
 }
 
@@ -106,11 +106,11 @@ pub struct LoggedResponse {
     /// Milliseconds.
     pub response_time: Option<u64>,
     /// Another name of `response_time` in the documents.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub time: Option<u64>,
     /// Whether it came as a stream.
     #[serde(rename = "streamingMode")]
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub streaming_mode: Option<bool>,
 }
 

@@ -103,7 +103,7 @@ pub struct CreateProvider {
     /// Names to text.
     pub tags: Option<Tags>,
     /// Settings of the provider, as the Terraform provider sends them.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub model_config: Option<Secret<JsonMap>>,
 }
 
@@ -134,7 +134,7 @@ pub struct UpdateProvider {
     /// Free text.
     pub note: Option<String>,
     /// As in `create-provider`.
-    #[schemars(extend("x-names-fields" = true))]
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub usage_limits: Option<OneOrMany<UsageLimits>>,
     #[expect(missing_docs, reason = "the struct says it")]
     pub rate_limits: Option<OneOrMany<RateLimits>>,
@@ -145,7 +145,7 @@ pub struct UpdateProvider {
     /// Names to text.
     pub tags: Option<Tags>,
     /// Settings of the provider, as the Terraform provider sends them.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub model_config: Option<Secret<JsonMap>>,
 }
 

@@ -141,10 +141,10 @@ pub struct CreateRateLimitsPolicy {
     /// Kind of traffic; cannot be changed.
     pub target: Option<Open<PolicyTarget>>,
     /// What it is for.
-    #[schemars(length(max = 500), extend("x-unlisted" = true))]
+    #[schemars(length(max = 500), extend("x-publish" = "hidden"))]
     pub description: Nullable<String>,
     /// State, such as `active`.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub status: Option<Open<PolicyStatus>>,
 }
 
@@ -175,13 +175,13 @@ pub struct UpdateRateLimitsPolicy {
     /// How many.
     pub value: Option<f64>,
     /// Replaces them all; as in `create-rate-limits-policy`.
-    #[schemars(length(min = 1), extend("x-names-fields" = true))]
+    #[schemars(length(min = 1), extend("x-publish" = "omit-fields"))]
     pub conditions: Option<Vec<Condition>>,
     /// What it is for.
-    #[schemars(length(max = 500), extend("x-unlisted" = true))]
+    #[schemars(length(max = 500), extend("x-publish" = "hidden"))]
     pub description: Nullable<String>,
     /// State, such as `active`.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub status: Option<Open<PolicyStatus>>,
 }
 

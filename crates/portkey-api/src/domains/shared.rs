@@ -27,7 +27,7 @@ pub enum Owner {
 ///
 /// A field filled from a secret reference, by its UUID or slug, at run time.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct SecretMapping {
     /// What is filled.
@@ -57,7 +57,7 @@ pub enum ValueFormat {
 /// A budget in US dollars or tokens. Analytics and logs report cost in US cents.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend(
-    "x-speaks-for-fields" = true,
+    "x-publish" = "types-only",
     "x-at-most-one" = ["periodic_reset", "periodic_reset_days"]
 ))]
 #[expect(missing_docs, reason = "the struct says it")]
@@ -129,7 +129,7 @@ fn check_alerts_at(at: &str, fields: &JsonMap, findings: &mut Findings) {
 ///
 /// A rate cap per minute, hour, day or week.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct RateLimits {
     #[serde(rename = "type")]
@@ -181,7 +181,7 @@ pub enum WorkspaceRole {
 ///
 /// A role in a workspace, together with whichever of user and workspace is not said already.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-speaks-for-fields" = true))]
+#[schemars(extend("x-publish" = "types-only"))]
 pub struct WorkspaceGrant {
     /// UUID.
     ///
@@ -198,7 +198,7 @@ pub struct WorkspaceGrant {
 ///
 /// One condition of a policy.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Condition {
     /// What is looked at.
@@ -216,7 +216,7 @@ pub struct Condition {
 ///
 /// What tells the counts of a policy apart.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 pub struct Grouping {
     /// What is looked at.
     ///
@@ -256,67 +256,67 @@ pub struct Traffic {
     /// Required: OpenAPI.
     pub time_of_generation_max: EndTime,
     /// Least total tokens.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub total_units_min: Option<u64>,
     /// Most total tokens.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub total_units_max: Option<u64>,
     /// Least cost, US cents.
-    #[schemars(range(min = 0), extend("x-unlisted" = true))]
+    #[schemars(range(min = 0), extend("x-publish" = "hidden"))]
     pub cost_min: Option<f64>,
     /// Most cost, US cents.
-    #[schemars(range(min = 0), extend("x-unlisted" = true))]
+    #[schemars(range(min = 0), extend("x-publish" = "hidden"))]
     pub cost_max: Option<f64>,
     /// Least prompt tokens.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub prompt_token_min: Option<u64>,
     /// Most prompt tokens.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub prompt_token_max: Option<u64>,
     /// Least completion tokens.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub completion_token_min: Option<u64>,
     /// Most completion tokens.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub completion_token_max: Option<u64>,
     /// HTTP statuses, comma-separated.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub status_code: Option<TextOr<u16>>,
     /// Least weighted feedback.
-    #[schemars(range(min = -10, max = 10), extend("x-unlisted" = true))]
+    #[schemars(range(min = -10, max = 10), extend("x-publish" = "hidden"))]
     pub weighted_feedback_min: Option<f64>,
     /// Most weighted feedback.
-    #[schemars(range(min = -10, max = 10), extend("x-unlisted" = true))]
+    #[schemars(range(min = -10, max = 10), extend("x-publish" = "hidden"))]
     pub weighted_feedback_max: Option<f64>,
     /// Virtual-key slugs, comma-separated.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub virtual_keys: Option<TextOrList>,
     /// Config slugs, comma-separated.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub configs: Option<TextOrList>,
     /// API-key UUIDs, comma-separated.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub api_key_ids: Option<TextOrList>,
     /// A JSON object, as text.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub metadata: Option<String>,
     /// Such as `openai__gpt-4o`, comma-separated.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub ai_org_model: Option<TextOrList>,
     /// Trace ids, comma-separated.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub trace_id: Option<TextOrList>,
     /// Span ids, comma-separated.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub span_id: Option<TextOrList>,
     /// Prompt slugs, comma-separated.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub prompt_slug: Option<TextOrList>,
 }
 
 /// [`Traffic`] and nothing else, for tools whose description says it all.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-speaks-for-fields" = true))]
+#[schemars(extend("x-publish" = "types-only"))]
 pub struct TrafficOnly {
     /// Which requests.
     #[serde(flatten)]

@@ -190,10 +190,10 @@ pub struct CreateUsageLimitsPolicy {
     /// Kind of traffic; cannot be changed.
     pub target: Option<Open<PolicyTarget>>,
     /// What it is for.
-    #[schemars(length(max = 500), extend("x-unlisted" = true))]
+    #[schemars(length(max = 500), extend("x-publish" = "hidden"))]
     pub description: Nullable<String>,
     /// State, such as `active`.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub status: Option<Open<PolicyStatus>>,
 }
 
@@ -233,7 +233,7 @@ pub struct UpdateUsageLimitsPolicy {
     /// `value_key` of a group whose usage is set to zero.
     pub reset_usage_for_value: Option<String>,
     /// Replaces them all; as in `create-usage-limits-policy`.
-    #[schemars(length(min = 1), extend("x-names-fields" = true))]
+    #[schemars(length(min = 1), extend("x-publish" = "omit-fields"))]
     pub conditions: Option<Vec<Condition>>,
     /// Reset every so many days.
     #[schemars(range(min = 1, max = 365))]
@@ -241,10 +241,10 @@ pub struct UpdateUsageLimitsPolicy {
     /// Next reset, RFC 3339.
     pub next_usage_reset_at: Nullable<Time>,
     /// What it is for.
-    #[schemars(length(max = 500), extend("x-unlisted" = true))]
+    #[schemars(length(max = 500), extend("x-publish" = "hidden"))]
     pub description: Nullable<String>,
     /// State, such as `active`.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub status: Option<Open<PolicyStatus>>,
 }
 

@@ -92,7 +92,7 @@ pub struct CreateVirtualKey {
     #[serde(rename = "deploymentConfig")]
     pub deployment_config: Option<Vec<AzureDeployment>>,
     /// As in `create-provider`.
-    #[schemars(extend("x-names-fields" = true))]
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub usage_limits: Option<OneOrMany<UsageLimits>>,
     #[expect(missing_docs, reason = "the struct says it")]
     pub rate_limits: Option<OneOrMany<RateLimits>>,
@@ -111,52 +111,52 @@ pub struct CreateVirtualKey {
 #[serde(rename_all = "camelCase")]
 pub struct ProviderSettings {
     /// AWS access key id.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub aws_access_key_id: Option<Secret>,
     /// AWS secret access key.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub aws_secret_access_key: Option<Secret>,
     /// AWS region.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub aws_region: Option<String>,
     /// Google Cloud project.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub vertex_project_id: Option<String>,
     /// Google Cloud region.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub vertex_region: Option<String>,
     /// Google Cloud service account, as JSON.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub vertex_service_account_json: Option<Secret<TextOr<JsonMap>>>,
     /// Cloudflare account id.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub workers_ai_account_id: Option<String>,
     /// Azure API version.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub api_version: Nullable<String>,
     /// Azure resource name.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub resource_name: Nullable<String>,
     /// Azure deployment name.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub deployment_name: Nullable<String>,
     /// How to sign in to Azure.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub azure_auth_mode: Option<Open<AzureAuth>>,
     /// Microsoft Entra tenant.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub azure_entra_tenant_id: Option<String>,
     /// Microsoft Entra client id.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub azure_entra_client_id: Option<String>,
     /// Microsoft Entra client secret.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub azure_entra_client_secret: Option<Secret>,
     /// Client id of a managed identity.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub azure_managed_client_id: Option<String>,
     /// Settings of the provider's own.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     #[serde(rename = "model_config")]
     pub model_config: Option<Secret<JsonMap>>,
 }
@@ -165,7 +165,7 @@ pub struct ProviderSettings {
 ///
 /// One of several deployments behind a virtual key.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct AzureDeployment {
     /// Azure API version.
@@ -206,17 +206,17 @@ pub struct UpdateVirtualKey {
     /// Free text.
     pub note: Nullable<String>,
     /// As in `create-virtual-key`.
-    #[schemars(extend("x-names-fields" = true))]
+    #[schemars(extend("x-publish" = "omit-fields"))]
     #[serde(rename = "deploymentConfig")]
     pub deployment_config: Option<Vec<AzureDeployment>>,
     /// As in `create-provider`.
-    #[schemars(extend("x-names-fields" = true))]
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub usage_limits: Option<OneOrMany<UsageLimits>>,
     #[expect(missing_docs, reason = "the struct says it")]
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub rate_limits: Option<OneOrMany<RateLimits>>,
     /// As in `create-virtual-key`; `[]` removes all.
-    #[schemars(extend("x-names-fields" = true))]
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub secret_mappings: Option<Vec<SecretMapping>>,
 }
 

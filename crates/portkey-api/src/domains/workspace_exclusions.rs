@@ -83,7 +83,7 @@ pub struct UpdateExclusions {
 
 /// workspace_id: UUID or slug. excluded: true frees, false puts back.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-speaks-for-fields" = true))]
+#[schemars(extend("x-publish" = "types-only"))]
 pub struct Exclusion {
     /// Which.
     ///

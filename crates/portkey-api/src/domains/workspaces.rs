@@ -150,14 +150,14 @@ pub struct UpdateWorkspace {
     /// Emoji shown before the name; empty text removes it.
     pub icon: Option<String>,
     /// All flags; refused unless the organisation lets its workspaces override them.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub security_settings: Option<JsonMap>,
 }
 
 /// metadata {}, input_guardrails and output_guardrails (slugs), user_api_key_config (config slug or UUID;
 /// null clears): what is left out is cleared.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Defaults {
     pub metadata: Option<Tags>,

@@ -102,7 +102,7 @@ pub struct CreateConfig {
     pub config: Option<Secret<JsonMap>>,
     /// Portkey drops it without a word: no operation sets it. Reads say `is_default`.
     #[serde(rename = "isDefault")]
-    #[schemars(range(min = 0, max = 1), extend("x-unlisted" = true))]
+    #[schemars(range(min = 0, max = 1), extend("x-publish" = "hidden"))]
     pub is_default: Option<u8>,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,

@@ -21,7 +21,7 @@ use super::catalogue::{CHECKS, CheckKind, ParameterKind};
 ///
 /// One check. Its ids are too many for an enum that every client accepts, so the description has them.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Check {
     /// Which check.

@@ -167,7 +167,7 @@ pub enum Target {
 /// three forms: the full object, words under camelCase names with a message, and words under snake_case
 /// names. All of them are taken, and nothing is required.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Actions {
     pub deny: Option<bool>,
@@ -187,7 +187,7 @@ pub struct Actions {
 ///
 /// What is recorded after a verdict.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Consequence {
     pub feedback: Option<VerdictFeedback>,
@@ -197,7 +197,7 @@ pub struct Consequence {
 ///
 /// The feedback a verdict leaves on the request.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct VerdictFeedback {
     pub value: Option<f64>,
@@ -269,7 +269,7 @@ pub struct ReplaceMcpServers {
 ///
 /// How a guardrail looks at one MCP server.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Mapping {
     /// What goes in, what comes out or both.

@@ -24,7 +24,7 @@ use serde::Deserialize;
 /// workers_ai_account_id*. huggingface: huggingface_base_url. cortex: snowflake_account*. Any:
 /// custom_host, custom_headers {}.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(
     missing_docs,
     reason = "the names are Portkey's; the struct says whose they are"
@@ -55,10 +55,10 @@ pub struct Configurations {
     pub amzn_sagemaker_custom_attributes: Option<String>,
     pub amzn_sagemaker_target_model: Option<String>,
     pub amzn_sagemaker_target_variant: Option<String>,
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub amzn_sagemaker_target_container_hostname: Option<String>,
     pub amzn_sagemaker_inference_id: Option<String>,
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub amzn_sagemaker_enable_explanations: Option<String>,
     pub amzn_sagemaker_inference_component: Option<String>,
     pub amzn_sagemaker_session_id: Option<String>,
@@ -67,16 +67,16 @@ pub struct Configurations {
     pub vertex_region: Option<String>,
     pub vertex_project_id: Option<String>,
     pub vertex_service_account_json: Option<Secret<JsonMap>>,
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub vertex_skip_ptu_cost_attribution: Option<bool>,
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub vertex_map_metadata: Option<bool>,
     pub workers_ai_account_id: Option<String>,
     pub huggingface_base_url: Option<String>,
     pub snowflake_account: Option<String>,
     pub custom_host: Option<String>,
     pub custom_headers: Option<Secret<BTreeMap<String, String>>>,
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub is_key_required: Option<bool>,
 }
 
@@ -115,7 +115,7 @@ pub enum VertexAuth {
 
 /// One Azure deployment.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-speaks-for-fields" = true))]
+#[schemars(extend("x-publish" = "types-only"))]
 #[expect(missing_docs, reason = "the names are Portkey's and say it")]
 pub struct AzureDeployment {
     /// Version of Azure's API.

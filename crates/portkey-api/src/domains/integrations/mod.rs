@@ -215,7 +215,7 @@ pub struct CreateIntegration {
     /// Names to text.
     pub tags: Option<Tags>,
     /// Whether all models, present and future, are offered; false when left out.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub allow_all_models: Option<bool>,
 }
 
@@ -250,7 +250,7 @@ pub struct UpdateIntegration {
     /// Names to text.
     pub tags: Option<Tags>,
     /// Whether all models, present and future, are offered.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub allow_all_models: Option<bool>,
 }
 
@@ -323,7 +323,7 @@ pub struct ModelConfigurations {
 /// Own price in US cents per token: {type: "static", pay_as_you_go: {request_token: {price}, also
 /// response_token, cache_{read,write}_input_token}}.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct ModelPricing {
     #[serde(rename = "type")]
@@ -427,7 +427,7 @@ pub struct WorkspaceAccess {
 
 /// All workspaces, present and future: enabled*, usage_limits and rate_limits as in `workspaces`.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct GlobalAccess {
     /// True grants, false revokes.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// cache_{read,write}_{input,image_input,text_input}_token, cache_read_audio_input_token,
 /// reasoning_token, prediction_{accepted,rejected}_token, image.default, additional_units.{unit}.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct PricingAdjustments {
     pub multiplier: Option<PricingMultiplier>,

@@ -27,21 +27,21 @@ pub struct RunPrompt {
     /// Sampling temperature.
     pub temperature: Nullable<f64>,
     /// Nucleus sampling.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub top_p: Nullable<f64>,
     /// Most tokens to write.
     pub max_tokens: Nullable<u32>,
     /// The same, with reasoning.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub max_completion_tokens: Nullable<u32>,
     /// Frequency penalty.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub frequency_penalty: Nullable<f64>,
     /// Presence penalty.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub presence_penalty: Nullable<f64>,
     /// How many answers.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub n: Nullable<u32>,
     /// Text to stop at, or a list.
     pub stop: Nullable<OneOrMany<String>>,
@@ -54,10 +54,10 @@ pub struct RunPrompt {
     /// Output format.
     pub response_format: Option<JsonMap>,
     /// Seed.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub seed: Nullable<i64>,
     /// End user.
-    #[schemars(extend("x-unlisted" = true))]
+    #[schemars(extend("x-publish" = "hidden"))]
     pub user: Option<String>,
     /// Any other parameter of a chat completion.
     #[serde(flatten)]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// vault_auth_type* token (vault_token*), approle (vault_role_id*, vault_secret_id*) or kubernetes
 /// (vault_role*).
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-names-fields" = true))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct SignIn {
     pub aws_auth_type: Option<Open<AwsSignIn>>,
