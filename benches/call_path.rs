@@ -18,7 +18,12 @@ use futures_util::FutureExt;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     auth::principal::{Credentials, MissingKey, Principal},
-    mcp::{search::SearchIndex, server::Server},
+    mcp::{
+        reply::{encode_response, success_result},
+        results::{RenderedResult, ResultContent},
+        search::SearchIndex,
+        server::Server,
+    },
     observability::{
         audit::{AuditLog, AuditSettings, AuditTarget, PendingEntry, SyncPolicy},
         call_record::{CallRecord, OutcomeKind},
@@ -33,7 +38,7 @@ use portkey_mcp::{
 use portkey_operation::{CompiledOperation, JsonMap};
 use portkey_policy::{Decision, Policy, PolicyInput};
 use portkey_store::Store;
-use rmcp::model::ListToolsResult;
+use rmcp::model::{ListToolsResult, RequestId};
 use serde_json::{Value, json};
 
 fn start(criterion: &mut Criterion) {
@@ -236,6 +241,26 @@ fn results(criterion: &mut Criterion) {
     }
 }
 
+/// Measures encoding the response to a call whose result has 680 bytes.
+fn encode(criterion: &mut Criterion) {
+    let model = json!({
+        "id": "0b9f0d0e", "slug": "gpt-4o", "enabled": true, "is_custom": false, "pricing_config": null,
+        "configurations": { "aws_region": "eu-west-1", "model": "gpt-4o \"latest\"" },
+    });
+    let structured = json!({ "object": "list", "total": 5, "data": vec![model; 4] });
+    let text = structured.to_string();
+    assert_eq!(text.len(), 680);
+    let rendered = RenderedResult { structured, text };
+    let result = success_result(rendered, ResultContent::default(), false);
+    criterion.bench_function("answer/encode", |bench| {
+        bench.iter_batched(
+            || result.clone(),
+            |result| encode_response(&RequestId::Number(1), result),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 /// Measures evaluating a policy of 200 rules: spread over many tools, and all for this tool.
 fn policy(criterion: &mut Criterion) {
     let catalog = Catalog::full();
@@ -391,6 +416,6 @@ fn invalid_arguments() -> Value {
 }
 
 criterion_group!(
-    benches, start, search, requests, list, observe, audit, results, policy
+    benches, start, search, requests, list, observe, audit, results, encode, policy
 );
 criterion_main!(benches);

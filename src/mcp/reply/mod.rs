@@ -1,13 +1,16 @@
 //! Tool results: the success or the error that a caller receives.
 
+mod encode;
 mod explain;
 
 use std::borrow::Cow;
 
-use rmcp::model::{CallToolResult, ContentBlock, MetaObject, RequestId};
+use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
+
+pub use encode::encode_response;
 
 use crate::{
-    mcp::results::{DATA_KEY, RenderedResult, ResultContent},
+    mcp::results::{RenderedResult, ResultContent},
     pipeline::CallError,
     security::secrets::mask_text,
 };
@@ -46,52 +49,6 @@ pub fn success_result(
     }
     result.meta = has_strangers_text.then(untrusted_meta);
     result
-}
-
-/// Encodes the JSON-RPC response to the request `id`.
-///
-/// The JSON of an [`success_result`] is copied from its text: serializing the structured content a second
-/// time would be most of the work.
-///
-/// # Errors
-/// Returns an error if the result has no JSON form; no such case is known.
-pub fn encode_response(id: &RequestId, mut result: CallToolResult) -> serde_json::Result<Vec<u8>> {
-    let structured = result.structured_content.take();
-    let text = match result.content.as_slice() {
-        [only] => only
-            .as_text()
-            .map(|text| &*text.text)
-            .filter(|_| structured.is_some()),
-        _ => None,
-    };
-    let mut message = Vec::with_capacity(256 + 3 * text.map_or(0, str::len));
-    message.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-    serde_json::to_writer(&mut message, id)?;
-    message.extend_from_slice(br#","result":"#);
-    let Some(text) = text else {
-        result.structured_content = structured;
-        serde_json::to_writer(&mut message, &result)?;
-        message.push(b'}');
-        return Ok(message);
-    };
-    message.extend_from_slice(br#"{"structuredContent":"#);
-    let begin = message.len();
-    match text.starts_with('{') {
-        true => message.extend_from_slice(text.as_bytes()),
-        false => message.extend_from_slice(format!("{{\"{DATA_KEY}\":{text}}}").as_bytes()),
-    }
-    debug_assert_eq!(
-        message.get(begin..),
-        structured.map(|it| it.to_string().into_bytes()).as_deref()
-    );
-    let rest = message.len();
-    serde_json::to_writer(&mut message, &result)?;
-    // The remaining fields continue the same object.
-    if let Some(brace) = message.get_mut(rest) {
-        *brace = b',';
-    }
-    message.push(b'}');
-    Ok(message)
 }
 
 /// Builds the result of a failed call, in at most `max` bytes.
