@@ -4,7 +4,7 @@ mod suggestions;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use portkey_operation::{CompiledOperation, Operation, Presentation, Upstream};
@@ -182,9 +182,21 @@ impl Catalog {
         DOMAINS.iter().flat_map(|domain| domain.operations)
     }
 
-    /// Returns the groups of domains, each with its name.
-    pub const fn groups() -> &'static [(&'static str, &'static [&'static str])] {
-        GROUPS
+    /// Returns the groups of domains, each with its name and its domains.
+    pub fn groups() -> &'static [(&'static str, Vec<&'static str>)] {
+        static ALL: LazyLock<Vec<(&str, Vec<&str>)>> = LazyLock::new(|| {
+            let members = |group| {
+                let named = DOMAINS
+                    .iter()
+                    .filter(move |domain| domain.groups.contains(group));
+                named.map(|domain| domain.name).collect()
+            };
+            GROUPS
+                .iter()
+                .map(|group| (*group, members(group)))
+                .collect()
+        });
+        &ALL
     }
 
     /// Returns the names of the domains, each once, in order.

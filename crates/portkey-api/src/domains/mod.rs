@@ -52,6 +52,8 @@ pub struct Domain {
     pub name: &'static str,
     /// The purpose of the domain, in one line.
     pub about: &'static str,
+    /// The groups to which the domain belongs, out of [`GROUPS`]; at least one.
+    pub groups: &'static [&'static str],
     /// The operations of the domain.
     pub operations: &'static [Operation],
 }
@@ -61,253 +63,237 @@ pub const DOMAINS: &[Domain] = &[
     domain(
         "agent-servers",
         "Agents behind the gateway, as they describe themselves.",
+        &["mcp"],
         agent_servers::OPERATIONS,
     ),
     domain(
         "analytics-graphs",
         "Requests, cost, tokens, latency and errors over time.",
+        &["analytics"],
         analytics_graphs::OPERATIONS,
     ),
     domain(
         "analytics-groups",
         "Requests and cost per model, user, provider, workspace or metadata.",
+        &["analytics"],
         analytics_groups::OPERATIONS,
     ),
     domain(
         "analytics-summary",
         "Figures of a whole period.",
+        &["analytics"],
         analytics_summary::OPERATIONS,
     ),
     domain(
         "api-keys",
         "The keys that call Portkey: scopes, limits, rotation.",
+        &["core", "keys"],
         api_keys::OPERATIONS,
     ),
     domain(
         "audit-logs",
         "Who changed what in the organisation.",
+        &["governance"],
         audit_logs::OPERATIONS,
     ),
     domain(
         "collections",
         "Folders for a workspace's prompts.",
+        &["prompts"],
         collections::OPERATIONS,
     ),
     domain(
         "configs",
         "How the gateway routes, retries and caches, in versions.",
+        &["core", "gateway"],
         configs::OPERATIONS,
     ),
     domain(
         "deployments",
         "Gateways that run outside Portkey, and their credentials.",
+        &["gateway"],
         deployments::OPERATIONS,
     ),
     domain(
         "enkrypt-mcp-gateway",
         "MCP gateways of Enkrypt AI; off unless an Enkrypt key is set or the sandbox runs.",
+        &["mcp"],
         enkrypt_mcp_gateway::OPERATIONS,
     ),
     domain(
         "feedback",
         "Scores given to logged requests.",
+        &["logs"],
         feedback::OPERATIONS,
     ),
     domain(
         "guardrails",
         "Checks on what goes to models and tools and comes back.",
+        &["gateway", "governance"],
         guardrails::OPERATIONS,
     ),
     domain(
         "integrations",
         "AI-provider credentials, their models and who may use them.",
+        &["core", "integrations"],
         integrations::OPERATIONS,
     ),
     domain(
         "labels",
         "Names such as `production` for prompt versions.",
+        &["prompts"],
         labels::OPERATIONS,
     ),
     domain(
         "log-exports",
         "Jobs that write logs to a file.",
+        &["logs"],
         log_exports::OPERATIONS,
     ),
     domain(
         "logs",
         "Requests to models and their answers.",
+        &["logs"],
         logs::OPERATIONS,
     ),
     domain(
         "mcp-integrations",
         "MCP servers registered behind the gateway.",
+        &["mcp"],
         mcp_integrations::OPERATIONS,
     ),
     domain(
         "mcp-registry",
         "MCP servers in the format of the public MCP Registry.",
+        &["mcp"],
         mcp_registry::OPERATIONS,
     ),
     domain(
         "mcp-servers",
         "An MCP integration lent to one workspace, its tools and its users.",
+        &["mcp"],
         mcp_servers::OPERATIONS,
     ),
     domain(
         "model-pricing",
         "Public list prices and abilities of models; no key needed.",
+        &["integrations"],
         model_pricing::OPERATIONS,
     ),
     domain(
         "organisation-defaults",
         "The guardrails of every workspace.",
+        &["governance"],
         organisation_defaults::OPERATIONS,
     ),
     domain(
         "prompt-partials",
         "Texts that prompts share, in versions.",
+        &["prompts"],
         prompt_partials::OPERATIONS,
     ),
     domain(
         "prompts",
         "Templates in versions; published, rendered, run.",
+        &["core", "prompts"],
         prompts::OPERATIONS,
     ),
     domain(
         "providers",
         "An integration lent to one workspace, with its limits.",
+        &["core", "integrations"],
         providers::OPERATIONS,
     ),
     domain(
         "rate-limits-policies",
         "Rates that groups of requests may not exceed.",
+        &["limits", "governance"],
         rate_limits_policies::OPERATIONS,
     ),
     domain(
         "scim",
         "Groups of an identity provider and the workspaces they get into.",
+        &["people"],
         scim::OPERATIONS,
     ),
     domain(
         "secret-references",
         "Where in a secret manager Portkey finds a credential.",
+        &["integrations", "keys"],
         secret_references::OPERATIONS,
     ),
     domain(
         "usage-limits-policies",
         "Budgets that groups of requests may not exceed, and what they have used.",
+        &["limits", "governance"],
         usage_limits_policies::OPERATIONS,
     ),
     domain(
         "user-invites",
         "People asked to join the organisation.",
+        &["people"],
         user_invites::OPERATIONS,
     ),
     domain(
         "users",
         "The people of the organisation and their roles.",
+        &["people"],
         users::OPERATIONS,
     ),
     domain(
         "virtual-keys",
         "One provider credential for one workspace; superseded by integrations and providers.",
+        &["integrations", "keys"],
         virtual_keys::OPERATIONS,
     ),
     domain(
         "workspace-exclusions",
         "Workspaces the organisation's guardrails leave alone.",
+        &["governance"],
         workspace_exclusions::OPERATIONS,
     ),
     domain(
         "workspace-members",
         "Who is in a workspace, and with which role.",
+        &["people"],
         workspace_members::OPERATIONS,
     ),
     domain(
         "workspaces",
         "The teams of the organisation, their limits and defaults.",
+        &["core", "people"],
         workspaces::OPERATIONS,
     ),
 ];
 
-/// Groups of domains, by the responsibilities of people.
+/// The names of the groups of domains, by the responsibilities of people.
 ///
-/// Tool filters mean the group if a domain has the same name. Scopes name domains only.
-pub const GROUPS: &[(&str, &[&str])] = &[
-    (
-        "core",
-        &[
-            "api-keys",
-            "configs",
-            "integrations",
-            "prompts",
-            "providers",
-            "workspaces",
-        ],
-    ),
-    (
-        "integrations",
-        &[
-            "integrations",
-            "model-pricing",
-            "providers",
-            "secret-references",
-            "virtual-keys",
-        ],
-    ),
-    (
-        "mcp",
-        &[
-            "agent-servers",
-            "enkrypt-mcp-gateway",
-            "mcp-integrations",
-            "mcp-registry",
-            "mcp-servers",
-        ],
-    ),
-    (
-        "prompts",
-        &["collections", "labels", "prompt-partials", "prompts"],
-    ),
-    ("gateway", &["configs", "deployments", "guardrails"]),
-    ("keys", &["api-keys", "secret-references", "virtual-keys"]),
-    (
-        "people",
-        &[
-            "scim",
-            "user-invites",
-            "users",
-            "workspace-members",
-            "workspaces",
-        ],
-    ),
-    ("limits", &["rate-limits-policies", "usage-limits-policies"]),
-    (
-        "analytics",
-        &["analytics-graphs", "analytics-groups", "analytics-summary"],
-    ),
-    ("logs", &["feedback", "log-exports", "logs"]),
-    (
-        "governance",
-        &[
-            "audit-logs",
-            "guardrails",
-            "organisation-defaults",
-            "rate-limits-policies",
-            "usage-limits-policies",
-            "workspace-exclusions",
-        ],
-    ),
+/// Each row of [`DOMAINS`] says to which groups its domain belongs. Tool filters mean the group if a
+/// domain has the same name. Scopes name domains only.
+pub const GROUPS: &[&str] = &[
+    "core",
+    "integrations",
+    "mcp",
+    "prompts",
+    "gateway",
+    "keys",
+    "people",
+    "limits",
+    "analytics",
+    "logs",
+    "governance",
 ];
 
 const fn domain(
     name: &'static str,
     about: &'static str,
+    groups: &'static [&'static str],
     operations: &'static [Operation],
 ) -> Domain {
     Domain {
         name,
         about,
+        groups,
         operations,
     }
 }
