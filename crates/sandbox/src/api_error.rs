@@ -3,6 +3,10 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+/// Message for an endpoint that the sandbox lacks.
+const NO_SUCH_ENDPOINT: &str =
+    "no such endpoint in the sandbox: add a route in crates/sandbox/src/domains/<domain>.rs";
+
 /// Error of an API call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
@@ -41,10 +45,15 @@ pub(crate) enum ApiError {
     /// The body exceeds the size limit.
     #[error("The request body is too large")]
     BodyTooLarge,
-    /// No endpoint exists for this method and path. In the API, such calls reach the inference
-    /// gateway, which requires its own headers.
-    #[error("Either x-portkey-config or x-portkey-provider header is required")]
+    /// No route of the sandbox has this method and path.
+    ///
+    /// In Portkey's API, such calls reach the inference gateway, which requires its own headers.
+    /// That answer would mislead a contributor whose new operation has no route here yet.
+    #[error("{}", NO_SUCH_ENDPOINT)]
     NoSuchRoute,
+    /// No route of the sandbox has this method and path of Enkrypt AI's API.
+    #[error("{}", NO_SUCH_ENDPOINT)]
+    NoSuchEnkryptRoute,
     /// An injected fault.
     #[error("The sandbox was asked to fail this request")]
     InjectedFault(StatusCode),
@@ -62,9 +71,10 @@ impl ApiError {
             Self::MissingKey(_) | Self::RejectedKey(_) => StatusCode::UNAUTHORIZED,
             Self::Invalid(_) | Self::NothingToUpdate | Self::NoSuchRoute => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound { .. } | Self::EnkryptNotFound(_) | Self::NotInCatalogue => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NotFound { .. }
+            | Self::EnkryptNotFound(_)
+            | Self::NoSuchEnkryptRoute
+            | Self::NotInCatalogue => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InjectedFault(status) => *status,

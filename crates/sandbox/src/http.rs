@@ -98,7 +98,7 @@ impl SandboxService {
         };
         let found = self.routes.find(&head.method, head.uri.path());
         let (action, path) = found.ok_or(match enkrypt {
-            true => ApiError::EnkryptNotFound("Endpoint"),
+            true => ApiError::NoSuchEnkryptRoute,
             false => ApiError::NoSuchRoute,
         })?;
         let rule = action.body_rule();

@@ -9,7 +9,7 @@ use portkey_mcp::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Portkey, read_json};
+use super::{NO_SUCH_ENDPOINT, Portkey, read_json};
 use crate::upstream::{self, operator};
 
 /// Returns a dispatcher that calls this sandbox.
@@ -318,7 +318,7 @@ async fn errors_have_the_format_of_enkrypt() {
             body: "{}",
             status: 404,
             error: "Resource not found",
-            message: "Endpoint not found",
+            message: NO_SUCH_ENDPOINT,
         },
         Case {
             method: Method::GET,
@@ -327,7 +327,7 @@ async fn errors_have_the_format_of_enkrypt() {
             body: "",
             status: 404,
             error: "Resource not found",
-            message: "Endpoint not found",
+            message: NO_SUCH_ENDPOINT,
         },
         Case {
             method: Method::PATCH,

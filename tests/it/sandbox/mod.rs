@@ -59,6 +59,10 @@ use serde_json::Value;
 /// Time of the clock in these tests.
 const NOW: &str = "2026-01-01T00:00:00Z";
 
+/// Message for an endpoint that the sandbox lacks.
+const NO_SUCH_ENDPOINT: &str =
+    "no such endpoint in the sandbox: add a route in crates/sandbox/src/domains/<domain>.rs";
+
 /// A sandbox and its client.
 struct Portkey {
     sandbox: Sandbox,
