@@ -14,8 +14,9 @@ use rmcp::model::Tool;
 const MAX_LIST_BYTES: usize = 150_000;
 const MAX_TOOL_BYTES: usize = 4_000;
 const MAX_MEDIAN_BYTES: usize = 650;
-/// Limit in bytes of the whole list as sent, with hints for clients in `_meta`.
-const MAX_SENT_BYTES: usize = 167_000;
+/// Limit in bytes of the whole list as sent, with hints for clients in `_meta`. The hints add a seventh, so
+/// that [`MAX_LIST_BYTES`] is reached first.
+const MAX_SENT_BYTES: usize = 172_000;
 /// Limits in bytes of the compact list, and of its read-only part.
 const MAX_COMPACT_BYTES: usize = 16_000;
 const MAX_COMPACT_READ_ONLY_BYTES: usize = 9_000;
@@ -84,34 +85,85 @@ fn list_tools(surface: Surface, offered: impl Fn(&CatalogEntry) -> bool) -> Vec<
     )
 }
 
+/// A limit in bytes and its use.
+struct Budget<'a> {
+    of: &'a str,
+    used: usize,
+    limit: usize,
+    /// Name of the constant in this file.
+    raised_at: &'static str,
+}
+
+impl Budget<'_> {
+    fn describe(&self) -> String {
+        let Self {
+            of,
+            used,
+            limit,
+            raised_at,
+        } = self;
+        format!(
+            "{of} takes {used} of {limit} bytes, {} too many. Shorten descriptions first: \
+             tool-schemas/SIZES.md has the size of every tool. Otherwise a maintainer raises {raised_at} in \
+             tests/it/budget.rs, because every client pays for it in each conversation.",
+            used - limit
+        )
+    }
+}
+
 #[test]
 fn tool_lists_are_within_their_budgets() {
     let whole = ListSizes::new(&list_tools(Surface::Operations, |_| true));
     let (largest, name) = &whole.largest;
-    assert!(*largest <= MAX_TOOL_BYTES, "{name} takes {largest} bytes");
-    assert!(
-        whole.median <= MAX_MEDIAN_BYTES,
-        "the median is {} bytes",
-        whole.median
-    );
-    assert!(
-        whole.bytes <= MAX_LIST_BYTES,
-        "{} bytes in all",
-        whole.bytes
-    );
     let sent = sent_bytes(&list_tools(Surface::Operations, |_| true));
-    assert!(sent <= MAX_SENT_BYTES, "{sent} bytes are sent");
     let reads = |entry: &CatalogEntry| entry.operation.hints().read_only;
-    for (list, most) in [
-        (list_tools(Surface::Compact, |_| true), MAX_COMPACT_BYTES),
-        (
-            list_tools(Surface::Compact, reads),
-            MAX_COMPACT_READ_ONLY_BYTES,
-        ),
-    ] {
-        let bytes = ListSizes::new(&list).bytes;
-        assert!(bytes <= most, "{bytes} of {most} bytes");
-    }
+    let compact = ListSizes::new(&list_tools(Surface::Compact, |_| true)).bytes;
+    let compact_reads = ListSizes::new(&list_tools(Surface::Compact, reads)).bytes;
+    let largest_name = format!("the largest tool, `{name}`,");
+    let budgets = [
+        Budget {
+            of: &largest_name,
+            used: *largest,
+            limit: MAX_TOOL_BYTES,
+            raised_at: "MAX_TOOL_BYTES",
+        },
+        Budget {
+            of: "the median tool",
+            used: whole.median,
+            limit: MAX_MEDIAN_BYTES,
+            raised_at: "MAX_MEDIAN_BYTES",
+        },
+        Budget {
+            of: "the list of tools",
+            used: whole.bytes,
+            limit: MAX_LIST_BYTES,
+            raised_at: "MAX_LIST_BYTES",
+        },
+        Budget {
+            of: "the list of tools as sent",
+            used: sent,
+            limit: MAX_SENT_BYTES,
+            raised_at: "MAX_SENT_BYTES",
+        },
+        Budget {
+            of: "the compact list",
+            used: compact,
+            limit: MAX_COMPACT_BYTES,
+            raised_at: "MAX_COMPACT_BYTES",
+        },
+        Budget {
+            of: "the compact, read-only list",
+            used: compact_reads,
+            limit: MAX_COMPACT_READ_ONLY_BYTES,
+            raised_at: "MAX_COMPACT_READ_ONLY_BYTES",
+        },
+    ];
+    let exceeded: Vec<_> = budgets
+        .iter()
+        .filter(|budget| budget.used > budget.limit)
+        .map(Budget::describe)
+        .collect();
+    assert!(exceeded.is_empty(), "{}", exceeded.join("\n"));
 }
 
 #[test]

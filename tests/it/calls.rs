@@ -9,14 +9,21 @@ use portkey_api::catalog::Catalog;
 use portkey_operation::CompiledOperation;
 use serde_json::{Value, json};
 
+use crate::UPDATE_COMMAND;
+
 #[test]
-fn every_tool_builds_the_recorded_requests() {
+fn recorded_requests_are_up_to_date() {
     let folder = Path::new("tests/data/calls");
     let mut expected = BTreeSet::new();
     for entry in Catalog::full().iter() {
         let path = folder.join(format!("{}.json", entry.operation.name()));
-        let text = fs::read_to_string(&path)
-            .unwrap_or_else(|_| panic!("{} is missing: show a call of the tool", path.display()));
+        let text = fs::read_to_string(&path).unwrap_or_else(|_| {
+            panic!(
+                "{} is missing: show a call of the tool, as in `[{{\"arguments\": {{…}}}}]`; \
+                     `{UPDATE_COMMAND}` adds what it sends",
+                path.display()
+            )
+        });
         let mut cases: Vec<Value> = serde_json::from_str(&text).unwrap();
         for case in &mut cases {
             case["sends"] = request_summary(entry.compiled(), &case["arguments"]);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     catalog::with_required_change,
+    contract::generate::min_number,
     upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
@@ -65,7 +66,7 @@ pub(crate) fn minimal_arguments(entry: &portkey_api::catalog::CatalogEntry) -> V
                     .collect()
             }
             Some("array") => json!([fill(&schema["items"])]),
-            Some("integer" | "number") => json!(1),
+            Some("integer" | "number") => min_number(schema),
             Some("boolean") => json!(true),
             _ if schema["x-time"].is_string() => json!("2026-01-01T00:00:00Z"),
             _ => schema["enum"].get(0).cloned().unwrap_or_else(|| json!("x")),

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use clap::{Arg, ArgAction, Command};
 use portkey_api::domains::DOMAINS;
+use portkey_operation::Upstream;
 
 use crate::process::run_cli;
 
@@ -14,9 +15,22 @@ fn tool_reference_is_up_to_date() {
     super::check_generated_file(Path::new("docs/tools.md"), &reference);
 }
 
-/// The table between the two markers in README is generated from the declarations.
+/// Sets the number before a noun: in `189 operations`, the 189.
+fn with_count(text: &str, noun: &str, count: usize) -> String {
+    let mut words: Vec<_> = text.split(' ').map(str::to_owned).collect();
+    for i in 1..words.len() {
+        let is_number = words[i - 1].bytes().all(|byte| byte.is_ascii_digit());
+        if words[i] == noun && is_number && !words[i - 1].is_empty() {
+            words[i - 1] = count.to_string();
+        }
+    }
+    words.join(" ")
+}
+
+/// The table between the two markers in README, and the number of Portkey's operations before it, are
+/// generated from the declarations.
 #[test]
-fn readme_domain_table_is_up_to_date() {
+fn readme_domains_are_up_to_date() {
     let mut table = "| Domain | Tools | What for |\n| --- | ---: | --- |\n".to_owned();
     for domain in DOMAINS {
         let name = domain.name;
@@ -24,7 +38,15 @@ fn readme_domain_table_is_up_to_date() {
         let about = domain.about;
         table += &format!("| [{name}](docs/tools.md#{name}) | {count} | {about} |\n");
     }
-    check_block("README.md", "domains", &table);
+    let operations = DOMAINS.iter().flat_map(|domain| domain.operations);
+    let count = operations
+        .filter(|operation| operation.base().upstream() == Upstream::Portkey)
+        .count();
+    let readme = replace_block("README.md", "domains", &table);
+    let (before, rest) = readme.split_once("<!-- domains -->").unwrap();
+    let before = with_count(before, "operations", count);
+    let fresh = format!("{before}<!-- domains -->{rest}");
+    super::check_generated_file(Path::new("README.md"), &fresh);
 }
 
 /// The reference between the two marks in `docs/options.md` is written from the definitions of clap.
@@ -42,6 +64,12 @@ fn option_reference_is_up_to_date() {
 
 /// Compares the text between the marks `<!-- name -->` and `<!-- end of name -->` of a document.
 fn check_block(document: &str, name: &str, fresh: &str) {
+    let whole = replace_block(document, name, fresh);
+    super::check_generated_file(Path::new(document), &whole);
+}
+
+/// Returns a document with a new text between the marks `<!-- name -->` and `<!-- end of name -->`.
+fn replace_block(document: &str, name: &str, fresh: &str) -> String {
     let text = fs::read_to_string(document).unwrap();
     let (begin, end) = (
         format!("<!-- {name} -->\n"),
@@ -49,8 +77,7 @@ fn check_block(document: &str, name: &str, fresh: &str) {
     );
     let (before, rest) = text.split_once(&begin).unwrap();
     let (_, after) = rest.split_once(&end).unwrap();
-    let whole = format!("{before}{begin}{fresh}{end}{after}");
-    super::check_generated_file(Path::new(document), &whole);
+    format!("{before}{begin}{fresh}{end}{after}")
 }
 
 /// Writes a command that runs, or those below it. Commands without options of their own are left to

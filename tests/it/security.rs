@@ -11,7 +11,7 @@ const BEGIN_MARKER: &str = "<!-- retention: written by UPDATE=1 cargo test -->\n
 const END_MARKER: &str = "<!-- end of retention -->\n";
 
 #[test]
-fn security_document_lists_all_stored_data() {
+fn stored_data_in_the_security_document_is_up_to_date() {
     let text = fs::read_to_string(DOCUMENT).unwrap();
     let (before, rest) = text.split_once(BEGIN_MARKER).unwrap();
     let (_, after) = rest.split_once(END_MARKER).unwrap();

@@ -41,7 +41,13 @@ impl TimeRole {
 
     /// Returns true if two field names are the beginning and the end of one range.
     pub(super) fn is_range_end(start: &str, end: &str) -> bool {
-        const PAIRS: [(&str, &str); 3] = [("min", "max"), ("start", "end"), ("from", "to")];
+        const PAIRS: [(&str, &str); 5] = [
+            ("min", "max"),
+            ("start", "end"),
+            ("from", "to"),
+            ("after", "before"),
+            ("since", "until"),
+        ];
         start != end
             && PAIRS
                 .iter()

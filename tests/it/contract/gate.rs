@@ -6,6 +6,7 @@ use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use super::generate::{Extent, fill};
+use crate::catalog::visit_schemas;
 
 /// Returns a value of every kind, and the edge values of numbers.
 fn edge_values() -> Vec<Value> {
@@ -102,4 +103,43 @@ fn schema_accepts_only_what_the_type_accepts() {
         taken > 10_000 && refused > 10_000,
         "{taken} and {refused} are too few to tell"
     );
+}
+
+/// The end of a range finds its start by name, so that a reversed range is rejected.
+#[test]
+fn reversed_time_range_is_rejected_wherever_a_range_ends() {
+    let mut faults = Vec::new();
+    for entry in Catalog::full().iter() {
+        let published = entry.compiled();
+        let mut ends = Vec::new();
+        visit_schemas("", published.full_schema(), &mut |at, schema| {
+            if schema["x-time"] == "end" {
+                ends.push(at.to_owned());
+            }
+        });
+        if ends.is_empty() {
+            continue;
+        }
+        let reversed = |_: &str, schema: &Value| match schema["x-time"].as_str() {
+            Some("start") => Some(json!("2026-02-01T00:00:00Z")),
+            Some("end") => Some(json!("2026-01-01T00:00:00Z")),
+            _ => None,
+        };
+        let arguments = fill(published.full_schema(), "", Extent::All(0), &reversed);
+        let outcome = published.validate_with_defaults(arguments.as_object().unwrap().clone());
+        let told = outcome.err().map(|error| error.to_string());
+        let found = told
+            .unwrap_or_default()
+            .matches("range is reversed")
+            .count();
+        if found < ends.len() {
+            faults.push(format!(
+                "{}: {ends:?}: an `EndTime` needs a `StartTime` beside it with the same name but for \
+                 start/end, min/max, from/to, since/until or after/before (`TimeRole::is_range_end` in \
+                 crates/operation/src/time.rs); a single time is a `StartTime` or a `Time`",
+                entry.operation.name()
+            ));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

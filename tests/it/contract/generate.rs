@@ -72,12 +72,41 @@ pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: KnownValues<
         },
         Some("boolean") => json!(extent.set().is_multiple_of(2)),
         Some("integer" | "number") => min_number(schema),
+        _ if schema["x-time"].is_string() => json!(sample_time(schema)),
         // The text is unique per field, so that a mix-up of two fields is noticed.
         _ => {
             let name = at.trim_end_matches("[]").rsplit('.').next().unwrap();
-            json!(format!("sample-{name}-{}", extent.set()))
+            json!(fit_length(
+                schema,
+                format!("sample-{name}-{}", extent.set())
+            ))
         }
     }
+}
+
+/// Returns a time for a field, by its role. The start of a range is before its end, and both are past.
+fn sample_time(schema: &Value) -> &'static str {
+    match schema["x-time"].as_str() {
+        Some("start") => "2026-01-01T00:00:00Z",
+        Some("end") => "2026-02-01T00:00:00Z",
+        _ => "2026-01-15T12:00:00Z",
+    }
+}
+
+/// Extends or truncates a text to a length that the schema allows.
+fn fit_length(schema: &Value, mut text: String) -> String {
+    let bound = |key: &str| {
+        schema[key]
+            .as_u64()
+            .and_then(|bound| usize::try_from(bound).ok())
+    };
+    while bound("minLength").is_some_and(|min| text.len() < min) {
+        text.push('x');
+    }
+    if let Some(max) = bound("maxLength") {
+        text.truncate(max);
+    }
+    text
 }
 
 /// Returns the number of sets that use every enum value and every exclusive field.
@@ -200,7 +229,7 @@ fn field_group<'a>(schema: &'a Value, name: &str, marks: &[&str]) -> Option<Vec<
 }
 
 /// Returns the smallest number that a schema allows, except zero, which often means "none".
-fn min_number(schema: &Value) -> Value {
+pub(crate) fn min_number(schema: &Value) -> Value {
     let bound = |key: &str| schema[key].as_f64();
     let least = bound("minimum").unwrap_or(1.0).max(1.0);
     let number = bound("maximum").map_or(least, |most| most.min(least));

@@ -3,9 +3,10 @@
 
 mod answers;
 mod gate;
-mod generate;
+pub(crate) mod generate;
 mod preconditions;
 mod profiles;
+mod secrets;
 mod values;
 mod wire;
 mod world;
@@ -14,7 +15,6 @@ use std::collections::BTreeSet;
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{mcp::reply::error_message, pipeline::CallError};
-use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use crate::records;
@@ -22,7 +22,7 @@ use answers::Exceptions;
 use generate::Extent;
 use profiles::ProfiledTool;
 use wire::Endpoint;
-use world::ContractFixture;
+use world::{ContractFixture, FittingArguments};
 
 #[tokio::test]
 async fn every_tool_fulfils_its_contract() {
@@ -83,13 +83,19 @@ impl ContractCheck {
         }
         let mut untried = generate::parts_of_schema(&schema);
         untried.retain(|part| !preconditions::is_skipped(tool, part));
-        let mut answered_something = false;
+        let (mut answered_something, mut refusals) = (false, BTreeSet::new());
+        let (mut undeclared, mut has_failed) = (BTreeSet::new(), false);
         for extent in extents {
             match self.call(tool, extent, &endpoint, &forms).await {
-                Ok((arguments, answer)) => {
-                    for part in generate::parts_of_arguments(&arguments) {
+                Ok((given, answer)) => {
+                    for part in generate::parts_of_arguments(&given.arguments) {
                         untried.remove(&part);
                     }
+                    refusals.extend(given.refusals);
+                    undeclared.extend(secrets::undeclared_secrets(
+                        self.world.entry(tool).operation,
+                        &answer,
+                    ));
                     answered_something |= !answers::rows(&answer).is_empty();
                     let odd = record.map(|record| answers::differences(record, &answer));
                     let odd = odd.into_iter().flatten();
@@ -97,15 +103,47 @@ impl ContractCheck {
                     self.faults
                         .extend(odd.map(|odd| format!("{tool} answer: {odd}")));
                 }
-                Err(why) => self.faults.push(format!("{tool} {extent:?}: {why}")),
+                Err(why) => {
+                    has_failed = true;
+                    self.faults.push(format!("{tool} {extent:?}: {why}"));
+                }
             }
         }
-        if !answered_something {
+        // The seed may lack items of this kind.
+        if !answered_something
+            && !has_failed
+            && self.world.create_listed_item(tool).await.unwrap_or(false)
+            && let Ok((_, answer)) = self.call(tool, Extent::Required, &endpoint, &forms).await
+        {
+            answered_something = !answers::rows(&answer).is_empty();
+        }
+        // Consequences of a failed call are not reported as faults of their own.
+        if !answered_something && !has_failed {
             self.faults
                 .push(format!("{tool} answered nothing but empty lists"));
         }
-        if !untried.is_empty() {
-            self.faults.push(format!("{tool} never tried {untried:?}"));
+        if !untried.is_empty() && !has_failed {
+            let refusals: Vec<_> = refusals
+                .iter()
+                .map(|text| format!("\n    {text}"))
+                .collect();
+            self.faults.push(format!(
+                "{tool} never tried {untried:?}: give values that are accepted in VALUES in \
+                 tests/it/contract/values.rs, or say in SKIPPED_PARTS in tests/it/contract/preconditions.rs \
+                 why not. Samples that the tool refused:{}",
+                match refusals.as_slice() {
+                    [] => " none".to_owned(),
+                    refusals => refusals.concat(),
+                }
+            ));
+        }
+        for field in undeclared {
+            self.faults.push(format!(
+                "{tool}: `{field}` of the answer is named like a secret, and the row of the tool does not declare \
+                 it. Add `.returns_secrets(&[\"{field}\"])` if it is shown only here, otherwise \
+                 `.with_secret_fields(&[\"{field}\"])`, which masks it; if it is no secret, a maintainer adds it \
+                 to NO_SECRETS in tests/it/contract/secrets.rs"
+            ));
         }
     }
 
@@ -116,7 +154,7 @@ impl ContractCheck {
         extent: Extent,
         endpoint: &Endpoint,
         forms: &[ProfiledTool],
-    ) -> Result<(JsonMap, Value), String> {
+    ) -> Result<(FittingArguments, Value), String> {
         let world = &mut self.world;
         if let Some(before) = preconditions::prior_calls(tool) {
             world.restart_sandbox().await;
@@ -128,9 +166,10 @@ impl ContractCheck {
                     .map_err(|error| error_message(&error))?;
             }
         }
-        let arguments = world.fitting_arguments(tool, extent).await?;
+        let given = world.fitting_arguments(tool, extent).await?;
+        let arguments = &given.arguments;
         for form in forms {
-            form.check(&arguments)?;
+            form.check(arguments)?;
         }
         let before = world.count();
         let outcome = world.call(tool, arguments.clone()).await;
@@ -138,7 +177,7 @@ impl ContractCheck {
             outcome.map_err(|error| format!("{}\n{}", error_message(&error), json!(arguments)))?;
         match world.requests_after(before).as_slice() {
             [seen] => {
-                let odd = endpoint.faults(seen, &arguments);
+                let odd = endpoint.faults(seen, arguments);
                 self.faults.extend(
                     odd.iter()
                         .map(|odd| format!("{tool} {extent:?} wire: {odd}")),
@@ -146,7 +185,7 @@ impl ContractCheck {
             }
             several => return Err(format!("{} requests", several.len())),
         }
-        Ok((arguments, answer))
+        Ok((given, answer))
     }
 }
 

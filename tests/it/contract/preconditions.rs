@@ -389,6 +389,17 @@ pub(super) fn find_source(operation: &Operation, at: &str, extent: Extent) -> Op
     })
 }
 
+/// Returns the operation that creates the items that a list at the same path returns.
+pub(super) fn find_create(list: &Operation) -> Option<&'static str> {
+    let mut operations = DOMAINS.iter().flat_map(|domain| domain.operations);
+    let is_create = |other: &&Operation| {
+        *list.method() == Method::GET
+            && *other.method() == Method::POST
+            && other.path() == list.path()
+    };
+    operations.find(is_create).map(Operation::name)
+}
+
 /// Returns the last name of a path, without list brackets.
 pub(super) fn last_segment(at: &str) -> &str {
     at.trim_end_matches("[]")

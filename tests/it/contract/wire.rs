@@ -80,7 +80,9 @@ impl Endpoint {
     /// none of them has is unknown.
     pub(super) fn from_calls(operation: &Operation) -> Self {
         let file = format!("tests/data/calls/{}.json", operation.name());
-        let calls: Vec<Value> = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let text = fs::read_to_string(&file)
+            .unwrap_or_else(|_| panic!("{file} is missing: show a call of the tool"));
+        let calls: Vec<Value> = serde_json::from_str(&text).unwrap();
         let mut places: HashMap<_, _> = operation
             .placeholders()
             .map(|name| (name.to_owned(), ArgumentLocation::Path))

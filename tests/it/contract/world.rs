@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -12,7 +13,7 @@ use portkey_mcp::{
     pipeline::{CallError, Dispatcher},
     upstream::UpstreamClient,
 };
-use portkey_operation::JsonMap;
+use portkey_operation::{FieldError, JsonMap};
 use portkey_sandbox::{Faults, Sandbox};
 use serde_json::Value;
 
@@ -137,15 +138,16 @@ impl ContractFixture {
         &self,
         tool: &str,
         extent: Extent,
-    ) -> Result<JsonMap, String> {
+    ) -> Result<FittingArguments, String> {
         let mut arguments = self.arguments(tool, extent).await?;
         if let Some((create, field)) = preconditions::create_counterpart(tool)
             && arguments.contains_key(field)
         {
             let created = Box::pin(self.fitting_arguments(create, extent)).await?;
-            arguments[field] = created[field].clone();
+            arguments[field] = created.arguments[field].clone();
         }
         preconditions::adjust_arguments(tool, &mut arguments);
+        let mut refusals = BTreeSet::new();
         // The validation reports only the first errors.
         for _ in 0..20 {
             let outcome = self
@@ -154,13 +156,28 @@ impl ContractFixture {
                 .validate_and_build_request(arguments.clone());
             let Err(error) = outcome else { break };
             let mut whole = Value::Object(arguments);
-            error
-                .errors()
-                .iter()
-                .for_each(|problem| remove_field(&mut whole, &problem.path));
+            for problem in error.errors().iter() {
+                refusals.insert(describe_refusal(&whole, problem));
+                remove_field(&mut whole, &problem.path);
+            }
             arguments = whole.as_object().unwrap().clone();
         }
-        Ok(arguments)
+        Ok(FittingArguments {
+            arguments,
+            refusals,
+        })
+    }
+
+    /// Creates an item of the kind that a tool lists, if a tool at the same path creates them. Returns whether it did.
+    pub(super) async fn create_listed_item(&self, list: &str) -> Result<bool, String> {
+        let operation = self.entry(list).operation;
+        let Some(create) = preconditions::find_create(operation) else {
+            return Ok(false);
+        };
+        let arguments = Box::pin(self.fitting_arguments(create, Extent::Required)).await?;
+        let outcome = self.call(create, arguments.arguments).await;
+        outcome.map_err(|error| format!("{create}: {}", error_message(&error)))?;
+        Ok(true)
     }
 
     /// Returns the field of the listed or created item that the source names.
@@ -176,10 +193,15 @@ impl ContractFixture {
                 arguments.insert(place.to_owned(), value.clone());
             }
         }
-        let answer = self
-            .call(tool, arguments)
-            .await
-            .map_err(|e| format!("{tool}: {}", error_message(&e)))?;
+        let list = async || {
+            let answer = self.call(tool, arguments.clone()).await;
+            answer.map_err(|e| format!("{tool}: {}", error_message(&e)))
+        };
+        let mut answer = list().await?;
+        // The seed may lack items of this kind.
+        if rows(&answer).is_empty() && self.create_listed_item(tool).await? {
+            answer = list().await?;
+        }
         let wanted = |row: &&Value| pick.is_none_or(|(field, value)| row[field] == value);
         let item = rows(&answer).into_iter().find(wanted);
         let value = match item {
@@ -201,12 +223,30 @@ async fn start_sandbox() -> Sandbox {
         .unwrap()
 }
 
-/// Removes the field at a path such as `checks[0].parameters.x`.
-fn remove_field(value: &mut Value, at: &str) {
-    let pointer = format!(
+/// Valid arguments, and why others were left out.
+pub(super) struct FittingArguments {
+    pub(super) arguments: JsonMap,
+    pub(super) refusals: BTreeSet<String>,
+}
+
+/// Returns the sample that the validation rejected, and its message.
+fn describe_refusal(arguments: &Value, problem: &FieldError) -> String {
+    let sample = arguments.pointer(&to_pointer(&problem.path));
+    let sample = sample.map_or_else(String::new, |sample| format!(" = {sample}"));
+    format!("`{}`{sample}: {}", problem.path, problem.message)
+}
+
+/// Returns the JSON Pointer of a path such as `checks[0].parameters.x`.
+fn to_pointer(at: &str) -> String {
+    format!(
         "/{}",
         at.replace('[', "/").replace(']', "").replace('.', "/")
-    );
+    )
+}
+
+/// Removes the field at a path such as `checks[0].parameters.x`.
+fn remove_field(value: &mut Value, at: &str) {
+    let pointer = to_pointer(at);
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     if let Some(Value::Object(fields)) = value.pointer_mut(parent) {
         fields.shift_remove(name);
