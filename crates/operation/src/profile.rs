@@ -305,10 +305,9 @@ impl SchemaPublisher {
             }
             text.push_str(sentence);
         };
-        if !self.profile.is_full()
-            && let Some(bounds) = describe_bounds(full)
-        {
-            append(&bounds);
+        if !self.profile.is_full() {
+            let bounds = [describe_bounds(full), describe_length(full)];
+            bounds.iter().flatten().for_each(|bounds| append(bounds));
         }
         if full.get(OPEN).is_some()
             && let Some(Value::Array(values)) = full.get("enum")
@@ -359,6 +358,25 @@ fn describe_bounds(full: &Value) -> Option<String> {
     }
 }
 
+/// Describes the bounds of a text's or a list's length.
+fn describe_length(full: &Value) -> Option<String> {
+    let (min, max, unit) = match full.get("items") {
+        Some(_) => ("minItems", "maxItems", "item"),
+        None => ("minLength", "maxLength", "character"),
+    };
+    let bound = |key: &str| full.get(key).and_then(Value::as_u64);
+    // That something is not empty goes without saying.
+    let least = bound(min).filter(|least| *least > 1);
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    match (least, bound(max)) {
+        (Some(low), Some(high)) if low == high => Some(format!("{low} {unit}{}.", plural(low))),
+        (Some(low), Some(high)) => Some(format!("{low} to {high} {unit}s.")),
+        (Some(low), None) => Some(format!("At least {low} {unit}{}.", plural(low))),
+        (None, Some(high)) => Some(format!("At most {high} {unit}{}.", plural(high))),
+        (None, None) => None,
+    }
+}
+
 /// Returns true if a full schema has a clearable field.
 pub(super) fn has_clearable_fields(full: &Value) -> bool {
     let below = |key: &str| full.get(key).is_some_and(has_clearable_fields);
@@ -367,4 +385,45 @@ pub(super) fn has_clearable_fields(full: &Value) -> bool {
     fields
         .any(|(_, field)| field.get(ClearableMarker::KEY).is_some() || has_clearable_fields(field))
         || below("items")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_described_like_bounds() {
+        let cases = [
+            (
+                json!({ "type": "string", "maxLength": 255 }),
+                Some("At most 255 characters."),
+            ),
+            (
+                json!({ "type": "string", "minLength": 1, "maxLength": 1 }),
+                Some("At most 1 character."),
+            ),
+            (
+                json!({ "type": "string", "minLength": 8, "maxLength": 64 }),
+                Some("8 to 64 characters."),
+            ),
+            (
+                json!({ "type": "string", "minLength": 4, "maxLength": 4 }),
+                Some("4 characters."),
+            ),
+            (json!({ "type": "string", "minLength": 1 }), None),
+            (
+                json!({ "type": "array", "items": {}, "maxItems": 1 }),
+                Some("At most 1 item."),
+            ),
+            (
+                json!({ "type": "array", "items": {}, "minItems": 2 }),
+                Some("At least 2 items."),
+            ),
+            (json!({ "type": "array", "items": {}, "minItems": 1 }), None),
+            (json!({ "type": "integer", "maximum": 5 }), None),
+        ];
+        for (schema, expected) in cases {
+            assert_eq!(describe_length(&schema).as_deref(), expected, "{schema}");
+        }
+    }
 }

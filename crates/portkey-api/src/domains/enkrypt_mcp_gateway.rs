@@ -66,7 +66,7 @@ const GATEWAY_HEADERS: &[(&str, &str)] = &[
 /// The name of a gateway, which is all that a read of it takes.
 #[derive(Deserialize, JsonSchema)]
 pub struct NamedGateway {
-    /// Its saved_name, at most 32 characters.
+    /// Its saved_name.
     ///
     /// Required: Enkrypt AI's API names a gateway by this header alone.
     #[schemars(length(max = 32))]
@@ -104,7 +104,7 @@ pub struct GetRegistryServer {
 /// key. Preview first: nothing guards against other writers. A running gateway follows in 10 minutes.
 #[derive(Deserialize, JsonSchema)]
 pub struct ModifyMcpGateway {
-    /// Its saved_name, at most 32 characters.
+    /// Its saved_name.
     ///
     /// Required: Enkrypt AI's API names a gateway by this header alone.
     #[schemars(length(max = 32))]

@@ -192,7 +192,7 @@ pub struct CreateMcpServer {
     /// What it is for.
     #[schemars(length(max = 500))]
     pub description: Nullable<String>,
-    /// 3 to 50 characters, unique in the organisation. Default: made from the name.
+    /// Unique in the organisation. Default: made from the name.
     #[schemars(length(min = 3, max = 50), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
 }

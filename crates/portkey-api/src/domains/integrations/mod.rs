@@ -411,10 +411,10 @@ pub struct WorkspaceAccess {
     ///
     /// Required: OpenAPI and the Terraform provider.
     pub enabled: bool,
-    /// At most one.
+    /// Budget.
     #[schemars(length(max = 1))]
     pub usage_limits: Nullable<Vec<UsageLimits>>,
-    /// At most one.
+    /// Rate limit.
     #[schemars(length(max = 1))]
     pub rate_limits: Nullable<Vec<RateLimits>>,
     /// Zero the usage, reviving an exhausted one.
