@@ -172,7 +172,7 @@ fn size_report_is_up_to_date() {
     let all = list_tools(Surface::Operations, |_| true);
     let mut text =
         "# Sizes\n\nWhat the list of tools takes, in bytes of JSON, by what is listed. Written by \
-                    `UPDATE=1 cargo test`.\n\n## Surfaces\n\n"
+                    `UPDATE=1 cargo test --test it up_to_date`.\n\n## Surfaces\n\n"
             .to_owned();
     let table =
         |title: &str| format!("| {title} {TABLE_HEAD}| --- | ---: | ---: | ---: | ---: | --- |\n");

@@ -6,6 +6,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::{server, surface};
 
+use crate::UPDATE_COMMAND;
+
 #[test]
 fn published_tool_schemas_are_up_to_date() {
     let root = Path::new("tool-schemas");
@@ -34,11 +36,15 @@ fn published_tool_schemas_are_up_to_date() {
         }
         for file in fs::read_dir(domain).unwrap() {
             let path = file.unwrap().path();
+            if expected.contains(&path) {
+                continue;
+            }
             assert!(
-                expected.contains(&path),
-                "{} belongs to no tool; remove it",
+                std::env::var_os("UPDATE").is_some(),
+                "{} belongs to no tool; run `{UPDATE_COMMAND}`, which removes it",
                 path.display()
             );
+            fs::remove_file(path).unwrap();
         }
     }
 }

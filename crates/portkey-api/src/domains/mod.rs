@@ -1,8 +1,8 @@
 //! The domains of the Portkey Admin API, and one for Enkrypt AI's MCP gateways.
 //!
 //! To add an endpoint, add an entry to the `OPERATIONS` table of its domain and a struct below it.
-//! Run `UPDATE=1 cargo test`, and commit the schema and the call that it wrote. See
-//! [`portkey_operation`].
+//! Write one call under `tests/data/calls`, run `UPDATE=1 cargo test --test it up_to_date`, and
+//! commit what it wrote. See CONTRIBUTING.md and [`portkey_operation`].
 //!
 //! Names, hints, scopes and units come from Portkey's OpenAPI document, and from live answers where
 //! the two differ. docs/portkey-api-notes.md lists these differences and their sources.
