@@ -28,9 +28,11 @@ use serde_json::{Value, json};
 use crate::{
     assert_same_names, check_generated_file,
     http::serve_sandbox,
-    process::{ServerProcess, command, run_cli},
-    requests::{initialize_request, post_request, send_request, stateless_request},
-    upstream::operator,
+    support::{
+        process::{ServerProcess, command, run_cli},
+        requests::{initialize_request, post_request, send_request, stateless_request},
+        upstream::operator,
+    },
 };
 
 type McpClient = RunningService<RoleClient, ()>;

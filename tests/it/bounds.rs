@@ -17,12 +17,14 @@ use crate::{
     approval::gate::dispatcher_with_approvals,
     audit::read_entries,
     http::serve_sandbox,
-    mcp::McpClient,
-    process::{ServerProcess, run_cli},
-    requests::{client, post_request, send_request, stateless_request},
     stdio::start_initialized,
-    upstream::{
-        MockUpstream, dispatcher, http_response as upstream_answer, json_response, operator,
+    support::{
+        mcp_client::McpClient,
+        process::{ServerProcess, run_cli},
+        requests::{client, post_request, send_request, stateless_request},
+        upstream::{
+            MockUpstream, dispatcher, http_response as upstream_answer, json_response, operator,
+        },
     },
 };
 

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use crate::{
     http::serve_sandbox,
     metrics::open_session,
-    process::{ServerProcess, StdioServer, command},
-    requests::{post_request, send_request, stateless_request},
+    support::{
+        process::{ServerProcess, StdioServer, command},
+        requests::{post_request, send_request, stateless_request},
+    },
 };
 
 /// Returns the next line about a call, in `--log-format json`.

@@ -9,7 +9,7 @@ use portkey_api::catalog::Catalog;
 use portkey_operation::CompiledOperation;
 use serde_json::{Value, json};
 
-use crate::UPDATE_COMMAND;
+use crate::support::generated::{UPDATE_COMMAND, check_generated_file};
 
 #[test]
 fn recorded_requests_are_up_to_date() {
@@ -30,7 +30,7 @@ fn recorded_requests_are_up_to_date() {
         }
         let passes = cases.iter().any(|case| case["sends"].get("line").is_some());
         assert!(passes, "{} shows no call that works", path.display());
-        super::check_generated_file(
+        check_generated_file(
             &path,
             &(serde_json::to_string_pretty(&cases).unwrap() + "\n"),
         );

@@ -10,7 +10,7 @@ use portkey_mcp::{
 use portkey_operation::Upstream;
 use serde_json::{Value, json};
 
-use crate::process::{ServerProcess, StdioServer, command, run_cli};
+use crate::support::process::{ServerProcess, StdioServer, command, run_cli};
 
 #[test]
 fn json_tool_list_equals_the_protocol_list() {

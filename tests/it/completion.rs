@@ -17,7 +17,9 @@ use tokio::{sync::Semaphore, time};
 
 use crate::{
     secrets::connect_everywhere,
-    upstream::{MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator},
+    support::upstream::{
+        MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator,
+    },
 };
 
 #[tokio::test]

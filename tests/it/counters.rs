@@ -17,9 +17,8 @@ use proptest::prelude::*;
 use tokio::task::JoinSet;
 
 use crate::{
-    programs::is_missing,
-    redis::RedisServer,
     store::{StorePair, store_pairs},
+    support::{programs::is_missing, redis::RedisServer},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     metrics::{MeteredServer, end_session, open_session},
-    requests::{send_request, stateless_request},
+    support::requests::{send_request, stateless_request},
 };
 
 fn dashboard() -> Value {

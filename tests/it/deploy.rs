@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::process::{ServerProcess, run_cli};
+use crate::support::process::{ServerProcess, run_cli};
 
 const CHART: &str = "deploy/helm/portkey-mcp/templates/deployment.yaml";
 const MANIFEST: &str = "deploy/kubernetes/deployment.yaml";

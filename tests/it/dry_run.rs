@@ -8,7 +8,7 @@ use portkey_mcp::{
 use portkey_operation::Effect;
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     process::{ServerProcess, StdioServer, run_cli},
     requests::{call_request, send_request},
     upstream::{MockUpstream, dispatcher, json_response, operator},

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write, path::Path, process::Command};
 
-use crate::process::run_cli;
+use crate::support::process::run_cli;
 
 /// Returns paths of a device, a named pipe, a link to a device, and a folder.
 fn non_regular_files(folder: &Path) -> Vec<String> {

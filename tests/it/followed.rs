@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     http::serve_sandbox,
-    process::{ServerProcess, run_cli},
-    requests::{self, client, send_request},
+    support::{
+        process::{ServerProcess, run_cli},
+        requests::{self, client, send_request},
+    },
 };
 
 /// Creates a token file with one token, and returns the token.

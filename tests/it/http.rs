@@ -21,7 +21,7 @@ use rmcp::{
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::{
+use crate::support::{
     process::{ServerProcess, run_cli},
     requests::{
         client, initialize_request, post_request, send_request, stateless_request,

@@ -10,7 +10,7 @@ use portkey_mcp::http_client::client_builder;
 use reqwest::{Certificate, StatusCode};
 use serde_json::json;
 
-use crate::{
+use crate::support::{
     process::{ServerProcess, run_cli},
     requests::{call_request, client, post_request, send_request, stateless_request},
     upstream::{MockUpstream, ResponseAction, json_response},

@@ -8,7 +8,7 @@ use reqwest::{Client, ClientBuilder};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::{
+use crate::support::{
     process::ServerProcess,
     requests::{initialize_request, send_request, stateless_request, stateless_request_by},
 };

@@ -27,9 +27,11 @@ use tower::ServiceExt;
 use crate::{
     audit::read_entries,
     hub::routes,
-    mcp::{McpClient, McpResponse, send},
-    process::ServerProcess,
-    upstream::{MockUpstream, ResponseAction, json_response},
+    support::{
+        mcp_client::{McpClient, McpResponse, send},
+        process::ServerProcess,
+        upstream::{MockUpstream, ResponseAction, json_response},
+    },
 };
 
 const JSON: &str = "application/json";

@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     http::serve_sandbox,
-    process::{ServerProcess, run_cli},
-    requests::{client, post_request, send_request, stateless_request, stateless_request_by},
+    support::{
+        process::{ServerProcess, run_cli},
+        requests::{client, post_request, send_request, stateless_request, stateless_request_by},
+    },
 };
 
 /// A server with metrics, and their URL.

@@ -17,7 +17,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::{
+use crate::support::{
     process::{command, run_cli},
     upstream::{MockUpstream, http_response, json_response},
 };

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     approval::gate::dispatcher_with_approvals,
-    upstream::{MockUpstream, http_response, json_response, operator},
+    support::upstream::{MockUpstream, http_response, json_response, operator},
 };
 
 /// A document with an invented secret, visible only to readers.

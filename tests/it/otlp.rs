@@ -5,10 +5,12 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::{
-    process::{ServerProcess, StdioServer, command},
-    requests::{self, post_request, send_request},
     secrets::leaks,
-    upstream::{self, KEY, MockUpstream},
+    support::{
+        process::{ServerProcess, StdioServer, command},
+        requests::{self, post_request, send_request},
+        upstream::{self, KEY, MockUpstream},
+    },
 };
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     catalog::with_required_change,
     contract::generate::min_number,
-    upstream::{MockUpstream, dispatcher, json_response, operator},
+    support::upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
 const PATH_TRAVERSALS: &[&str] = &[

@@ -16,9 +16,11 @@ use serde_json::{Value, json};
 use crate::{
     http::serve_sandbox,
     hub::serve_http,
-    process::ServerProcess,
-    requests::{client, send_request},
-    upstream::{MockUpstream, ResponseAction},
+    support::{
+        process::ServerProcess,
+        requests::{client, send_request},
+        upstream::{MockUpstream, ResponseAction},
+    },
 };
 
 /// A call as most clients make it.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     catalog::visit_schemas,
-    process::{StdioServer, command, run_cli},
+    support::process::{StdioServer, command, run_cli},
 };
 
 /// Returns every tool in a profile: the operations, and the tools of the compact surface.

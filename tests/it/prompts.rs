@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 
 use crate::{
     http::serve_sandbox,
-    process::{ServerProcess, run_cli},
-    requests::{send_request, stateless_request},
     secrets::connect_everywhere,
+    support::{
+        process::{ServerProcess, run_cli},
+        requests::{send_request, stateless_request},
+    },
 };
 
 const CUSTOM_PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\narguments:\n  - name: who\n    \

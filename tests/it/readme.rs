@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command};
 use portkey_api::domains::DOMAINS;
 use portkey_operation::Upstream;
 
-use crate::process::run_cli;
+use crate::support::process::run_cli;
 
 #[test]
 fn tool_reference_is_up_to_date() {

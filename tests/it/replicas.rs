@@ -19,8 +19,8 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{
-    mcp::McpClient, process::ServerProcess, programs::is_missing, redis::RedisServer,
+use crate::support::{
+    mcp_client::McpClient, process::ServerProcess, programs::is_missing, redis::RedisServer,
     requests::client,
 };
 

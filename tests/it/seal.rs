@@ -12,7 +12,7 @@ use portkey_mcp::security::signed_state::{
 use portkey_store::{MAX_MEMORY_ENTRIES, Stamp, Store, StoreKey, UseOutcome};
 use tokio::task::JoinSet;
 
-use crate::{programs::is_missing, redis::RedisServer};
+use crate::support::{programs::is_missing, redis::RedisServer};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use portkey_mcp::app::retention::{markdown_table, retention_rows};
 
-use crate::check_generated_file;
+use crate::support::generated::check_generated_file;
 
 const DOCUMENT: &str = "docs/security.md";
 const BEGIN_MARKER: &str = "<!-- retention: written by UPDATE=1 cargo test -->\n";

@@ -6,8 +6,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::{
-    mcp::{McpClient, McpResponse},
+use crate::support::{
+    mcp_client::{McpClient, McpResponse},
     process::ServerProcess,
 };
 
@@ -267,8 +267,11 @@ async fn large_subscription_filter_does_not_enlarge_the_stream() {
     } });
     let mut streams = Vec::new();
     for _ in 0..60 {
-        let listen =
-            crate::requests::stateless_request(&server, "subscriptions/listen", filter.clone());
+        let listen = crate::support::requests::stateless_request(
+            &server,
+            "subscriptions/listen",
+            filter.clone(),
+        );
         let stream = listen
             .header("x-portkey-api-key", "pk-alice")
             .send()
@@ -310,7 +313,8 @@ async fn stream_beyond_the_limit_of_a_caller_is_rejected() {
     let server = start_server(&["--concurrency", "2", "--max-sessions-per-principal", "2"]);
     let listen = |key: &'static str| {
         let filter = json!({ "notifications": { "toolsListChanged": true } });
-        let request = crate::requests::stateless_request(&server, "subscriptions/listen", filter);
+        let request =
+            crate::support::requests::stateless_request(&server, "subscriptions/listen", filter);
         request.header("x-portkey-api-key", key).send()
     };
     let alice = start_session(&server, "pk-alice").await;

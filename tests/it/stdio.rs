@@ -11,7 +11,7 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     process::{StdioServer, command},
     upstream::{self, MockUpstream, ResponseAction},
 };

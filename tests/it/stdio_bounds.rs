@@ -17,9 +17,11 @@ use tokio::{
 };
 
 use crate::{
-    process::{StdioServer, command},
     stdio::{INITIALIZE, call_request, list_request, start_initialized},
-    upstream::{MockUpstream, ResponseAction, dispatcher, operator},
+    support::{
+        process::{StdioServer, command},
+        upstream::{MockUpstream, ResponseAction, dispatcher, operator},
+    },
 };
 
 /// Number of output bytes that a client leaves unread in its pipe.

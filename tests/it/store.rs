@@ -13,7 +13,7 @@ use portkey_store::{
 };
 use tokio::task::JoinSet;
 
-use crate::{programs::is_missing, redis::RedisServer};
+use crate::support::{programs::is_missing, redis::RedisServer};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const LONG_TIMEOUT: Duration = Duration::from_secs(5);

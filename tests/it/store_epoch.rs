@@ -5,9 +5,8 @@ use std::time::Duration;
 use portkey_store::{Stamp, Store, UseOutcome};
 
 use crate::{
-    programs::is_missing,
-    redis::RedisServer,
     store::{HOUR, StorePair, store_pairs, test_key, wait_until},
+    support::{programs::is_missing, redis::RedisServer},
 };
 
 /// Epoch record in Redis: its name, the number of marked uses, and the monotonic time.

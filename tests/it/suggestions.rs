@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     approval::{FormClient, connect},
-    process::run_cli,
+    support::process::run_cli,
 };
 
 /// A typical guess, and the tools of which one must be named first.

@@ -6,8 +6,8 @@ use portkey_mcp::mcp::surface::{BuiltinAction, Surface, builtin_tools};
 use serde_json::{Value, json};
 
 use crate::{
-    process::run_cli,
     secrets::{ConnectedClient, connect_everywhere},
+    support::process::run_cli,
 };
 
 const COMPACT: [&str; 5] = [

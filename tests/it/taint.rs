@@ -9,10 +9,12 @@ use portkey_store::Store;
 use serde_json::json;
 
 use crate::{
-    programs::is_missing,
-    redis::RedisServer,
     store::{StorePair, store_pairs},
-    upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
+    support::{
+        programs::is_missing,
+        redis::RedisServer,
+        upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
+    },
 };
 
 fn principal_named(name: &str) -> Principal {

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::process::{command, run_cli};
+use crate::support::process::{command, run_cli};
 
 /// Clears the screen, reverses the text direction, has a one-character control sequence, and starts
 /// a line.

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::{server, surface};
 
-use crate::UPDATE_COMMAND;
+use crate::support::generated::{UPDATE_COMMAND, check_generated_file};
 
 #[test]
 fn published_tool_schemas_are_up_to_date() {
@@ -17,7 +17,7 @@ fn published_tool_schemas_are_up_to_date() {
         let path = root.join(entry.domain.name).join(format!("{name}.json"));
         let tool =
             serde_json::to_string_pretty(&server::build_tool(entry.compiled())).unwrap() + "\n";
-        super::check_generated_file(&path, &tool);
+        check_generated_file(&path, &tool);
         expected.insert(path);
     }
     for own in surface::builtin_tools() {
@@ -26,7 +26,7 @@ fn published_tool_schemas_are_up_to_date() {
             .join(format!("{}.json", own.operation.name()));
         let tool =
             serde_json::to_string_pretty(&server::build_tool(&own.published)).unwrap() + "\n";
-        super::check_generated_file(&path, &tool);
+        check_generated_file(&path, &tool);
         expected.insert(path);
     }
     for domain in fs::read_dir(root).unwrap() {

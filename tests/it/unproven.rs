@@ -10,11 +10,13 @@ use tokio::sync::Semaphore;
 
 use crate::{
     hub::{routes_with_auth, serve_routes, wait_for_listeners},
-    mcp::McpClient,
-    process::{ServerProcess, run_cli},
-    requests::{call_request, send_request, stateless_request},
-    upstream::{
-        MockUpstream, ReceivedRequest, ResponseAction, http_response as answered, json_response,
+    support::{
+        mcp_client::McpClient,
+        process::{ServerProcess, run_cli},
+        requests::{call_request, send_request, stateless_request},
+        upstream::{
+            MockUpstream, ReceivedRequest, ResponseAction, http_response as answered, json_response,
+        },
     },
 };
 
@@ -161,7 +163,7 @@ async fn public_result_is_not_stored_for_an_unknown_key() {
     });
     let upstream = upstream.await;
     // In this process, because the binary reads public lists at their real address.
-    let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
+    let dispatcher = Arc::new(crate::support::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
     let url = serve_routes(routes_with_auth(server, Auth::Key(dispatcher)).await).await;
     let answer = async |key, tool, args| {
@@ -313,7 +315,7 @@ async fn sessions_of_unknown_keys_do_not_displace_verified_callers() {
 #[tokio::test]
 async fn session_of_an_unverified_key_ends_after_a_minute() {
     let upstream = start_upstream().await;
-    let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
+    let dispatcher = Arc::new(crate::support::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
     let routes = routes_with_auth(server.clone(), Auth::Key(dispatcher)).await;
     let url = serve_routes(routes).await;
@@ -344,7 +346,7 @@ async fn session_of_an_unverified_key_ends_after_a_minute() {
 #[tokio::test]
 async fn many_sessions_of_unverified_keys_end_sooner() {
     let upstream = start_upstream().await;
-    let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
+    let dispatcher = Arc::new(crate::support::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
     let routes = routes_with_auth(server.clone(), Auth::Key(dispatcher)).await;
     let url = serve_routes(routes).await;

@@ -7,7 +7,7 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 
 use crate::{
     secrets::connect_everywhere,
-    upstream::{MockUpstream, json_response},
+    support::upstream::{MockUpstream, json_response},
 };
 
 /// Texts that stay unchanged.
@@ -178,9 +178,9 @@ async fn key_with_invisible_characters_is_masked() {
         .to_string();
     let upstream = MockUpstream::start(move |_| json_response(&body)).await;
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
-    let dispatcher = crate::upstream::dispatcher(&upstream);
+    let dispatcher = crate::support::upstream::dispatcher(&upstream);
     let got = dispatcher
-        .call_as_local(&crate::upstream::operator(), "get-workspace", args)
+        .call_as_local(&crate::support::upstream::operator(), "get-workspace", args)
         .await
         .unwrap();
     let mask = portkey_mcp::security::secrets::MASK;

@@ -7,7 +7,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{
+use crate::support::{
     process::{StdioServer, run, run_cli},
     upstream::{MockUpstream, http_response},
 };

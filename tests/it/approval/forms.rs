@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{FormClient, FormReaction, TRANSPORTS_AND_GENERATIONS, connect};
-use crate::{mcp::McpClient, process::ServerProcess};
+use crate::support::{mcp_client::McpClient, process::ServerProcess};
 
 const SLUG: &str = "openai-production";
 

@@ -23,7 +23,7 @@ use portkey_store::{Queue, Store};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::{
+use crate::support::{
     process::run_cli,
     upstream::{MockUpstream, dispatcher, http_response, json_response, operator, settings},
 };

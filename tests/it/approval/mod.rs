@@ -22,7 +22,7 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     process::{ServerProcess, command},
     requests,
 };

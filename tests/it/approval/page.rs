@@ -11,7 +11,10 @@ use serde_json::json;
 use super::tickets::{
     AdminFolder, SLUG, TOOL, form_token, serve_with_admin, strs, ticket_id, ticket_page_url,
 };
-use crate::{audit::read_entries, mcp::McpClient, process::command, requests::client};
+use crate::{
+    audit::read_entries,
+    support::{mcp_client::McpClient, process::command, requests::client},
+};
 
 async fn post_decision(
     client: &Client,

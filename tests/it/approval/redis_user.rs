@@ -5,7 +5,9 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::tickets::{AdminFolder, SLUG, TOOL, strs, ticket_id};
-use crate::{mcp::McpClient, process::ServerProcess, programs::is_missing, redis::RedisServer};
+use crate::support::{
+    mcp_client::McpClient, process::ServerProcess, programs::is_missing, redis::RedisServer,
+};
 use portkey_mcp::security::signed_state::Keyring;
 
 const POLICY: &str = "
@@ -130,7 +132,7 @@ async fn missing_redis_right_is_reported_to_the_approver() {
     if is_missing("redis-server") {
         return;
     }
-    let rights = crate::redis::documented_rights().replace(" +get ", " ");
+    let rights = crate::support::redis::documented_rights().replace(" +get ", " ");
     let redis = RedisServer::with_user(&rights);
     let admin = AdminFolder::new();
     let url = redis.documented_url(0);

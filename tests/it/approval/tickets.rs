@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{FormClient, TRANSPORTS_AND_GENERATIONS, connect};
-use crate::{
-    mcp::McpClient,
+use crate::support::{
+    mcp_client::McpClient,
     process::{ServerProcess, run_cli},
     programs::is_missing,
     redis::RedisServer,

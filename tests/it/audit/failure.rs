@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     AuditFolder, assert_fields, call_from_shell, create_arguments, read_entries, run_verify,
 };
-use crate::{
+use crate::support::{
     process::{ServerProcess, command, run_cli},
     programs::is_missing,
     requests::{self, send_request},

@@ -15,10 +15,12 @@ use tempfile::TempDir;
 
 use crate::{
     http::serve_sandbox,
-    mcp::McpClient,
-    process::{ServerProcess, StdioServer, command, run_cli},
-    requests,
-    upstream::{MockUpstream, ResponseAction},
+    support::{
+        mcp_client::McpClient,
+        process::{ServerProcess, StdioServer, command, run_cli},
+        requests,
+        upstream::{MockUpstream, ResponseAction},
+    },
 };
 
 /// A temporary folder for an audit log.
@@ -342,7 +344,7 @@ async fn denied_call_has_an_entry_with_its_rule() {
 
 #[tokio::test]
 async fn entry_has_upstream_status_and_retries() {
-    use crate::upstream::{http_response, json_response};
+    use crate::support::upstream::{http_response, json_response};
     let upstream = MockUpstream::start(|n| match n {
         0 | 1 => http_response("503 Service Unavailable", "", ""),
         2 => json_response("{}"),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{AuditFolder, call_from_shell, create_arguments, run_verify};
 use crate::{
     http::serve_sandbox,
-    requests::{self, send_request},
+    support::requests::{self, send_request},
 };
 
 #[tokio::test]
@@ -31,14 +31,19 @@ async fn log_in_use_is_locked_under_every_path() {
     ];
     for (log, expected) in cases {
         let args = ["call", "list-labels", "--sandbox", "--audit-log", &log];
-        let (ok, _, err) = crate::process::run_cli(&args);
+        let (ok, _, err) = crate::support::process::run_cli(&args);
         assert!(!ok && err.contains(expected), "{err}");
     }
     assert!(server.terminate().0.success());
     assert_eq!(folder.entries().len(), 1);
     // A link is not followed while the log is unused either.
-    let (ok, _, err) =
-        crate::process::run_cli(&["call", "list-labels", "--sandbox", "--audit-log", &soft]);
+    let (ok, _, err) = crate::support::process::run_cli(&[
+        "call",
+        "list-labels",
+        "--sandbox",
+        "--audit-log",
+        &soft,
+    ]);
     assert!(!ok && err.contains("it is a symbolic link"), "{err}");
 }
 

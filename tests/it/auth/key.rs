@@ -1,7 +1,7 @@
 //! Callers that send their own Portkey key.
 
 use super::*;
-use crate::upstream::json_response;
+use crate::support::upstream::json_response;
 
 fn serve_with_key_auth(base_url: &str) -> ServerProcess {
     ServerProcess::start(&[
@@ -273,7 +273,7 @@ fn malformed_key_stops_the_start_and_names_its_source() {
             shape: "byte order mark",
         },
     ] {
-        let mut command = crate::process::command(args);
+        let mut command = crate::support::process::command(args);
         let output = command
             .env(variable.0, variable.1)
             .stdin(std::process::Stdio::null())

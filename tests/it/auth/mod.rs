@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     process::{ServerProcess, run_cli},
     requests::{
         call_request, client, initialize_request, post_request, send_request, stateless_request,

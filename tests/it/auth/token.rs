@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use reqwest::Response;
 
 use super::*;
-use crate::{process::command, upstream::json_response};
+use crate::support::{process::command, upstream::json_response};
 
 /// A folder with a token file that the command `token new` writes.
 struct TokenFolder {

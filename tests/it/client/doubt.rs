@@ -6,7 +6,7 @@ use portkey_mcp::{mcp::reply, pipeline::CallError, upstream::RetrySettings};
 use serde_json::{Value, json};
 
 use super::{call, create_arguments, dispatcher_with};
-use crate::upstream::{MockUpstream, ResponseAction, http_response, operator};
+use crate::support::upstream::{MockUpstream, ResponseAction, http_response, operator};
 
 /// An upstream behaviour that leaves the effect of a request unknown.
 struct Case {

@@ -15,7 +15,7 @@ use portkey_mcp::{
 };
 use serde_json::{Value, json};
 
-use crate::upstream::{
+use crate::support::upstream::{
     KEY, MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator, settings,
 };
 

@@ -8,7 +8,7 @@ use portkey_mcp::{
 use serde_json::{Value, json};
 
 use super::{call, call_as, create_arguments};
-use crate::upstream::{MockUpstream, dispatcher, http_response, operator};
+use crate::support::upstream::{MockUpstream, dispatcher, http_response, operator};
 
 /// Calls a tool whose upstream responds with this status and body, and returns the error text.
 async fn error_text(status: &'static str, body: Value, tool: &str, args: Value) -> String {

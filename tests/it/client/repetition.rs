@@ -7,7 +7,7 @@ use portkey_mcp::{pipeline::Dispatcher, upstream::UpstreamClient};
 use serde_json::json;
 
 use super::{call, create_arguments, dispatcher_with};
-use crate::upstream::{
+use crate::support::upstream::{
     MockUpstream, ResponseAction, dispatcher, http_response, json_response, settings,
 };
 

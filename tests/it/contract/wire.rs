@@ -6,7 +6,7 @@ use portkey_operation::{ApiBase, JsonMap, Operation};
 use reqwest::Url;
 use serde_json::Value;
 
-use crate::{records, upstream::ReceivedRequest};
+use crate::{records, support::upstream::ReceivedRequest};
 
 /// The part of a request that carries an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

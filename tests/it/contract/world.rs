@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     catalog::with_required_change,
-    upstream::{self, MockUpstream, ReceivedRequest, ResponseAction, operator},
+    support::upstream::{self, MockUpstream, ReceivedRequest, ResponseAction, operator},
 };
 
 /// The time of the sandbox.

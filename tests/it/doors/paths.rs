@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     http::serve_sandbox,
-    process::{ServerProcess, run_cli},
+    support::process::{ServerProcess, run_cli},
 };
 
 fn tool_names(reply: &RawResponse) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Log lines for rejections that an operator may have to act on.
 
 use super::*;
-use crate::process::ServerProcess;
+use crate::support::process::ServerProcess;
 
 /// Sends a request that must be rejected, and returns its log line.
 fn rejection_log_line(server: &mut ServerProcess, request: &[u8], status: u16) -> String {

@@ -1,7 +1,7 @@
 //! Hosts of the server, and origins of web pages.
 
 use super::*;
-use crate::{http::serve_sandbox, process::ServerProcess};
+use crate::{http::serve_sandbox, support::process::ServerProcess};
 
 #[test]
 fn local_origins_may_call_a_loopback_listener() {

@@ -13,7 +13,7 @@ use portkey_operation::JsonMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::upstream::{
+use crate::support::upstream::{
     self, ENKRYPT_KEY, KEY, MockUpstream, ReceivedRequest, http_response, json_response, operator,
 };
 

@@ -4,7 +4,7 @@ use portkey_api::catalog::Catalog;
 use portkey_operation::Upstream;
 
 use super::TOOLS;
-use crate::process::{ServerProcess, command, run_cli};
+use crate::support::process::{ServerProcess, command, run_cli};
 
 #[test]
 fn enkrypt_tools_are_disabled_without_a_key() {

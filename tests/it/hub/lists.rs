@@ -15,7 +15,7 @@ use super::{
     Generation, TransportKind, all_notifications, connect, next_notification, notify_all,
     wait_for_listeners,
 };
-use crate::upstream::settings;
+use crate::support::upstream::settings;
 
 const PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\n---\nGreet.\n";
 

@@ -40,7 +40,7 @@ use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc, task::yield_now};
 
 use self::library::NotifyingServer;
-use crate::{
+use crate::support::{
     process::{ServerProcess, StdioServer},
     upstream::settings,
 };

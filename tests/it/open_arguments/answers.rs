@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use crate::{
     audit::read_entries,
-    process::run_cli,
-    upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
+    support::{
+        process::run_cli,
+        upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
+    },
 };
 
 const UNKNOWN_WARNING: &str = "`colour` is not known to this version and was passed on unchecked";

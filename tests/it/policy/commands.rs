@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::process::run_cli;
+use crate::support::process::run_cli;
 
 fn write_file(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
     let path = folder.path().join(name);

@@ -5,7 +5,7 @@ use portkey_mcp::pipeline::CallError;
 use serde_json::json;
 
 use super::*;
-use crate::upstream::{
+use crate::support::upstream::{
     MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator,
 };
 
@@ -155,7 +155,7 @@ async fn write_that_was_never_sent_is_not_counted() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", free.local_addr().unwrap());
     drop(free);
-    let mut settings = crate::upstream::settings(&url);
+    let mut settings = crate::support::upstream::settings(&url);
     settings.retries.max_retries = 0;
     let client = portkey_mcp::upstream::UpstreamClient::new(settings);
     let dispatcher = portkey_mcp::pipeline::Dispatcher::new(Catalog::full(), client);

@@ -22,9 +22,11 @@ use super::*;
 use crate::{
     approval::gate::dispatcher_with_approvals,
     http::serve_sandbox,
-    process::{ServerProcess, StdioServer, command, run_cli},
-    requests::{call_request, client, send_request, stateless_request},
-    upstream::{MockUpstream, dispatcher, json_response, operator},
+    support::{
+        process::{ServerProcess, StdioServer, command, run_cli},
+        requests::{call_request, client, send_request, stateless_request},
+        upstream::{MockUpstream, dispatcher, json_response, operator},
+    },
 };
 
 const POLICY: &str = r#"

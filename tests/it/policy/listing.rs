@@ -11,10 +11,12 @@ use serde_json::json;
 use super::{gate::PolicyFile, *};
 use crate::{
     http::serve_sandbox,
-    process::{ServerProcess, run_cli},
-    requests::{call_request, send_request, stateless_request},
     secrets::connect_everywhere,
-    upstream::{MockUpstream, dispatcher, json_response, operator},
+    support::{
+        process::{ServerProcess, run_cli},
+        requests::{call_request, send_request, stateless_request},
+        upstream::{MockUpstream, dispatcher, json_response, operator},
+    },
 };
 
 /// Returns the ones of five operations that a policy can permit.

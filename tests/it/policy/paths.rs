@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::json;
 
 use super::*;
-use crate::process::run_cli;
+use crate::support::process::run_cli;
 
 struct PathCase {
     what: &'static str,

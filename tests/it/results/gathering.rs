@@ -20,9 +20,11 @@ use tokio::sync::mpsc;
 
 use crate::{
     approval::TRANSPORTS_AND_GENERATIONS,
-    process::{ServerProcess, command},
-    requests,
-    upstream::{MockUpstream, ResponseAction, http_response, json_response},
+    support::{
+        process::{ServerProcess, command},
+        requests,
+        upstream::{MockUpstream, ResponseAction, http_response, json_response},
+    },
 };
 
 /// Progress of a call: items so far, and the total.

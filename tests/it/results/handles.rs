@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::{STORABLE, handle_of, principal_named, results_with_limit};
-use crate::{
+use crate::support::{
     programs::is_missing,
     redis::RedisServer,
     upstream::{MockUpstream, dispatcher, json_response, operator},

@@ -15,7 +15,7 @@ use portkey_mcp::{
 };
 use serde_json::Value;
 
-use crate::upstream::operator;
+use crate::support::upstream::operator;
 
 /// A result that may be stored.
 const STORABLE: ResultFlags = ResultFlags {

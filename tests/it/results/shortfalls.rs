@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     secrets::connect_everywhere,
-    upstream::{MockUpstream, json_response},
+    support::upstream::{MockUpstream, json_response},
 };
 
 const TOOL: &str = "list-all-integrations";

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{NO_SUCH_ENDPOINT, Portkey, read_json};
-use crate::upstream::{self, operator};
+use crate::support::upstream::{self, operator};
 
 /// Returns a dispatcher that calls this sandbox.
 fn dispatcher(portkey: &Portkey) -> Dispatcher {

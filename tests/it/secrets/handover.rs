@@ -13,7 +13,7 @@ use portkey_mcp::{
 use serde_json::{Value, json};
 
 use super::connect_everywhere;
-use crate::{
+use crate::support::{
     process::run_cli,
     upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
 };

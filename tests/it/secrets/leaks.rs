@@ -16,9 +16,11 @@ use serde_json::{Value, json};
 use crate::{
     audit::read_entries,
     metrics::open_session,
-    process::{ServerProcess, StdioServer},
-    requests::{call_request, post_request},
-    upstream::{MockUpstream, http_response, json_response},
+    support::{
+        process::{ServerProcess, StdioServer},
+        requests::{call_request, post_request},
+        upstream::{MockUpstream, http_response, json_response},
+    },
 };
 
 const LEVELS: [&str; 2] = ["debug", "trace"];
@@ -197,7 +199,7 @@ fn logs_over_stdio_contain_no_secrets() {
     for (level, format) in LEVELS.into_iter().zip(["json", "text"]) {
         let file = tempfile::NamedTempFile::new().unwrap();
         let audit = tempfile::NamedTempFile::new().unwrap();
-        let mut command = crate::process::command(&[
+        let mut command = crate::support::process::command(&[
             "--base-url",
             &upstream.base_url,
             "--log-level",
@@ -242,7 +244,7 @@ fn command_errors_contain_no_keys() {
         &["call", secret, "--sandbox"],
         &["--ca-file", secret, "call", "list-labels"],
     ] {
-        let (ok, out, log) = crate::process::run_cli(args);
+        let (ok, out, log) = crate::support::process::run_cli(args);
         assert!(
             !ok && !out.contains(secret) && !log.contains(secret),
             "{log}"

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::connect_everywhere;
 use crate::{
     catalog::with_required_change,
-    upstream::{KEY, MockUpstream, dispatcher, http_response, json_response, operator},
+    support::upstream::{KEY, MockUpstream, dispatcher, http_response, json_response, operator},
 };
 
 /// Tool, response and masked result; `#` stands for `MASK`.

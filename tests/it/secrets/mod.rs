@@ -20,7 +20,7 @@ use rmcp::{
 };
 use serde_json::Value;
 
-use crate::{
+use crate::support::{
     process::{ServerProcess, command},
     requests::client as http_client,
 };

@@ -11,7 +11,9 @@ use portkey_mcp::{
 };
 use serde_json::{Value, json};
 
-use crate::upstream::{KEY, MockUpstream, dispatcher, http_response, json_response, operator};
+use crate::support::upstream::{
+    KEY, MockUpstream, dispatcher, http_response, json_response, operator,
+};
 
 /// Contains all characters with more than one encoding.
 const KEY_WITH_ESCAPES: &str = "own/key+with=\"quotes\" \\ and ü, 4711";

@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use tempfile::TempDir;
 
-use crate::process::run_cli;
+use crate::support::process::run_cli;
 
 struct Case {
     option: &'static str,

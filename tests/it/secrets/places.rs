@@ -11,7 +11,7 @@ use portkey_operation::{JsonMap, ValidationOptions, field_path};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use crate::upstream::{MockUpstream, dispatcher, json_response, operator};
+use crate::support::upstream::{MockUpstream, dispatcher, json_response, operator};
 
 /// Value of a reference; the process learns it when the reference is resolved.
 const RESOLVED_SECRET: &str = "fetched-from-the-folder-of-secrets";

@@ -7,7 +7,7 @@ use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::leaks::random_secrets;
-use crate::upstream::{MockUpstream, dispatcher, json_response, operator};
+use crate::support::upstream::{MockUpstream, dispatcher, json_response, operator};
 
 fn redact_for_tool(tool: &str, args: &Value) -> Value {
     let catalog = Catalog::full();

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use serde_json::{Value, json};
 
 use super::connect_everywhere;
-use crate::{
+use crate::support::{
     process::ServerProcess,
     requests::{call_request, send_request},
     upstream::{MockUpstream, json_response},
@@ -233,7 +233,7 @@ async fn references_are_allowed_only_to_named_callers() {
             &scopes,
         ]
         .concat();
-        let (ok, token, log) = crate::process::run_cli(&args);
+        let (ok, token, log) = crate::support::process::run_cli(&args);
         assert!(ok, "{log}");
         tokens.push(token.trim().to_owned());
     }

@@ -15,17 +15,14 @@ use rmcp::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{
-    RESOURCE, claims, claims_with,
-    issuer::{Issuer, IssuerResponse, KEYS_PATH},
-    seconds_from_now, settings,
-    signer::Signer,
-};
-use crate::{
+use super::{RESOURCE, claims, claims_with, seconds_from_now, settings};
+use crate::support::{
+    oauth_issuer::{Issuer, IssuerResponse, KEYS_PATH},
     process::{ServerProcess, run_cli},
     requests::{
         call_request, client, initialize_request, post_request, send_request, stateless_request,
     },
+    token_signer::Signer,
     upstream::{MockUpstream, json_response},
 };
 

@@ -9,10 +9,10 @@ use portkey_mcp::auth::{
 use serde_json::{Value, json};
 
 use super::{
-    ALICE_TENANT, advance_time, claims, claims_with,
-    issuer::{Issuer, IssuerResponse},
-    oauth_from_settings, seconds_from_now, settings, verify_concurrently,
+    ALICE_TENANT, advance_time, claims, claims_with, oauth_from_settings, seconds_from_now,
+    settings, verify_concurrently,
 };
+use crate::support::oauth_issuer::{Issuer, IssuerResponse};
 
 const INTROSPECTION_PATH: &str = "/introspect";
 

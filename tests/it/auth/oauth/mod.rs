@@ -3,10 +3,8 @@
 mod config;
 mod http;
 mod introspection;
-mod issuer;
 mod keys;
 mod metadata;
-mod signer;
 mod tenants;
 mod tokens;
 
@@ -24,7 +22,7 @@ use portkey_readiness::Readiness;
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time};
 
-use self::issuer::Issuer;
+use crate::support::oauth_issuer::Issuer;
 
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 

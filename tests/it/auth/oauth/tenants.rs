@@ -7,7 +7,8 @@ use portkey_mcp::auth::{
 use portkey_operation::Upstream;
 use serde_json::{Value, json};
 
-use super::{claims_with, issuer::Issuer, oauth_from_settings, settings, signer::Signer};
+use super::{claims_with, oauth_from_settings, settings};
+use crate::support::{oauth_issuer::Issuer, token_signer::Signer};
 
 struct TenantFixture {
     issuer: Issuer,

@@ -7,11 +7,10 @@ use portkey_mcp::auth::{
 use ring::hmac;
 use serde_json::{Value, json};
 
-use super::{
-    RESOURCE, claims, claims_with,
-    issuer::{Issuer, KEYS_PATH, OAUTH_METADATA_PATH, OPENID_METADATA_PATH},
-    oauth_server, seconds_from_now,
-    signer::{Signer, base64, signing_input},
+use super::{RESOURCE, claims, claims_with, oauth_server, seconds_from_now};
+use crate::support::{
+    oauth_issuer::{Issuer, KEYS_PATH, OAUTH_METADATA_PATH, OPENID_METADATA_PATH},
+    token_signer::{Signer, base64, signing_input},
 };
 
 #[tokio::test]

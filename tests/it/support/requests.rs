@@ -4,7 +4,7 @@ use portkey_mcp::http_client::client_builder;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::process::ServerProcess;
+use crate::support::process::ServerProcess;
 
 pub(crate) fn client() -> Client {
     client_builder().build().unwrap()

@@ -32,7 +32,7 @@ enum SigningKey {
 impl Signer {
     /// Returns the RSA key of the tests, which ring cannot generate. `alg` is RS256 or PS256.
     pub(crate) fn rsa(id: &'static str, alg: &'static str) -> Self {
-        let pkcs8 = include_bytes!("../../../data/auth/rsa-2048.pk8");
+        let pkcs8 = include_bytes!("../../data/auth/rsa-2048.pk8");
         Self {
             id,
             alg,
