@@ -25,14 +25,11 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    assert_same_names, check_generated_file,
-    http::serve_sandbox,
-    support::{
-        process::{ServerProcess, command, run_cli},
-        requests::{initialize_request, post_request, send_request, stateless_request},
-        upstream::operator,
-    },
+use crate::support::{
+    generated::{assert_same_names, check_generated_file},
+    process::{ServerProcess, command, run_cli, serve_sandbox},
+    requests::{initialize_request, post_request, send_request, stateless_request},
+    upstream::operator,
 };
 
 type McpClient = RunningService<RoleClient, ()>;

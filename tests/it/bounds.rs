@@ -13,18 +13,15 @@ use portkey_policy::Policy;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{
-    approval::gate::dispatcher_with_approvals,
+use crate::support::{
+    approvals::dispatcher_with_approvals,
     audit::read_entries,
-    http::serve_sandbox,
+    mcp_client::McpClient,
+    process::{ServerProcess, run_cli, serve_sandbox},
+    requests::{client, post_request, send_request, stateless_request},
     stdio::start_initialized,
-    support::{
-        mcp_client::McpClient,
-        process::{ServerProcess, run_cli},
-        requests::{client, post_request, send_request, stateless_request},
-        upstream::{
-            MockUpstream, dispatcher, http_response as upstream_answer, json_response, operator,
-        },
+    upstream::{
+        MockUpstream, dispatcher, http_response as upstream_answer, json_response, operator,
     },
 };
 

@@ -3,13 +3,9 @@
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use crate::{
-    http::serve_sandbox,
-    metrics::open_session,
-    support::{
-        process::{ServerProcess, StdioServer, command},
-        requests::{post_request, send_request, stateless_request},
-    },
+use crate::support::{
+    process::{ServerProcess, StdioServer, command, serve_sandbox},
+    requests::{open_session, post_request, send_request, stateless_request},
 };
 
 /// Returns the next line about a call, in `--log-format json`.

@@ -15,11 +15,9 @@ use rmcp::{
 use serde_json::json;
 use tokio::{sync::Semaphore, time};
 
-use crate::{
-    secrets::connect_everywhere,
-    support::upstream::{
-        MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator,
-    },
+use crate::support::{
+    official_client::connect_everywhere,
+    upstream::{MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator},
 };
 
 #[tokio::test]

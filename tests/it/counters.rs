@@ -16,9 +16,10 @@ use portkey_store::{
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 
-use crate::{
+use crate::support::{
+    programs::is_missing,
+    redis::RedisServer,
     store::{StorePair, store_pairs},
-    support::{programs::is_missing, redis::RedisServer},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);

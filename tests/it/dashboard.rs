@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::{
-    metrics::{MeteredServer, end_session, open_session},
-    support::requests::{send_request, stateless_request},
+use crate::support::{
+    metered_server::MeteredServer,
+    requests::{end_session, open_session, send_request, stateless_request},
 };
 
 fn dashboard() -> Value {

@@ -5,12 +5,9 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{
-    http::serve_sandbox,
-    support::{
-        process::{ServerProcess, run_cli},
-        requests::{self, client, send_request},
-    },
+use crate::support::{
+    process::{ServerProcess, run_cli, serve_sandbox},
+    requests::{self, client, send_request},
 };
 
 /// Creates a token file with one token, and returns the token.

@@ -10,6 +10,8 @@ use portkey_api::{
 use portkey_operation::CompiledOperation;
 use serde_json::{Value, json};
 
+use crate::support::arguments::example_value;
+
 fn compiled_operation(name: &str) -> CompiledOperation {
     let catalog = Catalog::full();
     catalog
@@ -29,21 +31,6 @@ fn validation_error(check: Value) -> String {
         .err()
         .map(|error| error.to_string())
         .unwrap_or_default()
-}
-
-/// Returns a valid value of a parameter.
-pub(crate) fn example_value(takes: ParameterKind) -> Value {
-    let first = |words: &str| words.split(' ').next().unwrap().to_owned();
-    match takes {
-        ParameterKind::Text | ParameterKind::Any => json!("text"),
-        ParameterKind::Number => json!(3),
-        ParameterKind::Fraction => json!(0.5),
-        ParameterKind::Bool => json!(true),
-        ParameterKind::Object => json!({}),
-        ParameterKind::TextList => json!(["text"]),
-        ParameterKind::OneOf(words) => json!(first(words)),
-        ParameterKind::ValueList(words) => json!([first(words)]),
-    }
 }
 
 #[test]

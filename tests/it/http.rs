@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::support::{
-    process::{ServerProcess, run_cli},
+    process::{ServerProcess, run_cli, serve_sandbox},
     requests::{
         client, initialize_request, post_request, send_request, stateless_request,
         stateless_request_by,
@@ -38,12 +38,6 @@ fn tool_count() -> usize {
         Catalog::full().iter(),
     )
     .len()
-}
-
-pub(crate) fn serve_sandbox(more: &[&str]) -> ServerProcess {
-    let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
-    args.extend(more);
-    ServerProcess::start(&args)
 }
 
 /// Returns a transport of the official client.

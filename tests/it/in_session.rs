@@ -24,14 +24,12 @@ use rmcp::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::{
+use crate::support::{
     audit::read_entries,
-    hub::routes,
-    support::{
-        mcp_client::{McpClient, McpResponse, send},
-        process::ServerProcess,
-        upstream::{MockUpstream, ResponseAction, json_response},
-    },
+    in_process::routes,
+    mcp_client::{McpClient, McpResponse, send},
+    process::ServerProcess,
+    upstream::{MockUpstream, ResponseAction, json_response},
 };
 
 const JSON: &str = "application/json";
@@ -166,7 +164,7 @@ async fn read_without_notifications_is_answered_in_json() {
 /// A client can request progress notifications for a read that has one step.
 #[tokio::test]
 async fn read_with_a_progress_token_is_answered() {
-    let server = crate::http::serve_sandbox(&["--auth", "key"]);
+    let server = crate::support::process::serve_sandbox(&["--auth", "key"]);
     let caller = start_session(&server.url).await;
     for (args, expected) in [(json!({}), JSON), (json!({ "all": true }), EVENT_STREAM)] {
         let meta = json!({ "progressToken": "p" });
@@ -248,7 +246,7 @@ async fn duplicate_request_id_on_both_paths_is_rejected() {
 /// HTTP/2 names the host in the `:authority` field.
 #[tokio::test]
 async fn read_over_http2_is_answered_in_json() {
-    let server = crate::http::serve_sandbox(&["--auth", "key"]);
+    let server = crate::support::process::serve_sandbox(&["--auth", "key"]);
     let client = client_builder()
         .http2_prior_knowledge()
         .no_proxy()

@@ -3,83 +3,16 @@
 use std::{collections::BTreeSet, io::Write, net::TcpStream};
 
 use reqwest::{RequestBuilder, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{
-    http::serve_sandbox,
-    support::{
-        process::{ServerProcess, run_cli},
-        requests::{client, post_request, send_request, stateless_request, stateless_request_by},
+use crate::support::{
+    metered_server::MeteredServer,
+    process::{run_cli, serve_sandbox},
+    requests::{
+        client, end_session, open_session, post_request, send_request, stateless_request,
+        stateless_request_by,
     },
 };
-
-/// A server with metrics, and their URL.
-pub(crate) struct MeteredServer {
-    pub(crate) server: ServerProcess,
-    url: String,
-}
-
-impl MeteredServer {
-    pub(crate) fn start(more: &[&str]) -> Self {
-        let mut server = serve_sandbox(&[&["--metrics-listen", "127.0.0.1:0"], more].concat());
-        let line = server.read_until("/metrics");
-        let url = line[line.find("http://").unwrap()..].trim_end().to_owned();
-        Self { server, url }
-    }
-
-    pub(crate) async fn scrape(&self) -> String {
-        let answer = client().get(&self.url).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        let kind = answer.headers()["content-type"].to_str().unwrap();
-        assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-        answer.text().await.unwrap()
-    }
-
-    /// Scrapes until this line appears: a connection ends shortly after its response.
-    async fn scrape_until(&self, line: &str) {
-        let mut text = String::new();
-        for _ in 0..10_000 {
-            text = self.scrape().await;
-            if text.lines().any(|each| each == line) {
-                return;
-            }
-        }
-        panic!("no `{line}` in\n{text}");
-    }
-
-    fn call(&self, tool: &str, arguments: &Value) -> RequestBuilder {
-        stateless_request(
-            &self.server,
-            "tools/call",
-            json!({ "name": tool, "arguments": arguments }),
-        )
-    }
-}
-
-/// Opens a session (2025-11-25); returns its id.
-pub(crate) async fn open_session(server: &ServerProcess) -> String {
-    let params = json!({
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": { "name": "test", "version": "1" },
-    });
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-    let opened = post_request(server, &body.to_string())
-        .send()
-        .await
-        .unwrap();
-    opened.headers()["mcp-session-id"]
-        .to_str()
-        .unwrap()
-        .to_owned()
-}
-
-pub(crate) async fn end_session(server: &ServerProcess, session: &str) {
-    let end = client()
-        .delete(&server.url)
-        .header("mcp-session-id", session);
-    assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);
-}
 
 fn assert_has_line(text: &str, line: &str) {
     assert!(

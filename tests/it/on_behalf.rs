@@ -10,9 +10,9 @@ use portkey_mcp::{
 use portkey_policy::Policy;
 use serde_json::{Value, json};
 
-use crate::{
-    approval::gate::dispatcher_with_approvals,
-    support::upstream::{MockUpstream, http_response, json_response, operator},
+use crate::support::{
+    approvals::dispatcher_with_approvals,
+    upstream::{MockUpstream, http_response, json_response, operator},
 };
 
 /// A document with an invented secret, visible only to readers.

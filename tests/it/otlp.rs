@@ -4,13 +4,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{
-    secrets::leaks,
-    support::{
-        process::{ServerProcess, StdioServer, command},
-        requests::{self, post_request, send_request},
-        upstream::{self, KEY, MockUpstream},
-    },
+use crate::support::{
+    planted_secrets,
+    process::{ServerProcess, StdioServer, command},
+    requests::{self, post_request, send_request},
+    upstream::{self, KEY, MockUpstream},
 };
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -207,15 +205,15 @@ async fn exported_metrics_contain_no_secrets() {
 /// The secrets are in arguments and in responses.
 #[tokio::test]
 async fn exported_spans_contain_no_secrets() {
-    let secrets = leaks::random_secrets(2);
+    let secrets = planted_secrets::random_secrets(2);
     let (portkey, (_, collector)) = (
-        leaks::start_leaking_upstream(&secrets).await,
+        planted_secrets::start_leaking_upstream(&secrets).await,
         start_upstream_and_collector().await,
     );
     let server = start_http_server(&portkey, Some(&collector));
     for (tool, args) in secrets
         .iter()
-        .flat_map(|secret| leaks::calls_with_secret(secret))
+        .flat_map(|secret| planted_secrets::calls_with_secret(secret))
     {
         send_request(requests::call_request(&server, tool, args)).await;
     }

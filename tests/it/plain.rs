@@ -13,14 +13,11 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    http::serve_sandbox,
-    hub::serve_http,
-    support::{
-        process::ServerProcess,
-        requests::{client, send_request},
-        upstream::{MockUpstream, ResponseAction},
-    },
+use crate::support::{
+    in_process::serve_http,
+    process::{ServerProcess, serve_sandbox},
+    requests::{client, send_request},
+    upstream::{MockUpstream, ResponseAction},
 };
 
 /// A call as most clients make it.

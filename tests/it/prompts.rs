@@ -11,13 +11,10 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    http::serve_sandbox,
-    secrets::connect_everywhere,
-    support::{
-        process::{ServerProcess, run_cli},
-        requests::{send_request, stateless_request},
-    },
+use crate::support::{
+    official_client::connect_everywhere,
+    process::{ServerProcess, run_cli, serve_sandbox},
+    requests::{send_request, stateless_request},
 };
 
 const CUSTOM_PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\narguments:\n  - name: who\n    \

@@ -13,8 +13,8 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    secrets::{ConnectedClient, connect_everywhere},
+use crate::support::{
+    official_client::{ConnectedClient, connect_everywhere},
     stdio::start_initialized,
 };
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     process::{StdioServer, command},
+    stdio::{INITIALIZE, call_request, list_request, start_initialized},
     upstream::{self, MockUpstream, ResponseAction},
 };
 
@@ -24,25 +25,6 @@ fn tool_count() -> usize {
         Catalog::full().iter(),
     )
     .len()
-}
-
-pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
-
-pub(crate) fn start_initialized(args: &[&str]) -> StdioServer {
-    let mut pipe = StdioServer::start(args);
-    pipe.send(INITIALIZE);
-    assert_eq!(pipe.receive()["result"]["protocolVersion"], "2025-11-25");
-    pipe.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-    pipe
-}
-
-pub(crate) fn list_request(id: u32) -> String {
-    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/list" }).to_string()
-}
-
-pub(crate) fn call_request(id: u32, tool: &str, arguments: &Value) -> String {
-    let params = json!({ "name": tool, "arguments": arguments });
-    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }).to_string()
 }
 
 /// The embedded sandbox and the official client, with every way to open a connection.

@@ -16,12 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
+use crate::support::{
+    process::{StdioServer, command},
     stdio::{INITIALIZE, call_request, list_request, start_initialized},
-    support::{
-        process::{StdioServer, command},
-        upstream::{MockUpstream, ResponseAction, dispatcher, operator},
-    },
+    upstream::{MockUpstream, ResponseAction, dispatcher, operator},
 };
 
 /// Number of output bytes that a client leaves unread in its pipe.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use portkey_store::{Stamp, Store, UseOutcome};
 
-use crate::{
+use crate::support::{
+    programs::is_missing,
+    redis::RedisServer,
     store::{HOUR, StorePair, store_pairs, test_key, wait_until},
-    support::{programs::is_missing, redis::RedisServer},
 };
 
 /// Epoch record in Redis: its name, the number of marked uses, and the monotonic time.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portkey_store::{EnqueueOutcome, Queue, QueuedId, Store};
 
-use crate::store::{HOUR, StorePair, store_pairs, wait_until};
+use crate::support::store::{HOUR, StorePair, store_pairs, wait_until};
 
 const QUEUE: Queue = Queue {
     name: "test",

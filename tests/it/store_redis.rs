@@ -8,12 +8,10 @@ use portkey_store::{
 use rcgen::{CertificateParams, KeyPair};
 use tokio::task::JoinSet;
 
-use crate::{
+use crate::support::{
+    programs::is_missing,
+    redis::{self, RedisServer, connect},
     store::{HOUR, LONG_TIMEOUT, rate_limit, test_key, use_once, wait_until},
-    support::{
-        programs::is_missing,
-        redis::{self, RedisServer, connect},
-    },
 };
 
 async fn reserve_and_roll_back(store: &Store, id: &StoreKey) -> Result<(), StoreError> {

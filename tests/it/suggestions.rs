@@ -8,9 +8,9 @@ use portkey_policy::Policy;
 use rmcp::{ServiceError, model::CallToolRequestParams};
 use serde_json::json;
 
-use crate::{
-    approval::{FormClient, connect},
-    support::process::run_cli,
+use crate::support::{
+    form_client::{FormClient, connect},
+    process::run_cli,
 };
 
 /// A typical guess, and the tools of which one must be named first.

@@ -5,9 +5,9 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::surface::{BuiltinAction, Surface, builtin_tools};
 use serde_json::{Value, json};
 
-use crate::{
-    secrets::{ConnectedClient, connect_everywhere},
-    support::process::run_cli,
+use crate::support::{
+    official_client::{ConnectedClient, connect_everywhere},
+    process::run_cli,
 };
 
 const COMPACT: [&str; 5] = [

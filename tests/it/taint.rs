@@ -8,13 +8,11 @@ use portkey_mcp::{
 use portkey_store::Store;
 use serde_json::json;
 
-use crate::{
+use crate::support::{
+    programs::is_missing,
+    redis::RedisServer,
     store::{StorePair, store_pairs},
-    support::{
-        programs::is_missing,
-        redis::RedisServer,
-        upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
-    },
+    upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
 };
 
 fn principal_named(name: &str) -> Principal {

@@ -8,15 +8,13 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::{
-    hub::{routes_with_auth, serve_routes, wait_for_listeners},
-    support::{
-        mcp_client::McpClient,
-        process::{ServerProcess, run_cli},
-        requests::{call_request, send_request, stateless_request},
-        upstream::{
-            MockUpstream, ReceivedRequest, ResponseAction, http_response as answered, json_response,
-        },
+use crate::support::{
+    in_process::{routes_with_auth, serve_routes, wait_for_listeners},
+    mcp_client::McpClient,
+    process::{ServerProcess, run_cli},
+    requests::{call_request, send_request, stateless_request},
+    upstream::{
+        MockUpstream, ReceivedRequest, ResponseAction, http_response as answered, json_response,
     },
 };
 

@@ -5,9 +5,9 @@ use portkey_mcp::security::sanitize::{sanitize_text, sanitize_value};
 use serde_json::{Value, json};
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-use crate::{
-    secrets::connect_everywhere,
-    support::upstream::{MockUpstream, json_response},
+use crate::support::{
+    official_client::connect_everywhere,
+    upstream::{MockUpstream, json_response},
 };
 
 /// Texts that stay unchanged.

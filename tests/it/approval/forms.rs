@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{FormClient, FormReaction, TRANSPORTS_AND_GENERATIONS, connect};
-use crate::support::{mcp_client::McpClient, process::ServerProcess};
+use crate::support::{
+    form_client::{FormClient, FormReaction, TRANSPORTS_AND_GENERATIONS, connect},
+    mcp_client::McpClient,
+    process::ServerProcess,
+};
 
 const SLUG: &str = "openai-production";
 

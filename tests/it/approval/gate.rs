@@ -24,28 +24,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 use crate::support::{
+    approvals::{dispatcher_with_approvals, dispatcher_with_store},
     process::run_cli,
     upstream::{MockUpstream, dispatcher, http_response, json_response, operator, settings},
 };
-
-pub(crate) fn dispatcher_with_approvals(
-    upstream: &MockUpstream,
-    always: ApprovalDefaults,
-) -> Dispatcher {
-    dispatcher_with_store(upstream, always, Store::in_memory())
-}
-
-fn dispatcher_with_store(
-    upstream: &MockUpstream,
-    always: ApprovalDefaults,
-    store: Store,
-) -> Dispatcher {
-    let keys = Arc::new(WatchedValue::fixed(Keyring::random().unwrap()));
-    let approvals = Approvals::new(keys, store, Duration::from_secs(60));
-    dispatcher(upstream)
-        .with_approval_defaults(always)
-        .with_approvals(Arc::new(approvals))
-}
 
 async fn call(
     dispatcher: &Dispatcher,

@@ -8,12 +8,14 @@ use std::{
 use reqwest::{Client, StatusCode, header};
 use serde_json::json;
 
-use super::tickets::{
-    AdminFolder, SLUG, TOOL, form_token, serve_with_admin, strs, ticket_id, ticket_page_url,
-};
-use crate::{
+use crate::support::{
+    approvals::{
+        AdminFolder, SLUG, TOOL, form_token, serve_with_admin, strs, ticket_id, ticket_page_url,
+    },
     audit::read_entries,
-    support::{mcp_client::McpClient, process::command, requests::client},
+    mcp_client::McpClient,
+    process::command,
+    requests::client,
 };
 
 async fn post_decision(

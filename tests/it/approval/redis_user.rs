@@ -4,9 +4,12 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::tickets::{AdminFolder, SLUG, TOOL, strs, ticket_id};
 use crate::support::{
-    mcp_client::McpClient, process::ServerProcess, programs::is_missing, redis::RedisServer,
+    approvals::{AdminFolder, SLUG, TOOL, strs, ticket_id},
+    mcp_client::McpClient,
+    process::ServerProcess,
+    programs::is_missing,
+    redis::RedisServer,
 };
 use portkey_mcp::security::signed_state::Keyring;
 

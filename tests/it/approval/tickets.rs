@@ -9,10 +9,12 @@ use std::{
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use super::{FormClient, TRANSPORTS_AND_GENERATIONS, connect};
 use crate::support::{
+    approvals::{
+        AdminFolder, SLUG, TOOL, form_token, serve_with_admin, strs, ticket_id, ticket_page_url,
+    },
+    form_client::{FormClient, TRANSPORTS_AND_GENERATIONS, connect},
     mcp_client::McpClient,
     process::{ServerProcess, run_cli},
     programs::is_missing,
@@ -23,9 +25,6 @@ use portkey_mcp::{
     pipeline::approval::{Ticket, TicketState},
     security::signed_state::Keyring,
 };
-
-pub(super) const SLUG: &str = "openai-production";
-pub(super) const TOOL: &str = "delete-integration";
 
 /// Servers share tickets during a rolling update, so the stored form is fixed.
 #[test]
@@ -52,76 +51,6 @@ fn stored_ticket_is_read_with_each_state() {
         assert_eq!(serde_json::to_value(&ticket).unwrap(), stored);
         assert_eq!(ticket.to_public_json()["state"], state);
     }
-}
-
-/// A folder with the file for the address and token of the approval server.
-pub(super) struct AdminFolder {
-    folder: TempDir,
-}
-
-impl AdminFolder {
-    pub(super) fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    pub(super) fn file_path(&self) -> String {
-        self.folder
-            .path()
-            .join("admin.json")
-            .to_str()
-            .unwrap()
-            .to_owned()
-    }
-
-    pub(super) fn options(&self) -> Vec<String> {
-        let options = [
-            "--approve-deletes",
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--admin-file",
-        ];
-        options
-            .into_iter()
-            .map(str::to_owned)
-            .chain([self.file_path()])
-            .collect()
-    }
-
-    /// Runs `portkey-mcp approvals` and returns success, output and log.
-    pub(super) fn run_approvals(&self, args: &[&str]) -> (bool, String, String) {
-        let file = self.file_path();
-        run_cli(&[&["approvals", "--admin-file", &file], args].concat())
-    }
-
-    pub(super) fn url(&self) -> String {
-        self.read_field("url")
-    }
-
-    fn read_field(&self, field: &str) -> String {
-        let text = fs::read_to_string(self.file_path()).unwrap();
-        serde_json::from_str::<Value>(&text).unwrap()[field]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    }
-}
-
-pub(super) fn strs(options: &[String]) -> Vec<&str> {
-    options.iter().map(String::as_str).collect()
-}
-
-/// Extracts the ticket id from the text for the caller.
-pub(super) fn ticket_id(text: &str) -> String {
-    assert!(text.contains("waits for the approval"), "{text}");
-    text.split("ticket is ")
-        .nth(1)
-        .unwrap()
-        .split(':')
-        .next()
-        .unwrap()
-        .to_owned()
 }
 
 /// Decides calls of a client without form support, in both generations over both transports.
@@ -249,56 +178,6 @@ async fn approve_command_requires_the_target_name() {
     assert!(admin.run_approvals(&["approve", &id, "--name", name]).0);
     assert!(session.call_text(TOOL, json!({ "slug": SLUG })).await.0);
     session.client.cancel().await.unwrap();
-}
-
-pub(super) fn serve_with_admin(admin: &AdminFolder, more: &[&str]) -> ServerProcess {
-    let options = admin.options();
-    let args = [
-        "http",
-        "--sandbox",
-        "--auth",
-        "key",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    ServerProcess::start(&[&args[..], &strs(&options), more].concat())
-}
-
-/// Returns the URL of the page of a new ticket. Only the log contains it.
-pub(super) async fn ticket_page_url(
-    server: &mut ServerProcess,
-    caller: &McpClient,
-    slug: &str,
-) -> String {
-    let answer = caller.modern(TOOL, &json!({ "slug": slug })).await.unwrap();
-    ticket_id(
-        answer.message["result"]["content"][0]["text"]
-            .as_str()
-            .unwrap(),
-    );
-    let line = server.read_until("/decide/");
-    let at = line.find("http://").unwrap();
-    line[at..]
-        .split([' ', '"', '\n'])
-        .next()
-        .unwrap()
-        .trim()
-        .to_owned()
-}
-
-/// Returns the hidden fields of a page in the order in which its form sends them after `token=`.
-pub(super) fn form_token(html: &str) -> String {
-    let value = |name: &str| {
-        let field = format!("name=\"{name}\" value=\"");
-        html.split(&field)
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap()
-            .to_owned()
-    };
-    format!("{}&digest={}", value("token"), value("digest"))
 }
 
 /// The server checks host, origin, key and token.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{AuditFolder, assert_fields, create_arguments};
-use crate::{http::serve_sandbox, support::requests};
+use crate::support::{process::serve_sandbox, requests};
 
 #[tokio::test]
 async fn rejected_call_through_a_compact_tool_is_audited() {

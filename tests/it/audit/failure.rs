@@ -12,10 +12,9 @@ use portkey_mcp::observability::audit::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    AuditFolder, assert_fields, call_from_shell, create_arguments, read_entries, run_verify,
-};
+use super::{AuditFolder, assert_fields, call_from_shell, create_arguments, run_verify};
 use crate::support::{
+    audit::read_entries,
     process::{ServerProcess, command, run_cli},
     programs::is_missing,
     requests::{self, send_request},
@@ -219,7 +218,7 @@ async fn lost_entries_are_counted_in_a_gap_entry() {
 #[tokio::test]
 async fn moved_log_continues_in_a_new_file_of_the_same_chain() {
     let folder = AuditFolder::new();
-    let server = crate::http::serve_sandbox(&["--audit-log", &folder.log_path()]);
+    let server = crate::support::process::serve_sandbox(&["--audit-log", &folder.log_path()]);
     let moved = folder.path("moved");
     requests::call_request(&server, "create-label", json!({ "name": "a" }))
         .send()

@@ -8,19 +8,17 @@ mod masking;
 #[cfg(unix)]
 mod place;
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, io::Write};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{
-    http::serve_sandbox,
-    support::{
-        mcp_client::McpClient,
-        process::{ServerProcess, StdioServer, command, run_cli},
-        requests,
-        upstream::{MockUpstream, ResponseAction},
-    },
+use crate::support::{
+    audit::read_entries,
+    mcp_client::McpClient,
+    process::{ServerProcess, StdioServer, command, run_cli, serve_sandbox},
+    requests,
+    upstream::{MockUpstream, ResponseAction},
 };
 
 /// A temporary folder for an audit log.
@@ -68,13 +66,6 @@ impl AuditFolder {
         names.sort();
         names
     }
-}
-
-pub(crate) fn read_entries(path: impl AsRef<Path>) -> Vec<Value> {
-    let text = fs::read_to_string(path).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
 }
 
 /// Makes an audited call from the shell in the sandbox. Returns its success and its output.

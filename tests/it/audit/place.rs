@@ -8,9 +8,9 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{AuditFolder, call_from_shell, create_arguments, run_verify};
-use crate::{
-    http::serve_sandbox,
-    support::requests::{self, send_request},
+use crate::support::{
+    process::serve_sandbox,
+    requests::{self, send_request},
 };
 
 #[tokio::test]

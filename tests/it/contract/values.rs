@@ -5,7 +5,7 @@ use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use super::{generate::Extent, preconditions::last_segment};
-use crate::guardrail_checks::example_value;
+use crate::support::arguments::example_value;
 
 /// The tool, or an empty name for any; the path of the argument, or its name alone; and the JSON
 /// value for each set, in turn.

@@ -1,10 +1,7 @@
 //! Paths: trailing slashes, a prefix kept by a proxy, and the paths of the HTTP+SSE transport.
 
 use super::*;
-use crate::{
-    http::serve_sandbox,
-    support::process::{ServerProcess, run_cli},
-};
+use crate::support::process::{ServerProcess, run_cli, serve_sandbox};
 
 fn tool_names(reply: &RawResponse) -> Vec<String> {
     let message = reply.message();

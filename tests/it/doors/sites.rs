@@ -1,7 +1,7 @@
 //! Hosts of the server, and origins of web pages.
 
 use super::*;
-use crate::{http::serve_sandbox, support::process::ServerProcess};
+use crate::support::process::{ServerProcess, serve_sandbox};
 
 #[test]
 fn local_origins_may_call_a_loopback_listener() {

@@ -11,11 +11,8 @@ use portkey_mcp::{
 use portkey_policy::Policy;
 use rmcp::model::{ServerCapabilities, SubscriptionFilter};
 
-use super::{
-    Generation, TransportKind, all_notifications, connect, next_notification, notify_all,
-    wait_for_listeners,
-};
-use crate::support::upstream::settings;
+use super::{Generation, TransportKind, all_notifications, connect, next_notification, notify_all};
+use crate::support::{in_process::wait_for_listeners, upstream::settings};
 
 const PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\n---\nGreet.\n";
 

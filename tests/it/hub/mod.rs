@@ -3,24 +3,16 @@
 mod library;
 mod lists;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use axum::Router;
-use clap::Parser;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    app::HttpServerParts,
-    auth::Auth,
-    cli::{HttpOptions, Options},
     mcp::{
         notifications::{ChangeNotifier, MAX_WATCHED_RESOURCES, SessionSubscription},
         server::Server,
     },
     pipeline::Dispatcher,
-    transport::{
-        http::{DirectCallHandler, ShutdownTokens, router},
-        stdio::LineTransport,
-    },
+    transport::{http::DirectCallHandler, stdio::LineTransport},
     upstream::UpstreamClient,
 };
 use rmcp::{
@@ -37,10 +29,11 @@ use rmcp::{
     },
 };
 use serde_json::json;
-use tokio::{net::TcpListener, sync::mpsc, task::yield_now};
+use tokio::sync::mpsc;
 
 use self::library::NotifyingServer;
 use crate::support::{
+    in_process::{serve_http, wait_for_listeners},
     process::{ServerProcess, StdioServer},
     upstream::settings,
 };
@@ -136,78 +129,9 @@ async fn connect<H: DirectCallHandler + Clone>(
     }
 }
 
-/// The arguments of `portkey-mcp http`.
-#[derive(Parser)]
-struct Arguments {
-    #[command(flatten)]
-    options: Options,
-    #[command(flatten)]
-    http: HttpOptions,
-}
-
-pub(crate) async fn serve_http<H: DirectCallHandler + Clone>(handler: H) -> String {
-    serve_routes(routes(handler).await).await
-}
-
-pub(crate) async fn serve_routes(routes: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let listen = listener.local_addr().unwrap();
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    format!("http://{listen}/mcp")
-}
-
-async fn server_parts() -> HttpServerParts {
-    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
-    let settings = http.settings(&options, false).unwrap();
-    let app = options.app_settings().unwrap();
-    HttpServerParts::build(app, settings).await.unwrap()
-}
-
-/// Returns the routes to a handler, as in `portkey-mcp http`.
-pub(crate) async fn routes<H: DirectCallHandler + Clone>(handler: H) -> Router {
-    let HttpServerParts {
-        auth,
-        settings,
-        shared,
-        ..
-    } = server_parts().await;
-    router(
-        handler,
-        auth,
-        &settings,
-        &shared,
-        &ShutdownTokens::default(),
-    )
-}
-
-/// Returns the routes for callers with another authentication.
-pub(crate) async fn routes_with_auth<H: DirectCallHandler + Clone>(
-    handler: H,
-    auth: Auth,
-) -> Router {
-    let HttpServerParts {
-        settings, shared, ..
-    } = server_parts().await;
-    router(
-        handler,
-        auth,
-        &settings,
-        &shared,
-        &ShutdownTokens::default(),
-    )
-}
-
 fn server() -> Server {
     let portkey = UpstreamClient::new(settings("http://127.0.0.1:9"));
     Server::new(Arc::new(Dispatcher::new(Catalog::full(), portkey)), None)
-}
-
-/// Waits until this many clients listen. The server may not yet have processed a sent message.
-pub(crate) async fn wait_for_listeners(hub: &ChangeNotifier, count: usize) {
-    while hub.subscriber_count() != count {
-        yield_now().await;
-    }
 }
 
 fn all_notifications() -> SubscriptionFilter {

@@ -8,12 +8,10 @@ use portkey_mcp::pipeline::CallError;
 use portkey_policy::Policy;
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     audit::read_entries,
-    support::{
-        process::run_cli,
-        upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
-    },
+    process::run_cli,
+    upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
 };
 
 const UNKNOWN_WARNING: &str = "`colour` is not known to this version and was passed on unchecked";

@@ -4,7 +4,7 @@ use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
 use serde_json::{Value, json};
 
-use crate::paths::minimal_arguments;
+use crate::support::arguments::minimal_arguments;
 
 /// Returns values that could get lost, and one that is valid.
 fn sample_values(schema: &Value) -> Vec<Value> {

@@ -1,6 +1,6 @@
 //! The policy applies to calls over every transport, and hidden tools do not exist.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
@@ -19,14 +19,12 @@ use rmcp::{
 use serde_json::json;
 
 use super::*;
-use crate::{
-    approval::gate::dispatcher_with_approvals,
-    http::serve_sandbox,
-    support::{
-        process::{ServerProcess, StdioServer, command, run_cli},
-        requests::{call_request, client, send_request, stateless_request},
-        upstream::{MockUpstream, dispatcher, json_response, operator},
-    },
+use crate::support::{
+    approvals::dispatcher_with_approvals,
+    policy::PolicyFile,
+    process::{ServerProcess, StdioServer, command, run_cli, serve_sandbox},
+    requests::{call_request, client, send_request, stateless_request},
+    upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
 const POLICY: &str = r#"
@@ -37,32 +35,6 @@ tools:
   list-labels: { rules: [{ name: few, rate_limit: 1/hour }, { name: names, redact: ["data[].name"] }] }
   update-integration: { rules: [{ name: ask, action: approve }] }
 "#;
-
-pub(super) struct PolicyFile {
-    _folder: tempfile::TempDir,
-    path: PathBuf,
-}
-
-impl PolicyFile {
-    pub(super) fn with(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("policy.yaml");
-        fs::write(&path, text).unwrap();
-        Self {
-            _folder: folder,
-            path,
-        }
-    }
-
-    pub(super) fn path(&self) -> &str {
-        self.path.to_str().unwrap()
-    }
-
-    /// Returns the path of another file in the same folder.
-    pub(super) fn beside(&self, name: &str) -> String {
-        self.path.with_file_name(name).to_str().unwrap().to_owned()
-    }
-}
 
 type Client = RunningService<rmcp::RoleClient, ()>;
 

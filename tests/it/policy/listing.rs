@@ -8,15 +8,13 @@ use portkey_mcp::auth::principal::Principal;
 use rmcp::model::{ArgumentInfo, CompleteRequestParams, Reference};
 use serde_json::json;
 
-use super::{gate::PolicyFile, *};
-use crate::{
-    http::serve_sandbox,
-    secrets::connect_everywhere,
-    support::{
-        process::{ServerProcess, run_cli},
-        requests::{call_request, send_request, stateless_request},
-        upstream::{MockUpstream, dispatcher, json_response, operator},
-    },
+use super::*;
+use crate::support::{
+    official_client::connect_everywhere,
+    policy::PolicyFile,
+    process::{ServerProcess, run_cli, serve_sandbox},
+    requests::{call_request, send_request, stateless_request},
+    upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
 /// Returns the ones of five operations that a policy can permit.

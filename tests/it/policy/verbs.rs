@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::gate::PolicyFile;
-use crate::{
-    approval::{FormClient, FormReaction, TRANSPORTS_AND_GENERATIONS, connect},
+use crate::support::{
     audit::read_entries,
+    form_client::{FormClient, FormReaction, TRANSPORTS_AND_GENERATIONS, connect},
+    policy::PolicyFile,
 };
 
 const POLICY: &str = r#"

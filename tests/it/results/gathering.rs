@@ -18,13 +18,11 @@ use rmcp::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::{
-    approval::TRANSPORTS_AND_GENERATIONS,
-    support::{
-        process::{ServerProcess, command},
-        requests,
-        upstream::{MockUpstream, ResponseAction, http_response, json_response},
-    },
+use crate::support::{
+    form_client::TRANSPORTS_AND_GENERATIONS,
+    process::{ServerProcess, command},
+    requests,
+    upstream::{MockUpstream, ResponseAction, http_response, json_response},
 };
 
 /// Progress of a call: items so far, and the total.

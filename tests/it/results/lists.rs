@@ -6,7 +6,7 @@ use portkey_mcp::mcp::results::{Listing, PageCollector};
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
-use crate::approval::{FormClient, TRANSPORTS_AND_GENERATIONS, connect};
+use crate::support::form_client::{FormClient, TRANSPORTS_AND_GENERATIONS, connect};
 
 fn find_listing(tool: &str) -> Option<Listing> {
     Listing::for_operation(Catalog::full().find(tool).unwrap().compiled())

@@ -4,9 +4,9 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::results::{Listing, MAX_LIST_PAGES, PageCollector};
 use serde_json::{Value, json};
 
-use crate::{
-    secrets::connect_everywhere,
-    support::upstream::{MockUpstream, json_response},
+use crate::support::{
+    official_client::connect_everywhere,
+    upstream::{MockUpstream, json_response},
 };
 
 const TOOL: &str = "list-all-integrations";

@@ -12,8 +12,8 @@ use portkey_mcp::{
 };
 use serde_json::{Value, json};
 
-use super::connect_everywhere;
 use crate::support::{
+    official_client::connect_everywhere,
     process::run_cli,
     upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
 };

@@ -4,10 +4,12 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::security::secrets::{MASK, mask_line, mask_response, mask_text};
 use serde_json::{Value, json};
 
-use super::connect_everywhere;
 use crate::{
     catalog::with_required_change,
-    support::upstream::{KEY, MockUpstream, dispatcher, http_response, json_response, operator},
+    support::{
+        official_client::connect_everywhere,
+        upstream::{KEY, MockUpstream, dispatcher, http_response, json_response, operator},
+    },
 };
 
 /// Tool, response and masked result; `#` stands for `MASK`.

@@ -414,7 +414,7 @@ fn declared_names_contain_no_path_separators() {
 fn secret_argument_is_masked_when_read_back() {
     let mut taken = BTreeSet::new();
     let mut refused = BTreeSet::new();
-    for (tool, args) in super::leaks::calls_with_secret("placeholder") {
+    for (tool, args) in crate::support::planted_secrets::calls_with_secret("placeholder") {
         let entry = CATALOG.find(tool).unwrap();
         let validated = entry
             .compiled()

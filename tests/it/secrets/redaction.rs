@@ -6,8 +6,10 @@ use portkey_mcp::security::secrets::{MASK, redact_arguments};
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::leaks::random_secrets;
-use crate::support::upstream::{MockUpstream, dispatcher, json_response, operator};
+use crate::support::{
+    planted_secrets::random_secrets,
+    upstream::{MockUpstream, dispatcher, json_response, operator},
+};
 
 fn redact_for_tool(tool: &str, args: &Value) -> Value {
     let catalog = Catalog::full();

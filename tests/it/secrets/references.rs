@@ -4,8 +4,8 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use serde_json::{Value, json};
 
-use super::connect_everywhere;
 use crate::support::{
+    official_client::connect_everywhere,
     process::ServerProcess,
     requests::{call_request, send_request},
     upstream::{MockUpstream, json_response},

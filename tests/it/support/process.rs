@@ -182,3 +182,9 @@ impl Drop for ServerProcess {
         _ = self.child.wait();
     }
 }
+
+pub(crate) fn serve_sandbox(more: &[&str]) -> ServerProcess {
+    let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
+    args.extend(more);
+    ServerProcess::start(&args)
+}

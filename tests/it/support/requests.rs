@@ -84,3 +84,28 @@ pub(crate) fn initialize_request(server: &ServerProcess) -> RequestBuilder {
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
     post_request(server, &body.to_string())
 }
+
+/// Opens a session (2025-11-25); returns its id.
+pub(crate) async fn open_session(server: &ServerProcess) -> String {
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    let opened = post_request(server, &body.to_string())
+        .send()
+        .await
+        .unwrap();
+    opened.headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned()
+}
+
+pub(crate) async fn end_session(server: &ServerProcess, session: &str) {
+    let end = client()
+        .delete(&server.url)
+        .header("mcp-session-id", session);
+    assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+}

@@ -1,0 +1,106 @@
+//! The official client over each transport, with each protocol.
+
+use rmcp::{
+    ClientLifecycleMode, RoleClient,
+    model::{CallToolRequestParams, CallToolResult, ProtocolVersion},
+    service::{ClientServiceExt, RunningService},
+    transport::{
+        StreamableHttpClientTransport, TokioChildProcess,
+        streamable_http_client::StreamableHttpClientTransportConfig,
+    },
+};
+use serde_json::Value;
+
+use crate::support::{
+    process::{ServerProcess, command},
+    requests::client as http_client,
+};
+
+/// A client that is connected over one transport with one protocol.
+pub(crate) struct ConnectedClient {
+    pub(crate) client: RunningService<RoleClient, ()>,
+    _server: Option<ServerProcess>,
+    /// Transport and protocol, for failure messages.
+    pub(crate) way: &'static str,
+}
+
+/// Connects the official client over stdio and HTTP, with both protocols.
+pub(crate) async fn connect_everywhere(
+    args: &[&str],
+    variables: &[(&str, &str)],
+) -> Vec<ConnectedClient> {
+    let modern = || vec![ProtocolVersion::V_2026_07_28];
+    let lifecycles = || {
+        [
+            ClientLifecycleMode::Initialize,
+            ClientLifecycleMode::Discover {
+                preferred_versions: modern(),
+            },
+        ]
+    };
+    let mut all = Vec::new();
+    for (lifecycle, way) in lifecycles().into_iter().zip(["pipe, 2025", "pipe, 2026"]) {
+        let mut command = command(args);
+        command.envs(variables.iter().copied());
+        let process = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
+        let client = ().serve_with_lifecycle(process, lifecycle).await.unwrap();
+        all.push(ConnectedClient {
+            client,
+            _server: None,
+            way,
+        });
+    }
+    for (lifecycle, way) in lifecycles().into_iter().zip(["http, 2025", "http, 2026"]) {
+        let args = [&["http", "--listen", "127.0.0.1:0"], args].concat();
+        let server = ServerProcess::start_with(&args, variables);
+        let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
+        let transport = StreamableHttpClientTransport::with_client(http_client(), config);
+        let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
+        all.push(ConnectedClient {
+            client,
+            _server: Some(server),
+            way,
+        });
+    }
+    all
+}
+
+impl ConnectedClient {
+    pub(crate) async fn result(&self, tool: &'static str, args: Value) -> CallToolResult {
+        let request =
+            CallToolRequestParams::new(tool).with_arguments(args.as_object().unwrap().clone());
+        self.client.call_tool(request).await.unwrap()
+    }
+
+    /// Returns the result of a call, which must be equal as text and as structured content.
+    pub(crate) async fn call(&self, tool: &'static str, args: Value) -> Result<Value, String> {
+        let result = self.result(tool, args).await;
+        let text = result.content[0].as_text().unwrap().text.clone();
+        if result.is_error == Some(true) {
+            return Err(text);
+        }
+        let structured = result.structured_content.unwrap();
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap(),
+            structured,
+            "{}",
+            self.way
+        );
+        Ok(structured)
+    }
+
+    /// Returns the instructions of the server.
+    pub(crate) fn instructions(&self) -> String {
+        self.client
+            .peer_info()
+            .unwrap()
+            .instructions
+            .clone()
+            .unwrap_or_default()
+    }
+
+    /// Returns the listed tools.
+    pub(crate) async fn tools(&self) -> Vec<rmcp::model::Tool> {
+        self.client.list_all_tools().await.unwrap()
+    }
+}
