@@ -29,43 +29,43 @@ mod contract;
 mod counters;
 mod dashboard;
 mod deploy;
-mod doors;
 mod dry_run;
 mod enkrypt;
+mod excluded_endpoints;
+mod fast_path;
 #[cfg(unix)]
 mod files;
-#[cfg(unix)]
-mod followed;
 mod gateway_patch;
 mod guardrail_checks;
 mod http;
+mod http_conformance;
 mod http_limits;
 mod http_unread;
-mod hub;
-mod in_session;
 mod metrics;
 mod network;
-mod not_shipped;
-mod on_behalf;
+mod notifications;
 mod open_arguments;
 #[cfg(feature = "otel")]
 mod otlp;
 mod paths;
-mod plain;
 mod policy;
 mod profiles;
 mod prompts;
 mod readme;
+mod reads_for_writes;
 mod records;
+#[cfg(unix)]
+mod reload;
 mod replicas;
 mod resources;
 mod results;
 mod sandbox;
-mod seal;
 mod search;
 mod secrets;
 mod security;
+mod session_calls;
 mod sessions;
+mod signed_state;
 #[cfg(unix)]
 mod skipped_tests;
 mod stdio;
@@ -81,8 +81,8 @@ mod taint;
 #[cfg(unix)]
 mod terminal;
 mod tool_schemas;
-mod unproven;
 mod untrusted;
+mod unverified_keys;
 mod vocabulary;
 mod whoami;
 

@@ -6,7 +6,7 @@ mod damage;
 mod failure;
 mod masking;
 #[cfg(unix)]
-mod place;
+mod ownership;
 
 use std::{fs, io::Write};
 

@@ -1,8 +1,8 @@
 //! The client for Portkey: the requests it sends and the errors it reports.
 
-mod doubt;
-mod refusals;
-mod repetition;
+mod error_responses;
+mod retries;
+mod uncertain_outcomes;
 
 use std::time::Duration;
 

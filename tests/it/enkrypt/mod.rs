@@ -1,6 +1,6 @@
 //! Enkrypt AI as a second upstream: key, header arguments, errors, previews, and its switch.
 
-mod switch;
+mod activation;
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{

@@ -1,7 +1,7 @@
 //! Unknown arguments, other spellings, nulls and times: what is sent, and what is reported.
 
-mod answers;
 mod every_argument;
+mod reports;
 mod times;
 
 use portkey_api::catalog::Catalog;

@@ -2,10 +2,9 @@
 
 mod commands;
 mod conditions;
-mod doubt;
+mod enforcement;
 mod expressions;
 mod faults;
-mod gate;
 mod imports;
 mod limits;
 mod listing;
@@ -13,6 +12,7 @@ mod order;
 mod paths;
 mod presets;
 mod properties;
+mod uncertain_outcomes;
 mod verbs;
 
 use std::time::{Duration, SystemTime};

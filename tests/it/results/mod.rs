@@ -1,11 +1,11 @@
 //! Results: truncation, reading the rest, and uniform lists.
 
-mod gathering;
+mod collection;
 mod handles;
+mod incomplete_lists;
 mod lists;
 mod pages;
 mod preview;
-mod shortfalls;
 
 use std::time::Duration;
 

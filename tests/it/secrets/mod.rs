@@ -1,10 +1,10 @@
 //! Secrets with real clients: masking, delivery, references, and logs without secrets.
 
-mod handover;
+mod delivery;
 mod leaks;
 mod masking;
-mod own_keys;
 mod permissions;
-mod places;
 mod redaction;
 mod references;
+mod secret_fields;
+mod server_keys;

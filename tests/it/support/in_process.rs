@@ -35,7 +35,7 @@ pub(crate) async fn serve_routes(routes: Router) -> String {
 }
 
 async fn server_parts() -> HttpServerParts {
-    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
+    let Arguments { options, http } = Arguments::parse_from(["http", "--sandbox"]);
     let settings = http.settings(&options, false).unwrap();
     let app = options.app_settings().unwrap();
     HttpServerParts::build(app, settings).await.unwrap()

@@ -13,9 +13,9 @@
 //! take through rmcp's session, and 213,000 instead of 340,000 instructions; see
 //! `benchmarks/README.md`.
 //!
-//! **Differential tests:** `tests/it/plain.rs` sends each call of 2026-07-28 on both paths and
-//! compares the responses. `tests/it/in_session.rs` does so for calls in sessions, and compares the
-//! audit entries.
+//! **Differential tests:** `tests/it/fast_path.rs` sends each call of 2026-07-28 on both paths and
+//! compares the responses. `tests/it/session_calls.rs` does so for calls in sessions, and compares
+//! the audit entries.
 
 mod handler;
 mod request;

@@ -1,7 +1,7 @@
 //! Change notifications: notified and ignored clients, in both generations and on both transports.
 
-mod library;
 mod lists;
+mod notifying_server;
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use rmcp::{
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use self::library::NotifyingServer;
+use self::notifying_server::NotifyingServer;
 use crate::support::{
     in_process::{serve_http, wait_for_listeners},
     process::{ServerProcess, StdioServer},
@@ -153,12 +153,12 @@ async fn next_notification(subscription: &mut Subscription) -> String {
     }
 }
 
-fn notify_all(hub: &ChangeNotifier) {
-    hub.notify_prompts_changed();
-    hub.notify_resource_updated("test://elsewhere");
-    hub.notify_resource_updated(RESOURCE_URI);
-    hub.notify_resources_changed();
-    hub.notify_tools_changed();
+fn notify_all(notifier: &ChangeNotifier) {
+    notifier.notify_prompts_changed();
+    notifier.notify_resource_updated("test://elsewhere");
+    notifier.notify_resource_updated(RESOURCE_URI);
+    notifier.notify_resources_changed();
+    notifier.notify_tools_changed();
 }
 
 #[allow(deprecated, reason = "how sessions watch a resource")]
@@ -180,11 +180,11 @@ async fn unsubscribe_resource(client: &Peer<RoleClient>) {
 #[tokio::test]
 async fn session_is_notified_of_lists_and_subscribed_resources() {
     for over in [TransportKind::Http, TransportKind::Stdio] {
-        let library = NotifyingServer::default();
-        let mut connected = connect(&library, over, Generation::Sessions).await;
-        wait_for_listeners(&library.hub, 1).await;
+        let handler = NotifyingServer::default();
+        let mut connected = connect(&handler, over, Generation::Sessions).await;
+        wait_for_listeners(&handler.notifier, 1).await;
         subscribe_resource(&connected.client).await;
-        notify_all(&library.hub);
+        notify_all(&handler.notifier);
         for expected in ["prompts", RESOURCE_URI, "resources", "tools"] {
             assert_eq!(
                 connected.notifications.recv().await.unwrap(),
@@ -193,7 +193,7 @@ async fn session_is_notified_of_lists_and_subscribed_resources() {
             );
         }
         unsubscribe_resource(&connected.client).await;
-        notify_all(&library.hub);
+        notify_all(&handler.notifier);
         for expected in ["prompts", "resources", "tools"] {
             assert_eq!(
                 connected.notifications.recv().await.unwrap(),
@@ -202,28 +202,28 @@ async fn session_is_notified_of_lists_and_subscribed_resources() {
             );
         }
         connected.client.cancel().await.unwrap();
-        wait_for_listeners(&library.hub, 0).await;
+        wait_for_listeners(&handler.notifier, 0).await;
     }
 }
 
 #[tokio::test]
 async fn stream_gets_only_the_requested_notifications() {
     for over in [TransportKind::Http, TransportKind::Stdio] {
-        let library = NotifyingServer::default();
-        let mut connected = connect(&library, over, Generation::Stateless).await;
+        let handler = NotifyingServer::default();
+        let mut connected = connect(&handler, over, Generation::Stateless).await;
         let mut all = connected.client.listen(all_notifications()).await.unwrap();
         let mut tools = SubscriptionFilter::default();
         tools.tools_list_changed = Some(true);
         let mut tools = connected.client.listen(tools).await.unwrap();
-        wait_for_listeners(&library.hub, 2).await;
-        notify_all(&library.hub);
+        wait_for_listeners(&handler.notifier, 2).await;
+        notify_all(&handler.notifier);
         for expected in ["prompts", RESOURCE_URI, "resources", "tools"] {
             assert_eq!(next_notification(&mut all).await, expected, "{over:?}");
         }
         assert_eq!(next_notification(&mut tools).await, "tools", "{over:?}");
         tools.cancel().await.unwrap();
-        wait_for_listeners(&library.hub, 1).await;
-        library.hub.close();
+        wait_for_listeners(&handler.notifier, 1).await;
+        handler.notifier.close();
         assert!(all.next().await.unwrap().is_none(), "{over:?}");
         assert!(
             matches!(all.end(), Some(SubscriptionEnd::Graceful(_))),
@@ -233,7 +233,7 @@ async fn stream_gets_only_the_requested_notifications() {
         let mut late = connected.client.listen(all_notifications()).await.unwrap();
         assert!(late.next().await.unwrap().is_none(), "{over:?}");
         assert!(connected.notifications.try_recv().is_err(), "{over:?}");
-        wait_for_listeners(&library.hub, 0).await;
+        wait_for_listeners(&handler.notifier, 0).await;
     }
 }
 
@@ -245,18 +245,18 @@ async fn disconnected_listener_is_removed() {
         (TransportKind::Stdio, cases[0]),
         (TransportKind::Stdio, cases[1]),
     ] {
-        let library = NotifyingServer::default();
-        let connected = connect(&library, over, generation).await;
+        let handler = NotifyingServer::default();
+        let connected = connect(&handler, over, generation).await;
         let stream = match generation {
             Generation::Sessions => None,
             Generation::Stateless => {
                 Some(connected.client.listen(all_notifications()).await.unwrap())
             }
         };
-        wait_for_listeners(&library.hub, 1).await;
+        wait_for_listeners(&handler.notifier, 1).await;
         drop(stream);
         drop(connected);
-        wait_for_listeners(&library.hub, 0).await;
+        wait_for_listeners(&handler.notifier, 0).await;
     }
 }
 
@@ -264,23 +264,25 @@ async fn disconnected_listener_is_removed() {
 /// between.
 #[tokio::test]
 async fn lagging_listener_is_told_that_everything_changed() {
-    let library = NotifyingServer::default();
-    let mut session = connect(&library, TransportKind::Stdio, Generation::Sessions).await;
-    let stateless = connect(&library, TransportKind::Stdio, Generation::Stateless).await;
+    let handler = NotifyingServer::default();
+    let mut session = connect(&handler, TransportKind::Stdio, Generation::Sessions).await;
+    let stateless = connect(&handler, TransportKind::Stdio, Generation::Stateless).await;
     let mut stream = stateless.client.listen(all_notifications()).await.unwrap();
-    wait_for_listeners(&library.hub, 2).await;
+    wait_for_listeners(&handler.notifier, 2).await;
     subscribe_resource(&session.client).await;
-    library.hub.notify_prompts_changed();
-    library.hub.notify_resource_updated(RESOURCE_URI);
+    handler.notifier.notify_prompts_changed();
+    handler.notifier.notify_resource_updated(RESOURCE_URI);
     for i in 0..1_000 {
-        library.hub.notify_resource_updated(format!("test://{i}"));
+        handler
+            .notifier
+            .notify_resource_updated(format!("test://{i}"));
     }
     for expected in ["tools", "prompts", "resources", RESOURCE_URI] {
         assert_eq!(next_notification(&mut stream).await, expected);
         assert_eq!(session.notifications.recv().await.unwrap(), expected);
     }
     // The client is still subscribed and gets the next notification as usual.
-    library.hub.notify_tools_changed();
+    handler.notifier.notify_tools_changed();
     assert_eq!(next_notification(&mut stream).await, "tools");
     assert_eq!(session.notifications.recv().await.unwrap(), "tools");
 }

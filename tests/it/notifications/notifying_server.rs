@@ -16,7 +16,7 @@ use rmcp::{
 /// Sends every kind of change notification, like a server with prompts and resources.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NotifyingServer {
-    pub(crate) hub: ChangeNotifier,
+    pub(crate) notifier: ChangeNotifier,
     session: SessionSubscription,
 }
 
@@ -43,7 +43,7 @@ impl ServerHandler for NotifyingServer {
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         self.session
-            .subscribe(&self.hub, context.peer, &Self::capabilities());
+            .subscribe(&self.notifier, context.peer, &Self::capabilities());
     }
 
     fn accepted_subscription_filter(
@@ -54,7 +54,7 @@ impl ServerHandler for NotifyingServer {
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        self.hub.listen(subscription).await;
+        self.notifier.listen(subscription).await;
         Ok(())
     }
 

@@ -1,11 +1,11 @@
 //! Deviations from the protocol by clients and proxies, and the responses to them.
 
 mod accept;
-mod answers;
 mod headers;
+mod origins;
 mod paths;
-mod refusals;
-mod sites;
+mod rejection_logs;
+mod responses;
 
 use std::{
     io::{Read, Write},
