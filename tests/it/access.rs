@@ -27,8 +27,9 @@ use serde_json::{Value, json};
 
 use crate::support::{
     generated::{assert_same_names, check_generated_file},
-    process::{ServerProcess, command, run_cli, serve_sandbox},
+    process::{command, run_cli},
     requests::{initialize_request, post_request, send_request, stateless_request},
+    server::{ServerProcess, serve_sandbox},
     upstream::operator,
 };
 

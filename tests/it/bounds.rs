@@ -17,8 +17,9 @@ use crate::support::{
     approvals::dispatcher_with_approvals,
     audit::read_entries,
     mcp_client::McpClient,
-    process::{ServerProcess, run_cli, serve_sandbox},
+    process::run_cli,
     requests::{client, post_request, send_request, stateless_request},
+    server::{ServerProcess, serve_sandbox},
     stdio::start_initialized,
     upstream::{
         MockUpstream, dispatcher, http_response as upstream_answer, json_response, operator,

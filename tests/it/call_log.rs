@@ -4,8 +4,9 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::support::{
-    process::{ServerProcess, StdioServer, command, serve_sandbox},
+    process::command,
     requests::{open_session, post_request, send_request, stateless_request},
+    server::{ServerProcess, StdioServer, serve_sandbox},
 };
 
 /// Returns the next line about a call, in `--log-format json`.
@@ -105,7 +106,10 @@ async fn caller_is_logged_by_a_name_without_its_key() {
 
 #[tokio::test]
 async fn cancelled_call_is_logged() {
-    let mut pipe = StdioServer::start(&["--sandbox", "--sandbox-faults", "latency:60s"]);
+    let mut pipe = StdioServer::builder()
+        .sandbox()
+        .args(&["--sandbox-faults", "latency:60s"])
+        .start();
     let params = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
@@ -267,7 +271,10 @@ async fn secrets_of_failing_calls_are_not_logged() {
         assert!(!log.contains(debug), "{debug} in {log}");
     }
 
-    let mut pipe = StdioServer::start(&["--sandbox", "--log-level", ASKED]);
+    let mut pipe = StdioServer::builder()
+        .sandbox()
+        .args(&["--log-level", ASKED])
+        .start();
     let opened = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
@@ -289,7 +296,7 @@ async fn secrets_of_failing_calls_are_not_logged() {
 /// The log has far more lines than a pipe buffers, and the client never reads them.
 #[test]
 fn unread_log_does_not_block_the_server() {
-    let mut pipe = StdioServer::start(&["--sandbox"]);
+    let mut pipe = StdioServer::builder().sandbox().start();
     for id in 0..1000 {
         let method = if id == 0 { "initialize" } else { "tools/call" };
         let params = json!({

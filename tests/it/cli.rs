@@ -10,13 +10,16 @@ use portkey_mcp::{
 use portkey_operation::Upstream;
 use serde_json::{Value, json};
 
-use crate::support::process::{ServerProcess, StdioServer, command, run_cli};
+use crate::support::{
+    process::{command, run_cli},
+    server::{ServerProcess, StdioServer},
+};
 
 #[test]
 fn json_tool_list_equals_the_protocol_list() {
     let (ok, out, _) = run_cli(&["tools", "--format", "json"]);
     assert!(ok);
-    let mut pipe = StdioServer::start(&[]);
+    let mut pipe = StdioServer::builder().start();
     pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
     pipe.receive();
     pipe.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
@@ -458,7 +461,7 @@ fn sandbox_clock_is_set_by_option_or_variable() {
 
 #[test]
 fn key_is_read_from_a_variable_or_a_file() {
-    let sandbox = ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]);
+    let sandbox = ServerProcess::sandbox_api().start();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     fs::write(&file, "pk-from-file\n").unwrap();
@@ -528,7 +531,7 @@ fn boolean_variable_accepts_several_spellings() {
 /// `portkey-mcp sandbox` emulates Portkey for other clients.
 #[tokio::test]
 async fn sandbox_command_serves_other_clients() {
-    let sandbox = ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]);
+    let sandbox = ServerProcess::sandbox_api().start();
     let url = format!("{}/integrations?page_size=1", sandbox.url);
     let client = client_builder().build().unwrap();
     assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
@@ -551,8 +554,10 @@ async fn sandbox_command_serves_other_clients() {
 
 #[test]
 fn json_log_format_writes_json_lines() {
-    let mut pipe =
-        StdioServer::start(&["--log-format", "json", "--log-level", "debug", "--sandbox"]);
+    let mut pipe = StdioServer::builder()
+        .args(&["--log-format", "json", "--log-level", "debug"])
+        .sandbox()
+        .start();
     pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
     pipe.receive();
     pipe.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list-all-integrations"}}"#);

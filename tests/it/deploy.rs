@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::process::{ServerProcess, run_cli};
+use crate::support::{process::run_cli, server::ServerProcess};
 
 const CHART: &str = "deploy/helm/portkey-mcp/templates/deployment.yaml";
 const MANIFEST: &str = "deploy/kubernetes/deployment.yaml";
@@ -111,7 +111,7 @@ fn chart_and_manifest_restrict_the_pod_alike() {
 
 #[test]
 fn probe_paths_are_served() {
-    let served = ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let served = ServerProcess::http().sandbox().start();
     let base = served.url.trim_end_matches("/mcp");
     for file in [CHART, MANIFEST] {
         let text = fs::read_to_string(file).unwrap();

@@ -9,8 +9,9 @@ use portkey_operation::Effect;
 use serde_json::{Value, json};
 
 use crate::support::{
-    process::{ServerProcess, StdioServer, run_cli},
+    process::run_cli,
     requests::{call_request, send_request},
+    server::{ServerProcess, StdioServer},
     upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
@@ -278,7 +279,10 @@ async fn dry_run_server_changes_nothing() {
         "{out}"
     );
 
-    let mut pipe = StdioServer::start(&["--sandbox", "--dry-run"]);
+    let mut pipe = StdioServer::builder()
+        .sandbox()
+        .args(&["--dry-run"])
+        .start();
     pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
     pipe.receive();
     let mut piped = |tool: &str| {
@@ -302,8 +306,7 @@ async fn dry_run_server_changes_nothing() {
         "openai-production"
     );
 
-    let served =
-        ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--dry-run"]);
+    let served = ServerProcess::http().sandbox().args(&["--dry-run"]).start();
     for (tool, field) in [
         ("delete-integration", "dry_run"),
         ("get-integration", "slug"),

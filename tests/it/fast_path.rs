@@ -14,9 +14,9 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    in_process::serve_http,
-    process::{ServerProcess, serve_sandbox},
+    in_process::InProcessServer,
     requests::{client, send_request},
+    server::{ServerProcess, serve_sandbox},
     upstream::{MockUpstream, ResponseAction},
 };
 
@@ -233,14 +233,10 @@ async fn results_of_any_json_are_complete_and_masked() {
         ResponseAction::Write(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").into())
     })
     .await;
-    let own = [
-        "--api-key",
-        "our-own-key-1",
-        "--base-url",
-        &portkey.base_url,
-    ];
-    let server =
-        ServerProcess::start(&[["http", "--listen", "127.0.0.1:0"].as_slice(), &own].concat());
+    let server = ServerProcess::http()
+        .api_key("our-own-key-1")
+        .upstream(&portkey.base_url)
+        .start();
     for (body, expected) in bodies {
         let call = FastPathCall::new("get-integration", json!({ "slug": "x" }));
         let (_, plain) = call.clone().answer(&server).await;
@@ -358,7 +354,7 @@ impl ServerHandler for RegionHandler {
 
 #[tokio::test]
 async fn argument_header_must_match_the_argument() {
-    let url = serve_http(RegionHandler).await;
+    let url = InProcessServer::new(RegionHandler).serve().await;
     let call = |tool| FastPathCall::new(tool, json!({ "region": "eu" }));
     let cases = [
         (

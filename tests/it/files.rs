@@ -299,8 +299,8 @@ fn admin_file_is_removed_only_by_its_own_server() {
         "--admin-file",
         path,
     ];
-    let first = crate::support::process::serve_sandbox(&args);
-    let second = crate::support::process::serve_sandbox(&args);
+    let first = crate::support::server::serve_sandbox(&args);
+    let second = crate::support::server::serve_sandbox(&args);
     assert!(first.terminate().0.success());
     assert!(run_cli(&["approvals", "list", "--admin-file", path]).0);
     assert!(second.terminate().0.success());

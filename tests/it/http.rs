@@ -22,11 +22,12 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::support::{
-    process::{ServerProcess, run_cli, serve_sandbox},
+    process::run_cli,
     requests::{
         client, initialize_request, post_request, send_request, stateless_request,
         stateless_request_by,
     },
+    server::{ServerProcess, serve_sandbox},
     upstream::{MockUpstream, ResponseAction},
 };
 
@@ -302,16 +303,10 @@ async fn probes_are_served_and_other_paths_are_not_found() {
 /// Readiness is independent of Portkey, so the probe sends no request to it.
 #[tokio::test]
 async fn readiness_does_not_depend_on_portkey() {
-    let args = [
-        "http",
-        "--listen",
-        "127.0.0.1:0",
-        "--api-key",
-        "k",
-        "--base-url",
-        "http://127.0.0.1:1/v1",
-    ];
-    let server = ServerProcess::start(&args);
+    let server = ServerProcess::http()
+        .api_key("k")
+        .upstream("http://127.0.0.1:1/v1")
+        .start();
     let ready = server.url.replace("/mcp", "/readyz");
     assert_eq!(
         client().get(ready).send().await.unwrap().status(),
@@ -354,13 +349,11 @@ async fn only_allowed_origins_and_hosts_are_served() {
 fn unauthenticated_public_listener_needs_an_option() {
     let (ok, _, log) = run_cli(&["http", "--sandbox", "--listen", "0.0.0.0:0"]);
     assert!(!ok && log.contains("--allow-unauthenticated"), "{log}");
-    let server = ServerProcess::start(&[
-        "http",
-        "--sandbox",
-        "--listen",
-        "0.0.0.0:0",
-        "--allow-unauthenticated",
-    ]);
+    let server = ServerProcess::http()
+        .listen("0.0.0.0:0")
+        .sandbox()
+        .args(&["--allow-unauthenticated"])
+        .start();
     assert!(server.url.starts_with("http://0.0.0.0:"), "{}", server.url);
 }
 
@@ -368,16 +361,10 @@ fn unauthenticated_public_listener_needs_an_option() {
 #[tokio::test]
 async fn client_disconnect_aborts_the_upstream_request() {
     let portkey = MockUpstream::start(|_| ResponseAction::Hang).await;
-    let args = [
-        "http",
-        "--listen",
-        "127.0.0.1:0",
-        "--api-key",
-        "k",
-        "--base-url",
-        &portkey.base_url,
-    ];
-    let server = ServerProcess::start(&args);
+    let server = ServerProcess::http()
+        .api_key("k")
+        .upstream(&portkey.base_url)
+        .start();
     let call = stateless_request(
         &server,
         "tools/call",
@@ -400,16 +387,10 @@ async fn shutdown_lets_calls_finish() {
     let held = release.clone();
     let portkey =
         MockUpstream::start(move |_| ResponseAction::Later(held.clone(), r#"{"data":[]}"#)).await;
-    let args = [
-        "http",
-        "--listen",
-        "127.0.0.1:0",
-        "--api-key",
-        "k",
-        "--base-url",
-        &portkey.base_url,
-    ];
-    let mut server = ServerProcess::start(&args);
+    let mut server = ServerProcess::http()
+        .api_key("k")
+        .upstream(&portkey.base_url)
+        .start();
     let call = stateless_request(
         &server,
         "tools/call",

@@ -11,16 +11,11 @@ use reqwest::{Certificate, StatusCode};
 use serde_json::json;
 
 use crate::support::{
-    process::{ServerProcess, run_cli},
+    process::run_cli,
     requests::{call_request, client, post_request, send_request, stateless_request},
+    server::{ServerProcess, serve_sandbox},
     upstream::{MockUpstream, ResponseAction, json_response},
 };
-
-fn serve_sandbox(more: &[&str]) -> ServerProcess {
-    let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
-    args.extend(more);
-    ServerProcess::start(&args)
-}
 
 fn connect(server: &ServerProcess) -> TcpStream {
     let address = server.url.split('/').nth(2).unwrap();
@@ -196,17 +191,11 @@ async fn concurrent_requests_of_one_caller_are_limited() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
     let upstream = MockUpstream::start(move |_| ResponseAction::Later(held.clone(), "{}")).await;
-    let server = ServerProcess::start(&[
-        "http",
-        "--auth",
-        "key",
-        "--listen",
-        "127.0.0.1:0",
-        "--base-url",
-        &upstream.base_url,
-        "--concurrency",
-        "2",
-    ]);
+    let server = ServerProcess::http()
+        .auth("key")
+        .upstream(&upstream.base_url)
+        .args(&["--concurrency", "2"])
+        .start();
     let list = |key: &'static str| {
         call_request(&server, "list-all-integrations", json!({})).header("x-portkey-api-key", key)
     };
@@ -229,15 +218,8 @@ async fn concurrent_requests_of_one_caller_are_limited() {
 async fn rate_limited_request_is_told_when_to_retry() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let serve = |more: &[&str]| {
-        let all = [
-            "http",
-            "--auth",
-            "key",
-            "--listen",
-            "127.0.0.1:0",
-            "--base-url",
-        ];
-        ServerProcess::start(&[&all[..], &[&upstream.base_url], more].concat())
+        let server = ServerProcess::http().auth("key");
+        server.upstream(&upstream.base_url).args(more).start()
     };
     let list = |server: &ServerProcess, key: &str| {
         call_request(server, "list-all-integrations", json!({})).header("x-portkey-api-key", key)
@@ -359,19 +341,12 @@ async fn client_address_is_taken_from_trusted_proxies() {
     let held = gate.clone();
     let upstream = MockUpstream::start(move |_| ResponseAction::Later(held.clone(), "{}")).await;
     let serve = |more: &[&str]| {
-        let all = [
-            "http",
-            "--listen",
-            "127.0.0.1:0",
-            "--address-concurrency",
-            "1",
-        ];
-        let all = [
-            &all,
-            &["--api-key", "pk-1", "--base-url", &upstream.base_url][..],
-            more,
-        ];
-        ServerProcess::start(&all.concat())
+        ServerProcess::http()
+            .args(&["--address-concurrency", "1"])
+            .api_key("pk-1")
+            .upstream(&upstream.base_url)
+            .args(more)
+            .start()
     };
     let (behind, open) = (
         serve(&["--trusted-proxies", "127.0.0.1,10.0.0.0/8"]),
@@ -572,15 +547,10 @@ async fn replaced_tls_certificate_is_used() {
 #[tokio::test]
 async fn http_2_request_is_served() {
     let upstream = MockUpstream::start(|_| json_response("{\"data\":[]}")).await;
-    let server = ServerProcess::start(&[
-        "http",
-        "--listen",
-        "127.0.0.1:0",
-        "--api-key",
-        "pk-1",
-        "--base-url",
-        &upstream.base_url,
-    ]);
+    let server = ServerProcess::http()
+        .api_key("pk-1")
+        .upstream(&upstream.base_url)
+        .start();
     let (client, request) = call_request(&server, "list-all-integrations", json!({}))
         .version(http::Version::HTTP_2)
         .build_split();

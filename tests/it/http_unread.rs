@@ -9,15 +9,9 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::support::{
-    process::ServerProcess,
     requests::{initialize_request, send_request, stateless_request, stateless_request_by},
+    server::{ServerProcess, serve_sandbox},
 };
-
-fn serve_sandbox(more: &[&str]) -> ServerProcess {
-    let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
-    args.extend(more);
-    ServerProcess::start(&args)
-}
 
 /// Opens a connection that requests this many lists and reads none.
 fn request_lists(server: &ServerProcess, lists: usize) -> TcpStream {

@@ -7,11 +7,12 @@ use serde_json::json;
 
 use crate::support::{
     metered_server::MeteredServer,
-    process::{run_cli, serve_sandbox},
+    process::run_cli,
     requests::{
         client, end_session, open_session, post_request, send_request, stateless_request,
         stateless_request_by,
     },
+    server::serve_sandbox,
 };
 
 fn assert_has_line(text: &str, line: &str) {

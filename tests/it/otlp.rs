@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::support::{
     planted_secrets,
-    process::{ServerProcess, StdioServer, command},
+    process::command,
     requests::{self, post_request, send_request},
+    server::{ServerBuilder, ServerProcess, Spawn, StdioServer},
     upstream::{self, KEY, MockUpstream},
 };
 
@@ -22,27 +23,17 @@ async fn start_upstream_and_collector() -> (MockUpstream, MockUpstream) {
     (portkey, collector)
 }
 
-/// Returns the command of a server that calls `portkey` and exports to `collector`.
-fn exporting_command(
-    args: &[&str],
+/// Makes a server call `portkey` and export to `collector`.
+fn with_collector<S: Spawn>(
+    server: ServerBuilder<S>,
     portkey: &MockUpstream,
-    collector: Option<&MockUpstream>,
-) -> Command {
-    let mut command = command(args);
-    command.args(["--api-key", KEY, "--base-url", &portkey.base_url]);
-    if let Some(collector) = collector {
-        let endpoint = collector.base_url.trim_end_matches("/v1");
-        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
-    }
-    command
-}
-
-fn start_http_server(portkey: &MockUpstream, collector: Option<&MockUpstream>) -> ServerProcess {
-    ServerProcess::spawn(exporting_command(
-        &["http", "--listen", "127.0.0.1:0"],
-        portkey,
-        collector,
-    ))
+    collector: &MockUpstream,
+) -> ServerBuilder<S> {
+    let endpoint = collector.base_url.trim_end_matches("/v1");
+    server
+        .api_key(KEY)
+        .upstream(&portkey.base_url)
+        .variables(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)])
 }
 
 /// Makes a call whose metadata, and whose header, name a trace.
@@ -114,7 +105,7 @@ async fn stop_server(server: ServerProcess) {
 #[tokio::test]
 async fn trace_context_is_propagated_to_portkey() {
     let (portkey, collector) = start_upstream_and_collector().await;
-    let server = start_http_server(&portkey, Some(&collector));
+    let server = with_collector(ServerProcess::http(), &portkey, &collector).start();
     let own = format!("00-{TRACE_ID}-{SPAN_ID}-01");
     let other = format!("00-{OTHER_TRACE_ID}-{SPAN_ID}-01");
     for (meta, header, expected) in [
@@ -176,7 +167,7 @@ async fn trace_context_is_propagated_to_portkey() {
 #[tokio::test]
 async fn exported_metrics_contain_no_secrets() {
     let (portkey, collector) = start_upstream_and_collector().await;
-    let server = start_http_server(&portkey, Some(&collector));
+    let server = with_collector(ServerProcess::http(), &portkey, &collector).start();
     call_with_trace(&server, None, None).await;
     stop_server(server).await;
     let traces = exported_bytes(&collector, "/v1/traces");
@@ -210,7 +201,7 @@ async fn exported_spans_contain_no_secrets() {
         planted_secrets::start_leaking_upstream(&secrets).await,
         start_upstream_and_collector().await,
     );
-    let server = start_http_server(&portkey, Some(&collector));
+    let server = with_collector(ServerProcess::http(), &portkey, &collector).start();
     for (tool, args) in secrets
         .iter()
         .flat_map(|secret| planted_secrets::calls_with_secret(secret))
@@ -238,7 +229,10 @@ async fn exported_spans_contain_no_secrets() {
 #[tokio::test]
 async fn trace_context_is_not_propagated_without_a_collector() {
     let (portkey, _) = start_upstream_and_collector().await;
-    let server = start_http_server(&portkey, None);
+    let server = ServerProcess::http()
+        .api_key(KEY)
+        .upstream(&portkey.base_url)
+        .start();
     let own = format!("00-{TRACE_ID}-{SPAN_ID}-01");
     call_with_trace(&server, Some(&own), Some(&own)).await;
     assert_eq!(propagated_trace(&portkey), None);
@@ -248,11 +242,12 @@ async fn trace_context_is_not_propagated_without_a_collector() {
 #[tokio::test]
 async fn opentelemetry_variables_are_honoured() {
     let (portkey, collector) = start_upstream_and_collector().await;
-    let mut command = exporting_command(&["stdio"], &portkey, Some(&collector));
-    command
-        .env("OTEL_METRICS_EXPORTER", "none")
-        .env("OTEL_SERVICE_NAME", "admin-of-team-a");
-    let mut pipe = StdioServer::spawn(command);
+    let mut pipe = with_collector(StdioServer::builder(), &portkey, &collector)
+        .variables(&[
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_SERVICE_NAME", "admin-of-team-a"),
+        ])
+        .start();
     let pipe = tokio::task::spawn_blocking(move || {
         let opened = json!({
             "protocolVersion": "2025-11-25",

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     catalog::visit_schemas,
-    support::process::{StdioServer, command, run_cli},
+    support::{process::run_cli, server::StdioServer},
 };
 
 /// Returns every tool in a profile: the operations, and the tools of the compact surface.
@@ -298,9 +298,12 @@ fn custom_descriptions_are_shown_everywhere() {
         description = "Wer fragt."
     "#;
     fs::write(&file, words).unwrap();
-    let mut command = command(&["stdio", "--sandbox", "--surface", "operations"]);
-    command.env("PORTKEY_MCP_DESCRIPTIONS", &file);
-    let mut pipe = StdioServer::spawn(command);
+    let mut pipe = StdioServer::builder()
+        .args(&["stdio"])
+        .sandbox()
+        .args(&["--surface", "operations"])
+        .variables(&[("PORTKEY_MCP_DESCRIPTIONS", file.to_str().unwrap())])
+        .start();
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use crate::support::{
     official_client::connect_everywhere,
-    process::{ServerProcess, run_cli, serve_sandbox},
+    process::run_cli,
     requests::{send_request, stateless_request},
+    server::{ServerProcess, serve_sandbox},
 };
 
 const CUSTOM_PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\narguments:\n  - name: who\n    \

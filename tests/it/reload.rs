@@ -6,8 +6,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::{
-    process::{ServerProcess, run_cli, serve_sandbox},
+    process::run_cli,
     requests::{self, client, send_request},
+    server::{ServerProcess, serve_sandbox},
 };
 
 /// Creates a token file with one token, and returns the token.

@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use crate::support::{
-    mcp_client::McpClient, process::ServerProcess, programs::is_missing, redis::RedisServer,
-    requests::client,
+    mcp_client::McpClient, programs::is_missing, redis::RedisServer, requests::client,
+    server::ServerProcess,
 };
 
 struct Replicas {
@@ -36,35 +36,25 @@ struct Replicas {
 impl Replicas {
     /// Starts replicas with these options. Upstream responses take a while, so that calls overlap.
     async fn start(more: &[&str]) -> Self {
-        let args = [
-            "sandbox",
-            "--listen",
-            "127.0.0.1:0",
-            "--sandbox-faults",
-            "latency:10ms",
-        ];
-        let sandbox = ServerProcess::start(&args);
+        let sandbox = ServerProcess::sandbox_api()
+            .args(&["--sandbox-faults", "latency:10ms"])
+            .start();
         let redis = RedisServer::start();
         let files = tempfile::tempdir().unwrap();
         let keys = files.path().join("keys");
         let url = files.path().join("redis");
         fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
         fs::write(&url, redis.url()).unwrap();
-        let args = [
-            "http",
-            "--listen",
-            "127.0.0.1:0",
-            "--auth",
-            "key",
-            "--base-url",
-            &sandbox.url,
-            "--state-key-file",
-            keys.to_str().unwrap(),
-            "--redis-url-file",
-            url.to_str().unwrap(),
-        ];
-        let args = [&args[..], more].concat();
-        let served: Vec<_> = (0..3).map(|_| ServerProcess::start(&args)).collect();
+        let replica = |_| {
+            ServerProcess::http()
+                .auth("key")
+                .upstream(&sandbox.url)
+                .args(&["--state-key-file", keys.to_str().unwrap()])
+                .args(&["--redis-url-file", url.to_str().unwrap()])
+                .args(more)
+                .start()
+        };
+        let served: Vec<_> = (0..3).map(replica).collect();
         let backends = served.iter().map(|replica| host_of(&replica.url)).collect();
         let url = start_balancer(backends).await;
         Self {

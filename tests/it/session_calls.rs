@@ -26,9 +26,9 @@ use tower::ServiceExt;
 
 use crate::support::{
     audit::read_entries,
-    in_process::routes,
+    in_process::InProcessServer,
     mcp_client::{McpClient, McpResponse, send},
-    process::ServerProcess,
+    server::ServerProcess,
     upstream::{MockUpstream, ResponseAction, json_response},
 };
 
@@ -81,18 +81,11 @@ async fn read_without_notifications_is_answered_in_json() {
     )
     .unwrap();
     let [audit, policy] = [&audit, &policy].map(|path| path.to_str().unwrap());
-    let server = ServerProcess::start(&[
-        "http",
-        "--auth",
-        "key",
-        "--sandbox",
-        "--listen",
-        "127.0.0.1:0",
-        "--audit-log",
-        audit,
-        "--policy",
-        policy,
-    ]);
+    let server = ServerProcess::http()
+        .auth("key")
+        .sandbox()
+        .args(&["--audit-log", audit, "--policy", policy])
+        .start();
     let caller = start_session(&server.url).await;
     let cases = [
         (
@@ -164,7 +157,7 @@ async fn read_without_notifications_is_answered_in_json() {
 /// A client can request progress notifications for a read that has one step.
 #[tokio::test]
 async fn read_with_a_progress_token_is_answered() {
-    let server = crate::support::process::serve_sandbox(&["--auth", "key"]);
+    let server = crate::support::server::serve_sandbox(&["--auth", "key"]);
     let caller = start_session(&server.url).await;
     for (args, expected) in [(json!({}), JSON), (json!({ "all": true }), EVENT_STREAM)] {
         let meta = json!({ "progressToken": "p" });
@@ -184,17 +177,11 @@ async fn read_with_a_progress_token_is_answered() {
 async fn duplicate_request_id_on_both_paths_is_rejected() {
     let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     let url = upstream.base_url.as_str();
-    let args = [
-        "--auth",
-        "key",
-        "--base-url",
-        url,
-        "--timeout",
-        "2",
-        "--retries",
-        "0",
-    ];
-    let server = ServerProcess::start(&[&["http", "--listen", "127.0.0.1:0"][..], &args].concat());
+    let server = ServerProcess::http()
+        .auth("key")
+        .upstream(url)
+        .args(&["--timeout", "2", "--retries", "0"])
+        .start();
     let caller = start_session(&server.url).await;
     let slug = json!({ "slug": "x" });
     let make = |n: usize| match n % 2 {
@@ -246,7 +233,7 @@ async fn duplicate_request_id_on_both_paths_is_rejected() {
 /// HTTP/2 names the host in the `:authority` field.
 #[tokio::test]
 async fn read_over_http2_is_answered_in_json() {
-    let server = crate::support::process::serve_sandbox(&["--auth", "key"]);
+    let server = crate::support::server::serve_sandbox(&["--auth", "key"]);
     let client = client_builder()
         .http2_prior_knowledge()
         .no_proxy()
@@ -271,15 +258,10 @@ async fn cancelled_read_aborts_its_upstream_request() {
         }
     })
     .await;
-    let server = ServerProcess::start(&[
-        "http",
-        "--listen",
-        "127.0.0.1:0",
-        "--auth",
-        "key",
-        "--base-url",
-        &portkey.base_url,
-    ]);
+    let server = ServerProcess::http()
+        .auth("key")
+        .upstream(&portkey.base_url)
+        .start();
     let caller = start_session(&server.url).await;
     let slug = json!({ "slug": "x" });
     let read = |id| tokio::spawn(call_request(&caller, id, "get-integration", &slug).send());
@@ -419,7 +401,7 @@ async fn advance_four_minutes() {
 #[tokio::test]
 async fn session_with_fast_path_calls_does_not_time_out() {
     let handler = CountingHandler::default();
-    let routes = routes(handler.clone()).await;
+    let routes = InProcessServer::new(handler.clone()).routes().await;
     tokio::time::pause();
     let session = open_session(&routes).await;
     for _ in 0..3 {
@@ -436,7 +418,7 @@ async fn session_with_fast_path_calls_does_not_time_out() {
 #[tokio::test]
 async fn idle_session_times_out_unless_a_stream_is_open() {
     let handler = CountingHandler::default();
-    let routes = routes(handler.clone()).await;
+    let routes = InProcessServer::new(handler.clone()).routes().await;
     tokio::time::pause();
     let held = open_session(&routes).await;
     let left = open_session(&routes).await;
@@ -485,15 +467,10 @@ async fn duplicate_request_id_through_rmcp_is_rejected() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
     let portkey = MockUpstream::start(move |_| ResponseAction::Later(held.clone(), "{}")).await;
-    let args = [
-        "http",
-        "--listen",
-        "127.0.0.1:0",
-        "--auth",
-        "key",
-        "--base-url",
-    ];
-    let server = ServerProcess::start(&[&args[..], &[&portkey.base_url]].concat());
+    let server = ServerProcess::http()
+        .auth("key")
+        .upstream(&portkey.base_url)
+        .start();
     let caller = start_session(&server.url).await;
     let slug = json!({ "slug": "x" });
     let first = tokio::spawn(send(rmcp_call_request(

@@ -8,21 +8,8 @@ use serde_json::json;
 
 use crate::support::{
     mcp_client::{McpClient, McpResponse},
-    process::ServerProcess,
+    server::{ServerProcess, serve_sandbox},
 };
-
-fn start_server(more: &[&str]) -> ServerProcess {
-    let mut args = vec![
-        "http",
-        "--sandbox",
-        "--auth",
-        "key",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    args.extend(more);
-    ServerProcess::start(&args)
-}
 
 async fn start_session(server: &ServerProcess, key: &'static str) -> McpClient {
     let mut caller = McpClient::new(&server.url, key);
@@ -40,7 +27,7 @@ fn assert_unknown_session(answer: &McpResponse) {
 
 #[tokio::test]
 async fn session_is_usable_only_by_its_caller() {
-    let server = start_server(&[]);
+    let server = serve_sandbox(&["--auth", "key"]);
     let alice = start_session(&server, "pk-alice").await;
     let session = alice.session.clone().unwrap();
     assert!(alice.lists_tools().await);
@@ -71,7 +58,7 @@ fn inner_id(sealed: &str) -> String {
 /// The protocol of 2026-07-28 has no sessions, and must not bypass the signature either.
 #[tokio::test]
 async fn session_id_is_ignored_in_stateless_requests() {
-    let server = start_server(&[]);
+    let server = serve_sandbox(&["--auth", "key"]);
     let mut caller = start_session(&server, "pk-alice").await;
     let inside = inner_id(caller.session.as_ref().unwrap());
     for id in ["anything", &inside] {
@@ -106,7 +93,7 @@ async fn session_id_is_ignored_in_stateless_requests() {
 
 #[tokio::test]
 async fn ended_session_is_unknown() {
-    let server = start_server(&[]);
+    let server = serve_sandbox(&["--auth", "key"]);
     let caller = start_session(&server, "pk-alice").await;
     assert_eq!(caller.end().await.status, StatusCode::NO_CONTENT);
     assert_unknown_session(&caller.call("tools/list", json!({})).await);
@@ -115,7 +102,7 @@ async fn ended_session_is_unknown() {
 
 #[tokio::test]
 async fn session_expires_after_its_ttl() {
-    let server = start_server(&["--session-ttl", "2"]);
+    let server = serve_sandbox(&["--auth", "key", "--session-ttl", "2"]);
     let mut caller = McpClient::new(&server.url, "pk-alice");
     caller.initialize().await;
     let start = Instant::now();
@@ -148,7 +135,14 @@ async fn assert_session_rejected(server: &ServerProcess, key: &'static str) {
 
 #[tokio::test]
 async fn session_beyond_the_limit_is_rejected() {
-    let mut server = start_server(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
+    let mut server = serve_sandbox(&[
+        "--auth",
+        "key",
+        "--max-sessions",
+        "3",
+        "--max-sessions-per-principal",
+        "2",
+    ]);
     let first = start_session(&server, "pk-alice").await;
     let second = start_session(&server, "pk-alice").await;
     let streams = (open_stream(&first).await, open_stream(&second).await);
@@ -185,7 +179,14 @@ async fn session_beyond_the_limit_is_rejected() {
 /// The official TypeScript client does not end its sessions.
 #[tokio::test]
 async fn evicted_idle_session_can_be_resumed() {
-    let server = start_server(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
+    let server = serve_sandbox(&[
+        "--auth",
+        "key",
+        "--max-sessions",
+        "3",
+        "--max-sessions-per-principal",
+        "2",
+    ]);
     let bob = start_session(&server, "pk-bob").await;
     let mut alices = Vec::new();
     for _ in 0..10 {
@@ -227,7 +228,7 @@ fn resident_megabytes(server: &ServerProcess) -> u64 {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn large_initialize_does_not_enlarge_the_session() {
-    let server = start_server(&[]);
+    let server = serve_sandbox(&["--auth", "key"]);
     let large = "x".repeat(3_500_000);
     let params = json!({
         "protocolVersion": "2025-11-25",
@@ -258,7 +259,7 @@ async fn large_initialize_does_not_enlarge_the_session() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn large_subscription_filter_does_not_enlarge_the_stream() {
-    let server = start_server(&[]);
+    let server = serve_sandbox(&["--auth", "key"]);
     let uris: Vec<_> = (0..900)
         .map(|i| format!("test://{i}/{}", "x".repeat(3_800)))
         .collect();
@@ -287,7 +288,7 @@ async fn large_subscription_filter_does_not_enlarge_the_stream() {
 /// The id of a subscription is stored, and sent with each of its notifications.
 #[tokio::test]
 async fn subscription_with_a_long_id_is_rejected() {
-    let server = start_server(&[]);
+    let server = serve_sandbox(&["--auth", "key"]);
     let caller = McpClient::new(&server.url, "pk-alice");
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -310,7 +311,14 @@ async fn subscription_with_a_long_id_is_rejected() {
 
 #[tokio::test]
 async fn stream_beyond_the_limit_of_a_caller_is_rejected() {
-    let server = start_server(&["--concurrency", "2", "--max-sessions-per-principal", "2"]);
+    let server = serve_sandbox(&[
+        "--auth",
+        "key",
+        "--concurrency",
+        "2",
+        "--max-sessions-per-principal",
+        "2",
+    ]);
     let listen = |key: &'static str| {
         let filter = json!({ "notifications": { "toolsListChanged": true } });
         let request =

@@ -12,7 +12,8 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    process::{StdioServer, command},
+    process::command,
+    server::StdioServer,
     stdio::{INITIALIZE, call_request, list_request, start_initialized},
     upstream::{self, MockUpstream, ResponseAction},
 };
@@ -92,7 +93,7 @@ fn call_params(tool: &'static str, arguments: Value) -> CallToolRequestParams {
 
 #[test]
 fn initialize_returns_server_info_and_capabilities() {
-    let mut pipe = StdioServer::start(&[]);
+    let mut pipe = StdioServer::builder().start();
     pipe.send(INITIALIZE);
     let result = &pipe.receive()["result"];
     assert_eq!(result["serverInfo"]["name"], "portkey-mcp");
@@ -118,7 +119,7 @@ fn instructions_mention_only_available_upstreams() {
         (&["--enkrypt-api-key", "k"], true),
         (&["--sandbox"], true),
     ] {
-        let mut pipe = StdioServer::start(args);
+        let mut pipe = StdioServer::builder().args(args).start();
         pipe.send(INITIALIZE);
         let answer = pipe.receive();
         let instructions = answer["result"]["instructions"].as_str().unwrap();
@@ -324,8 +325,11 @@ fn server_starts_without_a_key_and_calls_report_it() {
 
 #[test]
 fn closed_input_ends_the_server_after_pending_responses() {
-    assert!(StdioServer::start(&[]).end().0.success(), "hung up at once");
-    let mut early = StdioServer::start(&[]);
+    assert!(
+        StdioServer::builder().start().end().0.success(),
+        "hung up at once"
+    );
+    let mut early = StdioServer::builder().start();
     early.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     early.send(INITIALIZE);
     assert_eq!(
@@ -454,7 +458,7 @@ fn trace_log_contains_no_secrets() {
 /// Some shells on Windows write a byte order mark.
 #[test]
 fn byte_order_mark_before_the_first_line_is_skipped() {
-    let mut pipe = StdioServer::start(&["--sandbox"]);
+    let mut pipe = StdioServer::builder().sandbox().start();
     pipe.send(&format!("\u{feff}{INITIALIZE}"));
     assert_eq!(pipe.receive()["result"]["protocolVersion"], "2025-11-25");
 }

@@ -17,7 +17,8 @@ use tokio::{
 };
 
 use crate::support::{
-    process::{StdioServer, command},
+    process::command,
+    server::StdioServer,
     stdio::{INITIALIZE, call_request, list_request, start_initialized},
     upstream::{MockUpstream, ResponseAction, dispatcher, operator},
 };

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::support::{
-    in_process::{routes_with_auth, serve_routes, wait_for_listeners},
+    in_process::{InProcessServer, wait_for_listeners},
     mcp_client::McpClient,
-    process::{ServerProcess, run_cli},
+    process::run_cli,
     requests::{call_request, send_request, stateless_request},
+    server::ServerProcess,
     upstream::{
         MockUpstream, ReceivedRequest, ResponseAction, http_response as answered, json_response,
     },
@@ -46,17 +47,12 @@ fn answer_by_key(request: &ReceivedRequest) -> ResponseAction {
 }
 
 fn start_server(upstream: &MockUpstream, more: &[&str]) -> ServerProcess {
-    let args = [
-        "http",
-        "--auth",
-        "key",
-        "--listen",
-        "127.0.0.1:0",
-        "--retries",
-        "0",
-        "--base-url",
-    ];
-    ServerProcess::start(&[&args[..], &[&upstream.base_url], more].concat())
+    ServerProcess::http()
+        .auth("key")
+        .args(&["--retries", "0"])
+        .upstream(&upstream.base_url)
+        .args(more)
+        .start()
 }
 
 /// Counts the requests that checked a key.
@@ -163,7 +159,10 @@ async fn public_result_is_not_stored_for_an_unknown_key() {
     // In this process, because the binary reads public lists at their real address.
     let dispatcher = Arc::new(crate::support::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
-    let url = serve_routes(routes_with_auth(server, Auth::Key(dispatcher)).await).await;
+    let url = InProcessServer::new(server)
+        .with_auth(Auth::Key(dispatcher))
+        .serve()
+        .await;
     let answer = async |key, tool, args| {
         let answer = McpClient::new(&url, key).modern(tool, &args).await.unwrap();
         answer.message["result"]["structuredContent"].clone()
@@ -315,8 +314,10 @@ async fn session_of_an_unverified_key_ends_after_a_minute() {
     let upstream = start_upstream().await;
     let dispatcher = Arc::new(crate::support::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
-    let routes = routes_with_auth(server.clone(), Auth::Key(dispatcher)).await;
-    let url = serve_routes(routes).await;
+    let url = InProcessServer::new(server.clone())
+        .with_auth(Auth::Key(dispatcher))
+        .serve()
+        .await;
     for (key, sessions) in [("pk-made-up", 1), (KNOWN_KEY, 2)] {
         assert_eq!(
             McpClient::new(&url, key).initialize().await.status,
@@ -346,8 +347,10 @@ async fn many_sessions_of_unverified_keys_end_sooner() {
     let upstream = start_upstream().await;
     let dispatcher = Arc::new(crate::support::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
-    let routes = routes_with_auth(server.clone(), Auth::Key(dispatcher)).await;
-    let url = serve_routes(routes).await;
+    let url = InProcessServer::new(server.clone())
+        .with_auth(Auth::Key(dispatcher))
+        .serve()
+        .await;
     for address in [[127, 0, 0, 2], [127, 0, 0, 3]] {
         let client = client_builder()
             .local_address(IpAddr::from(address))

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::{
-    process::{StdioServer, run, run_cli},
+    process::{run, run_cli},
+    server::StdioServer,
     upstream::{MockUpstream, http_response},
 };
 
@@ -159,8 +160,11 @@ fn whoami_does_not_taint_the_session() {
     let policy = folder.path().join("policy.yaml");
     let rules = "version: '1'\nrules: [{ name: wary, action: deny, when: tainted }]";
     std::fs::write(&policy, rules).unwrap();
-    let mut pipe =
-        StdioServer::start(&["stdio", "--sandbox", "--policy", policy.to_str().unwrap()]);
+    let mut pipe = StdioServer::builder()
+        .args(&["stdio"])
+        .sandbox()
+        .args(&["--policy", policy.to_str().unwrap()])
+        .start();
     pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
     pipe.receive();
     let mut failed = |tool: &str, arguments: Value| {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{
     form_client::{FormClient, FormReaction, TRANSPORTS_AND_GENERATIONS, connect},
     mcp_client::McpClient,
-    process::ServerProcess,
+    server::serve_sandbox,
 };
 
 const SLUG: &str = "openai-production";
@@ -165,15 +165,7 @@ fn form_capabilities() -> Value {
 /// The state that a client keeps is valid for the same call of the same caller, once.
 #[tokio::test]
 async fn approval_response_is_valid_for_one_call_only() {
-    let args = [
-        "http",
-        "--sandbox",
-        "--auth",
-        "key",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let server = ServerProcess::start(&[&args[..], &["--approve-writes"]].concat());
+    let server = serve_sandbox(&["--auth", "key", "--approve-writes"]);
     let alice = McpClient::new(&server.url, "pk-alice");
     let bob = McpClient::new(&server.url, "pk-bob");
     let call =

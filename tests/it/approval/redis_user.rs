@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::support::{
     approvals::{AdminFolder, SLUG, TOOL, strs, ticket_id},
     mcp_client::McpClient,
-    process::ServerProcess,
     programs::is_missing,
     redis::RedisServer,
+    server::ServerProcess,
 };
 use portkey_mcp::security::signed_state::Keyring;
 
@@ -35,7 +35,7 @@ async fn documented_redis_user_has_every_required_right() {
     }
     let (redis, sandbox) = (
         RedisServer::documented(),
-        ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]),
+        ServerProcess::sandbox_api().start(),
     );
     let files = tempfile::tempdir().unwrap();
     let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
@@ -47,29 +47,13 @@ async fn documented_redis_user_has_every_required_right() {
     fs::write(&policy, POLICY).unwrap();
     let admins = [AdminFolder::new(), AdminFolder::new()];
     let servers = admins.each_ref().map(|admin| {
-        let options = admin.options();
-        let args = [
-            &[
-                "http",
-                "--auth",
-                "key",
-                "--listen",
-                "127.0.0.1:0",
-                "--base-url",
-                &sandbox.url,
-            ],
-            &[
-                "--state-key-file",
-                &keys,
-                "--redis-url-file",
-                &url,
-                "--policy",
-                &policy,
-            ][..],
-            &["--max-result-bytes", "2000"],
-            &strs(&options),
-        ];
-        ServerProcess::start(&args.concat())
+        ServerProcess::http()
+            .auth("key")
+            .upstream(&sandbox.url)
+            .args(&["--state-key-file", &keys, "--redis-url-file", &url])
+            .args(&["--policy", &policy, "--max-result-bytes", "2000"])
+            .args(&strs(&admin.options()))
+            .start()
     });
     let [first, second] = servers;
 
@@ -139,19 +123,13 @@ async fn missing_redis_right_is_reported_to_the_approver() {
     let redis = RedisServer::with_user(&rights);
     let admin = AdminFolder::new();
     let url = redis.documented_url(0);
-    let options = admin.options();
     let keys = admin.file_path() + ".keys";
     fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
-    let args = [
-        "http",
-        "--sandbox",
-        "--listen",
-        "127.0.0.1:0",
-        "--redis-url",
-        &url,
-    ];
-    let args = [&args[..], &["--state-key-file", &keys], &strs(&options)].concat();
-    let server = ServerProcess::start(&args);
+    let server = ServerProcess::http()
+        .sandbox()
+        .args(&["--redis-url", &url, "--state-key-file", &keys])
+        .args(&strs(&admin.options()))
+        .start();
     let (good, _, log) = admin.run_approvals(&["list"]);
     assert!(!good && log.contains("does not let its user run"), "{log}");
     assert!(

@@ -16,10 +16,11 @@ use crate::support::{
     },
     form_client::{FormClient, TRANSPORTS_AND_GENERATIONS, connect},
     mcp_client::McpClient,
-    process::{ServerProcess, run_cli},
+    process::run_cli,
     programs::is_missing,
     redis::RedisServer,
     requests::client,
+    server::{ServerBuilder, ServerProcess},
 };
 use portkey_mcp::{
     pipeline::approval::{Ticket, TicketState},
@@ -357,15 +358,10 @@ async fn idle_connections_do_not_block_the_metrics_listener() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
-    let args = [
-        "http",
-        "--sandbox",
-        "--listen",
-        "127.0.0.1:0",
-        "--metrics-listen",
-        &address,
-    ];
-    let _server = ServerProcess::start(&args);
+    let _server = ServerProcess::http()
+        .sandbox()
+        .args(&["--metrics-listen", &address])
+        .start();
     for head in ["", "GET /metrics HTTP/1.1\r\nhost: localhost\r\n"] {
         let open: Vec<_> = (0..200)
             .map(|_| {
@@ -390,10 +386,7 @@ async fn replicas_share_tickets() {
     if is_missing("redis-server") {
         return;
     }
-    let (redis, sandbox) = (
-        RedisServer::start(),
-        ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]),
-    );
+    let (redis, sandbox) = (RedisServer::start(), ServerProcess::sandbox_api().start());
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();
@@ -409,16 +402,12 @@ async fn replicas_share_tickets() {
             "--redis-url",
             &url,
         ];
-        let args = [
-            "http",
-            "--auth",
-            "key",
-            "--listen",
-            "127.0.0.1:0",
-            "--base-url",
-            &sandbox.url,
-        ];
-        ServerProcess::start(&[&args[..], &shared, &strs(&options)].concat())
+        ServerProcess::http()
+            .auth("key")
+            .upstream(&sandbox.url)
+            .args(&shared)
+            .args(&strs(&options))
+            .start()
     };
     let servers = admins.each_ref().map(replica);
     let caller = |i: usize| McpClient::new(&servers[i].url, "pk-alice");
@@ -454,9 +443,8 @@ async fn replicas_share_tickets() {
 fn shell_call_waits_for_a_decision() {
     for (decision, done) in [("approve", true), ("deny", false)] {
         let admin = AdminFolder::new();
-        let options = admin.options();
-        let call = ["call", TOOL, "slug=openai-production", "--sandbox"];
-        let waiting = ServerProcess::start(&[&call[..], &strs(&options)].concat());
+        let call = ServerBuilder::<ServerProcess>::new(&["call", TOOL, "slug=openai-production"]);
+        let waiting = call.sandbox().args(&strs(&admin.options())).start();
         assert!(waiting.url.contains("/decide/"), "{}", waiting.url);
         let id = waiting.url.rsplit('/').nth(1).unwrap();
         let (good, _, log) = admin.run_approvals(&[decision, id]);

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{AuditFolder, assert_fields, call_from_shell, run_verify};
-use crate::support::process::{run_cli, serve_sandbox};
+use crate::support::{process::run_cli, server::serve_sandbox};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 

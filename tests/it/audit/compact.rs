@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{AuditFolder, assert_fields, create_arguments};
-use crate::support::{process::serve_sandbox, requests};
+use crate::support::{requests, server::serve_sandbox};
 
 #[tokio::test]
 async fn rejected_call_through_a_compact_tool_is_audited() {

@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use super::{AuditFolder, assert_fields, call_from_shell, create_arguments, run_verify};
 use crate::support::{
     audit::read_entries,
-    process::{ServerProcess, command, run_cli},
+    process::run_cli,
     programs::is_missing,
     requests::{self, send_request},
+    server::{ServerProcess, Spawn},
     upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
@@ -54,18 +55,11 @@ fn full_device_denies_writes_and_allows_reads() {
 /// Starts a server whose files may grow to `blocks` of 512 bytes.
 fn serve_with_file_limit(blocks: u32, folder: &AuditFolder, base_url: &str) -> ServerProcess {
     let log = folder.log_path();
-    let args = [
-        "http",
-        "--listen",
-        "127.0.0.1:0",
-        "--base-url",
-        base_url,
-        "--api-key",
-        "pk-x",
-        "--audit-log",
-        &log,
-    ];
-    let server = command(&args);
+    let server = ServerProcess::http()
+        .upstream(base_url)
+        .api_key("pk-x")
+        .args(&["--audit-log", &log])
+        .command();
     let mut shell = Command::new("sh");
     // With the signal ignored, a write beyond the limit fails as on a full disk.
     shell.args([
@@ -218,7 +212,7 @@ async fn lost_entries_are_counted_in_a_gap_entry() {
 #[tokio::test]
 async fn moved_log_continues_in_a_new_file_of_the_same_chain() {
     let folder = AuditFolder::new();
-    let server = crate::support::process::serve_sandbox(&["--audit-log", &folder.log_path()]);
+    let server = crate::support::server::serve_sandbox(&["--audit-log", &folder.log_path()]);
     let moved = folder.path("moved");
     requests::call_request(&server, "create-label", json!({ "name": "a" }))
         .send()

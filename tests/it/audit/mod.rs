@@ -16,8 +16,9 @@ use tempfile::TempDir;
 use crate::support::{
     audit::read_entries,
     mcp_client::McpClient,
-    process::{ServerProcess, StdioServer, command, run_cli, serve_sandbox},
+    process::{command, run_cli},
     requests,
+    server::{ServerProcess, StdioServer, serve_sandbox},
     upstream::{MockUpstream, ResponseAction},
 };
 
@@ -191,16 +192,11 @@ async fn each_call_has_one_entry_whatever_its_outcome() {
 async fn entry_names_caller_transport_and_protocol() {
     let folder = AuditFolder::new();
     let log = folder.log_path();
-    let server = ServerProcess::start(&[
-        "http",
-        "--sandbox",
-        "--auth",
-        "key",
-        "--listen",
-        "127.0.0.1:0",
-        "--audit-log",
-        &log,
-    ]);
+    let server = ServerProcess::http()
+        .sandbox()
+        .auth("key")
+        .args(&["--audit-log", &log])
+        .start();
     let mut caller = McpClient::new(&server.url, "pk-planted");
     caller.modern("list-labels", &json!({})).await.unwrap();
     caller.initialize().await;
@@ -208,7 +204,10 @@ async fn entry_names_caller_transport_and_protocol() {
     caller.call("tools/call", params).await;
     assert!(server.terminate().0.success());
 
-    let mut pipe = StdioServer::start(&["--sandbox", "--audit-log", &log]);
+    let mut pipe = StdioServer::builder()
+        .sandbox()
+        .args(&["--audit-log", &log])
+        .start();
     pipe.send(&initialize_request().to_string());
     pipe.receive();
     let params = json!({ "name": "list-labels", "arguments": {} });
@@ -261,8 +260,11 @@ async fn failed_and_cancelled_calls_have_an_entry() {
 
     let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
     let url = upstream.base_url.as_str();
-    let mut pipe =
-        StdioServer::start(&["--base-url", url, "--api-key", "pk-x", "--audit-log", &log]);
+    let mut pipe = StdioServer::builder()
+        .upstream(url)
+        .api_key("pk-x")
+        .args(&["--audit-log", &log])
+        .start();
     pipe.send(&initialize_request().to_string());
     pipe.receive();
     let params = json!({ "name": "delete-label", "arguments": { "label_id": "x" } });
@@ -448,19 +450,11 @@ async fn write_interrupted_by_a_kill_is_recorded_at_the_next_start() {
     let folder = AuditFolder::new();
     let log = folder.log_path();
     for sync in ["always", "never"] {
-        let mut server = ServerProcess::start(&[
-            "http",
-            "--listen",
-            "127.0.0.1:0",
-            "--base-url",
-            &upstream.base_url,
-            "--api-key",
-            "pk-x",
-            "--audit-log",
-            &log,
-            "--audit-sync",
-            sync,
-        ]);
+        let mut server = ServerProcess::http()
+            .upstream(&upstream.base_url)
+            .api_key("pk-x")
+            .args(&["--audit-log", &log, "--audit-sync", sync])
+            .start();
         let before = upstream.count();
         let request =
             requests::call_request(&server, "create-integration", create_arguments("mine"));

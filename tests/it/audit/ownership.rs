@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{AuditFolder, call_from_shell, create_arguments, run_verify};
 use crate::support::{
-    process::serve_sandbox,
     requests::{self, send_request},
+    server::serve_sandbox,
 };
 
 #[tokio::test]

@@ -3,22 +3,13 @@
 use super::*;
 use crate::support::upstream::json_response;
 
-fn serve_with_key_auth(base_url: &str) -> ServerProcess {
-    ServerProcess::start(&[
-        "http",
-        "--auth",
-        "key",
-        "--listen",
-        "127.0.0.1:0",
-        "--base-url",
-        base_url,
-    ])
-}
-
 #[tokio::test]
 async fn key_is_used_only_for_its_own_request() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
-    let server = serve_with_key_auth(&upstream.base_url);
+    let server = ServerProcess::http()
+        .auth("key")
+        .upstream(&upstream.base_url)
+        .start();
     let list = || call_request(&server, "list-all-integrations", json!({}));
     for key in ["pk-a", "pk-b", "pk-a"] {
         let (status, body) = send_request(list().header("x-portkey-api-key", key)).await;
@@ -44,7 +35,10 @@ async fn key_is_used_only_for_its_own_request() {
 #[tokio::test]
 async fn each_request_of_a_session_needs_its_key() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
-    let server = serve_with_key_auth(&upstream.base_url);
+    let server = ServerProcess::http()
+        .auth("key")
+        .upstream(&upstream.base_url)
+        .start();
     let opened = initialize_request(&server)
         .header("x-portkey-api-key", "pk-a")
         .send()
@@ -71,7 +65,10 @@ async fn each_request_of_a_session_needs_its_key() {
 #[tokio::test]
 async fn invalid_key_header_is_rejected() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
-    let server = serve_with_key_auth(&upstream.base_url);
+    let server = ServerProcess::http()
+        .auth("key")
+        .upstream(&upstream.base_url)
+        .start();
     let list = || call_request(&server, "list-all-integrations", json!({}));
     let key = "x-portkey-api-key";
     let cases = [
@@ -110,15 +107,10 @@ async fn invalid_key_header_is_rejected() {
 async fn enkrypt_tools_need_their_own_key() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let root = upstream.base_url.trim_end_matches("/v1").to_owned();
-    let server = ServerProcess::start(&[
-        "http",
-        "--auth",
-        "key",
-        "--listen",
-        "127.0.0.1:0",
-        "--enkrypt-base-url",
-        &root,
-    ]);
+    let server = ServerProcess::http()
+        .auth("key")
+        .args(&["--enkrypt-base-url", &root])
+        .start();
     let listed = async |request: RequestBuilder| {
         let (_, body) = send_request(request.header("x-portkey-api-key", "pk-a")).await;
         let tools = body["result"]["tools"].as_array().unwrap().clone();
@@ -149,17 +141,11 @@ async fn enkrypt_tools_need_their_own_key() {
 #[tokio::test]
 async fn key_is_in_no_log_and_no_response() {
     let upstream = MockUpstream::start(|_| json_response("{")).await;
-    let server = ServerProcess::start(&[
-        "http",
-        "--auth",
-        "key",
-        "--listen",
-        "127.0.0.1:0",
-        "--log-level",
-        "trace",
-        "--base-url",
-        &upstream.base_url,
-    ]);
+    let server = ServerProcess::http()
+        .auth("key")
+        .args(&["--log-level", "trace"])
+        .upstream(&upstream.base_url)
+        .start();
     let request = || client().get(&server.url);
     let secret = "pk-planted-secret";
     for tool in ["list-all-integrations", "no-such-tool"] {

@@ -9,10 +9,11 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
-    process::{ServerProcess, run_cli},
+    process::run_cli,
     requests::{
         call_request, client, initialize_request, post_request, send_request, stateless_request,
     },
+    server::ServerProcess,
     upstream::MockUpstream,
 };
 
@@ -46,9 +47,7 @@ async fn rejection(request: RequestBuilder) -> (StatusCode, HeaderMap, String) {
 #[tokio::test]
 async fn credentials_in_the_url_are_rejected() {
     for mode in [&["--sandbox"] as &[&str], &["--auth", "key"]] {
-        let mut args = vec!["http", "--listen", "127.0.0.1:0"];
-        args.extend(mode);
-        let mut server = ServerProcess::start(&args);
+        let mut server = ServerProcess::http().args(mode).start();
         let plain = server.url.clone();
         for query in [
             "token=x",
@@ -73,7 +72,7 @@ async fn credentials_in_the_url_are_rejected() {
 /// rejected.
 #[tokio::test]
 async fn unused_key_header_is_rejected() {
-    let server = ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let server = ServerProcess::http().sandbox().start();
     for header in ["x-portkey-api-key", "x-enkrypt-api-key"] {
         let request =
             call_request(&server, "list-all-integrations", json!({})).header(header, "pk-1");

@@ -41,17 +41,12 @@ impl TokenFolder {
 
     fn serve(&self, more: &[&str], variables: &[(&str, &str)]) -> ServerProcess {
         let path = self.path();
-        let mut args = vec![
-            "http",
-            "--listen",
-            "127.0.0.1:0",
-            "--auth",
-            "token",
-            "--auth-file",
-        ];
-        args.push(path.to_str().unwrap());
-        args.extend(more);
-        ServerProcess::start_with(&args, variables)
+        ServerProcess::http()
+            .auth("token")
+            .args(&["--auth-file", path.to_str().unwrap()])
+            .args(more)
+            .variables(variables)
+            .start()
     }
 }
 

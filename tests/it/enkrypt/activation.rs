@@ -4,7 +4,10 @@ use portkey_api::catalog::Catalog;
 use portkey_operation::Upstream;
 
 use super::TOOLS;
-use crate::support::process::{ServerProcess, command, run_cli};
+use crate::support::{
+    process::{command, run_cli},
+    server::ServerProcess,
+};
 
 #[test]
 fn enkrypt_tools_are_disabled_without_a_key() {
@@ -102,7 +105,7 @@ fn key_or_sandbox_enables_the_enkrypt_tools() {
     }
 
     // The standalone sandbox also emulates Enkrypt AI. Portkey's key is not needed for it.
-    let sandbox = ServerProcess::start(&["sandbox", "--listen", "127.0.0.1:0"]);
+    let sandbox = ServerProcess::sandbox_api().start();
     let address = sandbox.url.trim_end_matches("/v1");
     let (ok, out, log) = with(&[
         "--enkrypt-api-key-file",

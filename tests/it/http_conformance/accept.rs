@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::support::process::serve_sandbox;
+use crate::support::server::serve_sandbox;
 
 struct Case {
     name: &'static str,

@@ -1,7 +1,7 @@
 //! Headers that repeat parts of a message: equivalent names, and headers removed by a proxy.
 
 use super::*;
-use crate::support::process::serve_sandbox;
+use crate::support::server::serve_sandbox;
 
 fn tool_call(named: &str, called: &str) -> Vec<u8> {
     tool_call_with(

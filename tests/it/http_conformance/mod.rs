@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::process::ServerProcess;
+use crate::support::server::ServerProcess;
 
 /// Returns a `tools/list` request of revision 2026-07-28 as bytes, with further header lines.
 fn list_request(path: &str, more: &[&str]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Hosts of the server, and origins of web pages.
 
 use super::*;
-use crate::support::process::{ServerProcess, serve_sandbox};
+use crate::support::server::{ServerProcess, serve_sandbox};
 
 #[test]
 fn local_origins_may_call_a_loopback_listener() {
@@ -36,14 +36,11 @@ fn local_origins_may_call_a_loopback_listener() {
 
 #[test]
 fn local_origins_may_not_call_a_public_listener() {
-    let args = [
-        "http",
-        "--sandbox",
-        "--listen",
-        "0.0.0.0:0",
-        "--allow-unauthenticated",
-    ];
-    let mut server = ServerProcess::start(&args);
+    let mut server = ServerProcess::http()
+        .listen("0.0.0.0:0")
+        .sandbox()
+        .args(&["--allow-unauthenticated"])
+        .start();
     server.url = server.url.replace("0.0.0.0", "127.0.0.1");
     let reply = send_raw(
         &server,

@@ -1,7 +1,10 @@
 //! Paths: trailing slashes, a prefix kept by a proxy, and the paths of the HTTP+SSE transport.
 
 use super::*;
-use crate::support::process::{ServerProcess, run_cli, serve_sandbox};
+use crate::support::{
+    process::run_cli,
+    server::{ServerProcess, serve_sandbox},
+};
 
 fn tool_names(reply: &RawResponse) -> Vec<String> {
     let message = reply.message();
@@ -39,15 +42,10 @@ fn trailing_slash_of_an_endpoint_is_ignored() {
 
 #[test]
 fn path_prefix_applies_to_every_path() {
-    let args = [
-        "http",
-        "--sandbox",
-        "--listen",
-        "127.0.0.1:0",
-        "--path-prefix",
-        "/portkey/",
-    ];
-    let server = ServerProcess::start(&args);
+    let server = ServerProcess::http()
+        .sandbox()
+        .args(&["--path-prefix", "/portkey/"])
+        .start();
     assert!(server.url.ends_with("/portkey/mcp"), "{}", server.url);
     for path in [
         "/portkey/mcp",

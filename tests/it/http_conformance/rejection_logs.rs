@@ -1,7 +1,7 @@
 //! Log lines for rejections that an operator may have to act on.
 
 use super::*;
-use crate::support::process::ServerProcess;
+use crate::support::server::ServerProcess;
 
 /// Sends a request that must be rejected, and returns its log line.
 fn rejection_log_line(server: &mut ServerProcess, request: &[u8], status: u16) -> String {
@@ -12,7 +12,7 @@ fn rejection_log_line(server: &mut ServerProcess, request: &[u8], status: u16) -
 
 #[test]
 fn rejections_are_logged_with_path_address_and_reason() {
-    let mut server = ServerProcess::start(&["http", "--listen", "127.0.0.1:0", "--auth", "key"]);
+    let mut server = ServerProcess::http().auth("key").start();
     let key = "x-portkey-api-key: pk-alice";
     let cases: [(&[&str], u16, &str); 4] = [
         (
@@ -56,17 +56,11 @@ fn rejections_are_logged_with_path_address_and_reason() {
 
 #[test]
 fn rate_limit_rejection_is_logged_with_the_caller() {
-    let args = [
-        "http",
-        "--sandbox",
-        "--listen",
-        "127.0.0.1:0",
-        "--auth",
-        "key",
-        "--rate-limit",
-        "1/h",
-    ];
-    let mut server = ServerProcess::start(&args);
+    let mut server = ServerProcess::http()
+        .sandbox()
+        .auth("key")
+        .args(&["--rate-limit", "1/h"])
+        .start();
     let request = list_request("/mcp", &["x-portkey-api-key: pk-alice"]);
     assert_eq!(send_raw(&server, &request).status, 200);
     let line = rejection_log_line(&mut server, &request, 429);
@@ -78,14 +72,7 @@ fn rate_limit_rejection_is_logged_with_the_caller() {
 
 #[test]
 fn malformed_key_header_is_rejected_with_its_defect() {
-    let server = ServerProcess::start(&[
-        "http",
-        "--sandbox",
-        "--listen",
-        "127.0.0.1:0",
-        "--auth",
-        "key",
-    ]);
+    let server = ServerProcess::http().sandbox().auth("key").start();
     for (line, defect) in [
         (
             "x-portkey-api-key: ${PORTKEY_API_KEY}",

@@ -5,7 +5,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 
 use super::*;
-use crate::support::process::serve_sandbox;
+use crate::support::server::serve_sandbox;
 
 fn decompress(reply: &RawResponse) -> String {
     let mut text = String::new();

@@ -33,8 +33,8 @@ use tokio::sync::mpsc;
 
 use self::notifying_server::NotifyingServer;
 use crate::support::{
-    in_process::{serve_http, wait_for_listeners},
-    process::{ServerProcess, StdioServer},
+    in_process::{InProcessServer, wait_for_listeners},
+    server::{ServerProcess, StdioServer},
     upstream::settings,
 };
 
@@ -97,7 +97,7 @@ async fn connect<H: DirectCallHandler + Clone>(
     };
     let client = match over {
         TransportKind::Http => {
-            let url = serve_http(handler.clone()).await;
+            let url = InProcessServer::new(handler.clone()).serve().await;
             let client = portkey_mcp::http_client::client_builder().build().unwrap();
             let config = StreamableHttpClientTransportConfig::with_uri(url);
             let transport = StreamableHttpClientTransport::with_client(client, config);
@@ -375,7 +375,7 @@ fn stateless_request(id: u32, method: &str, more: serde_json::Value) -> serde_js
 /// for it as for a client with calls in flight.
 #[test]
 fn client_disconnect_ends_stdio_subscriptions() {
-    let mut pipe = StdioServer::start(&["--sandbox"]);
+    let mut pipe = StdioServer::builder().sandbox().start();
     let listen = json!({ "notifications": { "toolsListChanged": true } });
     pipe.send(&stateless_request(7, "subscriptions/listen", listen).to_string());
     let acknowledged = pipe.receive();
@@ -396,7 +396,7 @@ fn client_disconnect_ends_stdio_subscriptions() {
 
 #[tokio::test]
 async fn shutdown_ends_http_subscriptions() {
-    let server = ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let server = ServerProcess::http().sandbox().start();
     let listen = json!({ "notifications": { "toolsListChanged": true } });
     let body = stateless_request(7, "subscriptions/listen", listen).to_string();
     let client = portkey_mcp::http_client::client_builder().build().unwrap();

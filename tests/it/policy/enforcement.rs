@@ -22,8 +22,9 @@ use super::*;
 use crate::support::{
     approvals::dispatcher_with_approvals,
     policy::PolicyFile,
-    process::{ServerProcess, StdioServer, command, run_cli, serve_sandbox},
+    process::{command, run_cli},
     requests::{call_request, client, send_request, stateless_request},
+    server::{ServerProcess, StdioServer, serve_sandbox},
     upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 
@@ -247,7 +248,11 @@ fn policy_change_sends_list_changed() {
 
 fn assert_list_changed(change: &str) {
     let file = PolicyFile::with("version: '1'");
-    let mut pipe = StdioServer::start(&["stdio", "--sandbox", "--policy", file.path()]);
+    let mut pipe = StdioServer::builder()
+        .args(&["stdio"])
+        .sandbox()
+        .args(&["--policy", file.path()])
+        .start();
     let params = json!({
         "protocolVersion": "2025-11-25", "capabilities": {},
         "clientInfo": { "name": "test", "version": "1" },

@@ -12,8 +12,9 @@ use super::*;
 use crate::support::{
     official_client::connect_everywhere,
     policy::PolicyFile,
-    process::{ServerProcess, run_cli, serve_sandbox},
+    process::run_cli,
     requests::{call_request, send_request, stateless_request},
+    server::{ServerProcess, serve_sandbox},
     upstream::{MockUpstream, dispatcher, json_response, operator},
 };
 

@@ -20,8 +20,9 @@ use tokio::sync::mpsc;
 
 use crate::support::{
     form_client::TRANSPORTS_AND_GENERATIONS,
-    process::{ServerProcess, command},
+    process::command,
     requests,
+    server::ServerProcess,
     upstream::{MockUpstream, ResponseAction, http_response, json_response},
 };
 
@@ -76,8 +77,7 @@ async fn start_paged_call(
         },
     };
     let (client, _server) = if http {
-        let server =
-            ServerProcess::start(&[&["http", "--listen", "127.0.0.1:0"], &portkey[..]].concat());
+        let server = ServerProcess::http().args(&portkey).start();
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(requests::client(), config);
         let client = ProgressClient(notifications)

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::support::{
     audit::read_entries,
     planted_secrets::{calls_with_secret, random_secrets, start_leaking_upstream},
-    process::{ServerProcess, StdioServer},
     requests::{call_request, open_session, post_request},
+    server::{ServerProcess, StdioServer},
 };
 
 const LEVELS: [&str; 2] = ["debug", "trace"];
@@ -50,18 +50,13 @@ async fn logs_over_http_contain_no_secrets() {
     let secrets = random_secrets(4);
     let upstream = start_leaking_upstream(&secrets).await;
     for (level, format) in LEVELS.into_iter().zip(["text", "json"]) {
-        let args = [
-            "http",
-            "--listen",
-            "127.0.0.1:0",
-            "--base-url",
-            &upstream.base_url,
-        ];
-        let logging = ["--log-level", level, "--log-format", format];
-        let key = [("PORTKEY_API_KEY", secrets[0].as_str())];
         let audit = tempfile::NamedTempFile::new().unwrap();
-        let audited = ["--audit-log", audit.path().to_str().unwrap()];
-        let mut server = ServerProcess::start_with(&[&args[..], &logging, &audited].concat(), &key);
+        let mut server = ServerProcess::http()
+            .upstream(&upstream.base_url)
+            .args(&["--log-level", level, "--log-format", format])
+            .args(&["--audit-log", audit.path().to_str().unwrap()])
+            .variables(&[("PORTKEY_API_KEY", &secrets[0])])
+            .start();
         let session = open_session(&server).await;
         for (i, (tool, args)) in secrets
             .iter()
@@ -97,18 +92,12 @@ fn logs_over_stdio_contain_no_secrets() {
     for (level, format) in LEVELS.into_iter().zip(["json", "text"]) {
         let file = tempfile::NamedTempFile::new().unwrap();
         let audit = tempfile::NamedTempFile::new().unwrap();
-        let mut command = crate::support::process::command(&[
-            "--base-url",
-            &upstream.base_url,
-            "--log-level",
-            level,
-            "--log-format",
-            format,
-            "--audit-log",
-            audit.path().to_str().unwrap(),
-        ]);
-        command.env("PORTKEY_API_KEY", &secrets[0]);
-        let mut pipe = StdioServer::spawn(command);
+        let mut pipe = StdioServer::builder()
+            .upstream(&upstream.base_url)
+            .args(&["--log-level", level, "--log-format", format])
+            .args(&["--audit-log", audit.path().to_str().unwrap()])
+            .variables(&[("PORTKEY_API_KEY", &secrets[0])])
+            .start();
         let mut log = pipe.child.stderr.take().unwrap();
         let mut copy = file.reopen().unwrap();
         let reader = std::thread::spawn(move || std::io::copy(&mut log, &mut copy).unwrap());

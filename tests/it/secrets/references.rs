@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     official_client::connect_everywhere,
-    process::ServerProcess,
     requests::{call_request, send_request},
+    server::ServerProcess,
     upstream::{MockUpstream, json_response},
 };
 
@@ -237,18 +237,13 @@ async fn references_are_allowed_only_to_named_callers() {
         assert!(ok, "{log}");
         tokens.push(token.trim().to_owned());
     }
-    let args = [
-        "http",
-        "--sandbox",
-        "--listen",
-        "127.0.0.1:0",
-        "--auth",
-        "token",
-        "--auth-file",
-        file,
-    ];
-    let open = ["--secret-env", "TEST_KEY", "--secret-caller", "deploy-*"];
-    let server = ServerProcess::start_with(&[&args[..], &open].concat(), &[("TEST_KEY", SECRET)]);
+    let server = ServerProcess::http()
+        .sandbox()
+        .auth("token")
+        .args(&["--auth-file", file])
+        .args(&["--secret-env", "TEST_KEY", "--secret-caller", "deploy-*"])
+        .variables(&[("TEST_KEY", SECRET)])
+        .start();
     for (token, may) in tokens.iter().zip([true, false]) {
         let request = call_request(
             &server,

@@ -16,7 +16,8 @@ use tempfile::TempDir;
 
 use crate::support::{
     mcp_client::McpClient,
-    process::{ServerProcess, run_cli},
+    process::run_cli,
+    server::ServerProcess,
     upstream::{MockUpstream, dispatcher},
 };
 
@@ -115,15 +116,12 @@ pub(crate) fn ticket_id(text: &str) -> String {
 
 pub(crate) fn serve_with_admin(admin: &AdminFolder, more: &[&str]) -> ServerProcess {
     let options = admin.options();
-    let args = [
-        "http",
-        "--sandbox",
-        "--auth",
-        "key",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    ServerProcess::start(&[&args[..], &strs(&options), more].concat())
+    ServerProcess::http()
+        .sandbox()
+        .auth("key")
+        .args(&strs(&options))
+        .args(more)
+        .start()
 }
 
 /// Returns the URL of the page of a new ticket. Only the log contains it.

@@ -17,8 +17,8 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    process::{ServerProcess, command},
     requests,
+    server::{ServerProcess, StdioServer, serve_sandbox},
 };
 
 /// The reaction of the test client to the next form.
@@ -123,8 +123,7 @@ pub(crate) async fn connect(
     };
     let human = human.clone();
     if http {
-        let args = [&["http", "--sandbox", "--listen", "127.0.0.1:0"], options].concat();
-        let server = ServerProcess::start(&args);
+        let server = serve_sandbox(options);
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(requests::client(), config);
         let client = human
@@ -136,8 +135,8 @@ pub(crate) async fn connect(
             _server: Some(server),
         };
     }
-    let command = tokio::process::Command::from(command(&[&["--sandbox"], options].concat()));
-    let transport = TokioChildProcess::new(command).unwrap();
+    let command = StdioServer::builder().sandbox().args(options).command();
+    let transport = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
     let client = human
         .serve_with_lifecycle(transport, lifecycle)
         .await

@@ -22,62 +22,60 @@ struct Arguments {
     http: HttpOptions,
 }
 
-pub(crate) async fn serve_http<H: DirectCallHandler + Clone>(handler: H) -> String {
-    serve_routes(routes(handler).await).await
-}
-
-pub(crate) async fn serve_routes(routes: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let listen = listener.local_addr().unwrap();
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    format!("http://{listen}/mcp")
-}
-
-async fn server_parts() -> HttpServerParts {
-    let Arguments { options, http } = Arguments::parse_from(["http", "--sandbox"]);
-    let settings = http.settings(&options, false).unwrap();
-    let app = options.app_settings().unwrap();
-    HttpServerParts::build(app, settings).await.unwrap()
-}
-
-/// Returns the routes to a handler, as in `portkey-mcp http`.
-pub(crate) async fn routes<H: DirectCallHandler + Clone>(handler: H) -> Router {
-    let HttpServerParts {
-        auth,
-        settings,
-        shared,
-        ..
-    } = server_parts().await;
-    router(
-        handler,
-        auth,
-        &settings,
-        &shared,
-        &ShutdownTokens::default(),
-    )
-}
-
-/// Returns the routes for callers with another authentication.
-pub(crate) async fn routes_with_auth<H: DirectCallHandler + Clone>(
+/// A server in this process, with the routes of `portkey-mcp http`.
+pub(crate) struct InProcessServer<H> {
     handler: H,
-    auth: Auth,
-) -> Router {
-    let HttpServerParts {
-        settings, shared, ..
-    } = server_parts().await;
-    router(
-        handler,
-        auth,
-        &settings,
-        &shared,
-        &ShutdownTokens::default(),
-    )
+    auth: Option<Auth>,
+}
+
+impl<H: DirectCallHandler + Clone> InProcessServer<H> {
+    /// Returns a server that authenticates callers as the sandbox does.
+    pub(crate) fn new(handler: H) -> Self {
+        Self {
+            handler,
+            auth: None,
+        }
+    }
+
+    pub(crate) fn with_auth(mut self, auth: Auth) -> Self {
+        self.auth = Some(auth);
+        self
+    }
+
+    /// Returns the routes, for requests without a connection.
+    pub(crate) async fn routes(self) -> Router {
+        let Arguments { options, http } = Arguments::parse_from(["http", "--sandbox"]);
+        let settings = http.settings(&options, false).unwrap();
+        let app = options.app_settings().unwrap();
+        let HttpServerParts {
+            auth,
+            settings,
+            shared,
+            ..
+        } = HttpServerParts::build(app, settings).await.unwrap();
+        router(
+            self.handler,
+            self.auth.unwrap_or(auth),
+            &settings,
+            &shared,
+            &ShutdownTokens::default(),
+        )
+    }
+
+    /// Serves a free port and returns the URL of the MCP endpoint.
+    pub(crate) async fn serve(self) -> String {
+        let routes = self.routes().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        format!("http://{address}/mcp")
+    }
 }
 
 /// Waits until this many clients listen. The server may not yet have processed a sent message.
-pub(crate) async fn wait_for_listeners(hub: &ChangeNotifier, count: usize) {
-    while hub.subscriber_count() != count {
+pub(crate) async fn wait_for_listeners(notifier: &ChangeNotifier, count: usize) {
+    while notifier.subscriber_count() != count {
         yield_now().await;
     }
 }

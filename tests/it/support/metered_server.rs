@@ -4,8 +4,8 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
-    process::{ServerProcess, serve_sandbox},
     requests::{client, stateless_request},
+    server::{ServerProcess, serve_sandbox},
 };
 
 /// A server with metrics, and their URL.

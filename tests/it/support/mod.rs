@@ -16,6 +16,7 @@ pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod redis;
 pub(crate) mod requests;
+pub(crate) mod server;
 pub(crate) mod stdio;
 pub(crate) mod store;
 pub(crate) mod token_signer;

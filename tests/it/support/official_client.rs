@@ -12,8 +12,9 @@ use rmcp::{
 use serde_json::Value;
 
 use crate::support::{
-    process::{ServerProcess, command},
+    process::command,
     requests::client as http_client,
+    server::{ServerProcess, StdioServer},
 };
 
 /// A client that is connected over one transport with one protocol.
@@ -40,8 +41,10 @@ pub(crate) async fn connect_everywhere(
     };
     let mut all = Vec::new();
     for (lifecycle, way) in lifecycles().into_iter().zip(["pipe, 2025", "pipe, 2026"]) {
-        let mut command = command(args);
-        command.envs(variables.iter().copied());
+        let command = StdioServer::builder()
+            .args(args)
+            .variables(variables)
+            .command();
         let process = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
         let client = ().serve_with_lifecycle(process, lifecycle).await.unwrap();
         all.push(ConnectedClient {
@@ -51,8 +54,10 @@ pub(crate) async fn connect_everywhere(
         });
     }
     for (lifecycle, way) in lifecycles().into_iter().zip(["http, 2025", "http, 2026"]) {
-        let args = [&["http", "--listen", "127.0.0.1:0"], args].concat();
-        let server = ServerProcess::start_with(&args, variables);
+        let server = ServerProcess::http()
+            .args(args)
+            .variables(variables)
+            .start();
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(http_client(), config);
         let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();

@@ -4,7 +4,7 @@ use portkey_mcp::http_client::client_builder;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::process::ServerProcess;
+use crate::support::server::ServerProcess;
 
 pub(crate) fn client() -> Client {
     client_builder().build().unwrap()

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::process::StdioServer;
+use crate::support::server::StdioServer;
 
 pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
 
 pub(crate) fn start_initialized(args: &[&str]) -> StdioServer {
-    let mut pipe = StdioServer::start(args);
+    let mut pipe = StdioServer::builder().args(args).start();
     pipe.send(INITIALIZE);
     assert_eq!(pipe.receive()["result"]["protocolVersion"], "2025-11-25");
     pipe.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);

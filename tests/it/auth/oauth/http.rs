@@ -18,10 +18,11 @@ use tempfile::TempDir;
 use super::{RESOURCE, claims, claims_with, seconds_from_now, settings};
 use crate::support::{
     oauth_issuer::{Issuer, IssuerResponse, KEYS_PATH},
-    process::{ServerProcess, run_cli},
+    process::run_cli,
     requests::{
         call_request, client, initialize_request, post_request, send_request, stateless_request,
     },
+    server::ServerProcess,
     token_signer::Signer,
     upstream::{MockUpstream, json_response},
 };
@@ -57,22 +58,18 @@ impl OAuthFixture {
         );
         let file = folder.path().join("oauth.toml");
         fs::write(&file, settings(&issuer, "", &tenant)).unwrap();
-        let args = [
-            "http",
-            "--listen",
-            "127.0.0.1:0",
-            "--auth",
-            "oauth",
-            "--auth-file",
-        ];
-        let more = ["--base-url", &portkey.base_url, "--log-level", "debug"];
-        let args = [&args[..], &[file.to_str().unwrap()], &more, options].concat();
         fs::write(
             folder.path().join("own.yaml"),
             "version: '1'\nhide: ['*-integration']",
         )
         .unwrap();
-        let server = ServerProcess::start(&args);
+        let server = ServerProcess::http()
+            .auth("oauth")
+            .args(&["--auth-file", file.to_str().unwrap()])
+            .upstream(&portkey.base_url)
+            .args(&["--log-level", "debug"])
+            .args(options)
+            .start();
         Self {
             issuer,
             signer,
@@ -497,7 +494,7 @@ async fn resource_metadata_is_public() {
     assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
 
     // Without OAuth there is no metadata.
-    let open = ServerProcess::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let open = ServerProcess::http().sandbox().start();
     let place = open
         .url
         .replace("/mcp", "/.well-known/oauth-protected-resource");
@@ -622,16 +619,11 @@ async fn sandbox_needs_no_upstream_key() {
     let file = folder.path().join("oauth.toml");
     let tenant = "[[tenant]]\nvalue = \"alice\"\nportkey_key = \"env:NO_SUCH_VARIABLE_HERE\"";
     fs::write(&file, settings(&issuer, "", tenant)).unwrap();
-    let args = [
-        "http",
-        "--listen",
-        "127.0.0.1:0",
-        "--auth",
-        "oauth",
-        "--auth-file",
-    ];
-    let args = [&args[..], &[file.to_str().unwrap()]].concat();
-    let server = ServerProcess::start(&[&args[..], &["--sandbox"]].concat());
+    let with_file = || {
+        let file = ["--auth-file", file.to_str().unwrap()];
+        ServerProcess::http().auth("oauth").args(&file)
+    };
+    let server = with_file().sandbox().start();
     let list = || call_request(&server, "list-all-integrations", json!({}));
     assert_eq!(
         HttpResponse::send(list()).await.status,
@@ -644,9 +636,11 @@ async fn sandbox_needs_no_upstream_key() {
         "{body}"
     );
 
-    let (ok, _, log) = run_cli(&args);
+    let failed = with_file().command().output().unwrap();
+    let log = String::from_utf8(failed.stderr).unwrap();
     assert!(
-        !ok && log.contains("line 6: the variable NO_SUCH_VARIABLE_HERE is not set"),
+        !failed.status.success()
+            && log.contains("line 6: the variable NO_SUCH_VARIABLE_HERE is not set"),
         "{log}"
     );
 }
