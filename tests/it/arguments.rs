@@ -14,6 +14,12 @@ fn build_request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String
 
 #[test]
 fn arguments_are_coerced_to_their_types() {
+    struct BodyCase {
+        what: &'static str,
+        more: Value,
+        expected: Value,
+    }
+
     struct Case {
         what: &'static str,
         tool: &'static str,
@@ -90,34 +96,43 @@ fn arguments_are_coerced_to_their_types() {
         assert_eq!(body, Value::Null, "{what}: a GET or DELETE has no body");
     }
     let bodies = [
-        ("as it stands", json!({}), json!({})),
-        (
-            "an object as text",
-            json!({ "configurations": "{\"openai_project\":\"p\"}" }),
-            json!({ "configurations": { "openai_project": "p" } }),
-        ),
-        (
-            "a list as text",
-            json!({ "secret_mappings": "[]" }),
-            json!({ "secret_mappings": [] }),
-        ),
-        (
-            "truth as text",
-            json!({ "create_default_provider": "false" }),
-            json!({ "create_default_provider": false }),
-        ),
-        (
-            "a number deep inside",
-            json!({ "pricing_adjustments": { "multiplier": { "default": "0.8" } } }),
-            json!({ "pricing_adjustments": { "multiplier": { "default": 0.8 } } }),
-        ),
-        (
-            "text stays text",
-            json!({ "description": "5" }),
-            json!({ "description": "5" }),
-        ),
+        BodyCase {
+            what: "as it stands",
+            more: json!({}),
+            expected: json!({}),
+        },
+        BodyCase {
+            what: "an object as text",
+            more: json!({ "configurations": "{\"openai_project\":\"p\"}" }),
+            expected: json!({ "configurations": { "openai_project": "p" } }),
+        },
+        BodyCase {
+            what: "a list as text",
+            more: json!({ "secret_mappings": "[]" }),
+            expected: json!({ "secret_mappings": [] }),
+        },
+        BodyCase {
+            what: "truth as text",
+            more: json!({ "create_default_provider": "false" }),
+            expected: json!({ "create_default_provider": false }),
+        },
+        BodyCase {
+            what: "a number deep inside",
+            more: json!({ "pricing_adjustments": { "multiplier": { "default": "0.8" } } }),
+            expected: json!({ "pricing_adjustments": { "multiplier": { "default": 0.8 } } }),
+        },
+        BodyCase {
+            what: "text stays text",
+            more: json!({ "description": "5" }),
+            expected: json!({ "description": "5" }),
+        },
     ];
-    for (what, more, expected) in bodies {
+    for BodyCase {
+        what,
+        more,
+        expected,
+    } in bodies
+    {
         let mut args = create.clone();
         let mut sent = create.clone();
         args.as_object_mut()
@@ -136,30 +151,41 @@ fn arguments_are_coerced_to_their_types() {
 
 #[test]
 fn absent_null_and_value_stay_distinct() {
+    struct Case {
+        what: &'static str,
+        args: Value,
+        body: Value,
+    }
+
     let tool = "update-mcp-integration";
     let cases = [
-        (
-            "cleared",
-            json!({ "description": null }),
-            json!({ "description": null }),
-        ),
-        (
-            "set",
-            json!({ "description": "x" }),
-            json!({ "description": "x" }),
-        ),
-        (
-            "deep inside",
-            json!({ "secret_mappings": [{ "target_field": "key", "secret_reference_id": "s", "secret_key": null }] }),
-            json!({ "secret_mappings": [{ "target_field": "key", "secret_reference_id": "s", "secret_key": null }] }),
-        ),
-        (
-            "open maps keep theirs",
-            json!({ "configurations": { "x": null } }),
-            json!({ "configurations": { "x": null } }),
-        ),
+        Case {
+            what: "cleared",
+            args: json!({ "description": null }),
+            body: json!({ "description": null }),
+        },
+        Case {
+            what: "set",
+            args: json!({ "description": "x" }),
+            body: json!({ "description": "x" }),
+        },
+        Case {
+            what: "deep inside",
+            args: json!({ "secret_mappings": [{ "target_field": "key", "secret_reference_id": "s", "secret_key": null }] }),
+            body: json!({ "secret_mappings": [{ "target_field": "key", "secret_reference_id": "s", "secret_key": null }] }),
+        },
+        Case {
+            what: "open maps keep theirs",
+            args: json!({ "configurations": { "x": null } }),
+            body: json!({ "configurations": { "x": null } }),
+        },
     ];
-    for (what, mut args, body) in cases {
+    for Case {
+        what,
+        mut args,
+        body,
+    } in cases
+    {
         args["mcp_integration_id"] = json!("m");
         assert_eq!(
             build_request(tool, &args),
@@ -172,132 +198,138 @@ fn absent_null_and_value_stay_distinct() {
 /// Each case has a tool, its arguments, and for each error the path and a part of the message.
 #[test]
 fn invalid_arguments_are_reported_with_their_path() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        expected: Vec<(&'static str, &'static str)>,
+    }
+
     let limits = |limits: Value| json!({ "slug": "i", "workspaces": [{ "id": "w", "enabled": true, "usage_limits": limits }] });
     let cases = [
-        (
-            "get-integration",
-            json!({}),
-            vec![("`slug`", "is required")],
-        ),
-        (
-            "get-integration",
-            json!({ "slug": null }),
-            vec![("`slug`", "is required")],
-        ),
-        (
-            "get-integration",
-            json!({ "slugg": "x" }),
-            vec![
+        Case {
+            tool: "get-integration",
+            args: json!({}),
+            expected: vec![("`slug`", "is required")],
+        },
+        Case {
+            tool: "get-integration",
+            args: json!({ "slug": null }),
+            expected: vec![("`slug`", "is required")],
+        },
+        Case {
+            tool: "get-integration",
+            args: json!({ "slugg": "x" }),
+            expected: vec![
                 ("`slugg`", "did you mean `slug`?"),
                 ("`slug`", "is required"),
             ],
-        ),
-        (
-            "get-integration",
-            json!({ "slug": 5 }),
-            vec![("`slug`", "takes text, got a number")],
-        ),
-        (
-            "list-all-integrations",
-            json!({ "page_size": "many" }),
-            vec![("`page_size`", "takes a whole number, got text")],
-        ),
-        (
-            "list-all-integrations",
-            json!({ "page_size": 1.5 }),
-            vec![("`page_size`", "whole number, got 1.5")],
-        ),
-        (
-            "list-all-integrations",
-            json!({ "current_page": -1 }),
-            vec![("`current_page`", "at least 0")],
-        ),
-        (
-            "list-mcp-integrations",
-            json!({ "page_size": 1001 }),
-            vec![("`page_size`", "from 1 to 1000, got 1001")],
-        ),
-        (
-            "list-all-integrations",
-            json!({ "type": "team" }),
-            vec![("`type`", "it takes `workspace`, `organisation`, `all`")],
-        ),
-        (
-            "list-all-integrations",
-            json!({ "type": "organization" }),
-            vec![("`type`", "did you mean `organisation`?")],
-        ),
-        (
-            "list-all-providers",
-            json!({ "tags": { "a": 1 } }),
-            vec![("`tags.a`", "takes text")],
-        ),
-        (
-            "create-integration",
-            json!({ "name": "n", "ai_provider_id": "openai", "slug": "a b" }),
-            vec![("`slug`", "is no identifier")],
-        ),
-        (
-            "create-mcp-integration",
-            json!({ "name": "n", "url": "u", "auth_type": "none" }),
-            vec![("`transport`", "is required")],
-        ),
-        (
-            "bulk-update-mcp-integration-capabilities",
-            json!({ "mcp_integration_id": "m", "capabilities": [] }),
-            vec![("`capabilities`", "at least 1")],
-        ),
-        (
-            "bulk-update-mcp-integration-capabilities",
-            json!({ "mcp_integration_id": "m", "capabilities": [{ "name": "a", "type": "tool", "enabled": true }, { "name": "b", "type": 1 }] }),
-            vec![
+        },
+        Case {
+            tool: "get-integration",
+            args: json!({ "slug": 5 }),
+            expected: vec![("`slug`", "takes text, got a number")],
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "page_size": "many" }),
+            expected: vec![("`page_size`", "takes a whole number, got text")],
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "page_size": 1.5 }),
+            expected: vec![("`page_size`", "whole number, got 1.5")],
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "current_page": -1 }),
+            expected: vec![("`current_page`", "at least 0")],
+        },
+        Case {
+            tool: "list-mcp-integrations",
+            args: json!({ "page_size": 1001 }),
+            expected: vec![("`page_size`", "from 1 to 1000, got 1001")],
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "type": "team" }),
+            expected: vec![("`type`", "it takes `workspace`, `organisation`, `all`")],
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "type": "organization" }),
+            expected: vec![("`type`", "did you mean `organisation`?")],
+        },
+        Case {
+            tool: "list-all-providers",
+            args: json!({ "tags": { "a": 1 } }),
+            expected: vec![("`tags.a`", "takes text")],
+        },
+        Case {
+            tool: "create-integration",
+            args: json!({ "name": "n", "ai_provider_id": "openai", "slug": "a b" }),
+            expected: vec![("`slug`", "is no identifier")],
+        },
+        Case {
+            tool: "create-mcp-integration",
+            args: json!({ "name": "n", "url": "u", "auth_type": "none" }),
+            expected: vec![("`transport`", "is required")],
+        },
+        Case {
+            tool: "bulk-update-mcp-integration-capabilities",
+            args: json!({ "mcp_integration_id": "m", "capabilities": [] }),
+            expected: vec![("`capabilities`", "at least 1")],
+        },
+        Case {
+            tool: "bulk-update-mcp-integration-capabilities",
+            args: json!({ "mcp_integration_id": "m", "capabilities": [{ "name": "a", "type": "tool", "enabled": true }, { "name": "b", "type": 1 }] }),
+            expected: vec![
                 ("`capabilities[1].type`", "takes text"),
                 ("`capabilities[1].enabled`", "is required"),
             ],
-        ),
-        (
-            "bulk-update-integration-workspaces",
-            json!({ "slug": "i" }),
-            vec![(
+        },
+        Case {
+            tool: "bulk-update-integration-workspaces",
+            args: json!({ "slug": "i" }),
+            expected: vec![(
                 "nothing to change is given",
                 "`workspaces`, `global_workspace_access`",
             )],
-        ),
-        (
-            "bulk-update-integration-workspaces",
-            limits(json!([{}, {}])),
-            vec![("`workspaces[0].usage_limits`", "at most 1")],
-        ),
-        (
-            "bulk-update-integration-workspaces",
-            limits(json!([{ "periodic_reset": "monthly", "periodic_reset_days": 5 }])),
-            vec![(
+        },
+        Case {
+            tool: "bulk-update-integration-workspaces",
+            args: limits(json!([{}, {}])),
+            expected: vec![("`workspaces[0].usage_limits`", "at most 1")],
+        },
+        Case {
+            tool: "bulk-update-integration-workspaces",
+            args: limits(json!([{ "periodic_reset": "monthly", "periodic_reset_days": 5 }])),
+            expected: vec![(
                 "`workspaces[0].usage_limits[0]`",
                 "at most one of `periodic_reset`, `periodic_reset_days`",
             )],
-        ),
-        (
-            "bulk-update-integration-workspaces",
-            limits(json!([{ "periodic_reset_days": 366 }])),
-            vec![(
+        },
+        Case {
+            tool: "bulk-update-integration-workspaces",
+            args: limits(json!([{ "periodic_reset_days": 366 }])),
+            expected: vec![(
                 "`workspaces[0].usage_limits[0].periodic_reset_days`",
                 "from 1 to 365",
             )],
-        ),
-        (
-            "create-integration",
-            json!({ "name": "n", "ai_provider_id": "x", "pricing_adjustments": { "multiplier": { "default": -1 } } }),
-            vec![("`pricing_adjustments.multiplier.default`", "at least 0")],
-        ),
-        (
-            "create-integration",
-            json!({ "name": "n", "ai_provider_id": "x", "configurations": "{broken" }),
-            vec![("`configurations`", "takes an object, got text")],
-        ),
-        (
-            "create-integration",
-            json!({ "nam": "n", "key": 1, "secret_mappings": [{}], "tags": [] }),
-            vec![
+        },
+        Case {
+            tool: "create-integration",
+            args: json!({ "name": "n", "ai_provider_id": "x", "pricing_adjustments": { "multiplier": { "default": -1 } } }),
+            expected: vec![("`pricing_adjustments.multiplier.default`", "at least 0")],
+        },
+        Case {
+            tool: "create-integration",
+            args: json!({ "name": "n", "ai_provider_id": "x", "configurations": "{broken" }),
+            expected: vec![("`configurations`", "takes an object, got text")],
+        },
+        Case {
+            tool: "create-integration",
+            args: json!({ "nam": "n", "key": 1, "secret_mappings": [{}], "tags": [] }),
+            expected: vec![
                 ("`nam`", "did you mean `name`?"),
                 ("`name`", "is required"),
                 ("`ai_provider_id`", "is required"),
@@ -306,9 +338,14 @@ fn invalid_arguments_are_reported_with_their_path() {
                 ("`secret_mappings[0].secret_reference_id`", "is required"),
                 ("`tags`", "takes an object, got a list"),
             ],
-        ),
+        },
     ];
-    for (tool, args, expected) in cases {
+    for Case {
+        tool,
+        args,
+        expected,
+    } in cases
+    {
         let problems = build_request(tool, &args).expect_err(&format!("{tool} {args}"));
         assert_eq!(
             problems.len(),

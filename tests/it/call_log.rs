@@ -25,30 +25,41 @@ fn tool_call(server: &ServerProcess, tool: &str, arguments: &Value) -> RequestBu
 
 #[tokio::test]
 async fn each_call_logs_one_line() {
+    struct Case {
+        tool: &'static str,
+        arguments: Value,
+        expected: Value,
+    }
+
     let mut server = serve_sandbox(&["--log-format", "json"]);
     let cases = [
-        (
-            "list-all-integrations",
-            json!({}),
-            json!({ "outcome": "answered", "effect": "read" }),
-        ),
-        (
-            "delete-integration",
-            json!({ "slug": "no-such" }),
-            json!({ "outcome": "refused", "effect": "delete", "status": 404 }),
-        ),
-        (
-            "get-integration",
-            json!({}),
-            json!({ "outcome": "rejected", "effect": "read" }),
-        ),
-        (
-            "made-up",
-            json!({}),
-            json!({ "outcome": "rejected", "tool": "_unknown" }),
-        ),
+        Case {
+            tool: "list-all-integrations",
+            arguments: json!({}),
+            expected: json!({ "outcome": "answered", "effect": "read" }),
+        },
+        Case {
+            tool: "delete-integration",
+            arguments: json!({ "slug": "no-such" }),
+            expected: json!({ "outcome": "refused", "effect": "delete", "status": 404 }),
+        },
+        Case {
+            tool: "get-integration",
+            arguments: json!({}),
+            expected: json!({ "outcome": "rejected", "effect": "read" }),
+        },
+        Case {
+            tool: "made-up",
+            arguments: json!({}),
+            expected: json!({ "outcome": "rejected", "tool": "_unknown" }),
+        },
     ];
-    for (tool, arguments, expected) in cases {
+    for Case {
+        tool,
+        arguments,
+        expected,
+    } in cases
+    {
         let id = {
             let answer = tool_call(&server, tool, &arguments).send().await.unwrap();
             answer.headers()["x-request-id"]

@@ -130,44 +130,50 @@ fn rmcp_variants(call: &FastPathCall, host: &str) -> Vec<(&'static str, FastPath
 
 #[tokio::test]
 async fn fast_path_and_rmcp_give_the_same_results() {
+    struct Case {
+        what: &'static str,
+        call: FastPathCall,
+        status: u16,
+    }
+
     let server = serve_sandbox(&[]);
     let host = server
         .url
         .replace("http://127.0.0.1", "LOCALHOST")
         .replace("/mcp", "");
     let calls = [
-        (
-            "an answer",
-            FastPathCall::new("list-all-integrations", json!({ "page_size": 2 })),
-            200,
-        ),
-        (
-            "no arguments",
-            FastPathCall::new("get-current-workspace", json!(null)),
-            200,
-        ),
-        (
-            "a refusal",
-            FastPathCall::new("get-integration", json!({ "slug": "no-such" })),
-            200,
-        ),
-        (
-            "bad arguments",
-            FastPathCall::new("get-integration", json!({ "slgu": "x" })),
-            200,
-        ),
-        (
-            "an unknown tool",
-            FastPathCall::new("no-such-tool", json!({})),
-            200,
-        ),
-        (
-            "one of our own",
-            FastPathCall::new("whoami", json!({})),
-            200,
-        ),
+        Case {
+            what: "an answer",
+            call: FastPathCall::new("list-all-integrations", json!({ "page_size": 2 })),
+            status: 200,
+        },
+        Case {
+            what: "no arguments",
+            call: FastPathCall::new("get-current-workspace", json!(null)),
+            status: 200,
+        },
+        Case {
+            what: "a refusal",
+            call: FastPathCall::new("get-integration", json!({ "slug": "no-such" })),
+            status: 200,
+        },
+        Case {
+            what: "bad arguments",
+            call: FastPathCall::new("get-integration", json!({ "slgu": "x" })),
+            status: 200,
+        },
+        Case {
+            what: "an unknown tool",
+            call: FastPathCall::new("no-such-tool", json!({})),
+            status: 200,
+        },
+        Case {
+            what: "one of our own",
+            call: FastPathCall::new("whoami", json!({})),
+            status: 200,
+        },
     ];
-    for (what, call, status) in calls {
+    for Case { what, call, status } in calls {
         let (got, plain) = call.clone().answer(&server).await;
         assert_eq!(got, status, "{what}: {plain}");
         assert_eq!(
@@ -249,69 +255,99 @@ async fn results_of_any_json_are_complete_and_masked() {
 /// Each call differs in one point from a call on the fast path.
 #[tokio::test]
 async fn fast_path_rejects_invalid_headers_and_messages() {
+    struct Case {
+        what: &'static str,
+        call: FastPathCall,
+        status: u16,
+    }
+
     let server = serve_sandbox(&[]);
     let call = || FastPathCall::new("get-integration", json!({ "slug": "openai-prod" }));
     let version = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
     let capabilities = r#""io.modelcontextprotocol/clientCapabilities":{}"#;
     let cases = [
-        (
-            "another site",
-            call().with("origin", "https://evil.example"),
-            403,
-        ),
-        ("another host", call().with("host", "evil.example"), 403),
-        (
-            "a host that ends as ours",
-            call().with("host", "evil.example:localhost"),
-            400,
-        ),
-        (
-            "another type",
-            call().with("content-type", "text/plain"),
-            415,
-        ),
-        ("another form", call().with("accept", "text/html"), 406),
-        (
-            "nothing wanted",
-            call().with("accept", "application/json;q=0"),
-            406,
-        ),
-        (
-            "another tool",
-            call().with("mcp-name", "delete-integration"),
-            400,
-        ),
-        ("no tool", call().without("mcp-name"), 400),
-        (
-            "another method",
-            call().with("mcp-method", "tools/list"),
-            400,
-        ),
-        ("no method", call().without("mcp-method"), 400),
-        (
-            "another revision",
-            call().saying(version, &version.replace("2026", "2027")),
-            400,
-        ),
-        (
-            "no capabilities",
-            call().saying(&format!("{capabilities},"), ""),
-            400,
-        ),
-        (
-            "capabilities that are none",
-            call().saying(capabilities, &capabilities.replace("{}", "1")),
-            400,
-        ),
-        ("no JSON-RPC", call().saying(r#""2.0""#, r#""1.0""#), 400),
-        ("an id that is none", call().saying(r#""a-1""#, "{}"), 400),
-        (
-            "no JSON",
-            call().saying(r#"{"jsonrpc""#, r#"{{"jsonrpc""#),
-            400,
-        ),
+        Case {
+            what: "another site",
+            call: call().with("origin", "https://evil.example"),
+            status: 403,
+        },
+        Case {
+            what: "another host",
+            call: call().with("host", "evil.example"),
+            status: 403,
+        },
+        Case {
+            what: "a host that ends as ours",
+            call: call().with("host", "evil.example:localhost"),
+            status: 400,
+        },
+        Case {
+            what: "another type",
+            call: call().with("content-type", "text/plain"),
+            status: 415,
+        },
+        Case {
+            what: "another form",
+            call: call().with("accept", "text/html"),
+            status: 406,
+        },
+        Case {
+            what: "nothing wanted",
+            call: call().with("accept", "application/json;q=0"),
+            status: 406,
+        },
+        Case {
+            what: "another tool",
+            call: call().with("mcp-name", "delete-integration"),
+            status: 400,
+        },
+        Case {
+            what: "no tool",
+            call: call().without("mcp-name"),
+            status: 400,
+        },
+        Case {
+            what: "another method",
+            call: call().with("mcp-method", "tools/list"),
+            status: 400,
+        },
+        Case {
+            what: "no method",
+            call: call().without("mcp-method"),
+            status: 400,
+        },
+        Case {
+            what: "another revision",
+            call: call().saying(version, &version.replace("2026", "2027")),
+            status: 400,
+        },
+        Case {
+            what: "no capabilities",
+            call: call().saying(&format!("{capabilities},"), ""),
+            status: 400,
+        },
+        Case {
+            what: "capabilities that are none",
+            call: call().saying(capabilities, &capabilities.replace("{}", "1")),
+            status: 400,
+        },
+        Case {
+            what: "no JSON-RPC",
+            call: call().saying(r#""2.0""#, r#""1.0""#),
+            status: 400,
+        },
+        Case {
+            what: "an id that is none",
+            call: call().saying(r#""a-1""#, "{}"),
+            status: 400,
+        },
+        Case {
+            what: "no JSON",
+            call: call().saying(r#"{"jsonrpc""#, r#"{{"jsonrpc""#),
+            status: 400,
+        },
     ];
-    for (what, call, status) in cases {
+    for Case { what, call, status } in cases {
         let (got, body) = call.answer(&server).await;
         assert_eq!(got, status, "{what}: {body}");
         assert!(body["error"]["code"].is_number(), "{what}: {body}");
@@ -354,24 +390,44 @@ impl ServerHandler for RegionHandler {
 
 #[tokio::test]
 async fn argument_header_must_match_the_argument() {
+    #[derive(Clone)]
+    struct Case {
+        what: &'static str,
+        call: FastPathCall,
+        status: u16,
+    }
+
     let url = InProcessServer::new(RegionHandler).serve().await;
     let call = |tool| FastPathCall::new(tool, json!({ "region": "eu" }));
     let cases = [
-        (
-            "the same",
-            call("in-region").with("mcp-param-region", "eu"),
-            200,
-        ),
-        (
-            "another",
-            call("in-region").with("mcp-param-region", "us"),
-            400,
-        ),
-        ("nothing", call("in-region"), 400),
-        ("no need", call("anywhere"), 200),
+        Case {
+            what: "the same",
+            call: call("in-region").with("mcp-param-region", "eu"),
+            status: 200,
+        },
+        Case {
+            what: "another",
+            call: call("in-region").with("mcp-param-region", "us"),
+            status: 400,
+        },
+        Case {
+            what: "nothing",
+            call: call("in-region"),
+            status: 400,
+        },
+        Case {
+            what: "no need",
+            call: call("anywhere"),
+            status: 200,
+        },
     ];
     // Twice, because the tool's properties are cached.
-    for (what, FastPathCall { head, body }, status) in cases.clone().into_iter().chain(cases) {
+    for Case {
+        what,
+        call: FastPathCall { head, body },
+        status,
+    } in cases.clone().into_iter().chain(cases)
+    {
         let (got, body) = send_request(client().post(&url).headers(head).body(body)).await;
         assert_eq!(got, status, "{what}: {body}");
         let answered = &body["result"]["structuredContent"]["region"];

@@ -324,6 +324,12 @@ async fn readiness_does_not_depend_on_portkey() {
 
 #[tokio::test]
 async fn only_allowed_origins_and_hosts_are_served() {
+    struct Case {
+        header: &'static str,
+        value: &'static str,
+        status: u16,
+    }
+
     let server = serve_sandbox(&[
         "--allowed-origin",
         "https://one.example:8443",
@@ -331,11 +337,31 @@ async fn only_allowed_origins_and_hosts_are_served() {
         "mcp.example",
     ]);
     let list = || stateless_request(&server, "tools/list", json!({}));
-    for (header, value, status) in [
-        ("origin", "https://one.example:8443", 200),
-        ("origin", "https://one.example:8444", 403),
-        ("host", "mcp.example", 200),
-        ("host", "other.example", 403),
+    for Case {
+        header,
+        value,
+        status,
+    } in [
+        Case {
+            header: "origin",
+            value: "https://one.example:8443",
+            status: 200,
+        },
+        Case {
+            header: "origin",
+            value: "https://one.example:8444",
+            status: 403,
+        },
+        Case {
+            header: "host",
+            value: "mcp.example",
+            status: 200,
+        },
+        Case {
+            header: "host",
+            value: "other.example",
+            status: 403,
+        },
     ] {
         assert_eq!(
             send_request(list().header(header, value)).await.0.as_u16(),

@@ -104,27 +104,57 @@ async fn stop_server(server: ServerProcess) {
 
 #[tokio::test]
 async fn trace_context_is_propagated_to_portkey() {
+    struct Case<'a> {
+        meta: Option<&'a str>,
+        header: Option<&'a str>,
+        expected: Option<&'static str>,
+    }
+
     let (portkey, collector) = start_upstream_and_collector().await;
     let server = with_collector(ServerProcess::http(), &portkey, &collector).start();
     let own = format!("00-{TRACE_ID}-{SPAN_ID}-01");
     let other = format!("00-{OTHER_TRACE_ID}-{SPAN_ID}-01");
-    for (meta, header, expected) in [
-        (None, Some(&other), Some(OTHER_TRACE_ID)),
+    for Case {
+        meta,
+        header,
+        expected,
+    } in [
+        Case {
+            meta: None,
+            header: Some(&other),
+            expected: Some(OTHER_TRACE_ID),
+        },
         // Proxies add headers; the message comes from the client.
-        (Some(&own), Some(&other), Some(TRACE_ID)),
-        (
-            Some(&format!("00-{TRACE_ID}-{SPAN_ID}-0")),
-            Some(&other),
-            Some(OTHER_TRACE_ID),
-        ),
-        (None, None, None),
-        (
-            None,
-            Some(&format!("00-{}-{SPAN_ID}-01", "0".repeat(32))),
-            None,
-        ),
-        (None, Some(&format!("ff-{TRACE_ID}-{SPAN_ID}-01")), None),
-        (None, Some(&own.to_uppercase()), None),
+        Case {
+            meta: Some(&own),
+            header: Some(&other),
+            expected: Some(TRACE_ID),
+        },
+        Case {
+            meta: Some(&format!("00-{TRACE_ID}-{SPAN_ID}-0")),
+            header: Some(&other),
+            expected: Some(OTHER_TRACE_ID),
+        },
+        Case {
+            meta: None,
+            header: None,
+            expected: None,
+        },
+        Case {
+            meta: None,
+            header: Some(&format!("00-{}-{SPAN_ID}-01", "0".repeat(32))),
+            expected: None,
+        },
+        Case {
+            meta: None,
+            header: Some(&format!("ff-{TRACE_ID}-{SPAN_ID}-01")),
+            expected: None,
+        },
+        Case {
+            meta: None,
+            header: Some(&own.to_uppercase()),
+            expected: None,
+        },
     ] {
         call_with_trace(
             &server,

@@ -98,52 +98,98 @@ fn fill_arguments(prompt: &PromptTemplate) -> serde_json::Map<String, Value> {
 
 #[test]
 fn invalid_prompt_file_is_reported_with_its_line() {
+    struct Case {
+        text: String,
+        line: usize,
+        reason: &'static str,
+    }
+
     let front = |more: &str, body: &str| {
         format!("---\nname: a\ntitle: A\ndescription: An a.\n{more}---\n{body}")
     };
     let argument = "arguments:\n  - name: x\n    description: X.\n";
     let cases = [
-        (String::new(), 1, "front matter"),
-        ("Just text.".to_owned(), 1, "front matter"),
-        ("---\nname: a\n".to_owned(), 1, "no end"),
-        (
-            "---\ntitle: A\ndescription: B\n---\nText.".to_owned(),
-            2,
-            "name",
-        ),
-        (front("colour: red\n", "Text."), 5, "colour"),
-        (front("title: [\n", "Text."), 5, ""),
-        (front("", ""), 1, "empty"),
-        (front("", "One.\nTwo {{y}}."), 7, "`{{y}}`"),
+        Case {
+            text: String::new(),
+            line: 1,
+            reason: "front matter",
+        },
+        Case {
+            text: "Just text.".to_owned(),
+            line: 1,
+            reason: "front matter",
+        },
+        Case {
+            text: "---\nname: a\n".to_owned(),
+            line: 1,
+            reason: "no end",
+        },
+        Case {
+            text: "---\ntitle: A\ndescription: B\n---\nText.".to_owned(),
+            line: 2,
+            reason: "name",
+        },
+        Case {
+            text: front("colour: red\n", "Text."),
+            line: 5,
+            reason: "colour",
+        },
+        Case {
+            text: front("title: [\n", "Text."),
+            line: 5,
+            reason: "",
+        },
+        Case {
+            text: front("", ""),
+            line: 1,
+            reason: "empty",
+        },
+        Case {
+            text: front("", "One.\nTwo {{y}}."),
+            line: 7,
+            reason: "`{{y}}`",
+        },
         // The text in between would be lost.
-        (front(argument, "{{x}}\n{{\nTwo.\n}}"), 10, "not closed"),
-        (front(argument, "{{x}} {{x"), 9, "not closed"),
-        (front(argument, "Text."), 1, "`x` is never used"),
-        (
-            front(&format!("{argument}    needed: true\n"), "{{x}}"),
-            8,
-            "needed",
-        ),
-        (
-            front(&format!("{argument}    completes: dogs\n"), "{{x}}"),
-            1,
-            "dogs",
-        ),
-        (
-            front(
+        Case {
+            text: front(argument, "{{x}}\n{{\nTwo.\n}}"),
+            line: 10,
+            reason: "not closed",
+        },
+        Case {
+            text: front(argument, "{{x}} {{x"),
+            line: 9,
+            reason: "not closed",
+        },
+        Case {
+            text: front(argument, "Text."),
+            line: 1,
+            reason: "`x` is never used",
+        },
+        Case {
+            text: front(&format!("{argument}    needed: true\n"), "{{x}}"),
+            line: 8,
+            reason: "needed",
+        },
+        Case {
+            text: front(&format!("{argument}    completes: dogs\n"), "{{x}}"),
+            line: 1,
+            reason: "dogs",
+        },
+        Case {
+            text: front(
                 &format!("{argument}  - name: x\n    description: X.\n"),
                 "{{x}}",
             ),
-            1,
-            "twice",
-        ),
-        (
-            front("", "Text.").replace("name: a", "name: A b"),
-            1,
-            "`name`",
-        ),
+            line: 1,
+            reason: "twice",
+        },
+        Case {
+            text: front("", "Text.").replace("name: a", "name: A b"),
+            line: 1,
+            reason: "`name`",
+        },
     ];
-    for (text, line, reason) in cases {
+    for Case { text, line, reason } in cases {
         let error = PromptTemplate::parse(&text).unwrap_err();
         assert!(error.reason.contains(reason), "{text:?}: {error}");
         assert!(
@@ -283,6 +329,12 @@ fn custom_prompts_are_reloaded() {
 
 #[tokio::test]
 async fn clients_list_and_get_prompts() {
+    struct Case {
+        name: &'static str,
+        args: Value,
+        part: &'static str,
+    }
+
     for connected in connect_everywhere(&["--sandbox"], &[]).await {
         let client = &connected.client;
         let way = connected.way;
@@ -316,14 +368,22 @@ async fn clients_list_and_get_prompts() {
             text.contains("\"ws-shared\"") && text.contains("`rotate-api-key`"),
             "{text}"
         );
-        for (name, args, part) in [
-            ("rotate-api-keys", json!({}), "`workspace`"),
-            (
-                "rotate-api-keys",
-                json!({ "workspace": "w", "key": "k" }),
-                "no argument",
-            ),
-            ("no-such-prompt", json!({}), "no such prompt"),
+        for Case { name, args, part } in [
+            Case {
+                name: "rotate-api-keys",
+                args: json!({}),
+                part: "`workspace`",
+            },
+            Case {
+                name: "rotate-api-keys",
+                args: json!({ "workspace": "w", "key": "k" }),
+                part: "no argument",
+            },
+            Case {
+                name: "no-such-prompt",
+                args: json!({}),
+                part: "no such prompt",
+            },
         ] {
             let Err(ServiceError::McpError(error)) = get(name, args).await else {
                 panic!("{way}")

@@ -203,20 +203,26 @@ async fn preview_neither_resolves_references_nor_shows_secrets() {
 
 #[tokio::test]
 async fn dry_run_and_approval_request_hide_an_unreadable_document() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        read: &'static str,
+    }
+
     let writes = [
-        (
-            "modify-mcp-gateway",
-            json!({ "gateway": "g", "is_active": false }),
-            "get-mcp-gateway",
-        ),
-        (
-            "update-config",
-            json!({ "slug": "s", "name": "new-name" }),
-            "get-config",
-        ),
+        Case {
+            tool: "modify-mcp-gateway",
+            args: json!({ "gateway": "g", "is_active": false }),
+            read: "get-mcp-gateway",
+        },
+        Case {
+            tool: "update-config",
+            args: json!({ "slug": "s", "name": "new-name" }),
+            read: "get-config",
+        },
     ];
     for closed in &UNREADABLE_CASES {
-        for (tool, args, read) in &writes {
+        for Case { tool, args, read } in &writes {
             let upstream = MockUpstream::start(|_| json_response(STORED_DOCUMENT)).await;
             let always = ApprovalDefaults {
                 writes: true,

@@ -71,6 +71,12 @@ fn message_without_request_id(mut answer: McpResponse) -> Value {
 
 #[tokio::test]
 async fn read_without_notifications_is_answered_in_json() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        expected: &'static str,
+    }
+
     let folder = tempfile::tempdir().unwrap();
     let audit = folder.path().join("audit.jsonl");
     let policy = folder.path().join("policy.yaml");
@@ -88,39 +94,72 @@ async fn read_without_notifications_is_answered_in_json() {
         .start();
     let caller = start_session(&server.url).await;
     let cases = [
-        (
-            "get-integration",
-            json!({ "slug": "openai-production" }),
-            JSON,
-        ),
-        (
-            "get_integration",
-            json!({ "slug": "openai-production" }),
-            JSON,
-        ),
-        ("get-integration", json!({ "slug": "no-such" }), JSON),
-        ("get-integration", json!({ "slgu": "x" }), JSON),
-        ("list-all-integrations", json!({ "page_size": 1 }), JSON),
-        ("whoami", json!({}), JSON),
+        Case {
+            tool: "get-integration",
+            args: json!({ "slug": "openai-production" }),
+            expected: JSON,
+        },
+        Case {
+            tool: "get_integration",
+            args: json!({ "slug": "openai-production" }),
+            expected: JSON,
+        },
+        Case {
+            tool: "get-integration",
+            args: json!({ "slug": "no-such" }),
+            expected: JSON,
+        },
+        Case {
+            tool: "get-integration",
+            args: json!({ "slgu": "x" }),
+            expected: JSON,
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "page_size": 1 }),
+            expected: JSON,
+        },
+        Case {
+            tool: "whoami",
+            args: json!({}),
+            expected: JSON,
+        },
         // Several pages: the client can get progress notifications.
-        (
-            "list-all-integrations",
-            json!({ "page_size": 1, "all": true }),
-            EVENT_STREAM,
-        ),
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "page_size": 1, "all": true }),
+            expected: EVENT_STREAM,
+        },
         // A rule may require approval, which is requested on the stream.
-        ("get-label", json!({ "label_id": "no-such" }), EVENT_STREAM),
+        Case {
+            tool: "get-label",
+            args: json!({ "label_id": "no-such" }),
+            expected: EVENT_STREAM,
+        },
         // A client that lost the response must not simply repeat a write.
-        ("create-label", json!({ "name": "mine" }), EVENT_STREAM),
+        Case {
+            tool: "create-label",
+            args: json!({ "name": "mine" }),
+            expected: EVENT_STREAM,
+        },
         // Any operation.
-        (
-            "read-operation",
-            json!({ "operation": "list-labels", "arguments": {} }),
-            EVENT_STREAM,
-        ),
-        ("no-such-tool", json!({}), EVENT_STREAM),
+        Case {
+            tool: "read-operation",
+            args: json!({ "operation": "list-labels", "arguments": {} }),
+            expected: EVENT_STREAM,
+        },
+        Case {
+            tool: "no-such-tool",
+            args: json!({}),
+            expected: EVENT_STREAM,
+        },
     ];
-    for (tool, args, expected) in &cases {
+    for Case {
+        tool,
+        args,
+        expected,
+    } in &cases
+    {
         let answer = send(call_request(&caller, 7, tool, args)).await.unwrap();
         assert_eq!(
             (content_type(&answer), answer.status),

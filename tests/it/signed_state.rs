@@ -7,7 +7,7 @@ use std::{
 
 use portkey_mcp::security::signed_state::{
     InvalidState, Keyring,
-    StatePurpose::{RequestState, Session},
+    StatePurpose::{self, RequestState, Session},
 };
 use portkey_store::{MAX_MEMORY_ENTRIES, Stamp, Store, StoreKey, UseOutcome};
 use tokio::task::JoinSet;
@@ -26,6 +26,12 @@ fn keyring(lines: &[&str]) -> Keyring {
 
 #[test]
 fn state_with_another_context_is_rejected() {
+    struct Case {
+        purpose: StatePurpose,
+        principal: &'static str,
+        binding: &'static [u8],
+    }
+
     let keys = Keyring::random().unwrap();
     let sealed = keys.sign(Session, "alice", b"binding", b"payload \x00\xff", HOUR);
     assert_eq!(
@@ -33,16 +39,49 @@ fn state_with_another_context_is_rejected() {
         Ok(b"payload \x00\xff".to_vec())
     );
     let others = [
-        (RequestState, "alice", &b"binding"[..]),
-        (Session, "bob", b"binding"),
-        (Session, "", b"binding"),
-        (Session, "alice", b""),
-        (Session, "alice", b"bindin"),
+        Case {
+            purpose: RequestState,
+            principal: "alice",
+            binding: &b"binding"[..],
+        },
+        Case {
+            purpose: Session,
+            principal: "bob",
+            binding: b"binding",
+        },
+        Case {
+            purpose: Session,
+            principal: "",
+            binding: b"binding",
+        },
+        Case {
+            purpose: Session,
+            principal: "alice",
+            binding: b"",
+        },
+        Case {
+            purpose: Session,
+            principal: "alice",
+            binding: b"bindin",
+        },
         // Adjacent fields must not be confused when characters move from one to the other.
-        (Session, "aliceb", b"inding"),
-        (Session, "alic", b"ebinding"),
+        Case {
+            purpose: Session,
+            principal: "aliceb",
+            binding: b"inding",
+        },
+        Case {
+            purpose: Session,
+            principal: "alic",
+            binding: b"ebinding",
+        },
     ];
-    for (purpose, principal, binding) in others {
+    for Case {
+        purpose,
+        principal,
+        binding,
+    } in others
+    {
         let opened = keys.verify(purpose, principal, binding, &sealed);
         assert_eq!(
             opened,
@@ -117,6 +156,12 @@ fn expired_state_is_rejected() {
 
 #[test]
 fn keys_can_be_rotated() {
+    struct Case<'a> {
+        keys: &'a Keyring,
+        old_opens: bool,
+        new_opens: bool,
+    }
+
     let old = Keyring::generate_line("old").unwrap();
     let new = Keyring::generate_line("new").unwrap();
     let seal = |keys: &Keyring| keys.sign(Session, "alice", b"", b"id", HOUR);
@@ -128,11 +173,31 @@ fn keys_can_be_rotated() {
     let end = keyring(&[&new]);
     let by_old = seal(&before);
     let by_new = seal(&after);
-    for (keys, old_opens, new_opens) in [
-        (&before, true, false),
-        (&between, true, true),
-        (&after, true, true),
-        (&end, false, true),
+    for Case {
+        keys,
+        old_opens,
+        new_opens,
+    } in [
+        Case {
+            keys: &before,
+            old_opens: true,
+            new_opens: false,
+        },
+        Case {
+            keys: &between,
+            old_opens: true,
+            new_opens: true,
+        },
+        Case {
+            keys: &after,
+            old_opens: true,
+            new_opens: true,
+        },
+        Case {
+            keys: &end,
+            old_opens: false,
+            new_opens: true,
+        },
     ] {
         assert_eq!(
             (opens(keys, &by_old), opens(keys, &by_new)),

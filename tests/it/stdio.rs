@@ -138,32 +138,38 @@ fn instructions_mention_only_available_upstreams() {
 /// Each case: a line, and the id and code of its error response.
 #[test]
 fn invalid_lines_are_answered_with_errors() {
+    struct Case {
+        line: String,
+        id: Value,
+        code: i32,
+    }
+
     let cases = [
-        (r#"{"jsonrpc":"#.to_owned(), Value::Null, -32700),
-        ("hello".to_owned(), Value::Null, -32700),
-        ("\u{0}\u{1}".to_owned(), Value::Null, -32700),
-        ("[".repeat(100_000), Value::Null, -32700),
-        (format!("[{}]", list_request(1)), Value::Null, -32600),
-        ("7".to_owned(), Value::Null, -32600),
-        (r#"{"method":"tools/list","id":8}"#.to_owned(), json!(8), -32600),
-        (r#"{"jsonrpc":"1.0","method":"tools/list","id":9}"#.to_owned(), json!(9), -32600),
-        (r#"{"jsonrpc":"2.0","id":10,"method":"no/such"}"#.to_owned(), json!(10), -32601),
-        (r#"{"jsonrpc":"2.0","id":15,"method":"prompts/list","params":{"cursor":"c"}}"#.to_owned(), json!(15), -32602),
-        (r#"{"jsonrpc":"2.0","id":16,"method":"resources/list","params":{"cursor":"c"}}"#.to_owned(), json!(16), -32602),
-        (r#"{"jsonrpc":"2.0","id":17,"method":"resources/templates/list","params":{"cursor":"c"}}"#.to_owned(), json!(17), -32602),
-        (r#"{"jsonrpc":"2.0","id":18,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"x"},"argument":{"name":"a","value":""}}}"#.to_owned(), json!(18), -32602),
-        (r#"{"jsonrpc":"2.0","id":20,"method":"completion/complete","params":{"argument":{"name":"a"}}}"#.to_owned(), json!(20), -32602),
-        (r#"{"jsonrpc":"2.0","id":21,"method":"resources/read","params":{"uri":"portkey://guide/none"}}"#.to_owned(), json!(21), -32002),
-        (r#"{"jsonrpc":"2.0","id":22,"method":"resources/read","params":{"uri":[1]}}"#.to_owned(), json!(22), -32602),
-        (r#"{"jsonrpc":"2.0","id":23,"method":"prompts/get","params":{"name":"none"}}"#.to_owned(), json!(23), -32602),
-        (r#"{"jsonrpc":"2.0","id":19,"method":"subscriptions/listen","params":{"notifications":[1]}}"#.to_owned(), json!(19), -32602),
-        (r#"{"jsonrpc":"2.0","id":"11","method":"tools/call","params":{"name":"list-all-integrations","arguments":[1]}}"#.to_owned(), json!("11"), -32602),
-        (r#"{"jsonrpc":"2.0","id":12,"method":"tools/call"}"#.to_owned(), json!(12), -32602),
-        (r#"{"jsonrpc":"2.0","id":13,"method":"tools/list","params":{"cursor":"nonsense"}}"#.to_owned(), json!(13), -32602),
-        (call_request(14, "lst-all-integrations", &json!({})), json!(14), -32602),
-    ];
+Case { line: r#"{"jsonrpc":"#.to_owned(), id: Value::Null, code: -32700 },
+Case { line: "hello".to_owned(), id: Value::Null, code: -32700 },
+Case { line: "\u{0}\u{1}".to_owned(), id: Value::Null, code: -32700 },
+Case { line: "[".repeat(100_000), id: Value::Null, code: -32700 },
+Case { line: format!("[{}]", list_request(1)), id: Value::Null, code: -32600 },
+Case { line: "7".to_owned(), id: Value::Null, code: -32600 },
+Case { line: r#"{"method":"tools/list","id":8}"#.to_owned(), id: json!(8), code: -32600 },
+Case { line: r#"{"jsonrpc":"1.0","method":"tools/list","id":9}"#.to_owned(), id: json!(9), code: -32600 },
+Case { line: r#"{"jsonrpc":"2.0","id":10,"method":"no/such"}"#.to_owned(), id: json!(10), code: -32601 },
+Case { line: r#"{"jsonrpc":"2.0","id":15,"method":"prompts/list","params":{"cursor":"c"}}"#.to_owned(), id: json!(15), code: -32602 },
+Case { line: r#"{"jsonrpc":"2.0","id":16,"method":"resources/list","params":{"cursor":"c"}}"#.to_owned(), id: json!(16), code: -32602 },
+Case { line: r#"{"jsonrpc":"2.0","id":17,"method":"resources/templates/list","params":{"cursor":"c"}}"#.to_owned(), id: json!(17), code: -32602 },
+Case { line: r#"{"jsonrpc":"2.0","id":18,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"x"},"argument":{"name":"a","value":""}}}"#.to_owned(), id: json!(18), code: -32602 },
+Case { line: r#"{"jsonrpc":"2.0","id":20,"method":"completion/complete","params":{"argument":{"name":"a"}}}"#.to_owned(), id: json!(20), code: -32602 },
+Case { line: r#"{"jsonrpc":"2.0","id":21,"method":"resources/read","params":{"uri":"portkey://guide/none"}}"#.to_owned(), id: json!(21), code: -32002 },
+Case { line: r#"{"jsonrpc":"2.0","id":22,"method":"resources/read","params":{"uri":[1]}}"#.to_owned(), id: json!(22), code: -32602 },
+Case { line: r#"{"jsonrpc":"2.0","id":23,"method":"prompts/get","params":{"name":"none"}}"#.to_owned(), id: json!(23), code: -32602 },
+Case { line: r#"{"jsonrpc":"2.0","id":19,"method":"subscriptions/listen","params":{"notifications":[1]}}"#.to_owned(), id: json!(19), code: -32602 },
+Case { line: r#"{"jsonrpc":"2.0","id":"11","method":"tools/call","params":{"name":"list-all-integrations","arguments":[1]}}"#.to_owned(), id: json!("11"), code: -32602 },
+Case { line: r#"{"jsonrpc":"2.0","id":12,"method":"tools/call"}"#.to_owned(), id: json!(12), code: -32602 },
+Case { line: r#"{"jsonrpc":"2.0","id":13,"method":"tools/list","params":{"cursor":"nonsense"}}"#.to_owned(), id: json!(13), code: -32602 },
+Case { line: call_request(14, "lst-all-integrations", &json!({})), id: json!(14), code: -32602 },
+];
     let mut pipe = start_initialized(&["--sandbox"]);
-    for (line, id, code) in cases {
+    for Case { line, id, code } in cases {
         let shown: String = line.chars().take(80).collect();
         pipe.send(&line);
         let answer = pipe.receive();

@@ -60,6 +60,12 @@ async fn call_or_error_text(
 
 #[tokio::test]
 async fn compact_surface_finds_describes_and_calls_operations() {
+    struct Case {
+        query: &'static str,
+        effect: Option<&'static str>,
+        first: &'static str,
+    }
+
     for client in connect_everywhere(&COMPACT, &[]).await {
         let way = client.way;
         let names: Vec<_> = client
@@ -76,14 +82,26 @@ async fn compact_surface_finds_describes_and_calls_operations() {
                 .collect::<Vec<_>>()
         );
 
-        for (query, effect, first) in [
-            ("turn off an AI provider key", None, ""),
-            (
-                "add openai credentials for everyone",
-                Some("create"),
-                "create-integration",
-            ),
-            ("Ausgaben pro Modell", Some("read"), ""),
+        for Case {
+            query,
+            effect,
+            first,
+        } in [
+            Case {
+                query: "turn off an AI provider key",
+                effect: None,
+                first: "",
+            },
+            Case {
+                query: "add openai credentials for everyone",
+                effect: Some("create"),
+                first: "create-integration",
+            },
+            Case {
+                query: "Ausgaben pro Modell",
+                effect: Some("read"),
+                first: "",
+            },
         ] {
             let mut args = json!({ "query": query, "limit": 5 });
             args["effect"] = effect.map_or(Value::Null, Value::from);
@@ -200,50 +218,68 @@ async fn compact_surface_finds_describes_and_calls_operations() {
 
 #[tokio::test]
 async fn compact_surface_errors_name_the_fix() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        words: &'static [&'static str],
+    }
+
     let client = &connect_everywhere(&COMPACT, &[]).await[1];
-    for (tool, args, words) in [
-        (
-            "read-operation",
-            json!({ "operation": "delete-integration", "arguments": { "slug": "openai-production" } }),
-            &["of the effect delete", "`delete-operation`"] as &[&str],
-        ),
-        (
-            "delete-operation",
-            json!({ "operation": "get-integration" }),
-            &["`read-operation`"],
-        ),
-        (
-            "read-operation",
-            json!({ "operation": "get-integration", "arguments": { "slog": "a" } }),
-            &[
+    for Case { tool, args, words } in [
+        Case {
+            tool: "read-operation",
+            args: json!({ "operation": "delete-integration", "arguments": { "slug": "openai-production" } }),
+            words: &["of the effect delete", "`delete-operation`"] as &[&str],
+        },
+        Case {
+            tool: "delete-operation",
+            args: json!({ "operation": "get-integration" }),
+            words: &["`read-operation`"],
+        },
+        Case {
+            tool: "read-operation",
+            args: json!({ "operation": "get-integration", "arguments": { "slog": "a" } }),
+            words: &[
                 "slug",
                 "`get-integration` takes, as JSON Schema: {",
                 "\"required\":[\"slug\"]",
             ],
-        ),
-        (
-            "read-operation",
-            json!({ "operation": "get-integrations" }),
-            &["did you mean `get-integration`?"],
-        ),
-        (
-            "read-operation",
-            json!({ "operation": "whoami" }),
-            &["there is no tool `whoami`"],
-        ),
-        ("read-operation", json!({}), &["operation"]),
-        ("search-operations", json!({ "query": "" }), &["query"]),
-        (
-            "search-operations",
-            json!({ "query": "x", "effect": "destroy" }),
-            &["effect", "delete"],
-        ),
-        (
-            "describe-operation",
-            json!({ "operation": "make-coffee" }),
-            &["there is no tool `make-coffee`"],
-        ),
-        ("whoami", json!({ "who": "me" }), &["who"]),
+        },
+        Case {
+            tool: "read-operation",
+            args: json!({ "operation": "get-integrations" }),
+            words: &["did you mean `get-integration`?"],
+        },
+        Case {
+            tool: "read-operation",
+            args: json!({ "operation": "whoami" }),
+            words: &["there is no tool `whoami`"],
+        },
+        Case {
+            tool: "read-operation",
+            args: json!({}),
+            words: &["operation"],
+        },
+        Case {
+            tool: "search-operations",
+            args: json!({ "query": "" }),
+            words: &["query"],
+        },
+        Case {
+            tool: "search-operations",
+            args: json!({ "query": "x", "effect": "destroy" }),
+            words: &["effect", "delete"],
+        },
+        Case {
+            tool: "describe-operation",
+            args: json!({ "operation": "make-coffee" }),
+            words: &["there is no tool `make-coffee`"],
+        },
+        Case {
+            tool: "whoami",
+            args: json!({ "who": "me" }),
+            words: &["who"],
+        },
     ] {
         let error = call_or_error_text(client, tool, args.clone())
             .await
@@ -267,6 +303,12 @@ async fn compact_surface_errors_name_the_fix() {
 /// Tool filters and policies apply to operations through every tool.
 #[tokio::test]
 async fn denied_operations_are_denied_through_every_tool() {
+    struct Case {
+        tool: &'static str,
+        operation: &'static str,
+        words: &'static str,
+    }
+
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("policy.yaml");
     let text = "version: '1'\nhide: [list-users]\nrules: [{ name: no, action: deny, match: { tools: [get-config] } }]";
@@ -290,32 +332,36 @@ async fn denied_operations_are_denied_through_every_tool() {
                 "whoami"
             ]
         );
-        for (tool, operation, words) in [
-            (
-                "delete-operation",
-                "delete-integration",
-                "`delete-integration` is not on offer: ",
-            ),
-            (
-                "describe-operation",
-                "create-config",
-                "`create-config` is not on offer here",
-            ),
-            (
-                "describe-operation",
-                "list-users",
-                "`list-users` is not on offer here",
-            ),
-            (
-                "read-operation",
-                "create-config",
-                "`create-config` is not on offer here",
-            ),
-            (
-                "read-operation",
-                "list-users",
-                "`list-users` is hidden by the policy",
-            ),
+        for Case {
+            tool,
+            operation,
+            words,
+        } in [
+            Case {
+                tool: "delete-operation",
+                operation: "delete-integration",
+                words: "`delete-integration` is not on offer: ",
+            },
+            Case {
+                tool: "describe-operation",
+                operation: "create-config",
+                words: "`create-config` is not on offer here",
+            },
+            Case {
+                tool: "describe-operation",
+                operation: "list-users",
+                words: "`list-users` is not on offer here",
+            },
+            Case {
+                tool: "read-operation",
+                operation: "create-config",
+                words: "`create-config` is not on offer here",
+            },
+            Case {
+                tool: "read-operation",
+                operation: "list-users",
+                words: "`list-users` is hidden by the policy",
+            },
         ] {
             let error = call_or_error_text(&client, tool, json!({ "operation": operation }))
                 .await

@@ -176,22 +176,40 @@ fn start_admin_server(
 
 #[test]
 fn approvals_are_shown_without_terminal_escapes() {
+    struct Case {
+        args: &'static [&'static str],
+        status: &'static str,
+        body: String,
+    }
+
     let folder = tempfile::tempdir().unwrap();
     let ticket = json!({
         "id": TERMINAL_ESCAPES, "digest": TERMINAL_ESCAPES, "text": "evil", "state": { TERMINAL_ESCAPES: TERMINAL_ESCAPES }, "principal": TERMINAL_ESCAPES, "tool": TERMINAL_ESCAPES, "expires": 1,
     });
     let page = json!({ "tickets": [ticket], "next": TERMINAL_ESCAPES });
-    let cases: [(&[&str], &str, String); 4] = [
-        (&["list"], "200 OK", page.to_string()),
-        (&["show", "3f9a51"], "200 OK", ticket.to_string()),
-        (&["show", TERMINAL_ESCAPES], "200 OK", ticket.to_string()),
-        (
-            &["list"],
-            "403 Forbidden",
-            json!({ "error": TERMINAL_ESCAPES }).to_string(),
-        ),
+    let cases = [
+        Case {
+            args: &["list"],
+            status: "200 OK",
+            body: page.to_string(),
+        },
+        Case {
+            args: &["show", "3f9a51"],
+            status: "200 OK",
+            body: ticket.to_string(),
+        },
+        Case {
+            args: &["show", TERMINAL_ESCAPES],
+            status: "200 OK",
+            body: ticket.to_string(),
+        },
+        Case {
+            args: &["list"],
+            status: "403 Forbidden",
+            body: json!({ "error": TERMINAL_ESCAPES }).to_string(),
+        },
     ];
-    for (args, status, body) in cases {
+    for Case { args, status, body } in cases {
         let length = body.len();
         let file = start_admin_server(folder.path(), move |stream| {
             write!(

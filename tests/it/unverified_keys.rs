@@ -223,13 +223,32 @@ async fn read_error(response: reqwest::Response) -> (StatusCode, String) {
 
 #[tokio::test]
 async fn stream_requires_a_verified_key() {
+    struct Case {
+        key: &'static str,
+        expected: StatusCode,
+        message: &'static str,
+    }
+
     let upstream = start_upstream().await;
     let server = start_server(&upstream, &[]);
     let cases = [
-        ("pk-made-up", StatusCode::UNAUTHORIZED, KEY_REJECTED),
-        ("pk-silent", StatusCode::SERVICE_UNAVAILABLE, KEY_UNVERIFIED),
+        Case {
+            key: "pk-made-up",
+            expected: StatusCode::UNAUTHORIZED,
+            message: KEY_REJECTED,
+        },
+        Case {
+            key: "pk-silent",
+            expected: StatusCode::SERVICE_UNAVAILABLE,
+            message: KEY_UNVERIFIED,
+        },
     ];
-    for (key, expected, message) in cases {
+    for Case {
+        key,
+        expected,
+        message,
+    } in cases
+    {
         let (status, text) = read_error(listen_request(&server, key).send().await.unwrap()).await;
         assert!(
             status == expected && text.contains(message),

@@ -88,61 +88,76 @@ fn log_events() -> BTreeSet<String> {
 
 #[test]
 fn observability_tables_list_the_values_of_the_enums() {
+    struct Case {
+        heading: &'static str,
+        at: usize,
+        values: BTreeSet<String>,
+    }
+
     let components: Vec<_> = ComponentName::all().collect();
     let cases = [
-        (
-            "Outcome",
-            0,
-            value_set(&OutcomeKind::ALL, OutcomeKind::as_str),
-        ),
-        (
-            "Decision",
-            0,
-            value_set(&DecisionKind::ALL, DecisionKind::as_str),
-        ),
-        (
-            "Rejection reason",
-            0,
-            value_set(&RejectionReason::ALL, RejectionReason::as_str),
-        ),
-        (
-            "Error type",
-            0,
-            value_set(&ErrorType::ALL, ErrorType::as_str),
-        ),
-        ("Effect", 0, value_set(&Effect::ALL, Effect::as_str)),
-        (
-            "Authentication",
-            0,
-            value_set(&AuthMethod::ALL, AuthMethod::as_str),
-        ),
-        (
-            "Transport",
-            0,
-            value_set(&Transport::ALL, Transport::as_str),
-        ),
-        (
-            "Transport",
-            1,
-            value_set(&Transport::ALL, Transport::network_transport),
-        ),
-        (
-            "Component",
-            0,
-            value_set(&components, ComponentName::as_str),
-        ),
-        (
-            "Server status",
-            0,
-            value_set(&ServerStatus::ALL, ServerStatus::as_str),
-        ),
-        (
-            "Degraded reason",
-            0,
-            value_set(&DegradedReason::ALL, DegradedReason::as_str),
-        ),
+        Case {
+            heading: "Outcome",
+            at: 0,
+            values: value_set(&OutcomeKind::ALL, OutcomeKind::as_str),
+        },
+        Case {
+            heading: "Decision",
+            at: 0,
+            values: value_set(&DecisionKind::ALL, DecisionKind::as_str),
+        },
+        Case {
+            heading: "Rejection reason",
+            at: 0,
+            values: value_set(&RejectionReason::ALL, RejectionReason::as_str),
+        },
+        Case {
+            heading: "Error type",
+            at: 0,
+            values: value_set(&ErrorType::ALL, ErrorType::as_str),
+        },
+        Case {
+            heading: "Effect",
+            at: 0,
+            values: value_set(&Effect::ALL, Effect::as_str),
+        },
+        Case {
+            heading: "Authentication",
+            at: 0,
+            values: value_set(&AuthMethod::ALL, AuthMethod::as_str),
+        },
+        Case {
+            heading: "Transport",
+            at: 0,
+            values: value_set(&Transport::ALL, Transport::as_str),
+        },
+        Case {
+            heading: "Transport",
+            at: 1,
+            values: value_set(&Transport::ALL, Transport::network_transport),
+        },
+        Case {
+            heading: "Component",
+            at: 0,
+            values: value_set(&components, ComponentName::as_str),
+        },
+        Case {
+            heading: "Server status",
+            at: 0,
+            values: value_set(&ServerStatus::ALL, ServerStatus::as_str),
+        },
+        Case {
+            heading: "Degraded reason",
+            at: 0,
+            values: value_set(&DegradedReason::ALL, DegradedReason::as_str),
+        },
     ];
-    for (heading, at, values) in cases {
+    for Case {
+        heading,
+        at,
+        values,
+    } in cases
+    {
         assert_eq!(
             column_values(OBSERVABILITY, heading, at),
             values,

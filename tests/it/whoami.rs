@@ -186,6 +186,12 @@ fn whoami_does_not_taint_the_session() {
 /// it.
 #[test]
 fn sandbox_key_kind_is_reported() {
+    struct Case<'a> {
+        key: &'a [&'a str],
+        kind: &'static str,
+        workspace: Value,
+    }
+
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     std::fs::write(&file, "sandbox-workspace-ws-support-bot\n").unwrap();
@@ -197,21 +203,41 @@ fn sandbox_key_kind_is_reported() {
     let admin = "organisation_admin";
     let one = "workspace";
     let in_file = ["--api-key-file", file.to_str().unwrap()];
-    for (key, kind, workspace) in [
-        (&[][..], admin, Value::Null),
-        (&["--api-key", "a-real-key"], admin, Value::Null),
-        (&["--api-key", "sandbox-admin"], admin, Value::Null),
-        (
-            &["--api-key", "sandbox-workspace-ws-research"],
-            one,
-            id_of("ws-research"),
-        ),
-        (&in_file, one, id_of("ws-support-bot")),
-        (
-            &["--api-key", "sandbox-workspace-none"],
-            "refused",
-            Value::Null,
-        ),
+    for Case {
+        key,
+        kind,
+        workspace,
+    } in [
+        Case {
+            key: &[],
+            kind: admin,
+            workspace: Value::Null,
+        },
+        Case {
+            key: &["--api-key", "a-real-key"],
+            kind: admin,
+            workspace: Value::Null,
+        },
+        Case {
+            key: &["--api-key", "sandbox-admin"],
+            kind: admin,
+            workspace: Value::Null,
+        },
+        Case {
+            key: &["--api-key", "sandbox-workspace-ws-research"],
+            kind: one,
+            workspace: id_of("ws-research"),
+        },
+        Case {
+            key: &in_file,
+            kind: one,
+            workspace: id_of("ws-support-bot"),
+        },
+        Case {
+            key: &["--api-key", "sandbox-workspace-none"],
+            kind: "refused",
+            workspace: Value::Null,
+        },
     ] {
         let output = run(&[&["call", "whoami", "--sandbox"], key].concat());
         let result: Value = serde_json::from_slice(&output.stdout).unwrap();

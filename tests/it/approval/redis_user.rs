@@ -30,6 +30,12 @@ async fn call_result(caller: &McpClient, tool: &str, args: Value) -> Value {
 
 #[tokio::test]
 async fn documented_redis_user_has_every_required_right() {
+    struct Case {
+        slug: &'static str,
+        decision: &'static str,
+        is_done: bool,
+    }
+
     if is_missing("redis-server") {
         return;
     }
@@ -82,7 +88,22 @@ async fn documented_redis_user_has_every_required_right() {
     assert_eq!(part["isError"], false, "{part}");
 
     // Tickets are decided at the other replica.
-    for (slug, decision, is_done) in [(SLUG, "approve", true), ("anthropic", "deny", false)] {
+    for Case {
+        slug,
+        decision,
+        is_done,
+    } in [
+        Case {
+            slug: SLUG,
+            decision: "approve",
+            is_done: true,
+        },
+        Case {
+            slug: "anthropic",
+            decision: "deny",
+            is_done: false,
+        },
+    ] {
         let asked = call_result(&here, TOOL, json!({ "slug": slug })).await;
         let id = ticket_id(asked["content"][0]["text"].as_str().unwrap());
         let (good, list, log) = admins[1].run_approvals(&["list"]);

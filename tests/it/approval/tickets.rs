@@ -184,6 +184,12 @@ async fn approve_command_requires_the_target_name() {
 /// The server checks host, origin, key and token.
 #[tokio::test]
 async fn approval_server_rejects_unauthorized_requests() {
+    struct Case {
+        what: &'static str,
+        request: reqwest::RequestBuilder,
+        expected: StatusCode,
+    }
+
     let admin = AdminFolder::new();
     let mut server = serve_with_admin(&admin, &[]);
     let alice = McpClient::new(&server.url, "pk-alice");
@@ -203,78 +209,95 @@ async fn approval_server_rejects_unauthorized_requests() {
             .body(body.to_string())
     };
     let cases = [
-        ("as it should be", get(&list), StatusCode::OK),
-        ("no token", http.get(&list), StatusCode::UNAUTHORIZED),
-        (
-            "another token",
-            http.get(&list).bearer_auth("x"),
-            StatusCode::UNAUTHORIZED,
-        ),
-        (
-            "a foreign host",
-            get(&list).header("host", "evil.example"),
-            StatusCode::FORBIDDEN,
-        ),
-        (
-            "a foreign port",
-            get(&list).header("host", "127.0.0.1:1"),
-            StatusCode::FORBIDDEN,
-        ),
-        (
-            "a foreign origin",
-            get(&at).header("origin", "http://evil.example"),
-            StatusCode::FORBIDDEN,
-        ),
-        (
-            "no origin to speak of",
-            get(&at).header("origin", "null"),
-            StatusCode::FORBIDDEN,
-        ),
-        (
-            "its own origin",
-            get(&at).header("origin", &url),
-            StatusCode::OK,
-        ),
-        (
-            "two hosts",
-            get(&list)
+        Case {
+            what: "as it should be",
+            request: get(&list),
+            expected: StatusCode::OK,
+        },
+        Case {
+            what: "no token",
+            request: http.get(&list),
+            expected: StatusCode::UNAUTHORIZED,
+        },
+        Case {
+            what: "another token",
+            request: http.get(&list).bearer_auth("x"),
+            expected: StatusCode::UNAUTHORIZED,
+        },
+        Case {
+            what: "a foreign host",
+            request: get(&list).header("host", "evil.example"),
+            expected: StatusCode::FORBIDDEN,
+        },
+        Case {
+            what: "a foreign port",
+            request: get(&list).header("host", "127.0.0.1:1"),
+            expected: StatusCode::FORBIDDEN,
+        },
+        Case {
+            what: "a foreign origin",
+            request: get(&at).header("origin", "http://evil.example"),
+            expected: StatusCode::FORBIDDEN,
+        },
+        Case {
+            what: "no origin to speak of",
+            request: get(&at).header("origin", "null"),
+            expected: StatusCode::FORBIDDEN,
+        },
+        Case {
+            what: "its own origin",
+            request: get(&at).header("origin", &url),
+            expected: StatusCode::OK,
+        },
+        Case {
+            what: "two hosts",
+            request: get(&list)
                 .header("host", "evil.example")
                 .header("host", own),
-            StatusCode::BAD_REQUEST,
-        ),
-        (
-            "no digest",
-            post(json!({ "approve": true })),
-            StatusCode::UNPROCESSABLE_ENTITY,
-        ),
-        (
-            "another digest",
-            post(json!({ "approve": true, "digest": "0" })),
-            StatusCode::CONFLICT,
-        ),
-        (
-            "too large a body",
-            post(json!({ "by": "x".repeat(20_000) })),
-            StatusCode::PAYLOAD_TOO_LARGE,
-        ),
-        (
-            "another key",
-            get(&format!("{without_key}/00")),
-            StatusCode::NOT_FOUND,
-        ),
-        (
-            "no such ticket",
-            get(&format!("{url}/approvals/000000")),
-            StatusCode::NOT_FOUND,
-        ),
-        (
-            "too little of a name",
-            get(&format!("{url}/approvals/00")),
-            StatusCode::UNPROCESSABLE_ENTITY,
-        ),
-        ("elsewhere", get(&format!("{url}/")), StatusCode::NOT_FOUND),
+            expected: StatusCode::BAD_REQUEST,
+        },
+        Case {
+            what: "no digest",
+            request: post(json!({ "approve": true })),
+            expected: StatusCode::UNPROCESSABLE_ENTITY,
+        },
+        Case {
+            what: "another digest",
+            request: post(json!({ "approve": true, "digest": "0" })),
+            expected: StatusCode::CONFLICT,
+        },
+        Case {
+            what: "too large a body",
+            request: post(json!({ "by": "x".repeat(20_000) })),
+            expected: StatusCode::PAYLOAD_TOO_LARGE,
+        },
+        Case {
+            what: "another key",
+            request: get(&format!("{without_key}/00")),
+            expected: StatusCode::NOT_FOUND,
+        },
+        Case {
+            what: "no such ticket",
+            request: get(&format!("{url}/approvals/000000")),
+            expected: StatusCode::NOT_FOUND,
+        },
+        Case {
+            what: "too little of a name",
+            request: get(&format!("{url}/approvals/00")),
+            expected: StatusCode::UNPROCESSABLE_ENTITY,
+        },
+        Case {
+            what: "elsewhere",
+            request: get(&format!("{url}/")),
+            expected: StatusCode::NOT_FOUND,
+        },
     ];
-    for (what, request, expected) in cases {
+    for Case {
+        what,
+        request,
+        expected,
+    } in cases
+    {
         assert_eq!(request.send().await.unwrap().status(), expected, "{what}");
     }
     // The API response contains nothing that opens the page.

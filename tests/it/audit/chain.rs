@@ -207,15 +207,45 @@ async fn end_of_the_chain_is_logged() {
 
 #[test]
 fn unusable_audit_settings_stop_the_start() {
+    struct Case<'a> {
+        file: &'static str,
+        more: &'a [&'a str],
+        expected: &'static str,
+    }
+
     let folder = AuditFolder::new();
     let short = folder.write_key_file("short", "secret");
     fs::write(folder.path("garbage"), "not a line\n").unwrap();
-    for (file, more, expected) in [
-        ("no/such/folder", &[] as &[&str], "cannot use the audit log"),
-        ("garbage", &[], "was changed"),
-        ("audit", &["--audit-key-file", &short], "32 characters"),
-        ("audit", &["--audit-key-file", "/no/such"], "cannot read it"),
-        ("audit", &["--audit-max-bytes", "0"], "--audit-max-bytes"),
+    for Case {
+        file,
+        more,
+        expected,
+    } in [
+        Case {
+            file: "no/such/folder",
+            more: &[],
+            expected: "cannot use the audit log",
+        },
+        Case {
+            file: "garbage",
+            more: &[],
+            expected: "was changed",
+        },
+        Case {
+            file: "audit",
+            more: &["--audit-key-file", &short],
+            expected: "32 characters",
+        },
+        Case {
+            file: "audit",
+            more: &["--audit-key-file", "/no/such"],
+            expected: "cannot read it",
+        },
+        Case {
+            file: "audit",
+            more: &["--audit-max-bytes", "0"],
+            expected: "--audit-max-bytes",
+        },
     ] {
         let path = folder.path(file);
         let args = ["call", "list-labels", "--sandbox", "--audit-log", &path];

@@ -64,6 +64,12 @@ async fn each_request_of_a_session_needs_its_key() {
 
 #[tokio::test]
 async fn invalid_key_header_is_rejected() {
+    struct Case {
+        what: &'static str,
+        request: RequestBuilder,
+        expected: StatusCode,
+    }
+
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let server = ServerProcess::http()
         .auth("key")
@@ -72,30 +78,35 @@ async fn invalid_key_header_is_rejected() {
     let list = || call_request(&server, "list-all-integrations", json!({}));
     let key = "x-portkey-api-key";
     let cases = [
-        (
-            "an empty one",
-            list().header(key, " "),
-            StatusCode::UNAUTHORIZED,
-        ),
-        (
-            "no text",
-            list().header(key, &b"pk-\xff"[..]),
-            StatusCode::UNAUTHORIZED,
-        ),
-        (
-            "two",
-            list().header(key, "pk-a").header(key, "pk-b"),
-            StatusCode::BAD_REQUEST,
-        ),
-        (
-            "a token beside it",
-            list()
+        Case {
+            what: "an empty one",
+            request: list().header(key, " "),
+            expected: StatusCode::UNAUTHORIZED,
+        },
+        Case {
+            what: "no text",
+            request: list().header(key, &b"pk-\xff"[..]),
+            expected: StatusCode::UNAUTHORIZED,
+        },
+        Case {
+            what: "two",
+            request: list().header(key, "pk-a").header(key, "pk-b"),
+            expected: StatusCode::BAD_REQUEST,
+        },
+        Case {
+            what: "a token beside it",
+            request: list()
                 .header(key, "pk-a")
                 .header("authorization", "Bearer t"),
-            StatusCode::BAD_REQUEST,
-        ),
+            expected: StatusCode::BAD_REQUEST,
+        },
     ];
-    for (what, request, expected) in cases {
+    for Case {
+        what,
+        request,
+        expected,
+    } in cases
+    {
         let (status, _, text) = rejection(request).await;
         assert_eq!(status, expected, "{what}: {text}");
     }

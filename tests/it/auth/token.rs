@@ -98,6 +98,12 @@ async fn each_token_uses_its_own_key() {
 
 #[tokio::test]
 async fn request_without_a_valid_token_is_rejected() {
+    struct Case {
+        what: &'static str,
+        request: RequestBuilder,
+        expected: u16,
+    }
+
     let tokens = TokenFolder::new();
     let good = tokens.create_token("one", &["--scope", "portkey:read"]);
     let old = tokens.create_token(
@@ -123,28 +129,48 @@ async fn request_without_a_valid_token_is_rejected() {
         missing[header::WWW_AUTHENTICATE],
         "Bearer realm=\"portkey-mcp\""
     );
-    for (what, request, expected) in [
-        ("none", list(), 401),
-        ("another", list().bearer_auth(nearly), 401),
-        ("one that has ended", list().bearer_auth(old), 401),
-        (
-            "an empty one",
-            list().header("authorization", "Bearer "),
-            400,
-        ),
-        ("another scheme", list().basic_auth("one", Some(&good)), 400),
-        (
-            "two",
-            list()
+    for Case {
+        what,
+        request,
+        expected,
+    } in [
+        Case {
+            what: "none",
+            request: list(),
+            expected: 401,
+        },
+        Case {
+            what: "another",
+            request: list().bearer_auth(nearly),
+            expected: 401,
+        },
+        Case {
+            what: "one that has ended",
+            request: list().bearer_auth(old),
+            expected: 401,
+        },
+        Case {
+            what: "an empty one",
+            request: list().header("authorization", "Bearer "),
+            expected: 400,
+        },
+        Case {
+            what: "another scheme",
+            request: list().basic_auth("one", Some(&good)),
+            expected: 400,
+        },
+        Case {
+            what: "two",
+            request: list()
                 .bearer_auth(&good)
                 .header("authorization", "Bearer x"),
-            400,
-        ),
-        (
-            "a key beside it",
-            list().bearer_auth(&good).header("x-portkey-api-key", "pk"),
-            400,
-        ),
+            expected: 400,
+        },
+        Case {
+            what: "a key beside it",
+            request: list().bearer_auth(&good).header("x-portkey-api-key", "pk"),
+            expected: 400,
+        },
     ] {
         let (status, headers, text) = rejection(request).await;
         assert_eq!(status.as_u16(), expected, "{what}: {text}");

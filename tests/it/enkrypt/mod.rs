@@ -403,59 +403,73 @@ fn additional_config_is_masked() {
 /// The statuses of docs/portkey-api-notes.md#enkrypt-ai-errors, and statuses of proxies in between.
 #[tokio::test]
 async fn enkrypt_errors_are_reported_with_cause_and_advice() {
+    struct Case {
+        status: &'static str,
+        body: String,
+        expected: &'static [&'static str],
+    }
+
     let body = |code: u16| format!(r#"{{"code":{code},"error":"E","message":"Its own words"}}"#);
-    for (status, body, expected) in [
-        (
-            "400 Bad Request",
-            body(400),
-            &["400: Its own words\nChange what it names"] as &[_],
-        ),
-        (
-            "401 Unauthorized",
-            body(401),
-            &["401: Its own words", "ENKRYPT_API_KEY"],
-        ),
-        (
-            "401 Unauthorized",
-            String::new(),
-            &["wrong or revoked", "another key than Portkey's"],
-        ),
-        ("403 Forbidden", body(403), &["403: Its own words"]),
-        (
-            "403 Forbidden",
-            String::new(),
-            &["project or organisation", "`project`"],
-        ),
-        (
-            "404 Not Found",
-            body(404),
-            &["404: Its own words", "saved name", "not `v1`", "project"],
-        ),
-        (
-            "418 I'm a teapot",
-            body(418),
-            &["418: Its own words", "Enkrypt AI's message"],
-        ),
-        (
-            "500 Internal Server Error",
-            "<html>".to_owned(),
-            &["500", "Enkrypt AI's or lies in between"],
-        ),
-        (
-            "413 Payload Too Large",
-            String::new(),
-            &["413", "too large for Enkrypt AI"],
-        ),
-        (
-            "301 Moved Permanently",
-            String::new(),
-            &["301", "--enkrypt-base-url"],
-        ),
-        (
-            "404 Not Found",
-            "<html>".to_owned(),
-            &["not how Enkrypt AI answers", "ENKRYPT_BASE_URL"],
-        ),
+    for Case {
+        status,
+        body,
+        expected,
+    } in [
+        Case {
+            status: "400 Bad Request",
+            body: body(400),
+            expected: &["400: Its own words\nChange what it names"] as &[_],
+        },
+        Case {
+            status: "401 Unauthorized",
+            body: body(401),
+            expected: &["401: Its own words", "ENKRYPT_API_KEY"],
+        },
+        Case {
+            status: "401 Unauthorized",
+            body: String::new(),
+            expected: &["wrong or revoked", "another key than Portkey's"],
+        },
+        Case {
+            status: "403 Forbidden",
+            body: body(403),
+            expected: &["403: Its own words"],
+        },
+        Case {
+            status: "403 Forbidden",
+            body: String::new(),
+            expected: &["project or organisation", "`project`"],
+        },
+        Case {
+            status: "404 Not Found",
+            body: body(404),
+            expected: &["404: Its own words", "saved name", "not `v1`", "project"],
+        },
+        Case {
+            status: "418 I'm a teapot",
+            body: body(418),
+            expected: &["418: Its own words", "Enkrypt AI's message"],
+        },
+        Case {
+            status: "500 Internal Server Error",
+            body: "<html>".to_owned(),
+            expected: &["500", "Enkrypt AI's or lies in between"],
+        },
+        Case {
+            status: "413 Payload Too Large",
+            body: String::new(),
+            expected: &["413", "too large for Enkrypt AI"],
+        },
+        Case {
+            status: "301 Moved Permanently",
+            body: String::new(),
+            expected: &["301", "--enkrypt-base-url"],
+        },
+        Case {
+            status: "404 Not Found",
+            body: "<html>".to_owned(),
+            expected: &["not how Enkrypt AI answers", "ENKRYPT_BASE_URL"],
+        },
     ] {
         let enkrypt = MockUpstream::start(move |_| http_response(status, "", &body)).await;
         let dispatcher = upstream::dispatcher(&enkrypt);

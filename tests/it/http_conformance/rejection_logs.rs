@@ -12,27 +12,42 @@ fn rejection_log_line(server: &mut ServerProcess, request: &[u8], status: u16) -
 
 #[test]
 fn rejections_are_logged_with_path_address_and_reason() {
+    struct Case<'a> {
+        lines: &'a [&'a str],
+        status: u16,
+        reason: &'static str,
+    }
+
     let mut server = ServerProcess::http().auth("key").start();
     let key = "x-portkey-api-key: pk-alice";
-    let cases: [(&[&str], u16, &str); 4] = [
-        (
-            &[],
-            401,
-            "reason=\"access\" why=\"send your Portkey API key",
-        ),
-        (&["x-portkey-api-key: \"pk-planted\""], 401, "is in quotes"),
-        (
-            &[key, "host: evil.example"],
-            403,
-            "--allowed-host evil.example",
-        ),
-        (
-            &[key, "origin: https://evil.example"],
-            403,
-            "--allowed-origin https://evil.example",
-        ),
+    let cases = [
+        Case {
+            lines: &[],
+            status: 401,
+            reason: "reason=\"access\" why=\"send your Portkey API key",
+        },
+        Case {
+            lines: &["x-portkey-api-key: \"pk-planted\""],
+            status: 401,
+            reason: "is in quotes",
+        },
+        Case {
+            lines: &[key, "host: evil.example"],
+            status: 403,
+            reason: "--allowed-host evil.example",
+        },
+        Case {
+            lines: &[key, "origin: https://evil.example"],
+            status: 403,
+            reason: "--allowed-origin https://evil.example",
+        },
     ];
-    for (lines, status, reason) in cases {
+    for Case {
+        lines,
+        status,
+        reason,
+    } in cases
+    {
         let line = rejection_log_line(
             &mut server,
             &list_request("/mcp/readonly?a=planted", lines),

@@ -161,74 +161,85 @@ fn tolerated_arguments_are_normalized_with_warnings() {
 
 #[test]
 fn ambiguous_and_misspelt_arguments_are_rejected() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        expected: &'static str,
+    }
+
     let cases = [
-        (
-            "create-label",
-            json!({ "nam": "x" }),
-            "`nam`: no such argument, did you mean `name`?",
-        ),
-        (
-            "create-label",
-            json!({ "naem": "x" }),
-            "did you mean `name`?",
-        ),
-        (
-            "list-users",
-            json!({ "page_size": 5, "pageSize": 6 }),
-            "given twice with different",
-        ),
-        (
-            "list-all-integrations",
-            json!({ "page_size": 0 }),
-            "at least 1, got 0",
-        ),
-        (
-            "list-all-integrations",
-            json!({ "page_size": 2.5 }),
-            "whole number, got 2.5",
-        ),
-        (
-            "create-label",
-            json!({ "name": "x", "name.y": 1 }),
-            "`name.y`: is a path",
-        ),
-        (
-            "update-provider",
-            json!({ "slug": "p", "usage_limits": {} }),
-            "nothing to change is given; it takes `name`",
-        ),
-        (
-            "get-config",
-            json!({ "slug": "x", "fields": "slug" }),
-            "`fields`: only tools that list",
-        ),
-        (
-            "get-log-export",
-            json!({ "exportt": "x" }),
-            "- `export_id`: is required\n- `exportt`: is not known, did you mean `export_id`?",
-        ),
-        (
-            "create-label",
-            json!({ "name": "x", "a\nb": 1 }),
-            "no argument has such a name",
-        ),
-        (
-            "update-label",
-            json!({ "label_id": "l" }),
-            "nothing to change is given; it takes `name`",
-        ),
-        (
-            "update-label",
-            json!({ "label_id": "l", "name": null }),
-            "`name`: cannot be cleared by null",
-        ),
-        (
-            "update-provider",
-            json!({ "slug": "p", "workspace_id": "w" }),
-            "nothing to change is given; it takes `name`",
-        ),
+        Case {
+            tool: "create-label",
+            args: json!({ "nam": "x" }),
+            expected: "`nam`: no such argument, did you mean `name`?",
+        },
+        Case {
+            tool: "create-label",
+            args: json!({ "naem": "x" }),
+            expected: "did you mean `name`?",
+        },
+        Case {
+            tool: "list-users",
+            args: json!({ "page_size": 5, "pageSize": 6 }),
+            expected: "given twice with different",
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "page_size": 0 }),
+            expected: "at least 1, got 0",
+        },
+        Case {
+            tool: "list-all-integrations",
+            args: json!({ "page_size": 2.5 }),
+            expected: "whole number, got 2.5",
+        },
+        Case {
+            tool: "create-label",
+            args: json!({ "name": "x", "name.y": 1 }),
+            expected: "`name.y`: is a path",
+        },
+        Case {
+            tool: "update-provider",
+            args: json!({ "slug": "p", "usage_limits": {} }),
+            expected: "nothing to change is given; it takes `name`",
+        },
+        Case {
+            tool: "get-config",
+            args: json!({ "slug": "x", "fields": "slug" }),
+            expected: "`fields`: only tools that list",
+        },
+        Case {
+            tool: "get-log-export",
+            args: json!({ "exportt": "x" }),
+            expected: "- `export_id`: is required\n- `exportt`: is not known, did you mean `export_id`?",
+        },
+        Case {
+            tool: "create-label",
+            args: json!({ "name": "x", "a\nb": 1 }),
+            expected: "no argument has such a name",
+        },
+        Case {
+            tool: "update-label",
+            args: json!({ "label_id": "l" }),
+            expected: "nothing to change is given; it takes `name`",
+        },
+        Case {
+            tool: "update-label",
+            args: json!({ "label_id": "l", "name": null }),
+            expected: "`name`: cannot be cleared by null",
+        },
+        Case {
+            tool: "update-provider",
+            args: json!({ "slug": "p", "workspace_id": "w" }),
+            expected: "nothing to change is given; it takes `name`",
+        },
     ];
-    for (tool, args, expected) in cases {
+    for Case {
+        tool,
+        args,
+        expected,
+    } in cases
+    {
         let error = validate(tool, &args).expect_err(&format!("{tool} {args}"));
         assert!(error.contains(expected), "{tool} {args}: {error}");
     }

@@ -49,15 +49,39 @@ async fn condition_operators_compare_as_documented() {
         } else {
             "deny r: the policy rule `r` denies"
         };
-        assert_decisions(&text, &[("get-config", args.clone(), expected)]).await;
+        assert_decisions(
+            &text,
+            &[DecisionCase {
+                tool: "get-config",
+                args: args.clone(),
+                expected,
+            }],
+        )
+        .await;
         // The hosted dialect gives the same decision, and the opposite.
         let require = format!("{{ require: [{{ path: {condition} }}] }}");
         let text = format!("version: '1'\ntools: {{ get-config: {require} }}");
         let expected = if passes { "allow" } else { "deny require" };
-        assert_decisions(&text, &[("get-config", args.clone(), expected)]).await;
+        assert_decisions(
+            &text,
+            &[DecisionCase {
+                tool: "get-config",
+                args: args.clone(),
+                expected,
+            }],
+        )
+        .await;
         let deny = text.replace("require", "deny_if");
         let expected = if passes { "deny deny_if" } else { "allow" };
-        assert_decisions(&deny, &[("get-config", args.clone(), expected)]).await;
+        assert_decisions(
+            &deny,
+            &[DecisionCase {
+                tool: "get-config",
+                args: args.clone(),
+                expected,
+            }],
+        )
+        .await;
     }
 }
 
@@ -76,16 +100,11 @@ tools:
       - { name: too, conditions: [{ path: args.t, op: exists, value: true }] }
 "#;
     let args = |n: u32, s: &str, t: Option<u32>| json!({ "n": n, "s": s, "t": t });
-    assert_decisions(
-        text,
-        &[
-            ("create-api-key", args(500, "usd", Some(1)), "allow"),
-            ("create-api-key", args(501, "usd", Some(1)), "deny both: the policy rule `both` denies `create-api-key`: small ones only"),
-            ("create-api-key", args(1, "gbp", Some(1)), "deny both"),
-            ("create-api-key", args(1, "eur", None), "deny too: the policy rule `too` denies `create-api-key`: `args.t exists true` is not satisfied"),
-            ("update-api-key", json!({}), "allow"),
-        ],
-    )
+    assert_decisions(text, &[DecisionCase { tool: "create-api-key", args: args(500, "usd", Some(1)), expected: "allow" },
+DecisionCase { tool: "create-api-key", args: args(501, "usd", Some(1)), expected: "deny both: the policy rule `both` denies `create-api-key`: small ones only" },
+DecisionCase { tool: "create-api-key", args: args(1, "gbp", Some(1)), expected: "deny both" },
+DecisionCase { tool: "create-api-key", args: args(1, "eur", None), expected: "deny too: the policy rule `too` denies `create-api-key`: `args.t exists true` is not satisfied" },
+DecisionCase { tool: "update-api-key", args: json!({}), expected: "allow" }])
     .await;
 }
 
@@ -99,22 +118,13 @@ rules:
     cap: { usage_limits.credit_limit: 100, "args.rate_limits[].value": 5 }
 "#;
     let denied = "deny small: the policy rule `small` denies `create-api-key`: `usage_limits.credit_limit` may be at most 100";
-    assert_decisions(
-        text,
-        &[
-            ("create-api-key", json!({}), "allow"),
-            ("create-api-key", json!({ "usage_limits": { "credit_limit": 100 } }), "allow"),
-            ("create-api-key", json!({ "usage_limits": null }), "allow"),
-            ("create-api-key", json!({ "usage_limits": { "credit_limit": 100.5 } }), denied),
-            ("create-api-key", json!({ "usage_limits": { "credit_limit": "1" } }), denied),
-            ("create-api-key", json!({ "rate_limits": [{ "value": 5 }, {}] }), "allow"),
-            (
-                "update-api-key",
-                json!({ "rate_limits": [{ "value": 5 }, { "value": 6 }] }),
-                "deny small: the policy rule `small` denies `update-api-key`: `args.rate_limits[].value`",
-            ),
-        ],
-    )
+    assert_decisions(text, &[DecisionCase { tool: "create-api-key", args: json!({}), expected: "allow" },
+DecisionCase { tool: "create-api-key", args: json!({ "usage_limits": { "credit_limit": 100 } }), expected: "allow" },
+DecisionCase { tool: "create-api-key", args: json!({ "usage_limits": null }), expected: "allow" },
+DecisionCase { tool: "create-api-key", args: json!({ "usage_limits": { "credit_limit": 100.5 } }), expected: denied },
+DecisionCase { tool: "create-api-key", args: json!({ "usage_limits": { "credit_limit": "1" } }), expected: denied },
+DecisionCase { tool: "create-api-key", args: json!({ "rate_limits": [{ "value": 5 }, {}] }), expected: "allow" },
+DecisionCase { tool: "update-api-key", args: json!({ "rate_limits": [{ "value": 5 }, { "value": 6 }] }), expected: "deny small: the policy rule `small` denies `update-api-key`: `args.rate_limits[].value`" }])
     .await;
 }
 

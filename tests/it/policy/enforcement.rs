@@ -77,26 +77,40 @@ async fn call_text(client: &Client, tool: &'static str, args: Value) -> (bool, S
 }
 
 async fn assert_policy_applies(client: Client) {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        words: &'static str,
+    }
+
     let tools = client.list_all_tools().await.unwrap();
     assert!(tools.iter().any(|tool| tool.name == "update-integration"));
     // Denied unconditionally, so that no call of it could be permitted.
     assert!(!tools.iter().any(|tool| tool.name == "create-integration"));
     assert!(!tools.iter().any(|tool| tool.name.starts_with("delete-")));
     let hidden = "`delete-integration` is hidden by the policy of this server";
-    for (tool, args, words) in [
+    for Case { tool, args, words } in [
         // Not even its arguments are shown.
-        ("delete-integration", json!({ "wrong": 1 }), hidden),
-        ("delete_integration", json!({ "slug": "x" }), hidden),
-        (
-            "create-integration",
-            json!({ "name": "n", "ai_provider_id": "openai" }),
-            "we have enough",
-        ),
-        (
-            "update-integration",
-            json!({ "slug": "x", "name": "n" }),
-            "approv",
-        ),
+        Case {
+            tool: "delete-integration",
+            args: json!({ "wrong": 1 }),
+            words: hidden,
+        },
+        Case {
+            tool: "delete_integration",
+            args: json!({ "slug": "x" }),
+            words: hidden,
+        },
+        Case {
+            tool: "create-integration",
+            args: json!({ "name": "n", "ai_provider_id": "openai" }),
+            words: "we have enough",
+        },
+        Case {
+            tool: "update-integration",
+            args: json!({ "slug": "x", "name": "n" }),
+            words: "approv",
+        },
     ] {
         let (denied, text) = call_text(&client, tool, args).await;
         assert!(denied && text.contains(words), "{tool}: {text}");

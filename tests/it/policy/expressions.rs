@@ -102,7 +102,11 @@ async fn expressions_read_the_fields_of_the_call() {
         };
         assert_decisions(
             &deny_when(expression),
-            &[("create-api-key", args.clone(), expected)],
+            &[DecisionCase {
+                tool: "create-api-key",
+                args: args.clone(),
+                expected,
+            }],
         )
         .await;
     }
@@ -151,7 +155,15 @@ async fn evaluation_error_denies_without_showing_values() {
     }
     // Short-circuit evaluation is not an error.
     let safe = "has(args.missing) && args.missing == 1";
-    assert_decisions(&deny_when(safe), &[("create-api-key", args, "allow")]).await;
+    assert_decisions(
+        &deny_when(safe),
+        &[DecisionCase {
+            tool: "create-api-key",
+            args,
+            expected: "allow",
+        }],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -162,17 +174,21 @@ async fn too_large_arguments_are_denied_unevaluated() {
     assert_decisions(
         &expression,
         &[
-            ("create-api-key", json!({ "scopes": many }), large),
-            (
-                "create-api-key",
-                json!({ "scopes": ["y".repeat(MAX_ARGUMENT_TEXT_BYTES + 1)] }),
-                large,
-            ),
-            (
-                "create-api-key",
-                json!({ "scopes": ["y".repeat(MAX_ARGUMENT_TEXT_BYTES / 2)] }),
-                "allow",
-            ),
+            DecisionCase {
+                tool: "create-api-key",
+                args: json!({ "scopes": many }),
+                expected: large,
+            },
+            DecisionCase {
+                tool: "create-api-key",
+                args: json!({ "scopes": ["y".repeat(MAX_ARGUMENT_TEXT_BYTES + 1)] }),
+                expected: large,
+            },
+            DecisionCase {
+                tool: "create-api-key",
+                args: json!({ "scopes": ["y".repeat(MAX_ARGUMENT_TEXT_BYTES / 2)] }),
+                expected: "allow",
+            },
         ],
     )
     .await;
@@ -181,13 +197,21 @@ async fn too_large_arguments_are_denied_unevaluated() {
     let wide: Vec<String> = (0..2_000).map(|_| "y".repeat(400)).collect();
     assert_decisions(
         &macros,
-        &[("create-api-key", json!({ "scopes": wide }), large)],
+        &[DecisionCase {
+            tool: "create-api-key",
+            args: json!({ "scopes": wide }),
+            expected: large,
+        }],
     )
     .await;
     // An expression that does not read arguments has no such limit.
     assert_decisions(
         &deny_when("tainted"),
-        &[("create-api-key", json!({ "scopes": many }), "allow")],
+        &[DecisionCase {
+            tool: "create-api-key",
+            args: json!({ "scopes": many }),
+            expected: "allow",
+        }],
     )
     .await;
 }
@@ -249,7 +273,11 @@ async fn deepest_accepted_expression_can_be_evaluated() {
     assert!(expression.len() > 100, "{expression}");
     assert_decisions(
         &deny_when(&expression),
-        &[("list-labels", json!({}), "allow")],
+        &[DecisionCase {
+            tool: "list-labels",
+            args: json!({}),
+            expected: "allow",
+        }],
     )
     .await;
 }

@@ -97,10 +97,15 @@ tools:
         state: { counter: calls, window: minute }
 "#;
 
-async fn assert_decisions_in_order(text: &str, calls: &[(&str, Value, &str)]) {
+async fn assert_decisions_in_order(text: &str, calls: &[DecisionCase<'_>]) {
     let policy = parse_policy(text);
     let store = Store::in_memory();
-    for (index, (tool, args, expected)) in calls.iter().enumerate() {
+    for (index, call) in calls.iter().enumerate() {
+        let DecisionCase {
+            tool,
+            args,
+            expected,
+        } = call;
         let decision =
             describe_decision(&evaluate(&[&policy], TEST_CALLER, &store, (tool, args)).await);
         assert!(
@@ -114,33 +119,20 @@ async fn assert_decisions_in_order(text: &str, calls: &[(&str, Value, &str)]) {
 async fn rate_limits_count_calls_and_wildcards_count_all() {
     let label = json!({ "name": "a" });
     let hourly = "deny hourly labels: the policy rule `hourly labels` limits this: Two labels an hour; try again in";
-    assert_decisions_in_order(
-        INTERCEPT_POLICY,
-        &[
-            ("create-label", label.clone(), "allow"),
-            // A call denied by another rule is not counted.
-            ("create-label", json!({}), "deny named"),
-            ("create_label", label.clone(), "allow"),
-            ("create-label", label.clone(), hourly),
-            ("create-label", label, hourly),
-            ("list-labels", json!({}), "allow"),
-            ("list-labels", json!({}), "allow"),
-            (
-                "delete-label",
-                json!({}),
-                "deny never: the policy rule `never` denies `delete-label`: No deletion",
-            ),
-            ("delete-workspace", json!({}), "deny hidden"),
-            ("get-config", json!({}), "deny default"),
-            ("list-labels", json!({}), "allow"),
-            ("list-labels", json!({}), "allow"),
-            (
-                "list-labels",
-                json!({}),
-                "deny overall: the policy rule `overall` limits this: at most 6 per minute",
-            ),
-        ],
-    )
+    assert_decisions_in_order(INTERCEPT_POLICY, &[DecisionCase { tool: "create-label", args: label.clone(), expected: "allow" },
+// A call denied by another rule is not counted.
+DecisionCase { tool: "create-label", args: json!({}), expected: "deny named" },
+DecisionCase { tool: "create_label", args: label.clone(), expected: "allow" },
+DecisionCase { tool: "create-label", args: label.clone(), expected: hourly },
+DecisionCase { tool: "create-label", args: label, expected: hourly },
+DecisionCase { tool: "list-labels", args: json!({}), expected: "allow" },
+DecisionCase { tool: "list-labels", args: json!({}), expected: "allow" },
+DecisionCase { tool: "delete-label", args: json!({}), expected: "deny never: the policy rule `never` denies `delete-label`: No deletion" },
+DecisionCase { tool: "delete-workspace", args: json!({}), expected: "deny hidden" },
+DecisionCase { tool: "get-config", args: json!({}), expected: "deny default" },
+DecisionCase { tool: "list-labels", args: json!({}), expected: "allow" },
+DecisionCase { tool: "list-labels", args: json!({}), expected: "allow" },
+DecisionCase { tool: "list-labels", args: json!({}), expected: "deny overall: the policy rule `overall` limits this: at most 6 per minute" }])
     .await;
 }
 
@@ -150,19 +142,47 @@ async fn amounts_are_summed_and_limited() {
     assert_decisions_in_order(
         INTERCEPT_POLICY,
         &[
-            ("create-api-key", spend(4.0), "allow"),
-            ("update-api-key", json!({}), "allow"),
+            DecisionCase {
+                tool: "create-api-key",
+                args: spend(4.0),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "update-api-key",
+                args: json!({}),
+                expected: "allow",
+            },
             // Less than ten leaves nine.
-            (
-                "create-api-key",
-                spend(6.0),
-                "deny spend: the policy rule `spend` limits this: Ten a day",
-            ),
-            ("create-api-key", spend(5.0), "allow"),
-            ("create-api-key", spend(0.0), "allow"),
-            ("update-api-key", json!({}), "deny not after much spending"),
-            ("create-api-key", json!({}), "deny spend"),
-            ("create-api-key", spend(-4.0), "deny spend"),
+            DecisionCase {
+                tool: "create-api-key",
+                args: spend(6.0),
+                expected: "deny spend: the policy rule `spend` limits this: Ten a day",
+            },
+            DecisionCase {
+                tool: "create-api-key",
+                args: spend(5.0),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "create-api-key",
+                args: spend(0.0),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "update-api-key",
+                args: json!({}),
+                expected: "deny not after much spending",
+            },
+            DecisionCase {
+                tool: "create-api-key",
+                args: json!({}),
+                expected: "deny spend",
+            },
+            DecisionCase {
+                tool: "create-api-key",
+                args: spend(-4.0),
+                expected: "deny spend",
+            },
         ],
     )
     .await;
@@ -183,23 +203,14 @@ async fn hosted_dialect_is_parsed_as_json() {
       }
     }"#;
     let good = json!({ "name": "team-a", "workspace_id": "staging" });
-    assert_decisions_in_order(
-        text,
-        &[
-            ("create-label", json!({ "name": "a" }), "deny require"),
-            (
-                "create-label",
-                json!({ "name": "team-a", "workspace_id": "production" }),
-                "deny deny_if: the policy rule `deny_if` denies `create-label`: not there",
-            ),
-            ("create-label", good.clone(), "allow"),
-            ("create-label", good, "deny labels"),
-            ("list-labels", json!({}), "allow"),
-            ("delete-label", json!({}), "deny hidden"),
-            ("list-labels", json!({}), "allow"),
-            ("list-labels", json!({}), "deny calls"),
-        ],
-    )
+    assert_decisions_in_order(text, &[DecisionCase { tool: "create-label", args: json!({ "name": "a" }), expected: "deny require" },
+DecisionCase { tool: "create-label", args: json!({ "name": "team-a", "workspace_id": "production" }), expected: "deny deny_if: the policy rule `deny_if` denies `create-label`: not there" },
+DecisionCase { tool: "create-label", args: good.clone(), expected: "allow" },
+DecisionCase { tool: "create-label", args: good, expected: "deny labels" },
+DecisionCase { tool: "list-labels", args: json!({}), expected: "allow" },
+DecisionCase { tool: "delete-label", args: json!({}), expected: "deny hidden" },
+DecisionCase { tool: "list-labels", args: json!({}), expected: "allow" },
+DecisionCase { tool: "list-labels", args: json!({}), expected: "deny calls" }])
     .await;
 }
 
@@ -214,17 +225,21 @@ tools:
     assert_decisions_in_order(
         text,
         &[
-            ("list-labels", json!({}), "allow"),
-            (
-                "list-labels",
-                json!({}),
-                "deny slow: the policy rule `slow` limits this: at most 1 per minute",
-            ),
-            (
-                "delete-label",
-                json!({}),
-                "deny never: the policy rule `never` denies `delete-label`: keep them",
-            ),
+            DecisionCase {
+                tool: "list-labels",
+                args: json!({}),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "list-labels",
+                args: json!({}),
+                expected: "deny slow: the policy rule `slow` limits this: at most 1 per minute",
+            },
+            DecisionCase {
+                tool: "delete-label",
+                args: json!({}),
+                expected: "deny never: the policy rule `never` denies `delete-label`: keep them",
+            },
         ],
     )
     .await;

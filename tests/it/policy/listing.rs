@@ -244,6 +244,12 @@ async fn unlisted_tool_is_denied_instead_of_unknown() {
 /// The list follows both policies of a caller.
 #[tokio::test]
 async fn policy_of_a_caller_restricts_only_its_own_list() {
+    struct Case {
+        tool: &'static str,
+        by_free: bool,
+        by_bound: bool,
+    }
+
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = dispatcher(&upstream).with_policy(WatchedValue::fixed(parse_policy(
         "version: '1'\nrules: [{ name: a, action: deny, match: { effects: [delete] } }]",
@@ -258,10 +264,26 @@ async fn policy_of_a_caller_restricts_only_its_own_list() {
     let sees = |principal: &Principal, tool: &str| {
         dispatcher.is_listed(principal, catalog.find(tool).unwrap())
     };
-    for (tool, by_free, by_bound) in [
-        ("create-label", true, true),
-        ("delete-label", false, false),
-        ("create-config", true, false),
+    for Case {
+        tool,
+        by_free,
+        by_bound,
+    } in [
+        Case {
+            tool: "create-label",
+            by_free: true,
+            by_bound: true,
+        },
+        Case {
+            tool: "delete-label",
+            by_free: false,
+            by_bound: false,
+        },
+        Case {
+            tool: "create-config",
+            by_free: true,
+            by_bound: false,
+        },
     ] {
         assert_eq!(
             (sees(&free, tool), sees(&bound, tool)),

@@ -88,11 +88,22 @@ fn describe_decision(decision: &PolicyEvaluation) -> String {
     }
 }
 
-/// Checks the decisions of a policy: each case has a tool, arguments, and the start of the
-/// decision.
-async fn assert_decisions(text: &str, calls: &[(&str, Value, &str)]) {
+/// A call, and the start of the decision about it.
+struct DecisionCase<'a> {
+    tool: &'a str,
+    args: Value,
+    expected: &'a str,
+}
+
+/// Checks the decisions of a policy.
+async fn assert_decisions(text: &str, calls: &[DecisionCase<'_>]) {
     let policy = parse_policy(text);
-    for (tool, args, expected) in calls {
+    for DecisionCase {
+        tool,
+        args,
+        expected,
+    } in calls
+    {
         let store = Store::in_memory();
         let decision =
             describe_decision(&evaluate(&[&policy], TEST_CALLER, &store, (tool, args)).await);

@@ -16,49 +16,79 @@ rules:
   - { name: by domain, action: approve, match: { domains: [api-keys], effects: [create, update] } }
   - { name: by effect, action: dry_run, match: { effects: [update], tools: ["update-*"] } }
 "#;
-    assert_decisions(
-        text,
-        &[
-            (
-                "delete-integration",
-                json!({}),
-                "deny by name: the policy rule `by name` denies `delete-integration`: not this one",
-            ),
-            (
-                "delete-workspace",
-                json!({}),
-                "deny by glob: the policy rule `by glob` denies",
-            ),
-            ("list-labels", json!({}), "deny of all"),
-            ("create-api-key", json!({}), "approve by domain"),
-            ("update-api-key", json!({}), "approve by domain"),
-            ("update-integration", json!({}), "dry_run by effect"),
-            ("get-api-key", json!({}), "allow"),
-            ("list-all-integrations", json!({}), "allow"),
-        ],
-    )
+    assert_decisions(text, &[DecisionCase { tool: "delete-integration", args: json!({}), expected: "deny by name: the policy rule `by name` denies `delete-integration`: not this one" },
+DecisionCase { tool: "delete-workspace", args: json!({}), expected: "deny by glob: the policy rule `by glob` denies" },
+DecisionCase { tool: "list-labels", args: json!({}), expected: "deny of all" },
+DecisionCase { tool: "create-api-key", args: json!({}), expected: "approve by domain" },
+DecisionCase { tool: "update-api-key", args: json!({}), expected: "approve by domain" },
+DecisionCase { tool: "update-integration", args: json!({}), expected: "dry_run by effect" },
+DecisionCase { tool: "get-api-key", args: json!({}), expected: "allow" },
+DecisionCase { tool: "list-all-integrations", args: json!({}), expected: "allow" }])
     .await;
 }
 
 #[tokio::test]
 async fn stricter_action_wins_in_any_rule_order() {
+    #[derive(Clone, Copy)]
+    struct Rule {
+        expected: &'static str,
+        text: &'static str,
+        rank: usize,
+    }
+
     let rules = [
-        ("allow", "{ name: a, action: allow }", 0),
-        ("dry_run", "{ name: b, action: dry_run }", 1),
-        ("approve", "{ name: c, action: approve }", 2),
-        ("deny", "{ name: d, rate_limit: { max: 0, window: 60 } }", 3),
-        ("deny", "{ name: e, action: deny }", 4),
+        Rule {
+            expected: "allow",
+            text: "{ name: a, action: allow }",
+            rank: 0,
+        },
+        Rule {
+            expected: "dry_run",
+            text: "{ name: b, action: dry_run }",
+            rank: 1,
+        },
+        Rule {
+            expected: "approve",
+            text: "{ name: c, action: approve }",
+            rank: 2,
+        },
+        Rule {
+            expected: "deny",
+            text: "{ name: d, rate_limit: { max: 0, window: 60 } }",
+            rank: 3,
+        },
+        Rule {
+            expected: "deny",
+            text: "{ name: e, action: deny }",
+            rank: 4,
+        },
     ];
-    for (_, first, rank) in rules {
-        for (_, second, other) in rules {
+    for Rule {
+        text: first, rank, ..
+    } in rules
+    {
+        for Rule {
+            text: second,
+            rank: other,
+            ..
+        } in rules
+        {
             let text = format!("version: '1'\nrules: [{first}, {second}]")
                 .replace(if rank == other { second } else { "\0" }, first);
             let text = match rank == other {
                 true => format!("version: '1'\nrules: [{first}]"),
                 false => text,
             };
-            let (expected, _, _) = rules[rank.max(other)];
-            assert_decisions(&text, &[("list-labels", json!({}), expected)]).await;
+            let expected = rules[rank.max(other)].expected;
+            assert_decisions(
+                &text,
+                &[DecisionCase {
+                    tool: "list-labels",
+                    args: json!({}),
+                    expected,
+                }],
+            )
+            .await;
         }
     }
 }
@@ -85,20 +115,56 @@ rules:
     assert_decisions(
         text,
         &[
-            ("list-labels", json!({}), "allow"),
-            ("get-integration", json!({}), "allow"),
-            ("list-all-api-keys", json!({}), "allow"),
-            ("delete-label", json!({}), "deny never"),
-            ("create-label", json!({}), closed),
-            (
-                "get-workspace",
-                json!({}),
-                "deny hidden: `get-workspace` is hidden by the policy",
-            ),
-            ("list-all-workspaces", json!({}), closed),
-            ("list-configs", json!({}), "allow"),
-            ("create-config", json!({}), "approve ask for configs"),
-            ("delete-config", json!({}), closed),
+            DecisionCase {
+                tool: "list-labels",
+                args: json!({}),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "get-integration",
+                args: json!({}),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "list-all-api-keys",
+                args: json!({}),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "delete-label",
+                args: json!({}),
+                expected: "deny never",
+            },
+            DecisionCase {
+                tool: "create-label",
+                args: json!({}),
+                expected: closed,
+            },
+            DecisionCase {
+                tool: "get-workspace",
+                args: json!({}),
+                expected: "deny hidden: `get-workspace` is hidden by the policy",
+            },
+            DecisionCase {
+                tool: "list-all-workspaces",
+                args: json!({}),
+                expected: closed,
+            },
+            DecisionCase {
+                tool: "list-configs",
+                args: json!({}),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "create-config",
+                args: json!({}),
+                expected: "approve ask for configs",
+            },
+            DecisionCase {
+                tool: "delete-config",
+                args: json!({}),
+                expected: closed,
+            },
         ],
     )
     .await;

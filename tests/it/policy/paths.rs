@@ -186,15 +186,31 @@ tools:
     assert_decisions(
         text,
         &[
-            ("update-api-key", limits(&[4, 6]), "allow"),
-            ("update-api-key", limits(&[5, 6]), "deny"),
-            ("update-api-key", limits(&[5, -6]), "deny"),
-            ("update-api-key", limits(&[]), "deny"),
-            (
-                "update-api-key",
-                json!({ "rate_limits": { "value": 10 } }),
-                "allow",
-            ),
+            DecisionCase {
+                tool: "update-api-key",
+                args: limits(&[4, 6]),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "update-api-key",
+                args: limits(&[5, 6]),
+                expected: "deny",
+            },
+            DecisionCase {
+                tool: "update-api-key",
+                args: limits(&[5, -6]),
+                expected: "deny",
+            },
+            DecisionCase {
+                tool: "update-api-key",
+                args: limits(&[]),
+                expected: "deny",
+            },
+            DecisionCase {
+                tool: "update-api-key",
+                args: json!({ "rate_limits": { "value": 10 } }),
+                expected: "allow",
+            },
         ],
     )
     .await;
@@ -251,7 +267,11 @@ async fn text_too_long_for_a_pattern_is_denied() {
         );
         assert_decisions(
             &text,
-            &[("create-label", json!({ "name": long }), "deny r")],
+            &[DecisionCase {
+                tool: "create-label",
+                args: json!({ "name": long }),
+                expected: "deny r",
+            }],
         )
         .await;
     }

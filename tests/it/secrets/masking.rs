@@ -12,227 +12,238 @@ use crate::{
     },
 };
 
-/// Tool, response and masked result; `#` stands for `MASK`.
-const MASKING_CASES: &[(&str, &str, &str)] = &[
+struct MaskingCase {
+    tool: &'static str,
+    response: &'static str,
+    /// `#` stands for `MASK`.
+    masked: &'static str,
+}
+
+const MASKING_CASES: &[MaskingCase] = &[
     // Declared fields, at every depth.
-    (
-        "get-virtual-key",
-        r#"{"key":"abcdefgh","slug":"v"}"#,
-        r##"{"key":"#","slug":"v"}"##,
-    ),
-    (
-        "get-virtual-key",
-        r#"{"key":"","masked_api_key":null}"#,
-        r#"{"key":"","masked_api_key":null}"#,
-    ),
-    (
-        "list-all-api-keys",
-        r#"{"data":[{"key":"abcdefgh","name":"a"},{"key":"ab*****xyz"}]}"#,
-        r##"{"data":[{"key":"#","name":"a"},{"key":"ab*****xyz"}]}"##,
-    ),
-    (
-        "get-config",
-        r#"{"config":{"targets":[{"provider":"@a","api_key":"plain","custom_host":"https://u:p@h/v1","forward_headers":["x-a"]}]}}"#,
-        r##"{"config":{"targets":[{"provider":"@a","api_key":"#","custom_host":"https://#@h/v1","forward_headers":["x-a"]}]}}"##,
-    ),
+    MaskingCase {
+        tool: "get-virtual-key",
+        response: r#"{"key":"abcdefgh","slug":"v"}"#,
+        masked: r##"{"key":"#","slug":"v"}"##,
+    },
+    MaskingCase {
+        tool: "get-virtual-key",
+        response: r#"{"key":"","masked_api_key":null}"#,
+        masked: r#"{"key":"","masked_api_key":null}"#,
+    },
+    MaskingCase {
+        tool: "list-all-api-keys",
+        response: r#"{"data":[{"key":"abcdefgh","name":"a"},{"key":"ab*****xyz"}]}"#,
+        masked: r##"{"data":[{"key":"#","name":"a"},{"key":"ab*****xyz"}]}"##,
+    },
+    MaskingCase {
+        tool: "get-config",
+        response: r#"{"config":{"targets":[{"provider":"@a","api_key":"plain","custom_host":"https://u:p@h/v1","forward_headers":["x-a"]}]}}"#,
+        masked: r##"{"config":{"targets":[{"provider":"@a","api_key":"#","custom_host":"https://#@h/v1","forward_headers":["x-a"]}]}}"##,
+    },
     // Documents encoded as text.
-    (
-        "get-config",
-        r#"{"config":"{\"api_key\":\"plain\",\"retry\":{\"attempts\":3}}"}"#,
-        r##"{"config":"{\"api_key\":\"#\",\"retry\":{\"attempts\":3}}"}"##,
-    ),
-    (
-        "get-config",
-        r#"{"config":"{\"retry\":  1}"}"#,
-        r#"{"config":"{\"retry\":  1}"}"#,
-    ),
+    MaskingCase {
+        tool: "get-config",
+        response: r#"{"config":"{\"api_key\":\"plain\",\"retry\":{\"attempts\":3}}"}"#,
+        masked: r##"{"config":"{\"api_key\":\"#\",\"retry\":{\"attempts\":3}}"}"##,
+    },
+    MaskingCase {
+        tool: "get-config",
+        response: r#"{"config":"{\"retry\":  1}"}"#,
+        masked: r#"{"config":"{\"retry\":  1}"}"#,
+    },
     // A document encoded as text in a document.
-    (
-        "get-config",
-        r#"{"config":{"note":"{\"api_key\":\"v\",\"more\":\"[{\\\"pwd\\\":\\\"v\\\"}]\"}","text":"{no json}"}}"#,
-        r##"{"config":{"note":"{\"api_key\":\"#\",\"more\":\"[{\\\"pwd\\\":\\\"#\\\"}]\"}","text":"{no json}"}}"##,
-    ),
+    MaskingCase {
+        tool: "get-config",
+        response: r#"{"config":{"note":"{\"api_key\":\"v\",\"more\":\"[{\\\"pwd\\\":\\\"v\\\"}]\"}","text":"{no json}"}}"#,
+        masked: r##"{"config":{"note":"{\"api_key\":\"#\",\"more\":\"[{\\\"pwd\\\":\\\"#\\\"}]\"}","text":"{no json}"}}"##,
+    },
     // A duplicate name.
-    (
-        "get-config",
-        r#"{"config":"{\"api_key\":\"v\",\"api_key\":null,\"n\":1}"}"#,
-        r#"{"config":"{\"api_key\":null,\"n\":1}"}"#,
-    ),
-    (
-        "get-guardrail",
-        r#"{"checks":[{"id":"default.webhook","parameters":{"webhookURL":"https://h/p","headers":{"X-Any":"v"}}},{"id":"x","parameters":{"apiKey":"v","credentials":{"apiKey":"v","domain":"d"}}}]}"#,
-        r##"{"checks":[{"id":"default.webhook","parameters":{"webhookURL":"https://h/p","headers":{"X-Any":"#"}}},{"id":"x","parameters":{"apiKey":"#","credentials":{"apiKey":"#","domain":"#"}}}]}"##,
-    ),
-    (
-        "get-integration",
-        r#"{"masked_key":"ab*****xyz","configurations":{"aws_region":"r","masked_aws_secret_access_key":"*****","custom_headers":{"authorization":"v"},"vertex_service_account_json":{"private_key":"v","client_email":"e"}}}"#,
-        r##"{"masked_key":"ab*****xyz","configurations":{"aws_region":"r","masked_aws_secret_access_key":"*****","custom_headers":{"authorization":"#"},"vertex_service_account_json":{"private_key":"#","client_email":"#"}}}"##,
-    ),
-    (
-        "get-mcp-registry-server",
-        r#"{"mcp_config":{"config":{"command":"c","env":{"ANY":"v"}},"oauth_config":{"client_id":"i","client_secret":"v"}}}"#,
-        r##"{"mcp_config":{"config":{"command":"c","env":{"ANY":"#"}},"oauth_config":{"client_id":"i","client_secret":"#"}}}"##,
-    ),
-    (
-        "list-audit-logs",
-        r#"{"records":[{"request_body":"{\"name\":\"n\",\"key\":\"v\"}","query_params":"no json","client_ip":"1.2.3.4"}]}"#,
-        r##"{"records":[{"request_body":"{\"name\":\"n\",\"key\":\"#\"}","query_params":"#","client_ip":"1.2.3.4"}]}"##,
-    ),
-    (
-        "get-log",
-        r#"{"request":{"body":{"messages":[{"content":"hi"}]},"headers":{"x":"v"}},"portkeyHeaders":{"x-portkey-api-key":"v"},"response":{"usage":{"total_tokens":3,"prompt_tokens":1}}}"#,
-        r##"{"request":{"body":{"messages":[{"content":"hi"}]},"headers":{"x":"#"}},"portkeyHeaders":{"x-portkey-api-key":"#"},"response":{"usage":{"total_tokens":3,"prompt_tokens":1}}}"##,
-    ),
+    MaskingCase {
+        tool: "get-config",
+        response: r#"{"config":"{\"api_key\":\"v\",\"api_key\":null,\"n\":1}"}"#,
+        masked: r#"{"config":"{\"api_key\":null,\"n\":1}"}"#,
+    },
+    MaskingCase {
+        tool: "get-guardrail",
+        response: r#"{"checks":[{"id":"default.webhook","parameters":{"webhookURL":"https://h/p","headers":{"X-Any":"v"}}},{"id":"x","parameters":{"apiKey":"v","credentials":{"apiKey":"v","domain":"d"}}}]}"#,
+        masked: r##"{"checks":[{"id":"default.webhook","parameters":{"webhookURL":"https://h/p","headers":{"X-Any":"#"}}},{"id":"x","parameters":{"apiKey":"#","credentials":{"apiKey":"#","domain":"#"}}}]}"##,
+    },
+    MaskingCase {
+        tool: "get-integration",
+        response: r#"{"masked_key":"ab*****xyz","configurations":{"aws_region":"r","masked_aws_secret_access_key":"*****","custom_headers":{"authorization":"v"},"vertex_service_account_json":{"private_key":"v","client_email":"e"}}}"#,
+        masked: r##"{"masked_key":"ab*****xyz","configurations":{"aws_region":"r","masked_aws_secret_access_key":"*****","custom_headers":{"authorization":"#"},"vertex_service_account_json":{"private_key":"#","client_email":"#"}}}"##,
+    },
+    MaskingCase {
+        tool: "get-mcp-registry-server",
+        response: r#"{"mcp_config":{"config":{"command":"c","env":{"ANY":"v"}},"oauth_config":{"client_id":"i","client_secret":"v"}}}"#,
+        masked: r##"{"mcp_config":{"config":{"command":"c","env":{"ANY":"#"}},"oauth_config":{"client_id":"i","client_secret":"#"}}}"##,
+    },
+    MaskingCase {
+        tool: "list-audit-logs",
+        response: r#"{"records":[{"request_body":"{\"name\":\"n\",\"key\":\"v\"}","query_params":"no json","client_ip":"1.2.3.4"}]}"#,
+        masked: r##"{"records":[{"request_body":"{\"name\":\"n\",\"key\":\"#\"}","query_params":"#","client_ip":"1.2.3.4"}]}"##,
+    },
+    MaskingCase {
+        tool: "get-log",
+        response: r#"{"request":{"body":{"messages":[{"content":"hi"}]},"headers":{"x":"v"}},"portkeyHeaders":{"x-portkey-api-key":"v"},"response":{"usage":{"total_tokens":3,"prompt_tokens":1}}}"#,
+        masked: r##"{"request":{"body":{"messages":[{"content":"hi"}]},"headers":{"x":"#"}},"portkeyHeaders":{"x-portkey-api-key":"#"},"response":{"usage":{"total_tokens":3,"prompt_tokens":1}}}"##,
+    },
     // Undeclared fields with secret names, and similar harmless names.
-    (
-        "get-workspace",
-        r#"{"clientSecret":"v","access-token":"v","Authorization":"v","signedUrl":"v","db_password":{"now":"v"},"inviteLink":"v","aws_access_key_id":"v"}"#,
-        r##"{"clientSecret":"#","access-token":"#","Authorization":"#","signedUrl":"#","db_password":{"now":"#"},"inviteLink":"#","aws_access_key_id":"#"}"##,
-    ),
-    (
-        "get-workspace",
-        r#"{"key":"k","secret_mappings":[{"secret_key":"n","secret_reference_id":"r","target_field":"key"}],"secret_path":"p","key_transition_expires_at":"t","max_tokens":5,"metadata":{"key":"team"},"conditions":[{"key":"metadata.x","value":"y"}],"request_token":{"price":0.1},"users":[{"email":"a@b.c","first_name":"A"}]}"#,
-        r#"{"key":"k","secret_mappings":[{"secret_key":"n","secret_reference_id":"r","target_field":"key"}],"secret_path":"p","key_transition_expires_at":"t","max_tokens":5,"metadata":{"key":"team"},"conditions":[{"key":"metadata.x","value":"y"}],"request_token":{"price":0.1},"users":[{"email":"a@b.c","first_name":"A"}]}"#,
-    ),
-    (
-        "list-registry-mcp-servers",
-        r#"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"v"}]}]}]}"#,
-        r##"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"#"}]}]}]}"##,
-    ),
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"clientSecret":"v","access-token":"v","Authorization":"v","signedUrl":"v","db_password":{"now":"v"},"inviteLink":"v","aws_access_key_id":"v"}"#,
+        masked: r##"{"clientSecret":"#","access-token":"#","Authorization":"#","signedUrl":"#","db_password":{"now":"#"},"inviteLink":"#","aws_access_key_id":"#"}"##,
+    },
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"key":"k","secret_mappings":[{"secret_key":"n","secret_reference_id":"r","target_field":"key"}],"secret_path":"p","key_transition_expires_at":"t","max_tokens":5,"metadata":{"key":"team"},"conditions":[{"key":"metadata.x","value":"y"}],"request_token":{"price":0.1},"users":[{"email":"a@b.c","first_name":"A"}]}"#,
+        masked: r#"{"key":"k","secret_mappings":[{"secret_key":"n","secret_reference_id":"r","target_field":"key"}],"secret_path":"p","key_transition_expires_at":"t","max_tokens":5,"metadata":{"key":"team"},"conditions":[{"key":"metadata.x","value":"y"}],"request_token":{"price":0.1},"users":[{"email":"a@b.c","first_name":"A"}]}"#,
+    },
+    MaskingCase {
+        tool: "list-registry-mcp-servers",
+        response: r#"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"v"}]}]}]}"#,
+        masked: r##"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"#"}]}]}]}"##,
+    },
     // The id of a key is no secret, except where keys are stored.
-    (
-        "get-analytics-grouped-data",
-        r#"{"data":[{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","cost":1},{"api_key":"support-bot"},{"api_key":"sk-abcdefghijklmnopqrstuvwx"}]}"#,
-        r##"{"data":[{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","cost":1},{"api_key":"support-bot"},{"api_key":"#"}]}"##,
-    ),
-    (
-        "get-workspace",
-        r#"{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","apiKey":["183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"api-key":["183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","v"],"vault_secret_id":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","access_token":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"}"#,
-        r##"{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","apiKey":["183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"api-key":["#","#"],"vault_secret_id":"#","access_token":"#"}"##,
-    ),
-    (
-        "get-config",
-        r#"{"config":{"virtual_key":"openai-5cd6b6","targets":[{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","passwd":"v","auth_key":"v","weight":0.5}]}}"#,
-        r##"{"config":{"virtual_key":"openai-5cd6b6","targets":[{"api_key":"#","passwd":"#","auth_key":"#","weight":0.5}]}}"##,
-    ),
-    (
-        "get-usage-limits-policy",
-        r#"{"conditions":[{"key":"api_key","value":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"}],"group_by":[{"key":"api_key"}],"value_key_usage_map":{"api_key:183497e5-6d60-4f2f-9d6e-5f2cf2e2a001":5}}"#,
-        r#"{"conditions":[{"key":"api_key","value":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"}],"group_by":[{"key":"api_key"}],"value_key_usage_map":{"api_key:183497e5-6d60-4f2f-9d6e-5f2cf2e2a001":5}}"#,
-    ),
-    (
-        "list-audit-logs",
-        r#"{"records":[{"request_body":"{\"group_by\":[{\"key\":\"api_key\"}],\"virtual_key\":\"v\"}"}]}"#,
-        r#"{"records":[{"request_body":"{\"group_by\":[{\"key\":\"api_key\"}],\"virtual_key\":\"v\"}"}]}"#,
-    ),
+    MaskingCase {
+        tool: "get-analytics-grouped-data",
+        response: r#"{"data":[{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","cost":1},{"api_key":"support-bot"},{"api_key":"sk-abcdefghijklmnopqrstuvwx"}]}"#,
+        masked: r##"{"data":[{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","cost":1},{"api_key":"support-bot"},{"api_key":"#"}]}"##,
+    },
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","apiKey":["183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"api-key":["183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","v"],"vault_secret_id":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","access_token":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"}"#,
+        masked: r##"{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","apiKey":["183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"api-key":["#","#"],"vault_secret_id":"#","access_token":"#"}"##,
+    },
+    MaskingCase {
+        tool: "get-config",
+        response: r#"{"config":{"virtual_key":"openai-5cd6b6","targets":[{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","passwd":"v","auth_key":"v","weight":0.5}]}}"#,
+        masked: r##"{"config":{"virtual_key":"openai-5cd6b6","targets":[{"api_key":"#","passwd":"#","auth_key":"#","weight":0.5}]}}"##,
+    },
+    MaskingCase {
+        tool: "get-usage-limits-policy",
+        response: r#"{"conditions":[{"key":"api_key","value":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"}],"group_by":[{"key":"api_key"}],"value_key_usage_map":{"api_key:183497e5-6d60-4f2f-9d6e-5f2cf2e2a001":5}}"#,
+        masked: r#"{"conditions":[{"key":"api_key","value":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"}],"group_by":[{"key":"api_key"}],"value_key_usage_map":{"api_key:183497e5-6d60-4f2f-9d6e-5f2cf2e2a001":5}}"#,
+    },
+    MaskingCase {
+        tool: "list-audit-logs",
+        response: r#"{"records":[{"request_body":"{\"group_by\":[{\"key\":\"api_key\"}],\"virtual_key\":\"v\"}"}]}"#,
+        masked: r#"{"records":[{"request_body":"{\"group_by\":[{\"key\":\"api_key\"}],\"virtual_key\":\"v\"}"}]}"#,
+    },
     // Any type: objects, lists of any values, numbers. A token price is no secret.
-    (
-        "get-workspace",
-        r#"{"api_key":{"value":"v","more":[{"x":"v"},7]},"apiKey":["v",{"a":"v"},7,[8]],"client_secret":12345678,"accessToken":12.5,"secrets":{"A":"v","B":{"name":"n"},"db_password":{"now":["v"]},"C":["v",{"name":"n"}]},"is_secret":true}"#,
-        r##"{"api_key":{"value":"#","more":[{"x":"#"},"#"]},"apiKey":["#",{"a":"#"},"#",["#"]],"client_secret":"#","accessToken":"#","secrets":{"A":"#","B":{"name":"n"},"db_password":{"now":["#"]},"C":["#",{"name":"n"}]},"is_secret":true}"##,
-    ),
-    (
-        "get-workspace",
-        r#"{"request_token":{"price":0.1},"response_token":7,"max_tokens":5,"has_password":true,"api_key":null,"password":""}"#,
-        r#"{"request_token":{"price":0.1},"response_token":7,"max_tokens":5,"has_password":true,"api_key":null,"password":""}"#,
-    ),
-    (
-        "get-config",
-        r#"{"config":{"headers":{"x-a":1,"x-b":true,"x-c":[1,{"d":"v"}]},"passwd":77,"pwd":{"now":"v"}}}"#,
-        r##"{"config":{"headers":{"x-a":"#","x-b":"#","x-c":["#",{"d":"#"}]},"passwd":"#","pwd":{"now":"#"}}}"##,
-    ),
-    (
-        "get-virtual-key",
-        r#"{"key":1234567890}"#,
-        r##"{"key":"#"}"##,
-    ),
-    (
-        "get-virtual-key",
-        r#"{"key":["v",{"key":"v"}]}"#,
-        r##"{"key":["#",{"key":"#"}]}"##,
-    ),
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"api_key":{"value":"v","more":[{"x":"v"},7]},"apiKey":["v",{"a":"v"},7,[8]],"client_secret":12345678,"accessToken":12.5,"secrets":{"A":"v","B":{"name":"n"},"db_password":{"now":["v"]},"C":["v",{"name":"n"}]},"is_secret":true}"#,
+        masked: r##"{"api_key":{"value":"#","more":[{"x":"#"},"#"]},"apiKey":["#",{"a":"#"},"#",["#"]],"client_secret":"#","accessToken":"#","secrets":{"A":"#","B":{"name":"n"},"db_password":{"now":["#"]},"C":["#",{"name":"n"}]},"is_secret":true}"##,
+    },
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"request_token":{"price":0.1},"response_token":7,"max_tokens":5,"has_password":true,"api_key":null,"password":""}"#,
+        masked: r#"{"request_token":{"price":0.1},"response_token":7,"max_tokens":5,"has_password":true,"api_key":null,"password":""}"#,
+    },
+    MaskingCase {
+        tool: "get-config",
+        response: r#"{"config":{"headers":{"x-a":1,"x-b":true,"x-c":[1,{"d":"v"}]},"passwd":77,"pwd":{"now":"v"}}}"#,
+        masked: r##"{"config":{"headers":{"x-a":"#","x-b":"#","x-c":["#",{"d":"#"}]},"passwd":"#","pwd":{"now":"#"}}}"##,
+    },
+    MaskingCase {
+        tool: "get-virtual-key",
+        response: r#"{"key":1234567890}"#,
+        masked: r##"{"key":"#"}"##,
+    },
+    MaskingCase {
+        tool: "get-virtual-key",
+        response: r#"{"key":["v",{"key":"v"}]}"#,
+        masked: r##"{"key":["#",{"key":"#"}]}"##,
+    },
     // Names of any length, and keys as names; two such names stay different.
-    (
-        "get-workspace",
-        r#"{"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_api_key":"v"}"#,
-        r##"{"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_api_key":"#"}"##,
-    ),
-    (
-        "get-workspace",
-        r#"{"usage":{"sk-abcdefghijklmnopqrstuvwx":1,"sk-abcdefghijklmnopqrstuvwy":2,"of sk-abcdefghijklmnopqrstuvwx":3}}"#,
-        r##"{"usage":{"#":1,"# (2)":2,"of #":3}}"##,
-    ),
-    (
-        "get-workspace",
-        r#"{"access_tokens":{"k3Jx9Qm2Zt7Lw4Vb8Ny1Rc6P":{"x":"w"},"prod":"v","n":5},"api_keys":["v",{"id":"i"},"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"tokens":["Hel","lo"],"headers":{"x-amz-date":"v","k3Jx9Qm2Zt7Lw4Vb8Ny1Rc6P":1}}"#,
-        r##"{"access_tokens":{"#":{"x":"w"},"prod":"#","n":"#"},"api_keys":["#",{"id":"i"},"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"tokens":["Hel","lo"],"headers":{"x-amz-date":"#","#":"#"}}"##,
-    ),
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_api_key":"v"}"#,
+        masked: r##"{"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_api_key":"#"}"##,
+    },
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"usage":{"sk-abcdefghijklmnopqrstuvwx":1,"sk-abcdefghijklmnopqrstuvwy":2,"of sk-abcdefghijklmnopqrstuvwx":3}}"#,
+        masked: r##"{"usage":{"#":1,"# (2)":2,"of #":3}}"##,
+    },
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"access_tokens":{"k3Jx9Qm2Zt7Lw4Vb8Ny1Rc6P":{"x":"w"},"prod":"v","n":5},"api_keys":["v",{"id":"i"},"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"tokens":["Hel","lo"],"headers":{"x-amz-date":"v","k3Jx9Qm2Zt7Lw4Vb8Ny1Rc6P":1}}"#,
+        masked: r##"{"access_tokens":{"#":{"x":"w"},"prod":"#","n":"#"},"api_keys":["#",{"id":"i"},"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"tokens":["Hel","lo"],"headers":{"x-amz-date":"#","#":"#"}}"##,
+    },
     // A setting as an object with its name.
-    (
-        "get-config",
-        r#"{"config":{"params":[{"name":"X-Api-Key","value":"v","default":"v","description":"d"},{"name":"mode","value":"w"}],"headers":{"name":"v","value":"v"}}}"#,
-        r##"{"config":{"params":[{"name":"X-Api-Key","value":"#","default":"#","description":"d"},{"name":"mode","value":"w"}],"headers":{"name":"#","value":"#"}}}"##,
-    ),
+    MaskingCase {
+        tool: "get-config",
+        response: r#"{"config":{"params":[{"name":"X-Api-Key","value":"v","default":"v","description":"d"},{"name":"mode","value":"w"}],"headers":{"name":"v","value":"v"}}}"#,
+        masked: r##"{"config":{"params":[{"name":"X-Api-Key","value":"#","default":"#","description":"d"},{"name":"mode","value":"w"}],"headers":{"name":"#","value":"#"}}}"##,
+    },
     // A named item is no setting.
-    (
-        "get-workspace",
-        r#"{"limits":[{"id":"i","name":"secret-project","unit":"rpm","value":9}],"variables":[{"name":"CLIENT_SECRET","value":"v","is_secret":true}]}"#,
-        r##"{"limits":[{"id":"i","name":"secret-project","unit":"rpm","value":9}],"variables":[{"name":"CLIENT_SECRET","value":"#","is_secret":true}]}"##,
-    ),
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"limits":[{"id":"i","name":"secret-project","unit":"rpm","value":9}],"variables":[{"name":"CLIENT_SECRET","value":"v","is_secret":true}]}"#,
+        masked: r##"{"limits":[{"id":"i","name":"secret-project","unit":"rpm","value":9}],"variables":[{"name":"CLIENT_SECRET","value":"#","is_secret":true}]}"##,
+    },
     // The schema of a field is no secret; a value in it is.
-    (
-        "get-workspace",
-        r#"{"properties":{"token":{"type":"string","description":"d","default":"v","enum":["v"]},"api_key":{"type":"string","value":"v"}}}"#,
-        r##"{"properties":{"token":{"type":"string","description":"d","default":"#","enum":["#"]},"api_key":{"type":"#","value":"#"}}}"##,
-    ),
-    (
-        "get-mcp-gateway",
-        r#"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"v","auth":{"a":"v"},"level":3}}}]}}"#,
-        r##"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"#","auth":{"a":"#"},"level":3}}}]}}"##,
-    ),
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"properties":{"token":{"type":"string","description":"d","default":"v","enum":["v"]},"api_key":{"type":"string","value":"v"}}}"#,
+        masked: r##"{"properties":{"token":{"type":"string","description":"d","default":"#","enum":["#"]},"api_key":{"type":"#","value":"#"}}}"##,
+    },
+    MaskingCase {
+        tool: "get-mcp-gateway",
+        response: r#"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"v","auth":{"a":"v"},"level":3}}}]}}"#,
+        masked: r##"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"#","auth":{"a":"#"},"level":3}}}]}}"##,
+    },
     // A credential as a JSON text, and names with a suffix such as a number.
-    (
-        "get-virtual-key",
-        r#"{"key":"{\"type\":\"service_account\",\"project_id\":\"v\"}","masked_api_key":"[\"v\"]","model_config":"{\"zone\":\"z\",\"key\":\"v\"}"}"#,
-        r##"{"key":"#","masked_api_key":"#","model_config":"{\"zone\":\"z\",\"key\":\"#\"}"}"##,
-    ),
-    (
-        "get-virtual-key",
-        r#"{"key":{"zone":"v","n":[1,true]}}"#,
-        r##"{"key":{"zone":"#","n":["#",true]}}"##,
-    ),
-    (
-        "get-workspace",
-        r#"{"api_key_2":"v","apikey1":7,"x_api_key_value":"v","token_value":["v"],"tokens":"v","admin_tokens":"v","signed_urls":["v"],"variables":[{"name":"API_KEY_2","value":"v"},{"name":"tokens","value":"v"}]}"#,
-        r##"{"api_key_2":"#","apikey1":"#","x_api_key_value":"#","token_value":["#"],"tokens":"#","admin_tokens":"#","signed_urls":["#"],"variables":[{"name":"API_KEY_2","value":"#"},{"name":"tokens","value":"#"}]}"##,
-    ),
-    (
-        "get-workspace",
-        r#"{"tokens":123,"max_tokens":"auto","total_tokens":"4096","prompt_tokens":1,"token_count":2,"usage":{"tokens":"17","completion_tokens_2":3},"variables":[{"name":"tokens","value":9}]}"#,
-        r#"{"tokens":123,"max_tokens":"auto","total_tokens":"4096","prompt_tokens":1,"token_count":2,"usage":{"tokens":"17","completion_tokens_2":3},"variables":[{"name":"tokens","value":9}]}"#,
-    ),
-    (
-        "get-config",
-        r#"{"config":{"key2":"v","key_value":"v","keys":"v","keys_2":["name"],"passphrases":["v"],"stop":"v2"}}"#,
-        r##"{"config":{"key2":"#","key_value":"#","keys":"#","keys_2":["name"],"passphrases":["#"],"stop":"v2"}}"##,
-    ),
+    MaskingCase {
+        tool: "get-virtual-key",
+        response: r#"{"key":"{\"type\":\"service_account\",\"project_id\":\"v\"}","masked_api_key":"[\"v\"]","model_config":"{\"zone\":\"z\",\"key\":\"v\"}"}"#,
+        masked: r##"{"key":"#","masked_api_key":"#","model_config":"{\"zone\":\"z\",\"key\":\"#\"}"}"##,
+    },
+    MaskingCase {
+        tool: "get-virtual-key",
+        response: r#"{"key":{"zone":"v","n":[1,true]}}"#,
+        masked: r##"{"key":{"zone":"#","n":["#",true]}}"##,
+    },
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"api_key_2":"v","apikey1":7,"x_api_key_value":"v","token_value":["v"],"tokens":"v","admin_tokens":"v","signed_urls":["v"],"variables":[{"name":"API_KEY_2","value":"v"},{"name":"tokens","value":"v"}]}"#,
+        masked: r##"{"api_key_2":"#","apikey1":"#","x_api_key_value":"#","token_value":["#"],"tokens":"#","admin_tokens":"#","signed_urls":["#"],"variables":[{"name":"API_KEY_2","value":"#"},{"name":"tokens","value":"#"}]}"##,
+    },
+    MaskingCase {
+        tool: "get-workspace",
+        response: r#"{"tokens":123,"max_tokens":"auto","total_tokens":"4096","prompt_tokens":1,"token_count":2,"usage":{"tokens":"17","completion_tokens_2":3},"variables":[{"name":"tokens","value":9}]}"#,
+        masked: r#"{"tokens":123,"max_tokens":"auto","total_tokens":"4096","prompt_tokens":1,"token_count":2,"usage":{"tokens":"17","completion_tokens_2":3},"variables":[{"name":"tokens","value":9}]}"#,
+    },
+    MaskingCase {
+        tool: "get-config",
+        response: r#"{"config":{"key2":"v","key_value":"v","keys":"v","keys_2":["name"],"passphrases":["v"],"stop":"v2"}}"#,
+        masked: r##"{"config":{"key2":"#","key_value":"#","keys":"#","keys_2":["name"],"passphrases":["#"],"stop":"v2"}}"##,
+    },
     // One-time secrets are masked in other calls, and in an update that returns none.
-    (
-        "get-deployment",
-        r#"{"client_auth":"v","id":"d"}"#,
-        r##"{"client_auth":"#","id":"d"}"##,
-    ),
-    (
-        "update-deployment",
-        r#"{"client_auth":"v","id":"d"}"#,
-        r##"{"client_auth":"#","id":"d"}"##,
-    ),
+    MaskingCase {
+        tool: "get-deployment",
+        response: r#"{"client_auth":"v","id":"d"}"#,
+        masked: r##"{"client_auth":"#","id":"d"}"##,
+    },
+    MaskingCase {
+        tool: "update-deployment",
+        response: r#"{"client_auth":"v","id":"d"}"#,
+        masked: r##"{"client_auth":"#","id":"d"}"##,
+    },
 ];
 
 #[tokio::test]
 async fn results_are_masked() {
-    for (tool, before, after) in MASKING_CASES {
-        let upstream = MockUpstream::start(|_| json_response(before)).await;
+    for MaskingCase {
+        tool,
+        response,
+        masked,
+    } in MASKING_CASES
+    {
+        let upstream = MockUpstream::start(|_| json_response(response)).await;
         let catalog = Catalog::full();
         let published = catalog.find(tool).unwrap().compiled();
         let args = Value::Object(required_arguments(published.full_schema()));
@@ -244,7 +255,7 @@ async fn results_are_masked() {
             .call_as_local(&operator(), tool, args)
             .await
             .unwrap();
-        let expected: Value = serde_json::from_str(&after.replace('#', MASK)).unwrap();
+        let expected: Value = serde_json::from_str(&masked.replace('#', MASK)).unwrap();
         assert_eq!(got, expected, "{tool}");
         // Masking is idempotent.
         let mut again = got.clone();
@@ -373,29 +384,35 @@ fn known_key_formats_are_masked_in_text() {
 /// A masked value would overwrite the secret.
 #[tokio::test]
 async fn masked_argument_is_rejected() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        at: &'static str,
+    }
+
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let dispatcher = dispatcher(&upstream);
-    for (tool, args, at) in [
-        (
-            "update-integration",
-            json!({ "slug": "s", "key": MASK }),
-            "`key`",
-        ),
-        (
-            "update-integration",
-            json!({ "slug": "s", "key": "ab*****xyz" }),
-            "`key`",
-        ),
-        (
-            "update-config",
-            json!({ "slug": "s", "config": { "targets": [{}, { "api_key": MASK }] } }),
-            "`config.targets[1].api_key`",
-        ),
-        (
-            "update-prompt",
-            json!({ "prompt_id": "p", "name": format!("a {MASK} b") }),
-            "`name`",
-        ),
+    for Case { tool, args, at } in [
+        Case {
+            tool: "update-integration",
+            args: json!({ "slug": "s", "key": MASK }),
+            at: "`key`",
+        },
+        Case {
+            tool: "update-integration",
+            args: json!({ "slug": "s", "key": "ab*****xyz" }),
+            at: "`key`",
+        },
+        Case {
+            tool: "update-config",
+            args: json!({ "slug": "s", "config": { "targets": [{}, { "api_key": MASK }] } }),
+            at: "`config.targets[1].api_key`",
+        },
+        Case {
+            tool: "update-prompt",
+            args: json!({ "prompt_id": "p", "name": format!("a {MASK} b") }),
+            at: "`name`",
+        },
     ] {
         let args = args.as_object().unwrap().clone();
         let error = dispatcher
@@ -409,17 +426,17 @@ async fn masked_argument_is_rejected() {
         );
     }
     // A create call has nothing to overwrite.
-    for (tool, args, at) in [
-        (
-            "create-config",
-            json!({ "name": "n", "config": { "targets": [{ "api_key": "sk-***" }] } }),
-            "`config.targets[0].api_key`",
-        ),
-        (
-            "create-integration",
-            json!({ "name": "n", "ai_provider_id": "openai", "key": MASK }),
-            "`key`",
-        ),
+    for Case { tool, args, at } in [
+        Case {
+            tool: "create-config",
+            args: json!({ "name": "n", "config": { "targets": [{ "api_key": "sk-***" }] } }),
+            at: "`config.targets[0].api_key`",
+        },
+        Case {
+            tool: "create-integration",
+            args: json!({ "name": "n", "ai_provider_id": "openai", "key": MASK }),
+            at: "`key`",
+        },
     ] {
         let args = args.as_object().unwrap().clone();
         let error = dispatcher

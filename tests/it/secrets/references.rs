@@ -125,6 +125,12 @@ async fn references_are_resolved_and_never_shown() {
 
 #[tokio::test]
 async fn reference_outside_the_allowed_sources_is_rejected() {
+    struct Case<'a> {
+        options: &'a [&'a str],
+        reference: Value,
+        message: &'static str,
+    }
+
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let (_kept, open) = secret_folders();
     let outside = format!("{open}/../closed/key");
@@ -138,36 +144,120 @@ async fn reference_outside_the_allowed_sources_is_rejected() {
     let some = ["--secret-env", "TEST_KEY", "--secret-dir", &open];
     let all = ["--secret-env", "*"];
     let not_you = "not opened to you";
-    let cases: &[(&[&str], Value, &str)] = &[
-        (&[], json!("$env:TEST_KEY"), not_you),
-        (&[], json!({ "$env": "TEST_KEY" }), not_you),
-        (&[], json!({ "$file": "key" }), not_you),
-        (&some, json!("$env:HOME"), "`HOME` is not one"),
-        (&some, json!("$env:TEST_KEY_2"), "is not one"),
-        (&all, json!("$env:PORTKEY_API_KEY"), "is not one"),
-        (&all, json!("$env:ALSO_OWN"), "a key of this server itself"),
-        (&all, json!("$env:EMPTY"), "not set"),
-        (&all, json!("$env:NO_SUCH_VARIABLE"), "not set"),
-        (&all, json!("$file:key"), "no file"),
-        (&some, json!("$file:no-such"), "no file"),
-        (&some, json!("$file:way-out"), "no file"),
-        (&some, json!("$file:folder-out/key"), "no file"),
-        (&some, json!("$file:../closed/key"), "no file"),
-        (&some, json!({ "$file": outside }), "no file"),
-        (&some, json!("$file:/etc/hostname"), "no file"),
-        (&some, json!("$file:deeper"), "no file"),
-        (&some, json!("$file:empty"), "holds no secret"),
-        (&some, json!("$file:large"), "holds no secret"),
-        (
-            &some,
-            json!({ "$env": "TEST_KEY", "more": 1 }),
-            "takes text",
-        ),
-        (&some, json!({ "$env": "TEST KEY" }), "takes text"),
+    let cases: &[Case<'_>] = &[
+        Case {
+            options: &[],
+            reference: json!("$env:TEST_KEY"),
+            message: not_you,
+        },
+        Case {
+            options: &[],
+            reference: json!({ "$env": "TEST_KEY" }),
+            message: not_you,
+        },
+        Case {
+            options: &[],
+            reference: json!({ "$file": "key" }),
+            message: not_you,
+        },
+        Case {
+            options: &some,
+            reference: json!("$env:HOME"),
+            message: "`HOME` is not one",
+        },
+        Case {
+            options: &some,
+            reference: json!("$env:TEST_KEY_2"),
+            message: "is not one",
+        },
+        Case {
+            options: &all,
+            reference: json!("$env:PORTKEY_API_KEY"),
+            message: "is not one",
+        },
+        Case {
+            options: &all,
+            reference: json!("$env:ALSO_OWN"),
+            message: "a key of this server itself",
+        },
+        Case {
+            options: &all,
+            reference: json!("$env:EMPTY"),
+            message: "not set",
+        },
+        Case {
+            options: &all,
+            reference: json!("$env:NO_SUCH_VARIABLE"),
+            message: "not set",
+        },
+        Case {
+            options: &all,
+            reference: json!("$file:key"),
+            message: "no file",
+        },
+        Case {
+            options: &some,
+            reference: json!("$file:no-such"),
+            message: "no file",
+        },
+        Case {
+            options: &some,
+            reference: json!("$file:way-out"),
+            message: "no file",
+        },
+        Case {
+            options: &some,
+            reference: json!("$file:folder-out/key"),
+            message: "no file",
+        },
+        Case {
+            options: &some,
+            reference: json!("$file:../closed/key"),
+            message: "no file",
+        },
+        Case {
+            options: &some,
+            reference: json!({ "$file": outside }),
+            message: "no file",
+        },
+        Case {
+            options: &some,
+            reference: json!("$file:/etc/hostname"),
+            message: "no file",
+        },
+        Case {
+            options: &some,
+            reference: json!("$file:deeper"),
+            message: "no file",
+        },
+        Case {
+            options: &some,
+            reference: json!("$file:empty"),
+            message: "holds no secret",
+        },
+        Case {
+            options: &some,
+            reference: json!("$file:large"),
+            message: "holds no secret",
+        },
+        Case {
+            options: &some,
+            reference: json!({ "$env": "TEST_KEY", "more": 1 }),
+            message: "takes text",
+        },
+        Case {
+            options: &some,
+            reference: json!({ "$env": "TEST KEY" }),
+            message: "takes text",
+        },
     ];
     for options in [&[][..], &some, &all] {
         for connected in connect_everywhere(&[&base[..], options].concat(), &variables).await {
-            for (_, reference, message) in cases.iter().filter(|(of, _, _)| *of == options) {
+            let of_options = cases.iter().filter(|case| case.options == options);
+            for Case {
+                reference, message, ..
+            } in of_options
+            {
                 let got = connected
                     .call("create-integration", create_args(reference.clone()))
                     .await;

@@ -53,6 +53,12 @@ fn complete_file_is_parsed() {
 
 #[test]
 fn invalid_file_is_reported_with_its_line() {
+    struct Case {
+        text: String,
+        line: usize,
+        words: &'static str,
+    }
+
     let with = |line: &str| format!("{HEAD}{line}\n{TENANT}");
     let tenant = |line: &str| format!("{HEAD}{TENANT}{line}\n");
     let resource = |uri: &str| format!("issuer = \"https://a\"\nresource = \"{uri}\"\n{TENANT}");
@@ -60,97 +66,177 @@ fn invalid_file_is_reported_with_its_line() {
         let url = "url = \"https://a\"\nclient_secret = \"env:CARGO_PKG_NAME\"";
         format!("{HEAD}{more}[introspection]\nclient_id = \"{id}\"\n{url}\n{TENANT}")
     };
-    for (text, line, words) in [
-        ("resource".to_owned(), 1, "expected"),
-        (HEAD.to_owned(), 1, "there is no [[tenant]]"),
-        (
-            format!("issuer = \"https://a\"\n{TENANT}"),
-            1,
-            "missing field `resource`",
-        ),
-        (with("audience = \"x\""), 3, "unknown field `audience`"),
-        (tenant("key = \"x\""), 6, "unknown field `key`"),
-        (resource("mcp"), 2, "give one such as"),
-        (resource("http://mcp.example.com/"), 2, "only https"),
-        (resource("ftp://mcp.example.com/"), 2, "only https"),
-        (resource("https://mcp.example.com/#a"), 2, "fragment"),
-        (resource("https://me:pw@mcp.example.com/"), 2, "password"),
-        (resource("https://mcp.example.com/?a=b"), 2, "query"),
-        (
-            with("jwks_url = \"http://keys.example.com\""),
-            3,
-            "only https",
-        ),
-        (
-            with("jwks_url = \"http://localhost.example.com\""),
-            3,
-            "only https",
-        ),
-        (with("audiences = [\"\"]"), 3, "an audience is empty"),
-        (with("algorithms = []"), 3, "at least one"),
-        (with("algorithms = [\"none\"]"), 3, "choose among RS256"),
-        (
-            with("algorithms = [\"RS256\", \"HS256\"]"),
-            3,
-            "choose among RS256",
-        ),
-        (with("leeway_seconds = 301"), 3, "at most 300"),
-        (with("leeway_seconds = -1"), 3, "invalid value"),
-        (
-            with("scopes_supported = [\"portkey:read write\"]"),
-            3,
-            "no blanks",
-        ),
-        (
-            introspection("jwks_url = \"https://a\"\n", "a"),
-            5,
-            "leave out",
-        ),
-        (
-            introspection("algorithms = [\"RS256\"]\n", "a"),
-            5,
-            "leave out",
-        ),
-        (introspection("", " "), 4, "client_id is empty"),
-        (
-            tenant("enkrypt_key = \"env:NO_SUCH_VARIABLE_HERE\""),
-            6,
-            "NO_SUCH_VARIABLE_HERE is not set",
-        ),
-        (
-            tenant("enkrypt_key = \"file:/no/such/file\""),
-            6,
-            "/no/such/file",
-        ),
-        (
-            tenant("enkrypt_key = \"pk-planted-secret\""),
-            6,
-            "env:VARIABLE or file:PATH",
-        ),
-        (tenant("enkrypt_key = pk-planted-secret"), 6, "string"),
-        (
-            tenant("toolsets = [\"prompt\"]"),
-            6,
-            "there is no toolset `prompt`",
-        ),
-        (
-            tenant("scopes = [\"portkey:all\"]"),
-            6,
-            "`portkey:all`: it is no scope",
-        ),
-        (
-            tenant("scopes = [\"portkey:prompt:read\"]"),
-            6,
-            "there is no toolset `prompt`",
-        ),
-        (tenant("name = \"a\\nb\""), 6, "1 to 64 letters"),
-        (tenant("scopes = []"), 6, "could do nothing"),
-        (tenant("policy = \"no-such.yaml\""), 6, "no-such.yaml"),
-        (
-            format!("{HEAD}{}", TENANT.replace("\"a\"", "\"\"")),
-            4,
-            "value is empty",
-        ),
+    for Case { text, line, words } in [
+        Case {
+            text: "resource".to_owned(),
+            line: 1,
+            words: "expected",
+        },
+        Case {
+            text: HEAD.to_owned(),
+            line: 1,
+            words: "there is no [[tenant]]",
+        },
+        Case {
+            text: format!("issuer = \"https://a\"\n{TENANT}"),
+            line: 1,
+            words: "missing field `resource`",
+        },
+        Case {
+            text: with("audience = \"x\""),
+            line: 3,
+            words: "unknown field `audience`",
+        },
+        Case {
+            text: tenant("key = \"x\""),
+            line: 6,
+            words: "unknown field `key`",
+        },
+        Case {
+            text: resource("mcp"),
+            line: 2,
+            words: "give one such as",
+        },
+        Case {
+            text: resource("http://mcp.example.com/"),
+            line: 2,
+            words: "only https",
+        },
+        Case {
+            text: resource("ftp://mcp.example.com/"),
+            line: 2,
+            words: "only https",
+        },
+        Case {
+            text: resource("https://mcp.example.com/#a"),
+            line: 2,
+            words: "fragment",
+        },
+        Case {
+            text: resource("https://me:pw@mcp.example.com/"),
+            line: 2,
+            words: "password",
+        },
+        Case {
+            text: resource("https://mcp.example.com/?a=b"),
+            line: 2,
+            words: "query",
+        },
+        Case {
+            text: with("jwks_url = \"http://keys.example.com\""),
+            line: 3,
+            words: "only https",
+        },
+        Case {
+            text: with("jwks_url = \"http://localhost.example.com\""),
+            line: 3,
+            words: "only https",
+        },
+        Case {
+            text: with("audiences = [\"\"]"),
+            line: 3,
+            words: "an audience is empty",
+        },
+        Case {
+            text: with("algorithms = []"),
+            line: 3,
+            words: "at least one",
+        },
+        Case {
+            text: with("algorithms = [\"none\"]"),
+            line: 3,
+            words: "choose among RS256",
+        },
+        Case {
+            text: with("algorithms = [\"RS256\", \"HS256\"]"),
+            line: 3,
+            words: "choose among RS256",
+        },
+        Case {
+            text: with("leeway_seconds = 301"),
+            line: 3,
+            words: "at most 300",
+        },
+        Case {
+            text: with("leeway_seconds = -1"),
+            line: 3,
+            words: "invalid value",
+        },
+        Case {
+            text: with("scopes_supported = [\"portkey:read write\"]"),
+            line: 3,
+            words: "no blanks",
+        },
+        Case {
+            text: introspection("jwks_url = \"https://a\"\n", "a"),
+            line: 5,
+            words: "leave out",
+        },
+        Case {
+            text: introspection("algorithms = [\"RS256\"]\n", "a"),
+            line: 5,
+            words: "leave out",
+        },
+        Case {
+            text: introspection("", " "),
+            line: 4,
+            words: "client_id is empty",
+        },
+        Case {
+            text: tenant("enkrypt_key = \"env:NO_SUCH_VARIABLE_HERE\""),
+            line: 6,
+            words: "NO_SUCH_VARIABLE_HERE is not set",
+        },
+        Case {
+            text: tenant("enkrypt_key = \"file:/no/such/file\""),
+            line: 6,
+            words: "/no/such/file",
+        },
+        Case {
+            text: tenant("enkrypt_key = \"pk-planted-secret\""),
+            line: 6,
+            words: "env:VARIABLE or file:PATH",
+        },
+        Case {
+            text: tenant("enkrypt_key = pk-planted-secret"),
+            line: 6,
+            words: "string",
+        },
+        Case {
+            text: tenant("toolsets = [\"prompt\"]"),
+            line: 6,
+            words: "there is no toolset `prompt`",
+        },
+        Case {
+            text: tenant("scopes = [\"portkey:all\"]"),
+            line: 6,
+            words: "`portkey:all`: it is no scope",
+        },
+        Case {
+            text: tenant("scopes = [\"portkey:prompt:read\"]"),
+            line: 6,
+            words: "there is no toolset `prompt`",
+        },
+        Case {
+            text: tenant("name = \"a\\nb\""),
+            line: 6,
+            words: "1 to 64 letters",
+        },
+        Case {
+            text: tenant("scopes = []"),
+            line: 6,
+            words: "could do nothing",
+        },
+        Case {
+            text: tenant("policy = \"no-such.yaml\""),
+            line: 6,
+            words: "no-such.yaml",
+        },
+        Case {
+            text: format!("{HEAD}{}", TENANT.replace("\"a\"", "\"\"")),
+            line: 4,
+            words: "value is empty",
+        },
     ] {
         let error = OAuthConfig::parse(&text, Path::new(""), TOOLSETS, None)
             .unwrap_err()

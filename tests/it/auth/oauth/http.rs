@@ -409,19 +409,29 @@ async fn insufficient_scope_error_names_the_needed_scope() {
 /// A scope challenge for a disabled tool would lead to a useless token.
 #[tokio::test]
 async fn tool_disabled_for_all_gets_no_scope_challenge() {
+    struct Case<'a> {
+        world: &'a OAuthFixture,
+        scope: &'static str,
+        words: &'static str,
+    }
+
     let off = OAuthFixture::with("", &["--no-delete"]).await;
     let hidden = OAuthFixture::with("policy = \"own.yaml\"", &[]).await;
-    for (world, scope, words) in [
-        (
-            &off,
-            "portkey:read",
-            "`--no-delete` leaves no tools that delete",
-        ),
-        (
-            &hidden,
-            "portkey:delete",
-            "hidden by the policy of this server",
-        ),
+    for Case {
+        world,
+        scope,
+        words,
+    } in [
+        Case {
+            world: &off,
+            scope: "portkey:read",
+            words: "`--no-delete` leaves no tools that delete",
+        },
+        Case {
+            world: &hidden,
+            scope: "portkey:delete",
+            words: "hidden by the policy of this server",
+        },
     ] {
         let answered = HttpResponse::send(world.delete().bearer_auth(world.token(scope))).await;
         assert_eq!(answered.status, StatusCode::OK, "{}", answered.body);

@@ -60,72 +60,82 @@ async fn introspection_request_authenticates_the_server_as_client() {
 
 #[tokio::test]
 async fn introspection_response_is_validated() {
+    struct Case {
+        what: &'static str,
+        answer: IssuerResponse,
+        expected: Result<(), TokenRejection>,
+    }
+
     let issuer = Issuer::new().await;
-    for (what, answer, expected) in [
-        (
-            "no issuer",
-            active_response(claims_with(&issuer, json!({ "iss": null }))),
-            Ok(()),
-        ),
-        (
-            "no end",
-            active_response(claims_with(&issuer, json!({ "exp": null }))),
-            Ok(()),
-        ),
-        (
-            "not active",
-            IssuerResponse::Json(json!({ "active": false })),
-            Err(TokenRejection::Inactive),
-        ),
-        (
-            "not active, with claims",
-            IssuerResponse::Json(claims_with(&issuer, json!({ "active": false }))),
-            Err(TokenRejection::Inactive),
-        ),
-        (
-            "other issuer",
-            active_response(claims_with(
+    for Case {
+        what,
+        answer,
+        expected,
+    } in [
+        Case {
+            what: "no issuer",
+            answer: active_response(claims_with(&issuer, json!({ "iss": null }))),
+            expected: Ok(()),
+        },
+        Case {
+            what: "no end",
+            answer: active_response(claims_with(&issuer, json!({ "exp": null }))),
+            expected: Ok(()),
+        },
+        Case {
+            what: "not active",
+            answer: IssuerResponse::Json(json!({ "active": false })),
+            expected: Err(TokenRejection::Inactive),
+        },
+        Case {
+            what: "not active, with claims",
+            answer: IssuerResponse::Json(claims_with(&issuer, json!({ "active": false }))),
+            expected: Err(TokenRejection::Inactive),
+        },
+        Case {
+            what: "other issuer",
+            answer: active_response(claims_with(
                 &issuer,
                 json!({ "iss": "https://evil.example.com" }),
             )),
-            Err(TokenRejection::WrongIssuer),
-        ),
-        (
-            "no audience",
-            active_response(claims_with(&issuer, json!({ "aud": null }))),
-            Err(TokenRejection::WrongAudience),
-        ),
-        (
-            "other audience",
-            active_response(claims_with(
+            expected: Err(TokenRejection::WrongIssuer),
+        },
+        Case {
+            what: "no audience",
+            answer: active_response(claims_with(&issuer, json!({ "aud": null }))),
+            expected: Err(TokenRejection::WrongAudience),
+        },
+        Case {
+            what: "other audience",
+            answer: active_response(claims_with(
                 &issuer,
                 json!({ "aud": "https://other.example.com" }),
             )),
-            Err(TokenRejection::WrongAudience),
-        ),
-        (
-            "over",
-            active_response(claims_with(
+            expected: Err(TokenRejection::WrongAudience),
+        },
+        Case {
+            what: "over",
+            answer: active_response(claims_with(
                 &issuer,
                 json!({ "exp": seconds_from_now(-60) }),
             )),
-            Err(TokenRejection::Expired),
-        ),
-        (
-            "to come",
-            active_response(claims_with(&issuer, json!({ "nbf": seconds_from_now(60) }))),
-            Err(TokenRejection::NotYetValid),
-        ),
-        (
-            "no time",
-            active_response(claims_with(&issuer, json!({ "exp": "x" }))),
-            Err(TokenRejection::Malformed),
-        ),
-        (
-            "nobody",
-            active_response(claims_with(&issuer, json!({ "sub": null }))),
-            Err(TokenRejection::MissingSubject),
-        ),
+            expected: Err(TokenRejection::Expired),
+        },
+        Case {
+            what: "to come",
+            answer: active_response(claims_with(&issuer, json!({ "nbf": seconds_from_now(60) }))),
+            expected: Err(TokenRejection::NotYetValid),
+        },
+        Case {
+            what: "no time",
+            answer: active_response(claims_with(&issuer, json!({ "exp": "x" }))),
+            expected: Err(TokenRejection::Malformed),
+        },
+        Case {
+            what: "nobody",
+            answer: active_response(claims_with(&issuer, json!({ "sub": null }))),
+            expected: Err(TokenRejection::MissingSubject),
+        },
     ] {
         issuer.set_response(INTROSPECTION_PATH, answer);
         let outcome = introspecting_server(&issuer).verify("t").await.map(|_| ());

@@ -86,6 +86,12 @@ async fn issuer_url_may_have_a_path() {
 /// Without keys a token cannot be verified, so it is not called invalid.
 #[tokio::test]
 async fn issuer_without_usable_keys_is_unavailable() {
+    struct Case {
+        what: &'static str,
+        metadata: IssuerResponse,
+        keys: IssuerResponse,
+    }
+
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let token = signer.token(&claims(&issuer));
@@ -95,62 +101,66 @@ async fn issuer_without_usable_keys_is_unavailable() {
         IssuerResponse::Json(json!({ "issuer": issuer, "jwks_uri": keys }))
     };
     issuer.set_response("/moved", good_keys.clone());
-    for (what, metadata, keys) in [
-        (
-            "down",
-            metadata(&issuer.url, &keys()),
-            IssuerResponse::Status(503),
-        ),
-        (
-            "too large",
-            metadata(&issuer.url, &keys()),
-            IssuerResponse::Bytes(1 << 20),
-        ),
-        (
-            "no keys",
-            metadata(&issuer.url, &keys()),
-            IssuerResponse::Json(json!({ "keys": [] })),
-        ),
-        (
-            "too many keys",
-            metadata(&issuer.url, &keys()),
-            IssuerResponse::Json(json!({ "keys": vec![signer.jwk(); 101] })),
-        ),
-        (
-            "no JWK set",
-            metadata(&issuer.url, &keys()),
-            IssuerResponse::Json(json!([signer.jwk()])),
-        ),
-        (
-            "redirect",
-            metadata(&issuer.url, &keys()),
-            IssuerResponse::RedirectTo(format!("{}/moved", issuer.url)),
-        ),
-        (
-            "metadata moved",
-            IssuerResponse::RedirectTo(format!("{}/moved", issuer.url)),
-            good_keys.clone(),
-        ),
-        (
-            "other issuer",
-            metadata(&format!("{}/", issuer.url), &keys()),
-            good_keys.clone(),
-        ),
-        (
-            "keys unencrypted",
-            metadata(&issuer.url, "http://keys.example.com/"),
-            good_keys.clone(),
-        ),
-        (
-            "keys in a file",
-            metadata(&issuer.url, "file:///keys"),
-            good_keys.clone(),
-        ),
-        (
-            "keys nowhere",
-            IssuerResponse::Json(json!({ "issuer": issuer.url })),
-            good_keys.clone(),
-        ),
+    for Case {
+        what,
+        metadata,
+        keys,
+    } in [
+        Case {
+            what: "down",
+            metadata: metadata(&issuer.url, &keys()),
+            keys: IssuerResponse::Status(503),
+        },
+        Case {
+            what: "too large",
+            metadata: metadata(&issuer.url, &keys()),
+            keys: IssuerResponse::Bytes(1 << 20),
+        },
+        Case {
+            what: "no keys",
+            metadata: metadata(&issuer.url, &keys()),
+            keys: IssuerResponse::Json(json!({ "keys": [] })),
+        },
+        Case {
+            what: "too many keys",
+            metadata: metadata(&issuer.url, &keys()),
+            keys: IssuerResponse::Json(json!({ "keys": vec![signer.jwk(); 101] })),
+        },
+        Case {
+            what: "no JWK set",
+            metadata: metadata(&issuer.url, &keys()),
+            keys: IssuerResponse::Json(json!([signer.jwk()])),
+        },
+        Case {
+            what: "redirect",
+            metadata: metadata(&issuer.url, &keys()),
+            keys: IssuerResponse::RedirectTo(format!("{}/moved", issuer.url)),
+        },
+        Case {
+            what: "metadata moved",
+            metadata: IssuerResponse::RedirectTo(format!("{}/moved", issuer.url)),
+            keys: good_keys.clone(),
+        },
+        Case {
+            what: "other issuer",
+            metadata: metadata(&format!("{}/", issuer.url), &keys()),
+            keys: good_keys.clone(),
+        },
+        Case {
+            what: "keys unencrypted",
+            metadata: metadata(&issuer.url, "http://keys.example.com/"),
+            keys: good_keys.clone(),
+        },
+        Case {
+            what: "keys in a file",
+            metadata: metadata(&issuer.url, "file:///keys"),
+            keys: good_keys.clone(),
+        },
+        Case {
+            what: "keys nowhere",
+            metadata: IssuerResponse::Json(json!({ "issuer": issuer.url })),
+            keys: good_keys.clone(),
+        },
     ] {
         issuer.set_response(OAUTH_METADATA_PATH, metadata);
         issuer.set_response(KEYS_PATH, keys);

@@ -16,23 +16,33 @@ fn oauth_for_resource(resource: &str, more: &str) -> OAuth {
 
 #[test]
 fn metadata_is_at_both_paths() {
+    struct Case {
+        resource: &'static str,
+        url: &'static str,
+        longer: Option<&'static str>,
+    }
+
     const PLACE: &str = "/.well-known/oauth-protected-resource";
-    for (resource, url, longer) in [
-        (
-            "https://mcp.example.com/mcp",
-            "https://mcp.example.com/.well-known/oauth-protected-resource/mcp",
-            Some("/mcp"),
-        ),
-        (
-            "https://mcp.example.com:8443/a/mcp",
-            "https://mcp.example.com:8443/.well-known/oauth-protected-resource/a/mcp",
-            Some("/a/mcp"),
-        ),
-        (
-            "https://mcp.example.com",
-            "https://mcp.example.com/.well-known/oauth-protected-resource",
-            None,
-        ),
+    for Case {
+        resource,
+        url,
+        longer,
+    } in [
+        Case {
+            resource: "https://mcp.example.com/mcp",
+            url: "https://mcp.example.com/.well-known/oauth-protected-resource/mcp",
+            longer: Some("/mcp"),
+        },
+        Case {
+            resource: "https://mcp.example.com:8443/a/mcp",
+            url: "https://mcp.example.com:8443/.well-known/oauth-protected-resource/a/mcp",
+            longer: Some("/a/mcp"),
+        },
+        Case {
+            resource: "https://mcp.example.com",
+            url: "https://mcp.example.com/.well-known/oauth-protected-resource",
+            longer: None,
+        },
     ] {
         let oauth = oauth_for_resource(resource, "");
         let document: Value =

@@ -152,6 +152,12 @@ async fn tenant_sets_keys_and_toolsets() {
 
 #[tokio::test]
 async fn token_scopes_are_limited_by_the_tenant_scopes() {
+    struct Case {
+        sub: &'static str,
+        claims: Value,
+        scopes: &'static str,
+    }
+
     let world = TenantFixture::with(
         &[
             tenant("open", "value = \"open\""),
@@ -165,65 +171,81 @@ async fn token_scopes_are_limited_by_the_tenant_scopes() {
     )
     .await;
     let none = json!({ "scope": null });
-    for (sub, claims, scopes) in [
-        (
-            "open",
-            json!({ "scope": "portkey:read portkey:delete" }),
-            "portkey:delete portkey:read",
-        ),
-        (
-            "open",
-            json!({ "scope": "openid email portkey:read x:y" }),
-            "portkey:read",
-        ),
-        (
-            "open",
-            json!({ "scope": null, "scp": ["portkey:read", "profile"] }),
-            "portkey:read",
-        ),
-        (
-            "open",
-            json!({ "scope": null, "scp": "portkey:read" }),
-            "portkey:read",
-        ),
-        (
-            "open",
-            json!({ "scp": ["portkey:write"] }),
-            "portkey:read portkey:write",
-        ),
-        (
-            "open",
-            json!({ "scope": ["portkey:write", 7] }),
-            "portkey:write",
-        ),
-        ("open", json!({ "scope": 7 }), ""),
-        (
-            "open",
-            json!({ "scope": "portkey:admin PORTKEY:READ portkey:" }),
-            "",
-        ),
-        ("open", none.clone(), ""),
-        (
-            "reader",
-            json!({ "scope": "portkey:read portkey:write" }),
-            "portkey:read",
-        ),
-        (
-            "reader",
-            json!({ "scope": "portkey:prompts:read" }),
-            "portkey:prompts:read",
-        ),
-        ("reader", none, ""),
-        (
-            "prompter",
-            json!({ "scope": "portkey:write" }),
-            "portkey:prompts:write",
-        ),
-        (
-            "prompter",
-            json!({ "scope": "portkey:integrations:write portkey:read" }),
-            "",
-        ),
+    for Case {
+        sub,
+        claims,
+        scopes,
+    } in [
+        Case {
+            sub: "open",
+            claims: json!({ "scope": "portkey:read portkey:delete" }),
+            scopes: "portkey:delete portkey:read",
+        },
+        Case {
+            sub: "open",
+            claims: json!({ "scope": "openid email portkey:read x:y" }),
+            scopes: "portkey:read",
+        },
+        Case {
+            sub: "open",
+            claims: json!({ "scope": null, "scp": ["portkey:read", "profile"] }),
+            scopes: "portkey:read",
+        },
+        Case {
+            sub: "open",
+            claims: json!({ "scope": null, "scp": "portkey:read" }),
+            scopes: "portkey:read",
+        },
+        Case {
+            sub: "open",
+            claims: json!({ "scp": ["portkey:write"] }),
+            scopes: "portkey:read portkey:write",
+        },
+        Case {
+            sub: "open",
+            claims: json!({ "scope": ["portkey:write", 7] }),
+            scopes: "portkey:write",
+        },
+        Case {
+            sub: "open",
+            claims: json!({ "scope": 7 }),
+            scopes: "",
+        },
+        Case {
+            sub: "open",
+            claims: json!({ "scope": "portkey:admin PORTKEY:READ portkey:" }),
+            scopes: "",
+        },
+        Case {
+            sub: "open",
+            claims: none.clone(),
+            scopes: "",
+        },
+        Case {
+            sub: "reader",
+            claims: json!({ "scope": "portkey:read portkey:write" }),
+            scopes: "portkey:read",
+        },
+        Case {
+            sub: "reader",
+            claims: json!({ "scope": "portkey:prompts:read" }),
+            scopes: "portkey:prompts:read",
+        },
+        Case {
+            sub: "reader",
+            claims: none,
+            scopes: "",
+        },
+        Case {
+            sub: "prompter",
+            claims: json!({ "scope": "portkey:write" }),
+            scopes: "portkey:prompts:write",
+        },
+        Case {
+            sub: "prompter",
+            claims: json!({ "scope": "portkey:integrations:write portkey:read" }),
+            scopes: "",
+        },
     ] {
         let mut changes = claims.clone();
         changes["sub"] = json!(sub);

@@ -134,6 +134,12 @@ async fn invalid_claims_are_rejected() {
 /// A token cannot choose the algorithm of its verification.
 #[tokio::test]
 async fn algorithm_is_determined_by_the_key() {
+    struct Case {
+        what: &'static str,
+        token: String,
+        reason: TokenRejection,
+    }
+
     let (rsa, p256, p384) = (
         Signer::rsa("rsa", "RS256"),
         Signer::es256("p256"),
@@ -153,58 +159,63 @@ async fn algorithm_is_determined_by_the_key() {
     own_key["jwk"] = stranger.jwk();
     own_key["jku"] = json!(format!("{}/stranger", issuer.url));
     let tokens = [
-        (
-            "none",
-            format!("{}.", signing_input(&header("none", "rsa"), &good)),
-            TokenRejection::Malformed,
-        ),
-        (
-            "public key as secret",
-            by_hmac(&rsa.jwk().to_string()),
-            TokenRejection::WrongAlgorithm,
-        ),
-        (
-            "modulus as secret",
-            by_hmac(rsa.jwk()["n"].as_str().unwrap()),
-            TokenRejection::WrongAlgorithm,
-        ),
-        (
-            "RSA for a curve's key",
-            rsa.token_with_header(&header("RS256", "p256"), &good),
-            TokenRejection::WrongAlgorithm,
-        ),
-        (
-            "curve for an RSA key",
-            p256.token_with_header(&header("ES256", "rsa"), &good),
-            TokenRejection::WrongAlgorithm,
-        ),
-        (
-            "other curve",
-            p256.token_with_header(&header("ES256", "p384"), &good),
-            TokenRejection::WrongAlgorithm,
-        ),
-        (
-            "other padding",
-            Signer::rsa("rsa", "PS256").token_with_header(&header("PS256", "rsa"), &good),
-            TokenRejection::WrongAlgorithm,
-        ),
-        (
-            "padding that the header does not say",
-            Signer::rsa("rsa", "PS256").token_with_header(&header("RS256", "rsa"), &good),
-            TokenRejection::WrongSignature,
-        ),
-        (
-            "key that the token brings",
-            stranger.token_with_header(&own_key, &good),
-            TokenRejection::WrongSignature,
-        ),
-        (
-            "unknown key",
-            p256.token_with_header(&header("ES256", "new"), &good),
-            TokenRejection::UnknownKey,
-        ),
+        Case {
+            what: "none",
+            token: format!("{}.", signing_input(&header("none", "rsa"), &good)),
+            reason: TokenRejection::Malformed,
+        },
+        Case {
+            what: "public key as secret",
+            token: by_hmac(&rsa.jwk().to_string()),
+            reason: TokenRejection::WrongAlgorithm,
+        },
+        Case {
+            what: "modulus as secret",
+            token: by_hmac(rsa.jwk()["n"].as_str().unwrap()),
+            reason: TokenRejection::WrongAlgorithm,
+        },
+        Case {
+            what: "RSA for a curve's key",
+            token: rsa.token_with_header(&header("RS256", "p256"), &good),
+            reason: TokenRejection::WrongAlgorithm,
+        },
+        Case {
+            what: "curve for an RSA key",
+            token: p256.token_with_header(&header("ES256", "rsa"), &good),
+            reason: TokenRejection::WrongAlgorithm,
+        },
+        Case {
+            what: "other curve",
+            token: p256.token_with_header(&header("ES256", "p384"), &good),
+            reason: TokenRejection::WrongAlgorithm,
+        },
+        Case {
+            what: "other padding",
+            token: Signer::rsa("rsa", "PS256").token_with_header(&header("PS256", "rsa"), &good),
+            reason: TokenRejection::WrongAlgorithm,
+        },
+        Case {
+            what: "padding that the header does not say",
+            token: Signer::rsa("rsa", "PS256").token_with_header(&header("RS256", "rsa"), &good),
+            reason: TokenRejection::WrongSignature,
+        },
+        Case {
+            what: "key that the token brings",
+            token: stranger.token_with_header(&own_key, &good),
+            reason: TokenRejection::WrongSignature,
+        },
+        Case {
+            what: "unknown key",
+            token: p256.token_with_header(&header("ES256", "new"), &good),
+            reason: TokenRejection::UnknownKey,
+        },
     ];
-    for (what, token, reason) in tokens {
+    for Case {
+        what,
+        token,
+        reason,
+    } in tokens
+    {
         let refused = oauth.verify(&token).await.unwrap_err();
         assert_eq!(refused, OAuthError::Invalid(reason), "{what}");
     }
@@ -214,6 +225,12 @@ async fn algorithm_is_determined_by_the_key() {
 /// A token that cannot be valid causes no request to the issuer.
 #[tokio::test]
 async fn malformed_token_is_rejected_before_any_fetch() {
+    struct Case {
+        what: &'static str,
+        token: String,
+        reason: TokenRejection,
+    }
+
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let oauth = oauth_server(&issuer, "");
@@ -225,51 +242,71 @@ async fn malformed_token_is_rejected_before_any_fetch() {
     };
     let token = signer.token(&good);
     let huge = claims_with(&issuer, json!({ "x": "x".repeat(16 << 10) }));
-    for (what, token, reason) in [
-        ("nothing", String::new(), TokenRejection::Malformed),
-        ("a word", "opaque".to_owned(), TokenRejection::Malformed),
-        (
-            "two parts",
-            token.rsplit_once('.').unwrap().0.to_owned(),
-            TokenRejection::Malformed,
-        ),
-        (
-            "five parts",
-            format!("{token}.a.b"),
-            TokenRejection::Malformed,
-        ),
-        ("a blank", format!("{token} "), TokenRejection::Malformed),
-        (
-            "other letters",
-            format!("{token}é"),
-            TokenRejection::Malformed,
-        ),
-        (
-            "no JSON",
-            format!("{}.e30.x", base64("{")),
-            TokenRejection::Malformed,
-        ),
-        ("too long", signer.token(&huge), TokenRejection::TooLong),
-        (
-            "logout token",
-            with("typ", json!("logout+jwt")),
-            TokenRejection::WrongType,
-        ),
-        (
-            "proof",
-            with("typ", json!("dpop+jwt")),
-            TokenRejection::WrongType,
-        ),
-        (
-            "extensions",
-            with("crit", json!(["b64"])),
-            TokenRejection::CriticalExtension,
-        ),
-        (
-            "no extensions",
-            with("crit", json!([])),
-            TokenRejection::CriticalExtension,
-        ),
+    for Case {
+        what,
+        token,
+        reason,
+    } in [
+        Case {
+            what: "nothing",
+            token: String::new(),
+            reason: TokenRejection::Malformed,
+        },
+        Case {
+            what: "a word",
+            token: "opaque".to_owned(),
+            reason: TokenRejection::Malformed,
+        },
+        Case {
+            what: "two parts",
+            token: token.rsplit_once('.').unwrap().0.to_owned(),
+            reason: TokenRejection::Malformed,
+        },
+        Case {
+            what: "five parts",
+            token: format!("{token}.a.b"),
+            reason: TokenRejection::Malformed,
+        },
+        Case {
+            what: "a blank",
+            token: format!("{token} "),
+            reason: TokenRejection::Malformed,
+        },
+        Case {
+            what: "other letters",
+            token: format!("{token}é"),
+            reason: TokenRejection::Malformed,
+        },
+        Case {
+            what: "no JSON",
+            token: format!("{}.e30.x", base64("{")),
+            reason: TokenRejection::Malformed,
+        },
+        Case {
+            what: "too long",
+            token: signer.token(&huge),
+            reason: TokenRejection::TooLong,
+        },
+        Case {
+            what: "logout token",
+            token: with("typ", json!("logout+jwt")),
+            reason: TokenRejection::WrongType,
+        },
+        Case {
+            what: "proof",
+            token: with("typ", json!("dpop+jwt")),
+            reason: TokenRejection::WrongType,
+        },
+        Case {
+            what: "extensions",
+            token: with("crit", json!(["b64"])),
+            reason: TokenRejection::CriticalExtension,
+        },
+        Case {
+            what: "no extensions",
+            token: with("crit", json!([])),
+            reason: TokenRejection::CriticalExtension,
+        },
     ] {
         let refused = oauth.verify(&token).await.unwrap_err();
         assert_eq!(refused, OAuthError::Invalid(reason), "{what}");
