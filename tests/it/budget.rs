@@ -10,6 +10,8 @@ use portkey_mcp::{
 use portkey_operation::{Presentation, Profile};
 use rmcp::model::Tool;
 
+use crate::support::generated::check_generated_file;
+
 /// Limits in bytes of the whole list, of the largest tool, and of the median tool.
 const MAX_LIST_BYTES: usize = 150_000;
 const MAX_TOOL_BYTES: usize = 4_000;
@@ -237,5 +239,5 @@ fn size_report_is_up_to_date() {
         )
         .unwrap();
     }
-    super::check_generated_file(Path::new("tool-schemas/SIZES.md"), &text);
+    check_generated_file(Path::new("tool-schemas/SIZES.md"), &text);
 }

@@ -1,11 +1,10 @@
 //! The call log: one line for each call, with identifiers and without arguments.
 
-use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::support::{
     process::command,
-    requests::{open_session, post_request, send_request, stateless_request},
+    requests::{call_request, open_session, post_request, send_request, stateless_request},
     server::{ServerProcess, StdioServer, serve_sandbox},
 };
 
@@ -13,14 +12,6 @@ use crate::support::{
 fn next_call_line(server: &mut ServerProcess) -> Value {
     let line = server.read_until("\"portkey_mcp::call\"");
     serde_json::from_str::<Value>(line.trim()).unwrap()["fields"].take()
-}
-
-fn tool_call(server: &ServerProcess, tool: &str, arguments: &Value) -> RequestBuilder {
-    stateless_request(
-        server,
-        "tools/call",
-        json!({ "name": tool, "arguments": arguments }),
-    )
 }
 
 #[tokio::test]
@@ -61,7 +52,7 @@ async fn each_call_logs_one_line() {
     } in cases
     {
         let id = {
-            let answer = tool_call(&server, tool, &arguments).send().await.unwrap();
+            let answer = call_request(&server, tool, arguments).send().await.unwrap();
             answer.headers()["x-request-id"]
                 .to_str()
                 .unwrap()
@@ -89,11 +80,11 @@ async fn each_call_logs_one_line() {
         assert_eq!(line.get("upstream_request_id").is_some(), asked, "{line}");
     }
     // A second line for one of the calls would be read here.
-    tool_call(&server, "list-all-labels", &json!({}))
+    call_request(&server, "list-all-labels", json!({}))
         .send()
         .await
         .unwrap();
-    tool_call(&server, "list-labels", &json!({}))
+    call_request(&server, "list-labels", json!({}))
         .send()
         .await
         .unwrap();
@@ -104,7 +95,7 @@ async fn each_call_logs_one_line() {
 #[tokio::test]
 async fn caller_is_logged_by_a_name_without_its_key() {
     let mut server = serve_sandbox(&["--log-format", "json", "--auth", "key"]);
-    let request = tool_call(&server, "list-all-integrations", &json!({}));
+    let request = call_request(&server, "list-all-integrations", json!({}));
     send_request(request.header("x-portkey-api-key", "pk-secret")).await;
     let line = next_call_line(&mut server);
     assert_eq!(line["auth"], "key", "{line}");
@@ -213,8 +204,8 @@ async fn request_id_is_taken_only_from_trusted_proxies() {
         },
     ] {
         let mut server = serve_sandbox(&[&["--log-format", "json"], more].concat());
-        let request =
-            tool_call(&server, "list-labels", &json!({})).header("x-request-id", given.as_bytes());
+        let request = call_request(&server, "list-labels", json!({}))
+            .header("x-request-id", given.as_bytes());
         let answer = request.send().await.unwrap();
         let name = answer.headers()["x-request-id"].to_str().unwrap();
         assert_eq!(name == given, is_kept, "{given} became {name}");

@@ -11,7 +11,7 @@ use portkey_operation::{
 };
 use serde_json::{Value, json};
 
-use crate::check_generated_file;
+use crate::support::generated::check_generated_file;
 
 fn check_each(check: impl Fn(&CompiledOperation) -> Result<(), String>) {
     let catalog = Catalog::full();

@@ -1,6 +1,6 @@
 //! Completion: identifiers from live lists with the caller's rights, cached for a short time.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use portkey_mcp::{
     auth::principal::{Principal, Toolsets},
@@ -13,9 +13,10 @@ use rmcp::{
     model::{ArgumentInfo, CompleteRequestParams, CompletionContext, ErrorCode, Reference},
 };
 use serde_json::json;
-use tokio::{sync::Semaphore, time};
+use tokio::sync::Semaphore;
 
 use crate::support::{
+    clock::advance_time,
     official_client::connect_everywhere,
     upstream::{MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator},
 };
@@ -182,13 +183,6 @@ async fn complete_configs(
         arguments: chosen,
     };
     completer.complete_ids(asker, "configs", typed).await
-}
-
-/// Advances the clock of tokio.
-async fn advance_time(seconds: u64) {
-    time::pause();
-    time::advance(Duration::from_secs(seconds)).await;
-    time::resume();
 }
 
 #[tokio::test]

@@ -6,13 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::{server, surface::Surface};
-use portkey_operation::Presentation;
 use reqwest::{Client, StatusCode};
 use rmcp::{
     ClientLifecycleMode,
-    model::{CallToolRequestParams, ProtocolVersion},
+    model::ProtocolVersion,
     service::ClientServiceExt,
     transport::{
         StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig,
@@ -22,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::support::{
+    official_client::{call_params, tool_count},
     process::run_cli,
     requests::{
         client, initialize_request, post_request, send_request, stateless_request,
@@ -31,24 +29,10 @@ use crate::support::{
     upstream::{MockUpstream, ResponseAction},
 };
 
-/// Returns the number of tools.
-fn tool_count() -> usize {
-    server::build_tools(
-        Surface::Operations,
-        &Presentation::default(),
-        Catalog::full().iter(),
-    )
-    .len()
-}
-
 /// Returns a transport of the official client.
 fn client_transport(server: &ServerProcess) -> StreamableHttpClientTransport<Client> {
     let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
     StreamableHttpClientTransport::with_client(client(), config)
-}
-
-fn call_params(tool: &'static str, arguments: Value) -> CallToolRequestParams {
-    CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone())
 }
 
 #[tokio::test]

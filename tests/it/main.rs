@@ -85,5 +85,3 @@ mod untrusted;
 mod unverified_keys;
 mod vocabulary;
 mod whoami;
-
-use support::generated::{UPDATE_COMMAND, assert_same_names, check_generated_file};

@@ -6,13 +6,13 @@ use clap::{Arg, ArgAction, Command};
 use portkey_api::domains::DOMAINS;
 use portkey_operation::Upstream;
 
-use crate::support::process::run_cli;
+use crate::support::{generated::check_generated_file, process::run_cli};
 
 #[test]
 fn tool_reference_is_up_to_date() {
     let (ok, reference, _) = run_cli(&["tools", "--format", "markdown", "--sandbox"]);
     assert!(ok);
-    super::check_generated_file(Path::new("docs/tools.md"), &reference);
+    check_generated_file(Path::new("docs/tools.md"), &reference);
 }
 
 /// Sets the number before a noun: in `189 operations`, the 189.
@@ -46,7 +46,7 @@ fn readme_domains_are_up_to_date() {
     let (before, rest) = readme.split_once("<!-- domains -->").unwrap();
     let before = with_count(before, "operations", count);
     let fresh = format!("{before}<!-- domains -->{rest}");
-    super::check_generated_file(Path::new("README.md"), &fresh);
+    check_generated_file(Path::new("README.md"), &fresh);
 }
 
 /// The reference between the two marks in `docs/options.md` is written from the definitions of clap.
@@ -65,7 +65,7 @@ fn option_reference_is_up_to_date() {
 /// Compares the text between the marks `<!-- name -->` and `<!-- end of name -->` of a document.
 fn check_block(document: &str, name: &str, fresh: &str) {
     let whole = replace_block(document, name, fresh);
-    super::check_generated_file(Path::new(document), &whole);
+    check_generated_file(Path::new(document), &whole);
 }
 
 /// Returns a document with a new text between the marks `<!-- name -->` and `<!-- end of name -->`.

@@ -2,31 +2,20 @@
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::{server, surface::Surface};
-use portkey_operation::{Presentation, Upstream as Whose};
+use portkey_operation::Upstream as Whose;
 use rmcp::{
-    ClientLifecycleMode,
-    model::{CallToolRequestParams, ProtocolVersion},
-    service::ClientServiceExt,
+    ClientLifecycleMode, model::ProtocolVersion, service::ClientServiceExt,
     transport::TokioChildProcess,
 };
 use serde_json::{Value, json};
 
 use crate::support::{
+    official_client::{call_params, tool_count},
     process::command,
     server::StdioServer,
     stdio::{INITIALIZE, call_request, list_request, start_initialized},
     upstream::{self, MockUpstream, ResponseAction},
 };
-
-/// Returns the number of tools.
-fn tool_count() -> usize {
-    server::build_tools(
-        Surface::Operations,
-        &Presentation::default(),
-        Catalog::full().iter(),
-    )
-    .len()
-}
 
 /// The embedded sandbox and the official client, with every way to open a connection.
 #[tokio::test]
@@ -85,10 +74,6 @@ async fn client_lists_and_calls_tools_in_both_protocols() {
         assert_eq!((gone.is_error, gone.structured_content), (Some(true), None));
         client.cancel().await.unwrap();
     }
-}
-
-fn call_params(tool: &'static str, arguments: Value) -> CallToolRequestParams {
-    CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone())
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Taint: a session that read untrusted content is marked, at every replica.
 
 use portkey_mcp::{
-    auth::principal::Principal,
     observability::request::RequestInfo,
     pipeline::{CallRecord, Dispatcher, ToolCall, taint::Taint},
 };
@@ -12,15 +11,8 @@ use crate::support::{
     programs::is_missing,
     redis::RedisServer,
     store::{StorePair, store_pairs},
-    upstream::{MockUpstream, dispatcher, http_response, json_response, operator},
+    upstream::{MockUpstream, dispatcher, http_response, json_response, operator, principal_named},
 };
-
-fn principal_named(name: &str) -> Principal {
-    Principal {
-        name: name.into(),
-        ..operator()
-    }
-}
 
 fn request_in_session(session: Option<&str>) -> RequestInfo {
     RequestInfo {

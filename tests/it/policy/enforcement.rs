@@ -9,7 +9,7 @@ use portkey_mcp::{
 };
 use rmcp::{
     ClientLifecycleMode,
-    model::{CallToolRequestParams, ProtocolVersion},
+    model::CallToolRequestParams,
     service::{ClientServiceExt, RunningService},
     transport::{
         StreamableHttpClientTransport, TokioChildProcess,
@@ -21,6 +21,7 @@ use serde_json::json;
 use super::*;
 use crate::support::{
     approvals::dispatcher_with_approvals,
+    official_client::client_lifecycles,
     policy::PolicyFile,
     process::{command, run_cli},
     requests::{call_request, client, send_request, stateless_request},
@@ -38,14 +39,6 @@ tools:
 "#;
 
 type Client = RunningService<rmcp::RoleClient, ()>;
-
-fn client_lifecycles() -> [ClientLifecycleMode; 2] {
-    let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
-    [
-        ClientLifecycleMode::Initialize,
-        ClientLifecycleMode::Discover { preferred_versions },
-    ]
-}
 
 async fn connect_http(
     file: &PolicyFile,

@@ -21,11 +21,11 @@ use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::{STORABLE, handle_of, principal_named, results_with_limit};
+use super::{STORABLE, handle_of, results_with_limit};
 use crate::support::{
     programs::is_missing,
     redis::RedisServer,
-    upstream::{MockUpstream, dispatcher, json_response, operator},
+    upstream::{MockUpstream, dispatcher, json_response, operator, principal_named},
 };
 
 fn large_value(bytes: usize) -> Value {

@@ -9,13 +9,8 @@ mod preview;
 
 use std::time::Duration;
 
-use portkey_mcp::{
-    auth::principal::Principal,
-    mcp::results::{RenderedResult, ResultContent, ResultFlags, Results},
-};
+use portkey_mcp::mcp::results::{RenderedResult, ResultContent, ResultFlags, Results};
 use serde_json::Value;
-
-use crate::support::upstream::operator;
 
 /// A result that may be stored.
 const STORABLE: ResultFlags = ResultFlags {
@@ -25,13 +20,6 @@ const STORABLE: ResultFlags = ResultFlags {
 
 fn results_with_limit(most: usize) -> Results {
     Results::new(Some(most), ResultContent::Both, Duration::from_secs(60))
-}
-
-fn principal_named(name: &str) -> Principal {
-    Principal {
-        name: name.into(),
-        ..operator()
-    }
 }
 
 /// Returns the handle of a truncated result.

@@ -4,7 +4,8 @@ use portkey_mcp::mcp::results::{PartRequest, ResultError, Results};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
-use super::{STORABLE, block_on, handle_of, json_size, principal_named, results_with_limit};
+use super::{STORABLE, block_on, handle_of, json_size, results_with_limit};
+use crate::support::upstream::principal_named;
 
 const MAX_BYTES: usize = 2_000;
 

@@ -4,7 +4,8 @@ use portkey_mcp::mcp::results::{RenderedResult, ResultFlags, Results};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
-use super::{STORABLE, block_on, handle_of, json_size, principal_named, results_with_limit};
+use super::{STORABLE, block_on, handle_of, json_size, results_with_limit};
+use crate::support::upstream::principal_named;
 
 fn render(results: &Results, answer: &Value, origin: ResultFlags) -> RenderedResult {
     block_on(results.render(&principal_named("alice"), answer.clone(), origin))

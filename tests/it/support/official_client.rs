@@ -1,5 +1,8 @@
 //! The official client over each transport, with each protocol.
 
+use portkey_api::catalog::Catalog;
+use portkey_mcp::mcp::{server, surface::Surface};
+use portkey_operation::Presentation;
 use rmcp::{
     ClientLifecycleMode, RoleClient,
     model::{CallToolRequestParams, CallToolResult, ProtocolVersion},
@@ -12,7 +15,6 @@ use rmcp::{
 use serde_json::Value;
 
 use crate::support::{
-    process::command,
     requests::client as http_client,
     server::{ServerProcess, StdioServer},
 };
@@ -30,17 +32,11 @@ pub(crate) async fn connect_everywhere(
     args: &[&str],
     variables: &[(&str, &str)],
 ) -> Vec<ConnectedClient> {
-    let modern = || vec![ProtocolVersion::V_2026_07_28];
-    let lifecycles = || {
-        [
-            ClientLifecycleMode::Initialize,
-            ClientLifecycleMode::Discover {
-                preferred_versions: modern(),
-            },
-        ]
-    };
     let mut all = Vec::new();
-    for (lifecycle, way) in lifecycles().into_iter().zip(["pipe, 2025", "pipe, 2026"]) {
+    for (lifecycle, way) in client_lifecycles()
+        .into_iter()
+        .zip(["pipe, 2025", "pipe, 2026"])
+    {
         let command = StdioServer::builder()
             .args(args)
             .variables(variables)
@@ -53,7 +49,10 @@ pub(crate) async fn connect_everywhere(
             way,
         });
     }
-    for (lifecycle, way) in lifecycles().into_iter().zip(["http, 2025", "http, 2026"]) {
+    for (lifecycle, way) in client_lifecycles()
+        .into_iter()
+        .zip(["http, 2025", "http, 2026"])
+    {
         let server = ServerProcess::http()
             .args(args)
             .variables(variables)
@@ -108,4 +107,27 @@ impl ConnectedClient {
     pub(crate) async fn tools(&self) -> Vec<rmcp::model::Tool> {
         self.client.list_all_tools().await.unwrap()
     }
+}
+
+/// Returns the number of tools.
+pub(crate) fn tool_count() -> usize {
+    server::build_tools(
+        Surface::Operations,
+        &Presentation::default(),
+        Catalog::full().iter(),
+    )
+    .len()
+}
+
+pub(crate) fn call_params(tool: &'static str, arguments: Value) -> CallToolRequestParams {
+    CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone())
+}
+
+/// Returns one way to open a connection for each protocol generation.
+pub(crate) fn client_lifecycles() -> [ClientLifecycleMode; 2] {
+    let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+    [
+        ClientLifecycleMode::Initialize,
+        ClientLifecycleMode::Discover { preferred_versions },
+    ]
 }

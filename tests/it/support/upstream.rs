@@ -251,3 +251,11 @@ pub(crate) fn dispatcher(upstream: &MockUpstream) -> Dispatcher {
         UpstreamClient::new(settings(&upstream.base_url)),
     )
 }
+
+/// Returns a caller with another name, and with the keys of the local operator.
+pub(crate) fn principal_named(name: &str) -> Principal {
+    Principal {
+        name: name.into(),
+        ..operator()
+    }
+}

@@ -9,10 +9,13 @@ use portkey_mcp::auth::{
 use serde_json::{Value, json};
 
 use super::{
-    ALICE_TENANT, advance_time, claims, claims_with, oauth_from_settings, seconds_from_now,
-    settings, verify_concurrently,
+    ALICE_TENANT, claims, claims_with, oauth_from_settings, seconds_from_now, settings,
+    verify_concurrently,
 };
-use crate::support::oauth_issuer::{Issuer, IssuerResponse};
+use crate::support::{
+    clock::advance_time,
+    oauth_issuer::{Issuer, IssuerResponse},
+};
 
 const INTROSPECTION_PATH: &str = "/introspect";
 

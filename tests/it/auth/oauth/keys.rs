@@ -7,10 +7,11 @@ use portkey_readiness::{Component, ComponentName, ComponentState, DegradedReason
 use serde_json::json;
 
 use super::{
-    ALICE_TENANT, advance_time, claims, claims_with, oauth_from_settings, oauth_server,
-    oauth_with_readiness, settings, verify_concurrently,
+    ALICE_TENANT, claims, claims_with, oauth_from_settings, oauth_server, oauth_with_readiness,
+    settings, verify_concurrently,
 };
 use crate::support::{
+    clock::advance_time,
     oauth_issuer::{Issuer, IssuerResponse, KEYS_PATH, OAUTH_METADATA_PATH, OPENID_METADATA_PATH},
     token_signer::Signer,
 };

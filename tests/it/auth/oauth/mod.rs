@@ -11,7 +11,7 @@ mod tokens;
 use std::{
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use portkey_mcp::{
@@ -20,7 +20,7 @@ use portkey_mcp::{
 };
 use portkey_readiness::Readiness;
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time};
+use tokio::task::JoinSet;
 
 use crate::support::oauth_issuer::Issuer;
 
@@ -98,11 +98,4 @@ fn claims_with(issuer: &Issuer, changes: Value) -> Value {
         }
     }
     claims
-}
-
-/// Advances the clock of tokio.
-async fn advance_time(seconds: u64) {
-    time::pause();
-    time::advance(Duration::from_secs(seconds)).await;
-    time::resume();
 }
