@@ -125,7 +125,7 @@ fn search_without_a_match_gives_advice() {
     for words in ["", "??", "the of", "xyzzy qwrtz"] {
         let (ok, out, log) = run_cli(&["tools", "--search", words]);
         assert!(
-            !ok && out.is_empty() && log.contains("Try what it is about"),
+            !ok && out.is_empty() && log.contains("Try a resource and an action"),
             "{words}: {out} {log}"
         );
     }
