@@ -265,6 +265,7 @@ where
         // Responses are sent in several small writes. Without this, each would wait for an
         // acknowledgement.
         _ = stream.set_nodelay(true);
+        limit_unsent_bytes(&stream);
         let held = Arc::new((permit, self.metrics.track_connection()));
         let unread = self.bounds.unread.clone();
         let writing = WriteMonitor::new(self.bounds.write_timeout, unread, self.metrics.clone());
@@ -281,6 +282,26 @@ where
         })
     }
 }
+
+/// Maximum number of bytes that the kernel buffers for a client before it sends them.
+///
+/// By default it buffers up to 4 MB of each connection (`tcp_wmem`), so that clients that read nothing
+/// have the server build and copy that much. Sent bytes that are not acknowledged yet do not count, so
+/// that distant clients receive as fast as before.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT_BYTES: u32 = 256 * 1024;
+
+/// Limits what the kernel buffers for this connection.
+#[cfg(target_os = "linux")]
+fn limit_unsent_bytes(stream: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT_BYTES) {
+        tracing::debug!(%error, "unsent bytes are not limited");
+    }
+}
+
+/// Other systems have no such option, and smaller buffers.
+#[cfg(not(target_os = "linux"))]
+fn limit_unsent_bytes(_: &TcpStream) {}
 
 /// The service of a connection without any request yet.
 type NewConnection<S> = GuardedService<S, TaskTrackerToken>;
