@@ -68,11 +68,11 @@ pub(crate) const MAX_UNPROVEN_SESSIONS_PER_NETWORK: usize = 25;
 /// Maximum lifetime of a session while its caller is unproven.
 pub(crate) const UNPROVEN_SESSION_TTL: Duration = Duration::from_secs(60);
 
-/// Idle timeout of such a session while more than [`FEW_UNPROVEN_SESSIONS`] are active.
+/// Idle timeout of such a session while more than [`CROWDED_UNPROVEN_SESSIONS`] are active.
 pub(crate) const CROWDED_UNPROVEN_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Number of sessions of unproven callers above which the shorter idle timeout applies.
-pub(crate) const CROWDED_UNPROVEN_SESSIONS: usize = 32;
+pub(crate) const CROWDED_UNPROVEN_SESSIONS: usize = 8;
 
 /// Interval of checking whether the caller of such a session is proven by now.
 const PROOF_INTERVAL: Duration = Duration::from_secs(10);
