@@ -97,6 +97,9 @@ impl Setup {
     ///
     /// The attack has its own thread, so that its work does not count as the server's. The probe
     /// runs beside the other callers and returns further conditions.
+    ///
+    /// Pages of the executable that the attack made the kernel load do not count as retained: the
+    /// kernel can drop them at any time, and they do not grow with a second attack.
     pub(super) async fn observe<F: Future<Output = ()>>(
         &self,
         trial: &'static str,
@@ -112,6 +115,8 @@ impl Setup {
             return Err(anyhow!("a call failed before the abuse: {failure}"));
         }
         let before = self.server.memory("VmRSS")?;
+        let code = self.server.memory("RssFile")?;
+        let retained = || anyhow::Ok(self.server.memory("RssAnon")? + code);
         let until = Instant::now() + schedule.abuse;
         let counts = Arc::new(Counts::default());
         let abuse = Attack {
@@ -132,10 +137,10 @@ impl Setup {
             .join()
             .map_err(|_| anyhow!("the abuser failed"))??;
         let idle = Instant::now();
-        let mut after = self.server.memory("VmRSS")?;
+        let mut after = retained()?;
         while after > before * MAX_GROWTH && idle.elapsed() < schedule.idle {
             sleep(Duration::from_secs(1)).await;
-            after = self.server.memory("VmRSS")?;
+            after = retained()?;
         }
         let idled = idle.elapsed().as_secs_f64();
         let late = work(schedule.warm_up).await.context("after the abuse")?;
