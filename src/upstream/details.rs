@@ -127,6 +127,12 @@ const GENERIC_WORDS: &str = "a access action again allow allowed already an and 
     something sorry sufficient t that the this to try unable unauthenticated unauthorised unauthorized \
     unprocessable unsuccessful user valid validation was went were with wrong you your";
 
+/// Words of which at least one occurs in a sentence that describes what is wrong with a value.
+const EXPLANATION_WORDS: &str = "allowed are at been cannot characters contain contains could does \
+    empty exceed exceeds expected expired failed forbidden has have incorrect invalid is isn length \
+    malformed may match matches missing must need needs no not null only required revoked should \
+    string supported too type undefined unexpected unknown unrecognized unsupported valid was wrong";
+
 /// One cause among the details of an error.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ErrorDetail {
@@ -390,10 +396,18 @@ impl DetailCollector {
 }
 
 /// Returns true if a text in a secret's field describes the secret and is not its value: a
-/// sentence, or a word such as `required`.
+/// sentence with a predicate of errors, or a word such as `required`. A passphrase has spaces, too.
 fn is_explanation(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
-    text.contains(' ') || text.len() <= MAX_WORD_BYTES && text.chars().all(is_word)
+    if !text.contains(' ') {
+        return text.len() <= MAX_WORD_BYTES && text.chars().all(is_word);
+    }
+    text.split(|c: char| !c.is_alphanumeric()).any(|word| {
+        let word = word.to_ascii_lowercase();
+        EXPLANATION_WORDS
+            .split_ascii_whitespace()
+            .any(|known| known == word)
+    })
 }
 
 /// Returns the location that an object names for itself, and the field that names it.
@@ -510,4 +524,24 @@ fn truncate_text(text: &str, max_bytes: usize) -> String {
         .find(|at| text.is_char_boundary(*at))
         .unwrap_or_default();
     format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentence_in_a_secret_field_is_an_explanation_only_if_it_has_a_predicate() {
+        for (text, expected) in [
+            ("required", true),
+            ("is required", true),
+            ("Must be at least 8 characters long", true),
+            ("Expected string, received null", true),
+            ("planted word of nobody", false),
+            ("correct horse battery staple", false),
+            ("sk-live-4711", false),
+        ] {
+            assert_eq!(is_explanation(text), expected, "{text}");
+        }
+    }
 }
