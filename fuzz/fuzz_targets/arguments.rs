@@ -107,10 +107,11 @@ fn assert_error_is_short(error: InputError) {
         "an error has {} bytes",
         message.len()
     );
-    assert_eq!(
-        message,
-        error.to_string(),
-        "the errors themselves exceed the maximum size"
+    // The message differs from it only in what looks like a key.
+    let bytes = error.to_string().len();
+    assert!(
+        bytes <= MAX_ERROR_BYTES,
+        "the errors themselves have {bytes} bytes"
     );
 }
 
