@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, BodyDataStream, HttpBody};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header, request::Parts};
@@ -60,7 +60,13 @@ impl BodyBounds {
                 return Err(ErrorResponse::request_too_large());
             }
             let held = match declared {
-                Some(length) if length > SMALL_BODY_BYTES => Some(hold(length)?),
+                Some(length) if length > SMALL_BODY_BYTES => match hold(length) {
+                    Ok(held) => Some(held),
+                    Err(error) => {
+                        drain(&parts.headers, body).await;
+                        return Err(error);
+                    }
+                },
                 Some(_) => None,
                 None if body.is_end_stream() => None,
                 None => return self.read_undeclared(body, hold).await,
@@ -97,11 +103,16 @@ impl BodyBounds {
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| incomplete_body())?;
             let length = read.len() + chunk.len();
-            if length > self.max_bytes {
-                return Err(ErrorResponse::request_too_large());
-            }
-            if length > SMALL_BODY_BYTES && held.is_none() {
-                held = Some(hold(self.max_bytes)?);
+            let rejection = if length > self.max_bytes {
+                Some(ErrorResponse::request_too_large())
+            } else if length > SMALL_BODY_BYTES && held.is_none() {
+                hold(self.max_bytes).map(|permit| held = Some(permit)).err()
+            } else {
+                None
+            };
+            if let Some(error) = rejection {
+                drain_chunks(chunks, MAX_DRAINED_BYTES.saturating_sub(length)).await;
+                return Err(error);
             }
             read.extend_from_slice(&chunk);
         }
@@ -218,6 +229,16 @@ async fn drain(headers: &HeaderMap, body: Body) {
     if declared_length(headers).is_none_or(|length| length > MAX_DRAINED_BYTES) || asks_first {
         return;
     }
-    let mut body = body.into_data_stream();
-    while let Some(Ok(_)) = body.next().await {}
+    drain_chunks(body.into_data_stream(), MAX_DRAINED_BYTES).await;
+}
+
+/// Reads and discards the rest of a body, up to a size.
+async fn drain_chunks(mut chunks: BodyDataStream, max_bytes: usize) {
+    let mut left = max_bytes;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        match left.checked_sub(chunk.len()) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
 }
