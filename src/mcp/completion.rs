@@ -232,7 +232,7 @@ pub fn filter_matches<'a>(
     first
 }
 
-/// Reads the candidates of a list, up to [`MOST_PAGES`] pages; `None` if a call fails.
+/// Reads the candidates of a list, up to [`MAX_PAGES`] pages; `None` if a call fails.
 async fn list_candidates(
     dispatcher: &Dispatcher,
     principal: &Principal,

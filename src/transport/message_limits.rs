@@ -105,7 +105,8 @@ struct ScannedFields {
     too_long: Option<&'static str>,
 }
 
-/// One value of a message, with its field if that is in [`NAMES`]. Visits values of every type.
+/// One value of a message, with its field if that is in [`CHECKED_FIELDS`]. Visits values of every
+/// type.
 struct ValueVisitor<'a> {
     depth: usize,
     name: Option<&'static str>,

@@ -466,7 +466,7 @@ fn join_paths(place: &str, name: &str) -> String {
     }
 }
 
-/// Truncates a text to [`MAX_READ_BYTES`], well above the length that is reported.
+/// Truncates a text to [`MAX_UNMASKED_BYTES`], well above the length that is reported.
 fn truncate_before_masking(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_UNMASKED_BYTES))
         .unwrap_or(text)

@@ -1,7 +1,7 @@
 //! Responses of upstreams, and the errors in them.
 //!
 //! Portkey's error bodies have nine shapes, and a success status may still carry a failure. All
-//! shapes, Enkrypt AI's single one included, are parsed into one [`Refusal`].
+//! shapes, Enkrypt AI's single one included, are parsed into one [`UpstreamError`].
 
 use std::time::{Duration, SystemTime};
 

@@ -1,7 +1,7 @@
 //! Decides whether a failed request may have taken effect.
 //!
 //! This is the only definition. Error messages, recorded outcomes, limits and approvals all use
-//! [`SendError::may_have_taken_effect`] and [`Refusal::may_have_taken_effect`], which
+//! [`SendError::may_have_taken_effect`] and [`UpstreamError::may_have_taken_effect`], which
 //! `CallError::may_have_taken_effect` combines.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The full schema of an input type, with every constraint and marker, generated and normalized
 //! once.
 //!
-//! The [`Shape`](super::shape) that validates calls is compiled from it. A
+//! The [`ArgumentSchema`](super::argument_schema) that validates calls is compiled from it. A
 //! [`Profile`](super::Profile) publishes it to clients.
 
 use schemars::{

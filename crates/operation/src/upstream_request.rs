@@ -2,8 +2,9 @@
 //!
 //! `{name}` in the path takes the argument of that name. Of the remaining arguments, GET and DELETE
 //! send all in the query, and POST, PUT and PATCH send all in the body. Declarations make
-//! exceptions with [`Operation::query`], [`Operation::headers`], [`Operation::with_body`],
-//! [`Operation::bare_body`] and [`Operation::repeated`].
+//! exceptions with [`Operation::with_query_arguments`], [`Operation::with_header_arguments`],
+//! [`Operation::with_body`], [`Operation::with_bare_body`] and
+//! [`Operation::with_repeated_arguments`].
 
 use http::{HeaderMap, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};

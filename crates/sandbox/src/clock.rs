@@ -106,8 +106,8 @@ pub(crate) fn format_timestamp(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
 }
 
-/// Parses a date and time as [`is_instant`] accepts it into seconds since 1970; 0 for times before
-/// 1970.
+/// Parses a date and time as [`is_timestamp`] accepts it into seconds since 1970; 0 for times
+/// before 1970.
 pub(crate) fn parse_timestamp(text: &str) -> Option<u64> {
     if !is_timestamp(text) {
         return None;

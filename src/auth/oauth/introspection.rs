@@ -103,8 +103,8 @@ impl Introspection {
     }
 
     /// Returns the claims of a token that the issuer confirms. Concurrent callers with one token
-    /// share one request. No caller waits longer than [`MAX_WAIT`]; a later response is cached for
-    /// subsequent callers.
+    /// share one request. No caller waits longer than [`CALLER_WAIT_TIMEOUT`]; a later response is
+    /// cached for subsequent callers.
     pub(super) async fn verify(&self, token: &str) -> Result<Arc<Claims>, OAuthError> {
         let hash = <[u8; 32]>::from(Sha256::digest(token));
         if let Some(known) = self.introspector.cache.get(&hash)

@@ -1,8 +1,8 @@
 //! Caches the issuer's signing keys: fetched on first use, refreshed by age and on rotation.
 //!
 //! Only one fetch runs at a time, in a task of its own, and no caller waits for it longer than
-//! [`MAX_WAIT`]. Meanwhile the known keys stay in use. After a failed fetch the next one is
-//! delayed, counted from the end of the failed one, and no caller waits.
+//! [`CALLER_WAIT_TIMEOUT`]. Meanwhile the known keys stay in use. After a failed fetch the next one
+//! is delayed, counted from the end of the failed one, and no caller waits.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -37,7 +37,7 @@ const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Retry interval after the first failure without any keys, when no caller can be served. The
-/// interval doubles with each further failure, up to [`PAUSE`].
+/// interval doubles with each further failure, up to [`MIN_FETCH_INTERVAL`].
 const INITIAL_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 const MAX_RESPONSE_BYTES: usize = 1 << 20;

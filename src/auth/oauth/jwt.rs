@@ -95,7 +95,7 @@ impl SigningKeys {
     /// Verifies a token and returns its claims.
     ///
     /// # Errors
-    /// Returns the reason of the rejection; [`Reason::UnknownKey`] if newer keys may help.
+    /// Returns the reason of the rejection; [`TokenRejection::UnknownKey`] if newer keys may help.
     pub(super) fn verify(
         &self,
         token: &str,

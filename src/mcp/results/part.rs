@@ -83,8 +83,8 @@ struct NextArguments<'a> {
 /// Reads the requested part in at most `most` bytes.
 ///
 /// # Errors
-/// Returns [`ResultError::NoSuchPart`] if the pointer leads nowhere, and [`ResultError::TooLong`]
-/// if a search exceeds its time limit.
+/// Returns [`ResultError::NoSuchPart`] if the pointer leads nowhere, and
+/// [`ResultError::SearchTimeout`] if a search exceeds its time limit.
 pub(super) fn read_part(
     whole: &Value,
     handle: &str,

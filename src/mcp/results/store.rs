@@ -1,8 +1,8 @@
-//! Store of truncated results, kept whole for a limited time for the caller that received them.
+//! Store of truncated results: whole, for a limited time, for the caller that received them.
 //!
-//! In memory the limit is that of every memory store ([`portkey_store::MOST_BYTES`]), and the
-//! oldest results are removed first. One caller has at most [`MOST_OF_PRINCIPAL`]. In Redis results
-//! are encrypted.
+//! In memory the limit is that of every memory store ([`portkey_store::MAX_MEMORY_BYTES`]), and the
+//! oldest results are removed first. One caller has at most [`MAX_BYTES_PER_CALLER`]. In Redis
+//! results are encrypted.
 
 use std::time::Duration;
 

@@ -248,7 +248,7 @@ pub(super) fn is_credential(name: &str) -> bool {
     is_secret_name(name) || name.ends_with("_key")
 }
 
-/// Returns `true` if a value is a secret under a name classified as [`Name::Text`].
+/// Returns `true` if a value is a secret under a name classified as [`NameKind::Text`].
 pub(super) fn is_secret_text(value: &Value) -> bool {
     value.as_str().is_some_and(|text| !is_number(text))
 }

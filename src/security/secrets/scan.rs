@@ -58,7 +58,7 @@ const fn key_pattern(signs: &'static [&'static str], whole: &'static str) -> Key
 }
 
 /// A credential within a URL, in the characters allowed there. The `@` is put back after masking.
-/// [`may_be_address`] is the filter for it.
+/// [`may_hold_address_credential`] is the filter for it.
 const USERINFO: &str = r"://[!$%&()*+,.0-9;=A-Z_a-z~-]*:[!$%&()*+,.0-9:;=A-Z_a-z~-]+@";
 
 const KEY_PATTERNS: &[KeyPattern] = &[
@@ -103,7 +103,7 @@ const KEY_PATTERNS: &[KeyPattern] = &[
     key_pattern(&[], USERINFO),
 ];
 
-/// Literals, one of which every match of [`NAMED`] holds in lower case.
+/// Literals, one of which every match of [`NAMED_KEY_PATTERN`] holds in lower case.
 const NAMED_KEY_LITERALS: &[&str] = &["api-key", "api_key", "apikey", "authorization", "password"];
 
 /// A header or a field that holds a key, in a line of the log.

@@ -79,7 +79,7 @@ pub(super) fn read_request_filter(
     }))
 }
 
-/// Reads the tool filter from a path below [`PATH`].
+/// Reads the tool filter from a path below [`MCP_PATH`].
 fn filter_from_path(path: &str) -> Result<ToolFilter, ErrorResponse> {
     let rest = path.strip_prefix(MCP_PATH).unwrap_or_default();
     let (rest, read_only) = match rest.strip_suffix("/readonly") {

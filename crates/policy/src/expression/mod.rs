@@ -1,8 +1,9 @@
 //! Expressions of `when:` in CEL: parsed once, bounded in size and effort, evaluated for each call.
 //!
 //! Several limits bound an evaluation. Expressions are short and shallow, macros cannot be nested,
-//! and `map` is not available. Arguments beyond [`MOST_VALUES`] or [`MOST_TEXT`] are not evaluated.
-//! Regular expressions have to be literals, so that they are compiled with the policy.
+//! and `map` is not available. Arguments beyond [`MAX_ARGUMENT_VALUES`] or
+//! [`MAX_ARGUMENT_TEXT_BYTES`] are not evaluated. Regular expressions have to be literals, so that
+//! they are compiled with the policy.
 
 mod scope;
 mod time_functions;

@@ -1,7 +1,8 @@
 //! Versions of configs, prompts and partials.
 //!
 //! The versions of an item have their own collection, are numbered from 1 and never removed. If
-//! versions must be published, the item's field [`DEFAULT`] has the number of the published one.
+//! versions must be published, the item's field [`DEFAULT_VERSION_FIELD`] has the number of the
+//! published one.
 
 use serde_json::Value;
 

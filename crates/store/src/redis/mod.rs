@@ -1,7 +1,7 @@
 //! Store in Redis, for several replicas.
 //!
 //! The connection is managed here. If Redis refuses a connection, for instance while it loads its
-//! data, a later call tries again, at most once per [`PAUSE`].
+//! data, a later call tries again, at most once per [`RECONNECT_DELAY`].
 
 mod epoch;
 mod queue;

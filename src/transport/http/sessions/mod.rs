@@ -54,7 +54,7 @@ const FIRST_VERSION_WITHOUT_SESSIONS: &str = "2026-07-28";
 /// Lifetime of an idle session in the store, during which it can be continued.
 ///
 /// Some clients never recover from a lost session, so it is long. A session takes some hundred
-/// bytes in the store. In memory it takes some 50 kB, and is kept for [`Bounds::idle`].
+/// bytes in the store. In memory it takes some 50 kB, for [`SessionBounds::idle_timeout`].
 pub(crate) const STORED_SESSION_TTL: Duration = Duration::from_secs(3600);
 
 /// Marker in the store for a session that its client has ended.
