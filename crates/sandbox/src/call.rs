@@ -57,21 +57,21 @@ impl ApiCall {
     pub(crate) fn number_in_range(
         &self,
         name: &str,
-        least: usize,
-        most: usize,
+        min: usize,
+        max: usize,
     ) -> Result<Option<usize>, ApiError> {
         let Some(written) = self.query(name) else {
             return Ok(None);
         };
         match written.parse() {
-            Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            _ if most == usize::MAX => Err(ApiError::invalid_field(
+            Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
+            _ if max == usize::MAX => Err(ApiError::invalid_field(
                 name,
-                format_args!("must be a whole number from {least} up"),
+                format_args!("must be a whole number from {min} up"),
             )),
             _ => Err(ApiError::invalid_field(
                 name,
-                format_args!("must be from {least} to {most}"),
+                format_args!("must be from {min} to {max}"),
             )),
         }
     }

@@ -198,12 +198,12 @@ fn are_numbers(text: &str, separator: char, expected: &[(usize, u32, u32)]) -> b
         && parts
             .iter()
             .zip(expected)
-            .all(|(part, &(width, least, most))| {
+            .all(|(part, &(width, min, max))| {
                 part.len() == width
                     && part.bytes().all(|byte| byte.is_ascii_digit())
                     && part
                         .parse()
-                        .is_ok_and(|number: u32| (least..=most).contains(&number))
+                        .is_ok_and(|number: u32| (min..=max).contains(&number))
             })
 }
 

@@ -54,15 +54,15 @@ pub(crate) fn list(resource: &Resource, store: &Store, call: &ApiCall) -> ApiRes
     let open = items
         .into_iter()
         .filter(|item| call.caller.can_see(store, resource.kind, item));
-    let kept: Vec<&Item> = open.filter(passes).collect();
-    let (page, more) = resource.list.paging.select_page(call, &kept)?;
+    let matching: Vec<&Item> = open.filter(passes).collect();
+    let (page, more) = resource.list.paging.select_page(call, &matching)?;
     let shown = page
         .iter()
         .map(|item| show(resource, store, call, item, resource.list.item_fields));
     Ok(resource
         .list
         .envelope
-        .wrap(kept.len(), more, shown.collect()))
+        .wrap(matching.len(), more, shown.collect()))
 }
 
 /// Creates an item.
@@ -213,12 +213,12 @@ fn seeded_slug(
 /// Generates a slug like the live API: the first characters of the name and six hex digits.
 fn new_slug(resource: &Resource, store: &mut Store, owner: &str, name: &str) -> String {
     let words = slugify(name, resource.object);
-    let kept = words
+    let prefix = words
         .get(..resource.slug_name_length)
         .unwrap_or(&words)
         .trim_end_matches('-');
     loop {
-        let slug = format!("{}{kept}-{}", resource.slug_prefix, store.next_suffix());
+        let slug = format!("{}{prefix}-{}", resource.slug_prefix, store.next_suffix());
         if store.find(resource.collection_key(owner), &slug).is_none() {
             return slug;
         }

@@ -125,8 +125,8 @@ impl SandboxService {
                 .as_ref()
                 .is_some_and(|list| list.len() > MAX_LIST_ITEMS)
             {
-                let told = format!("The sandbox takes at most {MAX_LIST_ITEMS} items at once");
-                return Err(ApiError::Invalid(told));
+                let message = format!("The sandbox takes at most {MAX_LIST_ITEMS} items at once");
+                return Err(ApiError::Invalid(message));
             }
         }
         let caller = key.map_or_else(|| Ok(Caller::default()), |key| Caller::new(&store, key))?;

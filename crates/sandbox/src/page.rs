@@ -21,35 +21,35 @@ pub(crate) struct Paging {
 
 impl Paging {
     /// Pages by `current_page` from 0, as in most lists.
-    pub(crate) const fn zero_based(usual: usize, most: usize) -> Self {
+    pub(crate) const fn zero_based(default_size: usize, max_size: usize) -> Self {
         Self {
             page_param: "current_page",
             first_page: 0,
             size_param: "page_size",
-            default_size: usual,
-            max_size: most,
+            default_size,
+            max_size,
         }
     }
 
     /// Pages by `currentPage` from 0, as in lists of users.
-    pub(crate) const fn camel_case(usual: usize, most: usize) -> Self {
+    pub(crate) const fn camel_case(default_size: usize, max_size: usize) -> Self {
         Self {
             page_param: "currentPage",
             first_page: 0,
             size_param: "pageSize",
-            default_size: usual,
-            max_size: most,
+            default_size,
+            max_size,
         }
     }
 
     /// Pages by `page` from 1, as in lists of MCP capabilities.
-    pub(crate) const fn one_based(usual: usize, most: usize) -> Self {
+    pub(crate) const fn one_based(default_size: usize, max_size: usize) -> Self {
         Self {
             page_param: "page",
             first_page: 1,
             size_param: "page_size",
-            default_size: usual,
-            max_size: most,
+            default_size,
+            max_size,
         }
     }
 

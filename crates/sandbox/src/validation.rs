@@ -54,9 +54,9 @@ pub(crate) fn validate_value(
     let written = value.as_str();
     match kind {
         FieldType::Text => accept(written.is_some(), "a text"),
-        FieldType::TextUpTo(most) => accept(
-            written.is_some_and(|text| text.chars().count() <= most),
-            &format!("a text of at most {most} characters"),
+        FieldType::TextUpTo(max) => accept(
+            written.is_some_and(|text| text.chars().count() <= max),
+            &format!("a text of at most {max} characters"),
         ),
         FieldType::TextOrObject => accept(
             written.is_some() || value.is_object(),
@@ -80,31 +80,31 @@ pub(crate) fn validate_value(
             &format!("some of `{}`, separated by commas", choices.join("`, `")),
         ),
         FieldType::Bool => accept(value.is_boolean(), "true or false"),
-        FieldType::IntegerOrText(least, most) => {
+        FieldType::IntegerOrText(min, max) => {
             let number = written.and_then(|text| text.trim().parse::<i64>().ok());
             let number = number.map(Value::from);
             self::validate_value(
                 store,
-                FieldType::Integer(least, most),
+                FieldType::Integer(min, max),
                 path,
                 number.as_ref().unwrap_or(value),
             )
         }
-        FieldType::Integer(least, most) => accept(
+        FieldType::Integer(min, max) => accept(
             value
                 .as_i64()
-                .is_some_and(|number| (least..=most).contains(&number)),
-            &describe_integer_range(least, most),
+                .is_some_and(|number| (min..=max).contains(&number)),
+            &describe_integer_range(min, max),
         ),
         FieldType::NonNegative => accept(
             value.as_f64().is_some_and(|number| number >= 0.0),
             "a number from 0 up",
         ),
-        FieldType::Number(least, most) => accept(
+        FieldType::Number(min, max) => accept(
             value
                 .as_f64()
-                .is_some_and(|number| (least..=most).contains(&number)),
-            &format!("a number from {least} to {most}"),
+                .is_some_and(|number| (min..=max).contains(&number)),
+            &format!("a number from {min} to {max}"),
         ),
         FieldType::Timestamp => accept(
             written.is_some_and(is_timestamp),
@@ -179,7 +179,7 @@ fn validate_object(
     let creates = occasion == WriteKind::Create;
     let mut clean = Item::new();
     for field in fields.iter().filter(|field| creates || !field.immutable) {
-        let kept = match given.get(field.name) {
+        let value = match given.get(field.name) {
             None if creates && field.required => {
                 return Err(ApiError::invalid_field(&inside(field.name), "is required"));
             }
@@ -209,8 +209,8 @@ fn validate_object(
                 given,
             )?),
         };
-        if let Some(kept) = kept {
-            clean.insert(field.name.to_owned(), kept);
+        if let Some(value) = value {
+            clean.insert(field.name.to_owned(), value);
         }
     }
     Ok(clean)
@@ -262,10 +262,10 @@ fn default_json(preset: DefaultValue) -> Option<Value> {
     })
 }
 
-fn describe_integer_range(least: i64, most: i64) -> String {
-    match most {
-        i64::MAX => format!("a whole number from {least} up"),
-        most => format!("a whole number from {least} to {most}"),
+fn describe_integer_range(min: i64, max: i64) -> String {
+    match max {
+        i64::MAX => format!("a whole number from {min} up"),
+        max => format!("a whole number from {min} to {max}"),
     }
 }
 

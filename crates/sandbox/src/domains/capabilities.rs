@@ -80,11 +80,11 @@ pub(super) fn render_page(
     });
     let counts = Value::Object(counts.collect());
     let asked_for = |item: &&Item| asked.is_none_or(|kind| text(item, "type") == kind);
-    let kept: Vec<&Item> = all.iter().copied().filter(asked_for).collect();
-    let (page, has_more) = PAGING.select_page(call, &kept)?;
+    let matching: Vec<&Item> = all.iter().copied().filter(asked_for).collect();
+    let (page, has_more) = PAGING.select_page(call, &matching)?;
     let shown = [NAME_FIELDS, state, DETAIL_FIELDS].concat();
     let data: Vec<Value> = page.iter().map(|item| pick(item, &shown)).collect();
-    Ok(json!({ "data": data, "counts": counts, "total": kept.len(), "has_more": has_more }))
+    Ok(json!({ "data": data, "counts": counts, "total": matching.len(), "has_more": has_more }))
 }
 
 static SWITCH: ObjectSchema = ObjectSchema::new(&[
@@ -202,9 +202,9 @@ pub(super) fn replace_all(store: &mut Store, owner: &str, offers: &[Value]) {
         let mut item = offer.clone();
         item.remove("id");
         item.insert("created_at".to_owned(), now.clone());
-        for kept in ["enabled", "created_at"] {
-            if let Some(value) = before.and_then(|before| before.get(kept)) {
-                item.insert(kept.to_owned(), value.clone());
+        for field in ["enabled", "created_at"] {
+            if let Some(value) = before.and_then(|before| before.get(field)) {
+                item.insert(field.to_owned(), value.clone());
             }
         }
         item.insert("last_updated_at".to_owned(), now.clone());

@@ -200,8 +200,8 @@ fn save_version(store: &mut Store, id: &str) {
     let Some(config) = store.find(CONFIGS.organisation_collection(), id) else {
         return;
     };
-    let kept = ["config", "name"].into_iter();
-    let content = kept.filter_map(|name| Some((name.to_owned(), config.get(name)?.clone())));
+    let fields = ["config", "name"].into_iter();
+    let content = fields.filter_map(|name| Some((name.to_owned(), config.get(name)?.clone())));
     let content = content.collect();
     versions::append(
         store,

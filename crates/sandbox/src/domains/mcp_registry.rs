@@ -33,22 +33,24 @@ fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
             // Up to the second, all UTC timestamps have the same format and compare as texts.
             && text(server, "last_updated_at").get(..19) >= since.get(..19)
     };
-    let kept: Vec<&Item> = store
+    let matching: Vec<&Item> = store
         .all(MCP_SERVERS.organisation_collection())
         .filter(asked_for)
         .collect();
     // A cursor is the id of the last server on the previous page.
     let start = match call.query("cursor") {
         Some(cursor) => {
-            let last = kept.iter().position(|server| text(server, "id") == cursor);
+            let last = matching
+                .iter()
+                .position(|server| text(server, "id") == cursor);
             last.ok_or_else(|| ApiError::invalid_field("cursor", "is not one that was given out"))?
                 + 1
         }
         None => 0,
     };
-    let page: Vec<&Item> = kept.iter().skip(start).take(limit).copied().collect();
+    let page: Vec<&Item> = matching.iter().skip(start).take(limit).copied().collect();
     let mut metadata = Item::new();
-    if let Some(last) = page.last().filter(|_| start + page.len() < kept.len()) {
+    if let Some(last) = page.last().filter(|_| start + page.len() < matching.len()) {
         metadata.insert("nextCursor".to_owned(), text(last, "id").into());
     }
     metadata.insert("count".to_owned(), page.len().into());

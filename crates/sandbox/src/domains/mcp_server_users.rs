@@ -51,17 +51,17 @@ pub(super) fn list_connections(store: &mut Store, call: &ApiCall) -> ApiResult {
         kind: CONNECTIONS_KIND,
         owner: &owner,
     });
-    let kept: Vec<&Item> = all
+    let matching: Vec<&Item> = all
         .filter(|item| asked.is_none_or(|user| text(item, "user_id") == user))
         .collect();
-    let (page, more) = PAGING.select_page(call, &kept)?;
+    let (page, more) = PAGING.select_page(call, &matching)?;
     let shown = ["user_id", "connected", "created_at", "last_updated_at"];
     let data = page.iter().map(|item| pick(item, &shown)).collect();
     Ok(Envelope {
         includes_object: false,
         includes_has_more: true,
     }
-    .wrap(kept.len(), more, data))
+    .wrap(matching.len(), more, data))
 }
 
 /// Removes a user's connection. The organisation's key has no user, so it must name one.
@@ -99,8 +99,8 @@ pub(super) fn list_access(store: &mut Store, call: &ApiCall) -> ApiResult {
             .iter()
             .any(|said| said.to_lowercase().contains(&asked))
     };
-    let kept: Vec<&Item> = users::all(store).filter(is_asked_for).collect();
-    let (page, more) = PAGING.select_page(call, &kept)?;
+    let matching: Vec<&Item> = users::all(store).filter(is_asked_for).collect();
+    let (page, more) = PAGING.select_page(call, &matching)?;
     let data: Vec<Value> = page
         .iter()
         .map(|user| {
@@ -134,7 +134,7 @@ pub(super) fn list_access(store: &mut Store, call: &ApiCall) -> ApiResult {
         })
         .collect();
     Ok(
-        json!({ "data": data, "default_user_access": default, "total": kept.len(),
+        json!({ "data": data, "default_user_access": default, "total": matching.len(),
         "has_more": more }),
     )
 }

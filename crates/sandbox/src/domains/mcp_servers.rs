@@ -374,13 +374,13 @@ fn get_metadata(store: &mut Store, call: &ApiCall) -> ApiResult {
 
 fn test(store: &mut Store, call: &ApiCall) -> ApiResult {
     let server = find_for_call(store, call)?;
-    let mut told = match find_integration(store, server) {
+    let mut answer = match find_integration(store, server) {
         Some(integration) => mcp_integrations::test_upstream(text(integration, "url")),
         None => json!({ "success": false, "status_code": null, "response_time_ms": null,
             "url": null, "error": "The MCP integration has been removed" }),
     };
-    if let Some(told) = told.as_object_mut() {
-        told.insert("server_name".to_owned(), text(server, "name").into());
+    if let Some(answer) = answer.as_object_mut() {
+        answer.insert("server_name".to_owned(), text(server, "name").into());
     }
-    Ok(told)
+    Ok(answer)
 }

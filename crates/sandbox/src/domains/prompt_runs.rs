@@ -140,16 +140,16 @@ fn compose_answer(run: &PromptRun<'_>) -> String {
         .map(value_as_text)
         .unwrap_or_default();
     let prompt = text(run.prompt, "slug");
-    let told = run
+    let variables = run
         .variables
         .iter()
         .map(|(name, value)| format!("{name}={}", value_as_text(value)));
-    let told = match run.variables.is_empty() {
+    let variables = match run.variables.is_empty() {
         true => "no variables".to_owned(),
-        false => told.collect::<Vec<_>>().join(", "),
+        false => variables.collect::<Vec<_>>().join(", "),
     };
     format!(
-        "This is the sandbox, not a model. It was given {prompt}, version {number}, with {told}."
+        "This is the sandbox, not a model. It was given {prompt}, version {number}, with {variables}."
     )
 }
 

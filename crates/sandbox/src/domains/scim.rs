@@ -76,14 +76,16 @@ fn list(store: &Store, call: &ApiCall) -> ApiResult {
             .is_none_or(|asked| asked.eq_ignore_ascii_case(value))
     };
     let all = store.all(MAPPINGS_COLLECTION);
-    let kept = all.filter(|mapping| {
+    let matching = all.filter(|mapping| {
         let mut filters = ["workspace_id", "scim_group_id", "role"].into_iter();
         filters.all(|name| asked(name, text(mapping, name)))
     });
     render_page(
         call,
         "mappings",
-        &kept.map(|mapping| pick(mapping, SHOWN)).collect::<Vec<_>>(),
+        &matching
+            .map(|mapping| pick(mapping, SHOWN))
+            .collect::<Vec<_>>(),
     )
 }
 

@@ -131,10 +131,10 @@ fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Resu
     }
     // The policy is validated as it will be after the change.
     let value = |name: &str| {
-        let kept = || draft.before.and_then(|policy| policy.get(name));
+        let stored = || draft.before.and_then(|policy| policy.get(name));
         change
             .get(name)
-            .or_else(kept)
+            .or_else(stored)
             .filter(|value| !value.is_null())
     };
     let number = |name: &str| value(name).and_then(Value::as_f64);
@@ -211,13 +211,13 @@ fn usage_map(store: &Store, policy: &Item) -> Value {
         let alerted = alert
             .and_then(Value::as_f64)
             .is_some_and(|alert| usage.and_then(Value::as_f64) >= Some(alert));
-        let told = json!({
+        let usage_entry = json!({
             "current_usage": usage,
             "status": entity_status(policy, &entity),
             "is_threshold_alerts_sent": alerted,
             "is_exhausted_alerts_sent": is_exhausted(policy, &entity),
         });
-        (text(&entity, "value_key").to_owned(), told)
+        (text(&entity, "value_key").to_owned(), usage_entry)
     });
     Value::Object(used.collect())
 }

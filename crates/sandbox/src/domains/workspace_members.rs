@@ -127,17 +127,17 @@ fn list(store: &mut Store, call: &ApiCall) -> ApiResult {
     let has = |member: &Item, field: &str, asked: Option<&str>| {
         asked.is_none_or(|asked| text(member, field).eq_ignore_ascii_case(asked))
     };
-    let kept: Vec<Item> = (store.all(collection_key(&workspace)))
+    let matching: Vec<Item> = (store.all(collection_key(&workspace)))
         .map(|member| join_with_user(store, &workspace, member))
         .filter(|member| has(member, "role", call.query("role")))
         .filter(|member| has(member, "email", call.query("email")))
         .collect();
-    let (page, more) = PAGING.select_page(call, &kept)?;
+    let (page, more) = PAGING.select_page(call, &matching)?;
     let page = page
         .iter()
         .map(|member| pick(member, LISTED_FIELDS))
         .collect();
-    Ok(Envelope::LIST.wrap(kept.len(), more, page))
+    Ok(Envelope::LIST.wrap(matching.len(), more, page))
 }
 
 static GRANT: ObjectSchema = ObjectSchema::new(&[

@@ -81,12 +81,12 @@ impl TrafficFilters {
         );
         let mut ranges = Vec::new();
         for (name, figure) in RANGES {
-            let (least, most) = (
+            let (min, max) = (
                 parse_bound(call, name, "min")?,
                 parse_bound(call, name, "max")?,
             );
-            if least.is_some() || most.is_some() {
-                let range = (least.unwrap_or(f64::MIN), most.unwrap_or(f64::MAX));
+            if min.is_some() || max.is_some() {
+                let range = (min.unwrap_or(f64::MIN), max.unwrap_or(f64::MAX));
                 ranges.push((*figure, range.0, range.1));
             }
         }
@@ -174,8 +174,8 @@ impl TrafficFilters {
         let mut choices = self.choices.iter();
         self.period.contains(&row.at)
             && self.matches_origin(&row.origin)
-            && ranges.all(|(figure, least, most)| {
-                figure(row).is_some_and(|figure| (*least..=*most).contains(&figure))
+            && ranges.all(|(figure, min, max)| {
+                figure(row).is_some_and(|figure| (*min..=*max).contains(&figure))
             })
             && choices.all(|(has, asked)| asked.contains(&has(row)))
     }
