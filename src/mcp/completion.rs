@@ -95,12 +95,12 @@ impl Default for Completer {
             let key = key.caller.len() + key.policies.len() + workspace;
             u32::try_from(bytes + key + 256).unwrap_or(u32::MAX)
         };
-        let kept = Cache::builder()
+        let builder = Cache::builder()
             .time_to_live(CACHE_TTL)
             .max_capacity(MAX_CACHE_BYTES as u64);
-        let kept = kept.weigher(weigh).build();
+        let cache = builder.weigher(weigh).build();
         Self {
-            cache: kept,
+            cache,
             lookups: SingleFlight::new(MAX_LOOKUPS),
         }
     }
@@ -176,7 +176,7 @@ impl Completer {
         let caller = key.caller.clone();
         let alike = |other: &CacheKey| other.caller == caller;
         let work = || {
-            let kept = self.cache.clone();
+            let cache = self.cache.clone();
             let key = key.clone();
             let dispatcher = asker.dispatcher.clone();
             let principal = asker.principal.clone();
@@ -195,7 +195,7 @@ impl Completer {
                     candidates: candidates.clone(),
                     expires_at: Instant::now() + time,
                 };
-                kept.insert(key, listed);
+                cache.insert(key, listed);
                 candidates
             }
         };

@@ -109,14 +109,14 @@ impl Default for Results {
 }
 
 impl Results {
-    /// Truncates results above `most` bytes, if given, and stores the whole in memory for `ttl`.
-    pub fn new(most: Option<usize>, content: ResultContent, ttl: Duration) -> Self {
-        let most = most.map(|most| most.max(MIN_RESULT_BYTES));
-        let keep = Arc::new(ResultStore::new(EncryptedStore::in_memory(), ttl));
+    /// Truncates results above `max_bytes`, if given, and stores the whole in memory for `ttl`.
+    pub fn new(max_bytes: Option<usize>, content: ResultContent, ttl: Duration) -> Self {
+        let max_bytes = max_bytes.map(|max| max.max(MIN_RESULT_BYTES));
+        let store = Arc::new(ResultStore::new(EncryptedStore::in_memory(), ttl));
         Self {
-            max_bytes: most,
+            max_bytes,
             content,
-            store: keep,
+            store,
             workers: WorkerPool::shared(),
         }
     }
@@ -191,7 +191,7 @@ impl Results {
         may_keep: impl Future<Output = bool>,
     ) -> RenderedResult {
         let whole = SerializedResult::new(answer, text);
-        let Some(most) = self.max_bytes.filter(|most| whole.bytes > *most) else {
+        let Some(max_bytes) = self.max_bytes.filter(|max| whole.bytes > *max) else {
             return whole.into_rendered();
         };
         let SerializedResult {
@@ -202,7 +202,7 @@ impl Results {
         let notice = self
             .store_result(principal, text, bytes, origin, may_keep)
             .await;
-        let structured = truncate_object(most, &structured, notice);
+        let structured = truncate_object(max_bytes, &structured, notice);
         RenderedResult {
             text: structured.to_string(),
             structured,
@@ -217,18 +217,18 @@ impl Results {
         origin: ResultFlags,
         may_keep: impl Future<Output = bool>,
     ) -> RenderedResult {
-        let most = self.max_bytes;
+        let max_bytes = self.max_bytes;
         let serialize = move || {
             let text = serde_json::to_string(&answer).unwrap_or_default();
             let whole = SerializedResult::new(answer, text);
-            if most.is_none_or(|most| whole.bytes <= most) {
+            if max_bytes.is_none_or(|max| whole.bytes <= max) {
                 whole
             } else {
                 whole.into_object()
             }
         };
         let whole = self.workers.run_finishing(serialize).await;
-        let Some(most) = most.filter(|most| whole.bytes > *most) else {
+        let Some(max_bytes) = max_bytes.filter(|max| whole.bytes > *max) else {
             return whole.into_rendered();
         };
         let SerializedResult {
@@ -240,7 +240,7 @@ impl Results {
             .store_result(principal, text, bytes, origin, may_keep)
             .await;
         let truncate = move || {
-            let structured = truncate_object(most, &structured, notice);
+            let structured = truncate_object(max_bytes, &structured, notice);
             RenderedResult {
                 text: structured.to_string(),
                 structured,
@@ -292,17 +292,17 @@ impl Results {
         handle: &str,
         request: &PartRequest,
     ) -> Result<ResultPart, ResultError> {
-        let kept = self.store.get(principal, handle).await?;
-        let (untrusted, most) = (
-            kept.is_untrusted,
+        let stored = self.store.get(principal, handle).await?;
+        let (untrusted, max_bytes) = (
+            stored.is_untrusted,
             self.max_bytes.unwrap_or(DEFAULT_RESULT_BYTES),
         );
-        let value = if kept.byte_len() <= MAX_INLINE_BYTES {
-            part::read_part(&kept.parse()?, handle, request, most)?
+        let value = if stored.byte_len() <= MAX_INLINE_BYTES {
+            part::read_part(&stored.parse()?, handle, request, max_bytes)?
         } else {
             let handle = handle.to_owned();
             let request = request.clone();
-            let read = move || part::read_part(&kept.parse()?, &handle, &request, most);
+            let read = move || part::read_part(&stored.parse()?, &handle, &request, max_bytes);
             self.workers.run(&principal.name, read).await??
         };
         Ok(ResultPart {
@@ -396,15 +396,15 @@ impl TruncationNotice {
 }
 
 /// Truncates an object, and puts a notice in front.
-fn truncate_object(most: usize, whole: &Value, mut notice: TruncationNotice) -> Value {
-    let size = |value: &Value| preview::json_size_within(value, most).unwrap_or(most);
+fn truncate_object(max_bytes: usize, whole: &Value, mut notice: TruncationNotice) -> Value {
+    let size = |value: &Value| preview::json_size_within(value, max_bytes).unwrap_or(max_bytes);
     let base = size(&json!({ TRUNCATED_KEY: notice }));
-    let for_cuts = most / 8;
+    let for_cuts = max_bytes / 8;
     let mut cuts = Vec::new();
-    let room = most.saturating_sub(base + for_cuts);
+    let room = max_bytes.saturating_sub(base + for_cuts);
     let (head, used) = preview::preview_value(whole, room, "", &mut cuts)
         .unwrap_or_else(|| (Value::Object(JsonMap::new()), 2));
-    let mut left = most.saturating_sub(base + used);
+    let mut left = max_bytes.saturating_sub(base + used);
     for cut in cuts {
         let Some(rest) = left.checked_sub(size(&json!(cut)) + 1) else {
             break;

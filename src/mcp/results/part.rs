@@ -80,7 +80,7 @@ struct NextArguments<'a> {
     search: Option<&'a str>,
 }
 
-/// Reads the requested part in at most `most` bytes.
+/// Reads the requested part in at most `max_bytes`.
 ///
 /// # Errors
 /// Returns [`ResultError::NoSuchPart`] if the pointer leads nowhere, and
@@ -89,7 +89,7 @@ pub(super) fn read_part(
     whole: &Value,
     handle: &str,
     request: &PartRequest,
-    most: usize,
+    max_bytes: usize,
 ) -> Result<Value, ResultError> {
     let PartRequest {
         pointer,
@@ -126,10 +126,10 @@ pub(super) fn read_part(
         matches: None,
         data: Some(Value::Null),
     };
-    let frame = preview::json_size_within(&page, most).unwrap_or(most);
+    let frame = preview::json_size_within(&page, max_bytes).unwrap_or(max_bytes);
     // An eighth is left for the truncation notes, beside the data.
     let mut room = PageBudget {
-        bytes_left: most.saturating_sub(frame + most / 8),
+        bytes_left: max_bytes.saturating_sub(frame + max_bytes / 8),
         entries_left: limit.unwrap_or(usize::MAX).max(1),
     };
     page.data = None;
@@ -167,7 +167,7 @@ pub(super) fn read_part(
         next.offset = end;
     }
     // Truncation notes are dropped if the page would be too large.
-    while !page.cut.is_empty() && preview::json_size_within(&page, most).is_none() {
+    while !page.cut.is_empty() && preview::json_size_within(&page, max_bytes).is_none() {
         page.cut.pop();
     }
     Ok(json!(page))
@@ -198,19 +198,19 @@ impl PageBudget {
         at: &str,
         cut: &mut Vec<Truncation>,
     ) -> (Value, usize) {
-        let mut kept = Vec::new();
+        let mut taken = Vec::new();
         for (i, item) in all.iter().enumerate().skip(offset) {
             if self.try_reserve(preview::json_size_within(item, self.bytes_left)) {
-                kept.push(item.clone());
+                taken.push(item.clone());
                 continue;
             }
-            if kept.is_empty() && self.entries_left > 0 {
-                kept.push(self.truncate_value(item, &format!("{at}/{i}"), cut));
+            if taken.is_empty() && self.entries_left > 0 {
+                taken.push(self.truncate_value(item, &format!("{at}/{i}"), cut));
             }
             break;
         }
-        let returned = kept.len();
-        (kept.into(), returned)
+        let returned = taken.len();
+        (taken.into(), returned)
     }
 
     /// Takes a page of an object's entries, in their order.
@@ -221,7 +221,7 @@ impl PageBudget {
         at: &str,
         cut: &mut Vec<Truncation>,
     ) -> (Value, usize) {
-        let mut kept = JsonMap::new();
+        let mut taken = JsonMap::new();
         for (name, value) in all.iter().skip(offset) {
             let sizes = [
                 preview::json_size_within(name, self.bytes_left),
@@ -233,20 +233,20 @@ impl PageBudget {
                     .sum::<Option<usize>>()
                     .map(|bytes| bytes + 1),
             ) {
-                kept.insert(name.clone(), value.clone());
+                taken.insert(name.clone(), value.clone());
                 continue;
             }
-            if kept.is_empty() && self.entries_left > 0 {
+            if taken.is_empty() && self.entries_left > 0 {
                 let name_takes = preview::json_size_within(name, self.bytes_left)
                     .map_or(self.bytes_left, |bytes| bytes + 1);
                 self.bytes_left -= name_takes.min(self.bytes_left);
                 let pointer = format!("{at}/{}", escape_segment(name));
-                kept.insert(name.clone(), self.truncate_value(value, &pointer, cut));
+                taken.insert(name.clone(), self.truncate_value(value, &pointer, cut));
             }
             break;
         }
-        let returned = kept.len();
-        (kept.into(), returned)
+        let returned = taken.len();
+        (taken.into(), returned)
     }
 
     fn take_characters(&self, text: &str, offset: usize) -> (Value, usize) {

@@ -61,18 +61,20 @@ impl io::Write for LimitedBuffer {
     }
 }
 
-/// Returns the size of a value as compact JSON; `None` if it exceeds `most` bytes.
-pub(super) fn json_size_within(value: &impl Serialize, most: usize) -> Option<usize> {
-    let mut count = ByteCounter { bytes_left: most };
+/// Returns the size of a value as compact JSON; `None` if it exceeds `max_bytes`.
+pub(super) fn json_size_within(value: &impl Serialize, max_bytes: usize) -> Option<usize> {
+    let mut count = ByteCounter {
+        bytes_left: max_bytes,
+    };
     serde_json::to_writer(&mut count, value).ok()?;
-    Some(most - count.bytes_left)
+    Some(max_bytes - count.bytes_left)
 }
 
-/// Returns a value as compact JSON; `None` if it exceeds `most` bytes.
-pub(super) fn json_text_within(value: &Value, most: usize) -> Option<String> {
+/// Returns a value as compact JSON; `None` if it exceeds `max_bytes`.
+pub(super) fn json_text_within(value: &Value, max_bytes: usize) -> Option<String> {
     let mut text = LimitedBuffer {
         bytes: Vec::with_capacity(128),
-        max_bytes: most,
+        max_bytes,
     };
     serde_json::to_writer(&mut text, value).ok()?;
     String::from_utf8(text.bytes).ok()
@@ -106,29 +108,29 @@ fn preview_list(
     pointer: &str,
     cuts: &mut Vec<Truncation>,
 ) -> Option<(Value, usize)> {
-    let mut kept = Vec::new();
+    let mut taken = Vec::new();
     let mut used = 2;
     let place = cuts.len();
     for item in items {
-        let left = room.checked_sub(used + usize::from(!kept.is_empty()));
+        let left = room.checked_sub(used + usize::from(!taken.is_empty()));
         match left.and_then(|left| json_size_within(item, left)) {
             Some(size) => {
-                used += size + usize::from(!kept.is_empty());
-                kept.push(item.clone());
+                used += size + usize::from(!taken.is_empty());
+                taken.push(item.clone());
             }
-            None if kept.is_empty() => {
+            None if taken.is_empty() => {
                 let part = preview_value(item, left?, &format!("{pointer}/0"), cuts);
                 if let Some((part, size)) = part {
                     used += size;
-                    kept.push(part);
+                    taken.push(part);
                 }
                 break;
             }
             None => break,
         }
     }
-    record_truncation(cuts, place, pointer, kept.len(), items.len());
-    (used <= room).then_some((Value::Array(kept), used))
+    record_truncation(cuts, place, pointer, taken.len(), items.len());
+    (used <= room).then_some((Value::Array(taken), used))
 }
 
 /// Takes the first entries. Small ones stay whole, and large ones share the space left.
@@ -153,7 +155,7 @@ fn preview_object(
         first.push((frame, size));
     }
     let shares = share_budget(&first, left);
-    let mut kept = JsonMap::new();
+    let mut taken = JsonMap::new();
     let mut used = 2;
     let place = cuts.len();
     for (((name, value), (frame, _)), share) in map.iter().zip(&first).zip(shares) {
@@ -163,12 +165,12 @@ fn preview_object(
             .and_then(|room| preview_value(value, room, &pointer, cuts));
         let Some((part, size)) = part else { break };
         used += frame + size;
-        kept.insert(name.clone(), part);
+        taken.insert(name.clone(), part);
     }
     // The last entry has no comma.
-    used -= usize::from(!kept.is_empty());
-    record_truncation(cuts, place, pointer, kept.len(), map.len());
-    Some((Value::Object(kept), used))
+    used -= usize::from(!taken.is_empty());
+    record_truncation(cuts, place, pointer, taken.len(), map.len());
+    Some((Value::Object(taken), used))
 }
 
 /// Divides the space: each entry gets what it needs, or an equal share of what smaller entries

@@ -74,10 +74,10 @@ fn project(value: &Value, paths: &[&str]) -> Option<Value> {
                 .into(),
         ),
         Value::Object(map) => {
-            let mut kept = JsonMap::new();
+            let mut selected = JsonMap::new();
             for (name, value) in map {
                 if paths.contains(&name.as_str()) {
-                    kept.insert(name.clone(), value.clone());
+                    selected.insert(name.clone(), value.clone());
                     continue;
                 }
                 let below: Vec<&str> = paths
@@ -89,9 +89,9 @@ fn project(value: &Value, paths: &[&str]) -> Option<Value> {
                 } else {
                     project(value, &below)
                 };
-                kept.extend(part.map(|part| (name.clone(), part)));
+                selected.extend(part.map(|part| (name.clone(), part)));
             }
-            Some(kept.into())
+            Some(selected.into())
         }
         _ => None,
     }

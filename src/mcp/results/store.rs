@@ -92,10 +92,11 @@ impl ResultStore {
         }
         let handle = random_bytes::<16>().map_err(|_| "the system gives no random numbers")?;
         let handle = hex::encode(handle);
-        let kept = self
+        let outcome = self
             .try_put(&principal.name, &hash_handle(&handle), whole, untrusted)
             .await;
-        kept.map(|()| handle)
+        outcome
+            .map(|()| handle)
             .map_err(|_| "the store cannot be reached")
     }
 
@@ -107,13 +108,13 @@ impl ResultStore {
         untrusted: bool,
     ) -> Result<(), StoreError> {
         let ledger = StoreKey::new("results-of", &[principal]);
-        let mut kept: CallerIndex = match self.store.get(&ledger).await? {
-            Some(kept) => serde_json::from_slice(&kept).unwrap_or_default(),
+        let mut index: CallerIndex = match self.store.get(&ledger).await? {
+            Some(stored) => serde_json::from_slice(&stored).unwrap_or_default(),
             None => Vec::new(),
         };
-        let mut total = whole.len() + kept.iter().map(|(.., bytes)| bytes).sum::<usize>();
-        while total > MAX_BYTES_PER_CALLER && !kept.is_empty() {
-            let (oldest, parts, bytes) = kept.remove(0);
+        let mut total = whole.len() + index.iter().map(|(.., bytes)| bytes).sum::<usize>();
+        while total > MAX_BYTES_PER_CALLER && !index.is_empty() {
+            let (oldest, parts, bytes) = index.remove(0);
             self.store.remove(&header_key(principal, &oldest)).await?;
             for i in 0..parts {
                 self.store.remove(&chunk_key(principal, &oldest, i)).await?;
@@ -123,8 +124,8 @@ impl ResultStore {
         let parts = whole.len().div_ceil(CHUNK_BYTES);
         // Of two concurrent calls one may be missing from this index; its result expires all the
         // same.
-        kept.push((name.to_owned(), parts, whole.len()));
-        self.store.put(&ledger, to_json(&kept), self.ttl).await?;
+        index.push((name.to_owned(), parts, whole.len()));
+        self.store.put(&ledger, to_json(&index), self.ttl).await?;
         for i in 0..parts {
             let start = i * CHUNK_BYTES;
             let bytes = whole.slice(start..(start + CHUNK_BYTES).min(whole.len()));
@@ -153,18 +154,18 @@ impl ResultStore {
     ) -> Result<StoredResult, ResultError> {
         let principal = &*principal.name;
         let name = hash_handle(handle);
-        let kept = self.store.get(&header_key(principal, &name)).await?;
-        let kept = kept.and_then(|head| serde_json::from_slice::<StoredHeader>(&head).ok());
-        let StoredHeader { parts, untrusted } = kept.ok_or(ResultError::NoSuchHandle)?;
-        let mut kept = StoredResult {
+        let header = self.store.get(&header_key(principal, &name)).await?;
+        let header = header.and_then(|head| serde_json::from_slice::<StoredHeader>(&head).ok());
+        let StoredHeader { parts, untrusted } = header.ok_or(ResultError::NoSuchHandle)?;
+        let mut stored = StoredResult {
             chunks: Vec::new(),
             is_untrusted: untrusted,
         };
         for i in 0..parts {
             let bytes = self.store.get(&chunk_key(principal, &name, i)).await?;
-            kept.chunks.push(bytes.ok_or(ResultError::NoSuchHandle)?);
+            stored.chunks.push(bytes.ok_or(ResultError::NoSuchHandle)?);
         }
-        Ok(kept)
+        Ok(stored)
     }
 }
 

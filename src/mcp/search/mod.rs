@@ -202,11 +202,11 @@ impl SearchIndex {
         }
     }
 
-    /// Returns at most `most` operations that match the query, the best first. Equal scores are
+    /// Returns at most `limit` operations that match the query, the best first. Equal scores are
     /// ordered by name, and a query without known terms finds nothing.
     ///
     /// To respect what a caller may see, request all hits (`usize::MAX`), filter, then take.
-    pub fn search(&self, words: &str, most: usize) -> Vec<SearchHit> {
+    pub fn search(&self, words: &str, limit: usize) -> Vec<SearchHit> {
         let mut scores = vec![0.0; self.operations.len()];
         let mut kinds: Vec<(OperationKind, f32)> = Vec::new();
         for asked in tokens::parse_query(words, |word| self.find_term(word).is_some()) {
@@ -257,7 +257,7 @@ impl SearchIndex {
                 .total_cmp(&a.score)
                 .then_with(|| a.operation.name().cmp(b.operation.name()))
         });
-        hits.truncate(most);
+        hits.truncate(limit);
         hits
     }
 

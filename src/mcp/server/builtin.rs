@@ -268,17 +268,17 @@ impl Server {
             .and_then(Value::as_str)
             .unwrap_or_default();
         let effect = args.get("effect").and_then(Value::as_str);
-        let most = args
+        let limit = args
             .get("limit")
             .and_then(Value::as_u64)
-            .and_then(|most| most.try_into().ok());
+            .and_then(|limit| limit.try_into().ok());
         let fits = |entry: &&CatalogEntry| {
             effect.is_none_or(|one| entry.operation.effect().as_str() == one)
         };
         let near = self
             .search_visible(principal, query)
             .filter(fits)
-            .take(most.unwrap_or(DEFAULT_SEARCH_LIMIT));
+            .take(limit.unwrap_or(DEFAULT_SEARCH_LIMIT));
         let operations: Vec<Value> = near.map(summarize_operation).collect();
         if operations.is_empty() {
             let note =

@@ -204,7 +204,7 @@ impl Server {
     pub(super) fn max_error_bytes(&self) -> usize {
         self.results
             .max_bytes()
-            .map_or(MAX_ERROR_BYTES, |most| most.min(MAX_ERROR_BYTES))
+            .map_or(MAX_ERROR_BYTES, |max| max.min(MAX_ERROR_BYTES))
     }
 }
 

@@ -186,37 +186,38 @@ impl Server {
                 outcome: self.dispatcher.call(call, &mut CallRecord::default()).await,
             }
         });
-        let told = join_all(probes).await;
-        let opened = |what: &str| {
-            told.iter()
-                .any(|one| one.probe.subject == what && one.outcome.is_ok())
+        let outcomes = join_all(probes).await;
+        let can_read = |subject: &str| {
+            outcomes
+                .iter()
+                .any(|one| one.probe.subject == subject && one.outcome.is_ok())
         };
-        let may_read: JsonMap = told
+        let may_read: JsonMap = outcomes
             .iter()
             .map(|one| (one.probe.subject.to_owned(), one.access_value().into()))
             .collect();
-        let errors = told
+        let errors = outcomes
             .iter()
             .filter_map(|one| Some((one.probe.subject, one.error_message()?)));
         let read_errors: JsonMap = errors
-            .map(|(opens, error)| (opens.to_owned(), error.into()))
+            .map(|(subject, error)| (subject.to_owned(), error.into()))
             .collect();
-        let judged: Vec<bool> = told
+        let judged: Vec<bool> = outcomes
             .iter()
             .filter_map(ProbeOutcome::is_key_rejected)
             .collect();
         let is_refused = !judged.is_empty() && judged.iter().all(|refuses| *refuses);
         // Only Admin keys read organisation defaults. A workspace key sees its own workspace, and
         // no users of the organisation.
-        let only = only_workspace(&told).filter(|_| !opened(USERS));
+        let only = only_workspace(&outcomes).filter(|_| !can_read(USERS));
         let (key, workspace) = if is_refused {
             (KeyKind::Refused, None)
-        } else if opened(DEFAULTS) {
+        } else if can_read(DEFAULTS) {
             (KeyKind::OrganisationAdmin, None)
         } else if let Some(workspace) = only {
             (KeyKind::Workspace, Some(workspace))
-        } else if opened(CONFIGS) {
-            (KeyKind::WorkspaceOrAdmin, workspace_of_config(&told))
+        } else if can_read(CONFIGS) {
+            (KeyKind::WorkspaceOrAdmin, workspace_of_config(&outcomes))
         } else {
             (KeyKind::Unknown, None)
         };
@@ -227,7 +228,7 @@ impl Server {
                 .filter(|entry| entry.operation.effect() == effect)
                 .count()
         };
-        let plan = self.plan_kind(&told);
+        let plan = self.plan_kind(&outcomes);
         let mut answer = json!({
             "caller": &*principal.name,
             "authenticated_by": principal.method.as_str(),
@@ -255,9 +256,9 @@ impl Server {
 
     /// Returns the plan as far as the probes show it. Portkey answers 403 for a missing plan and
     /// for a missing scope alike.
-    fn plan_kind(&self, told: &[ProbeOutcome<'_>]) -> PlanKind {
+    fn plan_kind(&self, outcomes: &[ProbeOutcome<'_>]) -> PlanKind {
         let catalog = self.dispatcher.catalog();
-        let gated = told.iter().filter(|one| {
+        let gated = outcomes.iter().filter(|one| {
             catalog
                 .find(one.probe.operation)
                 .is_ok_and(|entry| entry.operation.plan() == Plan::Enterprise)
@@ -278,24 +279,25 @@ impl Server {
 }
 
 /// Returns the response of a probe if it succeeded.
-fn probe_answer<'a>(told: &'a [ProbeOutcome<'_>], opens: &str) -> Option<&'a Value> {
-    told.iter()
-        .find(|one| one.probe.subject == opens)?
+fn probe_answer<'a>(outcomes: &'a [ProbeOutcome<'_>], subject: &str) -> Option<&'a Value> {
+    outcomes
+        .iter()
+        .find(|one| one.probe.subject == subject)?
         .outcome
         .as_ref()
         .ok()
 }
 
 /// Returns the id of the workspace if the key sees only one.
-fn only_workspace<'a>(told: &'a [ProbeOutcome<'_>]) -> Option<&'a str> {
-    let workspaces = probe_answer(told, WORKSPACES)?;
+fn only_workspace<'a>(outcomes: &'a [ProbeOutcome<'_>]) -> Option<&'a str> {
+    let workspaces = probe_answer(outcomes, WORKSPACES)?;
     workspaces.get("total").filter(|total| **total == 1)?;
     workspaces.pointer("/data/0/id")?.as_str()
 }
 
 /// Returns the workspace of the key, taken from one of its configs.
-fn workspace_of_config<'a>(told: &'a [ProbeOutcome<'_>]) -> Option<&'a str> {
-    probe_answer(told, CONFIGS)?
+fn workspace_of_config<'a>(outcomes: &'a [ProbeOutcome<'_>]) -> Option<&'a str> {
+    probe_answer(outcomes, CONFIGS)?
         .pointer("/data/0/workspace_id")?
         .as_str()
 }
