@@ -62,9 +62,9 @@ fn count_values(value: &Value, depth: usize, left: &mut usize) -> Result<(), Siz
 /// Returns upper bounds on the names and items of a JSON text, and on its depth, without parsing
 /// it.
 ///
-/// Counting stops once there are more than `most` values. A text that is not JSON has such numbers,
-/// too.
-pub fn measure_json(json: &[u8], most: usize) -> (usize, usize) {
+/// Counting stops once there are more than `max_values` values. A text that is not JSON has such
+/// numbers, too.
+pub fn measure_json(json: &[u8], max_values: usize) -> (usize, usize) {
     let mut values = 0_usize;
     let mut depth = 0_usize;
     let mut deepest = 0;
@@ -82,7 +82,7 @@ pub fn measure_json(json: &[u8], most: usize) -> (usize, usize) {
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => continue,
         }
-        if values > most {
+        if values > max_values {
             break;
         }
     }

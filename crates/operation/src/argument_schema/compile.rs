@@ -73,21 +73,21 @@ impl ArgumentSchema {
                 },
             },
             Some("integer") => Self::Integer {
-                least: full
+                min: full
                     .get("minimum")
                     .and_then(Value::as_i64)
                     .unwrap_or(i64::MIN),
-                most: ["maximum", schema::TYPE_MAX]
+                max: ["maximum", schema::TYPE_MAX]
                     .iter()
                     .find_map(|key| full.get(key).and_then(Value::as_i64))
                     .unwrap_or(i64::MAX),
             },
             Some("number") => Self::Number {
-                least: full
+                min: full
                     .get("minimum")
                     .and_then(Value::as_f64)
                     .unwrap_or(f64::NEG_INFINITY),
-                most: full
+                max: full
                     .get("maximum")
                     .and_then(Value::as_f64)
                     .unwrap_or(f64::INFINITY),

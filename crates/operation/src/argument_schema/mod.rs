@@ -47,9 +47,9 @@ pub(super) enum ArgumentSchema {
     /// Text, or a value of another schema.
     TextOr(Box<ArgumentSchema>),
     /// A whole number within bounds.
-    Integer { least: i64, most: i64 },
+    Integer { min: i64, max: i64 },
     /// A number within bounds.
-    Number { least: f64, most: f64 },
+    Number { min: f64, max: f64 },
     /// True or false.
     Bool,
     /// Any value.

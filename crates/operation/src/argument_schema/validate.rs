@@ -126,21 +126,14 @@ impl ArgumentSchema {
                     }
                 }
             }
-            (
-                Self::List {
-                    items,
-                    min: least,
-                    max: most,
-                },
-                Value::Array(list),
-            ) => {
+            (Self::List { items, min, max }, Value::Array(list)) => {
                 let count = list.len();
-                if count < *least {
+                if count < *min {
                     walk.findings
-                        .add_error(at, format_args!("takes at least {least}, got {count}"));
-                } else if count > *most {
+                        .add_error(at, format_args!("takes at least {min}, got {count}"));
+                } else if count > *max {
                     walk.findings
-                        .add_error(at, format_args!("takes at most {most}, got {count}"));
+                        .add_error(at, format_args!("takes at most {max}, got {count}"));
                 }
                 for (i, value) in list.iter_mut().enumerate() {
                     items.coerce_and_validate(value, ArgumentPath::Item(&at, i), walk);
@@ -149,24 +142,17 @@ impl ArgumentSchema {
             (Self::Enum { values, open }, Value::String(text)) => {
                 validate_enum(values, *open, text, at, walk);
             }
-            (
-                Self::Text {
-                    min: least,
-                    max: most,
-                    slug,
-                },
-                Value::String(text),
-            ) => {
+            (Self::Text { min, max, slug }, Value::String(text)) => {
                 let count = text.chars().count();
-                if count < *least {
+                if count < *min {
                     walk.findings.add_error(
                         at,
-                        format_args!("takes a length of at least {least}, got {count}"),
+                        format_args!("takes a length of at least {min}, got {count}"),
                     );
-                } else if count > *most {
+                } else if count > *max {
                     walk.findings.add_error(
                         at,
-                        format_args!("takes at most {most} characters, got {count}"),
+                        format_args!("takes at most {max} characters, got {count}"),
                     );
                 }
                 if *slug && !is_slug(text) {
@@ -180,27 +166,24 @@ impl ArgumentSchema {
                 }
             }
             (Self::Time(role), Value::String(text)) => validate_time(*role, text, at, walk),
-            (Self::Integer { least, most }, Value::Number(number)) => match as_integer(number) {
-                Some(n) if (*least..=*most).contains(&n) => {
+            (Self::Integer { min, max }, Value::Number(number)) => match as_integer(number) {
+                Some(n) if (*min..=*max).contains(&n) => {
                     if number.is_f64() {
                         *number = n.into();
                     }
                 }
                 Some(n) => walk
                     .findings
-                    .add_error(at, describe_bounds(&n.into(), *least, *most)),
+                    .add_error(at, describe_bounds(&n.into(), *min, *max)),
                 None => walk
                     .findings
                     .add_error(at, format_args!("takes a whole number, got {number}")),
             },
-            (Self::Number { least, most }, Value::Number(number)) => {
-                if number
-                    .as_f64()
-                    .is_none_or(|n| !(*least..=*most).contains(&n))
-                {
-                    let bounds = match most.is_finite() {
-                        true => format!("takes a number from {least} to {most}, got {number}"),
-                        false => format!("takes a number of at least {least}, got {number}"),
+            (Self::Number { min, max }, Value::Number(number)) => {
+                if number.as_f64().is_none_or(|n| !(*min..=*max).contains(&n)) {
+                    let bounds = match max.is_finite() {
+                        true => format!("takes a number from {min} to {max}, got {number}"),
+                        false => format!("takes a number of at least {min}, got {number}"),
                     };
                     walk.findings.add_error(at, bounds);
                 }
@@ -409,13 +392,13 @@ fn as_integer(number: &Number) -> Option<i64> {
     })
 }
 
-fn describe_bounds(number: &Number, least: i64, most: i64) -> String {
+fn describe_bounds(number: &Number, min: i64, max: i64) -> String {
     // The upper bound of a type is mentioned only if a value exceeds it.
-    let is_low = number.as_i64().is_some_and(|n| n < least);
-    if is_low && most >= u32::MAX.into() {
-        format!("takes a whole number of at least {least}, got {number}")
+    let is_low = number.as_i64().is_some_and(|n| n < min);
+    if is_low && max >= u32::MAX.into() {
+        format!("takes a whole number of at least {min}, got {number}")
     } else {
-        format!("takes a whole number from {least} to {most}, got {number}")
+        format!("takes a whole number from {min} to {max}, got {number}")
     }
 }
 
