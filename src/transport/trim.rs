@@ -67,11 +67,11 @@ fn trim_listen(params: &mut SubscriptionsListenRequestParams) {
 }
 
 fn trim_meta(meta: &mut RequestMetaObject) {
-    let mut kept = RequestMetaObject::new();
+    let mut trimmed = RequestMetaObject::new();
     for name in KEPT_META_KEYS {
         let text = meta.get(name).and_then(Value::as_str);
         if let Some(text) = text.filter(|text| text.len() <= MAX_META_TEXT_BYTES) {
-            kept.insert(name.to_owned(), text.into());
+            trimmed.insert(name.to_owned(), text.into());
         }
     }
     if let Some(client) = meta.get(CLIENT_INFO_KEY) {
@@ -81,7 +81,7 @@ fn trim_meta(meta: &mut RequestMetaObject) {
             // The reader of this field reports the error.
             _ => Value::Null,
         };
-        kept.insert(CLIENT_INFO_KEY.to_owned(), client);
+        trimmed.insert(CLIENT_INFO_KEY.to_owned(), client);
     }
     if let Some(said) = meta.get(CLIENT_CAPABILITIES_KEY) {
         // A stream sends no requests to its client, so it does not matter which capabilities there
@@ -91,9 +91,9 @@ fn trim_meta(meta: &mut RequestMetaObject) {
         } else {
             Value::Null
         };
-        kept.insert(CLIENT_CAPABILITIES_KEY.to_owned(), capabilities);
+        trimmed.insert(CLIENT_CAPABILITIES_KEY.to_owned(), capabilities);
     }
-    *meta = kept;
+    *meta = trimmed;
 }
 
 fn trim_client(client: &Implementation) -> Implementation {

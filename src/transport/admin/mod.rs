@@ -219,9 +219,9 @@ impl ApprovalServer {
         let mut connection_file = None;
         if let Some(file) = file {
             let context = || format!("cannot write {}", display_path(file));
-            let opened = write_connection_file(file, &json!({ "url": url, "token": token }))
+            let written = write_connection_file(file, &json!({ "url": url, "token": token }))
                 .with_context(context)?;
-            connection_file = Some((file.to_owned(), opened));
+            connection_file = Some((file.to_owned(), written));
         }
         let port = address.port();
         let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
@@ -270,13 +270,13 @@ fn write_connection_file(file: &Path, what: &Value) -> std::io::Result<fs::File>
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut opened = options.open(file)?;
-    writeln!(opened, "{what}")?;
-    Ok(opened)
+    let mut created = options.open(file)?;
+    writeln!(created, "{what}")?;
+    Ok(created)
 }
 
-async fn serve(listener: TcpListener, office: ApprovalServerState, ended: CancellationToken) {
-    let office = Arc::new(office);
+async fn serve(listener: TcpListener, server: ApprovalServerState, ended: CancellationToken) {
+    let server = Arc::new(server);
     let router = Router::new()
         .route("/approvals", get(list_tickets))
         .route("/approvals/{id}", get(show_ticket).post(decide_ticket))
@@ -291,10 +291,10 @@ async fn serve(listener: TcpListener, office: ApprovalServerState, ended: Cancel
         )
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
         .layer(middleware::from_fn_with_state(
-            office.clone(),
+            server.clone(),
             guard_request,
         ))
-        .with_state(office);
+        .with_state(server);
     if let Err(error) = auxiliary::serve(listener, router, CONNECTION_LIMITS, ended).await {
         error!(%error, "nobody can decide about calls any more");
     }
@@ -302,12 +302,12 @@ async fn serve(listener: TcpListener, office: ApprovalServerState, ended: Cancel
 
 /// Checks host, origin and credentials of a request before its body is read.
 async fn guard_request(
-    State(office): State<Arc<ApprovalServerState>>,
+    State(server): State<Arc<ApprovalServerState>>,
     Extension(connection): Extension<Connection>,
     request: Request,
     next: Next,
 ) -> Response {
-    let checked = authenticate_and_read(&office, &connection, request).await;
+    let checked = authenticate_and_read(&server, &connection, request).await;
     let mut response = match checked {
         Ok(request) => next.run(request).await,
         Err(response) => response,
@@ -320,19 +320,19 @@ async fn guard_request(
 
 /// Authenticates a request and reads its body.
 async fn authenticate_and_read(
-    office: &ApprovalServerState,
+    server: &ApprovalServerState,
     connection: &Connection,
     request: Request,
 ) -> Result<Request, Response> {
     let refuse = |status, why: &'static str| (status, why).into_response();
     let (mut parts, body) = request.into_parts();
-    if !office.is_same_origin(&parts.headers) {
+    if !server.is_same_origin(&parts.headers) {
         // A page of another origin may have sent it, or reached this server by a host name of its
         // own.
         info!("an approval request was refused: its host or its origin is another one");
         return Err(refuse(StatusCode::FORBIDDEN, "not from there\n"));
     }
-    let access = office
+    let access = server
         .authenticate(parts.uri.path(), &parts.headers)
         .await?;
     if !connection.authenticate() {
@@ -360,14 +360,14 @@ async fn authenticate_and_read(
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
-fn require_token(office: &ApprovalServerState, headers: &HeaderMap) -> Result<(), JsonError> {
+fn require_token(server: &ApprovalServerState, headers: &HeaderMap) -> Result<(), JsonError> {
     let given = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
     let given = given
         .and_then(|given| given.strip_prefix("Bearer "))
         .unwrap_or_default();
-    match bool::from(given.as_bytes().ct_eq(office.token.as_bytes())) {
+    match bool::from(given.as_bytes().ct_eq(server.token.as_bytes())) {
         true => Ok(()),
         false => Err(json_error(
             StatusCode::UNAUTHORIZED,
@@ -416,13 +416,13 @@ impl TicketQuery {
 
     async fn fetch_page(
         &self,
-        office: &ApprovalServerState,
+        server: &ApprovalServerState,
     ) -> Result<approval::TicketPage, DecisionError> {
         let limit = self
             .limit
             .unwrap_or(DEFAULT_PAGE_SIZE)
             .min(MAX_PAGE_TICKETS);
-        office
+        server
             .approvals
             .list_tickets(&self.filter(), self.after.as_deref(), limit)
             .await
@@ -430,11 +430,11 @@ impl TicketQuery {
 }
 
 async fn list_tickets(
-    State(office): State<Arc<ApprovalServerState>>,
+    State(server): State<Arc<ApprovalServerState>>,
     Query(wanted): Query<TicketQuery>,
 ) -> Result<Json<Value>, JsonError> {
     let page = wanted
-        .fetch_page(&office)
+        .fetch_page(&server)
         .await
         .map_err(|error| decision_error(&error))?;
     let tickets: Vec<_> = page.tickets.iter().map(Ticket::to_public_json).collect();
@@ -442,10 +442,10 @@ async fn list_tickets(
 }
 
 async fn show_ticket(
-    State(office): State<Arc<ApprovalServerState>>,
+    State(server): State<Arc<ApprovalServerState>>,
     Segments(start): Segments<String>,
 ) -> Result<Json<Value>, JsonError> {
-    let ticket = office
+    let ticket = server
         .approvals
         .find_ticket(&start)
         .await
@@ -454,7 +454,7 @@ async fn show_ticket(
 }
 
 async fn decide_ticket(
-    State(office): State<Arc<ApprovalServerState>>,
+    State(server): State<Arc<ApprovalServerState>>,
     Segments(id): Segments<String>,
     Json(decision): Json<ApprovalDecision>,
 ) -> Result<Json<Value>, JsonError> {
@@ -466,7 +466,7 @@ async fn decide_ticket(
     } = decision;
     let form = build_form(approve, name);
     let by = by.unwrap_or_else(|| "approvals".to_owned());
-    let ticket = office.approvals.decide(&id, &digest, &form, &by).await;
+    let ticket = server.approvals.decide(&id, &digest, &form, &by).await;
     let ticket = ticket.map_err(|error| decision_error(&error))?;
     log_decision(&ticket);
     Ok(Json(ticket.to_public_json()))
@@ -474,10 +474,10 @@ async fn decide_ticket(
 
 /// Shows the list of tickets.
 async fn show_list_page(
-    State(office): State<Arc<ApprovalServerState>>,
+    State(server): State<Arc<ApprovalServerState>>,
     Query(wanted): Query<TicketQuery>,
 ) -> Result<Html<String>, HtmlError> {
-    let found = wanted.fetch_page(&office).await.map_err(|error| {
+    let found = wanted.fetch_page(&server).await.map_err(|error| {
         let (status, _) = decision_error(&error);
         (
             status,
@@ -487,7 +487,7 @@ async fn show_list_page(
         )
     })?;
     Ok(Html(page::list_page(
-        &office.list_key,
+        &server.list_key,
         &wanted.filter(),
         &found,
     )))
@@ -511,7 +511,7 @@ async fn show_ticket_page(
 }
 
 async fn submit_form(
-    State(office): State<Arc<ApprovalServerState>>,
+    State(server): State<Arc<ApprovalServerState>>,
     Extension(access): Extension<RequestAccess>,
     Form(filled): Form<ApprovalForm>,
 ) -> Result<Html<String>, HtmlError> {
@@ -546,7 +546,7 @@ async fn submit_form(
     let approve =
         approve.map_err(|note| show_form_again(StatusCode::UNPROCESSABLE_ENTITY, note))?;
     let form = build_form(approve, Some(filled.name.clone()));
-    let outcome = office
+    let outcome = server
         .approvals
         .decide(&ticket.id, &filled.digest, &form, by)
         .await;
@@ -574,11 +574,11 @@ type HtmlError = (StatusCode, Html<String>);
 
 /// Finds a pending ticket by the id and the key in the address of its page.
 async fn find_page_ticket(
-    office: &ApprovalServerState,
+    server: &ApprovalServerState,
     id: &str,
     key: &str,
 ) -> Result<Ticket, HtmlError> {
-    let ticket = office.approvals.ticket(id).await.ok().flatten();
+    let ticket = server.approvals.ticket(id).await.ok().flatten();
     let open = ticket.filter(|ticket| ticket.matches_page_key(key) && ticket.is_pending());
     open.ok_or_else(not_found_page)
 }

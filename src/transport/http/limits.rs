@@ -16,9 +16,9 @@ pub(super) struct ConcurrencyLimiter<K: Hash + Eq> {
 
 impl<K: Hash + Eq + Clone> ConcurrencyLimiter<K> {
     /// Creates a limiter with this maximum for each key.
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(super) fn new(max_per_key: usize) -> Arc<Self> {
         Arc::new(Self {
-            max_per_key: most,
+            max_per_key,
             counts: Mutex::default(),
         })
     }

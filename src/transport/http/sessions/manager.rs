@@ -280,8 +280,8 @@ impl LimitedSessionManager {
                 },
             };
             let oldest = {
-                let live = self.active_sessions();
-                let unproven = live
+                let active = self.active_sessions();
+                let unproven = active
                     .values()
                     .filter(|one| one.is_unproven() && !one.is_closing());
                 let near = unproven.filter(|one| of_any || one.network == network);
@@ -317,8 +317,8 @@ impl LimitedSessionManager {
     /// Returns the session that was idle for longest. Sessions of this caller come first; those of
     /// others count only if `of_anybody` is set.
     fn longest_idle(&self, principal: &Arc<str>, of_anybody: bool) -> Option<Arc<ActiveSession>> {
-        let live = self.active_sessions();
-        let proven = live.values().filter(|one| !one.is_unproven());
+        let active = self.active_sessions();
+        let proven = active.values().filter(|one| !one.is_unproven());
         let idle =
             proven.filter_map(|one| Some((one.principal != *principal, one.idle_since()?, one)));
         let idle = idle.filter(|(is_foreign, ..)| of_anybody || !is_foreign);

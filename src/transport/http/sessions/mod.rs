@@ -108,16 +108,16 @@ impl Sessions {
         callers: CallerAuth,
         end: CancellationToken,
     ) -> Self {
-        let most = u64::try_from(bounds.max).unwrap_or(u64::MAX);
-        let opened = Cache::builder()
+        let max_sessions = u64::try_from(bounds.max).unwrap_or(u64::MAX);
+        let verified_ids = Cache::builder()
             .time_to_live(VERIFIED_ID_TTL)
-            .max_capacity(most)
+            .max_capacity(max_sessions)
             .build();
-        let live = LimitedSessionManager::new(bounds, callers.clone(), end);
+        let manager = LimitedSessionManager::new(bounds, callers.clone(), end);
         Self {
-            manager: live,
+            manager,
             keys,
-            verified_ids: opened,
+            verified_ids,
             callers,
             store,
             ttl: bounds.ttl,
@@ -179,8 +179,8 @@ impl Sessions {
         };
         let mut response = CURRENT_REQUEST.scope(current_request, next(request)).await;
         if let Some(id) = response.headers().get(SESSION_ID) {
-            let sealed = self.sign_id(id, &principal)?;
-            response.headers_mut().insert(SESSION_ID, sealed);
+            let signed_id = self.sign_id(id, &principal)?;
+            response.headers_mut().insert(SESSION_ID, signed_id);
         }
         Ok(response)
     }
@@ -225,7 +225,7 @@ impl Sessions {
         request: &Request,
         principal: &Principal,
     ) -> Result<Option<HeaderValue>, InvalidState> {
-        let Some(sealed) = request.headers().get(SESSION_ID) else {
+        let Some(signed_id) = request.headers().get(SESSION_ID) else {
             return Ok(None);
         };
         let version = request.headers().get(PROTOCOL_VERSION);
@@ -234,23 +234,23 @@ impl Sessions {
         {
             return Ok(None);
         }
-        if let Some(opened) = self.verified_ids.get(sealed)
-            && opened.principal == principal.name
+        if let Some(verified) = self.verified_ids.get(signed_id)
+            && verified.principal == principal.name
         {
-            return Ok(Some(opened.id));
+            return Ok(Some(verified.id));
         }
-        let text = sealed.to_str().map_err(|_| InvalidState)?;
+        let text = signed_id.to_str().map_err(|_| InvalidState)?;
         let id = self
             .keys
             .get()
             .verify(StatePurpose::Session, &principal.name, b"", text)?;
         let id = HeaderValue::from_maybe_shared(Bytes::from(id)).map_err(|_| InvalidState)?;
-        let opened = VerifiedId {
+        let verified = VerifiedId {
             id: id.clone(),
             principal: principal.name.clone(),
         };
         // A copy, because a header value keeps the whole head of its request in memory.
-        self.verified_ids.insert(header_value(text)?, opened);
+        self.verified_ids.insert(header_value(text)?, verified);
         Ok(Some(id))
     }
 
