@@ -230,9 +230,9 @@ impl Keyring {
         purpose: StatePurpose,
         principal: &str,
         binding: &[u8],
-        sealed: &str,
+        signed: &str,
     ) -> Result<Vec<u8>, InvalidState> {
-        let (_, payload) = self.verify_with_ttl(purpose, principal, binding, sealed)?;
+        let (_, payload) = self.verify_with_ttl(purpose, principal, binding, signed)?;
         Ok(payload)
     }
 
@@ -263,12 +263,12 @@ impl Keyring {
         purpose: StatePurpose,
         principal: &str,
         binding: &[u8],
-        sealed: &str,
+        signed: &str,
         store: &Store,
     ) -> Result<Vec<u8>, InvalidState> {
-        let (ttl, stamped) = self.verify_with_ttl(purpose, principal, binding, sealed)?;
+        let (ttl, stamped) = self.verify_with_ttl(purpose, principal, binding, signed)?;
         let (stamp, payload) = stamped.split_first_chunk().ok_or(InvalidState)?;
-        let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(sealed));
+        let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(signed));
         let key = StoreKey::new("sealed", &[&digest]).owned_by(principal);
         match store.use_once(&Stamp::from_bytes(*stamp), &key, ttl).await {
             Ok(UseOutcome::First) => Ok(payload.to_vec()),
@@ -283,23 +283,23 @@ impl Keyring {
         purpose: StatePurpose,
         principal: &str,
         binding: &[u8],
-        sealed: &str,
+        signed: &str,
     ) -> Result<(Duration, Vec<u8>), InvalidState> {
         let bound = binding_digest(purpose, principal, binding);
         let mut text = self
             .codec
-            .open_with(sealed, &bound)
+            .open_with(signed, &bound)
             .map_err(|_| InvalidState)?;
         let payload = text.split_off(HEADER_BYTES.min(text.len()));
         let (rest, ttl) = text.split_last_chunk().ok_or(InvalidState)?;
-        let (rest, sealed_at) = rest.split_last_chunk().ok_or(InvalidState)?;
+        let (rest, signed_at) = rest.split_last_chunk().ok_or(InvalidState)?;
         let ttl = Duration::from_millis(u64::from_be_bytes(*ttl));
         // The codec uses the system's clock, which can be set back. Values signed by this process
         // are also checked by a monotonic clock.
         let (process, started) = &*PROCESS;
         if rest.starts_with(process) {
-            let sealed_at = Duration::from_millis(u64::from_be_bytes(*sealed_at));
-            if started.elapsed().saturating_sub(sealed_at) > ttl {
+            let signed_at = Duration::from_millis(u64::from_be_bytes(*signed_at));
+            if started.elapsed().saturating_sub(signed_at) > ttl {
                 return Err(InvalidState);
             }
         }
@@ -330,8 +330,8 @@ impl Keyring {
     ///
     /// # Errors
     /// Returns [`InvalidState`] if none of the keys encrypted the value for this place.
-    pub fn decrypt(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, InvalidState> {
-        let ([form, id_bytes], rest) = sealed.split_first_chunk().ok_or(InvalidState)?;
+    pub fn decrypt(&self, place: &str, encrypted: &[u8]) -> Result<Vec<u8>, InvalidState> {
+        let ([form, id_bytes], rest) = encrypted.split_first_chunk().ok_or(InvalidState)?;
         let (id, rest) = rest
             .split_at_checked(usize::from(*id_bytes))
             .ok_or(InvalidState)?;

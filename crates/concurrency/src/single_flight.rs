@@ -40,11 +40,11 @@ where
     }
 
     /// Joins the work of this key, and starts it if it is not in progress. Returns `None` if too
-    /// much is in progress: in total, or at least `most` among the keys that are `alike`.
+    /// much is in progress: in total, or at least `max_alike` among the keys that are `alike`.
     pub fn join<F>(
         &self,
         key: K,
-        (alike, most): (impl Fn(&K) -> bool, usize),
+        (alike, max_alike): (impl Fn(&K) -> bool, usize),
         work: impl FnOnce() -> F,
     ) -> Option<Flight<V>>
     where
@@ -54,7 +54,8 @@ where
         if let Some(flight) = running.get(&key) {
             return Some(Flight(flight.clone()));
         }
-        if running.len() >= self.max || running.keys().filter(|key| alike(key)).count() >= most {
+        if running.len() >= self.max || running.keys().filter(|key| alike(key)).count() >= max_alike
+        {
             return None;
         }
         let (done, flight) = watch::channel(None);

@@ -426,8 +426,8 @@ mod tests {
         let watched = watch_file(&file);
         let modified = fs::metadata(&file).unwrap().modified().unwrap();
         fs::write(&file, "new").unwrap();
-        let opened = fs::File::options().write(true).open(&file).unwrap();
-        opened.set_modified(modified).unwrap();
+        let handle = fs::File::options().write(true).open(&file).unwrap();
+        handle.set_modified(modified).unwrap();
         assert_eq!(check_metadata(&watched), "new");
     }
 }

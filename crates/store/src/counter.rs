@@ -146,7 +146,7 @@ impl Window {
         }
     }
 
-    fn counting_method(self, most: u64, amount: u64, now: u64) -> CountingMethod {
+    fn counting_method(self, max: u64, amount: u64, now: u64) -> CountingMethod {
         let even = |width, offset| CountingMethod::FixedSpans {
             width,
             offset,
@@ -166,18 +166,18 @@ impl Window {
             },
             Self::Bucket(period) => {
                 let longest = to_micros(MAX_DURATION);
-                let interval = to_micros(period).div_ceil(most.max(1));
+                let interval = to_micros(period).div_ceil(max.max(1));
                 let of = |count: u64| interval.saturating_mul(count).min(longest);
                 // An amount above the maximum is never granted, even if the bounds above shorten
                 // its cost.
-                let cost = if amount > most {
+                let cost = if amount > max {
                     2 * longest
                 } else {
                     of(amount)
                 };
                 CountingMethod::Bucket {
                     interval,
-                    capacity: of(most),
+                    capacity: of(max),
                     cost,
                 }
             }
@@ -189,15 +189,15 @@ impl CounterRequest {
     /// Converts a budget at this time, which matters for calendar windows only.
     pub(super) fn from_budget(budget: &Budget, now: u64) -> Self {
         let Budget { key, window, .. } = budget;
-        let most = budget.max.min(MAX_COUNT);
+        let max = budget.max.min(MAX_COUNT);
         let amount = budget.amount.min(MAX_COUNT);
         let name = format!("{key}:{}", window.name());
         Self {
             name,
             owner: key.owner,
-            max: most,
+            max,
             amount,
-            method: window.counting_method(most, amount, now),
+            method: window.counting_method(max, amount, now),
         }
     }
 

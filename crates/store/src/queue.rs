@@ -83,10 +83,10 @@ impl QueueEntries {
             return EnqueueOutcome::OwnerFull;
         }
         if live().count() >= queue.max {
-            let most = live()
+            let largest = live()
                 .map(|entry| (count_of(&entry.owner), &entry.owner))
                 .max();
-            let Some((_, whose)) = most.filter(|(count, _)| *count > own + 1) else {
+            let Some((_, whose)) = largest.filter(|(count, _)| *count > own + 1) else {
                 return EnqueueOutcome::QueueFull;
             };
             let whose = whose.clone();

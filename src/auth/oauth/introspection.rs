@@ -191,7 +191,7 @@ impl Introspector {
             Value::Object(claims) if active => Claims::new(claims, &self.expected).map(Arc::new),
             _ => Err(TokenRejection::Inactive),
         };
-        let kept = match &verdict {
+        let ttl = match &verdict {
             Ok(claims) => claims
                 .seconds_left()
                 .and_then(|left| Duration::try_from_secs_f64(left).ok())
@@ -200,7 +200,7 @@ impl Introspector {
         };
         CachedResult {
             result: verdict,
-            expires_at: Instant::now() + kept,
+            expires_at: Instant::now() + ttl,
             bytes,
         }
     }

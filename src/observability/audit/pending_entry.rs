@@ -73,7 +73,7 @@ impl<'a> PendingEntry<'a> {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         // A call that is repeated with an approval has the record of the first attempt.
         record.outcome = CallOutcome::default();
-        let kept = audit.map(|audit| EntryContext {
+        let context = audit.map(|audit| EntryContext {
             audit,
             principal,
             request_info,
@@ -83,10 +83,7 @@ impl<'a> PendingEntry<'a> {
             digest: audit.digest(&to_canonical_json(args)),
             has_intent: false,
         });
-        Self {
-            record,
-            context: kept,
-        }
+        Self { record, context }
     }
 
     /// Records the target and the validated arguments, with secrets masked.
@@ -113,18 +110,18 @@ impl<'a> PendingEntry<'a> {
             .record
             .operation
             .is_some_and(|operation| operation.effect() != Effect::Read);
-        let Some(kept) = self.context.as_mut().filter(|_| writes) else {
+        let Some(context) = self.context.as_mut().filter(|_| writes) else {
             return Ok(());
         };
-        let entry = kept.build_entry(
+        let entry = context.build_entry(
             self.record,
             &OutcomeKind::Unknown.into(),
             MAX_INTENT_ARGUMENT_BYTES,
             None,
         );
-        let recorded = kept.audit.submit_intent(entry).await;
-        kept.has_intent = recorded.is_ok();
-        if kept.audit.0.allow_unrecorded_writes {
+        let recorded = context.audit.submit_intent(entry).await;
+        context.has_intent = recorded.is_ok();
+        if context.audit.0.allow_unrecorded_writes {
             Ok(())
         } else {
             recorded
@@ -139,12 +136,13 @@ impl<'a> PendingEntry<'a> {
 
     /// Writes the entry, unless there is no audit log or the entry is written already.
     fn write(&mut self) {
-        let Some(kept) = self.context.take() else {
+        let Some(context) = self.context.take() else {
             return;
         };
-        let took = Some(kept.started.elapsed());
-        let entry = kept.build_entry(self.record, &self.record.outcome, MAX_ARGUMENT_BYTES, took);
-        kept.audit.submit(entry, kept.has_intent);
+        let took = Some(context.started.elapsed());
+        let entry =
+            context.build_entry(self.record, &self.record.outcome, MAX_ARGUMENT_BYTES, took);
+        context.audit.submit(entry, context.has_intent);
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) struct SecretFolder {
     /// Handle of the folder itself. Files are created in this very folder, even if its path leads
     /// elsewhere by then.
     #[cfg(unix)]
-    opened: std::os::fd::OwnedFd,
+    handle: std::os::fd::OwnedFd,
 }
 
 fn permission_denied(why: &str) -> io::Error {
@@ -34,13 +34,13 @@ impl SecretFolder {
         use rustix::fs::{Mode, OFlags, open};
 
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = File::from(open(path, flags, Mode::empty())?);
+        let folder = File::from(open(path, flags, Mode::empty())?);
         if path.canonicalize()? != path {
             return Err(permission_denied(
                 "a link leads there now; name the real folder, and start again",
             ));
         }
-        let found = opened.metadata()?;
+        let found = folder.metadata()?;
         if found.uid() != rustix::process::geteuid().as_raw() {
             return Err(permission_denied(
                 "it belongs to another user; name a folder of this one",
@@ -53,7 +53,7 @@ impl SecretFolder {
         }
         Ok(Self {
             path: path.to_owned(),
-            opened: opened.into(),
+            handle: folder.into(),
         })
     }
 
@@ -86,7 +86,7 @@ impl SecretFolder {
 
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::RUSR | Mode::WUSR;
-        Ok(openat(&self.opened, name, flags | OFlags::CLOEXEC, mode)?.into())
+        Ok(openat(&self.handle, name, flags | OFlags::CLOEXEC, mode)?.into())
     }
 
     #[cfg(not(unix))]
@@ -125,7 +125,7 @@ impl SecretFolder {
     /// operator.
     #[cfg(unix)]
     pub(super) fn remove(&self, name: &str) {
-        _ = rustix::fs::unlinkat(&self.opened, name, rustix::fs::AtFlags::empty());
+        _ = rustix::fs::unlinkat(&self.handle, name, rustix::fs::AtFlags::empty());
     }
 
     #[cfg(not(unix))]

@@ -389,7 +389,7 @@ fn classify_normalized(name: &str, bare: &str, found: u32, strict: bool) -> Name
         return NameKind::SecretCollection;
     }
     let has = |word: &TellingWord| found & word.letters == word.letters && bare.contains(word.text);
-    let sealed = bare.starts_with("credential")
+    let all_secret = bare.starts_with("credential")
         || has(&SERVICE_ACCOUNT)
         || has(&PRIVATE_KEY)
         || has(&PASSWORD)
@@ -399,7 +399,7 @@ fn classify_normalized(name: &str, bare: &str, found: u32, strict: bool) -> Name
         || bare.ends_with("authorization")
         || has(&SECRET);
     let refers = bare.starts_with("secretreference") || bare.starts_with("secrets");
-    match (sealed, secret) {
+    match (all_secret, secret) {
         (true, _) => NameKind::AllSecret,
         (false, true) if !refers && !HARMLESS_NAMES.contains(&name) => NameKind::Secret,
         _ => NameKind::NotSecret,

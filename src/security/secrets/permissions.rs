@@ -44,9 +44,9 @@ pub fn check_permissions(file: &Path, guarded: FileProtection) -> io::Result<()>
 /// Returns an error as [`check_permissions`] does, or if the file is not regular, not text, or
 /// larger than a secret.
 pub fn read_protected_file(file: &Path, guarded: FileProtection) -> io::Result<SecretString> {
-    let opened = open(file)?;
-    check_metadata(file, &opened.metadata()?, guarded)?;
-    Ok(decode_utf8(read_open_file(&opened, MAX_KEY_BYTES)?)?.into())
+    let handle = open(file)?;
+    check_metadata(file, &handle.metadata()?, guarded)?;
+    Ok(decode_utf8(read_open_file(&handle, MAX_KEY_BYTES)?)?.into())
 }
 
 fn check_metadata(file: &Path, metadata: &Metadata, guarded: FileProtection) -> io::Result<()> {

@@ -220,12 +220,12 @@ fn open_file_within(folder: &Path, path: &str) -> Option<(File, u64)> {
         return None;
     }
     let file = portkey_bounded_file::open(&real).ok()?;
-    let opened = file.metadata().ok()?;
+    let metadata = file.metadata().ok()?;
     // If the path was changed in between, nothing is returned.
     let again = real.canonicalize().ok().filter(|again| *again == real)?;
-    let is_same = FileIdentity::from_metadata(&opened)
+    let is_same = FileIdentity::from_metadata(&metadata)
         == FileIdentity::from_metadata(&again.symlink_metadata().ok()?);
-    is_same.then_some((file, opened.len()))
+    is_same.then_some((file, metadata.len()))
 }
 
 fn collect_texts(value: &Value, texts: &mut Vec<String>) {
