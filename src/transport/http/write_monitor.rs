@@ -3,8 +3,8 @@
 //! A peer that stops reading shows in one of two ways. Its socket accepts no bytes, which
 //! [`SocketStall`] notices on write. Over HTTP/2 the socket may accept everything while the window
 //! of a stream is closed. hyper then no longer asks for the rest of the response, which
-//! [`MonitoredBody`] notices. In both cases the connection is closed, which frees the permits of its
-//! requests. A stream without events to send waits for neither.
+//! [`MonitoredBody`] notices. In both cases the connection is closed, which frees the permits of
+//! its requests. A stream without events to send waits for neither.
 
 use std::{
     collections::BTreeMap,
