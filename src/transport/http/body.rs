@@ -22,6 +22,9 @@ use crate::mcp::surface::{self, BuiltinAction};
 /// when the connection closes never sees the error.
 const MAX_DRAINED_BYTES: usize = 64 << 20;
 
+/// Maximum time between two parts of a rejected body.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Maximum size of bodies that are limited only by their number, in bytes.
 const SMALL_BODY_BYTES: usize = 64 << 10;
 
@@ -232,10 +235,11 @@ async fn drain(headers: &HeaderMap, body: Body) {
     drain_chunks(body.into_data_stream(), MAX_DRAINED_BYTES).await;
 }
 
-/// Reads and discards the rest of a body, up to a size.
+/// Reads and discards the rest of a body, up to a size and until the client pauses. A client that waits
+/// for the response sends nothing.
 async fn drain_chunks(mut chunks: BodyDataStream, max_bytes: usize) {
     let mut left = max_bytes;
-    while let Some(Ok(chunk)) = chunks.next().await {
+    while let Ok(Some(Ok(chunk))) = timeout(DRAIN_TIMEOUT, chunks.next()).await {
         match left.checked_sub(chunk.len()) {
             Some(rest) => left = rest,
             None => return,
