@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, preview};
+use super::{ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, is_same_name, preview};
 
 impl Operation {
     /// Returns the name of the tool.
@@ -14,6 +14,21 @@ impl Operation {
     /// Returns the aliases of the tool.
     pub fn alias_names(&self) -> &'static [&'static str] {
         self.aliases
+    }
+
+    /// Returns the arguments that are sent as false where the caller leaves them out.
+    pub fn false_arguments(&self) -> &'static [&'static str] {
+        self.false_arguments
+    }
+
+    /// Returns true if a name may be another name of an argument. Only the schema knows whether it is
+    /// an argument itself; this is told without building it.
+    pub fn may_alias_argument(&self, name: &str) -> bool {
+        is_same_name(name, "id")
+            || self
+                .argument_aliases
+                .iter()
+                .any(|alias| is_same_name(alias.name(), name))
     }
 
     /// Returns the search terms: words of callers who mean this tool that its name and descriptions

@@ -1,7 +1,8 @@
 //! Builder methods of an operation: everything a declaration says beyond method and path.
 
 use super::{
-    ApiBase, ArgumentRule, BodyKind, Effect, MergeFn, Operation, Plan, preview::PreviewSpec,
+    ApiBase, ArgumentAlias, ArgumentRule, BodyKind, Effect, MergeFn, Operation, Plan,
+    preview::PreviewSpec,
 };
 
 /// Deviations from the defaults of the HTTP method, and facts about answers. Each is part of the
@@ -136,6 +137,18 @@ impl Operation {
         self
     }
 
+    /// Declares other names of arguments. They are accepted and never listed.
+    pub const fn with_argument_aliases(mut self, aliases: &'static [ArgumentAlias]) -> Self {
+        self.argument_aliases = aliases;
+        self
+    }
+
+    /// Sets arguments to false where the caller leaves them out.
+    pub const fn with_false_arguments(mut self, names: &'static [&'static str]) -> Self {
+        self.false_arguments = names;
+        self
+    }
+
     /// Names three to six search terms: words of callers who mean this tool that its names and
     /// texts lack.
     ///
@@ -161,19 +174,6 @@ impl Operation {
     /// Sets title and description where several operations share one input struct.
     pub const fn with_docs(mut self, title: &'static str, description: &'static str) -> Self {
         self.shared_docs = Some((title, description));
-        self
-    }
-
-    /// Declares that one argument is a document with these fields.
-    ///
-    /// Callers who give such a field as an argument of its own then get one error that names the
-    /// document.
-    pub const fn with_document_fields(
-        mut self,
-        argument: &'static str,
-        fields: &'static [&'static str],
-    ) -> Self {
-        self.document = Some((argument, fields));
         self
     }
 

@@ -6,8 +6,9 @@ use http::Method;
 use serde_json::Value;
 
 use super::{
-    BodyKind, Effect, Findings, InputError, JsonMap, Operation, Presentation, SecretSlot,
-    UpstreamRequest, ValidatedArguments, ValidationOptions,
+    ArgumentAlias, BodyKind, Effect, Findings, InputError, JsonMap, Operation, Presentation,
+    SecretSlot, UpstreamRequest, ValidatedArguments, ValidationOptions,
+    argument_alias::ArgumentAliases,
     argument_schema::{ArgumentPath, ArgumentSchema, ArgumentWalk, NullPolicy, OpaqueKind},
     preview,
     profile::{self, CLEAR_ARGUMENT},
@@ -23,6 +24,7 @@ pub struct CompiledOperation {
     full_schema: Value,
     pub(super) schema: Arc<JsonMap>,
     argument_schema: ArgumentSchema,
+    argument_aliases: ArgumentAliases,
     takes_secrets: bool,
     clears_by_name: bool,
     /// True if `null` means that a field is omitted in this profile.
@@ -57,6 +59,7 @@ impl CompiledOperation {
             .publish(&full, operation.effect == Effect::Update)
             .into();
         let takes_secrets = shape.has_secrets();
+        let argument_aliases = ArgumentAliases::new(&operation, |name| is_declared(&full, name));
         let mut published = Self {
             operation,
             title,
@@ -64,6 +67,7 @@ impl CompiledOperation {
             full_schema: full,
             schema,
             argument_schema: shape,
+            argument_aliases,
             takes_secrets,
             clears_by_name,
             null_omits: profile.clears_by_argument(),
@@ -99,6 +103,21 @@ impl CompiledOperation {
         &self.full_schema
     }
 
+    /// Iterates over the other names of arguments: the declared ones, and those that follow from the
+    /// path.
+    pub fn argument_aliases(&self) -> impl Iterator<Item = &ArgumentAlias> {
+        self.argument_aliases.iter()
+    }
+
+    /// Returns the path of the argument that a name stands for, such as
+    /// `configurations.aws_region`. Returns `None` for the names of arguments.
+    pub fn resolve_argument_alias(&self, name: &str) -> Option<&'static str> {
+        match is_declared(&self.full_schema, name) {
+            true => None,
+            false => self.argument_aliases.target(name),
+        }
+    }
+
     /// Validates arguments with the default options, and returns them in the form in which they are
     /// sent.
     ///
@@ -127,9 +146,19 @@ impl CompiledOperation {
         } else {
             None
         };
+        if !args.keys().all(|name| is_declared(&self.full_schema, name)) {
+            self.argument_aliases.resolve(
+                &mut args,
+                |name| is_declared(&self.full_schema, name),
+                &mut findings,
+            );
+        }
         self.wrap_bare_body(&mut args);
-        self.reject_document_fields(&mut args, &mut findings);
         self.omit_empty_arguments(&mut args, &mut findings);
+        // Told before missing arguments, which are not what is wrong.
+        if cleared.is_none() && !args.keys().any(|name| self.operation.is_change(name)) {
+            self.reject_empty_update(&args, &mut findings);
+        }
         let nulls = match self.operation.effect {
             _ if self.null_omits => NullPolicy::Omit,
             Effect::Update => NullPolicy::Reject,
@@ -150,6 +179,9 @@ impl CompiledOperation {
         }
         if findings.errors().is_empty() {
             self.reject_empty_update(&args, &mut findings);
+        }
+        for name in self.operation.false_arguments {
+            args.entry(*name).or_insert(Value::Bool(false));
         }
         let validated = findings.finish(args, options.unknown_fields)?;
         #[cfg(debug_assertions)]
@@ -182,25 +214,6 @@ impl CompiledOperation {
             .partition(|(other, _)| is_body(other));
         *args = rest;
         args.insert(name.to_owned(), Value::Object(body));
-    }
-
-    /// Rejects fields of a document that are given as arguments of their own, with one error for
-    /// all.
-    fn reject_document_fields(&self, args: &mut JsonMap, findings: &mut Findings) {
-        let Some((argument, fields)) = self.operation.document else {
-            return;
-        };
-        let fields = fields.iter().filter(|field| args.contains_key(**field));
-        let given: Vec<_> = fields.copied().collect();
-        if !given.is_empty() {
-            args.retain(|name, _| !given.contains(&name.as_str()));
-            let given: Vec<_> = given.iter().map(|field| format!("`{field}`")).collect();
-            let given = given.join(", ");
-            findings.add_error(
-                "",
-                format!("put {given} into `{argument}`, which is the whole document"),
-            );
-        }
     }
 
     /// Omits locating or filtering arguments that have no value. They ask for nothing, and strict
@@ -348,4 +361,12 @@ impl CompiledOperation {
             _ => JsonMap::new(),
         }
     }
+}
+
+/// Returns true if a schema declares a property.
+fn is_declared(schema: &Value, name: &str) -> bool {
+    schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .is_some_and(|properties| properties.contains_key(name))
 }

@@ -16,6 +16,7 @@
 //! that this version does not know are sent, too.
 
 mod accessors;
+mod argument_alias;
 mod argument_schema;
 mod builder;
 #[doc(hidden)]
@@ -44,6 +45,9 @@ use serde_json::{Map, Value};
 
 use preview::PreviewSpec;
 
+pub use argument_alias::{
+    ArgumentAlias, alias, alias_default, json_text_alias, part_alias, preferred_alias, spread_alias,
+};
 pub use argument_schema::{OpaqueKind, did_you_mean, is_misspelling_of, is_same_name};
 pub use compiled_operation::CompiledOperation;
 pub use markers::{
@@ -227,12 +231,13 @@ pub struct Operation {
     sensitive_fields: &'static [&'static str],
     returns_untrusted_content: bool,
     aliases: &'static [&'static str],
+    argument_aliases: &'static [ArgumentAlias],
+    false_arguments: &'static [&'static str],
     search_terms: &'static [&'static str],
     scopes: &'static [&'static str],
     plan: Plan,
     shared_docs: Option<(&'static str, &'static str)>,
     rule: Option<ArgumentRule>,
-    document: Option<(&'static str, &'static [&'static str])>,
     allows_empty_update: bool,
     has_unmasked_reads: bool,
     build_schema: schema::SchemaFn,
@@ -308,12 +313,13 @@ const fn declare<T: OperationInput>(
         preview: None,
         repeated_arguments: &[],
         aliases: &[],
+        argument_aliases: &[],
+        false_arguments: &[],
         search_terms: &[],
         scopes: &[],
         plan: Plan::Any,
         shared_docs: None,
         rule: None,
-        document: None,
         allows_empty_update: false,
         has_unmasked_reads: false,
         build_schema: T::json_schema,
