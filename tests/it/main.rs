@@ -14,6 +14,7 @@
 mod access;
 mod approval;
 mod architecture;
+mod argument_aliases;
 mod arguments;
 mod audit;
 mod auth;

@@ -2,13 +2,14 @@
 
 use portkey_operation::{Operation, get};
 
-use super::shared::{TrafficOnly, traffic};
+use super::shared::{TRAFFIC_ALIASES, TrafficOnly, traffic};
 /// Declares a graph by name, alias, path, title, description and search terms.
 macro_rules! graph {
     ($name:literal, $alias:literal, $path:literal, $title:literal, $what:literal, $words:expr) => {
         get::<TrafficOnly>($name, concat!("/analytics/graphs/", $path))
             .with_docs($title, traffic!($what))
             .aliases(&[$alias])
+            .with_argument_aliases(TRAFFIC_ALIASES)
             .with_search_terms($words)
             .enterprise()
             .scopes(&["analytics.view"])

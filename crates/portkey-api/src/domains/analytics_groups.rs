@@ -4,10 +4,11 @@ use portkey_operation::{Operation, TextOrList, get};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{Traffic, traffic};
+use super::shared::{TRAFFIC_ALIASES, Traffic, traffic};
 /// Operations of the domain `analytics-groups`.
 pub const OPERATIONS: &[Operation] = &[
     get::<Grouped>("get-ai-models-grouped-data", "/analytics/groups/ai-models")
+        .with_argument_aliases(TRAFFIC_ALIASES)
         .with_search_terms(&[
             "most expensive model",
             "spend per LLM",
@@ -27,6 +28,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get-metadata-grouped-data",
         "/analytics/groups/metadata/{metadata_key}",
     )
+    .with_argument_aliases(TRAFFIC_ALIASES)
     .with_search_terms(&[
         "cost per customer",
         "per feature",
@@ -45,6 +47,7 @@ pub const OPERATIONS: &[Operation] = &[
     .returns_untrusted_content()
     .with_sensitive_fields(&["data[].metadata_value"]),
     get::<Grouped>("get-provider-grouped-data", "/analytics/groups/provider")
+        .with_argument_aliases(TRAFFIC_ALIASES)
         .with_search_terms(&[
             "vendor comparison",
             "spend per vendor",
@@ -60,6 +63,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(VIEW_SCOPES),
     get::<Grouped>("get-users-grouped-data", "/analytics/groups/users")
+        .with_argument_aliases(TRAFFIC_ALIASES)
         .with_search_terms(&[
             "spend per person",
             "top users",
@@ -81,6 +85,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get-workspaces-grouped-data",
         "/analytics/groups/workspaces",
     )
+    .with_argument_aliases(TRAFFIC_ALIASES)
     .with_search_terms(&[
         "cost per team",
         "spend per department",
@@ -96,6 +101,7 @@ pub const OPERATIONS: &[Operation] = &[
     .enterprise()
     .scopes(VIEW_SCOPES),
     get::<GroupedBy>("get-analytics-grouped-data", "/analytics/groups/{group_by}")
+        .with_argument_aliases(TRAFFIC_ALIASES)
         .with_search_terms(&[
             "break down by",
             "pivot",

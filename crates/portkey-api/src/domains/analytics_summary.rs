@@ -2,11 +2,12 @@
 
 use portkey_operation::{Operation, get};
 
-use super::shared::{TrafficOnly, traffic};
+use super::shared::{TRAFFIC_ALIASES, TrafficOnly, traffic};
 /// Operations of the domain `analytics-summary`.
 pub const OPERATIONS: &[Operation] =
     &[
         get::<TrafficOnly>("get-cache-summary", "/analytics/summary/cache")
+            .with_argument_aliases(TRAFFIC_ALIASES)
             .with_search_terms(&[
                 "cache effectiveness",
                 "cache statistics",

@@ -1,7 +1,8 @@
 //! API keys, which call Portkey for the organisation, for a workspace or for one of its members.
 
 use portkey_operation::{
-    Findings, JsonMap, Nullable, Open, Operation, Time, delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Time, alias, alias_default,
+    delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -27,6 +28,7 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.list",
         ]),
     post::<CreateApiKey>("create-api-key", "/api-keys/{type}/{sub_type}")
+        .with_argument_aliases(KEY_ALIASES)
         .with_search_terms(&[
             "token",
             "issue",
@@ -58,6 +60,7 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.read",
         ]),
     put::<UpdateApiKey>("update-api-key", "/api-keys/{id}")
+        .with_argument_aliases(KEY_ALIASES)
         .with_search_terms(&[
             "permissions",
             "budget of a token",
@@ -102,6 +105,21 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_service_api_keys.rotate",
             "workspace_user_api_keys.rotate",
         ]),
+];
+
+/// Limits and defaults in the form of other servers.
+const KEY_ALIASES: &[ArgumentAlias] = &[
+    alias("credit_limit", "usage_limits.credit_limit"),
+    alias("alert_threshold", "usage_limits.alert_threshold"),
+    alias("rate_limit_rpm", "rate_limits[].value"),
+    alias_default("rate_limits[].type", "requests"),
+    alias_default("rate_limits[].unit", "rpm"),
+    alias("default_config_id", "defaults.config_id"),
+    alias("default_metadata", "defaults.metadata"),
+    alias(
+        "default_allow_config_override",
+        "defaults.allow_config_override",
+    ),
 ];
 
 /// List API keys

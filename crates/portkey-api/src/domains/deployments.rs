@@ -1,6 +1,8 @@
 //! Deployments: gateways outside Portkey, with the workspaces they serve and their credentials.
 
-use portkey_operation::{ApiBase, JsonMap, Nullable, Open, Operation, delete, get, post, put};
+use portkey_operation::{
+    ApiBase, ArgumentAlias, JsonMap, Nullable, Open, Operation, alias, delete, get, post, put,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,6 +23,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["deployments.list"]),
     post::<CreateDeployment>("create-deployment", "/deployments")
+        .with_argument_aliases(SETTINGS_ALIASES)
         .with_search_terms(&[
             "self-hosted",
             "hybrid",
@@ -30,6 +33,7 @@ pub const OPERATIONS: &[Operation] = &[
             "air-gapped",
         ])
         .with_base(ApiBase::ControlPlaneV2)
+        .aliases(&["register-deployment"])
         .enterprise()
         .scopes(&["deployments.create"])
         .returns_secrets(ONE_TIME_SECRETS),
@@ -46,6 +50,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["deployments.read"]),
     put::<UpdateDeployment>("update-deployment", "/deployments/{deployment_id}")
+        .with_argument_aliases(SETTINGS_ALIASES)
         .with_search_terms(&["self-hosted", "data plane", "renew client secret", "edit"])
         .with_base(ApiBase::ControlPlaneV2)
         .destructive()
@@ -64,6 +69,7 @@ pub const OPERATIONS: &[Operation] = &[
             "abschalten",
         ])
         .with_base(ApiBase::ControlPlaneV2)
+        .aliases(&["archive-deployment"])
         .enterprise()
         .scopes(&["deployments.delete"]),
     get::<PingDeployment>("ping-deployment", "/deployments/{deployment_id}/ping")
@@ -78,6 +84,32 @@ pub const OPERATIONS: &[Operation] = &[
         .with_base(ApiBase::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.read"]),
+];
+
+/// Fields of `auth_settings` that other servers take by themselves.
+const SETTINGS_ALIASES: &[ArgumentAlias] = &[
+    alias("gateway_base_url", "auth_settings.gateway_base_url"),
+    alias("mcp_gateway_base_url", "auth_settings.mcp_gateway_base_url"),
+    alias(
+        "is_dataservice_hosted",
+        "auth_settings.is_dataservice_hosted",
+    ),
+    alias(
+        "is_playground_proxy_allowed",
+        "auth_settings.is_playground_proxy_allowed",
+    ),
+    alias("workspaces_allowed", "auth_settings.workspaces_allowed"),
+    alias("jwt_subs_allowed", "auth_settings.jwt_subs_allowed"),
+    alias(
+        "jwt_sub_workspace_mapping",
+        "auth_settings.jwt_sub_workspace_mapping",
+    ),
+    alias("allow_all_workspaces", "auth_settings.allow_all_workspaces"),
+    alias(
+        "remove_workspaces_allowed",
+        "auth_settings.remove_workspaces_allowed",
+    ),
+    alias("remove_subs_allowed", "auth_settings.remove_subs_allowed"),
 ];
 
 const ONE_TIME_SECRETS: &[&str] = &["client_auth", "credentials"];

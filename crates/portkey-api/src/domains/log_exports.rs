@@ -1,6 +1,9 @@
 //! Log exports: jobs that write the logs of a workspace to a file.
 
-use portkey_operation::{Effect, EndTime, JsonMap, Open, Operation, StartTime, get, post, put};
+use portkey_operation::{
+    ArgumentAlias, Effect, EndTime, JsonMap, Open, Operation, StartTime, alias, get, post,
+    preferred_alias, put,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -18,6 +21,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(EXPORT_SCOPES),
     post::<CreateLogExport>("create-log-export", "/logs/exports")
+        .with_argument_aliases(EXPORT_ALIASES)
         .with_search_terms(&[
             "dump",
             "extract to CSV",
@@ -53,6 +57,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(EXPORT_SCOPES),
     put::<UpdateLogExport>("update-log-export", "/logs/exports/{export_id}")
+        .with_argument_aliases(EXPORT_ALIASES)
         .with_search_terms(&[
             "edit",
             "change date range",
@@ -85,6 +90,20 @@ pub const OPERATIONS: &[Operation] = &[
         .not_idempotent()
         .enterprise()
         .scopes(EXPORT_SCOPES),
+];
+
+/// Filters that other servers take by themselves.
+const EXPORT_ALIASES: &[ArgumentAlias] = &[
+    alias("time_min", "filters.time_of_generation_min"),
+    alias("time_max", "filters.time_of_generation_max"),
+    alias("time_of_generation_min", "filters.time_of_generation_min"),
+    alias("time_of_generation_max", "filters.time_of_generation_max"),
+    alias("cost_min", "filters.cost_min"),
+    alias("cost_max", "filters.cost_max"),
+    alias("total_units_min", "filters.total_units_min"),
+    alias("total_units_max", "filters.total_units_max"),
+    preferred_alias("ai_model", "filters.ai_model"),
+    alias("requested_fields", "requested_data"),
 ];
 
 const EXPORT_SCOPES: &[&str] = &["logs.export"];

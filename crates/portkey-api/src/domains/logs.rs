@@ -1,6 +1,9 @@
 //! Logs: requests and their answers, recorded by the gateway or inserted by callers.
 
-use portkey_operation::{ApiBase, Findings, JsonMap, OneOrMany, Operation, Secret, get, post};
+use portkey_operation::{
+    ApiBase, ArgumentAlias, Findings, JsonMap, OneOrMany, Operation, Secret, alias, get, post,
+    spread_alias,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -8,6 +11,7 @@ use super::shared::Tags;
 /// Operations of the domain `logs`.
 pub const OPERATIONS: &[Operation] = &[
     post::<InsertLogs>("insert-logs", "/logs")
+        .with_argument_aliases(ENTRY_ALIASES)
         .with_search_terms(&[
             "import",
             "push",
@@ -43,6 +47,27 @@ pub const OPERATIONS: &[Operation] = &[
             "originalResponse",
             "metrics.metadata.value",
         ]),
+];
+
+/// Parts of one entry that other servers take by themselves.
+const ENTRY_ALIASES: &[ArgumentAlias] = &[
+    alias("request_url", "logs.request.url"),
+    alias("request_provider", "logs.request.provider"),
+    alias("request_method", "logs.request.method"),
+    alias("request_headers", "logs.request.headers"),
+    alias("request_body", "logs.request.body"),
+    alias("response_status", "logs.response.status"),
+    alias("response_headers", "logs.response.headers"),
+    alias("response_body", "logs.response.body"),
+    alias("response_time", "logs.response.response_time"),
+    alias("streaming_mode", "logs.response.streamingMode"),
+    alias("metadata_organization", "logs.metadata.organization"),
+    alias("metadata_user", "logs.metadata.user"),
+    alias("metadata_trace_id", "logs.metadata.trace_id"),
+    alias("metadata_span_id", "logs.metadata.span_id"),
+    alias("metadata_span_name", "logs.metadata.span_name"),
+    alias("metadata_parent_span_id", "logs.metadata.parent_span_id"),
+    spread_alias("metadata_custom", "logs.metadata"),
 ];
 
 /// Insert logs

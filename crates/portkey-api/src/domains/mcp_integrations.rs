@@ -1,7 +1,8 @@
 //! MCP integrations: MCP servers registered behind the gateway.
 
 use portkey_operation::{
-    Effect, JsonMap, Nullable, Open, Operation, Secret, delete, get, post, put,
+    ArgumentAlias, Effect, JsonMap, Nullable, Open, Operation, Secret, alias, delete, get, post,
+    put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,6 +24,7 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_mcp_integrations.list",
         ]),
     post::<CreateMcpIntegration>("create-mcp-integration", "/mcp-integrations")
+        .with_argument_aliases(HEADER_ALIASES)
         .with_search_terms(&[
             "onboard server",
             "add connector",
@@ -45,6 +47,7 @@ pub const OPERATIONS: &[Operation] = &[
         "update-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}",
     )
+    .with_argument_aliases(HEADER_ALIASES)
     .with_search_terms(&[
         "connector",
         "change address",
@@ -149,6 +152,10 @@ pub const OPERATIONS: &[Operation] = &[
     .aliases(&["update-mcp-integration-workspaces"])
     .scopes(&["organisation_mcp_integrations.update"]),
 ];
+
+/// Headers that other servers take by themselves.
+const HEADER_ALIASES: &[ArgumentAlias] =
+    &[alias("custom_headers", "configurations.custom_headers")];
 
 const READ_SCOPES: &[&str] = &[
     "organisation_mcp_integrations.read",

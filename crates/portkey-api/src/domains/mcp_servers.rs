@@ -1,6 +1,8 @@
 //! MCP servers: an MCP integration in one workspace, with its capabilities and users.
 
-use portkey_operation::{Effect, JsonMap, Nullable, OneOrMany, Operation, delete, get, post, put};
+use portkey_operation::{
+    ArgumentAlias, Effect, JsonMap, Nullable, OneOrMany, Operation, alias, delete, get, post, put,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -145,10 +147,14 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-mcp-server-user-access",
         "/mcp-servers/{mcp_server_id}/user-access",
     )
+    .with_argument_aliases(ACCESS_ALIASES)
     .with_search_terms(&["ban", "block person", "permit", "revoke", "ACL", "sperren"])
     .aliases(&["update-mcp-server-user-access"])
     .scopes(UPDATE_SCOPES),
 ];
+
+/// Names in other servers.
+const ACCESS_ALIASES: &[ArgumentAlias] = &[alias("users", "user_access")];
 
 const READ_SCOPES: &[&str] = &["mcp_servers.read"];
 const UPDATE_SCOPES: &[&str] = &["mcp_servers.update"];

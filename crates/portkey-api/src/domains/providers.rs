@@ -1,7 +1,8 @@
 //! Providers: an integration in one workspace, with a slug and limits of its own.
 
 use portkey_operation::{
-    JsonMap, Nullable, OneOrMany, Operation, Secret, Time, delete, get, post, put,
+    ArgumentAlias, JsonMap, Nullable, OneOrMany, Operation, Secret, Time, alias, alias_default,
+    delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_secret_fields(&["data[].model_config"])
         .scopes(&["providers.list", "virtual_keys.list"]),
     post::<CreateProvider>("create-provider", "/providers")
+        .with_argument_aliases(LIMIT_ALIASES)
         .with_search_terms(&[
             "give team",
             "vendor",
@@ -36,6 +38,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_secret_fields(&["model_config", "configurations"])
         .scopes(&["providers.read", "virtual_keys.read"]),
     put::<UpdateProvider>("update-provider", "/providers/{slug}")
+        .with_argument_aliases(LIMIT_ALIASES)
         .with_search_terms(&[
             "vendor",
             "raise limit",
@@ -56,6 +59,17 @@ pub const OPERATIONS: &[Operation] = &[
             "Anbieter löschen",
         ])
         .scopes(&["providers.delete", "virtual_keys.delete"]),
+];
+
+/// Limits in the form of other servers.
+const LIMIT_ALIASES: &[ArgumentAlias] = &[
+    alias("credit_limit", "usage_limits.credit_limit"),
+    alias("alert_threshold", "usage_limits.alert_threshold"),
+    alias("usage_limit_type", "usage_limits.type"),
+    alias("periodic_reset", "usage_limits.periodic_reset"),
+    alias("rate_limit_value", "rate_limits[].value"),
+    alias("rate_limit_unit", "rate_limits[].unit"),
+    alias_default("rate_limits[].type", "requests"),
 ];
 
 /// List providers

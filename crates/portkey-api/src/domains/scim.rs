@@ -1,6 +1,6 @@
 //! SCIM: groups of an identity provider, and the workspaces that their members join.
 
-use portkey_operation::{ApiBase, Operation, delete, get, post};
+use portkey_operation::{ApiBase, ArgumentAlias, Operation, alias, delete, get, post};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -40,6 +40,7 @@ pub const OPERATIONS: &[Operation] = &[
         "delete-scim-workspace-mapping",
         "/scim/workspaces/{scim_workspace_group_id}",
     )
+    .with_argument_aliases(MAPPING_ALIASES)
     .with_search_terms(&[
         "unlink",
         "Okta",
@@ -51,6 +52,9 @@ pub const OPERATIONS: &[Operation] = &[
     .enterprise()
     .scopes(ADMIN_KEY_SCOPES),
 ];
+
+/// Names in other servers.
+const MAPPING_ALIASES: &[ArgumentAlias] = &[alias("mapping_id", "scim_workspace_group_id")];
 
 /// Stands for a scope: no scope of a key suffices, only an organisation's Admin key.
 const ADMIN_KEY_SCOPES: &[&str] = &["organisation admin key"];

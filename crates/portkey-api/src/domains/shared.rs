@@ -3,11 +3,24 @@
 use std::collections::BTreeMap;
 
 use portkey_operation::{
-    EndTime, Findings, JsonMap, Nullable, Open, StartTime, TextOr, TextOrList, Time,
+    ArgumentAlias, EndTime, Findings, JsonMap, Nullable, Open, StartTime, TextOr, TextOrList, Time,
+    preferred_alias,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+
+/// Filters of analytics in the form of other servers: a list or an object in place of text. Those
+/// servers prefer it where both are given.
+pub(super) const TRAFFIC_ALIASES: &[ArgumentAlias] = &[
+    preferred_alias("status_codes", "status_code"),
+    preferred_alias("virtual_key_slugs", "virtual_keys"),
+    preferred_alias("config_slugs", "configs"),
+    preferred_alias("provider_models", "ai_org_model"),
+    preferred_alias("trace_ids", "trace_id"),
+    preferred_alias("span_ids", "span_id"),
+    preferred_alias("metadata_filter", "metadata"),
+];
 
 /// Tags in Portkey's form: names with text values.
 pub type Tags = BTreeMap<String, String>;

@@ -1,6 +1,8 @@
 //! Usage-limits policies: budgets of traffic that meets some conditions.
 
-use portkey_operation::{Nullable, Open, Operation, Time, delete, get, post, put};
+use portkey_operation::{
+    ArgumentAlias, Nullable, Open, Operation, Time, alias, delete, get, post, put,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -85,6 +87,7 @@ pub const OPERATIONS: &[Operation] = &[
         "list-usage-limits-policy-entities",
         "/policies/usage-limits/{policy_usage_limits_id}/entities",
     )
+    .with_argument_aliases(LIMIT_ALIASES)
     .with_search_terms(&[
         "who used how much",
         "budget consumed",
@@ -101,6 +104,7 @@ pub const OPERATIONS: &[Operation] = &[
         "reset-usage-limits-policy-entity",
         "/policies/usage-limits/{policy_usage_limits_id}/entities/{entity_id}/reset",
     )
+    .with_argument_aliases(LIMIT_ALIASES)
     .with_search_terms(&[
         "clear",
         "quota back to zero",
@@ -113,6 +117,9 @@ pub const OPERATIONS: &[Operation] = &[
     .enterprise()
     .scopes(&["policies.update"]),
 ];
+
+/// Names in other servers.
+const LIMIT_ALIASES: &[ArgumentAlias] = &[alias("limit_id", "policy_usage_limits_id")];
 
 /// List usage-limits policies
 ///

@@ -1,7 +1,8 @@
 //! Virtual keys: one provider credential for one workspace, the predecessor of integrations.
 
 use portkey_operation::{
-    JsonMap, Nullable, OneOrMany, Open, Operation, Secret, TextOr, Time, delete, get, post, put,
+    ArgumentAlias, JsonMap, Nullable, OneOrMany, Open, Operation, Secret, TextOr, Time, alias,
+    alias_default, delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,6 +22,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_secret_fields(&["data[].key", "data[].masked_api_key", "data[].model_config"])
         .scopes(&["virtual_keys.list"]),
     post::<CreateVirtualKey>("create-virtual-key", "/virtual-keys")
+        .with_argument_aliases(KEY_ALIASES)
         .with_search_terms(&[
             "vkey",
             "add provider secret",
@@ -34,6 +36,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_secret_fields(&["key", "masked_api_key", "model_config"])
         .scopes(&["virtual_keys.read"]),
     put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
+        .with_argument_aliases(KEY_ALIASES)
         .with_search_terms(&[
             "vkey",
             "rotate provider secret",
@@ -51,6 +54,19 @@ pub const OPERATIONS: &[Operation] = &[
             "virtueller Schlüssel",
         ])
         .scopes(&["virtual_keys.delete"]),
+];
+
+/// Limits and deployments in the form of other servers.
+const KEY_ALIASES: &[ArgumentAlias] = &[
+    alias("credit_limit", "usage_limits.credit_limit"),
+    alias("alert_threshold", "usage_limits.alert_threshold"),
+    alias("rate_limit_rpm", "rate_limits[].value"),
+    alias_default("rate_limits[].type", "requests"),
+    alias_default("rate_limits[].unit", "rpm"),
+    alias("deployment_configurations", "deploymentConfig"),
+    alias("api_version", "apiVersion"),
+    alias("resource_name", "resourceName"),
+    alias("deployment_name", "deploymentName"),
 ];
 
 /// List virtual keys

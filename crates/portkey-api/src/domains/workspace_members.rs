@@ -1,6 +1,6 @@
 //! Workspace members: the users of a workspace, and their roles.
 
-use portkey_operation::{Operation, delete, get, post, put};
+use portkey_operation::{ArgumentAlias, Operation, alias, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,6 +24,7 @@ pub const OPERATIONS: &[Operation] = &[
         "add-workspace-member",
         "/admin/workspaces/{workspace_id}/users",
     )
+    .with_argument_aliases(MEMBER_ALIASES)
     .with_search_terms(&[
         "put person in team",
         "join",
@@ -64,6 +65,12 @@ pub const OPERATIONS: &[Operation] = &[
         "Mitglied entfernen",
     ])
     .scopes(&["workspace_users.delete"]),
+];
+
+/// The one member that other servers take by itself.
+const MEMBER_ALIASES: &[ArgumentAlias] = &[
+    alias("user_id", "users[].id"),
+    alias("role", "users[].role"),
 ];
 
 /// List workspace members

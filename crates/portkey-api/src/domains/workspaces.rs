@@ -1,6 +1,8 @@
 //! Workspaces: the teams of an organisation, with their limits and defaults.
 
-use portkey_operation::{Findings, JsonMap, Nullable, Open, Operation, delete, get, post, put};
+use portkey_operation::{
+    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, alias, delete, get, post, put,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -18,6 +20,7 @@ pub const OPERATIONS: &[Operation] = &[
         .aliases(&["list-workspaces"])
         .scopes(&["workspaces.list"]),
     post::<CreateWorkspace>("create-workspace", "/admin/workspaces")
+        .with_argument_aliases(DEFAULTS_ALIASES)
         .with_search_terms(&[
             "team",
             "project",
@@ -32,6 +35,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_sensitive_fields(&["users[].email", "users[].first_name", "users[].last_name"])
         .scopes(&["workspaces.read"]),
     put::<UpdateWorkspace>("update-workspace", "/admin/workspaces/{workspace_id}")
+        .with_argument_aliases(DEFAULTS_ALIASES)
         .with_search_terms(&[
             "team",
             "rename",
@@ -52,6 +56,15 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .with_body()
         .scopes(&["workspaces.delete"]),
+];
+
+/// Fields of `defaults` that other servers take by themselves.
+const DEFAULTS_ALIASES: &[ArgumentAlias] = &[
+    alias("is_default", "defaults.is_default"),
+    alias("metadata", "defaults.metadata"),
+    alias("input_guardrails", "defaults.input_guardrails"),
+    alias("output_guardrails", "defaults.output_guardrails"),
+    alias("user_api_key_config", "defaults.user_api_key_config"),
 ];
 
 /// List workspaces

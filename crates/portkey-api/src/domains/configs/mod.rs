@@ -2,7 +2,9 @@
 
 mod document;
 
-use portkey_operation::{Findings, JsonMap, Operation, Secret, delete, get, post, put};
+use portkey_operation::{
+    ArgumentAlias, Findings, JsonMap, Operation, Secret, delete, get, part_alias, post, put,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -19,6 +21,7 @@ pub const OPERATIONS: &[Operation] = &[
         .aliases(&["list-configs"])
         .scopes(&["configs.list"]),
     post::<CreateConfig>("create-config", "/configs")
+        .with_argument_aliases(DOCUMENT_ALIASES)
         .with_search_terms(&[
             "fallback",
             "load balancing",
@@ -27,7 +30,6 @@ pub const OPERATIONS: &[Operation] = &[
             "caching",
             "Konfiguration anlegen",
         ])
-        .with_document_fields("config", document::MISPLACED_FIELDS)
         .with_rule(warn_ineffective_fields)
         .scopes(&["configs.create"]),
     get::<GetConfig>("get-config", "/configs/{slug}")
@@ -42,6 +44,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(&["configs.read"]),
     // Each call replaces the document that live traffic uses, by a new version.
     put::<UpdateConfig>("update-config", "/configs/{slug}")
+        .with_argument_aliases(DOCUMENT_ALIASES)
         .with_search_terms(&[
             "routing rules",
             "load balancing",
@@ -50,7 +53,6 @@ pub const OPERATIONS: &[Operation] = &[
             "edit gateway settings",
             "Konfiguration ändern",
         ])
-        .with_document_fields("config", document::MISPLACED_FIELDS)
         .with_rule(check_config_update)
         .destructive()
         .not_idempotent()
@@ -74,6 +76,32 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .with_secret_fields(&["data[].config"])
         .scopes(&["configs.read"]),
+];
+
+/// Parts of the document that other servers take by themselves.
+const DOCUMENT_ALIASES: &[ArgumentAlias] = &[
+    part_alias("cache_mode", "config.cache.mode"),
+    part_alias("cache_max_age", "config.cache.max_age"),
+    part_alias("retry_attempts", "config.retry.attempts"),
+    part_alias("retry_on_status_codes", "config.retry.on_status_codes"),
+    part_alias("strategy_mode", "config.strategy.mode"),
+    part_alias("after_request_hooks", "config.after_request_hooks"),
+    part_alias("api_key", "config.api_key"),
+    part_alias("before_request_hooks", "config.before_request_hooks"),
+    part_alias("cache", "config.cache"),
+    part_alias("custom_host", "config.custom_host"),
+    part_alias("default_params", "config.default_params"),
+    part_alias("drop_params", "config.drop_params"),
+    part_alias("forward_headers", "config.forward_headers"),
+    part_alias("input_guardrails", "config.input_guardrails"),
+    part_alias("output_guardrails", "config.output_guardrails"),
+    part_alias("override_params", "config.override_params"),
+    part_alias("provider", "config.provider"),
+    part_alias("request_timeout", "config.request_timeout"),
+    part_alias("retry", "config.retry"),
+    part_alias("strategy", "config.strategy"),
+    part_alias("targets", "config.targets"),
+    part_alias("virtual_key", "config.virtual_key"),
 ];
 
 /// List configs

@@ -103,6 +103,7 @@ pub const OPERATIONS: &[Operation] = &[
         "watch",
         "link",
     ])
+    .aliases(&["upsert-guardrail-mcp-server"])
     .scopes(&["guardrails.update"]),
 ];
 

@@ -12,7 +12,8 @@ pub use configurations::{AwsAuth, AzureAuth, AzureDeployment, Configurations, Ve
 pub use pricing::{ImagePricing, PricingAdjustments, PricingMultiplier};
 
 use portkey_operation::{
-    Findings, JsonMap, Nullable, Open, Operation, Secret, delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Secret, alias, alias_default,
+    delete, get, post, put,
 };
 
 use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, check_alert_below_limit};
@@ -34,6 +35,7 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_integrations.list",
         ]),
     post::<CreateIntegration>("create-integration", "/integrations")
+        .with_argument_aliases(CONFIGURATION_ALIASES)
         .with_search_terms(&[
             "connect",
             "vendor account",
@@ -59,6 +61,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(READ_SCOPES),
     put::<UpdateIntegration>("update-integration", "/integrations/{slug}")
+        .with_argument_aliases(CONFIGURATION_ALIASES)
         .with_search_terms(&[
             "rotate OpenAI key",
             "vendor credential",
@@ -110,6 +113,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-delete-integration-models",
         "/integrations/{slug}/models",
     )
+    .with_argument_aliases(MODEL_ALIASES)
     .with_search_terms(&[
         "fine-tuned",
         "own LLM",
@@ -136,6 +140,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-integration-workspaces",
         "/integrations/{slug}/workspaces",
     )
+    .with_argument_aliases(ACCESS_ALIASES)
     .with_search_terms(&[
         "share with team",
         "let team use",
@@ -148,6 +153,48 @@ pub const OPERATIONS: &[Operation] = &[
     .with_rule(check_access)
     .aliases(&["update-integration-workspaces"])
     .scopes(&["organisation_integrations.update"]),
+];
+
+/// Access of all workspaces in the form of other servers.
+const ACCESS_ALIASES: &[ArgumentAlias] = &[
+    alias(
+        "global_workspace_access_enabled",
+        "global_workspace_access.enabled",
+    ),
+    alias(
+        "global_credit_limit",
+        "global_workspace_access.usage_limits[].credit_limit",
+    ),
+    alias(
+        "global_alert_threshold",
+        "global_workspace_access.usage_limits[].alert_threshold",
+    ),
+    alias_default("global_workspace_access.usage_limits[].type", "cost"),
+    alias(
+        "global_rate_limit_rpm",
+        "global_workspace_access.rate_limits[].value",
+    ),
+    alias_default("global_workspace_access.rate_limits[].type", "requests"),
+    alias_default("global_workspace_access.rate_limits[].unit", "rpm"),
+];
+
+/// The one model of other servers.
+const MODEL_ALIASES: &[ArgumentAlias] = &[alias("model_slug", "slugs")];
+
+/// Fields of `configurations` that other servers take by themselves.
+const CONFIGURATION_ALIASES: &[ArgumentAlias] = &[
+    alias("api_version", "configurations.api_version"),
+    alias("resource_name", "configurations.resource_name"),
+    alias("deployment_name", "configurations.deployment_name"),
+    alias("aws_region", "configurations.aws_region"),
+    alias("aws_access_key_id", "configurations.aws_access_key_id"),
+    alias(
+        "aws_secret_access_key",
+        "configurations.aws_secret_access_key",
+    ),
+    alias("vertex_project_id", "configurations.vertex_project_id"),
+    alias("vertex_region", "configurations.vertex_region"),
+    alias("custom_host", "configurations.custom_host"),
 ];
 
 const READ_SCOPES: &[&str] = &[

@@ -9,7 +9,8 @@ use serde_json::Value;
 pub use run::RunPrompt;
 
 use portkey_operation::{
-    ApiBase, Effect, Findings, JsonMap, Nullable, Open, Operation, TextOr, delete, get, post, put,
+    ApiBase, ArgumentAlias, Effect, Findings, JsonMap, Nullable, Open, Operation, TextOr, alias,
+    delete, get, json_text_alias, post, put, spread_alias,
 };
 
 /// The note on arguments that `run` and `render` take beside the listed ones.
@@ -26,6 +27,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_search_terms(&["browse", "find", "library", "Vorlagen"])
         .scopes(&["prompts.list"]),
     post::<CreatePrompt>("create-prompt", "/prompts")
+        .with_argument_aliases(PROMPT_ALIASES)
         .with_search_terms(&[
             "new template",
             "author",
@@ -40,6 +42,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(READ_SCOPES),
     // Each change of the template adds a version.
     put::<UpdatePrompt>("update-prompt", "/prompts/{prompt_id}")
+        .with_argument_aliases(UPDATE_ALIASES)
         .with_search_terms(&[
             "edit template",
             "change system message",
@@ -57,6 +60,7 @@ pub const OPERATIONS: &[Operation] = &[
         "create-prompt-completion",
         "/prompts/{prompt_id}/completions",
     )
+    .with_argument_aliases(RUN_ALIASES)
     .with_search_terms(&[
         "execute",
         "invoke",
@@ -74,6 +78,8 @@ pub const OPERATIONS: &[Operation] = &[
         ),
     )
     .with_base(ApiBase::Gateway)
+    // A stored prompt may stream by default, and a tool cannot return a stream.
+    .with_false_arguments(&["stream"])
     .with_rule(run::reject_ineffective_overrides)
     .open_world()
     .returns_untrusted_content()
@@ -96,6 +102,7 @@ pub const OPERATIONS: &[Operation] = &[
     .scopes(&["prompts.publish"]),
     // The call is a POST only because it has a body: it stores nothing and calls no model.
     post::<RunPrompt>("render-prompt", "/prompts/{prompt_id}/render")
+        .with_argument_aliases(RUN_ALIASES)
         .with_search_terms(&[
             "fill in",
             "dry run",
@@ -141,6 +148,18 @@ pub const OPERATIONS: &[Operation] = &[
     ])
     .scopes(UPDATE_SCOPES),
 ];
+
+/// Model parameters that other servers take in one object.
+const RUN_ALIASES: &[ArgumentAlias] = &[spread_alias("hyperparameters", "")];
+
+/// Fields of a version under their names in other servers.
+const UPDATE_ALIASES: &[ArgumentAlias] = &[
+    json_text_alias("messages", "string"),
+    alias("template_metadata", "prompt_metadata"),
+];
+
+/// The messages of a chat in the form of other servers.
+const PROMPT_ALIASES: &[ArgumentAlias] = &[json_text_alias("messages", "string")];
 
 const READ_SCOPES: &[&str] = &["prompts.read"];
 const UPDATE_SCOPES: &[&str] = &["prompts.update"];

@@ -64,14 +64,8 @@ pub struct RunPrompt {
     pub others: BTreeMap<String, Value>,
 }
 
-/// Rejects two arguments of other clients that the open input would accept without any effect.
+/// Rejects an argument of other clients that the open input would accept without any use.
 pub(super) fn reject_ineffective_overrides(args: &JsonMap, findings: &mut Findings) {
-    if args.contains_key("hyperparameters") {
-        findings.add_error(
-            "hyperparameters",
-            "is not read; give each parameter as an argument of its own",
-        );
-    }
     if args.get("stream").is_some_and(|stream| *stream == true) {
         findings.add_error(
             "stream",
