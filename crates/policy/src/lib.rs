@@ -66,6 +66,8 @@ struct ResolvedOperation {
     /// Counters that these rules compare. The value is true if at least one such rule is not a
     /// shadow rule.
     compared_counters: BTreeMap<usize, bool>,
+    /// Other names of arguments that these rules use, each with the path of the argument.
+    aliases: Vec<(String, FieldPath)>,
 }
 
 /// A call, as policies see it.

@@ -312,7 +312,7 @@ fn unmatched_paths_are_reported_with_a_suggestion() {
         },
         PathWarningCase {
             rule: "cap: { credit_limit: 1 }",
-            says: Some("did you mean `usage_limits.credit_limit`?"),
+            says: Some("`credit_limit` is another name of `usage_limits.credit_limit`"),
         },
         PathWarningCase {
             rule: "cap: { name.first: 1 }",
@@ -430,4 +430,78 @@ fn report_of_unmatched_paths_is_bounded() {
         policy.warnings().last().unwrap(),
         "and more paths that lead to nothing"
     );
+}
+
+/// Rules may name arguments as callers of other servers do; policies see the canonical form.
+#[tokio::test]
+async fn rules_understand_other_names_of_arguments() {
+    let text = r#"
+version: "1"
+tools:
+  update-mcp-server:
+    rules: [{ name: mine, conditions: [{ path: args.id, op: eq, value: mine }] }]
+  delete-mcp-server:
+    rules: [{ name: not that, action: deny, when: args.id == "that" }]
+  create-provider:
+    rules: [{ name: small, cap: { credit_limit: 100 } }]
+  add-workspace-member:
+    rules: [{ name: no admins, action: deny, when: args.role == "admin" }]
+"#;
+    let user = |role: &str| json!({ "workspace_id": "w", "users": [{ "id": "u", "role": role }] });
+    let provider = |limit: u32| json!({ "name": "n", "usage_limits": { "credit_limit": limit } });
+    assert_decisions(
+        text,
+        &[
+            DecisionCase {
+                tool: "update-mcp-server",
+                args: json!({ "mcp_server_id": "mine", "name": "n" }),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "update-mcp-server",
+                args: json!({ "mcp_server_id": "yours", "name": "n" }),
+                expected: "deny mine",
+            },
+            DecisionCase {
+                tool: "delete-mcp-server",
+                args: json!({ "mcp_server_id": "this" }),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "delete-mcp-server",
+                args: json!({ "mcp_server_id": "that" }),
+                expected: "deny not that",
+            },
+            DecisionCase {
+                tool: "create-provider",
+                args: provider(100),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "create-provider",
+                args: provider(101),
+                expected: "deny small",
+            },
+            DecisionCase {
+                tool: "add-workspace-member",
+                args: user("member"),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "add-workspace-member",
+                args: user("admin"),
+                expected: "deny no admins",
+            },
+        ],
+    )
+    .await;
+    let policy = parse_policy(text);
+    let warnings = policy.warnings().join("\n");
+    for expected in [
+        "`id` is another name of `mcp_server_id`; write that one",
+        "`credit_limit` is another name of `usage_limits.credit_limit`",
+        "`role` is another name of `users[].role`",
+    ] {
+        assert!(warnings.contains(expected), "{expected}: {warnings}");
+    }
 }

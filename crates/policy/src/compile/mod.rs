@@ -30,6 +30,7 @@ use super::{
     Policy, ResolvedOperation,
     document::{DefaultAction, PolicyDocument},
     limit::CounterLimit,
+    path::FieldPath,
     rule::Rule,
 };
 
@@ -93,7 +94,8 @@ impl Policy {
         PolicyError::check(errors)?;
 
         let warnings = collect_warnings(&selection, &compiled.paths, catalog);
-        let operations = resolve_operations(&selection, &compiled, default, &hidden, &listed);
+        let mut operations = resolve_operations(&selection, &compiled, default, &hidden, &listed);
+        resolve_aliases(&selection, &compiled.paths, catalog, &mut operations);
         let mut revision = hex::encode(Sha256::digest(text));
         revision.truncate(12);
         Ok(Self {
@@ -203,10 +205,40 @@ fn resolve_operations(
             is_listed,
             rules: indexes,
             compared_counters,
+            aliases: Vec::new(),
         };
         operations.insert(entry.name, resolved);
     }
     operations
+}
+
+/// Resolves other names of arguments, which rules may use like the names themselves.
+fn resolve_aliases(
+    selection: &Selection,
+    paths: &[RulePath],
+    catalog: &Catalog,
+    operations: &mut HashMap<&'static str, ResolvedOperation>,
+) {
+    for path in paths {
+        for tool in &path.tools {
+            let entry = selection.entries.get(*tool);
+            let Some((name, target)) = entry
+                .and_then(|entry| catalog.find(entry.name).ok())
+                .and_then(|entry| path.alias_of(entry))
+            else {
+                continue;
+            };
+            let (Some(resolved), Some(target)) = (
+                entry.and_then(|entry| operations.get_mut(entry.name)),
+                FieldPath::parse(target),
+            ) else {
+                continue;
+            };
+            if !resolved.aliases.iter().any(|(known, _)| known == name) {
+                resolved.aliases.push((name.to_owned(), target));
+            }
+        }
+    }
 }
 
 /// Returns likely mistakes: names that match no tool, and paths that lead to nothing.

@@ -59,6 +59,12 @@ impl RulePath {
         };
         // A rule without a tool of this server guards nothing here; a warning says so already.
         entries().next()?;
+        if let Some((name, target)) = entries().find_map(|entry| self.alias_of(entry)) {
+            let at = &self.location;
+            return Some(format!(
+                "{at}: `{name}` is another name of `{target}`; write that one"
+            ));
+        }
         let hint = match self.target {
             PathTarget::Responses => self.misspelling_hint(entries)?,
             target => self.dead_end_hint(target, entries)?,
@@ -73,6 +79,17 @@ impl RulePath {
         Some(format!(
             "{at}: `{text}` leads to nothing in the {what} of the tools that the rule is about{hint}"
         ))
+    }
+
+    /// Returns the first name of the path and the argument that it stands for, if it is another name
+    /// of one.
+    pub(super) fn alias_of(&self, entry: &CatalogEntry) -> Option<(&str, &'static str)> {
+        let name = self.names.first()?;
+        if self.target == PathTarget::Responses || !entry.operation.may_alias_argument(name) {
+            return None;
+        }
+        let target = entry.compiled().resolve_argument_alias(name)?;
+        Some((name, target))
     }
 
     /// Returns the end of the warning if the path leads to no argument of any tool.

@@ -5,9 +5,10 @@ mod limits;
 
 use std::{sync::Arc, time::Duration};
 
-use portkey_operation::Operation;
+use portkey_operation::{JsonMap, Operation};
 use portkey_store::{Reservation, Store};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     Policy, PolicyInput,
@@ -201,6 +202,11 @@ async fn evaluate_policies(
     if let Some(denial) = check_hidden(policies, input.operation) {
         return PolicyEvaluation::from_decision(Decision::Deny(denial));
     }
+    let aliased = add_aliases(policies, input);
+    let input = &PolicyInput {
+        args: aliased.as_ref().unwrap_or(input.args),
+        ..*input
+    };
     let states = match load_states(policies, input, store).await {
         Ok(states) => states,
         Err(denial) => return PolicyEvaluation::from_decision(Decision::Deny(denial)),
@@ -238,6 +244,29 @@ async fn evaluate_policies(
         (None, None) => Decision::Allow,
     };
     evaluation
+}
+
+/// Returns the arguments with the other names that rules of these policies use for them, if there are
+/// any.
+fn add_aliases(policies: &[&Policy], input: &PolicyInput<'_>) -> Option<JsonMap> {
+    let tool = input.operation.name();
+    let resolved = policies
+        .iter()
+        .filter_map(|policy| policy.operations.get(tool));
+    let mut aliases = resolved.flat_map(|resolved| &resolved.aliases).peekable();
+    aliases.peek()?;
+    let mut args = input.args.clone();
+    for (name, target) in aliases {
+        let mut values = Vec::new();
+        target.visit_arguments(input.args, &mut |value| values.push(value.clone()));
+        let value = match values.len() {
+            0 => continue,
+            1 => values.remove(0),
+            _ => Value::Array(values),
+        };
+        args.entry(name.clone()).or_insert(value);
+    }
+    Some(args)
 }
 
 /// Reads the counters that the rules of these policies compare.
