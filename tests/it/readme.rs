@@ -1,9 +1,9 @@
 //! The generated parts of the documents: tools, domains and options.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use clap::{Arg, ArgAction, Command};
-use portkey_api::domains::DOMAINS;
+use portkey_api::{catalog::Catalog, domains::DOMAINS};
 use portkey_operation::Upstream;
 
 use crate::support::{generated::check_generated_file, process::run_cli};
@@ -60,6 +60,42 @@ fn option_reference_is_up_to_date() {
     }
     reference.push('\n');
     check_block("docs/options.md", "options", &reference);
+}
+
+/// The table of other names of arguments in `docs/migrating.md` is written from the declarations.
+#[test]
+fn alias_reference_is_up_to_date() {
+    // More tools with the same alias are only counted.
+    const MAX_TOOLS: usize = 3;
+    let catalog = Catalog::full();
+    let mut tools_by_alias = BTreeMap::<_, Vec<_>>::new();
+    for entry in catalog.iter() {
+        for alias in entry.compiled().argument_aliases() {
+            if alias.name() != "id" {
+                let key = (alias.name(), alias.target());
+                tools_by_alias
+                    .entry(key)
+                    .or_default()
+                    .push(entry.operation.name());
+            }
+        }
+    }
+    let mut table = "| Other name | Argument | Tools |\n| --- | --- | --- |\n".to_owned();
+    for ((name, target), tools) in tools_by_alias {
+        let argument = match target {
+            "" => "each of its fields".to_owned(),
+            target => format!("`{target}`"),
+        };
+        let shown: Vec<_> = tools.iter().map(|tool| format!("`{tool}`")).collect();
+        let shown = match shown.get(MAX_TOOLS..) {
+            Some(more) if !more.is_empty() => {
+                format!("{} and {} more", shown[..MAX_TOOLS].join(", "), more.len())
+            }
+            _ => shown.join(", "),
+        };
+        table += &format!("| `{name}` | {argument} | {shown} |\n");
+    }
+    check_block("docs/migrating.md", "aliases", &table);
 }
 
 /// Compares the text between the marks `<!-- name -->` and `<!-- end of name -->` of a document.
