@@ -2,14 +2,14 @@
 //! expects them, and the sandbox responds like the API.
 
 mod answers;
-mod gate;
+mod fixture;
 pub(crate) mod generate;
 mod preconditions;
 mod profiles;
 mod secrets;
+mod validation;
 mod values;
 mod wire;
-mod world;
 
 use std::collections::BTreeSet;
 
@@ -19,15 +19,15 @@ use serde_json::{Value, json};
 
 use crate::records;
 use answers::Exceptions;
+use fixture::{ContractFixture, FittingArguments};
 use generate::Extent;
 use profiles::ProfiledTool;
 use wire::Endpoint;
-use world::{ContractFixture, FittingArguments};
 
 #[tokio::test]
 async fn every_tool_fulfils_its_contract() {
     let mut walk = ContractCheck {
-        world: ContractFixture::new().await,
+        fixture: ContractFixture::new().await,
         exceptions: Exceptions::new(),
         faults: vec![],
     };
@@ -55,7 +55,7 @@ async fn every_tool_fulfils_its_contract() {
 
 /// Calls all tools and collects the faults.
 struct ContractCheck {
-    world: ContractFixture,
+    fixture: ContractFixture,
     exceptions: Exceptions,
     faults: Vec<String>,
 }
@@ -64,7 +64,7 @@ impl ContractCheck {
     /// Calls a tool with every set of arguments. Without a record the responses are not checked,
     /// and the request is compared with the calls in this repository.
     async fn check_tool(&mut self, tool: &str, record: Option<&Value>) {
-        let entry = self.world.entry(tool);
+        let entry = self.fixture.entry(tool);
         let changes = !entry.operation.hints().read_only;
         let schema = entry.compiled().full_schema().clone();
         let forms = profiles::profiled_tools(entry.operation);
@@ -73,7 +73,7 @@ impl ContractCheck {
             None => Endpoint::from_calls(entry.operation),
         };
         if changes {
-            self.world.restart_sandbox().await;
+            self.fixture.restart_sandbox().await;
         }
         let sets = preconditions::min_set_count(tool).max(generate::set_count(&schema));
         let mut extents = vec![Extent::Required];
@@ -93,7 +93,7 @@ impl ContractCheck {
                     }
                     refusals.extend(given.refusals);
                     undeclared.extend(secrets::undeclared_secrets(
-                        self.world.entry(tool).operation,
+                        self.fixture.entry(tool).operation,
                         &answer,
                     ));
                     answered_something |= !answers::rows(&answer).is_empty();
@@ -112,7 +112,7 @@ impl ContractCheck {
         // The seed may lack items of this kind.
         if !answered_something
             && !has_failed
-            && self.world.create_listed_item(tool).await.unwrap_or(false)
+            && self.fixture.create_listed_item(tool).await.unwrap_or(false)
             && let Ok((_, answer)) = self.call(tool, Extent::Required, &endpoint, &forms).await
         {
             answered_something = !answers::rows(&answer).is_empty();
@@ -155,27 +155,27 @@ impl ContractCheck {
         endpoint: &Endpoint,
         forms: &[ProfiledTool],
     ) -> Result<(FittingArguments, Value), String> {
-        let world = &mut self.world;
+        let fixture = &mut self.fixture;
         if let Some(before) = preconditions::prior_calls(tool) {
-            world.restart_sandbox().await;
+            fixture.restart_sandbox().await;
             for before in before {
-                let arguments = world.arguments(before, Extent::Required).await?;
-                world
+                let arguments = fixture.arguments(before, Extent::Required).await?;
+                fixture
                     .call(before, arguments)
                     .await
                     .map_err(|error| error_message(&error))?;
             }
         }
-        let given = world.fitting_arguments(tool, extent).await?;
+        let given = fixture.fitting_arguments(tool, extent).await?;
         let arguments = &given.arguments;
         for form in forms {
             form.check(arguments)?;
         }
-        let before = world.count();
-        let outcome = world.call(tool, arguments.clone()).await;
+        let before = fixture.count();
+        let outcome = fixture.call(tool, arguments.clone()).await;
         let answer =
             outcome.map_err(|error| format!("{}\n{}", error_message(&error), json!(arguments)))?;
-        match world.requests_after(before).as_slice() {
+        match fixture.requests_after(before).as_slice() {
             [seen] => {
                 let odd = endpoint.faults(seen, arguments);
                 self.faults.extend(
@@ -191,7 +191,7 @@ impl ContractCheck {
 
 #[tokio::test]
 async fn call_without_a_required_argument_is_not_sent() {
-    let world = ContractFixture::new().await;
+    let fixture = ContractFixture::new().await;
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
         let schema = entry.compiled().full_schema();
@@ -211,7 +211,7 @@ async fn call_without_a_required_argument_is_not_sent() {
             (*name, less)
         });
         for (name, arguments) in without.collect::<Vec<_>>() {
-            let outcome = world.call(tool, arguments).await;
+            let outcome = fixture.call(tool, arguments).await;
             let Err(CallError::InvalidArguments(error)) = outcome else {
                 panic!("{tool}, {name}: {outcome:?}")
             };
@@ -219,5 +219,5 @@ async fn call_without_a_required_argument_is_not_sent() {
             assert!(is_reported, "{tool}, {name}: {error}");
         }
     }
-    assert_eq!(world.count(), 0, "something was sent");
+    assert_eq!(fixture.count(), 0, "something was sent");
 }
