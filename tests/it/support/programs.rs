@@ -1,5 +1,5 @@
-//! Programs that tests run and that may be missing. Skipped tests are counted and named in one line
-//! at the end of the run.
+//! Programs and files that tests need and that may be missing. Skipped tests are counted and named
+//! in one line at the end of the run.
 
 use std::{
     collections::BTreeMap,
@@ -40,18 +40,23 @@ pub(crate) fn is_missing(program: &'static str) -> bool {
             && std::env::var(REDIS_VARIABLE).is_ok_and(|value| value == "required")),
         "{REDIS_VARIABLE}=required, and there is no redis-server: `apt-get install redis-server`"
     );
+    report_skipped(program);
+    true
+}
+
+/// Reports the test of this thread as skipped, because something is missing.
+pub(crate) fn report_skipped(missing: &'static str) {
     let thread = std::thread::current();
     let mut reports = REPORT_PROCESSES.lock().unwrap();
     let report = reports
-        .entry(program)
-        .or_insert_with(|| start_report(program));
+        .entry(missing)
+        .or_insert_with(|| start_report(missing));
     writeln!(
         report.stdin.as_mut().unwrap(),
         "{}",
         thread.name().unwrap_or("a test")
     )
     .unwrap();
-    true
 }
 
 fn is_installed(program: &str) -> bool {
@@ -66,10 +71,10 @@ fn is_installed(program: &str) -> bool {
     }
 }
 
-fn start_report(program: &str) -> Child {
+fn start_report(missing: &str) -> Child {
     let mut shell = Command::new("/bin/sh");
     shell
-        .args(["-c", REPORT_SCRIPT, "report", program])
+        .args(["-c", REPORT_SCRIPT, "report", missing])
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
     shell.spawn().unwrap()
