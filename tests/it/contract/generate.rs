@@ -84,12 +84,12 @@ pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: KnownValues<
     }
 }
 
-/// Returns a time for a field, by its role. The start of a range is before its end, and both are past.
+/// Returns a time for a field, by its role: a range of the past, or a point in the future.
 fn sample_time(schema: &Value) -> &'static str {
     match schema["x-time"].as_str() {
         Some("start") => "2026-01-01T00:00:00Z",
         Some("end") => "2026-02-01T00:00:00Z",
-        _ => "2026-01-15T12:00:00Z",
+        _ => "2030-01-15T12:00:00Z",
     }
 }
 

@@ -230,10 +230,6 @@ pub(super) fn known_value(tool: &str, at: &str, extent: Extent) -> Option<Value>
     {
         return Some(serde_json::from_str(turns[set % turns.len()]).unwrap());
     }
-    let times = ["_at", "start_time", "end_time"];
-    if times.iter().any(|end| name.ends_with(end)) {
-        return Some(json!("2026-01-15T12:00:00Z"));
-    }
     // A filter of a query is JSON as text.
     if at == "metadata" && tool.starts_with("get-") {
         return Some(json!(r#"{"team":"research"}"#));
