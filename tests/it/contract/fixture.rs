@@ -231,6 +231,10 @@ pub(super) struct FittingArguments {
 
 /// Returns the sample that the validation rejected, and its message.
 fn describe_refusal(arguments: &Value, problem: &FieldError) -> String {
+    // The problem of the arguments as a whole, as a rule over several reports it.
+    if problem.path.is_empty() {
+        return problem.message.clone();
+    }
     let sample = arguments.pointer(&to_pointer(&problem.path));
     let sample = sample.map_or_else(String::new, |sample| format!(" = {sample}"));
     format!("`{}`{sample}: {}", problem.path, problem.message)

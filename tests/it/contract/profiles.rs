@@ -1,6 +1,7 @@
 //! Arguments in the form of each schema profile, with an unchanged meaning.
 
 use jsonschema::Validator;
+use portkey_api::catalog::Catalog;
 use portkey_operation::{CompiledOperation, JsonMap, Operation, Presentation, Profile};
 use serde_json::{Value, json};
 
@@ -32,9 +33,11 @@ pub(super) fn profiled_tools(operation: &Operation) -> Vec<ProfiledTool> {
 }
 
 impl ProfiledTool {
-    /// Checks that the profile's schema accepts the arguments, and that they have the same meaning
-    /// as usual.
+    /// Checks that the arguments are valid, that the profile's schema accepts them, and that they
+    /// have the same meaning as usual.
     pub(super) fn check(&self, arguments: &JsonMap) -> Result<(), String> {
+        let usual = self.full.validate_with_defaults(arguments.clone());
+        let usual = usual.map_err(|error| explain_refusal(&error.to_string()))?;
         let mut cleared = Vec::new();
         let schema = json!(self.published.schema());
         let mut given = express_by_schema(&schema, &json!(arguments), "", &mut cleared);
@@ -53,18 +56,31 @@ impl ProfiledTool {
             fits.map_err(|error| format!("{}: {error} in {given}", self.profile.as_str()))?;
         }
         let given = given.as_object().unwrap().clone();
-        let (meant, usual) = (
-            self.published.validate_with_defaults(given),
-            self.full.validate_with_defaults(arguments.clone()),
-        );
-        match (meant, usual) {
-            (Ok(meant), Ok(usual)) if meant == usual => Ok(()),
-            (meant, usual) => Err(format!(
-                "{}: {meant:?} for {usual:?}",
-                self.profile.as_str()
+        let profile = self.profile.as_str();
+        match self.published.validate_with_defaults(given) {
+            Ok(meant) if meant == usual => Ok(()),
+            Ok(meant) => Err(format!(
+                "{profile}: means {} instead of {}",
+                json!(meant),
+                json!(usual)
             )),
+            Err(error) => Err(format!("{profile}: {error} in {}", json!(usual))),
         }
     }
+}
+
+/// Says what to do about generated arguments that the validation refuses.
+fn explain_refusal(error: &str) -> String {
+    let advice = if error.contains("nothing to change is given") {
+        "Every argument that names a change is optional, and the samples for them were left out or are empty. \
+         Declare `.allows_empty_update()` if the call has an effect without them. Otherwise name an argument that is \
+         always given in REQUIRED_BY_API in tests/it/contract/preconditions.rs, or give it a value that is accepted \
+         in VALUES in tests/it/contract/values.rs"
+    } else {
+        "Give values that are accepted in VALUES in tests/it/contract/values.rs, or name the arguments that the API \
+         requires in REQUIRED_BY_API in tests/it/contract/preconditions.rs"
+    };
+    format!("the generated arguments are refused: {error}. {advice}")
 }
 
 /// Converts a value to the form of a schema, and collects the paths of cleared fields.
@@ -101,5 +117,18 @@ fn express_by_schema(schema: &Value, value: &Value, at: &str, cleared: &mut Vec<
             items.iter().enumerate().map(item).collect()
         }
         other => other.clone(),
+    }
+}
+
+#[test]
+fn refused_update_without_a_change_names_what_to_declare() {
+    let catalog = Catalog::full();
+    let operation = catalog.find("update-label").unwrap().operation;
+    let arguments = json!({ "label_id": "a" });
+    for form in profiled_tools(operation) {
+        let error = form.check(arguments.as_object().unwrap()).unwrap_err();
+        for name in ["`.allows_empty_update()`", "REQUIRED_BY_API"] {
+            assert!(error.contains(name), "{error}");
+        }
     }
 }
