@@ -1,5 +1,34 @@
-//! The contract of every tool: generated arguments pass the validation, arrive where the API
-//! expects them, and the sandbox responds like the API.
+//! The contract of every tool, checked against the sandbox without a line of test code per tool.
+//!
+//! **Walk.** Each domain has one test, which is named after it: `contract::integrations`. It starts a sandbox and a
+//! proxy of its own ([`fixture`]), and calls each tool of the domain several times ([`walk`]): with the required
+//! arguments, with all arguments in as many sets as it takes to use every enum value and every exclusive field, and
+//! with `null` in all fields that can be cleared. A tool that changes something starts with a fresh sandbox.
+//!
+//! **Arguments.** [`generate`] makes them from the schema: texts are unique per field, so that a mix-up is noticed.
+//! Where the schema does not suffice, a table says so. [`values`] has the values that a rule or the API accepts.
+//! [`preconditions`] has what a value refers to (an item that another tool lists or creates), what must be called
+//! before, and what the API requires although the schema does not. An argument that the validation refuses is left
+//! out of that call, and must be accepted in another.
+//!
+//! **Comparisons.**
+//!
+//! - The arguments have the same meaning in every schema profile ([`profiles`]).
+//! - One request is sent, to the documented method and path, with each argument once, unchanged, in the part of the
+//!   request where the API expects it ([`wire`]).
+//! - The sandbox answers with success. Some call returns an item, and no item has a field that is named like a secret
+//!   and is not declared as one ([`secrets`]).
+//! - The answer has the recorded shape ([`answers`]).
+//! - Every field and enum value of the schema was part of a call that succeeded.
+//!
+//! [`validation`] checks the opposite for all tools at once: invalid arguments are not sent.
+//!
+//! **Skipped comparisons.** The records of the API are not part of this repository. Without them answers have nothing
+//! to be compared with, and arguments travel where the calls under `tests/data/calls` have them. The last lines of
+//! the run then say `skipped for want of records of the API`. Single comparisons that are skipped are printed with
+//! their reasons: `cargo test --test it contract:: -- --nocapture` shows lines that begin with `not compared: `.
+//! `EXCEPTIONS` and `SKIPPED_PARTS` list intended differences and untried parts; a row that is not needed is a fault.
+//! A field that is `null` in an answer is not compared.
 
 mod answers;
 mod fixture;
@@ -9,215 +38,92 @@ mod profiles;
 mod secrets;
 mod validation;
 mod values;
+mod walk;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::{fs, path::Path};
 
-use portkey_api::catalog::Catalog;
-use portkey_mcp::{mcp::reply::error_message, pipeline::CallError};
-use serde_json::{Value, json};
+use portkey_api::domains::DOMAINS;
 
-use crate::records;
-use answers::Exceptions;
-use fixture::{ContractFixture, FittingArguments};
-use generate::Extent;
-use profiles::ProfiledTool;
-use wire::Endpoint;
+use crate::{records, support::generated::check_generated_file};
 
-#[tokio::test]
-async fn every_tool_fulfils_its_contract() {
-    let mut walk = ContractCheck {
-        fixture: ContractFixture::new().await,
-        exceptions: Exceptions::new(),
-        faults: vec![],
+/// Expands to one test for each domain.
+macro_rules! domain_tests {
+    ($($domain:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $domain() {
+                walk::check_domain(stringify!($domain)).await;
+            }
+        )*
     };
-    let mut compared = false;
-    for entry in Catalog::full().iter() {
-        let tool = entry.operation.name();
-        let records = records::read_records(entry.domain.name);
-        let record = records.iter().flatten().find(|record| record["id"] == tool);
-        compared |= record.is_some();
-        walk.check_tool(tool, record).await;
+}
+
+// `UPDATE=1` writes this list.
+domain_tests! {
+    agent_servers
+    analytics_graphs
+    analytics_groups
+    analytics_summary
+    api_keys
+    audit_logs
+    collections
+    configs
+    deployments
+    enkrypt_mcp_gateway
+    feedback
+    guardrails
+    integrations
+    labels
+    log_exports
+    logs
+    mcp_integrations
+    mcp_registry
+    mcp_servers
+    model_pricing
+    organisation_defaults
+    prompt_partials
+    prompts
+    providers
+    rate_limits_policies
+    scim
+    secret_references
+    usage_limits_policies
+    user_invites
+    users
+    virtual_keys
+    workspace_exclusions
+    workspace_members
+    workspaces
+}
+
+#[test]
+fn domain_tests_are_up_to_date() {
+    const BEGIN: &str = "\ndomain_tests! {\n";
+    let path = Path::new("tests/it/contract/mod.rs");
+    let source = fs::read_to_string(path).unwrap();
+    let (before, rest) = source.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once("}\n").unwrap();
+    let names = DOMAINS.iter().map(|domain| domain.name.replace('-', "_"));
+    let list: String = names.map(|name| format!("    {name}\n")).collect();
+    check_generated_file(path, &format!("{before}{BEGIN}{list}}}\n{after}"));
+}
+
+/// Without records the test is reported as skipped at the end of the run.
+#[test]
+fn every_tool_has_a_record() {
+    if records::are_missing() {
+        return;
     }
-    let mut faults = walk.faults;
-    if compared {
-        faults.extend(walk.exceptions.unused());
-    } else {
-        eprintln!("skipped: no records to compare the responses with");
+    let mut unrecorded = Vec::new();
+    for domain in DOMAINS {
+        let records = records::read_records(domain.name).unwrap();
+        let has_record = |tool: &str| records.iter().any(|record| record["id"] == tool);
+        let tools = domain.operations.iter().map(|operation| operation.name());
+        unrecorded.extend(tools.filter(|tool| !has_record(tool)));
     }
     assert!(
-        faults.is_empty(),
-        "{} faults\n{}",
-        faults.len(),
-        faults.join("\n")
+        unrecorded.is_empty(),
+        "answers that are not compared: {unrecorded:?}"
     );
-}
-
-/// Calls all tools and collects the faults.
-struct ContractCheck {
-    fixture: ContractFixture,
-    exceptions: Exceptions,
-    faults: Vec<String>,
-}
-
-impl ContractCheck {
-    /// Calls a tool with every set of arguments. Without a record the responses are not checked,
-    /// and the request is compared with the calls in this repository.
-    async fn check_tool(&mut self, tool: &str, record: Option<&Value>) {
-        let entry = self.fixture.entry(tool);
-        let changes = !entry.operation.hints().read_only;
-        let schema = entry.compiled().full_schema().clone();
-        let forms = profiles::profiled_tools(entry.operation);
-        let endpoint = match record {
-            Some(record) => Endpoint::from_record(entry.operation, record),
-            None => Endpoint::from_calls(entry.operation),
-        };
-        if changes {
-            self.fixture.restart_sandbox().await;
-        }
-        let sets = preconditions::min_set_count(tool).max(generate::set_count(&schema));
-        let mut extents = vec![Extent::Required];
-        extents.extend((0..sets).map(Extent::All));
-        if schema.to_string().contains("x-clearable") {
-            extents.push(Extent::Cleared);
-        }
-        let mut untried = generate::parts_of_schema(&schema);
-        untried.retain(|part| !preconditions::is_skipped(tool, part));
-        let (mut answered_something, mut refusals) = (false, BTreeSet::new());
-        let (mut undeclared, mut has_failed) = (BTreeSet::new(), false);
-        for extent in extents {
-            match self.call(tool, extent, &endpoint, &forms).await {
-                Ok((given, answer)) => {
-                    for part in generate::parts_of_arguments(&given.arguments) {
-                        untried.remove(&part);
-                    }
-                    refusals.extend(given.refusals);
-                    undeclared.extend(secrets::undeclared_secrets(
-                        self.fixture.entry(tool).operation,
-                        &answer,
-                    ));
-                    answered_something |= !answers::rows(&answer).is_empty();
-                    let odd = record.map(|record| answers::differences(record, &answer));
-                    let odd = odd.into_iter().flatten();
-                    let odd = odd.filter(|odd| !self.exceptions.covers(tool, odd));
-                    self.faults
-                        .extend(odd.map(|odd| format!("{tool} answer: {odd}")));
-                }
-                Err(why) => {
-                    has_failed = true;
-                    self.faults.push(format!("{tool} {extent:?}: {why}"));
-                }
-            }
-        }
-        // The seed may lack items of this kind.
-        if !answered_something
-            && !has_failed
-            && self.fixture.create_listed_item(tool).await.unwrap_or(false)
-            && let Ok((_, answer)) = self.call(tool, Extent::Required, &endpoint, &forms).await
-        {
-            answered_something = !answers::rows(&answer).is_empty();
-        }
-        // Consequences of a failed call are not reported as faults of their own.
-        if !answered_something && !has_failed {
-            self.faults
-                .push(format!("{tool} answered nothing but empty lists"));
-        }
-        if !untried.is_empty() && !has_failed {
-            let refusals: Vec<_> = refusals
-                .iter()
-                .map(|text| format!("\n    {text}"))
-                .collect();
-            self.faults.push(format!(
-                "{tool} never tried {untried:?}: give values that are accepted in VALUES in \
-                 tests/it/contract/values.rs, or say in SKIPPED_PARTS in tests/it/contract/preconditions.rs \
-                 why not. Samples that the tool refused:{}",
-                match refusals.as_slice() {
-                    [] => " none".to_owned(),
-                    refusals => refusals.concat(),
-                }
-            ));
-        }
-        for field in undeclared {
-            self.faults.push(format!(
-                "{tool}: `{field}` of the answer is named like a secret, and the row of the tool does not declare \
-                 it. Add `.returns_secrets(&[\"{field}\"])` if it is shown only here, otherwise \
-                 `.with_secret_fields(&[\"{field}\"])`, which masks it; if it is no secret, a maintainer adds it \
-                 to NO_SECRETS in tests/it/contract/secrets.rs"
-            ));
-        }
-    }
-
-    /// Makes one call that must succeed, and checks its request.
-    async fn call(
-        &mut self,
-        tool: &str,
-        extent: Extent,
-        endpoint: &Endpoint,
-        forms: &[ProfiledTool],
-    ) -> Result<(FittingArguments, Value), String> {
-        let fixture = &mut self.fixture;
-        if let Some(before) = preconditions::prior_calls(tool) {
-            fixture.restart_sandbox().await;
-            for before in before {
-                let arguments = fixture.arguments(before, Extent::Required).await?;
-                fixture
-                    .call(before, arguments)
-                    .await
-                    .map_err(|error| error_message(&error))?;
-            }
-        }
-        let given = fixture.fitting_arguments(tool, extent).await?;
-        let arguments = &given.arguments;
-        for form in forms {
-            form.check(arguments)?;
-        }
-        let before = fixture.count();
-        let outcome = fixture.call(tool, arguments.clone()).await;
-        let answer =
-            outcome.map_err(|error| format!("{}\n{}", error_message(&error), json!(arguments)))?;
-        match fixture.requests_after(before).as_slice() {
-            [seen] => {
-                let odd = endpoint.faults(seen, arguments);
-                self.faults.extend(
-                    odd.iter()
-                        .map(|odd| format!("{tool} {extent:?} wire: {odd}")),
-                );
-            }
-            several => return Err(format!("{} requests", several.len())),
-        }
-        Ok((given, answer))
-    }
-}
-
-#[tokio::test]
-async fn call_without_a_required_argument_is_not_sent() {
-    let fixture = ContractFixture::new().await;
-    for entry in Catalog::full().iter() {
-        let tool = entry.operation.name();
-        let schema = entry.compiled().full_schema();
-        let known = |at: &str, _: &Value| values::known_value(tool, at, Extent::Required);
-        let Value::Object(whole) = generate::fill(schema, "", Extent::Required, &known) else {
-            panic!("{tool}")
-        };
-        let required: BTreeSet<_> = schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        let without = required.iter().map(|name| {
-            let mut less = whole.clone();
-            less.shift_remove(*name);
-            (*name, less)
-        });
-        for (name, arguments) in without.collect::<Vec<_>>() {
-            let outcome = fixture.call(tool, arguments).await;
-            let Err(CallError::InvalidArguments(error)) = outcome else {
-                panic!("{tool}, {name}: {outcome:?}")
-            };
-            let is_reported = error.errors().iter().any(|problem| problem.path == name);
-            assert!(is_reported, "{tool}, {name}: {error}");
-        }
-    }
-    assert_eq!(fixture.count(), 0, "something was sent");
 }

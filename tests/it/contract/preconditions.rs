@@ -239,26 +239,60 @@ const REQUIRED_BY_API: &[(&str, &[&str])] = &[
     ("update-provider", &["workspace_id"]),
 ];
 
-/// Parts that are not tried, and the reasons.
-const SKIPPED_PARTS: &[(&str, &str)] = &[
-    // The API refuses it like a wrong key.
-    ("list-audit-logs", "organisation_id"),
-    // No list returns archived policies.
-    ("get-rate-limits-policy", "status=archived"),
-    ("get-usage-limits-policy", "status=archived"),
-    // The API refuses overrides by workspaces unless they are enabled.
-    ("update-workspace", "security_settings"),
-    // Names in the open-source gateway for checks that are tried under Portkey's names.
-    ("create-guardrail", "checks[].id=default.modelwhitelist"),
-    ("create-guardrail", "checks[].id=panwPrismaAirs.intercept"),
-    ("update-guardrail", "checks[].id=default.modelwhitelist"),
-    ("update-guardrail", "checks[].id=panwPrismaAirs.intercept"),
+/// A part of a schema that is not tried.
+pub(super) struct SkippedPart {
+    pub(super) tool: &'static str,
+    /// A path or an enum value, as in [`super::generate::parts_of_schema`].
+    pub(super) part: &'static str,
+    pub(super) reason: &'static str,
+}
+
+/// Parts that are not tried.
+pub(super) const SKIPPED_PARTS: &[SkippedPart] = &[
+    SkippedPart {
+        tool: "list-audit-logs",
+        part: "organisation_id",
+        reason: "the API refuses it like a wrong key",
+    },
+    SkippedPart {
+        tool: "get-rate-limits-policy",
+        part: "status=archived",
+        reason: "no list returns archived policies",
+    },
+    SkippedPart {
+        tool: "get-usage-limits-policy",
+        part: "status=archived",
+        reason: "no list returns archived policies",
+    },
+    SkippedPart {
+        tool: "update-workspace",
+        part: "security_settings",
+        reason: "the API refuses overrides by workspaces unless they are enabled",
+    },
+    SkippedPart {
+        tool: "create-guardrail",
+        part: "checks[].id=default.modelwhitelist",
+        reason: OTHER_NAME,
+    },
+    SkippedPart {
+        tool: "create-guardrail",
+        part: "checks[].id=panwPrismaAirs.intercept",
+        reason: OTHER_NAME,
+    },
+    SkippedPart {
+        tool: "update-guardrail",
+        part: "checks[].id=default.modelwhitelist",
+        reason: OTHER_NAME,
+    },
+    SkippedPart {
+        tool: "update-guardrail",
+        part: "checks[].id=panwPrismaAirs.intercept",
+        reason: OTHER_NAME,
+    },
 ];
 
-/// Checks if a part is in [`SKIPPED_PARTS`].
-pub(super) fn is_skipped(tool: &str, part: &str) -> bool {
-    SKIPPED_PARTS.contains(&(tool, part))
-}
+const OTHER_NAME: &str =
+    "a name in the open-source gateway for a check that is tried under Portkey's name";
 
 /// Minimum numbers of sets where values decide it.
 const MIN_SET_COUNTS: &[(&str, usize)] = &[

@@ -1,11 +1,18 @@
-//! Every value that the argument schema accepts is accepted by the Rust type. Both come from one
-//! struct, and with debug assertions the validation checks both.
+//! Invalid arguments of any tool are rejected, and the argument schema accepts only what the Rust type
+//! accepts. Both come from one struct, and with debug assertions the validation checks both.
+
+use std::collections::BTreeSet;
 
 use portkey_api::catalog::Catalog;
+use portkey_mcp::pipeline::CallError;
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
-use super::generate::{Extent, fill};
+use super::{
+    fixture::ContractFixture,
+    generate::{Extent, fill},
+    values,
+};
 use crate::catalog::visit_schemas;
 
 /// Returns a value of every kind, and the edge values of numbers.
@@ -142,4 +149,37 @@ fn reversed_time_range_is_rejected_wherever_a_range_ends() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[tokio::test]
+async fn call_without_a_required_argument_is_not_sent() {
+    let fixture = ContractFixture::new().await;
+    for entry in Catalog::full().iter() {
+        let tool = entry.operation.name();
+        let schema = entry.compiled().full_schema();
+        let known = |at: &str, _: &Value| values::known_value(tool, at, Extent::Required);
+        let Value::Object(whole) = fill(schema, "", Extent::Required, &known) else {
+            panic!("{tool}")
+        };
+        let required: BTreeSet<_> = schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let without = required.iter().map(|name| {
+            let mut less = whole.clone();
+            less.shift_remove(*name);
+            (*name, less)
+        });
+        for (name, arguments) in without.collect::<Vec<_>>() {
+            let outcome = fixture.call(tool, arguments).await;
+            let Err(CallError::InvalidArguments(error)) = outcome else {
+                panic!("{tool}, {name}: {outcome:?}")
+            };
+            let is_reported = error.errors().iter().any(|problem| problem.path == name);
+            assert!(is_reported, "{tool}, {name}: {error}");
+        }
+    }
+    assert_eq!(fixture.count(), 0, "something was sent");
 }

@@ -134,6 +134,16 @@ impl Endpoint {
         }
     }
 
+    /// Returns the arguments whose location is unknown, so that it is not compared.
+    pub(super) fn unknown_locations<'a>(
+        &self,
+        arguments: &'a JsonMap,
+    ) -> impl Iterator<Item = &'a String> {
+        arguments
+            .keys()
+            .filter(|name| !self.places.contains_key(*name))
+    }
+
     /// Lists the faults of a request that carries these arguments.
     pub(super) fn faults(&self, seen: &ReceivedRequest, arguments: &JsonMap) -> Vec<String> {
         let mut faults = Vec::new();
