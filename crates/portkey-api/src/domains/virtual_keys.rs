@@ -1,13 +1,13 @@
 //! Virtual keys: one provider credential for one workspace, the predecessor of integrations.
 
 use portkey_operation::{
-    ArgumentAlias, JsonMap, Nullable, OneOrMany, Open, Operation, Secret, TextOr, Time, alias,
-    alias_default, delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, OneOrMany, Open, Operation, Secret, TextOr, Time,
+    alias, alias_default, delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::integrations::AzureAuth;
+use super::integrations::{AzureAuth, warn_of_unknown_provider};
 use super::shared::{RateLimits, SecretMapping, UsageLimits, check_alert_below_limit};
 /// Operations of the domain `virtual-keys`.
 pub const OPERATIONS: &[Operation] = &[
@@ -29,7 +29,7 @@ pub const OPERATIONS: &[Operation] = &[
             "old style",
             "virtueller Schlüssel",
         ])
-        .with_rule(check_alert_below_limit)
+        .with_rule(check_new_key)
         .scopes(&["virtual_keys.create"]),
     get::<GetVirtualKey>("get-virtual-key", "/virtual-keys/{slug}")
         .with_search_terms(&["vkey", "inspect", "details", "virtueller Schlüssel"])
@@ -243,4 +243,10 @@ pub struct UpdateVirtualKey {
 pub struct DeleteVirtualKey {
     /// Virtual key slug.
     pub slug: String,
+}
+
+/// Checks the limits of a new key, and warns of a provider that this version does not know.
+fn check_new_key(args: &JsonMap, findings: &mut Findings) {
+    check_alert_below_limit(args, findings);
+    warn_of_unknown_provider("provider", args, findings);
 }

@@ -2,6 +2,7 @@
 
 mod configurations;
 mod pricing;
+mod providers;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 pub use configurations::{AwsAuth, AzureAuth, AzureDeployment, Configurations, VertexAuth};
 pub use pricing::{ImagePricing, PricingAdjustments, PricingMultiplier};
+pub(super) use providers::warn_of_unknown_provider;
 
 use portkey_operation::{
     ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Secret, alias, alias_default,
@@ -44,7 +46,7 @@ pub const OPERATIONS: &[Operation] = &[
             "Bedrock",
             "Anbieter verbinden",
         ])
-        .with_rule(configurations::check_provider_settings)
+        .with_rule(check_new_integration)
         .scopes(&[
             "organisation_integrations.create",
             "workspace_integrations.create",
@@ -227,8 +229,9 @@ pub struct ListIntegrations {
 
 /// Create an integration
 ///
-/// Stores a provider's credentials for the organisation or for one workspace; returns id and slug. Models
-/// are off unless allow_all_models. Lend it out with `bulk-update-integration-workspaces`.
+/// Stores a provider's credentials for the organisation or for one workspace; returns id and slug. Next
+/// switch models on with `bulk-update-integration-models`, since all are off unless allow_all_models, and lend
+/// it out with `bulk-update-integration-workspaces`.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateIntegration {
     /// Display name.
@@ -261,8 +264,7 @@ pub struct CreateIntegration {
     pub pricing_adjustments: Nullable<PricingAdjustments>,
     /// Names to text.
     pub tags: Option<Tags>,
-    /// Whether all models, present and future, are offered; false when left out.
-    #[schemars(extend("x-publish" = "hidden"))]
+    /// Offer all models, present and future; false when left out.
     pub allow_all_models: Option<bool>,
 }
 
@@ -485,6 +487,12 @@ pub struct GlobalAccess {
     pub usage_limits: Nullable<Vec<UsageLimits>>,
     #[schemars(length(max = 1))]
     pub rate_limits: Nullable<Vec<RateLimits>>,
+}
+
+/// Checks the settings of a new integration, and warns of a provider that this version does not know.
+fn check_new_integration(args: &JsonMap, findings: &mut Findings) {
+    configurations::check_provider_settings(args, findings);
+    warn_of_unknown_provider("ai_provider_id", args, findings);
 }
 
 /// Rejects headers beside `configurations`, where the API does not read them. Earlier documents had
