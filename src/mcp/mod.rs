@@ -13,3 +13,4 @@ pub mod results;
 pub mod search;
 pub mod server;
 pub mod surface;
+pub(crate) mod tool_names;

@@ -6,8 +6,10 @@ use std::{
 };
 
 use portkey_api::{catalog::Catalog, domains::DOMAINS};
+use portkey_mcp::mcp::{server, surface::Surface};
 use portkey_operation::{
-    CompiledOperation, Effect, JsonMap, Operation, UnknownFields, ValidationOptions,
+    CompiledOperation, Effect, JsonMap, Operation, Presentation, Profile, UnknownFields,
+    ValidationOptions,
 };
 use serde_json::{Value, json};
 
@@ -217,6 +219,34 @@ fn header_arguments_exist_and_set_only_enkrypt_headers() {
     });
 }
 
+/// Some gateways reject descriptions with backticks or semicolons.
+#[test]
+fn published_texts_have_no_backtick_and_no_semicolon() {
+    let mut faults = Vec::new();
+    for profile in Profile::ALL {
+        let catalog = Catalog::with_presentation(Presentation {
+            profile,
+            ..Presentation::default()
+        });
+        for surface in [Surface::Operations, Surface::Compact] {
+            for tool in server::build_tools(surface, catalog.presentation(), catalog.iter()) {
+                let mut texts = vec![tool.title.clone().unwrap_or_default()];
+                texts.extend(tool.description.as_deref().map(str::to_owned));
+                let schema = Value::Object(tool.input_schema.as_ref().clone());
+                visit_schemas("", &schema, &mut |_, schema| {
+                    texts.extend(schema["description"].as_str().map(str::to_owned));
+                });
+                let odd = texts.iter().filter(|text| text.contains(['`', ';']));
+                faults
+                    .extend(odd.map(|text| format!("{} {}: {text}", profile.as_str(), tool.name)));
+                let annotations = tool.annotations.unwrap();
+                assert_eq!(annotations.title, tool.title, "{}", tool.name);
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
 #[test]
 fn tools_and_fields_are_described() {
     check_each(|p| {
@@ -289,11 +319,13 @@ fn descriptions_that_name_fields_name_all_of_them() {
             else {
                 continue;
             };
+            // Published texts have no backticks.
+            let source = field.to_string();
             // "As in `create-integration`" refers to this field of that tool. "As in `workspaces`"
             // refers to that field of this tool.
             for ((tool, field), other) in &descriptions {
-                let there = field == name && text.contains(&format!("`{tool}`"));
-                let here = *tool == p.operation().name() && text.contains(&format!("`{field}`"));
+                let there = field == name && source.contains(&format!("`{tool}`"));
+                let here = *tool == p.operation().name() && source.contains(&format!("`{field}`"));
                 if there || here {
                     text += other;
                 }

@@ -60,6 +60,7 @@ mod reload;
 mod replicas;
 mod resources;
 mod results;
+mod revisions;
 mod sandbox;
 mod search;
 mod secrets;
@@ -81,6 +82,7 @@ mod surface;
 mod taint;
 #[cfg(unix)]
 mod terminal;
+mod tool_names;
 mod tool_schemas;
 mod untrusted;
 mod unverified_keys;

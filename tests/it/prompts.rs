@@ -5,6 +5,7 @@ use std::fs;
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::prompts::{PromptLibrary, PromptTemplate};
+use portkey_operation::ToolNames;
 use rmcp::{
     ServiceError,
     model::{ErrorCode, GetPromptRequestParams},
@@ -51,7 +52,9 @@ fn built_in_prompts_name_existing_tools() {
                 argument.name
             );
         }
-        let text = prompt.render(&fill_arguments(prompt)).unwrap();
+        let text = prompt
+            .render(&fill_arguments(prompt), ToolNames::Hyphen)
+            .unwrap();
         assert!(
             !text.contains("{{") && text.len() < 4_000,
             "{}: {text}",
@@ -227,7 +230,10 @@ fn prompt_arguments_are_sanitized_and_validated() {
         (json!({ "who": "Ada", "whom": "Bob" }), Err("`who`, `how`")),
     ];
     for (args, expected) in cases {
-        match (own.render(args.as_object().unwrap()), expected) {
+        match (
+            own.render(args.as_object().unwrap(), ToolNames::Hyphen),
+            expected,
+        ) {
             (Ok(text), Ok(expected)) => assert_eq!(text, expected),
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
             (outcome, _) => panic!("{args}: {outcome:?}"),

@@ -10,6 +10,7 @@ use super::{
     SecretSlot, UpstreamRequest, ValidatedArguments, ValidationOptions,
     argument_alias::ArgumentAliases,
     argument_schema::{ArgumentPath, ArgumentSchema, ArgumentWalk, NullPolicy, OpaqueKind},
+    plain_text::to_plain_text,
     preview,
     profile::{self, CLEAR_ARGUMENT},
     schema, size_limits, upstream_request,
@@ -47,6 +48,7 @@ impl CompiledOperation {
             Some((title, description)) => (title.to_owned(), description.to_owned()),
             None => (title, description),
         };
+        let (title, description) = (to_plain_text(&title), to_plain_text(&description));
         let profile = presentation.profile;
         let shape = ArgumentSchema::compile(&full);
         let clears_by_name = profile.clears_by_argument() && profile::has_clearable_fields(&full);

@@ -26,6 +26,7 @@ mod header;
 mod markers;
 mod path;
 mod path_segment;
+mod plain_text;
 mod presentation;
 mod preview;
 mod profile;
@@ -54,7 +55,7 @@ pub use markers::{
     EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time,
 };
 pub use path::{field_path, field_step};
-pub use presentation::{Presentation, Wording};
+pub use presentation::{Presentation, ToolNames, Wording};
 pub use preview::{MergeFn, PendingPreview};
 pub use profile::Profile;
 pub use reference::{Reference, SecretSlot};

@@ -1,7 +1,7 @@
 //! Presentation of operations to clients: the schema profile, and descriptions that an operator
 //! replaces.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,6 +18,28 @@ pub struct Presentation {
     pub profile: Profile,
     /// Replacements of the built-in descriptions, by tool name.
     pub wording: BTreeMap<String, Wording>,
+    /// The spelling of tool names in lists. Calls accept each spelling.
+    pub tool_names: ToolNames,
+}
+
+/// The spelling of tool names in lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolNames {
+    /// `list-all-configs`, as tools are declared.
+    #[default]
+    Hyphen,
+    /// `list_all_configs`, for clients that accept no hyphens.
+    Underscore,
+}
+
+impl ToolNames {
+    /// Returns the name of a tool in this spelling.
+    pub fn spell(self, name: &str) -> Cow<'_, str> {
+        match self {
+            Self::Hyphen => Cow::Borrowed(name),
+            Self::Underscore => Cow::Owned(name.replace('-', "_")),
+        }
+    }
 }
 
 /// Replacements of one tool's descriptions. Absent fields keep the built-in text.

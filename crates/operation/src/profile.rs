@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     JsonMap,
     markers::{ClearableMarker, Marker, OPEN, OR_LIST, OR_TEXT, SecretMarker},
+    plain_text::to_plain_text,
     schema::{self, Publication},
 };
 
@@ -327,7 +328,7 @@ impl SchemaPublisher {
                 "null clears it."
             });
         }
-        text
+        to_plain_text(&text)
     }
 }
 

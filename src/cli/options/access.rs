@@ -8,7 +8,7 @@ use clap::{
     builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser},
 };
 use portkey_api::catalog::Catalog;
-use portkey_operation::{Presentation, Profile};
+use portkey_operation::{Presentation, Profile, ToolNames};
 
 use super::descriptions;
 use crate::{
@@ -36,6 +36,15 @@ enum SurfaceMode {
     Compact,
 }
 
+/// Spelling of tool names in the tool list.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ToolNameMode {
+    /// As in list-all-configs.
+    Hyphen,
+    /// As in list_all_configs, for clients that accept no hyphens.
+    Underscore,
+}
+
 /// Options that restrict the tools and select their presentation.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Access")]
@@ -59,6 +68,15 @@ pub(crate) struct AccessOptions {
         value_parser = profile_parser()
     )]
     schema_profile: Profile,
+    /// Spelling of tool names in the tool list. Calls accept both.
+    #[arg(
+        long,
+        value_name = "MODE",
+        global = true,
+        env = "PORTKEY_MCP_TOOL_NAMES",
+        default_value = "hyphen"
+    )]
+    tool_names: ToolNameMode,
     /// TOML file of titles and descriptions that replace the built-in ones. Export the built-in ones with
     /// `portkey-mcp tools --export-descriptions`.
     #[arg(
@@ -117,13 +135,17 @@ impl AccessOptions {
     /// # Errors
     /// Returns an error if the descriptions file cannot be read or is invalid.
     pub(crate) fn presentation(&self) -> anyhow::Result<Presentation> {
-        let profile = self.schema_profile;
+        let plain = Presentation {
+            profile: self.schema_profile,
+            tool_names: match self.tool_names {
+                ToolNameMode::Hyphen => ToolNames::Hyphen,
+                ToolNameMode::Underscore => ToolNames::Underscore,
+            },
+            ..Presentation::default()
+        };
         match &self.descriptions {
-            Some(file) => descriptions::read_descriptions(file, profile),
-            None => Ok(Presentation {
-                profile,
-                ..Presentation::default()
-            }),
+            Some(file) => descriptions::read_descriptions(file, plain),
+            None => Ok(plain),
         }
     }
 

@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, io::Write, path::Path};
 use anyhow::{Context, anyhow, bail};
 use portkey_api::catalog::Catalog;
 use portkey_bounded_file::{MAX_CONFIG_BYTES, display_path, read_to_string};
-use portkey_operation::{
-    CompiledOperation, Operation, Presentation, Profile, Wording, did_you_mean,
-};
+use portkey_operation::{CompiledOperation, Operation, Presentation, Wording, did_you_mean};
 
 use crate::mcp::surface;
 
@@ -18,11 +16,11 @@ const FILE_HEADER: &str = "\
 ";
 
 /// Reads a descriptions file. Each entry has to name a tool and fields of that tool.
-pub(super) fn read_descriptions(file: &Path, profile: Profile) -> anyhow::Result<Presentation> {
+pub(super) fn read_descriptions(file: &Path, plain: Presentation) -> anyhow::Result<Presentation> {
     let context = || format!("--descriptions {}", display_path(file));
     let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(context)?;
     let wording: BTreeMap<String, Wording> = toml::from_str(&text).with_context(context)?;
-    let presentation = Presentation { profile, wording };
+    let presentation = Presentation { wording, ..plain };
     validate(&presentation).with_context(context)?;
     Ok(presentation)
 }

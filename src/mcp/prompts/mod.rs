@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, bail};
 use portkey_bounded_file::{display_path, read_to_string};
 use portkey_file_watch::{FileKind, WatchedValue};
-use portkey_operation::JsonMap;
+use portkey_operation::{JsonMap, ToolNames};
 
 pub use self::template::{PromptFileError, PromptTemplate, TemplateArgument};
 
@@ -169,7 +169,7 @@ impl PromptTemplate {
     /// # Errors
     /// Returns an error if a required argument is missing, if one is not declared, or if one is no
     /// text.
-    pub fn render(&self, args: &JsonMap) -> Result<String, PromptError> {
+    pub fn render(&self, args: &JsonMap, names: ToolNames) -> Result<String, PromptError> {
         let prompt = || self.name().to_owned();
         if args.keys().any(|name| self.argument(name).is_none()) {
             let names: Vec<_> = self
@@ -221,6 +221,6 @@ impl PromptTemplate {
             };
             values.insert(argument.name.as_str(), value);
         }
-        Ok(self.fill(&values))
+        Ok(self.fill(&values, names))
     }
 }

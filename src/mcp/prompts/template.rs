@@ -16,12 +16,16 @@
 //!
 //! A text in backticks that is the name of a tool makes that tool one of the prompt's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use portkey_api::catalog::Catalog;
+use portkey_operation::ToolNames;
 use serde::Deserialize;
 
-use crate::security::sanitize;
+use crate::{mcp::tool_names::spell_in_text, security::sanitize};
 
 /// Maximum length of an argument's value, in characters.
 pub(super) const MAX_VALUE_CHARS: usize = 1_000;
@@ -239,13 +243,17 @@ impl PromptTemplate {
     }
 
     /// Replaces the placeholders by values. A placeholder inside a value is not replaced.
-    pub(super) fn fill(&self, values: &BTreeMap<&str, String>) -> String {
+    ///
+    /// Names of tools in the text get the listed spelling, those in values do not.
+    pub(super) fn fill(&self, values: &BTreeMap<&str, String>, names: ToolNames) -> String {
         self.body
             .split_inclusive('\n')
             .flat_map(split_parts)
             .map(|part| match part {
-                BodyPart::Placeholder(name) => values.get(name).map_or("", String::as_str),
-                BodyPart::Text(text) | BodyPart::Unclosed(text) => text,
+                BodyPart::Placeholder(name) => {
+                    Cow::Borrowed(values.get(name).map_or("", String::as_str))
+                }
+                BodyPart::Text(text) | BodyPart::Unclosed(text) => spell_in_text(names, text),
             })
             .collect()
     }

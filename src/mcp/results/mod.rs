@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use portkey_concurrency::worker_pool::{MAX_INLINE_BYTES, WorkerPool};
 use portkey_file_watch::WatchedValue;
-use portkey_operation::JsonMap;
+use portkey_operation::{JsonMap, ToolNames};
 use portkey_store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use self::{preview::Truncation, store::ResultStore};
 use crate::{
     auth::principal::Principal,
-    mcp::resources::result_uri,
+    mcp::{resources::result_uri, tool_names::spell_in_text},
     security::{encrypted_store::EncryptedStore, signed_state::Keyring},
 };
 
@@ -62,6 +62,7 @@ pub struct Results {
     content: ResultContent,
     store: Arc<ResultStore>,
     workers: WorkerPool,
+    tool_names: ToolNames,
 }
 
 /// A rendered result.
@@ -118,7 +119,13 @@ impl Results {
             content,
             store,
             workers: WorkerPool::shared(),
+            tool_names: ToolNames::default(),
         }
+    }
+
+    /// Sets the spelling of tool names in notices.
+    pub fn with_tool_names(self, tool_names: ToolNames) -> Self {
+        Self { tool_names, ..self }
     }
 
     /// Uses the store that replicas share, encrypted, if there is one.
@@ -275,7 +282,7 @@ impl Results {
             .put(principal, text.into(), origin.is_untrusted)
             .await
         {
-            Ok(handle) => TruncationNotice::with_handle(bytes, handle),
+            Ok(handle) => TruncationNotice::with_handle(bytes, handle, self.tool_names),
             Err(why) => TruncationNotice::without_handle(bytes, why),
         }
     }
@@ -367,7 +374,7 @@ impl SerializedResult {
 }
 
 impl TruncationNotice {
-    fn with_handle(bytes: usize, handle: String) -> Self {
+    fn with_handle(bytes: usize, handle: String, names: ToolNames) -> Self {
         let read = "call `read-result` with this `handle`, a `pointer` and, to go on behind what was \
                     returned, an `offset`; or with `search`";
         let resource = Some(result_uri(&handle));
@@ -375,7 +382,7 @@ impl TruncationNotice {
             bytes,
             handle: Some(handle),
             resource,
-            read: read.to_owned(),
+            read: spell_in_text(names, read).into_owned(),
             cut: Vec::new(),
         }
     }

@@ -14,6 +14,7 @@ use crate::{
         results::{Listing, PartRequest, ResultError},
         search::SearchIndex,
         surface::{BuiltinAction, BuiltinTool},
+        tool_names::spell_in_value,
     },
     observability::request::RequestInfo,
     pipeline::{CallError, CallRecord},
@@ -89,9 +90,10 @@ impl Server {
         };
         let args = own.published.validate(args, &options)?.args;
         match own.action {
-            BuiltinAction::Search => Ok(self.search_response(principal, &args).into()),
+            BuiltinAction::Search => Ok(self.spell(self.search_response(principal, &args)).into()),
             BuiltinAction::Describe => {
-                Ok(describe_operation(self.find_visible(principal, operation_name(&args))?).into())
+                let entry = self.find_visible(principal, operation_name(&args))?;
+                Ok(self.spell(describe_operation(entry)).into())
             }
             BuiltinAction::Execute(effect) => {
                 Ok(self.resolve_operation(effect, principal, &args, record)?)
@@ -102,6 +104,12 @@ impl Server {
             )),
             BuiltinAction::WhoAmI => Ok(self.whoami(principal, request_info).boxed().await.into()),
         }
+    }
+
+    /// Spells the names of tools in an answer of this server's own.
+    fn spell(&self, mut answer: Value) -> Value {
+        spell_in_value(self.tool_names(), &mut answer);
+        answer
     }
 
     /// Finds the operation that a tool such as `read-operation` is to call.

@@ -1,6 +1,6 @@
 //! Handling of a tool call, from the MCP request to the tool result.
 
-use std::panic::AssertUnwindSafe;
+use std::{borrow::Cow, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
 use rmcp::{
@@ -22,6 +22,7 @@ use crate::{
     mcp::{
         reply::{self, MAX_ERROR_BYTES},
         results::{RenderedResult, ResultContent, ResultFlags},
+        tool_names::spell_in_text,
     },
     observability::{
         call_record::{CallOutcome, CallRecord},
@@ -134,7 +135,7 @@ impl Server {
         };
         let response = match result {
             Ok(result) => self.render_result(principal, result, record).await,
-            Err(error) => Ok(reply::error_result(&error, self.max_error_bytes()).into()),
+            Err(error) => Ok(self.error_with_schema(&error, None).into()),
         };
         EndedCall { response, outcome }
     }
@@ -159,7 +160,8 @@ impl Server {
         };
         match result {
             Err(CallError::UnknownTool(unknown)) => {
-                Err(ErrorData::invalid_params(unknown.to_string(), None))
+                let message = spell_in_text(self.tool_names(), &unknown.to_string()).into_owned();
+                Err(ErrorData::invalid_params(message, None))
             }
             Err(error) => {
                 let is_wrong = is_by_builtin && matches!(error, CallError::InvalidArguments(_));
@@ -187,6 +189,19 @@ impl Server {
     /// Builds an error result, and appends the operation's schema if it fits. Describing an
     /// operation before calling it is therefore optional.
     fn error_with_schema(&self, error: &CallError, takes: Option<String>) -> CallToolResult {
+        let mut result = self.build_error_result(error, takes);
+        for block in &mut result.content {
+            let spelled = block
+                .as_text()
+                .map(|text| spell_in_text(self.tool_names(), &text.text));
+            if let Some(Cow::Owned(text)) = spelled {
+                *block = ContentBlock::text(text);
+            }
+        }
+        result
+    }
+
+    fn build_error_result(&self, error: &CallError, takes: Option<String>) -> CallToolResult {
         let max = self.max_error_bytes();
         let mut result = reply::error_result(error, max);
         let Some(takes) = takes else { return result };

@@ -1,6 +1,7 @@
 //! The MCP server: translates MCP requests into calls of the pipeline.
 
 mod builtin;
+mod cache_hints;
 mod call;
 mod capabilities;
 mod complete;
@@ -33,13 +34,14 @@ use rmcp::{
 use tokio_util::task::TaskTracker;
 
 use self::{
+    cache_hints::CacheableResult,
     capabilities::ChangingLists,
     request_info::{protocol_label, request_info},
 };
 
 use portkey_api::catalog::CatalogEntry;
 use portkey_file_watch::WatchedValue;
-use portkey_operation::Upstream;
+use portkey_operation::{ToolNames, Upstream};
 
 use crate::{
     auth::principal::Principal,
@@ -50,6 +52,7 @@ use crate::{
         results::Results,
         search::SearchIndex,
         surface::{self, Surface},
+        tool_names::spell_in_text,
     },
     observability::{call_record::ErrorType, metrics::Metrics, observer},
     pipeline::Dispatcher,
@@ -155,6 +158,7 @@ impl Server {
 
     /// Sets the rendering of results.
     pub fn with_results(self, results: Results) -> Self {
+        let results = results.with_tool_names(self.tool_names());
         Self { results, ..self }
     }
 
@@ -195,6 +199,11 @@ impl Server {
     /// Returns the dispatcher that makes calls.
     pub(crate) fn dispatcher(&self) -> &Dispatcher {
         &self.dispatcher
+    }
+
+    /// Returns the spelling in which clients know the tools.
+    fn tool_names(&self) -> ToolNames {
+        self.dispatcher.catalog().presentation().tool_names
     }
 
     /// Returns the notifier of this server's clients.
@@ -288,11 +297,11 @@ fn build_info(dispatcher: &Dispatcher, surface: Surface, lists: ChangingLists) -
         Surface::Compact => SEARCH_INSTRUCTIONS,
     };
     let references = dispatcher.secrets().instructions().unwrap_or_default();
+    let instructions = format!("{INSTRUCTIONS}{begin}{RULE_INSTRUCTIONS}{more}{references}");
+    let names = dispatcher.catalog().presentation().tool_names;
     ServerConfig::new(lists.capabilities())
         .with_server_info(us)
-        .with_instructions(format!(
-            "{INSTRUCTIONS}{begin}{RULE_INSTRUCTIONS}{more}{references}"
-        ))
+        .with_instructions(spell_in_text(names, &instructions))
 }
 
 impl ServerHandler for Server {
@@ -335,9 +344,10 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        self.observe("tools/list", &context, |caller| {
+        let listed = self.observe("tools/list", &context, |caller| {
             self.tools_page(caller, request)
-        })
+        });
+        Ok(listed?.for_client_of(&context))
     }
 
     async fn call_tool(
@@ -354,9 +364,10 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        self.observe("prompts/list", &context, |caller| {
+        let listed = self.observe("prompts/list", &context, |caller| {
             self.visible_prompts(caller, request)
-        })
+        });
+        Ok(listed?.for_client_of(&context))
     }
 
     async fn get_prompt(
@@ -373,9 +384,10 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        self.observe("resources/list", &context, |caller| {
+        let listed = self.observe("resources/list", &context, |caller| {
             self.guide_resources(caller, request)
-        })
+        });
+        Ok(listed?.for_client_of(&context))
     }
 
     async fn list_resource_templates(
@@ -384,7 +396,8 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         let templates = |caller: &Principal| self.visible_templates(caller, request);
-        self.observe("resources/templates/list", &context, templates)
+        let listed = self.observe("resources/templates/list", &context, templates);
+        Ok(listed?.for_client_of(&context))
     }
 
     async fn read_resource(
@@ -394,6 +407,7 @@ impl ServerHandler for Server {
     ) -> Result<ReadResourceResponse, ErrorData> {
         Ok(Box::pin(self.read_address(&request.uri, &context))
             .await?
+            .for_client_of(&context)
             .into())
     }
 

@@ -56,7 +56,9 @@ impl Server {
             .find_visible_prompt(&library, principal, &request.name)
             .map_err(invalid_params)?;
         let given = request.arguments.clone().unwrap_or_default();
-        let text = prompt.render(&given).map_err(invalid_params)?;
+        let text = prompt
+            .render(&given, self.tool_names())
+            .map_err(invalid_params)?;
         let message = PromptMessage::new_text(Role::User, text);
         Ok(GetPromptResult::new(vec![message]).with_description(prompt.description()))
     }

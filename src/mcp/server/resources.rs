@@ -23,6 +23,7 @@ use crate::{
             ResourceKind,
         },
         results::{PartRequest, ResultError, ResultFlags},
+        tool_names::{spell_in_text, spell_in_value},
     },
     observability::{
         observer::{CallObserver, RequestObserver},
@@ -169,7 +170,8 @@ impl Server {
                     .iter()
                     .find(|guide| guide.topic == topic)
                     .ok_or_else(unknown_address)?;
-                (guide.text.to_owned(), MARKDOWN_MIME_TYPE)
+                let text = spell_in_text(self.tool_names(), guide.text);
+                (text.into_owned(), MARKDOWN_MIME_TYPE)
             }
             Some(ResourceAddress::Operation(name)) => {
                 let found = self.dispatcher.catalog().find(&name);
@@ -177,10 +179,9 @@ impl Server {
                 if !self.dispatcher.is_listed(principal, entry) {
                     return Err(unknown_address());
                 }
-                (
-                    resources::describe_operation(entry).to_string(),
-                    JSON_MIME_TYPE,
-                )
+                let mut described = resources::describe_operation(entry);
+                spell_in_value(self.tool_names(), &mut described);
+                (described.to_string(), JSON_MIME_TYPE)
             }
             _ => return Err(unknown_address()),
         };

@@ -1,13 +1,16 @@
 //! The list of tools: the tools of a surface, and the pages that a caller sees of them.
 
+use std::sync::Arc;
+
 use portkey_api::catalog::CatalogEntry;
-use portkey_operation::{CompiledOperation, Operation, Presentation};
+use portkey_operation::{CompiledOperation, Operation, Presentation, ToolNames};
 use rmcp::{
     ErrorData,
     model::{
         CacheScope, ListToolsResult, MetaObject, PaginatedRequestParams, Tool, ToolAnnotations,
     },
 };
+use serde_json::Value;
 
 use super::{LIST_TTL_MS, Server};
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
     mcp::{
         reply,
         surface::{self, BuiltinAction, Surface},
+        tool_names::{spell_in_text, spell_in_value},
     },
 };
 
@@ -95,6 +99,7 @@ pub fn build_tools<'a>(
     presentation: &Presentation,
     offered: impl Iterator<Item = &'a CatalogEntry>,
 ) -> Vec<Tool> {
+    let names = presentation.tool_names;
     let mut tools: Vec<Tool> = Vec::new();
     let mut effects = Vec::new();
     for entry in offered {
@@ -105,9 +110,29 @@ pub fn build_tools<'a>(
     }
     let own = surface.builtin_tools(|effect| effects.contains(&effect));
     tools.extend(own.map(|own| build_tool(&own.with_presentation(presentation))));
+    tools.iter_mut().for_each(|tool| spell_tool(names, tool));
     tools.sort_by(|one, other| one.name.cmp(&other.name));
     tools
 }
+
+/// Spells a tool's own name, and those that its descriptions mention, as they are listed.
+fn spell_tool(names: ToolNames, tool: &mut Tool) {
+    if names == ToolNames::Hyphen {
+        return;
+    }
+    tool.name = names.spell(&tool.name).into_owned().into();
+    if let Some(description) = &mut tool.description {
+        *description = spell_in_text(names, description).into_owned().into();
+    }
+    let mut schema = Value::Object(tool.input_schema.as_ref().clone());
+    spell_in_value(names, &mut schema);
+    if let Value::Object(schema) = schema {
+        tool.input_schema = Arc::new(schema);
+    }
+}
+
+/// Maximum number of search terms in the hint of a tool. Clients search its name and texts, too.
+const MAX_HINT_TERMS: usize = 3;
 
 /// Builds the `_meta` of a tool.
 ///
@@ -121,10 +146,9 @@ fn tool_meta(operation: &Operation) -> MetaObject {
     if surface::is_core(operation.name()) {
         meta.0.insert(ALWAYS_LOAD_META_KEY.to_owned(), true.into());
     } else if !operation.search_terms().is_empty() {
-        meta.0.insert(
-            SEARCH_HINT_META_KEY.to_owned(),
-            operation.search_terms().join(", ").into(),
-        );
+        let terms = operation.search_terms().iter().take(MAX_HINT_TERMS);
+        let hint = terms.copied().collect::<Vec<_>>().join(", ");
+        meta.0.insert(SEARCH_HINT_META_KEY.to_owned(), hint.into());
     }
     meta
 }
@@ -139,7 +163,8 @@ pub fn build_tool(published: &CompiledOperation) -> Tool {
     )
     .with_title(published.title())
     .with_annotations(
-        ToolAnnotations::new()
+        // Some clients read the title of the annotations alone.
+        ToolAnnotations::with_title(published.title())
             .read_only(hints.read_only)
             .destructive(hints.destructive)
             .idempotent(hints.idempotent)
