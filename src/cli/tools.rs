@@ -199,7 +199,8 @@ fn print_row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Resul
 
 /// Writes the reference in `docs/tools.md`.
 fn print_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
-    let count = tools.len();
+    let is_stable = |entry: &&&CatalogEntry| entry.operation.is_stable();
+    let count = tools.iter().filter(is_stable).count();
     writeln!(
         out,
         "# Tools\n\nAll {count} tools by domain: what each sends, what its hints promise, which"
@@ -210,8 +211,16 @@ fn print_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<(
     )?;
     writeln!(
         out,
-        "Written by `portkey-mcp tools --format markdown --sandbox`."
+        "Written by `portkey-mcp tools --format markdown --sandbox --preview`."
     )?;
+    let previews = tools.len() - count;
+    if previews > 0 {
+        writeln!(
+            out,
+            "\nThe {previews} marked `preview` send to endpoints that Portkey has not documented and may change. \
+             They are off without `--preview` ([access.md](access.md#preview-operations))."
+        )?;
+    }
     let offered = |domain: &&Domain| tools.iter().any(|entry| entry.domain.name == domain.name);
     for domain in DOMAINS.iter().filter(offered) {
         let name = domain.name;
@@ -277,6 +286,7 @@ fn format_hints(operation: &Operation) -> String {
         (hints.destructive, "destructive"),
         (hints.idempotent, "idempotent"),
         (hints.open_world, "open-world"),
+        (!operation.is_stable(), "preview"),
     ];
     all.iter()
         .filter(|(holds, _)| *holds)

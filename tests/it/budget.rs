@@ -86,7 +86,9 @@ fn list_tools(surface: Surface, offered: impl Fn(&CatalogEntry) -> bool) -> Vec<
     server::build_tools(
         surface,
         catalog.presentation(),
-        catalog.iter().filter(|entry| offered(entry)),
+        catalog
+            .iter()
+            .filter(|entry| entry.operation.is_stable() && offered(entry)),
     )
 }
 
@@ -207,7 +209,7 @@ fn size_report_is_up_to_date() {
                 profile,
                 ..Presentation::default()
             };
-            let catalog = Catalog::with_presentation(presentation);
+            let catalog = Catalog::with_presentation(presentation).without_previews(|_, _| false);
             let list = server::build_tools(surface, catalog.presentation(), catalog.iter());
             text += &ListSizes::new(&list).table_row(&format!("`{}`, `{name}`", profile.as_str()));
         }

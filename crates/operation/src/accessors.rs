@@ -3,7 +3,9 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, is_same_name, preview};
+use super::{
+    ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, Stability, is_same_name, preview,
+};
 
 impl Operation {
     /// Returns the name of the tool.
@@ -71,6 +73,11 @@ impl Operation {
     /// Returns the Portkey plan that the endpoint needs.
     pub fn plan(&self) -> Plan {
         self.plan
+    }
+
+    /// Returns true if the vendor stands by the endpoint. Other operations are off by default.
+    pub const fn is_stable(&self) -> bool {
+        matches!(self.stability, Stability::Stable)
     }
 
     /// Returns the fields of the answer that hold a one-time secret.

@@ -1,7 +1,7 @@
 //! Builder methods of an operation: everything a declaration says beyond method and path.
 
 use super::{
-    ApiBase, ArgumentAlias, ArgumentRule, BodyKind, Effect, MergeFn, Operation, Plan,
+    ApiBase, ArgumentAlias, ArgumentRule, BodyKind, Effect, MergeFn, Operation, Plan, Stability,
     preview::PreviewSpec,
 };
 
@@ -162,6 +162,12 @@ impl Operation {
     /// Names the API-key scopes of which any one suffices.
     pub const fn scopes(mut self, scopes: &'static [&'static str]) -> Self {
         self.scopes = scopes;
+        self
+    }
+
+    /// Sets whether the vendor stands by the endpoint.
+    pub const fn with_stability(mut self, stability: Stability) -> Self {
+        self.stability = stability;
         self
     }
 

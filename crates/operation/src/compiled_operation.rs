@@ -16,6 +16,9 @@ use super::{
     schema, size_limits, upstream_request,
 };
 
+/// The end of the description of an operation that the vendor does not stand by.
+const PREVIEW_NOTE: &str = " Preview: Portkey has not documented it and may change it.";
+
 /// An operation with its schema, its compiled validation and its descriptions.
 #[derive(Clone, Debug)]
 pub struct CompiledOperation {
@@ -48,7 +51,10 @@ impl CompiledOperation {
             Some((title, description)) => (title.to_owned(), description.to_owned()),
             None => (title, description),
         };
-        let (title, description) = (to_plain_text(&title), to_plain_text(&description));
+        let (title, mut description) = (to_plain_text(&title), to_plain_text(&description));
+        if !operation.is_stable() {
+            description.push_str(PREVIEW_NOTE);
+        }
         let profile = presentation.profile;
         let shape = ArgumentSchema::compile(&full);
         let clears_by_name = profile.clears_by_argument() && profile::has_clearable_fields(&full);

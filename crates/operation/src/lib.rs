@@ -198,6 +198,15 @@ pub enum Plan {
     Enterprise,
 }
 
+/// Whether the vendor stands by an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stability {
+    /// Documented, or seen in use.
+    Stable,
+    /// Known from a description that the vendor has not released. It may change or go at any time.
+    Preview,
+}
+
 /// The content of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyKind {
@@ -237,6 +246,7 @@ pub struct Operation {
     search_terms: &'static [&'static str],
     scopes: &'static [&'static str],
     plan: Plan,
+    stability: Stability,
     shared_docs: Option<(&'static str, &'static str)>,
     rule: Option<ArgumentRule>,
     allows_empty_update: bool,
@@ -319,6 +329,7 @@ const fn declare<T: OperationInput>(
         search_terms: &[],
         scopes: &[],
         plan: Plan::Any,
+        stability: Stability::Stable,
         shared_docs: None,
         rule: None,
         allows_empty_update: false,

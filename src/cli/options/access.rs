@@ -86,6 +86,10 @@ pub(crate) struct AccessOptions {
         value_name = "FILE"
     )]
     descriptions: Option<PathBuf>,
+    /// Offer preview operations, too: those of endpoints that Portkey has not documented and may change. Without
+    /// it, --toolsets offers those of a domain that has no others, and --tools those that it names.
+    #[arg(long, global = true, env = "PORTKEY_MCP_PREVIEW", value_parser = BoolishValueParser::new())]
+    preview: bool,
     /// Offer only read-only tools.
     #[arg(long, global = true, env = "PORTKEY_MCP_READ_ONLY", value_parser = BoolishValueParser::new())]
     read_only: bool,
@@ -147,6 +151,22 @@ impl AccessOptions {
             Some(file) => descriptions::read_descriptions(file, plain),
             None => Ok(plain),
         }
+    }
+
+    /// Disables the preview operations that no option asks for.
+    pub(crate) fn without_unwanted_previews(&self, catalog: Catalog) -> Catalog {
+        if self.preview {
+            return catalog;
+        }
+        catalog.without_previews(|domain, operation| {
+            let is_named = |given: &[String], name: &str| {
+                let spelled = |given: &String| given.trim().replace('_', "-") == name;
+                given.iter().any(spelled)
+            };
+            let is_all_preview = domain.stable_operations().next().is_none();
+            is_all_preview && is_named(&self.toolsets, domain.name)
+                || is_named(&self.tools, operation.name())
+        })
     }
 
     /// Returns the tool filter that the options select.

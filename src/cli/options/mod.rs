@@ -379,6 +379,7 @@ impl Options {
     pub fn catalog(&self) -> anyhow::Result<Catalog> {
         let enkrypt = self.enkrypt_api_key.is_some() || self.enkrypt_api_key_file.is_some();
         let whole = Catalog::with_presentation(self.access.presentation()?);
+        let whole = self.access.without_unwanted_previews(whole);
         Ok(if enkrypt || self.sandbox {
             whole
         } else {

@@ -96,16 +96,21 @@ impl<'a> ResourceKind<'a> {
     /// Returns every kind by its domain.
     ///
     /// A kind is a GET with one path parameter and no other required argument. Of several in one
-    /// domain, the one with the shortest path counts.
+    /// domain, the one with the shortest path counts; preview operations come last.
     pub fn by_domain(catalog: &'a Catalog) -> BTreeMap<&'static str, Self> {
         let mut kinds = BTreeMap::<_, Self>::new();
         for kind in catalog.iter().filter_map(Self::for_operation) {
             let known = kinds.entry(kind.read.domain.name).or_insert(kind);
-            if kind.read.operation.path().len() < known.read.operation.path().len() {
+            if kind.rank() < known.rank() {
                 *known = kind;
             }
         }
         kinds
+    }
+
+    fn rank(&self) -> (bool, usize) {
+        let operation = self.read.operation;
+        (!operation.is_stable(), operation.path().len())
     }
 
     fn for_operation(read: &'a CatalogEntry) -> Option<Self> {
@@ -187,6 +192,7 @@ pub fn describe_operation(entry: &CatalogEntry) -> Value {
             Plan::Any => "any",
             Plan::Enterprise => "Enterprise",
         },
+        "preview": !operation.is_stable(),
         "answer": {
             "shown_once": operation.one_time_secrets(),
             "masked": operation.secret_fields(),

@@ -210,7 +210,7 @@ impl Server {
         let unknown = self.with_suggestions(principal, name, unknown);
         let more = match unknown {
             ToolLookupError::NotFound { .. } => " (`search-operations` finds others)",
-            ToolLookupError::Disabled { .. } => "",
+            ToolLookupError::Disabled { .. } | ToolLookupError::PreviewDisabled { .. } => "",
         };
         InputError::new("operation", format!("{unknown}{more}"))
     }
@@ -344,6 +344,7 @@ fn describe_operation(entry: &CatalogEntry) -> Value {
             Plan::Any => "any",
             Plan::Enterprise => "Enterprise",
         },
+        "preview": !operation.is_stable(),
         "arguments": &**published.schema(),
         "also_takes": Listing::for_operation(published).map(|_| LIST_OPTIONS_HINT),
     })

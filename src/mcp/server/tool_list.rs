@@ -26,6 +26,9 @@ use crate::{
 const ALWAYS_LOAD_META_KEY: &str = "anthropic/alwaysLoad";
 const SEARCH_HINT_META_KEY: &str = "anthropic/searchHint";
 
+/// `_meta` key of a tool for an endpoint that its vendor does not stand by.
+const PREVIEW_META_KEY: &str = "portkey-mcp/preview";
+
 impl Server {
     /// Returns all tools of the surface, built on first use.
     pub fn tools(&self) -> &[Tool] {
@@ -143,6 +146,9 @@ fn tool_meta(operation: &Operation) -> MetaObject {
         true => reply::untrusted_meta(),
         false => MetaObject::new(),
     };
+    if !operation.is_stable() {
+        meta.0.insert(PREVIEW_META_KEY.to_owned(), true.into());
+    }
     if surface::is_core(operation.name()) {
         meta.0.insert(ALWAYS_LOAD_META_KEY.to_owned(), true.into());
     } else if !operation.search_terms().is_empty() {

@@ -57,6 +57,15 @@ const REFERENCES: &[(&str, &str, &str, ItemFilter)] = &[
     ("integration_id", "list-all-integrations", "slug", None),
     ("mcp_integration_id", "list-mcp-integrations", "id", None),
     ("mcp_server_id", "list-mcp-servers", "id", None),
+    (
+        "agent_integration_id",
+        "list-agent-integrations",
+        "id",
+        None,
+    ),
+    ("organisation_integration_id", "create-plugin", "id", None),
+    ("virtual_key_id", "list-all-virtual-keys", "id", None),
+    ("user_access", "list-users", "id", None),
     ("guardrail_id", "list-guardrails", "id", None),
     ("input_guardrails", "list-guardrails", "id", None),
     ("output_guardrails", "list-guardrails", "id", None),
@@ -114,6 +123,20 @@ const TOOL_REFERENCES: &[(&str, &str, &str, &str, &[ItemFilter])] = &[
         "user_access[].user_id",
         "list-mcp-server-user-access",
         "user_id",
+        &[None],
+    ),
+    (
+        "bulk-update-agent-integration-workspaces",
+        "workspaces[]",
+        "list-all-workspaces",
+        "slug",
+        &[None],
+    ),
+    (
+        "get-config-version",
+        "version_id",
+        "list-config-versions",
+        "version_id",
         &[None],
     ),
     (
@@ -207,6 +230,7 @@ const TOOL_CALLS_GUARDRAIL: &[ItemFilter] = &[Some(("slug", "guard_tool-calls"))
 /// resources belong together.
 const REQUIRED_BY_API: &[(&str, &[&str])] = &[
     ("bulk-update-integration-workspaces", &["workspaces"]),
+    ("create-agent-server", &["workspace_id"]),
     ("create-collection", &["workspace_id"]),
     ("create-config", &["name", "config", "workspace_id"]),
     ("create-guardrail", &["workspace_id"]),

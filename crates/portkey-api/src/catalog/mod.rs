@@ -3,7 +3,7 @@
 mod suggestions;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, LazyLock, OnceLock},
 };
 
@@ -55,6 +55,7 @@ pub struct Catalog {
     by_name: HashMap<&'static str, usize>,
     presentation: Arc<Presentation>,
     disabled_upstream: Option<Upstream>,
+    disabled_previews: HashSet<&'static str>,
 }
 
 /// The reason why a name does not lead to a tool.
@@ -79,6 +80,15 @@ pub enum ToolLookupError {
         name: &'static str,
         /// The upstream whose key is missing.
         upstream: Upstream,
+    },
+    /// The tool is a preview operation, and these are off.
+    #[error(
+        "`{name}` is a preview operation, which Portkey has not documented, and is switched off. Start the server \
+         with --preview to offer it"
+    )]
+    PreviewDisabled {
+        /// The name of the tool.
+        name: &'static str,
     },
 }
 
@@ -119,6 +129,7 @@ impl Catalog {
             by_name,
             presentation,
             disabled_upstream: None,
+            disabled_previews: HashSet::new(),
         }
     }
 
@@ -135,7 +146,20 @@ impl Catalog {
         }
     }
 
-    /// Enables all operations.
+    /// Disables the preview operations that `keeps` does not name, as [`Self::without_upstream`] does.
+    pub fn without_previews(self, keeps: impl Fn(&Domain, &Operation) -> bool) -> Self {
+        let disabled = self
+            .entries
+            .iter()
+            .filter(|entry| !entry.operation.is_stable() && !keeps(entry.domain, entry.operation));
+        let disabled_previews = disabled.map(|entry| entry.operation.name()).collect();
+        Self {
+            disabled_previews,
+            ..self
+        }
+    }
+
+    /// Enables the operations of all upstreams.
     pub fn with_all_upstreams(self) -> Self {
         Self {
             disabled_upstream: None,
@@ -159,6 +183,11 @@ impl Catalog {
                 hint,
             }
         })?;
+        if self.disabled_previews.contains(found.operation.name()) {
+            return Err(ToolLookupError::PreviewDisabled {
+                name: found.operation.name(),
+            });
+        }
         match found.operation.base().upstream() {
             upstream if self.disabled_upstream == Some(upstream) => {
                 Err(ToolLookupError::Disabled {
@@ -172,9 +201,10 @@ impl Catalog {
 
     /// Iterates over the enabled operations, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &CatalogEntry> + Clone {
-        self.entries
-            .iter()
-            .filter(|entry| self.disabled_upstream != Some(entry.operation.base().upstream()))
+        self.entries.iter().filter(|entry| {
+            self.disabled_upstream != Some(entry.operation.base().upstream())
+                && !self.disabled_previews.contains(entry.operation.name())
+        })
     }
 
     /// Iterates over all operations, enabled or not, in no order.

@@ -136,6 +136,18 @@ pub struct ListApiKeys {
     pub workspace_id: Option<String>,
     /// UUIDs, separated by commas; Portkey documents it for `/v2` only.
     pub ids: Option<String>,
+    /// In any of these states: active, exhausted, expired.
+    pub status: Option<Vec<Open<KeyStatus>>>,
+}
+
+/// The state of an API key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum KeyStatus {
+    Active,
+    Exhausted,
+    Expired,
 }
 
 /// Create an API key
@@ -266,6 +278,8 @@ pub struct RotationPolicy {
 pub struct GetApiKey {
     /// Key UUID.
     pub id: String,
+    /// Add what it has used.
+    pub include_usage: Option<bool>,
 }
 
 /// Update an API key

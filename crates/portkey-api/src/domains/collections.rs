@@ -99,4 +99,6 @@ pub struct UpdateCollection {
 pub struct DeleteCollection {
     /// UUID or slug.
     pub collection_id: String,
+    /// Also delete the collections and prompts inside.
+    pub cascade: Option<bool>,
 }

@@ -7,6 +7,7 @@
 //! Names, hints, scopes and units come from Portkey's OpenAPI document, and from live answers where
 //! the two differ. docs/portkey-api-notes.md lists these differences and their sources.
 
+pub mod agent_integrations;
 pub mod agent_servers;
 pub mod analytics_graphs;
 pub mod analytics_groups;
@@ -26,9 +27,12 @@ pub mod logs;
 pub mod mcp_integrations;
 pub mod mcp_registry;
 pub mod mcp_servers;
+pub mod metadata_values;
 pub mod model_pricing;
 pub mod organisation_defaults;
+pub mod plugins;
 pub mod prompt_partials;
+pub mod prompt_tools;
 pub mod prompts;
 pub mod providers;
 pub mod rate_limits_policies;
@@ -58,8 +62,23 @@ pub struct Domain {
     pub operations: &'static [Operation],
 }
 
+impl Domain {
+    /// Iterates over the operations that the vendor stands by.
+    pub fn stable_operations(&self) -> impl Iterator<Item = &'static Operation> + use<> {
+        self.operations
+            .iter()
+            .filter(|operation| operation.is_stable())
+    }
+}
+
 /// All domains.
 pub const DOMAINS: &[Domain] = &[
+    domain(
+        "agent-integrations",
+        "Agents registered behind the gateway.",
+        &["mcp"],
+        agent_integrations::OPERATIONS,
+    ),
     domain(
         "agent-servers",
         "Agents behind the gateway, as they describe themselves.",
@@ -175,6 +194,12 @@ pub const DOMAINS: &[Domain] = &[
         mcp_servers::OPERATIONS,
     ),
     domain(
+        "metadata-values",
+        "What requests carried under a metadata key.",
+        &["analytics", "logs"],
+        metadata_values::OPERATIONS,
+    ),
+    domain(
         "model-pricing",
         "Public list prices and abilities of models; no key needed.",
         &["integrations"],
@@ -187,10 +212,22 @@ pub const DOMAINS: &[Domain] = &[
         organisation_defaults::OPERATIONS,
     ),
     domain(
+        "plugins",
+        "Credentials of the partners that run guardrail checks.",
+        &["gateway", "governance"],
+        plugins::OPERATIONS,
+    ),
+    domain(
         "prompt-partials",
         "Texts that prompts share, in versions.",
         &["prompts"],
         prompt_partials::OPERATIONS,
+    ),
+    domain(
+        "prompt-tools",
+        "Function definitions that prompts offer to models, in versions.",
+        &["prompts"],
+        prompt_tools::OPERATIONS,
     ),
     domain(
         "prompts",

@@ -74,7 +74,7 @@ const LIMIT_ALIASES: &[ArgumentAlias] = &[
 
 /// List providers
 ///
-/// Returns a workspace's providers with their limits and state, one page at a time.
+/// Returns a workspace's providers with their limits and state, one page at a time. Also return_last_used.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListProviders {
     /// Zero-based.
@@ -86,6 +86,9 @@ pub struct ListProviders {
     pub workspace_id: Option<String>,
     /// Only those with these tags.
     pub tags: Option<Tags>,
+    /// Add when each was last used.
+    #[schemars(extend("x-publish" = "hidden"))]
+    pub return_last_used: Option<bool>,
 }
 
 /// Create a provider

@@ -91,6 +91,8 @@ pub struct ListRateLimitsPolicies {
     pub page_size: Option<u32>,
     /// Zero-based.
     pub current_page: Option<u32>,
+    /// Part of the name.
+    pub search: Option<String>,
 }
 
 /// The window of a rate policy.

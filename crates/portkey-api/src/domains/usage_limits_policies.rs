@@ -138,6 +138,8 @@ pub struct ListUsageLimitsPolicies {
     pub page_size: Option<u32>,
     /// Zero-based.
     pub current_page: Option<u32>,
+    /// Part of the name.
+    pub search: Option<String>,
 }
 
 /// What a budget policy counts.

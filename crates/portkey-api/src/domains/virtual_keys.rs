@@ -1,8 +1,8 @@
 //! Virtual keys: one provider credential for one workspace, the predecessor of integrations.
 
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Nullable, OneOrMany, Open, Operation, Secret, TextOr, Time,
-    alias, alias_default, delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, OneOrMany, Open, Operation, Secret, Stability,
+    TextOr, Time, alias, alias_default, delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,6 +54,15 @@ pub const OPERATIONS: &[Operation] = &[
             "virtueller Schlüssel",
         ])
         .scopes(&["virtual_keys.delete"]),
+    post::<MigrateVirtualKeys>("migrate-virtual-keys", "/virtual-keys/migrate")
+        .with_stability(Stability::Preview)
+        .with_search_terms(&[
+            "convert vkeys",
+            "move to providers",
+            "legacy upgrade",
+            "Schlüssel umstellen",
+        ])
+        .destructive(),
 ];
 
 /// Limits and deployments in the form of other servers.
@@ -72,7 +81,7 @@ const KEY_ALIASES: &[ArgumentAlias] = &[
 /// List virtual keys
 ///
 /// Returns virtual keys without their credentials, one page at a time. Legacy: `list-all-providers`
-/// shows their successors.
+/// shows their successors. Also return_last_used.
 // The OpenAPI document requires both paging parameters. The live API answers without them.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListVirtualKeys {
@@ -83,6 +92,9 @@ pub struct ListVirtualKeys {
     pub page_size: Option<u32>,
     /// Only this workspace's; UUID or slug.
     pub workspace_id: Option<String>,
+    /// Add when each was last used.
+    #[schemars(extend("x-publish" = "hidden"))]
+    pub return_last_used: Option<bool>,
 }
 
 /// Create a virtual key
@@ -243,6 +255,17 @@ pub struct UpdateVirtualKey {
 pub struct DeleteVirtualKey {
     /// Virtual key slug.
     pub slug: String,
+}
+
+/// Migrate virtual keys
+///
+/// Turns a virtual key into an integration with a provider, or every one of the organisation if none is named.
+#[derive(Deserialize, JsonSchema)]
+pub struct MigrateVirtualKeys {
+    /// Virtual key UUID.
+    pub virtual_key_id: Option<String>,
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
 }
 
 /// Checks the limits of a new key, and warns of a provider that this version does not know.

@@ -131,6 +131,8 @@ pub struct GetWorkspace {
     pub workspace_id: String,
     /// `plain` leaves the icon out of the name; `display` when left out.
     pub name_format: Option<NameFormat>,
+    /// Add what it has used.
+    pub include_usage: Option<bool>,
 }
 
 /// How a name is written.
@@ -145,7 +147,7 @@ pub enum NameFormat {
 /// Update a workspace
 ///
 /// Keeps what is left out, but replaces `defaults` and `security_settings` (an object of flags) whole:
-/// read them first. Reads may lag.
+/// read them first. Also settings {debug_log, user_key_metadata, user_api_key_count}. Reads may lag.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateWorkspace {
     /// UUID or slug.
@@ -165,6 +167,9 @@ pub struct UpdateWorkspace {
     /// All flags; refused unless the organisation lets its workspaces override them.
     #[schemars(extend("x-publish" = "hidden"))]
     pub security_settings: Option<JsonMap>,
+    /// Logging and user keys, such as `debug_log`, `user_api_key_count`, `user_api_key_rotation_period`.
+    #[schemars(extend("x-publish" = "hidden"))]
+    pub settings: Option<JsonMap>,
 }
 
 /// metadata {}, input_guardrails and output_guardrails (slugs), user_api_key_config (config slug or UUID;

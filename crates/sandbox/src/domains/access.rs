@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{integrations, mcp_integrations, workspaces};
+use super::{agent_integrations, integrations, mcp_integrations, workspaces};
 use crate::{
     call::item_id,
     crud::pick,
@@ -40,6 +40,7 @@ pub(super) fn has_access(
 pub(crate) fn is_visible_to(store: &Store, kind: &str, item: &Item, workspace: &str) -> bool {
     match kind {
         "integrations" => integrations::has_access(store, item, workspace),
+        "agent-integrations" => agent_integrations::has_access(store, item, workspace),
         "mcp-integrations" => mcp_integrations::has_access(store, item, workspace),
         _ => true,
     }

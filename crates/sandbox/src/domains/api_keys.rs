@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    common_fields::{BY_IDS, USAGE_LIMIT, merge_object},
+    common_fields::{BY_IDS, USAGE, USAGE_LIMIT, merge_object},
     configs,
 };
 use crate::{
@@ -71,6 +71,7 @@ static API_KEYS: Resource = Resource {
         Field::new("rotation_policy", FieldType::Object(&ROTATION)).nullable(),
     ],
     derived_fields: &[
+        USAGE,
         ("key", |_, _, item| Some(mask(text(item, "key")).into())),
         ("expiry_enforced", |_, _, _| Some(0.into())),
         ("allow_config_override", |_, _, item| {
@@ -96,6 +97,14 @@ static API_KEYS: Resource = Resource {
         filters: &[
             ListFilter::equals("workspace_id", FieldType::Workspace),
             BY_IDS,
+            ListFilter {
+                param: "status",
+                kind: FieldType::EnumList(&["active", "exhausted", "expired"]),
+                predicate: Some(|_, key, asked| {
+                    let mut states = asked.as_str().unwrap_or_default().split(',');
+                    states.any(|state| state.trim() == text(key, "status"))
+                }),
+            },
         ],
         item_fields: SHOWN,
     },
@@ -109,6 +118,7 @@ static API_KEYS: Resource = Resource {
 };
 
 const SHOWN: &[&str] = &[
+    USAGE.0,
     "id",
     "key",
     "name",

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     field::{DefaultValue, Field, FieldType, ListSchema, ObjectSchema},
-    resource::ListFilter,
+    resource::{DeriveField, ListFilter},
     store::{Item, text},
 };
 
@@ -161,3 +161,15 @@ pub(super) fn merge_object(before: Option<&Item>, change: &mut Item, field: &str
 pub(super) fn named_list(name: &str, items: Vec<Value>) -> Value {
     json!({ "total": items.len(), name: items })
 }
+
+/// Time of the last use, for calls that ask for it.
+pub(super) const LAST_USED: (&str, DeriveField) = ("last_used_at", |_, call, item| {
+    let is_asked = call.query("return_last_used") == Some("true");
+    is_asked.then(|| item.get("last_updated_at").cloned().unwrap_or_default())
+});
+
+/// What an item has used, for calls that ask for it. Traffic of the sandbox counts for policies only.
+pub(super) const USAGE: (&str, DeriveField) = ("usage", |_, call, _| {
+    let is_asked = call.query("include_usage") == Some("true");
+    is_asked.then(|| json!({ "current_usage": 0 }))
+});

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{config_documents, users, versions, workspaces};
+use super::{common_fields::LAST_USED, config_documents, users, versions, workspaces};
 use crate::{
     api_error::ApiError,
     call::ApiCall,
@@ -22,6 +22,7 @@ pub(super) static DOMAIN: Domain = Domain {
         post("/configs", create),
         put("/configs/{slug}", update),
         get("/configs/{slug}/versions", list_versions),
+        get("/configs/{slug}/versions/{version}", get_version),
     ],
 };
 
@@ -40,6 +41,7 @@ static CONFIGS: Resource = Resource {
         Field::new("status", FieldType::Name).with_default(DefaultValue::Text("active")),
     ],
     derived_fields: &[
+        LAST_USED,
         ("config", |_, _, config| {
             config
                 .get("config")
@@ -63,6 +65,7 @@ static CONFIGS: Resource = Resource {
         envelope: Envelope::LIST,
         filters: &[ListFilter::equals("workspace_id", FieldType::Workspace)],
         item_fields: &[
+            LAST_USED.0,
             "id",
             "name",
             "workspace_id",
@@ -218,24 +221,40 @@ fn list_versions(store: &mut Store, call: &ApiCall) -> ApiResult {
     let config = CONFIGS.find(store, ORGANISATION, call.handle())?;
     let shown = versions::newest_first(store, collection_key(config))
         .into_iter()
-        .map(|version| {
-            let mut then = config.clone();
-            for name in ["config", "name", "created_at"] {
-                then.insert(
-                    name.to_owned(),
-                    version.get(name).cloned().unwrap_or_default(),
-                );
-            }
-            let mut shown = crud::show(&CONFIGS, store, call, &then, SHOWN);
-            if let Some(shown) = shown.as_object_mut() {
-                shown.insert("version_id".to_owned(), text(version, "id").into());
-                shown.insert(
-                    "last_updated_at".to_owned(),
-                    text(version, "created_at").into(),
-                );
-            }
-            shown
-        });
+        .map(|version| show_version(store, call, config, version));
     let shown: Vec<Value> = shown.collect();
     Ok(Envelope::LIST.wrap(shown.len(), false, shown))
+}
+
+/// Returns one version in the form of a config.
+fn get_version(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let config = CONFIGS.find(store, ORGANISATION, call.handle())?;
+    let handle = call.path.get(1).map(String::as_str).unwrap_or_default();
+    let missing = || ApiError::NotFound {
+        object: "version",
+        handle: handle.to_owned(),
+    };
+    let version = store
+        .find(collection_key(config), handle)
+        .ok_or_else(missing)?;
+    Ok(show_version(store, call, config, version))
+}
+
+fn show_version(store: &Store, call: &ApiCall, config: &Item, version: &Item) -> Value {
+    let mut then = config.clone();
+    for name in ["config", "name", "created_at"] {
+        then.insert(
+            name.to_owned(),
+            version.get(name).cloned().unwrap_or_default(),
+        );
+    }
+    let mut shown = crud::show(&CONFIGS, store, call, &then, SHOWN);
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("version_id".to_owned(), text(version, "id").into());
+        shown.insert(
+            "last_updated_at".to_owned(),
+            text(version, "created_at").into(),
+        );
+    }
+    shown
 }

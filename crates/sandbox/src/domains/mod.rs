@@ -6,6 +6,8 @@
 //! [`Resource`]: super::resource::Resource
 
 pub(crate) mod access;
+mod agent_cards;
+mod agent_integrations;
 mod agent_servers;
 pub(crate) mod analytics;
 pub(crate) mod api_keys;
@@ -31,10 +33,12 @@ pub(crate) mod mcp_servers;
 mod model_pricing;
 mod models;
 mod organisation_defaults;
+mod plugins;
 mod policies;
 mod prompt_documents;
 mod prompt_partials;
 mod prompt_runs;
+mod prompt_tools;
 mod prompts;
 mod providers;
 mod rate_limits_policies;
@@ -54,6 +58,7 @@ use super::route::Domain;
 
 /// All domains that the sandbox implements.
 pub(crate) const ALL: &[&Domain] = &[
+    &agent_integrations::DOMAIN,
     &agent_servers::DOMAIN,
     &analytics::DOMAIN,
     &api_keys::DOMAIN,
@@ -73,7 +78,9 @@ pub(crate) const ALL: &[&Domain] = &[
     &mcp_servers::DOMAIN,
     &model_pricing::DOMAIN,
     &organisation_defaults::DOMAIN,
+    &plugins::DOMAIN,
     &prompt_partials::DOMAIN,
+    &prompt_tools::DOMAIN,
     &prompts::DOMAIN,
     &providers::DOMAIN,
     &rate_limits_policies::DOMAIN,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     collections,
-    common_fields::BY_SEARCH,
+    common_fields::{BY_SEARCH, LAST_USED},
     labels, prompt_documents, prompt_runs, providers, templates,
     versions::{self, NUMBER_FIELD},
 };
@@ -83,6 +83,7 @@ pub(super) static PROMPTS: Resource = Resource {
             .with_default(DefaultValue::EmptyObject),
     ],
     derived_fields: &[
+        LAST_USED,
         ("access_level", |_, _, _| Some("workspace".into())),
         ("allow_all_workspaces", |_, _, _| Some(0.into())),
         ("prompt_owning_workspace_id", |_, _, prompt| {
@@ -126,6 +127,7 @@ pub(super) static PROMPTS: Resource = Resource {
 };
 
 const SHOWN: &[&str] = &[
+    LAST_USED.0,
     "id",
     "collection_id",
     "name",

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::{
-    common_fields::{BY_TAGS, RATE_LIMITS, USAGE_LIMIT},
+    common_fields::{BY_TAGS, LAST_USED, RATE_LIMITS, USAGE_LIMIT},
     integrations::{self, INTEGRATIONS},
 };
 use crate::{
@@ -51,6 +51,7 @@ pub(super) static PROVIDERS: Resource = Resource {
         Field::new("tags", FieldType::Labels),
     ],
     derived_fields: &[
+        LAST_USED,
         ("status", |store, _, provider| Some(status(store, provider))),
         ("configurations", configurations),
     ],
@@ -59,6 +60,7 @@ pub(super) static PROVIDERS: Resource = Resource {
         envelope: Envelope::LIST,
         filters: &[BY_TAGS],
         item_fields: &[
+            LAST_USED.0,
             "id",
             "name",
             "integration_id",

@@ -1,6 +1,9 @@
 //! Rate-limits policies: maximum rates of matching traffic.
 
-use super::policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS};
+use super::{
+    common_fields::BY_SEARCH,
+    policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS},
+};
 use crate::{
     api_error::ApiError,
     call::ApiCall,
@@ -53,6 +56,7 @@ static POLICIES: Resource = Resource {
     list: ListSettings {
         filters: &[
             ListFilter::equals("workspace_id", FieldType::Workspace),
+            BY_SEARCH,
             BY_STATUS,
             ListFilter::equals("type", TYPES),
             ListFilter::equals("unit", UNITS),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     analytics,
+    common_fields::BY_SEARCH,
     policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS},
     workspaces,
 };
@@ -83,6 +84,7 @@ static POLICIES: Resource = Resource {
     list: ListSettings {
         filters: &[
             ListFilter::equals("workspace_id", FieldType::Workspace),
+            BY_SEARCH,
             BY_STATUS,
             ListFilter::equals("type", TYPES),
         ],

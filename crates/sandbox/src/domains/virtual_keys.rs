@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    common_fields::{RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMIT},
+    common_fields::{LAST_USED, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMIT},
     providers::{self, PROVIDERS},
     secret_references, workspaces,
 };
@@ -27,6 +27,7 @@ pub(super) static DOMAIN: Domain = Domain {
     routes: &[
         get("/virtual-keys", list),
         post("/virtual-keys", create),
+        post("/virtual-keys/migrate", migrate),
         get("/virtual-keys/{slug}", read),
         put("/virtual-keys/{slug}", update),
         delete("/virtual-keys/{slug}", remove),
@@ -56,6 +57,7 @@ static VIRTUAL_KEYS: Resource = Resource {
             .with_default(DefaultValue::EmptyList),
     ],
     derived_fields: &[
+        LAST_USED,
         // The live API has this field and never fills it.
         ("key", |_, _, _| Some("".into())),
         ("masked_api_key", |_, _, item| Some(masked_key(item))),
@@ -76,6 +78,7 @@ static VIRTUAL_KEYS: Resource = Resource {
         envelope: Envelope::LIST,
         filters: &[],
         item_fields: &[
+            LAST_USED.0,
             "id",
             "organisation_id",
             "name",
@@ -331,4 +334,21 @@ fn remove(store: &mut Store, call: &ApiCall) -> ApiResult {
         Some(call) => crud::delete(&PROVIDERS, store, &call),
         None => crud::delete(&VIRTUAL_KEYS, store, call),
     }
+}
+
+/// Counts the virtual keys that a migration concerns. The sandbox shows providers and virtual keys in the same
+/// lists, so there is nothing to move.
+fn migrate(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let keys = VIRTUAL_KEYS.organisation_collection();
+    let migrated = match call.body.get("virtual_key_id").and_then(Value::as_str) {
+        Some(id) if store.find(keys, id).is_some() => 1,
+        Some(id) => {
+            return Err(ApiError::NotFound {
+                object: VIRTUAL_KEYS.object,
+                handle: id.to_owned(),
+            });
+        }
+        None => store.count(keys),
+    };
+    Ok(json!({ "success": true, "migrated": migrated }))
 }

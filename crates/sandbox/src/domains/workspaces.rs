@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    common_fields::{RATE_LIMITS, USAGE_LIMITS},
+    common_fields::{RATE_LIMITS, USAGE, USAGE_LIMITS},
     configs, guardrails, users, workspace_members as members,
 };
 use crate::{
@@ -47,6 +47,7 @@ static WORKSPACES: Resource = Resource {
         Field::new("icon", FieldType::Text),
         Field::new("defaults", FieldType::Object(&DEFAULTS)).with_default(DefaultValue::Null),
         Field::new("users", FieldType::List(&USERS)).immutable(),
+        Field::new("settings", FieldType::AnyObject),
         Field::new("usage_limits", FieldType::List(&USAGE_LIMITS))
             .nullable()
             .with_default(DefaultValue::Null),
@@ -55,6 +56,7 @@ static WORKSPACES: Resource = Resource {
             .with_default(DefaultValue::Null),
     ],
     derived_fields: &[
+        USAGE,
         ("name", |_, call, workspace| {
             Some(display_name(call, workspace))
         }),
@@ -63,7 +65,7 @@ static WORKSPACES: Resource = Resource {
         }),
         ("icon", |_, _, workspace| Some(icon(workspace))),
         ("security_settings", |_, _, _| Some(security_settings())),
-        ("settings", |_, _, _| Some(settings())),
+        ("settings", |_, _, workspace| Some(settings(workspace))),
         ("creation_source", |_, _, workspace| {
             Some(
                 if flag(workspace, "is_default") {
@@ -105,6 +107,7 @@ static WORKSPACES: Resource = Resource {
         item_fields: SHOWN,
     },
     read_fields: &[
+        USAGE.0,
         "id",
         "name",
         "description",
@@ -232,12 +235,18 @@ fn security_settings() -> Value {
     Value::Object(by_role.chain(others).collect())
 }
 
-/// Returns the settings of user keys; zero means unlimited.
-fn settings() -> Value {
-    json!({
+/// Returns the settings of user keys, with those that a call changed; zero means unlimited.
+fn settings(workspace: &Item) -> Value {
+    let mut settings = json!({
         "debug_log": 0, "user_api_key_ttl": 0, "user_key_metadata": 0, "user_api_key_count": 0,
         "user_api_key_max_ttl": 0, "user_key_metadata_override": 0,
-    })
+    });
+    if let (Some(settings), Some(Value::Object(changed))) =
+        (settings.as_object_mut(), workspace.get("settings"))
+    {
+        settings.extend(changed.clone());
+    }
+    settings
 }
 
 fn has_name_part(_: &Store, workspace: &Item, asked: &Value) -> bool {

@@ -121,3 +121,37 @@ pub(super) fn deployments() -> Vec<SeedStep> {
         ),
     ]
 }
+
+/// Registers two agents, and lends each to a workspace.
+pub(super) fn agents() -> Vec<SeedStep> {
+    const AGENTS: [(&str, &str, &str, &str); 2] = [
+        (
+            "travel-desk",
+            "Travel Desk",
+            "ws-support-bot",
+            "Books trips",
+        ),
+        (
+            "archivist",
+            "Archivist",
+            "ws-research",
+            "Finds old documents",
+        ),
+    ];
+    let steps = AGENTS.iter().flat_map(|(slug, name, workspace, description)| {
+        let integration = json!({ "name": name, "slug": slug, "description": description, "auth_type": "none",
+            "url": format!("https://agents.example.com/{slug}") });
+        let grant = match *slug {
+            "travel-desk" => "/v1/agent-integrations/travel-desk/workspaces",
+            _ => "/v1/agent-integrations/archivist/workspaces",
+        };
+        let server = json!({ "name": name, "slug": slug, "agent_integration_id": slug,
+            "workspace_id": workspace, "description": description });
+        [
+            post("/v1/agent-integrations", integration),
+            put(grant, json!({ "workspaces": [workspace] })),
+            post("/v1/agent-servers", server),
+        ]
+    });
+    steps.collect()
+}

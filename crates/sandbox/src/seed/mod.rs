@@ -65,6 +65,7 @@ pub(crate) fn seed_store(routes: &Routes, pinned: Option<PinnedTime>) -> Result<
         (80, gateway::mcp_servers()),
         (70, gateway::guardrails()),
         (110, gateway::deployments()),
+        (40, gateway::agents()),
     ];
     for (age, steps) in steps_by_age {
         store.clock = Clock::from_unix_seconds(now - age * SECONDS_PER_DAY - LATEST_AGE_SECONDS);

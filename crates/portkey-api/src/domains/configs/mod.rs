@@ -3,7 +3,8 @@
 mod document;
 
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Operation, Secret, delete, get, part_alias, post, put,
+    ArgumentAlias, Findings, JsonMap, Operation, Secret, Stability, delete, get, part_alias, post,
+    put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -76,6 +77,14 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .with_secret_fields(&["data[].config"])
         .scopes(&["configs.read"]),
+    get::<GetVersion>(
+        "get-config-version",
+        "/configs/{slug}/versions/{version_id}",
+    )
+    .with_stability(Stability::Preview)
+    .with_search_terms(&["older revision", "earlier rules", "frühere Konfiguration"])
+    .with_secret_fields(&["config"])
+    .scopes(&["configs.read"]),
 ];
 
 /// Parts of the document that other servers take by themselves.
@@ -106,7 +115,7 @@ const DOCUMENT_ALIASES: &[ArgumentAlias] = &[
 
 /// List configs
 ///
-/// Returns a workspace's configs without their documents, one page at a time.
+/// Returns a workspace's configs without their documents, one page at a time. Also return_last_used.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListConfigs {
     /// UUID or slug; Admin keys need it.
@@ -116,6 +125,9 @@ pub struct ListConfigs {
     /// Items per page.
     #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
+    /// Add when each was last used.
+    #[schemars(extend("x-publish" = "hidden"))]
+    pub return_last_used: Option<bool>,
 }
 
 /// Create a config
@@ -209,4 +221,15 @@ fn check_config_update(args: &JsonMap, findings: &mut Findings) {
         return;
     }
     warn_ineffective_fields(args, findings);
+}
+
+/// Get a config version
+///
+/// Returns one version of a config with its document. `list-config-versions` has their ids.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetVersion {
+    /// Config slug, `pc-…`.
+    pub slug: String,
+    /// Id of the version.
+    pub version_id: String,
 }

@@ -166,7 +166,8 @@ const UPDATE_SCOPES: &[&str] = &["prompts.update"];
 
 /// List prompts
 ///
-/// Returns the prompts of a workspace or collection without their templates; all of them unless paged.
+/// Returns the prompts of a workspace or collection without their templates; all of them unless paged. Also
+/// return_last_used.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListPrompts {
     /// Collection UUID or slug.
@@ -185,6 +186,9 @@ pub struct ListPrompts {
     pub kind: Option<Open<PromptKind>>,
     /// Tell with whom they are shared.
     pub show_prompt_share: Option<bool>,
+    /// Add when each was last used.
+    #[schemars(extend("x-publish" = "hidden"))]
+    pub return_last_used: Option<bool>,
 }
 
 /// Which prompts to list.

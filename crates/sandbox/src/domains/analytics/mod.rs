@@ -7,13 +7,17 @@ mod row;
 mod total;
 pub(crate) mod traffic;
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use self::{filters::TrafficFilters, total::TrafficTotal};
 use crate::{
     api_error::ApiError,
     call::ApiCall,
+    clock::SECONDS_PER_DAY,
     crud::ApiResult,
+    page::Envelope,
     route::{ApiVersion, Domain, get},
     store::{Item, Store},
 };
@@ -27,6 +31,9 @@ pub(super) static DOMAIN: Domain = Domain {
         get("/analytics/groups/{dimension}", groups::list),
         get("/analytics/groups/metadata/{key}", groups::list_metadata),
         get("/analytics/summary/cache", summarise_cache),
+        get("/analytics/metadata/{key}", list_metadata_values),
+        get("/logs/metadata/{key}", list_metadata_values),
+        get("/logs/groups/metadata/{key}", list_metadata_groups),
     ],
 };
 
@@ -85,4 +92,35 @@ fn summarise_cache(store: &mut Store, call: &ApiCall) -> ApiResult {
         },
         "object": "analytics-summary",
     }))
+}
+
+/// Returns the values of a metadata key, each with its number of requests of the last 30 days.
+fn count_metadata_values(store: &Store, key: &str) -> BTreeMap<String, u64> {
+    let now = store.clock.unix_seconds();
+    let rows = store
+        .traffic
+        .rows(&(now - 30 * SECONDS_PER_DAY..=now), false, |origin| {
+            origin.label(key).is_some()
+        });
+    let mut counts = BTreeMap::new();
+    for row in rows.iter().chain(&row::logged_rows(store)) {
+        if let Some(value) = row.origin.label(key) {
+            *counts.entry(value.to_owned()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+fn list_metadata_values(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let values = count_metadata_values(store, call.handle()).into_keys();
+    let values: Vec<Value> = values.map(|value| json!({ "value": value })).collect();
+    Ok(Envelope::LIST.wrap(values.len(), false, values))
+}
+
+fn list_metadata_groups(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let groups = count_metadata_values(store, call.handle()).into_iter();
+    let groups: Vec<Value> = groups
+        .map(|(value, requests)| json!({ "metadata_value": value, "requests": requests }))
+        .collect();
+    Ok(Envelope::LIST.wrap(groups.len(), false, groups))
 }
