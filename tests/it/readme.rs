@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, fs, path::Path};
 use clap::{Arg, ArgAction, Command};
 use portkey_api::{
     catalog::Catalog,
-    domains::DOMAINS,
     domains::{DOMAINS, Domain},
 };
 use portkey_operation::Upstream;
