@@ -26,6 +26,7 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::support::{
+    catalogs::default_catalog,
     generated::{assert_same_names, check_generated_file},
     process::{command, run_cli},
     requests::{initialize_request, post_request, send_request, stateless_request},
@@ -60,7 +61,7 @@ fn tool_name(entry: &CatalogEntry) -> &'static str {
 }
 
 fn offered_names(left: EntryFilter) -> Vec<String> {
-    let catalog = Catalog::full();
+    let catalog = default_catalog();
     // Built-in tools without an operation are always offered.
     let own = ["read-result", "whoami"];
     let operations = catalog.iter().filter(|entry| left(entry)).map(tool_name);

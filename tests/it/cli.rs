@@ -2,7 +2,6 @@
 
 use std::{fs, io, process::Stdio};
 
-use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     http_client::client_builder,
     mcp::{server, surface::Surface},
@@ -11,6 +10,7 @@ use portkey_operation::Upstream;
 use serde_json::{Value, json};
 
 use crate::support::{
+    catalogs::default_catalog,
     process::{command, run_cli},
     server::{ServerProcess, StdioServer},
 };
@@ -69,7 +69,7 @@ fn help_of_every_command_has_examples() {
 #[test]
 fn tools_command_prints_a_table_and_markdown() {
     let (ok, table, _) = run_cli(&["tools"]);
-    let catalog = Catalog::full().without_upstream(Upstream::Enkrypt);
+    let catalog = default_catalog().without_upstream(Upstream::Enkrypt);
     let offered =
         server::build_tools(Surface::Operations, catalog.presentation(), catalog.iter()).len();
     assert!(ok && table.lines().count() == offered + 2, "{table}");

@@ -242,7 +242,16 @@ async fn reads_and_previews_run_and_invalid_calls_are_rejected() {
 }
 
 /// Updates and deletes whose current state no operation reads.
-const WITHOUT_READ: &[&str] = &["delete-scim-workspace-mapping", "update-feedback"];
+const WITHOUT_READ: &[&str] = &[
+    "delete-agent-server",
+    "delete-prompt-tool",
+    "delete-scim-workspace-mapping",
+    "set-default-prompt-tool-version",
+    "update-agent-server",
+    "update-feedback",
+    "update-plugin",
+    "update-prompt-tool",
+];
 
 #[test]
 fn every_update_and_delete_has_a_read_operation() {

@@ -50,6 +50,7 @@ mod open_arguments;
 mod otlp;
 mod paths;
 mod policy;
+mod previews;
 mod profiles;
 mod prompts;
 mod readme;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    mcp_client::McpClient,
-    requests::{send_request, stateless_request},
+    mcp_client::send,
+    requests::{open_session, post_request, send_request, stateless_request},
     server::serve_sandbox,
 };
 
@@ -71,10 +71,13 @@ async fn results_since_2026_07_28_have_their_type_and_cacheable_ones_their_hints
 #[tokio::test]
 async fn results_of_earlier_revisions_have_none_of_these_fields() {
     let server = serve_sandbox(&[]);
-    let mut client = McpClient::new(&server.url, "");
-    client.initialize().await;
+    let session = open_session(&server).await;
     for Case { method, params, .. } in cases() {
-        let message = client.call(method, params).await.message;
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let request = post_request(&server, &body.to_string())
+            .header("mcp-session-id", &session)
+            .header("mcp-protocol-version", "2025-11-25");
+        let message = send(request).await.unwrap().message;
         let result = message["result"]
             .as_object()
             .unwrap_or_else(|| panic!("{method}: {message}"));

@@ -1,6 +1,5 @@
 //! MCP over stdio, with a real client and with invalid lines.
 
-use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::{server, surface::Surface};
 use portkey_operation::Upstream as Whose;
 use rmcp::{
@@ -10,6 +9,7 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::support::{
+    catalogs::default_catalog,
     official_client::{call_params, tool_count},
     process::command,
     server::StdioServer,
@@ -284,7 +284,7 @@ fn server_starts_without_a_key_and_calls_report_it() {
     let mut pipe = start_initialized(&[]);
     pipe.send(&list_request(1));
     let listed = pipe.receive()["result"]["tools"].as_array().unwrap().len();
-    let catalog = Catalog::full().without_upstream(Whose::Enkrypt);
+    let catalog = default_catalog().without_upstream(Whose::Enkrypt);
     assert_eq!(
         listed,
         server::build_tools(Surface::Operations, catalog.presentation(), catalog.iter()).len()

@@ -6,6 +6,7 @@ use portkey_mcp::mcp::surface::{BuiltinAction, Surface, builtin_tools};
 use serde_json::{Value, json};
 
 use crate::support::{
+    catalogs::default_catalog,
     official_client::{ConnectedClient, connect_everywhere},
     process::run_cli,
 };
@@ -383,7 +384,7 @@ async fn denied_operations_are_denied_through_every_tool() {
 fn tools_command_lists_the_tools_of_a_surface() {
     let builtin_count = |surface: Surface| surface.builtin_tools(|_| true).count();
     let compact = builtin_count(Surface::Compact);
-    let all = Catalog::full().iter().count() + builtin_count(Surface::Operations);
+    let all = default_catalog().iter().count() + builtin_count(Surface::Operations);
     for (more, count) in [(&["--surface", "compact"] as &[&str], compact), (&[], all)] {
         let (ok, out, log) = run_cli(&[&["tools", "--format", "json", "--sandbox"], more].concat());
         let listed: Vec<Value> = serde_json::from_str(&out).unwrap();

@@ -61,7 +61,7 @@ async fn answers_name_tools_as_they_are_listed() {
         let read = answer(spelling, json!({})).await;
         assert!(read.contains("pc-"), "{spelling}: {read}");
     }
-    let guide = json!({ "uri": "portkey://guide/workflows", "name": "portkey://guides/workflows" });
+    let guide = json!({ "uri": "portkey://guide/workflows", "name": "portkey://guide/workflows" });
     let (_, guide) = send_request(stateless_request(&server, "resources/read", guide)).await;
     let text = guide["result"]["contents"][0]["text"].as_str().unwrap();
     assert!(!text.contains("`create-provider`"), "{text}");

@@ -105,12 +105,10 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ),
     // Portkey's document lacks the arguments that ask for these fields.
     ("list-all-configs", ".data[].last_used_at is not recorded"),
-    ("list-all-providers", ".data[].last_used_at is not recorded"),
     (
         "list-all-virtual-keys",
         ".data[].last_used_at is not recorded",
     ),
-    ("list-prompts", ".data[].last_used_at is not recorded"),
     ("get-api-key", ".usage is not recorded"),
     ("get-workspace", ".usage is not recorded"),
     // An update of the name alone makes no version (docs/portkey-api-notes.md#updates).

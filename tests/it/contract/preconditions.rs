@@ -65,7 +65,6 @@ const REFERENCES: &[(&str, &str, &str, ItemFilter)] = &[
     ),
     ("organisation_integration_id", "create-plugin", "id", None),
     ("virtual_key_id", "list-all-virtual-keys", "id", None),
-    ("user_access", "list-users", "id", None),
     ("guardrail_id", "list-guardrails", "id", None),
     ("input_guardrails", "list-guardrails", "id", None),
     ("output_guardrails", "list-guardrails", "id", None),
@@ -123,13 +122,6 @@ const TOOL_REFERENCES: &[(&str, &str, &str, &str, &[ItemFilter])] = &[
         "user_access[].user_id",
         "list-mcp-server-user-access",
         "user_id",
-        &[None],
-    ),
-    (
-        "bulk-update-agent-integration-workspaces",
-        "workspaces[]",
-        "list-all-workspaces",
-        "slug",
         &[None],
     ),
     (

@@ -149,6 +149,17 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("", "metadata_key", &[r#""team""#]),
     ("", "skills[]", &[r#""travel-desk""#]),
     (
+        "bulk-update-agent-integration-workspaces",
+        "workspaces[]",
+        &[r#""ws-support-bot""#],
+    ),
+    // A user of the seed.
+    (
+        "bulk-update-agent-server-user-access",
+        "user_access[]",
+        &[r#""0a5d0000-0000-4000-8000-00000000ada1""#],
+    ),
+    (
         "fetch-agent-card",
         "endpoint",
         &[r#""https://example.com/a""#],

@@ -3,6 +3,7 @@
 pub(crate) mod approvals;
 pub(crate) mod arguments;
 pub(crate) mod audit;
+pub(crate) mod catalogs;
 pub(crate) mod clock;
 pub(crate) mod form_client;
 pub(crate) mod generated;

@@ -1,6 +1,5 @@
 //! The official client over each transport, with each protocol.
 
-use portkey_api::catalog::Catalog;
 use portkey_mcp::mcp::{server, surface::Surface};
 use portkey_operation::Presentation;
 use rmcp::{
@@ -15,6 +14,7 @@ use rmcp::{
 use serde_json::Value;
 
 use crate::support::{
+    catalogs::default_catalog,
     requests::client as http_client,
     server::{ServerProcess, StdioServer},
 };
@@ -114,7 +114,7 @@ pub(crate) fn tool_count() -> usize {
     server::build_tools(
         Surface::Operations,
         &Presentation::default(),
-        Catalog::full().iter(),
+        default_catalog().iter(),
     )
     .len()
 }
