@@ -53,7 +53,7 @@ pub enum Auth {
     /// Authentication by a token from the operator's token file.
     Token(WatchedValue<Tokens>),
     /// Authentication by an access token of an authorization server.
-    OAuth(WatchedValue<OAuth>, OfferedTools),
+    OAuth(WatchedValue<OAuth>, Box<OfferedTools>),
 }
 
 /// Tools that a caller could use with additional scopes.
@@ -179,7 +179,7 @@ impl Auth {
         check_caller_file(file)?;
         Ok(Self::OAuth(
             WatchedValue::from_file(file, parse)?.with_kind(FileKind::OauthFile),
-            on_offer,
+            Box::new(on_offer),
         ))
     }
 
