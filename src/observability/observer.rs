@@ -99,6 +99,15 @@ impl<'a> CallObserver<'a> {
         Self::with_method("resources/read", metrics, request_info, principal)
     }
 
+    /// Starts observing a request to the endpoint of an operation.
+    pub fn begin_rest(
+        metrics: &Metrics,
+        request_info: RequestInfo,
+        principal: &'a Principal,
+    ) -> Self {
+        Self::with_method("rest", metrics, request_info, principal)
+    }
+
     fn with_method(
         method: &'static str,
         metrics: &Metrics,

@@ -1,4 +1,5 @@
-//! One tool call, from its name and arguments to the upstream's response.
+//! One call, from its name and arguments to the upstream's response. A request to the endpoint of
+//! an operation is a call, too.
 
 pub mod approval;
 mod builder;
@@ -7,6 +8,7 @@ mod error;
 mod failed_call;
 mod key_check;
 mod preview;
+mod received;
 mod response;
 mod send;
 mod steps;
@@ -18,7 +20,7 @@ use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_concurrency::worker_pool::WorkerPool;
 use portkey_file_watch::WatchedValue;
 use portkey_operation::{JsonMap, ValidationOptions};
-use portkey_policy::{Policy, PolicyEvaluation};
+use portkey_policy::{FieldPath, Policy, PolicyEvaluation};
 use portkey_store::Store;
 use serde_json::Value;
 
@@ -37,7 +39,12 @@ use crate::{
     upstream::UpstreamClient,
 };
 
-pub use self::{error::CallError, key_check::MAX_KEY_CHECKS};
+use self::received::CallForm;
+pub use self::{
+    error::CallError,
+    key_check::MAX_KEY_CHECKS,
+    received::{ForwardedResponse, ReceivedAnswer, ReceivedCall, ReceivedRequest, is_json_type},
+};
 pub use crate::observability::call_record::CallRecord;
 
 /// The parts that authorize, validate and send tool calls.
@@ -81,6 +88,7 @@ struct OperationCall<'a> {
     principal: &'a Principal,
     request_info: &'a RequestInfo,
     entry: &'a CatalogEntry,
+    form: &'a CallForm,
 }
 
 /// The result of a call without an error.
@@ -89,25 +97,39 @@ enum CallResult {
     DryRun(Value),
     /// The upstream answered.
     Answered(Value),
+    /// The upstream answered, and its response goes to the client as it came.
+    Forwarded(Box<ForwardedResponse>),
 }
 
 impl CallResult {
-    const fn outcome(&self) -> OutcomeKind {
+    /// Returns the outcome of the call. `is_sent` is true if a write was sent.
+    fn outcome(&self, is_sent: bool) -> CallOutcome {
         match self {
-            Self::DryRun(_) => OutcomeKind::DryRun,
-            Self::Answered(_) => OutcomeKind::Answered,
+            Self::DryRun(_) => OutcomeKind::DryRun.into(),
+            Self::Answered(_) => OutcomeKind::Answered.into(),
+            Self::Forwarded(response) => match response.error() {
+                Some(error) => error.outcome(is_sent),
+                None => OutcomeKind::Answered.into(),
+            },
         }
     }
 
-    const fn value_mut(&mut self) -> &mut Value {
+    /// Redacts values by the paths of policies.
+    fn redact(&mut self, redactions: &[Arc<[FieldPath]>]) {
         match self {
-            Self::DryRun(value) | Self::Answered(value) => value,
+            Self::DryRun(value) | Self::Answered(value) => {
+                PolicyEvaluation::redact(redactions, value);
+            }
+            Self::Forwarded(response) => response.redact(redactions),
         }
     }
 
+    /// Returns the result of a tool call.
     fn into_value(self) -> Value {
         match self {
             Self::DryRun(value) | Self::Answered(value) => value,
+            // Only requests are forwarded; this keeps the match complete.
+            Self::Forwarded(_) => Value::Null,
         }
     }
 }
@@ -148,11 +170,11 @@ impl Dispatcher {
     ) -> Result<Value, CallError> {
         let principal = call.principal;
         let request_info = call.request_info;
-        let outcome = self.execute(call, record).await;
+        let outcome = self.execute(call, &CallForm::Arguments, record).await;
         if record.untrusted {
             self.taint.mark(principal, request_info).await;
         }
-        outcome
+        outcome.map(CallResult::into_value)
     }
 
     /// Records a call that was rejected for its name or its arguments before it reached the
@@ -175,8 +197,9 @@ impl Dispatcher {
     async fn execute(
         &self,
         call: ToolCall<'_>,
+        form: &CallForm,
         record: &mut CallRecord,
-    ) -> Result<Value, CallError> {
+    ) -> Result<CallResult, CallError> {
         let ToolCall {
             principal,
             request_info,
@@ -184,7 +207,10 @@ impl Dispatcher {
             mut args,
             approval_response,
         } = call;
-        let approval_response = approval_response.or(approval::take_ticket(&mut args));
+        let approval_response = match form {
+            CallForm::Arguments => approval_response.or(approval::take_ticket(&mut args)),
+            CallForm::Request { .. } => approval_response,
+        };
         let audit_log = self.audit.as_ref();
         let mut audit_entry =
             PendingEntry::begin(audit_log, principal, request_info, &args, record);
@@ -194,6 +220,7 @@ impl Dispatcher {
                 principal,
                 request_info,
                 entry,
+                form,
             };
             let server_policy = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
             let policies: Vec<&Policy> = server_policy
@@ -202,7 +229,7 @@ impl Dispatcher {
                 .chain(principal.policy.as_deref())
                 .collect();
             self.authorize(call, &policies, audit_entry.record)?;
-            let args = self.validate(entry, args, &mut audit_entry)?;
+            let args = self.validate(call, args, &mut audit_entry)?;
             self.require_proven_key(principal, entry.operation, &policies)
                 .await
                 .inspect_err(|_| audit_entry.record.set_denied_by("key"))?;
@@ -214,7 +241,7 @@ impl Dispatcher {
             } = self
                 .evaluate_policies(call, &args, &policies, audit_entry.record)
                 .await;
-            let action = self.choose_action(entry, &args, decision, &policies);
+            let action = self.choose_action(call, &args, decision, &policies);
             let mut result = self
                 .apply_action(call, args, action, approval_response, &mut audit_entry)
                 .await;
@@ -222,16 +249,16 @@ impl Dispatcher {
                 PolicyEvaluation::roll_back(reservations, &self.store).await;
             }
             if let Ok(result) = &mut result {
-                PolicyEvaluation::redact(&redactions, result.value_mut());
+                result.redact(&redactions);
             }
             result
         }
         .await;
         let outcome = match &result {
-            Ok(result) => CallOutcome::from(result.outcome()),
+            Ok(result) => result.outcome(audit_entry.record.is_sent),
             Err(error) => error.outcome(audit_entry.record.is_sent),
         };
         audit_entry.finish(outcome);
-        result.map(CallResult::into_value)
+        result
     }
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use portkey_operation::{JsonMap, PendingPreview};
 use serde_json::Value;
 
-use super::{CallError, CallRecord, Dispatcher, OperationCall, ToolCall};
+use super::{CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall, ToolCall};
 use crate::{
     auth::principal::KeyProver,
     observability::audit::PendingEntry,
@@ -56,6 +56,7 @@ impl Dispatcher {
             principal,
             request_info,
             entry,
+            ..
         } = call;
         let operation = entry.operation;
         let published = entry.compiled();
@@ -109,6 +110,7 @@ impl Dispatcher {
             principal,
             request_info,
             entry,
+            ..
         } = call;
         let operation = entry.operation;
         let published = entry.compiled();
@@ -121,7 +123,10 @@ impl Dispatcher {
         };
         // A key that has not been checked may be made up; no human is asked in its name.
         self.prove(principal).await?;
-        let binding = Binding::new(&principal.name, operation.name(), args, &required);
+        let mut binding = Binding::new(&principal.name, operation.name(), args, &required);
+        if let Some(parts) = call.form.bound_parts() {
+            binding = binding.with_parts(parts);
+        }
         if let Some(approved) = approvals.check(principal, &binding, response).await? {
             return Ok(approved);
         }
@@ -156,6 +161,7 @@ impl Dispatcher {
             principal,
             request_info,
             entry,
+            ..
         } = call;
         let operation = entry.operation;
         let published = entry.compiled();
@@ -206,7 +212,10 @@ impl Dispatcher {
         call: ToolCall<'a>,
         record: &'a mut CallRecord,
     ) -> Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>> {
-        Box::pin(self.execute(call, record))
+        Box::pin(async move {
+            let result = self.execute(call, &CallForm::Arguments, record).await;
+            result.map(CallResult::into_value)
+        })
     }
 }
 

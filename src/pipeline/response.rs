@@ -47,15 +47,16 @@ impl RawResponse {
         Ok(answer)
     }
 
-    /// Finishes the response on a worker thread. The upstream has already been called, so this
-    /// waits for a worker without a timeout.
-    pub(super) async fn finish_on_worker(
+    /// Finishes the response by `finish` on a worker thread. The upstream has already been called,
+    /// so this waits for a worker without a timeout.
+    pub(super) async fn finish_on_worker<T: Send + 'static>(
         self,
         workers: &WorkerPool,
         fetched: CallSecrets,
-    ) -> (Result<Value, UpstreamError>, CallSecrets) {
+        finish: impl FnOnce(Self, &CallSecrets) -> Result<T, UpstreamError> + Send + 'static,
+    ) -> (Result<T, UpstreamError>, CallSecrets) {
         let finish = move || {
-            let outcome = self.finish(&fetched);
+            let outcome = finish(self, &fetched);
             (outcome, fetched)
         };
         workers.run_finishing(finish).await

@@ -4,12 +4,16 @@ use portkey_operation::JsonMap;
 use serde_json::Value;
 
 use super::{
-    CallError, Dispatcher, OperationCall, failed_call::ScopeArguments, response::RawResponse,
+    CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall,
+    failed_call::ScopeArguments, received::UnfinishedResponse, response::RawResponse,
 };
 use crate::{
     auth::principal::AuthMethod,
     observability::audit::PendingEntry,
-    security::{sanitize, secrets::ReferenceCaller},
+    security::{
+        sanitize,
+        secrets::{CallSecrets, ReferenceCaller},
+    },
     upstream::{RetrySafety, UpstreamError},
 };
 
@@ -20,9 +24,12 @@ impl Dispatcher {
         call: OperationCall<'_>,
         mut args: JsonMap,
         audit_entry: &mut PendingEntry<'_>,
-    ) -> Result<Value, CallError> {
+    ) -> Result<CallResult, CallError> {
         let OperationCall {
-            principal, entry, ..
+            principal,
+            entry,
+            form,
+            ..
         } = call;
         let published = entry.compiled();
         let handover = self.secrets.prepare_delivery(entry.operation, &args)?;
@@ -30,12 +37,20 @@ impl Dispatcher {
             name: &principal.name,
             is_local: principal.method == AuthMethod::Local,
         };
+        // Compared with the arguments after secrets are resolved.
+        let examined = match form {
+            CallForm::Arguments => None,
+            CallForm::Request { request, .. } => Some((request, args.clone())),
+        };
         let fetched = self
             .secrets
             .resolve_references(published, caller, &mut args)?;
         let fetched = fetched.with_request_keys(principal.credentials.request_keys());
         let scope_arguments = ScopeArguments::from_arguments(&args);
-        let request = published.build_request(args)?;
+        let (request, body) = match examined {
+            None => (published.build_request(args)?, None),
+            Some((received, examined)) => received.build(published, &examined, &args)?,
+        };
         audit_entry
             .record_intent()
             .await
@@ -44,7 +59,13 @@ impl Dispatcher {
         if writes {
             audit_entry.record.mark_write_sent();
         }
-        let sent = self.upstream.send(request, &principal.credentials).await;
+        let sent = match form {
+            CallForm::Arguments => self.upstream.send(request, &principal.credentials).await,
+            CallForm::Request { .. } => {
+                let upstream = &self.upstream;
+                Box::pin(upstream.send_with_body(request, body, &principal.credentials)).await
+            }
+        };
         // Looked up only for calls that failed.
         let verification_tool = || {
             self.find_verification_tool(principal, entry.operation)
@@ -62,12 +83,20 @@ impl Dispatcher {
             operation: entry.operation,
             delivery: handover,
         };
-        let (outcome, fetched) = if raw.is_large() {
-            Box::pin(raw.finish_on_worker(&self.workers, fetched)).await
-        } else {
-            (raw.finish(&fetched), fetched)
+        let finish = match form {
+            CallForm::Arguments => |raw: RawResponse, fetched: &CallSecrets| {
+                raw.finish(fetched).map(FinishedResponse::Result)
+            },
+            CallForm::Request { .. } => |raw: RawResponse, fetched: &CallSecrets| {
+                raw.forward(fetched).map(FinishedResponse::Unfinished)
+            },
         };
-        let to_error = |mut refusal: UpstreamError| {
+        let (outcome, fetched) = if raw.is_large() {
+            Box::pin(raw.finish_on_worker(&self.workers, fetched, finish)).await
+        } else {
+            (finish(raw, &fetched), fetched)
+        };
+        let to_error = |mut refusal: UpstreamError, record: &mut CallRecord| {
             refusal.scrub(|text| match sanitize::sanitize_text(text) {
                 Some(clean) => fetched.mask(&clean),
                 None => fetched.mask(text),
@@ -81,9 +110,30 @@ impl Dispatcher {
             };
             CallError::Upstream(entry.operation, Box::new(refusal))
         };
-        let answer = outcome.map_err(to_error)?;
-        self.record_accepted_key(principal, entry.operation);
+        let (result, is_success) = match outcome.map_err(|error| to_error(error, record))? {
+            FinishedResponse::Result(answer) => (CallResult::Answered(answer), true),
+            FinishedResponse::Unfinished(mut response) => {
+                let reported = response.reported.take();
+                let error = reported.map(|error| to_error(error, record));
+                let is_success = error.is_none();
+                let mut response = response.finish(error);
+                response.request_id.clone_from(&record.upstream_request_id);
+                (CallResult::Forwarded(Box::new(response)), is_success)
+            }
+        };
+        if is_success {
+            self.record_accepted_key(principal, entry.operation);
+        }
+        // An error of a forwarded response reaches the client in full.
         audit_entry.record.untrusted = entry.operation.has_untrusted_content();
-        Ok(answer)
+        Ok(result)
     }
+}
+
+/// A response as the form of the call wants it.
+enum FinishedResponse {
+    /// The result of a tool call.
+    Result(Value),
+    /// A response to forward.
+    Unfinished(UnfinishedResponse),
 }

@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::SystemTime};
 
 use portkey_api::catalog::CatalogEntry;
-use portkey_operation::{JsonMap, ValidatedArguments};
+use portkey_operation::{JsonMap, ReceivedArguments, ValidatedArguments, ValidationOptions};
 use portkey_policy::{Decision, DecisionKind, Policy, PolicyDenial, PolicyEvaluation, PolicyInput};
 
-use super::{CallError, CallRecord, CallResult, Dispatcher, OperationCall};
+use super::{CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall};
 use crate::{
     observability::audit::PendingEntry,
     pipeline::approval::{ApprovalRequirement, ApprovalResponse},
@@ -59,20 +59,38 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Validates the arguments and returns them in the form in which they are sent.
+    /// Validates the arguments and returns them in the form in which they are sent. Those of a
+    /// received request are only examined, because the request is sent as it came.
     pub(super) fn validate(
         &self,
-        entry: &CatalogEntry,
+        call: OperationCall<'_>,
         args: JsonMap,
         audit_entry: &mut PendingEntry<'_>,
     ) -> Result<JsonMap, CallError> {
-        let published = entry.compiled();
+        let published = call.entry.compiled();
         let ValidatedArguments {
             mut args,
             unknown,
             warnings,
             resolved_times,
-        } = published.validate(args, &self.validation)?;
+        } = match call.form {
+            CallForm::Arguments => published.validate(args, &self.validation)?,
+            CallForm::Request {
+                shadowed,
+                unknown_fields,
+                ..
+            } => {
+                let received = ReceivedArguments {
+                    args,
+                    shadowed: shadowed.clone(),
+                };
+                let options = ValidationOptions {
+                    unknown_fields: *unknown_fields,
+                    clock: self.validation.clock.clone(),
+                };
+                published.examine_received_arguments(received, &options)?
+            }
+        };
         // A caller may have written a key where a field name belongs; it must not reach the record.
         let masked = |text: &String| mask_text(text).into_owned();
         let record = &mut *audit_entry.record;
@@ -107,6 +125,7 @@ impl Dispatcher {
             principal,
             request_info,
             entry,
+            ..
         } = call;
         let depends_on_taint = policies
             .iter()
@@ -134,15 +153,20 @@ impl Dispatcher {
     /// Chooses what is done with a call, from the decision of the policies and the settings.
     pub(super) fn choose_action(
         &self,
-        entry: &CatalogEntry,
+        call: OperationCall<'_>,
         args: &JsonMap,
         decision: Decision,
         policies: &[&Policy],
     ) -> CallAction {
+        let OperationCall { entry, form, .. } = call;
         let writes = entry.compiled().is_write(args);
+        let requested_dry_run = form.dry_run_setting();
         let matched = match decision {
             Decision::Deny(denial) => return CallAction::Deny(denial),
             Decision::DryRun(matched) => return CallAction::DryRun(matched.rule.name),
+            Decision::Allow | Decision::Approve(_) if requested_dry_run.is_some() => {
+                return CallAction::DryRun(requested_dry_run.unwrap_or_default());
+            }
             // A dry run sends nothing, so it needs no approval.
             Decision::Allow | Decision::Approve(_) if self.dry_run && writes => {
                 return CallAction::DryRun("--dry-run".into());
@@ -193,12 +217,14 @@ impl Dispatcher {
             }
             CallAction::Send => {}
         }
-        let answer = if call.entry.compiled().is_preview(&args) {
-            self.answer_with_preview(call, args, audit_entry).await?
-        } else {
-            self.send(call, args, audit_entry).await?
-        };
-        Ok(CallResult::Answered(answer))
+        let is_preview = call.entry.compiled().is_preview(&args);
+        match call.form {
+            CallForm::Arguments if is_preview => {
+                let preview = self.answer_with_preview(call, args, audit_entry).await?;
+                Ok(CallResult::Answered(preview))
+            }
+            _ => self.send(call, args, audit_entry).await,
+        }
     }
 }
 
@@ -207,6 +233,9 @@ pub(super) fn may_have_taken_effect(result: &Result<CallResult, CallError>) -> b
     match result {
         Ok(CallResult::DryRun(_)) => false,
         Ok(CallResult::Answered(_)) => true,
+        Ok(CallResult::Forwarded(response)) => response
+            .error()
+            .is_none_or(CallError::may_have_taken_effect),
         Err(error) => error.may_have_taken_effect(),
     }
 }

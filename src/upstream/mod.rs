@@ -208,11 +208,25 @@ impl UpstreamClient {
     /// response is too large. An error response is returned as `Ok`: see [`UpstreamResponse::into_result`].
     pub async fn send(
         &self,
+        mut request: UpstreamRequest,
+        credentials: &Credentials,
+    ) -> Result<UpstreamResponse, SendError> {
+        let body = request.body.take().map(|body| encode(&body));
+        self.send_with_body(request, body, credentials).await
+    }
+
+    /// Sends one request with these bytes as its JSON body, as [`send`](Self::send) does.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_with_body(
+        &self,
         request: UpstreamRequest,
+        body: Option<Bytes>,
         credentials: &Credentials,
     ) -> Result<UpstreamResponse, SendError> {
         let upstream = request.base.upstream();
-        let request = self.prepare(request, credentials)?;
+        let request = self.prepare(request, body, credentials)?;
         let doubt = RetrySafety {
             writes: request.writes,
             verification_tool: None,
@@ -308,6 +322,7 @@ impl UpstreamClient {
     fn prepare(
         &self,
         request: UpstreamRequest,
+        body: Option<Bytes>,
         credentials: &Credentials,
     ) -> Result<PreparedRequest, SendError> {
         // Headers inserted from here on replace those set by arguments.
@@ -320,13 +335,12 @@ impl UpstreamClient {
             );
         }
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let body = request.body.map(|body| {
+        if body.is_some() {
             headers.insert(
                 header::CONTENT_TYPE,
                 HeaderValue::from_static("application/json"),
             );
-            encode(&body)
-        });
+        }
         let url = self.url(request.base, &request.target)?;
         let http = self.http()?;
         Ok(PreparedRequest {

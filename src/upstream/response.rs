@@ -137,8 +137,14 @@ impl UpstreamResponse {
         self
     }
 
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    /// Returns the time that the upstream asks to wait before the next request.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// Returns the content type, if there is one.
+    pub(crate) fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
     }
 
     /// Returns the id that the upstream gave the request.
@@ -183,12 +189,24 @@ impl UpstreamResponse {
             (true, Some(body)) => Ok(body),
             (_, None) => Err(self.into_non_json_error()),
             (false, Some(body)) => {
-                let kind = if is_unknown_route(self.status, &body) {
-                    UpstreamErrorKind::NoSuchRoute
-                } else {
-                    UpstreamErrorKind::ErrorStatus
-                };
+                let kind = error_kind(self.status, &body);
                 Err(self.into_error(&body, kind))
+            }
+        }
+    }
+
+    /// Returns the error that the response reports, given its body as JSON if it is JSON.
+    pub(crate) fn into_reported_error(self, body: Option<&Value>) -> Option<UpstreamError> {
+        match (self.status.is_success(), body) {
+            (true, Some(body)) if reports_failure(body) => {
+                Some(self.into_error(body, UpstreamErrorKind::FailureInBody))
+            }
+            (true, Some(_)) => None,
+            (true, None) if self.body.trim_ascii().is_empty() => None,
+            (_, None) => Some(self.into_non_json_error()),
+            (false, Some(body)) => {
+                let kind = error_kind(self.status, body);
+                Some(self.into_error(body, kind))
             }
         }
     }
@@ -273,6 +291,15 @@ fn parse_retry_after(value: &str) -> Option<Duration> {
 fn reports_failure(body: &Value) -> bool {
     body.get("success") == Some(&Value::Bool(false))
         || body.get("error").is_some_and(Value::is_object)
+}
+
+/// Returns the kind of an error whose status reports it.
+fn error_kind(status: StatusCode, body: &Value) -> UpstreamErrorKind {
+    if is_unknown_route(status, body) {
+        UpstreamErrorKind::NoSuchRoute
+    } else {
+        UpstreamErrorKind::ErrorStatus
+    }
 }
 
 /// Returns true if the inference gateway responded for lack of a route. The gateway then asks for

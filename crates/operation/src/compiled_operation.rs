@@ -101,6 +101,11 @@ impl CompiledOperation {
         &self.description
     }
 
+    /// Returns the compiled schema of the arguments.
+    pub(super) fn argument_schema(&self) -> &ArgumentSchema {
+        &self.argument_schema
+    }
+
     /// Returns the input schema as clients receive it.
     pub fn schema(&self) -> &Arc<JsonMap> {
         &self.schema

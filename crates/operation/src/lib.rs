@@ -30,10 +30,12 @@ mod plain_text;
 mod presentation;
 mod preview;
 mod profile;
+mod received_request;
 mod reference;
 mod schema;
 mod size_limits;
 mod time;
+mod unique_json;
 mod upstream_request;
 mod validation;
 
@@ -58,9 +60,11 @@ pub use path::{field_path, field_step};
 pub use presentation::{Presentation, ToolNames, Wording};
 pub use preview::{MergeFn, PendingPreview};
 pub use profile::Profile;
+pub use received_request::ReceivedArguments;
 pub use reference::{Reference, SecretSlot};
 pub use size_limits::{MAX_DEPTH, MAX_VALUES, measure_json};
 pub use time::Clock;
+pub use unique_json::UniqueJson;
 pub use upstream_request::UpstreamRequest;
 pub use validation::{
     FieldError, FieldErrors, Findings, InputError, UnknownFields, ValidatedArguments,

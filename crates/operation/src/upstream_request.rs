@@ -41,7 +41,7 @@ pub struct UpstreamRequest {
 
 /// The maximum length of path and query, encoded, in bytes. HTTP clients and servers accept up to
 /// 65,534 bytes of a whole address.
-const MAX_TARGET_BYTES: usize = 64_000;
+pub(super) const MAX_TARGET_BYTES: usize = 64_000;
 
 const QUERY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')

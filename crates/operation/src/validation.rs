@@ -243,6 +243,17 @@ impl Findings {
         self.warn(text);
     }
 
+    /// Adds the unknown parts of documents, and the warnings about them, that others found. Their
+    /// errors are dropped.
+    pub(super) fn adopt_unknown_parts(&mut self, other: Self) {
+        self.unknown_part_count += other.unknown_part_count;
+        self.unknown_parts.extend(other.unknown_parts);
+        self.unknown_parts.truncate(MAX_UNKNOWN_PARTS);
+        for warning in other.warnings {
+            self.warn(warning);
+        }
+    }
+
     /// Adds a value that an open vocabulary lacks. The value is sent.
     pub(super) fn add_unknown_value(&mut self, at: impl fmt::Display, value: &str, hint: &str) {
         if self.can_report_value() {

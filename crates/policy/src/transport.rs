@@ -5,19 +5,22 @@
 pub enum Transport {
     /// Standard input and output, or a call from the shell.
     Stdio,
-    /// HTTP.
+    /// MCP over HTTP.
     Http,
+    /// Requests to the endpoints of the API itself, over HTTP.
+    Rest,
 }
 
 impl Transport {
     /// All transports in declaration order.
-    pub const ALL: [Self; 2] = [Self::Stdio, Self::Http];
+    pub const ALL: [Self; 3] = [Self::Stdio, Self::Http, Self::Rest];
 
     /// Returns the name in policies, logs and audit entries.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stdio => "stdio",
             Self::Http => "http",
+            Self::Rest => "rest",
         }
     }
 
@@ -33,7 +36,7 @@ impl Transport {
     pub const fn network_transport(self) -> &'static str {
         match self {
             Self::Stdio => "pipe",
-            Self::Http => "tcp",
+            Self::Http | Self::Rest => "tcp",
         }
     }
 }

@@ -194,7 +194,7 @@ impl EntryContext<'_> {
                 .as_deref()
                 .map(|id| match request_info.transport {
                     Transport::Stdio => id.to_owned(),
-                    Transport::Http => digest_session(id),
+                    Transport::Http | Transport::Rest => digest_session(id),
                 }),
             request_id: request_info.id.as_str(),
             tool: record

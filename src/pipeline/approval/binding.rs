@@ -26,6 +26,18 @@ impl Binding {
         Self(digest.finalize().into())
     }
 
+    /// Binds the approval to these parts of the request, too.
+    #[must_use]
+    pub fn with_parts<'a>(self, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(self.0);
+        for part in parts {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        Self(digest.finalize().into())
+    }
+
     /// Returns the raw digest.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

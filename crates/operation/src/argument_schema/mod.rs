@@ -5,6 +5,7 @@
 
 mod clear;
 mod compile;
+mod examine;
 mod fields;
 mod names;
 mod secrets;

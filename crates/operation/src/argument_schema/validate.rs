@@ -38,7 +38,7 @@ pub(super) const TOO_MUCH_JSON_TEXT: &str =
 impl ArgumentWalk<'_> {
     /// Returns true if a text may be parsed as JSON. Its content counts towards the same limits as
     /// plain JSON.
-    fn reserve_json_text(&mut self, text: &str) -> bool {
+    pub(super) fn reserve_json_text(&mut self, text: &str) -> bool {
         if !looks_structured(text) {
             return true;
         }
@@ -198,7 +198,7 @@ impl ArgumentSchema {
     }
 
     /// Returns true if text may be parsed as a list or an object.
-    const fn accepts_structures(&self) -> bool {
+    pub(super) const fn accepts_structures(&self) -> bool {
         matches!(
             self,
             Self::Object(_)
