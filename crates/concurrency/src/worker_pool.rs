@@ -48,6 +48,9 @@ struct PoolState {
     running: Arc<Semaphore>,
     /// Permits for finishing responses, which must not wait behind requests.
     finishing: Arc<Semaphore>,
+    /// Permits for polling futures again. A future may wait for one of the other permits, and must
+    /// be polled to use it. It would wait forever if the poll needed such a permit, too.
+    polling: Arc<Semaphore>,
     counts: Mutex<QueueCounts>,
 }
 
@@ -78,14 +81,17 @@ struct QueueSlot {
 }
 
 impl WorkerPool {
-    /// Creates a pool with at most `max_running` threads for requests, and as many for responses.
+    /// Creates a pool with at most `max_running` threads for requests, and as many each for responses
+    /// and for polling futures again.
     pub fn new(max_running: usize) -> Self {
         let threads = || Arc::new(Semaphore::new(max_running.max(1)));
         let running = threads();
         let finishing = threads();
+        let polling = threads();
         Self(Arc::new(PoolState {
             running,
             finishing,
+            polling,
             counts: Mutex::default(),
         }))
     }
@@ -144,7 +150,9 @@ impl WorkerPool {
                 Poll::Ready(output) => return Ok(output),
                 Poll::Pending => {
                     woken.0.notified().await;
-                    (polled, future) = self.run_finishing(poll_once(woken.clone(), future)).await;
+                    let permit = acquire_permit(&self.0.polling).await;
+                    let poll = poll_once(woken.clone(), future);
+                    (polled, future) = spawn_with_permit(permit, poll).await;
                 }
             }
         }
@@ -336,6 +344,24 @@ mod tests {
         tokio::task::yield_now().await;
         send.send(7).unwrap();
         assert_eq!(polled.await.unwrap(), Ok(Ok(7)));
+    }
+
+    #[tokio::test]
+    async fn polled_future_may_wait_for_work_of_the_same_pool() {
+        let workers = WorkerPool::new(1);
+        let inner = workers.clone();
+        let future = async move {
+            let held = acquire_permit(&inner.0.finishing).await;
+            let waiting = tokio::spawn({
+                let inner = inner.clone();
+                async move { inner.run_finishing(|| 1).await }
+            });
+            tokio::task::yield_now().await;
+            drop(held);
+            waiting.await.unwrap() + inner.run_finishing(|| 2).await
+        };
+        let polled = workers.poll_on_workers(&"alice".into(), future).await;
+        assert_eq!(polled, Ok(3));
     }
 
     #[tokio::test]
