@@ -123,6 +123,7 @@ pub fn router(by_token: bool) -> Router {
         drain_delay: Duration::ZERO,
         grace: REQUEST_TIMEOUT,
         metrics_listen: None,
+        rest: None,
     };
     let shared = SharedParts {
         callers: CallerChanges::default(),
@@ -130,6 +131,7 @@ pub fn router(by_token: bool) -> Router {
         store: Store::in_memory(),
         metrics: Metrics::default(),
         readiness: Readiness::default(),
+        rest: None,
     };
     let peer: SocketAddr = (Ipv4Addr::LOCALHOST, 50_000).into();
     let router = http::router(

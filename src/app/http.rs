@@ -23,7 +23,7 @@ use crate::{
     security::signed_state::Keyring,
     transport::{
         admin::ApprovalServer,
-        http::{self, SharedParts},
+        http::{self, RestFace, SharedParts},
     },
 };
 
@@ -195,6 +195,9 @@ impl HttpServerParts {
             &settings.path_prefix,
             &readiness,
         )?;
+        let rest = settings
+            .rest
+            .map(|rest| RestFace::new(dispatcher.clone(), metrics.clone(), &rest));
         mcp.results = mcp.results.with_shared_store(&store, &keys);
         let mut server = mcp.build(dispatcher, metrics.clone());
         let callers = CallerChanges::default();
@@ -219,6 +222,7 @@ impl HttpServerParts {
                 store,
                 metrics,
                 readiness,
+                rest,
             },
             sandbox,
             approval_server,

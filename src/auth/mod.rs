@@ -42,6 +42,9 @@ const CREDENTIAL_PARAMETERS: [&str; 9] = [
     "x-portkey-api-key",
 ];
 
+/// The key of a client that has none, where no authentication is required. SDKs demand some key.
+pub const NO_KEY: &str = "none";
+
 /// Authentication method of the server.
 #[derive(Debug)]
 pub enum Auth {
@@ -192,6 +195,48 @@ impl Auth {
             Self::OAuth(oauth, _) => oauth.on_change(move |_, _| listener()),
         }
         true
+    }
+
+    /// Takes the key of a client of Portkey's API as the credential of this method. Such a client
+    /// has one key, and sends it as `x-portkey-api-key` or as a bearer token.
+    ///
+    /// As in the API, `x-portkey-api-key` takes precedence. Without authentication, a client that
+    /// needs some key sends [`NO_KEY`].
+    pub fn adopt_api_key(&self, headers: &mut HeaderMap) {
+        let mut keys = headers.get_all(PORTKEY_KEY_HEADER).iter();
+        let key = match (keys.next(), keys.next()) {
+            (key, None) => key.cloned(),
+            // Rejected later, because it is given twice.
+            (_, Some(_)) => return,
+        };
+        match (self, key) {
+            (Self::None(_), Some(key)) if key == NO_KEY => {
+                headers.remove(PORTKEY_KEY_HEADER);
+            }
+            (Self::Key(_), Some(_)) => {
+                headers.remove(header::AUTHORIZATION);
+            }
+            (Self::Key(_), None) => {
+                let token = bearer_token(headers).ok().flatten();
+                let key = token.and_then(|token| HeaderValue::from_str(token).ok());
+                if let Some(key) = key {
+                    headers.remove(header::AUTHORIZATION);
+                    headers.insert(PORTKEY_KEY_HEADER, key);
+                }
+            }
+            (Self::Token(_) | Self::OAuth(..), Some(key)) => {
+                let bearer = [b"Bearer ", key.as_bytes()].concat();
+                let is_same = |given: &HeaderValue| given.as_bytes() == bearer;
+                // Two different credentials are rejected later.
+                if headers.get(header::AUTHORIZATION).is_none_or(is_same)
+                    && let Ok(bearer) = HeaderValue::from_bytes(&bearer)
+                {
+                    headers.remove(PORTKEY_KEY_HEADER);
+                    headers.insert(header::AUTHORIZATION, bearer);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Authenticates the caller of a request.

@@ -258,7 +258,10 @@ impl RawResponse {
     /// # Errors
     /// Returns an error if the response is declared as JSON and cannot be read, so that its secrets
     /// cannot be found.
-    pub(super) fn forward(self, fetched: &CallSecrets) -> Result<UnfinishedResponse, UpstreamError> {
+    pub(super) fn forward(
+        self,
+        fetched: &CallSecrets,
+    ) -> Result<UnfinishedResponse, UpstreamError> {
         let Self {
             response: answer,
             operation,

@@ -60,6 +60,7 @@ mod records;
 mod reload;
 mod replicas;
 mod resources;
+mod rest;
 mod results;
 mod revisions;
 mod sandbox;

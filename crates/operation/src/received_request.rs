@@ -79,7 +79,8 @@ impl CompiledOperation {
         for name in &shadowed {
             walk.report_unknown_name(name);
         }
-        self.argument_schema().examine_arguments(&mut args, &mut walk);
+        self.argument_schema()
+            .examine_arguments(&mut args, &mut walk);
         if let Some(rule) = self.operation().rule {
             // The rule finds unknown parts of documents, and errors, which do not count here.
             let mut parts = Findings::default();

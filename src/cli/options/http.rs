@@ -7,7 +7,10 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
 use portkey_store::TokenBucket;
 
-use super::{Options, parse_duration, parse_seconds, rate::RateLimit, replicas::ReplicaOptions};
+use super::{
+    Options, parse_duration, parse_seconds, rate::RateLimit, replicas::ReplicaOptions,
+    rest::RestOptions,
+};
 use crate::{
     app::{AuthSettings, HttpServerSettings},
     transport::http::{ConnectionBounds, HttpSettings, Tls, UnreadResponses},
@@ -24,7 +27,9 @@ Examples:
   portkey-mcp http --auth oauth --auth-file oauth.toml
   portkey-mcp http --auth token --auth-file tokens.toml --state-key-file state.keys \\
     --redis-url-file /run/secrets/redis                              one of several replicas
-  portkey-mcp http --auth token --auth-file tokens.toml --metrics-listen 127.0.0.1:9090";
+  portkey-mcp http --auth token --auth-file tokens.toml --metrics-listen 127.0.0.1:9090
+  portkey-mcp http --sandbox --rest                                the API at /v1, for scripts and SDKs
+  portkey-mcp http --auth key --rest-listen 127.0.0.1:8080";
 
 /// Default rate limit of one caller, in requests per minute.
 const DEFAULT_RATE_PER_MINUTE: NonZeroU32 = NonZeroU32::new(1200).unwrap();
@@ -283,6 +288,8 @@ pub struct HttpOptions {
     )]
     drain_delay: Duration,
     #[command(flatten)]
+    rest: RestOptions,
+    #[command(flatten)]
     replicas: ReplicaOptions,
     /// Address of the Prometheus metrics, served at /metrics. Anyone who can connect can read them.
     #[arg(
@@ -396,6 +403,7 @@ impl HttpOptions {
             allow_unauthenticated: self.allow_unauthenticated,
             drain_delay: self.drain_delay,
             metrics_listen: self.metrics_listen,
+            rest: self.rest.settings(),
         })
     }
 }

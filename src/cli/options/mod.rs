@@ -8,6 +8,7 @@ mod guard;
 pub(super) mod http;
 mod rate;
 mod replicas;
+mod rest;
 mod results;
 mod secrets;
 

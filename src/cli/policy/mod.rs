@@ -74,7 +74,7 @@ pub(super) struct ExplainArgs {
     /// Name that the client gives itself.
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
-    /// Transport of the call: stdio or http.
+    /// Transport of the call: stdio, http or rest.
     #[arg(long, value_name = "TRANSPORT")]
     transport: Option<String>,
     /// Time of the call, such as 2026-07-28T22:00:00Z; without it, the current time.

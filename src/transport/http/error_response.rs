@@ -10,6 +10,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
+use super::rest::{RestError, RestErrorCode};
 use crate::{
     auth::{AuthRejection, principal::ProofError},
     mcp::reply::{MAX_ERROR_BYTES, truncate},
@@ -85,6 +86,29 @@ impl ErrorResponse {
         self.headers
             .insert(header::RETRY_AFTER, seconds.max(1).into());
         self
+    }
+
+    /// Creates the response in the shape of Portkey's errors, for clients of its API.
+    pub(super) fn into_portkey_response(self) -> Response {
+        let Self {
+            status,
+            message,
+            detail,
+            headers,
+            ..
+        } = self;
+        let code = RestErrorCode::from_status(status);
+        let error = RestError::new(status, code, &*message).with_headers(*headers);
+        let message = match detail {
+            Some(detail) => format!("{message}: {detail}").into(),
+            None => message,
+        };
+        let reason = rejection_reason(status);
+        let mut response = error.into_response();
+        response
+            .extensions_mut()
+            .insert(RejectionDetails { reason, message });
+        response
     }
 
     /// Creates the response to a request larger than the limit.

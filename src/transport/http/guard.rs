@@ -27,7 +27,7 @@ use super::{
     error_response::{ErrorResponse, RejectionDetails, convert_to_json_rpc},
     gzip::compress,
     limits::{ByteLimiter, BytesPermit, ConcurrencyLimiter, Permit},
-    request_filter::read_request_filter,
+    request_filter::{MCP_PATH, read_request_filter},
     streams::{CallerAuth, ListenOnly},
     unread_responses::{MIN_COUNTED_BYTES, UnreadLimit, UnreadResponses},
     write_monitor::{MonitoredBody, WriteMonitor},
@@ -51,6 +51,25 @@ const MAX_LOGGED_PATH_BYTES: usize = 200;
 const MAX_LOGGED_REASON_BYTES: usize = 500;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The interface that a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Face {
+    /// MCP.
+    Mcp,
+    /// The endpoints of the API.
+    Rest,
+}
+
+impl Face {
+    /// Renders an error as clients of the interface expect it.
+    fn render(self, error: ErrorResponse) -> Response {
+        match self {
+            Self::Mcp => error.into_response(),
+            Self::Rest => error.into_portkey_response(),
+        }
+    }
+}
 
 /// The checks and limits for requests.
 #[derive(Debug)]
@@ -126,13 +145,17 @@ impl RequestGuard {
     /// `next_apart` instead, and is polled on worker threads.
     pub(super) async fn handle<F: Future<Output = Response>>(
         &self,
+        face: Face,
         mut request: Request,
         next: impl FnOnce(Request) -> F,
         next_apart: impl FnOnce(Request) -> BoxFuture<'static, Response>,
     ) -> Response {
         let Some(&ConnectInfo::<SocketAddr>(peer)) = request.extensions().get() else {
             let message = "the request has no address";
-            return ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response();
+            return face.render(ErrorResponse::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                message,
+            ));
         };
         let method = request.method().clone();
         let version = request.version();
@@ -143,7 +166,7 @@ impl RequestGuard {
         request.extensions_mut().insert(id.clone());
         let mut seen = RejectionContext::default();
         let mut response = match self
-            .authenticate_and_limit(peer.ip(), request, &mut seen)
+            .authenticate_and_limit(face, peer.ip(), request, &mut seen)
             .await
         {
             Ok(AcceptedRequest {
@@ -158,9 +181,12 @@ impl RequestGuard {
                         .workers
                         .poll_on_workers(&holder, next_apart(request))
                         .await
-                        .unwrap_or_else(|error| busy_error(error).into_response()),
+                        .unwrap_or_else(|error| face.render(busy_error(error))),
                 };
-                let response = convert_to_json_rpc(&method, response).await;
+                let response = match face {
+                    Face::Mcp => convert_to_json_rpc(&method, response).await,
+                    Face::Rest => response,
+                };
                 let mut response = compress(response, encodings.as_ref()).await;
                 if let Some(permits) = &mut permits
                     && response.extensions().get::<ListenOnly>().is_some()
@@ -175,9 +201,9 @@ impl RequestGuard {
                 }
                 // In flight until the last byte is sent, which for a stream is long after the
                 // first.
-                self.attach_permits(response, seen.caller.as_ref(), writing, permits)
+                self.attach_permits(face, response, seen.caller.as_ref(), writing, permits)
             }
-            Err(refusal) => refusal.into_response(),
+            Err(refusal) => face.render(refusal),
         };
         if let Some(refused) = response.extensions().get::<RejectionDetails>() {
             self.metrics.record_rejection(refused.reason);
@@ -203,6 +229,7 @@ impl RequestGuard {
     /// counted. It is dropped if there are too many of these and the request can be repeated.
     fn attach_permits(
         &self,
+        face: Face,
         response: Response,
         caller: Option<&Arc<str>>,
         writing: Option<Arc<WriteMonitor>>,
@@ -217,7 +244,7 @@ impl RequestGuard {
                 if let Err(exceeded) = self.unread.check(caller)
                     && response.extensions().get::<RepeatableResponse>().is_some()
                 {
-                    return unread_error(exceeded).into_response();
+                    return face.render(unread_error(exceeded));
                 }
                 Some(self.unread.count(caller.clone(), bytes.unwrap_or_default()))
             }
@@ -237,6 +264,7 @@ impl RequestGuard {
 
     async fn authenticate_and_limit(
         &self,
+        face: Face,
         peer: IpAddr,
         mut request: Request,
         seen: &mut RejectionContext,
@@ -255,6 +283,9 @@ impl RequestGuard {
         }
         self.sites.check(&mut request)?;
         let (mut parts, body) = request.into_parts();
+        if face == Face::Rest {
+            self.callers.auth.adopt_api_key(&mut parts.headers);
+        }
         let mut principal = self.callers.auth.authenticate(&parts).await?;
         if principal.method == Proof::Key
             && let Some(principal) = Arc::get_mut(&mut principal)
@@ -266,7 +297,9 @@ impl RequestGuard {
             .per_principal
             .acquire(principal.name.clone())
             .ok_or_else(too_many_requests)?;
-        if parts.method == Method::POST {
+        // A stream of MCP, which GET opens, has limits of its own.
+        let is_stream = face == Face::Mcp && parts.method == Method::GET;
+        if face == Face::Rest || parts.method == Method::POST {
             self.unread.check(&principal.name).map_err(unread_error)?;
         }
         if let Some(limit) = &self.rate {
@@ -278,17 +311,23 @@ impl RequestGuard {
             }
             self.count_request("principal", &key, limit).await?;
         }
-        let principal = match read_request_filter(parts.uri.path(), &parts.headers)? {
+        let path = match face {
+            Face::Mcp => parts.uri.path(),
+            // Only paths of MCP filter tools.
+            Face::Rest => MCP_PATH,
+        };
+        let principal = match read_request_filter(path, &parts.headers)? {
             Some(modes) => Arc::new(principal.with_request_filter(modes)),
             None => principal,
         };
-        let is_stream = parts.method == Method::GET;
         let hold = |bytes| self.reserve_body(&principal, bytes);
         let (body, held) = self.body.read(&parts, body, hold).await?;
         let wants_call = self.callers.auth.checks_scopes();
         let large_of =
             (body.len() > MAX_INLINE_BYTES).then(|| self.body_owner(&principal).into_name());
         let called = match &large_of {
+            // The operation of a request stands in its path, and the pipeline bounds its body.
+            _ if face == Face::Rest => None,
             None => body::check_message(&body, wants_call)?,
             Some(holder) => {
                 let body = body.clone();
@@ -310,7 +349,6 @@ impl RequestGuard {
         let limited = principal.grant.can_end().then(|| principal.clone());
         parts.extensions.insert(principal);
         let request = Request::from_parts(parts, body.into());
-        // A stream that waits for notifications has limits of its own.
         let permits = RequestPermits {
             _of_address: of_address,
             _of_principal: of_principal,

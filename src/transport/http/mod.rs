@@ -1,4 +1,5 @@
-//! The streamable HTTP transport: many clients, in both protocol generations, at `/mcp`.
+//! The streamable HTTP transport: many clients, in both protocol generations, at `/mcp`. Beside it,
+//! the endpoints of the API for other clients.
 
 mod accept;
 mod allowed_sites;
@@ -17,6 +18,7 @@ mod listener;
 mod metrics_listener;
 mod plain_http_detector;
 mod request_filter;
+mod rest;
 mod routes;
 mod server;
 mod sessions;
@@ -39,6 +41,7 @@ use crate::{
 pub(crate) use body::{MAX_LARGE_BODY_BYTES, MAX_LARGE_BODY_BYTES_PER_CALLER};
 pub use fast_path::DirectCallHandler;
 pub use listener::{ConnectionBounds, Tls};
+pub use rest::{RestFace, RestSettings};
 pub use routes::router;
 pub use server::serve;
 pub use sessions::SessionBounds;
@@ -92,6 +95,8 @@ pub struct HttpSettings {
     pub grace: Duration,
     /// Address of the listener for `/metrics`. `None` for no metrics.
     pub metrics_listen: Option<SocketAddr>,
+    /// Settings of the REST face. `None` to not serve it.
+    pub rest: Option<RestSettings>,
 }
 
 /// Parts that the HTTP server shares with the rest of the process, or with other replicas.
@@ -107,4 +112,6 @@ pub struct SharedParts {
     pub metrics: Metrics,
     /// State of the server's dependencies, for `/readyz`.
     pub readiness: Readiness,
+    /// Serves the endpoints of the API, if they are served.
+    pub rest: Option<RestFace>,
 }

@@ -30,10 +30,11 @@ use super::{
     endpoint::McpEndpoint,
     error_response::ErrorResponse,
     fast_path::DirectCallHandler,
-    guard::{RequestGuard, serve_metadata},
+    guard::{Face, RequestGuard, serve_metadata},
     legacy_sse,
     limits::{ByteLimiter, ConcurrencyLimiter},
     request_filter::{MCP_PATH, MCP_PATHS},
+    rest::{self, REST_PATHS, RestFace, serve_other_path},
     sessions::Sessions,
     shutdown::ShutdownTokens,
     streams::{CallerAuth, StreamLimiter},
@@ -47,8 +48,39 @@ use crate::{
 /// Time for which a browser may cache the answer to a preflight request.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 
+/// Methods of MCP.
+const MCP_METHODS: [Method; 3] = [Method::GET, Method::POST, Method::DELETE];
+/// Response headers of MCP that pages may read.
+const MCP_HEADERS: [HeaderName; 5] = [
+    HeaderName::from_static("mcp-session-id"),
+    HeaderName::from_static("mcp-protocol-version"),
+    header::WWW_AUTHENTICATE,
+    header::RETRY_AFTER,
+    REQUEST_ID_HEADER,
+];
+/// Methods of the API.
+const REST_METHODS: [Method; 5] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+];
+/// Response headers of the REST face that pages may read.
+const REST_HEADERS: [HeaderName; 5] = [
+    header::WWW_AUTHENTICATE,
+    header::RETRY_AFTER,
+    REQUEST_ID_HEADER,
+    rest::TICKET_HEADER,
+    rest::WARNING_HEADER,
+];
+
+const PANIC_MESSAGE: &str =
+    "an internal error ended the request; please report it with the server's log";
+
 /// Builds the routes: `/mcp` and its filtered variants, `/healthz`, `/readyz`, the documents for
-/// OAuth clients, and help for clients of the older transport.
+/// OAuth clients, and help for clients of the older transport. The endpoints of the API are among
+/// them, unless they have an address of their own.
 pub fn router<H: DirectCallHandler + Clone>(
     handler: H,
     auth: Auth,
@@ -56,8 +88,27 @@ pub fn router<H: DirectCallHandler + Clone>(
     shared: &SharedParts,
     stop: &ShutdownTokens,
 ) -> Router {
+    build_routes(handler, auth, settings, shared, stop).main
+}
+
+/// The routes of each listener.
+pub(super) struct ListenerRoutes {
+    /// Those of the listener for MCP.
+    pub(super) main: Router,
+    /// Those of the listener for the endpoints of the API, if they have one.
+    pub(super) rest: Option<Router>,
+}
+
+/// Builds the routes of all listeners. They share the guard, and with it all limits.
+pub(super) fn build_routes<H: DirectCallHandler + Clone>(
+    handler: H,
+    auth: Auth,
+    settings: &HttpSettings,
+    shared: &SharedParts,
+    stop: &ShutdownTokens,
+) -> ListenerRoutes {
     let hosts = own_hosts(settings);
-    let mut origins = loopback_origins(settings.listen.ip());
+    let mut origins = own_origins(settings);
     origins.extend(settings.allowed_origins.iter().cloned());
     let sites = Arc::new(AllowedSites::new(&hosts, &origins));
     let callers = CallerAuth {
@@ -79,13 +130,38 @@ pub fn router<H: DirectCallHandler + Clone>(
         sessions,
         endpoint,
     });
+    let rest = shared.rest.as_ref().map(|face| {
+        let rest = RestService {
+            guard: guard.clone(),
+            face: face.clone(),
+        };
+        rest_routes(&Arc::new(rest), &sites)
+    });
     let probes = probe_routes(shared.readiness.clone(), stop.draining.clone());
-    assemble_routes(
-        &settings.path_prefix,
-        mcp_routes(mcp, &sites),
-        metadata_routes(guard),
-        probes,
-    )
+    let has_own_listener = settings.rest.is_some_and(|rest| rest.listen.is_some());
+    let (beside, apart) = match rest {
+        Some(rest) if has_own_listener => (None, Some(rest)),
+        rest => (rest, None),
+    };
+    let prefix = &settings.path_prefix;
+    ListenerRoutes {
+        rest: apart.map(|rest| assemble_rest_routes(prefix, rest, probes.clone())),
+        main: assemble_routes(
+            prefix,
+            mcp_routes(mcp, &sites).merge(beside.unwrap_or_default()),
+            metadata_routes(guard),
+            probes,
+        ),
+    }
+}
+
+/// Returns the origins of this machine's pages, unless others can connect to a listener.
+fn own_origins(settings: &HttpSettings) -> Vec<String> {
+    let rest = settings.rest.and_then(|rest| rest.listen);
+    match rest.is_none_or(|address| address.ip().is_loopback()) {
+        true => loopback_origins(settings.listen.ip()),
+        false => Vec::new(),
+    }
 }
 
 /// Returns the host names of this server: those of loopback, its address, and the allowed ones.
@@ -96,6 +172,8 @@ fn own_hosts(settings: &HttpSettings) -> Vec<String> {
         "::1".to_owned(),
     ];
     hosts.extend(public_host(settings.listen.ip()));
+    let rest = settings.rest.and_then(|rest| rest.listen);
+    hosts.extend(rest.and_then(|address| public_host(address.ip())));
     hosts.extend(
         settings
             .allowed_hosts
@@ -178,35 +256,55 @@ fn mcp_routes<H: DirectCallHandler + Clone>(
     mcp: Arc<McpService<H>>,
     sites: &Arc<AllowedSites>,
 ) -> Router {
-    let inner = mcp.clone();
+    let cors = cors_layer(sites, MCP_METHODS, MCP_HEADERS);
+    let paths = MCP_PATHS
+        .into_iter()
+        .flat_map(|path| [path.to_owned(), format!("{path}/")]);
+    cors_routes(paths, cors, move |request| mcp.clone().handle(request))
+}
+
+/// Routes for the endpoints of the API, with CORS headers for requests from pages.
+fn rest_routes(rest: &Arc<RestService>, sites: &Arc<AllowedSites>) -> Router {
+    let cors = cors_layer(sites, REST_METHODS, REST_HEADERS);
+    let paths = REST_PATHS.into_iter().map(str::to_owned);
+    let rest = rest.clone();
+    let routes = cors_routes(paths, cors, move |request| rest.clone().handle(request));
+    // Inside that of the other routes, whose response is JSON-RPC.
+    routes.layer(CatchPanicLayer::custom(rest_panic_response))
+}
+
+/// Routes from these paths to a handler. Only requests from pages get CORS headers.
+fn cors_routes<F, Fut>(
+    paths: impl Iterator<Item = String>,
+    cors: Option<CorsLayer>,
+    handle: F,
+) -> Router
+where
+    F: Fn(Request) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Response> + Send + 'static,
+{
+    let inner = handle.clone();
     let inner = service_fn(move |request| {
-        let mcp = inner.clone();
-        async move { Ok::<_, Infallible>(mcp.handle(request).await) }
+        let response = inner(request);
+        async move { Ok::<_, Infallible>(response.await) }
     });
     // Shared, because the function below is cloned for every request.
-    let with_cors = Arc::new(
-        ServiceBuilder::new()
-            .option_layer(cors_layer(sites))
-            .service(inner),
-    );
-    let mcp = service_fn(move |request: Request| {
-        // Only requests from pages need CORS headers.
+    let with_cors = Arc::new(ServiceBuilder::new().option_layer(cors).service(inner));
+    let service = service_fn(move |request: Request| {
         let of_pages = request
             .headers()
             .contains_key(header::ORIGIN)
             .then(|| (*with_cors).clone());
-        let mcp = mcp.clone();
+        let handle = handle.clone();
         async move {
             match of_pages {
                 Some(of_pages) => of_pages.oneshot(request).await,
-                None => Ok(mcp.handle(request).await),
+                None => Ok(handle(request).await),
             }
         }
     });
-    MCP_PATHS.into_iter().fold(Router::new(), |routes, path| {
-        routes
-            .route_service(path, mcp.clone())
-            .route_service(&format!("{path}/"), mcp.clone())
+    paths.fold(Router::new(), |routes, path| {
+        routes.route_service(&path, service.clone())
     })
 }
 
@@ -259,6 +357,18 @@ fn assemble_routes(prefix: &str, mcp: Router, documents: Router, probes: Router)
         .merge(with_one_host(Router::new().fallback(elsewhere)))
 }
 
+/// Joins the routes of a listener for the endpoints of the API alone.
+fn assemble_rest_routes(prefix: &str, rest: Router, probes: Router) -> Router {
+    let probes = with_one_host(probes);
+    let routes = match prefix {
+        "" => rest,
+        _ => Router::new().nest(prefix, rest.merge(probes.clone())),
+    };
+    routes
+        .merge(probes)
+        .merge(with_one_host(Router::new().fallback(serve_other_path)))
+}
+
 /// Rejects requests with several `Host` headers, on routes that do not pass the guard.
 fn with_one_host(routes: Router) -> Router {
     routes.layer(middleware::from_fn(demand_one_host))
@@ -306,7 +416,9 @@ impl<H: DirectCallHandler + Clone> McpService<H> {
             let mcp = self.clone();
             async move { mcp.serve_in_session(request).await }.boxed()
         };
-        self.guard.handle(request, serve_direct, serve_boxed).await
+        self.guard
+            .handle(Face::Mcp, request, serve_direct, serve_boxed)
+            .await
     }
 
     fn serve_in_session(&self, request: Request) -> impl Future<Output = Response> + Send {
@@ -315,30 +427,51 @@ impl<H: DirectCallHandler + Clone> McpService<H> {
     }
 }
 
-/// Builds the CORS layer for the allowed origins and the headers of the protocol. Returns `None` if
-/// no origin is allowed.
-fn cors_layer(sites: &Arc<AllowedSites>) -> Option<CorsLayer> {
+/// The steps between a request to an endpoint of the API and the REST face.
+struct RestService {
+    guard: Arc<RequestGuard>,
+    face: RestFace,
+}
+
+impl RestService {
+    async fn handle(self: Arc<Self>, request: Request) -> Response {
+        let serve_direct = |request| self.face.serve(request);
+        let serve_boxed = |request| {
+            let face = self.face.clone();
+            async move { face.serve(request).await }.boxed()
+        };
+        self.guard
+            .handle(Face::Rest, request, serve_direct, serve_boxed)
+            .await
+    }
+}
+
+/// Builds the CORS layer for the allowed origins, and the methods and response headers of an
+/// interface. Returns `None` if no origin is allowed.
+fn cors_layer<const M: usize, const N: usize>(
+    sites: &Arc<AllowedSites>,
+    methods: [Method; M],
+    headers: [HeaderName; N],
+) -> Option<CorsLayer> {
     let sites = Some(sites).filter(|sites| sites.has_origins())?.clone();
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, _| {
             sites.allows_origin(origin)
         }))
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_methods(methods)
         // Tools may have headers of their own, `Mcp-Param-…`, so a fixed list is not possible.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(ExposeHeaders::list([
-            HeaderName::from_static("mcp-session-id"),
-            HeaderName::from_static("mcp-protocol-version"),
-            header::WWW_AUTHENTICATE,
-            header::RETRY_AFTER,
-            REQUEST_ID_HEADER,
-        ]))
+        .expose_headers(ExposeHeaders::list(headers))
         .max_age(PREFLIGHT_MAX_AGE);
     Some(cors)
 }
 
+fn rest_panic_response(_: Box<dyn std::any::Any + Send>) -> Response {
+    error!("a request's handler panicked");
+    rest::internal_error(PANIC_MESSAGE)
+}
+
 fn panic_response(_: Box<dyn std::any::Any + Send>) -> Response {
     error!("a request's handler panicked");
-    let message = "an internal error ended the request; please report it with the server's log";
-    ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
+    ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, PANIC_MESSAGE).into_response()
 }
