@@ -84,6 +84,24 @@ const STRICT_NAMES: [&str; 18] = [
     "pat",
 ];
 
+/// A name of labels where credentials are kept.
+const STRICT_LABELS: &str = "groupby";
+
+/// Letter sets of the names that are only told where credentials are kept.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "an index out of bounds would not compile"
+)]
+const STRICT_LETTERS: [u32; STRICT_NAMES.len() + 1] = {
+    let mut sets = [letter_set(STRICT_LABELS); STRICT_NAMES.len() + 1];
+    let mut i = 0;
+    while i < STRICT_NAMES.len() {
+        sets[i] = letter_set(STRICT_NAMES[i]);
+        i += 1;
+    }
+    sets
+};
+
 /// Endings of names of several secrets. Other names that end with `tokens` are a count, or a text
 /// in parts.
 const COLLECTION_ENDINGS: [&str; 9] = [
@@ -298,11 +316,8 @@ pub(super) fn may_be_secret(name: &str) -> bool {
 /// Classifies a name. `strict` where credentials are kept, so that even `key` names a secret.
 pub(super) fn classify(name: &str, strict: bool) -> NameKind {
     let found = letter_set(name);
-    if !strict
-        && TELLING_LETTERS
-            .iter()
-            .all(|telling| found & telling != *telling)
-    {
+    let tells = |telling: &u32| found & telling == *telling;
+    if !TELLING_LETTERS.iter().any(tells) && !(strict && STRICT_LETTERS.iter().any(tells)) {
         return NameKind::NotSecret;
     }
     // `apiKey`, `api-key` and `api_key` are one name.
@@ -374,7 +389,7 @@ fn classify_normalized(name: &str, bare: &str, found: u32, strict: bool) -> Name
     match bare {
         "metadata" | "conditions" => return NameKind::Labels,
         // Elsewhere `key` names no secret anyway.
-        "groupby" if strict => return NameKind::Labels,
+        STRICT_LABELS if strict => return NameKind::Labels,
         "headers" | "customheaders" | "requestheaders" | "responseheaders" | "portkeyheaders"
         | "cookie" | "setcookie" | "clientauth" => return NameKind::AllSecret,
         "signedurl" | "invitelink" => return NameKind::Secret,
