@@ -61,6 +61,7 @@ macro_rules! domain_tests {
 
 // `UPDATE=1` writes this list.
 domain_tests! {
+    agent_integrations
     agent_servers
     analytics_graphs
     analytics_groups
@@ -80,9 +81,12 @@ domain_tests! {
     mcp_integrations
     mcp_registry
     mcp_servers
+    metadata_values
     model_pricing
     organisation_defaults
+    plugins
     prompt_partials
+    prompt_tools
     prompts
     providers
     rate_limits_policies
