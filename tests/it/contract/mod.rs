@@ -123,7 +123,8 @@ fn every_tool_has_a_record() {
     for domain in DOMAINS {
         let records = records::read_records(domain.name).unwrap();
         let has_record = |tool: &str| records.iter().any(|record| record["id"] == tool);
-        let tools = domain.operations.iter().map(|operation| operation.name());
+        // The records have what Portkey documents; preview operations come from elsewhere.
+        let tools = domain.stable_operations().map(|operation| operation.name());
         unrecorded.extend(tools.filter(|tool| !has_record(tool)));
     }
     assert!(
