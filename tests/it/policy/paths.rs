@@ -312,7 +312,9 @@ fn unmatched_paths_are_reported_with_a_suggestion() {
         },
         PathWarningCase {
             rule: "cap: { credit_limit: 1 }",
-            says: Some("`credit_limit` is another name of `usage_limits.credit_limit`"),
+            says: Some(
+                "`credit_limit` is another name of `usage_limits.credit_limit`; write that one",
+            ),
         },
         PathWarningCase {
             rule: "cap: { name.first: 1 }",
