@@ -317,7 +317,7 @@ pub(super) fn may_be_secret(name: &str) -> bool {
 pub(super) fn classify(name: &str, strict: bool) -> NameKind {
     let found = letter_set(name);
     let tells = |telling: &u32| found & telling == *telling;
-    if !TELLING_LETTERS.iter().any(tells) && !(strict && STRICT_LETTERS.iter().any(tells)) {
+    if !(TELLING_LETTERS.iter().any(tells) || strict && STRICT_LETTERS.iter().any(tells)) {
         return NameKind::NotSecret;
     }
     // `apiKey`, `api-key` and `api_key` are one name.
