@@ -195,9 +195,10 @@ impl HttpServerParts {
             &settings.path_prefix,
             &readiness,
         )?;
-        let rest = settings
-            .rest
-            .map(|rest| RestFace::new(dispatcher.clone(), metrics.clone(), &rest));
+        let rest = settings.rest.map(|rest| {
+            let (dispatcher, metrics) = (dispatcher.clone(), metrics.clone());
+            RestFace::new(dispatcher, metrics, &rest, &settings.path_prefix)
+        });
         mcp.results = mcp.results.with_shared_store(&store, &keys);
         let mut server = mcp.build(dispatcher, metrics.clone());
         let callers = CallerChanges::default();

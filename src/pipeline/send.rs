@@ -88,7 +88,8 @@ impl Dispatcher {
                 raw.finish(fetched).map(FinishedResponse::Result)
             },
             CallForm::Request { .. } => |raw: RawResponse, fetched: &CallSecrets| {
-                raw.forward(fetched).map(FinishedResponse::Unfinished)
+                raw.forward(fetched)
+                    .map(|response| FinishedResponse::Unfinished(Box::new(response)))
             },
         };
         let (outcome, fetched) = if raw.is_large() {
@@ -135,5 +136,5 @@ enum FinishedResponse {
     /// The result of a tool call.
     Result(Value),
     /// A response to forward.
-    Unfinished(UnfinishedResponse),
+    Unfinished(Box<UnfinishedResponse>),
 }

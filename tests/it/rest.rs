@@ -1,11 +1,13 @@
 //! The REST face: requests and answers pass unchanged, and through the same guard as tool calls.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read, Write},
     net::TcpStream,
 };
 
+use portkey_api::catalog::Catalog;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
@@ -855,6 +857,102 @@ async fn every_authentication_takes_the_key_of_an_sdk() {
     send(write).await.assert_error(403, "not_permitted");
     let wrong = send(key(&server, "pk-mine")).await;
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED, "{}", wrong.text);
+}
+
+#[tokio::test]
+async fn openapi_document_describes_every_route() {
+    let server = serve_sandbox(&["--rest"]);
+    let document = get(&server, "/openapi.json").await;
+    assert_eq!(document.header("content-type"), Some("application/json"));
+    for marker in [
+        "x-clearable",
+        "x-secret",
+        "x-or-list",
+        "x-publish",
+        "x-widest",
+    ] {
+        assert!(
+            !document.text.contains(&format!("\"{marker}\"")),
+            "{marker}"
+        );
+    }
+    let document = document.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let tags: Vec<_> = document["tags"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tag| &tag["name"])
+        .collect();
+    let is_served = |operation: &&portkey_operation::Operation| {
+        use portkey_operation::ApiBase;
+        matches!(
+            operation.base(),
+            ApiBase::ControlPlane | ApiBase::ControlPlaneV2 | ApiBase::Gateway
+        )
+    };
+    let paths = document["paths"].as_object().unwrap();
+    let items = paths.iter().flat_map(|(path, methods)| {
+        methods
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(move |item| (path, item))
+    });
+    let mut patterns = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for (path, (method, item)) in items {
+        let id = item["operationId"].as_str().unwrap();
+        assert!(ids.insert(id.to_owned()), "{id}");
+        let operation = Catalog::operations()
+            .find(|operation| operation.name() == id)
+            .unwrap();
+        assert_eq!(operation.method().as_str().to_ascii_lowercase(), *method);
+        assert!(!item["summary"].as_str().unwrap().is_empty(), "{id}");
+        assert!(tags.contains(&&item["tags"][0]), "{id}");
+        assert_eq!(
+            item["responses"]["default"]["$ref"],
+            "#/components/responses/Error"
+        );
+        let none = Vec::new();
+        let parameters = item["parameters"].as_array().unwrap_or(&none);
+        let in_path: Vec<_> = parameters
+            .iter()
+            .filter(|parameter| parameter["in"] == "path")
+            .map(|parameter| {
+                assert_eq!(parameter["required"], true, "{id}");
+                parameter["name"].as_str().unwrap()
+            })
+            .collect();
+        let mut expected: Vec<_> = operation.placeholders().collect();
+        let mut declared = in_path.clone();
+        expected.sort_unstable();
+        declared.sort_unstable();
+        assert_eq!(declared, expected, "{id}");
+        assert_eq!(
+            item.get("requestBody").is_some(),
+            operation.takes_body(),
+            "{id}"
+        );
+        // Two templates of one path would be ambiguous.
+        let pattern = in_path.iter().fold(path.clone(), |path, name| {
+            path.replace(&format!("{{{name}}}"), "{}")
+        });
+        assert!(patterns.insert(format!("{method} {pattern}")), "{pattern}");
+    }
+    assert_eq!(ids.len(), Catalog::operations().filter(is_served).count());
+
+    let server = serve_sandbox(&[
+        "--rest",
+        "--toolsets",
+        "labels",
+        "--path-prefix",
+        "/portkey",
+    ]);
+    let document = get(&server, "/portkey/openapi.json").await.json();
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
+    assert_eq!(paths, ["/v1/labels", "/v1/labels/{label_id}"]);
+    assert_eq!(document["servers"][0]["url"], "/portkey");
 }
 
 #[tokio::test]

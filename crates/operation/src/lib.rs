@@ -60,7 +60,7 @@ pub use path::{field_path, field_step};
 pub use presentation::{Presentation, ToolNames, Wording};
 pub use preview::{MergeFn, PendingPreview};
 pub use profile::Profile;
-pub use received_request::ReceivedArguments;
+pub use received_request::{ArgumentPlace, ReceivedArguments};
 pub use reference::{Reference, SecretSlot};
 pub use size_limits::{MAX_DEPTH, MAX_VALUES, measure_json};
 pub use time::Clock;

@@ -171,8 +171,51 @@ impl CompiledOperation {
     }
 }
 
+/// The place where an argument travels in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgumentPlace {
+    /// In a placeholder of the path.
+    Path,
+    /// In the query.
+    Query {
+        /// True if each item of a list is a parameter of its own.
+        is_repeated: bool,
+    },
+    /// In this header.
+    Header(&'static str),
+    /// In a field of the body.
+    Body,
+    /// The body is its value.
+    WholeBody,
+}
+
 impl Operation {
-    /// Returns the arguments whose values travel as repeated parameters of the query.
+    /// Returns the place where an argument travels.
+    pub fn argument_place(&self, name: &str) -> ArgumentPlace {
+        let header = self.headers.iter().find(|(argument, _)| *argument == name);
+        if self.placeholders().any(|placeholder| placeholder == name) {
+            return ArgumentPlace::Path;
+        }
+        if let Some((_, header)) = header {
+            return ArgumentPlace::Header(header);
+        }
+        match self.body {
+            BodyKind::Bare(argument) if argument == name => ArgumentPlace::WholeBody,
+            BodyKind::Arguments | BodyKind::Bare(_) if !self.query.contains(&name) => {
+                ArgumentPlace::Body
+            }
+            _ => ArgumentPlace::Query {
+                is_repeated: self.repeats(name),
+            },
+        }
+    }
+
+    /// Returns true if a request has a body.
+    pub fn takes_body(&self) -> bool {
+        self.body != BodyKind::None
+    }
+
+    /// Returns true if the values of an argument travel as repeated parameters of the query.
     pub(super) fn repeats(&self, name: &str) -> bool {
         self.repeated_arguments.contains(&name)
     }

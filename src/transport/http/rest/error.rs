@@ -57,8 +57,7 @@ pub(in super::super) enum RestErrorCode {
 
 impl RestErrorCode {
     /// All codes.
-    #[cfg(test)]
-    const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::ApprovalDenied,
         Self::ApprovalRequired,
         Self::Internal,

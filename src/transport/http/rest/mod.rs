@@ -2,9 +2,13 @@
 //! Terraform. Requests take the steps of a tool call.
 
 mod error;
+mod openapi;
 mod route_table;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
     body::{Body, to_bytes},
@@ -13,11 +17,15 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
-use portkey_operation::UnknownFields;
+use portkey_concurrency::worker_pool::WorkerPool;
+use portkey_operation::{Operation, UnknownFields};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
-use self::route_table::{Route, RouteMatch, RouteTable};
+use self::{
+    openapi::OperationDescription,
+    route_table::{Route, RouteMatch, RouteTable},
+};
 use super::{
     accept::JSON,
     error_response::{ErrorResponse, RejectionDetails},
@@ -42,9 +50,18 @@ use crate::{
 
 pub(super) use self::error::{RestError, RestErrorCode, TICKET_HEADER};
 
+/// Path of the OpenAPI description.
+const OPENAPI_PATH: &str = "/openapi.json";
 /// Paths of the face, as patterns of the router.
-pub(super) const REST_PATHS: [&str; 6] =
-    ["/v1", "/v1/", "/v1/{*path}", "/v2", "/v2/", "/v2/{*path}"];
+pub(super) const REST_PATHS: [&str; 7] = [
+    "/v1",
+    "/v1/",
+    "/v1/{*path}",
+    "/v2",
+    "/v2/",
+    "/v2/{*path}",
+    OPENAPI_PATH,
+];
 
 /// Header by which a request asks for a dry run.
 const DRY_RUN_HEADER: HeaderName = HeaderName::from_static("x-portkey-mcp-dry-run");
@@ -83,11 +100,19 @@ struct FaceParts {
     metrics: Metrics,
     unknown_fields: UnknownFields,
     in_flight: TaskTracker,
+    path_prefix: String,
+    /// The descriptions of all operations, built on the first request for them.
+    descriptions: OnceLock<Vec<OperationDescription>>,
 }
 
 impl RestFace {
-    /// Creates the face of a dispatcher's operations.
-    pub fn new(dispatcher: Arc<Dispatcher>, metrics: Metrics, settings: &RestSettings) -> Self {
+    /// Creates the face of a dispatcher's operations. `path_prefix` precedes all paths.
+    pub fn new(
+        dispatcher: Arc<Dispatcher>,
+        metrics: Metrics,
+        settings: &RestSettings,
+        path_prefix: &str,
+    ) -> Self {
         let routes = RouteTable::new(dispatcher.catalog());
         Self(Arc::new(FaceParts {
             dispatcher,
@@ -95,6 +120,8 @@ impl RestFace {
             metrics,
             unknown_fields: settings.unknown_fields,
             in_flight: TaskTracker::new(),
+            path_prefix: path_prefix.to_owned(),
+            descriptions: OnceLock::new(),
         }))
     }
 
@@ -115,6 +142,9 @@ impl RestFace {
         // Complete and within the limits, because it was read before.
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         let is_repeatable = matches!(parts.method, Method::GET | Method::HEAD);
+        if is_repeatable && parts.uri.path() == OPENAPI_PATH {
+            return self.serve_description(principal).await;
+        }
         let mut response = match self.find_route(&parts, &principal) {
             Ok((route, path_values)) => {
                 let call = FaceCall {
@@ -125,11 +155,37 @@ impl RestFace {
                 // Boxed, because the future of a call is large.
                 Box::pin(call.run(route, path_values, body)).await
             }
-            Err(response) => response,
+            Err(response) => *response,
         };
         if is_repeatable {
             response.extensions_mut().insert(RepeatableResponse);
         }
+        response
+    }
+
+    /// Serves the OpenAPI description of the operations that the caller may learn of.
+    async fn serve_description(&self, principal: Arc<Principal>) -> Response {
+        let face = self.clone();
+        let describe = move || {
+            let descriptions = face.0.descriptions.get_or_init(|| {
+                let catalog = face.0.dispatcher.catalog();
+                let routes = face.0.routes.iter();
+                let described = routes.filter_map(|route| {
+                    let entry = catalog.find(route.operation.name()).ok()?;
+                    Some(OperationDescription::new(entry, route.path()))
+                });
+                described.collect()
+            });
+            let shown = descriptions
+                .iter()
+                .filter(|described| face.is_visible(&principal, described.operation));
+            openapi::build_document(shown, &face.0.path_prefix).to_string()
+        };
+        // Takes longer than a call, because it describes every operation.
+        let document = WorkerPool::shared().run_finishing(describe).await;
+        let mut response = Response::new(Body::from(document));
+        response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+        response.extensions_mut().insert(RepeatableResponse);
         response
     }
 
@@ -138,7 +194,7 @@ impl RestFace {
         &self,
         parts: &Parts,
         principal: &Principal,
-    ) -> Result<(&Route, Vec<String>), Response> {
+    ) -> Result<(&Route, Vec<String>), Box<Response>> {
         let path = parts.uri.path();
         let method = match parts.method {
             // The answer to HEAD is that to GET, without its body.
@@ -152,7 +208,7 @@ impl RestFace {
                     .into_iter()
                     .filter(|route| self.is_shown(principal, route));
                 let allow = allow_header(routes);
-                Err(if *method == Method::OPTIONS {
+                let response = if *method == Method::OPTIONS {
                     let mut response = StatusCode::NO_CONTENT.into_response();
                     response.headers_mut().insert(header::ALLOW, allow);
                     response
@@ -170,9 +226,10 @@ impl RestFace {
                         .with_headers(HeaderMap::from_iter([(header::ALLOW, allow)])),
                         "no operation by this method",
                     )
-                })
+                };
+                Err(response.into())
             }
-            RouteMatch::Unknown => Err(self.unknown_path(method, path, principal)),
+            RouteMatch::Unknown => Err(self.unknown_path(method, path, principal).into()),
         }
     }
 
@@ -207,10 +264,15 @@ impl RestFace {
         )
     }
 
-    /// Returns true if the caller may learn of an operation.
+    /// Returns true if the caller may learn of a route.
     fn is_shown(&self, principal: &Principal, route: &Route) -> bool {
+        self.is_visible(principal, route.operation)
+    }
+
+    /// Returns true if the caller may learn of an operation.
+    fn is_visible(&self, principal: &Principal, operation: &Operation) -> bool {
         let dispatcher = &self.0.dispatcher;
-        let entry = dispatcher.catalog().find(route.operation.name());
+        let entry = dispatcher.catalog().find(operation.name());
         entry.is_ok_and(|entry| dispatcher.can_see(principal, entry))
     }
 }
@@ -242,7 +304,7 @@ impl FaceCall<'_> {
     async fn run(&self, route: &Route, path_values: Vec<String>, body: Bytes) -> Response {
         let (is_dry_run, ticket) = match self.read_headers(&body) {
             Ok(headers) => headers,
-            Err(response) => return response,
+            Err(response) => return *response,
         };
         let call_info = request_info(self.parts);
         let mut observed = CallObserver::begin_rest(&self.face.metrics, call_info, self.principal);
@@ -284,7 +346,7 @@ impl FaceCall<'_> {
 
     /// Reads the headers of this server, and checks that a body is JSON. Returns whether a dry run
     /// is asked for, and the ticket.
-    fn read_headers(&self, body: &[u8]) -> Result<(bool, Option<String>), Response> {
+    fn read_headers(&self, body: &[u8]) -> Result<(bool, Option<String>), Box<Response>> {
         let headers = &self.parts.headers;
         let text = |name: &HeaderName| {
             headers
@@ -295,7 +357,8 @@ impl FaceCall<'_> {
         let is_json = content_type.as_deref().is_none_or(is_json_type);
         let encoding = text(&header::CONTENT_ENCODING);
         let is_plain = encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"));
-        if !body.is_empty() && !(is_json && is_plain) {
+        let is_readable = is_json && is_plain;
+        if !body.is_empty() && !is_readable {
             let message = "the body is to be JSON, sent as `Content-Type: application/json` and \
                            without a content encoding";
             return Err(reject(
@@ -305,7 +368,8 @@ impl FaceCall<'_> {
                     message,
                 ),
                 "the body is not JSON",
-            ));
+            )
+            .into());
         }
         let is_dry_run = match text(&DRY_RUN_HEADER).as_deref() {
             None => false,
@@ -321,7 +385,8 @@ impl FaceCall<'_> {
                         message,
                     ),
                     message,
-                ));
+                )
+                .into());
             }
         };
         Ok((is_dry_run, text(&TICKET_HEADER)))

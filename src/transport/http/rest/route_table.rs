@@ -108,7 +108,6 @@ impl RouteTable {
     }
 
     /// Iterates over the routes.
-    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter()
     }
