@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// The part of a schema to generate arguments for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(crate) enum Extent {
     /// Required fields, and one field of each group that needs one.
     Required,
     /// All fields. Of fields that exclude each other, the set number selects one.

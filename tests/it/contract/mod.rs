@@ -37,7 +37,7 @@ mod preconditions;
 mod profiles;
 mod secrets;
 mod validation;
-mod values;
+pub(crate) mod values;
 mod walk;
 mod wire;
 

@@ -228,7 +228,7 @@ const REQUIRED_VALUES: &[(&str, &str, &str)] = &[(
 )];
 
 /// Returns the fixed value of an argument, if it has one.
-pub(super) fn known_value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
+pub(crate) fn known_value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
     let set = extent.set();
     if at == "checks[]" {
         return Some(guardrail_check(set));

@@ -3,7 +3,13 @@
 use portkey_api::domains::guardrails::catalogue::ParameterKind;
 use serde_json::{Value, json};
 
-use crate::{catalog::with_required_change, contract::generate::min_number};
+use crate::{
+    catalog::with_required_change,
+    contract::{
+        generate::{Extent, min_number},
+        values::known_value,
+    },
+};
 
 /// Returns valid arguments of an operation, so that only the tested one can be invalid.
 pub(crate) fn minimal_arguments(entry: &portkey_api::catalog::CatalogEntry) -> Value {
@@ -35,7 +41,12 @@ pub(crate) fn minimal_arguments(entry: &portkey_api::catalog::CatalogEntry) -> V
         }
     }
     let args = fill(entry.compiled().full_schema());
-    let mut args = with_required_change(entry.compiled(), args, |_, field| fill(field));
+    // A rule may accept only some values.
+    let change = |name: &str, field: &Value| {
+        let known = known_value(entry.operation.name(), name, Extent::Required);
+        known.unwrap_or_else(|| fill(field))
+    };
+    let mut args = with_required_change(entry.compiled(), args, change);
     if entry.operation.name() == "bulk-update-integration-workspaces" {
         args["workspaces"] = json!([]);
     }
