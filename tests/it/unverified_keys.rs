@@ -388,7 +388,7 @@ async fn many_sessions_of_unverified_keys_end_sooner() {
         tokio::time::advance(Duration::from_secs(11)).await;
         tokio::task::yield_now().await;
     }
-    wait_for_listeners(server.notifier(), 32).await;
+    wait_for_listeners(server.notifier(), 8).await;
 }
 
 /// The number of checks for a network with failing keys is bounded.
