@@ -25,6 +25,7 @@ pub struct CompiledOperation {
     operation: Operation,
     pub(super) title: String,
     pub(super) description: String,
+    pub(super) summary: String,
     full_schema: Value,
     pub(super) schema: Arc<JsonMap>,
     argument_schema: ArgumentSchema,
@@ -33,6 +34,11 @@ pub struct CompiledOperation {
     clears_by_name: bool,
     /// True if `null` means that a field is omitted in this profile.
     null_omits: bool,
+}
+
+/// Returns the first two sentences of a description.
+pub(super) fn summarize(description: &str) -> String {
+    description.split_inclusive(". ").take(2).collect()
 }
 
 impl CompiledOperation {
@@ -51,6 +57,7 @@ impl CompiledOperation {
             Some((title, description)) => (title.to_owned(), description.to_owned()),
             None => (title, description),
         };
+        let summary = to_plain_text(&summarize(&description));
         let (title, mut description) = (to_plain_text(&title), to_plain_text(&description));
         if !operation.is_stable() {
             description.push_str(PREVIEW_NOTE);
@@ -72,6 +79,7 @@ impl CompiledOperation {
             operation,
             title,
             description,
+            summary,
             full_schema: full,
             schema,
             argument_schema: shape,
@@ -104,6 +112,12 @@ impl CompiledOperation {
     /// Returns the compiled schema of the arguments.
     pub(super) fn argument_schema(&self) -> &ArgumentSchema {
         &self.argument_schema
+    }
+
+    /// Returns what the operation does, without the conditions: the first two sentences of the
+    /// description as it is written, where a semicolon ends none.
+    pub fn summary(&self) -> &str {
+        &self.summary
     }
 
     /// Returns the input schema as clients receive it.

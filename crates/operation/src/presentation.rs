@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CompiledOperation, JsonMap, Profile};
+use super::{CompiledOperation, JsonMap, Profile, compiled_operation::summarize};
 
 /// The maximum length of a description in characters. Clients cut longer ones.
 const MAX_DESCRIPTION_CHARS: usize = 2048;
@@ -127,6 +127,7 @@ impl Wording {
         }
         if let Some(description) = &self.description {
             published.description.clone_from(description);
+            published.summary = summarize(description);
         }
         let schema = Arc::make_mut(&mut published.schema);
         for (path, text) in &self.arguments {

@@ -58,17 +58,10 @@ const INDEXED_FIELDS: [IndexedField; 7] = [
         b: 0.5,
         text: |entry, _| entry.domain.about.to_owned(),
     },
-    // The first two sentences say what the operation does, the rest under which conditions.
     IndexedField {
         weight: 1.0,
         b: 0.75,
-        text: |_, published| {
-            published
-                .description()
-                .split_inclusive(". ")
-                .take(2)
-                .collect()
-        },
+        text: |_, published| published.summary().to_owned(),
     },
     IndexedField {
         weight: 0.5,

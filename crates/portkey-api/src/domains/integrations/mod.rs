@@ -229,9 +229,9 @@ pub struct ListIntegrations {
 
 /// Create an integration
 ///
-/// Stores a provider's credentials for the organisation or for one workspace; returns id and slug. Next
-/// switch models on with `bulk-update-integration-models`, since all are off unless allow_all_models, and lend
-/// it out with `bulk-update-integration-workspaces`.
+/// Stores a provider's credentials for the organisation or for one workspace; returns id and slug. Models
+/// are off unless allow_all_models. Switch them on with `bulk-update-integration-models`, lend it out with
+/// `bulk-update-integration-workspaces`.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateIntegration {
     /// Display name.
