@@ -75,7 +75,7 @@ fn search_tasks_find_the_expected_operations() {
     );
     for (which, index, min_first, tasks) in [
         ("known", &default_index, 80, known),
-        ("held out", &default_index, 79, held_out),
+        ("held out", &default_index, 80, held_out),
         ("previews", &full_index, 60, previews),
     ] {
         let (among, first) = count_found(index, &tasks);
