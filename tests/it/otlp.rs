@@ -1,12 +1,9 @@
 //! Traces and metrics over OTLP, with a collector that stores what it receives.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::support::{
     planted_secrets,
-    process::command,
     requests::{self, post_request, send_request},
     server::{ServerBuilder, ServerProcess, Spawn, StdioServer},
     upstream::{self, KEY, MockUpstream},
@@ -156,12 +153,7 @@ async fn trace_context_is_propagated_to_portkey() {
             expected: None,
         },
     ] {
-        call_with_trace(
-            &server,
-            meta.map(String::as_str),
-            header.map(String::as_str),
-        )
-        .await;
+        call_with_trace(&server, meta, header).await;
         let (trace, span) = propagated_trace(&portkey).unwrap();
         match expected {
             Some(expected) => assert_eq!(trace, expected, "{meta:?} {header:?}"),
