@@ -67,8 +67,8 @@ fn options_select_the_preview_operations() {
     ] {
         let tools = listed_tools(args);
         let is_listed = |name: &&str| tools.iter().any(|tool| tool["name"] == **name);
-        assert!(offered.iter().all(|name| is_listed(name)), "{args:?}");
-        assert!(!withheld.iter().any(|name| is_listed(name)), "{args:?}");
+        assert!(offered.iter().all(&is_listed), "{args:?}");
+        assert!(!withheld.iter().any(&is_listed), "{args:?}");
     }
 }
 
