@@ -18,11 +18,6 @@ impl Operation {
         self.aliases
     }
 
-    /// Returns the arguments that are sent as false where the caller leaves them out.
-    pub fn false_arguments(&self) -> &'static [&'static str] {
-        self.false_arguments
-    }
-
     /// Returns true if a name may be another name of an argument. Only the schema knows whether it is
     /// an argument itself; this is told without building it.
     pub fn may_alias_argument(&self, name: &str) -> bool {

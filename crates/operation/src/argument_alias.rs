@@ -214,7 +214,7 @@ impl ArgumentAliases {
         };
         for default in self.aliases.iter().filter(|alias| is_filled(alias)) {
             if let AliasRule::Default(text) = default.rule
-                && let Ok(slot) = find_slot(args, default.target)
+                && let Ok(slot) = find_slot(args, default.target, findings)
                 && slot.is_null()
             {
                 *slot = text.into();
@@ -260,9 +260,9 @@ impl ArgumentAliases {
         }
         let fields = match args.shift_remove(BODY_WRAPPER) {
             Some(Value::Object(fields)) => fields,
-            Some(Value::String(text)) => match parse_object(&text, findings) {
-                Some(fields) => fields,
-                None => return findings.add_error(BODY_WRAPPER, "is no valid JSON object"),
+            Some(Value::String(text)) => match parse_json(&text, findings) {
+                Some(Value::Object(fields)) => fields,
+                _ => return findings.add_error(BODY_WRAPPER, "is no valid JSON object"),
             },
             _ => return,
         };
@@ -311,8 +311,8 @@ fn to_text(value: Value) -> Value {
     }
 }
 
-/// Parses a text as an object, within the limits of all arguments.
-fn parse_object(text: &str, findings: &mut Findings) -> Option<JsonMap> {
+/// Parses a text as JSON, within the limits of all arguments.
+fn parse_json(text: &str, findings: &mut Findings) -> Option<Value> {
     let (values, depth) = measure_json(text.as_bytes(), MAX_VALUES);
     let fits = depth <= MAX_DEPTH && findings.reserve_json_values(values);
     fits.then(|| serde_json::from_str(text).ok()).flatten()
@@ -331,7 +331,7 @@ impl ArgumentAlias {
     ) -> Result<(), String> {
         let target = self.target;
         if self.rule == AliasRule::Spread {
-            return self.spread(args, value);
+            return self.spread(args, value, findings);
         }
         if self.rule == AliasRule::JsonText && (value.is_array() || value.is_object()) {
             value = Value::String(value.to_string());
@@ -339,7 +339,7 @@ impl ArgumentAlias {
         if self.rule == AliasRule::Preferred {
             value = to_text(value);
         }
-        let slot = find_slot(args, target)?;
+        let slot = find_slot(args, target, findings)?;
         if target.ends_with("[]") && !value.is_array() && !value.is_null() {
             value = Value::Array(vec![value]);
         }
@@ -368,7 +368,12 @@ impl ArgumentAlias {
     ///
     /// # Errors
     /// Returns the problem if the value is no object, or a field has another value already.
-    fn spread(&self, args: &mut JsonMap, value: Value) -> Result<(), String> {
+    fn spread(
+        &self,
+        args: &mut JsonMap,
+        value: Value,
+        findings: &mut Findings,
+    ) -> Result<(), String> {
         let Value::Object(fields) = value else {
             return Err("takes an object".to_owned());
         };
@@ -378,7 +383,7 @@ impl ArgumentAlias {
         let object = match self.target {
             "" => args,
             target => {
-                let slot = find_slot(args, target)?;
+                let slot = find_slot(args, target, findings)?;
                 if slot.is_null() {
                     *slot = Value::Object(JsonMap::new());
                 }
@@ -405,7 +410,11 @@ impl ArgumentAlias {
 ///
 /// # Errors
 /// Returns the problem if a part of the path is no object, or a list of several.
-fn find_slot<'a>(args: &'a mut JsonMap, path: &str) -> Result<&'a mut Value, String> {
+fn find_slot<'a>(
+    args: &'a mut JsonMap,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<&'a mut Value, String> {
     let mut steps = path.split('.');
     let first = steps.next().unwrap_or_default();
     let name = first.trim_end_matches("[]");
@@ -421,7 +430,7 @@ fn find_slot<'a>(args: &'a mut JsonMap, path: &str) -> Result<&'a mut Value, Str
     for next in steps {
         let name = step.trim_end_matches("[]");
         if let Value::String(text) = slot
-            && let Ok(parsed @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text)
+            && let Some(parsed @ (Value::Object(_) | Value::Array(_))) = parse_json(text, findings)
         {
             *slot = parsed;
         }

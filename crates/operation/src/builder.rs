@@ -143,12 +143,6 @@ impl Operation {
         self
     }
 
-    /// Sets arguments to false where the caller leaves them out.
-    pub const fn with_false_arguments(mut self, names: &'static [&'static str]) -> Self {
-        self.false_arguments = names;
-        self
-    }
-
     /// Names three to six search terms: words of callers who mean this tool that its names and
     /// texts lack.
     ///

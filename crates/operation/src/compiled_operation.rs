@@ -58,7 +58,8 @@ impl CompiledOperation {
             None => (title, description),
         };
         let summary = to_plain_text(&summarize(&description));
-        let (title, mut description) = (to_plain_text(&title), to_plain_text(&description));
+        let title = to_plain_text(&title);
+        let mut description = to_plain_text(&description);
         if !operation.is_stable() {
             description.push_str(PREVIEW_NOTE);
         }
@@ -206,9 +207,6 @@ impl CompiledOperation {
         }
         if findings.errors().is_empty() {
             self.reject_empty_update(&args, &mut findings);
-        }
-        for name in self.operation.false_arguments {
-            args.entry(*name).or_insert(Value::Bool(false));
         }
         let validated = findings.finish(args, options.unknown_fields)?;
         #[cfg(debug_assertions)]

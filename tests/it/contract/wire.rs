@@ -36,8 +36,6 @@ pub(super) struct Endpoint {
     places: HashMap<String, ArgumentLocation>,
     /// Arguments and the headers that carry them.
     headers: &'static [(&'static str, &'static str)],
-    /// Arguments that are sent although the caller leaves them out.
-    added: &'static [&'static str],
 }
 
 impl Endpoint {
@@ -75,7 +73,6 @@ impl Endpoint {
             path: format!("{}{path}", base.path().trim_end_matches('/')),
             places: with_headers_and_local(operation, places),
             headers: operation.header_arguments(),
-            added: operation.false_arguments(),
         }
     }
 
@@ -130,7 +127,6 @@ impl Endpoint {
             path: format!("{base}{}", operation.path()),
             places: with_headers_and_local(operation, places),
             headers: operation.header_arguments(),
-            added: operation.false_arguments(),
         }
     }
 
@@ -227,8 +223,6 @@ impl Endpoint {
             }
         }
         let unexpected = arrived.iter().map(|one| &one.name).chain(in_body.keys());
-        // The declaration adds these where the caller leaves them out.
-        let unexpected = unexpected.filter(|name| !self.added.contains(&name.as_str()));
         faults.extend(unexpected.map(|name| format!("`{name}` was never given")));
         faults
     }

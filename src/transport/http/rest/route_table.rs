@@ -243,7 +243,7 @@ mod tests {
 
     use super::*;
 
-    fn found(method: &Method, path: &str) -> Option<(&'static str, Vec<String>)> {
+    fn find_operation(method: &Method, path: &str) -> Option<(&'static str, Vec<String>)> {
         let table = RouteTable::new(&Catalog::full());
         match table.find(method, path) {
             RouteMatch::Found(route, values) => Some((route.operation.name(), values)),
@@ -347,7 +347,7 @@ mod tests {
                 let values = values.iter().map(|&value| value.to_owned()).collect();
                 (name, values)
             });
-            assert_eq!(found(&method, path), expected, "{method} {path}");
+            assert_eq!(find_operation(&method, path), expected, "{method} {path}");
         }
     }
 

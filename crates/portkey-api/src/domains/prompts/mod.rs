@@ -78,8 +78,6 @@ pub const OPERATIONS: &[Operation] = &[
         ),
     )
     .with_base(ApiBase::Gateway)
-    // A stored prompt may stream by default, and a tool cannot return a stream.
-    .with_false_arguments(&["stream"])
     .with_rule(run::reject_ineffective_overrides)
     .open_world()
     .returns_untrusted_content()
