@@ -37,8 +37,9 @@ impl RawResponse {
             delivery: handover,
         } = self;
         let body = answer.body();
-        let mut answer = answer.into_result()?;
         let plain = sanitize::as_clean_ascii(&body);
+        let text = plain.or_else(|| str::from_utf8(&body).ok());
+        let mut answer = answer.into_result_of(text)?;
         // Sanitized before secrets are masked, because invisible characters could hide a key.
         if plain.is_none() {
             sanitize::sanitize_value(&mut answer);

@@ -91,11 +91,9 @@ pub(super) fn check(message: &[u8]) -> Result<(), RejectedMessage> {
 
 /// Returns true if a message opens enough lists and objects to exceed the maximum depth.
 fn may_be_deep(message: &[u8]) -> bool {
-    message
-        .iter()
-        .filter(|byte| matches!(byte, b'[' | b'{'))
-        .count()
-        > MAX_MESSAGE_DEPTH
+    memchr::memchr2_iter(b'[', b'{', message)
+        .nth(MAX_MESSAGE_DEPTH)
+        .is_some()
 }
 
 #[derive(Default)]

@@ -177,8 +177,14 @@ impl UpstreamResponse {
     /// # Errors
     /// Returns the upstream's error if the status or the body reports a failure.
     pub fn into_result(self) -> Result<Value, UpstreamError> {
+        let body = self.body.clone();
         // UTF-8 is validated once for the whole body, not for each text in it.
-        let text = str::from_utf8(&self.body).ok();
+        self.into_result_of(str::from_utf8(&body).ok())
+    }
+
+    /// Returns the JSON of a success as [`Self::into_result`] does, given the body as a text if it
+    /// is valid UTF-8.
+    pub(crate) fn into_result_of(self, text: Option<&str>) -> Result<Value, UpstreamError> {
         let body = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
         match (self.status.is_success(), body) {
             (true, Some(Value::Null)) => Ok(Value::Object(Map::new())),

@@ -1,6 +1,6 @@
 //! Handling of a tool call, from the MCP request to the tool result.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe};
+use std::{borrow::Cow, panic::AssertUnwindSafe, pin::pin};
 
 use futures_util::FutureExt;
 use rmcp::{
@@ -54,27 +54,33 @@ impl Server {
         let principal = self.caller(&context)?;
         let mut observed = CallObserver::begin(&self.metrics, request_info(&context), principal);
         let span = observed.span();
-        let call = span.instrument(self.run_tool_call(&context, principal, request, &mut observed));
-        // rmcp drops a panic with its task, and the client would wait forever.
-        let call = AssertUnwindSafe(call).catch_unwind();
-        let EndedCall { response, outcome } = tokio::select! {
-            ended = call => match ended {
-                Ok(ended) => ended,
-                Err(_) => {
-                    let id = &observed.request_info().id;
-                    error!(tool = %name, request_id = id.as_str(), "call panicked");
-                    let text = format!(
-                        "an internal error ended `{name}`; whether it took effect is unknown. \
-                         Please report it with the server's log (request id {id})"
-                    );
-                    EndedCall {
-                        response: Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into()),
-                        outcome: CallOutcome::panicked(observed.record().is_sent),
-                    }
+        let ended = {
+            // Pinned where it is: the wrappers around it would copy its kilobytes three times.
+            let call = pin!(self.run_tool_call(&context, principal, request, &mut observed));
+            // rmcp drops a panic with its task, and the client would wait forever.
+            let call = AssertUnwindSafe(span.instrument(call)).catch_unwind();
+            tokio::select! {
+                ended = call => Some(ended),
+                // Dropping the call aborts its request to Portkey.
+                () = context.ct.cancelled() => None,
+            }
+        };
+        let EndedCall { response, outcome } = match ended {
+            Some(Ok(ended)) => ended,
+            Some(Err(_)) => {
+                let id = &observed.request_info().id;
+                error!(tool = %name, request_id = id.as_str(), "call panicked");
+                let text = format!(
+                    "an internal error ended `{name}`; whether it took effect is unknown. Please \
+                     report it with the server's log (request id {id})"
+                );
+                EndedCall {
+                    response: Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into()),
+                    outcome: CallOutcome::panicked(observed.record().is_sent),
                 }
-            },
-            // Dropping the call aborts its request to Portkey, and the observer logs it as cancelled.
-            () = context.ct.cancelled() => return self.cancelled_result(principal, &observed),
+            }
+            // The observer logs the call as cancelled when it is dropped.
+            None => return self.cancelled_result(principal, &observed),
         };
         observed.finish(outcome);
         response

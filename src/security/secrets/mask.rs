@@ -64,12 +64,15 @@ pub(super) fn mask_with(
     scanner: Option<&KeyScanner<'_>>,
 ) {
     for path in operation.secret_fields() {
-        let last = path.rsplit('.').next().unwrap_or(path);
-        let is_credential = names::is_credential(last.trim_end_matches("[]"));
+        // Only asked where the field is there: most responses lack most of them.
+        let is_credential = || {
+            let last = path.rsplit('.').next().unwrap_or(path);
+            names::is_credential(last.trim_end_matches("[]"))
+        };
         for_each_at(
             answer,
             path,
-            &mut |value, whole| match whole || is_credential {
+            &mut |value, whole| match whole || is_credential() {
                 true => mask_all(value, scanner),
                 false => mask_declared(value, scanner),
             },
@@ -201,6 +204,10 @@ fn mask_value(value: &mut Value, place: MaskContext, scanner: Option<&KeyScanner
 
 /// Masks a field by the kind of its name.
 fn mask_field(name: &str, value: &mut Value, place: MaskContext, scanner: Option<&KeyScanner<'_>>) {
+    // Neither is a secret under any name.
+    if matches!(value, Value::Null | Value::Bool(_)) {
+        return;
+    }
     match names::classify(name, place.strict) {
         NameKind::NotSecret => mask_value(value, place, scanner),
         NameKind::Secret if place.is_key_id(name, value) => mask_value(value, place, scanner),

@@ -3,7 +3,7 @@
 mod suggestions;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, LazyLock, OnceLock},
 };
 
@@ -21,6 +21,8 @@ pub struct CatalogEntry {
     /// The declaration of the operation.
     pub operation: &'static Operation,
     presentation: Arc<Presentation>,
+    /// The operation is a preview operation, and switched off.
+    is_disabled_preview: bool,
     /// Boxed, because most operations are never used.
     compiled: OnceLock<Box<CompiledOperation>>,
 }
@@ -55,7 +57,6 @@ pub struct Catalog {
     by_name: HashMap<&'static str, usize>,
     presentation: Arc<Presentation>,
     disabled_upstream: Option<Upstream>,
-    disabled_previews: HashSet<&'static str>,
 }
 
 /// The reason why a name does not lead to a tool.
@@ -105,6 +106,7 @@ impl Catalog {
             domain,
             operation,
             presentation: presentation.clone(),
+            is_disabled_preview: false,
             compiled: OnceLock::new(),
         };
         let mut entries: Vec<_> = DOMAINS
@@ -129,7 +131,6 @@ impl Catalog {
             by_name,
             presentation,
             disabled_upstream: None,
-            disabled_previews: HashSet::new(),
         }
     }
 
@@ -147,16 +148,12 @@ impl Catalog {
     }
 
     /// Disables the preview operations that `keeps` does not name, as [`Self::without_upstream`] does.
-    pub fn without_previews(self, keeps: impl Fn(&Domain, &Operation) -> bool) -> Self {
-        let disabled = self
-            .entries
-            .iter()
-            .filter(|entry| !entry.operation.is_stable() && !keeps(entry.domain, entry.operation));
-        let disabled_previews = disabled.map(|entry| entry.operation.name()).collect();
-        Self {
-            disabled_previews,
-            ..self
+    pub fn without_previews(mut self, keeps: impl Fn(&Domain, &Operation) -> bool) -> Self {
+        for entry in &mut self.entries {
+            entry.is_disabled_preview =
+                !entry.operation.is_stable() && !keeps(entry.domain, entry.operation);
         }
+        self
     }
 
     /// Enables the operations of all upstreams.
@@ -183,7 +180,7 @@ impl Catalog {
                 hint,
             }
         })?;
-        if self.disabled_previews.contains(found.operation.name()) {
+        if found.is_disabled_preview {
             return Err(ToolLookupError::PreviewDisabled {
                 name: found.operation.name(),
             });
@@ -203,7 +200,7 @@ impl Catalog {
     pub fn iter(&self) -> impl Iterator<Item = &CatalogEntry> + Clone {
         self.entries.iter().filter(|entry| {
             self.disabled_upstream != Some(entry.operation.base().upstream())
-                && !self.disabled_previews.contains(entry.operation.name())
+                && !entry.is_disabled_preview
         })
     }
 
