@@ -196,7 +196,8 @@ impl HttpServerParts {
             &readiness,
         )?;
         let rest = settings.rest.map(|rest| {
-            let (dispatcher, metrics) = (dispatcher.clone(), metrics.clone());
+            let dispatcher = dispatcher.clone();
+            let metrics = metrics.clone();
             RestFace::new(dispatcher, metrics, &rest, &settings.path_prefix)
         });
         mcp.results = mcp.results.with_shared_store(&store, &keys);

@@ -56,7 +56,8 @@ fn count_found(index: &SearchIndex, tasks: &[&Task]) -> (usize, usize) {
 
 #[test]
 fn search_tasks_find_the_expected_operations() {
-    let (full, default) = (Catalog::full(), default_catalog());
+    let full = Catalog::full();
+    let default = default_catalog();
     let (full_index, default_index) = (
         SearchIndex::from_entries(full.iter()),
         SearchIndex::from_entries(default.iter()),
@@ -123,7 +124,8 @@ fn search_tasks_cover_nearly_every_operation() {
 
 #[test]
 fn every_operation_is_found_by_name_and_title() {
-    let (full, default) = (Catalog::full(), default_catalog());
+    let full = Catalog::full();
+    let default = default_catalog();
     let (full_index, default_index) = (
         SearchIndex::from_entries(full.iter()),
         SearchIndex::from_entries(default.iter()),

@@ -61,7 +61,8 @@ pub async fn serve(
         }
         async move {
             let serve = |listener, routes| {
-                let (bounds, metrics) = (bounds.clone(), metrics.clone());
+                let bounds = bounds.clone();
+                let metrics = metrics.clone();
                 listener::serve(
                     listener,
                     routes,

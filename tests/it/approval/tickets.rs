@@ -409,7 +409,8 @@ async fn replicas_share_tickets() {
     if is_missing("redis-server") {
         return;
     }
-    let (redis, sandbox) = (RedisServer::start(), ServerProcess::sandbox_api().start());
+    let redis = RedisServer::start();
+    let sandbox = ServerProcess::sandbox_api().start();
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     fs::write(&keys, Keyring::generate_line("k1").unwrap()).unwrap();

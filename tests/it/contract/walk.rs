@@ -90,8 +90,10 @@ impl ContractWalk {
             extents.push(Extent::Cleared);
         }
         let mut untried = generate::parts_of_schema(&schema);
-        let (mut answered_something, mut refusals) = (false, BTreeSet::new());
-        let (mut undeclared, mut has_failed) = (BTreeSet::new(), false);
+        let mut answered_something = false;
+        let mut refusals = BTreeSet::new();
+        let mut undeclared = BTreeSet::new();
+        let mut has_failed = false;
         for extent in extents {
             let call = self.call(tool, extent, &endpoint, &forms, &mut refusals);
             match call.await {

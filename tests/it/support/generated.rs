@@ -29,7 +29,8 @@ fn describe_difference(stale: &str, fresh: &str) -> String {
     let (stale, fresh): (Vec<_>, Vec<_>) = (stale.lines().collect(), fresh.lines().collect());
     let pairs = stale.iter().zip(&fresh);
     let before = pairs.take_while(|(one, other)| one == other).count();
-    let (stale, fresh) = (&stale[before..], &fresh[before..]);
+    let stale = &stale[before..];
+    let fresh = &fresh[before..];
     let pairs = stale.iter().rev().zip(fresh.iter().rev());
     let after = pairs.take_while(|(one, other)| one == other).count();
     let mut text = format!("from line {}:", before + 1);
