@@ -2,7 +2,11 @@
 //! tool call. The query, the body and the answer travel as they came, except for secrets and
 //! redactions.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -20,7 +24,7 @@ use crate::{
     pipeline::approval::ApprovalResponse,
     security::{
         sanitize,
-        secrets::{CallSecrets, SecretDelivery},
+        secrets::{self, CallSecrets, SecretDelivery},
     },
     upstream::UpstreamError,
 };
@@ -132,10 +136,8 @@ pub struct ForwardedResponse {
     /// Id that the upstream gave the request.
     pub request_id: Option<String>,
     body: Bytes,
-    /// The body as JSON, masked.
-    document: Option<Value>,
-    /// True if the document, and not the body, is what the client may see.
-    is_changed: bool,
+    /// The document that the client may see in place of the body.
+    changed: Option<Value>,
     /// The error that the response reports.
     error: Option<CallError>,
 }
@@ -148,23 +150,34 @@ impl ForwardedResponse {
 
     /// Redacts values by the paths of policies.
     pub(super) fn redact(&mut self, redactions: &[Arc<[FieldPath]>]) {
-        let Some(document) = self.document.as_mut().filter(|_| !redactions.is_empty()) else {
+        if redactions.is_empty() {
+            return;
+        }
+        if let Some(document) = &mut self.changed {
+            PolicyEvaluation::redact(redactions, document);
+            return;
+        }
+        // A body that is not JSON has no fields.
+        let Ok(UniqueJson {
+            value: mut document,
+            ..
+        }) = UniqueJson::parse(&self.body)
+        else {
             return;
         };
+        sanitize::sanitize_value(&mut document);
         let before = document.clone();
-        PolicyEvaluation::redact(redactions, document);
-        self.is_changed |= *document != before;
+        PolicyEvaluation::redact(redactions, &mut document);
+        self.changed = (document != before).then_some(document);
     }
 
     /// Returns the body for the client: the upstream's bytes, unless a secret or a redaction
     /// changed them.
     pub fn into_body(self) -> Bytes {
-        match self.document {
+        match self.changed {
             // The names of a `Value` are strings, so it always serializes.
-            Some(document) if self.is_changed => {
-                serde_json::to_vec(&document).unwrap_or_default().into()
-            }
-            _ => self.body,
+            Some(document) => serde_json::to_vec(&document).unwrap_or_default().into(),
+            None => self.body,
         }
     }
 }
@@ -275,10 +288,21 @@ impl RawResponse {
             retry_after: answer.retry_after(),
             request_id: None,
             body: answer.body(),
-            document: None,
-            is_changed: false,
+            changed: None,
             error: None,
         };
+        let plain = sanitize::as_clean_ascii(&response.body);
+        let is_verbatim = |plain| {
+            status.is_success()
+                && !mentions_failure(plain)
+                && secrets::is_shown_verbatim(operation, fetched, plain)
+        };
+        if plain.is_some_and(is_verbatim) {
+            return Ok(UnfinishedResponse {
+                response,
+                reported: None,
+            });
+        }
         let Ok(parsed) = UniqueJson::parse(&response.body) else {
             let is_declared = response.content_type.as_deref().is_some_and(is_json_type);
             let is_empty = response.body.trim_ascii().is_empty();
@@ -295,24 +319,32 @@ impl RawResponse {
             value: mut document,
             repeated_name,
         } = parsed;
-        let plain = sanitize::as_clean_ascii(&response.body);
         // Sanitized before secrets are masked, because invisible characters could hide a key. They
         // are no secret themselves, so that alone changes nothing for the client.
         if plain.is_none() {
             sanitize::sanitize_value(&mut document);
         }
         let reported = answer.into_reported_error(Some(&document));
-        let before = document.clone();
+        // A copy of the document would take ten times the memory of the body.
+        let hasher = RandomState::new();
+        let before = hasher.hash_one(&document);
         let delivery = match reported {
             Some(_) => SecretDelivery::Nothing,
             None => delivery,
         };
         delivery.mask_and_deliver(operation, fetched, plain, &mut document);
         // Of a name that is there twice, only one value was masked.
-        response.is_changed = document != before || repeated_name.is_some();
-        response.document = Some(document);
+        let is_changed = hasher.hash_one(&document) != before || repeated_name.is_some();
+        response.changed = is_changed.then_some(document);
         Ok(UnfinishedResponse { response, reported })
     }
+}
+
+/// Returns true if a success may report a failure in its body, which is JSON.
+fn mentions_failure(plain: &str) -> bool {
+    [r#""error""#, r#""success""#]
+        .iter()
+        .any(|name| plain.contains(name))
 }
 
 /// Masks keys in a body that is not JSON.

@@ -32,7 +32,7 @@ const STRICT_CONTEXT: MaskContext = MaskContext {
 };
 
 /// Fields that hold the name of a setting written as an object with its name and its `value`.
-const PAIR_NAMES: [&str; 3] = ["name", "key", "header"];
+pub(super) const PAIR_NAMES: [&str; 3] = ["name", "key", "header"];
 /// Fields that may hold the value of a setting.
 const PAIR_VALUES: [&str; 3] = ["value", "values", "default"];
 /// Fields that stay visible in a setting whose value is secret.

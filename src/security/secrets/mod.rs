@@ -10,6 +10,7 @@ mod permissions;
 mod redact;
 mod references;
 mod scan;
+mod verbatim;
 
 use std::{io, path::PathBuf};
 
@@ -314,6 +315,15 @@ fn find_marks(value: &Value, shown: &mut [bool]) {
         Value::Object(map) => map.values().for_each(|value| find_marks(value, shown)),
         _ => {}
     }
+}
+
+/// Returns true if a response to an operation can be shown as it came: it holds nothing to mask and
+/// no secret to deliver. `plain` is the response, which is
+/// [clean ASCII](crate::security::sanitize::as_clean_ascii).
+///
+/// Takes less time and memory than to mask it as a document. May be false for such a response, too.
+pub fn is_shown_verbatim(operation: &Operation, fetched: &CallSecrets, plain: &str) -> bool {
+    verbatim::is_free_of_secrets(operation, fetched, plain)
 }
 
 impl SecretDelivery {
