@@ -681,6 +681,9 @@ async fn unknown_paths_name_the_nearest_operations() {
     let options = send(request(&server, Method::OPTIONS, "/v1/integrations")).await;
     assert_eq!(options.status, StatusCode::NO_CONTENT);
     assert_eq!(options.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
+    // Not those of a user whose id is `invites`.
+    let options = send(request(&server, Method::OPTIONS, "/v1/admin/users/invites")).await;
+    assert_eq!(options.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
     let head = send(request(&server, Method::HEAD, "/v1/integrations")).await;
     assert_eq!((head.status, head.text.as_str()), (StatusCode::OK, ""));
 }
@@ -954,6 +957,57 @@ async fn openapi_document_describes_every_route() {
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
     assert_eq!(paths, ["/v1/labels", "/v1/labels/{label_id}"]);
     assert_eq!(document["servers"][0]["url"], "/portkey");
+}
+
+#[tokio::test]
+async fn openapi_document_asks_for_the_credential_that_is_taken() {
+    let document = get(&serve_sandbox(&["--rest"]), "/openapi.json").await;
+    let document = document.json();
+    assert_eq!(document["security"], json!([]));
+    assert_eq!(document["components"]["securitySchemes"], json!({}));
+
+    let server = ServerProcess::http()
+        .sandbox()
+        .auth("key")
+        .args(&["--rest"])
+        .start();
+    let document = request(&server, Method::GET, "/openapi.json").bearer_auth("pk-mine");
+    let document = send(document).await.json();
+    assert_eq!(
+        document["security"],
+        json!([{ "portkeyKey": [] }, { "bearer": [] }])
+    );
+    let schemes = document["components"]["securitySchemes"].as_object();
+    assert_eq!(schemes.unwrap().len(), 2);
+}
+
+/// Requests have no session, so all requests of a caller share one taint.
+#[tokio::test]
+async fn untrusted_content_taints_the_caller() {
+    let upstream = MockUpstream::start(|_| json_response("{\"total\":1}")).await;
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules:\n  - name: wary\n    action: deny\n    match: { effects: [create] }\n    \
+         when: tainted\n",
+    );
+    let server = serve_upstream(&upstream)
+        .args(&["--policy", policy.path()])
+        .start();
+    let create = async || {
+        send(request_with_body(
+            &server,
+            Method::POST,
+            "/v1/labels",
+            r#"{"name":"a"}"#,
+        ))
+        .await
+    };
+    assert_eq!(create().await.status, StatusCode::OK);
+    assert_eq!(get(&server, "/v1/labels").await.status, StatusCode::OK);
+    assert_eq!(create().await.status, StatusCode::OK);
+    assert_eq!(get(&server, "/v1/prompts/p").await.status, StatusCode::OK);
+    let message = create().await.assert_error(403, "policy_denied");
+    assert!(message.contains("wary"), "{message}");
+    assert_eq!(upstream.count(), 4);
 }
 
 #[tokio::test]

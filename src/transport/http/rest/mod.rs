@@ -179,7 +179,7 @@ impl RestFace {
             let shown = descriptions
                 .iter()
                 .filter(|described| face.is_visible(&principal, described.operation));
-            openapi::build_document(shown, &face.0.path_prefix).to_string()
+            openapi::build_document(shown, &face.0.path_prefix, principal.method).to_string()
         };
         // Takes longer than a call, because it describes every operation.
         let document = WorkerPool::shared().run_finishing(describe).await;

@@ -6,7 +6,14 @@ use portkey_operation::{
 };
 use serde_json::{Map, Value, json};
 
-use super::error::{RestErrorCode, TICKET_HEADER};
+use super::{
+    DRY_RUN_HEADER,
+    error::{RestErrorCode, TICKET_HEADER},
+};
+use crate::auth::principal::AuthMethod;
+
+/// Pattern of the values of path segments: no separator and no control character.
+const SEGMENT_PATTERN: &str = r"^[^/\\\u0000-\u001f\u007f-\u009f]+$";
 
 /// An operation in the description.
 #[derive(Debug)]
@@ -37,10 +44,12 @@ impl OperationDescription {
     }
 }
 
-/// Joins the description of these operations, which are served below a path prefix.
+/// Joins the description of these operations, which are served below a path prefix to callers who
+/// authenticate by this method.
 pub(super) fn build_document<'a>(
     operations: impl Iterator<Item = &'a OperationDescription>,
     prefix: &str,
+    auth: AuthMethod,
 ) -> Value {
     let mut paths = Map::new();
     let mut tags = Map::new();
@@ -63,24 +72,37 @@ pub(super) fn build_document<'a>(
             .or_insert_with(|| json!({ "name": tag, "description": tag_description }));
     }
     let tags: Vec<Value> = tags.into_iter().map(|(_, tag)| tag).collect();
+    // Without authentication, a key is rejected, because it would not be used.
+    let (security, schemes) = match auth {
+        AuthMethod::Local => (json!([]), json!({})),
+        AuthMethod::Key | AuthMethod::Token | AuthMethod::OAuth => (
+            json!([{ "portkeyKey": [] }, { "bearer": [] }]),
+            json!({
+                "portkeyKey": { "type": "apiKey", "in": "header", "name": "x-portkey-api-key" },
+                "bearer": { "type": "http", "scheme": "bearer" },
+            }),
+        ),
+    };
+    let description = format!(
+        "The operations of the Portkey Admin API that are open to the caller, behind authentication, \
+         policies, approvals and the audit log of portkey-mcp. A request with the header \
+         `{DRY_RUN_HEADER}: true` is described and not sent. The header `{TICKET_HEADER}` names the \
+         ticket of an approved request."
+    );
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Portkey Admin API behind portkey-mcp",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "The operations of the Portkey Admin API that are open to the caller, behind \
-                            authentication, policies, approvals and the audit log of portkey-mcp.",
+            "description": description,
             "contact": { "name": env!("CARGO_PKG_NAME") },
         },
         "servers": [{ "url": if prefix.is_empty() { "/" } else { prefix } }],
-        "security": [{ "portkeyKey": [] }, { "bearer": [] }],
+        "security": security,
         "tags": tags,
         "paths": paths,
         "components": {
-            "securitySchemes": {
-                "portkeyKey": { "type": "apiKey", "in": "header", "name": "x-portkey-api-key" },
-                "bearer": { "type": "http", "scheme": "bearer" },
-            },
+            "securitySchemes": schemes,
             "schemas": { "Error": error_schema() },
             "responses": {
                 "Error": {
@@ -191,7 +213,10 @@ impl Arguments {
         for (name, mut schema) in properties {
             let is_needed = is_required(&name);
             match operation.argument_place(&name) {
-                ArgumentPlace::Path => parameters.push(parameter("path", &name, true, &mut schema)),
+                ArgumentPlace::Path => {
+                    constrain_segment(&mut schema);
+                    parameters.push(parameter("path", &name, true, &mut schema));
+                }
                 ArgumentPlace::Query { is_repeated } => {
                     let mut query = parameter("query", &name, is_needed, &mut schema);
                     if let Value::Object(query) = &mut query {
@@ -230,6 +255,22 @@ impl Arguments {
             })
         });
         Self { parameters, body }
+    }
+}
+
+/// Adds what every value in a path has to be.
+fn constrain_segment(schema: &mut Value) {
+    let Value::Object(schema) = schema else {
+        return;
+    };
+    if schema.get("type").is_some_and(|name| name == "string") {
+        for (name, constraint) in [
+            ("minLength", json!(1)),
+            ("maxLength", json!(255)),
+            ("pattern", json!(SEGMENT_PATTERN)),
+        ] {
+            schema.entry(name).or_insert(constraint);
+        }
     }
 }
 

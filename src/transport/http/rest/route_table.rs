@@ -44,7 +44,7 @@ enum Segment {
 pub(super) enum RouteMatch<'a> {
     /// The operation, and the decoded values of its placeholders in their order.
     Found(&'a Route, Vec<String>),
-    /// Operations with this path and other methods.
+    /// Operations with this path and other methods. Of several paths, the most specific counts.
     OtherMethods(Vec<&'a Route>),
     /// No operation has this path.
     Unknown,
@@ -76,7 +76,12 @@ impl RouteTable {
         match best {
             Some(route) => RouteMatch::Found(route, route.placeholder_values(segments)),
             None if matching.is_empty() => RouteMatch::Unknown,
-            None => RouteMatch::OtherMethods(matching),
+            None => {
+                // Of the most specific path alone: `invites` is no user, although it could be one.
+                let places = matching.iter().map(|route| route.literal_places()).max();
+                let is_specific = |route: &&Route| Some(route.literal_places()) == places;
+                RouteMatch::OtherMethods(matching.into_iter().filter(is_specific).collect())
+            }
         }
     }
 
