@@ -1,7 +1,7 @@
 //! Whole-process figures of the release binary, with its sandbox in another process.
 //!
 //! `cargo bench --bench load -- [faults|sessions|abuse [name…]|guards] [--quick]
-//! [--only start|direct|stdio|modern|legacy]`. `benchmarks/README.md` explains the figures.
+//! [--only start|direct|stdio|modern|legacy|rest]`. `benchmarks/README.md` explains the figures.
 
 mod abuse;
 mod direct;
@@ -11,6 +11,7 @@ mod http;
 mod line;
 mod mcp;
 mod process;
+mod rest;
 mod sessions;
 mod stats;
 mod stdio;
@@ -87,7 +88,7 @@ impl Options {
                 other => bail!("there is no option {other}"),
             }
         }
-        let parts = ["start", "direct", "stdio", "modern", "legacy"];
+        let parts = ["start", "direct", "stdio", "modern", "legacy", "rest"];
         if let Some(only) = only.as_deref().filter(|only| !parts.contains(only)) {
             bail!("there is no {only}; there are {}", parts.join(", "));
         }
@@ -172,6 +173,9 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
                 let found = http::round(&url, generation, plan, &mut figures).await?;
                 add_comparison(generation.name(), direct.as_ref(), &found, &mut figures);
             }
+        }
+        if options.wants("rest") {
+            rest::round(&url, address, plan, &mut figures).await?;
         }
     }
     Ok(figures)
