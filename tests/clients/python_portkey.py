@@ -15,15 +15,20 @@ WORKSPACE = "ws-shared"
 def main() -> None:
     with listening("sandbox", "--listen", "127.0.0.1:0", "--log-level", "info") as url:
         client = Portkey(base_url=url, api_key="pk-any", max_retries=0)
-        workspaces(client)
-        integrations(client)
-        providers(client)
-        virtual_keys(client)
-        configs(client)
-        prompts(client)
-        api_keys(client)
-        mcp_integrations(client)
+        exercise(client)
         refusals(client, Portkey(base_url=url, api_key="sandbox-admin", max_retries=0))
+
+
+def exercise(client: Portkey) -> None:
+    """Makes the calls that have to succeed, and leaves nothing."""
+    workspaces(client)
+    integrations(client)
+    providers(client)
+    virtual_keys(client)
+    configs(client)
+    prompts(client)
+    api_keys(client)
+    mcp_integrations(client)
 
 
 def workspaces(client: Portkey) -> None:
