@@ -37,6 +37,8 @@ struct Plan {
     warm_up: usize,
     sequential: usize,
     load: usize,
+    /// Numbers of large bodies: before the memory counts as settled, and after.
+    large_bodies: [usize; 2],
 }
 
 const FULL: Plan = Plan {
@@ -46,6 +48,7 @@ const FULL: Plan = Plan {
     warm_up: 960,
     sequential: 2000,
     load: 19_200,
+    large_bodies: [8, 24],
 };
 const QUICK: Plan = Plan {
     rounds: 2,
@@ -54,6 +57,7 @@ const QUICK: Plan = Plan {
     warm_up: 320,
     sequential: 300,
     load: 3200,
+    large_bodies: [1, 1],
 };
 
 struct Options {

@@ -24,8 +24,6 @@ pub(crate) const NAME: &str = "rest";
 
 /// Size of a large body, just below the default limit of answers (10 MiB).
 const LARGE_BODY_BYTES: usize = 10_000_000;
-/// Number of large bodies before the memory counts as settled, and after.
-const LARGE_BODIES: [usize; 2] = [8, 24];
 
 /// A connection to an endpoint of the API, with its prepared request.
 struct Client {
@@ -84,12 +82,13 @@ pub(crate) async fn round(
         direct.push(Client::connect(sandbox, &target, key).await?);
         through.push(Client::connect(address, &target, "").await?);
     }
+    let mut single = Client::connect(address, &target, "").await?;
     for _ in 0..plan.warm_up {
-        through[0].get().await?;
+        single.get().await?;
     }
     let mut latencies = Latencies::default();
     for _ in 0..plan.sequential {
-        latencies.add(through[0].get().await?);
+        latencies.add(single.get().await?);
     }
     let (p50, p99) = latencies.p50_p99();
     add(
@@ -153,7 +152,7 @@ pub(crate) async fn round(
         direct.len() + through.len() == 2 * CONNECTIONS,
         "clients were lost"
     );
-    measure_large_bodies(figures).await
+    measure_large_bodies(plan, figures).await
 }
 
 async fn get_concurrently(
@@ -184,13 +183,13 @@ async fn get_concurrently(
 }
 
 /// Measures the memory of a server that forwards one large body after the other.
-async fn measure_large_bodies(figures: &mut Figures) -> anyhow::Result<()> {
+async fn measure_large_bodies(plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let upstream = listener.local_addr()?;
     let serving = tokio::spawn(serve_large_bodies(listener));
     let (process, address) = serve(&format!("http://{upstream}/v1"))?;
     let mut client = Client::connect(address, "/v1/configs", "").await?;
-    let [first, more] = LARGE_BODIES;
+    let [first, more] = plan.large_bodies;
     for _ in 0..first {
         client.get().await?;
     }
