@@ -132,7 +132,7 @@ fn flat_arguments_are_nested() {
                 "response_body": {}, "metadata_trace_id": "t", "metadata_custom": { "team": "x" } }),
             target: "/logs",
             body: json!({ "request": { "url": "https://h/x", "body": { "model": "m" } },
-                "response": { "body": {} }, "metadata": { "trace_id": "t", "team": "x" } }),
+                "response": { "body": {} }, "metadata": { "traceId": "t", "team": "x" } }),
         },
         Case {
             tool: "render-prompt",
@@ -211,6 +211,39 @@ fn body_is_unwrapped() {
     assert_eq!(
         errors.unwrap_err(),
         ["`name`: is given twice with different values, in `body` and beside it"]
+    );
+}
+
+#[test]
+fn aliases_in_items_of_a_list_name_their_item() {
+    let args = json!({ "slug": "i", "workspaces": [{ "id": "a", "enabled": true },
+        { "id": "b", "enabled": true, "credit_limit": 1, "usage_limits": [{ "credit_limit": 2 }] }] });
+    assert_eq!(
+        build_request("update-integration-workspaces", &args).unwrap_err(),
+        [
+            "`workspaces[1].credit_limit`: is given twice with different values, as `credit_limit` and `usage_limits[].credit_limit`"
+        ]
+    );
+    let text = json!({ "slug": "i", "workspaces": "[{\"id\":\"a\",\"enabled\":true,\"rate_limit_rpm\":3}]" });
+    let (_, body) = build_request("update-integration-workspaces", &text).unwrap();
+    assert_eq!(body["workspaces"][0]["rate_limits"][0]["value"], 3);
+}
+
+#[test]
+fn what_documents_call_invalid_is_sent_with_a_warning() {
+    let catalog = Catalog::full();
+    let update = catalog.find("update-provider").unwrap().compiled();
+    let args = json!({ "slug": "p", "usage_limits": { "credit_limit": 1, "alert_threshold": 2,
+        "periodic_reset": "monthly", "periodic_reset_days": 3 } });
+    let warnings = update
+        .validate(to_map(&args), &ValidationOptions::default())
+        .unwrap()
+        .warnings
+        .join("\n");
+    assert!(
+        warnings.contains("`usage_limits.alert_threshold` is not below `credit_limit`, 1")
+            && warnings.contains("at most one of `periodic_reset`, `periodic_reset_days`"),
+        "{warnings}"
     );
 }
 

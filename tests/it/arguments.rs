@@ -302,14 +302,6 @@ fn invalid_arguments_are_reported_with_their_path() {
         },
         Case {
             tool: "bulk-update-integration-workspaces",
-            args: limits(json!([{ "periodic_reset": "monthly", "periodic_reset_days": 5 }])),
-            expected: vec![(
-                "`workspaces[0].usage_limits[0]`",
-                "at most one of `periodic_reset`, `periodic_reset_days`",
-            )],
-        },
-        Case {
-            tool: "bulk-update-integration-workspaces",
             args: limits(json!([{ "periodic_reset_days": 366 }])),
             expected: vec![(
                 "`workspaces[0].usage_limits[0].periodic_reset_days`",

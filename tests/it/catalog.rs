@@ -455,6 +455,7 @@ fn published_constraints_are_checked() {
         "x-time",
         "x-widest",
         "x-at-most-one",
+        "x-at-most-one-advised",
         "x-exactly-one",
         "x-at-least-one",
     ];

@@ -28,6 +28,11 @@ impl Operation {
                 .any(|alias| is_same_name(alias.name(), name))
     }
 
+    /// Returns the values, as JSON, of arguments that a call leaves out.
+    pub fn default_arguments(&self) -> &'static [(&'static str, &'static str)] {
+        self.default_arguments
+    }
+
     /// Returns the search terms: words of callers who mean this tool that its name and descriptions
     /// lack.
     pub fn search_terms(&self) -> &'static [&'static str] {

@@ -143,6 +143,16 @@ impl Operation {
         self
     }
 
+    /// Declares the values, as JSON, of arguments that a call leaves out. Portkey requires them and has
+    /// no default of its own.
+    pub const fn with_default_arguments(
+        mut self,
+        defaults: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        self.default_arguments = defaults;
+        self
+    }
+
     /// Names three to six search terms: words of callers who mean this tool that its names and
     /// texts lack.
     ///

@@ -10,6 +10,7 @@ use super::{
     SecretSlot, UpstreamRequest, ValidatedArguments, ValidationOptions,
     argument_alias::ArgumentAliases,
     argument_schema::{ArgumentPath, ArgumentSchema, ArgumentWalk, NullPolicy, OpaqueKind},
+    is_same_name,
     plain_text::to_plain_text,
     preview,
     profile::{self, CLEAR_ARGUMENT},
@@ -174,7 +175,9 @@ impl CompiledOperation {
         } else {
             None
         };
-        if !args.keys().all(|name| is_declared(&self.full_schema, name)) {
+        if self.argument_aliases.has_item_aliases()
+            || !args.keys().all(|name| is_declared(&self.full_schema, name))
+        {
             self.argument_aliases.resolve(
                 &mut args,
                 |name| is_declared(&self.full_schema, name),
@@ -183,6 +186,7 @@ impl CompiledOperation {
         }
         self.wrap_bare_body(&mut args);
         self.omit_empty_arguments(&mut args, &mut findings);
+        self.add_default_arguments(&mut args);
         // Told before missing arguments, which are not what is wrong.
         if cleared.is_none() && !args.keys().any(|name| self.operation.is_change(name)) {
             self.reject_empty_update(&args, &mut findings);
@@ -216,6 +220,20 @@ impl CompiledOperation {
             self.operation.name()
         );
         Ok(validated)
+    }
+
+    /// Adds the arguments that a call leaves out and that have a declared value.
+    fn add_default_arguments(&self, args: &mut JsonMap) {
+        for (name, json) in self.operation.default_arguments {
+            // Strict clients write all fields, and leave out by null.
+            let is_given =
+                |(given, value): (&String, &Value)| is_same_name(given, name) && !value.is_null();
+            if !args.iter().any(is_given)
+                && let Ok(value) = serde_json::from_str(json)
+            {
+                args.insert((*name).to_owned(), value);
+            }
+        }
     }
 
     /// Wraps fields that stand in the place of a bare body's argument.

@@ -55,19 +55,26 @@ pub(super) const TYPE_MAX: &str = "x-widest";
 ///
 /// A list of lists declares several groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::enum_variant_names, reason = "each is a quantity of one")]
 pub(super) enum Quantity {
     AtMostOne,
+    /// At most one by the vendor's documents. Nobody has seen the API refuse more, so it is asked.
+    AtMostOneAdvised,
     ExactlyOne,
     AtLeastOne,
 }
 
 impl Quantity {
-    pub(super) const ALL: [Self; 3] = [Self::AtMostOne, Self::ExactlyOne, Self::AtLeastOne];
+    pub(super) const ALL: [Self; 4] = [
+        Self::AtMostOne,
+        Self::AtMostOneAdvised,
+        Self::ExactlyOne,
+        Self::AtLeastOne,
+    ];
 
     pub(super) const fn key(self) -> &'static str {
         match self {
             Self::AtMostOne => "x-at-most-one",
+            Self::AtMostOneAdvised => "x-at-most-one-advised",
             Self::ExactlyOne => "x-exactly-one",
             Self::AtLeastOne => "x-at-least-one",
         }
@@ -75,7 +82,7 @@ impl Quantity {
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
-            Self::AtMostOne => "at most one",
+            Self::AtMostOne | Self::AtMostOneAdvised => "at most one",
             Self::ExactlyOne => "exactly one",
             Self::AtLeastOne => "at least one",
         }
@@ -83,7 +90,7 @@ impl Quantity {
 
     pub(super) const fn allows(self, given: usize) -> bool {
         match self {
-            Self::AtMostOne => given <= 1,
+            Self::AtMostOne | Self::AtMostOneAdvised => given <= 1,
             Self::ExactlyOne => given == 1,
             Self::AtLeastOne => given >= 1,
         }
@@ -159,6 +166,7 @@ fn normalize(schema: &mut Schema) {
         *text = reflow(text);
     }
     remove_null(schema);
+    collapse_documented_enum(schema);
     record_type_max(schema);
     close_object(schema);
     transform_subschemas(&mut normalize, schema);
@@ -188,6 +196,44 @@ fn remove_null(schema: &mut Schema) {
         }
     } else {
         schema.insert("anyOf".to_owned(), options.into());
+    }
+}
+
+/// Turns an enum whose variants have rustdoc into a list of words, and moves the rustdoc to the end of
+/// the description.
+///
+/// The generator writes `oneOf` of constants, which neither validation nor the profiles read.
+fn collapse_documented_enum(schema: &mut Schema) {
+    let Some(Value::Array(options)) = schema.get("oneOf") else {
+        return;
+    };
+    let mut words = Vec::new();
+    let mut notes = String::new();
+    for option in options {
+        match (
+            option.get("const"),
+            option.get("enum").and_then(Value::as_array),
+        ) {
+            (Some(word @ Value::String(text)), _) => {
+                words.push(word.clone());
+                if let Some(Value::String(note)) = option.get("description") {
+                    notes += &format!(" {text}: {}.", reflow(note).trim_end_matches('.'));
+                }
+            }
+            (None, Some(several)) => words.extend(several.iter().cloned()),
+            // Not the words of an enum.
+            _ => return,
+        }
+    }
+    schema.remove("oneOf");
+    schema.insert("type".to_owned(), "string".into());
+    schema.insert("enum".to_owned(), words.into());
+    if notes.is_empty() {
+        return;
+    }
+    match schema.get_mut("description") {
+        Some(Value::String(text)) => text.push_str(&notes),
+        _ => _ = schema.insert("description".to_owned(), notes.trim_start().into()),
     }
 }
 
@@ -230,4 +276,57 @@ fn reflow(text: &str) -> String {
         .map(join)
         .collect::<Vec<_>>()
         .join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A task.
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only the schema is read")]
+    struct Input {
+        /// Frequency.
+        period: Option<Documented>,
+        plain: Plain,
+    }
+
+    #[derive(JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    #[expect(dead_code, reason = "only the schema is read")]
+    enum Documented {
+        /// On the first of each
+        /// month.
+        Monthly,
+        Weekly,
+        Daily,
+    }
+
+    #[derive(JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    #[expect(dead_code, reason = "only the schema is read")]
+    enum Plain {
+        On,
+        Off,
+    }
+
+    #[test]
+    fn documented_variants_keep_words_and_texts() {
+        let schema = build_full_schema(Input::json_schema);
+        let properties = &schema["properties"];
+        let period = &properties["period"];
+        let mut words: Vec<_> = period["enum"].as_array().cloned().unwrap_or_default();
+        words.sort_by_key(ToString::to_string);
+        assert_eq!(words, [json!("daily"), json!("monthly"), json!("weekly")]);
+        assert_eq!(period["type"], "string");
+        assert_eq!(
+            period["description"],
+            "Frequency. monthly: On the first of each month."
+        );
+        assert!(period.get("oneOf").is_none());
+        assert_eq!(properties["plain"]["enum"], json!(["on", "off"]));
+    }
 }

@@ -214,7 +214,7 @@ fn field_extent(schema: &Value, name: &str, extent: Extent) -> Option<Extent> {
 }
 
 /// Schema keywords for fields that exclude each other.
-const EXCLUSIVE_MARKS: &[&str] = &["x-exactly-one", "x-at-most-one"];
+const EXCLUSIVE_MARKS: &[&str] = &["x-exactly-one", "x-at-most-one", "x-at-most-one-advised"];
 
 /// Returns the group under one of these keywords that contains the field.
 fn field_group<'a>(schema: &'a Value, name: &str, marks: &[&str]) -> Option<Vec<&'a str>> {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     super::{
         JsonMap,
+        schema::Quantity,
         time::{self, TimeRole},
         validation::{MAX_UNKNOWN_ARGUMENTS, UnknownFields},
     },
@@ -222,7 +223,14 @@ impl ObjectSchema {
                     [] => "none".to_owned(),
                     given => quote_names(given.iter().map(|name| name.as_str())),
                 };
-                let message = format!("takes {} of {names}; got {got}", quantity.as_str());
+                let quantity_text = quantity.as_str();
+                if *quantity == Quantity::AtMostOneAdvised {
+                    walk.findings.warn(format_args!(
+                        "`{at}` takes {quantity_text} of {names} by Portkey's documents; {got} were passed on"
+                    ));
+                    continue;
+                }
+                let message = format!("takes {quantity_text} of {names}; got {got}");
                 walk.findings.add_error(at, message);
             }
         }

@@ -7,7 +7,7 @@ use portkey_operation::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{Period, RateKind, UsageLimits, check_alert_below_limit};
+use super::shared::{Period, RateKind, UsageLimits, warn_of_late_alert};
 /// Operations of the domain `api-keys`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListApiKeys>("list-all-api-keys", "/api-keys")
@@ -69,7 +69,7 @@ pub const OPERATIONS: &[Operation] = &[
             "Schlüssel ändern",
             "raise",
         ])
-        .with_rule(check_alert_below_limit)
+        .with_rule(warn_of_late_alert)
         .scopes(&[
             "organisation_service_api_keys.update",
             "workspace_service_api_keys.update",
@@ -338,7 +338,7 @@ pub struct RotateApiKey {
 
 fn check_new_key(args: &JsonMap, findings: &mut Findings) {
     check_key_owner(args, findings);
-    check_alert_below_limit(args, findings);
+    warn_of_late_alert(args, findings);
 }
 
 /// Rejects user keys of an organisation, which do not exist, and user keys without a user.

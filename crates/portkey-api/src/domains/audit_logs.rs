@@ -35,14 +35,10 @@ pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "
 /// give organisation_id, which is answered with 401. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListAuditLogs {
-    /// From (RFC 3339).
-    ///
-    /// Required: OpenAPI.
-    pub start_time: StartTime,
+    /// From (RFC 3339); best given, as `end_time`.
+    pub start_time: Option<StartTime>,
     /// Until.
-    ///
-    /// Required: OpenAPI.
-    pub end_time: EndTime,
+    pub end_time: Option<EndTime>,
     /// Leave it out: the key's is meant, and a call that names one is refused with 401.
     #[schemars(extend("x-publish" = "hidden"))]
     pub organisation_id: Option<String>,

@@ -1,8 +1,8 @@
 //! Log exports: jobs that write the logs of a workspace to a file.
 
 use portkey_operation::{
-    ArgumentAlias, Effect, EndTime, JsonMap, Open, Operation, StartTime, alias, get, post,
-    preferred_alias, put,
+    ArgumentAlias, Effect, EndTime, JsonMap, Open, Operation, StartTime, TextOrList, alias, get,
+    post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -102,7 +102,7 @@ const EXPORT_ALIASES: &[ArgumentAlias] = &[
     alias("cost_max", "filters.cost_max"),
     alias("total_units_min", "filters.total_units_min"),
     alias("total_units_max", "filters.total_units_max"),
-    preferred_alias("ai_model", "filters.ai_model"),
+    alias("ai_model", "filters.ai_model"),
     alias("requested_fields", "requested_data"),
 ];
 
@@ -144,10 +144,8 @@ pub struct CreateLogExport {
 /// Returns which fields of logs a workspace keeps out of exports. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct GetFieldRestrictions {
-    /// Workspace UUID or slug.
-    ///
-    /// Required: OpenAPI.
-    pub workspace_id: String,
+    /// UUID or slug; Admin keys need it.
+    pub workspace_id: Option<String>,
 }
 
 /// Get a log export
@@ -224,7 +222,7 @@ pub struct ExportFilters {
     pub cost_min: Option<f64>,
     #[schemars(range(min = 0))]
     pub cost_max: Option<f64>,
-    pub ai_model: Option<String>,
+    pub ai_model: Option<TextOrList>,
     pub prompt_token_min: Option<u64>,
     pub prompt_token_max: Option<u64>,
     pub completion_token_min: Option<u64>,

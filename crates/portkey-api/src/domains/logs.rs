@@ -63,10 +63,10 @@ const ENTRY_ALIASES: &[ArgumentAlias] = &[
     alias("streaming_mode", "logs.response.streamingMode"),
     alias("metadata_organization", "logs.metadata.organization"),
     alias("metadata_user", "logs.metadata.user"),
-    alias("metadata_trace_id", "logs.metadata.trace_id"),
-    alias("metadata_span_id", "logs.metadata.span_id"),
-    alias("metadata_span_name", "logs.metadata.span_name"),
-    alias("metadata_parent_span_id", "logs.metadata.parent_span_id"),
+    alias("metadata_trace_id", "logs.metadata.traceId"),
+    alias("metadata_span_id", "logs.metadata.spanId"),
+    alias("metadata_span_name", "logs.metadata.spanName"),
+    alias("metadata_parent_span_id", "logs.metadata.parentSpanId"),
     spread_alias("metadata_custom", "logs.metadata"),
 ];
 
@@ -93,7 +93,7 @@ pub struct LogEntry {
     ///
     /// Required: OpenAPI.
     pub response: LoggedResponse,
-    /// By name; trace_id, span_id and span_name place the call in a trace.
+    /// By name; traceId, spanId, spanName and parentSpanId place the call in a trace.
     pub metadata: Option<JsonMap>,
 }
 

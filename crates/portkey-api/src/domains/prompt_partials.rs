@@ -1,6 +1,6 @@
 //! Prompt partials: texts that prompts share, published version by version.
 
-use portkey_operation::{Operation, TextOr, delete, get, post, put};
+use portkey_operation::{ArgumentAlias, Operation, TextOr, alias, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -49,6 +49,7 @@ pub const OPERATIONS: &[Operation] = &[
         "reword",
         "Baustein ändern",
     ])
+    .with_argument_aliases(UPDATE_ALIASES)
     .not_idempotent()
     .scopes(&["prompts.update"]),
     delete::<DeletePartial>(
@@ -92,6 +93,9 @@ pub const OPERATIONS: &[Operation] = &[
     .aliases(&["list-partial-versions"])
     .scopes(&["prompts.read"]),
 ];
+
+/// The specification's name. Terraform sends the other, which is the one that is read back.
+const UPDATE_ALIASES: &[ArgumentAlias] = &[alias("description", "version_description")];
 
 /// List prompt partials
 ///
@@ -154,8 +158,6 @@ pub struct UpdatePartial {
     pub name: Option<String>,
     /// Text of the new version.
     pub string: Option<String>,
-    /// Prefer `version_description`.
-    pub description: Option<String>,
     /// State, such as `active`.
     pub status: Option<String>,
     /// What the new version is about.

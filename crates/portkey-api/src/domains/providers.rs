@@ -7,7 +7,7 @@ use portkey_operation::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{RateLimits, Tags, UsageLimits, check_alert_below_limit};
+use super::shared::{RateLimits, Tags, UsageLimits, warn_of_late_alert};
 /// Operations of the domain `providers`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListProviders>("list-all-providers", "/providers")
@@ -25,7 +25,7 @@ pub const OPERATIONS: &[Operation] = &[
             "allot",
             "Anbieter anlegen",
         ])
-        .with_rule(check_alert_below_limit)
+        .with_rule(warn_of_late_alert)
         .scopes(&["providers.create", "virtual_keys.create"]),
     get::<GetProvider>("get-provider", "/providers/{slug}")
         .with_search_terms(&[
@@ -47,7 +47,7 @@ pub const OPERATIONS: &[Operation] = &[
             "zero the spend",
             "Anbieter ändern",
         ])
-        .with_rule(check_alert_below_limit)
+        .with_rule(warn_of_late_alert)
         .with_query_arguments(&["workspace_id"])
         .scopes(&["providers.update", "virtual_keys.update"]),
     delete::<DeleteProvider>("delete-provider", "/providers/{slug}")

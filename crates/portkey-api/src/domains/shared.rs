@@ -71,7 +71,7 @@ pub enum ValueFormat {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend(
     "x-publish" = "types-only",
-    "x-at-most-one" = ["periodic_reset", "periodic_reset_days"]
+    "x-at-most-one-advised" = ["periodic_reset", "periodic_reset_days"]
 ))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct UsageLimits {
@@ -105,32 +105,34 @@ pub enum Period {
     Weekly,
 }
 
-/// Rejects an alert at or above its limit, which would come too late and which Portkey refuses.
+/// Warns of an alert at or above its limit, which comes too late.
 ///
-/// Checks the budgets of these arguments and of the items that they list.
-pub(super) fn check_alert_below_limit(args: &JsonMap, findings: &mut Findings) {
-    check_alerts_at("", args, findings);
+/// Portkey's documents call it invalid, and nobody has seen the API refuse it. Checks the budgets of
+/// these arguments and of the items that they list.
+pub(super) fn warn_of_late_alert(args: &JsonMap, findings: &mut Findings) {
+    warn_of_late_alert_at("", args, findings);
 }
 
-fn check_alerts_at(at: &str, fields: &JsonMap, findings: &mut Findings) {
+fn warn_of_late_alert_at(at: &str, fields: &JsonMap, findings: &mut Findings) {
     let number = |name: &str| fields.get(name).and_then(Value::as_f64);
     if let (Some(alert), Some(limit)) = (number("alert_threshold"), number("credit_limit"))
         && alert >= limit
     {
-        let what = format_args!("must be below `credit_limit`, {limit}");
-        findings.add_error(format_args!("{at}alert_threshold"), what);
+        findings.warn(format_args!(
+            "`{at}alert_threshold` is not below `credit_limit`, {limit}: no alert comes before the limit, and Portkey may refuse it"
+        ));
     }
     for name in ["usage_limits", "workspaces", "global_workspace_access"] {
         match fields.get(name) {
             Some(Value::Object(inner)) => {
-                check_alerts_at(&format!("{at}{name}."), inner, findings);
+                warn_of_late_alert_at(&format!("{at}{name}."), inner, findings);
             }
             Some(Value::Array(items)) => {
                 for (i, inner) in items.iter().enumerate() {
                     let Some(inner) = inner.as_object() else {
                         continue;
                     };
-                    check_alerts_at(&format!("{at}{name}[{i}]."), inner, findings);
+                    warn_of_late_alert_at(&format!("{at}{name}[{i}]."), inner, findings);
                 }
             }
             _ => {}

@@ -6,9 +6,7 @@ use portkey_operation::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{
-    Condition, Grouping, Period, PolicyStatus, PolicyTarget, check_alert_below_limit,
-};
+use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, warn_of_late_alert};
 /// Operations of the domain `usage-limits-policies`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListUsageLimitsPolicies>("list-usage-limits-policies", "/policies/usage-limits")
@@ -32,7 +30,7 @@ pub const OPERATIONS: &[Operation] = &[
             "allowance",
             "Budget festlegen",
         ])
-        .with_rule(check_alert_below_limit)
+        .with_rule(warn_of_late_alert)
         .aliases(&["create-usage-limit"])
         .enterprise()
         .scopes(&["policies.create"]),
@@ -64,7 +62,7 @@ pub const OPERATIONS: &[Operation] = &[
         "allowance",
         "Budget ändern",
     ])
-    .with_rule(check_alert_below_limit)
+    .with_rule(warn_of_late_alert)
     .aliases(&["update-usage-limit"])
     .enterprise()
     .scopes(&["policies.update"]),

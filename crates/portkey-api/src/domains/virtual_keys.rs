@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::integrations::{AzureAuth, warn_of_unknown_provider};
-use super::shared::{RateLimits, SecretMapping, UsageLimits, check_alert_below_limit};
+use super::shared::{RateLimits, SecretMapping, UsageLimits, warn_of_late_alert};
 /// Operations of the domain `virtual-keys`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListVirtualKeys>("list-all-virtual-keys", "/virtual-keys")
@@ -44,7 +44,7 @@ pub const OPERATIONS: &[Operation] = &[
             "swap",
             "virtueller Schlüssel",
         ])
-        .with_rule(check_alert_below_limit)
+        .with_rule(warn_of_late_alert)
         .scopes(&["virtual_keys.update"]),
     delete::<DeleteVirtualKey>("delete-virtual-key", "/virtual-keys/{slug}")
         .with_search_terms(&[
@@ -270,6 +270,6 @@ pub struct MigrateVirtualKeys {
 
 /// Checks the limits of a new key, and warns of a provider that this version does not know.
 fn check_new_key(args: &JsonMap, findings: &mut Findings) {
-    check_alert_below_limit(args, findings);
+    warn_of_late_alert(args, findings);
     warn_of_unknown_provider("provider", args, findings);
 }

@@ -6,7 +6,7 @@ use portkey_operation::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{RateLimits, Tags, UsageLimits, check_alert_below_limit};
+use super::shared::{RateLimits, Tags, UsageLimits, warn_of_late_alert};
 /// Operations of the domain `workspaces`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListWorkspaces>("list-all-workspaces", "/admin/workspaces")
@@ -28,7 +28,7 @@ pub const OPERATIONS: &[Operation] = &[
             "tenant",
             "Arbeitsbereich anlegen",
         ])
-        .with_rule(check_alert_below_limit)
+        .with_rule(warn_of_late_alert)
         .scopes(&["workspaces.create"]),
     get::<GetWorkspace>("get-workspace", "/admin/workspaces/{workspace_id}")
         .with_search_terms(&["team", "project", "settings", "details", "Arbeitsbereich"])
@@ -201,7 +201,7 @@ pub struct DeleteWorkspace {
 }
 
 fn check_workspace_update(args: &JsonMap, findings: &mut Findings) {
-    check_alert_below_limit(args, findings);
+    warn_of_late_alert(args, findings);
     let Some(defaults) = args
         .get("defaults")
         .and_then(|defaults| defaults.as_object())

@@ -181,7 +181,14 @@ fn build_log(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
         .get("response_time")
         .and_then(Value::as_u64)
         .unwrap_or_default();
-    let trace = Some(written(metadata, "/trace_id")).filter(|trace| !trace.is_empty());
+    // The documents name them `traceId`, the specification `trace_id`.
+    let traced = |camel: &str, snake: &str| {
+        [camel, snake]
+            .map(|name| written(metadata, name))
+            .into_iter()
+            .find(|id| !id.is_empty())
+    };
+    let trace = traced("/traceId", "/trace_id");
     let labels = metadata.as_object().into_iter().flatten();
     let (names, texts): (Vec<_>, Vec<_>) = labels.unzip();
     let micro_cents = request_cost(&model, asked, answered);
@@ -202,7 +209,8 @@ fn build_log(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
             "response_status_code": status, "response_time": time, "is_proxy_call": false,
             "cache_status": null, "cache_type": null, "retry_success_count": 0,
             "trace_id": trace.unwrap_or_else(|| id.to_owned()),
-            "span_id": written(metadata, "/span_id"), "span_name": written(metadata, "/span_name"),
+            "span_id": traced("/spanId", "/span_id").unwrap_or_default(),
+            "span_name": traced("/spanName", "/span_name").unwrap_or_default(),
             "source": "custom", "workspace_slug": workspace,
             "metadata.key": names, "metadata.value": texts,
         },

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 pub use checks::Check;
 
-use portkey_operation::{Open, Operation, TextOr, delete, get, post, put};
+use portkey_operation::{Findings, JsonMap, Open, Operation, TextOr, delete, get, post, put};
 
 /// Operations of the domain `guardrails`.
 pub const OPERATIONS: &[Operation] = &[
@@ -32,7 +32,7 @@ pub const OPERATIONS: &[Operation] = &[
             "safety check",
             "Schutzregel",
         ])
-        .with_rule(checks::validate_checks)
+        .with_rule(check_new_guardrail)
         .scopes(&["guardrails.create", "organisation_guardrails.create"]),
     get::<GetGuardrail>("get-guardrail", "/guardrails/{guardrail_id}")
         .with_search_terms(&[
@@ -104,6 +104,8 @@ pub const OPERATIONS: &[Operation] = &[
         "link",
     ])
     .aliases(&["upsert-guardrail-mcp-server"])
+    // The API requires it. Nothing passes unseen if the caller does not say.
+    .with_default_arguments(&[("run_on", r#"["input", "output"]"#)])
     .scopes(&["guardrails.update"]),
 ];
 
@@ -135,14 +137,11 @@ pub struct CreateGuardrail {
     ///
     /// Required: OpenAPI, and its examples all have it.
     pub name: String,
-    /// What to look for.
-    ///
-    /// Required: OpenAPI, and its examples all have it.
+    /// What to look for; as `actions`, required unless the target is `mcp_tools`.
     #[schemars(length(min = 1))]
-    pub checks: Vec<Check>,
-    // Required: OpenAPI and all of its examples.
+    pub checks: Option<Vec<Check>>,
     #[expect(missing_docs, reason = "the struct says it")]
-    pub actions: Actions,
+    pub actions: Option<Actions>,
     /// Workspace UUID to keep it to; the organisation's own without.
     pub workspace_id: Option<String>,
     /// Organisation UUID; the key's when left out.
@@ -234,6 +233,20 @@ pub struct UpdateGuardrail {
     pub actions: Option<Actions>,
 }
 
+/// Checks a new guardrail. What looks at tool calls may get its checks later; OpenAPI requires them
+/// otherwise, and its examples all have them.
+fn check_new_guardrail(args: &JsonMap, findings: &mut Findings) {
+    let looks_at_tools = args
+        .get("target")
+        .is_some_and(|target| target == "mcp_tools");
+    for name in ["checks", "actions"] {
+        if !looks_at_tools && !args.contains_key(name) {
+            findings.add_error(name, "is required");
+        }
+    }
+    checks::validate_checks(args, findings);
+}
+
 /// Delete a guardrail
 ///
 /// Removes the guardrail; configs that name it go on without it, unprotected. This cannot be undone.
@@ -299,10 +312,8 @@ pub struct SetMcpServer {
     pub guardrail_id: String,
     /// MCP server UUID or slug.
     pub mcp_server_id: String,
-    /// Whether to look at what goes in, what comes out or both.
-    ///
-    /// Required: OpenAPI.
-    pub run_on: Vec<Side>,
+    /// Whether to look at what goes in, what comes out or both (default).
+    pub run_on: Option<Vec<Side>>,
     /// Only these capabilities; all when left out or empty.
     pub mcp_integration_capability_ids: Option<Vec<String>>,
 }

@@ -18,7 +18,7 @@ use portkey_operation::{
     delete, get, post, put,
 };
 
-use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, check_alert_below_limit};
+use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, warn_of_late_alert};
 /// Operations of the domain `integrations`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListIntegrations>("list-all-integrations", "/integrations")
@@ -157,7 +157,7 @@ pub const OPERATIONS: &[Operation] = &[
     .scopes(&["organisation_integrations.update"]),
 ];
 
-/// Access of all workspaces in the form of other servers.
+/// Access of all workspaces, and the limits of each, in the form of other servers.
 const ACCESS_ALIASES: &[ArgumentAlias] = &[
     alias(
         "global_workspace_access_enabled",
@@ -178,6 +178,22 @@ const ACCESS_ALIASES: &[ArgumentAlias] = &[
     ),
     alias_default("global_workspace_access.rate_limits[].type", "requests"),
     alias_default("global_workspace_access.rate_limits[].unit", "rpm"),
+    alias(
+        "workspaces[*].credit_limit",
+        "workspaces[*].usage_limits[].credit_limit",
+    ),
+    alias(
+        "workspaces[*].alert_threshold",
+        "workspaces[*].usage_limits[].alert_threshold",
+    ),
+    alias_default("workspaces[*].usage_limits[].type", "cost"),
+    alias_default("workspaces[*].usage_limits[].periodic_reset", "monthly"),
+    alias(
+        "workspaces[*].rate_limit_rpm",
+        "workspaces[*].rate_limits[].value",
+    ),
+    alias_default("workspaces[*].rate_limits[].type", "requests"),
+    alias_default("workspaces[*].rate_limits[].unit", "rpm"),
 ];
 
 /// The one model of other servers.
@@ -509,7 +525,7 @@ fn reject_misplaced_headers(args: &JsonMap, findings: &mut Findings) {
 
 fn check_access(args: &JsonMap, findings: &mut Findings) {
     require_access(args, findings);
-    check_alert_below_limit(args, findings);
+    warn_of_late_alert(args, findings);
 }
 
 /// Rejects an update of neither access list. Portkey's document requires neither, and its API then

@@ -17,9 +17,7 @@ pub struct RunPrompt {
     /// UUID or slug; slug@label or slug@number names a version.
     pub prompt_id: String,
     /// Values for the template.
-    ///
-    /// Required: OpenAPI, and its examples all have it.
-    pub variables: JsonMap,
+    pub variables: Option<JsonMap>,
     /// Model.
     pub model: Option<String>,
     /// Messages, instead of the template's.

@@ -1,0 +1,395 @@
+//! Aliases of arguments: names that other servers for the same API use, and the places they stand
+//! for.
+//!
+//! They are resolved before validation, so that policies, audit and requests see canonical
+//! arguments only. They are never published.
+
+mod place;
+
+use serde_json::Value;
+
+use self::place::{find_slot, parse_json};
+use super::{BodyKind, Effect, Findings, JsonMap, Operation, is_same_name};
+
+/// Maximum number of arguments of a call in which aliases are looked for. No operation has as many, and
+/// each unknown name is compared with each alias.
+const MAX_ALIASED_ARGUMENTS: usize = 200;
+
+/// The wrapper in which some callers give the fields of a request's body.
+const BODY_WRAPPER: &str = "body";
+
+/// The argument with which callers of other servers ask that nothing is sent.
+const DRY_RUN: &str = "dry_run";
+
+/// Another name of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArgumentAlias {
+    name: &'static str,
+    target: &'static str,
+    rule: AliasRule,
+}
+
+/// What an alias does beside a value that stands at its target already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AliasRule {
+    /// Both must be equal.
+    Equal,
+    /// The alias is the more precise form, and wins with a warning.
+    Preferred,
+    /// The alias is an object, whose fields belong into the object at the target.
+    Spread,
+    /// The alias is JSON, and the target is a text that holds it.
+    JsonText,
+    /// The target is a part of a document, which an update replaces as a whole.
+    Part,
+    /// No argument: this text is the value of the target if an alias filled its object.
+    Default(&'static str),
+}
+
+/// Declares another name of the argument at `target`, such as `users[].role`.
+///
+/// The part before `[]` is a list, which then has one item. Both paths may begin with a list and
+/// `[*]`, such as `workspaces[*].credit_limit`: then they are those of each of its items.
+pub const fn alias(name: &'static str, target: &'static str) -> ArgumentAlias {
+    ArgumentAlias {
+        name,
+        target,
+        rule: AliasRule::Equal,
+    }
+}
+
+/// Declares a list or an object in place of the text at `target`. It wins if both are given.
+pub const fn preferred_alias(name: &'static str, target: &'static str) -> ArgumentAlias {
+    ArgumentAlias {
+        name,
+        target,
+        rule: AliasRule::Preferred,
+    }
+}
+
+/// Declares an object whose fields belong into the one at `target`; the empty path is that of all
+/// arguments.
+pub const fn spread_alias(name: &'static str, target: &'static str) -> ArgumentAlias {
+    ArgumentAlias {
+        name,
+        target,
+        rule: AliasRule::Spread,
+    }
+}
+
+/// Declares a list or an object that the text at `target` takes as JSON.
+pub const fn json_text_alias(name: &'static str, target: &'static str) -> ArgumentAlias {
+    ArgumentAlias {
+        name,
+        target,
+        rule: AliasRule::JsonText,
+    }
+}
+
+/// Declares a part of a document that callers give as an argument of its own.
+///
+/// An update replaces the whole document. The caller is then warned that nothing else remains.
+pub const fn part_alias(name: &'static str, target: &'static str) -> ArgumentAlias {
+    ArgumentAlias {
+        name,
+        target,
+        rule: AliasRule::Part,
+    }
+}
+
+/// Declares the text at `target` where aliases fill the rest of its object.
+pub const fn alias_default(target: &'static str, text: &'static str) -> ArgumentAlias {
+    ArgumentAlias {
+        name: "",
+        target,
+        rule: AliasRule::Default(text),
+    }
+}
+
+impl ArgumentAlias {
+    /// Returns the other name. It is empty for a default.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the path of the argument, such as `configurations.aws_region`.
+    pub fn target(&self) -> &'static str {
+        self.target
+    }
+
+    /// Returns the list and the alias within each of its items, if it is one of those.
+    fn in_items(&self) -> Option<ItemAlias> {
+        let (list, target) = self.target.split_once("[*].")?;
+        let (_, name) = self.name.split_once("[*].").unwrap_or(("", self.name));
+        Some(ItemAlias {
+            list,
+            alias: Self {
+                name,
+                target,
+                rule: self.rule,
+            },
+        })
+    }
+
+    /// Returns the path of the object that holds the target.
+    fn parent(&self) -> &'static str {
+        self.target
+            .rsplit_once('.')
+            .map_or("", |(parent, _)| parent)
+    }
+}
+
+/// An alias within each item of a list.
+#[derive(Clone, Copy, Debug)]
+struct ItemAlias {
+    list: &'static str,
+    alias: ArgumentAlias,
+}
+
+/// The aliases of one operation, with those that follow from its path.
+#[derive(Clone, Debug)]
+pub(super) struct ArgumentAliases {
+    declared: &'static [ArgumentAlias],
+    aliases: Vec<ArgumentAlias>,
+    item_aliases: Vec<ItemAlias>,
+    /// The argument that a `body` stands for if it is not an object.
+    bare_body: Option<&'static str>,
+    unwraps_body: bool,
+    is_update: bool,
+}
+
+impl ArgumentAliases {
+    /// Collects the aliases of an operation. `is_argument` tells whether it has an argument of a
+    /// name.
+    ///
+    /// Where a path names one entity by its id, `id` means that one. An entity that is named by its slug
+    /// may have an id, too, which the path would not take.
+    pub(super) fn new(operation: &Operation, is_argument: impl Fn(&str) -> bool) -> Self {
+        let declared = operation.argument_aliases;
+        let is_of_items = |alias: &&ArgumentAlias| alias.in_items().is_some();
+        let mut aliases: Vec<_> = declared
+            .iter()
+            .filter(|alias| !is_of_items(alias))
+            .copied()
+            .collect();
+        let mut placeholders = operation.placeholders();
+        if let (Some(only), None) = (placeholders.next(), placeholders.next())
+            && only.ends_with("_id")
+            && !is_argument("id")
+            && !aliases.iter().any(|alias| alias.name == "id")
+        {
+            aliases.push(alias("id", only));
+        }
+        let bare_body = match operation.body {
+            BodyKind::Bare(argument) => Some(argument),
+            _ => None,
+        };
+        Self {
+            declared,
+            aliases,
+            item_aliases: declared
+                .iter()
+                .filter_map(ArgumentAlias::in_items)
+                .collect(),
+            bare_body,
+            unwraps_body: operation.body != BodyKind::None && !is_argument(BODY_WRAPPER),
+            is_update: operation.effect == Effect::Update,
+        }
+    }
+
+    /// Iterates over the aliases with their targets.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ArgumentAlias> {
+        let of_items = self
+            .declared
+            .iter()
+            .filter(|alias| alias.in_items().is_some());
+        let all = self.aliases.iter().chain(of_items);
+        all.filter(|alias| !alias.name.is_empty())
+    }
+
+    /// Returns true if items of lists have aliases. They are looked for in calls whose arguments are
+    /// all known, too.
+    pub(super) fn has_item_aliases(&self) -> bool {
+        !self.item_aliases.is_empty()
+    }
+
+    /// Returns the path that a name stands for.
+    pub(super) fn target(&self, name: &str) -> Option<&'static str> {
+        self.find(name).map(|alias| alias.target)
+    }
+
+    fn find(&self, name: &str) -> Option<&ArgumentAlias> {
+        find_alias(&self.aliases, name)
+    }
+
+    /// Moves every alias to the place it stands for. `is_argument` tells whether a name is declared.
+    pub(super) fn resolve(
+        &self,
+        args: &mut JsonMap,
+        is_argument: impl Fn(&str) -> bool,
+        findings: &mut Findings,
+    ) {
+        if !is_argument(DRY_RUN) {
+            reject_dry_run(args, findings);
+        }
+        if self.unwraps_body && args.contains_key(BODY_WRAPPER) {
+            self.unwrap_body(args, findings);
+        }
+        // A call with more unknown names is rejected.
+        if args.len() > MAX_ALIASED_ARGUMENTS {
+            return;
+        }
+        let found: Vec<_> = args
+            .keys()
+            .filter(|name| !is_argument(name))
+            .filter_map(|name| Some((name.clone(), *self.find(name)?)))
+            .collect();
+        self.warn_of_replaced_document(args, &found, findings);
+        place_all(&self.aliases, &found, "", args, findings);
+        self.resolve_in_items(args, findings);
+    }
+
+    /// Moves the aliases in the items of lists to the places they stand for, within the item.
+    fn resolve_in_items(&self, args: &mut JsonMap, findings: &mut Findings) {
+        for group in self
+            .item_aliases
+            .chunk_by(|one, next| one.list == next.list)
+        {
+            let Some(list) = group.first().map(|first| first.list) else {
+                continue;
+            };
+            let aliases: Vec<_> = group.iter().map(|item| item.alias).collect();
+            let given = args.iter_mut().find(|(name, _)| is_same_name(name, list));
+            let Some((_, value)) = given else { continue };
+            if let Value::String(text) = value
+                && let Some(parsed @ Value::Array(_)) = parse_json(text, findings)
+            {
+                *value = parsed;
+            }
+            for (i, item) in value.as_array_mut().into_iter().flatten().enumerate() {
+                let Some(fields) = item.as_object_mut() else {
+                    continue;
+                };
+                if fields.len() > MAX_ALIASED_ARGUMENTS {
+                    continue;
+                }
+                let found: Vec<_> = fields
+                    .keys()
+                    .filter_map(|name| Some((name.clone(), *find_alias(&aliases, name)?)))
+                    .collect();
+                place_all(&aliases, &found, &format!("{list}[{i}]."), fields, findings);
+            }
+        }
+    }
+
+    /// Warns if an update consists of parts of a document, which it replaces as a whole.
+    fn warn_of_replaced_document(
+        &self,
+        args: &JsonMap,
+        found: &[(String, ArgumentAlias)],
+        findings: &mut Findings,
+    ) {
+        let is_part = |alias: &ArgumentAlias| alias.rule == AliasRule::Part;
+        let part = found.iter().find(|(_, alias)| is_part(alias));
+        let document = part.and_then(|(_, alias)| alias.target.split('.').next());
+        if let Some(document) = document
+            && self.is_update
+            && !args.contains_key(document)
+        {
+            findings.warn(format_args!(
+                "`{document}` was replaced as a whole; of the former one nothing remains but what this call gives"
+            ));
+        }
+    }
+
+    /// Moves the fields of a `body` to the other arguments.
+    fn unwrap_body(&self, args: &mut JsonMap, findings: &mut Findings) {
+        let fields = match args.get(BODY_WRAPPER) {
+            Some(Value::Object(_)) => true,
+            Some(Value::String(text)) => text.trim_start().starts_with('{'),
+            _ => false,
+        };
+        if !fields {
+            if let Some(argument) = self.bare_body
+                && !args.contains_key(argument)
+                && let Some(value) = args.shift_remove(BODY_WRAPPER)
+            {
+                args.insert(argument.to_owned(), value);
+            }
+            return;
+        }
+        let fields = match args.shift_remove(BODY_WRAPPER) {
+            Some(Value::Object(fields)) => fields,
+            Some(Value::String(text)) => match parse_json(&text, findings) {
+                Some(Value::Object(fields)) => fields,
+                _ => return findings.add_error(BODY_WRAPPER, "is no valid JSON object"),
+            },
+            _ => return,
+        };
+        for (name, value) in fields {
+            match args.get(&name) {
+                Some(given) if *given != value => findings.add_error(
+                    &name,
+                    "is given twice with different values, in `body` and beside it",
+                ),
+                Some(_) => {}
+                None => {
+                    args.insert(name, value);
+                }
+            }
+        }
+    }
+}
+
+fn find_alias<'a>(aliases: &'a [ArgumentAlias], name: &str) -> Option<&'a ArgumentAlias> {
+    let is_meant =
+        |alias: &&ArgumentAlias| !alias.name.is_empty() && is_same_name(alias.name, name);
+    aliases.iter().find(is_meant)
+}
+
+/// Moves the values of these aliases to their targets, and adds the defaults of the objects that they
+/// fill. `prefix` is the path of the arguments, for errors.
+fn place_all(
+    aliases: &[ArgumentAlias],
+    found: &[(String, ArgumentAlias)],
+    prefix: &str,
+    args: &mut JsonMap,
+    findings: &mut Findings,
+) {
+    for (name, alias) in found {
+        let Some(value) = args.shift_remove(name) else {
+            continue;
+        };
+        if let Err(problem) = alias.place(args, value, findings) {
+            findings.add_error(format_args!("{prefix}{name}"), problem);
+        }
+    }
+    let is_filled = |default: &ArgumentAlias| {
+        found
+            .iter()
+            .any(|(_, alias)| alias.parent() == default.parent())
+    };
+    for default in aliases.iter().filter(|alias| is_filled(alias)) {
+        if let AliasRule::Default(text) = default.rule
+            && let Ok(slot) = find_slot(args, default.target, findings)
+            && slot.is_null()
+        {
+            *slot = text.into();
+        }
+    }
+}
+
+/// Rejects a call that asks for a dry run. Sent as an unknown argument, it would change something.
+fn reject_dry_run(args: &mut JsonMap, findings: &mut Findings) {
+    match args.get(DRY_RUN) {
+        None => {}
+        Some(Value::Null | Value::Bool(false)) => _ = args.shift_remove(DRY_RUN),
+        Some(_) => {
+            args.shift_remove(DRY_RUN);
+            findings.add_error(
+                DRY_RUN,
+                "a single call cannot be run dry; the server can, with `--dry-run` or a policy rule",
+            );
+        }
+    }
+}
