@@ -18,6 +18,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tracing::warn;
 
 use super::{AuthRejection, bearer_token, check_token_form, grant::GrantValidity};
 use crate::auth::principal::{
@@ -186,6 +187,12 @@ impl TokenEntry {
             };
         let portkey = key("portkey_key", self.portkey_key.as_ref())?;
         let enkrypt = key("enkrypt_key", self.enkrypt_key.as_ref())?;
+        if instead.is_none() && portkey.is_none() && enkrypt.is_none() {
+            warn!(
+                "token `{}` names neither `portkey_key` nor `enkrypt_key`: its calls fail, except those of public price lists",
+                self.name
+            );
+        }
         let credentials = instead.cloned().unwrap_or(Credentials {
             portkey,
             enkrypt,

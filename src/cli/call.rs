@@ -15,7 +15,7 @@ use crate::{
     auth::principal::Principal,
     mcp::{
         reply,
-        server::{KEY_REFUSED_FIELD, Server},
+        server::{KEY_MISSING_FIELD, KEY_REFUSED_FIELD, Server},
         surface::{self, BuiltinAction},
     },
     pipeline::{
@@ -60,8 +60,11 @@ impl CallCommand {
             Ok(answer) => {
                 serde_json::to_writer_pretty(&mut *out, &answer)?;
                 writeln!(out)?;
-                if is_key_rejected(&self.tool, &answer) {
+                if reports(KEY_REFUSED_FIELD, &self.tool, &answer) {
                     bail!("Portkey rejected the key. Check PORTKEY_API_KEY and --base-url");
+                }
+                if reports(KEY_MISSING_FIELD, &self.tool, &answer) {
+                    bail!("there is no Portkey API key. Set PORTKEY_API_KEY or --api-key-file");
                 }
                 Ok(ExitCode::SUCCESS)
             }
@@ -70,11 +73,11 @@ impl CallCommand {
     }
 }
 
-/// Returns true if this is a result of `whoami` that reports a rejected key.
-fn is_key_rejected(tool: &str, answer: &Value) -> bool {
+/// Returns true if this is a result of `whoami` that reports this about the key.
+fn reports(field: &str, tool: &str, answer: &Value) -> bool {
     let is_whoami =
         surface::find_builtin(tool).is_some_and(|own| own.action == BuiltinAction::WhoAmI);
-    is_whoami && answer.get(KEY_REFUSED_FIELD) == Some(&Value::Bool(true))
+    is_whoami && answer.get(field) == Some(&Value::Bool(true))
 }
 
 /// Asks the user of the terminal. Without a terminal, waits for a decision at the approval server.

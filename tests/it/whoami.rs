@@ -271,3 +271,14 @@ fn malformed_sandbox_key_is_rejected() {
     let (ok, out, log) = run_cli(&["call", "whoami", "--sandbox", "--api-key", "Bearer pk-live"]);
     assert!(ok && out.contains("Admin key"), "{out}{log}");
 }
+
+#[test]
+fn missing_key_is_reported_once_and_fails_the_command() {
+    let output = run(&["call", "whoami", "--base-url", "http://127.0.0.1:9/v1"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["portkey_key"], "missing", "{answer}");
+    assert_eq!(answer["read_errors"], json!({}), "{answer}");
+    let note = answer["portkey_key_note"].as_str().unwrap();
+    assert!(note.contains("PORTKEY_API_KEY"), "{note}");
+}

@@ -22,6 +22,9 @@ const VERB_WEIGHT: f32 = 2.0;
 /// Score that a plural noun in the query adds to operations that list.
 const PLURAL_WEIGHT: f32 = 0.6;
 
+/// Score that a query adds to the operation whose name it is. No sum of terms is as high.
+const EXACT_NAME_WEIGHT: f32 = 1_000.0;
+
 /// Factor for the score of a term that matches only approximately.
 const NEAR_MATCH_FACTOR: f32 = 0.7;
 
@@ -237,11 +240,18 @@ impl SearchIndex {
                 .filter(|(kind, _)| *kind == OperationKind::for_operation(operation));
             of.map(|(_, worth)| *worth).fold(0.0, f32::max)
         };
+        let name = words.trim().to_lowercase().replace([' ', '_'], "-");
+        let is_named = |operation: &Operation| {
+            operation.name() == name || operation.alias_names().contains(&name.as_str())
+        };
         let scored = self.operations.iter().zip(scores);
         let mut hits: Vec<_> = scored
             .map(|(&operation, score)| SearchHit {
                 operation,
-                score: score + verb(operation),
+                score: match is_named(operation) {
+                    true => score + verb(operation) + EXACT_NAME_WEIGHT,
+                    false => score + verb(operation),
+                },
             })
             .filter(|hit| hit.score > 0.0)
             .collect();

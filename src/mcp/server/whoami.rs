@@ -63,6 +63,8 @@ enum KeyKind {
     Workspace,
     WorkspaceOrAdmin,
     Refused,
+    /// No key is configured, so nothing was asked.
+    Missing,
     Unknown,
 }
 
@@ -73,6 +75,7 @@ impl KeyKind {
             Self::Workspace => "workspace",
             Self::WorkspaceOrAdmin => "workspace_or_admin",
             Self::Refused => "refused",
+            Self::Missing => "missing",
             Self::Unknown => "unknown",
         }
     }
@@ -90,7 +93,7 @@ impl KeyKind {
             Self::Refused => Some(
                 "refused by Portkey (401): it is wrong, revoked, expired or of another Portkey",
             ),
-            Self::Unknown => None,
+            Self::Missing | Self::Unknown => None,
         }
     }
 }
@@ -132,6 +135,9 @@ struct ProbeOutcome<'a> {
 
 /// Field in the result of `whoami` if Portkey rejects the key.
 pub(crate) const KEY_REFUSED_FIELD: &str = "key_refused";
+
+/// Field in the result of `whoami` if no key is configured.
+pub(crate) const KEY_MISSING_FIELD: &str = "key_missing";
 
 impl ProbeOutcome<'_> {
     /// Returns `Some(true)` if Portkey rejects the key, and `None` if the response tells neither.
@@ -186,7 +192,12 @@ impl Server {
                 outcome: self.dispatcher.call(call, &mut CallRecord::default()).await,
             }
         });
-        let outcomes = join_all(probes).await;
+        let missing_key = principal.credentials.key(Upstream::Portkey).err();
+        let outcomes = match missing_key {
+            // Every probe would report the same.
+            Some(_) => Vec::new(),
+            None => join_all(probes).await,
+        };
         let can_read = |subject: &str| {
             outcomes
                 .iter()
@@ -210,7 +221,9 @@ impl Server {
         // Only Admin keys read organisation defaults. A workspace key sees its own workspace, and
         // no users of the organisation.
         let only = only_workspace(&outcomes).filter(|_| !can_read(USERS));
-        let (key, workspace) = if is_refused {
+        let (key, workspace) = if missing_key.is_some() {
+            (KeyKind::Missing, None)
+        } else if is_refused {
             (KeyKind::Refused, None)
         } else if can_read(DEFAULTS) {
             (KeyKind::OrganisationAdmin, None)
@@ -240,7 +253,7 @@ impl Server {
                 "delete": offered(Effect::Delete),
             },
             "portkey_key": key.as_str(),
-            "portkey_key_note": key.note(),
+            "portkey_key_note": missing_key.map_or_else(|| key.note().map(str::to_owned), |error| Some(error.to_string())),
             "workspace_id": workspace,
             "plan": plan.as_str(),
             "plan_note": plan.note(),
@@ -248,6 +261,11 @@ impl Server {
             "read_errors": read_errors,
             "enkrypt_key": principal.credentials.key(Upstream::Enkrypt).is_ok(),
         });
+        if missing_key.is_some()
+            && let Some(answer) = answer.as_object_mut()
+        {
+            answer.insert(KEY_MISSING_FIELD.to_owned(), true.into());
+        }
         if is_refused && let Some(answer) = answer.as_object_mut() {
             answer.insert(KEY_REFUSED_FIELD.to_owned(), true.into());
         }
