@@ -3,7 +3,7 @@
 //! A layer uses only those to its right:
 //!
 //! ```text
-//! cli > app > transport > mcp > pipeline > upstream > observability > auth, security > http_client > crates
+//! cli > app > transport > mcp > workflows > pipeline > upstream > observability > auth, security > http_client > crates
 //! ```
 //!
 //! | layer | responsibility | must not know |
@@ -12,6 +12,7 @@
 //! | [`app`] | settings and the parts built from them | clap |
 //! | [`transport`] | stdio, HTTP, the approval server; sessions | operations, policies |
 //! | [`mcp`] | the protocol: tools, prompts, resources, results | HTTP, upstream addresses |
+//! | [`workflows`] | tasks of several operations, each offered as one tool | the protocol, upstreams |
 //! | [`pipeline`] | one tool call: authorize, validate, evaluate policies, approve, send | the protocol, an endpoint by name |
 //! | [`upstream`] | the HTTP client for Portkey and Enkrypt AI | why a call is made |
 //! | [`observability`] | call records, audit log, metrics, traces | upstreams, rmcp |
@@ -30,3 +31,4 @@ pub mod pipeline;
 pub mod security;
 pub mod transport;
 pub mod upstream;
+pub mod workflows;

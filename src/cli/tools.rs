@@ -145,9 +145,10 @@ fn tool_rows<'a>(
 ) -> Vec<(Cow<'a, CompiledOperation>, &'static str)> {
     let operations = tools.iter().filter(|_| surface.lists_operations());
     let operations = operations.map(|entry| (Cow::Borrowed(entry.compiled()), entry.domain.name));
+    let offers = |name: &str| tools.iter().any(|entry| entry.operation.name() == name);
     let reaches = |effect| tools.iter().any(|entry| entry.operation.effect() == effect);
     let builtin = surface
-        .builtin_tools(reaches)
+        .builtin_tools(reaches, offers)
         .map(|tool| tool.with_presentation(catalog.presentation()));
     operations
         .chain(builtin.map(|tool| (Cow::Owned(tool), "")))

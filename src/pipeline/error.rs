@@ -50,9 +50,21 @@ pub enum CallError {
     /// No complete response came from the upstream.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// A step of a workflow failed after others had taken effect.
+    #[error("{}", .0.error)]
+    StepFailed(Box<StepFailure>),
     /// The upstream responded with an error.
     #[error("`{}` was refused with {}: {}", .0.name(), .1.status.as_u16(), .1.message)]
     Upstream(&'static Operation, Box<UpstreamError>),
+}
+
+/// The error of a step, and what the workflow did before.
+#[derive(Debug)]
+pub struct StepFailure {
+    /// Operations that wrote, in their order.
+    pub done: Vec<&'static str>,
+    /// The error of the step.
+    pub error: CallError,
 }
 
 impl CallError {
@@ -77,6 +89,7 @@ impl CallError {
         match self {
             Self::Send(error) => error.may_have_taken_effect(),
             Self::Upstream(_, refusal) => refusal.may_have_taken_effect(),
+            Self::StepFailed(failure) => failure.error.may_have_taken_effect(),
             Self::UnknownTool(_)
             | Self::AccessDenied(_)
             | Self::UnprovenKey(_)
@@ -94,6 +107,7 @@ impl CallError {
     /// effect is `Unknown`, whatever the response.
     pub fn outcome(&self, is_sent: bool) -> CallOutcome {
         let outcome = match self {
+            Self::StepFailed(failure) => return failure.error.outcome(is_sent),
             Self::ApprovalRequired(_) => OutcomeKind::Asked.into(),
             Self::ApprovalPending(_) => OutcomeKind::Waiting.into(),
             Self::Upstream(_, refusal) => CallOutcome {

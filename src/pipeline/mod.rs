@@ -41,7 +41,7 @@ use crate::{
 
 use self::received::CallForm;
 pub use self::{
-    error::CallError,
+    error::{CallError, StepFailure},
     key_check::MAX_KEY_CHECKS,
     received::{ForwardedResponse, ReceivedAnswer, ReceivedCall, ReceivedRequest, is_json_type},
 };

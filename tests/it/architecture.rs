@@ -119,6 +119,7 @@ const LAYERS: &[&str] = &[
     "app",
     "transport",
     "mcp",
+    "workflows",
     "pipeline",
     "upstream",
     "observability",
@@ -280,6 +281,48 @@ fn print_macros_are_not_used() {
     for (path, text) in [sources("src"), sources("crates")].concat() {
         for word in ["println!", "print!(", "dbg!("] {
             assert!(!text.contains(word), "{} uses {word}", path.display());
+        }
+    }
+}
+
+/// A field is required only where the API refuses a call without it. The evidence is in the source, as a
+/// paragraph of its rustdoc that is not published.
+#[test]
+fn required_fields_state_their_evidence() {
+    for (path, text) in sources("crates/portkey-api/src/domains") {
+        let mut is_input = false;
+        let mut derives_schema = false;
+        // Everything above a field.
+        let mut notes = String::new();
+        for line in text.lines() {
+            match line.split(['(', ' ']).next() {
+                Some("#[derive") => derives_schema = line.contains("JsonSchema"),
+                Some("}") => is_input = false,
+                _ if line.starts_with("pub struct ") => {
+                    is_input = derives_schema;
+                    notes.clear();
+                }
+                _ => {}
+            }
+            let field = line
+                .strip_prefix("    pub ")
+                .and_then(|line| line.strip_suffix(',')?.split_once(": "));
+            let Some((name, kind)) = field.filter(|_| is_input) else {
+                notes.push_str(line);
+                continue;
+            };
+            let is_optional = (kind.starts_with("Option<") || kind.starts_with("Nullable<"))
+                && !notes.contains("schemars(required)");
+            // The path of a run is in another file, and `kind` is `type` there.
+            let is_of_path =
+                text.contains(&format!("{{{name}}}")) || ["kind", "prompt_id"].contains(&name);
+            let is_group = notes.contains("serde(flatten)");
+            assert!(
+                is_optional || is_of_path || is_group || notes.contains("Required:"),
+                "{}: `{name}` is required, and nothing says why: add a paragraph `Required: …`",
+                path.display()
+            );
+            notes.clear();
         }
     }
 }

@@ -77,8 +77,8 @@ async fn compact_surface_finds_describes_and_calls_operations() {
             .collect();
         assert_eq!(
             names,
-            builtin_tools()
-                .iter()
+            Surface::Compact
+                .builtin_tools(|_| true, |_| true)
                 .map(|own| own.operation.name())
                 .collect::<Vec<_>>()
         );
@@ -382,7 +382,7 @@ async fn denied_operations_are_denied_through_every_tool() {
 
 #[test]
 fn tools_command_lists_the_tools_of_a_surface() {
-    let builtin_count = |surface: Surface| surface.builtin_tools(|_| true).count();
+    let builtin_count = |surface: Surface| surface.builtin_tools(|_| true, |_| true).count();
     let compact = builtin_count(Surface::Compact);
     let all = default_catalog().iter().count() + builtin_count(Surface::Operations);
     for (more, count) in [(&["--surface", "compact"] as &[&str], compact), (&[], all)] {

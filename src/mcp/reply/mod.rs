@@ -68,6 +68,18 @@ pub fn error_message(error: &CallError) -> String {
 
 fn format_error(error: &CallError) -> String {
     let words = match error {
+        CallError::StepFailed(failure) => {
+            let done: Vec<_> = failure
+                .done
+                .iter()
+                .map(|step| format!("`{step}`"))
+                .collect();
+            format!(
+                "{}\nDone before, and not taken back: {}. Repeat the call to go on from there.",
+                format_error(&failure.error),
+                done.join(", ")
+            )
+        }
         CallError::Upstream(operation, refusal) => {
             explain::explain_upstream_error(operation, refusal)
         }

@@ -3,7 +3,8 @@
 use futures_util::FutureExt;
 use portkey_api::catalog::{CatalogEntry, ParsedToolName, ToolLookupError, did_you_mean_one_of};
 use portkey_operation::{
-    Effect, InputError, JsonMap, Operation, Plan, UnknownFields, ValidationOptions,
+    Effect, InputError, JsonMap, Operation, Plan, UnknownFields, ValidatedArguments,
+    ValidationOptions,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use crate::{
     },
     observability::request::RequestInfo,
     pipeline::{CallError, CallRecord},
+    workflows::Workflow,
 };
 
 /// Default number of operations that a search returns.
@@ -49,6 +51,8 @@ pub(super) enum ToolTarget {
     Completed(BuiltinResult),
     /// Operation to call, with its arguments.
     Operation(&'static Operation, JsonMap),
+    /// Workflow to run, with its arguments and the warnings about them.
+    Workflow(&'static Workflow, ValidatedArguments),
 }
 
 impl Server {
@@ -64,7 +68,11 @@ impl Server {
         record: &mut CallRecord,
     ) -> Result<ToolTarget, CallError> {
         record.operation = Some(own.operation);
-        let came = matches!(own.action, BuiltinAction::Execute(_)).then(|| args.clone());
+        let reaches_operations = matches!(
+            own.action,
+            BuiltinAction::Execute(_) | BuiltinAction::Workflow(_)
+        );
+        let came = reaches_operations.then(|| args.clone());
         let reached = self
             .run_builtin(own, principal, request_info, args, record)
             .await;
@@ -88,21 +96,44 @@ impl Server {
             unknown_fields: UnknownFields::Deny,
             ..Default::default()
         };
-        let args = own.published.validate(args, &options)?.args;
+        let validated = own.published.validate(args, &options)?;
+        let args = &validated.args;
         match own.action {
-            BuiltinAction::Search => Ok(self.spell(self.search_response(principal, &args)).into()),
+            BuiltinAction::Workflow(workflow) => {
+                self.check_needs(workflow, principal)?;
+                Ok(ToolTarget::Workflow(workflow, validated))
+            }
+            BuiltinAction::Search => Ok(self.spell(self.search_response(principal, args)).into()),
             BuiltinAction::Describe => {
-                let entry = self.find_visible(principal, operation_name(&args))?;
+                let entry = self.find_visible(principal, operation_name(args))?;
                 Ok(self.spell(describe_operation(entry)).into())
             }
             BuiltinAction::Execute(effect) => {
-                Ok(self.resolve_operation(effect, principal, &args, record)?)
+                Ok(self.resolve_operation(effect, principal, args, record)?)
             }
             BuiltinAction::ReadResult => Ok(ToolTarget::Completed(
-                self.read_result_part(principal, request_info, &args)
-                    .await?,
+                self.read_result_part(principal, request_info, args).await?,
             )),
             BuiltinAction::WhoAmI => Ok(self.whoami(principal, request_info).boxed().await.into()),
+        }
+    }
+
+    /// Rejects a workflow of which an operation is not offered to the caller. Begun, it might end
+    /// halfway.
+    fn check_needs(&self, workflow: &Workflow, principal: &Principal) -> Result<(), InputError> {
+        let catalog = self.dispatcher.catalog();
+        let is_offered = |name: &&&str| {
+            catalog
+                .find(name)
+                .is_ok_and(|entry| self.dispatcher.is_authorized(principal, entry))
+        };
+        match workflow.needs.iter().find(|name| !is_offered(name)) {
+            None => Ok(()),
+            Some(missing) => {
+                let name = workflow.operation.name();
+                let what = format!("`{name}` calls `{missing}`, which is not on offer here");
+                Err(InputError::new("", what))
+            }
         }
     }
 

@@ -57,14 +57,14 @@ pub(super) fn take_response(request: &mut CallToolRequestParams) -> Option<Appro
 
 impl Approver for ElicitationApprover<'_> {
     async fn request_approval(
-        self,
+        &self,
         question: &ApprovalRequest,
     ) -> Result<ApproverResponse, CallError> {
         let Self {
             approvals,
             context,
             principal,
-        } = self;
+        } = *self;
         let approvals = approvals.ok_or_else(|| ApprovalError::NoApprover {
             tool: question.tool,
             rule: question.rule.clone(),

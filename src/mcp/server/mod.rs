@@ -16,6 +16,7 @@ mod tool_call;
 mod tool_list;
 mod unread_request;
 mod whoami;
+mod workflow;
 
 use std::sync::{Arc, OnceLock};
 

@@ -27,10 +27,10 @@ struct TerminalApprover<F>(F);
 
 impl<F> Approver for TerminalApprover<F>
 where
-    F: AsyncFnOnce(&ApprovalRequest) -> Result<Option<ApprovalResponse>, ApprovalError>,
+    F: AsyncFn(&ApprovalRequest) -> Result<Option<ApprovalResponse>, ApprovalError>,
 {
     async fn request_approval(
-        self,
+        &self,
         request: &ApprovalRequest,
     ) -> Result<ApproverResponse, CallError> {
         Ok(ApproverResponse::Decided((self.0)(request).await?))
@@ -49,7 +49,7 @@ impl Server {
         principal: &Principal,
         name: &str,
         args: JsonMap,
-        ask: impl AsyncFnOnce(&ApprovalRequest) -> Result<Option<ApprovalResponse>, ApprovalError>,
+        ask: impl AsyncFn(&ApprovalRequest) -> Result<Option<ApprovalResponse>, ApprovalError>,
     ) -> Result<Value, CallError> {
         let is_read_result = |tool: &surface::BuiltinTool| tool.action == BuiltinAction::ReadResult;
         if surface::find_builtin(name).is_some_and(is_read_result) {

@@ -24,8 +24,11 @@ impl Server {
         caller: Option<&Arc<Principal>>,
     ) -> bool {
         if let Some(builtin) = surface::find_builtin(&call.name) {
-            // The other built-in tools may call any operation.
-            return !matches!(builtin.action, BuiltinAction::Execute(_));
+            // The other built-in tools may call any operation, or several.
+            return !matches!(
+                builtin.action,
+                BuiltinAction::Execute(_) | BuiltinAction::Workflow(_)
+            );
         }
         let Ok(entry) = self.dispatcher.catalog().find(&call.name) else {
             return false;

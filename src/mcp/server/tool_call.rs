@@ -36,7 +36,7 @@ pub(super) trait Approver {
     /// Returns an error if the call has to wait for a ticket to be decided, or if nobody can
     /// approve it. A denial is no error here: the pipeline decides about it, and audits it.
     async fn request_approval(
-        self,
+        &self,
         request: &ApprovalRequest,
     ) -> Result<ApproverResponse, CallError>;
 }
@@ -62,6 +62,14 @@ pub(super) enum ToolCallResult<'a> {
         is_by_builtin: bool,
         result: Result<Value, CallError>,
     },
+}
+
+/// The end of one call of an operation.
+pub(super) enum CalledOperation {
+    /// The pipeline answered.
+    Ended(Result<Value, CallError>),
+    /// The client has to ask a human, and repeats the call.
+    InputRequired(Box<InputRequiredResult>),
 }
 
 impl ToolCallFlow<'_> {
@@ -90,6 +98,11 @@ impl ToolCallFlow<'_> {
                     .await?;
                 match target {
                     ToolTarget::Operation(operation, args) => (operation.name(), args),
+                    ToolTarget::Workflow(workflow, args) => {
+                        return self
+                            .run_workflow(workflow, args, approval_response, approver, record)
+                            .await;
+                    }
                     ToolTarget::Completed(result) => {
                         record.outcome = OutcomeKind::Answered.into();
                         record.untrusted = result.is_untrusted;
@@ -99,26 +112,15 @@ impl ToolCallFlow<'_> {
             }
         };
         let list = self.take_list_request(name, &mut args, record)?;
-        let dispatcher = self.server.dispatcher();
-        let call = self.pipeline_call(name, args, approval_response);
-        let mut result = dispatcher.call(call, record).await;
-        if let Err(CallError::ApprovalRequired(request)) = result {
-            result = match approver.request_approval(&request).await {
-                // Repeated whatever the response was: the pipeline decides about it, and audits it.
-                Ok(ApproverResponse::Decided(response)) => {
-                    let call = self.pipeline_call(name, request.into_args(), response);
-                    match dispatcher.call(call, record).await {
-                        // A second request for approval means that the ticket has expired.
-                        Err(CallError::ApprovalRequired(_)) => Err(ApprovalError::TimedOut.into()),
-                        result => result,
-                    }
-                }
-                Ok(ApproverResponse::InputRequired(result)) => {
-                    return Ok(ToolCallResult::InputRequired(result));
-                }
-                Err(error) => Err(error),
-            };
-        }
+        let called = self
+            .call_with_approval(name, args, approval_response, &approver, record)
+            .await;
+        let mut result = match called {
+            CalledOperation::Ended(result) => result,
+            CalledOperation::InputRequired(result) => {
+                return Ok(ToolCallResult::InputRequired(result));
+            }
+        };
         if let (Some(list), Ok(first)) = (&list, &mut result) {
             *first = self.collect_pages(name, list, first.take(), record).await;
         }
@@ -141,6 +143,38 @@ impl ToolCallFlow<'_> {
             name,
             is_by_builtin: builtin.is_some(),
             result,
+        })
+    }
+
+    /// Calls an operation, and requests approval if the call needs it.
+    pub(super) async fn call_with_approval(
+        &self,
+        name: &str,
+        args: JsonMap,
+        approval_response: Option<ApprovalResponse>,
+        approver: &impl Approver,
+        record: &mut CallRecord,
+    ) -> CalledOperation {
+        let dispatcher = self.server.dispatcher();
+        let call = self.pipeline_call(name, args, approval_response);
+        let request = match dispatcher.call(call, record).await {
+            Err(CallError::ApprovalRequired(request)) => request,
+            result => return CalledOperation::Ended(result),
+        };
+        CalledOperation::Ended(match approver.request_approval(&request).await {
+            // Repeated whatever the response was: the pipeline decides about it, and audits it.
+            Ok(ApproverResponse::Decided(response)) => {
+                let call = self.pipeline_call(name, request.into_args(), response);
+                match dispatcher.call(call, record).await {
+                    // A second request for approval means that the ticket has expired.
+                    Err(CallError::ApprovalRequired(_)) => Err(ApprovalError::TimedOut.into()),
+                    result => result,
+                }
+            }
+            Ok(ApproverResponse::InputRequired(result)) => {
+                return CalledOperation::InputRequired(result);
+            }
+            Err(error) => Err(error),
         })
     }
 

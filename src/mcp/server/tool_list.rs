@@ -88,6 +88,11 @@ impl Server {
             Some(BuiltinAction::Execute(effect)) => catalog.iter().any(|entry| {
                 entry.operation.effect() == effect && self.dispatcher.can_see(principal, entry)
             }),
+            Some(BuiltinAction::Workflow(workflow)) => workflow.needs.iter().all(|name| {
+                catalog
+                    .find(name)
+                    .is_ok_and(|entry| self.dispatcher.can_see(principal, entry))
+            }),
             Some(_) => true,
             None => catalog
                 .find(&tool.name)
@@ -104,14 +109,21 @@ pub fn build_tools<'a>(
 ) -> Vec<Tool> {
     let names = presentation.tool_names;
     let mut tools: Vec<Tool> = Vec::new();
-    let mut effects = Vec::new();
+    let mut operations = Vec::new();
     for entry in offered {
-        effects.push(entry.operation.effect());
+        operations.push(entry.operation);
         if surface.lists_operations() {
             tools.push(build_tool(entry.compiled()));
         }
     }
-    let own = surface.builtin_tools(|effect| effects.contains(&effect));
+    let own = surface.builtin_tools(
+        |effect| {
+            operations
+                .iter()
+                .any(|operation| operation.effect() == effect)
+        },
+        |name| operations.iter().any(|operation| operation.name() == name),
+    );
     tools.extend(own.map(|own| build_tool(&own.with_presentation(presentation))));
     tools.iter_mut().for_each(|tool| spell_tool(names, tool));
     tools.sort_by(|one, other| one.name.cmp(&other.name));

@@ -1,4 +1,5 @@
-//! Built-in tools, which find, describe and call operations, and describe the caller.
+//! Built-in tools, which find, describe and call operations, and describe the caller. Workflows are
+//! among them.
 //!
 //! Each is declared like an operation, so that schema, hints and validation have one source. None
 //! is ever sent upstream.
@@ -10,6 +11,8 @@ use portkey_operation::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::workflows::{WORKFLOWS, Workflow};
 
 /// A built-in tool.
 #[derive(Debug)]
@@ -42,9 +45,11 @@ pub enum BuiltinAction {
     ReadResult,
     /// Returns the caller and the permissions of its key.
     WhoAmI,
+    /// Calls several operations.
+    Workflow(&'static Workflow),
 }
 
-/// All built-in tools, sorted by name. The hints of those that call operations cover every
+/// All built-in tools but the workflows, sorted by name. The hints of those that call operations cover every
 /// operation they may call.
 static TOOLS: &[(Operation, BuiltinAction)] = &[
     (
@@ -161,8 +166,14 @@ struct WhoAmI {}
 /// Returns all built-in tools, sorted by name.
 pub fn builtin_tools() -> &'static [BuiltinTool] {
     static BUILTIN: LazyLock<Vec<BuiltinTool>> = LazyLock::new(|| {
-        let made = TOOLS.iter().map(|(operation, does)| BuiltinTool {
-            action: *does,
+        let workflows = WORKFLOWS
+            .iter()
+            .map(|workflow| (&workflow.operation, BuiltinAction::Workflow(workflow)));
+        let own = TOOLS.iter().map(|(operation, does)| (operation, *does));
+        let mut all: Vec<_> = own.chain(workflows).collect();
+        all.sort_by_key(|(operation, _)| operation.name());
+        let made = all.into_iter().map(|(operation, action)| BuiltinTool {
+            action,
             operation,
             published: CompiledOperation::new(operation.clone()),
         });
@@ -178,9 +189,11 @@ pub fn find_builtin(name: &str) -> Option<&'static BuiltinTool> {
         false => Cow::Borrowed(name),
     };
     // Most calls name operations, so no schema is built for this check.
-    builtin_tools().get(
-        TOOLS
-            .iter()
-            .position(|(operation, _)| operation.name() == name)?,
-    )
+    let own = TOOLS.iter().map(|(operation, _)| operation);
+    let workflows = WORKFLOWS.iter().map(|workflow| &workflow.operation);
+    own.chain(workflows)
+        .find(|operation| operation.name() == name)?;
+    builtin_tools()
+        .iter()
+        .find(|tool| tool.operation.name() == name)
 }

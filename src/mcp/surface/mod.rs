@@ -20,9 +20,11 @@ const CORE_TOOLS: &[&str] = &[
     "list-users",
 ];
 
-/// Returns `true` for the few tools that should always be loaded, which include all built-in ones.
+/// Returns `true` for the few tools that should always be loaded, which include all built-in ones but the
+/// workflows.
 pub fn is_core(name: &str) -> bool {
-    CORE_TOOLS.contains(&name) || find_builtin(name).is_some()
+    let is_core = |tool: &BuiltinTool| !matches!(tool.action, BuiltinAction::Workflow(_));
+    CORE_TOOLS.contains(&name) || find_builtin(name).is_some_and(is_core)
 }
 
 /// Form in which operations are shown. On either surface, every operation on offer can be called by
@@ -44,10 +46,11 @@ impl Surface {
     }
 
     /// Returns the built-in tools of the surface, sorted by name. `reaches` tells for an effect
-    /// whether operations of that effect can be called.
+    /// whether operations of that effect can be called, and `offers` for a name whether that one can.
     pub fn builtin_tools(
         self,
         reaches: impl Fn(Effect) -> bool,
+        offers: impl Fn(&str) -> bool,
     ) -> impl Iterator<Item = &'static BuiltinTool> {
         builtin_tools()
             .iter()
@@ -55,6 +58,9 @@ impl Surface {
                 BuiltinAction::ReadResult | BuiltinAction::WhoAmI => true,
                 BuiltinAction::Execute(effect) => self == Self::Compact && reaches(effect),
                 BuiltinAction::Search | BuiltinAction::Describe => self == Self::Compact,
+                BuiltinAction::Workflow(workflow) => {
+                    workflow.is_listed && workflow.needs.iter().all(|name| offers(name))
+                }
             })
     }
 }

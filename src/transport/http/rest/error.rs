@@ -227,6 +227,8 @@ impl From<&CallError> for RestError {
                 | SendError::TooLarge(..) => (StatusCode::BAD_GATEWAY, Code::UpstreamUnavailable),
             },
             CallError::Upstream(..) => (StatusCode::BAD_GATEWAY, Code::UpstreamUnavailable),
+            // Requests are single calls; this keeps the match complete.
+            CallError::StepFailed(failure) => return Self::from(&failure.error),
         };
         let error = Self::new(status, code, message);
         match status {

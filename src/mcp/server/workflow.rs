@@ -1,0 +1,182 @@
+//! Runs workflows: makes their steps, one call of the pipeline each.
+
+use portkey_operation::{Effect, InputError, ValidatedArguments};
+use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
+
+use super::{
+    builtin::BuiltinResult,
+    tool_call::{Approver, CalledOperation, ToolCallFlow, ToolCallResult},
+};
+use crate::{
+    mcp::results::annotate,
+    observability::call_record::OutcomeKind,
+    pipeline::{CallError, CallRecord, StepFailure, approval::ApprovalResponse},
+    workflows::{MAX_STEPS, Step, StepAnswer, Workflow},
+};
+
+/// What the steps of a workflow have in common.
+struct WorkflowProgress {
+    /// Number of steps so far.
+    steps: usize,
+    /// Operations that wrote, in their order.
+    done: Vec<&'static str>,
+    /// True if a step was only described.
+    has_dry_run: bool,
+    /// Response of a human to the write that comes next.
+    approval_response: Option<ApprovalResponse>,
+}
+
+impl ToolCallFlow<'_> {
+    /// Runs a workflow.
+    ///
+    /// A client that asks its user repeats the whole call. The steps that are done are then not
+    /// repeated, because a workflow writes only what is missing, and the response belongs to the first
+    /// write.
+    ///
+    /// # Errors
+    /// Returns the error of the step that failed.
+    pub(super) async fn run_workflow<'n>(
+        &self,
+        workflow: &'static Workflow,
+        args: ValidatedArguments,
+        approval_response: Option<ApprovalResponse>,
+        approver: impl Approver,
+        record: &mut CallRecord,
+    ) -> Result<ToolCallResult<'n>, CallError> {
+        record.warnings = args.warnings;
+        let (mut run, mut steps) = workflow.start(args.args);
+        let mut progress = WorkflowProgress {
+            steps: 0,
+            done: Vec::new(),
+            has_dry_run: false,
+            approval_response,
+        };
+        let result = loop {
+            let step = tokio::select! {
+                biased;
+                result = &mut run => break result,
+                Some(step) = steps.recv() => step,
+            };
+            if let Some(client) = self.client {
+                notify_step(client, progress.steps, step.operation).await;
+            }
+            let Step {
+                operation,
+                args,
+                reply,
+            } = step;
+            progress.steps += 1;
+            if progress.steps > MAX_STEPS {
+                let what = format!("takes more than {MAX_STEPS} steps, which is not allowed");
+                break Err(InputError::new("", what).into());
+            }
+            let mut step_record = StepRecord::new(record);
+            let response = match self.writes(operation) {
+                true => progress.approval_response.take(),
+                false => None,
+            };
+            let inner = &mut step_record.inner;
+            let called = self
+                .call_with_approval(operation, args, response, &approver, inner)
+                .await;
+            let answer = match called {
+                CalledOperation::InputRequired(request) => {
+                    step_record.finish();
+                    record.operation = Some(&workflow.operation);
+                    record.outcome = OutcomeKind::Asked.into();
+                    return Ok(ToolCallResult::InputRequired(request));
+                }
+                CalledOperation::Ended(result) => result,
+            };
+            let is_dry_run = inner.outcome.kind == OutcomeKind::DryRun;
+            progress.has_dry_run |= is_dry_run;
+            if answer.is_ok() && inner.is_sent {
+                progress.done.push(operation);
+            }
+            step_record.finish();
+            // The workflow waits for the answer.
+            _ = reply.send(answer.map(|answer| match is_dry_run {
+                true => StepAnswer::DryRun(answer),
+                false => StepAnswer::Answered(answer),
+            }));
+        };
+        // The steps have set it to theirs.
+        record.operation = Some(&workflow.operation);
+        let outcome = match progress.has_dry_run {
+            true => OutcomeKind::DryRun,
+            false => OutcomeKind::Answered,
+        };
+        let value = result.map_err(|error| progress.wrap_error(error))?;
+        record.outcome = outcome.into();
+        let warnings = std::mem::take(&mut record.warnings);
+        Ok(ToolCallResult::Builtin(BuiltinResult {
+            value: annotate(value, warnings, Vec::new()),
+            is_untrusted: record.untrusted,
+        }))
+    }
+
+    fn writes(&self, operation: &str) -> bool {
+        let entry = self.server.dispatcher().catalog().find(operation);
+        entry.is_ok_and(|entry| entry.operation.effect() != Effect::Read)
+    }
+}
+
+impl WorkflowProgress {
+    /// Adds to an error what was done before.
+    fn wrap_error(self, error: CallError) -> CallError {
+        match self.done.is_empty() {
+            true => error,
+            false => CallError::StepFailed(Box::new(StepFailure {
+                done: self.done,
+                error,
+            })),
+        }
+    }
+}
+
+/// The record of a step, merged into that of the workflow when the step ends.
+struct StepRecord<'a> {
+    outer: &'a mut CallRecord,
+    inner: CallRecord,
+}
+
+impl<'a> StepRecord<'a> {
+    fn new(outer: &'a mut CallRecord) -> Self {
+        Self {
+            outer,
+            inner: CallRecord::default(),
+        }
+    }
+
+    /// Merges the record of a step that has ended.
+    fn finish(self) {}
+}
+
+impl Drop for StepRecord<'_> {
+    /// Merges also the record of a step that was cancelled, which may have been sent.
+    fn drop(&mut self) {
+        let Self { outer, inner } = self;
+        if inner.is_sent {
+            outer.operation = inner.operation;
+            outer.mark_write_sent();
+        }
+        outer.status = inner.status;
+        outer.untrusted |= inner.untrusted;
+        outer.warnings.append(&mut inner.warnings);
+        if inner.rule.is_some() {
+            outer.decision = inner.decision;
+            outer.rule = inner.rule.take();
+        }
+        outer.shadow_matches.append(&mut inner.shadow_matches);
+    }
+}
+
+/// Notifies the client of a step, if it asked for progress.
+async fn notify_step(client: &RequestContext<RoleServer>, steps: usize, operation: &str) {
+    let Some(token) = client.meta.get_progress_token() else {
+        return;
+    };
+    let note = ProgressNotificationParam::new(token, steps as f64).with_message(operation);
+    // A client that misses the notification still gets the result.
+    _ = client.peer.notify_progress(note).await;
+}

@@ -1,0 +1,152 @@
+//! Workflows: tasks of an administrator that take several operations, each offered as one tool.
+//!
+//! A workflow is declared like an operation, with typed input. It reaches an upstream only through
+//! [`Steps`], whose receiver makes every step a call of its own: policies, limits, approval and the
+//! audit log see it. Knows neither the protocol nor an upstream.
+//!
+//! A workflow that is repeated goes on where it ended: it reads what is there and writes what is
+//! missing. That is what an approval relies on, after which a client repeats the whole call.
+
+mod completion_metadata;
+mod migrate_prompt;
+mod promote_prompt;
+mod prompt_version;
+mod writer;
+
+use std::fmt;
+
+use futures_util::future::{self, BoxFuture};
+use portkey_operation::{JsonMap, Operation};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::pipeline::CallError;
+
+/// Maximum number of steps that a workflow takes.
+pub const MAX_STEPS: usize = 30;
+
+/// The function of a workflow: takes the validated arguments and the way to its steps.
+type RunFn = fn(JsonMap, Steps) -> BoxFuture<'static, Result<Value, CallError>>;
+
+/// A task of several steps.
+pub struct Workflow {
+    /// The declaration: name, input, hints. No request is built from it.
+    pub operation: Operation,
+    /// Operations without which the workflow is not offered.
+    pub needs: &'static [&'static str],
+    /// False for a tool that is called by those who know its name, such as programs.
+    pub is_listed: bool,
+    run: RunFn,
+}
+
+impl Workflow {
+    /// Begins the workflow. The steps that it takes arrive at the receiver, one at a time.
+    pub fn start(
+        &self,
+        args: JsonMap,
+    ) -> (
+        BoxFuture<'static, Result<Value, CallError>>,
+        mpsc::Receiver<Step>,
+    ) {
+        let (requests, steps) = mpsc::channel(1);
+        ((self.run)(args, Steps { requests }), steps)
+    }
+}
+
+impl fmt::Debug for Workflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "workflow {}", self.operation.name())
+    }
+}
+
+impl PartialEq for Workflow {
+    fn eq(&self, other: &Self) -> bool {
+        self.operation.name() == other.operation.name()
+    }
+}
+
+impl Eq for Workflow {}
+
+/// All workflows, sorted by name.
+pub static WORKFLOWS: &[Workflow] = &[
+    migrate_prompt::WORKFLOW,
+    promote_prompt::WORKFLOW,
+    completion_metadata::WORKFLOW,
+];
+
+/// A call that a workflow makes of an operation.
+#[derive(Debug)]
+pub struct Step {
+    /// Name of the operation.
+    pub operation: &'static str,
+    /// Its arguments.
+    pub args: JsonMap,
+    /// Where the result goes.
+    pub reply: oneshot::Sender<Result<StepAnswer, CallError>>,
+}
+
+/// The result of a step.
+#[derive(Debug)]
+pub enum StepAnswer {
+    /// The upstream answered.
+    Answered(Value),
+    /// A setting or a policy wants a dry run: the request is described and was not sent.
+    DryRun(Value),
+}
+
+impl StepAnswer {
+    /// Returns the answer, whatever it is.
+    fn into_value(self) -> Value {
+        match self {
+            Self::Answered(value) | Self::DryRun(value) => value,
+        }
+    }
+}
+
+/// The way of a workflow to its steps.
+#[derive(Debug)]
+pub struct Steps {
+    requests: mpsc::Sender<Step>,
+}
+
+impl Steps {
+    /// Calls an operation.
+    async fn call(&self, operation: &'static str, args: JsonMap) -> Result<StepAnswer, CallError> {
+        let (reply, answer) = oneshot::channel();
+        let step = Step {
+            operation,
+            args,
+            reply,
+        };
+        if self.requests.send(step).await.is_ok()
+            && let Ok(answer) = answer.await
+        {
+            return answer;
+        }
+        // Whoever takes the steps has ended, and drops the workflow next.
+        future::pending().await
+    }
+
+    /// Calls an operation that reads.
+    async fn read(&self, operation: &'static str, args: JsonMap) -> Result<Value, CallError> {
+        Ok(self.call(operation, args).await?.into_value())
+    }
+}
+
+/// Builds arguments from pairs, without those that have no value.
+fn arguments<const N: usize>(pairs: [(&str, Value); N]) -> JsonMap {
+    let given = pairs.into_iter().filter(|(_, value)| !value.is_null());
+    given
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+/// Returns the text of an argument.
+fn text<'a>(args: &'a JsonMap, name: &str) -> Option<&'a str> {
+    args.get(name).and_then(Value::as_str)
+}
+
+/// Returns true if an argument is true.
+fn is_set(args: &JsonMap, name: &str) -> bool {
+    args.get(name) == Some(&Value::Bool(true))
+}

@@ -1,0 +1,265 @@
+//! `promote-prompt`: a version of a prompt, from one environment to the next.
+
+use futures_util::FutureExt;
+use portkey_operation::{Findings, InputError, JsonMap, TextOr, post};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Steps, Workflow, arguments, is_set,
+    prompt_version::{
+        METADATA_FIELD, NewVersion, PromptVersion, StoredVersion, attach_label, find_label,
+        find_prompt, list_versions, publish, version_number,
+    },
+    text,
+    writer::StepWriter,
+};
+use crate::pipeline::CallError;
+
+pub(super) const WORKFLOW: Workflow = Workflow {
+    operation: post::<PromotePrompt>("promote-prompt", "/")
+        .with_rule(require_target)
+        .idempotent()
+        .returns_untrusted_content(),
+    needs: &[
+        "get-prompt",
+        "list-prompts",
+        "create-prompt",
+        "update-prompt",
+    ],
+    is_listed: true,
+    run: |args, steps| run(args, steps).boxed(),
+};
+
+/// Endings of a prompt's name that stand for an environment.
+const ENVIRONMENTS: [&str; 3] = ["-dev", "-staging", "-prod"];
+
+/// Arguments that name another prompt as the target.
+const COPY_ARGUMENTS: [&str; 3] = ["target_collection_id", "target_name", "target_env"];
+
+/// Promote a prompt
+///
+/// Copies a version to a prompt of another collection or name, as from dev to prod; without a target it
+/// stays in its prompt. Then `publish` makes it live and `label` moves there. Says what it replaces.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "the arguments themselves are read")]
+struct PromotePrompt {
+    /// UUID or slug, `pp-…`.
+    ///
+    /// Required: it is what is promoted.
+    source_prompt_id: String,
+    /// Number, `latest`, `default` or a label.
+    source_version: Option<TextOr<u32>>,
+    /// Collection of the copy.
+    target_collection_id: Option<String>,
+    /// Name; the source's, ending in `target_env`.
+    target_name: Option<String>,
+    /// Such as `prod`.
+    target_env: Option<String>,
+    /// Provider of the copy.
+    virtual_key: Option<String>,
+    /// Make it live.
+    publish: Option<bool>,
+    /// Label to move to it.
+    label: Option<String>,
+    /// Only say what it would do.
+    dry_run: Option<bool>,
+}
+
+fn is_copy(args: &JsonMap) -> bool {
+    COPY_ARGUMENTS.iter().any(|name| args.contains_key(*name))
+}
+
+fn require_target(args: &JsonMap, findings: &mut Findings) {
+    if !is_copy(args) && !is_set(args, "publish") && !args.contains_key("label") {
+        findings.add_error(
+            "",
+            "names no target; give `target_collection_id`, `target_name` or `target_env` for a copy, or `publish` or `label` for the prompt itself",
+        );
+    }
+    if !is_copy(args) && args.contains_key("virtual_key") {
+        findings.add_error("virtual_key", "is that of a copy, and no target is named");
+    }
+}
+
+async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
+    let source = read_source(&args, &steps).await?;
+    let mut writer = StepWriter::new(&steps, is_set(&args, "dry_run"));
+    let stored = match is_copy(&args) {
+        true => store_copy(&args, &source, &steps, &mut writer).await?,
+        false => StoredVersion {
+            action: "unchanged",
+            changed: Vec::new(),
+            prompt_id: Some(source.text("id").to_owned()),
+            slug: source.value("slug"),
+            version_id: source.value("prompt_version_id"),
+            number: source.number(),
+        },
+    };
+    let mut replaced = None;
+    let is_published = is_set(&args, "publish") || stored.action == "created";
+    if is_published && stored.action != "created" {
+        replaced = publish(&steps, &stored, &mut writer).await?;
+    }
+    if let Some(label) = text(&args, "label") {
+        let id = find_label(&steps, workspace_of(&source), label).await?;
+        attach_label(&stored, id, &mut writer).await?;
+    }
+    Ok(writer.finish(arguments([
+        ("action", stored.action.into()),
+        ("changed", json!(stored.changed)),
+        (
+            "source",
+            json!({
+                "prompt_id": source.value("id"),
+                "slug": source.value("slug"),
+                "version": source.number(),
+                "version_id": source.value("prompt_version_id"),
+            }),
+        ),
+        (
+            "target",
+            json!({
+                "prompt_id": stored.prompt_id,
+                "slug": stored.slug,
+                "version": stored.number,
+                "version_id": stored.version_id,
+            }),
+        ),
+        ("published", is_published.into()),
+        ("replaced_version", replaced.into()),
+        ("label", text(&args, "label").into()),
+    ])))
+}
+
+fn workspace_of(prompt: &PromptVersion) -> Value {
+    match prompt.value("prompt_owning_workspace_id") {
+        Value::Null => prompt.value("workspace_id"),
+        workspace => workspace,
+    }
+}
+
+/// Reads the version to promote.
+async fn read_source(args: &JsonMap, steps: &Steps) -> Result<PromptVersion, CallError> {
+    let prompt_id = text(args, "source_prompt_id").unwrap_or_default();
+    let wanted = match args.get("source_version") {
+        Some(version) => version.clone(),
+        None if is_copy(args) => Value::Null,
+        None => "latest".into(),
+    };
+    let label = wanted
+        .as_str()
+        .filter(|name| !["latest", "default"].contains(name));
+    let source = match label {
+        None => PromptVersion::read(steps, prompt_id, wanted).await?,
+        Some(label) => {
+            let prompt = PromptVersion::read(steps, prompt_id, Value::Null).await?;
+            let id = find_label(steps, workspace_of(&prompt), label).await?;
+            let versions = list_versions(steps, prompt_id).await?;
+            let has_label = |version: &&Value| version.get("label_id").is_some_and(|at| *at == id);
+            let labelled = versions.iter().find(has_label).and_then(version_number);
+            let missing = || {
+                InputError::new(
+                    "source_version",
+                    format!("no version has the label `{label}`"),
+                )
+            };
+            let number = labelled.ok_or_else(missing)?;
+            PromptVersion::read(steps, prompt_id, number.into()).await?
+        }
+    };
+    if !source.has_template() {
+        let what = "has no such version; `list-prompt-versions` lists them";
+        return Err(InputError::new("source_prompt_id", what).into());
+    }
+    Ok(source)
+}
+
+/// Stores a copy of the source under the target's name.
+async fn store_copy(
+    args: &JsonMap,
+    source: &PromptVersion,
+    steps: &Steps,
+    writer: &mut StepWriter<'_>,
+) -> Result<StoredVersion, CallError> {
+    let collection_id = match text(args, "target_collection_id") {
+        Some(collection) => collection,
+        None => source.text("collection_id"),
+    };
+    let name = target_name(args, source.text("name"));
+    let existing = find_prompt(steps, collection_id, &name).await?;
+    if existing.as_deref() == Some(source.text("id")) {
+        let what = format!("`{name}` is the source itself; name another target");
+        return Err(InputError::new("target_name", what).into());
+    }
+    let mut content = source.content();
+    if let Some(provider) = text(args, "virtual_key") {
+        content.insert("virtual_key".to_owned(), provider.into());
+    }
+    if !content.contains_key("virtual_key") {
+        let what = "is required, because the source names no provider";
+        return Err(InputError::new("virtual_key", what).into());
+    }
+    let number = source
+        .number()
+        .map_or_else(String::new, |number| number.to_string());
+    let slug = source.text("slug");
+    let mut metadata = match source.value(METADATA_FIELD) {
+        Value::Object(metadata) => metadata,
+        _ => JsonMap::new(),
+    };
+    // Without a time, so that a repeated call finds the same.
+    metadata.extend(arguments([
+        ("env", text(args, "target_env").into()),
+        ("promoted_from", slug.into()),
+        ("promoted_from_version", number.as_str().into()),
+    ]));
+    let new = NewVersion {
+        name,
+        collection_id: collection_id.to_owned(),
+        content,
+        metadata,
+        description: format!("Promoted from {slug}, version {number}").into(),
+    };
+    new.store(steps, existing, writer).await
+}
+
+/// Returns the name of the copy.
+fn target_name(args: &JsonMap, source: &str) -> String {
+    if let Some(name) = text(args, "target_name") {
+        return name.to_owned();
+    }
+    let Some(environment) = text(args, "target_env") else {
+        return source.to_owned();
+    };
+    let base = ENVIRONMENTS
+        .iter()
+        .find_map(|ending| source.strip_suffix(ending))
+        .unwrap_or(source);
+    format!("{base}-{environment}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn target_name_ends_in_the_environment() {
+        for (args, source, expected) in [
+            (json!({ "target_env": "prod" }), "reply-dev", "reply-prod"),
+            (json!({ "target_env": "prod" }), "reply", "reply-prod"),
+            (
+                json!({ "target_env": "prod", "target_name": "Live" }),
+                "reply",
+                "Live",
+            ),
+            (json!({}), "reply-dev", "reply-dev"),
+        ] {
+            let args = args.as_object().cloned().unwrap_or_default();
+            assert_eq!(target_name(&args, source), expected, "{args:?}");
+        }
+    }
+}

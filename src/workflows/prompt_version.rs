@@ -1,0 +1,328 @@
+//! Versions of prompts, as workflows compare, store, publish and label them.
+
+use portkey_operation::{InputError, JsonMap};
+use serde_json::{Value, json};
+
+use super::{Steps, arguments, writer::StepWriter};
+use crate::pipeline::CallError;
+
+/// Fields that make up a version, without its metadata.
+pub(super) const CONTENT_FIELDS: [&str; 8] = [
+    "string",
+    "parameters",
+    "model",
+    "virtual_key",
+    "functions",
+    "tools",
+    "tool_choice",
+    "is_raw_template",
+];
+
+/// Field of a version's metadata where it is read and created.
+pub(super) const METADATA_FIELD: &str = "template_metadata";
+
+/// A prompt, with one of its versions.
+pub(super) struct PromptVersion {
+    fields: JsonMap,
+}
+
+impl PromptVersion {
+    /// Reads a prompt with the version that `version` names; the published one if it is null.
+    pub(super) async fn read(
+        steps: &Steps,
+        prompt_id: &str,
+        version: Value,
+    ) -> Result<Self, CallError> {
+        let args = arguments([("prompt_id", prompt_id.into()), ("version", version)]);
+        let fields = match steps.read("get-prompt", args).await? {
+            Value::Object(fields) => fields,
+            _ => JsonMap::new(),
+        };
+        Ok(Self { fields })
+    }
+
+    pub(super) fn text(&self, name: &str) -> &str {
+        super::text(&self.fields, name).unwrap_or_default()
+    }
+
+    pub(super) fn value(&self, name: &str) -> Value {
+        self.fields.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Returns the number of the version, if there is one.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.fields.get("prompt_version")?.as_u64()
+    }
+
+    /// Returns true if the answer contains a template.
+    pub(super) fn has_template(&self) -> bool {
+        self.fields.get("string").is_some_and(Value::is_string)
+    }
+
+    /// Returns the fields of the version that have a value.
+    pub(super) fn content(&self) -> JsonMap {
+        let fields = CONTENT_FIELDS.map(|name| (name, self.value(name)));
+        arguments(fields)
+    }
+
+    /// Returns the names of the fields in which other content differs from this version.
+    ///
+    /// Metadata counts by the names that the other content has: Portkey may add some. Content without a
+    /// model takes any.
+    pub(super) fn differences(&self, content: &JsonMap, metadata: &JsonMap) -> Vec<&'static str> {
+        let is_empty = |value: &Value| match value {
+            Value::Null => true,
+            Value::Object(fields) => fields.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Number(number) => number.as_f64() == Some(0.0),
+            _ => false,
+        };
+        let changed = |name: &&'static str| {
+            if *name == "model" && !content.contains_key(*name) {
+                return false;
+            }
+            let new = content.get(*name).cloned().unwrap_or_default();
+            let old = self.value(name);
+            new != old && !(is_empty(&new) && is_empty(&old))
+        };
+        let mut names: Vec<_> = CONTENT_FIELDS
+            .into_iter()
+            .filter(|name| changed(name))
+            .collect();
+        let old = self.value(METADATA_FIELD);
+        if metadata
+            .iter()
+            .any(|(name, value)| old.get(name) != Some(value))
+        {
+            names.push(METADATA_FIELD);
+        }
+        names
+    }
+}
+
+/// Returns the id of the prompt of this exact name in a collection, if there is one.
+pub(super) async fn find_prompt(
+    steps: &Steps,
+    collection_id: &str,
+    name: &str,
+) -> Result<Option<String>, CallError> {
+    let args = arguments([
+        ("collection_id", collection_id.into()),
+        ("search", name.into()),
+    ]);
+    let list = steps.read("list-prompts", args).await?;
+    let prompts = list
+        .get("data")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let mut named = prompts.filter(|prompt| prompt.get("name").is_some_and(|found| found == name));
+    let id = |prompt: &Value| Some(prompt.get("id")?.as_str()?.to_owned());
+    let first = named.next().and_then(id);
+    if first.is_some() && named.next().is_some() {
+        let what =
+            format!("several prompts of the collection are named `{name}`; rename all but one");
+        return Err(InputError::new("", what).into());
+    }
+    Ok(first)
+}
+
+/// Content to store in a prompt.
+pub(super) struct NewVersion {
+    pub(super) name: String,
+    pub(super) collection_id: String,
+    /// Fields of [`CONTENT_FIELDS`].
+    pub(super) content: JsonMap,
+    pub(super) metadata: JsonMap,
+    pub(super) description: Value,
+}
+
+/// The place where content was stored.
+pub(super) struct StoredVersion {
+    /// `created`, `updated` or `unchanged`.
+    pub(super) action: &'static str,
+    /// Fields in which it differs from what was there.
+    pub(super) changed: Vec<&'static str>,
+    pub(super) prompt_id: Option<String>,
+    pub(super) slug: Value,
+    /// UUID and number, as far as they are known.
+    pub(super) version_id: Value,
+    pub(super) number: Option<u64>,
+}
+
+impl NewVersion {
+    /// Stores the content, unless the latest version of the prompt has it.
+    pub(super) async fn store(
+        self,
+        steps: &Steps,
+        existing: Option<String>,
+        writer: &mut StepWriter<'_>,
+    ) -> Result<StoredVersion, CallError> {
+        match existing {
+            Some(id) => self.update(steps, id, writer).await,
+            None => self.create(writer).await,
+        }
+    }
+
+    async fn create(self, writer: &mut StepWriter<'_>) -> Result<StoredVersion, CallError> {
+        let mut args = arguments([
+            ("name", self.name.into()),
+            ("collection_id", self.collection_id.into()),
+            ("version_description", self.description),
+            (METADATA_FIELD, self.metadata.into()),
+        ]);
+        args.extend(self.content);
+        // An operation that creates has no such field; the template decides it.
+        args.shift_remove("is_raw_template");
+        args.entry("parameters").or_insert_with(|| json!({}));
+        let made = writer.write("create-prompt", args).await?;
+        let field = |name: &str| made.as_ref().and_then(|made| made.get(name)).cloned();
+        Ok(StoredVersion {
+            action: "created",
+            changed: Vec::new(),
+            prompt_id: field("id").and_then(|id| id.as_str().map(str::to_owned)),
+            slug: field("slug").unwrap_or_default(),
+            version_id: field("version_id").unwrap_or_default(),
+            number: made.is_some().then_some(1),
+        })
+    }
+
+    async fn update(
+        self,
+        steps: &Steps,
+        id: String,
+        writer: &mut StepWriter<'_>,
+    ) -> Result<StoredVersion, CallError> {
+        let latest = PromptVersion::read(steps, &id, "latest".into()).await?;
+        let changed = latest.differences(&self.content, &self.metadata);
+        let mut stored = StoredVersion {
+            action: "unchanged",
+            changed,
+            slug: latest.value("slug"),
+            version_id: latest.value("prompt_version_id"),
+            number: latest.number(),
+            prompt_id: Some(id.clone()),
+        };
+        if stored.changed.is_empty() {
+            return Ok(stored);
+        }
+        let mut args = arguments([
+            ("prompt_id", id.as_str().into()),
+            ("version_description", self.description),
+            ("prompt_metadata", self.metadata.into()),
+        ]);
+        args.extend(self.content);
+        args.entry("parameters").or_insert_with(|| json!({}));
+        // A whole version names a model, and this content says nothing about it.
+        if !args.contains_key("model") {
+            match latest.value("model") {
+                Value::Null => args.insert("patch".to_owned(), true.into()),
+                model => args.insert("model".to_owned(), model),
+            };
+        }
+        stored.action = "updated";
+        stored.version_id = Value::Null;
+        stored.number = None;
+        if let Some(answer) = writer.write("update-prompt", args).await? {
+            stored.version_id = answer.get("prompt_version_id").cloned().unwrap_or_default();
+            // The answer has no number.
+            let listed = list_versions(steps, &id).await?;
+            let is_new = |version: &&Value| version.get("id") == Some(&stored.version_id);
+            let new = listed.iter().find(is_new);
+            stored.number = new.and_then(version_number);
+        }
+        Ok(stored)
+    }
+}
+
+/// Lists the versions of a prompt.
+pub(super) async fn list_versions(steps: &Steps, prompt_id: &str) -> Result<Vec<Value>, CallError> {
+    let args = arguments([("prompt_id", prompt_id.into())]);
+    let answer = steps.read("list-prompt-versions", args).await?;
+    // Portkey's specification shows a bare list.
+    Ok(match answer {
+        Value::Array(versions) => versions,
+        mut answer => match answer.get_mut("data").map(Value::take) {
+            Some(Value::Array(versions)) => versions,
+            _ => Vec::new(),
+        },
+    })
+}
+
+/// Returns the number of a version in a list.
+pub(super) fn version_number(version: &Value) -> Option<u64> {
+    version.get("prompt_version")?.as_u64()
+}
+
+/// Publishes a version, unless it is published. Returns the number of the one that it replaces.
+pub(super) async fn publish(
+    steps: &Steps,
+    stored: &StoredVersion,
+    writer: &mut StepWriter<'_>,
+) -> Result<Option<u64>, CallError> {
+    const OPERATION: &str = "set-default-prompt-version";
+    let Some(prompt_id) = &stored.prompt_id else {
+        return Ok(None);
+    };
+    let published = PromptVersion::read(steps, prompt_id, Value::Null)
+        .await?
+        .number();
+    let Some(number) = stored.number else {
+        // The new version was only described, and has no number yet.
+        writer.plan(
+            OPERATION,
+            arguments([("prompt_id", prompt_id.as_str().into())]),
+        );
+        return Ok(published);
+    };
+    if published != Some(number) {
+        let args = arguments([
+            ("prompt_id", prompt_id.as_str().into()),
+            ("version", number.into()),
+        ]);
+        writer.write(OPERATION, args).await?;
+    }
+    Ok(published.filter(|before| *before != number))
+}
+
+/// Returns the UUID of the label of a name.
+pub(super) async fn find_label(
+    steps: &Steps,
+    workspace_id: Value,
+    name: &str,
+) -> Result<String, CallError> {
+    let args = arguments([("workspace_id", workspace_id), ("search", name.into())]);
+    let list = steps.read("list-labels", args).await?;
+    let labels = list
+        .get("data")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let mut named = labels.filter(|label| label.get("name").is_some_and(|found| found == name));
+    let id = named.next().and_then(|label| label.get("id")?.as_str());
+    match id {
+        Some(id) => Ok(id.to_owned()),
+        None => {
+            let what = format!("there is no label `{name}`; `list-labels` finds them");
+            Err(InputError::new("label", what).into())
+        }
+    }
+}
+
+/// Moves a label to a version.
+pub(super) async fn attach_label(
+    stored: &StoredVersion,
+    label_id: String,
+    writer: &mut StepWriter<'_>,
+) -> Result<(), CallError> {
+    let args = arguments([
+        ("prompt_id", stored.prompt_id.clone().into()),
+        ("version_id", stored.version_id.clone()),
+        ("label_id", label_id.into()),
+    ]);
+    match stored.version_id {
+        Value::Null => writer.plan("update-prompt-version", args),
+        _ => _ = writer.write("update-prompt-version", args).await?,
+    }
+    Ok(())
+}
