@@ -36,6 +36,8 @@ pub(super) struct Endpoint {
     places: HashMap<String, ArgumentLocation>,
     /// Arguments and the headers that carry them.
     headers: &'static [(&'static str, &'static str)],
+    /// Arguments that are sent although a call leaves them out.
+    defaults: &'static [(&'static str, &'static str)],
 }
 
 impl Endpoint {
@@ -73,6 +75,7 @@ impl Endpoint {
             path: format!("{}{path}", base.path().trim_end_matches('/')),
             places: with_headers_and_local(operation, places),
             headers: operation.header_arguments(),
+            defaults: operation.default_arguments(),
         }
     }
 
@@ -127,6 +130,7 @@ impl Endpoint {
             path: format!("{base}{}", operation.path()),
             places: with_headers_and_local(operation, places),
             headers: operation.header_arguments(),
+            defaults: operation.default_arguments(),
         }
     }
 
@@ -223,6 +227,8 @@ impl Endpoint {
             }
         }
         let unexpected = arrived.iter().map(|one| &one.name).chain(in_body.keys());
+        let is_default = |name: &&String| self.defaults.iter().any(|(known, _)| *known == **name);
+        let unexpected = unexpected.filter(|name| !is_default(name));
         faults.extend(unexpected.map(|name| format!("`{name}` was never given")));
         faults
     }
