@@ -1,14 +1,16 @@
 //! `migrate-prompt`: a prompt as a program has it, stored where it differs.
 
 use futures_util::FutureExt;
-use portkey_operation::{ArgumentAlias, Findings, JsonMap, TextOr, json_text_alias, post};
+use portkey_operation::{ArgumentAlias, JsonMap, TextOr, json_text_alias, post};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     Steps, Workflow, arguments, is_set,
-    prompt_version::{CONTENT_FIELDS, METADATA_FIELD, NewVersion, find_prompt, publish},
+    prompt_version::{
+        CONTENT_FIELDS, METADATA_FIELD, NewVersion, find_prompt, publish, unpublished_note,
+    },
     text,
     writer::StepWriter,
 };
@@ -19,7 +21,6 @@ const ALIASES: &[ArgumentAlias] = &[json_text_alias("messages", "string")];
 pub(super) const WORKFLOW: Workflow = Workflow {
     operation: post::<MigratePrompt>("migrate-prompt", "/")
         .with_argument_aliases(ALIASES)
-        .with_rule(warn_of_unpublished_version)
         .idempotent()
         .returns_untrusted_content(),
     needs: &[
@@ -84,14 +85,6 @@ struct MigratePrompt {
     dry_run: Option<bool>,
 }
 
-fn warn_of_unpublished_version(args: &JsonMap, findings: &mut Findings) {
-    if !is_set(args, "publish") && !is_set(args, "dry_run") {
-        findings.warn(
-            "a version added to a prompt serves nobody until it is published: give `publish: true`, or call `set-default-prompt-version`",
-        );
-    }
-}
-
 async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
     let given = |name: &str| args.get(name).cloned().unwrap_or_default();
     let owned = |name: &str| text(&args, name).unwrap_or_default().to_owned();
@@ -127,6 +120,7 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
         ("version", stored.number.into()),
         ("version_id", stored.version_id),
         ("published", is_published.into()),
+        ("note", unpublished_note(stored.action, is_published)),
         ("replaced_version", replaced.into()),
     ])))
 }

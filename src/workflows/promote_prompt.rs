@@ -10,7 +10,7 @@ use super::{
     Steps, Workflow, arguments, is_set,
     prompt_version::{
         METADATA_FIELD, NewVersion, PromptVersion, StoredVersion, attach_label, find_label,
-        find_prompt, list_versions, publish, version_number,
+        find_prompt, list_versions, publish, unpublished_note, version_number,
     },
     text,
     writer::StepWriter,
@@ -128,6 +128,7 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
             }),
         ),
         ("published", is_published.into()),
+        ("note", unpublished_note(stored.action, is_published)),
         ("replaced_version", replaced.into()),
         ("label", text(&args, "label").into()),
     ])))

@@ -285,6 +285,14 @@ pub(super) async fn publish(
     Ok(published.filter(|before| *before != number))
 }
 
+/// Returns a note for the caller of a workflow that added a version and did not publish it.
+pub(super) fn unpublished_note(action: &str, is_published: bool) -> Value {
+    match action == "updated" && !is_published {
+        true => "the new version serves nobody until it is published: `publish`, or `set-default-prompt-version`".into(),
+        false => Value::Null,
+    }
+}
+
 /// Returns the UUID of the label of a name.
 pub(super) async fn find_label(
     steps: &Steps,
