@@ -11,6 +11,7 @@ use portkey_api::{
 use portkey_mcp::{
     auth::principal::{AccessDenied, ToolFilter, ToolSelection, Toolsets},
     http_client::client_builder,
+    workflows::WORKFLOWS,
 };
 use portkey_operation::Effect;
 use reqwest::StatusCode;
@@ -65,7 +66,14 @@ fn offered_names(left: EntryFilter) -> Vec<String> {
     // Built-in tools without an operation are always offered.
     let own = ["read-result", "whoami"];
     let operations = catalog.iter().filter(|entry| left(entry)).map(tool_name);
-    let mut names: Vec<_> = operations.chain(own).map(str::to_owned).collect();
+    let operations: Vec<_> = operations.collect();
+    let workflows = WORKFLOWS
+        .iter()
+        .filter(|workflow| workflow.is_listed)
+        .filter(|workflow| workflow.needs.iter().all(|name| operations.contains(name)))
+        .map(|workflow| workflow.operation.name());
+    let names = operations.iter().copied().chain(workflows).chain(own);
+    let mut names: Vec<_> = names.map(str::to_owned).collect();
     names.sort();
     names
 }

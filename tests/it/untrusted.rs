@@ -1,7 +1,11 @@
 //! Untrusted text: removed characters, preserved characters, and the mark of untrusted content.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::security::sanitize::{sanitize_text, sanitize_value};
+use portkey_mcp::{
+    security::sanitize::{sanitize_text, sanitize_value},
+    workflows::WORKFLOWS,
+};
+use portkey_operation::Operation;
 use serde_json::{Value, json};
 use unicode_general_category::{GeneralCategory, get_general_category};
 
@@ -162,10 +166,15 @@ async fn results_are_sanitized_and_marked_as_untrusted() {
         // The tools are marked as well.
         let catalog = Catalog::full();
         for tool in connected.tools().await {
-            // Built-in tools mark each result instead.
-            let says = catalog
-                .find(&tool.name)
-                .is_ok_and(|one| one.operation.has_untrusted_content());
+            // Built-in tools other than workflows mark each result instead.
+            let operation = catalog.find(&tool.name).ok().map(|entry| entry.operation);
+            let workflow = WORKFLOWS
+                .iter()
+                .map(|workflow| &workflow.operation)
+                .find(|operation| operation.name() == tool.name);
+            let says = operation
+                .or(workflow)
+                .is_some_and(Operation::has_untrusted_content);
             assert_eq!(marked(tool.meta.as_ref()), says, "{way}: {}", tool.name);
         }
     }
