@@ -1,6 +1,6 @@
 //! Merging a patch into a gateway: each rule, and properties of any patch.
 
-use portkey_merge_patch::merge;
+use portkey_merge_patch::gateway::merge;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 

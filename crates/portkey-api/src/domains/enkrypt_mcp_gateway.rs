@@ -47,7 +47,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_base(ApiBase::Enkrypt)
         .with_header_arguments(GATEWAY_HEADERS)
         .with_rule(require_change)
-        .with_preview(STORED_GATEWAY_PATH, portkey_merge_patch::merge)
+        .with_preview(STORED_GATEWAY_PATH, portkey_merge_patch::gateway::merge)
         .with_secret_fields(&["servers_config"])
         .destructive()
         .aliases(&["modify-gateway"]),

@@ -215,7 +215,7 @@ fn modify(store: &mut Store, call: &ApiCall) -> ApiResult {
     let gateway = store.find_mut(GATEWAYS.collection, &handle);
     let gateway = gateway.ok_or(ApiError::EnkryptNotFound(GATEWAYS.object))?;
     if let Value::Object(merged) =
-        portkey_merge_patch::merge(&Value::Object(gateway.clone()), &patch)
+        portkey_merge_patch::gateway::merge(&Value::Object(gateway.clone()), &patch)
     {
         *gateway = merged;
     }

@@ -1,0 +1,305 @@
+//! Differences of two documents: paths with old and new values.
+
+use serde_json::Value;
+use similar::TextDiff;
+
+use super::{
+    JsonObject,
+    list_rules::{EntryKey, ListRules},
+    path::{DocumentPath, PathStep},
+    size::MAX_DEPTH,
+};
+
+/// Maximum number of changes that a difference lists. The others are counted.
+pub const MAX_CHANGES: usize = 500;
+/// Maximum size of each text that is compared line by line, in bytes.
+const MAX_LINE_DIFF_BYTES: usize = 200_000;
+/// Number of unchanged lines around a changed one.
+const CONTEXT_LINES: usize = 2;
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Path of the value.
+    pub path: DocumentPath,
+    /// Old value; `None` if there was none.
+    pub old: Option<Value>,
+    /// New value; `None` if there is none.
+    pub new: Option<Value>,
+}
+
+/// The differences of two documents, in the order of the new one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Diff {
+    /// The first differences, at most [`MAX_CHANGES`].
+    pub changes: Vec<Change>,
+    /// Number of differences that are not listed.
+    pub omitted: usize,
+}
+
+impl Diff {
+    /// Compares two documents. The entries of keyed lists are compared by their key, and items of
+    /// other lists by their position if the lists have the same length.
+    pub fn between(old: &Value, new: &Value, rules: ListRules) -> Self {
+        let mut builder = DiffBuilder {
+            rules,
+            diff: Self::default(),
+        };
+        builder.compare(&DocumentPath::default(), "", old, new, MAX_DEPTH);
+        builder.diff
+    }
+
+    /// Returns true if the documents are equal.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Returns the differences in the other direction.
+    #[must_use]
+    pub fn invert(self) -> Self {
+        let invert = |change: Change| Change {
+            path: change.path,
+            old: change.new,
+            new: change.old,
+        };
+        Self {
+            changes: self.changes.into_iter().map(invert).collect(),
+            omitted: self.omitted,
+        }
+    }
+
+    /// Applies the differences to the old document, which yields the new one. Differences that are
+    /// not listed are not applied, and neither are those whose path the document lacks.
+    pub fn apply(&self, document: &Value) -> Value {
+        let mut document = document.clone();
+        // Entries are removed from the end, so that the positions of the others stay.
+        let removed = |change: &&Change| change.is_entry() && change.new.is_none();
+        let mut removals: Vec<_> = self.changes.iter().filter(removed).collect();
+        removals.sort_by_key(|change| std::cmp::Reverse(change.entry_index()));
+        let added = |change: &&Change| change.is_entry() && change.old.is_none();
+        let mut additions: Vec<_> = self.changes.iter().filter(added).collect();
+        additions.sort_by_key(|change| change.entry_index());
+        for change in &self.changes {
+            let is_moved = change.is_entry() && (change.old.is_none() || change.new.is_none());
+            if !is_moved {
+                change.apply(&mut document, change.path.steps());
+            }
+        }
+        for change in removals.into_iter().chain(additions) {
+            change.apply(&mut document, change.path.steps());
+        }
+        document
+    }
+}
+
+impl Change {
+    fn is_entry(&self) -> bool {
+        matches!(self.path.steps().last(), Some(PathStep::Entry { .. }))
+    }
+
+    fn entry_index(&self) -> Option<usize> {
+        match self.path.steps().last() {
+            Some(PathStep::Entry { index, .. }) => Some(*index),
+            _ => None,
+        }
+    }
+
+    fn apply(&self, value: &mut Value, steps: &[PathStep]) {
+        let Some((step, rest)) = steps.split_first() else {
+            *value = self.new.clone().unwrap_or_default();
+            return;
+        };
+        let is_last = rest.is_empty();
+        match (step, value) {
+            (PathStep::Field(name), Value::Object(fields)) if is_last => match &self.new {
+                Some(new) => _ = fields.insert(name.clone(), new.clone()),
+                None => _ = fields.shift_remove(name),
+            },
+            (PathStep::Field(name), Value::Object(fields)) => {
+                if let Some(value) = fields.get_mut(name) {
+                    self.apply(value, rest);
+                }
+            }
+            (PathStep::Index(index), Value::Array(items)) => {
+                if let Some(item) = items.get_mut(*index) {
+                    self.apply(item, rest);
+                }
+            }
+            (PathStep::Entry { key, index }, Value::Array(items)) => {
+                let of_key = DocumentPath::from_iter([PathStep::Entry {
+                    key: key.clone(),
+                    index: *index,
+                }]);
+                let found = items.iter().position(|item| {
+                    let one = Value::Array(vec![item.clone()]);
+                    of_key.find(&one).is_some()
+                });
+                match (found, &self.new, is_last) {
+                    (Some(at), None, true) => _ = items.remove(at),
+                    (None, Some(new), true) => {
+                        items.insert((*index).min(items.len()), new.clone());
+                    }
+                    (Some(at), _, _) => {
+                        if let Some(item) = items.get_mut(at) {
+                            self.apply(item, rest);
+                        }
+                    }
+                    (None, _, _) => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the difference of two texts line by line, if both values are texts of several lines.
+    pub fn line_diff(&self) -> Option<String> {
+        match (&self.old, &self.new) {
+            (Some(Value::String(old)), Some(Value::String(new))) => diff_lines(old, new),
+            _ => None,
+        }
+    }
+}
+
+/// Compares two texts line by line, as a unified difference without a header. Returns `None` for
+/// texts of one line, and for those that are too long to compare.
+pub fn diff_lines(old: &str, new: &str) -> Option<String> {
+    let is_comparable = |text: &str| text.len() <= MAX_LINE_DIFF_BYTES;
+    let has_lines = old.contains('\n') || new.contains('\n');
+    if !has_lines || !is_comparable(old) || !is_comparable(new) {
+        return None;
+    }
+    let diff = TextDiff::configure()
+        .timeout(std::time::Duration::from_millis(200))
+        .diff_lines(old, new);
+    let mut unified = diff.unified_diff();
+    unified
+        .context_radius(CONTEXT_LINES)
+        .missing_newline_hint(false);
+    Some(unified.to_string())
+}
+
+struct DiffBuilder {
+    rules: ListRules,
+    diff: Diff,
+}
+
+impl DiffBuilder {
+    /// Compares two values. `rule_path` is the path in the form of the list rules.
+    fn compare(
+        &mut self,
+        path: &DocumentPath,
+        rule_path: &str,
+        old: &Value,
+        new: &Value,
+        depth: usize,
+    ) {
+        if old == new {
+            return;
+        }
+        match (old, new) {
+            (Value::Object(before), Value::Object(after)) if depth > 0 => {
+                self.compare_objects(path, rule_path, before, after, depth);
+            }
+            (Value::Array(before), Value::Array(after)) if depth > 0 => {
+                let key = self
+                    .rules
+                    .find(rule_path)
+                    .and_then(|list| list.find_key(&[before, after]))
+                    .filter(|key| keeps_order(*key, before, after));
+                let inside = format!("{rule_path}[]");
+                match key {
+                    Some(key) => self.compare_entries(path, &inside, key, before, after, depth),
+                    None if before.len() == after.len() => {
+                        for (index, (old, new)) in before.iter().zip(after).enumerate() {
+                            let path = path.join(PathStep::Index(index));
+                            self.compare(&path, &inside, old, new, depth - 1);
+                        }
+                    }
+                    None => self.push(path.clone(), Some(old), Some(new)),
+                }
+            }
+            _ => self.push(path.clone(), Some(old), Some(new)),
+        }
+    }
+
+    fn compare_objects(
+        &mut self,
+        path: &DocumentPath,
+        rule_path: &str,
+        before: &JsonObject,
+        after: &JsonObject,
+        depth: usize,
+    ) {
+        for (name, new) in after {
+            let path = path.join(PathStep::Field(name.clone()));
+            let rule_path = match rule_path {
+                "" => name.clone(),
+                at => format!("{at}.{name}"),
+            };
+            match before.get(name) {
+                Some(old) => self.compare(&path, &rule_path, old, new, depth - 1),
+                None => self.push(path, None, Some(new)),
+            }
+        }
+        for (name, old) in before {
+            if !after.contains_key(name) {
+                self.push(path.join(PathStep::Field(name.clone())), Some(old), None);
+            }
+        }
+    }
+
+    fn compare_entries(
+        &mut self,
+        path: &DocumentPath,
+        rule_path: &str,
+        key: EntryKey,
+        before: &[Value],
+        after: &[Value],
+        depth: usize,
+    ) {
+        let step = |entry: &Value, index| PathStep::Entry {
+            key: key.describe(entry).unwrap_or_default(),
+            index,
+        };
+        for (index, new) in after.iter().enumerate() {
+            let path = path.join(step(new, index));
+            let values = key.values(new);
+            match before.iter().find(|old| key.values(old) == values) {
+                Some(old) => self.compare(&path, rule_path, old, new, depth - 1),
+                None => self.push(path, None, Some(new)),
+            }
+        }
+        for (index, old) in before.iter().enumerate() {
+            let values = key.values(old);
+            if !after.iter().any(|new| key.values(new) == values) {
+                self.push(path.join(step(old, index)), Some(old), None);
+            }
+        }
+    }
+
+    fn push(&mut self, path: DocumentPath, old: Option<&Value>, new: Option<&Value>) {
+        if self.diff.changes.len() >= MAX_CHANGES {
+            self.diff.omitted += 1;
+            return;
+        }
+        self.diff.changes.push(Change {
+            path,
+            old: old.cloned(),
+            new: new.cloned(),
+        });
+    }
+}
+
+/// Returns true if the entries that both lists have come in the same order. The order of targets
+/// may matter, so that a change of it is a change of the list.
+fn keeps_order(key: EntryKey, before: &[Value], after: &[Value]) -> bool {
+    let names = |list: &[Value], other: &[Value]| -> Vec<Vec<String>> {
+        let others: std::collections::HashSet<_> =
+            other.iter().filter_map(|entry| key.values(entry)).collect();
+        list.iter()
+            .filter_map(|entry| key.values(entry))
+            .filter(|values| others.contains(values))
+            .collect()
+    };
+    names(before, after) == names(after, before)
+}

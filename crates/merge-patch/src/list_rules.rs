@@ -1,0 +1,92 @@
+//! Declarations of lists whose entries are told apart by a key.
+
+use serde_json::Value;
+
+/// A field of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyField {
+    /// Name of the field.
+    pub name: &'static str,
+    /// Value of an entry that lacks the field. Without one, such an entry has no key.
+    pub default: Option<&'static str>,
+}
+
+/// The fields that together identify an entry of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryKey(pub &'static [KeyField]);
+
+/// A list whose entries are told apart by a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyedList {
+    /// Path of the list, such as `config.targets` or `config.targets[].targets`.
+    pub path: &'static str,
+    /// Possible keys. The first one applies that all entries have, each with another value.
+    pub keys: &'static [EntryKey],
+    /// True if `null` empties the list, and what has no key is ignored, as Enkrypt AI does.
+    /// Otherwise `null` removes the list, and what has no key replaces the list as a whole.
+    pub is_lenient: bool,
+}
+
+/// The keyed lists of a document. All other lists are replaced as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListRules(pub &'static [KeyedList]);
+
+impl EntryKey {
+    /// Returns the values of the key, or `None` if an entry lacks one.
+    pub(crate) fn values(self, entry: &Value) -> Option<Vec<String>> {
+        let values = self.0.iter().map(|field| {
+            match entry.get(field.name).filter(|value| !value.is_null()) {
+                Some(Value::String(text)) => Some(text.clone()),
+                Some(Value::Number(number)) => Some(number.to_string()),
+                Some(_) => None,
+                None => entry
+                    .is_object()
+                    .then(|| field.default.map(str::to_owned))
+                    .flatten(),
+            }
+        });
+        values.collect()
+    }
+
+    /// Returns the key of an entry as it is shown, such as `name=primary`.
+    pub(crate) fn describe(self, entry: &Value) -> Option<String> {
+        let values = self.values(entry)?;
+        let parts = self.0.iter().zip(values);
+        let parts: Vec<_> = parts
+            .map(|(field, value)| format!("{}={value}", field.name))
+            .collect();
+        Some(parts.join(","))
+    }
+
+    /// Returns true if all entries have the key, each with other values.
+    pub(crate) fn identifies(self, entries: &[Value]) -> bool {
+        let mut seen = std::collections::HashSet::new();
+        entries
+            .iter()
+            .all(|entry| self.values(entry).is_some_and(|values| seen.insert(values)))
+    }
+}
+
+impl KeyedList {
+    /// Declares a list by its path and its possible keys.
+    pub const fn new(path: &'static str, keys: &'static [EntryKey]) -> Self {
+        Self {
+            path,
+            keys,
+            is_lenient: false,
+        }
+    }
+
+    /// Returns the key that applies to all of these lists.
+    pub(crate) fn find_key(&self, lists: &[&[Value]]) -> Option<EntryKey> {
+        let mut keys = self.keys.iter().copied();
+        keys.find(|key| lists.iter().all(|entries| key.identifies(entries)))
+    }
+}
+
+impl ListRules {
+    /// Returns the rule of the list at a path, whose entries are written `[]`.
+    pub(crate) fn find(self, path: &str) -> Option<&'static KeyedList> {
+        self.0.iter().find(|list| list.path == path)
+    }
+}
