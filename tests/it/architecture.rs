@@ -179,7 +179,7 @@ fn crates_depend_in_one_direction() {
         ("concurrency", &[]),
         ("file-watch", &["bounded-file"]),
         ("merge-patch", &[]),
-        ("operation", &[]),
+        ("operation", &["merge-patch"]),
         (
             "policy",
             &["api", "bounded-file", "file-watch", "operation", "store"],

@@ -89,6 +89,7 @@ mod tool_names;
 mod tool_schemas;
 mod untrusted;
 mod unverified_keys;
+mod update_semantics;
 mod vocabulary;
 mod whoami;
 mod workflows;

@@ -4,7 +4,8 @@ use http::Method;
 use serde_json::Value;
 
 use super::{
-    ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, Stability, is_same_name, preview,
+    ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, Stability, UpdateRules,
+    UpdateSemantics, is_same_name, preview,
 };
 
 impl Operation {
@@ -119,7 +120,7 @@ impl Operation {
     }
 
     /// Returns true if an argument names a change, rather than the resource to change.
-    pub(super) fn is_change(&self, name: &str) -> bool {
+    pub fn is_change(&self, name: &str) -> bool {
         /// Arguments that locate a resource, in the query or in the body.
         const LOCATION_ARGUMENTS: [&str; 2] = ["workspace_id", "organisation_id"];
         self.body != BodyKind::None
@@ -161,5 +162,18 @@ impl Operation {
     /// succeeded.
     pub fn is_retryable(&self) -> bool {
         self.hints.idempotent && self.method != Method::POST
+    }
+
+    /// Returns the declared behaviour of an update.
+    pub const fn update_semantics(&self) -> Option<&UpdateSemantics> {
+        self.update.as_ref()
+    }
+
+    /// Returns the rules by which a patch is computed, if the operation takes one.
+    pub const fn update_rules(&self) -> Option<&UpdateRules> {
+        match &self.update {
+            Some(UpdateSemantics::Fields(rules)) => Some(rules),
+            Some(UpdateSemantics::NoPatch(_)) | None => None,
+        }
     }
 }

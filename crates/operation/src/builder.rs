@@ -2,7 +2,7 @@
 
 use super::{
     ApiBase, ArgumentAlias, ArgumentRule, BodyKind, Effect, MergeFn, Operation, Plan, Stability,
-    preview::PreviewSpec,
+    UpdateRules, UpdateSemantics, preview::PreviewSpec,
 };
 
 /// Deviations from the defaults of the HTTP method, and facts about answers. Each is part of the
@@ -204,6 +204,18 @@ impl Operation {
     /// Adds a condition over several arguments.
     pub const fn with_rule(mut self, rule: ArgumentRule) -> Self {
         self.rule = Some(rule);
+        self
+    }
+
+    /// Declares how an update behaves, so that a patch can be computed.
+    pub const fn with_update(mut self, rules: UpdateRules) -> Self {
+        self.update = Some(UpdateSemantics::Fields(rules));
+        self
+    }
+
+    /// Declares that an update takes no patch, with the reason for callers.
+    pub const fn without_patch(mut self, reason: &'static str) -> Self {
+        self.update = Some(UpdateSemantics::NoPatch(reason));
         self
     }
 }

@@ -36,6 +36,7 @@ mod schema;
 mod size_limits;
 mod time;
 mod unique_json;
+mod update_rules;
 mod upstream_request;
 mod validation;
 
@@ -65,6 +66,7 @@ pub use reference::{Reference, SecretSlot};
 pub use size_limits::{MAX_DEPTH, MAX_VALUES, measure_json};
 pub use time::Clock;
 pub use unique_json::UniqueJson;
+pub use update_rules::{FieldUpdate, PartialFlag, UpdateField, UpdateRules, UpdateSemantics};
 pub use upstream_request::UpstreamRequest;
 pub use validation::{
     FieldError, FieldErrors, Findings, InputError, UnknownFields, ValidatedArguments,
@@ -255,6 +257,7 @@ pub struct Operation {
     rule: Option<ArgumentRule>,
     allows_empty_update: bool,
     has_unmasked_reads: bool,
+    update: Option<UpdateSemantics>,
     build_schema: schema::SchemaFn,
     #[cfg(debug_assertions)]
     check_deserialize: fn(&JsonMap) -> Result<(), serde_json::Error>,
@@ -338,6 +341,7 @@ const fn declare<T: OperationInput>(
         rule: None,
         allows_empty_update: false,
         has_unmasked_reads: false,
+        update: None,
         build_schema: T::json_schema,
         #[cfg(debug_assertions)]
         check_deserialize: validation::check_deserialize::<T>,

@@ -5,7 +5,8 @@
 //! forms pass, too.
 
 use portkey_operation::{
-    Effect, JsonMap, Open, Operation, Secret, Stability, TextOr, delete, get, post, put,
+    Effect, JsonMap, Open, Operation, Secret, Stability, TextOr, UpdateField, UpdateRules, delete,
+    get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -37,6 +38,10 @@ pub const OPERATIONS: &[Operation] = &[
         "update-agent-integration",
         "/agent-integrations/{agent_integration_id}",
     )
+    .with_update(
+        UpdateRules::read_by("get-agent-integration")
+            .with_fields(&[UpdateField::merged("configurations")]),
+    )
     .with_stability(Stability::Preview)
     .with_search_terms(&["A2A", "edit bot", "new agent address", "Agent ändern"]),
     delete::<DeleteAgentIntegration>(
@@ -56,6 +61,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-agent-integration-skills",
         "/agent-integrations/{agent_integration_id}/skills",
     )
+    .without_patch("Portkey has not documented what becomes of the entries that it does not name")
     .with_stability(Stability::Preview)
     .with_search_terms(&[
         "A2A",
@@ -73,6 +79,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-agent-integration-workspaces",
         "/agent-integrations/{agent_integration_id}/workspaces",
     )
+    .without_patch("Portkey has not documented what becomes of the entries that it does not name")
     .with_stability(Stability::Preview)
     .with_search_terms(&["A2A", "share a bot", "open to team", "Agent freigeben"])
     .destructive(),

@@ -30,6 +30,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_stability(Stability::Preview)
         .with_search_terms(&["A2A", "give team a bot", "provision", "Agent bereitstellen"]),
     put::<UpdateAgentServer>("update-agent-server", "/agent-servers/{agent_server_id}")
+        .without_patch("no operation reads a single agent server")
         .with_stability(Stability::Preview)
         .with_search_terms(&["A2A", "rename a bot", "retitle", "umbenennen"]),
     delete::<DeleteAgentServer>("delete-agent-server", "/agent-servers/{agent_server_id}")
@@ -46,6 +47,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-agent-server-skills",
         "/agent-servers/{agent_server_id}/skills",
     )
+    .without_patch("Portkey has not documented what becomes of the entries that it does not name")
     .with_stability(Stability::Preview)
     .with_search_terms(&[
         "A2A",
@@ -69,6 +71,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-agent-server-user-access",
         "/agent-servers/{agent_server_id}/user-access",
     )
+    .without_patch("Portkey has not documented what becomes of the entries that it does not name")
     .with_stability(Stability::Preview)
     .with_search_terms(&["A2A", "block person", "permit", "Person sperren"]),
 ];

@@ -1,8 +1,8 @@
 //! API keys, which call Portkey for the organisation, for a workspace or for one of its members.
 
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Time, alias, alias_default,
-    delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Time, UpdateField, UpdateRules,
+    alias, alias_default, delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -60,6 +60,14 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.read",
         ]),
     put::<UpdateApiKey>("update-api-key", "/api-keys/{id}")
+        .with_update(
+            UpdateRules::read_by("get-api-key")
+                .with_fields(&[
+                    UpdateField::write_only("reset_usage"),
+                    UpdateField::merged("defaults"),
+                ])
+                .with_create_only(&["type", "sub_type", "workspace_id", "user_id"]),
+        )
         .with_argument_aliases(KEY_ALIASES)
         .with_search_terms(&[
             "permissions",

@@ -1,6 +1,6 @@
 //! Collections: the folders of a workspace's prompts.
 
-use portkey_operation::{Operation, delete, get, post, put};
+use portkey_operation::{Operation, UpdateRules, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,6 +26,9 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["prompts.read"]),
     put::<UpdateCollection>("update-collection", "/collections/{collection_id}")
+        .with_update(
+            UpdateRules::read_by("get-collection").with_create_only(&["parent_collection_id"]),
+        )
         .with_search_terms(&[
             "prompt folder name",
             "relabel directory",

@@ -1,7 +1,8 @@
 //! Deployments: gateways outside Portkey, with the workspaces they serve and their credentials.
 
 use portkey_operation::{
-    ApiBase, ArgumentAlias, JsonMap, Nullable, Open, Operation, alias, delete, get, post, put,
+    ApiBase, ArgumentAlias, JsonMap, Nullable, Open, Operation, UpdateField, UpdateRules, alias,
+    delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -50,6 +51,11 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["deployments.read"]),
     put::<UpdateDeployment>("update-deployment", "/deployments/{deployment_id}")
+        .with_update(UpdateRules::read_by("get-deployment").with_fields(&[
+            UpdateField::write_only("rotate_auth"),
+            UpdateField::write_only("override_existing"),
+            UpdateField::merged("auth_settings"),
+        ]))
         .with_argument_aliases(SETTINGS_ALIASES)
         .with_search_terms(&["self-hosted", "data plane", "renew client secret", "edit"])
         .with_base(ApiBase::ControlPlaneV2)

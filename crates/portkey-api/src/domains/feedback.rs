@@ -17,6 +17,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["logs.write"]),
     put::<UpdateFeedback>("update-feedback", "/feedback/{id}")
+        .without_patch("no operation reads feedback")
         .with_search_terms(&[
             "rating",
             "correct",

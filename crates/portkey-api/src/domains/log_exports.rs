@@ -1,8 +1,8 @@
 //! Log exports: jobs that write the logs of a workspace to a file.
 
 use portkey_operation::{
-    ArgumentAlias, Effect, EndTime, JsonMap, Open, Operation, StartTime, TextOrList, alias, get,
-    post, put,
+    ArgumentAlias, Effect, EndTime, JsonMap, Open, Operation, StartTime, TextOrList, UpdateRules,
+    alias, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -57,6 +57,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(EXPORT_SCOPES),
     put::<UpdateLogExport>("update-log-export", "/logs/exports/{export_id}")
+        .with_update(UpdateRules::read_by("get-log-export"))
         .with_argument_aliases(EXPORT_ALIASES)
         .with_search_terms(&[
             "edit",

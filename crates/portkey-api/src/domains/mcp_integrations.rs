@@ -1,13 +1,16 @@
 //! MCP integrations: MCP servers registered behind the gateway.
 
+use portkey_merge_patch::{EntryKey, KeyedList};
 use portkey_operation::{
-    ArgumentAlias, Effect, JsonMap, Nullable, Open, Operation, Secret, alias, delete, get, post,
-    put,
+    ArgumentAlias, Effect, JsonMap, Nullable, Open, Operation, Secret, UpdateField, UpdateRules,
+    alias, delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{CapabilityPage, CapabilitySwitch, Owner, SecretMapping};
+use super::shared::{
+    CapabilityPage, CapabilitySwitch, Owner, SECRET_MAPPING_LISTS, SecretMapping, key_field,
+};
 /// Operations of the domain `mcp-integrations`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMcpIntegrations>("list-mcp-integrations", "/mcp-integrations")
@@ -47,6 +50,11 @@ pub const OPERATIONS: &[Operation] = &[
         "update-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}",
     )
+    .with_update(
+        UpdateRules::read_by("get-mcp-integration")
+            .with_fields(&[UpdateField::merged("configurations")])
+            .with_lists(SECRET_MAPPING_LISTS),
+    )
     .with_argument_aliases(HEADER_ALIASES)
     .with_search_terms(&[
         "connector",
@@ -81,6 +89,19 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateCapabilities>(
         "bulk-update-mcp-integration-capabilities",
         "/mcp-integrations/{mcp_integration_id}/capabilities",
+    )
+    .with_update(
+        UpdateRules::read_by("list-mcp-integration-capabilities")
+            .with_read_arguments(&[("page_size", "500")])
+            .with_fields(&[UpdateField::merged_entries(
+                "capabilities",
+                "`enabled: false` withdraws one",
+            )
+            .read_as("data")])
+            .with_lists(&[KeyedList::new(
+                "capabilities",
+                &[EntryKey(&[key_field("type"), key_field("name")])],
+            )]),
     )
     .with_search_terms(&[
         "turn off tool",
@@ -146,6 +167,20 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateWorkspaces>(
         "bulk-update-mcp-integration-workspaces",
         "/mcp-integrations/{mcp_integration_id}/workspaces",
+    )
+    .with_update(
+        UpdateRules::read_by("list-mcp-integration-workspaces")
+            .with_fields(&[
+                UpdateField::merged_entries(
+                    "workspaces",
+                    "`enabled: false` revokes the access of a workspace",
+                ),
+                UpdateField::write_only("override_existing_workspace_access"),
+            ])
+            .with_lists(&[KeyedList::new(
+                "workspaces",
+                &[EntryKey(&[key_field("id")])],
+            )]),
     )
     .with_search_terms(&["share with team", "allow", "deny", "open up", "freigeben"])
     .destructive()

@@ -1,12 +1,14 @@
 //! MCP servers: an MCP integration in one workspace, with its capabilities and users.
 
+use portkey_merge_patch::{EntryKey, KeyedList};
 use portkey_operation::{
-    ArgumentAlias, Effect, JsonMap, Nullable, OneOrMany, Operation, alias, delete, get, post, put,
+    ArgumentAlias, Effect, JsonMap, Nullable, OneOrMany, Operation, UpdateField, UpdateRules,
+    alias, delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{CapabilityPage, CapabilitySwitch};
+use super::shared::{CapabilityPage, CapabilitySwitch, key_field};
 /// Operations of the domain `mcp-servers`.
 ///
 /// Operations that read or write a user's OAuth tokens are left out on purpose: no agent should
@@ -35,6 +37,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(READ_SCOPES)
         .with_secret_fields(&["mcp_integration_details.configurations"]),
     put::<UpdateMcpServer>("update-mcp-server", "/mcp-servers/{mcp_server_id}")
+        .with_update(UpdateRules::read_by("get-mcp-server"))
         .with_search_terms(&["rename", "edit", "retitle", "umbenennen"])
         .scopes(UPDATE_SCOPES),
     delete::<DeleteMcpServer>("delete-mcp-server", "/mcp-servers/{mcp_server_id}")
@@ -56,6 +59,19 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateCapabilities>(
         "bulk-update-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities",
+    )
+    .with_update(
+        UpdateRules::read_by("list-mcp-server-capabilities")
+            .with_read_arguments(&[("page_size", "500")])
+            .with_fields(&[UpdateField::merged_entries(
+                "capabilities",
+                "`enabled: false` withdraws one",
+            )
+            .read_as("data")])
+            .with_lists(&[KeyedList::new(
+                "capabilities",
+                &[EntryKey(&[key_field("type"), key_field("name")])],
+            )]),
     )
     .with_search_terms(&[
         "turn off tool",
@@ -146,6 +162,19 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateUserAccess>(
         "bulk-update-mcp-server-user-access",
         "/mcp-servers/{mcp_server_id}/user-access",
+    )
+    .with_update(
+        UpdateRules::read_by("list-mcp-server-user-access")
+            .with_read_arguments(&[("page_size", "500")])
+            .with_fields(&[UpdateField::merged_entries(
+                "user_access",
+                "`enabled: false` denies a user",
+            )
+            .read_as("data")])
+            .with_lists(&[KeyedList::new(
+                "user_access",
+                &[EntryKey(&[key_field("user_id")])],
+            )]),
     )
     .with_argument_aliases(ACCESS_ALIASES)
     .with_search_terms(&["ban", "block person", "permit", "revoke", "ACL", "sperren"])

@@ -1,6 +1,6 @@
 //! Organisation defaults: the guardrails of every workspace.
 
-use portkey_operation::{ApiBase, Operation, get, put};
+use portkey_operation::{ApiBase, Operation, UpdateField, UpdateRules, get, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -22,6 +22,12 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateDefaults>(
         "update-organisation-defaults",
         "/admin/organisation/defaults",
+    )
+    .with_update(
+        UpdateRules::read_by("get-organisation-defaults").with_fields(&[
+            UpdateField::replaced("input_guardrails").as_items_by("slug"),
+            UpdateField::replaced("output_guardrails").as_items_by("slug"),
+        ]),
     )
     .with_search_terms(&[
         "org-wide",

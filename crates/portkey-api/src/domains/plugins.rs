@@ -18,6 +18,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["plugins.create"]),
     put::<UpdatePlugin>("update-plugin", "/plugins/{organisation_integration_id}")
+        .without_patch("no operation reads a single plugin")
         .with_stability(Stability::Preview)
         .with_search_terms(&[
             "renew vendor key",

@@ -1,6 +1,8 @@
 //! Prompt partials: texts that prompts share, published version by version.
 
-use portkey_operation::{ArgumentAlias, Operation, TextOr, alias, delete, get, post, put};
+use portkey_operation::{
+    ArgumentAlias, Operation, TextOr, UpdateField, UpdateRules, alias, delete, get, post, put,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -42,6 +44,12 @@ pub const OPERATIONS: &[Operation] = &[
         "update-prompt-partial",
         "/prompts/partials/{prompt_partial_id}",
     )
+    .with_update(
+        UpdateRules::read_by("get-prompt-partial")
+            .with_read_arguments(&[("version", "latest")])
+            .with_fields(&[UpdateField::write_only("description")])
+            .with_version("prompt_partial_version_id"),
+    )
     .with_search_terms(&[
         "snippet",
         "fragment",
@@ -68,6 +76,7 @@ pub const OPERATIONS: &[Operation] = &[
         "set-default-prompt-partial-version",
         "/prompts/partials/{prompt_partial_id}/makeDefault",
     )
+    .without_patch("it performs an action and changes no field")
     .with_search_terms(&[
         "promote",
         "roll back snippet",

@@ -21,6 +21,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_stability(Stability::Preview)
         .with_search_terms(&["function calling", "define function", "Funktion anlegen"]),
     put::<UpdateTool>("update-prompt-tool", "/tools/{tool_id}")
+        .without_patch("no operation reads a single tool")
         .with_base(ApiBase::ControlPlaneV2)
         .with_stability(Stability::Preview)
         .with_search_terms(&["function calling", "edit function", "Funktion ändern"])
@@ -33,6 +34,7 @@ pub const OPERATIONS: &[Operation] = &[
         "set-default-prompt-tool-version",
         "/tools/{tool_id}/makeDefault",
     )
+    .without_patch("it performs an action and changes no field")
     .with_base(ApiBase::ControlPlaneV2)
     .with_stability(Stability::Preview)
     .with_search_terms(&[

@@ -1,8 +1,8 @@
 //! Providers: an integration in one workspace, with a slug and limits of its own.
 
 use portkey_operation::{
-    ArgumentAlias, JsonMap, Nullable, OneOrMany, Operation, Secret, Time, alias, alias_default,
-    delete, get, post, put,
+    ArgumentAlias, JsonMap, Nullable, OneOrMany, Operation, Secret, Time, UpdateField, UpdateRules,
+    alias, alias_default, delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -38,6 +38,14 @@ pub const OPERATIONS: &[Operation] = &[
         .with_secret_fields(&["model_config", "configurations"])
         .scopes(&["providers.read", "virtual_keys.read"]),
     put::<UpdateProvider>("update-provider", "/providers/{slug}")
+        .with_update(
+            UpdateRules::read_by("get-provider")
+                .with_fields(&[
+                    UpdateField::write_only("reset_usage"),
+                    UpdateField::write_only("model_config"),
+                ])
+                .with_create_only(&["integration_id"]),
+        )
         .with_argument_aliases(LIMIT_ALIASES)
         .with_search_terms(&[
             "vendor",

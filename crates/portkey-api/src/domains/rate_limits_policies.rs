@@ -1,7 +1,7 @@
 //! Rate-limits policies: limits per minute, hour, day or week on traffic that meets some
 //! conditions.
 
-use portkey_operation::{Nullable, Open, Operation, delete, get, post, put};
+use portkey_operation::{Nullable, Open, Operation, UpdateRules, delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -50,6 +50,10 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateRateLimitsPolicy>(
         "update-rate-limits-policy",
         "/policies/rate-limits/{rate_limits_policy_id}",
+    )
+    .with_update(
+        UpdateRules::read_by("get-rate-limits-policy")
+            .with_create_only(&["type", "group_by", "target"]),
     )
     .with_search_terms(&["throttle", "loosen", "tighten", "rpm", "quota", "raise"])
     .aliases(&["update-rate-limit"])

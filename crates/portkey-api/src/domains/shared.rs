@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use portkey_merge_patch::{EntryKey, KeyField, KeyedList};
 use portkey_operation::{
     ArgumentAlias, EndTime, Findings, JsonMap, Nullable, Open, StartTime, TextOr, TextOrList, Time,
     preferred_alias,
@@ -404,3 +405,17 @@ pub enum SwitchableKind {
     Prompt,
     Resource,
 }
+
+/// The field that identifies an entry of a list in patches.
+pub(super) const fn key_field(name: &'static str) -> KeyField {
+    KeyField {
+        name,
+        default: None,
+    }
+}
+
+/// Lists of secrets from references: each field of a credential takes one.
+pub(super) const SECRET_MAPPING_LISTS: &[KeyedList] = &[KeyedList::new(
+    "secret_mappings",
+    &[EntryKey(&[key_field("target_field")])],
+)];

@@ -1,7 +1,8 @@
 //! Usage-limits policies: budgets of traffic that meets some conditions.
 
 use portkey_operation::{
-    ArgumentAlias, Nullable, Open, Operation, Time, alias, delete, get, post, put,
+    ArgumentAlias, Nullable, Open, Operation, Time, UpdateField, UpdateRules, alias, delete, get,
+    post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,6 +55,11 @@ pub const OPERATIONS: &[Operation] = &[
         "update-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
+    .with_update(
+        UpdateRules::read_by("get-usage-limits-policy")
+            .with_fields(&[UpdateField::write_only("reset_usage_for_value")])
+            .with_create_only(&["type", "group_by", "target"]),
+    )
     .with_search_terms(&[
         "spending cap",
         "quota",
@@ -102,6 +108,7 @@ pub const OPERATIONS: &[Operation] = &[
         "reset-usage-limits-policy-entity",
         "/policies/usage-limits/{policy_usage_limits_id}/entities/{entity_id}/reset",
     )
+    .without_patch("it performs an action and changes no field")
     .with_argument_aliases(LIMIT_ALIASES)
     .with_search_terms(&[
         "clear",

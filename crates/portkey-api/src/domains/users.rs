@@ -1,6 +1,6 @@
 //! Users: the people of an organisation.
 
-use portkey_operation::{Operation, delete, get, put};
+use portkey_operation::{Operation, UpdateRules, delete, get, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -33,6 +33,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["organisation_users.read"]),
     put::<UpdateUser>("update-user", "/admin/users/{user_id}")
+        .with_update(UpdateRules::read_by("get-user"))
         .with_search_terms(&[
             "make admin",
             "promote",

@@ -2,7 +2,7 @@
 
 use portkey_operation::{
     ArgumentAlias, Findings, JsonMap, Nullable, OneOrMany, Open, Operation, Secret, Stability,
-    TextOr, Time, alias, alias_default, delete, get, post, put,
+    TextOr, Time, UpdateField, UpdateRules, alias, alias_default, delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -36,6 +36,11 @@ pub const OPERATIONS: &[Operation] = &[
         .with_secret_fields(&["key", "masked_api_key", "model_config"])
         .scopes(&["virtual_keys.read"]),
     put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
+        .with_update(UpdateRules::read_by("get-virtual-key").with_fields(&[
+            UpdateField::write_only("key"),
+            UpdateField::write_only("deploymentConfig"),
+            UpdateField::write_only("secret_mappings"),
+        ]))
         .with_argument_aliases(KEY_ALIASES)
         .with_search_terms(&[
             "vkey",

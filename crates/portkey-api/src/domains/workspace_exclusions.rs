@@ -1,8 +1,11 @@
 //! Workspace exclusions: workspaces that are exempt from the organisation's guardrails.
 
-use portkey_operation::{Operation, get, put};
+use portkey_merge_patch::{EntryKey, KeyedList};
+use portkey_operation::{Operation, UpdateField, UpdateRules, get, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::shared::key_field;
 
 /// Operations of the domain `workspace-exclusions`.
 pub const OPERATIONS: &[Operation] = &[
@@ -21,7 +24,7 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateExclusions>(
         "bulk-update-input-guardrail-exclusions",
         "/workspace-exclusions/input-guardrails",
-    ).with_search_terms(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
+    ).with_update(INPUT_GUARDRAIL_EXCLUSIONS_UPDATE).with_search_terms(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
     .with_docs(
         "Update input guardrail exclusions",
         "Frees workspaces from the organisation's input guardrails, or puts them back; others stay. \
@@ -46,7 +49,7 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateExclusions>(
         "bulk-update-output-guardrail-exclusions",
         "/workspace-exclusions/output-guardrails",
-    ).with_search_terms(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
+    ).with_update(OUTPUT_GUARDRAIL_EXCLUSIONS_UPDATE).with_search_terms(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
     .with_docs(
         "Update output guardrail exclusions",
         "Frees workspaces from the organisation's output guardrails, or puts them back; others stay. \
@@ -57,6 +60,30 @@ pub const OPERATIONS: &[Operation] = &[
     .enterprise()
     .scopes(UPDATE_SCOPES),
 ];
+
+/// Update rules of the resource that `list-input-guardrail-exclusions` returns.
+const INPUT_GUARDRAIL_EXCLUSIONS_UPDATE: UpdateRules =
+    UpdateRules::read_by("list-input-guardrail-exclusions")
+        .with_fields(&[
+            UpdateField::merged_entries("workspaces", "`excluded: false` puts a workspace back"),
+            UpdateField::write_only("override_existing"),
+        ])
+        .with_lists(&[KeyedList::new(
+            "workspaces",
+            &[EntryKey(&[key_field("workspace_id")])],
+        )]);
+
+/// Update rules of the resource that `list-output-guardrail-exclusions` returns.
+const OUTPUT_GUARDRAIL_EXCLUSIONS_UPDATE: UpdateRules =
+    UpdateRules::read_by("list-output-guardrail-exclusions")
+        .with_fields(&[
+            UpdateField::merged_entries("workspaces", "`excluded: false` puts a workspace back"),
+            UpdateField::write_only("override_existing"),
+        ])
+        .with_lists(&[KeyedList::new(
+            "workspaces",
+            &[EntryKey(&[key_field("workspace_id")])],
+        )]);
 
 const LIST_SCOPES: &[&str] = &["organisation_exclusions.list"];
 const UPDATE_SCOPES: &[&str] = &["organisation_exclusions.update"];

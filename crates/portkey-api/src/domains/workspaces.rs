@@ -1,7 +1,8 @@
 //! Workspaces: the teams of an organisation, with their limits and defaults.
 
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, alias, delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, UpdateRules, alias, delete, get,
+    post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -35,6 +36,11 @@ pub const OPERATIONS: &[Operation] = &[
         .with_sensitive_fields(&["users[].email", "users[].first_name", "users[].last_name"])
         .scopes(&["workspaces.read"]),
     put::<UpdateWorkspace>("update-workspace", "/admin/workspaces/{workspace_id}")
+        .with_update(
+            UpdateRules::read_by("get-workspace")
+                .with_read_arguments(&[("name_format", "plain")])
+                .with_create_only(&["users"]),
+        )
         .with_argument_aliases(DEFAULTS_ALIASES)
         .with_search_terms(&[
             "team",

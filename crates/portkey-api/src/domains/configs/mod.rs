@@ -2,12 +2,15 @@
 
 mod document;
 
+use portkey_merge_patch::{EntryKey, KeyedList};
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Operation, Secret, Stability, delete, get, part_alias, post,
-    put,
+    ArgumentAlias, Findings, JsonMap, Operation, Secret, Stability, UpdateField, UpdateRules,
+    delete, get, part_alias, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::shared::key_field;
 
 /// Operations of the domain `configs`.
 pub const OPERATIONS: &[Operation] = &[
@@ -45,6 +48,13 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(&["configs.read"]),
     // Each call replaces the document that live traffic uses, by a new version.
     put::<UpdateConfig>("update-config", "/configs/{slug}")
+        .with_update(
+            UpdateRules::read_by("get-config")
+                .with_fields(&[UpdateField::replaced("config").as_json_text()])
+                .with_lists(TARGET_LISTS)
+                .with_version("version_id")
+                .with_create_only(&["workspace_id"]),
+        )
         .with_argument_aliases(DOCUMENT_ALIASES)
         .with_search_terms(&[
             "routing rules",
@@ -85,6 +95,20 @@ pub const OPERATIONS: &[Operation] = &[
     .with_search_terms(&["older revision", "earlier rules", "frühere Konfiguration"])
     .with_secret_fields(&["config"])
     .scopes(&["configs.read"]),
+];
+
+/// Targets are told apart by their name, or else by what they lead to. Two targets may lead to the
+/// same provider; the list is then replaced as a whole.
+const TARGET_KEYS: &[EntryKey] = &[
+    EntryKey(&[key_field("name")]),
+    EntryKey(&[key_field("virtual_key")]),
+    EntryKey(&[key_field("provider")]),
+];
+
+/// The lists of a document whose entries a patch may name by a key.
+const TARGET_LISTS: &[KeyedList] = &[
+    KeyedList::new("config.targets", TARGET_KEYS),
+    KeyedList::new("config.targets[].targets", TARGET_KEYS),
 ];
 
 /// Parts of the document that other servers take by themselves.

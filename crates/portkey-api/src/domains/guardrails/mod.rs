@@ -10,7 +10,12 @@ use serde::Deserialize;
 
 pub use checks::Check;
 
-use portkey_operation::{Findings, JsonMap, Open, Operation, TextOr, delete, get, post, put};
+use portkey_merge_patch::{EntryKey, KeyedList};
+use portkey_operation::{
+    Findings, JsonMap, Open, Operation, TextOr, UpdateRules, delete, get, post, put,
+};
+
+use super::shared::key_field;
 
 /// Operations of the domain `guardrails`.
 pub const OPERATIONS: &[Operation] = &[
@@ -44,7 +49,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["guardrails.read", "organisation_guardrails.read"])
         .with_secret_fields(&["checks[].parameters"]),
-    put::<UpdateGuardrail>("update-guardrail", "/guardrails/{guardrail_id}")
+    put::<UpdateGuardrail>("update-guardrail", "/guardrails/{guardrail_id}").with_update(GUARDRAIL_UPDATE)
         .with_search_terms(&[
             "content filter",
             "safety check",
@@ -81,7 +86,7 @@ pub const OPERATIONS: &[Operation] = &[
     put::<ReplaceMcpServers>(
         "replace-guardrail-mcp-servers",
         "/guardrails/{guardrail_id}/mcp-servers",
-    )
+    ).with_update(UpdateRules::read_by("list-guardrail-mcp-servers"))
     .with_search_terms(&[
         "swap",
         "overwrite set",
@@ -94,7 +99,7 @@ pub const OPERATIONS: &[Operation] = &[
     put::<SetMcpServer>(
         "set-guardrail-mcp-server",
         "/guardrails/{guardrail_id}/mcp-servers/{mcp_server_id}",
-    )
+    ).without_patch("no operation reads a single mapping; `replace-guardrail-mcp-servers` takes one for all of them")
     .with_search_terms(&[
         "protect",
         "attach",
@@ -108,6 +113,15 @@ pub const OPERATIONS: &[Operation] = &[
     .with_default_arguments(&[("run_on", r#"["input", "output"]"#)])
     .scopes(&["guardrails.update"]),
 ];
+
+/// Update rules of the resource that `get-guardrail` returns.
+const GUARDRAIL_UPDATE: UpdateRules = UpdateRules::read_by("get-guardrail")
+    .with_lists(CHECK_LISTS)
+    .with_version("version_id")
+    .with_create_only(&["workspace_id", "organisation_id", "target"]);
+
+/// Checks are told apart by their id, unless a guardrail has the same check twice.
+const CHECK_LISTS: &[KeyedList] = &[KeyedList::new("checks", &[EntryKey(&[key_field("id")])])];
 
 /// List guardrails
 ///

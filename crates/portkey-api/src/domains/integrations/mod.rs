@@ -13,12 +13,16 @@ pub use configurations::{AwsAuth, AzureAuth, AzureDeployment, Configurations, Ve
 pub use pricing::{ImagePricing, PricingAdjustments, PricingMultiplier};
 pub(super) use providers::warn_of_unknown_provider;
 
+use portkey_merge_patch::{EntryKey, KeyedList};
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Secret, alias, alias_default,
-    delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Secret, UpdateField, UpdateRules,
+    alias, alias_default, delete, get, post, put,
 };
 
-use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, warn_of_late_alert};
+use super::shared::{
+    Owner, RateLimits, SECRET_MAPPING_LISTS, SecretMapping, Tags, UsageLimits, key_field,
+    warn_of_late_alert,
+};
 /// Operations of the domain `integrations`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListIntegrations>("list-all-integrations", "/integrations")
@@ -63,6 +67,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(READ_SCOPES),
     put::<UpdateIntegration>("update-integration", "/integrations/{slug}")
+        .with_update(INTEGRATION_UPDATE)
         .with_argument_aliases(CONFIGURATION_ALIASES)
         .with_search_terms(&[
             "rotate OpenAI key",
@@ -100,6 +105,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-integration-models",
         "/integrations/{slug}/models",
     )
+    .with_update(INTEGRATION_MODELS_UPDATE)
     .with_search_terms(&[
         "turn off",
         "turn on",
@@ -142,6 +148,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-integration-workspaces",
         "/integrations/{slug}/workspaces",
     )
+    .with_update(INTEGRATION_WORKSPACES_UPDATE)
     .with_argument_aliases(ACCESS_ALIASES)
     .with_search_terms(&[
         "share with team",
@@ -156,6 +163,41 @@ pub const OPERATIONS: &[Operation] = &[
     .aliases(&["update-integration-workspaces"])
     .scopes(&["organisation_integrations.update"]),
 ];
+
+/// Update rules of the resource that `get-integration` returns.
+const INTEGRATION_UPDATE: UpdateRules = UpdateRules::read_by("get-integration")
+    .with_fields(&[
+        UpdateField::write_only("key"),
+        UpdateField::merged("configurations"),
+    ])
+    .with_lists(SECRET_MAPPING_LISTS)
+    .with_create_only(&["ai_provider_id", "slug"]);
+
+/// Update rules of the resource that `list-integration-models` returns.
+const INTEGRATION_MODELS_UPDATE: UpdateRules = UpdateRules::read_by("list-integration-models")
+    .with_fields(&[UpdateField::merged_entries(
+        "models",
+        "`bulk-delete-integration-models` removes custom models; `enabled: false` withdraws one",
+    )])
+    .with_lists(&[KeyedList::new("models", &[EntryKey(&[key_field("slug")])])]);
+
+/// Update rules of the resource that `list-integration-workspaces` returns.
+const INTEGRATION_WORKSPACES_UPDATE: UpdateRules =
+    UpdateRules::read_by("list-integration-workspaces")
+        .with_fields(&[
+            UpdateField::merged_entries(
+                "workspaces",
+                "`enabled: false` revokes the access of a workspace",
+            ),
+            UpdateField::merged("global_workspace_access"),
+            UpdateField::write_only("override_existing_workspace_access"),
+            UpdateField::write_only("create_default_provider"),
+            UpdateField::write_only("default_provider_slug"),
+        ])
+        .with_lists(&[KeyedList::new(
+            "workspaces",
+            &[EntryKey(&[key_field("id")])],
+        )]);
 
 /// Access of all workspaces, and the limits of each, in the form of other servers.
 const ACCESS_ALIASES: &[ArgumentAlias] = &[

@@ -9,8 +9,8 @@ use serde_json::Value;
 pub use run::RunPrompt;
 
 use portkey_operation::{
-    ApiBase, ArgumentAlias, Effect, Findings, JsonMap, Nullable, Open, Operation, TextOr, alias,
-    delete, get, json_text_alias, post, put, spread_alias,
+    ApiBase, ArgumentAlias, Effect, Findings, JsonMap, Nullable, Open, Operation, TextOr,
+    UpdateField, UpdateRules, alias, delete, get, json_text_alias, post, put, spread_alias,
 };
 
 /// The note on arguments that `run` and `render` take beside the listed ones.
@@ -42,6 +42,17 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(READ_SCOPES),
     // Each change of the template adds a version.
     put::<UpdatePrompt>("update-prompt", "/prompts/{prompt_id}")
+        .with_update(
+            UpdateRules::read_by("get-prompt")
+                .with_read_arguments(&[("version", "latest")])
+                .with_fields(&[
+                    UpdateField::replaced("prompt_metadata").read_as("template_metadata"),
+                    UpdateField::replaced("version_description")
+                        .read_as("prompt_version_description"),
+                ])
+                .with_version("prompt_version_id")
+                .with_partial_flag("patch", &["name", "collection_id"]),
+        )
         .with_argument_aliases(UPDATE_ALIASES)
         .with_search_terms(&[
             "edit template",
@@ -88,6 +99,7 @@ pub const OPERATIONS: &[Operation] = &[
         "set-default-prompt-version",
         "/prompts/{prompt_id}/makeDefault",
     )
+    .without_patch("it performs an action and changes no field")
     .with_search_terms(&[
         "promote",
         "deploy",
@@ -136,6 +148,10 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateVersion>(
         "update-prompt-version",
         "/prompts/{prompt_id}/versions/{version_id}",
+    )
+    .with_update(
+        UpdateRules::read_by("get-prompt-version")
+            .with_fields(&[UpdateField::replaced("label_id").read_as("prompt_version_label_id")]),
     )
     .with_search_terms(&[
         "tag revision",

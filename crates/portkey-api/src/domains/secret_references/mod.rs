@@ -8,7 +8,8 @@ use serde::Deserialize;
 pub use auth_settings::{AwsSignIn, AzureSignIn, SignIn, VaultSignIn};
 
 use portkey_operation::{
-    Findings, JsonMap, Nullable, Open, Operation, Secret, delete, get, post, put,
+    Findings, JsonMap, Nullable, Open, Operation, Secret, UpdateField, UpdateRules, delete, get,
+    post, put,
 };
 
 use super::shared::Tags;
@@ -55,6 +56,11 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateSecretReference>(
         "update-secret-reference",
         "/secret-references/{secret_reference_id}",
+    )
+    .with_update(
+        UpdateRules::read_by("get-secret-reference")
+            .with_fields(&[UpdateField::merged("auth_config")])
+            .with_create_only(&["manager_type", "slug"]),
     )
     .with_search_terms(&[
         "vault",
