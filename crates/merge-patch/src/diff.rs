@@ -5,7 +5,7 @@ use similar::TextDiff;
 
 use super::{
     JsonObject,
-    list_rules::{EntryKey, ListRules},
+    list_rules::{ListRules, MatchedEntry},
     path::{DocumentPath, PathStep},
     size::MAX_DEPTH,
 };
@@ -201,14 +201,11 @@ impl DiffBuilder {
                 self.compare_objects(path, rule_path, before, after, depth);
             }
             (Value::Array(before), Value::Array(after)) if depth > 0 => {
-                let key = self
-                    .rules
-                    .find(rule_path)
-                    .and_then(|list| list.find_key(&[before, after]))
-                    .filter(|key| keeps_order(*key, before, after));
                 let inside = format!("{rule_path}[]");
-                match key {
-                    Some(key) => self.compare_entries(path, &inside, key, before, after, depth),
+                match self.rules.match_entries(rule_path, before, after) {
+                    Some(entries) => {
+                        self.compare_entries(path, &inside, &entries, (before, after), depth);
+                    }
                     None if before.len() == after.len() => {
                         for (index, (old, new)) in before.iter().zip(after).enumerate() {
                             let path = path.join(PathStep::Index(index));
@@ -252,27 +249,20 @@ impl DiffBuilder {
         &mut self,
         path: &DocumentPath,
         rule_path: &str,
-        key: EntryKey,
-        before: &[Value],
-        after: &[Value],
+        entries: &[MatchedEntry],
+        (before, after): (&[Value], &[Value]),
         depth: usize,
     ) {
-        let step = |entry: &Value, index| PathStep::Entry {
-            key: key.describe(entry).unwrap_or_default(),
-            index,
-        };
-        for (index, new) in after.iter().enumerate() {
-            let path = path.join(step(new, index));
-            let values = key.values(new);
-            match before.iter().find(|old| key.values(old) == values) {
-                Some(old) => self.compare(&path, rule_path, old, new, depth - 1),
-                None => self.push(path, None, Some(new)),
-            }
-        }
-        for (index, old) in before.iter().enumerate() {
-            let values = key.values(old);
-            if !after.iter().any(|new| key.values(new) == values) {
-                self.push(path.join(step(old, index)), Some(old), None);
+        for entry in entries {
+            let path = path.join(PathStep::Entry {
+                key: entry.key.clone(),
+                index: entry.new.or(entry.old).unwrap_or_default(),
+            });
+            let old = entry.old.and_then(|index| before.get(index));
+            let new = entry.new.and_then(|index| after.get(index));
+            match (old, new) {
+                (Some(old), Some(new)) => self.compare(&path, rule_path, old, new, depth - 1),
+                (old, new) => self.push(path, old, new),
             }
         }
     }
@@ -288,18 +278,4 @@ impl DiffBuilder {
             new: new.cloned(),
         });
     }
-}
-
-/// Returns true if the entries that both lists have come in the same order. The order of targets
-/// may matter, so that a change of it is a change of the list.
-fn keeps_order(key: EntryKey, before: &[Value], after: &[Value]) -> bool {
-    let names = |list: &[Value], other: &[Value]| -> Vec<Vec<String>> {
-        let others: std::collections::HashSet<_> =
-            other.iter().filter_map(|entry| key.values(entry)).collect();
-        list.iter()
-            .filter_map(|entry| key.values(entry))
-            .filter(|values| others.contains(values))
-            .collect()
-    };
-    names(before, after) == names(after, before)
 }

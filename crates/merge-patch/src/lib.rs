@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     diff::{Change, Diff, MAX_CHANGES, diff_lines},
-    list_rules::{EntryKey, KeyField, KeyedList, ListRules},
+    list_rules::{EntryKey, KeyField, KeyedList, ListRules, MatchedEntry},
     merge::{DELETE_MARKER, merge_patch_between},
     patch::{MAX_OPERATIONS, Patch, PatchError},
     path::{DocumentPath, PathStep},

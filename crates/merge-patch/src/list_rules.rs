@@ -1,5 +1,7 @@
 //! Declarations of lists whose entries are told apart by a key.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 /// A field of a key.
@@ -60,7 +62,7 @@ impl EntryKey {
 
     /// Returns true if all entries have the key, each with other values.
     pub(crate) fn identifies(self, entries: &[Value]) -> bool {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         entries
             .iter()
             .all(|entry| self.values(entry).is_some_and(|values| seen.insert(values)))
@@ -84,7 +86,65 @@ impl KeyedList {
     }
 }
 
+/// An entry that one or both of two lists have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchedEntry {
+    /// Key of the entry as it is shown, such as `name=primary`.
+    pub key: String,
+    /// Position in the old list.
+    pub old: Option<usize>,
+    /// Position in the new list.
+    pub new: Option<usize>,
+}
+
 impl ListRules {
+    /// Matches the entries of two lists by their key: those of the new list in its order, then those
+    /// that are gone.
+    ///
+    /// Returns `None` if no key tells the entries apart, or if entries that both lists have come in
+    /// another order. The order of targets matters, so that this is a change of the list.
+    pub fn match_entries(
+        self,
+        path: &str,
+        before: &[Value],
+        after: &[Value],
+    ) -> Option<Vec<MatchedEntry>> {
+        let key = self.find(path)?.find_key(&[before, after])?;
+        let positions: HashMap<_, _> = before
+            .iter()
+            .enumerate()
+            .filter_map(|(index, entry)| Some((key.values(entry)?, index)))
+            .collect();
+        let mut matched = Vec::with_capacity(after.len());
+        let mut last = None;
+        let mut kept = HashSet::new();
+        for (new, entry) in after.iter().enumerate() {
+            let old = positions.get(&key.values(entry)?).copied();
+            if old.is_some() {
+                if old < last {
+                    return None;
+                }
+                last = old;
+                kept.extend(old);
+            }
+            matched.push(MatchedEntry {
+                key: key.describe(entry)?,
+                old,
+                new: Some(new),
+            });
+        }
+        for (old, entry) in before.iter().enumerate() {
+            if !kept.contains(&old) {
+                matched.push(MatchedEntry {
+                    key: key.describe(entry)?,
+                    old: Some(old),
+                    new: None,
+                });
+            }
+        }
+        Some(matched)
+    }
+
     /// Returns the rule of the list at a path, whose entries are written `[]`.
     pub(crate) fn find(self, path: &str) -> Option<&'static KeyedList> {
         self.0.iter().find(|list| list.path == path)

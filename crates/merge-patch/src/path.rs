@@ -148,8 +148,8 @@ fn has_key(item: &Value, key: &str) -> bool {
         };
         match item.get(field) {
             Some(Value::String(text)) => text == expected,
-            Some(other) => other.to_string() == expected,
-            None => false,
+            Some(Value::Number(number)) => number.to_string() == expected,
+            _ => false,
         }
     })
 }

@@ -1,10 +1,14 @@
 //! Computes the changes of a request body to the current state, field by field.
 
-use portkey_operation::{Effect, Operation, field_path};
+use portkey_merge_patch::{ListRules, MatchedEntry};
+use portkey_operation::{Effect, Operation, UpdateRules, field_path};
 use serde_json::Value;
 
 use super::truncation::truncate;
-use crate::security::secrets::{BLANK, MASK, is_masked, mask_text};
+use crate::security::{
+    sanitize::first_chars,
+    secrets::{BLANK, MASK, is_masked, mask_text},
+};
 
 /// Maximum number of reported changes.
 const MAX_CHANGES: usize = 100;
@@ -57,7 +61,9 @@ pub fn compute_changes(
     shown: Option<&Value>,
     current: Option<&Value>,
 ) -> Vec<FieldChange> {
+    let rules = operation.update_rules();
     let mut diff = DiffBuilder {
+        lists: rules.map(UpdateRules::list_rules).unwrap_or_default(),
         merges: operation.method() == http::Method::PATCH,
         changes: Vec::new(),
     };
@@ -75,15 +81,17 @@ pub fn compute_changes(
             let now = current.map(unwrap_data);
             for (name, value) in fields {
                 let shown = shown.and_then(|shown| shown.get(name));
-                diff.compare(
-                    &child_path("", name),
-                    now.and_then(|now| now.get(name)),
-                    value,
-                    shown,
-                );
+                let path = FieldPosition {
+                    shown: child_path("", name),
+                    rule: name.clone(),
+                };
+                diff.compare(&path, now.and_then(|now| now.get(name)), value, shown);
             }
         }
-        (_, Some(body)) => diff.compare("", current.map(unwrap_data), body, shown),
+        (_, Some(body)) => {
+            let whole = FieldPosition::default();
+            diff.compare(&whole, current.map(unwrap_data), body, shown);
+        }
         (_, None) => {}
     }
     diff.changes
@@ -109,12 +117,20 @@ fn shorten(value: &Value) -> Value {
 }
 
 struct DiffBuilder {
+    /// Lists whose entries are compared by their key.
+    lists: ListRules,
     merges: bool,
     changes: Vec<FieldChange>,
 }
 
 impl DiffBuilder {
-    fn compare(&mut self, path: &str, from: Option<&Value>, to: &Value, shown: Option<&Value>) {
+    fn compare(
+        &mut self,
+        path: &FieldPosition,
+        from: Option<&Value>,
+        to: &Value,
+        shown: Option<&Value>,
+    ) {
         // Further changes would not be reported.
         if self.changes.len() >= MAX_CHANGES {
             return;
@@ -125,7 +141,7 @@ impl DiffBuilder {
             (Some(Value::Object(from)), Value::Object(to)) => {
                 for (name, value) in to {
                     let shown = shown.and_then(|shown| shown.get(name));
-                    self.compare(&child_path(path, name), from.get(name), value, shown);
+                    self.compare(&path.field(name), from.get(name), value, shown);
                 }
                 let left_out = from.iter().filter(|(name, _)| !to.contains_key(*name));
                 for (name, gone) in left_out {
@@ -133,7 +149,7 @@ impl DiffBuilder {
                         .as_str()
                         .is_none_or(|gone| gone == MASK || !is_masked(gone));
                     if is_known && !self.merges && !name.starts_with("masked_") {
-                        self.push_removal(&child_path(path, name), gone, shown);
+                        self.push_removal(&path.field(name).shown, gone, shown);
                     }
                 }
             }
@@ -145,19 +161,46 @@ impl DiffBuilder {
                 {
                     Some(from) => self.compare(path, Some(&from), to, shown),
                     None if is_masked(text) => {}
-                    None => self.push_value(path, from, shown),
+                    None => self.push_value(&path.shown, from, shown),
                 }
             }
             // A masked text cannot be compared.
             (Some(Value::String(from)), _) if is_masked(from) => {}
             (Some(from), _) if Some(from) == shown => {}
-            (Some(Value::Array(from)), Value::Array(to)) if from.len() == to.len() => {
-                for (i, (from, to)) in from.iter().zip(to).enumerate() {
-                    let shown = shown.and_then(|shown| shown.get(i));
-                    self.compare(&format!("{path}[{i}]"), Some(from), to, shown);
+            (Some(whole @ Value::Array(from)), Value::Array(to)) => {
+                match self.lists.match_entries(&path.rule, from, to) {
+                    Some(entries) => self.compare_entries(path, &entries, (from, to), shown),
+                    None if from.len() == to.len() => {
+                        for (i, (from, to)) in from.iter().zip(to).enumerate() {
+                            let shown = shown.and_then(|shown| shown.get(i));
+                            self.compare(&path.item(&i.to_string()), Some(from), to, shown);
+                        }
+                    }
+                    None => self.push_value(&path.shown, Some(whole), shown),
                 }
             }
-            (from, _) => self.push_value(path, from, shown),
+            (from, _) => self.push_value(&path.shown, from, shown),
+        }
+    }
+
+    /// Compares the entries of a list that are told apart by a key.
+    fn compare_entries(
+        &mut self,
+        path: &FieldPosition,
+        entries: &[MatchedEntry],
+        (from, to): (&[Value], &[Value]),
+        shown: Option<&Value>,
+    ) {
+        for entry in entries {
+            let path = path.item(&mask_text(&entry.key));
+            let old = entry.old.and_then(|index| from.get(index));
+            let new = entry.new.and_then(|index| to.get(index));
+            let shown_entry = entry.new.and_then(|index| shown?.get(index));
+            match (old, new) {
+                (old, Some(new)) => self.compare(&path, old, new, shown_entry),
+                (Some(gone), None) => self.push_removal(&path.shown, gone, shown),
+                (None, None) => {}
+            }
         }
     }
 
@@ -195,6 +238,38 @@ impl DiffBuilder {
     fn push(&mut self, change: FieldChange) {
         if self.changes.len() < MAX_CHANGES {
             self.changes.push(change);
+        }
+    }
+}
+
+/// The position of a value: as it is shown, and as list rules name it.
+#[derive(Default)]
+struct FieldPosition {
+    shown: String,
+    rule: String,
+}
+
+impl FieldPosition {
+    fn field(&self, name: &str) -> Self {
+        Self {
+            shown: child_path(&self.shown, name),
+            rule: match self.rule.len() {
+                0 => name.to_owned(),
+                // No rule is longer.
+                MAX_PATH_BYTES.. => self.rule.clone(),
+                _ => format!("{}.{name}", self.rule),
+            },
+        }
+    }
+
+    fn item(&self, key: &str) -> Self {
+        let shown = match self.shown.len() {
+            MAX_PATH_BYTES.. => self.shown.clone(),
+            _ => format!("{}[{}]", self.shown, first_chars(key, MAX_PATH_BYTES)),
+        };
+        Self {
+            shown,
+            rule: format!("{}[]", self.rule),
         }
     }
 }

@@ -267,7 +267,7 @@ async fn approval_form_lists_changes_inside_a_config() {
     assert!(!done, "{text}");
     let asked = human.last_request();
     assert!(
-        asked.contains("`config.targets[0].weight`: `0.3` becomes `0.7`"),
+        asked.contains("`config.targets[provider=@openai].weight`: `0.3` becomes `0.7`"),
         "{asked}"
     );
     assert!(

@@ -273,18 +273,20 @@ async fn dry_run_shows_changes_without_secrets() {
     let result = call("update-config", json!({ "slug": "s", "config": config })).await;
     let changes = json!([
         { "path": "config.strategy.mode", "from": "fallback", "to": "loadbalance" },
-        { "path": "config.targets[0].weight", "from": 0.3, "to": 0.5 },
-        { "path": "config.targets[1].weight", "from": 0.7, "to": 0.5 },
+        { "path": "config.targets[provider=@a].weight", "from": 0.3, "to": 0.5 },
+        { "path": "config.targets[provider=@b].weight", "from": 0.7, "to": 0.5 },
     ]);
     assert_eq!(result["changes"], changes, "{result}");
-    // With one target less, the list is shown as a whole, without its secrets.
+    // Targets are compared by what they lead to, and shown without their secrets.
     let config = json!({ "strategy": { "mode": "fallback" }, "targets": [
         { "provider": "@a", "weight": 0.3, "api_key": new, "request_headers": { "x-any": new } },
     ] });
     let result = call("update-config", json!({ "slug": "s", "config": config })).await;
-    let to = json!([{ "provider": "@a", "weight": 0.3, "api_key": "***",
-        "request_headers": { "x-any": "***" } }]);
-    assert_eq!(result["changes"][0]["to"], to, "{result}");
+    let changes = json!([
+        { "path": "config.targets[provider=@a].request_headers", "to": { "x-any": "***" } },
+        { "path": "config.targets[provider=@b]", "from": { "provider": "@b", "weight": 0.7 } },
+    ]);
+    assert_eq!(result["changes"], changes, "{result}");
     assert!(
         !result.to_string().contains(&**new) && !result.to_string().contains(&**old),
         "{result}"
