@@ -405,7 +405,7 @@ async fn masked_argument_is_rejected() {
         },
         Case {
             tool: "update-config",
-            args: json!({ "slug": "s", "config": { "targets": [{}, { "api_key": MASK }] } }),
+            args: json!({ "slug": "s", "config": { "targets": [{ "provider": "a" }, { "api_key": MASK }] } }),
             at: "`config.targets[1].api_key`",
         },
         Case {

@@ -191,7 +191,7 @@ pub struct UpdateConfig {
     pub slug: String,
     /// Display name.
     pub name: Option<String>,
-    /// The whole document; nothing is merged.
+    /// The whole document.
     pub config: Option<Secret<JsonMap>>,
     /// State, such as `active`.
     pub status: Option<String>,
@@ -219,7 +219,7 @@ pub struct ListVersions {
 /// Spellings of the flag for a default config, which Portkey drops without an error.
 const DEFAULT_FLAG_NAMES: [&str; 2] = ["isDefault", "is_default"];
 
-/// Warns about a document or a flag without effect, which is sent all the same.
+/// Checks the document, and warns about fields without effect, which are sent all the same.
 fn warn_ineffective_fields(args: &JsonMap, findings: &mut Findings) {
     if DEFAULT_FLAG_NAMES
         .iter()
@@ -227,7 +227,7 @@ fn warn_ineffective_fields(args: &JsonMap, findings: &mut Findings) {
     {
         findings.warn("`isDefault` is dropped by Portkey: no operation makes a config the default");
     }
-    document::warn_unread_document_fields(args, findings);
+    document::check_document(args, findings);
 }
 
 /// Rejects an update that consists of the default flag: it would be a success that changes nothing.
