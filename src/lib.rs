@@ -3,7 +3,7 @@
 //! A layer uses only those to its right:
 //!
 //! ```text
-//! cli > app > transport > mcp > workflows > pipeline > upstream > observability > auth, security > http_client > crates
+//! cli > app > transport > mcp > workflows > changes > pipeline > upstream > observability > auth, security > http_client > crates
 //! ```
 //!
 //! | layer | responsibility | must not know |
@@ -13,6 +13,7 @@
 //! | [`transport`] | stdio, HTTP, the approval server; sessions | operations, policies |
 //! | [`mcp`] | the protocol: tools, prompts, resources, results | HTTP, upstream addresses |
 //! | [`workflows`] | tasks of several operations, each offered as one tool | the protocol, upstreams |
+//! | [`changes`] | patches: the current state, the request that changes it, and what came of it | the protocol, an endpoint by name |
 //! | [`pipeline`] | one tool call: authorize, validate, evaluate policies, approve, send | the protocol, an endpoint by name |
 //! | [`upstream`] | the HTTP client for Portkey and Enkrypt AI | why a call is made |
 //! | [`observability`] | call records, audit log, metrics, traces | upstreams, rmcp |
@@ -23,6 +24,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod changes;
 pub mod cli;
 pub mod http_client;
 pub mod mcp;

@@ -11,6 +11,7 @@ mod preview;
 mod received;
 mod response;
 mod send;
+mod state;
 mod steps;
 pub mod taint;
 
@@ -44,6 +45,7 @@ pub use self::{
     error::{CallError, StepFailure},
     key_check::MAX_KEY_CHECKS,
     received::{ForwardedResponse, ReceivedAnswer, ReceivedCall, ReceivedRequest, is_json_type},
+    state::ResourceState,
 };
 pub use crate::observability::call_record::CallRecord;
 
@@ -97,6 +99,8 @@ enum CallResult {
     DryRun(Value),
     /// The upstream answered.
     Answered(Value),
+    /// The upstream answered a read whose answer this server needs itself.
+    State(Box<ResourceState>),
     /// The upstream answered, and its response goes to the client as it came.
     Forwarded(Box<ForwardedResponse>),
 }
@@ -106,7 +110,7 @@ impl CallResult {
     fn outcome(&self, is_sent: bool) -> CallOutcome {
         match self {
             Self::DryRun(_) => OutcomeKind::DryRun.into(),
-            Self::Answered(_) => OutcomeKind::Answered.into(),
+            Self::Answered(_) | Self::State(_) => OutcomeKind::Answered.into(),
             Self::Forwarded(response) => match response.error() {
                 Some(error) => error.outcome(is_sent),
                 None => OutcomeKind::Answered.into(),
@@ -120,6 +124,7 @@ impl CallResult {
             Self::DryRun(value) | Self::Answered(value) => {
                 PolicyEvaluation::redact(redactions, value);
             }
+            Self::State(state) => PolicyEvaluation::redact(redactions, &mut state.shown),
             Self::Forwarded(response) => response.redact(redactions),
         }
     }
@@ -128,6 +133,7 @@ impl CallResult {
     fn into_value(self) -> Value {
         match self {
             Self::DryRun(value) | Self::Answered(value) => value,
+            Self::State(state) => state.shown,
             // Only requests are forwarded; this keeps the match complete.
             Self::Forwarded(_) => Value::Null,
         }
@@ -190,6 +196,18 @@ impl Dispatcher {
             .finish(OutcomeKind::Rejected.into());
     }
 
+    /// Records a call that was answered without a request, because it changes nothing.
+    pub fn record_unsent_call(
+        &self,
+        principal: &Principal,
+        request_info: &RequestInfo,
+        args: &JsonMap,
+        record: &mut CallRecord,
+    ) {
+        PendingEntry::begin(self.audit.as_ref(), principal, request_info, args, record)
+            .finish(OutcomeKind::Answered.into());
+    }
+
     /// Makes a call, and does not taint its caller.
     ///
     /// The steps are always these, in this order. An error of a step ends the call; the audit entry
@@ -209,7 +227,7 @@ impl Dispatcher {
         } = call;
         let approval_response = match form {
             CallForm::Arguments => approval_response.or(approval::take_ticket(&mut args)),
-            CallForm::Request { .. } => approval_response,
+            CallForm::State | CallForm::Request { .. } => approval_response,
         };
         let audit_log = self.audit.as_ref();
         let mut audit_entry =

@@ -76,6 +76,8 @@ pub enum ReceivedAnswer {
 pub(super) enum CallForm {
     /// Arguments of a tool: they are validated and converted, and the request is built from them.
     Arguments,
+    /// Arguments of a read whose answer this server needs itself, beside what the caller may see.
+    State,
     /// A request that the client built: its arguments are examined, and it is sent as it came.
     Request {
         request: ReceivedRequest,
@@ -90,7 +92,7 @@ impl CallForm {
     pub(super) fn dry_run_setting(&self) -> Option<Arc<str>> {
         match self {
             Self::Request { request, .. } if request.is_dry_run => Some(DRY_RUN_HEADER.into()),
-            Self::Request { .. } | Self::Arguments => None,
+            Self::Request { .. } | Self::Arguments | Self::State => None,
         }
     }
 
@@ -98,7 +100,7 @@ impl CallForm {
     pub(super) fn bound_parts(&self) -> Option<[&[u8]; 2]> {
         match self {
             Self::Request { request, .. } => Some([request.query.as_bytes(), &request.body]),
-            Self::Arguments => None,
+            Self::Arguments | Self::State => None,
         }
     }
 }
@@ -187,8 +189,9 @@ impl CallResult {
         match self {
             Self::DryRun(report) => ReceivedAnswer::DryRun(report),
             Self::Forwarded(response) => ReceivedAnswer::Forwarded(response),
-            // No preview is served at an endpoint, so this only keeps the match complete.
+            // Neither a preview nor a state is served at an endpoint; this keeps the match complete.
             Self::Answered(value) => ReceivedAnswer::DryRun(value),
+            Self::State(state) => ReceivedAnswer::DryRun(state.shown),
         }
     }
 }

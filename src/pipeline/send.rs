@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{
     CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall,
     failed_call::ScopeArguments, received::UnfinishedResponse, response::RawResponse,
+    state::ResourceState,
 };
 use crate::{
     auth::principal::AuthMethod,
@@ -39,7 +40,7 @@ impl Dispatcher {
         };
         // Compared with the arguments after secrets are resolved.
         let examined = match form {
-            CallForm::Arguments => None,
+            CallForm::Arguments | CallForm::State => None,
             CallForm::Request { request, .. } => Some((request, args.clone())),
         };
         let fetched = self
@@ -60,7 +61,9 @@ impl Dispatcher {
             audit_entry.record.mark_write_sent();
         }
         let sent = match form {
-            CallForm::Arguments => self.upstream.send(request, &principal.credentials).await,
+            CallForm::Arguments | CallForm::State => {
+                self.upstream.send(request, &principal.credentials).await
+            }
             CallForm::Request { .. } => {
                 let upstream = &self.upstream;
                 Box::pin(upstream.send_with_body(request, body, &principal.credentials)).await
@@ -86,6 +89,10 @@ impl Dispatcher {
         let finish = match form {
             CallForm::Arguments => |raw: RawResponse, fetched: &CallSecrets| {
                 raw.finish(fetched).map(FinishedResponse::Result)
+            },
+            CallForm::State => |raw: RawResponse, fetched: &CallSecrets| {
+                raw.finish_state(fetched)
+                    .map(|state| FinishedResponse::State(Box::new(state)))
             },
             CallForm::Request { .. } => |raw: RawResponse, fetched: &CallSecrets| {
                 raw.forward(fetched)
@@ -113,6 +120,7 @@ impl Dispatcher {
         };
         let (result, is_success) = match outcome.map_err(|error| to_error(error, record))? {
             FinishedResponse::Result(answer) => (CallResult::Answered(answer), true),
+            FinishedResponse::State(state) => (CallResult::State(state), true),
             FinishedResponse::Unfinished(mut response) => {
                 let reported = response.reported.take();
                 let error = reported.map(|error| to_error(error, record));
@@ -135,6 +143,8 @@ impl Dispatcher {
 enum FinishedResponse {
     /// The result of a tool call.
     Result(Value),
+    /// The answer to a read, as it came and as the caller may see it.
+    State(Box<ResourceState>),
     /// A response to forward.
     Unfinished(Box<UnfinishedResponse>),
 }

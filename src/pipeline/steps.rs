@@ -74,7 +74,7 @@ impl Dispatcher {
             warnings,
             resolved_times,
         } = match call.form {
-            CallForm::Arguments => published.validate(args, &self.validation)?,
+            CallForm::Arguments | CallForm::State => published.validate(args, &self.validation)?,
             CallForm::Request {
                 shadowed,
                 unknown_fields,
@@ -232,7 +232,7 @@ impl Dispatcher {
 pub(super) fn may_have_taken_effect(result: &Result<CallResult, CallError>) -> bool {
     match result {
         Ok(CallResult::DryRun(_)) => false,
-        Ok(CallResult::Answered(_)) => true,
+        Ok(CallResult::Answered(_) | CallResult::State(_)) => true,
         Ok(CallResult::Forwarded(response)) => response
             .error()
             .is_none_or(CallError::may_have_taken_effect),

@@ -120,6 +120,7 @@ const LAYERS: &[&str] = &[
     "transport",
     "mcp",
     "workflows",
+    "changes",
     "pipeline",
     "upstream",
     "observability",

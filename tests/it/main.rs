@@ -23,6 +23,7 @@ mod budget;
 mod call_log;
 mod calls;
 mod catalog;
+mod changes;
 mod cli;
 mod client;
 mod completion;

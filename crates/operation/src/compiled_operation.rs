@@ -72,9 +72,11 @@ impl CompiledOperation {
         } else {
             shape
         };
-        let schema = profile
-            .publish(&full, operation.effect == Effect::Update)
-            .into();
+        let mut schema = profile.publish(&full, operation.effect == Effect::Update);
+        if operation.update_rules().is_some() {
+            profile.publish_patch(&mut schema);
+        }
+        let schema = schema.into();
         let takes_secrets = shape.has_secrets();
         let argument_aliases = ArgumentAliases::new(&operation, |name| is_declared(&full, name));
         let mut published = Self {

@@ -109,6 +109,30 @@ impl Profile {
     }
 }
 
+/// The argument of every update that takes a patch. No struct declares it: the server replaces it
+/// by the arguments that make the change, before they are validated.
+const PATCH_ARGUMENT: &str = "patch";
+
+impl Profile {
+    /// Lists the argument `patch`, in as few bytes as possible: the server's instructions describe
+    /// it. A strict profile has no place for an argument that excludes all others.
+    pub(super) fn publish_patch(self, schema: &mut JsonMap) {
+        let patch = match self {
+            Self::Portable => json!({ "type": "object" }),
+            Self::Full => json!({ "type": "object",
+                "description": "Instead of the fields: a merge patch, or JSON Patch operations as text.",
+                "additionalProperties": true }),
+            Self::Gemini => json!({ "type": "string",
+                "description": "Instead of the fields: a JSON merge patch, as text." }),
+            Self::OpenAiStrict => return,
+        };
+        if let Some(Value::Object(fields)) = schema.get_mut("properties") {
+            // One row has a flag of this name, which stays; the patch is accepted all the same.
+            fields.entry(PATCH_ARGUMENT).or_insert(patch);
+        }
+    }
+}
+
 /// Walks a full schema and publishes it for a profile.
 #[derive(Clone, Copy)]
 struct SchemaPublisher {

@@ -49,6 +49,8 @@ pub enum FieldUpdate {
     MergeEntries(&'static str),
     /// The value cannot be read back.
     WriteOnly,
+    /// A patch cannot have the field, for a reason that completes "is no part of a patch: …".
+    NotInPatch(&'static str),
 }
 
 /// A field of an update that differs from the default: replaced as a whole, and read under its own
@@ -60,6 +62,7 @@ pub struct UpdateField {
     read_as: &'static str,
     is_json_text: bool,
     item_field: Option<&'static str>,
+    read_prefix: &'static str,
 }
 
 impl UpdateField {
@@ -71,6 +74,7 @@ impl UpdateField {
             read_as: name,
             is_json_text: false,
             item_field: None,
+            read_prefix: "",
         }
     }
 
@@ -97,6 +101,26 @@ impl UpdateField {
             update: FieldUpdate::WriteOnly,
             ..Self::replaced(name)
         }
+    }
+
+    /// Declares a field that no patch can have, with the reason for callers.
+    pub const fn excluded(name: &'static str, reason: &'static str) -> Self {
+        Self {
+            update: FieldUpdate::NotInPatch(reason),
+            ..Self::replaced(name)
+        }
+    }
+
+    /// Sets a prefix that the state may add to the value.
+    #[must_use]
+    pub const fn with_read_prefix(mut self, prefix: &'static str) -> Self {
+        self.read_prefix = prefix;
+        self
+    }
+
+    /// Returns the prefix that the state may add to the value; empty if there is none.
+    pub const fn read_prefix(&self) -> &'static str {
+        self.read_prefix
     }
 
     /// Sets the name under which the state has the field.

@@ -4,6 +4,7 @@ mod builtin;
 mod cache_hints;
 mod call;
 mod capabilities;
+mod change;
 mod complete;
 mod elicitation;
 mod pages;
@@ -70,7 +71,10 @@ const SEARCH_INSTRUCTIONS: &str = "`search-operations` finds what to call, and t
     list operations find ids and slugs.";
 const RULE_INSTRUCTIONS: &str = " `current_page` counts from zero. With an Admin key, name \
     the `workspace_id`. Secrets come back masked: never write a masked value back, leave the field \
-    out. A field left out keeps its value. A time may be RFC 3339, a date, `2026-11`, `7d` or `last month`. \
+    out. A field left out keeps its value. \
+    An update takes `patch` beside the ids instead of fields: a merge patch (null removes; entries of a list by their \
+    key, `_delete: true` removes one) or JSON Patch operations. All else stays, and the answer says what `changed` and \
+    what was `ignored`; `expect` holds values that must still be there. A time may be RFC 3339, a date, `2026-11`, `7d` or `last month`. \
     `warnings` in an answer say what of the arguments was not known or left out. Lists say `total`, `returned` and `next`, the arguments of \
     the next page; each also takes `fields` (names to return, dots into objects) and `all: true` (follow \
     the pages, up to 1,000 items). A large result comes `truncated`, with what was left out.";

@@ -112,6 +112,27 @@ impl ToolCallFlow<'_> {
             }
         };
         let list = self.take_list_request(name, &mut args, record)?;
+        approval_response = approval_response.or_else(|| take_ticket(&mut args));
+        let change = match Box::pin(self.prepare_change(name, &mut args, record)).await {
+            Ok(change) => change,
+            Err(error) => {
+                return Ok(ToolCallResult::Operation {
+                    name,
+                    is_by_builtin: builtin.is_some(),
+                    result: Err(error),
+                });
+            }
+        };
+        if let Some(change) = &change
+            && change.is_empty()
+        {
+            let result = self.finish_without_change(change, &args, record).await;
+            return Ok(ToolCallResult::Operation {
+                name,
+                is_by_builtin: builtin.is_some(),
+                result: Ok(result),
+            });
+        }
         let called = self
             .call_with_approval(name, args, approval_response, &approver, record)
             .await;
@@ -121,6 +142,10 @@ impl ToolCallFlow<'_> {
                 return Ok(ToolCallResult::InputRequired(result));
             }
         };
+        // A dry run sends nothing, so that there is nothing to read back.
+        if let (Some(change), Ok(answer), true) = (&change, &mut result, record.is_sent) {
+            *answer = Box::pin(self.report_change(change, answer.take(), record)).await;
+        }
         if let (Some(list), Ok(first)) = (&list, &mut result) {
             *first = self.collect_pages(name, list, first.take(), record).await;
         }

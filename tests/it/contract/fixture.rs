@@ -75,6 +75,11 @@ impl ContractFixture {
             .await
     }
 
+    /// Returns the dispatcher.
+    pub(super) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
     /// Returns the number of sent requests.
     pub(super) fn count(&self) -> usize {
         self.wire.count()

@@ -33,6 +33,7 @@
 mod answers;
 mod fixture;
 pub(crate) mod generate;
+mod patches;
 mod preconditions;
 mod profiles;
 mod secrets;

@@ -7,7 +7,7 @@ use portkey_operation::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::Tags;
+use super::shared::{REPLACES_LISTS, Tags};
 /// Operations of the domain `deployments`. Only the second version of the control plane has them.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListDeployments>("list-deployments", "/deployments")
@@ -53,8 +53,8 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateDeployment>("update-deployment", "/deployments/{deployment_id}")
         .with_update(UpdateRules::read_by("get-deployment").with_fields(&[
             UpdateField::write_only("rotate_auth"),
-            UpdateField::write_only("override_existing"),
-            UpdateField::merged("auth_settings"),
+            UpdateField::excluded("override_existing", REPLACES_LISTS),
+            UpdateField::excluded("auth_settings", ADDS_TO_LISTS),
         ]))
         .with_argument_aliases(SETTINGS_ALIASES)
         .with_search_terms(&["self-hosted", "data plane", "renew client secret", "edit"])
@@ -91,6 +91,10 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["deployments.read"]),
 ];
+
+/// Reason why the sign-in settings are no part of a patch.
+const ADDS_TO_LISTS: &str = "its lists are added to, and `remove_workspaces_allowed` and `remove_subs_allowed` \
+     take entries away; give it as an argument instead of a patch";
 
 /// Fields of `auth_settings` that other servers take by themselves.
 const SETTINGS_ALIASES: &[ArgumentAlias] = &[

@@ -69,6 +69,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(EXPORT_SCOPES),
     post::<CancelLogExport>("cancel-log-export", "/logs/exports/{export_id}/cancel")
+        .without_patch("it performs an action and changes no field")
         .with_search_terms(&["abort", "kill", "halt", "terminate", "abbrechen"])
         .with_effect(Effect::Update)
         .destructive()
@@ -86,6 +87,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(EXPORT_SCOPES)
         .returns_secrets(&["signed_url"]),
     post::<StartLogExport>("start-log-export", "/logs/exports/{export_id}/start")
+        .without_patch("it performs an action and changes no field")
         .with_search_terms(&["kick off", "launch", "begin", "execute", "starten"])
         .with_effect(Effect::Update)
         .not_idempotent()

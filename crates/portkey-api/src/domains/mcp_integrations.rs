@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{
-    CapabilityPage, CapabilitySwitch, Owner, SECRET_MAPPING_LISTS, SecretMapping, key_field,
+    CapabilityPage, CapabilitySwitch, Owner, REPLACES_LISTS, SECRET_MAPPING_LISTS, SecretMapping,
+    key_field,
 };
 /// Operations of the domain `mcp-integrations`.
 pub const OPERATIONS: &[Operation] = &[
@@ -129,6 +130,7 @@ pub const OPERATIONS: &[Operation] = &[
         "sync-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}/sync",
     )
+    .without_patch("it performs an action and changes no field")
     .with_search_terms(&[
         "refresh",
         "upload catalogue",
@@ -175,7 +177,7 @@ pub const OPERATIONS: &[Operation] = &[
                     "workspaces",
                     "`enabled: false` revokes the access of a workspace",
                 ),
-                UpdateField::write_only("override_existing_workspace_access"),
+                UpdateField::excluded("override_existing_workspace_access", REPLACES_LISTS),
             ])
             .with_lists(&[KeyedList::new(
                 "workspaces",

@@ -86,6 +86,7 @@ pub const OPERATIONS: &[Operation] = &[
         "sync-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities/sync",
     )
+    .without_patch("it performs an action and changes no field")
     .with_search_terms(&[
         "refresh tools",
         "reload",
@@ -132,6 +133,7 @@ pub const OPERATIONS: &[Operation] = &[
         "sync-mcp-server-metadata",
         "/mcp-servers/{mcp_server_id}/metadata/sync",
     )
+    .without_patch("it performs an action and changes no field")
     .with_search_terms(&["write info", "refresh", "push", "publish details"])
     .with_effect(Effect::Update),
     post::<TestMcpServer>("test-mcp-server", "/mcp-servers/{mcp_server_id}/test")

@@ -55,8 +55,8 @@ pub struct GetDefaults {}
 /// out stays. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateDefaults {
-    /// The organisation's own guardrails for requests, UUIDs or slugs; `[]` removes all.
+    /// For requests: the organisation's own, UUIDs or slugs; `[]` removes all.
     pub input_guardrails: Option<Vec<String>>,
-    /// The same for responses.
+    /// For responses.
     pub output_guardrails: Option<Vec<String>>,
 }

@@ -419,3 +419,7 @@ pub(super) const SECRET_MAPPING_LISTS: &[KeyedList] = &[KeyedList::new(
     "secret_mappings",
     &[EntryKey(&[key_field("target_field")])],
 )];
+
+/// Reason why a flag that replaces lists is no part of a patch, which sends what changes.
+pub(super) const REPLACES_LISTS: &str =
+    "it replaces a whole list, and a patch sends what changes; give the fields themselves instead";

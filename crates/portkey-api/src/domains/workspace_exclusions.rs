@@ -5,7 +5,7 @@ use portkey_operation::{Operation, UpdateField, UpdateRules, get, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::key_field;
+use super::shared::{REPLACES_LISTS, key_field};
 
 /// Operations of the domain `workspace-exclusions`.
 pub const OPERATIONS: &[Operation] = &[
@@ -66,7 +66,7 @@ const INPUT_GUARDRAIL_EXCLUSIONS_UPDATE: UpdateRules =
     UpdateRules::read_by("list-input-guardrail-exclusions")
         .with_fields(&[
             UpdateField::merged_entries("workspaces", "`excluded: false` puts a workspace back"),
-            UpdateField::write_only("override_existing"),
+            UpdateField::excluded("override_existing", REPLACES_LISTS),
         ])
         .with_lists(&[KeyedList::new(
             "workspaces",
@@ -78,7 +78,7 @@ const OUTPUT_GUARDRAIL_EXCLUSIONS_UPDATE: UpdateRules =
     UpdateRules::read_by("list-output-guardrail-exclusions")
         .with_fields(&[
             UpdateField::merged_entries("workspaces", "`excluded: false` puts a workspace back"),
-            UpdateField::write_only("override_existing"),
+            UpdateField::excluded("override_existing", REPLACES_LISTS),
         ])
         .with_lists(&[KeyedList::new(
             "workspaces",

@@ -1,6 +1,8 @@
 //! Workspace members: the users of a workspace, and their roles.
 
-use portkey_operation::{ArgumentAlias, Operation, UpdateRules, alias, delete, get, post, put};
+use portkey_operation::{
+    ArgumentAlias, Operation, UpdateField, UpdateRules, alias, delete, get, post, put,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -44,7 +46,10 @@ pub const OPERATIONS: &[Operation] = &[
         "update-workspace-member",
         "/admin/workspaces/{workspace_id}/users/{user_id}",
     )
-    .with_update(UpdateRules::read_by("get-workspace-member"))
+    .with_update(
+        UpdateRules::read_by("get-workspace-member")
+            .with_fields(&[UpdateField::replaced("role").with_read_prefix("ws-")]),
+    )
     .with_search_terms(&[
         "promote",
         "manager",

@@ -1,8 +1,8 @@
 //! Workspaces: the teams of an organisation, with their limits and defaults.
 
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, UpdateRules, alias, delete, get,
-    post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, UpdateField, UpdateRules, alias,
+    delete, get, post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -39,6 +39,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_update(
             UpdateRules::read_by("get-workspace")
                 .with_read_arguments(&[("name_format", "plain")])
+                .with_fields(&[UpdateField::merged("settings")])
                 .with_create_only(&["users"]),
         )
         .with_argument_aliases(DEFAULTS_ALIASES)

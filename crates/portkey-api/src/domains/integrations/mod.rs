@@ -20,8 +20,8 @@ use portkey_operation::{
 };
 
 use super::shared::{
-    Owner, RateLimits, SECRET_MAPPING_LISTS, SecretMapping, Tags, UsageLimits, key_field,
-    warn_of_late_alert,
+    Owner, REPLACES_LISTS, RateLimits, SECRET_MAPPING_LISTS, SecretMapping, Tags, UsageLimits,
+    key_field, warn_of_late_alert,
 };
 /// Operations of the domain `integrations`.
 pub const OPERATIONS: &[Operation] = &[
@@ -171,7 +171,7 @@ const INTEGRATION_UPDATE: UpdateRules = UpdateRules::read_by("get-integration")
         UpdateField::merged("configurations"),
     ])
     .with_lists(SECRET_MAPPING_LISTS)
-    .with_create_only(&["ai_provider_id", "slug"]);
+    .with_create_only(&["ai_provider_id"]);
 
 /// Update rules of the resource that `list-integration-models` returns.
 const INTEGRATION_MODELS_UPDATE: UpdateRules = UpdateRules::read_by("list-integration-models")
@@ -190,7 +190,7 @@ const INTEGRATION_WORKSPACES_UPDATE: UpdateRules =
                 "`enabled: false` revokes the access of a workspace",
             ),
             UpdateField::merged("global_workspace_access"),
-            UpdateField::write_only("override_existing_workspace_access"),
+            UpdateField::excluded("override_existing_workspace_access", REPLACES_LISTS),
             UpdateField::write_only("create_default_provider"),
             UpdateField::write_only("default_provider_slug"),
         ])

@@ -46,6 +46,7 @@ pub const OPERATIONS: &[Operation] = &[
             UpdateRules::read_by("get-prompt")
                 .with_read_arguments(&[("version", "latest")])
                 .with_fields(&[
+                    UpdateField::write_only("patch"),
                     UpdateField::replaced("prompt_metadata").read_as("template_metadata"),
                     UpdateField::replaced("version_description")
                         .read_as("prompt_version_description"),

@@ -1,0 +1,96 @@
+//! Updates with a patch: what is done before and after the call of the pipeline.
+
+use portkey_operation::JsonMap;
+use serde_json::Value;
+
+use super::tool_call::ToolCallFlow;
+use crate::{
+    changes::{self, ChangeContext, PATCH_ARGUMENT, PreparedChange},
+    observability::call_record::{CallRecord, OutcomeKind},
+    pipeline::CallError,
+};
+
+impl<'s> ToolCallFlow<'s> {
+    fn change_context(&self) -> ChangeContext<'s> {
+        ChangeContext {
+            dispatcher: self.server.dispatcher(),
+            principal: self.principal,
+            request_info: self.request_info,
+        }
+    }
+
+    /// Computes the change of a call with a patch, and replaces the patch by the arguments that make
+    /// the change. Returns `None` for a call without one.
+    pub(super) async fn prepare_change(
+        &self,
+        name: &str,
+        args: &mut JsonMap,
+        record: &mut CallRecord,
+    ) -> Result<Option<PreparedChange<'s>>, CallError> {
+        if !args.contains_key(PATCH_ARGUMENT) && !args.contains_key(changes::EXPECT_ARGUMENT) {
+            return Ok(None);
+        }
+        let dispatcher = self.server.dispatcher();
+        // An operation that the caller may not call is rejected later, with its original arguments.
+        let entry = dispatcher.catalog().find(name).ok();
+        let Some(entry) = entry.filter(|entry| dispatcher.is_authorized(self.principal, entry))
+        else {
+            return Ok(None);
+        };
+        let came = args.clone();
+        let prepared = match changes::take_patch(entry.compiled(), args) {
+            Ok(None) => return Ok(None),
+            Ok(Some(request)) => self.change_context().prepare(entry, request).await,
+            Err(error) => Err(error.into()),
+        };
+        let change = prepared.inspect_err(|_| {
+            record.operation = Some(entry.operation);
+            dispatcher.record_rejected_call(self.principal, self.request_info, &came, record);
+        })?;
+        *args = match change.is_empty() {
+            true => {
+                record.operation = Some(entry.operation);
+                came
+            }
+            false => change.arguments(),
+        };
+        Ok(Some(change))
+    }
+
+    /// Answers a patch that changes nothing, and records the call.
+    pub(super) async fn finish_without_change(
+        &self,
+        change: &PreparedChange<'_>,
+        args: &JsonMap,
+        record: &mut CallRecord,
+    ) -> Value {
+        let dispatcher = self.server.dispatcher();
+        dispatcher.record_unsent_call(self.principal, self.request_info, args, record);
+        record.outcome = OutcomeKind::Answered.into();
+        self.pass_on(change, record).await;
+        changes::nothing_to_change()
+    }
+
+    /// Reads the state back after a change was sent, and answers what came of it.
+    pub(super) async fn report_change(
+        &self,
+        change: &PreparedChange<'_>,
+        answer: Value,
+        record: &mut CallRecord,
+    ) -> Value {
+        let report = self.change_context().report(change, answer).await;
+        self.pass_on(change, record).await;
+        report
+    }
+
+    /// Marks the caller that learns about the state, if it is untrusted content.
+    async fn pass_on(&self, change: &PreparedChange<'_>, record: &mut CallRecord) {
+        if change.before.is_untrusted {
+            record.untrusted = true;
+            let dispatcher = self.server.dispatcher();
+            dispatcher
+                .mark_taint(self.principal, self.request_info)
+                .await;
+        }
+    }
+}
