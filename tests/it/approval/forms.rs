@@ -280,3 +280,24 @@ async fn approval_form_lists_changes_inside_a_config() {
     );
     session.client.cancel().await.unwrap();
 }
+
+/// The human sees the difference, and the repeated call makes the change that was shown.
+#[tokio::test]
+async fn patch_is_approved_as_the_change_that_it_makes() {
+    for way in TRANSPORTS_AND_GENERATIONS {
+        let human = FormClient::new(true);
+        let session = connect(way, &human, &["--approve-writes"]).await;
+        let args = json!({ "slug": "pc-support-fallback",
+            "patch": { "config": { "retry": { "attempts": 5 } } } });
+        human.set_reaction(FormReaction::Decline);
+        let (done, text) = session.call_text("update-config", args.clone()).await;
+        assert!(!done, "{text}");
+        let asked = human.last_request();
+        let change = "`config.retry.attempts`: `3` becomes `5`";
+        assert!(asked.contains(change), "{asked}");
+        human.set_reaction(FormReaction::Accept(json!({ "approve": true })));
+        let (done, text) = session.call_text("update-config", args).await;
+        assert!(done && text.contains(r#""old":3,"new":5"#), "{text}");
+        session.client.cancel().await.unwrap();
+    }
+}
