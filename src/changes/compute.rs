@@ -27,6 +27,8 @@ pub struct ComputedChange {
     pub changes: JsonMap,
     /// Differences between the state and the patched state, with hidden values blanked.
     pub diff: Diff,
+    /// Hidden texts that the request sends again.
+    pub(super) kept_texts: Vec<String>,
     /// State after the patch in the form of the arguments. It may hold secrets.
     pub wanted: JsonMap,
 }
@@ -42,7 +44,13 @@ pub(super) fn compute(
     let no_randomness = || InputError::new(PATCH_ARGUMENT, "cannot be applied: no randomness");
     let clear = Value::Object(to_arguments(rules, &state.clear));
     let shown = Value::Object(to_arguments(rules, &state.shown));
-    let (before, hidden) = HiddenValues::hide(&clear, &shown).ok_or_else(no_randomness)?;
+    let (before, mut hidden) = HiddenValues::hide(&clear, &shown).ok_or_else(no_randomness)?;
+    if !hidden.is_empty() {
+        let mut masked = state.clear.clone();
+        mask(&mut masked);
+        let masked = Value::Object(to_arguments(rules, &masked));
+        hidden.record_masking(&before, &clear, &masked);
+    }
     if let Some(expect) = &request.expect {
         let answer = HiddenValues::hide(resource(&state.clear), resource(&state.shown));
         let (answer, hidden_in_answer) = answer.ok_or_else(no_randomness)?;
@@ -88,6 +96,7 @@ pub(super) fn compute(
     hidden.restore(&mut wanted);
     kept.check_masked_values(&request.location, &changes)?;
     Ok(ComputedChange {
+        kept_texts: hidden.texts_in(&Value::Object(tokens)),
         location: request.location,
         changes,
         diff,

@@ -16,9 +16,36 @@ struct HiddenValue {
     clear: Value,
     /// Names of the fields that lead to the value, without positions in lists.
     names: Vec<String>,
+    /// True if the masking of answers hides the value, and not a policy by its path.
+    is_masked: bool,
 }
 
 impl HiddenValues {
+    /// Records which values the masking of answers leaves visible: a policy hides those by their
+    /// path, which no patch changes. `masked` is the state as the masking alone shows it.
+    pub(super) fn record_masking(&mut self, tokens: &Value, clear: &Value, masked: &Value) {
+        match (tokens, clear, masked) {
+            (Value::String(text), clear, masked) => {
+                if let Some(value) = self.values.get_mut(text) {
+                    value.is_masked = clear != masked;
+                }
+            }
+            (Value::Array(tokens), Value::Array(clear), Value::Array(masked)) => {
+                for ((tokens, clear), masked) in tokens.iter().zip(clear).zip(masked) {
+                    self.record_masking(tokens, clear, masked);
+                }
+            }
+            (Value::Object(tokens), Value::Object(clear), Value::Object(masked)) => {
+                for (name, tokens) in tokens {
+                    if let (Some(clear), Some(masked)) = (clear.get(name), masked.get(name)) {
+                        self.record_masking(tokens, clear, masked);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Returns a state with a token in the place of each value that is shown in another form than it
     /// has, and the values. Returns `None` if there is no randomness for the tokens.
     pub(super) fn hide(clear: &Value, shown: &Value) -> Option<(Value, Self)> {
@@ -58,6 +85,7 @@ impl HiddenValues {
                 let value = HiddenValue {
                     clear: clear.clone(),
                     names: names.clone(),
+                    is_masked: true,
                 };
                 self.values.insert(token.clone(), value);
                 token.into()
@@ -125,6 +153,15 @@ impl HiddenValues {
         }
     }
 
+    /// Returns the texts that stand behind the tokens in a value.
+    pub(super) fn texts_in(&self, value: &Value) -> Vec<String> {
+        let mut texts = Vec::new();
+        self.visit(value, "", &mut Vec::new(), &mut |_, _, hidden| {
+            collect_texts(&hidden.clear, &mut texts);
+        });
+        texts
+    }
+
     /// Puts the values back in the place of their tokens.
     pub(super) fn restore(&self, value: &mut Value) {
         match value {
@@ -149,8 +186,9 @@ impl HiddenValues {
         path: &str,
     ) -> Option<String> {
         match (tokens, clear, masked) {
-            (Value::String(text), clear, masked) if self.values.contains_key(text) => {
-                (clear == masked).then(|| path.to_owned())
+            (Value::String(text), clear, masked) => {
+                let hidden = self.values.get(text)?;
+                (hidden.is_masked && clear == masked).then(|| path.to_owned())
             }
             (Value::Array(tokens), Value::Array(clear), Value::Array(masked)) => {
                 let mut items = tokens.iter().zip(clear).zip(masked).enumerate();
@@ -168,5 +206,16 @@ impl HiddenValues {
             }
             _ => None,
         }
+    }
+}
+
+fn collect_texts(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        Value::Object(fields) => fields
+            .values()
+            .for_each(|value| collect_texts(value, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -15,6 +15,7 @@ mod kept_secrets;
 mod list_forms;
 mod patch_argument;
 mod prune;
+mod redact_kept;
 mod report;
 mod state_fields;
 
@@ -156,7 +157,9 @@ impl<'a> ChangeContext<'a> {
             args: change.arguments(),
             approval_response: None,
         };
-        let answer = self.dispatcher.call(call, record).await?;
+        let mut answer = self.dispatcher.call(call, record).await;
+        change.redact(&mut answer);
+        let answer = answer?;
         match record.is_sent {
             true => Ok(self.report(&change, answer).await),
             // A dry run has sent nothing that could be read back.

@@ -319,6 +319,44 @@ tools:
     assert_eq!(writes(&upstream).len(), 1);
 }
 
+/// An upstream that repeats the request, in an answer or in an error, and a dry run of it.
+#[tokio::test]
+async fn hidden_values_are_in_no_answer_to_a_patch() {
+    const REDACTED: &str = "a-text-that-a-policy-hides";
+    let policy = "version: \"1\"\ntools:\n  get-config: { rules: [{ name: hide, redact: [\"config.targets[].note\"] }] }\n";
+    let file = PolicyFile::with(policy);
+    for status in ["200 OK", "400 Bad Request"] {
+        for more in [&["--dry-run"] as &[&str], &[]] {
+            let state = ConfigUpstream::new();
+            state.0.lock().unwrap()["config"]["targets"][0]["note"] = REDACTED.into();
+            let answering = state.clone();
+            let upstream = MockUpstream::start_by(move |request, _| match request.method.as_str() {
+                "GET" => answering.answer(request),
+                _ => {
+                    let body = String::from_utf8(request.body.clone()).unwrap();
+                    let answer = json!({ "success": false, "message": body, "data": { "repeated": body } });
+                    http_response(status, "content-type: application/json\r\n", &answer.to_string())
+                }
+            })
+            .await;
+            let options = [&["--policy", file.path()], more].concat();
+            let server = serve(&upstream, &options);
+            let args = json!({ "slug": "pc-a", "patch": [
+                { "op": "replace", "path": "/config/targets/0/weight", "value": 0.9 }] });
+            let (_, text) = call(&server, "update-config", args).await;
+            assert!(
+                !text.contains(REDACTED) && !text.contains(SECRET),
+                "{status} {more:?}: {text}"
+            );
+            assert_eq!(
+                writes(&upstream).len(),
+                usize::from(more.is_empty()),
+                "{text}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn dry_run_of_a_patch_shows_the_difference_only() {
     let upstream = ConfigUpstream::new().start().await;

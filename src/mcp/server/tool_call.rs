@@ -142,6 +142,9 @@ impl ToolCallFlow<'_> {
                 return Ok(ToolCallResult::InputRequired(result));
             }
         };
+        if let Some(change) = &change {
+            change.redact(&mut result);
+        }
         // A dry run sends nothing, so that there is nothing to read back.
         if let (Some(change), Ok(answer), true) = (&change, &mut result, record.is_sent) {
             *answer = Box::pin(self.report_change(change, answer.take(), record)).await;
