@@ -148,7 +148,7 @@ fn has_key(item: &Value, key: &str) -> bool {
         };
         match item.get(field) {
             Some(Value::String(text)) => text == expected,
-            Some(Value::Number(number)) => number.to_string() == expected,
+            Some(Value::Number(number)) => expected.parse().ok().as_ref() == Some(number),
             _ => false,
         }
     })
