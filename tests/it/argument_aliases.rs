@@ -297,13 +297,28 @@ fn update_without_a_change_is_rejected_whatever_else_is_missing() {
 
 #[test]
 fn dry_run_is_not_sent_as_an_unknown_argument() {
-    let call = |dry_run: bool| {
-        let args = json!({ "prompt_id": "p", "name": "n", "dry_run": dry_run });
-        build_request("update-prompt", &args)
+    let call = |name: &str, dry_run: Value| {
+        let mut args = json!({ "prompt_id": "p", "name": "n" });
+        args[name] = dry_run.clone();
+        let in_body = json!({ "prompt_id": "p", "body": { "name": "n", name: dry_run } });
+        [args, in_body].map(|args| build_request("update-prompt", &args))
     };
-    assert_eq!(call(false).unwrap().1, json!({ "name": "n" }));
-    let errors = call(true).unwrap_err();
-    assert!(errors[0].contains("cannot be run dry"), "{errors:?}");
+    for name in ["dry_run", "dryRun", "dry-run", "DRY_RUN", "dryrun"] {
+        for off in [json!(false), json!("false"), Value::Null] {
+            for sent in call(name, off) {
+                assert_eq!(sent.unwrap().1, json!({ "name": "n" }), "{name}");
+            }
+        }
+        for on in [json!(true), json!("true"), json!(1), json!({})] {
+            for sent in call(name, on) {
+                let errors = sent.unwrap_err();
+                assert!(
+                    errors[0].contains("cannot be run dry"),
+                    "{name}: {errors:?}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -19,6 +19,13 @@ impl Operation {
         self.aliases
     }
 
+    /// Returns true if items of lists in the arguments have fields with other names.
+    pub fn has_item_aliases(&self) -> bool {
+        self.argument_aliases
+            .iter()
+            .any(|alias| alias.target().contains("[*]."))
+    }
+
     /// Returns true if a name may be another name of an argument. Only the schema knows whether it is
     /// an argument itself; this is told without building it.
     pub fn may_alias_argument(&self, name: &str) -> bool {

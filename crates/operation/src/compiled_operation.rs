@@ -149,6 +149,16 @@ impl CompiledOperation {
         }
     }
 
+    /// Returns a list of the arguments, and the path within each of its items that a name in an item
+    /// stands for, such as `usage_limits[].credit_limit`.
+    pub fn resolve_item_alias(
+        &self,
+        list: &str,
+        name: &str,
+    ) -> Option<(&'static str, &'static str)> {
+        self.argument_aliases.target_in_items(list, name)
+    }
+
     /// Validates arguments with the default options, and returns them in the form in which they are
     /// sent.
     ///

@@ -66,8 +66,18 @@ struct ResolvedOperation {
     /// Counters that these rules compare. The value is true if at least one such rule is not a
     /// shadow rule.
     compared_counters: BTreeMap<usize, bool>,
-    /// Other names of arguments that these rules use, each with the path of the argument.
-    aliases: Vec<(String, FieldPath)>,
+    /// Other names of arguments that these rules use.
+    aliases: Vec<ResolvedAlias>,
+}
+
+/// Another name of an argument that a rule uses.
+#[derive(Debug, PartialEq, Eq)]
+struct ResolvedAlias {
+    /// The list whose items have the name; `None` for a name among the arguments.
+    list: Option<&'static str>,
+    name: String,
+    /// Path of the argument, from the item if there is a list.
+    target: FieldPath,
 }
 
 /// A call, as policies see it.

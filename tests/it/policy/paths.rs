@@ -448,7 +448,13 @@ tools:
     rules: [{ name: small, cap: { credit_limit: 100 } }]
   add-workspace-member:
     rules: [{ name: no admins, action: deny, when: args.role == "admin" }]
+  bulk-update-integration-workspaces:
+    rules: [{ name: small shares, cap: { "workspaces[].credit_limit": 10 } }]
 "#;
+    let shares = |limits: [u32; 2]| {
+        let workspace = |limit: u32| json!({ "id": "w", "enabled": true, "usage_limits": [{ "credit_limit": limit }] });
+        json!({ "slug": "i", "workspaces": limits.map(workspace) })
+    };
     let user = |role: &str| json!({ "workspace_id": "w", "users": [{ "id": "u", "role": role }] });
     let provider = |limit: u32| json!({ "name": "n", "usage_limits": { "credit_limit": limit } });
     assert_decisions(
@@ -494,6 +500,16 @@ tools:
                 args: user("admin"),
                 expected: "deny no admins",
             },
+            DecisionCase {
+                tool: "bulk-update-integration-workspaces",
+                args: shares([1, 10]),
+                expected: "allow",
+            },
+            DecisionCase {
+                tool: "bulk-update-integration-workspaces",
+                args: shares([1, 11]),
+                expected: "deny small shares",
+            },
         ],
     )
     .await;
@@ -503,6 +519,7 @@ tools:
         "`id` is another name of `mcp_server_id`; write that one",
         "`credit_limit` is another name of `usage_limits.credit_limit`",
         "`role` is another name of `users[].role`",
+        "`workspaces[].credit_limit` is another name of `workspaces[].usage_limits[].credit_limit`",
     ] {
         assert!(warnings.contains(expected), "{expected}: {warnings}");
     }

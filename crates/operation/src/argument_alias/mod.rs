@@ -218,6 +218,19 @@ impl ArgumentAliases {
         self.find(name).map(|alias| alias.target)
     }
 
+    /// Returns a list and the path that a name stands for within each of its items.
+    pub(super) fn target_in_items(
+        &self,
+        list: &str,
+        name: &str,
+    ) -> Option<(&'static str, &'static str)> {
+        self.item_aliases
+            .iter()
+            .filter(|item| is_same_name(item.list, list) && !item.alias.name.is_empty())
+            .find(|item| is_same_name(item.alias.name, name))
+            .map(|item| (item.list, item.alias.target))
+    }
+
     fn find(&self, name: &str) -> Option<&ArgumentAlias> {
         find_alias(&self.aliases, name)
     }
@@ -229,11 +242,12 @@ impl ArgumentAliases {
         is_argument: impl Fn(&str) -> bool,
         findings: &mut Findings,
     ) {
-        if !is_argument(DRY_RUN) {
-            reject_dry_run(args, findings);
-        }
         if self.unwraps_body && args.contains_key(BODY_WRAPPER) {
             self.unwrap_body(args, findings);
+        }
+        let may_run_dry = is_argument(DRY_RUN);
+        if !may_run_dry {
+            reject_dry_run(args, findings);
         }
         // A call with more unknown names is rejected.
         if args.len() > MAX_ALIASED_ARGUMENTS {
@@ -246,6 +260,10 @@ impl ArgumentAliases {
             .collect();
         self.warn_of_replaced_document(args, &found, findings);
         place_all(&self.aliases, &found, "", args, findings);
+        // An object whose fields are arguments may hold one as well.
+        if !may_run_dry && !found.is_empty() {
+            reject_dry_run(args, findings);
+        }
         self.resolve_in_items(args, findings);
     }
 
@@ -379,15 +397,23 @@ fn place_all(
     }
 }
 
-/// Rejects a call that asks for a dry run. Sent as an unknown argument, it would change something.
+/// Rejects a call that asks for a dry run, in any spelling. Sent as an unknown argument, it would
+/// change something.
 fn reject_dry_run(args: &mut JsonMap, findings: &mut Findings) {
-    match args.get(DRY_RUN) {
-        None => {}
-        Some(Value::Null | Value::Bool(false)) => _ = args.shift_remove(DRY_RUN),
-        Some(_) => {
-            args.shift_remove(DRY_RUN);
+    let asked: Vec<_> = args
+        .keys()
+        .filter(|name| is_same_name(name, DRY_RUN))
+        .cloned()
+        .collect();
+    for name in asked {
+        let is_off = match args.shift_remove(&name) {
+            None | Some(Value::Null | Value::Bool(false)) => true,
+            Some(Value::String(text)) => text.trim().eq_ignore_ascii_case("false"),
+            Some(_) => false,
+        };
+        if !is_off {
             findings.add_error(
-                DRY_RUN,
+                name,
                 "a single call cannot be run dry; the server can, with `--dry-run` or a policy rule",
             );
         }

@@ -27,7 +27,7 @@ use self::{
     selection::Selection,
 };
 use super::{
-    Policy, ResolvedOperation,
+    Policy, ResolvedAlias, ResolvedOperation,
     document::{DefaultAction, PolicyDocument},
     limit::CounterLimit,
     path::FieldPath,
@@ -222,7 +222,7 @@ fn resolve_aliases(
     for path in paths {
         for tool in &path.tools {
             let entry = selection.entries.get(*tool);
-            let Some((name, target)) = entry
+            let Some(alias) = entry
                 .and_then(|entry| catalog.find(entry.name).ok())
                 .and_then(|entry| path.alias_of(entry))
             else {
@@ -230,12 +230,17 @@ fn resolve_aliases(
             };
             let (Some(resolved), Some(target)) = (
                 entry.and_then(|entry| operations.get_mut(entry.name)),
-                FieldPath::parse(target),
+                FieldPath::parse(alias.target),
             ) else {
                 continue;
             };
-            if !resolved.aliases.iter().any(|(known, _)| known == name) {
-                resolved.aliases.push((name.to_owned(), target));
+            let resolved_alias = ResolvedAlias {
+                list: alias.list,
+                name: alias.name.to_owned(),
+                target,
+            };
+            if !resolved.aliases.contains(&resolved_alias) {
+                resolved.aliases.push(resolved_alias);
             }
         }
     }

@@ -23,6 +23,15 @@ pub(super) struct RulePath {
     pub(super) tools: Vec<usize>,
 }
 
+/// Another name of an argument in a path.
+pub(super) struct PathAlias<'a> {
+    /// The list whose items have the name; `None` for a name among the arguments.
+    pub(super) list: Option<&'static str>,
+    pub(super) name: &'a str,
+    /// Path of the argument, from the item if there is a list.
+    pub(super) target: &'static str,
+}
+
 /// Document that a path is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PathTarget {
@@ -59,10 +68,13 @@ impl RulePath {
         };
         // A rule without a tool of this server guards nothing here; a warning says so already.
         entries().next()?;
-        if let Some((name, target)) = entries().find_map(|entry| self.alias_of(entry)) {
+        if let Some(alias) = entries().find_map(|entry| self.alias_of(entry)) {
             let at = &self.location;
+            let prefix = alias.list.map(|list| format!("{list}[]."));
+            let prefix = prefix.unwrap_or_default();
+            let PathAlias { name, target, .. } = alias;
             return Some(format!(
-                "{at}: `{name}` is another name of `{target}`; write that one"
+                "{at}: `{prefix}{name}` is another name of `{prefix}{target}`; write that one"
             ));
         }
         let hint = match self.target {
@@ -81,15 +93,31 @@ impl RulePath {
         ))
     }
 
-    /// Returns the first name of the path and the argument that it stands for, if it is another name
-    /// of one.
-    pub(super) fn alias_of(&self, entry: &CatalogEntry) -> Option<(&str, &'static str)> {
+    /// Returns the other name of an argument that the path uses, if it uses one.
+    pub(super) fn alias_of(&self, entry: &CatalogEntry) -> Option<PathAlias<'_>> {
         let name = self.names.first()?;
-        if self.target == PathTarget::Responses || !entry.operation.may_alias_argument(name) {
+        if self.target == PathTarget::Responses {
             return None;
         }
-        let target = entry.compiled().resolve_argument_alias(name)?;
-        Some((name, target))
+        if entry.operation.may_alias_argument(name)
+            && let Some(target) = entry.compiled().resolve_argument_alias(name)
+        {
+            return Some(PathAlias {
+                list: None,
+                name,
+                target,
+            });
+        }
+        let within = self.names.get(1)?;
+        if !entry.operation.has_item_aliases() {
+            return None;
+        }
+        let (list, target) = entry.compiled().resolve_item_alias(name, within)?;
+        Some(PathAlias {
+            list: Some(list),
+            name: within,
+            target,
+        })
     }
 
     /// Returns the end of the warning if the path leads to no argument of any tool.

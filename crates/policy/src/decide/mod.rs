@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Policy, PolicyInput,
+    Policy, PolicyInput, ResolvedAlias,
     path::FieldPath,
     rule::{RuleAction, RuleRef},
 };
@@ -256,17 +256,32 @@ fn add_aliases(policies: &[&Policy], input: &PolicyInput<'_>) -> Option<JsonMap>
     let mut aliases = resolved.flat_map(|resolved| &resolved.aliases).peekable();
     aliases.peek()?;
     let mut args = input.args.clone();
-    for (name, target) in aliases {
-        let mut values = Vec::new();
-        target.visit_arguments(input.args, &mut |value| values.push(value.clone()));
-        let value = match values.len() {
-            0 => continue,
-            1 => values.remove(0),
-            _ => Value::Array(values),
-        };
-        args.entry(name.clone()).or_insert(value);
+    for alias in aliases {
+        match alias.list {
+            None => add_alias(alias, &mut args),
+            Some(list) => {
+                let items = args.get_mut(list).and_then(Value::as_array_mut);
+                for item in items.into_iter().flatten().filter_map(Value::as_object_mut) {
+                    add_alias(alias, item);
+                }
+            }
+        }
     }
     Some(args)
+}
+
+/// Adds the other name of an argument to the object that holds it.
+fn add_alias(alias: &ResolvedAlias, object: &mut JsonMap) {
+    let mut values = Vec::new();
+    alias
+        .target
+        .visit_arguments(object, &mut |value| values.push(value.clone()));
+    let value = match values.len() {
+        0 => return,
+        1 => values.remove(0),
+        _ => Value::Array(values),
+    };
+    object.entry(alias.name.clone()).or_insert(value);
 }
 
 /// Reads the counters that the rules of these policies compare.
