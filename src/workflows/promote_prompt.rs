@@ -28,7 +28,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         "create-prompt",
         "update-prompt",
     ],
-    is_listed: true,
+    is_listed: false,
     run: |args, steps| run(args, steps).boxed(),
 };
 

@@ -72,10 +72,10 @@ const SEARCH_INSTRUCTIONS: &str = "`search-operations` finds what to call, and t
 const RULE_INSTRUCTIONS: &str = " `current_page` counts from zero. With an Admin key, name \
     the `workspace_id`. Secrets come back masked: never write a masked value back, leave the field \
     out. A field left out keeps its value. \
-    An update takes `patch` beside the ids instead of fields: a merge patch (null removes; entries of a list by their \
-    key, `_delete: true` removes one) or JSON Patch operations. All else stays, and the answer says what `changed` and \
-    what was `ignored`; `expect` holds values that must still be there. A time may be RFC 3339, a date, `2026-11`, `7d` or `last month`. \
-    `warnings` in an answer say what of the arguments was not known or left out. Lists say `total`, `returned` and `next`, the arguments of \
+    An update takes fields, or `patch` beside the ids: a merge patch (list entries go by their key, \
+    `_delete: true` removes one) or JSON Patch. The answer says what `changed`, and `expect` guards it. \
+    A time may be RFC 3339, a date, `7d` or `last month`. `warnings` name arguments that were not known \
+    or left out. Lists say `total`, `returned` and `next`, the arguments of \
     the next page; each also takes `fields` (names to return, dots into objects) and `all: true` (follow \
     the pages, up to 1,000 items). A large result comes `truncated`, with what was left out.";
 

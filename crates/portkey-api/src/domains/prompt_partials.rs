@@ -47,7 +47,7 @@ pub const OPERATIONS: &[Operation] = &[
     .with_update(
         UpdateRules::read_by("get-prompt-partial")
             .with_read_arguments(&[("version", "latest")])
-            .with_fields(&[UpdateField::write_only("description")])
+            .with_fields(&[UpdateField::write_only("version_description")])
             .with_version("prompt_partial_version_id"),
     )
     .with_search_terms(&[
