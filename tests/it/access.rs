@@ -556,7 +556,9 @@ fn toolset_groups_are_up_to_date() {
     let misplaced = domains.windows(2).find(|pair| pair[0] > pair[1]);
     assert!(
         misplaced.is_none(),
-        "the rows of `DOMAINS` in crates/portkey-api/src/domains/mod.rs are sorted by name: {misplaced:?}"
+        "the rows of `DOMAINS` in crates/portkey-api/src/domains/mod.rs are sorted by name, and these two rows are \
+         not: {:?}",
+        misplaced.unwrap_or_default()
     );
     for (group, members) in Catalog::groups() {
         assert!(

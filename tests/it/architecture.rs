@@ -290,9 +290,11 @@ fn print_macros_are_not_used() {
 /// paragraph of its rustdoc that is not published.
 #[test]
 fn required_fields_state_their_evidence() {
+    let mut faults = Vec::new();
     for (path, text) in sources("crates/portkey-api/src/domains") {
         let mut is_input = false;
         let mut derives_schema = false;
+        let mut input = "";
         // Everything above a field.
         let mut notes = String::new();
         for line in text.lines() {
@@ -301,6 +303,7 @@ fn required_fields_state_their_evidence() {
                 Some("}") => is_input = false,
                 _ if line.starts_with("pub struct ") => {
                     is_input = derives_schema;
+                    input = line.split(' ').nth(2).unwrap_or_default();
                     notes.clear();
                 }
                 _ => {}
@@ -318,12 +321,16 @@ fn required_fields_state_their_evidence() {
             let is_of_path =
                 text.contains(&format!("{{{name}}}")) || ["kind", "prompt_id"].contains(&name);
             let is_group = notes.contains("serde(flatten)");
-            assert!(
-                is_optional || is_of_path || is_group || notes.contains("Required:"),
-                "{}: `{name}` is required, and nothing says why: add a paragraph `Required: …`",
-                path.display()
-            );
+            if !(is_optional || is_of_path || is_group || notes.contains("Required:")) {
+                faults.push(format!("{}: `{name}` of `{input}`", path.display()));
+            }
             notes.clear();
         }
     }
+    assert!(
+        faults.is_empty(),
+        "required, and nothing says why:\n{}\nAdd a second paragraph to the rustdoc of the field, with the source: \
+         `Required: OpenAPI.` Without a source write `Option<T>`.",
+        faults.join("\n")
+    );
 }

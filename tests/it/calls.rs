@@ -15,35 +15,62 @@ use crate::support::generated::{UPDATE_COMMAND, check_generated_file};
 fn recorded_requests_are_up_to_date() {
     let folder = Path::new("tests/data/calls");
     let mut expected = BTreeSet::new();
+    let mut faults = Vec::new();
     for entry in Catalog::full().iter() {
         let path = folder.join(format!("{}.json", entry.operation.name()));
-        let text = fs::read_to_string(&path).unwrap_or_else(|_| {
-            panic!(
-                "{} is missing: show a call of the tool, as in `[{{\"arguments\": {{…}}}}]`; \
-                     `{UPDATE_COMMAND}` adds what it sends",
-                path.display()
-            )
-        });
-        let mut cases: Vec<Value> = serde_json::from_str(&text).unwrap();
-        for case in &mut cases {
-            case["sends"] = request_summary(entry.compiled(), &case["arguments"]);
+        match read_calls(&path) {
+            Ok(mut cases) => {
+                for case in &mut cases {
+                    case["sends"] = request_summary(entry.compiled(), &case["arguments"]);
+                }
+                faults.extend(find_missing_success(&path, &cases));
+                let text = serde_json::to_string_pretty(&cases).unwrap() + "\n";
+                check_generated_file(&path, &text);
+            }
+            Err(why) => faults.push(why),
         }
-        let passes = cases.iter().any(|case| case["sends"].get("line").is_some());
-        assert!(passes, "{} shows no call that works", path.display());
-        check_generated_file(
-            &path,
-            &(serde_json::to_string_pretty(&cases).unwrap() + "\n"),
-        );
         expected.insert(path);
     }
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
-        assert!(
-            expected.contains(&path),
-            "{} belongs to no tool; remove it",
-            path.display()
-        );
+        if !expected.contains(&path) {
+            faults.push(format!("{} belongs to no tool; remove it", path.display()));
+        }
     }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// Reads the calls of a tool, each with its arguments.
+fn read_calls(path: &Path) -> Result<Vec<Value>, String> {
+    const FORM: &str = "write a list of calls, `[{\"arguments\": {…}}]`";
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|_| {
+        format!(
+            "{shown} is missing: {FORM}, and one that works; `{UPDATE_COMMAND}` adds what it sends"
+        )
+    })?;
+    let cases: Vec<Value> = serde_json::from_str(&text)
+        .map_err(|error| format!("{shown} cannot be read: {error}; {FORM}"))?;
+    match cases.iter().all(|case| case["arguments"].is_object()) {
+        true => Ok(cases),
+        false => Err(format!("{shown} has a call without `arguments`: {FORM}")),
+    }
+}
+
+/// Returns a fault if no call is sent, with the reasons of the refused ones.
+fn find_missing_success(path: &Path, cases: &[Value]) -> Option<String> {
+    if cases.iter().any(|case| case["sends"].get("line").is_some()) {
+        return None;
+    }
+    let lines = cases
+        .iter()
+        .filter_map(|case| case["sends"]["refused"].as_array());
+    let lines = lines.flatten().filter_map(Value::as_str);
+    let reasons: String = lines.map(|line| format!("\n    {line}")).collect();
+    Some(format!(
+        "{} shows no call that works: add one, or correct its arguments. The calls are refused:{reasons}",
+        path.display()
+    ))
 }
 
 fn request_summary(published: &CompiledOperation, arguments: &Value) -> Value {

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::records;
 
+/// Part of the sandbox's answer to an endpoint that it lacks.
+const NO_ROUTE: &str = "no such endpoint in the sandbox";
+
 /// Checks the contract of every tool of a domain, which is named as a Rust identifier.
 pub(super) async fn check_domain(identifier: &str) {
     let name = identifier.replace('_', "-");
@@ -110,6 +113,14 @@ impl ContractWalk {
                         self.compare_answer(tool, record, &answer);
                     }
                 }
+                // The error of a call made before names another tool.
+                Err(why) if why.contains(NO_ROUTE) && why.contains(&format!("`{tool}`")) => {
+                    has_failed = true;
+                    let fault = self.describe_missing_route(tool);
+                    self.faults.push(fault);
+                    // Every other call would fail alike.
+                    break;
+                }
                 Err(why) => {
                     has_failed = true;
                     self.faults.push(format!("{tool} {extent:?}: {why}"));
@@ -148,6 +159,19 @@ impl ContractWalk {
                  to NO_SECRETS in tests/it/contract/secrets.rs"
             ));
         }
+    }
+
+    /// Names the route that the sandbox lacks, and the files that may lack it.
+    fn describe_missing_route(&self, tool: &str) -> String {
+        let operation = self.fixture.entry(tool).operation;
+        let method = operation.method();
+        let path = operation.path();
+        let folder = "crates/sandbox/src/domains";
+        let file = format!("{folder}/{}.rs", self.domain.name.replace('-', "_"));
+        format!(
+            "{tool}: {NO_ROUTE}. Add {method} {path} to `DOMAIN` in {file}. If it is there, `ALL` in {folder}/mod.rs \
+             lacks the `DOMAIN`."
+        )
     }
 
     fn compare_answer(&mut self, tool: &str, record: &Value, answer: &Value) {

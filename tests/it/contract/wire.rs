@@ -6,7 +6,10 @@ use portkey_operation::{ApiBase, JsonMap, Operation};
 use reqwest::Url;
 use serde_json::Value;
 
-use crate::{records, support::upstream::ReceivedRequest};
+use crate::{
+    records,
+    support::{generated::UPDATE_COMMAND, upstream::ReceivedRequest},
+};
 
 /// The part of a request that carries an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +86,13 @@ impl Endpoint {
     /// none of them has is unknown.
     pub(super) fn from_calls(operation: &Operation) -> Self {
         let file = format!("tests/data/calls/{}.json", operation.name());
-        let text = fs::read_to_string(&file)
-            .unwrap_or_else(|_| panic!("{file} is missing: show a call of the tool"));
-        let calls: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let text = fs::read_to_string(&file).unwrap_or_else(|_| {
+            panic!(
+                "{file} is missing: write `[{{\"arguments\": {{…}}}}]`, then run `{UPDATE_COMMAND}`"
+            )
+        });
+        let calls: Vec<Value> = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{file} cannot be read: {error}"));
         let mut places: HashMap<_, _> = operation
             .placeholders()
             .map(|name| (name.to_owned(), ArgumentLocation::Path))
