@@ -31,6 +31,8 @@ pub struct CallRecord {
     pub upstream_request_id: Option<String>,
     /// True if the response contains untrusted content.
     pub untrusted: bool,
+    /// True if a policy redacted values of the result.
+    pub is_redacted: bool,
     /// Paths of arguments that this version does not know and passes on.
     pub unknown_fields: Vec<String>,
     /// Warnings that the caller gets with the result.
@@ -58,6 +60,7 @@ impl Default for CallRecord {
             retries: None,
             upstream_request_id: None,
             untrusted: false,
+            is_redacted: false,
             unknown_fields: Vec::new(),
             warnings: Vec::new(),
             times: Vec::new(),

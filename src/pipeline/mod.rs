@@ -118,11 +118,11 @@ impl CallResult {
         }
     }
 
-    /// Redacts values by the paths of policies.
-    fn redact(&mut self, redactions: &[Arc<[FieldPath]>]) {
+    /// Redacts values by the paths of policies. Returns true if there were any.
+    fn redact(&mut self, redactions: &[Arc<[FieldPath]>]) -> bool {
         match self {
             Self::DryRun(value) | Self::Answered(value) => {
-                PolicyEvaluation::redact(redactions, value);
+                PolicyEvaluation::redact(redactions, value)
             }
             Self::State(state) => PolicyEvaluation::redact(redactions, &mut state.shown),
             Self::Forwarded(response) => response.redact(redactions),
@@ -267,7 +267,7 @@ impl Dispatcher {
                 PolicyEvaluation::roll_back(reservations, &self.store).await;
             }
             if let Ok(result) = &mut result {
-                result.redact(&redactions);
+                audit_entry.record.is_redacted = result.redact(&redactions);
             }
             result
         }

@@ -150,14 +150,13 @@ impl ForwardedResponse {
         self.error.as_ref()
     }
 
-    /// Redacts values by the paths of policies.
-    pub(super) fn redact(&mut self, redactions: &[Arc<[FieldPath]>]) {
+    /// Redacts values by the paths of policies. Returns true if there were any.
+    pub(super) fn redact(&mut self, redactions: &[Arc<[FieldPath]>]) -> bool {
         if redactions.is_empty() {
-            return;
+            return false;
         }
         if let Some(document) = &mut self.changed {
-            PolicyEvaluation::redact(redactions, document);
-            return;
+            return PolicyEvaluation::redact(redactions, document);
         }
         // A body that is not JSON has no fields.
         let Ok(UniqueJson {
@@ -165,12 +164,13 @@ impl ForwardedResponse {
             ..
         }) = UniqueJson::parse(&self.body)
         else {
-            return;
+            return false;
         };
         sanitize::sanitize_value(&mut document);
         let before = document.clone();
-        PolicyEvaluation::redact(redactions, &mut document);
+        let is_redacted = PolicyEvaluation::redact(redactions, &mut document);
         self.changed = (document != before).then_some(document);
+        is_redacted
     }
 
     /// Returns the body for the client: the upstream's bytes, unless a secret or a redaction

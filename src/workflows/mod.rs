@@ -16,7 +16,7 @@ mod writer;
 use std::fmt;
 
 use futures_util::future::{self, BoxFuture};
-use portkey_operation::{JsonMap, Operation};
+use portkey_operation::{InputError, JsonMap, Operation};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -90,17 +90,10 @@ pub struct Step {
 pub enum StepAnswer {
     /// The upstream answered.
     Answered(Value),
+    /// The upstream answered, and a policy redacted values of the answer.
+    Redacted(Value),
     /// A setting or a policy wants a dry run: the request is described and was not sent.
     DryRun(Value),
-}
-
-impl StepAnswer {
-    /// Returns the answer, whatever it is.
-    fn into_value(self) -> Value {
-        match self {
-            Self::Answered(value) | Self::DryRun(value) => value,
-        }
-    }
 }
 
 /// The way of a workflow to its steps.
@@ -128,8 +121,21 @@ impl Steps {
     }
 
     /// Calls an operation that reads.
+    ///
+    /// # Errors
+    /// Returns the error of the call. Returns `InvalidArguments` if a policy redacted the answer or
+    /// wants a dry run: the workflow would take what stands there for the upstream's data.
     async fn read(&self, operation: &'static str, args: JsonMap) -> Result<Value, CallError> {
-        Ok(self.call(operation, args).await?.into_value())
+        let cause = match self.call(operation, args).await? {
+            StepAnswer::Answered(value) => return Ok(value),
+            StepAnswer::Redacted(_) => "a policy redacts what it returns",
+            StepAnswer::DryRun(_) => "a policy wants a dry run of it, so that it was not sent",
+        };
+        let what = format!(
+            "the workflow goes by what `{operation}` returns, and {cause}. Make the calls yourself with values that you \
+             know, or ask the operator to except `{operation}` from that rule"
+        );
+        Err(InputError::new("", what).into())
     }
 }
 

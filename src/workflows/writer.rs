@@ -34,7 +34,8 @@ impl<'a> StepWriter<'a> {
             return Ok(None);
         }
         match self.steps.call(operation, args).await? {
-            StepAnswer::Answered(answer) => Ok(Some(answer)),
+            // The ids in it are used, and a write rejects those that are redacted.
+            StepAnswer::Answered(answer) | StepAnswer::Redacted(answer) => Ok(Some(answer)),
             StepAnswer::DryRun(report) => {
                 self.planned.push(report);
                 Ok(None)

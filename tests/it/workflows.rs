@@ -274,3 +274,63 @@ async fn each_write_of_a_workflow_is_approved() {
         session.client.cancel().await.unwrap();
     }
 }
+
+/// A workflow would take a redaction, or the report of a dry run, for data of Portkey.
+#[tokio::test]
+async fn workflow_stops_at_a_read_that_is_redacted_or_dry() {
+    struct Case {
+        rule: &'static str,
+        read: &'static str,
+    }
+    let cases = [
+        Case {
+            rule: "redact: [string], match: { tools: [get-prompt] }",
+            read: "`get-prompt`",
+        },
+        Case {
+            rule: "redact: [\"data[].name\"], match: { tools: [list-prompts] }, when: args.collection_id == \"co-customers\"",
+            read: "`list-prompts`",
+        },
+        Case {
+            rule: "action: dry_run, match: { tools: [list-prompts] }, when: args.collection_id == \"co-customers\"",
+            read: "`list-prompts`",
+        },
+    ];
+    for Case { rule, read } in cases {
+        let policy = PolicyFile::with(&format!(
+            "version: \"1\"\nrules:\n  - {{ name: r, {rule} }}\n"
+        ));
+        let args = ["--sandbox", "--policy", policy.path()];
+        let client = connect_everywhere(&args, &[]).await.remove(0);
+        let source = source_id(&client).await;
+        // Something to redact in the target's collection.
+        let other = json!({ "name": "other", "collection_id": COLLECTION, "string": "Hi",
+            "parameters": {}, "virtual_key": "openai-production" });
+        client.call("create-prompt", other).await.unwrap();
+        let promote = json!({ "source_prompt_id": source, "target_collection_id": COLLECTION,
+            "target_name": "other", "publish": true });
+        let promoted = client.call("promote-prompt", promote).await;
+        let error = promoted.unwrap_err();
+        assert!(error.contains(read), "{rule}: {error}");
+        assert!(error.contains("ask the operator"), "{rule}: {error}");
+        let listed = client
+            .call("list-prompts", json!({ "workspace_id": "ws-support-bot" }))
+            .await
+            .unwrap();
+        assert_eq!(listed["total"], 2, "{rule}: {listed}");
+    }
+}
+
+#[tokio::test]
+async fn redacted_value_is_rejected_in_a_write() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let source = source_id(&client).await;
+    let gone = "[redacted by policy]";
+    let change = json!({ "prompt_id": source, "patch": true, "string": gone });
+    let error = client.call("update-prompt", change).await.unwrap_err();
+    assert!(error.starts_with("`string`"), "{error}");
+    let new = json!({ "name": gone, "collection_id": COLLECTION, "string": "Hi",
+        "parameters": {}, "virtual_key": "openai-production" });
+    let error = client.call("create-prompt", new).await.unwrap_err();
+    assert!(error.starts_with("`name`"), "{error}");
+}

@@ -62,9 +62,9 @@ impl FieldPath {
         })
     }
 
-    /// Replaces the values of a response that the path leads to.
-    pub fn redact(&self, answer: &mut Value) {
-        _ = redact_value(answer, &self.0);
+    /// Replaces the values of a response that the path leads to. Returns true if there were any.
+    pub fn redact(&self, answer: &mut Value) -> bool {
+        redact_value(answer, &self.0)
     }
 }
 

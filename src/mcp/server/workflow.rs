@@ -89,15 +89,17 @@ impl ToolCallFlow<'_> {
                 CalledOperation::Ended(result) => result,
             };
             let is_dry_run = inner.outcome.kind == OutcomeKind::DryRun;
+            let is_redacted = inner.is_redacted;
             progress.has_dry_run |= is_dry_run;
             if answer.is_ok() && inner.is_sent {
                 progress.done.push(operation);
             }
             step_record.finish();
             // The workflow waits for the answer.
-            _ = reply.send(answer.map(|answer| match is_dry_run {
-                true => StepAnswer::DryRun(answer),
-                false => StepAnswer::Answered(answer),
+            _ = reply.send(answer.map(|answer| match (is_dry_run, is_redacted) {
+                (true, _) => StepAnswer::DryRun(answer),
+                (false, true) => StepAnswer::Redacted(answer),
+                (false, false) => StepAnswer::Answered(answer),
             }));
         };
         // The steps have set it to theirs.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use portkey_operation::{JsonMap, Operation, field_step};
+use portkey_policy::REDACTED;
 use serde_json::Value;
 
 use super::{
@@ -433,20 +434,26 @@ pub fn is_masked(text: &str) -> bool {
     text == MASK || text.contains("***") && text.chars().filter(|c| *c != '*').count() <= 12
 }
 
-/// Finds a value or a name in arguments that holds this server's mask, and returns its path, such
-/// as `config.targets[0].api_key`.
+/// Returns `true` if a text holds a text of this server's that stands for a hidden value: the mask
+/// of a secret, or the redaction of a policy.
+fn has_stand_in(text: &str) -> bool {
+    text.contains(MASK) || text.contains(REDACTED)
+}
+
+/// Finds a value or a name in arguments that holds such a text, and returns its path, such as
+/// `config.targets[0].api_key`.
 pub(super) fn find_mask<'a>(
     values: impl Iterator<Item = (&'a String, &'a Value)>,
 ) -> Option<String> {
     fn find_in(value: &Value) -> Option<String> {
         match value {
-            Value::String(text) => text.contains(MASK).then(String::new),
+            Value::String(text) => has_stand_in(text).then(String::new),
             Value::Array(list) => list
                 .iter()
                 .enumerate()
                 .find_map(|(i, item)| find_in(item).map(|rest| format!("[{i}]{rest}"))),
             Value::Object(map) => map.iter().find_map(|(name, value)| {
-                let below = if name.contains(MASK) {
+                let below = if has_stand_in(name) {
                     Some(String::new())
                 } else {
                     find_in(value)
@@ -458,7 +465,7 @@ pub(super) fn find_mask<'a>(
     }
     let mut values = values.into_iter();
     values.find_map(|(name, value)| {
-        let below = if name.contains(MASK) {
+        let below = if has_stand_in(name) {
             Some(String::new())
         } else {
             find_in(value)

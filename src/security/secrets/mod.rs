@@ -40,16 +40,16 @@ pub struct Secrets {
 /// Reason to reject a call because of a secret. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// An argument holds a value that was masked.
+    /// An argument holds a value that was masked, or redacted by a policy.
     #[error(
         "`{0}`: holds a masked value, which would overwrite the real one. Leave the field out to keep what \
          is stored, or give the real value"
     )]
     Masked(String),
-    /// An argument holds a masked value where nothing is stored yet.
+    /// An argument holds a masked or redacted value where nothing is stored yet.
     #[error(
-        "`{0}`: is a placeholder, and nothing is stored yet that it could stand for. Give the key, or a \
-         reference to it such as `$env:NAME`"
+        "`{0}`: is a placeholder, and nothing is stored yet that it could stand for. Give the real value; \
+         for a key, a reference such as `$env:NAME` will do"
     )]
     Placeholder(String),
     /// The call would return a secret, and the settings keep secrets from callers.
@@ -144,7 +144,8 @@ impl Secrets {
         self.references.instructions()
     }
 
-    /// Rejects arguments that hold a masked value, which would overwrite the secret.
+    /// Rejects arguments that hold a masked value, or one that a policy redacted. Sent, the text in
+    /// its place would overwrite what is stored.
     ///
     /// # Errors
     /// Returns [`SecretError::Masked`] or [`SecretError::Placeholder`] with the path of the first

@@ -354,11 +354,10 @@ impl PolicyEvaluation {
         }
     }
 
-    /// Redacts the values at these paths in a response.
-    pub fn redact(redact: &[Arc<[FieldPath]>], answer: &mut serde_json::Value) {
-        redact
-            .iter()
-            .flat_map(|paths| paths.iter())
-            .for_each(|path| path.redact(answer));
+    /// Redacts the values at these paths in a response. Returns true if there were any.
+    pub fn redact(redact: &[Arc<[FieldPath]>], answer: &mut serde_json::Value) -> bool {
+        let paths = redact.iter().flat_map(|paths| paths.iter());
+        // Every path is followed, whatever was redacted before.
+        paths.fold(false, |redacted, path| path.redact(answer) | redacted)
     }
 }
