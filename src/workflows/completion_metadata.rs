@@ -18,6 +18,7 @@ const RECOMMENDED: &str = "project_id";
 pub(super) const WORKFLOW: Workflow = Workflow {
     operation: get::<CompletionMetadata>("validate-completion-metadata", "/"),
     needs: &[],
+    needs_of_call: |_| Vec::new(),
     is_listed: false,
     run: |args, _| async move { Ok(validate(&args)) }.boxed(),
 };

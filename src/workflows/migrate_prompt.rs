@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::{
     Steps, Workflow, arguments, is_set,
     prompt_version::{
-        CONTENT_FIELDS, METADATA_FIELD, NewVersion, find_prompt, publish, unpublished_note,
+        CONTENT_FIELDS, METADATA_FIELD, NewVersion, PUBLISH_OPERATION, find_prompt, publish,
+        unpublished_note,
     },
     text,
     writer::StepWriter,
@@ -26,9 +27,14 @@ pub(super) const WORKFLOW: Workflow = Workflow {
     needs: &[
         "list-prompts",
         "get-prompt",
+        "list-prompt-versions",
         "create-prompt",
         "update-prompt",
     ],
+    needs_of_call: |args| match is_set(args, "publish") {
+        true => vec![PUBLISH_OPERATION],
+        false => Vec::new(),
+    },
     // Programs call it by name, and every client would pay for its many fields.
     is_listed: false,
     run: |args, steps| run(args, steps).boxed(),

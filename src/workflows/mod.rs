@@ -34,12 +34,19 @@ pub struct Workflow {
     pub operation: Operation,
     /// Operations without which the workflow is not offered.
     pub needs: &'static [&'static str],
+    /// Returns the operations that a call with these arguments needs beside them.
+    pub needs_of_call: fn(&JsonMap) -> Vec<&'static str>,
     /// False for a tool that is called by those who know its name, such as programs.
     pub is_listed: bool,
     run: RunFn,
 }
 
 impl Workflow {
+    /// Returns the operations that a call with these arguments needs.
+    pub fn needs_for(&self, args: &JsonMap) -> impl Iterator<Item = &'static str> {
+        self.needs.iter().copied().chain((self.needs_of_call)(args))
+    }
+
     /// Begins the workflow. The steps that it takes arrive at the receiver, one at a time.
     pub fn start(
         &self,

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::{
     Steps, Workflow, arguments, is_set,
     prompt_version::{
-        METADATA_FIELD, NewVersion, PromptVersion, StoredVersion, attach_label, find_label,
-        find_prompt, list_versions, publish, unpublished_note, version_number,
+        LABEL_OPERATION, METADATA_FIELD, NewVersion, PUBLISH_OPERATION, PromptVersion,
+        StoredVersion, attach_label, find_label, find_prompt, list_versions, publish,
+        unpublished_note, version_number,
     },
     text,
     writer::StepWriter,
@@ -25,9 +26,11 @@ pub(super) const WORKFLOW: Workflow = Workflow {
     needs: &[
         "get-prompt",
         "list-prompts",
+        "list-prompt-versions",
         "create-prompt",
         "update-prompt",
     ],
+    needs_of_call,
     is_listed: false,
     run: |args, steps| run(args, steps).boxed(),
 };
@@ -71,6 +74,25 @@ fn is_copy(args: &JsonMap) -> bool {
     COPY_ARGUMENTS.iter().any(|name| args.contains_key(*name))
 }
 
+/// Returns the name of the label that `source_version` gives, if it gives one.
+fn source_label(args: &JsonMap) -> Option<&str> {
+    text(args, "source_version").filter(|name| !["latest", "default"].contains(name))
+}
+
+fn needs_of_call(args: &JsonMap) -> Vec<&'static str> {
+    let mut needs = Vec::new();
+    if is_set(args, "publish") {
+        needs.push(PUBLISH_OPERATION);
+    }
+    if args.contains_key("label") {
+        needs.push(LABEL_OPERATION);
+    }
+    if args.contains_key("label") || source_label(args).is_some() {
+        needs.push("list-labels");
+    }
+    needs
+}
+
 fn require_target(args: &JsonMap, findings: &mut Findings) {
     if !is_copy(args) && !is_set(args, "publish") && !args.contains_key("label") {
         findings.add_error(
@@ -85,6 +107,11 @@ fn require_target(args: &JsonMap, findings: &mut Findings) {
 
 async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
     let source = read_source(&args, &steps).await?;
+    // Before anything is written: a wrong name would end the workflow halfway.
+    let label_id = match text(&args, "label") {
+        Some(label) => Some(find_label(&steps, workspace_of(&source), label).await?),
+        None => None,
+    };
     let mut writer = StepWriter::new(&steps, is_set(&args, "dry_run"));
     let stored = match is_copy(&args) {
         true => store_copy(&args, &source, &steps, &mut writer).await?,
@@ -102,8 +129,7 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
     if is_published && stored.action != "created" {
         replaced = publish(&steps, &stored, &mut writer).await?;
     }
-    if let Some(label) = text(&args, "label") {
-        let id = find_label(&steps, workspace_of(&source), label).await?;
+    if let Some(id) = label_id {
         attach_label(&stored, id, &mut writer).await?;
     }
     Ok(writer.finish(arguments([
@@ -149,10 +175,7 @@ async fn read_source(args: &JsonMap, steps: &Steps) -> Result<PromptVersion, Cal
         None if is_copy(args) => Value::Null,
         None => "latest".into(),
     };
-    let label = wanted
-        .as_str()
-        .filter(|name| !["latest", "default"].contains(name));
-    let source = match label {
+    let source = match source_label(args) {
         None => PromptVersion::read(steps, prompt_id, wanted).await?,
         Some(label) => {
             let prompt = PromptVersion::read(steps, prompt_id, Value::Null).await?;

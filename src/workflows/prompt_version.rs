@@ -18,6 +18,12 @@ pub(super) const CONTENT_FIELDS: [&str; 8] = [
     "is_raw_template",
 ];
 
+/// Operation that publishes a version.
+pub(super) const PUBLISH_OPERATION: &str = "set-default-prompt-version";
+
+/// Operation that attaches a label to a version.
+pub(super) const LABEL_OPERATION: &str = "update-prompt-version";
+
 /// Field of a version's metadata where it is read and created.
 pub(super) const METADATA_FIELD: &str = "template_metadata";
 
@@ -260,7 +266,6 @@ pub(super) async fn publish(
     stored: &StoredVersion,
     writer: &mut StepWriter<'_>,
 ) -> Result<Option<u64>, CallError> {
-    const OPERATION: &str = "set-default-prompt-version";
     let Some(prompt_id) = &stored.prompt_id else {
         return Ok(None);
     };
@@ -270,7 +275,7 @@ pub(super) async fn publish(
     let Some(number) = stored.number else {
         // The new version was only described, and has no number yet.
         writer.plan(
-            OPERATION,
+            PUBLISH_OPERATION,
             arguments([("prompt_id", prompt_id.as_str().into())]),
         );
         return Ok(published);
@@ -280,7 +285,7 @@ pub(super) async fn publish(
             ("prompt_id", prompt_id.as_str().into()),
             ("version", number.into()),
         ]);
-        writer.write(OPERATION, args).await?;
+        writer.write(PUBLISH_OPERATION, args).await?;
     }
     Ok(published.filter(|before| *before != number))
 }
@@ -329,8 +334,8 @@ pub(super) async fn attach_label(
         ("label_id", label_id.into()),
     ]);
     match stored.version_id {
-        Value::Null => writer.plan("update-prompt-version", args),
-        _ => _ = writer.write("update-prompt-version", args).await?,
+        Value::Null => writer.plan(LABEL_OPERATION, args),
+        _ => _ = writer.write(LABEL_OPERATION, args).await?,
     }
     Ok(())
 }

@@ -26,7 +26,8 @@ async fn source_id(client: &ConnectedClient) -> String {
 fn steps_are_operations() {
     let catalog = default_catalog();
     for workflow in WORKFLOWS {
-        for name in workflow.needs {
+        let args = json!({ "publish": true, "label": "a", "source_version": "b" });
+        for name in workflow.needs_for(args.as_object().unwrap()) {
             assert!(catalog.find(name).is_ok(), "{workflow:?}: {name}");
         }
     }
@@ -333,4 +334,33 @@ async fn redacted_value_is_rejected_in_a_write() {
         "parameters": {}, "virtual_key": "openai-production" });
     let error = client.call("create-prompt", new).await.unwrap_err();
     assert!(error.starts_with("`name`"), "{error}");
+}
+
+#[tokio::test]
+async fn promotion_that_cannot_be_completed_writes_nothing() {
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules:\n  - { name: r, action: deny, match: { tools: [set-default-prompt-version] } }\n",
+    );
+    let args = ["--sandbox", "--policy", policy.path()];
+    let client = connect_everywhere(&args, &[]).await.remove(0);
+    let source = source_id(&client).await;
+    for (argument, value, expected) in [
+        ("label", json!("no-such-label"), "no label `no-such-label`"),
+        (
+            "publish",
+            json!(true),
+            "`set-default-prompt-version`, which is not on offer",
+        ),
+    ] {
+        let mut promote = json!({ "source_prompt_id": source, "target_env": "prod" });
+        promote[argument] = value;
+        let error = client.call("promote-prompt", promote).await.unwrap_err();
+        assert!(error.contains(expected), "{error}");
+        assert!(!error.contains("Done before"), "{error}");
+    }
+    let listed = client
+        .call("list-prompts", json!({ "workspace_id": "ws-support-bot" }))
+        .await
+        .unwrap();
+    assert_eq!(listed["total"], 1, "{listed}");
 }

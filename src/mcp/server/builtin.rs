@@ -100,7 +100,7 @@ impl Server {
         let args = &validated.args;
         match own.action {
             BuiltinAction::Workflow(workflow) => {
-                self.check_needs(workflow, principal)?;
+                self.check_needs(workflow, args, principal)?;
                 Ok(ToolTarget::Workflow(workflow, validated))
             }
             BuiltinAction::Search => Ok(self.spell(self.search_response(principal, args)).into()),
@@ -120,14 +120,19 @@ impl Server {
 
     /// Rejects a workflow of which an operation is not offered to the caller. Begun, it might end
     /// halfway.
-    fn check_needs(&self, workflow: &Workflow, principal: &Principal) -> Result<(), InputError> {
+    fn check_needs(
+        &self,
+        workflow: &Workflow,
+        args: &JsonMap,
+        principal: &Principal,
+    ) -> Result<(), InputError> {
         let catalog = self.dispatcher.catalog();
-        let is_offered = |name: &&&str| {
+        let is_offered = |name: &&str| {
             catalog
                 .find(name)
                 .is_ok_and(|entry| self.dispatcher.is_authorized(principal, entry))
         };
-        match workflow.needs.iter().find(|name| !is_offered(name)) {
+        match workflow.needs_for(args).find(|name| !is_offered(name)) {
             None => Ok(()),
             Some(missing) => {
                 let name = workflow.operation.name();
