@@ -8,6 +8,7 @@
 //! missing. That is what an approval relies on, after which a client repeats the whole call.
 
 mod completion_metadata;
+mod list;
 mod migrate_prompt;
 mod promote_prompt;
 mod prompt_version;

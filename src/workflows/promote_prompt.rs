@@ -182,14 +182,12 @@ async fn read_source(args: &JsonMap, steps: &Steps) -> Result<PromptVersion, Cal
             let id = find_label(steps, workspace_of(&prompt), label).await?;
             let versions = list_versions(steps, prompt_id).await?;
             let has_label = |version: &&Value| version.get("label_id").is_some_and(|at| *at == id);
-            let labelled = versions.iter().find(has_label).and_then(version_number);
-            let missing = || {
-                InputError::new(
-                    "source_version",
-                    format!("no version has the label `{label}`"),
-                )
+            let labelled = versions.items.iter().find(has_label);
+            let Some(number) = labelled.and_then(version_number) else {
+                versions.require_complete(&format!("one with the label `{label}`"))?;
+                let what = format!("no version has the label `{label}`");
+                return Err(InputError::new("source_version", what).into());
             };
-            let number = labelled.ok_or_else(missing)?;
             PromptVersion::read(steps, prompt_id, number.into()).await?
         }
     };

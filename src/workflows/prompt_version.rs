@@ -3,7 +3,7 @@
 use portkey_operation::{InputError, JsonMap};
 use serde_json::{Value, json};
 
-use super::{Steps, arguments, writer::StepWriter};
+use super::{Steps, arguments, list::List, writer::StepWriter};
 use crate::pipeline::CallError;
 
 /// Fields that make up a version, without its metadata.
@@ -116,19 +116,19 @@ pub(super) async fn find_prompt(
         ("collection_id", collection_id.into()),
         ("search", name.into()),
     ]);
-    let list = steps.read("list-prompts", args).await?;
-    let prompts = list
-        .get("data")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let mut named = prompts.filter(|prompt| prompt.get("name").is_some_and(|found| found == name));
+    let list = List::read_pages(steps, "list-prompts", args).await?;
+    let is_named = |prompt: &&Value| prompt.get("name").is_some_and(|found| found == name);
+    let mut named = list.items.iter().filter(is_named);
     let id = |prompt: &Value| Some(prompt.get("id")?.as_str()?.to_owned());
     let first = named.next().and_then(id);
     if first.is_some() && named.next().is_some() {
         let what =
             format!("several prompts of the collection are named `{name}`; rename all but one");
         return Err(InputError::new("", what).into());
+    }
+    if first.is_none() {
+        // Otherwise each call might create one more.
+        list.require_complete(&format!("a prompt `{name}`"))?;
     }
     Ok(first)
 }
@@ -234,7 +234,7 @@ impl NewVersion {
             // The answer has no number.
             let listed = list_versions(steps, &id).await?;
             let is_new = |version: &&Value| version.get("id") == Some(&stored.version_id);
-            let new = listed.iter().find(is_new);
+            let new = listed.items.iter().find(is_new);
             stored.number = new.and_then(version_number);
         }
         Ok(stored)
@@ -242,17 +242,9 @@ impl NewVersion {
 }
 
 /// Lists the versions of a prompt.
-pub(super) async fn list_versions(steps: &Steps, prompt_id: &str) -> Result<Vec<Value>, CallError> {
+pub(super) async fn list_versions(steps: &Steps, prompt_id: &str) -> Result<List, CallError> {
     let args = arguments([("prompt_id", prompt_id.into())]);
-    let answer = steps.read("list-prompt-versions", args).await?;
-    // Portkey's specification shows a bare list.
-    Ok(match answer {
-        Value::Array(versions) => versions,
-        mut answer => match answer.get_mut("data").map(Value::take) {
-            Some(Value::Array(versions)) => versions,
-            _ => Vec::new(),
-        },
-    })
+    List::read(steps, "list-prompt-versions", args).await
 }
 
 /// Returns the number of a version in a list.
@@ -305,17 +297,14 @@ pub(super) async fn find_label(
     name: &str,
 ) -> Result<String, CallError> {
     let args = arguments([("workspace_id", workspace_id), ("search", name.into())]);
-    let list = steps.read("list-labels", args).await?;
-    let labels = list
-        .get("data")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let mut named = labels.filter(|label| label.get("name").is_some_and(|found| found == name));
-    let id = named.next().and_then(|label| label.get("id")?.as_str());
+    let list = List::read_pages(steps, "list-labels", args).await?;
+    let is_named = |label: &&Value| label.get("name").is_some_and(|found| found == name);
+    let named = list.items.iter().find(is_named);
+    let id = named.and_then(|label| label.get("id")?.as_str());
     match id {
         Some(id) => Ok(id.to_owned()),
         None => {
+            list.require_complete(&format!("a label `{name}`"))?;
             let what = format!("there is no label `{name}`; `list-labels` finds them");
             Err(InputError::new("label", what).into())
         }

@@ -364,3 +364,26 @@ async fn promotion_that_cannot_be_completed_writes_nothing() {
         .unwrap();
     assert_eq!(listed["total"], 1, "{listed}");
 }
+
+#[tokio::test]
+async fn label_is_found_on_any_page() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let source = source_id(&client).await;
+    let create = async |name: String| {
+        let label = json!({ "name": name, "workspace_id": "ws-support-bot" });
+        client.call("create-label", label).await.unwrap();
+    };
+    create("tag".to_owned()).await;
+    for number in 0..110 {
+        create(format!("tag-{number}")).await;
+    }
+    create("z-tag".to_owned()).await;
+    let args = json!({ "workspace_id": "ws-support-bot", "search": "tag" });
+    let first_page = client.call("list-labels", args).await.unwrap();
+    assert!(first_page["data"].as_array().unwrap().len() < 112);
+    for label in ["tag", "z-tag"] {
+        let promote = json!({ "source_prompt_id": source, "label": label });
+        let promoted = client.call("promote-prompt", promote).await.unwrap();
+        assert_eq!(promoted["label"], label, "{promoted}");
+    }
+}
