@@ -51,14 +51,18 @@ impl List {
         // The first page shows the default size. Another size might be above the maximum.
         args.insert("page_size".to_owned(), list.items.len().into());
         for number in 1..MAX_PAGES {
-            if list.is_complete() || list.items.is_empty() {
+            if list.is_complete() {
                 break;
             }
             args.insert("current_page".to_owned(), number.into());
             let page = Self::read(steps, operation, args.clone()).await?.items;
             // An upstream without pages returns the first one again.
-            if page.is_empty() || page.first() == list.items.first() {
+            if page.first() == list.items.first() {
                 break;
+            }
+            if page.is_empty() {
+                // The total may count items that the search excludes.
+                list.total = None;
             }
             list.items.extend(page);
         }
@@ -66,8 +70,9 @@ impl List {
     }
 
     fn is_complete(&self) -> bool {
-        self.total
-            .is_none_or(|total| total <= self.items.len() as u64)
+        // Nothing follows an empty page, whatever the total counts.
+        self.items.is_empty()
+            || self.total.is_none_or(|total| total <= self.items.len() as u64)
     }
 
     /// Requires a list that shows that it does not have an item.
@@ -101,9 +106,28 @@ mod tests {
     use super::*;
     use crate::workflows::{StepAnswer, arguments};
 
-    /// Reads a list of numbers from an upstream that returns at most `max` of `total` in a page, and
-    /// that has pages or returns the first one always.
-    async fn read_numbers(total: u64, max: u64, has_pages: bool) -> (List, u64) {
+    struct Case {
+        /// Number of items that the upstream tells and that it returns.
+        total: u64,
+        count: u64,
+        /// Maximum size of a page.
+        max: u64,
+        /// False for an upstream that returns the first page always.
+        has_pages: bool,
+        items: usize,
+        requests: u64,
+        is_complete: bool,
+    }
+
+    /// Reads a list of numbers from an upstream.
+    async fn read_numbers(case: &Case) -> (List, u64) {
+        let &Case {
+            total,
+            count: stored,
+            max,
+            has_pages,
+            ..
+        } = case;
         let (requests, mut steps) = mpsc::channel(1);
         let steps_of_workflow = Steps { requests };
         let answer_all = async move {
@@ -113,8 +137,8 @@ mod tests {
                 let number = |name: &str| step.args.get(name).and_then(Value::as_u64);
                 let size = number("page_size").unwrap_or(max);
                 let page = number("current_page").filter(|_| has_pages).unwrap_or(0);
-                let first = (page * size).min(total);
-                let items: Vec<u64> = (first..(first + size).min(total)).collect();
+                let first = (page * size).min(stored);
+                let items: Vec<u64> = (first..(first + size).min(stored)).collect();
                 let answer = json!({ "total": total, "data": items });
                 _ = step.reply.send(Ok(StepAnswer::Answered(answer)));
             }
@@ -131,16 +155,9 @@ mod tests {
 
     #[tokio::test]
     async fn pages_are_read_to_the_end_or_the_maximum() {
-        struct Case {
-            total: u64,
-            max: u64,
-            has_pages: bool,
-            items: usize,
-            requests: u64,
-            is_complete: bool,
-        }
         let whole = Case {
             total: 3,
+            count: 3,
             max: 100,
             has_pages: true,
             items: 3,
@@ -148,13 +165,15 @@ mod tests {
             is_complete: true,
         };
         for case in [
-            Case { total: 0, items: 0, ..whole },
+            Case { total: 0, count: 0, items: 0, ..whole },
+            Case { count: 0, items: 0, ..whole },
+            Case { total: 9, requests: 2, ..whole },
             Case { max: 2, requests: 2, ..whole },
-            Case { total: 100, max: 2, items: 16, requests: 8, is_complete: false, ..whole },
+            Case { total: 100, count: 100, max: 2, items: 16, requests: 8, is_complete: false, ..whole },
             Case { max: 2, has_pages: false, items: 2, requests: 2, is_complete: false, ..whole },
             whole,
         ] {
-            let (list, requests) = read_numbers(case.total, case.max, case.has_pages).await;
+            let (list, requests) = read_numbers(&case).await;
             assert_eq!(
                 (list.items.len(), requests, list.require_complete("x").is_ok()),
                 (case.items, case.requests, case.is_complete),
