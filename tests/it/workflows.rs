@@ -387,3 +387,21 @@ async fn label_is_found_on_any_page() {
         assert_eq!(promoted["label"], label, "{promoted}");
     }
 }
+
+#[tokio::test]
+async fn large_result_of_a_workflow_is_truncated_and_read_in_parts() {
+    let args = ["--sandbox", "--max-result-bytes", "2000"];
+    for client in connect_everywhere(&args, &[]).await {
+        let way = client.way;
+        let string = "long ".repeat(2_000);
+        let migrate = json!({ "name": "greeting", "collection_id": COLLECTION, "string": string,
+            "virtual_key": "openai-production", "dry_run": true });
+        let planned = client.call("migrate-prompt", migrate).await.unwrap();
+        assert!(planned.to_string().len() <= 2_000, "{way}: {planned}");
+        let handle = &planned["truncated"]["handle"];
+        let rest = json!({ "handle": handle, "pointer": "/would_call/0/operation" });
+        let rest = client.call("read-result", rest).await.unwrap();
+        assert!(rest.to_string().contains("create-prompt"), "{way}: {rest}");
+        client.client.cancel().await.unwrap();
+    }
+}

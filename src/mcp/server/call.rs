@@ -157,6 +157,9 @@ impl Server {
             ToolCallResult::Builtin(result) => {
                 return Ok(builtin_result(result, self.results.content()));
             }
+            ToolCallResult::Workflow(result) => {
+                return Ok(self.workflow_result(principal, result).await);
+            }
             ToolCallResult::InputRequired(request) => return Ok((*request).into()),
             ToolCallResult::Operation {
                 name,
@@ -190,6 +193,28 @@ impl Server {
                 Ok(reply::success_result(shown, self.results.content(), is_untrusted).into())
             }
         }
+    }
+
+    /// Builds the result of a workflow: truncated if it is large, as a list of planned writes is.
+    async fn workflow_result(
+        &self,
+        principal: &Principal,
+        result: BuiltinResult,
+    ) -> CallToolResponse {
+        let BuiltinResult {
+            value,
+            is_untrusted,
+        } = result;
+        let flags = ResultFlags {
+            is_untrusted,
+            // No step of a workflow returns one.
+            returns_secret: false,
+        };
+        // Without steps, nothing shows that the caller's key exists.
+        let may_keep = self.dispatcher.can_store_result(principal, None);
+        let render = self.results.render_if(principal, value, flags, may_keep);
+        let shown = render.await;
+        reply::success_result(shown, self.results.content(), is_untrusted).into()
     }
 
     /// Builds an error result, and appends the operation's schema if it fits. Describing an

@@ -64,7 +64,7 @@ impl Server {
         let approver = TerminalApprover(ask);
         let record = &mut CallRecord::default();
         match flow.run(name, args, None, approver, record).await? {
-            ToolCallResult::Builtin(answer) => Ok(answer.value),
+            ToolCallResult::Builtin(answer) | ToolCallResult::Workflow(answer) => Ok(answer.value),
             ToolCallResult::Operation { result, .. } => result,
             // No client is asked, and the approver waits for the decision.
             ToolCallResult::InputRequired(_) => Err(ApprovalError::TimedOut.into()),

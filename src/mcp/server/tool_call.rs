@@ -53,6 +53,8 @@ pub(super) enum ApproverResponse {
 pub(super) enum ToolCallResult<'a> {
     /// A built-in tool completed the call.
     Builtin(BuiltinResult),
+    /// A workflow ended.
+    Workflow(BuiltinResult),
     /// The client has to ask a human, and repeats the call.
     InputRequired(Box<InputRequiredResult>),
     /// An operation was called.

@@ -111,7 +111,7 @@ impl ToolCallFlow<'_> {
         let value = result.map_err(|error| progress.wrap_error(error))?;
         record.outcome = outcome.into();
         let warnings = std::mem::take(&mut record.warnings);
-        Ok(ToolCallResult::Builtin(BuiltinResult {
+        Ok(ToolCallResult::Workflow(BuiltinResult {
             value: annotate(value, warnings, Vec::new()),
             is_untrusted: record.untrusted,
         }))
