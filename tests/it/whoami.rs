@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::{
+    policy::PolicyFile,
     process::{run, run_cli},
     server::StdioServer,
     upstream::{MockUpstream, http_response},
@@ -281,4 +282,27 @@ fn missing_key_is_reported_once_and_fails_the_command() {
     assert_eq!(answer["read_errors"], json!({}), "{answer}");
     let note = answer["portkey_key_note"].as_str().unwrap();
     assert!(note.contains("PORTKEY_API_KEY"), "{note}");
+}
+
+/// The report of a dry run is no response of Portkey.
+#[tokio::test]
+async fn reads_that_a_policy_runs_dry_tell_nothing() {
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules:\n  - { name: r, action: dry_run, match: { effects: [read] } }\n",
+    );
+    let path = policy.path().to_owned();
+    let asked = move || run(&["call", "whoami", "--sandbox", "--policy", &path]);
+    let output = tokio::task::spawn_blocking(asked).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&result["portkey_key"], &result["plan"]),
+        (&json!("unknown"), &json!("unknown")),
+        "{result}"
+    );
+    for (subject, access) in result["may_read"].as_object().unwrap() {
+        assert_eq!(access, "unknown", "{subject}");
+        let error = result["read_errors"][subject].as_str().unwrap();
+        assert!(error.contains("dry run"), "{subject}: {error}");
+    }
 }

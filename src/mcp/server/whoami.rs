@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Server;
 use crate::{
     auth::principal::Principal,
-    observability::request::RequestInfo,
+    observability::{call_record::OutcomeKind, request::RequestInfo},
     pipeline::{CallError, CallRecord, ToolCall},
 };
 
@@ -130,7 +130,41 @@ impl PlanKind {
 /// Outcome of a probe.
 struct ProbeOutcome<'a> {
     probe: &'a Probe,
-    outcome: Result<Value, CallError>,
+    outcome: Result<Value, ProbeError>,
+}
+
+/// Reason for which a probe has no response.
+#[derive(Debug, thiserror::Error)]
+enum ProbeError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("a policy wants a dry run of `{0}`, so that nothing was sent")]
+    DryRun(&'static str),
+}
+
+impl Probe {
+    /// Makes the read.
+    async fn send(
+        &self,
+        server: &Server,
+        principal: &Principal,
+        request_info: &RequestInfo,
+    ) -> Result<Value, ProbeError> {
+        let call = ToolCall {
+            principal,
+            request_info,
+            name: self.operation,
+            args: serde_json::from_str(self.args).unwrap_or_default(),
+            approval_response: None,
+        };
+        let mut record = CallRecord::default();
+        let answer = server.dispatcher.call(call, &mut record).await?;
+        match record.outcome.kind {
+            // The report of a dry run tells nothing about the key.
+            OutcomeKind::DryRun => Err(ProbeError::DryRun(self.operation)),
+            _ => Ok(answer),
+        }
+    }
 }
 
 /// Field in the result of `whoami` if Portkey rejects the key.
@@ -144,7 +178,7 @@ impl ProbeOutcome<'_> {
     fn is_key_rejected(&self) -> Option<bool> {
         match &self.outcome {
             Ok(_) => Some(false),
-            Err(CallError::Upstream(_, refusal)) => {
+            Err(ProbeError::Call(CallError::Upstream(_, refusal))) => {
                 Some(refusal.status == StatusCode::UNAUTHORIZED)
             }
             Err(_) => None,
@@ -155,7 +189,7 @@ impl ProbeOutcome<'_> {
     const fn access_value(&self) -> &'static str {
         match &self.outcome {
             Ok(_) => "yes",
-            Err(CallError::Upstream(..)) => "no",
+            Err(ProbeError::Call(CallError::Upstream(..))) => "no",
             Err(_) => "unknown",
         }
     }
@@ -164,7 +198,7 @@ impl ProbeOutcome<'_> {
     fn error_message(&self) -> Option<String> {
         match &self.outcome {
             Ok(_) => None,
-            Err(CallError::Upstream(_, refusal)) => Some(match &refusal.code {
+            Err(ProbeError::Call(CallError::Upstream(_, refusal))) => Some(match &refusal.code {
                 Some(code) => format!("{} {code}", refusal.status.as_u16()),
                 None => refusal.status.as_u16().to_string(),
             }),
@@ -178,19 +212,9 @@ impl Server {
     ///
     /// Each read is a call of its own, which policies, limits and the audit log see.
     pub(super) async fn whoami(&self, principal: &Principal, request_info: &RequestInfo) -> Value {
-        let probes = PROBES.iter().map(async |probe| {
-            let args = serde_json::from_str(probe.args).unwrap_or_default();
-            let call = ToolCall {
-                principal,
-                request_info,
-                name: probe.operation,
-                args,
-                approval_response: None,
-            };
-            ProbeOutcome {
-                probe,
-                outcome: self.dispatcher.call(call, &mut CallRecord::default()).await,
-            }
+        let probes = PROBES.iter().map(async |probe| ProbeOutcome {
+            probe,
+            outcome: probe.send(self, principal, request_info).await,
         });
         let missing_key = principal.credentials.key(Upstream::Portkey).err();
         let outcomes = match missing_key {
@@ -285,7 +309,7 @@ impl Server {
         for one in gated {
             match &one.outcome {
                 Ok(_) => return PlanKind::Enterprise,
-                Err(CallError::Upstream(..)) => refused = true,
+                Err(ProbeError::Call(CallError::Upstream(..))) => refused = true,
                 Err(_) => {}
             }
         }
