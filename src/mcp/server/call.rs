@@ -158,7 +158,8 @@ impl Server {
                 return Ok(builtin_result(result, self.results.content()));
             }
             ToolCallResult::Workflow(result) => {
-                return Ok(self.workflow_result(principal, result).await);
+                // Boxed: other calls need not reserve the space.
+                return Ok(Box::pin(self.workflow_result(principal, result)).await);
             }
             ToolCallResult::InputRequired(request) => return Ok((*request).into()),
             ToolCallResult::Operation {
