@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{
     Steps, Workflow, arguments, is_set,
     prompt_version::{
-        CONTENT_FIELDS, METADATA_FIELD, NewVersion, PUBLISH_OPERATION, find_prompt, publish,
-        unpublished_note,
+        CONTENT_FIELDS, METADATA_FIELD, NewVersion, PUBLISH_OPERATION, Publication, RAW_FIELD,
+        find_prompt,
     },
     text,
     writer::StepWriter,
@@ -95,7 +95,7 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
     let given = |name: &str| args.get(name).cloned().unwrap_or_default();
     let owned = |name: &str| text(&args, name).unwrap_or_default().to_owned();
     let mut content = arguments(CONTENT_FIELDS.map(|name| (name, given(name))));
-    if let Some(raw) = content.get_mut("is_raw_template") {
+    if let Some(raw) = content.get_mut(RAW_FIELD) {
         *raw = u8::from(*raw == true).into();
     }
     let mut metadata = match given(METADATA_FIELD) {
@@ -112,12 +112,9 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
     };
     let mut writer = StepWriter::new(&steps, is_set(&args, "dry_run"));
     let existing = find_prompt(&steps, &new.collection_id, &new.name).await?;
-    let stored = new.store(&steps, existing, &mut writer).await?;
-    let mut replaced = None;
-    let is_published = is_set(&args, "publish") || stored.action == "created";
-    if is_published && stored.action != "created" {
-        replaced = publish(&steps, &stored, &mut writer).await?;
-    }
+    let publishes = is_set(&args, "publish");
+    let stored = new.store(&steps, existing, publishes, &mut writer).await?;
+    let publication = Publication::decide(publishes, &stored, &steps, &mut writer).await?;
     Ok(writer.finish(arguments([
         ("action", stored.action.into()),
         ("changed", json!(stored.changed)),
@@ -125,8 +122,8 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
         ("slug", stored.slug),
         ("version", stored.number.into()),
         ("version_id", stored.version_id),
-        ("published", is_published.into()),
-        ("note", unpublished_note(stored.action, is_published)),
-        ("replaced_version", replaced.into()),
+        ("published", publication.is_published.into()),
+        ("note", publication.note),
+        ("replaced_version", publication.replaced.into()),
     ])))
 }

@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use super::{
     Steps, Workflow, arguments, is_set,
     prompt_version::{
-        LABEL_OPERATION, METADATA_FIELD, NewVersion, PUBLISH_OPERATION, PromptVersion,
-        StoredVersion, attach_label, find_label, find_prompt, list_versions, publish,
-        unpublished_note, version_number,
+        LABEL_OPERATION, METADATA_FIELD, NewVersion, PUBLISH_OPERATION, PromptVersion, Publication,
+        StoredVersion, attach_label, find_label, find_prompt, list_versions, version_number,
     },
     text,
     writer::StepWriter,
@@ -122,13 +121,13 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
             slug: source.value("slug"),
             version_id: source.value("prompt_version_id"),
             number: source.number(),
+            is_planned: false,
+            is_live: false,
+            notes: Vec::new(),
         },
     };
-    let mut replaced = None;
-    let is_published = is_set(&args, "publish") || stored.action == "created";
-    if is_published && stored.action != "created" {
-        replaced = publish(&steps, &stored, &mut writer).await?;
-    }
+    let publishes = is_set(&args, "publish");
+    let publication = Publication::decide(publishes, &stored, &steps, &mut writer).await?;
     if let Some(id) = label_id {
         attach_label(&stored, id, &mut writer).await?;
     }
@@ -153,9 +152,9 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
                 "version_id": stored.version_id,
             }),
         ),
-        ("published", is_published.into()),
-        ("note", unpublished_note(stored.action, is_published)),
-        ("replaced_version", replaced.into()),
+        ("published", publication.is_published.into()),
+        ("note", publication.note),
+        ("replaced_version", publication.replaced.into()),
         ("label", text(&args, "label").into()),
     ])))
 }
@@ -244,7 +243,8 @@ async fn store_copy(
         metadata,
         description: format!("Promoted from {slug}, version {number}").into(),
     };
-    new.store(steps, existing, writer).await
+    let publishes = is_set(args, "publish");
+    new.store(steps, existing, publishes, writer).await
 }
 
 /// Returns the name of the copy.

@@ -15,8 +15,16 @@ pub(super) const CONTENT_FIELDS: [&str; 8] = [
     "functions",
     "tools",
     "tool_choice",
-    "is_raw_template",
+    RAW_FIELD,
 ];
+
+/// Field that says that a template is raw text.
+pub(super) const RAW_FIELD: &str = "is_raw_template";
+
+const RAW_NOTE: &str = "version 1 is live, and it is not raw, because `create-prompt` takes no raw template; repeat the call with \
+    `publish` to replace it.";
+
+const UNPUBLISHED_NOTE: &str = "the new version serves nobody until it is published: `publish`, or `set-default-prompt-version`.";
 
 /// Operation that publishes a version.
 pub(super) const PUBLISH_OPERATION: &str = "set-default-prompt-version";
@@ -154,32 +162,75 @@ pub(super) struct StoredVersion {
     /// UUID and number, as far as they are known.
     pub(super) version_id: Value,
     pub(super) number: Option<u64>,
+    /// True if the write was only described.
+    pub(super) is_planned: bool,
+    /// True if the version serves calls since it was stored.
+    pub(super) is_live: bool,
+    /// Notes for the caller.
+    pub(super) notes: Vec<&'static str>,
 }
 
 impl NewVersion {
     /// Stores the content, unless the latest version of the prompt has it.
+    ///
+    /// A prompt cannot be created with a raw template. If `publishes` is true, the raw version follows,
+    /// to be published.
     pub(super) async fn store(
         self,
         steps: &Steps,
         existing: Option<String>,
+        publishes: bool,
         writer: &mut StepWriter<'_>,
     ) -> Result<StoredVersion, CallError> {
-        match existing {
-            Some(id) => self.update(steps, id, writer).await,
-            None => self.create(writer).await,
+        if let Some(id) = existing {
+            return self.update(steps, id, writer).await;
+        }
+        let mut created = self.create(writer).await?;
+        if !self.is_raw() {
+            return Ok(created);
+        }
+        if !publishes {
+            created.notes.push(RAW_NOTE);
+            return Ok(created);
+        }
+        created.is_live = false;
+        match created.prompt_id.clone() {
+            Some(id) => {
+                let updated = self.update(steps, id, writer).await?;
+                Ok(StoredVersion {
+                    action: created.action,
+                    changed: created.changed,
+                    ..updated
+                })
+            }
+            None => {
+                let args = arguments([
+                    ("patch", true.into()),
+                    (RAW_FIELD, 1.into()),
+                    ("prompt_metadata", self.metadata.into()),
+                ]);
+                writer.plan("update-prompt", args);
+                Ok(created)
+            }
         }
     }
 
-    async fn create(self, writer: &mut StepWriter<'_>) -> Result<StoredVersion, CallError> {
+    fn is_raw(&self) -> bool {
+        self.content
+            .get(RAW_FIELD)
+            .is_some_and(|raw| *raw == true || *raw == 1)
+    }
+
+    async fn create(&self, writer: &mut StepWriter<'_>) -> Result<StoredVersion, CallError> {
         let mut args = arguments([
-            ("name", self.name.into()),
-            ("collection_id", self.collection_id.into()),
-            ("version_description", self.description),
-            (METADATA_FIELD, self.metadata.into()),
+            ("name", self.name.as_str().into()),
+            ("collection_id", self.collection_id.as_str().into()),
+            ("version_description", self.description.clone()),
+            (METADATA_FIELD, self.metadata.clone().into()),
         ]);
-        args.extend(self.content);
-        // An operation that creates has no such field; the template decides it.
-        args.shift_remove("is_raw_template");
+        args.extend(self.content.clone());
+        // The operation that creates has no such field.
+        args.shift_remove(RAW_FIELD);
         args.entry("parameters").or_insert_with(|| json!({}));
         let made = writer.write("create-prompt", args).await?;
         let field = |name: &str| made.as_ref().and_then(|made| made.get(name)).cloned();
@@ -190,6 +241,9 @@ impl NewVersion {
             slug: field("slug").unwrap_or_default(),
             version_id: field("version_id").unwrap_or_default(),
             number: made.is_some().then_some(1),
+            is_planned: made.is_none(),
+            is_live: true,
+            notes: Vec::new(),
         })
     }
 
@@ -208,6 +262,9 @@ impl NewVersion {
             version_id: latest.value("prompt_version_id"),
             number: latest.number(),
             prompt_id: Some(id.clone()),
+            is_planned: false,
+            is_live: false,
+            notes: Vec::new(),
         };
         if stored.changed.is_empty() {
             return Ok(stored);
@@ -229,7 +286,9 @@ impl NewVersion {
         stored.action = "updated";
         stored.version_id = Value::Null;
         stored.number = None;
+        stored.is_planned = true;
         if let Some(answer) = writer.write("update-prompt", args).await? {
+            stored.is_planned = false;
             stored.version_id = answer.get("prompt_version_id").cloned().unwrap_or_default();
             // The answer has no number.
             let listed = list_versions(steps, &id).await?;
@@ -252,42 +311,87 @@ pub(super) fn version_number(version: &Value) -> Option<u64> {
     version.get("prompt_version")?.as_u64()
 }
 
+/// The published version of a prompt, after a workflow stored one.
+pub(super) struct Publication {
+    /// True if calls of the prompt get the stored version.
+    pub(super) is_published: bool,
+    /// Number of the version that was published before.
+    pub(super) replaced: Option<u64>,
+    /// Notes for the caller; null if there are none.
+    pub(super) note: Value,
+}
+
+impl Publication {
+    /// Publishes a stored version if that is `wanted`, or finds out whether it is published.
+    pub(super) async fn decide(
+        wanted: bool,
+        stored: &StoredVersion,
+        steps: &Steps,
+        writer: &mut StepWriter<'_>,
+    ) -> Result<Self, CallError> {
+        let mut replaced = None;
+        let is_published = match (stored.is_live, &stored.prompt_id) {
+            (true, _) => true,
+            (false, _) if wanted => {
+                replaced = publish(steps, stored, writer).await?;
+                true
+            }
+            // A version that is there already may have been published before.
+            (false, Some(id)) if stored.action == "unchanged" => {
+                published_number(steps, id).await? == stored.number
+            }
+            (false, _) => false,
+        };
+        let mut notes = stored.notes.clone();
+        if stored.action == "updated" && !is_published {
+            notes.push(UNPUBLISHED_NOTE);
+        }
+        Ok(Self {
+            is_published,
+            replaced,
+            note: match notes.is_empty() {
+                true => Value::Null,
+                false => notes.join(" ").into(),
+            },
+        })
+    }
+}
+
+/// Returns the number of the published version.
+async fn published_number(steps: &Steps, prompt_id: &str) -> Result<Option<u64>, CallError> {
+    let published = PromptVersion::read(steps, prompt_id, Value::Null).await?;
+    Ok(published.number())
+}
+
 /// Publishes a version, unless it is published. Returns the number of the one that it replaces.
-pub(super) async fn publish(
+async fn publish(
     steps: &Steps,
     stored: &StoredVersion,
     writer: &mut StepWriter<'_>,
 ) -> Result<Option<u64>, CallError> {
-    let Some(prompt_id) = &stored.prompt_id else {
-        return Ok(None);
+    let published = match &stored.prompt_id {
+        Some(id) => published_number(steps, id).await?,
+        None => None,
     };
-    let published = PromptVersion::read(steps, prompt_id, Value::Null)
-        .await?
-        .number();
-    let Some(number) = stored.number else {
-        // The new version was only described, and has no number yet.
-        writer.plan(
-            PUBLISH_OPERATION,
-            arguments([("prompt_id", prompt_id.as_str().into())]),
-        );
+    let mut args = arguments([("prompt_id", stored.prompt_id.clone().into())]);
+    if stored.is_planned {
+        // The new version has no number yet.
+        writer.plan(PUBLISH_OPERATION, args);
         return Ok(published);
-    };
+    }
+    let number = stored.number.ok_or_else(unknown_version)?;
     if published != Some(number) {
-        let args = arguments([
-            ("prompt_id", prompt_id.as_str().into()),
-            ("version", number.into()),
-        ]);
+        args.insert("version".to_owned(), number.into());
         writer.write(PUBLISH_OPERATION, args).await?;
     }
     Ok(published.filter(|before| *before != number))
 }
 
-/// Returns a note for the caller of a workflow that added a version and did not publish it.
-pub(super) fn unpublished_note(action: &str, is_published: bool) -> Value {
-    match action == "updated" && !is_published {
-        true => "the new version serves nobody until it is published: `publish`, or `set-default-prompt-version`".into(),
-        false => Value::Null,
-    }
+/// Builds the error for a version that was stored and that the lists do not show.
+fn unknown_version() -> InputError {
+    let what =
+        "the version was stored, and its number is not known; `list-prompt-versions` shows it";
+    InputError::new("", what)
 }
 
 /// Returns the UUID of the label of a name.
@@ -322,9 +426,13 @@ pub(super) async fn attach_label(
         ("version_id", stored.version_id.clone()),
         ("label_id", label_id.into()),
     ]);
-    match stored.version_id {
-        Value::Null => writer.plan(LABEL_OPERATION, args),
-        _ => _ = writer.write(LABEL_OPERATION, args).await?,
+    if stored.is_planned {
+        writer.plan(LABEL_OPERATION, args);
+        return Ok(());
     }
+    if stored.version_id.is_null() {
+        return Err(unknown_version().into());
+    }
+    writer.write(LABEL_OPERATION, args).await?;
     Ok(())
 }

@@ -143,13 +143,13 @@ async fn prompt_in_code_is_created_changed_or_left() {
     let mut migrate = json!({ "name": "greeting", "collection_id": COLLECTION, "app": "desk", "env": "dev",
         "messages": [{ "role": "user", "content": "Hi" }], "parameters": { "temperature": 0 },
         "virtual_key": "openai-production", "model": "gpt-4o" });
-    for (expected, publish) in [("created", false), ("unchanged", false)] {
-        migrate["publish"] = publish.into();
+    for expected in ["created", "unchanged"] {
         let done = client
             .call("migrate-prompt", migrate.clone())
             .await
             .unwrap();
         assert_eq!(done["action"], expected, "{done}");
+        assert_eq!(done["published"], true, "{done}");
     }
     migrate["model"] = "gpt-4o-mini".into();
     migrate["dry_run"] = true.into();
@@ -403,5 +403,51 @@ async fn large_result_of_a_workflow_is_truncated_and_read_in_parts() {
         let rest = client.call("read-result", rest).await.unwrap();
         assert!(rest.to_string().contains("create-prompt"), "{way}: {rest}");
         client.client.cancel().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn raw_template_is_published_only_if_asked_for_and_otherwise_noted() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let mut migrate = json!({ "name": "raw", "collection_id": COLLECTION, "string": "{{as it is}}",
+        "virtual_key": "openai-production", "model": "gpt-4o", "is_raw_template": true });
+    let noted = client
+        .call("migrate-prompt", migrate.clone())
+        .await
+        .unwrap();
+    assert!(noted["note"].as_str().unwrap().contains("not raw"), "{noted}");
+    migrate["publish"] = true.into();
+    for (name, action, writes) in [("raw", "updated", 2), ("raw at once", "created", 3)] {
+        migrate["name"] = name.into();
+        migrate["dry_run"] = true.into();
+        let planned = client
+            .call("migrate-prompt", migrate.clone())
+            .await
+            .unwrap();
+        assert_eq!(
+            planned["would_call"].as_array().unwrap().len(),
+            writes,
+            "{planned}"
+        );
+        migrate["dry_run"] = false.into();
+        let done = client
+            .call("migrate-prompt", migrate.clone())
+            .await
+            .unwrap();
+        assert_eq!(
+            (&done["action"], &done["published"], &done["version"]),
+            (&json!(action), &json!(true), &json!(2)),
+            "{done}"
+        );
+        let live = client
+            .call("get-prompt", json!({ "prompt_id": done["prompt_id"] }))
+            .await
+            .unwrap();
+        assert_eq!(live["is_raw_template"], 1, "{live}");
+        let again = client
+            .call("migrate-prompt", migrate.clone())
+            .await
+            .unwrap();
+        assert_eq!(again["action"], "unchanged", "{again}");
     }
 }
