@@ -193,7 +193,6 @@ impl NewVersion {
             created.notes.push(RAW_NOTE);
             return Ok(created);
         }
-        created.is_live = false;
         match created.prompt_id.clone() {
             Some(id) => {
                 let updated = self.update(steps, id, writer).await?;
@@ -203,7 +202,12 @@ impl NewVersion {
                     ..updated
                 })
             }
+            None if !created.is_planned => {
+                created.notes.push(RAW_NOTE);
+                Ok(created)
+            }
             None => {
+                created.is_live = false;
                 let args = arguments([
                     ("patch", true.into()),
                     (RAW_FIELD, 1.into()),
