@@ -4,7 +4,10 @@ use portkey_operation::{InputError, JsonMap};
 use serde_json::{Value, json};
 
 use super::{Steps, arguments, list::List, writer::StepWriter};
-use crate::pipeline::CallError;
+use crate::{
+    pipeline::CallError,
+    security::{sanitize::sanitize_value, secrets::mask_undeclared},
+};
 
 /// Fields that make up a version, without its metadata.
 pub(super) const CONTENT_FIELDS: [&str; 8] = [
@@ -23,6 +26,9 @@ pub(super) const RAW_FIELD: &str = "is_raw_template";
 
 const RAW_NOTE: &str = "version 1 is live, and it is not raw, because `create-prompt` takes no raw template; repeat the call with \
     `publish` to replace it.";
+
+const MASKED_NOTE: &str = "the content has a text that looks like a key, which is masked in reads; another key in its place \
+    is not noticed.";
 
 const UNPUBLISHED_NOTE: &str = "the new version serves nobody until it is published: `publish`, or `set-default-prompt-version`.";
 
@@ -81,9 +87,11 @@ impl PromptVersion {
 
     /// Returns the names of the fields in which other content differs from this version.
     ///
-    /// Metadata counts by the names that the other content has: Portkey may add some. Content without a
+    /// This version was sanitized and masked when it was read, so the other content is compared in the
+    /// same form. Metadata counts by the names that the other content has: Portkey may add some. Content without a
     /// model takes any.
     pub(super) fn differences(&self, content: &JsonMap, metadata: &JsonMap) -> Vec<&'static str> {
+        let given = as_read(join_fields(content, metadata));
         let is_empty = |value: &Value| match value {
             Value::Null => true,
             Value::Object(fields) => fields.is_empty(),
@@ -92,10 +100,10 @@ impl PromptVersion {
             _ => false,
         };
         let changed = |name: &&'static str| {
-            if *name == "model" && !content.contains_key(*name) {
+            let new = given.get(*name).cloned().unwrap_or_default();
+            if *name == "model" && new.is_null() {
                 return false;
             }
-            let new = content.get(*name).cloned().unwrap_or_default();
             let old = self.value(name);
             new != old && !(is_empty(&new) && is_empty(&old))
         };
@@ -104,14 +112,38 @@ impl PromptVersion {
             .filter(|name| changed(name))
             .collect();
         let old = self.value(METADATA_FIELD);
-        if metadata
-            .iter()
+        let new = given.get(METADATA_FIELD).and_then(Value::as_object);
+        if new
+            .into_iter()
+            .flatten()
             .any(|(name, value)| old.get(name) != Some(value))
         {
             names.push(METADATA_FIELD);
         }
         names
     }
+}
+
+/// Returns a value in the form in which a read returns it: sanitized, and with keys masked.
+fn as_read(mut value: Value) -> Value {
+    sanitize_value(&mut value);
+    mask_undeclared(&mut value);
+    value
+}
+
+/// Returns content and metadata as one object, as a prompt has them. Masking decides by names as they
+/// are nested.
+fn join_fields(content: &JsonMap, metadata: &JsonMap) -> Value {
+    let mut fields = content.clone();
+    fields.insert(METADATA_FIELD.to_owned(), metadata.clone().into());
+    fields.into()
+}
+
+/// Returns true if content has keys, which are masked in a read.
+fn has_keys(content: &JsonMap, metadata: &JsonMap) -> bool {
+    let mut clean = join_fields(content, metadata);
+    sanitize_value(&mut clean);
+    as_read(clean.clone()) != clean
 }
 
 /// Returns the id of the prompt of this exact name in a collection, if there is one.
@@ -125,7 +157,8 @@ pub(super) async fn find_prompt(
         ("search", name.into()),
     ]);
     let list = List::read_pages(steps, "list-prompts", args).await?;
-    let is_named = |prompt: &&Value| prompt.get("name").is_some_and(|found| found == name);
+    let shown_name = as_read(name.into());
+    let is_named = |prompt: &&Value| prompt.get("name") == Some(&shown_name);
     let mut named = list.items.iter().filter(is_named);
     let id = |prompt: &Value| Some(prompt.get("id")?.as_str()?.to_owned());
     let first = named.next().and_then(id);
@@ -271,6 +304,9 @@ impl NewVersion {
             notes: Vec::new(),
         };
         if stored.changed.is_empty() {
+            if has_keys(&self.content, &self.metadata) {
+                stored.notes.push(MASKED_NOTE);
+            }
             return Ok(stored);
         }
         let mut args = arguments([

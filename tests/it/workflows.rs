@@ -451,3 +451,22 @@ async fn raw_template_is_published_only_if_asked_for_and_otherwise_noted() {
         assert_eq!(again["action"], "unchanged", "{again}");
     }
 }
+
+/// Reads are sanitized and masked, which is no change.
+#[tokio::test]
+async fn content_that_reads_alter_is_stored_once() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let migrate = json!({ "name": "odd\u{200b}name", "collection_id": COLLECTION,
+        "string": "Use\u{200b} sk-abcdefghijklmnopqrstuvwxyz0123456789abcdefghijkl",
+        "template_metadata": { "note": "a\u{202e}b" },
+        "virtual_key": "openai-production", "model": "gpt-4o" });
+    for expected in ["created", "unchanged"] {
+        let done = client
+            .call("migrate-prompt", migrate.clone())
+            .await
+            .unwrap();
+        assert_eq!(done["action"], expected, "{done}");
+        let is_noted = done["note"].to_string().contains("looks like a key");
+        assert_eq!(is_noted, expected == "unchanged", "{done}");
+    }
+}

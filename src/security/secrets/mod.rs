@@ -20,7 +20,7 @@ use serde_json::Value;
 use scan::KeyScanner;
 
 pub use delivery::{DeliveryMode, SecretDelivery};
-pub use mask::{is_masked, mask_response};
+pub use mask::{is_masked, mask_response, mask_undeclared};
 pub use names::is_secret_name;
 pub use permissions::{FileProtection, check_permissions, read_protected_file};
 pub use redact::{BLANK, mask_arguments, redact_arguments};
