@@ -72,7 +72,9 @@ impl List {
     fn is_complete(&self) -> bool {
         // Nothing follows an empty page, whatever the total counts.
         self.items.is_empty()
-            || self.total.is_none_or(|total| total <= self.items.len() as u64)
+            || self
+                .total
+                .is_none_or(|total| total <= self.items.len() as u64)
     }
 
     /// Requires a list that shows that it does not have an item.
@@ -165,17 +167,53 @@ mod tests {
             is_complete: true,
         };
         for case in [
-            Case { total: 0, count: 0, items: 0, ..whole },
-            Case { count: 0, items: 0, ..whole },
-            Case { total: 9, requests: 2, ..whole },
-            Case { max: 2, requests: 2, ..whole },
-            Case { total: 100, count: 100, max: 2, items: 16, requests: 8, is_complete: false, ..whole },
-            Case { max: 2, has_pages: false, items: 2, requests: 2, is_complete: false, ..whole },
+            Case {
+                total: 0,
+                count: 0,
+                items: 0,
+                ..whole
+            },
+            Case {
+                count: 0,
+                items: 0,
+                ..whole
+            },
+            Case {
+                total: 9,
+                requests: 2,
+                ..whole
+            },
+            Case {
+                max: 2,
+                requests: 2,
+                ..whole
+            },
+            Case {
+                total: 100,
+                count: 100,
+                max: 2,
+                items: 16,
+                requests: 8,
+                is_complete: false,
+                ..whole
+            },
+            Case {
+                max: 2,
+                has_pages: false,
+                items: 2,
+                requests: 2,
+                is_complete: false,
+                ..whole
+            },
             whole,
         ] {
             let (list, requests) = read_numbers(&case).await;
             assert_eq!(
-                (list.items.len(), requests, list.require_complete("x").is_ok()),
+                (
+                    list.items.len(),
+                    requests,
+                    list.require_complete("x").is_ok()
+                ),
                 (case.items, case.requests, case.is_complete),
                 "{} by {}",
                 case.total,

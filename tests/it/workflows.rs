@@ -415,7 +415,10 @@ async fn raw_template_is_published_only_if_asked_for_and_otherwise_noted() {
         .call("migrate-prompt", migrate.clone())
         .await
         .unwrap();
-    assert!(noted["note"].as_str().unwrap().contains("not raw"), "{noted}");
+    assert!(
+        noted["note"].as_str().unwrap().contains("not raw"),
+        "{noted}"
+    );
     migrate["publish"] = true.into();
     for (name, action, writes) in [("raw", "updated", 2), ("raw at once", "created", 3)] {
         migrate["name"] = name.into();
