@@ -8,10 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     Steps, Workflow, arguments, is_set,
-    prompt_version::{
-        CONTENT_FIELDS, METADATA_FIELD, NewVersion, PUBLISH_OPERATION, Publication, RAW_FIELD,
-        find_prompt,
-    },
+    prompt_version::{CONTENT_FIELDS, METADATA_FIELD, NewVersion, RAW_FIELD, find_prompt},
+    publication::{PUBLISH_OPERATION, Publication},
     text,
     writer::StepWriter,
 };

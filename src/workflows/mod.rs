@@ -12,6 +12,7 @@ mod list;
 mod migrate_prompt;
 mod promote_prompt;
 mod prompt_version;
+mod publication;
 mod writer;
 
 use std::fmt;

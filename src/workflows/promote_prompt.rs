@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::{
     Steps, Workflow, arguments, is_set,
     prompt_version::{
-        LABEL_OPERATION, METADATA_FIELD, NewVersion, PUBLISH_OPERATION, PromptVersion, Publication,
-        StoredVersion, attach_label, find_label, find_prompt, list_versions, version_number,
+        METADATA_FIELD, NewVersion, PromptVersion, StoredVersion, find_label, find_prompt,
+        list_versions, version_number,
     },
+    publication::{LABEL_OPERATION, PUBLISH_OPERATION, Publication, attach_label},
     text,
     writer::StepWriter,
 };
