@@ -1,8 +1,11 @@
 //! Identifiers stay in their segment of the path; others are rejected before anything is sent.
 
-use portkey_api::catalog::Catalog;
+use std::collections::BTreeSet;
+
+use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_mcp::pipeline::CallError;
-use serde_json::json;
+use portkey_operation::{ApiBase, Operation};
+use serde_json::{Value, json};
 
 use crate::support::{
     arguments::minimal_arguments,
@@ -96,5 +99,138 @@ async fn unusual_identifiers_are_encoded_into_one_segment() {
             .await
             .unwrap();
         assert_eq!(upstream.requests().last().unwrap().target, path);
+    }
+}
+
+/// Returns the operations whose addresses have the same host and version.
+fn operations_of_host(base: ApiBase) -> impl Iterator<Item = &'static Operation> + Clone {
+    let host = |base| match base {
+        ApiBase::Gateway => ApiBase::ControlPlane,
+        base => base,
+    };
+    Catalog::operations().filter(move |operation| host(operation.base()) == host(base))
+}
+
+/// Returns for each segment of a pattern whether it is a text, if the pattern matches the path.
+fn match_pattern(pattern: &str, path: &str) -> Option<Vec<bool>> {
+    if pattern.split('/').count() != path.split('/').count() {
+        return None;
+    }
+    let segments = pattern.split('/').zip(path.split('/'));
+    segments
+        .map(|(own, given)| match own.split_once('{') {
+            None => (own.eq_ignore_ascii_case(given)).then_some(true),
+            Some(_) => Some(false),
+        })
+        .collect()
+}
+
+/// Asserts that a path leads to the operation that it was built for: no other pattern is more
+/// specific.
+fn assert_own_path(entry: &CatalogEntry, path: &str, documented: &str) -> usize {
+    let operation = entry.operation;
+    let own = match_pattern(operation.path(), path);
+    assert!(own.is_some(), "{path} is not of {operation:?}");
+    if path == documented {
+        return 0;
+    }
+    for other in operations_of_host(operation.base()) {
+        assert!(
+            match_pattern(other.path(), path) <= own,
+            "{path} of {} leads to {}",
+            operation.name(),
+            other.name()
+        );
+    }
+    1
+}
+
+#[test]
+fn no_value_turns_a_path_into_that_of_another_operation() {
+    let mut refused = 0;
+    let mut built = 0;
+    for entry in Catalog::full().iter() {
+        let operation = entry.operation;
+        let names: Vec<_> = operation.placeholders().collect();
+        let length = operation.path().split('/').count();
+        let same_length = operations_of_host(operation.base())
+            .map(Operation::path)
+            .filter(|path| path.split('/').count() == length);
+        let mut texts: BTreeSet<_> = same_length
+            .flat_map(|path| path.split('/'))
+            .filter(|segment| !segment.is_empty() && !segment.contains('{'))
+            .collect();
+        texts.insert("an-id");
+        let mut values = vec![Vec::new()];
+        for _ in &names {
+            let longer = values.iter().flat_map(|before: &Vec<&str>| {
+                let with = |text: &&'static str| [before.as_slice(), &[*text]].concat();
+                texts.iter().map(with).collect::<Vec<_>>()
+            });
+            values = longer.collect();
+        }
+        for values in values.iter().filter(|values| !values.is_empty()) {
+            let args = names.iter().zip(values);
+            let args = args.map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
+            let request = match entry.compiled().build_request(args.collect()) {
+                Ok(request) => request,
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(text.contains("is not an id"), "{text}");
+                    refused += 1;
+                    continue;
+                }
+            };
+            let path = request.target.split('?').next().unwrap();
+            // The API documents this value of the dimension.
+            built += assert_own_path(entry, path, "/analytics/groups/provider");
+        }
+    }
+    assert!(
+        built > 500 && refused > 20,
+        "{built} built, {refused} refused"
+    );
+}
+
+#[tokio::test]
+async fn id_that_is_part_of_another_address_is_rejected() {
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
+    let dispatcher = dispatcher(&upstream);
+    let call = async |tool: &str, name: &str, value: &str| {
+        let entry = Catalog::full();
+        let entry = entry.find(tool).unwrap();
+        let mut args = minimal_arguments(entry);
+        args[name] = json!(value);
+        let args = args.as_object().unwrap().clone();
+        dispatcher.call_as_local(&operator(), tool, args).await
+    };
+    for (tool, name, value) in [
+        ("get-user", "user_id", "invites"),
+        ("get-user", "user_id", "Invites"),
+        ("get-user", "user_id", "%69nvites"),
+        ("delete-user", "user_id", "invites"),
+        ("get-prompt", "prompt_id", "partials"),
+        ("list-prompt-versions", "prompt_id", "partials"),
+        ("get-log", "log_id", "exports"),
+        ("get-log-export", "export_id", "field-restrictions"),
+    ] {
+        let outcome = call(tool, name, value).await;
+        let Err(CallError::InvalidArguments(error)) = outcome else {
+            panic!("{tool} with {value:?}: {outcome:?}");
+        };
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("`{name}`")) && text.contains("is not an id"),
+            "{text}"
+        );
+    }
+    assert_eq!(upstream.count(), 0);
+    for (tool, name, value) in [
+        ("get-analytics-grouped-data", "group_by", "provider"),
+        ("get-user", "user_id", "invites-2"),
+        ("get-prompt", "prompt_id", "invites"),
+    ] {
+        let outcome = call(tool, name, value).await;
+        assert!(outcome.is_ok(), "{tool} with {value:?}: {outcome:?}");
     }
 }

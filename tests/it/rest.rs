@@ -494,6 +494,30 @@ async fn policy_redacts_answers() {
 }
 
 #[tokio::test]
+async fn id_that_is_part_of_another_address_is_rejected() {
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
+    let server = serve_upstream(&upstream).start();
+    for (method, target) in [
+        (Method::DELETE, "/v1/admin/users/invites"),
+        (Method::GET, "/v1/admin/users/Invites"),
+        (Method::PUT, "/v1/prompts/partials"),
+        (Method::GET, "/v1/analytics/groups/Users"),
+    ] {
+        let rejected = send(request(&server, method, target)).await;
+        let message = rejected.assert_error(400, "invalid_arguments");
+        assert!(message.contains("is not an id"), "{target}: {message}");
+    }
+    assert_eq!(upstream.count(), 0);
+    for target in [
+        "/v1/admin/users/invites",
+        "/v1/analytics/groups/provider",
+        "/v1/prompts/invites",
+    ] {
+        assert_eq!(get(&server, target).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn ambiguous_requests_are_rejected() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let server = serve_upstream(&upstream).start();

@@ -6,8 +6,8 @@ use http::Method;
 use serde_json::Value;
 
 use super::{
-    ArgumentAlias, BodyKind, Effect, Findings, InputError, JsonMap, Operation, Presentation,
-    SecretSlot, UpstreamRequest, ValidatedArguments, ValidationOptions,
+    ArgumentAlias, BodyKind, Effect, Findings, InputError, JsonMap, Operation, PathOverlap,
+    Presentation, SecretSlot, UpstreamRequest, ValidatedArguments, ValidationOptions,
     argument_alias::ArgumentAliases,
     argument_schema::{ArgumentPath, ArgumentSchema, ArgumentWalk, NullPolicy, OpaqueKind},
     is_same_name,
@@ -35,6 +35,7 @@ pub struct CompiledOperation {
     clears_by_name: bool,
     /// True if `null` means that a field is omitted in this profile.
     null_omits: bool,
+    find_overlaps: fn(&'static str) -> &'static [PathOverlap],
 }
 
 /// Returns the first two sentences of a description.
@@ -91,11 +92,20 @@ impl CompiledOperation {
             takes_secrets,
             clears_by_name,
             null_omits: profile.clears_by_argument(),
+            find_overlaps: |_| &[],
         };
         if let Some(wording) = presentation.wording.get(published.operation.name()) {
             wording.apply_to(&mut published);
         }
         published
+    }
+
+    /// Sets the function that finds the overlaps of the operation's path, by the operation's name.
+    /// It is called when a request is built.
+    #[must_use]
+    pub fn with_overlaps(mut self, find: fn(&'static str) -> &'static [PathOverlap]) -> Self {
+        self.find_overlaps = find;
+        self
     }
 
     /// Returns the declaration.
@@ -356,10 +366,42 @@ impl CompiledOperation {
     /// Builds the upstream request from validated arguments.
     ///
     /// # Errors
-    /// Returns an error if a value cannot be a path segment or a header, or if the address gets too
-    /// long.
+    /// Returns an error if a value cannot be a path segment or a header, if the path would be that
+    /// of another operation, or if the address gets too long.
     pub fn build_request(&self, args: JsonMap) -> Result<UpstreamRequest, InputError> {
+        if !(self.find_overlaps)(self.operation.name()).is_empty() {
+            let values = self.operation.placeholders().map(|name| {
+                let value = args.get(name).and_then(upstream_request::flatten_value);
+                value.unwrap_or_default()
+            });
+            self.reject_other_paths(&values.collect::<Vec<_>>())?;
+        }
         upstream_request::build_request(&self.operation, args)
+    }
+
+    /// Rejects values with which the path would be that of another operation. Documented values of
+    /// an argument pass.
+    pub(super) fn reject_other_paths(&self, values: &[String]) -> Result<(), InputError> {
+        let overlaps = (self.find_overlaps)(self.operation.name());
+        for (position, text) in overlaps.iter().filter_map(|one| one.first_match(values)) {
+            let name = self.operation.placeholders().nth(position);
+            let name = name.unwrap_or_default();
+            if !self.is_documented_value(name, text) {
+                let what =
+                    format!("is `{text}`, which is not an id: it is part of another address");
+                return Err(InputError::new(name, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns true if the schema lists a value of an argument.
+    fn is_documented_value(&self, name: &str, value: &str) -> bool {
+        let schema = self.full_schema.get("properties");
+        let listed = schema
+            .and_then(|fields| fields.get(name)?.get("enum"))
+            .and_then(Value::as_array);
+        listed.is_some_and(|values| values.iter().any(|listed| listed == value))
     }
 
     /// Validates arguments with the default options and builds the upstream request.

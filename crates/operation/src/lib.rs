@@ -25,6 +25,7 @@ mod compiled_operation;
 mod header;
 mod markers;
 mod path;
+mod path_overlap;
 mod path_segment;
 mod plain_text;
 mod presentation;
@@ -58,6 +59,7 @@ pub use markers::{
     EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time,
 };
 pub use path::{field_path, field_step};
+pub use path_overlap::PathOverlap;
 pub use presentation::{Presentation, ToolNames, Wording};
 pub use preview::{MergeFn, PendingPreview};
 pub use profile::Profile;

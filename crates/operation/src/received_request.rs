@@ -35,8 +35,8 @@ impl CompiledOperation {
     /// and the body.
     ///
     /// # Errors
-    /// Returns an error if a value cannot be a path segment, the body is not what the operation
-    /// takes, or a part of the request can be read in two ways.
+    /// Returns an error if a value cannot be a path segment, the path is that of another operation,
+    /// the body is not what the operation takes, or a part of the request can be read in two ways.
     pub fn read_received_arguments(
         &self,
         path_values: &[String],
@@ -49,6 +49,7 @@ impl CompiledOperation {
             path_names: self.operation().placeholders().collect(),
         };
         reader.read_path(path_values)?;
+        self.reject_other_paths(path_values)?;
         reader.read_query(query)?;
         reader.read_body(body)?;
         Ok(reader.received)
@@ -94,12 +95,14 @@ impl CompiledOperation {
     /// adds the one that was received.
     ///
     /// # Errors
-    /// Returns an error if a value cannot be a path segment, or if path and query get too long.
+    /// Returns an error if a value cannot be a path segment, if the path is that of another
+    /// operation, or if path and query get too long.
     pub fn build_received_request(
         &self,
         path_values: &[String],
         query: &str,
     ) -> Result<UpstreamRequest, InputError> {
+        self.reject_other_paths(path_values)?;
         let operation = self.operation();
         let mut target = String::with_capacity(operation.path().len() + query.len() + 64);
         let mut values = path_values.iter();

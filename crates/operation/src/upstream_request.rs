@@ -175,7 +175,7 @@ impl LongestArgument {
 
 /// Formats a value for a URL or a header: lists joined by commas, objects as JSON, `null` not at
 /// all.
-fn flatten_value(value: &Value) -> Option<String> {
+pub(super) fn flatten_value(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),

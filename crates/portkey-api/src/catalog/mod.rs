@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, LazyLock, OnceLock},
 };
 
-use portkey_operation::{CompiledOperation, Operation, Presentation, Upstream};
+use portkey_operation::{CompiledOperation, Operation, PathOverlap, Presentation, Upstream};
 
 use crate::domains::{DOMAINS, Domain, GROUPS};
 
@@ -47,7 +47,22 @@ impl CatalogEntry {
 
     fn compile(&self) -> CompiledOperation {
         CompiledOperation::with_presentation(self.operation.clone(), &self.presentation)
+            .with_overlaps(find_overlaps)
     }
+}
+
+/// Returns the overlaps of an operation's path with the paths of all others, offered or not.
+fn find_overlaps(name: &'static str) -> &'static [PathOverlap] {
+    static ALL: LazyLock<HashMap<&str, Vec<PathOverlap>>> = LazyLock::new(|| {
+        Catalog::operations()
+            .map(|operation| {
+                let overlaps = PathOverlap::find_all(operation, Catalog::operations());
+                (operation.name(), overlaps)
+            })
+            .filter(|(_, overlaps)| !overlaps.is_empty())
+            .collect()
+    });
+    ALL.get(name).map_or(&[], Vec::as_slice)
 }
 
 /// The catalog of offered operations, in the order of names.
