@@ -3,9 +3,11 @@
 
 pub mod approval;
 mod builder;
+mod document_lines;
 pub mod dry_run;
 mod error;
 mod failed_call;
+mod forwarded;
 mod key_check;
 mod preview;
 mod received;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_concurrency::worker_pool::WorkerPool;
 use portkey_file_watch::WatchedValue;
-use portkey_operation::{JsonMap, ValidationOptions};
+use portkey_operation::{JsonMap, Operation, ValidationOptions};
 use portkey_policy::{FieldPath, Policy, PolicyEvaluation};
 use portkey_store::Store;
 use serde_json::Value;
@@ -43,8 +45,9 @@ use crate::{
 use self::received::CallForm;
 pub use self::{
     error::{CallError, StepFailure},
+    forwarded::{ForwardedResponse, is_json_type},
     key_check::MAX_KEY_CHECKS,
-    received::{ForwardedResponse, ReceivedAnswer, ReceivedCall, ReceivedRequest, is_json_type},
+    received::{ReceivedAnswer, ReceivedCall, ReceivedRequest},
     state::ResourceState,
 };
 pub use crate::observability::call_record::CallRecord;
@@ -119,13 +122,20 @@ impl CallResult {
     }
 
     /// Redacts values by the paths of policies. Returns true if there were any.
-    fn redact(&mut self, redactions: &[Arc<[FieldPath]>]) -> bool {
+    ///
+    /// # Errors
+    /// Returns an error if the result cannot be read, so that the values cannot be found.
+    fn redact(
+        &mut self,
+        operation: &'static Operation,
+        redactions: &[Arc<[FieldPath]>],
+    ) -> Result<bool, CallError> {
         match self {
             Self::DryRun(value) | Self::Answered(value) => {
-                PolicyEvaluation::redact(redactions, value)
+                Ok(PolicyEvaluation::redact(redactions, value))
             }
-            Self::State(state) => PolicyEvaluation::redact(redactions, &mut state.shown),
-            Self::Forwarded(response) => response.redact(redactions),
+            Self::State(state) => Ok(PolicyEvaluation::redact(redactions, &mut state.shown)),
+            Self::Forwarded(response) => response.redact(operation, redactions),
         }
     }
 
@@ -267,7 +277,7 @@ impl Dispatcher {
                 PolicyEvaluation::roll_back(reservations, &self.store).await;
             }
             if let Ok(result) = &mut result {
-                audit_entry.record.is_redacted = result.redact(&redactions);
+                audit_entry.record.is_redacted = result.redact(entry.operation, &redactions)?;
             }
             result
         }

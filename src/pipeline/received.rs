@@ -2,31 +2,20 @@
 //! tool call. The query, the body and the answer travel as they came, except for secrets and
 //! redactions.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
 use portkey_operation::{
-    CompiledOperation, InputError, JsonMap, ReceivedArguments, UniqueJson, UnknownFields,
-    UpstreamRequest,
+    CompiledOperation, InputError, JsonMap, ReceivedArguments, UnknownFields, UpstreamRequest,
 };
-use portkey_policy::{FieldPath, PolicyEvaluation};
 use serde_json::Value;
 
-use super::{CallError, CallRecord, CallResult, Dispatcher, ToolCall, response::RawResponse};
+use super::{
+    CallError, CallRecord, CallResult, Dispatcher, ToolCall, forwarded::ForwardedResponse,
+};
 use crate::{
-    auth::principal::Principal,
-    observability::request::RequestInfo,
+    auth::principal::Principal, observability::request::RequestInfo,
     pipeline::approval::ApprovalResponse,
-    security::{
-        sanitize,
-        secrets::{self, CallSecrets, SecretDelivery},
-    },
-    upstream::UpstreamError,
 };
 
 /// Name by which records show that a request asked for a dry run.
@@ -125,65 +114,6 @@ impl ReceivedRequest {
     }
 }
 
-/// A response of the upstream that goes to the client as it came, except for secrets and
-/// redactions.
-#[derive(Debug)]
-pub struct ForwardedResponse {
-    /// Status of the upstream.
-    pub status: StatusCode,
-    /// Content type of the upstream.
-    pub content_type: Option<String>,
-    /// Time that the upstream asks to wait.
-    pub retry_after: Option<Duration>,
-    /// Id that the upstream gave the request.
-    pub request_id: Option<String>,
-    body: Bytes,
-    /// The document that the client may see in place of the body.
-    changed: Option<Value>,
-    /// The error that the response reports.
-    error: Option<CallError>,
-}
-
-impl ForwardedResponse {
-    /// Returns the error that the response reports.
-    pub(super) const fn error(&self) -> Option<&CallError> {
-        self.error.as_ref()
-    }
-
-    /// Redacts values by the paths of policies. Returns true if there were any.
-    pub(super) fn redact(&mut self, redactions: &[Arc<[FieldPath]>]) -> bool {
-        if redactions.is_empty() {
-            return false;
-        }
-        if let Some(document) = &mut self.changed {
-            return PolicyEvaluation::redact(redactions, document);
-        }
-        // A body that is not JSON has no fields.
-        let Ok(UniqueJson {
-            value: mut document,
-            ..
-        }) = UniqueJson::parse(&self.body)
-        else {
-            return false;
-        };
-        sanitize::sanitize_value(&mut document);
-        let before = document.clone();
-        let is_redacted = PolicyEvaluation::redact(redactions, &mut document);
-        self.changed = (document != before).then_some(document);
-        is_redacted
-    }
-
-    /// Returns the body for the client: the upstream's bytes, unless a secret or a redaction
-    /// changed them.
-    pub fn into_body(self) -> Bytes {
-        match self.changed {
-            // The names of a `Value` are strings, so it always serializes.
-            Some(document) => serde_json::to_vec(&document).unwrap_or_default().into(),
-            None => self.body,
-        }
-    }
-}
-
 impl CallResult {
     fn into_received_answer(self) -> ReceivedAnswer {
         match self {
@@ -250,120 +180,4 @@ impl Dispatcher {
         }
         outcome.map(CallResult::into_received_answer)
     }
-}
-
-/// A response to forward, with the error that it reports before that is explained.
-pub(super) struct UnfinishedResponse {
-    response: ForwardedResponse,
-    pub(super) reported: Option<UpstreamError>,
-}
-
-impl UnfinishedResponse {
-    /// Attaches the error that the response reports.
-    pub(super) fn finish(self, error: Option<CallError>) -> ForwardedResponse {
-        ForwardedResponse {
-            error,
-            ..self.response
-        }
-    }
-}
-
-impl RawResponse {
-    /// Masks the response for the client, and keeps its bytes if nothing had to be masked.
-    ///
-    /// # Errors
-    /// Returns an error if the response is declared as JSON and cannot be read, so that its secrets
-    /// cannot be found.
-    pub(super) fn forward(
-        self,
-        fetched: &CallSecrets,
-    ) -> Result<UnfinishedResponse, UpstreamError> {
-        let Self {
-            response: answer,
-            operation,
-            delivery,
-        } = self;
-        let status = answer.status();
-        let content_type = answer.content_type().map(str::to_owned);
-        let mut response = ForwardedResponse {
-            status,
-            content_type,
-            retry_after: answer.retry_after(),
-            request_id: None,
-            body: answer.body(),
-            changed: None,
-            error: None,
-        };
-        let plain = sanitize::as_clean_ascii(&response.body);
-        let is_verbatim = |plain| {
-            status.is_success()
-                && !mentions_failure(plain)
-                && secrets::is_shown_verbatim(operation, fetched, plain)
-        };
-        if plain.is_some_and(is_verbatim) {
-            return Ok(UnfinishedResponse {
-                response,
-                reported: None,
-            });
-        }
-        let Ok(parsed) = UniqueJson::parse(&response.body) else {
-            let is_declared = response.content_type.as_deref().is_some_and(is_json_type);
-            let is_empty = response.body.trim_ascii().is_empty();
-            let reported = answer.into_reported_error(None);
-            return match reported {
-                Some(error) if is_declared && !is_empty => Err(error),
-                reported => {
-                    mask_text_body(&mut response.body, fetched);
-                    Ok(UnfinishedResponse { response, reported })
-                }
-            };
-        };
-        let UniqueJson {
-            value: mut document,
-            repeated_name,
-        } = parsed;
-        // Sanitized before secrets are masked, because invisible characters could hide a key. They
-        // are no secret themselves, so that alone changes nothing for the client.
-        if plain.is_none() {
-            sanitize::sanitize_value(&mut document);
-        }
-        let reported = answer.into_reported_error(Some(&document));
-        // A copy of the document would take ten times the memory of the body.
-        let hasher = RandomState::new();
-        let before = hasher.hash_one(&document);
-        let delivery = match reported {
-            Some(_) => SecretDelivery::Nothing,
-            None => delivery,
-        };
-        delivery.mask_and_deliver(operation, fetched, plain, &mut document);
-        // Of a name that is there twice, only one value was masked.
-        let is_changed = hasher.hash_one(&document) != before || repeated_name.is_some();
-        response.changed = is_changed.then_some(document);
-        Ok(UnfinishedResponse { response, reported })
-    }
-}
-
-/// Returns true if a success may report a failure in its body, which is JSON.
-fn mentions_failure(plain: &str) -> bool {
-    [r#""error""#, r#""success""#]
-        .iter()
-        .any(|name| plain.contains(name))
-}
-
-/// Masks keys in a body that is not JSON.
-fn mask_text_body(body: &mut Bytes, fetched: &CallSecrets) {
-    let text = String::from_utf8_lossy(body);
-    let masked = fetched.mask(&text);
-    if masked != text {
-        *body = masked.into();
-    }
-}
-
-/// Returns true if a content type says that the content is JSON.
-pub fn is_json_type(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
-        || essence
-            .rsplit_once('+')
-            .is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"))
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall,
-    failed_call::ScopeArguments, received::UnfinishedResponse, response::RawResponse,
+    failed_call::ScopeArguments, forwarded::UnfinishedResponse, response::RawResponse,
     state::ResourceState,
 };
 use crate::{

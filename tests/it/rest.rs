@@ -493,6 +493,160 @@ async fn policy_redacts_answers() {
     assert_eq!(answer.json()["data"][0]["email"], "[redacted by policy]");
 }
 
+/// Starts an upstream that answers each request with the next of these bodies, and a server that
+/// redacts the answers to prompt completions.
+async fn serve_completions(
+    answers: &'static [(&'static str, &'static str)],
+    policy: Option<&PolicyFile>,
+) -> (MockUpstream, ServerProcess) {
+    let upstream = MockUpstream::start(|before| {
+        let (content_type, body) = answers[before];
+        http_response("200 OK", &format!("content-type: {content_type}\r\n"), body)
+    })
+    .await;
+    let server = serve_upstream(&upstream);
+    let server = match policy {
+        Some(policy) => server.args(&["--policy", policy.path()]).start(),
+        None => server.start(),
+    };
+    (upstream, server)
+}
+
+async fn complete(server: &ServerProcess) -> RestResponse {
+    let body = r#"{"variables":{},"stream":true}"#;
+    let target = "/v1/prompts/p/completions";
+    send(request_with_body(server, Method::POST, target, body)).await
+}
+
+fn completion_redactions() -> PolicyFile {
+    PolicyFile::with(
+        "version: \"1\"\ntools:\n  create-prompt-completion:\n    rules:\n      - name: contents\n        redact: \
+         [\"choices[].message.content\", \"choices[].delta.content\"]\n",
+    )
+}
+
+const EVENTS: &str = "text/event-stream";
+const EVENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"SECRET TEXT\",\"api_key\":\"planted\"}}]}\n\n";
+
+#[tokio::test]
+async fn documents_in_streams_are_masked_and_redacted() {
+    const ANSWERS: [(&str, &str); 5] = [
+        (EVENTS, EVENT),
+        (
+            "application/x-ndjson",
+            "{\"choices\":[{\"message\":{\"content\":\"SECRET TEXT\"}}],\"api_key\":\"planted\"}\n{ \"id\" : 1 }\n",
+        ),
+        (
+            "application/octet-stream",
+            "{\"id\":1}\n{\"choices\":{\"delta\":{\"content\":\"SECRET TEXT\",\"api_key\":\"planted\"}}}",
+        ),
+        (
+            "text/plain",
+            "\u{feff}{\"choices\":[{\"delta\":{\"content\":\"SECRET TEXT\",\"api_key\":\"planted\"}}]}",
+        ),
+        (
+            EVENTS,
+            "data: {\"choices\":[{\"delta\":\ndata: {\"content\":\"SECRET TEXT\",\"api_key\":\"planted\"}\ndata: }]}\n\n",
+        ),
+    ];
+    let policy = completion_redactions();
+    let (_upstream, server) = serve_completions(&ANSWERS, Some(&policy)).await;
+    for (content_type, body) in ANSWERS {
+        let answer = complete(&server).await;
+        assert_eq!(answer.status, StatusCode::OK, "{body}: {}", answer.text);
+        assert_eq!(answer.header("content-type"), Some(content_type));
+        for secret in ["SECRET TEXT", "planted"] {
+            assert!(!answer.text.contains(secret), "{}", answer.text);
+        }
+        assert!(answer.text.contains("[redacted by policy]"), "{body}");
+    }
+    // Without a policy, secrets are masked all the same.
+    let (_upstream, server) = serve_completions(&ANSWERS, None).await;
+    for (_, body) in ANSWERS {
+        let answer = complete(&server).await;
+        assert_eq!(answer.status, StatusCode::OK, "{body}: {}", answer.text);
+        assert!(!answer.text.contains("planted"), "{}", answer.text);
+        assert!(answer.text.contains("SECRET TEXT"), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn clean_lines_of_streams_come_back_unchanged() {
+    const CLEAN: &str =
+        ": keep\r\nevent: chunk\r\ndata:  { \"id\":1.0, \"n\":1e2 }\r\n\r\ndata: [DONE]\r\n\r\n";
+    const ANSWERS: [(&str, &str); 2] = [
+        (EVENTS, CLEAN),
+        ("application/x-ndjson", "{ \"id\":1.0 }\n\n[ 1e2 ]"),
+    ];
+    let policy = completion_redactions();
+    let log = policy.beside("audit.jsonl");
+    let (upstream, server) = serve_completions(&ANSWERS, Some(&policy)).await;
+    for (_, body) in ANSWERS {
+        assert_eq!(complete(&server).await.text, body);
+    }
+    drop((upstream, server));
+    let upstream = MockUpstream::start(|_| {
+        http_response("200 OK", "content-type: text/event-stream\r\n", CLEAN)
+    })
+    .await;
+    let server = serve_upstream(&upstream)
+        .args(&["--audit-log", &log])
+        .start();
+    assert_eq!(complete(&server).await.text, CLEAN);
+    assert!(server.terminate().0.success());
+    let entries = read_entries(&log);
+    assert_eq!(
+        entries.last().unwrap()["outcome"],
+        "answered",
+        "{entries:?}"
+    );
+}
+
+#[tokio::test]
+async fn answer_that_cannot_be_redacted_is_withheld() {
+    const ANSWERS: [(&str, &str); 6] = [
+        ("text/plain", "SECRET TEXT"),
+        (EVENTS, "data: SECRET TEXT\n\n"),
+        ("text/plain", "{\"choices\":[{\"content\":\"SECRET TEXT\""),
+        ("application/octet-stream", "{\"id\":1}\nSECRET TEXT\n"),
+        (EVENTS, "data: {\"content\":\n\ndata: \"SECRET TEXT\"}\n\n"),
+        ("application/json", EVENT),
+    ];
+    let policy = completion_redactions();
+    let (_upstream, server) = serve_completions(&ANSWERS, Some(&policy)).await;
+    for (at, (_, body)) in ANSWERS.into_iter().enumerate() {
+        let answer = complete(&server).await;
+        let message = answer.assert_error(502, "upstream_unavailable");
+        assert!(!answer.text.contains("SECRET"), "{body}: {}", answer.text);
+        if at < 2 {
+            assert!(message.contains("without `stream`"), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn broken_json_is_withheld_whatever_its_type_is() {
+    const ANSWERS: [(&str, &str); 4] = [
+        ("text/plain", "{\"api_key\":\"planted\""),
+        ("text/plain", "ok {\"api_key\":\"planted\"}"),
+        (EVENTS, "data: {\"api_key\":\"planted\"\n\n"),
+        ("text/plain", "ordinary text"),
+    ];
+    let (_upstream, server) = serve_completions(&ANSWERS, None).await;
+    for (_, body) in ANSWERS {
+        let answer = complete(&server).await;
+        if body == "ordinary text" {
+            assert_eq!(
+                (answer.status, answer.text.as_str()),
+                (StatusCode::OK, body)
+            );
+        } else {
+            answer.assert_error(502, "upstream_unavailable");
+            assert!(!answer.text.contains("planted"), "{}", answer.text);
+        }
+    }
+}
+
 #[tokio::test]
 async fn id_that_is_part_of_another_address_is_rejected() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
