@@ -672,6 +672,26 @@ async fn id_that_is_part_of_another_address_is_rejected() {
 }
 
 #[tokio::test]
+async fn request_that_was_not_sent_has_no_warning() {
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules:\n  - { name: no deletions, action: deny, match: { effects: [delete] } }\n",
+    );
+    let server = serve_upstream(&upstream)
+        .args(&["--policy", policy.path()])
+        .start();
+    let denied = send(request(&server, Method::DELETE, "/v1/configs/a?zeta=1")).await;
+    denied.assert_error(403, "policy_denied");
+    assert_eq!(denied.header("x-portkey-mcp-warning"), None);
+    let update = || request_with_body(&server, Method::PUT, "/v1/configs/a", r#"{"zeta":1}"#);
+    let described = send(update().header("X-Portkey-MCP-Dry-Run", "true")).await;
+    assert_eq!(described.json()["code"], "dry_run");
+    assert_eq!(described.header("x-portkey-mcp-warning"), None);
+    let sent = send(update()).await;
+    assert!(sent.header("x-portkey-mcp-warning").is_some());
+}
+
+#[tokio::test]
 async fn ambiguous_requests_are_rejected() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let server = serve_upstream(&upstream).start();

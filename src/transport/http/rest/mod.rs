@@ -337,7 +337,9 @@ impl FaceCall<'_> {
             Ok(ReceivedAnswer::DryRun(report)) => dry_run_response(report),
             Err(error) => RestError::from(&error).into_response(),
         };
-        if let Some(warning) = warning_header(record) {
+        // Of a request that was not sent, nothing was passed on.
+        let is_sent = record.is_sent || record.status.is_some();
+        if let Some(warning) = warning_header(record).filter(|_| is_sent) {
             response.headers_mut().insert(WARNING_HEADER, warning);
         }
         observed.finish(outcome);
