@@ -882,6 +882,9 @@ async fn unknown_paths_name_the_nearest_operations() {
     // Not those of a user whose id is `invites`.
     let options = send(request(&server, Method::OPTIONS, "/v1/admin/users/invites")).await;
     assert_eq!(options.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
+    let options = send(request(&server, Method::OPTIONS, "/openapi.json")).await;
+    assert_eq!(options.status, StatusCode::NO_CONTENT);
+    assert_eq!(options.header("allow"), Some("GET, HEAD, OPTIONS"));
     let head = send(request(&server, Method::HEAD, "/v1/integrations")).await;
     assert_eq!((head.status, head.text.as_str()), (StatusCode::OK, ""));
 }
@@ -1014,6 +1017,8 @@ async fn every_authentication_takes_the_key_of_an_sdk() {
     send(key(&server, "pk-mine"))
         .await
         .assert_error(400, "invalid_request");
+    let bearer = request(&server, Method::GET, "/v1/labels").bearer_auth("pk-mine");
+    assert_eq!(send(bearer).await.status, StatusCode::OK);
 
     let server = ServerProcess::http()
         .sandbox()

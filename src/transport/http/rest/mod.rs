@@ -145,6 +145,9 @@ impl RestFace {
         if is_repeatable && parts.uri.path() == OPENAPI_PATH {
             return self.serve_description(principal).await;
         }
+        if parts.method == Method::OPTIONS && parts.uri.path() == OPENAPI_PATH {
+            return methods_response(HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        }
         let mut response = match self.find_route(&parts, &principal) {
             Ok((route, path_values)) => {
                 let call = FaceCall {
@@ -209,9 +212,7 @@ impl RestFace {
                     .filter(|route| self.is_shown(principal, route));
                 let allow = allow_header(routes);
                 let response = if *method == Method::OPTIONS {
-                    let mut response = StatusCode::NO_CONTENT.into_response();
-                    response.headers_mut().insert(header::ALLOW, allow);
-                    response
+                    methods_response(allow)
                 } else {
                     let allowed = allow.to_str().unwrap_or_default().to_owned();
                     let message = format!(
@@ -275,6 +276,13 @@ impl RestFace {
         let entry = dispatcher.catalog().find(operation.name());
         entry.is_ok_and(|entry| dispatcher.can_see(principal, entry))
     }
+}
+
+/// Creates the response that names the methods of a path.
+fn methods_response(allow: HeaderValue) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
 }
 
 /// Lists the methods of some routes, and the two that need no operation.
