@@ -1,4 +1,4 @@
-//! Versions of prompts, as workflows compare, store, publish and label them.
+//! Versions of prompts, as workflows find, compare and store them.
 
 use portkey_operation::{InputError, JsonMap};
 use serde_json::{Value, json};

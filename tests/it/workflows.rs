@@ -289,11 +289,11 @@ async fn workflow_stops_at_a_read_that_is_redacted_or_dry() {
             read: "`get-prompt`",
         },
         Case {
-            rule: "redact: [\"data[].name\"], match: { tools: [list-prompts] }, when: args.collection_id == \"co-customers\"",
+            rule: "redact: [\"data[].name\"], match: { tools: [list-prompts] }, when: 'has(args.collection_id) && args.collection_id == \"co-customers\"'",
             read: "`list-prompts`",
         },
         Case {
-            rule: "action: dry_run, match: { tools: [list-prompts] }, when: args.collection_id == \"co-customers\"",
+            rule: "action: dry_run, match: { tools: [list-prompts] }, when: 'has(args.collection_id) && args.collection_id == \"co-customers\"'",
             read: "`list-prompts`",
         },
     ];
