@@ -33,7 +33,7 @@ use crate::{
 
 pub use self::{
     compute::ComputedChange,
-    patch_argument::{EXPECT_ARGUMENT, PATCH_ARGUMENT, PatchRequest, take_patch},
+    patch_argument::{EXPECT_ARGUMENT, PATCH_ARGUMENT, PatchRequest, is_change, take_patch},
 };
 
 /// Delays before the state is read again, if a change is not visible yet. Some reads of Portkey are

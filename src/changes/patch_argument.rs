@@ -26,6 +26,11 @@ pub struct PatchRequest {
     pub rules: UpdateRules,
 }
 
+/// Returns true if arguments may ask for a change by a patch.
+pub fn is_change(args: &JsonMap) -> bool {
+    args.contains_key(PATCH_ARGUMENT) || args.contains_key(EXPECT_ARGUMENT)
+}
+
 /// Takes the patch and its guard from the arguments of a call. Returns `None` if the call has no
 /// patch; its arguments are then unchanged.
 ///

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::tool_call::ToolCallFlow;
 use crate::{
-    changes::{self, ChangeContext, PATCH_ARGUMENT, PreparedChange},
+    changes::{self, ChangeContext, PreparedChange},
     observability::call_record::{CallRecord, OutcomeKind},
     pipeline::CallError,
 };
@@ -27,9 +27,6 @@ impl<'s> ToolCallFlow<'s> {
         args: &mut JsonMap,
         record: &mut CallRecord,
     ) -> Result<Option<PreparedChange<'s>>, CallError> {
-        if !args.contains_key(PATCH_ARGUMENT) && !args.contains_key(changes::EXPECT_ARGUMENT) {
-            return Ok(None);
-        }
         let dispatcher = self.server.dispatcher();
         // An operation that the caller may not call is rejected later, with its original arguments.
         let entry = dispatcher.catalog().find(name).ok();

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     auth::principal::Principal,
+    changes,
     mcp::{results::annotate, surface},
     observability::{call_record::OutcomeKind, request::RequestInfo},
     pipeline::{
@@ -101,9 +102,9 @@ impl ToolCallFlow<'_> {
                 match target {
                     ToolTarget::Operation(operation, args) => (operation.name(), args),
                     ToolTarget::Workflow(workflow, args) => {
-                        return self
-                            .run_workflow(workflow, args, approval_response, approver, record)
-                            .await;
+                        let run =
+                            self.run_workflow(workflow, args, approval_response, approver, record);
+                        return Box::pin(run).await;
                     }
                     ToolTarget::Completed(result) => {
                         record.outcome = OutcomeKind::Answered.into();
@@ -115,7 +116,12 @@ impl ToolCallFlow<'_> {
         };
         let list = self.take_list_request(name, &mut args, record)?;
         approval_response = approval_response.or_else(|| take_ticket(&mut args));
-        let change = match Box::pin(self.prepare_change(name, &mut args, record)).await {
+        let prepared = match changes::is_change(&args) {
+            // Boxed: other calls need not reserve the space.
+            true => Box::pin(self.prepare_change(name, &mut args, record)).await,
+            false => Ok(None),
+        };
+        let change = match prepared {
             Ok(change) => change,
             Err(error) => {
                 return Ok(ToolCallResult::Operation {
