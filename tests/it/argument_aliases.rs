@@ -321,6 +321,22 @@ fn dry_run_is_not_sent_as_an_unknown_argument() {
     }
 }
 
+/// Sent as an unknown argument, a patch would change nothing, and its guard would hold nothing back.
+#[test]
+fn patch_and_guard_are_not_sent_as_unknown_arguments() {
+    let patch = json!({ "name": "n" });
+    for args in [
+        json!({ "slug": "c", "body": { "patch": patch } }),
+        json!({ "slug": "c", "body": r#"{"patch":{"name":"n"}}"# }),
+        json!({ "slug": "c", "Patch": patch }),
+        json!({ "slug": "c", "name": "n", "Expect": { "name": "m" } }),
+        json!({ "slug": "c", "body": { "name": "n", "expect": { "name": "m" } } }),
+    ] {
+        let errors = build_request("update-config", &args).unwrap_err();
+        assert!(errors[0].contains("beside the ids"), "{args}: {errors:?}");
+    }
+}
+
 #[test]
 fn aliases_pass_where_unknown_arguments_do_not() {
     let catalog = Catalog::full();

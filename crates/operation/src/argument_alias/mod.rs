@@ -18,8 +18,19 @@ const MAX_ALIASED_ARGUMENTS: usize = 200;
 /// The wrapper in which some callers give the fields of a request's body.
 const BODY_WRAPPER: &str = "body";
 
-/// The argument with which callers of other servers ask that nothing is sent.
-const DRY_RUN: &str = "dry_run";
+/// Problem of a patch or its guard that is not where the server looks for it.
+const MISPLACED_PATCH: &str = "is taken in this spelling beside the ids, as `patch` or `expect`, not in a `body`, and \
+    by updates only";
+
+/// Arguments of this server that requests do not have, each with what is wrong where one is given.
+const SERVER_ARGUMENTS: [(&str, &str); 3] = [
+    (
+        "dry_run",
+        "a single call cannot be run dry; the server can, with `--dry-run` or a policy rule",
+    ),
+    ("patch", MISPLACED_PATCH),
+    ("expect", MISPLACED_PATCH),
+];
 
 /// Another name of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,10 +256,7 @@ impl ArgumentAliases {
         if self.unwraps_body && args.contains_key(BODY_WRAPPER) {
             self.unwrap_body(args, findings);
         }
-        let may_run_dry = is_argument(DRY_RUN);
-        if !may_run_dry {
-            reject_dry_run(args, findings);
-        }
+        reject_server_arguments(args, &is_argument, findings);
         // A call with more unknown names is rejected.
         if args.len() > MAX_ALIASED_ARGUMENTS {
             return;
@@ -261,8 +269,8 @@ impl ArgumentAliases {
         self.warn_of_replaced_document(args, &found, findings);
         place_all(&self.aliases, &found, "", args, findings);
         // An object whose fields are arguments may hold one as well.
-        if !may_run_dry && !found.is_empty() {
-            reject_dry_run(args, findings);
+        if !found.is_empty() {
+            reject_server_arguments(args, &is_argument, findings);
         }
         self.resolve_in_items(args, findings);
     }
@@ -397,25 +405,31 @@ fn place_all(
     }
 }
 
-/// Rejects a call that asks for a dry run, in any spelling. Sent as an unknown argument, it would
-/// change something.
-fn reject_dry_run(args: &mut JsonMap, findings: &mut Findings) {
-    let asked: Vec<_> = args
-        .keys()
-        .filter(|name| is_same_name(name, DRY_RUN))
-        .cloned()
-        .collect();
-    for name in asked {
-        let is_off = match args.shift_remove(&name) {
-            None | Some(Value::Null | Value::Bool(false)) => true,
-            Some(Value::String(text)) => text.trim().eq_ignore_ascii_case("false"),
-            Some(_) => false,
-        };
-        if !is_off {
-            findings.add_error(
-                name,
-                "a single call cannot be run dry; the server can, with `--dry-run` or a policy rule",
-            );
+/// Rejects arguments, in any spelling, that ask something of this server and that only other places
+/// take. Sent as unknown arguments, they would change something else than the caller wants.
+fn reject_server_arguments(
+    args: &mut JsonMap,
+    is_argument: impl Fn(&str) -> bool,
+    findings: &mut Findings,
+) {
+    for (own, problem) in SERVER_ARGUMENTS {
+        if is_argument(own) {
+            continue;
+        }
+        let asked: Vec<_> = args
+            .keys()
+            .filter(|name| is_same_name(name, own))
+            .cloned()
+            .collect();
+        for name in asked {
+            let is_off = match args.shift_remove(&name) {
+                None | Some(Value::Null | Value::Bool(false)) => true,
+                Some(Value::String(text)) => text.trim().eq_ignore_ascii_case("false"),
+                Some(_) => false,
+            };
+            if !is_off {
+                findings.add_error(name, problem);
+            }
         }
     }
 }
