@@ -13,7 +13,7 @@ use portkey_api::{
     catalog::{Catalog, CatalogEntry},
     domains::{DOMAINS, Domain},
 };
-use portkey_operation::{ApiBase, CompiledOperation, Operation, Plan};
+use portkey_operation::{ApiBase, CompiledOperation, Operation, Plan, Risk};
 
 use crate::{
     mcp::{
@@ -212,6 +212,11 @@ fn print_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<(
     )?;
     writeln!(
         out,
+        "A risk is one that `--approve-sensitive` asks for ([approval.md](approval.md#sensitive-calls)), with the \
+         arguments that it depends on."
+    )?;
+    writeln!(
+        out,
         "Written by `portkey-mcp tools --format markdown --sandbox --preview`."
     )?;
     let previews = tools.len() - count;
@@ -229,7 +234,7 @@ fn print_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<(
         writeln!(out, "\n## {name}\n\n{about}\n")?;
         writeln!(
             out,
-            "| Tool | Request | Hints | Scopes | Also called |\n| --- | --- | --- | --- | --- |"
+            "| Tool | Request | Hints | Risks | Scopes | Also called |\n| --- | --- | --- | --- | --- | --- |"
         )?;
         for entry in tools.iter().filter(|entry| entry.domain.name == name) {
             print_markdown_row(entry, out)?;
@@ -268,15 +273,38 @@ fn print_markdown_row(entry: &CatalogEntry, out: &mut impl Write) -> io::Result<
         Plan::Enterprise => "; Enterprise plan",
     };
     let hints = format_hints(operation);
+    let risks = format_risks(operation);
     writeln!(
         out,
-        "| `{name}` | `{method} {host}{path}` | {hints} | {scopes}{plan} | {names} |"
+        "| `{name}` | `{method} {host}{path}` | {hints} | {risks} | {scopes}{plan} | {names} |"
     )
 }
 
 /// Returns the size of the tool in the result of `tools/list`, in bytes.
 fn json_size(tool: &CompiledOperation) -> serde_json::Result<usize> {
     serde_json::to_vec(&server::build_tool(tool)).map(|json| json.len())
+}
+
+/// Returns the risks of an operation, each with the arguments that it depends on.
+fn format_risks(operation: &Operation) -> String {
+    let possible = operation.possible_risks();
+    let of = |risk: Risk| {
+        let arguments: Vec<_> = possible
+            .iter()
+            .filter(|(known, _)| *known == risk)
+            .collect();
+        let named: Vec<_> = arguments
+            .iter()
+            .filter_map(|(_, argument)| argument.map(|argument| format!("`{argument}`")))
+            .collect();
+        match named.is_empty() {
+            _ if arguments.is_empty() => None,
+            true => Some(risk.as_str().to_owned()),
+            false => Some(format!("{} ({})", risk.as_str(), named.join(", "))),
+        }
+    };
+    let risks: Vec<_> = Risk::ALL.into_iter().filter_map(of).collect();
+    risks.join(", ")
 }
 
 /// Returns the hints that are set.

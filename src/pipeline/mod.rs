@@ -269,7 +269,7 @@ impl Dispatcher {
             } = self
                 .evaluate_policies(call, &args, &policies, audit_entry.record)
                 .await;
-            let action = self.choose_action(call, &args, decision, &policies);
+            let action = self.choose_action(call, &args, decision, &policies).await;
             let mut result = self
                 .apply_action(call, args, action, approval_response, &mut audit_entry)
                 .await;

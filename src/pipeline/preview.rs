@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 
-use portkey_operation::{JsonMap, PendingPreview};
+use portkey_operation::{CallRisk, JsonMap, PendingPreview};
 use serde_json::Value;
 
 use super::{CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall, ToolCall};
@@ -132,6 +132,7 @@ impl Dispatcher {
         }
         let preview = self.build_change_preview(call, args).await?;
         let shown = secrets::redact_arguments(published, args.clone());
+        let risks = operation.risks(args, preview.current.as_ref());
         let about = ApprovalSubject {
             operation,
             title: published.title(),
@@ -140,6 +141,7 @@ impl Dispatcher {
             target: &published.build_request(shown.clone())?.target,
             masked_args: &shown,
             preview: &preview,
+            risks: &risks,
             warnings,
             required,
         };
@@ -157,42 +159,9 @@ impl Dispatcher {
         call: OperationCall<'_>,
         args: &JsonMap,
     ) -> Result<ChangePreview, CallError> {
-        let OperationCall {
-            principal,
-            request_info,
-            entry,
-            ..
-        } = call;
-        let operation = entry.operation;
-        let published = entry.compiled();
-        let mut preview = ChangePreview::default();
-        if let Some(read) = dry_run::find_read(&self.catalog, operation) {
-            let name = read.operation.name();
-            let args = dry_run::read_arguments(operation, read, args);
-            let mut record = CallRecord::default();
-            let call = ToolCall {
-                principal,
-                request_info,
-                name,
-                args,
-                approval_response: None,
-            };
-            match self.call_nested(call, &mut record).await {
-                Ok(current) => {
-                    preview.is_untrusted = record.untrusted;
-                    preview.current = Some(current);
-                }
-                Err(error @ CallError::Upstream(..)) => {
-                    preview.unknown_reason = Some(error.to_string())
-                }
-                Err(error) if error.is_denial() => {
-                    preview.unknown_reason = Some(explain_hidden_read(name, &error))
-                }
-                Err(error) => {
-                    preview.unknown_reason = Some(format!("`{name}` does not answer ({error})"))
-                }
-            }
-        }
+        let operation = call.entry.operation;
+        let published = call.entry.compiled();
+        let mut preview = self.read_current_state(call, args).await;
         let body = published.build_request(args.clone())?.body;
         let shown = published
             .build_request(secrets::redact_arguments(published, args.clone()))?
@@ -201,6 +170,59 @@ impl Dispatcher {
         preview.changes =
             dry_run::compute_changes(operation, body.as_ref(), shown.as_ref(), current);
         Ok(preview)
+    }
+
+    /// Returns the risks of a call, compared with the current state where they depend on it.
+    pub(super) async fn assess_risks(
+        &self,
+        call: OperationCall<'_>,
+        args: &JsonMap,
+    ) -> Vec<CallRisk> {
+        let operation = call.entry.operation;
+        let state = match operation.risks_depend_on_state(args) {
+            true => self.read_current_state(call, args).await.current,
+            false => None,
+        };
+        operation.risks(args, state.as_ref())
+    }
+
+    /// Reads the current state of what a write changes. The preview has no changes yet.
+    async fn read_current_state(&self, call: OperationCall<'_>, args: &JsonMap) -> ChangePreview {
+        let mut preview = ChangePreview::default();
+        let OperationCall {
+            principal,
+            request_info,
+            entry,
+            ..
+        } = call;
+        let Some(read) = dry_run::find_read(&self.catalog, entry.operation) else {
+            return preview;
+        };
+        let name = read.operation.name();
+        let mut record = CallRecord::default();
+        let call = ToolCall {
+            principal,
+            request_info,
+            name,
+            args: dry_run::read_arguments(entry.operation, read, args),
+            approval_response: None,
+        };
+        match self.call_nested(call, &mut record).await {
+            Ok(current) => {
+                preview.is_untrusted = record.untrusted;
+                preview.current = Some(current);
+            }
+            Err(error @ CallError::Upstream(..)) => {
+                preview.unknown_reason = Some(error.to_string())
+            }
+            Err(error) if error.is_denial() => {
+                preview.unknown_reason = Some(explain_hidden_read(name, &error))
+            }
+            Err(error) => {
+                preview.unknown_reason = Some(format!("`{name}` does not answer ({error})"))
+            }
+        }
+        preview
     }
 
     /// Makes a call inside a call. The future is boxed because it is recursive.

@@ -151,7 +151,7 @@ impl Dispatcher {
     }
 
     /// Chooses what is done with a call, from the decision of the policies and the settings.
-    pub(super) fn choose_action(
+    pub(super) async fn choose_action(
         &self,
         call: OperationCall<'_>,
         args: &JsonMap,
@@ -174,10 +174,17 @@ impl Dispatcher {
             Decision::Allow => None,
             Decision::Approve(matched) => Some(matched),
         };
-        let default = self
-            .approval_defaults
-            .requirement_for(entry.operation)
-            .filter(|_| writes);
+        let defaults = self.approval_defaults;
+        let default = match defaults.requirement_for(entry.operation) {
+            _ if !writes => None,
+            // Risks may depend on the current state, which need not be read for a call that needs
+            // approval anyway.
+            None if defaults.sensitive && matched.is_none() => {
+                let is_risky = !Box::pin(self.assess_risks(call, args)).await.is_empty();
+                is_risky.then(|| defaults.requirement_for_risk())
+            }
+            requirement => requirement,
+        };
         let Some(matched) = matched else {
             return default.map_or(CallAction::Send, CallAction::Approve);
         };

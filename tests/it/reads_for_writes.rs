@@ -228,6 +228,7 @@ async fn dry_run_and_approval_request_hide_an_unreadable_document() {
                 writes: true,
                 deletes: true,
                 confirm: true,
+                ..ApprovalDefaults::default()
             };
             let dispatcher = closed.dispatcher(&upstream, always);
             let asked = call(&dispatcher, &closed.caller(), tool, args).await;
@@ -262,6 +263,7 @@ async fn dry_run_and_approval_request_are_redacted_like_a_read() {
         writes: true,
         deletes: true,
         confirm: false,
+        ..ApprovalDefaults::default()
     };
     let dispatcher = dispatcher_with_approvals(&upstream, always)
         .with_policy(WatchedValue::fixed(parse_policy(redacting)));

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::{
-    ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, Stability, UpdateRules,
+    ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, RiskRule, Stability, UpdateRules,
     UpdateSemantics, is_same_name, preview,
 };
 
@@ -182,5 +182,10 @@ impl Operation {
             Some(UpdateSemantics::Fields(rules)) => Some(rules),
             Some(UpdateSemantics::NoPatch(_)) | None => None,
         }
+    }
+
+    /// Returns the declared risks of its calls.
+    pub const fn risk_rules(&self) -> &'static [RiskRule] {
+        self.risks
     }
 }

@@ -1,8 +1,8 @@
 //! Builder methods of an operation: everything a declaration says beyond method and path.
 
 use super::{
-    ApiBase, ArgumentAlias, ArgumentRule, BodyKind, Effect, MergeFn, Operation, Plan, Stability,
-    UpdateRules, UpdateSemantics, preview::PreviewSpec,
+    ApiBase, ArgumentAlias, ArgumentRule, BodyKind, Effect, MergeFn, Operation, Plan, RiskRule,
+    Stability, UpdateRules, UpdateSemantics, preview::PreviewSpec,
 };
 
 /// Deviations from the defaults of the HTTP method, and facts about answers. Each is part of the
@@ -216,6 +216,13 @@ impl Operation {
     /// Declares that an update takes no patch, with the reason for callers.
     pub const fn without_patch(mut self, reason: &'static str) -> Self {
         self.update = Some(UpdateSemantics::NoPatch(reason));
+        self
+    }
+
+    /// Declares the risks of calls that do not follow from the rest of the declaration. Of those of one
+    /// kind, the first that applies is told.
+    pub const fn with_risks(mut self, rules: &'static [RiskRule]) -> Self {
+        self.risks = rules;
         self
     }
 }

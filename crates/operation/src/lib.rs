@@ -33,6 +33,7 @@ mod preview;
 mod profile;
 mod received_request;
 mod reference;
+mod risk;
 mod schema;
 mod size_limits;
 mod time;
@@ -65,6 +66,7 @@ pub use preview::{MergeFn, PendingPreview};
 pub use profile::Profile;
 pub use received_request::{ArgumentPlace, ReceivedArguments};
 pub use reference::{Reference, SecretSlot};
+pub use risk::{CallRisk, Risk, RiskRule, risk};
 pub use size_limits::{MAX_DEPTH, MAX_VALUES, measure_json};
 pub use time::Clock;
 pub use unique_json::UniqueJson;
@@ -260,6 +262,7 @@ pub struct Operation {
     allows_empty_update: bool,
     has_unmasked_reads: bool,
     update: Option<UpdateSemantics>,
+    risks: &'static [RiskRule],
     build_schema: schema::SchemaFn,
     #[cfg(debug_assertions)]
     check_deserialize: fn(&JsonMap) -> Result<(), serde_json::Error>,
@@ -344,6 +347,7 @@ const fn declare<T: OperationInput>(
         allows_empty_update: false,
         has_unmasked_reads: false,
         update: None,
+        risks: &[],
         build_schema: T::json_schema,
         #[cfg(debug_assertions)]
         check_deserialize: validation::check_deserialize::<T>,

@@ -56,23 +56,29 @@ pub struct ApprovalRequirement {
     pub revision: String,
 }
 
-/// Approval required by the effect of an operation, regardless of policies.
+/// The option that requires approval of calls with a risk.
+const SENSITIVE_RULE: &str = "--approve-sensitive";
+
+/// Approval required by the effect or the risks of a call, regardless of policies.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ApprovalDefaults {
     /// Require approval for every write.
     pub writes: bool,
     /// Require approval for operations that irrevocably remove or may overwrite something.
     pub deletes: bool,
+    /// Require approval for calls with a declared [risk](portkey_operation::Risk).
+    pub sensitive: bool,
     /// True if the approver has to type the resource's name for such destructive operations.
     pub confirm: bool,
 }
 
 impl ApprovalDefaults {
-    /// Returns the requirement for calls of an operation, if there is one.
+    /// Returns the requirement for all calls of an operation, if there is one.
     pub fn requirement_for(self, operation: &Operation) -> Option<ApprovalRequirement> {
         let destructive = operation.hints().destructive || operation.effect() == Effect::Delete;
         let rule = match () {
             () if self.deletes && destructive => "--approve-deletes",
+            () if self.sensitive && destructive => SENSITIVE_RULE,
             () if self.writes && operation.effect() != Effect::Read => "--approve-writes",
             () => return None,
         };
@@ -82,6 +88,16 @@ impl ApprovalDefaults {
             confirm: self.confirm && destructive,
             revision: String::new(),
         })
+    }
+
+    /// Returns the requirement for a call with a risk, other than a deletion.
+    pub fn requirement_for_risk(self) -> ApprovalRequirement {
+        ApprovalRequirement {
+            rule: SENSITIVE_RULE.to_owned(),
+            message: None,
+            confirm: false,
+            revision: String::new(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use portkey_operation::{Effect, JsonMap, Operation, field_path};
+use portkey_operation::{CallRisk, Effect, JsonMap, Operation, field_path};
 use serde_json::Value;
 
 use super::{
@@ -41,6 +41,8 @@ pub struct ApprovalRequest {
     pub text: String,
     /// Text that the human has to type to approve, if the rule requires it.
     pub confirm: Option<String>,
+    /// Risks of the call.
+    pub risks: Vec<CallRisk>,
     binding: Binding,
     args: JsonMap,
 }
@@ -57,6 +59,7 @@ pub(crate) struct ApprovalSubject<'a> {
     /// Arguments with secrets blanked.
     pub(crate) masked_args: &'a JsonMap,
     pub(crate) preview: &'a ChangePreview,
+    pub(crate) risks: &'a [CallRisk],
     /// Warnings about the arguments, as the caller gets them.
     pub(crate) warnings: &'a [String],
     pub(crate) required: ApprovalRequirement,
@@ -89,11 +92,13 @@ impl ApprovalRequest {
         let text = mask_text(&render_text(&subject, confirm.as_deref())).into_owned();
         let tool = subject.operation.name();
         let rule = subject.required.rule;
+        let risks = subject.risks.to_vec();
         Self {
             tool,
             rule,
             text,
             confirm,
+            risks,
             binding,
             args,
         }
@@ -162,7 +167,7 @@ fn render_text(subject: &ApprovalSubject<'_>, confirm: Option<&str>) -> String {
     if let Some(name) = subject.preview.display_name() {
         _ = write!(text, ", named `{}`", truncate(name));
     }
-    _ = write!(text, "\nRisk: {}", describe_risk(operation));
+    _ = write!(text, "\nRisk: {}", describe_risks(operation, subject.risks));
     _ = write!(text, "\nAsked by: `{}`", truncate(&subject.principal.name));
     if let Some(client) = &subject.request_info.client {
         _ = write!(
@@ -233,25 +238,23 @@ fn render_change(text: &mut String, change: &FieldChange) {
     };
 }
 
-/// Describes the risk of an operation, as far as its declaration tells.
-fn describe_risk(operation: &Operation) -> String {
-    let hints = operation.hints();
-    let mut risk = match operation.effect() {
-        Effect::Delete => "it removes something for good, and what depends on it may stop working.",
-        _ if hints.destructive => {
-            "it may overwrite or cut off something that cannot be had back, or stop what uses it."
-        }
-        Effect::Update => "it changes something that may be in use.",
-        Effect::Create | Effect::Read => "it adds something that was not there before.",
+/// Describes the risks of a call, one statement after the other.
+fn describe_risks(operation: &Operation, risks: &[CallRisk]) -> String {
+    let mut statements: Vec<_> = risks
+        .iter()
+        .map(|known| format!("it {} ({}).", known.statement, known.risk.as_str()))
+        .collect();
+    if statements.is_empty() {
+        let statement = match operation.effect() {
+            Effect::Create | Effect::Read => "it adds something that was not there before.",
+            Effect::Update | Effect::Delete => "it changes something that may be in use.",
+        };
+        statements.push(statement.to_owned());
     }
-    .to_owned();
-    if !operation.one_time_secrets().is_empty() {
-        risk.push_str(" Its answer shows the caller a secret.");
+    if operation.hints().open_world {
+        statements.push("it makes the service reach out to another system.".to_owned());
     }
-    if hints.open_world {
-        risk.push_str(" It makes the service reach out to another system.");
-    }
-    risk
+    statements.join(" Also, ")
 }
 
 /// Collects the paths of blanked values.

@@ -163,6 +163,7 @@ async fn approval_requirement_depends_on_the_effect() {
                     writes,
                     deletes,
                     confirm: false,
+                    ..ApprovalDefaults::default()
                 },
             );
             let before = upstream.count();
@@ -290,6 +291,7 @@ async fn dry_run_needs_no_approval() {
         writes: true,
         deletes: true,
         confirm: true,
+        ..ApprovalDefaults::default()
     };
     let dispatcher = dispatcher_with_approvals(&upstream, always).with_dry_run(true);
     let args = json!({ "slug": "s" });

@@ -4,4 +4,5 @@ mod calls;
 mod forms;
 mod page;
 mod redis_user;
+mod sensitive;
 mod tickets;

@@ -5,8 +5,8 @@
 //! forms pass, too.
 
 use portkey_operation::{
-    Effect, JsonMap, Open, Operation, Secret, Stability, TextOr, UpdateField, UpdateRules, delete,
-    get, post, put,
+    Effect, JsonMap, Open, Operation, Risk, Secret, Stability, TextOr, UpdateField, UpdateRules,
+    delete, get, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -79,6 +79,10 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-agent-integration-workspaces",
         "/agent-integrations/{agent_integration_id}/workspaces",
     )
+    .with_risks(&[risk(
+        Risk::Privilege,
+        "changes which workspaces reach the agent",
+    )])
     .without_patch("Portkey has not documented what becomes of the entries that it does not name")
     .with_stability(Stability::Preview)
     .with_search_terms(&["A2A", "share a bot", "open to team", "Agent freigeben"])

@@ -2,7 +2,9 @@
 //!
 //! All but the card are preview operations, as in the domain `agent-integrations`.
 
-use portkey_operation::{Effect, JsonMap, Operation, Stability, TextOr, delete, get, post, put};
+use portkey_operation::{
+    Effect, JsonMap, Operation, Risk, Stability, TextOr, delete, get, post, put, risk,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -71,6 +73,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-agent-server-user-access",
         "/agent-servers/{agent_server_id}/user-access",
     )
+    .with_risks(&[risk(Risk::Privilege, "changes who may use the agent")])
     .without_patch("Portkey has not documented what becomes of the entries that it does not name")
     .with_stability(Stability::Preview)
     .with_search_terms(&["A2A", "block person", "permit", "Person sperren"]),

@@ -1,8 +1,8 @@
 //! API keys, which call Portkey for the organisation, for a workspace or for one of its members.
 
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Time, UpdateField, UpdateRules,
-    alias, alias_default, delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Risk, Time, UpdateField,
+    UpdateRules, alias, alias_default, delete, get, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -28,6 +28,10 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.list",
         ]),
     post::<CreateApiKey>("create-api-key", "/api-keys/{type}/{sub_type}")
+        .with_risks(&[
+            risk(Risk::Privilege, "makes an Admin key of the organisation")
+                .if_value("type", &["organisation"]),
+        ])
         .with_argument_aliases(KEY_ALIASES)
         .with_search_terms(&[
             "token",
@@ -60,6 +64,13 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.read",
         ]),
     put::<UpdateApiKey>("update-api-key", "/api-keys/{id}")
+        .with_risks(&[
+            risk(Risk::Privilege, "replaces what the key may do").if_given("scopes"),
+            risk(Risk::Budget, "lets an exhausted key spend again")
+                .if_value("reset_usage", &["true"]),
+            risk(Risk::Budget, "raises or lifts a budget").if_raised("usage_limits"),
+            risk(Risk::Budget, "raises or lifts a rate limit").if_raised("rate_limits"),
+        ])
         .with_update(
             UpdateRules::read_by("get-api-key")
                 .with_fields(&[

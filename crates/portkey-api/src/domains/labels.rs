@@ -1,6 +1,8 @@
 //! Labels: names that point at a version of a prompt.
 
-use portkey_operation::{Findings, JsonMap, Operation, UpdateRules, delete, get, post, put};
+use portkey_operation::{
+    Findings, JsonMap, Operation, Risk, UpdateRules, delete, get, post, put, risk,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -20,6 +22,11 @@ pub const OPERATIONS: &[Operation] = &[
         .aliases(&["get-prompt-label"])
         .scopes(&["prompts.read"]),
     put::<UpdateLabel>("update-label", "/labels/{label_id}")
+        .with_risks(&[risk(
+            Risk::Production,
+            "changes the name by which requests find a version",
+        )
+        .if_given("name")])
         .with_update(UpdateRules::read_by("get-label"))
         .with_search_terms(&["tag", "rename", "colour", "recolour", "Etikett ändern"])
         .with_rule(check_label_name)

@@ -2,8 +2,8 @@
 
 use portkey_merge_patch::{EntryKey, KeyedList};
 use portkey_operation::{
-    ArgumentAlias, Effect, JsonMap, Nullable, Open, Operation, Secret, UpdateField, UpdateRules,
-    alias, delete, get, post, put,
+    ArgumentAlias, Effect, JsonMap, Nullable, Open, Operation, Risk, Secret, UpdateField,
+    UpdateRules, alias, delete, get, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -170,6 +170,10 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-mcp-integration-workspaces",
         "/mcp-integrations/{mcp_integration_id}/workspaces",
     )
+    .with_risks(&[risk(
+        Risk::Privilege,
+        "changes which workspaces reach the MCP integration",
+    )])
     .with_update(
         UpdateRules::read_by("list-mcp-integration-workspaces")
             .with_fields(&[

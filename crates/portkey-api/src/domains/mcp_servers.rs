@@ -2,8 +2,8 @@
 
 use portkey_merge_patch::{EntryKey, KeyedList};
 use portkey_operation::{
-    ArgumentAlias, Effect, JsonMap, Nullable, OneOrMany, Operation, UpdateField, UpdateRules,
-    alias, delete, get, post, put,
+    ArgumentAlias, Effect, JsonMap, Nullable, OneOrMany, Operation, Risk, UpdateField, UpdateRules,
+    alias, delete, get, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -165,6 +165,7 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-mcp-server-user-access",
         "/mcp-servers/{mcp_server_id}/user-access",
     )
+    .with_risks(&[risk(Risk::Privilege, "changes who may use the MCP server")])
     .with_update(
         UpdateRules::read_by("list-mcp-server-user-access")
             .with_read_arguments(&[("page_size", "500")])

@@ -1,6 +1,6 @@
 //! Organisation defaults: the guardrails of every workspace.
 
-use portkey_operation::{ApiBase, Operation, UpdateField, UpdateRules, get, put};
+use portkey_operation::{ApiBase, Operation, Risk, UpdateField, UpdateRules, get, put, risk};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -23,6 +23,10 @@ pub const OPERATIONS: &[Operation] = &[
         "update-organisation-defaults",
         "/admin/organisation/defaults",
     )
+    .with_risks(&[risk(
+        Risk::Production,
+        "changes the guardrails of all requests",
+    )])
     .with_update(
         UpdateRules::read_by("get-organisation-defaults").with_fields(&[
             UpdateField::replaced("input_guardrails").as_items_by("slug"),

@@ -1,7 +1,8 @@
 //! Prompt partials: texts that prompts share, published version by version.
 
 use portkey_operation::{
-    ArgumentAlias, Operation, TextOr, UpdateField, UpdateRules, alias, delete, get, post, put,
+    ArgumentAlias, Operation, Risk, TextOr, UpdateField, UpdateRules, alias, delete, get, post,
+    put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -76,6 +77,10 @@ pub const OPERATIONS: &[Operation] = &[
         "set-default-prompt-partial-version",
         "/prompts/partials/{prompt_partial_id}/makeDefault",
     )
+    .with_risks(&[risk(
+        Risk::Production,
+        "changes the version that prompts include",
+    )])
     .without_patch("it performs an action and changes no field")
     .with_search_terms(&[
         "promote",

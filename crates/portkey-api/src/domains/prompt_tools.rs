@@ -2,7 +2,9 @@
 //!
 //! Preview, as in the domain `agent-integrations`.
 
-use portkey_operation::{ApiBase, JsonMap, Operation, Stability, delete, get, post, put};
+use portkey_operation::{
+    ApiBase, JsonMap, Operation, Risk, Stability, delete, get, post, put, risk,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -34,6 +36,10 @@ pub const OPERATIONS: &[Operation] = &[
         "set-default-prompt-tool-version",
         "/tools/{tool_id}/makeDefault",
     )
+    .with_risks(&[risk(
+        Risk::Production,
+        "changes the version that prompts use",
+    )])
     .without_patch("it performs an action and changes no field")
     .with_base(ApiBase::ControlPlaneV2)
     .with_stability(Stability::Preview)

@@ -1,8 +1,8 @@
 //! Providers: an integration in one workspace, with a slug and limits of its own.
 
 use portkey_operation::{
-    ArgumentAlias, JsonMap, Nullable, OneOrMany, Operation, Secret, Time, UpdateField, UpdateRules,
-    alias, alias_default, delete, get, post, put,
+    ArgumentAlias, JsonMap, Nullable, OneOrMany, Operation, Risk, Secret, Time, UpdateField,
+    UpdateRules, alias, alias_default, delete, get, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -38,6 +38,12 @@ pub const OPERATIONS: &[Operation] = &[
         .with_secret_fields(&["model_config", "configurations"])
         .scopes(&["providers.read", "virtual_keys.read"]),
     put::<UpdateProvider>("update-provider", "/providers/{slug}")
+        .with_risks(&[
+            risk(Risk::Budget, "lets an exhausted provider spend again")
+                .if_value("reset_usage", &["true"]),
+            risk(Risk::Budget, "raises or lifts a budget").if_raised("usage_limits"),
+            risk(Risk::Budget, "raises or lifts a rate limit").if_raised("rate_limits"),
+        ])
         .with_update(
             UpdateRules::read_by("get-provider")
                 .with_fields(&[

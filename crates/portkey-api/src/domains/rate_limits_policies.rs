@@ -1,7 +1,9 @@
 //! Rate-limits policies: limits per minute, hour, day or week on traffic that meets some
 //! conditions.
 
-use portkey_operation::{Nullable, Open, Operation, UpdateRules, delete, get, post, put};
+use portkey_operation::{
+    Nullable, Open, Operation, Risk, UpdateRules, delete, get, post, put, risk,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -51,6 +53,12 @@ pub const OPERATIONS: &[Operation] = &[
         "update-rate-limits-policy",
         "/policies/rate-limits/{rate_limits_policy_id}",
     )
+    .with_risks(&[
+        risk(Risk::Budget, "raises a rate limit").if_raised("value"),
+        risk(Risk::Budget, "changes the time that the rate limit counts").if_given("unit"),
+        risk(Risk::Budget, "changes which requests the rate limit counts").if_given("conditions"),
+        risk(Risk::Budget, "changes whether the rate limit applies").if_given("status"),
+    ])
     .with_update(
         UpdateRules::read_by("get-rate-limits-policy")
             .with_create_only(&["type", "group_by", "target"]),

@@ -1,6 +1,6 @@
 //! SCIM: groups of an identity provider, and the workspaces that their members join.
 
-use portkey_operation::{ApiBase, ArgumentAlias, Operation, alias, delete, get, post};
+use portkey_operation::{ApiBase, ArgumentAlias, Operation, Risk, alias, delete, get, post, risk};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -32,6 +32,14 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(ADMIN_KEY_SCOPES),
     post::<CreateMapping>("create-scim-workspace-mapping", "/scim/workspaces")
+        .with_risks(&[
+            risk(
+                Risk::Privilege,
+                "gives a group administration of the workspace",
+            )
+            .if_value("role", &["admin", "manager"]),
+            risk(Risk::Privilege, "lets a group into the workspace"),
+        ])
         .with_search_terms(&["Okta", "Entra", "AD group", "SSO", "link", "zuordnen"])
         .idempotent()
         .enterprise()

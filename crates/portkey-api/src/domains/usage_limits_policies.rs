@@ -1,8 +1,8 @@
 //! Usage-limits policies: budgets of traffic that meets some conditions.
 
 use portkey_operation::{
-    ArgumentAlias, Nullable, Open, Operation, Time, UpdateField, UpdateRules, alias, delete, get,
-    post, put,
+    ArgumentAlias, Nullable, Open, Operation, Risk, Time, UpdateField, UpdateRules, alias, delete,
+    get, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -55,6 +55,15 @@ pub const OPERATIONS: &[Operation] = &[
         "update-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
+    .with_risks(&[
+        risk(Risk::Budget, "sets counted usage to zero").if_given("reset_usage_for_value"),
+        risk(Risk::Budget, "raises a budget").if_raised("credit_limit"),
+        risk(Risk::Budget, "changes which requests the budget counts").if_given("conditions"),
+        risk(Risk::Budget, "changes when the budget starts anew").if_given("periodic_reset"),
+        risk(Risk::Budget, "changes when the budget starts anew").if_given("periodic_reset_days"),
+        risk(Risk::Budget, "changes when the budget starts anew").if_given("next_usage_reset_at"),
+        risk(Risk::Budget, "changes whether the budget applies").if_given("status"),
+    ])
     .with_update(
         UpdateRules::read_by("get-usage-limits-policy")
             .with_fields(&[UpdateField::write_only("reset_usage_for_value")])
@@ -108,6 +117,10 @@ pub const OPERATIONS: &[Operation] = &[
         "reset-usage-limits-policy-entity",
         "/policies/usage-limits/{policy_usage_limits_id}/entities/{entity_id}/reset",
     )
+    .with_risks(&[risk(
+        Risk::Budget,
+        "lets whatever has used up its budget spend again",
+    )])
     .without_patch("it performs an action and changes no field")
     .with_argument_aliases(LIMIT_ALIASES)
     .with_search_terms(&[

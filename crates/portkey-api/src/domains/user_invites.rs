@@ -1,6 +1,6 @@
 //! User invites: invitations to join the organisation.
 
-use portkey_operation::{Open, Operation, delete, get, post};
+use portkey_operation::{Open, Operation, Risk, delete, get, post, risk};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -20,6 +20,15 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["organisation_users.list"]),
     post::<InviteUser>("invite-user", "/admin/users/invites")
+        .with_risks(&[
+            risk(
+                Risk::Privilege,
+                "invites somebody with full administration of the organisation",
+            )
+            .if_value("role", &["admin", "owner"]),
+            risk(Risk::Privilege, "lets somebody into the organisation"),
+            risk(Risk::Secret, "makes a key for the invitee").if_given("workspace_api_key_details"),
+        ])
         .with_search_terms(&[
             "onboard",
             "add colleague",

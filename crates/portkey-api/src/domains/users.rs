@@ -1,6 +1,6 @@
 //! Users: the people of an organisation.
 
-use portkey_operation::{Operation, UpdateRules, delete, get, put};
+use portkey_operation::{Operation, Risk, UpdateRules, delete, get, put, risk};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -33,6 +33,14 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["organisation_users.read"]),
     put::<UpdateUser>("update-user", "/admin/users/{user_id}")
+        .with_risks(&[
+            risk(
+                Risk::Privilege,
+                "gives full administration of the organisation",
+            )
+            .if_value("role", &["admin", "owner"]),
+            risk(Risk::Privilege, "changes the role of a user").if_given("role"),
+        ])
         .with_update(UpdateRules::read_by("get-user"))
         .with_search_terms(&[
             "make admin",

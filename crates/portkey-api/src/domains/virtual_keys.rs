@@ -1,8 +1,9 @@
 //! Virtual keys: one provider credential for one workspace, the predecessor of integrations.
 
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Nullable, OneOrMany, Open, Operation, Secret, Stability,
-    TextOr, Time, UpdateField, UpdateRules, alias, alias_default, delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, OneOrMany, Open, Operation, Risk, Secret,
+    Stability, TextOr, Time, UpdateField, UpdateRules, alias, alias_default, delete, get, post,
+    put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,6 +23,10 @@ pub const OPERATIONS: &[Operation] = &[
         .with_secret_fields(&["data[].key", "data[].masked_api_key", "data[].model_config"])
         .scopes(&["virtual_keys.list"]),
     post::<CreateVirtualKey>("create-virtual-key", "/virtual-keys")
+        .with_risks(&[risk(
+            Risk::Secret,
+            "makes a key that stands for the credential of a provider",
+        )])
         .with_argument_aliases(KEY_ALIASES)
         .with_search_terms(&[
             "vkey",
@@ -36,6 +41,10 @@ pub const OPERATIONS: &[Operation] = &[
         .with_secret_fields(&["key", "masked_api_key", "model_config"])
         .scopes(&["virtual_keys.read"]),
     put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
+        .with_risks(&[
+            risk(Risk::Budget, "raises or lifts a budget").if_raised("usage_limits"),
+            risk(Risk::Budget, "raises or lifts a rate limit").if_raised("rate_limits"),
+        ])
         .with_update(UpdateRules::read_by("get-virtual-key").with_fields(&[
             UpdateField::write_only("key"),
             UpdateField::write_only("deploymentConfig"),

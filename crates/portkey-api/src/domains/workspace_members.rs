@@ -1,7 +1,7 @@
 //! Workspace members: the users of a workspace, and their roles.
 
 use portkey_operation::{
-    ArgumentAlias, Operation, UpdateField, UpdateRules, alias, delete, get, post, put,
+    ArgumentAlias, Operation, Risk, UpdateField, UpdateRules, alias, delete, get, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -26,6 +26,11 @@ pub const OPERATIONS: &[Operation] = &[
         "add-workspace-member",
         "/admin/workspaces/{workspace_id}/users",
     )
+    .with_risks(&[
+        risk(Risk::Privilege, "gives administration of the workspace")
+            .if_value("users[].role", &["admin", "manager"]),
+        risk(Risk::Privilege, "lets users into the workspace"),
+    ])
     .with_argument_aliases(MEMBER_ALIASES)
     .with_search_terms(&[
         "put person in team",
@@ -46,6 +51,11 @@ pub const OPERATIONS: &[Operation] = &[
         "update-workspace-member",
         "/admin/workspaces/{workspace_id}/users/{user_id}",
     )
+    .with_risks(&[
+        risk(Risk::Privilege, "gives administration of the workspace")
+            .if_value("role", &["admin", "manager"]),
+        risk(Risk::Privilege, "changes the role of a member"),
+    ])
     .with_update(
         UpdateRules::read_by("get-workspace-member")
             .with_fields(&[UpdateField::replaced("role").with_read_prefix("ws-")]),

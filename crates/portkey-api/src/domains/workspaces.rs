@@ -1,8 +1,8 @@
 //! Workspaces: the teams of an organisation, with their limits and defaults.
 
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, UpdateField, UpdateRules, alias,
-    delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Risk, UpdateField, UpdateRules,
+    alias, delete, get, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -36,6 +36,13 @@ pub const OPERATIONS: &[Operation] = &[
         .with_sensitive_fields(&["users[].email", "users[].first_name", "users[].last_name"])
         .scopes(&["workspaces.read"]),
     put::<UpdateWorkspace>("update-workspace", "/admin/workspaces/{workspace_id}")
+        .with_risks(&[
+            risk(Risk::Privilege, "changes what members may see and do")
+                .if_given("security_settings"),
+            risk(Risk::Privilege, "changes the settings of the workspace").if_given("settings"),
+            risk(Risk::Budget, "raises or lifts a budget").if_raised("usage_limits"),
+            risk(Risk::Budget, "raises or lifts a rate limit").if_raised("rate_limits"),
+        ])
         .with_update(
             UpdateRules::read_by("get-workspace")
                 .with_read_arguments(&[("name_format", "plain")])

@@ -34,6 +34,15 @@ pub(super) struct ApprovalOptions {
         value_parser = BoolishValueParser::new()
     )]
     approve_deletes: bool,
+    /// Require human approval for calls that delete, change privileges, create or reveal keys, raise limits, or
+    /// change what production requests get.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_APPROVE_SENSITIVE",
+        value_parser = BoolishValueParser::new()
+    )]
+    approve_sensitive: bool,
     /// Require the approver of a deletion or permanent overwrite to type the name of the resource.
     #[arg(
         long,
@@ -77,6 +86,7 @@ impl ApprovalOptions {
         ApprovalDefaults {
             writes: self.approve_writes,
             deletes: self.approve_deletes,
+            sensitive: self.approve_sensitive,
             confirm: self.approve_by_name,
         }
     }

@@ -4,8 +4,8 @@ mod document;
 
 use portkey_merge_patch::{EntryKey, KeyedList};
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Operation, Secret, Stability, UpdateField, UpdateRules,
-    delete, get, part_alias, post, put,
+    ArgumentAlias, Findings, JsonMap, Operation, Risk, Secret, Stability, UpdateField, UpdateRules,
+    delete, get, part_alias, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -48,6 +48,10 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(&["configs.read"]),
     // Each call replaces the document that live traffic uses, by a new version.
     put::<UpdateConfig>("update-config", "/configs/{slug}")
+        .with_risks(&[risk(
+            Risk::Production,
+            "changes how requests with this config are routed",
+        )])
         .with_update(
             UpdateRules::read_by("get-config")
                 .with_fields(&[UpdateField::replaced("config").as_json_text()])

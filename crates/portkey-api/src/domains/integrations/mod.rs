@@ -15,8 +15,8 @@ pub(super) use providers::warn_of_unknown_provider;
 
 use portkey_merge_patch::{EntryKey, KeyedList};
 use portkey_operation::{
-    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Secret, UpdateField, UpdateRules,
-    alias, alias_default, delete, get, post, put,
+    ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Risk, Secret, UpdateField,
+    UpdateRules, alias, alias_default, delete, get, post, put, risk,
 };
 
 use super::shared::{
@@ -148,6 +148,28 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-integration-workspaces",
         "/integrations/{slug}/workspaces",
     )
+    .with_risks(&[
+        risk(
+            Risk::Privilege,
+            "changes which workspaces may use the integration",
+        ),
+        risk(Risk::Budget, "lets an exhausted workspace spend again")
+            .if_value("workspaces[].reset_usage", &["true"]),
+        risk(Risk::Budget, "raises or lifts the budget of a workspace")
+            .if_raised("workspaces[].usage_limits"),
+        risk(
+            Risk::Budget,
+            "raises or lifts the rate limit of a workspace",
+        )
+        .if_raised("workspaces[].rate_limits"),
+        risk(Risk::Budget, "raises or lifts the budget of all workspaces")
+            .if_raised("global_workspace_access.usage_limits"),
+        risk(
+            Risk::Budget,
+            "raises or lifts the rate limit of all workspaces",
+        )
+        .if_raised("global_workspace_access.rate_limits"),
+    ])
     .with_update(INTEGRATION_WORKSPACES_UPDATE)
     .with_argument_aliases(ACCESS_ALIASES)
     .with_search_terms(&[

@@ -9,8 +9,8 @@ use serde_json::Value;
 pub use run::RunPrompt;
 
 use portkey_operation::{
-    ApiBase, ArgumentAlias, Effect, Findings, JsonMap, Nullable, Open, Operation, TextOr,
-    UpdateField, UpdateRules, alias, delete, get, json_text_alias, post, put, spread_alias,
+    ApiBase, ArgumentAlias, Effect, Findings, JsonMap, Nullable, Open, Operation, Risk, TextOr,
+    UpdateField, UpdateRules, alias, delete, get, json_text_alias, post, put, risk, spread_alias,
 };
 
 /// The note on arguments that `run` and `render` take beside the listed ones.
@@ -100,6 +100,10 @@ pub const OPERATIONS: &[Operation] = &[
         "set-default-prompt-version",
         "/prompts/{prompt_id}/makeDefault",
     )
+    .with_risks(&[risk(
+        Risk::Production,
+        "changes the version that requests get",
+    )])
     .without_patch("it performs an action and changes no field")
     .with_search_terms(&[
         "promote",
@@ -150,6 +154,11 @@ pub const OPERATIONS: &[Operation] = &[
         "update-prompt-version",
         "/prompts/{prompt_id}/versions/{version_id}",
     )
+    .with_risks(&[risk(
+        Risk::Production,
+        "changes the version that requests by this label get",
+    )
+    .if_given("label_id")])
     .with_update(
         UpdateRules::read_by("get-prompt-version")
             .with_fields(&[UpdateField::replaced("label_id").read_as("prompt_version_label_id")]),
