@@ -20,6 +20,7 @@ pub mod taint;
 use std::sync::Arc;
 
 use portkey_api::catalog::{Catalog, CatalogEntry};
+use portkey_concurrency::box_future;
 use portkey_concurrency::worker_pool::WorkerPool;
 use portkey_file_watch::WatchedValue;
 use portkey_operation::{JsonMap, Operation, ValidationOptions};
@@ -270,9 +271,14 @@ impl Dispatcher {
                 .evaluate_policies(call, &args, &policies, audit_entry.record)
                 .await;
             let action = self.choose_action(call, &args, decision, &policies).await;
-            let mut result = self
-                .apply_action(call, args, action, approval_response, &mut audit_entry)
-                .await;
+            let mut result = box_future(self.apply_action(
+                call,
+                args,
+                action,
+                approval_response,
+                &mut audit_entry,
+            ))
+            .await;
             if !steps::may_have_taken_effect(&result) {
                 PolicyEvaluation::roll_back(reservations, &self.store).await;
             }

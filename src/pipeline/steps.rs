@@ -211,15 +211,16 @@ impl Dispatcher {
             CallAction::Deny(denial) => return Err(denial.into()),
             CallAction::DryRun(rule) => {
                 audit_entry.record.set_decision(DecisionKind::DryRun, rule);
-                let report = self.dry_run(call, args, audit_entry).await?;
+                let report = Box::pin(self.dry_run(call, args, audit_entry)).await?;
                 return Ok(CallResult::DryRun(report));
             }
             CallAction::Approve(required) => {
                 let record = &mut *audit_entry.record;
                 record.set_decision(DecisionKind::Approve, required.rule.as_str());
-                let approval = self
-                    .require_approval(call, &args, required, approval_response, &record.warnings)
-                    .await?;
+                let warnings = &record.warnings;
+                let approval =
+                    self.require_approval(call, &args, required, approval_response, warnings);
+                let approval = Box::pin(approval).await?;
                 record.approval = Some(approval);
             }
             CallAction::Send => {}
@@ -227,7 +228,8 @@ impl Dispatcher {
         let is_preview = call.entry.compiled().is_preview(&args);
         match call.form {
             CallForm::Arguments if is_preview => {
-                let preview = self.answer_with_preview(call, args, audit_entry).await?;
+                let preview = self.answer_with_preview(call, args, audit_entry);
+                let preview = Box::pin(preview).await?;
                 Ok(CallResult::Answered(preview))
             }
             _ => self.send(call, args, audit_entry).await,

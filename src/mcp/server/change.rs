@@ -26,7 +26,7 @@ impl<'s> ToolCallFlow<'s> {
         name: &str,
         args: &mut JsonMap,
         record: &mut CallRecord,
-    ) -> Result<Option<PreparedChange<'s>>, CallError> {
+    ) -> Result<Option<Box<PreparedChange<'s>>>, CallError> {
         let dispatcher = self.server.dispatcher();
         // An operation that the caller may not call is rejected later, with its original arguments.
         let entry = dispatcher.catalog().find(name).ok();
@@ -51,7 +51,7 @@ impl<'s> ToolCallFlow<'s> {
             }
             false => change.arguments(),
         };
-        Ok(Some(change))
+        Ok(Some(Box::new(change)))
     }
 
     /// Answers a patch that changes nothing, and records the call.

@@ -42,6 +42,7 @@ use self::{
 };
 
 use portkey_api::catalog::CatalogEntry;
+use portkey_concurrency::box_future;
 use portkey_file_watch::WatchedValue;
 use portkey_operation::{ToolNames, Upstream};
 
@@ -361,7 +362,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         // Boxed like all large futures here, because rmcp moves them several times.
-        Box::pin(self.handle_tool_call(request, context)).await
+        box_future(self.handle_tool_call(request, context)).await
     }
 
     async fn list_prompts(

@@ -77,7 +77,7 @@ impl ToolCallFlow<'_> {
             PageCollector::new(&wanted.listing, &wanted.options, &wanted.args, first);
         while let Some(args) = gathered.next_page().cloned() {
             if let Some(client) = self.client {
-                notify_progress(client, &gathered).await;
+                Box::pin(notify_progress(client, &gathered)).await;
             }
             let mut page = CallRecord::default();
             let call = self.pipeline_call(name, args, None);

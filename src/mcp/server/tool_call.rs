@@ -1,6 +1,7 @@
 //! The flow of a tool call, for MCP clients and for the shell: from its name and arguments to the
 //! whole result. Knows neither how results are truncated nor how errors are rendered.
 
+use portkey_concurrency::box_future;
 use portkey_operation::JsonMap;
 use rmcp::{RoleServer, model::InputRequiredResult, service::RequestContext};
 use serde_json::Value;
@@ -79,6 +80,9 @@ impl ToolCallFlow<'_> {
     /// Calls a built-in tool or an operation: resolves the target, takes the list options, requests
     /// approval if the call needs it, collects the pages and annotates the result.
     ///
+    /// Rare steps are boxed: the future of a call is allocated and moved as a whole, and most calls
+    /// would only carry their space along.
+    ///
     /// # Errors
     /// Returns an error if the call is rejected before it reaches the pipeline. Errors of the
     /// pipeline are in the result.
@@ -95,10 +99,14 @@ impl ToolCallFlow<'_> {
             None => (name, args),
             Some(builtin) => {
                 approval_response = approval_response.or_else(|| take_ticket(&mut args));
-                let target = self
-                    .server
-                    .resolve_builtin(builtin, self.principal, self.request_info, args, record)
-                    .await?;
+                let target = self.server.resolve_builtin(
+                    builtin,
+                    self.principal,
+                    self.request_info,
+                    args,
+                    record,
+                );
+                let target = Box::pin(target).await?;
                 match target {
                     ToolTarget::Operation(operation, args) => (operation.name(), args),
                     ToolTarget::Workflow(workflow, args) => {
@@ -117,7 +125,6 @@ impl ToolCallFlow<'_> {
         let list = self.take_list_request(name, &mut args, record)?;
         approval_response = approval_response.or_else(|| take_ticket(&mut args));
         let prepared = match changes::is_change(&args) {
-            // Boxed: other calls need not reserve the space.
             true => Box::pin(self.prepare_change(name, &mut args, record)).await,
             false => Ok(None),
         };
@@ -134,17 +141,15 @@ impl ToolCallFlow<'_> {
         if let Some(change) = &change
             && change.is_empty()
         {
-            let result = self.finish_without_change(change, &args, record).await;
+            let result = Box::pin(self.finish_without_change(change, &args, record)).await;
             return Ok(ToolCallResult::Operation {
                 name,
                 is_by_builtin: builtin.is_some(),
                 result: Ok(result),
             });
         }
-        let called = self
-            .call_with_approval(name, args, approval_response, &approver, record)
-            .await;
-        let mut result = match called {
+        let call = self.call_with_approval(name, args, approval_response, &approver, record);
+        let mut result = match box_future(call).await {
             CalledOperation::Ended(result) => result,
             CalledOperation::InputRequired(result) => {
                 return Ok(ToolCallResult::InputRequired(result));
@@ -197,11 +202,11 @@ impl ToolCallFlow<'_> {
             Err(CallError::ApprovalRequired(request)) => request,
             result => return CalledOperation::Ended(result),
         };
-        CalledOperation::Ended(match approver.request_approval(&request).await {
+        CalledOperation::Ended(match Box::pin(approver.request_approval(&request)).await {
             // Repeated whatever the response was: the pipeline decides about it, and audits it.
             Ok(ApproverResponse::Decided(response)) => {
                 let call = self.pipeline_call(name, request.into_args(), response);
-                match dispatcher.call(call, record).await {
+                match Box::pin(dispatcher.call(call, record)).await {
                     // A second request for approval means that the ticket has expired.
                     Err(CallError::ApprovalRequired(_)) => Err(ApprovalError::TimedOut.into()),
                     result => result,
