@@ -125,7 +125,7 @@ impl Steps {
         {
             return answer;
         }
-        // Whoever takes the steps has ended, and drops the workflow next.
+        // The receiver of the steps has ended, and drops the workflow next.
         future::pending().await
     }
 

@@ -72,13 +72,13 @@ impl Server {
             own.action,
             BuiltinAction::Execute(_) | BuiltinAction::Workflow(_)
         );
-        let came = reaches_operations.then(|| args.clone());
+        let received = reaches_operations.then(|| args.clone());
         let reached = self
             .run_builtin(own, principal, request_info, args, record)
             .await;
-        if let (Some(came), Err(_)) = (&came, &reached) {
+        if let (Some(received), Err(_)) = (&received, &reached) {
             self.dispatcher
-                .record_rejected_call(principal, request_info, came, record);
+                .record_rejected_call(principal, request_info, received, record);
         }
         reached
     }

@@ -34,7 +34,7 @@ impl<'s> ToolCallFlow<'s> {
         else {
             return Ok(None);
         };
-        let came = args.clone();
+        let received = args.clone();
         let prepared = match changes::take_patch(entry.compiled(), args) {
             Ok(None) => return Ok(None),
             Ok(Some(request)) => self.change_context().prepare(entry, request).await,
@@ -42,12 +42,12 @@ impl<'s> ToolCallFlow<'s> {
         };
         let change = prepared.inspect_err(|_| {
             record.operation = Some(entry.operation);
-            dispatcher.record_rejected_call(self.principal, self.request_info, &came, record);
+            dispatcher.record_rejected_call(self.principal, self.request_info, &received, record);
         })?;
         *args = match change.is_empty() {
             true => {
                 record.operation = Some(entry.operation);
-                came
+                received
             }
             false => change.arguments(),
         };
@@ -64,11 +64,11 @@ impl<'s> ToolCallFlow<'s> {
         let dispatcher = self.server.dispatcher();
         dispatcher.record_unsent_call(self.principal, self.request_info, args, record);
         record.outcome = OutcomeKind::Answered.into();
-        self.pass_on(change, record).await;
+        self.taint_caller(change, record).await;
         changes::nothing_to_change()
     }
 
-    /// Reads the state back after a change was sent, and answers what came of it.
+    /// Reads the state back after a change was sent, and answers what received of it.
     pub(super) async fn report_change(
         &self,
         change: &PreparedChange<'_>,
@@ -76,12 +76,12 @@ impl<'s> ToolCallFlow<'s> {
         record: &mut CallRecord,
     ) -> Value {
         let report = self.change_context().report(change, answer).await;
-        self.pass_on(change, record).await;
+        self.taint_caller(change, record).await;
         report
     }
 
     /// Marks the caller that learns about the state, if it is untrusted content.
-    async fn pass_on(&self, change: &PreparedChange<'_>, record: &mut CallRecord) {
+    async fn taint_caller(&self, change: &PreparedChange<'_>, record: &mut CallRecord) {
         if change.before.is_untrusted {
             record.untrusted = true;
             let dispatcher = self.server.dispatcher();

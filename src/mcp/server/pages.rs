@@ -41,7 +41,7 @@ impl ToolCallFlow<'_> {
         let Some(listing) = Listing::for_operation(entry.compiled()) else {
             return Ok(None);
         };
-        let came = args.clone();
+        let received = args.clone();
         match listing.take_options(args) {
             Ok(wishes) => {
                 // The next page is requested with the arguments in the form in which this one is
@@ -55,7 +55,7 @@ impl ToolCallFlow<'_> {
             }
             Err(error) => {
                 record.operation = Some(entry.operation);
-                dispatcher.record_rejected_call(self.principal, self.request_info, &came, record);
+                dispatcher.record_rejected_call(self.principal, self.request_info, &received, record);
                 Err(error)
             }
         }
