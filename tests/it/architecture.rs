@@ -83,6 +83,7 @@ fn dependencies_are_used_only_in_their_layers() {
             ],
         ),
         ("redis::", &["crates/store"]),
+        ("rusqlite::", &["src/journal"]),
         ("cel::", &["crates/policy/src/expression"]),
         ("serde_saphyr::", &["crates/policy", "src/mcp/prompts"]),
         (
@@ -122,6 +123,7 @@ const LAYERS: &[&str] = &[
     "workflows",
     "changes",
     "pipeline",
+    "journal",
     "upstream",
     "observability",
     "auth",

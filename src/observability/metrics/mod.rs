@@ -58,6 +58,7 @@ struct Recorder {
     rejections: EventCounter<1>,
     upstream: DurationHistogram<3>,
     retries: EventCounter<1>,
+    journal_failures: EventCounter<1>,
     components: ComponentCollector,
 }
 
@@ -145,6 +146,14 @@ impl Metrics {
     pub(crate) fn record_retry(&self, upstream: Upstream) {
         if let Some(recorder) = &self.0 {
             recorder.retries.add([upstream_label(upstream)]);
+        }
+    }
+
+    /// Counts an entry of the journal that could not be written. `step` is `begin` for one before
+    /// its write, which was not sent then, and `finish` for the end of one.
+    pub(crate) fn record_journal_failure(&self, step: &'static str) {
+        if let Some(recorder) = &self.0 {
+            recorder.journal_failures.add([step]);
         }
     }
 
@@ -308,6 +317,14 @@ impl Recorder {
                     "Requests that went to an upstream once more",
                 ),
                 ["upstream"],
+            ),
+            journal_failures: EventCounter::new(
+                to,
+                (
+                    "portkey_mcp.journal.failures",
+                    "Entries of the journal that could not be written",
+                ),
+                ["step"],
             ),
             registry,
         }

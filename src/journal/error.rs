@@ -1,0 +1,96 @@
+//! Errors of the journal.
+
+use std::{io, path::PathBuf};
+
+use portkey_bounded_file::display_path;
+use rusqlite::ErrorCode;
+
+/// A reason why the journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalStartError {
+    /// The file or its folder cannot be created or opened.
+    #[error("cannot use the journal {}: {source}", display_path(path))]
+    Io {
+        /// Path of the file.
+        path: PathBuf,
+        /// The I/O error.
+        source: io::Error,
+    },
+    /// The database cannot be used.
+    #[error("cannot use the journal {}: {reason}", display_path(path))]
+    Database {
+        /// Path of the file.
+        path: PathBuf,
+        /// Reason of the failure.
+        reason: String,
+    },
+    /// The file is something else.
+    #[error(
+        "{} is no journal of portkey-mcp, or is damaged, and is left as it is. Move it away, name another \
+         file with --journal, or start with --no-journal",
+        display_path(.0)
+    )]
+    NoJournal(PathBuf),
+    /// The file was written by another version.
+    #[error(
+        "the journal {} has the format {found}, and this version of portkey-mcp reads format {expected}; \
+         the file is left as it is. Name another file with --journal, use the version that wrote it, or \
+         start with --no-journal",
+        display_path(path)
+    )]
+    OtherVersion {
+        /// Path of the file.
+        path: PathBuf,
+        /// Version of the file.
+        found: i64,
+        /// Version that this program reads.
+        expected: i64,
+    },
+    /// The thread cannot be started.
+    #[error("no thread for the journal: {0}")]
+    NoThread(io::Error),
+}
+
+/// A reason why an open journal cannot be read or written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// The disk or the limit of a file's size is reached.
+    #[error("there is no space for it")]
+    Full,
+    /// Another process holds the file for too long.
+    #[error("another process uses it for too long")]
+    Locked,
+    /// Too many calls wait for it.
+    #[error("too many calls wait for it")]
+    Busy,
+    /// It did not answer in time.
+    #[error("it does not answer in time")]
+    TimedOut,
+    /// An entry cannot be read.
+    #[error("an entry of it cannot be read")]
+    Unreadable,
+    /// The change after which a page begins is not there.
+    #[error("there is no such change")]
+    NoSuchChange,
+    /// Another failure of the database.
+    #[error("{0}")]
+    Database(String),
+}
+
+/// The entry of a write could not be stored, so that the write was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "nothing was sent: the journal of changes cannot be written ({0}), and nothing is changed without it. Reads \
+     still work; tell the operator of the server, who can make room or start it with --no-journal"
+)]
+pub struct JournalUnavailable(pub JournalError);
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            _ => Self::Database(error.to_string()),
+        }
+    }
+}
