@@ -41,8 +41,8 @@ pub struct Change {
     pub outcome: ChangeOutcome,
     /// The end of the call, if it is known.
     pub result: ChangeResult,
-    /// Answer and later state. Lists leave it out.
-    pub answer: Option<ChangeAnswer>,
+    /// Answer of the upstream, with secrets masked. Lists leave it out.
+    pub answer: Option<Value>,
     /// Id of the change that this one undoes.
     pub undoes: Option<String>,
     /// Id of the latest change that undoes this one.
@@ -114,16 +114,6 @@ pub struct ChangeResult {
     pub created: BTreeMap<String, String>,
     /// Version that the write made.
     pub version: Option<String>,
-}
-
-/// The documents of a change after it was sent. Secrets are masked.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct ChangeAnswer {
-    /// Answer of the upstream; `None` if there is none, or it is too large.
-    pub answer: Option<Value>,
-    /// State after the write, if it was read.
-    #[serde(default)]
-    pub after: Option<Value>,
 }
 
 /// A change that is about to be sent.

@@ -20,6 +20,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde_json::Value;
 use tokio::{sync::oneshot, time::timeout};
 use tracing::error;
 
@@ -32,7 +33,7 @@ use crate::{
 pub(crate) use self::entry::{json_bytes, truncate};
 pub use self::{
     entry::{
-        Change, ChangeAnswer, ChangeCaller, ChangeDetail, ChangeHead, ChangeOutcome, ChangeResult,
+        Change, ChangeCaller, ChangeDetail, ChangeHead, ChangeOutcome, ChangeResult,
         MAX_ANSWER_BYTES, MAX_DOCUMENT_BYTES, NewChange, owner_of,
     },
     error::{JournalError, JournalStartError, JournalUnavailable},
@@ -178,20 +179,6 @@ impl Journal {
         self.run(move |database| database.get(&id, &scope)).await
     }
 
-    /// Adds the state after a change, which was read back. A failure is logged.
-    pub(crate) async fn set_after(&self, id: &str, after: serde_json::Value) {
-        if json_bytes(&after) > MAX_DOCUMENT_BYTES {
-            return;
-        }
-        let id = id.to_owned();
-        let stored = self
-            .run(move |database| database.set_after(&id, &after))
-            .await;
-        if let Err(error) = stored {
-            self.report_failure("finish", &error);
-        }
-    }
-
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteJournal) -> Result<T, JournalError> + Send + 'static,
@@ -269,13 +256,13 @@ impl PendingChange {
         mut self,
         outcome: OutcomeKind,
         result: ChangeResult,
-        answer: ChangeAnswer,
+        answer: Option<Value>,
     ) {
         self.is_finished = true;
         let id = self.id.clone();
         let stored = self
             .journal
-            .run(move |database| database.finish(&id, outcome.into(), &result, &answer))
+            .run(move |database| database.finish(&id, outcome.into(), &result, answer.as_ref()))
             .await;
         if let Err(error) = stored {
             self.journal.report_failure("finish", &error);
@@ -296,7 +283,7 @@ impl Drop for PendingChange {
                 &id,
                 ChangeOutcome::InDoubt,
                 &ChangeResult::default(),
-                &ChangeAnswer::default(),
+                None,
             );
             if let Err(reason) = ended {
                 error!(%reason, "the end of a cancelled write is missing in the journal");

@@ -11,10 +11,11 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, ToSql, TransactionBehavior, params,
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{
     Retention,
-    entry::{Change, ChangeAnswer, ChangeOutcome, ChangeResult, NewChange},
+    entry::{Change, ChangeOutcome, ChangeResult, NewChange},
     error::{JournalError, JournalStartError},
     filter::{ChangeFilter, ChangePage, ChangeScope, MAX_PAGE_CHANGES},
 };
@@ -150,32 +151,17 @@ impl SqliteJournal {
         id: &str,
         outcome: ChangeOutcome,
         result: &ChangeResult,
-        answer: &ChangeAnswer,
+        answer: Option<&Value>,
     ) -> Result<(), JournalError> {
         self.set_synchronous("NORMAL")?;
         let created = join_values(result.created.values());
         self.connection.execute(
             "UPDATE changes SET outcome = ?2, result = ?3, answer = ?4, targets = targets || ?5 WHERE id = ?1",
-            params![id, outcome.as_str(), to_json(result), to_json(answer), created],
+            params![id, outcome.as_str(), to_json(result), answer.map(to_json), created],
         )?;
         if self.entries_until_removal == 0 {
             self.remove_old()?;
         }
-        Ok(())
-    }
-
-    /// Adds the state after a change.
-    pub(super) fn set_after(
-        &mut self,
-        id: &str,
-        after: &serde_json::Value,
-    ) -> Result<(), JournalError> {
-        self.set_synchronous("NORMAL")?;
-        self.connection.execute(
-            "UPDATE changes SET answer = json_set(coalesce(answer, '{\"answer\":null}'), '$.after', json(?2)) \
-             WHERE id = ?1",
-            params![id, after.to_string()],
-        )?;
         Ok(())
     }
 

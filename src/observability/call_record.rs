@@ -1,10 +1,11 @@
 //! Call records: the facts about a tool call for the log, the audit log and the metrics, with the
 //! values that they share. `docs/observability.md` lists the values.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use portkey_operation::{JsonMap, Operation};
 use portkey_policy::{DecisionKind, RuleMatch};
+use serde_json::Value;
 
 /// The facts collected about a tool call.
 #[derive(Clone, Debug)]
@@ -39,6 +40,12 @@ pub struct CallRecord {
     pub warnings: Vec<String>,
     /// Times that were not written as RFC 3339, by argument, in the form that is sent.
     pub times: Vec<(String, String)>,
+    /// The state that was read to compute the call, for the journal.
+    pub prior_state: Option<Box<PriorState>>,
+    /// Id of the change in the journal that the call undoes.
+    pub undoes: Option<String>,
+    /// Id of the call's own change in the journal.
+    pub change_id: Option<String>,
     /// True if a write was sent.
     pub is_sent: bool,
     /// The outcome of the call, as far as it is known: `Cancelled` until a write is sent, which makes
@@ -64,6 +71,9 @@ impl Default for CallRecord {
             unknown_fields: Vec::new(),
             warnings: Vec::new(),
             times: Vec::new(),
+            prior_state: None,
+            undoes: None,
+            change_id: None,
             is_sent: false,
             outcome: CallOutcome::default(),
         }
@@ -87,6 +97,21 @@ impl CallRecord {
     pub fn set_denied_by(&mut self, rule: impl Into<Arc<str>>) {
         self.set_decision(DecisionKind::Deny, rule);
     }
+}
+
+/// The state of a resource before a write, as its caller may see it.
+#[derive(Clone, Debug)]
+pub struct PriorState {
+    /// Name of the operation that read it.
+    pub read: &'static str,
+    /// Arguments of the read.
+    pub read_arguments: JsonMap,
+    /// The answer of the read.
+    pub state: Value,
+    /// True if it is untrusted content.
+    pub is_untrusted: bool,
+    /// Time of the read.
+    pub read_at: Instant,
 }
 
 /// The outcome of a call.

@@ -12,6 +12,7 @@ use portkey_store::Store;
 use super::Dispatcher;
 use crate::{
     auth::principal::{KeyProofs, Principal, ToolFilter},
+    journal::Journal,
     observability::{audit::AuditLog, metrics::Metrics},
     pipeline::{
         approval::{ApprovalDefaults, Approvals},
@@ -38,6 +39,7 @@ impl Dispatcher {
             approvals: None,
             taint: Taint::new(Store::in_memory()),
             audit: None,
+            journal: None,
             secrets: Secrets::default(),
             proofs: KeyProofs::default(),
             workers: WorkerPool::shared(),
@@ -89,6 +91,9 @@ impl Dispatcher {
 
     /// Records upstream requests in these metrics.
     pub fn with_metrics(self, metrics: Metrics) -> Self {
+        if let Some(journal) = &self.journal {
+            journal.set_metrics(metrics.clone());
+        }
         Self {
             upstream: self.upstream.with_metrics(metrics),
             ..self
@@ -196,6 +201,19 @@ impl Dispatcher {
             audit: Some(audit),
             ..self
         }
+    }
+
+    /// Sets the journal, which gets an entry for every write.
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self {
+            journal: Some(journal),
+            ..self
+        }
+    }
+
+    /// Returns the journal of changes.
+    pub const fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
     }
 
     /// Sets how secrets are masked, delivered and resolved.

@@ -5,6 +5,7 @@ use portkey_operation::{InputError, Operation};
 
 use crate::{
     auth::principal::{AccessDenied, ProofError},
+    journal::JournalUnavailable,
     observability::{
         audit::AuditUnavailable,
         call_record::{CallOutcome, OutcomeKind, RejectionReason},
@@ -44,6 +45,9 @@ pub enum CallError {
     /// The intent of the call could not be written to the audit log.
     #[error(transparent)]
     AuditUnavailable(#[from] AuditUnavailable),
+    /// The change could not be written to the journal.
+    #[error(transparent)]
+    JournalUnavailable(#[from] JournalUnavailable),
     /// A secret in the arguments cannot be resolved or must not be sent.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -99,6 +103,7 @@ impl CallError {
             | Self::ApprovalPending(_)
             | Self::ApprovalDenied(_)
             | Self::AuditUnavailable(_)
+            | Self::JournalUnavailable(_)
             | Self::Secret(_) => false,
         }
     }
@@ -127,7 +132,7 @@ impl CallError {
             Self::UnprovenKey(_) => {
                 CallOutcome::rejected(OutcomeKind::Denied, RejectionReason::Access)
             }
-            Self::AuditUnavailable(_) => {
+            Self::AuditUnavailable(_) | Self::JournalUnavailable(_) => {
                 CallOutcome::rejected(OutcomeKind::Denied, RejectionReason::Unavailable)
             }
             Self::UnknownTool(_) => {

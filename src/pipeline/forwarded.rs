@@ -51,6 +51,14 @@ impl ForwardedResponse {
         self.error.as_ref()
     }
 
+    /// Returns the document that the client sees, if it is one.
+    pub(super) fn document(&self) -> Option<Value> {
+        match &self.changed {
+            Some(document) => Some(document.clone()),
+            None => serde_json::from_slice(without_mark_bytes(&self.body)).ok(),
+        }
+    }
+
     /// Redacts values by the paths of policies, in the documents of a stream as well. Returns true if
     /// there were any.
     ///

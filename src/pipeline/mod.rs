@@ -8,6 +8,7 @@ pub mod dry_run;
 mod error;
 mod failed_call;
 mod forwarded;
+mod history;
 mod key_check;
 mod preview;
 mod received;
@@ -35,6 +36,7 @@ use crate::{
         call_record::{CallOutcome, OutcomeKind},
         request::RequestInfo,
     },
+    journal::Journal,
     pipeline::{
         approval::{ApprovalDefaults, ApprovalResponse, Approvals},
         taint::Taint,
@@ -43,7 +45,7 @@ use crate::{
     upstream::UpstreamClient,
 };
 
-use self::received::CallForm;
+use self::{history::ChangeSlot, received::CallForm};
 pub use self::{
     error::{CallError, StepFailure},
     forwarded::{ForwardedResponse, is_json_type},
@@ -67,6 +69,7 @@ pub struct Dispatcher {
     validation: ValidationOptions,
     taint: Taint,
     audit: Option<AuditLog>,
+    journal: Option<Journal>,
     secrets: Secrets,
     proofs: KeyProofs,
     workers: WorkerPool,
@@ -95,6 +98,8 @@ struct OperationCall<'a> {
     request_info: &'a RequestInfo,
     entry: &'a CatalogEntry,
     form: &'a CallForm,
+    /// Gets the journal's entry of a write.
+    change: &'a ChangeSlot,
 }
 
 /// The result of a call without an error.
@@ -137,6 +142,16 @@ impl CallResult {
             }
             Self::State(state) => Ok(PolicyEvaluation::redact(redactions, &mut state.shown)),
             Self::Forwarded(response) => response.redact(operation, redactions),
+        }
+    }
+
+    /// Returns the answer of the upstream, as the caller may see it.
+    fn journaled_answer(&self) -> Option<Value> {
+        match self {
+            Self::DryRun(_) => None,
+            Self::Answered(value) => Some(value.clone()),
+            Self::State(state) => Some(state.shown.clone()),
+            Self::Forwarded(response) => response.document(),
         }
     }
 
@@ -241,6 +256,7 @@ impl Dispatcher {
             CallForm::State | CallForm::Request { .. } => approval_response,
         };
         let audit_log = self.audit.as_ref();
+        let change = ChangeSlot::default();
         let mut audit_entry =
             PendingEntry::begin(audit_log, principal, request_info, &args, record);
         let result = async {
@@ -250,6 +266,7 @@ impl Dispatcher {
                 request_info,
                 entry,
                 form,
+                change: &change,
             };
             let server_policy = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
             let policies: Vec<&Policy> = server_policy
@@ -292,7 +309,12 @@ impl Dispatcher {
             Ok(result) => result.outcome(audit_entry.record.is_sent),
             Err(error) => error.outcome(audit_entry.record.is_sent),
         };
+        let kind = outcome.kind;
         audit_entry.finish(outcome);
+        if let Some(change) = change.take() {
+            // Boxed: most calls are reads, and need not reserve the space.
+            Box::pin(history::finish(change, kind, &result, record)).await;
+        }
         result
     }
 }

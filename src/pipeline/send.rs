@@ -34,6 +34,7 @@ impl Dispatcher {
         } = call;
         let published = entry.compiled();
         let handover = self.secrets.prepare_delivery(entry.operation, &args)?;
+        let unsent = self.journaled_arguments(published, &args);
         let caller = ReferenceCaller {
             name: &principal.name,
             is_local: principal.method == AuthMethod::Local,
@@ -52,11 +53,21 @@ impl Dispatcher {
             None => (published.build_request(args)?, None),
             Some((received, examined)) => received.build(published, &examined, &args)?,
         };
+        let writes = request.is_write;
+        let change = match unsent.filter(|_| writes) {
+            // Boxed: other calls need not reserve the space.
+            Some(unsent) => {
+                Some(Box::pin(self.describe_change(call, unsent, audit_entry.record)).await)
+            }
+            None => None,
+        };
         audit_entry
             .record_intent()
             .await
             .inspect_err(|_| audit_entry.record.set_denied_by("audit"))?;
-        let writes = request.is_write;
+        if let Some(change) = change {
+            self.begin_change(call, change, audit_entry.record).await?;
+        }
         if writes {
             audit_entry.record.mark_write_sent();
         }

@@ -204,7 +204,9 @@ impl From<&CallError> for RestError {
             }
             CallError::ApprovalPending(pending) => return Self::pending(pending),
             CallError::ApprovalDenied(error) => approval_status(error),
-            CallError::AuditUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            CallError::AuditUnavailable(_) | CallError::JournalUnavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+            }
             CallError::Secret(error) => match error {
                 SecretError::Denied { .. } => (StatusCode::FORBIDDEN, Code::NotPermitted),
                 SecretError::NoFile { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
