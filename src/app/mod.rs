@@ -19,6 +19,7 @@ use reqwest::Certificate;
 use crate::{
     auth::principal::{Credentials, MissingKey, Principal, ToolFilter, UpstreamKey},
     http_client::network_error,
+    journal::{Journal, JournalSettings},
     mcp::{prompts::PromptLibrary, results::Results, server::Server, surface::Surface},
     observability::{
         audit::{self, AuditLog},
@@ -88,6 +89,8 @@ pub struct AppSettings {
     pub policy_file: Option<PathBuf>,
     /// Audit log, if any.
     pub audit: Option<audit::AuditSettings>,
+    /// Journal of changes, if any.
+    pub journal: Option<JournalSettings>,
     /// States of the components that the server depends on.
     pub readiness: Readiness,
 }
@@ -104,11 +107,12 @@ pub struct AppContext {
 }
 
 impl AppSettings {
-    /// Starts the sandbox if it is in use, reads the policy, opens the audit log, and builds the dispatcher.
+    /// Starts the sandbox if it is in use, reads the policy, opens the audit log and the journal, and builds the
+    /// dispatcher.
     ///
     /// # Errors
-    /// Returns an error if the sandbox cannot listen, a proxy variable is invalid, or the policy file or the
-    /// audit log cannot be used.
+    /// Returns an error if the sandbox cannot listen, a proxy variable is invalid, or the policy file, the
+    /// audit log or the journal cannot be used.
     pub async fn build(self) -> anyhow::Result<AppContext> {
         let (addresses, credentials, sandbox) = match self.backend {
             Backend::Live {
@@ -161,6 +165,10 @@ impl AppSettings {
             };
             self.readiness.watch(ComponentName::AuditLog, state);
             dispatcher = dispatcher.with_audit(audit);
+        }
+        let journal = self.journal.as_ref().map(Journal::open_if_possible);
+        if let Some(journal) = journal.transpose()?.flatten() {
+            dispatcher = dispatcher.with_journal(journal);
         }
         Ok(AppContext {
             dispatcher,

@@ -18,8 +18,9 @@ mod prune;
 mod redact_kept;
 mod report;
 mod state_fields;
+mod undo;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portkey_api::catalog::CatalogEntry;
 use portkey_operation::{InputError, JsonMap, UpdateRules};
@@ -27,13 +28,15 @@ use serde_json::Value;
 
 use crate::{
     auth::principal::Principal,
-    observability::request::RequestInfo,
+    observability::{call_record::PriorState, request::RequestInfo},
     pipeline::{CallError, CallRecord, Dispatcher, ResourceState, ToolCall, dry_run},
 };
 
 pub use self::{
     compute::ComputedChange,
     patch_argument::{EXPECT_ARGUMENT, PATCH_ARGUMENT, PatchRequest, is_change, take_patch},
+    report::change_to_json,
+    undo::{CHANGE_ARGUMENT, FORCE_ARGUMENT, PreparedUndo, UndoCall, change_diff},
 };
 
 /// Delays before the state is read again, if a change is not visible yet. Some reads of Portkey are
@@ -62,9 +65,22 @@ pub struct PreparedChange<'a> {
     pub computed: ComputedChange,
     rules: UpdateRules,
     read_args: JsonMap,
+    /// Time at which the state was read.
+    read_at: Instant,
 }
 
 impl PreparedChange<'_> {
+    /// Returns the state before the change for the journal, which need not read it again.
+    pub fn prior_state(&self) -> PriorState {
+        PriorState {
+            read: self.rules.read(),
+            read_arguments: self.read_args.clone(),
+            state: self.before.shown.clone(),
+            is_untrusted: self.before.is_untrusted,
+            read_at: self.read_at,
+        }
+    }
+
     /// Returns true if there is nothing to change.
     pub fn is_empty(&self) -> bool {
         self.computed.changes.is_empty()
@@ -132,6 +148,7 @@ impl<'a> ChangeContext<'a> {
             computed,
             rules,
             read_args,
+            read_at: Instant::now(),
         })
     }
 
@@ -157,6 +174,7 @@ impl<'a> ChangeContext<'a> {
             args: change.arguments(),
             approval_response: None,
         };
+        record.prior_state = Some(Box::new(change.prior_state()));
         let mut answer = self.dispatcher.call(call, record).await;
         change.redact(&mut answer);
         let answer = answer?;

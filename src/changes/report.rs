@@ -138,7 +138,7 @@ fn insert_answer(fields: &mut JsonMap, answer: Value) {
 }
 
 /// Serializes a change as `{path, old, new}`, and a long text as its lines that differ.
-fn change_to_json(change: &Change) -> Value {
+pub fn change_to_json(change: &Change) -> Value {
     let mut fields = JsonMap::new();
     fields.insert("path".to_owned(), change.path.to_string().into());
     if let Some(lines) = change.line_diff() {

@@ -81,7 +81,7 @@ fn reports(field: &str, tool: &str, answer: &Value) -> bool {
 }
 
 /// Asks the user of the terminal. Without a terminal, waits for a decision at the approval server.
-async fn request_approval(
+pub(super) async fn request_approval(
     dispatcher: &Dispatcher,
     local: &Principal,
     question: &ApprovalRequest,

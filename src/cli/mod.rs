@@ -3,6 +3,7 @@
 mod approvals;
 mod audit;
 mod call;
+mod changes;
 mod health;
 mod memory;
 mod options;
@@ -98,6 +99,9 @@ Examples:
     /// Call one tool and print its result as JSON; exit with 1 if it fails.
     #[command(after_help = call::EXAMPLES)]
     Call(call::CallCommand),
+    /// List, show and undo changes that this program made.
+    #[command(subcommand, after_help = changes::EXAMPLES)]
+    Changes(changes::ChangesCommand),
     /// List, approve and deny calls that need approval.
     #[command(subcommand, after_help = approvals::EXAMPLES)]
     Approvals(approvals::ApprovalsCommand),
@@ -242,7 +246,7 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
                 sandbox: _sandbox,
                 approval_server: _approval_server,
             } = LocalServerParts::build(
-                options.app_settings()?,
+                options.local_app_settings()?,
                 options.mcp_settings()?,
                 &options.guard.approval(),
                 exports.has_metrics(),
@@ -288,11 +292,22 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
                 dispatcher,
                 credentials,
                 sandbox: _sandbox,
-            } = options.app_settings()?.build().await?;
+            } = options.local_app_settings()?.build().await?;
             let (approvals, _approval_server) = options.guard.approval().build_alone()?;
             let server = Server::new(Arc::new(dispatcher.with_approvals(approvals)), None);
             let local = Principal::local(credentials);
             return call.run(&server, &local, &mut terminal::stdout()).await;
+        }
+        Some(Command::Changes(changes)) => {
+            let AppContext {
+                dispatcher,
+                credentials,
+                sandbox: _sandbox,
+            } = options.local_app_settings()?.build().await?;
+            let (approvals, _approval_server) = options.guard.approval().build_alone()?;
+            let server = Server::new(Arc::new(dispatcher.with_approvals(approvals)), None);
+            let local = Principal::local(credentials);
+            return changes.run(&server, &local, &mut terminal::stdout()).await;
         }
         Some(Command::Approvals(approvals)) => {
             approvals.run(&options, &mut terminal::stdout()).await?;

@@ -279,12 +279,8 @@ impl Drop for PendingChange {
         let id = self.id.clone();
         let journal = self.journal.clone();
         let job: Job = Box::new(move |database| {
-            let ended = database.finish(
-                &id,
-                ChangeOutcome::InDoubt,
-                &ChangeResult::default(),
-                None,
-            );
+            let ended =
+                database.finish(&id, ChangeOutcome::InDoubt, &ChangeResult::default(), None);
             if let Err(reason) = ended {
                 error!(%reason, "the end of a cancelled write is missing in the journal");
             }

@@ -126,6 +126,16 @@ impl Dispatcher {
             && principal.policy.as_deref().is_none_or(permits)
     }
 
+    /// Returns true if a policy hides a built-in tool from the caller.
+    pub fn hides_tool(&self, principal: &Principal, name: &str) -> bool {
+        let server = self.policy.as_ref().map(WatchedValue::get);
+        server.is_some_and(|policy| policy.hides_tool(name))
+            || principal
+                .policy
+                .as_deref()
+                .is_some_and(|policy| policy.hides_tool(name))
+    }
+
     /// Returns true if the operation is in the caller's list of tools.
     pub fn is_listed(&self, principal: &Principal, entry: &CatalogEntry) -> bool {
         let offered = self

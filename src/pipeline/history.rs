@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{CallError, CallRecord, CallResult, Dispatcher, OperationCall, dry_run};
 use crate::{
+    auth::principal::KeyProver,
     journal::{
         ChangeCaller, ChangeDetail, ChangeHead, ChangeResult, MAX_ANSWER_BYTES, MAX_DOCUMENT_BYTES,
         NewChange, PendingChange, json_bytes, owner_of, truncate,
@@ -30,7 +31,11 @@ const MAX_FIELDS: usize = 50;
 const ID_FIELDS: [&str; 2] = ["id", "slug"];
 
 /// Names under which answers have the version that a write made, beside that of the update rules.
-const VERSION_FIELDS: [&str; 3] = ["version_id", "prompt_version_id", "prompt_partial_version_id"];
+const VERSION_FIELDS: [&str; 3] = [
+    "version_id",
+    "prompt_version_id",
+    "prompt_partial_version_id",
+];
 
 /// The place for the entry of a call. The steps share the call, so that it is filled behind a
 /// reference.
@@ -43,10 +48,7 @@ impl ChangeSlot {
     }
 
     pub(super) fn take(&self) -> Option<PendingChange> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -134,7 +136,12 @@ impl Dispatcher {
         }
         let name = read.operation.name();
         let state = self
-            .read_state(call.principal, call.request_info, name, read_arguments.clone())
+            .read_state(
+                call.principal,
+                call.request_info,
+                name,
+                read_arguments.clone(),
+            )
             .await?;
         if state.clear.is_null() {
             // The read was only described, as a policy demands.
@@ -160,6 +167,10 @@ impl Dispatcher {
         record: &mut CallRecord,
     ) -> Result<(), CallError> {
         if let Some(journal) = &self.journal {
+            // A key that has not been checked may be made up, and would fill the journal.
+            self.prove(call.principal)
+                .await
+                .inspect_err(|_| record.set_denied_by("key"))?;
             let begun = journal.begin(change).await;
             let begun = begun.inspect_err(|_| record.set_denied_by("journal"))?;
             record.change_id = Some(begun.id().to_owned());

@@ -31,12 +31,12 @@ use serde_json::Value;
 
 use crate::{
     auth::principal::{KeyProofs, Principal, ToolFilter},
+    journal::Journal,
     observability::{
         audit::{AuditLog, PendingEntry},
         call_record::{CallOutcome, OutcomeKind},
         request::RequestInfo,
     },
-    journal::Journal,
     pipeline::{
         approval::{ApprovalDefaults, ApprovalResponse, Approvals},
         taint::Taint,
@@ -45,7 +45,6 @@ use crate::{
     upstream::UpstreamClient,
 };
 
-use self::{history::ChangeSlot, received::CallForm};
 pub use self::{
     error::{CallError, StepFailure},
     forwarded::{ForwardedResponse, is_json_type},
@@ -53,6 +52,7 @@ pub use self::{
     received::{ReceivedAnswer, ReceivedCall, ReceivedRequest},
     state::ResourceState,
 };
+use self::{history::ChangeSlot, received::CallForm};
 pub use crate::observability::call_record::CallRecord;
 
 /// The parts that authorize, validate and send tool calls.

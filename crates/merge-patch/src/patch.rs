@@ -3,7 +3,7 @@
 use json_patch::PatchOperation;
 use serde_json::Value;
 
-use super::{JsonObject, list_rules::ListRules, merge::Merger, size};
+use super::{JsonObject, diff::Diff, list_rules::ListRules, merge::Merger, size};
 
 /// Maximum number of operations in a patch.
 pub const MAX_OPERATIONS: usize = 100;
@@ -15,6 +15,8 @@ pub enum Patch {
     Merge(JsonObject),
     /// Operations (RFC 6902), which take effect together or not at all.
     Operations(Vec<PatchOperation>),
+    /// Differences of two earlier states. Those whose path the document lacks are not applied.
+    Differences(Diff),
 }
 
 /// The reason why a patch cannot be read or applied.
@@ -104,6 +106,7 @@ impl Patch {
             Self::Operations(operations) => operations
                 .iter()
                 .all(|operation| matches!(operation, PatchOperation::Test(_))),
+            Self::Differences(diff) => diff.is_empty(),
         }
     }
 
@@ -128,6 +131,12 @@ impl Patch {
                     }
                 }
                 names
+            }
+            Self::Differences(diff) => {
+                let fields = diff.changes.iter();
+                fields
+                    .filter_map(|change| change.path.first_field().map(str::to_owned))
+                    .collect()
             }
         }
     }
@@ -161,6 +170,7 @@ impl Patch {
                     }
                 }
             }
+            Self::Differences(diff) => patched = diff.apply(document),
         }
         match size::is_within_limits(&patched) {
             true => Ok(patched),

@@ -4,8 +4,8 @@ use http::Method;
 use serde_json::Value;
 
 use super::{
-    ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, RiskRule, Stability, UpdateRules,
-    UpdateSemantics, is_same_name, preview,
+    ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, RiskRule, Stability, UndoSemantics,
+    UpdateRules, UpdateSemantics, is_same_name, preview,
 };
 
 impl Operation {
@@ -169,6 +169,11 @@ impl Operation {
     /// succeeded.
     pub fn is_retryable(&self) -> bool {
         self.hints.idempotent && self.method != Method::POST
+    }
+
+    /// Returns how a call is undone, where it does not follow from the effect.
+    pub const fn undo_semantics(&self) -> Option<UndoSemantics> {
+        self.undo
     }
 
     /// Returns the declared behaviour of an update.

@@ -2,7 +2,7 @@
 
 use super::{
     ApiBase, ArgumentAlias, ArgumentRule, BodyKind, Effect, MergeFn, Operation, Plan, RiskRule,
-    Stability, UpdateRules, UpdateSemantics, preview::PreviewSpec,
+    Stability, UndoSemantics, UpdateRules, UpdateSemantics, preview::PreviewSpec,
 };
 
 /// Deviations from the defaults of the HTTP method, and facts about answers. Each is part of the
@@ -210,6 +210,22 @@ impl Operation {
     /// Declares how an update behaves, so that a patch can be computed.
     pub const fn with_update(mut self, rules: UpdateRules) -> Self {
         self.update = Some(UpdateSemantics::Fields(rules));
+        self
+    }
+
+    /// Declares that a call is undone by another one with arguments from the state before: name of each
+    /// argument, and of the field of the state that has its value.
+    pub const fn with_undo_by_repeat(
+        mut self,
+        arguments: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        self.undo = Some(UndoSemantics::Repeat(arguments));
+        self
+    }
+
+    /// Declares that nothing undoes a call, with the reason for callers.
+    pub const fn without_undo(mut self, reason: &'static str) -> Self {
+        self.undo = Some(UndoSemantics::Impossible(reason));
         self
     }
 

@@ -70,7 +70,9 @@ pub use risk::{CallRisk, Risk, RiskRule, risk};
 pub use size_limits::{MAX_DEPTH, MAX_VALUES, measure_json};
 pub use time::Clock;
 pub use unique_json::UniqueJson;
-pub use update_rules::{FieldUpdate, PartialFlag, UpdateField, UpdateRules, UpdateSemantics};
+pub use update_rules::{
+    FieldUpdate, PartialFlag, UndoSemantics, UpdateField, UpdateRules, UpdateSemantics,
+};
 pub use upstream_request::UpstreamRequest;
 pub use validation::{
     FieldError, FieldErrors, Findings, InputError, UnknownFields, ValidatedArguments,
@@ -263,6 +265,7 @@ pub struct Operation {
     has_unmasked_reads: bool,
     update: Option<UpdateSemantics>,
     risks: &'static [RiskRule],
+    undo: Option<UndoSemantics>,
     build_schema: schema::SchemaFn,
     #[cfg(debug_assertions)]
     check_deserialize: fn(&JsonMap) -> Result<(), serde_json::Error>,
@@ -348,6 +351,7 @@ const fn declare<T: OperationInput>(
         has_unmasked_reads: false,
         update: None,
         risks: &[],
+        undo: None,
         build_schema: T::json_schema,
         #[cfg(debug_assertions)]
         check_deserialize: validation::check_deserialize::<T>,

@@ -15,6 +15,17 @@ pub enum UpdateSemantics {
     NoPatch(&'static str),
 }
 
+/// How a call of an operation is undone, where it does not follow from the effect: the fields of an
+/// update are restored, what was created is deleted, and what was deleted is created again.
+#[derive(Clone, Copy, Debug)]
+pub enum UndoSemantics {
+    /// The operation is called again with arguments from the state before: name of each argument, and
+    /// of the field of the state that has its value.
+    Repeat(&'static [(&'static str, &'static str)]),
+    /// Nothing undoes the call, for a reason that completes "`rotate-x` cannot be undone: …".
+    Impossible(&'static str),
+}
+
 /// Rules by which the fields of a resource are updated. A field that is left out keeps its value; every other
 /// deviation is declared.
 #[derive(Clone, Copy, Debug)]

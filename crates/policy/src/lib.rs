@@ -50,6 +50,7 @@ pub struct Policy {
     rules: Vec<Rule>,
     counters: Vec<PolicyCounter>,
     operations: HashMap<&'static str, ResolvedOperation>,
+    hidden_tools: Vec<&'static str>,
     warnings: Vec<String>,
 }
 
@@ -79,6 +80,9 @@ struct ResolvedAlias {
     /// Path of the argument, from the item if there is a list.
     target: FieldPath,
 }
+
+/// Built-in tools that a policy can hide by name, beside operations: those of the history of changes.
+pub const HIDEABLE_TOOLS: [&str; 3] = ["get-change", "list-changes", "undo-change"];
 
 /// A call, as policies see it.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +126,11 @@ impl Policy {
         self.operations
             .get(operation.name())
             .is_some_and(|resolved| resolved.is_hidden)
+    }
+
+    /// Returns true if a built-in tool is hidden; see [`HIDEABLE_TOOLS`].
+    pub fn hides_tool(&self, name: &str) -> bool {
+        self.hidden_tools.contains(&name)
     }
 
     /// Returns true if a call of the operation can pass this policy. The result depends on the

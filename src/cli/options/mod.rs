@@ -6,6 +6,7 @@ mod audit;
 pub(super) mod descriptions;
 mod guard;
 pub(super) mod http;
+mod journal;
 mod rate;
 mod replicas;
 mod rest;
@@ -31,8 +32,8 @@ use tracing::warn;
 
 pub(super) use self::audit::AuditOptions;
 use self::{
-    access::AccessOptions, arguments::ArgumentOptions, guard::GuardOptions, results::ResultOptions,
-    secrets::SecretOptions,
+    access::AccessOptions, arguments::ArgumentOptions, guard::GuardOptions,
+    journal::JournalOptions, results::ResultOptions, secrets::SecretOptions,
 };
 use crate::{
     app::{AppSettings, Backend, McpSettings},
@@ -204,6 +205,8 @@ pub struct Options {
     #[command(flatten)]
     pub(crate) audit: AuditOptions,
     #[command(flatten)]
+    journal: JournalOptions,
+    #[command(flatten)]
     pub(crate) results: ResultOptions,
     /// State of the server's dependencies.
     #[arg(skip)]
@@ -271,8 +274,22 @@ impl Options {
             approval_defaults: self.guard.approval_defaults(),
             policy_file: self.guard.policy_file(),
             audit: self.audit.settings()?,
+            journal: self.journal.settings()?,
             readiness: self.readiness.clone(),
         })
+    }
+
+    /// Returns the same settings for the user who runs the process. Without other options, changes are kept in
+    /// a journal in the user's state folder.
+    ///
+    /// # Errors
+    /// As [`Self::app_settings`].
+    pub(crate) fn local_app_settings(&self) -> anyhow::Result<AppSettings> {
+        let mut settings = self.app_settings()?;
+        if !self.sandbox {
+            settings.journal = self.journal.settings_or_default()?;
+        }
+        Ok(settings)
     }
 
     /// Returns the settings of the MCP server.

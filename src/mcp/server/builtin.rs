@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use super::Server;
 use crate::{
     auth::principal::Principal,
+    journal::Change,
     mcp::{
         results::{Listing, PartRequest, ResultError},
         search::SearchIndex,
-        surface::{BuiltinAction, BuiltinTool},
+        surface::{BuiltinAction, BuiltinTool, HistoryTool},
         tool_names::spell_in_value,
     },
     observability::request::RequestInfo,
@@ -51,6 +52,10 @@ pub(super) enum ToolTarget {
     Completed(BuiltinResult),
     /// Operation to call, with its arguments.
     Operation(&'static Operation, JsonMap),
+    /// The call is completed with this result, which may be large.
+    Described(BuiltinResult),
+    /// Change to undo, with the arguments of the call.
+    Undo(Box<Change>, ValidatedArguments),
     /// Workflow to run, with its arguments and the warnings about them.
     Workflow(&'static Workflow, ValidatedArguments),
 }
@@ -70,7 +75,9 @@ impl Server {
         record.operation = Some(own.operation);
         let reaches_operations = matches!(
             own.action,
-            BuiltinAction::Execute(_) | BuiltinAction::Workflow(_)
+            BuiltinAction::Execute(_)
+                | BuiltinAction::Workflow(_)
+                | BuiltinAction::History(HistoryTool::Undo)
         );
         let received = reaches_operations.then(|| args.clone());
         let reached = self
@@ -102,6 +109,11 @@ impl Server {
             BuiltinAction::Workflow(workflow) => {
                 self.check_needs(workflow, args, principal)?;
                 Ok(ToolTarget::Workflow(workflow, validated))
+            }
+            BuiltinAction::History(tool) => {
+                self.run_history_tool(tool, principal, request_info, validated)
+                    .boxed()
+                    .await
             }
             BuiltinAction::Search => Ok(self.spell(self.search_response(principal, args)).into()),
             BuiltinAction::Describe => {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl<'s> ToolCallFlow<'s> {
-    fn change_context(&self) -> ChangeContext<'s> {
+    pub(super) fn change_context(&self) -> ChangeContext<'s> {
         ChangeContext {
             dispatcher: self.server.dispatcher(),
             principal: self.principal,
@@ -44,6 +44,7 @@ impl<'s> ToolCallFlow<'s> {
             record.operation = Some(entry.operation);
             dispatcher.record_rejected_call(self.principal, self.request_info, &received, record);
         })?;
+        record.prior_state = Some(Box::new(change.prior_state()));
         *args = match change.is_empty() {
             true => {
                 record.operation = Some(entry.operation);

@@ -7,6 +7,7 @@ mod capabilities;
 mod change;
 mod complete;
 mod elicitation;
+mod history;
 mod pages;
 mod prompts;
 mod request_info;

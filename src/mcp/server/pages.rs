@@ -55,7 +55,12 @@ impl ToolCallFlow<'_> {
             }
             Err(error) => {
                 record.operation = Some(entry.operation);
-                dispatcher.record_rejected_call(self.principal, self.request_info, &received, record);
+                dispatcher.record_rejected_call(
+                    self.principal,
+                    self.request_info,
+                    &received,
+                    record,
+                );
                 Err(error)
             }
         }

@@ -11,7 +11,7 @@ use crate::{
     auth::principal::Principal,
     mcp::{
         results::ALL_ARGUMENT,
-        surface::{self, BuiltinAction},
+        surface::{self, BuiltinAction, HistoryTool},
     },
 };
 
@@ -27,7 +27,9 @@ impl Server {
             // The other built-in tools may call any operation, or several.
             return !matches!(
                 builtin.action,
-                BuiltinAction::Execute(_) | BuiltinAction::Workflow(_)
+                BuiltinAction::Execute(_)
+                    | BuiltinAction::Workflow(_)
+                    | BuiltinAction::History(HistoryTool::Undo)
             );
         }
         let Ok(entry) = self.dispatcher.catalog().find(&call.name) else {

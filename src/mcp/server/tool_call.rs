@@ -55,7 +55,7 @@ pub(super) enum ApproverResponse {
 pub(super) enum ToolCallResult<'a> {
     /// A built-in tool completed the call.
     Builtin(BuiltinResult),
-    /// A workflow ended.
+    /// A workflow or a tool of the history ended.
     Workflow(BuiltinResult),
     /// The client has to ask a human, and repeats the call.
     InputRequired(Box<InputRequiredResult>),
@@ -113,6 +113,15 @@ impl ToolCallFlow<'_> {
                         let run =
                             self.run_workflow(workflow, args, approval_response, approver, record);
                         return Box::pin(run).await;
+                    }
+                    ToolTarget::Undo(change, args) => {
+                        let run = self.run_undo(&change, args, approval_response, approver, record);
+                        return Box::pin(run).await;
+                    }
+                    ToolTarget::Described(result) => {
+                        record.outcome = OutcomeKind::Answered.into();
+                        record.untrusted = result.is_untrusted;
+                        return Ok(ToolCallResult::Workflow(result));
                     }
                     ToolTarget::Completed(result) => {
                         record.outcome = OutcomeKind::Answered.into();

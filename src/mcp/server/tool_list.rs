@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portkey_api::catalog::CatalogEntry;
-use portkey_operation::{CompiledOperation, Operation, Presentation, ToolNames};
+use portkey_operation::{CompiledOperation, Effect, Operation, Presentation, ToolNames};
 use rmcp::{
     ErrorData,
     model::{
@@ -17,7 +17,7 @@ use crate::{
     auth::principal::Principal,
     mcp::{
         reply,
-        surface::{self, BuiltinAction, Surface},
+        surface::{self, BuiltinAction, HistoryTool, Surface},
         tool_names::{spell_in_text, spell_in_value},
     },
 };
@@ -34,11 +34,23 @@ impl Server {
     pub fn tools(&self) -> &[Tool] {
         let presentation = self.dispatcher.catalog().presentation();
         self.tools.get_or_init(|| {
-            build_tools(
+            let mut tools = build_tools(
                 self.surface,
                 presentation,
                 self.dispatcher.available_entries(),
-            )
+            );
+            if self.dispatcher.journal().is_some() {
+                let history = surface::builtin_tools()
+                    .iter()
+                    .filter(|own| matches!(own.action, BuiltinAction::History(_)));
+                tools.extend(history.map(|own| {
+                    let mut tool = build_tool(&own.with_presentation(presentation));
+                    spell_tool(presentation.tool_names, &mut tool);
+                    tool
+                }));
+                tools.sort_by(|one, other| one.name.cmp(&other.name));
+            }
+            tools
         })
     }
 
@@ -93,6 +105,15 @@ impl Server {
                     .find(name)
                     .is_ok_and(|entry| self.dispatcher.can_see(principal, entry))
             }),
+            Some(BuiltinAction::History(tool)) => {
+                let writes = || {
+                    catalog.iter().any(|entry| {
+                        entry.operation.effect() != Effect::Read
+                            && self.dispatcher.can_see(principal, entry)
+                    })
+                };
+                self.offers_history(principal, tool) && (tool != HistoryTool::Undo || writes())
+            }
             Some(_) => true,
             None => catalog
                 .find(&tool.name)

@@ -1,5 +1,5 @@
-//! Built-in tools, which find, describe and call operations, and describe the caller. Workflows are
-//! among them.
+//! Built-in tools, which find, describe and call operations, describe the caller, and undo changes.
+//! Workflows are among them.
 //!
 //! Each is declared like an operation, so that schema, hints and validation have one source. None
 //! is ever sent upstream.
@@ -7,7 +7,8 @@
 use std::{borrow::Cow, sync::LazyLock};
 
 use portkey_operation::{
-    CompiledOperation, Effect, JsonMap, Operation, Presentation, delete, get, post, put,
+    CompiledOperation, Effect, EndTime, JsonMap, Operation, Presentation, StartTime, delete, get,
+    post, put,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -47,6 +48,30 @@ pub enum BuiltinAction {
     WhoAmI,
     /// Calls several operations.
     Workflow(&'static Workflow),
+    /// Shows or undoes changes.
+    History(HistoryTool),
+}
+
+/// A tool of the history of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryTool {
+    /// Lists changes.
+    List,
+    /// Shows one.
+    Get,
+    /// Undoes one.
+    Undo,
+}
+
+impl HistoryTool {
+    /// Returns the name of the tool.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::List => "list-changes",
+            Self::Get => "get-change",
+            Self::Undo => "undo-change",
+        }
+    }
 }
 
 /// All built-in tools but the workflows, sorted by name. The hints of those that call operations cover every
@@ -67,6 +92,8 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
         BuiltinAction::Execute(Effect::Delete),
     ),
     (get::<Describe>("describe-operation", "/"), BuiltinAction::Describe),
+    (get::<GetChange>("get-change", "/"), BuiltinAction::History(HistoryTool::Get)),
+    (get::<ListChanges>("list-changes", "/"), BuiltinAction::History(HistoryTool::List)),
     (
         get::<Execute>("read-operation", "/").open_world().with_docs(
             "Read",
@@ -77,6 +104,10 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
     ),
     (get::<ReadResult>("read-result", "/"), BuiltinAction::ReadResult),
     (get::<Search>("search-operations", "/"), BuiltinAction::Search),
+    (
+        put::<UndoChange>("undo-change", "/").destructive().not_idempotent(),
+        BuiltinAction::History(HistoryTool::Undo),
+    ),
     (
         put::<Execute>("update-operation", "/").destructive().not_idempotent().with_docs(
             "Update",
@@ -154,6 +185,51 @@ struct ReadResult {
     /// Text to look for in names and values there.
     #[schemars(length(min = 1, max = 256))]
     search: Option<String>,
+}
+
+/// List changes
+///
+/// Lists writes made through this server, latest first.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "the arguments themselves are read")]
+struct ListChanges {
+    /// Such as `update-config`.
+    tool: Option<String>,
+    /// Id or slug.
+    target: Option<String>,
+    /// From.
+    since: Option<StartTime>,
+    /// Until.
+    until: Option<EndTime>,
+    /// Such as `in_doubt`.
+    outcome: Option<String>,
+    /// The `next` of a page.
+    before: Option<String>,
+    /// Up to 100.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<u32>,
+}
+
+/// Show a change
+///
+/// Shows what it changed.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "the arguments themselves are read")]
+struct GetChange {
+    /// Of the change.
+    id: String,
+}
+
+/// Undo a change
+///
+/// Restores what was there before, if nothing has changed since.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "the arguments themselves are read")]
+struct UndoChange {
+    /// Of the change.
+    id: String,
+    /// Even if it has.
+    force: Option<bool>,
 }
 
 /// Who am I

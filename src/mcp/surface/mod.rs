@@ -4,7 +4,7 @@ mod builtin;
 
 use portkey_operation::Effect;
 
-pub use self::builtin::{BuiltinAction, BuiltinTool, builtin_tools, find_builtin};
+pub use self::builtin::{BuiltinAction, BuiltinTool, HistoryTool, builtin_tools, find_builtin};
 
 /// Operations with which tasks most often begin.
 const CORE_TOOLS: &[&str] = &[
@@ -21,9 +21,14 @@ const CORE_TOOLS: &[&str] = &[
 ];
 
 /// Returns `true` for the few tools that should always be loaded, which include all built-in ones but the
-/// workflows.
+/// workflows and the history.
 pub fn is_core(name: &str) -> bool {
-    let is_core = |tool: &BuiltinTool| !matches!(tool.action, BuiltinAction::Workflow(_));
+    let is_core = |tool: &BuiltinTool| {
+        !matches!(
+            tool.action,
+            BuiltinAction::Workflow(_) | BuiltinAction::History(_)
+        )
+    };
     CORE_TOOLS.contains(&name) || find_builtin(name).is_some_and(is_core)
 }
 
@@ -58,6 +63,8 @@ impl Surface {
                 BuiltinAction::ReadResult | BuiltinAction::WhoAmI => true,
                 BuiltinAction::Execute(effect) => self == Self::Compact && reaches(effect),
                 BuiltinAction::Search | BuiltinAction::Describe => self == Self::Compact,
+                // Listed by a server with a journal only.
+                BuiltinAction::History(_) => false,
                 BuiltinAction::Workflow(workflow) => {
                     workflow.is_listed && workflow.needs.iter().all(|name| offers(name))
                 }

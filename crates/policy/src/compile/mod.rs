@@ -27,7 +27,7 @@ use self::{
     selection::Selection,
 };
 use super::{
-    Policy, ResolvedAlias, ResolvedOperation,
+    HIDEABLE_TOOLS, Policy, ResolvedAlias, ResolvedOperation,
     document::{DefaultAction, PolicyDocument},
     limit::CounterLimit,
     path::FieldPath,
@@ -84,6 +84,7 @@ impl Policy {
         let name: Arc<str> = Arc::from(name);
         let mut selection = Selection::from_catalog(catalog);
         let mut errors = Vec::new();
+        let hidden_tools = hidden_tools(&document);
         let hidden = resolve_hidden(&document, &mut selection, &mut errors);
         let default = document.default.unwrap_or_default();
         if document.version != "1" && document.version != 1 {
@@ -105,9 +106,21 @@ impl Policy {
             rules: compiled.rules,
             counters: compiled.counters.into_counters(),
             operations,
+            hidden_tools,
             warnings,
         })
     }
+}
+
+/// Returns the built-in tools under `hide`.
+fn hidden_tools(document: &PolicyDocument) -> Vec<&'static str> {
+    let hidden = document.hide.iter().flatten();
+    hidden
+        .filter_map(|name| {
+            let tools = HIDEABLE_TOOLS.iter();
+            tools.copied().find(|tool| *tool == name.value)
+        })
+        .collect()
 }
 
 /// Returns the operations under `hide`, as indexes.
@@ -118,6 +131,9 @@ fn resolve_hidden(
 ) -> Vec<usize> {
     let mut hidden = Vec::new();
     for (index, name) in document.hide.iter().flatten().enumerate() {
+        if HIDEABLE_TOOLS.contains(&name.value.as_str()) {
+            continue;
+        }
         let location = format!("line {}: hide[{index}]", name.referenced.line());
         match selection.resolve(&name.value, &location) {
             Ok(found) => hidden.extend(found),

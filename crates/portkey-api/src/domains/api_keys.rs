@@ -95,6 +95,7 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.update",
         ]),
     delete::<DeleteApiKey>("delete-api-key", "/api-keys/{id}")
+        .without_undo("the key itself is gone; `create-api-key` makes another one")
         .with_search_terms(&[
             "leaked",
             "compromised",
@@ -109,6 +110,7 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.delete",
         ]),
     post::<RotateApiKey>("rotate-api-key", "/api-keys/{id}/rotate")
+        .without_undo("the old key cannot be brought back")
         .with_search_terms(&[
             "renew",
             "roll",

@@ -82,6 +82,7 @@ pub const OPERATIONS: &[Operation] = &[
         "changes the version that prompts include",
     )])
     .without_patch("it performs an action and changes no field")
+    .with_undo_by_repeat(&[("version", "version")])
     .with_search_terms(&[
         "promote",
         "roll back snippet",

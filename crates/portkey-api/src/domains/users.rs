@@ -52,6 +52,9 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["organisation_users.update"]),
     delete::<RemoveUser>("remove-user", "/admin/users/{user_id}")
+        .without_undo(
+            "the user and the memberships are gone; `invite-user` invites the person again",
+        )
         .with_search_terms(&[
             "offboard",
             "kick",

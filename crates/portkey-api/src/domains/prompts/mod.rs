@@ -105,6 +105,7 @@ pub const OPERATIONS: &[Operation] = &[
         "changes the version that requests get",
     )])
     .without_patch("it performs an action and changes no field")
+    .with_undo_by_repeat(&[("version", "prompt_version")])
     .with_search_terms(&[
         "promote",
         "deploy",

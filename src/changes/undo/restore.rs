@@ -1,0 +1,238 @@
+//! Computes which values an undo of an update restores. Performs no I/O.
+
+use portkey_merge_patch::{Change, Diff, Patch};
+use portkey_operation::{FieldUpdate, JsonMap, UpdateRules};
+use portkey_policy::REDACTED;
+use serde_json::Value;
+
+use super::super::state_fields::is_same;
+use crate::security::secrets::{BLANK, MASK, is_masked};
+
+/// An update, and the states around it in the form of the arguments.
+pub(super) struct UpdateUndo<'a> {
+    pub(super) rules: &'a UpdateRules,
+    /// State before the update.
+    pub(super) before: Value,
+    /// Arguments that changed something, with secrets blanked.
+    pub(super) sent: &'a JsonMap,
+    /// State now.
+    pub(super) current: Value,
+    /// True if nothing has changed since the update.
+    pub(super) is_current: bool,
+}
+
+/// What an undo restores.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    /// Differences from the state now to the one before the update.
+    pub(super) diff: Diff,
+    /// Paths of values that cannot be restored.
+    pub(super) not_restored: Vec<String>,
+}
+
+impl UpdateUndo<'_> {
+    /// Computes what the undo restores.
+    ///
+    /// # Errors
+    /// Returns the paths of values that have changed since, unless `force` is true.
+    pub(super) fn compute(&self, force: bool) -> Result<Restored, Vec<String>> {
+        let mut restored = Restored::default();
+        let mut moved = Vec::new();
+        for change in self.undo_changes() {
+            let now = change.path.find(&self.current);
+            if is_same(now, change.new.as_ref()) {
+                continue;
+            }
+            let name = change.path.first_field().unwrap_or_default();
+            let is_unreadable = matches!(
+                self.rules.field_update(name),
+                FieldUpdate::WriteOnly | FieldUpdate::NotInPatch(_)
+            );
+            if is_unreadable || change.new.as_ref().is_some_and(has_hidden) {
+                restored.not_restored.push(change.path.to_string());
+                continue;
+            }
+            let is_as_sent = match &change.old {
+                Some(old) => now.is_some_and(|now| contains_sent(now, old)) || is_empty(old, now),
+                None => now.is_none_or(Value::is_null),
+            };
+            if !self.is_current && !force && !is_as_sent {
+                moved.push(change.path.to_string());
+                continue;
+            }
+            restored.diff.changes.push(Change {
+                old: now.cloned(),
+                ..change
+            });
+        }
+        match moved.is_empty() {
+            true => Ok(restored),
+            false => Err(moved),
+        }
+    }
+
+    /// Returns the differences from the state after the update to the one before it.
+    fn undo_changes(&self) -> Vec<Change> {
+        if !self.is_current {
+            return self.made_changes().changes;
+        }
+        // What was sent says less than what is there: the upstream may have completed it.
+        let touched = |name: &str| match self.rules.partial_flag() {
+            Some(flag)
+                if self
+                    .sent
+                    .keys()
+                    .any(|sent| !flag.unversioned.contains(&sent.as_str())) =>
+            {
+                !flag.unversioned.contains(&name) || self.sent.contains_key(name)
+            }
+            _ => self.sent.contains_key(name),
+        };
+        let is_field = |name: &str| {
+            // A new version has other metadata of its own, such as its number and its time.
+            self.sent.contains_key(name) || self.rules.partial_flag().is_none()
+        };
+        let pick = |state: &Value| {
+            let fields = state.as_object().into_iter().flatten();
+            let picked = fields.filter(|(name, _)| touched(name) && is_field(name));
+            let picked: JsonMap = picked
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            Value::Object(picked)
+        };
+        let mut diff = Diff::between(
+            &pick(&self.current),
+            &pick(&self.before),
+            self.rules.list_rules(),
+        );
+        diff.changes.extend(self.unreadable_changes());
+        diff.changes
+    }
+
+    /// Returns the differences from the state that the update should have made to the one before it.
+    pub(super) fn made_changes(&self) -> Diff {
+        let after = self.after();
+        let mut diff = Diff::between(&after, &self.before, self.rules.list_rules());
+        diff.changes.extend(self.unreadable_changes());
+        diff
+    }
+
+    /// Returns the fields that were sent and that no state has.
+    fn unreadable_changes(&self) -> Vec<Change> {
+        let flag = self.rules.partial_flag();
+        let fields = self.sent.iter().filter(|(name, value)| {
+            let is_flag = flag.is_some_and(|flag| flag.argument == name.as_str());
+            let is_write_only = matches!(
+                self.rules.field_update(name),
+                FieldUpdate::WriteOnly | FieldUpdate::NotInPatch(_)
+            );
+            !is_flag && (is_write_only || **value == BLANK)
+        });
+        fields
+            .map(|(name, value)| Change {
+                path: portkey_merge_patch::DocumentPath::parse(name),
+                old: Some(value.clone()),
+                new: Some(BLANK.into()),
+            })
+            .collect()
+    }
+
+    /// Returns the state that the update should have made.
+    fn after(&self) -> Value {
+        let mut after = self.before.clone();
+        let Some(fields) = after.as_object_mut() else {
+            return after;
+        };
+        for (name, sent) in self.sent {
+            let is_flag = self
+                .rules
+                .partial_flag()
+                .is_some_and(|flag| flag.argument == name);
+            if is_flag || *sent == BLANK {
+                continue;
+            }
+            let declared = self
+                .rules
+                .fields()
+                .iter()
+                .find(|field| field.name() == name);
+            let sent = match sent {
+                Value::String(text) if declared.is_some_and(|field| field.is_json_text()) => {
+                    serde_json::from_str(text).unwrap_or_else(|_| sent.clone())
+                }
+                sent => sent.clone(),
+            };
+            let merged = match self.rules.field_update(name) {
+                FieldUpdate::Merge | FieldUpdate::MergeEntries(_) => {
+                    let one = [(name.clone(), sent.clone())].into_iter().collect();
+                    let state = Value::Object(fields.clone());
+                    let merged = Patch::Merge(one).apply(&state, self.rules.list_rules());
+                    merged.ok().and_then(|merged| merged.get(name).cloned())
+                }
+                FieldUpdate::Replace => Some(sent.clone()),
+                FieldUpdate::WriteOnly | FieldUpdate::NotInPatch(_) => continue,
+            };
+            match merged.filter(|value| !value.is_null()) {
+                Some(merged) => _ = fields.insert(name.clone(), merged),
+                None => _ = fields.shift_remove(name),
+            }
+        }
+        after
+    }
+}
+
+/// Returns true if a state has what was sent: APIs add fields and defaults, and write some values in
+/// another form. What is hidden counts as the same.
+pub(super) fn contains_sent(state: &Value, sent: &Value) -> bool {
+    match (state, sent) {
+        (_, Value::String(text)) if is_hidden(text) => true,
+        (Value::String(text), _) if is_hidden(text) => true,
+        (Value::Object(state), Value::Object(sent)) => {
+            sent.iter().all(|(name, value)| match state.get(name) {
+                Some(state) => contains_sent(state, value),
+                None => is_empty(value, None),
+            })
+        }
+        (Value::Array(state), Value::Array(sent)) => {
+            let mut pairs = state.iter().zip(sent);
+            state.len() == sent.len() && pairs.all(|(state, sent)| contains_sent(state, sent))
+        }
+        (state, sent) => is_same(Some(state), Some(sent)),
+    }
+}
+
+/// Returns true if a value that was sent and what is there are both nothing.
+fn is_empty(sent: &Value, now: Option<&Value>) -> bool {
+    now.is_none_or(Value::is_null)
+        && match sent {
+            Value::Null => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(fields) => fields.values().all(|value| is_empty(value, None)),
+            Value::String(text) => text.is_empty(),
+            Value::Bool(_) | Value::Number(_) => false,
+        }
+}
+
+/// Returns the names of fields that a state has with another value than was sent.
+pub(super) fn differing_fields(sent: &JsonMap, state: &JsonMap) -> Vec<String> {
+    let differing = sent.iter().filter(|(name, value)| {
+        state
+            .get(*name)
+            .is_some_and(|state| !contains_sent(state, value) && !is_empty(value, Some(state)))
+    });
+    differing.map(|(name, _)| name.clone()).collect()
+}
+
+/// Returns true if a value is or contains one that is hidden from callers.
+pub(super) fn has_hidden(value: &Value) -> bool {
+    match value {
+        Value::String(text) => is_hidden(text),
+        Value::Array(items) => items.iter().any(has_hidden),
+        Value::Object(fields) => fields.values().any(has_hidden),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn is_hidden(text: &str) -> bool {
+    text == BLANK || text.contains(MASK) || text.contains(REDACTED) || is_masked(text)
+}

@@ -1,0 +1,192 @@
+//! `portkey-mcp changes`: the history of changes, and undo, on the same path as an agent's call.
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use portkey_operation::JsonMap;
+use serde_json::Value;
+
+use super::call::request_approval;
+use crate::{
+    auth::principal::Principal,
+    mcp::{reply, server::Server},
+    pipeline::approval::ApprovalRequest,
+    security::sanitize::escape_to_one_line,
+};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  portkey-mcp changes list
+  portkey-mcp changes list --tool update-config --since 7d
+  portkey-mcp changes show c-4f1d9c2ab07e
+  portkey-mcp changes undo c-4f1d9c2ab07e";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ChangesCommand {
+    /// List changes, latest first.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp changes list
+  portkey-mcp changes list --target pc-support-fallback --outcome done --limit 5
+  portkey-mcp changes list --all --json")]
+    List(ListArgs),
+    /// Show one change, with its arguments and what it changed.
+    #[command(after_help = "\
+Example:
+  portkey-mcp changes show c-4f1d9c2ab07e")]
+    Show {
+        /// Id of the change.
+        id: String,
+    },
+    /// Undo one change.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp changes undo c-4f1d9c2ab07e
+  portkey-mcp changes undo c-4f1d9c2ab07e --dry-run
+  portkey-mcp changes undo c-4f1d9c2ab07e --force")]
+    Undo {
+        /// Id of the change.
+        id: String,
+        /// Restore the old values even if the resource has changed since.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+// No rustdoc: clap would show it as the command's help.
+#[derive(Args, Debug)]
+pub(super) struct ListArgs {
+    /// List only changes by this tool.
+    #[arg(long, value_name = "NAME")]
+    tool: Option<String>,
+    /// List only changes of the resource with this id or slug.
+    #[arg(long, value_name = "ID")]
+    target: Option<String>,
+    /// List only changes from then on: RFC 3339, a date, or an age such as 7d.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// List only changes until then.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// List only changes with this outcome: pending, done, rejected, in_doubt or failed.
+    #[arg(long, value_name = "OUTCOME")]
+    outcome: Option<String>,
+    /// List the changes before this one.
+    #[arg(long, value_name = "ID")]
+    before: Option<String>,
+    /// Maximum number of changes, up to 100.
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=100))]
+    limit: u16,
+    /// List also changes that were made with other Portkey keys.
+    #[arg(long)]
+    all: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl ListArgs {
+    fn arguments(&self) -> JsonMap {
+        let texts = [
+            ("tool", &self.tool),
+            ("target", &self.target),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("outcome", &self.outcome),
+            ("before", &self.before),
+        ];
+        let given = texts
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value.as_deref()?.into())));
+        given
+            .chain([("limit".to_owned(), self.limit.into())])
+            .collect()
+    }
+}
+
+impl ChangesCommand {
+    pub(super) async fn run(
+        &self,
+        server: &Server,
+        local: &Principal,
+        out: &mut impl Write,
+    ) -> anyhow::Result<ExitCode> {
+        let answer = match self {
+            Self::List(list) if list.all => server.list_all_changes(list.arguments()).await,
+            Self::List(list) => call(server, local, "list-changes", list.arguments()).await,
+            Self::Show { id } => {
+                let args = [("id".to_owned(), id.as_str().into())];
+                call(server, local, "get-change", args.into_iter().collect()).await
+            }
+            Self::Undo { id, force } => {
+                let args = [
+                    ("id".to_owned(), id.as_str().into()),
+                    ("force".to_owned(), (*force).into()),
+                ];
+                call(server, local, "undo-change", args.into_iter().collect()).await
+            }
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => bail!(reply::error_message(&error)),
+        };
+        match self {
+            Self::List(list) if !list.json => print_list(&answer, out)?,
+            _ => {
+                serde_json::to_writer_pretty(&mut *out, &answer)?;
+                writeln!(out)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn call(
+    server: &Server,
+    local: &Principal,
+    tool: &str,
+    args: JsonMap,
+) -> Result<Value, crate::pipeline::CallError> {
+    let ask = async |question: &ApprovalRequest| {
+        request_approval(server.dispatcher(), local, question).await
+    };
+    server.call_from_shell(local, tool, args, ask).await
+}
+
+/// Prints a line for each change.
+fn print_list(answer: &Value, out: &mut impl Write) -> anyhow::Result<()> {
+    let text = |change: &Value, name: &str| {
+        let value = change.get(name).and_then(Value::as_str);
+        escape_to_one_line(value.unwrap_or_default()).into_owned()
+    };
+    let changes = answer.get("changes").and_then(Value::as_array);
+    let changes = changes.map(Vec::as_slice).unwrap_or_default();
+    for change in changes {
+        let targets = change.get("target").and_then(Value::as_object);
+        let targets = targets.into_iter().flatten();
+        let targets: Vec<_> = targets
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+            .collect();
+        let note = ["undone_by", "undoes"].into_iter().find_map(|name| {
+            let id = change.get(name).and_then(Value::as_str)?;
+            Some(format!("  {} {id}", name.replace('_', " ")))
+        });
+        writeln!(
+            out,
+            "{}  {}  {:<9}  {}  {}{}",
+            text(change, "time"),
+            text(change, "id"),
+            text(change, "outcome"),
+            text(change, "tool"),
+            escape_to_one_line(&targets.join(" ")),
+            note.unwrap_or_default(),
+        )?;
+    }
+    match answer.get("next").and_then(Value::as_str) {
+        Some(next) => writeln!(out, "older ones follow: --before {next}")?,
+        None if changes.is_empty() => writeln!(out, "no changes")?,
+        None => {}
+    }
+    Ok(())
+}
