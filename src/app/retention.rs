@@ -13,6 +13,7 @@ use crate::{
         oauth,
         principal::{KEY_PROOF_TTL, KNOWN_TTL, MAX_CONCURRENT_CHECKS, MAX_KEY_PROOFS},
     },
+    journal,
     mcp::{
         completion,
         notifications::{MAX_FILTER_BYTES, MAX_WATCHED_RESOURCES},
@@ -292,6 +293,17 @@ fn call_rows() -> Vec<RetentionRow> {
             in_total: format_bytes(audit::MAX_WAITING_BYTES),
             duration: "until written".to_owned(),
             at_limit: "writes are denied; entries of reads are dropped, and the log records their number",
+        },
+        RetentionRow {
+            data: "Changes of the journal (`--journal`): on disk, shared by the processes that use the file",
+            per_caller: format!(
+                "no separate limit; a document {}, an answer {}",
+                format_bytes(journal::MAX_DOCUMENT_BYTES),
+                format_bytes(journal::MAX_ANSWER_BYTES)
+            ),
+            in_total: "`--journal-max-bytes` (256 MiB)".to_owned(),
+            duration: "`--journal-max-age` (90d)".to_owned(),
+            at_limit: "the oldest are removed",
         },
         RetentionRow {
             data: "Identifiers for completions",

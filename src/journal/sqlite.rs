@@ -280,8 +280,10 @@ impl SqliteJournal {
                 break;
             }
         }
-        // Gives the space of what was removed back.
-        self.connection.execute_batch("PRAGMA incremental_vacuum")?;
+        // Gives the space of what was removed back: a page with each step.
+        let mut vacuum = self.connection.prepare("PRAGMA incremental_vacuum")?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {}
         Ok(())
     }
 

@@ -44,6 +44,7 @@ mod http;
 mod http_conformance;
 mod http_limits;
 mod http_unread;
+mod journal;
 mod metrics;
 mod network;
 mod notifications;

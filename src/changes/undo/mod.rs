@@ -195,6 +195,8 @@ impl<'a> ChangeContext<'a> {
         if !force && let Some(read) = dry_run::find_read(catalog, delete.operation) {
             let read_args = dry_run::read_arguments(delete.operation, read, &args);
             let current = self.read(read.operation.name(), read_args).await?;
+            let mut sent = sent_arguments(change)?.clone();
+            sent.retain(|name, _| entry.operation.is_change(name));
             let rules = sibling::find_update_rules(catalog, delete.operation);
             let fields = match rules {
                 Some(rules) => to_arguments(rules, &current.shown),
@@ -203,7 +205,7 @@ impl<'a> ChangeContext<'a> {
                     .cloned()
                     .unwrap_or_default(),
             };
-            let moved = restore::differing_fields(sent_arguments(change)?, &fields);
+            let moved = restore::differing_fields(&sent, &fields);
             if !moved.is_empty() {
                 return Err(moved_on(change, &moved).into());
             }

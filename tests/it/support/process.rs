@@ -15,6 +15,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // Tests leave nothing in the home folder of whoever runs them.
+    command.env("PORTKEY_MCP_NO_JOURNAL", "true");
     command
 }
 
