@@ -18,7 +18,7 @@ ARG RUST_VERSION=1.95.0
 FROM rust:${RUST_VERSION}-slim-trixie AS build
 WORKDIR /build
 # The dependencies have a layer of their own, which lasts until the lock file changes.
-COPY Cargo.toml Cargo.lock build.rs ./
+COPY Cargo.toml Cargo.lock askama.toml build.rs ./
 COPY crates/bounded-file/Cargo.toml crates/bounded-file/
 COPY crates/concurrency/Cargo.toml crates/concurrency/
 COPY crates/file-watch/Cargo.toml crates/file-watch/

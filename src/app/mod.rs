@@ -1,10 +1,11 @@
 //! Builds the running parts of the server from plain settings.
 
+mod approval_webhook;
 mod http;
 pub mod retention;
 mod watched_files;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use portkey_api::catalog::Catalog;
@@ -30,10 +31,11 @@ use crate::{
         approval::{ApprovalDefaults, Approvals},
     },
     security::{secrets::Secrets, signed_state::Keyring},
-    transport::admin::ApprovalServer,
+    transport::admin::{ApprovalServer, ApprovalServerSettings},
     upstream::{self, Addresses, RetrySettings, UpstreamClient},
 };
 
+pub use self::approval_webhook::WebhookSettings;
 pub use self::http::{AuthSettings, HttpServerParts, HttpServerSettings, StoreSettings};
 
 /// Upstreams that calls go to, with the keys of the process.
@@ -202,14 +204,14 @@ impl McpSettings {
 }
 
 /// Settings of approvals by humans.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ApprovalSettings {
     /// Maximum time that a call waits for approval.
     pub timeout: Duration,
-    /// Loopback address of the approval server; it does not run without.
-    pub listen: Option<SocketAddr>,
-    /// File that gets the address and a token of the approval server.
-    pub file: Option<PathBuf>,
+    /// The approval server; it does not run without.
+    pub server: Option<ApprovalServerSettings>,
+    /// Receiver of notices about waiting calls.
+    pub webhook: Option<WebhookSettings>,
 }
 
 impl ApprovalSettings {
@@ -219,15 +221,19 @@ impl ApprovalSettings {
     /// # Errors
     /// Returns an error if the address is not free or not loopback, or the file cannot be written.
     pub fn build(
-        &self,
+        self,
         keys: Arc<WatchedValue<Keyring>>,
         store: Store,
     ) -> anyhow::Result<(Arc<Approvals>, Option<ApprovalServer>)> {
         let approvals = Arc::new(Approvals::new(keys, store, self.timeout));
         let server = self
-            .listen
-            .map(|listen| ApprovalServer::start(listen, self.file.as_deref(), approvals.clone()))
+            .server
+            .map(|settings| ApprovalServer::start(settings, approvals.clone()))
             .transpose()?;
+        if let Some(webhook) = self.webhook {
+            let link = server.as_ref().map(|server| server.url().to_owned());
+            approvals.set_notices(webhook.start(link)?);
+        }
         Ok((approvals, server))
     }
 
@@ -235,7 +241,7 @@ impl ApprovalSettings {
     ///
     /// # Errors
     /// As [`build`](Self::build), and if the system has no random numbers.
-    pub fn build_alone(&self) -> anyhow::Result<(Arc<Approvals>, Option<ApprovalServer>)> {
+    pub fn build_alone(self) -> anyhow::Result<(Arc<Approvals>, Option<ApprovalServer>)> {
         self.build(
             Arc::new(WatchedValue::fixed(Keyring::random()?)),
             Store::in_memory(),
@@ -262,7 +268,7 @@ impl LocalServerParts {
     pub async fn build(
         app: AppSettings,
         mcp: McpSettings,
-        approval: &ApprovalSettings,
+        approval: ApprovalSettings,
         exports_metrics: bool,
     ) -> anyhow::Result<Self> {
         let readiness = app.readiness.clone();

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     io,
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -61,6 +61,7 @@ pub(super) struct Connection(Arc<OpenConnection>);
 #[derive(Debug)]
 struct OpenConnection {
     number: u64,
+    peer: IpAddr,
     closed: CancellationToken,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     connections: Arc<ConnectionTracker>,
@@ -77,6 +78,11 @@ struct ConnectionTracker {
 }
 
 impl Connection {
+    /// Returns the address at the other end.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.0.peer
+    }
+
     /// Counts the connection as authenticated from now on. Returns `false` and changes nothing if
     /// there are too many of these already.
     #[must_use]
@@ -111,7 +117,7 @@ impl ConnectionTracker {
     }
 
     /// Counts a new connection, and closes the oldest one if there are too many.
-    fn register(self: &Arc<Self>) -> Connection {
+    fn register(self: &Arc<Self>, peer: IpAddr) -> Connection {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let closed = CancellationToken::new();
         let mut waiting = lock(&self.unauthenticated_connections);
@@ -124,6 +130,7 @@ impl ConnectionTracker {
         let connections = self.clone();
         Connection(Arc::new(OpenConnection {
             number,
+            peer,
             closed,
             permit: Mutex::default(),
             connections,
@@ -159,11 +166,11 @@ pub(super) async fn serve(
             accepted = listener.accept() => accepted,
         };
         // A connection that is gone already, or too many open files. Neither ends the listener.
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
-        let connection = connections.register();
+        let connection = connections.register(peer.ip());
         let router = router.clone();
         let ended = ended.clone();
         tokio::spawn(async move {
@@ -223,6 +230,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     const LIMITS: ConnectionLimits = ConnectionLimits {
         max_unauthenticated: 2,
         max_authenticated: 1,
@@ -233,7 +242,7 @@ mod tests {
     #[test]
     fn oldest_unauthenticated_connection_is_closed_for_a_new_one() {
         let connections = Arc::new(ConnectionTracker::new(LIMITS));
-        let open: Vec<_> = (0..3).map(|_| connections.register()).collect();
+        let open: Vec<_> = (0..3).map(|_| connections.register(PEER)).collect();
         let closed: Vec<_> = open.iter().map(|one| one.0.closed.is_cancelled()).collect();
         assert_eq!(closed, [true, false, false]);
     }
@@ -241,9 +250,9 @@ mod tests {
     #[test]
     fn authenticated_connection_is_not_closed_for_a_new_one() {
         let connections = Arc::new(ConnectionTracker::new(LIMITS));
-        let first = connections.register();
+        let first = connections.register(PEER);
         assert!(first.authenticate());
-        let open: Vec<_> = (0..9).map(|_| connections.register()).collect();
+        let open: Vec<_> = (0..9).map(|_| connections.register(PEER)).collect();
         assert!(!first.0.closed.is_cancelled());
         assert!(!open[8].authenticate(), "more than may be authenticated");
         drop(first);
@@ -253,9 +262,9 @@ mod tests {
     #[test]
     fn closed_connection_frees_its_slot() {
         let connections = Arc::new(ConnectionTracker::new(LIMITS));
-        let first = connections.register();
-        drop(connections.register());
-        _ = connections.register();
+        let first = connections.register(PEER);
+        drop(connections.register(PEER));
+        _ = connections.register(PEER);
         assert!(!first.0.closed.is_cancelled());
     }
 }

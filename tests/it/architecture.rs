@@ -94,6 +94,7 @@ fn dependencies_are_used_only_in_their_layers() {
                 "src/security/secrets",
             ],
         ),
+        ("askama::", &["src/transport/admin"]),
         ("axum::", &["crates/sandbox", "src/transport"]),
         ("prometheus_client::", &["src/observability/metrics"]),
         ("opentelemetry::", &["src/observability"]),

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use portkey_bounded_file::display_path;
 
-use crate::observability::audit::{AuditKey, AuditSettings, AuditTarget, SyncPolicy};
+use crate::observability::audit::{AuditKey, AuditSettings, AuditTarget, AuditTrail, SyncPolicy};
 
 #[allow(missing_docs, reason = "clap would show it as the command's help")]
 #[derive(Args, Debug)]
@@ -107,6 +107,19 @@ impl AuditOptions {
             max_bytes: self.audit_max_bytes,
             max_full_files: self.audit_keep,
         }))
+    }
+
+    /// Returns the log as the console reads it, if it is a file.
+    ///
+    /// # Errors
+    /// Returns an error if the key cannot be read.
+    pub(super) fn trail(&self) -> anyhow::Result<Option<AuditTrail>> {
+        let file = self
+            .audit_log
+            .as_ref()
+            .filter(|path| path.as_os_str() != "-");
+        let trail = |path: &PathBuf| Ok(AuditTrail::new(path.clone(), self.key()?));
+        file.map(trail).transpose()
     }
 
     /// Returns the key of the audit log's hash chain.

@@ -319,7 +319,7 @@ impl HttpOptions {
             auth: self.auth(options)?,
             state_keys: self.replicas.state_keys()?,
             store: self.replicas.connect_store(options)?,
-            approval: options.guard.approval(),
+            approval: options.approval_settings()?,
             mcp: options.mcp_settings()?,
             exports_metrics,
             server: self.server(options)?,
@@ -409,7 +409,7 @@ impl HttpOptions {
 }
 
 /// Parses a network, or a single address.
-fn parse_network(text: &str) -> anyhow::Result<IpNet> {
+pub(in crate::cli) fn parse_network(text: &str) -> anyhow::Result<IpNet> {
     let address = || text.parse().map(|address: std::net::IpAddr| address.into());
     text.parse()
         .or_else(|_| address())

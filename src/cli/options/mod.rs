@@ -36,7 +36,7 @@ use self::{
     journal::JournalOptions, results::ResultOptions, secrets::SecretOptions,
 };
 use crate::{
-    app::{AppSettings, Backend, McpSettings},
+    app::{AppSettings, ApprovalSettings, Backend, McpSettings},
     auth::principal::{Credentials, KeySource, MissingKey, UpstreamKey},
     http_client::client_builder,
     mcp::prompts::PromptLibrary,
@@ -357,6 +357,15 @@ impl Options {
         Ok(client_builder()
             .user_agent(user_agent)
             .tls_certs_merge(self.extra_roots()?))
+    }
+
+    /// Returns the settings of approvals by humans.
+    ///
+    /// # Errors
+    /// Returns an error if a key of the audit log or of the webhook cannot be used.
+    pub(crate) fn approval_settings(&self) -> anyhow::Result<ApprovalSettings> {
+        let client = || self.http_client_builder();
+        self.guard.approval(self.audit.trail()?, client)
     }
 
     /// Checks that this process has no key of its own, so that only its clients' keys are used.

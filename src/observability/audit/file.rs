@@ -310,7 +310,7 @@ fn read_tail(file: &mut File) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
 }
 
 /// Lists the full files of a log, oldest first.
-fn full_files(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(super) fn full_files(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let Some(name) = log.file_name() else {
         return Ok(Vec::new());
     };

@@ -13,6 +13,7 @@ mod file;
 mod intents;
 mod pending_entry;
 mod sink;
+mod trail;
 mod verify;
 mod writer;
 
@@ -36,6 +37,8 @@ use tokio::sync::oneshot;
 use self::{sink::Sink, writer::Writer};
 pub use chain::{AuditKey, AuditKeyError};
 pub use pending_entry::PendingEntry;
+pub(crate) use pending_entry::shown_session;
+pub use trail::{AuditTrail, TrailReport};
 pub use verify::{Damage, Finding, Report, Verifier};
 
 /// Maximum time that a write waits for its intent, and that the process waits for the last entries

@@ -189,13 +189,7 @@ impl EntryContext<'_> {
             client: client.as_deref().map(truncate),
             transport: request_info.transport.as_str(),
             protocol: Some(request_info.protocol).filter(|protocol| *protocol != UNKNOWN_NAME),
-            session: request_info
-                .session
-                .as_deref()
-                .map(|id| match request_info.transport {
-                    Transport::Stdio => id.to_owned(),
-                    Transport::Http | Transport::Rest => digest_session(id),
-                }),
+            session: shown_session(request_info),
             request_id: request_info.id.as_str(),
             tool: record
                 .operation
@@ -319,6 +313,15 @@ fn to_canonical_json(args: &JsonMap) -> Vec<u8> {
 
 fn json_bytes(args: &JsonMap) -> usize {
     serde_json::to_vec(args).map_or(0, |json| json.len())
+}
+
+/// Returns the name of a session in the log.
+pub(crate) fn shown_session(request_info: &RequestInfo) -> Option<String> {
+    let id = request_info.session.as_deref()?;
+    Some(match request_info.transport {
+        Transport::Stdio => id.to_owned(),
+        Transport::Http | Transport::Rest => digest_session(id),
+    })
 }
 
 /// Returns a digest that distinguishes sessions. The id itself would let a reader of the log join

@@ -7,7 +7,9 @@
 //! call it was requested for: same caller, tool, arguments and rule.
 
 mod binding;
+mod details;
 mod escape;
+mod notice;
 mod request;
 mod response;
 mod ticket;
@@ -32,7 +34,9 @@ use crate::{
 pub(crate) use self::request::ApprovalSubject;
 pub use self::{
     binding::Binding,
+    details::{CallDetails, DetailChange, RiskLabel},
     escape::escape_untrusted,
+    notice::{NoticeSender, TicketNotice},
     request::ApprovalRequest,
     response::{Approval, ApprovalError, ApprovalResponse, FormAction, FormResponse},
     ticket::{
@@ -108,6 +112,7 @@ pub struct Approvals {
     store: EncryptedStore,
     ttl: Duration,
     admin_url: OnceLock<String>,
+    notices: OnceLock<NoticeSender>,
 }
 
 /// State that a client keeps between an approval request and its response, apart from the binding.
@@ -128,6 +133,7 @@ impl Approvals {
             store,
             ttl,
             admin_url: OnceLock::new(),
+            notices: OnceLock::new(),
         }
     }
 
@@ -135,6 +141,12 @@ impl Approvals {
     pub fn set_admin_url(&self, url: String) {
         // Set twice, the first address stays.
         _ = self.admin_url.set(url);
+    }
+
+    /// Announces each new ticket through this queue.
+    pub fn set_notices(&self, notices: NoticeSender) {
+        // Set twice, the first queue stays.
+        _ = self.notices.set(notices);
     }
 
     /// Returns the address of the approval server, if there is one.

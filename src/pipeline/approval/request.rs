@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Approval, ApprovalError, ApprovalMethod, ApprovalRecord, ApprovalRequirement, Binding,
-    FormResponse, escape::escape_untrusted,
+    CallDetails, FormResponse, escape::escape_untrusted,
 };
 use crate::{
     auth::principal::Principal,
@@ -43,6 +43,8 @@ pub struct ApprovalRequest {
     pub confirm: Option<String>,
     /// Risks of the call.
     pub risks: Vec<CallRisk>,
+    /// The same in parts.
+    pub details: CallDetails,
     binding: Binding,
     args: JsonMap,
 }
@@ -87,6 +89,13 @@ impl ApprovalRequest {
             .required
             .confirm
             .then(|| name.map_or_else(named, str::to_owned));
+        let mut secrets = Vec::new();
+        collect_blanked(subject.masked_args, "", &mut secrets);
+        let details = CallDetails::new(
+            &subject,
+            &describe_risks(subject.operation, subject.risks),
+            &secrets,
+        );
         // The names of clients and callers and the messages of policies are free text and may
         // contain a key.
         let text = mask_text(&render_text(&subject, confirm.as_deref())).into_owned();
@@ -99,6 +108,7 @@ impl ApprovalRequest {
             text,
             confirm,
             risks,
+            details,
             binding,
             args,
         }

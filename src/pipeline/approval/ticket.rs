@@ -5,6 +5,7 @@
 
 use std::{
     num::NonZeroU32,
+    sync::LazyLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,7 +21,7 @@ use tracing::warn;
 
 use super::{
     ApprovalError, ApprovalMethod, ApprovalRecord, ApprovalRequest, ApprovalResponse, Approvals,
-    Binding, FormAction, FormResponse,
+    Binding, CallDetails, FormAction, FormResponse,
 };
 use crate::{auth::principal::Principal, security::signed_state::random_bytes};
 
@@ -83,6 +84,9 @@ pub struct Ticket {
     serial: String,
     /// SHA-256 of the key that opens the ticket's page.
     key: String,
+    /// The text in parts; a ticket of an earlier version has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    details: Option<Box<CallDetails>>,
 }
 
 /// Criteria for listing tickets.
@@ -205,7 +209,16 @@ impl Ticket {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }
+        if let Some(details) = &self.details {
+            digest.update(serde_json::to_vec(details).unwrap_or_default());
+        }
         hex::encode(digest.finalize().get(..ID_BYTES).unwrap_or_default())
+    }
+
+    /// Returns the text in parts.
+    pub fn details(&self) -> &CallDetails {
+        static NONE: LazyLock<CallDetails> = LazyLock::new(CallDetails::default);
+        self.details.as_deref().unwrap_or(&NONE)
     }
 
     /// Returns true if nobody has decided.
@@ -224,6 +237,7 @@ impl Ticket {
             "id": self.id, "tool": self.tool, "principal": self.principal, "text": self.text,
             "confirm": self.confirm, "asked": self.asked, "expires": self.expires,
             "seconds_left": self.time_left().as_secs(), "digest": self.digest(), "state": self.state,
+            "details": self.details(),
         })
     }
 
@@ -321,6 +335,7 @@ impl Approvals {
             stamp: hex::encode(stamp.to_bytes()),
             serial: hex::encode(serial),
             key: digest_hex(&key),
+            details: Some(Box::new(request.details.clone())),
         };
         let value = serde_json::to_vec(&ticket).unwrap_or_default().into();
         let id = &ticket.id;
@@ -342,7 +357,30 @@ impl Approvals {
             page = format!("{desk}/decide/{id}/{key}"),
             "a call waits for approval"
         );
+        if let Some(notices) = self.notices.get() {
+            notices.send(&ticket);
+        }
         Ok(ticket)
+    }
+
+    /// Returns all unexpired tickets, the newest first.
+    ///
+    /// # Errors
+    /// Returns an error if the store is unavailable.
+    pub async fn recent_tickets(&self) -> Result<Vec<Ticket>, DecisionError> {
+        let stamp = self.store.store().stamp().await?;
+        let names = self.store.store().queued_ids(&QUEUE, None).await?;
+        let live: Vec<_> = names
+            .iter()
+            .filter(|name| name.is_live)
+            .map(|name| &*name.id)
+            .collect();
+        let mut tickets = Vec::new();
+        for ids in live.chunks(TICKETS_PER_READ) {
+            tickets.extend(self.load_tickets(ids, &stamp).await?);
+        }
+        tickets.reverse();
+        Ok(tickets)
     }
 
     /// Lists unexpired tickets, oldest first, beginning after the ticket `after`. Returns at most

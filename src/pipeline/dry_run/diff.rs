@@ -1,6 +1,6 @@
 //! Computes the changes of a request body to the current state, field by field.
 
-use portkey_merge_patch::{ListRules, MatchedEntry};
+use portkey_merge_patch::{ListRules, MatchedEntry, diff_lines};
 use portkey_operation::{Effect, Operation, UpdateRules, field_path};
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ const MAX_CHANGES: usize = 100;
 const MAX_TEXT_CHARS: usize = 300;
 /// Maximum length of a field name in a path, in bytes. A path longer than this is not extended.
 const MAX_PATH_BYTES: usize = 200;
+/// Maximum length of the lines of a change, in characters.
+const MAX_LINES_CHARS: usize = 4_000;
 /// Maximum length of a list in a change, in items.
 const MAX_LIST_ITEMS: usize = 20;
 
@@ -28,16 +30,19 @@ pub struct FieldChange {
     pub from: Option<Value>,
     /// New value; `None` if the field would be removed.
     pub to: Option<Value>,
+    /// The lines that differ, if both values are texts of several lines.
+    pub lines: Option<String>,
 }
 
 impl FieldChange {
-    /// Serializes the change as `{path, from, to}`, without absent values.
+    /// Serializes the change as `{path, from, to, diff}`, without absent values.
     pub fn to_json(&self) -> Value {
         let path = Some(Value::from(self.path.as_str()));
         let fields = [
             ("path", path),
             ("from", self.from.clone()),
             ("to", self.to.clone()),
+            ("diff", self.lines.as_deref().map(Value::from)),
         ];
         let present = fields
             .into_iter()
@@ -75,6 +80,7 @@ pub fn compute_changes(
                 path: String::new(),
                 from,
                 to: None,
+                lines: None,
             });
         }
         (_, Some(Value::Object(fields))) => {
@@ -114,6 +120,14 @@ pub(super) fn display_name(answer: &Value) -> Option<&str> {
 
 fn shorten(value: &Value) -> Value {
     truncate(value, MAX_TEXT_CHARS, MAX_LIST_ITEMS)
+}
+
+fn shorten_lines(lines: &str) -> String {
+    let start = first_chars(lines, MAX_LINES_CHARS);
+    match lines.len() - start.len() {
+        0 => lines.to_owned(),
+        more => format!("{start}… ({more} more bytes)"),
+    }
 }
 
 struct DiffBuilder {
@@ -214,10 +228,15 @@ impl DiffBuilder {
             }
         };
         let to = Some(shown.map_or_else(|| BLANK.into(), shorten));
+        let lines = match (from, shown) {
+            (Some(Value::String(from)), Some(Value::String(to))) => diff_lines(from, to),
+            _ => None,
+        };
         self.push(FieldChange {
             path: path.to_owned(),
             from: from.map(show),
             to,
+            lines: lines.map(|lines| shorten_lines(&lines)),
         });
     }
 
@@ -232,6 +251,7 @@ impl DiffBuilder {
             path: path.to_owned(),
             from: Some(from),
             to: None,
+            lines: None,
         });
     }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, builder::BoolishValueParser};
 
 use super::super::parse_seconds;
-use crate::{app::ApprovalSettings, pipeline::approval::ApprovalDefaults};
+use crate::pipeline::approval::ApprovalDefaults;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Approval")]
@@ -61,7 +61,7 @@ pub(super) struct ApprovalOptions {
         value_parser = parse_seconds
     )]
     approval_timeout: Duration,
-    /// Loopback address of the approval server, for its web page and `portkey-mcp approvals`; port 0 selects a
+    /// Loopback address of the approval server, for its web console and `portkey-mcp approvals`; port 0 selects a
     /// free port.
     #[arg(
         long,
@@ -91,11 +91,11 @@ impl ApprovalOptions {
         }
     }
 
-    pub(super) fn settings(&self) -> ApprovalSettings {
-        ApprovalSettings {
-            timeout: self.approval_timeout,
-            listen: self.admin_listen,
-            file: self.admin_file.clone(),
-        }
+    pub(super) const fn timeout(&self) -> Duration {
+        self.approval_timeout
+    }
+
+    pub(super) const fn listen(&self) -> Option<SocketAddr> {
+        self.admin_listen
     }
 }

@@ -1,20 +1,27 @@
 //! Options that restrict calls, on every transport.
 
 mod approval;
+mod console;
 mod policy;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use reqwest::ClientBuilder;
 
-use self::{approval::ApprovalOptions, policy::PolicyOptions};
-use crate::{app::ApprovalSettings, pipeline::approval::ApprovalDefaults};
+use self::{approval::ApprovalOptions, console::ConsoleOptions, policy::PolicyOptions};
+use crate::{
+    app::ApprovalSettings, observability::audit::AuditTrail, pipeline::approval::ApprovalDefaults,
+    transport::admin::ApprovalServerSettings,
+};
 
 /// Options that restrict calls.
 #[derive(Args, Debug)]
 pub(crate) struct GuardOptions {
     #[command(flatten)]
     approval: ApprovalOptions,
+    #[command(flatten)]
+    console: ConsoleOptions,
     #[command(flatten)]
     policy: PolicyOptions,
 }
@@ -30,9 +37,28 @@ impl GuardOptions {
         self.approval.defaults()
     }
 
-    /// Returns the settings of approvals by humans.
-    pub(crate) fn approval(&self) -> ApprovalSettings {
-        self.approval.settings()
+    /// Returns the settings of approvals by humans. `audit` is the audit log that the console shows, and
+    /// `client` makes the HTTP client of the webhook.
+    ///
+    /// # Errors
+    /// Returns an error if the key of the webhook cannot be used.
+    pub(super) fn approval(
+        &self,
+        audit: Option<AuditTrail>,
+        client: impl FnOnce() -> anyhow::Result<ClientBuilder>,
+    ) -> anyhow::Result<ApprovalSettings> {
+        let server = self.approval.listen().map(|listen| ApprovalServerSettings {
+            listen,
+            file: self.approval.admin_file.clone(),
+            public_url: self.console.public_url(),
+            proxy_name: self.console.proxy_name(),
+            audit,
+        });
+        Ok(ApprovalSettings {
+            timeout: self.approval.timeout(),
+            server,
+            webhook: self.console.webhook(client)?,
+        })
     }
 
     /// Returns the path of the policy file, if there is one.

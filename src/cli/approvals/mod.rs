@@ -1,5 +1,7 @@
 //! `portkey-mcp approvals`: approves and denies the pending calls of a server.
 
+mod watch;
+
 use std::{
     borrow::Cow,
     io::{self, Write},
@@ -16,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::options::Options;
 use crate::security::{
-    sanitize::escape_to_one_line,
+    sanitize::{escape_to_one_line, first_chars},
     secrets::{FileProtection, read_protected_file},
 };
 
@@ -25,8 +27,12 @@ Examples:
   portkey-mcp http --approve-deletes --admin-listen 127.0.0.1:0 --admin-file admin.json    the server
   portkey-mcp approvals list --admin-file admin.json
   portkey-mcp approvals list --state pending --caller support --admin-file admin.json
+  portkey-mcp approvals watch --admin-file admin.json
   portkey-mcp approvals show 3f9a51 --admin-file admin.json
   portkey-mcp approvals approve 3f9a51 --admin-file admin.json";
+
+/// Maximum length of a target or a reason in the list, in characters.
+const MAX_COLUMN_CHARS: usize = 60;
 
 /// Timeout of a request, longer than a running server ever takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,6 +49,11 @@ Examples:
   portkey-mcp approvals list --state pending --caller support --admin-file admin.json
   portkey-mcp approvals list --limit 10 --after 3f9a51 --admin-file admin.json")]
     List(ListArgs),
+    /// Print each new pending call on a line, until interrupted.
+    #[command(after_help = "\
+Example:
+  portkey-mcp approvals watch --admin-file admin.json")]
+    Watch,
     /// Show one call, with the changes it would make and the risk.
     #[command(after_help = "\
 Example:
@@ -142,6 +153,7 @@ impl ApprovalsCommand {
         let client = ApprovalClient::from_options(options)?;
         match self {
             Self::List(filter) => print_tickets(&client.list_tickets(filter).await?, out)?,
+            Self::Watch => watch::follow(options, client, out).await?,
             Self::Show { ticket } => {
                 let ticket = client.find_ticket(ticket).await?;
                 writeln!(
@@ -303,8 +315,8 @@ impl ApprovalClient {
 fn print_tickets(page: &Value, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "{:32}  {:24}  {:>7}  {:16}  TOOL",
-        "TICKET", "STATE", "SECONDS", "CALLER"
+        "{:32}  {:24}  {:>7}  {:16}  {:28}  {:32}  REASON",
+        "TICKET", "STATE", "SECONDS", "CALLER", "TOOL", "TARGET"
     )?;
     let tickets = page
         .get("tickets")
@@ -321,12 +333,37 @@ fn print_tickets(page: &Value, out: &mut impl Write) -> io::Result<()> {
             single_line_field(ticket, "principal"),
             single_line_field(ticket, "tool"),
         );
-        writeln!(out, "{id:32}  {state:24}  {left:>7}  {caller:16}  {tool}")?;
+        let (target, reason) = (target_text(ticket), reason_text(ticket));
+        writeln!(
+            out,
+            "{id:32}  {state:24}  {left:>7}  {caller:16}  {tool:28}  {target:32}  {reason}"
+        )?;
     }
     match &*single_line_field(page, "next") {
         "" => Ok(()),
         next => writeln!(out, "\nThere are more: continue with --after {next}"),
     }
+}
+
+/// Returns the name of the target, or else its path.
+fn target_text(ticket: &Value) -> String {
+    let details = ticket.get("details").unwrap_or(&Value::Null);
+    let text = match &*single_line_field(details, "name") {
+        "" => single_line_field(details, "target").into_owned(),
+        name => name.to_owned(),
+    };
+    first_chars(&text, MAX_COLUMN_CHARS).to_owned()
+}
+
+/// Returns the rule that requires the decision, with its message.
+fn reason_text(ticket: &Value) -> String {
+    let details = ticket.get("details").unwrap_or(&Value::Null);
+    let rule = single_line_field(details, "rule");
+    let text = match &*single_line_field(details, "message") {
+        "" => rule.into_owned(),
+        message => format!("{rule}: {message}"),
+    };
+    first_chars(&text, MAX_COLUMN_CHARS).to_owned()
 }
 
 /// Returns a text of the server's that may have several lines.

@@ -1,0 +1,294 @@
+//! Checks host, origin and credentials of a request before its body is read.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use ipnet::IpNet;
+use subtle::ConstantTimeEq;
+use tokio::time::timeout;
+use tracing::info;
+
+use super::{
+    BODY_TIMEOUT, MAX_BODY_BYTES, ServerState, api,
+    pages::{self, MAX_NAME_CHARS},
+    sessions::Session,
+};
+use crate::{pipeline::approval::Ticket, transport::auxiliary::Connection};
+
+/// Headers of every response.
+const RESPONSE_HEADERS: [(HeaderName, HeaderValue); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+             img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("same-origin"),
+    ),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+];
+
+/// The addresses under which browsers may use this server.
+#[derive(Debug)]
+pub(super) struct OwnSites {
+    /// Host names of this server, with the port.
+    hosts: [String; 3],
+    /// Host and origin at a proxy in front of this server.
+    public: Option<(String, String)>,
+}
+
+impl OwnSites {
+    /// `public_url` is the address of a proxy in front of this server.
+    pub(super) fn new(port: u16, public_url: Option<&str>) -> Self {
+        let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
+        let public = public_url.and_then(|url| {
+            let url = url.trim_end_matches('/');
+            let (_, host) = url.split_once("://")?;
+            Some((host.to_owned(), url.to_owned()))
+        });
+        Self { hosts, public }
+    }
+
+    /// Returns `true` if the host is this server's, and the origin, if a browser sends one, is the
+    /// same.
+    fn accept(&self, headers: &HeaderMap) -> bool {
+        // At most one of each: another program might use the other of two.
+        let text = |name| {
+            let mut values = headers.get_all(name).iter();
+            let first = values
+                .next()
+                .map(|value| value.to_str().unwrap_or_default());
+            (first, values.next().is_some())
+        };
+        let ((host, more_hosts), (origin, more_origins)) =
+            (text(header::HOST), text(header::ORIGIN));
+        let host = host.unwrap_or_default();
+        if more_hosts || more_origins {
+            return false;
+        }
+        let is_local = self.hosts.iter().any(|known| known == host)
+            && origin.is_none_or(|origin| origin == format!("http://{host}"));
+        let is_public = self.public.as_ref().is_some_and(|(known, site)| {
+            known == host && origin.is_none_or(|origin| origin == site)
+        });
+        is_local || is_public
+    }
+}
+
+/// The header in which a trusted proxy names the person at the browser.
+#[derive(Clone, Debug)]
+pub struct ProxyName {
+    /// Name of the header.
+    pub header: HeaderName,
+    /// Addresses of proxies that are trusted.
+    pub proxies: Vec<IpNet>,
+}
+
+impl ProxyName {
+    fn read(&self, headers: &HeaderMap, peer: IpAddr) -> Option<String> {
+        let peer = peer.to_canonical();
+        if !self.proxies.iter().any(|proxy| proxy.contains(&peer)) {
+            return None;
+        }
+        let name = headers.get(&self.header)?.to_str().ok()?.trim();
+        ((1..=MAX_NAME_CHARS).contains(&name.chars().count())).then(|| name.to_owned())
+    }
+}
+
+/// Access that a request has.
+#[derive(Clone)]
+pub(super) enum RequestAccess {
+    /// None: the page for signing in, and what it loads.
+    Public {
+        /// Name that a trusted proxy gives.
+        proxy_name: Option<String>,
+    },
+    /// Access by the token in the file.
+    ApiToken,
+    /// Access by the key of the page about this ticket.
+    TicketPage(Arc<Ticket>),
+    /// Access by the key in the log, which signs in.
+    SignInKey {
+        /// Name that a trusted proxy gives.
+        proxy_name: Option<String>,
+    },
+    /// Access by a session.
+    Session(SignedIn),
+}
+
+/// A session, and the name under which its decisions are recorded.
+#[derive(Clone)]
+pub(super) struct SignedIn {
+    pub(super) session: Arc<Session>,
+    pub(super) name: String,
+}
+
+impl RequestAccess {
+    /// Returns the session.
+    ///
+    /// # Errors
+    /// Returns the response for a request without a session. The guard lets none of them in.
+    pub(super) fn session(&self) -> Result<&SignedIn, Response> {
+        match self {
+            Self::Session(session) => Ok(session),
+            _ => Err(pages::not_found()),
+        }
+    }
+}
+
+impl ServerState {
+    /// Authenticates a request. All paths that are not listed are unknown to every caller.
+    async fn authenticate(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        peer: IpAddr,
+    ) -> Result<RequestAccess, Response> {
+        let proxy_name = self
+            .proxy_name
+            .as_ref()
+            .and_then(|proxy| proxy.read(headers, peer));
+        let mut steps = path.split('/').skip(1);
+        match (steps.next(), steps.next(), steps.next(), steps.next()) {
+            (Some("sign-in" | "console.css" | "console.js"), None, ..) => {
+                Ok(RequestAccess::Public { proxy_name })
+            }
+            (Some("approvals"), _, None, _) => {
+                api::require_token(self, headers).map_err(IntoResponse::into_response)?;
+                Ok(RequestAccess::ApiToken)
+            }
+            (Some("decide"), Some(id), Some(key), None) => {
+                let ticket = self.approvals.ticket(id).await.ok().flatten();
+                let open =
+                    ticket.filter(|ticket| ticket.matches_page_key(key) && ticket.is_pending());
+                Ok(RequestAccess::TicketPage(Arc::new(
+                    open.ok_or_else(pages::not_found)?,
+                )))
+            }
+            (Some("waiting"), Some(key), None, _) => match self.is_sign_in_key(key) {
+                true => Ok(RequestAccess::SignInKey { proxy_name }),
+                false => Err(pages::not_found()),
+            },
+            (Some("" | "deny" | "audit" | "changes" | "events" | "sign-out"), None, ..)
+            | (Some("calls" | "audit" | "changes"), Some(_), ..) => {
+                let Some(session) = self.sessions.find(headers) else {
+                    return Err(sign_in_first(method, path));
+                };
+                let name = proxy_name.unwrap_or_else(|| session.name.clone());
+                Ok(RequestAccess::Session(SignedIn { session, name }))
+            }
+            _ => Err((StatusCode::NOT_FOUND, "there is nothing here\n").into_response()),
+        }
+    }
+
+    /// Returns true for the key in the log.
+    pub(super) fn is_sign_in_key(&self, key: &str) -> bool {
+        key.as_bytes().ct_eq(self.sign_in_key.as_bytes()).into()
+    }
+}
+
+/// Leads to the page for signing in, and from there back to the page that was wanted.
+fn sign_in_first(method: &Method, path: &str) -> Response {
+    match (method, path) {
+        (&Method::GET | &Method::HEAD, "/events") => StatusCode::UNAUTHORIZED.into_response(),
+        (&Method::GET | &Method::HEAD, "/") => Redirect::to("/sign-in").into_response(),
+        (&Method::GET | &Method::HEAD, path) => {
+            Redirect::to(&format!("/sign-in?next={path}")).into_response()
+        }
+        _ => pages::message(
+            StatusCode::UNAUTHORIZED,
+            "Nothing was done: your session has ended. Sign in again.",
+        ),
+    }
+}
+
+/// Checks host, origin and credentials of a request before its body is read.
+pub(super) async fn guard_request(
+    State(server): State<Arc<ServerState>>,
+    Extension(connection): Extension<Connection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let checked = authenticate_and_read(&server, &connection, request).await;
+    let mut response = match checked {
+        Ok(request) => next.run(request).await,
+        Err(response) => response,
+    };
+    for (name, value) in RESPONSE_HEADERS {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// Authenticates a request and reads its body.
+async fn authenticate_and_read(
+    server: &ServerState,
+    connection: &Connection,
+    request: Request,
+) -> Result<Request, Response> {
+    let refuse = |status, why: &'static str| (status, why).into_response();
+    let (mut parts, body) = request.into_parts();
+    if !server.sites.accept(&parts.headers) {
+        // A page of another origin may have sent it, or reached this server by a host name of its
+        // own.
+        info!("an approval request was refused: its host or its origin is another one");
+        return Err(refuse(StatusCode::FORBIDDEN, "not from there\n"));
+    }
+    let access = server
+        .authenticate(
+            &parts.method,
+            parts.uri.path(),
+            &parts.headers,
+            connection.peer(),
+        )
+        .await?;
+    let is_public = matches!(access, RequestAccess::Public { .. });
+    if !is_public && !connection.authenticate() {
+        let why = "too many requests are under way; try again\n";
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, why));
+    }
+    parts.extensions.insert(access);
+    let read = Limited::new(body, MAX_BODY_BYTES).collect();
+    let body = match timeout(BODY_TIMEOUT, read).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body is too large\n",
+            ));
+        }
+        Ok(Err(_)) => return Err(refuse(StatusCode::BAD_REQUEST, "the body broke off\n")),
+        Err(_) => {
+            return Err(refuse(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body took too long\n",
+            ));
+        }
+    };
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
