@@ -1,8 +1,11 @@
-//! Approval of calls by a human: forms, tickets, the ticket page and the Redis user.
+//! Approval of calls by a human: forms, tickets, the console, the webhook and the Redis user.
 
 mod calls;
+mod console;
 mod forms;
 mod page;
 mod redis_user;
 mod sensitive;
 mod tickets;
+mod watch;
+mod webhook;

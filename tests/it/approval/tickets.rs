@@ -288,7 +288,7 @@ async fn approval_server_rejects_unauthorized_requests() {
         },
         Case {
             what: "elsewhere",
-            request: get(&format!("{url}/")),
+            request: get(&format!("{url}/elsewhere")),
             expected: StatusCode::NOT_FOUND,
         },
     ];

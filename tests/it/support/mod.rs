@@ -5,6 +5,7 @@ pub(crate) mod arguments;
 pub(crate) mod audit;
 pub(crate) mod catalogs;
 pub(crate) mod clock;
+pub(crate) mod console;
 pub(crate) mod form_client;
 pub(crate) mod generated;
 pub(crate) mod in_process;
