@@ -52,6 +52,9 @@ const RESPONSE_HEADERS: [(HeaderName, HeaderValue); 7] = [
     ),
 ];
 
+/// Header of the script's requests.
+const REFRESH_HEADER: &str = "x-console-refresh";
+
 /// The addresses under which browsers may use this server.
 #[derive(Debug)]
 pub(super) struct OwnSites {
@@ -145,6 +148,8 @@ pub(super) enum RequestAccess {
 pub(super) struct SignedIn {
     pub(super) session: Arc<Session>,
     pub(super) name: String,
+    /// True if the script of an open page asks, whose answer nobody sees as a page.
+    pub(super) is_refresh: bool,
 }
 
 impl RequestAccess {
@@ -200,7 +205,11 @@ impl ServerState {
                     return Err(sign_in_first(method, path));
                 };
                 let name = proxy_name.unwrap_or_else(|| session.name.clone());
-                Ok(RequestAccess::Session(SignedIn { session, name }))
+                Ok(RequestAccess::Session(SignedIn {
+                    session,
+                    name,
+                    is_refresh: headers.contains_key(REFRESH_HEADER),
+                }))
             }
             _ => Err((StatusCode::NOT_FOUND, "there is nothing here\n").into_response()),
         }

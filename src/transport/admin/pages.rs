@@ -62,7 +62,10 @@ impl Frame {
                 token: signed_in.session.issue_form_token(),
                 has_audit: server.audit.is_some(),
             }),
-            message: signed_in.session.take_message(),
+            message: match signed_in.is_refresh {
+                true => None,
+                false => signed_in.session.take_message(),
+            },
         }
     }
 }

@@ -62,7 +62,7 @@ function showCount(waiting) {
 async function refresh(waiting, before) {
   const live = document.querySelector("[data-live]");
   if (!live) return;
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  const answer = await fetch(location.href, { headers: { "x-console-refresh": "1" } });
   if (answer.redirected) return location.reload();
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (live.dataset.live === "call") {

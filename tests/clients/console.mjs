@@ -1,0 +1,396 @@
+// The console for approvals in Debian's Chromium: signing in, deciding, denying several calls, the
+// keyboard alone, a phone's width, dark mode, no JavaScript; and axe-core finds nothing on any page.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+import { AxePuppeteer } from "@axe-core/puppeteer";
+import puppeteer from "puppeteer-core";
+
+const TIMEOUT = 30_000;
+const DESKTOP = { width: 1180, height: 800 };
+const PHONE = { width: 390, height: 844, isMobile: true, hasTouch: true };
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+const [program, pictures] = process.argv.slice(2);
+if (!program) {
+  console.error("usage: console.mjs PORTKEY_MCP [FOLDER FOR PICTURES]");
+  process.exit(1);
+}
+accessSync(program, constants.X_OK);
+accessSync(CHROMIUM, constants.X_OK);
+
+// Our environment without what would configure the program.
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(PORTKEY_|ENKRYPT_|RUST_LOG$)/.test(name)),
+);
+
+const CONFIG = {
+  slug: "pc-support-fallback",
+  config: {
+    strategy: { mode: "loadbalance" },
+    targets: [
+      { provider: "@openai-production", weight: 0.5 },
+      { provider: "@anthropic", weight: 0.5, api_key: "sk-planted-0123456789abcdef" },
+    ],
+    retry: { attempts: 4, on_status_codes: [429, 503] },
+  },
+};
+
+function prove(what, check) {
+  try {
+    check();
+  } catch (error) {
+    throw new Error(`${what}; ${error.message}`, { cause: error });
+  }
+  console.log(`ok   ${what}`);
+}
+
+async function main() {
+  const folder = mkdtempSync(join(tmpdir(), "portkey-mcp-"));
+  const file = join(folder, "admin.json");
+  const server = await serve(
+    ...["--approve-writes", "--approve-deletes", "--approve-by-name"],
+    ...["--admin-listen", "127.0.0.1:0", "--admin-file", file],
+    ...["--audit-log", join(folder, "audit.jsonl")],
+    ...journal(folder),
+  );
+  const { url, token } = JSON.parse(readFileSync(file, "utf8"));
+  const browser = await puppeteer.launch({
+    executablePath: CHROMIUM,
+    // The server on this machine is all that it opens.
+    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+  });
+  try {
+    const trial = new Trial(browser, server.url, url, token);
+    await trial.signIn();
+    await trial.inbox();
+    await trial.decide();
+    await trial.keyboard();
+    await trial.denySeveral();
+    await trial.elsewhere();
+    await trial.audit();
+    await trial.history();
+    await trial.withoutJavaScript();
+    await trial.signOut();
+    prove("no page logs an error", () => assert.deepEqual(trial.errors, []));
+  } finally {
+    await browser.close();
+    server.process.kill();
+    await server.ended;
+    rmSync(folder, { recursive: true });
+  }
+}
+
+// Options of the journal, where this version has one.
+function journal(_folder) {
+  return [];
+}
+
+class Trial {
+  constructor(browser, mcp, url, token) {
+    Object.assign(this, { browser, mcp, url, token, errors: [] });
+  }
+
+  async open(path, context = this.context) {
+    const page = await context.newPage();
+    page.setDefaultTimeout(TIMEOUT);
+    page.on("pageerror", (error) => this.errors.push(String(error)));
+    page.on("console", (message) => {
+      if (message.type() === "error") this.errors.push(message.text());
+    });
+    await page.setViewport(DESKTOP);
+    await page.goto(`${this.url}${path}`);
+    return page;
+  }
+
+  // Checks a page by axe-core: on a desktop and on a phone, light and dark.
+  async check(page, what) {
+    for (const [size, viewport] of [["desktop", DESKTOP], ["phone", PHONE]]) {
+      await page.setViewport(viewport);
+      for (const scheme of ["light", "dark"]) {
+        await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+        const { violations } = await new AxePuppeteer(page).analyze();
+        const found = violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`));
+        prove(`${what}: axe finds nothing, ${size}, ${scheme}`, () => assert.deepEqual(found, []));
+        const width = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        prove(`${what}: fits, ${size}, ${scheme}`, () => assert.ok(width <= 0, `${width} pixels too wide`));
+      }
+    }
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "light" }]);
+    await page.setViewport(DESKTOP);
+  }
+
+  async picture(page, name, { scheme = "light", viewport = DESKTOP } = {}) {
+    if (!pictures) return;
+    mkdirSync(pictures, { recursive: true });
+    await page.setViewport(viewport);
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+    await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: viewport !== PHONE });
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "light" }]);
+    await page.setViewport(DESKTOP);
+  }
+
+  // Makes a call, and returns what its caller reads.
+  async call(name, args) {
+    const params = {
+      name,
+      arguments: args,
+      _meta: {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { name: "support-agent", version: "1.4" },
+      },
+    };
+    const answer = await fetch(this.mcp, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        accept: "application/json, text/event-stream",
+        "mcp-protocol-version": "2026-07-28",
+        "mcp-method": "tools/call",
+        "mcp-name": name,
+      },
+      body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params }),
+    });
+    const { result, error } = await answer.json();
+    assert.ok(result, JSON.stringify(error));
+    return { failed: result.isError, text: result.content[0].text };
+  }
+
+  // Makes a call that waits, and returns its ticket.
+  async ask(name, args) {
+    const { text } = await this.call(name, args);
+    const found = /ticket is ([0-9a-f]+)/.exec(text);
+    assert.ok(found, text);
+    return found[1];
+  }
+
+  async signIn() {
+    this.context = await this.browser.createBrowserContext();
+    await this.context.overridePermissions(this.url, ["clipboard-read", "clipboard-sanitized-write"]);
+    const page = await this.open("/audit");
+    prove("a browser without a session is led to the page for signing in", () => assert.match(page.url(), /sign-in/));
+    await this.check(page, "sign-in");
+    await page.type("#token", "another");
+    await page.type("#by", "Ann");
+    await submit(page, "button.main");
+    prove("another token signs nobody in", async () => assert.match(await text(page), /not the token/));
+    // With the keyboard alone: here, Enter in a field sends the form.
+    await page.type("#token", this.token);
+    await page.focus("#by");
+    await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+    prove("the token signs in, and leads to the page that was wanted", () => assert.equal(page.url(), `${this.url}/audit`));
+    await page.close();
+  }
+
+  async inbox() {
+    const page = await this.open("/");
+    prove("an empty inbox says so", () => {});
+    assert.match(await text(page), /Nothing waits/);
+    await this.check(page, "empty inbox");
+    await page.bringToFront();
+    const label = await this.ask("delete-label", { label_id: await this.labelId() });
+    await page.waitForSelector(`a[href="/calls/${label}"]`);
+    prove("a new call appears by itself", () => {});
+    this.config = await this.ask("update-config", CONFIG);
+    await page.waitForSelector(`a[href="/calls/${this.config}"]`);
+    this.member = await this.ask("update-user", { user_id: await this.userId(), role: "admin" });
+    await page.waitForSelector(`a[href="/calls/${this.member}"]`);
+    this.deletion = await this.ask("delete-integration", { slug: "openai-production" });
+    await page.waitForSelector(`a[href="/calls/${this.deletion}"]`);
+    const title = await page.title();
+    prove("the title counts the waiting calls", () => assert.match(title, /^\(4\) /));
+    const order = await page.$$eval(".calls h2 a", (links) => links.map((link) => link.getAttribute("href")));
+    prove("the newest call is first", () => assert.equal(order[0], `/calls/${this.deletion}`));
+    await this.check(page, "inbox");
+    await this.picture(page, "console-inbox");
+    await this.picture(page, "console-inbox-phone", { scheme: "dark", viewport: PHONE });
+    this.label = label;
+    await page.close();
+  }
+
+  async labelId() {
+    const { text } = await this.call("list-labels", {});
+    return JSON.parse(text).data[0].id;
+  }
+
+  async userId() {
+    const { text } = await this.call("list-users", {});
+    return JSON.parse(text).data.find(({ role }) => role === "member").id;
+  }
+
+  async decide() {
+    let page = await this.open(`/calls/${this.config}`);
+    const shown = await text(page);
+    prove("a config is shown by its fields", () => {
+      for (const part of ["config.strategy.mode", "fallback", "loadbalance", "0.5"]) assert.ok(shown.includes(part), part);
+      assert.ok(!shown.includes("sk-planted"));
+    });
+    await this.check(page, "page of a config");
+    await this.picture(page, "console-config");
+    await page.goto(`${this.url}/calls/${this.member}`);
+    await this.check(page, "page of a member");
+    await this.picture(page, "console-privilege");
+    await page.goto(`${this.url}/calls/${this.deletion}`);
+    await this.check(page, "page of a deletion");
+    await this.picture(page, "console-delete");
+    await page.click("[data-copy]");
+    await page.waitForFunction(() => document.querySelector("[data-copy]").textContent === "Copied");
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    prove("the name of the tool is copied", () => assert.equal(copied, "delete-integration"));
+    const before = await page.$eval("[data-seconds-left]", (place) => place.textContent);
+    await page.waitForFunction((old) => document.querySelector("[data-seconds-left]").textContent !== old, {}, before);
+    prove("the time left is counted down", () => {});
+    // Without the name nothing is approved.
+    await submit(page, "button.approve");
+    assert.match(await text(page), /type its name/);
+    prove("a deletion is not approved without the name", () => {});
+    await page.type("#name", "OpenAI Production");
+    await submit(page, "button.approve");
+    prove("a decision leads back to the inbox", () => assert.equal(page.url(), `${this.url}/`));
+    assert.match(await text(page), /Approved\. The call is carried out/);
+    prove("and says what was decided", () => {});
+    await this.check(page, "inbox after a decision");
+    await page.close();
+    const done = await this.call("delete-integration", { slug: "openai-production" });
+    prove("the approved call is carried out", () => assert.equal(done.failed, false, done.text));
+    page = await this.open(`/calls/${this.deletion}`);
+    assert.match(await text(page), /carried out, or has expired/);
+    prove("a call that is over is told", () => this.errors.splice(0));
+    await page.close();
+  }
+
+  // Decides without a pointer: Tab to the button, then Enter. Enter in the field decides nothing.
+  async keyboard() {
+    const page = await this.open(`/calls/${this.config}`);
+    await tabTo(page, "#name");
+    await page.keyboard.type("Support Fallback");
+    await page.keyboard.press("Enter");
+    assert.equal(page.url(), `${this.url}/calls/${this.config}`);
+    const pending = await page.$("button.approve");
+    prove("Enter in the field of the name decides nothing", () => assert.ok(pending));
+    await tabTo(page, "button.deny");
+    await tabTo(page, "button.approve");
+    prove("Deny and Approve are reached by Tab", () => {});
+    await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+    assert.match(await text(page), /Approved\./);
+    prove("a call is approved with the keyboard alone", () => {});
+    await page.close();
+  }
+
+  async denySeveral() {
+    const page = await this.open("/");
+    await page.click(`#pick-${this.label}`);
+    await page.focus(`#pick-${this.label}`);
+    await page.keyboard.press("Enter");
+    assert.equal((await page.$$("input[name=call]")).length, 2);
+    prove("Enter at a selected call denies nothing", () => {});
+    await page.click("[data-select-all]");
+    await submit(page, ".bar button.deny");
+    assert.match(await text(page), /2 calls were denied\. Nothing is sent\./);
+    prove("the selected calls are denied together", () => {});
+    const { text: told } = await this.call("delete-label", { label_id: await this.labelId() });
+    prove("their caller is told", () => assert.match(told, /declined/));
+    await page.close();
+  }
+
+  async elsewhere() {
+    const id = await this.ask("delete-integration", { slug: "anthropic" });
+    const first = await this.open(`/calls/${id}`);
+    const second = await this.open(`/calls/${id}`);
+    await submit(second, "button.deny");
+    await first.bringToFront();
+    await first.waitForFunction(() => /was denied by Ann/.test(document.body.innerText));
+    const left = await first.$("button.approve");
+    prove("a page whose call was decided elsewhere says so", () => assert.equal(left, null));
+    await this.check(first, "page of a call that was decided elsewhere");
+    await Promise.all([first.close(), second.close()]);
+  }
+
+  async audit() {
+    const page = await this.open("/audit");
+    assert.match(await text(page), /approved by Ann/);
+    prove("the audit page shows who approved", () => {});
+    await submit(page, "form[action='/audit/verify'] button");
+    while (/verification runs/.test(await text(page))) await page.reload();
+    assert.match(await text(page), /are intact/);
+    prove("the chain of the audit log is verified", () => {});
+    await this.check(page, "audit");
+    await this.picture(page, "console-audit");
+    await page.close();
+  }
+
+  async history() {}
+
+  async withoutJavaScript() {
+    const page = await this.open("/");
+    await page.setJavaScriptEnabled(false);
+    const id = await this.ask("delete-integration", { slug: "anthropic-eu" }).catch(() => this.ask("update-config", { ...CONFIG, name: "Renamed" }));
+    await page.reload();
+    await Promise.all([page.waitForNavigation(), page.click(`a[href="/calls/${id}"]`)]);
+    const hidden = await page.$$eval("[data-copy]", (buttons) => buttons.every((button) => button.hidden));
+    prove("without JavaScript: what needs it is not offered", () => assert.ok(hidden));
+    await page.focus("#name");
+    await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+    assert.match(await text(page), /Nothing was decided: press Approve or Deny/);
+    prove("without JavaScript: Enter decides nothing", () => this.errors.splice(0));
+    await submit(page, "button.deny");
+    assert.match(await text(page), /Denied\. Nothing is sent/);
+    prove("without JavaScript: a call is denied", () => {});
+    await page.close();
+  }
+
+  async signOut() {
+    const page = await this.open("/");
+    await submit(page, ".person button");
+    await page.goto(`${this.url}/`);
+    prove("after signing out, the token is asked for again", () => assert.match(page.url(), /sign-in/));
+    await page.close();
+  }
+}
+
+const text = (page) => page.$eval("body", (body) => body.innerText);
+
+// Presses a button that leads to another page.
+async function submit(page, button) {
+  await Promise.all([page.waitForNavigation(), page.click(button)]);
+}
+
+async function tabTo(page, selector) {
+  for (let steps = 0; steps < 60; steps += 1) {
+    await page.keyboard.press("Tab");
+    if (await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)) return;
+  }
+  throw new Error(`${selector} is not reached by Tab`);
+}
+
+// Runs the server; resolves once it says where it serves.
+function serve(...args) {
+  const child = spawn(program, ["http", "--sandbox", "--listen", "127.0.0.1:0", ...args], {
+    env,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const ended = new Promise((resolve) => child.on("exit", resolve));
+  const lines = createInterface({ input: child.stderr });
+  return new Promise((resolve, reject) => {
+    const fail = () => reject(new Error("the server did not start"));
+    child.on("error", reject);
+    child.on("exit", fail);
+    setTimeout(fail, TIMEOUT).unref();
+    lines.on("line", (line) => {
+      const found = /serving MCP at (http:\/\/[^\s;]+)/.exec(line);
+      if (found) resolve({ url: found[1], process: child, ended });
+    });
+  });
+}
+
+main().catch((failure) => {
+  console.error(failure.stack);
+  console.error(`FAILED ${failure.message}`);
+  process.exit(1);
+});
