@@ -202,6 +202,14 @@ impl HttpServerParts {
         });
         mcp.results = mcp.results.with_shared_store(&store, &keys);
         let mut server = mcp.build(dispatcher, metrics.clone());
+        if let Some(approval_server) = &approval_server {
+            let local = match &auth {
+                Auth::None(principal) => Some(principal.clone()),
+                // The process has no key of its own.
+                Auth::Key(_) | Auth::Token(_) | Auth::OAuth(..) => None,
+            };
+            approval_server.show_history(&server, local);
+        }
         let callers = CallerChanges::default();
         // The file of callers decides which tools each caller sees.
         let hub = server.notifier().clone();

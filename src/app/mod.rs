@@ -279,9 +279,13 @@ impl LocalServerParts {
             .dispatcher
             .with_metrics(metrics.clone())
             .with_approvals(approvals);
+        let principal = Principal::local(context.credentials);
         let server = mcp
             .build(Arc::new(dispatcher), metrics)
-            .with_local_principal(Principal::local(context.credentials));
+            .with_local_principal(principal.clone());
+        if let Some(approval_server) = &approval_server {
+            approval_server.show_history(&server, Some(Arc::new(principal)));
+        }
         watched_files::report(&readiness);
         Ok(Self {
             server,

@@ -304,7 +304,7 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
                 credentials,
                 sandbox: _sandbox,
             } = options.local_app_settings()?.build().await?;
-            let (approvals, _approval_server) = options.guard.approval().build_alone()?;
+            let (approvals, _approval_server) = options.approval_settings()?.build_alone()?;
             let server = Server::new(Arc::new(dispatcher.with_approvals(approvals)), None);
             let local = Principal::local(credentials);
             return changes.run(&server, &local, &mut terminal::stdout()).await;

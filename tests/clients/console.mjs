@@ -57,7 +57,7 @@ async function main() {
     ...["--approve-writes", "--approve-deletes", "--approve-by-name"],
     ...["--admin-listen", "127.0.0.1:0", "--admin-file", file],
     ...["--audit-log", join(folder, "audit.jsonl")],
-    ...journal(folder),
+    ...["--journal", join(folder, "journal.db")],
   );
   const { url, token } = JSON.parse(readFileSync(file, "utf8"));
   const browser = await puppeteer.launch({
@@ -84,11 +84,6 @@ async function main() {
     await server.ended;
     rmSync(folder, { recursive: true });
   }
-}
-
-// Options of the journal, where this version has one.
-function journal(_folder) {
-  return [];
 }
 
 class Trial {
@@ -130,7 +125,12 @@ class Trial {
     mkdirSync(pictures, { recursive: true });
     await page.setViewport(viewport);
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-    await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: viewport !== PHONE });
+    if (viewport !== PHONE) {
+      // The whole page as a view of its height, so that nothing that sticks to the view covers the rest.
+      const height = await page.evaluate(() => document.documentElement.scrollHeight);
+      await page.setViewport({ ...viewport, height: Math.max(500, height) });
+    }
+    await page.screenshot({ path: join(pictures, `${name}.png`) });
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "light" }]);
     await page.setViewport(DESKTOP);
   }
@@ -179,7 +179,9 @@ class Trial {
     await page.type("#token", "another");
     await page.type("#by", "Ann");
     await submit(page, "button.main");
-    prove("another token signs nobody in", async () => assert.match(await text(page), /not the token/));
+    const refused = await text(page);
+    prove("another token signs nobody in", () => assert.match(refused, /not the token/));
+    this.errors.splice(0);
     // With the keyboard alone: here, Enter in a field sends the form.
     await page.type("#token", this.token);
     await page.focus("#by");
@@ -249,7 +251,7 @@ class Trial {
     // Without the name nothing is approved.
     await submit(page, "button.approve");
     assert.match(await text(page), /type its name/);
-    prove("a deletion is not approved without the name", () => {});
+    prove("a deletion is not approved without the name", () => this.errors.splice(0));
     await page.type("#name", "OpenAI Production");
     await submit(page, "button.approve");
     prove("a decision leads back to the inbox", () => assert.equal(page.url(), `${this.url}/`));
@@ -325,7 +327,30 @@ class Trial {
     await page.close();
   }
 
-  async history() {}
+  async history() {
+    const page = await this.open("/changes");
+    assert.match(await text(page), /Update a config: pc-support-fallback/);
+    prove("the history lists what was changed", () => {});
+    await this.check(page, "history");
+    await Promise.all([page.waitForNavigation(), page.click(".calls li:first-child h2 a")]);
+    const change = page.url();
+    assert.match(await text(page), /strategy\.mode/);
+    prove("a change is shown with its differences", () => {});
+    await this.check(page, "page of a change");
+    await this.picture(page, "console-change");
+    await submit(page, "form.bar button");
+    assert.match(await text(page), /needs a decision/);
+    prove("undoing a change needs a decision", () => assert.match(page.url(), /\/calls\//));
+    await page.type("#name", "Support Fallback");
+    await submit(page, "button.approve");
+    do await page.goto(change);
+    while (!/Undone by/.test(await text(page)));
+    const { text: now } = await this.call("get-config", { slug: CONFIG.slug });
+    prove("once it is approved, the change is undone", () => assert.match(now, /\\"mode\\":\\"fallback\\"/));
+    await page.goto(`${this.url}/changes`);
+    await this.picture(page, "console-history");
+    await page.close();
+  }
 
   async withoutJavaScript() {
     const page = await this.open("/");

@@ -6,6 +6,7 @@ mod call;
 mod capabilities;
 mod change;
 mod complete;
+mod console;
 mod elicitation;
 mod history;
 mod pages;

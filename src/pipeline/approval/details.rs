@@ -163,16 +163,26 @@ impl RiskLabel {
 
 impl DetailChange {
     fn new(change: &FieldChange) -> Self {
-        let is_blank = |value: &Option<Value>| {
-            let text = value.as_ref().and_then(Value::as_str);
+        let values = (change.from.as_ref(), change.to.as_ref());
+        Self::from_values(&change.path, values, change.lines.as_deref())
+    }
+
+    /// Describes a change from an old to a new value. `lines` are those of a long text that differ.
+    pub(crate) fn from_values(
+        path: &str,
+        (from, to): (Option<&Value>, Option<&Value>),
+        lines: Option<&str>,
+    ) -> Self {
+        let is_blank = |value: Option<&Value>| {
+            let text = value.and_then(Value::as_str);
             text.is_some_and(|text| text == BLANK || text == MASK)
         };
         Self {
-            path: shown(&change.path),
-            from: change.from.as_ref().map(shown_value),
-            to: change.to.as_ref().map(shown_value),
-            lines: change.lines.as_deref().map(shown_lines),
-            is_secret: is_blank(&change.to) || (change.to.is_none() && is_blank(&change.from)),
+            path: shown(path),
+            from: from.map(shown_value),
+            to: to.map(shown_value),
+            lines: lines.map(shown_lines),
+            is_secret: is_blank(to) || (to.is_none() && is_blank(from)),
         }
     }
 

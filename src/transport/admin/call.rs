@@ -23,7 +23,7 @@ use super::{
     pages::{self, Frame, MAX_NAME_CHARS},
     texts,
 };
-use crate::pipeline::approval::{CallDetails, DecisionError, Ticket, TicketState};
+use crate::pipeline::approval::{CallDetails, DecisionError, DetailChange, Ticket, TicketState};
 
 #[derive(Template)]
 #[template(path = "call.html")]
@@ -50,18 +50,33 @@ struct CallPage<'a> {
 }
 
 /// A change as a row of the table.
-struct ChangeRow<'a> {
-    path: &'a str,
-    from: Option<&'a str>,
-    to: Option<&'a str>,
-    lines: Vec<Line<'a>>,
-    is_secret: bool,
+pub(super) struct ChangeRow<'a> {
+    pub(super) path: &'a str,
+    pub(super) from: Option<&'a str>,
+    pub(super) to: Option<&'a str>,
+    pub(super) lines: Vec<Line<'a>>,
+    pub(super) is_secret: bool,
 }
 
 /// A line of a changed text.
-struct Line<'a> {
-    kind: &'static str,
-    text: &'a str,
+pub(super) struct Line<'a> {
+    pub(super) kind: &'static str,
+    pub(super) text: &'a str,
+}
+
+impl<'a> ChangeRow<'a> {
+    pub(super) fn new(change: &'a DetailChange) -> Self {
+        Self {
+            path: match change.path.as_str() {
+                "" => "all of it",
+                path => path,
+            },
+            from: change.from.as_deref(),
+            to: change.to.as_deref(),
+            lines: lines(change.lines.as_deref().unwrap_or_default()),
+            is_secret: change.is_secret,
+        }
+    }
 }
 
 /// A decision as the page sends it.
@@ -101,16 +116,7 @@ impl<'a> CallPage<'a> {
     fn new(frame: Frame, ticket: &'a Ticket, token: String) -> Self {
         let details = ticket.details();
         let left = ticket.time_left();
-        let rows = details.changes.iter().map(|change| ChangeRow {
-            path: match change.path.as_str() {
-                "" => "all of it",
-                path => path,
-            },
-            from: change.from.as_deref(),
-            to: change.to.as_deref(),
-            lines: lines(change.lines.as_deref().unwrap_or_default()),
-            is_secret: change.is_secret,
-        });
+        let rows = details.changes.iter().map(ChangeRow::new);
         Self {
             frame,
             ticket,

@@ -9,6 +9,7 @@ mod audit;
 mod call;
 mod events;
 mod guard;
+mod history;
 mod inbox;
 mod pages;
 mod sessions;
@@ -20,7 +21,7 @@ use std::{
     io::Write,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -40,10 +41,13 @@ use self::{
     audit::AuditPages,
     events::Inbox,
     guard::{OwnSites, guard_request},
+    history::History,
     sessions::Sessions,
 };
 use super::auxiliary::{self, ConnectionLimits};
 use crate::{
+    auth::principal::Principal,
+    mcp::server::Server,
     observability::audit::AuditTrail,
     pipeline::approval::{Approvals, FormAction, FormResponse, Ticket},
     security::{secrets, signed_state::random_bytes},
@@ -84,6 +88,7 @@ pub struct ApprovalServer {
     shutdown: CancellationToken,
     /// Address for links: that of the proxy, if there is one.
     url: String,
+    history: Arc<OnceLock<History>>,
     /// The file with address and token. Kept open, because a file created after its removal may get
     /// the same inode number.
     connection_file: Option<(PathBuf, fs::File)>,
@@ -100,6 +105,14 @@ struct ServerState {
     sessions: Sessions,
     inbox: Inbox,
     audit: Option<AuditPages>,
+    /// Set once the parts that make calls are built.
+    history: Arc<OnceLock<History>>,
+}
+
+impl ServerState {
+    fn history(&self) -> Option<&History> {
+        self.history.get()
+    }
 }
 
 impl ApprovalServer {
@@ -140,7 +153,9 @@ impl ApprovalServer {
         let shutdown = CancellationToken::new();
         let public_url = settings.public_url.as_deref();
         let is_secure = public_url.is_some_and(|url| url.starts_with("https://"));
+        let history = Arc::<OnceLock<History>>::default();
         let state = ServerState {
+            history: history.clone(),
             inbox: Inbox::new(approvals.clone(), shutdown.clone()),
             approvals,
             sites: OwnSites::new(address.port(), public_url),
@@ -154,8 +169,17 @@ impl ApprovalServer {
         Ok(Self {
             shutdown,
             url: settings.public_url.unwrap_or(url),
+            history,
             connection_file,
         })
+    }
+
+    /// Shows the journal of this server, if it has one. Changes are undone as the principal, if
+    /// there is one that the process has a key for.
+    pub fn show_history(&self, server: &Server, principal: Option<Arc<Principal>>) {
+        if let Some(history) = History::new(server, principal) {
+            _ = self.history.set(history);
+        }
     }
 
     /// Returns the address for links to the console.
@@ -211,6 +235,8 @@ async fn serve(listener: TcpListener, server: ServerState, ended: CancellationTo
         .route("/", get(inbox::show))
         .route("/deny", post(inbox::deny_selected))
         .route("/calls/{id}", get(call::show).post(call::submit))
+        .route("/changes", get(history::list))
+        .route("/changes/{id}", get(history::show).post(history::undo))
         .route("/audit", get(audit::show))
         .route("/audit/verify", post(audit::start_verification))
         .route("/events", get(events::stream))

@@ -30,6 +30,7 @@ pub(super) struct Navigation {
     pub(super) name: String,
     /// Token of the form that signs out.
     pub(super) token: String,
+    pub(super) has_history: bool,
     pub(super) has_audit: bool,
 }
 
@@ -60,6 +61,7 @@ impl Frame {
                 version,
                 name: signed_in.name.clone(),
                 token: signed_in.session.issue_form_token(),
+                has_history: server.history().is_some(),
                 has_audit: server.audit.is_some(),
             }),
             message: match signed_in.is_refresh {

@@ -51,6 +51,9 @@ pub(super) fn summary(details: &CallDetails) -> String {
     if texts.is_empty() {
         texts.extend(details.impact.iter().take(MAX_SUMMARY_CHANGES).cloned());
     }
+    if texts.is_empty() {
+        texts.extend(details.risks.iter().take(1).map(|risk| risk.text.clone()));
+    }
     match texts.is_empty() {
         true => details.target.clone(),
         false => texts.join(" · "),
