@@ -36,7 +36,7 @@ use portkey_mcp::{
     upstream::{Addresses, RetrySettings, UpstreamClient, UpstreamSettings},
 };
 use portkey_operation::{CompiledOperation, JsonMap};
-use portkey_policy::{Decision, Policy, PolicyInput};
+use portkey_policy::{Decision, NO_CLAIMS, Policy, PolicyInput, PolicyTarget};
 use portkey_store::Store;
 use rmcp::model::{ListToolsResult, RequestId};
 use serde_json::{Value, json};
@@ -269,8 +269,13 @@ fn policy(criterion: &mut Criterion) {
         return;
     };
     let facts = PolicyInput {
-        operation: entry.operation,
-        domain: entry.domain.name,
+        target: PolicyTarget::Tool {
+            operation: entry.operation,
+            domain: entry.domain.name,
+        },
+        claims: &NO_CLAIMS,
+        source: None,
+        called: None,
         unknown_fields: &[],
         args: &args,
         principal: "someone",

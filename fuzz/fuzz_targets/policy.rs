@@ -9,7 +9,9 @@ use std::{sync::LazyLock, time::SystemTime};
 use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::observability::request::Transport;
-use portkey_policy::{Decision, Policy, PolicyEvaluation, PolicyInput};
+use portkey_policy::{
+    Decision, NO_CLAIMS, Policy, PolicyEvaluation, PolicyInput, PolicyTarget,
+};
 use portkey_store::Store;
 use serde_json::Value;
 
@@ -34,8 +36,13 @@ fn parse_input(data: &[u8]) -> Option<(&'static str, Value, &str)> {
 fn evaluate(policy: &Policy, tool: &str, args: &Value) -> Option<PolicyEvaluation> {
     let entry = CATALOG.find(tool).ok()?;
     let input = PolicyInput {
-        operation: entry.operation,
-        domain: entry.domain.name,
+        target: PolicyTarget::Tool {
+            operation: entry.operation,
+            domain: entry.domain.name,
+        },
+        claims: &NO_CLAIMS,
+        source: None,
+        called: None,
         unknown_fields: &[],
         args: args.as_object()?,
         principal: "someone",

@@ -9,7 +9,9 @@ use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::observability::request::Transport;
 use portkey_operation::JsonMap;
-use portkey_policy::{Decision, Policy, PolicyEvaluation, PolicyInput};
+use portkey_policy::{
+    Decision, NO_CLAIMS, Policy, PolicyEvaluation, PolicyInput, PolicyTarget,
+};
 use portkey_store::Store;
 use serde_json::{Value, json};
 
@@ -130,8 +132,13 @@ fn evaluate(rule: &str, args: &JsonMap) -> Option<PolicyEvaluation> {
     let policy = Policy::parse("fuzz", &text, &CATALOG).ok()?;
     let entry = CATALOG.find(TOOL).ok()?;
     let input = PolicyInput {
-        operation: entry.operation,
-        domain: entry.domain.name,
+        target: PolicyTarget::Tool {
+            operation: entry.operation,
+            domain: entry.domain.name,
+        },
+        claims: &NO_CLAIMS,
+        source: None,
+        called: None,
         unknown_fields: &[],
         args,
         principal: "someone",

@@ -19,7 +19,7 @@ use reqwest::Certificate;
 
 use crate::{
     auth::principal::{Credentials, MissingKey, Principal, ToolFilter, UpstreamKey},
-    http_client::network_error,
+    http_client::{decision_point::DecisionClient, network_error},
     journal::{Journal, JournalSettings},
     mcp::{prompts::PromptLibrary, results::Results, server::Server, surface::Surface},
     observability::{
@@ -89,6 +89,8 @@ pub struct AppSettings {
     pub approval_defaults: ApprovalDefaults,
     /// Policy file, if any.
     pub policy_file: Option<PathBuf>,
+    /// Client for outside decision points.
+    pub decisions: DecisionClient,
     /// Audit log, if any.
     pub audit: Option<audit::AuditSettings>,
     /// Journal of changes, if any.
@@ -154,7 +156,8 @@ impl AppSettings {
             .with_validation(self.validation)
             .with_secrets(self.secrets)
             .with_dry_run(self.dry_run)
-            .with_approval_defaults(self.approval_defaults);
+            .with_approval_defaults(self.approval_defaults)
+            .with_decision_client(self.decisions);
         if let Some(file) = &self.policy_file {
             dispatcher = dispatcher.with_policy(Policy::watch(file)?);
         }

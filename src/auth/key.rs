@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portkey_operation::Upstream;
+use portkey_policy::CallerClaims;
 
 use super::{AuthRejection, single_header};
 use crate::auth::principal::{
@@ -40,6 +41,7 @@ pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, AuthRejecti
         policy: None,
         request_filter: None,
         grant: Grant::Key,
+        claims: CallerClaims::default(),
         network: None,
     })
 }

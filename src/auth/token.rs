@@ -13,7 +13,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue};
 use portkey_file_watch::ParsedValue;
-use portkey_policy::Policy;
+use portkey_policy::{CallerClaims, Policy};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -218,6 +218,7 @@ impl TokenEntry {
             policy: loaded,
             request_filter: None,
             grant: Grant::Token(hash),
+            claims: CallerClaims::default(),
             network: None,
         };
         Ok(StoredToken {

@@ -104,7 +104,8 @@ pub(super) async fn request_approval(
 fn prompt_at_terminal(question: &ApprovalRequest) -> Result<Approval, ApprovalError> {
     let input = io::stdin();
     let mut screen = terminal::stderr();
-    if !(input.is_terminal() && terminal::is_interactive()) {
+    let is_asked_elsewhere = question.approvers.is_some();
+    if is_asked_elsewhere || !(input.is_terminal() && terminal::is_interactive()) {
         return Err(ApprovalError::NoApprover {
             tool: question.tool,
             rule: question.rule.clone(),

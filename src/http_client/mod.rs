@@ -1,5 +1,7 @@
-//! The HTTP client builder of the process, the causes of failed connections, and checks of proxies.
+//! The HTTP client builder of the process, the causes of failed connections, checks of proxies,
+//! and the client for outside decision points.
 
+pub mod decision_point;
 pub(crate) mod network_error;
 
 /// Returns the builder that every HTTP client of the process starts from.

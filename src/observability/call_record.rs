@@ -12,6 +12,8 @@ use serde_json::Value;
 pub struct CallRecord {
     /// The operation that the tool's name resolved to.
     pub operation: Option<&'static Operation>,
+    /// The prompt or resource that is read, in place of an operation.
+    pub item: Option<RecordedItem>,
     /// Method, path and query, with secrets masked; set only if the call is audited.
     pub target: Option<String>,
     /// The validated arguments, with secrets masked; set only if the call is audited.
@@ -53,10 +55,20 @@ pub struct CallRecord {
     pub outcome: CallOutcome,
 }
 
+/// A prompt or resource under the policies.
+#[derive(Clone, Debug)]
+pub struct RecordedItem {
+    /// MCP method that reads it.
+    pub method: &'static str,
+    /// Name or URI, with keys masked.
+    pub name: String,
+}
+
 impl Default for CallRecord {
     fn default() -> Self {
         Self {
             operation: None,
+            item: None,
             target: None,
             arguments: None,
             decision: DecisionKind::Allow,

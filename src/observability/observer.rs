@@ -29,6 +29,7 @@ pub struct RequestObserver {
     error: Option<ErrorType>,
     started: Instant,
     span: Span,
+    is_discarded: bool,
     _in_flight: GaugeGuard,
 }
 
@@ -44,8 +45,14 @@ impl RequestObserver {
             tool: "",
             error: Some(ErrorType::Cancelled),
             started: Instant::now(),
+            is_discarded: false,
             _in_flight: metrics.track_request(),
         }
+    }
+
+    /// Ends the observation without a record, because another observer has the request.
+    pub fn discard(mut self) {
+        self.is_discarded = true;
     }
 
     /// Ends the request with an outcome and returns that outcome. `kind` maps an error to its type.
@@ -61,6 +68,9 @@ impl RequestObserver {
 
 impl Drop for RequestObserver {
     fn drop(&mut self) {
+        if self.is_discarded {
+            return;
+        }
         let took = self.started.elapsed();
         self.metrics
             .record_request(&self.request_info, self.method, self.tool, self.error, took);

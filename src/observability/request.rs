@@ -4,6 +4,7 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
+    net::IpAddr,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -87,7 +88,13 @@ pub struct RequestInfo {
     /// Id of the session, if there is one; over standard input and output, the process's single
     /// session.
     pub session: Option<Arc<str>>,
+    /// Address of the client, after trusted proxies. Standard input and output have none.
+    pub source: Option<IpAddr>,
 }
+
+/// Address of the client of an HTTP request, as the transport determined it.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
 
 impl RequestInfo {
     /// Creates the information for a call from the command line.
@@ -99,6 +106,7 @@ impl RequestInfo {
             trace_parent: TraceParent::from_headers(None, None),
             client: Some(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).into()),
             session: None,
+            source: None,
         }
     }
 }

@@ -9,9 +9,10 @@ use portkey_operation::{JsonMap, Operation, ValidationOptions};
 use portkey_policy::Policy;
 use portkey_store::Store;
 
-use super::Dispatcher;
+use super::{Dispatcher, call_history::CallHistory, concurrency::CallSlots};
 use crate::{
     auth::principal::{KeyProofs, Principal, ToolFilter},
+    http_client::decision_point::DecisionClient,
     journal::Journal,
     observability::{audit::AuditLog, metrics::Metrics},
     pipeline::{
@@ -38,6 +39,9 @@ impl Dispatcher {
             approval_defaults: ApprovalDefaults::default(),
             approvals: None,
             taint: Taint::new(Store::in_memory()),
+            history: CallHistory::new(Store::in_memory()),
+            slots: CallSlots::default(),
+            decisions: None,
             audit: None,
             journal: None,
             secrets: Secrets::default(),
@@ -80,11 +84,20 @@ impl Dispatcher {
         Self { validation, ..self }
     }
 
-    /// Sets the store for counters and taint, which replicas can share.
+    /// Sets the store for counters, taint and the order of calls, which replicas can share.
     pub fn with_store(self, store: Store) -> Self {
         Self {
             taint: Taint::new(store.clone()),
+            history: CallHistory::new(store.clone()),
             store,
+            ..self
+        }
+    }
+
+    /// Sets the client for outside decision points. Without one, rules that ask them deny.
+    pub fn with_decision_client(self, client: DecisionClient) -> Self {
+        Self {
+            decisions: Some(client),
             ..self
         }
     }

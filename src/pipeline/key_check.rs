@@ -32,7 +32,7 @@ impl Dispatcher {
         }
         let counts = policies
             .iter()
-            .any(|policy| policy.uses_counters(operation));
+            .any(|policy| policy.uses_counters(operation) || policy.orders_calls_of(operation));
         let taints = operation.has_untrusted_content() && !verifies_key(operation.base());
         if counts || taints {
             self.prove(principal).await

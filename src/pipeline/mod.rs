@@ -3,13 +3,17 @@
 
 pub mod approval;
 mod builder;
+mod call_history;
+mod concurrency;
 mod document_lines;
 pub mod dry_run;
 mod error;
 mod failed_call;
 mod forwarded;
 mod history;
+mod items;
 mod key_check;
+mod outside_decision;
 mod preview;
 mod received;
 mod response;
@@ -18,7 +22,7 @@ mod state;
 mod steps;
 pub mod taint;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_concurrency::box_future;
@@ -31,6 +35,7 @@ use serde_json::Value;
 
 use crate::{
     auth::principal::{KeyProofs, Principal, ToolFilter},
+    http_client::decision_point::DecisionClient,
     journal::Journal,
     observability::{
         audit::{AuditLog, PendingEntry},
@@ -46,13 +51,16 @@ use crate::{
 };
 
 pub use self::{
+    call_history::CALL_HISTORY_DURATION,
     error::{CallError, StepFailure},
     forwarded::{ForwardedResponse, is_json_type},
     key_check::MAX_KEY_CHECKS,
     received::{ReceivedAnswer, ReceivedCall, ReceivedRequest},
     state::ResourceState,
 };
-use self::{history::ChangeSlot, received::CallForm};
+use self::{
+    call_history::CallHistory, concurrency::CallSlots, history::ChangeSlot, received::CallForm,
+};
 pub use crate::observability::call_record::CallRecord;
 
 /// The parts that authorize, validate and send tool calls.
@@ -68,6 +76,9 @@ pub struct Dispatcher {
     tool_filter: ToolFilter,
     validation: ValidationOptions,
     taint: Taint,
+    history: CallHistory,
+    slots: CallSlots,
+    decisions: Option<DecisionClient>,
     audit: Option<AuditLog>,
     journal: Option<Journal>,
     secrets: Secrets,
@@ -100,6 +111,8 @@ struct OperationCall<'a> {
     form: &'a CallForm,
     /// Gets the journal's entry of a write.
     change: &'a ChangeSlot,
+    /// Maximum time that policies give the request, beside the server's own.
+    timeout: Option<Duration>,
 }
 
 /// The result of a call without an error.
@@ -206,6 +219,10 @@ impl Dispatcher {
         if record.untrusted {
             self.taint.mark(principal, request_info).await;
         }
+        if matches!(outcome, Ok(CallResult::Answered(_))) {
+            self.record_ordered_call(principal, request_info, record)
+                .await;
+        }
         outcome.map(CallResult::into_value)
     }
 
@@ -232,6 +249,27 @@ impl Dispatcher {
     ) {
         PendingEntry::begin(self.audit.as_ref(), principal, request_info, args, record)
             .finish(OutcomeKind::Answered.into());
+    }
+
+    /// Remembers a successful call of an operation that a rule names in `after` or `before`.
+    async fn record_ordered_call(
+        &self,
+        principal: &Principal,
+        request_info: &RequestInfo,
+        record: &CallRecord,
+    ) {
+        let Some(operation) = record.operation else {
+            return;
+        };
+        let server = self.policy.as_ref().map(WatchedValue::get);
+        let orders = |policy: &Policy| policy.orders_calls_of(operation);
+        if server.is_some_and(|policy| orders(&policy))
+            || principal.policy.as_deref().is_some_and(orders)
+        {
+            self.history
+                .record(principal, request_info, operation.name())
+                .await;
+        }
     }
 
     /// Makes a call, and does not taint its caller.
@@ -267,6 +305,7 @@ impl Dispatcher {
                 entry,
                 form,
                 change: &change,
+                timeout: None,
             };
             let server_policy = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
             let policies: Vec<&Policy> = server_policy
@@ -283,19 +322,18 @@ impl Dispatcher {
                 decision,
                 reservations,
                 redactions,
+                timeout,
+                concurrency,
                 ..
             } = self
                 .evaluate_policies(call, &args, &policies, audit_entry.record)
                 .await;
             let action = self.choose_action(call, &args, decision, &policies).await;
-            let mut result = box_future(self.apply_action(
-                call,
-                args,
-                action,
-                approval_response,
-                &mut audit_entry,
-            ))
-            .await;
+            let call = OperationCall { timeout, ..call };
+            let action = (action, &*concurrency);
+            let applied =
+                self.apply_action(call, args, action, approval_response, &mut audit_entry);
+            let mut result = box_future(applied).await;
             if !steps::may_have_taken_effect(&result) {
                 PolicyEvaluation::roll_back(reservations, &self.store).await;
             }

@@ -127,7 +127,10 @@ impl Dispatcher {
         if let Some(parts) = call.form.bound_parts() {
             binding = binding.with_parts(parts);
         }
-        if let Some(approved) = approvals.check(principal, &binding, response).await? {
+        if let Some(approved) = approvals
+            .check(principal, &binding, response, required.approvers)
+            .await?
+        {
             return Ok(approved);
         }
         let preview = self.build_change_preview(call, args).await?;

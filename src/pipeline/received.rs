@@ -178,6 +178,12 @@ impl Dispatcher {
         if record.untrusted {
             self.taint.mark(principal, request_info).await;
         }
+        if let Ok(CallResult::Forwarded(response)) = &outcome
+            && response.error().is_none()
+        {
+            self.record_ordered_call(principal, request_info, record)
+                .await;
+        }
         outcome.map(CallResult::into_received_answer)
     }
 }

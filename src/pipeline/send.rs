@@ -15,7 +15,7 @@ use crate::{
         sanitize,
         secrets::{CallSecrets, ReferenceCaller},
     },
-    upstream::{RetrySafety, UpstreamError},
+    upstream::{RetrySafety, SendError, UpstreamError},
 };
 
 impl Dispatcher {
@@ -71,13 +71,33 @@ impl Dispatcher {
         if writes {
             audit_entry.record.mark_write_sent();
         }
-        let sent = match form {
-            CallForm::Arguments | CallForm::State => {
-                self.upstream.send(request, &principal.credentials).await
+        let upstream = request.base.upstream();
+        let sending = async {
+            match form {
+                CallForm::Arguments | CallForm::State => {
+                    self.upstream.send(request, &principal.credentials).await
+                }
+                CallForm::Request { .. } => {
+                    let upstream = &self.upstream;
+                    Box::pin(upstream.send_with_body(request, body, &principal.credentials)).await
+                }
             }
-            CallForm::Request { .. } => {
-                let upstream = &self.upstream;
-                Box::pin(upstream.send_with_body(request, body, &principal.credentials)).await
+        };
+        let sent = match call.timeout {
+            None => sending.await,
+            Some(bound) => {
+                let timed_out = |_| {
+                    Err(SendError::TimedOut {
+                        upstream,
+                        bound,
+                        doubt: RetrySafety {
+                            writes,
+                            verification_tool: None,
+                        },
+                    })
+                };
+                let sent = tokio::time::timeout(bound, Box::pin(sending)).await;
+                sent.unwrap_or_else(timed_out)
             }
         };
         // Looked up only for calls that failed.

@@ -5,9 +5,15 @@ use std::{sync::Arc, time::SystemTime};
 
 use portkey_api::catalog::CatalogEntry;
 use portkey_operation::{JsonMap, ReceivedArguments, ValidatedArguments, ValidationOptions};
-use portkey_policy::{Decision, DecisionKind, Policy, PolicyDenial, PolicyEvaluation, PolicyInput};
+use portkey_policy::{
+    ConcurrencyLimit, Decision, DecisionKind, Policy, PolicyDenial, PolicyEvaluation, PolicyInput,
+    PolicyTarget,
+};
 
-use super::{CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall};
+use super::{
+    CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall,
+    concurrency::CallPermit, outside_decision::CallDecisions,
+};
 use crate::{
     observability::audit::PendingEntry,
     pipeline::approval::{ApprovalRequirement, ApprovalResponse},
@@ -114,12 +120,7 @@ impl Dispatcher {
         record: &mut CallRecord,
     ) -> PolicyEvaluation {
         if policies.is_empty() {
-            return PolicyEvaluation {
-                decision: Decision::Allow,
-                shadows: Vec::new(),
-                reservations: Vec::new(),
-                redactions: Vec::new(),
-            };
+            return PolicyEvaluation::from_decision(Decision::Allow);
         }
         let OperationCall {
             principal,
@@ -130,9 +131,18 @@ impl Dispatcher {
         let depends_on_taint = policies
             .iter()
             .any(|policy| policy.depends_on_taint(entry.operation));
-        let input = PolicyInput {
+        let target = PolicyTarget::Tool {
             operation: entry.operation,
             domain: entry.domain.name,
+        };
+        let called = self
+            .ordered_calls(principal, request_info, &target, policies)
+            .await;
+        let input = PolicyInput {
+            target,
+            claims: &principal.claims,
+            source: request_info.source,
+            called: called.as_deref(),
             args,
             unknown_fields: &record.unknown_fields,
             principal: &principal.name,
@@ -142,7 +152,14 @@ impl Dispatcher {
             time: SystemTime::now(),
             tainted: depends_on_taint && self.taint.is_tainted(principal, request_info).await,
         };
-        let mut evaluation = portkey_policy::decide(policies, &input, &self.store).await;
+        let outside = CallDecisions {
+            client: self.decisions.as_ref(),
+            published: Some(entry.compiled()),
+            method: principal.method,
+            request_id: &request_info.id,
+        };
+        let mut evaluation =
+            portkey_policy::decide_with(policies, &input, &self.store, &outside).await;
         record.shadow_matches = std::mem::take(&mut evaluation.shadows);
         if let Some(rule) = evaluation.decision.rule() {
             record.set_decision(evaluation.decision.kind(), &*rule.name);
@@ -194,6 +211,7 @@ impl Dispatcher {
             message: Some(matched.message),
             confirm: matched.confirm || default.is_some_and(|default| default.confirm),
             revision: revisions.join("+"),
+            approvers: matched.approvers,
         })
     }
 
@@ -203,7 +221,7 @@ impl Dispatcher {
         &self,
         call: OperationCall<'_>,
         args: JsonMap,
-        action: CallAction,
+        (action, concurrency): (CallAction, &[ConcurrencyLimit]),
         approval_response: Option<ApprovalResponse>,
         audit_entry: &mut PendingEntry<'_>,
     ) -> Result<CallResult, CallError> {
@@ -215,6 +233,8 @@ impl Dispatcher {
                 return Ok(CallResult::DryRun(report));
             }
             CallAction::Approve(required) => {
+                // An approval is not used up for a call that is denied below.
+                drop(self.acquire_slots(call, concurrency, audit_entry)?);
                 let record = &mut *audit_entry.record;
                 record.set_decision(DecisionKind::Approve, required.rule.as_str());
                 let warnings = &record.warnings;
@@ -225,6 +245,7 @@ impl Dispatcher {
             }
             CallAction::Send => {}
         }
+        let _permit = self.acquire_slots(call, concurrency, audit_entry)?;
         let is_preview = call.entry.compiled().is_preview(&args);
         match call.form {
             CallForm::Arguments if is_preview => {
@@ -234,6 +255,24 @@ impl Dispatcher {
             }
             _ => self.send(call, args, audit_entry).await,
         }
+    }
+}
+
+impl Dispatcher {
+    /// Counts the call among those under way.
+    fn acquire_slots(
+        &self,
+        call: OperationCall<'_>,
+        limits: &[ConcurrencyLimit],
+        audit_entry: &mut PendingEntry<'_>,
+    ) -> Result<Option<CallPermit>, CallError> {
+        if limits.is_empty() {
+            return Ok(None);
+        }
+        let permit = self.slots.acquire(limits, call.entry.operation.name());
+        let permit =
+            permit.inspect_err(|denial| audit_entry.record.set_denied_by(&*denial.rule.name))?;
+        Ok(Some(permit))
     }
 }
 

@@ -1,13 +1,16 @@
 //! Test cases for policies: calls, each with the decision that is expected.
 
-use std::time::SystemTime;
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::{Decision, DecisionKind, Policy, PolicyEvaluation, PolicyInput, RuleTrace, explain};
+use super::{
+    CallerClaims, Decision, DecisionKind, FixedAnswer, Policy, PolicyEvaluation, PolicyInput,
+    PolicyTarget, RuleTrace, decide_with, explain,
+};
 use crate::Transport;
 use portkey_api::catalog::Catalog;
 use portkey_operation::{JsonMap, ValidatedArguments, ValidationOptions};
@@ -18,7 +21,14 @@ use portkey_store::Store;
 #[serde(deny_unknown_fields)]
 pub struct PolicyCase {
     /// Name of the tool.
+    #[serde(default)]
     pub call: String,
+    /// Name of the prompt, in place of a tool.
+    #[serde(default)]
+    pub prompt: Option<String>,
+    /// URI of the resource, in place of a tool.
+    #[serde(default)]
+    pub resource: Option<String>,
     /// Arguments of the call, as a client would send them.
     #[serde(default)]
     pub args: JsonMap,
@@ -28,6 +38,19 @@ pub struct PolicyCase {
     /// Caller of the tool; defaults to `local`.
     #[serde(default)]
     pub principal: Option<String>,
+    /// Claims of the caller's token.
+    #[serde(default)]
+    pub claims: Option<JsonMap>,
+    /// Address of the caller.
+    #[serde(default)]
+    pub source: Option<IpAddr>,
+    /// Tools that the session has called before. Without it, a case with a session has called none,
+    /// and one without a session is one of which that is unknown.
+    #[serde(default)]
+    pub called: Option<Vec<String>>,
+    /// Answer of outside decision points: `allow` or `deny`.
+    #[serde(default)]
+    pub outside: Option<OutsideVerdict>,
     /// Name that the client claims in its client info.
     #[serde(default)]
     pub client: Option<String>,
@@ -52,6 +75,16 @@ pub struct PolicyCase {
     /// Name of the rule that is expected to decide.
     #[serde(default)]
     pub rule: Option<String>,
+}
+
+/// Answer of an outside decision point in a case.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum OutsideVerdict {
+    /// It permits the call.
+    Allow,
+    /// It denies the call.
+    Deny,
 }
 
 /// Contents of a file of cases.
@@ -84,13 +117,10 @@ impl PolicyCase {
     /// `transport` or `time` is invalid.
     pub async fn run(&self, policy: &Policy, catalog: &Catalog) -> Result<CaseResult, CaseError> {
         let case_error = |what: String| CaseError(what);
-        let entry = catalog
-            .find(&self.call)
-            .map_err(|error| case_error(error.to_string()))?;
-        let options = ValidationOptions::default();
-        let validated = entry.compiled().validate(self.args.clone(), &options);
-        let ValidatedArguments { args, unknown, .. } =
-            validated.map_err(|error| case_error(error.to_string()))?;
+        let (target, args, unknown) = self.resolve_target(catalog)?;
+        let called = self.resolve_called(catalog)?;
+        let claims = self.claims.clone().map(Arc::new).map(CallerClaims::new);
+        let claims = claims.unwrap_or_default();
         let transport = match self.transport.as_deref() {
             None => Transport::Http,
             Some(name) => Transport::from_name(name)
@@ -102,8 +132,10 @@ impl PolicyCase {
             Some(Err(error)) => return Err(case_error(format!("`time`: {error}"))),
         };
         let input = PolicyInput {
-            operation: entry.operation,
-            domain: entry.domain.name,
+            target,
+            claims: &claims,
+            source: self.source,
+            called: called.as_deref(),
             args: &args,
             unknown_fields: &unknown,
             principal: self.principal.as_deref().unwrap_or("local"),
@@ -114,14 +146,69 @@ impl PolicyCase {
             tainted: self.tainted,
         };
         let store = Store::in_memory();
+        let outside = FixedAnswer(self.outside.map(|said| said == OutsideVerdict::Allow));
         for _ in 1..self.times.unwrap_or(1) {
-            policy.decide(&input, &store).await;
+            decide_with(&[policy], &input, &store, &outside).await;
         }
-        let (decision, steps) = explain(&[policy], &input, &store).await;
+        let (decision, steps) = explain(&[policy], &input, &store, &outside).await;
         Ok(CaseResult {
             decision,
             trace: steps,
         })
+    }
+
+    /// Returns the subject of the case, with its arguments and the paths of unknown ones.
+    fn resolve_target(
+        &self,
+        catalog: &Catalog,
+    ) -> Result<(PolicyTarget<'_>, JsonMap, Vec<String>), CaseError> {
+        let item = match (&self.prompt, &self.resource) {
+            (Some(prompt), None) => Some(PolicyTarget::Prompt(prompt)),
+            (None, Some(uri)) => Some(PolicyTarget::Resource(uri)),
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                return Err(CaseError("a case has one subject".to_owned()));
+            }
+        };
+        if let Some(item) = item {
+            return match self.call.is_empty() {
+                true => Ok((item, self.args.clone(), Vec::new())),
+                false => Err(CaseError("a case has one subject".to_owned())),
+            };
+        }
+        let case_error = |error: &dyn std::fmt::Display| CaseError(error.to_string());
+        let entry = catalog
+            .find(&self.call)
+            .map_err(|error| case_error(&error))?;
+        let options = ValidationOptions::default();
+        let validated = entry.compiled().validate(self.args.clone(), &options);
+        let ValidatedArguments { args, unknown, .. } =
+            validated.map_err(|error| case_error(&error))?;
+        let target = PolicyTarget::Tool {
+            operation: entry.operation,
+            domain: entry.domain.name,
+        };
+        Ok((target, args, unknown))
+    }
+
+    /// Returns the operations that the session has called; `None` if that is unknown.
+    fn resolve_called(&self, catalog: &Catalog) -> Result<Option<Vec<&'static str>>, CaseError> {
+        let Some(called) = &self.called else {
+            return Ok(self.session.is_some().then(Vec::new));
+        };
+        let find = |name: &String| {
+            let entry = catalog.find(name);
+            entry
+                .map(|entry| entry.operation.name())
+                .map_err(|error| CaseError(format!("`called`: {error}")))
+        };
+        called.iter().map(find).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Returns the tool, prompt or resource that the case is about.
+    pub fn subject(&self) -> &str {
+        let item = self.prompt.as_deref().or(self.resource.as_deref());
+        item.unwrap_or(&self.call)
     }
 
     /// Checks that the policy decides as the case expects.

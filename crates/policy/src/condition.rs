@@ -5,7 +5,8 @@ use portkey_operation::JsonMap;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
-use super::path::FieldPath;
+use super::{CallerClaims, path::FieldPath};
+
 /// Maximum size of a compiled regular expression, in bytes.
 const MAX_COMPILED_REGEX_BYTES: usize = 1 << 18;
 /// Maximum length of a text that a regular expression is matched against, in bytes.
@@ -30,6 +31,8 @@ pub(super) enum Operand {
     Argument(FieldPath),
     /// Index into the policy's table of counters.
     Counter(usize),
+    /// Path of a claim of the caller's token.
+    Claim(String),
 }
 
 #[derive(Debug)]
@@ -125,16 +128,30 @@ impl Condition {
     /// a path leads to several values, as in a list, all of them have to pass, or only one if `any`
     /// is set.
     ///
+    /// If `any` is set, an absent claim also satisfies `neq` and `not_in`: a rule that stops calls
+    /// has to stop those of callers without the claim.
+    ///
     /// # Errors
     /// Returns an error if the condition cannot be evaluated. The message contains no value of an
     /// argument.
     pub(super) fn is_satisfied(
         &self,
-        args: &JsonMap,
+        (args, claims): (&JsonMap, &CallerClaims),
         any: bool,
         counted: impl Fn(usize) -> u64,
     ) -> Result<bool, &'static str> {
         let path = match &self.operand {
+            Operand::Claim(path) => {
+                let found = claims.find(path);
+                let found = found.map_err(|_| "the claims of the caller's token are too large")?;
+                let found = found.filter(|value| !value.is_null());
+                return match (found, &self.comparison) {
+                    (found, Comparison::Exists(wanted)) => Ok(found.is_some() == *wanted),
+                    (Some(value), comparison) => comparison.matches(value),
+                    (None, Comparison::NotEq(_) | Comparison::NotIn(_)) => Ok(any),
+                    (None, _) => Ok(false),
+                };
+            }
             Operand::Counter(counter) => {
                 return self.comparison.matches(&Value::from(counted(*counter)));
             }

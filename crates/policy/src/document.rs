@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{Budget, Options, Spanned, from_str_with_options};
 
+use crate::outside::DecisionApi;
+
 /// Maximum size of a policy file, in bytes.
 pub const MAX_POLICY_BYTES: usize = 1 << 20;
 
@@ -72,6 +74,65 @@ pub(super) struct RawRule {
     pub(super) unknown: Option<UnknownFieldPolicy>,
     /// Requires the approver to type the name of the affected object.
     pub(super) confirm: Option<bool>,
+    /// Number of people who have to approve.
+    pub(super) approvers: Option<u8>,
+    /// Tools that the session has called before.
+    pub(super) after: Option<OneOrMany>,
+    /// Tools that the session has not called before.
+    pub(super) before: Option<OneOrMany>,
+    /// Networks of the caller.
+    pub(super) source: Option<OneOrMany>,
+    /// Time for the call.
+    pub(super) timeout: Option<RawDuration>,
+    /// Number of calls at the same time.
+    pub(super) concurrency: Option<RawConcurrency>,
+    /// Outside decision point.
+    pub(super) decide: Option<RawDecide>,
+}
+
+/// A text, or a list of texts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(super) fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+/// Number of calls at the same time, alone or with the group that shares it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub(super) enum RawConcurrency {
+    Max(u32),
+    Scoped {
+        max: u32,
+        scope: Option<CounterScope>,
+    },
+}
+
+/// An outside decision point: its address, or all of its settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawDecide {
+    Url(String),
+    Point(RawDecisionPoint),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDecisionPoint {
+    pub(super) url: String,
+    pub(super) api: Option<DecisionApi>,
+    pub(super) timeout: Option<RawDuration>,
+    pub(super) token_env: Option<String>,
 }
 
 /// Treatment of a call with unknown arguments.
@@ -106,6 +167,17 @@ pub(super) struct OperationFilter {
     pub(super) tools: Option<Vec<String>>,
     pub(super) domains: Option<Vec<String>>,
     pub(super) effects: Option<Vec<RawEffect>>,
+    pub(super) prompts: Option<Vec<String>>,
+    pub(super) resources: Option<Vec<String>>,
+}
+
+impl OperationFilter {
+    /// Returns true if the filter names prompts or resources and no tools.
+    pub(super) fn has_items_only(&self) -> bool {
+        let has_items = self.prompts.is_some() || self.resources.is_some();
+        let has_tools = self.tools.is_some() || self.domains.is_some() || self.effects.is_some();
+        has_items && !has_tools
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

@@ -50,6 +50,12 @@ impl Policy {
 
     fn parse_and_warn(name: &str, text: &str) -> anyhow::Result<Self> {
         let policy = Self::parse(name, text, &Catalog::full())?;
+        for note in &policy.notes {
+            warn!(
+                policy = name,
+                note, "the policy closes prompts and resources"
+            );
+        }
         for warning in &policy.warnings {
             warn!(
                 policy = name,

@@ -6,20 +6,29 @@
 //! the file as written, `compile` turns it into rules per operation, and `decide` evaluates them.
 
 pub mod cases;
+mod claims;
 mod compile;
 mod condition;
 mod decide;
 mod document;
 mod expression;
 mod file;
+mod items;
 mod limit;
+mod outside;
 mod path;
 mod rule;
+mod source;
+mod target;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests;
 mod transport;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    net::IpAddr,
     sync::Arc,
     time::SystemTime,
 };
@@ -29,15 +38,24 @@ use portkey_operation::{JsonMap, Operation};
 use self::{limit::PolicyCounter, rule::Rule};
 
 pub use self::{
+    claims::{
+        CallerClaims, ClaimsTooLarge, MAX_CLAIM_TEXT_BYTES, MAX_CLAIM_VALUES, NO_CLAIMS,
+        OMITTED_CLAIMS,
+    },
     compile::PolicyError,
     decide::{
-        Decision, DecisionKind, DenialStage, PolicyDenial, PolicyEvaluation, RuleMatch, RuleTrace,
-        check_hidden, decide, explain,
+        ConcurrencyLimit, Decision, DecisionKind, DenialStage, PolicyDenial, PolicyEvaluation,
+        RuleMatch, RuleTrace, check_hidden, decide, decide_with, explain,
     },
     document::MAX_POLICY_BYTES,
     expression::{MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES, MAX_EXPRESSION_BYTES},
+    outside::{
+        DEFAULT_DECISION_TIMEOUT, DecisionApi, DecisionPoint, FixedAnswer, MAX_DECISION_TIMEOUT,
+        OutsideAnswer, OutsideDecisions, OutsideError, OutsideQuestion,
+    },
     path::{FieldPath, REDACTED},
     rule::{RuleAction, RuleRef},
+    target::PolicyTarget,
     transport::Transport,
 };
 
@@ -51,7 +69,10 @@ pub struct Policy {
     counters: Vec<PolicyCounter>,
     operations: HashMap<&'static str, ResolvedOperation>,
     hidden_tools: Vec<&'static str>,
+    /// Operations that rules name in `after` or `before`.
+    ordered: BTreeSet<&'static str>,
     warnings: Vec<String>,
+    notes: Vec<String>,
 }
 
 /// Compiled properties of one operation.
@@ -87,16 +108,21 @@ pub const HIDEABLE_TOOLS: [&str; 3] = ["get-change", "list-changes", "undo-chang
 /// A call, as policies see it.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyInput<'a> {
-    /// Called operation.
-    pub operation: &'static Operation,
-    /// Domain of the operation.
-    pub domain: &'static str,
+    /// The tool that is called, or the prompt or resource that is read.
+    pub target: PolicyTarget<'a>,
     /// Arguments, as they are sent upstream.
     pub args: &'a JsonMap,
     /// Paths of arguments that this version of the server does not know.
     pub unknown_fields: &'a [String],
     /// Name of the caller.
     pub principal: &'a str,
+    /// Claims of the caller's token.
+    pub claims: &'a CallerClaims,
+    /// Address of the caller. Calls over standard input have none.
+    pub source: Option<IpAddr>,
+    /// Operations that this session has called before, of those that
+    /// [`Policy::ordered_operations`] returns. `None` if that is unknown.
+    pub called: Option<&'a [&'static str]>,
     /// Name that the client claims in its client info; not verified.
     pub client: Option<&'a str>,
     /// Transport of the request.
@@ -140,11 +166,11 @@ impl Policy {
         self.can_permit_name(operation.name())
     }
 
-    /// Returns true if both policies list the same operations.
+    /// Returns true if both policies list the same operations, prompts and resources.
     pub fn lists_same_operations_as(&self, other: &Self) -> bool {
-        self.operations
-            .keys()
-            .all(|name| self.can_permit_name(name) == other.can_permit_name(name))
+        let is_same_operation =
+            |name: &&'static str| self.can_permit_name(name) == other.can_permit_name(name);
+        self.operations.keys().all(is_same_operation) && self.lists_same_items_as(other)
     }
 
     fn can_permit_name(&self, name: &str) -> bool {
@@ -172,6 +198,24 @@ impl Policy {
             .any(|rule| !rule.limits.is_empty())
     }
 
+    /// Returns the operations whose earlier calls the rules for an operation compare.
+    pub fn ordered_operations(
+        &self,
+        target: &PolicyTarget<'_>,
+    ) -> impl Iterator<Item = &'static str> {
+        let indexes = self.rule_indexes(target);
+        let rules = indexes
+            .iter()
+            .filter_map(|index| self.rules.get(*index))
+            .flat_map(|rule| rule.order.operations());
+        rules.collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// Returns true if a rule depends on whether the operation was called before.
+    pub fn orders_calls_of(&self, operation: &Operation) -> bool {
+        self.ordered.contains(operation.name())
+    }
+
     fn rules_for(&self, operation: &Operation) -> impl Iterator<Item = &Rule> {
         let rules = self
             .operations
@@ -185,6 +229,11 @@ impl Policy {
     /// in any tool of their rule.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Returns effects of the file that its author may not expect, and that are no mistakes.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Returns the number of rules.

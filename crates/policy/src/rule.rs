@@ -1,12 +1,16 @@
 //! A compiled rule: the calls that it applies to, its conditions and its action.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     condition::{Condition, Operand},
+    document::CounterScope,
     expression::Expression,
+    items::ItemPatterns,
     limit::CounterLimit,
+    outside::DecisionPoint,
     path::FieldPath,
+    source::SourceFilter,
 };
 
 /// A reference to a rule in a policy file, for results, logs and audit entries.
@@ -96,8 +100,51 @@ pub(super) struct Rule {
     pub(super) denies_unknown: bool,
     /// True if the approver has to type the name of the affected object.
     pub(super) confirm: bool,
+    /// Number of people who have to approve, if the rule says so. The caller is none of them.
+    pub(super) approvers: Option<u8>,
+    /// Prompts and resources that the rule applies to.
+    pub(super) items: ItemPatterns,
+    /// Networks of the callers that the rule applies to.
+    pub(super) source: Option<SourceFilter>,
+    /// Earlier calls of the session that the rule depends on.
+    pub(super) order: CallOrder,
+    /// Maximum time of a call.
+    pub(super) timeout: Option<Duration>,
+    /// Maximum number of calls at the same time, and the group that shares it.
+    pub(super) concurrency: Option<(u32, CounterScope)>,
+    /// Service that has to permit the call.
+    pub(super) decide: Option<Arc<DecisionPoint>>,
     /// Message for the caller.
     pub(super) message: Option<String>,
+}
+
+/// Earlier calls of the session that a rule depends on.
+#[derive(Debug, Default)]
+pub(super) struct CallOrder {
+    /// Operations all of which have been called.
+    pub(super) after: Vec<&'static str>,
+    /// Operations none of which has been called.
+    pub(super) before: Vec<&'static str>,
+}
+
+impl CallOrder {
+    pub(super) fn is_empty(&self) -> bool {
+        self.after.is_empty() && self.before.is_empty()
+    }
+
+    pub(super) fn operations(&self) -> impl Iterator<Item = &'static str> {
+        self.after.iter().chain(&self.before).copied()
+    }
+
+    /// Returns true if the calls of a session satisfy the order; `None` if they are unknown.
+    pub(super) fn is_satisfied(&self, called: Option<&[&'static str]>) -> Option<bool> {
+        if self.is_empty() {
+            return Some(true);
+        }
+        let called = called?;
+        let was_called = |name: &&'static str| called.contains(name);
+        Some(self.after.iter().all(was_called) && !self.before.iter().any(was_called))
+    }
 }
 
 impl Rule {
@@ -110,6 +157,8 @@ impl Rule {
     /// limit that a single call exceeds.
     pub(super) fn always_denies(&self) -> bool {
         let is_conditional = self.when.is_some()
+            || self.source.is_some()
+            || !self.order.is_empty()
             || (self.action != RuleAction::Evaluate && !self.conditions.is_empty());
         let denies = self.action == RuleAction::Deny
             || self.limits.iter().any(CounterLimit::denies_every_call);
@@ -123,7 +172,7 @@ impl Rule {
             .iter()
             .filter_map(|condition| match condition.operand {
                 Operand::Counter(counter) => Some(counter),
-                Operand::Argument(_) => None,
+                Operand::Argument(_) | Operand::Claim(_) => None,
             });
         compared.chain(self.counters.iter().copied())
     }

@@ -1,7 +1,11 @@
 //! Claims of a token, and the rules that apply to both signed and introspected tokens.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use portkey_policy::CallerClaims;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -12,7 +16,8 @@ use super::TokenRejection;
 /// Claims confirmed by a signature or by the issuer's introspection endpoint.
 #[derive(Debug)]
 pub(super) struct Claims {
-    all: Map<String, Value>,
+    all: Arc<Map<String, Value>>,
+    for_policies: CallerClaims,
     issuer: String,
     subject: String,
 }
@@ -54,7 +59,9 @@ impl Claims {
             Some(Value::String(subject)) if !subject.is_empty() => subject.clone(),
             _ => return Err(TokenRejection::MissingSubject),
         };
+        let all = Arc::new(all);
         Ok(Self {
+            for_policies: CallerClaims::new(all.clone()),
             all,
             issuer: expected.issuer.clone(),
             subject,
@@ -99,6 +106,11 @@ impl Claims {
     /// names may contain dots, as in `https://example.com/org`, so the longest matching name wins.
     pub(super) fn has_value(&self, path: &str, value: &str) -> bool {
         find_claim(&self.all, path).is_some_and(|claim| contains_text(claim, value))
+    }
+
+    /// Returns the claims that policies read.
+    pub(super) fn for_policies(&self) -> CallerClaims {
+        self.for_policies.clone()
     }
 
     /// Returns a hash prefix of issuer and subject, which replaces the bearer's name in logs and

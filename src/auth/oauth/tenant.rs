@@ -46,6 +46,7 @@ impl Tenant {
             policy: self.policy.clone(),
             request_filter: None,
             grant,
+            claims: claims.for_policies(),
             network: None,
         }
     }

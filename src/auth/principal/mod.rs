@@ -10,7 +10,7 @@ mod toolsets;
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use portkey_operation::{Operation, Upstream};
-use portkey_policy::Policy;
+use portkey_policy::{CallerClaims, Policy};
 
 pub use credentials::{Credentials, KeyDefect, KeyError, KeySource, MissingKey, UpstreamKey};
 pub use grant::Grant;
@@ -73,6 +73,8 @@ pub struct Principal {
     pub request_filter: Option<Arc<ToolFilter>>,
     /// Basis on which the caller was authenticated.
     pub grant: Grant,
+    /// Claims of the caller's access token, which policies read.
+    pub claims: CallerClaims,
     /// Network of the request, set if the caller may be made up. Limits then apply to the network.
     pub network: Option<IpAddr>,
 }
@@ -164,6 +166,7 @@ impl Principal {
             policy: None,
             request_filter: None,
             grant: Grant::Permanent,
+            claims: CallerClaims::default(),
             network: None,
         }
     }

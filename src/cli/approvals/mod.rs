@@ -382,7 +382,17 @@ fn single_line_field<'a>(ticket: &'a Value, field: &str) -> Cow<'a, str> {
 /// Returns `pending`, or the decision and its approver.
 fn format_state(ticket: &Value) -> String {
     match ticket.get("state") {
-        Some(Value::String(state)) => escape_to_one_line(state).into_owned(),
+        Some(Value::String(state)) => {
+            let needed = ticket.get("approvers").and_then(Value::as_u64);
+            let given = ticket.get("approved_by").and_then(Value::as_array);
+            let count = match (needed, given) {
+                (Some(needed), Some(given)) if needed > 1 => {
+                    format!(", {} of {needed} approve", given.len())
+                }
+                _ => String::new(),
+            };
+            format!("{}{count}", escape_to_one_line(state))
+        }
         Some(Value::Object(decided)) => {
             let states = decided.iter().map(|(state, by)| match by.as_str() {
                 Some(by) => format!("{state} by {by}"),

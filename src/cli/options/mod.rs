@@ -38,7 +38,7 @@ use self::{
 use crate::{
     app::{AppSettings, ApprovalSettings, Backend, McpSettings},
     auth::principal::{Credentials, KeySource, MissingKey, UpstreamKey},
-    http_client::client_builder,
+    http_client::{client_builder, decision_point::DecisionClient},
     mcp::prompts::PromptLibrary,
     observability::logging,
     upstream::Addresses,
@@ -273,6 +273,10 @@ impl Options {
             dry_run: self.guard.dry_run(),
             approval_defaults: self.guard.approval_defaults(),
             policy_file: self.guard.policy_file(),
+            decisions: DecisionClient::new(
+                self.http_client_builder()?,
+                self.http_client_builder()?,
+            ),
             audit: self.audit.settings()?,
             journal: self.journal.settings()?,
             readiness: self.readiness.clone(),

@@ -4,17 +4,18 @@ mod init;
 
 use std::{
     io::Write,
+    net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use portkey_api::catalog::Catalog;
 use portkey_bounded_file::{MAX_CONFIG_BYTES, display_path, read_to_string};
 use portkey_policy::{
-    Policy as Rules,
-    cases::{self, PolicyCase},
+    Policy as Rules, PolicyTarget,
+    cases::{self, OutsideVerdict, PolicyCase},
 };
 
 use crate::security::sanitize::escape_to_one_line;
@@ -66,11 +67,34 @@ pub(super) struct ExplainArgs {
     /// Policy file.
     file: PathBuf,
     /// Name of the tool, and its arguments as a JSON object.
-    #[arg(long, required = true, num_args = 1..=2, value_names = ["TOOL", "JSON"])]
+    #[arg(
+        long,
+        required_unless_present_any = ["prompt", "resource"],
+        num_args = 1..=2,
+        value_names = ["TOOL", "JSON"]
+    )]
     call: Vec<String>,
+    /// Name of a prompt, in place of a tool.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["call", "resource"])]
+    prompt: Option<String>,
+    /// URI of a resource, in place of a tool.
+    #[arg(long, value_name = "URI", conflicts_with = "call")]
+    resource: Option<String>,
     /// Name of the caller.
     #[arg(long, value_name = "NAME")]
     principal: Option<String>,
+    /// Claims of the caller's token, as a JSON object.
+    #[arg(long, value_name = "JSON")]
+    claims: Option<String>,
+    /// Address of the caller.
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<IpAddr>,
+    /// Tool that the session has called before; may be repeated.
+    #[arg(long, value_name = "TOOL")]
+    called: Vec<String>,
+    /// Answer of outside decision points, which are not asked.
+    #[arg(long, value_name = "ANSWER")]
+    outside: Option<OutsideAnswer>,
     /// Name that the client gives itself.
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
@@ -83,6 +107,13 @@ pub(super) struct ExplainArgs {
     /// Treat the session as one that has read untrusted content.
     #[arg(long)]
     tainted: bool,
+}
+
+/// Answer of a decision point.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OutsideAnswer {
+    Allow,
+    Deny,
 }
 
 impl PolicyCommand {
@@ -104,6 +135,9 @@ impl PolicyCommand {
 }
 
 fn check_policy(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    for note in rules.notes() {
+        writeln!(out, "note: {}", escape_to_one_line(note))?;
+    }
     let level = if strict { "error" } else { "warning" };
     for warning in rules.warnings() {
         writeln!(out, "{level}: {}", escape_to_one_line(warning))?;
@@ -144,10 +178,24 @@ impl ExplainArgs {
             .map(|args| cases::parse_arguments(&args))
             .transpose()?
             .unwrap_or_default();
+        let claims = self
+            .claims
+            .map(|claims| cases::parse_arguments(&claims))
+            .transpose()
+            .context("--claims")?;
         let case = PolicyCase {
             call: tool,
+            prompt: self.prompt,
+            resource: self.resource,
             args,
             principal: self.principal,
+            claims,
+            source: self.source,
+            called: (!self.called.is_empty()).then_some(self.called),
+            outside: self.outside.map(|answer| match answer {
+                OutsideAnswer::Allow => OutsideVerdict::Allow,
+                OutsideAnswer::Deny => OutsideVerdict::Deny,
+            }),
             client: self.client,
             transport: self.transport,
             time: self.time,
@@ -174,10 +222,14 @@ impl ExplainArgs {
                 escape_to_one_line(&rule.to_string())
             )?;
         }
-        if catalog
-            .find(&case.call)
-            .is_ok_and(|entry| !rules.can_permit(entry.operation))
-        {
+        let is_unlisted = match (&case.prompt, &case.resource) {
+            (Some(prompt), _) => !rules.can_permit_item(&PolicyTarget::Prompt(prompt)),
+            (None, Some(uri)) => !rules.can_permit_item(&PolicyTarget::Resource(uri)),
+            (None, None) => catalog
+                .find(&case.call)
+                .is_ok_and(|entry| !rules.can_permit(entry.operation)),
+        };
+        if is_unlisted {
             writeln!(out, "  not listed: no call of it can be permitted")?;
         }
         for step in steps {
@@ -208,7 +260,7 @@ async fn test_policy(rules: &Rules, file: &Path, out: &mut impl Write) -> anyhow
     for (line, case) in &cases {
         if let Err(error) = case.check(rules, &catalog).await {
             failed += 1;
-            let name = case.name.as_deref().unwrap_or(&case.call);
+            let name = case.name.as_deref().unwrap_or(case.subject());
             let context = format!("line {line}: {name}: {error}");
             writeln!(out, "{}", escape_to_one_line(&context))?;
         }

@@ -73,6 +73,20 @@ impl ResourceAddress {
     }
 }
 
+impl ResourceAddress {
+    /// Returns the URI without percent-encoding. Policies compare it, so that a resource has one
+    /// spelling.
+    pub fn to_plain_uri(&self) -> String {
+        let (kind, name) = match self {
+            Self::Guide(topic) => (GUIDE_SEGMENT, topic),
+            Self::Operation(name) => (OPERATIONS_SEGMENT, name),
+            Self::Result(handle) => (RESULTS_SEGMENT, handle),
+            Self::Entity { domain, id } => (domain.as_str(), id),
+        };
+        format!("{URI_PREFIX}{kind}/{name}")
+    }
+}
+
 /// Returns the URI of a guide.
 pub fn guide_uri(topic: &str) -> String {
     format!("{URI_PREFIX}{GUIDE_SEGMENT}/{topic}")

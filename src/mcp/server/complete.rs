@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use portkey_policy::PolicyTarget;
 use rmcp::{
     ErrorData, RoleServer,
     model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference},
@@ -9,10 +10,13 @@ use rmcp::{
 };
 
 use super::{Server, request_info::request_info};
-use crate::mcp::{
-    completion::{CompletionLookup, filter_matches},
-    guide::GUIDES,
-    resources::{GUIDE_TEMPLATE, OPERATION_TEMPLATE, ResourceKind},
+use crate::{
+    auth::principal::Principal,
+    mcp::{
+        completion::{CompletionLookup, filter_matches},
+        guide::GUIDES,
+        resources::{GUIDE_TEMPLATE, OPERATION_TEMPLATE, ResourceKind},
+    },
 };
 
 /// Error text without the name, because rmcp logs errors and a caller may write anything as a name.
@@ -60,6 +64,11 @@ impl Server {
                     ),
                 }
             }
+            Reference::Resource(reference)
+                if !self.is_template_visible(principal, &reference.uri) =>
+            {
+                return Err(invalid_params("there is no such template"));
+            }
             Reference::Resource(reference) => match reference.uri.as_str() {
                 GUIDE_TEMPLATE if name == "topic" => {
                     filter_matches(GUIDES.iter().map(|guide| (guide.topic, guide.title)), typed)
@@ -89,7 +98,32 @@ impl Server {
             },
             _ => return Err(invalid_params("`ref` names a prompt or a template")),
         };
+        let values = match &request.r#ref {
+            Reference::Resource(reference) => {
+                self.filter_permitted_values(principal, &reference.uri, name, values)
+            }
+            _ => values,
+        };
         Ok(CompleteResult::new(completion_info(values)))
+    }
+}
+
+impl Server {
+    /// Leaves out the values whose resource the policies deny.
+    fn filter_permitted_values(
+        &self,
+        principal: &Principal,
+        template: &str,
+        argument: &str,
+        mut values: Vec<String>,
+    ) -> Vec<String> {
+        let place = format!("{{{argument}}}");
+        values.retain(|value| {
+            let uri = template.replace(&place, value);
+            let target = PolicyTarget::Resource(&uri);
+            self.dispatcher.can_see_item(principal, &target)
+        });
+        values
     }
 }
 

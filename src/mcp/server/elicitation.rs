@@ -69,7 +69,8 @@ impl Approver for ElicitationApprover<'_> {
             tool: question.tool,
             rule: question.rule.clone(),
         })?;
-        if !supports_forms(context.client_capabilities().as_ref()) {
+        // The human at the caller's own client is not one of several approvers.
+        if question.approvers.is_some() || !supports_forms(context.client_capabilities().as_ref()) {
             return Err(create_ticket(approvals, principal, question).await);
         }
         let waits = context

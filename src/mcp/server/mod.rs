@@ -46,7 +46,8 @@ use self::{
 use portkey_api::catalog::CatalogEntry;
 use portkey_concurrency::box_future;
 use portkey_file_watch::WatchedValue;
-use portkey_operation::{ToolNames, Upstream};
+use portkey_operation::{JsonMap, ToolNames, Upstream};
+use portkey_policy::PolicyTarget;
 
 use crate::{
     auth::principal::Principal,
@@ -59,7 +60,12 @@ use crate::{
         surface::{self, Surface},
         tool_names::spell_in_text,
     },
-    observability::{call_record::ErrorType, metrics::Metrics, observer},
+    observability::{
+        call_record::{ErrorType, RejectionReason},
+        metrics::Metrics,
+        observer,
+        request::RequestInfo,
+    },
     pipeline::Dispatcher,
 };
 
@@ -269,6 +275,25 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Checks that the policies permit a prompt or resource.
+    async fn authorize_item(
+        &self,
+        caller: (&Principal, &RequestInfo),
+        target: PolicyTarget<'_>,
+        args: &JsonMap,
+        is_audited_elsewhere: bool,
+    ) -> Result<(), ErrorData> {
+        let permitted = self
+            .dispatcher
+            .authorize_item(caller, target, args, is_audited_elsewhere);
+        permitted.await.map_err(|denial| {
+            self.metrics.record_rejection(RejectionReason::Policy);
+            ErrorData::invalid_request(denial.to_string(), None)
+        })
+    }
+}
+
 /// Rejects a cursor for a list that has one page only.
 fn reject_cursor(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor) {
@@ -383,8 +408,10 @@ impl ServerHandler for Server {
         request: GetPromptRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        let prompt = |caller: &Principal| self.render_prompt(caller, &request);
-        Ok(self.observe("prompts/get", &context, prompt)?.into())
+        let observed =
+            observer::RequestObserver::begin(&self.metrics, request_info(&context), "prompts/get");
+        let rendered = self.render_prompt(&request, &context).await;
+        Ok(observed.finish(rendered, error_type)?.into())
     }
 
     async fn list_resources(

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use portkey_api::catalog::ToolLookupError;
 use portkey_file_watch::WatchedValue;
+use portkey_policy::PolicyTarget;
 use rmcp::{
-    ErrorData,
+    ErrorData, RoleServer,
     model::{
         CacheScope, GetPromptRequestParams, GetPromptResult, ListPromptsResult,
         PaginatedRequestParams, Prompt, PromptArgument, PromptMessage, Role,
     },
+    service::RequestContext,
 };
 
-use super::{LIST_TTL_MS, Server, reject_cursor};
+use super::{LIST_TTL_MS, Server, reject_cursor, request_info::request_info};
 use crate::{
     auth::principal::Principal,
     mcp::prompts::{self, PromptError, PromptLibrary},
@@ -43,19 +45,24 @@ impl Server {
         )
     }
 
-    /// Renders a prompt with its arguments.
-    pub(super) fn render_prompt(
+    /// Renders a prompt with its arguments, if the policies permit it.
+    pub(super) async fn render_prompt(
         &self,
-        principal: &Principal,
         request: &GetPromptRequestParams,
+        context: &RequestContext<RoleServer>,
     ) -> Result<GetPromptResult, ErrorData> {
+        let principal = self.caller(context)?;
         let invalid_params =
             |error: PromptError| ErrorData::invalid_params(error.to_string(), None);
         let library = self.prompt_library();
-        let prompt = self
-            .find_visible_prompt(&library, principal, &request.name)
-            .map_err(invalid_params)?;
+        let prompt = library.find(&request.name).map_err(invalid_params)?;
+        if !self.has_available_tool(principal, prompt) {
+            return Err(invalid_params(PromptError::Unknown));
+        }
         let given = request.arguments.clone().unwrap_or_default();
+        let caller = (&**principal, &request_info(context));
+        let target = PolicyTarget::Prompt(prompt.name());
+        self.authorize_item(caller, target, &given, false).await?;
         let text = prompt
             .render(&given, self.tool_names())
             .map_err(invalid_params)?;
@@ -77,8 +84,15 @@ impl Server {
         }
     }
 
-    /// Returns `true` if the prompt names no tools, or at least one that the caller may call.
+    /// Returns `true` if the policies can permit the prompt, and a tool that it names is available.
     fn is_prompt_visible(&self, principal: &Principal, prompt: &prompts::PromptTemplate) -> bool {
+        let target = PolicyTarget::Prompt(prompt.name());
+        self.dispatcher.can_see_item(principal, &target)
+            && self.has_available_tool(principal, prompt)
+    }
+
+    /// Returns `true` if the prompt names no tools, or at least one that the caller may call.
+    fn has_available_tool(&self, principal: &Principal, prompt: &prompts::PromptTemplate) -> bool {
         let mut names_tools = false;
         for name in prompt.mentioned_tools() {
             match self.dispatcher.catalog().find(name) {

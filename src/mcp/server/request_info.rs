@@ -7,7 +7,7 @@ use rmcp::{RoleServer, model::ProtocolVersion, service::RequestContext};
 
 use crate::{
     observability::{
-        request::{RequestId, RequestInfo, Transport, UNKNOWN_NAME},
+        request::{ClientAddress, RequestId, RequestInfo, Transport, UNKNOWN_NAME},
         traces::TraceParent,
     },
     security::sanitize::first_chars,
@@ -53,6 +53,9 @@ pub(super) fn request_info(context: &RequestContext<RoleServer>) -> RequestInfo 
             }
             None => Some(STDIO_SESSION.clone()),
         },
+        source: parts
+            .and_then(|parts| parts.extensions.get())
+            .map(|ClientAddress(address)| *address),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use portkey_operation::JsonMap;
+use portkey_policy::PolicyTarget;
 use rmcp::{
     ErrorData, RoleServer,
     model::{
@@ -47,7 +49,12 @@ impl Server {
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListResourcesResult, ErrorData> {
         reject_cursor(request)?;
-        let guides = GUIDES.iter().map(|guide| {
+        let seen = GUIDES.iter().filter(|guide| {
+            let uri = resources::guide_uri(guide.topic);
+            let target = PolicyTarget::Resource(&uri);
+            self.dispatcher.can_see_item(principal, &target)
+        });
+        let guides = seen.map(|guide| {
             Resource::new(resources::guide_uri(guide.topic), guide.topic)
                 .with_title(guide.title)
                 .with_description(guide.about)
@@ -95,9 +102,16 @@ impl Server {
                 .with_description(published.description())
                 .with_mime_type(JSON_MIME_TYPE)
         }));
+        templates.retain(|template| self.is_template_visible(principal, &template.uri_template));
         Ok(ListResourceTemplatesResult::with_all_items(templates)
             .with_ttl_ms(self.cache_ttl_ms(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private))
+    }
+
+    /// Returns `true` if the policies can permit the resources of a template, by its own text.
+    pub(super) fn is_template_visible(&self, principal: &Principal, template: &str) -> bool {
+        let target = PolicyTarget::Resource(template);
+        self.dispatcher.can_see_item(principal, &target)
     }
 
     /// Reads the resource of a URI.
@@ -108,15 +122,32 @@ impl Server {
     ) -> Result<ReadResourceResult, ErrorData> {
         let principal = self.caller(context)?;
         let address = ResourceAddress::parse(uri);
-        if let Some(ResourceAddress::Entity { domain, id }) = &address
-            && let Some(kind) =
-                ResourceKind::by_domain(self.dispatcher.catalog()).get(domain.as_str())
-            && self.dispatcher.is_listed(principal, kind.read)
-        {
-            return self.read_entity(uri, *kind, id, context).await;
-        }
+        let kinds = ResourceKind::by_domain(self.dispatcher.catalog());
+        let entity = match &address {
+            Some(ResourceAddress::Entity { domain, id }) => {
+                let kind = kinds.get(domain.as_str()).copied();
+                kind.filter(|kind| self.dispatcher.is_listed(principal, kind.read))
+                    .map(|kind| (kind, id))
+            }
+            _ => None,
+        };
         let observed =
             RequestObserver::begin(&self.metrics, request_info(context), "resources/read");
+        if let Some(address) = &address {
+            let uri = address.to_plain_uri();
+            let caller = (&**principal, &request_info(context));
+            let target = PolicyTarget::Resource(&uri);
+            let no_args = JsonMap::new();
+            let permitted = self.authorize_item(caller, target, &no_args, entity.is_some());
+            if let Err(denied) = permitted.await {
+                return observed.finish(Err(denied), error_type);
+            }
+        }
+        if let Some((kind, id)) = entity {
+            // The call has an observer of its own.
+            observed.discard();
+            return self.read_entity(uri, kind, id, context).await;
+        }
         let outcome = match address {
             Some(ResourceAddress::Result(handle)) => {
                 self.read_stored_result(principal, &request_info(context), uri, &handle)

@@ -191,13 +191,19 @@ impl EntryContext<'_> {
             protocol: Some(request_info.protocol).filter(|protocol| *protocol != UNKNOWN_NAME),
             session: shown_session(request_info),
             request_id: request_info.id.as_str(),
-            tool: record
-                .operation
-                .map_or(UNKNOWN_NAME, |operation| operation.name()),
+            tool: match (record.operation, &record.item) {
+                (Some(operation), _) => operation.name(),
+                (None, Some(item)) => item.method,
+                (None, None) => UNKNOWN_NAME,
+            },
             effect: record
                 .operation
                 .map(|operation| operation.effect().as_str()),
-            target: record.target.as_deref().map(truncate),
+            target: record
+                .target
+                .as_deref()
+                .or(record.item.as_ref().map(|item| item.name.as_str()))
+                .map(truncate),
             arguments: record
                 .arguments
                 .as_ref()

@@ -13,6 +13,7 @@ mod notice;
 mod request;
 mod response;
 mod ticket;
+mod votes;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -58,6 +59,9 @@ pub struct ApprovalRequirement {
     pub confirm: bool,
     /// Revision of the policies; an approval is invalid once they change.
     pub revision: String,
+    /// Number of people who have to approve at the approval server, none of them the caller. `None`
+    /// if the user of the caller's client may approve as well.
+    pub approvers: Option<u8>,
 }
 
 /// The option that requires approval of calls with a risk.
@@ -91,6 +95,7 @@ impl ApprovalDefaults {
             message: None,
             confirm: self.confirm && destructive,
             revision: String::new(),
+            approvers: None,
         })
     }
 
@@ -197,8 +202,15 @@ impl Approvals {
         principal: &Principal,
         binding: &Binding,
         response: Option<ApprovalResponse>,
+        approvers: Option<u8>,
     ) -> Result<Option<ApprovalRecord>, ApprovalError> {
         match response {
+            // The user of the caller's own client is not one of the approvers.
+            Some(ApprovalResponse::Resolved(Ok(_)) | ApprovalResponse::Signed { .. })
+                if approvers.is_some() =>
+            {
+                Err(ApprovalError::InvalidResponse)
+            }
             Some(ApprovalResponse::Resolved(said)) => said?.verify(binding).map(Some),
             Some(ApprovalResponse::Signed { state, form }) => {
                 let (keys, purpose, name) =

@@ -45,6 +45,8 @@ pub struct ApprovalRequest {
     pub risks: Vec<CallRisk>,
     /// The same in parts.
     pub details: CallDetails,
+    /// Number of people who have to approve, if the rule says so. The caller's client is not asked.
+    pub approvers: Option<u8>,
     binding: Binding,
     args: JsonMap,
 }
@@ -100,6 +102,7 @@ impl ApprovalRequest {
         // contain a key.
         let text = mask_text(&render_text(&subject, confirm.as_deref())).into_owned();
         let tool = subject.operation.name();
+        let approvers = subject.required.approvers;
         let rule = subject.required.rule;
         let risks = subject.risks.to_vec();
         Self {
@@ -107,8 +110,9 @@ impl ApprovalRequest {
             rule,
             text,
             confirm,
-            risks,
+            approvers,
             details,
+            risks,
             binding,
             args,
         }
@@ -189,6 +193,9 @@ fn render_text(subject: &ApprovalSubject<'_>, confirm: Option<&str>) -> String {
     _ = write!(text, "\nRule: {}", truncate(&subject.required.rule));
     if let Some(words) = &subject.required.message {
         _ = write!(text, " ({})", truncate_to(words, MAX_TEXT_CHARS));
+    }
+    if let Some(count) = subject.required.approvers.filter(|count| *count > 1) {
+        _ = write!(text, "\nApprovers: {count} different people");
     }
     let changes = &subject.preview.changes;
     if !changes.is_empty() && operation.effect() != Effect::Delete {

@@ -77,6 +77,12 @@ pub struct Ticket {
     pub expires: u64,
     /// The decision, if there is one.
     pub state: TicketState,
+    /// Number of people who have to approve, if the rule says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<u8>,
+    /// Names of those who have approved, while others are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved_by: Vec<String>,
     binding: String,
     /// Time of creation by the store's clock, with the store's epoch.
     stamp: String,
@@ -162,6 +168,18 @@ pub enum DecisionError {
         "several tickets begin so, or did within the last hour; give more digits of the one that is meant"
     )]
     AmbiguousId,
+    /// Several people have to approve, and this one has.
+    #[error("{0} has approved it already; somebody else has to approve it, too")]
+    AlreadyApproved(String),
+    /// Somebody other than the caller has to approve.
+    #[error("the caller who asks for it cannot approve it")]
+    AskerCannotApprove,
+    /// Several people have to approve, so each has a name.
+    #[error("give the name of the approver, with letters or digits")]
+    NameRequired,
+    /// There is no room for another approval.
+    #[error("no further approval can be kept; try again later")]
+    TooManyApprovals,
     /// Somebody else decided first.
     #[error("it was decided already")]
     AlreadyDecided,
@@ -236,6 +254,7 @@ impl Ticket {
         json!({
             "id": self.id, "tool": self.tool, "principal": self.principal, "text": self.text,
             "confirm": self.confirm, "asked": self.asked, "expires": self.expires,
+            "approvers": self.approvers.unwrap_or(1), "approved_by": self.approved_by,
             "seconds_left": self.time_left().as_secs(), "digest": self.digest(), "state": self.state,
             "details": self.details(),
         })
@@ -260,7 +279,15 @@ impl Ticket {
         StoreKey::new(what, &[&self.id]).owned_by(&self.principal)
     }
 
-    fn stamp(&self) -> Option<Stamp> {
+    /// Returns how many of the approvers have approved, as in `1 of 2`. Returns `None` if one
+    /// suffices, or if the ticket is decided.
+    pub fn approval_count(&self) -> Option<String> {
+        let needed = self.approvers.filter(|needed| *needed > 1)?;
+        let given = self.approved_by.len();
+        self.is_pending().then(|| format!("{given} of {needed}"))
+    }
+
+    pub(super) fn stamp(&self) -> Option<Stamp> {
         let bytes: Vec<u8> = hex::decode(&self.stamp).ok()?;
         Some(Stamp::from_bytes(bytes.try_into().ok()?))
     }
@@ -331,6 +358,8 @@ impl Approvals {
             asked,
             expires: asked + self.timeout().as_secs().max(1),
             state: TicketState::Pending,
+            approvers: request.approvers,
+            approved_by: Vec::new(),
             binding,
             stamp: hex::encode(stamp.to_bytes()),
             serial: hex::encode(serial),
@@ -497,12 +526,28 @@ impl Approvals {
         if !ticket.is_pending() {
             return Err(DecisionError::AlreadyDecided);
         }
+        let mut by = super::escape_untrusted(by);
+        if let Some(needed) = ticket.approvers.filter(|_| yes) {
+            self.add_vote(&ticket, &by).await?;
+            ticket.approved_by = self.votes(&ticket).await?;
+            if ticket.approved_by.len() < usize::from(needed) {
+                return Ok(ticket);
+            }
+            by = ticket.approved_by.join(", ");
+        }
         match self.mark_once(&ticket, "approval-decided").await? {
             UseOutcome::First => {}
+            // Of several approvals at once, each is recorded, and one decides.
+            UseOutcome::AlreadyUsed if ticket.approvers.is_some() && yes => {
+                let decided = self.ticket(id).await?.ok_or(DecisionError::UnknownTicket)?;
+                return match decided.state {
+                    TicketState::Denied(_) => Err(DecisionError::AlreadyDecided),
+                    TicketState::Pending | TicketState::Approved(_) => Ok(decided),
+                };
+            }
             UseOutcome::AlreadyUsed => return Err(DecisionError::AlreadyDecided),
             UseOutcome::Expired | UseOutcome::DataLost => return Err(DecisionError::UnknownTicket),
         }
-        let by = super::escape_untrusted(by);
         ticket.state = if yes {
             TicketState::Approved(by)
         } else {
@@ -590,9 +635,16 @@ impl Approvals {
         let tickets = values
             .iter()
             .filter_map(|value| serde_json::from_slice(value).ok());
-        Ok(tickets
+        let mut tickets: Vec<Ticket> = tickets
             .filter(|ticket: &Ticket| ticket.is_in_epoch_of(stamp))
-            .collect())
+            .collect();
+        let waiting = tickets
+            .iter_mut()
+            .filter(|ticket| ticket.approvers.is_some() && ticket.is_pending());
+        for ticket in waiting {
+            ticket.approved_by = self.votes(ticket).await?;
+        }
+        Ok(tickets)
     }
 
     /// Marks something that can happen to a ticket only once.

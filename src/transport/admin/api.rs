@@ -90,7 +90,12 @@ pub(super) fn decision_status(error: &DecisionError) -> StatusCode {
         DecisionError::AlreadyDecided
         | DecisionError::AmbiguousId
         | DecisionError::DigestMismatch => StatusCode::CONFLICT,
-        DecisionError::IdTooShort | DecisionError::WrongName(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        DecisionError::IdTooShort | DecisionError::WrongName(_) | DecisionError::NameRequired => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        DecisionError::AlreadyApproved(_) => StatusCode::CONFLICT,
+        DecisionError::AskerCannotApprove => StatusCode::FORBIDDEN,
+        DecisionError::TooManyApprovals => StatusCode::TOO_MANY_REQUESTS,
         DecisionError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -4,7 +4,7 @@
 //! decides nothing. It is placed outside of the view instead of being `hidden`, because WebKit
 //! skips buttons that are not drawn.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use askama::Template;
 use axum::{
@@ -267,15 +267,19 @@ pub(super) async fn submit_ticket_page(
         }
     })?;
     log_decision(&ticket);
-    Ok(pages::message(StatusCode::OK, decision_text(&ticket)))
+    Ok(pages::message(StatusCode::OK, &decision_text(&ticket)))
 }
 
 /// Returns what follows from a decision.
-fn decision_text(ticket: &Ticket) -> &'static str {
+fn decision_text(ticket: &Ticket) -> Cow<'static, str> {
+    if let Some(count) = ticket.approval_count() {
+        return format!("Approved by {count}. The call waits for the others.").into();
+    }
     match ticket.state {
         TicketState::Approved(_) => "Approved. The call is carried out when it is made again.",
         TicketState::Denied(_) | TicketState::Pending => "Denied. Nothing is sent.",
     }
+    .into()
 }
 
 async fn find_ticket(

@@ -37,7 +37,7 @@ use crate::{
     observability::{
         call_record::RejectionReason,
         metrics::Metrics,
-        request::{REQUEST_ID_HEADER, RequestId},
+        request::{ClientAddress, REQUEST_ID_HEADER, RequestId},
     },
 };
 
@@ -348,6 +348,7 @@ impl RequestGuard {
         }
         let limited = principal.grant.can_end().then(|| principal.clone());
         parts.extensions.insert(principal);
+        parts.extensions.insert(ClientAddress(address));
         let request = Request::from_parts(parts, body.into());
         let permits = RequestPermits {
             _of_address: of_address,

@@ -6,6 +6,7 @@ mod forms;
 mod page;
 mod redis_user;
 mod sensitive;
+mod several;
 mod tickets;
 mod watch;
 mod webhook;

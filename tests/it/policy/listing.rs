@@ -150,6 +150,7 @@ default: deny
 rules:
   - { name: labels, action: allow, match: { tools: [list-labels] } }
   - { name: configs, action: approve, match: { tools: [update-config] }, when: '!tainted' }
+  - { name: texts, action: allow, match: { prompts: ['*'], resources: ['*'] } }
 "#;
 
 #[tokio::test]

@@ -6,12 +6,15 @@ mod enforcement;
 mod expressions;
 mod faults;
 mod imports;
+mod items;
 mod limits;
 mod listing;
 mod order;
+mod outside;
 mod paths;
 mod presets;
 mod properties;
+mod reach;
 mod uncertain_outcomes;
 mod verbs;
 
@@ -19,7 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::observability::request::Transport;
-use portkey_policy::{Decision, Policy, PolicyEvaluation, PolicyInput};
+use portkey_policy::{Decision, NO_CLAIMS, Policy, PolicyEvaluation, PolicyInput, PolicyTarget};
 use portkey_store::Store;
 use serde_json::Value;
 
@@ -64,8 +67,13 @@ async fn evaluate(
     let catalog = Catalog::full();
     let entry = catalog.find(tool).unwrap();
     let facts = PolicyInput {
-        operation: entry.operation,
-        domain: entry.domain.name,
+        target: PolicyTarget::Tool {
+            operation: entry.operation,
+            domain: entry.domain.name,
+        },
+        claims: &NO_CLAIMS,
+        source: None,
+        called: None,
         unknown_fields: &[],
         args: args.as_object().unwrap(),
         principal: caller.principal,

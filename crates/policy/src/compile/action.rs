@@ -15,6 +15,10 @@ pub(super) enum RulePart {
     Limits,
     Redact,
     Confirm,
+    Approvers,
+    Timeout,
+    Concurrency,
+    Decide,
 }
 
 /// The parts that a rule may have.
@@ -33,6 +37,9 @@ const CHECKS: &[RulePart] = &[
     RulePart::Cap,
     RulePart::Limits,
     RulePart::Redact,
+    RulePart::Timeout,
+    RulePart::Concurrency,
+    RulePart::Decide,
 ];
 
 const ACTIONS: [ActionParts; 5] = [
@@ -62,6 +69,10 @@ const ACTIONS: [ActionParts; 5] = [
             RulePart::Limits,
             RulePart::Redact,
             RulePart::Confirm,
+            RulePart::Approvers,
+            RulePart::Timeout,
+            RulePart::Concurrency,
+            RulePart::Decide,
         ],
     },
     ActionParts {
@@ -84,6 +95,7 @@ pub(super) fn validate_parts(action: RuleAction, parts: &[RulePart]) -> Result<(
     }
     match parts.iter().find(|part| !row.allowed.contains(part)) {
         Some(RulePart::Confirm) => Err("`confirm` goes with `action: approve`".to_owned()),
+        Some(RulePart::Approvers) => Err("`approvers` goes with `action: approve`".to_owned()),
         Some(_) => Err("a rule that denies takes `when` and nothing to check".to_owned()),
         None => Ok(()),
     }

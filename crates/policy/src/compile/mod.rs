@@ -10,11 +10,7 @@ mod path_check;
 mod rule;
 mod selection;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use portkey_api::catalog::Catalog;
 use sha2::{Digest, Sha256};
@@ -28,6 +24,7 @@ use self::{
 };
 use super::{
     HIDEABLE_TOOLS, Policy, ResolvedAlias, ResolvedOperation,
+    decide::compared_counters,
     document::{DefaultAction, PolicyDocument},
     limit::CounterLimit,
     path::FieldPath,
@@ -94,6 +91,12 @@ impl Policy {
         let compiled = compile_rules(&name, drafts, &mut errors);
         PolicyError::check(errors)?;
 
+        let notes = collect_notes(default, &compiled.rules);
+        let ordered = compiled
+            .rules
+            .iter()
+            .flat_map(|rule| rule.order.operations());
+        let ordered = ordered.collect();
         let warnings = collect_warnings(&selection, &compiled.paths, catalog);
         let mut operations = resolve_operations(&selection, &compiled, default, &hidden, &listed);
         resolve_aliases(&selection, &compiled.paths, catalog, &mut operations);
@@ -107,7 +110,9 @@ impl Policy {
             counters: compiled.counters.into_counters(),
             operations,
             hidden_tools,
+            ordered,
             warnings,
+            notes,
         })
     }
 }
@@ -169,11 +174,16 @@ fn compile_rules(
         .iter()
         .map(|draft| compiled.counters.compile_limits(draft))
         .collect();
-    for (draft, limits) in drafts.into_iter().zip(limits) {
+    for (mut draft, limits) in drafts.into_iter().zip(limits) {
         let rule =
             limits.and_then(|limits| compile_rule(policy, &draft, &compiled.counters, limits));
         match rule {
             Ok(rule) => {
+                let rule = Rule {
+                    items: std::mem::take(&mut draft.items),
+                    order: std::mem::take(&mut draft.order),
+                    ..rule
+                };
                 compiled.paths.extend(collect_paths(&rule, &draft));
                 compiled.rules.push(rule);
                 compiled.operations.push(draft.selected);
@@ -203,12 +213,7 @@ fn resolve_operations(
         let (indexes, rules): (Vec<usize>, Vec<&Rule>) = applying
             .map(|(rule, (_, compiled))| (rule, compiled))
             .unzip();
-        let mut compared_counters = BTreeMap::new();
-        for rule in &rules {
-            for counter in rule.compared_counters() {
-                *compared_counters.entry(counter).or_insert(false) |= !rule.is_shadow;
-            }
-        }
+        let compared_counters = compared_counters(rules.iter().copied());
         let is_hidden = hidden.contains(&index);
         let is_listed = listed.contains(&index);
         let is_open = default == DefaultAction::Allow
@@ -260,6 +265,18 @@ fn resolve_aliases(
             }
         }
     }
+}
+
+/// Returns effects of the default that authors may not expect.
+fn collect_notes(default: DefaultAction, rules: &[Rule]) -> Vec<String> {
+    let names_items = rules.iter().any(|rule| !rule.items.is_empty());
+    if default == DefaultAction::Allow || names_items {
+        return Vec::new();
+    }
+    let note = "`default: deny` closes all prompts and resources, because no rule has `prompts` or `resources` \
+                in its `match`; to open them, add a rule such as { name: texts, action: allow, match: { \
+                prompts: [\"*\"], resources: [\"*\"] } }";
+    vec![note.to_owned()]
 }
 
 /// Returns likely mistakes: names that match no tool, and paths that lead to nothing.

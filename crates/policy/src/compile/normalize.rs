@@ -5,8 +5,12 @@
 
 use serde_saphyr::Spanned;
 
-use super::selection::{Selection, is_glob, to_kebab_case};
-use crate::document::{PolicyDocument, RawAction, RawCondition, RawLimit, RawRule, ToolEntry};
+use super::selection::{Selection, compile_glob, is_glob, to_kebab_case};
+use crate::{
+    document::{OneOrMany, PolicyDocument, RawAction, RawCondition, RawLimit, RawRule, ToolEntry},
+    items::ItemPatterns,
+    rule::CallOrder,
+};
 
 /// Namespace of the counters under `"*"`.
 pub(super) const GLOBAL_NAMESPACE: &str = "_global";
@@ -21,6 +25,10 @@ pub(super) struct RuleDraft {
     pub(super) rule: RawRule,
     /// True for rules of the hosted dialect, whose conditions can deny.
     pub(super) is_hosted: bool,
+    /// Prompts and resources that the rule applies to.
+    pub(super) items: ItemPatterns,
+    /// Earlier calls that the rule depends on.
+    pub(super) order: CallOrder,
 }
 
 impl RuleDraft {
@@ -97,8 +105,28 @@ pub(super) fn build_drafts(
     build_global_group("all_tools", selection).add_limits(limits, &mut drafts);
     for draft in &mut drafts {
         apply_filter(draft, selection, errors);
+        apply_order(draft, selection, errors);
     }
     (listed, drafts)
+}
+
+/// Resolves the tools of `after` and `before`.
+fn apply_order(draft: &mut RuleDraft, selection: &Selection, errors: &mut Vec<String>) {
+    let at = draft.described_location();
+    let mut resolve = |field: &str, names: Option<OneOrMany>| {
+        let mut resolved = Vec::new();
+        for name in names.iter().flat_map(OneOrMany::as_slice) {
+            match selection.find(name) {
+                Ok(name) => resolved.push(name),
+                Err(error) => errors.push(format!("{at}: `{field}`: {error}")),
+            }
+        }
+        resolved
+    };
+    draft.order = CallOrder {
+        after: resolve("after", draft.rule.after.take()),
+        before: resolve("before", draft.rule.before.take()),
+    };
 }
 
 /// Narrows the operations of a rule to those that its `match` selects.
@@ -106,9 +134,28 @@ fn apply_filter(draft: &mut RuleDraft, selection: &mut Selection, errors: &mut V
     let Some(filter) = draft.rule.matches.take() else {
         return;
     };
-    match selection.filter(&draft.selected, &filter, &draft.described_location()) {
+    let at = draft.described_location();
+    match selection.filter(&draft.selected, &filter, &at) {
         Ok(selected) => draft.selected = selected,
         Err(error) => errors.push(error),
+    }
+    let mut compile = |patterns: &Option<Vec<String>>| {
+        let compiled = patterns.iter().flatten().map(|text| compile_glob(text));
+        compiled
+            .collect::<Result<Vec<_>, _>>()
+            .unwrap_or_else(|error| {
+                errors.push(format!("{at}: {error}"));
+                Vec::new()
+            })
+    };
+    draft.items = ItemPatterns {
+        prompts: compile(&filter.prompts),
+        resources: compile(&filter.resources),
+    };
+    if !draft.items.is_empty() && !draft.location.starts_with("rules[") {
+        errors.push(format!(
+            "{at}: a rule under `tools` is about tools; move it under `rules` for prompts and resources"
+        ));
     }
 }
 
@@ -182,6 +229,8 @@ impl RuleGroup {
             selected: self.selected.clone(),
             rule,
             is_hosted: true,
+            items: ItemPatterns::default(),
+            order: CallOrder::default(),
         }
     }
 
@@ -194,6 +243,8 @@ impl RuleGroup {
             selected: self.selected,
             rule: rule.value,
             is_hosted: false,
+            items: ItemPatterns::default(),
+            order: CallOrder::default(),
         }
     }
 }

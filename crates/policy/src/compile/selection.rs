@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobMatcher};
 
 use crate::document::{OperationFilter, RawEffect};
 use portkey_api::catalog::{Catalog, suggest_tools};
@@ -67,6 +67,20 @@ impl Selection {
         known.map_or(name, |entry| entry.name.to_owned())
     }
 
+    /// Returns the own name of a tool.
+    ///
+    /// # Errors
+    /// Returns an error if no tool has the name: a rule about its calls would never apply.
+    pub(super) fn find(&self, name: &str) -> Result<&'static str, String> {
+        let kebab = to_kebab_case(name);
+        let index = self.by_name.get(kebab.as_str());
+        let entry = index.and_then(|index| self.entries.get(*index));
+        entry.map(|entry| entry.name).ok_or_else(|| {
+            let hint = suggest_tools(&kebab, Catalog::operations());
+            format!("no tool of this server is called `{name}`{hint}")
+        })
+    }
+
     /// Returns the operations that a name or a glob matches. No match is a warning, not an error: a
     /// policy may also name tools of other servers.
     pub(super) fn resolve(&mut self, given: &str, at: &str) -> Result<Vec<usize>, String> {
@@ -109,6 +123,9 @@ impl Selection {
         matches: &OperationFilter,
         at: &str,
     ) -> Result<Vec<usize>, String> {
+        if matches.has_items_only() {
+            return Ok(Vec::new());
+        }
         let mut named = matches.tools.as_ref().map(|_| Vec::new());
         for name in matches.tools.iter().flatten() {
             let found = self.resolve(name, at)?;
@@ -148,6 +165,18 @@ fn is_same_effect(written: RawEffect, effect: portkey_operation::Effect) -> bool
             | (RawEffect::Update, Is::Update)
             | (RawEffect::Delete, Is::Delete)
     )
+}
+
+/// Compiles the pattern of a prompt's name or a resource's URI.
+pub(super) fn compile_glob(text: &str) -> Result<GlobMatcher, String> {
+    if text.trim().is_empty() || text.len() > MAX_NAME_BYTES {
+        return Err(format!(
+            "a pattern has between 1 and {MAX_NAME_BYTES} characters"
+        ));
+    }
+    let glob = GlobBuilder::new(text).build();
+    let glob = glob.map_err(|error| format!("`{text}` is no glob: {error}"))?;
+    Ok(glob.compile_matcher())
 }
 
 pub(super) fn is_glob(name: &str) -> bool {

@@ -1,12 +1,14 @@
 //! Evaluates each rule of an operation once and collects the results until all are known.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use portkey_store::{Store, StoreError};
 
-use super::{DenialStage, PolicyDenial, RuleMatch, RuleTrace, limits::LimitBudgets};
+use super::{
+    ConcurrencyLimit, DenialStage, PolicyDenial, RuleMatch, RuleTrace, limits::LimitBudgets,
+};
 use crate::{
-    Policy, PolicyInput, ResolvedOperation,
+    DecisionPoint, Policy, PolicyInput, PolicyTarget,
     expression::CallVariables,
     path::FieldPath,
     rule::{Rule, RuleAction},
@@ -15,7 +17,10 @@ use crate::{
 /// A policy's rules for an operation, with the current values of the counters that they compare.
 pub(super) struct PolicyState<'a> {
     pub(super) policy: &'a Policy,
-    resolved: Option<&'a ResolvedOperation>,
+    /// Indexes of the rules that apply, in their order.
+    rules: Cow<'a, [usize]>,
+    /// True if the operation is listed under `tools`.
+    is_listed: bool,
     /// The count is `None` if the counter cannot be read and only shadow rules compare it.
     counts: Vec<(usize, Option<u64>)>,
 }
@@ -26,12 +31,20 @@ impl<'a> PolicyState<'a> {
         input: &PolicyInput<'_>,
         store: &Store,
     ) -> Result<Self, StoreError> {
-        let resolved = policy.operations.get(input.operation.name());
+        let rules = policy.rule_indexes(&input.target);
+        let resolved = match &input.target {
+            PolicyTarget::Tool { operation, .. } => policy.operations.get(operation.name()),
+            PolicyTarget::Prompt(_) | PolicyTarget::Resource(_) => None,
+        };
+        let compared = match resolved {
+            Some(resolved) => Cow::Borrowed(&resolved.compared_counters),
+            None => {
+                let rules = rules.iter().filter_map(|index| policy.rules.get(*index));
+                Cow::Owned(compared_counters(rules))
+            }
+        };
         let mut counts = Vec::new();
-        for (index, matters) in resolved
-            .iter()
-            .flat_map(|resolved| &resolved.compared_counters)
-        {
+        for (index, matters) in &*compared {
             let Some(counter) = policy.counters.get(*index) else {
                 continue;
             };
@@ -44,16 +57,18 @@ impl<'a> PolicyState<'a> {
         }
         Ok(Self {
             policy,
-            resolved,
+            rules,
+            is_listed: resolved.is_some_and(|resolved| resolved.is_listed),
             counts,
         })
     }
 
-    /// Returns the rules that apply to the operation, in their order.
-    fn rules(&self) -> impl Iterator<Item = &'a Rule> + use<'a> {
+    /// Returns the rules that apply, in their order.
+    fn rules(&self) -> impl Iterator<Item = &'a Rule> {
         let policy = self.policy;
-        let indexes = self.resolved.into_iter().flat_map(|found| &found.rules);
-        indexes.filter_map(|index| policy.rules.get(*index))
+        self.rules
+            .iter()
+            .filter_map(|index| policy.rules.get(*index))
     }
 
     fn count(&self, counter: usize) -> u64 {
@@ -67,6 +82,20 @@ impl<'a> PolicyState<'a> {
         rule.is_shadow
             && unknown.any(|(counter, _)| rule.compared_counters().any(|one| one == *counter))
     }
+}
+
+/// Returns the counters that rules compare. The value is true if at least one such rule is not a
+/// shadow rule.
+pub(crate) fn compared_counters<'r>(
+    rules: impl Iterator<Item = &'r Rule>,
+) -> std::collections::BTreeMap<usize, bool> {
+    let mut compared = std::collections::BTreeMap::new();
+    for rule in rules {
+        for counter in rule.compared_counters() {
+            *compared.entry(counter).or_insert(false) |= !rule.is_shadow;
+        }
+    }
+    compared
 }
 
 /// Collected results of all rules.
@@ -83,6 +112,11 @@ pub(super) struct CollectedResults<'a> {
     pub(super) shadow_budgets: Vec<LimitBudgets<'a>>,
     pub(super) shadows: Vec<RuleMatch>,
     pub(super) redactions: Vec<Arc<[FieldPath]>>,
+    /// Shortest timeout of a rule.
+    pub(super) timeout: Option<Duration>,
+    pub(super) concurrency: Vec<ConcurrencyLimit>,
+    /// Services that have to permit the call, each with its rule.
+    pub(super) outside: Vec<(&'a DecisionPoint, &'a Rule)>,
 }
 
 /// Result of a rule. The names follow XACML.
@@ -108,8 +142,7 @@ pub(super) fn evaluate_rules<'a>(
     let variables = CallVariables::new(input);
     let mut collected = CollectedResults::default();
     for state in states {
-        let mut is_open = !state.policy.denies_by_default
-            || state.resolved.is_some_and(|resolved| resolved.is_listed);
+        let mut is_open = !state.policy.denies_by_default || state.is_listed;
         for rule in state.rules() {
             let result = evaluate_rule(rule, state, input, &variables);
             is_open |= rule.can_override_default_deny()
@@ -189,10 +222,13 @@ impl<'a> CollectedResults<'a> {
                 .clone()
                 .unwrap_or_else(|| format!("the policy rule `{}`", rule.rule_ref.name)),
             confirm: rule.confirm,
+            approvers: rule.approvers,
         };
         match rule.action {
             RuleAction::Approve => {
-                self.approval.get_or_insert_with(build_match);
+                let approval = self.approval.get_or_insert_with(build_match);
+                // The first rule is named, and the strictest decides how many approve.
+                approval.approvers = approval.approvers.max(rule.approvers);
             }
             RuleAction::DryRun => {
                 self.dry_run.get_or_insert_with(build_match);
@@ -206,6 +242,14 @@ impl<'a> CollectedResults<'a> {
             if let Err(reason) = self.budgets.add(rule, limit, state, input) {
                 self.deny(rule, || denial_message(rule, input, &reason));
             }
+        }
+        self.timeout = [self.timeout, rule.timeout].into_iter().flatten().min();
+        if let Some((max, scope)) = rule.concurrency {
+            self.concurrency
+                .push(ConcurrencyLimit::new(rule, max, scope, input));
+        }
+        if let Some(point) = &rule.decide {
+            self.outside.push((point, rule));
         }
     }
 
@@ -245,6 +289,7 @@ impl<'a> CollectedResults<'a> {
             action: rule.action,
             message,
             confirm: rule.confirm,
+            approvers: rule.approvers,
         });
     }
 
@@ -272,6 +317,22 @@ fn evaluate_rule<'f>(
 ) -> RuleResult {
     if state.has_unreadable_counter(rule) {
         return RuleResult::Indeterminate("a counter that it compares cannot be read".to_owned());
+    }
+    if let Some(source) = &rule.source
+        && (!source.matches(input.source)
+            || (input.source.is_none() && rule.action == RuleAction::Allow))
+    {
+        return RuleResult::NotApplicable;
+    }
+    match rule.order.is_satisfied(input.called) {
+        Some(true) => {}
+        // Without a session, nothing is known to have been called.
+        None if rule.action != RuleAction::Allow => {
+            let reason = "the earlier calls of this session are not known, and `after` and `before` need \
+                          them";
+            return RuleResult::Indeterminate(reason.to_owned());
+        }
+        Some(false) | None => return RuleResult::NotApplicable,
     }
     let unknown_field = input.unknown_fields.first().filter(|_| rule.denies_unknown);
     if let Some(when) = &rule.when {
@@ -303,7 +364,8 @@ fn check_conditions(rule: &Rule, state: &PolicyState<'_>, input: &PolicyInput<'_
         RuleAction::Deny | RuleAction::Approve | RuleAction::DryRun
     );
     for condition in &rule.conditions {
-        match condition.is_satisfied(input.args, any, |counter| state.count(counter)) {
+        let values = (input.args, input.claims);
+        match condition.is_satisfied(values, any, |counter| state.count(counter)) {
             Ok(true) => {}
             Err(reason) => {
                 return RuleResult::Indeterminate(format!("`{}`: {reason}", condition.text));
@@ -330,9 +392,9 @@ fn check_caps(rule: &Rule, input: &PolicyInput<'_>) -> RuleResult {
     RuleResult::Satisfied
 }
 
-fn denial_message(rule: &Rule, input: &PolicyInput<'_>, reason: &str) -> String {
+pub(super) fn denial_message(rule: &Rule, input: &PolicyInput<'_>, reason: &str) -> String {
     let name = &rule.rule_ref.name;
-    let tool = input.operation.name();
+    let tool = input.target.name();
     match rule.message.as_deref().unwrap_or(reason) {
         _ if rule.message.is_none() && reason.is_empty() => {
             format!("the policy rule `{name}` denies `{tool}`")
@@ -347,6 +409,6 @@ fn unknown_field_message(rule: &Rule, input: &PolicyInput<'_>, field: &str) -> S
         "the policy rule `{}` checks the arguments of `{}`, and `{field}` is not a known argument; \
          leave it out, or set `unknown: allow` in the rule",
         rule.rule_ref.name,
-        input.operation.name()
+        input.target.name()
     )
 }

@@ -119,6 +119,7 @@ pub(super) async fn reserve_shadow_limits(
                 action: RuleAction::Evaluate,
                 message: denial.message,
                 confirm: false,
+                approvers: None,
             }),
         }
     }

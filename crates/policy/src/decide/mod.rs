@@ -11,11 +11,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Policy, PolicyInput, ResolvedAlias,
+    FixedAnswer, OutsideDecisions, OutsideQuestion, Policy, PolicyInput, PolicyTarget,
+    ResolvedAlias,
+    document::CounterScope,
     path::FieldPath,
-    rule::{RuleAction, RuleRef},
+    rule::{Rule, RuleAction, RuleRef},
 };
-use evaluate::{PolicyState, evaluate_rules};
+pub(crate) use evaluate::compared_counters;
+use evaluate::{PolicyState, denial_message, evaluate_rules};
 use limits::{counting_error_message, reserve_limits, reserve_shadow_limits};
 
 /// Result of evaluating policies for a call.
@@ -30,6 +33,62 @@ pub struct PolicyEvaluation {
     pub reservations: Vec<Reservation>,
     /// Paths that are redacted in the response.
     pub redactions: Vec<Arc<[FieldPath]>>,
+    /// Maximum time of the call, if a rule sets one.
+    pub timeout: Option<Duration>,
+    /// Limits of the number of calls at the same time. The caller has to count them.
+    pub concurrency: Vec<ConcurrencyLimit>,
+}
+
+/// Maximum number of calls at the same time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConcurrencyLimit {
+    /// The rule that sets the limit.
+    pub rule: RuleRef,
+    /// Key of the calls that share the limit.
+    pub key: String,
+    /// Maximum number of calls.
+    pub max: u32,
+    message: Option<String>,
+}
+
+impl ConcurrencyLimit {
+    fn new(rule: &Rule, max: u32, scope: CounterScope, input: &PolicyInput<'_>) -> Self {
+        let (kind, whose) = match (scope, input.session) {
+            (CounterScope::Global, _) => ("all", ""),
+            (CounterScope::Session, Some(session)) => ("session", session),
+            (CounterScope::Principal | CounterScope::Session, _) => ("principal", input.principal),
+        };
+        let RuleRef {
+            policy,
+            name,
+            location,
+            ..
+        } = &rule.rule_ref;
+        Self {
+            rule: rule.rule_ref.clone(),
+            key: [policy, location, name, kind, whose].join("\n"),
+            max,
+            message: rule.message.clone(),
+        }
+    }
+
+    /// Returns the denial of a call beyond the limit.
+    pub fn denial(&self, tool: &str) -> PolicyDenial {
+        let name = &self.rule.name;
+        let reason = match &self.message {
+            Some(message) => message.clone(),
+            None => format!("at most {} at the same time", self.max),
+        };
+        PolicyDenial {
+            stage: DenialStage::Limits,
+            rule: self.rule.clone(),
+            message: format!(
+                "the policy rule `{name}` limits the calls of `{tool}` that are under way: {reason}. \
+                 Nothing was sent; try again once one of them has ended"
+            ),
+            retry_after: Some(Duration::from_secs(1)),
+        }
+    }
 }
 
 /// Decision on a call.
@@ -108,6 +167,9 @@ pub struct RuleMatch {
     pub message: String,
     /// True if the approver has to type the name of the affected object.
     pub confirm: bool,
+    /// Number of people who have to approve, none of them the caller. `None` if whoever can decide
+    /// about the call may approve it.
+    pub approvers: Option<u8>,
 }
 
 /// Stage of the fixed order at which a call was denied.
@@ -119,6 +181,8 @@ pub enum DenialStage {
     Default,
     /// A rule denies the call.
     Deny,
+    /// An outside decision point denies the call, or gives no decision.
+    Outside,
     /// A limit is exhausted.
     Limits,
 }
@@ -131,6 +195,7 @@ impl DenialStage {
             Self::Hidden => "hidden",
             Self::Default => "default",
             Self::Deny => "deny",
+            Self::Outside => "outside",
             Self::Limits => "limits",
         }
     }
@@ -170,13 +235,25 @@ impl Policy {
     }
 }
 
-/// Evaluates several policies together for a call.
+/// Evaluates several policies together for a call. A rule that asks an outside decision point denies
+/// it.
 pub async fn decide(
     policies: &[&Policy],
     input: &PolicyInput<'_>,
     store: &Store,
 ) -> PolicyEvaluation {
-    evaluate_policies(policies, input, store, None).await
+    decide_with(policies, input, store, &FixedAnswer(None)).await
+}
+
+/// Evaluates several policies together for a call, and asks the outside decision points that they
+/// name.
+pub async fn decide_with(
+    policies: &[&Policy],
+    input: &PolicyInput<'_>,
+    store: &Store,
+    outside: &dyn OutsideDecisions,
+) -> PolicyEvaluation {
+    evaluate_policies(policies, input, (store, outside), None).await
 }
 
 /// Evaluates several policies like [`decide`], and returns the result of every rule as well.
@@ -184,9 +261,10 @@ pub async fn explain(
     policies: &[&Policy],
     input: &PolicyInput<'_>,
     store: &Store,
+    outside: &dyn OutsideDecisions,
 ) -> (PolicyEvaluation, Vec<RuleTrace>) {
     let mut trace = Vec::new();
-    let evaluation = evaluate_policies(policies, input, store, Some(&mut trace)).await;
+    let evaluation = evaluate_policies(policies, input, (store, outside), Some(&mut trace)).await;
     (evaluation, trace)
 }
 
@@ -195,11 +273,13 @@ pub async fn explain(
 async fn evaluate_policies(
     policies: &[&Policy],
     input: &PolicyInput<'_>,
-    store: &Store,
-    trace: Option<&mut Vec<RuleTrace>>,
+    (store, outside): (&Store, &dyn OutsideDecisions),
+    mut trace: Option<&mut Vec<RuleTrace>>,
 ) -> PolicyEvaluation {
-    let tool = input.operation.name();
-    if let Some(denial) = check_hidden(policies, input.operation) {
+    let tool = input.target.name();
+    if let PolicyTarget::Tool { operation, .. } = input.target
+        && let Some(denial) = check_hidden(policies, operation)
+    {
         return PolicyEvaluation::from_decision(Decision::Deny(denial));
     }
     let aliased = add_aliases(policies, input);
@@ -211,13 +291,19 @@ async fn evaluate_policies(
         Ok(states) => states,
         Err(denial) => return PolicyEvaluation::from_decision(Decision::Deny(denial)),
     };
-    let results = evaluate_rules(&states, input, trace);
+    let results = evaluate_rules(&states, input, trace.as_deref_mut());
     let mut evaluation = PolicyEvaluation {
         shadows: results.shadows,
         ..PolicyEvaluation::from_decision(Decision::Allow)
     };
     if let Some(policy) = results.denied_by_default {
-        let message = format!("the policy of this server does not permit `{tool}`");
+        let subject = match input.target {
+            PolicyTarget::Tool { .. } => String::new(),
+            PolicyTarget::Prompt(_) | PolicyTarget::Resource(_) => {
+                format!("the {} ", input.target.kind())
+            }
+        };
+        let message = format!("the policy of this server does not permit {subject}`{tool}`");
         let denial = PolicyDenial::from_policy(policy, DenialStage::Default, message);
         evaluation.decision = Decision::Deny(denial);
         return evaluation;
@@ -227,6 +313,46 @@ async fn evaluate_policies(
         evaluation.decision = Decision::Deny(denial);
         return evaluation;
     }
+    for (point, rule) in results.outside {
+        let question = OutsideQuestion {
+            point,
+            rule: &rule.rule_ref,
+            input,
+        };
+        let answer = outside.ask(question).await;
+        if let Some(trace) = &mut trace {
+            let outcome = match &answer {
+                Ok(true) => "permits".to_owned(),
+                Ok(false) => "denies".to_owned(),
+                Err(error) => format!("gives no decision: {error}"),
+            };
+            trace.push(RuleTrace {
+                rule: rule.rule_ref.clone(),
+                action: rule.action,
+                is_shadow: false,
+                outcome: format!("{point} {outcome}"),
+            });
+        }
+        let reason = match answer {
+            Ok(true) => continue,
+            Ok(false) => "the decision point does not permit it".to_owned(),
+            Err(error) => {
+                let rule = &*rule.rule_ref.name;
+                let at = point.origin();
+                tracing::warn!(%error, rule, at, "a decision point gave no decision");
+                "its decision point gave no decision; try again later".to_owned()
+            }
+        };
+        evaluation.decision = Decision::Deny(PolicyDenial {
+            stage: DenialStage::Outside,
+            rule: rule.rule_ref.clone(),
+            message: denial_message(rule, input, &reason),
+            retry_after: None,
+        });
+        return evaluation;
+    }
+    evaluation.timeout = results.timeout;
+    evaluation.concurrency = results.concurrency;
     match reserve_limits(results.budgets, store, tool).await {
         Ok(reservation) => evaluation.reservations.extend(reservation),
         Err(denial) => {
@@ -249,7 +375,10 @@ async fn evaluate_policies(
 /// Returns the arguments with the other names that rules of these policies use for them, if there are
 /// any.
 fn add_aliases(policies: &[&Policy], input: &PolicyInput<'_>) -> Option<JsonMap> {
-    let tool = input.operation.name();
+    let PolicyTarget::Tool { operation, .. } = input.target else {
+        return None;
+    };
+    let tool = operation.name();
     let resolved = policies
         .iter()
         .filter_map(|policy| policy.operations.get(tool));
@@ -294,7 +423,7 @@ async fn load_states<'a>(
     for policy in policies {
         let state = PolicyState::load(policy, input, store).await;
         states.push(state.map_err(|error| {
-            let message = counting_error_message(input.operation.name(), &error);
+            let message = counting_error_message(input.target.name(), &error);
             PolicyDenial::from_policy(policy, DenialStage::Limits, message)
         })?);
     }
@@ -335,12 +464,15 @@ impl PolicyDenial {
 }
 
 impl PolicyEvaluation {
-    fn from_decision(decision: Decision) -> Self {
+    /// Returns the evaluation with this decision and nothing else.
+    pub fn from_decision(decision: Decision) -> Self {
         Self {
             decision,
             shadows: Vec::new(),
             reservations: Vec::new(),
             redactions: Vec::new(),
+            timeout: None,
+            concurrency: Vec::new(),
         }
     }
 

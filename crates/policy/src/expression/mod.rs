@@ -27,6 +27,7 @@ use self::scope::ExpressionScope;
 use super::condition::compile_regex;
 
 pub(super) use self::scope::CallVariables;
+pub(super) use self::value::ArgumentSize;
 pub use self::value::{MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES};
 
 /// Maximum length of an expression, in bytes.
@@ -48,6 +49,9 @@ const VARIABLES: &[&str] = &[
     "domain",
     "effect",
     "principal",
+    "prompt",
+    "resource",
+    "source",
     "client",
     "transport",
     "session",
@@ -56,6 +60,9 @@ const VARIABLES: &[&str] = &[
     "tainted",
     "unknown_fields",
 ];
+
+/// Variable that stands for `principal.claims`. No name in an expression begins so.
+const CLAIMS_VARIABLE: &str = "@claims";
 
 /// Functions of expressions, in addition to operators and macros.
 const FUNCTIONS: &[&str] = &[
@@ -126,6 +133,8 @@ pub(super) struct Expression {
     pub(super) arguments: Vec<Vec<String>>,
     /// True if the expression reads whether the session has seen untrusted content.
     pub(super) depends_on_taint: bool,
+    /// True if the expression reads claims of the caller's token.
+    uses_claims: bool,
     has_macro: bool,
 }
 
@@ -208,6 +217,7 @@ impl Expression {
             uses_args: false,
             arguments: Vec::new(),
             depends_on_taint: false,
+            uses_claims: false,
             has_macro: false,
         };
         expression.tree = expression.check_node(tree, 0, &mut Vec::new(), false)?;
@@ -238,6 +248,14 @@ impl Expression {
             *node = this.check_node(std::mem::take(node), depth + 1, bound, looping)?;
             Ok::<(), String>(())
         };
+        if is_claims(&node, bound) {
+            if matches!(&node.expr, Expr::Select(select) if select.test) {
+                return Err("write which claim: `has(principal.claims.name)`".to_owned());
+            }
+            self.uses_claims = true;
+            node.expr = Expr::Ident(CLAIMS_VARIABLE.to_owned());
+            return Ok(node);
+        }
         match &mut node.expr {
             Expr::Unspecified | Expr::Literal(_) => {}
             Expr::Ident(name) => self.check_name(name, bound)?,
@@ -365,6 +383,9 @@ impl Expression {
                 return Err("the arguments are too large for a rule to look at".to_owned());
             }
         }
+        if self.uses_claims {
+            call.check_claims().map_err(|error| error.to_string())?;
+        }
         let scope = ExpressionScope {
             expression: self,
             variables: call,
@@ -377,6 +398,16 @@ impl Expression {
         let truth = value.downcast_ref::<CelBool>().map(|truth| *truth.inner());
         truth.ok_or_else(|| "it is neither true nor false".to_owned())
     }
+}
+
+/// Returns true if the node reads `principal.claims`.
+fn is_claims(node: &IdedExpr, bound: &[String]) -> bool {
+    let Expr::Select(select) = &node.expr else {
+        return false;
+    };
+    let is_principal = |name: &String| name == "principal" && !bound.contains(name);
+    select.field == "claims"
+        && matches!(&select.operand.expr, Expr::Ident(name) if is_principal(name))
 }
 
 fn is_counters_variable(node: &IdedExpr) -> bool {

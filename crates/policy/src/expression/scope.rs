@@ -11,15 +11,16 @@ use cel::{
 };
 
 use super::{
-    Expression,
+    CLAIMS_VARIABLE, Expression,
     value::{self, ArgumentSize, borrow_value},
 };
-use crate::PolicyInput;
+use crate::{ClaimsTooLarge, PolicyInput};
 
 /// Variables of a call. The arguments are converted when an expression first reads them.
 pub(crate) struct CallVariables<'a> {
     input: &'a PolicyInput<'a>,
     args: OnceLock<Box<dyn Val + 'a>>,
+    claims: OnceLock<Box<dyn Val + 'a>>,
     size: OnceLock<ArgumentSize>,
 }
 
@@ -28,8 +29,14 @@ impl<'a> CallVariables<'a> {
         Self {
             input,
             args: OnceLock::new(),
+            claims: OnceLock::new(),
             size: OnceLock::new(),
         }
+    }
+
+    /// Checks that the claims can be read.
+    pub(super) fn check_claims(&self) -> Result<(), ClaimsTooLarge> {
+        self.input.claims.visible().map(|_| ())
     }
 
     pub(super) fn argument_size(&self) -> &ArgumentSize {
@@ -57,9 +64,23 @@ impl VariableResolver for ExpressionScope<'_, '_> {
                     .get_or_init(|| value::to_cel_map(input.args));
                 Some(borrow_value(args.as_ref()))
             }
-            "tool" => text(input.operation.name()),
-            "domain" => text(input.domain),
-            "effect" => text(input.operation.effect().as_str()),
+            CLAIMS_VARIABLE => {
+                let claims = self.variables.claims.get_or_init(|| {
+                    // Claims that are too large were rejected before.
+                    let visible = input.claims.visible().into_iter().flatten();
+                    value::entries_to_cel_map(visible)
+                });
+                Some(borrow_value(claims.as_ref()))
+            }
+            "tool" | "prompt" | "resource" => text(input.target.name_as(variable)),
+            "source" => {
+                let address = input
+                    .source
+                    .map(|address| address.to_canonical().to_string());
+                Some(CowVal::owned(CelString::from(address.unwrap_or_default())))
+            }
+            "domain" => text(input.target.domain()),
+            "effect" => text(input.target.effect()),
             "principal" => text(input.principal),
             "client" => text(input.client.unwrap_or_default()),
             "transport" => text(input.transport.as_str()),

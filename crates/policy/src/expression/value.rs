@@ -16,13 +16,13 @@ pub const MAX_ARGUMENT_TEXT_BYTES: usize = 1 << 20;
 
 /// Size of arguments.
 #[derive(Debug, Default)]
-pub(super) struct ArgumentSize {
-    pub(super) values: usize,
-    pub(super) text_bytes: usize,
+pub(crate) struct ArgumentSize {
+    pub(crate) values: usize,
+    pub(crate) text_bytes: usize,
 }
 
 impl ArgumentSize {
-    pub(super) fn from_args(args: &JsonMap) -> Self {
+    pub(crate) fn from_args(args: &JsonMap) -> Self {
         let mut extent = Self::default();
         args.iter()
             .for_each(|(name, value)| extent.add(name, value));
@@ -47,8 +47,15 @@ impl ArgumentSize {
 
 /// Converts a JSON object to a CEL map.
 pub(super) fn to_cel_map(map: &JsonMap) -> Box<dyn Val + '_> {
-    let entry = |(name, value)| (CelMapKey::from(String::as_str(name)), to_cel_value(value));
-    let entries: HashMap<CelMapKey<'_>, Box<dyn Val + '_>> = map.iter().map(entry).collect();
+    entries_to_cel_map(map.iter().map(|(name, value)| (name.as_str(), value)))
+}
+
+/// Converts named values to a CEL map.
+pub(super) fn entries_to_cel_map<'a>(
+    entries: impl Iterator<Item = (&'a str, &'a Value)>,
+) -> Box<dyn Val + 'a> {
+    let entry = |(name, value)| (CelMapKey::from(name), to_cel_value(value));
+    let entries: HashMap<CelMapKey<'_>, Box<dyn Val + '_>> = entries.map(entry).collect();
     Box::new(CelMap::from(entries))
 }
 

@@ -37,7 +37,7 @@ use crate::{
         call_record::{CallRecord, RejectionReason},
         metrics::Metrics,
         observer::CallObserver,
-        request::{RequestId, RequestInfo, Transport, UNKNOWN_NAME},
+        request::{ClientAddress, RequestId, RequestInfo, Transport, UNKNOWN_NAME},
         traces::TraceParent,
     },
     pipeline::{
@@ -433,6 +433,10 @@ fn request_info(parts: &Parts) -> RequestInfo {
         trace_parent: TraceParent::from_headers(None, Some(&parts.headers)),
         client,
         session: None,
+        source: parts
+            .extensions
+            .get()
+            .map(|ClientAddress(address)| *address),
     }
 }
 
