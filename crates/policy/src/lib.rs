@@ -13,6 +13,7 @@ mod decide;
 mod document;
 mod expression;
 mod file;
+pub mod import;
 mod items;
 mod limit;
 mod outside;

@@ -65,9 +65,9 @@ cases:
     expect: deny
     rule: org
   - { call: list-labels, claims: { realm_access: { roles: [reader] } }, expect: allow }
-  - { name: no claim is an error and denies, call: create-label, args: { name: a }, expect: deny, rule: unguarded }
+  - { name: no claim is an error and denies, call: create-label, args: { name: a }, expect: deny, rule: default }
   - { call: create-label, args: { name: a }, claims: { role: admin }, expect: allow }
-  - { name: a wrong type denies, call: create-label, args: { name: a }, claims: { level: high }, expect: deny, rule: unguarded }
+  - { name: a wrong type denies, call: create-label, args: { name: a }, claims: { level: high }, expect: deny, rule: default }
 "#;
     assert_cases(policy, cases);
 }

@@ -16,8 +16,10 @@ use portkey_bounded_file::{MAX_CONFIG_BYTES, display_path, read_to_string};
 use portkey_policy::{
     Policy as Rules, PolicyTarget,
     cases::{self, OutsideVerdict, PolicyCase},
+    import::{ImportFormat, import},
 };
 
+use super::terminal;
 use crate::security::sanitize::escape_to_one_line;
 
 #[derive(Debug, Subcommand)]
@@ -50,6 +52,18 @@ Example:
         file: PathBuf,
         /// File of test cases.
         cases: PathBuf,
+    },
+    /// Import the rules of another gateway where they map one to one; exit with 1 if some do not.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp policy import --from agentgateway config.yaml > policy.yaml
+  portkey-mcp policy import --from toolhive authz.yaml > policy.yaml")]
+    Import {
+        /// File of the other gateway.
+        file: PathBuf,
+        /// Gateway that the file is for.
+        #[arg(long)]
+        from: ImportSource,
     },
     /// Print a commented starter policy, which lists all tools by effect.
     #[command(after_help = "\
@@ -126,12 +140,49 @@ impl PolicyCommand {
             Self::Test { file, cases } => {
                 test_policy(&Rules::load_without_warnings(&file)?, &cases, out).await
             }
+            Self::Import { file, from } => import_policy(&file, from, out),
             Self::Init { preset } => {
                 init::print_policy(preset, &Catalog::full(), out)?;
                 Ok(ExitCode::SUCCESS)
             }
         }
     }
+}
+
+/// Gateway that rules are imported from.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ImportSource {
+    /// MCP authorization of agentgateway, in CEL.
+    Agentgateway,
+    /// Cedar policies of ToolHive.
+    Toolhive,
+}
+
+/// Prints the imported policy. What does not map goes to standard error.
+fn import_policy(
+    file: &Path,
+    from: ImportSource,
+    out: &mut impl Write,
+) -> anyhow::Result<ExitCode> {
+    let context = || format!("cannot use {}", display_path(file));
+    let text = read_to_string(file, MAX_CONFIG_BYTES).with_context(context)?;
+    let format = match from {
+        ImportSource::Agentgateway => ImportFormat::Agentgateway,
+        ImportSource::Toolhive => ImportFormat::Toolhive,
+    };
+    let imported = import(format, &text).with_context(context)?;
+    let mut log = terminal::stderr();
+    for unmapped in &imported.unmapped {
+        writeln!(log, "not imported: {}", escape_to_one_line(unmapped))?;
+    }
+    for note in &imported.notes {
+        writeln!(log, "note: {}", escape_to_one_line(note))?;
+    }
+    write!(out, "{}", imported.text)?;
+    Ok(match imported.unmapped.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn check_policy(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {

@@ -220,3 +220,26 @@ fn init_prints_a_valid_policy_that_names_every_tool() {
         assert!(run_cli(&["policy", "check", &checked, "--strict"]).0);
     }
 }
+
+#[test]
+fn import_prints_the_policy_and_lists_what_does_not_map() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = "mcpAuthorization:\n  rules:\n  - 'mcp.tool.name == \"list_labels\"'\n";
+    let good = write_file(&folder, "good.yaml", gateway);
+    let (ok, out, log) = run_cli(&["policy", "import", "--from", "agentgateway", &good]);
+    assert!(ok && log.is_empty(), "{log}");
+    let policy = write_file(&folder, "policy.yaml", &out);
+    let (ok, out, _) = run_cli(&["policy", "explain", &policy, "--call", "list-labels"]);
+    assert!(ok && out.starts_with("allow"), "{out}");
+    let other = format!("{gateway}  - 'mcp.tool.target == \"x\"'\n");
+    let partly = write_file(&folder, "partly.yaml", &other);
+    let (ok, out, log) = run_cli(&["policy", "import", "--from", "agentgateway", &partly]);
+    assert!(!ok && out.contains("list_labels"), "{out}");
+    assert!(log.contains("not imported: line 4: `mcp.tool.target` does not map"), "{log}");
+    let cedar = "permit(principal, action == Action::\"call_tool\", resource == Tool::\"list_labels\");\n";
+    let cedar = write_file(&folder, "authz.cedar", cedar);
+    let (ok, out, _) = run_cli(&["policy", "import", "--from", "toolhive", &cedar]);
+    assert!(ok && out.contains("default: deny"), "{out}");
+    let (ok, _, log) = run_cli(&["policy", "import", "--from", "toolhive", &good]);
+    assert!(!ok && log.contains("cedar.policies"), "{log}");
+}

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use super::{RESOURCE, claims, claims_with, seconds_from_now, settings};
 use crate::support::{
     oauth_issuer::{Issuer, IssuerResponse, KEYS_PATH},
+    policy::PolicyFile,
     process::run_cli,
     requests::{
         call_request, client, initialize_request, post_request, send_request, stateless_request,
@@ -716,4 +717,36 @@ async fn stream_ends_when_the_settings_change() {
     let changed = fs::read_to_string(&file).unwrap().replace("alice", "bob");
     fs::write(&file, changed).unwrap();
     read_to_end(stream).await;
+}
+
+#[tokio::test]
+async fn claims_of_the_token_decide_in_policies() {
+    let policy = PolicyFile::with(
+        "
+version: '1'
+default: deny
+rules:
+  - name: admins
+    action: allow
+    when: has(principal.claims.realm_access.roles) && 'admin' in principal.claims.realm_access.roles
+  - name: no token id
+    action: deny
+    when: has(principal.claims.jti)
+",
+    );
+    let world = OAuthFixture::with("", &["--policy", policy.path()]).await;
+    let is_error = async |claims: Value| {
+        let token = world.signer.token(&claims_with(&world.issuer, claims));
+        let answer = HttpResponse::send(world.list().bearer_auth(token)).await;
+        answer.body["result"]["isError"] == true
+    };
+    let scope = "portkey:read";
+    let roles = |roles: &[&str]| json!({ "scope": scope, "jti": "x", "realm_access": { "roles": roles } });
+    assert!(!is_error(roles(&["user", "admin"])).await);
+    assert!(is_error(roles(&["user"])).await);
+    // Without `has` on the outer claim, the expression is an error, and denies.
+    assert!(is_error(json!({ "scope": scope })).await);
+    let many: Vec<usize> = (0..1_500).collect();
+    let large = json!({ "scope": scope, "many": many, "realm_access": { "roles": ["admin"] } });
+    assert!(is_error(large).await, "claims beyond the limits deny");
 }

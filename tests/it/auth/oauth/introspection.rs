@@ -284,3 +284,17 @@ async fn hanging_issuer_is_asked_once_per_token_until_three_timeouts() {
     oauth.verify("d").await.unwrap();
     assert_eq!(issuer.request_count(INTROSPECTION_PATH), 5);
 }
+
+#[tokio::test]
+async fn claims_of_the_answer_are_kept_for_policies() {
+    let issuer = Issuer::new().await;
+    let mut answer = claims(&issuer);
+    answer["groups"] = json!(["ops"]);
+    issuer.set_response(INTROSPECTION_PATH, active_response(answer));
+    let server = introspecting_server(&issuer);
+    let principal = server.verify("opaque").await.unwrap();
+    let names: Vec<_> = principal.claims.visible().unwrap().collect();
+    assert!(names.contains(&("groups", &json!(["ops"]))), "{names:?}");
+    assert!(names.iter().all(|(name, _)| *name != "active"), "{names:?}");
+    assert!(!format!("{principal:?}").contains("ops"));
+}

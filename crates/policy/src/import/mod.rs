@@ -1,0 +1,190 @@
+//! Imports rules of other gateways, where they map one to one. What does not map is reported with
+//! its line and the reason; nothing is dropped in silence.
+
+mod agentgateway;
+mod expression;
+mod tokens;
+mod toolhive;
+
+use std::fmt::Write;
+
+use crate::{document::yaml_options, expression::Expression};
+
+/// Maximum number of rules that are imported.
+const MAX_IMPORTED_RULES: usize = 1_000;
+
+/// Gateway whose rules are imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportFormat {
+    /// `mcpAuthorization` of agentgateway: rules in CEL.
+    Agentgateway,
+    /// Cedar policies of ToolHive, in its configuration or alone.
+    Toolhive,
+}
+
+/// A policy made from the rules of another gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// The policy file.
+    pub text: String,
+    /// Rules that do not map, with line and reason.
+    pub unmapped: Vec<String>,
+    /// Parts that need no rule here.
+    pub notes: Vec<String>,
+}
+
+/// The file is not one of the gateway's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ImportError(String);
+
+/// Imports a file.
+///
+/// # Errors
+/// Returns an error if the file is not one of the gateway's, or has no rules.
+pub fn import(format: ImportFormat, text: &str) -> Result<Imported, ImportError> {
+    let mut output = Output::default();
+    match format {
+        ImportFormat::Agentgateway => agentgateway::import(text, &mut output)?,
+        ImportFormat::Toolhive => toolhive::import(text, &mut output)?,
+    }
+    Ok(output.finish())
+}
+
+fn parse_yaml(text: &str) -> Result<serde_json::Value, ImportError> {
+    serde_saphyr::from_str_with_options(text, yaml_options())
+        .map_err(|error| ImportError(error.without_snippet().to_string()))
+}
+
+/// Returns the line, counted from one, at which a text begins.
+fn line_of(text: &str, offset: usize) -> u64 {
+    let before = text.get(..offset).unwrap_or_default();
+    1 + before.bytes().filter(|byte| *byte == b'\n').count() as u64
+}
+
+/// Effect of an imported rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RuleEffect {
+    Allow,
+    Deny,
+}
+
+/// The subjects of an imported rule, as patterns.
+#[derive(Clone, Debug, Default)]
+struct Subjects {
+    tools: Vec<String>,
+    prompts: Vec<String>,
+    resources: Vec<String>,
+}
+
+impl Subjects {
+    fn all() -> Self {
+        let any = || vec!["*".to_owned()];
+        Self {
+            tools: any(),
+            prompts: any(),
+            resources: any(),
+        }
+    }
+}
+
+/// A rule that maps.
+struct ImportedRule {
+    name: String,
+    effect: RuleEffect,
+    subjects: Subjects,
+    when: Option<String>,
+}
+
+#[derive(Default)]
+struct Output {
+    rules: Vec<ImportedRule>,
+    unmapped: Vec<String>,
+    notes: Vec<String>,
+    /// True if calls that no rule allows are denied.
+    denies_by_default: bool,
+}
+
+impl Output {
+    /// Adds a rule, or reports why it cannot be one here.
+    fn add(&mut self, line: u64, rule: ImportedRule) {
+        let checked = rule.when.as_deref().map(Expression::compile).transpose();
+        match checked {
+            Err(reason) => self.report(line, rule.effect, &reason),
+            Ok(_) if self.rules.len() >= MAX_IMPORTED_RULES => {
+                let reason = format!("there are more than {MAX_IMPORTED_RULES} rules");
+                self.report(line, rule.effect, &reason);
+            }
+            Ok(_) => self.rules.push(rule),
+        }
+    }
+
+    /// Reports a rule that does not map. One that denies becomes one that denies everything, so that
+    /// its absence opens nothing.
+    fn report(&mut self, line: u64, effect: RuleEffect, reason: &str) {
+        self.unmapped.push(format!("line {line}: {reason}"));
+        if effect == RuleEffect::Deny {
+            self.rules.push(ImportedRule {
+                name: format!("not imported from line {line}: replace it"),
+                effect,
+                subjects: Subjects::all(),
+                when: None,
+            });
+        }
+    }
+
+    fn finish(self) -> Imported {
+        let mut text = String::new();
+        for unmapped in &self.unmapped {
+            let line: Vec<_> = unmapped.lines().collect();
+            _ = writeln!(text, "# Not imported: {}", line.join(" "));
+        }
+        text.push_str("version: \"1\"\n");
+        let default = match self.denies_by_default {
+            true => "deny",
+            false => "allow",
+        };
+        _ = writeln!(text, "default: {default}");
+        if !self.rules.is_empty() {
+            text.push_str("rules:\n");
+        }
+        for rule in &self.rules {
+            let action = match rule.effect {
+                RuleEffect::Allow => "allow",
+                RuleEffect::Deny => "deny",
+            };
+            _ = writeln!(text, "  - name: {}", quote(&rule.name));
+            _ = writeln!(text, "    action: {action}");
+            text.push_str("    match:\n");
+            let lists = [
+                ("tools", &rule.subjects.tools),
+                ("prompts", &rule.subjects.prompts),
+                ("resources", &rule.subjects.resources),
+            ];
+            for (name, patterns) in lists {
+                if patterns.is_empty() {
+                    continue;
+                }
+                let patterns: Vec<_> = patterns.iter().map(|pattern| quote(pattern)).collect();
+                _ = writeln!(text, "      {name}: [{}]", patterns.join(", "));
+            }
+            if let Some(when) = &rule.when {
+                _ = writeln!(text, "    when: {}", quote(when));
+            }
+        }
+        Imported {
+            text,
+            unmapped: self.unmapped,
+            notes: self.notes,
+        }
+    }
+}
+
+/// Quotes a text for YAML and for CEL, which both take what JSON writes.
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;
