@@ -14,6 +14,7 @@ mod history;
 mod items;
 mod key_check;
 mod outside_decision;
+mod planned;
 mod preview;
 mod received;
 mod response;
@@ -21,6 +22,7 @@ mod send;
 mod state;
 mod steps;
 pub mod taint;
+pub mod usages;
 
 use std::{sync::Arc, time::Duration};
 
@@ -55,7 +57,8 @@ pub use self::{
     error::{CallError, StepFailure},
     forwarded::{ForwardedResponse, is_json_type},
     key_check::MAX_KEY_CHECKS,
-    received::{ReceivedAnswer, ReceivedCall, ReceivedRequest},
+    planned::PlannedCall,
+    received::{PlanForm, ReceivedAnswer, ReceivedCall, ReceivedRequest},
     state::ResourceState,
 };
 use self::{
@@ -119,6 +122,8 @@ struct OperationCall<'a> {
 enum CallResult {
     /// The request is described and was not sent.
     DryRun(Value),
+    /// The call is planned and was not sent.
+    Planned(Box<PlannedCall>),
     /// The upstream answered.
     Answered(Value),
     /// The upstream answered a read whose answer this server needs itself.
@@ -131,7 +136,7 @@ impl CallResult {
     /// Returns the outcome of the call. `is_sent` is true if a write was sent.
     fn outcome(&self, is_sent: bool) -> CallOutcome {
         match self {
-            Self::DryRun(_) => OutcomeKind::DryRun.into(),
+            Self::DryRun(_) | Self::Planned(_) => OutcomeKind::DryRun.into(),
             Self::Answered(_) | Self::State(_) => OutcomeKind::Answered.into(),
             Self::Forwarded(response) => match response.error() {
                 Some(error) => error.outcome(is_sent),
@@ -154,6 +159,7 @@ impl CallResult {
                 Ok(PolicyEvaluation::redact(redactions, value))
             }
             Self::State(state) => Ok(PolicyEvaluation::redact(redactions, &mut state.shown)),
+            Self::Planned(planned) => Ok(PolicyEvaluation::redact(redactions, &mut planned.report)),
             Self::Forwarded(response) => response.redact(operation, redactions),
         }
     }
@@ -173,6 +179,7 @@ impl CallResult {
         match self {
             Self::DryRun(value) | Self::Answered(value) => value,
             Self::State(state) => state.shown,
+            Self::Planned(planned) => planned.report,
             // Only requests are forwarded; this keeps the match complete.
             Self::Forwarded(_) => Value::Null,
         }
@@ -291,7 +298,7 @@ impl Dispatcher {
         } = call;
         let approval_response = match form {
             CallForm::Arguments => approval_response.or(approval::take_ticket(&mut args)),
-            CallForm::State | CallForm::Request { .. } => approval_response,
+            CallForm::State | CallForm::Plan(_) | CallForm::Request { .. } => approval_response,
         };
         let audit_log = self.audit.as_ref();
         let change = ChangeSlot::default();

@@ -157,13 +157,20 @@ impl Dispatcher {
 
     /// Compares a write with the current state. The state is read as if the caller had asked for
     /// it; if the caller may not read it, it stays unknown.
-    async fn build_change_preview(
+    pub(super) async fn build_change_preview(
         &self,
         call: OperationCall<'_>,
         args: &JsonMap,
     ) -> Result<ChangePreview, CallError> {
-        let operation = call.entry.operation;
-        let published = call.entry.compiled();
+        let OperationCall {
+            principal,
+            request_info,
+            entry,
+            form,
+            ..
+        } = call;
+        let operation = entry.operation;
+        let published = entry.compiled();
         let mut preview = self.read_current_state(call, args).await;
         let body = published.build_request(args.clone())?.body;
         let shown = published
@@ -172,6 +179,10 @@ impl Dispatcher {
         let current = preview.current.as_ref();
         preview.changes =
             dry_run::compute_changes(operation, body.as_ref(), shown.as_ref(), current);
+        if form.looks_up_impact() {
+            let looked_up = self.look_up_impact(principal, request_info, operation, args);
+            preview.impact = Box::pin(looked_up).await;
+        }
         Ok(preview)
     }
 
@@ -196,8 +207,13 @@ impl Dispatcher {
             principal,
             request_info,
             entry,
+            form,
             ..
         } = call;
+        if !form.reads_state() {
+            preview.unknown_reason = Some("an earlier step of the plan creates it".to_owned());
+            return preview;
+        }
         let Some(read) = dry_run::find_read(&self.catalog, entry.operation) else {
             return preview;
         };
@@ -232,7 +248,7 @@ impl Dispatcher {
     ///
     /// The nested call taints nobody: the outer call decides who receives its result, and an
     /// approval request is for a human only.
-    fn call_nested<'a>(
+    pub(super) fn call_nested<'a>(
         &'a self,
         call: ToolCall<'a>,
         record: &'a mut CallRecord,

@@ -67,6 +67,8 @@ pub(super) enum CallForm {
     Arguments,
     /// Arguments of a read whose answer this server needs itself, beside what the caller may see.
     State,
+    /// Arguments of a tool, of which only is decided and described what they would do.
+    Plan(PlanForm),
     /// A request that the client built: its arguments are examined, and it is sent as it came.
     Request {
         request: ReceivedRequest,
@@ -76,12 +78,37 @@ pub(super) enum CallForm {
     },
 }
 
+/// What is read for a call that is planned.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanForm {
+    /// True if the current state is read.
+    pub reads_state: bool,
+    /// True if what depends on the target is looked up.
+    pub looks_up_impact: bool,
+}
+
 impl CallForm {
     /// Returns the setting by which the request itself asks for a dry run.
     pub(super) fn dry_run_setting(&self) -> Option<Arc<str>> {
         match self {
             Self::Request { request, .. } if request.is_dry_run => Some(DRY_RUN_HEADER.into()),
-            Self::Request { .. } | Self::Arguments | Self::State => None,
+            Self::Request { .. } | Self::Arguments | Self::State | Self::Plan(_) => None,
+        }
+    }
+
+    /// Returns false if the current state is not to be read.
+    pub(super) const fn reads_state(&self) -> bool {
+        match self {
+            Self::Plan(form) => form.reads_state,
+            Self::Arguments | Self::State | Self::Request { .. } => true,
+        }
+    }
+
+    /// Returns false if what depends on the target is not to be looked up.
+    pub(super) const fn looks_up_impact(&self) -> bool {
+        match self {
+            Self::Plan(form) => form.reads_state && form.looks_up_impact,
+            Self::Arguments | Self::State | Self::Request { .. } => true,
         }
     }
 
@@ -89,7 +116,7 @@ impl CallForm {
     pub(super) fn bound_parts(&self) -> Option<[&[u8]; 2]> {
         match self {
             Self::Request { request, .. } => Some([request.query.as_bytes(), &request.body]),
-            Self::Arguments | Self::State => None,
+            Self::Arguments | Self::State | Self::Plan(_) => None,
         }
     }
 }
@@ -122,6 +149,7 @@ impl CallResult {
             // Neither a preview nor a state is served at an endpoint; this keeps the match complete.
             Self::Answered(value) => ReceivedAnswer::DryRun(value),
             Self::State(state) => ReceivedAnswer::DryRun(state.shown),
+            Self::Planned(planned) => ReceivedAnswer::DryRun(planned.report),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Dispatcher {
         };
         // Compared with the arguments after secrets are resolved.
         let examined = match form {
-            CallForm::Arguments | CallForm::State => None,
+            CallForm::Arguments | CallForm::State | CallForm::Plan(_) => None,
             CallForm::Request { request, .. } => Some((request, args.clone())),
         };
         let fetched = self
@@ -74,7 +74,7 @@ impl Dispatcher {
         let upstream = request.base.upstream();
         let sending = async {
             match form {
-                CallForm::Arguments | CallForm::State => {
+                CallForm::Arguments | CallForm::State | CallForm::Plan(_) => {
                     self.upstream.send(request, &principal.credentials).await
                 }
                 CallForm::Request { .. } => {
@@ -118,7 +118,7 @@ impl Dispatcher {
             delivery: handover,
         };
         let finish = match form {
-            CallForm::Arguments => |raw: RawResponse, fetched: &CallSecrets| {
+            CallForm::Arguments | CallForm::Plan(_) => |raw: RawResponse, fetched: &CallSecrets| {
                 raw.finish(fetched).map(FinishedResponse::Result)
             },
             CallForm::State => |raw: RawResponse, fetched: &CallSecrets| {

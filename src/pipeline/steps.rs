@@ -4,7 +4,9 @@
 use std::{sync::Arc, time::SystemTime};
 
 use portkey_api::catalog::CatalogEntry;
-use portkey_operation::{JsonMap, ReceivedArguments, ValidatedArguments, ValidationOptions};
+use portkey_operation::{
+    JsonMap, ReceivedArguments, UnknownFields, ValidatedArguments, ValidationOptions,
+};
 use portkey_policy::{
     ConcurrencyLimit, Decision, DecisionKind, Policy, PolicyDenial, PolicyEvaluation, PolicyInput,
     PolicyTarget,
@@ -81,6 +83,13 @@ impl Dispatcher {
             resolved_times,
         } = match call.form {
             CallForm::Arguments | CallForm::State => published.validate(args, &self.validation)?,
+            CallForm::Plan(_) => {
+                let options = ValidationOptions {
+                    unknown_fields: UnknownFields::Deny,
+                    clock: self.validation.clock.clone(),
+                };
+                published.validate(args, &options)?
+            }
             CallForm::Request {
                 shadowed,
                 unknown_fields,
@@ -225,6 +234,10 @@ impl Dispatcher {
         approval_response: Option<ApprovalResponse>,
         audit_entry: &mut PendingEntry<'_>,
     ) -> Result<CallResult, CallError> {
+        if let CallForm::Plan(_) = call.form {
+            let planned = self.describe_planned(call, args, action, audit_entry);
+            return Box::pin(planned).await;
+        }
         match action {
             CallAction::Deny(denial) => return Err(denial.into()),
             CallAction::DryRun(rule) => {
@@ -279,7 +292,7 @@ impl Dispatcher {
 /// Returns true if the call was sent and may have taken effect. It then counts against limits.
 pub(super) fn may_have_taken_effect(result: &Result<CallResult, CallError>) -> bool {
     match result {
-        Ok(CallResult::DryRun(_)) => false,
+        Ok(CallResult::DryRun(_) | CallResult::Planned(_)) => false,
         Ok(CallResult::Answered(_) | CallResult::State(_)) => true,
         Ok(CallResult::Forwarded(response)) => response
             .error()

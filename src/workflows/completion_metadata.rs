@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Workflow, text};
+use super::{MAX_STEPS, Workflow, text};
 
 /// The names that requests carry by the convention of `portkey-admin-mcp`.
 const REQUIRED: [&str; 3] = ["client_id", "app", "env"];
@@ -20,6 +20,8 @@ pub(super) const WORKFLOW: Workflow = Workflow {
     needs: &[],
     needs_of_call: |_| Vec::new(),
     is_listed: false,
+    max_steps: MAX_STEPS,
+    reads_quietly: false,
     run: |args, _| async move { Ok(validate(&args)) }.boxed(),
 };
 

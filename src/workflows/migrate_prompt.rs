@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Steps, Workflow, arguments, is_set,
+    MAX_STEPS, Steps, Workflow, arguments, is_set,
     prompt_version::{CONTENT_FIELDS, METADATA_FIELD, NewVersion, RAW_FIELD, find_prompt},
     publication::{PUBLISH_OPERATION, Publication},
     text,
@@ -35,6 +35,8 @@ pub(super) const WORKFLOW: Workflow = Workflow {
     },
     // Programs call it by name, and every client would pay for its many fields.
     is_listed: false,
+    max_steps: MAX_STEPS,
+    reads_quietly: false,
     run: |args, steps| run(args, steps).boxed(),
 };
 

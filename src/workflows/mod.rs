@@ -8,6 +8,7 @@
 //! missing. That is what an approval relies on, after which a client repeats the whole call.
 
 mod completion_metadata;
+mod find_usages;
 mod list;
 mod migrate_prompt;
 mod promote_prompt;
@@ -24,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::pipeline::CallError;
 
-/// Maximum number of steps that a workflow takes.
+/// Maximum number of steps that a workflow takes, unless it declares another.
 pub const MAX_STEPS: usize = 30;
 
 /// The function of a workflow: takes the validated arguments and the way to its steps.
@@ -40,6 +41,11 @@ pub struct Workflow {
     pub needs_of_call: fn(&JsonMap) -> Vec<&'static str>,
     /// False for a tool that is called by those who know its name, such as programs.
     pub is_listed: bool,
+    /// Maximum number of steps.
+    pub max_steps: usize,
+    /// True if its answer has no content of what it reads but ids, names of lists and counts. Its reads
+    /// then taint nobody and ask nobody.
+    pub reads_quietly: bool,
     run: RunFn,
 }
 
@@ -49,7 +55,8 @@ impl Workflow {
         self.needs.iter().copied().chain((self.needs_of_call)(args))
     }
 
-    /// Begins the workflow. The steps that it takes arrive at the receiver, one at a time.
+    /// Begins the workflow. The steps that it takes arrive at the receiver, one at a time; quiet reads
+    /// may arrive before the one before them has ended.
     pub fn start(
         &self,
         args: JsonMap,
@@ -78,6 +85,7 @@ impl Eq for Workflow {}
 
 /// All workflows, sorted by name.
 pub static WORKFLOWS: &[Workflow] = &[
+    find_usages::WORKFLOW,
     migrate_prompt::WORKFLOW,
     promote_prompt::WORKFLOW,
     completion_metadata::WORKFLOW,

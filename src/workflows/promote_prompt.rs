@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Steps, Workflow, arguments, is_set,
+    MAX_STEPS, Steps, Workflow, arguments, is_set,
     prompt_version::{
         METADATA_FIELD, NewVersion, PromptVersion, StoredVersion, find_label, find_prompt,
         list_versions, version_number,
@@ -32,6 +32,8 @@ pub(super) const WORKFLOW: Workflow = Workflow {
     ],
     needs_of_call,
     is_listed: false,
+    max_steps: MAX_STEPS,
+    reads_quietly: false,
     run: |args, steps| run(args, steps).boxed(),
 };
 

@@ -92,6 +92,7 @@ mod tool_schemas;
 mod untrusted;
 mod unverified_keys;
 mod update_semantics;
+mod usages;
 mod vocabulary;
 mod whoami;
 mod workflows;

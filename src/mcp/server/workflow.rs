@@ -1,7 +1,9 @@
 //! Runs workflows: makes their steps, one call of the pipeline each.
 
-use portkey_operation::{Effect, InputError, ValidatedArguments};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use portkey_operation::{Effect, InputError, JsonMap, ValidatedArguments};
 use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
+use tokio::sync::oneshot;
 
 use super::{
     builtin::BuiltinResult,
@@ -11,7 +13,7 @@ use crate::{
     mcp::results::annotate,
     observability::call_record::OutcomeKind,
     pipeline::{CallError, CallRecord, StepFailure, approval::ApprovalResponse},
-    workflows::{MAX_STEPS, Step, StepAnswer, Workflow},
+    workflows::{Step, StepAnswer, Workflow},
 };
 
 /// What the steps of a workflow have in common.
@@ -51,10 +53,12 @@ impl ToolCallFlow<'_> {
             has_dry_run: false,
             approval_response,
         };
+        let mut reads = FuturesUnordered::new();
         let result = loop {
             let step = tokio::select! {
                 biased;
                 result = &mut run => break result,
+                Some(()) = reads.next() => continue,
                 Some(step) = steps.recv() => step,
             };
             if let Some(client) = self.client {
@@ -66,9 +70,14 @@ impl ToolCallFlow<'_> {
                 reply,
             } = step;
             progress.steps += 1;
-            if progress.steps > MAX_STEPS {
-                let what = format!("takes more than {MAX_STEPS} steps, which is not allowed");
+            if progress.steps > workflow.max_steps {
+                let max = workflow.max_steps;
+                let what = format!("takes more than {max} steps, which is not allowed");
                 break Err(InputError::new("", what).into());
+            }
+            if workflow.reads_quietly && !self.writes(operation) {
+                reads.push(self.read_quietly(operation, args, reply));
+                continue;
             }
             let mut step_record = StepRecord::new(record);
             let response = match self.writes(operation) {
@@ -115,6 +124,27 @@ impl ToolCallFlow<'_> {
             value: annotate(value, warnings, Vec::new()),
             is_untrusted: record.untrusted,
         }))
+    }
+
+    /// Makes a step that reads, without an approver and without taint. The workflow bounds how many it
+    /// takes at a time.
+    async fn read_quietly(
+        &self,
+        operation: &'static str,
+        args: JsonMap,
+        reply: oneshot::Sender<Result<StepAnswer, CallError>>,
+    ) {
+        let read =
+            self.server
+                .dispatcher()
+                .read_step(self.principal, self.request_info, operation, args);
+        let answer = read.await.map(|step| match step.outcome {
+            OutcomeKind::DryRun => StepAnswer::DryRun(step.value),
+            _ if step.is_redacted => StepAnswer::Redacted(step.value),
+            _ => StepAnswer::Answered(step.value),
+        });
+        // The workflow waits for the answer.
+        _ = reply.send(answer);
     }
 
     fn writes(&self, operation: &str) -> bool {

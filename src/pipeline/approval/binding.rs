@@ -26,6 +26,14 @@ impl Binding {
         Self(digest.finalize().into())
     }
 
+    /// Computes the digest over several calls, which these parts stand for.
+    pub fn of_parts<'a>(principal: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut digest = Sha256::new();
+        hash_text(&mut digest, "calls");
+        hash_text(&mut digest, principal);
+        Self(digest.finalize().into()).with_parts(parts)
+    }
+
     /// Binds the approval to these parts of the request, too.
     #[must_use]
     pub fn with_parts<'a>(self, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {

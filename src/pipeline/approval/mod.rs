@@ -142,6 +142,16 @@ impl Approvals {
         }
     }
 
+    /// Returns the keys that sign what clients keep.
+    pub(crate) fn shared_keys(&self) -> Arc<WatchedValue<Keyring>> {
+        Arc::clone(&self.keys)
+    }
+
+    /// Returns the store that replicas share.
+    pub(crate) const fn store(&self) -> &EncryptedStore {
+        &self.store
+    }
+
     /// Announces the approval server at this address, so that humans can decide there.
     pub fn set_admin_url(&self, url: String) {
         // Set twice, the first address stays.

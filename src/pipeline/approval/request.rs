@@ -12,7 +12,10 @@ use super::{
 use crate::{
     auth::principal::Principal,
     observability::request::RequestInfo,
-    pipeline::dry_run::{ChangePreview, FieldChange},
+    pipeline::{
+        dry_run::{ChangePreview, FieldChange},
+        usages::{DEFAULT_NAMED_USERS, Impact},
+    },
     security::secrets::{BLANK, MASK, mask_text},
 };
 
@@ -47,6 +50,8 @@ pub struct ApprovalRequest {
     pub details: CallDetails,
     /// Number of people who have to approve, if the rule says so. The caller's client is not asked.
     pub approvers: Option<u8>,
+    /// What depends on the target, if the call deletes or restricts.
+    pub impact: Option<Impact>,
     binding: Binding,
     args: JsonMap,
 }
@@ -113,8 +118,38 @@ impl ApprovalRequest {
             approvers,
             details,
             risks,
+            impact: subject.preview.impact.clone(),
             binding,
             args,
+        }
+    }
+
+    /// Builds a request for several calls at once, which a tool of this server makes. The text says what
+    /// they do; `binding` stands for exactly these calls.
+    pub fn for_calls(
+        tool: &'static str,
+        rule: String,
+        text: &str,
+        confirm: Option<String>,
+        impact: Option<Impact>,
+        binding: Binding,
+    ) -> Self {
+        Self {
+            tool,
+            rule,
+            text: mask_text(text).into_owned(),
+            confirm,
+            impact,
+            binding,
+            args: JsonMap::new(),
+        }
+    }
+
+    /// Approves the call because a human has approved a request that showed it.
+    pub(crate) fn approve_as_shown(&self, record: ApprovalRecord) -> Approval {
+        Approval {
+            binding: self.binding,
+            record,
         }
     }
 
@@ -211,6 +246,12 @@ fn render_text(subject: &ApprovalSubject<'_>, confirm: Option<&str>) -> String {
         }
         if let Some(more) = changes.len().checked_sub(shown).filter(|more| *more > 0) {
             _ = write!(text, "\n- and {more} more");
+        }
+    }
+    if let Some(impact) = &subject.preview.impact {
+        text.push_str("\n\nWhat depends on it:");
+        for line in impact.to_lines(DEFAULT_NAMED_USERS) {
+            _ = write!(text, "\n- `{}`", truncate(&line));
         }
     }
     let mut secrets = Vec::new();

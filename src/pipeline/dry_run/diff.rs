@@ -112,7 +112,7 @@ fn unwrap_data(answer: &Value) -> &Value {
 }
 
 /// Returns a human-readable name for the resource in a response.
-pub(super) fn display_name(answer: &Value) -> Option<&str> {
+pub fn display_name(answer: &Value) -> Option<&str> {
     let item = unwrap_data(answer);
     let mut names = ["name", "slug", "title", "email", "id"].iter();
     names.find_map(|name| item.get(name)?.as_str())

@@ -8,9 +8,11 @@ mod truncation;
 use portkey_operation::{Effect, Operation, UpstreamRequest};
 use serde_json::{Map, Value, json};
 
+use super::usages::{DEFAULT_NAMED_USERS, Impact};
+
 pub use self::{
     current_state::{find_read, find_verification_read, read_arguments},
-    diff::{FieldChange, compute_changes},
+    diff::{FieldChange, compute_changes, display_name},
     truncation::truncate,
 };
 
@@ -30,6 +32,8 @@ pub struct ChangePreview {
     pub is_untrusted: bool,
     /// Reason why the current state is unknown.
     pub unknown_reason: Option<String>,
+    /// What depends on the target, if the write deletes or restricts.
+    pub impact: Option<Impact>,
 }
 
 impl ChangePreview {
@@ -44,7 +48,8 @@ impl ChangePreview {
     }
 }
 
-/// Builds the result of a dry run: `{dry_run, request, current, changes, note}`.
+/// Builds the result of a dry run: `{dry_run, request, current, changes, note}`, and
+/// `impact` for a write that deletes or restricts.
 ///
 /// The secrets in the request must already be blanked; long texts and lists are truncated here.
 pub fn report(request: &UpstreamRequest, url: &str, preview: &ChangePreview) -> Value {
@@ -68,11 +73,15 @@ pub fn report(request: &UpstreamRequest, url: &str, preview: &ChangePreview) -> 
     if let Some(why) = &preview.unknown_reason {
         note = format!("{note} The current state is not known: {why}.");
     }
-    json!({
+    let mut report = json!({
         "dry_run": true,
         "request": sent,
         "current": preview.current.as_ref().map(short),
         "changes": changes,
         "note": note,
-    })
+    });
+    if let (Some(impact), Some(fields)) = (&preview.impact, report.as_object_mut()) {
+        fields.insert("impact".to_owned(), impact.to_json(DEFAULT_NAMED_USERS));
+    }
+    report
 }

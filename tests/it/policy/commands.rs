@@ -235,8 +235,12 @@ fn import_prints_the_policy_and_lists_what_does_not_map() {
     let partly = write_file(&folder, "partly.yaml", &other);
     let (ok, out, log) = run_cli(&["policy", "import", "--from", "agentgateway", &partly]);
     assert!(!ok && out.contains("list_labels"), "{out}");
-    assert!(log.contains("not imported: line 4: `mcp.tool.target` does not map"), "{log}");
-    let cedar = "permit(principal, action == Action::\"call_tool\", resource == Tool::\"list_labels\");\n";
+    assert!(
+        log.contains("not imported: line 4: `mcp.tool.target` does not map"),
+        "{log}"
+    );
+    let cedar =
+        "permit(principal, action == Action::\"call_tool\", resource == Tool::\"list_labels\");\n";
     let cedar = write_file(&folder, "authz.cedar", cedar);
     let (ok, out, _) = run_cli(&["policy", "import", "--from", "toolhive", &cedar]);
     assert!(ok && out.contains("default: deny"), "{out}");

@@ -24,9 +24,7 @@ pub(super) fn import(text: &str, output: &mut Output) -> Result<(), ImportError>
     let document = parse_yaml(text)?;
     let mut blocks = Vec::new();
     find_blocks(&document, &mut blocks, 0);
-    let no_rules = || {
-        ImportError("the file has no `mcpAuthorization` with `rules`".to_owned())
-    };
+    let no_rules = || ImportError("the file has no `mcpAuthorization` with `rules`".to_owned());
     let (first, others) = blocks.split_first().ok_or_else(no_rules)?;
     let mut offset = 0;
     for rule in first.iter() {
@@ -107,7 +105,11 @@ fn add_rule(text: &str, rule: &Value, offset: &mut usize, output: &mut Output) {
     output.denies_by_default |= kind == RuleKind::Allow;
     let line = find_line(text, source.unwrap_or_default(), offset);
     let Some(source) = source else {
-        output.report(line, kind.effect(), "it is neither a text nor one of allow, deny, require");
+        output.report(
+            line,
+            kind.effect(),
+            "it is neither a text nor one of allow, deny, require",
+        );
         return;
     };
     match map_rule(kind, source) {

@@ -192,8 +192,8 @@ impl<'a> Parser<'a> {
         for sign in ["==", "!=", "<=", ">=", "<", ">"] {
             if self.takes(sign) {
                 let literal = self.take_literal();
-                let literal =
-                    literal.ok_or("a comparison with something else than a literal does not map")?;
+                let literal = literal
+                    .ok_or("a comparison with something else than a literal does not map")?;
                 return Ok(Node::Compare(path, sign, literal));
             }
         }
@@ -297,9 +297,9 @@ impl Node {
                 tests.push(last);
                 Ok(format!("({})", tests.join(" && ")))
             }
-            Self::Compare(path, sign, literal) => leaf(path, &|path| {
-                format!("{path} {sign} {}", literal.to_cel())
-            }),
+            Self::Compare(path, sign, literal) => {
+                leaf(path, &|path| format!("{path} {sign} {}", literal.to_cel()))
+            }
             Self::Contains(path, literal) => {
                 leaf(path, &|path| format!("{} in {path}", literal.to_cel()))
             }

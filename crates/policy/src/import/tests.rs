@@ -3,10 +3,7 @@
 use portkey_api::catalog::Catalog;
 
 use super::{ImportFormat, Imported, import};
-use crate::{
-    Policy,
-    cases::parse_cases,
-};
+use crate::{Policy, cases::parse_cases};
 
 fn imported(format: ImportFormat, text: &str) -> Imported {
     import(format, text).unwrap()
@@ -23,7 +20,12 @@ fn assert_cases(imported: &Imported, cases: &str) {
     for (line, case) in parse_cases(cases).unwrap() {
         let mut context = Context::from_waker(Waker::noop());
         let checked = pin!(case.check(&policy, &catalog)).poll(&mut context);
-        assert_eq!(checked, Poll::Ready(Ok(())), "line {line}\n{}", imported.text);
+        assert_eq!(
+            checked,
+            Poll::Ready(Ok(())),
+            "line {line}\n{}",
+            imported.text
+        );
     }
 }
 
@@ -83,7 +85,11 @@ mcpAuthorization:
         .map(|unmapped| unmapped.split(':').next().unwrap())
         .collect();
     assert_eq!(lines, ["line 5", "line 6", "line 8", "line 8"]);
-    assert!(imported.text.starts_with("# Not imported: line 5: `mcp.tool.target` does not map"));
+    assert!(
+        imported
+            .text
+            .starts_with("# Not imported: line 5: `mcp.tool.target` does not map")
+    );
     // A denial that is missing must not open anything.
     let cases = "cases:\n  - { call: list-labels, claims: { aud: portkey }, expect: deny }\n";
     assert_cases(&imported, cases);

@@ -16,8 +16,8 @@ pub(super) enum TokenKind {
 }
 
 const SIGNS: [&str; 23] = [
-    "==", "!=", "<=", ">=", "&&", "||", "::", "(", ")", "{", "}", "[", "]", ",", ";", ".", "!", "<",
-    ">", "@", "=", ":", "?",
+    "==", "!=", "<=", ">=", "&&", "||", "::", "(", ")", "{", "}", "[", "]", ",", ";", ".", "!",
+    "<", ">", "@", "=", ":", "?",
 ];
 
 /// Splits a text into tokens. Comments begin with `//`.
@@ -37,7 +37,10 @@ pub(super) fn tokenize(text: &str, first_line: u64) -> Result<Vec<Token>, (u64, 
             continue;
         }
         if rest.starts_with("//") {
-            rest = rest.find('\n').and_then(|end| rest.get(end..)).unwrap_or_default();
+            rest = rest
+                .find('\n')
+                .and_then(|end| rest.get(end..))
+                .unwrap_or_default();
             continue;
         }
         let (kind, length) = read_token(rest).map_err(|reason| (line, reason))?;
@@ -55,13 +58,14 @@ fn read_token(text: &str) -> Result<(TokenKind, usize), String> {
     if first == '"' || first == '\'' {
         return read_text(text, first);
     }
-    let length_while = |is_part: fn(char) -> bool| {
-        text.find(|letter| !is_part(letter)).unwrap_or(text.len())
-    };
+    let length_while =
+        |is_part: fn(char) -> bool| text.find(|letter| !is_part(letter)).unwrap_or(text.len());
     if first.is_ascii_digit() {
         let length = length_while(|letter| letter.is_ascii_digit());
         let digits = text.get(..length).unwrap_or_default();
-        let number = digits.parse().map_err(|_| "a number is too large".to_owned())?;
+        let number = digits
+            .parse()
+            .map_err(|_| "a number is too large".to_owned())?;
         return Ok((TokenKind::Number(number), length));
     }
     if first.is_ascii_alphabetic() || first == '_' {

@@ -204,17 +204,22 @@ impl CedarPolicy {
                 return Err(reason.to_owned());
             }
             Some((kind, _)) => {
-                return Err(format!("the resource type `{kind}` does not go with the action"));
+                return Err(format!(
+                    "the resource type `{kind}` does not go with the action"
+                ));
             }
         }
-        let lists_only = self.actions.as_ref().is_some_and(|actions| {
-            actions.iter().all(|action| action.starts_with("list_"))
-        });
+        let lists_only = self
+            .actions
+            .as_ref()
+            .is_some_and(|actions| actions.iter().all(|action| action.starts_with("list_")));
         if lists_only {
             // A forbidden list would hide what may be called.
             return match self.effect {
                 Some(RuleEffect::Allow) => Ok((None, None)),
-                _ => Err("forbidding a list does not map: lists show what may be called".to_owned()),
+                _ => {
+                    Err("forbidding a list does not map: lists show what may be called".to_owned())
+                }
             };
         }
         let mut when = Vec::new();

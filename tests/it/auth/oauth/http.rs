@@ -741,7 +741,8 @@ rules:
         answer.body["result"]["isError"] == true
     };
     let scope = "portkey:read";
-    let roles = |roles: &[&str]| json!({ "scope": scope, "jti": "x", "realm_access": { "roles": roles } });
+    let roles =
+        |roles: &[&str]| json!({ "scope": scope, "jti": "x", "realm_access": { "roles": roles } });
     assert!(!is_error(roles(&["user", "admin"])).await);
     assert!(is_error(roles(&["user"])).await);
     // Without `has` on the outer claim, the expression is an error, and denies.
