@@ -14,6 +14,7 @@ mod hidden;
 mod kept_secrets;
 mod list_forms;
 mod patch_argument;
+pub mod plan;
 mod prune;
 mod redact_kept;
 mod report;

@@ -7,6 +7,7 @@ mod changes;
 mod health;
 mod memory;
 mod options;
+mod plan;
 mod policy;
 mod state_key;
 mod terminal;
@@ -102,6 +103,12 @@ Examples:
     /// List, show and undo changes that this program made.
     #[command(subcommand, after_help = changes::EXAMPLES)]
     Changes(changes::ChangesCommand),
+    /// Show what the changes in a file would do; nothing is sent.
+    #[command(after_help = plan::PLAN_EXAMPLES)]
+    Plan(plan::PlanCommand),
+    /// Make the changes of a plan or a file, in their order.
+    #[command(after_help = plan::APPLY_EXAMPLES)]
+    Apply(plan::ApplyCommand),
     /// List, approve and deny calls that need approval.
     #[command(subcommand, after_help = approvals::EXAMPLES)]
     Approvals(approvals::ApprovalsCommand),
@@ -287,7 +294,7 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
             };
             tools.print(&catalog, is_listed, surface, &mut terminal::stdout())?;
         }
-        Some(Command::Call(call)) => {
+        Some(command @ (Command::Call(_) | Command::Plan(_) | Command::Apply(_))) => {
             let AppContext {
                 dispatcher,
                 credentials,
@@ -296,7 +303,14 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
             let (approvals, _approval_server) = options.approval_settings()?.build_alone()?;
             let server = Server::new(Arc::new(dispatcher.with_approvals(approvals)), None);
             let local = Principal::local(credentials);
-            return call.run(&server, &local, &mut terminal::stdout()).await;
+            let out = &mut terminal::stdout();
+            return match command {
+                Command::Plan(plan) => plan.run(&server, &local, out).await,
+                Command::Apply(apply) => apply.run(&server, &local, out).await,
+                Command::Call(call) => call.run(&server, &local, out).await,
+                // No other command comes here; this keeps the match complete.
+                _ => Ok(ExitCode::SUCCESS),
+            };
         }
         Some(Command::Changes(changes)) => {
             let AppContext {

@@ -63,6 +63,8 @@ pub enum StatePurpose {
     Session,
     /// The state of a request that takes several rounds (SEP-2322).
     RequestState,
+    /// A plan of changes.
+    Plan,
 }
 
 /// A signed value is invalid. The reason is not disclosed: another issuer, expired, another
@@ -380,6 +382,7 @@ fn binding_digest(purpose: StatePurpose, principal: &str, binding: &[u8]) -> [u8
     let purpose = match purpose {
         StatePurpose::Session => "session",
         StatePurpose::RequestState => "request-state",
+        StatePurpose::Plan => "plan",
     };
     let mut digest = Sha256::new();
     for part in [purpose.as_bytes(), principal.as_bytes(), binding] {

@@ -85,7 +85,10 @@ fn dependencies_are_used_only_in_their_layers() {
         ("redis::", &["crates/store"]),
         ("rusqlite::", &["src/journal"]),
         ("cel::", &["crates/policy/src/expression"]),
-        ("serde_saphyr::", &["crates/policy", "src/mcp/prompts"]),
+        (
+            "serde_saphyr::",
+            &["crates/policy", "src/changes/plan", "src/mcp/prompts"],
+        ),
         (
             "globset::",
             &[

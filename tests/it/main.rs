@@ -52,6 +52,7 @@ mod open_arguments;
 #[cfg(feature = "otel")]
 mod otlp;
 mod paths;
+mod plans;
 mod policy;
 mod previews;
 mod profiles;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Server;
 use crate::{
     auth::principal::Principal,
+    changes::plan::{self, ChangePlan, StepInput},
     journal::Change,
     mcp::{
         results::{Listing, PartRequest, ResultError},
@@ -58,6 +59,10 @@ pub(super) enum ToolTarget {
     Undo(Box<Change>, ValidatedArguments),
     /// Workflow to run, with its arguments and the warnings about them.
     Workflow(&'static Workflow, ValidatedArguments),
+    /// Changes to plan.
+    Plan(Vec<StepInput>),
+    /// Plan to apply.
+    ApplyPlan(Box<ChangePlan>),
 }
 
 impl Server {
@@ -78,6 +83,8 @@ impl Server {
             BuiltinAction::Execute(_)
                 | BuiltinAction::Workflow(_)
                 | BuiltinAction::History(HistoryTool::Undo)
+                | BuiltinAction::PlanChanges
+                | BuiltinAction::ApplyPlan
         );
         let received = reaches_operations.then(|| args.clone());
         let reached = self
@@ -114,6 +121,12 @@ impl Server {
                 self.run_history_tool(tool, principal, request_info, validated)
                     .boxed()
                     .await
+            }
+            BuiltinAction::PlanChanges => Ok(ToolTarget::Plan(plan_steps(args)?)),
+            BuiltinAction::ApplyPlan => {
+                let given = args.get("plan").and_then(Value::as_str).unwrap_or_default();
+                let plan = self.plan_store()?.open(principal, given).await?;
+                Ok(ToolTarget::ApplyPlan(Box::new(plan)))
             }
             BuiltinAction::Search => Ok(self.spell(self.search_response(principal, args)).into()),
             BuiltinAction::Describe => {
@@ -342,6 +355,18 @@ impl Server {
             return json!({ "operations": [], "note": note });
         }
         json!({ "operations": operations })
+    }
+}
+
+/// Returns the steps that a call of `plan-changes` names.
+fn plan_steps(args: &JsonMap) -> Result<Vec<StepInput>, InputError> {
+    match (args.get("steps"), args.get("document")) {
+        (Some(steps), None) => plan::parse_value(steps.clone()),
+        (None, Some(Value::String(text))) => plan::parse_document(text),
+        _ => Err(InputError::new(
+            "steps",
+            "give either `steps` or a `document`",
+        )),
     }
 }
 

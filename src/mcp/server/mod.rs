@@ -10,6 +10,7 @@ mod console;
 mod elicitation;
 mod history;
 mod pages;
+mod plan;
 mod prompts;
 mod request_info;
 mod resources;

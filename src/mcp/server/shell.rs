@@ -6,10 +6,12 @@ use serde_json::Value;
 
 use super::{
     Server,
+    plan::PlanEnd,
     tool_call::{Approver, ApproverResponse, ToolCallFlow, ToolCallResult},
 };
 use crate::{
     auth::principal::Principal,
+    changes::plan::{AppliedPlan, ChangePlan, PlannedChanges, ProgressKeeper, StepInput},
     mcp::surface::{self, BuiltinAction},
     observability::request::RequestInfo,
     pipeline::{
@@ -38,6 +40,59 @@ where
 }
 
 impl Server {
+    /// Plans changes as the user who runs the process. Nothing is sent but reads.
+    ///
+    /// # Errors
+    /// Returns the [`CallError`] of the step that is invalid or not permitted.
+    pub(crate) async fn plan_from_shell(
+        &self,
+        principal: &Principal,
+        steps: Vec<StepInput>,
+    ) -> Result<PlannedChanges, CallError> {
+        let request_info = RequestInfo::local();
+        let flow = self.shell_flow(principal, &request_info);
+        flow.compute_plan(steps, &mut CallRecord::default()).await
+    }
+
+    /// Applies a plan as the user who runs the process.
+    ///
+    /// # Errors
+    /// Returns the [`CallError`] of a plan of which this call has sent nothing.
+    pub(crate) async fn apply_from_shell(
+        &self,
+        principal: &Principal,
+        plan: &ChangePlan,
+        progress: &impl ProgressKeeper,
+        ask: impl AsyncFn(&ApprovalRequest) -> Result<Option<ApprovalResponse>, ApprovalError>,
+    ) -> Result<AppliedPlan, CallError> {
+        if plan.caller != *principal.name {
+            return Err(InputError::new("plan", "was made for another caller").into());
+        }
+        let request_info = RequestInfo::local();
+        let flow = self.shell_flow(principal, &request_info);
+        let approver = TerminalApprover(ask);
+        let record = &mut CallRecord::default();
+        let end = flow.apply_with(plan, progress, None, &approver, record);
+        match end.await? {
+            PlanEnd::Applied(applied) => Ok(applied),
+            // No client is asked, and the approver waits for the decision.
+            PlanEnd::InputRequired(_) => Err(ApprovalError::TimedOut.into()),
+        }
+    }
+
+    fn shell_flow<'a>(
+        &'a self,
+        principal: &'a Principal,
+        request_info: &'a RequestInfo,
+    ) -> ToolCallFlow<'a> {
+        ToolCallFlow {
+            server: self,
+            client: None,
+            principal,
+            request_info,
+        }
+    }
+
     /// Calls an operation or a built-in tool as the user who runs the process.
     ///
     /// `ask` requests approval from a human. If it returns `None`, a ticket was decided elsewhere.
@@ -55,12 +110,8 @@ impl Server {
         if surface::find_builtin(name).is_some_and(is_read_result) {
             return Err(InputError::new("handle", READ_RESULT_HINT).into());
         }
-        let flow = ToolCallFlow {
-            server: self,
-            client: None,
-            principal,
-            request_info: &RequestInfo::local(),
-        };
+        let request_info = RequestInfo::local();
+        let flow = self.shell_flow(principal, &request_info);
         let approver = TerminalApprover(ask);
         let record = &mut CallRecord::default();
         match flow.run(name, args, None, approver, record).await? {

@@ -30,6 +30,8 @@ impl Server {
                 BuiltinAction::Execute(_)
                     | BuiltinAction::Workflow(_)
                     | BuiltinAction::History(HistoryTool::Undo)
+                    | BuiltinAction::PlanChanges
+                    | BuiltinAction::ApplyPlan
             );
         }
         let Ok(entry) = self.dispatcher.catalog().find(&call.name) else {

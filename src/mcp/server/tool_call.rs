@@ -123,6 +123,13 @@ impl ToolCallFlow<'_> {
                         record.untrusted = result.is_untrusted;
                         return Ok(ToolCallResult::Workflow(result));
                     }
+                    ToolTarget::Plan(steps) => {
+                        return Box::pin(self.plan_changes(steps, record)).await;
+                    }
+                    ToolTarget::ApplyPlan(plan) => {
+                        let apply = self.apply_plan(&plan, approval_response, approver, record);
+                        return Box::pin(apply).await;
+                    }
                     ToolTarget::Completed(result) => {
                         record.outcome = OutcomeKind::Answered.into();
                         record.untrusted = result.is_untrusted;

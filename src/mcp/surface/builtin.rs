@@ -50,6 +50,10 @@ pub enum BuiltinAction {
     Workflow(&'static Workflow),
     /// Shows or undoes changes.
     History(HistoryTool),
+    /// Plans several writes.
+    PlanChanges,
+    /// Makes the writes of a plan.
+    ApplyPlan,
 }
 
 /// A tool of the history of changes.
@@ -78,6 +82,10 @@ impl HistoryTool {
 /// operation they may call.
 static TOOLS: &[(Operation, BuiltinAction)] = &[
     (
+        post::<ApplyPlan>("apply-plan", "/").destructive().open_world().idempotent(),
+        BuiltinAction::ApplyPlan,
+    ),
+    (
         post::<Execute>("create-operation", "/").destructive().open_world().with_docs(
             "Create",
             "Calls an operation that creates or adds something. `search-operations` finds it.",
@@ -101,6 +109,10 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
              optional, since a call that is wrong is answered with what the operation takes.",
         ),
         BuiltinAction::Execute(Effect::Read),
+    ),
+    (
+        get::<PlanChanges>("plan-changes", "/").returns_untrusted_content(),
+        BuiltinAction::PlanChanges,
     ),
     (get::<ReadResult>("read-result", "/"), BuiltinAction::ReadResult),
     (get::<Search>("search-operations", "/"), BuiltinAction::Search),
@@ -230,6 +242,47 @@ struct UndoChange {
     id: String,
     /// Even if it has.
     force: Option<bool>,
+}
+
+/// Plan changes
+///
+/// Validates several writes, shows what each would change and what depends on it, and returns a plan for
+/// `apply-plan`. Sends nothing. `${step.field}` in a text is a field of another step's answer.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "the arguments themselves are read")]
+struct PlanChanges {
+    /// The writes.
+    steps: Option<Vec<PlanStep>>,
+    /// Instead of `steps`: the same as YAML.
+    document: Option<String>,
+}
+
+/// id, tool*, arguments; an update takes `patch`.
+///
+/// A write.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-publish" = "omit-fields"))]
+#[expect(dead_code, reason = "the arguments themselves are read")]
+struct PlanStep {
+    /// Name for references.
+    id: Option<String>,
+    /// Tool.
+    ///
+    /// Required: it is called.
+    tool: String,
+    /// Its arguments.
+    arguments: Option<JsonMap>,
+}
+
+/// Apply a plan
+///
+/// Makes the writes of a plan in their order, if nothing has changed since. Stops at the first failure. Called
+/// again it goes on, without a write twice.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "the arguments themselves are read")]
+struct ApplyPlan {
+    /// As `plan-changes` returned it.
+    plan: String,
 }
 
 /// Who am I

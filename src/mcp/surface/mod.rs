@@ -21,12 +21,15 @@ const CORE_TOOLS: &[&str] = &[
 ];
 
 /// Returns `true` for the few tools that should always be loaded, which include all built-in ones but the
-/// workflows and the history.
+/// workflows, plans and the history.
 pub fn is_core(name: &str) -> bool {
     let is_core = |tool: &BuiltinTool| {
         !matches!(
             tool.action,
-            BuiltinAction::Workflow(_) | BuiltinAction::History(_)
+            BuiltinAction::Workflow(_)
+                | BuiltinAction::History(_)
+                | BuiltinAction::PlanChanges
+                | BuiltinAction::ApplyPlan
         )
     };
     CORE_TOOLS.contains(&name) || find_builtin(name).is_some_and(is_core)
@@ -65,6 +68,11 @@ impl Surface {
                 BuiltinAction::Search | BuiltinAction::Describe => self == Self::Compact,
                 // Listed by a server with a journal only.
                 BuiltinAction::History(_) => false,
+                BuiltinAction::PlanChanges | BuiltinAction::ApplyPlan => {
+                    [Effect::Create, Effect::Update, Effect::Delete]
+                        .into_iter()
+                        .any(&reaches)
+                }
                 BuiltinAction::Workflow(workflow) => {
                     workflow.is_listed && workflow.needs.iter().all(|name| offers(name))
                 }

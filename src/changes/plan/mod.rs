@@ -1,0 +1,25 @@
+//! Plans: several changes that are validated, decided and shown together, and then made one by one.
+//!
+//! [`ChangeContext::plan`] computes a plan and sends nothing but reads. [`ChangeContext::apply_plan`]
+//! makes exactly its steps, each a call of its own, and stops where the state is no longer that of the
+//! plan. A step is recorded before it is sent, so that an interrupted plan goes on without doubling it.
+
+mod apply;
+mod document;
+mod parse;
+mod planner;
+mod probe;
+mod progress;
+mod references;
+mod store;
+
+pub use self::{
+    apply::{AppliedPlan, ApplyObserver, StopReason},
+    document::{ChangePlan, PLAN_TTL, PlannedStep, StepState},
+    parse::{MAX_PLAN_BYTES, MAX_PLAN_STEPS, StepInput, parse_document, parse_value},
+    planner::{PlannedChanges, ShownStep},
+    progress::{
+        FileProgress, PlanProgress, ProgressError, ProgressKeeper, StepProgress, StoreProgress,
+    },
+    store::{MAX_TOKEN_BYTES, PlanStore},
+};

@@ -1,0 +1,508 @@
+//! Computes plans: validates every step, decides about it, and shows what it would change.
+
+use portkey_api::{catalog::CatalogEntry, references::Restriction};
+use portkey_operation::{Effect, InputError, JsonMap};
+use serde_json::{Value, json};
+
+use super::{
+    document::{ChangePlan, PlannedStep, StepState, digest_arguments, digest_state},
+    parse::{PlanStep, StepInput, with_ids},
+    references::{self, StepReference, StepValues},
+};
+use crate::{
+    changes::{ChangeContext, PATCH_ARGUMENT, PreparedChange, take_patch},
+    pipeline::{
+        CallError, PlanForm, PlannedCall,
+        approval::ApprovalRequirement,
+        dry_run,
+        usages::{DEFAULT_NAMED_USERS, Impact},
+    },
+    security::signed_state::random_bytes,
+};
+
+/// Maximum number of changes that are shown of one step.
+const MAX_SHOWN_CHANGES: usize = 40;
+/// Maximum number of steps whose impact is looked up.
+const MAX_IMPACTS: usize = 10;
+/// Beginning of a value that stands for one that an earlier step will answer. It has the form of a
+/// UUID, which every id and slug may have.
+const PLACEHOLDER: &str = "00000000-0000-4000-8000-";
+/// Length of an id of a plan, in bytes.
+const ID_BYTES: usize = 16;
+
+/// A plan with what it shows.
+#[derive(Debug)]
+pub struct PlannedChanges {
+    /// The plan.
+    pub plan: ChangePlan,
+    /// Its steps, in their order.
+    pub steps: Vec<ShownStep>,
+    /// True if a shown state is untrusted content.
+    pub is_untrusted: bool,
+}
+
+/// A step as it is shown before it is made.
+#[derive(Debug)]
+pub struct ShownStep {
+    /// Id within the plan.
+    pub id: String,
+    /// Name of the operation.
+    pub tool: String,
+    /// Name of the resource, if it exists.
+    pub resource: Option<String>,
+    /// Effect of the operation.
+    pub effect: &'static str,
+    /// Changes, each with `path`, `from` and `to`.
+    pub changes: Vec<Value>,
+    /// Number of changes that are not shown.
+    pub more_changes: usize,
+    /// What depends on the target.
+    pub impact: Option<Impact>,
+    /// The approval that the step needs.
+    pub approval: Option<ApprovalRequirement>,
+    /// Notes about the step.
+    pub notes: Vec<String>,
+}
+
+/// A step whose arguments are known.
+pub(super) struct ComputedStep<'a> {
+    pub(super) entry: &'a CatalogEntry,
+    /// Arguments of the call.
+    pub(super) args: JsonMap,
+    /// The change, if the step is a patch.
+    pub(super) change: Option<PreparedChange<'a>>,
+    /// True if an earlier step creates the resource.
+    pub(super) is_created: bool,
+}
+
+impl PlannedChanges {
+    /// Serializes what the plan shows.
+    pub fn to_json(&self) -> Value {
+        self.steps.iter().map(ShownStep::to_json).collect()
+    }
+
+    /// Summarizes the impact of all steps in a line; `None` if no step restricts anything.
+    pub fn impact_summary(&self) -> Option<String> {
+        let parts: Vec<String> = self
+            .steps
+            .iter()
+            .filter_map(|step| Some(format!("{}: {}", step.id, step.impact.as_ref()?.summary)))
+            .collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    /// Returns the rules that demand an approval, without doubles.
+    pub fn approval_rules(&self) -> Vec<&ApprovalRequirement> {
+        let mut rules: Vec<&ApprovalRequirement> = Vec::new();
+        for required in self.steps.iter().filter_map(|step| step.approval.as_ref()) {
+            if !rules.contains(&required) {
+                rules.push(required);
+            }
+        }
+        rules
+    }
+}
+
+impl ShownStep {
+    /// Serializes the step.
+    pub fn to_json(&self) -> Value {
+        let mut value = json!({ "id": self.id, "tool": self.tool, "changes": self.changes });
+        if let Some(fields) = value.as_object_mut() {
+            if let Some(resource) = &self.resource {
+                fields.insert("resource".to_owned(), resource.as_str().into());
+            }
+            if self.more_changes > 0 {
+                fields.insert("more_changes".to_owned(), self.more_changes.into());
+            }
+            if let Some(impact) = &self.impact {
+                fields.insert("impact".to_owned(), impact.to_json(DEFAULT_NAMED_USERS));
+            }
+            if let Some(required) = &self.approval {
+                fields.insert("needs_approval".to_owned(), required.rule.as_str().into());
+            }
+            if !self.notes.is_empty() {
+                fields.insert("notes".to_owned(), self.notes.clone().into());
+            }
+        }
+        value
+    }
+
+    /// Renders the step as plain lines.
+    pub fn to_lines(&self) -> Vec<String> {
+        let resource = self.resource.as_ref().map(|name| format!(" `{name}`"));
+        let mut lines = vec![format!(
+            "{}: {} ({}){}",
+            self.id,
+            self.tool,
+            self.effect,
+            resource.unwrap_or_default()
+        )];
+        for change in &self.changes {
+            let path = change
+                .get("path")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let path = if path.is_empty() { "all of it" } else { path };
+            lines.push(match (change.get("from"), change.get("to")) {
+                (Some(from), Some(to)) => format!("  ~ {path}: {from} -> {to}"),
+                (None, Some(to)) => format!("  + {path}: {to}"),
+                (Some(from), None) => format!("  - {path}: {from}"),
+                (None, None) => format!("  - {path}"),
+            });
+        }
+        if self.more_changes > 0 {
+            lines.push(format!("  and {} more changes", self.more_changes));
+        }
+        if let Some(impact) = &self.impact {
+            lines.push(format!("  depends on it: {}", impact.summary));
+            let users = impact.to_lines(DEFAULT_NAMED_USERS);
+            lines.extend(users.into_iter().skip(1).map(|line| format!("    {line}")));
+        }
+        if let Some(required) = &self.approval {
+            lines.push(format!("  needs approval: {}", required.rule));
+        }
+        lines.extend(self.notes.iter().map(|note| format!("  note: {note}")));
+        lines
+    }
+}
+
+impl<'a> ChangeContext<'a> {
+    /// Computes a plan. Nothing is sent but reads, which are the caller's own.
+    ///
+    /// # Errors
+    /// Returns an error that names the step if one is invalid, or the caller may not make it.
+    pub async fn plan(&self, steps: Vec<StepInput>) -> Result<PlannedChanges, CallError> {
+        let steps = references::order(with_ids(steps)?)?;
+        self.check_references(&steps)?;
+        let id = random_bytes::<ID_BYTES>()
+            .map_err(|_| InputError::new("", "the system gives no random numbers"))?;
+        let (planned, shown, is_untrusted) = self.survey(&steps, &StepValues::new()).await?;
+        let plan = ChangePlan::new(hex::encode(id), self.principal.name.to_string(), planned);
+        Ok(PlannedChanges {
+            plan,
+            steps: shown,
+            is_untrusted,
+        })
+    }
+
+    /// Rejects references to secrets that are shown once. They would be kept with the progress.
+    fn check_references(&self, steps: &[PlanStep]) -> Result<(), CallError> {
+        for step in steps {
+            let at = format!("steps.{}.arguments", step.id);
+            for reference in references::find(&at, &step.arguments)? {
+                let target = steps.iter().find(|other| other.id == reference.step);
+                let Some(target) = target else { continue };
+                let entry = self.find_write(target)?;
+                let secrets = entry.operation.one_time_secrets();
+                let name = reference
+                    .field
+                    .rsplit(['.', ']'])
+                    .next()
+                    .unwrap_or_default();
+                if secrets
+                    .iter()
+                    .any(|secret| secret.rsplit('.').next() == Some(name))
+                {
+                    let what = format!(
+                        "`${{{}.{}}}` is a secret, which no plan keeps; make that step and the call that uses it yourself",
+                        reference.step, reference.field
+                    );
+                    return Err(InputError::new(at, what).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the operation of a step, which has to write.
+    pub(super) fn find_write(&self, step: &PlanStep) -> Result<&'a CatalogEntry, CallError> {
+        let at = || format!("steps.{}.tool", step.id);
+        let entry = self.dispatcher.find_entry(&step.tool);
+        let entry = entry.map_err(|error| InputError::new(at(), error))?;
+        if entry.operation.effect() == Effect::Read {
+            let what = format!("`{}` only reads; a plan has writes", step.tool);
+            return Err(InputError::new(at(), what).into());
+        }
+        Ok(entry)
+    }
+
+    /// Decides about steps and describes them, as the state is now. `values` are known answers.
+    pub(super) async fn survey(
+        &self,
+        steps: &[PlanStep],
+        values: &StepValues,
+    ) -> Result<(Vec<PlannedStep>, Vec<ShownStep>, bool), CallError> {
+        let mut impacts = 0;
+        let mut planned = Vec::with_capacity(steps.len());
+        let mut shown = Vec::with_capacity(steps.len());
+        let mut is_untrusted = false;
+        for step in steps {
+            let one = self.survey_step(step, values, &mut impacts);
+            let (step, view, untrusted) = Box::pin(one)
+                .await
+                .map_err(|error| in_step(&step.id, &error))?;
+            planned.push(step);
+            shown.push(view);
+            is_untrusted |= untrusted;
+        }
+        Ok((planned, shown, is_untrusted))
+    }
+
+    async fn survey_step(
+        &self,
+        step: &PlanStep,
+        values: &StepValues,
+        impacts: &mut usize,
+    ) -> Result<(PlannedStep, ShownStep, bool), CallError> {
+        let placeholders = Placeholders::new(step, values)?;
+        let args =
+            references::replace(&step.arguments, &|reference| placeholders.value(reference))?;
+        let computed = self.compute_step(step, args).await?;
+        let entry = computed.entry;
+        let operation = entry.operation;
+        let is_restriction = Restriction::of_call(operation.name(), &computed.args).is_some();
+        if is_restriction {
+            *impacts += 1;
+        }
+        let form = PlanForm {
+            reads_state: !computed.is_created,
+            looks_up_impact: *impacts <= MAX_IMPACTS,
+        };
+        let is_no_op = computed
+            .change
+            .as_ref()
+            .is_some_and(PreparedChange::is_empty);
+        let call = self.dispatcher.plan_call(
+            self.principal,
+            self.request_info,
+            operation.name(),
+            computed.args.clone(),
+            form,
+        );
+        let PlannedCall {
+            report,
+            preview,
+            approval,
+            dry_run_rule,
+            warnings,
+        } = call.await?;
+        let state = match computed.is_created {
+            true => StepState::Created,
+            false => {
+                self.state_of(entry, &computed.args, preview.current.as_ref())
+                    .await
+            }
+        };
+        let mut notes = warnings;
+        if let Some(reason) = &preview.unknown_reason {
+            notes.push(format!("the current state is not known: {reason}"));
+        }
+        if let Some(rule) = &dry_run_rule {
+            notes.push(format!(
+                "`{rule}` wants a dry run of it, so that it would not be sent"
+            ));
+        }
+        if is_no_op {
+            notes.push("nothing to change".to_owned());
+        }
+        let impact = match preview.impact {
+            None if is_restriction && *impacts > MAX_IMPACTS && !computed.is_created => {
+                let what =
+                    format!("not looked up: more than {MAX_IMPACTS} steps restrict something");
+                Some(Impact::unknown(what))
+            }
+            impact => impact,
+        };
+        let changes = match is_no_op {
+            true => Vec::new(),
+            false => report
+                .get("changes")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default(),
+        };
+        let more_changes = changes.len().saturating_sub(MAX_SHOWN_CHANGES);
+        let changes = changes
+            .into_iter()
+            .take(MAX_SHOWN_CHANGES)
+            .map(|change| placeholders.restore(change));
+        let shown = ShownStep {
+            id: step.id.clone(),
+            tool: operation.name().to_owned(),
+            resource: report
+                .get("current")
+                .and_then(|current| dry_run::display_name(current).map(str::to_owned)),
+            effect: operation.effect().as_str(),
+            changes: changes.collect(),
+            more_changes,
+            impact,
+            approval,
+            notes,
+        };
+        let sent =
+            (!placeholders.are_used()).then(|| digest_arguments(operation.name(), &computed.args));
+        let planned = PlannedStep {
+            id: step.id.clone(),
+            tool: operation.name().to_owned(),
+            args: step.arguments.clone(),
+            state,
+            sent,
+        };
+        Ok((planned, shown, preview.is_untrusted))
+    }
+
+    /// Computes the arguments of a step's call. A patch is applied to the current state, unless an
+    /// earlier step creates the resource: its fields then stand for the change.
+    pub(super) async fn compute_step(
+        &self,
+        step: &PlanStep,
+        mut args: JsonMap,
+    ) -> Result<ComputedStep<'a>, CallError> {
+        let entry = self.find_write(step)?;
+        let patch = args.get(PATCH_ARGUMENT).cloned();
+        let Some(request) = take_patch(entry.compiled(), &mut args)? else {
+            let is_created = self.reads_placeholder(entry, &args);
+            return Ok(ComputedStep {
+                entry,
+                args,
+                change: None,
+                is_created,
+            });
+        };
+        if !self.reads_placeholder(entry, &request.location) {
+            let change = self.prepare(entry, request).await?;
+            return Ok(ComputedStep {
+                entry,
+                args: change.arguments(),
+                change: Some(change),
+                is_created: false,
+            });
+        }
+        let Some(Value::Object(fields)) = patch else {
+            let what =
+                "a list of operations needs a resource that exists; give the fields themselves";
+            return Err(InputError::new(PATCH_ARGUMENT, what).into());
+        };
+        let mut args = request.location;
+        args.extend(fields);
+        Ok(ComputedStep {
+            entry,
+            args,
+            change: None,
+            is_created: true,
+        })
+    }
+
+    /// Returns true if the resource is found by a value that an earlier step will answer.
+    fn reads_placeholder(&self, entry: &CatalogEntry, args: &JsonMap) -> bool {
+        let is_placeholder = |value: &Value| {
+            value
+                .as_str()
+                .is_some_and(|text| text.contains(PLACEHOLDER))
+        };
+        match dry_run::find_read(self.dispatcher.catalog(), entry.operation) {
+            Some(read) => dry_run::read_arguments(entry.operation, read, args)
+                .values()
+                .any(is_placeholder),
+            None => entry
+                .operation
+                .placeholders()
+                .any(|name| args.get(name).is_some_and(is_placeholder)),
+        }
+    }
+
+    /// Returns the state on which a step builds.
+    async fn state_of(
+        &self,
+        entry: &CatalogEntry,
+        args: &JsonMap,
+        current: Option<&Value>,
+    ) -> StepState {
+        match current {
+            Some(current) => StepState::Read {
+                address: self.address_of(entry, args),
+                digest: digest_state(current),
+            },
+            None if entry.operation.effect() == Effect::Create => {
+                match self.find_named(entry, args).await {
+                    Some(named) => StepState::Named { count: named.len() },
+                    None => StepState::Unknown,
+                }
+            }
+            None => StepState::Unknown,
+        }
+    }
+
+    /// Returns a digest of the read by which the resource of a step is found.
+    pub(super) fn address_of(&self, entry: &CatalogEntry, args: &JsonMap) -> String {
+        let read = dry_run::find_read(self.dispatcher.catalog(), entry.operation);
+        read.map_or_else(String::new, |read| {
+            let args = dry_run::read_arguments(entry.operation, read, args);
+            digest_arguments(read.operation.name(), &args)
+        })
+    }
+}
+
+/// Names the step in an error.
+pub(super) fn in_step(id: &str, error: &CallError) -> CallError {
+    InputError::new(format!("steps.{id}"), error).into()
+}
+
+/// Values that stand for answers of steps that are not made yet.
+struct Placeholders<'a> {
+    unknown: Vec<StepReference>,
+    values: &'a StepValues,
+}
+
+impl<'a> Placeholders<'a> {
+    fn new(step: &PlanStep, values: &'a StepValues) -> Result<Self, InputError> {
+        let found = references::find(&format!("steps.{}.arguments", step.id), &step.arguments)?;
+        let is_unknown = |reference: &StepReference| {
+            let known = values.get(&reference.step);
+            known
+                .and_then(|fields| fields.get(&reference.field))
+                .is_none()
+        };
+        Ok(Self {
+            unknown: found.into_iter().filter(is_unknown).collect(),
+            values,
+        })
+    }
+
+    fn are_used(&self) -> bool {
+        !self.unknown.is_empty()
+    }
+
+    fn value(&self, reference: &StepReference) -> Result<Value, String> {
+        let known = self.values.get(&reference.step);
+        if let Some(value) = known.and_then(|fields| fields.get(&reference.field)) {
+            return Ok(value.clone());
+        }
+        let index = self.unknown.iter().position(|other| other == reference);
+        Ok(format!("{PLACEHOLDER}{:012x}", index.unwrap_or_default()).into())
+    }
+
+    /// Replaces the stand-ins in a value by the references.
+    fn restore(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) if text.contains(PLACEHOLDER) => {
+                let mut text = text;
+                for (i, StepReference { step, field }) in self.unknown.iter().enumerate() {
+                    text = text.replace(
+                        &format!("{PLACEHOLDER}{i:012x}"),
+                        &format!("${{{step}.{field}}}"),
+                    );
+                }
+                text.into()
+            }
+            Value::Array(items) => items.into_iter().map(|item| self.restore(item)).collect(),
+            Value::Object(fields) => {
+                let restored = fields
+                    .into_iter()
+                    .map(|(name, inner)| (name, self.restore(inner)));
+                Value::Object(restored.collect())
+            }
+            other => other,
+        }
+    }
+}
