@@ -244,6 +244,11 @@ impl Dispatcher {
         Self { secrets, ..self }
     }
 
+    /// Returns the clock and time zone that relative times in arguments refer to.
+    pub fn clock(&self) -> portkey_operation::Clock {
+        self.validation.clock.clone()
+    }
+
     /// Returns the store of approvals.
     pub fn approvals(&self) -> Option<&Approvals> {
         self.approvals.as_deref()

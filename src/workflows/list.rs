@@ -102,6 +102,7 @@ impl List {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use portkey_operation::Clock;
     use serde_json::json;
     use tokio::sync::mpsc;
 
@@ -131,7 +132,10 @@ mod tests {
             ..
         } = case;
         let (requests, mut steps) = mpsc::channel(1);
-        let steps_of_workflow = Steps { requests };
+        let steps_of_workflow = Steps {
+            requests,
+            clock: Clock::system(),
+        };
         let answer_all = async move {
             let mut count = 0;
             while let Some(step) = steps.recv().await {

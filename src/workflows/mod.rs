@@ -11,15 +11,17 @@ mod completion_metadata;
 mod find_usages;
 mod list;
 mod migrate_prompt;
+mod money;
 mod promote_prompt;
 mod prompt_version;
 mod publication;
+mod report_costs;
 mod writer;
 
 use std::fmt;
 
 use futures_util::future::{self, BoxFuture};
-use portkey_operation::{InputError, JsonMap, Operation};
+use portkey_operation::{Clock, InputError, JsonMap, Operation};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -60,12 +62,13 @@ impl Workflow {
     pub fn start(
         &self,
         args: JsonMap,
+        clock: Clock,
     ) -> (
         BoxFuture<'static, Result<Value, CallError>>,
         mpsc::Receiver<Step>,
     ) {
         let (requests, steps) = mpsc::channel(1);
-        ((self.run)(args, Steps { requests }), steps)
+        ((self.run)(args, Steps { requests, clock }), steps)
     }
 }
 
@@ -88,6 +91,7 @@ pub static WORKFLOWS: &[Workflow] = &[
     find_usages::WORKFLOW,
     migrate_prompt::WORKFLOW,
     promote_prompt::WORKFLOW,
+    report_costs::WORKFLOW,
     completion_metadata::WORKFLOW,
 ];
 
@@ -117,9 +121,15 @@ pub enum StepAnswer {
 #[derive(Debug)]
 pub struct Steps {
     requests: mpsc::Sender<Step>,
+    clock: Clock,
 }
 
 impl Steps {
+    /// Returns the clock and the time zone that words such as `last month` refer to.
+    const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Calls an operation.
     async fn call(&self, operation: &'static str, args: JsonMap) -> Result<StepAnswer, CallError> {
         let (reply, answer) = oneshot::channel();

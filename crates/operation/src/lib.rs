@@ -37,6 +37,7 @@ mod risk;
 mod schema;
 mod size_limits;
 mod time;
+mod time_range;
 mod unique_json;
 mod update_rules;
 mod upstream_request;
@@ -69,6 +70,7 @@ pub use reference::{Reference, SecretSlot};
 pub use risk::{CallRisk, Risk, RiskRule, risk};
 pub use size_limits::{MAX_DEPTH, MAX_VALUES, measure_json};
 pub use time::Clock;
+pub use time_range::{RANGE_FORMS, TimeRange};
 pub use unique_json::UniqueJson;
 pub use update_rules::{
     FieldUpdate, PartialFlag, UndoSemantics, UpdateField, UpdateRules, UpdateSemantics,

@@ -136,10 +136,11 @@ pub(super) fn expected_forms(role: TimeRole) -> &'static str {
     }
 }
 
+/// Maximum length of a time or period, in bytes. No accepted form is longer.
+const MAX_LEN: usize = 64;
+
 /// Parses a time. Returns `None` if the text is not one.
 pub(super) fn parse(text: &str, role: TimeRole, clock: &Clock) -> Option<ParsedTime> {
-    // No accepted form is longer.
-    const MAX_LEN: usize = 64;
     let text = text.trim();
     if text.len() > MAX_LEN {
         return None;
@@ -158,23 +159,37 @@ pub(super) fn parse(text: &str, role: TimeRole, clock: &Clock) -> Option<ParsedT
         _ => {}
     }
     let now = clock.now();
-    // `1M` is a month, `1m` a minute.
-    let months = text.strip_suffix('M').filter(|number| {
-        number.ends_with(|c: char| c.is_ascii_digit()) && !number.starts_with(['P', 'p'])
-    });
-    let text = &months.map_or_else(|| text.to_owned(), |number| format!("{number}mo"));
-    let words = text.to_lowercase().replace('_', " ");
-    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    let period = parse_period(&words, &now);
-    let time = match period {
+    let (text, words) = normalize(text);
+    let time = match parse_period(&words, &now) {
         Some((start, _)) if role != TimeRole::End => Some(start),
-        Some((_, next)) => next.checked_sub(1.millisecond()).ok(),
-        None => parse_moment(text, &words, role, &now),
+        Some((start, length)) => start
+            .checked_add(length)
+            .and_then(|next| next.checked_sub(1.millisecond()))
+            .ok(),
+        None => parse_moment(&text, &words, role, &now),
     };
     let time = time
         .filter(|time| (1..=9999).contains(&time.year()))?
         .timestamp();
     Some(ParsedTime::Resolved(time))
+}
+
+/// Parses a calendar period, such as `last month` or `2026-11`. Returns its beginning and its length.
+pub(super) fn calendar_period(text: &str, now: &Zoned) -> Option<(Zoned, Span)> {
+    let text = Some(text.trim()).filter(|text| text.len() <= MAX_LEN)?;
+    parse_period(&normalize(text).1, now)
+}
+
+/// Returns a text with months as `mo`, and the same in lower case with single spaces.
+fn normalize(text: &str) -> (String, String) {
+    // `1M` is a month, `1m` a minute.
+    let months = text.strip_suffix('M').filter(|number| {
+        number.ends_with(|c: char| c.is_ascii_digit()) && !number.starts_with(['P', 'p'])
+    });
+    let text = months.map_or_else(|| text.to_owned(), |number| format!("{number}mo"));
+    let words = text.to_lowercase().replace('_', " ");
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    (text, words)
 }
 
 /// Formats a time as RFC 3339 in UTC. Milliseconds are written only if there are any.
@@ -215,8 +230,8 @@ fn has_offset(text: &str) -> Option<bool> {
     }
 }
 
-/// Parses a calendar period. Returns its beginning and the beginning of the next one.
-fn parse_period(words: &str, now: &Zoned) -> Option<(Zoned, Zoned)> {
+/// Parses a calendar period. Returns its beginning and its length.
+fn parse_period(words: &str, now: &Zoned) -> Option<(Zoned, Span)> {
     let day = start_of_day(now)?;
     let (start, length) = match words {
         "today" => (day, 1.day()),
@@ -236,8 +251,7 @@ fn parse_period(words: &str, now: &Zoned) -> Option<(Zoned, Zoned)> {
             None => parse_numeric_period(words, now)?,
         },
     };
-    let next = start.checked_add(length).ok()?;
-    Some((start, next))
+    Some((start, length))
 }
 
 /// Returns the beginning and the length of the calendar unit that contains a day.

@@ -46,7 +46,7 @@ impl ToolCallFlow<'_> {
         record: &mut CallRecord,
     ) -> Result<ToolCallResult<'n>, CallError> {
         record.warnings = args.warnings;
-        let (mut run, mut steps) = workflow.start(args.args);
+        let (mut run, mut steps) = workflow.start(args.args, self.server.dispatcher().clock());
         let mut progress = WorkflowProgress {
             steps: 0,
             done: Vec::new(),

@@ -1,0 +1,433 @@
+//! `report-costs`: the spending of a period, beside that of the period before.
+
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt;
+use portkey_operation::{EndTime, InputError, JsonMap, RANGE_FORMS, StartTime, TimeRange, get};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Steps, Workflow, arguments,
+    list::List,
+    money::{Dollars, cents_of},
+    text,
+};
+use crate::pipeline::CallError;
+
+const COST_OPERATION: &str = "get-cost-graph";
+const WORKSPACES_OPERATION: &str = "list-all-workspaces";
+/// Default period.
+const DEFAULT_PERIOD: &str = "30d";
+/// Default and maximum number of groups in the answer.
+const DEFAULT_GROUPS: usize = 10;
+const MAX_GROUPS: u64 = 100;
+/// Number of groups whose cost changed most.
+const MAX_MOVERS: usize = 3;
+/// Maximum length of the name of a group, in characters.
+const MAX_NAME_CHARS: usize = 80;
+
+pub(super) const WORKFLOW: Workflow = Workflow {
+    operation: get::<ReportCosts>("report-costs", "/")
+        .with_search_terms(&[
+            "what did we spend",
+            "how much did it cost",
+            "bill of last month",
+            "spend compared",
+            "chargeback",
+            "Kosten im letzten Monat",
+        ])
+        // Names of users and values of metadata come from requests.
+        .returns_untrusted_content(),
+    needs: &[COST_OPERATION],
+    needs_of_call: |args| vec![grouping(args).operation],
+    is_listed: true,
+    run: |args, steps| async move { run(&args, &steps).await }.boxed(),
+};
+
+/// Report costs
+///
+/// Returns the spending of a period in US dollars, by workspace or another dimension, beside that of the
+/// period before. `csv: true` returns the groups as CSV.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "the arguments themselves are read")]
+struct ReportCosts {
+    /// Such as `last month`, `2026-10` or `7d`; `30d` when left out.
+    #[schemars(length(min = 1, max = 64))]
+    period: Option<String>,
+    /// From, in place of `period`.
+    from: Option<StartTime>,
+    /// Until, with `from`; now when left out.
+    to: Option<EndTime>,
+    /// What to split by; `workspace` when left out.
+    by: Option<Dimension>,
+    /// The key, for `metadata`.
+    #[schemars(length(min = 1, max = 128))]
+    metadata_key: Option<String>,
+    /// Only this workspace's (slug).
+    workspace_slug: Option<String>,
+    /// How many groups; 10 when left out.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<u32>,
+    /// Return the groups as CSV.
+    csv: Option<bool>,
+}
+
+/// A dimension by which costs are split.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Dimension {
+    Workspace,
+    Model,
+    Provider,
+    User,
+    ApiKey,
+    Config,
+    Prompt,
+    Metadata,
+}
+
+/// The operation that splits costs by a dimension.
+struct Grouping {
+    /// Name of the dimension.
+    name: &'static str,
+    operation: &'static str,
+    /// Value of `group_by`, for the operation that takes it.
+    group_by: Option<&'static str>,
+    /// Field of a group that has its name.
+    name_field: &'static str,
+}
+
+const GROUPINGS: &[Grouping] = &[
+    group("workspace", "get-workspaces-grouped-data", "workspace"),
+    group("model", "get-ai-models-grouped-data", "ai_model"),
+    group("provider", "get-provider-grouped-data", "provider"),
+    group("user", "get-users-grouped-data", "user"),
+    group("metadata", "get-metadata-grouped-data", "metadata_value"),
+    group_by("api_key"),
+    group_by("config"),
+    group_by("prompt"),
+];
+
+const fn group(name: &'static str, operation: &'static str, name_field: &'static str) -> Grouping {
+    Grouping {
+        name,
+        operation,
+        group_by: None,
+        name_field,
+    }
+}
+
+const fn group_by(name: &'static str) -> Grouping {
+    Grouping {
+        group_by: Some(name),
+        ..group(name, "get-analytics-grouped-data", name)
+    }
+}
+
+/// Returns the grouping that a call wants.
+fn grouping(args: &JsonMap) -> &'static Grouping {
+    let wanted = text(args, "by").unwrap_or("workspace");
+    let found = GROUPINGS.iter().find(|grouping| grouping.name == wanted);
+    // Validation has rejected other names.
+    found.unwrap_or(&GROUPINGS[0])
+}
+
+/// Cost of a group in both periods.
+#[derive(Clone, Copy, Default)]
+struct GroupCost {
+    current: Dollars,
+    previous: Dollars,
+}
+
+async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
+    let grouping = grouping(args);
+    let range = requested_range(args, steps)?;
+    if (grouping.name == "metadata") != args.contains_key("metadata_key") {
+        let what = "goes with `by: metadata`, which needs it";
+        return Err(InputError::new("metadata_key", what).into());
+    }
+    let mut report = Report {
+        args,
+        steps,
+        grouping,
+        missing: Vec::new(),
+    };
+    let total = report.total(&range).await?;
+    let previous_range = range.previous();
+    let mut groups: BTreeMap<String, GroupCost> = BTreeMap::new();
+    for (name, cost) in report.groups(&range).await? {
+        groups.entry(name).or_default().current += cost;
+    }
+    let mut previous = None;
+    if let Some(range) = &previous_range {
+        previous = report
+            .total(range)
+            .await
+            .map_err(|error| report.miss("the period before", error))
+            .ok();
+        match report.groups(range).await {
+            Ok(costs) => {
+                for (name, cost) in costs {
+                    groups.entry(name).or_default().previous += cost;
+                }
+            }
+            Err(error) => report.miss("the groups of the period before", error),
+        }
+    }
+    let budgets = match grouping.name {
+        "workspace" => report.budgets().await,
+        _ => BTreeMap::new(),
+    };
+    let mut ranked: Vec<(String, GroupCost)> = groups.into_iter().collect();
+    ranked.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.current));
+    if args.get("csv") == Some(&Value::Bool(true)) {
+        return Ok(json!({
+            "unit": "USD",
+            "csv": render_csv(grouping.name, &ranked),
+            "not_included": report.missing,
+        }));
+    }
+    let limit = args
+        .get("limit")
+        .and_then(Value::as_u64)
+        .unwrap_or(DEFAULT_GROUPS as u64);
+    let limit = usize::try_from(limit.min(MAX_GROUPS)).unwrap_or(DEFAULT_GROUPS);
+    let mut movers: Vec<&(String, GroupCost)> = ranked
+        .iter()
+        .filter(|(_, cost)| previous.is_some() && cost.current != cost.previous)
+        .collect();
+    movers.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.current.difference(cost.previous)));
+    let movers: Vec<Value> = movers
+        .into_iter()
+        .take(MAX_MOVERS)
+        .map(|(name, cost)| json!({ "name": name, "change": cost.current.signed_difference(cost.previous) }))
+        .collect();
+    let shown: Vec<Value> = ranked
+        .iter()
+        .take(limit)
+        .map(|(name, cost)| {
+            let mut row = arguments([
+                ("name", name.as_str().into()),
+                ("cost", cost.current.into()),
+                (
+                    "previous",
+                    previous.map_or(Value::Null, |_| cost.previous.into()),
+                ),
+                ("share_percent", cost.current.percent_of(total)),
+            ]);
+            if let Some(budget) = budgets.get(name) {
+                row.insert("budget".to_owned(), (*budget).into());
+                row.insert(
+                    "of_budget_percent".to_owned(),
+                    cost.current.percent_of(*budget),
+                );
+            }
+            Value::Object(row)
+        })
+        .collect();
+    let rest: Dollars = ranked
+        .iter()
+        .skip(limit)
+        .map(|(_, cost)| cost.current)
+        .sum();
+    let others = ranked.len().saturating_sub(limit);
+    let others = match others {
+        0 => Value::Null,
+        count => json!({ "groups": count, "cost": rest }),
+    };
+    let report_fields = arguments([
+        ("unit", "USD".into()),
+        ("from", range.start().into()),
+        ("to", range.end().into()),
+        ("total", total.into()),
+        ("previous_total", previous.map_or(Value::Null, Value::from)),
+        (
+            "change_percent",
+            previous.map_or(Value::Null, |previous| total.change_percent(previous)),
+        ),
+        (
+            "compared_with",
+            previous_range.map_or(
+                Value::Null,
+                |range| json!({ "from": range.start(), "to": range.end() }),
+            ),
+        ),
+        ("by", grouping.name.into()),
+        ("groups", shown.into()),
+        ("others", others),
+        ("top_movers", movers.into()),
+        ("not_included", report.missing_or_null()),
+    ]);
+    Ok(Value::Object(report_fields))
+}
+
+/// Returns the range that a call asks for.
+fn requested_range(args: &JsonMap, steps: &Steps) -> Result<TimeRange, InputError> {
+    let (period, from, to) = (text(args, "period"), text(args, "from"), text(args, "to"));
+    match (period, from, to) {
+        (Some(_), Some(_), _) | (Some(_), None, Some(_)) => Err(InputError::new(
+            "period",
+            "excludes `from` and `to`: give one or the other",
+        )),
+        (None, None, Some(_)) => Err(InputError::new("from", "is required with `to`")),
+        (None, Some(from), to) => TimeRange::between(from, to, steps.clock())
+            .ok_or_else(|| InputError::new("to", "is not after `from`")),
+        (period, None, None) => {
+            let period = period.unwrap_or(DEFAULT_PERIOD);
+            TimeRange::parse(period, steps.clock()).ok_or_else(|| {
+                InputError::new("period", format!("{RANGE_FORMS}, and has to have begun"))
+            })
+        }
+    }
+}
+
+/// The reads of a report.
+struct Report<'a> {
+    args: &'a JsonMap,
+    steps: &'a Steps,
+    grouping: &'static Grouping,
+    /// Parts that the report lacks, each with the reason.
+    missing: Vec<String>,
+}
+
+impl Report<'_> {
+    /// Returns the arguments that select the requests of a range.
+    fn traffic(&self, range: &TimeRange) -> JsonMap {
+        arguments([
+            ("time_of_generation_min", range.start().into()),
+            ("time_of_generation_max", range.end().into()),
+            (
+                "workspace_slug",
+                text(self.args, "workspace_slug").map_or(Value::Null, Value::from),
+            ),
+        ])
+    }
+
+    async fn total(&self, range: &TimeRange) -> Result<Dollars, CallError> {
+        let graph = self.steps.read(COST_OPERATION, self.traffic(range)).await?;
+        let total = graph.pointer("/summary/total").and_then(cents_of);
+        total.ok_or_else(|| {
+            let what = format!("`{COST_OPERATION}` returned no `summary.total`");
+            InputError::new("", what).into()
+        })
+    }
+
+    /// Returns the cost of each group, unnamed groups as one.
+    async fn groups(&mut self, range: &TimeRange) -> Result<Vec<(String, Dollars)>, CallError> {
+        let Grouping {
+            operation,
+            group_by,
+            name_field,
+            ..
+        } = *self.grouping;
+        let mut args = self.traffic(range);
+        if let Some(dimension) = group_by {
+            args.insert("group_by".to_owned(), dimension.into());
+            args.insert("columns".to_owned(), "cost".into());
+        }
+        if let Some(key) = self.args.get("metadata_key") {
+            args.insert("metadata_key".to_owned(), key.clone());
+        }
+        let list = List::read_pages(self.steps, operation, args).await?;
+        if let Err(error) = list.require_complete("a group") {
+            self.missing.push(error.to_string());
+        }
+        let costs = list.items.iter().filter_map(|group| {
+            let name = match group.get(name_field) {
+                Some(Value::String(name)) if !name.is_empty() => truncate_name(name),
+                Some(Value::Number(number)) => number.to_string(),
+                _ => "(none)".to_owned(),
+            };
+            Some((name, group.get("cost").and_then(cents_of)?))
+        });
+        Ok(costs.collect())
+    }
+
+    /// Returns the budgets of the workspaces in dollars, by slug.
+    async fn budgets(&mut self) -> BTreeMap<String, Dollars> {
+        let list = List::read_pages(self.steps, WORKSPACES_OPERATION, JsonMap::new()).await;
+        let items = match list {
+            Ok(list) => list.items,
+            Err(error) => {
+                self.miss("the budgets of the workspaces", error);
+                return BTreeMap::new();
+            }
+        };
+        let budget = |workspace: &Value| {
+            let slug = workspace.get("slug")?.as_str()?.to_owned();
+            let limits = workspace.get("usage_limits")?.as_array()?;
+            let is_cost = |limit: &&Value| limit.get("type").is_none_or(|kind| kind == "cost");
+            let limit = limits.iter().find(is_cost)?.get("credit_limit")?.as_f64()?;
+            Some((slug, Dollars::from_dollars(limit)))
+        };
+        items.iter().filter_map(budget).collect()
+    }
+
+    /// Notes that a part is missing.
+    fn miss(&mut self, part: &str, error: CallError) {
+        self.missing.push(format!("{part}: {error}"));
+    }
+
+    fn missing_or_null(self) -> Value {
+        match self.missing.is_empty() {
+            true => Value::Null,
+            false => self.missing.into(),
+        }
+    }
+}
+
+fn truncate_name(name: &str) -> String {
+    match name.char_indices().nth(MAX_NAME_CHARS) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// Renders groups as CSV, by RFC 4180.
+fn render_csv(dimension: &str, groups: &[(String, GroupCost)]) -> String {
+    let mut csv = format!("{dimension},cost_usd,previous_usd\r\n");
+    for (name, cost) in groups {
+        csv.push_str(&csv_field(name));
+        csv.push_str(&format!(",{},{}\r\n", cost.current, cost.previous));
+    }
+    csv
+}
+
+/// Quotes a field of CSV. A name that a spreadsheet would take for a formula gets an apostrophe.
+fn csv_field(name: &str) -> String {
+    let name = match name.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => format!("'{name}"),
+        false => name.to_owned(),
+    };
+    match name.contains([',', '"', '\r', '\n']) {
+        true => format!("\"{}\"", name.replace('"', "\"\"")),
+        false => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_fields_are_quoted_and_never_formulas() {
+        for (name, field) in [
+            ("ws-research", "ws-research"),
+            ("a,b", "\"a,b\""),
+            ("say \"x\"", "\"say \"\"x\"\"\""),
+            ("=1+1", "'=1+1"),
+        ] {
+            assert_eq!(csv_field(name), field);
+        }
+    }
+
+    #[test]
+    fn every_dimension_has_an_operation() {
+        for grouping in GROUPINGS {
+            let by = serde_json::from_value::<Dimension>(grouping.name.into());
+            assert!(by.is_ok(), "{}", grouping.name);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `report-costs`: figures that equal those of the sandbox's own operations.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    official_client::{ConnectedClient, connect_everywhere},
+    policy::PolicyFile,
+};
+
+async fn sandbox_client(options: &[&str]) -> ConnectedClient {
+    let options = [&["--sandbox"], options].concat();
+    connect_everywhere(&options, &[]).await.remove(0)
+}
+
+async fn call(client: &ConnectedClient, tool: &'static str, args: Value) -> Value {
+    client.call(tool, args).await.unwrap()
+}
+
+/// Returns the dollars of an amount of cents, which some answers have as text.
+fn dollars(cents: &Value) -> f64 {
+    let cents = match cents {
+        Value::String(text) => text.parse().unwrap(),
+        other => other.as_f64().unwrap(),
+    };
+    (cents / 1.0_f64).round() / 100.0
+}
+
+fn assert_close(left: f64, right: f64, what: &str) {
+    assert!(
+        (left - right).abs() < 0.011,
+        "{what}: {left} is not {right}"
+    );
+}
+
+#[tokio::test]
+async fn report_has_the_figures_of_both_periods() {
+    let client = sandbox_client(&[]).await;
+    let report = call(&client, "report-costs", json!({ "period": "last month" })).await;
+    for (fields, total) in [
+        (&report, &report["total"]),
+        (&report["compared_with"], &report["previous_total"]),
+    ] {
+        let traffic = json!({ "time_of_generation_min": fields["from"], "time_of_generation_max": fields["to"] });
+        let graph = call(&client, "get-cost-graph", traffic.clone()).await;
+        let expected = dollars(&graph["summary"]["total"]);
+        assert_close(total.as_f64().unwrap(), expected, "total");
+        let groups = call(&client, "get-workspaces-grouped-data", traffic).await;
+        for group in groups["data"].as_array().unwrap() {
+            let rows = report["groups"].as_array().unwrap();
+            let row = rows
+                .iter()
+                .find(|row| row["name"] == group["workspace"])
+                .unwrap();
+            let field = if std::ptr::eq(fields, &raw const report) {
+                "cost"
+            } else {
+                "previous"
+            };
+            assert_close(row[field].as_f64().unwrap(), dollars(&group["cost"]), field);
+        }
+    }
+    let (total, before) = (
+        report["total"].as_f64().unwrap(),
+        report["previous_total"].as_f64().unwrap(),
+    );
+    assert!(total > 0.0 && before > 0.0, "{report}");
+    let change = (total - before) / before * 100.0;
+    assert!(
+        (report["change_percent"].as_f64().unwrap() - change).abs() < 0.1,
+        "{report}"
+    );
+    assert_eq!(report["unit"], "USD");
+    assert_eq!(report["not_included"], Value::Null, "{report}");
+    let research = report["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["name"] == "ws-research");
+    assert_eq!(research.unwrap()["budget"], 500.0, "{report}");
+    assert!(
+        report.to_string().len() <= 2_000,
+        "{}",
+        report.to_string().len()
+    );
+}
+
+#[tokio::test]
+async fn every_dimension_sums_up_to_the_total() {
+    let client = sandbox_client(&[]).await;
+    for by in [
+        "workspace",
+        "model",
+        "provider",
+        "user",
+        "api_key",
+        "config",
+        "prompt",
+        "metadata",
+    ] {
+        let mut args = json!({ "by": by, "limit": 1 });
+        if by == "metadata" {
+            args["metadata_key"] = "project".into();
+        }
+        let report = call(&client, "report-costs", args).await;
+        let total = report["total"].as_f64().unwrap();
+        let first = report["groups"][0]["cost"].as_f64().unwrap();
+        let others = report["others"]["cost"].as_f64().unwrap_or_default();
+        match by {
+            // Requests without the key, a config or a prompt belong to no group.
+            "metadata" | "config" | "prompt" => {
+                assert!(first + others <= total + 0.02, "{by}: {report}")
+            }
+            _ => assert!((first + others - total).abs() < 0.02, "{by}: {report}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn csv_has_every_group() {
+    let client = sandbox_client(&[]).await;
+    let report = call(
+        &client,
+        "report-costs",
+        json!({ "by": "user", "csv": true, "limit": 1 }),
+    )
+    .await;
+    let csv = report["csv"].as_str().unwrap();
+    let lines: Vec<_> = csv.lines().collect();
+    assert_eq!(lines[0], "user,cost_usd,previous_usd");
+    assert!(
+        lines.len() > 3
+            && lines
+                .iter()
+                .any(|line| line.starts_with("research-lead@example.com,")),
+        "{csv}"
+    );
+}
+
+#[tokio::test]
+async fn part_that_may_not_be_read_is_named() {
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules:\n  - { name: closed, action: deny, match: { tools: [list-all-workspaces] } }\n",
+    );
+    let client = sandbox_client(&["--policy", policy.path()]).await;
+    let report = call(&client, "report-costs", json!({})).await;
+    let missing = report["not_included"][0].as_str().unwrap();
+    assert!(
+        missing.starts_with("the budgets of the workspaces: "),
+        "{missing}"
+    );
+    assert!(missing.contains("closed"), "{missing}");
+    assert!(report["total"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn unclear_periods_are_rejected_with_the_forms() {
+    let client = sandbox_client(&[]).await;
+    for (args, says) in [
+        (json!({ "period": "next month" }), "last month"),
+        (json!({ "period": "soon" }), "last month"),
+        (json!({ "period": "7d", "from": "2026-11-01" }), "excludes"),
+        (json!({ "to": "2026-11-01" }), "`to`"),
+        (json!({ "by": "metadata" }), "metadata_key"),
+        (
+            json!({ "by": "model", "metadata_key": "project" }),
+            "metadata_key",
+        ),
+    ] {
+        let error = client.call("report-costs", args.clone()).await.unwrap_err();
+        assert!(error.contains(says), "{args}: {error}");
+    }
+}
