@@ -15,6 +15,7 @@ mod money;
 mod promote_prompt;
 mod prompt_version;
 mod publication;
+mod report_budgets;
 mod report_costs;
 mod writer;
 
@@ -91,6 +92,7 @@ pub static WORKFLOWS: &[Workflow] = &[
     find_usages::WORKFLOW,
     migrate_prompt::WORKFLOW,
     promote_prompt::WORKFLOW,
+    report_budgets::WORKFLOW,
     report_costs::WORKFLOW,
     completion_metadata::WORKFLOW,
 ];

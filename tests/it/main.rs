@@ -63,6 +63,7 @@ mod records;
 #[cfg(unix)]
 mod reload;
 mod replicas;
+mod report_budgets;
 mod report_costs;
 mod resources;
 mod rest;

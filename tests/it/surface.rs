@@ -329,6 +329,7 @@ async fn denied_operations_are_denied_through_every_tool() {
                 "describe-operation",
                 "read-operation",
                 "read-result",
+                "report-budgets",
                 "report-costs",
                 "search-operations",
                 "whoami"
