@@ -167,7 +167,7 @@ impl CallResult {
     /// Returns the answer of the upstream, as the caller may see it.
     fn journaled_answer(&self) -> Option<Value> {
         match self {
-            Self::DryRun(_) => None,
+            Self::DryRun(_) | Self::Planned(_) => None,
             Self::Answered(value) => Some(value.clone()),
             Self::State(state) => Some(state.shown.clone()),
             Self::Forwarded(response) => response.document(),

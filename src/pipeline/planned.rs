@@ -122,7 +122,7 @@ impl Dispatcher {
         // A key that has not been checked may be made up; no human is asked in its name.
         self.prove(principal).await?;
         match approvals
-            .check(principal, request.binding(), response)
+            .check(principal, request.binding(), response, request.approvers)
             .await?
         {
             Some(approved) => Ok(approved),

@@ -39,6 +39,8 @@ pub(super) const WORKFLOW: Workflow = Workflow {
     needs: &["list-all-workspaces"],
     needs_of_call: |_| Vec::new(),
     is_listed: true,
+    max_steps: MAX_STEPS,
+    reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),
 };
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Steps, Workflow, arguments,
+    MAX_STEPS, Steps, Workflow, arguments,
     list::List,
     money::{Dollars, cents_of},
     text,
@@ -43,6 +43,8 @@ pub(super) const WORKFLOW: Workflow = Workflow {
     needs: &[COST_OPERATION],
     needs_of_call: |args| vec![grouping(args).operation],
     is_listed: true,
+    max_steps: MAX_STEPS,
+    reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),
 };
 

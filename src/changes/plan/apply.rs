@@ -214,6 +214,11 @@ struct JointApproval {
     rules: Vec<ApprovalRequirement>,
 }
 
+/// Returns the number of people who have to approve a plan: the highest of its rules.
+fn joint_approvers(rules: &[ApprovalRequirement]) -> Option<u8> {
+    rules.iter().filter_map(|required| required.approvers).max()
+}
+
 /// A plan that is being applied.
 struct PlanRun<'a> {
     context: ChangeContext<'a>,
@@ -435,7 +440,9 @@ impl PlanRun<'_> {
             parts.extend([required.rule.as_bytes(), required.revision.as_bytes()]);
         }
         let binding = Binding::of_parts(&self.context.principal.name, parts);
-        ApprovalRequest::for_calls(TOOL, names.join(", "), &text, confirm, impact, binding)
+        let approvers = joint_approvers(rules);
+        let rule = names.join(", ");
+        ApprovalRequest::for_calls(TOOL, rule, &text, confirm, approvers, impact, binding)
     }
 
     /// Returns the difference between the state of a plan and that of now.
@@ -699,7 +706,8 @@ impl PlanRun<'_> {
             let what = "needs an approval that the plan did not when it was applied; apply it again, and a human is asked";
             return Err(InputError::new("", what).into());
         };
-        let approval = request.approve_as_shown(covering.record.clone());
+        let approvers = joint_approvers(&covering.rules);
+        let approval = request.approve_as_shown(covering.record.clone(), approvers);
         let response = ApprovalResponse::Resolved(Ok(approval));
         dispatcher.call(call(Some(response)), record).await
     }

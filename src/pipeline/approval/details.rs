@@ -20,6 +20,8 @@ const MAX_CHANGES_BYTES: usize = 24 << 10;
 const MAX_VALUE_CHARS: usize = 300;
 /// Maximum length of a message or of the lines of a changed text, in characters.
 const MAX_TEXT_CHARS: usize = 4_000;
+/// Maximum number of users of each kind that depend on the target.
+const MAX_NAMED_USERS: usize = 5;
 /// Maximum number of entries in each other list.
 const MAX_ENTRIES: usize = 20;
 
@@ -127,7 +129,10 @@ impl CallDetails {
             name: subject.preview.display_name().map(shown),
             risk: risk.to_owned(),
             risks: subject.risks.iter().map(RiskLabel::new).collect(),
-            impact: Vec::new(),
+            impact: match &subject.preview.impact {
+                Some(impact) => entries(&impact.to_lines(MAX_NAMED_USERS)),
+                None => Vec::new(),
+            },
             changes,
             more_changes,
             secrets: entries(secrets),

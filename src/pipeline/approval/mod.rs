@@ -105,6 +105,7 @@ impl ApprovalDefaults {
             rule: SENSITIVE_RULE.to_owned(),
             message: None,
             confirm: false,
+            approvers: None,
             revision: String::new(),
         }
     }
@@ -216,9 +217,10 @@ impl Approvals {
     ) -> Result<Option<ApprovalRecord>, ApprovalError> {
         match response {
             // The user of the caller's own client is not one of the approvers.
-            Some(ApprovalResponse::Resolved(Ok(_)) | ApprovalResponse::Signed { .. })
-                if approvers.is_some() =>
-            {
+            Some(ApprovalResponse::Signed { .. }) if approvers.is_some() => {
+                Err(ApprovalError::InvalidResponse)
+            }
+            Some(ApprovalResponse::Resolved(Ok(approval))) if approval.approvers < approvers => {
                 Err(ApprovalError::InvalidResponse)
             }
             Some(ApprovalResponse::Resolved(said)) => said?.verify(binding).map(Some),

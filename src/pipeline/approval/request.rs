@@ -131,6 +131,7 @@ impl ApprovalRequest {
         rule: String,
         text: &str,
         confirm: Option<String>,
+        approvers: Option<u8>,
         impact: Option<Impact>,
         binding: Binding,
     ) -> Self {
@@ -139,17 +140,26 @@ impl ApprovalRequest {
             rule,
             text: mask_text(text).into_owned(),
             confirm,
+            risks: Vec::new(),
+            details: CallDetails::default(),
+            approvers,
             impact,
             binding,
             args: JsonMap::new(),
         }
     }
 
-    /// Approves the call because a human has approved a request that showed it.
-    pub(crate) fn approve_as_shown(&self, record: ApprovalRecord) -> Approval {
+    /// Approves the call because a human has approved a request that showed it, or as many people as
+    /// `approvers` says.
+    pub(crate) fn approve_as_shown(
+        &self,
+        record: ApprovalRecord,
+        approvers: Option<u8>,
+    ) -> Approval {
         Approval {
             binding: self.binding,
             record,
+            approvers,
         }
     }
 
@@ -181,6 +191,7 @@ impl ApprovalRequest {
         Ok(Approval {
             binding: self.binding,
             record: approved,
+            approvers: None,
         })
     }
 }

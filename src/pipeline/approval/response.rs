@@ -47,6 +47,8 @@ pub enum ApprovalResponse {
 pub struct Approval {
     pub(super) binding: Binding,
     pub(super) record: ApprovalRecord,
+    /// Number of people who approved, if several had to.
+    pub(super) approvers: Option<u8>,
 }
 
 /// A reason why a call that needs approval is not carried out.
