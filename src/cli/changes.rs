@@ -163,8 +163,9 @@ fn print_list(answer: &Value, out: &mut impl Write) -> anyhow::Result<()> {
     let changes = answer.get("changes").and_then(Value::as_array);
     let changes = changes.map(Vec::as_slice).unwrap_or_default();
     for change in changes {
-        let targets = change.get("target").and_then(Value::as_object);
-        let targets = targets.into_iter().flatten();
+        let targets = ["target", "created"].into_iter();
+        let targets = targets.filter_map(|name| change.get(name).and_then(Value::as_object));
+        let targets = targets.flatten();
         let targets: Vec<_> = targets
             .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
             .collect();

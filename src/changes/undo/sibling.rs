@@ -76,6 +76,13 @@ pub(super) fn delete_arguments(delete: &CatalogEntry, change: &Change) -> Option
         .filter(|(name, _)| is_known(name))
         .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
         .collect();
+    // A deletion may want the name repeated.
+    let sent = change.detail.as_ref()?.arguments.as_ref()?;
+    for name in required(delete) {
+        if let Some(value) = sent.get(name).filter(|value| !has_hidden(value)) {
+            args.entry(name).or_insert_with(|| value.clone());
+        }
+    }
     for placeholder in delete.operation.placeholders() {
         if args.contains_key(placeholder) {
             continue;
@@ -145,13 +152,17 @@ fn remove_hidden(value: Value, path: &str, hidden: &mut Vec<String>) -> Option<V
 
 /// Returns the arguments that a creation needs and that are missing.
 pub(super) fn missing_arguments(create: &CatalogEntry, args: &JsonMap) -> Vec<String> {
-    let required = create.compiled().full_schema().get("required");
-    let required = required.and_then(Value::as_array).into_iter().flatten();
-    required
-        .filter_map(Value::as_str)
+    required(create)
         .filter(|name| !args.contains_key(*name))
         .map(str::to_owned)
         .collect()
+}
+
+/// Returns the names of the arguments that an operation needs.
+fn required(entry: &CatalogEntry) -> impl Iterator<Item = &str> {
+    let required = entry.compiled().full_schema().get("required");
+    let required = required.and_then(Value::as_array).into_iter().flatten();
+    required.filter_map(Value::as_str)
 }
 
 fn properties(entry: &CatalogEntry) -> Option<&JsonMap> {

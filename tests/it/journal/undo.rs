@@ -140,6 +140,28 @@ async fn creation_is_undone_by_deletion() {
 }
 
 #[tokio::test]
+async fn created_workspace_label_and_key_are_deleted() {
+    let creations = [
+        ("create-workspace", json!({ "name": "Mistake" })),
+        (
+            "create-label",
+            json!({ "name": "mistake", "workspace_id": "ws-shared" }),
+        ),
+        (
+            "create-api-key",
+            json!({ "type": "workspace", "sub_type": "service", "name": "Mistake",
+                "workspace_id": "ws-shared", "scopes": ["logs.list"] }),
+        ),
+    ];
+    let server = HistoryServer::start(&[]);
+    for (tool, args) in creations {
+        server.answer(tool, args).await;
+        let undone = server.undo_last().await;
+        assert_eq!(undone["by"], tool.replace("create", "delete"), "{undone}");
+    }
+}
+
+#[tokio::test]
 async fn created_resource_that_was_changed_is_not_deleted() {
     let server = HistoryServer::start(&[]);
     let create = json!({ "name": "Mine", "config": { "provider": "@openai-production" }, "workspace_id": "ws-shared" });

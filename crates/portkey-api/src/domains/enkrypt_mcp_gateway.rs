@@ -43,7 +43,7 @@ pub const OPERATIONS: &[Operation] = &[
         .returns_untrusted_content()
         .with_secret_fields(&["mcp_config", "mcp_config.config.env.*"])
         .with_sensitive_fields(&["mcp_config"]),
-    patch::<ModifyMcpGateway>("modify-mcp-gateway", "/mcp-gateway/modify-gateway").without_patch("its arguments are a merge patch already, and `preview: true` shows the outcome").with_search_terms(&["turn off", "turn on", "switch", "disable", "add server to Enkrypt", "edit"])
+    patch::<ModifyMcpGateway>("modify-mcp-gateway", "/mcp-gateway/modify-gateway").without_patch("its arguments are a merge patch already, and `preview: true` shows the outcome").without_undo("call it with the old values, which `get-change` shows").with_search_terms(&["turn off", "turn on", "switch", "disable", "add server to Enkrypt", "edit"])
         .with_base(ApiBase::Enkrypt)
         .with_header_arguments(GATEWAY_HEADERS)
         .with_rule(require_change)

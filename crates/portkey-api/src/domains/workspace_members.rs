@@ -73,6 +73,7 @@ pub const OPERATIONS: &[Operation] = &[
         "remove-workspace-member",
         "/admin/workspaces/{workspace_id}/users/{user_id}",
     )
+    .without_undo("`add-workspace-member` adds the person again; `get-change` shows the role")
     .with_search_terms(&[
         "kick from team",
         "expel",
