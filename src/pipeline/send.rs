@@ -57,7 +57,8 @@ impl Dispatcher {
         let change = match unsent.filter(|_| writes) {
             // Boxed: other calls need not reserve the space.
             Some(unsent) => {
-                Some(Box::pin(self.describe_change(call, unsent, audit_entry.record)).await)
+                let described = self.describe_change(call, unsent, audit_entry.record);
+                Some(Box::new(Box::pin(described).await))
             }
             None => None,
         };
@@ -66,7 +67,7 @@ impl Dispatcher {
             .await
             .inspect_err(|_| audit_entry.record.set_denied_by("audit"))?;
         if let Some(change) = change {
-            self.begin_change(call, change, audit_entry.record).await?;
+            Box::pin(self.begin_change(call, *change, audit_entry.record)).await?;
         }
         if writes {
             audit_entry.record.mark_write_sent();

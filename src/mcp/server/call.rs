@@ -129,9 +129,8 @@ impl Server {
             context,
             principal,
         };
-        let result = flow
-            .run(&request.name, args, approval_response, approver, record)
-            .await;
+        let run = flow.run(&request.name, args, approval_response, approver, record);
+        let result = Box::pin(run).await;
         let outcome = match &result {
             Err(error)
             | Ok(ToolCallResult::Operation {
