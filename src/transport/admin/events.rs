@@ -113,8 +113,11 @@ pub(super) async fn stream(
         let why = "too many pages are open\n";
         return Err((StatusCode::SERVICE_UNAVAILABLE, why).into_response());
     };
+    let mut changes = inbox.changes.clone();
+    // The state that was read for earlier streams may be an old one.
+    changes.mark_unchanged();
     let open = OpenStream {
-        changes: inbox.changes.clone(),
+        changes,
         end: Instant::now() + STREAM_LIFETIME,
         is_first: true,
         _permit: permit,

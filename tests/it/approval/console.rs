@@ -645,3 +645,43 @@ async fn pages_run_no_inline_script_and_cannot_be_framed() {
         );
     }
 }
+
+#[tokio::test]
+async fn change_is_undone_from_the_history() {
+    let admin = AdminFolder::new();
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.db");
+    let options = admin.options();
+    let server = ServerProcess::http()
+        .sandbox()
+        .args(&crate::support::approvals::strs(&options))
+        .args(&["--journal", journal.to_str().unwrap()])
+        .start();
+    let caller = McpClient::new(&server.url, "none");
+    let update = json!({ "slug": SLUG, "description": "Changed" });
+    let done = caller.modern("update-integration", &update).await.unwrap();
+    assert_eq!(done.message["result"]["isError"], false, "{done:?}");
+    let browser = Browser::signed_in(&admin, "Dana").await;
+    let list = browser.get("/changes").await;
+    assert!(
+        list.html.contains(SLUG) && list.html.contains("update"),
+        "{}",
+        list.html
+    );
+    let none = browser.get("/changes?tool=delete-label").await;
+    assert!(none.html.contains("No change matches"), "{}", none.html);
+    let path = list.html.split("href=\"/changes/").nth(1).unwrap();
+    let path = format!("/changes/{}", path.split('"').next().unwrap());
+    let page = browser.get(&path).await;
+    assert!(page.html.contains("Changed"), "{}", page.html);
+    let token = page.field("class=\"bar\"", "token");
+    // No address undoes.
+    browser.get(&format!("{path}?token={token}")).await;
+    let undone = browser.post(&path, &[("token", &token)]).await;
+    assert_eq!(undone.location.as_deref(), Some(&*path), "{}", undone.html);
+    let page = browser.get(&path).await;
+    assert!(page.html.contains("The change was undone"), "{}", page.html);
+    assert!(page.html.contains("Undone by"), "{}", page.html);
+    let replayed = browser.post(&path, &[("token", &token)]).await;
+    assert_eq!(replayed.status, StatusCode::FORBIDDEN);
+}

@@ -5,11 +5,13 @@
 const RETRY_DELAY = 15_000;
 const body = document.body;
 const status = document.querySelector("[data-status]");
+const decided = status?.textContent ?? "";
 let loadedAt = performance.now();
 
+// Says something beside what the page itself says.
 function tell(text) {
   if (!status) return;
-  status.textContent = text;
+  status.textContent = `${decided} ${text}`.trim();
   status.hidden = false;
 }
 
