@@ -117,5 +117,7 @@ fn command(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // A history of changes is written only where a trial asks for one.
+    command.env("PORTKEY_MCP_NO_JOURNAL", "true");
     command
 }

@@ -184,7 +184,8 @@ fn print_list(answer: &Value, out: &mut impl Write) -> anyhow::Result<()> {
             note.unwrap_or_default(),
         )?;
     }
-    match answer.get("next").and_then(Value::as_str) {
+    let next = answer.pointer("/next/before").and_then(Value::as_str);
+    match next {
         Some(next) => writeln!(out, "older ones follow: --before {next}")?,
         None if changes.is_empty() => writeln!(out, "no changes")?,
         None => {}

@@ -49,7 +49,7 @@ pub struct Change {
     pub undone_by: Option<String>,
 }
 
-/// Who made a change, of what.
+/// The caller and the target of a change.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct ChangeHead {
     /// The caller.
@@ -123,7 +123,7 @@ pub struct NewChange {
     pub owner: String,
     /// The call.
     pub head: ChangeHead,
-    /// Its documents.
+    /// Documents of the call.
     pub detail: ChangeDetail,
     /// Id of the change that this one undoes.
     pub undoes: Option<String>,

@@ -63,7 +63,7 @@ pub enum JournalError {
     /// Too many calls wait for it.
     #[error("too many calls wait for it")]
     Busy,
-    /// It did not answer in time.
+    /// No answer came in time.
     #[error("it does not answer in time")]
     TimedOut,
     /// An entry cannot be read.

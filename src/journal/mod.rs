@@ -185,7 +185,7 @@ impl Journal {
     ) -> Result<T, JournalError> {
         let (reply, done) = oneshot::channel();
         self.submit(Box::new(move |database| {
-            // Whoever asked may have gone.
+            // The call that asked may have ended.
             _ = reply.send(work(database));
         }))?;
         let done = timeout(TIMEOUT, done).await;

@@ -15,8 +15,8 @@ pub enum UpdateSemantics {
     NoPatch(&'static str),
 }
 
-/// How a call of an operation is undone, where it does not follow from the effect: the fields of an
-/// update are restored, what was created is deleted, and what was deleted is created again.
+/// The undo of a call, where it does not follow from the effect: the fields of an update are restored,
+/// what was created is deleted, and what was deleted is created again.
 #[derive(Clone, Copy, Debug)]
 pub enum UndoSemantics {
     /// The operation is called again with arguments from the state before: name of each argument, and

@@ -50,7 +50,7 @@ pub enum UndoCall<'a> {
     Call {
         /// The operation.
         entry: &'a CatalogEntry,
-        /// Its arguments.
+        /// Arguments of the operation.
         args: JsonMap,
     },
 }

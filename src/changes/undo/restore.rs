@@ -21,7 +21,7 @@ pub(super) struct UpdateUndo<'a> {
     pub(super) is_current: bool,
 }
 
-/// What an undo restores.
+/// The values that an undo restores.
 #[derive(Debug, Default)]
 pub(super) struct Restored {
     /// Differences from the state now to the one before the update.

@@ -155,7 +155,7 @@ impl Server {
         let changes: Vec<Value> = page.changes.iter().filter(is_open).map(summarize).collect();
         let mut answer = json!({ "changes": changes });
         if let (Some(next), Some(answer)) = (next, answer.as_object_mut()) {
-            answer.insert("next".to_owned(), next.into());
+            answer.insert("next".to_owned(), json!({ "before": next }));
         }
         Ok(answer)
     }

@@ -212,10 +212,13 @@ struct ListChanges {
     /// From.
     since: Option<StartTime>,
     /// Until.
+    #[schemars(extend("x-publish" = "hidden"))]
     until: Option<EndTime>,
     /// Such as `in_doubt`.
+    #[schemars(extend("x-publish" = "hidden"))]
     outcome: Option<String>,
-    /// The `next` of a page.
+    /// Id of the change after which the page begins.
+    #[schemars(extend("x-publish" = "hidden"))]
     before: Option<String>,
     /// Up to 100.
     #[schemars(range(min = 1, max = 100))]

@@ -105,6 +105,29 @@ async fn two_handles_share_a_file() {
 }
 
 #[tokio::test]
+async fn locked_file_denies_a_begin_and_leaves_an_end_pending() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal.db");
+    let journal = Journal::open(&settings(&file)).unwrap();
+    let pending = journal.begin(change("a", "pc-1")).await.unwrap();
+    let id = pending.id().to_owned();
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let denied = journal.begin(change("a", "pc-2")).await.unwrap_err();
+    let text = denied.to_string();
+    assert!(text.contains("nothing was sent"), "{text}");
+    assert!(text.contains("another process uses it"), "{text}");
+    pending
+        .finish(OutcomeKind::Answered, ChangeResult::default(), None)
+        .await;
+    other.execute_batch("ROLLBACK").unwrap();
+    let all = journal.list(of(ChangeScope::Everybody)).await.unwrap();
+    assert_eq!(all.changes.len(), 1);
+    assert_eq!(all.changes[0].id, id);
+    assert_eq!(all.changes[0].outcome, ChangeOutcome::Pending);
+}
+
+#[tokio::test]
 async fn old_and_surplus_entries_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal.db");

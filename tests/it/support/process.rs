@@ -15,7 +15,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    // Tests leave nothing in the home folder of whoever runs them.
+    // Tests write nothing to the home folder.
     command.env("PORTKEY_MCP_NO_JOURNAL", "true");
     command
 }
