@@ -13,6 +13,7 @@ use crate::{
         oauth,
         principal::{KEY_PROOF_TTL, KNOWN_TTL, MAX_CONCURRENT_CHECKS, MAX_KEY_PROOFS},
     },
+    changes::plan::PLAN_TTL,
     journal,
     mcp::{
         completion,
@@ -240,6 +241,17 @@ fn call_rows() -> Vec<RetentionRow> {
             in_total: format_bytes(MAX_MEMORY_BYTES),
             duration: format!("`--result-ttl` ({})", format_seconds(DEFAULT_RESULT_TTL)),
             at_limit: "the oldest is removed",
+        },
+        RetentionRow {
+            data: "Plans that are too long for a token, and the progress of plans",
+            per_caller: format!(
+                "{}, {}",
+                format_count(MAX_ENTRIES_PER_OWNER),
+                format_bytes(MAX_BYTES_PER_OWNER)
+            ),
+            in_total: format_bytes(MAX_MEMORY_BYTES),
+            duration: format!("{}; progress twice that", format_seconds(PLAN_TTL)),
+            at_limit: "what expires first is removed, of the same caller; a plan without its progress stops as drift",
         },
         RetentionRow {
             data: "Pending calls at the approval server (tickets)",

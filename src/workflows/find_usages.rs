@@ -33,11 +33,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         "still needed",
         "wer nutzt",
     ]),
-    needs: &[
-        "list-all-workspaces",
-        "list-all-providers",
-        "list-all-configs",
-    ],
+    needs: &["list-all-workspaces"],
     needs_of_call: |_| Vec::new(),
     is_listed: true,
     max_steps: BOUNDS.max_calls,

@@ -91,11 +91,16 @@ async fn write_is_previewed_and_not_sent() {
     {
         let upstream = MockUpstream::start(|_| json_response(STORED)).await;
         let result = dry_run_call(&upstream, tool, &args).await;
-        let got: Vec<_> = upstream
+        let mut got: Vec<_> = upstream
             .requests()
             .into_iter()
             .map(|r| (r.method, r.target))
             .collect();
+        if result.get("impact").is_some() {
+            assert!(got.iter().all(|(method, _)| method == "GET"), "{tool}");
+            // What depends on the target is looked up afterwards.
+            got.truncate(1);
+        }
         let expected: Vec<_> = read
             .iter()
             .map(|at| ("GET".to_owned(), (*at).to_owned()))

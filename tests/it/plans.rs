@@ -372,7 +372,10 @@ impl Interrupted {
 
     /// Requests of the audit log that had this method and path.
     async fn writes(&self, method: &str, path: &str) -> Vec<Value> {
-        let url = format!("{}/audit-logs?page_size=100", self.sandbox.url);
+        let url = format!(
+            "{}/audit-logs?start_time=2020-01-01T00:00:00Z&end_time=2100-01-01T00:00:00Z",
+            self.sandbox.url
+        );
         for _ in 0..20 {
             let request = http_client()
                 .request(Method::GET, &url)
@@ -385,10 +388,7 @@ impl Interrupted {
                 continue;
             }
             let log: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-            let records = log["records"]
-                .as_array()
-                .or(log["data"].as_array())
-                .unwrap();
+            let records = log["records"].as_array().unwrap();
             return records
                 .iter()
                 .filter(|entry| entry["method"] == method)

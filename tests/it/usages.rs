@@ -398,6 +398,22 @@ async fn usages_are_those_of_an_independent_search() {
             .filter(|user| user.mentions(target))
             .map(|user| (user.kind.to_owned(), user.handle().to_owned()))
             .collect();
+        if target.kind == "integration" {
+            // A reference to one of its providers is a use of it.
+            let providers = documents
+                .iter()
+                .filter(|other| other.kind == "provider" && other.mentions(target));
+            for provider in providers {
+                let users = documents
+                    .iter()
+                    .filter(|user| ["config", "prompt", "rate_limits_policy"].contains(&user.kind));
+                expected.extend(
+                    users
+                        .filter(|user| user.mentions(provider))
+                        .map(|user| (user.kind.to_owned(), user.handle().to_owned())),
+                );
+            }
+        }
         if ["integration", "mcp_integration"].contains(&target.kind) {
             // The grants stand in the document of the target.
             let workspaces = documents.iter().filter(|other| other.kind == "workspace");

@@ -35,7 +35,7 @@ pub struct KindRow {
     pub argument: &'static str,
     /// Filter of analytics by which its traffic is counted.
     pub traffic: Option<TrafficFilter>,
-    /// Kind of the resources that stand in for it: whoever refers to them uses it.
+    /// Kind of the resources that stand in for it: a reference to one of them is a use of it.
     pub through: Option<ResourceKind>,
 }
 
@@ -570,7 +570,7 @@ pub static SOURCES: &[Source] = &[
     },
 ];
 
-/// A write that takes something away from whoever uses its target.
+/// A write that removes or restricts what others use.
 #[derive(Clone, Copy, Debug)]
 pub struct Restriction {
     /// Name of the operation.
@@ -736,12 +736,7 @@ pub static RESTRICTIONS: &[Restriction] = &[
         "mcp_server_id",
         &["default_user_access", "user_access"],
     ),
-    narrows(
-        "update-integration",
-        Integration,
-        "slug",
-        &["key", "secret_mappings"],
-    ),
+    narrows("update-integration", Integration, "slug", &[]),
     narrows(
         "update-provider",
         Provider,
@@ -752,15 +747,10 @@ pub static RESTRICTIONS: &[Restriction] = &[
         "update-virtual-key",
         VirtualKey,
         "slug",
-        &["usage_limits", "rate_limits", "expires_at", "key"],
+        &["usage_limits", "rate_limits", "expires_at"],
     ),
     narrows("update-config", Config, "slug", &[]),
-    narrows(
-        "update-guardrail",
-        Guardrail,
-        "guardrail_id",
-        &["checks", "actions"],
-    ),
+    narrows("update-guardrail", Guardrail, "guardrail_id", &[]),
     narrows(
         "update-api-key",
         ApiKey,
@@ -771,14 +761,14 @@ pub static RESTRICTIONS: &[Restriction] = &[
         "update-mcp-integration",
         McpIntegration,
         "mcp_integration_id",
-        &["url"],
+        &[],
     ),
     narrows("update-mcp-server", McpServer, "mcp_server_id", &[]),
     narrows(
         "update-secret-reference",
         SecretReference,
         "secret_reference_id",
-        &["allowed_workspaces", "allow_all_workspaces", "secret_path"],
+        &["allowed_workspaces", "allow_all_workspaces"],
     ),
     narrows(
         "update-workspace",

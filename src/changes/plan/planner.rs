@@ -35,7 +35,7 @@ const ID_BYTES: usize = 16;
 pub struct PlannedChanges {
     /// The plan.
     pub plan: ChangePlan,
-    /// Its steps, in their order.
+    /// Steps, in the order in which they are made.
     pub steps: Vec<ShownStep>,
     /// True if a shown state is untrusted content.
     pub is_untrusted: bool,
@@ -56,7 +56,7 @@ pub struct ShownStep {
     pub changes: Vec<Value>,
     /// Number of changes that are not shown.
     pub more_changes: usize,
-    /// What depends on the target.
+    /// Dependants of the target.
     pub impact: Option<Impact>,
     /// The approval that the step needs.
     pub approval: Option<ApprovalRequirement>,

@@ -34,20 +34,20 @@ const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Time for which progress is kept: longer than a plan can be applied.
 const PROGRESS_TTL: Duration = Duration::from_secs(2 * PLAN_TTL.as_secs());
 
-/// What is known about the steps that were begun.
+/// Progress of the steps that were begun.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct PlanProgress {
     /// Steps by id.
     pub steps: BTreeMap<String, StepProgress>,
 }
 
-/// What is known about a step.
+/// Progress of a step.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepProgress {
-    /// It was about to be sent; the answer is not known.
+    /// Recorded before it is sent; the answer is not known.
     Sent,
-    /// It took effect.
+    /// Known to have taken effect.
     Done {
         /// Fields of its answer that later steps refer to.
         values: BTreeMap<String, Value>,
@@ -238,7 +238,7 @@ impl ProgressKeeper for FileProgress {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
         {
-            File::open(folder)?.sync_all()?;
+            OpenOptions::new().read(true).open(folder)?.sync_all()?;
         }
         Ok(())
     }

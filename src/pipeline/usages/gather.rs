@@ -310,7 +310,7 @@ impl<'a, R: UsageReads> Gatherer<'a, R> {
             answer.pointer("/global_workspace_access/enabled") == Some(&Value::Bool(true));
         if is_global {
             self.reads
-                .add_note("every workspace has access, by `global_workspace_access`".to_owned());
+                .add_fact("every workspace has access, by `global_workspace_access`");
         }
         // Portkey's specification shows some lists bare.
         let rows = match answer.get_mut(source.rows) {

@@ -95,6 +95,7 @@ pub async fn find_usages(
     impact.sort();
     impact.requests_30d = search.count_requests(&gatherer, &impact).await;
     let calls = reads.count();
+    impact.notes = reads.facts();
     impact.not_seen = reads.into_unseen();
     impact.summarize();
     Ok(UsageReport {
@@ -139,7 +140,7 @@ async fn read_target<R: UsageReads>(
                 target: query.target.clone(),
             });
         }
-        // Whoever refers to it by the name that was given is still found.
+        // References by the name that was given are still found.
         Err(failure) => reads.add_unseen(row.read, &failure),
     }
     Ok(target)

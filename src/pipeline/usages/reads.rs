@@ -85,6 +85,7 @@ impl From<CallError> for ReadFailure {
 struct Unseen {
     reads: BTreeMap<(&'static str, String), usize>,
     notes: Vec<String>,
+    facts: Vec<String>,
 }
 
 /// Reads with their bounds, and what they did not show.
@@ -162,6 +163,16 @@ impl<'a, R: UsageReads> BoundedReads<'a, R> {
         }
     }
 
+    /// Notes a fact that no count shows.
+    pub(super) fn add_fact(&self, fact: &str) {
+        self.lock().facts.push(fact.to_owned());
+    }
+
+    /// Returns the facts that no count shows.
+    pub(super) fn facts(&self) -> Vec<String> {
+        self.lock().facts.clone()
+    }
+
     pub(super) fn has_unseen(&self) -> bool {
         let unseen = self.lock();
         !unseen.reads.is_empty() || !unseen.notes.is_empty()
@@ -169,7 +180,7 @@ impl<'a, R: UsageReads> BoundedReads<'a, R> {
 
     /// Returns what was not seen, in sentences.
     pub(super) fn into_unseen(self) -> Vec<String> {
-        let Unseen { reads, notes } = self
+        let Unseen { reads, notes, .. } = self
             .unseen
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);

@@ -58,6 +58,9 @@ pub struct Impact {
     pub used_by: Vec<ImpactGroup>,
     /// Requests in the last 30 days, if analytics can tell.
     pub requests_30d: Option<u64>,
+    /// Facts that no count shows, in sentences.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What could not be looked up, in sentences. The counts are then lower bounds.
     pub not_seen: Vec<String>,
 }
@@ -216,6 +219,9 @@ impl Impact {
             if let Some(requests) = shown.requests_30d {
                 fields.insert("requests_30d".to_owned(), requests.into());
             }
+            if !shown.notes.is_empty() {
+                fields.insert("notes".to_owned(), shown.notes.into());
+            }
             if !shown.not_seen.is_empty() {
                 fields.insert("not_seen".to_owned(), shown.not_seen.into());
             }
@@ -239,13 +245,14 @@ impl Impact {
                 lines.push(format!("{} and {more} more", group.kind));
             }
         }
+        lines.extend(self.notes.iter().cloned());
         lines.extend(self.not_seen.iter().map(|what| format!("not seen: {what}")));
         lines
     }
 }
 
 impl UsageReport {
-    /// Serializes the report with as many users of each kind as a short answer has room for.
+    /// Serializes the report with as many users of each kind as fit into a short answer.
     pub fn to_short_json(&self) -> Value {
         let mut limit = DEFAULT_NAMED_USERS;
         loop {
