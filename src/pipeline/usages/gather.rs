@@ -322,7 +322,12 @@ impl<'a, R: UsageReads> Gatherer<'a, R> {
             return Err(ReadFailure::Failed(what));
         };
         if matches!(source.scope, ListScope::Target(_)) {
+            let count = rows.len();
             rows.retain(|row| row.get("enabled") != Some(&Value::Bool(false)));
+            // The total counts what is switched off, too.
+            let off = count - rows.len();
+            let total = total.and_then(|total| usize::try_from(total).ok());
+            return Ok((rows, total.map(|total| total.saturating_sub(off))));
         }
         let total = total.and_then(|total| usize::try_from(total).ok());
         Ok((rows, total))
