@@ -333,7 +333,8 @@ fn print_tickets(page: &Value, out: &mut impl Write) -> io::Result<()> {
             single_line_field(ticket, "principal"),
             single_line_field(ticket, "tool"),
         );
-        let (target, reason) = (target_text(ticket), reason_text(ticket));
+        let target = target_text(ticket);
+        let reason = reason_text(ticket);
         writeln!(
             out,
             "{id:32}  {state:24}  {left:>7}  {caller:16}  {tool:28}  {target:32}  {reason}"

@@ -37,7 +37,7 @@ use tokio::sync::oneshot;
 use self::{sink::Sink, writer::Writer};
 pub use chain::{AuditKey, AuditKeyError};
 pub use pending_entry::PendingEntry;
-pub(crate) use pending_entry::shown_session;
+pub(crate) use pending_entry::session_label;
 pub use trail::{AuditTrail, TrailReport};
 pub use verify::{Damage, Finding, Report, Verifier};
 

@@ -189,7 +189,7 @@ impl EntryContext<'_> {
             client: client.as_deref().map(truncate),
             transport: request_info.transport.as_str(),
             protocol: Some(request_info.protocol).filter(|protocol| *protocol != UNKNOWN_NAME),
-            session: shown_session(request_info),
+            session: session_label(request_info),
             request_id: request_info.id.as_str(),
             tool: match (record.operation, &record.item) {
                 (Some(operation), _) => operation.name(),
@@ -322,7 +322,7 @@ fn json_bytes(args: &JsonMap) -> usize {
 }
 
 /// Returns the name of a session in the log.
-pub(crate) fn shown_session(request_info: &RequestInfo) -> Option<String> {
+pub(crate) fn session_label(request_info: &RequestInfo) -> Option<String> {
     let id = request_info.session.as_deref()?;
     Some(match request_info.transport {
         Transport::Stdio => id.to_owned(),

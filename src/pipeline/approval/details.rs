@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{escape_untrusted, request::ApprovalSubject};
 use crate::{
-    observability::audit::shown_session,
+    observability::audit::session_label,
     pipeline::dry_run::FieldChange,
     security::secrets::{BLANK, MASK, mask_text},
 };
@@ -118,15 +118,15 @@ impl CallDetails {
             texts
                 .iter()
                 .take(MAX_ENTRIES)
-                .map(|text| shown(text))
+                .map(|text| format_text(text))
                 .collect()
         };
         Self {
-            title: shown(subject.title),
+            title: format_text(subject.title),
             effect: operation.effect().as_str().to_owned(),
             method: operation.method().to_string(),
-            target: shown(subject.target),
-            name: subject.preview.display_name().map(shown),
+            target: format_text(subject.target),
+            name: subject.preview.display_name().map(format_text),
             risk: risk.to_owned(),
             risks: subject.risks.iter().map(RiskLabel::new).collect(),
             impact: match &subject.preview.impact {
@@ -137,13 +137,13 @@ impl CallDetails {
             more_changes,
             secrets: entries(secrets),
             warnings: entries(subject.warnings),
-            unknown_reason: subject.preview.unknown_reason.as_deref().map(shown),
-            client: info.client.as_deref().map(shown),
+            unknown_reason: subject.preview.unknown_reason.as_deref().map(format_text),
+            client: info.client.as_deref().map(format_text),
             transport: info.transport.as_str().to_owned(),
-            session: shown_session(info),
+            session: session_label(info),
             address: None,
-            rule: shown(&subject.required.rule),
-            message: subject.required.message.as_deref().map(shown_text),
+            rule: format_text(&subject.required.rule),
+            message: subject.required.message.as_deref().map(format_message),
         }
     }
 }
@@ -183,10 +183,10 @@ impl DetailChange {
             text.is_some_and(|text| text == BLANK || text == MASK)
         };
         Self {
-            path: shown(path),
-            from: from.map(shown_value),
-            to: to.map(shown_value),
-            lines: lines.map(shown_lines),
+            path: format_text(path),
+            from: from.map(format_value),
+            to: to.map(format_value),
+            lines: lines.map(format_lines),
             is_secret: is_blank(to) || (to.is_none() && is_blank(from)),
         }
     }
@@ -199,26 +199,26 @@ impl DetailChange {
 }
 
 /// Returns a value without the quotation marks of a text.
-fn shown_value(value: &Value) -> String {
+fn format_value(value: &Value) -> String {
     match value {
         Value::String(text) if text.is_empty() => "\"\"".to_owned(),
-        Value::String(text) => shown(text),
-        value => shown(&value.to_string()),
+        Value::String(text) => format_text(text),
+        value => format_text(&value.to_string()),
     }
 }
 
 /// Returns a text on one line.
-fn shown(text: &str) -> String {
+fn format_text(text: &str) -> String {
     truncate(escape_untrusted(&mask_text(text)), MAX_VALUE_CHARS)
 }
 
 /// Returns a message on one line.
-fn shown_text(text: &str) -> String {
+fn format_message(text: &str) -> String {
     truncate(escape_untrusted(&mask_text(text)), MAX_TEXT_CHARS)
 }
 
 /// Returns a text that keeps its line breaks.
-fn shown_lines(text: &str) -> String {
+fn format_lines(text: &str) -> String {
     let masked = mask_text(text);
     let lines: Vec<_> = masked.lines().map(escape_untrusted).collect();
     truncate(lines.join("\n"), MAX_TEXT_CHARS)

@@ -207,7 +207,8 @@ pub(super) async fn show(
     };
     let trail = audit.trail.clone();
     let AuditQuery { caller, tool } = query;
-    let (wanted_caller, wanted_tool) = (caller.clone(), tool.clone());
+    let wanted_caller = caller.clone();
+    let wanted_tool = tool.clone();
     let read = spawn_blocking(move || {
         let is = |entry: &Value, field: &str, wanted: &str| {
             wanted.is_empty() || entry.get(field).and_then(Value::as_str) == Some(wanted)

@@ -76,7 +76,7 @@ impl History {
         let created = change.result.created.values();
         let ids: Vec<_> = change.head.target.values().chain(created).collect();
         match ids.last() {
-            Some(id) => format!("{title}: {}", shown(id)),
+            Some(id) => format!("{title}: {}", format_text(id)),
             None => title.to_owned(),
         }
     }
@@ -179,11 +179,11 @@ impl ChangeSummary {
         let time = change.time_text().replace('T', " ");
         Self {
             id: change.id.clone(),
-            effect: shown(&head.effect),
+            effect: format_text(&head.effect),
             outcome: change.outcome.as_str(),
             sentence: history.sentence(change),
-            fields: shown(&head.fields.join(", ")),
-            caller: shown(&head.caller.principal),
+            fields: format_text(&head.fields.join(", ")),
+            caller: format_text(&head.caller.principal),
             time: time.get(..19).unwrap_or(&time).to_owned(),
             undoes: change.undoes.clone(),
             undone_by: change.undone_by.clone(),
@@ -243,13 +243,13 @@ pub(super) async fn show(
         changes: details.iter().map(ChangeRow::new).collect(),
         more,
         operation: &change.head.operation,
-        client: change.head.caller.client.as_deref().map(shown),
+        client: change.head.caller.client.as_deref().map(format_text),
         status: change.result.status,
-        error: change.result.error.as_deref().map(shown),
+        error: change.result.error.as_deref().map(format_text),
         unknown_reason: change
             .detail
             .as_ref()
-            .and_then(|detail| detail.unknown_reason.as_deref().map(shown)),
+            .and_then(|detail| detail.unknown_reason.as_deref().map(format_text)),
         token: signed_in.session.issue_form_token(),
         obstacle: obstacle(history, &change),
         summary,
@@ -315,7 +315,7 @@ pub(super) async fn undo(
         Ok(Ok(answer)) => undone_text(&answer),
         Ok(Err(error)) => format!(
             "The change was not undone: {}.",
-            shown(error.trim_end_matches('.'))
+            format_text(error.trim_end_matches('.'))
         ),
         Err(_) => "The change may not be undone: the call broke off.".to_owned(),
     };
@@ -328,7 +328,7 @@ fn undone_text(answer: &Value) -> String {
     let texts = |name: &str| -> Vec<String> {
         let list = answer.get(name).and_then(Value::as_array);
         let texts = list.into_iter().flatten();
-        texts.filter_map(Value::as_str).map(shown).collect()
+        texts.filter_map(Value::as_str).map(format_text).collect()
     };
     let mut text = match answer.get("would_undo") {
         Some(_) => "Nothing was sent: this server answers writes with a dry run.".to_owned(),
@@ -441,6 +441,6 @@ async fn unavailable(server: &ServerState, signed_in: &SignedIn, text: &str) -> 
 }
 
 /// Returns a text as it may be shown: without keys, on one line.
-fn shown(text: &str) -> String {
+fn format_text(text: &str) -> String {
     escape_untrusted(&mask_text(text))
 }
