@@ -282,6 +282,8 @@ class Trial {
     await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
     assert.match(await text(page), /Approved\./);
     prove("a call is approved with the keyboard alone", () => {});
+    const done = await this.call("update-config", CONFIG);
+    prove("and carried out", () => assert.equal(done.failed, false, done.text));
     await page.close();
   }
 

@@ -29,7 +29,7 @@ const RESPONSE_HEADERS: [(HeaderName, HeaderValue); 7] = [
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
             "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
-             img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+             img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
     ),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),

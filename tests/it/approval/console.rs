@@ -11,6 +11,7 @@ use crate::support::{
     audit::read_entries,
     console::Browser,
     mcp_client::McpClient,
+    requests::{call_request, send_request},
     server::ServerProcess,
 };
 
@@ -657,10 +658,9 @@ async fn change_is_undone_from_the_history() {
         .args(&crate::support::approvals::strs(&options))
         .args(&["--journal", journal.to_str().unwrap()])
         .start();
-    let caller = McpClient::new(&server.url, "none");
     let update = json!({ "slug": SLUG, "description": "Changed" });
-    let done = caller.modern("update-integration", &update).await.unwrap();
-    assert_eq!(done.message["result"]["isError"], false, "{done:?}");
+    let (_, done) = send_request(call_request(&server, "update-integration", update)).await;
+    assert_eq!(done["result"]["isError"], false, "{done}");
     let browser = Browser::signed_in(&admin, "Dana").await;
     let list = browser.get("/changes").await;
     assert!(

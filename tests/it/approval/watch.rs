@@ -15,6 +15,7 @@ use crate::support::{
 };
 
 const POLICY: &str = "
+version: 1
 rules:
   - name: integrations-are-asked-for
     match: { tools: [delete-integration] }
