@@ -1,5 +1,7 @@
 //! Sends the request of a call to the upstream, and turns the response into the call's result.
 
+use std::pin::pin;
+
 use portkey_operation::JsonMap;
 use serde_json::Value;
 
@@ -73,7 +75,8 @@ impl Dispatcher {
             audit_entry.record.mark_write_sent();
         }
         let upstream = request.base.upstream();
-        let sending = async {
+        // Pinned where it is: it would otherwise be moved into each branch, and take its space twice.
+        let sending = pin!(async {
             match form {
                 CallForm::Arguments | CallForm::State | CallForm::Plan(_) => {
                     self.upstream.send(request, &principal.credentials).await
@@ -83,7 +86,7 @@ impl Dispatcher {
                     Box::pin(upstream.send_with_body(request, body, &principal.credentials)).await
                 }
             }
-        };
+        });
         let sent = match call.timeout {
             None => sending.await,
             Some(bound) => {
@@ -97,7 +100,7 @@ impl Dispatcher {
                         },
                     })
                 };
-                let sent = tokio::time::timeout(bound, Box::pin(sending)).await;
+                let sent = tokio::time::timeout(bound, sending).await;
                 sent.unwrap_or_else(timed_out)
             }
         };
