@@ -22,8 +22,11 @@ use crate::{
     },
     observability::audit,
     pipeline::{
-        MAX_KEY_CHECKS,
-        approval::{MAX_TICKETS, MAX_TICKETS_OF_CALLER, TICKET_ID_RETENTION},
+        CALL_HISTORY_DURATION, MAX_KEY_CHECKS,
+        approval::{
+            MAX_TICKETS, MAX_TICKETS_OF_CALLER, MAX_VOTES, MAX_VOTES_OF_TICKET,
+            TICKET_ID_RETENTION,
+        },
         taint,
     },
     security::secrets,
@@ -229,6 +232,20 @@ fn store_rows() -> Vec<RetentionRow> {
             in_total: entries(),
             duration: format_seconds(taint::TAINT_DURATION),
             at_limit: "all sessions of the caller count as tainted; in total, all sessions do",
+        },
+        RetentionRow {
+            data: "Calls of sessions that a rule names in `after` or `before`",
+            per_caller: format_count(MAX_ENTRIES_PER_OWNER),
+            in_total: entries(),
+            duration: format_seconds(CALL_HISTORY_DURATION),
+            at_limit: "no earlier call is known, and such rules deny",
+        },
+        RetentionRow {
+            data: "Approvals of calls that several people approve",
+            per_caller: format!("{MAX_VOTES_OF_TICKET} for each call"),
+            in_total: format_count(MAX_VOTES),
+            duration: "`--approval-timeout`".to_owned(),
+            at_limit: "no further approval is accepted",
         },
     ]
 }

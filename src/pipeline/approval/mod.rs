@@ -45,6 +45,7 @@ pub use self::{
         PendingApproval, TICKET_ID_RETENTION, Ticket, TicketFilter, TicketPage, TicketState,
         take_ticket,
     },
+    votes::{MAX_VOTES, MAX_VOTES_OF_TICKET},
 };
 pub use crate::observability::call_record::{ApprovalMethod, ApprovalRecord};
 

@@ -9,13 +9,15 @@ use super::{Approvals, DecisionError, Ticket, escape_untrusted, ticket::MAX_TICK
 use crate::security::signed_state::random_bytes;
 
 /// Maximum number of approvals of one ticket.
-const MAX_VOTES_OF_TICKET: usize = 10;
+pub const MAX_VOTES_OF_TICKET: usize = 10;
+/// Maximum number of approvals of all tickets.
+pub const MAX_VOTES: usize = MAX_TICKETS * 2;
 
 /// The queue that holds the approvals. Their owner is the ticket.
 const VOTES: Queue = Queue {
     name: "approval-vote",
     max_per_owner: MAX_VOTES_OF_TICKET,
-    max: MAX_TICKETS * 2,
+    max: MAX_VOTES,
     remember_for: std::time::Duration::from_secs(1),
 };
 
