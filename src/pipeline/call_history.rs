@@ -14,7 +14,7 @@ pub const CALL_HISTORY_DURATION: Duration = Duration::from_secs(24 * 3600);
 
 /// Successful calls of the sessions.
 ///
-/// They are kept in counters, because the store never evicts counters to free memory. A session has
+/// The calls are kept in counters, because the store never evicts counters to free memory. A session has
 /// at most one counter for each operation that a policy names.
 #[derive(Clone, Debug)]
 pub(super) struct CallHistory {

@@ -81,9 +81,9 @@ pub struct PolicyCase {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum OutsideVerdict {
-    /// It permits the call.
+    /// The decision point permits the call.
     Allow,
-    /// It denies the call.
+    /// The decision point denies the call.
     Deny,
 }
 

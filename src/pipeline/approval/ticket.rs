@@ -177,7 +177,7 @@ pub enum DecisionError {
     /// Several people have to approve, so each has a name.
     #[error("give the name of the approver, with letters or digits")]
     NameRequired,
-    /// There is no room for another approval.
+    /// The maximum number of approvals is stored already.
     #[error("no further approval can be kept; try again later")]
     TooManyApprovals,
     /// Somebody else decided first.

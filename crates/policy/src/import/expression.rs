@@ -205,14 +205,13 @@ impl<'a> Parser<'a> {
     }
 
     fn parse_list(&mut self) -> Result<Vec<Literal>, String> {
-        let is_list = self.takes("[");
         let mut literals = Vec::new();
-        while is_list {
+        if self.takes("[") {
             literals.extend(self.take_literal());
-            if !self.takes(",") {
-                self.expect("]")?;
-                break;
+            while self.takes(",") {
+                literals.extend(self.take_literal());
             }
+            self.expect("]")?;
         }
         match literals.is_empty() {
             true => Err("`in` maps with a list of literals only".to_owned()),
@@ -274,7 +273,8 @@ impl Node {
             Self::And(a, b) | Self::Or(a, b) => {
                 // `a && b` is false as `!a || !b` is true.
                 let is_and = matches!(self, Self::And(..)) == wanted;
-                let (left, right) = (write(a, wanted)?, write(b, wanted)?);
+                let left = write(a, wanted)?;
+                let right = write(b, wanted)?;
                 if is_and {
                     return Ok(format!("({left} && {right})"));
                 }
