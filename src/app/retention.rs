@@ -24,8 +24,7 @@ use crate::{
     pipeline::{
         CALL_HISTORY_DURATION, MAX_KEY_CHECKS,
         approval::{
-            MAX_TICKETS, MAX_TICKETS_OF_CALLER, MAX_VOTES, MAX_VOTES_OF_TICKET,
-            TICKET_ID_RETENTION,
+            MAX_TICKETS, MAX_TICKETS_OF_CALLER, MAX_VOTES, MAX_VOTES_OF_TICKET, TICKET_ID_RETENTION,
         },
         taint,
     },

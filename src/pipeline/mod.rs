@@ -27,7 +27,6 @@ pub mod usages;
 use std::{sync::Arc, time::Duration};
 
 use portkey_api::catalog::{Catalog, CatalogEntry};
-use portkey_concurrency::box_future;
 use portkey_concurrency::worker_pool::WorkerPool;
 use portkey_file_watch::WatchedValue;
 use portkey_operation::{JsonMap, Operation, ValidationOptions};
@@ -338,9 +337,9 @@ impl Dispatcher {
             let action = self.choose_action(call, &args, decision, &policies).await;
             let call = OperationCall { timeout, ..call };
             let action = (action, &*concurrency);
-            let applied =
-                self.apply_action(call, args, action, approval_response, &mut audit_entry);
-            let mut result = box_future(applied).await;
+            let mut result = self
+                .apply_action(call, args, action, approval_response, &mut audit_entry)
+                .await;
             if !steps::may_have_taken_effect(&result) {
                 PolicyEvaluation::roll_back(reservations, &self.store).await;
             }

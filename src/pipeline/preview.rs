@@ -180,8 +180,8 @@ impl Dispatcher {
         preview.changes =
             dry_run::compute_changes(operation, body.as_ref(), shown.as_ref(), current);
         if form.looks_up_impact() {
-            let looked_up = self.look_up_impact(principal, request_info, operation, args);
-            preview.impact = Box::pin(looked_up).await;
+            preview.impact =
+                Box::pin(self.look_up_impact(principal, request_info, operation, args)).await;
         }
         Ok(preview)
     }

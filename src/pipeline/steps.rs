@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use portkey_api::catalog::CatalogEntry;
+use portkey_concurrency::box_future;
 use portkey_operation::{
     JsonMap, ReceivedArguments, UnknownFields, ValidatedArguments, ValidationOptions,
 };
@@ -235,8 +236,7 @@ impl Dispatcher {
         audit_entry: &mut PendingEntry<'_>,
     ) -> Result<CallResult, CallError> {
         if let CallForm::Plan(_) = call.form {
-            let planned = self.describe_planned(call, args, action, audit_entry);
-            return Box::pin(planned).await;
+            return Box::pin(self.describe_planned(call, args, action, audit_entry)).await;
         }
         match action {
             CallAction::Deny(denial) => return Err(denial.into()),
@@ -251,9 +251,14 @@ impl Dispatcher {
                 let record = &mut *audit_entry.record;
                 record.set_decision(DecisionKind::Approve, required.rule.as_str());
                 let warnings = &record.warnings;
-                let approval =
-                    self.require_approval(call, &args, required, approval_response, warnings);
-                let approval = Box::pin(approval).await?;
+                let approval = Box::pin(self.require_approval(
+                    call,
+                    &args,
+                    required,
+                    approval_response,
+                    warnings,
+                ))
+                .await?;
                 record.approval = Some(approval);
             }
             CallAction::Send => {}
@@ -262,11 +267,10 @@ impl Dispatcher {
         let is_preview = call.entry.compiled().is_preview(&args);
         match call.form {
             CallForm::Arguments if is_preview => {
-                let preview = self.answer_with_preview(call, args, audit_entry);
-                let preview = Box::pin(preview).await?;
+                let preview = Box::pin(self.answer_with_preview(call, args, audit_entry)).await?;
                 Ok(CallResult::Answered(preview))
             }
-            _ => self.send(call, args, audit_entry).await,
+            _ => box_future(self.send(call, args, audit_entry)).await,
         }
     }
 }

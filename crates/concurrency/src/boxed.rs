@@ -9,7 +9,8 @@ use std::pin::Pin;
 /// need not carry their space.
 pub const MAX_FUTURE_BYTES: usize = 4 << 10;
 
-/// Boxes a future on the path of every call. Compilation fails if it exceeds [`MAX_FUTURE_BYTES`].
+/// Boxes a future on the path of every call. Make the future in the argument: a variable that was moved
+/// keeps its space in the surrounding future. Compilation fails if it exceeds [`MAX_FUTURE_BYTES`].
 pub fn box_future<F: Future>(future: F) -> Pin<Box<F>> {
     const {
         assert!(

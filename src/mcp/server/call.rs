@@ -3,6 +3,7 @@
 use std::{borrow::Cow, panic::AssertUnwindSafe, pin::pin};
 
 use futures_util::FutureExt;
+use portkey_concurrency::box_future;
 use rmcp::{
     ErrorData, RoleServer,
     model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock},
@@ -129,8 +130,8 @@ impl Server {
             context,
             principal,
         };
-        let run = flow.run(&request.name, args, approval_response, approver, record);
-        let result = Box::pin(run).await;
+        let result =
+            Box::pin(flow.run(&request.name, args, approval_response, approver, record)).await;
         let outcome = match &result {
             Err(error)
             | Ok(ToolCallResult::Operation {
@@ -139,7 +140,7 @@ impl Server {
             Ok(_) => record.outcome.clone(),
         };
         let response = match result {
-            Ok(result) => self.render_result(principal, result, record).await,
+            Ok(result) => box_future(self.render_result(principal, result, record)).await,
             Err(error) => Ok(self.error_with_schema(&error, None).into()),
         };
         EndedCall { response, outcome }

@@ -99,24 +99,35 @@ impl ToolCallFlow<'_> {
             None => (name, args),
             Some(builtin) => {
                 approval_response = approval_response.or_else(|| take_ticket(&mut args));
-                let target = self.server.resolve_builtin(
+                let target = Box::pin(self.server.resolve_builtin(
                     builtin,
                     self.principal,
                     self.request_info,
                     args,
                     record,
-                );
-                let target = Box::pin(target).await?;
+                ))
+                .await?;
                 match target {
                     ToolTarget::Operation(operation, args) => (operation.name(), args),
                     ToolTarget::Workflow(workflow, args) => {
-                        let run =
-                            self.run_workflow(workflow, args, approval_response, approver, record);
-                        return Box::pin(run).await;
+                        return Box::pin(self.run_workflow(
+                            workflow,
+                            args,
+                            approval_response,
+                            approver,
+                            record,
+                        ))
+                        .await;
                     }
                     ToolTarget::Undo(change, args) => {
-                        let run = self.run_undo(&change, args, approval_response, approver, record);
-                        return Box::pin(run).await;
+                        return Box::pin(self.run_undo(
+                            &change,
+                            args,
+                            approval_response,
+                            approver,
+                            record,
+                        ))
+                        .await;
                     }
                     ToolTarget::Described(result) => {
                         record.outcome = OutcomeKind::Answered.into();
@@ -127,8 +138,13 @@ impl ToolCallFlow<'_> {
                         return Box::pin(self.plan_changes(steps, record)).await;
                     }
                     ToolTarget::ApplyPlan(plan) => {
-                        let apply = self.apply_plan(&plan, approval_response, approver, record);
-                        return Box::pin(apply).await;
+                        return Box::pin(self.apply_plan(
+                            &plan,
+                            approval_response,
+                            approver,
+                            record,
+                        ))
+                        .await;
                     }
                     ToolTarget::Completed(result) => {
                         record.outcome = OutcomeKind::Answered.into();
@@ -164,8 +180,15 @@ impl ToolCallFlow<'_> {
                 result: Ok(result),
             });
         }
-        let call = self.call_with_approval(name, args, approval_response, &approver, record);
-        let mut result = match box_future(call).await {
+        let mut result = match box_future(self.call_with_approval(
+            name,
+            args,
+            approval_response,
+            &approver,
+            record,
+        ))
+        .await
+        {
             CalledOperation::Ended(result) => result,
             CalledOperation::InputRequired(result) => {
                 return Ok(ToolCallResult::InputRequired(result));
