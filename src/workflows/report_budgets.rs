@@ -222,7 +222,10 @@ impl Report<'_> {
         let list = List::read_pages(self.steps, "list-all-workspaces", JsonMap::new()).await?;
         self.note_rest(&list, "a workspace");
         let budgets = list.items.iter().flat_map(|workspace| {
-            let filter = json!({ "workspace_slug": workspace["slug"] });
+            let filter = arguments([(
+                "workspace_slug",
+                workspace.get("slug").cloned().unwrap_or_default(),
+            )]);
             self.budgets("workspace", workspace, &filter)
         });
         Ok(budgets.collect())
@@ -233,7 +236,10 @@ impl Report<'_> {
             return Vec::new();
         };
         let budgets = list.items.iter().flat_map(|provider| {
-            let filter = json!({ "virtual_keys": provider["slug"] });
+            let filter = arguments([(
+                "virtual_keys",
+                provider.get("slug").cloned().unwrap_or_default(),
+            )]);
             self.budgets("provider", provider, &filter)
         });
         budgets.collect()
@@ -244,7 +250,7 @@ impl Report<'_> {
             return Vec::new();
         };
         let budgets = list.items.iter().flat_map(|key| {
-            let filter = json!({ "api_key_ids": key["id"] });
+            let filter = arguments([("api_key_ids", key.get("id").cloned().unwrap_or_default())]);
             self.budgets("api_key", key, &filter)
         });
         budgets.collect()
@@ -269,16 +275,19 @@ impl Report<'_> {
                 Some(conditions.iter().find(is_workspace)?["value"].clone())
             });
             for (group, usage) in usage {
-                let mut filter = json!({});
-                if let Some(workspace) = workspace.as_ref().filter(|value| value.is_string()) {
-                    filter["workspace_slug"] = workspace.clone();
-                }
-                if let Some((key, value)) = group
+                let workspace = workspace.clone().filter(Value::is_string);
+                let label = group
                     .strip_prefix("metadata.")
-                    .and_then(|group| group.split_once(':'))
-                {
-                    filter["metadata"] = json!({ key: value }).to_string().into();
-                }
+                    .and_then(|group| group.split_once(':'));
+                let filter = arguments([
+                    ("workspace_slug", workspace.unwrap_or_default()),
+                    (
+                        "metadata",
+                        label.map_or(Value::Null, |(key, value)| {
+                            json!({ key: value }).to_string().into()
+                        }),
+                    ),
+                ]);
                 let used = usage.get("current_usage").and_then(Value::as_f64);
                 budgets.extend(
                     self.budget("policy", policy, policy, &filter)
@@ -316,7 +325,7 @@ impl Report<'_> {
     }
 
     /// Returns the limits of a holder, which has one or a list of them.
-    fn budgets(&self, kind: &'static str, holder: &Value, filter: &Value) -> Vec<Budget> {
+    fn budgets(&self, kind: &'static str, holder: &Value, filter: &JsonMap) -> Vec<Budget> {
         let limits = match holder.get("usage_limits") {
             Some(Value::Array(limits)) => limits.as_slice(),
             Some(limit @ Value::Object(_)) => std::slice::from_ref(limit),
@@ -333,7 +342,7 @@ impl Report<'_> {
         kind: &'static str,
         holder: &Value,
         limit: &Value,
-        filter: &Value,
+        filter: &JsonMap,
     ) -> Option<Budget> {
         let amount = limit
             .get("credit_limit")?
@@ -347,7 +356,7 @@ impl Report<'_> {
             limit: amount,
             since: self.counts_since(holder, limit, resets_at),
             resets_at: resets_at.filter(|at| *at > self.now),
-            filter: filter.as_object().cloned().unwrap_or_default(),
+            filter: filter.clone(),
             used: None,
             is_exhausted: holder["status"] == "exhausted",
         })

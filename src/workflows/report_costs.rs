@@ -101,7 +101,9 @@ struct Grouping {
     name_field: &'static str,
 }
 
-const GROUPINGS: &[Grouping] = &[
+static BY_WORKSPACE: Grouping = group("workspace", "get-workspaces-grouped-data", "workspace");
+
+static GROUPINGS: &[Grouping] = &[
     group("workspace", "get-workspaces-grouped-data", "workspace"),
     group("model", "get-ai-models-grouped-data", "ai_model"),
     group("provider", "get-provider-grouped-data", "provider"),
@@ -133,7 +135,7 @@ fn grouping(args: &JsonMap) -> &'static Grouping {
     let wanted = text(args, "by").unwrap_or("workspace");
     let found = GROUPINGS.iter().find(|grouping| grouping.name == wanted);
     // Validation has rejected other names.
-    found.unwrap_or(&GROUPINGS[0])
+    found.unwrap_or(&BY_WORKSPACE)
 }
 
 /// Cost of a group in both periods.

@@ -329,8 +329,7 @@ fn is_raised(new: &Value, old: Option<&Value>) -> bool {
                 old.get(*name)
                     .is_some_and(|old| is_raised(new.get(*name).unwrap_or(&Value::Null), Some(old)))
             };
-            MEASURE_FIELDS.iter().any(|name| is_other(name))
-                || HEIGHT_FIELDS.iter().any(|name| is_higher(name))
+            MEASURE_FIELDS.iter().any(is_other) || HEIGHT_FIELDS.iter().any(is_higher)
         }
         (Value::Array(old), new) => old.iter().filter(|old| !is_no_limit(old)).any(|old| {
             let new = items(new).iter().find(|new| is_same_item(old, new));

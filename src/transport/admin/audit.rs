@@ -199,7 +199,7 @@ pub(super) async fn show(
     Extension(access): Extension<RequestAccess>,
     Query(query): Query<AuditQuery>,
 ) -> Result<Response, Response> {
-    let signed_in = access.session()?;
+    let signed_in = access.session().ok_or_else(pages::not_found)?;
     let Some(audit) = &server.audit else {
         let text = "This server writes no audit log to a file: give --audit-log FILE.";
         let status = StatusCode::NOT_FOUND;
@@ -256,7 +256,7 @@ pub(super) async fn start_verification(
     Extension(access): Extension<RequestAccess>,
     Form(form): Form<VerifyForm>,
 ) -> Result<Response, Response> {
-    let signed_in = access.session()?;
+    let signed_in = access.session().ok_or_else(pages::not_found)?;
     if !signed_in.session.use_form_token(&form.token) {
         let text = "This form is not one of ours, or was sent before.";
         let status = StatusCode::FORBIDDEN;

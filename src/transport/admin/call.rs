@@ -162,7 +162,7 @@ pub(super) async fn show(
     Extension(access): Extension<RequestAccess>,
     Segments(id): Segments<String>,
 ) -> Result<Response, Response> {
-    let signed_in = access.session()?;
+    let signed_in = access.session().ok_or_else(pages::not_found)?;
     let ticket = find_ticket(&server, signed_in, &id).await?;
     Ok(render_signed_in(&server, signed_in, &ticket, StatusCode::OK, None, "").await)
 }
@@ -174,7 +174,7 @@ pub(super) async fn submit(
     Segments(id): Segments<String>,
     Form(form): Form<DecisionForm>,
 ) -> Result<Response, Response> {
-    let signed_in = access.session()?;
+    let signed_in = access.session().ok_or_else(pages::not_found)?;
     if !signed_in.session.use_form_token(&form.token) {
         let text = "Nothing was decided: this form is not one of ours, or was sent before.";
         let status = StatusCode::FORBIDDEN;
@@ -229,7 +229,7 @@ pub(super) async fn submit(
 pub(super) async fn show_ticket_page(
     Extension(access): Extension<RequestAccess>,
 ) -> Result<Response, Response> {
-    let ticket = page_ticket(&access)?;
+    let ticket = page_ticket(&access).ok_or_else(pages::not_found)?;
     Ok(render_ticket_page(
         ticket,
         StatusCode::OK,
@@ -244,7 +244,7 @@ pub(super) async fn submit_ticket_page(
     Extension(access): Extension<RequestAccess>,
     Form(form): Form<DecisionForm>,
 ) -> Result<Response, Response> {
-    let ticket = page_ticket(&access)?;
+    let ticket = page_ticket(&access).ok_or_else(pages::not_found)?;
     if !bool::from(form.token.as_bytes().ct_eq(ticket.form_token().as_bytes())) {
         let text = "This form is not one of ours.";
         return Err(pages::message(StatusCode::FORBIDDEN, text));
@@ -332,10 +332,10 @@ fn render_ticket_page(
     pages::render(status, &page)
 }
 
-/// Returns the ticket of a page, to which the request has access.
-fn page_ticket(access: &RequestAccess) -> Result<&Ticket, Response> {
+/// Returns the ticket of a page, if the request has access to one.
+fn page_ticket(access: &RequestAccess) -> Option<&Ticket> {
     match access {
-        RequestAccess::TicketPage(ticket) => Ok(ticket),
-        _ => Err(pages::not_found()),
+        RequestAccess::TicketPage(ticket) => Some(ticket),
+        _ => None,
     }
 }

@@ -106,7 +106,7 @@ pub(super) async fn stream(
     State(server): State<Arc<ServerState>>,
     Extension(access): Extension<RequestAccess>,
 ) -> Result<Response, Response> {
-    access.session()?;
+    access.session().ok_or_else(super::pages::not_found)?;
     let inbox = &server.inbox;
     let Ok(permit) = inbox.streams.clone().try_acquire_owned() else {
         // A browser does not try again by itself after this status; the script does.

@@ -153,14 +153,12 @@ pub(super) struct SignedIn {
 }
 
 impl RequestAccess {
-    /// Returns the session.
-    ///
-    /// # Errors
-    /// Returns the response for a request without a session. The guard lets none of them in.
-    pub(super) fn session(&self) -> Result<&SignedIn, Response> {
+    /// Returns the session, if the request has one. The guard lets no other request in where one is
+    /// needed.
+    pub(super) fn session(&self) -> Option<&SignedIn> {
         match self {
-            Self::Session(session) => Ok(session),
-            _ => Err(pages::not_found()),
+            Self::Session(session) => Some(session),
+            _ => None,
         }
     }
 }

@@ -197,7 +197,7 @@ pub(super) async fn list(
     Extension(access): Extension<RequestAccess>,
     Query(query): Query<ChangeQuery>,
 ) -> Result<Response, Response> {
-    let signed_in = access.session()?;
+    let signed_in = access.session().ok_or_else(pages::not_found)?;
     let (history, journal) = find_history(&server, signed_in).await?;
     let page = match journal.list(query.filter()).await {
         Ok(page) => page,
@@ -233,7 +233,7 @@ pub(super) async fn show(
     Extension(access): Extension<RequestAccess>,
     Segments(id): Segments<String>,
 ) -> Result<Response, Response> {
-    let signed_in = access.session()?;
+    let signed_in = access.session().ok_or_else(pages::not_found)?;
     let (history, journal) = find_history(&server, signed_in).await?;
     let change = find_change(&server, signed_in, journal, &id).await?;
     let (details, more) = differences(history, &change);
@@ -264,7 +264,7 @@ pub(super) async fn undo(
     Segments(id): Segments<String>,
     Form(form): Form<UndoForm>,
 ) -> Result<Response, Response> {
-    let signed_in = access.session()?;
+    let signed_in = access.session().ok_or_else(pages::not_found)?;
     if !signed_in.session.use_form_token(&form.token) {
         let text = "Nothing was done: this form is not one of ours, or was sent before.";
         let status = StatusCode::FORBIDDEN;

@@ -116,7 +116,7 @@ pub(super) async fn show(
     Extension(access): Extension<RequestAccess>,
     Query(query): Query<InboxQuery>,
 ) -> Result<Response, Response> {
-    let signed_in = access.session()?;
+    let signed_in = access.session().ok_or_else(pages::not_found)?;
     let tickets = match server.approvals.recent_tickets().await {
         Ok(tickets) => tickets,
         Err(error) => {
@@ -156,7 +156,7 @@ pub(super) async fn deny_selected(
     Extension(access): Extension<RequestAccess>,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<Response, Response> {
-    let signed_in = access.session()?;
+    let signed_in = access.session().ok_or_else(pages::not_found)?;
     let values = |name: &'static str| {
         let named = fields.iter().filter(move |(field, _)| field == name);
         named.map(|(_, value)| value.as_str())

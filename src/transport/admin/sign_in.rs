@@ -140,7 +140,7 @@ pub(super) async fn sign_out(
     headers: HeaderMap,
     Form(form): Form<SignOutForm>,
 ) -> Result<Response, Response> {
-    let signed_in = access.session()?;
+    let signed_in = access.session().ok_or_else(pages::not_found)?;
     if !signed_in.session.use_form_token(&form.token) {
         return Err(pages::message(
             StatusCode::FORBIDDEN,
