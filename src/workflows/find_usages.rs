@@ -43,8 +43,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
 
 /// Find usages
 ///
-/// Who uses this: everything that refers to it, with the place, and its requests in 30 days. Says what it
-/// could not see.
+/// Who uses this: everything that refers to it, with the place, and its requests in 30 days.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct FindUsages {
@@ -57,9 +56,10 @@ struct FindUsages {
     /// Required: the usages of one resource are found.
     id: String,
     /// Only within this workspace.
+    #[schemars(extend("x-publish" = "hidden"))]
     workspace_id: Option<String>,
     /// Named users of each kind; up to 5 when left out.
-    #[schemars(range(min = 1, max = 20))]
+    #[schemars(range(min = 1, max = 20), extend("x-publish" = "hidden"))]
     limit: Option<u32>,
 }
 

@@ -46,15 +46,15 @@ pub(super) const WORKFLOW: Workflow = Workflow {
 
 /// Report budgets
 ///
-/// Returns every limit of workspaces, providers, keys and policies with what is used, when it was crossed
-/// and when it will be at the rate of the last week. Costs are US dollars.
+/// Every limit of workspaces, providers, keys and policies: what is used, when it was crossed or will be.
+/// Costs are US dollars.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct ReportBudgets {
     /// Only limits in this state; all when left out.
     state: Option<BudgetState>,
     /// How many; 12 when left out.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1, max = 100), extend("x-publish" = "hidden"))]
     limit: Option<u32>,
 }
 

@@ -50,27 +50,28 @@ pub(super) const WORKFLOW: Workflow = Workflow {
 
 /// Report costs
 ///
-/// Returns the spending of a period in US dollars, by workspace or another dimension, beside that of the
-/// period before. `csv: true` returns the groups as CSV.
+/// Spending of a period in US dollars, by workspace or another dimension, beside that of the period before.
+/// Also from, to (times), workspace_slug, limit.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct ReportCosts {
     /// Such as `last month`, `2026-10` or `7d`; `30d` when left out.
-    #[schemars(length(min = 1, max = 64))]
     period: Option<String>,
     /// From, in place of `period`.
+    #[schemars(extend("x-publish" = "hidden"))]
     from: Option<StartTime>,
     /// Until, with `from`; now when left out.
+    #[schemars(extend("x-publish" = "hidden"))]
     to: Option<EndTime>,
     /// What to split by; `workspace` when left out.
     by: Option<Dimension>,
     /// The key, for `metadata`.
-    #[schemars(length(min = 1, max = 128))]
     metadata_key: Option<String>,
     /// Only this workspace's (slug).
+    #[schemars(extend("x-publish" = "hidden"))]
     workspace_slug: Option<String>,
     /// How many groups; 10 when left out.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1, max = 100), extend("x-publish" = "hidden"))]
     limit: Option<u32>,
     /// Return the groups as CSV.
     csv: Option<bool>,
@@ -142,6 +143,7 @@ fn grouping(args: &JsonMap) -> &'static Grouping {
 #[derive(Clone, Copy, Default)]
 struct GroupCost {
     current: Dollars,
+    /// Meaningful only if the groups of the period before were read.
     previous: Dollars,
 }
 
@@ -149,7 +151,10 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     let grouping = grouping(args);
     let range = requested_range(args, steps)?;
     if (grouping.name == "metadata") != args.contains_key("metadata_key") {
-        let what = "goes with `by: metadata`, which needs it";
+        let what = match grouping.name {
+            "metadata" => "is required with `by: metadata`",
+            _ => "goes with `by: metadata` only",
+        };
         return Err(InputError::new("metadata_key", what).into());
     }
     let mut report = Report {
@@ -161,10 +166,12 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     let total = report.total(&range).await?;
     let previous_range = range.previous();
     let mut groups: BTreeMap<String, GroupCost> = BTreeMap::new();
-    for (name, cost) in report.groups(&range).await? {
+    let costs = report.groups(&range).await?;
+    for (name, cost) in with_rest(costs, total, args) {
         groups.entry(name).or_default().current += cost;
     }
     let mut previous = None;
+    let mut has_previous_groups = false;
     if let Some(range) = &previous_range {
         previous = report
             .total(range)
@@ -173,7 +180,8 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
             .ok();
         match report.groups(range).await {
             Ok(costs) => {
-                for (name, cost) in costs {
+                has_previous_groups = true;
+                for (name, cost) in with_rest(costs, previous.unwrap_or_default(), args) {
                     groups.entry(name).or_default().previous += cost;
                 }
             }
@@ -189,7 +197,7 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     if args.get("csv") == Some(&Value::Bool(true)) {
         return Ok(json!({
             "unit": "USD",
-            "csv": render_csv(grouping.name, &ranked),
+            "csv": render_csv(grouping.name, &ranked, has_previous_groups),
             "not_included": report.missing,
         }));
     }
@@ -200,7 +208,7 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     let limit = usize::try_from(limit.min(MAX_GROUPS)).unwrap_or(DEFAULT_GROUPS);
     let mut movers: Vec<&(String, GroupCost)> = ranked
         .iter()
-        .filter(|(_, cost)| previous.is_some() && cost.current != cost.previous)
+        .filter(|(_, cost)| has_previous_groups && cost.current != cost.previous)
         .collect();
     movers.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.current.difference(cost.previous)));
     let movers: Vec<Value> = movers
@@ -217,16 +225,15 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
                 ("cost", cost.current.into()),
                 (
                     "previous",
-                    previous.map_or(Value::Null, |_| cost.previous.into()),
+                    match has_previous_groups {
+                        true => cost.previous.into(),
+                        false => Value::Null,
+                    },
                 ),
                 ("share_percent", cost.current.percent_of(total)),
             ]);
             if let Some(budget) = budgets.get(name) {
                 row.insert("budget".to_owned(), (*budget).into());
-                row.insert(
-                    "of_budget_percent".to_owned(),
-                    cost.current.percent_of(*budget),
-                );
             }
             Value::Object(row)
         })
@@ -389,12 +396,32 @@ fn truncate_name(name: &str) -> String {
     }
 }
 
+/// Adds what belongs to no group: requests without the metadata key, without a config, and so on.
+fn with_rest(
+    mut costs: Vec<(String, Dollars)>,
+    total: Dollars,
+    args: &JsonMap,
+) -> Vec<(String, Dollars)> {
+    let grouped: Dollars = costs.iter().map(|(_, cost)| *cost).sum();
+    let rest = total.signed_difference(grouped);
+    // Smaller amounts come from rounding.
+    if rest >= Dollars::from_cents(1.0) {
+        let by = grouping(args).name;
+        let name = text(args, "metadata_key").unwrap_or(by);
+        costs.push((format!("(without {})", truncate_name(name)), rest));
+    }
+    costs
+}
+
 /// Renders groups as CSV, by RFC 4180.
-fn render_csv(dimension: &str, groups: &[(String, GroupCost)]) -> String {
+fn render_csv(dimension: &str, groups: &[(String, GroupCost)], has_previous: bool) -> String {
     let mut csv = format!("{dimension},cost_usd,previous_usd\r\n");
     for (name, cost) in groups {
         csv.push_str(&csv_field(name));
-        csv.push_str(&format!(",{},{}\r\n", cost.current, cost.previous));
+        csv.push_str(&match has_previous {
+            true => format!(",{},{}\r\n", cost.current, cost.previous),
+            false => format!(",{},\r\n", cost.current),
+        });
     }
     csv
 }

@@ -72,7 +72,18 @@ fn offered_names(left: EntryFilter) -> Vec<String> {
         .filter(|workflow| workflow.is_listed)
         .filter(|workflow| workflow.needs.iter().all(|name| operations.contains(name)))
         .map(|workflow| workflow.operation.name());
-    let names = operations.iter().copied().chain(workflows).chain(own);
+    let writes = catalog
+        .iter()
+        .any(|entry| left(entry) && entry.operation.effect() != Effect::Read);
+    let plans = ["apply-plan", "plan-changes"]
+        .into_iter()
+        .filter(|_| writes);
+    let names = operations
+        .iter()
+        .copied()
+        .chain(workflows)
+        .chain(own)
+        .chain(plans);
     let mut names: Vec<_> = names.map(str::to_owned).collect();
     names.sort();
     names

@@ -13,7 +13,7 @@ use rmcp::model::Tool;
 use crate::support::generated::check_generated_file;
 
 /// Limits in bytes of the whole list, of the largest tool, and of the median tool.
-const MAX_LIST_BYTES: usize = 150_000;
+const MAX_LIST_BYTES: usize = 152_000;
 const MAX_TOOL_BYTES: usize = 4_000;
 const MAX_MEDIAN_BYTES: usize = 680;
 /// Limit in bytes of the whole list as sent, with hints for clients in `_meta`. They add a seventh, as

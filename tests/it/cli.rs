@@ -81,7 +81,7 @@ fn tools_command_prints_a_table_and_markdown() {
         assert!(line.contains(part), "{line}");
     }
     let (ok, markdown, _) = run_cli(&["tools", "--format", "markdown"]);
-    let line = "| `delete-provider` | `DELETE /v1/providers/{slug}` | destructive, idempotent | `providers.delete`, `virtual_keys.delete` |  |";
+    let line = "| `delete-provider` | `DELETE /v1/providers/{slug}` | destructive, idempotent | deletion | `providers.delete`, `virtual_keys.delete` |  |";
     assert!(ok && markdown.contains(line), "{markdown}");
 }
 

@@ -2,8 +2,8 @@
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
+    mcp::surface::find_builtin,
     security::sanitize::{sanitize_text, sanitize_value},
-    workflows::WORKFLOWS,
 };
 use portkey_operation::Operation;
 use serde_json::{Value, json};
@@ -166,14 +166,10 @@ async fn results_are_sanitized_and_marked_as_untrusted() {
         // The tools are marked as well.
         let catalog = Catalog::full();
         for tool in connected.tools().await {
-            // Built-in tools other than workflows mark each result instead.
+            // Built-in tools that return parts of other results mark each result instead.
             let operation = catalog.find(&tool.name).ok().map(|entry| entry.operation);
-            let workflow = WORKFLOWS
-                .iter()
-                .map(|workflow| &workflow.operation)
-                .find(|operation| operation.name() == tool.name);
             let says = operation
-                .or(workflow)
+                .or(find_builtin(&tool.name).map(|own| own.operation))
                 .is_some_and(Operation::has_untrusted_content);
             assert_eq!(marked(tool.meta.as_ref()), says, "{way}: {}", tool.name);
         }

@@ -279,6 +279,8 @@ impl Document {
     /// Returns true if a text in a field of this name means this resource.
     fn is_meant_by(&self, field: &str, text: &str) -> bool {
         let kinds: &[&str] = match field {
+            // Slugs of two kinds may be the same.
+            "slug" => return false,
             // The vendor of a virtual key.
             "ai_provider_id" | "owner_id" | "name" | "id"
                 if text == self.handle() && field != "id" =>

@@ -96,7 +96,14 @@ impl Server {
     /// caller may call any of its operations.
     fn is_tool_visible(&self, principal: &Principal, tool: &Tool) -> bool {
         let catalog = self.dispatcher.catalog();
+        let writes = || {
+            catalog.iter().any(|entry| {
+                entry.operation.effect() != Effect::Read
+                    && self.dispatcher.can_see(principal, entry)
+            })
+        };
         match surface::find_builtin(&tool.name).map(|own| own.action) {
+            Some(BuiltinAction::PlanChanges | BuiltinAction::ApplyPlan) => writes(),
             Some(BuiltinAction::Execute(effect)) => catalog.iter().any(|entry| {
                 entry.operation.effect() == effect && self.dispatcher.can_see(principal, entry)
             }),
@@ -106,12 +113,6 @@ impl Server {
                     .is_ok_and(|entry| self.dispatcher.can_see(principal, entry))
             }),
             Some(BuiltinAction::History(tool)) => {
-                let writes = || {
-                    catalog.iter().any(|entry| {
-                        entry.operation.effect() != Effect::Read
-                            && self.dispatcher.can_see(principal, entry)
-                    })
-                };
                 self.offers_history(principal, tool) && (tool != HistoryTool::Undo || writes())
             }
             Some(_) => true,

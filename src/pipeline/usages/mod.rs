@@ -59,6 +59,9 @@ pub struct UsageBounds {
     pub timeout: std::time::Duration,
 }
 
+/// Operation that lists the providers of all workspaces.
+const PROVIDERS_OPERATION: &str = "list-all-providers";
+
 /// There is no resource of that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {kind} `{target}` that this key can see")]
@@ -135,15 +138,48 @@ async fn read_target<R: UsageReads>(
             target.name = text("name");
         }
         Err(ReadFailure::Refused { status: 404, .. }) => {
-            return Err(NoSuchTarget {
-                kind: row.kind.noun(1),
-                target: query.target.clone(),
-            });
+            // Without a workspace, an Admin key finds the providers of its default workspace only.
+            let is_elsewhere = row.kind == ResourceKind::Provider && query.workspace.is_none();
+            if !is_elsewhere || !find_provider(reads, &mut target).await {
+                return Err(NoSuchTarget {
+                    kind: row.kind.noun(1),
+                    target: query.target.clone(),
+                });
+            }
         }
         // References by the name that was given are still found.
         Err(failure) => reads.add_unseen(row.read, &failure),
     }
     Ok(target)
+}
+
+/// Finds a provider in the list of all workspaces. Returns false if the list shows that there is none.
+async fn find_provider<R: UsageReads>(
+    reads: &BoundedReads<'_, R>,
+    target: &mut UsageTarget,
+) -> bool {
+    let answer = match reads.read(PROVIDERS_OPERATION, JsonMap::new()).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            reads.add_unseen(PROVIDERS_OPERATION, &failure);
+            return true;
+        }
+    };
+    let providers = answer.get("data").and_then(Value::as_array);
+    let providers = providers.map(Vec::as_slice).unwrap_or_default();
+    let text = |row: &Value, name: &str| row.get(name)?.as_str().map(str::to_owned);
+    let found = providers.iter().find(|row| {
+        let is_this = |name| text(row, name).is_some_and(|value| value == target.given);
+        is_this("slug") || is_this("id")
+    });
+    if let Some(row) = found {
+        target.id = text(row, "id");
+        target.slug = text(row, "slug");
+        target.name = text(row, "name");
+    }
+    let total = answer.get("total").and_then(Value::as_u64);
+    let is_whole = total.is_none_or(|total| total <= providers.len() as u64);
+    found.is_some() || !is_whole
 }
 
 /// The search for the users of one target.

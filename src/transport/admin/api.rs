@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use super::{ServerState, build_form, log_decision};
+use super::{PROXY_NAMES_APPROVERS, ServerState, build_form, log_decision};
 use crate::pipeline::approval::{
     DecisionError, MAX_PAGE_TICKETS, Ticket, TicketFilter, TicketPage,
 };
@@ -139,6 +139,11 @@ pub(super) async fn decide_ticket(
         name,
         by,
     } = decision;
+    let ticket = server.approvals.ticket(&id).await;
+    let ticket = ticket.map_err(|error| decision_error(&DecisionError::from(error)))?;
+    if approve && server.takes_names_from_proxy(ticket.as_ref()) {
+        return Err(json_error(StatusCode::FORBIDDEN, PROXY_NAMES_APPROVERS));
+    }
     let form = build_form(approve, name);
     let by = by.unwrap_or_else(|| "approvals".to_owned());
     let ticket = server.approvals.decide(&id, &digest, &form, &by).await;

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
 use super::{
-    ServerState, api, build_form,
+    PROXY_NAMES_APPROVERS, ServerState, api, build_form,
     guard::{RequestAccess, SignedIn},
     log_decision,
     pages::{self, Frame, MAX_NAME_CHARS},
@@ -253,6 +253,9 @@ pub(super) async fn submit_ticket_page(
     let approve = form.validate(by).map_err(|note| {
         render_ticket_page(ticket, StatusCode::UNPROCESSABLE_ENTITY, Some(note), &form)
     })?;
+    if approve && server.takes_names_from_proxy(Some(ticket)) {
+        return Err(pages::message(StatusCode::FORBIDDEN, PROXY_NAMES_APPROVERS));
+    }
     let response = build_form(approve, Some(form.name.clone()));
     let decided = server
         .approvals

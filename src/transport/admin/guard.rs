@@ -117,7 +117,10 @@ impl ProxyName {
         if !self.proxies.iter().any(|proxy| proxy.contains(&peer)) {
             return None;
         }
-        let name = headers.get(&self.header)?.to_str().ok()?.trim();
+        // A proxy that appends would leave a name of the client's own before its own.
+        let mut names = headers.get_all(&self.header).iter();
+        let name = names.next().filter(|_| names.next().is_none())?;
+        let name = name.to_str().ok()?.trim();
         ((1..=MAX_NAME_CHARS).contains(&name.chars().count())).then(|| name.to_owned())
     }
 }
@@ -150,6 +153,11 @@ pub(super) struct SignedIn {
     pub(super) name: String,
     /// True if the script of an open page asks, whose answer nobody sees as a page.
     pub(super) is_refresh: bool,
+}
+
+fn unnamed_by_proxy() -> Response {
+    let text = "the proxy did not name you, or named you twice; open the console through it\n";
+    (StatusCode::FORBIDDEN, text).into_response()
 }
 
 impl RequestAccess {
@@ -202,7 +210,12 @@ impl ServerState {
                 let Some(session) = self.sessions.find(headers) else {
                     return Err(sign_in_first(method, path));
                 };
-                let name = proxy_name.unwrap_or_else(|| session.name.clone());
+                let name = match (proxy_name, &self.proxy_name) {
+                    (Some(name), _) => name,
+                    (None, None) => session.name.clone(),
+                    // A typed name would stand for somebody whom the proxy does not know.
+                    (None, Some(_)) => return Err(unnamed_by_proxy()),
+                };
                 Ok(RequestAccess::Session(SignedIn {
                     session,
                     name,

@@ -109,7 +109,17 @@ struct ServerState {
     history: Arc<OnceLock<History>>,
 }
 
+/// Message for an approval by a typed name, where the names of a proxy count.
+const PROXY_NAMES_APPROVERS: &str =
+    "several people have to approve it, and the proxy names them: approve it in the console";
+
 impl ServerState {
+    /// Returns true if only people whom the proxy names can approve a ticket: with a typed name, one
+    /// person could stand for several.
+    fn takes_names_from_proxy(&self, ticket: Option<&Ticket>) -> bool {
+        self.proxy_name.is_some() && ticket.is_some_and(|ticket| ticket.approvers.is_some())
+    }
+
     fn history(&self) -> Option<&History> {
         self.history.get()
     }

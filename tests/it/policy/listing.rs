@@ -166,7 +166,14 @@ async fn unpermitted_tools_are_not_listed_on_any_surface() {
             .collect();
         assert_eq!(
             names,
-            ["list-labels", "read-result", "update-config", "whoami"],
+            [
+                "apply-plan",
+                "list-labels",
+                "plan-changes",
+                "read-result",
+                "update-config",
+                "whoami"
+            ],
             "{}",
             client.way
         );
@@ -207,7 +214,9 @@ async fn unpermitted_tools_are_not_listed_on_any_surface() {
             .map(|tool| tool.name.to_string())
             .collect();
         let expected = [
+            "apply-plan",
             "describe-operation",
+            "plan-changes",
             "read-operation",
             "read-result",
             "search-operations",
@@ -345,7 +354,7 @@ fn commands_report_unlisted_tools() {
     let file = PolicyFile::with(TWO_TOOLS_POLICY);
     let (ok, out, _) = run_cli(&["policy", "check", file.path()]);
     assert!(
-        ok && out.contains("2 rules, 0 of ") && out.contains(" tools hidden, 2 listed, "),
+        ok && out.contains("3 rules, 0 of ") && out.contains(" tools hidden, 2 listed, "),
         "{out}"
     );
     let (ok, out, log) = run_cli(&[
@@ -364,7 +373,14 @@ fn commands_report_unlisted_tools() {
         .collect();
     assert_eq!(
         names,
-        ["list-labels", "read-result", "update-config", "whoami"]
+        [
+            "apply-plan",
+            "list-labels",
+            "plan-changes",
+            "read-result",
+            "update-config",
+            "whoami"
+        ]
     );
     for (tool, is_listed) in [("list-labels", true), ("list-all-workspaces", false)] {
         let (ok, out, log) = run_cli(&["policy", "explain", file.path(), "--call", tool]);
