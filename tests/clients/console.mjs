@@ -177,7 +177,7 @@ class Trial {
     prove("a browser without a session is led to the page for signing in", () => assert.match(page.url(), /sign-in/));
     await this.check(page, "sign-in");
     await page.type("#token", "another");
-    await page.type("#by", "Ann");
+    await page.type("#by", "operator");
     await submit(page, "button.main");
     const refused = await text(page);
     prove("another token signs nobody in", () => assert.match(refused, /not the token/));
@@ -309,7 +309,7 @@ class Trial {
     const second = await this.open(`/calls/${id}`);
     await submit(second, "button.deny");
     await first.bringToFront();
-    await first.waitForFunction(() => /was denied by Ann/.test(document.body.innerText));
+    await first.waitForFunction(() => /was denied by operator/.test(document.body.innerText));
     const left = await first.$("button.approve");
     prove("a page whose call was decided elsewhere says so", () => assert.equal(left, null));
     await this.check(first, "page of a call that was decided elsewhere");
@@ -318,7 +318,7 @@ class Trial {
 
   async audit() {
     const page = await this.open("/audit");
-    assert.match(await text(page), /approved by Ann/);
+    assert.match(await text(page), /approved by operator/);
     prove("the audit page shows who approved", () => {});
     await submit(page, "form[action='/audit/verify'] button");
     while (/verification runs/.test(await text(page))) await page.reload();

@@ -1,7 +1,7 @@
 //! The parts of an approval request, for pages that show them apart: what the call does, what it
 //! changes, who asks, and which rule requires the decision.
 
-use portkey_operation::{CallRisk, Effect};
+use portkey_operation::{CallRisk, Effect, Risk};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -128,7 +128,11 @@ impl CallDetails {
             target: format_text(subject.target),
             name: subject.preview.display_name().map(format_text),
             risk: risk.to_owned(),
-            risks: subject.risks.iter().map(RiskLabel::new).collect(),
+            risks: subject
+                .risks
+                .iter()
+                .map(|known| RiskLabel::new(known, operation.effect()))
+                .collect(),
             impact: match &subject.preview.impact {
                 Some(impact) => entries(&impact.to_lines(MAX_NAMED_USERS)),
                 None => Vec::new(),
@@ -141,7 +145,7 @@ impl CallDetails {
             client: info.client.as_deref().map(format_text),
             transport: info.transport.as_str().to_owned(),
             session: session_label(info),
-            address: None,
+            address: info.source.map(|address| address.to_string()),
             rule: format_text(&subject.required.rule),
             message: subject.required.message.as_deref().map(format_message),
         }
@@ -149,9 +153,13 @@ impl CallDetails {
 }
 
 impl RiskLabel {
-    fn new(known: &CallRisk) -> Self {
+    fn new(known: &CallRisk, effect: Effect) -> Self {
+        let kind = match (known.risk, effect) {
+            (Risk::Deletion, Effect::Create | Effect::Update) => "overwrite",
+            (risk, _) => risk.as_str(),
+        };
         Self {
-            kind: known.risk.as_str().to_owned(),
+            kind: kind.to_owned(),
             text: format!("It {}.", known.statement),
         }
     }
