@@ -518,6 +518,55 @@ impl Store {
         }
     }
 
+    /// Stores a value if there is none. Returns false if there is one.
+    ///
+    /// # Errors
+    /// Returns an error if Redis is unavailable or the value is too large.
+    pub async fn put_if_absent(
+        &self,
+        key: &StoreKey,
+        value: Bytes,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(StoreError::TooLarge);
+        }
+        match self {
+            Self::Memory(memory) => Ok(memory.put_if_absent(key, value, clamp_ttl(ttl))),
+            Self::Redis(redis) => Box::pin(redis.put_if_absent(key, &value, clamp_ttl(ttl))).await,
+        }
+    }
+
+    /// Sets the remaining time of a value to `ttl`, if it is still this one. Returns false otherwise.
+    ///
+    /// # Errors
+    /// Returns an error if Redis is unavailable.
+    pub async fn refresh_own(
+        &self,
+        key: &StoreKey,
+        value: &Bytes,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.refresh_own(key, value, clamp_ttl(ttl))),
+            Self::Redis(redis) => Box::pin(redis.refresh_own(key, value, clamp_ttl(ttl))).await,
+        }
+    }
+
+    /// Removes a value, if it is still this one.
+    ///
+    /// # Errors
+    /// Returns an error if Redis is unavailable.
+    pub async fn remove_own(&self, key: &StoreKey, value: &Bytes) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(memory) => {
+                memory.remove_own(key, value);
+                Ok(())
+            }
+            Self::Redis(redis) => Box::pin(redis.remove_own(key, value)).await,
+        }
+    }
+
     /// Removes a value, if there is one.
     ///
     /// # Errors

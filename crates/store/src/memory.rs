@@ -248,20 +248,32 @@ impl MemoryStore {
     }
 
     pub(super) fn put(&self, key: &StoreKey, value: Bytes, ttl: Duration) {
+        put_in(&mut lock(&self.values), key, value, ttl);
+    }
+
+    pub(super) fn put_if_absent(&self, key: &StoreKey, value: Bytes, ttl: Duration) -> bool {
         let mut values = lock(&self.values);
-        let weight = value.len();
-        let now = Instant::now();
-        values.remove_expired(now);
-        values.insert(&key.name, key.owner, value, weight, now + ttl);
-        if let Some(owner) = key.owner {
-            let exceeds =
-                |(count, bytes)| count > MAX_ENTRIES_PER_OWNER || bytes > MAX_BYTES_PER_OWNER;
-            while exceeds(values.owner_usage(owner)) {
-                values.remove_next_to_expire_of(owner);
-            }
+        if values.get(&key.name, Instant::now()).is_some() {
+            return false;
         }
-        while values.len() > MAX_MEMORY_ENTRIES || values.weight() > MAX_MEMORY_BYTES {
-            values.remove_next_to_expire();
+        put_in(&mut values, key, value, ttl);
+        true
+    }
+
+    pub(super) fn refresh_own(&self, key: &StoreKey, value: &Bytes, ttl: Duration) -> bool {
+        let mut values = lock(&self.values);
+        let now = Instant::now();
+        let is_own = values.get(&key.name, now) == Some(value);
+        if is_own {
+            values.refresh(&key.name, key.owner, now + ttl, now);
+        }
+        is_own
+    }
+
+    pub(super) fn remove_own(&self, key: &StoreKey, value: &Bytes) {
+        let mut values = lock(&self.values);
+        if values.get(&key.name, Instant::now()) == Some(value) {
+            values.remove(&key.name);
         }
     }
 
@@ -296,6 +308,23 @@ pub(super) async fn run_cleanup(memory: Weak<MemoryStore>) {
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Memory")
+    }
+}
+
+/// Stores a value, and drops those that expire first if there is no capacity.
+fn put_in(values: &mut ExpiringMap<Bytes>, key: &StoreKey, value: Bytes, ttl: Duration) {
+    let weight = value.len();
+    let now = Instant::now();
+    values.remove_expired(now);
+    values.insert(&key.name, key.owner, value, weight, now + ttl);
+    if let Some(owner) = key.owner {
+        let exceeds = |(count, bytes)| count > MAX_ENTRIES_PER_OWNER || bytes > MAX_BYTES_PER_OWNER;
+        while exceeds(values.owner_usage(owner)) {
+            values.remove_next_to_expire_of(owner);
+        }
+    }
+    while values.len() > MAX_MEMORY_ENTRIES || values.weight() > MAX_MEMORY_BYTES {
+        values.remove_next_to_expire();
     }
 }
 

@@ -72,6 +72,22 @@ static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("..
 static ROLL_BACK: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("../roll_back.lua")));
 
+/// Sets the remaining time of a value, if it is still the given one.
+static REFRESH_OWN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+         redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+         return 1",
+    )
+});
+/// Removes a value, if it is still the given one.
+static REMOVE_OWN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+         return 0",
+    )
+});
+
 /// Reason for which Redis is not fully usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedisFault {
@@ -317,6 +333,50 @@ impl RedisStore {
             .query(get.arg(value_key(key)).arg("PX").arg(to_millis(ttl)))
             .await?;
         Ok(found.map(Bytes::from))
+    }
+
+    pub(super) async fn put_if_absent(
+        &self,
+        key: &StoreKey,
+        value: &Bytes,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut set = cmd("SET");
+        set.arg(value_key(key))
+            .arg(&**value)
+            .arg("NX")
+            .arg("PX")
+            .arg(to_millis(ttl));
+        let stored: Option<String> = self.query(&set).await?;
+        if stored.is_some() {
+            return Ok(true);
+        }
+        // The first attempt may have stored it before the connection was closed.
+        Ok(self.get(key).await?.as_ref() == Some(value))
+    }
+
+    pub(super) async fn refresh_own(
+        &self,
+        key: &StoreKey,
+        value: &Bytes,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut call = REFRESH_OWN.key(value_key(key));
+        call.arg(&**value).arg(to_millis(ttl));
+        let call = &call;
+        let is_own = self
+            .run(|mut link| async move { call.invoke_async::<u8>(&mut link).await })
+            .await?;
+        Ok(is_own == 1)
+    }
+
+    pub(super) async fn remove_own(&self, key: &StoreKey, value: &Bytes) -> Result<(), StoreError> {
+        let mut call = REMOVE_OWN.key(value_key(key));
+        call.arg(&**value);
+        let call = &call;
+        self.run(|mut link| async move { call.invoke_async::<u8>(&mut link).await })
+            .await?;
+        Ok(())
     }
 
     pub(super) async fn remove(&self, key: &StoreKey) -> Result<(), StoreError> {
