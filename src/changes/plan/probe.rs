@@ -148,9 +148,7 @@ impl ChangeContext<'_> {
         let is_delete = entry.operation.effect() == Effect::Delete;
         let current = match self.read_now(read.operation.name(), read_args).await {
             Ok(current) => current,
-            Err(CallError::Upstream(_, refusal))
-                if is_delete && [400, 403, 404].contains(&refusal.status.as_u16()) =>
-            {
+            Err(CallError::Upstream(_, refusal)) if is_delete && refusal.status.as_u16() == 404 => {
                 return StepOutcome::Done(None);
             }
             Err(error) => {
