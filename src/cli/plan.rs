@@ -1,7 +1,7 @@
 //! `portkey-mcp plan` and `portkey-mcp apply`: several changes from a file, shown before they are made.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -16,8 +16,8 @@ use super::call::request_approval;
 use crate::{
     auth::principal::Principal,
     changes::plan::{
-        AppliedPlan, ChangePlan, FileProgress, MAX_PLAN_BYTES, PlannedChanges, StopReason,
-        parse_document,
+        AppliedPlan, ChangePlan, DONE_ALREADY, FileProgress, MAX_PLAN_BYTES, PlannedChanges,
+        StopReason, parse_document, write_private,
     },
     mcp::{reply, server::Server},
     pipeline::approval::ApprovalRequest,
@@ -122,20 +122,23 @@ impl ApplyCommand {
             request_approval(server.dispatcher(), local, question).await
         };
         let applied = server.apply_from_shell(local, &plan, &progress, ask).await;
+        let is_own_plan = plan_path != self.file;
+        let is_complete = applied.as_ref().is_ok_and(AppliedPlan::is_complete);
+        // The progress of a plan that its user keeps stays, and says that it is done.
+        if is_own_plan && (is_complete || !progress.is_begun()) {
+            // What is left is expired soon.
+            _ = fs::remove_file(&plan_path);
+            progress.remove();
+        }
         let applied = match applied {
             Ok(applied) => applied,
             Err(error) => bail!(reply::error_message(&error)),
         };
         print_end(&applied, out)?;
-        if applied.is_complete() {
-            progress.remove();
-            if plan_path != self.file {
-                // What is left is expired soon.
-                _ = fs::remove_file(&plan_path);
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        Ok(ExitCode::FAILURE)
+        Ok(match is_complete {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
     }
 }
 
@@ -174,14 +177,13 @@ fn write_plan(path: &Path, plan: &ChangePlan) -> anyhow::Result<()> {
         digest: plan.digest(),
         portkey_mcp_plan: plan.clone(),
     };
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let write = || -> io::Result<()> {
-        let mut opened = options.open(path)?;
-        opened.write_all(&serde_json::to_vec(&file)?)?;
-        opened.sync_all()
+        write_private(path, &serde_json::to_vec(&file)?)?;
+        // That of a plan which was there before.
+        match fs::remove_file(with_suffix(path, ".progress")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     };
     write().with_context(|| format!("cannot write {}", path.to_string_lossy()))
 }
@@ -208,6 +210,9 @@ fn print_end(applied: &AppliedPlan, out: &mut impl Write) -> io::Result<()> {
         if let Some(answer) = done.get("answer") {
             writeln!(out, "          {}", escape_to_one_line(&answer.to_string()))?;
         }
+    }
+    if applied.is_done_already {
+        writeln!(out, "\n{DONE_ALREADY}")?;
     }
     for id in &applied.not_done {
         writeln!(out, "not done  {id}")?;

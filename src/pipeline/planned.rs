@@ -1,7 +1,10 @@
 //! Calls that are planned: decided and described like a call, and never sent.
 
+use std::time::Duration;
+
 use portkey_api::catalog::CatalogEntry;
-use portkey_operation::JsonMap;
+use portkey_operation::{JsonMap, Operation};
+use portkey_policy::DecisionKind;
 use serde_json::Value;
 
 use super::{
@@ -15,7 +18,7 @@ use super::{
 };
 use crate::{
     auth::principal::{KeyProver, Principal},
-    observability::{audit::PendingEntry, request::RequestInfo},
+    observability::{audit::PendingEntry, call_record::OutcomeKind, request::RequestInfo},
     security::secrets,
 };
 
@@ -106,7 +109,40 @@ impl Dispatcher {
     /// # Errors
     /// Returns `ApprovalRequired` with the request if nobody has decided yet, or `ApprovalDenied` if
     /// the response is no approval.
+    ///
+    /// The question and the decision are audited as a call of `operation` with the plan of this id.
     pub async fn require_joint_approval(
+        &self,
+        (principal, request_info): (&Principal, &RequestInfo),
+        operation: Option<&'static Operation>,
+        plan: &str,
+        request: ApprovalRequest,
+        response: Option<ApprovalResponse>,
+    ) -> Result<ApprovalRecord, CallError> {
+        let mut record = CallRecord {
+            operation,
+            ..CallRecord::default()
+        };
+        record.set_decision(DecisionKind::Approve, request.rule.as_str());
+        let args: JsonMap = [("plan".to_owned(), plan.into())].into_iter().collect();
+        let audit = self.audit.as_ref();
+        let entry = PendingEntry::begin(audit, principal, request_info, &args, &mut record);
+        entry.record.arguments = Some(args);
+        let result = self
+            .check_joint_approval(principal, request, response)
+            .await;
+        let outcome = match &result {
+            Ok(approved) => {
+                entry.record.approval = Some(approved.clone());
+                OutcomeKind::Answered.into()
+            }
+            Err(error) => error.outcome(false),
+        };
+        entry.finish(outcome);
+        result
+    }
+
+    async fn check_joint_approval(
         &self,
         principal: &Principal,
         request: ApprovalRequest,
@@ -128,6 +164,11 @@ impl Dispatcher {
             Some(approved) => Ok(approved),
             None => Err(CallError::ApprovalRequired(Box::new(request))),
         }
+    }
+
+    /// Returns the maximum time for a call to the upstream, including retries.
+    pub fn upstream_timeout(&self) -> Duration {
+        self.upstream.timeout()
     }
 
     /// Finds an operation by its name, as the catalog has it.

@@ -195,6 +195,11 @@ impl UpstreamClient {
         }
     }
 
+    /// Returns the maximum time for a whole call.
+    pub const fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
     /// Records attempts and retries in these metrics.
     pub fn with_metrics(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }

@@ -87,6 +87,7 @@ async fn plan_with_references_is_shown_and_applied() {
             (&json!("applied"), &json!(true)),
             "{way}: {again}"
         );
+        assert_eq!(again["note"], "this plan is done already; nothing was sent");
         assert_eq!(config_names(&client).await, names, "{way}");
         client.client.cancel().await.unwrap();
     }
@@ -140,10 +141,46 @@ async fn invalid_plan_is_refused_with_the_step() {
             ]),
             error: "is a secret, which no plan keeps",
         },
+        RefusedCase {
+            steps: json!([
+                { "id": "a", "tool": "update-config", "arguments": config("pc-cached-answers") },
+                { "id": "b", "tool": "delete-config", "arguments": { "slug": "${a.slug}" } },
+            ]),
+            error: "refers to `a`, which creates nothing; give the value itself",
+        },
+        RefusedCase {
+            steps: json!([
+                { "id": "a", "tool": "create-config", "arguments": { "name": "pc-trial-split",
+                    "workspace_id": "ws-research", "config": {} } },
+                { "id": "b", "tool": "delete-config", "arguments": { "slug": "${a.name}" } },
+            ]),
+            error: "of `a` it can be only `id` or `slug`",
+        },
+        RefusedCase {
+            steps: json!([
+                { "id": "a", "tool": "create-config", "arguments": { "name": "A",
+                    "workspace_id": "ws-research", "config": {} } },
+                { "id": "b", "tool": "delete-config", "arguments": { "slug": "pc-${a.slug}" } },
+            ]),
+            error: "and nothing beside it",
+        },
     ];
     for case in cases {
         let error = plan(&client, &case.steps).await.unwrap_err();
         assert!(error.contains(case.error), "{}: {error}", case.steps);
+    }
+    for field in [
+        "key.", "", ".key", "/key", "data.key", "[key", "key[]", " ", "key[0]",
+    ] {
+        let steps = json!([
+            { "id": "k", "tool": "create-api-key", "arguments": { "type": "workspace",
+                "sub_type": "service", "name": "K", "workspace_id": "ws-research", "scopes": ["logs.list"] } },
+            { "id": "c", "tool": "update-config", "arguments": {
+                "slug": "pc-trial-split", "name": format!("${{k.{field}}}") } },
+        ]);
+        let error = plan(&client, &steps).await.unwrap_err();
+        let is_refused = error.contains("is a secret") || error.contains("names no field");
+        assert!(is_refused, "{field}: {error}");
     }
     let document = "- tool: update-config\n  arguments: {slug: pc-trial-split, name: From YAML}\n";
     let planned = client
@@ -328,6 +365,77 @@ async fn impact_that_cannot_be_seen_is_said_and_blocks_nothing() {
     client.call("delete-config", delete).await.unwrap();
 }
 
+/// The answer may be the only copy of a key, so the step is done whatever a later one wants of it.
+#[tokio::test]
+async fn misspelt_reference_stops_the_plan_after_its_step_is_done() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let steps = json!([
+        { "id": "k", "tool": "create-api-key", "arguments": { "type": "workspace",
+            "sub_type": "service", "name": "K", "workspace_id": "ws-research", "scopes": ["logs.list"] } },
+        { "id": "c", "tool": "update-config", "arguments": { "slug": "pc-trial-split", "name": "${k.idd}" } },
+    ]);
+    let planned = plan(&client, &steps).await.unwrap();
+    let applied = apply(&client, &planned).await.unwrap();
+    assert!(applied["done"][0]["answer"]["key"].is_string(), "{applied}");
+    assert_eq!(applied["stopped"]["step"], "c", "{applied}");
+    let error = applied["stopped"]["error"].as_str().unwrap();
+    assert!(
+        error.contains("its answer has no `idd`; it has "),
+        "{applied}"
+    );
+    let again = apply(&client, &planned).await.unwrap();
+    assert_eq!(again["not_done"], json!(["c"]), "{again}");
+}
+
+/// An approval covers a step only if it was shown that this step needs it.
+#[tokio::test]
+async fn approval_shows_target_risk_and_rule_of_each_step() {
+    let human = FormClient::new(true);
+    let session = connect((false, false), &human, &["--approve-deletes"]).await;
+    let steps = json!([
+        { "id": "new", "tool": "create-config", "arguments": { "name": "New",
+            "workspace_id": "ws-research", "config": { "retry": { "attempts": 3 } } } },
+        { "id": "gone", "tool": "delete-config", "arguments": { "slug": "${new.slug}" } },
+    ]);
+    let (done, text) = session
+        .call_text("plan-changes", json!({ "steps": steps }))
+        .await;
+    assert!(done, "{text}");
+    let planned: Value = serde_json::from_str(&text).unwrap();
+    human.set_reaction(FormReaction::Accept(json!({ "approve": true })));
+    let args = json!({ "plan": planned["plan"] });
+    session.call_text("apply-plan", args).await;
+    let request = human.last_request();
+    for part in [
+        "target: DELETE ",
+        "${new.slug}",
+        "risk: ",
+        "needs approval: ",
+    ] {
+        assert!(request.contains(part), "{request}");
+    }
+    session.client.cancel().await.unwrap();
+}
+
+/// A second call takes over a plan whose first call waits for a human, and no write is made twice.
+#[tokio::test]
+async fn two_calls_of_one_plan_make_each_write_once() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let planned = plan(&client, &three_steps()).await.unwrap();
+    let before = config_names(&client).await.len();
+    let both = tokio::join!(apply(&client, &planned), apply(&client, &planned));
+    for applied in [both.0, both.1] {
+        match applied {
+            Ok(applied) => assert_eq!(applied["status"], "applied", "{applied}"),
+            Err(error) => assert!(
+                error.contains("is being applied by another call"),
+                "{error}"
+            ),
+        }
+    }
+    assert_eq!(config_names(&client).await.len(), before + 1);
+}
+
 /// A sandbox with faults, and a plan of writes that a second send would double.
 struct Interrupted {
     sandbox: ServerProcess,
@@ -366,6 +474,8 @@ impl Interrupted {
     fn command(&self, args: &[&str]) -> std::process::Command {
         let mut command = command(args);
         command.args(["--base-url", &self.sandbox.url, "--api-key", "sandbox-key"]);
+        // A step without an answer is made again only after it.
+        command.args(["--timeout", "1"]);
         command.stdin(Stdio::null());
         command
     }
@@ -464,12 +574,12 @@ async fn killed_shell_goes_on_without_doubling_a_write() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            let mark = format!("\"new{i}\":\"sent\"");
+            let mark = format!("\"new{i}\":{{\"sent\"");
             kills += usize::from(kill_when(&mut child, &progress, &mark));
         }
         assert!(kills > 0, "seed {seed}");
         let mut last = None;
-        for _ in 0..30 {
+        for _ in 0..60 {
             let output = run.command(&["apply", plan_text]).output().unwrap();
             let is_done = output.status.success();
             last = Some(output);
@@ -479,7 +589,9 @@ async fn killed_shell_goes_on_without_doubling_a_write() {
         }
         let last = last.unwrap();
         assert!(last.status.success(), "seed {seed}: {}", text(&last));
-        assert!(!progress.exists());
+        let again = run.command(&["apply", plan_text]).output().unwrap();
+        assert!(again.status.success(), "seed {seed}: {}", text(&again));
+        assert!(text(&again).contains("this plan is done already; nothing was sent"));
         run.assert_each_write_once().await;
     }
 }
@@ -499,6 +611,7 @@ async fn killed_server_goes_on_without_doubling_a_write() {
         ServerProcess::http()
             .upstream(&run.sandbox.url)
             .api_key("sandbox-key")
+            .args(&["--timeout", "1"])
             .args(&["--state-key-file", keys.to_str().unwrap()])
             .args(&["--redis-url-file", url.to_str().unwrap()])
             .start()
@@ -535,7 +648,7 @@ async fn killed_server_goes_on_without_doubling_a_write() {
     }
     server = start();
     let mut applied = Value::Null;
-    for _ in 0..20 {
+    for _ in 0..60 {
         applied = call(&server, "apply-plan", apply.clone()).await;
         if applied["status"] == "applied" {
             break;
@@ -625,4 +738,75 @@ fn changed_plan_file_is_refused() {
         "{}",
         text(&refused)
     );
+}
+
+/// The files of a plan are bound to it, and only their user can read them.
+#[cfg(unix)]
+#[test]
+fn progress_of_another_plan_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (spec, plan, progress) = (path("a.yaml"), path("a.plan"), path("a.plan.progress"));
+    let run = |args: &[&str]| command(args).stdin(Stdio::null()).output().unwrap();
+    let write_spec = |name: &str| {
+        let document =
+            format!("- tool: update-config\n  arguments: {{slug: pc-trial-split, name: {name}}}\n");
+        fs::write(&spec, document).unwrap();
+    };
+    let make_plan = || {
+        let planned = run(&["plan", &spec, "--output", &plan, "--sandbox"]);
+        assert!(planned.status.success(), "{}", text(&planned));
+    };
+    write_spec("A");
+    make_plan();
+    let applied = run(&["apply", &plan, "--sandbox"]);
+    assert!(applied.status.success(), "{}", text(&applied));
+    for file in [&plan, &progress] {
+        let mode = fs::metadata(file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let kept = fs::read(&progress).unwrap();
+    write_spec("B");
+    make_plan();
+    assert!(!Path::new(&progress).exists());
+    fs::write(&progress, kept).unwrap();
+    let refused = run(&["apply", &plan, "--sandbox"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused).contains("the progress of another plan"),
+        "{}",
+        text(&refused)
+    );
+    fs::remove_file(&progress).unwrap();
+    std::os::unix::fs::symlink(&spec, &progress).unwrap();
+    let refused = run(&["apply", &plan, "--sandbox"]);
+    assert!(
+        text(&refused).contains("it is a symbolic link"),
+        "{}",
+        text(&refused)
+    );
+    assert!(fs::read_to_string(&spec).unwrap().contains("update-config"));
+}
+
+/// A file that was applied without sending anything can be applied again.
+#[test]
+fn apply_of_a_file_that_sent_nothing_leaves_no_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = folder.path().join("changes.yaml");
+    fs::write(
+        &spec,
+        "- tool: update-config\n  arguments: {slug: pc-trial-split, name: A}\n",
+    )
+    .unwrap();
+    let spec = spec.to_str().unwrap();
+    let applied = command(&["apply", spec, "--sandbox", "--dry-run"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(!applied.status.success(), "{}", text(&applied));
+    for suffix in ["plan", "plan.progress", "plan.progress.lock"] {
+        assert!(!Path::new(&format!("{spec}.{suffix}")).exists(), "{suffix}");
+    }
 }

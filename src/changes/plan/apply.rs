@@ -1,17 +1,21 @@
 //! Applies plans: exactly their steps, one by one, from the first that is not done.
 
-use std::{collections::BTreeSet, future::Future};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    time::Duration,
+};
 
-use portkey_operation::{InputError, JsonMap};
+use portkey_operation::{CallRisk, InputError, JsonMap};
 use serde_json::{Value, json};
 
 use super::{
-    document::{ChangePlan, PlannedStep, StepState, digest_arguments, digest_state},
+    document::{ChangePlan, PlannedStep, StepState, digest_arguments, digest_state, unix_seconds},
     parse::PlanStep,
-    planner::{PlannedChanges, in_step},
+    planner::{PlannedChanges, ShownStep, in_step},
     probe::StepOutcome,
     progress::{PlanProgress, ProgressError, ProgressKeeper, StepProgress},
-    references::{self, StepValues},
+    references::{self, StepReference, StepValues},
 };
 use crate::{
     changes::{ChangeContext, PreparedChange},
@@ -20,6 +24,7 @@ use crate::{
         CallError, CallRecord, PlanForm, ToolCall,
         approval::{
             ApprovalRecord, ApprovalRequest, ApprovalRequirement, ApprovalResponse, Binding,
+            CallDetails, DetailChange, RiskLabel, describe_risks,
         },
         dry_run,
         usages::Impact,
@@ -28,10 +33,17 @@ use crate::{
 
 /// Name of the tool that applies plans.
 const TOOL: &str = "apply-plan";
-/// Maximum number of times that a step is sent in one call, if its state proves that it was not done.
-const MAX_ATTEMPTS: usize = 3;
+/// Minimum time after the timeout of a request for which it may still take effect.
+const MIN_IN_FLIGHT: Duration = Duration::from_secs(5);
+/// Text for a plan of which nothing is left to do.
+pub const DONE_ALREADY: &str = "this plan is done already; nothing was sent";
+/// Maximum length of a line of the text of an approval request, in characters.
+const MAX_LINE_CHARS: usize = 1_000;
 /// Maximum length of the text of an approval request, in bytes.
 const MAX_TEXT_BYTES: usize = 32 << 10;
+/// Maximum number of changes, and of other entries, in the parts of an approval request.
+const MAX_DETAIL_CHANGES: usize = 60;
+const MAX_DETAIL_ENTRIES: usize = 40;
 /// Maximum length of a text, and of a list, in the answers that a report repeats.
 const MAX_ANSWER_CHARS: usize = 2_000;
 const MAX_ANSWER_ITEMS: usize = 20;
@@ -85,6 +97,8 @@ pub struct AppliedPlan {
     pub stopped: Option<(String, StopReason, String)>,
     /// True if an earlier call had begun.
     pub is_resumed: bool,
+    /// True if an earlier call has made all steps.
+    pub is_done_already: bool,
 }
 
 impl AppliedPlan {
@@ -104,6 +118,9 @@ impl AppliedPlan {
             if self.is_resumed {
                 fields.insert("resumed".to_owned(), true.into());
             }
+            if self.is_done_already {
+                fields.insert("note".to_owned(), DONE_ALREADY.into());
+            }
             if let Some((step, reason, error)) = &self.stopped {
                 let next = match reason {
                     StopReason::Drift => "make a new plan",
@@ -111,7 +128,7 @@ impl AppliedPlan {
                         "apply the plan again to go on from this step, or make a new one"
                     }
                     StopReason::InDoubt => {
-                        "look whether the step took effect; it is not repeated unless its state proves that it was not done"
+                        "look whether the step took effect, and apply the plan again later; the step is not repeated unless its state shows that it was not done"
                     }
                 };
                 let stopped = json!({ "step": step, "reason": reason.as_str(), "error": error, "next": next });
@@ -159,14 +176,18 @@ impl ChangeContext<'_> {
         response: Option<ApprovalResponse>,
         record: &mut CallRecord,
     ) -> Result<AppliedPlan, CallError> {
-        if !plan.is_known_form() || plan.is_expired() {
-            let what = "is of another version, or its time is over; make it again";
-            return Err(InputError::new("plan", what).into());
+        keeper.take_again().await.map_err(progress_failed)?;
+        let mut progress = keeper.load().await.map_err(progress_failed)?;
+        if progress.steps.is_empty() {
+            progress = PlanProgress::new(plan);
+        }
+        if !progress.is_of(plan) {
+            return Err(progress_failed(ProgressError::OtherPlan));
         }
         let mut run = PlanRun {
             context: *self,
             plan,
-            progress: keeper.load().await.map_err(progress_failed)?,
+            progress,
             touched: BTreeSet::new(),
         };
         let mut applied = AppliedPlan {
@@ -175,12 +196,20 @@ impl ChangeContext<'_> {
             not_done: Vec::new(),
             stopped: None,
             is_resumed: !run.progress.steps.is_empty(),
+            is_done_already: plan.steps.iter().all(|step| run.is_done(&step.id)),
         };
+        if applied.is_done_already {
+            return Ok(run.finish(applied, Vec::new()));
+        }
+        if !plan.is_known_form() || plan.is_expired() {
+            let what = "is of another version, or its time is over; make it again";
+            return Err(InputError::new("plan", what).into());
+        }
         if let Some(stopped) = run.settle_doubts(keeper).await? {
             applied.stopped = Some(stopped);
             return Ok(run.finish(applied, Vec::new()));
         }
-        let approved = match run.authorize(response).await? {
+        let approved = match run.authorize(response, record).await? {
             Ok(approved) => approved,
             Err((step, what)) => {
                 applied.stopped = Some((step, StopReason::Drift, what));
@@ -210,8 +239,22 @@ impl ChangeContext<'_> {
 /// An approval of several steps at once.
 struct JointApproval {
     record: ApprovalRecord,
-    /// Rules that it covers, as they were when it was given.
-    rules: Vec<ApprovalRequirement>,
+    /// The requirements that it covers, by step, as they were when it was given.
+    required: BTreeMap<String, ApprovalRequirement>,
+    /// Number of people who have approved.
+    approvers: Option<u8>,
+}
+
+impl JointApproval {
+    /// Returns true if the approver was told that a step needs this approval.
+    fn covers(&self, step: &str, required: &ApprovalRequirement) -> bool {
+        self.required.get(step).is_some_and(|shown| {
+            shown.rule == required.rule
+                && shown.revision == required.revision
+                && shown.confirm == required.confirm
+                && shown.approvers == required.approvers
+        })
+    }
 }
 
 /// Returns the number of people who have to approve a plan: the highest of its rules.
@@ -240,8 +283,8 @@ impl PlanRun<'_> {
             .steps
             .iter()
             .filter_map(|(id, step)| match step {
-                StepProgress::Done { values } => Some((id.clone(), values.clone())),
-                StepProgress::Sent => None,
+                StepProgress::Done { values, .. } => Some((id.clone(), values.clone())),
+                StepProgress::Sent { .. } => None,
             });
         done.collect()
     }
@@ -254,7 +297,13 @@ impl PlanRun<'_> {
             fields
                 .and_then(|fields| fields.get(&reference.field).cloned())
                 .ok_or_else(|| {
-                    format!("`${{{}.{}}}` has no value", reference.step, reference.field)
+                    let StepReference { step, field } = reference;
+                    let why = match self.progress.steps.get(step) {
+                        Some(StepProgress::Done { missing, .. }) => missing.get(field),
+                        _ => None,
+                    };
+                    let why = why.map_or("it is not known", String::as_str);
+                    format!("`${{{step}.{field}}}` has no value: {why}")
                 })
         })
     }
@@ -266,19 +315,24 @@ impl PlanRun<'_> {
     ) -> Result<Option<(String, StopReason, String)>, CallError> {
         let plan = self.plan;
         for step in &plan.steps {
-            if self.progress.steps.get(&step.id) != Some(&StepProgress::Sent) {
+            let Some(StepProgress::Sent { until }) = self.progress.steps.get(&step.id) else {
                 continue;
-            }
+            };
+            let until = *until;
             let outcome = match self.resolve(step) {
                 Ok(args) => self.probe(step, args).await,
                 Err(error) => StepOutcome::Unclear(error.to_string()),
             };
             match outcome {
                 StepOutcome::Done(state) => {
-                    if let Err(error) = self.set_done(step, state.as_ref().unwrap_or(&Value::Null))
-                    {
-                        return Ok(Some((step.id.clone(), StopReason::InDoubt, error)));
-                    }
+                    self.set_done(step, state.as_ref().unwrap_or(&Value::Null));
+                }
+                StepOutcome::NotDone if unix_seconds() <= until => {
+                    let left = until.saturating_sub(unix_seconds()) + 1;
+                    let why = format!(
+                        "it was sent, its answer is not known, and it may still take effect; apply the plan again in {left} seconds"
+                    );
+                    return Ok(Some((step.id.clone(), StopReason::InDoubt, why)));
                 }
                 StepOutcome::NotDone => {
                     self.progress.steps.remove(&step.id);
@@ -312,27 +366,24 @@ impl PlanRun<'_> {
     }
 
     /// Records that a step is done, with the fields that later steps refer to.
-    fn set_done(&mut self, step: &PlannedStep, answer: &Value) -> Result<(), String> {
-        let mut values = std::collections::BTreeMap::new();
+    fn set_done(&mut self, step: &PlannedStep, answer: &Value) {
+        let (mut values, mut missing) = (BTreeMap::new(), BTreeMap::new());
         for later in &self.plan.steps {
-            let found = references::find("", &later.args).map_err(|error| error.to_string())?;
+            // An invalid reference is an error of the step that has it.
+            let found = references::find("", &later.args).unwrap_or_default();
             for reference in found.into_iter().filter(|found| found.step == step.id) {
-                let value = references::value_in(answer, &reference.field).map_err(|what| {
-                    format!(
-                        "the step is done, and step `{}` needs what it does not tell: {what}",
-                        later.id
-                    )
-                })?;
-                values.insert(reference.field, value);
+                match references::value_in(answer, &reference.field) {
+                    Ok(value) => _ = values.insert(reference.field, value),
+                    Err(why) => _ = missing.insert(reference.field, why),
+                }
             }
         }
         self.progress
             .steps
-            .insert(step.id.clone(), StepProgress::Done { values });
+            .insert(step.id.clone(), StepProgress::Done { values, missing });
         if let StepState::Read { address, .. } = &step.state {
             self.touched.insert(address.clone());
         }
-        Ok(())
     }
 
     /// Validates and decides about all remaining steps, checks that the state is that of the plan, and
@@ -340,6 +391,7 @@ impl PlanRun<'_> {
     async fn authorize(
         &mut self,
         response: Option<ApprovalResponse>,
+        record: &CallRecord,
     ) -> Result<Result<Option<JointApproval>, (String, String)>, CallError> {
         for step in &self.plan.steps {
             if self.is_done(&step.id)
@@ -375,14 +427,25 @@ impl PlanRun<'_> {
         let ChangeContext {
             dispatcher,
             principal,
-            ..
+            request_info,
         } = self.context;
         let approved = dispatcher
-            .require_joint_approval(principal, request, response)
+            .require_joint_approval(
+                (principal, request_info),
+                record.operation,
+                &self.plan.id,
+                request,
+                response,
+            )
             .await?;
+        let required = changes
+            .steps
+            .into_iter()
+            .filter_map(|step| Some((step.id, step.approval?)));
         Ok(Ok(Some(JointApproval {
             record: approved,
-            rules,
+            required: required.collect(),
+            approvers: joint_approvers(&rules),
         })))
     }
 
@@ -412,20 +475,34 @@ impl PlanRun<'_> {
         {
             text.push_str(&format!("Rule's message: {}\n", escape(message)));
         }
-        for step in &changes.steps {
-            text.push('\n');
-            for line in step.to_lines() {
-                text.push_str(&escape(&line));
-                text.push('\n');
+        if let Some(count) = joint_approvers(rules).filter(|count| *count > 1) {
+            text.push_str(&format!("Approvers: {count} different people\n"));
+        }
+        for (i, step) in changes.steps.iter().enumerate() {
+            let mut part = "\n".to_owned();
+            for line in approval_lines(step) {
+                part.push_str(&line);
+                part.push('\n');
             }
+            if text.len() + part.len() > MAX_TEXT_BYTES {
+                let left = changes.steps.len() - i;
+                let ids: Vec<&str> = changes
+                    .steps
+                    .iter()
+                    .skip(i)
+                    .map(|step| step.id.as_str())
+                    .collect();
+                text.push_str(&format!(
+                    "\nAnd {left} more steps that are not shown: {}. Deny the plan unless you know them from elsewhere.\n",
+                    shorten(&escape(&ids.join(", ")))
+                ));
+                break;
+            }
+            text.push_str(&part);
         }
         text.push_str(
             "\n`${step.field}` is filled with what an earlier step of this plan answers.\n",
         );
-        if text.len() > MAX_TEXT_BYTES {
-            text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
-            text.push_str("…\nThe plan is longer than what is shown. Deny it unless you know it from elsewhere.\n");
-        }
         if let Some(name) = &confirm {
             text.push_str(&format!("\nTo approve, type: `{name}`"));
         }
@@ -442,7 +519,97 @@ impl PlanRun<'_> {
         let binding = Binding::of_parts(&self.context.principal.name, parts);
         let approvers = joint_approvers(rules);
         let rule = names.join(", ");
-        ApprovalRequest::for_calls(TOOL, rule, &text, confirm, approvers, impact, binding)
+        let details = self.details(changes, &rule);
+        let mut risks: Vec<CallRisk> = Vec::new();
+        for known in changes.steps.iter().flat_map(|step| &step.risks) {
+            if !risks.iter().any(|other| other.risk == known.risk) {
+                risks.push(*known);
+            }
+        }
+        ApprovalRequest::for_calls(
+            TOOL,
+            rule,
+            &text,
+            (confirm, approvers),
+            (risks, details),
+            impact,
+            binding,
+        )
+    }
+
+    /// Describes the plan in parts, for the approval server and its notices.
+    fn details(&self, changes: &PlannedChanges, rule: &str) -> CallDetails {
+        let info = self.context.request_info;
+        let mut details = CallDetails {
+            title: format!("Apply a plan of {} steps", changes.steps.len()),
+            effect: "update".to_owned(),
+            method: "PLAN".to_owned(),
+            target: self.plan.id.clone(),
+            client: info
+                .client
+                .as_deref()
+                .map(|client| shorten(&escape(client))),
+            transport: info.transport.as_str().to_owned(),
+            rule: shorten(&escape(rule)),
+            ..CallDetails::default()
+        };
+        if changes.steps.iter().any(|step| step.effect == "delete") {
+            details.effect = "delete".to_owned();
+        }
+        let mut sentences = Vec::new();
+        for step in &changes.steps {
+            let id = shorten(&escape(&step.id));
+            sentences.push(format!(
+                "{id}: {}",
+                describe_risks(step.operation, &step.risks)
+            ));
+            details
+                .risks
+                .extend(step.risks.iter().map(|known| RiskLabel {
+                    kind: known.risk.as_str().to_owned(),
+                    text: format!("{id}: it {}.", known.statement),
+                }));
+            details.impact.extend(
+                step.impact
+                    .iter()
+                    .map(|impact| format!("{id}: {}", escape(&impact.summary))),
+            );
+            let target = format!("{id}: {} ({})", step.tool, step.effect);
+            let all = [DetailChange::from_values(
+                &target,
+                (None, Some(&Value::from(step.target.as_str()))),
+                None,
+            )];
+            let own = step.changes.iter().map(|change| {
+                let path = change
+                    .get("path")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                let values = (change.get("from"), change.get("to"));
+                DetailChange::from_values(&format!("{id}: {path}"), values, None)
+            });
+            for change in all.into_iter().chain(own) {
+                match details.changes.len() < MAX_DETAIL_CHANGES {
+                    true => details.changes.push(change),
+                    false => details.more_changes += 1,
+                }
+            }
+            details.more_changes += step.more_changes;
+            details.warnings.extend(
+                step.notes
+                    .iter()
+                    .map(|note| format!("{id}: {}", shorten(&escape(note)))),
+            );
+        }
+        details.risk = sentences.join(" ");
+        for list in [&mut details.impact, &mut details.warnings] {
+            if list.len() > MAX_DETAIL_ENTRIES {
+                let more = list.len() - MAX_DETAIL_ENTRIES;
+                list.truncate(MAX_DETAIL_ENTRIES);
+                list.push(format!("and {more} more"));
+            }
+        }
+        details
     }
 
     /// Returns the difference between the state of a plan and that of now.
@@ -478,7 +645,8 @@ impl PlanRun<'_> {
         }
     }
 
-    /// Makes a step. The state is read again before it is sent.
+    /// Makes a step. The state is read again before it is sent, and it is sent once: a request without
+    /// an answer may take effect after its state was read.
     async fn make_step(
         &mut self,
         step: &PlannedStep,
@@ -486,25 +654,7 @@ impl PlanRun<'_> {
         approved: Option<&JointApproval>,
         record: &mut CallRecord,
     ) -> StepEnd {
-        for _ in 0..MAX_ATTEMPTS {
-            let end = self.try_step(step, keeper, approved, record).await;
-            if let Some(end) = end {
-                return end;
-            }
-        }
-        let what = "its answer was lost each time, and its state proves that it was not done";
-        StepEnd::Stopped(StopReason::Failed, what.to_owned())
-    }
-
-    /// Tries a step once. Returns `None` if it was sent and its state proves that it was not done.
-    async fn try_step(
-        &mut self,
-        step: &PlannedStep,
-        keeper: &impl ProgressKeeper,
-        approved: Option<&JointApproval>,
-        record: &mut CallRecord,
-    ) -> Option<StepEnd> {
-        let failed = |error: String| Some(StepEnd::Stopped(StopReason::Failed, error));
+        let failed = |error: String| StepEnd::Stopped(StopReason::Failed, error);
         let context = self.context;
         let args = match self.resolve(step) {
             Ok(args) => args,
@@ -522,24 +672,26 @@ impl PlanRun<'_> {
             .drift(step, &computed.args, computed.entry, is_no_op)
             .await
         {
-            return Some(StepEnd::Stopped(StopReason::Drift, what));
+            return StepEnd::Stopped(StopReason::Drift, what);
         }
         if is_no_op {
             let state = computed
                 .change
                 .map(|change| change.before.shown)
                 .unwrap_or_default();
-            if let Err(error) = self.set_done(step, &state) {
-                return failed(error);
-            }
+            self.set_done(step, &state);
             return match keeper.save(&self.progress).await {
-                Ok(()) => Some(StepEnd::Done(json!({ "note": "nothing to change" }))),
+                Ok(()) => StepEnd::Done(json!({ "note": "nothing to change" })),
                 Err(error) => failed(error.to_string()),
             };
         }
+        let timeout = context.dispatcher.upstream_timeout();
+        let in_flight = timeout + timeout.max(MIN_IN_FLIGHT);
+        // A part of a second counts as a whole one.
+        let until = unix_seconds() + in_flight.as_secs() + 1;
         self.progress
             .steps
-            .insert(step.id.clone(), StepProgress::Sent);
+            .insert(step.id.clone(), StepProgress::Sent { until });
         if let Err(error) = keeper.save(&self.progress).await {
             self.progress.steps.remove(&step.id);
             return failed(error.to_string());
@@ -570,7 +722,7 @@ impl PlanRun<'_> {
                     Some(change) => context.report(change, answer.clone()).await,
                     None => answer.clone(),
                 };
-                Some(self.end_done(step, &answer, shown, keeper).await)
+                self.end_done(step, &answer, shown, keeper).await
             }
             Err(error) if !is_sent || !error.may_have_taken_effect() => {
                 self.forget(step, keeper).await;
@@ -581,16 +733,17 @@ impl PlanRun<'_> {
                     let state = state.unwrap_or_default();
                     let shown = json!({ "note": "its answer was lost, and its state shows that it took effect",
                         "state": state });
-                    Some(self.end_done(step, &state, shown, keeper).await)
+                    self.end_done(step, &state, shown, keeper).await
                 }
-                StepOutcome::NotDone => {
-                    self.forget(step, keeper).await;
-                    None
-                }
-                StepOutcome::Unclear(why) => Some(StepEnd::Stopped(
+                StepOutcome::NotDone => StepEnd::Stopped(
                     StopReason::InDoubt,
-                    format!("{error}; {why}"),
-                )),
+                    format!(
+                        "{error}; its state is that before it, and it may still take effect; apply the plan again later"
+                    ),
+                ),
+                StepOutcome::Unclear(why) => {
+                    StepEnd::Stopped(StopReason::InDoubt, format!("{error}; {why}"))
+                }
             },
         }
     }
@@ -603,9 +756,7 @@ impl PlanRun<'_> {
         keeper: &impl ProgressKeeper,
     ) -> StepEnd {
         let shown = dry_run::truncate(&shown, MAX_ANSWER_CHARS, MAX_ANSWER_ITEMS);
-        if let Err(what) = self.set_done(step, answer) {
-            return StepEnd::Stopped(StopReason::InDoubt, what);
-        }
+        self.set_done(step, answer);
         // Without it the next call finds the step sent, and looks at its state.
         _ = keeper.save(&self.progress).await;
         StepEnd::Done(shown)
@@ -673,8 +824,8 @@ impl PlanRun<'_> {
         }
     }
 
-    /// Calls the operation of a step. An approval of the whole plan covers the step if the rule that
-    /// demands one is among those that the approver has seen.
+    /// Calls the operation of a step. An approval of the whole plan covers the step if the approver has
+    /// seen that exactly this step needs exactly this approval.
     async fn call_step(
         &self,
         step: &PlannedStep,
@@ -699,15 +850,14 @@ impl PlanRun<'_> {
             result => return result,
         };
         let covering = approved.filter(|approved| {
-            let is_known = |required: &ApprovalRequirement| required.rule == request.rule;
-            approved.rules.iter().any(is_known)
+            let required = request.requirement();
+            required.is_some_and(|required| approved.covers(&step.id, required))
         });
         let Some(covering) = covering else {
             let what = "needs an approval that the plan did not when it was applied; apply it again, and a human is asked";
             return Err(InputError::new("", what).into());
         };
-        let approvers = joint_approvers(&covering.rules);
-        let approval = request.approve_as_shown(covering.record.clone(), approvers);
+        let approval = request.approve_as_shown(covering.record.clone(), covering.approvers);
         let response = ApprovalResponse::Resolved(Ok(approval));
         dispatcher.call(call(Some(response)), record).await
     }
@@ -727,6 +877,35 @@ impl PlanRun<'_> {
             applied.done.push(done);
         }
         applied
+    }
+}
+
+/// Renders a step for its approver: the request, its risks, and what changes. No line is cut silently.
+fn approval_lines(step: &ShownStep) -> Vec<String> {
+    let mut lines = step.to_lines();
+    let mut about = vec![
+        format!("  target: {}", step.target),
+        format!("  risk: {}", describe_risks(step.operation, &step.risks)),
+    ];
+    if let Some(count) = step
+        .approval
+        .as_ref()
+        .and_then(|required| required.approvers)
+    {
+        about.push(format!("  approvers: {count}"));
+    }
+    lines.splice(1..1, about);
+    lines.iter().map(|line| shorten(&escape(line))).collect()
+}
+
+/// Shortens a line, and says so.
+fn shorten(line: &str) -> String {
+    match line.char_indices().nth(MAX_LINE_CHARS) {
+        Some((end, _)) => {
+            let (start, rest) = line.split_at(end);
+            format!("{start}… ({} more characters)", rest.chars().count())
+        }
+        None => line.to_owned(),
     }
 }
 

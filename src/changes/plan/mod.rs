@@ -14,12 +14,13 @@ mod references;
 mod store;
 
 pub use self::{
-    apply::{AppliedPlan, ApplyObserver, StopReason},
+    apply::{AppliedPlan, ApplyObserver, DONE_ALREADY, StopReason},
     document::{ChangePlan, PLAN_TTL, PlannedStep, StepState},
     parse::{MAX_PLAN_BYTES, MAX_PLAN_STEPS, StepInput, parse_document, parse_value},
     planner::{PlannedChanges, ShownStep},
     progress::{
         FileProgress, PlanProgress, ProgressError, ProgressKeeper, StepProgress, StoreProgress,
+        write_private,
     },
     store::{MAX_TOKEN_BYTES, PlanStore},
 };

@@ -1,7 +1,7 @@
 //! Computes plans: validates every step, decides about it, and shows what it would change.
 
 use portkey_api::{catalog::CatalogEntry, references::Restriction};
-use portkey_operation::{Effect, InputError, JsonMap};
+use portkey_operation::{CallRisk, Effect, InputError, JsonMap, Operation, is_same_name};
 use serde_json::{Value, json};
 
 use super::{
@@ -27,6 +27,10 @@ const MAX_IMPACTS: usize = 10;
 /// Beginning of a value that stands for one that an earlier step will answer. It has the form of a
 /// UUID, which every id and slug may have.
 const PLACEHOLDER: &str = "00000000-0000-4000-8000-";
+/// Fields of an answer that identify the created resource. Others may name one that exists.
+const IDENTITY_FIELDS: &[&str] = &["id", "slug", "data.id", "data.slug", "/id", "/slug"];
+/// Arguments that locate a resource wherever they are sent.
+const LOCATION_ARGUMENTS: &[&str] = &["workspace_id", "organisation_id"];
 /// Length of an id of a plan, in bytes.
 const ID_BYTES: usize = 16;
 
@@ -52,6 +56,12 @@ pub struct ShownStep {
     pub resource: Option<String>,
     /// Effect of the operation.
     pub effect: &'static str,
+    /// Method and address of the request, with references where their values are not known yet.
+    pub target: String,
+    /// Risks of the call.
+    pub risks: Vec<CallRisk>,
+    /// The operation.
+    pub operation: &'static Operation,
     /// Changes, each with `path`, `from` and `to`.
     pub changes: Vec<Value>,
     /// Number of changes that are not shown.
@@ -174,6 +184,7 @@ impl<'a> ChangeContext<'a> {
     pub async fn plan(&self, steps: Vec<StepInput>) -> Result<PlannedChanges, CallError> {
         let steps = references::order(with_ids(steps)?)?;
         self.check_references(&steps)?;
+        self.check_locations(&steps)?;
         let id = random_bytes::<ID_BYTES>()
             .map_err(|_| InputError::new("", "the system gives no random numbers"))?;
         let (planned, shown, is_untrusted) = self.survey(&steps, &StepValues::new()).await?;
@@ -193,16 +204,12 @@ impl<'a> ChangeContext<'a> {
                 let target = steps.iter().find(|other| other.id == reference.step);
                 let Some(target) = target else { continue };
                 let entry = self.find_write(target)?;
-                let secrets = entry.operation.one_time_secrets();
-                let name = reference
-                    .field
-                    .rsplit(['.', ']'])
-                    .next()
-                    .unwrap_or_default();
-                if secrets
+                let operation = entry.operation;
+                let mut secrets = operation
+                    .one_time_secrets()
                     .iter()
-                    .any(|secret| secret.rsplit('.').next() == Some(name))
-                {
+                    .chain(operation.secret_fields());
+                if secrets.any(|secret| references::meets_secret(&reference.field, secret)) {
                     let what = format!(
                         "`${{{}.{}}}` is a secret, which no plan keeps; make that step and the call that uses it yourself",
                         reference.step, reference.field
@@ -212,6 +219,88 @@ impl<'a> ChangeContext<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Rejects references that locate a resource which the referenced step does not create. Nothing
+    /// would be known about such a resource when the plan is shown.
+    fn check_locations(&self, steps: &[PlanStep]) -> Result<(), CallError> {
+        for step in steps {
+            let entry = self.find_write(step)?;
+            let is_create = self.creates(entry);
+            let mut is_path_referred = false;
+            let mut others = None;
+            for (name, value) in &step.arguments {
+                let Some(own) = self.location_argument(entry, name) else {
+                    continue;
+                };
+                let at = format!("steps.{}.{name}", step.id);
+                let found = references::find_in_value(&at, value)?;
+                let Some(first) = found.first() else { continue };
+                for reference in &found {
+                    let target = steps.iter().find(|other| other.id == reference.step);
+                    let Some(target) = target else { continue };
+                    if !self.creates(self.find_write(target)?) {
+                        let what = format!(
+                            "refers to `{}`, which creates nothing; give the value itself",
+                            reference.step
+                        );
+                        return Err(InputError::new(at, what).into());
+                    }
+                }
+                let is_identity = references::whole(value)
+                    .is_some_and(|whole| IDENTITY_FIELDS.contains(&whole.field.as_str()));
+                if !is_identity {
+                    let what = format!(
+                        "locates a resource; of `{}` it can be only `id` or `slug`, and nothing beside it",
+                        first.step
+                    );
+                    return Err(InputError::new(at, what).into());
+                }
+                match entry.operation.placeholders().any(|place| place == own) {
+                    true => is_path_referred = true,
+                    false => others = Some((at, first.step.clone())),
+                }
+            }
+            if let Some((at, other)) = others
+                && !is_create
+                && !is_path_referred
+            {
+                let what = format!(
+                    "refers to `{other}`, which does not create what this step changes; give the value itself"
+                );
+                return Err(InputError::new(at, what).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns true if an operation creates a resource of its own. One that acts on another, such as a
+    /// rotation, answers the id of one that exists.
+    fn creates(&self, entry: &CatalogEntry) -> bool {
+        let operation = entry.operation;
+        operation.effect() == Effect::Create
+            && !operation.hints().destructive
+            && dry_run::find_read(self.dispatcher.catalog(), operation).is_none()
+    }
+
+    /// Returns the own name of an argument that locates a resource.
+    fn location_argument(&self, entry: &CatalogEntry, name: &str) -> Option<String> {
+        let operation = entry.operation;
+        let published = entry.compiled();
+        let mut places = operation
+            .placeholders()
+            .chain(operation.query_arguments().iter().copied())
+            .chain(operation.header_arguments().iter().map(|(name, _)| *name))
+            .chain(LOCATION_ARGUMENTS.iter().copied());
+        let own = published.resolve_argument_alias(name);
+        let own = own.map(str::to_owned).unwrap_or_else(|| name.to_owned());
+        if let Some(place) = places.find(|place| *place == own || is_same_name(place, name)) {
+            return Some(place.to_owned());
+        }
+        let read = dry_run::find_read(self.dispatcher.catalog(), operation)?;
+        let args: JsonMap = [(own.clone(), Value::Null)].into_iter().collect();
+        let is_read = !dry_run::read_arguments(operation, read, &args).is_empty();
+        is_read.then_some(own)
     }
 
     /// Finds the operation of a step, which has to write.
@@ -279,13 +368,25 @@ impl<'a> ChangeContext<'a> {
             computed.args.clone(),
             form,
         );
+        let call = match &computed.change {
+            Some(change) => redact_planned(change, call.await),
+            None => call.await,
+        };
         let PlannedCall {
             report,
             preview,
             approval,
             dry_run_rule,
             warnings,
-        } = call.await?;
+        } = call?;
+        let request = report.get("request");
+        let text = |name: &str| {
+            let text = request.and_then(|request| request.get(name)?.as_str());
+            text.unwrap_or_default().to_owned()
+        };
+        let target = placeholders.restore(format!("{} {}", text("method"), text("url")).into());
+        let target = target.as_str().unwrap_or_default().to_owned();
+        let risks = operation.risks(&computed.args, preview.current.as_ref());
         let state = match computed.is_created {
             true => StepState::Created,
             false => {
@@ -333,6 +434,9 @@ impl<'a> ChangeContext<'a> {
                 .get("current")
                 .and_then(|current| dry_run::display_name(current).map(str::to_owned)),
             effect: operation.effect().as_str(),
+            target,
+            risks,
+            operation,
             changes: changes.collect(),
             more_changes,
             impact,
@@ -441,6 +545,26 @@ impl<'a> ChangeContext<'a> {
             digest_arguments(read.operation.name(), &args)
         })
     }
+}
+
+/// Removes the hidden values that a patch sends again from what a plan shows of its call.
+fn redact_planned(
+    change: &PreparedChange<'_>,
+    call: Result<PlannedCall, CallError>,
+) -> Result<PlannedCall, CallError> {
+    let (mut planned, mut result) = match call {
+        Ok(mut planned) => {
+            let report = std::mem::take(&mut planned.report);
+            (Some(planned), Ok(report))
+        }
+        Err(error) => (None, Err(error)),
+    };
+    change.redact(&mut result);
+    let report = result?;
+    if let Some(planned) = &mut planned {
+        planned.report = report;
+    }
+    planned.ok_or_else(|| InputError::new("", "the call was not planned").into())
 }
 
 /// Names the step in an error.

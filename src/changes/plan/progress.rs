@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use portkey_bounded_file::read_to_string;
+use portkey_bounded_file::{decode_utf8, open_without_links, read_open_file};
 use portkey_store::{StoreError, StoreKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,9 +34,15 @@ const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Time for which progress is kept: longer than a plan can be applied.
 const PROGRESS_TTL: Duration = Duration::from_secs(2 * PLAN_TTL.as_secs());
 
-/// Progress of the steps that were begun.
+/// Progress of the steps of a plan that were begun.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct PlanProgress {
+    /// Id of the plan.
+    #[serde(default)]
+    pub plan: String,
+    /// Digest of the plan.
+    #[serde(default)]
+    pub digest: String,
     /// Steps by id.
     pub steps: BTreeMap<String, StepProgress>,
 }
@@ -46,12 +52,34 @@ pub struct PlanProgress {
 #[serde(rename_all = "snake_case")]
 pub enum StepProgress {
     /// Recorded before it is sent; the answer is not known.
-    Sent,
+    Sent {
+        /// Time until which the request may still take effect, in seconds since 1970.
+        until: u64,
+    },
     /// Known to have taken effect.
     Done {
         /// Fields of its answer that later steps refer to.
         values: BTreeMap<String, Value>,
+        /// Fields that later steps refer to and the answer does not have, with the reason.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        missing: BTreeMap<String, String>,
     },
+}
+
+impl PlanProgress {
+    /// Returns the progress of a plan that was not begun.
+    pub fn new(plan: &ChangePlan) -> Self {
+        Self {
+            plan: plan.id.clone(),
+            digest: plan.digest(),
+            steps: BTreeMap::new(),
+        }
+    }
+
+    /// Returns true if this is the progress of a plan.
+    pub fn is_of(&self, plan: &ChangePlan) -> bool {
+        self.plan == plan.id && self.digest == plan.digest()
+    }
 }
 
 /// Reason why progress cannot be kept.
@@ -62,6 +90,14 @@ pub enum ProgressError {
         "the plan is being applied by another call; wait for its end, and then apply it again to go on"
     )]
     InUse,
+    /// Another call has taken over the plan.
+    #[error("another call has taken over the plan, so that this one stops")]
+    Lost,
+    /// The progress is that of another plan.
+    #[error(
+        "what is kept beside it is the progress of another plan; apply the plan from a file of another name"
+    )]
+    OtherPlan,
     /// The store failed.
     #[error("its progress cannot be kept: {0}")]
     Store(#[from] StoreError),
@@ -75,10 +111,13 @@ pub enum ProgressError {
 
 /// Keeps the progress of one plan. It is held by one call at a time.
 pub trait ProgressKeeper: Sync {
+    /// Takes the plan again, if it was lost while a human was asked.
+    fn take_again(&self) -> impl Future<Output = Result<(), ProgressError>> + Send;
+
     /// Loads the progress.
     fn load(&self) -> impl Future<Output = Result<PlanProgress, ProgressError>> + Send;
 
-    /// Keeps the progress, durably as far as the place is.
+    /// Keeps the progress, durably as far as the place is. Fails if another call has taken over.
     fn save(
         &self,
         progress: &PlanProgress,
@@ -94,6 +133,8 @@ pub struct StoreProgress<'a> {
     store: &'a PlanStore,
     progress: StoreKey,
     lease: StoreKey,
+    /// Value of the lease while this call holds it.
+    holder: Bytes,
 }
 
 impl<'a> StoreProgress<'a> {
@@ -109,40 +150,57 @@ impl<'a> StoreProgress<'a> {
         let key = |purpose| {
             StoreKey::new(purpose, &[&principal.name, &plan.id]).owned_by(&principal.name)
         };
+        let holder =
+            random_bytes::<16>().map_err(|_| StoreError::InvalidSettings("no random numbers"))?;
         let progress = Self {
             store,
             progress: key("plan-progress"),
             lease: key("plan-lease"),
+            holder: Bytes::copy_from_slice(&holder),
         };
-        let values = store.values();
-        let own =
-            random_bytes::<16>().map_err(|_| StoreError::InvalidSettings("no random numbers"))?;
-        let own = Bytes::copy_from_slice(&own);
         // The lease of a process that has ended is over soon.
         let deadline = Instant::now() + LEASE_TTL + LEASE_RENEWAL_INTERVAL;
-        while values.get(&progress.lease).await?.is_some() {
+        while !progress.acquire().await? {
             if Instant::now() >= deadline {
                 return Err(ProgressError::InUse);
             }
             sleep(LEASE_POLL_INTERVAL).await;
         }
-        values.put(&progress.lease, own.clone(), LEASE_TTL).await?;
-        // Of two calls that found no lease the last one holds it.
-        sleep(LEASE_POLL_INTERVAL).await;
-        match values.get(&progress.lease).await? {
-            Some(holder) if holder == own => Ok(progress),
-            _ => Err(ProgressError::InUse),
-        }
+        Ok(progress)
     }
 
     /// Gives the plan back, so that it can be taken at once.
     pub async fn release(self) {
+        let store = self.store.values().store();
         // Otherwise the lease expires.
-        _ = self.store.values().remove(&self.lease).await;
+        _ = store.remove_own(&self.lease, &self.holder).await;
+    }
+
+    /// Takes the lease. Returns false if another call holds it.
+    async fn acquire(&self) -> Result<bool, StoreError> {
+        let store = self.store.values().store();
+        store
+            .put_if_absent(&self.lease, self.holder.clone(), LEASE_TTL)
+            .await
+    }
+
+    /// Renews the lease. Returns false if it was lost.
+    async fn renew(&self) -> Result<bool, StoreError> {
+        let store = self.store.values().store();
+        store
+            .refresh_own(&self.lease, &self.holder, LEASE_TTL)
+            .await
     }
 }
 
 impl ProgressKeeper for StoreProgress<'_> {
+    async fn take_again(&self) -> Result<(), ProgressError> {
+        match self.renew().await? || self.acquire().await? {
+            true => Ok(()),
+            false => Err(ProgressError::InUse),
+        }
+    }
+
     async fn load(&self) -> Result<PlanProgress, ProgressError> {
         match self.store.values().get(&self.progress).await? {
             None => Ok(PlanProgress::default()),
@@ -153,23 +211,25 @@ impl ProgressKeeper for StoreProgress<'_> {
 
     async fn save(&self, progress: &PlanProgress) -> Result<(), ProgressError> {
         let kept = to_json(progress)?;
-        Ok(self
-            .store
+        if !self.renew().await? {
+            return Err(ProgressError::Lost);
+        }
+        self.store
             .values()
             .put(&self.progress, kept.into(), PROGRESS_TTL)
-            .await?)
+            .await?;
+        // A call that paused in between must not go on to send anything.
+        match self.renew().await? {
+            true => Ok(()),
+            false => Err(ProgressError::Lost),
+        }
     }
 
     async fn hold(&self) {
         loop {
             sleep(LEASE_RENEWAL_INTERVAL).await;
-            // A store that is unavailable fails the next save, too.
-            _ = self
-                .store
-                .values()
-                .store()
-                .refresh(&self.lease, LEASE_TTL)
-                .await;
+            // A lease that is lost, or a store that is unavailable, fails the next save, too.
+            _ = self.renew().await;
         }
     }
 }
@@ -189,11 +249,10 @@ impl FileProgress {
     pub fn take(path: &Path) -> Result<Self, ProgressError> {
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        set_private(&mut options);
+        let lock = open_without_links(Path::new(&lock_path), options)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
@@ -204,7 +263,29 @@ impl FileProgress {
         }
     }
 
-    /// Removes the files of a plan that is done.
+    /// Returns false if the file shows that no step of the plan was begun.
+    pub fn is_begun(&self) -> bool {
+        match self.read() {
+            Ok(None) => false,
+            Ok(Some(progress)) => !progress.steps.is_empty(),
+            Err(_) => true,
+        }
+    }
+
+    fn read(&self) -> Result<Option<PlanProgress>, ProgressError> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        let file = match open_without_links(&self.path, options) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let kept = decode_utf8(read_open_file(&file, MAX_PROGRESS_BYTES as u64)?)?;
+        serde_json::from_str(&kept)
+            .map(Some)
+            .map_err(|error| ProgressError::Invalid(error.to_string()))
+    }
+
+    /// Removes the files of a plan that nobody goes on with.
     pub fn remove(self) {
         let mut lock_path = self.path.as_os_str().to_owned();
         lock_path.push(".lock");
@@ -215,38 +296,67 @@ impl FileProgress {
 }
 
 impl ProgressKeeper for FileProgress {
+    /// The file stays locked.
+    async fn take_again(&self) -> Result<(), ProgressError> {
+        Ok(())
+    }
+
     async fn load(&self) -> Result<PlanProgress, ProgressError> {
-        match read_to_string(&self.path, MAX_PROGRESS_BYTES as u64) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(PlanProgress::default()),
-            Err(error) => Err(error.into()),
-            Ok(kept) => serde_json::from_str(&kept)
-                .map_err(|error| ProgressError::Invalid(error.to_string())),
-        }
+        Ok(self.read()?.unwrap_or_default())
     }
 
     async fn save(&self, progress: &PlanProgress) -> Result<(), ProgressError> {
         let kept = to_json(progress)?;
-        // Replaced as a whole: a crash leaves the old or the new progress.
-        let mut new_path = self.path.as_os_str().to_owned();
-        new_path.push(".new");
-        let mut file = File::create(&new_path)?;
-        file.write_all(&kept)?;
-        file.sync_all()?;
-        fs::rename(&new_path, &self.path)?;
-        if let Some(folder) = self
-            .path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            OpenOptions::new().read(true).open(folder)?.sync_all()?;
-        }
-        Ok(())
+        Ok(write_private(&self.path, &kept)?)
     }
 
     async fn hold(&self) {
         std::future::pending().await
     }
 }
+
+/// Writes a file that only its user can read. It is replaced as a whole: a crash leaves the old or the
+/// new content. A link at its place is an error.
+///
+/// # Errors
+/// Returns an error if the file cannot be written, or something else than a regular file is there.
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let is_other = path.symlink_metadata().is_ok_and(|found| !found.is_file());
+    if is_other {
+        let what = "it is no regular file, and only a regular file can be used here";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    let mut new_path = path.as_os_str().to_owned();
+    new_path.push(".new");
+    // What a crash has left. A link is removed itself.
+    match fs::remove_file(&new_path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.create_new(true).write(true);
+    set_private(&mut options);
+    let mut file = options.open(&new_path)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new_path, path)?;
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        OpenOptions::new().read(true).open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Makes a file that is created readable for its user only.
+#[cfg(unix)]
+fn set_private(options: &mut OpenOptions) {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+}
+
+#[cfg(not(unix))]
+const fn set_private(_: &mut OpenOptions) {}
 
 fn to_json(progress: &PlanProgress) -> Result<Vec<u8>, ProgressError> {
     let kept = serde_json::to_vec(progress).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portkey_merge_patch::DocumentPath;
+use portkey_merge_patch::{DocumentPath, PathStep};
 use portkey_operation::{InputError, JsonMap};
 use serde_json::Value;
 
@@ -56,6 +56,11 @@ fn split(text: &str) -> Result<Vec<TextPart>, String> {
         if !plain.is_empty() {
             parts.push(TextPart::Plain(std::mem::take(&mut plain)));
         }
+        if !is_field(field) {
+            return Err(format!(
+                "`${{{inside}}}` names no field: write `${{step.field}}`"
+            ));
+        }
         parts.push(TextPart::Reference(StepReference {
             step: step.to_owned(),
             field: field.to_owned(),
@@ -67,6 +72,63 @@ fn split(text: &str) -> Result<Vec<TextPart>, String> {
         parts.push(TextPart::Plain(plain));
     }
     Ok(parts)
+}
+
+/// Returns true if a text is the path of a field, with no empty part.
+fn is_field(text: &str) -> bool {
+    let parts_are_named = match text.strip_prefix('/') {
+        Some(pointer) => pointer.split('/').all(|part| !part.trim().is_empty()),
+        // What `DocumentPath` would ignore is no way to write a path here.
+        None => {
+            let path = DocumentPath::parse(text);
+            !path.is_root() && path.to_string() == text
+        }
+    };
+    parts_are_named && text.trim() == text
+}
+
+/// Returns true if a reference may give a value that stands at the path of a secret, in it or around it.
+pub(super) fn meets_secret(field: &str, secret: &str) -> bool {
+    let (field, secret) = (field_names(field), field_names(secret));
+    let both = || field.iter().zip(&secret);
+    both().all(|(field, secret)| field == secret || secret == "*") || field.last() == secret.last()
+}
+
+/// Returns the names in a path, without indices and without the envelope `data`.
+fn field_names(path: &str) -> Vec<String> {
+    let path = DocumentPath::parse(path);
+    let names = path.steps().iter().filter_map(|step| match step {
+        PathStep::Field(name) if name.parse::<usize>().is_ok() => None,
+        PathStep::Field(name) => Some(name.clone()),
+        PathStep::Index(_) | PathStep::Entry { .. } => None,
+    });
+    let mut names: Vec<String> = names.collect();
+    if names.first().is_some_and(|name| name == "data") {
+        names.remove(0);
+    }
+    names
+}
+
+/// Returns the reference that a value is, if it is nothing else.
+pub(super) fn whole(value: &Value) -> Option<StepReference> {
+    let parts = split(value.as_str()?).ok()?;
+    match &parts[..] {
+        [TextPart::Reference(reference)] => Some(reference.clone()),
+        _ => None,
+    }
+}
+
+/// Returns the references in one value.
+///
+/// # Errors
+/// Returns an error that names the place of an invalid reference.
+pub(super) fn find_in_value(
+    at: &str,
+    value: &Value,
+) -> Result<BTreeSet<StepReference>, InputError> {
+    let mut found = BTreeSet::new();
+    find_in(at, value, &mut found)?;
+    Ok(found)
 }
 
 /// Returns the references in arguments.
@@ -229,6 +291,11 @@ pub(super) fn value_in(answer: &Value, field: &str) -> Result<Value, String> {
         .find(answer)
         .or_else(|| path.find(resource.unwrap_or(answer)))
         .filter(|value| !value.is_null());
+    if found.is_some_and(|value| value.is_object() || value.is_array()) {
+        return Err(format!(
+            "its answer has more than one value in `{field}`; name one of them"
+        ));
+    }
     found.cloned().ok_or_else(|| {
         let fields = resource.unwrap_or(answer).as_object();
         let names: Vec<_> = fields
@@ -237,10 +304,7 @@ pub(super) fn value_in(answer: &Value, field: &str) -> Result<Value, String> {
             .map(|(name, _)| name.as_str())
             .take(20)
             .collect();
-        format!(
-            "the answer has no field `{field}`; it has {}",
-            names.join(", ")
-        )
+        format!("its answer has no `{field}`; it has {}", names.join(", "))
     })
 }
 
@@ -324,6 +388,37 @@ mod tests {
     }
 
     #[test]
+    fn paths_that_name_no_field_are_refused() {
+        for field in [
+            "", ".", "key.", ".key", "a..b", "/", "/a/", "key ", "key[]x", "key[",
+        ] {
+            let text = format!("${{k.{field}}} ");
+            assert!(split(&text).is_err() || field == "key ", "{field}");
+        }
+        assert!(split("${k.key}").is_ok());
+        assert!(split("${k.list[0].key}").is_ok());
+        assert!(split("${k./data/key}").is_ok());
+    }
+
+    #[test]
+    fn reference_at_a_secret_or_around_it_is_recognized() {
+        for (field, secret) in [
+            ("key", "key"),
+            ("/key", "key"),
+            ("data.key", "key"),
+            ("key", "data.key"),
+            ("data[0].key", "data[].key"),
+            ("client", "client.secret"),
+            ("client.secret.x", "client.secret"),
+            ("env.A", "env.*"),
+        ] {
+            assert!(meets_secret(field, secret), "{field} {secret}");
+        }
+        assert!(!meets_secret("id", "key"));
+        assert!(!meets_secret("config.name", "client.secret"));
+    }
+
+    #[test]
     fn references_take_the_values_of_answers() {
         let answer = json!({ "id": 7, "data": { "slug": "pc-a", "list": [{ "b": true }] } });
         let look_up = |reference: &StepReference| value_in(&answer, &reference.field);
@@ -340,7 +435,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("no field `nothing`; it has slug, list"),
+                .contains("its answer has no `nothing`; it has slug, list"),
             "{error}"
         );
     }

@@ -148,6 +148,7 @@ impl ToolCallFlow<'_> {
         let observer = ClientObserver(self.client);
         let mut has_asked = false;
         loop {
+            record.operation = tool;
             let apply =
                 context.apply_plan(plan, keeper, &observer, approval_response.take(), record);
             let applied = Box::pin(apply).await;

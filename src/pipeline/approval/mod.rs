@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-pub(crate) use self::request::ApprovalSubject;
+pub(crate) use self::request::{ApprovalSubject, describe_risks};
 pub use self::{
     binding::Binding,
     details::{CallDetails, DetailChange, RiskLabel},

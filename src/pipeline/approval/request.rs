@@ -52,6 +52,8 @@ pub struct ApprovalRequest {
     pub approvers: Option<u8>,
     /// What depends on the target, if the call deletes or restricts.
     pub impact: Option<Impact>,
+    /// The requirement of the call; `None` for several calls at once.
+    required: Option<ApprovalRequirement>,
     binding: Binding,
     args: JsonMap,
 }
@@ -108,7 +110,7 @@ impl ApprovalRequest {
         let text = mask_text(&render_text(&subject, confirm.as_deref())).into_owned();
         let tool = subject.operation.name();
         let approvers = subject.required.approvers;
-        let rule = subject.required.rule;
+        let rule = subject.required.rule.clone();
         let risks = subject.risks.to_vec();
         Self {
             tool,
@@ -119,19 +121,21 @@ impl ApprovalRequest {
             details,
             risks,
             impact: subject.preview.impact.clone(),
+            required: Some(subject.required),
             binding,
             args,
         }
     }
 
     /// Builds a request for several calls at once, which a tool of this server makes. The text says what
-    /// they do; `binding` stands for exactly these calls.
+    /// they do; `binding` stands for exactly these calls. `decision` is the text to type and the number of
+    /// people who have to approve, and `about` the risks of the calls and their parts.
     pub fn for_calls(
         tool: &'static str,
         rule: String,
         text: &str,
-        confirm: Option<String>,
-        approvers: Option<u8>,
+        (confirm, approvers): (Option<String>, Option<u8>),
+        (risks, details): (Vec<CallRisk>, CallDetails),
         impact: Option<Impact>,
         binding: Binding,
     ) -> Self {
@@ -140,8 +144,9 @@ impl ApprovalRequest {
             rule,
             text: mask_text(text).into_owned(),
             confirm,
-            risks: Vec::new(),
-            details: CallDetails::default(),
+            risks,
+            details,
+            required: None,
             approvers,
             impact,
             binding,
@@ -161,6 +166,11 @@ impl ApprovalRequest {
             record,
             approvers,
         }
+    }
+
+    /// Returns the requirement of the call.
+    pub(crate) const fn requirement(&self) -> Option<&ApprovalRequirement> {
+        self.required.as_ref()
     }
 
     /// Returns the binding that an approval of the call must have.
@@ -308,7 +318,7 @@ fn render_change(text: &mut String, change: &FieldChange) {
 }
 
 /// Describes the risks of a call, one statement after the other.
-fn describe_risks(operation: &Operation, risks: &[CallRisk]) -> String {
+pub(crate) fn describe_risks(operation: &Operation, risks: &[CallRisk]) -> String {
     let mut statements: Vec<_> = risks
         .iter()
         .map(|known| format!("it {} ({}).", known.statement, known.risk.as_str()))
