@@ -36,6 +36,7 @@ use crate::{
 pub use self::{
     compute::ComputedChange,
     patch_argument::{EXPECT_ARGUMENT, PATCH_ARGUMENT, PatchRequest, is_change, take_patch},
+    redact_kept::hide_texts,
     report::change_to_json,
     undo::{CHANGE_ARGUMENT, FORCE_ARGUMENT, PreparedUndo, UndoCall, change_diff},
 };
@@ -176,6 +177,7 @@ impl<'a> ChangeContext<'a> {
             approval_response: None,
         };
         record.prior_state = Some(Box::new(change.prior_state()));
+        record.hidden_texts = change.hidden_texts();
         let mut answer = self.dispatcher.call(call, record).await;
         change.redact(&mut answer);
         let answer = answer?;

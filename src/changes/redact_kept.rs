@@ -1,7 +1,8 @@
 //! Removes hidden values that a request sends again from what its caller gets: an answer or a dry run
 //! may repeat the arguments, and so may an error.
 
-use portkey_operation::InputError;
+use portkey_operation::{InputError, JsonMap};
+use portkey_policy::REDACTED;
 use serde_json::Value;
 
 use super::{PATCH_ARGUMENT, PreparedChange};
@@ -11,7 +12,21 @@ use crate::{pipeline::CallError, security::secrets::MASK};
 /// where it is a value by itself.
 const MIN_INSIDE_BYTES: usize = 8;
 
+/// Puts the marker of redacted values in the place of hidden texts.
+pub fn hide_texts(texts: &[String], args: &mut JsonMap) {
+    if texts.is_empty() {
+        return;
+    }
+    args.values_mut()
+        .for_each(|value| redact_value(texts, REDACTED, value));
+}
+
 impl PreparedChange<'_> {
+    /// Returns the hidden texts that the call sends again.
+    pub fn hidden_texts(&self) -> Vec<String> {
+        self.computed.kept_texts.clone()
+    }
+
     /// Removes the hidden values that the call sent from its result.
     pub fn redact(&self, result: &mut Result<Value, CallError>) {
         let texts = self.computed.kept_texts.as_slice();
@@ -19,11 +34,13 @@ impl PreparedChange<'_> {
             return;
         }
         match result {
-            Ok(answer) => redact_value(texts, answer),
-            Err(CallError::Upstream(_, refusal)) => refusal.scrub(|text| redact_text(texts, text)),
+            Ok(answer) => redact_value(texts, MASK, answer),
+            Err(CallError::Upstream(_, refusal)) => {
+                refusal.scrub(|text| redact_text(texts, MASK, text))
+            }
             Err(error @ CallError::InvalidArguments(_)) => {
                 let message = error.to_string();
-                let redacted = redact_text(texts, &message);
+                let redacted = redact_text(texts, MASK, &message);
                 if redacted != message {
                     *error = InputError::new(PATCH_ARGUMENT, redacted).into();
                 }
@@ -33,26 +50,28 @@ impl PreparedChange<'_> {
     }
 }
 
-fn redact_text(texts: &[String], text: &str) -> String {
+fn redact_text(texts: &[String], mark: &str, text: &str) -> String {
     let mut redacted = text.to_owned();
     for hidden in texts {
         if text == hidden.as_str() {
-            return MASK.to_owned();
+            return mark.to_owned();
         }
         if hidden.len() >= MIN_INSIDE_BYTES && redacted.contains(hidden.as_str()) {
-            redacted = redacted.replace(hidden.as_str(), MASK);
+            redacted = redacted.replace(hidden.as_str(), mark);
         }
     }
     redacted
 }
 
-fn redact_value(texts: &[String], value: &mut Value) {
+fn redact_value(texts: &[String], mark: &str, value: &mut Value) {
     match value {
-        Value::String(text) => *text = redact_text(texts, text),
-        Value::Array(items) => items.iter_mut().for_each(|item| redact_value(texts, item)),
+        Value::String(text) => *text = redact_text(texts, mark, text),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| redact_value(texts, mark, item)),
         Value::Object(fields) => fields
             .values_mut()
-            .for_each(|value| redact_value(texts, value)),
+            .for_each(|value| redact_value(texts, mark, value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -127,6 +127,8 @@ pub struct NewChange {
     pub detail: ChangeDetail,
     /// Id of the change that this one undoes.
     pub undoes: Option<String>,
+    /// True if the change may be undone although another one undoes it already.
+    pub is_forced: bool,
 }
 
 /// The outcome of a change.

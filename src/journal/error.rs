@@ -72,6 +72,9 @@ pub enum JournalError {
     /// The change after which a page begins is not there.
     #[error("there is no such change")]
     NoSuchChange,
+    /// Another change undoes the same one, or is about to.
+    #[error("it is undone already, or is being undone, by `{0}`")]
+    AlreadyUndone(String),
     /// Another failure of the database.
     #[error("{0}")]
     Database(String),

@@ -124,11 +124,14 @@ impl Journal {
     /// Stores the entry of a write before it is sent.
     ///
     /// # Errors
-    /// Returns an error if the entry cannot be stored; the write must not be sent then.
+    /// Returns an error if the entry cannot be stored, or the change is undone already; the write must
+    /// not be sent then.
     pub async fn begin(&self, change: NewChange) -> Result<PendingChange, JournalUnavailable> {
         let begun = self.try_begin(change).await;
         begun.map_err(|error| {
-            self.report_failure("begin", &error);
+            if !matches!(error, JournalError::AlreadyUndone(_)) {
+                self.report_failure("begin", &error);
+            }
             JournalUnavailable(error)
         })
     }

@@ -118,9 +118,11 @@ impl SqliteJournal {
         let client = head.caller.client.as_deref().unwrap_or_default();
         let caller = format!("{}\n{client}", head.caller.principal);
         let targets = join_values(head.target.values());
-        self.connection.execute(
+        // One statement, so that of several undos of a change at once only one is stored and sent.
+        let stored = self.connection.execute(
             "INSERT INTO changes (id, time, owner, caller, operation, targets, outcome, undoes, head, detail) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE ?11 OR ?8 IS NULL OR NOT EXISTS \
+             (SELECT 1 FROM changes WHERE undoes = ?8 AND outcome IN ('pending', 'done', 'in_doubt'))",
             params![
                 id,
                 to_millis(time),
@@ -132,8 +134,24 @@ impl SqliteJournal {
                 change.undoes,
                 to_json(head),
                 to_json(&change.detail),
+                change.is_forced,
             ],
         )?;
+        if stored == 0 {
+            let by = self
+                .connection
+                .query_row(
+                    "SELECT id FROM changes WHERE undoes = ?1 AND outcome IN ('pending', 'done', 'in_doubt') \
+                     ORDER BY seq DESC LIMIT 1",
+                    params![change.undoes],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let by: Option<String> = by;
+            return Err(JournalError::AlreadyUndone(
+                by.unwrap_or_else(|| "another change".to_owned()),
+            ));
+        }
         self.entries_until_removal = self.entries_until_removal.saturating_sub(1);
         Ok(())
     }

@@ -46,6 +46,10 @@ pub struct CallRecord {
     pub prior_state: Option<Box<PriorState>>,
     /// Id of the change in the journal that the call undoes.
     pub undoes: Option<String>,
+    /// True if the change may be undone although another one undoes it already.
+    pub is_forced_undo: bool,
+    /// Hidden texts that the call sends again, for the journal, which must not keep them.
+    pub hidden_texts: Vec<String>,
     /// Id of the call's own change in the journal.
     pub change_id: Option<String>,
     /// True if a write was sent.
@@ -85,6 +89,8 @@ impl Default for CallRecord {
             times: Vec::new(),
             prior_state: None,
             undoes: None,
+            is_forced_undo: false,
+            hidden_texts: Vec::new(),
             change_id: None,
             is_sent: false,
             outcome: CallOutcome::default(),

@@ -6,15 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portkey_operation::{CompiledOperation, Effect, JsonMap, Operation};
+use portkey_operation::{CompiledOperation, Effect, InputError, JsonMap, Operation};
 use serde_json::Value;
 
 use super::{CallError, CallRecord, CallResult, Dispatcher, OperationCall, dry_run};
 use crate::{
     auth::principal::KeyProver,
+    changes,
     journal::{
-        ChangeCaller, ChangeDetail, ChangeHead, ChangeResult, MAX_ANSWER_BYTES, MAX_DOCUMENT_BYTES,
-        NewChange, PendingChange, json_bytes, owner_of, truncate,
+        ChangeCaller, ChangeDetail, ChangeHead, ChangeResult, JournalError, MAX_ANSWER_BYTES,
+        MAX_DOCUMENT_BYTES, NewChange, PendingChange, json_bytes, owner_of, truncate,
     },
     observability::call_record::{OutcomeKind, PriorState},
     security::secrets::redact_arguments,
@@ -68,10 +69,12 @@ impl Dispatcher {
     pub(super) async fn describe_change(
         &self,
         call: OperationCall<'_>,
-        args: JsonMap,
+        mut args: JsonMap,
         record: &mut CallRecord,
     ) -> NewChange {
         let operation = call.entry.operation;
+        // Values that the caller may not see are sent again, and would be shown with the change.
+        changes::hide_texts(&record.hidden_texts, &mut args);
         let (target, fields) = split_arguments(operation, &args);
         let mut change = NewChange {
             owner: owner_of(call.principal),
@@ -86,6 +89,7 @@ impl Dispatcher {
             },
             detail: ChangeDetail::default(),
             undoes: record.undoes.clone(),
+            is_forced: record.is_forced_undo,
         };
         match self.read_prior_state(call, &args, record).await {
             Ok(None) => {}
@@ -172,7 +176,19 @@ impl Dispatcher {
                 .await
                 .inspect_err(|_| record.set_denied_by("key"))?;
             let begun = journal.begin(change).await;
-            let begun = begun.inspect_err(|_| record.set_denied_by("journal"))?;
+            let begun = begun.map_err(|unavailable| match unavailable.0 {
+                JournalError::AlreadyUndone(_) => {
+                    let message = format!(
+                        "{}, and nothing was sent; `force: true` (in the shell `--force`) undoes it again",
+                        unavailable.0
+                    );
+                    CallError::from(InputError::new("id", message))
+                }
+                _ => {
+                    record.set_denied_by("journal");
+                    unavailable.into()
+                }
+            })?;
             record.change_id = Some(begun.id().to_owned());
             call.change.set(begun);
         }

@@ -45,6 +45,7 @@ impl<'s> ToolCallFlow<'s> {
             dispatcher.record_rejected_call(self.principal, self.request_info, &received, record);
         })?;
         record.prior_state = Some(Box::new(change.prior_state()));
+        record.hidden_texts = change.hidden_texts();
         *args = match change.is_empty() {
             true => {
                 record.operation = Some(entry.operation);

@@ -39,6 +39,7 @@ fn change(owner: &str, target: &str) -> NewChange {
             ..ChangeDetail::default()
         },
         undoes: None,
+        is_forced: false,
     }
 }
 
