@@ -3,6 +3,7 @@
 //!
 //! Only computes, and reads what is there now. The call that undoes a change is made like any other.
 
+mod containers;
 mod restore;
 mod sibling;
 
@@ -53,6 +54,16 @@ pub enum UndoCall<'a> {
         /// Arguments of the operation.
         args: JsonMap,
     },
+}
+
+impl<'a> UndoCall<'a> {
+    /// Returns the operation and the arguments of the call.
+    pub fn entry_and_arguments(&self) -> (&'a CatalogEntry, JsonMap) {
+        match self {
+            Self::Patch(prepared) => (prepared.entry, prepared.arguments()),
+            Self::Call { entry, args } => (entry, args.clone()),
+        }
+    }
 }
 
 impl<'a> ChangeContext<'a> {
@@ -205,10 +216,14 @@ impl<'a> ChangeContext<'a> {
                     .cloned()
                     .unwrap_or_default(),
             };
-            let moved = restore::differing_fields(&sent, &fields);
+            let mut moved = restore::differing_fields(&sent, &fields);
+            moved.extend(containers::changed_marks(change, rules, &current.shown));
             if !moved.is_empty() {
                 return Err(moved_on(change, &moved).into());
             }
+        }
+        if !force {
+            self.check_unused(delete, change, &args).await?;
         }
         Ok(PreparedUndo {
             call: UndoCall::Call {
@@ -232,7 +247,7 @@ impl<'a> ChangeContext<'a> {
             return Err(impossible(change, "no operation makes it again").into());
         };
         let before = prior_state(change)?;
-        if !force && self.read_again(change).await.is_ok() {
+        if !force && !self.is_gone(change).await? {
             let why = "it is there: somebody made it again, or the deletion did not take effect";
             return Err(impossible(change, why).into());
         }
@@ -364,7 +379,7 @@ fn impossible(change: &Change, reason: &str) -> InputError {
 fn moved_on(change: &Change, fields: &[String]) -> InputError {
     let message = format!(
         "the resource has changed since `{}`, and nothing was sent: {} {} other values now. Look at it, and \
-         give `{FORCE_ARGUMENT}: true` to restore the old values anyway",
+         give `{FORCE_ARGUMENT}: true` (in the shell `--force`) to undo it anyway",
         change.head.operation,
         list(fields),
         match fields.len() {

@@ -38,25 +38,25 @@ impl UpdateUndo<'_> {
     pub(super) fn compute(&self, force: bool) -> Result<Restored, Vec<String>> {
         let mut restored = Restored::default();
         let mut moved = Vec::new();
+        if self.is_current && !force {
+            // Some fields change without a new version, so that the version alone says too little.
+            let made = self.made_changes().changes.into_iter();
+            moved.extend(
+                made.filter(|change| self.has_moved(change))
+                    .map(|change| change.path.to_string()),
+            );
+        }
         for change in self.undo_changes() {
             let now = change.path.find(&self.current);
             if is_same(now, change.new.as_ref()) {
                 continue;
             }
             let name = change.path.first_field().unwrap_or_default();
-            let is_unreadable = matches!(
-                self.rules.field_update(name),
-                FieldUpdate::WriteOnly | FieldUpdate::NotInPatch(_)
-            );
-            if is_unreadable || change.new.as_ref().is_some_and(has_hidden) {
+            if self.is_unreadable(name) || change.new.as_ref().is_some_and(has_hidden) {
                 restored.not_restored.push(change.path.to_string());
                 continue;
             }
-            let is_as_sent = match &change.old {
-                Some(old) => now.is_some_and(|now| contains_sent(now, old)) || is_empty(old, now),
-                None => now.is_none_or(Value::is_null),
-            };
-            if !self.is_current && !force && !is_as_sent {
+            if !self.is_current && !force && self.has_moved(&change) {
                 moved.push(change.path.to_string());
                 continue;
             }
@@ -68,6 +68,27 @@ impl UpdateUndo<'_> {
         match moved.is_empty() {
             true => Ok(restored),
             false => Err(moved),
+        }
+    }
+
+    fn is_unreadable(&self, name: &str) -> bool {
+        matches!(
+            self.rules.field_update(name),
+            FieldUpdate::WriteOnly | FieldUpdate::NotInPatch(_)
+        )
+    }
+
+    /// Returns true if a value is neither the one that the update made nor the one before it.
+    fn has_moved(&self, change: &Change) -> bool {
+        let now = change.path.find(&self.current);
+        let name = change.path.first_field().unwrap_or_default();
+        let is_hidden = change.new.as_ref().is_some_and(has_hidden);
+        if self.is_unreadable(name) || is_hidden || is_same(now, change.new.as_ref()) {
+            return false;
+        }
+        match &change.old {
+            Some(old) => !(now.is_some_and(|now| contains_sent(now, old)) || is_empty(old, now)),
+            None => !now.is_none_or(Value::is_null),
         }
     }
 

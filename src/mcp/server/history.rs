@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Server,
     builtin::{BuiltinResult, ToolTarget},
-    tool_call::{Approver, CalledOperation, ToolCallFlow, ToolCallResult},
+    tool_call::{Approver, CalledOperation, Recheck, ToolCallFlow, ToolCallResult},
 };
 use crate::{
     auth::principal::Principal,
@@ -254,10 +254,7 @@ impl ToolCallFlow<'_> {
         let undo = undo.inspect_err(|_| {
             dispatcher.record_rejected_call(self.principal, self.request_info, &args.args, record);
         })?;
-        let (entry, call_args) = match &undo.call {
-            UndoCall::Patch(prepared) => (prepared.entry, prepared.arguments()),
-            UndoCall::Call { entry, args } => (*entry, args.clone()),
-        };
+        let (entry, call_args) = undo.call.entry_and_arguments();
         let name = entry.operation.name();
         let mut shown = JsonMap::new();
         let prepared = match &undo.call {
@@ -274,9 +271,26 @@ impl ToolCallFlow<'_> {
             shown.extend(answer.as_object().cloned().unwrap_or_default());
         } else {
             record.undoes = Some(change.id.clone());
+            record.is_forced_undo = force;
             record.prior_state = prepared.map(|prepared| Box::new(prepared.prior_state()));
+            record.hidden_texts = prepared
+                .map(|prepared| prepared.hidden_texts())
+                .unwrap_or_default();
+            let decided_args = call_args.clone();
+            let recheck = Recheck::Undo {
+                change,
+                force,
+                args: &decided_args,
+            };
             let called = self
-                .call_with_approval(name, call_args, approval_response, &approver, record)
+                .call_with_approval(
+                    name,
+                    call_args,
+                    approval_response,
+                    &approver,
+                    recheck,
+                    record,
+                )
                 .await;
             let mut result = match called {
                 CalledOperation::InputRequired(request) => {

@@ -2,7 +2,7 @@
 //! whole result. Knows neither how results are truncated nor how errors are rendered.
 
 use portkey_concurrency::box_future;
-use portkey_operation::JsonMap;
+use portkey_operation::{InputError, JsonMap};
 use rmcp::{RoleServer, model::InputRequiredResult, service::RequestContext};
 use serde_json::Value;
 
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     auth::principal::Principal,
-    changes,
+    changes::{self, PreparedChange},
+    journal::Change,
     mcp::{results::annotate, surface},
     observability::{call_record::OutcomeKind, request::RequestInfo},
     pipeline::{
@@ -65,6 +66,30 @@ pub(super) enum ToolCallResult<'a> {
         /// `true` if a built-in tool called it, so that the caller may not know its schema.
         is_by_builtin: bool,
         result: Result<Value, CallError>,
+    },
+}
+
+/// A computed call that is computed again after a human has decided: the resource may have changed
+/// meanwhile.
+#[derive(Clone, Copy)]
+pub(super) enum Recheck<'a> {
+    /// The arguments do not depend on a state.
+    Nothing,
+    /// The call carries a patch.
+    Patch {
+        /// Arguments with the patch, as received.
+        received: &'a JsonMap,
+        /// The change that the human has decided about.
+        change: &'a PreparedChange<'a>,
+    },
+    /// The call undoes a change.
+    Undo {
+        /// The change.
+        change: &'a Change,
+        /// True if it is undone although the resource has changed since.
+        force: bool,
+        /// Arguments that the human has decided about.
+        args: &'a JsonMap,
     },
 }
 
@@ -156,7 +181,8 @@ impl ToolCallFlow<'_> {
         };
         let list = self.take_list_request(name, &mut args, record)?;
         approval_response = approval_response.or_else(|| take_ticket(&mut args));
-        let prepared = match changes::is_change(&args) {
+        let received = changes::is_change(&args).then(|| args.clone());
+        let prepared = match received.is_some() {
             true => Box::pin(self.prepare_change(name, &mut args, record)).await,
             false => Ok(None),
         };
@@ -180,11 +206,16 @@ impl ToolCallFlow<'_> {
                 result: Ok(result),
             });
         }
+        let recheck = match (&received, &change) {
+            (Some(received), Some(change)) => Recheck::Patch { received, change },
+            _ => Recheck::Nothing,
+        };
         let mut result = match box_future(self.call_with_approval(
             name,
             args,
             approval_response,
             &approver,
+            recheck,
             record,
         ))
         .await
@@ -233,6 +264,7 @@ impl ToolCallFlow<'_> {
         args: JsonMap,
         approval_response: Option<ApprovalResponse>,
         approver: &impl Approver,
+        recheck: Recheck<'_>,
         record: &mut CallRecord,
     ) -> CalledOperation {
         let dispatcher = self.server.dispatcher();
@@ -244,6 +276,17 @@ impl ToolCallFlow<'_> {
         CalledOperation::Ended(match Box::pin(approver.request_approval(&request)).await {
             // Repeated whatever the response was: the pipeline decides about it, and audits it.
             Ok(ApproverResponse::Decided(response)) => {
+                let is_denied = matches!(response, Some(ApprovalResponse::Resolved(Err(_))));
+                if !is_denied && let Err(error) = Box::pin(self.check_again(name, recheck)).await {
+                    let args = request.into_args();
+                    dispatcher.record_rejected_call(
+                        self.principal,
+                        self.request_info,
+                        &args,
+                        record,
+                    );
+                    return CalledOperation::Ended(Err(error));
+                }
                 let call = self.pipeline_call(name, request.into_args(), response);
                 match Box::pin(dispatcher.call(call, record)).await {
                     // A second request for approval means that the ticket has expired.
@@ -256,6 +299,44 @@ impl ToolCallFlow<'_> {
             }
             Err(error) => Err(error),
         })
+    }
+
+    /// Computes a call again, and rejects it if its arguments are others than those that a human has
+    /// decided about.
+    async fn check_again(&self, name: &str, recheck: Recheck<'_>) -> Result<(), CallError> {
+        match recheck {
+            Recheck::Nothing => Ok(()),
+            Recheck::Patch { received, change } => {
+                let mut args = received.clone();
+                let is_same = match changes::take_patch(change.entry.compiled(), &mut args)? {
+                    Some(request) => {
+                        let again = self.change_context().prepare(change.entry, request).await?;
+                        again.arguments() == change.arguments()
+                    }
+                    None => false,
+                };
+                let what = "the resource has changed while the call waited for approval, and nothing was \
+                            sent. Read it, and give the patch again";
+                match is_same {
+                    true => Ok(()),
+                    false => Err(InputError::new(changes::PATCH_ARGUMENT, what).into()),
+                }
+            }
+            Recheck::Undo {
+                change,
+                force,
+                args,
+            } => {
+                let again = self.change_context().prepare_undo(change, force).await?;
+                let (entry, now) = again.call.entry_and_arguments();
+                if entry.operation.name() == name && now == *args {
+                    return Ok(());
+                }
+                let what = "the resource has changed while the undo waited for approval, and nothing was \
+                            sent. Look at it, and undo the change again";
+                Err(InputError::new(changes::CHANGE_ARGUMENT, what).into())
+            }
+        }
     }
 
     /// Builds a call of an operation for the pipeline.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{
     builtin::BuiltinResult,
-    tool_call::{Approver, CalledOperation, ToolCallFlow, ToolCallResult},
+    tool_call::{Approver, CalledOperation, Recheck, ToolCallFlow, ToolCallResult},
 };
 use crate::{
     mcp::results::annotate,
@@ -86,7 +86,14 @@ impl ToolCallFlow<'_> {
             };
             let inner = &mut step_record.inner;
             let called = self
-                .call_with_approval(operation, args, response, &approver, inner)
+                .call_with_approval(
+                    operation,
+                    args,
+                    response,
+                    &approver,
+                    Recheck::Nothing,
+                    inner,
+                )
                 .await;
             let answer = match called {
                 CalledOperation::InputRequired(request) => {

@@ -6,6 +6,7 @@ mod history;
 mod sequences;
 mod store;
 mod undo;
+mod undo_safety;
 
 use std::path::PathBuf;
 

@@ -30,6 +30,8 @@ pub(crate) enum FormReaction {
     Cancel,
     /// Accepts and types the name that the form asks for.
     AcceptWithName,
+    /// Waits for a permit, and approves.
+    ApproveLater(Arc<tokio::sync::Semaphore>),
     /// Sends no response.
     NeverRespond,
 }
@@ -95,6 +97,10 @@ impl ClientHandler for FormClient {
             FormReaction::AcceptWithName => accepted(json!({ "approve": true, "name": name })),
             FormReaction::Decline => ElicitResult::new(ElicitationAction::Decline),
             FormReaction::Cancel => ElicitResult::new(ElicitationAction::Cancel),
+            FormReaction::ApproveLater(permits) => {
+                permits.acquire().await.unwrap().forget();
+                accepted(json!({ "approve": true }))
+            }
             FormReaction::NeverRespond => std::future::pending().await,
         })
     }
@@ -139,6 +145,21 @@ pub(crate) async fn connect(
     let transport = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
     let client = human
         .serve_with_lifecycle(transport, lifecycle)
+        .await
+        .unwrap();
+    FormSession {
+        client,
+        _server: None,
+    }
+}
+
+/// Connects a client of the earlier generation, which waits during a form, to a server.
+pub(crate) async fn connect_to(server: &ServerProcess, human: &FormClient) -> FormSession {
+    let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
+    let transport = StreamableHttpClientTransport::with_client(requests::client(), config);
+    let client = human
+        .clone()
+        .serve_with_lifecycle(transport, ClientLifecycleMode::Initialize)
         .await
         .unwrap();
     FormSession {
