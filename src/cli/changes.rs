@@ -15,6 +15,12 @@ use crate::{
     security::sanitize::escape_to_one_line,
 };
 
+/// Length of a whole id.
+const ID_LENGTH: usize = 14;
+
+/// Maximum number of pages in which an id is looked for.
+const MAX_ID_PAGES: usize = 10;
+
 pub(super) const EXAMPLES: &str = "\
 Examples:
   portkey-mcp changes list
@@ -112,16 +118,24 @@ impl ChangesCommand {
         local: &Principal,
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
+        if let Self::List(list) = self
+            && let Some(tool) = &list.tool
+            && let Err(error) = server.dispatcher().catalog().find(tool)
+        {
+            bail!("--tool: {error}");
+        }
         let answer = match self {
             Self::List(list) if list.all => server.list_all_changes(list.arguments()).await,
             Self::List(list) => call(server, local, "list-changes", list.arguments()).await,
             Self::Show { id } => {
-                let args = [("id".to_owned(), id.as_str().into())];
+                let id = find_id(server, local, id).await?;
+                let args = [("id".to_owned(), id.into())];
                 call(server, local, "get-change", args.into_iter().collect()).await
             }
             Self::Undo { id, force } => {
+                let id = find_id(server, local, id).await?;
                 let args = [
-                    ("id".to_owned(), id.as_str().into()),
+                    ("id".to_owned(), id.into()),
                     ("force".to_owned(), (*force).into()),
                 ];
                 call(server, local, "undo-change", args.into_iter().collect()).await
@@ -132,7 +146,24 @@ impl ChangesCommand {
             Err(error) => bail!(reply::error_message(&error)),
         };
         match self {
-            Self::List(list) if !list.json => print_list(&answer, out)?,
+            Self::List(list) if !list.json => {
+                let is_other = !list.all && is_empty(&answer) && {
+                    let one = JsonMap::from_iter([("limit".to_owned(), 1.into())]);
+                    let others = server.list_all_changes(one).await;
+                    let own = call(
+                        server,
+                        local,
+                        "list-changes",
+                        JsonMap::from_iter([("limit".to_owned(), 1.into())]),
+                    );
+                    own.await.is_ok_and(|own| is_empty(&own))
+                        && others.is_ok_and(|others| !is_empty(&others))
+                };
+                match is_other {
+                    true => writeln!(out, "no changes of this key; --all shows those of all keys")?,
+                    false => print_list(&answer, out)?,
+                }
+            }
             _ => {
                 serde_json::to_writer_pretty(&mut *out, &answer)?;
                 writeln!(out)?;
@@ -152,6 +183,45 @@ async fn call(
         request_approval(server.dispatcher(), local, question).await
     };
     server.call_from_shell(local, tool, args, ask).await
+}
+
+fn is_empty(answer: &Value) -> bool {
+    let changes = answer.get("changes").and_then(Value::as_array);
+    changes.is_none_or(Vec::is_empty)
+}
+
+/// Returns the id that begins with these digits. Only the latest changes are looked through.
+async fn find_id(server: &Server, local: &Principal, id: &str) -> anyhow::Result<String> {
+    if id.len() >= ID_LENGTH {
+        return Ok(id.to_owned());
+    }
+    let mut found = Vec::new();
+    let mut args = JsonMap::from_iter([("limit".to_owned(), 100.into())]);
+    for _ in 0..MAX_ID_PAGES {
+        let answer = match call(server, local, "list-changes", args.clone()).await {
+            Ok(answer) => answer,
+            Err(error) => bail!(reply::error_message(&error)),
+        };
+        let changes = answer.get("changes").and_then(Value::as_array);
+        let ids = changes.into_iter().flatten();
+        let ids = ids.filter_map(|change| change.get("id").and_then(Value::as_str));
+        let matching = ids.filter(|one| one.starts_with(id) || one.starts_with(&format!("c-{id}")));
+        found.extend(matching.map(str::to_owned));
+        match answer.pointer("/next/before") {
+            Some(before) => _ = args.insert("before".to_owned(), before.clone()),
+            None => break,
+        }
+    }
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        // The tool says that there is no such change.
+        [] => Ok(id.to_owned()),
+        several => bail!(
+            "`{}` is the beginning of {} ids; give more digits",
+            escape_to_one_line(id),
+            several.len()
+        ),
+    }
 }
 
 /// Prints a line for each change.

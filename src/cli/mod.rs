@@ -313,11 +313,21 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
             };
         }
         Some(Command::Changes(changes)) => {
+            let settings = options.local_app_settings()?;
+            if let Some(journal) = &settings.journal
+                && !journal.is_default
+                && !journal.file.exists()
+            {
+                anyhow::bail!(
+                    "there is no journal {}",
+                    portkey_bounded_file::display_path(&journal.file)
+                );
+            }
             let AppContext {
                 dispatcher,
                 credentials,
                 sandbox: _sandbox,
-            } = options.local_app_settings()?.build().await?;
+            } = settings.build().await?;
             let (approvals, _approval_server) = options.approval_settings()?.build_alone()?;
             let server = Server::new(Arc::new(dispatcher.with_approvals(approvals)), None);
             let local = Principal::local(credentials);
