@@ -36,7 +36,7 @@ use crate::{
 pub use self::{
     compute::ComputedChange,
     patch_argument::{EXPECT_ARGUMENT, PATCH_ARGUMENT, PatchRequest, is_change, take_patch},
-    redact_kept::hide_texts,
+    redact_kept::{hide_redacted, hide_texts},
     report::change_to_json,
     undo::{CHANGE_ARGUMENT, FORCE_ARGUMENT, PreparedUndo, UndoCall, change_diff},
 };

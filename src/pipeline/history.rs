@@ -75,6 +75,9 @@ impl Dispatcher {
         let operation = call.entry.operation;
         // Values that the caller may not see are sent again, and would be shown with the change.
         changes::hide_texts(&record.hidden_texts, &mut args);
+        if let (Some(prior), Some(rules)) = (&record.prior_state, operation.update_rules()) {
+            changes::hide_redacted(rules, &prior.state, &mut args);
+        }
         let (target, fields) = split_arguments(operation, &args);
         let mut change = NewChange {
             owner: owner_of(call.principal),

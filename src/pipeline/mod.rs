@@ -21,6 +21,7 @@ mod response;
 mod send;
 mod state;
 mod steps;
+mod stored;
 pub mod taint;
 pub mod usages;
 

@@ -76,8 +76,12 @@ impl Server {
                 }))
             }
             HistoryTool::Get => {
-                let change = self.find_change(journal, principal, &args.args).await?;
-                let result = self.show_change(principal, &change);
+                let mut change = self.find_change(journal, principal, &args.args).await?;
+                let may_read = self
+                    .dispatcher
+                    .redact_change(principal, request_info, &mut change)
+                    .await;
+                let result = self.show_change(&change, may_read);
                 if result.is_untrusted {
                     self.dispatcher.mark_taint(principal, request_info).await;
                 }
@@ -186,13 +190,9 @@ impl Server {
     }
 
     /// Shows a change with its documents. The prior state is shown to callers who may read it.
-    fn show_change(&self, principal: &Principal, change: &Change) -> BuiltinResult {
+    fn show_change(&self, change: &Change, may_read: bool) -> BuiltinResult {
         let mut shown = summarize(change);
         let head = &change.head;
-        let may_read = head
-            .read
-            .as_deref()
-            .is_some_and(|read| self.may_see_operation(principal, read));
         let is_untrusted = may_read && head.is_untrusted;
         if let Some(fields) = shown.as_object_mut() {
             let mut add = |name: &str, value: Option<Value>| {

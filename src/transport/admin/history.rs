@@ -24,8 +24,9 @@ use super::{
 use crate::{
     auth::principal::Principal,
     changes::{CHANGE_ARGUMENT, change_diff},
-    journal::{Change, ChangeFilter, ChangeOutcome, ChangeScope, Journal},
+    journal::{Change, ChangeDetail, ChangeFilter, ChangeOutcome, ChangeScope, Journal},
     mcp::server::Server,
+    observability::request::RequestInfo,
     pipeline::approval::{DetailChange, escape_untrusted},
     security::secrets::mask_text,
 };
@@ -235,7 +236,25 @@ pub(super) async fn show(
 ) -> Result<Response, Response> {
     let signed_in = access.session().ok_or_else(pages::not_found)?;
     let (history, journal) = find_history(&server, signed_in).await?;
-    let change = find_change(&server, signed_in, journal, &id).await?;
+    let mut change = find_change(&server, signed_in, journal, &id).await?;
+    let dispatcher = history.server.dispatcher();
+    match &history.principal {
+        Some(principal) => {
+            let request_info = RequestInfo::local();
+            dispatcher
+                .redact_change(principal, &request_info, &mut change)
+                .await;
+        }
+        // There is no caller for whom the policy could be evaluated.
+        None if dispatcher.has_policy() => {
+            change.answer = None;
+            change.detail = Some(ChangeDetail {
+                unknown_reason: Some("a policy may hide it".to_owned()),
+                ..ChangeDetail::default()
+            });
+        }
+        None => {}
+    }
     let (details, more) = differences(history, &change);
     let summary = ChangeSummary::new(history, &change);
     let page = ChangePage {
