@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 use super::Server;
 use crate::{
     auth::principal::Principal,
-    changes::plan::{self, ChangePlan, StepInput},
+    changes::{
+        CHANGE_ARGUMENT, FORCE_ARGUMENT,
+        plan::{self, ChangePlan, StepInput},
+    },
     journal::Change,
     mcp::{
         results::{Listing, PartRequest, ResultError},
@@ -110,6 +113,12 @@ impl Server {
             unknown_fields: UnknownFields::Deny,
             ..Default::default()
         };
+        if let BuiltinAction::History(HistoryTool::Undo) = own.action
+            && args.keys().all(|name| name == FORCE_ARGUMENT)
+        {
+            // Validation would also say that nothing to change is given.
+            return Err(InputError::new(CHANGE_ARGUMENT, "is required").into());
+        }
         let validated = own.published.validate(args, &options)?;
         let args = &validated.args;
         match own.action {

@@ -9,6 +9,7 @@ use super::{HistoryServer, WITH_JOURNAL, call};
 use crate::support::{
     form_client::{FormClient, FormReaction, connect_to},
     policy::PolicyFile,
+    process::command,
     server::ServerProcess,
     upstream::{MockUpstream, http_response},
 };
@@ -192,4 +193,115 @@ async fn patch_that_waits_for_approval_keeps_what_changed_meanwhile() {
     assert!(!done && text.contains("while the call waited"), "{text}");
     let now = server.answer("get-config", json!({ "slug": CONFIG })).await;
     assert!(now["config"].to_string().contains("9000"), "{now}");
+}
+
+#[tokio::test]
+async fn change_is_shown_as_the_policies_of_now_permit() {
+    let sandbox = ServerProcess::sandbox_api().start();
+    let server =
+        HistoryServer::start_from(ServerProcess::http().upstream(&sandbox.url).api_key("any"));
+    server.answer("update-config", rename("Shown")).await;
+    let id = server.last_change().await["id"].clone();
+    let show = async |rule: &str| {
+        let policy = PolicyFile::with(&format!("version: '1'\nrules:\n- {rule}\n"));
+        let other = ServerProcess::http()
+            .upstream(&sandbox.url)
+            .api_key("any")
+            .variables(WITH_JOURNAL)
+            .args(&["--journal", server.file.to_str().unwrap()])
+            .args(&["--policy", policy.path()])
+            .start();
+        let (failed, text) = call(&other, "get-change", json!({ "id": id })).await;
+        assert!(!failed, "{text}");
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let denied = show(
+        "{ name: no, action: deny, match: { tools: [get-config] }, \
+         when: 'args.slug == \"pc-support-fallback\"' }",
+    )
+    .await;
+    assert!(denied.get("before").is_none(), "{denied}");
+    assert!(denied.get("changed").is_none(), "{denied}");
+    let redacted =
+        show("{ name: mask, match: { tools: [get-config, update-config] }, redact: [name] }").await;
+    assert_eq!(
+        redacted["before"]["name"], "[redacted by policy]",
+        "{redacted}"
+    );
+    assert_eq!(
+        redacted["arguments"]["name"], "[redacted by policy]",
+        "{redacted}"
+    );
+    assert!(!redacted.to_string().contains("Shown"), "{redacted}");
+}
+
+#[tokio::test]
+async fn shell_says_what_it_does_not_find() {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = ServerProcess::sandbox_api().start();
+    let file = folder.path().join("journal.db");
+    let run = |key: &str, args: &[&str]| {
+        let output = command(args)
+            .envs(WITH_JOURNAL.iter().copied())
+            .env("HOME", folder.path())
+            .args(["--api-key", key, "--base-url", &sandbox.url])
+            .args(["--journal", file.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (done, text) = run("first", &["changes", "list"]);
+    assert!(!done && text.contains("there is no journal"), "{text}");
+    assert!(!file.exists());
+    let update = [
+        "call",
+        "update-config",
+        "slug=pc-support-fallback",
+        "name=Shell",
+    ];
+    assert!(run("first", &update).0);
+    let (_, text) = run("second", &["changes", "list"]);
+    assert!(text.contains("--all shows those of all keys"), "{text}");
+    let (done, text) = run("first", &["changes", "list", "--tool", "no-such-tool"]);
+    assert!(!done && text.contains("no-such-tool"), "{text}");
+    let (_, list) = run("first", &["changes", "list"]);
+    let id = list.split("  ").nth(1).unwrap().to_owned();
+    let (done, text) = run("first", &["changes", "undo", &id[..6]]);
+    assert!(done && text.contains(&id), "{text}");
+}
+
+#[tokio::test]
+async fn undo_without_an_id_names_it() {
+    let server = HistoryServer::start(&[]);
+    let error = server.error("undo-change", json!({})).await;
+    assert!(error.contains("`id`") || error.contains("id: "), "{error}");
+    assert!(!error.contains("nothing to change"), "{error}");
+}
+
+#[tokio::test]
+async fn values_that_a_policy_redacts_are_not_stored() {
+    let policy = PolicyFile::with(
+        "version: '1'\nrules:\n- { name: mask, match: { tools: [get-guardrail] }, \
+         redact: ['checks[].parameters', 'data.checks[].parameters'] }\n",
+    );
+    let server = HistoryServer::start(&["--policy", policy.path()]);
+    let guardrail = json!({ "guardrail_id": "guard_personal-data" });
+    server.answer("get-guardrail", guardrail).await;
+    let patch = json!({ "guardrail_id": "guard_personal-data",
+        "patch": [{ "op": "replace", "path": "/checks/1/name", "value": "Shorter" }] });
+    server.answer("update-guardrail", patch).await;
+    let id = server.last_change().await["id"].clone();
+    let shown = server.answer("get-change", json!({ "id": id })).await;
+    let checks = shown["arguments"]["checks"].as_array().unwrap();
+    assert!(!checks.is_empty());
+    for check in checks {
+        assert_eq!(check["parameters"], "[redacted by policy]", "{shown}");
+    }
+    assert!(
+        !shown["changed"].to_string().contains("maxWords"),
+        "{shown}"
+    );
+    let undone = server.answer("undo-change", json!({ "id": id })).await;
+    assert_eq!(undone["changed"].as_array().unwrap().len(), 1, "{undone}");
 }
