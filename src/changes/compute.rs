@@ -11,9 +11,14 @@ use super::{
     list_forms::{adopt_list_forms, adopt_stored_lists},
     patch_argument::{PATCH_ARGUMENT, PatchRequest},
     prune::prune,
-    state_fields::{is_same, resource, to_arguments},
 };
-use crate::{pipeline::ResourceState, security::secrets::BLANK};
+use crate::{
+    pipeline::{
+        ResourceState,
+        state_fields::{is_same, resource, to_arguments},
+    },
+    security::secrets::BLANK,
+};
 
 /// Maximum number of field names that an error lists.
 const MAX_LISTED_FIELDS: usize = 40;

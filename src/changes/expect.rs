@@ -4,7 +4,8 @@ use portkey_merge_patch::DocumentPath;
 use portkey_operation::{InputError, UpdateRules};
 use serde_json::Value;
 
-use super::{hidden::HiddenValues, patch_argument::EXPECT_ARGUMENT, state_fields::is_same};
+use super::{hidden::HiddenValues, patch_argument::EXPECT_ARGUMENT};
+use crate::pipeline::state_fields::is_same;
 
 /// Maximum length of a value that an error repeats, in characters.
 const MAX_VALUE_CHARS: usize = 200;

@@ -4,13 +4,12 @@ use portkey_merge_patch::Diff;
 use portkey_operation::{CompiledOperation, InputError, JsonMap, UpdateRules};
 use serde_json::Value;
 
-use super::{
-    hidden::HiddenValues,
-    patch_argument::PATCH_ARGUMENT,
-    state_fields::{to_answer, to_arguments},
-};
+use super::{hidden::HiddenValues, patch_argument::PATCH_ARGUMENT};
 use crate::{
-    pipeline::ResourceState,
+    pipeline::{
+        ResourceState,
+        state_fields::{to_answer, to_arguments},
+    },
     security::secrets::{BLANK, MASK, is_masked, redact_arguments},
 };
 

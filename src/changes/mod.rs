@@ -18,7 +18,6 @@ pub mod plan;
 mod prune;
 mod redact_kept;
 mod report;
-mod state_fields;
 mod undo;
 
 use std::time::{Duration, Instant};
@@ -36,7 +35,6 @@ use crate::{
 pub use self::{
     compute::ComputedChange,
     patch_argument::{EXPECT_ARGUMENT, PATCH_ARGUMENT, PatchRequest, is_change, take_patch},
-    redact_kept::{hide_redacted, hide_texts},
     report::change_to_json,
     undo::{CHANGE_ARGUMENT, FORCE_ARGUMENT, PreparedUndo, UndoCall, change_diff},
 };

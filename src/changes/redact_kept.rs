@@ -1,67 +1,17 @@
 //! Removes hidden values that a request sends again from what its caller gets: an answer or a dry run
 //! may repeat the arguments, and so may an error.
 
-use portkey_operation::{InputError, JsonMap, UpdateRules};
-use portkey_policy::REDACTED;
+use portkey_operation::InputError;
 use serde_json::Value;
 
-use super::{PATCH_ARGUMENT, PreparedChange, state_fields::to_arguments};
-use crate::{pipeline::CallError, security::secrets::MASK};
-
-/// Minimum length of a text that is looked for inside others, in bytes. A shorter one is recognized
-/// where it is a value by itself.
-const MIN_INSIDE_BYTES: usize = 8;
-
-/// Puts the marker of redacted values in the place of hidden texts.
-pub fn hide_texts(texts: &[String], args: &mut JsonMap) {
-    if texts.is_empty() {
-        return;
-    }
-    args.values_mut()
-        .for_each(|value| redact_value(texts, REDACTED, value));
-}
-
-/// Puts the marker of redacted values in the place of arguments that the state before hides, of
-/// whatever type they are.
-pub fn hide_redacted(rules: &UpdateRules, before: &Value, args: &mut JsonMap) {
-    let before = to_arguments(rules, before);
-    for (name, value) in args {
-        if let Some(before) = before.get(name) {
-            hide_where_hidden(before, value);
-        }
-    }
-}
-
-fn hide_where_hidden(before: &Value, value: &mut Value) {
-    match (before, value) {
-        (Value::String(text), value) if text.contains(REDACTED) => *value = REDACTED.into(),
-        (Value::Object(before), Value::Object(fields)) => {
-            for (name, before) in before {
-                if let Some(value) = fields.get_mut(name) {
-                    hide_where_hidden(before, value);
-                }
-            }
-        }
-        // A patch moves items: what one item of the list hides is hidden in all.
-        (Value::Array(before), Value::Array(items)) => {
-            for before in before.iter().filter(|before| has_redacted(before)) {
-                for item in items.iter_mut() {
-                    hide_where_hidden(before, item);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-fn has_redacted(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains(REDACTED),
-        Value::Array(items) => items.iter().any(has_redacted),
-        Value::Object(fields) => fields.values().any(has_redacted),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
+use super::{PATCH_ARGUMENT, PreparedChange};
+use crate::{
+    pipeline::{
+        CallError,
+        hidden_values::{redact_text, redact_value},
+    },
+    security::secrets::MASK,
+};
 
 impl PreparedChange<'_> {
     /// Returns the hidden texts that the call sends again.
@@ -89,31 +39,5 @@ impl PreparedChange<'_> {
             }
             Err(_) => {}
         }
-    }
-}
-
-fn redact_text(texts: &[String], mark: &str, text: &str) -> String {
-    let mut redacted = text.to_owned();
-    for hidden in texts {
-        if text == hidden.as_str() {
-            return mark.to_owned();
-        }
-        if hidden.len() >= MIN_INSIDE_BYTES && redacted.contains(hidden.as_str()) {
-            redacted = redacted.replace(hidden.as_str(), mark);
-        }
-    }
-    redacted
-}
-
-fn redact_value(texts: &[String], mark: &str, value: &mut Value) {
-    match value {
-        Value::String(text) => *text = redact_text(texts, mark, text),
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| redact_value(texts, mark, item)),
-        Value::Object(fields) => fields
-            .values_mut()
-            .for_each(|value| redact_value(texts, mark, value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -5,12 +5,12 @@ use portkey_merge_patch::{Change, Diff, DocumentPath};
 use portkey_operation::{FieldUpdate, JsonMap, UpdateRules};
 use serde_json::{Value, json};
 
-use super::{
-    PreparedChange,
-    state_fields::{is_same, resource, to_arguments},
-};
+use super::PreparedChange;
 use crate::{
-    pipeline::ResourceState,
+    pipeline::{
+        ResourceState,
+        state_fields::{is_same, resource, to_arguments},
+    },
     security::secrets::{BLANK, redact_arguments},
 };
 

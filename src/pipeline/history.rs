@@ -9,10 +9,9 @@ use std::{
 use portkey_operation::{CompiledOperation, Effect, InputError, JsonMap, Operation};
 use serde_json::Value;
 
-use super::{CallError, CallRecord, CallResult, Dispatcher, OperationCall, dry_run};
+use super::{CallError, CallRecord, CallResult, Dispatcher, OperationCall, dry_run, hidden_values};
 use crate::{
     auth::principal::KeyProver,
-    changes,
     journal::{
         ChangeCaller, ChangeDetail, ChangeHead, ChangeResult, JournalError, MAX_ANSWER_BYTES,
         MAX_DOCUMENT_BYTES, NewChange, PendingChange, json_bytes, owner_of, truncate,
@@ -74,9 +73,9 @@ impl Dispatcher {
     ) -> NewChange {
         let operation = call.entry.operation;
         // Values that the caller may not see are sent again, and would be shown with the change.
-        changes::hide_texts(&record.hidden_texts, &mut args);
+        hidden_values::hide_texts(&record.hidden_texts, &mut args);
         if let (Some(prior), Some(rules)) = (&record.prior_state, operation.update_rules()) {
-            changes::hide_redacted(rules, &prior.state, &mut args);
+            hidden_values::hide_redacted(rules, &prior.state, &mut args);
         }
         let (target, fields) = split_arguments(operation, &args);
         let mut change = NewChange {

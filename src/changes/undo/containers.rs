@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::{CHANGE_ARGUMENT, FORCE_ARGUMENT, impossible, list};
 use crate::{
-    changes::{ChangeContext, state_fields::resource},
+    changes::ChangeContext,
     journal::Change,
     observability::call_record::OutcomeKind,
-    pipeline::CallError,
+    pipeline::{CallError, state_fields::resource},
 };
 
 /// Field with the time of the last change, in answers and in states.

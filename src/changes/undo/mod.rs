@@ -12,10 +12,13 @@ use portkey_merge_patch::Diff;
 use portkey_operation::{Effect, InputError, JsonMap, UndoSemantics, UpdateRules, UpdateSemantics};
 use serde_json::Value;
 
-use super::{ChangeContext, ComputedChange, PreparedChange, compute, state_fields::to_arguments};
+use super::{ChangeContext, ComputedChange, PreparedChange, compute};
 use crate::{
     journal::{Change, ChangeOutcome},
-    pipeline::{CallError, ResourceState, dry_run},
+    pipeline::{
+        CallError, ResourceState, dry_run,
+        state_fields::{is_same, resource, to_arguments},
+    },
 };
 
 use self::{
@@ -165,7 +168,7 @@ impl<'a> ChangeContext<'a> {
         arguments: &[(&str, &str)],
         force: bool,
     ) -> Result<PreparedUndo<'a>, CallError> {
-        let before = super::state_fields::resource(prior_state(change)?);
+        let before = resource(prior_state(change)?);
         let sent = sent_arguments(change)?;
         let current = self.read_again(change).await?;
         let mut args = sent.clone();
@@ -175,8 +178,8 @@ impl<'a> ChangeContext<'a> {
                 let why = format!("the state before it has no `{field}`");
                 return Err(impossible(change, &why).into());
             };
-            let now = super::state_fields::resource(&current.shown).get(field);
-            if !force && !super::state_fields::is_same(now, sent.get(*name)) {
+            let now = resource(&current.shown).get(field);
+            if !force && !is_same(now, sent.get(*name)) {
                 return Err(moved_on(change, &[(*field).to_owned()]).into());
             }
             args.insert((*name).to_owned(), old.clone());
@@ -211,7 +214,7 @@ impl<'a> ChangeContext<'a> {
             let rules = sibling::find_update_rules(catalog, delete.operation);
             let fields = match rules {
                 Some(rules) => to_arguments(rules, &current.shown),
-                None => super::state_fields::resource(&current.shown)
+                None => resource(&current.shown)
                     .as_object()
                     .cloned()
                     .unwrap_or_default(),
@@ -254,10 +257,7 @@ impl<'a> ChangeContext<'a> {
         let rules = sibling::find_update_rules(catalog, entry.operation);
         let fields = match rules {
             Some(rules) => to_arguments(rules, before),
-            None => super::state_fields::resource(before)
-                .as_object()
-                .cloned()
-                .unwrap_or_default(),
+            None => resource(before).as_object().cloned().unwrap_or_default(),
         };
         let (args, not_restored) = sibling::create_arguments(create, change, fields);
         let missing = sibling::missing_arguments(create, &args);
@@ -336,7 +336,7 @@ fn sent_arguments(change: &Change) -> Result<&JsonMap, InputError> {
 fn is_version(change: &Change, rules: &UpdateRules, current: &ResourceState) -> bool {
     let now = rules
         .version_field()
-        .and_then(|field| super::state_fields::resource(&current.shown).get(field));
+        .and_then(|field| resource(&current.shown).get(field));
     match (now, &change.result.version) {
         (Some(Value::String(now)), Some(made)) => now == made,
         (Some(Value::Number(now)), Some(made)) => now.to_string() == *made,

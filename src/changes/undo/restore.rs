@@ -5,8 +5,10 @@ use portkey_operation::{FieldUpdate, JsonMap, UpdateRules};
 use portkey_policy::REDACTED;
 use serde_json::Value;
 
-use super::super::state_fields::is_same;
-use crate::security::secrets::{BLANK, MASK, is_masked};
+use crate::{
+    pipeline::state_fields::is_same,
+    security::secrets::{BLANK, MASK, is_masked},
+};
 
 /// An update, and the states around it in the form of the arguments.
 pub(super) struct UpdateUndo<'a> {

@@ -665,7 +665,6 @@ async fn change_is_undone_from_the_history() {
         .args(&crate::support::approvals::strs(&options))
         .variables(&[("PORTKEY_MCP_NO_JOURNAL", "false")])
         .args(&["--journal", journal.to_str().unwrap()])
-        .variables(&[("PORTKEY_MCP_NO_JOURNAL", "false")])
         .start();
     let update = json!({ "slug": SLUG, "description": "Changed" });
     let (_, done) = send_request(call_request(&server, "update-integration", update)).await;

@@ -4,13 +4,13 @@ use portkey_operation::{JsonMap, UpdateRules};
 use serde_json::Value;
 
 /// Returns the resource in an answer, which is the whole answer or its `data`.
-pub(super) fn resource(answer: &Value) -> &Value {
+pub(crate) fn resource(answer: &Value) -> &Value {
     let data = answer.get("data").filter(|data| data.is_object());
     data.unwrap_or(answer)
 }
 
 /// Returns the fields of a state under the names and in the form of the arguments.
-pub(super) fn to_arguments(rules: &UpdateRules, answer: &Value) -> JsonMap {
+pub(crate) fn to_arguments(rules: &UpdateRules, answer: &Value) -> JsonMap {
     let mut fields = resource(answer).as_object().cloned().unwrap_or_default();
     for field in rules.fields() {
         let Some(value) = fields.get(field.read_name()) else {
@@ -39,7 +39,7 @@ pub(super) fn to_arguments(rules: &UpdateRules, answer: &Value) -> JsonMap {
 }
 
 /// Returns a state with fields in the form of arguments put in their places.
-pub(super) fn to_answer(rules: &UpdateRules, answer: &Value, arguments: &JsonMap) -> Value {
+pub(crate) fn to_answer(rules: &UpdateRules, answer: &Value, arguments: &JsonMap) -> Value {
     let mut changed = answer.clone();
     let resource = match changed.get("data").is_some_and(Value::is_object) {
         true => changed.get_mut("data"),
@@ -65,7 +65,7 @@ pub(super) fn to_answer(rules: &UpdateRules, answer: &Value, arguments: &JsonMap
 
 /// Returns true if two values mean the same to an API: numbers by value, `null` as absent, and flags
 /// as 0 or 1.
-pub(super) fn is_same(one: Option<&Value>, other: Option<&Value>) -> bool {
+pub(crate) fn is_same(one: Option<&Value>, other: Option<&Value>) -> bool {
     let one = one.filter(|value| !value.is_null());
     let other = other.filter(|value| !value.is_null());
     match (one, other) {
