@@ -3,6 +3,9 @@
 //! [`ChangeContext::plan`] computes a plan and sends nothing but reads. [`ChangeContext::apply_plan`]
 //! makes exactly its steps, each a call of its own, and stops where the state is no longer that of the
 //! plan. A step is recorded before it is sent, so that an interrupted plan goes on without doubling it.
+//!
+//! [`ChangeContext::plan`]: super::ChangeContext::plan
+//! [`ChangeContext::apply_plan`]: super::ChangeContext::apply_plan
 
 mod apply;
 mod document;
