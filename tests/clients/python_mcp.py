@@ -140,8 +140,8 @@ async def compact(title: str, server: StdioServerParameters | str, mode: str) ->
     title = f"{title}, compact"
     async with Client(server, mode=mode, read_timeout_seconds=PATIENCE) as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
-        few = len(names) <= 12 and "search-operations" in names
-        prove(f"{title}: lists a dozen tools at most", few, names)
+        few = len(names) <= 24 and "search-operations" in names
+        prove(f"{title}: lists two dozen tools at most", few, names)
         wanted = {"query": "which AI provider keys do we have"}
         found = answer(await client.call_tool("search-operations", wanted))["operations"]
         best = next((one for one in found if one["operation"] == "list-all-integrations"), None)
