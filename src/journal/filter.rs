@@ -7,7 +7,7 @@ use super::entry::{Change, ChangeOutcome};
 /// Maximum number of changes on a page.
 pub const MAX_PAGE_CHANGES: usize = 100;
 
-/// Which changes are listed, the latest first.
+/// Criteria for listing changes, the latest first.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeFilter {
     /// The callers whose changes are listed.

@@ -380,7 +380,7 @@ impl Report<'_> {
                 "weekly" => "this week",
                 _ => "this month",
             };
-            TimeRange::parse(period, &portkey_operation::Clock::system())?
+            TimeRange::parse(period, self.steps.clock())?
                 .start()
                 .parse()
                 .ok()

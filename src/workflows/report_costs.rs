@@ -276,7 +276,9 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
 
 /// Returns the range that a call asks for.
 fn requested_range(args: &JsonMap, steps: &Steps) -> Result<TimeRange, InputError> {
-    let (period, from, to) = (text(args, "period"), text(args, "from"), text(args, "to"));
+    let period = text(args, "period");
+    let from = text(args, "from");
+    let to = text(args, "to");
     match (period, from, to) {
         (Some(_), Some(_), _) | (Some(_), None, Some(_)) => Err(InputError::new(
             "period",

@@ -367,7 +367,8 @@ impl PlanRun<'_> {
 
     /// Records that a step is done, with the fields that later steps refer to.
     fn set_done(&mut self, step: &PlannedStep, answer: &Value) {
-        let (mut values, mut missing) = (BTreeMap::new(), BTreeMap::new());
+        let mut values = BTreeMap::new();
+        let mut missing = BTreeMap::new();
         for later in &self.plan.steps {
             // An invalid reference is an error of the step that has it.
             let found = references::find("", &later.args).unwrap_or_default();

@@ -104,7 +104,7 @@ pub enum ProgressError {
     /// The file cannot be used.
     #[error("its progress cannot be kept: {0}")]
     File(#[from] io::Error),
-    /// What is kept is invalid.
+    /// The kept progress is invalid.
     #[error("its progress cannot be read: {0}")]
     Invalid(String),
 }

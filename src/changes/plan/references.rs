@@ -89,7 +89,8 @@ fn is_field(text: &str) -> bool {
 
 /// Returns true if a reference may give a value that stands at the path of a secret, in it or around it.
 pub(super) fn meets_secret(field: &str, secret: &str) -> bool {
-    let (field, secret) = (field_names(field), field_names(secret));
+    let field = field_names(field);
+    let secret = field_names(secret);
     let both = || field.iter().zip(&secret);
     both().all(|(field, secret)| field == secret || secret == "*") || field.last() == secret.last()
 }

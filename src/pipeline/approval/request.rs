@@ -46,7 +46,7 @@ pub struct ApprovalRequest {
     pub confirm: Option<String>,
     /// Risks of the call.
     pub risks: Vec<CallRisk>,
-    /// The same in parts.
+    /// The request in parts, for pages that show them apart.
     pub details: CallDetails,
     /// Number of people who have to approve, if the rule says so. The caller's client is not asked.
     pub approvers: Option<u8>,
