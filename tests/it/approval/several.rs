@@ -59,7 +59,8 @@ async fn call(
     (tool, args): (&str, Value),
     answer: Option<ApprovalResponse>,
 ) -> Result<Value, CallError> {
-    let (principal, request_info) = (operator(), RequestInfo::local());
+    let principal = operator();
+    let request_info = RequestInfo::local();
     let call = ToolCall {
         principal: &principal,
         request_info: &request_info,
@@ -74,7 +75,7 @@ fn delete() -> (&'static str, Value) {
     ("delete-label", json!({ "label_id": "a" }))
 }
 
-async fn asked(dispatcher: &Dispatcher, what: (&str, Value)) -> Box<ApprovalRequest> {
+async fn request_approval(dispatcher: &Dispatcher, what: (&str, Value)) -> Box<ApprovalRequest> {
     match call(dispatcher, what, None).await {
         Err(CallError::ApprovalRequired(question)) => question,
         other => panic!("{other:?}"),
@@ -82,7 +83,7 @@ async fn asked(dispatcher: &Dispatcher, what: (&str, Value)) -> Box<ApprovalRequ
 }
 
 async fn file_ticket(dispatcher: &Dispatcher) -> Ticket {
-    let question = asked(dispatcher, delete()).await;
+    let question = request_approval(dispatcher, delete()).await;
     let approvals = dispatcher.approvals().unwrap();
     approvals
         .create_ticket(&operator(), &question)
@@ -225,7 +226,7 @@ async fn form_of_the_caller_is_no_approval() {
     let upstream = upstream().await;
     let dispatcher = replica(&upstream, Store::in_memory(), &keys);
     for what in [delete(), ("create-label", json!({ "name": "a" }))] {
-        let question = asked(&dispatcher, what.clone()).await;
+        let question = request_approval(&dispatcher, what.clone()).await;
         assert!(question.approvers.is_some());
         let approval = question
             .resolve(&APPROVE, ApprovalMethod::Form, "local")
