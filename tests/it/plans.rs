@@ -710,6 +710,13 @@ fn shell_shows_plans_and_applies_files() {
     );
 }
 
+/// Runs a command whose sandbox has the clock of the commands before, also at midnight.
+fn run_at_noon(args: &[&str]) -> Output {
+    let mut command = command(args);
+    command.env("PORTKEY_MCP_SANDBOX_NOW", "2026-05-31T12:00:00Z");
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
 #[test]
 fn changed_plan_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -720,7 +727,7 @@ fn changed_plan_file_is_refused() {
     )
     .unwrap();
     let plan = folder.path().join("changes.plan");
-    let run = |args: &[&str]| command(args).stdin(Stdio::null()).output().unwrap();
+    let run = run_at_noon;
     let paths = (spec.to_str().unwrap(), plan.to_str().unwrap());
     assert!(
         run(&["plan", paths.0, "--output", paths.1, "--sandbox"])
@@ -749,7 +756,7 @@ fn progress_of_another_plan_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (spec, plan, progress) = (path("a.yaml"), path("a.plan"), path("a.plan.progress"));
-    let run = |args: &[&str]| command(args).stdin(Stdio::null()).output().unwrap();
+    let run = run_at_noon;
     let write_spec = |name: &str| {
         let document =
             format!("- tool: update-config\n  arguments: {{slug: pc-trial-split, name: {name}}}\n");

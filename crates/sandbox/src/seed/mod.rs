@@ -34,18 +34,20 @@ const FOUNDED_DAYS_AGO: u64 = 130;
 const LATEST_AGE_SECONDS: u64 = 2 * 3600;
 
 /// Creates a store with the seeded organisation. Its history covers the months before the pinned
-/// time, or before now.
+/// time, or before today. Two sandboxes of one day are seeded alike, so that a plan made by one
+/// process can be applied by the next.
 pub(crate) fn seed_store(routes: &Routes, pinned: Option<PinnedTime>) -> Result<Store, ApiError> {
     let mut store = Store::default();
     store.is_seeding = true;
     let clock = Clock::new(pinned);
     let now = clock.unix_seconds();
-    let in_a_year = format_timestamp(now + 364 * SECONDS_PER_DAY);
+    let seeded_at = pinned.map_or_else(|| begin_of_day(now), PinnedTime::unix_seconds);
+    let in_a_year = format_timestamp(seeded_at + 364 * SECONDS_PER_DAY);
     let month = (
-        format_timestamp(now - 30 * SECONDS_PER_DAY),
-        format_timestamp(now),
+        format_timestamp(seeded_at - 30 * SECONDS_PER_DAY),
+        format_timestamp(seeded_at),
     );
-    store.clock = Clock::from_unix_seconds(now - FOUNDED_DAYS_AGO * SECONDS_PER_DAY);
+    store.clock = Clock::from_unix_seconds(seeded_at - FOUNDED_DAYS_AGO * SECONDS_PER_DAY);
     users::insert_people(&mut store);
     // Age of each step in days, and its calls.
     let steps_by_age = [
@@ -68,7 +70,8 @@ pub(crate) fn seed_store(routes: &Routes, pinned: Option<PinnedTime>) -> Result<
         (40, gateway::agents()),
     ];
     for (age, steps) in steps_by_age {
-        store.clock = Clock::from_unix_seconds(now - age * SECONDS_PER_DAY - LATEST_AGE_SECONDS);
+        let begin = seeded_at - age * SECONDS_PER_DAY - LATEST_AGE_SECONDS;
+        store.clock = Clock::from_unix_seconds(begin);
         for (method, path, body) in steps {
             let (action, path) = routes.find(&method, path).ok_or(ApiError::NoSuchRoute)?;
             let body = body.as_object().cloned().unwrap_or_default();
@@ -83,7 +86,7 @@ pub(crate) fn seed_store(routes: &Routes, pinned: Option<PinnedTime>) -> Result<
             store.clock.tick();
         }
     }
-    store.clock = clock;
+    store.clock = Clock::from_unix_seconds(seeded_at);
     let key = |slug: &str| {
         let keys = CollectionKey {
             kind: "api-keys",
@@ -95,8 +98,14 @@ pub(crate) fn seed_store(routes: &Routes, pinned: Option<PinnedTime>) -> Result<
     apply_history(&mut store);
     policies::insert_project_entities(&mut store);
     enkrypt::seed_gateways(&mut store);
+    store.clock = clock;
     store.is_seeding = false;
     Ok(store)
+}
+
+/// Returns the begin of the day, in UTC, of a time in seconds since 1970.
+const fn begin_of_day(seconds: u64) -> u64 {
+    seconds - seconds % SECONDS_PER_DAY
 }
 
 /// Applies changes that happen over time and that no call can make, such as a sign-in, a default,
@@ -425,4 +434,25 @@ fn observability((from, until): &(String, String)) -> Vec<SeedStep> {
             }),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::text;
+
+    /// No date of the seed tells the second at which the sandbox was started.
+    #[test]
+    fn seed_without_pinned_clock_begins_at_midnight() {
+        let store = seed_store(&Routes::new(domains::ALL), None).unwrap();
+        let workspaces = CollectionKey {
+            kind: "workspaces",
+            owner: ORGANISATION,
+        };
+        for workspace in store.all(workspaces) {
+            let created_at = text(workspace, "created_at");
+            assert!(created_at.contains("T22:00:"), "{created_at}");
+        }
+        assert_ne!(store.all(workspaces).count(), 0);
+    }
 }
