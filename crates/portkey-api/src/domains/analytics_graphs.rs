@@ -2,12 +2,20 @@
 
 use portkey_operation::{Operation, get};
 
-use super::shared::{TRAFFIC_ALIASES, TrafficOnly, traffic};
-/// Declares a graph by name, alias, path, title, description and search terms.
+use super::shared::{TRAFFIC_ALIASES, TrafficOnly, traffic, traffic_in_full};
+
+/// Declares a graph by name, alias, path, title, description and search terms. `all filters` names
+/// them in the description.
 macro_rules! graph {
+    (all filters: $name:literal, $alias:literal, $path:literal, $title:literal, $what:literal, $words:expr) => {
+        graph!(@ $name, $alias, $path, $title, traffic_in_full!($what), $words)
+    };
     ($name:literal, $alias:literal, $path:literal, $title:literal, $what:literal, $words:expr) => {
+        graph!(@ $name, $alias, $path, $title, traffic!($what), $words)
+    };
+    (@ $name:literal, $alias:literal, $path:literal, $title:literal, $description:expr, $words:expr) => {
         get::<TrafficOnly>($name, concat!("/analytics/graphs/", $path))
-            .with_docs($title, traffic!($what))
+            .with_docs($title, $description)
             .aliases(&[$alias])
             .with_argument_aliases(TRAFFIC_ALIASES)
             .with_search_terms($words)
@@ -46,7 +54,7 @@ pub const OPERATIONS: &[Operation] = &[
         ]
     ),
     graph!(
-        "get-cost-graph",
+        all filters: "get-cost-graph",
         "get-cost-analytics",
         "cost",
         "Graph cost",

@@ -293,7 +293,8 @@ pub struct UpdateMcpIntegration {
     pub auth_type: Option<Open<AuthType>>,
     /// Its MCP transport.
     pub transport: Option<Open<Transport>>,
-    /// From secret references; `[]` removes all.
+    /// As in `create-mcp-integration`; `[]` removes all.
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub secret_mappings: Option<Vec<SecretMapping>>,
 }
 

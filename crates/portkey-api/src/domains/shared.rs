@@ -258,7 +258,7 @@ pub enum PolicyTarget {
     McpTools,
 }
 /// Which requests analytics are computed from. Only what every call needs is listed; the rest is
-/// named by `traffic!` in the tool's description, because two dozen tools share it.
+/// named by `traffic_in_full!` in the tool's description, because two dozen tools share it.
 #[derive(Deserialize, JsonSchema)]
 pub struct Traffic {
     /// Slug; a workspace key ignores it.
@@ -339,8 +339,9 @@ pub struct TrafficOnly {
     pub traffic: Traffic,
 }
 
-/// Appends the filters of [`Traffic`] that are not listed to a description.
-macro_rules! traffic {
+/// Appends the filters of [`Traffic`] that are not listed to the description of the tool to which the
+/// others point.
+macro_rules! traffic_in_full {
     ($what:literal) => {
         concat!(
             $what,
@@ -348,6 +349,18 @@ macro_rules! traffic {
              weighted_feedback}_{min,max}, trace_id, span_id, metadata (JSON); comma lists \
              status_code, virtual_keys, configs, api_key_ids, prompt_slug, ai_org_model \
              (org__model)."
+        )
+    };
+}
+pub(super) use traffic_in_full;
+
+/// Appends where the filters of [`Traffic`] that are not listed are named.
+macro_rules! traffic {
+    ($what:literal) => {
+        concat!(
+            $what,
+            " RFC 3339 times. Also status_code, api_key_ids, metadata and others, as in \
+             get-cost-graph."
         )
     };
 }

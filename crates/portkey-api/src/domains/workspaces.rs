@@ -172,9 +172,11 @@ pub struct UpdateWorkspace {
     pub description: Option<String>,
     #[expect(missing_docs, reason = "the struct says it")]
     pub defaults: Option<Defaults>,
-    /// Budgets.
+    /// As in `create-workspace`.
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub usage_limits: Nullable<Vec<UsageLimits>>,
-    /// Rate caps.
+    /// As in `create-workspace`.
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub rate_limits: Nullable<Vec<RateLimits>>,
     /// Emoji shown before the name; empty text removes it.
     pub icon: Option<String>,

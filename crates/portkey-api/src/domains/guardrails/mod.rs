@@ -241,7 +241,7 @@ pub struct UpdateGuardrail {
     /// Display name.
     pub name: Option<String>,
     /// All of them, as in `create-guardrail`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("x-publish" = "omit-fields"))]
     pub checks: Option<Vec<Check>>,
     /// As in `create-guardrail`.
     pub actions: Option<Actions>,

@@ -372,7 +372,8 @@ pub struct UpdateIntegration {
     pub description: Option<String>,
     /// As in `create-integration`.
     pub configurations: Option<Configurations>,
-    /// From secret references; `[]` removes all.
+    /// As in `create-integration`; `[]` removes all.
+    #[schemars(extend("x-publish" = "omit-fields"))]
     pub secret_mappings: Option<Vec<SecretMapping>>,
     /// As in `create-integration`.
     pub pricing_adjustments: Nullable<PricingAdjustments>,
