@@ -22,6 +22,7 @@ COPY Cargo.toml Cargo.lock askama.toml build.rs ./
 COPY crates/bounded-file/Cargo.toml crates/bounded-file/
 COPY crates/concurrency/Cargo.toml crates/concurrency/
 COPY crates/file-watch/Cargo.toml crates/file-watch/
+COPY crates/journal/Cargo.toml crates/journal/
 COPY crates/merge-patch/Cargo.toml crates/merge-patch/
 COPY crates/operation/Cargo.toml crates/operation/
 COPY crates/policy/Cargo.toml crates/policy/

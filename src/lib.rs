@@ -3,7 +3,7 @@
 //! A layer uses only those to its right:
 //!
 //! ```text
-//! cli > app > transport > mcp > workflows > changes > pipeline > journal > upstream > observability > auth, security > http_client > crates
+//! cli > app > transport > mcp > workflows > changes > pipeline > upstream > observability > auth, security > http_client > crates
 //! ```
 //!
 //! | layer | responsibility | must not know |
@@ -15,20 +15,18 @@
 //! | [`workflows`] | tasks of several operations, each offered as one tool | the protocol, upstreams |
 //! | [`changes`] | patches: the current state, the request that changes it, and what came of it | the protocol, an endpoint by name |
 //! | [`pipeline`] | one tool call: authorize, validate, evaluate policies, approve, send | the protocol, an endpoint by name |
-//! | [`journal`] | the history of changes: what was there before a write, and what came of it | how a call is made or undone |
 //! | [`upstream`] | the HTTP client for Portkey and Enkrypt AI | why a call is made |
 //! | [`observability`] | call records, audit log, metrics, traces | upstreams, rmcp |
 //! | [`auth`] | authentication, callers, tool filters | how a call is made |
 //! | [`security`] | secrets, sanitized text, signed state | callers' intentions |
 //! | [`http_client`] | TLS, proxies and causes of failed connections | what is sent |
-//! | `crates/*` | operations, policies, stores, the sandbox and others | the application |
+//! | `crates/*` | operations, policies, stores, the journal, the sandbox and others | the application |
 
 pub mod app;
 pub mod auth;
 pub mod changes;
 pub mod cli;
 pub mod http_client;
-pub mod journal;
 pub mod mcp;
 pub mod observability;
 pub mod pipeline;

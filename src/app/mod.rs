@@ -10,6 +10,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context;
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::WatchedValue;
+use portkey_journal::{Journal, JournalSettings};
 use portkey_operation::ValidationOptions;
 use portkey_policy::Policy;
 use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
@@ -20,7 +21,6 @@ use reqwest::Certificate;
 use crate::{
     auth::principal::{Credentials, MissingKey, Principal, ToolFilter, UpstreamKey},
     http_client::{decision_point::DecisionClient, network_error},
-    journal::{Journal, JournalSettings},
     mcp::{prompts::PromptLibrary, results::Results, server::Server, surface::Surface},
     observability::{
         audit::{self, AuditLog},

@@ -14,7 +14,6 @@ use crate::{
         principal::{KEY_PROOF_TTL, KNOWN_TTL, MAX_CONCURRENT_CHECKS, MAX_KEY_PROOFS},
     },
     changes::plan::PLAN_TTL,
-    journal,
     mcp::{
         completion,
         notifications::{MAX_FILTER_BYTES, MAX_WATCHED_RESOURCES},
@@ -326,8 +325,8 @@ fn call_rows() -> Vec<RetentionRow> {
             data: "Changes of the journal (`--journal`): on disk, shared by the processes that use the file",
             per_caller: format!(
                 "no separate limit; a document {}, an answer {}",
-                format_bytes(journal::MAX_DOCUMENT_BYTES),
-                format_bytes(journal::MAX_ANSWER_BYTES)
+                format_bytes(portkey_journal::MAX_DOCUMENT_BYTES),
+                format_bytes(portkey_journal::MAX_ANSWER_BYTES)
             ),
             in_total: "`--journal-max-bytes` (256 MiB)".to_owned(),
             duration: "`--journal-max-age` (90d)".to_owned(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_concurrency::worker_pool::WorkerPool;
 use portkey_file_watch::WatchedValue;
+use portkey_journal::Journal;
 use portkey_operation::{JsonMap, Operation, ValidationOptions};
 use portkey_policy::Policy;
 use portkey_store::Store;
@@ -13,7 +14,6 @@ use super::{Dispatcher, call_history::CallHistory, concurrency::CallSlots};
 use crate::{
     auth::principal::{KeyProofs, Principal, ToolFilter},
     http_client::decision_point::DecisionClient,
-    journal::Journal,
     observability::{audit::AuditLog, metrics::Metrics},
     pipeline::{
         approval::{ApprovalDefaults, Approvals},
@@ -105,7 +105,8 @@ impl Dispatcher {
     /// Records upstream requests in these metrics.
     pub fn with_metrics(self, metrics: Metrics) -> Self {
         if let Some(journal) = &self.journal {
-            journal.set_metrics(metrics.clone());
+            let metrics = metrics.clone();
+            journal.set_failure_listener(move |step| metrics.record_journal_failure(step));
         }
         Self {
             upstream: self.upstream.with_metrics(metrics),

@@ -1,11 +1,11 @@
 //! Errors of tool calls, and the outcome that each one has in call records.
 
 use portkey_api::catalog::ToolLookupError;
+use portkey_journal::JournalUnavailable;
 use portkey_operation::{InputError, Operation};
 
 use crate::{
     auth::principal::{AccessDenied, ProofError},
-    journal::JournalUnavailable,
     observability::{
         audit::AuditUnavailable,
         call_record::{CallOutcome, OutcomeKind, RejectionReason},

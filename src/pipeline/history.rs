@@ -6,16 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portkey_journal::{
+    ChangeDetail, ChangeHead, ChangeResult, JournalError, MAX_ANSWER_BYTES, MAX_DOCUMENT_BYTES,
+    NewChange, PendingChange, json_bytes, truncate,
+};
 use portkey_operation::{CompiledOperation, Effect, InputError, JsonMap, Operation};
 use serde_json::Value;
 
-use super::{CallError, CallRecord, CallResult, Dispatcher, OperationCall, dry_run, hidden_values};
+use super::{
+    CallError, CallRecord, CallResult, Dispatcher, OperationCall,
+    change_caller::{describe_caller, owner_of},
+    dry_run, hidden_values,
+};
 use crate::{
     auth::principal::KeyProver,
-    journal::{
-        ChangeCaller, ChangeDetail, ChangeHead, ChangeResult, JournalError, MAX_ANSWER_BYTES,
-        MAX_DOCUMENT_BYTES, NewChange, PendingChange, json_bytes, owner_of, truncate,
-    },
     observability::call_record::{OutcomeKind, PriorState},
     security::secrets::redact_arguments,
 };
@@ -81,7 +85,7 @@ impl Dispatcher {
         let mut change = NewChange {
             owner: owner_of(call.principal),
             head: ChangeHead {
-                caller: ChangeCaller::new(call.principal, call.request_info),
+                caller: describe_caller(call.principal, call.request_info),
                 operation: operation.name().to_owned(),
                 effect: operation.effect().as_str().to_owned(),
                 target,
@@ -238,7 +242,7 @@ pub(super) async fn finish(
         .operation
         .is_none_or(|operation| !operation.one_time_secrets().is_empty());
     let answer = answer.filter(|answer| !is_secret && json_bytes(answer) <= MAX_ANSWER_BYTES);
-    change.finish(outcome, end, answer).await;
+    change.finish(outcome.into(), end, answer).await;
 }
 
 /// Splits arguments into those that say which resource is meant, with their values, and the names of

@@ -4,6 +4,7 @@
 pub mod approval;
 mod builder;
 mod call_history;
+mod change_caller;
 mod concurrency;
 mod document_lines;
 pub mod dry_run;
@@ -32,6 +33,7 @@ use std::{sync::Arc, time::Duration};
 use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_concurrency::worker_pool::WorkerPool;
 use portkey_file_watch::WatchedValue;
+use portkey_journal::Journal;
 use portkey_operation::{JsonMap, Operation, ValidationOptions};
 use portkey_policy::{FieldPath, Policy, PolicyEvaluation};
 use portkey_store::Store;
@@ -40,7 +42,6 @@ use serde_json::Value;
 use crate::{
     auth::principal::{KeyProofs, Principal, ToolFilter},
     http_client::decision_point::DecisionClient,
-    journal::Journal,
     observability::{
         audit::{AuditLog, PendingEntry},
         call_record::{CallOutcome, OutcomeKind},
@@ -56,6 +57,7 @@ use crate::{
 
 pub use self::{
     call_history::CALL_HISTORY_DURATION,
+    change_caller::owner_of,
     error::{CallError, StepFailure},
     forwarded::{ForwardedResponse, is_json_type},
     key_check::MAX_KEY_CHECKS,

@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use portkey_journal::Change;
 use portkey_operation::JsonMap;
 use portkey_policy::{Decision, FieldPath, Policy, PolicyEvaluation, PolicyInput, PolicyTarget};
 use portkey_store::Store;
 use serde_json::Value;
 
 use super::{Dispatcher, outside_decision::CallDecisions};
-use crate::{auth::principal::Principal, journal::Change, observability::request::RequestInfo};
+use crate::{auth::principal::Principal, observability::request::RequestInfo};
 
 impl Dispatcher {
     /// Returns true if the server has a policy that applies to all callers.

@@ -2,13 +2,13 @@
 //! whether a deleted one is gone.
 
 use portkey_api::catalog::CatalogEntry;
+use portkey_journal::Change;
 use portkey_operation::{InputError, JsonMap, UpdateRules};
 use serde_json::Value;
 
 use super::{CHANGE_ARGUMENT, FORCE_ARGUMENT, impossible, list};
 use crate::{
     changes::ChangeContext,
-    journal::Change,
     observability::call_record::OutcomeKind,
     pipeline::{CallError, state_fields::resource},
 };

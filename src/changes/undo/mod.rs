@@ -8,17 +8,15 @@ mod restore;
 mod sibling;
 
 use portkey_api::catalog::CatalogEntry;
+use portkey_journal::{Change, ChangeOutcome};
 use portkey_merge_patch::Diff;
 use portkey_operation::{Effect, InputError, JsonMap, UndoSemantics, UpdateRules, UpdateSemantics};
 use serde_json::Value;
 
 use super::{ChangeContext, ComputedChange, PreparedChange, compute};
-use crate::{
-    journal::{Change, ChangeOutcome},
-    pipeline::{
-        CallError, ResourceState, dry_run,
-        state_fields::{is_same, resource, to_arguments},
-    },
+use crate::pipeline::{
+    CallError, ResourceState, dry_run,
+    state_fields::{is_same, resource, to_arguments},
 };
 
 use self::{

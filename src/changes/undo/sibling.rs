@@ -1,12 +1,12 @@
 //! Finds, by path, the operations that take back a creation or a deletion, and their arguments.
 
 use portkey_api::catalog::{Catalog, CatalogEntry};
+use portkey_journal::Change;
 use portkey_operation::{Effect, JsonMap, Operation, UpdateRules};
 use serde_json::Value;
 
 use super::super::prune::prune;
 use super::restore::has_hidden;
-use crate::journal::Change;
 
 /// Returns the operation that deletes what another one creates: the DELETE below its path.
 pub(super) fn find_delete<'a>(

@@ -5,8 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use clap::{Args, builder::BoolishValueParser};
 use etcetera::BaseStrategy;
-
-use crate::journal::{JournalSettings, Retention};
+use portkey_journal::{JournalSettings, Retention};
 
 #[allow(missing_docs, reason = "clap would show it as the command's help")]
 #[derive(Args, Debug)]

@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt;
 use portkey_api::catalog::{CatalogEntry, ParsedToolName, ToolLookupError, did_you_mean_one_of};
+use portkey_journal::Change;
 use portkey_operation::{
     Effect, InputError, JsonMap, Operation, Plan, UnknownFields, ValidatedArguments,
     ValidationOptions,
@@ -15,7 +16,6 @@ use crate::{
         CHANGE_ARGUMENT, FORCE_ARGUMENT,
         plan::{self, ChangePlan, StepInput},
     },
-    journal::Change,
     mcp::{
         results::{Listing, PartRequest, ResultError},
         search::SearchIndex,

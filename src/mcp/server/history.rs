@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
+use portkey_journal::{Change, ChangeFilter, ChangeOutcome, ChangeScope, Journal, JournalError};
 use portkey_operation::{InputError, JsonMap, ValidatedArguments, ValidationOptions};
 use serde_json::{Value, json};
 
@@ -14,13 +15,12 @@ use super::{
 use crate::{
     auth::principal::Principal,
     changes::{CHANGE_ARGUMENT, FORCE_ARGUMENT, UndoCall, change_diff, change_to_json},
-    journal::{Change, ChangeFilter, ChangeOutcome, ChangeScope, Journal, JournalError, owner_of},
     mcp::{
         results::annotate,
         surface::{self, HistoryTool},
     },
     observability::{call_record::OutcomeKind, request::RequestInfo},
-    pipeline::{CallError, CallRecord, approval::ApprovalResponse},
+    pipeline::{CallError, CallRecord, approval::ApprovalResponse, owner_of},
 };
 
 /// Number of changes on a page, if a call names none.

@@ -2,6 +2,7 @@
 //! whole result. Knows neither how results are truncated nor how errors are rendered.
 
 use portkey_concurrency::box_future;
+use portkey_journal::Change;
 use portkey_operation::{InputError, JsonMap};
 use rmcp::{RoleServer, model::InputRequiredResult, service::RequestContext};
 use serde_json::Value;
@@ -13,7 +14,6 @@ use super::{
 use crate::{
     auth::principal::Principal,
     changes::{self, PreparedChange},
-    journal::Change,
     mcp::{results::annotate, surface},
     observability::{call_record::OutcomeKind, request::RequestInfo},
     pipeline::{

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use http::StatusCode;
+use portkey_journal::{Change, ChangeDetail, ChangeFilter, ChangeOutcome, ChangeScope, Journal};
 use portkey_operation::JsonMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,7 +25,6 @@ use super::{
 use crate::{
     auth::principal::Principal,
     changes::{CHANGE_ARGUMENT, change_diff},
-    journal::{Change, ChangeDetail, ChangeFilter, ChangeOutcome, ChangeScope, Journal},
     mcp::server::Server,
     observability::request::RequestInfo,
     pipeline::approval::{DetailChange, escape_untrusted},

@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use portkey_mcp::journal::{
+use portkey_journal::{
     ChangeFilter, ChangeOutcome, ChangeScope, Journal, JournalSettings, Retention,
 };
 use serde_json::json;

@@ -2,12 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use portkey_mcp::{
-    journal::{
-        ChangeCaller, ChangeDetail, ChangeFilter, ChangeHead, ChangeOutcome, ChangeResult,
-        ChangeScope, Journal, JournalSettings, JournalStartError, NewChange, Retention,
-    },
-    observability::call_record::OutcomeKind,
+use portkey_journal::{
+    ChangeCaller, ChangeDetail, ChangeFilter, ChangeHead, ChangeOutcome, ChangeResult, ChangeScope,
+    Journal, JournalSettings, JournalStartError, NewChange, Retention,
 };
 use serde_json::json;
 
@@ -79,7 +76,7 @@ async fn two_handles_share_a_file() {
     };
     pending
         .finish(
-            OutcomeKind::Answered,
+            ChangeOutcome::Done,
             result,
             Some(json!({ "success": true })),
         )
@@ -119,7 +116,7 @@ async fn locked_file_denies_a_begin_and_leaves_an_end_pending() {
     assert!(text.contains("nothing was sent"), "{text}");
     assert!(text.contains("another process uses it"), "{text}");
     pending
-        .finish(OutcomeKind::Answered, ChangeResult::default(), None)
+        .finish(ChangeOutcome::Done, ChangeResult::default(), None)
         .await;
     other.execute_batch("ROLLBACK").unwrap();
     let all = journal.list(of(ChangeScope::Everybody)).await.unwrap();
@@ -141,7 +138,7 @@ async fn old_and_surplus_entries_are_removed() {
             .begin(change)
             .await
             .unwrap()
-            .finish(OutcomeKind::Answered, ChangeResult::default(), None)
+            .finish(ChangeOutcome::Done, ChangeResult::default(), None)
             .await;
     }
     drop(journal);

@@ -25,16 +25,11 @@ use tokio::{sync::oneshot, time::timeout};
 use tracing::error;
 
 use self::sqlite::SqliteJournal;
-use crate::{
-    observability::{call_record::OutcomeKind, metrics::Metrics},
-    security::signed_state::random_bytes,
-};
 
-pub(crate) use self::entry::{json_bytes, truncate};
 pub use self::{
     entry::{
         Change, ChangeCaller, ChangeDetail, ChangeHead, ChangeOutcome, ChangeResult,
-        MAX_ANSWER_BYTES, MAX_DOCUMENT_BYTES, NewChange, owner_of,
+        MAX_ANSWER_BYTES, MAX_DOCUMENT_BYTES, NewChange, json_bytes, truncate,
     },
     error::{JournalError, JournalStartError, JournalUnavailable},
     filter::{ChangeFilter, ChangePage, ChangeScope, MAX_PAGE_CHANGES},
@@ -70,13 +65,14 @@ pub struct JournalSettings {
 #[derive(Clone)]
 pub struct Journal(Arc<JournalHandle>);
 
+type FailureListener = Box<dyn Fn(&'static str) + Send + Sync>;
 type Job = Box<dyn FnOnce(&mut SqliteJournal) + Send>;
 
 struct JournalHandle {
     file: PathBuf,
     jobs: Option<SyncSender<Job>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    metrics: OnceLock<Metrics>,
+    on_failure: OnceLock<FailureListener>,
 }
 
 impl Journal {
@@ -95,7 +91,7 @@ impl Journal {
             file: settings.file.clone(),
             jobs: Some(jobs),
             thread: Mutex::new(Some(thread)),
-            metrics: OnceLock::new(),
+            on_failure: OnceLock::new(),
         })))
     }
 
@@ -116,9 +112,10 @@ impl Journal {
         }
     }
 
-    /// Counts failures in these metrics.
-    pub fn set_metrics(&self, metrics: Metrics) {
-        _ = self.0.metrics.set(metrics);
+    /// Reports failures to a listener: `begin` for an entry before its write, which was not sent
+    /// then, and `finish` for the end of one. Only the first listener counts.
+    pub fn set_failure_listener(&self, listener: impl Fn(&'static str) + Send + Sync + 'static) {
+        _ = self.0.on_failure.set(Box::new(listener));
     }
 
     /// Stores the entry of a write before it is sent.
@@ -137,8 +134,8 @@ impl Journal {
     }
 
     async fn try_begin(&self, change: NewChange) -> Result<PendingChange, JournalError> {
-        let bytes =
-            random_bytes::<6>().map_err(|error| JournalError::Database(error.to_string()))?;
+        let mut bytes = [0; 6];
+        getrandom::fill(&mut bytes).map_err(|error| JournalError::Database(error.to_string()))?;
         let id = format!("c-{}", hex::encode(bytes));
         let time = SystemTime::now();
         let (reply, stored) = oneshot::channel();
@@ -209,8 +206,8 @@ impl Journal {
 
     fn report_failure(&self, step: &'static str, reason: &JournalError) {
         error!(%reason, step, "the journal of changes cannot be written");
-        if let Some(metrics) = self.0.metrics.get() {
-            metrics.record_journal_failure(step);
+        if let Some(on_failure) = self.0.on_failure.get() {
+            on_failure(step);
         }
     }
 }
@@ -257,7 +254,7 @@ impl PendingChange {
     /// Stores the end of the change. A failure is logged and counted, and changes no answer.
     pub async fn finish(
         mut self,
-        outcome: OutcomeKind,
+        outcome: ChangeOutcome,
         result: ChangeResult,
         answer: Option<Value>,
     ) {
@@ -265,7 +262,7 @@ impl PendingChange {
         let id = self.id.clone();
         let stored = self
             .journal
-            .run(move |database| database.finish(&id, outcome.into(), &result, answer.as_ref()))
+            .run(move |database| database.finish(&id, outcome, &result, answer.as_ref()))
             .await;
         if let Err(error) = stored {
             self.journal.report_failure("finish", &error);

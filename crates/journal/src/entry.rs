@@ -3,18 +3,8 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use portkey_operation::JsonMap;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use crate::{
-    auth::principal::Principal,
-    observability::{
-        call_record::OutcomeKind,
-        request::{RequestInfo, Transport},
-    },
-    security::secrets::mask_text,
-};
+use serde_json::{Map, Value};
 
 /// Maximum size of the arguments and of a state in an entry, as JSON in bytes. A larger one is left
 /// out, and the entry says so.
@@ -91,10 +81,10 @@ pub struct ChangeCaller {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct ChangeDetail {
     /// Arguments that were sent, with secrets blanked; `None` if they are too large.
-    pub arguments: Option<JsonMap>,
+    pub arguments: Option<Map<String, Value>>,
     /// Arguments of the read of the prior state.
     #[serde(default)]
-    pub read_arguments: JsonMap,
+    pub read_arguments: Map<String, Value>,
     /// State before the write, as its caller may see it.
     pub before: Option<Value>,
     /// Reason why the prior state is unknown.
@@ -119,7 +109,7 @@ pub struct ChangeResult {
 /// A change that is about to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct NewChange {
-    /// The key by which callers are kept apart; see [`owner_of`].
+    /// The key by which callers are kept apart.
     pub owner: String,
     /// The call.
     pub head: ChangeHead,
@@ -185,26 +175,6 @@ impl ChangeOutcome {
     }
 }
 
-/// The outcome of the call decides: `Unknown` is in doubt.
-impl From<OutcomeKind> for ChangeOutcome {
-    fn from(kind: OutcomeKind) -> Self {
-        match kind {
-            OutcomeKind::Answered => Self::Done,
-            OutcomeKind::Refused => Self::Rejected,
-            OutcomeKind::Unknown => Self::InDoubt,
-            OutcomeKind::Withheld
-            | OutcomeKind::Forbidden
-            | OutcomeKind::Rejected
-            | OutcomeKind::DryRun
-            | OutcomeKind::Asked
-            | OutcomeKind::Waiting
-            | OutcomeKind::Denied
-            | OutcomeKind::Cancelled
-            | OutcomeKind::Failed => Self::Failed,
-        }
-    }
-}
-
 impl Change {
     /// Returns the time as RFC 3339 in UTC.
     pub fn time_text(&self) -> String {
@@ -212,54 +182,12 @@ impl Change {
     }
 }
 
-impl ChangeCaller {
-    /// Describes the caller of a request.
-    pub fn new(principal: &Principal, request_info: &RequestInfo) -> Self {
-        let session = request_info.session.as_deref();
-        Self {
-            principal: truncate(&principal.name),
-            auth: principal.method.as_str().to_owned(),
-            client: request_info
-                .client
-                .as_deref()
-                .map(|client| truncate(&mask_text(client))),
-            transport: request_info.transport.as_str().to_owned(),
-            // The id of a session over HTTP would let a reader of the file join it.
-            session: session.map(|id| match request_info.transport {
-                Transport::Stdio => id.to_owned(),
-                Transport::Http | Transport::Rest => digest(&[id]),
-            }),
-            request_id: request_info.id.to_string(),
-        }
-    }
-}
-
-/// Returns the key by which the changes of callers are kept apart: of the caller's name and the
-/// Portkey key that acts for it, so that callers of another organisation never share one.
-pub fn owner_of(principal: &Principal) -> String {
-    let key = principal.credentials.portkey.as_ref();
-    let key = key.map(|key| key.fingerprint()).unwrap_or_default();
-    digest(&[&principal.name, &key])
-}
-
-fn digest(parts: &[&str]) -> String {
-    use sha2::{Digest, Sha256};
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    let mut digest = hex::encode(hash.finalize());
-    digest.truncate(32);
-    digest
-}
-
 /// Truncates a text from a caller or an upstream.
-pub(crate) fn truncate(text: &str) -> String {
+pub fn truncate(text: &str) -> String {
     text.chars().take(MAX_TEXT_CHARS).collect()
 }
 
 /// Returns the size of a document, as JSON in bytes.
-pub(crate) fn json_bytes(value: &impl Serialize) -> usize {
+pub fn json_bytes(value: &impl Serialize) -> usize {
     serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
 }

@@ -36,7 +36,7 @@ pub enum ChangeScope {
     /// None.
     #[default]
     Nobody,
-    /// The callers with this key; see [`owner_of`](super::owner_of).
+    /// The callers with this key.
     Owner(String),
     /// All callers: for the operator of the server.
     Everybody,
