@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Builds the artefacts of this machine from its binary, installs each in an empty home, and makes the first call.
+
+    packaging/try.py BINARY --uv PATH [--node PATH]...
+"""
+
+import argparse
+import pathlib
+import platform
+import sys
+import tempfile
+
+import build
+from artefacts import targets
+from trials import node, python, table
+from trials.home import TrialError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("binary", type=pathlib.Path, metavar="BINARY")
+    parser.add_argument("--uv", required=True, help="uv of the trial of uvx")
+    parser.add_argument("--node", action="append", default=["node"], help="one more Node.js for the launcher")
+    options = parser.parse_args()
+    target = targets.target(f"{platform.machine()}-unknown-linux-gnu")
+    binary = options.binary.resolve()
+    with tempfile.TemporaryDirectory(prefix="portkey-mcp-dist-") as name:
+        dist = pathlib.Path(name)
+        build.build_platform(dist, target.triple, binary)
+        build.build_common(dist)
+        rows = [node.trial(dist, target, binary, options.node), *python.trial(dist, options.uv)]
+    table.publish(rows)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except TrialError as error:
+        sys.exit(f"FAILED: {error}")
