@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the artefacts of this machine from its binary, installs each in an empty home, and makes the first call.
 
-    packaging/try.py BINARY --uv PATH [--node PATH]...
+    packaging/try.py BINARY --uv PATH --tools NODE_MODULES [--node PATH]...
 """
 
 import argparse
@@ -10,9 +10,11 @@ import platform
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
+
 import build
 from artefacts import targets
-from trials import node, python, table
+from trials import bundle, node, python, table
 from trials.home import TrialError
 
 
@@ -20,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary", type=pathlib.Path, metavar="BINARY")
     parser.add_argument("--uv", required=True, help="uv of the trial of uvx")
+    parser.add_argument("--tools", type=pathlib.Path, required=True, help="what `npm ci` installs of packaging/tools")
     parser.add_argument("--node", action="append", default=["node"], help="one more Node.js for the launcher")
     options = parser.parse_args()
     target = targets.target(f"{platform.machine()}-unknown-linux-gnu")
@@ -27,8 +30,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="portkey-mcp-dist-") as name:
         dist = pathlib.Path(name)
         build.build_platform(dist, target.triple, binary)
+        build.build_bundle(dist, "linux", binary, options.tools)
         build.build_common(dist)
-        rows = [node.trial(dist, target, binary, options.node), *python.trial(dist, options.uv)]
+        rows = [
+            node.trial(dist, target, binary, options.node),
+            *python.trial(dist, options.uv),
+            bundle.trial(dist),
+        ]
     table.publish(rows)
 
 
