@@ -4,6 +4,7 @@ mod approvals;
 mod audit;
 mod call;
 mod changes;
+mod generate;
 mod health;
 mod memory;
 mod options;
@@ -20,12 +21,14 @@ use std::{
     io::{self, Write},
     mem,
     net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
+use clap_complete::Shell;
 use portkey_api::catalog::CatalogEntry;
 use portkey_bounded_file::with_causes;
 use portkey_sandbox::Sandbox;
@@ -140,6 +143,18 @@ Examples:
         /// Address of the health check.
         #[arg(long, default_value = "http://127.0.0.1:8787/healthz", value_parser = parse_http_url)]
         url: Url,
+    },
+    /// Print the completions for a shell.
+    #[command(hide = true)]
+    Completions {
+        /// Shell that the completions are for.
+        shell: Shell,
+    },
+    /// Write the man pages, one file for each command.
+    #[command(hide = true)]
+    Man {
+        /// Folder for the pages; it must exist.
+        folder: PathBuf,
     },
 }
 
@@ -338,6 +353,10 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
         }
         Some(Command::Sandbox(sandbox)) => run_sandbox(&options, sandbox.listen).await?,
         Some(Command::Health { url }) => health::check(url, options.http_client_builder()?).await?,
+        Some(Command::Completions { shell }) => {
+            generate::print_completions(shell, &mut terminal::stdout())?;
+        }
+        Some(Command::Man { folder }) => generate::write_man_pages(&folder)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -39,6 +39,7 @@ mod fast_path;
 #[cfg(unix)]
 mod files;
 mod gateway_patch;
+mod generated_files;
 mod guardrail_checks;
 mod http;
 mod http_conformance;

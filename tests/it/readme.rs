@@ -61,7 +61,8 @@ fn option_reference_is_up_to_date() {
     let command = portkey_mcp::cli::command();
     let mut reference = "\n## Every command\n".to_owned();
     push_options(&mut reference, command.get_name(), &command);
-    for subcommand in command.get_subcommands() {
+    let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    for subcommand in visible {
         push_command(&mut reference, command.get_name(), subcommand);
     }
     reference.push('\n');
