@@ -12,11 +12,13 @@ mod find_usages;
 mod list;
 mod migrate_prompt;
 mod money;
+mod partial_reads;
 mod promote_prompt;
 mod prompt_version;
 mod publication;
 mod report_budgets;
 mod report_costs;
+mod review_access;
 mod writer;
 
 use std::fmt;
@@ -94,6 +96,7 @@ pub static WORKFLOWS: &[Workflow] = &[
     promote_prompt::WORKFLOW,
     report_budgets::WORKFLOW,
     report_costs::WORKFLOW,
+    review_access::WORKFLOW,
     completion_metadata::WORKFLOW,
 ];
 

@@ -69,6 +69,7 @@ mod report_costs;
 mod resources;
 mod rest;
 mod results;
+mod review_access;
 mod revisions;
 mod sandbox;
 mod search;

@@ -332,6 +332,7 @@ async fn denied_operations_are_denied_through_every_tool() {
                 "read-result",
                 "report-budgets",
                 "report-costs",
+                "review-access",
                 "search-operations",
                 "whoami"
             ]
