@@ -4,6 +4,7 @@ mod approvals;
 mod audit;
 mod call;
 mod changes;
+mod doctor;
 mod generate;
 mod health;
 mod memory;
@@ -35,7 +36,7 @@ use portkey_sandbox::Sandbox;
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
-use self::options::parse_http_url;
+use self::{doctor::ConfiguredOption, options::parse_http_url};
 use crate::{
     app::{AppContext, HttpServerParts, LocalServerParts},
     auth::principal::Principal,
@@ -133,6 +134,9 @@ Keys:
   any other                   a key with every right
 With the suffix -read, a key allows reads only. See docs/sandbox.md.")]
     Sandbox(SandboxArgs),
+    /// Check configuration, connection and key, and tell what to do; exit with 1 if a check fails.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorCommand),
     /// Check the health of a portkey-mcp server; exit with 1 if it is unavailable.
     #[command(after_help = "\
 Examples:
@@ -178,7 +182,13 @@ pub fn command() -> clap::Command {
 /// Parses the command line and runs the subcommand.
 pub fn main() -> ExitCode {
     let matches = ignore_empty_variables(command()).try_get_matches();
-    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = matches.and_then(|matches| {
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        if let Some(Command::Doctor(doctor)) = &mut cli.command {
+            doctor.configured = ConfiguredOption::all(&command(), &matches);
+        }
+        Ok(cli)
+    });
     let Cli { options, command } = match parsed {
         Ok(cli) => cli,
         Err(error) => return usage::report_usage_error(error),
@@ -352,6 +362,9 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
             approvals.run(&options, &mut terminal::stdout()).await?;
         }
         Some(Command::Sandbox(sandbox)) => run_sandbox(&options, sandbox.listen).await?,
+        Some(Command::Doctor(doctor)) => {
+            return doctor.run(&options, &mut terminal::stdout()).await;
+        }
         Some(Command::Health { url }) => health::check(url, options.http_client_builder()?).await?,
         Some(Command::Completions { shell }) => {
             generate::print_completions(shell, &mut terminal::stdout())?;

@@ -31,6 +31,7 @@ mod contract;
 mod counters;
 mod dashboard;
 mod deploy;
+mod doctor;
 mod drop_in;
 mod dry_run;
 mod enkrypt;

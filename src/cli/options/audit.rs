@@ -1,6 +1,6 @@
 //! Options of the audit log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -114,12 +114,14 @@ impl AuditOptions {
     /// # Errors
     /// Returns an error if the key cannot be read.
     pub(super) fn trail(&self) -> anyhow::Result<Option<AuditTrail>> {
-        let file = self
-            .audit_log
-            .as_ref()
-            .filter(|path| path.as_os_str() != "-");
-        let trail = |path: &PathBuf| Ok(AuditTrail::new(path.clone(), self.key()?));
-        file.map(trail).transpose()
+        let trail = |path: &Path| Ok(AuditTrail::new(path.to_owned(), self.key()?));
+        self.file().map(trail).transpose()
+    }
+
+    /// Returns the file of the audit log, if there is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        let file = self.audit_log.as_deref();
+        file.filter(|path| path.as_os_str() != "-")
     }
 
     /// Returns the key of the audit log's hash chain.

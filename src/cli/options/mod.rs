@@ -296,6 +296,33 @@ impl Options {
         Ok(settings)
     }
 
+    /// Returns true if the embedded sandbox is used instead of Portkey.
+    pub(crate) fn uses_sandbox(&self) -> bool {
+        self.sandbox
+    }
+
+    /// Returns the address of the Admin API.
+    pub(crate) fn base_url(&self) -> &Url {
+        &self.base_url
+    }
+
+    /// Returns true if the Admin API is on this machine.
+    pub(crate) fn is_base_url_loopback(&self) -> bool {
+        is_loopback(&self.base_url)
+    }
+
+    /// Returns the file of the history that a local process keeps.
+    ///
+    /// # Errors
+    /// Returns an error if the options contradict each other.
+    pub(crate) fn journal_file(&self) -> anyhow::Result<Option<PathBuf>> {
+        let settings = match self.sandbox {
+            true => self.journal.settings()?,
+            false => self.journal.settings_or_default()?,
+        };
+        Ok(settings.map(|settings| settings.file))
+    }
+
     /// Returns the settings of the MCP server.
     ///
     /// # Errors
