@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
-"""Checks that every manifest has the version of Cargo.toml, and that generated files are up to date."""
+"""Checks that every manifest has the version of Cargo.toml, and that generated files are up to date.
 
+    packaging/check.py                              what every change has to pass
+    packaging/check.py --release OWNER/NAME TAG     what a release has to pass besides
+"""
+
+import argparse
 import base64
 import json
 import pathlib
@@ -13,7 +18,7 @@ import urllib.parse
 sys.dont_write_bytecode = True
 
 from artefacts import clients, mcpb, npm, registry, settings
-from artefacts.project import NAME, ROOT, VERSION
+from artefacts.project import NAME, REPOSITORY, ROOT, VERSION
 from artefacts.targets import TARGETS
 from trials.home import TrialError, prove
 
@@ -114,12 +119,26 @@ def check_registry_entry() -> None:
     prove("npm: names the entry that it belongs to", npm.launcher_manifest()["mcpName"] == entry["name"])
 
 
+def check_release(repository: str, tag: str) -> None:
+    """The tag, the account and the changelog are those of this version."""
+    prove(f"the tag {tag} is that of version {VERSION}", tag == f"v{VERSION}")
+    expected = f"https://github.com/{repository}"
+    prove(f"`repository` in Cargo.toml is {expected}", expected == REPOSITORY, REPOSITORY)
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    prove(f"CHANGELOG.md has version {VERSION}", f"\n## [{VERSION}]" in changelog)
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--release", nargs=2, metavar=("OWNER/NAME", "TAG"))
+    options = parser.parse_args()
     check_versions()
     check_committed()
     check_links()
     check_variables()
     check_registry_entry()
+    if options.release:
+        check_release(*options.release)
 
 
 if __name__ == "__main__":

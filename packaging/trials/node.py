@@ -64,7 +64,7 @@ def _launcher(home: Home, node: str, launcher: pathlib.Path, binary: pathlib.Pat
 
     _converses(home, title, command)
     for name in ("SIGTERM", "SIGINT"):
-        _signals(home, title, command, signal.Signals[name])
+        _signals(home, title, command, binary, signal.Signals[name])
 
     bare_ms = _median_ms(home, [str(binary), "--version"])
     print(f"     {title}: {_median_ms(home, [*command, '--version']) - bare_ms:.0f} ms over the binary ({bare_ms:.0f} ms)")
@@ -94,7 +94,7 @@ def _converses(home: Home, title: str, command: list[str]) -> None:
     prove(f"{title}: adds nothing to standard error", "ExperimentalWarning" not in done.stderr, done.stderr)
 
 
-def _signals(home: Home, title: str, command: list[str], sent: signal.Signals) -> None:
+def _signals(home: Home, title: str, command: list[str], binary: pathlib.Path, sent: signal.Signals) -> None:
     with subprocess.Popen(
         [*command, "http", "--sandbox", "--listen", "127.0.0.1:0", "--log-level", "info"],
         cwd=home.folder,
@@ -106,6 +106,8 @@ def _signals(home: Home, title: str, command: list[str], sent: signal.Signals) -
     ) as server:
         assert server.stderr is not None
         line = next((line for line in server.stderr if "/mcp" in line), "")
+        # Its address is logged before it serves, and only a server that serves stops in order.
+        home.run(binary, "health", "--url", line.split()[-1].replace("/mcp", "/healthz"))
         server.send_signal(sent)
         try:
             _, rest = server.communicate(timeout=30)
