@@ -6,7 +6,7 @@
     packaging/build.py deb BINARY FILES --cargo-deb PATH [--dist DIST]    the Debian package of this machine
     packaging/build.py bundle PLATFORM BINARY [--dist DIST]    a bundle for Claude Desktop
     packaging/build.py common [--dist DIST]                    what exists once, after those of all platforms
-    packaging/build.py manifests                               rewrites the committed files that clients read
+    packaging/build.py manifests                               rewrites committed files that have the version
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from artefacts import archive, checksums, clients, deb, files, formula, mcpb, npm, registry, sbom, wheel
+from artefacts import archive, checksums, clients, deb, files, formula, mcpb, npm, registry, sbom, versions, wheel
 from artefacts.project import PACKAGING, ROOT
 from artefacts.targets import TARGETS, target
 
@@ -61,11 +61,12 @@ def build_bundle(dist: pathlib.Path, platform: str, binary: pathlib.Path, tools:
 
 
 def write_manifests() -> list[pathlib.Path]:
-    """Rewrites the committed files that clients read, and returns them."""
-    for file, text in clients.committed().items():
+    """Rewrites the committed files that have the version, and returns them."""
+    texts = clients.committed() | versions.updated()
+    for file, text in texts.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    return list(clients.committed())
+    return list(texts)
 
 
 def main() -> None:
@@ -87,7 +88,7 @@ def main() -> None:
     bundle.add_argument("binary", type=pathlib.Path, metavar="BINARY")
     bundle.add_argument("--tools", type=pathlib.Path, default=PACKAGING / "tools" / "node_modules")
     common = commands.add_parser("common", help="what exists once, after those of all platforms")
-    commands.add_parser("manifests", help="rewrites the committed files that clients read")
+    commands.add_parser("manifests", help="rewrites committed files that have the version")
     for command in (platform, debian, bundle, common):
         command.add_argument("--dist", type=pathlib.Path, default=DIST, help="folder for the files")
     options = parser.parse_args()

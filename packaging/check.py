@@ -17,33 +17,27 @@ import urllib.parse
 
 sys.dont_write_bytecode = True
 
-from artefacts import clients, mcpb, npm, registry, settings
+from artefacts import clients, mcpb, npm, registry, settings, versions
 from artefacts.project import NAME, REPOSITORY, ROOT, VERSION
 from artefacts.targets import TARGETS
 from trials.home import TrialError, prove
 
-# Files that nothing generates, and where each has the version.
-WRITTEN = {
-    "Dockerfile": r"^ARG VERSION=(.+)$",
-    "deploy/helm/portkey-mcp/Chart.yaml": r'^(?:version|appVersion): "?([^"\n]+)"?$',
-    "deploy/kubernetes/kustomization.yaml": r"^    newTag: (.+)$",
-}
-
 
 def check_versions() -> None:
     """Every file that names the version names that of Cargo.toml."""
-    for file, pattern in WRITTEN.items():
-        found = re.findall(pattern, (ROOT / file).read_text(), re.MULTILINE)
+    for file in versions.DEPLOYED:
+        found = versions.named(file)
         prove(f"{file} has version {VERSION}", bool(found) and set(found) == {VERSION}, found)
     locked = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
     found = {package["name"]: package["version"] for package in locked}[NAME]
     prove(f"Cargo.lock has version {VERSION}", found == VERSION, found)
     launcher = npm.launcher_manifest()
-    versions = {launcher["version"], *launcher["optionalDependencies"].values()}
-    versions |= {npm.platform_manifest(target)["version"] for target in TARGETS}
-    versions |= {mcpb.manifest(platform)["version"] for platform in mcpb.PLATFORMS}
-    versions |= {clients.plugin()["version"], clients.extension()["version"], clients.marketplace()["plugins"][0]["version"]}
-    prove(f"generated manifests have version {VERSION}", versions == {VERSION}, versions)
+    carried = {launcher["version"], *launcher["optionalDependencies"].values()}
+    carried |= {npm.platform_manifest(target)["version"] for target in TARGETS}
+    carried |= {mcpb.manifest(platform)["version"] for platform in mcpb.PLATFORMS}
+    carried |= {clients.plugin()["version"], clients.extension()["version"]}
+    carried |= {plugin["version"] for plugin in clients.marketplace()["plugins"]}
+    prove(f"generated manifests have version {VERSION}", carried == {VERSION}, carried)
 
 
 def check_committed() -> None:
@@ -60,7 +54,8 @@ def check_links() -> None:
         title = "on the sandbox" if sandbox else "with a key"
         query = _query(clients.cursor_link(sandbox))
         stored = json.loads(base64.b64decode(query["config"], validate=True))
-        prove(f"Cursor's link {title}: decodes", query["name"] == "portkey" and stored == _stored(sandbox, "env:PORTKEY_API_KEY"), stored)
+        expected = _stored(sandbox, "env:PORTKEY_API_KEY")
+        prove(f"Cursor's link {title}: decodes", query["name"] == "portkey" and stored == expected, stored)
         query = _query(clients.vscode_link(sandbox))
         stored = json.loads(query["config"])
         expected = {"type": "stdio"} | _stored(sandbox, "input:portkey-key")
@@ -107,7 +102,8 @@ def check_registry_entry() -> None:
     kinds = [package["registryType"] for package in entry["packages"]]
     prove("server.json: has every kind of package", kinds == ["npm", "pypi", "oci", "mcpb", "mcpb", "mcpb"], kinds)
     prove("server.json: has a short description", 0 < len(entry["description"]) <= 100, entry["description"])
-    prove("server.json: has a name with a namespace", bool(re.fullmatch(r"[\w.-]+/[\w.-]+", entry["name"])), entry["name"])
+    named = re.fullmatch(r"[\w.-]+/[\w.-]+", entry["name"]) is not None
+    prove("server.json: has a name with a namespace", named, entry["name"])
     for package in entry["packages"]:
         kind, version = package["registryType"], package.get("version")
         right = version == VERSION if kind in ("npm", "pypi") else version is None

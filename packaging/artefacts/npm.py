@@ -1,4 +1,4 @@
-"""Packages of npm: one with the launcher, and for each platform one with the binary, of which npm installs what fits."""
+"""Packages of npm: one with the launcher, and for each platform one with the binary. npm installs the one that fits."""
 
 import json
 import pathlib

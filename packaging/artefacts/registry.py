@@ -1,4 +1,4 @@
-"""`server.json`, the entry in the registry of MCP servers: every package of a release, and the server of an operator."""
+"""`server.json`, the entry in the registry of MCP servers: every package of a release, and servers of operators."""
 
 import json
 import pathlib

@@ -44,14 +44,16 @@ def _component(crate: dict, checksums: dict[tuple[str, str], str]) -> dict:
     return component
 
 
+def _used(node: dict) -> list[str]:
+    # A kind of its own have dependencies of builds and of tests.
+    return sorted({dep["pkg"] for dep in node["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])})
+
+
 def bill() -> dict:
     """Returns the bill of all platforms together; crates that only build or test the binary are left out."""
     metadata = _metadata()
     crates = {crate["id"]: crate for crate in metadata["packages"]}
-    used = {
-        node["id"]: sorted({dep["pkg"] for dep in node["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])})
-        for node in metadata["resolve"]["nodes"]
-    }
+    used = {node["id"]: _used(node) for node in metadata["resolve"]["nodes"]}
     root = next(id for id, crate in crates.items() if crate["name"] == NAME and crate["source"] is None)
     reached, waiting = {root}, [root]
     while waiting:

@@ -27,7 +27,8 @@ def trial(dist: pathlib.Path, target: Target, binary: pathlib.Path, nodes: list[
             home.run("npm", "install", "--no-audit", "--no-fund", *tarballs, **_npm_settings(served))
             home.answer("npx", NAME)
             installed = {path.name for path in (home.folder / "node_modules").glob("portkey-mcp*")}
-            prove("npm: installed from the tarballs, with one platform", installed == {NAME, target.npm_name}, installed)
+            one = installed == {NAME, target.npm_name}
+            prove("npm: installed from the tarballs, with one platform", one, installed)
             launcher = home.folder / "node_modules" / NAME / "bin" / "portkey-mcp.js"
             for node in nodes:
                 _launcher(home, node, launcher, binary)
@@ -67,7 +68,8 @@ def _launcher(home: Home, node: str, launcher: pathlib.Path, binary: pathlib.Pat
         _signals(home, title, command, binary, signal.Signals[name])
 
     bare_ms = _median_ms(home, [str(binary), "--version"])
-    print(f"     {title}: {_median_ms(home, [*command, '--version']) - bare_ms:.0f} ms over the binary ({bare_ms:.0f} ms)")
+    over_ms = _median_ms(home, [*command, "--version"]) - bare_ms
+    print(f"     {title}: {over_ms:.0f} ms over the binary ({bare_ms:.0f} ms)")
 
 
 def _converses(home: Home, title: str, command: list[str]) -> None:
@@ -76,7 +78,11 @@ def _converses(home: Home, title: str, command: list[str]) -> None:
         "jsonrpc": "2.0",
         "id": 1,
         "method": "initialize",
-        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "trial", "version": "1"}},
+        "params": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "trial", "version": "1"},
+        },
     }
     done = subprocess.run(
         [*command, "stdio", "--sandbox"],
