@@ -13,6 +13,8 @@ mod list;
 mod migrate_prompt;
 mod money;
 mod partial_reads;
+mod onboard_team;
+mod plan_draft;
 mod promote_prompt;
 mod prompt_version;
 mod publication;
@@ -32,6 +34,10 @@ use crate::pipeline::CallError;
 
 /// Maximum number of steps that a workflow takes, unless it declares another.
 pub const MAX_STEPS: usize = 30;
+
+/// Name of the tool that a step calls to have changes planned. It is no operation: its answer is a plan,
+/// and nothing is sent.
+pub const PLAN_TOOL: &str = "plan-changes";
 
 /// The function of a workflow: takes the validated arguments and the way to its steps.
 type RunFn = fn(JsonMap, Steps) -> BoxFuture<'static, Result<Value, CallError>>;
@@ -93,6 +99,7 @@ impl Eq for Workflow {}
 pub static WORKFLOWS: &[Workflow] = &[
     find_usages::WORKFLOW,
     migrate_prompt::WORKFLOW,
+    onboard_team::WORKFLOW,
     promote_prompt::WORKFLOW,
     report_budgets::WORKFLOW,
     report_costs::WORKFLOW,

@@ -50,6 +50,7 @@ mod journal;
 mod metrics;
 mod network;
 mod notifications;
+mod onboard_team;
 mod open_arguments;
 #[cfg(feature = "otel")]
 mod otlp;

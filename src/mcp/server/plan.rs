@@ -63,11 +63,11 @@ impl Server {
 
 impl ToolCallFlow<'_> {
     /// Plans changes, and returns what would change with a plan that the caller can apply.
-    pub(super) async fn plan_changes<'n>(
+    pub(super) async fn plan_changes(
         &self,
         steps: Vec<StepInput>,
         record: &mut CallRecord,
-    ) -> Result<ToolCallResult<'n>, CallError> {
+    ) -> Result<BuiltinResult, CallError> {
         let planned = self.compute_plan(steps, record).await?;
         // Nothing is kept for a key that may be made up.
         self.server.dispatcher().prove(self.principal).await?;
@@ -83,10 +83,10 @@ impl ToolCallFlow<'_> {
             fields.insert("impact".to_owned(), impact.into());
         }
         debug_assert!(plan.len() <= MAX_TOKEN_BYTES, "longer plans are kept");
-        Ok(ToolCallResult::Workflow(BuiltinResult {
+        Ok(BuiltinResult {
             value,
             is_untrusted: planned.is_untrusted,
-        }))
+        })
     }
 
     /// Computes a plan, and marks the caller if it shows untrusted content.

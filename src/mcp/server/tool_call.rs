@@ -160,7 +160,8 @@ impl ToolCallFlow<'_> {
                         return Ok(ToolCallResult::Workflow(result));
                     }
                     ToolTarget::Plan(steps) => {
-                        return Box::pin(self.plan_changes(steps, record)).await;
+                        let planned = Box::pin(self.plan_changes(steps, record)).await?;
+                        return Ok(ToolCallResult::Workflow(planned));
                     }
                     ToolTarget::ApplyPlan(plan) => {
                         return Box::pin(self.apply_plan(

@@ -3,6 +3,7 @@
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use portkey_operation::{Effect, InputError, JsonMap, ValidatedArguments};
 use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{
@@ -10,10 +11,11 @@ use super::{
     tool_call::{Approver, CalledOperation, Recheck, ToolCallFlow, ToolCallResult},
 };
 use crate::{
+    changes::plan,
     mcp::results::annotate,
     observability::call_record::OutcomeKind,
     pipeline::{CallError, CallRecord, StepFailure, approval::ApprovalResponse},
-    workflows::{Step, StepAnswer, Workflow},
+    workflows::{PLAN_TOOL, Step, StepAnswer, Workflow},
 };
 
 /// What the steps of a workflow have in common.
@@ -79,6 +81,14 @@ impl ToolCallFlow<'_> {
                 reads.push(self.read_quietly(operation, args, reply));
                 continue;
             }
+            if operation == PLAN_TOOL {
+                let mut step_record = StepRecord::new(record);
+                let planned = self.plan_step(args, &mut step_record.inner).await;
+                step_record.finish();
+                // The workflow waits for the answer.
+                _ = reply.send(planned.map(StepAnswer::Answered));
+                continue;
+            }
             let mut step_record = StepRecord::new(record);
             let response = match self.writes(operation) {
                 true => progress.approval_response.take(),
@@ -131,6 +141,17 @@ impl ToolCallFlow<'_> {
             value: annotate(value, warnings, Vec::new()),
             is_untrusted: record.untrusted,
         }))
+    }
+
+    /// Plans the changes that a workflow proposes. Nothing is sent but reads.
+    async fn plan_step(
+        &self,
+        mut args: JsonMap,
+        record: &mut CallRecord,
+    ) -> Result<Value, CallError> {
+        let steps = plan::parse_value(args.remove("steps").unwrap_or_default())?;
+        let planned = Box::pin(self.plan_changes(steps, record)).await?;
+        Ok(planned.value)
     }
 
     /// Makes a step that reads, without an approver and without taint. The workflow bounds how many it
