@@ -18,6 +18,7 @@ mod plan_draft;
 mod promote_prompt;
 mod prompt_version;
 mod publication;
+mod register_mcp_server;
 mod report_budgets;
 mod report_costs;
 mod review_access;
@@ -101,6 +102,7 @@ pub static WORKFLOWS: &[Workflow] = &[
     migrate_prompt::WORKFLOW,
     onboard_team::WORKFLOW,
     promote_prompt::WORKFLOW,
+    register_mcp_server::WORKFLOW,
     report_budgets::WORKFLOW,
     report_costs::WORKFLOW,
     review_access::WORKFLOW,

@@ -64,6 +64,7 @@ mod readme;
 mod reads_for_writes;
 mod records;
 #[cfg(unix)]
+mod register_mcp_server;
 mod reload;
 mod replicas;
 mod report_budgets;
