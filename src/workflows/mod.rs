@@ -22,6 +22,7 @@ mod register_mcp_server;
 mod report_budgets;
 mod report_costs;
 mod review_access;
+mod rotate_key_safely;
 mod writer;
 
 use std::fmt;
@@ -105,7 +106,7 @@ pub static WORKFLOWS: &[Workflow] = &[
     register_mcp_server::WORKFLOW,
     report_budgets::WORKFLOW,
     report_costs::WORKFLOW,
-    review_access::WORKFLOW,
+    review_access::WORKFLOW, rotate_key_safely::WORKFLOW,
     completion_metadata::WORKFLOW,
 ];
 

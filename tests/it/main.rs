@@ -74,6 +74,7 @@ mod rest;
 mod results;
 mod review_access;
 mod revisions;
+mod rotate_key_safely;
 mod sandbox;
 mod search;
 mod secrets;

@@ -159,7 +159,7 @@ impl Server {
             }
             ToolCallResult::Workflow(result) => {
                 // Boxed: other calls need not reserve the space.
-                return Ok(Box::pin(self.workflow_result(principal, result)).await);
+                return Ok(Box::pin(self.workflow_result(principal, result, record)).await);
             }
             ToolCallResult::InputRequired(request) => return Ok((*request).into()),
             ToolCallResult::Operation {
@@ -201,15 +201,17 @@ impl Server {
         &self,
         principal: &Principal,
         result: BuiltinResult,
+        record: &CallRecord,
     ) -> CallToolResponse {
         let BuiltinResult {
             value,
             is_untrusted,
         } = result;
+        let operation = record.operation;
         let flags = ResultFlags {
             is_untrusted,
-            // No step of a workflow returns one.
-            returns_secret: false,
+            returns_secret: operation
+                .is_some_and(|operation| !operation.one_time_secrets().is_empty()),
         };
         // Without steps, nothing shows that the caller's key exists.
         let may_keep = self.dispatcher.can_store_result(principal, None);

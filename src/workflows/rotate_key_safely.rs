@@ -1,0 +1,422 @@
+//! `rotate-key-safely`: an API key is replaced by one of its own, and ends when its requests have moved.
+//!
+//! Analytics count requests by the id of a key. The two secrets of `rotate-api-key` share one, and the
+//! old secret can neither be ended early nor kept. A successor has an id, so that its traffic shows, and
+//! either of the two keys can be deleted.
+
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use portkey_operation::{Findings, InputError, JsonMap, TimeRange, post};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{MAX_STEPS, Steps, Workflow, arguments, is_set, list::List, text, writer::StepWriter};
+use crate::pipeline::CallError;
+
+/// Default time over which requests are counted, in hours.
+const DEFAULT_HOURS: i64 = 24;
+/// Default time for which the old secret of a rotation in place works, in hours.
+const DEFAULT_TRANSITION_HOURS: u64 = 24;
+const MILLISECONDS_PER_HOUR: u64 = 3_600_000;
+/// Settings that a successor takes over as they are.
+const COPIED: [&str; 6] = [
+    "workspace_id",
+    "user_id",
+    "scopes",
+    "alert_emails",
+    "expires_at",
+    "rotation_policy",
+];
+/// Fields of a budget that can be written.
+const BUDGET_FIELDS: [&str; 5] = [
+    "type",
+    "credit_limit",
+    "alert_threshold",
+    "periodic_reset",
+    "periodic_reset_days",
+];
+
+pub(super) const WORKFLOW: Workflow = Workflow {
+    operation: post::<RotateKeySafely>("rotate-key-safely", "/")
+        .with_search_terms(&[
+            "replace a key without an outage",
+            "has traffic moved to the new key",
+            "finish or take back a rotation",
+            "Schlüssel ohne Ausfall tauschen",
+        ])
+        .with_rule(check_phase)
+        .destructive()
+        .returns_secrets(&["key"]),
+    needs: &["get-api-key", "list-all-api-keys"],
+    needs_of_call,
+    is_listed: true,
+    max_steps: MAX_STEPS,
+    reads_quietly: false,
+    run: |args, steps| async move { run(&args, &steps).await }.boxed(),
+};
+
+/// Rotate a key safely
+///
+/// `start` makes a successor with the same settings, `status` shows whether traffic moved to it, `finish`
+/// deletes the old key, `cancel` the new one.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "the arguments themselves are read")]
+struct RotateKeySafely {
+    /// UUID of the old key.
+    ///
+    /// Required: it is what is rotated.
+    id: String,
+    /// `status` when left out.
+    phase: Option<Phase>,
+    /// Finish or cancel although requests would fail.
+    force: Option<bool>,
+    /// Hours of requests to look at; 24 when left out.
+    #[schemars(range(min = 1, max = 720), extend("x-publish" = "hidden"))]
+    hours: Option<u32>,
+    /// Start with `rotate-api-key`: the id stays, and nothing can be taken back.
+    #[schemars(extend("x-publish" = "hidden"))]
+    in_place: Option<bool>,
+    /// Hours for which the old secret works on, in place; 24 when left out.
+    #[schemars(range(min = 1, max = 8760), extend("x-publish" = "hidden"))]
+    transition_hours: Option<u32>,
+    /// Only say what it would do.
+    dry_run: Option<bool>,
+}
+
+/// A step of a rotation.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Phase {
+    Status,
+    Start,
+    Finish,
+    Cancel,
+}
+
+/// Returns the phase of a call.
+fn phase(args: &JsonMap) -> &str {
+    text(args, "phase").unwrap_or("status")
+}
+
+fn check_phase(args: &JsonMap, findings: &mut Findings) {
+    let starts = phase(args) == "start";
+    for name in ["in_place", "transition_hours"] {
+        if args.contains_key(name) && !starts {
+            findings.add_error(name, "is for `start`");
+        }
+    }
+    if args.contains_key("transition_hours") && !is_set(args, "in_place") {
+        findings.add_error(
+            "transition_hours",
+            "is for a rotation `in_place`; a successor and the old key work until one of them is deleted",
+        );
+    }
+}
+
+fn needs_of_call(args: &JsonMap) -> Vec<&'static str> {
+    match phase(args) {
+        "start" if is_set(args, "in_place") => vec!["rotate-api-key"],
+        "start" => vec!["create-api-key"],
+        "finish" | "cancel" => vec!["delete-api-key", "get-requests-graph"],
+        _ => vec!["get-requests-graph"],
+    }
+}
+
+/// Returns the text in the description of the successor of a key.
+fn successor_mark(id: &str) -> String {
+    format!("Replaces key {id}")
+}
+
+async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
+    let id = text(args, "id").unwrap_or_default();
+    let old = steps
+        .read("get-api-key", arguments([("id", id.into())]))
+        .await?;
+    let workspace = old.get("workspace_id").cloned().unwrap_or_default();
+    let list = List::read_pages(
+        steps,
+        "list-all-api-keys",
+        arguments([("workspace_id", workspace)]),
+    )
+    .await?;
+    let mark = successor_mark(id);
+    let is_successor = |key: &&Value| matches!(key.get("description"), Some(Value::String(text)) if text.contains(&mark));
+    let successor = list.items.iter().find(is_successor);
+    if successor.is_none() {
+        list.require_complete("a successor of the key")?;
+    }
+    let mut writer = StepWriter::new(steps, is_set(args, "dry_run"));
+    let mut result = arguments([
+        ("phase", phase(args).into()),
+        ("old", json!({ "id": id, "name": old.get("name") })),
+    ]);
+    match (phase(args), successor) {
+        ("start", _) if is_set(args, "in_place") => {
+            rotate_in_place(args, id, &mut writer, &mut result).await?;
+        }
+        ("start", None) => create_successor(id, &old, &mut writer, &mut result).await?,
+        ("start", Some(new)) => {
+            result.insert("new".to_owned(), show(new));
+            let note = "a successor is there already, and its secret was delivered when it was made; `cancel` and \
+                        start again if it is lost";
+            result.insert("note".to_owned(), note.into());
+        }
+        ("status", None) => {
+            let note = "no rotation has been started with a successor";
+            result.insert("state".to_owned(), "not_started".into());
+            result.insert("note".to_owned(), note.into());
+        }
+        (_, None) => {
+            let what = "has no successor; `start` makes one. A rotation `in_place` ends by itself";
+            return Err(InputError::new("id", what).into());
+        }
+        (phase, Some(new)) => {
+            result.insert("new".to_owned(), show(new));
+            let traffic = Traffic::read(args, id, new, steps).await?;
+            result.extend(traffic.to_fields());
+            let end = match phase {
+                "finish" => Some((id, traffic.objection_to_finish())),
+                "cancel" => Some((key_id(new), traffic.objection_to_cancel())),
+                _ => None,
+            };
+            if let Some((ended, objection)) = end {
+                if let (Some(objection), false) = (objection, is_set(args, "force")) {
+                    return Err(InputError::new("phase", objection).into());
+                }
+                let delete = arguments([("id", ended.into())]);
+                let is_deleted = writer.write("delete-api-key", delete).await?.is_some();
+                result.insert("deleted".to_owned(), is_deleted.then_some(ended).into());
+            }
+        }
+    }
+    Ok(writer.finish(result))
+}
+
+fn key_id(key: &Value) -> &str {
+    key.get("id").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Returns what is shown of a key.
+fn show(key: &Value) -> Value {
+    json!({ "id": key.get("id"), "name": key.get("name"), "created_at": key.get("created_at") })
+}
+
+/// Makes a new secret of the same key. The pipeline delivers it.
+async fn rotate_in_place(
+    args: &JsonMap,
+    id: &str,
+    writer: &mut StepWriter<'_>,
+    result: &mut JsonMap,
+) -> Result<(), CallError> {
+    let hours = args.get("transition_hours").and_then(Value::as_u64);
+    let period = hours.unwrap_or(DEFAULT_TRANSITION_HOURS) * MILLISECONDS_PER_HOUR;
+    let rotate = arguments([
+        ("id", id.into()),
+        ("key_transition_period_ms", period.into()),
+    ]);
+    let made = writer.write("rotate-api-key", rotate).await?;
+    let made = made.unwrap_or_default();
+    for (name, field) in [
+        ("key", "key"),
+        ("old_secret_works_until", "key_transition_expires_at"),
+    ] {
+        if let Some(value) = made.get(field) {
+            result.insert(name.to_owned(), value.clone());
+        }
+    }
+    let note = "the old secret ends by itself, and neither `finish` nor `cancel` changes that. Analytics count the \
+                requests of both secrets together";
+    result.insert("note".to_owned(), note.into());
+    Ok(())
+}
+
+/// Makes a key with the settings of another one. The pipeline delivers its secret.
+async fn create_successor(
+    id: &str,
+    old: &Value,
+    writer: &mut StepWriter<'_>,
+    result: &mut JsonMap,
+) -> Result<(), CallError> {
+    let own = |name: &str| old.get(name).filter(|value| !value.is_null());
+    let kind = own("type").and_then(Value::as_str).unwrap_or_default();
+    let Some((owner, sub_type)) = kind.split_once('-') else {
+        let what = format!(
+            "is a key of the unknown type `{kind}`; make its successor by `create-api-key`"
+        );
+        return Err(InputError::new("id", what).into());
+    };
+    let mut description = own("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    if !description.is_empty() {
+        description.push_str(". ");
+    }
+    description.push_str(&successor_mark(id));
+    let mut create = arguments([
+        ("type", owner.into()),
+        ("sub_type", sub_type.into()),
+        ("name", own("name").cloned().unwrap_or_default()),
+        ("description", description.into()),
+    ]);
+    create.extend(COPIED.into_iter().filter_map(|name| {
+        let value = own(name)?;
+        Some((name.to_owned(), value.clone()))
+    }));
+    let rates =
+        own("rate_limits").filter(|rates| rates.as_array().is_none_or(|list| !list.is_empty()));
+    if let Some(rates) = rates {
+        create.insert("rate_limits".to_owned(), rates.clone());
+    }
+    let fields = |name: &str, known: &[&str]| -> JsonMap {
+        let given = own(name).and_then(Value::as_object).into_iter().flatten();
+        let kept = given.filter(|(field, value)| {
+            known.contains(&field.as_str())
+                && !value.is_null()
+                && value.as_str().is_none_or(|text| !text.is_empty())
+        });
+        kept.map(|(field, value)| (field.clone(), value.clone()))
+            .collect()
+    };
+    let budget = fields("usage_limits", &BUDGET_FIELDS);
+    let mut notes = vec![
+        "both keys work until `finish` or `cancel`. Policies that name the old key have to name the new one: \
+         `find-usages` with `api_key` finds them",
+    ];
+    if budget.contains_key("credit_limit") {
+        create.insert("usage_limits".to_owned(), budget.into());
+        notes.push("the budget of the new key begins at zero");
+    }
+    let defaults = fields(
+        "defaults",
+        &["metadata", "config_id", "allow_config_override"],
+    );
+    if !defaults.is_empty() {
+        create.insert("defaults".to_owned(), defaults.into());
+    }
+    if let Some(made) = writer.write("create-api-key", create).await? {
+        result.insert("new".to_owned(), json!({ "id": made.get("id") }));
+        if let Some(key) = made.get("key") {
+            result.insert("key".to_owned(), key.clone());
+        }
+    }
+    result.insert("note".to_owned(), notes.join("; ").into());
+    Ok(())
+}
+
+/// Requests of both keys.
+struct Traffic {
+    hours: i64,
+    /// Requests of the old key in the hours before the start; `None` if nobody could see them.
+    old_before: Option<f64>,
+    /// Requests since the start, in the last hours.
+    old: Option<f64>,
+    new: Option<f64>,
+}
+
+impl Traffic {
+    async fn read(
+        args: &JsonMap,
+        old: &str,
+        new: &Value,
+        steps: &Steps,
+    ) -> Result<Self, CallError> {
+        let out_of_range = || InputError::new("", "a time is out of range");
+        let hours = args.get("hours").and_then(Value::as_i64);
+        let hours = hours.unwrap_or(DEFAULT_HOURS);
+        let window = SignedDuration::from_hours(hours);
+        // Any range that has not ended ends now.
+        let now = TimeRange::parse("1m", steps.clock());
+        let now = now.and_then(|range| range.end().parse::<Timestamp>().ok());
+        let now = now.ok_or_else(out_of_range)?;
+        let started = new.get("created_at").and_then(Value::as_str);
+        let started = started
+            .and_then(|time| time.parse::<Timestamp>().ok())
+            .ok_or_else(out_of_range)?;
+        let before = |time: Timestamp| time.saturating_sub(window).map_err(|_| out_of_range());
+        let since = before(now)?.max(started).min(now);
+        Ok(Self {
+            hours,
+            old_before: requests(steps, old, before(started)?, started.min(now)).await?,
+            old: requests(steps, old, since, now).await?,
+            new: requests(steps, key_id(new), since, now).await?,
+        })
+    }
+
+    /// Says whether the requests have moved.
+    fn state(&self) -> &'static str {
+        let (Some(before), Some(old), Some(new)) = (self.old_before, self.old, self.new) else {
+            return "not_seen";
+        };
+        match (before > 0.0, old > 0.0, new > 0.0) {
+            (_, true, true) => "moving",
+            (_, true, false) | (true, false, false) => "not_moved",
+            (_, false, true) => "moved",
+            (false, false, false) => "idle",
+        }
+    }
+
+    fn to_fields(&self) -> JsonMap {
+        arguments([
+            ("state", self.state().into()),
+            (
+                "requests",
+                json!({ "hours": self.hours, "old_before_start": self.old_before,
+                    "old_since_start": self.old, "new_since_start": self.new }),
+            ),
+        ])
+    }
+
+    /// Says why the old key should not end yet.
+    fn objection_to_finish(&self) -> Option<String> {
+        let why = match self.state() {
+            "moved" | "idle" => return None,
+            "moving" => "the old key still has requests",
+            "not_moved" => "no request has come with the new key",
+            _ => "nobody can see the requests of the keys",
+        };
+        Some(format!(
+            "cannot finish: {why}. Give the clients the new key, look again with `status`, or give `force`"
+        ))
+    }
+
+    /// Says why the new key should not end.
+    fn objection_to_cancel(&self) -> Option<String> {
+        let why = match self.new {
+            Some(count) if count > 0.0 => "the new key has requests, which would fail",
+            Some(_) => return None,
+            None => "nobody can see the requests of the new key",
+        };
+        Some(format!("cannot cancel: {why}. Give `force` to delete it"))
+    }
+}
+
+/// Counts the requests of a key; `None` if they cannot be read.
+async fn requests(
+    steps: &Steps,
+    id: &str,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Option<f64>, CallError> {
+    if from >= to {
+        return Ok(Some(0.0));
+    }
+    let args = arguments([
+        ("api_key_ids", id.into()),
+        ("time_of_generation_min", from.to_string().into()),
+        ("time_of_generation_max", to.to_string().into()),
+    ]);
+    let graph = match steps.read("get-requests-graph", args).await {
+        Ok(graph) => graph,
+        // A plan without analytics.
+        Err(CallError::Upstream(..)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let points = graph.get("data_points").and_then(Value::as_array);
+    let totals = points
+        .into_iter()
+        .flatten()
+        .filter_map(|point| point.get("total")?.as_f64());
+    Ok(Some(totals.sum()))
+}
