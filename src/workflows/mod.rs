@@ -12,8 +12,8 @@ mod find_usages;
 mod list;
 mod migrate_prompt;
 mod money;
-mod partial_reads;
 mod onboard_team;
+mod partial_reads;
 mod plan_draft;
 mod promote_prompt;
 mod prompt_version;
@@ -106,7 +106,8 @@ pub static WORKFLOWS: &[Workflow] = &[
     register_mcp_server::WORKFLOW,
     report_budgets::WORKFLOW,
     report_costs::WORKFLOW,
-    review_access::WORKFLOW, rotate_key_safely::WORKFLOW,
+    review_access::WORKFLOW,
+    rotate_key_safely::WORKFLOW,
     completion_metadata::WORKFLOW,
 ];
 
