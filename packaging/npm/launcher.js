@@ -4,7 +4,6 @@
 "use strict";
 
 const fs = require("fs");
-const os = require("os");
 
 const BUILDS = {
   linux: ["x64", "arm64"],
@@ -72,7 +71,7 @@ function spawnBinary(binary, args) {
       process.kill(process.pid, signal);
       return;
     }
-    process.exitCode = code === null ? 128 + (os.constants.signals[signal] || 0) : code;
+    process.exitCode = code === null ? 128 + (require("os").constants.signals[signal] || 0) : code;
   });
 }
 
