@@ -13,6 +13,8 @@ FOLDER = "packaging"
 
 def write_deb(folder: pathlib.Path, binary: pathlib.Path, files: pathlib.Path, cargo_deb: str) -> pathlib.Path:
     """Writes the package of the machine that this runs on; `files` has the man pages and completions."""
+    # It runs at the root, wherever this was called.
+    command = str(pathlib.Path(shutil.which(cargo_deb) or cargo_deb).resolve())
     with tempfile.TemporaryDirectory(prefix="portkey-mcp-deb-") as name:
         # As a build would leave it, and without a build.
         release = pathlib.Path(name) / "target" / "release"
@@ -21,7 +23,7 @@ def write_deb(folder: pathlib.Path, binary: pathlib.Path, files: pathlib.Path, c
         output = pathlib.Path(name) / "output"
         output.mkdir()
         done = subprocess.run(
-            [cargo_deb, "--no-build", "--no-strip", "--locked", "--output", str(output)],
+            [command, "--no-build", "--no-strip", "--locked", "--output", str(output)],
             cwd=ROOT,
             env=os.environ | {"CARGO_TARGET_DIR": str(release.parent)},
             capture_output=True,
