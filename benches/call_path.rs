@@ -53,6 +53,8 @@ fn search(criterion: &mut Criterion) {
     for words in [
         "delete an api key",
         "wich teamz may usse the opanai integraton in prodction",
+        "who spent the most last month",
+        "予算を超えているチームはどこですか",
     ] {
         criterion.bench_function(&format!("search/{words}"), |bench| {
             bench.iter(|| index.search(black_box(words), 10).len());

@@ -55,9 +55,10 @@ impl ToolsCommand {
         surface: Surface,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        let mut tools: Vec<_> = catalog.iter().filter(|entry| is_listed(entry)).collect();
+        let tools: Vec<_> = catalog.iter().filter(|entry| is_listed(entry)).collect();
         if let Some(words) = &self.search {
-            tools = search_tools(&tools, words)?;
+            let found = search_tools(&tools, words, catalog)?;
+            return print_found(&found, self.format, out);
         }
         if self.export_descriptions {
             return descriptions::write_descriptions(
@@ -67,71 +68,100 @@ impl ToolsCommand {
                 out,
             );
         }
-        match (self.format, &self.search) {
-            (OutputFormat::Json, None) => {
+        match self.format {
+            OutputFormat::Json => {
                 let tools = server::build_tools(surface, catalog.presentation(), tools.into_iter());
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)?;
             }
-            (OutputFormat::Json, Some(_)) => {
-                let tools: Vec<_> = tools
-                    .into_iter()
-                    .map(|entry| server::build_tool(entry.compiled()))
-                    .collect();
-                serde_json::to_writer(&mut *out, &tools)?;
-                writeln!(out)?;
-            }
-            (OutputFormat::Table, None) => print_table(&tool_rows(&tools, surface, catalog), out)?,
-            (OutputFormat::Table, Some(_)) => print_search_table(&tools, out)?,
-            (OutputFormat::Markdown, None) => print_markdown(&tools, out)?,
-            (OutputFormat::Markdown, Some(_)) => print_search_markdown(&tools, out)?,
+            OutputFormat::Table => print_table(&tool_rows(&tools, surface, catalog), out)?,
+            OutputFormat::Markdown => print_markdown(&tools, out)?,
         }
         Ok(())
     }
 }
 
-/// Returns the tools that match best.
+fn print_found(
+    found: &[Cow<'_, CompiledOperation>],
+    format: OutputFormat,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    match format {
+        OutputFormat::Json => {
+            let tools: Vec<_> = found.iter().map(|tool| server::build_tool(tool)).collect();
+            serde_json::to_writer(&mut *out, &tools)?;
+            writeln!(out)?;
+        }
+        OutputFormat::Table => print_search_table(found, out)?,
+        OutputFormat::Markdown => print_search_markdown(found, out)?,
+    }
+    Ok(())
+}
+
+/// Returns the operations that match best, and the workflows that fit as well.
 fn search_tools<'a>(
     tools: &[&'a CatalogEntry],
     words: &str,
-) -> anyhow::Result<Vec<&'a CatalogEntry>> {
-    let hits = SearchIndex::from_entries(tools.iter().copied()).search(words, MAX_SEARCH_HITS);
-    let entry = |hit: SearchHit| {
-        tools
-            .iter()
-            .copied()
-            .find(|entry| entry.operation.name() == hit.operation.name())
+    catalog: &Catalog,
+) -> anyhow::Result<Vec<Cow<'a, CompiledOperation>>> {
+    let offers = |name: &str| tools.iter().any(|entry| entry.operation.name() == name);
+    let reaches = |effect| tools.iter().any(|entry| entry.operation.effect() == effect);
+    let builtin: Vec<_> = Surface::Operations.builtin_tools(reaches, offers).collect();
+    let index = SearchIndex::from_entries_and_tools(tools.iter().copied(), builtin.iter().copied());
+    let hits = index.search_all(words, |_| true);
+    let operation = |hit: &SearchHit| {
+        let mut tools = tools.iter().copied();
+        let entry = tools.find(|entry| entry.operation.name() == hit.operation.name())?;
+        Some(Cow::<CompiledOperation>::Borrowed(entry.compiled()))
     };
+    let tool = |hit: &SearchHit| {
+        let mut builtin = builtin.iter();
+        let tool = builtin.find(|tool| tool.operation.name() == hit.operation.name())?;
+        Some(Cow::<CompiledOperation>::Owned(
+            tool.with_presentation(catalog.presentation()),
+        ))
+    };
+    let operations = hits.operations.iter().filter_map(operation);
+    let found: Vec<_> = operations
+        .take(MAX_SEARCH_HITS)
+        .chain(hits.tools.iter().filter_map(tool))
+        .collect();
     anyhow::ensure!(
-        !hits.is_empty(),
+        !found.is_empty(),
         "no available tool matches these search terms. Try a resource and an action, such as \"delete api \
          key\", or see all with `portkey-mcp tools`"
     );
-    Ok(hits.into_iter().filter_map(entry).collect())
+    Ok(found)
 }
 
-fn print_search_table(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
+fn print_search_table(
+    tools: &[Cow<'_, CompiledOperation>],
+    out: &mut impl Write,
+) -> io::Result<()> {
     let widest = tools
         .iter()
-        .map(|entry| entry.operation.name().len())
+        .map(|tool| tool.operation().name().len())
         .max()
         .unwrap_or(0);
     writeln!(out, "{:widest$}  {:6}  TITLE", "TOOL", "EFFECT")?;
-    for entry in tools {
-        let name = entry.operation.name();
-        let effect = entry.operation.effect().as_str();
-        let title = escape_to_one_line(entry.compiled().title());
+    for tool in tools {
+        let name = tool.operation().name();
+        let effect = tool.operation().effect().as_str();
+        let title = escape_to_one_line(tool.title());
         writeln!(out, "{name:widest$}  {effect:6}  {title}")?;
     }
     Ok(())
 }
 
-fn print_search_markdown(tools: &[&CatalogEntry], out: &mut impl Write) -> io::Result<()> {
+fn print_search_markdown(
+    tools: &[Cow<'_, CompiledOperation>],
+    out: &mut impl Write,
+) -> io::Result<()> {
     writeln!(out, "| Tool | Effect | Title |\n| --- | --- | --- |")?;
-    for entry in tools {
-        let name = entry.operation.name();
-        let effect = entry.operation.effect().as_str();
-        let title = escape_to_one_line(entry.compiled().title());
+    for tool in tools {
+        let name = tool.operation().name();
+        let effect = tool.operation().effect().as_str();
+        let title = escape_to_one_line(tool.title());
         writeln!(out, "| `{name}` | {effect} | {title} |")?;
     }
     Ok(())

@@ -77,6 +77,7 @@ mod revisions;
 mod rotate_key_safely;
 mod sandbox;
 mod search;
+mod search_everyday;
 mod secrets;
 mod security;
 mod session_calls;

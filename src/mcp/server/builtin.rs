@@ -18,8 +18,8 @@ use crate::{
     },
     mcp::{
         results::{Listing, PartRequest, ResultError},
-        search::SearchIndex,
-        surface::{BuiltinAction, BuiltinTool, HistoryTool},
+        search::{SearchHit, SearchHits, SearchIndex},
+        surface::{BuiltinAction, BuiltinTool, HistoryTool, builtin_tools, find_builtin},
         tool_names::spell_in_value,
     },
     observability::request::RequestInfo,
@@ -309,9 +309,10 @@ impl Server {
             };
         }
         let mut meant = guess.rank_by_name(visible);
-        for operation in self
-            .search_visible(principal, &guess.nouns())
-            .map(|entry| entry.operation)
+        let hits = self.search_visible(principal, &guess.nouns()).operations;
+        for operation in hits
+            .iter()
+            .map(|hit| hit.operation)
             .take(DEFAULT_SEARCH_LIMIT)
         {
             let is_new = !meant.iter().any(|known| known.name() == operation.name());
@@ -325,19 +326,17 @@ impl Server {
         }
     }
 
-    /// Searches the operations that the caller may see, the best first.
-    fn search_visible<'a>(
-        &'a self,
-        principal: &'a Principal,
-        words: &str,
-    ) -> impl Iterator<Item = &'a CatalogEntry> {
+    /// Searches the operations and tools that the caller may see, the best first.
+    fn search_visible(&self, principal: &Principal, words: &str) -> SearchHits {
         let catalog = self.dispatcher.catalog();
-        let index = self
-            .index
-            .get_or_init(|| SearchIndex::from_entries(self.dispatcher.available_entries()));
-        let hits = index.search(words, usize::MAX).into_iter();
-        hits.filter_map(|hit| catalog.find(hit.operation.name()).ok())
-            .filter(|entry| self.dispatcher.can_see(principal, entry))
+        let index = self.index.get_or_init(|| {
+            let entries = self.dispatcher.available_entries();
+            SearchIndex::from_entries_and_tools(entries, builtin_tools())
+        });
+        index.search_all(words, |operation| match catalog.find(operation.name()) {
+            Ok(entry) => self.dispatcher.can_see(principal, entry),
+            Err(_) => self.lists_builtin(principal, operation.name()),
+        })
     }
 
     fn search_response(&self, principal: &Principal, args: &JsonMap) -> Value {
@@ -350,20 +349,30 @@ impl Server {
             .get("limit")
             .and_then(Value::as_u64)
             .and_then(|limit| limit.try_into().ok());
-        let fits = |entry: &&CatalogEntry| {
-            effect.is_none_or(|one| entry.operation.effect().as_str() == one)
-        };
-        let near = self
-            .search_visible(principal, query)
-            .filter(fits)
-            .take(limit.unwrap_or(DEFAULT_SEARCH_LIMIT));
-        let operations: Vec<Value> = near.map(summarize_operation).collect();
-        if operations.is_empty() {
-            let note =
-                "nothing on offer fits; say what it is about and what to do, or leave out `effect`";
-            return json!({ "operations": [], "note": note });
+        let fits =
+            |hit: &SearchHit| effect.is_none_or(|one| hit.operation.effect().as_str() == one);
+        let catalog = self.dispatcher.catalog();
+        let hits = self.search_visible(principal, query);
+        let near = hits.operations.iter().filter(|hit| fits(hit));
+        let operations: Vec<Value> = near
+            .filter_map(|hit| catalog.find(hit.operation.name()).ok())
+            .take(limit.unwrap_or(DEFAULT_SEARCH_LIMIT))
+            .map(summarize_operation)
+            .collect();
+        let tools = hits.tools.iter().filter(|hit| fits(hit));
+        let tools: Vec<Value> = tools
+            .filter_map(|hit| find_builtin(hit.operation.name()))
+            .map(|tool| json!({ "tool": tool.operation.name(), "title": tool.published.title() }))
+            .collect();
+        let mut response = json!({ "operations": operations });
+        if !tools.is_empty() {
+            response["tools"] = tools.into();
+        } else if operations.is_empty() {
+            response["note"] =
+                "nothing on offer fits; say what it is about and what to do, or leave out `effect`"
+                    .into();
         }
-        json!({ "operations": operations })
+        response
     }
 }
 

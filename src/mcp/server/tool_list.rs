@@ -92,6 +92,17 @@ impl Server {
         Ok(result)
     }
 
+    /// Returns `true` if a caller sees a built-in tool of this name.
+    pub(super) fn lists_builtin(&self, principal: &Principal, name: &str) -> bool {
+        let is_it = |tool: &&Tool| {
+            surface::find_builtin(&tool.name).is_some_and(|own| own.operation.name() == name)
+        };
+        self.tools()
+            .iter()
+            .find(is_it)
+            .is_some_and(|tool| self.is_tool_visible(principal, tool))
+    }
+
     /// Returns `true` if a caller sees a tool. A tool that calls operations is visible if the
     /// caller may call any of its operations.
     fn is_tool_visible(&self, principal: &Principal, tool: &Tool) -> bool {

@@ -133,8 +133,8 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
 
 /// Find operations
 ///
-/// Names the operations that do what you ask for, best first, and the tool that calls each. Say it in a few
-/// words, in English or German.
+/// Names the operations that do what you ask for, best first, the tool that calls each, and tools for the
+/// whole task. Say it in a few words of any large language.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct Search {
