@@ -33,14 +33,14 @@ COPY crates/store/Cargo.toml crates/store/
 RUN mkdir src && touch src/lib.rs \
     && for crate in crates/*/; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \
     && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked --features otel --bin portkey-mcp \
+    && cargo build --release --locked --features otel,postgres --bin portkey-mcp \
     && rm -r src crates/*/src
 COPY policies policies
 COPY crates crates
 COPY src src
 # Cargo goes by the times of files, and ours may be older than the stand-ins above.
 RUN touch src/lib.rs src/main.rs crates/*/src/lib.rs \
-    && cargo build --release --locked --features otel --bin portkey-mcp
+    && cargo build --release --locked --features otel,postgres --bin portkey-mcp
 
 # The same Debian as above, for the same C library, and the roots of trust for TLS.
 FROM gcr.io/distroless/cc-debian13:nonroot AS runtime

@@ -171,8 +171,9 @@ impl AppSettings {
             self.readiness.watch(ComponentName::AuditLog, state);
             dispatcher = dispatcher.with_audit(audit);
         }
-        let journal = self.journal.as_ref().map(Journal::open_if_possible);
-        if let Some(journal) = journal.transpose()?.flatten() {
+        if let Some(settings) = &self.journal
+            && let Some(journal) = Journal::open_if_possible(settings).await?
+        {
             dispatcher = dispatcher.with_journal(journal);
         }
         Ok(AppContext {

@@ -322,7 +322,7 @@ fn call_rows() -> Vec<RetentionRow> {
             at_limit: "writes are denied; entries of reads are dropped, and the log records their number",
         },
         RetentionRow {
-            data: "Changes of the journal (`--journal`): on disk, shared by the processes that use the file",
+            data: "Changes of the journal (`--journal`, `--journal-url`): on disk, shared by the processes that use the file or the database",
             per_caller: format!(
                 "no separate limit; a document {}, an answer {}",
                 format_bytes(portkey_journal::MAX_DOCUMENT_BYTES),

@@ -32,6 +32,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Re
 use clap_complete::Shell;
 use portkey_api::catalog::CatalogEntry;
 use portkey_bounded_file::with_causes;
+use portkey_journal::JournalPlace;
 use portkey_sandbox::Sandbox;
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
@@ -340,12 +341,15 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
         Some(Command::Changes(changes)) => {
             let settings = options.local_app_settings()?;
             if let Some(journal) = &settings.journal
-                && !journal.is_default
-                && !journal.file.exists()
+                && let JournalPlace::File {
+                    path,
+                    is_default: false,
+                } = &journal.place
+                && !path.exists()
             {
                 anyhow::bail!(
                     "there is no journal {}",
-                    portkey_bounded_file::display_path(&journal.file)
+                    portkey_bounded_file::display_path(path)
                 );
             }
             let AppContext {

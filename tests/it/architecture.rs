@@ -84,6 +84,7 @@ fn dependencies_are_used_only_in_their_layers() {
         ),
         ("redis::", &["crates/store"]),
         ("rusqlite::", &["crates/journal"]),
+        ("sqlx::", &["crates/journal/src/postgres"]),
         ("cel::", &["crates/policy/src/expression"]),
         (
             "serde_saphyr::",

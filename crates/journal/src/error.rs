@@ -46,6 +46,49 @@ pub enum JournalStartError {
         /// Version that this program reads.
         expected: i64,
     },
+    /// The address of PostgreSQL is invalid.
+    #[error(
+        "the address of the journal's PostgreSQL (--journal-url) cannot be read; give \
+         postgres://host:5432/database?sslmode=verify-full with `user:password@` before the host, %-escapes where the \
+         password has special characters, and only parameters that docs/changes.md names"
+    )]
+    InvalidAddress,
+    /// PostgreSQL cannot be reached, or refuses the user.
+    #[error(
+        "cannot use the journal in PostgreSQL (--journal-url): {reason}. Start the database, correct the address, or \
+         start without that option; without a journal, changes cannot be undone"
+    )]
+    NoConnection {
+        /// Reason of the failure.
+        reason: String,
+    },
+    /// The tables cannot be created or read.
+    #[error(
+        "cannot use the tables of the journal in PostgreSQL (--journal-url): {reason}. Its user needs the right to create \
+         tables, or those on the tables that another user has created; docs/changes.md names them"
+    )]
+    Tables {
+        /// Reason of the failure.
+        reason: String,
+    },
+    /// The tables were made by another version.
+    #[error(
+        "the journal in PostgreSQL (--journal-url) has the format {found}, and this version of portkey-mcp reads format \
+         {expected}; its tables are left as they are. Name another database or schema, use the version that made them, \
+         or start without that option"
+    )]
+    OtherTables {
+        /// Version of the tables.
+        found: i32,
+        /// Version that this program reads.
+        expected: i32,
+    },
+    /// The program was built without PostgreSQL.
+    #[error(
+        "this build keeps no journal in PostgreSQL (--journal-url): use the image, build it with `--features postgres`, or \
+         name a file with --journal"
+    )]
+    NoPostgres,
     /// The thread cannot be started.
     #[error("no thread for the journal: {0}")]
     NoThread(io::Error),
@@ -66,6 +109,9 @@ pub enum JournalError {
     /// No answer came in time.
     #[error("it does not answer in time")]
     TimedOut,
+    /// The server of the database cannot be reached.
+    #[error("its database cannot be reached: {0}")]
+    Unreachable(String),
     /// An entry cannot be read.
     #[error("an entry of it cannot be read")]
     Unreadable,
@@ -84,7 +130,7 @@ pub enum JournalError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "nothing was sent: the journal of changes cannot be written ({0}), and nothing is changed without it. Reads \
-     still work; tell the operator of the server, who can make room or start it with --no-journal"
+     still work; tell the operator of the server, who can repair it or start the server without it"
 )]
 pub struct JournalUnavailable(pub JournalError);
 

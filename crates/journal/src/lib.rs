@@ -1,30 +1,42 @@
 //! The journal: a history of the writes that were sent, each with the state before it.
 //!
 //! An entry is stored before its write is sent, and completed after it, so that a killed process
-//! leaves an entry that says `pending`. A thread of its own does the work of the database. Knows
-//! neither how a call is made nor how one is undone.
+//! leaves an entry that says `pending`. A thread of its own does the work of the store: of a SQLite
+//! file, or of PostgreSQL for replicas. Knows neither how a call is made nor how one is undone.
 
 mod entry;
 mod error;
 mod filter;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod request;
+mod row;
 mod sqlite;
 
 use std::{
     fmt,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        mpsc::{SyncSender, TrySendError, sync_channel},
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, SystemTime},
 };
 
+use portkey_bounded_file::display_path;
+use secrecy::SecretString;
 use serde_json::Value;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
+    time::timeout,
+};
 use tracing::error;
 
-use self::sqlite::SqliteJournal;
+use self::{
+    request::{EntryEnd, NewEntry, Reply, Request, serve_file},
+    sqlite::SqliteJournal,
+};
 
 pub use self::{
     entry::{
@@ -46,19 +58,36 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Retention {
     /// Age after which an entry is removed.
     pub max_age: Duration,
-    /// Size of the file above which the oldest entries are removed, in bytes.
+    /// Size of the file, or of the entries in PostgreSQL, above which the oldest ones are removed, in
+    /// bytes.
     pub max_bytes: u64,
 }
 
 /// Settings of a journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct JournalSettings {
-    /// Path of the file.
-    pub file: PathBuf,
+    /// The store.
+    pub place: JournalPlace,
     /// Limits on what is kept.
     pub retention: Retention,
-    /// True if the file was chosen by default, so that a machine without a place for it is no error.
-    pub is_default: bool,
+}
+
+/// The store of a journal.
+#[derive(Clone, Debug)]
+pub enum JournalPlace {
+    /// A file of SQLite.
+    File {
+        /// Path of the file.
+        path: PathBuf,
+        /// True if the file was chosen by default, so that a machine without a place for it is no
+        /// error.
+        is_default: bool,
+    },
+    /// A database of PostgreSQL.
+    Postgres {
+        /// The address, such as `postgres://user:password@host:5432/database`.
+        address: SecretString,
+    },
 }
 
 /// A handle to the journal; clones share it. Dropping the last one writes what waits.
@@ -66,30 +95,65 @@ pub struct JournalSettings {
 pub struct Journal(Arc<JournalHandle>);
 
 type FailureListener = Box<dyn Fn(&'static str) + Send + Sync>;
-type Job = Box<dyn FnOnce(&mut SqliteJournal) + Send>;
 
 struct JournalHandle {
-    file: PathBuf,
-    jobs: Option<SyncSender<Job>>,
+    /// The store, for people.
+    place: String,
+    requests: Option<mpsc::Sender<Request>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     on_failure: OnceLock<FailureListener>,
 }
 
 impl Journal {
-    /// Opens or creates the file, and starts the thread.
+    /// Opens or creates the store, and starts its thread.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be used, or is none of this version.
-    pub fn open(settings: &JournalSettings) -> Result<Self, JournalStartError> {
-        let mut database = SqliteJournal::open(&settings.file, settings.retention)?;
-        let (jobs, waiting) = sync_channel::<Job>(MAX_WAITING);
+    /// Returns an error if the store cannot be used, or is none of this version.
+    pub async fn open(settings: &JournalSettings) -> Result<Self, JournalStartError> {
+        match &settings.place {
+            JournalPlace::File { path, .. } => {
+                let database = SqliteJournal::open(path, settings.retention)?;
+                let place = display_path(path).to_string();
+                Self::start(place, move |requests| serve_file(database, requests))
+            }
+            JournalPlace::Postgres { address } => {
+                Self::open_postgres(address, settings.retention).await
+            }
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn open_postgres(
+        address: &SecretString,
+        retention: Retention,
+    ) -> Result<Self, JournalStartError> {
+        let options = postgres::parse_address(address)?;
+        let (reply, opened) = oneshot::channel();
+        let journal = Self::start("PostgreSQL".to_owned(), move |requests| {
+            postgres::run(options, retention, reply, requests);
+        })?;
+        let ended = || JournalStartError::NoThread(std::io::ErrorKind::BrokenPipe.into());
+        opened.await.unwrap_or_else(|_| Err(ended()))?;
+        Ok(journal)
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    async fn open_postgres(_: &SecretString, _: Retention) -> Result<Self, JournalStartError> {
+        Err(JournalStartError::NoPostgres)
+    }
+
+    fn start(
+        place: String,
+        serve: impl FnOnce(mpsc::Receiver<Request>) + Send + 'static,
+    ) -> Result<Self, JournalStartError> {
+        let (requests, waiting) = mpsc::channel(MAX_WAITING);
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || waiting.iter().for_each(|job| job(&mut database)))
+            .spawn(move || serve(waiting))
             .map_err(JournalStartError::NoThread)?;
         Ok(Self(Arc::new(JournalHandle {
-            file: settings.file.clone(),
-            jobs: Some(jobs),
+            place,
+            requests: Some(requests),
             thread: Mutex::new(Some(thread)),
             on_failure: OnceLock::new(),
         })))
@@ -99,9 +163,18 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_if_possible(settings: &JournalSettings) -> Result<Option<Self>, JournalStartError> {
-        match Self::open(settings) {
-            Err(error @ JournalStartError::Io { .. }) if settings.is_default => {
+    pub async fn open_if_possible(
+        settings: &JournalSettings,
+    ) -> Result<Option<Self>, JournalStartError> {
+        let is_default = matches!(
+            &settings.place,
+            JournalPlace::File {
+                is_default: true,
+                ..
+            }
+        );
+        match Self::open(settings).await {
+            Err(error @ JournalStartError::Io { .. }) if is_default => {
                 tracing::warn!(
                     %error,
                     "there is no history of changes; name a file with --journal, or start with --no-journal"
@@ -137,24 +210,13 @@ impl Journal {
         let mut bytes = [0; 6];
         getrandom::fill(&mut bytes).map_err(|error| JournalError::Database(error.to_string()))?;
         let id = format!("c-{}", hex::encode(bytes));
-        let time = SystemTime::now();
-        let (reply, stored) = oneshot::channel();
-        let begun_id = id.clone();
-        self.submit(Box::new(move |database| {
-            // Nobody waits any more, so that nothing is sent either.
-            if reply.is_closed() {
-                return;
-            }
-            let begun = database.begin(&begun_id, time, &change);
-            let is_begun = begun.is_ok();
-            if reply.send(begun).is_err() && is_begun {
-                // Best effort: what stays says `pending`.
-                _ = database.remove(&begun_id);
-            }
-        }))?;
-        let stored = timeout(TIMEOUT, stored).await;
-        let stored = stored.map_err(|_| JournalError::TimedOut)?;
-        stored.unwrap_or(Err(JournalError::TimedOut))?;
+        let entry = NewEntry {
+            id: id.clone(),
+            time: SystemTime::now(),
+            change,
+        };
+        self.run(|reply| Request::Begin(Box::new(entry), reply))
+            .await?;
         Ok(PendingChange {
             journal: self.clone(),
             id,
@@ -167,7 +229,8 @@ impl Journal {
     /// # Errors
     /// Returns an error if the journal cannot be read, or `before` names no change.
     pub async fn list(&self, filter: ChangeFilter) -> Result<ChangePage, JournalError> {
-        self.run(move |database| database.list(&filter)).await
+        self.run(|reply| Request::List(Box::new(filter), reply))
+            .await
     }
 
     /// Returns a change with its documents, if it is within the scope.
@@ -176,29 +239,23 @@ impl Journal {
     /// Returns an error if the journal cannot be read.
     pub async fn get(&self, id: &str, scope: ChangeScope) -> Result<Option<Change>, JournalError> {
         let id = id.to_owned();
-        self.run(move |database| database.get(&id, &scope)).await
+        self.run(|reply| Request::Get(id, scope, reply)).await
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut SqliteJournal) -> Result<T, JournalError> + Send + 'static,
-    ) -> Result<T, JournalError> {
+    async fn run<T>(&self, ask: impl FnOnce(Reply<T>) -> Request) -> Result<T, JournalError> {
         let (reply, done) = oneshot::channel();
-        self.submit(Box::new(move |database| {
-            // The call that asked may have ended.
-            _ = reply.send(work(database));
-        }))?;
+        self.submit(ask(reply))?;
         let done = timeout(TIMEOUT, done).await;
         done.map_err(|_| JournalError::TimedOut)?
             .unwrap_or(Err(JournalError::TimedOut))
     }
 
-    fn submit(&self, job: Job) -> Result<(), JournalError> {
-        let sent = self.0.jobs.as_ref().map(|jobs| jobs.try_send(job));
-        match sent {
+    fn submit(&self, request: Request) -> Result<(), JournalError> {
+        let requests = self.0.requests.as_ref();
+        match requests.map(|requests| requests.try_send(request)) {
             Some(Ok(())) => Ok(()),
             Some(Err(TrySendError::Full(_))) => Err(JournalError::Busy),
-            Some(Err(TrySendError::Disconnected(_))) | None => {
+            Some(Err(TrySendError::Closed(_))) | None => {
                 Err(JournalError::Database("its thread has ended".to_owned()))
             }
         }
@@ -214,20 +271,20 @@ impl Journal {
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Journal").field(&self.0.file).finish()
+        f.debug_tuple("Journal").field(&self.0.place).finish()
     }
 }
 
 impl Drop for JournalHandle {
     /// Waits until everything that was submitted is written.
     fn drop(&mut self) {
-        self.jobs = None;
+        self.requests = None;
         let thread = self
             .thread
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        // The last handle may be dropped by the thread itself, within a job.
+        // The last handle may be dropped by the thread itself, within a request.
         if let Some(thread) = thread
             && thread.thread().id() != thread::current().id()
         {
@@ -259,10 +316,15 @@ impl PendingChange {
         answer: Option<Value>,
     ) {
         self.is_finished = true;
-        let id = self.id.clone();
+        let end = EntryEnd {
+            id: self.id.clone(),
+            outcome,
+            result,
+            answer,
+        };
         let stored = self
             .journal
-            .run(move |database| database.finish(&id, outcome, &result, answer.as_ref()))
+            .run(|reply| Request::Finish(Box::new(end), Some(reply)))
             .await;
         if let Err(error) = stored {
             self.journal.report_failure("finish", &error);
@@ -276,17 +338,14 @@ impl Drop for PendingChange {
         if self.is_finished {
             return;
         }
-        let id = self.id.clone();
-        let journal = self.journal.clone();
-        let job: Job = Box::new(move |database| {
-            let ended =
-                database.finish(&id, ChangeOutcome::InDoubt, &ChangeResult::default(), None);
-            if let Err(reason) = ended {
-                error!(%reason, "the end of a cancelled write is missing in the journal");
-            }
-        });
-        if let Err(error) = journal.submit(job) {
-            journal.report_failure("finish", &error);
+        let end = EntryEnd {
+            id: self.id.clone(),
+            outcome: ChangeOutcome::InDoubt,
+            result: ChangeResult::default(),
+            answer: None,
+        };
+        if let Err(error) = self.journal.submit(Request::Finish(Box::new(end), None)) {
+            self.journal.report_failure("finish", &error);
         }
     }
 }

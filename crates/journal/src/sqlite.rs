@@ -3,21 +3,21 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use portkey_bounded_file::open_without_links;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, ToSql, TransactionBehavior, params,
 };
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::{
     Retention,
-    entry::{Change, ChangeOutcome, ChangeResult, NewChange},
+    entry::{Change, ChangeOutcome},
     error::{JournalError, JournalStartError},
     filter::{ChangeFilter, ChangePage, ChangeScope, MAX_PAGE_CHANGES},
+    request::{EntryEnd, NewEntry},
+    row::{HeadRow, caller_text, from_json, join_values, to_json, to_millis},
 };
 
 /// Version of the schema below, in the header of the file.
@@ -106,17 +106,12 @@ impl SqliteJournal {
     }
 
     /// Stores an entry, and waits until it is on the disk.
-    pub(super) fn begin(
-        &mut self,
-        id: &str,
-        time: SystemTime,
-        change: &NewChange,
-    ) -> Result<(), JournalError> {
+    pub(super) fn begin(&mut self, entry: &NewEntry) -> Result<(), JournalError> {
+        let NewEntry { id, time, change } = entry;
         // The write is sent next: after a power failure, its entry must still be there.
         self.set_synchronous("FULL")?;
         let head = &change.head;
-        let client = head.caller.client.as_deref().unwrap_or_default();
-        let caller = format!("{}\n{client}", head.caller.principal);
+        let caller = caller_text(head);
         let targets = join_values(head.target.values());
         // One statement, so that of several undos of a change at once only one is stored and sent.
         let stored = self.connection.execute(
@@ -125,7 +120,7 @@ impl SqliteJournal {
              (SELECT 1 FROM changes WHERE undoes = ?8 AND outcome IN ('pending', 'done', 'in_doubt'))",
             params![
                 id,
-                to_millis(time),
+                to_millis(*time),
                 change.owner,
                 caller,
                 head.operation,
@@ -164,18 +159,18 @@ impl SqliteJournal {
     }
 
     /// Stores the end of a change. A power failure may lose it, a killed process does not.
-    pub(super) fn finish(
-        &mut self,
-        id: &str,
-        outcome: ChangeOutcome,
-        result: &ChangeResult,
-        answer: Option<&Value>,
-    ) -> Result<(), JournalError> {
+    pub(super) fn finish(&mut self, end: &EntryEnd) -> Result<(), JournalError> {
+        let EntryEnd {
+            id,
+            outcome,
+            result,
+            answer,
+        } = end;
         self.set_synchronous("NORMAL")?;
         let created = join_values(result.created.values());
         self.connection.execute(
             "UPDATE changes SET outcome = ?2, result = ?3, answer = ?4, targets = targets || ?5 WHERE id = ?1",
-            params![id, outcome.as_str(), to_json(result), answer.map(to_json), created],
+            params![id, outcome.as_str(), to_json(result), answer.as_ref().map(to_json), created],
         )?;
         if self.entries_until_removal == 0 {
             self.remove_old()?;
@@ -402,50 +397,14 @@ fn to_start_error(path: &Path, source: rusqlite::Error) -> JournalStartError {
 }
 
 fn read_head(row: &Row<'_>) -> Result<Change, JournalError> {
-    let head: String = row.get(4)?;
-    let result: Option<String> = row.get(5)?;
-    let outcome: String = row.get(2)?;
-    Ok(Change {
+    HeadRow {
         id: row.get(0)?,
-        time: from_millis(row.get(1)?),
-        head: from_json(&head)?,
-        detail: None,
-        outcome: ChangeOutcome::from_value(&outcome).ok_or(JournalError::Unreadable)?,
-        result: match result.as_deref() {
-            Some(result) => from_json(result)?,
-            None => ChangeResult::default(),
-        },
-        answer: None,
+        time: row.get(1)?,
+        outcome: row.get(2)?,
         undoes: row.get(3)?,
+        head: row.get(4)?,
+        result: row.get(5)?,
         undone_by: row.get(6)?,
-    })
-}
-
-/// Joins values so that a whole one can be found.
-fn join_values<'a>(values: impl Iterator<Item = &'a String>) -> String {
-    let mut joined = String::from("\n");
-    for value in values {
-        joined.push_str(value);
-        joined.push('\n');
     }
-    joined
-}
-
-fn to_json(value: &impl serde::Serialize) -> String {
-    // The keys of all maps are strings, so this always serializes.
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, JournalError> {
-    serde_json::from_str(text).map_err(|_| JournalError::Unreadable)
-}
-
-fn to_millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn from_millis(millis: i64) -> SystemTime {
-    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
-    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+    .into_change()
 }

@@ -5,7 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use clap::{Args, builder::BoolishValueParser};
 use etcetera::BaseStrategy;
-use portkey_journal::{JournalSettings, Retention};
+use portkey_bounded_file::display_path;
+use portkey_journal::{JournalPlace, JournalSettings, Retention};
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::security::secrets::{self, FileProtection, read_protected_file};
 
 #[allow(missing_docs, reason = "clap would show it as the command's help")]
 #[derive(Args, Debug)]
@@ -15,6 +20,24 @@ pub(crate) struct JournalOptions {
     /// journal.db in the user's state folder for stdio, call and changes, and none for http and with --sandbox.
     #[arg(long, global = true, env = "PORTKEY_MCP_JOURNAL", value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// Address of a PostgreSQL database for the history, which all replicas share, such as
+    /// postgres://user:password@host:5432/database?sslmode=verify-full. Prefer the variable or --journal-url-file.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_JOURNAL_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    journal_url: Option<SecretString>,
+    /// File that contains the address of the PostgreSQL database for the history.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_JOURNAL_URL_FILE",
+        value_name = "FILE"
+    )]
+    journal_url_file: Option<PathBuf>,
     /// Keep no history of changes.
     #[arg(long, global = true, env = "PORTKEY_MCP_NO_JOURNAL", value_parser = BoolishValueParser::new())]
     no_journal: bool,
@@ -41,15 +64,48 @@ pub(crate) struct JournalOptions {
 }
 
 impl JournalOptions {
-    /// Returns the settings of the journal, if a file is named.
+    /// Returns the settings of the journal, if a file or a database is named.
     ///
     /// # Errors
-    /// Returns an error if the options contradict each other.
+    /// Returns an error if the options contradict each other, or the file of the address cannot be read.
     pub(super) fn settings(&self) -> anyhow::Result<Option<JournalSettings>> {
         if self.no_journal && self.journal.is_some() {
             bail!("--journal names a file, and --no-journal wants none; give one of them");
         }
-        Ok(self.journal.clone().map(|file| self.with_file(file, false)))
+        let Some(address) = self.address()? else {
+            return Ok(self.journal.clone().map(|path| self.with_file(path, false)));
+        };
+        if self.no_journal {
+            bail!(
+                "--journal-url names a database for the history, and --no-journal wants none; give one of them"
+            );
+        }
+        if self.journal.is_some() {
+            bail!(
+                "--journal names a file for the history, and --journal-url a database; give one of them"
+            );
+        }
+        Ok(Some(self.with_place(JournalPlace::Postgres { address })))
+    }
+
+    /// Returns the address of the database, and learns its password, so that nothing shows it.
+    fn address(&self) -> anyhow::Result<Option<SecretString>> {
+        let address = match (&self.journal_url, &self.journal_url_file) {
+            (Some(_), Some(_)) => bail!(
+                "both an address and a file with one are given; set only one of PORTKEY_MCP_JOURNAL_URL \
+                 (--journal-url) and PORTKEY_MCP_JOURNAL_URL_FILE (--journal-url-file)"
+            ),
+            (Some(address), None) => address.clone(),
+            (None, Some(file)) => {
+                let context = || format!("cannot read {}", display_path(file));
+                read_protected_file(file, FileProtection::Secret).with_context(context)?
+            }
+            (None, None) => return Ok(None),
+        };
+        if let Ok(url) = Url::parse(address.expose_secret().trim()) {
+            url.password().into_iter().for_each(secrets::learn_key);
+        }
+        Ok(Some(address))
     }
 
     /// Returns the settings of the journal, in the user's state folder if no file is named.
@@ -72,14 +128,17 @@ impl JournalOptions {
         }
     }
 
-    fn with_file(&self, file: PathBuf, is_default: bool) -> JournalSettings {
+    fn with_file(&self, path: PathBuf, is_default: bool) -> JournalSettings {
+        self.with_place(JournalPlace::File { path, is_default })
+    }
+
+    fn with_place(&self, place: JournalPlace) -> JournalSettings {
         JournalSettings {
-            file,
+            place,
             retention: Retention {
                 max_age: self.journal_max_age,
                 max_bytes: self.journal_max_bytes,
             },
-            is_default,
         }
     }
 }

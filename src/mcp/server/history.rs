@@ -30,7 +30,7 @@ const DEFAULT_LIMIT: u64 = 10;
 const MAX_SHOWN_DIFFERENCES: usize = 100;
 
 const NO_JOURNAL: &str = "there is no history here: it is off with `--no-journal`, and over HTTP and with `--sandbox` \
-    unless `--journal` names a file";
+    unless `--journal` names a file or `--journal-url` a database";
 
 impl Server {
     /// Returns true if the caller may use a tool of the history.

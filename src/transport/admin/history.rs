@@ -428,7 +428,7 @@ async fn find_history<'a>(
     match found {
         Some(found) => Ok(found),
         None => {
-            let text = "This server keeps no history of changes: give --journal FILE.";
+            let text = "This server keeps no history of changes: give --journal FILE or --journal-url URL.";
             let status = StatusCode::NOT_FOUND;
             Err(pages::signed_in_message(server, signed_in, status, text).await)
         }

@@ -2,13 +2,11 @@
 
 use std::{process::Command, time::Duration};
 
-use portkey_journal::{
-    ChangeFilter, ChangeOutcome, ChangeScope, Journal, JournalSettings, Retention,
-};
+use portkey_journal::{ChangeFilter, ChangeOutcome, ChangeScope, Journal};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{HistoryServer, WITH_JOURNAL};
+use super::{HistoryServer, WITH_JOURNAL, file_settings};
 use crate::support::{
     requests::{client, stateless_request_by},
     server::{ServerProcess, Spawn},
@@ -23,22 +21,9 @@ const ROUNDS: u32 = 12;
 /// Number of the latest entries that are read in full: more than a round writes.
 const MAX_READ_IN_FULL: usize = 250;
 
-fn open(file: &std::path::Path) -> Journal {
-    let retention = Retention {
-        max_age: Duration::from_secs(86_400),
-        max_bytes: 256 << 20,
-    };
-    Journal::open(&JournalSettings {
-        file: file.to_owned(),
-        retention,
-        is_default: false,
-    })
-    .unwrap()
-}
-
 /// Reads every entry in full; returns their outcomes, latest first.
 async fn read_all(file: &std::path::Path) -> Vec<ChangeOutcome> {
-    let journal = open(file);
+    let journal = Journal::open(&file_settings(file)).await.unwrap();
     let mut outcomes = Vec::new();
     let mut before = None;
     loop {

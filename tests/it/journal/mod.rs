@@ -3,13 +3,16 @@
 #[cfg(unix)]
 mod crash;
 mod history;
+#[cfg(all(unix, feature = "postgres"))]
+mod postgres;
 mod sequences;
 mod store;
 mod undo;
 mod undo_safety;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
+use portkey_journal::{JournalPlace, JournalSettings, Retention};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -20,6 +23,20 @@ use crate::support::{
 
 /// The variable that switches the journal off in tests, set so that it does not.
 const WITH_JOURNAL: &[(&str, &str)] = &[("PORTKEY_MCP_NO_JOURNAL", "false")];
+
+/// Returns settings for a file.
+fn file_settings(file: &std::path::Path) -> JournalSettings {
+    JournalSettings {
+        place: JournalPlace::File {
+            path: file.to_owned(),
+            is_default: false,
+        },
+        retention: Retention {
+            max_age: Duration::from_secs(86_400),
+            max_bytes: 64 << 20,
+        },
+    }
+}
 
 /// A server with a journal, in front of a sandbox.
 struct HistoryServer {

@@ -1,25 +1,60 @@
-//! The file of the journal: shared, limited, of one version.
+//! The stores of the journal: shared, limited, of one version. Both have the same guarantees.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use portkey_journal::{
     ChangeCaller, ChangeDetail, ChangeFilter, ChangeHead, ChangeOutcome, ChangeResult, ChangeScope,
-    Journal, JournalSettings, JournalStartError, NewChange, Retention,
+    Journal, JournalError, JournalSettings, JournalStartError, NewChange, PendingChange, Retention,
 };
 use serde_json::json;
+use tempfile::TempDir;
 
-fn settings(file: &std::path::Path) -> JournalSettings {
-    JournalSettings {
-        file: file.to_owned(),
-        retention: Retention {
-            max_age: Duration::from_secs(3600),
-            max_bytes: 64 << 20,
-        },
-        is_default: false,
+use super::file_settings;
+#[cfg(all(unix, feature = "postgres"))]
+use super::postgres::url_settings;
+#[cfg(all(unix, feature = "postgres"))]
+use crate::support::{postgres::PostgresServer, programs::is_missing};
+
+/// A store for one test, with what has to live as long.
+enum TestStore {
+    File(TempDir),
+    #[cfg(all(unix, feature = "postgres"))]
+    Postgres(PostgresServer),
+}
+
+impl TestStore {
+    fn file(folder: &TempDir) -> PathBuf {
+        folder.path().join("journal.db")
+    }
+
+    fn settings(&self) -> JournalSettings {
+        match self {
+            Self::File(folder) => file_settings(&Self::file(folder)),
+            #[cfg(all(unix, feature = "postgres"))]
+            Self::Postgres(server) => url_settings(&server.url()),
+        }
+    }
+
+    async fn open(&self) -> Journal {
+        Journal::open(&self.settings()).await.unwrap()
     }
 }
 
-fn change(owner: &str, target: &str) -> NewChange {
+/// Returns one store of each kind that this build and this machine have.
+fn stores() -> Vec<TestStore> {
+    let mut stores = vec![TestStore::File(tempfile::tempdir().unwrap())];
+    #[cfg(all(unix, feature = "postgres"))]
+    if !is_missing("postgres") {
+        stores.push(TestStore::Postgres(PostgresServer::start()));
+    }
+    stores.reverse();
+    stores
+}
+
+pub(super) fn change(owner: &str, target: &str) -> NewChange {
     NewChange {
         owner: owner.to_owned(),
         head: ChangeHead {
@@ -40,7 +75,7 @@ fn change(owner: &str, target: &str) -> NewChange {
     }
 }
 
-fn of(scope: ChangeScope) -> ChangeFilter {
+pub(super) fn of(scope: ChangeScope) -> ChangeFilter {
     ChangeFilter {
         scope,
         limit: 100,
@@ -48,65 +83,163 @@ fn of(scope: ChangeScope) -> ChangeFilter {
     }
 }
 
-#[tokio::test]
-async fn two_handles_share_a_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("journal.db");
-    let one = Journal::open(&settings(&file)).unwrap();
-    let other = Journal::open(&settings(&file)).unwrap();
-    let pending = one.begin(change("a", "pc-1")).await.unwrap();
-    let id = pending.id().to_owned();
-    let read = other
-        .get(&id, ChangeScope::Owner("a".to_owned()))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(read.outcome, ChangeOutcome::Pending);
-    assert_eq!(read.detail.unwrap().before, Some(json!({ "name": "Old" })));
-    assert_eq!(
-        other
-            .get(&id, ChangeScope::Owner("b".to_owned()))
-            .await
-            .unwrap(),
-        None
-    );
-    let result = ChangeResult {
-        status: Some(200),
-        ..ChangeResult::default()
-    };
+fn undo_of(id: &str, is_forced: bool) -> NewChange {
+    NewChange {
+        undoes: Some(id.to_owned()),
+        is_forced,
+        ..change("a", "pc-1")
+    }
+}
+
+pub(super) async fn finish(pending: PendingChange) {
     pending
-        .finish(
-            ChangeOutcome::Done,
-            result,
-            Some(json!({ "success": true })),
-        )
+        .finish(ChangeOutcome::Done, ChangeResult::default(), None)
         .await;
-    // A call that was dropped is in doubt.
-    drop(other.begin(change("b", "pc-2")).await.unwrap());
-    drop(other);
-    let all = one.list(of(ChangeScope::Everybody)).await.unwrap();
-    let outcomes: Vec<_> = all.changes.iter().map(|change| change.outcome).collect();
-    assert_eq!(outcomes, [ChangeOutcome::InDoubt, ChangeOutcome::Done]);
-    let filter = ChangeFilter {
-        caller: Some("an".to_owned()),
-        target: Some("pc-2".to_owned()),
-        ..of(ChangeScope::Everybody)
-    };
-    assert_eq!(one.list(filter).await.unwrap().changes.len(), 1);
-    assert!(
-        one.list(of(ChangeScope::Nobody))
-            .await
-            .unwrap()
-            .changes
-            .is_empty()
-    );
+}
+
+#[tokio::test]
+async fn two_handles_share_a_store() {
+    for store in stores() {
+        let one = store.open().await;
+        let other = store.open().await;
+        let pending = one.begin(change("a", "pc-1")).await.unwrap();
+        let id = pending.id().to_owned();
+        let of_owner = ChangeScope::Owner("a".to_owned());
+        let read = other.get(&id, of_owner).await.unwrap().unwrap();
+        assert_eq!(read.outcome, ChangeOutcome::Pending);
+        assert_eq!(read.detail.unwrap().before, Some(json!({ "name": "Old" })));
+        let of_other = ChangeScope::Owner("b".to_owned());
+        assert_eq!(other.get(&id, of_other.clone()).await.unwrap(), None);
+        let result = ChangeResult {
+            status: Some(200),
+            created: [("id".to_owned(), "new-id".to_owned())].into(),
+            ..ChangeResult::default()
+        };
+        let answer = json!({ "success": true });
+        pending
+            .finish(ChangeOutcome::Done, result.clone(), Some(answer.clone()))
+            .await;
+        // A call that was dropped is in doubt.
+        drop(other.begin(change("b", "pc-2")).await.unwrap());
+        drop(other);
+        let everybody = of(ChangeScope::Everybody);
+        let all = one.list(everybody.clone()).await.unwrap().changes;
+        let outcomes: Vec<_> = all.iter().map(|change| change.outcome).collect();
+        assert_eq!(outcomes, [ChangeOutcome::InDoubt, ChangeOutcome::Done]);
+        let read = one.get(&id, ChangeScope::Everybody).await.unwrap().unwrap();
+        assert_eq!((read.result, read.answer), (result, Some(answer)));
+        let count = async |filter: ChangeFilter| one.list(filter).await.unwrap().changes.len();
+        let filter = ChangeFilter {
+            caller: Some("an".to_owned()),
+            target: Some("pc-2".to_owned()),
+            ..everybody.clone()
+        };
+        assert_eq!(count(filter).await, 1);
+        let created = ChangeFilter {
+            target: Some("new-id".to_owned()),
+            outcome: Some(ChangeOutcome::Done),
+            operation: Some("update-config".to_owned()),
+            since: Some(SystemTime::UNIX_EPOCH),
+            until: Some(SystemTime::now() + Duration::from_secs(60)),
+            ..everybody.clone()
+        };
+        assert_eq!(count(created).await, 1);
+        let first = ChangeFilter {
+            limit: 1,
+            ..everybody.clone()
+        };
+        let page = one.list(first.clone()).await.unwrap();
+        assert!(page.has_more);
+        let rest = ChangeFilter {
+            before: Some(page.changes[0].id.clone()),
+            ..first.clone()
+        };
+        let page = one.list(rest).await.unwrap();
+        assert_eq!(
+            (page.changes[0].id.as_str(), page.has_more),
+            (id.as_str(), false)
+        );
+        let unknown = ChangeFilter {
+            before: Some("c-0".to_owned()),
+            ..first
+        };
+        let error = one.list(unknown).await.unwrap_err();
+        assert_eq!(error, JournalError::NoSuchChange);
+        assert_eq!(count(of(of_other)).await, 1);
+        assert_eq!(count(of(ChangeScope::Nobody)).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn one_of_several_undos_at_once_is_stored() {
+    for store in stores() {
+        let one = store.open().await;
+        let other = store.open().await;
+        let pending = one.begin(change("a", "pc-1")).await.unwrap();
+        let id = pending.id().to_owned();
+        finish(pending).await;
+        let undos = (0..8).map(|at| [&one, &other][at % 2].begin(undo_of(&id, false)));
+        let begun = futures_util::future::join_all(undos).await;
+        let (stored, refused): (Vec<_>, Vec<_>) = begun.into_iter().partition(Result::is_ok);
+        assert_eq!((stored.len(), refused.len()), (1, 7));
+        let stored = stored.into_iter().next().unwrap().unwrap();
+        for refused in refused {
+            let error = refused.unwrap_err().0;
+            assert_eq!(error, JournalError::AlreadyUndone(stored.id().to_owned()));
+        }
+        let forced = other.begin(undo_of(&id, true)).await.unwrap();
+        let read = one.get(&id, ChangeScope::Everybody).await.unwrap().unwrap();
+        assert_eq!(read.undone_by.as_deref(), Some(forced.id()));
+        // What was refused undoes nothing.
+        for undo in [stored, forced] {
+            undo.finish(ChangeOutcome::Rejected, ChangeResult::default(), None)
+                .await;
+        }
+        finish(other.begin(undo_of(&id, false)).await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn any_text_is_kept() {
+    const TEXT: &str = "zero \0, line\nbreak, quote ' and \u{1f600}";
+    for store in stores() {
+        let journal = store.open().await;
+        let mut odd = change("a", TEXT);
+        odd.detail.before = Some(json!({ "name": TEXT }));
+        odd.head.caller.client = Some(TEXT.to_owned());
+        let pending = journal.begin(odd).await.unwrap();
+        let id = pending.id().to_owned();
+        let result = ChangeResult {
+            error: Some(TEXT.to_owned()),
+            created: [("id".to_owned(), TEXT.to_owned())].into(),
+            ..ChangeResult::default()
+        };
+        pending
+            .finish(ChangeOutcome::Done, result.clone(), Some(json!(TEXT)))
+            .await;
+        let read = journal.get(&id, ChangeScope::Everybody).await;
+        let read = read.unwrap().unwrap();
+        assert_eq!(read.result, result);
+        assert_eq!(read.head.target["slug"], TEXT);
+        assert_eq!(read.detail.unwrap().before, Some(json!({ "name": TEXT })));
+        let filter = ChangeFilter {
+            target: Some(TEXT.to_owned()),
+            caller: Some("zero \0".to_owned()),
+            ..of(ChangeScope::Everybody)
+        };
+        assert_eq!(journal.list(filter).await.unwrap().changes.len(), 1);
+        assert_eq!(
+            journal.get("\0", ChangeScope::Everybody).await.unwrap(),
+            None
+        );
+    }
 }
 
 #[tokio::test]
 async fn locked_file_denies_a_begin_and_leaves_an_end_pending() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal.db");
-    let journal = Journal::open(&settings(&file)).unwrap();
+    let journal = Journal::open(&file_settings(&file)).await.unwrap();
     let pending = journal.begin(change("a", "pc-1")).await.unwrap();
     let id = pending.id().to_owned();
     let other = rusqlite::Connection::open(&file).unwrap();
@@ -127,83 +260,91 @@ async fn locked_file_denies_a_begin_and_leaves_an_end_pending() {
 
 #[tokio::test]
 async fn old_and_surplus_entries_are_removed() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("journal.db");
-    let journal = Journal::open(&settings(&file)).unwrap();
-    let padding = "x".repeat(20_000);
-    for index in 0..200 {
-        let mut change = change("a", &format!("pc-{index}"));
-        change.detail.before = Some(json!({ "text": padding }));
-        journal
-            .begin(change)
-            .await
-            .unwrap()
-            .finish(ChangeOutcome::Done, ChangeResult::default(), None)
-            .await;
+    for store in stores() {
+        let settings = store.settings();
+        let journal = store.open().await;
+        let padding = "x".repeat(20_000);
+        for index in 0..200 {
+            let mut change = change("a", &format!("pc-{index}"));
+            change.detail.before = Some(json!({ "text": padding }));
+            finish(journal.begin(change).await.unwrap()).await;
+        }
+        drop(journal);
+        let small = JournalSettings {
+            retention: Retention {
+                max_bytes: 1 << 20,
+                ..settings.retention
+            },
+            ..settings
+        };
+        let everybody = of(ChangeScope::Everybody);
+        let journal = Journal::open(&small).await.unwrap();
+        let left = journal.list(everybody.clone()).await.unwrap().changes;
+        assert!((10..60).contains(&left.len()), "{}", left.len());
+        assert_eq!(left[0].head.target["slug"], "pc-199");
+        drop(journal);
+        if let TestStore::File(folder) = &store {
+            let file = TestStore::file(folder);
+            assert!(std::fs::metadata(file).unwrap().len() < 2 << 20);
+        }
+        let aged = JournalSettings {
+            retention: Retention {
+                max_age: Duration::ZERO,
+                ..small.retention
+            },
+            ..small
+        };
+        let now = SystemTime::now();
+        let journal = Journal::open(&aged).await.unwrap();
+        let left = journal.list(everybody).await.unwrap().changes;
+        assert!(
+            left.iter().all(|change| change.time >= now),
+            "{}",
+            left.len()
+        );
     }
-    drop(journal);
-    let small = JournalSettings {
-        retention: Retention {
-            max_bytes: 1 << 20,
-            ..settings(&file).retention
-        },
-        ..settings(&file)
-    };
-    let journal = Journal::open(&small).unwrap();
-    let left = journal
-        .list(of(ChangeScope::Everybody))
-        .await
-        .unwrap()
-        .changes;
-    assert!((10..60).contains(&left.len()), "{}", left.len());
-    assert_eq!(left[0].head.target["slug"], "pc-199");
-    drop(journal);
-    assert!(std::fs::metadata(&file).unwrap().len() < 2 << 20);
-    let aged = JournalSettings {
-        retention: Retention {
-            max_age: Duration::ZERO,
-            ..small.retention
-        },
-        ..small
-    };
-    let now = SystemTime::now();
-    let journal = Journal::open(&aged).unwrap();
-    let left = journal
-        .list(of(ChangeScope::Everybody))
-        .await
-        .unwrap()
-        .changes;
-    assert!(
-        left.iter().all(|change| change.time >= now),
-        "{}",
-        left.len()
-    );
 }
 
-#[test]
-fn files_of_others_are_refused_and_stay_as_they_are() {
+#[tokio::test]
+async fn files_of_others_are_refused_and_stay_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("notes.txt");
     let content = "these are notes, and not a database\n".repeat(300);
     std::fs::write(&text, &content).unwrap();
-    let error = Journal::open(&settings(&text)).unwrap_err();
+    let error = Journal::open(&file_settings(&text)).await.unwrap_err();
     assert!(matches!(error, JournalStartError::NoJournal(_)), "{error}");
     assert_eq!(std::fs::read_to_string(&text).unwrap(), content);
     let file = folder.path().join("journal.db");
-    drop(Journal::open(&settings(&file)).unwrap());
+    drop(Journal::open(&file_settings(&file)).await.unwrap());
     // The version is at a fixed place of the header: four bytes, the lowest last.
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[63] = 9;
     std::fs::write(&file, &bytes).unwrap();
-    let error = Journal::open(&settings(&file)).unwrap_err();
+    let error = Journal::open(&file_settings(&file)).await.unwrap_err();
     assert!(
         matches!(error, JournalStartError::OtherVersion { found: 9, .. }),
         "{error}"
     );
     assert!(error.to_string().contains("--no-journal"), "{error}");
-    let folder_itself = Journal::open(&settings(folder.path())).unwrap_err();
+    let folder_itself = Journal::open(&file_settings(folder.path()))
+        .await
+        .unwrap_err();
     assert!(
         folder_itself.to_string().contains("cannot use the journal"),
         "{folder_itself}"
     );
+}
+
+#[cfg(not(feature = "postgres"))]
+#[tokio::test]
+async fn build_without_postgres_says_so() {
+    let settings = JournalSettings {
+        place: portkey_journal::JournalPlace::Postgres {
+            address: "postgres://a:very-secret-word@localhost/b".into(),
+        },
+        ..file_settings("unused".as_ref())
+    };
+    let text = Journal::open(&settings).await.unwrap_err().to_string();
+    assert!(text.contains("--features postgres"), "{text}");
+    assert!(!text.contains("very-secret-word"), "{text}");
 }

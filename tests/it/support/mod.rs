@@ -15,6 +15,8 @@ pub(crate) mod oauth_issuer;
 pub(crate) mod official_client;
 pub(crate) mod planted_secrets;
 pub(crate) mod policy;
+#[cfg(all(unix, feature = "postgres"))]
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod redis;

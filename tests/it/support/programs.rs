@@ -3,13 +3,21 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     io::{ErrorKind, Write},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{LazyLock, Mutex},
 };
 
-/// The value `required` makes a missing `redis-server` a failure.
+/// Variable for `redis-server`.
 pub(crate) const REDIS_VARIABLE: &str = "PORTKEY_MCP_TEST_REDIS";
+
+/// Variables by program. The value `required` makes a missing one a failure.
+const REQUIRED_PROGRAMS: &[(&str, &str)] = &[
+    ("redis-server", REDIS_VARIABLE),
+    ("postgres", "PORTKEY_MCP_TEST_POSTGRES"),
+];
 
 /// Reads the names of skipped tests until this process exits, and then reports them. Tests have no
 /// common end at which code could run, so another process waits for it.
@@ -35,11 +43,13 @@ pub(crate) fn is_missing(program: &'static str) -> bool {
     {
         return false;
     }
-    assert!(
-        !(program == "redis-server"
-            && std::env::var(REDIS_VARIABLE).is_ok_and(|value| value == "required")),
-        "{REDIS_VARIABLE}=required, and there is no redis-server: `apt-get install redis-server`"
-    );
+    for (required, variable) in REQUIRED_PROGRAMS {
+        let is_required = std::env::var(variable).is_ok_and(|value| value == "required");
+        assert!(
+            *required != program || !is_required,
+            "{variable}=required, and there is no {program}: `apt-get install redis-server postgresql`"
+        );
+    }
     report_skipped(program);
     true
 }
@@ -59,8 +69,17 @@ pub(crate) fn report_skipped(missing: &'static str) {
     .unwrap();
 }
 
+/// Returns the path of a program: Debian keeps those of PostgreSQL's server out of `PATH`.
+pub(crate) fn find_program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let found = versions
+        .filter_map(|version| Some(version.ok()?.path().join("bin").join(name)))
+        .filter(|path| path.exists());
+    found.max().unwrap_or_else(|| name.into())
+}
+
 fn is_installed(program: &str) -> bool {
-    let started = Command::new(program)
+    let started = Command::new(find_program(program))
         .arg("--version")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
