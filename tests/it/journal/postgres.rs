@@ -65,7 +65,8 @@ async fn replica_undoes_what_a_killed_one_changed() {
             .variables(&[("PORTKEY_MCP_JOURNAL_URL_FILE", address)])
             .start()
     };
-    let (mut first, second) = (start(), start());
+    let mut first = start();
+    let second = start();
     let before = answer(&second, "get-config", json!({ "slug": SLUG })).await;
     let rename = json!({ "slug": SLUG, "name": "Oops" });
     answer(&first, "update-config", rename).await;
