@@ -8,6 +8,7 @@
 //! missing. That is what an approval relies on, after which a client repeats the whole call.
 
 mod completion_metadata;
+mod diagnose_failures;
 mod find_usages;
 mod list;
 mod migrate_prompt;
@@ -99,6 +100,7 @@ impl Eq for Workflow {}
 
 /// All workflows, sorted by name.
 pub static WORKFLOWS: &[Workflow] = &[
+    diagnose_failures::WORKFLOW,
     find_usages::WORKFLOW,
     migrate_prompt::WORKFLOW,
     onboard_team::WORKFLOW,

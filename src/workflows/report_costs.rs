@@ -275,7 +275,7 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
 }
 
 /// Returns the range that a call asks for.
-fn requested_range(args: &JsonMap, steps: &Steps) -> Result<TimeRange, InputError> {
+pub(super) fn requested_range(args: &JsonMap, steps: &Steps) -> Result<TimeRange, InputError> {
     let period = text(args, "period");
     let from = text(args, "from");
     let to = text(args, "to");

@@ -32,6 +32,7 @@ mod counters;
 mod dashboard;
 mod deploy;
 mod doctor;
+mod diagnose_failures;
 mod drop_in;
 mod dry_run;
 mod enkrypt;

@@ -327,6 +327,7 @@ async fn denied_operations_are_denied_through_every_tool() {
             names,
             [
                 "describe-operation",
+                "diagnose-failures",
                 "find-usages",
                 "read-operation",
                 "read-result",

@@ -91,6 +91,12 @@ impl TimeRange {
         format_rfc3339(self.start.timestamp())
     }
 
+    /// Returns true if the range ends with the current time, to the minute.
+    pub fn ends_now(&self, clock: &Clock) -> bool {
+        let left = clock.now().timestamp().duration_since(self.end.timestamp());
+        left < jiff::SignedDuration::from_mins(1)
+    }
+
     /// Returns the last instant in RFC 3339.
     pub fn end(&self) -> String {
         format_rfc3339(self.end.timestamp())

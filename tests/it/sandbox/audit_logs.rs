@@ -75,7 +75,7 @@ async fn every_write_is_recorded_without_secrets() {
     ] {
         assert_eq!(count(filter).await, expected, "{filter}");
     }
-    let before = "/audit-logs?start_time=2025-01-01T00:00:00Z&end_time=2025-12-31T00:00:00Z";
+    let before = "/audit-logs?start_time=2024-01-01T00:00:00Z&end_time=2024-12-31T00:00:00Z";
     assert_eq!(portkey.get(before).await["total"], 0);
     let page = portkey
         .get(&format!("{WHOLE_PERIOD}&page_size=2&current_page=1"))
@@ -85,6 +85,17 @@ async fn every_write_is_recorded_without_secrets() {
         (&page["total"], page["records"].as_array().unwrap().len()),
         (&json!(5), 2)
     );
+}
+
+#[tokio::test]
+async fn change_before_the_incident_is_recorded() {
+    let portkey = Portkey::start().await;
+    let before = "/audit-logs?start_time=2025-12-01T00:00:00Z&end_time=2025-12-31T00:00:00Z";
+    let records = portkey.get(before).await["records"].clone();
+    let record = &records[0];
+    assert_eq!(records.as_array().unwrap().len(), 1);
+    assert_eq!(record["timestamp"], "2025-12-29T13:09:00.000Z");
+    assert_eq!(record["uri"], "/v1/integrations/openai-production");
 }
 
 #[tokio::test]

@@ -30,6 +30,9 @@ const COLLECTION: CollectionKey<'static> = CollectionKey {
 /// Maximum size of a stored body in bytes. Larger bodies are replaced by a note.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 
+/// Time from the seeded change to the incident.
+const SECONDS_BEFORE_INCIDENT: u64 = 8 * 60;
+
 /// Parts of names whose values are masked.
 const SECRET_NAME_PARTS: &[&str] = &[
     "key",
@@ -120,6 +123,30 @@ pub(crate) fn record(
         "response_status_code": status.as_u16(),
         "resource_type": resource_type(head.uri.path()),
         "action": action_name(&head.method),
+        "client_ip": "127.0.0.1",
+        "country": null,
+    });
+    store.insert(COLLECTION, entry.as_object().cloned().unwrap_or_default());
+}
+
+/// Records the change that an administrator made minutes before the incident.
+pub(crate) fn apply_history(store: &mut Store) {
+    let at = store.traffic.incident_start() - SECONDS_BEFORE_INCIDENT;
+    let entry = json!({
+        "timestamp": clock::format_timestamp(at),
+        "method": "PUT",
+        "uri": "/v1/integrations/openai-production",
+        "request_id": "sandbox-seeded-1",
+        "request_body": json!({ "description": "Shared by all teams" }).to_string(),
+        "query_params": "{}",
+        "request_headers": "{}",
+        "user_id": users::ADMIN_ID,
+        "user_type": "user",
+        "organisation_id": ORGANISATION,
+        "workspace_id": null,
+        "response_status_code": 200,
+        "resource_type": "integrations",
+        "action": "update",
         "client_ip": "127.0.0.1",
         "country": null,
     });

@@ -228,6 +228,7 @@ fn apply_history(store: &mut Store) {
         }
     }
     domains::user_invites::apply_history(store);
+    domains::audit_logs::apply_history(store);
 }
 
 /// A call that seeds data.

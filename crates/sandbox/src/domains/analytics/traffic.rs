@@ -184,6 +184,12 @@ impl Traffic {
         self.midnight.saturating_sub(days * SECONDS_PER_DAY)
     }
 
+    /// Returns the time at which the incident began.
+    pub(crate) fn incident_start(&self) -> u64 {
+        let (age, times) = INCIDENT;
+        self.midnight_days_ago(age) + times.start
+    }
+
     /// Returns the end of the hour in which streams exhaust a budget, counted from a time.
     fn find_budget_exhaustion(
         &self,
