@@ -48,7 +48,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
 
 /// Review access
 ///
-/// Who can do too much: keys unused, expiring, over-scoped, without owner or budget, and people with
+/// Finds excess access: keys unused, expiring, over-scoped, without owner or budget, and people with
 /// wide roles. Findings by severity with ids.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]

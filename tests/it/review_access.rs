@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     official_client::{ConnectedClient, connect_everywhere},
     policy::PolicyFile,
+    upstream::{MockUpstream, ResponseAction, http_response, json_response},
 };
 
 async fn sandbox_client(options: &[&str], variables: &[(&str, &str)]) -> ConnectedClient {
@@ -183,4 +184,43 @@ async fn what_could_not_be_seen_is_said() {
         review["reviewed"]["keys"].as_u64().unwrap() >= 2,
         "{review}"
     );
+}
+
+/// Answers as Portkey does where an Admin key has to name the workspace in a list of keys.
+fn answer_to_admin_key(target: &str) -> ResponseAction {
+    let key = |id: &str| {
+        json!({ "total": 1, "data": [{ "id": id, "name": id, "scopes": ["completions.write"],
+            "created_at": "2020-01-01T00:00:00Z" }] })
+    };
+    let list = match target.split_once('?').unwrap_or((target, "")) {
+        ("/v1/api-keys", "") => {
+            let body =
+                r#"{"success":false,"data":{"message":"name a workspace","errorCode":"AB03"}}"#;
+            let kind = "content-type: application/json\r\n";
+            return http_response("403 Forbidden", kind, body);
+        }
+        ("/v1/api-keys", query) if query.contains("ws-a") => key("key-a"),
+        ("/v1/api-keys", _) => key("key-b"),
+        ("/v1/admin/workspaces", _) => json!({ "total": 2, "data": [
+            { "id": "a", "slug": "ws-a" }, { "id": "b", "slug": "ws-b" }] }),
+        _ => json!({ "total": 0, "data": [] }),
+    };
+    json_response(&list.to_string())
+}
+
+#[tokio::test]
+async fn keys_are_read_by_workspace_if_one_has_to_be_named() {
+    let upstream = MockUpstream::start_by(|request, _| answer_to_admin_key(&request.target)).await;
+    let options = ["--base-url", &upstream.base_url, "--api-key", "pk-test"];
+    let client = connect_everywhere(&options, &[]).await.remove(0);
+    let review = call(&client, "review-access", json!({})).await;
+    assert_eq!(review["reviewed"]["keys"], 2, "{review}");
+    let unused = ids(&review, "unused_key");
+    assert_eq!(
+        unused,
+        ["key-a", "key-b"].map(str::to_owned).into(),
+        "{review}"
+    );
+    let missing = review["not_seen"].to_string();
+    assert!(!missing.contains("name a workspace"), "{missing}");
 }

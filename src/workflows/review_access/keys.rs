@@ -114,7 +114,7 @@ impl Review<'_> {
             uncounted += usize::from(!scopes(key).any(|scope| scope == SENDING_SCOPE));
         }
         if uncounted > 0 {
-            let part = format!("use of {uncounted} keys without `{SENDING_SCOPE}`");
+            let part = format!("use of keys without `{SENDING_SCOPE}`, {uncounted} of them");
             self.reads
                 .miss(&part, &"analytics count requests to models alone");
         }
