@@ -12,6 +12,7 @@
 )]
 
 mod access;
+mod all_workspaces;
 mod approval;
 mod architecture;
 mod argument_aliases;

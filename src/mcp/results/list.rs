@@ -27,6 +27,10 @@ const MAX_LIST_BYTES: usize = 8 << 20;
 const FIELDS_ARGUMENT: &str = "fields";
 /// Argument that requests the following pages too, accepted by every list beside its own arguments.
 pub(crate) const ALL_ARGUMENT: &str = "all";
+/// Argument that requests the lists of all workspaces, accepted by every list that takes a workspace.
+pub(crate) const ALL_WORKSPACES_ARGUMENT: &str = "all_workspaces";
+/// Argument of lists that has the workspace.
+pub(crate) const WORKSPACE_ARGUMENT: &str = "workspace_id";
 /// Keys that may hold the items of a list: the envelope differs between endpoints.
 const ITEM_KEYS: [&str; 8] = [
     DATA_KEY,
@@ -52,6 +56,8 @@ pub struct Listing {
     paging: Paging,
     /// `true` for `fields` and `all` if the operation declares arguments of these names itself.
     declares_option: [bool; 2],
+    /// `true` if the operation lists what a workspace has.
+    takes_workspace: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +77,7 @@ enum Paging {
 pub struct ListOptions {
     fields: FieldSelection,
     all_pages: bool,
+    all_workspaces: bool,
 }
 
 /// Collects the pages of one list.
@@ -130,6 +137,7 @@ impl Listing {
         Some(Self {
             paging: paging.unwrap_or(Paging::Whole),
             declares_option: own,
+            takes_workspace: argument(WORKSPACE_ARGUMENT).is_some(),
         })
     }
 
@@ -148,15 +156,35 @@ impl Listing {
                 .ok_or_else(|| InputError::new(FIELDS_ARGUMENT, message))?;
         }
         if !own_all && let Some(value) = args.shift_remove(ALL_ARGUMENT) {
-            wishes.all_pages = match value {
-                Value::Null => false,
-                Value::Bool(all) => all,
-                Value::String(text) if text == "true" => true,
-                Value::String(text) if text == "false" => false,
-                _ => return Err(InputError::new(ALL_ARGUMENT, "takes true or false")),
-            };
+            wishes.all_pages = parse_flag(ALL_ARGUMENT, &value)?;
+        }
+        if let Some(value) = args.shift_remove(ALL_WORKSPACES_ARGUMENT) {
+            wishes.all_workspaces = parse_flag(ALL_WORKSPACES_ARGUMENT, &value)?;
+        }
+        if wishes.all_workspaces {
+            self.check_all_workspaces(args)?;
         }
         Ok(wishes)
+    }
+
+    /// Checks that a call can be made for all workspaces.
+    fn check_all_workspaces(&self, args: &JsonMap) -> Result<(), InputError> {
+        let error = |what: &str| Err(InputError::new(ALL_WORKSPACES_ARGUMENT, what));
+        if !self.takes_workspace {
+            return error("only lists that take `workspace_id` take it");
+        }
+        if args.contains_key(WORKSPACE_ARGUMENT) {
+            return error("excludes `workspace_id`: give one or the other");
+        }
+        let is_on_page = match self.paging {
+            Paging::Numbered { number, .. } => args.contains_key(number),
+            Paging::Cursor => args.contains_key(CURSOR_ARGUMENT),
+            Paging::Whole => false,
+        };
+        match is_on_page {
+            true => error("begins with the first page of each workspace: name one to read on"),
+            false => Ok(()),
+        }
     }
 
     /// Returns the number of items before the page of these arguments. `returned` is the number of
@@ -228,6 +256,11 @@ impl ListOptions {
     /// Returns `true` if all pages are requested.
     pub const fn wants_all_pages(&self) -> bool {
         self.all_pages
+    }
+
+    /// Returns `true` if the lists of all workspaces are requested.
+    pub const fn wants_all_workspaces(&self) -> bool {
+        self.all_workspaces
     }
 
     /// Puts the options back into the arguments.
@@ -460,7 +493,7 @@ impl<'a> PageCollector<'a> {
 }
 
 /// Splits a response into the envelope, the key of the items and the items.
-fn split_envelope(answer: Value) -> (JsonMap, Option<String>, Vec<Value>) {
+pub(super) fn split_envelope(answer: Value) -> (JsonMap, Option<String>, Vec<Value>) {
     let mut envelope = match answer {
         Value::Array(items) => return (JsonMap::new(), Some(DATA_KEY.to_owned()), items),
         Value::Object(envelope) => envelope,
@@ -529,6 +562,17 @@ impl io::Write for DigestWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Parses a flag, which may be given as a text.
+fn parse_flag(name: &str, value: &Value) -> Result<bool, InputError> {
+    match value {
+        Value::Null => Ok(false),
+        Value::Bool(flag) => Ok(*flag),
+        Value::String(text) if text == "true" => Ok(true),
+        Value::String(text) if text == "false" => Ok(false),
+        _ => Err(InputError::new(name, "takes true or false")),
     }
 }
 

@@ -6,6 +6,7 @@ mod preview;
 mod project;
 mod store;
 mod warnings;
+mod workspaces;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,12 +24,13 @@ use crate::{
     security::{encrypted_store::EncryptedStore, signed_state::Keyring},
 };
 
-pub(crate) use self::list::ALL_ARGUMENT;
+pub(crate) use self::list::{ALL_ARGUMENT, ALL_WORKSPACES_ARGUMENT, WORKSPACE_ARGUMENT};
 pub use self::{
     list::{ListOptions, Listing, MAX_LIST_ITEMS, MAX_LIST_PAGES, PageCollector},
     part::{PartRequest, ResultPart},
     store::{MAX_BYTES_PER_CALLER, ResultError},
     warnings::{WARNINGS_KEY, add_warnings, annotate},
+    workspaces::{ListedWorkspace, MAX_LIST_WORKSPACES, MAX_WORKSPACE_CALLS, WorkspaceCollector},
 };
 
 /// Default for the size above which a result is truncated, in bytes of compact JSON.

@@ -31,8 +31,8 @@ use crate::{
 const DEFAULT_SEARCH_LIMIT: usize = 8;
 
 /// Arguments that every list accepts beside those of its schema.
-const LIST_OPTIONS_HINT: &str = "`fields` (a list of names to return, with dots into objects) and `all: true` (the pages \
-    that follow, too)";
+const LIST_OPTIONS_HINT: &str = "`fields` (a list of names to return, with dots into objects), `all: true` (the pages \
+    that follow, too) and, where there is a `workspace_id`, `all_workspaces: true`";
 
 /// Result of a built-in tool.
 pub(super) struct BuiltinResult {

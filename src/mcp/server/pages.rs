@@ -15,10 +15,17 @@ use crate::{
 
 /// Request for a list, with its options.
 pub(super) struct ListRequest {
-    listing: Listing,
-    options: ListOptions,
+    pub(super) listing: Listing,
+    pub(super) options: ListOptions,
     /// Arguments of the operation itself.
-    args: JsonMap,
+    pub(super) args: JsonMap,
+}
+
+impl ListRequest {
+    /// Returns true if the lists of all workspaces are requested.
+    pub(super) const fn wants_all_workspaces(&self) -> bool {
+        self.options.wants_all_workspaces()
+    }
 }
 
 impl ToolCallFlow<'_> {

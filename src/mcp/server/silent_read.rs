@@ -10,7 +10,7 @@ use super::Server;
 use crate::{
     auth::principal::Principal,
     mcp::{
-        results::ALL_ARGUMENT,
+        results::{ALL_ARGUMENT, ALL_WORKSPACES_ARGUMENT},
         surface::{self, BuiltinAction, HistoryTool},
     },
 };
@@ -40,11 +40,10 @@ impl Server {
         let Some(caller) = caller.or(self.local_principal.as_ref()) else {
             return false;
         };
-        // A request for all pages may cause progress notifications.
-        let is_long = call
-            .arguments
-            .as_ref()
-            .is_some_and(|args| args.contains_key(ALL_ARGUMENT));
+        // A request for all pages or workspaces may cause progress notifications.
+        let is_long = call.arguments.as_ref().is_some_and(|args| {
+            args.contains_key(ALL_ARGUMENT) || args.contains_key(ALL_WORKSPACES_ARGUMENT)
+        });
         entry.operation.effect() == Effect::Read
             && !is_long
             && !self

@@ -181,6 +181,14 @@ impl ToolCallFlow<'_> {
             }
         };
         let list = self.take_list_request(name, &mut args, record)?;
+        if let Some(list) = list.as_ref().filter(|list| list.wants_all_workspaces()) {
+            let answer = Box::pin(self.collect_workspaces(name, list, record)).await?;
+            return Ok(ToolCallResult::Operation {
+                name,
+                is_by_builtin: builtin.is_some(),
+                result: Ok(answer),
+            });
+        }
         approval_response = approval_response.or_else(|| take_ticket(&mut args));
         let received = changes::is_change(&args).then(|| args.clone());
         let prepared = match received.is_some() {

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Options that every list tool accepts beside its own arguments, and no other tool does.
-const LIST_OPTIONS: [&str; 2] = ["fields", "all"];
+const LIST_OPTIONS: [&str; 3] = ["fields", "all", "all_workspaces"];
 
 impl ObjectSchema {
     pub(super) fn coerce_and_validate(
