@@ -7,6 +7,7 @@
 //! A workflow that is repeated goes on where it ended: it reads what is there and writes what is
 //! missing. That is what an approval relies on, after which a client repeats the whole call.
 
+mod chart;
 mod completion_metadata;
 mod diagnose_failures;
 mod find_usages;

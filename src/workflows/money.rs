@@ -29,8 +29,9 @@ impl Dollars {
         Self::from_dollars(cents / 100.0)
     }
 
+    /// Returns the amount as a number.
     #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
-    fn as_dollars(self) -> f64 {
+    pub(super) fn as_dollars(self) -> f64 {
         self.0 as f64 / PARTS
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     MAX_STEPS, Steps, Workflow, arguments,
+    chart::{Bar, BarChart, ChartFormat, MAX_BARS},
     list::List,
     money::{Dollars, cents_of},
     text,
@@ -75,6 +76,16 @@ struct ReportCosts {
     limit: Option<u32>,
     /// Return the groups as CSV.
     csv: Option<bool>,
+    /// Add a chart.
+    chart: Option<Chart>,
+}
+
+/// A form of a chart.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Chart {
+    Png,
+    Svg,
 }
 
 /// A dimension by which costs are split.
@@ -156,6 +167,9 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
             _ => "goes with `by: metadata` only",
         };
         return Err(InputError::new("metadata_key", what).into());
+    }
+    if args.contains_key("chart") && args.get("csv") == Some(&Value::Bool(true)) {
+        return Err(InputError::new("chart", "excludes `csv`: give one or the other").into());
     }
     let mut report = Report {
         args,
@@ -248,6 +262,15 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
         0 => Value::Null,
         count => json!({ "groups": count, "cost": rest }),
     };
+    let chart = match text(args, "chart") {
+        Some("svg") => Some(ChartFormat::Svg),
+        Some(_) => Some(ChartFormat::Png),
+        None => None,
+    };
+    let chart = chart.and_then(|format| {
+        let title = chart_title(&range, grouping);
+        draw_chart(title, &ranked, has_previous_groups).to_json(format)
+    });
     let report_fields = arguments([
         ("unit", "USD".into()),
         ("from", range.start().into()),
@@ -270,6 +293,7 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
         ("others", others),
         ("top_movers", movers.into()),
         ("not_included", report.missing_or_null()),
+        ("chart", chart.unwrap_or_default()),
     ]);
     Ok(Value::Object(report_fields))
 }
@@ -389,6 +413,41 @@ impl Report<'_> {
             false => self.missing.into(),
         }
     }
+}
+
+fn chart_title(range: &TimeRange, grouping: &Grouping) -> String {
+    let day = |time: String| time.get(..10).unwrap_or_default().to_owned();
+    let (from, to) = (day(range.start()), day(range.end()));
+    format!("Cost in USD by {}, {from} to {to}", grouping.name)
+}
+
+/// Draws the groups with the highest cost, and the others as one.
+fn draw_chart(title: String, ranked: &[(String, GroupCost)], has_previous: bool) -> BarChart {
+    let bar = |name: String, cost: GroupCost| Bar {
+        name,
+        current: cost.current.as_dollars(),
+        previous: has_previous.then(|| cost.previous.as_dollars()),
+    };
+    let count = match ranked.len() > MAX_BARS {
+        true => MAX_BARS - 1,
+        false => ranked.len(),
+    };
+    let (shown, rest) = ranked.split_at(count);
+    let mut bars: Vec<Bar> = shown
+        .iter()
+        .map(|(name, cost)| bar(name.clone(), *cost))
+        .collect();
+    if !rest.is_empty() {
+        let sum = |of: fn(&GroupCost) -> Dollars| -> Dollars {
+            rest.iter().map(|(_, cost)| of(cost)).sum()
+        };
+        let others = GroupCost {
+            current: sum(|cost| cost.current),
+            previous: sum(|cost| cost.previous),
+        };
+        bars.push(bar(format!("{} others", rest.len()), others));
+    }
+    BarChart { title, bars }
 }
 
 fn truncate_name(name: &str) -> String {

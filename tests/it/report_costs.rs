@@ -1,5 +1,6 @@
 //! `report-costs`: figures that equal those of the sandbox's own operations.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -163,4 +164,45 @@ async fn unclear_periods_are_rejected_with_the_forms() {
         let error = client.call("report-costs", args.clone()).await.unwrap_err();
         assert!(error.contains(says), "{args}: {error}");
     }
+}
+
+/// Returns the texts of an SVG.
+fn svg_texts(svg: &str) -> Vec<&str> {
+    let texts = svg.split("<text ").skip(1);
+    texts
+        .map(|part| part.split('>').nth(1).unwrap().split('<').next().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn chart_has_the_figures_of_the_report() {
+    let client = sandbox_client(&[]).await;
+    let args = json!({ "period": "last month", "by": "model", "chart": "svg" });
+    let report = call(&client, "report-costs", args).await;
+    let svg = report["chart"]["svg"].as_str().unwrap();
+    let texts = svg_texts(svg);
+    for group in report["groups"].as_array().unwrap() {
+        let cost = format!("{:.2}", group["cost"].as_f64().unwrap());
+        let name = group["name"].as_str().unwrap();
+        assert!(texts.contains(&name), "{name}: {svg}");
+        assert!(texts.contains(&cost.as_str()), "{cost}: {svg}");
+    }
+    assert!(svg.len() <= 8_000, "{}", svg.len());
+
+    let args = json!({ "period": "last month", "by": "model", "chart": "png" });
+    let result = client.result("report-costs", args).await;
+    let structured = result.structured_content.unwrap();
+    assert!(structured["chart"]["data"].is_null(), "{structured}");
+    let image = result.content[1].as_image().unwrap();
+    assert_eq!(image.mime_type, "image/png");
+    let data = BASE64_STANDARD.decode(&image.data).unwrap();
+    assert!(
+        data.starts_with(b"\x89PNG") && data.len() <= 16_000,
+        "{}",
+        data.len()
+    );
+
+    let both = json!({ "chart": "svg", "csv": true });
+    let error = client.call("report-costs", both).await.unwrap_err();
+    assert!(error.contains("excludes `csv`"), "{error}");
 }

@@ -9,6 +9,7 @@ use rmcp::{
     model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock},
     service::RequestContext,
 };
+use serde_json::Value;
 use tracing::error;
 
 use super::{
@@ -204,10 +205,11 @@ impl Server {
         record: &CallRecord,
     ) -> CallToolResponse {
         let BuiltinResult {
-            value,
+            mut value,
             is_untrusted,
         } = result;
         let operation = record.operation;
+        let image = take_image(&mut value);
         let flags = ResultFlags {
             is_untrusted,
             returns_secret: operation
@@ -217,7 +219,9 @@ impl Server {
         let may_keep = self.dispatcher.can_store_result(principal, None);
         let render = self.results.render_if(principal, value, flags, may_keep);
         let shown = render.await;
-        reply::success_result(shown, self.results.content(), is_untrusted).into()
+        let mut result = reply::success_result(shown, self.results.content(), is_untrusted);
+        result.content.extend(image);
+        result.into()
     }
 
     /// Builds an error result, and appends the operation's schema if it fits. Describing an
@@ -254,6 +258,16 @@ impl Server {
         self.results
             .max_bytes()
             .map_or(MAX_ERROR_BYTES, |max| max.min(MAX_ERROR_BYTES))
+    }
+}
+
+/// Takes the image out of the answer of a workflow. Its size and kind stay there.
+fn take_image(value: &mut Value) -> Option<ContentBlock> {
+    let chart = value.get_mut("chart")?.as_object_mut()?;
+    let kind = chart.get("mime_type")?.as_str()?.to_owned();
+    match chart.shift_remove("data")? {
+        Value::String(data) => Some(ContentBlock::image(data, kind)),
+        _ => None,
     }
 }
 
