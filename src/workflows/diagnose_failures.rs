@@ -243,7 +243,8 @@ impl Diagnosis<'_> {
     /// Narrows the onset and the end of an episode down to the minute, as far as the graphs show it.
     async fn narrow(&mut self, points: &Points, rough: Episode, usual: f64) -> Episode {
         let mut episode = rough;
-        let mut is_over = points.is_over(&rough);
+        let above = Threshold::above(usual);
+        let mut is_over = points.is_over(&rough, above);
         for side in [Side::Onset, Side::End] {
             let mut level = rough;
             let mut width = points.width();
@@ -269,7 +270,7 @@ impl Diagnosis<'_> {
                     Side::Onset => episode.from = found.from,
                     Side::End => {
                         episode.to = found.to;
-                        is_over = finer.is_over(&found);
+                        is_over = finer.is_over(&found, above);
                     }
                 }
             }

@@ -223,16 +223,18 @@ impl Points {
         best
     }
 
-    /// Returns true if so many requests follow an episode that some would fail if it went on.
-    pub(super) fn is_over(&self, episode: &Episode) -> bool {
-        let rest = self.points.get(episode.last + 1..).unwrap_or_default();
-        let mut sum = Sum::default();
-        rest.iter().for_each(|point| sum.add(point));
+    /// Returns true if so many requests follow an episode that some would fail if it went on, and no
+    /// more of them fail than is usual.
+    pub(super) fn is_over(&self, episode: &Episode, usual: Threshold) -> bool {
+        let mut rest = Sum::default();
+        let points = self.points.get(episode.last + 1..).unwrap_or_default();
+        points.iter().for_each(|point| rest.add(point));
         let known = Sum {
             requests: episode.requests,
             errors: episode.errors,
         };
-        known.is_over_after(&sum)
+        let still_fail = rest.errors - usual.0 * rest.requests;
+        known.is_over_after(&rest) && still_fail < MIN_EXCESS
     }
 }
 
@@ -315,9 +317,18 @@ mod tests {
             let found = points.worst_episode(Threshold::above(usual));
             let run = found.map(|episode| (episode.first, episode.last));
             assert_eq!(run, worst, "{counts:?}");
-            let over = found.is_some_and(|episode| points.is_over(&episode));
+            let above = Threshold::above(usual);
+            let over = found.is_some_and(|episode| points.is_over(&episode, above));
             assert_eq!(over, is_over, "{counts:?}");
         }
+    }
+
+    #[test]
+    fn episode_that_goes_on_with_fewer_failures_is_not_over() {
+        let points = hours(&[(100, 1), (100, 80), (100, 30)]);
+        let peak = points.worst_episode(Threshold::between(0.01, 0.8)).unwrap();
+        assert_eq!((peak.first, peak.last), (1, 1));
+        assert!(!points.is_over(&peak, Threshold::above(0.01)));
     }
 
     #[test]

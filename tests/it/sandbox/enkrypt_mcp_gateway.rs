@@ -387,7 +387,8 @@ async fn errors_have_the_format_of_enkrypt() {
             "{answer}"
         );
     }
-    // None of these calls is in Portkey's audit log, which begins with one change, and no key of Enkrypt's is valid for Portkey.
+    // None of these calls is in Portkey's audit log, which begins with one change, and no key of
+    // Enkrypt's is valid for Portkey.
     let span = "start_time=2000-01-01T00:00:00Z&end_time=2100-01-01T00:00:00Z";
     assert_eq!(
         portkey.get(&format!("/audit-logs?{span}")).await["total"],
