@@ -17,6 +17,7 @@ mod money;
 mod onboard_team;
 mod partial_reads;
 mod plan_draft;
+mod plan_provider_migration;
 mod promote_prompt;
 mod prompt_version;
 mod publication;
@@ -105,6 +106,7 @@ pub static WORKFLOWS: &[Workflow] = &[
     find_usages::WORKFLOW,
     migrate_prompt::WORKFLOW,
     onboard_team::WORKFLOW,
+    plan_provider_migration::WORKFLOW,
     promote_prompt::WORKFLOW,
     register_mcp_server::WORKFLOW,
     report_budgets::WORKFLOW,

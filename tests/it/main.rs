@@ -57,6 +57,7 @@ mod open_arguments;
 #[cfg(feature = "otel")]
 mod otlp;
 mod paths;
+mod plan_provider_migration;
 mod plans;
 mod policy;
 mod previews;

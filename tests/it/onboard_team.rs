@@ -190,7 +190,12 @@ async fn existing_team_gets_only_what_differs() {
     );
     assert_eq!(
         plan["steps"][0]["changes"],
-        json!([{ "path": "role", "from": "member", "to": "manager" }]),
+        json!([{ "path": "role", "from": "ws-member", "to": "manager" }]),
+        "{plan}"
+    );
+    assert_eq!(
+        plan["steps"][1]["changes"][0],
+        json!({ "path": "workspaces[id=ws-research].usage_limits[0].credit_limit", "from": 200, "to": 250 }),
         "{plan}"
     );
     let applied = call(&client, "apply-plan", json!({ "plan": plan["plan"] })).await;

@@ -54,18 +54,20 @@ pub(super) async fn plan_integrations(
         };
         let has_provider = providers.iter().any(|one| is_of_integration(&one));
         if !row.is_some_and(is_met) {
-            // The grant makes the provider, so that no step of its own does.
-            let makes_provider = !has_provider && !row.is_some_and(is_enabled);
-            let mut grant = arguments([
-                ("id", team.id()),
-                ("enabled", true.into()),
-                ("create_default_provider", makes_provider.into()),
-            ]);
-            if makes_provider && let Some(provider) = text(integration, "provider_slug") {
-                grant.insert("default_provider_slug".to_owned(), provider.into());
+            // By the id that the list has, so that the entry is changed and not another one added.
+            let id = row.and_then(|row| row.get("id")).cloned();
+            let mut grant = arguments([("id", id.unwrap_or_else(|| team.id()))]);
+            if !row.is_some_and(is_enabled) {
+                // The grant makes the provider, so that no step of its own does.
+                grant.insert("enabled".to_owned(), true.into());
+                grant.insert("create_default_provider".to_owned(), (!has_provider).into());
+                if !has_provider && let Some(provider) = text(integration, "provider_slug") {
+                    grant.insert("default_provider_slug".to_owned(), provider.into());
+                }
             }
             grant.extend(wanted);
-            let update = arguments([("slug", slug.into()), ("workspaces", json!([grant]))]);
+            let patch = json!({ "workspaces": [grant] });
+            let update = arguments([("slug", slug.into()), ("patch", patch)]);
             let tool = "bulk-update-integration-workspaces";
             draft.add(format!("access{number}"), tool, update);
         }
@@ -114,7 +116,8 @@ async fn plan_models(
         .iter()
         .map(|name| json!({ "slug": name, "enabled": true }))
         .collect();
-    let update = arguments([("slug", slug.into()), ("models", switches.into())]);
+    let patch = json!({ "models": switches });
+    let update = arguments([("slug", slug.into()), ("patch", patch)]);
     let tool = "bulk-update-integration-models";
     draft.add(format!("models{number}"), tool, update);
     draft.note(format!(

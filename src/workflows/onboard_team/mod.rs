@@ -57,19 +57,19 @@ struct OnboardTeam {
     ///
     /// Required: all else belongs to it.
     workspace: String,
-    /// What it is for.
+    /// Description.
     #[schemars(extend("x-publish" = "hidden"))]
     description: Option<String>,
-    /// Who belongs to it.
+    /// Users with their roles.
     #[schemars(length(max = 20))]
     members: Option<Vec<TeamMember>>,
-    /// What it may use.
+    /// Integrations to grant.
     #[schemars(length(max = 10))]
     integrations: Option<Vec<TeamIntegration>>,
-    /// Its budgets.
+    /// Budgets.
     #[schemars(extend("x-publish" = "omit-fields"))]
     usage_limits: Option<Vec<UsageLimits>>,
-    /// Its rate caps.
+    /// Rate caps.
     #[schemars(extend("x-publish" = "hidden"))]
     rate_limits: Option<Vec<RateLimits>>,
     key: Option<TeamKey>,
@@ -127,7 +127,7 @@ struct TeamKey {
     ///
     /// Required: it shows whether the key exists.
     name: String,
-    /// What it may do; `completions.write` when left out.
+    /// Scopes; `completions.write` when left out.
     scopes: Option<Vec<String>>,
     usage_limits: Option<UsageLimits>,
     rate_limits: Option<Vec<KeyRateLimit>>,
