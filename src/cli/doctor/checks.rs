@@ -8,6 +8,7 @@ use std::{
 };
 
 use portkey_bounded_file::{display_path, with_causes};
+use portkey_journal::JournalPlace;
 use portkey_operation::JsonMap;
 use reqwest::{Response, Url, header};
 use serde_json::Value;
@@ -127,9 +128,14 @@ pub(super) fn check_audit_log(report: &mut Report, options: &Options) {
 /// Checks that the history of changes can be written.
 pub(super) fn check_journal(report: &mut Report, options: &Options) {
     const CHECK: &str = "journal";
-    match options.journal_file() {
+    match options.journal_place() {
         Ok(None) => report.add(CHECK, Status::Skipped, "no history of changes is kept"),
-        Ok(Some(file)) => check_writable(report, CHECK, &file),
+        Ok(Some(JournalPlace::File { path, .. })) => check_writable(report, CHECK, &path),
+        Ok(Some(JournalPlace::Postgres { .. })) => report.add(
+            CHECK,
+            Status::Skipped,
+            "it is in a PostgreSQL database, which is checked at the start of the server",
+        ),
         Err(error) => report.add(CHECK, Status::Failure, with_causes(error.as_ref())),
     }
 }

@@ -23,6 +23,7 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use portkey_api::catalog::Catalog;
 use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, display_path, read_to_string};
 use portkey_file_watch::WatchedValue;
+use portkey_journal::JournalPlace;
 use portkey_operation::Upstream;
 use portkey_readiness::Readiness;
 use portkey_sandbox::{Faults, PinnedTime};
@@ -311,16 +312,16 @@ impl Options {
         is_loopback(&self.base_url)
     }
 
-    /// Returns the file of the history that a local process keeps.
+    /// Returns where a local process keeps its history.
     ///
     /// # Errors
     /// Returns an error if the options contradict each other.
-    pub(crate) fn journal_file(&self) -> anyhow::Result<Option<PathBuf>> {
+    pub(crate) fn journal_place(&self) -> anyhow::Result<Option<JournalPlace>> {
         let settings = match self.sandbox {
             true => self.journal.settings()?,
             false => self.journal.settings_or_default()?,
         };
-        Ok(settings.map(|settings| settings.file))
+        Ok(settings.map(|settings| settings.place))
     }
 
     /// Returns the settings of the MCP server.

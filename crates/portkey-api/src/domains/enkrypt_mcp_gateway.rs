@@ -143,7 +143,7 @@ pub struct CommonOverrides {
     pub server_tools_guardrails_config: Nullable<Policy>,
 }
 
-/// Policies as in common_overrides.
+/// input_guardrails_config and output_guardrails_config as in common_overrides.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-publish" = "types-only"))]
 #[expect(missing_docs, reason = "the struct says it")]
@@ -153,7 +153,9 @@ pub struct Server {
     /// Required: Enkrypt AI's API matches servers by it.
     pub saved_name: String,
     pub server_version: Option<String>,
+    #[schemars(extend("x-publish" = "hidden"))]
     pub input_guardrails_config: Nullable<Policy>,
+    #[schemars(extend("x-publish" = "hidden"))]
     pub output_guardrails_config: Nullable<Policy>,
     #[serde(rename = "_delete")]
     pub delete: Option<bool>,

@@ -65,13 +65,13 @@ pub enum ValueFormat {
     Json,
 }
 
-/// type: cost|tokens; credit_limit: US dollars or tokens; alert_threshold: below it. next_usage_reset_at:
-/// RFC 3339.
+/// type (cost|tokens), credit_limit (US dollars or tokens), alert_threshold (below it),
+/// periodic_reset (monthly|weekly), periodic_reset_days, next_usage_reset_at (RFC 3339).
 ///
 /// A budget in US dollars or tokens. Analytics and logs report cost in US cents.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend(
-    "x-publish" = "types-only",
+    "x-publish" = "omit-fields",
     "x-at-most-one-advised" = ["periodic_reset", "periodic_reset_days"]
 ))]
 #[expect(missing_docs, reason = "the struct says it")]

@@ -108,9 +108,9 @@ pub struct UpdateExclusions {
     pub override_existing: Option<bool>,
 }
 
-/// workspace_id: UUID or slug. excluded: true frees, false puts back.
+/// workspace_id* (UUID or slug), excluded* (true frees, false puts back).
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("x-publish" = "types-only"))]
+#[schemars(extend("x-publish" = "omit-fields"))]
 pub struct Exclusion {
     /// Which.
     ///
