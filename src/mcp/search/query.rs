@@ -303,7 +303,7 @@ impl Meanings {
             }
             let is_verb = |target: &&Target| matches!(target, Target::Verb(_));
             let verb_share = unit.share;
-            let is_verb_unit = unit.targets.iter().any(|target| is_verb(target));
+            let is_verb_unit = unit.targets.iter().any(is_verb);
             if unit.length == 1 && is_verb_unit {
                 unit.share *= VERB_AS_TERM_SHARE;
             }

@@ -364,15 +364,17 @@ impl Server {
             .filter_map(|hit| find_builtin(hit.operation.name()))
             .map(|tool| json!({ "tool": tool.operation.name(), "title": tool.published.title() }))
             .collect();
-        let mut response = json!({ "operations": operations });
+        let finds_no_operation = operations.is_empty();
+        let mut response = JsonMap::new();
+        response.insert("operations".to_owned(), operations.into());
         if !tools.is_empty() {
-            response["tools"] = tools.into();
-        } else if operations.is_empty() {
-            response["note"] =
-                "nothing on offer fits; say what it is about and what to do, or leave out `effect`"
-                    .into();
+            response.insert("tools".to_owned(), tools.into());
+        } else if finds_no_operation {
+            let note =
+                "nothing on offer fits; say what it is about and what to do, or leave out `effect`";
+            response.insert("note".to_owned(), note.into());
         }
-        response
+        response.into()
     }
 }
 
