@@ -11,6 +11,7 @@ mod memory;
 mod options;
 mod plan;
 mod policy;
+mod snapshots;
 mod state_key;
 mod terminal;
 mod token;
@@ -114,6 +115,12 @@ Examples:
     /// Make the changes of a plan or a file, in their order.
     #[command(after_help = plan::APPLY_EXAMPLES)]
     Apply(plan::ApplyCommand),
+    /// Write the settings of the organisation as YAML, one file for each resource, without secrets.
+    #[command(after_help = snapshots::EXPORT_EXAMPLES)]
+    Export(snapshots::ExportCommand),
+    /// Show what changed since an export.
+    #[command(after_help = snapshots::DRIFT_EXAMPLES)]
+    Drift(snapshots::DriftCommand),
     /// List, approve and deny calls that need approval.
     #[command(subcommand, after_help = approvals::EXAMPLES)]
     Approvals(approvals::ApprovalsCommand),
@@ -320,7 +327,13 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
             };
             tools.print(&catalog, is_listed, surface, &mut terminal::stdout())?;
         }
-        Some(command @ (Command::Call(_) | Command::Plan(_) | Command::Apply(_))) => {
+        Some(
+            command @ (Command::Call(_)
+            | Command::Plan(_)
+            | Command::Apply(_)
+            | Command::Export(_)
+            | Command::Drift(_)),
+        ) => {
             let AppContext {
                 dispatcher,
                 credentials,
@@ -334,6 +347,8 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
                 Command::Plan(plan) => plan.run(&server, &local, out).await,
                 Command::Apply(apply) => apply.run(&server, &local, out).await,
                 Command::Call(call) => call.run(&server, &local, out).await,
+                Command::Export(export) => export.run(&server, &local, out).await,
+                Command::Drift(drift) => drift.run(&server, &local, out).await,
                 // No other command comes here; this keeps the match complete.
                 _ => Ok(ExitCode::SUCCESS),
             };

@@ -10,6 +10,8 @@
 mod chart;
 mod completion_metadata;
 mod diagnose_failures;
+mod detect_drift;
+mod export_snapshot;
 mod find_usages;
 mod list;
 mod migrate_prompt;
@@ -26,7 +28,10 @@ mod report_budgets;
 mod report_costs;
 mod review_access;
 mod rotate_key_safely;
+mod snapshot;
 mod writer;
+
+pub(crate) use self::snapshot::to_yaml as document_to_yaml;
 
 use std::fmt;
 
@@ -102,7 +107,7 @@ impl Eq for Workflow {}
 
 /// All workflows, sorted by name.
 pub static WORKFLOWS: &[Workflow] = &[
-    diagnose_failures::WORKFLOW,
+    detect_drift::WORKFLOW, diagnose_failures::WORKFLOW, export_snapshot::WORKFLOW,
     find_usages::WORKFLOW,
     migrate_prompt::WORKFLOW,
     onboard_team::WORKFLOW,

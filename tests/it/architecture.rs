@@ -88,7 +88,13 @@ fn dependencies_are_used_only_in_their_layers() {
         ("cel::", &["crates/policy/src/expression"]),
         (
             "serde_saphyr::",
-            &["crates/policy", "src/changes/plan", "src/mcp/prompts"],
+            &[
+                "crates/policy",
+                "src/changes/plan",
+                "src/cli/snapshots",
+                "src/mcp/prompts",
+                "src/workflows/snapshot",
+            ],
         ),
         (
             "globset::",

@@ -43,6 +43,8 @@ fn help_of_every_command_has_examples() {
         &["policy", "init"],
         &["tools"],
         &["call"],
+        &["export"],
+        &["drift"],
         &["approvals"],
         &["approvals", "list"],
         &["approvals", "show"],

@@ -88,6 +88,7 @@ mod sessions;
 mod signed_state;
 #[cfg(unix)]
 mod skipped_tests;
+mod snapshots;
 mod stdio;
 mod stdio_bounds;
 mod store;

@@ -328,6 +328,8 @@ async fn denied_operations_are_denied_through_every_tool() {
             [
                 "describe-operation",
                 "diagnose-failures",
+                "detect-drift",
+                "export-snapshot",
                 "find-usages",
                 "read-operation",
                 "read-result",

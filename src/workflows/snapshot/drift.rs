@@ -1,0 +1,97 @@
+//! Differences between a snapshot and what is there now.
+
+use std::collections::BTreeMap;
+
+use portkey_merge_patch::{Diff, ListRules};
+use serde_json::Value;
+
+use super::{Snapshot, SnapshotKind, SnapshotScope, kinds::kind_of_path, update_rules};
+use crate::{changes::change_to_json, pipeline::state_fields::is_same, workflows::arguments};
+
+/// Differences between a snapshot and what is there now.
+#[derive(Debug, Default)]
+pub(in crate::workflows) struct Drift {
+    /// Paths of what is there now and not in the snapshot.
+    pub(in crate::workflows) added: Vec<String>,
+    /// Paths of what is in the snapshot and gone.
+    pub(in crate::workflows) removed: Vec<String>,
+    pub(in crate::workflows) changed: Vec<ChangedDocument>,
+    /// Number of documents that are the same.
+    pub(in crate::workflows) unchanged: usize,
+}
+
+/// A document that differs.
+#[derive(Debug)]
+pub(in crate::workflows) struct ChangedDocument {
+    pub(in crate::workflows) path: String,
+    pub(in crate::workflows) kind: &'static SnapshotKind,
+    /// From the snapshot to now.
+    pub(in crate::workflows) diff: Diff,
+}
+
+/// Compares a snapshot with what is there now, within a scope. What was not seen is not compared.
+pub(in crate::workflows) fn compare(
+    old: &BTreeMap<String, Value>,
+    now: &Snapshot,
+    scope: &SnapshotScope,
+) -> Drift {
+    let mut drift = Drift::default();
+    for (path, document) in old {
+        let Some(kind) = kind_of_path(path).filter(|_| scope.covers(path) == Some(true)) else {
+            continue;
+        };
+        match now.documents.get(path) {
+            Some(now) => {
+                let diff = difference(kind, document, &now.value);
+                match diff.is_empty() {
+                    true => drift.unchanged += 1,
+                    false => drift.changed.push(ChangedDocument {
+                        path: path.clone(),
+                        kind,
+                        diff,
+                    }),
+                }
+            }
+            None if now.is_unseen(path) => {}
+            None => drift.removed.push(path.clone()),
+        }
+    }
+    let added = now.documents.keys().filter(|path| !old.contains_key(*path));
+    drift.added = added.cloned().collect();
+    drift
+}
+
+/// Returns the differences between two documents.
+fn difference(kind: &SnapshotKind, old: &Value, new: &Value) -> Diff {
+    let rules = kind
+        .update
+        .and_then(|update| update_rules(update.operation));
+    let lists = rules.map_or(ListRules::default(), |rules| rules.list_rules());
+    let mut diff = Diff::between(old, new, lists);
+    diff.changes
+        .retain(|change| !is_same(change.old.as_ref(), change.new.as_ref()));
+    diff
+}
+
+impl Drift {
+    pub(in crate::workflows) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+
+    /// Returns what changed, for an answer.
+    pub(in crate::workflows) fn changed_to_json(&self) -> Value {
+        let row = |document: &ChangedDocument| {
+            let changes = document.diff.changes.iter().map(change_to_json);
+            let omitted = match document.diff.omitted {
+                0 => Value::Null,
+                omitted => omitted.into(),
+            };
+            Value::Object(arguments([
+                ("path", document.path.as_str().into()),
+                ("changes", changes.collect()),
+                ("more", omitted),
+            ]))
+        };
+        self.changed.iter().map(row).collect()
+    }
+}
