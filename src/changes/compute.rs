@@ -97,6 +97,7 @@ pub(super) fn compute(
         hidden: &hidden,
     };
     kept.check_carried_values(state, &tokens, &diff, mask)?;
+    kept.check_redirect(state, &before, &tokens)?;
     let mut wanted = after;
     hidden.restore(&mut wanted);
     kept.check_masked_values(&request.location, &changes)?;

@@ -1,13 +1,14 @@
 //! Checks of the secrets that a request sends again because the endpoint replaces what is around them.
 
 use portkey_merge_patch::Diff;
-use portkey_operation::{CompiledOperation, InputError, JsonMap, UpdateRules};
+use portkey_operation::{CompiledOperation, InputError, JsonMap, UpdateRules, is_destination};
 use serde_json::Value;
 
 use super::{hidden::HiddenValues, patch_argument::PATCH_ARGUMENT};
 use crate::{
     pipeline::{
         ResourceState,
+        redirected_secrets::RedirectedSecret,
         state_fields::{to_answer, to_arguments},
     },
     security::secrets::{BLANK, MASK, is_masked, redact_arguments},
@@ -75,6 +76,30 @@ impl KeptSecrets<'_> {
         Ok(())
     }
 
+    /// Rejects a patch that changes an address, while a secret in another field is kept. `tokens` are
+    /// the changes, with tokens in the place of values that are sent again; `before` has the same
+    /// tokens.
+    pub(super) fn check_redirect(
+        &self,
+        state: &ResourceState,
+        before: &Value,
+        tokens: &JsonMap,
+    ) -> Result<(), InputError> {
+        let operation = self.published.operation();
+        let Some(address) = operation.find_new_address(tokens, before.as_object()) else {
+            return Ok(());
+        };
+        let stored = to_arguments(self.rules, &state.shown);
+        let is_kept = |value: &Value| value.is_string() && self.hidden.is_in(value);
+        match RedirectedSecret::find(self.published, address, &stored, tokens, &is_kept) {
+            Some(found) => {
+                let at = format!("{PATCH_ARGUMENT}.{}", found.address);
+                Err(InputError::new(at, found.explain()))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Rejects a secret that the upstream has masked, because it would be stored as it is.
     pub(super) fn check_masked_values(
         &self,
@@ -119,18 +144,6 @@ fn find_masked(value: &Value, redacted: &Value, path: &str) -> Option<String> {
         }),
         _ => None,
     }
-}
-
-/// Returns true if a field says where requests go.
-fn is_destination(name: &str) -> bool {
-    let name: String = name
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric())
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    ["host", "url", "uri", "endpoint", "baseurl", "resourcename"]
-        .iter()
-        .any(|end| name.ends_with(end))
 }
 
 fn contains_destination(value: &Value) -> bool {

@@ -19,6 +19,7 @@ mod outside_decision;
 mod planned;
 mod preview;
 mod received;
+pub(crate) mod redirected_secrets;
 mod response;
 mod send;
 mod state;

@@ -235,6 +235,10 @@ impl Dispatcher {
         approval_response: Option<ApprovalResponse>,
         audit_entry: &mut PendingEntry<'_>,
     ) -> Result<CallResult, CallError> {
+        if !matches!(action, CallAction::Deny(_)) {
+            let record = &mut *audit_entry.record;
+            Box::pin(self.reject_redirected_secrets(call, &args, record)).await?;
+        }
         if let CallForm::Plan(_) = call.form {
             return Box::pin(self.describe_planned(call, args, action, audit_entry)).await;
         }

@@ -43,6 +43,14 @@ impl UpstreamError {
         self.has_uncertain_attempt
             || self.kind != UpstreamErrorKind::NoSuchRoute && is_outcome_unknown(self.status)
     }
+
+    /// Returns true if the response says that the upstream has not done what this attempt asked for,
+    /// and will not do it later: that the request is invalid, forbidden, or about nothing that is
+    /// there. A missing key or too many requests say nothing about the resource.
+    pub fn is_definite(&self) -> bool {
+        let says_nothing = matches!(self.status.as_u16(), 401 | 425 | 429);
+        self.status.is_client_error() && !says_nothing && !is_outcome_unknown(self.status)
+    }
 }
 
 /// Returns true if a response with this status leaves it unknown whether the request took effect.

@@ -66,6 +66,7 @@ mod prompts;
 mod readme;
 mod reads_for_writes;
 mod records;
+mod redirects;
 #[cfg(unix)]
 mod register_mcp_server;
 mod reload;

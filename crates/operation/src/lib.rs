@@ -22,6 +22,7 @@ mod builder;
 #[doc(hidden)]
 pub mod comparison_count;
 mod compiled_operation;
+mod destination;
 mod header;
 mod markers;
 mod path;
@@ -57,6 +58,7 @@ pub use argument_alias::{
 };
 pub use argument_schema::{OpaqueKind, did_you_mean, is_misspelling_of, is_same_name};
 pub use compiled_operation::CompiledOperation;
+pub use destination::{find_new_destination, find_same_item, is_destination};
 pub use markers::{
     EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time,
 };

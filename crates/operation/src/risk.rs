@@ -171,6 +171,15 @@ impl Operation {
         if self.returns_secrets_for(args) {
             add(Risk::Secret, "shows its caller a new secret");
         }
+        if self
+            .find_new_address(args, state.and_then(resource))
+            .is_some()
+        {
+            add(
+                Risk::Secret,
+                "changes an address that stored keys and headers are sent to",
+            );
+        }
         found.sort_by_key(|known| known.risk);
         found
     }
@@ -188,8 +197,13 @@ impl Operation {
             (reveals, Risk::Secret, self.one_time_secrets_if),
         ];
         let derived = derived.into_iter().filter(|(holds, ..)| *holds);
+        let addresses = self
+            .update_rules()
+            .into_iter()
+            .flat_map(|rules| rules.addresses());
         let mut risks: Vec<_> = declared
             .chain(derived.map(|(_, risk, argument)| (risk, argument)))
+            .chain(addresses.map(|argument| (Risk::Secret, Some(*argument))))
             .collect();
         risks.sort_unstable();
         risks.dedup();
@@ -205,11 +219,18 @@ impl Operation {
 
     /// Returns true if the risks of a call with these arguments depend on the current state.
     pub fn risks_depend_on_state(&self, args: &JsonMap) -> bool {
-        self.risk_rules().iter().any(|rule| match rule.condition {
+        let depends = self.risk_rules().iter().any(|rule| match rule.condition {
             RiskCondition::Raised(path) => !collect_values(args, path).is_empty(),
             _ => false,
-        })
+        });
+        depends || self.find_new_address(args, None).is_some()
     }
+}
+
+/// Returns the fields of the resource in an answer, which is the whole answer or its `data`.
+fn resource(answer: &Value) -> Option<&JsonMap> {
+    let data = answer.get("data").filter(|data| data.is_object());
+    data.unwrap_or(answer).as_object()
 }
 
 /// Returns the text of a scalar, so that `1` and `"1"` are the same.

@@ -37,6 +37,7 @@ pub struct UpdateRules {
     pub(crate) version: Option<&'static str>,
     pub(crate) create_only: &'static [&'static str],
     pub(crate) partial_flag: Option<PartialFlag>,
+    pub(crate) addresses: &'static [&'static str],
 }
 
 /// The flag by which an upstream completes a new version from the one before.
@@ -192,6 +193,7 @@ impl UpdateRules {
             version: None,
             create_only: &[],
             partial_flag: None,
+            addresses: &[],
         }
     }
 

@@ -14,7 +14,7 @@ use portkey_mcp::{
     upstream::UpstreamClient,
 };
 use portkey_operation::{FieldError, JsonMap};
-use portkey_sandbox::{Faults, Sandbox};
+use portkey_sandbox::{DEFAULT_API_KEY, Faults, Sandbox};
 use serde_json::Value;
 
 use super::{
@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     catalog::with_required_change,
-    support::upstream::{self, MockUpstream, ReceivedRequest, ResponseAction, operator},
+    support::{
+        requests::client,
+        upstream::{self, MockUpstream, ReceivedRequest, ResponseAction, operator},
+    },
 };
 
 /// The time of the sandbox.
@@ -88,6 +91,20 @@ impl ContractFixture {
     /// Returns the requests after the first `count`.
     pub(super) fn requests_after(&self, count: usize) -> Vec<ReceivedRequest> {
         self.wire.requests_after(count)
+    }
+
+    /// Sends the request of a call to the sandbox, past the server.
+    pub(super) async fn send_past_the_server(&self, tool: &str, arguments: &JsonMap) {
+        let published = self.entry(tool).compiled();
+        let request = published.build_request(arguments.clone()).unwrap();
+        let url = format!("{}{}", self.sandbox.base_url(), request.target);
+        let body = request.body.unwrap_or_default().to_string();
+        let sent = client()
+            .request(request.method, url)
+            .header("x-portkey-api-key", DEFAULT_API_KEY)
+            .header("content-type", "application/json")
+            .body(body);
+        sent.send().await.unwrap();
     }
 
     /// Generates arguments for a tool that refer to existing resources.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use portkey_api::domains::{DOMAINS, Domain};
-use portkey_mcp::mcp::reply::error_message;
+use portkey_mcp::{mcp::reply::error_message, pipeline::CallError};
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ use super::{
 };
 use crate::records;
 
+/// Part of the refusal of a call that would send a stored secret to another address.
+const REDIRECT: &str = "changes where requests go";
 /// Part of the sandbox's answer to an endpoint that it lacks.
 const NO_ROUTE: &str = "no such endpoint in the sandbox";
 
@@ -251,11 +253,27 @@ impl ContractWalk {
         for form in forms {
             form.check(arguments)?;
         }
-        let before = fixture.count();
-        let outcome = fixture.call(tool, arguments.clone()).await;
+        let mut before = fixture.count();
+        let mut outcome = fixture.call(tool, arguments.clone()).await;
+        // A secret that is stored would go to the address of the sample, unless it is there already.
+        let is_redirect = |error: &CallError| error_message(error).contains(REDIRECT);
+        if outcome.as_ref().is_err_and(is_redirect) {
+            fixture.send_past_the_server(tool, arguments).await;
+            before = fixture.count();
+            outcome = fixture.call(tool, arguments.clone()).await;
+        }
         let answer =
             outcome.map_err(|error| format!("{}\n{}", error_message(&error), json!(arguments)))?;
-        match fixture.requests_after(before).as_slice() {
+        let mut requests = fixture.requests_after(before);
+        // The state is read for a call that may change an address.
+        let operation = fixture.entry(tool).operation;
+        if operation.find_new_address(arguments, None).is_some()
+            && requests.len() == 2
+            && requests[0].method == "GET"
+        {
+            requests.remove(0);
+        }
+        match requests.as_slice() {
             [seen] => {
                 let odd = endpoint.faults(seen, arguments);
                 self.faults.extend(

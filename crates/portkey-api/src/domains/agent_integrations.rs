@@ -38,10 +38,14 @@ pub const OPERATIONS: &[Operation] = &[
         "update-agent-integration",
         "/agent-integrations/{agent_integration_id}",
     )
-    .with_update(UpdateRules::read_by("get-agent-integration").with_fields(&[
-        UpdateField::merged("configurations"),
-        UpdateField::write_only("agent_card"),
-    ]))
+    .with_update(
+        UpdateRules::read_by("get-agent-integration")
+            .with_fields(&[
+                UpdateField::merged("configurations"),
+                UpdateField::write_only("agent_card"),
+            ])
+            .with_addresses(&["url", "configurations", "agent_card"]),
+    )
     .with_stability(Stability::Preview)
     .with_search_terms(&["A2A", "edit bot", "new agent address", "Agent ändern"]),
     delete::<DeleteAgentIntegration>(

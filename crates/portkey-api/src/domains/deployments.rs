@@ -51,11 +51,15 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["deployments.read"]),
     put::<UpdateDeployment>("update-deployment", "/deployments/{deployment_id}")
-        .with_update(UpdateRules::read_by("get-deployment").with_fields(&[
-            UpdateField::write_only("rotate_auth"),
-            UpdateField::excluded("override_existing", REPLACES_LISTS),
-            UpdateField::excluded("auth_settings", ADDS_TO_LISTS),
-        ]))
+        .with_update(
+            UpdateRules::read_by("get-deployment")
+                .with_fields(&[
+                    UpdateField::write_only("rotate_auth"),
+                    UpdateField::excluded("override_existing", REPLACES_LISTS),
+                    UpdateField::excluded("auth_settings", ADDS_TO_LISTS),
+                ])
+                .with_addresses(&["auth_settings"]),
+        )
         .with_argument_aliases(SETTINGS_ALIASES)
         .with_search_terms(&["self-hosted", "data plane", "renew client secret", "edit"])
         .with_base(ApiBase::ControlPlaneV2)

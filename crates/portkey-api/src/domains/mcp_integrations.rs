@@ -54,7 +54,8 @@ pub const OPERATIONS: &[Operation] = &[
     .with_update(
         UpdateRules::read_by("get-mcp-integration")
             .with_fields(&[UpdateField::merged("configurations")])
-            .with_lists(SECRET_MAPPING_LISTS),
+            .with_lists(SECRET_MAPPING_LISTS)
+            .with_addresses(&["url", "configurations"]),
     )
     .with_argument_aliases(HEADER_ALIASES)
     .with_search_terms(&[

@@ -57,7 +57,8 @@ pub const OPERATIONS: &[Operation] = &[
                 .with_fields(&[UpdateField::replaced("config").as_json_text()])
                 .with_lists(TARGET_LISTS)
                 .with_version("version_id")
-                .with_create_only(&["workspace_id"]),
+                .with_create_only(&["workspace_id"])
+                .with_addresses(&["config"]),
         )
         .with_argument_aliases(DOCUMENT_ALIASES)
         .with_search_terms(&[

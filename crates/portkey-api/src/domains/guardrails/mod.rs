@@ -118,7 +118,8 @@ pub const OPERATIONS: &[Operation] = &[
 const GUARDRAIL_UPDATE: UpdateRules = UpdateRules::read_by("get-guardrail")
     .with_lists(CHECK_LISTS)
     .with_version("version_id")
-    .with_create_only(&["workspace_id", "organisation_id", "target"]);
+    .with_create_only(&["workspace_id", "organisation_id", "target"])
+    .with_addresses(&["checks"]);
 
 /// Checks are told apart by their id, unless a guardrail has the same check twice.
 const CHECK_LISTS: &[KeyedList] = &[KeyedList::new("checks", &[EntryKey(&[key_field("id")])])];

@@ -193,7 +193,8 @@ const INTEGRATION_UPDATE: UpdateRules = UpdateRules::read_by("get-integration")
         UpdateField::merged("configurations"),
     ])
     .with_lists(SECRET_MAPPING_LISTS)
-    .with_create_only(&["ai_provider_id"]);
+    .with_create_only(&["ai_provider_id"])
+    .with_addresses(&["configurations"]);
 
 /// Update rules of the resource that `list-integration-models` returns.
 const INTEGRATION_MODELS_UPDATE: UpdateRules = UpdateRules::read_by("list-integration-models")
@@ -201,7 +202,8 @@ const INTEGRATION_MODELS_UPDATE: UpdateRules = UpdateRules::read_by("list-integr
         "models",
         "`bulk-delete-integration-models` removes custom models; `enabled: false` withdraws one",
     )])
-    .with_lists(&[KeyedList::new("models", &[EntryKey(&[key_field("slug")])])]);
+    .with_lists(&[KeyedList::new("models", &[EntryKey(&[key_field("slug")])])])
+    .with_addresses(&["models"]);
 
 /// Update rules of the resource that `list-integration-workspaces` returns.
 const INTEGRATION_WORKSPACES_UPDATE: UpdateRules =

@@ -60,7 +60,8 @@ pub const OPERATIONS: &[Operation] = &[
     .with_update(
         UpdateRules::read_by("get-secret-reference")
             .with_fields(&[UpdateField::merged("auth_config")])
-            .with_create_only(&["manager_type", "slug"]),
+            .with_create_only(&["manager_type", "slug"])
+            .with_addresses(&["auth_config"]),
     )
     .with_search_terms(&[
         "vault",
