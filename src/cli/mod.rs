@@ -325,7 +325,14 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
                     .is_ok()
                     && policy.as_ref().is_none_or(permits)
             };
-            tools.print(&catalog, is_listed, surface, &mut terminal::stdout())?;
+            let has_history = options.keeps_history();
+            tools.print(
+                &catalog,
+                is_listed,
+                surface,
+                has_history,
+                &mut terminal::stdout(),
+            )?;
         }
         Some(
             command @ (Command::Call(_)

@@ -13,13 +13,15 @@ use portkey_api::{
     catalog::{Catalog, CatalogEntry},
     domains::{DOMAINS, Domain},
 };
-use portkey_operation::{ApiBase, CompiledOperation, Operation, Plan, Risk};
+use portkey_operation::{ApiBase, CompiledOperation, Effect, Operation, Plan, Risk};
 
 use crate::{
     mcp::{
         search::{SearchHit, SearchIndex},
         server,
-        surface::Surface,
+        surface::{
+            BuiltinAction, BuiltinTool, HistoryTool, Surface, builtin_tools, search_builtins,
+        },
     },
     security::sanitize::escape_to_one_line,
 };
@@ -53,16 +55,23 @@ impl ToolsCommand {
         catalog: &Catalog,
         is_listed: impl Fn(&CatalogEntry) -> bool,
         surface: Surface,
+        has_history: bool,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
         let tools: Vec<_> = catalog.iter().filter(|entry| is_listed(entry)).collect();
         if let Some(words) = &self.search {
             let found = search_tools(&tools, words, catalog)?;
             return print_found(&found, self.format, out);
+        let mut tools: Vec<_> = catalog.iter().filter(|entry| is_listed(entry)).collect();
+        let own = own_tools(&tools, surface, has_history);
+        let mut own_hits = Vec::new();
+        if let Some(words) = &self.search {
+            own_hits = search_builtins(words, own.iter().copied());
+            tools = search_tools(&tools, words, !own_hits.is_empty())?;
         }
         if self.export_descriptions {
             return descriptions::write_descriptions(
-                tool_rows(&tools, surface, catalog)
+                tool_rows(&tools, &own_tools(&tools, surface, false), surface, catalog)
                     .iter()
                     .map(|(tool, _)| &**tool),
                 out,
@@ -76,6 +85,34 @@ impl ToolsCommand {
             }
             OutputFormat::Table => print_table(&tool_rows(&tools, surface, catalog), out)?,
             OutputFormat::Markdown => print_markdown(&tools, out)?,
+        match (self.format, &self.search) {
+            (OutputFormat::Json, None) => {
+                let presentation = catalog.presentation();
+                let mut tools = server::build_tools(surface, presentation, tools.into_iter());
+                if has_history {
+                    server::add_history(&mut tools, presentation);
+                }
+                serde_json::to_writer(&mut *out, &tools)?;
+                writeln!(out)?;
+            }
+            (OutputFormat::Json, Some(_)) => {
+                let tools: Vec<_> = search_rows(&own_hits, &tools)
+                    .into_iter()
+                    .map(server::build_tool)
+                    .collect();
+                serde_json::to_writer(&mut *out, &tools)?;
+                writeln!(out)?;
+            }
+            (OutputFormat::Table, None) => {
+                print_table(&tool_rows(&tools, &own, surface, catalog), out)?
+            }
+            (OutputFormat::Table, Some(_)) => {
+                print_search_table(&search_rows(&own_hits, &tools), out)?
+            }
+            (OutputFormat::Markdown, None) => print_markdown(&tools, out)?,
+            (OutputFormat::Markdown, Some(_)) => {
+                print_search_markdown(&search_rows(&own_hits, &tools), out)?
+            }
         }
         Ok(())
     }
@@ -113,6 +150,14 @@ fn search_tools<'a>(
         let mut tools = tools.iter().copied();
         let entry = tools.find(|entry| entry.operation.name() == hit.operation.name())?;
         Some(Cow::<CompiledOperation>::Borrowed(entry.compiled()))
+    has_own: bool,
+) -> anyhow::Result<Vec<&'a CatalogEntry>> {
+    let hits = SearchIndex::from_entries(tools.iter().copied()).search(words, MAX_SEARCH_HITS);
+    let entry = |hit: SearchHit| {
+        tools
+            .iter()
+            .copied()
+            .find(|entry| entry.operation.name() == hit.operation.name())
     };
     let tool = |hit: &SearchHit| {
         let mut builtin = builtin.iter();
@@ -128,6 +173,7 @@ fn search_tools<'a>(
         .collect();
     anyhow::ensure!(
         !found.is_empty(),
+        has_own || !hits.is_empty(),
         "no available tool matches these search terms. Try a resource and an action, such as \"delete api \
          key\", or see all with `portkey-mcp tools`"
     );
@@ -138,6 +184,17 @@ fn print_search_table(
     tools: &[Cow<'_, CompiledOperation>],
     out: &mut impl Write,
 ) -> io::Result<()> {
+/// Returns what a search prints of each tool that it found.
+fn search_rows<'a>(
+    own: &'a [&'static BuiltinTool],
+    tools: &'a [&CatalogEntry],
+) -> Vec<&'a CompiledOperation> {
+    let own = own.iter().map(|tool| &tool.published);
+    own.chain(tools.iter().map(|entry| entry.compiled()))
+        .collect()
+}
+
+fn print_search_table(tools: &[&CompiledOperation], out: &mut impl Write) -> io::Result<()> {
     let widest = tools
         .iter()
         .map(|tool| tool.operation().name().len())
@@ -157,6 +214,7 @@ fn print_search_markdown(
     tools: &[Cow<'_, CompiledOperation>],
     out: &mut impl Write,
 ) -> io::Result<()> {
+fn print_search_markdown(tools: &[&CompiledOperation], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "| Tool | Effect | Title |\n| --- | --- | --- |")?;
     for tool in tools {
         let name = tool.operation().name();
@@ -167,18 +225,41 @@ fn print_search_markdown(
     Ok(())
 }
 
+/// Returns the built-in tools that a surface lists beside these operations, sorted by name.
+fn own_tools(
+    tools: &[&CatalogEntry],
+    surface: Surface,
+    has_history: bool,
+) -> Vec<&'static BuiltinTool> {
+    let offers = |name: &str| tools.iter().any(|entry| entry.operation.name() == name);
+    let reaches = |effect| tools.iter().any(|entry| entry.operation.effect() == effect);
+    let writes = [Effect::Create, Effect::Update, Effect::Delete];
+    let history = builtin_tools().iter().filter(|tool| match tool.action {
+        BuiltinAction::History(HistoryTool::Undo) => {
+            has_history && writes.into_iter().any(&reaches)
+        }
+        BuiltinAction::History(_) => has_history,
+        _ => false,
+    });
+    let mut own: Vec<_> = surface
+        .builtin_tools(&reaches, offers)
+        .chain(history)
+        .collect();
+    own.sort_by_key(|tool| tool.operation.name());
+    own
+}
+
 /// Returns the tools that a surface lists, each with its domain. Built-in tools have none.
 fn tool_rows<'a>(
     tools: &[&'a CatalogEntry],
+    own: &[&'static BuiltinTool],
     surface: Surface,
     catalog: &Catalog,
 ) -> Vec<(Cow<'a, CompiledOperation>, &'static str)> {
     let operations = tools.iter().filter(|_| surface.lists_operations());
     let operations = operations.map(|entry| (Cow::Borrowed(entry.compiled()), entry.domain.name));
-    let offers = |name: &str| tools.iter().any(|entry| entry.operation.name() == name);
-    let reaches = |effect| tools.iter().any(|entry| entry.operation.effect() == effect);
-    let builtin = surface
-        .builtin_tools(reaches, offers)
+    let builtin = own
+        .iter()
         .map(|tool| tool.with_presentation(catalog.presentation()));
     operations
         .chain(builtin.map(|tool| (Cow::Owned(tool), "")))

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{
     form_client::{FormClient, connect},
-    process::run_cli,
+    process::{command, run_cli},
 };
 
 /// A typical guess, and the tools of which one must be named first.
@@ -171,4 +171,82 @@ fn settings_and_policies_suggest_tools_of_the_same_effect() {
         message.contains("did you mean `remove-workspace-member`?"),
         "{message}"
     );
+}
+
+/// Runs a command for which the variable that switches the journal off in tests does not count.
+fn run_with_journal(args: &[&str]) -> (bool, String, String) {
+    let output = command(args)
+        .env("PORTKEY_MCP_NO_JOURNAL", "false")
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.success(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn misspelt_workflows_plans_and_history_are_suggested_and_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.db");
+    let journal = journal.to_str().unwrap();
+    for (name, meant) in [
+        ("report-cost", "report-costs"),
+        ("find-usage", "find-usages"),
+        ("promote-promt", "promote-prompt"),
+        ("undo-chang", "undo-change"),
+        ("list-change", "list-changes"),
+        ("plan-change", "plan-changes"),
+        ("aply-plan", "apply-plan"),
+    ] {
+        let (ok, _, log) = run_with_journal(&["call", name, "--sandbox", "--journal", journal]);
+        assert!(
+            !ok && log.contains(&format!("did you mean `{meant}`?")),
+            "{name}: {log}"
+        );
+    }
+    for (words, found) in [
+        ("undo", "undo-change"),
+        ("who uses", "find-usages"),
+        ("report costs", "report-costs"),
+        ("plan changes", "plan-changes"),
+    ] {
+        let args = [
+            "tools",
+            "--sandbox",
+            "--journal",
+            journal,
+            "--search",
+            words,
+        ];
+        let (ok, out, _) = run_with_journal(&args);
+        let first = out.lines().nth(1).unwrap_or_default();
+        assert!(ok && first.starts_with(found), "{words}: {out}");
+    }
+    let (_, out, _) = run_with_journal(&["tools", "--sandbox", "--journal", journal]);
+    for name in [
+        "list-changes",
+        "get-change",
+        "undo-change",
+        "plan-changes",
+        "apply-plan",
+    ] {
+        assert!(
+            out.lines().any(|line| line.starts_with(name)),
+            "{name}: {out}"
+        );
+    }
+    let (_, out, _) = run_cli(&["tools", "--sandbox"]);
+    assert!(!out.contains("undo-change"), "{out}");
+}
+
+/// The names that policies and plans know as no operations are those of the server's own tools.
+#[test]
+fn own_tools_are_known_by_name() {
+    let known: Vec<_> = portkey_api::catalog::own_tools().collect();
+    let tools = portkey_mcp::mcp::surface::builtin_tools().iter();
+    let names: Vec<_> = tools.map(|tool| tool.operation.name()).collect();
+    assert_eq!(known, names);
 }

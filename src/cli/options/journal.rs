@@ -133,6 +133,12 @@ impl JournalOptions {
     }
 
     fn with_place(&self, place: JournalPlace) -> JournalSettings {
+    /// Returns true if a file is named, or one in the user's state folder is not ruled out.
+    pub(super) const fn is_kept(&self, by_default: bool) -> bool {
+        !self.no_journal && (self.journal.is_some() || by_default)
+    }
+
+    fn with_file(&self, file: PathBuf, is_default: bool) -> JournalSettings {
         JournalSettings {
             place,
             retention: Retention {

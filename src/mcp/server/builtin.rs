@@ -18,8 +18,7 @@ use crate::{
     },
     mcp::{
         results::{Listing, PartRequest, ResultError},
-        search::{SearchHit, SearchHits, SearchIndex},
-        surface::{BuiltinAction, BuiltinTool, HistoryTool, builtin_tools, find_builtin},
+        search::SearchIndex, search::{SearchHit, SearchHits, SearchIndex}, surface::{BuiltinAction, BuiltinTool, HistoryTool, builtin_tools, find_builtin}, surface::{self, BuiltinAction, BuiltinTool, HistoryTool},
         tool_names::spell_in_value,
     },
     observability::request::RequestInfo,
@@ -280,7 +279,9 @@ impl Server {
         let unknown = self.with_suggestions(principal, name, unknown);
         let more = match unknown {
             ToolLookupError::NotFound { .. } => " (`search-operations` finds others)",
-            ToolLookupError::Disabled { .. } | ToolLookupError::PreviewDisabled { .. } => "",
+            ToolLookupError::NoOperation { .. }
+            | ToolLookupError::Disabled { .. }
+            | ToolLookupError::PreviewDisabled { .. } => "",
         };
         InputError::new("operation", format!("{unknown}{more}"))
     }
@@ -302,7 +303,12 @@ impl Server {
         let catalog = self.dispatcher.catalog().iter();
         let visible = catalog.filter(|entry| self.dispatcher.can_see(principal, entry));
         let visible = visible.map(|entry| entry.operation);
-        if let Some(operation) = guess.find_misspelled(visible.clone()) {
+        let own: Vec<&Operation> = self
+            .offered_builtins(principal)
+            .map(|tool| tool.operation)
+            .collect();
+        let own = || own.iter().copied();
+        if let Some(operation) = guess.find_misspelled(visible.clone().chain(own())) {
             return ToolLookupError::NotFound {
                 name: shown,
                 hint: did_you_mean_one_of([operation]),
@@ -320,6 +326,9 @@ impl Server {
                 meant.push(operation);
             }
         }
+        if meant.is_empty() {
+            meant = guess.rank_by_name(own());
+        }
         ToolLookupError::NotFound {
             name: shown,
             hint: did_you_mean_one_of(meant),
@@ -328,6 +337,40 @@ impl Server {
 
     /// Searches the operations and tools that the caller may see, the best first.
     fn search_visible(&self, principal: &Principal, words: &str) -> SearchHits {
+    /// Returns the built-in tools that a caller can call by name: workflows, plans and the history, and
+    /// on the compact surface those that call operations.
+    pub(super) fn offered_builtins<'a>(
+        &'a self,
+        principal: &'a Principal,
+    ) -> impl Iterator<Item = &'static BuiltinTool> + 'a {
+        let catalog = self.dispatcher.catalog();
+        surface::builtin_tools()
+            .iter()
+            .filter(move |tool| match tool.action {
+                BuiltinAction::Workflow(workflow) => workflow.needs.iter().all(|name| {
+                    catalog
+                        .find(name)
+                        .is_ok_and(|entry| self.dispatcher.can_see(principal, entry))
+                }),
+                BuiltinAction::History(tool) => {
+                    self.dispatcher.journal().is_some() && self.offers_history(principal, tool)
+                }
+                BuiltinAction::PlanChanges
+                | BuiltinAction::ApplyPlan
+                | BuiltinAction::ReadResult
+                | BuiltinAction::WhoAmI => true,
+                BuiltinAction::Search | BuiltinAction::Describe | BuiltinAction::Execute(_) => {
+                    !self.surface.lists_operations()
+                }
+            })
+    }
+
+    /// Searches the operations that the caller may see, the best first.
+    fn search_visible<'a>(
+        &'a self,
+        principal: &'a Principal,
+        words: &str,
+    ) -> impl Iterator<Item = &'a CatalogEntry> {
         let catalog = self.dispatcher.catalog();
         let index = self.index.get_or_init(|| {
             let entries = self.dispatcher.available_entries();
@@ -370,6 +413,39 @@ impl Server {
         if !tools.is_empty() {
             response.insert("tools".to_owned(), tools.into());
         } else if finds_no_operation {
+        let fits = |entry: &&CatalogEntry| {
+            effect.is_none_or(|one| entry.operation.effect().as_str() == one)
+        };
+        let near = self
+            .search_visible(principal, query)
+            .filter(fits)
+            .take(limit.unwrap_or(DEFAULT_SEARCH_LIMIT));
+        let operations: Vec<Value> = near.map(summarize_operation).collect();
+        // Those that search and call operations are known to whoever searches.
+        let own = self.offered_builtins(principal).filter(|tool| {
+            let is_task = matches!(
+                tool.action,
+                BuiltinAction::Workflow(_)
+                    | BuiltinAction::History(_)
+                    | BuiltinAction::PlanChanges
+                    | BuiltinAction::ApplyPlan
+            );
+            is_task && effect.is_none_or(|one| tool.operation.effect().as_str() == one)
+        });
+        let tools: Vec<Value> = surface::search_builtins(query, own)
+            .into_iter()
+            .map(|tool| {
+                json!({
+                    "tool": tool.operation.name(),
+                    "title": tool.published.title(),
+                    "required": tool.published.full_schema().get("required").unwrap_or(&json!([])),
+                })
+            })
+            .collect();
+        if !tools.is_empty() {
+            return json!({ "tools": tools, "operations": operations });
+        }
+        if operations.is_empty() {
             let note =
                 "nothing on offer fits; say what it is about and what to do, or leave out `effect`";
             response.insert("note".to_owned(), note.into());

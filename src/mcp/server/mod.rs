@@ -71,7 +71,7 @@ use crate::{
     pipeline::Dispatcher,
 };
 
-pub use self::tool_list::{build_tool, build_tools};
+pub use self::tool_list::{add_history, build_tool, build_tools};
 pub(crate) use self::whoami::{KEY_MISSING_FIELD, KEY_REFUSED_FIELD};
 
 /// Instructions for the client: the purpose of the server, the first step and the rules.

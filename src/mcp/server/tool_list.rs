@@ -40,15 +40,7 @@ impl Server {
                 self.dispatcher.available_entries(),
             );
             if self.dispatcher.journal().is_some() {
-                let history = surface::builtin_tools()
-                    .iter()
-                    .filter(|own| matches!(own.action, BuiltinAction::History(_)));
-                tools.extend(history.map(|own| {
-                    let mut tool = build_tool(&own.with_presentation(presentation));
-                    spell_tool(presentation.tool_names, &mut tool);
-                    tool
-                }));
-                tools.sort_by(|one, other| one.name.cmp(&other.name));
+                add_history(&mut tools, presentation);
             }
             tools
         })
@@ -161,6 +153,19 @@ pub fn build_tools<'a>(
     tools.iter_mut().for_each(|tool| spell_tool(names, tool));
     tools.sort_by(|one, other| one.name.cmp(&other.name));
     tools
+}
+
+/// Adds the tools of the history to a list, which stays sorted by name.
+pub fn add_history(tools: &mut Vec<Tool>, presentation: &Presentation) {
+    let history = surface::builtin_tools()
+        .iter()
+        .filter(|own| matches!(own.action, BuiltinAction::History(_)));
+    tools.extend(history.map(|own| {
+        let mut tool = build_tool(&own.with_presentation(presentation));
+        spell_tool(presentation.tool_names, &mut tool);
+        tool
+    }));
+    tools.sort_by(|one, other| one.name.cmp(&other.name));
 }
 
 /// Spells a tool's own name, and those that its descriptions mention, as they are listed.

@@ -1,5 +1,6 @@
 //! The catalog: every operation on offer, by name.
 
+mod own_tools;
 mod suggestions;
 
 use std::{
@@ -11,6 +12,7 @@ use portkey_operation::{CompiledOperation, Operation, PathOverlap, Presentation,
 
 use crate::domains::{DOMAINS, Domain, GROUPS};
 
+pub use own_tools::{find_own_tool, own_tools};
 pub use suggestions::{ParsedToolName, did_you_mean_one_of, suggest_tools};
 
 /// An offered operation and its domain.
@@ -84,6 +86,14 @@ pub enum ToolLookupError {
         name: String,
         /// A question that ends the sentence, or nothing.
         hint: String,
+    },
+    /// The tool is one of the server itself.
+    #[error("`{name}` is {what} and no operation; call it by its own name")]
+    NoOperation {
+        /// The name of the tool.
+        name: &'static str,
+        /// What it is, such as `a workflow`.
+        what: &'static str,
     },
     /// The tool exists and is disabled.
     #[error(
@@ -189,6 +199,9 @@ impl Catalog {
             found => found,
         };
         let found = found.and_then(|i| self.entries.get(*i)).ok_or_else(|| {
+            if let Some((name, what)) = find_own_tool(name) {
+                return ToolLookupError::NoOperation { name, what };
+            }
             let hint = suggest_tools(name, self.iter().map(|entry| entry.operation));
             ToolLookupError::NotFound {
                 name: name.chars().take(100).collect(),
