@@ -7,9 +7,9 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use portkey_bounded_file::read_to_string;
+use portkey_bounded_file::{display_path, read_to_string};
 use serde::{Deserialize, Serialize};
 
 use super::call::request_approval;
@@ -149,7 +149,14 @@ async fn plan_file(
 ) -> anyhow::Result<PlannedChanges> {
     let text = read_to_string(file, MAX_PLAN_BYTES as u64)
         .with_context(|| format!("cannot read {}", file.to_string_lossy()))?;
-    let steps = parse_document(&text)?;
+    // The file has a name, and is not the argument of a tool.
+    let steps = parse_document(&text).map_err(|error| {
+        let file = display_path(file);
+        match error.to_string().strip_prefix("`document`: ") {
+            Some(rest) => anyhow!("{file} {rest}"),
+            None => anyhow!("{file}: {error}"),
+        }
+    })?;
     match server.plan_from_shell(local, steps).await {
         Ok(planned) => Ok(planned),
         Err(error) => bail!(reply::error_message(&error)),

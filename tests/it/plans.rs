@@ -4,6 +4,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use portkey_mcp::security::signed_state::Keyring;
@@ -12,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
+    audit::read_entries,
     form_client::{FormClient, FormReaction, TRANSPORTS_AND_GENERATIONS, connect},
     official_client::{ConnectedClient, connect_everywhere},
     policy::PolicyFile,
@@ -20,6 +25,7 @@ use crate::support::{
     redis::RedisServer,
     requests::{call_request, client as http_client, send_request},
     server::ServerProcess,
+    upstream::{KEY, MockUpstream, ResponseAction, http_response, json_response},
 };
 
 /// Creates a config, renames it by its slug, and names it in another one.
@@ -816,4 +822,208 @@ fn apply_of_a_file_that_sent_nothing_leaves_no_plan() {
     for suffix in ["plan", "plan.progress", "plan.progress.lock"] {
         assert!(!Path::new(&format!("{spec}.{suffix}")).exists(), "{suffix}");
     }
+}
+
+/// A guardrail that is deleted by a request whose answer is lost. Portkey answers 403 for one that is not
+/// there, also when the request is repeated.
+async fn delete_guardrail(takes_effect: bool) -> Value {
+    let deletes = Arc::new(AtomicUsize::new(0));
+    let upstream = MockUpstream::start_by(move |request, _| {
+        let forbidden = || http_response("403 Forbidden", "", r#"{"message":"no access"}"#);
+        let is_gone = takes_effect && deletes.load(Ordering::SeqCst) > 0;
+        let guardrail = json!({ "id": "guard_a", "slug": "guard_a", "name": "A" });
+        match request.method.as_str() {
+            "DELETE" => match deletes.fetch_add(1, Ordering::SeqCst) {
+                0 => ResponseAction::Drop,
+                _ => forbidden(),
+            },
+            _ if request.target.contains("/guardrails/guard_a") && is_gone => forbidden(),
+            _ if request.target.contains("/guardrails/guard_a") => {
+                json_response(&guardrail.to_string())
+            }
+            _ if request.target.contains("/guardrails") && !is_gone => {
+                json_response(&json!({ "total": 1, "data": [guardrail] }).to_string())
+            }
+            _ => json_response(r#"{"total":0,"data":[]}"#),
+        }
+    })
+    .await;
+    let args = ["--base-url", &*upstream.base_url, "--api-key", KEY];
+    let client = connect_everywhere(&args, &[]).await.remove(0);
+    let steps = json!([{ "id": "gone", "tool": "delete-guardrail", "arguments": { "guardrail_id": "guard_a" } }]);
+    let planned = plan(&client, &steps).await.unwrap();
+    apply(&client, &planned).await.unwrap()
+}
+
+#[tokio::test]
+async fn refusal_for_what_is_not_there_is_no_doubt() {
+    let applied = delete_guardrail(true).await;
+    assert_eq!(applied["status"], "applied", "{applied}");
+    let applied = delete_guardrail(false).await;
+    assert_eq!(applied["stopped"]["reason"], "failed", "{applied}");
+    assert_eq!(applied["not_done"], json!(["gone"]), "{applied}");
+}
+
+#[tokio::test]
+async fn step_without_a_change_is_said_and_skipped() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let steps = json!([
+        { "id": "patch", "tool": "update-config",
+            "arguments": { "slug": "pc-trial-split", "patch": { "name": "Trial Split" } } },
+        { "id": "plain", "tool": "update-config",
+            "arguments": { "slug": "pc-cached-answers", "status": "active" } },
+        { "id": "other", "tool": "update-config",
+            "arguments": { "slug": "pc-support-fallback", "patch": { "name": "Fallback ${patch.slug}" } } },
+    ]);
+    let version = async |slug: &str| {
+        let config = client
+            .call("get-config", json!({ "slug": slug }))
+            .await
+            .unwrap();
+        config["version_id"].clone()
+    };
+    let before = (
+        version("pc-trial-split").await,
+        version("pc-cached-answers").await,
+    );
+    let planned = plan(&client, &steps).await.unwrap();
+    for i in [0, 1] {
+        assert_eq!(
+            planned["steps"][i]["notes"],
+            json!(["nothing to change"]),
+            "{planned}"
+        );
+    }
+    let applied = apply(&client, &planned).await.unwrap();
+    assert_eq!(applied["status"], "applied", "{applied}");
+    for i in [0, 1] {
+        let answer = &applied["done"][i]["answer"];
+        assert_eq!(answer, &json!({ "note": "nothing to change" }), "{applied}");
+    }
+    let after = (
+        version("pc-trial-split").await,
+        version("pc-cached-answers").await,
+    );
+    assert_eq!(after, before);
+    let names = config_names(&client).await;
+    assert!(
+        names.contains(&"Fallback pc-trial-split".to_owned()),
+        "{names:?}"
+    );
+}
+
+/// What a policy redacts of a read is in no plan.
+#[tokio::test]
+async fn redacted_values_are_in_no_plan() {
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules:\n  - { name: names, match: { tools: [get-config] }, redact: [name] }\n",
+    );
+    let client = connect_everywhere(&["--sandbox", "--policy", policy.path()], &[])
+        .await
+        .remove(0);
+    let steps = json!([{ "id": "a", "tool": "update-config",
+        "arguments": { "slug": "pc-trial-split", "patch": { "name": "B" } } }]);
+    let planned = plan(&client, &steps).await.unwrap();
+    assert_eq!(planned["steps"][0]["changes"][0]["to"], "B", "{planned}");
+    assert!(!planned.to_string().contains("Trial Split"), "{planned}");
+    let applied = apply(&client, &planned).await.unwrap();
+    assert_eq!(applied["status"], "applied", "{applied}");
+    assert!(!applied.to_string().contains("Trial Split"), "{applied}");
+}
+
+#[test]
+fn broken_plan_file_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = folder.path().join("changes.yaml");
+    for (document, words) in [
+        ("", "changes.yaml has no steps"),
+        ("- tool: [", "changes.yaml is neither YAML nor JSON: "),
+        ("- id: a\n  tool: [", "line 2"),
+        ("steps: 3", "`steps`: is a number, and a list is expected"),
+        ("tool: a", "`tool`: is no part of a plan"),
+        ("- 3", "`steps[0]`: is a number, and no step"),
+        ("- {id: a}", "`steps[0].tool`: is required"),
+        (
+            "- {tool: a, args: {}}",
+            "`steps[0].args`: is no field of a step",
+        ),
+        (
+            "- {tool: report-costs}",
+            "`report-costs` is a workflow, which cannot be a step",
+        ),
+        (
+            "- {tool: undo_change}",
+            "`undo-change` is a tool of the history",
+        ),
+    ] {
+        fs::write(&spec, document).unwrap();
+        let refused = command(&["plan", spec.to_str().unwrap(), "--sandbox"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = text(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{document}: {text}");
+        assert!(text.contains(words), "{document}: {text}");
+        for word in ["struct", "expected a sequence", "<input>", "`document`"] {
+            assert!(!text.contains(word), "{document}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn audit_log_has_each_write_of_a_plan_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let server = ServerProcess::http()
+        .sandbox()
+        .args(&["--audit-log", log.to_str().unwrap()])
+        .start();
+    let call = async |tool: &str, args: Value| {
+        let (_, message) = send_request(call_request(&server, tool, args)).await;
+        let text = message["result"]["content"][0]["text"].as_str();
+        serde_json::from_str::<Value>(text.unwrap()).unwrap()
+    };
+    let writes = || {
+        let entries = read_entries(&log).into_iter();
+        let names = entries.filter(|entry| entry["outcome"] == "answered");
+        let names = names.filter_map(|entry| entry["tool"].as_str().map(str::to_owned));
+        let mut names: Vec<_> = names
+            .filter(|name| name.starts_with("update-") || name.starts_with("create-"))
+            .collect();
+        names.sort();
+        names
+    };
+    let planned = call("plan-changes", json!({ "steps": three_steps() })).await;
+    assert_eq!(writes(), Vec::<String>::new());
+    let apply = json!({ "plan": planned["plan"] });
+    call("apply-plan", apply.clone()).await;
+    let made = ["create-config", "update-config", "update-config"];
+    assert_eq!(writes(), made);
+    call("apply-plan", apply).await;
+    assert_eq!(writes(), made, "a plan that is done sends nothing");
+}
+
+/// A rule that holds only for what an earlier step answered: nobody was asked about it with the plan.
+#[tokio::test]
+async fn step_that_needs_another_approval_when_it_is_sent_stops_the_plan() {
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules:\n  - name: late\n    action: approve\n    match: { tools: [update-config] }\n    \
+         when: has(args.name) && args.name.startsWith(\"Before \") && !args.name.startsWith(\"Before 0000\")\n",
+    );
+    let args = ["--sandbox", "--policy", policy.path()];
+    let client = connect_everywhere(&args, &[]).await.remove(0);
+    let planned = plan(&client, &three_steps()).await.unwrap();
+    let applied = apply(&client, &planned).await.unwrap();
+    assert_eq!(
+        (&applied["stopped"]["step"], &applied["stopped"]["reason"]),
+        (&json!("split"), &json!("failed")),
+        "{applied}"
+    );
+    let error = applied["stopped"]["error"].as_str().unwrap();
+    assert!(
+        error.contains("needs an approval that the plan did not"),
+        "{applied}"
+    );
+    let names = config_names(&client).await;
+    assert!(names.contains(&"Trial Split".to_owned()), "{names:?}");
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     document::{ChangePlan, PlannedStep, StepState, digest_arguments, digest_state, unix_seconds},
     parse::PlanStep,
-    planner::{PlannedChanges, ShownStep, in_step},
+    planner::{NOTHING_TO_CHANGE, PlannedChanges, ShownStep, in_step, is_unchanged},
     probe::StepOutcome,
     progress::{PlanProgress, ProgressError, ProgressKeeper, StepProgress},
     references::{self, StepReference, StepValues},
@@ -350,6 +350,10 @@ impl PlanRun<'_> {
         let context = self.context;
         let computed = match context.compute_step(&plan_step(step), args).await {
             Ok(computed) => computed,
+            // Nothing is there that a patch could have changed.
+            Err(CallError::Upstream(_, refusal)) if refusal.is_definite() => {
+                return StepOutcome::NotDone;
+            }
             Err(error) => return StepOutcome::Unclear(error.to_string()),
         };
         if computed
@@ -669,20 +673,21 @@ impl PlanRun<'_> {
             .change
             .as_ref()
             .is_some_and(PreparedChange::is_empty);
-        if let Some(what) = self
+        let unchanged = match self
             .drift(step, &computed.args, computed.entry, is_no_op)
             .await
         {
-            return StepEnd::Stopped(StopReason::Drift, what);
-        }
-        if is_no_op {
-            let state = computed
-                .change
-                .map(|change| change.before.shown)
-                .unwrap_or_default();
+            Err(what) => return StepEnd::Stopped(StopReason::Drift, what),
+            Ok(unchanged) => unchanged,
+        };
+        let unchanged = match &computed.change {
+            Some(change) => is_no_op.then(|| change.before.shown.clone()),
+            None => unchanged,
+        };
+        if let Some(state) = unchanged {
             self.set_done(step, &state);
             return match keeper.save(&self.progress).await {
-                Ok(()) => StepEnd::Done(json!({ "note": "nothing to change" })),
+                Ok(()) => StepEnd::Done(json!({ "note": NOTHING_TO_CHANGE })),
                 Err(error) => failed(error.to_string()),
             };
         }
@@ -710,6 +715,8 @@ impl PlanRun<'_> {
             change.redact(&mut result);
         }
         let is_sent = step_record.is_sent;
+        let is_refused =
+            matches!(&result, Err(CallError::Upstream(_, refusal)) if refusal.is_definite());
         match result {
             Ok(_) if step_record.outcome.kind == OutcomeKind::DryRun => {
                 self.forget(step, keeper).await;
@@ -735,6 +742,11 @@ impl PlanRun<'_> {
                     let shown = json!({ "note": "its answer was lost, and its state shows that it took effect",
                         "state": state });
                     self.end_done(step, &state, shown, keeper).await
+                }
+                // An earlier attempt had no answer, and the upstream has refused the last one.
+                StepOutcome::NotDone if is_refused => {
+                    self.forget(step, keeper).await;
+                    failed(error.to_string())
                 }
                 StepOutcome::NotDone => StepEnd::Stopped(
                     StopReason::InDoubt,
@@ -770,33 +782,48 @@ impl PlanRun<'_> {
         _ = keeper.save(&self.progress).await;
     }
 
-    /// Returns what has changed since the plan was made, read right before the step.
+    /// Compares the state with that of the plan, right before the step. Returns the state if it is known
+    /// to have the values of the step already.
+    ///
+    /// # Errors
+    /// Returns what has changed since the plan was made.
     async fn drift(
         &self,
         step: &PlannedStep,
         args: &JsonMap,
         entry: &portkey_api::catalog::CatalogEntry,
         is_no_op: bool,
-    ) -> Option<String> {
+    ) -> Result<Option<Value>, String> {
+        let unreadable = || "the state on which the plan builds cannot be read any more".to_owned();
+        let changed = || "the resource has changed since the plan was made".to_owned();
         if let Some(planned) = &step.sent
             && *planned != digest_arguments(entry.operation.name(), args)
             && !is_no_op
         {
-            return Some("what would be sent is not what the plan has shown".to_owned());
+            return Err("what would be sent is not what the plan has shown".to_owned());
         }
         match &step.state {
-            StepState::Created | StepState::Unknown => None,
+            StepState::Created | StepState::Unknown => Ok(None),
             StepState::Named { count } => match self.context.find_named(entry, args).await {
-                Some(named) if named.len() == *count => None,
-                Some(named) => Some(format!(
+                Some(named) if named.len() == *count => Ok(None),
+                Some(named) => Err(format!(
                     "{} resources are named like the one to create, and {count} were when the plan was made",
                     named.len()
                 )),
-                None => Some("the list of what is there cannot be read any more".to_owned()),
+                None => Err("the list of what is there cannot be read any more".to_owned()),
             },
             StepState::Read { address, digest } => {
                 if self.touched.contains(address) {
-                    return None;
+                    return Ok(None);
+                }
+                let in_step = |error: CallError| in_step(&step.id, &error).to_string();
+                if is_no_op {
+                    let current = self.context.read_target(entry, args).await;
+                    let current = current.map_err(in_step)?.ok_or_else(unreadable)?;
+                    return match digest_state(&current) == *digest {
+                        true => Ok(None),
+                        false => Err(changed()),
+                    };
                 }
                 let form = PlanForm {
                     reads_state: true,
@@ -809,17 +836,14 @@ impl PlanRun<'_> {
                     args.clone(),
                     form,
                 );
-                match planned.await {
-                    Ok(planned) => match planned.preview.current {
-                        Some(current) if digest_state(&current) == *digest => None,
-                        Some(_) => {
-                            Some("the resource has changed since the plan was made".to_owned())
-                        }
-                        None => Some(
-                            "the state on which the plan builds cannot be read any more".to_owned(),
-                        ),
-                    },
-                    Err(error) => Some(in_step(&step.id, &error).to_string()),
+                let planned = planned.await.map_err(in_step)?;
+                let is_unchanged = is_unchanged(entry, args, &planned.preview);
+                match planned.preview.current {
+                    Some(current) if digest_state(&current) == *digest => {
+                        Ok(Some(current).filter(|_| is_unchanged))
+                    }
+                    Some(_) => Err(changed()),
+                    None => Err(unreadable()),
                 }
             }
         }

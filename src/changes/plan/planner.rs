@@ -1,6 +1,11 @@
 //! Computes plans: validates every step, decides about it, and shows what it would change.
 
-use portkey_api::{catalog::CatalogEntry, references::Restriction};
+use std::collections::BTreeSet;
+
+use portkey_api::{
+    catalog::{CatalogEntry, find_own_tool},
+    references::Restriction,
+};
 use portkey_operation::{CallRisk, Effect, InputError, JsonMap, Operation, is_same_name};
 use serde_json::{Value, json};
 
@@ -14,7 +19,7 @@ use crate::{
     pipeline::{
         CallError, PlanForm, PlannedCall,
         approval::ApprovalRequirement,
-        dry_run,
+        dry_run::{self, ChangePreview},
         usages::{DEFAULT_NAMED_USERS, Impact},
     },
     security::signed_state::random_bytes,
@@ -31,6 +36,8 @@ const PLACEHOLDER: &str = "00000000-0000-4000-8000-";
 const IDENTITY_FIELDS: &[&str] = &["id", "slug", "data.id", "data.slug", "/id", "/slug"];
 /// Arguments that locate a resource wherever they are sent.
 const LOCATION_ARGUMENTS: &[&str] = &["workspace_id", "organisation_id"];
+/// Note of a step whose values are there already. It is not sent.
+pub(super) const NOTHING_TO_CHANGE: &str = "nothing to change";
 /// Length of an id of a plan, in bytes.
 const ID_BYTES: usize = 16;
 
@@ -306,6 +313,12 @@ impl<'a> ChangeContext<'a> {
     /// Finds the operation of a step, which has to write.
     pub(super) fn find_write(&self, step: &PlanStep) -> Result<&'a CatalogEntry, CallError> {
         let at = || format!("steps.{}.tool", step.id);
+        if let Some((name, what)) = find_own_tool(&step.tool) {
+            let what = format!(
+                "`{name}` is {what}, which cannot be a step; a plan has operations that write"
+            );
+            return Err(InputError::new(at(), what).into());
+        }
         let entry = self.dispatcher.find_entry(&step.tool);
         let entry = entry.map_err(|error| InputError::new(at(), error))?;
         if entry.operation.effect() == Effect::Read {
@@ -322,14 +335,18 @@ impl<'a> ChangeContext<'a> {
         values: &StepValues,
     ) -> Result<(Vec<PlannedStep>, Vec<ShownStep>, bool), CallError> {
         let mut impacts = 0;
+        let mut touched = BTreeSet::new();
         let mut planned = Vec::with_capacity(steps.len());
         let mut shown = Vec::with_capacity(steps.len());
         let mut is_untrusted = false;
         for step in steps {
-            let one = self.survey_step(step, values, &mut impacts);
+            let one = self.survey_step(step, values, &mut impacts, &touched);
             let (step, view, untrusted) = Box::pin(one)
                 .await
                 .map_err(|error| in_step(&step.id, &error))?;
+            if let StepState::Read { address, .. } = &step.state {
+                touched.insert(address.clone());
+            }
             planned.push(step);
             shown.push(view);
             is_untrusted |= untrusted;
@@ -342,6 +359,7 @@ impl<'a> ChangeContext<'a> {
         step: &PlanStep,
         values: &StepValues,
         impacts: &mut usize,
+        touched: &BTreeSet<String>,
     ) -> Result<(PlannedStep, ShownStep, bool), CallError> {
         let placeholders = Placeholders::new(step, values)?;
         let args =
@@ -372,6 +390,13 @@ impl<'a> ChangeContext<'a> {
             Some(change) => redact_planned(change, call.await),
             None => call.await,
         };
+        let call = match call {
+            // An update without a field is no valid call, and none is made.
+            Err(CallError::InvalidArguments(_)) if is_no_op => {
+                self.describe_unchanged(entry, &computed).await
+            }
+            call => call,
+        };
         let PlannedCall {
             report,
             preview,
@@ -386,7 +411,15 @@ impl<'a> ChangeContext<'a> {
         };
         let target = placeholders.restore(format!("{} {}", text("method"), text("url")).into());
         let target = target.as_str().unwrap_or_default().to_owned();
-        let risks = operation.risks(&computed.args, preview.current.as_ref());
+        let is_no_op = is_no_op
+            || computed.change.is_none()
+                && is_unchanged(entry, &computed.args, &preview)
+                && !touched.contains(&self.address_of(entry, &computed.args));
+        let approval = approval.filter(|_| !is_no_op);
+        let risks = match is_no_op {
+            true => Vec::new(),
+            false => operation.risks(&computed.args, preview.current.as_ref()),
+        };
         let state = match computed.is_created {
             true => StepState::Created,
             false => {
@@ -404,8 +437,9 @@ impl<'a> ChangeContext<'a> {
             ));
         }
         if is_no_op {
-            notes.push("nothing to change".to_owned());
+            notes.push(NOTHING_TO_CHANGE.to_owned());
         }
+        let resource = preview.display_name().map(str::to_owned);
         let impact = match preview.impact {
             None if is_restriction && *impacts > MAX_IMPACTS && !computed.is_created => {
                 let what =
@@ -430,9 +464,7 @@ impl<'a> ChangeContext<'a> {
         let shown = ShownStep {
             id: step.id.clone(),
             tool: operation.name().to_owned(),
-            resource: report
-                .get("current")
-                .and_then(|current| dry_run::display_name(current).map(str::to_owned)),
+            resource,
             effect: operation.effect().as_str(),
             target,
             risks,
@@ -453,6 +485,41 @@ impl<'a> ChangeContext<'a> {
             sent,
         };
         Ok((planned, shown, preview.is_untrusted))
+    }
+
+    /// Describes a step that sends nothing, because its values are there already.
+    async fn describe_unchanged(
+        &self,
+        entry: &CatalogEntry,
+        computed: &ComputedStep<'_>,
+    ) -> Result<PlannedCall, CallError> {
+        let current = self.read_target(entry, &computed.args).await?;
+        let change = computed.change.as_ref();
+        Ok(PlannedCall {
+            report: Value::Null,
+            preview: ChangePreview {
+                current,
+                is_untrusted: change.is_some_and(|change| change.before.is_untrusted),
+                ..ChangePreview::default()
+            },
+            approval: None,
+            dry_run_rule: None,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Reads the resource that a step changes.
+    pub(super) async fn read_target(
+        &self,
+        entry: &CatalogEntry,
+        args: &JsonMap,
+    ) -> Result<Option<Value>, CallError> {
+        let Some(read) = dry_run::find_read(self.dispatcher.catalog(), entry.operation) else {
+            return Ok(None);
+        };
+        let args = dry_run::read_arguments(entry.operation, read, args);
+        let current = self.read_now(read.operation.name(), args).await?;
+        Ok(Some(current).filter(|current| !current.is_null()))
     }
 
     /// Computes the arguments of a step's call. A patch is applied to the current state, unless an
@@ -545,6 +612,14 @@ impl<'a> ChangeContext<'a> {
             digest_arguments(read.operation.name(), &args)
         })
     }
+}
+
+/// Returns true if an update of fields is known to change none of them.
+pub(super) fn is_unchanged(entry: &CatalogEntry, args: &JsonMap, preview: &ChangePreview) -> bool {
+    let operation = entry.operation;
+    operation.update_rules().is_some()
+        && args.keys().any(|name| operation.is_change(name))
+        && preview.is_no_op(operation)
 }
 
 /// Removes the hidden values that a patch sends again from what a plan shows of its call.

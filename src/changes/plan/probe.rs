@@ -15,6 +15,8 @@ use crate::{
 
 /// Arguments that name a resource to create, the most telling first.
 const NAME_ARGUMENTS: &[&str] = &["slug", "email", "name", "title"];
+/// Fields that identify a listed resource.
+const IDENTITY_FIELDS: &[&str] = &["id", "slug"];
 /// Maximum number of pages that are read of a list.
 const MAX_PAGES: usize = 8;
 /// Delays before a step counts as not done. Some reads of Portkey are eventually consistent.
@@ -45,14 +47,54 @@ impl ChangeContext<'_> {
             .iter()
             .find_map(|name| Some((*name, args.get(*name)?.as_str()?)));
         let (field, name) = named?;
-        let mut read_args = dry_run::read_arguments(entry.operation, list, args);
-        let properties = list.compiled().full_schema().get("properties")?;
-        let takes = |name: &str| properties.get(name).is_some();
         let is_named = |row: &Value| {
             // An icon stands before the name of a workspace.
             let text = row.get(field).and_then(Value::as_str);
             text.is_some_and(|text| text == name || text.ends_with(&format!(" {name}")))
         };
+        let read_args = dry_run::read_arguments(entry.operation, list, args);
+        self.find_listed(list, read_args, &is_named).await
+    }
+
+    /// Returns true if the list of such resources shows that the one which a call names is not there.
+    async fn is_absent(&self, entry: &CatalogEntry, args: &JsonMap) -> bool {
+        let operation = entry.operation;
+        let Some(handle) = operation
+            .placeholders()
+            .last()
+            .and_then(|name| args.get(name)?.as_str())
+        else {
+            return false;
+        };
+        let Some((parent, _)) = operation.path().rsplit_once('/') else {
+            return false;
+        };
+        let list = self.dispatcher.catalog().iter().find(|other| {
+            let list = other.operation;
+            list.method() == http::Method::GET
+                && list.base() == operation.base()
+                && list.path() == parent
+        });
+        let Some(list) = list else { return false };
+        let is_this = |row: &Value| {
+            IDENTITY_FIELDS
+                .iter()
+                .any(|field| row.get(*field).and_then(Value::as_str) == Some(handle))
+        };
+        let read_args = dry_run::read_arguments(operation, list, args);
+        let found = self.find_listed(list, read_args, &is_this).await;
+        found.is_some_and(|found| found.is_empty())
+    }
+
+    /// Finds rows of a list. Returns `None` if it cannot be read as a whole.
+    async fn find_listed(
+        &self,
+        list: &CatalogEntry,
+        mut read_args: JsonMap,
+        is_meant: &(dyn Fn(&Value) -> bool + Sync),
+    ) -> Option<Vec<Value>> {
+        let properties = list.compiled().full_schema().get("properties")?;
+        let takes = |name: &str| properties.get(name).is_some();
         let mut found = Vec::new();
         let mut read = 0;
         for page in 0..MAX_PAGES {
@@ -68,7 +110,7 @@ impl ChangeContext<'_> {
                 read_args.insert("page_size".to_owned(), rows.len().into());
             }
             read += rows.len();
-            found.extend(rows.iter().filter(|row| is_named(row)).cloned());
+            found.extend(rows.iter().filter(|row| is_meant(row)).cloned());
             let total = answer.get("total").and_then(Value::as_u64);
             if rows.is_empty() || total.is_none_or(|total| total <= read as u64) {
                 return Some(found);
@@ -80,7 +122,11 @@ impl ChangeContext<'_> {
         None
     }
 
-    async fn read_now(&self, operation: &'static str, args: JsonMap) -> Result<Value, CallError> {
+    pub(super) async fn read_now(
+        &self,
+        operation: &'static str,
+        args: JsonMap,
+    ) -> Result<Value, CallError> {
         let read = self
             .dispatcher
             .read_step(self.principal, self.request_info, operation, args);
@@ -150,6 +196,17 @@ impl ChangeContext<'_> {
             Ok(current) => current,
             Err(CallError::Upstream(_, refusal)) if is_delete && refusal.status.as_u16() == 404 => {
                 return StepOutcome::Done(None);
+            }
+            // Portkey answers 403 for some resources that are not there.
+            Err(CallError::Upstream(_, refusal)) if is_delete && refusal.is_definite() => {
+                return match before.is_some() && self.is_absent(entry, args).await {
+                    true => StepOutcome::Done(None),
+                    false => StepOutcome::NotDone,
+                };
+            }
+            // Nothing is there that the step could have changed.
+            Err(CallError::Upstream(_, refusal)) if refusal.is_definite() => {
+                return StepOutcome::NotDone;
             }
             Err(error) => {
                 return StepOutcome::Unclear(format!("its state cannot be read: {error}"));
