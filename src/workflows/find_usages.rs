@@ -116,7 +116,7 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
     };
     let report = find_usages(&steps, &query)
         .await
-        .map_err(|error| InputError::new("id", error))?;
+        .map_err(|error| InputError::new(error.argument, error))?;
     Ok(match limit {
         Some(limit) => report.to_json(limit.min(MAX_NAMED_USERS)),
         None => report.to_short_json(),

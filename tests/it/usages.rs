@@ -578,3 +578,30 @@ async fn unknown_resource_is_an_error() {
         .unwrap_err();
     assert!(error.contains("there is no config `pc-none`"), "{error}");
 }
+
+/// Portkey answers 403 for some kinds that are not there, and no id has a slash.
+#[tokio::test]
+async fn target_that_is_not_there_is_an_error_for_every_kind() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    for kind in KINDS {
+        let noun = kind.kind.noun(1);
+        for id in ["nobody-has-this", "a/b"] {
+            let args = json!({ "kind": kind.kind.as_str(), "id": id });
+            let error = client.call("find-usages", args).await.unwrap_err();
+            assert!(
+                error.contains(&format!("there is no {noun} `{id}`")),
+                "{error}"
+            );
+        }
+    }
+    for workspace in ["ws-none", "a/b"] {
+        let args = json!({ "kind": "config", "id": "pc-trial-split", "workspace_id": workspace });
+        let error = client.call("find-usages", args).await.unwrap_err();
+        assert!(
+            error.contains(&format!(
+                "`workspace_id`: there is no workspace `{workspace}`"
+            )),
+            "{error}"
+        );
+    }
+}

@@ -3,6 +3,7 @@
 //! Reads are those of a caller, who is authorised for each of them. Nothing that is read is passed on
 //! but ids, names of lists, places and counts. What cannot be seen is said.
 
+mod existence;
 mod extract;
 mod gather;
 mod impact;
@@ -70,6 +71,8 @@ pub struct NoSuchTarget {
     pub kind: &'static str,
     /// The name that was given.
     pub target: String,
+    /// Argument of `find-usages` that has it.
+    pub argument: &'static str,
 }
 
 /// Finds the usages of a resource.
@@ -81,6 +84,9 @@ pub async fn find_usages(
     query: &UsageQuery,
 ) -> Result<UsageReport, NoSuchTarget> {
     let reads = BoundedReads::new(reads, query.bounds);
+    if let Some(workspace) = &query.workspace {
+        existence::check_workspace(&reads, workspace).await?;
+    }
     let target = read_target(&reads, query).await?;
     let search = Search {
         query,
@@ -128,6 +134,11 @@ async fn read_target<R: UsageReads>(
         slug: None,
         name: None,
     };
+    let missing = || NoSuchTarget {
+        kind: row.kind.noun(1),
+        target: query.target.clone(),
+        argument: "id",
+    };
     match reads.read(row.read, args).await {
         Ok(answer) => {
             let resource = answer.get("data").filter(|data| data.is_object());
@@ -141,11 +152,16 @@ async fn read_target<R: UsageReads>(
             // Without a workspace, an Admin key finds the providers of its default workspace only.
             let is_elsewhere = row.kind == ResourceKind::Provider && query.workspace.is_none();
             if !is_elsewhere || !find_provider(reads, &mut target).await {
-                return Err(NoSuchTarget {
-                    kind: row.kind.noun(1),
-                    target: query.target.clone(),
-                });
+                return Err(missing());
             }
+        }
+        // No id has this form.
+        Err(ReadFailure::Invalid(_)) => return Err(missing()),
+        Err(failure @ ReadFailure::Refused { status: 403, .. }) => {
+            if existence::is_listed(reads, row.kind, &query.target).await == Some(false) {
+                return Err(missing());
+            }
+            reads.add_unseen(row.read, &failure);
         }
         // References by the name that was given are still found.
         Err(failure) => reads.add_unseen(row.read, &failure),

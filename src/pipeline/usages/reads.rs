@@ -54,6 +54,9 @@ pub enum ReadFailure {
         /// Message of the upstream.
         message: String,
     },
+    /// Its arguments are invalid.
+    #[error("{0}")]
+    Invalid(String),
     /// This server denies it, or it failed.
     #[error("{0}")]
     Failed(String),
@@ -75,6 +78,7 @@ impl From<CallError> for ReadFailure {
                 status: refusal.status.as_u16(),
                 message: refusal.message.clone(),
             },
+            CallError::InvalidArguments(error) => Self::Invalid(error.to_string()),
             error => Self::Failed(error.to_string()),
         }
     }
