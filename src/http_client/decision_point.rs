@@ -2,14 +2,17 @@
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::{Client, ClientBuilder, Url, redirect::Policy};
 use serde_json::Value;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::network_error;
+use super::{
+    circuit_breaker::{CircuitBreakers, MAX_FAILURES, OPEN_DURATION},
+    network_error,
+};
 
 /// Maximum number of questions at the same time. Further ones wait, within their timeout.
 const MAX_REQUESTS: usize = 64;
@@ -32,6 +35,23 @@ pub(crate) enum DecisionPointError {
     TooLarge,
     #[error("its answer is no JSON")]
     NotJson,
+    #[error(
+        "it has failed {MAX_FAILURES} times in a row, and is asked again within {} s",
+        OPEN_DURATION.as_secs()
+    )]
+    NotAsked,
+}
+
+impl DecisionPointError {
+    /// Returns true if the service itself failed. An answer that refuses one question says nothing
+    /// about the next one, and no caller may close the service to others by what it asks.
+    const fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut(_) => true,
+            Self::Status(status) => *status >= 500,
+            Self::NoClient | Self::TooLarge | Self::NotJson | Self::NotAsked => false,
+        }
+    }
 }
 
 impl From<reqwest::Error> for DecisionPointError {
@@ -51,6 +71,7 @@ struct DecisionClientState {
     /// Client for this machine's loopback, which no proxy is in front of.
     local: LazyClient,
     requests: Semaphore,
+    circuits: CircuitBreakers,
 }
 
 /// A client, and the builder that it is built from.
@@ -99,17 +120,29 @@ impl DecisionClient {
             remote: LazyClient::new(remote),
             local: LazyClient::new(local.no_proxy()),
             requests: Semaphore::new(MAX_REQUESTS),
+            circuits: CircuitBreakers::default(),
         }))
     }
 
-    /// Sends a question and returns the JSON of the answer. Nothing is repeated.
+    /// Sends a question and returns the JSON of the answer. Nothing is repeated. A service that keeps
+    /// failing is not asked for a while.
     pub(crate) async fn ask(
         &self,
         request: DecisionRequest<'_>,
     ) -> Result<Value, DecisionPointError> {
         let bound = request.timeout;
+        let service = request.url.as_str();
+        let circuits = &self.0.circuits;
+        circuits
+            .admit(service, Instant::now())
+            .map_err(|_| DecisionPointError::NotAsked)?;
         let asked = timeout(bound, self.send(request)).await;
-        asked.unwrap_or(Err(DecisionPointError::TimedOut(bound)))
+        let answer = asked.unwrap_or(Err(DecisionPointError::TimedOut(bound)));
+        match &answer {
+            Err(error) if error.is_outage() => circuits.record_failure(service, Instant::now()),
+            _ => circuits.record_success(service),
+        }
+        answer
     }
 
     async fn send(&self, request: DecisionRequest<'_>) -> Result<Value, DecisionPointError> {

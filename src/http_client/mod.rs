@@ -1,6 +1,7 @@
 //! The HTTP client builder of the process, the causes of failed connections, checks of proxies,
 //! and the client for outside decision points.
 
+mod circuit_breaker;
 pub mod decision_point;
 pub(crate) mod network_error;
 

@@ -203,3 +203,31 @@ async fn unreachable_decision_point_and_missing_token_deny() {
     }
     assert_eq!((upstream.count(), point.count()), (0, 0));
 }
+
+/// Nobody waits for a service that keeps failing.
+#[tokio::test]
+async fn decision_point_that_keeps_failing_is_not_asked_for_a_while() {
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
+    let point = MockUpstream::start(|_| http_response("503 Service Unavailable", "", "{}")).await;
+    let dispatcher = with_decision_point(&upstream, &point.base_url, "timeout: 1s");
+    for _ in 0..8 {
+        let outcome = create(&dispatcher, "create-label", &json!({ "name": "a" })).await;
+        let Err(CallError::PolicyDenied(denial)) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(denial.stage, DenialStage::Outside);
+    }
+    assert_eq!((upstream.count(), point.count()), (0, 5));
+}
+
+/// Callers cannot close a decision point to others by questions that it refuses.
+#[tokio::test]
+async fn decision_point_that_refuses_questions_is_asked_again() {
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
+    let point = MockUpstream::start(|_| http_response("400 Bad Request", "", "{}")).await;
+    let dispatcher = with_decision_point(&upstream, &point.base_url, "timeout: 1s");
+    for _ in 0..8 {
+        _ = create(&dispatcher, "create-label", &json!({ "name": "a" })).await;
+    }
+    assert_eq!((upstream.count(), point.count()), (0, 8));
+}
