@@ -9,6 +9,8 @@ use crate::pipeline::state_fields::is_same;
 
 /// Maximum length of a value that an error repeats, in characters.
 const MAX_VALUE_CHARS: usize = 200;
+/// Maximum number of field names that an error lists.
+const MAX_LISTED_FIELDS: usize = 40;
 
 /// Checks the guard against the current state. `fields` are the fields in the form of the
 /// arguments, `resource` has those of the answer; hidden values are tokens in both.
@@ -36,6 +38,7 @@ pub(super) fn check(
         }
     };
     let mut conflicts = Vec::new();
+    let mut unknown = Vec::new();
     for (name, value) in expected {
         let path = DocumentPath::parse(name);
         let found = path.find(fields).or_else(|| path.find(resource));
@@ -47,10 +50,28 @@ pub(super) fn check(
                 message,
             ));
         }
-        if !is_same(Some(value), found) {
-            let found = found.map_or_else(|| "not set".to_owned(), shorten);
-            conflicts.push(format!("`{name}` is {found} now, not {}", shorten(value)));
+        match found {
+            Some(found) if !is_same(Some(value), Some(found)) => {
+                let found = shorten(found);
+                conflicts.push(format!("`{name}` is {found} now, not {}", shorten(value)));
+            }
+            None if !value.is_null() => unknown.push(format!("`{name}`")),
+            Some(_) | None => {}
         }
+    }
+    if !unknown.is_empty() {
+        let fields = fields.as_object().into_iter().flatten();
+        let known: Vec<_> = fields
+            .take(MAX_LISTED_FIELDS)
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let message = format!(
+            "the resource has no {}: the path is misspelt, or what it led to was removed. Nothing was sent. Its \
+             fields are {}",
+            unknown.join(", "),
+            known.join(", ")
+        );
+        return Err(InputError::new(EXPECT_ARGUMENT, message));
     }
     match conflicts.is_empty() {
         true => Ok(()),

@@ -1,6 +1,6 @@
 //! `report-costs`: the spending of a period, beside that of the period before.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::FutureExt;
 use portkey_operation::{EndTime, InputError, JsonMap, RANGE_FORMS, StartTime, TimeRange, get};
@@ -21,6 +21,11 @@ const COST_OPERATION: &str = "get-cost-graph";
 const WORKSPACES_OPERATION: &str = "list-all-workspaces";
 /// Default period.
 const DEFAULT_PERIOD: &str = "30d";
+/// Length of a year, without its leap day.
+const YEAR_SECONDS: u64 = 365 * 24 * 3600;
+/// Minimum and maximum length of a period. Nobody has costs of more years.
+const MIN_RANGE: Duration = Duration::from_secs(1);
+const MAX_RANGE: Duration = Duration::from_secs(10 * YEAR_SECONDS);
 /// Default and maximum number of groups in the answer.
 const DEFAULT_GROUPS: usize = 10;
 const MAX_GROUPS: u64 = 100;
@@ -300,6 +305,27 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
 
 /// Returns the range that a call asks for.
 pub(super) fn requested_range(args: &JsonMap, steps: &Steps) -> Result<TimeRange, InputError> {
+fn requested_range(args: &JsonMap, steps: &Steps) -> Result<TimeRange, InputError> {
+    let range = parse_range(args, steps)?;
+    let at = match text(args, "from") {
+        Some(_) => "from",
+        None => "period",
+    };
+    match range.length() {
+        length if length < MIN_RANGE => Err(InputError::new(
+            at,
+            format!("is less than a second, in which nothing was spent; {RANGE_FORMS}"),
+        )),
+        length if length > MAX_RANGE => {
+            let years = MAX_RANGE.as_secs() / YEAR_SECONDS;
+            Err(InputError::new(at, format!("is longer than {years} years")))
+        }
+        _ => Ok(range),
+    }
+}
+
+/// Returns the range that a call names, however long it is.
+fn parse_range(args: &JsonMap, steps: &Steps) -> Result<TimeRange, InputError> {
     let period = text(args, "period");
     let from = text(args, "from");
     let to = text(args, "to");

@@ -170,6 +170,14 @@ async fn patch_that_cannot_be_applied_sends_nothing() {
             words: "`config.targets[0].weight` is 0.7 now, not 0.5",
         },
         Case {
+            args: json!({ "patch": { "name": "B" }, "expect": { "nme": "A" } }),
+            words: "the resource has no `nme`: the path is misspelt, or what it led to was removed",
+        },
+        Case {
+            args: json!({ "patch": { "name": "B" }, "expect": { "config.targets[7].weight": 0.3 } }),
+            words: "the resource has no `config.targets[7].weight`",
+        },
+        Case {
             args: json!({ "patch": { "name": "B" }, "expect": "v0" }),
             words: "`version_id` is \"v1\" now",
         },

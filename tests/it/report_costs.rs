@@ -205,4 +205,18 @@ async fn chart_has_the_figures_of_the_report() {
     let both = json!({ "chart": "svg", "csv": true });
     let error = client.call("report-costs", both).await.unwrap_err();
     assert!(error.contains("excludes `csv`"), "{error}");
+#[test]
+fn periods_of_no_length_and_of_centuries_are_refused_in_words() {
+    for (args, words) in [
+        (&["period=0d"][..], "`period`: is less than a second"),
+        (&["period=99999d"], "`period`: is longer than 10 years"),
+        (
+            &["from=1990-01-01T00:00:00Z", "to=2026-01-01T00:00:00Z"],
+            "`from`: is longer than 10 years",
+        ),
+    ] {
+        let args = [&["call", "report-costs", "--sandbox"][..], args].concat();
+        let (ok, _, log) = crate::support::process::run_cli(&args);
+        assert!(!ok && log.contains(words), "{args:?}: {log}");
+    }
 }

@@ -254,7 +254,7 @@ async fn compact_surface_errors_name_the_fix() {
         Case {
             tool: "read-operation",
             args: json!({ "operation": "whoami" }),
-            words: &["there is no tool `whoami`"],
+            words: &["`whoami` is a built-in tool and no operation; call it by its own name"],
         },
         Case {
             tool: "read-operation",

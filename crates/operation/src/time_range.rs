@@ -86,6 +86,12 @@ impl TimeRange {
         })
     }
 
+    /// Returns the length of the range.
+    pub fn length(&self) -> std::time::Duration {
+        let length = self.start.duration_until(&self.end);
+        std::time::Duration::try_from(length).unwrap_or_default()
+    }
+
     /// Returns the first instant in RFC 3339.
     pub fn start(&self) -> String {
         format_rfc3339(self.start.timestamp())

@@ -92,7 +92,7 @@ pub(super) struct RawRule {
 
 /// A text, or a list of texts.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a text or a list of texts is expected")]
 pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
@@ -109,7 +109,11 @@ impl OneOrMany {
 
 /// Number of calls at the same time, alone or with the group that shares it.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "`concurrency` takes a number, or an object such as {max: 2, scope: principal}"
+)]
 pub(super) enum RawConcurrency {
     Max(u32),
     Scoped {
@@ -120,7 +124,11 @@ pub(super) enum RawConcurrency {
 
 /// An outside decision point: its address, or all of its settings.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "`decide` takes the address of a decision point, or an object with `url` and, if wanted, `api` \
+                 (authzen or opa), `timeout` and `token_env`"
+)]
 pub(super) enum RawDecide {
     Url(String),
     Point(RawDecisionPoint),
@@ -212,7 +220,11 @@ pub(super) struct RawCounter {
 
 /// A rate, either as `5/hour` or as two fields.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "`rate_limit` takes a rate such as 5/hour, or an object such as {max: 5, window: hour}"
+)]
 pub(super) enum RawRate {
     Short(String),
     Long { max: u64, window: RawDuration },
@@ -236,7 +248,10 @@ pub(super) struct RawLimit {
 
 /// A duration: `hour`, `10m`, or a number of seconds.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a duration such as hour, 10m or 30 (seconds) is expected"
+)]
 pub(super) enum RawDuration {
     Seconds(u64),
     Words(String),
@@ -264,6 +279,11 @@ impl PolicyDocument {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_POLICY_BYTES {
             return Err(format!("the file is larger than {MAX_POLICY_BYTES} bytes"));
+        }
+        if text.trim().is_empty() {
+            return Err(
+                "the file is empty; `portkey-mcp policy init` prints one to start with".to_owned(),
+            );
         }
         from_str_with_options(text, yaml_options()).map_err(|error| {
             let error = error.without_snippet();

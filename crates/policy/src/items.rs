@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use globset::GlobMatcher;
 
-use super::{Policy, PolicyTarget, rule::Rule};
+use super::{Policy, PolicyTarget, RuleRef, rule::Rule};
 
 /// The prompts and resources that a rule applies to.
 #[derive(Debug, Default)]
@@ -30,7 +30,39 @@ impl ItemPatterns {
     }
 }
 
+/// A pattern of a rule for prompts or resources.
+#[derive(Clone, Copy, Debug)]
+pub struct ItemPattern<'a>(&'a GlobMatcher);
+
+impl ItemPattern<'_> {
+    /// Returns the pattern as it is written.
+    pub fn as_str(&self) -> &str {
+        self.0.glob().glob()
+    }
+
+    /// Returns true if it matches the name of a prompt or the URI of a resource.
+    pub fn is_match(&self, target: &PolicyTarget<'_>) -> bool {
+        self.0.is_match(target.name())
+    }
+}
+
 impl Policy {
+    /// Returns the patterns for prompts, each with its rule.
+    pub fn prompt_patterns(&self) -> impl Iterator<Item = (&RuleRef, ItemPattern<'_>)> {
+        self.rules.iter().flat_map(|rule| {
+            let patterns = rule.items.prompts.iter();
+            patterns.map(|pattern| (&rule.rule_ref, ItemPattern(pattern)))
+        })
+    }
+
+    /// Returns the patterns for resources, each with its rule.
+    pub fn resource_patterns(&self) -> impl Iterator<Item = (&RuleRef, ItemPattern<'_>)> {
+        self.rules.iter().flat_map(|rule| {
+            let patterns = rule.items.resources.iter();
+            patterns.map(|pattern| (&rule.rule_ref, ItemPattern(pattern)))
+        })
+    }
+
     /// Returns true if the caller can get the prompt or read the resource, as far as that can be
     /// decided without the call. A rule with a condition is assumed to let it pass.
     pub fn can_permit_item(&self, target: &PolicyTarget<'_>) -> bool {

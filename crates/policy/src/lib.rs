@@ -50,6 +50,7 @@ pub use self::{
     },
     document::MAX_POLICY_BYTES,
     expression::{MAX_ARGUMENT_TEXT_BYTES, MAX_ARGUMENT_VALUES, MAX_EXPRESSION_BYTES},
+    items::ItemPattern,
     outside::{
         DEFAULT_DECISION_TIMEOUT, DecisionApi, DecisionPoint, FixedAnswer, MAX_DECISION_TIMEOUT,
         OutsideAnswer, OutsideDecisions, OutsideError, OutsideQuestion,

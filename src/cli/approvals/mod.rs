@@ -215,9 +215,11 @@ impl ApprovalClient {
     async fn list_tickets(&self, filter: &ListArgs) -> anyhow::Result<Value> {
         let mut url = self.url.join("approvals")?;
         let limit = filter.limit.to_string();
+        // Tools can be called with underscores, too.
+        let tool = filter.tool.as_ref().map(|tool| tool.replace('_', "-"));
         let fields = [
             ("caller", filter.caller.as_deref()),
-            ("tool", filter.tool.as_deref()),
+            ("tool", tool.as_deref()),
             ("state", filter.state.map(TicketState::as_str)),
             ("after", filter.after.as_deref()),
             ("limit", Some(&limit)),
@@ -300,7 +302,22 @@ impl ApprovalClient {
         let by = approver_name(about.by.as_deref());
         let decision = json!({ "approve": approve, "digest": digest, "name": name, "by": by });
         let url = self.ticket_url(&single_line_field(&ticket, "id"))?;
-        let decided = self.send_request(Method::POST, url, Some(decision)).await?;
+        let decided = self.send_request(Method::POST, url, Some(decision)).await;
+        let decided = decided.map_err(|error| {
+            match error
+                .to_string()
+                .strip_prefix("to approve it, type its name: ")
+            {
+                Some(expected) => anyhow!(
+                    "{}to approve it, repeat the command with --name {expected}",
+                    match name {
+                        Some(name) => format!("`{}` is not its name; ", escape_to_one_line(name)),
+                        None => String::new(),
+                    }
+                ),
+                None => error,
+            }
+        })?;
         writeln!(
             out,
             "{} {}: {}",

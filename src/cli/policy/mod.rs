@@ -1,6 +1,7 @@
 //! `portkey-mcp policy`: checks, explains, tests and creates policy files.
 
 mod init;
+mod items;
 
 use std::{
     io::Write,
@@ -14,7 +15,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use portkey_api::catalog::Catalog;
 use portkey_bounded_file::{MAX_CONFIG_BYTES, display_path, read_to_string};
 use portkey_policy::{
-    Policy as Rules, PolicyTarget,
+    DenialStage, Policy as Rules, PolicyTarget,
     cases::{self, OutsideVerdict, PolicyCase},
     import::{ImportFormat, import},
 };
@@ -189,6 +190,9 @@ fn check_policy(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Re
     for note in rules.notes() {
         writeln!(out, "note: {}", escape_to_one_line(note))?;
     }
+    for note in items::find_unknown(rules) {
+        writeln!(out, "note: {}", escape_to_one_line(&note))?;
+    }
     let level = if strict { "error" } else { "warning" };
     for warning in rules.warnings() {
         writeln!(out, "{level}: {}", escape_to_one_line(warning))?;
@@ -200,7 +204,7 @@ fn check_policy(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Re
         .count();
     let listed = catalog
         .iter()
-        .filter(|entry| rules.can_permit(entry.operation))
+        .filter(|entry| rules.can_permit(entry.operation) && !rules.hides(entry.operation))
         .count();
     let (name, count, revision) = (
         escape_to_one_line(rules.name()),
@@ -208,10 +212,12 @@ fn check_policy(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Re
         rules.revision(),
     );
     let all = catalog.iter().count();
+    let denied = all.saturating_sub(listed).saturating_sub(hidden);
     let noun = if count == 1 { "rule" } else { "rules" };
     writeln!(
         out,
-        "{name} is valid: {count} {noun}, {hidden} of {all} tools hidden, {listed} listed, revision {revision}"
+        "{name} is valid: {count} {noun}, {hidden} of {all} tools hidden, {listed} listed, {denied} denied in any \
+         case, revision {revision}"
     )?;
     Ok(match strict && !rules.warnings().is_empty() {
         true => ExitCode::FAILURE,
@@ -265,6 +271,13 @@ impl ExplainArgs {
         )?;
         if let portkey_policy::Decision::Deny(denied) = &decision.decision {
             writeln!(out, "  decided at: {}", denied.stage.as_str())?;
+            if denied.stage == DenialStage::Outside && case.outside.is_none() {
+                writeln!(
+                    out,
+                    "  assumed: the decision point gives no decision, as nothing is asked here; --outside allow or \
+                     --outside deny says what it answers"
+                )?;
+            }
         }
         if let Some(rule) = decision.decision.rule() {
             writeln!(

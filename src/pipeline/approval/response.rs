@@ -77,7 +77,9 @@ pub enum ApprovalError {
     /// The client cannot show forms, and there is no approval server.
     #[error(
         "`{tool}` needs the approval of a human (rule `{rule}`), and there is no way to ask for it here: \
-         the client does not show forms (elicitation), and nobody decides elsewhere. Nothing was sent"
+         the client does not show forms (elicitation), and nobody decides elsewhere. Nothing was sent. Call it \
+         at a terminal, from a client that shows forms, or by a server with --admin-listen, where a human \
+         decides with `portkey-mcp approvals`"
     )]
     NoApprover {
         /// The tool.

@@ -174,8 +174,11 @@ async fn approve_command_requires_the_target_name() {
         &["approve", &id, "--name", "another"],
     ] {
         let (good, _, log) = admin.run_approvals(wrong);
-        assert!(!good && log.contains(name), "{log}");
+        let way_on = format!("to approve it, repeat the command with --name {name}");
+        assert!(!good && log.contains(&way_on), "{log}");
     }
+    let (_, listed, _) = admin.run_approvals(&["list", "--tool", &TOOL.replace('-', "_")]);
+    assert!(listed.contains(&id), "{listed}");
     assert!(admin.run_approvals(&["approve", &id, "--name", name]).0);
     assert!(session.call_text(TOOL, json!({ "slug": SLUG })).await.0);
     session.client.cancel().await.unwrap();

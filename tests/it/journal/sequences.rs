@@ -114,3 +114,97 @@ fn random_updates_undone_in_reverse_restore_the_state() {
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
+
+/// Returns the labels without what a new one of the same fields has anew, and their ids.
+async fn labels(server: &HistoryServer) -> Vec<(String, Value, String)> {
+    let listed = server
+        .answer("list-labels", json!({ "page_size": 100 }))
+        .await;
+    let rows = listed["data"].as_array().unwrap();
+    let mut labels: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+            let fields = json!([row["description"], row["color_code"], row["workspace_id"]]);
+            (text("name"), fields, text("id"))
+        })
+        .collect();
+    labels.sort_by(|one, other| one.0.cmp(&other.0));
+    labels
+}
+
+/// Creations, deletions and updates of labels. What was deleted comes back under another id, so that only
+/// labels that the sequence did not create are deleted.
+#[test]
+fn random_creations_and_deletions_undone_in_reverse_restore_the_state() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = HistoryServer::start(&[]);
+    let created = |n: usize| format!("new-{n}");
+    let kept = |n: usize| format!("kept-{n}");
+    runtime.block_on(async {
+        for n in 0..3 {
+            let args = json!({ "name": kept(n), "description": "Kept", "color_code": "#00ff00" });
+            server.answer("create-label", args).await;
+        }
+    });
+    let state = async || {
+        let labels = labels(&server).await;
+        let fields = labels.into_iter().map(|(name, fields, _)| (name, fields));
+        fields.collect::<Vec<_>>()
+    };
+    let id_of = async |name: &str| {
+        let found = labels(&server)
+            .await
+            .into_iter()
+            .find(|label| label.0 == name);
+        found.map(|(_, _, id)| id)
+    };
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: SEQUENCES,
+        failure_persistence: None,
+        max_shrink_iters: 20,
+        ..ProptestConfig::default()
+    });
+    let sequences = proptest::collection::vec((0..3u8, 0..3usize), 1..6);
+    let outcome = runner.run(&sequences, |steps| {
+        let undone = runtime.block_on(async {
+            let before = state().await;
+            let mut made = 0;
+            for (action, n) in &steps {
+                let call = match action {
+                    0 if id_of(&created(*n)).await.is_none() => Some((
+                        "create-label",
+                        json!({ "name": created(*n), "description": "New", "color_code": "#ff0000" }),
+                    )),
+                    1 => id_of(&kept(*n))
+                        .await
+                        .map(|id| ("delete-label", json!({ "label_id": id }))),
+                    2 => id_of(&created(*n)).await.map(|id| {
+                        (
+                            "update-label",
+                            json!({ "label_id": id, "description": format!("{made}") }),
+                        )
+                    }),
+                    _ => None,
+                };
+                if let Some((tool, args)) = call {
+                    let (failed, text) = server.call(tool, args).await;
+                    prop_assert!(!failed, "{tool}: {text}");
+                    made += 1;
+                }
+            }
+            if made > 0 {
+                for change in server.changes(json!({ "limit": made })).await {
+                    let id = json!({ "id": change["id"] });
+                    let (failed, text) = server.call("undo-change", id).await;
+                    prop_assert!(!failed, "{change}: {text}");
+                }
+            }
+            prop_assert_eq!(state().await, before);
+            Ok(())
+        });
+        undone?;
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}

@@ -247,3 +247,108 @@ fn import_prints_the_policy_and_lists_what_does_not_map() {
     let (ok, _, log) = run_cli(&["policy", "import", "--from", "toolhive", &good]);
     assert!(!ok && log.contains("cedar.policies"), "{log}");
 }
+
+#[test]
+fn check_counts_every_tool_once_and_names_what_is_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write_file(
+        &folder,
+        "policy.yaml",
+        "version: '1'\nhide: [delete-workspace]\nrules:\n\
+         \x20 - { name: a, action: deny, match: { tools: [delete-config, report-costs, undo-change] } }\n\
+         \x20 - { name: b, action: deny, match: { prompts: [nope], resources: ['portkey://nope/*', 'portkey://conf*'] } }\n",
+    );
+    let (ok, out, _) = run_cli(&["policy", "check", &file]);
+    assert!(ok, "{out}");
+    let all = Catalog::full().iter().count();
+    let counts = format!(
+        "1 of {all} tools hidden, {} listed, 1 denied in any case, ",
+        all - 2
+    );
+    for words in [
+        &*counts,
+        "`report-costs` is a workflow, and rules are about operations",
+        "`undo-change` is a tool of the history",
+        "this server has no prompt `nope`",
+        "this server has no resource `portkey://nope/*`",
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    assert!(!out.contains("portkey://conf*"), "{out}");
+}
+
+#[test]
+fn errors_of_files_have_no_names_of_types() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = |part: &str| {
+        format!(
+            "version: '1'\nrules: [{{ name: a, match: {{ tools: [delete-config] }}, {part} }}]\n"
+        )
+    };
+    for (part, words) in [
+        (
+            "concurrency: x",
+            "`concurrency` takes a number, or an object",
+        ),
+        (
+            "decide: 5",
+            "`decide` takes the address of a decision point",
+        ),
+        (
+            "rate_limit: [1]",
+            "`rate_limit` takes a rate such as 5/hour",
+        ),
+        ("timeout: [1]", "a duration such as hour"),
+        ("action: deny, after: {}", "a text or a list of texts"),
+        ("action: deny, after: []", "`after` names no tool"),
+        ("action: deny, before: []", "`before` names no tool"),
+        (
+            "action: deny, before: 'get-*'",
+            "`get-*` is a glob, and takes the name of one tool",
+        ),
+        (
+            "action: deny, before: report-costs",
+            "`report-costs` is a workflow",
+        ),
+    ] {
+        let file = write_file(&folder, "bad.yaml", &rule(part));
+        let (ok, _, log) = run_cli(&["policy", "check", &file]);
+        assert!(!ok && log.contains(words), "{part}: {log}");
+        assert!(
+            log.contains("line 2") && !log.contains("untagged") && !log.contains("Raw"),
+            "{log}"
+        );
+    }
+    let empty = write_file(&folder, "empty.yaml", "\n");
+    for args in [
+        &["policy", "check", &*empty][..],
+        &["policy", "import", "--from", "agentgateway", &*empty],
+        &["policy", "import", "--from", "toolhive", &*empty],
+    ] {
+        let (ok, out, log) = run_cli(args);
+        assert!(!ok && log.contains("the file is empty"), "{args:?}: {log}");
+        assert_eq!(out, "", "{args:?}");
+    }
+}
+
+#[test]
+fn explain_says_what_it_assumes_of_a_decision_point() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write_file(
+        &folder,
+        "policy.yaml",
+        "version: '1'\nrules: [{ name: a, decide: 'https://pdp.example.com/x' }]\n",
+    );
+    let explain = ["policy", "explain", &*file, "--call", "list-labels"];
+    let (_, out, _) = run_cli(&explain);
+    assert!(
+        out.contains("assumed: the decision point gives no decision")
+            && out.contains("--outside allow"),
+        "{out}"
+    );
+    let (_, out, _) = run_cli(&[&explain[..], &["--outside", "allow"]].concat());
+    assert!(
+        out.starts_with("allow") && !out.contains("assumed"),
+        "{out}"
+    );
+}

@@ -115,6 +115,14 @@ fn apply_order(draft: &mut RuleDraft, selection: &Selection, errors: &mut Vec<St
     let at = draft.described_location();
     let mut resolve = |field: &str, names: Option<OneOrMany>| {
         let mut resolved = Vec::new();
+        if names
+            .as_ref()
+            .is_some_and(|names| names.as_slice().is_empty())
+        {
+            errors.push(format!(
+                "{at}: `{field}` names no tool; leave it out, or name one"
+            ));
+        }
         for name in names.iter().flat_map(OneOrMany::as_slice) {
             match selection.find(name) {
                 Ok(name) => resolved.push(name),

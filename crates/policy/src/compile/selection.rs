@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::document::{OperationFilter, RawEffect};
-use portkey_api::catalog::{Catalog, suggest_tools};
+use portkey_api::catalog::{Catalog, find_own_tool, suggest_tools};
 use portkey_operation::did_you_mean;
 
 /// Maximum length of a name or a glob, in bytes.
@@ -76,6 +76,12 @@ impl Selection {
         let index = self.by_name.get(kebab.as_str());
         let entry = index.and_then(|index| self.entries.get(*index));
         entry.map(|entry| entry.name).ok_or_else(|| {
+            if is_glob(name) {
+                return format!("`{name}` is a glob, and takes the name of one tool here");
+            }
+            if let Some((name, what)) = find_own_tool(&kebab) {
+                return format!("`{name}` is {what}, and only calls of operations are in order");
+            }
             let hint = suggest_tools(&kebab, Catalog::operations());
             format!("no tool of this server is called `{name}`{hint}")
         })
@@ -105,13 +111,19 @@ impl Selection {
                 .map_or_else(Vec::new, |index| vec![*index])
         };
         if found.is_empty() {
-            let hint = match is_glob(given) {
-                true => String::new(),
-                false => suggest_tools(&name, Catalog::operations()),
-            };
-            self.warnings.push(format!(
-                "{at}: no tool of this server is called `{given}`{hint}"
-            ));
+            let own = find_own_tool(&name).filter(|_| !is_glob(given));
+            self.warnings.push(match own {
+                Some((name, what)) => format!(
+                    "{at}: `{name}` is {what}, and rules are about operations; name those that it calls"
+                ),
+                None => {
+                    let hint = match is_glob(given) {
+                        true => String::new(),
+                        false => suggest_tools(&name, Catalog::operations()),
+                    };
+                    format!("{at}: no tool of this server is called `{given}`{hint}")
+                }
+            });
         }
         Ok(found)
     }

@@ -43,10 +43,16 @@ pub struct ImportError(String);
 /// # Errors
 /// Returns an error if the file is not one of the gateway's, or has no rules.
 pub fn import(format: ImportFormat, text: &str) -> Result<Imported, ImportError> {
+    if text.trim().is_empty() {
+        return Err(ImportError("the file is empty".to_owned()));
+    }
     let mut output = Output::default();
     match format {
         ImportFormat::Agentgateway => agentgateway::import(text, &mut output)?,
         ImportFormat::Toolhive => toolhive::import(text, &mut output)?,
+    }
+    if output.rules.is_empty() && output.unmapped.is_empty() {
+        return Err(ImportError("the file has no rules".to_owned()));
     }
     Ok(output.finish())
 }
